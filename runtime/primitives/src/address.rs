@@ -1,0 +1,181 @@
+//! Addresses: 32 bytes, shown as bech32m behind the prefix of the chain.
+
+use std::fmt;
+
+use bech32::{Bech32m, Hrp, primitives::decode::CheckedHrpstring};
+use wincode::{SchemaRead, SchemaWrite};
+
+use crate::{Domain, PublicKey};
+
+/// The address of an account: a user's public key, or a domain-separated hash for the accounts that
+/// belong to the chain itself.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, SchemaWrite, SchemaRead)]
+pub struct Address(pub [u8; 32]);
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&crate::hex::encode(&self.0))
+    }
+}
+
+impl From<PublicKey> for Address {
+    fn from(key: PublicKey) -> Self {
+        Self(key.0)
+    }
+}
+
+impl Address {
+    /// The public key that this address is, for a user's account.
+    #[must_use]
+    pub const fn public_key(&self) -> PublicKey {
+        PublicKey(self.0)
+    }
+
+    /// The account that holds the chain's own records (burned total, proposer schedule) in its slots.
+    #[must_use]
+    pub fn system() -> Self {
+        Self(Domain::SystemAddress.hash(b"chain records").0)
+    }
+
+    /// The address as bech32m text.
+    #[must_use]
+    pub fn to_text(&self, prefix: &AddressPrefix) -> String {
+        bech32::encode::<Bech32m>(prefix.0, &self.0).unwrap_or_default()
+    }
+
+    /// Reads bech32m text with exactly this prefix.
+    ///
+    /// # Errors
+    /// [`AddressError`], saying what is wrong with the text.
+    pub fn from_text(text: &str, prefix: &AddressPrefix) -> Result<Self, AddressError> {
+        let (found, address) = Self::from_any_text(text)?;
+        if found != *prefix {
+            return Err(AddressError::Prefix {
+                expected: prefix.to_string(),
+                got: found.to_string(),
+            });
+        }
+        Ok(address)
+    }
+
+    /// Reads bech32m text and returns the prefix it carries.
+    ///
+    /// # Errors
+    /// [`AddressError`], saying what is wrong with the text.
+    pub fn from_any_text(text: &str) -> Result<(AddressPrefix, Self), AddressError> {
+        if text.len() > ADDRESS_TEXT_BYTES_MAX {
+            return Err(AddressError::Length { got: text.len() });
+        }
+        let parsed = CheckedHrpstring::new::<Bech32m>(text).map_err(|error| AddressError::Text {
+            detail: error.to_string(),
+        })?;
+        let bytes: Vec<u8> = parsed.byte_iter().collect();
+        let bytes =
+            <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| AddressError::Length { got: bytes.len() })?;
+        let prefix = AddressPrefix(parsed.hrp());
+        // Bech32 leaves padding bits and upper case free; one address has one text here.
+        if !Self(bytes).to_text(&prefix).eq_ignore_ascii_case(text) {
+            return Err(AddressError::Text {
+                detail: "not in canonical form".to_owned(),
+            });
+        }
+        Ok((prefix, Self(bytes)))
+    }
+}
+
+/// Longest address text that is looked at.
+pub const ADDRESS_TEXT_BYTES_MAX: usize = 128;
+
+/// The part before the `1` of an address: 1 to 16 lower-case letters, from genesis.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AddressPrefix(Hrp);
+
+impl AddressPrefix {
+    /// Checks and takes a prefix.
+    ///
+    /// # Errors
+    /// [`AddressError::BadPrefix`] unless it is 1 to 16 lower-case ASCII letters.
+    pub fn new(text: &str) -> Result<Self, AddressError> {
+        let good = (1..=16).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase());
+        let hrp = Hrp::parse(text).ok().filter(|_| good);
+        hrp.map(Self).ok_or_else(|| AddressError::BadPrefix {
+            got: text.chars().take(32).collect(),
+        })
+    }
+}
+
+impl fmt::Display for AddressPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_lowercase())
+    }
+}
+
+/// Why a text is no address of this chain.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddressError {
+    /// Not bech32m: a wrong character or checksum.
+    #[error("not a bech32m address: {detail}")]
+    Text {
+        /// What the decoder said.
+        detail: String,
+    },
+    /// The payload is not 32 bytes.
+    #[error("an address has 32 bytes, this text has {got}")]
+    Length {
+        /// Bytes found.
+        got: usize,
+    },
+    /// The address belongs to another network.
+    #[error("address prefix is {got}, this chain uses {expected}")]
+    Prefix {
+        /// This chain's prefix.
+        expected: String,
+        /// The prefix found.
+        got: String,
+    },
+    /// A prefix that cannot be used.
+    #[error("address prefix {got:?} is not 1 to 16 lower-case letters")]
+    BadPrefix {
+        /// The prefix found.
+        got: String,
+    },
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_survives_its_text_and_a_typo_does_not() {
+        let prefix = AddressPrefix::new("vibet").unwrap();
+        let address = Address([9; 32]);
+        let text = address.to_text(&prefix);
+        assert!(text.starts_with("vibet1"), "{text}");
+        assert_eq!(Address::from_text(&text, &prefix), Ok(address));
+        for i in 0..text.len() {
+            let mut typo = text.clone().into_bytes();
+            if let Some(byte) = typo.get_mut(i) {
+                *byte = if *byte == b'q' { b'p' } else { b'q' };
+            }
+            let typo = String::from_utf8(typo).unwrap();
+            assert!(Address::from_text(&typo, &prefix).is_err(), "{typo}");
+        }
+    }
+
+    #[test]
+    fn another_networks_prefix_is_named() {
+        let text = Address([1; 32]).to_text(&AddressPrefix::new("vibe").unwrap());
+        let error = Address::from_text(&text, &AddressPrefix::new("vibet").unwrap());
+        assert_eq!(
+            error,
+            Err(AddressError::Prefix {
+                expected: "vibet".into(),
+                got: "vibe".into()
+            })
+        );
+        assert!(AddressPrefix::new("Vibe").is_err());
+        assert!(AddressPrefix::new("").is_err());
+    }
+}

@@ -1,0 +1,101 @@
+//! The one codec: bincode's fixed-integer little-endian layout, exact and canonical.
+//!
+//! Integers little-endian and fixed in size, `u64` lengths, `u32` enum tags, one byte for `bool`
+//! and `Option`. `wincode` writes it; `bincode` 1.3.3 is the oracle in `tests/conformance`.
+//! Foreign bytes are accepted only when they have no byte left over and equal their own
+//! re-encoding, so a value has exactly one encoding and its hash can be taken over either.
+
+use wincode::config::DefaultConfig;
+use wincode::{SchemaReadOwned, SchemaWrite};
+
+/// Why bytes were not accepted as a value of a type.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CodecError {
+    /// More bytes than a value of the type may have; nothing was decoded.
+    #[error("{what} of {got} bytes is over the limit of {limit}")]
+    TooLarge {
+        /// The type.
+        what: &'static str,
+        /// Bytes given.
+        got: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// The bytes do not decode, or bytes are left over.
+    #[error("malformed {what}: {detail}")]
+    Malformed {
+        /// The type.
+        what: &'static str,
+        /// What the decoder said.
+        detail: String,
+    },
+    /// The bytes decode but are not the encoding of what they decode to.
+    #[error("{what} is not in canonical form: its re-encoding differs at byte {offset}")]
+    NotCanonical {
+        /// The type.
+        what: &'static str,
+        /// First byte that differs.
+        offset: usize,
+    },
+}
+
+/// A value with a name and a size limit, which the codec can carry.
+pub trait Encoded: SchemaWrite<DefaultConfig, Src = Self> + Sized {
+    /// The name used in errors.
+    const NAME: &'static str;
+    /// Most bytes an encoding may have.
+    const BYTES_MAX: usize;
+}
+
+/// Returns the encoding of `value`.
+///
+/// # Panics
+/// Never for the types of this workspace: writing to memory fails only for a list above wincode's
+/// own limit of 4 MiB, and every list that can leave a node is bounded below it by [`crate::limits`].
+#[must_use]
+pub fn encode<T: SchemaWrite<DefaultConfig, Src = T>>(value: &T) -> Vec<u8> {
+    #[expect(
+        clippy::expect_used,
+        reason = "writing to a Vec fails only beyond limits that the types exclude"
+    )]
+    wincode::serialize(value).expect("value within the codec's limits")
+}
+
+/// Returns how many bytes [`encode`] would give, without writing them.
+#[must_use]
+pub fn encoded_len<T: SchemaWrite<DefaultConfig, Src = T>>(value: &T) -> usize {
+    #[expect(clippy::expect_used, reason = "as in `encode`")]
+    let len = wincode::serialized_size(value).expect("value within the codec's limits");
+    usize::try_from(len).unwrap_or(usize::MAX)
+}
+
+/// Decodes foreign bytes: within the type's limit, exact, and canonical.
+///
+/// # Errors
+/// [`CodecError`], naming the type and what was wrong.
+pub fn decode<T>(bytes: &[u8]) -> Result<T, CodecError>
+where
+    T: Encoded + SchemaReadOwned<DefaultConfig, Dst = T>,
+{
+    if bytes.len() > T::BYTES_MAX {
+        return Err(CodecError::TooLarge {
+            what: T::NAME,
+            got: bytes.len(),
+            limit: T::BYTES_MAX,
+        });
+    }
+    let value: T = wincode::deserialize_exact(bytes).map_err(|error| CodecError::Malformed {
+        what: T::NAME,
+        detail: error.to_string(),
+    })?;
+    let again = encode(&value);
+    if again != bytes {
+        let offset = again.iter().zip(bytes).take_while(|(a, b)| a == b).count();
+        return Err(CodecError::NotCanonical {
+            what: T::NAME,
+            offset,
+        });
+    }
+    Ok(value)
+}

@@ -1,0 +1,188 @@
+//! The acceptance matrix of `poh.md` as a test, and the agreement of single and batch checks.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+
+use super::*;
+use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
+use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
+use curve25519_dalek::scalar::Scalar;
+
+/// SHA-512 is reached through zebra's own `Item`; for crafted signatures we need k itself.
+fn challenge(r: &[u8; 32], a: &[u8; 32], message: &[u8]) -> Scalar {
+    use sha2::Digest as _;
+    let mut hasher = sha2::Sha512::new();
+    hasher.update(r);
+    hasher.update(a);
+    hasher.update(message);
+    Scalar::from_bytes_mod_order_wide(&hasher.finalize().into())
+}
+
+/// Signs with secret scalar `a`, nonce `r` and torsion added to the public key and to R.
+fn craft(
+    message: &[u8],
+    a: u64,
+    r: u64,
+    torsion_a: EdwardsPoint,
+    torsion_r: EdwardsPoint,
+) -> (PublicKey, Signature) {
+    let (a, r) = (Scalar::from(a), Scalar::from(r));
+    let key = (ED25519_BASEPOINT_POINT * a + torsion_a).compress().0;
+    let r_bytes = (ED25519_BASEPOINT_POINT * r + torsion_r).compress().0;
+    let s = r + challenge(&r_bytes, &key, message) * a;
+    let mut signature = [0; 64];
+    signature[..32].copy_from_slice(&r_bytes);
+    signature[32..].copy_from_slice(&s.to_bytes());
+    (PublicKey(key), Signature(signature))
+}
+
+fn both(key: &PublicKey, message: &[u8], signature: &Signature) -> Result<(), SignatureError> {
+    let single = key.verify(message, signature);
+    let mut alone = SignatureBatch::new();
+    alone.push(key, message, signature);
+    assert_eq!(
+        alone.verify(),
+        vec![single],
+        "a batch of one disagrees with the single check"
+    );
+    let honest = SecretKey::from_seed(&[7; 32]);
+    let mut mixed = SignatureBatch::new();
+    mixed.push(&honest.public_key(), b"other", &honest.sign(b"other"));
+    mixed.push(key, message, signature);
+    mixed.push(&honest.public_key(), b"more", &honest.sign(b"more"));
+    assert_eq!(
+        mixed.verify(),
+        vec![Ok(()), single, Ok(())],
+        "a mixed batch disagrees with the single check"
+    );
+    single
+}
+
+#[test]
+fn the_acceptance_matrix_holds_singly_and_in_batches() {
+    let message = b"matrix";
+    let none = EdwardsPoint::default();
+    let (key, good) = craft(message, 12_345, 678, none, none);
+    assert_eq!(both(&key, message, &good), Ok(()), "honest");
+    assert_eq!(
+        both(&key, b"another", &good),
+        Err(SignatureError::Mismatch),
+        "other message"
+    );
+
+    // Mixed-order A and mixed-order R: the cofactored equation holds, so both are accepted.
+    for torsion in &EIGHT_TORSION[1..] {
+        let (key, signature) = craft(message, 99, 100, *torsion, none);
+        assert_eq!(both(&key, message, &signature), Ok(()), "mixed-order A");
+        let (key, signature) = craft(message, 99, 100, none, *torsion);
+        assert_eq!(both(&key, message, &signature), Ok(()), "mixed-order R");
+    }
+
+    // Small-order A or R: refused before the equation is asked.
+    for torsion in &EIGHT_TORSION {
+        let (key, signature) = craft(message, 0, 55, *torsion, none);
+        assert_eq!(
+            both(&key, message, &signature),
+            Err(SignatureError::KeySmallOrder)
+        );
+        let (key, signature) = craft(message, 5, 0, none, *torsion);
+        assert_eq!(both(&key, message, &signature), Err(SignatureError::RSmallOrder));
+    }
+
+    // S + L is not canonical.
+    let l = [
+        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10u8,
+    ];
+    let mut malleable = good;
+    let mut carry = 0u16;
+    for (byte, add) in malleable.0[32..].iter_mut().zip(l) {
+        let sum = u16::from(*byte) + u16::from(add) + carry;
+        *byte = sum.to_le_bytes()[0];
+        carry = sum >> 8;
+    }
+    assert_eq!(
+        both(&key, message, &malleable),
+        Err(SignatureError::Mismatch),
+        "S + L"
+    );
+}
+
+#[test]
+fn the_five_torsion_coordinates_are_those_of_the_eight_torsion_points() {
+    let mut seen: Vec<[u8; 32]> = EIGHT_TORSION
+        .iter()
+        .map(|point| {
+            let mut y = point.compress().0;
+            y[31] &= 0x7f;
+            y
+        })
+        .collect();
+    seen.sort_unstable();
+    seen.dedup();
+    let mut ours = TORSION_Y.to_vec();
+    ours.sort_unstable();
+    assert_eq!(seen, ours);
+}
+
+#[test]
+fn encodings_at_and_above_p_are_not_canonical() {
+    for add in 0..19u8 {
+        let mut bytes = P;
+        bytes[0] = bytes[0].wrapping_add(add);
+        for sign in [0, 0x80] {
+            bytes[31] = (bytes[31] & 0x7f) | sign;
+            assert_eq!(
+                PublicKey(bytes).check(),
+                Err(SignatureError::KeyNotCanonical),
+                "p + {add}"
+            );
+        }
+    }
+    // x = 0 with a sign bit: decompression accepts it, the rule does not.
+    let mut identity = [0; 32];
+    identity[0] = 1;
+    identity[31] = 0x80;
+    assert!(CompressedEdwardsY(identity).decompress().is_some());
+    assert_eq!(PublicKey(identity).check(), Err(SignatureError::KeySmallOrder));
+}
+
+#[test]
+fn four_hundred_crafted_signatures_get_the_same_verdict_in_every_batch_size() {
+    let none = EdwardsPoint::default();
+    let items: Vec<_> = (0..400u64)
+        .map(|i| {
+            let torsion = EIGHT_TORSION[(i % 8) as usize];
+            let message = i.to_le_bytes();
+            let (key, mut signature) = if i % 2 == 0 {
+                craft(&message, 7 + i, 9 + i, none, torsion)
+            } else {
+                craft(&message, 7 + i, 9 + i, torsion, none)
+            };
+            if i % 5 == 0 {
+                signature.0[40] ^= 1;
+            }
+            (key, message, signature)
+        })
+        .collect();
+    let single: Vec<_> = items
+        .iter()
+        .map(|(key, message, signature)| key.verify(message, signature))
+        .collect();
+    assert_eq!(single.iter().filter(|v| v.is_ok()).count(), 320);
+    for size in [1, 32, 64, 400] {
+        let batched: Vec<_> = items
+            .chunks(size)
+            .flat_map(|chunk| {
+                let mut batch = SignatureBatch::new();
+                for (key, message, signature) in chunk {
+                    batch.push(key, message, signature);
+                }
+                batch.verify()
+            })
+            .collect();
+        assert_eq!(batched, single, "batches of {size}");
+    }
+}

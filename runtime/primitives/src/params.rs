@@ -1,0 +1,405 @@
+//! The chain's parameters: rules that every node shares, from genesis, committed by their hash.
+
+use wincode::{SchemaRead, SchemaWrite};
+
+use crate::limits::{
+    BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, HASHES_PER_TICK_MAX, NAME_BYTES_MAX, OPERATIONS_MAX,
+    SLOT_VALUE_BYTES_MAX, TICKS_MAX, TRANSACTION_BYTES_MAX,
+};
+use crate::{AddressPrefix, Amount, Domain, Encoded, Hash, Round, encode};
+
+/// Which faults the validators survive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
+pub enum FaultModel {
+    /// Quorums of more than 2/3: safe while less than 1/3 of the power lies.
+    Byzantine,
+    /// Quorums of more than 1/2: nodes may stop, none may lie. For one organisation's cluster.
+    Crash,
+}
+
+impl FaultModel {
+    /// Whether `power` of `total` decides a vote.
+    ///
+    /// More than 2/3 (Byzantine) or more than 1/2 (crash), so any two deciding groups share a
+    /// validator that follows the rules.
+    #[must_use]
+    pub fn is_quorum(self, power: u64, total: u64) -> bool {
+        let (numerator, denominator) = self.quorum_fraction();
+        u128::from(power).saturating_mul(u128::from(denominator))
+            > u128::from(total).saturating_mul(u128::from(numerator))
+    }
+
+    /// The fraction that a quorum must exceed.
+    #[must_use]
+    pub const fn quorum_fraction(self) -> (u64, u64) {
+        match self {
+            Self::Byzantine => (2, 3),
+            Self::Crash => (1, 2),
+        }
+    }
+}
+
+/// The rules of one chain. Hashed into every header.
+#[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
+pub struct ChainParams {
+    /// Name of the network, for people.
+    pub network: String,
+    /// Prefix of addresses.
+    pub address_prefix: String,
+    /// Symbol of the money, for people.
+    pub symbol: String,
+    /// Decimal places of the money, for people; every interface uses base units.
+    pub decimals: u8,
+    /// Which faults the validators survive.
+    pub fault_model: FaultModel,
+    /// A chain for development: no empty blocks, developer methods, guard in memory.
+    pub dev: bool,
+
+    /// Nominal length of a tick in milliseconds.
+    pub tick_ms: u32,
+    /// Ticks of a block created in round 0; later rounds have a quarter, at least one.
+    pub ticks_per_block: u16,
+    /// Hashes in a tick, exactly.
+    pub hashes_per_tick: u32,
+    /// Ticks before the end of a block at which intake closes.
+    pub quiet_ticks: u16,
+
+    /// Most bytes of the transactions of a block.
+    pub block_bytes_max: u32,
+    /// Most transactions of a block.
+    pub block_transactions_max: u32,
+    /// Most bytes of one transaction.
+    pub transaction_bytes_max: u32,
+    /// Most operations of one transaction.
+    pub operations_max: u32,
+    /// Most bytes of a slot's value.
+    pub slot_value_bytes_max: u32,
+    /// How many heights ahead `valid_until` may lie.
+    pub validity_window: u64,
+
+    /// Least fee of a transaction.
+    pub fee_min: Amount,
+    /// Least fee per byte of a transaction, on top of `fee_min`.
+    pub fee_per_byte: Amount,
+    /// Burned when a transfer creates an account.
+    pub account_price: Amount,
+    /// Burned when a slot is set, per byte of value plus 32.
+    pub storage_byte_price: Amount,
+
+    /// Longest time without a block in milliseconds; 0 means no empty blocks.
+    pub empty_block_interval_ms: u32,
+    /// First propose timeout in milliseconds.
+    pub timeout_propose_ms: u32,
+    /// First prevote timeout in milliseconds.
+    pub timeout_prevote_ms: u32,
+    /// First precommit timeout in milliseconds.
+    pub timeout_precommit_ms: u32,
+    /// What every timeout grows by per round, in milliseconds.
+    pub timeout_delta_ms: u32,
+    /// Longest timeout in milliseconds.
+    pub timeout_max_ms: u32,
+    /// How far the clocks of validators may differ, in milliseconds.
+    pub clock_precision_ms: u32,
+    /// How long a message may take, in milliseconds.
+    pub message_delay_ms: u32,
+    /// How old evidence may be, in heights.
+    pub evidence_age_max: u64,
+    /// How old a trusted height may be once the validator set has changed, in seconds.
+    pub trust_period_s: u64,
+}
+
+impl Encoded for ChainParams {
+    const NAME: &'static str = "chain parameters";
+    const BYTES_MAX: usize = 4096;
+}
+
+/// A parameter outside its range.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("parameter {name} is {got}, allowed is {allowed}")]
+pub struct ParamsError {
+    /// The parameter.
+    pub name: &'static str,
+    /// Its value.
+    pub got: String,
+    /// What is allowed.
+    pub allowed: String,
+}
+
+impl ChainParams {
+    /// The devnet profile: 20 ticks of 5 ms, 12,500 hashes each.
+    #[must_use]
+    pub fn devnet() -> Self {
+        Self {
+            network: "devnet".to_owned(),
+            address_prefix: "vibet".to_owned(),
+            symbol: "VIB".to_owned(),
+            decimals: 9,
+            fault_model: FaultModel::Byzantine,
+            dev: false,
+            tick_ms: 5,
+            ticks_per_block: 20,
+            hashes_per_tick: 12_500,
+            quiet_ticks: 1,
+            block_bytes_max: 4 * 1024 * 1024,
+            block_transactions_max: 20_000,
+            transaction_bytes_max: 64 * 1024,
+            operations_max: 64,
+            slot_value_bytes_max: 4096,
+            validity_window: 100_000,
+            fee_min: Amount(100),
+            fee_per_byte: Amount(1),
+            account_price: Amount(10_000),
+            storage_byte_price: Amount(100),
+            empty_block_interval_ms: 1000,
+            timeout_propose_ms: 300,
+            timeout_prevote_ms: 100,
+            timeout_precommit_ms: 100,
+            timeout_delta_ms: 100,
+            timeout_max_ms: 10_000,
+            clock_precision_ms: 500,
+            message_delay_ms: 500,
+            evidence_age_max: 100_000,
+            trust_period_s: 14 * 24 * 3600,
+        }
+    }
+
+    /// The profile of `node --dev`: one tick per block and no empty blocks.
+    #[must_use]
+    pub fn dev() -> Self {
+        Self {
+            network: "dev".to_owned(),
+            dev: true,
+            ticks_per_block: 1,
+            quiet_ticks: 0,
+            empty_block_interval_ms: 0,
+            ..Self::devnet()
+        }
+    }
+
+    /// The production profile: 64 ticks of 5 ms.
+    #[must_use]
+    pub fn production() -> Self {
+        Self {
+            network: "main".to_owned(),
+            address_prefix: "vibe".to_owned(),
+            ticks_per_block: 64,
+            quiet_ticks: 3,
+            timeout_propose_ms: 1000,
+            timeout_prevote_ms: 300,
+            timeout_precommit_ms: 300,
+            timeout_delta_ms: 300,
+            timeout_max_ms: 60_000,
+            ..Self::devnet()
+        }
+    }
+
+    /// The hash that every header carries.
+    #[must_use]
+    pub fn hash(&self) -> Hash {
+        Domain::Params.hash(&encode(self))
+    }
+
+    /// Ticks of a block created in `round`.
+    #[must_use]
+    pub const fn ticks_in_round(&self, round: Round) -> u16 {
+        if round.0 == 0 {
+            return self.ticks_per_block;
+        }
+        match self.ticks_per_block / 4 {
+            0 => 1,
+            quarter => quarter,
+        }
+    }
+
+    /// Nominal length of a block of `ticks` ticks, in milliseconds.
+    #[must_use]
+    pub fn ticks_ms(&self, ticks: u16) -> u64 {
+        u64::from(ticks).saturating_mul(u64::from(self.tick_ms))
+    }
+
+    /// Least fee of a transaction of `bytes` bytes.
+    #[must_use]
+    pub fn fee_for(&self, bytes: u32) -> Amount {
+        Amount(
+            self.fee_min
+                .0
+                .saturating_add(self.fee_per_byte.0.saturating_mul(u64::from(bytes))),
+        )
+    }
+
+    /// The prefix of addresses.
+    ///
+    /// # Errors
+    /// [`ParamsError`] when it is no prefix; [`ChainParams::check`] has excluded that.
+    pub fn prefix(&self) -> Result<AddressPrefix, ParamsError> {
+        AddressPrefix::new(&self.address_prefix).map_err(|_| ParamsError {
+            name: "address_prefix",
+            got: format!("{:?}", self.address_prefix),
+            allowed: "1 to 16 lower-case letters".to_owned(),
+        })
+    }
+
+    /// Checks every value against its range.
+    ///
+    /// # Errors
+    /// [`ParamsError`] for the first value out of range.
+    pub fn check(&self) -> Result<(), ParamsError> {
+        let range = |name: &'static str, got: u64, least: u64, most: u64| {
+            if (least..=most).contains(&got) {
+                return Ok(());
+            }
+            Err(ParamsError {
+                name,
+                got: got.to_string(),
+                allowed: format!("{least} to {most}"),
+            })
+        };
+        for (name, text) in [("network", &self.network), ("symbol", &self.symbol)] {
+            let good = (1..=NAME_BYTES_MAX).contains(&text.len())
+                && text
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+            if !good {
+                let allowed = format!("1 to {NAME_BYTES_MAX} letters, digits, '-' or '_'");
+                return Err(ParamsError {
+                    name,
+                    got: format!("{text:?}"),
+                    allowed,
+                });
+            }
+        }
+        self.prefix()?;
+        range("decimals", u64::from(self.decimals), 0, 18)?;
+        range("tick_ms", u64::from(self.tick_ms), 1, 1000)?;
+        range(
+            "ticks_per_block",
+            u64::from(self.ticks_per_block),
+            1,
+            TICKS_MAX as u64,
+        )?;
+        range(
+            "hashes_per_tick",
+            u64::from(self.hashes_per_tick),
+            1,
+            u64::from(HASHES_PER_TICK_MAX),
+        )?;
+        range(
+            "quiet_ticks",
+            u64::from(self.quiet_ticks),
+            0,
+            u64::from(self.ticks_per_block.saturating_sub(1)),
+        )?;
+        range(
+            "block_bytes_max",
+            u64::from(self.block_bytes_max),
+            1024,
+            BLOCK_BYTES_MAX as u64,
+        )?;
+        range(
+            "block_transactions_max",
+            u64::from(self.block_transactions_max),
+            1,
+            BLOCK_TRANSACTIONS_MAX as u64,
+        )?;
+        let transaction_most = (TRANSACTION_BYTES_MAX as u64).min(u64::from(self.block_bytes_max));
+        range(
+            "transaction_bytes_max",
+            u64::from(self.transaction_bytes_max),
+            256,
+            transaction_most,
+        )?;
+        range(
+            "operations_max",
+            u64::from(self.operations_max),
+            1,
+            OPERATIONS_MAX as u64,
+        )?;
+        range(
+            "slot_value_bytes_max",
+            u64::from(self.slot_value_bytes_max),
+            0,
+            SLOT_VALUE_BYTES_MAX as u64,
+        )?;
+        range("validity_window", self.validity_window, 1, 10_000_000)?;
+        range("fee_min", self.fee_min.0, 1, u64::MAX >> 16)?;
+        range("fee_per_byte", self.fee_per_byte.0, 0, u64::MAX >> 32)?;
+        range("account_price", self.account_price.0, 0, u64::MAX >> 16)?;
+        range("storage_byte_price", self.storage_byte_price.0, 0, u64::MAX >> 32)?;
+        range(
+            "empty_block_interval_ms",
+            u64::from(self.empty_block_interval_ms),
+            0,
+            3_600_000,
+        )?;
+        if self.empty_block_interval_ms == 0 && !self.dev {
+            return Err(ParamsError {
+                name: "empty_block_interval_ms",
+                got: "0".to_owned(),
+                allowed: "1 to 3600000 unless dev is true".to_owned(),
+            });
+        }
+        for (name, got) in [
+            ("timeout_propose_ms", self.timeout_propose_ms),
+            ("timeout_prevote_ms", self.timeout_prevote_ms),
+            ("timeout_precommit_ms", self.timeout_precommit_ms),
+            ("timeout_delta_ms", self.timeout_delta_ms),
+        ] {
+            range(name, u64::from(got), 1, u64::from(self.timeout_max_ms))?;
+        }
+        range("timeout_max_ms", u64::from(self.timeout_max_ms), 1, 3_600_000)?;
+        range(
+            "clock_precision_ms",
+            u64::from(self.clock_precision_ms),
+            0,
+            60_000,
+        )?;
+        range("message_delay_ms", u64::from(self.message_delay_ms), 0, 60_000)?;
+        range("evidence_age_max", self.evidence_age_max, 1, 100_000_000)?;
+        range("trust_period_s", self.trust_period_s, 1, 10 * 365 * 24 * 3600)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_profile_is_within_its_ranges() {
+        for params in [
+            ChainParams::devnet(),
+            ChainParams::dev(),
+            ChainParams::production(),
+        ] {
+            params.check().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_named() {
+        let params = ChainParams {
+            hashes_per_tick: 0,
+            ..ChainParams::devnet()
+        };
+        assert_eq!(params.check().unwrap_err().name, "hashes_per_tick");
+        let params = ChainParams {
+            empty_block_interval_ms: 0,
+            ..ChainParams::devnet()
+        };
+        assert_eq!(params.check().unwrap_err().name, "empty_block_interval_ms");
+    }
+
+    #[test]
+    fn two_quorums_share_a_validator_that_follows_the_rules() {
+        for total in 1..60u64 {
+            for power in 0..=total {
+                let byzantine = FaultModel::Byzantine.is_quorum(power, total);
+                assert_eq!(byzantine, power * 3 > total * 2, "{power} of {total}");
+                let crash = FaultModel::Crash.is_quorum(power, total);
+                assert_eq!(crash, power * 2 > total, "{power} of {total}");
+            }
+        }
+        assert!(!FaultModel::Byzantine.is_quorum(2, 3));
+        assert!(FaultModel::Byzantine.is_quorum(3, 4));
+    }
+}

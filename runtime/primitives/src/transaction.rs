@@ -1,0 +1,297 @@
+//! Transactions: what a user signs, and what has been checked.
+//!
+//! A transaction is a body and a signature. The body lists operations that apply all or none.
+//! Signed are the bytes `"vibecoin/transaction/v1" ‖ genesis hash (32) ‖ body`; only the first four
+//! bytes of the genesis hash are sent, to tell "wrong chain" from "bad signature".
+//!
+//! Two hashes, never to be mixed up:
+//! - [`Transaction::id`] covers the signed bytes: names the transaction in RPC, indexes and
+//!   deduplication, and does not depend on the signature;
+//! - [`Transaction::hash`] covers all sent bytes: the Merkle leaf of a tick, and the only key under
+//!   which a verified signature may be remembered.
+
+use wincode::containers;
+use wincode::len::UseIntLen;
+use wincode::{SchemaRead, SchemaWrite};
+
+use crate::limits::{OPERATIONS_MAX, SLOT_VALUE_BYTES_MAX, TRANSACTION_BYTES_MAX};
+use crate::{
+    Address, Amount, Domain, Encoded, Hash, Height, Nonce, PublicKey, SecretKey, Signature, SignatureBatch,
+    SignatureError, encode, encoded_len,
+};
+
+/// Prefix of the bytes that a transaction's signature covers.
+pub const TRANSACTION_TAG: &[u8] = b"vibecoin/transaction/v1";
+
+/// A signed transaction as it is sent. The enum tag is its version.
+#[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
+pub enum Transaction {
+    /// Version 1.
+    V1(TransactionV1),
+}
+
+/// Version 1 of a signed transaction.
+#[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
+pub struct TransactionV1 {
+    /// What is signed.
+    pub body: TransactionBody,
+    /// By `body.sender`.
+    pub signature: Signature,
+}
+
+/// What the sender signs.
+#[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
+pub struct TransactionBody {
+    /// First four bytes of the genesis hash.
+    pub chain: [u8; 4],
+    /// Who pays, signs, and whose account the operations act on.
+    pub sender: PublicKey,
+    /// Must equal the nonce of the sender's account.
+    pub nonce: Nonce,
+    /// Paid to the proposer's payout account, also when an operation fails.
+    pub fee: Amount,
+    /// Last height at which the transaction may be in a block.
+    pub valid_until: Height,
+    /// Applied in order, all or none. One to [`OPERATIONS_MAX`].
+    #[wincode(
+        with = "containers::Vec<Operation, UseIntLen<u64, { OPERATIONS_MAX * size_of::<Operation>() }>>"
+    )]
+    pub operations: Vec<Operation>,
+}
+
+/// One thing a transaction does.
+#[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
+pub enum Operation {
+    /// Moves `amount` to `to`, creating the account (for a price that is burned) when it is new.
+    Transfer {
+        /// Who receives.
+        to: Address,
+        /// How much, above zero.
+        amount: Amount,
+    },
+    /// Sets one slot of the sender's own storage; an empty value removes the slot.
+    SetStorage {
+        /// The slot.
+        slot: Hash,
+        /// The new value, at most [`SLOT_VALUE_BYTES_MAX`] bytes.
+        #[wincode(with = "containers::Vec<u8, UseIntLen<u64, SLOT_VALUE_BYTES_MAX>>")]
+        value: Vec<u8>,
+    },
+}
+
+impl Encoded for Transaction {
+    const NAME: &'static str = "transaction";
+    const BYTES_MAX: usize = TRANSACTION_BYTES_MAX;
+}
+
+impl Encoded for TransactionBody {
+    const NAME: &'static str = "transaction body";
+    const BYTES_MAX: usize = TRANSACTION_BYTES_MAX;
+}
+
+impl TransactionBody {
+    /// The bytes that are signed on the chain with this genesis hash.
+    #[must_use]
+    pub fn signing_bytes(&self, genesis: &Hash) -> Vec<u8> {
+        signed_bytes(TRANSACTION_TAG, genesis, self)
+    }
+
+    /// Signs with `key`, whose public half must be `self.sender`.
+    #[must_use]
+    pub fn sign(self, genesis: &Hash, key: &SecretKey) -> Transaction {
+        let signature = key.sign(&self.signing_bytes(genesis));
+        Transaction::V1(TransactionV1 {
+            body: self,
+            signature,
+        })
+    }
+}
+
+/// `tag ‖ genesis hash ‖ encoding of value`: the form of everything that is signed.
+#[must_use]
+pub fn signed_bytes<T>(tag: &[u8], genesis: &Hash, value: &T) -> Vec<u8>
+where
+    T: wincode::SchemaWrite<wincode::config::DefaultConfig, Src = T>,
+{
+    let body = encode(value);
+    let mut bytes = Vec::with_capacity(tag.len().saturating_add(32).saturating_add(body.len()));
+    bytes.extend_from_slice(tag);
+    bytes.extend_from_slice(&genesis.0);
+    bytes.extend_from_slice(&body);
+    bytes
+}
+
+impl Transaction {
+    /// The signed part.
+    #[must_use]
+    pub const fn body(&self) -> &TransactionBody {
+        let Self::V1(inner) = self;
+        &inner.body
+    }
+
+    /// The signature.
+    #[must_use]
+    pub const fn signature(&self) -> &Signature {
+        let Self::V1(inner) = self;
+        &inner.signature
+    }
+
+    /// Names the transaction: the hash of the bytes that are signed.
+    #[must_use]
+    pub fn id(&self, genesis: &Hash) -> Hash {
+        Domain::TransactionId.hash(&self.body().signing_bytes(genesis))
+    }
+
+    /// The hash of all sent bytes, signature included.
+    #[must_use]
+    pub fn hash(&self) -> Hash {
+        Domain::TransactionHash.hash(&encode(self))
+    }
+
+    /// Checks what needs no state: the chain prefix, the number of operations, then the signature.
+    ///
+    /// # Errors
+    /// [`TransactionError`] with the first rule that does not hold.
+    pub fn verify(self, genesis: &Hash) -> Result<VerifiedTransaction, TransactionError> {
+        let signing = check_form(&self, genesis)?;
+        self.body().sender.verify(&signing, self.signature())?;
+        Ok(VerifiedTransaction::seal(self, &signing))
+    }
+
+    /// [`Transaction::verify`] for many at once: the same verdicts, two to five times cheaper.
+    #[must_use]
+    pub fn verify_batch(
+        transactions: Vec<Self>,
+        genesis: &Hash,
+    ) -> Vec<Result<VerifiedTransaction, TransactionError>> {
+        let mut batch = SignatureBatch::new();
+        let formed: Vec<Result<VerifiedTransaction, TransactionError>> = transactions
+            .into_iter()
+            .map(|transaction| {
+                let signing = check_form(&transaction, genesis)?;
+                batch.push(&transaction.body().sender, &signing, transaction.signature());
+                Ok(VerifiedTransaction::seal(transaction, &signing))
+            })
+            .collect();
+        let mut verdicts = batch.verify().into_iter();
+        formed
+            .into_iter()
+            .map(|formed| {
+                let sealed = formed?;
+                verdicts.next().unwrap_or(Err(SignatureError::Mismatch))?;
+                Ok(sealed)
+            })
+            .collect()
+    }
+}
+
+fn check_form(transaction: &Transaction, genesis: &Hash) -> Result<Vec<u8>, TransactionError> {
+    let body = transaction.body();
+    if body.chain != genesis.prefix() {
+        return Err(TransactionError::WrongChain {
+            expected: crate::hex::encode(&genesis.prefix()),
+            got: crate::hex::encode(&body.chain),
+        });
+    }
+    if body.operations.is_empty() || body.operations.len() > OPERATIONS_MAX {
+        return Err(TransactionError::OperationCount {
+            got: body.operations.len(),
+        });
+    }
+    Ok(body.signing_bytes(genesis))
+}
+
+/// Why a transaction is refused before any state is looked at.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransactionError {
+    /// The transaction was made for another chain.
+    #[error("transaction names chain {got}, this chain is {expected}")]
+    WrongChain {
+        /// This chain's prefix.
+        expected: String,
+        /// The prefix found.
+        got: String,
+    },
+    /// No operations, or too many.
+    #[error("a transaction has 1 to {OPERATIONS_MAX} operations, this one has {got}")]
+    OperationCount {
+        /// Operations found.
+        got: usize,
+    },
+    /// The signature rule does not hold.
+    #[error("bad signature: {0}")]
+    Signature(#[from] SignatureError),
+}
+
+/// A transaction whose form and signature have been checked. Only the verifier makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedTransaction {
+    transaction: Transaction,
+    id: Hash,
+    hash: Hash,
+    bytes: u32,
+}
+
+impl VerifiedTransaction {
+    fn seal(transaction: Transaction, signing: &[u8]) -> Self {
+        let id = Domain::TransactionId.hash(signing);
+        let encoded = encode(&transaction);
+        let hash = Domain::TransactionHash.hash(&encoded);
+        let bytes = u32::try_from(encoded.len()).unwrap_or(u32::MAX);
+        Self {
+            transaction,
+            id,
+            hash,
+            bytes,
+        }
+    }
+
+    /// The transaction.
+    #[must_use]
+    pub const fn transaction(&self) -> &Transaction {
+        &self.transaction
+    }
+
+    /// The signed part.
+    #[must_use]
+    pub const fn body(&self) -> &TransactionBody {
+        self.transaction.body()
+    }
+
+    /// The sender's address.
+    #[must_use]
+    pub const fn sender(&self) -> Address {
+        Address(self.body().sender.0)
+    }
+
+    /// [`Transaction::id`].
+    #[must_use]
+    pub const fn id(&self) -> &Hash {
+        &self.id
+    }
+
+    /// [`Transaction::hash`].
+    #[must_use]
+    pub const fn hash(&self) -> &Hash {
+        &self.hash
+    }
+
+    /// Bytes of the encoding.
+    #[must_use]
+    pub const fn byte_len(&self) -> u32 {
+        self.bytes
+    }
+
+    /// Gives the transaction back.
+    #[must_use]
+    pub fn into_inner(self) -> Transaction {
+        self.transaction
+    }
+}
+
+/// Bytes of the encoding of `transaction`, as counted against block and pool limits.
+#[must_use]
+pub fn transaction_bytes(transaction: &Transaction) -> usize {
+    encoded_len(transaction)
+}
