@@ -1,0 +1,83 @@
+//! Making proofs: one walk from the root to where the key ends.
+
+use crate::commitment;
+use crate::nibbles::nibble;
+use crate::node::{Node, Sub};
+use crate::proof::{End, Proof, Step};
+use crate::{Nibbles, NodeReader, Trie, TrieError};
+use vibecoin_primitives::Hash;
+
+impl Trie {
+    /// Returns the proof that `key` has `value` (as the flat state says), or that it has none.
+    ///
+    /// `reader` shows the state that this trie has. Nodes that are not in memory are loaded and checked,
+    /// but not kept. The proof is checked against the trie as it is made, never against hope.
+    ///
+    /// # Errors
+    /// [`TrieError::Drift`] when `value` is not what the trie has, [`TrieError::Corrupt`] and
+    /// [`TrieError::Read`] when a node cannot be had.
+    pub fn prove(
+        &self,
+        key: &Hash,
+        value: Option<&[u8]>,
+        reader: &dyn NodeReader,
+    ) -> Result<Proof, TrieError> {
+        let source = self.source(reader);
+        let drift = |detail| TrieError::Drift {
+            owner: self.owner,
+            key: *key,
+            detail,
+        };
+        let mut steps = Vec::with_capacity(8);
+        let mut depth = 0u8;
+        let mut sub = source.resolve_root(&self.root)?;
+        let end = loop {
+            let path = Nibbles::of_key(key, depth);
+            let node = match sub {
+                Sub::Node(_, node) => node,
+                Sub::Stub(hash) | Sub::Unknown(hash) => source.load(&path, &hash)?,
+                Sub::Empty => break End::Empty,
+                Sub::Leaf(hash) => match value {
+                    Some(value) if commitment::leaf(self.kind, key, value) == hash => {
+                        break End::Value(value.to_vec());
+                    }
+                    Some(_) => return Err(drift("the value it is said to have is not in the trie")),
+                    None => {
+                        let (other, value) = source.leaf(&path, &hash)?;
+                        if other == *key {
+                            return Err(drift("it is said to be absent, the trie has a value"));
+                        }
+                        break End::OtherLeaf { key: other, value };
+                    }
+                },
+            };
+            let skipped = node.skipped();
+            if skipped.common_with(key, depth) < skipped.len() {
+                break End::Diverging {
+                    skipped,
+                    child: node.branch_hash(),
+                };
+            }
+            depth = depth.saturating_add(skipped.len());
+            if depth > 63 {
+                return Err(source.corrupt(path, "a branch lies deeper than keys are long"));
+            }
+            sub = step(&node, nibble(key, depth), &mut steps);
+            depth = depth.saturating_add(1);
+        };
+        if value.is_some() && !matches!(end, End::Value(_)) {
+            return Err(drift("it is said to have a value, the trie has none"));
+        }
+        Ok(Proof::new(steps, end))
+    }
+}
+
+/// Goes through `node` to its slot `nibble`.
+fn step(node: &Node, nibble: u8, steps: &mut Vec<Step>) -> Sub {
+    let skipped = node.skipped();
+    if !skipped.is_empty() {
+        steps.push(Step::Extension(skipped.len()));
+    }
+    steps.push(Step::Branch(node.siblings(nibble)));
+    node.slot(nibble)
+}

@@ -1,0 +1,236 @@
+//! The bytes of a stored node.
+//!
+//! Stored under (owner, path of the slot). The version is that of the database's schema.
+//!
+//! ```text
+//! offset  bytes        field
+//! 0       2            children: bit n is set when slot n is filled; little-endian; at least two bits
+//! 2       2            leaves: bit n is set when slot n holds a leaf; a subset of `children`
+//! 4       1            e: nibbles that the extension skips before the branch, 0 to 63
+//! 5       (e + 1) / 2  those nibbles, first one in the high half; a spare half byte is zero
+//! 5 + ..  32 * count   hashes of the children in slot order, none of them zero
+//! ```
+//!
+//! The hash of a record is the extension's when e > 0, else the branch's ([`crate::commitment`]). It does
+//! not cover `leaves`: a wrong bit there sends the reader to a record or a leaf that does not exist.
+
+use crate::Nibbles;
+use crate::nibbles::packed_len;
+use crate::node::{Kids, Node, Sub};
+use std::sync::Arc;
+use vibecoin_primitives::Hash;
+
+/// A node as the storage room sees it: something with bytes and a hash.
+///
+/// Cheap to clone: it shares the node with the trie, so bytes are made only when they are written.
+#[derive(Clone, Debug)]
+pub struct NodeRecord(Arc<Node>);
+
+impl NodeRecord {
+    pub(crate) const fn new(node: Arc<Node>) -> Self {
+        Self(node)
+    }
+
+    /// The bytes to store, at most 5 + 32 + 16 * 32. See the docs of `record.rs` for the layout.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.encoded_len());
+        encode(&self.0, &mut out);
+        out
+    }
+
+    /// How many bytes [`NodeRecord::encode`] gives.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        self.0
+            .hashes()
+            .len()
+            .saturating_mul(32)
+            .saturating_add(packed_len(self.0.skipped().len()))
+            .saturating_add(5)
+    }
+
+    /// Reads stored bytes: exactly one node in its only form.
+    ///
+    /// # Errors
+    /// [`NodeError`], saying what is wrong. The hash is not checked here, for lack of one to compare with.
+    pub fn decode(bytes: &[u8]) -> Result<Self, NodeError> {
+        decode(bytes).map(|node| Self(Arc::new(node)))
+    }
+
+    /// The hash that the parent has for this node.
+    #[must_use]
+    pub fn hash(&self) -> Hash {
+        self.0.hash()
+    }
+}
+
+/// Why bytes are not a node's record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// Shorter or longer than its own bitmap and nibble count say.
+    #[error("node record has {got} bytes where {expected} are needed")]
+    Length {
+        /// Bytes needed.
+        expected: usize,
+        /// Bytes given.
+        got: usize,
+    },
+    /// Fewer than two children, or a leaf bit without a child.
+    #[error("node record has children {children:#06x} and leaves {leaves:#06x}")]
+    Bitmap {
+        /// The bitmap of children.
+        children: u16,
+        /// The bitmap of leaves.
+        leaves: u16,
+    },
+    /// Too many skipped nibbles, or a spare half byte that is not zero.
+    #[error("node record has a malformed extension of {count} nibbles")]
+    Extension {
+        /// The nibble count given.
+        count: u8,
+    },
+    /// A child's hash is zero, which means "no child".
+    #[error("node record has a child without a hash")]
+    ZeroChild,
+}
+
+fn encode(node: &Node, out: &mut Vec<u8>) {
+    let skipped = node.skipped();
+    out.extend_from_slice(&node.children().to_le_bytes());
+    out.extend_from_slice(&node.leaves().to_le_bytes());
+    out.push(skipped.len());
+    out.extend_from_slice(skipped.packed());
+    for hash in node.hashes() {
+        out.extend_from_slice(&hash.0);
+    }
+}
+
+pub(crate) fn decode(bytes: &[u8]) -> Result<Node, NodeError> {
+    let short = NodeError::Length {
+        expected: 5,
+        got: bytes.len(),
+    };
+    let (&[c0, c1, l0, l1, count], rest) = bytes.split_first_chunk::<5>().ok_or(short)?;
+    let (children, leaves) = (u16::from_le_bytes([c0, c1]), u16::from_le_bytes([l0, l1]));
+    if children.count_ones() < 2 || leaves & !children != 0 {
+        return Err(NodeError::Bitmap { children, leaves });
+    }
+    if count > 63 {
+        return Err(NodeError::Extension { count });
+    }
+    let hashes_len = (children.count_ones() as usize).saturating_mul(32);
+    let expected = packed_len(count).saturating_add(hashes_len).saturating_add(5);
+    let wrong = NodeError::Length {
+        expected,
+        got: bytes.len(),
+    };
+    if bytes.len() != expected {
+        return Err(wrong);
+    }
+    let (packed, hashes) = rest.split_at_checked(packed_len(count)).ok_or(wrong)?;
+    let skipped = Nibbles::unpack(count, packed).ok_or(NodeError::Extension { count })?;
+    let filled = (0u8..16).filter(|slot| children >> slot & 1 == 1);
+    let mut kids = Kids::with_capacity(16);
+    for (slot, hash) in filled.zip(hashes.as_chunks::<32>().0) {
+        let hash = Hash(*hash);
+        if hash.is_zero() {
+            return Err(NodeError::ZeroChild);
+        }
+        kids.push(
+            slot,
+            if leaves >> slot & 1 == 1 {
+                Sub::Leaf(hash)
+            } else {
+                Sub::Stub(hash)
+            },
+        );
+    }
+    Ok(Node::new(skipped, kids))
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+mod tests {
+    use super::*;
+    use vibecoin_primitives::Domain;
+
+    fn sample(skipped: &str) -> NodeRecord {
+        let mut nibbles = Nibbles::EMPTY;
+        for digit in skipped.chars() {
+            nibbles.push(u8::try_from(digit.to_digit(16).expect("hex")).expect("small"));
+        }
+        let mut kids = Kids::with_capacity(3);
+        kids.push(1, Sub::Leaf(Domain::Receipt.hash(b"a")));
+        kids.push(2, Sub::Stub(Domain::Receipt.hash(b"b")));
+        kids.push(15, Sub::Leaf(Domain::Receipt.hash(b"c")));
+        NodeRecord::new(Arc::new(Node::new(nibbles, kids)))
+    }
+
+    #[test]
+    fn a_record_is_laid_out_as_documented_and_comes_back() {
+        let record = sample("abc");
+        let bytes = record.encode();
+        assert_eq!(bytes[..7], [0x06, 0x80, 0x02, 0x80, 3, 0xab, 0xc0]);
+        assert_eq!(bytes.len(), 7 + 96);
+        assert_eq!(bytes.len(), record.encoded_len());
+        let again = NodeRecord::decode(&bytes).expect("own bytes");
+        assert_eq!((again.hash(), again.encode()), (record.hash(), bytes));
+        assert_ne!(sample("").hash(), record.hash());
+    }
+
+    #[test]
+    fn malformed_records_are_refused_and_none_panics() {
+        let good = sample("abc").encode();
+        let with = |at: usize, value: u8| {
+            let mut bytes = good.clone();
+            bytes[at] = value;
+            NodeRecord::decode(&bytes).err()
+        };
+        assert_eq!(
+            with(0, 0x00),
+            Some(NodeError::Bitmap {
+                children: 0x8000,
+                leaves: 0x8002
+            })
+        );
+        assert_eq!(
+            with(2, 0x08),
+            Some(NodeError::Bitmap {
+                children: 0x8006,
+                leaves: 0x8008
+            })
+        );
+        assert_eq!(with(4, 64), Some(NodeError::Extension { count: 64 }));
+        assert_eq!(with(6, 0xc1), Some(NodeError::Extension { count: 3 }));
+        assert_eq!(
+            with(0, 0x07),
+            Some(NodeError::Length {
+                expected: 135,
+                got: 103
+            })
+        );
+        for len in 0..good.len() {
+            assert!(NodeRecord::decode(&good[..len]).is_err(), "cut to {len}");
+        }
+        assert!(NodeRecord::decode(&[&good[..], &[0]].concat()).is_err());
+        let mut zero = good.clone();
+        zero[7..39].fill(0);
+        assert_eq!(NodeRecord::decode(&zero).err(), Some(NodeError::ZeroChild));
+        for at in 0..good.len() {
+            for bit in 0..8 {
+                let mut bytes = good.clone();
+                bytes[at] ^= 1 << bit;
+                if let Ok(record) = NodeRecord::decode(&bytes) {
+                    assert_eq!(record.encode(), bytes, "one form per node");
+                }
+            }
+        }
+    }
+}
