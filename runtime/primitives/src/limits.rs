@@ -19,8 +19,8 @@ pub const BLOCK_TRANSACTIONS_MAX: usize = 20_000;
 pub const TICKS_MAX: usize = 1024;
 /// Most hashes in one tick.
 pub const HASHES_PER_TICK_MAX: u32 = 1_000_000;
-/// Most validators.
-pub const VALIDATORS_MAX: usize = 256;
+/// Most validators. The proposer order of that many fits into one slot of the state.
+pub const VALIDATORS_MAX: usize = 200;
 /// Most summed voting power, so that power times any threshold's denominator (at most 100) fits.
 pub const TOTAL_POWER_MAX: u64 = u64::MAX / 100;
 /// Most pieces of evidence in one block.
@@ -43,6 +43,7 @@ const _: () = assert!(TRANSACTION_BYTES_MAX <= BLOCK_BYTES_MAX);
 const _: () = assert!(OPERATIONS_MAX * 64 <= TRANSACTION_BYTES_MAX);
 const _: () = assert!(SLOT_VALUE_BYTES_MAX + 512 <= TRANSACTION_BYTES_MAX);
 const _: () = assert!(BLOCK_BYTES_MAX <= BODY_BYTES_MAX);
+const _: () = assert!(VALIDATORS_MAX * 20 + 8 <= SLOT_VALUE_BYTES_MAX);
 // A list of the largest allowed number of transactions must stay below wincode's 4 MiB of memory.
 const _: () = assert!(BLOCK_TRANSACTIONS_MAX * size_of::<crate::Transaction>() <= 4 * MIB);
 const _: () = assert!(BLOCK_TRANSACTIONS_MAX * size_of::<crate::Receipt>() <= 4 * MIB);

@@ -1,0 +1,191 @@
+//! Where the keys of a home directory are.
+
+use std::path::{Path, PathBuf};
+
+use vibecoin_primitives::{AddressPrefix, SecretKey};
+
+use crate::file::KeyFile;
+use crate::private::{Closed, PrivateDir};
+use crate::{KdfParams, KeyError, KeyInfo, Keystore, NoPassphrase, Passphrase, PassphraseSource};
+
+/// What one of a node's own keys is for. They are never the same key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeKeyRole {
+    /// Signs votes and proposals: `validator.key`.
+    Validator,
+    /// Names the node to its peers: `node.key`. Protects nothing, so it is never encrypted.
+    Node,
+}
+
+impl NodeKeyRole {
+    /// The name inside the file; the file is called this and `.key`.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Validator => "validator",
+            Self::Node => "node",
+        }
+    }
+}
+
+/// The keys of a home directory.
+///
+/// The home itself may be open for others to read, not to write; key files and the directory of account
+/// keys are closed.
+#[derive(Clone, Debug)]
+pub struct NodeKeys {
+    home: PathBuf,
+    prefix: AddressPrefix,
+    kdf: KdfParams,
+    allow_unencrypted: bool,
+}
+
+impl NodeKeys {
+    /// The keys of this home. Touches nothing.
+    #[must_use]
+    pub fn new(home: impl Into<PathBuf>, prefix: AddressPrefix) -> Self {
+        Self {
+            home: home.into(),
+            prefix,
+            kdf: KdfParams::default(),
+            allow_unencrypted: false,
+        }
+    }
+
+    /// Lets keys be stored and loaded without encryption. For developers only.
+    #[must_use]
+    pub fn allow_unencrypted(self) -> Self {
+        Self {
+            allow_unencrypted: true,
+            ..self
+        }
+    }
+
+    /// Sets what new key files cost to open.
+    #[must_use]
+    pub fn with_kdf(self, kdf: KdfParams) -> Self {
+        Self { kdf, ..self }
+    }
+
+    /// The home directory.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// The directory of account keys, `<home>/keys`.
+    #[must_use]
+    pub fn accounts_dir(&self) -> PathBuf {
+        self.home.join("keys")
+    }
+
+    /// The file of one of the node's own keys.
+    #[must_use]
+    pub fn path(&self, role: NodeKeyRole) -> PathBuf {
+        self.home.join(file_name(role))
+    }
+
+    /// The account keys.
+    ///
+    /// # Errors
+    /// As [`Keystore::open`].
+    pub fn accounts(&self) -> Result<Keystore, KeyError> {
+        let keys = Keystore::open(self.accounts_dir(), self.prefix)?.with_kdf(self.kdf);
+        Ok(if self.allow_unencrypted {
+            keys.allow_unencrypted()
+        } else {
+            keys
+        })
+    }
+
+    /// Stores a new key, and makes the home with mode 0700 when it is not there. Nothing is overwritten.
+    ///
+    /// # Errors
+    /// [`KeyError::Exists`], [`KeyError::Unencrypted`] for a validator key without a passphrase unless
+    /// that was allowed, what is wrong with the home, and [`KeyError::Io`].
+    pub fn create(
+        &self,
+        role: NodeKeyRole,
+        key: &SecretKey,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<KeyInfo, KeyError> {
+        let passphrase = if role == NodeKeyRole::Node {
+            None
+        } else {
+            passphrase
+        };
+        self.check_encryption(role, passphrase.is_some())?;
+        let file = KeyFile::new(role.name(), &self.prefix, key, passphrase, self.kdf)?;
+        let home = PrivateDir::create(&self.home, Closed::ToWriters)?;
+        home.change()?.write_new(&file_name(role), &file.encode()?)?;
+        Ok(file.info())
+    }
+
+    /// Whether there is a key file. One that is there but bad counts; loading says what is wrong.
+    ///
+    /// # Errors
+    /// What is wrong with the home, and [`KeyError::Io`].
+    pub fn exists(&self, role: NodeKeyRole) -> Result<bool, KeyError> {
+        match PrivateDir::open(&self.home, Closed::ToWriters) {
+            Err(KeyError::Missing { .. }) => Ok(false),
+            home => home?.contains(&file_name(role)),
+        }
+    }
+
+    /// What a key is, without its passphrase.
+    ///
+    /// # Errors
+    /// [`KeyError::Missing`], and whatever is wrong with the home or the file.
+    pub fn info(&self, role: NodeKeyRole) -> Result<KeyInfo, KeyError> {
+        self.read(role).map(|file| file.info())
+    }
+
+    /// Returns a key, after asking `source` for its passphrase.
+    ///
+    /// # Errors
+    /// [`KeyError::Missing`], [`KeyError::Passphrase`], [`KeyError::Unencrypted`], and whatever is wrong
+    /// with the home or the file.
+    pub fn load(&self, role: NodeKeyRole, source: &mut dyn PassphraseSource) -> Result<SecretKey, KeyError> {
+        let file = self.read(role)?;
+        self.check_encryption(role, file.info().encrypted)?;
+        file.unlock(source)
+    }
+
+    /// Returns the node's network key, made at the first call.
+    ///
+    /// # Errors
+    /// As [`NodeKeys::create`] and [`NodeKeys::load`].
+    pub fn load_or_create_node(&self) -> Result<SecretKey, KeyError> {
+        if !self.exists(NodeKeyRole::Node)? {
+            match self.create(NodeKeyRole::Node, &crate::generate()?, None) {
+                // Another process was faster; its key is the one that counts.
+                Ok(_) | Err(KeyError::Exists { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.load(NodeKeyRole::Node, &mut NoPassphrase)
+    }
+
+    fn read(&self, role: NodeKeyRole) -> Result<KeyFile, KeyError> {
+        let missing = |_| KeyError::Missing {
+            path: self.path(role),
+        };
+        let home = match PrivateDir::open(&self.home, Closed::ToWriters) {
+            Err(KeyError::Missing { path }) => return Err(missing(path)),
+            home => home?,
+        };
+        KeyFile::decode(&home.read(&file_name(role))?, role.name(), &self.path(role))
+    }
+
+    fn check_encryption(&self, role: NodeKeyRole, encrypted: bool) -> Result<(), KeyError> {
+        if encrypted || self.allow_unencrypted || role == NodeKeyRole::Node {
+            return Ok(());
+        }
+        Err(KeyError::Unencrypted {
+            name: role.name().to_owned(),
+        })
+    }
+}
+
+fn file_name(role: NodeKeyRole) -> String {
+    format!("{}.key", role.name())
+}

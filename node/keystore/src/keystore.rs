@@ -1,0 +1,281 @@
+//! A directory of account keys.
+
+use std::path::{Path, PathBuf};
+
+use vibecoin_primitives::{Address, AddressPrefix, SecretKey, hex};
+use zeroize::Zeroizing;
+
+use crate::file::KeyFile;
+use crate::private::{Changing, Closed, PrivateDir};
+use crate::{KdfParams, KeyError, KeyInfo, Passphrase, PassphraseSource};
+
+/// Most keys in a directory.
+pub const KEYS_MAX: usize = 10_000;
+/// Most letters of a key's name.
+pub const NAME_BYTES_MAX: usize = 64;
+const EXTENSION: &str = ".json";
+
+/// The keys of a directory.
+pub struct Keystore {
+    dir: PrivateDir,
+    prefix: AddressPrefix,
+    kdf: KdfParams,
+    allow_unencrypted: bool,
+}
+
+/// What is in a key directory.
+#[derive(Debug, Default)]
+pub struct KeyList {
+    /// The keys, by name.
+    pub keys: Vec<KeyInfo>,
+    /// Why the other key files were refused. One bad file does not hide the rest.
+    pub refused: Vec<KeyError>,
+}
+
+impl Keystore {
+    /// Opens a key directory, and makes it with mode 0700 when it is not there.
+    ///
+    /// `prefix` is what the addresses of new keys start with. Keys of other networks stay usable: a key
+    /// belongs to whoever has it, and a signature names its chain.
+    ///
+    /// # Errors
+    /// [`KeyError::Kind`], [`KeyError::Owner`] or [`KeyError::TooOpen`] when the directory is not this
+    /// user's alone, and [`KeyError::Io`].
+    pub fn open(dir: impl AsRef<Path>, prefix: AddressPrefix) -> Result<Self, KeyError> {
+        let dir = PrivateDir::create(dir.as_ref(), Closed::ToAll)?;
+        Ok(Self {
+            dir,
+            prefix,
+            kdf: KdfParams::default(),
+            allow_unencrypted: false,
+        })
+    }
+
+    /// Lets keys be stored and loaded without encryption. For developers only.
+    #[must_use]
+    pub fn allow_unencrypted(self) -> Self {
+        Self {
+            allow_unencrypted: true,
+            ..self
+        }
+    }
+
+    /// Sets what new key files cost to open.
+    #[must_use]
+    pub fn with_kdf(self, kdf: KdfParams) -> Self {
+        Self { kdf, ..self }
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The file of a key.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(&file_name(name))
+    }
+
+    /// Lists all keys by name, and says what is wrong with the files that are refused.
+    ///
+    /// # Errors
+    /// [`KeyError::Io`] when the directory cannot be read.
+    pub fn list(&self) -> Result<KeyList, KeyError> {
+        let mut list = KeyList::default();
+        for name in self.names()? {
+            match self.read(&name) {
+                Ok(file) => list.keys.push(file.info()),
+                Err(error) => list.refused.push(error),
+            }
+        }
+        Ok(list)
+    }
+
+    /// Stores a new key, durably. Nothing is ever overwritten.
+    ///
+    /// # Errors
+    /// [`KeyError::Name`], [`KeyError::Exists`], [`KeyError::TooMany`], [`KeyError::Unencrypted`] without
+    /// a passphrase unless that was allowed, and [`KeyError::Io`].
+    pub fn create(
+        &self,
+        name: &str,
+        key: &SecretKey,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<KeyInfo, KeyError> {
+        check_name(name)?;
+        self.check_encryption(name, passphrase.is_some())?;
+        if self.names()?.len() >= KEYS_MAX {
+            return Err(KeyError::TooMany {
+                dir: self.dir().to_owned(),
+                most: KEYS_MAX,
+            });
+        }
+        let file = KeyFile::new(name, &self.prefix, key, passphrase, self.kdf)?;
+        self.dir.change()?.write_new(&file_name(name), &file.encode()?)?;
+        Ok(file.info())
+    }
+
+    /// What the key with this name or address is, without its passphrase.
+    ///
+    /// # Errors
+    /// [`KeyError::NotFound`], and whatever is wrong with its file.
+    pub fn find(&self, query: &str) -> Result<KeyInfo, KeyError> {
+        self.lookup(query).map(|file| file.info())
+    }
+
+    /// Returns the key with this name or address, after asking `source` for its passphrase.
+    ///
+    /// # Errors
+    /// [`KeyError::NotFound`], [`KeyError::Passphrase`], [`KeyError::Unencrypted`], whatever is wrong with
+    /// the file, and what `source` says.
+    pub fn load(&self, query: &str, source: &mut dyn PassphraseSource) -> Result<SecretKey, KeyError> {
+        let file = self.lookup(query)?;
+        let info = file.info();
+        self.check_encryption(&info.name, info.encrypted)?;
+        file.unlock(source)
+    }
+
+    /// Returns the seed of a key as `0x` and 64 hex digits. Whoever has it has the account.
+    ///
+    /// # Errors
+    /// As [`Keystore::load`].
+    pub fn export(
+        &self,
+        query: &str,
+        source: &mut dyn PassphraseSource,
+    ) -> Result<Zeroizing<String>, KeyError> {
+        Ok(Zeroizing::new(hex::encode(&*self.load(query, source)?.seed())))
+    }
+
+    /// Gives a key another name. A crash in between may leave the key under both names.
+    ///
+    /// # Errors
+    /// [`KeyError::Name`], [`KeyError::Exists`], [`KeyError::NotFound`], and whatever is wrong with the file.
+    pub fn rename(&self, from: &str, to: &str) -> Result<KeyInfo, KeyError> {
+        check_name(to)?;
+        let changing = self.dir.change()?;
+        let file = self.named(from)?.renamed(to);
+        changing.write_new(&file_name(to), &file.encode()?)?;
+        changing.remove(&file_name(from))?;
+        Ok(file.info())
+    }
+
+    /// Removes a key, by its name only, also when its file is damaged. The disk may keep the bytes.
+    ///
+    /// # Errors
+    /// [`KeyError::NotFound`] and [`KeyError::Io`].
+    pub fn delete(&self, name: &str) -> Result<(), KeyError> {
+        check_name(name)?;
+        let changing = self.dir.change()?;
+        if !self.dir.contains(&file_name(name))? {
+            return Err(self.not_found(name));
+        }
+        changing.remove(&file_name(name))
+    }
+
+    /// Puts a key under another passphrase, or under none if that was allowed.
+    ///
+    /// # Errors
+    /// As [`Keystore::load`]; the old file stays when anything fails.
+    pub fn change_passphrase(
+        &self,
+        query: &str,
+        old: &mut dyn PassphraseSource,
+        new: Option<&Passphrase>,
+    ) -> Result<KeyInfo, KeyError> {
+        let info = self.find(query)?;
+        self.check_encryption(&info.name, new.is_some())?;
+        // Asked before the lock is taken: a person at a terminal must not keep others waiting.
+        let key = self.load(&info.name, old)?;
+        let changing: Changing<'_> = self.dir.change()?;
+        let file = self.named(&info.name)?;
+        if file.info().public_key != key.public_key() {
+            return Err(self.not_found(query));
+        }
+        let file = file.reseal(&key, new, self.kdf)?;
+        changing.replace(&file_name(&info.name), &file.encode()?)?;
+        Ok(file.info())
+    }
+
+    fn check_encryption(&self, name: &str, encrypted: bool) -> Result<(), KeyError> {
+        if encrypted || self.allow_unencrypted {
+            return Ok(());
+        }
+        Err(KeyError::Unencrypted {
+            name: name.to_owned(),
+        })
+    }
+
+    /// The names of all key files, sorted.
+    fn names(&self) -> Result<Vec<String>, KeyError> {
+        let files = self.dir.names()?;
+        let names = files
+            .iter()
+            .filter_map(|file| file.strip_suffix(EXTENSION))
+            .filter(|name| is_name(name));
+        Ok(names.take(KEYS_MAX).map(str::to_owned).collect())
+    }
+
+    /// The key with this name or address.
+    fn lookup(&self, query: &str) -> Result<KeyFile, KeyError> {
+        if is_name(query) {
+            return self.named(query);
+        }
+        let Ok((_, address)) = Address::from_any_text(query) else {
+            return Err(self.not_found(query));
+        };
+        for name in self.names()? {
+            // A damaged file of another key must not keep this one from being found.
+            if let Ok(file) = self.read(&name)
+                && Address::from(file.info().public_key) == address
+            {
+                return Ok(file);
+            }
+        }
+        Err(self.not_found(query))
+    }
+
+    fn named(&self, name: &str) -> Result<KeyFile, KeyError> {
+        check_name(name)?;
+        match self.read(name) {
+            Err(KeyError::Missing { .. }) => Err(self.not_found(name)),
+            result => result,
+        }
+    }
+
+    fn read(&self, name: &str) -> Result<KeyFile, KeyError> {
+        KeyFile::decode(&self.dir.read(&file_name(name))?, name, &self.path(name))
+    }
+
+    fn not_found(&self, query: &str) -> KeyError {
+        KeyError::NotFound {
+            query: query.chars().take(128).collect(),
+            dir: self.dir().to_owned(),
+        }
+    }
+}
+
+fn file_name(name: &str) -> String {
+    format!("{name}{EXTENSION}")
+}
+
+/// An address is no name, so that nobody can name a key after somebody else's address.
+fn is_name(text: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
+        && Address::from_any_text(text).is_err()
+}
+
+fn check_name(name: &str) -> Result<(), KeyError> {
+    if is_name(name) {
+        Ok(())
+    } else {
+        Err(KeyError::Name {
+            name: name.chars().take(128).collect(),
+        })
+    }
+}

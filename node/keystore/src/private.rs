@@ -1,0 +1,302 @@
+//! Files and directories that only their owner may see.
+//!
+//! A file is opened relative to its directory's handle and judged by its own handle, so nothing can be
+//! exchanged between the check and the use. Refused are: symbolic links, everything that is no regular
+//! file, files of another user, permissions for group or others, files above [`FILE_BYTES_MAX`].
+//!
+//! A write goes to a temporary file beside the target, is synced, renamed over it, and the directory is
+//! synced: after a crash there is the old file or the new one, never a part. Changes of a directory are
+//! made under its lock, so two processes do not take the same name.
+
+use std::fs::{DirBuilder, File};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+use zeroize::Zeroizing;
+
+use crate::KeyError;
+
+/// Most bytes of a file with secrets.
+pub const FILE_BYTES_MAX: usize = 64 * 1024;
+/// Permissions of files with secrets.
+const FILE_MODE: u32 = 0o600;
+/// Permissions of directories for them.
+const DIR_MODE: u32 = 0o700;
+
+/// How closed a directory must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// Nobody else may enter it: a key directory.
+    ToAll,
+    /// Nobody else may write to it: a home, which may hold more than keys.
+    ToWriters,
+}
+
+/// An open directory that passed the checks.
+pub(crate) struct PrivateDir {
+    path: PathBuf,
+    handle: File,
+}
+
+/// The exclusive right to change a directory, until dropped.
+pub(crate) struct Changing<'a> {
+    dir: &'a PrivateDir,
+    /// Holds the lock: a handle of its own, since a lock belongs to an open file.
+    _lock: File,
+}
+
+impl PrivateDir {
+    /// Opens a directory, and makes it with mode 0700 when it is not there.
+    pub fn create(path: &Path, closed: Closed) -> Result<Self, KeyError> {
+        let make = DirBuilder::new().recursive(true).mode(DIR_MODE).create(path);
+        match Self::open(path, closed) {
+            // Why it is not there is what the attempt to make it says.
+            Err(KeyError::Missing { .. }) => Err(make.err().map_or_else(
+                || KeyError::Missing {
+                    path: path.to_owned(),
+                },
+                KeyError::io("create", path),
+            )),
+            opened => opened,
+        }
+    }
+
+    /// Opens a directory that exists.
+    pub fn open(path: &Path, closed: Closed) -> Result<Self, KeyError> {
+        let handle = open_dir(path)?;
+        let stat = rustix::fs::fstat(&handle).map_err(KeyError::io("examine", path))?;
+        let forbidden = match closed {
+            Closed::ToAll => 0o077,
+            Closed::ToWriters => 0o022,
+        };
+        check_owner(path, &stat)?;
+        check_mode(path, &stat, forbidden, DIR_MODE | (0o077 & !forbidden))?;
+        Ok(Self {
+            path: path.to_owned(),
+            handle,
+        })
+    }
+
+    /// The path of a file in it.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The directory's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads a file.
+    pub fn read(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        read_at(&self.handle, name, &self.join(name))
+    }
+
+    /// Whether there is anything of this name.
+    pub fn contains(&self, name: &str) -> Result<bool, KeyError> {
+        match rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(KeyError::io("examine", &self.join(name))(error)),
+        }
+    }
+
+    /// The names of all entries, sorted.
+    pub fn names(&self) -> Result<Vec<String>, KeyError> {
+        let fault = KeyError::io::<Errno>("list", &self.path);
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.handle).map_err(&fault)? {
+            if let Ok(name) = entry.map_err(&fault)?.file_name().to_str() {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Waits until nobody else changes the directory, and keeps others from it.
+    pub fn change(&self) -> Result<Changing<'_>, KeyError> {
+        let lock = open_dir(&self.path)?;
+        lock.lock().map_err(KeyError::io("lock", &self.path))?;
+        Ok(Changing {
+            dir: self,
+            _lock: lock,
+        })
+    }
+
+    fn sync(&self) -> Result<(), KeyError> {
+        self.handle.sync_all().map_err(KeyError::io("sync", &self.path))
+    }
+}
+
+impl Changing<'_> {
+    /// Writes a file that must not exist yet.
+    pub fn write_new(&self, name: &str, bytes: &[u8]) -> Result<(), KeyError> {
+        if self.dir.contains(name)? {
+            return Err(KeyError::Exists {
+                path: self.dir.join(name),
+            });
+        }
+        self.replace(name, bytes)
+    }
+
+    /// Writes a file in place of one of the same name.
+    pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), KeyError> {
+        let path = self.dir.join(name);
+        let temporary = format!(".{name}.tmp");
+        // What is left of a crash goes first; under the lock nobody else is at it.
+        self.unlink(&temporary)?;
+        let written = self.write_synced(&temporary, bytes).and_then(|()| {
+            let dir = &self.dir.handle;
+            rustix::fs::renameat(dir, temporary.as_str(), dir, name).map_err(KeyError::io("rename to", &path))
+        });
+        if let Err(error) = written {
+            // The first error is the one to report.
+            let _ = self.unlink(&temporary);
+            return Err(error);
+        }
+        self.dir.sync()
+    }
+
+    /// Removes a file.
+    pub fn remove(&self, name: &str) -> Result<(), KeyError> {
+        self.unlink(name)?;
+        self.dir.sync()
+    }
+
+    fn write_synced(&self, name: &str, bytes: &[u8]) -> Result<(), KeyError> {
+        let path = self.dir.join(name);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let handle = rustix::fs::openat(&self.dir.handle, name, flags, Mode::from_raw_mode(FILE_MODE))
+            .map_err(KeyError::io("create", &path))?;
+        let mut file = File::from(handle);
+        file.write_all(bytes).map_err(KeyError::io("write", &path))?;
+        file.sync_all().map_err(KeyError::io("sync", &path))
+    }
+
+    fn unlink(&self, name: &str) -> Result<(), KeyError> {
+        match rustix::fs::unlinkat(&self.dir.handle, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(KeyError::io("remove", &self.dir.join(name))(error)),
+        }
+    }
+}
+
+/// Reads a file with a secret (a passphrase, a seed, a mnemonic) under the rules for key files.
+///
+/// # Errors
+/// [`KeyError::Missing`], [`KeyError::Kind`], [`KeyError::Owner`], [`KeyError::TooOpen`],
+/// [`KeyError::TooLarge`], [`KeyError::Import`] when it is not UTF-8, and [`KeyError::Io`].
+pub fn read_secret_text(path: &Path) -> Result<Zeroizing<String>, KeyError> {
+    let bytes = read_at(CWD, path, path)?;
+    let text =
+        str::from_utf8(&bytes).map_err(|_| KeyError::import(format!("{} is not text", path.display())))?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+fn read_at<P: rustix::path::Arg>(
+    dir: impl std::os::fd::AsFd,
+    name: P,
+    path: &Path,
+) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    // Without NONBLOCK, opening a pipe would wait for its other end.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let handle = rustix::fs::openat(dir, name, flags, Mode::empty()).map_err(|error| match error {
+        Errno::NOENT => KeyError::Missing {
+            path: path.to_owned(),
+        },
+        Errno::LOOP => KeyError::Kind {
+            path: path.to_owned(),
+            found: "a symbolic link",
+            expected: "a regular file",
+        },
+        error => KeyError::io("open", path)(error),
+    })?;
+    let stat = rustix::fs::fstat(&handle).map_err(KeyError::io("examine", path))?;
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    if kind != FileType::RegularFile {
+        return Err(KeyError::Kind {
+            path: path.to_owned(),
+            found: name_of(kind),
+            expected: "a regular file",
+        });
+    }
+    check_owner(path, &stat)?;
+    check_mode(path, &stat, 0o077, FILE_MODE)?;
+    // The whole capacity from the start: a buffer that grows leaves copies behind.
+    let most = FILE_BYTES_MAX.saturating_add(1);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(most));
+    let limit = u64::try_from(most).unwrap_or(u64::MAX);
+    File::from(handle)
+        .take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(KeyError::io("read", path))?;
+    if bytes.len() > FILE_BYTES_MAX {
+        return Err(KeyError::TooLarge {
+            path: path.to_owned(),
+            most: FILE_BYTES_MAX,
+        });
+    }
+    Ok(bytes)
+}
+
+fn open_dir(path: &Path) -> Result<File, KeyError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = rustix::fs::openat(CWD, path, flags, Mode::empty());
+    opened.map(File::from).map_err(|error| match error {
+        Errno::NOENT => KeyError::Missing {
+            path: path.to_owned(),
+        },
+        Errno::NOTDIR | Errno::LOOP => KeyError::Kind {
+            path: path.to_owned(),
+            found: if path.is_symlink() {
+                "a symbolic link"
+            } else {
+                "no directory"
+            },
+            expected: "a directory",
+        },
+        error => KeyError::Io {
+            action: "open",
+            path: path.to_owned(),
+            source: io::Error::from(error),
+        },
+    })
+}
+
+fn check_owner(path: &Path, stat: &Stat) -> Result<(), KeyError> {
+    let expected = rustix::process::geteuid().as_raw();
+    if stat.st_uid == expected {
+        return Ok(());
+    }
+    Err(KeyError::Owner {
+        path: path.to_owned(),
+        found: stat.st_uid,
+        expected,
+    })
+}
+
+fn check_mode(path: &Path, stat: &Stat, forbidden: u32, allowed: u32) -> Result<(), KeyError> {
+    let mode = Mode::from_raw_mode(stat.st_mode).as_raw_mode() & 0o7777;
+    if mode & forbidden == 0 {
+        return Ok(());
+    }
+    Err(KeyError::TooOpen {
+        path: path.to_owned(),
+        mode,
+        allowed,
+    })
+}
+
+const fn name_of(kind: FileType) -> &'static str {
+    match kind {
+        FileType::Directory => "a directory",
+        FileType::Fifo => "a pipe",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        _ => "no regular file",
+    }
+}
