@@ -1,0 +1,355 @@
+//! Making a block: ticks are hashed on time, transactions are executed as their tick ends.
+//!
+//! ```text
+//! window of a tick   │ N-1 hashes in one burst │ ... wait ... │ take, execute, mix in │
+//!                    └ start                                  └ start + tick_ms
+//! ```
+//!
+//! The last tick that takes transactions is held open while the pool is empty, so an idle chain
+//! answers at once; the empty-block interval ends the wait. After it come the quiet ticks, which
+//! take nothing, so that the state root is ready with the last hash. A builder that falls behind
+//! moves its schedule instead of rushing through more than [`CATCH_UP_TICKS`].
+
+use vibecoin_consensus::MonoTime;
+use vibecoin_execution::{BlockExecutor, ExecutionError, State};
+use vibecoin_mempool::{Mempool, Selection};
+use vibecoin_poh::{Chain as PohChain, seed};
+use vibecoin_primitives::{
+    BLOCK_VERSION, Body, BodyV1, CommitCertificate, Evidence, Hash, Header, Height, PublicKey, Round, Tick,
+    TimeMs, VerifiedTransaction, body_hash, encode, merkle, tick_root,
+};
+
+use crate::Chain;
+use crate::check::{Executed, JudgeError, Parent, context, pace};
+
+/// How many ticks a builder that fell behind makes up for.
+pub const CATCH_UP_TICKS: u64 = 4;
+
+/// A finished block with everything that executing it gave.
+#[derive(Clone, Debug)]
+pub struct Built<S> {
+    /// The header, ready to be proposed.
+    pub header: Header,
+    /// The body.
+    pub body: Body,
+    /// Receipts, diff, state.
+    pub executed: Executed<S>,
+}
+
+enum Phase {
+    /// The burst of hashes at the start of the window comes next.
+    Burst,
+    /// Taking transactions and mixing in comes next.
+    Mix,
+}
+
+/// What a step led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Call again at [`Builder::due`].
+    Continue,
+    /// The last tick is done: call [`Builder::finish`].
+    Complete,
+}
+
+/// What a block carries besides transactions.
+pub struct Extras {
+    /// The parent's certificate; `None` at height 1.
+    pub last_commit: Option<CommitCertificate>,
+    /// Double signatures to be punished.
+    pub evidence: Vec<Evidence>,
+}
+
+/// A block under construction.
+pub struct Builder<S: State> {
+    chain: Chain,
+    parent: Parent<S>,
+    height: Height,
+    round: Round,
+    proposer: PublicKey,
+    extras: Extras,
+    executor: BlockExecutor<S>,
+    poh: PohChain,
+    selection: Selection,
+    ticks: Vec<Tick>,
+    roots: Vec<Hash>,
+    ids: Vec<Hash>,
+    bytes: usize,
+    window: MonoTime,
+    phase: Phase,
+    /// Until when the last intake tick is held open for a first transaction; `None` is for ever.
+    hold_until: Option<MonoTime>,
+}
+
+impl<S: State> Builder<S> {
+    /// Starts a block on `parent` at `now`.
+    ///
+    /// # Errors
+    /// [`JudgeError`] when the parameters allow no pace or the proposer is no validator.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a different fact, and there is one caller"
+    )]
+    pub fn new(
+        chain: Chain,
+        parent: Parent<S>,
+        height: Height,
+        round: Round,
+        proposer: PublicKey,
+        extras: Extras,
+        now: MonoTime,
+        hold_until: Option<MonoTime>,
+    ) -> Result<Self, JudgeError> {
+        let Some((_, member)) = chain.validators.find(&proposer) else {
+            return Err(JudgeError(format!("{proposer} proposes but is not a validator")));
+        };
+        let executor = BlockExecutor::new(parent.state.clone(), context(&chain, height, member.payout));
+        let start = seed(parent.hash, height.0, round.0, &proposer.0);
+        let template = Header {
+            round,
+            ..parent.header.clone()
+        };
+        let pace = pace(&chain, &template).map_err(|e| JudgeError(e.to_string()))?;
+        Ok(Self {
+            executor,
+            poh: PohChain::new(pace, start),
+            selection: Selection::default(),
+            ticks: Vec::new(),
+            roots: Vec::new(),
+            ids: Vec::new(),
+            bytes: 0,
+            window: now,
+            phase: Phase::Burst,
+            hold_until,
+            chain,
+            parent,
+            height,
+            round,
+            proposer,
+            extras,
+        })
+    }
+
+    /// The height and round that this block is for.
+    #[must_use]
+    pub const fn position(&self) -> (Height, Round) {
+        (self.height, self.round)
+    }
+
+    /// The height, the ticks that are done, and the newest hash.
+    #[must_use]
+    pub fn progress(&self) -> (Height, u32, Hash) {
+        (
+            self.height,
+            u32::try_from(self.ticks.len()).unwrap_or(u32::MAX),
+            self.poh.hash(),
+        )
+    }
+
+    fn tick_us(&self) -> u64 {
+        u64::from(self.chain.params.tick_ms).saturating_mul(1000)
+    }
+
+    fn tick_count(&self) -> usize {
+        usize::from(self.chain.params.ticks_in_round(self.round))
+    }
+
+    /// Ticks that take transactions, at least one.
+    fn intake_ticks(&self) -> usize {
+        self.tick_count()
+            .saturating_sub(usize::from(self.chain.params.quiet_ticks))
+            .max(1)
+    }
+
+    fn is_last_intake(&self) -> bool {
+        self.ticks.len().saturating_add(1) == self.intake_ticks()
+    }
+
+    fn holds(&self, pool_is_empty: bool, now: MonoTime) -> bool {
+        let waits = pool_is_empty && self.ids.is_empty() && self.is_last_intake();
+        waits && self.hold_until.is_none_or(|until| now < until)
+    }
+
+    /// When [`Builder::step`] wants to be called next; `None` while only a transaction can end the wait.
+    #[must_use]
+    pub fn due(&self, pool_is_empty: bool) -> Option<MonoTime> {
+        match self.phase {
+            Phase::Burst => Some(self.window),
+            Phase::Mix => {
+                let end = MonoTime(self.window.0.saturating_add(self.tick_us()));
+                if self.holds(pool_is_empty, end) {
+                    return self.hold_until.map(|until| until.max(end));
+                }
+                Some(end)
+            }
+        }
+    }
+
+    /// Does what is due at `now`, at most one phase of one tick.
+    ///
+    /// # Errors
+    /// [`JudgeError`] when this node cannot read its own state.
+    pub fn step(&mut self, pool: &mut Mempool, now: MonoTime) -> Result<Step, JudgeError> {
+        let pool_is_empty = !pool.has_pending();
+        if self.due(pool_is_empty).is_none_or(|due| now < due) {
+            return Ok(Step::Continue);
+        }
+        match self.phase {
+            Phase::Burst => {
+                let hashes = u64::from(self.chain.params.hashes_per_tick);
+                self.poh.advance(hashes.saturating_sub(1));
+                self.phase = Phase::Mix;
+                Ok(Step::Continue)
+            }
+            Phase::Mix => {
+                if self.ticks.len() < self.intake_ticks() {
+                    self.take(pool)?;
+                } else {
+                    self.seal(Vec::new(), &[])?;
+                }
+                let next = self.window.0.saturating_add(self.tick_us());
+                let oldest = now
+                    .0
+                    .saturating_sub(CATCH_UP_TICKS.saturating_mul(self.tick_us()));
+                self.window = MonoTime(next.max(oldest));
+                self.phase = Phase::Burst;
+                Ok(if self.ticks.len() < self.tick_count() {
+                    Step::Continue
+                } else {
+                    Step::Complete
+                })
+            }
+        }
+    }
+
+    /// Takes what the pool offers for this tick, executes it and mixes it in.
+    fn take(&mut self, pool: &mut Mempool) -> Result<(), JudgeError> {
+        let block_most = self.chain.params.block_transactions_max as usize;
+        let tick_most = block_most.div_ceil(self.intake_ticks()).max(256);
+        let bytes_most = self.chain.params.block_bytes_max as usize;
+        let mut transactions = Vec::new();
+        let mut hashes = Vec::new();
+        while transactions.len() < tick_most && self.ids.len() < block_most {
+            let Some(next) = pool.next(&mut self.selection) else {
+                break;
+            };
+            let bytes = next.byte_len() as usize;
+            if self.bytes.saturating_add(bytes) > bytes_most {
+                pool.skip_sender(&mut self.selection, &next.sender());
+                continue;
+            }
+            if !self.execute(&next)? {
+                pool.skip_sender(&mut self.selection, &next.sender());
+                continue;
+            }
+            self.bytes = self.bytes.saturating_add(bytes);
+            self.ids.push(*next.id());
+            hashes.push(*next.hash());
+            transactions.push(next.transaction().clone());
+        }
+        self.seal(transactions, &hashes)
+    }
+
+    /// Whether the transaction went into the block; one that may not is left out.
+    fn execute(&mut self, transaction: &VerifiedTransaction) -> Result<bool, JudgeError> {
+        match self.executor.execute(transaction) {
+            Ok(_) => Ok(true),
+            Err(ExecutionError::Invalid { .. }) => Ok(false),
+            Err(error) => Err(JudgeError(error.to_string())),
+        }
+    }
+
+    fn seal(
+        &mut self,
+        transactions: Vec<vibecoin_primitives::Transaction>,
+        hashes: &[Hash],
+    ) -> Result<(), JudgeError> {
+        let root = tick_root(hashes);
+        let sealed = self
+            .poh
+            .finish_tick(root)
+            .map_err(|e| JudgeError(e.to_string()))?;
+        self.ticks.push(Tick {
+            hash: sealed.hash,
+            transactions,
+        });
+        self.roots.push(root);
+        Ok(())
+    }
+
+    /// Closes the block: state root, header. `wall` is this node's clock; the header's time is never
+    /// before what the ticks need after the parent.
+    ///
+    /// # Errors
+    /// [`JudgeError`] when this node cannot read its own state.
+    pub fn finish(self, wall: TimeMs) -> Result<Built<S>, JudgeError> {
+        let judge = JudgeError;
+        let outcome = self
+            .executor
+            .finish(self.round)
+            .map_err(|e| judge(e.to_string()))?;
+        let (state, diff) = self
+            .parent
+            .state
+            .apply(&outcome.changes)
+            .map_err(|e| judge(e.to_string()))?;
+
+        let ticks = self.ticks;
+        let count = u16::try_from(ticks.len()).unwrap_or(u16::MAX);
+        let poh_hash = ticks.last().map_or(Hash::ZERO, |tick| tick.hash);
+        let template = Header {
+            round: self.round,
+            ..self.parent.header.clone()
+        };
+        let poh_seq = pace(&self.chain, &template)
+            .and_then(|pace| pace.sequence_after(self.parent.header.poh_seq))
+            .map_err(|e| judge(e.to_string()))?;
+        let last_commit_hash = self
+            .extras
+            .last_commit
+            .as_ref()
+            .map_or(Hash::ZERO, CommitCertificate::hash);
+        let body = Body::V1(BodyV1 {
+            ticks,
+            last_commit: self.extras.last_commit,
+            evidence: self.extras.evidence,
+        });
+        let evidence_root = body.evidence_root();
+        let encoded = encode(&body);
+        let earliest = self
+            .parent
+            .header
+            .time
+            .saturating_add(self.chain.params.ticks_ms(count));
+        let header = Header {
+            version: BLOCK_VERSION,
+            height: self.height,
+            round: self.round,
+            proposer: self.proposer,
+            parent: self.parent.hash,
+            time: wall.max(earliest),
+            ticks: count,
+            poh_seq,
+            poh_hash,
+            body_hash: body_hash(&encoded),
+            tx_root: merkle::root(&self.roots),
+            receipt_root: outcome.receipts.root(),
+            evidence_root,
+            state_root: state.root(),
+            validators_hash: self.chain.validators_hash,
+            next_validators_hash: self.chain.validators_hash,
+            params_hash: self.chain.params_hash,
+            last_commit_hash,
+        };
+        Ok(Built {
+            header,
+            body,
+            executed: Executed {
+                outcome,
+                diff,
+                state,
+                ids: self.ids,
+            },
+        })
+    }
+}

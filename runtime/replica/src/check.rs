@@ -1,0 +1,376 @@
+//! Whether a block is valid: a pure function of header, body, parent and parent state.
+//!
+//! Cheap rules come first. Nothing is hashed before sizes, counts, proposer and ticks hold, so a
+//! block that lies about them costs its sender more than its receivers.
+
+use std::collections::BTreeSet;
+
+use vibecoin_execution::{BlockContext, BlockOutcome, ExecutionError, State, StateError, execute_body};
+use vibecoin_poh::{Pace, PohError, SealedTick, seed, verify as verify_poh};
+use vibecoin_primitives::limits::EVIDENCE_MAX;
+use vibecoin_primitives::{
+    Address, BLOCK_VERSION, Body, CertificateError, CodecError, EvidenceError, Hash, Header, Height,
+    ProposerSchedule, StateDiff, Transaction, TransactionError, VerifiedTransaction, body_hash, decode,
+    merkle, tick_root, transaction_bytes,
+};
+
+use crate::Chain;
+
+/// Why a block is invalid.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BlockError {
+    /// A field of the header is not what its parent and the rules make it.
+    #[error("header field {field} is {got}, expected {expected}")]
+    Field {
+        /// The field.
+        field: &'static str,
+        /// The value that the rules give.
+        expected: String,
+        /// The value found.
+        got: String,
+    },
+    /// The body does not decode.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// The body is over a limit of the chain's parameters.
+    #[error("{what} is {got}, allowed are {limit}")]
+    Limit {
+        /// What is counted.
+        what: &'static str,
+        /// The count found.
+        got: usize,
+        /// The most allowed.
+        limit: usize,
+    },
+    /// The Proof of History does not hold.
+    #[error(transparent)]
+    Poh(#[from] PohError),
+    /// The parent's certificate does not hold.
+    #[error("certificate of the parent: {0}")]
+    Certificate(#[from] CertificateError),
+    /// A piece of evidence proves nothing, is too old, or was given twice.
+    #[error("evidence {index}: {detail}")]
+    Evidence {
+        /// Position in the body, from zero.
+        index: usize,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A transaction is malformed or its signature bad.
+    #[error("transaction {index}: {fault}")]
+    Transaction {
+        /// Position in the block, from zero.
+        index: usize,
+        /// What is wrong with it.
+        fault: TransactionError,
+    },
+    /// A transaction may not be in the block, or the state could not be computed.
+    #[error("execution: {0}")]
+    Execution(String),
+}
+
+/// Why a block could not be judged: a fault of this node, never of the block.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the parent state could not be read: {0}")]
+pub struct JudgeError(pub String);
+
+/// What executing a valid block gives.
+#[derive(Clone, Debug)]
+pub struct Executed<S> {
+    /// Receipts, fees and burned amounts.
+    pub outcome: BlockOutcome,
+    /// The changed rows.
+    pub diff: StateDiff,
+    /// The state after the block.
+    pub state: S,
+    /// Identifiers of the transactions, in block order.
+    pub ids: Vec<Hash>,
+}
+
+/// The block that another one builds on, with the state after it.
+#[derive(Clone, Debug)]
+pub struct Parent<S> {
+    /// Its header.
+    pub header: Header,
+    /// Its hash.
+    pub hash: Hash,
+    /// The state after it.
+    pub state: S,
+    /// The proposer order of the next height, from that state.
+    pub schedule: ProposerSchedule,
+}
+
+fn field<T: PartialEq + ToString>(field: &'static str, expected: &T, got: &T) -> Result<(), BlockError> {
+    if expected == got {
+        return Ok(());
+    }
+    Err(BlockError::Field {
+        field,
+        expected: expected.to_string(),
+        got: got.to_string(),
+    })
+}
+
+fn limit(what: &'static str, got: usize, limit: usize) -> Result<(), BlockError> {
+    if got <= limit {
+        Ok(())
+    } else {
+        Err(BlockError::Limit { what, got, limit })
+    }
+}
+
+/// The pace of a block created in the header's round.
+///
+/// # Errors
+/// [`PohError`] when the parameters exceed the Proof of History's own bounds.
+pub fn pace(chain: &Chain, header: &Header) -> Result<Pace, PohError> {
+    let ticks = chain.params.ticks_in_round(header.round);
+    Pace::new(u64::from(chain.params.hashes_per_tick), u64::from(ticks))
+}
+
+/// Checks what the header alone shows. No hashing.
+///
+/// # Errors
+/// [`BlockError`] naming the first field that does not hold.
+pub fn check_header<S>(chain: &Chain, parent: &Parent<S>, header: &Header) -> Result<(), BlockError> {
+    field("version", &BLOCK_VERSION, &header.version)?;
+    let height = parent.header.height.saturating_add(1);
+    field("height", &height, &header.height)?;
+    field("parent", &parent.hash, &header.parent)?;
+    field("ticks", &chain.params.ticks_in_round(header.round), &header.ticks)?;
+    field(
+        "poh_seq",
+        &pace(chain, header)?.sequence_after(parent.header.poh_seq)?,
+        &header.poh_seq,
+    )?;
+    let proposer = parent.schedule.proposer(&chain.validators, height, header.round);
+    let proposer =
+        proposer.ok_or_else(|| BlockError::Execution("the schedule has no proposer".to_owned()))?;
+    field("proposer", &proposer.key, &header.proposer)?;
+    field("params_hash", &chain.params_hash, &header.params_hash)?;
+    field("validators_hash", &chain.validators_hash, &header.validators_hash)?;
+    field(
+        "next_validators_hash",
+        &chain.validators_hash,
+        &header.next_validators_hash,
+    )?;
+    let earliest = parent
+        .header
+        .time
+        .saturating_add(chain.params.ticks_ms(header.ticks));
+    if header.time < earliest {
+        return Err(BlockError::Field {
+            field: "time",
+            expected: format!("{earliest} or later"),
+            got: header.time.to_string(),
+        });
+    }
+    Ok(())
+}
+
+/// Decodes a body that belongs to `header`, or says that it does not.
+///
+/// `Ok(None)` is no verdict on the header: the bytes are another body, and their sender is to blame.
+///
+/// # Errors
+/// [`BlockError::Codec`] when the bytes that the header names do not decode.
+pub fn open_body(header: &Header, encoded: &[u8]) -> Result<Option<Body>, BlockError> {
+    if encoded.len() > vibecoin_primitives::limits::BODY_BYTES_MAX || body_hash(encoded) != header.body_hash {
+        return Ok(None);
+    }
+    Ok(Some(decode(encoded)?))
+}
+
+/// Checks a body against its header and everything it refers to, up to and including the Proof of
+/// History; signatures of transactions and execution are left.
+fn check_body<S>(chain: &Chain, parent: &Parent<S>, header: &Header, body: &Body) -> Result<(), BlockError> {
+    let inner = body.v1();
+    limit("number of ticks", inner.ticks.len(), usize::from(header.ticks))?;
+    limit(
+        "number of transactions",
+        body.transaction_count(),
+        chain.params.block_transactions_max as usize,
+    )?;
+    let bytes = body
+        .transactions()
+        .fold(0usize, |sum, tx| sum.saturating_add(transaction_bytes(tx)));
+    limit(
+        "bytes of transactions",
+        bytes,
+        chain.params.block_bytes_max as usize,
+    )?;
+    limit("number of evidence", inner.evidence.len(), EVIDENCE_MAX)?;
+
+    match (&inner.last_commit, header.height.0) {
+        (None, 0 | 1) => field("last_commit_hash", &Hash::ZERO, &header.last_commit_hash)?,
+        (Some(certificate), 2..) => {
+            field("last_commit_hash", &certificate.hash(), &header.last_commit_hash)?;
+            certificate.verify(
+                &chain.genesis,
+                chain.fault_model(),
+                &chain.validators,
+                parent.header.height,
+                &parent.hash,
+            )?;
+        }
+        (found, _) => {
+            let (expected, got) = if found.is_some() {
+                ("none", "one")
+            } else {
+                ("one", "none")
+            };
+            return Err(BlockError::Field {
+                field: "last_commit",
+                expected: expected.to_owned(),
+                got: got.to_owned(),
+            });
+        }
+    }
+
+    field("evidence_root", &body.evidence_root(), &header.evidence_root)?;
+    let mut seen = BTreeSet::new();
+    for (index, evidence) in inner.evidence.iter().enumerate() {
+        let fault = |detail: String| BlockError::Evidence { index, detail };
+        let (_, at) = evidence.offender();
+        if at > header.height || at.saturating_add(chain.params.evidence_age_max) < header.height {
+            return Err(fault(format!(
+                "it is about height {at}, the block has {}",
+                header.height
+            )));
+        }
+        if !seen.insert(evidence.hash()) {
+            return Err(fault("it is in the block twice".to_owned()));
+        }
+        evidence
+            .verify(&chain.genesis, &chain.validators)
+            .map_err(|e: EvidenceError| fault(e.to_string()))?;
+    }
+
+    let roots: Vec<Hash> = inner
+        .ticks
+        .iter()
+        .map(|tick| {
+            tick_root(
+                &tick
+                    .transactions
+                    .iter()
+                    .map(Transaction::hash)
+                    .collect::<Vec<_>>(),
+            )
+        })
+        .collect();
+    field("tx_root", &merkle::root(&roots), &header.tx_root)?;
+    let ticks: Vec<SealedTick> = inner
+        .ticks
+        .iter()
+        .zip(&roots)
+        .map(|(tick, root)| SealedTick {
+            hash: tick.hash,
+            mixin: *root,
+        })
+        .collect();
+    let start = seed(header.parent, header.height.0, header.round.0, &header.proposer.0);
+    verify_poh(pace(chain, header)?, start, &ticks)?;
+    let last = inner.ticks.last().map_or(start, |tick| tick.hash);
+    field("poh_hash", &last, &header.poh_hash)
+}
+
+/// Finds the transactions whose signatures have been checked already (by their hash over all bytes,
+/// signature included) and checks the others in one batch.
+fn verify_transactions(
+    chain: &Chain,
+    body: &Body,
+    known: &impl Fn(&Hash) -> Option<VerifiedTransaction>,
+) -> Result<Vec<VerifiedTransaction>, BlockError> {
+    let mut verified: Vec<Option<VerifiedTransaction>> =
+        body.transactions().map(|tx| known(&tx.hash())).collect();
+    let (at, unknown): (Vec<usize>, Vec<Transaction>) = body
+        .transactions()
+        .enumerate()
+        .zip(&verified)
+        .filter(|(_, found)| found.is_none())
+        .map(|((index, transaction), _)| (index, transaction.clone()))
+        .unzip();
+    for (index, verdict) in at
+        .into_iter()
+        .zip(Transaction::verify_batch(unknown, &chain.genesis))
+    {
+        let checked = verdict.map_err(|fault| BlockError::Transaction { index, fault })?;
+        if let Some(slot) = verified.get_mut(index) {
+            *slot = Some(checked);
+        }
+    }
+    Ok(verified.into_iter().flatten().collect())
+}
+
+/// The context in which the transactions of a block at `height` are executed.
+#[must_use]
+pub fn context(chain: &Chain, height: Height, payout: Address) -> BlockContext {
+    BlockContext {
+        params: chain.params.clone(),
+        validators: chain.validators.clone(),
+        height,
+        payout,
+    }
+}
+
+/// Judges a whole block: `Ok(Ok(_))` is valid, `Ok(Err(_))` invalid.
+///
+/// `known` gives transactions whose signatures this node has checked before.
+///
+/// # Errors
+/// [`JudgeError`] when this node could not read its own state; the block is not judged then.
+pub fn judge<S: State>(
+    chain: &Chain,
+    parent: &Parent<S>,
+    header: &Header,
+    body: &Body,
+    known: &impl Fn(&Hash) -> Option<VerifiedTransaction>,
+) -> Result<Result<Executed<S>, BlockError>, JudgeError> {
+    let checked = check_header(chain, parent, header)
+        .and_then(|()| check_body(chain, parent, header, body))
+        .and_then(|()| verify_transactions(chain, body, known));
+    let transactions = match checked {
+        Ok(transactions) => transactions,
+        Err(fault) => return Ok(Err(fault)),
+    };
+    execute(chain, parent, header, &transactions)
+}
+
+fn execute<S: State>(
+    chain: &Chain,
+    parent: &Parent<S>,
+    header: &Header,
+    transactions: &[VerifiedTransaction],
+) -> Result<Result<Executed<S>, BlockError>, JudgeError> {
+    let Some((_, proposer)) = chain.validators.find(&header.proposer) else {
+        return Ok(Err(BlockError::Execution(
+            "the proposer is not a validator".to_owned(),
+        )));
+    };
+    let context = context(chain, header.height, proposer.payout);
+    let outcome = match execute_body(&parent.state, context, transactions, header.round) {
+        Ok(outcome) => outcome,
+        Err(error @ ExecutionError::Invalid { .. }) => {
+            return Ok(Err(BlockError::Execution(error.to_string())));
+        }
+        Err(error) => return Err(JudgeError(error.to_string())),
+    };
+    let (state, diff) = parent
+        .state
+        .apply(&outcome.changes)
+        .map_err(|e: StateError| JudgeError(e.to_string()))?;
+    let roots = field("receipt_root", &outcome.receipts.root(), &header.receipt_root)
+        .and_then(|()| field("state_root", &state.root(), &header.state_root));
+    if let Err(fault) = roots {
+        return Ok(Err(fault));
+    }
+    let ids = transactions.iter().map(|tx| *tx.id()).collect();
+    Ok(Ok(Executed {
+        outcome,
+        diff,
+        state,
+        ids,
+    }))
+}

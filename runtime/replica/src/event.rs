@@ -1,0 +1,176 @@
+//! What a replica is told, and what it wants done.
+
+use std::sync::Arc;
+
+use vibecoin_consensus::{GuardEntry, HaltReason, LogRecord, MonoTime};
+use vibecoin_mempool::{Inserted, MempoolError};
+use vibecoin_primitives::{
+    Body, CommitCertificate, Hash, Header, Height, PublicKey, Receipts, Round, StateDiff, TimeMs,
+    VerifiedTransaction,
+};
+
+use crate::Message;
+
+/// The time, made by the caller: a clock that never goes back, and the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Now {
+    /// For timers.
+    pub mono: MonoTime,
+    /// For block times.
+    pub wall: TimeMs,
+}
+
+/// Names a peer; the network room gives the numbers out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PeerId(pub u64);
+
+/// Names a submission, so that its answer finds the way back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event<S> {
+    /// The process starts: what the consensus log and the guard file hold. The first event, once.
+    Start {
+        /// Records of the log, oldest first.
+        records: Vec<LogRecord>,
+        /// The newest entry of the guard; `None` says that this key never signed.
+        guard: Option<GuardEntry>,
+    },
+    /// A deadline is due.
+    Time,
+    /// A peer sent a message that passed the wire's limits.
+    Message {
+        /// Who.
+        from: PeerId,
+        /// What.
+        message: Box<Message>,
+    },
+    /// Transactions whose signatures have been checked.
+    Transactions {
+        /// Comes back with the answer.
+        ticket: Ticket,
+        /// Oldest first.
+        transactions: Vec<Arc<VerifiedTransaction>>,
+    },
+    /// The commit that was asked for is durable; `state` is the state after it.
+    Committed {
+        /// Its height.
+        height: Height,
+        /// The state to go on from.
+        state: S,
+    },
+}
+
+/// A decided block with everything that is stored of it.
+#[derive(Clone, Debug)]
+pub struct Commit<S> {
+    /// The header.
+    pub header: Header,
+    /// Its hash.
+    pub hash: Hash,
+    /// The body.
+    pub body: Body,
+    /// What makes it final.
+    pub certificate: CommitCertificate,
+    /// One per transaction.
+    pub receipts: Receipts,
+    /// The changed rows.
+    pub diff: StateDiff,
+    /// Identifiers of the transactions, in block order.
+    pub ids: Vec<Hash>,
+    /// The state after the block.
+    pub state: S,
+}
+
+/// Something to do. Actions are performed in order; a sync action is complete before the next begins.
+#[derive(Debug)]
+pub enum Action<S> {
+    /// Append to the consensus log.
+    Append(LogRecord),
+    /// Make the log durable.
+    SyncLog,
+    /// Make the entry durable in the guard file.
+    Guard(GuardEntry),
+    /// Send to every validator.
+    Broadcast(Message),
+    /// Send to one peer.
+    Send {
+        /// Whom.
+        to: PeerId,
+        /// What.
+        message: Message,
+    },
+    /// Answer a peer's sync request from the stored blocks.
+    Serve {
+        /// Whom.
+        to: PeerId,
+        /// First height wanted.
+        from: Height,
+    },
+    /// Store the block in one atomic synced write, then say [`Event::Committed`].
+    Commit(Box<Commit<S>>),
+    /// Empty the log: the height before this one is durable.
+    ResetLog {
+        /// The height that the log is for now.
+        height: Height,
+    },
+    /// The answer to [`Event::Transactions`], one entry per transaction, in order.
+    Admitted {
+        /// Of the event.
+        ticket: Ticket,
+        /// What became of each.
+        results: Vec<Result<Inserted, MempoolError>>,
+    },
+    /// A round began. Information only.
+    RoundStarted {
+        /// At which height.
+        height: Height,
+        /// Which round.
+        round: Round,
+        /// Whose turn it is.
+        proposer: PublicKey,
+    },
+    /// A peer sent what no honest node sends.
+    Blame {
+        /// Who.
+        peer: PeerId,
+        /// What was wrong.
+        reason: String,
+    },
+    /// Stop the process with the reason's exit code. Nothing follows.
+    Halt(Fault),
+}
+
+/// Why a replica stops for good.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Going on could break safety.
+    #[error(transparent)]
+    Consensus(#[from] HaltReason),
+    /// This node cannot read its own state.
+    #[error("the state cannot be read: {0}")]
+    State(String),
+    /// A block was decided whose body this node does not have.
+    #[error("block {block} at height {height} was decided, but its body is missing here")]
+    BodyMissing {
+        /// The height.
+        height: Height,
+        /// The block.
+        block: Hash,
+    },
+}
+
+impl Fault {
+    /// The exit code of the process.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Consensus(reason) => reason.exit_code(),
+            Self::State(_) => 20,
+            Self::BodyMissing { .. } => 30,
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The node's brain as a plain value: [`Event`] in, [`Action`] out.
+//!
+//! ```text
+//!  transactions ─▶ pool ─▶ Builder ─┐            ┌─▶ Append, SyncLog, Guard, Broadcast
+//!                                   ├─▶ Orderer ─┤
+//!  messages ──▶ bodies ──▶ judge ───┘            └─▶ Commit ─▶ (durable) ─▶ Committed ─▶ next height
+//! ```
+//!
+//! No clock, no file, no socket, no thread. The engine feeds it events and performs its actions in
+//! order; the simulator does the same with a clock, a disk and a wire of its own. What the simulator
+//! proves is what runs.
+//!
+//! Read in this order: [`event`] (the vocabulary), [`check`] (whether a block is valid), [`build`]
+//! (making one), [`replica`](Replica).
+
+pub mod build;
+pub mod check;
+pub mod event;
+pub mod message;
+
+mod chain;
+mod replica;
+
+pub use chain::Chain;
+pub use check::{BlockError, Executed, JudgeError, Parent};
+pub use event::{Action, Commit, Event, Fault, Now, PeerId, Ticket};
+pub use message::{CertifiedBlock, Message, SYNC_BLOCKS_MAX};
+pub use replica::{CANDIDATES_MAX, EARLY_BODIES_MAX, Head, RETRY_MICROS, Replica};

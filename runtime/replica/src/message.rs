@@ -1,0 +1,52 @@
+//! What replicas send each other. Bounds are checked by the wire before a message gets here.
+
+use vibecoin_consensus::ConsensusMessage;
+use vibecoin_primitives::{CommitCertificate, Hash, Header, Height, Transaction};
+use wincode::{SchemaRead, SchemaWrite};
+
+/// Most blocks in one answer to a sync request.
+pub const SYNC_BLOCKS_MAX: usize = 16;
+
+/// A block that was decided, with the proof that it was.
+#[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
+pub struct CertifiedBlock {
+    /// The header.
+    pub header: Header,
+    /// The encoded body.
+    pub body: Vec<u8>,
+    /// Precommits of a quorum for the header's hash.
+    pub certificate: CommitCertificate,
+}
+
+/// One message between replicas.
+#[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
+pub enum Message {
+    /// A vote, a proposal, or a certificate of a round.
+    Consensus(ConsensusMessage),
+    /// The body of a proposed block.
+    Body {
+        /// The header it belongs to.
+        header: Box<Header>,
+        /// The encoded body.
+        body: Vec<u8>,
+    },
+    /// Asks for the body of a proposed block.
+    BodyRequest {
+        /// The block's height.
+        height: Height,
+        /// Its hash.
+        block: Hash,
+    },
+    /// Asks for decided blocks from this height on.
+    SyncRequest {
+        /// The first height wanted.
+        from: Height,
+    },
+    /// Decided blocks, ascending and without gaps, at most [`SYNC_BLOCKS_MAX`].
+    SyncResponse {
+        /// The blocks.
+        blocks: Vec<CertifiedBlock>,
+    },
+    /// Transactions for the pool.
+    Transactions(Vec<Transaction>),
+}
