@@ -1,0 +1,358 @@
+//! One validator over a state in memory: blocks come out, and no altered block is valid.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::panic
+)]
+#![allow(missing_docs)]
+
+use std::sync::Arc;
+
+use vibecoin_consensus::{BftOrderer, LogRecord, MonoTime, OrdererConfig};
+use vibecoin_execution::{MemoryState, State, StateReader};
+use vibecoin_mempool::{Mempool, MempoolConfig};
+use vibecoin_primitives::*;
+use vibecoin_replica::check::judge;
+use vibecoin_replica::{Action, BlockError, Chain, Commit, Event, Head, Now, Parent, Replica, Ticket};
+
+type Lone = Replica<MemoryState, BftOrderer>;
+
+fn user(n: u8) -> SecretKey {
+    SecretKey::from_seed(&[n; 32])
+}
+
+fn chain() -> Chain {
+    let params = ChainParams {
+        hashes_per_tick: 8,
+        ticks_per_block: 4,
+        quiet_ticks: 1,
+        ..ChainParams::devnet()
+    };
+    let validator = Validator {
+        key: user(200).public_key(),
+        power: Power(1),
+        payout: Address::from(user(201).public_key()),
+    };
+    Chain::new(Hash([9; 32]), params, ValidatorSet::new(vec![validator]).unwrap())
+}
+
+fn genesis(chain: &Chain) -> Parent<MemoryState> {
+    let schedule = ProposerSchedule::genesis(&chain.validators);
+    let balances = [(Address::from(user(1).public_key()), Amount(1_000_000_000))];
+    let state = MemoryState::with_balances(balances, &schedule);
+    let header = Header {
+        version: BLOCK_VERSION,
+        height: Height(0),
+        round: Round(0),
+        proposer: PublicKey([0; 32]),
+        parent: Hash::ZERO,
+        time: TimeMs(1_000_000),
+        ticks: 0,
+        poh_seq: 0,
+        poh_hash: Hash::ZERO,
+        body_hash: Hash::ZERO,
+        tx_root: Hash::ZERO,
+        receipt_root: Hash::ZERO,
+        evidence_root: Hash::ZERO,
+        state_root: state.root(),
+        validators_hash: chain.validators_hash,
+        next_validators_hash: chain.validators_hash,
+        params_hash: chain.params_hash,
+        last_commit_hash: Hash::ZERO,
+    };
+    Parent {
+        hash: chain.genesis,
+        header,
+        state,
+        schedule,
+    }
+}
+
+fn transfer(chain: &Chain, nonce: u64, to: u8) -> VerifiedTransaction {
+    let body = TransactionBody {
+        chain: chain.genesis.prefix(),
+        sender: user(1).public_key(),
+        nonce: Nonce(nonce),
+        fee: Amount(1_000),
+        valid_until: Height(50),
+        operations: vec![Operation::Transfer {
+            to: Address::from(user(to).public_key()),
+            amount: Amount(5),
+        }],
+    };
+    body.sign(&chain.genesis, &user(1))
+        .verify(&chain.genesis)
+        .unwrap()
+}
+
+struct Run {
+    replica: Lone,
+    now: Now,
+    log: Vec<LogRecord>,
+    commits: Vec<Commit<MemoryState>>,
+}
+
+impl Run {
+    fn new(chain: &Chain) -> Self {
+        let key = user(200);
+        let orderer = BftOrderer::new(OrdererConfig {
+            genesis: chain.genesis,
+            key: Some(key.clone()),
+        });
+        let pool = Mempool::new(MempoolConfig::default(), chain.params.clone());
+        let head = Head {
+            parent: genesis(chain),
+            certificate: None,
+        };
+        let replica = Replica::new(chain.clone(), Some(key.public_key()), orderer, pool, head);
+        let now = Now {
+            mono: MonoTime(1),
+            wall: TimeMs(2_000_000),
+        };
+        let mut run = Self {
+            replica,
+            now,
+            log: Vec::new(),
+            commits: Vec::new(),
+        };
+        run.step(Event::Start {
+            records: Vec::new(),
+            guard: None,
+        });
+        run
+    }
+
+    fn step(&mut self, event: Event<MemoryState>) {
+        self.replica.step(self.now, event);
+        while let Some(action) = self.replica.poll() {
+            match action {
+                Action::Append(record) => self.log.push(record),
+                Action::Commit(commit) => {
+                    self.commits.push((*commit).clone());
+                    let event = Event::Committed {
+                        height: commit.header.height,
+                        state: commit.state.clone(),
+                    };
+                    self.replica.step(self.now, event);
+                }
+                Action::Halt(fault) => panic!("halted: {fault}"),
+                _ => {}
+            }
+        }
+    }
+
+    /// Follows the replica's own deadlines until it has made `blocks` blocks.
+    fn until(&mut self, blocks: usize) {
+        while self.commits.len() < blocks {
+            let at = self
+                .replica
+                .next_deadline()
+                .expect("a lone validator always has something due");
+            self.now.mono = self.now.mono.max(at);
+            self.step(Event::Time);
+        }
+    }
+}
+
+#[test]
+fn a_lone_validator_puts_a_transfer_into_a_final_block() {
+    let chain = chain();
+    let mut run = Run::new(&chain);
+    let transactions = vec![Arc::new(transfer(&chain, 0, 2)), Arc::new(transfer(&chain, 1, 3))];
+    run.step(Event::Transactions {
+        ticket: Ticket(1),
+        transactions,
+    });
+    run.until(1);
+    let commit = &run.commits[0];
+    assert_eq!(commit.receipts.0.len(), 2);
+    assert!(
+        commit
+            .receipts
+            .0
+            .iter()
+            .all(|receipt| receipt.v1().outcome == Outcome::Success)
+    );
+    let recipient = commit
+        .state
+        .account(&Address::from(user(2).public_key()))
+        .unwrap()
+        .unwrap();
+    assert_eq!(recipient.balance, Amount(5));
+    assert!(run.replica.pool().is_empty());
+    commit
+        .certificate
+        .verify(
+            &chain.genesis,
+            chain.fault_model(),
+            &chain.validators,
+            Height(1),
+            &commit.header.hash(),
+        )
+        .unwrap();
+}
+
+#[test]
+fn an_idle_chain_makes_an_empty_block_per_interval_and_every_block_carries_its_parents_certificate() {
+    let chain = chain();
+    let mut run = Run::new(&chain);
+    let begun = run.now.mono.0;
+    run.until(5);
+    let took_ms = (run.now.mono.0 - begun) / 1000;
+    assert!(
+        (5_000..6_000).contains(&took_ms),
+        "5 empty blocks took {took_ms} ms"
+    );
+    for pair in run.commits.windows(2) {
+        let carried = pair[1].body.v1().last_commit.as_ref().unwrap();
+        assert_eq!(*carried, pair[0].certificate);
+        assert_eq!(pair[1].header.parent, pair[0].hash);
+        assert_eq!(pair[1].header.poh_seq, pair[0].header.poh_seq + 4 * 8);
+    }
+}
+
+/// The second block of a run, with its parent: it has a certificate and a transaction.
+fn second_block() -> (Chain, Parent<MemoryState>, Header, Body) {
+    let chain = chain();
+    let mut run = Run::new(&chain);
+    run.until(1);
+    let transactions = vec![Arc::new(transfer(&chain, 0, 2))];
+    run.step(Event::Transactions {
+        ticket: Ticket(1),
+        transactions,
+    });
+    let parent = run.replica.head().parent.clone();
+    run.until(2);
+    let commit = run.commits.pop().unwrap();
+    (chain, parent, commit.header, commit.body)
+}
+
+fn verdict(
+    chain: &Chain,
+    parent: &Parent<MemoryState>,
+    header: &Header,
+    body: &Body,
+) -> Result<(), BlockError> {
+    judge(chain, parent, header, body, &|_| None).unwrap().map(|_| ())
+}
+
+#[test]
+fn a_block_with_any_header_field_altered_is_invalid_and_the_field_is_named() {
+    let (chain, parent, header, body) = second_block();
+    assert_eq!(verdict(&chain, &parent, &header, &body), Ok(()));
+    type Alter = fn(&mut Header);
+    let cases: &[(&str, Alter)] = &[
+        ("version", |h| h.version = 2),
+        ("height", |h| h.height = Height(3)),
+        ("parent", |h| h.parent = h.body_hash),
+        ("ticks", |h| h.ticks = u16::MAX),
+        ("ticks", |h| h.round = Round(1)),
+        ("poh_seq", |h| h.poh_seq += 1),
+        ("proposer", |h| h.proposer = user(7).public_key()),
+        ("params_hash", |h| h.params_hash = Hash::ZERO),
+        ("validators_hash", |h| h.validators_hash = Hash::ZERO),
+        ("next_validators_hash", |h| h.next_validators_hash = Hash::ZERO),
+        ("time", |h| h.time = TimeMs(1)),
+        ("last_commit_hash", |h| h.last_commit_hash = Hash::ZERO),
+        ("evidence_root", |h| h.evidence_root = Hash([1; 32])),
+        ("tx_root", |h| h.tx_root = Hash::ZERO),
+        ("poh_hash", |h| h.poh_hash = Hash::ZERO),
+        ("receipt_root", |h| h.receipt_root = Hash::ZERO),
+        ("state_root", |h| h.state_root = Hash::ZERO),
+    ];
+    for (name, alter) in cases {
+        let mut altered = header.clone();
+        alter(&mut altered);
+        match verdict(&chain, &parent, &altered, &body) {
+            Err(BlockError::Field { field, .. }) => assert_eq!(field, *name),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_block_with_any_part_of_its_body_altered_is_invalid() {
+    let (chain, parent, header, body) = second_block();
+    let Body::V1(good) = body;
+    type Alter = fn(&mut BodyV1);
+    let cases: &[(&str, Alter)] = &[
+        ("a tick hash", |b| b.ticks[1].hash.0[0] ^= 1),
+        ("a tick less", |b| drop(b.ticks.pop())),
+        ("a tick more", |b| b.ticks.push(b.ticks[0].clone())),
+        ("no transaction", |b| {
+            b.ticks.iter_mut().for_each(|t| t.transactions.clear())
+        }),
+        ("a transaction in another tick", |b| {
+            let moved: Vec<_> = b
+                .ticks
+                .iter_mut()
+                .flat_map(|t| std::mem::take(&mut t.transactions))
+                .collect();
+            b.ticks[2].transactions = moved;
+        }),
+        ("another signature", |b| {
+            let transaction = b
+                .ticks
+                .iter_mut()
+                .flat_map(|t| t.transactions.iter_mut())
+                .next()
+                .unwrap();
+            let Transaction::V1(inner) = transaction;
+            inner.signature.0[40] ^= 1;
+        }),
+        ("no certificate", |b| b.last_commit = None),
+        ("a certificate without signers", |b| {
+            b.last_commit.as_mut().unwrap().signatures.clear()
+        }),
+        ("a certificate of another round", |b| {
+            b.last_commit.as_mut().unwrap().round = Round(1)
+        }),
+    ];
+    for (name, alter) in cases {
+        let mut altered = good.clone();
+        alter(&mut altered);
+        assert_ne!(altered, good, "{name} changes nothing");
+        let found = verdict(&chain, &parent, &header, &Body::V1(altered));
+        assert!(found.is_err(), "{name} was found valid");
+    }
+}
+
+#[test]
+fn a_restart_from_the_log_decides_the_very_block_that_was_built() {
+    let chain = chain();
+    let mut run = Run::new(&chain);
+    let transactions = vec![Arc::new(transfer(&chain, 0, 2))];
+    run.step(Event::Transactions {
+        ticket: Ticket(1),
+        transactions,
+    });
+    run.until(1);
+    let first = run.commits[0].hash;
+    // The process dies after the log was synced and before the commit: the log is all there is.
+    let records: Vec<LogRecord> = run
+        .log
+        .iter()
+        .filter(|record| record.height() == Height(1))
+        .cloned()
+        .collect();
+    let mut again = Run::new(&chain);
+    again.replica = {
+        let key = user(200);
+        let orderer = BftOrderer::new(OrdererConfig {
+            genesis: chain.genesis,
+            key: Some(key.clone()),
+        });
+        let pool = Mempool::new(MempoolConfig::default(), chain.params.clone());
+        let head = Head {
+            parent: genesis(&chain),
+            certificate: None,
+        };
+        Replica::new(chain.clone(), Some(key.public_key()), orderer, pool, head)
+    };
+    again.commits.clear();
+    again.step(Event::Start { records, guard: None });
+    again.until(1);
+    assert_eq!(again.commits[0].hash, first);
+}
