@@ -10,7 +10,7 @@ use vibecoin_execution::{State, read_schedule};
 use vibecoin_mempool::{Committed as PoolCommit, Mempool};
 use vibecoin_primitives::{
     Account, Address, Block, Body, CommitCertificate, Evidence, Hash, Header, Height, PublicKey, Round,
-    VerifiedTransaction, encode,
+    VerifiedTransaction, body_hash, encode,
 };
 
 use crate::build::{Builder, Extras, Step};
@@ -188,9 +188,10 @@ impl<S: State, O: Orderer> Replica<S, O> {
     }
 
     fn do_it(&mut self, action: Action<S>) {
-        if matches!(action, Action::Halt(_)) {
-            self.halted = true;
+        if self.halted {
+            return;
         }
+        self.halted = matches!(action, Action::Halt(_));
         self.actions.push_back(action);
     }
 
@@ -223,11 +224,14 @@ impl<S: State, O: Orderer> Replica<S, O> {
     fn start(&mut self, records: Vec<LogRecord>, guard: Option<GuardEntry>) {
         self.head_since = self.now.mono;
         let height = self.next_height();
+        // These are in the log already: to append them again would make it grow with every start, and
+        // leave it unsynced when the votes that follow from it are sent.
         for record in &records {
             if let LogRecord::Block(block) = record
                 && block.header.height == height
+                && !self.judge_logged(&block.header, block.body.clone())
             {
-                self.judge_body(&block.header, encode(&block.body));
+                return;
             }
         }
         let params = self.height_params();
@@ -338,7 +342,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
             return;
         }
         if let Some((header, _)) = self.wanted.get(&hash).cloned() {
-            if self.judge_body(&header, body) {
+            if self.judge_body(&header, &body) {
                 self.wanted.remove(&hash);
                 self.tell_checked(&hash);
             } else {
@@ -378,11 +382,16 @@ impl<S: State, O: Orderer> Replica<S, O> {
                 block.header.height,
                 &block.header.hash(),
             );
-            if let Err(error) = certified {
-                self.do_it(Action::Blame {
-                    peer: from,
-                    reason: format!("sync: {error}"),
-                });
+            // The certificate covers the header, and the header names the body.
+            let fault = match certified {
+                Err(error) => Some(format!("sync: {error}")),
+                Ok(()) if body_hash(&block.body) != block.header.body_hash => {
+                    Some("sync: the body does not belong to its header".to_owned())
+                }
+                Ok(()) => None,
+            };
+            if let Some(reason) = fault {
+                self.do_it(Action::Blame { peer: from, reason });
                 break;
             }
             self.sync_queue.push_back(block);
@@ -404,7 +413,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
                 return;
             }
             let hash = block.header.hash();
-            if !self.candidates.contains_key(&hash) && !self.judge_body(&block.header, block.body) {
+            if !self.candidates.contains_key(&hash) && !self.judge_body(&block.header, &block.body) {
                 return;
             }
             let valid = self
@@ -423,35 +432,38 @@ impl<S: State, O: Orderer> Replica<S, O> {
 
     // ---- candidates ---------------------------------------------------------------------------
 
-    /// Judges a body and keeps it with the verdict. `false` when the bytes are not the body that the
-    /// header names, which is no verdict.
-    fn judge_body(&mut self, header: &Header, encoded: Vec<u8>) -> bool {
-        let hash = header.hash();
-        let (body, executed) = match open_body(header, &encoded) {
-            Ok(None) => return false,
+    /// Logs a body, judges it and keeps it with the verdict. `false` when the bytes are not the body that
+    /// the header names, which is no verdict.
+    fn judge_body(&mut self, header: &Header, encoded: &[u8]) -> bool {
+        match open_body(header, encoded) {
+            Ok(None) => false,
             Ok(Some(body)) => {
                 self.log_block(header, &body);
-                let pool = &self.pool;
-                let known = |hash: &Hash| pool.get_by_hash(hash).map(|tx| tx.as_ref().clone());
-                match judge(&self.chain, &self.head.parent, header, &body, &known) {
-                    Ok(verdict) => (Some(body), verdict.ok()),
-                    Err(JudgeError(error)) => {
-                        self.halt(Fault::State(error));
-                        return false;
-                    }
-                }
+                self.judge_logged(header, body)
             }
-            Err(_) => (None, None),
-        };
-        self.keep(
-            hash,
-            Candidate {
-                header: header.clone(),
-                body,
-                executed,
-            },
-        );
-        true
+            Err(_) => {
+                let header = header.clone();
+                self.keep(header.hash(), Candidate { header, body: None, executed: None });
+                true
+            }
+        }
+    }
+
+    /// Judges a block that is in the log and keeps it with the verdict. `false` after a halt.
+    fn judge_logged(&mut self, header: &Header, body: Body) -> bool {
+        let pool = &self.pool;
+        let known = |hash: &Hash| pool.get_by_hash(hash).map(|tx| tx.as_ref().clone());
+        match judge(&self.chain, &self.head.parent, header, &body, &known) {
+            Ok(verdict) => {
+                let candidate = Candidate { header: header.clone(), body: Some(body), executed: verdict.ok() };
+                self.keep(header.hash(), candidate);
+                true
+            }
+            Err(JudgeError(error)) => {
+                self.halt(Fault::State(error));
+                false
+            }
+        }
     }
 
     fn log_block(&mut self, header: &Header, body: &Body) {
@@ -591,7 +603,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
         }
         if let Some(at) = self.early.iter().position(|(early, _, _)| *early == hash)
             && let Some((_, _, body)) = self.early.remove(at)
-            && self.judge_body(&header, body)
+            && self.judge_body(&header, &body)
         {
             return self.tell_checked(&hash);
         }

@@ -1,0 +1,118 @@
+#![allow(clippy::unwrap_used)]
+
+use clap::{CommandFactory as _, Parser as _};
+
+use super::*;
+
+fn parse(line: &str) -> Result<Arguments, clap::Error> {
+    Arguments::try_parse_from(std::iter::once("vibecoin").chain(line.split_whitespace()))
+}
+
+#[test]
+fn the_definition_of_the_arguments_is_sound() {
+    Arguments::command().debug_assert();
+}
+
+#[test]
+fn every_line_of_the_outside_contract_is_understood() {
+    for line in [
+        "node --home D --dev --rpc.port 0",
+        "node --home D --dev --rpc.port 8600 --rpc.addr 127.0.0.1 --genesis g.toml",
+        "-u http://127.0.0.1:1 -o json transfer vibet1x 5 --from dev0 --home D --wait final",
+        "-u http://127.0.0.1:1 account proof vibet1x --out f",
+        "proof verify f --genesis g -o json",
+        "proof verify f --genesis g --genesis-hash 0x00",
+        "db check --home D -o json",
+        "debug verify-sig --public-key 00 --signature 00 --message 00",
+        "bench state",
+        "bench poh",
+        "bench codec",
+        "bench verify",
+        "bench load --accounts 10 --transactions 100 --batch 100 --connections 2 --from dev0",
+        "init --home D --genesis g",
+        "genesis new --out g",
+        "genesis validate g",
+        "genesis hash g",
+        "genesis show g",
+        "keys new a",
+        "keys import a --mnemonic f",
+        "keys list",
+        "keys show a",
+        "keys sign a --message 00",
+        "keys verify --public-key 00 --signature 00 --message 00",
+        "account show a",
+        "tx build --from a --transfer b=1",
+        "tx sign f --key a",
+        "tx send 0x00",
+        "tx show 0x00",
+        "tx wait 0x00",
+        "tx status 0x00",
+        "tx decode 0x00",
+        "block show",
+        "block list",
+        "block watch",
+        "poh status",
+        "poh verify",
+        "poh bench",
+        "mempool status",
+        "mempool list",
+        "mempool account a",
+        "status",
+        "health",
+        "db stats",
+        "db rewind --to 5",
+        "config show --origin",
+        "config check f",
+        "config get rpc.port",
+        "rpc chain_getInfo {}",
+        "subscribe headers",
+        "version",
+        "completions bash",
+    ] {
+        assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    for line in [
+        "",
+        "nod",
+        "transfer vibet1x --from dev0",
+        "transfer vibet1x -5 --from dev0",
+        "transfer vibet1x 18446744073709551616 --from dev0",
+        "transfer vibet1x 1.5 --from dev0",
+        "transfer vibet1x 5",
+        "transfer vibet1x 5 --from dev0 --wait forever",
+        "keys import a",
+        "keys import a --mnemonic f --hex-file g",
+        "node --rpc.prot 1",
+        "status --timeout 0",
+        "bench load --batch 101",
+    ] {
+        assert!(parse(line).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn every_knob_is_a_flag_of_the_node() {
+    for knob in vibecoin_config::KNOBS {
+        assert!(
+            parse(&format!("node --{} 1", knob.key())).is_ok(),
+            "{}",
+            knob.key()
+        );
+    }
+}
+
+#[test]
+fn the_form_of_an_error_is_known_even_when_the_arguments_are_not() {
+    let of = |line: &str, environment| format_of(line.split_whitespace().map(str::to_owned), environment);
+    assert_eq!(of("-o json nonsense", None), Format::Json);
+    assert_eq!(of("nonsense --output=ndjson", None), Format::Ndjson);
+    assert_eq!(of("-ojson x", Some("text")), Format::Json);
+    assert_eq!(of("-o text -o json x", None), Format::Json);
+    assert_eq!(of("nonsense", Some("json")), Format::Json);
+    assert_eq!(of("nonsense -o what", None), Format::Text);
+    assert_eq!(of("x -- -o json", None), Format::Text);
+}

@@ -1,0 +1,196 @@
+//! `vibecoin account`: accounts as a node knows them, and proofs of them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use vibecoin_light::{PROOF_FILE_BYTES_MAX, ProofFile};
+use vibecoin_rpc_api::methods::{AccountApiClient as _, ProofApiClient as _};
+use vibecoin_rpc_api::views::{AccountListOptions, AddressesArg, AtOptions, ReadOptions};
+use vibecoin_rpc_api::{AddressArg, AddressText, Arg, BlockRef, Cursor, Text as _, U64};
+
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::files;
+use crate::output::Answer;
+
+const EXAMPLES: &str = "\
+Examples:
+  vibecoin account show dev0                     a name of the keystore, or an address
+  vibecoin account show vibet1… --at 100
+  vibecoin account proof vibet1… --out proof.json
+  vibecoin proof verify proof.json --genesis genesis.toml";
+
+/// The commands of `account`.
+#[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
+pub enum AccountCommand {
+    /// Show an account; exit 5 when there is none
+    Show {
+        /// Address, or the name of a key
+        account: String,
+        #[command(flatten)]
+        at: At,
+    },
+    /// List all accounts, page by page
+    List {
+        /// Items per page, 1 to 1000
+        #[arg(long)]
+        limit: Option<u32>,
+        /// Where the page before ended
+        #[arg(long)]
+        cursor: Option<String>,
+        /// Leave out accounts that own less, in base units
+        #[arg(long)]
+        min_balance: Option<u64>,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Fetch a proof that the account is as it is, or that there is none
+    Proof {
+        /// Address, or the name of a key
+        account: String,
+        /// The file to write
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+/// The state to read.
+#[derive(Args, Clone, Debug, Default)]
+pub struct At {
+    /// Height, block hash, `latest`, `earliest` or `genesis`
+    #[arg(long, value_name = "BLOCK")]
+    pub at: Option<String>,
+}
+
+impl At {
+    /// As the interface takes it.
+    ///
+    /// # Errors
+    /// Exit 2 for a text that names no block.
+    pub fn get(&self) -> Result<Option<BlockRef>, CliError> {
+        Ok(self.at.as_deref().map(str::parse).transpose()?)
+    }
+}
+
+impl AccountCommand {
+    /// Does it.
+    ///
+    /// # Errors
+    /// Those of the node, and exit 5 for an account that does not exist.
+    pub fn run(self, context: &Context) -> Result<Answer, CliError> {
+        match self {
+            Self::Show { account, at } => show(context, &account, &at),
+            Self::List {
+                limit,
+                cursor,
+                min_balance,
+                at,
+            } => {
+                let cursor = cursor
+                    .as_deref()
+                    .map(Cursor::from_text)
+                    .transpose()?
+                    .map(Arg::new);
+                let options = AccountListOptions {
+                    at: at.get()?,
+                    limit,
+                    cursor,
+                    min_balance: min_balance.map(U64),
+                };
+                let client = context.client()?;
+                let page = context.wait(async { Ok(client.list(Some(options)).await?) })?;
+                Ok(Answer::new(page))
+            }
+            Self::Proof { account, out, at } => proof(context, &account, out, &at),
+        }
+    }
+}
+
+/// An address as it was typed, or that of a key of the home. The node checks the prefix.
+pub fn named(context: &Context, text: &str) -> Result<AddressArg, CliError> {
+    let looks_like_an_address = text.starts_with("0x") || text.len() > 40;
+    if looks_like_an_address {
+        return Ok(Arg::new(AddressText::from_text(text)?));
+    }
+    let info = match context.keystore()?.find(text) {
+        Ok(info) => info,
+        Err(_) => {
+            return Ok(Arg::new(AddressText::from_text(text).map_err(|error| {
+                CliError::from(error).hint(format!(
+                    "there is no key {text:?} in {} either",
+                    context.home().display()
+                ))
+            })?));
+        }
+    };
+    Ok(vibecoin_primitives::Address::from(info.public_key).into())
+}
+
+fn show(context: &Context, account: &str, at: &At) -> Result<Answer, CliError> {
+    let address = named(context, account)?;
+    let options = ReadOptions {
+        at: at.get()?,
+        min_height: None,
+    };
+    let client = context.client()?;
+    let read = context.wait(async { Ok(client.get(address, Some(options)).await?) })?;
+    let Some(view) = &read.value else {
+        let message = format!("there is no account {account} at height {}", read.context.height);
+        return Err(CliError::new(Exit::NotFound, message)
+            .reason("no_account")
+            .hint("an account exists once it has received something")
+            .data(json!({ "context": read.context })));
+    };
+    let mut text = format!(
+        "address  {}\nbalance  {}\nnonce    {}\n",
+        view.address.0, view.balance, view.nonce
+    );
+    if let Some(root) = &view.storage_root {
+        text.push_str(&format!("storage  {}\n", root.0));
+    }
+    text.push_str(&format!("height   {}\n", read.context.height));
+    Ok(Answer::new(&read).text(text))
+}
+
+fn proof(context: &Context, account: &str, out: PathBuf, at: &At) -> Result<Answer, CliError> {
+    let address = named(context, account)?;
+    let options = AtOptions { at: at.get()? };
+    let client = context.client()?;
+    let found = context.wait(async {
+        Ok(client
+            .get_account(AddressesArg::One(address), Some(options))
+            .await?)
+    })?;
+    let bytes = &found.proof.0.0;
+    if bytes.len() > PROOF_FILE_BYTES_MAX {
+        return Err(CliError::unverified(format!(
+            "the node sent a proof of {} bytes",
+            bytes.len()
+        )));
+    }
+    // The file has one form, which is made here and not by the node.
+    let file = ProofFile::from_bytes(bytes)
+        .map_err(|error| CliError::unverified(format!("the node sent no proof: {error}")))?;
+    files::write(&out, &file.to_text(), true)?;
+    let json = json!({
+        "file": out,
+        "bytes": bytes.len(),
+        "height": found.header.height,
+        "blockHash": found.header.hash,
+        "stateRoot": found.header.state_root,
+        "accounts": found.accounts,
+    });
+    let text = format!(
+        "wrote {}: {} bytes, height {}\ncheck it with `vibecoin proof verify {} --genesis FILE`",
+        out.display(),
+        bytes.len(),
+        found.header.height,
+        out.display()
+    );
+    Ok(Answer::new(json).text(text))
+}

@@ -1,0 +1,138 @@
+//! `vibecoin bench`: figures as JSON, with their units. Nothing here is a test: no figure is too low.
+
+pub mod codec;
+pub mod load;
+pub mod poh;
+pub mod state;
+pub mod verify;
+
+use std::time::{Duration, Instant};
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::Answer;
+
+const EXAMPLES: &str = "\
+Examples:
+  vibecoin bench verify -o json
+  vibecoin bench state --accounts 1000000
+  vibecoin -u http://127.0.0.1:8545 bench load --home DIR --accounts 10000 --transactions 100000";
+
+/// The commands of `bench`.
+#[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
+pub enum BenchCommand {
+    /// Durable blocks of account updates on RocksDB, and proofs
+    State(state::StateArgs),
+    /// Making and checking the Proof of History
+    Poh(poh::PohArgs),
+    /// Encoding and decoding
+    Codec(codec::CodecArgs),
+    /// Signatures, one by one and in batches
+    Verify(verify::VerifyArgs),
+    /// Transfers through a running node, until they are final
+    Load(load::LoadArgs),
+}
+
+impl BenchCommand {
+    /// Measures.
+    ///
+    /// # Errors
+    /// What stopped the measurement.
+    pub fn run(self, context: &Context) -> Result<Answer, CliError> {
+        match self {
+            Self::State(args) => args.run(),
+            Self::Poh(args) => args.run(),
+            Self::Codec(args) => Ok(args.run()),
+            Self::Verify(args) => Ok(args.run()),
+            Self::Load(args) => args.run(context),
+        }
+    }
+}
+
+/// Figures, each with a name and a unit.
+pub struct Figures {
+    bench: &'static str,
+    rows: Vec<(String, f64, &'static str)>,
+}
+
+impl Figures {
+    /// Of this benchmark.
+    #[must_use]
+    pub const fn of(bench: &'static str) -> Self {
+        Self {
+            bench,
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds one.
+    pub fn add(&mut self, name: impl Into<String>, value: f64, unit: &'static str) {
+        self.rows.push((name.into(), value, unit));
+    }
+
+    /// All of them, with the machine they were measured on.
+    #[must_use]
+    pub fn answer(self) -> Answer {
+        let rows: Vec<Value> = self
+            .rows
+            .iter()
+            .map(|(name, value, unit)| json!({ "name": name, "value": rounded(*value), "unit": unit }))
+            .collect();
+        let width = self.rows.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
+        let text: String = self
+            .rows
+            .iter()
+            .map(|(name, value, unit)| format!("{name:<width$}  {:>14} {unit}\n", rounded(*value)))
+            .collect();
+        Answer::new(json!({ "bench": self.bench, "cores": cores(), "figures": rows })).text(text)
+    }
+}
+
+/// Cores of this machine.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Four digits that mean something; more would be noise.
+fn rounded(value: f64) -> f64 {
+    if value == 0.0 || !value.is_finite() {
+        return 0.0;
+    }
+    let digits = (4 - value.abs().log10().floor() as i32 - 1).clamp(0, 9);
+    let scale = 10f64.powi(digits);
+    (value * scale).round() / scale
+}
+
+/// How often `work` can be done per second: repeated for at least `least`, the best of three.
+fn per_second(least: Duration, mut work: impl FnMut()) -> f64 {
+    let mut best = 0f64;
+    for _ in 0..3 {
+        let begun = Instant::now();
+        let mut times = 0u32;
+        while begun.elapsed() < least {
+            work();
+            times = times.saturating_add(1);
+        }
+        best = best.max(f64::from(times) / begun.elapsed().as_secs_f64());
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rounded;
+
+    #[test]
+    #[allow(clippy::float_cmp)]
+    fn figures_keep_four_digits() {
+        assert_eq!(rounded(123_456.0), 123_456.0);
+        assert_eq!(rounded(12.345_67), 12.35);
+        assert_eq!(rounded(0.001_234_56), 0.001_235);
+        assert_eq!(rounded(0.0), 0.0);
+        assert_eq!(rounded(f64::NAN), 0.0);
+    }
+}

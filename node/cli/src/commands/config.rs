@@ -1,0 +1,210 @@
+//! `vibecoin config`: what may be turned, what is in force, and where it came from.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand};
+use serde_json::{Map, Value, json};
+use vibecoin_config::{CONFIG_BYTES_MAX, KNOBS, Loaded, Sources, default_text, environment_name, knob};
+
+use crate::context::{CONFIG_FILE, Context};
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::files;
+use crate::output::Answer;
+
+/// Flags that every reader of `--help` should see; the others show with `config init --stdout`.
+const SHOWN: &[&str] = &["rpc.addr", "rpc.port", "rpc.api", "log.format", "log.filter"];
+
+/// Every knob as a flag `--section.key VALUE`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KnobArgs(Vec<(String, String)>);
+
+impl Args for KnobArgs {
+    fn augment_args(mut command: Command) -> Command {
+        for knob in KNOBS {
+            let help: String = knob
+                .doc
+                .iter()
+                .map(|line| line.trim())
+                .collect::<Vec<_>>()
+                .join(" ");
+            let arg = Arg::new(knob.key())
+                .long(knob.key())
+                .value_name("VALUE")
+                .help(help)
+                .allow_hyphen_values(true)
+                .hide(!SHOWN.contains(&knob.key()))
+                .help_heading("Configuration");
+            command = command.arg(arg);
+        }
+        command
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for KnobArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let found = KNOBS.iter().filter_map(|knob| {
+            matches
+                .get_one::<String>(knob.key())
+                .map(|value| (knob.key().to_owned(), value.clone()))
+        });
+        Ok(Self(found.collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// Loads the configuration of a home: file, environment, flags. `exit` is for a configuration that is
+/// refused: the daemon has its own code.
+pub fn load(home: &Path, file: Option<&Path>, knobs: &KnobArgs, exit: Exit) -> Result<Loaded, CliError> {
+    let default = home.join(CONFIG_FILE);
+    let path = file.unwrap_or(&default);
+    let text = match (file, path.exists()) {
+        (None, false) => String::new(),
+        _ => files::read_text(path, CONFIG_BYTES_MAX)?,
+    };
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let mut sources = Sources::new().file(text).env(environment);
+    for (key, value) in &knobs.0 {
+        sources = sources.flag(key, value);
+    }
+    sources
+        .load()
+        .map_err(|error| CliError::config(exit, path, &error))
+}
+
+/// The commands of `config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the values in force
+    Show {
+        /// And where each came from
+        #[arg(long)]
+        origin: bool,
+    },
+    /// Check a file; exit 7 when it is refused
+    Check {
+        /// The file [default: config.toml of the home]
+        file: Option<PathBuf>,
+    },
+    /// Write a file with every key, its default and its range
+    Init {
+        /// Print it instead
+        #[arg(long)]
+        stdout: bool,
+        /// Replace the file that is there
+        #[arg(long)]
+        overwrite: bool,
+    },
+    /// Print one value
+    Get {
+        /// The key, as section.name
+        key: String,
+    },
+}
+
+impl ConfigCommand {
+    /// Does it.
+    ///
+    /// # Errors
+    /// Exit 7 when the configuration is refused.
+    pub fn run(self, context: &Context) -> Result<Answer, CliError> {
+        let loaded = || {
+            load(
+                context.home(),
+                context.globals.config.as_deref(),
+                &KnobArgs::default(),
+                Exit::InvalidFile,
+            )
+        };
+        match self {
+            Self::Show { origin } => Ok(show(&loaded()?, origin)),
+            Self::Check { file } => check(context, file),
+            Self::Init { stdout: true, .. } => {
+                Ok(Answer::new(json!({ "text": default_text() })).text(default_text()))
+            }
+            Self::Init { overwrite, .. } => {
+                let path = context.config_path();
+                crate::dev::make_private(context.home())?;
+                files::write(&path, &default_text(), overwrite)?;
+                Ok(Answer::new(json!({ "file": path })).text(format!("wrote {}", path.display())))
+            }
+            Self::Get { key } => get(&loaded()?, &key),
+        }
+    }
+}
+
+fn show(loaded: &Loaded, with_origin: bool) -> Answer {
+    let mut json = Map::new();
+    let mut text = String::new();
+    for (knob, value, origin) in loaded.entries() {
+        let shown = to_json(&value);
+        let entry = if with_origin {
+            json!({ "value": shown, "origin": origin.to_string() })
+        } else {
+            shown
+        };
+        json.insert(knob.key().to_owned(), entry);
+        let origin = if with_origin {
+            format!("  # {origin}")
+        } else {
+            String::new()
+        };
+        text.push_str(&format!("{} = {value}{origin}\n", knob.key()));
+    }
+    Answer::new(Value::Object(json)).text(text)
+}
+
+fn check(context: &Context, file: Option<PathBuf>) -> Result<Answer, CliError> {
+    let path = file.unwrap_or_else(|| context.config_path());
+    let text = files::read_text(&path, CONFIG_BYTES_MAX)?;
+    let loaded = Sources::new()
+        .file(text)
+        .load()
+        .map_err(|error| CliError::config(Exit::InvalidFile, &path, &error))?;
+    let set = loaded
+        .entries()
+        .filter(|(_, _, origin)| *origin != vibecoin_config::Origin::Default)
+        .count();
+    Ok(
+        Answer::new(json!({ "valid": true, "file": path, "keysSet": set }))
+            .text(format!("{} is valid and sets {set} keys", path.display())),
+    )
+}
+
+fn get(loaded: &Loaded, key: &str) -> Result<Answer, CliError> {
+    let Some(knob) = knob(key) else {
+        return Err(CliError::usage(format!("{key} is no key of the configuration"))
+            .hint("`vibecoin config show` lists them all"));
+    };
+    let value = (knob.get)(&loaded.config);
+    let json = json!({
+        "key": key,
+        "value": to_json(&value),
+        "origin": loaded.origin(key).to_string(),
+        "environment": environment_name(knob),
+        "allowed": knob.kind.allowed(),
+    });
+    let text = match value {
+        vibecoin_config::Value::Text(text) => text,
+        other => other.to_string(),
+    };
+    Ok(Answer::new(json).text(text))
+}
+
+fn to_json(value: &vibecoin_config::Value) -> Value {
+    match value {
+        vibecoin_config::Value::Switch(value) => json!(value),
+        vibecoin_config::Value::Count(value) => json!(value),
+        vibecoin_config::Value::Text(value) => json!(value),
+        vibecoin_config::Value::List(values) => json!(values),
+    }
+}

@@ -1,0 +1,303 @@
+//! `vibecoin genesis`: the file that a chain starts from.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Value, json};
+use vibecoin_genesis::{BuiltGenesis, Genesis, Profile};
+use vibecoin_primitives::{Address, AddressPrefix, Amount, FaultModel, Power, PublicKey, TimeMs, Validator};
+use vibecoin_rpc_api::views::ParamsView;
+
+use crate::context::{Context, GENESIS_FILE};
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::output::Answer;
+use crate::sending::address;
+use crate::{dev, files};
+
+const EXAMPLES: &str = "\
+Examples:
+  vibecoin genesis new --network mynet --account vibet1…=1000000 \\
+      --validator 0x<public key>=1=vibet1… --out genesis.toml
+  vibecoin genesis validate genesis.toml
+  vibecoin genesis hash genesis.toml";
+
+/// A named set of parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProfileName {
+    /// A local network: blocks of 100 ms.
+    Devnet,
+    /// Machines of their own: blocks of 320 ms.
+    Production,
+    /// One developer: blocks on demand, public keys.
+    Dev,
+}
+
+/// Which faults the validators survive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FaultModelName {
+    /// Up to a third may lie.
+    Byzantine,
+    /// Up to a half may stop, nobody may lie.
+    Crash,
+}
+
+/// The commands of `genesis`.
+#[derive(Debug, Subcommand)]
+pub enum GenesisCommand {
+    /// Write a new genesis file
+    #[command(after_help = EXAMPLES)]
+    New {
+        /// Where the parameters start from
+        #[arg(long, value_enum, default_value = "devnet")]
+        profile: ProfileName,
+        /// Name of the network
+        #[arg(long)]
+        network: Option<String>,
+        /// Prefix of addresses, 1 to 16 lower-case letters
+        #[arg(long)]
+        prefix: Option<String>,
+        /// Which faults the validators survive
+        #[arg(long, value_enum)]
+        fault_model: Option<FaultModelName>,
+        /// Time of block 0 in milliseconds since 1970 [default: now]
+        #[arg(long, value_name = "MS")]
+        time_ms: Option<u64>,
+        /// A funded account; may be repeated
+        #[arg(long = "account", value_name = "ADDRESS=AMOUNT")]
+        accounts: Vec<String>,
+        /// A validator; may be repeated
+        #[arg(long = "validator", value_name = "KEY=POWER=PAYOUT")]
+        validators: Vec<String>,
+        /// The file to write [default: stdout]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Add a funded account to a file
+    AddAccount {
+        /// The file
+        file: PathBuf,
+        /// The account
+        address: String,
+        /// What it owns, in base units
+        amount: u64,
+    },
+    /// Add a validator to a file
+    AddValidator {
+        /// The file
+        file: PathBuf,
+        /// Its public key, as 0x hex
+        key: String,
+        /// Its voting power
+        power: u64,
+        /// The account that its fees are paid to
+        payout: String,
+    },
+    /// Check a file; exit 7 with the offending line when it is refused
+    Validate {
+        /// The file [default: that of the home]
+        file: Option<PathBuf>,
+    },
+    /// Print the genesis hash, which names the chain
+    Hash {
+        /// The file [default: that of the home]
+        file: Option<PathBuf>,
+    },
+    /// Print what a file says
+    Show {
+        /// The file [default: that of the home]
+        file: Option<PathBuf>,
+    },
+}
+
+impl GenesisCommand {
+    /// Does it.
+    ///
+    /// # Errors
+    /// Exit 7 for a file that is refused.
+    pub fn run(self, context: &Context) -> Result<Answer, CliError> {
+        let built = |file: Option<PathBuf>| {
+            let path = file.unwrap_or_else(|| context.home().join(GENESIS_FILE));
+            let genesis = files::genesis(&path)?;
+            let built = files::build(&path, &genesis)?;
+            Ok::<_, CliError>((path, genesis, built))
+        };
+        match self {
+            Self::New {
+                profile,
+                network,
+                prefix,
+                fault_model,
+                time_ms,
+                accounts,
+                validators,
+                out,
+            } => {
+                let mut genesis = start(profile, network, prefix, fault_model, time_ms)?;
+                for text in &accounts {
+                    add_account(&mut genesis, text)?;
+                }
+                for text in &validators {
+                    add_validator(&mut genesis, text)?;
+                }
+                new(&genesis, out.as_deref())
+            }
+            Self::AddAccount {
+                file,
+                address,
+                amount,
+            } => change(&file, |genesis| {
+                add_account(genesis, &format!("{address}={amount}"))
+            }),
+            Self::AddValidator {
+                file,
+                key,
+                power,
+                payout,
+            } => change(&file, |genesis| {
+                add_validator(genesis, &format!("{key}={power}={payout}"))
+            }),
+            Self::Validate { file } => {
+                let (path, _, built) = built(file)?;
+                Ok(
+                    Answer::new(
+                        json!({ "valid": true, "file": path, "genesisHash": built.hash.to_string() }),
+                    )
+                    .text(format!("{} is valid: {}", path.display(), built.hash)),
+                )
+            }
+            Self::Hash { file } => {
+                let hash = built(file)?.2.hash.to_string();
+                Ok(Answer::new(json!({ "genesisHash": hash })).text(hash))
+            }
+            Self::Show { file } => {
+                let (_, genesis, built) = built(file)?;
+                Ok(Answer::new(show(&genesis, &built)?))
+            }
+        }
+    }
+}
+
+fn start(
+    profile: ProfileName,
+    network: Option<String>,
+    prefix: Option<String>,
+    fault_model: Option<FaultModelName>,
+    time_ms: Option<u64>,
+) -> Result<Genesis, CliError> {
+    let profile = match profile {
+        ProfileName::Devnet => Profile::Devnet,
+        ProfileName::Production => Profile::Production,
+        ProfileName::Dev => Profile::Dev,
+    };
+    let mut params = profile.params();
+    if let Some(network) = network {
+        params.network = network;
+    }
+    if let Some(prefix) = prefix {
+        params.address_prefix = prefix;
+    }
+    match fault_model {
+        Some(FaultModelName::Byzantine) => params.fault_model = FaultModel::Byzantine,
+        Some(FaultModelName::Crash) => params.fault_model = FaultModel::Crash,
+        None => {}
+    }
+    params
+        .check()
+        .map_err(|error| CliError::usage(error.to_string()))?;
+    let time = time_ms.map_or_else(dev::now, TimeMs);
+    Ok(Genesis {
+        time,
+        params,
+        validators: Vec::new(),
+        accounts: std::collections::BTreeMap::new(),
+    })
+}
+
+fn prefix_of(genesis: &Genesis) -> Result<AddressPrefix, CliError> {
+    genesis
+        .params
+        .prefix()
+        .map_err(|error| CliError::new(Exit::InvalidFile, error.to_string()))
+}
+
+fn add_account(genesis: &mut Genesis, text: &str) -> Result<(), CliError> {
+    let wrong = || CliError::usage(format!("{text:?} is no ADDRESS=AMOUNT"));
+    let (who, amount) = text.split_once('=').ok_or_else(wrong)?;
+    let who = address(who, &prefix_of(genesis)?)?;
+    let amount = amount.parse().map_err(|_| wrong())?;
+    if genesis.accounts.insert(who, Amount(amount)).is_some() {
+        return Err(CliError::usage(format!("the account in {text:?} is there twice")));
+    }
+    Ok(())
+}
+
+fn add_validator(genesis: &mut Genesis, text: &str) -> Result<(), CliError> {
+    let wrong = || CliError::usage(format!("{text:?} is no KEY=POWER=PAYOUT"));
+    let mut parts = text.split('=');
+    let (Some(key), Some(power), Some(payout), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(wrong());
+    };
+    let key = PublicKey::from_hex(key).map_err(|error| CliError::usage(format!("public key: {error}")))?;
+    let power = Power(power.parse().map_err(|_| wrong())?);
+    let payout = address(payout, &prefix_of(genesis)?)?;
+    genesis.validators.push(Validator { key, power, payout });
+    Ok(())
+}
+
+fn new(genesis: &Genesis, out: Option<&Path>) -> Result<Answer, CliError> {
+    let text = genesis.to_toml();
+    // A file to be completed by hand has no hash yet.
+    let hash = genesis.build().ok().map(|built| built.hash.to_string());
+    let Some(path) = out else {
+        return Ok(Answer::new(json!({ "genesisHash": hash, "text": text })).text(text));
+    };
+    files::write(path, &text, false)?;
+    let said = match &hash {
+        Some(hash) => format!("wrote {}: {hash}", path.display()),
+        None => format!(
+            "wrote {}; add accounts and validators before it can be used",
+            path.display()
+        ),
+    };
+    Ok(Answer::new(json!({ "file": path, "genesisHash": hash })).text(said))
+}
+
+fn change(path: &Path, edit: impl FnOnce(&mut Genesis) -> Result<(), CliError>) -> Result<Answer, CliError> {
+    let mut genesis = files::genesis(path)?;
+    edit(&mut genesis)?;
+    let hash = genesis.build().ok().map(|built| built.hash.to_string());
+    files::write(path, &genesis.to_toml(), true)?;
+    Ok(Answer::new(json!({ "file": path, "genesisHash": hash })))
+}
+
+fn show(genesis: &Genesis, built: &BuiltGenesis) -> Result<Value, CliError> {
+    let prefix = prefix_of(genesis)?;
+    let show = |address: &Address| address.to_text(&prefix);
+    let validators = genesis.validators.iter().map(|validator| {
+        json!({
+            "key": validator.key.to_string(),
+            "power": validator.power.0.to_string(),
+            "payout": show(&validator.payout),
+        })
+    });
+    let accounts = genesis.accounts.iter();
+    Ok(json!({
+        "chainId": built.params.network,
+        "genesisHash": built.hash.to_string(),
+        "timestampMs": genesis.time.0.to_string(),
+        "addressPrefix": built.params.address_prefix,
+        "symbol": built.params.symbol,
+        "decimals": built.params.decimals,
+        "dev": built.params.dev,
+        "supply": built.supply.0.to_string(),
+        "stateRoot": built.header.state_root.to_string(),
+        "params": ParamsView::from(&built.params),
+        "validators": validators.collect::<Vec<_>>(),
+        "accounts": accounts
+            .map(|(who, amount)| json!({ "address": show(who), "balance": amount.0.to_string() }))
+            .collect::<Vec<_>>(),
+    }))
+}

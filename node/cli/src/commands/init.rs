@@ -1,0 +1,119 @@
+//! `vibecoin init`: the home directory of a node.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+use vibecoin_genesis::GENESIS_BYTES_MAX;
+use vibecoin_keystore::{NodeKeyRole, NodeKeys};
+
+use crate::context::{Context, GENESIS_FILE};
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::output::Answer;
+use crate::passphrase::PassphraseArgs;
+use crate::{dev, files};
+
+const EXAMPLES: &str = "\
+Examples:
+  vibecoin init --home DIR --genesis genesis.toml              a node that follows
+  vibecoin init --home DIR --genesis genesis.toml --validator  and a new key that can validate";
+
+/// Arguments of `init`.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct InitArgs {
+    /// The genesis file of the chain
+    #[arg(long, value_name = "FILE")]
+    pub genesis: PathBuf,
+    /// A name for people
+    #[arg(long, value_name = "NAME")]
+    pub moniker: Option<String>,
+    /// Make a validator key too
+    #[arg(long)]
+    pub validator: bool,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+}
+
+impl InitArgs {
+    /// Makes the home. What is there stays; a home of another chain is refused.
+    ///
+    /// # Errors
+    /// Exit 7 for a genesis file that is invalid, 11 for a home of another chain.
+    pub fn run(self, context: &Context) -> Result<Answer, CliError> {
+        let home = context.home();
+        let text = files::read_text(&self.genesis, GENESIS_BYTES_MAX)?;
+        let genesis = files::genesis(&self.genesis)?;
+        let built = files::build(&self.genesis, &genesis)?;
+        dev::make_private(home)?;
+        self.place_genesis(home, &text, built.hash)?;
+        let prefix = built
+            .params
+            .prefix()
+            .map_err(|error| CliError::new(Exit::InvalidFile, error.to_string()))?;
+        let mut keys = NodeKeys::new(home, prefix);
+        if self.passphrase.allow_unencrypted {
+            keys = keys.allow_unencrypted();
+        }
+        keys.load_or_create_node()?;
+        if self.validator && !keys.exists(NodeKeyRole::Validator)? {
+            let passphrase = self.passphrase.for_new_key("the validator key")?;
+            keys.create(
+                NodeKeyRole::Validator,
+                &vibecoin_keystore::generate()?,
+                passphrase.as_ref(),
+            )?;
+        }
+        self.place_config(context)?;
+        let validator = if keys.exists(NodeKeyRole::Validator)? {
+            Some(keys.info(NodeKeyRole::Validator)?.public_key.to_string())
+        } else {
+            None
+        };
+        Ok(Answer::new(json!({
+            "home": home,
+            "chainId": built.params.network,
+            "genesisHash": built.hash.to_string(),
+            "validatorKey": validator,
+        })))
+    }
+
+    fn place_genesis(
+        &self,
+        home: &Path,
+        text: &str,
+        hash: vibecoin_primitives::Hash,
+    ) -> Result<(), CliError> {
+        let path = home.join(GENESIS_FILE);
+        if !path.exists() {
+            return files::write(&path, text, false);
+        }
+        let own = files::build(&path, &files::genesis(&path)?)?;
+        if own.hash == hash {
+            return Ok(());
+        }
+        let message = format!(
+            "the home {} is of the chain {}, the file is {hash}",
+            home.display(),
+            own.hash
+        );
+        Err(CliError::new(Exit::GenesisMismatch, message).hint("use another --home for another chain"))
+    }
+
+    fn place_config(&self, context: &Context) -> Result<(), CliError> {
+        let path = context.config_path();
+        if path.exists() {
+            return Ok(());
+        }
+        let mut text = vibecoin_config::default_text();
+        if let Some(moniker) = &self.moniker {
+            let value = vibecoin_config::Value::Text(moniker.clone());
+            text = text.replacen("#moniker = \"vibecoin\"", &format!("moniker = {value}"), 1);
+        }
+        if self.validator {
+            text = text.replacen("#validator = false", "validator = true", 1);
+        }
+        files::write(&path, &text, false)
+    }
+}

@@ -1,0 +1,328 @@
+//! `vibecoin keys`: keys of accounts, encrypted on disk.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use vibecoin_keystore::{COIN_TYPE_TEST, KeyInfo, Keystore, Mnemonic, import};
+use vibecoin_primitives::{PublicKey, SecretKey, Signature};
+use zeroize::Zeroizing;
+
+use super::debug::bytes;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::files;
+use crate::output::{self, Answer};
+use crate::passphrase::PassphraseArgs;
+
+const EXAMPLES: &str = "\
+Examples:
+  vibecoin keys new alice                          24 words and an encrypted key file
+  vibecoin keys import bob --mnemonic words.txt    the same key from its words
+  vibecoin keys list
+  vibecoin keys sign alice --message 0x68656c6c6f";
+
+/// What is put before a message that is signed by hand, so that it can never be a transaction or a vote.
+const MESSAGE_TAG: &[u8] = b"vibecoin/message/v1";
+/// Most bytes of a file that is imported.
+const IMPORT_BYTES_MAX: usize = 64 * 1024;
+
+/// The commands of `keys`.
+#[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
+pub enum KeysCommand {
+    /// Make a key; its 24 words are printed once
+    New {
+        /// The name
+        name: String,
+        #[command(flatten)]
+        passphrase: PassphraseArgs,
+    },
+    /// Take a key from elsewhere
+    Import {
+        /// The name
+        name: String,
+        #[command(flatten)]
+        from: ImportSource,
+        /// Which account of the words
+        #[arg(long, default_value_t = 0)]
+        account: u32,
+        #[command(flatten)]
+        passphrase: PassphraseArgs,
+    },
+    /// List the keys of the home
+    List,
+    /// Show one key, without its secret
+    Show {
+        /// Name or address
+        key: String,
+    },
+    /// Sign a message of your own
+    Sign {
+        /// Name or address
+        key: String,
+        /// The message as hex, with or without 0x
+        #[arg(long, value_name = "HEX")]
+        message: String,
+        #[command(flatten)]
+        passphrase: PassphraseArgs,
+    },
+    /// Check a signature made by `keys sign`; exit 8 when it does not hold
+    Verify {
+        /// The public key as hex
+        #[arg(long, value_name = "HEX")]
+        public_key: String,
+        /// The signature as hex
+        #[arg(long, value_name = "HEX")]
+        signature: String,
+        /// The message as hex
+        #[arg(long, value_name = "HEX")]
+        message: String,
+    },
+    /// Print a key's secret seed; whoever sees it has the account
+    Export {
+        /// Name or address
+        key: String,
+        #[command(flatten)]
+        passphrase: PassphraseArgs,
+    },
+    /// Give a key another name
+    Rename {
+        /// The old name
+        from: String,
+        /// The new name
+        to: String,
+    },
+    /// Remove a key; without its words or a copy the account is lost
+    Delete {
+        /// The name
+        name: String,
+    },
+    /// Change the passphrase; the new one comes from --new-password-file or the terminal
+    Passwd {
+        /// Name or address
+        key: String,
+        /// File that holds the new passphrase
+        #[arg(long, value_name = "FILE")]
+        new_password_file: Option<PathBuf>,
+        #[command(flatten)]
+        passphrase: PassphraseArgs,
+    },
+}
+
+/// Where an imported key comes from. `-` is stdin; secrets are never arguments.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub struct ImportSource {
+    /// File with the words
+    #[arg(long, value_name = "FILE")]
+    mnemonic: Option<PathBuf>,
+    /// File with the 32-byte seed as hex
+    #[arg(long, value_name = "FILE")]
+    hex_file: Option<PathBuf>,
+    /// File of `solana-keygen`
+    #[arg(long, value_name = "FILE")]
+    solana_json: Option<PathBuf>,
+}
+
+impl KeysCommand {
+    /// Does it.
+    ///
+    /// # Errors
+    /// Exit 5 for a key that is not there, 40 for one that cannot be had.
+    pub fn run(self, context: &Context) -> Result<Answer, CliError> {
+        match self {
+            Self::New { name, passphrase } => new(context, &name, &passphrase),
+            Self::Import {
+                name,
+                from,
+                account,
+                passphrase,
+            } => {
+                let key = from.read(account)?;
+                store(context, &name, &key, &passphrase).map(|info| Answer::new(view(&info)))
+            }
+            Self::List => list(&context.keystore()?),
+            Self::Show { key } => Ok(Answer::new(view(&context.keystore()?.find(&key)?))),
+            Self::Sign {
+                key,
+                message,
+                passphrase,
+            } => {
+                let key = load(context, &key, &passphrase)?;
+                let signature = key.sign(&tagged(&bytes("message", &message)?)).to_string();
+                let public_key = key.public_key().to_string();
+                Ok(Answer::new(json!({ "publicKey": public_key, "signature": signature })).text(signature))
+            }
+            Self::Verify {
+                public_key,
+                signature,
+                message,
+            } => verify(&public_key, &signature, &message),
+            Self::Export { key, passphrase } => export(context, &key, &passphrase),
+            Self::Rename { from, to } => Ok(Answer::new(view(&context.keystore()?.rename(&from, &to)?))),
+            Self::Delete { name } => delete(context, &name),
+            Self::Passwd {
+                key,
+                new_password_file,
+                passphrase,
+            } => {
+                let keys = opened(context, &passphrase)?;
+                let new = PassphraseArgs {
+                    password_file: new_password_file,
+                    ..passphrase.clone()
+                };
+                let new = if new.password_file.is_some() || !passphrase.allow_unencrypted {
+                    new.for_new_key(&key)?
+                } else {
+                    None
+                };
+                let info = keys.change_passphrase(&key, &mut passphrase.source(), new.as_ref())?;
+                Ok(Answer::new(view(&info)))
+            }
+        }
+    }
+}
+
+impl ImportSource {
+    fn read(&self, account: u32) -> Result<SecretKey, CliError> {
+        let text = |path: &PathBuf| files::read_text(path, IMPORT_BYTES_MAX).map(Zeroizing::new);
+        let key = match self {
+            Self {
+                mnemonic: Some(path), ..
+            } => Mnemonic::parse(&text(path)?)?.account_key(COIN_TYPE_TEST, account)?,
+            Self {
+                hex_file: Some(path), ..
+            } => import::hex_seed(&text(path)?)?,
+            Self {
+                solana_json: Some(path),
+                ..
+            } => import::solana_json(&text(path)?)?,
+            _ => return Err(CliError::usage("nothing to import")),
+        };
+        Ok(key)
+    }
+}
+
+/// The keys of the home, with unencrypted ones if that was allowed. A dev chain's keys are public anyway.
+pub fn opened(context: &Context, passphrase: &PassphraseArgs) -> Result<Keystore, CliError> {
+    let keys = context.keystore()?;
+    let dev = context.genesis()?.is_some_and(|genesis| genesis.params.dev);
+    Ok(if dev || passphrase.allow_unencrypted {
+        keys.allow_unencrypted()
+    } else {
+        keys
+    })
+}
+
+/// A key of the home, after asking for its passphrase.
+pub fn load(context: &Context, key: &str, passphrase: &PassphraseArgs) -> Result<SecretKey, CliError> {
+    Ok(opened(context, passphrase)?.load(key, &mut passphrase.source())?)
+}
+
+fn store(
+    context: &Context,
+    name: &str,
+    key: &SecretKey,
+    passphrase: &PassphraseArgs,
+) -> Result<KeyInfo, CliError> {
+    crate::dev::make_private(context.home())?;
+    let keys = opened(context, passphrase)?;
+    let passphrase = passphrase.for_new_key(name)?;
+    Ok(keys.create(name, key, passphrase.as_ref())?)
+}
+
+fn new(context: &Context, name: &str, passphrase: &PassphraseArgs) -> Result<Answer, CliError> {
+    let words = Mnemonic::generate()?;
+    let key = words.account_key(COIN_TYPE_TEST, 0)?;
+    let info = store(context, name, &key, passphrase)?;
+    output::note(
+        "Write the words down and keep them to yourself: they are the key, and are not shown again.",
+    );
+    let mut json = view(&info);
+    if let Value::Object(fields) = &mut json {
+        fields.insert("mnemonic".to_owned(), json!(words.phrase().as_str()));
+    }
+    Ok(Answer::new(json))
+}
+
+fn list(keys: &Keystore) -> Result<Answer, CliError> {
+    let list = keys.list()?;
+    for refused in &list.refused {
+        output::note(&format!("warning: {refused}"));
+    }
+    let width = list.keys.iter().map(|key| key.name.len()).max().unwrap_or(0);
+    let text: String = list
+        .keys
+        .iter()
+        .map(|key| {
+            let mark = if key.encrypted { "" } else { "  not encrypted" };
+            format!("{:<width$}  {}{mark}\n", key.name, key.address)
+        })
+        .collect();
+    let text = if text.is_empty() {
+        format!("no keys in {}\n", keys.dir().display())
+    } else {
+        text
+    };
+    Ok(Answer::new(list.keys.iter().map(view).collect::<Vec<_>>()).text(text))
+}
+
+fn view(info: &KeyInfo) -> Value {
+    json!({
+        "name": info.name,
+        "address": info.address,
+        "publicKey": info.public_key.to_string(),
+        "encrypted": info.encrypted,
+    })
+}
+
+fn tagged(message: &[u8]) -> Vec<u8> {
+    [MESSAGE_TAG, message].concat()
+}
+
+fn verify(public_key: &str, signature: &str, message: &str) -> Result<Answer, CliError> {
+    let key = super::debug::fixed("public key", public_key).map(PublicKey)?;
+    let signature = super::debug::fixed("signature", signature).map(Signature)?;
+    key.verify(&tagged(&bytes("message", message)?), &signature)
+        .map_err(|error| CliError::unverified(error.to_string()).reason("bad_signature"))?;
+    Ok(Answer::new(json!({ "valid": true })).text("valid"))
+}
+
+fn export(context: &Context, key: &str, passphrase: &PassphraseArgs) -> Result<Answer, CliError> {
+    if !context.globals.yes {
+        return Err(CliError::usage("the secret would be printed").hint("say --yes if that is what you want"));
+    }
+    let keys = opened(context, passphrase)?;
+    let seed = keys.export(key, &mut passphrase.source())?;
+    Ok(Answer::new(json!({ "seed": seed.as_str() })).text(seed.as_str()))
+}
+
+fn delete(context: &Context, name: &str) -> Result<Answer, CliError> {
+    if !context.globals.yes {
+        return Err(CliError::usage(format!("the key {name} would be gone for good"))
+            .hint("say --yes if you have its words or a copy"));
+    }
+    context.keystore()?.delete(name)?;
+    Ok(Answer::new(json!({ "deleted": name })).text(format!("deleted {name}")))
+}
+
+/// The address or public key that a name, an address or a key stands for.
+pub fn resolve(context: &Context, who: &str) -> Result<PublicKey, CliError> {
+    if who.starts_with("0x") || who.contains('1') && vibecoin_primitives::Address::from_any_text(who).is_ok()
+    {
+        return Ok(crate::sending::address(who, &context.prefix()?)?.public_key());
+    }
+    match context.keystore()?.find(who) {
+        Ok(info) => Ok(info.public_key),
+        Err(error) => {
+            let error = CliError::from(error);
+            Err(if error.exit == Exit::NotFound {
+                error.hint("give a key's name or an address")
+            } else {
+                error
+            })
+        }
+    }
+}

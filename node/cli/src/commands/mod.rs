@@ -1,0 +1,22 @@
+//! One module per command: its arguments, and what they mean.
+
+pub mod account;
+pub mod bench;
+pub mod block;
+pub mod completions;
+pub mod config;
+pub mod db;
+pub mod debug;
+pub mod genesis;
+pub mod init;
+pub mod keys;
+pub mod mempool;
+pub mod node;
+pub mod poh;
+pub mod proof;
+pub mod rpc;
+pub mod status;
+pub mod subscribe;
+pub mod transfer;
+pub mod tx;
+pub mod version;

@@ -1,0 +1,204 @@
+//! `vibecoin node`: runs a node until it is told to stop.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+use tempfile::TempDir;
+use vibecoin_config::Loaded;
+use vibecoin_engine::{NodeOptions, Ready};
+use vibecoin_genesis::Genesis;
+use vibecoin_keystore::{NodeKeyRole, NodeKeys};
+use vibecoin_primitives::SecretKey;
+
+use super::config::{KnobArgs, load};
+use crate::context::{Context, ENDPOINT_FILE, GENESIS_FILE};
+use crate::dev;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::files;
+use crate::output::{self, Answer};
+use crate::passphrase::PassphraseArgs;
+
+const EXAMPLES: &str = "\
+Examples:
+  vibecoin node --dev                          a chain of your own in a temporary home
+  vibecoin node --dev --home DIR --rpc.port 0  the same, kept in DIR, on a free port
+  vibecoin init --home DIR --genesis FILE && vibecoin node --home DIR
+
+When the node answers, one line of JSON appears on stdout:
+  {\"event\":\"ready\",\"rpc\":\"http://127.0.0.1:8545\",\"chainId\":…,\"genesisHash\":…,\"height\":…}
+Logs go to stderr. SIGTERM and SIGINT stop it cleanly; a second one stops it at once.
+Every key of the configuration is also a flag: --section.key VALUE.";
+
+/// Arguments of `node`.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct NodeArgs {
+    /// A chain for development: one validator, ten funded accounts, unencrypted keys
+    #[arg(long)]
+    pub dev: bool,
+    /// Genesis file; taken when the home has none, compared when it has one
+    #[arg(long, value_name = "FILE")]
+    pub genesis: Option<PathBuf>,
+    /// Sign blocks and votes with the home's validator.key
+    #[arg(long)]
+    pub validator: bool,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+    #[command(flatten)]
+    knobs: KnobArgs,
+}
+
+impl NodeArgs {
+    /// Runs the node.
+    ///
+    /// # Errors
+    /// As the exit codes of the daemon say.
+    pub fn run(self, context: &Context) -> Result<Answer, CliError> {
+        let given = self
+            .genesis
+            .as_deref()
+            .map(files::genesis)
+            .transpose()
+            .map_err(daemon)?;
+        let (home, scratch) = self.home(context)?;
+        let loaded = load(
+            &home,
+            context.globals.config.as_deref(),
+            &self.knobs,
+            Exit::Config,
+        )?;
+        crate::logging::for_node(&context.globals, &loaded.config.log)?;
+        let genesis = self.genesis_of(&home, given.as_ref()).map_err(daemon)?;
+        let validator_key = self.validator_key(&home, &genesis, &loaded)?;
+        if self.dev {
+            banner(&home, &genesis);
+        }
+        let ready_home = home.clone();
+        let outcome = vibecoin_engine::run(NodeOptions {
+            home: home.clone(),
+            config: loaded.config,
+            validator_key,
+            build: super::version::facts(),
+            on_ready: Box::new(move |ready| announce(&ready_home, &ready)),
+        });
+        let _no_longer_there = std::fs::remove_file(home.join(ENDPOINT_FILE));
+        // A temporary home goes away only with a clean stop: after a failure somebody may want to look.
+        keep_after_failure(scratch, outcome.is_err());
+        outcome?;
+        Ok(Answer::printed())
+    }
+
+    fn home(&self, context: &Context) -> Result<(PathBuf, Option<TempDir>), CliError> {
+        if self.dev && context.globals.home.is_none() {
+            let scratch = tempfile::Builder::new()
+                .prefix("vibecoin-dev-")
+                .tempdir()
+                .map_err(CliError::file("make a temporary home in", &std::env::temp_dir()))?;
+            return Ok((scratch.path().to_owned(), Some(scratch)));
+        }
+        Ok((context.home().to_owned(), None))
+    }
+
+    fn genesis_of(&self, home: &Path, given: Option<&Genesis>) -> Result<Genesis, CliError> {
+        let path = home.join(GENESIS_FILE);
+        let own = if self.dev {
+            dev::prepare(home, given, dev::now())?
+        } else if path.exists() {
+            files::genesis(&path)?
+        } else {
+            let message = format!("{} has no {GENESIS_FILE}", home.display());
+            return Err(CliError::new(Exit::Config, message)
+                .hint("make the home first: `vibecoin init --home DIR --genesis FILE`; or try `vibecoin node --dev`"));
+        };
+        if let Some(given) = given.filter(|given| **given != own) {
+            let (ours, theirs) = (files::build(&path, &own)?.hash, files::build(&path, given)?.hash);
+            if ours != theirs {
+                let message = format!(
+                    "the home {} is of the chain {ours}, --genesis is {theirs}",
+                    home.display()
+                );
+                return Err(CliError::new(Exit::GenesisMismatch, message)
+                    .hint("use another --home for another chain"));
+            }
+        }
+        Ok(own)
+    }
+
+    fn validator_key(
+        &self,
+        home: &Path,
+        genesis: &Genesis,
+        loaded: &Loaded,
+    ) -> Result<Option<SecretKey>, CliError> {
+        if !(self.dev || self.validator || loaded.config.node.validator) {
+            return Ok(None);
+        }
+        let prefix = genesis
+            .params
+            .prefix()
+            .map_err(|error| CliError::new(Exit::Config, error.to_string()))?;
+        let mut keys = NodeKeys::new(home, prefix);
+        let mut passphrase = self.passphrase.clone();
+        if passphrase.password_file.is_none() {
+            passphrase.password_file =
+                vibecoin_config::Config::locate(home, &loaded.config.node.password_file);
+        }
+        if self.dev || passphrase.allow_unencrypted {
+            keys = keys.allow_unencrypted();
+        }
+        Ok(Some(keys.load(NodeKeyRole::Validator, &mut passphrase.source())?))
+    }
+}
+
+/// The daemon has its own code for a file that a client command would call invalid.
+fn daemon(error: CliError) -> CliError {
+    match error.exit {
+        Exit::InvalidFile => CliError {
+            exit: Exit::Config,
+            code: i64::from(Exit::Config.code()),
+            ..error
+        },
+        _ => error,
+    }
+}
+
+/// The one line on stdout, and the file by which client commands find this node.
+fn announce(home: &Path, ready: &Ready) {
+    let url = format!("http://{}", ready.rpc);
+    if let Err(error) = files::write(&home.join(ENDPOINT_FILE), &format!("{url}\n"), true) {
+        tracing::warn!(target: "node", error = error.message, "clients of this home must be given --url");
+    }
+    let line = json!({
+        "event": "ready",
+        "rpc": url,
+        "chainId": ready.chain_id,
+        "genesisHash": ready.genesis_hash.to_string(),
+        "height": ready.height.0.to_string(),
+    });
+    output::stdout(&format!("{line}\n"));
+}
+
+fn banner(home: &Path, genesis: &Genesis) {
+    output::note(&format!(
+        "==================== DEV ====================\n\
+         A chain for development. Its keys are public:\n\
+         anybody can take what is on it.\n\
+         chain     {}\n\
+         home      {}\n\
+         accounts  dev0 to dev{}, {} base units each\n\
+         =============================================",
+        genesis.params.network,
+        home.display(),
+        dev::DEV_ACCOUNTS.saturating_sub(1),
+        dev::DEV_BALANCE,
+    ));
+}
+
+fn keep_after_failure(scratch: Option<TempDir>, failed: bool) {
+    let Some(scratch) = scratch.filter(|_| failed) else {
+        return;
+    };
+    output::note(&format!("kept {}", scratch.keep().display()));
+}

@@ -1,0 +1,59 @@
+//! `vibecoin poh`: the Proof of History.
+
+use clap::Subcommand;
+use vibecoin_rpc_api::BlockRef;
+use vibecoin_rpc_api::methods::PohApiClient as _;
+
+use super::bench::BenchCommand;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::Answer;
+
+/// The commands of `poh`.
+#[derive(Debug, Subcommand)]
+pub enum PohCommand {
+    /// The proposer's clock as it runs
+    Status,
+    /// Let the node compute ticks again; exit 8 when one is wrong
+    Verify {
+        /// Height, hash or `latest`
+        #[arg(default_value = "latest")]
+        block: String,
+        /// And all blocks up to this one, at most 100
+        #[arg(long, value_name = "BLOCK")]
+        to: Option<String>,
+    },
+    /// Measure this machine, as `bench poh`
+    Bench,
+}
+
+impl PohCommand {
+    /// Does it.
+    ///
+    /// # Errors
+    /// Those of the node.
+    pub fn run(self, context: &Context) -> Result<Answer, CliError> {
+        match self {
+            Self::Status => {
+                let client = context.client()?;
+                Ok(Answer::new(
+                    context.wait(async { Ok(client.get_status().await?) })?,
+                ))
+            }
+            Self::Verify { block, to } => {
+                let block: BlockRef = block.parse()?;
+                let to = to.as_deref().map(str::parse::<BlockRef>).transpose()?;
+                let client = context.client()?;
+                let verdict = context.wait(async { Ok(client.verify(Some(block), to).await?) })?;
+                let valid = verdict.valid;
+                let answer = Answer::new(verdict);
+                Ok(if valid {
+                    answer
+                } else {
+                    answer.exit(crate::exit::Exit::VerificationFailed)
+                })
+            }
+            Self::Bench => BenchCommand::Poh(super::bench::poh::PohArgs::default()).run(context),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! `vibecoin subscribe`: what happens on the chain, as it happens.
+
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+use vibecoin_rpc_api::U64;
+use vibecoin_rpc_api::methods::SubscriptionApiClient as _;
+use vibecoin_rpc_api::views::{SubscriptionEvent, Topic, TopicParams};
+
+use super::account::named;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::output::{self, Answer, Format};
+
+const EXAMPLES: &str = "\
+Examples:
+  vibecoin subscribe headers
+  vibecoin -o ndjson subscribe account --account dev0 --from-height 0 --count 3";
+
+/// What can be followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TopicName {
+    /// Every block.
+    Blocks,
+    /// Every header.
+    Headers,
+    /// Changes of one account.
+    Account,
+    /// Every transaction, or those of one sender.
+    Transactions,
+}
+
+impl From<TopicName> for Topic {
+    fn from(name: TopicName) -> Self {
+        match name {
+            TopicName::Blocks => Self::Blocks,
+            TopicName::Headers => Self::Headers,
+            TopicName::Account => Self::Account,
+            TopicName::Transactions => Self::Transactions,
+        }
+    }
+}
+
+/// Arguments of `subscribe`.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct SubscribeArgs {
+    /// What to follow
+    #[arg(value_enum)]
+    topic: TopicName,
+    /// Whose: address, or the name of a key
+    #[arg(long)]
+    account: Option<String>,
+    #[command(flatten)]
+    follow: Follow,
+}
+
+/// How long to follow.
+#[derive(Args, Debug)]
+pub struct Follow {
+    /// Start with this height, without a gap [default: the next block]
+    #[arg(long, value_name = "HEIGHT")]
+    from_height: Option<u64>,
+    /// Stop after so many events
+    #[arg(long)]
+    count: Option<u64>,
+}
+
+impl SubscribeArgs {
+    /// Follows.
+    ///
+    /// # Errors
+    /// Those of the node; exit 1 when it closes the subscription.
+    pub fn run(self, context: &Context) -> Result<Answer, CliError> {
+        let params = match &self.account {
+            Some(account) => Some(TopicParams {
+                address: Some(named(context, account)?),
+                transactions: None,
+            }),
+            None if self.topic == TopicName::Account => {
+                return Err(CliError::usage("whose account?").hint("name it with --account"));
+            }
+            None => None,
+        };
+        follow(context, self.topic.into(), params, &self.follow)
+    }
+}
+
+/// Prints events as they come: one JSON value per line, or with `-o json` all of them in one list.
+pub fn follow(
+    context: &Context,
+    topic: Topic,
+    params: Option<TopicParams>,
+    follow: &Follow,
+) -> Result<Answer, CliError> {
+    let format = context.globals.output;
+    if format == Format::Json && follow.count.is_none() {
+        return Err(CliError::usage("a stream without end is not one JSON value")
+            .hint("give --count, or use -o ndjson"));
+    }
+    context.wait(async {
+        let client = context.websocket().await?;
+        let mut events = client
+            .follow(topic, params, follow.from_height.map(U64))
+            .await?;
+        let mut seen = Vec::new();
+        let mut left = follow.count.unwrap_or(u64::MAX);
+        while left > 0 {
+            let event = match events.next().await {
+                Some(Ok(event)) => event,
+                Some(Err(error)) => {
+                    return Err(CliError::new(
+                        Exit::Failure,
+                        format!("the node's event cannot be read: {error}"),
+                    ));
+                }
+                None => return Err(CliError::new(Exit::CannotConnect, "the node went away")),
+            };
+            if let Some(reason) = &event.closed {
+                return Err(closed(&event, reason));
+            }
+            left = left.saturating_sub(1);
+            match format {
+                Format::Json => seen.push(json(&event)),
+                Format::Ndjson => output::stdout(&format!("{}\n", json(&event))),
+                Format::Text => output::stdout(&line(&event)),
+            }
+        }
+        Ok(if format == Format::Json {
+            Answer::new(seen)
+        } else {
+            Answer::printed()
+        })
+    })
+}
+
+fn closed(event: &SubscriptionEvent, reason: &str) -> CliError {
+    let hint = event
+        .resume_from
+        .map(|height| format!("go on with --from-height {height}"));
+    let error = CliError::new(
+        Exit::Failure,
+        format!("the node closed the subscription: {reason}"),
+    )
+    .reason(format!("subscription_{reason}"))
+    .data(json(event));
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+fn json(event: &SubscriptionEvent) -> Value {
+    serde_json::to_value(event).unwrap_or(Value::Null)
+}
+
+/// An event in one line for people.
+fn line(event: &SubscriptionEvent) -> String {
+    let data = event.data.as_ref().map(|data| data.get()).unwrap_or_default();
+    let data: Value = serde_json::from_str(data).unwrap_or(Value::Null);
+    let field = |name: &str| {
+        data.get(name)
+            .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    };
+    let mut text = format!("{:>10}", event.height.0);
+    for name in ["hash", "txCount", "timestampMs"] {
+        if let Some(value) = field(name) {
+            text.push_str(&format!("  {value}"));
+        }
+    }
+    if event.topic == Topic::Account || event.topic == Topic::Transactions {
+        text.push_str(&format!("  {data}"));
+    }
+    text.push('\n');
+    text
+}

@@ -1,0 +1,115 @@
+//! `vibecoin transfer`: the whole way of a payment in one command.
+
+use clap::Args;
+use jsonrpsee::http_client::HttpClient;
+use serde_json::json;
+use vibecoin_primitives::{Amount, Operation};
+use vibecoin_rpc_api::Text as _;
+
+use super::keys;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::Answer;
+use crate::passphrase::PassphraseArgs;
+use crate::sending::{Chain, Choices, WaitFor, build, payee, report, sign, submit};
+
+const EXAMPLES: &str = "\
+Examples:
+  vibecoin transfer vibet1… 1000 --from dev0 --home DIR --wait final
+  vibecoin transfer vibet1… 1000 --from alice --dry-run      what would be sent, and its fee
+
+Amounts are base units. A transfer to an address without an account also burns the price of an account
+(`accountPrice` of `vibecoin rpc chain_getInfo`). Exit 4: refused, or included and failed.";
+
+/// Arguments of `transfer`.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct TransferArgs {
+    /// Who receives: a bech32m address
+    pub to: String,
+    /// How much, in base units
+    pub amount: u64,
+    /// Who pays: name or address of a key of the home
+    #[arg(long, value_name = "KEY")]
+    pub from: String,
+    #[command(flatten)]
+    choices: ChoiceArgs,
+    /// How far to wait
+    #[arg(long, value_enum, default_value = "final")]
+    pub wait: WaitFor,
+    /// Make and sign it, print it, and send nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Take a recipient in hex, which has no checksum
+    #[arg(long)]
+    pub allow_hex: bool,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+}
+
+/// What is chosen for the sender when left out.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct ChoiceArgs {
+    /// Fee in base units [default: the least]
+    #[arg(long)]
+    pub fee: Option<u64>,
+    /// Nonce [default: the next one, with what waits in the pool counted]
+    #[arg(long)]
+    pub nonce: Option<u64>,
+    /// How many heights it stays valid [default: 10000, or the chain's window]
+    #[arg(long, value_name = "HEIGHTS")]
+    pub valid_for: Option<u64>,
+}
+
+impl From<ChoiceArgs> for Choices {
+    fn from(args: ChoiceArgs) -> Self {
+        Self {
+            fee: args.fee,
+            nonce: args.nonce,
+            valid_for: args.valid_for,
+        }
+    }
+}
+
+impl TransferArgs {
+    /// Sends the money.
+    ///
+    /// # Errors
+    /// Exit 4 when it is refused or fails, 6 when the wait ends first.
+    pub fn run(self, context: &Context) -> Result<Answer, CliError> {
+        let key = keys::load(context, &self.from, &self.passphrase)?;
+        let client = context.client()?;
+        context.wait(self.send(context, &client, &key))
+    }
+
+    async fn send(
+        &self,
+        context: &Context,
+        client: &HttpClient,
+        key: &vibecoin_primitives::SecretKey,
+    ) -> Result<Answer, CliError> {
+        let chain = Chain::ask(context, client).await?;
+        let to = payee(&self.to, &chain.prefix, self.allow_hex)?;
+        let operations = vec![Operation::Transfer {
+            to,
+            amount: Amount(self.amount),
+        }];
+        let body = build(client, &chain, key.public_key(), operations, self.choices.into()).await?;
+        let (fee, nonce, valid_until) = (body.fee, body.nonce, body.valid_until);
+        let (hash, raw) = sign(body, &chain.genesis, key);
+        if self.dry_run {
+            return Ok(Answer::new(json!({
+                "hash": hash.to_text(),
+                "status": "notSent",
+                "from": chain.show(vibecoin_primitives::Address::from(key.public_key())),
+                "to": chain.show(to),
+                "amount": self.amount.to_string(),
+                "fee": fee.0.to_string(),
+                "nonce": nonce.0.to_string(),
+                "validUntil": valid_until.0.to_string(),
+                "raw": vibecoin_primitives::hex::encode(&raw),
+            })));
+        }
+        Ok(report(&submit(context, client, raw, self.wait).await?, Some(fee)))
+    }
+}

@@ -1,0 +1,436 @@
+//! `vibecoin tx`: transactions step by step, so that building, signing and sending can be on different
+//! machines.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde_json::json;
+use vibecoin_primitives::limits::TRANSACTION_BYTES_MAX;
+use vibecoin_primitives::{
+    Address, AddressPrefix, Amount, Hash, Height, Nonce, Operation, Transaction, TransactionBody, decode, hex,
+};
+use vibecoin_rpc_api::methods::TxApiClient as _;
+use vibecoin_rpc_api::views::{AtOptions, OperationView, TransactionView, UnsignedTransaction, WaitOptions};
+use vibecoin_rpc_api::{AddressText, HashArg, Text as _, U64};
+
+use super::account::At;
+use super::keys;
+use super::transfer::ChoiceArgs;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::files;
+use crate::output::Answer;
+use crate::passphrase::PassphraseArgs;
+use crate::sending::{Chain, WaitFor, build, payee, report, sign, submit};
+
+const EXAMPLES: &str = "\
+Examples:
+  vibecoin tx build --from alice --transfer vibet1…=1000 --out unsigned.json
+  vibecoin tx sign unsigned.json --key alice --out signed.hex      offline, with the home's genesis
+  vibecoin tx send signed.hex --wait final
+  vibecoin tx status 0x<hash>";
+
+/// Most bytes of a file with an unsigned transaction.
+const UNSIGNED_BYTES_MAX: usize = 512 * 1024;
+/// Most bytes of a file with a raw transaction in hex. Larger ones than the chain takes are sent all the
+/// same: the node says what is wrong with them.
+const RAW_TEXT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The commands of `tx`.
+#[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
+pub enum TxCommand {
+    /// Make an unsigned transaction
+    Build {
+        /// Who will sign: an address, or the name of a key
+        #[arg(long, value_name = "WHO")]
+        from: String,
+        /// A transfer; may be repeated. All operations apply, or none
+        #[arg(long = "transfer", value_name = "ADDRESS=AMOUNT")]
+        transfers: Vec<String>,
+        /// A slot of the sender's storage; may be repeated. An empty value removes it
+        #[arg(long = "set", value_name = "SLOT=HEX")]
+        slots: Vec<String>,
+        #[command(flatten)]
+        choices: ChoiceArgs,
+        /// Take recipients in hex
+        #[arg(long)]
+        allow_hex: bool,
+        /// The file to write [default: stdout]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Sign an unsigned transaction. Offline when the home has a genesis file
+    Sign {
+        /// The file made by `tx build`; `-` is stdin
+        file: PathBuf,
+        /// Name or address of the key
+        #[arg(long)]
+        key: String,
+        /// The chain, instead of the home's or the node's
+        #[arg(long, value_name = "HASH")]
+        genesis_hash: Option<String>,
+        /// The file to write [default: stdout]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        passphrase: PassphraseArgs,
+    },
+    /// Send a signed transaction
+    Send {
+        /// The transaction as 0x hex, a file with it, or `-` for stdin
+        raw: String,
+        /// How far to wait
+        #[arg(long, value_enum, default_value = "final")]
+        wait: WaitFor,
+    },
+    /// Show a transaction that waits or is in a block; exit 5 when there is none
+    Show {
+        /// Its hash
+        hash: String,
+    },
+    /// Wait until a transaction is in a block or will never be; exit 6 when the time is up first
+    Wait {
+        /// Its hash
+        hash: String,
+    },
+    /// Where a transaction stands
+    Status {
+        /// Its hash
+        hash: String,
+    },
+    /// Make a raw transaction readable, and check its signature. Offline when the home has a genesis file
+    Decode {
+        /// As for `send`
+        raw: String,
+    },
+    /// What a raw transaction would do if it were next
+    Simulate {
+        /// As for `send`
+        raw: String,
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+impl TxCommand {
+    /// Does it.
+    ///
+    /// # Errors
+    /// Those of the node.
+    pub fn run(self, context: &Context) -> Result<Answer, CliError> {
+        match self {
+            Self::Build {
+                from,
+                transfers,
+                slots,
+                choices,
+                allow_hex,
+                out,
+            } => {
+                let sender = keys::resolve(context, &from)?;
+                let client = context.client()?;
+                let unsigned = context.wait(async {
+                    let chain = Chain::ask(context, &client).await?;
+                    let operations = operations(&transfers, &slots, &chain.prefix, allow_hex)?;
+                    let body = build(&client, &chain, sender, operations, choices.into()).await?;
+                    Ok(unsigned(&body, chain.prefix))
+                })?;
+                let json = json!(unsigned);
+                match out {
+                    Some(path) => written(&path, &format!("{json}\n")),
+                    None => Ok(Answer::new(&json).text(json.to_string())),
+                }
+            }
+            Self::Sign {
+                file,
+                key,
+                genesis_hash,
+                out,
+                passphrase,
+            } => sign_file(
+                context,
+                &file,
+                &key,
+                genesis_hash.as_deref(),
+                out.as_deref(),
+                &passphrase,
+            ),
+            Self::Send { raw, wait } => {
+                let raw = raw_bytes(&raw)?;
+                let fee = decode::<Transaction>(&raw)
+                    .ok()
+                    .map(|transaction| transaction.body().fee);
+                let client = context.client()?;
+                context.wait(async { Ok(report(&submit(context, &client, raw, wait).await?, fee)) })
+            }
+            Self::Show { hash } => {
+                let found = call(context, &hash, async |client, hash| Ok(client.get(hash).await?))?;
+                found.map(Answer::new).ok_or_else(|| unknown(&hash))
+            }
+            Self::Wait { hash } => {
+                let timeout_ms = U64(context
+                    .globals
+                    .timeout
+                    .saturating_mul(1000)
+                    .min(vibecoin_rpc_api::views::TIMEOUT_MS_MAX));
+                let options = WaitOptions {
+                    timeout_ms: Some(timeout_ms),
+                };
+                let submitted = call(context, &hash, async |client, hash| {
+                    Ok(client.wait(hash, Some(options)).await?)
+                })?;
+                Ok(report(&submitted, None))
+            }
+            Self::Status { hash } => Ok(Answer::new(call(context, &hash, async |client, hash| {
+                Ok(client.get_status(hash).await?)
+            })?)),
+            Self::Decode { raw } => decode_raw(context, raw_bytes(&raw)?),
+            Self::Simulate { raw, at } => {
+                let (raw, options) = (raw_bytes(&raw)?, AtOptions { at: at.get()? });
+                let client = context.client()?;
+                let seen = context.wait(async { Ok(client.simulate(raw.into(), Some(options)).await?) })?;
+                let failed = !seen.receipt.success;
+                let answer = Answer::new(seen);
+                Ok(if failed {
+                    answer.exit(Exit::Rejected)
+                } else {
+                    answer
+                })
+            }
+        }
+    }
+}
+
+fn unknown(hash: &str) -> CliError {
+    CliError::new(Exit::NotFound, format!("the node knows no transaction {hash}"))
+        .reason("no_transaction")
+        .hint("it may have expired, or be on another chain")
+}
+
+/// Asks the node about one transaction.
+fn call<T>(
+    context: &Context,
+    hash: &str,
+    ask: impl AsyncFnOnce(&jsonrpsee::http_client::HttpClient, HashArg) -> Result<T, CliError>,
+) -> Result<T, CliError> {
+    let hash: HashArg = Hash::from_text(hash)?.into();
+    let client = context.client()?;
+    context.wait(ask(&client, hash))
+}
+
+fn operations(
+    transfers: &[String],
+    slots: &[String],
+    prefix: &AddressPrefix,
+    allow_hex: bool,
+) -> Result<Vec<Operation>, CliError> {
+    let mut operations = Vec::with_capacity(transfers.len().saturating_add(slots.len()));
+    for text in transfers {
+        let wrong = || CliError::usage(format!("{text:?} is no ADDRESS=AMOUNT"));
+        let (to, amount) = text.split_once('=').ok_or_else(wrong)?;
+        let amount = Amount(amount.parse().map_err(|_| wrong())?);
+        operations.push(Operation::Transfer {
+            to: payee(to, prefix, allow_hex)?,
+            amount,
+        });
+    }
+    for text in slots {
+        let (slot, value) = text
+            .split_once('=')
+            .ok_or_else(|| CliError::usage(format!("{text:?} is no SLOT=HEX")))?;
+        let value = if value.is_empty() {
+            Vec::new()
+        } else {
+            super::debug::bytes("value", value)?
+        };
+        operations.push(Operation::SetStorage {
+            slot: Hash::from_text(slot)?,
+            value,
+        });
+    }
+    if operations.is_empty() {
+        return Err(
+            CliError::usage("a transaction has at least one operation").hint("give --transfer or --set")
+        );
+    }
+    Ok(operations)
+}
+
+fn unsigned(body: &TransactionBody, prefix: AddressPrefix) -> UnsignedTransaction {
+    UnsignedTransaction {
+        sender: AddressText::new(Address(body.sender.0), prefix).into(),
+        nonce: body.nonce.into(),
+        fee: body.fee.into(),
+        valid_until: body.valid_until.into(),
+        operations: body
+            .operations
+            .iter()
+            .map(|operation| OperationView::new(operation, prefix))
+            .collect(),
+    }
+}
+
+fn written(path: &Path, text: &str) -> Result<Answer, CliError> {
+    files::write(path, text, true)?;
+    Ok(Answer::new(json!({ "file": path })).text(format!("wrote {}", path.display())))
+}
+
+fn sign_file(
+    context: &Context,
+    file: &Path,
+    key: &str,
+    genesis_hash: Option<&str>,
+    out: Option<&Path>,
+    passphrase: &PassphraseArgs,
+) -> Result<Answer, CliError> {
+    let text = files::read_text(file, UNSIGNED_BYTES_MAX)?;
+    let unsigned: UnsignedTransaction = serde_json::from_str(&text).map_err(|error| {
+        CliError::new(
+            Exit::InvalidFile,
+            format!("{} is no unsigned transaction: {error}", file.display()),
+        )
+    })?;
+    let (genesis, prefix) = chain_of(context, genesis_hash)?;
+    let key = keys::load(context, key, passphrase)?;
+    let sender = unsigned.sender.get()?.on(&prefix)?;
+    if sender.public_key() != key.public_key() {
+        let message = format!(
+            "the transaction is of {}, the key is {}",
+            sender.to_text(&prefix),
+            Address::from(key.public_key()).to_text(&prefix)
+        );
+        return Err(CliError::usage(message));
+    }
+    let operations = unsigned
+        .operations
+        .into_iter()
+        .map(|operation| operation.get(&prefix))
+        .collect::<Result<_, _>>()?;
+    let body = TransactionBody {
+        chain: genesis.prefix(),
+        sender: key.public_key(),
+        nonce: Nonce(unsigned.nonce.0),
+        fee: Amount(unsigned.fee.0),
+        valid_until: Height(unsigned.valid_until.0),
+        operations,
+    };
+    let (hash, raw) = sign(body, &genesis, &key);
+    let raw = hex::encode(&raw);
+    match out {
+        Some(path) => written(path, &format!("{raw}\n")),
+        None => Ok(Answer::new(json!({ "hash": hash.to_text(), "raw": raw })).text(raw)),
+    }
+}
+
+/// The chain to sign for: named, the home's, or the node's.
+fn chain_of(context: &Context, genesis_hash: Option<&str>) -> Result<(Hash, AddressPrefix), CliError> {
+    if let Some(text) = genesis_hash {
+        return Ok((Hash::from_text(text)?, context.prefix()?));
+    }
+    if let Some(built) = context.built_genesis()? {
+        return Ok((built.hash, context.prefix()?));
+    }
+    let client = context.client()?;
+    let chain = context.wait(Chain::ask(context, &client))?;
+    Ok((chain.genesis, chain.prefix))
+}
+
+/// A raw transaction: hex, a file with hex, or stdin.
+fn raw_bytes(text: &str) -> Result<Vec<u8>, CliError> {
+    let text = if text.starts_with("0x") {
+        text.to_owned()
+    } else {
+        files::read_text(Path::new(text.trim_start_matches('@')), RAW_TEXT_BYTES_MAX)?
+    };
+    hex::decode(text.trim())
+        .map_err(|error| CliError::usage(format!("raw transaction: {error}")).reason("bad_encoding"))
+}
+
+fn decode_raw(context: &Context, raw: Vec<u8>) -> Result<Answer, CliError> {
+    let Some(built) = context.built_genesis()? else {
+        let client = context.client()?;
+        let decoded = context.wait(async { Ok(client.decode(raw.into()).await?) })?;
+        let bad = !(decoded.chain_matches && decoded.signature_valid);
+        let answer = Answer::new(decoded);
+        return Ok(if bad {
+            answer.exit(Exit::VerificationFailed)
+        } else {
+            answer
+        });
+    };
+    if raw.len() > TRANSACTION_BYTES_MAX {
+        let message = format!(
+            "{} bytes, a transaction has at most {TRANSACTION_BYTES_MAX}",
+            raw.len()
+        );
+        return Err(CliError::unverified(message).reason("transaction_too_large"));
+    }
+    let transaction: Transaction =
+        decode(&raw).map_err(|error| CliError::unverified(error.to_string()).reason("bad_encoding"))?;
+    let prefix = context.prefix()?;
+    let view = TransactionView::new(&transaction, transaction.id(&built.hash), prefix, None);
+    let chain_matches = transaction.body().chain == built.hash.prefix();
+    let checked = transaction.verify(&built.hash);
+    let json = json!({
+        "transaction": view,
+        "chainMatches": chain_matches,
+        "signatureValid": checked.is_ok(),
+        "problem": checked.as_ref().err().map(ToString::to_string),
+    });
+    let answer = Answer::new(json);
+    Ok(if checked.is_err() {
+        answer.exit(Exit::VerificationFailed)
+    } else {
+        answer
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_are_read_in_order_and_a_transaction_has_one() {
+        let prefix = AddressPrefix::new("vibet").unwrap();
+        let to = Address([3; 32]).to_text(&prefix);
+        let slot = Hash([4; 32]).to_text();
+        let read = operations(
+            &[format!("{to}=5")],
+            &[format!("{slot}=0x0102"), format!("{slot}=")],
+            &prefix,
+            false,
+        );
+        assert_eq!(
+            read.unwrap(),
+            [
+                Operation::Transfer {
+                    to: Address([3; 32]),
+                    amount: Amount(5)
+                },
+                Operation::SetStorage {
+                    slot: Hash([4; 32]),
+                    value: vec![1, 2]
+                },
+                Operation::SetStorage {
+                    slot: Hash([4; 32]),
+                    value: vec![]
+                },
+            ]
+        );
+        for bad in [
+            format!("{to}"),
+            format!("{to}="),
+            format!("{to}=-1"),
+            format!("{to}=18446744073709551616"),
+        ] {
+            assert_eq!(
+                operations(&[bad], &[], &prefix, false).unwrap_err().exit,
+                Exit::Usage
+            );
+        }
+        assert!(operations(&[], &[], &prefix, false).is_err());
+    }
+}

@@ -1,0 +1,212 @@
+//! What every command shares: the home directory, the node's address, the client.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jsonrpsee::http_client::{HttpClient, HttpClientBuilder};
+use jsonrpsee::ws_client::{WsClient, WsClientBuilder};
+use vibecoin_genesis::{BuiltGenesis, Genesis};
+use vibecoin_keystore::{Keystore, NodeKeys};
+use vibecoin_primitives::AddressPrefix;
+
+use crate::args::Globals;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::files;
+
+/// The genesis file of a home.
+pub const GENESIS_FILE: &str = "genesis.toml";
+/// The configuration file of a home.
+pub const CONFIG_FILE: &str = "config.toml";
+/// Where the node of a home answered last.
+pub const ENDPOINT_FILE: &str = "endpoint";
+/// Where a node answers when nothing else is known.
+pub const LOCAL_URL: &str = "http://127.0.0.1:8545";
+/// Most bytes of an answer that this client reads.
+const RESPONSE_BYTES_MAX: u32 = 64 * 1024 * 1024;
+/// Most bytes of a request that this client sends; the node has its own, smaller limit.
+const REQUEST_BYTES_MAX: u32 = 64 * 1024 * 1024;
+/// The prefix of addresses when there is no genesis to ask.
+const PREFIX_DEFAULT: &str = "vibet";
+
+/// What every command shares.
+pub struct Context {
+    /// The options.
+    pub globals: Globals,
+    home: PathBuf,
+}
+
+impl Context {
+    /// Takes the options.
+    ///
+    /// # Errors
+    /// Exit 2 when no home directory can be thought of.
+    pub fn new(globals: Globals) -> Result<Self, CliError> {
+        let home = match &globals.home {
+            Some(home) => home.clone(),
+            None => default_home(|name| std::env::var_os(name).map(PathBuf::from)).ok_or_else(|| {
+                CliError::usage("there is no home directory").hint("give one with --home DIR")
+            })?,
+        };
+        Ok(Self { globals, home })
+    }
+
+    /// The home directory, given or default.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// The configuration file.
+    #[must_use]
+    pub fn config_path(&self) -> PathBuf {
+        self.globals
+            .config
+            .clone()
+            .unwrap_or_else(|| self.home.join(CONFIG_FILE))
+    }
+
+    /// How long to wait for a node.
+    #[must_use]
+    pub const fn timeout(&self) -> Duration {
+        Duration::from_secs(self.globals.timeout)
+    }
+
+    /// The node's address: as given, or the one that the node of the home wrote down.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match self.globals.url.as_str() {
+            "local" | "dev" => std::fs::read_to_string(self.home.join(ENDPOINT_FILE))
+                .ok()
+                .map(|text| text.trim().to_owned())
+                .filter(|url| url.starts_with("http://"))
+                .unwrap_or_else(|| LOCAL_URL.to_owned()),
+            url => url.to_owned(),
+        }
+    }
+
+    /// A client over HTTP.
+    ///
+    /// # Errors
+    /// Exit 2 when the address is none.
+    pub fn client(&self) -> Result<HttpClient, CliError> {
+        let url = self.url();
+        HttpClientBuilder::new()
+            .max_request_size(REQUEST_BYTES_MAX)
+            .max_response_size(RESPONSE_BYTES_MAX)
+            // A call that waits on purpose answers by itself before this ends.
+            .request_timeout(self.timeout().saturating_add(Duration::from_secs(5)))
+            .build(&url)
+            .map_err(|error| CliError::usage(format!("{url} is no address of a node: {error}")))
+    }
+
+    /// A client over WebSocket.
+    ///
+    /// # Errors
+    /// Exit 3 when no node answers.
+    pub async fn websocket(&self) -> Result<WsClient, CliError> {
+        let url = self.url();
+        let url = url
+            .strip_prefix("http")
+            .map_or_else(|| url.clone(), |rest| format!("ws{rest}"));
+        WsClientBuilder::new()
+            .max_response_size(RESPONSE_BYTES_MAX)
+            .connection_timeout(self.timeout())
+            .request_timeout(self.timeout())
+            .build(&url)
+            .await
+            .map_err(|error| {
+                CliError::new(Exit::CannotConnect, format!("no node answers at {url}: {error}"))
+                    .hint("start one with `vibecoin node --dev`, or name another with --url")
+            })
+    }
+
+    /// Runs a client's work on this thread.
+    ///
+    /// # Errors
+    /// What the work answers, or exit 1 when the system gives no event loop.
+    pub fn wait<T>(&self, work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| CliError::new(Exit::Failure, format!("cannot start an event loop: {error}")))?
+            .block_on(work)
+    }
+
+    /// The account keys of the home.
+    ///
+    /// # Errors
+    /// Exit 40 when the directory is not this user's alone.
+    pub fn keystore(&self) -> Result<Keystore, CliError> {
+        Ok(NodeKeys::new(&self.home, self.prefix()?).accounts()?)
+    }
+
+    /// The prefix of addresses: from the home's genesis, or the test network's.
+    ///
+    /// # Errors
+    /// Exit 7 when there is a genesis file that cannot be read.
+    pub fn prefix(&self) -> Result<AddressPrefix, CliError> {
+        let from_genesis = self.genesis()?.and_then(|genesis| genesis.params.prefix().ok());
+        from_genesis
+            .or_else(|| AddressPrefix::new(PREFIX_DEFAULT).ok())
+            .ok_or_else(|| CliError::new(Exit::Failure, "no address prefix is known"))
+    }
+
+    /// The genesis of the home, if it has one.
+    ///
+    /// # Errors
+    /// Exit 7 when the file is there and invalid.
+    pub fn genesis(&self) -> Result<Option<Genesis>, CliError> {
+        let path = self.home.join(GENESIS_FILE);
+        if path.exists() {
+            files::genesis(&path).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// The genesis block of the home, if it has one.
+    ///
+    /// # Errors
+    /// As [`Context::genesis`].
+    pub fn built_genesis(&self) -> Result<Option<BuiltGenesis>, CliError> {
+        let path = self.home.join(GENESIS_FILE);
+        self.genesis()?
+            .map(|genesis| files::build(&path, &genesis))
+            .transpose()
+    }
+}
+
+/// `$XDG_DATA_HOME/vibecoin`, or `~/.local/share/vibecoin`.
+fn default_home(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    let data = variable("XDG_DATA_HOME").filter(|path| path.is_absolute());
+    let data = data.or_else(|| variable("HOME").map(|home| home.join(".local").join("share")))?;
+    Some(data.join("vibecoin"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_home_is_in_the_data_directory() {
+        let with = |pairs: &'static [(&str, &str)]| {
+            default_home(move |name| {
+                pairs
+                    .iter()
+                    .find(|(known, _)| *known == name)
+                    .map(|(_, path)| path.into())
+            })
+        };
+        assert_eq!(
+            with(&[("XDG_DATA_HOME", "/d"), ("HOME", "/h")]),
+            Some("/d/vibecoin".into())
+        );
+        assert_eq!(
+            with(&[("XDG_DATA_HOME", "relative"), ("HOME", "/h")]),
+            Some("/h/.local/share/vibecoin".into())
+        );
+        assert_eq!(with(&[]), None);
+    }
+}

@@ -1,0 +1,141 @@
+//! The home of a developer's chain: one validator, ten funded accounts, nothing encrypted.
+
+use std::path::Path;
+
+use vibecoin_genesis::{Genesis, Profile};
+use vibecoin_keystore::{KeyError, NodeKeyRole, NodeKeys, dev_keys, dev_validator};
+use vibecoin_primitives::{Address, Amount, ChainParams, Power, TimeMs, Validator};
+
+use crate::context::GENESIS_FILE;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::files;
+
+/// Funded accounts of a dev chain.
+pub const DEV_ACCOUNTS: u32 = 10;
+/// What each of them owns, in base units: a million of the money's own unit.
+pub const DEV_BALANCE: Amount = Amount(1_000_000_000_000_000);
+
+/// Makes what is missing in the home of a dev chain. What is there stays.
+///
+/// `given` is a genesis file to use instead of the default one.
+pub fn prepare(home: &Path, given: Option<&Genesis>, now: TimeMs) -> Result<Genesis, CliError> {
+    make_private(home)?;
+    let path = home.join(GENESIS_FILE);
+    let genesis = if path.exists() {
+        files::genesis(&path)?
+    } else {
+        let genesis = match given {
+            Some(genesis) => genesis.clone(),
+            None => dev_genesis(now)?,
+        };
+        files::write(&path, &genesis.to_toml(), false)?;
+        genesis
+    };
+    if !genesis.params.dev {
+        return Err(
+            CliError::new(Exit::Config, format!("{} is not a dev chain", path.display()))
+                .hint("leave out --dev, or use another --home"),
+        );
+    }
+    let prefix = genesis
+        .params
+        .prefix()
+        .map_err(|error| CliError::new(Exit::Config, format!("{}: {error}", path.display())))?;
+    let node = NodeKeys::new(home, prefix).allow_unencrypted();
+    let validator = dev_validator(0)?;
+    if !node.exists(NodeKeyRole::Validator)? {
+        node.create(NodeKeyRole::Validator, &validator.key, None)?;
+    }
+    let accounts = node.accounts()?.allow_unencrypted();
+    for (name, key) in dev_keys(DEV_ACCOUNTS)?
+        .iter()
+        .chain([&(validator.payout_name, validator.payout)])
+    {
+        match accounts.create(name, key, None) {
+            Ok(_) | Err(KeyError::Exists { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(genesis)
+}
+
+/// The genesis of a dev chain.
+pub fn dev_genesis(now: TimeMs) -> Result<Genesis, CliError> {
+    let validator = dev_validator(0)?;
+    let accounts = dev_keys(DEV_ACCOUNTS)?;
+    Ok(Genesis {
+        time: now,
+        params: ChainParams {
+            ..Profile::Dev.params()
+        },
+        validators: vec![Validator {
+            key: validator.key.public_key(),
+            power: Power(1),
+            payout: Address::from(validator.payout.public_key()),
+        }],
+        accounts: accounts
+            .iter()
+            .map(|(_, key)| (Address::from(key.public_key()), DEV_BALANCE))
+            .collect(),
+    })
+}
+
+/// Makes a directory that only this user may enter.
+pub fn make_private(home: &Path) -> Result<(), CliError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(home)
+        .map_err(CliError::file("make the directory", home))
+}
+
+/// Milliseconds since 1970.
+pub fn now() -> TimeMs {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    TimeMs(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dev_home_is_made_once_and_kept() {
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path().join("home");
+        let first = prepare(&home, None, TimeMs(1_700_000_000_000)).unwrap();
+        let second = prepare(&home, None, TimeMs(1_800_000_000_000)).unwrap();
+        assert_eq!(first, second);
+        assert_eq!(first.accounts.len(), 10);
+        assert!(first.build().is_ok());
+        let keys = NodeKeys::new(&home, first.params.prefix().unwrap())
+            .accounts()
+            .unwrap()
+            .list()
+            .unwrap();
+        let names: Vec<_> = keys.keys.iter().map(|key| key.name.as_str()).collect();
+        assert!(names.contains(&"dev0") && names.contains(&"dev9"), "{names:?}");
+        assert!(keys.keys.iter().all(|key| !key.encrypted));
+        for key in keys.keys.iter().filter(|key| key.name != "dev-payout") {
+            assert!(
+                first.accounts.contains_key(&Address::from(key.public_key)),
+                "{}",
+                key.name
+            );
+        }
+    }
+
+    #[test]
+    fn a_home_of_another_kind_of_chain_is_not_taken_over() {
+        let home = tempfile::tempdir().unwrap();
+        let mut genesis = dev_genesis(TimeMs(1_700_000_000_000)).unwrap();
+        genesis.params = ChainParams::devnet();
+        files::write(&home.path().join(GENESIS_FILE), &genesis.to_toml(), false).unwrap();
+        assert_eq!(prepare(home.path(), None, now()).unwrap_err().exit, Exit::Config);
+    }
+}

@@ -1,0 +1,322 @@
+//! What a command says when it fails: what, where, and what to do about it.
+
+use std::path::Path;
+
+use jsonrpsee::core::client::Error as ClientError;
+use serde_json::{Value, json};
+use vibecoin_config::ConfigError;
+use vibecoin_engine::NodeError;
+use vibecoin_genesis::GenesisError;
+use vibecoin_keystore::KeyError;
+use vibecoin_rpc_api::{ApiError, Code};
+use vibecoin_storage::StorageError;
+
+use crate::exit::Exit;
+
+/// Why a command failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CliError {
+    /// How the process ends.
+    pub exit: Exit,
+    /// The number of an error of the interface, or else the exit code.
+    pub code: i64,
+    /// A stable symbol.
+    pub reason: String,
+    /// What went wrong, and where.
+    pub message: String,
+    /// What can be done.
+    pub hint: Option<String>,
+    /// Facts for programs.
+    pub data: Value,
+}
+
+impl CliError {
+    /// An error of this class.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            code: i64::from(exit.code()),
+            reason: exit.symbol(),
+            message: message.into(),
+            hint: None,
+            data: Value::Null,
+        }
+    }
+
+    /// Wrong arguments.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// Something that is not what it claims.
+    pub fn unverified(message: impl Into<String>) -> Self {
+        Self::new(Exit::VerificationFailed, message)
+    }
+
+    /// With a symbol of its own.
+    #[must_use]
+    pub fn reason(self, reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            ..self
+        }
+    }
+
+    /// With something to do about it.
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
+
+    /// With facts for programs.
+    #[must_use]
+    pub fn data(self, data: Value) -> Self {
+        Self { data, ..self }
+    }
+
+    /// For `map_err`: a file that could not be read or written.
+    pub fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |error| {
+            let exit = match error.kind() {
+                std::io::ErrorKind::NotFound => Exit::NotFound,
+                std::io::ErrorKind::StorageFull => Exit::DiskFull,
+                _ => Exit::Failure,
+            };
+            Self::new(exit, format!("cannot {action} {}: {error}", path.display()))
+        }
+    }
+
+    /// A genesis file that was given to a client command.
+    pub fn genesis(path: &Path, error: &GenesisError) -> Self {
+        Self::new(Exit::InvalidFile, format!("{}: {error}", path.display()))
+            .hint("`vibecoin genesis new` writes a complete file to start from")
+    }
+
+    /// A configuration that a client command or the daemon refuses.
+    pub fn config(exit: Exit, path: &Path, error: &ConfigError) -> Self {
+        let place = match error.place {
+            vibecoin_config::Place::File { .. } => format!("{}: ", path.display()),
+            _ => String::new(),
+        };
+        Self::new(exit, format!("{place}{error}"))
+            .hint("`vibecoin config init --stdout` prints every key with its default and its range")
+            .data(json!({ "key": error.key }))
+    }
+
+    /// The JSON that goes to stdout.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({ "error": {
+            "code": self.code,
+            "reason": self.reason,
+            "message": self.message,
+            "hint": self.hint,
+            "data": self.data,
+        }})
+    }
+
+    /// The lines that go to stderr.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let hint = self
+            .hint
+            .as_ref()
+            .map(|hint| format!("\nhint: {hint}"))
+            .unwrap_or_default();
+        format!("error: {} ({}){hint}", self.message, self.reason)
+    }
+}
+
+impl From<ApiError> for CliError {
+    fn from(error: ApiError) -> Self {
+        let exit = match error.class() {
+            Some(Code::Timeout | Code::MinHeight) => Exit::Timeout,
+            Some(Code::NotFound | Code::FutureHeight | Code::Pruned) => Exit::NotFound,
+            Some(Code::Syncing | Code::ShuttingDown) => Exit::NotReady,
+            _ => match error.code {
+                1300..=1399 => Exit::Rejected,
+                1000..=1099 | -32602 | -32601 => Exit::Usage,
+                _ => Exit::Failure,
+            },
+        };
+        let hint = hint_for(&error);
+        let reason = if error.data.reason.is_empty() {
+            "rpc_error".to_owned()
+        } else {
+            error.data.reason.clone()
+        };
+        Self {
+            exit,
+            code: i64::from(error.code),
+            reason,
+            message: error.message,
+            hint,
+            data: serde_json::to_value(&error.data).unwrap_or(Value::Null),
+        }
+    }
+}
+
+fn hint_for(error: &ApiError) -> Option<String> {
+    let hint = match error.class()? {
+        Code::NonceTooLow => "another transaction used this nonce; leave out --nonce to take the next one",
+        Code::NonceTooHigh => "send the transactions with the nonces before it first",
+        Code::FeeTooLow => "leave out --fee to pay what the node asks for",
+        Code::ReplacementUnderpriced => "wait for the transaction with this nonce, or pay a higher --fee",
+        Code::WrongChain => "the transaction was signed for another chain; sign it again for this one",
+        Code::Expired => "sign it again with a later --valid-for",
+        Code::InsufficientFunds => {
+            "a transfer to a new account also pays for the account; see `vibecoin account show`"
+        }
+        Code::Timeout => "the transaction goes on; ask with `vibecoin tx wait HASH`",
+        Code::Pruned => "ask a node that keeps more history, or a later height",
+        Code::MethodNotFound => "`vibecoin rpc rpc_getMethods` lists the methods of this node",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+impl From<ClientError> for CliError {
+    fn from(error: ClientError) -> Self {
+        if let Some(error) = ApiError::from_client(&error) {
+            return error.into();
+        }
+        match error {
+            ClientError::RequestTimeout => Self::new(Exit::Timeout, "the node did not answer in time")
+                .reason("request_timeout")
+                .hint("raise --timeout"),
+            ClientError::Transport(source) => transport(source.as_ref()),
+            ClientError::ParseError(error) => Self::new(
+                Exit::Failure,
+                format!("the node's answer cannot be read: {error}"),
+            )
+            .reason("bad_answer"),
+            other => Self::new(Exit::CannotConnect, other.to_string()),
+        }
+    }
+}
+
+fn transport(error: &(dyn std::error::Error + Send + Sync + 'static)) -> CliError {
+    use jsonrpsee::http_client::transport::Error as Http;
+    match error.downcast_ref::<Http>() {
+        Some(Http::Rejected { status_code }) => CliError::new(
+            Exit::Failure,
+            format!("the node refused the request with HTTP status {status_code}"),
+        )
+        .reason("http_status")
+        .data(json!({ "httpStatus": status_code })),
+        Some(Http::RequestTooLarge) => {
+            CliError::new(Exit::Failure, "the request is larger than this client sends")
+                .reason("request_too_large")
+        }
+        _ => CliError::new(
+            Exit::CannotConnect,
+            format!("no node answers: {}", chain_of(error)),
+        )
+        .hint("start one with `vibecoin node --dev`, or name another with --url"),
+    }
+}
+
+/// An error with its causes, each once.
+fn chain_of(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+impl From<KeyError> for CliError {
+    fn from(error: KeyError) -> Self {
+        let hint = match &error {
+            KeyError::NotFound { .. } => Some("`vibecoin keys list` shows the keys of a home"),
+            KeyError::Unencrypted { .. } => {
+                Some("--allow-unencrypted takes such keys; use it for development only")
+            }
+            KeyError::NoPassphrase { .. } => {
+                Some("give it on a terminal, with --password-file FILE, or in VIBECOIN_PASSWORD")
+            }
+            KeyError::Locked { .. } => Some("stop that process first, or use another --home"),
+            _ => None,
+        };
+        let mut message = error.to_string();
+        if let KeyError::Io { source, .. } = &error {
+            message = format!("{message}: {source}");
+        }
+        let out = Self::new(Exit::from_code(error.exit_code()), message);
+        let out = match &error {
+            KeyError::Locked { pid, .. } => out.data(json!({ "pid": pid })),
+            _ => out,
+        };
+        match hint {
+            Some(hint) => out.hint(hint),
+            None => out,
+        }
+    }
+}
+
+impl From<StorageError> for CliError {
+    fn from(error: StorageError) -> Self {
+        Self::new(Exit::from_code(error.exit_code()), error.to_string())
+    }
+}
+
+impl From<NodeError> for CliError {
+    fn from(error: NodeError) -> Self {
+        let out = Self::new(Exit::from_code(error.exit_code()), error.to_string());
+        match error.hint() {
+            Some(hint) => out.hint(hint),
+            None => out,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_interface_end_with_the_exit_of_their_class() {
+        for (code, exit) in [
+            (Code::NonceTooLow, Exit::Rejected),
+            (Code::AccountLimit, Exit::Rejected),
+            (Code::Timeout, Exit::Timeout),
+            (Code::BadAddress, Exit::Usage),
+            (Code::InvalidParams, Exit::Usage),
+            (Code::MethodNotFound, Exit::Usage),
+            (Code::Pruned, Exit::NotFound),
+            (Code::Syncing, Exit::NotReady),
+            (Code::RateLimited, Exit::Failure),
+            (Code::Internal, Exit::Failure),
+        ] {
+            assert_eq!(CliError::from(ApiError::new(code, "x")).exit, exit, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn the_json_of_an_error_has_exactly_its_five_fields() {
+        let error: CliError = ApiError::new(Code::NonceTooLow, "used")
+            .with("expectedNonce", "7")
+            .into();
+        let json = error.to_json();
+        let mut fields: Vec<_> = json["error"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        fields.sort_unstable();
+        assert_eq!(fields, ["code", "data", "hint", "message", "reason"]);
+        assert_eq!(json["error"]["code"], 1303);
+        assert_eq!(json["error"]["reason"], "nonce_too_low");
+        assert_eq!(json["error"]["data"]["expectedNonce"], "7");
+    }
+}

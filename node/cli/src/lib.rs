@@ -1,0 +1,74 @@
+//! The command line: arguments become meaning, meaning becomes one call of another room.
+//!
+//! ```text
+//!  arguments ─args─▶ Command ─commands::*─▶ Answer or CliError ─output─▶ stdout, stderr, exit code
+//! ```
+//!
+//! - Results go to stdout, everything else to stderr. With `-o json` stdout has exactly one JSON value,
+//!   for errors too: `{"error":{"code","reason","message","hint","data"}}`.
+//! - Exit codes are [`exit::Exit`], and nothing else.
+//! - Client commands talk to a node through the client that is generated from the interface's own traits.
+//!
+//! Read in this order: [`exit`], [`error`], [`output`] (the contract), [`args`] (what can be typed),
+//! [`context`] (what every command shares), [`commands`].
+
+pub mod args;
+pub mod commands;
+pub mod context;
+pub mod error;
+pub mod exit;
+pub mod output;
+
+mod dev;
+mod files;
+mod logging;
+mod passphrase;
+mod sending;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::Arguments;
+use context::Context;
+use error::CliError;
+use output::Format;
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    logging::install_panic_hook();
+    let (outcome, format) = match Arguments::try_parse() {
+        Ok(arguments) => {
+            let format = arguments.globals.output;
+            (
+                Context::new(arguments.globals).and_then(|context| arguments.command.run(&context)),
+                format,
+            )
+        }
+        Err(error) if !error.use_stderr() => {
+            // Help and version were asked for: they are the result.
+            output::stdout(&error.render().to_string());
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            let format = args::format_of(
+                std::env::args().skip(1),
+                std::env::var("VIBECOIN_OUTPUT").ok().as_deref(),
+            );
+            if format == Format::Text {
+                let _gone = error.print();
+                return ExitCode::from(exit::Exit::Usage.code());
+            }
+            (Err(usage(&error)), format)
+        }
+    };
+    ExitCode::from(output::finish(&outcome, format))
+}
+
+/// What was typed wrong, in one line.
+fn usage(error: &clap::Error) -> CliError {
+    let text = error.to_string();
+    let first = text.split("\n\n").next().unwrap_or_default().replace('\n', " ");
+    CliError::usage(first.trim_start_matches("error: ").trim().to_owned()).hint("see --help")
+}

@@ -1,0 +1,198 @@
+//! The output contract: results on stdout, everything else on stderr; with `-o json` one JSON value.
+
+use std::io::{self, Write as _};
+
+use clap::ValueEnum;
+use serde_json::Value;
+
+use crate::error::CliError;
+use crate::exit::Exit;
+
+/// The form of results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON value.
+    Json,
+    /// One JSON value per line: lists come item by item, streams without end.
+    Ndjson,
+}
+
+/// What a command found.
+#[derive(Clone, Debug, Default)]
+pub struct Answer {
+    json: Value,
+    text: Option<String>,
+    exit: Option<Exit>,
+    printed: bool,
+}
+
+impl Answer {
+    /// A result; its text is made from the JSON.
+    pub fn new(json: impl serde::Serialize) -> Self {
+        Self {
+            json: serde_json::to_value(json).unwrap_or(Value::Null),
+            ..Self::default()
+        }
+    }
+
+    /// A command that has printed everything itself.
+    #[must_use]
+    pub fn printed() -> Self {
+        Self {
+            printed: true,
+            ..Self::default()
+        }
+    }
+
+    /// With a text of its own for people.
+    #[must_use]
+    pub fn text(self, text: impl Into<String>) -> Self {
+        Self {
+            text: Some(text.into()),
+            ..self
+        }
+    }
+
+    /// A result that says no: printed as a result, but the process ends with this exit.
+    #[must_use]
+    pub fn exit(self, exit: Exit) -> Self {
+        Self {
+            exit: Some(exit),
+            ..self
+        }
+    }
+
+    /// What is printed in a format.
+    #[must_use]
+    pub fn render(&self, format: Format) -> String {
+        match (format, &self.json) {
+            _ if self.printed => String::new(),
+            (Format::Text, json) => self.text.clone().unwrap_or_else(|| people(json)),
+            (Format::Ndjson, Value::Array(items)) => items.iter().map(|item| format!("{item}\n")).collect(),
+            (Format::Json | Format::Ndjson, json) => format!("{json}\n"),
+        }
+    }
+}
+
+/// Prints the outcome of a command and returns the exit code.
+pub fn finish(outcome: &Result<Answer, CliError>, format: Format) -> u8 {
+    match outcome {
+        Ok(answer) => {
+            let mut text = answer.render(format);
+            if !text.is_empty() && !text.ends_with('\n') {
+                text.push('\n');
+            }
+            stdout(&text);
+            answer.exit.unwrap_or(Exit::Ok).code()
+        }
+        Err(error) => {
+            if format != Format::Text {
+                stdout(&format!("{}\n", error.to_json()));
+            }
+            note(&error.to_text());
+            error.exit.code()
+        }
+    }
+}
+
+/// Writes a result. A reader that went away (`| head`) is no failure of ours.
+pub fn stdout(text: &str) {
+    let mut out = io::stdout().lock();
+    let _gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Writes a line for people.
+pub fn note(text: &str) {
+    let _gone = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// JSON as aligned lines of `name  value`; nested names are joined by dots, items of lists are blocks.
+fn people(json: &Value) -> String {
+    match json {
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            items.iter().map(people).collect::<Vec<_>>().join("\n")
+        }
+        Value::Array(items) => items.iter().map(|item| format!("{}\n", scalar(item))).collect(),
+        Value::Object(_) => {
+            let mut rows = Vec::new();
+            flatten("", json, &mut rows);
+            let width = rows
+                .iter()
+                .map(|(name, _)| name.chars().count())
+                .max()
+                .unwrap_or(0);
+            rows.iter()
+                .map(|(name, value)| format!("{name:<width$}  {value}\n"))
+                .collect()
+        }
+        _ => format!("{}\n", scalar(json)),
+    }
+}
+
+fn flatten(path: &str, json: &Value, rows: &mut Vec<(String, String)>) {
+    let under = |name: &str| {
+        if path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{path}.{name}")
+        }
+    };
+    match json {
+        Value::Object(fields) if !fields.is_empty() => {
+            for (name, value) in fields {
+                flatten(&under(name), value, rows);
+            }
+        }
+        Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
+            for (i, value) in items.iter().enumerate() {
+                flatten(&under(&i.to_string()), value, rows);
+            }
+        }
+        Value::Array(items) => {
+            rows.push((
+                path.to_owned(),
+                items.iter().map(scalar).collect::<Vec<_>>().join(" "),
+            ));
+        }
+        _ => rows.push((path.to_owned(), scalar(json))),
+    }
+}
+
+fn scalar(json: &Value) -> String {
+    match json {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn json_is_one_value_on_one_line_and_ndjson_is_one_per_item() {
+        let list = Answer::new(json!([{ "a": 1 }, { "a": 2 }]));
+        assert_eq!(list.render(Format::Json), "[{\"a\":1},{\"a\":2}]\n");
+        assert_eq!(list.render(Format::Ndjson), "{\"a\":1}\n{\"a\":2}\n");
+        let one = Answer::new(json!({ "a": null })).text("nothing");
+        assert_eq!(one.render(Format::Ndjson), "{\"a\":null}\n");
+        assert_eq!(one.render(Format::Text), "nothing");
+        assert_eq!(Answer::printed().render(Format::Json), "");
+    }
+
+    #[test]
+    fn people_get_aligned_lines_with_dotted_names() {
+        let json =
+            json!({ "height": "7", "head": { "hash": "0x1", "tags": ["a", "b"] }, "list": [{ "x": true }] });
+        assert_eq!(
+            people(&json),
+            "head.hash  0x1\nhead.tags  a b\nheight     7\nlist.0.x   true\n"
+                .replace("head.hash", "head.hash")
+        );
+    }
+}

@@ -1,0 +1,80 @@
+//! Where passphrases come from: a file, the environment, the terminal. Never from an argument.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use vibecoin_keystore::{KeyError, KeyInfo, Passphrase, PassphraseSource};
+use zeroize::Zeroizing;
+
+use crate::error::CliError;
+
+/// The environment variable that may hold a passphrase.
+pub const VARIABLE: &str = "VIBECOIN_PASSWORD";
+/// Most bytes of a password file.
+const FILE_BYTES_MAX: usize = 8192;
+
+/// Where the passphrase of a key comes from.
+#[derive(Args, Clone, Debug, Default)]
+pub struct PassphraseArgs {
+    /// File that holds the passphrase [default: $VIBECOIN_PASSWORD, or the terminal]
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// Take and make keys without encryption; for development only
+    #[arg(long)]
+    pub allow_unencrypted: bool,
+}
+
+impl PassphraseArgs {
+    /// Somebody to ask for the passphrase of an existing key.
+    pub fn source(&self) -> impl PassphraseSource + use<> {
+        let file = self.password_file.clone();
+        move |key: &KeyInfo| match ask_elsewhere(file.as_deref()) {
+            Some(found) => found,
+            None => Passphrase::new(prompt(&format!("Passphrase of {}: ", key.name))?.as_str()),
+        }
+    }
+
+    /// The passphrase of a new key; none when unencrypted keys were allowed and nobody gave one.
+    pub fn for_new_key(&self, name: &str) -> Result<Option<Passphrase>, CliError> {
+        if let Some(found) = ask_elsewhere(self.password_file.as_deref()) {
+            return Ok(Some(found?));
+        }
+        if self.allow_unencrypted {
+            return Ok(None);
+        }
+        let first = prompt(&format!("New passphrase for {name}: "))?;
+        if *first != *prompt("Again: ")? {
+            return Err(CliError::usage("the two passphrases differ"));
+        }
+        Ok(Some(Passphrase::new(first.as_str())?))
+    }
+}
+
+/// A passphrase from a file or the environment; `None` when neither was given.
+fn ask_elsewhere(file: Option<&Path>) -> Option<Result<Passphrase, KeyError>> {
+    if let Some(path) = file {
+        let read = crate::files::read_text(path, FILE_BYTES_MAX).map(Zeroizing::new);
+        return Some(match read {
+            Ok(text) => Passphrase::from_file_text(&text),
+            Err(error) => Err(KeyError::NoPassphrase {
+                detail: error.message,
+            }),
+        });
+    }
+    let text = std::env::var(VARIABLE).ok()?;
+    Some(Passphrase::new(text))
+}
+
+fn prompt(question: &str) -> Result<Zeroizing<String>, KeyError> {
+    if !std::io::stdin().is_terminal() {
+        return Err(KeyError::NoPassphrase {
+            detail: "there is no terminal to ask on".to_owned(),
+        });
+    }
+    rpassword::prompt_password(question)
+        .map(Zeroizing::new)
+        .map_err(|error| KeyError::NoPassphrase {
+            detail: error.to_string(),
+        })
+}

@@ -1,0 +1,297 @@
+//! Making, signing and sending transactions: what `transfer`, `tx` and `bench load` share.
+
+use clap::ValueEnum;
+use jsonrpsee::http_client::HttpClient;
+use serde_json::{Value, json};
+use vibecoin_primitives::{
+    Address, AddressPrefix, Amount, Hash, Height, Nonce, Operation, PublicKey, SecretKey, Signature,
+    Transaction, TransactionBody, TransactionV1, encode, transaction_bytes,
+};
+use vibecoin_rpc_api::methods::{AccountApiClient as _, ChainApiClient as _, TxApiClient as _};
+use vibecoin_rpc_api::views::{ChainInfo, SubmitOptions, Submitted, TIMEOUT_MS_MAX, TransactionState, Wait};
+use vibecoin_rpc_api::{AddressText, Text as _, U64};
+
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::output::Answer;
+
+/// How many heights a transaction stays valid when nobody says.
+pub const VALID_FOR_DEFAULT: u64 = 10_000;
+
+/// How far a sender waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum WaitFor {
+    /// Not at all.
+    None,
+    /// Until the pool has taken or refused it.
+    Mempool,
+    /// Until it is in a block, which is final.
+    #[default]
+    Final,
+}
+
+impl From<WaitFor> for Wait {
+    fn from(wait: WaitFor) -> Self {
+        match wait {
+            WaitFor::None => Self::None,
+            WaitFor::Mempool => Self::Mempool,
+            WaitFor::Final => Self::Final,
+        }
+    }
+}
+
+/// The chain that a transaction is for.
+pub struct Chain {
+    /// What the node says of it.
+    pub info: ChainInfo,
+    /// Its genesis hash.
+    pub genesis: Hash,
+    /// The prefix of its addresses.
+    pub prefix: AddressPrefix,
+}
+
+impl Chain {
+    /// Asks the node; a home that belongs to another chain is an error, before anything is signed.
+    pub async fn ask(context: &Context, client: &HttpClient) -> Result<Self, CliError> {
+        let info = client.get_info().await?;
+        let chain = Self::from_info(info)?;
+        if let Some(own) = context.built_genesis()?
+            && own.hash != chain.genesis
+        {
+            let message = format!(
+                "the node is on the chain {}, the home {} on {}",
+                chain.genesis,
+                context.home().display(),
+                own.hash
+            );
+            return Err(CliError::new(Exit::Rejected, message)
+                .reason("wrong_chain")
+                .hint("use the --url of a node of this home, or another --home"));
+        }
+        Ok(chain)
+    }
+
+    /// Takes the node's word.
+    pub fn from_info(info: ChainInfo) -> Result<Self, CliError> {
+        let prefix = AddressPrefix::new(&info.address_prefix).map_err(|error| {
+            CliError::new(Exit::Failure, format!("the node's answer is no chain: {error}"))
+        })?;
+        let genesis = info.genesis_hash.0;
+        Ok(Self {
+            info,
+            genesis,
+            prefix,
+        })
+    }
+
+    /// The least fee of a transaction of this size.
+    #[must_use]
+    pub fn fee_for(&self, bytes: usize) -> Amount {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let params = &self.info.params;
+        Amount(
+            params
+                .fee_min
+                .0
+                .saturating_add(params.fee_per_byte.0.saturating_mul(bytes)),
+        )
+    }
+
+    /// The last height of a transaction that is made now.
+    #[must_use]
+    pub fn valid_until(&self, valid_for: Option<u64>) -> Height {
+        let window = self.info.params.validity_window.0;
+        let ahead = valid_for.unwrap_or_else(|| VALID_FOR_DEFAULT.min(window));
+        Height(self.info.head.height.0.saturating_add(ahead))
+    }
+
+    /// An address as it is shown on this chain.
+    #[must_use]
+    pub fn show(&self, address: Address) -> String {
+        address.to_text(&self.prefix)
+    }
+}
+
+/// What the caller leaves to this program.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Choices {
+    /// The fee; default: the least.
+    pub fee: Option<u64>,
+    /// The nonce; default: the next one, with what waits in the pool counted.
+    pub nonce: Option<u64>,
+    /// How many heights it stays valid.
+    pub valid_for: Option<u64>,
+}
+
+/// Fills in fee, nonce and last height.
+pub async fn build(
+    client: &HttpClient,
+    chain: &Chain,
+    sender: PublicKey,
+    operations: Vec<Operation>,
+    choices: Choices,
+) -> Result<TransactionBody, CliError> {
+    let nonce = match choices.nonce {
+        Some(nonce) => Nonce(nonce),
+        None => client
+            .get_nonce(Address(sender.0).into())
+            .await?
+            .value
+            .pending_next
+            .into(),
+    };
+    let mut body = TransactionBody {
+        chain: chain.genesis.prefix(),
+        sender,
+        nonce,
+        fee: Amount(choices.fee.unwrap_or_default()),
+        valid_until: chain.valid_until(choices.valid_for),
+        operations,
+    };
+    if choices.fee.is_none() {
+        body.fee = chain.fee_for(signed_bytes(&body));
+    }
+    Ok(body)
+}
+
+/// Bytes of a transaction once it is signed. Every integer has a fixed size, so the fee does not matter.
+fn signed_bytes(body: &TransactionBody) -> usize {
+    let signature = Signature([0; 64]);
+    transaction_bytes(&Transaction::V1(TransactionV1 {
+        body: body.clone(),
+        signature,
+    }))
+}
+
+/// Sends a transaction and waits as asked.
+pub async fn submit(
+    context: &Context,
+    client: &HttpClient,
+    raw: Vec<u8>,
+    wait: WaitFor,
+) -> Result<Submitted, CliError> {
+    let timeout_ms = u64::try_from(context.timeout().as_millis())
+        .unwrap_or(u64::MAX)
+        .min(TIMEOUT_MS_MAX);
+    let options = SubmitOptions {
+        wait: wait.into(),
+        timeout_ms: Some(U64(timeout_ms)),
+        min_height: None,
+    };
+    Ok(client.submit(raw.into(), Some(options)).await?)
+}
+
+/// What became of a transaction, as every sending command prints it. A failed one ends with exit 4.
+pub fn report(submitted: &Submitted, fee: Option<Amount>) -> Answer {
+    let status = &submitted.status;
+    let receipt = submitted.receipt.as_ref();
+    let fee = receipt.map(|receipt| receipt.fee).or(fee.map(U64::from));
+    let mut json = serde_json::to_value(submitted).unwrap_or(Value::Null);
+    if let (Value::Object(fields), Some(fee)) = (&mut json, fee) {
+        fields.insert("fee".to_owned(), json!(fee));
+    }
+    let failed = receipt.and_then(|receipt| receipt.failure.as_ref());
+    let gone = matches!(
+        status.status,
+        TransactionState::Dropped | TransactionState::Replaced | TransactionState::Expired
+    );
+    let word = serde_json::to_value(status.status)
+        .ok()
+        .and_then(|word| word.as_str().map(str::to_owned));
+    let mut text = format!(
+        "hash    {}\nstatus  {}\n",
+        status.hash.0.to_text(),
+        word.unwrap_or_default()
+    );
+    if let Some(height) = status.height {
+        text.push_str(&format!("height  {height}\n"));
+    }
+    if let Some(fee) = fee {
+        text.push_str(&format!("fee     {fee}\n"));
+    }
+    if let Some(receipt) = receipt.filter(|receipt| receipt.burned.0 > 0) {
+        text.push_str(&format!("burned  {}\n", receipt.burned));
+    }
+    if let Some(failure) = failed {
+        text.push_str(&format!(
+            "failed  operation {}: {} ({})\n",
+            failure.operation, failure.message, failure.reason
+        ));
+    }
+    if let Some(reason) = &status.reason {
+        text.push_str(&format!("reason  {reason}\n"));
+    }
+    let answer = Answer::new(json).text(text);
+    if failed.is_some() || gone {
+        answer.exit(Exit::Rejected)
+    } else {
+        answer
+    }
+}
+
+/// Reads an address for a payment: bech32m of this chain; `0x` hex only when it was allowed, because a
+/// typo in it cannot be noticed.
+pub fn payee(text: &str, prefix: &AddressPrefix, allow_hex: bool) -> Result<Address, CliError> {
+    if text.starts_with("0x") && !allow_hex {
+        return Err(
+            CliError::usage(format!("{text} is hex, which has no checksum against typos"))
+                .reason("bad_address")
+                .hint("use the bech32m form, or --allow-hex if you are sure"),
+        );
+    }
+    address(text, prefix)
+}
+
+/// Reads an address of this chain in either form.
+pub fn address(text: &str, prefix: &AddressPrefix) -> Result<Address, CliError> {
+    Ok(AddressText::from_text(text)?.on(prefix)?)
+}
+
+/// Signs and encodes.
+#[must_use]
+pub fn sign(body: TransactionBody, genesis: &Hash, key: &SecretKey) -> (Hash, Vec<u8>) {
+    let transaction = body.sign(genesis, key);
+    (transaction.id(genesis), encode(&transaction))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payment_wants_a_checksum_and_the_chains_prefix() {
+        let prefix = AddressPrefix::new("vibet").unwrap();
+        let to = Address([9; 32]);
+        assert_eq!(payee(&to.to_text(&prefix), &prefix, false), Ok(to));
+        let hex = vibecoin_primitives::hex::encode(&to.0);
+        assert_eq!(payee(&hex, &prefix, false).unwrap_err().reason, "bad_address");
+        assert_eq!(payee(&hex, &prefix, true), Ok(to));
+        let other = to.to_text(&AddressPrefix::new("vibe").unwrap());
+        let error = payee(&other, &prefix, true).unwrap_err();
+        assert_eq!((error.exit, error.code), (Exit::Usage, 1001));
+    }
+
+    #[test]
+    fn the_size_that_the_fee_is_for_is_the_size_that_is_sent() {
+        let key = SecretKey::from_seed(&[1; 32]);
+        let body = TransactionBody {
+            chain: [0; 4],
+            sender: key.public_key(),
+            nonce: Nonce(1),
+            fee: Amount(0),
+            valid_until: Height(1),
+            operations: vec![Operation::Transfer {
+                to: Address([2; 32]),
+                amount: Amount(1),
+            }],
+        };
+        let expected = signed_bytes(&body);
+        let body = TransactionBody {
+            fee: Amount(u64::MAX),
+            ..body
+        };
+        assert_eq!(sign(body, &Hash::ZERO, &key).1.len(), expected);
+    }
+}

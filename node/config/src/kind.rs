@@ -1,0 +1,205 @@
+//! What a knob's value may be, and how it is read from each layer.
+
+use std::net::IpAddr;
+
+use toml::de::DeValue;
+
+use crate::error::{Problem, clip};
+use crate::suggest::closest;
+
+/// Most entries of a list.
+const LIST_ENTRIES_MAX: usize = 1024;
+
+/// A value as the layers carry it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// `true` or `false`.
+    Switch(bool),
+    /// An integer that is not negative.
+    Count(u64),
+    /// A text, a word, a path or an address.
+    Text(String),
+    /// A list of texts.
+    List(Vec<String>),
+}
+
+impl std::fmt::Display for Value {
+    /// The form that a TOML file has.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Switch(value) => value.fmt(f),
+            Self::Count(value) => value.fmt(f),
+            Self::Text(value) => f.write_str(&quoted(value)),
+            Self::List(values) => {
+                let inside: Vec<_> = values.iter().map(|value| quoted(value)).collect();
+                write!(f, "[{}]", inside.join(", "))
+            }
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+impl From<Value> for config::Value {
+    fn from(value: Value) -> Self {
+        let kind = match value {
+            Value::Switch(value) => config::ValueKind::Boolean(value),
+            Value::Count(value) => config::ValueKind::U64(value),
+            Value::Text(value) => config::ValueKind::String(value),
+            Value::List(values) => {
+                config::ValueKind::Array(values.into_iter().map(|text| Self::new(None, text)).collect())
+            }
+        };
+        Self::new(None, kind)
+    }
+}
+
+/// What a knob takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `true` or `false`.
+    Switch,
+    /// An integer in a range, both ends allowed.
+    Count {
+        /// The least.
+        least: u64,
+        /// The most.
+        most: u64,
+    },
+    /// An IP address.
+    Ip,
+    /// A path; a relative one starts at the home directory, an empty one means "none".
+    Path,
+    /// Any text.
+    Text,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A list of any texts.
+    Texts,
+    /// A list of these words.
+    Words(&'static [&'static str]),
+}
+
+impl Kind {
+    /// What is allowed, for people.
+    #[must_use]
+    pub fn allowed(&self) -> String {
+        match self {
+            Self::Switch => "true or false".to_owned(),
+            Self::Count { least, most } => format!("{least} to {most}"),
+            Self::Ip => "an IP address".to_owned(),
+            Self::Path => "a path".to_owned(),
+            Self::Text => "a text".to_owned(),
+            Self::Word(words) => format!("one of {}", words.join(", ")),
+            Self::Texts => "a list of texts".to_owned(),
+            Self::Words(words) => format!("a list of {}", words.join(", ")),
+        }
+    }
+
+    /// Reads the text of an environment variable or a flag. Lists are separated by commas.
+    ///
+    /// # Errors
+    /// [`Problem`] when the text is not such a value.
+    pub fn read(&self, text: &str) -> Result<Value, Problem> {
+        let wrong = || Problem::WrongType {
+            found: clip(text),
+            expected: self.allowed(),
+        };
+        let value = match self {
+            Self::Switch => Value::Switch(text.parse().map_err(|_| wrong())?),
+            Self::Count { .. } => {
+                let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+                let value = if digits { text.parse().ok() } else { None };
+                Value::Count(value.ok_or_else(wrong)?)
+            }
+            Self::Ip | Self::Path | Self::Text | Self::Word(_) => Value::Text(text.to_owned()),
+            Self::Texts | Self::Words(_) if text.is_empty() => Value::List(Vec::new()),
+            Self::Texts | Self::Words(_) => {
+                Value::List(text.split(',').map(|part| part.trim().to_owned()).collect())
+            }
+        };
+        self.check(value)
+    }
+
+    /// Reads a value of the file.
+    ///
+    /// # Errors
+    /// [`Problem`] when it is not such a value.
+    pub(crate) fn take(&self, found: &DeValue<'_>) -> Result<Value, Problem> {
+        let wrong = |found: &DeValue<'_>| Problem::WrongType {
+            found: describe(found).to_owned(),
+            expected: self.allowed(),
+        };
+        let value = match (self, found) {
+            (Self::Switch, DeValue::Boolean(value)) => Value::Switch(*value),
+            (Self::Count { .. }, DeValue::Integer(value)) => {
+                let parsed = u64::from_str_radix(value.as_str(), value.radix());
+                Value::Count(parsed.map_err(|_| self.refused(clip(value.as_str()), None))?)
+            }
+            (Self::Ip | Self::Path | Self::Text | Self::Word(_), DeValue::String(text)) => {
+                Value::Text(text.clone().into_owned())
+            }
+            (Self::Texts | Self::Words(_), DeValue::Array(list)) => {
+                let texts = list.iter().map(|entry| match entry.get_ref() {
+                    DeValue::String(text) => Ok(text.clone().into_owned()),
+                    other => Err(wrong(other)),
+                });
+                Value::List(texts.collect::<Result<_, _>>()?)
+            }
+            _ => return Err(wrong(found)),
+        };
+        self.check(value)
+    }
+
+    fn check(&self, value: Value) -> Result<Value, Problem> {
+        match (self, &value) {
+            (Self::Count { least, most }, Value::Count(count)) if !(least..=most).contains(&count) => {
+                Err(self.refused(count.to_string(), None))
+            }
+            (Self::Ip, Value::Text(text)) if text.parse::<IpAddr>().is_err() => {
+                Err(self.refused(clip(text), None))
+            }
+            (Self::Word(words), Value::Text(text)) => self.one_of(words, text).map(|()| value),
+            (Self::Texts | Self::Words(_), Value::List(list)) if list.len() > LIST_ENTRIES_MAX => {
+                Err(self.refused(format!("{} entries", list.len()), None))
+            }
+            (Self::Words(words), Value::List(list)) => list
+                .iter()
+                .try_for_each(|text| self.one_of(words, text))
+                .map(|()| value),
+            _ => Ok(value),
+        }
+    }
+
+    fn one_of(&self, words: &'static [&'static str], text: &str) -> Result<(), Problem> {
+        if words.contains(&text) {
+            return Ok(());
+        }
+        Err(self.refused(
+            clip(text),
+            closest(text, words.iter().copied()).map(str::to_owned),
+        ))
+    }
+
+    fn refused(&self, found: String, suggestion: Option<String>) -> Problem {
+        Problem::Value {
+            found,
+            allowed: self.allowed(),
+            suggestion,
+        }
+    }
+}
+
+fn describe(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}

@@ -1,0 +1,664 @@
+//! What RPC asks of the node, answered from views. Nothing here waits for the driver.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crossbeam_channel::{Sender, TrySendError};
+use tokio::sync::{oneshot, watch};
+use vibecoin_config::Config;
+use vibecoin_execution::{BlockContext, BlockExecutor, ExecutionError, InvalidTransaction};
+use vibecoin_mempool::{Inserted, MempoolError, Status};
+use vibecoin_primitives::{
+    Account, Address, Amount, CommitCertificate, Hash, Header, Height, Nonce, PublicKey, Receipt, StateDiff,
+    Transaction, TransactionError,
+};
+use vibecoin_rpc_server::backend::{
+    AccountProof, Admitted, Backend, BackendError, ChainFacts, CommittedBlock, ConsensusStatus, Head,
+    HealthCheck, NodeStatus, PohStatus, PoolAccount, PoolEntry, PoolStatus, Read, Refusal, StateContext,
+    StateProofs, SyncStatus, TransactionStatus,
+};
+use vibecoin_storage::{StateView, StorageError, Store};
+
+use crate::clock::Clock;
+use crate::shared::{Fate, Shared};
+use crate::verify::{Submission, SubmitError};
+
+/// How long the driver may be silent before the node counts as stuck, in milliseconds. It turns at
+/// least once a second while anything is due; an idle dev chain has nothing due.
+const SILENCE_MAX_MS: u64 = 30_000;
+
+/// RPC's view of the node.
+pub struct NodeBackend {
+    facts: ChainFacts,
+    store: Arc<Store>,
+    shared: Arc<Shared>,
+    submissions: Sender<Submission>,
+    clock: Clock,
+    key: Option<PublicKey>,
+    home: PathBuf,
+    pool_count_max: u64,
+    pool_bytes_max: u64,
+    pool_sender_max: u64,
+    nonce_gap_max: u64,
+    empty_block_interval_ms: u64,
+}
+
+fn internal(error: impl ToString) -> BackendError {
+    BackendError::Internal {
+        detail: error.to_string(),
+    }
+}
+
+fn from_store(error: StorageError) -> BackendError {
+    internal(error)
+}
+
+impl NodeBackend {
+    /// Puts the parts together.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a different part of the node, and there is one caller"
+    )]
+    pub fn new(
+        facts: ChainFacts,
+        store: Arc<Store>,
+        shared: Arc<Shared>,
+        submissions: Sender<Submission>,
+        clock: Clock,
+        key: Option<PublicKey>,
+        home: PathBuf,
+        config: &Config,
+    ) -> Self {
+        let empty_block_interval_ms = u64::from(facts.params.empty_block_interval_ms);
+        Self {
+            facts,
+            store,
+            shared,
+            submissions,
+            clock,
+            key,
+            home,
+            pool_count_max: u64::from(config.mempool.transactions_max),
+            pool_bytes_max: config.mempool.bytes_max,
+            pool_sender_max: u64::from(config.mempool.per_sender_max),
+            nonce_gap_max: config.mempool.nonce_gap_max,
+            empty_block_interval_ms,
+        }
+    }
+
+    /// The view that answers for `at`; only the newest state is kept readable in this schema.
+    fn view(&self, at: Option<Height>) -> Result<StateView, BackendError> {
+        let view = self.store.view();
+        match at {
+            None => Ok(view),
+            Some(at) if at == view.height() => Ok(view),
+            Some(at) if at > view.height() => Err(BackendError::Future {
+                height: at,
+                head: view.height(),
+            }),
+            Some(at) => Err(BackendError::Pruned {
+                height: at,
+                earliest: view.height(),
+            }),
+        }
+    }
+
+    fn context(&self, view: &StateView) -> Result<StateContext, BackendError> {
+        let height = view.height();
+        let (header, block) = self
+            .header(height)?
+            .ok_or_else(|| internal(format!("header {height} is missing")))?;
+        Ok(StateContext {
+            height,
+            block,
+            state_root: view.root(),
+            time: header.time,
+        })
+    }
+
+    fn read<T>(
+        &self,
+        at: Option<Height>,
+        read: impl FnOnce(&StateView) -> Result<T, StorageError>,
+    ) -> Result<Read<T>, BackendError> {
+        let view = self.view(at)?;
+        let value = read(&view).map_err(from_store)?;
+        Ok(Read {
+            context: self.context(&view)?,
+            value,
+        })
+    }
+
+    /// Whether a transaction in the pool waits behind a gap, and for which nonce.
+    fn gap(&self, sender: &Address, nonce: Nonce) -> Option<Nonce> {
+        let mut next = self.committed_nonce(sender);
+        for waiting in self.shared.pool.of_sender(sender) {
+            if waiting.transaction.body().nonce == next {
+                next = next.saturating_add(1);
+            }
+        }
+        (nonce >= next).then_some(next)
+    }
+
+    fn committed_nonce(&self, sender: &Address) -> Nonce {
+        self.store
+            .view()
+            .account(sender)
+            .ok()
+            .flatten()
+            .map_or(Nonce(0), |account| account.nonce)
+    }
+
+    fn entry(&self, waiting: crate::pool_index::Waiting) -> PoolEntry {
+        let queued = self
+            .gap(&waiting.transaction.sender(), waiting.transaction.body().nonce)
+            .is_some();
+        PoolEntry {
+            transaction: waiting.transaction,
+            queued,
+        }
+    }
+
+    fn included(&self, id: &Hash) -> Result<Option<TransactionStatus>, BackendError> {
+        let Some(place) = self.store.transactions().place(id).map_err(from_store)? else {
+            return Ok(None);
+        };
+        let index = place.index as usize;
+        let outcome = match self.shared.recent(place.height) {
+            Some(block) => block.receipts.0.get(index).map(|receipt| receipt.v1().outcome),
+            None => {
+                let receipts = self.store.blocks().receipts(place.height).map_err(from_store)?;
+                receipts.and_then(|receipts| receipts.0.get(index).map(|receipt| receipt.v1().outcome))
+            }
+        };
+        let outcome = outcome
+            .ok_or_else(|| internal(format!("receipt {index} of height {} is missing", place.height)))?;
+        Ok(Some(TransactionStatus::Included {
+            height: place.height,
+            index: place.index,
+            outcome,
+        }))
+    }
+
+    /// The pool's refusal in RPC's words. Sending the same bytes again is no refusal.
+    fn verdict(&self, verdict: Result<(Hash, Inserted), SubmitError>) -> Result<Admitted, Refusal> {
+        match verdict {
+            Ok((id, inserted)) => Ok(Admitted {
+                id,
+                status: Self::inserted(&inserted),
+            }),
+            Err(SubmitError::Transaction(error)) => Err(match error {
+                TransactionError::WrongChain { expected, got } => Refusal::WrongChain { expected, got },
+                TransactionError::OperationCount { got } => Refusal::Malformed {
+                    detail: TransactionError::OperationCount { got }.to_string(),
+                },
+                other => Refusal::BadSignature {
+                    detail: other.to_string(),
+                },
+            }),
+            Err(SubmitError::Pool { id, error }) => self.pool_refusal(id, error),
+        }
+    }
+
+    fn inserted(inserted: &Inserted) -> TransactionStatus {
+        match inserted.status {
+            Status::Queued { expected } => TransactionStatus::Queued { expected },
+            _ => TransactionStatus::Pending,
+        }
+    }
+
+    fn pool_refusal(&self, id: Hash, error: MempoolError) -> Result<Admitted, Refusal> {
+        let known = |status| Ok(Admitted { id, status });
+        match error {
+            MempoolError::AlreadyKnown { .. } => {
+                let status = self.status(&id).map_err(Refusal::from)?;
+                // It may have left the pool between the two questions.
+                known(if status == TransactionStatus::Unknown {
+                    TransactionStatus::Pending
+                } else {
+                    status
+                })
+            }
+            MempoolError::Invalid(reason) => {
+                if matches!(reason, InvalidTransaction::NonceTooLow { .. })
+                    && let Some(status) = self.included(&id).map_err(Refusal::from)?
+                {
+                    return known(status);
+                }
+                Err(self.invalid(reason))
+            }
+            MempoolError::NonceGap {
+                expected,
+                got,
+                gap_max,
+            } => Err(Refusal::NonceTooHigh {
+                expected,
+                got,
+                gap_max,
+            }),
+            MempoolError::InsufficientFunds { needed, available } => {
+                Err(Refusal::InsufficientFunds { needed, available })
+            }
+            MempoolError::ReplacementUnderpriced { least, got, .. } => {
+                Err(Refusal::ReplacementUnderpriced { least, got })
+            }
+            MempoolError::SenderLimit { limit } => Err(Refusal::AccountLimit { limit: limit as u64 }),
+            other => Err(Refusal::PoolFull {
+                detail: other.to_string(),
+            }),
+        }
+    }
+
+    fn invalid(&self, reason: InvalidTransaction) -> Refusal {
+        use InvalidTransaction as I;
+        let next = self.shared.head().header.height.saturating_add(1);
+        let most = next.saturating_add(self.facts.params.validity_window);
+        match reason {
+            I::TooLarge { limit, got } => Refusal::TooLarge {
+                what: "bytes",
+                got: u64::from(got),
+                limit: u64::from(limit),
+            },
+            I::OperationCount { limit, got } => Refusal::TooLarge {
+                what: "operations",
+                got: got as u64,
+                limit: u64::from(limit),
+            },
+            I::FeeTooLow { least, got } => Refusal::FeeTooLow { least, got },
+            I::Expired { valid_until, .. } | I::ValidTooLong { valid_until, .. } => Refusal::Expired {
+                valid_until,
+                least: next,
+                most,
+            },
+            I::NonceTooLow { expected, got } => Refusal::NonceTooLow { expected, got },
+            I::NonceTooHigh { expected, got } => Refusal::NonceTooHigh {
+                expected,
+                got,
+                gap_max: self.nonce_gap_max,
+            },
+            I::FeeUnpayable { fee, available } => Refusal::InsufficientFunds {
+                needed: fee,
+                available,
+            },
+            other => Refusal::Malformed {
+                detail: other.to_string(),
+            },
+        }
+    }
+}
+
+impl Backend for NodeBackend {
+    fn facts(&self) -> &ChainFacts {
+        &self.facts
+    }
+
+    fn head(&self) -> Arc<Head> {
+        self.shared.head()
+    }
+
+    fn head_watch(&self) -> watch::Receiver<Height> {
+        self.shared.watch()
+    }
+
+    fn earliest(&self) -> Height {
+        Height(0)
+    }
+
+    fn header(&self, height: Height) -> Result<Option<(Header, Hash)>, BackendError> {
+        let head = self.shared.head();
+        if height == head.header.height {
+            return Ok(Some((head.header.clone(), head.hash)));
+        }
+        if height > head.header.height {
+            return Ok(None);
+        }
+        let header = self.store.blocks().header(height).map_err(from_store)?;
+        Ok(header.map(|header| {
+            let hash = header.hash();
+            (header, hash)
+        }))
+    }
+
+    fn height_of(&self, block: &Hash) -> Result<Option<Height>, BackendError> {
+        self.store.blocks().height_of(block).map_err(from_store)
+    }
+
+    fn block(&self, height: Height) -> Result<Option<Arc<CommittedBlock>>, BackendError> {
+        if let Some(block) = self.shared.recent(height) {
+            return Ok(Some(block));
+        }
+        if height > self.shared.head().header.height {
+            return Ok(None);
+        }
+        let blocks = self.store.blocks();
+        let Some(block) = blocks.block(height).map_err(from_store)? else {
+            return Ok(None);
+        };
+        let receipts = blocks.receipts(height).map_err(from_store)?.unwrap_or_default();
+        let certificate = blocks.certificate(height).map_err(from_store)?;
+        let hash = block.header.hash();
+        Ok(Some(Arc::new(CommittedBlock {
+            header: block.header,
+            hash,
+            body: block.body,
+            receipts,
+            certificate,
+        })))
+    }
+
+    fn certificate(&self, height: Height) -> Result<Option<CommitCertificate>, BackendError> {
+        if height > self.shared.head().header.height {
+            return Ok(None);
+        }
+        self.store.blocks().certificate(height).map_err(from_store)
+    }
+
+    fn diff(&self, height: Height) -> Result<Option<Arc<StateDiff>>, BackendError> {
+        if height > self.shared.head().header.height {
+            return Ok(None);
+        }
+        Ok(self
+            .store
+            .states()
+            .diff(height)
+            .map_err(from_store)?
+            .map(Arc::new))
+    }
+
+    fn accounts(
+        &self,
+        at: Option<Height>,
+        addresses: &[Address],
+    ) -> Result<Read<Vec<Option<Account>>>, BackendError> {
+        self.read(at, |view| {
+            addresses.iter().map(|address| view.account(address)).collect()
+        })
+    }
+
+    fn slots(
+        &self,
+        at: Option<Height>,
+        address: &Address,
+        slots: &[Hash],
+    ) -> Result<Read<Vec<Option<Vec<u8>>>>, BackendError> {
+        self.read(at, |view| {
+            slots.iter().map(|slot| view.slot(address, slot)).collect()
+        })
+    }
+
+    fn list_accounts(
+        &self,
+        at: Option<Height>,
+        after: Option<Hash>,
+        limit: usize,
+    ) -> Result<Read<Vec<(Address, Account)>>, BackendError> {
+        self.read(at, |view| view.accounts_after(after.as_ref(), limit))
+    }
+
+    fn prove(&self, at: Option<Height>, keys: &[(Address, Vec<Hash>)]) -> Result<StateProofs, BackendError> {
+        let view = self.view(at)?;
+        let height = view.height();
+        let mut accounts = Vec::with_capacity(keys.len());
+        for (address, slots) in keys {
+            let proven = view.prove_account(address).map_err(from_store)?;
+            let has_storage = proven
+                .account
+                .is_some_and(|account| account.storage_root.is_some());
+            let slots = if has_storage {
+                view.prove_slots(address, slots).map_err(from_store)?
+            } else {
+                Vec::new()
+            };
+            accounts.push(AccountProof {
+                account: proven.proof,
+                slots: slots.into_iter().map(|slot| slot.proof).collect(),
+            });
+        }
+        let (header, _) = self
+            .header(height)?
+            .ok_or_else(|| internal(format!("header {height} is missing")))?;
+        Ok(StateProofs {
+            header,
+            certificate: self.certificate(height)?,
+            accounts,
+        })
+    }
+
+    fn status(&self, id: &Hash) -> Result<TransactionStatus, BackendError> {
+        if let Some(waiting) = self.shared.pool.get(id) {
+            let gap = self.gap(&waiting.transaction.sender(), waiting.transaction.body().nonce);
+            return Ok(match gap {
+                // The block may have become final since the pool was asked.
+                _ if self.included(id)?.is_some() => {
+                    return Ok(self.included(id)?.unwrap_or(TransactionStatus::Pending));
+                }
+                Some(expected) => TransactionStatus::Queued { expected },
+                None => TransactionStatus::Pending,
+            });
+        }
+        if let Some(status) = self.included(id)? {
+            return Ok(status);
+        }
+        Ok(match self.shared.fate(id) {
+            None => TransactionStatus::Unknown,
+            Some(Fate::Replaced(by)) => TransactionStatus::Replaced { by },
+            Some(Fate::Expired) => TransactionStatus::Expired,
+            Some(Fate::Dropped(reason)) => TransactionStatus::Dropped { reason },
+        })
+    }
+
+    fn pooled(&self, id: &Hash) -> Option<PoolEntry> {
+        self.shared.pool.get(id).map(|waiting| self.entry(waiting))
+    }
+
+    async fn submit(&self, transactions: Vec<Transaction>) -> Vec<Result<Admitted, Refusal>> {
+        let count = transactions.len();
+        let refuse = |error: BackendError| vec![Err(Refusal::Unavailable(error)); count];
+        if self.shared.stopping.load(Ordering::Relaxed) {
+            return refuse(BackendError::ShuttingDown);
+        }
+        let (reply, answer) = oneshot::channel();
+        match self.submissions.try_send(Submission { transactions, reply }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                return refuse(BackendError::Busy {
+                    queue: "signature checks",
+                });
+            }
+            Err(TrySendError::Disconnected(_)) => return refuse(BackendError::ShuttingDown),
+        }
+        match answer.await {
+            Ok(verdicts) => verdicts
+                .into_iter()
+                .map(|verdict| self.verdict(verdict))
+                .collect(),
+            Err(_) => refuse(BackendError::ShuttingDown),
+        }
+    }
+
+    fn simulate(&self, transaction: Transaction) -> Result<Read<Receipt>, Refusal> {
+        let verified = transaction
+            .verify(&self.facts.genesis)
+            .map_err(|error| self.verdict(Err(SubmitError::Transaction(error))).err())
+            .map_err(|refusal| {
+                refusal.unwrap_or(Refusal::Malformed {
+                    detail: "not a transaction".to_owned(),
+                })
+            })?;
+        let view = self.view(None)?;
+        let context = BlockContext {
+            params: Arc::new(self.facts.params.clone()),
+            validators: Arc::new(self.facts.validators.clone()),
+            height: view.height().saturating_add(1),
+            payout: self
+                .facts
+                .validators
+                .members()
+                .first()
+                .map_or_else(Address::system, |v| v.payout),
+        };
+        let read = self.context(&view)?;
+        let mut executor = BlockExecutor::new(view, context);
+        match executor.execute(&verified) {
+            Ok(receipt) => Ok(Read {
+                context: read,
+                value: receipt.clone(),
+            }),
+            Err(ExecutionError::Invalid { reason, .. }) => Err(self.invalid(reason)),
+            Err(error) => Err(Refusal::Unavailable(internal(error))),
+        }
+    }
+
+    fn pool_status(&self) -> PoolStatus {
+        let totals = self.shared.pool.totals();
+        let queued = self.shared.queued.load(Ordering::Relaxed).min(totals.count);
+        PoolStatus {
+            count: totals.count,
+            bytes: totals.bytes,
+            pending: totals.count.saturating_sub(queued),
+            queued,
+            oldest: self.shared.pool.oldest(),
+            fee_min: Amount(self.shared.fee_min.load(Ordering::Relaxed)),
+            count_max: self.pool_count_max,
+            bytes_max: self.pool_bytes_max,
+            per_sender_max: self.pool_sender_max,
+        }
+    }
+
+    fn pool_list(&self, sender: Option<&Address>, after: Option<&Hash>, limit: usize) -> Vec<PoolEntry> {
+        let waiting = match sender {
+            None => self.shared.pool.list(after, limit),
+            Some(sender) => {
+                let mut all = self.shared.pool.of_sender(sender);
+                all.sort_by_key(|waiting| *waiting.transaction.id());
+                all.retain(|waiting| after.is_none_or(|after| waiting.transaction.id() > after));
+                all.truncate(limit);
+                all
+            }
+        };
+        waiting.into_iter().map(|waiting| self.entry(waiting)).collect()
+    }
+
+    fn pool_account(&self, address: &Address) -> PoolAccount {
+        let waiting = self.shared.pool.of_sender(address);
+        let mut next = self.committed_nonce(address);
+        let mut entries = Vec::with_capacity(waiting.len());
+        for waiting in waiting {
+            let queued = waiting.transaction.body().nonce > next;
+            if waiting.transaction.body().nonce == next {
+                next = next.saturating_add(1);
+            }
+            entries.push(PoolEntry {
+                transaction: waiting.transaction,
+                queued,
+            });
+        }
+        let any_pending = entries.iter().any(|entry| !entry.queued);
+        PoolAccount {
+            entries,
+            next_nonce: any_pending.then_some(next),
+        }
+    }
+
+    fn poh_status(&self) -> PohStatus {
+        self.shared.poh.lock().clone()
+    }
+
+    fn consensus_status(&self) -> ConsensusStatus {
+        let mut status = self.shared.consensus.lock().clone();
+        status.validator = self.key;
+        let last = self.shared.last_commit_ms.load(Ordering::Relaxed);
+        status.last_commit = (last > 0).then_some(vibecoin_primitives::TimeMs(last));
+        status
+    }
+
+    fn node_status(&self) -> NodeStatus {
+        let role = match (self.facts.params.dev, self.key) {
+            (true, _) => "dev",
+            (false, Some(_)) => "validator",
+            (false, None) => "full",
+        };
+        let head = self.shared.head().header.height;
+        NodeStatus {
+            role: role.to_owned(),
+            uptime_ms: self.clock.uptime_ms(),
+            peers: 0,
+            disk_bytes: directory_bytes(&self.home),
+            disk_free_bytes: free_bytes(&self.home),
+            sync: SyncStatus {
+                synced: true,
+                stage: "synced".to_owned(),
+                target: head,
+                eta_ms: None,
+            },
+        }
+    }
+
+    fn is_live(&self) -> bool {
+        !self.shared.stopping.load(Ordering::Relaxed) && self.driver_turns()
+    }
+
+    fn health(&self) -> Vec<HealthCheck> {
+        let check = |name: &'static str, ok: bool, detail: String| HealthCheck { name, ok, detail };
+        let fault = self.store.fault();
+        let stopping = self.shared.stopping.load(Ordering::Relaxed);
+        let turns = self.driver_turns();
+        let mut checks = vec![
+            check(
+                "database",
+                fault.is_none(),
+                fault.map_or_else(|| "writable".to_owned(), |f| f.to_string()),
+            ),
+            check(
+                "consensus",
+                turns,
+                if turns { "turning" } else { "silent for too long" }.to_owned(),
+            ),
+            check(
+                "shutdown",
+                !stopping,
+                if stopping { "stopping" } else { "running" }.to_owned(),
+            ),
+        ];
+        if self.empty_block_interval_ms > 0 && self.key.is_some() {
+            let age = crate::clock::wall()
+                .0
+                .saturating_sub(self.shared.last_commit_ms.load(Ordering::Relaxed));
+            let limit = self
+                .empty_block_interval_ms
+                .saturating_mul(10)
+                .saturating_add(10_000);
+            let young = age <= limit || self.clock.uptime_ms() <= limit;
+            checks.push(check("head_age", young, format!("newest block {age} ms ago")));
+        }
+        checks
+    }
+}
+
+impl NodeBackend {
+    fn driver_turns(&self) -> bool {
+        let beat = self.shared.driver_beat_ms.load(Ordering::Relaxed);
+        let silent = self.clock.uptime_ms().saturating_sub(beat);
+        // An idle dev chain has no deadline at all: silence means something only when work waits.
+        silent <= SILENCE_MAX_MS || (self.facts.params.dev && self.shared.pool.totals().count == 0)
+    }
+}
+
+fn free_bytes(path: &std::path::Path) -> u64 {
+    rustix::fs::statvfs(path).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+fn directory_bytes(path: &std::path::Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return 0;
+    };
+    entries.flatten().fold(0, |sum, entry| {
+        let bytes = match entry.metadata() {
+            Ok(meta) if meta.is_dir() => directory_bytes(&entry.path()),
+            Ok(meta) => meta.len(),
+            Err(_) => 0,
+        };
+        sum.saturating_add(bytes)
+    })
+}

@@ -1,0 +1,247 @@
+//! The one thread that calls the replica and performs its actions, in order.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use tracing::{debug, info, warn};
+use vibecoin_consensus::{BftOrderer, GuardEntry, GuardStep, LogRecord, Orderer, Step};
+use vibecoin_primitives::{Height, VerifiedTransaction, encode};
+use vibecoin_replica::{Action, Commit, Event, Replica, Ticket};
+use vibecoin_storage::StateView;
+use vibecoin_storage::files::{ConsensusLog, GuardFile};
+
+use crate::clock::Clock;
+use crate::error::NodeError;
+use crate::shared::Shared;
+use crate::verify::Tickets;
+
+/// Most inputs that wait for the driver; senders wait beyond it.
+pub const INBOX_MAX: usize = 4096;
+
+/// Bytes of a transfer, for the fee that the pool's status shows.
+const TYPICAL_TRANSACTION_BYTES: u32 = 188;
+
+/// What the driver is told.
+pub enum Input {
+    /// Transactions whose signatures have been checked.
+    Transactions {
+        /// Comes back with the answer.
+        ticket: Ticket,
+        /// Oldest first.
+        transactions: Vec<Arc<VerifiedTransaction>>,
+    },
+    /// The commit is durable.
+    Committed {
+        /// Its height.
+        height: Height,
+        /// The state to go on from.
+        state: StateView,
+    },
+    /// Finish what is being committed, then end.
+    Stop,
+    /// Another thread failed; end at once.
+    Fail(NodeError),
+}
+
+/// Where guard entries go.
+pub enum GuardStore {
+    /// A two-slot file, synced before a signature leaves.
+    File(Box<GuardFile>),
+    /// A dev chain's: nobody else relies on its signatures, and it must be able to go back.
+    Memory,
+}
+
+/// The replica with its hands.
+pub struct Driver {
+    /// The brain.
+    pub replica: Replica<StateView, BftOrderer>,
+    /// The consensus log.
+    pub log: ConsensusLog,
+    /// The double-sign guard.
+    pub guard: GuardStore,
+    /// What it is told.
+    pub inbox: Receiver<Input>,
+    /// Blocks to be stored.
+    pub commits: Sender<Box<Commit<StateView>>>,
+    /// Answers to submissions.
+    pub tickets: Arc<Tickets>,
+    /// What readers see.
+    pub shared: Arc<Shared>,
+    /// The clocks.
+    pub clock: Clock,
+    /// How many of the pool's departures have been passed on to readers.
+    pub departures_seen: u64,
+}
+
+impl Driver {
+    /// Runs until told to stop; `records` and `guard` are what the files held.
+    ///
+    /// # Errors
+    /// [`NodeError`] when a write failed or the replica halted. Nothing is retried.
+    pub fn run(mut self, records: Vec<LogRecord>, guard: Option<GuardEntry>) -> Result<(), NodeError> {
+        let mut commits_open = 0u32;
+        let mut stopping = false;
+        self.replica
+            .step(self.clock.now(), Event::Start { records, guard });
+        loop {
+            commits_open = commits_open.saturating_add(self.perform()?);
+            if stopping && commits_open == 0 {
+                return Ok(());
+            }
+            self.beat();
+            let event = match self.wait() {
+                None => Event::Time,
+                Some(Input::Transactions { ticket, transactions }) => {
+                    Event::Transactions { ticket, transactions }
+                }
+                Some(Input::Committed { height, state }) => {
+                    commits_open = commits_open.saturating_sub(1);
+                    Event::Committed { height, state }
+                }
+                Some(Input::Stop) => {
+                    stopping = true;
+                    continue;
+                }
+                Some(Input::Fail(error)) => return Err(error),
+            };
+            if stopping {
+                // Nothing new is begun; what is being committed is waited for.
+                continue;
+            }
+            self.replica.step(self.clock.now(), event);
+        }
+    }
+
+    /// The next input, or `None` when a deadline is due.
+    fn wait(&self) -> Option<Input> {
+        let input = match self.replica.next_deadline() {
+            Some(at) => self.inbox.recv_deadline(self.clock.instant(at)),
+            None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match input {
+            Ok(input) => Some(input),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => Some(Input::Stop),
+        }
+    }
+
+    /// Performs all actions; returns how many commits were handed over.
+    fn perform(&mut self) -> Result<u32, NodeError> {
+        let mut commits = 0u32;
+        while let Some(action) = self.replica.poll() {
+            match action {
+                // W1: in order, durable only with the next sync.
+                Action::Append(record) => self
+                    .log
+                    .append(&encode(&record))
+                    .map_err(storage("append to the log"))?,
+                // W2: the causes of what will be signed.
+                Action::SyncLog => self.log.sync().map_err(storage("sync the log"))?,
+                // D1: before the signature leaves.
+                Action::Guard(entry) => self.write_guard(&entry)?,
+                // D2: one atomic synced write, on the thread that commits.
+                Action::Commit(commit) => {
+                    commits = commits.saturating_add(1);
+                    let lost = |_| NodeError::ThreadLost { name: "persist" };
+                    self.commits.send(commit).map_err(lost)?;
+                }
+                // W5: the height before is durable.
+                Action::ResetLog { height } => self.log.reset(height).map_err(storage("reset the log"))?,
+                Action::Admitted { ticket, results } => {
+                    if let Some(mut answer) = self.tickets.close(ticket, results) {
+                        self.shared
+                            .pool
+                            .insert(std::mem::take(&mut answer.taken), crate::clock::wall());
+                        answer.send();
+                    }
+                }
+                Action::RoundStarted {
+                    height,
+                    round,
+                    proposer,
+                } => {
+                    debug!(target: "node::consensus", %height, %round, %proposer, "round started");
+                }
+                Action::Blame { peer, reason } => {
+                    warn!(target: "node::network", peer = peer.0, reason, "peer broke a rule");
+                }
+                // There is no network of several validators yet: a lone validator has nobody to tell.
+                Action::Broadcast(_) | Action::Send { .. } | Action::Serve { .. } => {}
+                Action::Halt(fault) => return Err(fault.into()),
+            }
+        }
+        Ok(commits)
+    }
+
+    fn write_guard(&mut self, entry: &GuardEntry) -> Result<(), NodeError> {
+        match &mut self.guard {
+            GuardStore::File(file) => file
+                .store(vibecoin_storage::files::GuardEntry {
+                    height: entry.height,
+                    round: entry.round,
+                    step: match entry.step {
+                        GuardStep::Building => 0,
+                        GuardStep::Proposal => 1,
+                        GuardStep::Prevote => 2,
+                        GuardStep::Precommit => 3,
+                    },
+                    payload: encode(entry),
+                })
+                .map_err(storage("write the double-sign guard")),
+            GuardStore::Memory => Ok(()),
+        }
+    }
+
+    /// Takes from the readers' copy what left the pool, and keeps the reason for those who ask.
+    fn note_departures(&mut self) {
+        let (departed, next) = self.replica.pool().departures_since(self.departures_seen);
+        if departed.len() > 0 {
+            self.shared.note_departures(departed);
+        }
+        self.departures_seen = next;
+    }
+
+    fn note_pool(&self) {
+        let pool = self.replica.pool();
+        let queued = u64::try_from(pool.stats().queued).unwrap_or(u64::MAX);
+        self.shared.queued.store(queued, Ordering::Relaxed);
+        self.shared
+            .fee_min
+            .store(pool.least_fee(TYPICAL_TRANSACTION_BYTES).0, Ordering::Relaxed);
+    }
+
+    fn beat(&mut self) {
+        self.note_departures();
+        self.note_pool();
+        self.shared
+            .driver_beat_ms
+            .store(self.clock.uptime_ms(), Ordering::Relaxed);
+        let status = self.replica.orderer().status();
+        let mut consensus = self.shared.consensus.lock();
+        consensus.height = status.height;
+        consensus.round = status.round;
+        consensus.step = match status.step {
+            Step::Idle => "idle",
+            Step::Propose => "propose",
+            Step::Prevote => "prevote",
+            Step::Precommit => "precommit",
+        };
+        drop(consensus);
+        if let Some((height, ticks, hash)) = self.replica.building() {
+            let mut poh = self.shared.poh.lock();
+            poh.height = height;
+            poh.tick = ticks;
+            poh.hash = hash;
+        }
+    }
+}
+
+fn storage(context: &'static str) -> impl Fn(vibecoin_storage::StorageError) -> NodeError {
+    move |source| NodeError::Storage { context, source }
+}
+
+/// Says once what the driver starts from.
+pub fn announce(head: Height, records: usize, guard: Option<&GuardEntry>) {
+    info!(target: "node::consensus", %head, log_records = records, guard = guard.is_some(), "consensus starts");
+}

@@ -1,0 +1,28 @@
+//! The node's hands: threads, files and channels around the replica.
+//!
+//! ```text
+//!   RPC (tokio) ──▶ verify ──▶ driver ──▶ persist ──▶ storage ──▶ materialiser
+//!        ▲            │          ▲           │
+//!        └─ views ◀───┴──────────┴───────────┘   (readers never wait for the driver)
+//! ```
+//!
+//! - `driver`: the one thread that calls the replica; performs its actions in order; owns the consensus
+//!   log and the guard.
+//! - `persist`: the one thread that commits; tells readers about a block only after its synced write.
+//! - `verify`: checks signatures in batches, off the driver's thread.
+//! - [`Node`] starts and stops them; `backend` answers RPC from views.
+//!
+//! The engine makes no rule. What it does with an action is written beside each arm in `driver`.
+
+mod backend;
+mod clock;
+mod driver;
+mod error;
+mod node;
+mod persist;
+mod pool_index;
+mod shared;
+mod verify;
+
+pub use error::NodeError;
+pub use node::{Node, NodeOptions, Ready, run};

@@ -1,0 +1,537 @@
+//! Starting and stopping: files are opened and checked, threads begin, and everything ends in order.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, bounded};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+use vibecoin_config::Config;
+use vibecoin_consensus::{BftOrderer, GuardEntry, LogRecord, OrdererConfig};
+use vibecoin_execution::read_schedule;
+use vibecoin_genesis::{BuiltGenesis, Genesis};
+use vibecoin_keystore::HomeLock;
+use vibecoin_mempool::{Mempool, MempoolConfig};
+use vibecoin_primitives::{Hash, Height, SecretKey, decode};
+use vibecoin_replica::{Chain, Head, Parent, Replica};
+use vibecoin_rpc_server::backend::{BuildFacts, ChainFacts, Head as RpcHead};
+use vibecoin_rpc_server::{Config as ServerConfig, Rate, RpcServer};
+use vibecoin_storage::files::{ConsensusLog, GuardFile, HeadWitness};
+use vibecoin_storage::kv::RocksConfig;
+use vibecoin_storage::start::check_start;
+use vibecoin_storage::{GenesisState, StateView, StorageError, Store, StoreConfig};
+
+use crate::backend::NodeBackend;
+use crate::clock::{Clock, wall};
+use crate::driver::{Driver, GuardStore, INBOX_MAX, Input, announce};
+use crate::error::NodeError;
+use crate::persist::Persist;
+use crate::shared::Shared;
+use crate::verify::{SUBMISSIONS_MAX, Tickets};
+
+/// Threads that answer RPC. More than the cores of a small machine only fight the driver.
+const RPC_THREADS: usize = 2;
+/// Hashes burned to measure this machine's Proof of History rate after the start.
+const CALIBRATION_HASHES: u64 = 2_000_000;
+
+/// What a node is started with.
+pub struct NodeOptions {
+    /// The home directory: holds `genesis.toml`, the database and the consensus files.
+    pub home: PathBuf,
+    /// The operator's knobs.
+    pub config: Config,
+    /// The validator's key; without one the node only follows.
+    pub validator_key: Option<SecretKey>,
+    /// Facts about the program.
+    pub build: BuildFacts,
+    /// Called once, when RPC answers.
+    pub on_ready: Box<dyn FnOnce(Ready) + Send>,
+}
+
+/// A node that answers.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// Where RPC listens.
+    pub rpc: SocketAddr,
+    /// The chain's name.
+    pub chain_id: String,
+    /// The hash of block 0.
+    pub genesis_hash: Hash,
+    /// The head.
+    pub height: Height,
+}
+
+/// Runs a node until SIGTERM or SIGINT, or until it stops by itself.
+///
+/// # Errors
+/// [`NodeError`] with the exit code of the process.
+pub fn run(options: NodeOptions) -> Result<(), NodeError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(RPC_THREADS)
+        .thread_name("rpc")
+        .enable_all()
+        .build()
+        .map_err(|error| NodeError::System {
+            what: "start the RPC threads",
+            detail: error.to_string(),
+        })?;
+    runtime.block_on(async {
+        let stop_timeout = Duration::from_millis(options.config.node.stop_timeout_ms);
+        let mut node = Node::start(options).await?;
+        let reason = node.wait().await;
+        let stopped = node.stop(stop_timeout).await;
+        reason.and(stopped)
+    })
+}
+
+/// A running node.
+pub struct Node {
+    _lock: HomeLock,
+    store: Arc<Store>,
+    shared: Arc<Shared>,
+    server: RpcServer,
+    inbox: Sender<Input>,
+    threads: Vec<(&'static str, JoinHandle<()>)>,
+    ended: oneshot::Receiver<Result<(), NodeError>>,
+    clock: Clock,
+}
+
+/// What the files of the home hold.
+struct Opened {
+    store: Arc<Store>,
+    log: ConsensusLog,
+    records: Vec<LogRecord>,
+    guard: GuardStore,
+    newest_guard: Option<GuardEntry>,
+    witness: HeadWitness,
+}
+
+fn storage(context: &'static str) -> impl Fn(vibecoin_storage::StorageError) -> NodeError {
+    move |source| NodeError::Storage { context, source }
+}
+
+fn read_genesis(home: &Path) -> Result<BuiltGenesis, NodeError> {
+    let path = home.join("genesis.toml");
+    let what = path.display().to_string();
+    let config = |detail: String| NodeError::Config {
+        what: what.clone(),
+        detail,
+    };
+    let text = std::fs::read_to_string(&path).map_err(|error| config(error.to_string()))?;
+    Genesis::parse(&text)
+        .and_then(|genesis| genesis.build())
+        .map_err(|error| config(error.to_string()))
+}
+
+fn open(home: &Path, config: &Config, genesis: &BuiltGenesis) -> Result<Opened, NodeError> {
+    let at = |path: &Path| Config::locate(home, path).unwrap_or_else(|| home.to_path_buf());
+    let bytes = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+    let rocks = RocksConfig {
+        block_cache_bytes: bytes(config.storage.block_cache_bytes),
+        write_buffer_bytes: bytes(config.storage.write_buffer_bytes),
+        ..RocksConfig::default()
+    };
+    let store_config = StoreConfig {
+        rocks,
+        ..StoreConfig::default()
+    };
+    let state = GenesisState {
+        header: genesis.header.clone(),
+        body: genesis.body.clone(),
+        params: genesis.params.clone(),
+        validators: genesis.validators.clone(),
+        accounts: genesis.accounts.clone(),
+        slots: genesis.slots.clone(),
+    };
+    let store = Store::open_or_create_path(&at(&config.storage.db_dir), &state, store_config)
+        .map_err(storage("open the database"))?;
+    let log_dir = at(&config.consensus.log_dir);
+    std::fs::create_dir_all(&log_dir).map_err(|error| NodeError::System {
+        what: "make the folder of the consensus files",
+        detail: error.to_string(),
+    })?;
+    let witness =
+        HeadWitness::open_or_create(&log_dir.join("head")).map_err(storage("open the head witness"))?;
+    let next = store.head().height.saturating_add(1);
+    let opened = ConsensusLog::open_or_create(&log_dir.join("log"), next)
+        .map_err(storage("open the consensus log"))?;
+    if opened.dropped_bytes > 0 {
+        info!(target: "node", bytes = opened.dropped_bytes, "dropped the torn tail of the consensus log");
+    }
+    let records = opened
+        .records
+        .iter()
+        .map(|bytes| decode(bytes))
+        .collect::<Result<Vec<LogRecord>, _>>()
+        .map_err(|error| NodeError::Damaged {
+            detail: format!("consensus log: {error}"),
+            remedy: "keep a copy of the file for a report; it holds only the height in progress".to_owned(),
+        })?;
+    let (guard, newest_guard) = if genesis.params.dev {
+        (GuardStore::Memory, None)
+    } else {
+        open_guard(&at(&config.consensus.guard_file), store.head().height)?
+    };
+    // D4, D5: a database that lost its tail, or does not hold together, never gets to sign.
+    let signed = newest_guard.as_ref().map(|entry: &GuardEntry| entry.height);
+    let report = check_start(&store, witness.head(), signed).map_err(storage("check the database"))?;
+    if let Some(damage) = report.damage.first() {
+        return Err(NodeError::Damaged {
+            detail: damage.to_string(),
+            remedy: damage.remedy().to_owned(),
+        });
+    }
+    let log = opened.log;
+    Ok(Opened {
+        store: Arc::new(store),
+        log,
+        records,
+        guard,
+        newest_guard,
+        witness,
+    })
+}
+
+/// A key that may have signed before never signs without its guard.
+fn open_guard(path: &Path, head: Height) -> Result<(GuardStore, Option<GuardEntry>), NodeError> {
+    let file = match GuardFile::open(path) {
+        Err(StorageError::Missing { .. }) if head == Height(0) => GuardFile::create(path),
+        Err(error @ (StorageError::Missing { .. } | StorageError::Corrupt { .. })) => {
+            return Err(NodeError::GuardLost {
+                detail: error.to_string(),
+            });
+        }
+        opened => opened,
+    }
+    .map_err(storage("open the double-sign guard"))?;
+    let newest = file.latest().map(|entry| decode(&entry.payload)).transpose();
+    let newest = newest.map_err(|error| NodeError::GuardLost {
+        detail: error.to_string(),
+    })?;
+    Ok((GuardStore::File(Box::new(file)), newest))
+}
+
+fn head_of(store: &Store) -> Result<(Head<StateView>, RpcHead), NodeError> {
+    let fail = storage("read the head");
+    let view = store.view();
+    let newest = store.head();
+    let missing = || NodeError::Damaged {
+        detail: format!("the head block {} is missing", newest.height),
+        remedy: "run `vibecoin db check`".to_owned(),
+    };
+    let header = store
+        .blocks()
+        .header(newest.height)
+        .map_err(&fail)?
+        .ok_or_else(missing)?;
+    let certificate = store.blocks().certificate(newest.height).map_err(&fail)?;
+    let body = store
+        .blocks()
+        .body(newest.height)
+        .map_err(&fail)?
+        .ok_or_else(missing)?;
+    let schedule = read_schedule(&view).map_err(|error| NodeError::Damaged {
+        detail: error.to_string(),
+        remedy: "run `vibecoin db check`".to_owned(),
+    })?;
+    let transactions = u32::try_from(body.transaction_count()).unwrap_or(u32::MAX);
+    let rpc = RpcHead {
+        header: header.clone(),
+        hash: newest.hash,
+        transactions,
+    };
+    let parent = Parent {
+        header,
+        hash: newest.hash,
+        state: view,
+        schedule,
+    };
+    Ok((Head { parent, certificate }, rpc))
+}
+
+impl Node {
+    /// Opens the home, checks it, starts the threads and the server.
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing runs then.
+    pub async fn start(options: NodeOptions) -> Result<Self, NodeError> {
+        let NodeOptions {
+            home,
+            config,
+            validator_key,
+            build,
+            on_ready,
+        } = options;
+        let clock = Clock::start();
+        let lock = HomeLock::acquire(&home).map_err(|error| NodeError::Locked(error.to_string()))?;
+        let genesis = read_genesis(&home)?;
+        let chain = Chain::new(genesis.hash, genesis.params.clone(), genesis.validators.clone());
+        let validator_key = check_key(&chain, validator_key);
+        let Opened {
+            store,
+            log,
+            records,
+            guard,
+            newest_guard,
+            witness,
+        } = open(&home, &config, &genesis)?;
+        let (head, rpc_head) = head_of(&store)?;
+        let height = head.parent.header.height;
+        announce(height, records.len(), newest_guard.as_ref());
+
+        let shared = Arc::new(Shared::new(rpc_head));
+        let tickets = Arc::new(Tickets::default());
+        let (inbox, inputs) = bounded::<Input>(INBOX_MAX);
+        // The replica asks for one commit at a time.
+        let (commits, to_commit) = bounded(1);
+        let (submissions, submitted) = bounded(SUBMISSIONS_MAX);
+        let (ended_tx, ended) = oneshot::channel();
+
+        let public = validator_key.as_ref().map(SecretKey::public_key);
+        let orderer = BftOrderer::new(OrdererConfig {
+            genesis: chain.genesis,
+            key: validator_key,
+        });
+        let pool = Mempool::new(pool_config(&config), chain.params.clone());
+        let replica = Replica::new(chain.clone(), public, orderer, pool, head);
+        let driver = Driver {
+            replica,
+            log,
+            guard,
+            inbox: inputs,
+            commits,
+            tickets: tickets.clone(),
+            shared: shared.clone(),
+            clock,
+            departures_seen: 0,
+        };
+        let persist = Persist {
+            store: store.clone(),
+            witness,
+            shared: shared.clone(),
+            commits: to_commit,
+            driver: inbox.clone(),
+        };
+
+        let mut threads = Vec::new();
+        threads.push(thread("driver", move || {
+            let result = driver.run(records, newest_guard);
+            let _nobody_waits = ended_tx.send(result);
+        })?);
+        threads.push(thread("persist", move || persist.run())?);
+        let (genesis_hash, to_driver) = (chain.genesis, inbox.clone());
+        threads.push(thread("verify", move || {
+            crate::verify::run(genesis_hash, &submitted, &tickets, &to_driver);
+        })?);
+
+        let facts = ChainFacts {
+            chain_id: chain.params.network.clone(),
+            genesis: chain.genesis,
+            prefix: chain.params.prefix().map_err(|error| NodeError::Config {
+                what: "genesis.toml".to_owned(),
+                detail: error.to_string(),
+            })?,
+            params: (*chain.params).clone(),
+            validators: (*chain.validators).clone(),
+            build,
+        };
+        let backend = NodeBackend::new(
+            facts,
+            store.clone(),
+            shared.clone(),
+            submissions,
+            clock,
+            public,
+            home,
+            &config,
+        );
+        let address = SocketAddr::new(config.rpc.addr, config.rpc.port);
+        let listen = |error: std::io::Error| NodeError::Listen {
+            address: address.to_string(),
+            detail: error.to_string(),
+        };
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let server = RpcServer::start(listener, Arc::new(backend), server_config(&config)).map_err(listen)?;
+        let ready = Ready {
+            rpc: server.address(),
+            chain_id: chain.params.network.clone(),
+            genesis_hash: chain.genesis,
+            height,
+        };
+        info!(target: "node", rpc = %ready.rpc, chain = ready.chain_id, genesis = %ready.genesis_hash, %height,
+              ready_ms = clock.uptime_ms(), "ready");
+        on_ready(ready);
+        threads.push(calibrate(shared.clone(), clock)?);
+        Ok(Self {
+            _lock: lock,
+            store,
+            shared,
+            server,
+            inbox,
+            threads,
+            ended,
+            clock,
+        })
+    }
+
+    /// Waits for a signal (`Ok`) or for the node to stop by itself (`Err`).
+    ///
+    /// # Errors
+    /// [`NodeError`] that ended the node.
+    pub async fn wait(&mut self) -> Result<(), NodeError> {
+        let fail = |error: std::io::Error| NodeError::System {
+            what: "wait for signals",
+            detail: error.to_string(),
+        };
+        let mut term = signal(SignalKind::terminate()).map_err(fail)?;
+        let mut int = signal(SignalKind::interrupt()).map_err(fail)?;
+        tokio::select! {
+            _ = term.recv() => Ok(()),
+            _ = int.recv() => Ok(()),
+            ended = &mut self.ended => match ended {
+                Ok(Ok(())) | Err(_) => Err(NodeError::ThreadLost { name: "driver" }),
+                Ok(Err(error)) => Err(error),
+            },
+        }
+    }
+
+    /// Stops in order: no new work, finish the commit in progress, close the database.
+    ///
+    /// # Errors
+    /// [`NodeError::SecondSignal`] when a signal cut it short; the next start recovers by itself.
+    pub async fn stop(self, limit: Duration) -> Result<(), NodeError> {
+        let begun = self.clock.uptime_ms();
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        info!(target: "node", "stopping");
+        let Self {
+            _lock,
+            store,
+            server,
+            inbox,
+            threads,
+            ..
+        } = self;
+        let clean = async move {
+            server.stop(limit / 2).await;
+            tokio::task::spawn_blocking(move || {
+                let _already_ended = inbox.send(Input::Stop);
+                drop(inbox);
+                for (name, thread) in threads {
+                    if thread.join().is_err() {
+                        warn!(target: "node", name, "thread ended by a panic");
+                    }
+                }
+                store.close()
+            })
+            .await
+        };
+        let fail = |error: std::io::Error| NodeError::System {
+            what: "wait for signals",
+            detail: error.to_string(),
+        };
+        let mut term = signal(SignalKind::terminate()).map_err(fail)?;
+        let mut int = signal(SignalKind::interrupt()).map_err(fail)?;
+        tokio::select! {
+            closed = clean => match closed {
+                Ok(Ok(())) => {
+                    info!(target: "node", ms = self.clock.uptime_ms().saturating_sub(begun), "clean shutdown");
+                    Ok(())
+                }
+                Ok(Err(source)) => Err(NodeError::Storage { context: "close the database", source }),
+                Err(_) => Err(NodeError::ThreadLost { name: "stop" }),
+            },
+            () = tokio::time::sleep(limit) => {
+                warn!(target: "node", "the stop took too long; the next start recovers");
+                Ok(())
+            }
+            _ = term.recv() => Err(NodeError::SecondSignal { signal: 15 }),
+            _ = int.recv() => Err(NodeError::SecondSignal { signal: 2 }),
+        }
+    }
+}
+
+fn thread(
+    name: &'static str,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<(&'static str, JoinHandle<()>), NodeError> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(body)
+        .map(|handle| (name, handle))
+        .map_err(|error| NodeError::System {
+            what: "start a thread",
+            detail: error.to_string(),
+        })
+}
+
+/// A key that is in no validator set signs nothing: the node follows.
+fn check_key(chain: &Chain, key: Option<SecretKey>) -> Option<SecretKey> {
+    let key = key?;
+    if chain.validators.find(&key.public_key()).is_none() {
+        warn!(target: "node", key = %key.public_key(), "the validator key is not in the validator set; following only");
+        return None;
+    }
+    Some(key)
+}
+
+fn pool_config(config: &Config) -> MempoolConfig {
+    MempoolConfig {
+        count_max: config.mempool.transactions_max as usize,
+        bytes_max: usize::try_from(config.mempool.bytes_max).unwrap_or(usize::MAX),
+        sender_count_max: config.mempool.per_sender_max as usize,
+        nonce_gap_max: config.mempool.nonce_gap_max,
+        replacement_percent: u64::from(config.mempool.replacement_bump_percent),
+        ..MempoolConfig::default()
+    }
+}
+
+fn server_config(config: &Config) -> ServerConfig {
+    let rpc = &config.rpc;
+    let defaults = ServerConfig::default();
+    let rate = (rpc.cost_per_s_per_ip > 0).then_some(Rate {
+        per_second: rpc.cost_per_s_per_ip,
+        burst: rpc.cost_burst_per_ip,
+    });
+    let mut hosts = rpc.hosts.clone();
+    if hosts.is_empty() {
+        hosts.clone_from(&defaults.hosts);
+        hosts.push(rpc.addr.to_string());
+    }
+    ServerConfig {
+        request_bytes_max: rpc.body_bytes_max,
+        response_bytes_max: rpc.response_bytes_max,
+        batch_entries_max: rpc.batch_entries_max,
+        connections_max: rpc.connections_max,
+        subscriptions_per_connection_max: rpc.subscriptions_per_connection_max,
+        message_buffer: rpc.subscription_queue_events_max,
+        call_timeout: Duration::from_millis(rpc.request_timeout_ms),
+        expensive_calls_max: rpc.expensive_calls_max as usize,
+        hosts,
+        origins: rpc.cors_origins.clone(),
+        rate,
+        namespaces: rpc.api.clone(),
+        ..defaults
+    }
+}
+
+/// Measures this machine's rate off the ready path.
+fn calibrate(shared: Arc<Shared>, clock: Clock) -> Result<(&'static str, JoinHandle<()>), NodeError> {
+    thread("calibrate", move || {
+        let begun = clock.now().mono.0;
+        std::hint::black_box(vibecoin_poh::burn(Hash::ZERO, CALIBRATION_HASHES));
+        let micros = clock.now().mono.0.saturating_sub(begun).max(1);
+        let rate = CALIBRATION_HASHES
+            .saturating_mul(1_000_000)
+            .checked_div(micros)
+            .unwrap_or(0);
+        shared.hash_rate.store(rate, Ordering::Relaxed);
+        shared.poh.lock().measured_hash_rate = rate;
+        info!(target: "node::poh", hashes_per_s = rate, at = %wall(), "measured");
+    })
+}

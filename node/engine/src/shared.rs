@@ -1,0 +1,166 @@
+//! What the threads share with readers: the newest view, the newest blocks, and the figures of status.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+use vibecoin_mempool::{Departure, Reason};
+use vibecoin_primitives::{Hash, Height, TimeMs};
+use vibecoin_rpc_server::backend::{CommittedBlock, ConsensusStatus, Head, PohStatus};
+
+use crate::pool_index::PoolIndex;
+
+/// Most recent blocks kept in memory for subscribers.
+pub const RECENT_BLOCKS_MAX: usize = 64;
+/// Most bytes of encoded bodies among them.
+pub const RECENT_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Most fates of departed transactions that are remembered.
+pub const FATES_MAX: usize = 100_000;
+
+/// What readers see. Written by `persist` and `driver` alone.
+pub struct Shared {
+    head: RwLock<Arc<Head>>,
+    height: watch::Sender<Height>,
+    recent: Mutex<Recent>,
+    /// The pool, for readers.
+    pub pool: PoolIndex,
+    fates: Mutex<Fates>,
+    /// Transactions in the pool behind a gap of nonces.
+    pub queued: AtomicU64,
+    /// Least fee of a transfer that would get into the pool.
+    pub fee_min: AtomicU64,
+    /// Where consensus stands.
+    pub consensus: Mutex<ConsensusStatus>,
+    /// Where the Proof of History stands.
+    pub poh: Mutex<PohStatus>,
+    /// Hashes per second measured after start; 0 before.
+    pub hash_rate: AtomicU64,
+    /// When the driver last turned, in milliseconds since the start.
+    pub driver_beat_ms: AtomicU64,
+    /// When the newest block was committed here.
+    pub last_commit_ms: AtomicU64,
+    /// The node is stopping.
+    pub stopping: AtomicBool,
+}
+
+/// Why a transaction left the pool without getting into a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// By this one.
+    Replaced(Hash),
+    /// Its `valid_until` passed.
+    Expired,
+    /// For another reason.
+    Dropped(String),
+}
+
+#[derive(Default)]
+struct Fates {
+    by_id: HashMap<Hash, Reason>,
+    order: VecDeque<Hash>,
+}
+
+#[derive(Default)]
+struct Recent {
+    blocks: VecDeque<(Arc<CommittedBlock>, usize)>,
+    bytes: usize,
+}
+
+impl Shared {
+    /// Starts with the stored head.
+    pub fn new(head: Head) -> Self {
+        let height = head.header.height;
+        Self {
+            head: RwLock::new(Arc::new(head)),
+            height: watch::Sender::new(height),
+            recent: Mutex::new(Recent::default()),
+            pool: PoolIndex::default(),
+            fates: Mutex::new(Fates::default()),
+            queued: AtomicU64::new(0),
+            fee_min: AtomicU64::new(0),
+            consensus: Mutex::new(ConsensusStatus::default()),
+            poh: Mutex::new(PohStatus::default()),
+            hash_rate: AtomicU64::new(0),
+            driver_beat_ms: AtomicU64::new(0),
+            last_commit_ms: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// The newest block.
+    pub fn head(&self) -> Arc<Head> {
+        self.head.read().clone()
+    }
+
+    /// Tells of new heights.
+    pub fn watch(&self) -> watch::Receiver<Height> {
+        self.height.subscribe()
+    }
+
+    /// A block is durable and readable: from now on everybody may know.
+    pub fn publish(&self, head: Head, block: Arc<CommittedBlock>, body_bytes: usize, now: TimeMs) {
+        let height = head.header.height;
+        {
+            let mut recent = self.recent.lock();
+            recent.blocks.push_back((block, body_bytes));
+            recent.bytes = recent.bytes.saturating_add(body_bytes);
+            while recent.blocks.len() > RECENT_BLOCKS_MAX || recent.bytes > RECENT_BYTES_MAX {
+                let Some((_, bytes)) = recent.blocks.pop_front() else {
+                    break;
+                };
+                recent.bytes = recent.bytes.saturating_sub(bytes);
+            }
+        }
+        *self.head.write() = Arc::new(head);
+        self.last_commit_ms.store(now.0, Ordering::Relaxed);
+        self.height.send_replace(height);
+    }
+
+    /// Transactions left the pool.
+    pub fn note_departures<'a>(&self, departed: impl Iterator<Item = &'a Departure>) {
+        let mut gone = Vec::new();
+        let mut fates = self.fates.lock();
+        for Departure { id, reason } in departed {
+            // What is in a block is found in the store; `persist` has taken it from the index.
+            if matches!(reason, Reason::Included { .. }) {
+                continue;
+            }
+            gone.push(*id);
+            if fates.by_id.insert(*id, *reason).is_none() {
+                fates.order.push_back(*id);
+            }
+        }
+        while fates.order.len() > FATES_MAX {
+            let Some(oldest) = fates.order.pop_front() else {
+                break;
+            };
+            fates.by_id.remove(&oldest);
+        }
+        drop(fates);
+        self.pool.remove(&gone);
+    }
+
+    /// Why a transaction is neither in the pool nor in a block.
+    pub fn fate(&self, id: &Hash) -> Option<Fate> {
+        let reason = self.fates.lock().by_id.get(id).copied()?;
+        Some(match reason {
+            Reason::Replaced { by } => Fate::Replaced(by),
+            Reason::Expired { .. } => Fate::Expired,
+            other => Fate::Dropped(other.to_string()),
+        })
+    }
+
+    /// A recent block, from memory.
+    pub fn recent(&self, height: Height) -> Option<Arc<CommittedBlock>> {
+        let recent = self.recent.lock();
+        recent
+            .blocks
+            .iter()
+            .rev()
+            .find(|(block, _)| block.header.height == height)
+            .map(|(block, _)| block.clone())
+    }
+}

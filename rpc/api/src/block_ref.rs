@@ -1,0 +1,209 @@
+//! Block references: every way to name a block, and the one meaning of each.
+
+use std::fmt;
+
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+use vibecoin_primitives::{Hash, Height, TimeMs};
+
+use crate::error::{ApiError, Code};
+use crate::scalars::{U64, parse_decimal};
+
+/// Which block is meant. The default is the newest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BlockSelector {
+    /// The newest block, which is final: there is no other kind.
+    #[default]
+    Latest,
+    /// Block 0.
+    Genesis,
+    /// The oldest block that this node still has.
+    Earliest,
+    /// By height.
+    Height(Height),
+    /// By hash.
+    Hash(Hash),
+    /// The last block that is not later than this time.
+    Time(TimeMs),
+}
+
+/// A block reference as a parameter: `"latest"`, `"genesis"`, `"earliest"`, a height, a hash, or
+/// `{"timestampMs": …}`. `safe`, `finalized`, `confirmed` and `processed` mean `latest`.
+///
+/// A text that is none of these is kept and refused with 1002 by [`BlockRef::get`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct BlockRef(Result<BlockSelector, ApiError>);
+
+impl BlockRef {
+    /// Which block is meant.
+    ///
+    /// # Errors
+    /// 1002 when the text names none; for `pending` the message points to `mempool_*`.
+    pub fn get(self) -> Result<BlockSelector, ApiError> {
+        self.0
+    }
+
+    fn parse(text: &str) -> Result<BlockSelector, ApiError> {
+        match text {
+            "latest" | "safe" | "finalized" | "confirmed" | "processed" => Ok(BlockSelector::Latest),
+            "genesis" => Ok(BlockSelector::Genesis),
+            "earliest" => Ok(BlockSelector::Earliest),
+            "pending" => Err(ApiError::new(
+                Code::BadBlockReference,
+                "there is no pending block: a block is final or does not exist; \
+                 for transactions that wait see mempool_getStatus, mempool_list and mempool_getAccount",
+            )),
+            _ => Self::parse_number(text).ok_or_else(|| {
+                ApiError::new(
+                    Code::BadBlockReference,
+                    "a block is \"latest\", \"genesis\", \"earliest\", a height, a 0x hash of 64 digits, \
+                     or {\"timestampMs\": …}",
+                )
+            }),
+        }
+    }
+
+    fn parse_number(text: &str) -> Option<BlockSelector> {
+        if text.starts_with("0x") {
+            return Hash::from_hex(text).ok().map(BlockSelector::Hash);
+        }
+        parse_decimal(text).map(|height| BlockSelector::Height(Height(height)))
+    }
+}
+
+impl From<BlockSelector> for BlockRef {
+    fn from(selector: BlockSelector) -> Self {
+        Self(Ok(selector))
+    }
+}
+
+impl From<Height> for BlockRef {
+    fn from(height: Height) -> Self {
+        Self(Ok(BlockSelector::Height(height)))
+    }
+}
+
+impl std::str::FromStr for BlockRef {
+    type Err = ApiError;
+
+    /// Reads the text forms, for command lines.
+    fn from_str(text: &str) -> Result<Self, ApiError> {
+        Self::parse(text).map(|selector| Self(Ok(selector)))
+    }
+}
+
+impl Serialize for BlockRef {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Ok(BlockSelector::Latest) => serializer.serialize_str("latest"),
+            Ok(BlockSelector::Genesis) => serializer.serialize_str("genesis"),
+            Ok(BlockSelector::Earliest) => serializer.serialize_str("earliest"),
+            Ok(BlockSelector::Height(height)) => U64::from(*height).serialize(serializer),
+            Ok(BlockSelector::Hash(hash)) => serializer.collect_str(hash),
+            Ok(BlockSelector::Time(time)) => {
+                let mut map = serializer.serialize_map(Some(1))?;
+                map.serialize_entry("timestampMs", &U64::from(*time))?;
+                map.end()
+            }
+            Err(error) => Err(serde::ser::Error::custom(error)),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for BlockRef {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RefVisitor)
+    }
+}
+
+struct RefVisitor;
+
+impl<'de> Visitor<'de> for RefVisitor {
+    type Value = BlockRef;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a block reference")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<BlockRef, E> {
+        Ok(BlockRef(BlockRef::parse(text)))
+    }
+
+    fn visit_u64<E: de::Error>(self, height: u64) -> Result<BlockRef, E> {
+        Ok(Height(height).into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<BlockRef, A::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        struct ByTime {
+            timestamp_ms: U64,
+        }
+        let by_time = ByTime::deserialize(de::value::MapAccessDeserializer::new(map))?;
+        Ok(BlockSelector::Time(by_time.timestamp_ms.into()).into())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<BlockSelector, ApiError> {
+        serde_json::from_str::<BlockRef>(json).unwrap().get()
+    }
+
+    #[test]
+    fn every_form_of_a_reference_has_one_meaning() {
+        for latest in ["latest", "safe", "finalized", "confirmed", "processed"] {
+            assert_eq!(
+                read(&format!("\"{latest}\"")),
+                Ok(BlockSelector::Latest),
+                "{latest}"
+            );
+        }
+        assert_eq!(read("\"genesis\""), Ok(BlockSelector::Genesis));
+        assert_eq!(read("\"earliest\""), Ok(BlockSelector::Earliest));
+        assert_eq!(read("7"), Ok(BlockSelector::Height(Height(7))));
+        assert_eq!(read("\"7\""), Ok(BlockSelector::Height(Height(7))));
+        assert_eq!(
+            read("{\"timestampMs\":\"9\"}"),
+            Ok(BlockSelector::Time(TimeMs(9)))
+        );
+        let hash = Hash([0xab; 32]);
+        assert_eq!(read(&format!("\"{hash}\"")), Ok(BlockSelector::Hash(hash)));
+    }
+
+    #[test]
+    fn pending_is_refused_with_a_pointer_to_the_pool_and_nonsense_with_the_list() {
+        let pending = read("\"pending\"").unwrap_err();
+        assert_eq!(pending.code, Code::BadBlockReference.number());
+        assert!(pending.message.contains("mempool_"), "{}", pending.message);
+        for bad in ["\"Latest\"", "\"0x7\"", "\"\"", "\"-1\""] {
+            assert_eq!(
+                read(bad).unwrap_err().code,
+                Code::BadBlockReference.number(),
+                "{bad}"
+            );
+        }
+        for bad in ["{\"timestamp\":1}", "true", "-1", "1.5", "{}"] {
+            assert!(serde_json::from_str::<BlockRef>(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_reference_survives_being_sent() {
+        for selector in [
+            BlockSelector::Latest,
+            BlockSelector::Genesis,
+            BlockSelector::Earliest,
+            BlockSelector::Height(Height(u64::MAX)),
+            BlockSelector::Hash(Hash([1; 32])),
+            BlockSelector::Time(TimeMs(5)),
+        ] {
+            let json = serde_json::to_string(&BlockRef::from(selector)).unwrap();
+            assert_eq!(read(&json), Ok(selector));
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! `proof_*`: answers that a stranger can check with the genesis file alone.
+
+use jsonrpsee::proc_macros::rpc;
+
+use crate::block_ref::BlockRef;
+use crate::error::ApiError;
+use crate::scalars::{AddressArg, BytesArg, HashArg};
+use crate::views::{AccountProofView, AddressesArg, AtOptions, LightBlockView, ProofView, Verdict};
+
+#[rpc(client, server, namespace = "proof")]
+pub trait ProofApi {
+    /// One account or at most 64, present or absent, with one proof for all.
+    ///
+    /// Errors: 1001, 1002, 1101, 1103 (`earliest` says from where on), 1402, 1601.
+    #[method(name = "getAccount", param_kind = map)]
+    async fn get_account(
+        &self,
+        address: AddressesArg,
+        options: Option<AtOptions>,
+    ) -> Result<AccountProofView, ApiError>;
+
+    /// At most 64 slots of one account, present or absent.
+    ///
+    /// Errors: 1000, 1001, 1002, 1101, 1103, 1402, 1601.
+    #[method(name = "getStorage", param_kind = map)]
+    async fn get_storage(
+        &self,
+        address: AddressArg,
+        keys: Vec<HashArg>,
+        options: Option<AtOptions>,
+    ) -> Result<ProofView, ApiError>;
+
+    /// A transaction in its block, with its receipt; `null` when it is in no block.
+    ///
+    /// Errors: 1000, 1103.
+    #[method(name = "getTransaction", param_kind = map)]
+    async fn get_transaction(&self, hash: HashArg) -> Result<Option<ProofView>, ApiError>;
+
+    /// The same as `proof_getTransaction`: a receipt proves nothing without its transaction.
+    ///
+    /// Errors: 1000, 1103.
+    #[method(name = "getReceipt", param_kind = map)]
+    async fn get_receipt(&self, hash: HashArg) -> Result<Option<ProofView>, ApiError>;
+
+    /// Header, certificate and validators of a block, or `null`.
+    ///
+    /// Errors: 1002, 1103.
+    #[method(name = "getLightBlock", param_kind = map)]
+    async fn get_light_block(&self, block: Option<BlockRef>) -> Result<Option<LightBlockView>, ApiError>;
+
+    /// Whether a binary proof holds on this chain. For convenience: check offline to be sure.
+    ///
+    /// Errors: 1000.
+    #[method(name = "verify", param_kind = map)]
+    async fn verify(&self, proof: BytesArg) -> Result<Verdict, ApiError>;
+}

@@ -1,0 +1,27 @@
+//! `sub_*`: subscriptions, over WebSocket.
+
+use jsonrpsee::core::SubscriptionResult;
+use jsonrpsee::proc_macros::rpc;
+
+use crate::scalars::U64;
+use crate::views::{SubscriptionEvent, Topic, TopicParams};
+
+#[rpc(client, server, namespace = "sub")]
+pub trait SubscriptionApi {
+    /// Follows a topic from `fromHeight` (default: the next block), first what is there, then live,
+    /// without a gap. A reader that is too slow gets a last event `{closed: "lagged", resumeFrom}`.
+    ///
+    /// Errors: 1001, 1103, -32006 (too many subscriptions on this connection).
+    #[subscription(
+        name = "subscribe" => "event",
+        unsubscribe = "unsubscribe",
+        item = SubscriptionEvent,
+        param_kind = map
+    )]
+    async fn follow(
+        &self,
+        topic: Topic,
+        params: Option<TopicParams>,
+        #[argument(rename = "fromHeight")] from_height: Option<U64>,
+    ) -> SubscriptionResult;
+}

@@ -1,0 +1,472 @@
+//! The methods as a table: what the server checks parameter names against, what calls cost, and what
+//! the OpenRPC document is made of.
+
+use serde_json::{Value, json};
+
+/// What kind of value a parameter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An address.
+    Address,
+    /// One address or a list.
+    AddressOrList,
+    /// A list of addresses.
+    Addresses,
+    /// A block reference.
+    Block,
+    /// A hash.
+    Hash,
+    /// A list of hashes.
+    Hashes,
+    /// Raw bytes.
+    Bytes,
+    /// A list of raw bytes.
+    BytesList,
+    /// A 64-bit integer.
+    U64,
+    /// A number below 2^32.
+    U32,
+    /// True or false.
+    Bool,
+    /// A text; the allowed ones, or none when it is free.
+    Text(&'static [&'static str]),
+    /// An object.
+    Object,
+}
+
+impl Kind {
+    fn schema(self) -> Value {
+        match self {
+            Self::Address => json!({"type": "string", "description": "bech32m, or 0x and 64 hex digits"}),
+            Self::Addresses => json!({"type": "array", "items": Self::Address.schema()}),
+            Self::AddressOrList => json!({"oneOf": [Self::Address.schema(), Self::Addresses.schema()]}),
+            Self::Block => {
+                json!({"description": "latest, genesis, earliest, height, 0x hash or {timestampMs}"})
+            }
+            Self::Hash => json!({"type": "string", "pattern": "^0x[0-9a-fA-F]{64}$"}),
+            Self::Hashes => json!({"type": "array", "items": Self::Hash.schema()}),
+            Self::Bytes => json!({"type": "string", "pattern": "^0x([0-9a-fA-F]{2})*$"}),
+            Self::BytesList => json!({"type": "array", "items": Self::Bytes.schema()}),
+            Self::U64 => json!({"type": ["string", "integer"], "description": "64-bit integer"}),
+            Self::U32 => json!({"type": "integer", "minimum": 0}),
+            Self::Bool => json!({"type": "boolean"}),
+            Self::Text([]) => json!({"type": "string"}),
+            Self::Text(allowed) => json!({"type": "string", "enum": allowed}),
+            Self::Object => json!({"type": "object"}),
+        }
+    }
+}
+
+/// One parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Param {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// Whether it must be there.
+    pub required: bool,
+}
+
+const fn need(name: &'static str, kind: Kind) -> Param {
+    Param {
+        name,
+        kind,
+        required: true,
+    }
+}
+
+const fn may(name: &'static str, kind: Kind) -> Param {
+    Param {
+        name,
+        kind,
+        required: false,
+    }
+}
+
+/// One method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Method {
+    /// Its name.
+    pub name: &'static str,
+    /// Parameters in positional order, without the options.
+    pub params: &'static [Param],
+    /// Fields of the trailing object `options`; empty when the method has none.
+    pub options: &'static [Param],
+    /// What a call takes from the caller's budget.
+    pub cost: u32,
+    /// Whether the call may wait longer than the server's general timeout.
+    pub waits: bool,
+    /// For people.
+    pub summary: &'static str,
+}
+
+impl Method {
+    /// Whether the method takes an object `options` after its parameters.
+    #[must_use]
+    pub const fn has_options(&self) -> bool {
+        !self.options.is_empty()
+    }
+}
+
+const fn method(name: &'static str, params: &'static [Param], cost: u32, summary: &'static str) -> Method {
+    Method {
+        name,
+        params,
+        options: &[],
+        cost,
+        waits: false,
+        summary,
+    }
+}
+
+impl Method {
+    const fn options(self, options: &'static [Param]) -> Self {
+        Self { options, ..self }
+    }
+
+    const fn waits(self) -> Self {
+        Self { waits: true, ..self }
+    }
+}
+
+/// A read from memory or a point read.
+const CHEAP: u32 = 1;
+/// Reads a block, a page, or many keys.
+const MODERATE: u32 = 10;
+/// Computes: proofs, signatures by the hundred, Proof of History.
+const EXPENSIVE: u32 = 50;
+
+const AT: Param = may("at", Kind::Block);
+const MIN_HEIGHT: Param = may("minHeight", Kind::U64);
+const LIMIT: Param = may("limit", Kind::U32);
+const CURSOR: Param = may("cursor", Kind::Text(&[]));
+const TIMEOUT: Param = may("timeoutMs", Kind::U64);
+const BLOCK: &[Param] = &[may("block", Kind::Block)];
+const ADDRESS: &[Param] = &[need("address", Kind::Address)];
+const HASH: &[Param] = &[need("hash", Kind::Hash)];
+const DETAIL: Param = may("transactions", Kind::Text(&["none", "hashes", "full"]));
+const WAIT: Param = may("wait", Kind::Text(&["none", "mempool", "final"]));
+
+/// Every method of the public listener, sorted by name.
+pub const METHODS: &[Method] = &[
+    method("account_get", ADDRESS, CHEAP, "an account, or null").options(&[AT, MIN_HEIGHT]),
+    method("account_getBalance", ADDRESS, CHEAP, "a balance in base units").options(&[AT, MIN_HEIGHT]),
+    method(
+        "account_getMany",
+        &[need("addresses", Kind::Addresses)],
+        MODERATE,
+        "at most 100 accounts of one state",
+    )
+    .options(&[AT]),
+    method(
+        "account_getNonce",
+        ADDRESS,
+        CHEAP,
+        "the next nonce, committed and with the pool counted",
+    ),
+    method(
+        "account_list",
+        &[],
+        EXPENSIVE,
+        "all accounts in trie-key order, page by page",
+    )
+    .options(&[AT, LIMIT, CURSOR, may("minBalance", Kind::U64)]),
+    method("chain_getBlock", BLOCK, MODERATE, "a block, or null").options(&[
+        DETAIL,
+        may("certificate", Kind::Bool),
+        may("poh", Kind::Bool),
+    ]),
+    method(
+        "chain_getBlocks",
+        &[],
+        EXPENSIVE,
+        "a range of blocks, page by page",
+    )
+    .options(&[
+        may("from", Kind::Block),
+        may("to", Kind::Block),
+        may("order", Kind::Text(&["asc", "desc"])),
+        LIMIT,
+        CURSOR,
+        DETAIL,
+    ]),
+    method(
+        "chain_getCertificate",
+        BLOCK,
+        CHEAP,
+        "why a block is final, or null",
+    ),
+    method("chain_getFeeSuggestion", &[], CHEAP, "fees that get in now"),
+    method("chain_getHead", &[], CHEAP, "the newest block in short"),
+    method("chain_getHeader", BLOCK, CHEAP, "a header, or null"),
+    method(
+        "chain_getInfo",
+        &[],
+        CHEAP,
+        "what the chain is, its rules and its head",
+    ),
+    method(
+        "chain_getReceipts",
+        BLOCK,
+        MODERATE,
+        "the receipts of a block, or null",
+    ),
+    method("chain_getStats", &[], MODERATE, "figures over the newest blocks")
+        .options(&[may("window", Kind::U32)]),
+    method("chain_getSupply", &[], CHEAP, "money in existence").options(&[AT]),
+    method("consensus_getParams", &[], CHEAP, "the chain's parameters"),
+    method(
+        "consensus_getSchedule",
+        &[],
+        MODERATE,
+        "who proposes the next heights",
+    )
+    .options(&[may("count", Kind::U32)]),
+    method(
+        "consensus_getStatus",
+        &[],
+        CHEAP,
+        "where consensus stands on this node",
+    ),
+    method("consensus_getValidators", &[], CHEAP, "the validators"),
+    method(
+        "dev_faucet",
+        &[need("address", Kind::Address), need("amount", Kind::U64)],
+        MODERATE,
+        "money from the faucet of a dev chain",
+    ),
+    method("mempool_getAccount", ADDRESS, CHEAP, "what waits for one account"),
+    method("mempool_getStatus", &[], CHEAP, "the pool in figures"),
+    method("mempool_list", &[], MODERATE, "what waits, page by page").options(&[
+        may("sender", Kind::Address),
+        LIMIT,
+        CURSOR,
+    ]),
+    method("node_getHealth", &[], CHEAP, "readiness, check by check"),
+    method("node_getStatus", &[], CHEAP, "everything that status prints"),
+    method("node_getSyncStatus", &[], CHEAP, "catching up"),
+    method("node_getVersion", &[], CHEAP, "the program"),
+    method(
+        "poh_getEntries",
+        BLOCK,
+        MODERATE,
+        "the ticks of a block, page by page",
+    )
+    .options(&[LIMIT, CURSOR]),
+    method("poh_getParams", &[], CHEAP, "the chain's pace"),
+    method("poh_getStatus", &[], CHEAP, "the proposer's clock as it runs"),
+    method(
+        "poh_getTransactionOrder",
+        HASH,
+        MODERATE,
+        "a transaction's place in the order, or null",
+    ),
+    method(
+        "poh_verify",
+        &[may("block", Kind::Block), may("to", Kind::Block)],
+        EXPENSIVE,
+        "computes ticks again, at most 100 blocks",
+    ),
+    method(
+        "proof_getAccount",
+        &[need("address", Kind::AddressOrList)],
+        EXPENSIVE,
+        "accounts, present or absent, with a proof",
+    )
+    .options(&[AT]),
+    method(
+        "proof_getLightBlock",
+        BLOCK,
+        MODERATE,
+        "header, certificate and validators, or null",
+    ),
+    method(
+        "proof_getReceipt",
+        HASH,
+        EXPENSIVE,
+        "a transaction and its receipt with a proof, or null",
+    ),
+    method(
+        "proof_getStorage",
+        &[need("address", Kind::Address), need("keys", Kind::Hashes)],
+        EXPENSIVE,
+        "slots, present or absent, with a proof",
+    )
+    .options(&[AT]),
+    method(
+        "proof_getTransaction",
+        HASH,
+        EXPENSIVE,
+        "a transaction and its receipt with a proof, or null",
+    ),
+    method(
+        "proof_verify",
+        &[need("proof", Kind::Bytes)],
+        EXPENSIVE,
+        "whether a proof holds on this chain",
+    ),
+    method(
+        "rpc.discover",
+        &[],
+        MODERATE,
+        "this interface as an OpenRPC document",
+    ),
+    method("rpc_getLimits", &[], CHEAP, "the server's bounds"),
+    method("rpc_getMethods", &[], CHEAP, "the names of all methods"),
+    method(
+        "sub_subscribe",
+        &[
+            need(
+                "topic",
+                Kind::Text(&["blocks", "headers", "account", "transactions"]),
+            ),
+            may("params", Kind::Object),
+            may("fromHeight", Kind::U64),
+        ],
+        MODERATE,
+        "follows a topic (WebSocket)",
+    ),
+    method(
+        "sub_unsubscribe",
+        &[need("subscription", Kind::Text(&[]))],
+        CHEAP,
+        "ends a subscription",
+    ),
+    method(
+        "tx_decode",
+        &[need("raw", Kind::Bytes)],
+        MODERATE,
+        "a raw transaction in readable form",
+    ),
+    method(
+        "tx_encode",
+        &[need("unsigned", Kind::Object)],
+        CHEAP,
+        "the bytes to sign",
+    ),
+    method(
+        "tx_estimateFee",
+        &[need("unsigned", Kind::Object)],
+        CHEAP,
+        "the least fee",
+    ),
+    method("tx_get", HASH, MODERATE, "a transaction, or null"),
+    method(
+        "tx_getReceipt",
+        HASH,
+        MODERATE,
+        "what became of a transaction, or null",
+    ),
+    method("tx_getStatus", HASH, CHEAP, "where a transaction stands"),
+    method(
+        "tx_getStatuses",
+        &[need("hashes", Kind::Hashes)],
+        MODERATE,
+        "where at most 256 transactions stand",
+    ),
+    method(
+        "tx_simulate",
+        &[need("raw", Kind::Bytes)],
+        EXPENSIVE,
+        "what a transaction would do",
+    )
+    .options(&[AT]),
+    method(
+        "tx_submit",
+        &[need("raw", Kind::Bytes)],
+        MODERATE,
+        "sends a transaction",
+    )
+    .options(&[WAIT, TIMEOUT, MIN_HEIGHT])
+    .waits(),
+    method(
+        "tx_submitBatch",
+        &[need("raws", Kind::BytesList)],
+        EXPENSIVE,
+        "sends at most 100 transactions",
+    )
+    .options(&[WAIT, TIMEOUT, MIN_HEIGHT])
+    .waits(),
+    method("tx_wait", HASH, MODERATE, "waits until a transaction is settled")
+        .options(&[TIMEOUT])
+        .waits(),
+];
+
+/// The method with this name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Method> {
+    let index = METHODS.binary_search_by(|method| method.name.cmp(name)).ok()?;
+    METHODS.get(index)
+}
+
+/// The interface as an OpenRPC 1.3 document, for the methods that `served` names.
+#[must_use]
+pub fn openrpc(served: impl Fn(&str) -> bool) -> Value {
+    let parameter = |param: &Param| json!({"name": param.name, "required": param.required, "schema": param.kind.schema()});
+    let methods = METHODS.iter().filter(|method| served(method.name)).map(|method| {
+        let mut params: Vec<Value> = method.params.iter().map(parameter).collect();
+        if method.has_options() {
+            let fields: serde_json::Map<String, Value> = method
+                .options
+                .iter()
+                .map(|o| (o.name.to_owned(), o.kind.schema()))
+                .collect();
+            params.push(json!({
+                "name": "options",
+                "required": false,
+                "schema": {"type": "object", "properties": fields, "additionalProperties": false},
+            }));
+        }
+        json!({
+            "name": method.name,
+            "summary": method.summary,
+            "paramStructure": "either",
+            "params": params,
+            "result": {"name": "result", "schema": {}},
+        })
+    });
+    json!({
+        "openrpc": "1.3.2",
+        "info": {"title": "VibeCoin", "version": crate::API_VERSION},
+        "methods": methods.collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_so_that_every_method_is_found() {
+        assert!(METHODS.is_sorted_by(|a, b| a.name < b.name));
+        for method in METHODS {
+            assert_eq!(find(method.name), Some(method));
+        }
+        assert_eq!(find("chain_getblock"), None);
+    }
+
+    #[test]
+    fn no_option_has_the_name_of_a_parameter() {
+        for method in METHODS {
+            for option in method.options {
+                let clash = method.params.iter().any(|param| param.name == option.name);
+                assert!(
+                    !clash && option.name != "options",
+                    "{} {}",
+                    method.name,
+                    option.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_document_names_every_method_that_is_served() {
+        let document = openrpc(|name| name != "dev_faucet");
+        let methods = document["methods"].as_array().unwrap();
+        assert_eq!(methods.len(), METHODS.len() - 1);
+        assert!(methods.iter().all(|method| method["name"] != "dev_faucet"));
+    }
+}

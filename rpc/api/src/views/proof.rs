@@ -1,0 +1,108 @@
+//! Proofs. The `proof` field is the one that proves: one binary value that `vibecoin-light` checks
+//! offline. The other fields show what it says.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    AccountView, CertificateView, HeaderView, ReceiptView, SlotView, TransactionView, ValidatorView,
+};
+use crate::scalars::{AddressArg, AddressText, Bytes, Shown};
+
+/// One address or several.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum AddressesArg {
+    /// One.
+    One(AddressArg),
+    /// Several, at most 64.
+    Many(Vec<AddressArg>),
+}
+
+impl AddressesArg {
+    /// All of them.
+    #[must_use]
+    pub fn into_vec(self) -> Vec<AddressArg> {
+        match self {
+            Self::One(address) => vec![address],
+            Self::Many(addresses) => addresses,
+        }
+    }
+}
+
+/// An account that is proven to exist or not to exist.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvenAccountView {
+    /// The address.
+    pub address: Shown<AddressText>,
+    /// The account; `null` when its absence is proven.
+    pub value: Option<AccountView>,
+}
+
+/// Accounts with their proof: `proof_getAccount`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountProofView {
+    /// The block whose state it is.
+    pub header: HeaderView,
+    /// Why the block is final; absent for genesis.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateView>,
+    /// The accounts, in ascending order of addresses.
+    pub accounts: Vec<ProvenAccountView>,
+    /// The proof of all of it.
+    pub proof: Shown<Bytes>,
+}
+
+/// A slot that is proven to have a value or none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvenSlotView {
+    /// Whose slot.
+    pub address: Shown<AddressText>,
+    /// The slot and its value.
+    #[serde(flatten)]
+    pub slot: SlotView,
+}
+
+/// What a proof of slots or of a transaction says, and the proof.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProofView {
+    /// The block.
+    pub header: HeaderView,
+    /// Why the block is final; absent for genesis.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateView>,
+    /// The slots, for `proof_getStorage`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slots: Vec<ProvenSlotView>,
+    /// The transaction, for `proof_getTransaction` and `proof_getReceipt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction: Option<TransactionView>,
+    /// Its receipt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<ReceiptView>,
+    /// The proof of all of it.
+    pub proof: Shown<Bytes>,
+}
+
+/// What a light client needs of one block: `proof_getLightBlock`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LightBlockView {
+    /// The header.
+    pub header: HeaderView,
+    /// Its certificate; absent for genesis.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateView>,
+    /// The validators of its height.
+    pub validators: Vec<ValidatorView>,
+    /// Header, certificate and validators in their binary form: a proof without claims.
+    pub proof: Shown<Bytes>,
+}
+
+/// Whether a proof holds: `proof_verify`. A node's word; the offline check is the real one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Whether it holds.
+    pub valid: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}

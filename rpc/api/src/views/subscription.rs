@@ -1,0 +1,85 @@
+//! Subscriptions: topics, and the events that come.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use vibecoin_primitives::Hash;
+
+use super::{AccountView, ReceiptView, TransactionDetail, TransactionView};
+use crate::scalars::{AddressArg, AddressText, Shown, U64};
+
+/// What can be followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Topic {
+    /// Every block; `data` is a block. `params.transactions` is `none` (default) or `hashes`.
+    Blocks,
+    /// Every header; `data` is a header.
+    Headers,
+    /// Changes of one account; `params.address`. `data` is the block, the account before and after.
+    Account,
+    /// Every transaction, or those sent by `params.address`; `data` is the transaction and its receipt.
+    Transactions,
+}
+
+/// Parameters of topics.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct TopicParams {
+    /// For `account` (required) and `transactions` (optional).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<AddressArg>,
+    /// For `blocks`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transactions: Option<TransactionDetail>,
+}
+
+/// What `sub_event` carries in `params.result`.
+///
+/// Either `data` is there, or `closed`: then nothing comes after it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SubscriptionEvent {
+    /// Counts the events of this subscription from zero, without a gap.
+    pub seq: U64,
+    /// The topic.
+    pub topic: Topic,
+    /// The height that the event is about, or that the subscription ended before.
+    pub height: U64,
+    /// The event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Box<RawValue>>,
+    /// Why the subscription ended: `lagged` (the reader is too slow), `pruned` (the node no longer has
+    /// the next block) or `error`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<String>,
+    /// Subscribe again with this `fromHeight` to miss nothing. With topics that have several events
+    /// per block, events of that height may come a second time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume_from: Option<U64>,
+}
+
+/// `data` of the topic `account`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountChangeView {
+    /// The block that changed it.
+    pub height: U64,
+    /// The block's hash.
+    pub block_hash: Shown<Hash>,
+    /// The address.
+    pub address: Shown<AddressText>,
+    /// The account before; `null` when it did not exist.
+    pub before: Option<AccountView>,
+    /// The account after.
+    pub after: Option<AccountView>,
+}
+
+/// `data` of the topic `transactions`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransactionEventView {
+    /// The transaction with its location.
+    pub transaction: TransactionView,
+    /// Its receipt.
+    pub receipt: ReceiptView,
+}

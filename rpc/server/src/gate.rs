@@ -1,0 +1,240 @@
+//! What every call passes on its way in and out: the method's name, the caller's budget, the names of
+//! the parameters, and the time limit. Entries of a batch pass one by one.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jsonrpsee::core::middleware::{Batch, BatchEntry, Notification, RpcServiceT};
+use jsonrpsee::server::{BatchResponseBuilder, MethodResponse};
+use jsonrpsee::types::{ErrorObjectOwned, Id, Request};
+use serde_json::value::RawValue;
+use vibecoin_rpc_api::registry::{self, Method};
+use vibecoin_rpc_api::views::TIMEOUT_MS_MAX;
+use vibecoin_rpc_api::{ApiError, Code};
+
+use crate::config::Config;
+use crate::params;
+use crate::rate::{Exhausted, RateLimiter};
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) config: Arc<Config>,
+    pub(crate) limiter: Option<RateLimiter>,
+    /// Whether `dev_*` methods exist.
+    pub(crate) dev: bool,
+}
+
+impl Rules {
+    pub(crate) fn new(config: Arc<Config>, dev: bool) -> Self {
+        let limiter = config.rate.map(RateLimiter::new);
+        Self { config, limiter, dev }
+    }
+
+    /// Whether this listener answers to the method.
+    pub(crate) fn serves(&self, method: &str) -> bool {
+        self.config.serves(method) && (self.dev || !method.starts_with("dev_"))
+    }
+
+    fn method(&self, name: &str) -> Result<&'static Method, ApiError> {
+        registry::find(name)
+            .filter(|method| self.serves(method.name))
+            .ok_or_else(|| {
+                let shown: String = name.chars().take(64).collect();
+                ApiError::new(
+                    Code::MethodNotFound,
+                    format!("there is no method `{shown}`; see rpc_getMethods"),
+                )
+                .with("method", shown)
+            })
+    }
+
+    /// Whether `peer` has a budget at all.
+    pub(crate) fn limits(&self, peer: IpAddr) -> Option<&RateLimiter> {
+        let exempt = self.config.rate_exempts_loopback && peer.to_canonical().is_loopback();
+        self.limiter.as_ref().filter(|_| !exempt)
+    }
+
+    fn pay(&self, peer: IpAddr, cost: u32) -> Result<(), Refused> {
+        let Some(limiter) = self.limits(peer) else {
+            return Ok(());
+        };
+        limiter
+            .take(peer, cost, Instant::now())
+            .map_err(|Exhausted(wait)| Refused {
+                error: ApiError::new(Code::RateLimited, "the budget of this address is used up").with(
+                    "retryAfterMs",
+                    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).to_string(),
+                ),
+                limited: Some(RateLimited { retry_after: wait }),
+            })
+    }
+
+    fn time_limit(&self, method: &Method) -> Duration {
+        let wait = if method.waits {
+            Duration::from_millis(TIMEOUT_MS_MAX)
+        } else {
+            Duration::ZERO
+        };
+        self.config.call_timeout.saturating_add(wait)
+    }
+}
+
+/// Marks an answer that says "too many": over HTTP its status becomes 429.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RateLimited {
+    pub(crate) retry_after: Duration,
+}
+
+struct Refused {
+    error: ApiError,
+    limited: Option<RateLimited>,
+}
+
+impl From<ApiError> for Refused {
+    fn from(error: ApiError) -> Self {
+        Self { error, limited: None }
+    }
+}
+
+/// The layer around the methods of one connection.
+#[derive(Clone)]
+pub(crate) struct Gate<S> {
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) peer: IpAddr,
+    pub(crate) service: S,
+}
+
+impl<S> Gate<S>
+where
+    S: RpcServiceT<MethodResponse = MethodResponse> + Send + Sync,
+{
+    async fn pass(&self, mut request: Request<'_>) -> MethodResponse {
+        let method = match self.admit(&mut request) {
+            Ok(method) => method,
+            Err(Refused { error, limited }) => {
+                let mut response = MethodResponse::error(request.id, ErrorObjectOwned::from(error));
+                if let Some(limited) = limited {
+                    response.extensions_mut().insert(limited);
+                }
+                return response;
+            }
+        };
+        let id = request.id.clone().into_owned();
+        match tokio::time::timeout(self.rules.time_limit(method), self.service.call(request)).await {
+            Ok(response) => with_reason(response),
+            Err(_) => {
+                let error = ApiError::new(Code::Timeout, format!("{} took too long", method.name));
+                MethodResponse::error(id, ErrorObjectOwned::from(error))
+            }
+        }
+    }
+
+    fn admit(&self, request: &mut Request<'_>) -> Result<&'static Method, Refused> {
+        let method = self.rules.method(&request.method)?;
+        self.rules.pay(self.peer, method.cost)?;
+        let Some(sent) = request.params.as_ref().map(|params| params.get()) else {
+            return Ok(method);
+        };
+        if sent == "null" {
+            request.params = None;
+        } else if let Cow::Owned(rewritten) = params::check(method, sent)? {
+            let rewritten = RawValue::from_string(rewritten)
+                .map_err(|error| ApiError::internal(format!("parameters could not be rewritten: {error}")))?;
+            request.params = Some(Cow::Owned(rewritten));
+        }
+        Ok(method)
+    }
+}
+
+/// The generated code reports a parameter of a wrong type with a text as `data`; ours is an object.
+fn with_reason(response: MethodResponse) -> MethodResponse {
+    if response.as_error_code() != Some(Code::InvalidParams.number()) {
+        return response;
+    }
+    let Ok(sent) = serde_json::from_str::<jsonrpsee::types::Response<'_, ()>>(response.as_ref()) else {
+        return response;
+    };
+    let jsonrpsee::types::ResponsePayload::Error(object) = &sent.payload else {
+        return response;
+    };
+    let Some(detail) = object
+        .data()
+        .and_then(|data| serde_json::from_str::<String>(data.get()).ok())
+    else {
+        return response;
+    };
+    let error = ApiError::invalid_params("invalid_params", detail);
+    MethodResponse::error(sent.id.clone().into_owned(), ErrorObjectOwned::from(error))
+        .with_extensions(response.extensions().clone())
+}
+
+impl<S> RpcServiceT for Gate<S>
+where
+    S: RpcServiceT<
+            MethodResponse = MethodResponse,
+            NotificationResponse = MethodResponse,
+            BatchResponse = MethodResponse,
+        > + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    type MethodResponse = MethodResponse;
+    type NotificationResponse = MethodResponse;
+    type BatchResponse = MethodResponse;
+
+    fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
+        let gate = self.clone();
+        async move { gate.pass(request).await }
+    }
+
+    fn batch<'a>(&self, batch: Batch<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
+        let gate = self.clone();
+        async move {
+            let bytes_max = usize::try_from(gate.rules.config.response_bytes_max).unwrap_or(usize::MAX);
+            let mut answers = BatchResponseBuilder::new_with_limit(bytes_max);
+            let (mut notified, mut all_limited) = (false, true);
+            for entry in batch {
+                let answer = match entry {
+                    Ok(BatchEntry::Call(request)) => gate.pass(request).await,
+                    Ok(BatchEntry::Notification(_)) => {
+                        notified = true;
+                        continue;
+                    }
+                    Err(error) => {
+                        let (error, id) = error.into_parts();
+                        MethodResponse::error(id, error)
+                    }
+                };
+                all_limited &= answer.extensions().get::<RateLimited>().is_some();
+                if let Err(too_large) = answers.append(answer) {
+                    return too_large;
+                }
+            }
+            if answers.is_empty() && notified {
+                return MethodResponse::notification();
+            }
+            let mut response = MethodResponse::from_batch(answers.finish());
+            if !all_limited {
+                response.extensions_mut().remove::<RateLimited>();
+            }
+            response
+        }
+    }
+
+    fn notification<'a>(&self, _: Notification<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
+        // A notification has no answer, and no method of ours is useful without one: nothing is run.
+        std::future::ready(MethodResponse::notification())
+    }
+}
+
+/// An error before any method is known.
+pub(crate) fn bare_error(error: ApiError) -> String {
+    MethodResponse::error(Id::Null, ErrorObjectOwned::from(error))
+        .into_json()
+        .get()
+        .to_owned()
+}

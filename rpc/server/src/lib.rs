@@ -1,0 +1,41 @@
+//! The JSON-RPC server over a [`Backend`]: HTTP and WebSocket on one port, health beside it.
+//!
+//! It knows the chain's types and rules of form, and no engine, database or network. What a node is
+//! asked is [`backend`]; what a caller may do is bounded by [`Config`].
+//!
+//! ```no_run
+//! # async fn example<B: vibecoin_rpc_server::Backend>(backend: std::sync::Arc<B>) -> std::io::Result<()> {
+//! use vibecoin_rpc_server::{Config, RpcServer};
+//!
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8645").await?;
+//! let server = RpcServer::start(listener, backend, Config::default())?;
+//! println!("http://{}", server.address());
+//! server.stop(std::time::Duration::from_secs(5)).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A call passes, in this order: the seats for connections, `Host` and `Origin`, the size and time of
+//! the body, the number of batch entries (`server`); then, each entry by itself, the method's name, the
+//! caller's budget, depth and names of the parameters, the time limit (`gate`, `params`, `rate`); then
+//! its method (`methods`), where expensive ones wait for a permit (`work`).
+
+pub mod backend;
+mod config;
+mod errors;
+mod gate;
+mod methods;
+#[cfg(any(test, feature = "mock"))]
+pub mod mock;
+mod pages;
+mod params;
+mod rate;
+mod server;
+mod subscriptions;
+#[cfg(test)]
+mod tests;
+mod work;
+
+pub use backend::{Backend, BackendError, Refusal};
+pub use config::{Config, Rate};
+pub use server::RpcServer;

@@ -1,0 +1,333 @@
+//! `chain_*`.
+
+use jsonrpsee::core::async_trait;
+use vibecoin_primitives::{Address, BLOCK_VERSION, Hash, Height, records, tick_root};
+use vibecoin_rpc_api::methods::ChainApiServer;
+use vibecoin_rpc_api::views::{
+    AtOptions, BlockOptions, BlockRangeOptions, BlockTransactions, BlockView, CertificateView, ChainInfo,
+    Ctx, FeeSuggestion, HeadView, HeaderView, LocationView, Order, Page, ParamsView, PohEntryView,
+    ReceiptView, StatsOptions, StatsView, SupplyView, TransactionDetail, TransactionView,
+};
+use vibecoin_rpc_api::{API_VERSION, ApiError, BlockRef, Shown, U64};
+
+use super::{Query, Rpc, answer, number_position, page_size, small};
+use crate::backend::{Backend, CommittedBlock};
+
+/// Bytes of a transaction with one transfer.
+const TRANSFER_BYTES: u32 = 188;
+/// Blocks that `chain_getStats` looks at when the caller names no number.
+const STATS_WINDOW: u32 = 100;
+/// Most blocks that it looks at.
+const STATS_WINDOW_MAX: u32 = 1000;
+
+impl<B: Backend> Rpc<B> {
+    pub(crate) fn head_view(&self) -> HeadView {
+        let head = self.backend.head();
+        HeadView::new(&head.header, head.hash, head.transactions)
+    }
+
+    /// A block with as much as `options` asks for.
+    pub(crate) fn block_view(&self, block: &CommittedBlock, options: &BlockOptions) -> BlockView {
+        let transactions = match options.transactions {
+            TransactionDetail::None => None,
+            TransactionDetail::Hashes => Some(BlockTransactions::Hashes(transaction_ids(block))),
+            TransactionDetail::Full => Some(BlockTransactions::Full(self.transaction_views(block))),
+        };
+        let certificate = if options.certificate {
+            block.certificate.as_ref().map(CertificateView::from)
+        } else {
+            None
+        };
+        BlockView {
+            header: HeaderView::new(&block.header, block.hash),
+            tx_count: small(block.receipts.0.len()),
+            transactions,
+            certificate,
+            poh: options.poh.then(|| self.poh_entries(block)),
+        }
+    }
+
+    /// The transactions of a block with their locations. Their ids are in the receipts already.
+    pub(crate) fn transaction_views(&self, block: &CommittedBlock) -> Vec<TransactionView> {
+        let prefix = self.prefix();
+        block
+            .body
+            .transactions()
+            .zip(&block.receipts.0)
+            .zip(0u32..)
+            .map(|((transaction, receipt), index)| {
+                let location = LocationView {
+                    height: block.header.height.into(),
+                    block_hash: Shown(block.hash),
+                    index,
+                };
+                TransactionView::new(transaction, receipt.v1().transaction, prefix, Some(location))
+            })
+            .collect()
+    }
+
+    /// The ticks of a block.
+    pub(crate) fn poh_entries(&self, block: &CommittedBlock) -> Vec<PohEntryView> {
+        let mut ids = block
+            .receipts
+            .0
+            .iter()
+            .map(|receipt| Shown(receipt.v1().transaction));
+        let hashes_per_tick = self.backend.facts().params.hashes_per_tick;
+        let tick_view = |(tick, index): (&vibecoin_primitives::Tick, u32)| {
+            let leaves: Vec<Hash> = tick
+                .transactions
+                .iter()
+                .map(|transaction| transaction.hash())
+                .collect();
+            PohEntryView {
+                index,
+                num_hashes: hashes_per_tick,
+                hash: Shown(tick.hash),
+                mixin: Shown(tick_root(&leaves)),
+                tx_hashes: ids.by_ref().take(tick.transactions.len()).collect(),
+            }
+        };
+        block.body.v1().ticks.iter().zip(0u32..).map(tick_view).collect()
+    }
+
+    /// The block that a reference names, or `None`.
+    pub(crate) fn find_block(
+        &self,
+        block: Option<BlockRef>,
+    ) -> Result<Option<std::sync::Arc<CommittedBlock>>, ApiError> {
+        match self.height(block)? {
+            Some(height) => Ok(self.backend.block(height)?),
+            None => Ok(None),
+        }
+    }
+}
+
+fn transaction_ids(block: &CommittedBlock) -> Vec<Shown<Hash>> {
+    block
+        .receipts
+        .0
+        .iter()
+        .map(|receipt| Shown(receipt.v1().transaction))
+        .collect()
+}
+
+#[async_trait]
+impl<B: Backend> ChainApiServer for Rpc<B> {
+    async fn get_info(&self) -> Result<ChainInfo, ApiError> {
+        let facts = self.backend.facts();
+        let params = &facts.params;
+        Ok(ChainInfo {
+            chain_id: facts.chain_id.clone(),
+            network: params.network.clone(),
+            genesis_hash: Shown(facts.genesis),
+            address_prefix: params.address_prefix.clone(),
+            symbol: params.symbol.clone(),
+            decimals: params.decimals,
+            protocol_version: BLOCK_VERSION,
+            api_version: API_VERSION.to_owned(),
+            dev: params.dev,
+            params: ParamsView::from(params),
+            head: self.head_view(),
+            earliest: self.backend.earliest().into(),
+        })
+    }
+
+    async fn get_head(&self) -> Result<HeadView, ApiError> {
+        Ok(self.head_view())
+    }
+
+    async fn get_block(
+        &self,
+        block: Option<BlockRef>,
+        options: Option<BlockOptions>,
+    ) -> Result<Option<BlockView>, ApiError> {
+        let options = options.unwrap_or_default();
+        let block = self.find_block(block)?;
+        Ok(block.map(|block| self.block_view(&block, &options)))
+    }
+
+    async fn get_header(&self, block: Option<BlockRef>) -> Result<Option<HeaderView>, ApiError> {
+        let Some(height) = self.height(block)? else {
+            return Ok(None);
+        };
+        let found = self.backend.header(height)?;
+        Ok(found.map(|(header, hash)| HeaderView::new(&header, hash)))
+    }
+
+    async fn get_blocks(&self, options: Option<BlockRangeOptions>) -> Result<Page<BlockView>, ApiError> {
+        self.expensive(move |rpc| rpc.blocks_page(options.unwrap_or_default()))
+            .await
+    }
+
+    async fn get_certificate(&self, block: Option<BlockRef>) -> Result<Option<CertificateView>, ApiError> {
+        let Some(height) = self.height(block)? else {
+            return Ok(None);
+        };
+        Ok(self
+            .backend
+            .certificate(height)?
+            .as_ref()
+            .map(CertificateView::from))
+    }
+
+    async fn get_receipts(&self, block: Option<BlockRef>) -> Result<Option<Vec<ReceiptView>>, ApiError> {
+        let Some(block) = self.find_block(block)? else {
+            return Ok(None);
+        };
+        let height = block.header.height;
+        let views = block
+            .receipts
+            .0
+            .iter()
+            .zip(0u32..)
+            .map(|(r, index)| ReceiptView::new(r, height, index));
+        Ok(Some(views.collect()))
+    }
+
+    async fn get_supply(&self, options: Option<AtOptions>) -> Result<Ctx<SupplyView>, ApiError> {
+        let at = self.state_at(options.unwrap_or_default().at)?;
+        let read = self
+            .backend
+            .slots(at, &Address::system(), &[records::SUPPLY, records::BURNED])?;
+        let mut amounts = read.value.iter().map(|value| match value {
+            None => Some(0),
+            Some(bytes) => <[u8; 8]>::try_from(bytes.as_slice()).ok().map(u64::from_le_bytes),
+        });
+        let (Some(Some(genesis)), Some(Some(burned))) = (amounts.next(), amounts.next()) else {
+            return Err(ApiError::internal(
+                "the chain's supply records are not as they should be",
+            ));
+        };
+        Ok(answer(read, |_| SupplyView {
+            total: U64(genesis.saturating_sub(burned)),
+            genesis: U64(genesis),
+            burned: U64(burned),
+            minted: U64(0),
+            staked: U64(0),
+        }))
+    }
+
+    async fn get_fee_suggestion(&self) -> Result<FeeSuggestion, ApiError> {
+        let params = &self.backend.facts().params;
+        let least = params
+            .fee_for(TRANSFER_BYTES)
+            .0
+            .max(self.backend.pool_status().fee_min.0);
+        Ok(FeeSuggestion {
+            slow: U64(least),
+            normal: U64(least.saturating_add(least / 10)),
+            fast: U64(least.saturating_mul(2)),
+            bytes: TRANSFER_BYTES,
+            per_byte: params.fee_per_byte.into(),
+        })
+    }
+
+    async fn get_stats(&self, options: Option<StatsOptions>) -> Result<StatsView, ApiError> {
+        let window = options.unwrap_or_default().window.unwrap_or(STATS_WINDOW);
+        if !(2..=STATS_WINDOW_MAX).contains(&window) {
+            let message = format!("window is 2 to {STATS_WINDOW_MAX}, got {window}");
+            return Err(ApiError::invalid_params("window_out_of_range", message));
+        }
+        self.expensive(move |rpc| rpc.stats(window)).await
+    }
+}
+
+impl<B: Backend> Rpc<B> {
+    fn blocks_page(&self, options: BlockRangeOptions) -> Result<Page<BlockView>, ApiError> {
+        let limit = page_size(options.limit)?;
+        let order = options.order.unwrap_or_default();
+        let detail = options.transactions.unwrap_or(TransactionDetail::None);
+        if detail == TransactionDetail::Full {
+            let message = "lists of blocks give `none` or `hashes`; ask for whole blocks one by one";
+            return Err(ApiError::invalid_params("detail_not_available", message));
+        }
+        let key = serde_json::to_vec(&(&options.from, &options.to, order, detail))
+            .map_err(|error| ApiError::invalid_params("invalid_params", error.to_string()))?;
+        let query = Query::new(&[b"chain_getBlocks", &key]);
+        let cursor = query.open(options.cursor)?;
+        let earliest = self.backend.earliest();
+        // References are read once: later pages keep the last height of the first page's range.
+        let to = match &cursor {
+            Some(cursor) => Some(cursor.height),
+            None => self.height(options.to)?,
+        };
+        let from = options
+            .from
+            .map_or(Ok(Some(earliest)), |from| self.height(Some(from)))?;
+        let (Some(from), Some(to)) = (from, to) else {
+            return Ok(Page {
+                items: Vec::new(),
+                next_cursor: None,
+            });
+        };
+        let from = from.max(earliest);
+        let start = match (&cursor, order) {
+            (Some(cursor), _) => Height(number_position(cursor)?),
+            (None, Order::Asc) => from,
+            (None, Order::Desc) => to,
+        };
+        let options = BlockOptions {
+            transactions: detail,
+            ..BlockOptions::default()
+        };
+        let mut items = Vec::new();
+        let mut next = (from <= start && start <= to).then_some(start);
+        while let Some(height) = next.filter(|_| items.len() < limit) {
+            let Some(block) = self.backend.block(height)? else {
+                break;
+            };
+            items.push(self.block_view(&block, &options));
+            next = match order {
+                Order::Asc => height.next().filter(|next| *next <= to),
+                Order::Desc => height.previous().filter(|next| *next >= from),
+            };
+        }
+        let next_cursor = next.map(|height| query.cursor(to, &height.0.to_le_bytes()));
+        Ok(Page { items, next_cursor })
+    }
+
+    fn stats(&self, window: u32) -> Result<StatsView, ApiError> {
+        let head = self.backend.head().header.height;
+        let from = head
+            .saturating_sub(u64::from(window).saturating_sub(1))
+            .max(self.backend.earliest());
+        let (mut times, mut transactions, mut empty) = (Vec::new(), 0u64, 0u32);
+        for height in from.0..=head.0 {
+            let Some(block) = self.backend.block(Height(height))? else {
+                break;
+            };
+            times.push(block.header.time.0);
+            let count = block.receipts.0.len();
+            transactions = transactions.saturating_add(count as u64);
+            empty = empty.saturating_add(u32::from(count == 0));
+        }
+        let span = times
+            .last()
+            .copied()
+            .unwrap_or(0)
+            .saturating_sub(times.first().copied().unwrap_or(0));
+        let mut gaps: Vec<u64> = times
+            .iter()
+            .zip(times.iter().skip(1))
+            .map(|(a, b)| b.saturating_sub(*a))
+            .collect();
+        gaps.sort_unstable();
+        let percentile = |percent: usize| {
+            let at = gaps.len().saturating_sub(1).saturating_mul(percent).div_ceil(100);
+            U64(gaps.get(at).copied().unwrap_or(0))
+        };
+        Ok(StatsView {
+            from_height: from.into(),
+            to_height: head.into(),
+            tx_count: U64(transactions),
+            tx_per_1000_s: U64(transactions
+                .saturating_mul(1_000_000)
+                .checked_div(span)
+                .unwrap_or(0)),
+            block_time_p50_ms: percentile(50),
+            block_time_p95_ms: percentile(95),
+            empty_blocks: empty,
+        })
+    }
+}

@@ -1,0 +1,419 @@
+//! `tx_*`: the way of a transaction in, and every way to ask about it.
+
+use std::time::Duration;
+
+use jsonrpsee::core::async_trait;
+use vibecoin_primitives::{
+    CodecError, Encoded as _, Hash, Outcome, Signature, Transaction, TransactionBody, TransactionError,
+    TransactionV1, decode, encode, transaction_bytes,
+};
+use vibecoin_rpc_api::limits::{STATUSES_MAX, SUBMIT_BATCH_MAX};
+use vibecoin_rpc_api::methods::TxApiServer;
+use vibecoin_rpc_api::views::{
+    AtOptions, BatchEntry, DecodedTransaction, EncodedTransaction, FeeEstimate, LocationView, ReceiptView,
+    SimulationView, StatusView, SubmitOptions, Submitted, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX,
+    TransactionState, TransactionView, UnsignedTransaction, Wait, WaitOptions,
+};
+use vibecoin_rpc_api::{ApiError, Bytes, BytesArg, Code, HashArg, Shown, U64};
+
+use super::{Rpc, at_most, context, small};
+use crate::backend::{Backend, CommittedBlock, Refusal, TransactionStatus};
+
+/// Bytes of the signature at the end of a transaction.
+const SIGNATURE_BYTES: usize = 64;
+
+#[async_trait]
+impl<B: Backend> TxApiServer for Rpc<B> {
+    async fn submit(&self, raw: BytesArg, options: Option<SubmitOptions>) -> Result<Submitted, ApiError> {
+        let options = options.unwrap_or_default();
+        let timeout = wait_time(options.timeout_ms)?;
+        self.reach(options.min_height).await?;
+        let entry = self.submit_all(vec![raw], options.wait, timeout).await?.pop();
+        let submitted = match entry {
+            Some(BatchEntry::Taken(submitted)) => submitted,
+            Some(BatchEntry::Refused { error }) => return Err(error),
+            None => return Err(ApiError::internal("a submission has no verdict")),
+        };
+        if options.wait == Wait::Final {
+            settled(submitted)
+        } else {
+            Ok(submitted)
+        }
+    }
+
+    async fn submit_batch(
+        &self,
+        raws: Vec<BytesArg>,
+        options: Option<SubmitOptions>,
+    ) -> Result<Vec<BatchEntry>, ApiError> {
+        at_most("transactions", raws.len(), SUBMIT_BATCH_MAX)?;
+        let options = options.unwrap_or_default();
+        let timeout = wait_time(options.timeout_ms)?;
+        self.reach(options.min_height).await?;
+        self.submit_all(raws, options.wait, timeout).await
+    }
+
+    async fn get(&self, hash: HashArg) -> Result<Option<TransactionView>, ApiError> {
+        let hash = hash.get()?;
+        if let Some((block, index)) = self.included(&hash)? {
+            let location = LocationView {
+                height: block.header.height.into(),
+                block_hash: Shown(block.hash),
+                index,
+            };
+            let transaction = usize::try_from(index)
+                .ok()
+                .and_then(|index| block.body.transactions().nth(index));
+            return Ok(transaction.map(|t| TransactionView::new(t, hash, self.prefix(), Some(location))));
+        }
+        let entry = self.backend.pooled(&hash);
+        Ok(entry
+            .map(|entry| TransactionView::new(entry.transaction.transaction(), hash, self.prefix(), None)))
+    }
+
+    async fn get_status(&self, hash: HashArg) -> Result<StatusView, ApiError> {
+        let hash = hash.get()?;
+        Ok(status_view(hash, self.backend.status(&hash)?))
+    }
+
+    async fn get_statuses(&self, hashes: Vec<HashArg>) -> Result<Vec<StatusView>, ApiError> {
+        at_most("hashes", hashes.len(), STATUSES_MAX)?;
+        let status = |hash: HashArg| -> Result<StatusView, ApiError> {
+            let hash = hash.get()?;
+            Ok(status_view(hash, self.backend.status(&hash)?))
+        };
+        hashes.into_iter().map(status).collect()
+    }
+
+    async fn get_receipt(&self, hash: HashArg) -> Result<Option<ReceiptView>, ApiError> {
+        let found = self.included(&hash.get()?)?;
+        Ok(found.and_then(|(block, index)| receipt_view(&block, index)))
+    }
+
+    async fn wait(&self, hash: HashArg, options: Option<WaitOptions>) -> Result<Submitted, ApiError> {
+        let hash = hash.get()?;
+        let timeout = wait_time(options.unwrap_or_default().timeout_ms)?;
+        let status = self.backend.settle(vec![hash], timeout).await?.pop();
+        settled(self.submitted(hash, status.unwrap_or(TransactionStatus::Unknown))?)
+    }
+
+    async fn encode(&self, unsigned: UnsignedTransaction) -> Result<EncodedTransaction, ApiError> {
+        let body = self.unsigned(unsigned)?;
+        let facts = self.backend.facts();
+        let signing_bytes = body.signing_bytes(&facts.genesis);
+        let transaction = unsigned_transaction(body);
+        let mut unsigned_raw = encode(&transaction);
+        let bytes = small(unsigned_raw.len());
+        unsigned_raw.truncate(unsigned_raw.len().saturating_sub(SIGNATURE_BYTES));
+        Ok(EncodedTransaction {
+            signing_bytes: Shown(Bytes(signing_bytes)),
+            unsigned_raw: Shown(Bytes(unsigned_raw)),
+            hash: Shown(transaction.id(&facts.genesis)),
+            bytes,
+            fee_min: facts.params.fee_for(bytes).into(),
+        })
+    }
+
+    async fn decode(&self, raw: BytesArg) -> Result<DecodedTransaction, ApiError> {
+        let transaction = read(raw)?;
+        let facts = self.backend.facts();
+        let bytes = small(transaction_bytes(&transaction));
+        let view = TransactionView::new(&transaction, transaction.id(&facts.genesis), self.prefix(), None);
+        let chain_matches = transaction.body().chain == facts.genesis.prefix();
+        let verdict = transaction.verify(&facts.genesis);
+        Ok(DecodedTransaction {
+            transaction: view,
+            chain_matches,
+            signature_valid: chain_matches && !matches!(verdict, Err(TransactionError::Signature(_))),
+            fee_min: facts.params.fee_for(bytes).into(),
+            problem: verdict.err().map(|error| error.to_string()),
+        })
+    }
+
+    async fn simulate(&self, raw: BytesArg, options: Option<AtOptions>) -> Result<SimulationView, ApiError> {
+        if self.state_at(options.unwrap_or_default().at)?.is_some() {
+            return Err(ApiError::new(
+                Code::Disabled,
+                "transactions are simulated on the newest state only",
+            ));
+        }
+        let transaction = read(raw)?;
+        self.expensive(move |rpc| {
+            let read = rpc.backend.simulate(transaction)?;
+            let height = read.context.height.saturating_add(1);
+            Ok(SimulationView {
+                context: context(&read.context),
+                receipt: ReceiptView::new(&read.value, height, 0),
+            })
+        })
+        .await
+    }
+
+    async fn estimate_fee(&self, unsigned: UnsignedTransaction) -> Result<FeeEstimate, ApiError> {
+        let transaction = unsigned_transaction(self.unsigned(unsigned)?);
+        let bytes = small(transaction_bytes(&transaction));
+        Ok(FeeEstimate {
+            fee: self.backend.facts().params.fee_for(bytes).into(),
+            bytes,
+        })
+    }
+}
+
+impl<B: Backend> Rpc<B> {
+    /// Offers all, then waits once for all that were taken. One entry per raw transaction, in order.
+    async fn submit_all(
+        &self,
+        raws: Vec<BytesArg>,
+        wait: Wait,
+        timeout: Duration,
+    ) -> Result<Vec<BatchEntry>, ApiError> {
+        let mut entries: Vec<Option<BatchEntry>> = Vec::with_capacity(raws.len());
+        let mut transactions = Vec::with_capacity(raws.len());
+        for raw in raws {
+            match read(raw) {
+                Ok(transaction) => {
+                    transactions.push(transaction);
+                    entries.push(None);
+                }
+                Err(error) => entries.push(Some(BatchEntry::Refused { error })),
+            }
+        }
+        let verdicts = if wait == Wait::None {
+            self.submit_and_forget(transactions)
+        } else {
+            self.submit_and_wait(transactions, wait, timeout).await?
+        };
+        let mut verdicts = verdicts.into_iter();
+        let fill = |entry: Option<BatchEntry>| {
+            entry
+                .or_else(|| verdicts.next())
+                .ok_or_else(|| ApiError::internal("a submission has no verdict"))
+        };
+        entries.into_iter().map(fill).collect()
+    }
+
+    async fn submit_and_wait(
+        &self,
+        transactions: Vec<Transaction>,
+        wait: Wait,
+        timeout: Duration,
+    ) -> Result<Vec<BatchEntry>, ApiError> {
+        let mut verdicts = self.backend.submit(transactions).await;
+        if wait == Wait::Final {
+            let unsettled = |verdict: &&mut Result<crate::backend::Admitted, Refusal>| {
+                verdict
+                    .as_ref()
+                    .is_ok_and(|admitted| !admitted.status.is_settled())
+            };
+            let ids: Vec<Hash> = verdicts
+                .iter_mut()
+                .filter(unsettled)
+                .filter_map(|v| v.as_ref().ok().map(|a| a.id))
+                .collect();
+            if !ids.is_empty() {
+                let mut settled = self.backend.settle(ids, timeout).await?.into_iter();
+                for verdict in verdicts.iter_mut().filter(unsettled) {
+                    if let (Ok(admitted), Some(status)) = (verdict, settled.next()) {
+                        admitted.status = status;
+                    }
+                }
+            }
+        }
+        // Transactions of one batch mostly come into the same block: it is read once.
+        let mut block = None;
+        verdicts
+            .into_iter()
+            .map(|verdict| match verdict {
+                Ok(admitted) => self
+                    .submitted_in(&mut block, admitted.id, admitted.status)
+                    .map(BatchEntry::Taken),
+                Err(refusal) => Ok(BatchEntry::Refused {
+                    error: refusal.into(),
+                }),
+            })
+            .collect()
+    }
+
+    /// `wait: none`: answers with the hashes while the pool is still asked. What it says can be had from
+    /// `tx_getStatus`.
+    fn submit_and_forget(&self, transactions: Vec<Transaction>) -> Vec<BatchEntry> {
+        let genesis = self.backend.facts().genesis;
+        let taken = |transaction: &Transaction| {
+            let status = status_view(transaction.id(&genesis), TransactionStatus::Unknown);
+            BatchEntry::Taken(Submitted {
+                status,
+                receipt: None,
+            })
+        };
+        let entries = transactions.iter().map(taken).collect();
+        let backend = std::sync::Arc::clone(&self.backend);
+        tokio::spawn(async move { backend.submit(transactions).await });
+        entries
+    }
+
+    /// The block and position of a transaction that is in one.
+    pub(crate) fn included(
+        &self,
+        id: &Hash,
+    ) -> Result<Option<(std::sync::Arc<CommittedBlock>, u32)>, ApiError> {
+        let TransactionStatus::Included { height, index, .. } = self.backend.status(id)? else {
+            return Ok(None);
+        };
+        Ok(self.backend.block(height)?.map(|block| (block, index)))
+    }
+
+    fn submitted(&self, id: Hash, status: TransactionStatus) -> Result<Submitted, ApiError> {
+        self.submitted_in(&mut None, id, status)
+    }
+
+    fn submitted_in(
+        &self,
+        block: &mut Option<std::sync::Arc<CommittedBlock>>,
+        id: Hash,
+        status: TransactionStatus,
+    ) -> Result<Submitted, ApiError> {
+        let mut receipt = None;
+        if let TransactionStatus::Included { height, index, .. } = status {
+            if block.as_ref().is_none_or(|block| block.header.height != height) {
+                *block = self.backend.block(height)?;
+            }
+            receipt = block.as_ref().and_then(|block| receipt_view(block, index));
+        }
+        Ok(Submitted {
+            status: status_view(id, status),
+            receipt,
+        })
+    }
+
+    fn unsigned(&self, unsigned: UnsignedTransaction) -> Result<TransactionBody, ApiError> {
+        let facts = self.backend.facts();
+        at_most(
+            "operations",
+            unsigned.operations.len(),
+            vibecoin_primitives::limits::OPERATIONS_MAX,
+        )?;
+        let operations = unsigned
+            .operations
+            .into_iter()
+            .map(|operation| operation.get(&facts.prefix));
+        let body = TransactionBody {
+            chain: facts.genesis.prefix(),
+            sender: self.address(unsigned.sender)?.public_key(),
+            nonce: unsigned.nonce.into(),
+            fee: unsigned.fee.into(),
+            valid_until: unsigned.valid_until.into(),
+            operations: operations.collect::<Result<_, _>>()?,
+        };
+        let longest = body.operations.iter().map(slot_value_len).max().unwrap_or(0);
+        at_most(
+            "bytes of a slot's value",
+            longest,
+            vibecoin_primitives::limits::SLOT_VALUE_BYTES_MAX,
+        )?;
+        Ok(body)
+    }
+}
+
+fn slot_value_len(operation: &vibecoin_primitives::Operation) -> usize {
+    match operation {
+        vibecoin_primitives::Operation::SetStorage { value, .. } => value.len(),
+        vibecoin_primitives::Operation::Transfer { .. } => 0,
+    }
+}
+
+/// With zeros for the signature, which does not change its size.
+fn unsigned_transaction(body: TransactionBody) -> Transaction {
+    Transaction::V1(TransactionV1 {
+        body,
+        signature: Signature([0; SIGNATURE_BYTES]),
+    })
+}
+
+/// Reads a raw transaction: size first, then the one encoding.
+fn read(raw: BytesArg) -> Result<Transaction, ApiError> {
+    let bytes = raw.get()?.0;
+    decode::<Transaction>(&bytes).map_err(|error| match error {
+        CodecError::TooLarge { got, limit, .. } => {
+            ApiError::new(Code::TransactionTooLarge, error.to_string())
+                .with("what", "bytes")
+                .with("got", got.to_string())
+                .with("limit", limit.to_string())
+        }
+        other => ApiError::new(Code::BadEncoding, other.to_string())
+            .with("bytesMax", Transaction::BYTES_MAX.to_string()),
+    })
+}
+
+fn wait_time(timeout_ms: Option<U64>) -> Result<Duration, ApiError> {
+    let ms = timeout_ms.map_or(TIMEOUT_MS_DEFAULT, |timeout| timeout.0);
+    if ms > TIMEOUT_MS_MAX {
+        let message = format!("timeoutMs is at most {TIMEOUT_MS_MAX}, got {ms}");
+        return Err(ApiError::invalid_params("timeout_out_of_range", message));
+    }
+    Ok(Duration::from_millis(ms))
+}
+
+/// An answer to a caller who asked for the end: 1403 when it has not come.
+fn settled(submitted: Submitted) -> Result<Submitted, ApiError> {
+    let state = submitted.status.status;
+    let open = matches!(
+        state,
+        TransactionState::Unknown | TransactionState::Pending | TransactionState::Queued
+    );
+    if !open {
+        return Ok(submitted);
+    }
+    let status = serde_json::to_value(state).unwrap_or_default();
+    Err(ApiError::new(
+        Code::Timeout,
+        "the wait ended before the transaction was in a block; it may still come",
+    )
+    .with("hash", submitted.status.hash.0.to_string())
+    .with("status", status))
+}
+
+fn receipt_view(block: &CommittedBlock, index: u32) -> Option<ReceiptView> {
+    let receipt = block.receipts.0.get(usize::try_from(index).ok()?)?;
+    Some(ReceiptView::new(receipt, block.header.height, index))
+}
+
+fn status_view(id: Hash, status: TransactionStatus) -> StatusView {
+    let mut view = StatusView {
+        hash: Shown(id),
+        status: TransactionState::Unknown,
+        height: None,
+        index: None,
+        success: None,
+        reason: None,
+        by: None,
+        expected_nonce: None,
+    };
+    match status {
+        TransactionStatus::Unknown => {}
+        TransactionStatus::Pending => view.status = TransactionState::Pending,
+        TransactionStatus::Queued { expected } => {
+            view.status = TransactionState::Queued;
+            view.expected_nonce = Some(expected.into());
+        }
+        TransactionStatus::Included {
+            height,
+            index,
+            outcome,
+        } => {
+            view.status = TransactionState::Included;
+            view.height = Some(height.into());
+            view.index = Some(index);
+            view.success = Some(outcome == Outcome::Success);
+        }
+        TransactionStatus::Dropped { reason } => {
+            view.status = TransactionState::Dropped;
+            view.reason = Some(reason);
+        }
+        TransactionStatus::Replaced { by } => {
+            view.status = TransactionState::Replaced;
+            view.by = Some(Shown(by));
+        }
+        TransactionStatus::Expired => view.status = TransactionState::Expired,
+    }
+    view
+}

@@ -1,0 +1,228 @@
+//! What a message must fulfil before the core sees it: cheap rules first, signatures last.
+
+use malachitebft_core_consensus::MAX_FUTURE_ROUND_LOOKAHEAD;
+use vibecoin_primitives::{Height, Proposal, Round, SignedProposal, SignedVote, VoteKind};
+
+use crate::context::{self, CoreInput, ValidatorSet};
+use crate::future::Keeping;
+use crate::shell::Shell;
+use crate::{
+    BftOrderer, ConsensusMessage, FUTURE_HEIGHTS, PolkaCertificate, RoundCertificate, RoundCertificateKind,
+    Verdict,
+};
+
+/// No honest chain gets to this round of one height: at a third of a second per round it takes days.
+const ROUND_MAX: Round = Round(1_000_000);
+/// How many rounds ahead of ours votes and proposals are taken, as in the core.
+const ROUNDS_AHEAD: u32 = MAX_FUTURE_ROUND_LOOKAHEAD;
+
+impl BftOrderer {
+    pub(crate) fn admit(&mut self, message: ConsensusMessage) -> Verdict {
+        let Some(current) = self.shell.height() else {
+            return Verdict::Ignored;
+        };
+        if message.round() > ROUND_MAX {
+            return Verdict::Rejected("round out of range");
+        }
+        let ahead = match message.height().0.checked_sub(current.0) {
+            None => return Verdict::Ignored,
+            Some(ahead) => ahead,
+        };
+        match ahead {
+            0 if self.shell.decided.is_some() => Verdict::Ignored,
+            0 => self.admit_now(message),
+            1..=FUTURE_HEIGHTS => self.admit_later(message),
+            _ => self.admit_far(current, &message),
+        }
+    }
+
+    /// A message from too far ahead to be kept. That a validator is there is worth knowing all the same:
+    /// a node that was away for long hears nothing nearer. What is noted is never further ahead than this
+    /// node can see, so one liar cannot make it look for blocks for ever.
+    fn admit_far(&mut self, current: Height, message: &ConsensusMessage) -> Verdict {
+        let (Some(set), ConsensusMessage::Vote(vote)) = (self.shell.set.clone(), message) else {
+            return Verdict::Ignored;
+        };
+        let horizon = current.saturating_add(FUTURE_HEIGHTS).saturating_add(1);
+        if self.shell.highest_seen >= horizon || set.member(&vote.vote.validator).is_none() {
+            return Verdict::Ignored;
+        }
+        if !self.shell.verifier.vote(vote) {
+            return Verdict::Rejected("bad signature of a vote");
+        }
+        self.shell.saw(horizon);
+        Verdict::Ignored
+    }
+
+    /// A message for the current height: cheap rules, then signatures, then the core.
+    pub(crate) fn admit_now(&mut self, message: ConsensusMessage) -> Verdict {
+        let (Some(set), Some(core)) = (self.shell.set.clone(), &self.core) else {
+            return Verdict::Ignored;
+        };
+        let round = context::round_out(core.round());
+        let too_far = message.round().0 > round.0.saturating_add(ROUNDS_AHEAD);
+        let verdict = match &message {
+            ConsensusMessage::Vote(_) | ConsensusMessage::Proposal(_) if too_far => Verdict::Ignored,
+            ConsensusMessage::Vote(vote) => self.shell.check_vote(&set, vote),
+            ConsensusMessage::Proposal(proposal) => self.shell.check_proposal(&set, proposal),
+            ConsensusMessage::Polka(certificate) => self.shell.check_polka(&set, certificate),
+            ConsensusMessage::Round(certificate) => self.shell.check_round(&set, certificate),
+        };
+        // What was seen before may still be news to the core: it can have come inside a certificate.
+        if matches!(verdict, Verdict::Fresh | Verdict::Known) {
+            self.shell.saw(message.height());
+            self.feed(match message {
+                ConsensusMessage::Vote(vote) => CoreInput::Vote(context::vote_in(vote)),
+                ConsensusMessage::Proposal(proposal) => CoreInput::Proposal(context::proposal_in(*proposal)),
+                ConsensusMessage::Polka(certificate) => {
+                    CoreInput::PolkaCertificate(context::polka_in(certificate))
+                }
+                ConsensusMessage::Round(certificate) => {
+                    CoreInput::RoundCertificate(context::round_certificate_in(certificate))
+                }
+            });
+        }
+        verdict
+    }
+
+    /// A message for one of the next heights: kept if a validator of this height signed it. Whether it
+    /// was that validator's turn is asked again when the height begins.
+    pub(crate) fn admit_later(&mut self, message: ConsensusMessage) -> Verdict {
+        let Some(set) = self.shell.set.clone() else {
+            return Verdict::Ignored;
+        };
+        let height = message.height();
+        let keeping = match message {
+            ConsensusMessage::Vote(vote) => {
+                if set.member(&vote.vote.validator).is_none() {
+                    return Verdict::Ignored;
+                }
+                if !self.shell.verifier.vote(&vote) {
+                    return Verdict::Rejected("bad signature of a vote");
+                }
+                self.future.vote(vote)
+            }
+            ConsensusMessage::Proposal(proposal) => {
+                if set.member(&proposal.proposal.proposer).is_none() {
+                    return Verdict::Ignored;
+                }
+                if let Err(fault) = proposal_shape(&proposal.proposal) {
+                    return Verdict::Rejected(fault);
+                }
+                if !self.shell.verifier.proposal(&proposal) {
+                    return Verdict::Rejected("bad signature of a proposal");
+                }
+                self.future.proposal(*proposal)
+            }
+            ConsensusMessage::Polka(_) | ConsensusMessage::Round(_) => return Verdict::Ignored,
+        };
+        self.shell.saw(height);
+        match keeping {
+            Keeping::Kept => Verdict::Fresh,
+            Keeping::Known => Verdict::Known,
+            Keeping::Full => Verdict::Ignored,
+        }
+    }
+}
+
+impl Shell {
+    pub(crate) fn saw(&mut self, height: Height) {
+        self.highest_seen = self.highest_seen.max(height);
+    }
+
+    pub(crate) fn check_vote(&mut self, set: &ValidatorSet, vote: &SignedVote) -> Verdict {
+        if set.member(&vote.vote.validator).is_none() {
+            return Verdict::Rejected("vote of no validator");
+        }
+        if self.verifier.knows_vote(vote) {
+            return Verdict::Known;
+        }
+        if self.verifier.vote(vote) {
+            Verdict::Fresh
+        } else {
+            Verdict::Rejected("bad signature of a vote")
+        }
+    }
+
+    /// The rules that hold for a proposal whatever the body is. The core would accept a header whose
+    /// creator is not the scheduled one, so it never sees one.
+    pub(crate) fn check_proposal(&mut self, set: &ValidatorSet, signed: &SignedProposal) -> Verdict {
+        let proposal = &signed.proposal;
+        let turn = |round| context::key_of(set.proposer(context::round_in(round)));
+        if turn(proposal.round) != proposal.proposer {
+            return Verdict::Rejected("proposal out of turn");
+        }
+        if let Err(fault) = proposal_shape(proposal) {
+            return Verdict::Rejected(fault);
+        }
+        if turn(proposal.header.round) != proposal.header.proposer {
+            return Verdict::Rejected("block created out of turn");
+        }
+        if self.verifier.knows_proposal(signed) {
+            return Verdict::Known;
+        }
+        if self.verifier.proposal(signed) {
+            Verdict::Fresh
+        } else {
+            Verdict::Rejected("bad signature of a proposal")
+        }
+    }
+
+    pub(crate) fn check_polka(&mut self, set: &ValidatorSet, certificate: &PolkaCertificate) -> Verdict {
+        let votes: Vec<SignedVote> = certificate.votes().collect();
+        let model = set.params().fault_model;
+        self.check_certificate(set, &votes, |power, total| model.is_quorum(power, total))
+    }
+
+    pub(crate) fn check_round(&mut self, set: &ValidatorSet, certificate: &RoundCertificate) -> Verdict {
+        if certificate.kind == RoundCertificateKind::Precommit
+            && certificate
+                .votes
+                .iter()
+                .any(|vote| vote.kind == VoteKind::Prevote)
+        {
+            return Verdict::Rejected("prevote in a certificate of precommits");
+        }
+        let votes: Vec<SignedVote> = certificate.signed_votes().collect();
+        let model = set.params().fault_model;
+        self.check_certificate(set, &votes, |power, total| match certificate.kind {
+            RoundCertificateKind::Precommit => model.is_quorum(power, total),
+            RoundCertificateKind::Skip => context::is_honest(model, power, total),
+        })
+    }
+
+    pub(crate) fn check_certificate(
+        &mut self,
+        set: &ValidatorSet,
+        votes: &[SignedVote],
+        enough: impl FnOnce(u64, u64) -> bool,
+    ) -> Verdict {
+        let known = votes.iter().all(|vote| self.verifier.knows_vote(vote));
+        match self.verifier.certificate(&set.params().validators, votes, enough) {
+            Ok(()) if known => Verdict::Known,
+            Ok(()) => Verdict::Fresh,
+            Err(fault) => Verdict::Rejected(fault.text()),
+        }
+    }
+}
+
+/// What must hold between a proposal and its header, whoever's turn it is.
+fn proposal_shape(proposal: &Proposal) -> Result<(), &'static str> {
+    let Proposal {
+        height,
+        round,
+        header,
+        lock_round,
+        proposer,
+    } = proposal;
+    if header.height != *height {
+        return Err("header of another height");
+    }
+    match lock_round {
+        None if header.round != *round => Err("block of another round without a proof of lock"),
+        None if header.proposer != *proposer => Err("block of another proposer without a proof of lock"),
+        Some(lock) if lock >= round => Err("proof of lock from no earlier round"),
+        Some(lock) if header.round > *lock => Err("block created after its proof of lock"),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,131 @@
+//! Messages for the next heights, kept until their height begins.
+//!
+//! Bounded per validator and height. Signatures are checked before a message gets here, so nobody can
+//! take another validator's room.
+
+use std::collections::BTreeMap;
+
+use vibecoin_primitives::{Height, PublicKey, SignedProposal, SignedVote};
+
+use crate::ConsensusMessage;
+
+/// How many heights ahead of the current one messages are kept for.
+pub const FUTURE_HEIGHTS: u64 = 4;
+/// Votes of one validator kept for one height: both votes of four rounds.
+const VOTES_MAX: usize = 8;
+/// Proposals of one validator kept for one height.
+const PROPOSALS_MAX: usize = 2;
+
+#[derive(Debug, Default)]
+struct Kept {
+    proposals: Vec<SignedProposal>,
+    votes: Vec<SignedVote>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Future {
+    heights: BTreeMap<Height, BTreeMap<PublicKey, Kept>>,
+}
+
+/// What became of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Keeping {
+    Kept,
+    Known,
+    Full,
+}
+
+fn keep<T: PartialEq>(list: &mut Vec<T>, item: T, max: usize) -> Keeping {
+    if list.contains(&item) {
+        Keeping::Known
+    } else if list.len() >= max {
+        Keeping::Full
+    } else {
+        list.push(item);
+        Keeping::Kept
+    }
+}
+
+impl Future {
+    fn slot(&mut self, height: Height, validator: PublicKey) -> &mut Kept {
+        self.heights
+            .entry(height)
+            .or_default()
+            .entry(validator)
+            .or_default()
+    }
+
+    pub fn vote(&mut self, vote: SignedVote) -> Keeping {
+        keep(
+            &mut self.slot(vote.vote.height, vote.vote.validator).votes,
+            vote,
+            VOTES_MAX,
+        )
+    }
+
+    pub fn proposal(&mut self, proposal: SignedProposal) -> Keeping {
+        let slot = self.slot(proposal.proposal.height, proposal.proposal.proposer);
+        keep(&mut slot.proposals, proposal, PROPOSALS_MAX)
+    }
+
+    /// Takes what was kept for `height`, proposals first, and drops what was kept for lower heights.
+    pub fn take(&mut self, height: Height) -> Vec<ConsensusMessage> {
+        let mut later = self.heights.split_off(&height);
+        let mut proposals = Vec::new();
+        let mut votes = Vec::new();
+        for kept in later.remove(&height).unwrap_or_default().into_values() {
+            proposals.extend(
+                kept.proposals
+                    .into_iter()
+                    .map(|p| ConsensusMessage::Proposal(Box::new(p))),
+            );
+            votes.extend(kept.votes.into_iter().map(ConsensusMessage::Vote));
+        }
+        self.heights = later;
+        proposals.append(&mut votes);
+        proposals
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
+mod tests {
+    use vibecoin_primitives::{Hash, Round, SecretKey, Vote, VoteKind};
+
+    use super::*;
+
+    fn vote(height: u64, round: u32) -> SignedVote {
+        let key = SecretKey::from_seed(&[1; 32]);
+        let vote = Vote {
+            kind: VoteKind::Prevote,
+            height: Height(height),
+            round: Round(round),
+            block: None,
+            validator: key.public_key(),
+        };
+        vote.sign(&Hash::ZERO, &key)
+    }
+
+    #[test]
+    fn a_validator_has_room_for_eight_votes_per_height_and_no_more() {
+        let mut future = Future::default();
+        for round in 0..8 {
+            assert_eq!(future.vote(vote(5, round)), Keeping::Kept);
+        }
+        assert_eq!(future.vote(vote(5, 8)), Keeping::Full);
+        assert_eq!(future.vote(vote(5, 3)), Keeping::Known);
+        assert_eq!(future.vote(vote(6, 8)), Keeping::Kept);
+    }
+
+    #[test]
+    fn taking_a_height_gives_its_messages_and_drops_lower_ones() {
+        let mut future = Future::default();
+        for height in [4, 5, 6] {
+            future.vote(vote(height, 0));
+        }
+        assert_eq!(future.take(Height(5)), vec![ConsensusMessage::Vote(vote(5, 0))]);
+        assert_eq!(future.take(Height(4)), vec![]);
+        assert_eq!(future.take(Height(6)), vec![ConsensusMessage::Vote(vote(6, 0))]);
+        assert!(future.heights.is_empty());
+    }
+}

@@ -1,0 +1,151 @@
+//! Coming back from the log after the process ended.
+//!
+//! Replay feeds the core what the log holds, in order, and the core arrives at the same state and derives
+//! the same messages. Nothing is sent, built or logged meanwhile, except messages that are new: those
+//! whose causes the log kept, but not themselves.
+
+use malachitebft_core_consensus::ProposedValue;
+use malachitebft_core_types::{Validity, ValueOrigin};
+use vibecoin_primitives::{Height, Proposal, Signature};
+
+use crate::context::{self, BlockValue, CoreInput, Key};
+use crate::shell::{Known, Shell, timeout_of};
+use crate::timers::TimerKind;
+use crate::{BftOrderer, ConsensusMessage, GuardEntry, LogRecord, Output, Statement, TimeoutStep};
+
+/// What is put off or told apart while the log is replayed.
+#[derive(Default)]
+pub(crate) struct Replay {
+    /// The core asked for a block to propose.
+    pub build: bool,
+    /// Signatures that the log did not hold: these messages are new.
+    pub signed: Vec<Signature>,
+}
+
+/// The log of one height, taken apart.
+pub(crate) struct ReadLog {
+    pub inputs: Vec<CoreInput>,
+    /// Our own messages as the guard sees them.
+    pub signed: Vec<GuardEntry>,
+}
+
+impl BftOrderer {
+    /// What the end of a replay leaves to do: everything that was held back and still matters.
+    pub(crate) fn after_replay(&mut self) {
+        let Self {
+            core: Some(core),
+            shell,
+            ..
+        } = self
+        else {
+            return;
+        };
+        let replay = shell.replay.take().unwrap_or_default();
+        let (Some(set), None) = (shell.set.clone(), shell.decided) else {
+            return;
+        };
+        let height = set.params().height;
+        let round = core.round();
+        shell.burst.rest.push(Output::RoundStarted {
+            height,
+            round: context::round_out(round),
+            proposer: context::key_of(set.proposer(round)),
+        });
+        // What we had said in this round may not have left.
+        if let Some(signed) = shell.proposed_in(context::round_out(round))
+            && !replay.signed.contains(&signed.signature)
+        {
+            let Proposal { round, header, .. } = &signed.proposal;
+            let (round, block) = (*round, header.hash());
+            shell.burst.rest.push(Output::Restream { height, round, block });
+            shell.send(ConsensusMessage::Proposal(signed));
+        }
+        for vote in [&core.last_signed_prevote, &core.last_signed_precommit]
+            .into_iter()
+            .flatten()
+        {
+            if !replay.signed.contains(&vote.signature) {
+                shell.send_vote(vote.clone());
+            }
+        }
+        if replay.build && core.driver.step_is_propose() {
+            shell.ask_to_build(height, context::round_out(round));
+        }
+        let unchecked: Vec<Output> = shell
+            .blocks
+            .values()
+            .filter(|known| known.proposed && known.verdict.is_none())
+            .map(Known::check)
+            .collect();
+        shell.burst.rest.extend(unchecked);
+    }
+}
+
+impl Shell {
+    /// Takes a log apart. Blocks are the caller's; records of other heights were left by a commit
+    /// whose reset of the log was cut short.
+    pub(crate) fn read_log(&mut self, height: Height, records: Vec<LogRecord>) -> ReadLog {
+        let mut read = ReadLog {
+            inputs: Vec::new(),
+            signed: Vec::new(),
+        };
+        for record in records.into_iter().filter(|record| record.height() == height) {
+            match record {
+                LogRecord::Vote(vote) => {
+                    if vote.vote.validator == self.me {
+                        let statement = Statement::vote(&vote.vote, &self.genesis);
+                        read.signed.push(statement.entry(vote.signature));
+                    }
+                    read.inputs.push(CoreInput::Vote(context::vote_in(vote)));
+                }
+                LogRecord::Proposal(proposal) => {
+                    if proposal.proposal.proposer == self.me {
+                        let statement = Statement::proposal(&proposal.proposal, &self.genesis);
+                        read.signed.push(statement.entry(proposal.signature));
+                        self.proposed = Some(proposal.clone());
+                    }
+                    read.inputs
+                        .push(CoreInput::Proposal(context::proposal_in(*proposal)));
+                }
+                LogRecord::Timeout { round, step, .. } => {
+                    let kind = match step {
+                        TimeoutStep::Propose => TimerKind::Propose,
+                        TimeoutStep::Prevote => TimerKind::Prevote,
+                        TimeoutStep::Precommit => TimerKind::Precommit,
+                    };
+                    read.inputs
+                        .push(CoreInput::TimeoutElapsed(timeout_of(kind, round)));
+                }
+                LogRecord::Value {
+                    header,
+                    round,
+                    valid_round,
+                    proposer,
+                    valid,
+                } => {
+                    let value = BlockValue::new(*header);
+                    let known = self.know(&value, round);
+                    known.verdict = Some(valid);
+                    known.taken = true;
+                    read.inputs.push(CoreInput::ProposedValue(
+                        ProposedValue {
+                            height: context::Height(height.0),
+                            round: context::round_in(round),
+                            valid_round: context::lock_round_in(valid_round),
+                            proposer: Key(proposer),
+                            value,
+                            validity: Validity::from_bool(valid),
+                        },
+                        ValueOrigin::Consensus,
+                    ));
+                }
+                LogRecord::Polka(certificate) => {
+                    read.inputs
+                        .push(CoreInput::PolkaCertificate(context::polka_in(certificate)));
+                }
+                LogRecord::Block(_) => {}
+            }
+        }
+        read
+    }
+}

@@ -1,0 +1,738 @@
+//! What the effects of the core may touch, and what they do to it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
+use std::mem;
+
+use malachitebft_core_consensus::{
+    ConsensusMsg, Effect, Error, LivenessMsg, MisbehaviorEvidence, ProposedValue, Resumable as _, Resume,
+    SignedConsensusMsg, VoteExtensionError,
+};
+use malachitebft_core_types as core;
+use malachitebft_core_types::{
+    CertificateError, Proposal as _, SignedMessage, Threshold, TimeoutKind, Validity, ValueOrigin, VoteType,
+};
+use vibecoin_primitives::{
+    CommitCertificate, Evidence, Hash, Header, Height, PublicKey, Round, SecretKey, Signature,
+    SignedProposal, SignedVote,
+};
+
+use crate::context::{self, BlockValue, CoreInput, CoreState, Ctx, Key, ValidatorSet};
+use crate::replay::Replay;
+use crate::timers::{Timer, TimerKind, Timers};
+use crate::verify::{CertificateFault, TOMBSTONE, Verifier};
+use crate::{
+    Building, ConsensusMessage, Counters, Guard, HaltReason, HeightParams, LogRecord, MonoTime,
+    OrdererConfig, Output, Statement, TimeoutStep, Verdict,
+};
+
+/// The last round whose precommit wait ends as soon as a quorum precommitted no block.
+const SHORT_WAIT_ROUND_MAX: Round = Round(1);
+
+/// What is known about a block of the current height.
+pub(crate) struct Known {
+    pub value: BlockValue,
+    /// The round of the first proposal for it.
+    pub round: Round,
+    pub verdict: Option<bool>,
+    /// A scheduled proposer signed a proposal for it.
+    pub proposed: bool,
+    /// The core took the verdict.
+    pub taken: bool,
+}
+
+/// What one call caused, before it is put in order.
+#[derive(Default)]
+pub(crate) struct Burst {
+    pub appends: Vec<LogRecord>,
+    pub rest: Vec<Output>,
+}
+
+pub(crate) struct Shell {
+    pub genesis: Hash,
+    pub key: Option<SecretKey>,
+    pub me: PublicKey,
+    pub guard: Guard,
+    pub verifier: Verifier,
+    pub set: Option<ValidatorSet>,
+    pub now: MonoTime,
+    pub timers: Timers,
+    /// Round 0's propose timer may run.
+    pub armed: bool,
+    /// Round 0's propose timer was asked for before it may run.
+    pub held: bool,
+    pub blocks: BTreeMap<Hash, Known>,
+    /// Inputs that effects gave rise to.
+    pub inputs: VecDeque<CoreInput>,
+    pub decided: Option<Hash>,
+    /// Our newest proposal of this height.
+    pub proposed: Option<Box<SignedProposal>>,
+    pub replay: Option<Replay>,
+    pub burst: Burst,
+    /// Appended, but not asked to be durable yet.
+    pub unsynced: bool,
+    pub halt: Option<HaltReason>,
+    pub out: VecDeque<Output>,
+    pub highest_seen: Height,
+    pub counters: Counters,
+}
+
+impl Shell {
+    pub(crate) fn new(config: OrdererConfig) -> Self {
+        let OrdererConfig { genesis, key } = config;
+        // Without a key the node is nobody: no validator has the zero key, it is of small order.
+        let me = key.as_ref().map_or(PublicKey([0; 32]), SecretKey::public_key);
+        Self {
+            genesis,
+            key,
+            me,
+            guard: Guard::default(),
+            verifier: Verifier::new(genesis),
+            set: None,
+            now: MonoTime::default(),
+            timers: Timers::default(),
+            armed: false,
+            held: false,
+            blocks: BTreeMap::new(),
+            inputs: VecDeque::new(),
+            decided: None,
+            proposed: None,
+            replay: None,
+            burst: Burst::default(),
+            unsynced: false,
+            halt: None,
+            out: VecDeque::new(),
+            highest_seen: Height::ZERO,
+            counters: Counters::default(),
+        }
+    }
+
+    pub(crate) fn height(&self) -> Option<Height> {
+        self.set.as_ref().map(|set| set.params().height)
+    }
+
+    pub(crate) fn advance_clock(&mut self, now: MonoTime) {
+        self.now = self.now.max(now);
+    }
+
+    /// Stops for good. The first reason counts.
+    pub(crate) fn halt(&mut self, reason: HaltReason) {
+        if self.halt.is_none() {
+            self.burst = Burst::default();
+            self.timers.clear();
+            self.out.clear();
+            self.out.push_back(Output::Halt(reason.clone()));
+            self.halt = Some(reason);
+        }
+    }
+
+    /// Appends, then one sync of them, then the guard, then what they allow.
+    pub(crate) fn close_burst(&mut self) {
+        let Burst { appends, mut rest } = mem::take(&mut self.burst);
+        // The core applies our own precommit before it hands it out, so it can decide first.
+        rest.sort_by_key(|output| matches!(output, Output::Decided { .. }));
+        if self.halt.is_some() {
+            return;
+        }
+        self.unsynced |= !appends.is_empty();
+        self.out.extend(appends.into_iter().map(Output::Append));
+        let guard = self.guard.take_unsaved();
+        let leaves = rest.iter().any(|output| {
+            matches!(
+                output,
+                Output::Send(_) | Output::Decided { .. } | Output::Build { .. }
+            )
+        });
+        if self.unsynced && (guard.is_some() || leaves) {
+            self.unsynced = false;
+            self.out.push_back(Output::SyncLog);
+        }
+        self.out.extend(guard.map(Output::Guard));
+        self.out.extend(rest);
+    }
+
+    pub(crate) fn know(&mut self, value: &BlockValue, round: Round) -> &mut Known {
+        self.blocks.entry(value.hash()).or_insert_with(|| Known {
+            value: value.clone(),
+            round,
+            verdict: None,
+            proposed: false,
+            taken: false,
+        })
+    }
+
+    /// Performs one effect of the core. It never reports a fault back: the core would log it and go on
+    /// as if nothing had happened. Faults halt.
+    pub(crate) fn effect(&mut self, effect: Effect<Ctx>) -> Result<Resume<Ctx>, Infallible> {
+        Ok(match effect {
+            Effect::CancelAllTimeouts(resume) => {
+                self.timers.clear();
+                self.held = false;
+                resume.resume_with(())
+            }
+            Effect::CancelTimeout(timeout, resume) => {
+                self.cancel(timeout);
+                resume.resume_with(())
+            }
+            Effect::ScheduleTimeout(timeout, resume) => {
+                self.schedule(timeout);
+                resume.resume_with(())
+            }
+            Effect::StartRound(height, round, proposer, _, resume) => {
+                if let Some(replay) = &mut self.replay {
+                    replay.build = false;
+                } else {
+                    self.burst.rest.push(Output::RoundStarted {
+                        height: Height(height.0),
+                        round: context::round_out(round),
+                        proposer: proposer.0,
+                    });
+                }
+                resume.resume_with(())
+            }
+            Effect::PublishConsensusMsg(message, resume) => {
+                if self.is_news(message.signature()) {
+                    match message {
+                        SignedConsensusMsg::Vote(vote) => self.send_vote(vote),
+                        SignedConsensusMsg::Proposal(proposal) => self.send(ConsensusMessage::Proposal(
+                            Box::new(context::signed_proposal_out(&proposal)),
+                        )),
+                    }
+                }
+                resume.resume_with(())
+            }
+            Effect::PublishLivenessMsg(message, resume) => {
+                match message {
+                    LivenessMsg::Vote(vote) => self.send_vote(vote),
+                    LivenessMsg::PolkaCertificate(certificate) => self.send_polka(certificate),
+                    LivenessMsg::SkipRoundCertificate(certificate) => self.send_round(certificate),
+                }
+                resume.resume_with(())
+            }
+            Effect::RepublishVote(vote, resume) => {
+                self.send_vote(vote);
+                resume.resume_with(())
+            }
+            Effect::RepublishRoundCertificate(certificate, resume) => {
+                self.send_round(certificate);
+                resume.resume_with(())
+            }
+            Effect::GetValue(height, round, _, resume) => {
+                if let Some(replay) = &mut self.replay {
+                    replay.build = true;
+                } else {
+                    self.ask_to_build(Height(height.0), context::round_out(round));
+                }
+                resume.resume_with(())
+            }
+            Effect::RestreamProposal(height, round, _, _, block, resume) => {
+                if self.replay.is_none() {
+                    self.burst.rest.push(Output::Restream {
+                        height: Height(height.0),
+                        round: context::round_out(round),
+                        block,
+                    });
+                }
+                resume.resume_with(())
+            }
+            Effect::SignVote(vote, resume) => {
+                let signature = self.sign_vote(vote.clone());
+                resume.resume_with(SignedMessage::new(vote, signature))
+            }
+            Effect::SignProposal(proposal, resume) => {
+                let signature = self.sign_proposal(&proposal);
+                resume.resume_with(SignedMessage::new(proposal, signature))
+            }
+            Effect::VerifySignature(message, _, resume) => {
+                let SignedMessage { message, signature } = message;
+                resume.resume_with(match message {
+                    ConsensusMsg::Vote(vote) => self.verifier.vote(&SignedVote {
+                        vote: context::vote_out(vote),
+                        signature,
+                    }),
+                    ConsensusMsg::Proposal(proposal) => self.verifier.proposal(&SignedProposal {
+                        proposal: context::proposal_out(&proposal),
+                        signature,
+                    }),
+                })
+            }
+            Effect::VerifyCommitCertificate(certificate, set, _, resume) => {
+                self.check_own_decision(certificate, &set);
+                // The core panics on "no". It is "no" only when memory is broken: then we have halted.
+                resume.resume_with(Ok(()))
+            }
+            Effect::VerifyPolkaCertificate(certificate, set, _, resume) => {
+                let verdict = self.check_polka(&set, &context::polka_out(certificate));
+                resume.resume_with(core_verdict(verdict))
+            }
+            Effect::VerifyRoundCertificate(certificate, set, _, resume) => {
+                let verdict = self.check_round(&set, &context::round_certificate_out(certificate));
+                resume.resume_with(core_verdict(verdict))
+            }
+            Effect::WalAppend(_, input, resume) => {
+                self.append(input);
+                resume.resume_with(())
+            }
+            Effect::Finalize(certificate, _, evidence, resume) => {
+                self.finalize(certificate, evidence);
+                resume.resume_with(())
+            }
+            // `Finalize` follows at once, as the core is given no target time.
+            Effect::Decide(_, _, resume) => resume.resume_with(()),
+            // Synced blocks never go through the core.
+            Effect::CertVerifiedSyncValue(_, _, resume) => resume.resume_with(()),
+            Effect::CertRejectedSyncValue(_, _, _, resume) => resume.resume_with(()),
+            Effect::VerifyExtendedCommitCertificate(_, _, _, _, resume) => {
+                resume.resume_with(Err(CertificateError::VerificationError(None)))
+            }
+            // Vote extensions are disabled.
+            Effect::ExtendVote(_, _, _, _, resume) => resume.resume_with(None),
+            Effect::VerifyVoteExtension(_, _, _, _, _, _, resume) => {
+                resume.resume_with(Err(VoteExtensionError::InvalidVoteExtension))
+            }
+        })
+    }
+
+    /// What only the core's state tells, asked after each input.
+    pub(crate) fn look_at(&mut self, core: &CoreState) {
+        if self.halt.is_some() || self.decided.is_some() {
+            return;
+        }
+        let (Some(set), votes) = (self.set.clone(), core.driver.votes()) else {
+            return;
+        };
+        let HeightParams {
+            height, fault_model, ..
+        } = set.params();
+        let round = context::round_out(core.round());
+        // A quorum for no block: nothing can be decided in this round any more, so the wait is over.
+        let wait = Timer {
+            height: *height,
+            round,
+            kind: TimerKind::Precommit,
+        };
+        if round <= SHORT_WAIT_ROUND_MAX
+            && self.timers.is_set(wait)
+            && votes.is_threshold_met(&core.round(), VoteType::Precommit, Threshold::Nil)
+        {
+            self.timers.set(wait, self.now);
+        }
+        // An honest validator has voted in round 0, so its proposal is out, and may have missed us.
+        if self.held
+            && votes.per_round(core.round()).is_some_and(|votes| {
+                let total = core::ValidatorSet::total_voting_power(&set);
+                context::is_honest(*fault_model, votes.addresses_weights().sum(), total)
+            })
+        {
+            self.arm();
+        }
+        let invalid = self
+            .blocks
+            .iter()
+            .filter(|(_, known)| known.verdict == Some(false));
+        let decided = invalid.map(|(hash, _)| *hash).find(|hash| {
+            votes
+                .all_rounds()
+                .keys()
+                .any(|round| votes.is_threshold_met(round, VoteType::Precommit, Threshold::Value(*hash)))
+        });
+        if let Some(block) = decided {
+            self.halt(HaltReason::InvalidDecision {
+                height: *height,
+                block,
+            });
+        }
+    }
+
+    pub(crate) fn core_error(&mut self, error: &Error<Ctx>) {
+        let height = self.height().unwrap_or(Height::ZERO);
+        match error {
+            Error::ReplayDivergence(kind, _, round) => {
+                let detail = format!("{kind} of round {round}");
+                self.halt(HaltReason::ReplayDivergence { height, detail });
+            }
+            Error::UnexpectedResume(..) | Error::DecisionNotFound(..) => {
+                self.halt(HaltReason::Core {
+                    height,
+                    detail: error.to_string(),
+                });
+            }
+            // The input had no effect; the timers and the other validators carry the height on.
+            _ => self.counters.core_errors = self.counters.core_errors.saturating_add(1),
+        }
+    }
+
+    pub(crate) fn schedule(&mut self, timeout: core::Timeout) {
+        let (Some(set), Some(kind)) = (&self.set, timer_kind(timeout.kind)) else {
+            return;
+        };
+        let HeightParams { height, timeouts, .. } = set.params();
+        let round = context::round_out(timeout.round);
+        if kind == TimerKind::Propose && round == Round::ZERO && !self.armed {
+            self.held = true;
+            return;
+        }
+        let first = match kind {
+            TimerKind::Propose => timeouts.propose,
+            TimerKind::Prevote => timeouts.prevote,
+            TimerKind::Precommit => timeouts.precommit,
+            TimerKind::Rebroadcast => timeouts.rebroadcast(),
+        };
+        let growth = match kind {
+            TimerKind::Rebroadcast => 0,
+            _ => timeouts.delta.saturating_mul(u64::from(round.0)),
+        };
+        let wait = first.saturating_add(growth).min(timeouts.max);
+        self.timers.set(
+            Timer {
+                height: *height,
+                round,
+                kind,
+            },
+            self.now.after(wait),
+        );
+    }
+
+    pub(crate) fn cancel(&mut self, timeout: core::Timeout) {
+        let (Some(height), Some(kind)) = (self.height(), timer_kind(timeout.kind)) else {
+            return;
+        };
+        let round = context::round_out(timeout.round);
+        self.timers.cancel(Timer { height, round, kind });
+        if kind == TimerKind::Propose && round == Round::ZERO {
+            self.held = false;
+        }
+    }
+
+    pub(crate) fn arm(&mut self) {
+        self.armed = true;
+        if mem::take(&mut self.held) {
+            self.schedule(core::Timeout::propose(core::Round::ZERO));
+        }
+    }
+
+    /// Whether a message of ours is not in the log yet. Refused signatures are no messages.
+    pub(crate) fn is_news(&self, signature: &Signature) -> bool {
+        *signature != TOMBSTONE
+            && self
+                .replay
+                .as_ref()
+                .is_none_or(|replay| replay.signed.contains(signature))
+    }
+
+    pub(crate) fn send(&mut self, message: ConsensusMessage) {
+        self.burst.rest.push(Output::Send(message));
+    }
+
+    pub(crate) fn send_vote(&mut self, vote: core::SignedVote<Ctx>) {
+        if vote.signature != TOMBSTONE {
+            self.send(ConsensusMessage::Vote(context::signed_vote_out(vote)));
+        }
+    }
+
+    pub(crate) fn send_polka(&mut self, certificate: core::PolkaCertificate<Ctx>) {
+        if self.replay.is_none() {
+            self.send(ConsensusMessage::Polka(context::polka_out(certificate)));
+        }
+    }
+
+    pub(crate) fn send_round(&mut self, certificate: core::RoundCertificate<Ctx>) {
+        if self.replay.is_none() {
+            self.send(ConsensusMessage::Round(context::round_certificate_out(
+                certificate,
+            )));
+        }
+    }
+
+    pub(crate) fn ask_to_build(&mut self, height: Height, round: Round) {
+        match self.guard.build(height, round) {
+            Ok(building) => {
+                let rebuild = building == Building::Again;
+                self.burst.rest.push(Output::Build {
+                    height,
+                    round,
+                    rebuild,
+                });
+            }
+            Err(_) => self.refused(),
+        }
+    }
+
+    /// The guard said no. The node goes on without the signature; alone it cannot go on.
+    pub(crate) fn refused(&mut self) {
+        self.counters.refused = self.counters.refused.saturating_add(1);
+        let (Some(set), Some(newest)) = (&self.set, self.guard.newest()) else {
+            return;
+        };
+        let HeightParams {
+            height, validators, ..
+        } = set.params();
+        if validators.members().len() == 1 {
+            self.halt(HaltReason::GuardAhead {
+                height: *height,
+                guard_height: newest.height,
+                guard_round: newest.round,
+            });
+        }
+    }
+
+    pub(crate) fn sign(&mut self, statement: &Statement) -> Option<Signature> {
+        let key = self.key.as_ref()?;
+        match self.guard.sign(statement, key) {
+            Ok(signature) => {
+                self.counters.signed = self.counters.signed.saturating_add(1);
+                if let Some(replay) = &mut self.replay {
+                    replay.signed.push(signature);
+                }
+                Some(signature)
+            }
+            Err(_) => {
+                self.refused();
+                None
+            }
+        }
+    }
+
+    pub(crate) fn sign_vote(&mut self, vote: context::Vote) -> Signature {
+        let vote = context::vote_out(vote);
+        let Some(signature) = self.sign(&Statement::vote(&vote, &self.genesis)) else {
+            return TOMBSTONE;
+        };
+        self.verifier.remember_vote(SignedVote { vote, signature });
+        signature
+    }
+
+    pub(crate) fn sign_proposal(&mut self, proposal: &context::Proposal) -> Signature {
+        let proposal = context::proposal_out(proposal);
+        let Some(signature) = self.sign(&Statement::proposal(&proposal, &self.genesis)) else {
+            return TOMBSTONE;
+        };
+        let signed = SignedProposal { proposal, signature };
+        self.verifier.remember_proposal(&signed);
+        self.proposed = Some(Box::new(signed));
+        signature
+    }
+
+    /// Our proposal for `round`, if we made one.
+    pub(crate) fn proposed_in(&self, round: Round) -> Option<Box<SignedProposal>> {
+        let proposed = self.proposed.as_ref();
+        proposed.filter(|signed| signed.proposal.round == round).cloned()
+    }
+
+    /// Logs an input that the core took. During replay only what the log does not hold.
+    pub(crate) fn append(&mut self, input: CoreInput) {
+        let Some(height) = self.height() else { return };
+        let record = match input {
+            CoreInput::Vote(vote) if self.is_news(&vote.signature) => {
+                LogRecord::Vote(context::signed_vote_out(vote))
+            }
+            CoreInput::Proposal(proposal) => {
+                self.proposal_taken(&proposal);
+                if !self.is_news(&proposal.signature) {
+                    return;
+                }
+                LogRecord::Proposal(Box::new(context::signed_proposal_out(&proposal)))
+            }
+            CoreInput::ProposedValue(value, _) => {
+                if let Some(known) = self.blocks.get_mut(&value.value.hash()) {
+                    known.taken = true;
+                }
+                if self.replay.is_some() {
+                    return;
+                }
+                LogRecord::Value {
+                    header: Box::new(value.value.header().clone()),
+                    round: context::round_out(value.round),
+                    valid_round: context::lock_round_out(value.valid_round),
+                    proposer: value.proposer.0,
+                    valid: value.validity.is_valid(),
+                }
+            }
+            CoreInput::PolkaCertificate(certificate) if self.replay.is_none() => {
+                LogRecord::Polka(context::polka_out(certificate))
+            }
+            CoreInput::TimeoutElapsed(timeout) if self.replay.is_none() => {
+                let step = match timeout.kind {
+                    TimeoutKind::Propose => TimeoutStep::Propose,
+                    TimeoutKind::Prevote => TimeoutStep::Prevote,
+                    TimeoutKind::Precommit => TimeoutStep::Precommit,
+                    TimeoutKind::Rebroadcast | TimeoutKind::FinalizeHeight(_) => return,
+                };
+                LogRecord::Timeout {
+                    height,
+                    round: context::round_out(timeout.round),
+                    step,
+                }
+            }
+            _ => return,
+        };
+        self.burst.appends.push(record);
+    }
+
+    /// The core took a proposal of the scheduled proposer: its body is wanted, unless it was checked.
+    pub(crate) fn proposal_taken(&mut self, proposal: &core::SignedProposal<Ctx>) {
+        let round = context::round_out(proposal.message.round());
+        let ask = self.replay.is_none();
+        let value = proposal.message.value().clone();
+        let known = self.know(&value, round);
+        match known.verdict {
+            None if !known.proposed => {
+                known.proposed = true;
+                let check = known.check();
+                if ask {
+                    self.burst.rest.push(check);
+                }
+                self.arm();
+            }
+            // The core had no room for the verdict when it came; for a proposed block it has.
+            Some(valid) if !known.taken => {
+                known.taken = true;
+                self.inputs.push_back(proposed_value(value, valid));
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn check_own_decision(
+        &mut self,
+        certificate: core::CommitCertificate<Ctx>,
+        set: &ValidatorSet,
+    ) {
+        let certificate = context::commit_out(certificate);
+        let votes: Vec<SignedVote> = certificate
+            .signatures
+            .iter()
+            .map(|entry| SignedVote {
+                vote: certificate.precommit(entry.validator),
+                signature: entry.signature,
+            })
+            .collect();
+        let HeightParams {
+            height,
+            validators,
+            fault_model,
+            ..
+        } = set.params();
+        let verdict = self.verifier.certificate(validators, &votes, |power, total| {
+            fault_model.is_quorum(power, total)
+        });
+        if let Err(fault) = verdict {
+            let detail = format!(
+                "decided with a bad certificate: {}",
+                CertificateFault::text(fault)
+            );
+            self.halt(HaltReason::Core {
+                height: *height,
+                detail,
+            });
+        }
+    }
+
+    pub(crate) fn finalize(
+        &mut self,
+        certificate: core::CommitCertificate<Ctx>,
+        evidence: MisbehaviorEvidence<Ctx>,
+    ) {
+        let certificate = context::commit_out(certificate);
+        match self.blocks.get(&certificate.block) {
+            Some(known) => {
+                let header = Box::new(known.value.header().clone());
+                self.decide(certificate, header, evidence);
+            }
+            None => self.halt(HaltReason::Core {
+                height: certificate.height,
+                detail: format!("decided block {} was never seen", certificate.block),
+            }),
+        }
+    }
+
+    pub(crate) fn decide(
+        &mut self,
+        certificate: CommitCertificate,
+        header: Box<Header>,
+        evidence: MisbehaviorEvidence<Ctx>,
+    ) {
+        self.decided = Some(certificate.block);
+        self.timers.clear();
+        self.held = false;
+        let evidence = self.evidence(evidence);
+        self.burst.rest.push(Output::Decided {
+            certificate,
+            header,
+            evidence,
+        });
+    }
+
+    /// Evidence that a stranger accepts. The core also pairs proposals that differ in their lock round
+    /// alone, which is no evidence on the chain.
+    pub(crate) fn evidence(&self, found: MisbehaviorEvidence<Ctx>) -> Vec<Evidence> {
+        let Some(set) = &self.set else { return Vec::new() };
+        let votes = found
+            .votes
+            .into_iter()
+            .flat_map(|(_, pairs)| pairs)
+            .map(|(a, b)| Evidence::votes(context::signed_vote_out(a), context::signed_vote_out(b)));
+        let proposals = found.proposals.iter().flat_map(|(_, pairs)| pairs).map(|(a, b)| {
+            Evidence::proposals(context::signed_proposal_out(a), context::signed_proposal_out(b))
+        });
+        votes
+            .chain(proposals)
+            .filter(|evidence| evidence.verify(&self.genesis, &set.params().validators).is_ok())
+            .collect()
+    }
+}
+
+impl Known {
+    pub(crate) fn check(&self) -> Output {
+        Output::Check {
+            header: Box::new(self.value.header().clone()),
+            round: self.round,
+        }
+    }
+}
+
+/// The caller's verdict as the core takes it. The round is where the block was created: the core pairs
+/// verdicts and proposals by the block alone.
+pub(crate) fn proposed_value(value: BlockValue, valid: bool) -> CoreInput {
+    let header = value.header();
+    CoreInput::ProposedValue(
+        ProposedValue {
+            height: context::Height(header.height.0),
+            round: context::round_in(header.round),
+            valid_round: core::Round::Nil,
+            proposer: Key(header.proposer),
+            value,
+            validity: Validity::from_bool(valid),
+        },
+        ValueOrigin::Consensus,
+    )
+}
+
+#[expect(clippy::result_large_err, reason = "the core's type")]
+pub(crate) fn core_verdict(verdict: Verdict) -> Result<(), CertificateError<Ctx>> {
+    match verdict {
+        Verdict::Fresh | Verdict::Known => Ok(()),
+        Verdict::Ignored | Verdict::Rejected(_) => Err(CertificateError::VerificationError(None)),
+    }
+}
+
+pub(crate) const fn timeout_of(kind: TimerKind, round: Round) -> core::Timeout {
+    let round = context::round_in(round);
+    match kind {
+        TimerKind::Propose => core::Timeout::propose(round),
+        TimerKind::Prevote => core::Timeout::prevote(round),
+        TimerKind::Precommit => core::Timeout::precommit(round),
+        TimerKind::Rebroadcast => core::Timeout::rebroadcast(round),
+    }
+}
+
+pub(crate) const fn timer_kind(kind: TimeoutKind) -> Option<TimerKind> {
+    match kind {
+        TimeoutKind::Propose => Some(TimerKind::Propose),
+        TimeoutKind::Prevote => Some(TimerKind::Prevote),
+        TimeoutKind::Precommit => Some(TimerKind::Precommit),
+        TimeoutKind::Rebroadcast => Some(TimerKind::Rebroadcast),
+        // Asked for only with a target time, which the core is not given.
+        TimeoutKind::FinalizeHeight(_) => None,
+    }
+}

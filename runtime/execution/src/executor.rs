@@ -1,0 +1,491 @@
+//! Executes the transactions of one block, one after the other.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use vibecoin_primitives::{
+    Account, AccountType, Address, Amount, ChainParams, Failure, Hash, Height, Operation, Outcome, Receipt,
+    ReceiptV1, Receipts, Round, ValidatorSet, VerifiedTransaction, encode, records,
+};
+
+use crate::invalid::{charge, check_form};
+use crate::records::amount_value;
+use crate::{InvalidTransaction, ReadError, StateChanges, StateReader, read_burned, read_schedule};
+
+/// Bytes that a slot is charged for on top of its value.
+const SLOT_OVERHEAD_BYTES: u64 = 32;
+
+/// What executing a block needs to know besides the state.
+#[derive(Clone, Debug)]
+pub struct BlockContext {
+    /// The rules of the chain.
+    pub params: Arc<ChainParams>,
+    /// The validators that vote on this block.
+    pub validators: Arc<ValidatorSet>,
+    /// The block's height.
+    pub height: Height,
+    /// Where the fees go: the payout account of the block's proposer.
+    pub payout: Address,
+}
+
+/// What a block did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockOutcome {
+    /// One receipt per transaction, in order.
+    pub receipts: Receipts,
+    /// The state after the block, where it differs.
+    pub changes: StateChanges,
+    /// Fees of all transactions, credited to the payout account.
+    pub fees: Amount,
+    /// What was burned for accounts and storage.
+    pub burned: Amount,
+}
+
+/// Why a block, or one transaction of it, was not executed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExecutionError {
+    /// The transaction may not be in the block. The executor is as if it had never seen it.
+    #[error("transaction {id} at position {index} is invalid: {reason}")]
+    Invalid {
+        /// Position that the transaction has, or would have had, in the block.
+        index: usize,
+        /// Its id.
+        id: Hash,
+        /// The rule that does not hold.
+        reason: InvalidTransaction,
+    },
+    /// The state could not be read. The node is broken, not the block.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The state belongs to another validator set: the proposer schedule has another length.
+    #[error("the proposer schedule has {got} entries, the validator set has {expected}")]
+    Schedule {
+        /// Validators.
+        expected: usize,
+        /// Entries in the schedule.
+        got: usize,
+    },
+    /// The payout account or the burned total would overflow; impossible while the supply fits 64 bits.
+    #[error("{what} would overflow: {value} + {added}")]
+    Overflow {
+        /// Which sum.
+        what: &'static str,
+        /// Its value before the block.
+        value: Amount,
+        /// What the block adds.
+        added: Amount,
+    },
+    /// Money appeared or vanished. A bug of this program; nothing of the block may be kept.
+    #[error("the balances changed by {delta} with {burned} burned; their sum must be zero")]
+    Supply {
+        /// Sum of all balance changes.
+        delta: i128,
+        /// Base units burned.
+        burned: Amount,
+    },
+}
+
+/// One account as the block sees it.
+#[derive(Clone, Copy, Debug)]
+struct Touched {
+    address: Address,
+    before: Option<Account>,
+    now: Option<Account>,
+}
+
+/// How to undo one step of the transaction under way.
+#[derive(Debug)]
+enum Undo {
+    Account(usize, Option<Account>),
+    /// The slot as the block saw it before; the outer `None` is "not touched yet".
+    Slot((Address, Hash), Option<Option<Vec<u8>>>),
+}
+
+/// A block under construction, or one that is being checked: the proposer executes tick by tick.
+///
+/// Reads each touched account once. Memory is bounded by the block's own bounds.
+#[derive(Debug)]
+pub struct BlockExecutor<R> {
+    reader: R,
+    context: BlockContext,
+    system: Address,
+    touched: Vec<Touched>,
+    /// Where an address is in `touched`. Only asked, never walked.
+    index: HashMap<Address, usize>,
+    slots: BTreeMap<(Address, Hash), Option<Vec<u8>>>,
+    undo: Vec<Undo>,
+    receipts: Vec<Receipt>,
+    fees: Amount,
+    burned: Amount,
+}
+
+impl<R: StateReader> BlockExecutor<R> {
+    /// An executor on the state after the parent block.
+    pub fn new(reader: R, context: BlockContext) -> Self {
+        Self {
+            reader,
+            context,
+            system: Address::system(),
+            touched: Vec::new(),
+            index: HashMap::new(),
+            slots: BTreeMap::new(),
+            undo: Vec::new(),
+            receipts: Vec::new(),
+            fees: Amount::ZERO,
+            burned: Amount::ZERO,
+        }
+    }
+
+    /// Executes the next transaction of the block and gives its receipt.
+    ///
+    /// # Errors
+    /// [`ExecutionError::Invalid`] when the transaction may not be in the block: the executor is as if it
+    /// had never seen it and can go on. [`ExecutionError::Read`] when the state could not be read: the
+    /// executor must be dropped.
+    pub fn execute(&mut self, transaction: &VerifiedTransaction) -> Result<Receipt, ExecutionError> {
+        let body = transaction.body();
+        let invalid = |reason| ExecutionError::Invalid {
+            index: self.receipts.len(),
+            id: *transaction.id(),
+            reason,
+        };
+        check_form(&self.context.params, self.context.height, transaction).map_err(invalid)?;
+        let sender = touch(
+            &self.reader,
+            &mut self.touched,
+            &mut self.index,
+            &transaction.sender(),
+        )?;
+        let account = self.account(sender).unwrap_or_default();
+        let charged = charge(&account, body).map_err(invalid)?;
+        let fees = self.fees.checked_add(body.fee);
+        self.fees = fees.ok_or_else(|| invalid(InvalidTransaction::BlockFeesOverflow))?;
+        self.set(sender, charged);
+
+        self.undo.clear();
+        let burned_before = self.burned;
+        let mut outcome = Outcome::Success;
+        for (operation, step) in (0u32..).zip(&body.operations) {
+            if let Err(reason) = self.apply(sender, step)? {
+                self.roll_back();
+                self.burned = burned_before;
+                outcome = Outcome::Failed { operation, reason };
+                break;
+            }
+        }
+        let receipt = Receipt::V1(ReceiptV1 {
+            transaction: *transaction.id(),
+            fee: body.fee,
+            burned: self.burned.saturating_sub(burned_before.0),
+            outcome,
+        });
+        self.receipts.push(receipt.clone());
+        Ok(receipt)
+    }
+
+    /// How many transactions the block has so far.
+    pub const fn count(&self) -> usize {
+        self.receipts.len()
+    }
+
+    /// The sum of the fees so far.
+    pub const fn fees(&self) -> Amount {
+        self.fees
+    }
+
+    /// Credits the fees, writes the chain's records and hands out what the block did.
+    ///
+    /// `round` is the round in which the block was created.
+    ///
+    /// # Errors
+    /// [`ExecutionError`]; none of them is a property of a transaction.
+    pub fn finish(mut self, round: Round) -> Result<BlockOutcome, ExecutionError> {
+        self.credit_fees()?;
+        self.write_records(round)?;
+        self.check_supply()?;
+        let changed = self
+            .touched
+            .iter()
+            .filter(|touched| touched.before != touched.now);
+        let mut accounts: BTreeMap<_, _> = changed
+            .filter_map(|touched| Some((touched.address, touched.now?)))
+            .collect();
+        if self.slots.keys().any(|(owner, _)| *owner == self.system) {
+            // A user who sets a slot has paid a fee, but the system account changes by its slots alone.
+            let system = Account {
+                kind: AccountType::System,
+                ..Account::default()
+            };
+            let account = self.reader.account(&self.system)?.unwrap_or(system);
+            accounts.insert(self.system, account);
+        }
+        Ok(BlockOutcome {
+            receipts: Receipts(self.receipts),
+            changes: StateChanges {
+                accounts,
+                slots: self.slots,
+            },
+            fees: self.fees,
+            burned: self.burned,
+        })
+    }
+
+    /// Applies one operation, or nothing of it.
+    fn apply(&mut self, sender: usize, operation: &Operation) -> Result<Result<(), Failure>, ReadError> {
+        match operation {
+            Operation::Transfer { to, amount } => self.transfer(sender, to, *amount),
+            Operation::SetStorage { slot, value } => Ok(self.set_slot(sender, slot, value)),
+        }
+    }
+
+    fn transfer(
+        &mut self,
+        sender: usize,
+        to: &Address,
+        amount: Amount,
+    ) -> Result<Result<(), Failure>, ReadError> {
+        if amount == Amount::ZERO {
+            return Ok(Err(Failure::ZeroAmount));
+        }
+        if *to == self.system {
+            return Ok(Err(Failure::SystemRecipient));
+        }
+        let recipient = touch(&self.reader, &mut self.touched, &mut self.index, to)?;
+        Ok(self.transfer_to(sender, recipient, amount))
+    }
+
+    fn transfer_to(&mut self, sender: usize, recipient: usize, amount: Amount) -> Result<(), Failure> {
+        let payee = self.account(recipient);
+        let price = match payee {
+            Some(account) if account.kind == AccountType::System => return Err(Failure::SystemRecipient),
+            Some(_) => Amount::ZERO,
+            None => self.context.params.account_price,
+        };
+        let cost = amount.checked_add(price).ok_or(Failure::CostOverflow)?;
+        let payer = self.debited(sender, cost)?;
+        if recipient == sender {
+            return Ok(());
+        }
+        let payee = payee.unwrap_or_default();
+        let balance = payee
+            .balance
+            .checked_add(amount)
+            .ok_or(Failure::BalanceOverflow)?;
+        self.burn(price)?;
+        self.set_undoable(sender, payer);
+        self.set_undoable(recipient, Account { balance, ..payee });
+        Ok(())
+    }
+
+    fn set_slot(&mut self, sender: usize, slot: &Hash, value: &[u8]) -> Result<(), Failure> {
+        let params = &self.context.params;
+        let limit = params.slot_value_bytes_max;
+        let bytes = u32::try_from(value.len()).ok().filter(|bytes| *bytes <= limit);
+        let bytes = u64::from(bytes.ok_or(Failure::ValueTooLong { limit })?);
+        if !value.is_empty() {
+            let counted = bytes
+                .checked_add(SLOT_OVERHEAD_BYTES)
+                .ok_or(Failure::CostOverflow)?;
+            let price = params.storage_byte_price.0.checked_mul(counted).map(Amount);
+            let price = price.ok_or(Failure::CostOverflow)?;
+            let payer = self.debited(sender, price)?;
+            self.burn(price)?;
+            self.set_undoable(sender, payer);
+        }
+        let Some(owner) = self.touched.get(sender) else {
+            return Ok(());
+        };
+        let key = (owner.address, *slot);
+        let value = (!value.is_empty()).then(|| value.to_vec());
+        let before = self.slots.insert(key, value);
+        self.undo.push(Undo::Slot(key, before));
+        Ok(())
+    }
+
+    /// The sender's account less `cost`.
+    fn debited(&self, sender: usize, cost: Amount) -> Result<Account, Failure> {
+        let account = self.account(sender).unwrap_or_default();
+        let available = account.balance;
+        let balance = available.checked_sub(cost).ok_or(Failure::InsufficientFunds {
+            needed: cost,
+            available,
+        })?;
+        Ok(Account { balance, ..account })
+    }
+
+    fn burn(&mut self, price: Amount) -> Result<(), Failure> {
+        self.burned = self.burned.checked_add(price).ok_or(Failure::CostOverflow)?;
+        Ok(())
+    }
+
+    fn account(&self, index: usize) -> Option<Account> {
+        self.touched.get(index).and_then(|touched| touched.now)
+    }
+
+    fn set(&mut self, index: usize, account: Account) {
+        if let Some(touched) = self.touched.get_mut(index) {
+            touched.now = Some(account);
+        }
+    }
+
+    fn set_undoable(&mut self, index: usize, account: Account) {
+        self.undo.push(Undo::Account(index, self.account(index)));
+        self.set(index, account);
+    }
+
+    /// Takes the operations of the transaction under way back, the last one first.
+    fn roll_back(&mut self) {
+        while let Some(step) = self.undo.pop() {
+            match step {
+                Undo::Account(index, before) => {
+                    if let Some(touched) = self.touched.get_mut(index) {
+                        touched.now = before;
+                    }
+                }
+                Undo::Slot(key, Some(before)) => {
+                    self.slots.insert(key, before);
+                }
+                Undo::Slot(key, None) => {
+                    self.slots.remove(&key);
+                }
+            }
+        }
+    }
+
+    fn credit_fees(&mut self) -> Result<(), ExecutionError> {
+        if self.fees == Amount::ZERO {
+            return Ok(());
+        }
+        let index = touch(
+            &self.reader,
+            &mut self.touched,
+            &mut self.index,
+            &self.context.payout,
+        )?;
+        let account = self.account(index).unwrap_or_default();
+        let balance = sum("the payout account's balance", account.balance, self.fees)?;
+        self.set(index, Account { balance, ..account });
+        Ok(())
+    }
+
+    fn write_records(&mut self, round: Round) -> Result<(), ExecutionError> {
+        if self.burned > Amount::ZERO {
+            let total = sum("the burned total", read_burned(&self.reader)?, self.burned)?;
+            self.slots
+                .insert((self.system, records::BURNED), Some(amount_value(total)));
+        }
+        let schedule = read_schedule(&self.reader)?;
+        let (expected, got) = (self.context.validators.members().len(), schedule.turns.len());
+        if expected != got {
+            return Err(ExecutionError::Schedule { expected, got });
+        }
+        let next = schedule.after(&self.context.validators, self.context.height, round);
+        if next != schedule {
+            self.slots
+                .insert((self.system, records::SCHEDULE), Some(encode(&next)));
+        }
+        Ok(())
+    }
+
+    /// What left the accounts is what was burned.
+    fn check_supply(&self) -> Result<(), ExecutionError> {
+        let balance = |account: Option<Account>| i128::from(account.unwrap_or_default().balance.0);
+        // 64-bit values, at most a few million of them: far from the end of 128 bits.
+        let delta = self.touched.iter().fold(0i128, |sum, touched| {
+            sum.saturating_add(balance(touched.now))
+                .saturating_sub(balance(touched.before))
+        });
+        if delta.saturating_add(i128::from(self.burned.0)) != 0 {
+            return Err(ExecutionError::Supply {
+                delta,
+                burned: self.burned,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Where `address` is in `touched`, reading its account when the block has not met it yet.
+///
+/// Not a method, so that the borrow of the block's other parts stays free.
+fn touch<R: StateReader>(
+    reader: &R,
+    touched: &mut Vec<Touched>,
+    index: &mut HashMap<Address, usize>,
+    address: &Address,
+) -> Result<usize, ReadError> {
+    match index.entry(*address) {
+        Entry::Occupied(entry) => Ok(*entry.get()),
+        Entry::Vacant(entry) => {
+            let account = reader.account(address)?;
+            touched.push(Touched {
+                address: *address,
+                before: account,
+                now: account,
+            });
+            Ok(*entry.insert(touched.len().saturating_sub(1)))
+        }
+    }
+}
+
+fn sum(what: &'static str, value: Amount, added: Amount) -> Result<Amount, ExecutionError> {
+    value
+        .checked_add(added)
+        .ok_or(ExecutionError::Overflow { what, value, added })
+}
+
+/// Executes all transactions of a block, as validators do.
+///
+/// # Errors
+/// [`ExecutionError::Invalid`] names the first transaction that makes the block invalid; the other
+/// errors are no property of the block.
+pub fn execute_body<'t, R: StateReader>(
+    reader: R,
+    context: BlockContext,
+    transactions: impl IntoIterator<Item = &'t VerifiedTransaction>,
+    round: Round,
+) -> Result<BlockOutcome, ExecutionError> {
+    let mut executor = BlockExecutor::new(reader, context);
+    for transaction in transactions {
+        executor.execute(transaction)?;
+    }
+    executor.finish(round)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MemoryState;
+    use vibecoin_primitives::{Power, ProposerSchedule, SecretKey, Validator};
+
+    #[test]
+    fn money_from_nowhere_is_found_before_anything_is_handed_out() {
+        let (key, payout) = (SecretKey::from_seed(&[1; 32]).public_key(), Address([9; 32]));
+        let set = ValidatorSet::new(vec![Validator {
+            key,
+            power: Power(1),
+            payout,
+        }])
+        .unwrap();
+        let state = MemoryState::with_balances([], &ProposerSchedule::genesis(&set));
+        let context = BlockContext {
+            params: Arc::new(ChainParams::devnet()),
+            validators: Arc::new(set),
+            height: Height(1),
+            payout,
+        };
+        let mut executor = BlockExecutor::new(&state, context);
+        executor.fees = Amount(3);
+        executor.burned = Amount(1);
+        let error = executor.finish(Round(0));
+        assert_eq!(
+            error,
+            Err(ExecutionError::Supply {
+                delta: 3,
+                burned: Amount(1)
+            })
+        );
+    }
+}

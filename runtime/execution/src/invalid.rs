@@ -1,0 +1,182 @@
+//! What a block may not hold: the rules that are checked before a transaction touches the state.
+
+use vibecoin_primitives::{
+    Account, AccountType, Amount, ChainParams, Height, Nonce, TransactionBody, VerifiedTransaction,
+};
+
+/// Why a transaction may not be in the block (or, asked by [`admit`], in the next one).
+///
+/// A validator refuses a block with such a transaction; a proposer leaves the transaction out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidTransaction {
+    /// More bytes than the chain allows.
+    #[error("transaction of {got} bytes is over the limit of {limit}")]
+    TooLarge {
+        /// The chain's limit in bytes.
+        limit: u32,
+        /// Bytes of the transaction.
+        got: u32,
+    },
+    /// No operations, or more than the chain allows.
+    #[error("a transaction has 1 to {limit} operations, this one has {got}")]
+    OperationCount {
+        /// The chain's limit.
+        limit: u32,
+        /// Operations of the transaction.
+        got: usize,
+    },
+    /// The fee is below the least fee for a transaction of this size.
+    #[error("fee {got} is below the least fee {least}")]
+    FeeTooLow {
+        /// The least fee for this many bytes.
+        least: Amount,
+        /// The fee offered.
+        got: Amount,
+    },
+    /// The last height at which the transaction was allowed has passed.
+    #[error("expired: valid until height {valid_until}, the block has height {height}")]
+    Expired {
+        /// Last height at which the transaction may be in a block.
+        valid_until: Height,
+        /// The block's height.
+        height: Height,
+    },
+    /// The transaction could wait for longer than the chain allows.
+    #[error("valid until height {valid_until}, allowed is at most {most}")]
+    ValidTooLong {
+        /// Last height at which the transaction may be in a block.
+        valid_until: Height,
+        /// The latest that is allowed now.
+        most: Height,
+    },
+    /// The account has already used this nonce.
+    #[error("nonce {got} is behind the account's next nonce {expected}")]
+    NonceTooLow {
+        /// The account's next nonce.
+        expected: Nonce,
+        /// The transaction's nonce.
+        got: Nonce,
+    },
+    /// Transactions with lower nonces must come first.
+    #[error("nonce {got} is ahead of the account's next nonce {expected}")]
+    NonceTooHigh {
+        /// The account's next nonce.
+        expected: Nonce,
+        /// The transaction's nonce.
+        got: Nonce,
+    },
+    /// The account has used up all nonces.
+    #[error("nonce {got} is the last one and cannot be spent")]
+    NonceExhausted {
+        /// The transaction's nonce.
+        got: Nonce,
+    },
+    /// The account cannot pay the fee.
+    #[error("the account has {available}, the fee is {fee}")]
+    FeeUnpayable {
+        /// The fee offered.
+        fee: Amount,
+        /// The account's balance.
+        available: Amount,
+    },
+    /// The sender is an account of the chain itself.
+    #[error("the sender belongs to the chain and sends no transactions")]
+    SystemSender,
+    /// The block's fees would not fit in 64 bits.
+    #[error("the fees of the block would overflow")]
+    BlockFeesOverflow,
+}
+
+/// Whether `transaction` may wait for the block at `next_height`, given its sender's account.
+///
+/// Checks everything that makes a block invalid, except that a nonce ahead of the account's is fine:
+/// how far ahead is for the pool to say. Whether the operations will succeed is not looked at.
+///
+/// # Errors
+/// [`InvalidTransaction`] with the first rule that does not hold.
+pub fn admit(
+    account: Option<&Account>,
+    params: &ChainParams,
+    next_height: Height,
+    transaction: &VerifiedTransaction,
+) -> Result<(), InvalidTransaction> {
+    check_form(params, next_height, transaction)?;
+    let account = account.copied().unwrap_or_default();
+    match spend(&account, transaction.body()) {
+        Ok(_) | Err(InvalidTransaction::NonceTooHigh { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    pay(&account, transaction.body().fee).map(|_| ())
+}
+
+/// The rules that need no account.
+pub(crate) fn check_form(
+    params: &ChainParams,
+    height: Height,
+    transaction: &VerifiedTransaction,
+) -> Result<(), InvalidTransaction> {
+    let (body, bytes) = (transaction.body(), transaction.byte_len());
+    if bytes > params.transaction_bytes_max {
+        return Err(InvalidTransaction::TooLarge {
+            limit: params.transaction_bytes_max,
+            got: bytes,
+        });
+    }
+    let count = body.operations.len();
+    if count == 0 || count > usize::try_from(params.operations_max).unwrap_or(usize::MAX) {
+        return Err(InvalidTransaction::OperationCount {
+            limit: params.operations_max,
+            got: count,
+        });
+    }
+    let least = params.fee_for(bytes);
+    if body.fee < least {
+        return Err(InvalidTransaction::FeeTooLow { least, got: body.fee });
+    }
+    let valid_until = body.valid_until;
+    if valid_until < height {
+        return Err(InvalidTransaction::Expired { valid_until, height });
+    }
+    let most = height.saturating_add(params.validity_window);
+    if valid_until > most {
+        return Err(InvalidTransaction::ValidTooLong { valid_until, most });
+    }
+    Ok(())
+}
+
+/// The account after it has paid the fee and spent the nonce; the account itself is not changed.
+pub(crate) fn charge(account: &Account, body: &TransactionBody) -> Result<Account, InvalidTransaction> {
+    let nonce = spend(account, body)?;
+    let balance = pay(account, body.fee)?;
+    Ok(Account {
+        balance,
+        nonce,
+        ..*account
+    })
+}
+
+/// The account's nonce once this transaction has spent one.
+fn spend(account: &Account, body: &TransactionBody) -> Result<Nonce, InvalidTransaction> {
+    if account.kind == AccountType::System {
+        return Err(InvalidTransaction::SystemSender);
+    }
+    let (expected, got) = (account.nonce, body.nonce);
+    if got < expected {
+        return Err(InvalidTransaction::NonceTooLow { expected, got });
+    }
+    // The last nonce has none after it, so nothing is ever behind it and it can never be spent.
+    let next = got.next().ok_or(InvalidTransaction::NonceExhausted { got })?;
+    if got > expected {
+        return Err(InvalidTransaction::NonceTooHigh { expected, got });
+    }
+    Ok(next)
+}
+
+/// The account's balance once it has paid the fee.
+fn pay(account: &Account, fee: Amount) -> Result<Amount, InvalidTransaction> {
+    let available = account.balance;
+    available
+        .checked_sub(fee)
+        .ok_or(InvalidTransaction::FeeUnpayable { fee, available })
+}

@@ -1,0 +1,37 @@
+//! What transactions do to the state: the rules of money, accounts and slots.
+//!
+//! Pure: the state is read through [`StateReader`] and comes back as [`StateChanges`]; which tries and
+//! tables that becomes is the storage room's business. Signatures, the Proof of History and the sizes of
+//! a whole block are checked elsewhere, before a transaction gets here.
+//!
+//! ```text
+//!                          admit ──► may it wait in the pool?
+//! VerifiedTransaction ──┤
+//!                          BlockExecutor::execute ──► Receipt        (once per transaction)
+//!                          BlockExecutor::finish  ──► BlockOutcome ──► State::apply ──► root, StateDiff
+//! ```
+//!
+//! The rules:
+//! 1. A transaction that breaks a rule of [`InvalidTransaction`] may not be in a block at all.
+//! 2. Otherwise fee and nonce are spent first. Then the operations apply in order, all or none: a failed
+//!    one undoes those before it and leaves [`Outcome::Failed`](vibecoin_primitives::Outcome::Failed).
+//! 3. A transfer moves at least one base unit. To an address without an account it also burns
+//!    `account_price`. To oneself it changes nothing. Accounts of the chain itself take none.
+//! 4. Setting a slot burns `storage_byte_price × (32 + bytes)`; an empty value removes it for free.
+//! 5. Fees are summed and credited once, after the last transaction, to the proposer's payout account.
+//! 6. Balances plus burned never change. Every block is checked for it before it is handed out.
+//!
+//! Reading order: [`state`], [`invalid`] (what a block may not hold), [`executor`], [`records`], and
+//! [`memory`] (a small state for tests).
+
+pub mod executor;
+pub mod invalid;
+pub mod memory;
+pub mod records;
+pub mod state;
+
+pub use executor::{BlockContext, BlockExecutor, BlockOutcome, ExecutionError, execute_body};
+pub use invalid::{InvalidTransaction, admit};
+pub use memory::MemoryState;
+pub use records::{read_burned, read_schedule, read_supply};
+pub use state::{ReadError, State, StateChanges, StateError, StateReader};

@@ -1,0 +1,103 @@
+//! How the state is read, and how a block's changes are handed over.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use vibecoin_primitives::{Account, Address, Hash, StateDiff};
+
+/// The state could not be read: a damaged or failing store, never a property of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("state cannot be read: {what}")]
+pub struct ReadError {
+    /// What was read and what went wrong.
+    pub what: String,
+}
+
+impl ReadError {
+    /// An error with this account of it.
+    #[must_use]
+    pub fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into() }
+    }
+}
+
+/// Accounts and slots as of one block.
+pub trait StateReader {
+    /// The account at `address`; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the store fails.
+    fn account(&self, address: &Address) -> Result<Option<Account>, ReadError>;
+
+    /// The value of a slot of `address`, never empty; `None` when it is not set.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the store fails.
+    fn slot(&self, address: &Address, slot: &Hash) -> Result<Option<Vec<u8>>, ReadError>;
+}
+
+impl<R: StateReader + ?Sized> StateReader for &R {
+    fn account(&self, address: &Address) -> Result<Option<Account>, ReadError> {
+        (**self).account(address)
+    }
+
+    fn slot(&self, address: &Address, slot: &Hash) -> Result<Option<Vec<u8>>, ReadError> {
+        (**self).slot(address, slot)
+    }
+}
+
+impl<R: StateReader + ?Sized> StateReader for Arc<R> {
+    fn account(&self, address: &Address) -> Result<Option<Account>, ReadError> {
+        (**self).account(address)
+    }
+
+    fn slot(&self, address: &Address, slot: &Hash) -> Result<Option<Vec<u8>>, ReadError> {
+        (**self).slot(address, slot)
+    }
+}
+
+/// What a block does to the state: absolute new values.
+///
+/// The owner of every slot in `slots` is in `accounts` too, because its storage root changes. The
+/// `storage_root` in `accounts` is the one before the block; applying fills in the new one. A slot may be
+/// listed with the value that it already has.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct StateChanges {
+    /// Accounts by address, as they are after the block. Accounts are never removed.
+    pub accounts: BTreeMap<Address, Account>,
+    /// Slots by owner and slot, as they are after the block; `None` removes the slot.
+    pub slots: BTreeMap<(Address, Hash), Option<Vec<u8>>>,
+}
+
+/// Changes could not be applied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// The old state could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A slot was to be changed of an account that does not exist.
+    #[error("slots of {owner:?} cannot change: there is no such account")]
+    NoOwner {
+        /// The missing account.
+        owner: Address,
+    },
+    /// The store holds something else than what was put there.
+    #[error("state is damaged: {what}")]
+    Corrupt {
+        /// What was found.
+        what: String,
+    },
+}
+
+/// A state with a root that changes can be applied to. Applying leaves the original as it was.
+pub trait State: StateReader + Clone {
+    /// The root that headers carry.
+    fn root(&self) -> Hash;
+
+    /// The state after `changes`, and the rows that differ between the two.
+    ///
+    /// # Errors
+    /// [`StateError`] when the old state cannot be read or is damaged.
+    fn apply(&self, changes: &StateChanges) -> Result<(Self, StateDiff), StateError>;
+}

@@ -1,0 +1,50 @@
+//! The bounds of the pool. They are this node's own affair.
+
+use vibecoin_primitives::limits::MIB;
+
+/// Bounds of the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MempoolConfig {
+    /// Most transactions. Each costs about one KiB of memory besides its bytes.
+    pub count_max: usize,
+    /// Most bytes of their encodings.
+    pub bytes_max: usize,
+    /// Most transactions of one sender. Too low slows down a busy sender, too high lets few fill the pool.
+    pub sender_count_max: usize,
+    /// How far a nonce may lie ahead of the first one that is missing; less than `sender_count_max`.
+    pub nonce_gap_max: u64,
+    /// How long a transaction waits at most, in milliseconds.
+    pub ttl_ms: u64,
+    /// By how much more a replacement must pay, in percent, and at least one base unit.
+    pub replacement_percent: u64,
+    /// How many departures are remembered; at least `count_max`.
+    pub fates_max: usize,
+}
+
+impl Default for MempoolConfig {
+    fn default() -> Self {
+        Self {
+            count_max: 50_000,
+            bytes_max: 128 * MIB,
+            sender_count_max: 4096,
+            nonce_gap_max: 64,
+            ttl_ms: 3 * 3600 * 1000,
+            replacement_percent: 10,
+            fates_max: 100_000,
+        }
+    }
+}
+
+impl MempoolConfig {
+    /// The same, with `nonce_gap_max` low enough that a sender's queued transactions never keep out the one
+    /// that they wait for, and room to remember a departure of everything at once.
+    #[must_use]
+    pub(crate) fn sane(mut self) -> Self {
+        let most = u64::try_from(self.sender_count_max)
+            .unwrap_or(u64::MAX)
+            .saturating_sub(1);
+        self.nonce_gap_max = self.nonce_gap_max.min(most);
+        self.fates_max = self.fates_max.max(self.count_max);
+        self
+    }
+}

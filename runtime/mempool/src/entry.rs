@@ -1,0 +1,109 @@
+//! What the pool knows of one transaction.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use vibecoin_primitives::{Address, Amount, Nonce, Operation, VerifiedTransaction};
+
+use crate::Reason;
+
+/// Fee per byte, in 2^-16 base units, rounded down: fine enough to tell fees apart that differ by one, in
+/// every transaction up to 64 KiB. Above 2^48 base units per byte all rates are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct FeeRate(pub u64);
+
+/// Fraction bits of a [`FeeRate`].
+const RATE_BITS: u32 = 16;
+
+impl FeeRate {
+    /// The rate of a transaction that pays `fee` for `bytes`.
+    #[must_use]
+    pub fn new(fee: Amount, bytes: u32) -> Self {
+        if let Some(fee) = fee.0.checked_mul(1 << RATE_BITS) {
+            return Self(fee.checked_div(u64::from(bytes)).unwrap_or(u64::MAX));
+        }
+        // Beyond all real fees; the slow division is for them alone.
+        let rate = (u128::from(fee.0) << RATE_BITS).checked_div(u128::from(bytes));
+        Self(rate.and_then(|rate| u64::try_from(rate).ok()).unwrap_or(u64::MAX))
+    }
+
+    /// The least fee with which `bytes` bytes have a higher rate than this; the largest amount when none
+    /// has.
+    #[must_use]
+    pub fn outbid(self, bytes: u32) -> Amount {
+        let Some(higher) = self.0.checked_add(1) else {
+            return Amount::MAX;
+        };
+        let fee = u128::from(higher)
+            .saturating_mul(u128::from(bytes))
+            .div_ceil(1 << RATE_BITS);
+        Amount(u64::try_from(fee).unwrap_or(u64::MAX))
+    }
+}
+
+/// The order in which transactions compete: the first goes into a block first and out of the pool last.
+/// No two transactions have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rank {
+    pub rate: Reverse<FeeRate>,
+    pub arrival: u64,
+}
+
+/// One transaction in its sender's row. What the row and the lists go by is kept beside the pointer, so
+/// that they need not follow it.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub transaction: Arc<VerifiedTransaction>,
+    pub nonce: Nonce,
+    pub fee: Amount,
+    pub rank: Rank,
+    pub since_ms: u64,
+}
+
+impl Entry {
+    /// `arrival` counts the transactions that this pool has taken.
+    pub fn new(transaction: Arc<VerifiedTransaction>, arrival: u64, since_ms: u64) -> Self {
+        let (nonce, fee) = (transaction.body().nonce, transaction.body().fee);
+        let rate = Reverse(FeeRate::new(fee, transaction.byte_len()));
+        Self {
+            transaction,
+            nonce,
+            fee,
+            rank: Rank { rate, arrival },
+            since_ms,
+        }
+    }
+
+    pub fn bytes(&self) -> usize {
+        usize::try_from(self.transaction.byte_len()).unwrap_or(usize::MAX)
+    }
+}
+
+/// What a transaction takes from its sender, prices for new accounts and storage aside.
+pub(crate) fn cost(transaction: &VerifiedTransaction) -> u128 {
+    let body = transaction.body();
+    let moved = body.operations.iter().map(|operation| match operation {
+        Operation::Transfer { to, amount } if *to != transaction.sender() => u128::from(amount.0),
+        Operation::Transfer { .. } | Operation::SetStorage { .. } => 0,
+    });
+    moved.fold(u128::from(body.fee.0), u128::saturating_add)
+}
+
+/// Where a transaction stands with this pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// In the pool; nothing stands before it but its sender's earlier transactions in the pool.
+    Pending,
+    /// In the pool, but the transaction with this nonce must come first.
+    Queued {
+        /// The first nonce that is missing.
+        expected: Nonce,
+    },
+    /// No longer in the pool.
+    Departed(Reason),
+    /// Never seen, or forgotten.
+    Unknown,
+}
+
+/// Names a transaction within the pool.
+pub(crate) type Place = (Address, Nonce);

@@ -1,0 +1,123 @@
+//! What became of the transactions that left.
+
+use std::collections::{HashMap, VecDeque};
+
+use vibecoin_execution::InvalidTransaction;
+use vibecoin_primitives::{Amount, Hash, Height};
+
+/// A transaction left the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Departure {
+    /// Its id.
+    pub id: Hash,
+    /// Why it left.
+    pub reason: Reason,
+}
+
+/// Why a transaction left the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Reason {
+    /// It is in a block.
+    #[error("included at height {height}")]
+    Included {
+        /// The block.
+        height: Height,
+    },
+    /// Its sender sent another one with the same nonce and a higher fee.
+    #[error("replaced by {by}")]
+    Replaced {
+        /// The other one.
+        by: Hash,
+    },
+    /// The pool was full and another one paid more per byte.
+    #[error("evicted from a full pool for {by}")]
+    Evicted {
+        /// One that took its room.
+        by: Hash,
+    },
+    /// The last height at which it was allowed has passed.
+    #[error("expired: valid until height {valid_until}")]
+    Expired {
+        /// That height.
+        valid_until: Height,
+    },
+    /// It has waited for longer than this node keeps transactions.
+    #[error("waited {waited_ms} ms, the limit is {limit_ms} ms")]
+    TooOld {
+        /// How long it waited, in milliseconds.
+        waited_ms: u64,
+        /// The limit, in milliseconds.
+        limit_ms: u64,
+    },
+    /// It can no longer be in a block.
+    #[error("invalid: {0}")]
+    Invalid(InvalidTransaction),
+    /// Its sender can no longer pay the fees of everything it has in the pool.
+    #[error("the sender's fees in the pool are {needed}, its balance is {available}")]
+    Unaffordable {
+        /// Fees of the sender's transactions up to and including this one.
+        needed: Amount,
+        /// The sender's balance.
+        available: Amount,
+    },
+    /// It was taken out by hand.
+    #[error("taken out by the operator")]
+    Cleared,
+}
+
+/// The last departures, oldest first, and where each id is among them.
+#[derive(Clone, Debug)]
+pub(crate) struct Fates {
+    ring: VecDeque<Departure>,
+    /// Number of the departure at the front of the ring.
+    first: u64,
+    latest: HashMap<Hash, u64>,
+    most: usize,
+}
+
+impl Fates {
+    pub fn new(most: usize) -> Self {
+        Self {
+            ring: VecDeque::new(),
+            first: 0,
+            latest: HashMap::new(),
+            most,
+        }
+    }
+
+    /// The number that the next departure will have.
+    pub fn next(&self) -> u64 {
+        self.first
+            .saturating_add(u64::try_from(self.ring.len()).unwrap_or(u64::MAX))
+    }
+
+    pub fn push(&mut self, departure: Departure) {
+        let number = self.next();
+        self.ring.push_back(departure);
+        self.latest.insert(departure.id, number);
+        while self.ring.len() > self.most {
+            let Some(oldest) = self.ring.pop_front() else {
+                return;
+            };
+            // The same id may have left again later.
+            if self.latest.get(&oldest.id) == Some(&self.first) {
+                self.latest.remove(&oldest.id);
+            }
+            self.first = self.first.saturating_add(1);
+        }
+    }
+
+    pub fn get(&self, id: &Hash) -> Option<Reason> {
+        let at = self.latest.get(id)?.checked_sub(self.first)?;
+        self.ring
+            .get(usize::try_from(at).ok()?)
+            .map(|departure| departure.reason)
+    }
+
+    /// Departures from number `from` on, as far as they are remembered.
+    pub fn since(&self, from: u64) -> impl ExactSizeIterator<Item = &Departure> {
+        let at = usize::try_from(from.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        self.ring.range(at.min(self.ring.len())..)
+    }
+}

@@ -1,0 +1,677 @@
+//! The pool itself.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use vibecoin_execution::{InvalidTransaction, admit};
+use vibecoin_primitives::{Account, Address, Amount, ChainParams, Hash, Height, Nonce, VerifiedTransaction};
+
+use crate::entry::{Entry, Place, Rank, cost};
+use crate::fates::Fates;
+use crate::row::Row;
+use crate::selection::News;
+use crate::{Departure, FeeRate, MempoolConfig, Reason, Status};
+
+/// Transactions that wait for a block.
+///
+/// Every operation costs a few ordered-map steps, whatever the pool holds.
+#[derive(Clone, Debug)]
+pub struct Mempool {
+    config: MempoolConfig,
+    params: Arc<ChainParams>,
+    /// Only asked, never walked. No row is empty.
+    pub(crate) rows: HashMap<Address, Row>,
+    by_id: HashMap<Hash, Place>,
+    by_hash: HashMap<Hash, Arc<VerifiedTransaction>>,
+    by_arrival: BTreeMap<u64, Place>,
+    by_expiry: BTreeSet<(Height, u64)>,
+    /// The first pending transaction of each row.
+    pub(crate) heads: BTreeMap<Rank, Place>,
+    /// The last transaction of each row.
+    tails: BTreeMap<Rank, Place>,
+    pub(crate) news: News,
+    pending: usize,
+    bytes: usize,
+    next_arrival: u64,
+    now_ms: u64,
+    fates: Fates,
+}
+
+/// A transaction was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inserted {
+    /// [`Status::Pending`] or [`Status::Queued`].
+    pub status: Status,
+    /// The transaction whose place it took.
+    pub replaced: Option<Hash>,
+    /// Transactions that left a full pool for it.
+    pub evicted: Vec<Hash>,
+}
+
+/// Why the pool refused a transaction. The pool is as if it had never seen it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MempoolError {
+    /// It could not be in a block.
+    #[error(transparent)]
+    Invalid(#[from] InvalidTransaction),
+    /// It is in the pool already.
+    #[error("transaction {id} is in the pool already")]
+    AlreadyKnown {
+        /// Its id.
+        id: Hash,
+    },
+    /// Too many transactions are missing before it.
+    #[error("nonce {got} is more than {gap_max} ahead of {expected}, the first that is missing")]
+    NonceGap {
+        /// The first nonce that is missing, what waits in the pool included.
+        expected: Nonce,
+        /// The transaction's nonce.
+        got: Nonce,
+        /// How far ahead this pool allows.
+        gap_max: u64,
+    },
+    /// The sender cannot pay it on top of the fees of what it has in the pool.
+    #[error("the sender needs {needed} for this and the fees of what it has in the pool, it has {available}")]
+    InsufficientFunds {
+        /// Fees of the sender's other transactions, this one's fee and what it moves to others.
+        needed: Amount,
+        /// The sender's balance.
+        available: Amount,
+    },
+    /// One with this nonce waits already, and this one does not pay enough more.
+    #[error("replacing {existing} takes a fee of at least {least}, this one pays {got}")]
+    ReplacementUnderpriced {
+        /// The one that waits.
+        existing: Hash,
+        /// The least fee that replaces it.
+        least: Amount,
+        /// The fee offered.
+        got: Amount,
+    },
+    /// Everything that could leave pays at least as much per byte.
+    #[error("the pool is full ({count} transactions, {bytes} bytes); a fee below {least} does not get in")]
+    PoolFull {
+        /// Transactions in the pool.
+        count: usize,
+        /// Bytes in the pool.
+        bytes: usize,
+        /// A transaction of this size does not get in for less; one that needs much room may need more.
+        least: Amount,
+    },
+    /// The sender has too many transactions in the pool.
+    #[error("the sender has {limit} transactions in the pool, which is the limit")]
+    SenderLimit {
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// A block was committed.
+#[derive(Clone, Copy, Debug)]
+pub struct Committed<'a> {
+    /// Its height.
+    pub height: Height,
+    /// Ids of its transactions.
+    pub included: &'a [Hash],
+    /// Accounts that it changed, as they are now. Those without transactions in the pool do no harm.
+    pub accounts: &'a [(Address, Option<Account>)],
+}
+
+/// One transaction of the pool, as listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The transaction.
+    pub transaction: Arc<VerifiedTransaction>,
+    /// [`Status::Pending`] or [`Status::Queued`].
+    pub status: Status,
+    /// Counts what this pool has taken; where [`Mempool::list`] goes on.
+    pub arrival: u64,
+    /// When it came in, in milliseconds of the caller's clock.
+    pub since_ms: u64,
+}
+
+/// The pool in figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Transactions.
+    pub count: usize,
+    /// Of these, pending.
+    pub pending: usize,
+    /// Of these, queued.
+    pub queued: usize,
+    /// Bytes of their encodings.
+    pub bytes: usize,
+    /// Accounts that sent them.
+    pub senders: usize,
+    /// When the oldest came in, in milliseconds of the caller's clock.
+    pub oldest_ms: Option<u64>,
+    /// The fee per byte of the cheapest that could be evicted.
+    pub cheapest: Option<FeeRate>,
+}
+
+impl Mempool {
+    /// An empty pool for a chain with these parameters.
+    #[must_use]
+    pub fn new(config: MempoolConfig, params: Arc<ChainParams>) -> Self {
+        let config = config.sane();
+        Self {
+            config,
+            params,
+            rows: HashMap::new(),
+            by_id: HashMap::new(),
+            by_hash: HashMap::new(),
+            by_arrival: BTreeMap::new(),
+            by_expiry: BTreeSet::new(),
+            heads: BTreeMap::new(),
+            tails: BTreeMap::new(),
+            news: News::default(),
+            pending: 0,
+            bytes: 0,
+            next_arrival: 0,
+            now_ms: 0,
+            fates: Fates::new(config.fates_max),
+        }
+    }
+
+    /// The bounds in force.
+    #[must_use]
+    pub const fn config(&self) -> &MempoolConfig {
+        &self.config
+    }
+
+    /// Takes a transaction in, or says why not.
+    ///
+    /// `account` is the sender's at the last committed block, `next_height` the height after that block.
+    ///
+    /// # Errors
+    /// [`MempoolError`] with the first rule that does not hold: form, nonce and fee, then replacement or
+    /// the sender's bounds, then funds, then room.
+    pub fn insert(
+        &mut self,
+        transaction: Arc<VerifiedTransaction>,
+        account: Option<&Account>,
+        next_height: Height,
+        now_ms: u64,
+    ) -> Result<Inserted, MempoolError> {
+        self.now_ms = self.now_ms.max(now_ms);
+        let id = *transaction.id();
+        if self.by_id.contains_key(&id) {
+            return Err(MempoolError::AlreadyKnown { id });
+        }
+        admit(account, &self.params, next_height, &transaction)?;
+        let account = account.copied().unwrap_or_default();
+        let (sender, nonce) = (transaction.sender(), transaction.body().nonce);
+        let outdated = |row: &Row| row.nonce() != account.nonce || row.balance() != account.balance;
+        if self.rows.get(&sender).is_some_and(outdated) {
+            self.settle(&sender, account.nonce, account.balance);
+        }
+        self.check_row(&transaction, &account)?;
+        let victims = self.make_room(&transaction)?;
+
+        let evicted = victims
+            .iter()
+            .filter_map(|place| self.depart(place, Reason::Evicted { by: id }))
+            .collect();
+        let arrival = self.next_arrival;
+        self.next_arrival = arrival.saturating_add(1);
+        let entry = Entry::new(transaction, arrival, self.now_ms);
+        self.enlist(&entry);
+        let row = self.rows.entry(sender).or_insert_with(|| Row::new(&account));
+        let old = row.put(entry);
+        let status = status(row, nonce);
+        if let Some(old) = &old {
+            self.unlist(old, Reason::Replaced { by: id });
+        }
+        if status == Status::Pending {
+            self.news.push(sender);
+        }
+        self.relink(&sender);
+        Ok(Inserted {
+            status,
+            replaced: old.map(|old| *old.transaction.id()),
+            evicted,
+        })
+    }
+
+    /// Follows the chain: takes out what was included, what the new accounts rule out, and what is too
+    /// old for the next block. Gives all departures.
+    pub fn on_committed(&mut self, block: &Committed<'_>, now_ms: u64) -> Vec<Departure> {
+        let first = self.fates.next();
+        let mut spent: BTreeMap<Address, Nonce> = BTreeMap::new();
+        for id in block.included {
+            let Some((sender, nonce)) = self.by_id.get(id).copied() else {
+                continue;
+            };
+            self.take(&(sender, nonce), Reason::Included { height: block.height });
+            let next = spent.entry(sender).or_default();
+            *next = nonce.saturating_add(1).max(*next);
+        }
+        for (address, account) in block.accounts {
+            spent.remove(address);
+            let account = account.unwrap_or_default();
+            self.settle(address, account.nonce, account.balance);
+        }
+        // Whoever is in the block but not among the accounts has spent nonces all the same.
+        for (sender, next) in spent {
+            let Some(row) = self.rows.get(&sender) else {
+                continue;
+            };
+            let (nonce, balance) = (next.max(row.nonce()), row.balance());
+            self.settle(&sender, nonce, balance);
+        }
+        self.expire(block.height.saturating_add(1), now_ms);
+        self.fates.since(first).copied().collect()
+    }
+
+    /// Takes out what cannot be in a block at `next_height` or later, and what has waited too long.
+    pub fn expire(&mut self, next_height: Height, now_ms: u64) -> Vec<Departure> {
+        let first = self.fates.next();
+        self.now_ms = self.now_ms.max(now_ms);
+        while let Some((valid_until, arrival)) = self.by_expiry.first().copied()
+            && valid_until < next_height
+        {
+            let Some(place) = self.by_arrival.get(&arrival).copied() else {
+                break;
+            };
+            self.depart(&place, Reason::Expired { valid_until });
+        }
+        let limit_ms = self.config.ttl_ms;
+        while let Some(place) = self.by_arrival.first_key_value().map(|(_, place)| *place)
+            && let Some(entry) = self.entry(&place)
+            && let waited_ms = self.now_ms.saturating_sub(entry.since_ms)
+            && waited_ms > limit_ms
+        {
+            self.depart(&place, Reason::TooOld { waited_ms, limit_ms });
+        }
+        self.fates.since(first).copied().collect()
+    }
+
+    /// Takes one transaction out by hand and says whether it was there. What its sender sent after it
+    /// stays, queued.
+    pub fn remove(&mut self, id: &Hash) -> bool {
+        self.depart_by_id(id, Reason::Cleared)
+    }
+
+    /// Takes a transaction out that could not be executed and says whether it was there. What its sender
+    /// sent after it stays, queued.
+    pub fn reject(&mut self, id: &Hash, why: InvalidTransaction) -> bool {
+        self.depart_by_id(id, Reason::Invalid(why))
+    }
+
+    /// Takes everything out.
+    pub fn clear(&mut self) -> Vec<Departure> {
+        let first = self.fates.next();
+        while let Some((_, place)) = self.by_arrival.last_key_value() {
+            let place = *place;
+            self.depart(&place, Reason::Cleared);
+        }
+        self.fates.since(first).copied().collect()
+    }
+
+    /// How many transactions there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_arrival.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_arrival.is_empty()
+    }
+
+    /// Whether a block could be made of something. A pool of queued transactions alone has nothing for it.
+    #[must_use]
+    pub fn has_pending(&self) -> bool {
+        self.pending > 0
+    }
+
+    /// The transaction with this id.
+    #[must_use]
+    pub fn get(&self, id: &Hash) -> Option<&Arc<VerifiedTransaction>> {
+        self.entry(self.by_id.get(id)?).map(|entry| &entry.transaction)
+    }
+
+    /// The transaction with this hash, signature included: its signature has been checked.
+    #[must_use]
+    pub fn get_by_hash(&self, hash: &Hash) -> Option<&Arc<VerifiedTransaction>> {
+        self.by_hash.get(hash)
+    }
+
+    /// Where the transaction with this id stands.
+    #[must_use]
+    pub fn status(&self, id: &Hash) -> Status {
+        let waiting = self
+            .by_id
+            .get(id)
+            .and_then(|(sender, nonce)| Some((self.rows.get(sender)?, *nonce)));
+        if let Some((row, nonce)) = waiting {
+            return status(row, nonce);
+        }
+        self.fates.get(id).map_or(Status::Unknown, Status::Departed)
+    }
+
+    /// The nonce that the sender should use next; `None` when it has nothing in the pool.
+    #[must_use]
+    pub fn pending_next(&self, sender: &Address) -> Option<Nonce> {
+        self.rows.get(sender).map(Row::next_nonce)
+    }
+
+    /// At most `limit` transactions in the order of their arrival, from after the one with arrival `after`.
+    #[must_use]
+    pub fn list(&self, after: Option<u64>, limit: usize) -> Vec<Listed> {
+        let from = after.map_or(Some(0), |after| after.checked_add(1));
+        let places = from.into_iter().flat_map(|from| self.by_arrival.range(from..));
+        let rows = places.filter_map(|(_, (sender, nonce))| Some((self.rows.get(sender)?, *nonce)));
+        rows.filter_map(|(row, nonce)| Some(listed(row, row.get(nonce)?)))
+            .take(limit)
+            .collect()
+    }
+
+    /// What one sender has in the pool, ascending by nonce.
+    pub fn of_sender(&self, sender: &Address) -> impl Iterator<Item = Listed> {
+        self.rows
+            .get(sender)
+            .into_iter()
+            .flat_map(|row| row.entries().map(|entry| listed(row, entry)))
+    }
+
+    /// The last departures from number `from` on, oldest first, and the number to ask from next time.
+    /// Some are missing when more than `fates_max` have left since.
+    pub fn departures_since(&self, from: u64) -> (impl ExactSizeIterator<Item = &Departure>, u64) {
+        (self.fates.since(from), self.fates.next())
+    }
+
+    /// The least fee with which a transaction of `bytes` bytes would get in now, as far as price goes.
+    #[must_use]
+    pub fn least_fee(&self, bytes: u32) -> Amount {
+        let least = self.params.fee_for(bytes);
+        let after = self
+            .bytes
+            .saturating_add(usize::try_from(bytes).unwrap_or(usize::MAX));
+        if self.len() < self.config.count_max && after <= self.config.bytes_max {
+            return least;
+        }
+        let cheapest = self.tails.last_key_value().map(|(rank, _)| rank.rate.0);
+        least.max(cheapest.unwrap_or_default().outbid(bytes))
+    }
+
+    /// The pool in figures.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let oldest = self
+            .by_arrival
+            .first_key_value()
+            .and_then(|(_, place)| self.entry(place));
+        Stats {
+            count: self.len(),
+            pending: self.pending,
+            queued: self.len().saturating_sub(self.pending),
+            bytes: self.bytes,
+            senders: self.rows.len(),
+            oldest_ms: oldest.map(|entry| entry.since_ms),
+            cheapest: self.tails.last_key_value().map(|(rank, _)| rank.rate.0),
+        }
+    }
+
+    fn entry(&self, place: &Place) -> Option<&Entry> {
+        self.rows.get(&place.0)?.get(place.1)
+    }
+
+    /// The rules that concern the sender's other transactions.
+    fn check_row(&self, transaction: &VerifiedTransaction, account: &Account) -> Result<(), MempoolError> {
+        let (got, fee) = (transaction.body().nonce, transaction.body().fee);
+        let row = self.rows.get(&transaction.sender());
+        let mut fees = row.map_or(0, Row::fees);
+        if let Some(old) = row.and_then(|row| row.get(got)) {
+            let least = replacement_fee(old.fee, self.config.replacement_percent);
+            if least.is_none_or(|least| fee < least) {
+                let least = least.unwrap_or(Amount::MAX);
+                return Err(MempoolError::ReplacementUnderpriced {
+                    existing: *old.transaction.id(),
+                    least,
+                    got: fee,
+                });
+            }
+            fees = fees.saturating_sub(u128::from(old.fee.0));
+        } else {
+            let (expected, gap_max) = (
+                row.map_or(account.nonce, Row::next_nonce),
+                self.config.nonce_gap_max,
+            );
+            if got.saturating_sub(expected.0).0 > gap_max {
+                return Err(MempoolError::NonceGap {
+                    expected,
+                    got,
+                    gap_max,
+                });
+            }
+            let limit = self.config.sender_count_max;
+            if row.map_or(0, Row::len) >= limit {
+                return Err(MempoolError::SenderLimit { limit });
+            }
+        }
+        let needed = fees.saturating_add(cost(transaction));
+        if needed > u128::from(account.balance.0) {
+            return Err(MempoolError::InsufficientFunds {
+                needed: amount(needed),
+                available: account.balance,
+            });
+        }
+        Ok(())
+    }
+
+    /// Which tails must leave for `transaction`, the cheapest first. Changes nothing.
+    fn make_room(&self, transaction: &VerifiedTransaction) -> Result<Vec<Place>, MempoolError> {
+        let (sender, nonce, bytes) = (
+            transaction.sender(),
+            transaction.body().nonce,
+            transaction.byte_len(),
+        );
+        let replaced = self.entry(&(sender, nonce));
+        let count = self.len().saturating_add(usize::from(replaced.is_none()));
+        let total = self
+            .bytes
+            .saturating_add(usize::try_from(bytes).unwrap_or(usize::MAX));
+        let total = total.saturating_sub(replaced.map_or(0, Entry::bytes));
+        let mut count_over = count.saturating_sub(self.config.count_max);
+        let mut bytes_over = total.saturating_sub(self.config.bytes_max);
+
+        let rate = FeeRate::new(transaction.body().fee, bytes);
+        let mut victims = Vec::new();
+        let mut tails = self
+            .tails
+            .iter()
+            .rev()
+            .map(|(rank, place)| (*rank, *place))
+            .peekable();
+        // Tails that show once those behind them are gone.
+        let mut bared: BTreeMap<Rank, Place> = BTreeMap::new();
+        while count_over > 0 || bytes_over > 0 {
+            let listed = tails.peek().copied();
+            let shown = bared.last_key_value().map(|(rank, place)| (*rank, *place));
+            let cheapest = listed.max(shown);
+            let Some((_, place)) = cheapest.filter(|(rank, _)| rank.rate.0 < rate) else {
+                let least = cheapest.map_or(Amount::MAX, |(rank, _)| rank.rate.0.outbid(bytes));
+                return Err(MempoolError::PoolFull {
+                    count: self.len(),
+                    bytes: self.bytes,
+                    least,
+                });
+            };
+            if listed == cheapest {
+                tails.next();
+            } else {
+                bared.pop_last();
+            }
+            // Of the newcomer's own row only what comes after it can leave.
+            if place.0 == sender && place.1 <= nonce {
+                continue;
+            }
+            let Some(row) = self.rows.get(&place.0) else {
+                continue;
+            };
+            count_over = count_over.saturating_sub(1);
+            bytes_over = bytes_over.saturating_sub(row.get(place.1).map_or(0, Entry::bytes));
+            if let Some(before) = row.before(place.1) {
+                bared.insert(before.rank, (place.0, before.nonce));
+            }
+            victims.push(place);
+        }
+        Ok(victims)
+    }
+
+    /// Brings a row in line with its account: used nonces leave, then the tails that it cannot pay for.
+    fn settle(&mut self, address: &Address, nonce: Nonce, balance: Amount) {
+        while let Some(got) = self.first_nonce(address).filter(|first| *first < nonce) {
+            self.take(
+                &(*address, got),
+                Reason::Invalid(InvalidTransaction::NonceTooLow { expected: nonce, got }),
+            );
+        }
+        if let Some(row) = self.rows.get_mut(address) {
+            row.set_account(nonce, balance);
+        }
+        while let Some((needed, last)) = self.unaffordable(address) {
+            self.take(
+                &(*address, last),
+                Reason::Unaffordable {
+                    needed: amount(needed),
+                    available: balance,
+                },
+            );
+        }
+        self.relink(address);
+    }
+
+    /// The summed fees and the last nonce of a row whose fees its account cannot pay.
+    fn unaffordable(&self, address: &Address) -> Option<(u128, Nonce)> {
+        let row = self
+            .rows
+            .get(address)
+            .filter(|row| row.fees() > u128::from(row.balance().0))?;
+        Some((row.fees(), row.last()?.nonce))
+    }
+
+    fn first_nonce(&self, address: &Address) -> Option<Nonce> {
+        self.rows.get(address)?.entries().next().map(|entry| entry.nonce)
+    }
+
+    fn depart_by_id(&mut self, id: &Hash, reason: Reason) -> bool {
+        let place = self.by_id.get(id).copied();
+        place.and_then(|place| self.depart(&place, reason)).is_some()
+    }
+
+    /// Takes a transaction out and gives its id.
+    fn depart(&mut self, place: &Place, reason: Reason) -> Option<Hash> {
+        let id = self.take(place, reason);
+        self.relink(&place.0);
+        id
+    }
+
+    /// Takes a transaction out of its row and all lists but `heads` and `tails`: [`Mempool::relink`] must
+    /// follow.
+    fn take(&mut self, place: &Place, reason: Reason) -> Option<Hash> {
+        let entry = self.rows.get_mut(&place.0)?.take(place.1)?;
+        self.unlist(&entry, reason);
+        Some(*entry.transaction.id())
+    }
+
+    fn enlist(&mut self, entry: &Entry) {
+        let transaction = &entry.transaction;
+        let place = (transaction.sender(), entry.nonce);
+        self.by_id.insert(*transaction.id(), place);
+        self.by_hash.insert(*transaction.hash(), Arc::clone(transaction));
+        self.by_arrival.insert(entry.rank.arrival, place);
+        self.by_expiry
+            .insert((transaction.body().valid_until, entry.rank.arrival));
+        self.bytes = self.bytes.saturating_add(entry.bytes());
+    }
+
+    fn unlist(&mut self, entry: &Entry, reason: Reason) {
+        let transaction = &entry.transaction;
+        self.by_id.remove(transaction.id());
+        self.by_hash.remove(transaction.hash());
+        self.by_arrival.remove(&entry.rank.arrival);
+        self.by_expiry
+            .remove(&(transaction.body().valid_until, entry.rank.arrival));
+        self.bytes = self.bytes.saturating_sub(entry.bytes());
+        self.fates.push(Departure {
+            id: *transaction.id(),
+            reason,
+        });
+    }
+
+    /// Brings `heads`, `tails` and the counts in line with a row that has changed.
+    fn relink(&mut self, address: &Address) {
+        let Some(row) = self.rows.get_mut(address) else {
+            return;
+        };
+        let head = row.first_pending().map(|entry| (entry.rank, entry.nonce));
+        relist(&mut self.heads, &mut row.head, head, address);
+        let tail = row.last().map(|entry| (entry.rank, entry.nonce));
+        relist(&mut self.tails, &mut row.tail, tail, address);
+        self.pending = self
+            .pending
+            .saturating_sub(row.counted)
+            .saturating_add(row.pending_count());
+        row.counted = row.pending_count();
+        if row.is_empty() {
+            self.rows.remove(address);
+        }
+    }
+}
+
+/// Lists a row under the rank that it has now.
+fn relist(
+    list: &mut BTreeMap<Rank, Place>,
+    listed: &mut Option<Rank>,
+    now: Option<(Rank, Nonce)>,
+    address: &Address,
+) {
+    let rank = now.map(|(rank, _)| rank);
+    if *listed == rank {
+        return;
+    }
+    if let Some(old) = listed {
+        list.remove(old);
+    }
+    if let Some((rank, nonce)) = now {
+        list.insert(rank, (*address, nonce));
+    }
+    *listed = rank;
+}
+
+fn status(row: &Row, nonce: Nonce) -> Status {
+    if row.is_pending(nonce) {
+        Status::Pending
+    } else {
+        Status::Queued {
+            expected: row.next_nonce(),
+        }
+    }
+}
+
+fn listed(row: &Row, entry: &Entry) -> Listed {
+    Listed {
+        transaction: Arc::clone(&entry.transaction),
+        status: status(row, entry.nonce),
+        arrival: entry.rank.arrival,
+        since_ms: entry.since_ms,
+    }
+}
+
+/// The least fee that replaces one of `fee`; `None` when it does not fit.
+fn replacement_fee(fee: Amount, percent: u64) -> Option<Amount> {
+    let more = u128::from(fee.0)
+        .saturating_mul(u128::from(percent))
+        .div_ceil(100)
+        .max(1);
+    fee.checked_add(Amount(u64::try_from(more).ok()?))
+}
+
+/// For messages: the largest amount when it does not fit.
+fn amount(value: u128) -> Amount {
+    Amount(u64::try_from(value).unwrap_or(u64::MAX))
+}

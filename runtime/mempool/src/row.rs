@@ -1,0 +1,156 @@
+//! The transactions of one sender, ascending by nonce.
+
+use std::collections::VecDeque;
+
+use vibecoin_primitives::{Account, Amount, Nonce};
+
+use crate::entry::{Entry, Rank};
+
+/// One sender's transactions, and its account as last heard of.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Row {
+    /// The account's next nonce. No entry has a lower one.
+    nonce: Nonce,
+    balance: Amount,
+    /// Strictly ascending by nonce.
+    entries: VecDeque<Entry>,
+    /// How many entries from the front have the nonces `nonce`, `nonce + 1`, ...: those are pending.
+    ready: usize,
+    fees: u128,
+    /// How many pending entries the pool has counted.
+    pub counted: usize,
+    /// Under which rank the pool lists this row's first pending entry.
+    pub head: Option<Rank>,
+    /// Under which rank the pool lists this row's last entry.
+    pub tail: Option<Rank>,
+}
+
+impl Row {
+    pub fn new(account: &Account) -> Self {
+        Self {
+            nonce: account.nonce,
+            balance: account.balance,
+            ..Self::default()
+        }
+    }
+
+    pub fn nonce(&self) -> Nonce {
+        self.nonce
+    }
+
+    pub fn balance(&self) -> Amount {
+        self.balance
+    }
+
+    /// The summed fees of all entries.
+    pub fn fees(&self) -> u128 {
+        self.fees
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub fn pending_count(&self) -> usize {
+        self.ready
+    }
+
+    /// The first nonce that is missing.
+    pub fn next_nonce(&self) -> Nonce {
+        self.nonce
+            .saturating_add(u64::try_from(self.ready).unwrap_or(u64::MAX))
+    }
+
+    pub fn is_pending(&self, nonce: Nonce) -> bool {
+        nonce < self.next_nonce()
+    }
+
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    pub fn last(&self) -> Option<&Entry> {
+        self.entries.back()
+    }
+
+    pub fn first_pending(&self) -> Option<&Entry> {
+        self.entries.front().filter(|_| self.ready > 0)
+    }
+
+    pub fn get(&self, nonce: Nonce) -> Option<&Entry> {
+        self.entries.get(self.find(nonce).ok()?)
+    }
+
+    pub fn get_pending(&self, nonce: Nonce) -> Option<&Entry> {
+        self.get(nonce).filter(|_| self.is_pending(nonce))
+    }
+
+    /// The entry just below `nonce`.
+    pub fn before(&self, nonce: Nonce) -> Option<&Entry> {
+        let (Ok(at) | Err(at)) = self.find(nonce);
+        self.entries.get(at.checked_sub(1)?)
+    }
+
+    /// Puts an entry into the row and gives back the one whose nonce it has.
+    pub fn put(&mut self, entry: Entry) -> Option<Entry> {
+        self.fees = self.fees.saturating_add(u128::from(entry.fee.0));
+        match self.find(entry.nonce) {
+            Ok(at) => {
+                let place = self.entries.get_mut(at)?;
+                let old = std::mem::replace(place, entry);
+                self.fees = self.fees.saturating_sub(u128::from(old.fee.0));
+                Some(old)
+            }
+            Err(at) => {
+                self.entries.insert(at, entry);
+                self.extend();
+                None
+            }
+        }
+    }
+
+    /// Takes an entry out. What comes after it is queued, until [`Row::set_account`] moves the account on.
+    pub fn take(&mut self, nonce: Nonce) -> Option<Entry> {
+        let at = self.find(nonce).ok()?;
+        let entry = self.entries.remove(at)?;
+        self.ready = self.ready.min(at);
+        self.fees = self.fees.saturating_sub(u128::from(entry.fee.0));
+        Some(entry)
+    }
+
+    /// Notes what the account is now. Entries with used nonces must have been taken out.
+    pub fn set_account(&mut self, nonce: Nonce, balance: Amount) {
+        self.balance = balance;
+        if nonce != self.nonce {
+            self.nonce = nonce;
+            self.ready = 0;
+        }
+        self.extend();
+    }
+
+    /// Counts on from the entries that are known to be pending.
+    fn extend(&mut self) {
+        while self
+            .entries
+            .get(self.ready)
+            .is_some_and(|entry| entry.nonce == self.next_nonce())
+        {
+            self.ready = self.ready.saturating_add(1);
+        }
+    }
+
+    /// Where the entry with this nonce is, or would be. Constant time among the pending.
+    fn find(&self, nonce: Nonce) -> Result<usize, usize> {
+        if self.nonce <= nonce && nonce < self.next_nonce() {
+            return usize::try_from(nonce.saturating_sub(self.nonce.0).0).map_err(|_| self.entries.len());
+        }
+        if self.entries.back().is_none_or(|last| last.nonce < nonce) {
+            return Err(self.entries.len());
+        }
+        self.entries.binary_search_by_key(&nonce, |entry| entry.nonce)
+    }
+}

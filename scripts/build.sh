@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Builds the node. `scripts/build.sh --help` says how.
+set -euo pipefail
+
+case ${1:-} in
+  '') ;;
+  -h | --help)
+    cat <<'HELP'
+usage: scripts/build.sh
+
+Installs what the build needs (through apt-get, as root or with sudo), builds the binary `vibecoin`
+in release mode and prints its path as the last line of stdout. Everything else goes to stderr.
+
+The first run compiles RocksDB into a cache, which takes about a quarter of an hour on two cores;
+later runs and other clones link what is there.
+
+  CARGO_TARGET_DIR   where the build goes (default: $VIBECOIN_CACHE/target)
+  VIBECOIN_CACHE     the cache (default: ${XDG_CACHE_HOME:-$HOME/.cache}/vibecoin)
+HELP
+    exit 0
+    ;;
+  *)
+    printf 'error: unknown argument %s\nhint: scripts/build.sh takes none; see --help\n' "$1" >&2
+    exit 2
+    ;;
+esac
+
+# shellcheck source=scripts/native.sh
+. "$(dirname "${BASH_SOURCE[0]}")/native.sh"
+
+cd "$vibecoin_root"
+cargo build --release --locked -p vibecoin-cli >&2
+binary=$CARGO_TARGET_DIR/release/vibecoin
+[ -x "$binary" ] || die "the build ended well, but there is no $binary"
+printf '%s\n' "$binary"

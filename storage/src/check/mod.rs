@@ -1,0 +1,284 @@
+//! Re-derives everything that is stored, and names the first thing that does not hold.
+//!
+//! Reads the database alone and trusts nothing but the genesis hash in it: every header is hashed, every
+//! certificate counted, every body, tick, transaction and receipt checked against its header, the state
+//! root computed from the flat rows, every trie record compared with the one that the rows give, the
+//! indexes with the bodies, the money with the supply, and the diffs above the materialised height replayed.
+//!
+//! Reading order: `block` (one block), `state` (rows, trie, supply), and [`check`] here.
+
+mod block;
+mod state;
+
+pub(crate) use block::BlockChecker;
+
+use crate::kv::{Family, KvStore, RocksConfig, RocksKv};
+use crate::schema::{self, Head, Place};
+use crate::state::Shared;
+use crate::store::{StoreConfig, read_base, read_genesis, read_record, replay};
+use crate::{StorageError, Store};
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use vibecoin_primitives::{Hash, Header, Height};
+
+/// What kind of record a fault is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Record {
+    /// The head pointer, the schema version or the genesis record.
+    Meta,
+    /// A header or its parent link.
+    Header,
+    /// A certificate.
+    Certificate,
+    /// A height by block hash.
+    BlockHash,
+    /// A body: its hash, roots, evidence, signatures or Proof of History.
+    Body,
+    /// The receipts of a block.
+    Receipts,
+    /// A state diff.
+    Diff,
+    /// A flat row of an account or slot.
+    Row,
+    /// A trie node.
+    Node,
+    /// The transaction index.
+    Index,
+    /// The sum of the money.
+    Supply,
+}
+
+/// The first thing that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// In what kind of record.
+    pub record: Record,
+    /// Of which block, or of the state after which block.
+    pub height: Height,
+    /// Which record, and what is wrong with it.
+    pub detail: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "height {}: {:?}: {}", self.height, self.record, self.detail)
+    }
+}
+
+impl Fault {
+    pub(crate) fn new(record: Record, height: Height, detail: impl ToString) -> Self {
+        Self {
+            record,
+            height,
+            detail: detail.to_string(),
+        }
+    }
+}
+
+/// How a check ended early: by a fault that it found, or because the disk could not be read.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    Fault(Fault),
+    Error(StorageError),
+}
+
+impl Stop {
+    /// Damage to a record is a fault there; everything else ends the check.
+    pub(crate) fn at(record: Record, height: Height) -> impl Fn(StorageError) -> Self {
+        move |error| match error {
+            StorageError::Corrupt { .. } | StorageError::Missing { .. } => {
+                Self::Fault(Fault::new(record, height, error))
+            }
+            other => Self::Error(other),
+        }
+    }
+}
+
+/// What to leave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CheckOptions {
+    /// Walk the Proof of History of every block: most of the time of a check.
+    pub poh: bool,
+    /// Check the signature of every transaction.
+    pub signatures: bool,
+}
+
+impl Default for CheckOptions {
+    fn default() -> Self {
+        Self {
+            poh: true,
+            signatures: true,
+        }
+    }
+}
+
+/// How far a check has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Progress {
+    /// Blocks checked, of so many.
+    Blocks(u64, u64),
+    /// Rows of the flat state checked.
+    Rows(u64),
+    /// Diffs above the materialised height are replayed.
+    Replay(u64),
+}
+
+/// What a check saw.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CheckReport {
+    /// The last committed block.
+    pub head: Option<Head>,
+    /// Height of the flat state.
+    pub materialised: Height,
+    /// Blocks checked, genesis included.
+    pub blocks: u64,
+    /// Transactions in them.
+    pub transactions: u64,
+    /// Accounts in the flat state.
+    pub accounts: u64,
+    /// Slots in the flat state.
+    pub slots: u64,
+    /// Trie nodes.
+    pub nodes: u64,
+    /// The first fault, if there is one.
+    pub fault: Option<Fault>,
+}
+
+/// Checks the database in a folder that no node has open.
+///
+/// # Errors
+/// As [`check`], and [`StorageError::Locked`] when a node has it open.
+pub fn check_path(
+    path: &Path,
+    options: CheckOptions,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<CheckReport, StorageError> {
+    let kv: Arc<dyn KvStore> = Arc::new(RocksKv::open(path, RocksConfig::default())?);
+    check(&kv, options, progress)
+}
+
+/// Checks the database of an open store, as it is on disk now. Nothing may be committed meanwhile.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_store(
+    store: &Store,
+    options: CheckOptions,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<CheckReport, StorageError> {
+    check(store.kv(), options, progress)
+}
+
+/// Checks a database. Damage that is found is in the report; it is no error of the check.
+///
+/// # Errors
+/// [`StorageError`] when there is no chain, its schema is newer, or the disk fails.
+pub fn check(
+    kv: &Arc<dyn KvStore>,
+    options: CheckOptions,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<CheckReport, StorageError> {
+    let mut report = CheckReport::default();
+    match run(kv, options, progress, &mut report) {
+        Ok(()) => Ok(report),
+        Err(Stop::Fault(fault)) => Ok(CheckReport {
+            fault: Some(fault),
+            ..report
+        }),
+        Err(Stop::Error(error)) => Err(error),
+    }
+}
+
+fn run(
+    kv: &Arc<dyn KvStore>,
+    options: CheckOptions,
+    progress: &mut dyn FnMut(Progress),
+    report: &mut CheckReport,
+) -> Result<(), Stop> {
+    let meta = Stop::at(Record::Meta, Height(0));
+    let genesis = read_genesis(kv, None).map_err(&meta)?;
+    let head = read_record::<Head>(&**kv, Family::Meta, schema::HEAD, "head").map_err(&meta)?;
+    let head = head.ok_or_else(|| Stop::Fault(Fault::new(Record::Meta, Height(0), "head is missing")))?;
+    let base = read_base(kv, 0).map_err(&meta)?;
+    (report.head, report.materialised) = (Some(head), base.at.height);
+    if base.at.height > head.height {
+        let detail = format!(
+            "the state is at height {}, the head at {}",
+            base.at.height, head.height
+        );
+        return Err(Stop::Fault(Fault::new(Record::Meta, head.height, detail)));
+    }
+
+    let checker = BlockChecker::new(&genesis, options);
+    let mut parent: Option<(Header, Hash)> = None;
+    let (mut indexed, mut root) = (0u64, Hash::ZERO);
+    for height in 0..=head.height.0 {
+        let height = Height(height);
+        let block = checker.check(&**kv, height, parent.as_ref())?;
+        if height <= base.at.height {
+            check_index(&**kv, height, &block.ids)?;
+            indexed = indexed.saturating_add(block.ids.len() as u64);
+            root = block.header.state_root;
+        }
+        report.blocks = report.blocks.saturating_add(1);
+        report.transactions = report.transactions.saturating_add(block.ids.len() as u64);
+        progress(Progress::Blocks(report.blocks, head.height.0.saturating_add(1)));
+        parent = Some((block.header, block.hash));
+    }
+    if parent.is_none_or(|(_, hash)| hash != head.hash) {
+        return Err(Stop::Fault(Fault::new(
+            Record::Meta,
+            head.height,
+            "the head names another block",
+        )));
+    }
+    count_index(&**kv, base.at.height, indexed)?;
+    if root != base.at.root {
+        let detail = format!(
+            "the state is said to have root {}, its header says {root}",
+            base.at.root
+        );
+        return Err(Stop::Fault(Fault::new(Record::Meta, base.at.height, detail)));
+    }
+    state::check(&*base.snapshot, base.at, report, progress)?;
+
+    progress(Progress::Replay(head.height.0.saturating_sub(base.at.height.0)));
+    let shared = Arc::new(Shared::new(Arc::clone(kv), base, &StoreConfig::default()));
+    replay(&shared, &genesis.hash).map_err(Stop::at(Record::Diff, head.height))?;
+    Ok(())
+}
+
+/// Every transaction of a materialised block is found where it is.
+fn check_index(kv: &dyn KvStore, height: Height, ids: &[Hash]) -> Result<(), Stop> {
+    for (id, index) in ids.iter().zip(0u32..) {
+        let found = read_record::<Place>(
+            kv,
+            Family::State,
+            &schema::transaction_key(id),
+            "transaction index",
+        );
+        let found = found.map_err(Stop::at(Record::Index, height))?;
+        if found != Some(Place { height, index }) {
+            let detail = format!("transaction {id} at position {index} is indexed as {found:?}");
+            return Err(Stop::Fault(Fault::new(Record::Index, height, detail)));
+        }
+    }
+    Ok(())
+}
+
+/// There is nothing in the index besides.
+fn count_index(kv: &dyn KvStore, height: Height, expected: u64) -> Result<(), Stop> {
+    let mut found = 0u64;
+    for row in kv.prefix(Family::State, &[schema::TRANSACTIONS]) {
+        row.map_err(Stop::at(Record::Index, height))?;
+        found = found.saturating_add(1);
+    }
+    if found == expected {
+        return Ok(());
+    }
+    let detail = format!("the index has {found} transactions, the blocks have {expected}");
+    Err(Stop::Fault(Fault::new(Record::Index, height, detail)))
+}

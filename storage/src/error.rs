@@ -1,0 +1,237 @@
+//! Why storage refused or failed, and which exit code that is.
+
+use vibecoin_primitives::{CodecError, Hash, Height};
+use vibecoin_trie::{NotAscending, TrieError};
+
+/// Why storage refused or failed. Cloned, because the first fault of a background thread is what every
+/// later commit answers.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// Stored bytes are not what they must be.
+    #[error("{what} is corrupt: {detail}")]
+    Corrupt {
+        /// Which record or file.
+        what: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A record or file that must be there is not.
+    #[error("{what} is missing")]
+    Missing {
+        /// Which record or file.
+        what: String,
+    },
+    /// The disk is full. Nothing of the failed write counts.
+    #[error("disk full while writing {what}: {detail}")]
+    DiskFull {
+        /// What was written.
+        what: String,
+        /// What the system said.
+        detail: String,
+    },
+    /// The disk failed. The node stops: a failed sync is never tried again.
+    #[error("i/o error on {what}: {detail}")]
+    Io {
+        /// What was read or written.
+        what: String,
+        /// What the system said.
+        detail: String,
+    },
+    /// The database was written by a newer program.
+    #[error("the database has schema {found}, this program knows schema {known}; run the newer program")]
+    SchemaTooNew {
+        /// Version in the database.
+        found: u32,
+        /// Version of this program.
+        known: u32,
+    },
+    /// The database belongs to another chain.
+    #[error("the database holds the chain {found}, the genesis given is {expected}")]
+    GenesisMismatch {
+        /// Hash of the genesis given.
+        expected: Hash,
+        /// Hash of the genesis stored.
+        found: Hash,
+    },
+    /// Another process has the database open.
+    #[error("{what} is in use by another process")]
+    Locked {
+        /// The database folder.
+        what: String,
+    },
+    /// There is no chain here yet.
+    #[error("{what} holds no chain; run `init` first")]
+    NotCreated {
+        /// The database folder.
+        what: String,
+    },
+    /// A block that does not follow from the head, or a state that is not the block's.
+    #[error("block {height} cannot be committed: {detail}")]
+    NotNext {
+        /// Height of the block offered.
+        height: Height,
+        /// What does not fit.
+        detail: String,
+    },
+    /// The caller asked for something that cannot be.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// What kind of fault an error is, for the process that must decide how to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum FaultClass {
+    /// The database is in use.
+    Locked,
+    /// Nothing has been set up here.
+    NotCreated,
+    /// Another chain.
+    GenesisMismatch,
+    /// Stored data is damaged.
+    Corruption,
+    /// No room.
+    DiskFull,
+    /// The disk failed.
+    Io,
+    /// The program broke a rule of this room: a bug. Stop before it does harm.
+    Safety,
+    /// A newer program wrote the data.
+    SchemaTooNew,
+}
+
+impl FaultClass {
+    /// The exit code of a process that ends with this fault.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Locked => 9,
+            Self::NotCreated => 10,
+            Self::GenesisMismatch => 11,
+            Self::Corruption => 20,
+            Self::DiskFull => 21,
+            Self::Io => 22,
+            Self::Safety => 30,
+            Self::SchemaTooNew => 50,
+        }
+    }
+}
+
+impl StorageError {
+    /// What kind of fault this is.
+    #[must_use]
+    pub const fn class(&self) -> FaultClass {
+        match self {
+            Self::Corrupt { .. } | Self::Missing { .. } => FaultClass::Corruption,
+            Self::DiskFull { .. } => FaultClass::DiskFull,
+            Self::Io { .. } => FaultClass::Io,
+            Self::SchemaTooNew { .. } => FaultClass::SchemaTooNew,
+            Self::GenesisMismatch { .. } => FaultClass::GenesisMismatch,
+            Self::Locked { .. } => FaultClass::Locked,
+            Self::NotCreated { .. } => FaultClass::NotCreated,
+            Self::NotNext { .. } | Self::Refused(_) => FaultClass::Safety,
+        }
+    }
+
+    /// The exit code of a process that ends with this error.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        self.class().exit_code()
+    }
+
+    pub(crate) fn corrupt(what: impl Into<String>, detail: impl ToString) -> Self {
+        Self::Corrupt {
+            what: what.into(),
+            detail: detail.to_string(),
+        }
+    }
+
+    pub(crate) fn missing(what: impl Into<String>) -> Self {
+        Self::Missing { what: what.into() }
+    }
+
+    pub(crate) fn codec(what: impl Into<String>) -> impl FnOnce(CodecError) -> Self {
+        move |error| Self::corrupt(what, error)
+    }
+
+    /// An error of the file system, told apart by its kind.
+    pub(crate) fn io(what: impl Into<String>, error: &std::io::Error) -> Self {
+        let (what, detail) = (what.into(), error.to_string());
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                Self::DiskFull { what, detail }
+            }
+            std::io::ErrorKind::NotFound => Self::Missing { what },
+            _ => Self::Io { what, detail },
+        }
+    }
+
+    /// An error of RocksDB. Its C interface hands over the message alone, so the message is what tells.
+    pub(crate) fn rocks(what: impl Into<String>, error: &rocksdb::Error) -> Self {
+        let (what, detail) = (what.into(), error.as_ref().to_owned());
+        if detail.contains("No space left") || detail.contains("NoSpace") || detail.contains("quota exceeded")
+        {
+            return Self::DiskFull { what, detail };
+        }
+        if detail.contains("lock hold by") || detail.contains("While lock file") {
+            return Self::Locked { what };
+        }
+        match error.kind() {
+            rocksdb::ErrorKind::Corruption => Self::Corrupt { what, detail },
+            rocksdb::ErrorKind::IOError if detail.contains("No such file") => Self::Corrupt { what, detail },
+            _ => Self::Io { what, detail },
+        }
+    }
+}
+
+impl From<TrieError> for StorageError {
+    fn from(error: TrieError) -> Self {
+        if let TrieError::Read { source, .. } = &error
+            && let Some(inner) = source.downcast_ref::<Self>()
+        {
+            return inner.clone();
+        }
+        match &error {
+            TrieError::NotAscending { .. } | TrieError::ValueTooLarge { .. } => {
+                Self::Refused(error.to_string())
+            }
+            _ => Self::corrupt("state trie", error),
+        }
+    }
+}
+
+impl From<NotAscending> for StorageError {
+    fn from(error: NotAscending) -> Self {
+        Self::corrupt("flat state", error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_and_a_failing_disk_have_exit_codes_of_their_own() {
+        let full = std::io::Error::from_raw_os_error(28);
+        let failing = std::io::Error::from_raw_os_error(5);
+        assert_eq!(StorageError::io("log", &full).exit_code(), 21);
+        assert_eq!(StorageError::io("log", &failing).exit_code(), 22);
+    }
+
+    #[test]
+    fn every_class_has_the_exit_code_that_operators_were_promised() {
+        use FaultClass::*;
+        let codes = [
+            Locked,
+            GenesisMismatch,
+            Corruption,
+            DiskFull,
+            Io,
+            Safety,
+            SchemaTooNew,
+        ]
+        .map(FaultClass::exit_code);
+        assert_eq!(codes, [9, 11, 20, 21, 22, 30, 50]);
+    }
+}

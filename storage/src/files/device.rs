@@ -1,0 +1,291 @@
+//! A file that is written in place: on disk, or in a memory that can lose power.
+
+use crate::StorageError;
+use crate::rng;
+use parking_lot::Mutex;
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A file that is read once and then written in place.
+pub trait RawFile: Send {
+    /// What to call it in errors.
+    fn name(&self) -> String;
+
+    /// All of its bytes.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the disk fails.
+    fn read(&self) -> Result<Vec<u8>, StorageError>;
+
+    /// Writes `bytes` at `offset`, past the end if need be. Not durable before [`RawFile::sync`].
+    ///
+    /// # Errors
+    /// [`StorageError::DiskFull`] or [`StorageError::Io`]; the file is of no use afterwards.
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StorageError>;
+
+    /// Cuts the file to `len` bytes.
+    ///
+    /// # Errors
+    /// As [`RawFile::write_at`].
+    fn truncate(&mut self, len: u64) -> Result<(), StorageError>;
+
+    /// Makes everything written so far durable.
+    ///
+    /// # Errors
+    /// As [`RawFile::write_at`]. Never call it again after an error.
+    fn sync(&mut self) -> Result<(), StorageError>;
+}
+
+/// A file on disk. Its first error is its last: every later call answers with it.
+#[derive(Debug)]
+pub struct DiskFile {
+    file: File,
+    path: PathBuf,
+    fault: Option<StorageError>,
+}
+
+impl DiskFile {
+    /// Makes a file with this content that must not exist yet. File and folder are synced.
+    ///
+    /// # Errors
+    /// [`StorageError`], also when the file exists.
+    pub fn create(path: &Path, content: &[u8]) -> Result<Self, StorageError> {
+        let fault = |error| StorageError::io(path.display().to_string(), &error);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)
+            .map_err(fault)?;
+        let mut file = Self {
+            file,
+            path: path.to_owned(),
+            fault: None,
+        };
+        file.write_at(0, content)?;
+        file.sync()?;
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(fault)?;
+        Ok(file)
+    }
+
+    /// Opens a file that exists.
+    ///
+    /// # Errors
+    /// [`StorageError::Missing`] when it does not, else a fault of the disk.
+    pub fn open(path: &Path) -> Result<Self, StorageError> {
+        let file = OpenOptions::new().read(true).write(true).open(path);
+        let file = file.map_err(|error| StorageError::io(path.display().to_string(), &error))?;
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            fault: None,
+        })
+    }
+
+    fn once(&mut self, act: impl FnOnce(&File) -> std::io::Result<()>) -> Result<(), StorageError> {
+        if let Some(fault) = &self.fault {
+            return Err(fault.clone());
+        }
+        act(&self.file).map_err(|error| {
+            let fault = StorageError::io(self.path.display().to_string(), &error);
+            self.fault = Some(fault.clone());
+            fault
+        })
+    }
+}
+
+impl RawFile for DiskFile {
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn read(&self) -> Result<Vec<u8>, StorageError> {
+        let mut bytes = Vec::new();
+        let read = File::open(&self.path).and_then(|mut file| file.read_to_end(&mut bytes));
+        read.map_err(|error| StorageError::io(self.name(), &error))?;
+        Ok(bytes)
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StorageError> {
+        self.once(|file| file.write_all_at(bytes, offset))
+    }
+
+    fn truncate(&mut self, len: u64) -> Result<(), StorageError> {
+        self.once(|file| file.set_len(len))
+    }
+
+    fn sync(&mut self) -> Result<(), StorageError> {
+        self.once(File::sync_data)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    now: Vec<u8>,
+    synced: Vec<u8>,
+    /// What was done since the last sync, oldest first.
+    since: Vec<Done>,
+    fault: Option<StorageError>,
+}
+
+#[derive(Debug)]
+enum Done {
+    Wrote(u64, Vec<u8>),
+    Cut(u64),
+}
+
+/// A file in memory. Clones share it, as a restarted process shares its disk.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryFile {
+    inner: Arc<Mutex<Memory>>,
+}
+
+impl MemoryFile {
+    /// A file with this content, durable.
+    #[must_use]
+    pub fn new(content: Vec<u8>) -> Self {
+        let inner = Memory {
+            now: content.clone(),
+            synced: content,
+            ..Memory::default()
+        };
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+        }
+    }
+
+    /// What a power cut leaves: what was synced, and of what came after it a prefix drawn from `seed`, its
+    /// last write torn.
+    #[must_use]
+    pub fn crash(&self, seed: u64) -> Self {
+        let memory = self.inner.lock();
+        let draw = |salt: u64, most: usize| {
+            let bound = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+            usize::try_from(rng::mix(seed ^ salt).checked_rem(bound).unwrap_or(0)).unwrap_or(0)
+        };
+        let mut left = memory.synced.clone();
+        let kept = draw(0, memory.since.len());
+        for (index, done) in memory.since.iter().take(kept).enumerate() {
+            match done {
+                Done::Wrote(offset, bytes) if index.saturating_add(1) == kept => {
+                    let part = bytes.get(..draw(1, bytes.len())).unwrap_or_default();
+                    put(&mut left, *offset, part);
+                }
+                done => act(&mut left, done),
+            }
+        }
+        Self::new(left)
+    }
+
+    /// Flips one bit, durable or not.
+    pub fn flip(&self, at: usize, bit: u8) {
+        let memory = &mut *self.inner.lock();
+        for bytes in [&mut memory.now, &mut memory.synced] {
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte ^= 1 << (bit & 7);
+            }
+        }
+    }
+
+    /// Makes every write and sync from now on fail with this error.
+    pub fn fail(&self, error: StorageError) {
+        self.inner.lock().fault = Some(error);
+    }
+
+    fn done(&self, done: Done) -> Result<(), StorageError> {
+        let mut memory = self.inner.lock();
+        if let Some(fault) = &memory.fault {
+            return Err(fault.clone());
+        }
+        act(&mut memory.now, &done);
+        memory.since.push(done);
+        Ok(())
+    }
+}
+
+fn act(bytes: &mut Vec<u8>, done: &Done) {
+    match done {
+        Done::Wrote(offset, written) => put(bytes, *offset, written),
+        Done::Cut(len) => bytes.truncate(usize::try_from(*len).unwrap_or(usize::MAX)),
+    }
+}
+
+fn put(bytes: &mut Vec<u8>, offset: u64, written: &[u8]) {
+    let from = usize::try_from(offset).unwrap_or(usize::MAX);
+    let to = from.saturating_add(written.len());
+    if bytes.len() < to && !written.is_empty() {
+        bytes.resize(to, 0);
+    }
+    if let Some(place) = bytes.get_mut(from..to) {
+        place.copy_from_slice(written);
+    }
+}
+
+impl RawFile for MemoryFile {
+    fn name(&self) -> String {
+        "file in memory".to_owned()
+    }
+
+    fn read(&self) -> Result<Vec<u8>, StorageError> {
+        Ok(self.inner.lock().now.clone())
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StorageError> {
+        self.done(Done::Wrote(offset, bytes.to_vec()))
+    }
+
+    fn truncate(&mut self, len: u64) -> Result<(), StorageError> {
+        self.done(Done::Cut(len))
+    }
+
+    fn sync(&mut self) -> Result<(), StorageError> {
+        let memory = &mut *self.inner.lock();
+        if let Some(fault) = &memory.fault {
+            return Err(fault.clone());
+        }
+        memory.synced.clone_from(&memory.now);
+        memory.since.clear();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_as_such_and_the_file_is_of_no_use_afterwards() {
+        let mut full = DiskFile::open(Path::new("/dev/full")).expect("a device of every Linux");
+        assert_eq!(full.write_at(0, b"x").expect_err("full").exit_code(), 21);
+        assert_eq!(full.sync().expect_err("not tried again").exit_code(), 21);
+    }
+
+    #[test]
+    fn a_crash_keeps_what_was_synced_and_at_most_a_torn_prefix_of_the_rest() {
+        let mut file = MemoryFile::new(Vec::new());
+        file.write_at(0, b"synced").expect("memory");
+        file.sync().expect("memory");
+        file.write_at(6, b" first").expect("memory");
+        file.write_at(12, b" second").expect("memory");
+        let all = b"synced first second";
+        let mut lengths: Vec<usize> = (0..200)
+            .map(|seed| {
+                let left = file.crash(seed).read().expect("memory");
+                assert!(all.starts_with(&left) && left.len() >= 6, "{left:?}");
+                left.len()
+            })
+            .collect();
+        lengths.sort_unstable();
+        lengths.dedup();
+        assert!(lengths.len() > 10, "torn at many places: {lengths:?}");
+    }
+}

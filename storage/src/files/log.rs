@@ -1,0 +1,206 @@
+//! The consensus log: what this node heard and did at the height in progress.
+//!
+//! ```text
+//! offset  bytes  field (integers little-endian)
+//! 0       8192   two slots (`slots`); the payload is the height, the sequence is the log's generation
+//! 8192    ..     records, one behind the other:
+//!                  0   4   length of the payload
+//!                  4   8   generation
+//!                  12  16  BLAKE3, in a domain of its own, over generation, offset of the record, payload
+//!                  28  ..  payload, opaque here
+//! ```
+//!
+//! A new height is a new generation in the slots; records of older generations no longer count, wherever
+//! they still lie. At open, the first record that is not whole ends the log: if no whole record follows
+//! it, it is the torn tail of a crash and is dropped; if one does, the file is damaged and refused.
+
+use super::slots::{Kind, SLOTS_BYTES, Slots};
+use super::{DiskFile, RawFile};
+use crate::StorageError;
+use std::path::Path;
+use vibecoin_primitives::Height;
+
+/// Most bytes of a record's payload.
+pub const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+const KIND: Kind = Kind {
+    magic: *b"VIBELOG\0",
+    version: 1,
+};
+const RECORD_HEAD: usize = 4 + 8 + 16;
+
+/// The log's file.
+pub struct ConsensusLog {
+    file: Box<dyn RawFile>,
+    slots: Slots,
+    height: Height,
+    end: usize,
+    synced: bool,
+}
+
+/// A log that was there already.
+pub struct OpenedLog {
+    /// The log, ready for more.
+    pub log: ConsensusLog,
+    /// The payloads of its records, oldest first.
+    pub records: Vec<Vec<u8>>,
+    /// Bytes of the torn tail that was dropped.
+    pub dropped_bytes: usize,
+}
+
+impl ConsensusLog {
+    /// Opens the log, or makes an empty one for `height`.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupt`] when the file is damaged before its end, else a fault of the disk.
+    pub fn open_or_create(path: &Path, height: Height) -> Result<OpenedLog, StorageError> {
+        let file = match DiskFile::open(path) {
+            Err(StorageError::Missing { .. }) => DiskFile::create(path, &Self::fresh(height))?,
+            opened => opened?,
+        };
+        Self::open_on(Box::new(file))
+    }
+
+    /// The bytes of an empty log, for a file of the caller's.
+    #[must_use]
+    pub fn fresh(height: Height) -> Vec<u8> {
+        Slots::fresh(KIND, &height.0.to_le_bytes())
+    }
+
+    /// Opens the log in a file of the caller's.
+    ///
+    /// # Errors
+    /// As [`ConsensusLog::open_or_create`].
+    pub fn open_on(mut file: Box<dyn RawFile>) -> Result<OpenedLog, StorageError> {
+        let (name, bytes) = (file.name(), file.read()?);
+        let (slots, payload) = Slots::open(KIND, &name, &bytes)?;
+        let height = payload.as_slice().try_into().map(u64::from_le_bytes).map(Height);
+        let height = height.map_err(|_| StorageError::corrupt(&name, "its height is not eight bytes"))?;
+        let (mut records, mut end) = (Vec::new(), SLOTS_BYTES);
+        while let Some(payload) = record_at(&bytes, slots.sequence(), end) {
+            end = end.saturating_add(RECORD_HEAD).saturating_add(payload.len());
+            records.push(payload.to_vec());
+        }
+        let behind = end.saturating_add(1)..bytes.len();
+        if let Some(at) = behind
+            .into_iter()
+            .find(|at| record_at(&bytes, slots.sequence(), *at).is_some())
+        {
+            let detail = format!(
+                "record {} at byte {end} is damaged, a whole one follows at byte {at}",
+                records.len()
+            );
+            return Err(StorageError::corrupt(name, detail));
+        }
+        let dropped_bytes = bytes.len().saturating_sub(end);
+        if dropped_bytes > 0 {
+            file.truncate(end as u64)?;
+            file.sync()?;
+        }
+        Ok(OpenedLog {
+            log: Self {
+                file,
+                slots,
+                height,
+                end,
+                synced: true,
+            },
+            records,
+            dropped_bytes,
+        })
+    }
+
+    /// The height that the log is about.
+    #[must_use]
+    pub const fn height(&self) -> Height {
+        self.height
+    }
+
+    /// Bytes of the file.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.end
+    }
+
+    /// Whether the log has no records.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.end <= SLOTS_BYTES
+    }
+
+    /// Appends a record. Not durable before [`ConsensusLog::sync`].
+    ///
+    /// # Errors
+    /// [`StorageError::Refused`] when it is too long, else a fault of the disk; stop then.
+    pub fn append(&mut self, payload: &[u8]) -> Result<(), StorageError> {
+        let length = u32::try_from(payload.len())
+            .ok()
+            .filter(|_| payload.len() <= RECORD_BYTES_MAX);
+        let length = length.ok_or_else(|| {
+            StorageError::Refused(format!(
+                "a log record of {} bytes is over {RECORD_BYTES_MAX}",
+                payload.len()
+            ))
+        })?;
+        let generation = self.slots.sequence();
+        let mut bytes = Vec::with_capacity(RECORD_HEAD.saturating_add(payload.len()));
+        bytes.extend_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(&generation.to_le_bytes());
+        bytes.extend_from_slice(&checksum(generation, self.end, payload));
+        bytes.extend_from_slice(payload);
+        self.file.write_at(self.end as u64, &bytes)?;
+        self.end = self.end.saturating_add(bytes.len());
+        self.synced = false;
+        Ok(())
+    }
+
+    /// Makes all records durable. Costs nothing when they are.
+    ///
+    /// # Errors
+    /// A fault of the disk; stop then.
+    pub fn sync(&mut self) -> Result<(), StorageError> {
+        if !self.synced {
+            self.file.sync()?;
+            self.synced = true;
+        }
+        Ok(())
+    }
+
+    /// Empties the log for a new height, durably. Call it when the block below is committed.
+    ///
+    /// # Errors
+    /// A fault of the disk; stop then.
+    pub fn reset(&mut self, height: Height) -> Result<(), StorageError> {
+        self.slots.store(&mut *self.file, &height.0.to_le_bytes())?;
+        self.slots.sync(&mut *self.file)?;
+        // What is cut off does not count any more, so the cut itself need not be durable.
+        self.file.truncate(SLOTS_BYTES as u64)?;
+        self.height = height;
+        self.end = SLOTS_BYTES;
+        self.synced = true;
+        Ok(())
+    }
+}
+
+fn checksum(generation: u64, offset: usize, payload: &[u8]) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new_derive_key("vibecoin consensus log record v1");
+    hasher.update(&generation.to_le_bytes());
+    hasher.update(&(offset as u64).to_le_bytes());
+    hasher.update(payload);
+    let mut sum = [0; 16];
+    hasher.finalize_xof().fill(&mut sum);
+    sum
+}
+
+/// The payload of the whole record of `generation` at `offset`, if there is one.
+fn record_at(bytes: &[u8], generation: u64, offset: usize) -> Option<&[u8]> {
+    let (length, rest) = bytes.get(offset..)?.split_first_chunk::<4>()?;
+    let (found, rest) = rest.split_first_chunk::<8>()?;
+    let (sum, rest) = rest.split_first_chunk::<16>()?;
+    let length = u32::from_le_bytes(*length) as usize;
+    if u64::from_le_bytes(*found) != generation || length > RECORD_BYTES_MAX {
+        return None;
+    }
+    let payload = rest.get(..length)?;
+    (checksum(generation, offset, payload) == *sum).then_some(payload)
+}

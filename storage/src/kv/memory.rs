@@ -1,0 +1,208 @@
+//! A store in memory that can crash.
+
+use super::{Batch, Direction, Family, IngestRow, KvRead, KvStats, KvStore, Row, Write};
+use crate::StorageError;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+type Map = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Every family as a map; snapshots share them until the next write.
+#[derive(Clone, Default)]
+struct Maps([Arc<Map>; 4]);
+
+impl Maps {
+    fn apply(&mut self, write: &Write) {
+        let Some(map) = self.0.get_mut(write.family.index()) else {
+            return;
+        };
+        let map = Arc::make_mut(map);
+        match &write.value {
+            Some(value) => map.insert(write.key.clone(), value.clone()),
+            None => map.remove(&write.key),
+        };
+    }
+}
+
+impl KvRead for Maps {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.0.get(family.index()).and_then(|map| map.get(key).cloned()))
+    }
+
+    fn range<'a>(
+        &'a self,
+        family: Family,
+        from: &[u8],
+        to: Option<&[u8]>,
+        direction: Direction,
+    ) -> Box<dyn Iterator<Item = Row> + 'a> {
+        let Some(map) = self.0.get(family.index()) else {
+            return Box::new(std::iter::empty());
+        };
+        if to.is_some_and(|to| to <= from) {
+            return Box::new(std::iter::empty());
+        }
+        let end = to.map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = map
+            .range::<[u8], _>((Bound::Included(from), end))
+            .map(|(key, value)| Ok((key.clone(), value.clone())));
+        match direction {
+            Direction::Forward => Box::new(rows),
+            Direction::Backward => Box::new(rows.rev()),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Inner {
+    /// What readers see.
+    live: Maps,
+    /// What a crash leaves.
+    durable: Maps,
+    /// Batches that a crash may lose, oldest first.
+    unsynced: Vec<Batch>,
+    stats: KvStats,
+    /// The error that the next write answers, for tests of failing disks.
+    fault: Option<StorageError>,
+}
+
+/// A store in memory. Clones share it, as a restarted process shares its disk.
+#[derive(Clone, Default)]
+pub struct MemoryKv {
+    inner: Arc<Mutex<Inner>>,
+}
+
+impl MemoryKv {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What a crash leaves: synced batches and ingests, and nothing else.
+    #[must_use]
+    pub fn crash(&self) -> Self {
+        self.crash_keeping(0)
+    }
+
+    /// What a crash leaves that happened to keep some of the unsynced batches: a prefix of them, its
+    /// length drawn from `seed`.
+    #[must_use]
+    pub fn crash_with_seed(&self, seed: u64) -> Self {
+        let unsynced = u64::try_from(self.inner.lock().unsynced.len()).unwrap_or(u64::MAX);
+        let drawn = crate::rng::mix(seed)
+            .checked_rem(unsynced.saturating_add(1))
+            .unwrap_or(0);
+        self.crash_keeping(usize::try_from(drawn).unwrap_or(0))
+    }
+
+    fn crash_keeping(&self, count: usize) -> Self {
+        let inner = self.inner.lock();
+        let mut durable = inner.durable.clone();
+        for batch in inner.unsynced.iter().take(count) {
+            batch.writes().iter().for_each(|write| durable.apply(write));
+        }
+        let inner = Inner {
+            live: durable.clone(),
+            durable,
+            ..Inner::default()
+        };
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+        }
+    }
+
+    /// Makes every write from now on fail with this error, as a broken disk does.
+    pub fn fail_writes(&self, error: StorageError) {
+        self.inner.lock().fault = Some(error);
+    }
+
+    /// Batches that a crash could lose now.
+    #[must_use]
+    pub fn unsynced(&self) -> usize {
+        self.inner.lock().unsynced.len()
+    }
+}
+
+impl KvRead for MemoryKv {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.inner.lock().live.get(family, key)
+    }
+
+    fn range<'a>(
+        &'a self,
+        family: Family,
+        from: &[u8],
+        to: Option<&[u8]>,
+        direction: Direction,
+    ) -> Box<dyn Iterator<Item = Row> + 'a> {
+        let maps = self.inner.lock().live.clone();
+        let rows: Vec<Row> = maps.range(family, from, to, direction).collect();
+        Box::new(rows.into_iter())
+    }
+}
+
+impl KvStore for MemoryKv {
+    fn snapshot(&self) -> Arc<dyn KvRead> {
+        Arc::new(self.inner.lock().live.clone())
+    }
+
+    fn write(&self, batch: &Batch, sync: bool) -> Result<(), StorageError> {
+        let mut inner = self.inner.lock();
+        if let Some(fault) = &inner.fault {
+            return Err(fault.clone());
+        }
+        batch.writes().iter().for_each(|write| inner.live.apply(write));
+        inner.unsynced.push(batch.clone());
+        if sync {
+            for batch in std::mem::take(&mut inner.unsynced) {
+                batch.writes().iter().for_each(|write| inner.durable.apply(write));
+            }
+        }
+        let bytes = u64::try_from(batch.bytes()).unwrap_or(u64::MAX);
+        let stats = &mut inner.stats;
+        stats.batches = stats.batches.saturating_add(1);
+        stats.synced = stats.synced.saturating_add(u64::from(sync));
+        stats.bytes_written = stats.bytes_written.saturating_add(bytes);
+        Ok(())
+    }
+
+    fn ingest(&self, family: Family, rows: &[IngestRow]) -> Result<(), StorageError> {
+        let mut inner = self.inner.lock();
+        if let Some(fault) = &inner.fault {
+            return Err(fault.clone());
+        }
+        for (key, value) in rows {
+            let write = Write {
+                family,
+                key: key.clone(),
+                value: value.clone(),
+            };
+            inner.live.apply(&write);
+            inner.durable.apply(&write);
+        }
+        inner.stats.ingests = inner.stats.ingests.saturating_add(1);
+        inner.stats.bytes_written = inner
+            .stats
+            .bytes_written
+            .saturating_add(super::rocks::ingest_bytes(rows));
+        Ok(())
+    }
+
+    fn stats(&self) -> KvStats {
+        self.inner.lock().stats
+    }
+
+    fn approximate_bytes(&self, family: Family, from: &[u8], to: &[u8]) -> u64 {
+        let rows = self.range(family, from, Some(to), Direction::Forward);
+        rows.flatten().fold(0u64, |sum, (key, value)| {
+            sum.saturating_add(u64::try_from(key.len().saturating_add(value.len())).unwrap_or(u64::MAX))
+        })
+    }
+
+    fn flush(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,235 @@
+//! The key-value store below everything: four ordered families, atomic batches, snapshots.
+//!
+//! [`RocksKv`] is the node's, [`MemoryKv`] the simulator's; `tests/kv_contract.rs` holds both to one
+//! contract. What a store promises:
+//!
+//! - A [`Batch`] is atomic over all families, and so is an [`KvStore::ingest`] within its family.
+//! - After [`KvStore::write`] with `sync` returned, that batch and every batch before it survive a crash.
+//!   Batches without `sync` may be lost, the newest first, never one from the middle.
+//! - An ingest survives a crash once it returned, whatever becomes of batches before it. So nothing may be
+//!   ingested that synced batches could not rebuild.
+//! - A snapshot shows one moment and is unaffected by later writes.
+
+mod memory;
+mod rocks;
+
+pub use memory::MemoryKv;
+pub use rocks::{RocksConfig, RocksKv};
+
+use crate::StorageError;
+use std::sync::Arc;
+
+/// A group of keys with an order and settings of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// Head, schema version, genesis, intents.
+    Meta,
+    /// Headers, certificates, heights by hash: small and kept for ever.
+    Headers,
+    /// Bodies, receipts, diffs by height: large, and pruned by range.
+    Blocks,
+    /// Flat rows, trie nodes, transaction index, materialised height.
+    State,
+}
+
+impl Family {
+    /// Every family.
+    pub const ALL: [Self; 4] = [Self::Meta, Self::Headers, Self::Blocks, Self::State];
+
+    /// Its name in the database.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Headers => "headers",
+            Self::Blocks => "blocks",
+            Self::State => "state",
+        }
+    }
+
+    pub(crate) const fn index(self) -> usize {
+        match self {
+            Self::Meta => 0,
+            Self::Headers => 1,
+            Self::Blocks => 2,
+            Self::State => 3,
+        }
+    }
+}
+
+/// One change of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// In which family.
+    pub family: Family,
+    /// The key.
+    pub key: Vec<u8>,
+    /// The value, or `None` to delete the key.
+    pub value: Option<Vec<u8>>,
+}
+
+/// Changes that happen together or not at all. Of two changes to one key the later counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Batch {
+    writes: Vec<Write>,
+}
+
+impl Batch {
+    /// An empty batch.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { writes: Vec::new() }
+    }
+
+    /// Sets a key.
+    pub fn put(&mut self, family: Family, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
+        self.writes.push(Write {
+            family,
+            key: key.into(),
+            value: Some(value.into()),
+        });
+    }
+
+    /// Deletes a key; one that is not there is no error.
+    pub fn delete(&mut self, family: Family, key: impl Into<Vec<u8>>) {
+        self.writes.push(Write {
+            family,
+            key: key.into(),
+            value: None,
+        });
+    }
+
+    /// How many keys are changed.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.writes.len()
+    }
+
+    /// Whether nothing is changed.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+
+    /// The changes, in order.
+    #[must_use]
+    pub fn writes(&self) -> &[Write] {
+        &self.writes
+    }
+
+    /// Bytes of all keys and values.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let size = |write: &Write| {
+            write
+                .key
+                .len()
+                .saturating_add(write.value.as_ref().map_or(0, Vec::len))
+        };
+        self.writes
+            .iter()
+            .fold(0, |sum, write| sum.saturating_add(size(write)))
+    }
+}
+
+/// A row of an ingest: a key and its value, or `None` to delete it.
+pub type IngestRow = (Vec<u8>, Option<Vec<u8>>);
+
+/// A row found by a scan.
+pub type Row = Result<(Vec<u8>, Vec<u8>), StorageError>;
+
+/// Which way a scan goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Ascending keys.
+    Forward,
+    /// Descending keys.
+    Backward,
+}
+
+/// Reads, of the living store or of a snapshot.
+pub trait KvRead: Send + Sync {
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the disk fails or the block that holds the key is damaged.
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError>;
+
+    /// The rows with `from <= key < to`, in the given direction; without `to`, to the end of the family.
+    fn range<'a>(
+        &'a self,
+        family: Family,
+        from: &[u8],
+        to: Option<&[u8]>,
+        direction: Direction,
+    ) -> Box<dyn Iterator<Item = Row> + 'a>;
+
+    /// The rows whose key starts with `prefix`, ascending.
+    fn prefix<'a>(&'a self, family: Family, prefix: &[u8]) -> Box<dyn Iterator<Item = Row> + 'a> {
+        self.range(family, prefix, prefix_end(prefix).as_deref(), Direction::Forward)
+    }
+}
+
+/// A store.
+pub trait KvStore: KvRead {
+    /// The store as it is now.
+    fn snapshot(&self) -> Arc<dyn KvRead>;
+
+    /// Writes a batch; with `sync`, durably.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the write failed; the store is not to be written again then.
+    fn write(&self, batch: &Batch, sync: bool) -> Result<(), StorageError>;
+
+    /// Writes many rows at once, durably, past the log. `rows` are strictly ascending by key.
+    ///
+    /// # Errors
+    /// As [`KvStore::write`].
+    fn ingest(&self, family: Family, rows: &[IngestRow]) -> Result<(), StorageError>;
+
+    /// Counts and sizes.
+    fn stats(&self) -> KvStats;
+
+    /// About how many bytes on disk the keys `from <= key < to` take.
+    fn approximate_bytes(&self, family: Family, from: &[u8], to: &[u8]) -> u64;
+
+    /// Puts everything in its final place on disk. Never needed for safety; makes the next start quicker.
+    ///
+    /// # Errors
+    /// As [`KvStore::write`].
+    fn flush(&self) -> Result<(), StorageError>;
+}
+
+/// Counts and sizes of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct KvStats {
+    /// Batches written since the store was opened.
+    pub batches: u64,
+    /// Batches among them that were synced.
+    pub synced: u64,
+    /// Ingests since the store was opened.
+    pub ingests: u64,
+    /// Bytes of keys and values in batches and ingests, before compression.
+    pub bytes_written: u64,
+    /// Bytes on disk in sorted files.
+    pub disk_bytes: u64,
+    /// Bytes of memory in write buffers.
+    pub write_buffer_bytes: u64,
+    /// Bytes of memory in the block cache.
+    pub block_cache_bytes: u64,
+}
+
+/// The lowest key above every key with this prefix; `None` when there is none.
+#[must_use]
+pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.last_mut() {
+        if let Some(next) = last.checked_add(1) {
+            *last = next;
+            return Some(end);
+        }
+        end.pop();
+    }
+    None
+}

@@ -1,0 +1,291 @@
+//! The next state: rows first, then storage tries, then the account trie.
+
+use super::view::Inner;
+use super::{Row, StateView};
+use crate::StorageError;
+use crate::schema;
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use vibecoin_execution::StateChanges;
+use vibecoin_primitives::{
+    Account, AccountRow, Address, DiffEntry, Hash, SlotRow, StateDiff, StateKey, account_key, encode,
+    slot_key,
+};
+use vibecoin_trie::{Change, Job, Nibbles, NodeRecord, NodeWrites, Parallel, Sequential, Trie};
+
+/// Below this many accounts the old rows are read one after the other.
+const PARALLEL_READS_MIN: usize = 256;
+
+/// The hands of the process's thread pool.
+pub(crate) struct Hands;
+
+impl Parallel for Hands {
+    fn run(&self, jobs: &mut [Job<'_>]) {
+        jobs.par_iter_mut().for_each(|job| job());
+    }
+}
+
+type NodeEntry = ((Hash, Nibbles), Option<NodeRecord>);
+
+/// A slot and its value after the block.
+type ChangedSlot<'a> = (Hash, &'a Option<Vec<u8>>);
+
+/// An account that a block touches.
+struct Touched<'a> {
+    key: Hash,
+    address: Address,
+    account: Account,
+    old_row: Row,
+    slots: Vec<ChangedSlot<'a>>,
+}
+
+impl StateView {
+    /// The state after `changes`, and the rows that differ between the two. This view stays as it is.
+    ///
+    /// A slot's owner must be among the accounts; the storage roots in `changes` are filled in here.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the old state cannot be read or is damaged.
+    pub fn apply(&self, changes: &StateChanges) -> Result<(Self, StateDiff), StorageError> {
+        let view = self.rebased();
+        let mut touched = view.touched(changes)?;
+        touched.sort_unstable_by_key(|account| account.key);
+        let (mut entries, mut slots, mut nodes) = (Vec::with_capacity(touched.len()), Vec::new(), Vec::new());
+        for account in touched {
+            view.apply_account(account, &mut entries, &mut slots, &mut nodes)?;
+        }
+        entries.append(&mut slots);
+        let trie = view.update_accounts(&entries, &mut nodes)?;
+        let diff = StateDiff {
+            parent_root: self.root(),
+            root: trie.root(),
+            entries,
+        };
+        Ok((view.push(&diff.entries, nodes, trie), diff))
+    }
+
+    /// The state after a recorded diff, which must lead from this root to its own.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupt`] when the diff does not belong here or does not give the root it says.
+    pub(crate) fn apply_diff(&self, diff: &StateDiff) -> Result<Self, StorageError> {
+        let wrong = |detail: String| {
+            StorageError::corrupt(format!("diff on top of height {}", self.height()), detail)
+        };
+        if diff.parent_root != self.root() {
+            return Err(wrong(format!(
+                "it starts from root {}, the state has {}",
+                diff.parent_root,
+                self.root()
+            )));
+        }
+        let accounts = diff
+            .entries
+            .partition_point(|entry| matches!(entry.key, StateKey::Account(_)));
+        let (accounts, slots) = diff.entries.split_at_checked(accounts).unwrap_or_default();
+        let mut nodes = Vec::new();
+        for group in slots.chunk_by(|a, b| owner_of(&a.key) == owner_of(&b.key)) {
+            let Some(owner) = group.first().map(|entry| owner_of(&entry.key)) else {
+                continue;
+            };
+            let at = accounts
+                .binary_search_by_key(&StateKey::Account(owner), |entry| entry.key)
+                .ok();
+            let account = at.and_then(|at| accounts.get(at));
+            let account =
+                account.ok_or_else(|| wrong(format!("slots of {owner} change, their account does not")))?;
+            let (old, new) = (
+                stored_root(account.old.as_deref())?,
+                stored_root(account.new.as_deref())?,
+            );
+            let found = self.update_storage(owner, old, group, &mut nodes)?;
+            if found != new {
+                return Err(wrong(format!(
+                    "storage of {owner} has root {found}, its account says {new}"
+                )));
+            }
+        }
+        let trie = self.update_accounts(accounts, &mut nodes)?;
+        if trie.root() != diff.root {
+            return Err(wrong(format!(
+                "it says root {}, its rows give {}",
+                diff.root,
+                trie.root()
+            )));
+        }
+        Ok(self.push(&diff.entries, nodes, trie))
+    }
+
+    fn touched<'a>(&self, changes: &'a StateChanges) -> Result<Vec<Touched<'a>>, StorageError> {
+        let mut slots: BTreeMap<Address, Vec<ChangedSlot<'a>>> = BTreeMap::new();
+        for ((owner, slot), value) in &changes.slots {
+            slots.entry(*owner).or_default().push((*slot, value));
+        }
+        let mut accounts = Vec::with_capacity(changes.accounts.len());
+        for (address, account) in &changes.accounts {
+            accounts.push((*address, *account, slots.remove(address).unwrap_or_default()));
+        }
+        if let Some(owner) = slots.keys().next() {
+            return Err(StorageError::Refused(format!(
+                "slots of {owner:?} change without their account"
+            )));
+        }
+        let touch = |(address, account, slots)| {
+            let key = account_key(&address);
+            let old_row = self.row(&StateKey::Account(key))?;
+            Ok(Touched {
+                key,
+                address,
+                account,
+                old_row,
+                slots,
+            })
+        };
+        if accounts.len() < PARALLEL_READS_MIN {
+            return accounts.into_iter().map(touch).collect();
+        }
+        accounts.into_par_iter().with_min_len(64).map(touch).collect()
+    }
+
+    fn apply_account(
+        &self,
+        touched: Touched<'_>,
+        accounts: &mut Vec<DiffEntry>,
+        slots: &mut Vec<DiffEntry>,
+        nodes: &mut Vec<NodeEntry>,
+    ) -> Result<(), StorageError> {
+        let Touched {
+            key,
+            address,
+            mut account,
+            old_row,
+            slots: changed,
+        } = touched;
+        let mut root = stored_root(old_row.as_deref())?;
+        if !changed.is_empty() {
+            let mut entries = Vec::with_capacity(changed.len());
+            for (slot, value) in changed {
+                let at = StateKey::Slot(key, slot_key(&slot));
+                let old = self.row(&at)?.map(|row| row.to_vec());
+                let value = value.as_ref().filter(|value| !value.is_empty());
+                let new = value.map(|value| {
+                    encode(&SlotRow {
+                        slot,
+                        value: value.clone(),
+                    })
+                });
+                if old != new {
+                    entries.push(DiffEntry { key: at, old, new });
+                }
+            }
+            entries.sort_unstable_by_key(|entry| entry.key);
+            root = self.update_storage(key, root, &entries, nodes)?;
+            slots.append(&mut entries);
+        }
+        account.storage_root = (!root.is_zero()).then_some(root);
+        let new = Some(schema::account_row(&AccountRow { address, account }));
+        let old = old_row.map(|row| row.to_vec());
+        if old != new {
+            accounts.push(DiffEntry {
+                key: StateKey::Account(key),
+                old,
+                new,
+            });
+        }
+        Ok(())
+    }
+
+    /// Applies slot entries of one owner to its storage trie and returns the new root.
+    fn update_storage(
+        &self,
+        owner: Hash,
+        root: Hash,
+        entries: &[DiffEntry],
+        nodes: &mut Vec<NodeEntry>,
+    ) -> Result<Hash, StorageError> {
+        let changes: Result<Vec<_>, _> = entries
+            .iter()
+            .map(|entry| change(entry, schema::slot_leaf))
+            .collect();
+        let (trie, writes) = Trie::storage(owner, root).update(&changes?, self, &Sequential)?;
+        collect(writes, nodes);
+        Ok(trie.root())
+    }
+
+    /// Applies the account entries to the account trie.
+    fn update_accounts(
+        &self,
+        entries: &[DiffEntry],
+        nodes: &mut Vec<NodeEntry>,
+    ) -> Result<Trie, StorageError> {
+        let accounts = entries
+            .iter()
+            .take_while(|entry| matches!(entry.key, StateKey::Account(_)));
+        let changes: Result<Vec<_>, _> = accounts
+            .map(|entry| change(entry, schema::account_leaf))
+            .collect();
+        let (trie, writes) = self.inner.trie.update(&changes?, self, &Hands)?;
+        let mut all = Vec::with_capacity(writes.writes.len().saturating_add(nodes.len()));
+        collect(writes, &mut all);
+        all.append(nodes);
+        *nodes = all;
+        Ok(trie)
+    }
+
+    fn push(&self, entries: &[DiffEntry], nodes: Vec<NodeEntry>, trie: Trie) -> Self {
+        let inner = &self.inner;
+        let (height, boundary) = (inner.height.saturating_add(1), self.boundary());
+        let rows = entries
+            .iter()
+            .map(|entry| (entry.key, entry.new.as_deref().map(Arc::from)))
+            .collect();
+        let root = trie.root();
+        let trie = match inner.shared.trie_nodes_max {
+            most if trie.node_count() > most.saturating_mul(2) => trie.shrink(most),
+            _ => trie,
+        };
+        Self::new(Inner {
+            height,
+            trie,
+            rows: inner.rows.push(height.0, rows, boundary),
+            nodes: inner.nodes.push(height.0, nodes, boundary),
+            roots: inner.roots.push(height.0, vec![(height.0, root)], boundary),
+            ..(**inner).clone()
+        })
+    }
+}
+
+const fn owner_of(key: &StateKey) -> Hash {
+    let (StateKey::Account(owner) | StateKey::Slot(owner, _)) = key;
+    *owner
+}
+
+/// The storage root in an encoded account row.
+fn stored_root(row: Option<&[u8]>) -> Result<Hash, StorageError> {
+    let account = row
+        .map(schema::read_account_row)
+        .transpose()?
+        .map(|row| row.account);
+    Ok(schema::storage_root(account.as_ref()))
+}
+
+fn change<'a>(
+    entry: &'a DiffEntry,
+    leaf: impl Fn(&'a [u8]) -> Result<&'a [u8], StorageError>,
+) -> Result<Change<'a>, StorageError> {
+    let (StateKey::Account(key) | StateKey::Slot(_, key)) = entry.key;
+    let old = entry.old.as_deref().map(&leaf).transpose()?;
+    let new = entry.new.as_deref().map(&leaf).transpose()?;
+    Ok(Change { key, old, new })
+}
+
+fn collect(writes: NodeWrites, nodes: &mut Vec<NodeEntry>) {
+    let owner = writes.owner;
+    nodes.extend(
+        writes
+            .writes
+            .into_iter()
+            .map(|write| ((owner, write.path), write.node)),
+    );
+}

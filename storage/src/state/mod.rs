@@ -1,0 +1,23 @@
+//! The state of accounts and slots: views of it, and making the next one.
+//!
+//! ```text
+//!   StateView of block h+1 (a candidate)   StateView of block h+1' (another one)
+//!              └───────────────┬───────────────────┘
+//!   overlay: rows, trie nodes and roots of the blocks above the materialised height
+//!              │
+//!   base: a snapshot of the database at the materialised height, and the row cache
+//! ```
+//!
+//! Reading order: `view` (what is asked of a state), `apply` (the next state), `overlay` and `cache`.
+
+mod apply;
+mod cache;
+mod list;
+mod overlay;
+mod reader;
+mod view;
+
+pub(crate) use cache::{Row, RowCache};
+pub(crate) use overlay::Overlay;
+pub use view::{AccountProof, SlotProof, StateView};
+pub(crate) use view::{Base, Shared};

@@ -1,0 +1,182 @@
+//! What is newer than the materialised state: a map of sorted runs that is cheap to clone.
+
+use std::sync::Arc;
+
+/// A map that is never changed in place: pushing a block's entries gives a new map that shares the rest.
+///
+/// Entries are kept in sorted runs, oldest first; of several entries for one key the newest run's counts.
+/// A run is merged with the one before it once it has half its size, so there are at most about `log2`
+/// of the entry count runs, and an entry is moved about as many times in its life.
+#[derive(Debug)]
+pub(crate) struct Overlay<K, V> {
+    runs: Vec<Arc<Run<K, V>>>,
+}
+
+#[derive(Debug)]
+struct Run<K, V> {
+    /// The last height that the run has entries of.
+    last: u64,
+    entries: Vec<(K, V)>,
+}
+
+impl<K, V> Clone for Overlay<K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            runs: self.runs.clone(),
+        }
+    }
+}
+
+impl<K, V> Default for Overlay<K, V> {
+    fn default() -> Self {
+        Self { runs: Vec::new() }
+    }
+}
+
+impl<K: Ord + Clone, V: Clone> Overlay<K, V> {
+    /// The newest entry of a key.
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+        self.runs.iter().rev().find_map(|run| run.get(key))
+    }
+
+    /// The map with the entries of `height` on top; they are strictly ascending by key.
+    ///
+    /// Runs up to height `boundary` are not merged with later ones: they are being written away.
+    pub(crate) fn push(&self, height: u64, entries: Vec<(K, V)>, boundary: u64) -> Self {
+        debug_assert!(
+            entries.is_sorted_by(|a, b| a.0 < b.0),
+            "entries are sorted and distinct"
+        );
+        if entries.is_empty() {
+            return self.clone();
+        }
+        let mut runs = self.runs.clone();
+        let mut top = Run {
+            last: height,
+            entries,
+        };
+        while let Some(below) = runs.last() {
+            let outgrown = below.entries.len() <= top.entries.len().saturating_mul(2);
+            if !outgrown || (below.last <= boundary && boundary < top.last) {
+                break;
+            }
+            top = Run {
+                last: top.last,
+                entries: merge(&below.entries, top.entries),
+            };
+            runs.pop();
+        }
+        runs.push(Arc::new(top));
+        Self { runs }
+    }
+
+    /// The map without the runs that hold nothing newer than `height`.
+    pub(crate) fn without_through(&self, height: u64) -> Self {
+        Self {
+            runs: self
+                .runs
+                .iter()
+                .filter(|run| run.last > height)
+                .cloned()
+                .collect(),
+        }
+    }
+
+    /// The first key at or above `from` (above it, with `after`) and its newest entry.
+    pub(crate) fn next(&self, from: &K, after: bool) -> Option<(&K, &V)> {
+        let first = |run: &'_ Run<K, V>| {
+            run.entries
+                .partition_point(|(key, _)| if after { key <= from } else { key < from })
+        };
+        let mut best: Option<(&K, &V)> = None;
+        for run in self.runs.iter().rev() {
+            let Some((key, value)) = run.entries.get(first(run)) else {
+                continue;
+            };
+            if best.is_none_or(|(lowest, _)| key < lowest) {
+                best = Some((key, value));
+            }
+        }
+        best
+    }
+
+    /// Everything, the newest entry of each key, in key order.
+    pub(crate) fn merged(&self) -> Vec<(K, V)> {
+        let mut runs = self.runs.iter().rev();
+        let Some(top) = runs.next() else { return Vec::new() };
+        runs.fold(top.entries.clone(), |newer, run| merge(&run.entries, newer))
+    }
+}
+
+impl<K: Ord, V> Run<K, V> {
+    fn get(&self, key: &K) -> Option<&V> {
+        let at = self.entries.binary_search_by(|(other, _)| other.cmp(key)).ok()?;
+        self.entries.get(at).map(|(_, value)| value)
+    }
+}
+
+/// Two sorted lists as one; where both have a key, the newer entry.
+fn merge<K: Ord + Clone, V: Clone>(older: &[(K, V)], newer: Vec<(K, V)>) -> Vec<(K, V)> {
+    let mut merged = Vec::with_capacity(older.len().saturating_add(newer.len()));
+    let mut older = older.iter().peekable();
+    for entry in newer {
+        while let Some(below) = older.next_if(|(key, _)| *key < entry.0) {
+            merged.push(below.clone());
+        }
+        older.next_if(|(key, _)| *key == entry.0);
+        merged.push(entry);
+    }
+    merged.extend(older.cloned());
+    merged
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// Pushes blocks of pseudo-random entries and compares every question with a plain map.
+    fn check(boundary: u64, blocks: u64, size: u64) {
+        let (mut overlay, mut model) = (Overlay::default(), BTreeMap::new());
+        for height in 1..=blocks {
+            let block: BTreeMap<u64, u64> = (0..size)
+                .map(|i| (crate::rng::mix(height * 1000 + i) % 512, height))
+                .collect();
+            model.extend(block.clone());
+            overlay = overlay.push(height, block.into_iter().collect(), boundary);
+        }
+        assert_eq!(overlay.merged(), model.clone().into_iter().collect::<Vec<_>>());
+        for key in 0..513 {
+            assert_eq!(overlay.get(&key), model.get(&key));
+            assert_eq!(overlay.next(&key, false), model.range(key..).next());
+            assert_eq!(overlay.next(&key, true), model.range(key + 1..).next());
+        }
+        assert!(overlay.runs.len() <= 24, "{} runs", overlay.runs.len());
+    }
+
+    #[test]
+    fn an_overlay_answers_as_a_plain_map_does() {
+        check(0, 0, 0);
+        check(0, 1, 1);
+        check(0, 100, 3);
+        check(0, 40, 60);
+        check(17, 60, 20);
+    }
+
+    #[test]
+    fn runs_up_to_the_boundary_can_be_dropped_whole() {
+        let mut overlay = Overlay::default();
+        for height in 1..=20u64 {
+            overlay = overlay.push(height, vec![(height % 3, height)], 10);
+        }
+        let rest = overlay.without_through(10);
+        assert!(rest.merged().iter().all(|(_, height)| *height > 10));
+        assert_eq!(
+            rest.merged(),
+            overlay.merged(),
+            "every key was changed again later"
+        );
+        assert!(overlay.without_through(20).merged().is_empty());
+    }
+}

@@ -1,0 +1,263 @@
+//! One state, held for as long as one likes.
+
+use super::{Overlay, Row, RowCache};
+use crate::kv::{Family, KvRead, KvStore};
+use crate::schema::{self, Materialised};
+use crate::{StorageError, StoreConfig};
+use arc_swap::ArcSwap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use vibecoin_primitives::{
+    Account, AccountRow, Address, Hash, Height, StateKey, account_key, encode, slot_key,
+};
+use vibecoin_trie::{NodeRecord, Proof, Trie};
+
+/// What all views of one store have in common.
+pub(crate) struct Shared {
+    pub(crate) kv: Arc<dyn KvStore>,
+    /// The newest materialised state.
+    pub(crate) base: ArcSwap<Base>,
+    pub(crate) cache: RowCache,
+    /// Height up to which the materialiser is writing: runs below and above it stay apart.
+    pub(crate) boundary: AtomicU64,
+    /// Trie nodes that a view keeps in memory; it may grow to twice as many between two prunings.
+    pub(crate) trie_nodes_max: usize,
+}
+
+impl Shared {
+    pub(crate) fn new(kv: Arc<dyn KvStore>, base: Base, config: &StoreConfig) -> Self {
+        Self {
+            kv,
+            base: ArcSwap::from_pointee(base),
+            cache: RowCache::new(config.rows_cached_max),
+            boundary: AtomicU64::new(0),
+            trie_nodes_max: config.trie_nodes_max,
+        }
+    }
+}
+
+/// A materialised state.
+pub(crate) struct Base {
+    pub(crate) snapshot: Arc<dyn KvRead>,
+    pub(crate) at: Materialised,
+    /// Counts materialised states; see [`RowCache`].
+    pub(crate) epoch: u64,
+}
+
+/// The state after one block: cheap to clone, never changed, readable while the chain goes on.
+///
+/// A view is a snapshot of the materialised state, what the blocks above it changed, and the account trie.
+/// [`StateView::apply`] gives the view after another block and changes nothing, so several candidates exist
+/// side by side, and one that is not decided is simply dropped.
+#[derive(Clone)]
+pub struct StateView {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) base: Arc<Base>,
+    pub(crate) height: Height,
+    pub(crate) trie: Trie,
+    pub(crate) rows: Overlay<StateKey, Row>,
+    pub(crate) nodes: Overlay<(Hash, vibecoin_trie::Nibbles), Option<NodeRecord>>,
+    /// State roots of the heights above the base.
+    pub(crate) roots: Overlay<u64, Hash>,
+}
+
+impl fmt::Debug for StateView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "StateView {{ height: {}, root: {} }}",
+            self.height(),
+            self.root()
+        )
+    }
+}
+
+/// An account with the proof that the state has it, or that it has none.
+#[derive(Debug, Clone)]
+pub struct AccountProof {
+    /// The account; `None` when there is none at the address.
+    pub account: Option<Account>,
+    /// Proof for [`account_key`] under the state root; the value is the encoded account.
+    pub proof: Proof,
+}
+
+/// A slot with the proof that its account has it, or that it is empty.
+#[derive(Debug, Clone)]
+pub struct SlotProof {
+    /// The slot.
+    pub slot: Hash,
+    /// Its value; `None` when it is empty.
+    pub value: Option<Vec<u8>>,
+    /// Proof for [`slot_key`] under the account's storage root; the value is the slot's bytes.
+    pub proof: Proof,
+}
+
+impl StateView {
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// The view of a materialised state.
+    pub(crate) fn of_base(shared: &Arc<Shared>, base: Arc<Base>) -> Self {
+        Self::new(Inner {
+            shared: Arc::clone(shared),
+            height: base.at.height,
+            trie: Trie::accounts(base.at.root),
+            base,
+            rows: Overlay::default(),
+            nodes: Overlay::default(),
+            roots: Overlay::default(),
+        })
+    }
+
+    /// The height of the block whose state this is.
+    #[must_use]
+    pub fn height(&self) -> Height {
+        self.inner.height
+    }
+
+    /// The root that the block's header carries.
+    #[must_use]
+    pub fn root(&self) -> Hash {
+        self.inner.trie.root()
+    }
+
+    /// The account at `address`; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the store fails or holds something else than was put there.
+    pub fn account(&self, address: &Address) -> Result<Option<Account>, StorageError> {
+        Ok(self
+            .account_row(&account_key(address), address)?
+            .map(|row| row.account))
+    }
+
+    /// The value of a slot of `address`, never empty; `None` when it is not set.
+    ///
+    /// # Errors
+    /// As [`StateView::account`].
+    pub fn slot(&self, address: &Address, slot: &Hash) -> Result<Option<Vec<u8>>, StorageError> {
+        let Some(row) = self.row(&StateKey::Slot(account_key(address), slot_key(slot)))? else {
+            return Ok(None);
+        };
+        let row = schema::read_slot_row(&row)?;
+        if row.slot != *slot {
+            return Err(StorageError::corrupt(
+                format!("row of slot {slot}"),
+                format!("it is slot {}", row.slot),
+            ));
+        }
+        Ok(Some(row.value))
+    }
+
+    /// The account at `address` with the proof for it.
+    ///
+    /// # Errors
+    /// As [`StateView::account`].
+    pub fn prove_account(&self, address: &Address) -> Result<AccountProof, StorageError> {
+        let key = account_key(address);
+        let account = self.account_row(&key, address)?.map(|row| row.account);
+        let value = account.as_ref().map(encode);
+        let proof = self.inner.trie.prove(&key, value.as_deref(), self)?;
+        Ok(AccountProof { account, proof })
+    }
+
+    /// Slots of `address` with proofs for them, under the storage root of its account. Of an account
+    /// that does not exist every slot is empty, under the zero root.
+    ///
+    /// # Errors
+    /// As [`StateView::account`].
+    pub fn prove_slots(&self, address: &Address, slots: &[Hash]) -> Result<Vec<SlotProof>, StorageError> {
+        let owner = account_key(address);
+        let account = self.account_row(&owner, address)?.map(|row| row.account);
+        let trie = Trie::storage(owner, schema::storage_root(account.as_ref()));
+        let prove = |slot: &Hash| {
+            let value = self.slot(address, slot)?;
+            let proof = trie.prove(&slot_key(slot), value.as_deref(), self)?;
+            Ok(SlotProof {
+                slot: *slot,
+                value,
+                proof,
+            })
+        };
+        slots.iter().map(prove).collect()
+    }
+
+    /// How many nodes of the account trie are in memory.
+    #[must_use]
+    pub fn trie_nodes(&self) -> usize {
+        self.inner.trie.node_count()
+    }
+
+    /// The same state on the newest base, if that is a state this one grew from.
+    ///
+    /// A state root commits to the whole state: a base whose root is the one this view had at that height is
+    /// that state, so what the overlay holds up to there may be dropped.
+    pub(crate) fn rebased(&self) -> Self {
+        let inner = &self.inner;
+        let base = inner.shared.base.load_full();
+        let at = base.at;
+        let newer =
+            base.epoch > inner.base.epoch && at.height > inner.base.at.height && at.height <= inner.height;
+        if !newer || inner.roots.get(&at.height.0) != Some(&at.root) {
+            return self.clone();
+        }
+        Self::new(Inner {
+            base,
+            rows: inner.rows.without_through(at.height.0),
+            nodes: inner.nodes.without_through(at.height.0),
+            roots: inner.roots.without_through(at.height.0),
+            ..(**inner).clone()
+        })
+    }
+
+    /// The encoded row of a key.
+    pub(crate) fn row(&self, key: &StateKey) -> Result<Row, StorageError> {
+        let inner = &self.inner;
+        if let Some(row) = inner.rows.get(key) {
+            return Ok(row.clone());
+        }
+        if let Some(row) = inner.shared.cache.get(key, inner.base.epoch) {
+            return Ok(row);
+        }
+        let row: Row = inner
+            .base
+            .snapshot
+            .get(Family::State, &schema::flat_key(key))?
+            .map(Arc::from);
+        inner.shared.cache.put(key, inner.base.epoch, &row);
+        Ok(row)
+    }
+
+    /// The row of an account, which must be of `address`.
+    pub(crate) fn account_row(
+        &self,
+        key: &Hash,
+        address: &Address,
+    ) -> Result<Option<AccountRow>, StorageError> {
+        let Some(row) = self.row(&StateKey::Account(*key))? else {
+            return Ok(None);
+        };
+        let row = schema::read_account_row(&row)?;
+        if row.address != *address {
+            let detail = format!("it is of address {:?}", row.address);
+            return Err(StorageError::corrupt(
+                format!("row of account {address:?}"),
+                detail,
+            ));
+        }
+        Ok(Some(row))
+    }
+
+    pub(crate) fn boundary(&self) -> u64 {
+        self.inner.shared.boundary.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,232 @@
+//! Committing a block: checks that it follows, one synced batch, one swap.
+
+use super::{Core, Pending, Published, Store};
+use crate::StorageError;
+use crate::kv::{Batch, Family};
+use crate::schema::{self, BlockPart, COMMIT_KEYS, Head, HeightRecord, Place};
+use crate::state::StateView;
+use std::sync::Arc;
+use vibecoin_primitives::{Body, CommitCertificate, Hash, Header, Receipts, StateDiff, encode};
+
+/// A decided block with everything that is stored of it.
+#[derive(Debug, Clone)]
+pub struct CommitBlock {
+    /// Its header.
+    pub header: Header,
+    /// Its body.
+    pub body: Body,
+    /// The precommits that decided it.
+    pub certificate: CommitCertificate,
+    /// The receipts of its transactions, in order.
+    pub receipts: Receipts,
+    /// What it changed.
+    pub diff: StateDiff,
+    /// The state after it: what applying its changes to the parent's state gave.
+    pub state: StateView,
+    /// Identifiers of its transactions, in order.
+    pub ids: Vec<Hash>,
+}
+
+impl Store {
+    /// Writes a block durably and makes it the head. Returns the view that readers see from now on.
+    ///
+    /// The block must follow from the head and its parts must belong together; whether it is valid was for
+    /// consensus to decide. Waits while too much is pending. One fsync.
+    ///
+    /// # Errors
+    /// [`StorageError::NotNext`] before anything is written; any other error ends this store for good.
+    pub fn commit(&self, block: &CommitBlock) -> Result<StateView, StorageError> {
+        self.core.commit(block)
+    }
+}
+
+impl Core {
+    fn commit(&self, block: &CommitBlock) -> Result<StateView, StorageError> {
+        let hash = block.header.hash();
+        let updates = block.diff.entries.len();
+        self.make_room(updates)?;
+        let mut writer = self.writer.lock();
+        writer.check_open()?;
+        let published = self.published.load_full();
+        check_next(block, &hash, &published)?;
+        let batch = commit_batch(block, &hash);
+        if let Err(error) = self.kv.write(&batch, true) {
+            writer.fault = Some(error.clone());
+            return Err(error);
+        }
+        let head = Head {
+            height: block.header.height,
+            hash,
+        };
+        let view = block.state.rebased();
+        let transactions = published
+            .transactions
+            .push(head.height.0, places(block), view.boundary());
+        self.published.store(Arc::new(Published {
+            head,
+            view: view.clone(),
+            transactions,
+        }));
+        writer.push(Pending {
+            height: head.height,
+            updates,
+            bytes: diff_bytes(&block.diff),
+        });
+        if self.is_due(&writer) {
+            self.work.notify_one();
+            if !self.config.background {
+                drop(writer);
+                self.materialise()?;
+            }
+        }
+        Ok(view)
+    }
+
+    /// Waits until `updates` more changed rows may be pending. A single block of any size always may.
+    fn make_room(&self, updates: usize) -> Result<(), StorageError> {
+        let mut writer = self.writer.lock();
+        loop {
+            writer.check_open()?;
+            let sum = writer.pending_updates.saturating_add(updates);
+            if writer.pending.is_empty() || sum <= self.config.pending_updates_max {
+                return Ok(());
+            }
+            if !self.config.background {
+                drop(writer);
+                self.materialise()?;
+                writer = self.writer.lock();
+                continue;
+            }
+            writer.waiting = writer.waiting.saturating_add(1);
+            self.work.notify_one();
+            self.drained.wait(&mut writer);
+            writer.waiting = writer.waiting.saturating_sub(1);
+        }
+    }
+}
+
+fn check_next(block: &CommitBlock, hash: &Hash, published: &Published) -> Result<(), StorageError> {
+    let CommitBlock {
+        header,
+        body,
+        certificate,
+        receipts,
+        diff,
+        state,
+        ids,
+    } = block;
+    let head = published.head;
+    let refuse = |detail: String| {
+        Err(StorageError::NotNext {
+            height: header.height,
+            detail,
+        })
+    };
+    if Some(header.height) != head.height.next() {
+        return refuse(format!("the head is at height {}", head.height));
+    }
+    if header.parent != head.hash {
+        return refuse(format!(
+            "its parent is {}, the head is {}",
+            header.parent, head.hash
+        ));
+    }
+    if certificate.height != header.height || certificate.block != *hash {
+        return refuse(format!(
+            "its certificate is for {} at {}",
+            certificate.block, certificate.height
+        ));
+    }
+    let root = published.view.root();
+    if diff.parent_root != root {
+        return refuse(format!(
+            "its diff starts from root {}, the head has {root}",
+            diff.parent_root
+        ));
+    }
+    for (what, found) in [("diff", diff.root), ("state", state.root())] {
+        if found != header.state_root {
+            return refuse(format!(
+                "its {what} has root {found}, its header says {}",
+                header.state_root
+            ));
+        }
+    }
+    if state.height() != header.height {
+        return refuse(format!("its state is of height {}", state.height()));
+    }
+    let count = body.transaction_count();
+    if receipts.0.len() != count || ids.len() != count {
+        return refuse(format!(
+            "{count} transactions, {} receipts, {} identifiers",
+            receipts.0.len(),
+            ids.len()
+        ));
+    }
+    Ok(())
+}
+
+fn commit_batch(block: &CommitBlock, hash: &Hash) -> Batch {
+    let height = block.header.height;
+    let mut batch = Batch::new();
+    batch.put(Family::Headers, schema::header_key(height), encode(&block.header));
+    batch.put(
+        Family::Headers,
+        schema::certificate_key(height),
+        encode(&block.certificate),
+    );
+    batch.put(
+        Family::Headers,
+        schema::hash_key(hash),
+        encode(&HeightRecord(height)),
+    );
+    batch.put(
+        Family::Blocks,
+        schema::block_key(height, BlockPart::Body),
+        encode(&block.body),
+    );
+    batch.put(
+        Family::Blocks,
+        schema::block_key(height, BlockPart::Receipts),
+        encode(&block.receipts),
+    );
+    batch.put(
+        Family::Blocks,
+        schema::block_key(height, BlockPart::Diff),
+        encode(&block.diff),
+    );
+    batch.put(Family::Meta, schema::HEAD, encode(&Head { height, hash: *hash }));
+    assert_eq!(
+        batch.len(),
+        COMMIT_KEYS,
+        "the price of a commit does not grow with the block"
+    );
+    batch
+}
+
+fn places(block: &CommitBlock) -> Vec<(Hash, Place)> {
+    places_of(block.header.height, block.ids.iter().copied())
+}
+
+/// Index entries of a block, sorted by identifier.
+pub(super) fn places_of(
+    height: vibecoin_primitives::Height,
+    ids: impl Iterator<Item = Hash>,
+) -> Vec<(Hash, Place)> {
+    let mut places: Vec<_> = ids
+        .zip(0u32..)
+        .map(|(id, index)| (id, Place { height, index }))
+        .collect();
+    places.sort_unstable();
+    places.dedup_by_key(|(id, _)| *id);
+    places
+}
+
+/// Bytes of the rows that a diff will write.
+pub(super) fn diff_bytes(diff: &StateDiff) -> usize {
+    let bytes = diff
+        .entries
+        .iter()
+        .map(|entry| entry.new.as_ref().map_or(0, Vec::len).saturating_add(64));
+    bytes.fold(0, usize::saturating_add)
+}

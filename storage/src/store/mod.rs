@@ -1,0 +1,249 @@
+//! The chain as it is stored: one value that the node opens, commits to, reads from and closes.
+//!
+//! Reading order: `genesis` and `open` (create, open, replay), `commit` (the one batch), `materialise` (what follows
+//! behind), `rewind` (back again), `read` (typed views for readers).
+
+mod commit;
+mod genesis;
+mod materialise;
+mod open;
+mod read;
+mod rewind;
+
+pub use commit::CommitBlock;
+pub use genesis::GenesisState;
+pub(crate) use open::{read_base, read_genesis, replay};
+pub use read::{BlockStore, PohPosition, PohStore, StateStore, StoredTransaction, TxStore};
+pub(crate) use read::{body_bytes, read_record};
+
+use crate::StorageError;
+use crate::kv::{KvStats, KvStore, RocksConfig};
+use crate::schema::{GenesisRecord, Head, Place};
+use crate::state::{Overlay, Shared, StateView};
+use arc_swap::ArcSwap;
+use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use vibecoin_primitives::{Hash, Height};
+
+/// Knobs of a store. The defaults suit a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// The database's own knobs; used by [`Store::open_path`] and its like.
+    pub rocks: RocksConfig,
+    /// Rows kept in memory, about 250 bytes each. Too few: every account is read from the database.
+    pub rows_cached_max: usize,
+    /// Trie nodes kept in memory, about 400 bytes each; up to twice as many for a moment. Too few: nodes
+    /// are read from the database for every block.
+    pub trie_nodes_max: usize,
+    /// Changed rows that start a materialiser step. Small steps write more bytes for each row.
+    pub step_updates: usize,
+    /// Bytes of changed rows that start a step.
+    pub step_bytes: usize,
+    /// Changed rows that may wait. Commits wait when it is reached; replay after a crash is as long.
+    pub pending_updates_max: usize,
+    /// Whether a thread of the store materialises. Otherwise commits do it themselves when it is due.
+    pub background: bool,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            rocks: RocksConfig::default(),
+            rows_cached_max: 65_536,
+            trie_nodes_max: 150_000,
+            step_updates: 100_000,
+            step_bytes: 32 * 1024 * 1024,
+            pending_updates_max: 200_000,
+            background: true,
+        }
+    }
+}
+
+/// The chain on disk. One per database; share it by `Arc`.
+///
+/// One thread commits. Any number of threads read, and none of them waits for it.
+/// Dropping a store stops its thread and leaves the rest to the next start, as a crash would;
+/// [`Store::close`] also writes away what is pending.
+pub struct Store {
+    core: Arc<Core>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+pub(crate) struct Core {
+    pub(crate) kv: Arc<dyn KvStore>,
+    pub(crate) genesis: GenesisRecord,
+    config: StoreConfig,
+    shared: Arc<Shared>,
+    published: ArcSwap<Published>,
+    writer: Mutex<Writer>,
+    /// Held for a step of the materialiser and for a rewind. Taken before `writer`, never after.
+    step: Mutex<()>,
+    work: Condvar,
+    drained: Condvar,
+}
+
+/// What readers see: swapped as one value.
+pub(crate) struct Published {
+    pub(crate) head: Head,
+    pub(crate) view: StateView,
+    /// Places of the transactions above the view's base.
+    pub(crate) transactions: Overlay<Hash, Place>,
+}
+
+#[derive(Default)]
+pub(crate) struct Writer {
+    /// Blocks above the materialised height, oldest first.
+    pending: VecDeque<Pending>,
+    pending_updates: usize,
+    pending_bytes: usize,
+    /// Commits that wait for room.
+    waiting: usize,
+    fault: Option<StorageError>,
+    closing: bool,
+}
+
+struct Pending {
+    height: Height,
+    updates: usize,
+    bytes: usize,
+}
+
+impl Writer {
+    fn push(&mut self, block: Pending) {
+        self.pending_updates = self.pending_updates.saturating_add(block.updates);
+        self.pending_bytes = self.pending_bytes.saturating_add(block.bytes);
+        self.pending.push_back(block);
+    }
+
+    fn pop_through(&mut self, height: Height) {
+        while let Some(block) = self.pending.pop_front_if(|block| block.height <= height) {
+            self.pending_updates = self.pending_updates.saturating_sub(block.updates);
+            self.pending_bytes = self.pending_bytes.saturating_sub(block.bytes);
+        }
+    }
+
+    fn check(&self) -> Result<(), StorageError> {
+        self.fault.clone().map_or(Ok(()), Err)
+    }
+
+    fn check_open(&self) -> Result<(), StorageError> {
+        if self.closing {
+            return Err(StorageError::Refused("the store is closed".to_owned()));
+        }
+        self.check()
+    }
+}
+
+/// Figures about a store, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreStats {
+    /// The last committed block.
+    pub head: Head,
+    /// Height of the materialised state.
+    pub materialised: Height,
+    /// Changed rows not yet materialised.
+    pub pending_updates: usize,
+    /// Trie nodes in memory.
+    pub trie_nodes: usize,
+    /// The database's figures.
+    pub kv: KvStats,
+}
+
+impl Store {
+    /// What the chain was started from.
+    #[must_use]
+    pub fn genesis(&self) -> &GenesisRecord {
+        &self.core.genesis
+    }
+
+    /// The last committed block.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        self.core.published.load().head
+    }
+
+    /// The state after the last committed block. Never waits.
+    #[must_use]
+    pub fn view(&self) -> StateView {
+        self.core.published.load().view.clone()
+    }
+
+    /// The database below.
+    #[must_use]
+    pub fn kv(&self) -> &Arc<dyn KvStore> {
+        &self.core.kv
+    }
+
+    /// Blocks by height.
+    #[must_use]
+    pub fn blocks(&self) -> BlockStore<'_> {
+        BlockStore::new(&self.core)
+    }
+
+    /// Transactions by identifier.
+    #[must_use]
+    pub fn transactions(&self) -> TxStore<'_> {
+        TxStore::new(&self.core)
+    }
+
+    /// State roots and diffs by height.
+    #[must_use]
+    pub fn states(&self) -> StateStore<'_> {
+        StateStore::new(&self.core)
+    }
+
+    /// The Proof of History by height.
+    #[must_use]
+    pub fn poh(&self) -> PohStore<'_> {
+        PohStore::new(&self.core)
+    }
+
+    /// Figures for metrics.
+    #[must_use]
+    pub fn stats(&self) -> StoreStats {
+        let published = self.core.published.load();
+        StoreStats {
+            head: published.head,
+            materialised: self.core.shared.base.load().at.height,
+            pending_updates: self.core.writer.lock().pending_updates,
+            trie_nodes: published.view.trie_nodes(),
+            kv: self.core.kv.stats(),
+        }
+    }
+
+    /// The fault that stopped the store, if one did.
+    #[must_use]
+    pub fn fault(&self) -> Option<StorageError> {
+        self.core.writer.lock().fault.clone()
+    }
+
+    /// Materialises what is pending, flushes the database and stops: commits are refused from now on, and
+    /// the next start has nothing to replay. The database is released when the last owner drops the store.
+    ///
+    /// # Errors
+    /// The first [`StorageError`] that anything in this store ended with.
+    pub fn close(&self) -> Result<(), StorageError> {
+        self.stop();
+        self.core.writer.lock().check()?;
+        self.core.materialise()?;
+        self.core.kv.flush()
+    }
+
+    fn stop(&self) {
+        self.core.writer.lock().closing = true;
+        self.core.work.notify_all();
+        if let Some(thread) = self.thread.lock().take() {
+            // A panic of the thread has been reported by the panic hook already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,207 @@
+//! Creating a chain, opening one, and bringing it to where it was.
+
+use super::commit::{diff_bytes, places_of};
+use super::genesis::{GenesisState, clear, write_genesis};
+use super::read::{diff, header, place_ids, read_record};
+use super::rewind::finish_rewind;
+use super::{Core, Pending, Published, Store, StoreConfig, Writer};
+use crate::StorageError;
+use crate::kv::{Family, KvStore, RocksKv};
+use crate::schema::{self, GenesisRecord, Head, HeightRecord, MATERIALISED, Materialised, SCHEMA_VERSION};
+use crate::state::{Base, Overlay, Shared, StateView};
+use arc_swap::ArcSwap;
+use parking_lot::{Condvar, Mutex};
+use std::path::Path;
+use std::sync::Arc;
+use vibecoin_primitives::Hash;
+
+impl Store {
+    /// Makes the chain of `genesis` in an empty database. What an interrupted creation left is cleared.
+    ///
+    /// # Errors
+    /// [`StorageError::Refused`] when there is a chain already or the accounts do not have the header's
+    /// root, else a fault of the database.
+    pub fn create(
+        kv: Arc<dyn KvStore>,
+        genesis: &GenesisState,
+        config: StoreConfig,
+    ) -> Result<Self, StorageError> {
+        if kv.get(Family::Meta, schema::SCHEMA)?.is_some() {
+            return Err(StorageError::Refused(
+                "the database holds a chain already".to_owned(),
+            ));
+        }
+        clear(&*kv)?;
+        write_genesis(&*kv, genesis)?;
+        Self::open(kv, Some(&genesis.header.hash()), config)
+    }
+
+    /// Opens the chain in a database and replays what was committed but not materialised.
+    ///
+    /// # Errors
+    /// [`StorageError::NotCreated`] when there is none, [`StorageError::SchemaTooNew`], with `genesis`
+    /// [`StorageError::GenesisMismatch`] when it is another one, else damage or a fault of the database.
+    pub fn open(
+        kv: Arc<dyn KvStore>,
+        genesis: Option<&Hash>,
+        config: StoreConfig,
+    ) -> Result<Self, StorageError> {
+        let record = read_genesis(&kv, genesis)?;
+        let shared = Arc::new(Shared::new(Arc::clone(&kv), read_base(&kv, 0)?, &config));
+        if let Some(target) =
+            read_record::<HeightRecord>(&*kv, Family::Meta, schema::REWIND, "rewind intent")?
+        {
+            finish_rewind(&shared, &record.hash, target.0, &config)?;
+        }
+        let (published, writer) = replay(&shared, &record.hash)?;
+        let core = Arc::new(Core {
+            kv,
+            genesis: record,
+            config,
+            shared,
+            published: ArcSwap::from_pointee(published),
+            writer: Mutex::new(writer),
+            step: Mutex::new(()),
+            work: Condvar::new(),
+            drained: Condvar::new(),
+        });
+        let thread = config.background.then(|| core.spawn()).transpose()?;
+        Ok(Self {
+            core,
+            thread: Mutex::new(thread),
+        })
+    }
+
+    /// Opens the chain in a database, or makes it if there is none.
+    ///
+    /// # Errors
+    /// As [`Store::open`] and [`Store::create`].
+    pub fn open_or_create(
+        kv: Arc<dyn KvStore>,
+        genesis: &GenesisState,
+        config: StoreConfig,
+    ) -> Result<Self, StorageError> {
+        match kv.get(Family::Meta, schema::SCHEMA)? {
+            Some(_) => Self::open(kv, Some(&genesis.header.hash()), config),
+            None => Self::create(kv, genesis, config),
+        }
+    }
+
+    /// [`Store::open`] on the RocksDB in a folder.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; [`StorageError::Locked`] when another process has it.
+    pub fn open_path(path: &Path, genesis: Option<&Hash>, config: StoreConfig) -> Result<Self, StorageError> {
+        if !path.join("CURRENT").exists() {
+            return Err(StorageError::NotCreated {
+                what: path.display().to_string(),
+            });
+        }
+        Self::open(Arc::new(RocksKv::open(path, config.rocks)?), genesis, config)
+    }
+
+    /// [`Store::open_or_create`] on the RocksDB in a folder.
+    ///
+    /// # Errors
+    /// As [`Store::open_or_create`]; [`StorageError::Locked`] when another process has it.
+    pub fn open_or_create_path(
+        path: &Path,
+        genesis: &GenesisState,
+        config: StoreConfig,
+    ) -> Result<Self, StorageError> {
+        Self::open_or_create(Arc::new(RocksKv::open(path, config.rocks)?), genesis, config)
+    }
+}
+
+/// Reads what the chain was started from, after the schema version and before anything else.
+pub(crate) fn read_genesis(
+    kv: &Arc<dyn KvStore>,
+    expected: Option<&Hash>,
+) -> Result<GenesisRecord, StorageError> {
+    let Some(version) = kv.get(Family::Meta, schema::SCHEMA)? else {
+        return Err(StorageError::NotCreated {
+            what: "the database".to_owned(),
+        });
+    };
+    let found = version.as_slice().try_into().map(u32::from_le_bytes);
+    let found = found.map_err(|_| StorageError::corrupt("schema version", "not four bytes"))?;
+    if found > SCHEMA_VERSION {
+        return Err(StorageError::SchemaTooNew {
+            found,
+            known: SCHEMA_VERSION,
+        });
+    }
+    if found != SCHEMA_VERSION {
+        return Err(StorageError::corrupt(
+            "schema version",
+            format!("there never was a version {found}"),
+        ));
+    }
+    let record = read_record::<GenesisRecord>(&**kv, Family::Meta, schema::GENESIS, "genesis record")?
+        .ok_or_else(|| StorageError::missing("genesis record"))?;
+    match expected {
+        Some(expected) if *expected != record.hash => Err(StorageError::GenesisMismatch {
+            expected: *expected,
+            found: record.hash,
+        }),
+        _ => Ok(record),
+    }
+}
+
+/// The base that the database holds now.
+pub(crate) fn read_base(kv: &Arc<dyn KvStore>, epoch: u64) -> Result<Base, StorageError> {
+    let snapshot = kv.snapshot();
+    let at = read_record::<Materialised>(&*snapshot, Family::State, MATERIALISED, "materialised height")?
+        .ok_or_else(|| StorageError::missing("materialised height"))?;
+    Ok(Base { snapshot, at, epoch })
+}
+
+/// Brings the state from the materialised height to the head: every diff applied, every root compared.
+pub(crate) fn replay(shared: &Arc<Shared>, genesis: &Hash) -> Result<(Published, Writer), StorageError> {
+    let kv = &*shared.kv;
+    let head = read_record::<Head>(kv, Family::Meta, schema::HEAD, "head")?;
+    let head = head.ok_or_else(|| StorageError::missing("head"))?;
+    let base = shared.base.load_full();
+    if base.at.height > head.height {
+        let detail = format!(
+            "the state is at height {}, so blocks above {} were lost",
+            base.at.height, head.height
+        );
+        return Err(StorageError::corrupt("head", detail));
+    }
+    let stored = header(kv, base.at.height)?.state_root;
+    if stored != base.at.root {
+        let detail = format!(
+            "root {} is stored, the header of height {} says {stored}",
+            base.at.root, base.at.height
+        );
+        return Err(StorageError::corrupt("materialised height", detail));
+    }
+    let mut view = StateView::of_base(shared, base);
+    let (mut transactions, mut writer) = (Overlay::default(), Writer::default());
+    while view.height() < head.height {
+        let height = view.height().saturating_add(1);
+        let diff = diff(kv, height)?;
+        view = view.apply_diff(&diff)?;
+        let expected = header(kv, height)?.state_root;
+        if view.root() != expected {
+            let detail = format!("it gives root {}, the header says {expected}", view.root());
+            return Err(StorageError::corrupt(format!("diff of height {height}"), detail));
+        }
+        let ids = place_ids(kv, height, genesis)?;
+        transactions = transactions.push(height.0, places_of(height, ids.into_iter()), 0);
+        writer.push(Pending {
+            height,
+            updates: diff.entries.len(),
+            bytes: diff_bytes(&diff),
+        });
+    }
+    Ok((
+        Published {
+            head,
+            view,
+            transactions,
+        },
+        writer,
+    ))
+}

@@ -1,0 +1,347 @@
+//! A check finds one wrong byte in any record, and a start finds what was lost.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::panic
+)]
+
+mod support;
+
+use std::sync::Arc;
+use support::*;
+use vibecoin_primitives::*;
+use vibecoin_storage::check::{CheckOptions, Fault, Record, check};
+use vibecoin_storage::kv::*;
+use vibecoin_storage::schema::{self, BlockPart};
+use vibecoin_storage::start::{Damage, check_start};
+use vibecoin_storage::{Head, Store};
+
+fn run(kv: &MemoryKv) -> Option<Fault> {
+    let kv: Arc<dyn KvStore> = Arc::new(kv.clone());
+    check(&kv, CheckOptions::default(), &mut |_| {}).unwrap().fault
+}
+
+/// Six materialised blocks and three above them.
+fn sample() -> (Chain, MemoryKv) {
+    let (mut chain, kv, store) = chain_in_memory(6, 11);
+    store.materialise().unwrap();
+    chain.grow(&store, 3, 12);
+    (chain, kv)
+}
+
+fn rows(kv: &MemoryKv, family: Family, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    kv.prefix(family, prefix).map(Result::unwrap).collect()
+}
+
+fn put(kv: &MemoryKv, family: Family, key: &[u8], value: Option<Vec<u8>>) {
+    let mut batch = Batch::new();
+    match value {
+        Some(value) => batch.put(family, key, value),
+        None => batch.delete(family, key),
+    }
+    kv.write(&batch, true).unwrap();
+}
+
+#[test]
+fn a_sound_database_has_no_fault_and_everything_is_counted() {
+    let (_, kv) = sample();
+    let store: Arc<dyn KvStore> = Arc::new(kv.clone());
+    let mut steps = 0;
+    let report = check(&store, CheckOptions::default(), &mut |_| steps += 1).unwrap();
+    assert_eq!(report.fault, None);
+    assert_eq!(
+        (report.blocks, report.materialised, report.head.unwrap().height),
+        (10, Height(6), Height(9))
+    );
+    assert_eq!(
+        report.accounts,
+        rows(&kv, Family::State, &[schema::ACCOUNTS]).len() as u64
+    );
+    assert_eq!(
+        report.nodes,
+        rows(&kv, Family::State, &[schema::NODES]).len() as u64
+    );
+    assert!(report.transactions > 3 && report.slots > 1 && steps >= 10);
+}
+
+/// Flips one bit in several places of one record and expects each to be found.
+fn finds(family: Family, key: &[u8], expected: &[Record], height: Option<u64>) {
+    let (_, kv) = sample();
+    let value = kv.get(family, key).unwrap().unwrap();
+    for at in [0, value.len() / 3, value.len() / 2, value.len() - 1] {
+        let damaged = kv.crash();
+        let mut bytes = value.clone();
+        bytes[at] ^= 0x10;
+        put(&damaged, family, key, Some(bytes));
+        let fault = run(&damaged).unwrap_or_else(|| panic!("byte {at} of {key:?} is not missed"));
+        assert!(expected.contains(&fault.record), "byte {at}: {fault}");
+        assert!(
+            height.is_none_or(|height| fault.height == Height(height)),
+            "{fault}"
+        );
+    }
+    let damaged = kv.crash();
+    put(&damaged, family, key, None);
+    let fault = run(&damaged).expect("a missing record is missed");
+    assert!(expected.contains(&fault.record), "missing: {fault}");
+}
+
+#[test]
+fn a_flipped_bit_in_a_header_is_found() {
+    finds(
+        Family::Headers,
+        &schema::header_key(Height(4)),
+        &[Record::Header, Record::BlockHash],
+        Some(4),
+    );
+    finds(
+        Family::Headers,
+        &schema::header_key(Height(9)),
+        &[Record::Header, Record::BlockHash],
+        Some(9),
+    );
+}
+
+#[test]
+fn a_flipped_bit_in_a_certificate_is_found() {
+    finds(
+        Family::Headers,
+        &schema::certificate_key(Height(5)),
+        &[Record::Certificate],
+        Some(5),
+    );
+}
+
+#[test]
+fn a_flipped_bit_in_a_body_is_found() {
+    finds(
+        Family::Blocks,
+        &schema::block_key(Height(3), BlockPart::Body),
+        &[Record::Body],
+        Some(3),
+    );
+}
+
+#[test]
+fn a_flipped_bit_in_receipts_is_found() {
+    let (_, kv) = sample();
+    let full = (1..10).find(|h| {
+        rows(
+            &kv,
+            Family::Blocks,
+            &schema::block_key(Height(*h), BlockPart::Receipts),
+        )[0]
+        .1
+        .len()
+            > 8
+    });
+    let height = full.unwrap();
+    finds(
+        Family::Blocks,
+        &schema::block_key(Height(height), BlockPart::Receipts),
+        &[Record::Receipts],
+        Some(height),
+    );
+}
+
+#[test]
+fn a_flipped_bit_in_a_diff_above_the_materialised_height_is_found() {
+    finds(
+        Family::Blocks,
+        &schema::block_key(Height(8), BlockPart::Diff),
+        &[Record::Diff],
+        None,
+    );
+}
+
+#[test]
+fn a_flipped_bit_in_a_row_is_found() {
+    let (_, kv) = sample();
+    for prefix in [schema::ACCOUNTS, schema::SLOTS] {
+        let all = rows(&kv, Family::State, &[prefix]);
+        for (key, _) in [&all[0], &all[all.len() / 2], &all[all.len() - 1]] {
+            finds(Family::State, key, &[Record::Row], Some(6));
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_a_trie_node_is_found() {
+    let (_, kv) = sample();
+    let all = rows(&kv, Family::State, &[schema::NODES]);
+    for (key, _) in [&all[0], &all[all.len() / 2], &all[all.len() - 1]] {
+        finds(Family::State, key, &[Record::Node], Some(6));
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_the_transaction_index_is_found() {
+    let (_, kv) = sample();
+    finds(
+        Family::State,
+        &rows(&kv, Family::State, &[schema::TRANSACTIONS])[0].0,
+        &[Record::Index],
+        None,
+    );
+}
+
+#[test]
+fn a_flipped_bit_in_the_head_or_the_materialised_height_is_found() {
+    let (_, kv) = sample();
+    for (family, key) in [
+        (Family::Meta, schema::HEAD),
+        (Family::State, schema::MATERIALISED),
+    ] {
+        let value = kv.get(family, key).unwrap().unwrap();
+        for at in 0..value.len() {
+            // A lower materialised height is found by its root, a head above the chain by a missing header.
+            let damaged = kv.crash();
+            let mut bytes = value.clone();
+            bytes[at] ^= 1;
+            put(&damaged, family, key, Some(bytes));
+            assert!(run(&damaged).is_some(), "byte {at} of {key:?}");
+        }
+    }
+}
+
+#[test]
+fn a_record_too_many_is_found() {
+    let (_, kv) = sample();
+    let slot = rows(&kv, Family::State, &[schema::SLOTS])[0].clone();
+    let stray = kv.crash();
+    let mut key = slot.0.clone();
+    key[1..33].fill(0xee);
+    put(&stray, Family::State, &key, Some(slot.1));
+    assert_eq!(run(&stray).unwrap().record, Record::Row);
+    let stray = kv.crash();
+    put(
+        &stray,
+        Family::State,
+        &schema::transaction_key(&Hash([5; 32])),
+        Some(vec![0; 12]),
+    );
+    assert_eq!(run(&stray).unwrap().record, Record::Index);
+}
+
+#[test]
+fn a_start_finds_nothing_wrong_with_a_sound_database() {
+    let (chain, kv) = sample();
+    let store = chain.store(Arc::new(kv));
+    let report = check_start(&store, Some(store.head()), Some(Height(10))).unwrap();
+    assert_eq!(report.damage, []);
+    assert_eq!(report.checked_from, Height(0));
+}
+
+#[test]
+fn a_start_finds_that_committed_blocks_are_gone() {
+    let (chain, kv) = sample();
+    let store: Store = chain.store(Arc::new(kv));
+    let witness = Head {
+        height: Height(12),
+        hash: Hash([1; 32]),
+    };
+    let damage = check_start(&store, Some(witness), None).unwrap().damage;
+    assert_eq!(
+        damage,
+        [Damage::HeadBehindWitness {
+            head: store.head(),
+            witness
+        }]
+    );
+    assert!(damage[0].is_mended_by_peers() && damage[0].to_string().contains("height 12 was committed"));
+    let damage = check_start(&store, None, Some(Height(11))).unwrap().damage;
+    assert_eq!(
+        damage,
+        [Damage::HeadBehindGuard {
+            head: store.head(),
+            signed: Height(11)
+        }]
+    );
+    let witness = Head {
+        height: Height(4),
+        hash: Hash([1; 32]),
+    };
+    assert!(matches!(
+        check_start(&store, Some(witness), None).unwrap().damage[..],
+        [Damage::OtherThanWitness { .. }]
+    ));
+}
+
+#[test]
+fn a_start_finds_a_damaged_block_and_a_damaged_root_node() {
+    let (chain, kv) = sample();
+    let damaged = kv.crash();
+    put(
+        &damaged,
+        Family::Headers,
+        &schema::certificate_key(Height(8)),
+        None,
+    );
+    let store = chain.store(Arc::new(damaged));
+    let report = check_start(&store, None, None).unwrap();
+    let [Damage::Record(fault)] = &report.damage[..] else {
+        panic!("{report:?}")
+    };
+    assert_eq!((fault.record, fault.height), (Record::Certificate, Height(8)));
+
+    let (chain, kv, store) = chain_in_memory(4, 1);
+    store.close().unwrap();
+    let root = rows(&kv, Family::State, &[schema::NODES])[0].clone();
+    let mut bytes = root.1;
+    bytes[40] ^= 1;
+    put(&kv, Family::State, &root.0, Some(bytes));
+    let store = chain.store(Arc::new(kv));
+    let report = check_start(&store, None, None).unwrap();
+    let [Damage::Record(fault)] = &report.damage[..] else {
+        panic!("{report:?}")
+    };
+    assert_eq!(fault.record, Record::Node);
+    assert!(report.damage[0].remedy().contains("db check"));
+}
+
+/// Flips one byte in the middle of RocksDB's write-ahead log, or removes it, and says what a start sees.
+#[test]
+fn a_damaged_or_lost_write_ahead_log_is_never_taken_for_an_older_chain() {
+    for removed in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut chain = Chain::new();
+        let store = Store::open_or_create_path(folder.path(), &chain.genesis, config()).unwrap();
+        chain.grow(&store, 30, 5);
+        let witness = store.head();
+        drop(store);
+        let logs = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let logs = logs.filter(|path| path.extension().is_some_and(|ext| ext == "log"));
+        let log = logs.max_by_key(|path| path.metadata().unwrap().len()).unwrap();
+        let mut bytes = std::fs::read(&log).unwrap();
+        assert!(bytes.len() > 10_000, "the blocks are in the log");
+        if removed {
+            std::fs::remove_file(&log).unwrap();
+        } else {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(&log, bytes).unwrap();
+        }
+        // With the log gone there may be no chain at all: no schema version, then no chain is opened.
+        match Store::open_path(folder.path(), Some(&chain.hash()), config()) {
+            Ok(store) => {
+                assert!(
+                    store.head().height < witness.height,
+                    "RocksDB rolled back without a word"
+                );
+                let damage = check_start(&store, Some(witness), None).unwrap().damage;
+                assert_eq!(
+                    damage,
+                    [Damage::HeadBehindWitness {
+                        head: store.head(),
+                        witness
+                    }]
+                );
+            }
+            Err(error) => assert!([10, 20].contains(&error.exit_code()), "{error}"),
+        }
+    }
+}

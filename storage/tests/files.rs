@@ -1,0 +1,226 @@
+//! The files beside the database: torn writes are mended, damage is refused.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+
+use vibecoin_primitives::{Hash, Height, Round};
+use vibecoin_storage::files::*;
+use vibecoin_storage::{Head, StorageError};
+
+fn log(file: &MemoryFile) -> Result<OpenedLog, StorageError> {
+    ConsensusLog::open_on(Box::new(file.clone()))
+}
+
+fn new_log() -> (MemoryFile, ConsensusLog) {
+    let file = MemoryFile::new(ConsensusLog::fresh(Height(7)));
+    let log = log(&file).unwrap().log;
+    (file, log)
+}
+
+fn record(n: u8) -> Vec<u8> {
+    vec![n; 10 + usize::from(n) * 7]
+}
+
+#[test]
+fn a_log_comes_back_with_every_synced_record_and_a_prefix_of_the_rest() {
+    let (file, mut open) = new_log();
+    (0..4).for_each(|n| open.append(&record(n)).unwrap());
+    open.sync().unwrap();
+    (4..8).for_each(|n| open.append(&record(n)).unwrap());
+    let all: Vec<_> = (0..8).map(record).collect();
+    let mut torn = 0;
+    for seed in 0..300 {
+        let left = file.crash(seed);
+        let opened = log(&left).unwrap();
+        assert!(
+            opened.records.len() >= 4 && all.starts_with(&opened.records),
+            "seed {seed}"
+        );
+        assert_eq!(opened.log.height(), Height(7));
+        torn += usize::from(opened.dropped_bytes > 0);
+        // The tail is gone for good, and the log goes on behind it.
+        let mut again = opened.log;
+        again.append(b"more").unwrap();
+        again.sync().unwrap();
+        let reopened = log(&left).unwrap();
+        assert_eq!(
+            (
+                reopened.dropped_bytes,
+                reopened.records.last().unwrap().as_slice()
+            ),
+            (0, &b"more"[..])
+        );
+    }
+    assert!(torn > 50, "{torn} of 300 crashes tore a record");
+}
+
+#[test]
+fn a_flipped_bit_before_the_last_record_is_refused_and_in_it_drops_only_that_record() {
+    let (file, mut open) = new_log();
+    (0..3).for_each(|n| open.append(&record(n)).unwrap());
+    open.sync().unwrap();
+    let last = open.len() - 28 - record(2).len();
+    for at in 8192..open.len() {
+        for bit in [0, 7] {
+            file.flip(at, bit);
+            match log(&file.crash(0)) {
+                Err(error) => {
+                    assert!(at < last, "byte {at}");
+                    assert_eq!(error.exit_code(), 20, "byte {at}: {error}");
+                }
+                Ok(opened) => {
+                    assert!(at >= last, "byte {at}");
+                    assert_eq!(opened.records, [record(0), record(1)]);
+                }
+            }
+            file.flip(at, bit);
+        }
+    }
+    assert_eq!(log(&file).unwrap().records.len(), 3);
+}
+
+#[test]
+fn a_new_height_starts_empty_wherever_the_crash_falls() {
+    let (file, mut open) = new_log();
+    (0..5).for_each(|n| open.append(&record(n)).unwrap());
+    open.sync().unwrap();
+    open.reset(Height(8)).unwrap();
+    for seed in 0..50 {
+        let opened = log(&file.crash(seed)).unwrap();
+        assert_eq!((opened.log.height(), opened.records.len()), (Height(8), 0));
+    }
+    open.append(b"x").unwrap();
+    open.sync().unwrap();
+    assert_eq!(log(&file.crash(1)).unwrap().records, [b"x".to_vec()]);
+}
+
+#[test]
+fn a_log_record_over_the_limit_is_refused() {
+    let (_, mut open) = new_log();
+    assert!(open.append(&vec![0; RECORD_BYTES_MAX + 1]).is_err());
+    assert!(open.is_empty());
+}
+
+#[test]
+fn a_failed_sync_is_told_with_its_exit_code() {
+    let (file, mut open) = new_log();
+    open.append(b"x").unwrap();
+    file.fail(StorageError::Io {
+        what: "disk".into(),
+        detail: "input/output error".into(),
+    });
+    assert_eq!(open.sync().unwrap_err().exit_code(), 22);
+}
+
+fn entry(height: u64, round: u32, step: u8) -> GuardEntry {
+    GuardEntry {
+        height: Height(height),
+        round: Round(round),
+        step,
+        payload: vec![step; 100],
+    }
+}
+
+#[test]
+fn the_guard_goes_forward_only_and_says_the_same_thing_twice_at_most() {
+    let file = MemoryFile::new(GuardFile::fresh());
+    let mut guard = GuardFile::open_on(Box::new(file.clone())).unwrap();
+    assert_eq!(guard.latest(), None);
+    for next in [entry(1, 0, 1), entry(1, 0, 2), entry(1, 1, 0), entry(2, 0, 0)] {
+        guard.store(next.clone()).unwrap();
+        guard.store(next.clone()).unwrap();
+        let mut other = next.clone();
+        other.payload.push(1);
+        assert_eq!(
+            guard.store(other).unwrap_err().exit_code(),
+            30,
+            "another message for {next:?}"
+        );
+        let reopened = GuardFile::open_on(Box::new(file.crash(0))).unwrap();
+        assert_eq!(reopened.latest(), Some(&next));
+    }
+    for back in [entry(1, 9, 9), entry(2, 0, 0)] {
+        let back = GuardEntry {
+            payload: vec![],
+            ..back
+        };
+        assert!(guard.store(back).is_err());
+    }
+    let long = GuardEntry {
+        payload: vec![0; GUARD_PAYLOAD_BYTES_MAX + 1],
+        ..entry(3, 0, 0)
+    };
+    assert!(guard.store(long).is_err());
+}
+
+#[test]
+fn a_torn_guard_write_leaves_the_entry_before_it_and_damage_to_both_slots_is_refused() {
+    let file = MemoryFile::new(GuardFile::fresh());
+    let mut guard = GuardFile::open_on(Box::new(file.clone())).unwrap();
+    (1..=4).for_each(|height| guard.store(entry(height, 0, 0)).unwrap());
+    // A write that never became durable: power was cut in the middle of it.
+    let mut torn = file.clone();
+    torn.write_at(0, &[0xa5; 300]).unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in 0..200 {
+        let guard = GuardFile::open_on(Box::new(file.crash(seed))).unwrap();
+        let latest = guard.latest().unwrap().height.0;
+        assert!(latest == 4 || (latest == 3 && guard.was_torn()), "{latest}");
+        seen.insert((latest, guard.was_torn()));
+    }
+    assert!(seen.contains(&(4, false)) && seen.len() >= 2, "{seen:?}");
+    file.flip(30, 0);
+    file.flip(4096 + 30, 0);
+    let refused = GuardFile::open_on(Box::new(file.clone())).err().unwrap();
+    assert!(matches!(refused, StorageError::Corrupt { .. }), "{refused}");
+}
+
+#[test]
+fn a_missing_guard_is_told_apart_from_a_damaged_one_and_is_never_made_silently() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guard");
+    assert!(matches!(
+        GuardFile::open(&path).err().unwrap(),
+        StorageError::Missing { .. }
+    ));
+    assert!(!path.exists());
+    GuardFile::create(&path).unwrap().store(entry(5, 0, 0)).unwrap();
+    assert_eq!(GuardFile::open(&path).unwrap().latest(), Some(&entry(5, 0, 0)));
+    assert!(
+        GuardFile::create(&path).is_err(),
+        "an existing guard is never replaced"
+    );
+    std::fs::write(&path, b"short").unwrap();
+    assert!(matches!(
+        GuardFile::open(&path).err().unwrap(),
+        StorageError::Corrupt { .. }
+    ));
+}
+
+#[test]
+fn the_witness_remembers_the_head_and_a_crash_sets_it_back_only() {
+    let file = MemoryFile::new(HeadWitness::fresh());
+    let mut witness = HeadWitness::open_on(Box::new(file.clone())).unwrap();
+    assert_eq!(witness.head(), None);
+    for height in 1..=100u64 {
+        witness
+            .record(Head {
+                height: Height(height),
+                hash: Hash([9; 32]),
+            })
+            .unwrap();
+    }
+    for seed in 0..100 {
+        let left = HeadWitness::open_on(Box::new(file.crash(seed)))
+            .unwrap()
+            .head()
+            .unwrap();
+        assert!((64..=100).contains(&left.height.0), "{left:?}");
+    }
+    witness.sync().unwrap();
+    let left = HeadWitness::open_on(Box::new(file.crash(3))).unwrap();
+    assert_eq!(left.head().unwrap().height, Height(100));
+}

@@ -1,0 +1,109 @@
+//! Fuzz targets: what may never happen, whatever bytes come in.
+//!
+//! Each target is a plain function over bytes that panics when a promise is broken. `scripts/fuzz.sh`
+//! drives them with libFuzzer; `tests/replay.rs` runs them over the saved inputs in `corpus/` on every
+//! change. An input that found something is added to `corpus/` and stays there.
+
+mod settings;
+mod state;
+mod wire;
+
+/// One fuzz target.
+pub struct Target {
+    /// Its name, and the name of its folder in `corpus/`.
+    pub name: &'static str,
+    /// Takes any bytes; panics when a promise is broken.
+    pub run: fn(&[u8]),
+    /// Inputs to start from, with file names.
+    pub seeds: fn() -> Vec<(String, Vec<u8>)>,
+}
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
+    Target {
+        name: "transaction",
+        run: wire::transaction,
+        seeds: wire::transaction_seeds,
+    },
+    Target {
+        name: "header",
+        run: wire::header,
+        seeds: wire::header_seeds,
+    },
+    Target {
+        name: "block",
+        run: wire::block,
+        seeds: wire::block_seeds,
+    },
+    Target {
+        name: "vote",
+        run: wire::vote,
+        seeds: wire::vote_seeds,
+    },
+    Target {
+        name: "certificate",
+        run: wire::certificate,
+        seeds: wire::certificate_seeds,
+    },
+    Target {
+        name: "evidence",
+        run: wire::evidence,
+        seeds: wire::evidence_seeds,
+    },
+    Target {
+        name: "consensus",
+        run: wire::consensus,
+        seeds: wire::consensus_seeds,
+    },
+    Target {
+        name: "message",
+        run: wire::message,
+        seeds: wire::message_seeds,
+    },
+    Target {
+        name: "records",
+        run: wire::records,
+        seeds: wire::record_seeds,
+    },
+    Target {
+        name: "proof",
+        run: state::proof,
+        seeds: state::proof_seeds,
+    },
+    Target {
+        name: "proof_file",
+        run: state::proof_file,
+        seeds: state::proof_file_seeds,
+    },
+    Target {
+        name: "trie_node",
+        run: state::trie_node,
+        seeds: state::trie_node_seeds,
+    },
+    Target {
+        name: "genesis",
+        run: state::genesis,
+        seeds: state::genesis_seeds,
+    },
+    Target {
+        name: "config",
+        run: settings::config,
+        seeds: settings::config_seeds,
+    },
+];
+
+/// The target with this name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Target> {
+    TARGETS.iter().find(|target| target.name == name)
+}
+
+/// The names of all targets, for messages.
+#[must_use]
+pub fn names() -> String {
+    TARGETS
+        .iter()
+        .map(|target| target.name)
+        .collect::<Vec<_>>()
+        .join(" ")
+}

@@ -1,0 +1,187 @@
+//! What a node has when the power comes back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use vibecoin_consensus::{GuardEntry, GuardStep, LogRecord};
+use vibecoin_primitives::{Hash, Height, decode, encode};
+use vibecoin_storage::files::{self, ConsensusLog, GuardFile, HeadWitness, MemoryFile, RawFile};
+use vibecoin_storage::kv::MemoryKv;
+use vibecoin_storage::{StorageError, Store, StoreConfig};
+
+use crate::rng::Rng;
+
+/// Three files and a database, all in memory, all able to lose what was not synced.
+pub struct Disk {
+    pub kv: MemoryKv,
+    log: MemoryFile,
+    guard: MemoryFile,
+    witness: MemoryFile,
+    power: Power,
+    log_dirty: Dirty,
+    /// What the database really holds, when it lied about a commit.
+    pub forgotten: Option<MemoryKv>,
+}
+
+/// Everything that a start finds.
+pub struct Opened {
+    pub store: Arc<Store>,
+    pub log: ConsensusLog,
+    pub records: Vec<LogRecord>,
+    pub guard: GuardFile,
+    pub newest_guard: Option<GuardEntry>,
+    pub witness: HeadWitness,
+}
+
+/// The switch that ends a sync before it is done.
+#[derive(Clone, Default)]
+pub struct Power(Arc<AtomicBool>);
+
+/// Whether a file holds bytes that a power cut would take. A process that is killed leaves them behind.
+#[derive(Clone, Default)]
+struct Dirty(Arc<AtomicBool>);
+
+impl Power {
+    /// The next sync does not come back.
+    pub fn fail_next_sync(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A file whose sync can be the moment at which the power fails.
+struct PowerFile {
+    file: MemoryFile,
+    power: Power,
+    dirty: Dirty,
+}
+
+impl RawFile for PowerFile {
+    fn name(&self) -> String {
+        self.file.name()
+    }
+
+    fn read(&self) -> Result<Vec<u8>, StorageError> {
+        self.file.read()
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StorageError> {
+        self.dirty.0.store(true, Ordering::Relaxed);
+        self.file.write_at(offset, bytes)
+    }
+
+    fn truncate(&mut self, len: u64) -> Result<(), StorageError> {
+        self.file.truncate(len)
+    }
+
+    fn sync(&mut self) -> Result<(), StorageError> {
+        if self.power.0.swap(false, Ordering::Relaxed) {
+            return Err(io_error("the power failed"));
+        }
+        self.dirty.0.store(false, Ordering::Relaxed);
+        self.file.sync()
+    }
+}
+
+pub fn io_error(detail: &str) -> StorageError {
+    StorageError::Io { what: "simulated disk".to_owned(), detail: detail.to_owned() }
+}
+
+impl Disk {
+    /// The disk of a node that was just initialised; `genesis` holds block 0.
+    pub fn new(genesis: &MemoryKv) -> Self {
+        Self {
+            kv: genesis.crash(),
+            log: MemoryFile::new(ConsensusLog::fresh(Height(1))),
+            guard: MemoryFile::new(GuardFile::fresh()),
+            witness: MemoryFile::new(HeadWitness::fresh()),
+            power: Power::default(),
+            log_dirty: Dirty::default(),
+            forgotten: None,
+        }
+    }
+
+    /// Opens everything as the node does at a start.
+    pub fn open(&self, genesis: &Hash, config: StoreConfig) -> Result<Opened, StorageError> {
+        let on = |file: &MemoryFile, dirty| Box::new(PowerFile { file: file.clone(), power: self.power.clone(), dirty });
+        let file = |file| on(file, Dirty::default());
+        let store = Store::open(Arc::new(self.kv.clone()), Some(genesis), config)?;
+        let witness = HeadWitness::open_on(file(&self.witness))?;
+        if let Some(seen) = witness.head()
+            && store.head().height < seen.height
+        {
+            return Err(damaged(format!("the head is {}, the witness saw {}", store.head().height, seen.height)));
+        }
+        let opened = ConsensusLog::open_on(on(&self.log, self.log_dirty.clone()))?;
+        let records = opened.records.iter().map(|bytes| decode(bytes)).collect::<Result<_, _>>();
+        let records = records.map_err(|error| damaged(format!("log record: {error}")))?;
+        let guard = GuardFile::open_on(file(&self.guard))?;
+        let newest_guard = guard.latest().map(|entry| decode(&entry.payload)).transpose();
+        let newest_guard = newest_guard.map_err(|error| damaged(format!("guard entry: {error}")))?;
+        Ok(Opened { store: Arc::new(store), log: opened.log, records, guard, newest_guard, witness })
+    }
+
+    /// Whether the log holds something that a power cut would take.
+    pub fn log_is_dirty(&self) -> bool {
+        self.log_dirty.0.load(Ordering::Relaxed)
+    }
+
+    pub fn power(&self) -> &Power {
+        &self.power
+    }
+
+    /// The process dies. With `torn` the power goes with it, and what was not synced is lost or torn.
+    /// Returns whether anything was lost.
+    pub fn crash(&mut self, rng: &mut Rng, torn: bool) -> bool {
+        self.power = Power::default();
+        if torn {
+            self.log_dirty = Dirty::default();
+        }
+        let mut lost = false;
+        // Of a process that was only killed, the kernel keeps what was written; it is still not durable.
+        for file in [&mut self.log, &mut self.guard, &mut self.witness].into_iter().filter(|_| torn) {
+            let written = file.read().unwrap();
+            *file = file.crash(rng.next());
+            lost |= file.read().unwrap() != written;
+        }
+        self.kv = match self.forgotten.take() {
+            Some(kv) => kv,
+            None => self.kv.crash_with_seed(rng.next()),
+        };
+        lost
+    }
+
+    /// Throws the log away.
+    pub fn lose_log(&mut self, height: Height) {
+        self.log = MemoryFile::new(ConsensusLog::fresh(height));
+        self.log_dirty = Dirty::default();
+    }
+
+    /// Throws the guard away.
+    pub fn lose_guard(&mut self) {
+        self.guard = MemoryFile::new(GuardFile::fresh());
+    }
+
+    /// Lets every write to the log fail from now on.
+    pub fn fail_log(&self) {
+        self.log.fail(io_error("the disk is broken"));
+    }
+}
+
+fn damaged(detail: String) -> StorageError {
+    StorageError::Corrupt { what: "simulated disk".to_owned(), detail }
+}
+
+/// A guard entry as its file takes it.
+pub fn guard_row(entry: &GuardEntry) -> files::GuardEntry {
+    files::GuardEntry {
+        height: entry.height,
+        round: entry.round,
+        step: match entry.step {
+            GuardStep::Building => 0,
+            GuardStep::Proposal => 1,
+            GuardStep::Prevote => 2,
+            GuardStep::Precommit => 3,
+        },
+        payload: encode(entry),
+    }
+}

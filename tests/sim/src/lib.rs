@@ -1,0 +1,49 @@
+//! A whole network from one seed: the node's own code over a fake clock, a fake wire and fake disks.
+//!
+//! ```text
+//!              ┌──────────── World: one queue of happenings, one virtual time ────────────┐
+//!   traffic ──▶│ node 0            node 1            ...                                  │──▶ Report
+//!   faults  ──▶│ Replica, Store    Replica, Store       ── bytes over links that lose,    │    or
+//!              │ log, guard        log, guard              repeat, delay, damage, cut ──  │──▶ Violation
+//!              └──────┬───────────────────┬───────────────────────────────────────────────┘
+//!                     ▼ what is decided   ▼ what is signed
+//!                   Chain model         Observer
+//! ```
+//!
+//! What runs is what ships: `Replica` with `BftOrderer`, `Store`, `ConsensusLog`, `GuardFile`,
+//! `HeadWitness`, `Envelope`. Only the clock, the wire and the bytes below the files are made up here.
+//!
+//! A run has two phases. In the first, everything that [`Faults`] allows goes wrong; every step is
+//! checked against the invariants of `reliability.md`, section 2.1 ([`Rule`] lists them). In the second,
+//! faults are off, and every node must gain three heights within a virtual minute. A [`Sabotage`] breaks
+//! one promise on purpose: the tests of this crate show that each of them is noticed.
+//!
+//! Read in this order: `plan` (what is run), `world` (the scheduler), `node` (performing actions), `disk`,
+//! `model` and `observer` (the invariants), `traffic`, `trace`, `rng`.
+//!
+//! What it is not: threads, sockets, RocksDB and real files are tested by `storage` and `tests/e2e`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "a simulator is a test: it stops at the first surprise, and its numbers are its own"
+)]
+
+mod disk;
+mod model;
+mod node;
+mod observer;
+mod plan;
+mod report;
+mod rng;
+mod trace;
+mod traffic;
+mod world;
+
+pub use plan::{Config, Faults, SABOTEUR, Sabotage};
+pub use report::{Report, Rule, Violation, check};
+pub use world::run;

@@ -1,0 +1,202 @@
+//! The chain as it ought to be: the first decision of each height, re-executed on a second, naive state.
+
+use std::collections::BTreeMap;
+
+use vibecoin_execution::{BlockContext, MemoryState, State as _, StateReader as _, execute_body, read_burned};
+use vibecoin_genesis::BuiltGenesis;
+use vibecoin_poh::{Chain as PohChain, Pace, seed};
+use vibecoin_primitives::{
+    Address, Block, CommitCertificate, Evidence, Hash, Header, Height, PublicKey, Receipts, Transaction,
+    VerifiedTransaction, tick_root,
+};
+use vibecoin_replica::{Chain, Commit};
+
+use crate::report::Rule;
+
+/// A height that was decided.
+pub struct Decided {
+    pub hash: Hash,
+    pub block: Block,
+    pub receipts: Receipts,
+    pub ids: Vec<Hash>,
+}
+
+/// Everything that was decided, and the state after it.
+pub struct Model {
+    chain: Chain,
+    genesis: Header,
+    decided: Vec<Decided>,
+    state: MemoryState,
+    supply: u64,
+    heights: BTreeMap<Hash, Height>,
+    nonces: BTreeMap<Address, u64>,
+    pub evidence: Vec<Evidence>,
+}
+
+type Fault = (Rule, String);
+
+fn equal<T: PartialEq + std::fmt::Debug>(rule: Rule, what: &str, expected: &T, found: &T) -> Result<(), Fault> {
+    if expected == found {
+        return Ok(());
+    }
+    Err((rule, format!("{what} is {found:?}, expected {expected:?}")))
+}
+
+impl Model {
+    pub fn new(chain: &Chain, genesis: &BuiltGenesis) -> Self {
+        let slots = genesis.slots.iter().map(|(owner, slot, value)| ((*owner, *slot), value.clone()));
+        let state = MemoryState::new(genesis.accounts.iter().copied().collect(), slots.collect());
+        assert_eq!(state.root(), genesis.header.state_root, "genesis has the root of its accounts");
+        Self {
+            chain: chain.clone(),
+            genesis: genesis.header.clone(),
+            decided: Vec::new(),
+            state,
+            supply: genesis.supply.0,
+            heights: BTreeMap::new(),
+            nonces: BTreeMap::new(),
+            evidence: Vec::new(),
+        }
+    }
+
+    pub fn height(&self) -> Height {
+        Height(self.decided.len() as u64)
+    }
+
+    pub fn at(&self, height: Height) -> Option<&Decided> {
+        self.decided.get((height.0 as usize).checked_sub(1)?)
+    }
+
+    /// Heights with their blocks, ascending from 1.
+    pub fn iter(&self) -> impl Iterator<Item = (Height, &Decided)> {
+        self.decided.iter().zip(1..).map(|(decided, height)| (Height(height), decided))
+    }
+
+    /// The nonce that comes next in blocks.
+    pub fn nonce(&self, sender: &Address) -> u64 {
+        self.nonces.get(sender).copied().unwrap_or(0)
+    }
+
+    /// Takes a node's decision: the first one of a height is checked on its own, later ones against it.
+    pub fn decide<S>(&mut self, commit: &Commit<S>) -> Result<bool, Fault> {
+        let Commit { header, hash, body, certificate, receipts, ids, .. } = commit;
+        equal(Rule::Validity, "hash of the header", &header.hash(), hash)?;
+        self.certificate(header.height, hash, certificate)?;
+        if let Some(first) = self.at(header.height) {
+            equal(Rule::Agreement, &format!("block {}", header.height), &first.hash, hash)?;
+            equal(Rule::Agreement, "body", &first.block.body, body)?;
+            equal(Rule::Agreement, "receipts", &first.receipts, receipts)?;
+            equal(Rule::Agreement, "transaction ids", &first.ids, ids)?;
+            return Ok(false);
+        }
+        let block = Block { header: header.clone(), body: body.clone() };
+        self.links(&block, hash)?;
+        self.proof_of_history(&block)?;
+        self.execute(&block, receipts, ids)?;
+        self.supply()?;
+        self.evidence.extend(body.v1().evidence.iter().cloned());
+        self.decided.push(Decided { hash: *hash, block, receipts: receipts.clone(), ids: ids.clone() });
+        Ok(true)
+    }
+
+    fn parent(&self) -> (&Header, Hash) {
+        match self.decided.last() {
+            Some(last) => (&last.block.header, last.hash),
+            None => (&self.genesis, self.chain.genesis),
+        }
+    }
+
+    fn certificate(&self, height: Height, hash: &Hash, certificate: &CommitCertificate) -> Result<(), Fault> {
+        let Chain { genesis, validators, .. } = &self.chain;
+        let verified = certificate.verify(genesis, self.chain.fault_model(), validators, height, hash);
+        verified.map_err(|error| (Rule::Certificates, format!("certificate of {height}: {error}")))?;
+        // Counted a second time, in the plainest way.
+        let signers: std::collections::BTreeSet<PublicKey> = certificate.signers();
+        let power: u64 = signers.iter().filter_map(|key| validators.find(key)).map(|(_, v)| v.power.0).sum();
+        if 3 * power <= 2 * validators.total_power() || signers.len() != certificate.signatures.len() {
+            return Err((Rule::Certificates, format!("{power} power of {} signers", signers.len())));
+        }
+        Ok(())
+    }
+
+    fn links(&self, block: &Block, hash: &Hash) -> Result<(), Fault> {
+        let (parent, parent_hash) = self.parent();
+        let header = &block.header;
+        equal(Rule::Agreement, "height", &Height(self.decided.len() as u64 + 1), &header.height)?;
+        equal(Rule::Agreement, &format!("parent of {hash}"), &parent_hash, &header.parent)?;
+        equal(Rule::Validity, "body hash", &block.body.hash(), &header.body_hash)?;
+        if header.time <= parent.time {
+            return Err((Rule::Validity, format!("time {} is not after the parent's {}", header.time, parent.time)));
+        }
+        match &block.body.v1().last_commit {
+            Some(certificate) => self.certificate(parent.height, &parent_hash, certificate),
+            None => equal(Rule::Certificates, "height of a block without its parent's certificate", &1, &header.height.0),
+        }
+    }
+
+    fn proof_of_history(&self, block: &Block) -> Result<(), Fault> {
+        let Block { header, body } = block;
+        let (parent, parent_hash) = self.parent();
+        let (rule, ticks) = (Rule::ProofOfHistory, &body.v1().ticks);
+        let hashes = u64::from(self.chain.params.hashes_per_tick);
+        let count = self.chain.params.ticks_in_round(header.round);
+        equal(rule, "number of ticks", &usize::from(count), &ticks.len())?;
+        equal(rule, "sequence", &(parent.poh_seq + hashes * u64::from(count)), &header.poh_seq)?;
+        let pace = Pace::new(hashes, u64::from(count)).map_err(|error| (rule, error.to_string()))?;
+        let start = seed(parent_hash, header.height.0, header.round.0, &header.proposer.0);
+        // Made again from the start, where nodes verify it in lanes.
+        let mut chain = PohChain::new(pace, start);
+        for (index, tick) in ticks.iter().enumerate() {
+            chain.advance(hashes - 1);
+            let transactions: Vec<Hash> = tick.transactions.iter().map(Transaction::hash).collect();
+            let sealed = chain.finish_tick(tick_root(&transactions)).map_err(|error| (rule, error.to_string()))?;
+            equal(rule, &format!("tick {index}"), &sealed.hash, &tick.hash)?;
+        }
+        equal(rule, "last hash", &chain.hash(), &header.poh_hash)
+    }
+
+    fn execute(&mut self, block: &Block, receipts: &Receipts, ids: &[Hash]) -> Result<(), Fault> {
+        let Block { header, body } = block;
+        let (rule, invalid) = (Rule::Validity, |error: String| (Rule::Validity, error));
+        let verified = Transaction::verify_batch(body.transactions().cloned().collect(), &self.chain.genesis);
+        let verified: Result<Vec<VerifiedTransaction>, _> = verified.into_iter().collect();
+        let verified = verified.map_err(|error| invalid(error.to_string()))?;
+        equal(rule, "number of ids", &verified.len(), &ids.len())?;
+        for (transaction, id) in verified.iter().zip(ids) {
+            equal(rule, "id", transaction.id(), id)?;
+            if let Some(before) = self.heights.insert(*id, header.height) {
+                return Err((Rule::NoDoubleEffect, format!("{id} is in {before} and {}", header.height)));
+            }
+            let next = self.nonces.entry(transaction.sender()).or_insert(0);
+            equal(Rule::NoDoubleEffect, "nonce", next, &transaction.body().nonce.0)?;
+            *next += 1;
+        }
+        let proposer = self.chain.validators.find(&header.proposer);
+        let payout = proposer.map(|(_, validator)| validator.payout);
+        let context = BlockContext {
+            params: self.chain.params.clone(),
+            validators: self.chain.validators.clone(),
+            height: header.height,
+            payout: payout.ok_or_else(|| invalid(format!("{} is no validator", header.proposer)))?,
+        };
+        let outcome = execute_body(&self.state, context, &verified, header.round);
+        let outcome = outcome.map_err(|error| invalid(error.to_string()))?;
+        equal(rule, "receipts", &outcome.receipts, receipts)?;
+        equal(rule, "receipt root", &outcome.receipts.root(), &header.receipt_root)?;
+        let (state, _) = self.state.apply(&outcome.changes).map_err(|error| invalid(error.to_string()))?;
+        equal(rule, "state root", &state.root(), &header.state_root)?;
+        self.state = state;
+        Ok(())
+    }
+
+    fn supply(&self) -> Result<(), Fault> {
+        let balances: u64 = self.state.accounts().values().map(|account| account.balance.0).sum();
+        let burned = read_burned(&self.state).map_err(|error| (Rule::Supply, error.to_string()))?;
+        equal(Rule::Supply, "balances and burned", &self.supply, &(balances + burned.0))
+    }
+
+    /// What `address` owns now.
+    pub fn balance(&self, address: &Address) -> u64 {
+        self.state.account(address).ok().flatten().map_or(0, |account| account.balance.0)
+    }
+}

@@ -1,0 +1,231 @@
+//! One node: the replica with simulated hands. Performs actions in order and asserts D1 to D3 while it does.
+
+use std::sync::Arc;
+
+use vibecoin_consensus::{
+    BftOrderer, ConsensusMessage, GuardEntry, GuardStep, MonoTime, OrdererConfig, Position, Statement,
+};
+use vibecoin_execution::read_schedule;
+use vibecoin_mempool::{Mempool, MempoolConfig};
+use vibecoin_primitives::{Hash, Height, PublicKey, SecretKey, TimeMs, decode};
+use vibecoin_replica::{Chain, Commit, Event, Head, Message, Now, Parent, Replica};
+use vibecoin_storage::files::{ConsensusLog, GuardFile, HeadWitness};
+use vibecoin_storage::{StateView, StorageError, Store, StoreConfig};
+
+use crate::disk::{Disk, Opened};
+use crate::report::Rule;
+
+pub type Fault = (Rule, String);
+
+/// Records that one height's log may hold; far more than a run makes.
+const LOG_RECORDS_MAX: usize = 4000;
+
+/// A node, running or not.
+pub struct Node {
+    pub key: SecretKey,
+    pub public: PublicKey,
+    pub disk: Disk,
+    pub running: Option<Running>,
+    /// Counts starts: what was meant for an earlier process does not reach a later one.
+    pub boot: u64,
+    /// The exit code, once it stopped for good.
+    pub halted: Option<u8>,
+    /// The newest block that was acknowledged as durable. Survives everything.
+    pub acked: (Height, Hash),
+    /// Milliseconds that its wall clock is ahead.
+    pub wall_ahead: u64,
+    /// Thousandths of its own second in a true one.
+    pub pace: u64,
+    /// Whether its log has begun to fail.
+    pub log_failed: bool,
+}
+
+/// A process.
+pub struct Running {
+    pub replica: Replica<StateView, BftOrderer>,
+    pub store: Arc<Store>,
+    pub log: ConsensusLog,
+    pub guard: GuardFile,
+    pub witness: HeadWitness,
+    /// The block that is being stored.
+    pub committing: Option<Box<Commit<StateView>>>,
+    /// When it is to be woken.
+    pub wake_at: Option<u64>,
+    /// Actions that it still performs before it crashes.
+    pub dies_after: Option<u64>,
+    /// Wakes in a row at which its deadline did not move.
+    pub spins: u32,
+    began: u64,
+    mono_base: u64,
+}
+
+impl Node {
+    /// The clocks of the node at a true time.
+    pub fn now(&self, micros: u64) -> Now {
+        let running = self.running.as_ref();
+        let mono = running.map_or(0, |r| r.mono_base + (micros - r.began) * self.pace / 1000);
+        let wall = GENESIS_MS + micros * self.pace / 1_000_000 + self.wall_ahead;
+        Now { mono: MonoTime(mono), wall: TimeMs(wall) }
+    }
+
+    /// The first true time at which the node's clock shows `at`.
+    pub fn true_time(&self, at: MonoTime) -> u64 {
+        let Some(running) = &self.running else { return 0 };
+        running.began + (at.0.saturating_sub(running.mono_base) * 1000).div_ceil(self.pace)
+    }
+
+    /// Starts the process from its disk, as the node does.
+    pub fn start(&mut self, chain: &Chain, store: StoreConfig, micros: u64, mono_base: u64) -> Result<Started, Fault> {
+        let recovery = |error: StorageError| (Rule::Recovery, error.to_string());
+        let Opened { store, log, records, guard, newest_guard, witness } =
+            self.disk.open(&chain.genesis, store).map_err(recovery)?;
+        self.check_head(&store)?;
+        if records.len() > LOG_RECORDS_MAX {
+            return Err((Rule::Bounded, format!("the log holds {} records", records.len())));
+        }
+        let head = head_of(&store).map_err(recovery)?;
+        let next = head.parent.header.height.0 + 1;
+        if let Some(entry) = &newest_guard
+            && entry.height.0 > next
+        {
+            return Err((Rule::NoLoss, format!("the guard is at {}, the next height is {next}", entry.height)));
+        }
+        let started = Started {
+            head: head.parent.header.height,
+            records: records.len(),
+            log_is_older: log.height().0 < next,
+            guard: newest_guard.as_ref().map(GuardEntry::position),
+        };
+        let orderer = BftOrderer::new(OrdererConfig { genesis: chain.genesis, key: Some(self.key.clone()) });
+        let pool = Mempool::new(MempoolConfig { count_max: 100, ..MempoolConfig::default() }, chain.params.clone());
+        let replica = Replica::new(chain.clone(), Some(self.public), orderer, pool, head);
+        self.boot += 1;
+        self.running = Some(Running {
+            replica,
+            store,
+            log,
+            guard,
+            witness,
+            committing: None,
+            wake_at: None,
+            dies_after: None,
+            spins: 0,
+            began: micros,
+            mono_base,
+        });
+        let now = self.now(micros);
+        let running = self.running.as_mut().expect("just started");
+        running.replica.step(now, Event::Start { records, guard: newest_guard });
+        Ok(started)
+    }
+
+    /// D1: before something of ours leaves, its causes are in the log and the guard covers it, durably.
+    pub fn may_leave(&self, genesis: &Hash, message: &Message) -> Result<(), Fault> {
+        let Some((at, entry)) = own_statement(self.public, genesis, message) else { return Ok(()) };
+        let Some(running) = &self.running else { return Ok(()) };
+        let order = |detail: String| Err((Rule::DurableOrder, format!("{at} leaves, but {detail}")));
+        if entry.is_some() && self.disk.log_is_dirty() {
+            return order("the log is not synced".to_owned());
+        }
+        let Some(newest) = running.guard.latest() else { return order("the guard file is empty".to_owned()) };
+        let newest: GuardEntry = decode(&newest.payload).expect("we wrote it");
+        if newest.position() < at {
+            return order(format!("the guard file is at {}", newest.position()));
+        }
+        if let Some(entry) = entry
+            && newest.position() == at
+            && newest.digest != entry.digest
+        {
+            return order("the guard file says something else".to_owned());
+        }
+        Ok(())
+    }
+
+    /// I3 and I9 over a restart: what was acknowledged is still there.
+    fn check_head(&self, store: &Store) -> Result<(), Fault> {
+        let (height, hash) = self.acked;
+        let head = store.head();
+        if head.height < height {
+            return Err((Rule::MonotonicHead, format!("the head is {}, acknowledged was {height}", head.height)));
+        }
+        let stored = store.blocks().header(height).map_err(|error| (Rule::Recovery, error.to_string()))?;
+        let stored = stored.map(|header| header.hash());
+        if stored != Some(hash) {
+            return Err((Rule::NoLoss, format!("block {height} is {stored:?}, acknowledged was {hash}")));
+        }
+        Ok(())
+    }
+}
+
+/// What a start found.
+pub struct Started {
+    pub head: Height,
+    pub records: usize,
+    pub log_is_older: bool,
+    pub guard: Option<Position>,
+}
+
+/// Milliseconds since 1970 at virtual time 0; genesis is a second older.
+pub const GENESIS_MS: u64 = 1_750_000_000_000;
+
+fn head_of(store: &Store) -> Result<Head<StateView>, StorageError> {
+    let head = store.head();
+    let missing = || StorageError::Missing { what: format!("header of {}", head.height) };
+    let header = store.blocks().header(head.height)?.ok_or_else(missing)?;
+    let certificate = store.blocks().certificate(head.height)?;
+    let state = store.view();
+    let schedule = read_schedule(&state);
+    let schedule = schedule.map_err(|error| StorageError::Missing { what: error.to_string() })?;
+    Ok(Head { parent: Parent { header, hash: head.hash, state, schedule }, certificate })
+}
+
+/// The place of a message of our own that nobody must see before the guard covers it, and the guard entry
+/// of what is signed in it.
+pub fn own_statement(me: PublicKey, genesis: &Hash, message: &Message) -> Option<(Position, Option<GuardEntry>)> {
+    match message {
+        Message::Consensus(ConsensusMessage::Vote(signed)) if signed.vote.validator == me => {
+            let entry = Statement::vote(&signed.vote, genesis).entry(signed.signature);
+            Some((entry.position(), Some(entry)))
+        }
+        Message::Consensus(ConsensusMessage::Proposal(signed)) if signed.proposal.proposer == me => {
+            let entry = Statement::proposal(&signed.proposal, genesis).entry(signed.signature);
+            Some((entry.position(), Some(entry)))
+        }
+        Message::Body { header, .. } if header.proposer == me => {
+            Some((Position { height: header.height, round: header.round, step: GuardStep::Building }, None))
+        }
+        _ => None,
+    }
+}
+
+/// A message in a few words, for the trace.
+pub fn describe(message: &Message) -> String {
+    use crate::trace::Short;
+    let block = |block: &Option<Hash>| block.as_ref().map_or_else(|| "nil".to_owned(), |hash| Short(hash).to_string());
+    match message {
+        Message::Consensus(ConsensusMessage::Vote(signed)) => {
+            let vote = &signed.vote;
+            format!("{:?} {}/{} {}", vote.kind, vote.height, vote.round, block(&vote.block))
+        }
+        Message::Consensus(ConsensusMessage::Proposal(signed)) => {
+            let p = &signed.proposal;
+            format!("Proposal {}/{} {} lock {:?}", p.height, p.round, Short(&p.header.hash()), p.lock_round)
+        }
+        Message::Consensus(ConsensusMessage::Polka(polka)) => {
+            format!("Polka {}/{} {}", polka.height, polka.round, Short(&polka.block))
+        }
+        Message::Consensus(ConsensusMessage::Round(round)) => {
+            format!("RoundCertificate {}/{} {:?}", round.height, round.round, round.kind)
+        }
+        Message::Body { header, body } => {
+            format!("Body {}/{} {} {} bytes", header.height, header.round, Short(&header.hash()), body.len())
+        }
+        Message::BodyRequest { height, block } => format!("BodyRequest {height} {}", Short(block)),
+        Message::SyncRequest { from } => format!("SyncRequest {from}"),
+        Message::SyncResponse { blocks } => {
+            let first = blocks.first().map_or(Height(0), |block| block.header.height);
+            format!("SyncResponse {first} and on, {} blocks", blocks.len())
+        }
+        Message::Transactions(transactions) => format!("Transactions {}", transactions.len()),
+    }
+}

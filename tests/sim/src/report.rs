@@ -1,0 +1,152 @@
+//! What came out of a run.
+
+use std::fmt;
+
+use vibecoin_primitives::Hash;
+
+use crate::{Config, run};
+
+/// What must hold. I1 to I10 are the invariants of `reliability.md` 2.1, D1 to D3 the rules on durable order
+/// of its section 2.0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// I1: no two nodes have different blocks at one height.
+    Agreement,
+    /// I2: every block re-executes to its roots on a second state.
+    Validity,
+    /// I3: what was acknowledged is there for ever, at its height.
+    NoLoss,
+    /// I4: every transaction at most once, nonces without gaps.
+    NoDoubleEffect,
+    /// I5: balances plus burned are what genesis made.
+    Supply,
+    /// I6: nobody signs two messages for one step, or builds two blocks for one round.
+    NoEquivocation,
+    /// I7: every certificate has a quorum of distinct validators.
+    Certificates,
+    /// I8: the Proof of History goes on where the parent's ended.
+    ProofOfHistory,
+    /// I9: a head never goes back, over restarts too.
+    MonotonicHead,
+    /// I10: logs and pools stay small.
+    Bounded,
+    /// D1: nothing signed leaves before its causes and its guard entry are durable.
+    DurableOrder,
+    /// D2 and D3: a height begins, and is told of, after its parent's commit is durable.
+    CommitFirst,
+    /// An honest node never stops by itself.
+    NoHalt,
+    /// A node that lost nothing does not abstain.
+    NoAbstention,
+    /// Nobody is blamed who followed the rules.
+    NoBlame,
+    /// A node starts again from what a crash leaves.
+    Recovery,
+    /// Without faults every node gains heights.
+    Liveness,
+    /// Bytes on the wire are within its limits and open again.
+    Wire,
+}
+
+/// A rule that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{rule:?} violated by node {node} at {micros} µs: {detail}")]
+pub struct Violation {
+    /// Which.
+    pub rule: Rule,
+    /// At which node.
+    pub node: usize,
+    /// When, in virtual microseconds.
+    pub micros: u64,
+    /// What was seen.
+    pub detail: String,
+}
+
+/// Figures of a run that kept all rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Hash of every line of the trace.
+    pub trace: Hash,
+    /// Blocks decided.
+    pub heights: u64,
+    /// Virtual microseconds.
+    pub micros: u64,
+    /// Messages sent, one for each receiver.
+    pub sent: u64,
+    /// Lost by a link, a partition or a receiver that was down.
+    pub lost: u64,
+    /// That came twice.
+    pub duplicated: u64,
+    /// With a flipped bit.
+    pub damaged: u64,
+    /// Crashes.
+    pub crashes: u64,
+    /// Crashes that lost something which had been written but not synced.
+    pub torn: u64,
+    /// Starts that found a commit whose log was not reset yet.
+    pub commits_found: u64,
+    /// Blocks that were decided in a round after the first.
+    pub late_rounds: u64,
+    /// Sync requests that were answered with blocks.
+    pub served: u64,
+    /// Transactions handed to nodes.
+    pub submitted: u64,
+    /// Transactions in blocks.
+    pub transactions: u64,
+    /// Of them, those that failed.
+    pub failed: u64,
+    /// Transactions that a pool refused.
+    pub refused: u64,
+    /// Starts after which a node abstained.
+    pub abstentions: u64,
+    /// Signatures that a guard refused.
+    pub guard_refusals: u64,
+    /// Inputs that the core answered with an error.
+    pub core_errors: u64,
+    /// What [`crate::SABOTEUR`] signed and sent after its log began to fail.
+    pub signed_after_fault: u64,
+    /// Pieces of evidence in blocks, each against [`crate::SABOTEUR`].
+    pub evidence: u64,
+    /// The exit code of each node that halted.
+    pub halted: Vec<Option<u8>>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { trace, heights, micros, sent, lost, duplicated, damaged, crashes, torn, .. } = self;
+        writeln!(f, "trace          {trace}")?;
+        writeln!(f, "heights        {heights} in {} ms of virtual time, {} in a later round", micros / 1000, self.late_rounds)?;
+        writeln!(f, "messages       {sent} sent, {lost} lost, {duplicated} twice, {damaged} damaged")?;
+        writeln!(f, "crashes        {crashes}, {torn} of them lost unsynced bytes, {} before the log was reset", self.commits_found)?;
+        writeln!(f, "sync           {} requests answered", self.served)?;
+        let Self { submitted, transactions, failed, refused, .. } = self;
+        writeln!(f, "transactions   {submitted} submitted, {transactions} in blocks ({failed} failed), {refused} refused")?;
+        let Self { abstentions, guard_refusals, evidence, halted, .. } = self;
+        write!(f, "guard          {abstentions} abstentions, {guard_refusals} refusals, {} core errors; ", self.core_errors)?;
+        write!(f, "{evidence} pieces of evidence; halted {halted:?}")
+    }
+}
+
+/// Names the seed if the code under test panics.
+struct NameSeed<'a>(&'a Config);
+
+impl Drop for NameSeed<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("seed {}: replay with\n  {}", self.0.seed, self.0.replay_command());
+        }
+    }
+}
+
+/// Runs and gives the report.
+///
+/// # Panics
+/// With the seed and the command to run it again, when a rule did not hold.
+#[must_use]
+pub fn check(config: &Config) -> Report {
+    let _seed = NameSeed(config);
+    match run(config) {
+        Ok(report) => report,
+        Err(violation) => panic!("{violation}"),
+    }
+}

@@ -1,0 +1,43 @@
+//! Numbers that look random and come from the seed alone.
+
+/// A splitmix64 generator.
+#[derive(Clone, Debug)]
+pub struct Rng(u64);
+
+impl Rng {
+    /// A generator of its own for each purpose of a seed, so that a draw more in one changes no other.
+    pub fn new(seed: u64, purpose: u64) -> Self {
+        let mut rng = Self(seed ^ purpose.rotate_left(32));
+        rng.next();
+        rng
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`; 0 when that is 0.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next().checked_rem(bound).unwrap_or(0)
+    }
+
+    pub fn between(&mut self, least: u64, most: u64) -> u64 {
+        least + self.below(most - least + 1)
+    }
+
+    pub fn index(&mut self, count: usize) -> usize {
+        self.below(count as u64) as usize
+    }
+
+    pub fn chance(&mut self, permille: u64) -> bool {
+        self.below(1000) < permille
+    }
+
+    /// A wait with the mean `mean`, never 0, at most twice the mean.
+    pub fn wait(&mut self, mean: u64) -> u64 {
+        1 + self.below(mean.saturating_mul(2))
+    }
+}

@@ -1,0 +1,753 @@
+//! The scheduler: one queue of happenings, one virtual time, every choice from the seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use vibecoin_consensus::{ConsensusMessage, Orderer as _};
+use vibecoin_genesis::{BuiltGenesis, Genesis};
+use vibecoin_network::Envelope;
+use vibecoin_primitives::{Address, Hash, Height, Power, SecretKey, TimeMs, Transaction, Validator, Vote, VoteKind, encode};
+use vibecoin_replica::{Action, CertifiedBlock, Chain, Commit, Event, Message, PeerId, SYNC_BLOCKS_MAX, Ticket};
+use vibecoin_storage::kv::MemoryKv;
+use vibecoin_storage::{CommitBlock, GenesisState, StateView, StorageError, Store, StoreConfig};
+
+use crate::disk::{Disk, guard_row};
+use crate::model::Model;
+use crate::node::{Fault, GENESIS_MS, Node, describe, own_statement};
+use crate::observer::Observer;
+use crate::plan::params;
+use crate::rng::Rng;
+use crate::trace::{Short, Trace};
+use crate::traffic::Traffic;
+use crate::{Config, Faults, Report, Rule, SABOTEUR, Sabotage, Violation};
+
+/// Longest phase with faults, in virtual microseconds; a stormy seed may decide little.
+const STORM_MICROS_MAX: u64 = 60_000_000;
+/// In which time every node must gain [`CALM_HEIGHTS`] once faults are off.
+const CALM_MICROS: u64 = 60_000_000;
+const CALM_HEIGHTS: u64 = 3;
+/// Bytes of blocks in one answer to a sync request.
+const SERVE_BYTES_MAX: usize = 1 << 20;
+/// Wakes in a row without progress that are no busy loop yet.
+const SPINS_MAX: u32 = 20;
+
+enum Happening {
+    Deliver { to: usize, from: usize, bytes: Arc<Vec<u8>> },
+    Wake { node: usize, boot: u64 },
+    Stored { node: usize, boot: u64 },
+    Crash,
+    Start { node: usize },
+    Cut,
+    Heal,
+    Submit,
+}
+
+/// What performing an action led to.
+enum Flow {
+    Go,
+    /// The power failed in the middle of it.
+    Dead,
+    Halted(u8),
+}
+
+struct World {
+    config: Config,
+    storm: Faults,
+    faults: Faults,
+    chain: Chain,
+    store: StoreConfig,
+    envelope: Envelope,
+    nodes: Vec<Node>,
+    now: u64,
+    queue: BTreeMap<(u64, u64), Happening>,
+    serial: u64,
+    rng: Rng,
+    wire: Rng,
+    /// Nodes on the other side of the present partition.
+    apart: BTreeSet<usize>,
+    calm: bool,
+    model: Model,
+    observer: Observer,
+    traffic: Traffic,
+    trace: Trace,
+    report: Report,
+}
+
+/// Runs a seed.
+///
+/// # Errors
+/// [`Violation`] of the first rule that did not hold.
+pub fn run(config: &Config) -> Result<Report, Violation> {
+    let mut world = World::new(config);
+    world.start_all()?;
+    world.storm()?;
+    world.calm()?;
+    world.finish()
+}
+
+fn build_genesis(config: &Config, keys: &[SecretKey]) -> BuiltGenesis {
+    let payout = |index: usize| Address::from(SecretKey::from_seed(&[200 + index as u8; 32]).public_key());
+    let validators = keys.iter().enumerate().map(|(index, key)| Validator {
+        key: key.public_key(),
+        power: Power(1),
+        payout: payout(index),
+    });
+    let genesis = Genesis {
+        time: TimeMs(GENESIS_MS - 1000),
+        params: params(config.seed),
+        validators: validators.collect(),
+        accounts: Traffic::balances().collect(),
+    };
+    genesis.build().expect("the simulated genesis keeps the rules")
+}
+
+impl World {
+    fn new(config: &Config) -> Self {
+        let mut keys: Vec<SecretKey> = (0..config.nodes).map(|i| SecretKey::from_seed(&[1 + i as u8; 32])).collect();
+        keys.sort_by_key(SecretKey::public_key);
+        let genesis = build_genesis(config, &keys);
+        let chain = Chain::new(genesis.hash, genesis.params.clone(), genesis.validators.clone());
+        let storm = Faults::draw(config.seed);
+        let store = StoreConfig {
+            background: false,
+            step_updates: storm.step_updates as usize,
+            rows_cached_max: 64,
+            ..StoreConfig::default()
+        };
+        let kv = MemoryKv::new();
+        let state = GenesisState {
+            header: genesis.header.clone(),
+            body: genesis.body.clone(),
+            params: genesis.params.clone(),
+            validators: genesis.validators.clone(),
+            accounts: genesis.accounts.clone(),
+            slots: genesis.slots.clone(),
+        };
+        drop(Store::create(Arc::new(kv.clone()), &state, store).expect("an empty memory takes a genesis"));
+        let mut rng = Rng::new(config.seed, 4);
+        let nodes = keys.into_iter().map(|key| Node {
+            public: key.public_key(),
+            key,
+            disk: Disk::new(&kv),
+            running: None,
+            boot: 0,
+            halted: None,
+            acked: (Height(0), genesis.hash),
+            wall_ahead: rng.below(storm.clock_offset + 1),
+            pace: 1000 + rng.below(2 * storm.clock_drift + 1) - storm.clock_drift,
+            log_failed: false,
+        });
+        let nodes: Vec<Node> = nodes.collect();
+        let excused = (config.sabotage == Sabotage::Equivocation).then(|| nodes[SABOTEUR].public);
+        Self {
+            model: Model::new(&chain, &genesis),
+            observer: Observer::new(excused),
+            traffic: Traffic::new(config.seed, genesis.hash),
+            trace: Trace::new(config.print),
+            report: Report { halted: vec![None; config.nodes], ..Report::default() },
+            envelope: Envelope::new(&genesis.hash),
+            wire: Rng::new(config.seed, 5),
+            config: config.clone(),
+            faults: storm.clone(),
+            storm,
+            chain,
+            store,
+            nodes,
+            now: 0,
+            queue: BTreeMap::new(),
+            serial: 0,
+            rng,
+            apart: BTreeSet::new(),
+            calm: false,
+        }
+    }
+
+    fn violation(&self, node: usize, (rule, detail): Fault) -> Violation {
+        Violation { rule, node, micros: self.now, detail }
+    }
+
+    fn later(&mut self, after: u64, happening: Happening) {
+        self.serial += 1;
+        self.queue.insert((self.now + after, self.serial), happening);
+    }
+
+    // ---- phases -------------------------------------------------------------------------------
+
+    fn start_all(&mut self) -> Result<(), Violation> {
+        for node in 0..self.nodes.len() {
+            let after = self.rng.below(50_000);
+            self.later(after, Happening::Start { node });
+        }
+        self.later(1, Happening::Submit);
+        for (mean, happening) in [
+            (self.faults.crash_every, Happening::Crash),
+            (self.faults.partition_every, Happening::Cut),
+        ] {
+            if mean > 0 {
+                let after = self.rng.wait(mean);
+                self.later(after, happening);
+            }
+        }
+        Ok(())
+    }
+
+    fn storm(&mut self) -> Result<(), Violation> {
+        self.trace.note(0, format_args!("storm: {:?}", self.storm));
+        while self.model.height().0 < self.config.heights && self.now < STORM_MICROS_MAX {
+            self.advance()?;
+        }
+        Ok(())
+    }
+
+    /// Faults off, everybody up: the chain goes on, and everybody follows.
+    fn calm(&mut self) -> Result<(), Violation> {
+        self.faults = self.storm.calm();
+        self.calm = true;
+        self.apart.clear();
+        let target = Height(self.model.height().0 + CALM_HEIGHTS);
+        self.trace.note(self.now, format_args!("calm: everybody must reach height {target}"));
+        for node in 0..self.nodes.len() {
+            if let Some(running) = &mut self.nodes[node].running {
+                running.dies_after = None;
+            } else if self.nodes[node].halted.is_none() {
+                self.start(node)?;
+            }
+        }
+        let until = self.now + CALM_MICROS;
+        while let Some(slow) = self.nodes.iter().position(|node| node.halted.is_none() && node.acked.0 < target) {
+            if self.now > until {
+                let node = &self.nodes[slow];
+                let status = node.running.as_ref().map(|running| running.replica.orderer().status());
+                let detail = format!("height {} instead of {target}: {status:?}", node.acked.0);
+                return Err(self.violation(slow, (Rule::Liveness, detail)));
+            }
+            self.advance()?;
+        }
+        Ok(())
+    }
+
+    /// Every node that is left has the same chain, on disk too.
+    fn finish(mut self) -> Result<Report, Violation> {
+        for index in 0..self.nodes.len() {
+            if self.nodes[index].halted.is_none() {
+                self.check_chain(index).map_err(|fault| self.violation(index, fault))?;
+            }
+        }
+        self.report.trace = self.trace.hash();
+        self.report.heights = self.model.height().0;
+        self.report.micros = self.now;
+        self.report.transactions = self.model.iter().map(|(_, decided)| decided.ids.len() as u64).sum();
+        self.report.evidence = self.model.evidence.len() as u64;
+        for (_, decided) in self.model.iter() {
+            self.report.late_rounds += u64::from(decided.block.header.round.0 > 0);
+            let failed = decided.receipts.0.iter().filter(|r| r.v1().outcome != vibecoin_primitives::Outcome::Success);
+            self.report.failed += failed.count() as u64;
+        }
+        Ok(self.report)
+    }
+
+    fn check_chain(&mut self, index: usize) -> Result<(), Fault> {
+        self.count(index);
+        let node = &mut self.nodes[index];
+        node.running = None;
+        node.disk.crash(&mut self.rng, true);
+        let fail = |error: StorageError| (Rule::Recovery, error.to_string());
+        let store = node.disk.open(&self.chain.genesis, self.store).map_err(fail)?.store;
+        let head = store.head().height;
+        if head < node.acked.0 {
+            return Err((Rule::MonotonicHead, format!("ends at {head}, acknowledged was {}", node.acked.0)));
+        }
+        for (height, decided) in self.model.iter().take_while(|(height, _)| *height <= head) {
+            let differs = |what: &str| Err((Rule::NoLoss, format!("{what} of {height} differ from what was decided")));
+            if store.blocks().block(height).map_err(fail)?.as_ref() != Some(&decided.block) {
+                return differs("header or body");
+            }
+            if store.blocks().receipts(height).map_err(fail)?.as_ref() != Some(&decided.receipts) {
+                return differs("receipts");
+            }
+            if store.states().root(height).map_err(fail)? != Some(decided.block.header.state_root) {
+                return differs("state roots");
+            }
+            for (index, id) in decided.ids.iter().enumerate() {
+                let place = store.transactions().place(id).map_err(fail)?;
+                if place.map(|place| (place.height, place.index as usize)) != Some((height, index)) {
+                    return Err((Rule::NoLoss, format!("transaction {id} of {height} is found at {place:?}")));
+                }
+            }
+        }
+        let newest = self.model.at(head).map_or(Hash::ZERO, |decided| decided.block.header.state_root);
+        if head > Height(0) && store.view().root() != newest {
+            return Err((Rule::Validity, format!("the state has root {}, block {head} says {newest}", store.view().root())));
+        }
+        Ok(())
+    }
+
+    // ---- happenings ---------------------------------------------------------------------------
+
+    fn advance(&mut self) -> Result<(), Violation> {
+        let ((at, _), happening) = self.queue.pop_first().expect("traffic never ends");
+        self.now = at;
+        match happening {
+            Happening::Deliver { to, from, bytes } => self.deliver(to, from, &bytes),
+            Happening::Wake { node, boot } => self.wake(node, boot),
+            Happening::Stored { node, boot } => self.stored(node, boot),
+            Happening::Start { node } => match self.nodes[node].running {
+                None if self.nodes[node].halted.is_none() => self.start(node),
+                _ => Ok(()),
+            },
+            Happening::Crash => self.choose_victim(),
+            Happening::Cut => {
+                self.cut();
+                Ok(())
+            }
+            Happening::Heal => {
+                self.apart.clear();
+                self.trace.note(self.now, format_args!("partition heals"));
+                Ok(())
+            }
+            Happening::Submit => self.submit(),
+        }
+    }
+
+    fn step(&mut self, index: usize, event: Event<StateView>) -> Result<(), Violation> {
+        let now = self.nodes[index].now(self.now);
+        let Some(running) = &mut self.nodes[index].running else { return Ok(()) };
+        running.replica.step(now, event);
+        self.perform(index)?;
+        self.rearm(index);
+        Ok(())
+    }
+
+    fn wake(&mut self, index: usize, boot: u64) -> Result<(), Violation> {
+        let (now, at) = (self.nodes[index].now(self.now), self.now);
+        let node = &mut self.nodes[index];
+        let Some(running) = node.running.as_mut().filter(|r| node.boot == boot && r.wake_at == Some(at)) else {
+            return Ok(());
+        };
+        running.wake_at = None;
+        self.step(index, Event::Time)?;
+        let Some(running) = &mut self.nodes[index].running else { return Ok(()) };
+        let due = running.replica.next_deadline().is_some_and(|deadline| deadline <= now.mono);
+        running.spins = if due { running.spins + 1 } else { 0 };
+        if running.spins > SPINS_MAX {
+            let detail = format!("woken {SPINS_MAX} times, and its deadline is still in the past");
+            return Err(self.violation(index, (Rule::Bounded, detail)));
+        }
+        Ok(())
+    }
+
+    /// Sets the alarm to the replica's next deadline.
+    fn rearm(&mut self, index: usize) {
+        let node = &self.nodes[index];
+        let Some(running) = &node.running else { return };
+        let Some(deadline) = running.replica.next_deadline() else { return };
+        let at = node.true_time(deadline).max(self.now + 1);
+        if running.wake_at == Some(at) {
+            return;
+        }
+        let boot = node.boot;
+        self.later(at - self.now, Happening::Wake { node: index, boot });
+        if let Some(running) = &mut self.nodes[index].running {
+            running.wake_at = Some(at);
+        }
+    }
+
+    fn start(&mut self, index: usize) -> Result<(), Violation> {
+        let mono_base = self.rng.below(1_000_000_000);
+        let node = &mut self.nodes[index];
+        let started = node.start(&self.chain, self.store, self.now, mono_base);
+        let started = started.map_err(|fault| self.violation(index, fault))?;
+        self.trace.note(
+            self.now,
+            format_args!("{index} starts at {} with {} log records, guard {:?}", started.head, started.records, started.guard),
+        );
+        self.report.commits_found += u64::from(started.log_is_older);
+        let status = self.nodes[index].running.as_ref().map(|running| running.replica.orderer().status());
+        if status.is_some_and(|status| status.abstaining) {
+            self.report.abstentions += 1;
+            self.trace.note(self.now, format_args!("{index} abstains"));
+            if !matches!(self.config.sabotage, Sabotage::LogLost | Sabotage::LogAndGuardLost) {
+                let detail = format!("abstains after {} records, guard {:?}", started.records, started.guard);
+                return Err(self.violation(index, (Rule::NoAbstention, detail)));
+            }
+        }
+        self.perform(index)?;
+        self.rearm(index);
+        Ok(())
+    }
+
+    fn submit(&mut self) -> Result<(), Violation> {
+        let after = self.rng.wait(self.faults.traffic_every);
+        self.later(after, Happening::Submit);
+        let transaction = self.traffic.next(&self.model);
+        let at = self.rng.index(self.nodes.len());
+        self.report.submitted += 1;
+        self.trace.note(self.now, format_args!("client gives {} to {at}", Short(&transaction.id(&self.chain.genesis))));
+        self.take_transactions(at, vec![transaction.clone()])?;
+        // What a gossip layer would do, until there is one: the node passes it on to some others.
+        let message = Message::Transactions(vec![transaction]);
+        for to in 0..self.nodes.len() {
+            if to != at && self.nodes[at].running.is_some() && self.rng.chance(600) {
+                let bytes = self.pack(&message).map_err(|fault| self.violation(at, fault))?;
+                self.transmit(at, to, &bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks signatures, as the node's verifying thread does, and hands over what is good.
+    fn take_transactions(&mut self, index: usize, transactions: Vec<Transaction>) -> Result<(), Violation> {
+        let verdicts = Transaction::verify_batch(transactions, &self.chain.genesis);
+        let transactions: Vec<_> = verdicts.into_iter().filter_map(Result::ok).map(Arc::new).collect();
+        if transactions.is_empty() {
+            return Ok(());
+        }
+        self.step(index, Event::Transactions { ticket: Ticket(self.serial), transactions })
+    }
+
+    // ---- the wire -----------------------------------------------------------------------------
+
+    fn cut(&mut self) {
+        if !self.calm {
+            self.apart = (0..self.nodes.len()).filter(|_| self.rng.chance(500)).collect();
+            self.trace.note(self.now, format_args!("partition: {:?} apart", self.apart));
+            let (lasts, next) = (self.rng.wait(self.faults.partition), self.rng.wait(self.faults.partition_every));
+            self.later(lasts, Happening::Heal);
+            self.later(lasts + next, Happening::Cut);
+        }
+    }
+
+    /// The bytes of a message, which must open to the same message.
+    fn pack(&self, message: &Message) -> Result<Arc<Vec<u8>>, Fault> {
+        let bytes = self.envelope.pack(message);
+        let opened = self.envelope.open(&bytes).map_err(|error| (Rule::Wire, error.to_string()))?;
+        if opened != *message {
+            return Err((Rule::Wire, format!("{} is another message after the wire", describe(message))));
+        }
+        Ok(Arc::new(bytes))
+    }
+
+    fn transmit(&mut self, from: usize, to: usize, bytes: &Arc<Vec<u8>>) {
+        self.report.sent += 1;
+        if self.wire.chance(self.faults.loss) {
+            self.report.lost += 1;
+            return;
+        }
+        let twice = self.wire.chance(self.faults.duplication);
+        self.report.duplicated += u64::from(twice);
+        for _ in 0..=u64::from(twice) {
+            let mut delay = self.faults.delay + self.wire.below(self.faults.jitter + 1);
+            if self.wire.chance(self.faults.stragglers) {
+                delay *= 100;
+            }
+            let mut bytes = Arc::clone(bytes);
+            if self.wire.chance(self.faults.damage) {
+                self.report.damaged += 1;
+                let (at, bit) = (self.wire.index(bytes.len()), self.wire.below(8));
+                Arc::make_mut(&mut bytes)[at] ^= 1 << bit;
+            }
+            self.later(delay, Happening::Deliver { to, from, bytes });
+        }
+    }
+
+    fn deliver(&mut self, to: usize, from: usize, bytes: &[u8]) -> Result<(), Violation> {
+        let cut = self.apart.contains(&to) != self.apart.contains(&from);
+        if self.nodes[to].running.is_none() || cut {
+            self.report.lost += 1;
+            return Ok(());
+        }
+        // Only damaged bytes do not open: `pack` has opened them before.
+        let Ok(message) = self.envelope.open(bytes) else { return Ok(()) };
+        self.trace.note(self.now, format_args!("{from} -> {to}  {}", describe(&message)));
+        match message {
+            Message::Transactions(transactions) => self.take_transactions(to, transactions),
+            message => {
+                self.step(to, Event::Message { from: PeerId(from as u64), message: Box::new(message) })
+            }
+        }
+    }
+
+    /// Sends to one, or to everybody; the observer hears it first.
+    fn say(&mut self, from: usize, to: Option<usize>, message: &Message) -> Result<(), Fault> {
+        let node = &self.nodes[from];
+        node.may_leave(&self.chain.genesis, message)?;
+        if node.log_failed && own_statement(node.public, &self.chain.genesis, message).is_some() {
+            self.report.signed_after_fault += 1;
+        }
+        self.observer.hear(node.public, message).map_err(|detail| (Rule::NoEquivocation, detail))?;
+        let bytes = self.pack(message)?;
+        for peer in (0..self.nodes.len()).filter(|peer| *peer != from && to.is_none_or(|to| to == *peer)) {
+            self.transmit(from, peer, &bytes);
+        }
+        Ok(())
+    }
+
+    /// The saboteur's second prevote, for a block that nobody made.
+    fn equivocate(&mut self, from: usize, message: &Message) -> Result<(), Fault> {
+        if let Message::Consensus(ConsensusMessage::Vote(signed)) = message
+            && signed.vote.kind == VoteKind::Prevote
+            && signed.vote.validator == self.nodes[from].public
+        {
+            let vote = Vote { block: Some(Hash([9; 32])), ..signed.vote.clone() };
+            let vote = vote.sign(&self.chain.genesis, &self.nodes[from].key);
+            let bytes = self.pack(&Message::Consensus(ConsensusMessage::Vote(vote)))?;
+            for peer in (0..self.nodes.len()).filter(|peer| *peer != from) {
+                self.transmit(from, peer, &bytes);
+            }
+        }
+        Ok(())
+    }
+
+    // ---- crashes ------------------------------------------------------------------------------
+
+    fn choose_victim(&mut self) -> Result<(), Violation> {
+        if self.calm {
+            return Ok(());
+        }
+        let after = self.rng.wait(self.faults.crash_every);
+        self.later(after, Happening::Crash);
+        let sabotaged = !matches!(self.config.sabotage, Sabotage::None | Sabotage::Equivocation);
+        let victim = if sabotaged && self.rng.chance(700) { SABOTEUR } else { self.rng.index(self.nodes.len()) };
+        let all = self.rng.chance(50);
+        for index in 0..self.nodes.len() {
+            if index == victim || all {
+                let actions = self.rng.below(12);
+                match &mut self.nodes[index].running {
+                    Some(running) if actions > 3 => running.dies_after = Some(actions - 4),
+                    Some(_) => self.crash(index),
+                    None => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn crash(&mut self, index: usize) {
+        self.count(index);
+        let Some(running) = self.nodes[index].running.take() else { return };
+        // The thread that commits may have been done, or not.
+        if let Some(commit) = running.committing
+            && self.rng.chance(500)
+        {
+            running.store.commit(&block_of(*commit)).expect("memory does not fail");
+        }
+        let torn = self.rng.chance(self.faults.tear);
+        let (sabotage, next) = (self.config.sabotage, Height(running.store.head().height.0 + 1));
+        let disk = &mut self.nodes[index].disk;
+        let lost = disk.crash(&mut self.rng, torn);
+        if index == SABOTEUR {
+            if matches!(sabotage, Sabotage::LogLost | Sabotage::LogAndGuardLost) {
+                disk.lose_log(next);
+            }
+            if sabotage == Sabotage::LogAndGuardLost {
+                disk.lose_guard();
+            }
+        }
+        self.report.crashes += 1;
+        self.report.torn += u64::from(lost);
+        self.trace.note(self.now, format_args!("{index} crashes, torn {torn}, lost {lost}"));
+        let after = self.rng.wait(self.faults.down);
+        self.later(after, Happening::Start { node: index });
+    }
+
+    /// Adds what a process counted before it ends.
+    fn count(&mut self, index: usize) {
+        if let Some(running) = &self.nodes[index].running {
+            let counters = running.replica.orderer().status().counters;
+            self.report.guard_refusals += counters.refused;
+            self.report.core_errors += counters.core_errors;
+        }
+    }
+
+    fn halt(&mut self, index: usize, code: u8) -> Result<(), Violation> {
+        self.trace.note(self.now, format_args!("{index} halts with code {code}"));
+        self.nodes[index].running = None;
+        self.nodes[index].halted = Some(code);
+        self.report.halted[index] = Some(code);
+        Ok(())
+    }
+
+    // ---- actions ------------------------------------------------------------------------------
+
+    fn perform(&mut self, index: usize) -> Result<(), Violation> {
+        loop {
+            let Some(running) = &mut self.nodes[index].running else { return Ok(()) };
+            let Some(action) = running.replica.poll() else { return Ok(()) };
+            let dies = running.dies_after == Some(0);
+            running.dies_after = running.dies_after.map(|left| left.saturating_sub(1));
+            if dies {
+                // Half of the deaths are between two actions, half in the middle of a sync.
+                if !is_sync(&action) || self.rng.chance(500) {
+                    self.crash(index);
+                    return Ok(());
+                }
+                self.nodes[index].disk.power().fail_next_sync();
+            }
+            let flow = self.act(index, action).map_err(|fault| self.violation(index, fault))?;
+            match flow {
+                Flow::Go if !dies => {}
+                Flow::Go | Flow::Dead => {
+                    self.crash(index);
+                    return Ok(());
+                }
+                Flow::Halted(code) => return self.halt(index, code),
+            }
+        }
+    }
+
+    fn act(&mut self, index: usize, action: Action<StateView>) -> Result<Flow, Fault> {
+        let sabotage = if index == SABOTEUR { self.config.sabotage } else { Sabotage::None };
+        let now = self.now;
+        let trace = &mut self.trace;
+        let node = &mut self.nodes[index];
+        let Some(running) = &mut node.running else { return Ok(Flow::Go) };
+        match action {
+            Action::Append(record) => {
+                trace.note(now, format_args!("{index} appends, height {}", record.height()));
+                if sabotage == Sabotage::LogFails && record.height() > Height(3) {
+                    node.disk.fail_log();
+                    node.log_failed = true;
+                }
+                Ok(written(running.log.append(&encode(&record))))
+            }
+            Action::SyncLog => {
+                trace.note(now, format_args!("{index} syncs its log"));
+                Ok(written(running.log.sync()))
+            }
+            Action::Guard(entry) => {
+                trace.note(now, format_args!("{index} guards {}", entry.position()));
+                if sabotage == Sabotage::GuardUnsaved {
+                    return Ok(Flow::Go);
+                }
+                let stored = running.guard.store(guard_row(&entry));
+                if let Err(StorageError::Refused(detail)) = &stored {
+                    return Err((Rule::NoEquivocation, detail.clone()));
+                }
+                Ok(written(stored))
+            }
+            Action::Broadcast(message) => {
+                trace.note(now, format_args!("{index} -> all  {}", describe(&message)));
+                self.say(index, None, &message)?;
+                if sabotage == Sabotage::Equivocation {
+                    self.equivocate(index, &message)?;
+                }
+                Ok(Flow::Go)
+            }
+            Action::Send { to, message } => self.say(index, Some(to.0 as usize), &message).map(|()| Flow::Go),
+            Action::Serve { to, from } => {
+                let message = serve(&running.store, from).map_err(|error| (Rule::Recovery, error.to_string()))?;
+                self.report.served += 1;
+                self.say(index, Some(to.0 as usize), &message).map(|()| Flow::Go)
+            }
+            Action::Commit(commit) => self.decided(index, commit).map(|()| Flow::Go),
+            Action::ResetLog { height } => {
+                let head = running.store.head().height;
+                if height.0 != head.0 + 1 {
+                    return Err((Rule::CommitFirst, format!("the log is reset for {height}, the head is {head}")));
+                }
+                Ok(written(running.log.reset(height)))
+            }
+            Action::Admitted { results, .. } => {
+                self.report.refused += results.iter().filter(|result| result.is_err()).count() as u64;
+                Ok(Flow::Go)
+            }
+            Action::RoundStarted { height, round, .. } => {
+                trace.note(now, format_args!("{index} is at {height}/{round}"));
+                Ok(Flow::Go)
+            }
+            Action::Blame { peer, reason } => {
+                trace.note(now, format_args!("{index} blames {}: {reason}", peer.0));
+                let innocent = self.storm.damage == 0 && sabotage == Sabotage::None;
+                if innocent && self.config.sabotage == Sabotage::None {
+                    return Err((Rule::NoBlame, format!("blames node {}: {reason}", peer.0)));
+                }
+                Ok(Flow::Go)
+            }
+            Action::Halt(fault) => {
+                trace.note(now, format_args!("{index} halts: {fault}"));
+                match sabotage {
+                    Sabotage::None | Sabotage::Equivocation => Err((Rule::NoHalt, fault.to_string())),
+                    _ => Ok(Flow::Halted(fault.exit_code())),
+                }
+            }
+        }
+    }
+
+    fn decided(&mut self, index: usize, commit: Box<Commit<StateView>>) -> Result<(), Fault> {
+        let height = commit.header.height;
+        self.trace.note(self.now, format_args!("{index} decides {height} {}", Short(&commit.hash)));
+        self.model.decide(&commit)?;
+        self.observer.certificate(&commit.certificate).map_err(|detail| (Rule::NoEquivocation, detail))?;
+        let node = &mut self.nodes[index];
+        let boot = node.boot;
+        let Some(running) = &mut node.running else { return Ok(()) };
+        if running.committing.replace(commit).is_some() {
+            return Err((Rule::CommitFirst, format!("{height} is decided before the block below is stored")));
+        }
+        let after = self.rng.wait(self.faults.commit);
+        self.later(after, Happening::Stored { node: index, boot });
+        Ok(())
+    }
+
+    /// The block becomes durable, the node is told, and so is everybody who waits for it.
+    fn stored(&mut self, index: usize, boot: u64) -> Result<(), Violation> {
+        let sabotage = if index == SABOTEUR { self.config.sabotage } else { Sabotage::None };
+        let node = &mut self.nodes[index];
+        let Some(running) = node.running.as_mut().filter(|_| node.boot == boot) else { return Ok(()) };
+        let Some(commit) = running.committing.take() else { return Ok(()) };
+        let (height, hash) = (commit.header.height, commit.hash);
+        if sabotage == Sabotage::CommitForgotten && height >= Height(3) && node.disk.forgotten.is_none() {
+            node.disk.forgotten = Some(node.disk.kv.crash());
+        }
+        let committed = running.store.commit(&block_of(*commit));
+        let recorded = running.witness.record(vibecoin_storage::Head { height, hash });
+        let unsynced = node.disk.kv.unsynced();
+        let fault = match (committed, recorded) {
+            (Ok(state), Ok(())) if unsynced == 0 => {
+                node.acked = (height, hash);
+                self.trace.note(self.now, format_args!("{index} has stored {height}"));
+                return self.step(index, Event::Committed { height, state });
+            }
+            (Err(error), _) | (_, Err(error)) => (Rule::CommitFirst, error.to_string()),
+            _ => (Rule::CommitFirst, format!("{height} is told of, and {unsynced} batches are not synced")),
+        };
+        Err(self.violation(index, fault))
+    }
+}
+
+fn is_sync(action: &Action<StateView>) -> bool {
+    matches!(action, Action::SyncLog | Action::Guard(_) | Action::ResetLog { .. })
+}
+
+/// The result of a write: D6, the first error is the last.
+fn written(result: Result<(), StorageError>) -> Flow {
+    match result {
+        Ok(()) => Flow::Go,
+        Err(StorageError::Io { detail, .. }) if detail.contains("power") => Flow::Dead,
+        Err(error) => Flow::Halted(error.exit_code()),
+    }
+}
+
+fn block_of(commit: Commit<StateView>) -> CommitBlock {
+    let Commit { header, body, certificate, receipts, diff, ids, state, .. } = commit;
+    CommitBlock { header, body, certificate, receipts, diff, state, ids }
+}
+
+/// Blocks from a height on, as many as fit.
+fn serve(store: &Store, from: Height) -> Result<Message, StorageError> {
+    let (mut blocks, mut bytes) = (Vec::new(), 0);
+    let reader = store.blocks();
+    for height in (from.0..).map(Height).take(SYNC_BLOCKS_MAX) {
+        let (Some(header), Some(body), Some(certificate)) =
+            (reader.header(height)?, reader.body_bytes(height)?, reader.certificate(height)?)
+        else {
+            break;
+        };
+        bytes += body.len();
+        if bytes > SERVE_BYTES_MAX && !blocks.is_empty() {
+            break;
+        }
+        blocks.push(CertifiedBlock { header, body, certificate });
+    }
+    Ok(Message::SyncResponse { blocks })
+}
