@@ -6,18 +6,18 @@
 //!
 //! - Results go to stdout, everything else to stderr. With `-o json` stdout has exactly one JSON value,
 //!   for errors too: `{"error":{"code","reason","message","hint","data"}}`.
-//! - Exit codes are [`exit::Exit`], and nothing else.
+//! - Exit codes are `exit::Exit`, and nothing else.
 //! - Client commands talk to a node through the client that is generated from the interface's own traits.
 //!
-//! Read in this order: [`exit`], [`error`], [`output`] (the contract), [`args`] (what can be typed),
-//! [`context`] (what every command shares), [`commands`].
+//! Read in this order: `exit`, `error`, `output` (the contract), `args` (what can be typed),
+//! `context` (what every command shares), `commands`.
 
-pub mod args;
-pub mod commands;
-pub mod context;
-pub mod error;
-pub mod exit;
-pub mod output;
+mod args;
+mod commands;
+mod context;
+mod error;
+mod exit;
+mod output;
 
 mod dev;
 mod files;

@@ -36,7 +36,9 @@ pub fn for_node(globals: &Globals, config: &LogConfig) -> Result<(), CliError> {
         (_, 1) => "debug",
         _ => "trace",
     };
-    let filter = EnvFilter::try_new(text).map_err(|error| {
+    // The consensus core tells every step at `info`, which is `debug` to an operator. A directive of the
+    // operator's own for it comes later and wins.
+    let filter = EnvFilter::try_new(format!("arc_malachitebft=warn,{text}")).map_err(|error| {
         CliError::new(Exit::Config, format!("log.filter {text:?}: {error}"))
             .hint("a filter is a level, or target=level pairs: info,node=debug")
     })?;

@@ -105,7 +105,7 @@ impl Text for Hash {
         Self::from_hex(text).map_err(|error| bad_hex("hash", &error))
     }
     fn to_text(&self) -> String {
-        self.to_string()
+        hex::encode(&self.0)
     }
 }
 
@@ -114,7 +114,7 @@ impl Text for PublicKey {
         Self::from_hex(text).map_err(|error| bad_hex("public key", &error))
     }
     fn to_text(&self) -> String {
-        self.to_string()
+        hex::encode(&self.0)
     }
 }
 
@@ -123,7 +123,7 @@ impl Text for Signature {
         Self::from_hex(text).map_err(|error| bad_hex("signature", &error))
     }
     fn to_text(&self) -> String {
-        self.to_string()
+        hex::encode(&self.0)
     }
 }
 

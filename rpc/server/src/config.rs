@@ -27,7 +27,7 @@ pub struct Config {
     pub lag_blocks_max: u64,
     /// Longest time of a call that does not wait for a block, and of reading a request.
     pub call_timeout: Duration,
-    /// How often WebSocket peers are pinged; after two and a half unanswered intervals they are cut off.
+    /// How often WebSocket peers are pinged; they are cut off after two unanswered intervals and `call_timeout`.
     pub ping_interval: Duration,
     /// Calls that compute (proofs, Proof of History, simulation, account lists) at the same time.
     pub expensive_calls_max: usize,

@@ -49,7 +49,7 @@ fn by_name<'p>(
     for (name, _) in members {
         if is_option(name) {
             beside = true;
-        } else if !is_param(name) && !(*name == "options" && method.has_options()) {
+        } else if !is_param(name) && (*name != "options" || !method.has_options()) {
             return Err(unknown(method, name));
         }
     }

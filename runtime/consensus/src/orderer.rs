@@ -301,8 +301,8 @@ pub struct Status {
     pub step: Step,
     /// The guard keeps this node from signing at this height.
     pub abstaining: bool,
-    /// The highest height that a verified message of a validator named; above `height` means that
-    /// others are ahead and blocks should be fetched.
+    /// The highest height that a verified message of a validator named, as far as this node looks ahead;
+    /// above `height` means that others are ahead and blocks should be fetched.
     pub highest_seen: Height,
     /// Counts.
     pub counters: Counters,

@@ -138,9 +138,11 @@ impl PublicKey {
     /// [`SignatureError::KeyNotAPoint`].
     pub fn check(&self) -> Result<(), SignatureError> {
         self.check_encoding()?;
-        ed25519_zebra::VerificationKey::try_from(self.0)
-            .map(|_| ())
-            .map_err(|_| SignatureError::KeyNotAPoint)
+        self.point().map(|_| ())
+    }
+
+    fn point(&self) -> Result<ed25519_zebra::VerificationKey, SignatureError> {
+        ed25519_zebra::VerificationKey::try_from(self.0).map_err(|_| SignatureError::KeyNotAPoint)
     }
 
     fn check_encoding(&self) -> Result<(), SignatureError> {
@@ -156,8 +158,7 @@ impl PublicKey {
     /// The first part of the rule that does not hold.
     pub fn verify(&self, message: &[u8], signature: &Signature) -> Result<(), SignatureError> {
         check_cheaply(self, signature)?;
-        let key =
-            ed25519_zebra::VerificationKey::try_from(self.0).map_err(|_| SignatureError::KeyNotAPoint)?;
+        let key = self.point()?;
         key.verify(&ed25519_zebra::Signature::from_bytes(&signature.0), message)
             .map_err(|_| SignatureError::Mismatch)
     }
@@ -181,7 +182,7 @@ fn check_cheaply(key: &PublicKey, signature: &Signature) -> Result<(), Signature
 /// same verdicts.
 #[derive(Default)]
 pub struct SignatureBatch {
-    items: Vec<(ed25519_zebra::batch::Item, Result<(), SignatureError>)>,
+    items: Vec<(PublicKey, ed25519_zebra::batch::Item, Result<(), SignatureError>)>,
     transcript: blake3::Hasher,
 }
 
@@ -218,7 +219,7 @@ impl SignatureBatch {
         self.transcript.update(&signature.0);
         self.transcript.update(&(message.len() as u64).to_le_bytes());
         self.transcript.update(message);
-        self.items.push((item, check_cheaply(key, signature)));
+        self.items.push((*key, item, check_cheaply(key, signature)));
     }
 
     /// Checks all queued signatures and returns a verdict for each, in the order they were queued.
@@ -229,7 +230,7 @@ impl SignatureBatch {
     #[must_use]
     pub fn verify(self) -> Vec<Result<(), SignatureError>> {
         let mut verifier = ed25519_zebra::batch::Verifier::new();
-        for (item, cheap) in &self.items {
+        for (_, item, cheap) in &self.items {
             if cheap.is_ok() {
                 verifier.queue(item.clone());
             }
@@ -237,10 +238,13 @@ impl SignatureBatch {
         let whole = verifier.verify(TranscriptRng(self.transcript.finalize_xof()));
         self.items
             .into_iter()
-            .map(|(item, cheap)| match (cheap, &whole) {
+            .map(|(key, item, cheap)| match (cheap, &whole) {
                 (Err(fault), _) => Err(fault),
                 (Ok(()), Ok(())) => Ok(()),
-                (Ok(()), Err(_)) => item.verify_single().map_err(|_| SignatureError::Mismatch),
+                (Ok(()), Err(_)) => {
+                    key.point()?;
+                    item.verify_single().map_err(|_| SignatureError::Mismatch)
+                }
             })
             .collect()
     }

@@ -111,6 +111,16 @@ fn the_acceptance_matrix_holds_singly_and_in_batches() {
 }
 
 #[test]
+fn a_key_that_is_no_point_is_named_singly_and_in_batches() {
+    let no_point = (2..=255u8)
+        .map(|byte| PublicKey([byte; 32]))
+        .find(|key| CompressedEdwardsY(key.0).decompress().is_none() && key.check_encoding().is_ok())
+        .unwrap();
+    let good = SecretKey::from_seed(&[7; 32]).sign(b"m");
+    assert_eq!(both(&no_point, b"m", &good), Err(SignatureError::KeyNotAPoint));
+}
+
+#[test]
 fn the_five_torsion_coordinates_are_those_of_the_eight_torsion_points() {
     let mut seen: Vec<[u8; 32]> = EIGHT_TORSION
         .iter()

@@ -1,7 +1,10 @@
 //! What replicas send each other. Bounds are checked by the wire before a message gets here.
 
 use vibecoin_consensus::ConsensusMessage;
+use vibecoin_primitives::limits::BODY_BYTES_MAX;
 use vibecoin_primitives::{CommitCertificate, Hash, Header, Height, Transaction};
+use wincode::containers;
+use wincode::len::UseIntLen;
 use wincode::{SchemaRead, SchemaWrite};
 
 /// Most blocks in one answer to a sync request.
@@ -13,6 +16,7 @@ pub struct CertifiedBlock {
     /// The header.
     pub header: Header,
     /// The encoded body.
+    #[wincode(with = "containers::Vec<u8, UseIntLen<u64, BODY_BYTES_MAX>>")]
     pub body: Vec<u8>,
     /// Precommits of a quorum for the header's hash.
     pub certificate: CommitCertificate,
@@ -28,6 +32,7 @@ pub enum Message {
         /// The header it belongs to.
         header: Box<Header>,
         /// The encoded body.
+        #[wincode(with = "containers::Vec<u8, UseIntLen<u64, BODY_BYTES_MAX>>")]
         body: Vec<u8>,
     },
     /// Asks for the body of a proposed block.

@@ -67,8 +67,11 @@ impl GuardFile {
     ///
     /// # Errors
     /// As [`GuardFile::open`].
-    pub fn open_on(file: Box<dyn RawFile>) -> Result<Self, StorageError> {
+    pub fn open_on(mut file: Box<dyn RawFile>) -> Result<Self, StorageError> {
         let (slots, payload) = Slots::open(KIND, &file.name(), &file.read()?)?;
+        // A process that was killed in a sync may leave a slot which the disk does not have yet, and the
+        // next entry is written over the other one.
+        file.sync()?;
         let latest = if payload.is_empty() {
             None
         } else {

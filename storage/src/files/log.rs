@@ -95,8 +95,10 @@ impl ConsensusLog {
         let dropped_bytes = bytes.len().saturating_sub(end);
         if dropped_bytes > 0 {
             file.truncate(end as u64)?;
-            file.sync()?;
         }
+        // A process that was killed leaves records which the kernel has and the disk does not. What is
+        // derived from them may be signed, so they are made durable before anybody sees them.
+        file.sync()?;
         Ok(OpenedLog {
             log: Self {
                 file,

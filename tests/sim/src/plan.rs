@@ -112,6 +112,8 @@ pub struct Faults {
     pub crash_every: u64,
     /// Mean time until a crashed node is started again.
     pub down: u64,
+    /// Crashes after which a node is started again only when faults are off, in thousandths: 0 to 100.
+    pub stays_down: u64,
     /// Crashes that lose what was not synced, in thousandths: 800 to 1000. The others keep what was written.
     pub tear: u64,
     /// Mean time between partitions; 0 is none.
@@ -148,6 +150,7 @@ impl Faults {
             stragglers: mostly(500, 1, 20),
             crash_every: mostly(850, 100_000, 2_000_000),
             down: mostly(1000, 1_000, 1_000_000),
+            stays_down: mostly(500, 1, 100),
             tear: mostly(1000, 800, 1000),
             partition_every: mostly(600, 500_000, 4_000_000),
             partition: mostly(1000, 50_000, 3_000_000),

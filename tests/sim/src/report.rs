@@ -89,6 +89,8 @@ pub struct Report {
     pub late_rounds: u64,
     /// Sync requests that were answered with blocks.
     pub served: u64,
+    /// Nodes that were further behind than consensus messages reach when faults went off.
+    pub far_behind: u64,
     /// Transactions handed to nodes.
     pub submitted: u64,
     /// Transactions in blocks.
@@ -118,7 +120,7 @@ impl fmt::Display for Report {
         writeln!(f, "heights        {heights} in {} ms of virtual time, {} in a later round", micros / 1000, self.late_rounds)?;
         writeln!(f, "messages       {sent} sent, {lost} lost, {duplicated} twice, {damaged} damaged")?;
         writeln!(f, "crashes        {crashes}, {torn} of them lost unsynced bytes, {} before the log was reset", self.commits_found)?;
-        writeln!(f, "sync           {} requests answered", self.served)?;
+        writeln!(f, "sync           {} requests answered, {} nodes far behind", self.served, self.far_behind)?;
         let Self { submitted, transactions, failed, refused, .. } = self;
         writeln!(f, "transactions   {submitted} submitted, {transactions} in blocks ({failed} failed), {refused} refused")?;
         let Self { abstentions, guard_refusals, evidence, halted, .. } = self;

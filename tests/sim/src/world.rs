@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use vibecoin_consensus::{ConsensusMessage, Orderer as _};
+use vibecoin_consensus::{ConsensusMessage, FUTURE_HEIGHTS, Orderer as _};
 use vibecoin_genesis::{BuiltGenesis, Genesis};
 use vibecoin_network::Envelope;
 use vibecoin_primitives::{Address, Hash, Height, Power, SecretKey, TimeMs, Transaction, Validator, Vote, VoteKind, encode};
@@ -206,6 +206,8 @@ impl World {
         self.apart.clear();
         let target = Height(self.model.height().0 + CALM_HEIGHTS);
         self.trace.note(self.now, format_args!("calm: everybody must reach height {target}"));
+        let far_behind = |node: &&Node| node.acked.0.saturating_add(FUTURE_HEIGHTS + 1) < self.model.height();
+        self.report.far_behind = self.nodes.iter().filter(far_behind).count() as u64;
         for node in 0..self.nodes.len() {
             if let Some(running) = &mut self.nodes[node].running {
                 running.dies_after = None;
@@ -232,6 +234,11 @@ impl World {
             if self.nodes[index].halted.is_none() {
                 self.check_chain(index).map_err(|fault| self.violation(index, fault))?;
             }
+        }
+        let saboteur = (self.config.sabotage == Sabotage::Equivocation).then(|| self.nodes[SABOTEUR].public);
+        if let Some(slander) = self.model.evidence.iter().find(|piece| Some(piece.offender().0) != saboteur) {
+            let detail = format!("a block holds evidence against {:?}", slander.offender());
+            return Err(self.violation(SABOTEUR, (Rule::NoEquivocation, detail)));
         }
         self.report.trace = self.trace.hash();
         self.report.heights = self.model.height().0;
@@ -546,8 +553,10 @@ impl World {
         self.report.crashes += 1;
         self.report.torn += u64::from(lost);
         self.trace.note(self.now, format_args!("{index} crashes, torn {torn}, lost {lost}"));
-        let after = self.rng.wait(self.faults.down);
-        self.later(after, Happening::Start { node: index });
+        if !self.rng.chance(self.faults.stays_down) {
+            let after = self.rng.wait(self.faults.down);
+            self.later(after, Happening::Start { node: index });
+        }
     }
 
     /// Adds what a process counted before it ends.

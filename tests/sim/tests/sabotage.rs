@@ -1,0 +1,68 @@
+//! Tests of the test: each broken promise is noticed, by the rule that is there for it.
+
+use vibecoin_tests_sim::{Config, Report, Rule, SABOTEUR, Sabotage, Violation, check, run};
+
+const SEEDS: std::ops::Range<u64> = 3000..3015;
+
+fn reports(sabotage: Sabotage) -> Vec<Report> {
+    SEEDS.map(|seed| check(&Config::sabotaged(4, seed, sabotage))).collect()
+}
+
+fn results(sabotage: Sabotage) -> Vec<Result<Report, Violation>> {
+    SEEDS.map(|seed| run(&Config::sabotaged(4, seed, sabotage))).collect()
+}
+
+fn broken(results: &[Result<Report, Violation>], rule: Rule) -> usize {
+    results.iter().filter(|result| result.as_ref().is_err_and(|violation| violation.rule == rule)).count()
+}
+
+#[test]
+fn a_validator_that_lost_its_log_abstains_and_the_chain_goes_on() {
+    let reports = reports(Sabotage::LogLost);
+    let abstentions: u64 = reports.iter().map(|report| report.abstentions).sum();
+    assert!(abstentions >= 10, "{abstentions} abstentions");
+}
+
+#[test]
+fn a_validator_that_lost_log_and_guard_votes_twice_and_the_observer_sees_it() {
+    let results = results(Sabotage::LogAndGuardLost);
+    let doubles = broken(&results, Rule::NoEquivocation);
+    assert!(doubles >= 3, "{doubles} double votes in {results:?}");
+    // One liar of four breaks nothing else.
+    let failed = results.iter().filter(|result| result.is_err()).count();
+    assert_eq!(failed, doubles, "{results:?}");
+}
+
+#[test]
+fn a_validator_whose_log_cannot_be_written_halts_with_an_io_fault_and_signs_nothing_more() {
+    for report in reports(Sabotage::LogFails) {
+        assert_eq!(report.halted, vec![Some(22), None, None, None]);
+        assert_eq!(report.signed_after_fault, 0);
+    }
+}
+
+#[test]
+fn a_signature_without_a_durable_guard_entry_is_noticed() {
+    for result in results(Sabotage::GuardUnsaved) {
+        let violation = result.expect_err("nothing may leave");
+        assert_eq!((violation.rule, violation.node), (Rule::DurableOrder, SABOTEUR), "{violation}");
+    }
+}
+
+#[test]
+fn a_commit_that_the_disk_forgets_is_noticed_by_the_witness_or_as_a_head_that_goes_back() {
+    let results = results(Sabotage::CommitForgotten);
+    let (back, witness) = (broken(&results, Rule::MonotonicHead), broken(&results, Rule::Recovery));
+    assert!(back >= 3, "{results:?}");
+    assert!(back + witness >= 8, "{results:?}");
+    for violation in results.iter().filter_map(|result| result.as_ref().err()) {
+        assert_eq!(violation.node, SABOTEUR, "{violation}");
+    }
+}
+
+#[test]
+fn an_equivocating_validator_ends_up_as_evidence_in_blocks_and_the_others_agree() {
+    let reports = reports(Sabotage::Equivocation);
+    let with_evidence = reports.iter().filter(|report| report.evidence > 0).count();
+    assert!(with_evidence >= 12, "evidence in {with_evidence} runs");
+}
