@@ -11,6 +11,7 @@ mod support;
 use proptest::prelude::*;
 use std::sync::Arc;
 use support::*;
+use vibecoin_execution::StateChanges;
 use vibecoin_primitives::*;
 use vibecoin_storage::kv::*;
 use vibecoin_storage::schema::{self, COMMIT_KEYS};
@@ -166,6 +167,20 @@ fn candidates_for_one_height_do_not_see_each_other_and_outlive_a_materialiser_st
     let block = chain.block(state, diff, 2);
     store.commit(&block).unwrap();
     assert_eq!(store.head().height, Height(6));
+}
+
+#[test]
+fn a_candidate_that_was_not_decided_never_takes_over_the_state_of_the_one_that_was() {
+    let (mut chain, _, store) = chain_in_memory(5, 9);
+    let parent = store.view();
+    let (refused, _) = parent.apply(&changes(&parent, 20)).unwrap();
+    let before = content(&refused);
+    chain.grow(&store, 1, 77);
+    store.materialise().unwrap();
+    assert_ne!(refused.root(), store.view().root());
+    let (next, diff) = refused.apply(&StateChanges::default()).unwrap();
+    assert_eq!((next.root(), diff.entries.len()), (refused.root(), 0));
+    assert_eq!(content(&next), before);
 }
 
 /// Checks every account and slot against its proof.

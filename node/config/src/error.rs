@@ -115,7 +115,7 @@ pub enum Problem {
         /// What is allowed.
         allowed: String,
         /// The allowed word that looks most like it, if one does.
-        suggestion: Option<String>,
+        suggestion: Option<Box<str>>,
     },
     /// Values that are allowed one by one but not together.
     #[error("{detail}")]

@@ -177,17 +177,14 @@ impl Kind {
         if words.contains(&text) {
             return Ok(());
         }
-        Err(self.refused(
-            clip(text),
-            closest(text, words.iter().copied()).map(str::to_owned),
-        ))
+        Err(self.refused(clip(text), closest(text, words.iter().copied())))
     }
 
-    fn refused(&self, found: String, suggestion: Option<String>) -> Problem {
+    fn refused(&self, found: String, suggestion: Option<&str>) -> Problem {
         Problem::Value {
             found,
             allowed: self.allowed(),
-            suggestion,
+            suggestion: suggestion.map(Box::from),
         }
     }
 }

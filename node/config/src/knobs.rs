@@ -13,6 +13,8 @@ use crate::kind::{Kind, Value};
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
+const BODY_BYTES_MAX: u32 = 5 * 1024 * 1024;
+const RESPONSE_BYTES_MAX: u32 = 25 * 1024 * 1024;
 
 /// Namespaces of the JSON-RPC interface that a listener may offer.
 const NAMESPACES: &[&str] = &[
@@ -234,9 +236,9 @@ knobs! {
         /// Most entries of a batch request. Large batches let one caller hold a connection for long.
         batch_entries_max: u32 = 100, range(1, 10_000);
         /// Most bytes of a request. A full `tx_submitBatch` of the largest transactions needs 13 MiB.
-        body_bytes_max: u32 = 5 * MIB as u32, range(KIB, GIB);
+        body_bytes_max: u32 = BODY_BYTES_MAX, range(KIB, GIB);
         /// Most bytes of an answer, all entries of a batch together.
-        response_bytes_max: u32 = 25 * MIB as u32, range(KIB, GIB);
+        response_bytes_max: u32 = RESPONSE_BYTES_MAX, range(KIB, GIB);
         /// How long a call may take, in milliseconds, unless it waits on purpose.
         request_timeout_ms: u64 = 10_000, range(10, 600_000);
         /// Expensive calls (proofs, simulation, history) at once. They share the disk with the commit.
@@ -295,5 +297,3 @@ impl Config {
         (!path.as_os_str().is_empty()).then(|| home.join(path))
     }
 }
-
-const _: () = assert!(5 * MIB <= u32::MAX as u64 && 25 * MIB <= u32::MAX as u64);

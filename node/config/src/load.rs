@@ -252,7 +252,10 @@ fn check_section(
     };
     if !SECTIONS.iter().any(|known| known.name == section) {
         // A knob outside its section is the likelier slip than a mistyped section.
-        let elsewhere = KNOBS.iter().find(|knob| knob.name == section).map(|knob| knob.key().to_owned());
+        let elsewhere = KNOBS
+            .iter()
+            .find(|knob| knob.name == section)
+            .map(|knob| knob.key().to_owned());
         let closest = || closest(section, SECTIONS.iter().map(|known| known.name)).map(str::to_owned);
         let suggestion = elsewhere.or_else(closest);
         return Err(fail(

@@ -88,11 +88,11 @@ impl NodeBackend {
     }
 
     /// The view that answers for `at`; only the newest state is kept readable in this schema.
-    fn view(&self, at: Option<Height>) -> Result<StateView, BackendError> {
-        let view = self.store.view();
+    fn view(&self, at: Option<Height>) -> Result<(Arc<Head>, StateView), BackendError> {
+        let (head, view) = self.shared.newest();
         match at {
-            None => Ok(view),
-            Some(at) if at == view.height() => Ok(view),
+            None => Ok((head, view)),
+            Some(at) if at == view.height() => Ok((head, view)),
             Some(at) if at > view.height() => Err(BackendError::Future {
                 height: at,
                 head: view.height(),
@@ -104,17 +104,13 @@ impl NodeBackend {
         }
     }
 
-    fn context(&self, view: &StateView) -> Result<StateContext, BackendError> {
-        let height = view.height();
-        let (header, block) = self
-            .header(height)?
-            .ok_or_else(|| internal(format!("header {height} is missing")))?;
-        Ok(StateContext {
-            height,
-            block,
-            state_root: view.root(),
-            time: header.time,
-        })
+    fn context(head: &Head) -> StateContext {
+        StateContext {
+            height: head.header.height,
+            block: head.hash,
+            state_root: head.header.state_root,
+            time: head.header.time,
+        }
     }
 
     fn read<T>(
@@ -122,10 +118,10 @@ impl NodeBackend {
         at: Option<Height>,
         read: impl FnOnce(&StateView) -> Result<T, StorageError>,
     ) -> Result<Read<T>, BackendError> {
-        let view = self.view(at)?;
+        let (head, view) = self.view(at)?;
         let value = read(&view).map_err(from_store)?;
         Ok(Read {
-            context: self.context(&view)?,
+            context: Self::context(&head),
             value,
         })
     }
@@ -164,6 +160,10 @@ impl NodeBackend {
         let Some(place) = self.store.transactions().place(id).map_err(from_store)? else {
             return Ok(None);
         };
+        // The store is a moment ahead of what everybody may know.
+        if place.height > self.shared.head().header.height {
+            return Ok(None);
+        }
         let index = place.index as usize;
         let outcome = match self.shared.recent(place.height) {
             Some(block) => block.receipts.0.get(index).map(|receipt| receipt.v1().outcome),
@@ -243,6 +243,10 @@ impl NodeBackend {
             MempoolError::ReplacementUnderpriced { least, got, .. } => {
                 Err(Refusal::ReplacementUnderpriced { least, got })
             }
+            MempoolError::InBlock { nonce, .. } => Err(Refusal::NonceTooLow {
+                expected: nonce.saturating_add(1),
+                got: nonce,
+            }),
             MempoolError::SenderLimit { limit } => Err(Refusal::AccountLimit { limit: limit as u64 }),
             other => Err(Refusal::PoolFull {
                 detail: other.to_string(),
@@ -321,7 +325,8 @@ impl Backend for NodeBackend {
     }
 
     fn height_of(&self, block: &Hash) -> Result<Option<Height>, BackendError> {
-        self.store.blocks().height_of(block).map_err(from_store)
+        let height = self.store.blocks().height_of(block).map_err(from_store)?;
+        Ok(height.filter(|height| *height <= self.shared.head().header.height))
     }
 
     fn block(&self, height: Height) -> Result<Option<Arc<CommittedBlock>>, BackendError> {
@@ -397,8 +402,7 @@ impl Backend for NodeBackend {
     }
 
     fn prove(&self, at: Option<Height>, keys: &[(Address, Vec<Hash>)]) -> Result<StateProofs, BackendError> {
-        let view = self.view(at)?;
-        let height = view.height();
+        let (head, view) = self.view(at)?;
         let mut accounts = Vec::with_capacity(keys.len());
         for (address, slots) in keys {
             let proven = view.prove_account(address).map_err(from_store)?;
@@ -415,12 +419,10 @@ impl Backend for NodeBackend {
                 slots: slots.into_iter().map(|slot| slot.proof).collect(),
             });
         }
-        let (header, _) = self
-            .header(height)?
-            .ok_or_else(|| internal(format!("header {height} is missing")))?;
+        let certificate = self.certificate(head.header.height)?;
         Ok(StateProofs {
-            header,
-            certificate: self.certificate(height)?,
+            header: head.header.clone(),
+            certificate,
             accounts,
         })
     }
@@ -486,7 +488,7 @@ impl Backend for NodeBackend {
                     detail: "not a transaction".to_owned(),
                 })
             })?;
-        let view = self.view(None)?;
+        let (head, view) = self.view(None)?;
         let context = BlockContext {
             params: Arc::new(self.facts.params.clone()),
             validators: Arc::new(self.facts.validators.clone()),
@@ -498,7 +500,7 @@ impl Backend for NodeBackend {
                 .first()
                 .map_or_else(Address::system, |v| v.payout),
         };
-        let read = self.context(&view)?;
+        let read = Self::context(&head);
         let mut executor = BlockExecutor::new(view, context);
         match executor.execute(&verified) {
             Ok(receipt) => Ok(Read {

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, Sender, at, never, select};
 use tracing::{debug, info, warn};
 use vibecoin_consensus::{BftOrderer, GuardEntry, GuardStep, LogRecord, Orderer, Step};
 use vibecoin_primitives::{Height, VerifiedTransaction, encode};
@@ -17,8 +18,10 @@ use crate::shared::Shared;
 use crate::verify::Tickets;
 
 /// Most inputs that wait for the driver; senders wait beyond it.
-pub const INBOX_MAX: usize = 4096;
+pub const INBOX_MAX: usize = 64;
 
+/// Most urgent inputs that wait: a commit that became durable, a stop, a failure.
+pub const URGENT_MAX: usize = 8;
 /// Bytes of a transfer, for the fee that the pool's status shows.
 const TYPICAL_TRANSACTION_BYTES: u32 = 188;
 
@@ -60,8 +63,10 @@ pub struct Driver {
     pub log: ConsensusLog,
     /// The double-sign guard.
     pub guard: GuardStore,
-    /// What it is told.
+    /// Transactions; what waits here is bounded, and so is each entry.
     pub inbox: Receiver<Input>,
+    /// What must not wait behind transactions: commits that became durable, stops, failures.
+    pub urgent: Receiver<Input>,
     /// Blocks to be stored.
     pub commits: Sender<Box<Commit<StateView>>>,
     /// Answers to submissions.
@@ -90,7 +95,12 @@ impl Driver {
                 return Ok(());
             }
             self.beat();
-            let event = match self.wait() {
+            let input = if stopping {
+                self.urgent.recv().ok()
+            } else {
+                self.wait()
+            };
+            let event = match input {
                 None => Event::Time,
                 Some(Input::Transactions { ticket, transactions }) => {
                     Event::Transactions { ticket, transactions }
@@ -113,16 +123,21 @@ impl Driver {
         }
     }
 
-    /// The next input, or `None` when a deadline is due.
+    /// The next input, or `None` when a deadline is due. What is urgent comes first.
     fn wait(&self) -> Option<Input> {
-        let input = match self.replica.next_deadline() {
-            Some(at) => self.inbox.recv_deadline(self.clock.instant(at)),
-            None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        };
-        match input {
-            Ok(input) => Some(input),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => Some(Input::Stop),
+        if let Ok(input) = self.urgent.try_recv() {
+            return Some(input);
+        }
+        let deadline = self.replica.next_deadline().map(|at| self.clock.instant(at));
+        if deadline.is_some_and(|at| at <= Instant::now()) {
+            return None;
+        }
+        let due = deadline.map_or_else(never, at);
+        // A sender that is gone means that the node is going down.
+        select! {
+            recv(self.urgent) -> input => Some(input.unwrap_or(Input::Stop)),
+            recv(self.inbox) -> input => Some(input.unwrap_or(Input::Stop)),
+            recv(due) -> _ => None,
         }
     }
 
@@ -149,10 +164,13 @@ impl Driver {
                 // W5: the height before is durable.
                 Action::ResetLog { height } => self.log.reset(height).map_err(storage("reset the log"))?,
                 Action::Admitted { ticket, results } => {
+                    self.note_departures();
                     if let Some(mut answer) = self.tickets.close(ticket, results) {
-                        self.shared
-                            .pool
-                            .insert(std::mem::take(&mut answer.taken), crate::clock::wall());
+                        // Only what is still there: a later one of the same batch may have pushed it out.
+                        let pool = self.replica.pool();
+                        let taken = std::mem::take(&mut answer.taken).into_iter();
+                        let kept = taken.filter(|transaction| pool.get(transaction.id()).is_some());
+                        self.shared.pool.insert(kept, crate::clock::wall());
                         answer.send();
                     }
                 }

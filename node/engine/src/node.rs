@@ -29,7 +29,7 @@ use vibecoin_storage::{GenesisState, StateView, StorageError, Store, StoreConfig
 
 use crate::backend::NodeBackend;
 use crate::clock::{Clock, wall};
-use crate::driver::{Driver, GuardStore, INBOX_MAX, Input, announce};
+use crate::driver::{Driver, GuardStore, INBOX_MAX, Input, URGENT_MAX, announce};
 use crate::error::NodeError;
 use crate::persist::Persist;
 use crate::shared::Shared;
@@ -81,22 +81,26 @@ pub fn run(options: NodeOptions) -> Result<(), NodeError> {
             what: "start the RPC threads",
             detail: error.to_string(),
         })?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let stop_timeout = Duration::from_millis(options.config.node.stop_timeout_ms);
         let mut node = Node::start(options).await?;
         let reason = node.wait().await;
-        let stopped = node.stop(stop_timeout).await;
+        let ended_by_itself = reason.is_err();
+        let stopped = node.stop(stop_timeout, ended_by_itself).await;
         reason.and(stopped)
-    })
+    });
+    // Never waits for what a stop that was cut short left behind: the process ends now.
+    runtime.shutdown_background();
+    result
 }
 
 /// A running node.
 pub struct Node {
-    _lock: HomeLock,
+    lock: HomeLock,
     store: Arc<Store>,
     shared: Arc<Shared>,
     server: RpcServer,
-    inbox: Sender<Input>,
+    urgent: Sender<Input>,
     threads: Vec<(&'static str, JoinHandle<()>)>,
     ended: oneshot::Receiver<Result<(), NodeError>>,
     clock: Clock,
@@ -129,7 +133,7 @@ fn read_genesis(home: &Path) -> Result<BuiltGenesis, NodeError> {
         .map_err(|error| config(error.to_string()))
 }
 
-fn open(home: &Path, config: &Config, genesis: &BuiltGenesis) -> Result<Opened, NodeError> {
+fn open(home: &Path, config: &Config, genesis: &BuiltGenesis, signs: bool) -> Result<Opened, NodeError> {
     let at = |path: &Path| Config::locate(home, path).unwrap_or_else(|| home.to_path_buf());
     let bytes = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
     let rocks = RocksConfig {
@@ -139,6 +143,7 @@ fn open(home: &Path, config: &Config, genesis: &BuiltGenesis) -> Result<Opened, 
     };
     let store_config = StoreConfig {
         rocks,
+        pending_updates_max: bytes(config.storage.backlog_updates_max),
         ..StoreConfig::default()
     };
     let state = GenesisState {
@@ -173,7 +178,8 @@ fn open(home: &Path, config: &Config, genesis: &BuiltGenesis) -> Result<Opened, 
             detail: format!("consensus log: {error}"),
             remedy: "keep a copy of the file for a report; it holds only the height in progress".to_owned(),
         })?;
-    let (guard, newest_guard) = if genesis.params.dev {
+    // A node that never signs has nothing to guard.
+    let (guard, newest_guard) = if genesis.params.dev || !signs {
         (GuardStore::Memory, None)
     } else {
         open_guard(&at(&config.consensus.guard_file), store.head().height)?
@@ -271,6 +277,13 @@ impl Node {
         let clock = Clock::start();
         let lock = HomeLock::acquire(&home).map_err(|error| NodeError::Locked(error.to_string()))?;
         let genesis = read_genesis(&home)?;
+        // Before anything runs: a port that is taken ends the start with nothing begun.
+        let address = SocketAddr::new(config.rpc.addr, config.rpc.port);
+        let listen = |error: std::io::Error| NodeError::Listen {
+            address: address.to_string(),
+            detail: error.to_string(),
+        };
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
         let chain = Chain::new(genesis.hash, genesis.params.clone(), genesis.validators.clone());
         let validator_key = check_key(&chain, validator_key);
         let Opened {
@@ -280,14 +293,16 @@ impl Node {
             guard,
             newest_guard,
             witness,
-        } = open(&home, &config, &genesis)?;
+        } = open(&home, &config, &genesis, validator_key.is_some())?;
         let (head, rpc_head) = head_of(&store)?;
         let height = head.parent.header.height;
         announce(height, records.len(), newest_guard.as_ref());
 
-        let shared = Arc::new(Shared::new(rpc_head));
+        let shared = Arc::new(Shared::new(rpc_head, head.parent.state.clone()));
         let tickets = Arc::new(Tickets::default());
         let (inbox, inputs) = bounded::<Input>(INBOX_MAX);
+        // One commit, one stop and one failure at a time.
+        let (urgent, urgent_inputs) = bounded::<Input>(URGENT_MAX);
         // The replica asks for one commit at a time.
         let (commits, to_commit) = bounded(1);
         let (submissions, submitted) = bounded(SUBMISSIONS_MAX);
@@ -305,6 +320,7 @@ impl Node {
             log,
             guard,
             inbox: inputs,
+            urgent: urgent_inputs,
             commits,
             tickets: tickets.clone(),
             shared: shared.clone(),
@@ -316,16 +332,18 @@ impl Node {
             witness,
             shared: shared.clone(),
             commits: to_commit,
-            driver: inbox.clone(),
+            driver: urgent.clone(),
         };
 
+        let driver_tickets = tickets.clone();
         let mut threads = Vec::new();
         threads.push(thread("driver", move || {
             let result = driver.run(records, newest_guard);
+            driver_tickets.close_all();
             let _nobody_waits = ended_tx.send(result);
         })?);
         threads.push(thread("persist", move || persist.run())?);
-        let (genesis_hash, to_driver) = (chain.genesis, inbox.clone());
+        let (genesis_hash, to_driver) = (chain.genesis, inbox);
         threads.push(thread("verify", move || {
             crate::verify::run(genesis_hash, &submitted, &tickets, &to_driver);
         })?);
@@ -351,12 +369,6 @@ impl Node {
             home,
             &config,
         );
-        let address = SocketAddr::new(config.rpc.addr, config.rpc.port);
-        let listen = |error: std::io::Error| NodeError::Listen {
-            address: address.to_string(),
-            detail: error.to_string(),
-        };
-        let listener = TcpListener::bind(address).await.map_err(listen)?;
         let server = RpcServer::start(listener, Arc::new(backend), server_config(&config)).map_err(listen)?;
         let ready = Ready {
             rpc: server.address(),
@@ -369,11 +381,11 @@ impl Node {
         on_ready(ready);
         threads.push(calibrate(shared.clone(), clock)?);
         Ok(Self {
-            _lock: lock,
+            lock,
             store,
             shared,
             server,
-            inbox,
+            urgent,
             threads,
             ended,
             clock,
@@ -403,55 +415,70 @@ impl Node {
 
     /// Stops in order: no new work, finish the commit in progress, close the database.
     ///
+    /// The home stays locked until the process ends unless everything has ended before `limit`.
+    ///
     /// # Errors
-    /// [`NodeError::SecondSignal`] when a signal cut it short; the next start recovers by itself.
-    pub async fn stop(self, limit: Duration) -> Result<(), NodeError> {
+    /// [`NodeError`] of a write that failed on the way, or [`NodeError::SecondSignal`] when a signal cut
+    /// it short; the next start recovers by itself.
+    async fn stop(self, limit: Duration, ended_by_itself: bool) -> Result<(), NodeError> {
         let begun = self.clock.uptime_ms();
         self.shared.stopping.store(true, Ordering::Relaxed);
         info!(target: "node", "stopping");
-        let Self {
-            _lock,
-            store,
-            server,
-            inbox,
-            threads,
-            ..
-        } = self;
-        let clean = async move {
-            server.stop(limit / 2).await;
-            tokio::task::spawn_blocking(move || {
-                let _already_ended = inbox.send(Input::Stop);
-                drop(inbox);
-                for (name, thread) in threads {
-                    if thread.join().is_err() {
-                        warn!(target: "node", name, "thread ended by a panic");
-                    }
-                }
-                store.close()
-            })
-            .await
-        };
         let fail = |error: std::io::Error| NodeError::System {
             what: "wait for signals",
             detail: error.to_string(),
         };
         let mut term = signal(SignalKind::terminate()).map_err(fail)?;
         let mut int = signal(SignalKind::interrupt()).map_err(fail)?;
-        tokio::select! {
-            closed = clean => match closed {
-                Ok(Ok(())) => {
-                    info!(target: "node", ms = self.clock.uptime_ms().saturating_sub(begun), "clean shutdown");
-                    Ok(())
+        let Self {
+            lock,
+            store,
+            server,
+            urgent,
+            threads,
+            ended,
+            clock,
+            ..
+        } = self;
+        let clean = async move {
+            server.stop(limit.checked_div(2).unwrap_or(limit)).await;
+            let joined = tokio::task::spawn_blocking(move || {
+                let _already_ended = urgent.send(Input::Stop);
+                for (name, thread) in threads {
+                    if thread.join().is_err() {
+                        warn!(target: "node", name, "thread ended by a panic");
+                    }
                 }
-                Ok(Err(source)) => Err(NodeError::Storage { context: "close the database", source }),
-                Err(_) => Err(NodeError::ThreadLost { name: "stop" }),
-            },
+                store.close()
+            });
+            let closed = joined.await.map_err(|_| NodeError::ThreadLost { name: "stop" })?;
+            closed.map_err(storage("close the database"))?;
+            // The last commit of all may have failed; `wait` has not told of that.
+            if !ended_by_itself && let Ok(Err(error)) = ended.await {
+                return Err(error);
+            }
+            Ok(())
+        };
+        let stopped = tokio::select! {
+            closed = clean => Some(closed),
             () = tokio::time::sleep(limit) => {
                 warn!(target: "node", "the stop took too long; the next start recovers");
+                None
+            }
+            _ = term.recv() => Some(Err(NodeError::SecondSignal { signal: 15 })),
+            _ = int.recv() => Some(Err(NodeError::SecondSignal { signal: 2 })),
+        };
+        match stopped {
+            Some(Ok(())) => {
+                drop(lock);
+                info!(target: "node", ms = clock.uptime_ms().saturating_sub(begun), "clean shutdown");
                 Ok(())
             }
-            _ = term.recv() => Err(NodeError::SecondSignal { signal: 15 }),
-            _ = int.recv() => Err(NodeError::SecondSignal { signal: 2 }),
+            unclean => {
+                // Threads may still write: nobody else may open this home before the process is gone.
+                std::mem::forget(lock);
+                unclean.unwrap_or(Ok(()))
+            }
         }
     }
 }
@@ -515,6 +542,8 @@ fn server_config(config: &Config) -> ServerConfig {
         hosts,
         origins: rpc.cors_origins.clone(),
         rate,
+        rate_exempts_loopback: rpc.cost_exempts_loopback,
+        lag_blocks_max: rpc.subscription_lag_blocks_max,
         namespaces: rpc.api.clone(),
         ..defaults
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 use vibecoin_primitives::{Hash, transaction_bytes};
 use vibecoin_replica::Commit;
 use vibecoin_rpc_server::backend::{CommittedBlock, Head};
@@ -33,19 +33,18 @@ impl Persist {
     /// Runs until the driver is gone, or a write failed: then the driver is told to end the node.
     pub fn run(mut self) {
         while let Ok(commit) = self.commits.recv() {
-            let height = commit.header.height;
-            let input = match self.commit(*commit) {
-                Ok(state) => Input::Committed { height, state },
-                Err(error) => Input::Fail(error),
-            };
-            let failed = matches!(input, Input::Fail(_));
-            if self.driver.send(input).is_err() || failed {
+            if let Err(error) = self.commit(*commit) {
+                let _driver_has_ended = self.driver.send(Input::Fail(error));
                 return;
             }
         }
+        // The driver is gone: a clean stop.
+        if let Err(error) = self.witness.sync() {
+            warn!(target: "node::chain", %error, "the head witness was not synced");
+        }
     }
 
-    fn commit(&mut self, commit: Commit<StateView>) -> Result<StateView, NodeError> {
+    fn commit(&mut self, commit: Commit<StateView>) -> Result<(), NodeError> {
         let fail = |context| move |source| NodeError::Storage { context, source };
         let Commit {
             header,
@@ -66,22 +65,27 @@ impl Persist {
             state,
             ids,
         };
+        let height = block.header.height;
         // D2: body, header, certificate, receipts, diff and head in one synced batch.
         let state = self.store.commit(&block).map_err(fail("commit a block"))?;
         // D4: what was acknowledged, where a damaged database cannot hide it.
-        let newest = vibecoin_storage::Head {
-            height: block.header.height,
-            hash,
-        };
         self.witness
-            .record(newest)
+            .record(vibecoin_storage::Head { height, hash })
             .map_err(fail("write the head witness"))?;
-        self.publish(block, hash);
-        Ok(state)
+        // The driver first: who was told "final" and sends again meets the new state there.
+        let lost = |_| NodeError::ThreadLost { name: "driver" };
+        self.driver
+            .send(Input::Committed {
+                height,
+                state: state.clone(),
+            })
+            .map_err(lost)?;
+        self.publish(block, hash, state);
+        Ok(())
     }
 
     /// D3: only now may anybody be told.
-    fn publish(&self, block: CommitBlock, hash: Hash) {
+    fn publish(&self, block: CommitBlock, hash: Hash, view: StateView) {
         let CommitBlock {
             header,
             body,
@@ -112,7 +116,8 @@ impl Persist {
             receipts,
             certificate: Some(certificate),
         };
+        self.shared.publish(head, view, Arc::new(block), bytes, wall());
+        // Last: a transaction is found in the pool or in the block at every moment.
         self.shared.pool.remove(&ids);
-        self.shared.publish(head, Arc::new(block), bytes, wall());
     }
 }

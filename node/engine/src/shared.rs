@@ -10,6 +10,8 @@ use vibecoin_mempool::{Departure, Reason};
 use vibecoin_primitives::{Hash, Height, TimeMs};
 use vibecoin_rpc_server::backend::{CommittedBlock, ConsensusStatus, Head, PohStatus};
 
+use vibecoin_storage::StateView;
+
 use crate::pool_index::PoolIndex;
 
 /// Most recent blocks kept in memory for subscribers.
@@ -22,7 +24,8 @@ pub const FATES_MAX: usize = 100_000;
 
 /// What readers see. Written by `persist` and `driver` alone.
 pub struct Shared {
-    head: RwLock<Arc<Head>>,
+    /// Head and state as one value: an answer never mixes two heights.
+    newest: RwLock<(Arc<Head>, StateView)>,
     height: watch::Sender<Height>,
     recent: Mutex<Recent>,
     /// The pool, for readers.
@@ -71,10 +74,10 @@ struct Recent {
 
 impl Shared {
     /// Starts with the stored head.
-    pub fn new(head: Head) -> Self {
+    pub fn new(head: Head, view: StateView) -> Self {
         let height = head.header.height;
         Self {
-            head: RwLock::new(Arc::new(head)),
+            newest: RwLock::new((Arc::new(head), view)),
             height: watch::Sender::new(height),
             recent: Mutex::new(Recent::default()),
             pool: PoolIndex::default(),
@@ -92,7 +95,12 @@ impl Shared {
 
     /// The newest block.
     pub fn head(&self) -> Arc<Head> {
-        self.head.read().clone()
+        self.newest.read().0.clone()
+    }
+
+    /// The newest block with the state after it.
+    pub fn newest(&self) -> (Arc<Head>, StateView) {
+        self.newest.read().clone()
     }
 
     /// Tells of new heights.
@@ -101,7 +109,14 @@ impl Shared {
     }
 
     /// A block is durable and readable: from now on everybody may know.
-    pub fn publish(&self, head: Head, block: Arc<CommittedBlock>, body_bytes: usize, now: TimeMs) {
+    pub fn publish(
+        &self,
+        head: Head,
+        view: StateView,
+        block: Arc<CommittedBlock>,
+        body_bytes: usize,
+        now: TimeMs,
+    ) {
         let height = head.header.height;
         {
             let mut recent = self.recent.lock();
@@ -114,7 +129,7 @@ impl Shared {
                 recent.bytes = recent.bytes.saturating_sub(bytes);
             }
         }
-        *self.head.write() = Arc::new(head);
+        *self.newest.write() = (Arc::new(head), view);
         self.last_commit_ms.store(now.0, Ordering::Relaxed);
         self.height.send_replace(height);
     }

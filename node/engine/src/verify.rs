@@ -16,7 +16,7 @@ use crate::driver::Input;
 /// Most signatures checked in one batch: beyond it a batch gains nothing and delays the first caller.
 pub const BATCH_MAX: usize = 1024;
 /// Most submissions that wait for the signature stage; a caller beyond it is told "busy".
-pub const SUBMISSIONS_MAX: usize = 1024;
+pub const SUBMISSIONS_MAX: usize = 256;
 
 /// What became of one submitted transaction.
 pub type Outcome = Result<(Hash, Inserted), SubmitError>;
@@ -54,17 +54,31 @@ struct Pending {
 }
 
 /// Submissions between the signature stage and the pool's answer. Bounded by the driver's inbox.
-#[derive(Default)]
 pub struct Tickets {
     next: AtomicU64,
-    pending: Mutex<HashMap<Ticket, Pending>>,
+    /// `None` once the driver has ended: nobody would answer any more.
+    pending: Mutex<Option<HashMap<Ticket, Pending>>>,
+}
+
+impl Default for Tickets {
+    fn default() -> Self {
+        Self {
+            next: AtomicU64::new(0),
+            pending: Mutex::new(Some(HashMap::new())),
+        }
+    }
 }
 
 impl Tickets {
-    fn open(&self, pending: Pending) -> Ticket {
+    fn open(&self, pending: Pending) -> Option<Ticket> {
         let ticket = Ticket(self.next.fetch_add(1, Ordering::Relaxed));
-        self.pending.lock().insert(ticket, pending);
-        ticket
+        self.pending.lock().as_mut()?.insert(ticket, pending);
+        Some(ticket)
+    }
+
+    /// The driver has ended: callers that wait learn it at once, and nobody waits from now on.
+    pub fn close_all(&self) {
+        *self.pending.lock() = None;
     }
 
     /// Completes a submission with the pool's answers and returns what the pool took.
@@ -73,7 +87,7 @@ impl Tickets {
             mut verdicts,
             offered,
             reply,
-        } = self.pending.lock().remove(&ticket)?;
+        } = self.pending.lock().as_mut()?.remove(&ticket)?;
         let mut taken = Vec::with_capacity(offered.len());
         let open = verdicts.iter_mut().filter(|verdict| verdict.is_none());
         for ((verdict, transaction), result) in open.zip(offered).zip(results) {
@@ -147,11 +161,13 @@ pub fn run(genesis: Hash, submissions: &Receiver<Submission>, tickets: &Tickets,
                 continue;
             }
             let transactions = offered.clone();
-            let ticket = tickets.open(Pending {
+            let Some(ticket) = tickets.open(Pending {
                 verdicts,
                 offered,
                 reply,
-            });
+            }) else {
+                return;
+            };
             if driver.send(Input::Transactions { ticket, transactions }).is_err() {
                 return;
             }

@@ -39,12 +39,12 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The request names no method of this listener.
-    MethodNotFound = -32601, "method_not_found", false;
-    /// A parameter is missing, unknown, given twice, or of the wrong type.
-    InvalidParams = -32602, "invalid_params", false;
     /// The node failed; its log says more.
     Internal = -32603, "internal", true;
+    /// A parameter is missing, unknown, given twice, or of the wrong type.
+    InvalidParams = -32602, "invalid_params", false;
+    /// The request names no method of this listener.
+    MethodNotFound = -32601, "method_not_found", false;
     /// Bytes or an integer are not in the one form that is accepted.
     BadEncoding = 1000, "bad_encoding", false;
     /// Not an address of this chain.

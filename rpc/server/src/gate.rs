@@ -141,13 +141,13 @@ where
 
     fn admit(&self, request: &mut Request<'_>) -> Result<&'static Method, Refused> {
         let method = self.rules.method(&request.method)?;
-        let _ = self.rules.pay(self.peer, method.cost);
+        self.rules.pay(self.peer, method.cost)?;
         let Some(sent) = request.params.as_ref().map(|params| params.get()) else {
             return Ok(method);
         };
         if sent == "null" {
             request.params = None;
-        } else if let Ok(Cow::Owned(rewritten)) = params::check(method, sent) {
+        } else if let Cow::Owned(rewritten) = params::check(method, sent)? {
             let rewritten = RawValue::from_string(rewritten)
                 .map_err(|error| ApiError::internal(format!("parameters could not be rewritten: {error}")))?;
             request.params = Some(Cow::Owned(rewritten));

@@ -199,7 +199,7 @@ impl<B: Backend> Connection<B> {
 
     async fn answer(&self, request: Request<Incoming>) -> Response<HttpBody> {
         let config = &self.shared.rules.config;
-        if false && !host_is_allowed(config, request.headers(), request.uri().host()) {
+        if !host_is_allowed(config, request.headers(), request.uri().host()) {
             return plain(
                 StatusCode::FORBIDDEN,
                 "the Host header names no host that this node answers for\n",
@@ -216,7 +216,8 @@ impl<B: Backend> Connection<B> {
                 pages::health(self.shared.backend.as_ref(), path, verbose)
             }
             (&Method::GET, "/") if upgrade => match origin(config, request.headers()) {
-                Origin::Refused | Origin::Absent | Origin::Allowed(_) => self.websocket(request).await,
+                Origin::Refused => plain(StatusCode::FORBIDDEN, "this origin may not connect\n"),
+                Origin::Absent | Origin::Allowed(_) => self.websocket(request).await,
             },
             (&Method::OPTIONS, "/") => preflight(config, request.headers()),
             (&Method::POST, "/") => self.post(request).await,

@@ -195,7 +195,7 @@ impl<B: Backend> Feed<B> {
             let head = *heads.borrow_and_update();
             while self.next <= head {
                 let behind = heads.borrow().0.saturating_sub(self.next.0);
-                if false && was_live && behind > self.rpc.rules.config.lag_blocks_max {
+                if was_live && behind > self.rpc.rules.config.lag_blocks_max {
                     return Err(End::Lagged);
                 }
                 self.tell(self.next).await?;

@@ -35,6 +35,8 @@ pub struct Mempool {
     next_arrival: u64,
     now_ms: u64,
     fates: Fates,
+    /// The last nonce of each sender in the block under construction. Only asked, never walked.
+    pinned: HashMap<Address, Nonce>,
 }
 
 /// A transaction was taken.
@@ -88,6 +90,14 @@ pub enum MempoolError {
         least: Amount,
         /// The fee offered.
         got: Amount,
+    },
+    /// One with this nonce is in a block under construction and cannot be replaced any more.
+    #[error("nonce {nonce} is taken by {existing}, which is being put into a block")]
+    InBlock {
+        /// The one in the block.
+        existing: Hash,
+        /// Its nonce.
+        nonce: Nonce,
     },
     /// Everything that could leave pays at least as much per byte.
     #[error("the pool is full ({count} transactions, {bytes} bytes); a fee below {least} does not get in")]
@@ -171,6 +181,7 @@ impl Mempool {
             next_arrival: 0,
             now_ms: 0,
             fates: Fates::new(config.fates_max),
+            pinned: HashMap::new(),
         }
     }
 
@@ -237,6 +248,7 @@ impl Mempool {
     /// Follows the chain: takes out what was included, what the new accounts rule out, and what is too
     /// old for the next block. Gives all departures.
     pub fn on_committed(&mut self, block: &Committed<'_>, now_ms: u64) -> Vec<Departure> {
+        self.pinned.clear();
         let first = self.fates.next();
         let mut spent: BTreeMap<Address, Nonce> = BTreeMap::new();
         for id in block.included {
@@ -297,6 +309,22 @@ impl Mempool {
     /// sent after it stays, queued.
     pub fn reject(&mut self, id: &Hash, why: InvalidTransaction) -> bool {
         self.depart_by_id(id, Reason::Invalid(why))
+    }
+
+    /// The transaction with this id is in a block under construction: nothing replaces or evicts it until
+    /// [`Mempool::on_committed`] or [`Mempool::unpin_all`], so that nobody is told that it left while the
+    /// block makes it final. Pin in the order of nonces.
+    pub fn pin(&mut self, transaction: &VerifiedTransaction) {
+        self.pinned.insert(transaction.sender(), transaction.body().nonce);
+    }
+
+    /// The block under construction is given up.
+    pub fn unpin_all(&mut self) {
+        self.pinned.clear();
+    }
+
+    fn is_pinned(&self, (sender, nonce): &Place) -> bool {
+        self.pinned.get(sender).is_some_and(|last| nonce <= last)
     }
 
     /// Takes everything out.
@@ -425,6 +453,12 @@ impl Mempool {
         let row = self.rows.get(&transaction.sender());
         let mut fees = row.map_or(0, Row::fees);
         if let Some(old) = row.and_then(|row| row.get(got)) {
+            if self.is_pinned(&(transaction.sender(), got)) {
+                return Err(MempoolError::InBlock {
+                    existing: *old.transaction.id(),
+                    nonce: got,
+                });
+            }
             let least = replacement_fee(old.fee, self.config.replacement_percent);
             if least.is_none_or(|least| fee < least) {
                 let least = least.unwrap_or(Amount::MAX);
@@ -504,6 +538,10 @@ impl Mempool {
                 tails.next();
             } else {
                 bared.pop_last();
+            }
+            // It is in a block under construction, and so is everything before it in its row.
+            if self.is_pinned(&place) {
+                continue;
             }
             // Of the newcomer's own row only what comes after it can leave.
             if place.0 == sender && place.1 <= nonce {

@@ -663,3 +663,27 @@ fn the_fee_that_outbids_a_rate_is_the_least_one() {
     }
     assert_eq!(FeeRate::new(Amount(1), 100).outbid(100), Amount(2));
 }
+
+#[test]
+fn what_is_in_a_block_under_construction_is_neither_replaced_nor_evicted() {
+    let mut pool = pool(small(2));
+    let (first, second) = (tx(1, 0, 10), tx(1, 1, 10));
+    for tx in [&first, &second] {
+        put(&mut pool, tx).unwrap();
+    }
+    pool.pin(&first);
+    let taken = MempoolError::InBlock {
+        existing: id(&first),
+        nonce: Nonce(0),
+    };
+    assert_eq!(put(&mut pool, &tx(1, 0, 1_000)), Err(taken));
+    // The tail is not in the block: it makes room, and then nothing is left that could.
+    assert_eq!(put(&mut pool, &tx(2, 0, 500)).unwrap().evicted, [id(&second)]);
+    let full = put(&mut pool, &tx(3, 0, 400));
+    assert!(matches!(full, Err(MempoolError::PoolFull { .. })), "{full:?}");
+    assert_eq!(pool.status(&id(&first)), Status::Pending);
+    // The block is given up.
+    pool.unpin_all();
+    let replaced = put(&mut pool, &tx(1, 0, 1_000)).unwrap().replaced;
+    assert_eq!(replaced, Some(id(&first)));
+}

@@ -242,6 +242,7 @@ impl<S: State> Builder<S> {
                 pool.skip_sender(&mut self.selection, &next.sender());
                 continue;
             }
+            pool.pin(&next);
             self.bytes = self.bytes.saturating_add(bytes);
             self.ids.push(*next.id());
             hashes.push(*next.hash());

@@ -443,7 +443,14 @@ impl<S: State, O: Orderer> Replica<S, O> {
             }
             Err(_) => {
                 let header = header.clone();
-                self.keep(header.hash(), Candidate { header, body: None, executed: None });
+                self.keep(
+                    header.hash(),
+                    Candidate {
+                        header,
+                        body: None,
+                        executed: None,
+                    },
+                );
                 true
             }
         }
@@ -455,7 +462,11 @@ impl<S: State, O: Orderer> Replica<S, O> {
         let known = |hash: &Hash| pool.get_by_hash(hash).map(|tx| tx.as_ref().clone());
         match judge(&self.chain, &self.head.parent, header, &body, &known) {
             Ok(verdict) => {
-                let candidate = Candidate { header: header.clone(), body: Some(body), executed: verdict.ok() };
+                let candidate = Candidate {
+                    header: header.clone(),
+                    body: Some(body),
+                    executed: verdict.ok(),
+                };
                 self.keep(header.hash(), candidate);
                 true
             }
@@ -467,13 +478,12 @@ impl<S: State, O: Orderer> Replica<S, O> {
     }
 
     fn log_block(&mut self, header: &Header, body: &Body) {
-        if self.key.is_some() {
-            let block = Block {
-                header: header.clone(),
-                body: body.clone(),
-            };
-            self.do_it(Action::Append(LogRecord::Block(Box::new(block))));
-        }
+        // A node without a key logs it too: its replay may decide the block and need the body.
+        let block = Block {
+            header: header.clone(),
+            body: body.clone(),
+        };
+        self.do_it(Action::Append(LogRecord::Block(Box::new(block))));
     }
 
     fn keep(&mut self, hash: Hash, candidate: Candidate<S>) {
@@ -516,6 +526,14 @@ impl<S: State, O: Orderer> Replica<S, O> {
                     round,
                     proposer,
                 } => {
+                    // A block for a round that is over would be finished, logged and sent for nothing.
+                    if self
+                        .builder
+                        .as_ref()
+                        .is_some_and(|builder| builder.position() != (height, round))
+                    {
+                        self.builder = None;
+                    }
                     self.do_it(Action::RoundStarted {
                         height,
                         round,
@@ -581,7 +599,10 @@ impl<S: State, O: Orderer> Replica<S, O> {
             hold,
         );
         match builder {
-            Ok(builder) => self.builder = Some(builder),
+            Ok(builder) => {
+                self.pool.unpin_all();
+                self.builder = Some(builder);
+            }
             Err(JudgeError(error)) => self.halt(Fault::State(error)),
         }
     }

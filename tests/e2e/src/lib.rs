@@ -1,1 +1,201 @@
-//! placeholder
+//! Whole processes, seen from outside: what a user or a script sees.
+//!
+//! The binary comes from the environment variable `VIBECOIN_BIN`; without it every test fails and says so.
+//! Tests wait for lines and answers, never for time.
+//!
+//! - [`Home`] is a directory and the commands that are run on it; [`Node`] a running node.
+//! - [`http`] speaks to a node byte by byte, for requests that no proper client would send.
+
+// A harness may stop at the first surprise, as a test may.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+pub mod http;
+mod node;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub use node::{Node, call};
+
+/// The binary under test.
+///
+/// # Panics
+/// When nobody said where it is.
+#[must_use]
+pub fn binary() -> PathBuf {
+    let path = std::env::var_os("VIBECOIN_BIN").expect(
+        "VIBECOIN_BIN must name the binary to test; scripts/build.sh prints its path as the last line",
+    );
+    let path = PathBuf::from(path);
+    assert!(
+        path.is_file(),
+        "VIBECOIN_BIN is {}, which is no file",
+        path.display()
+    );
+    path
+}
+
+/// What a command printed.
+#[derive(Debug)]
+pub struct Ran {
+    /// The exit code.
+    pub code: i32,
+    /// The one JSON value on stdout.
+    pub json: Value,
+    /// Everything on stderr.
+    pub stderr: String,
+}
+
+impl Ran {
+    fn new(what: &[&str], output: &Output) -> Self {
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        // Exactly one JSON value, for errors too: the output contract.
+        let json = serde_json::from_str(&stdout).unwrap_or_else(|error| {
+            panic!("{what:?}: stdout is not one JSON value ({error}): {stdout}\n{stderr}")
+        });
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            json,
+            stderr,
+        }
+    }
+
+    /// The answer of a command that must succeed.
+    ///
+    /// # Panics
+    /// When it did not.
+    #[must_use]
+    pub fn ok(self) -> Value {
+        assert_eq!(self.code, 0, "{}\n{}", self.json, self.stderr);
+        self.json
+    }
+
+    /// Checks how a command failed.
+    ///
+    /// # Panics
+    /// When it did not fail so.
+    pub fn fails(&self, code: i32, reason: &str) {
+        let error = &self.json["error"];
+        assert_eq!(
+            (self.code, error["reason"].as_str()),
+            (code, Some(reason)),
+            "{}\n{}",
+            self.json,
+            self.stderr
+        );
+        assert!(
+            error["message"].as_str().is_some_and(|text| !text.is_empty()),
+            "{error}"
+        );
+        let mut fields: Vec<_> = error.as_object().unwrap().keys().map(String::as_str).collect();
+        fields.sort_unstable();
+        assert_eq!(fields, ["code", "data", "hint", "message", "reason"]);
+    }
+}
+
+/// A home directory of its own, gone when dropped.
+pub struct Home {
+    dir: TempDir,
+}
+
+impl Default for Home {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Home {
+    /// An empty one.
+    ///
+    /// # Panics
+    /// When there is no temporary directory.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().expect("a temporary directory"),
+        }
+    }
+
+    /// A chain of one validator that keeps its guard on disk, with the account `rich`.
+    #[must_use]
+    pub fn devnet() -> Self {
+        let home = Self::new();
+        let made = home.run(&["init", "--validator", "--allow-unencrypted"]).ok();
+        let validator = made["validatorKey"].as_str().unwrap().to_owned();
+        let rich = home.run(&["keys", "new", "rich", "--allow-unencrypted"]).ok();
+        let rich = rich["address"].as_str().unwrap().to_owned();
+        let genesis = home.file("given.toml");
+        let _made = home
+            .run(&[
+                "genesis",
+                "new",
+                "--profile",
+                "devnet",
+                "--validator",
+                &format!("{validator}=1={rich}"),
+                "--account",
+                &format!("{rich}=1000000000000"),
+                "--out",
+                genesis.to_str().unwrap(),
+            ])
+            .ok();
+        let _made = home.run(&["init", "--genesis", genesis.to_str().unwrap()]).ok();
+        home
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A file in it.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    /// Runs a command on this home with `-o json`.
+    ///
+    /// # Panics
+    /// When stdout is not exactly one JSON value.
+    #[must_use]
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        let output = self.command(arguments).output().expect("the binary runs");
+        Ran::new(arguments, &output)
+    }
+
+    /// The command, not yet run.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command
+            .args(["-o", "json", "--home"])
+            .arg(self.path())
+            .args(arguments);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("VIBECOIN_") {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    /// The address of a key of this home.
+    #[must_use]
+    pub fn address(&self, name: &str) -> String {
+        self.run(&["keys", "show", name]).ok()["address"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+}

@@ -83,7 +83,10 @@ impl RawFile for PowerFile {
 }
 
 pub fn io_error(detail: &str) -> StorageError {
-    StorageError::Io { what: "simulated disk".to_owned(), detail: detail.to_owned() }
+    StorageError::Io {
+        what: "simulated disk".to_owned(),
+        detail: detail.to_owned(),
+    }
 }
 
 impl Disk {
@@ -102,22 +105,43 @@ impl Disk {
 
     /// Opens everything as the node does at a start.
     pub fn open(&self, genesis: &Hash, config: StoreConfig) -> Result<Opened, StorageError> {
-        let on = |file: &MemoryFile, dirty| Box::new(PowerFile { file: file.clone(), power: self.power.clone(), dirty });
+        let on = |file: &MemoryFile, dirty| {
+            Box::new(PowerFile {
+                file: file.clone(),
+                power: self.power.clone(),
+                dirty,
+            })
+        };
         let file = |file| on(file, Dirty::default());
         let store = Store::open(Arc::new(self.kv.clone()), Some(genesis), config)?;
         let witness = HeadWitness::open_on(file(&self.witness))?;
         if let Some(seen) = witness.head()
             && store.head().height < seen.height
         {
-            return Err(damaged(format!("the head is {}, the witness saw {}", store.head().height, seen.height)));
+            return Err(damaged(format!(
+                "the head is {}, the witness saw {}",
+                store.head().height,
+                seen.height
+            )));
         }
         let opened = ConsensusLog::open_on(on(&self.log, self.log_dirty.clone()))?;
-        let records = opened.records.iter().map(|bytes| decode(bytes)).collect::<Result<_, _>>();
+        let records = opened
+            .records
+            .iter()
+            .map(|bytes| decode(bytes))
+            .collect::<Result<_, _>>();
         let records = records.map_err(|error| damaged(format!("log record: {error}")))?;
         let guard = GuardFile::open_on(file(&self.guard))?;
         let newest_guard = guard.latest().map(|entry| decode(&entry.payload)).transpose();
         let newest_guard = newest_guard.map_err(|error| damaged(format!("guard entry: {error}")))?;
-        Ok(Opened { store: Arc::new(store), log: opened.log, records, guard, newest_guard, witness })
+        Ok(Opened {
+            store: Arc::new(store),
+            log: opened.log,
+            records,
+            guard,
+            newest_guard,
+            witness,
+        })
     }
 
     /// Whether the log holds something that a power cut would take.
@@ -138,7 +162,10 @@ impl Disk {
         }
         let mut lost = false;
         // Of a process that was only killed, the kernel keeps what was written; it is still not durable.
-        for file in [&mut self.log, &mut self.guard, &mut self.witness].into_iter().filter(|_| torn) {
+        for file in [&mut self.log, &mut self.guard, &mut self.witness]
+            .into_iter()
+            .filter(|_| torn)
+        {
             let written = file.read().unwrap();
             *file = file.crash(rng.next());
             lost |= file.read().unwrap() != written;
@@ -168,7 +195,10 @@ impl Disk {
 }
 
 fn damaged(detail: String) -> StorageError {
-    StorageError::Corrupt { what: "simulated disk".to_owned(), detail }
+    StorageError::Corrupt {
+        what: "simulated disk".to_owned(),
+        detail,
+    }
 }
 
 /// A guard entry as its file takes it.

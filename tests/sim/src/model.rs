@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use vibecoin_execution::{BlockContext, MemoryState, State as _, StateReader as _, execute_body, read_burned};
+use vibecoin_execution::{
+    BlockContext, MemoryState, State as _, StateReader as _, execute_body, read_burned,
+};
 use vibecoin_genesis::BuiltGenesis;
 use vibecoin_poh::{Chain as PohChain, Pace, seed};
 use vibecoin_primitives::{
@@ -35,7 +37,12 @@ pub struct Model {
 
 type Fault = (Rule, String);
 
-fn equal<T: PartialEq + std::fmt::Debug>(rule: Rule, what: &str, expected: &T, found: &T) -> Result<(), Fault> {
+fn equal<T: PartialEq + std::fmt::Debug>(
+    rule: Rule,
+    what: &str,
+    expected: &T,
+    found: &T,
+) -> Result<(), Fault> {
     if expected == found {
         return Ok(());
     }
@@ -44,9 +51,16 @@ fn equal<T: PartialEq + std::fmt::Debug>(rule: Rule, what: &str, expected: &T, f
 
 impl Model {
     pub fn new(chain: &Chain, genesis: &BuiltGenesis) -> Self {
-        let slots = genesis.slots.iter().map(|(owner, slot, value)| ((*owner, *slot), value.clone()));
+        let slots = genesis
+            .slots
+            .iter()
+            .map(|(owner, slot, value)| ((*owner, *slot), value.clone()));
         let state = MemoryState::new(genesis.accounts.iter().copied().collect(), slots.collect());
-        assert_eq!(state.root(), genesis.header.state_root, "genesis has the root of its accounts");
+        assert_eq!(
+            state.root(),
+            genesis.header.state_root,
+            "genesis has the root of its accounts"
+        );
         Self {
             chain: chain.clone(),
             genesis: genesis.header.clone(),
@@ -69,7 +83,10 @@ impl Model {
 
     /// Heights with their blocks, ascending from 1.
     pub fn iter(&self) -> impl Iterator<Item = (Height, &Decided)> {
-        self.decided.iter().zip(1..).map(|(decided, height)| (Height(height), decided))
+        self.decided
+            .iter()
+            .zip(1..)
+            .map(|(decided, height)| (Height(height), decided))
     }
 
     /// The nonce that comes next in blocks.
@@ -79,23 +96,44 @@ impl Model {
 
     /// Takes a node's decision: the first one of a height is checked on its own, later ones against it.
     pub fn decide<S>(&mut self, commit: &Commit<S>) -> Result<bool, Fault> {
-        let Commit { header, hash, body, certificate, receipts, ids, .. } = commit;
+        let Commit {
+            header,
+            hash,
+            body,
+            certificate,
+            receipts,
+            ids,
+            ..
+        } = commit;
         equal(Rule::Validity, "hash of the header", &header.hash(), hash)?;
         self.certificate(header.height, hash, certificate)?;
         if let Some(first) = self.at(header.height) {
-            equal(Rule::Agreement, &format!("block {}", header.height), &first.hash, hash)?;
+            equal(
+                Rule::Agreement,
+                &format!("block {}", header.height),
+                &first.hash,
+                hash,
+            )?;
             equal(Rule::Agreement, "body", &first.block.body, body)?;
             equal(Rule::Agreement, "receipts", &first.receipts, receipts)?;
             equal(Rule::Agreement, "transaction ids", &first.ids, ids)?;
             return Ok(false);
         }
-        let block = Block { header: header.clone(), body: body.clone() };
+        let block = Block {
+            header: header.clone(),
+            body: body.clone(),
+        };
         self.links(&block, hash)?;
         self.proof_of_history(&block)?;
         self.execute(&block, receipts, ids)?;
         self.supply()?;
         self.evidence.extend(body.v1().evidence.iter().cloned());
-        self.decided.push(Decided { hash: *hash, block, receipts: receipts.clone(), ids: ids.clone() });
+        self.decided.push(Decided {
+            hash: *hash,
+            block,
+            receipts: receipts.clone(),
+            ids: ids.clone(),
+        });
         Ok(true)
     }
 
@@ -107,14 +145,23 @@ impl Model {
     }
 
     fn certificate(&self, height: Height, hash: &Hash, certificate: &CommitCertificate) -> Result<(), Fault> {
-        let Chain { genesis, validators, .. } = &self.chain;
+        let Chain {
+            genesis, validators, ..
+        } = &self.chain;
         let verified = certificate.verify(genesis, self.chain.fault_model(), validators, height, hash);
         verified.map_err(|error| (Rule::Certificates, format!("certificate of {height}: {error}")))?;
         // Counted a second time, in the plainest way.
         let signers: std::collections::BTreeSet<PublicKey> = certificate.signers();
-        let power: u64 = signers.iter().filter_map(|key| validators.find(key)).map(|(_, v)| v.power.0).sum();
+        let power: u64 = signers
+            .iter()
+            .filter_map(|key| validators.find(key))
+            .map(|(_, v)| v.power.0)
+            .sum();
         if 3 * power <= 2 * validators.total_power() || signers.len() != certificate.signatures.len() {
-            return Err((Rule::Certificates, format!("{power} power of {} signers", signers.len())));
+            return Err((
+                Rule::Certificates,
+                format!("{power} power of {} signers", signers.len()),
+            ));
         }
         Ok(())
     }
@@ -122,15 +169,33 @@ impl Model {
     fn links(&self, block: &Block, hash: &Hash) -> Result<(), Fault> {
         let (parent, parent_hash) = self.parent();
         let header = &block.header;
-        equal(Rule::Agreement, "height", &Height(self.decided.len() as u64 + 1), &header.height)?;
-        equal(Rule::Agreement, &format!("parent of {hash}"), &parent_hash, &header.parent)?;
+        equal(
+            Rule::Agreement,
+            "height",
+            &Height(self.decided.len() as u64 + 1),
+            &header.height,
+        )?;
+        equal(
+            Rule::Agreement,
+            &format!("parent of {hash}"),
+            &parent_hash,
+            &header.parent,
+        )?;
         equal(Rule::Validity, "body hash", &block.body.hash(), &header.body_hash)?;
         if header.time <= parent.time {
-            return Err((Rule::Validity, format!("time {} is not after the parent's {}", header.time, parent.time)));
+            return Err((
+                Rule::Validity,
+                format!("time {} is not after the parent's {}", header.time, parent.time),
+            ));
         }
         match &block.body.v1().last_commit {
             Some(certificate) => self.certificate(parent.height, &parent_hash, certificate),
-            None => equal(Rule::Certificates, "height of a block without its parent's certificate", &1, &header.height.0),
+            None => equal(
+                Rule::Certificates,
+                "height of a block without its parent's certificate",
+                &1,
+                &header.height.0,
+            ),
         }
     }
 
@@ -141,7 +206,12 @@ impl Model {
         let hashes = u64::from(self.chain.params.hashes_per_tick);
         let count = self.chain.params.ticks_in_round(header.round);
         equal(rule, "number of ticks", &usize::from(count), &ticks.len())?;
-        equal(rule, "sequence", &(parent.poh_seq + hashes * u64::from(count)), &header.poh_seq)?;
+        equal(
+            rule,
+            "sequence",
+            &(parent.poh_seq + hashes * u64::from(count)),
+            &header.poh_seq,
+        )?;
         let pace = Pace::new(hashes, u64::from(count)).map_err(|error| (rule, error.to_string()))?;
         let start = seed(parent_hash, header.height.0, header.round.0, &header.proposer.0);
         // Made again from the start, where nodes verify it in lanes.
@@ -149,7 +219,9 @@ impl Model {
         for (index, tick) in ticks.iter().enumerate() {
             chain.advance(hashes - 1);
             let transactions: Vec<Hash> = tick.transactions.iter().map(Transaction::hash).collect();
-            let sealed = chain.finish_tick(tick_root(&transactions)).map_err(|error| (rule, error.to_string()))?;
+            let sealed = chain
+                .finish_tick(tick_root(&transactions))
+                .map_err(|error| (rule, error.to_string()))?;
             equal(rule, &format!("tick {index}"), &sealed.hash, &tick.hash)?;
         }
         equal(rule, "last hash", &chain.hash(), &header.poh_hash)
@@ -165,7 +237,10 @@ impl Model {
         for (transaction, id) in verified.iter().zip(ids) {
             equal(rule, "id", transaction.id(), id)?;
             if let Some(before) = self.heights.insert(*id, header.height) {
-                return Err((Rule::NoDoubleEffect, format!("{id} is in {before} and {}", header.height)));
+                return Err((
+                    Rule::NoDoubleEffect,
+                    format!("{id} is in {before} and {}", header.height),
+                ));
             }
             let next = self.nonces.entry(transaction.sender()).or_insert(0);
             equal(Rule::NoDoubleEffect, "nonce", next, &transaction.body().nonce.0)?;
@@ -182,21 +257,43 @@ impl Model {
         let outcome = execute_body(&self.state, context, &verified, header.round);
         let outcome = outcome.map_err(|error| invalid(error.to_string()))?;
         equal(rule, "receipts", &outcome.receipts, receipts)?;
-        equal(rule, "receipt root", &outcome.receipts.root(), &header.receipt_root)?;
-        let (state, _) = self.state.apply(&outcome.changes).map_err(|error| invalid(error.to_string()))?;
+        equal(
+            rule,
+            "receipt root",
+            &outcome.receipts.root(),
+            &header.receipt_root,
+        )?;
+        let (state, _) = self
+            .state
+            .apply(&outcome.changes)
+            .map_err(|error| invalid(error.to_string()))?;
         equal(rule, "state root", &state.root(), &header.state_root)?;
         self.state = state;
         Ok(())
     }
 
     fn supply(&self) -> Result<(), Fault> {
-        let balances: u64 = self.state.accounts().values().map(|account| account.balance.0).sum();
+        let balances: u64 = self
+            .state
+            .accounts()
+            .values()
+            .map(|account| account.balance.0)
+            .sum();
         let burned = read_burned(&self.state).map_err(|error| (Rule::Supply, error.to_string()))?;
-        equal(Rule::Supply, "balances and burned", &self.supply, &(balances + burned.0))
+        equal(
+            Rule::Supply,
+            "balances and burned",
+            &self.supply,
+            &(balances + burned.0),
+        )
     }
 
     /// What `address` owns now.
     pub fn balance(&self, address: &Address) -> u64 {
-        self.state.account(address).ok().flatten().map_or(0, |account| account.balance.0)
+        self.state
+            .account(address)
+            .ok()
+            .flatten()
+            .map_or(0, |account| account.balance.0)
     }
 }

@@ -65,7 +65,10 @@ impl Node {
         let running = self.running.as_ref();
         let mono = running.map_or(0, |r| r.mono_base + (micros - r.began) * self.pace / 1000);
         let wall = GENESIS_MS + micros * self.pace / 1_000_000 + self.wall_ahead;
-        Now { mono: MonoTime(mono), wall: TimeMs(wall) }
+        Now {
+            mono: MonoTime(mono),
+            wall: TimeMs(wall),
+        }
     }
 
     /// The first true time at which the node's clock shows `at`.
@@ -75,10 +78,22 @@ impl Node {
     }
 
     /// Starts the process from its disk, as the node does.
-    pub fn start(&mut self, chain: &Chain, store: StoreConfig, micros: u64, mono_base: u64) -> Result<Started, Fault> {
+    pub fn start(
+        &mut self,
+        chain: &Chain,
+        store: StoreConfig,
+        micros: u64,
+        mono_base: u64,
+    ) -> Result<Started, Fault> {
         let recovery = |error: StorageError| (Rule::Recovery, error.to_string());
-        let Opened { store, log, records, guard, newest_guard, witness } =
-            self.disk.open(&chain.genesis, store).map_err(recovery)?;
+        let Opened {
+            store,
+            log,
+            records,
+            guard,
+            newest_guard,
+            witness,
+        } = self.disk.open(&chain.genesis, store).map_err(recovery)?;
         self.check_head(&store)?;
         if records.len() > LOG_RECORDS_MAX {
             return Err((Rule::Bounded, format!("the log holds {} records", records.len())));
@@ -88,7 +103,10 @@ impl Node {
         if let Some(entry) = &newest_guard
             && entry.height.0 > next
         {
-            return Err((Rule::NoLoss, format!("the guard is at {}, the next height is {next}", entry.height)));
+            return Err((
+                Rule::NoLoss,
+                format!("the guard is at {}, the next height is {next}", entry.height),
+            ));
         }
         let started = Started {
             head: head.parent.header.height,
@@ -96,8 +114,17 @@ impl Node {
             log_is_older: log.height().0 < next,
             guard: newest_guard.as_ref().map(GuardEntry::position),
         };
-        let orderer = BftOrderer::new(OrdererConfig { genesis: chain.genesis, key: Some(self.key.clone()) });
-        let pool = Mempool::new(MempoolConfig { count_max: 100, ..MempoolConfig::default() }, chain.params.clone());
+        let orderer = BftOrderer::new(OrdererConfig {
+            genesis: chain.genesis,
+            key: Some(self.key.clone()),
+        });
+        let pool = Mempool::new(
+            MempoolConfig {
+                count_max: 100,
+                ..MempoolConfig::default()
+            },
+            chain.params.clone(),
+        );
         let replica = Replica::new(chain.clone(), Some(self.public), orderer, pool, head);
         self.boot += 1;
         self.running = Some(Running {
@@ -115,19 +142,31 @@ impl Node {
         });
         let now = self.now(micros);
         let running = self.running.as_mut().expect("just started");
-        running.replica.step(now, Event::Start { records, guard: newest_guard });
+        running.replica.step(
+            now,
+            Event::Start {
+                records,
+                guard: newest_guard,
+            },
+        );
         Ok(started)
     }
 
     /// D1: before something of ours leaves, its causes are in the log and the guard covers it, durably.
     pub fn may_leave(&self, genesis: &Hash, message: &Message) -> Result<(), Fault> {
-        let Some((at, entry)) = own_statement(self.public, genesis, message) else { return Ok(()) };
-        let Some(running) = &self.running else { return Ok(()) };
+        let Some((at, entry)) = own_statement(self.public, genesis, message) else {
+            return Ok(());
+        };
+        let Some(running) = &self.running else {
+            return Ok(());
+        };
         let order = |detail: String| Err((Rule::DurableOrder, format!("{at} leaves, but {detail}")));
         if entry.is_some() && self.disk.log_is_dirty() {
             return order("the log is not synced".to_owned());
         }
-        let Some(newest) = running.guard.latest() else { return order("the guard file is empty".to_owned()) };
+        let Some(newest) = running.guard.latest() else {
+            return order("the guard file is empty".to_owned());
+        };
         let newest: GuardEntry = decode(&newest.payload).expect("we wrote it");
         if newest.position() < at {
             return order(format!("the guard file is at {}", newest.position()));
@@ -146,12 +185,21 @@ impl Node {
         let (height, hash) = self.acked;
         let head = store.head();
         if head.height < height {
-            return Err((Rule::MonotonicHead, format!("the head is {}, acknowledged was {height}", head.height)));
+            return Err((
+                Rule::MonotonicHead,
+                format!("the head is {}, acknowledged was {height}", head.height),
+            ));
         }
-        let stored = store.blocks().header(height).map_err(|error| (Rule::Recovery, error.to_string()))?;
+        let stored = store
+            .blocks()
+            .header(height)
+            .map_err(|error| (Rule::Recovery, error.to_string()))?;
         let stored = stored.map(|header| header.hash());
         if stored != Some(hash) {
-            return Err((Rule::NoLoss, format!("block {height} is {stored:?}, acknowledged was {hash}")));
+            return Err((
+                Rule::NoLoss,
+                format!("block {height} is {stored:?}, acknowledged was {hash}"),
+            ));
         }
         Ok(())
     }
@@ -170,18 +218,34 @@ pub const GENESIS_MS: u64 = 1_750_000_000_000;
 
 fn head_of(store: &Store) -> Result<Head<StateView>, StorageError> {
     let head = store.head();
-    let missing = || StorageError::Missing { what: format!("header of {}", head.height) };
+    let missing = || StorageError::Missing {
+        what: format!("header of {}", head.height),
+    };
     let header = store.blocks().header(head.height)?.ok_or_else(missing)?;
     let certificate = store.blocks().certificate(head.height)?;
     let state = store.view();
     let schedule = read_schedule(&state);
-    let schedule = schedule.map_err(|error| StorageError::Missing { what: error.to_string() })?;
-    Ok(Head { parent: Parent { header, hash: head.hash, state, schedule }, certificate })
+    let schedule = schedule.map_err(|error| StorageError::Missing {
+        what: error.to_string(),
+    })?;
+    Ok(Head {
+        parent: Parent {
+            header,
+            hash: head.hash,
+            state,
+            schedule,
+        },
+        certificate,
+    })
 }
 
 /// The place of a message of our own that nobody must see before the guard covers it, and the guard entry
 /// of what is signed in it.
-pub fn own_statement(me: PublicKey, genesis: &Hash, message: &Message) -> Option<(Position, Option<GuardEntry>)> {
+pub fn own_statement(
+    me: PublicKey,
+    genesis: &Hash,
+    message: &Message,
+) -> Option<(Position, Option<GuardEntry>)> {
     match message {
         Message::Consensus(ConsensusMessage::Vote(signed)) if signed.vote.validator == me => {
             let entry = Statement::vote(&signed.vote, genesis).entry(signed.signature);
@@ -191,9 +255,14 @@ pub fn own_statement(me: PublicKey, genesis: &Hash, message: &Message) -> Option
             let entry = Statement::proposal(&signed.proposal, genesis).entry(signed.signature);
             Some((entry.position(), Some(entry)))
         }
-        Message::Body { header, .. } if header.proposer == me => {
-            Some((Position { height: header.height, round: header.round, step: GuardStep::Building }, None))
-        }
+        Message::Body { header, .. } if header.proposer == me => Some((
+            Position {
+                height: header.height,
+                round: header.round,
+                step: GuardStep::Building,
+            },
+            None,
+        )),
         _ => None,
     }
 }
@@ -201,24 +270,49 @@ pub fn own_statement(me: PublicKey, genesis: &Hash, message: &Message) -> Option
 /// A message in a few words, for the trace.
 pub fn describe(message: &Message) -> String {
     use crate::trace::Short;
-    let block = |block: &Option<Hash>| block.as_ref().map_or_else(|| "nil".to_owned(), |hash| Short(hash).to_string());
+    let block = |block: &Option<Hash>| {
+        block
+            .as_ref()
+            .map_or_else(|| "nil".to_owned(), |hash| Short(hash).to_string())
+    };
     match message {
         Message::Consensus(ConsensusMessage::Vote(signed)) => {
             let vote = &signed.vote;
-            format!("{:?} {}/{} {}", vote.kind, vote.height, vote.round, block(&vote.block))
+            format!(
+                "{:?} {}/{} {}",
+                vote.kind,
+                vote.height,
+                vote.round,
+                block(&vote.block)
+            )
         }
         Message::Consensus(ConsensusMessage::Proposal(signed)) => {
             let p = &signed.proposal;
-            format!("Proposal {}/{} {} lock {:?}", p.height, p.round, Short(&p.header.hash()), p.lock_round)
+            format!(
+                "Proposal {}/{} {} lock {:?}",
+                p.height,
+                p.round,
+                Short(&p.header.hash()),
+                p.lock_round
+            )
         }
         Message::Consensus(ConsensusMessage::Polka(polka)) => {
             format!("Polka {}/{} {}", polka.height, polka.round, Short(&polka.block))
         }
         Message::Consensus(ConsensusMessage::Round(round)) => {
-            format!("RoundCertificate {}/{} {:?}", round.height, round.round, round.kind)
+            format!(
+                "RoundCertificate {}/{} {:?}",
+                round.height, round.round, round.kind
+            )
         }
         Message::Body { header, body } => {
-            format!("Body {}/{} {} {} bytes", header.height, header.round, Short(&header.hash()), body.len())
+            format!(
+                "Body {}/{} {} {} bytes",
+                header.height,
+                header.round,
+                Short(&header.hash()),
+                body.len()
+            )
         }
         Message::BodyRequest { height, block } => format!("BodyRequest {height} {}", Short(block)),
         Message::SyncRequest { from } => format!("SyncRequest {from}"),

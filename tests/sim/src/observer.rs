@@ -26,34 +26,53 @@ pub struct Observer {
 
 impl Observer {
     pub fn new(excused: Option<PublicKey>) -> Self {
-        Self { said: BTreeMap::new(), excused }
+        Self {
+            said: BTreeMap::new(),
+            excused,
+        }
     }
 
     /// Takes what `sender` sends. `Err` says who contradicts itself, and where.
     pub fn hear(&mut self, sender: PublicKey, message: &Message) -> Result<(), String> {
         match message {
             Message::Consensus(ConsensusMessage::Vote(vote)) => self.vote(vote),
-            Message::Consensus(ConsensusMessage::Polka(polka)) => polka.votes().try_for_each(|vote| self.vote(&vote)),
+            Message::Consensus(ConsensusMessage::Polka(polka)) => {
+                polka.votes().try_for_each(|vote| self.vote(&vote))
+            }
             Message::Consensus(ConsensusMessage::Round(round)) => {
                 round.signed_votes().try_for_each(|vote| self.vote(&vote))
             }
             Message::Consensus(ConsensusMessage::Proposal(signed)) => {
                 let proposal = &signed.proposal;
-                let place = (proposal.proposer, proposal.height, proposal.round, Saying::Proposed);
+                let place = (
+                    proposal.proposer,
+                    proposal.height,
+                    proposal.round,
+                    Saying::Proposed,
+                );
                 self.note(place, Some(proposal.header.hash()))
             }
-            Message::Body { header, .. } if header.proposer == sender => {
-                self.note((sender, header.height, header.round, Saying::Built), Some(header.hash()))
-            }
+            Message::Body { header, .. } if header.proposer == sender => self.note(
+                (sender, header.height, header.round, Saying::Built),
+                Some(header.hash()),
+            ),
             _ => Ok(()),
         }
     }
 
     /// Takes the precommits of a certificate.
     pub fn certificate(&mut self, certificate: &CommitCertificate) -> Result<(), String> {
-        let CommitCertificate { height, round, block, signatures } = certificate;
+        let CommitCertificate {
+            height,
+            round,
+            block,
+            signatures,
+        } = certificate;
         signatures.iter().try_for_each(|entry| {
-            self.note((entry.validator, *height, *round, Saying::Precommitted), Some(*block))
+            self.note(
+                (entry.validator, *height, *round, Saying::Precommitted),
+                Some(*block),
+            )
         })
     }
 
@@ -72,6 +91,8 @@ impl Observer {
             return Ok(());
         }
         let (key, height, round, saying) = place;
-        Err(format!("{key} {saying:?} {first:?} and {block:?} at height {height} round {round}"))
+        Err(format!(
+            "{key} {saying:?} {first:?} and {block:?} at height {height} round {round}"
+        ))
     }
 }

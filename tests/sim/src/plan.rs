@@ -29,21 +29,41 @@ impl Config {
     /// An honest run.
     #[must_use]
     pub const fn new(nodes: usize, seed: u64) -> Self {
-        Self { seed, nodes, heights: HEIGHTS, sabotage: Sabotage::None, print: false }
+        Self {
+            seed,
+            nodes,
+            heights: HEIGHTS,
+            sabotage: Sabotage::None,
+            print: false,
+        }
     }
 
     /// A run with one promise broken.
     #[must_use]
     pub const fn sabotaged(nodes: usize, seed: u64, sabotage: Sabotage) -> Self {
-        Self { sabotage, ..Self::new(nodes, seed) }
+        Self {
+            sabotage,
+            ..Self::new(nodes, seed)
+        }
     }
 
     /// The command that runs this again and prints every step.
     #[must_use]
     pub fn replay_command(&self) -> String {
-        let Self { seed, nodes, sabotage, .. } = self;
-        let sabotage = if *sabotage == Sabotage::None { String::new() } else { format!(" --sabotage {}", sabotage.name()) };
-        format!("cargo run --release -p vibecoin-tests-sim --bin sim -- --seed {seed} --nodes {nodes}{sabotage} --trace")
+        let Self {
+            seed,
+            nodes,
+            sabotage,
+            ..
+        } = self;
+        let sabotage = if *sabotage == Sabotage::None {
+            String::new()
+        } else {
+            format!(" --sabotage {}", sabotage.name())
+        };
+        format!(
+            "cargo run --release -p vibecoin-tests-sim --bin sim -- --seed {seed} --nodes {nodes}{sabotage} --trace"
+        )
     }
 }
 
@@ -112,7 +132,7 @@ pub struct Faults {
     pub crash_every: u64,
     /// Mean time until a crashed node is started again.
     pub down: u64,
-    /// Crashes after which a node is started again only when faults are off, in thousandths: 0 to 100.
+    /// Crashes after which a node is started again only when faults are off, in thousandths: 0 to 200.
     pub stays_down: u64,
     /// Crashes that lose what was not synced, in thousandths: 800 to 1000. The others keep what was written.
     pub tear: u64,
@@ -150,7 +170,7 @@ impl Faults {
             stragglers: mostly(500, 1, 20),
             crash_every: mostly(850, 100_000, 2_000_000),
             down: mostly(1000, 1_000, 1_000_000),
-            stays_down: mostly(500, 1, 100),
+            stays_down: mostly(500, 1, 200),
             tear: mostly(1000, 800, 1000),
             partition_every: mostly(600, 500_000, 4_000_000),
             partition: mostly(1000, 50_000, 3_000_000),

@@ -115,16 +115,62 @@ pub struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { trace, heights, micros, sent, lost, duplicated, damaged, crashes, torn, .. } = self;
+        let Self {
+            trace,
+            heights,
+            micros,
+            sent,
+            lost,
+            duplicated,
+            damaged,
+            crashes,
+            torn,
+            ..
+        } = self;
         writeln!(f, "trace          {trace}")?;
-        writeln!(f, "heights        {heights} in {} ms of virtual time, {} in a later round", micros / 1000, self.late_rounds)?;
-        writeln!(f, "messages       {sent} sent, {lost} lost, {duplicated} twice, {damaged} damaged")?;
-        writeln!(f, "crashes        {crashes}, {torn} of them lost unsynced bytes, {} before the log was reset", self.commits_found)?;
-        writeln!(f, "sync           {} requests answered, {} nodes far behind", self.served, self.far_behind)?;
-        let Self { submitted, transactions, failed, refused, .. } = self;
-        writeln!(f, "transactions   {submitted} submitted, {transactions} in blocks ({failed} failed), {refused} refused")?;
-        let Self { abstentions, guard_refusals, evidence, halted, .. } = self;
-        write!(f, "guard          {abstentions} abstentions, {guard_refusals} refusals, {} core errors; ", self.core_errors)?;
+        writeln!(
+            f,
+            "heights        {heights} in {} ms of virtual time, {} in a later round",
+            micros / 1000,
+            self.late_rounds
+        )?;
+        writeln!(
+            f,
+            "messages       {sent} sent, {lost} lost, {duplicated} twice, {damaged} damaged"
+        )?;
+        writeln!(
+            f,
+            "crashes        {crashes}, {torn} of them lost unsynced bytes, {} before the log was reset",
+            self.commits_found
+        )?;
+        writeln!(
+            f,
+            "sync           {} requests answered, {} nodes far behind",
+            self.served, self.far_behind
+        )?;
+        let Self {
+            submitted,
+            transactions,
+            failed,
+            refused,
+            ..
+        } = self;
+        writeln!(
+            f,
+            "transactions   {submitted} submitted, {transactions} in blocks ({failed} failed), {refused} refused"
+        )?;
+        let Self {
+            abstentions,
+            guard_refusals,
+            evidence,
+            halted,
+            ..
+        } = self;
+        write!(
+            f,
+            "guard          {abstentions} abstentions, {guard_refusals} refusals, {} core errors; ",
+            self.core_errors
+        )?;
         write!(f, "{evidence} pieces of evidence; halted {halted:?}")
     }
 }

@@ -12,7 +12,11 @@ pub struct Trace {
 
 impl Trace {
     pub fn new(print: bool) -> Self {
-        Self { hasher: blake3::Hasher::new(), line: String::new(), print }
+        Self {
+            hasher: blake3::Hasher::new(),
+            line: String::new(),
+            print,
+        }
     }
 
     pub fn note(&mut self, micros: u64, what: fmt::Arguments<'_>) {

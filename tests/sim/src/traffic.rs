@@ -1,8 +1,8 @@
 //! Clients: transactions that are good, bad, in conflict with each other, or come twice.
 
 use vibecoin_primitives::{
-    Address, Amount, Hash, Height, Nonce, Operation, PublicKey, SecretKey, Signature, Transaction, TransactionBody,
-    TransactionV1,
+    Address, Amount, Hash, Height, Nonce, Operation, PublicKey, SecretKey, Signature, Transaction,
+    TransactionBody, TransactionV1,
 };
 
 use crate::model::Model;
@@ -30,7 +30,12 @@ fn user(index: u8) -> SecretKey {
 impl Traffic {
     pub fn new(seed: u64, genesis: Hash) -> Self {
         let keys = (0..FUNDED + NEW).map(user).collect();
-        Self { keys, rng: Rng::new(seed, 3), genesis, old: Vec::new() }
+        Self {
+            keys,
+            rng: Rng::new(seed, 3),
+            genesis,
+            old: Vec::new(),
+        }
     }
 
     /// Who owns what at the start.
@@ -49,10 +54,16 @@ impl Traffic {
     fn operation(&mut self, balance: u64) -> Operation {
         let rng = &mut self.rng;
         match rng.below(10) {
-            0 => Operation::SetStorage { slot: Hash([rng.below(4) as u8; 32]), value: Vec::new() },
+            0 => Operation::SetStorage {
+                slot: Hash([rng.below(4) as u8; 32]),
+                value: Vec::new(),
+            },
             1 | 2 => {
                 let (slot, len) = (Hash([rng.below(4) as u8; 32]), rng.between(1, 80) as usize);
-                Operation::SetStorage { slot, value: vec![rng.next() as u8; len] }
+                Operation::SetStorage {
+                    slot,
+                    value: vec![rng.next() as u8; len],
+                }
             }
             kind => {
                 let amount = match kind {
@@ -61,8 +72,15 @@ impl Traffic {
                     5 => balance,
                     _ => rng.between(1, 10_000),
                 };
-                let to = if rng.chance(30) { Address::system() } else { self.address() };
-                Operation::Transfer { to, amount: Amount(amount) }
+                let to = if rng.chance(30) {
+                    Address::system()
+                } else {
+                    self.address()
+                };
+                Operation::Transfer {
+                    to,
+                    amount: Amount(amount),
+                }
             }
         }
     }
@@ -94,7 +112,11 @@ impl Traffic {
             chain: self.genesis.prefix(),
             sender: PublicKey(sender.0),
             nonce: Nonce(nonce),
-            fee: Amount(if self.rng.chance(30) { 10 } else { self.rng.between(500, 3_000) }),
+            fee: Amount(if self.rng.chance(30) {
+                10
+            } else {
+                self.rng.between(500, 3_000)
+            }),
             valid_until: Height(model.height().0 + self.rng.between(1, 100)),
             operations,
         };

@@ -6,8 +6,12 @@ use std::sync::Arc;
 use vibecoin_consensus::{ConsensusMessage, FUTURE_HEIGHTS, Orderer as _};
 use vibecoin_genesis::{BuiltGenesis, Genesis};
 use vibecoin_network::Envelope;
-use vibecoin_primitives::{Address, Hash, Height, Power, SecretKey, TimeMs, Transaction, Validator, Vote, VoteKind, encode};
-use vibecoin_replica::{Action, CertifiedBlock, Chain, Commit, Event, Message, PeerId, SYNC_BLOCKS_MAX, Ticket};
+use vibecoin_primitives::{
+    Address, Hash, Height, Power, SecretKey, TimeMs, Transaction, Validator, Vote, VoteKind, encode,
+};
+use vibecoin_replica::{
+    Action, CertifiedBlock, Chain, Commit, Event, Message, PeerId, SYNC_BLOCKS_MAX, Ticket,
+};
 use vibecoin_storage::kv::MemoryKv;
 use vibecoin_storage::{CommitBlock, GenesisState, StateView, StorageError, Store, StoreConfig};
 
@@ -32,11 +36,23 @@ const SERVE_BYTES_MAX: usize = 1 << 20;
 const SPINS_MAX: u32 = 20;
 
 enum Happening {
-    Deliver { to: usize, from: usize, bytes: Arc<Vec<u8>> },
-    Wake { node: usize, boot: u64 },
-    Stored { node: usize, boot: u64 },
+    Deliver {
+        to: usize,
+        from: usize,
+        bytes: Arc<Vec<u8>>,
+    },
+    Wake {
+        node: usize,
+        boot: u64,
+    },
+    Stored {
+        node: usize,
+        boot: u64,
+    },
     Crash,
-    Start { node: usize },
+    Start {
+        node: usize,
+    },
     Cut,
     Heal,
     Submit,
@@ -103,7 +119,9 @@ fn build_genesis(config: &Config, keys: &[SecretKey]) -> BuiltGenesis {
 
 impl World {
     fn new(config: &Config) -> Self {
-        let mut keys: Vec<SecretKey> = (0..config.nodes).map(|i| SecretKey::from_seed(&[1 + i as u8; 32])).collect();
+        let mut keys: Vec<SecretKey> = (0..config.nodes)
+            .map(|i| SecretKey::from_seed(&[1 + i as u8; 32]))
+            .collect();
         keys.sort_by_key(SecretKey::public_key);
         let genesis = build_genesis(config, &keys);
         let chain = Chain::new(genesis.hash, genesis.params.clone(), genesis.validators.clone());
@@ -144,7 +162,10 @@ impl World {
             observer: Observer::new(excused),
             traffic: Traffic::new(config.seed, genesis.hash),
             trace: Trace::new(config.print),
-            report: Report { halted: vec![None; config.nodes], ..Report::default() },
+            report: Report {
+                halted: vec![None; config.nodes],
+                ..Report::default()
+            },
             envelope: Envelope::new(&genesis.hash),
             wire: Rng::new(config.seed, 5),
             config: config.clone(),
@@ -163,7 +184,12 @@ impl World {
     }
 
     fn violation(&self, node: usize, (rule, detail): Fault) -> Violation {
-        Violation { rule, node, micros: self.now, detail }
+        Violation {
+            rule,
+            node,
+            micros: self.now,
+            detail,
+        }
     }
 
     fn later(&mut self, after: u64, happening: Happening) {
@@ -205,7 +231,10 @@ impl World {
         self.calm = true;
         self.apart.clear();
         let target = Height(self.model.height().0 + CALM_HEIGHTS);
-        self.trace.note(self.now, format_args!("calm: everybody must reach height {target}"));
+        self.trace.note(
+            self.now,
+            format_args!("calm: everybody must reach height {target}"),
+        );
         let far_behind = |node: &&Node| node.acked.0.saturating_add(FUTURE_HEIGHTS + 1) < self.model.height();
         self.report.far_behind = self.nodes.iter().filter(far_behind).count() as u64;
         for node in 0..self.nodes.len() {
@@ -216,10 +245,17 @@ impl World {
             }
         }
         let until = self.now + CALM_MICROS;
-        while let Some(slow) = self.nodes.iter().position(|node| node.halted.is_none() && node.acked.0 < target) {
+        while let Some(slow) = self
+            .nodes
+            .iter()
+            .position(|node| node.halted.is_none() && node.acked.0 < target)
+        {
             if self.now > until {
                 let node = &self.nodes[slow];
-                let status = node.running.as_ref().map(|running| running.replica.orderer().status());
+                let status = node
+                    .running
+                    .as_ref()
+                    .map(|running| running.replica.orderer().status());
                 let detail = format!("height {} instead of {target}: {status:?}", node.acked.0);
                 return Err(self.violation(slow, (Rule::Liveness, detail)));
             }
@@ -232,22 +268,36 @@ impl World {
     fn finish(mut self) -> Result<Report, Violation> {
         for index in 0..self.nodes.len() {
             if self.nodes[index].halted.is_none() {
-                self.check_chain(index).map_err(|fault| self.violation(index, fault))?;
+                self.check_chain(index)
+                    .map_err(|fault| self.violation(index, fault))?;
             }
         }
         let saboteur = (self.config.sabotage == Sabotage::Equivocation).then(|| self.nodes[SABOTEUR].public);
-        if let Some(slander) = self.model.evidence.iter().find(|piece| Some(piece.offender().0) != saboteur) {
+        if let Some(slander) = self
+            .model
+            .evidence
+            .iter()
+            .find(|piece| Some(piece.offender().0) != saboteur)
+        {
             let detail = format!("a block holds evidence against {:?}", slander.offender());
             return Err(self.violation(SABOTEUR, (Rule::NoEquivocation, detail)));
         }
         self.report.trace = self.trace.hash();
         self.report.heights = self.model.height().0;
         self.report.micros = self.now;
-        self.report.transactions = self.model.iter().map(|(_, decided)| decided.ids.len() as u64).sum();
+        self.report.transactions = self
+            .model
+            .iter()
+            .map(|(_, decided)| decided.ids.len() as u64)
+            .sum();
         self.report.evidence = self.model.evidence.len() as u64;
         for (_, decided) in self.model.iter() {
             self.report.late_rounds += u64::from(decided.block.header.round.0 > 0);
-            let failed = decided.receipts.0.iter().filter(|r| r.v1().outcome != vibecoin_primitives::Outcome::Success);
+            let failed = decided
+                .receipts
+                .0
+                .iter()
+                .filter(|r| r.v1().outcome != vibecoin_primitives::Outcome::Success);
             self.report.failed += failed.count() as u64;
         }
         Ok(self.report)
@@ -259,13 +309,25 @@ impl World {
         node.running = None;
         node.disk.crash(&mut self.rng, true);
         let fail = |error: StorageError| (Rule::Recovery, error.to_string());
-        let store = node.disk.open(&self.chain.genesis, self.store).map_err(fail)?.store;
+        let store = node
+            .disk
+            .open(&self.chain.genesis, self.store)
+            .map_err(fail)?
+            .store;
         let head = store.head().height;
         if head < node.acked.0 {
-            return Err((Rule::MonotonicHead, format!("ends at {head}, acknowledged was {}", node.acked.0)));
+            return Err((
+                Rule::MonotonicHead,
+                format!("ends at {head}, acknowledged was {}", node.acked.0),
+            ));
         }
         for (height, decided) in self.model.iter().take_while(|(height, _)| *height <= head) {
-            let differs = |what: &str| Err((Rule::NoLoss, format!("{what} of {height} differ from what was decided")));
+            let differs = |what: &str| {
+                Err((
+                    Rule::NoLoss,
+                    format!("{what} of {height} differ from what was decided"),
+                ))
+            };
             if store.blocks().block(height).map_err(fail)?.as_ref() != Some(&decided.block) {
                 return differs("header or body");
             }
@@ -278,13 +340,25 @@ impl World {
             for (index, id) in decided.ids.iter().enumerate() {
                 let place = store.transactions().place(id).map_err(fail)?;
                 if place.map(|place| (place.height, place.index as usize)) != Some((height, index)) {
-                    return Err((Rule::NoLoss, format!("transaction {id} of {height} is found at {place:?}")));
+                    return Err((
+                        Rule::NoLoss,
+                        format!("transaction {id} of {height} is found at {place:?}"),
+                    ));
                 }
             }
         }
-        let newest = self.model.at(head).map_or(Hash::ZERO, |decided| decided.block.header.state_root);
+        let newest = self
+            .model
+            .at(head)
+            .map_or(Hash::ZERO, |decided| decided.block.header.state_root);
         if head > Height(0) && store.view().root() != newest {
-            return Err((Rule::Validity, format!("the state has root {}, block {head} says {newest}", store.view().root())));
+            return Err((
+                Rule::Validity,
+                format!(
+                    "the state has root {}, block {head} says {newest}",
+                    store.view().root()
+                ),
+            ));
         }
         Ok(())
     }
@@ -318,7 +392,9 @@ impl World {
 
     fn step(&mut self, index: usize, event: Event<StateView>) -> Result<(), Violation> {
         let now = self.nodes[index].now(self.now);
-        let Some(running) = &mut self.nodes[index].running else { return Ok(()) };
+        let Some(running) = &mut self.nodes[index].running else {
+            return Ok(());
+        };
         running.replica.step(now, event);
         self.perform(index)?;
         self.rearm(index);
@@ -328,13 +404,22 @@ impl World {
     fn wake(&mut self, index: usize, boot: u64) -> Result<(), Violation> {
         let (now, at) = (self.nodes[index].now(self.now), self.now);
         let node = &mut self.nodes[index];
-        let Some(running) = node.running.as_mut().filter(|r| node.boot == boot && r.wake_at == Some(at)) else {
+        let Some(running) = node
+            .running
+            .as_mut()
+            .filter(|r| node.boot == boot && r.wake_at == Some(at))
+        else {
             return Ok(());
         };
         running.wake_at = None;
         self.step(index, Event::Time)?;
-        let Some(running) = &mut self.nodes[index].running else { return Ok(()) };
-        let due = running.replica.next_deadline().is_some_and(|deadline| deadline <= now.mono);
+        let Some(running) = &mut self.nodes[index].running else {
+            return Ok(());
+        };
+        let due = running
+            .replica
+            .next_deadline()
+            .is_some_and(|deadline| deadline <= now.mono);
         running.spins = if due { running.spins + 1 } else { 0 };
         if running.spins > SPINS_MAX {
             let detail = format!("woken {SPINS_MAX} times, and its deadline is still in the past");
@@ -347,7 +432,9 @@ impl World {
     fn rearm(&mut self, index: usize) {
         let node = &self.nodes[index];
         let Some(running) = &node.running else { return };
-        let Some(deadline) = running.replica.next_deadline() else { return };
+        let Some(deadline) = running.replica.next_deadline() else {
+            return;
+        };
         let at = node.true_time(deadline).max(self.now + 1);
         if running.wake_at == Some(at) {
             return;
@@ -366,15 +453,27 @@ impl World {
         let started = started.map_err(|fault| self.violation(index, fault))?;
         self.trace.note(
             self.now,
-            format_args!("{index} starts at {} with {} log records, guard {:?}", started.head, started.records, started.guard),
+            format_args!(
+                "{index} starts at {} with {} log records, guard {:?}",
+                started.head, started.records, started.guard
+            ),
         );
         self.report.commits_found += u64::from(started.log_is_older);
-        let status = self.nodes[index].running.as_ref().map(|running| running.replica.orderer().status());
+        let status = self.nodes[index]
+            .running
+            .as_ref()
+            .map(|running| running.replica.orderer().status());
         if status.is_some_and(|status| status.abstaining) {
             self.report.abstentions += 1;
             self.trace.note(self.now, format_args!("{index} abstains"));
-            if !matches!(self.config.sabotage, Sabotage::LogLost | Sabotage::LogAndGuardLost) {
-                let detail = format!("abstains after {} records, guard {:?}", started.records, started.guard);
+            if !matches!(
+                self.config.sabotage,
+                Sabotage::LogLost | Sabotage::LogAndGuardLost
+            ) {
+                let detail = format!(
+                    "abstains after {} records, guard {:?}",
+                    started.records, started.guard
+                );
                 return Err(self.violation(index, (Rule::NoAbstention, detail)));
             }
         }
@@ -389,7 +488,13 @@ impl World {
         let transaction = self.traffic.next(&self.model);
         let at = self.rng.index(self.nodes.len());
         self.report.submitted += 1;
-        self.trace.note(self.now, format_args!("client gives {} to {at}", Short(&transaction.id(&self.chain.genesis))));
+        self.trace.note(
+            self.now,
+            format_args!(
+                "client gives {} to {at}",
+                Short(&transaction.id(&self.chain.genesis))
+            ),
+        );
         self.take_transactions(at, vec![transaction.clone()])?;
         // What a gossip layer would do, until there is one: the node passes it on to some others.
         let message = Message::Transactions(vec![transaction]);
@@ -405,11 +510,21 @@ impl World {
     /// Checks signatures, as the node's verifying thread does, and hands over what is good.
     fn take_transactions(&mut self, index: usize, transactions: Vec<Transaction>) -> Result<(), Violation> {
         let verdicts = Transaction::verify_batch(transactions, &self.chain.genesis);
-        let transactions: Vec<_> = verdicts.into_iter().filter_map(Result::ok).map(Arc::new).collect();
+        let transactions: Vec<_> = verdicts
+            .into_iter()
+            .filter_map(Result::ok)
+            .map(Arc::new)
+            .collect();
         if transactions.is_empty() {
             return Ok(());
         }
-        self.step(index, Event::Transactions { ticket: Ticket(self.serial), transactions })
+        self.step(
+            index,
+            Event::Transactions {
+                ticket: Ticket(self.serial),
+                transactions,
+            },
+        )
     }
 
     // ---- the wire -----------------------------------------------------------------------------
@@ -417,8 +532,12 @@ impl World {
     fn cut(&mut self) {
         if !self.calm {
             self.apart = (0..self.nodes.len()).filter(|_| self.rng.chance(500)).collect();
-            self.trace.note(self.now, format_args!("partition: {:?} apart", self.apart));
-            let (lasts, next) = (self.rng.wait(self.faults.partition), self.rng.wait(self.faults.partition_every));
+            self.trace
+                .note(self.now, format_args!("partition: {:?} apart", self.apart));
+            let (lasts, next) = (
+                self.rng.wait(self.faults.partition),
+                self.rng.wait(self.faults.partition_every),
+            );
             self.later(lasts, Happening::Heal);
             self.later(lasts + next, Happening::Cut);
         }
@@ -427,9 +546,15 @@ impl World {
     /// The bytes of a message, which must open to the same message.
     fn pack(&self, message: &Message) -> Result<Arc<Vec<u8>>, Fault> {
         let bytes = self.envelope.pack(message);
-        let opened = self.envelope.open(&bytes).map_err(|error| (Rule::Wire, error.to_string()))?;
+        let opened = self
+            .envelope
+            .open(&bytes)
+            .map_err(|error| (Rule::Wire, error.to_string()))?;
         if opened != *message {
-            return Err((Rule::Wire, format!("{} is another message after the wire", describe(message))));
+            return Err((
+                Rule::Wire,
+                format!("{} is another message after the wire", describe(message)),
+            ));
         }
         Ok(Arc::new(bytes))
     }
@@ -464,13 +589,20 @@ impl World {
             return Ok(());
         }
         // Only damaged bytes do not open: `pack` has opened them before.
-        let Ok(message) = self.envelope.open(bytes) else { return Ok(()) };
-        self.trace.note(self.now, format_args!("{from} -> {to}  {}", describe(&message)));
+        let Ok(message) = self.envelope.open(bytes) else {
+            return Ok(());
+        };
+        self.trace
+            .note(self.now, format_args!("{from} -> {to}  {}", describe(&message)));
         match message {
             Message::Transactions(transactions) => self.take_transactions(to, transactions),
-            message => {
-                self.step(to, Event::Message { from: PeerId(from as u64), message: Box::new(message) })
-            }
+            message => self.step(
+                to,
+                Event::Message {
+                    from: PeerId(from as u64),
+                    message: Box::new(message),
+                },
+            ),
         }
     }
 
@@ -481,7 +613,9 @@ impl World {
         if node.log_failed && own_statement(node.public, &self.chain.genesis, message).is_some() {
             self.report.signed_after_fault += 1;
         }
-        self.observer.hear(node.public, message).map_err(|detail| (Rule::NoEquivocation, detail))?;
+        self.observer
+            .hear(node.public, message)
+            .map_err(|detail| (Rule::NoEquivocation, detail))?;
         let bytes = self.pack(message)?;
         for peer in (0..self.nodes.len()).filter(|peer| *peer != from && to.is_none_or(|to| to == *peer)) {
             self.transmit(from, peer, &bytes);
@@ -495,7 +629,10 @@ impl World {
             && signed.vote.kind == VoteKind::Prevote
             && signed.vote.validator == self.nodes[from].public
         {
-            let vote = Vote { block: Some(Hash([9; 32])), ..signed.vote.clone() };
+            let vote = Vote {
+                block: Some(Hash([9; 32])),
+                ..signed.vote.clone()
+            };
             let vote = vote.sign(&self.chain.genesis, &self.nodes[from].key);
             let bytes = self.pack(&Message::Consensus(ConsensusMessage::Vote(vote)))?;
             for peer in (0..self.nodes.len()).filter(|peer| *peer != from) {
@@ -514,7 +651,11 @@ impl World {
         let after = self.rng.wait(self.faults.crash_every);
         self.later(after, Happening::Crash);
         let sabotaged = !matches!(self.config.sabotage, Sabotage::None | Sabotage::Equivocation);
-        let victim = if sabotaged && self.rng.chance(700) { SABOTEUR } else { self.rng.index(self.nodes.len()) };
+        let victim = if sabotaged && self.rng.chance(700) {
+            SABOTEUR
+        } else {
+            self.rng.index(self.nodes.len())
+        };
         let all = self.rng.chance(50);
         for index in 0..self.nodes.len() {
             if index == victim || all {
@@ -531,12 +672,17 @@ impl World {
 
     fn crash(&mut self, index: usize) {
         self.count(index);
-        let Some(running) = self.nodes[index].running.take() else { return };
+        let Some(running) = self.nodes[index].running.take() else {
+            return;
+        };
         // The thread that commits may have been done, or not.
         if let Some(commit) = running.committing
             && self.rng.chance(500)
         {
-            running.store.commit(&block_of(*commit)).expect("memory does not fail");
+            running
+                .store
+                .commit(&block_of(*commit))
+                .expect("memory does not fail");
         }
         let torn = self.rng.chance(self.faults.tear);
         let (sabotage, next) = (self.config.sabotage, Height(running.store.head().height.0 + 1));
@@ -552,7 +698,10 @@ impl World {
         }
         self.report.crashes += 1;
         self.report.torn += u64::from(lost);
-        self.trace.note(self.now, format_args!("{index} crashes, torn {torn}, lost {lost}"));
+        self.trace.note(
+            self.now,
+            format_args!("{index} crashes, torn {torn}, lost {lost}"),
+        );
         if !self.rng.chance(self.faults.stays_down) {
             let after = self.rng.wait(self.faults.down);
             self.later(after, Happening::Start { node: index });
@@ -569,7 +718,8 @@ impl World {
     }
 
     fn halt(&mut self, index: usize, code: u8) -> Result<(), Violation> {
-        self.trace.note(self.now, format_args!("{index} halts with code {code}"));
+        self.trace
+            .note(self.now, format_args!("{index} halts with code {code}"));
         self.nodes[index].running = None;
         self.nodes[index].halted = Some(code);
         self.report.halted[index] = Some(code);
@@ -580,8 +730,12 @@ impl World {
 
     fn perform(&mut self, index: usize) -> Result<(), Violation> {
         loop {
-            let Some(running) = &mut self.nodes[index].running else { return Ok(()) };
-            let Some(action) = running.replica.poll() else { return Ok(()) };
+            let Some(running) = &mut self.nodes[index].running else {
+                return Ok(());
+            };
+            let Some(action) = running.replica.poll() else {
+                return Ok(());
+            };
             let dies = running.dies_after == Some(0);
             running.dies_after = running.dies_after.map(|left| left.saturating_sub(1));
             if dies {
@@ -592,7 +746,9 @@ impl World {
                 }
                 self.nodes[index].disk.power().fail_next_sync();
             }
-            let flow = self.act(index, action).map_err(|fault| self.violation(index, fault))?;
+            let flow = self
+                .act(index, action)
+                .map_err(|fault| self.violation(index, fault))?;
             match flow {
                 Flow::Go if !dies => {}
                 Flow::Go | Flow::Dead => {
@@ -605,11 +761,17 @@ impl World {
     }
 
     fn act(&mut self, index: usize, action: Action<StateView>) -> Result<Flow, Fault> {
-        let sabotage = if index == SABOTEUR { self.config.sabotage } else { Sabotage::None };
+        let sabotage = if index == SABOTEUR {
+            self.config.sabotage
+        } else {
+            Sabotage::None
+        };
         let now = self.now;
         let trace = &mut self.trace;
         let node = &mut self.nodes[index];
-        let Some(running) = &mut node.running else { return Ok(Flow::Go) };
+        let Some(running) = &mut node.running else {
+            return Ok(Flow::Go);
+        };
         match action {
             Action::Append(record) => {
                 trace.note(now, format_args!("{index} appends, height {}", record.height()));
@@ -644,7 +806,8 @@ impl World {
             }
             Action::Send { to, message } => self.say(index, Some(to.0 as usize), &message).map(|()| Flow::Go),
             Action::Serve { to, from } => {
-                let message = serve(&running.store, from).map_err(|error| (Rule::Recovery, error.to_string()))?;
+                let message =
+                    serve(&running.store, from).map_err(|error| (Rule::Recovery, error.to_string()))?;
                 self.report.served += 1;
                 self.say(index, Some(to.0 as usize), &message).map(|()| Flow::Go)
             }
@@ -652,7 +815,10 @@ impl World {
             Action::ResetLog { height } => {
                 let head = running.store.head().height;
                 if height.0 != head.0 + 1 {
-                    return Err((Rule::CommitFirst, format!("the log is reset for {height}, the head is {head}")));
+                    return Err((
+                        Rule::CommitFirst,
+                        format!("the log is reset for {height}, the head is {head}"),
+                    ));
                 }
                 Ok(written(running.log.reset(height)))
             }
@@ -684,14 +850,24 @@ impl World {
 
     fn decided(&mut self, index: usize, commit: Box<Commit<StateView>>) -> Result<(), Fault> {
         let height = commit.header.height;
-        self.trace.note(self.now, format_args!("{index} decides {height} {}", Short(&commit.hash)));
+        self.trace.note(
+            self.now,
+            format_args!("{index} decides {height} {}", Short(&commit.hash)),
+        );
         self.model.decide(&commit)?;
-        self.observer.certificate(&commit.certificate).map_err(|detail| (Rule::NoEquivocation, detail))?;
+        self.observer
+            .certificate(&commit.certificate)
+            .map_err(|detail| (Rule::NoEquivocation, detail))?;
         let node = &mut self.nodes[index];
         let boot = node.boot;
-        let Some(running) = &mut node.running else { return Ok(()) };
+        let Some(running) = &mut node.running else {
+            return Ok(());
+        };
         if running.committing.replace(commit).is_some() {
-            return Err((Rule::CommitFirst, format!("{height} is decided before the block below is stored")));
+            return Err((
+                Rule::CommitFirst,
+                format!("{height} is decided before the block below is stored"),
+            ));
         }
         let after = self.rng.wait(self.faults.commit);
         self.later(after, Happening::Stored { node: index, boot });
@@ -700,10 +876,18 @@ impl World {
 
     /// The block becomes durable, the node is told, and so is everybody who waits for it.
     fn stored(&mut self, index: usize, boot: u64) -> Result<(), Violation> {
-        let sabotage = if index == SABOTEUR { self.config.sabotage } else { Sabotage::None };
+        let sabotage = if index == SABOTEUR {
+            self.config.sabotage
+        } else {
+            Sabotage::None
+        };
         let node = &mut self.nodes[index];
-        let Some(running) = node.running.as_mut().filter(|_| node.boot == boot) else { return Ok(()) };
-        let Some(commit) = running.committing.take() else { return Ok(()) };
+        let Some(running) = node.running.as_mut().filter(|_| node.boot == boot) else {
+            return Ok(());
+        };
+        let Some(commit) = running.committing.take() else {
+            return Ok(());
+        };
         let (height, hash) = (commit.header.height, commit.hash);
         if sabotage == Sabotage::CommitForgotten && height >= Height(3) && node.disk.forgotten.is_none() {
             node.disk.forgotten = Some(node.disk.kv.crash());
@@ -714,18 +898,25 @@ impl World {
         let fault = match (committed, recorded) {
             (Ok(state), Ok(())) if unsynced == 0 => {
                 node.acked = (height, hash);
-                self.trace.note(self.now, format_args!("{index} has stored {height}"));
+                self.trace
+                    .note(self.now, format_args!("{index} has stored {height}"));
                 return self.step(index, Event::Committed { height, state });
             }
             (Err(error), _) | (_, Err(error)) => (Rule::CommitFirst, error.to_string()),
-            _ => (Rule::CommitFirst, format!("{height} is told of, and {unsynced} batches are not synced")),
+            _ => (
+                Rule::CommitFirst,
+                format!("{height} is told of, and {unsynced} batches are not synced"),
+            ),
         };
         Err(self.violation(index, fault))
     }
 }
 
 fn is_sync(action: &Action<StateView>) -> bool {
-    matches!(action, Action::SyncLog | Action::Guard(_) | Action::ResetLog { .. })
+    matches!(
+        action,
+        Action::SyncLog | Action::Guard(_) | Action::ResetLog { .. }
+    )
 }
 
 /// The result of a write: D6, the first error is the last.
@@ -738,8 +929,25 @@ fn written(result: Result<(), StorageError>) -> Flow {
 }
 
 fn block_of(commit: Commit<StateView>) -> CommitBlock {
-    let Commit { header, body, certificate, receipts, diff, ids, state, .. } = commit;
-    CommitBlock { header, body, certificate, receipts, diff, state, ids }
+    let Commit {
+        header,
+        body,
+        certificate,
+        receipts,
+        diff,
+        ids,
+        state,
+        ..
+    } = commit;
+    CommitBlock {
+        header,
+        body,
+        certificate,
+        receipts,
+        diff,
+        state,
+        ids,
+    }
 }
 
 /// Blocks from a height on, as many as fit.
@@ -747,16 +955,22 @@ fn serve(store: &Store, from: Height) -> Result<Message, StorageError> {
     let (mut blocks, mut bytes) = (Vec::new(), 0);
     let reader = store.blocks();
     for height in (from.0..).map(Height).take(SYNC_BLOCKS_MAX) {
-        let (Some(header), Some(body), Some(certificate)) =
-            (reader.header(height)?, reader.body_bytes(height)?, reader.certificate(height)?)
-        else {
+        let (Some(header), Some(body), Some(certificate)) = (
+            reader.header(height)?,
+            reader.body_bytes(height)?,
+            reader.certificate(height)?,
+        ) else {
             break;
         };
         bytes += body.len();
         if bytes > SERVE_BYTES_MAX && !blocks.is_empty() {
             break;
         }
-        blocks.push(CertifiedBlock { header, body, certificate });
+        blocks.push(CertifiedBlock {
+            header,
+            body,
+            certificate,
+        });
     }
     Ok(Message::SyncResponse { blocks })
 }

@@ -1,19 +1,32 @@
 //! Tests of the test: each broken promise is noticed, by the rule that is there for it.
 
+#![allow(
+    clippy::expect_used,
+    clippy::arithmetic_side_effects,
+    reason = "tests stop at the first surprise"
+)]
+
 use vibecoin_tests_sim::{Config, Report, Rule, SABOTEUR, Sabotage, Violation, check, run};
 
 const SEEDS: std::ops::Range<u64> = 3000..3015;
 
 fn reports(sabotage: Sabotage) -> Vec<Report> {
-    SEEDS.map(|seed| check(&Config::sabotaged(4, seed, sabotage))).collect()
+    SEEDS
+        .map(|seed| check(&Config::sabotaged(4, seed, sabotage)))
+        .collect()
 }
 
 fn results(sabotage: Sabotage) -> Vec<Result<Report, Violation>> {
-    SEEDS.map(|seed| run(&Config::sabotaged(4, seed, sabotage))).collect()
+    SEEDS
+        .map(|seed| run(&Config::sabotaged(4, seed, sabotage)))
+        .collect()
 }
 
 fn broken(results: &[Result<Report, Violation>], rule: Rule) -> usize {
-    results.iter().filter(|result| result.as_ref().is_err_and(|violation| violation.rule == rule)).count()
+    results
+        .iter()
+        .filter(|result| result.as_ref().is_err_and(|violation| violation.rule == rule))
+        .count()
 }
 
 #[test]
@@ -45,14 +58,21 @@ fn a_validator_whose_log_cannot_be_written_halts_with_an_io_fault_and_signs_noth
 fn a_signature_without_a_durable_guard_entry_is_noticed() {
     for result in results(Sabotage::GuardUnsaved) {
         let violation = result.expect_err("nothing may leave");
-        assert_eq!((violation.rule, violation.node), (Rule::DurableOrder, SABOTEUR), "{violation}");
+        assert_eq!(
+            (violation.rule, violation.node),
+            (Rule::DurableOrder, SABOTEUR),
+            "{violation}"
+        );
     }
 }
 
 #[test]
 fn a_commit_that_the_disk_forgets_is_noticed_by_the_witness_or_as_a_head_that_goes_back() {
     let results = results(Sabotage::CommitForgotten);
-    let (back, witness) = (broken(&results, Rule::MonotonicHead), broken(&results, Rule::Recovery));
+    let (back, witness) = (
+        broken(&results, Rule::MonotonicHead),
+        broken(&results, Rule::Recovery),
+    );
     assert!(back >= 3, "{results:?}");
     assert!(back + witness >= 8, "{results:?}");
     for violation in results.iter().filter_map(|result| result.as_ref().err()) {

@@ -206,12 +206,18 @@ fn rewind(
     let store = open(db, config)?;
     let from = store.head().height;
     let target = store.blocks().header(to)?.ok_or_else(|| {
-        CliError::new(Exit::NotFound, format!("there is no block {to} to go back to: the head is at {from}"))
+        CliError::new(
+            Exit::NotFound,
+            format!("there is no block {to} to go back to: the head is at {from}"),
+        )
     })?;
     // First, what a witness remembers: one that is ahead of the database looks like lost blocks.
     if witness.exists() {
         let mut witness = HeadWitness::open_or_create(&witness)?;
-        witness.record(vibecoin_storage::Head { height: to, hash: target.hash() })?;
+        witness.record(vibecoin_storage::Head {
+            height: to,
+            hash: target.hash(),
+        })?;
         witness.sync()?;
     }
     store.rewind_to(to)?;

@@ -16,16 +16,20 @@ use crate::{dev, files};
 
 const EXAMPLES: &str = "\
 Examples:
-  vibecoin init --home DIR --genesis genesis.toml              a node that follows
-  vibecoin init --home DIR --genesis genesis.toml --validator  and a new key that can validate";
+  vibecoin init --home DIR --genesis genesis.toml   a node that follows
+A chain of your own, with this home as its validator:
+  vibecoin init --home DIR --validator              prints the validator's public key
+  vibecoin genesis new --validator KEY=1=PAYOUT --account PAYOUT=1000000 --out genesis.toml
+  vibecoin init --home DIR --genesis genesis.toml
+  vibecoin node --home DIR";
 
 /// Arguments of `init`.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct InitArgs {
-    /// The genesis file of the chain
+    /// The genesis file of the chain; may come with a second `init`, when the keys are known
     #[arg(long, value_name = "FILE")]
-    pub genesis: PathBuf,
+    pub genesis: Option<PathBuf>,
     /// A name for people
     #[arg(long, value_name = "NAME")]
     pub moniker: Option<String>,
@@ -43,16 +47,14 @@ impl InitArgs {
     /// Exit 7 for a genesis file that is invalid, 11 for a home of another chain.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let home = context.home();
-        let text = files::read_text(&self.genesis, GENESIS_BYTES_MAX)?;
-        let genesis = files::genesis(&self.genesis)?;
-        let built = files::build(&self.genesis, &genesis)?;
+        if let Some(file) = &self.genesis {
+            let text = files::read_text(file, GENESIS_BYTES_MAX)?;
+            let hash = files::build(file, &files::genesis(file)?)?.hash;
+            dev::make_private(home)?;
+            place_genesis(home, &text, hash)?;
+        }
         dev::make_private(home)?;
-        self.place_genesis(home, &text, built.hash)?;
-        let prefix = built
-            .params
-            .prefix()
-            .map_err(|error| CliError::new(Exit::InvalidFile, error.to_string()))?;
-        let mut keys = NodeKeys::new(home, prefix);
+        let mut keys = NodeKeys::new(home, context.prefix()?);
         if self.passphrase.allow_unencrypted {
             keys = keys.allow_unencrypted();
         }
@@ -71,34 +73,13 @@ impl InitArgs {
         } else {
             None
         };
+        let built = context.built_genesis()?;
         Ok(Answer::new(json!({
             "home": home,
-            "chainId": built.params.network,
-            "genesisHash": built.hash.to_string(),
+            "chainId": built.as_ref().map(|built| built.params.network.clone()),
+            "genesisHash": built.as_ref().map(|built| built.hash.to_string()),
             "validatorKey": validator,
         })))
-    }
-
-    fn place_genesis(
-        &self,
-        home: &Path,
-        text: &str,
-        hash: vibecoin_primitives::Hash,
-    ) -> Result<(), CliError> {
-        let path = home.join(GENESIS_FILE);
-        if !path.exists() {
-            return files::write(&path, text, false);
-        }
-        let own = files::build(&path, &files::genesis(&path)?)?;
-        if own.hash == hash {
-            return Ok(());
-        }
-        let message = format!(
-            "the home {} is of the chain {}, the file is {hash}",
-            home.display(),
-            own.hash
-        );
-        Err(CliError::new(Exit::GenesisMismatch, message).hint("use another --home for another chain"))
     }
 
     fn place_config(&self, context: &Context) -> Result<(), CliError> {
@@ -116,4 +97,22 @@ impl InitArgs {
         }
         files::write(&path, &text, false)
     }
+}
+
+/// Puts a genesis file into a home that has none, or the same.
+fn place_genesis(home: &Path, text: &str, hash: vibecoin_primitives::Hash) -> Result<(), CliError> {
+    let path = home.join(GENESIS_FILE);
+    if !path.exists() {
+        return files::write(&path, text, false);
+    }
+    let own = files::build(&path, &files::genesis(&path)?)?;
+    if own.hash == hash {
+        return Ok(());
+    }
+    let message = format!(
+        "the home {} is of the chain {}, the file is {hash}",
+        home.display(),
+        own.hash
+    );
+    Err(CliError::new(Exit::GenesisMismatch, message).hint("use another --home for another chain"))
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::json;
+use serde::Serialize;
 use tempfile::TempDir;
 use vibecoin_config::Loaded;
 use vibecoin_engine::{NodeOptions, Ready};
@@ -170,14 +170,25 @@ fn announce(home: &Path, ready: &Ready) {
     if let Err(error) = files::write(&home.join(ENDPOINT_FILE), &format!("{url}\n"), true) {
         tracing::warn!(target: "node", error = error.message, "clients of this home must be given --url");
     }
-    let line = json!({
-        "event": "ready",
-        "rpc": url,
-        "chainId": ready.chain_id,
-        "genesisHash": ready.genesis_hash.to_string(),
-        "height": ready.height.0.to_string(),
+    let line = serde_json::to_string(&ReadyLine {
+        event: "ready",
+        rpc: url,
+        chain_id: &ready.chain_id,
+        genesis_hash: ready.genesis_hash.to_string(),
+        height: ready.height.0.to_string(),
     });
-    output::stdout(&format!("{line}\n"));
+    output::stdout(&format!("{}\n", line.unwrap_or_default()));
+}
+
+/// What scripts wait for, in this order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReadyLine<'a> {
+    event: &'static str,
+    rpc: String,
+    chain_id: &'a str,
+    genesis_hash: String,
+    height: String,
 }
 
 fn banner(home: &Path, genesis: &Genesis) {

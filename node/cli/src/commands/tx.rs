@@ -421,7 +421,7 @@ mod tests {
             ]
         );
         for bad in [
-            format!("{to}"),
+            to.clone(),
             format!("{to}="),
             format!("{to}=-1"),
             format!("{to}=18446744073709551616"),

@@ -11,11 +11,19 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Config> {
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--seed" => config.seed = arguments.next()?.parse().ok()?,
-            "--nodes" => config.nodes = arguments.next()?.parse().ok().filter(|nodes| (1..=50).contains(nodes))?,
+            "--nodes" => {
+                config.nodes = arguments
+                    .next()?
+                    .parse()
+                    .ok()
+                    .filter(|nodes| (1..=50).contains(nodes))?
+            }
             "--heights" => config.heights = arguments.next()?.parse().ok()?,
             "--sabotage" => {
                 let name = arguments.next()?;
-                config.sabotage = Sabotage::ALL.into_iter().find(|sabotage| sabotage.name() == name)?;
+                config.sabotage = Sabotage::ALL
+                    .into_iter()
+                    .find(|sabotage| sabotage.name() == name)?;
             }
             "--trace" => config.print = true,
             _ => return None,

@@ -55,9 +55,6 @@ pub struct LoadArgs {
     /// Seconds after which the run is given up
     #[arg(long, default_value_t = 600)]
     pub limit: u64,
-    /// Print each acknowledged transaction's hash on stderr, for an observer of crashes
-    #[arg(long)]
-    pub tell: bool,
     #[command(flatten)]
     passphrase: PassphraseArgs,
 }
@@ -219,10 +216,13 @@ impl LoadArgs {
         let signed: Vec<submit::Signed> = (0..self.transactions)
             .into_par_iter()
             .filter_map(|number| {
-                let index = usize::try_from(number % count).ok()?;
-                let next = usize::try_from((number.saturating_add(1)) % count).ok()?;
+                let index = usize::try_from(number.checked_rem(count)?).ok()?;
+                let next = usize::try_from(number.saturating_add(1).checked_rem(count)?).ok()?;
                 let (sender, to) = (members.get(index)?, members.get(next)?);
-                let nonce = before.get(index)?.nonce.saturating_add(number / count);
+                let nonce = before
+                    .get(index)?
+                    .nonce
+                    .saturating_add(number.checked_div(count)?);
                 let body = TransactionBody {
                     chain: chain.genesis.prefix(),
                     sender: sender.key.public_key(),
@@ -234,18 +234,14 @@ impl LoadArgs {
                         amount: AMOUNT,
                     }],
                 };
-                let (hash, raw) = sign(body, &chain.genesis, &sender.key);
-                Some(submit::Signed {
-                    account: index,
-                    hash,
-                    raw,
-                })
+                let (_, raw) = sign(body, &chain.genesis, &sender.key);
+                Some(submit::Signed { account: index, raw })
             })
             .collect();
         let mut queues: Vec<Vec<submit::Signed>> = (0..self.connections).map(|_| Vec::new()).collect();
         for transfer in signed {
-            let queue = (transfer.account as u64 % self.connections) as usize;
-            if let Some(queue) = queues.get_mut(queue) {
+            let queue = transfer.account.checked_rem(queues.len());
+            if let Some(queue) = queue.and_then(|queue| queues.get_mut(queue)) {
                 queue.push(transfer);
             }
         }

@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
-use vibecoin_primitives::Hash;
-use vibecoin_rpc_api::Text as _;
 use vibecoin_rpc_api::methods::TxApiClient as _;
 use vibecoin_rpc_api::views::{BatchEntry, SubmitOptions, Wait};
 
@@ -13,14 +11,11 @@ use super::LoadArgs;
 use super::blocks::Blocks;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output;
 
 /// A transfer that is ready to be sent.
 pub struct Signed {
     /// Which account sends it.
     pub account: usize,
-    /// Its hash.
-    pub hash: Hash,
     /// Its bytes.
     pub raw: Vec<u8>,
 }
@@ -117,9 +112,6 @@ async fn one(
                 BatchEntry::Taken(_) => {
                     outcome.taken = outcome.taken.saturating_add(1);
                     count_up(&mut outcome.sent, transfer.account, 1);
-                    if args.tell {
-                        output::note(&transfer.hash.to_text());
-                    }
                 }
                 BatchEntry::Refused { error } if error.data.retryable => {
                     count_up(&mut outcome.retried, error.data.reason, 1);
