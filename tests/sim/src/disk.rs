@@ -7,6 +7,7 @@ use vibecoin_consensus::{GuardEntry, GuardStep, LogRecord};
 use vibecoin_primitives::{Hash, Height, decode, encode};
 use vibecoin_storage::files::{self, ConsensusLog, GuardFile, HeadWitness, MemoryFile, RawFile};
 use vibecoin_storage::kv::MemoryKv;
+use vibecoin_storage::start::check_start;
 use vibecoin_storage::{StorageError, Store, StoreConfig};
 
 use crate::rng::Rng;
@@ -115,15 +116,6 @@ impl Disk {
         let file = |file| on(file, Dirty::default());
         let store = Store::open(Arc::new(self.kv.clone()), Some(genesis), config)?;
         let witness = HeadWitness::open_on(file(&self.witness))?;
-        if let Some(seen) = witness.head()
-            && store.head().height < seen.height
-        {
-            return Err(damaged(format!(
-                "the head is {}, the witness saw {}",
-                store.head().height,
-                seen.height
-            )));
-        }
         let opened = ConsensusLog::open_on(on(&self.log, self.log_dirty.clone()))?;
         let records = opened
             .records
@@ -134,6 +126,12 @@ impl Disk {
         let guard = GuardFile::open_on(file(&self.guard))?;
         let newest_guard = guard.latest().map(|entry| decode(&entry.payload)).transpose();
         let newest_guard = newest_guard.map_err(|error| damaged(format!("guard entry: {error}")))?;
+        // D4 and D5: a database that lost its tail, or does not hold together, never gets to sign.
+        let signed = newest_guard.as_ref().map(|entry: &GuardEntry| entry.height);
+        let report = check_start(&store, witness.head(), signed)?;
+        if let Some(damage) = report.damage.first() {
+            return Err(damaged(damage.to_string()));
+        }
         Ok(Opened {
             store: Arc::new(store),
             log: opened.log,

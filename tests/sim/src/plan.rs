@@ -80,7 +80,7 @@ pub enum Sabotage {
     LogFails,
     /// Guard entries are not written.
     GuardUnsaved,
-    /// The disk says that a commit is durable and forgets it in the next crash.
+    /// The disk says that commits are durable, and forgets the last one in the next crash.
     CommitForgotten,
     /// The validator signs a second, different prevote each time.
     Equivocation,

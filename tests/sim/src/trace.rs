@@ -1,6 +1,7 @@
 //! The trace: one line for each thing that happens, hashed, and printed when wanted.
 
 use std::fmt::{self, Write as _};
+use std::io::{self, Write as _};
 
 use vibecoin_primitives::Hash;
 
@@ -25,7 +26,8 @@ impl Trace {
         writeln!(self.line, "{ms:>7}.{rest:03} {what}").expect("a string takes everything");
         self.hasher.update(self.line.as_bytes());
         if self.print {
-            print!("{}", self.line);
+            // Whoever reads may have seen enough, as `head` does.
+            let _closed = io::stdout().write_all(self.line.as_bytes());
         }
     }
 

@@ -889,7 +889,7 @@ impl World {
             return Ok(());
         };
         let (height, hash) = (commit.header.height, commit.hash);
-        if sabotage == Sabotage::CommitForgotten && height >= Height(3) && node.disk.forgotten.is_none() {
+        if sabotage == Sabotage::CommitForgotten && height >= Height(3) {
             node.disk.forgotten = Some(node.disk.kv.crash());
         }
         let committed = running.store.commit(&block_of(*commit));

@@ -67,17 +67,19 @@ fn a_signature_without_a_durable_guard_entry_is_noticed() {
 }
 
 #[test]
-fn a_commit_that_the_disk_forgets_is_noticed_by_the_witness_or_as_a_head_that_goes_back() {
+fn a_commit_that_the_disk_forgets_is_noticed_by_the_node_itself_or_as_a_head_that_goes_back() {
     let results = results(Sabotage::CommitForgotten);
-    let (back, witness) = (
-        broken(&results, Rule::MonotonicHead),
-        broken(&results, Rule::Recovery),
-    );
-    assert!(back >= 3, "{results:?}");
-    assert!(back + witness >= 8, "{results:?}");
     for violation in results.iter().filter_map(|result| result.as_ref().err()) {
         assert_eq!(violation.node, SABOTEUR, "{violation}");
     }
+    // The guard or the witness is ahead of the database, if the node had signed on or synced since.
+    let itself = broken(&results, Rule::Recovery);
+    let back = broken(&results, Rule::MonotonicHead);
+    assert!(
+        itself >= 3 && back >= 1,
+        "{itself} by itself, {back} by the rule: {results:?}"
+    );
+    assert!(itself + back >= 8, "{results:?}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Runs one seed and prints what happened: `sim --seed S [--nodes N] [--sabotage NAME] [--trace]`.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use vibecoin_tests_sim::{Config, Sabotage, run};
@@ -40,11 +41,11 @@ fn main() -> ExitCode {
     };
     match run(&config) {
         Ok(report) => {
-            println!("{report}");
+            let _closed = writeln!(io::stdout(), "{report}");
             ExitCode::SUCCESS
         }
         Err(violation) => {
-            println!("{violation}");
+            let _closed = writeln!(io::stdout(), "{violation}");
             ExitCode::FAILURE
         }
     }
