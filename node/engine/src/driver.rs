@@ -23,7 +23,7 @@ pub const INBOX_MAX: usize = 64;
 /// Most urgent inputs that wait: a commit that became durable, a stop, a failure.
 pub const URGENT_MAX: usize = 8;
 /// Bytes of a transfer, for the fee that the pool's status shows.
-const TYPICAL_TRANSACTION_BYTES: u32 = 188;
+const TYPICAL_TRANSACTION_BYTES: u32 = 180;
 
 /// What the driver is told.
 pub enum Input {

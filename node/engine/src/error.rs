@@ -107,9 +107,9 @@ impl NodeError {
                 50 => Some("this home was written by a newer version; use that version"),
                 _ => None,
             },
-            Self::GuardLost { .. } => {
-                Some("restore the guard file; never start a copy of this home elsewhere")
-            }
+            Self::GuardLost { .. } => Some(
+                "restore the guard file; a key that certainly never signed gets one by `vibecoin init --i-know-this-key-never-signed`",
+            ),
             Self::Listen { .. } => Some("choose another port with --rpc.port, or 0 for a free one"),
             _ => None,
         }

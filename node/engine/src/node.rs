@@ -182,7 +182,7 @@ fn open(home: &Path, config: &Config, genesis: &BuiltGenesis, signs: bool) -> Re
     let (guard, newest_guard) = if genesis.params.dev || !signs {
         (GuardStore::Memory, None)
     } else {
-        open_guard(&at(&config.consensus.guard_file), store.head().height)?
+        open_guard(&at(&config.consensus.guard_file))?
     };
     // D4, D5: a database that lost its tail, or does not hold together, never gets to sign.
     let signed = newest_guard.as_ref().map(|entry: &GuardEntry| entry.height);
@@ -204,18 +204,16 @@ fn open(home: &Path, config: &Config, genesis: &BuiltGenesis, signs: bool) -> Re
     })
 }
 
-/// A key that may have signed before never signs without its guard.
-fn open_guard(path: &Path, head: Height) -> Result<(GuardStore, Option<GuardEntry>), NodeError> {
+/// A key never signs without its guard, which is made together with the key.
+fn open_guard(path: &Path) -> Result<(GuardStore, Option<GuardEntry>), NodeError> {
     let file = match GuardFile::open(path) {
-        Err(StorageError::Missing { .. }) if head == Height(0) => GuardFile::create(path),
         Err(error @ (StorageError::Missing { .. } | StorageError::Corrupt { .. })) => {
             return Err(NodeError::GuardLost {
                 detail: error.to_string(),
             });
         }
-        opened => opened,
-    }
-    .map_err(storage("open the double-sign guard"))?;
+        opened => opened.map_err(storage("open the double-sign guard"))?,
+    };
     let newest = file.latest().map(|entry| decode(&entry.payload)).transpose();
     let newest = newest.map_err(|error| NodeError::GuardLost {
         detail: error.to_string(),

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 use vibecoin_genesis::GENESIS_BYTES_MAX;
 use vibecoin_keystore::{NodeKeyRole, NodeKeys};
+use vibecoin_storage::files::GuardFile;
 
 use crate::context::{Context, GENESIS_FILE};
 use crate::error::CliError;
@@ -36,6 +37,9 @@ pub struct InitArgs {
     /// Make a validator key too
     #[arg(long)]
     pub validator: bool,
+    /// Make a double-sign guard for a validator.key that was put here by hand: only if it never signed
+    #[arg(long = "i-know-this-key-never-signed")]
+    pub key_never_signed: bool,
     #[command(flatten)]
     passphrase: PassphraseArgs,
 }
@@ -59,13 +63,19 @@ impl InitArgs {
             keys = keys.allow_unencrypted();
         }
         keys.load_or_create_node()?;
+        let guard = home.join(vibecoin_config::ConsensusConfig::default().guard_file);
         if self.validator && !keys.exists(NodeKeyRole::Validator)? {
+            // First the guard, then the key: a key never stands there without what it has signed.
+            make_guard(&guard)?;
             let passphrase = self.passphrase.for_new_key("the validator key")?;
             keys.create(
                 NodeKeyRole::Validator,
                 &vibecoin_keystore::generate()?,
                 passphrase.as_ref(),
             )?;
+        }
+        if self.key_never_signed && !guard.exists() {
+            make_guard(&guard)?;
         }
         self.place_config(context)?;
         let validator = if keys.exists(NodeKeyRole::Validator)? {
@@ -115,4 +125,16 @@ fn place_genesis(home: &Path, text: &str, hash: vibecoin_primitives::Hash) -> Re
         own.hash
     );
     Err(CliError::new(Exit::GenesisMismatch, message).hint("use another --home for another chain"))
+}
+
+/// Makes the double-sign guard of a key that has signed nothing.
+fn make_guard(path: &Path) -> Result<(), CliError> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(CliError::file("make the folder", folder))?;
+    }
+    GuardFile::create(path).map_err(|error| {
+        CliError::new(Exit::Io, format!("{}: {error}", path.display()))
+            .hint("a guard without its key belongs to a key that may have signed; do not delete it")
+    })?;
+    Ok(())
 }
