@@ -79,6 +79,7 @@ fn what_makes_no_sense_is_refused() {
         "",
         "nod",
         "transfer vibet1x --from dev0",
+        "transfer vibet1x 0 --from dev0",
         "transfer vibet1x -5 --from dev0",
         "transfer vibet1x 18446744073709551616 --from dev0",
         "transfer vibet1x 1.5 --from dev0",
@@ -91,6 +92,22 @@ fn what_makes_no_sense_is_refused() {
         "bench load --batch 101",
     ] {
         assert!(parse(line).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn every_wrong_amount_is_answered_in_the_same_words() {
+    for amount in ["-5", "1.5", "-1.5", "x", "18446744073709551616"] {
+        for line in [
+            format!("transfer vibet1x {amount} --from dev0"),
+            format!("transfer vibet1x 5 --from dev0 --fee {amount}"),
+            format!("genesis add-account g.toml vibet1x {amount}"),
+            format!("account list --min-balance {amount}"),
+        ] {
+            let error = parse(&line).unwrap_err().to_string();
+            let words = "an amount is a whole number of base units, 0 to 18446744073709551615";
+            assert!(error.contains(words), "{line}: {error}");
+        }
     }
 }
 

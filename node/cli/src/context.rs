@@ -92,6 +92,7 @@ impl Context {
     /// Exit 2 when the address is none.
     pub fn client(&self) -> Result<HttpClient, CliError> {
         let url = self.url();
+        check_scheme(&url)?;
         HttpClientBuilder::new()
             .max_request_size(REQUEST_BYTES_MAX)
             .max_response_size(RESPONSE_BYTES_MAX)
@@ -104,9 +105,10 @@ impl Context {
     /// A client over WebSocket.
     ///
     /// # Errors
-    /// Exit 3 when no node answers.
+    /// Exit 2 when the address is none, 3 when no node answers.
     pub async fn websocket(&self) -> Result<WsClient, CliError> {
         let url = self.url();
+        check_scheme(&url)?;
         let url = url
             .strip_prefix("http")
             .map_or_else(|| url.clone(), |rest| format!("ws{rest}"));
@@ -116,22 +118,21 @@ impl Context {
             .request_timeout(self.timeout())
             .build(&url)
             .await
-            .map_err(|error| {
-                CliError::new(Exit::CannotConnect, format!("no node answers at {url}: {error}"))
-                    .hint("start one with `vibecoin node --dev`, or name another with --url")
-            })
+            .map_err(CliError::no_answer)
     }
 
     /// Runs a client's work on this thread.
     ///
     /// # Errors
-    /// What the work answers, or exit 1 when the system gives no event loop.
+    /// What the work answers, or exit 1 when the system gives no event loop. When no node answers, the error
+    /// names the address.
     pub fn wait<T>(&self, work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| CliError::new(Exit::Failure, format!("cannot start an event loop: {error}")))?
             .block_on(work)
+            .map_err(|error| error.at(&self.url()))
     }
 
     /// The account keys of the home.
@@ -178,6 +179,16 @@ impl Context {
     }
 }
 
+/// Refuses an address that no node can be at, and says how it is written.
+fn check_scheme(url: &str) -> Result<(), CliError> {
+    let (refused, rest) = match url.split_once("://") {
+        None => ("is no address of a node: it does not begin with http://", url),
+        Some(("https" | "wss", rest)) => ("cannot be used: a node speaks http, without TLS", rest),
+        Some(_) => return Ok(()),
+    };
+    Err(CliError::usage(format!("{url} {refused}")).hint(format!("write --url http://{rest}")))
+}
+
 /// `$XDG_DATA_HOME/vibecoin`, or `~/.local/share/vibecoin`.
 fn default_home(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
     let data = variable("XDG_DATA_HOME").filter(|path| path.is_absolute());
@@ -188,6 +199,21 @@ fn default_home(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_without_a_scheme_or_with_tls_is_refused_with_the_right_one() {
+        for url in [
+            "127.0.0.1:27100",
+            "https://127.0.0.1:27100",
+            "wss://127.0.0.1:27100",
+        ] {
+            let error = check_scheme(url).err();
+            let error = error.map(|error| (error.exit, error.hint));
+            let hint = Some("write --url http://127.0.0.1:27100".to_owned());
+            assert_eq!(error, Some((Exit::Usage, hint)), "{url}");
+        }
+        assert_eq!(check_scheme(LOCAL_URL), Ok(()));
+    }
 
     #[test]
     fn the_default_home_is_in_the_data_directory() {

@@ -13,6 +13,9 @@ use vibecoin_storage::StorageError;
 
 use crate::exit::Exit;
 
+/// How the message begins when nobody answers; where it was tried is put in by [`CliError::at`].
+const NO_ANSWER: &str = "no node answers";
+
 /// Why a command failed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CliError {
@@ -69,6 +72,22 @@ impl CliError {
             hint: Some(hint.into()),
             ..self
         }
+    }
+
+    /// Nobody answers, for this cause.
+    pub fn no_answer(cause: impl std::fmt::Display) -> Self {
+        Self::new(Exit::CannotConnect, format!("{NO_ANSWER}: {cause}"))
+            .hint("start one with `vibecoin node --dev`, or name another with --url")
+    }
+
+    /// With the address that was tried, if nobody answered there.
+    #[must_use]
+    pub fn at(self, url: &str) -> Self {
+        let Some(cause) = self.message.strip_prefix(NO_ANSWER) else {
+            return self;
+        };
+        let message = format!("{NO_ANSWER} at {url}{cause}");
+        Self { message, ..self }.data(json!({ "url": url }))
     }
 
     /// With facts for programs.
@@ -143,6 +162,11 @@ impl From<ApiError> for CliError {
             },
         };
         let hint = hint_for(&error);
+        let message = if never_seen(&error) {
+            "the wait ended, and the node knows no transaction with this hash".to_owned()
+        } else {
+            error.message
+        };
         let reason = if error.data.reason.is_empty() {
             "rpc_error".to_owned()
         } else {
@@ -152,11 +176,17 @@ impl From<ApiError> for CliError {
             exit,
             code: i64::from(error.code),
             reason,
-            message: error.message,
+            message,
             hint,
             data: serde_json::to_value(&error.data).unwrap_or(Value::Null),
         }
     }
+}
+
+/// Whether a wait ended for a transaction that the node has not heard of.
+fn never_seen(error: &ApiError) -> bool {
+    let status = error.data.facts.get("status").and_then(Value::as_str);
+    error.class() == Some(Code::Timeout) && status == Some("unknown")
 }
 
 fn hint_for(error: &ApiError) -> Option<String> {
@@ -169,6 +199,9 @@ fn hint_for(error: &ApiError) -> Option<String> {
         Code::Expired => "sign it again with a later --valid-for",
         Code::InsufficientFunds => {
             "a transfer to a new account also pays for the account; see `vibecoin account show`"
+        }
+        Code::Timeout if never_seen(error) => {
+            "check the hash and the node's chain; if it was sent, it may have been refused or have expired"
         }
         Code::Timeout => "the transaction goes on; ask with `vibecoin tx wait HASH`",
         Code::Pruned => "ask a node that keeps more history, or a later height",
@@ -211,11 +244,7 @@ fn transport(error: &(dyn std::error::Error + Send + Sync + 'static)) -> CliErro
             CliError::new(Exit::Failure, "the request is larger than this client sends")
                 .reason("request_too_large")
         }
-        _ => CliError::new(
-            Exit::CannotConnect,
-            format!("no node answers: {}", chain_of(error)),
-        )
-        .hint("start one with `vibecoin node --dev`, or name another with --url"),
+        _ => CliError::no_answer(chain_of(error)),
     }
 }
 
@@ -299,6 +328,29 @@ mod tests {
         ] {
             assert_eq!(CliError::from(ApiError::new(code, "x")).exit, exit, "{code:?}");
         }
+    }
+
+    #[test]
+    fn a_wait_for_a_transaction_that_nobody_sent_does_not_say_that_it_goes_on() {
+        let waited =
+            |status: &str| CliError::from(ApiError::new(Code::Timeout, "late").with("status", status));
+        let unknown = waited("unknown");
+        assert_eq!(unknown.exit, Exit::Timeout);
+        assert!(unknown.message.contains("knows no transaction"), "{unknown:?}");
+        assert!(!unknown.to_text().contains("goes on"), "{unknown:?}");
+        let pending = waited("pending");
+        assert_eq!(pending.message, "late");
+        assert!(pending.to_text().contains("goes on"), "{pending:?}");
+    }
+
+    #[test]
+    fn only_an_error_of_the_connection_gets_the_address() {
+        let error = CliError::no_answer("refused").at("http://h:1");
+        assert_eq!(error.message, "no node answers at http://h:1: refused");
+        assert_eq!(error.data, json!({ "url": "http://h:1" }));
+        assert_eq!(error.exit, Exit::CannotConnect);
+        let other = CliError::usage("x");
+        assert_eq!(other.clone().at("http://h:1"), other);
     }
 
     #[test]

@@ -38,12 +38,13 @@ use output::Format;
 #[must_use]
 pub fn main() -> ExitCode {
     logging::install_panic_hook();
-    let (outcome, format) = match Arguments::try_parse() {
+    let (outcome, format, quiet) = match Arguments::try_parse() {
         Ok(arguments) => {
-            let format = arguments.globals.output;
+            let (format, quiet) = (arguments.globals.output, arguments.globals.quiet);
             (
                 Context::new(arguments.globals).and_then(|context| arguments.command.run(&context)),
                 format,
+                quiet,
             )
         }
         Err(error) if !error.use_stderr() => {
@@ -60,10 +61,10 @@ pub fn main() -> ExitCode {
                 let _gone = error.print();
                 return ExitCode::from(exit::Exit::Usage.code());
             }
-            (Err(usage(&error)), format)
+            (Err(usage(&error)), format, false)
         }
     };
-    ExitCode::from(output::finish(&outcome, format))
+    ExitCode::from(output::finish(&outcome, format, quiet))
 }
 
 /// What was typed wrong, in one line.

@@ -16,7 +16,7 @@ pub enum Format {
     Text,
     /// One JSON value.
     Json,
-    /// One JSON value per line: lists come item by item, streams without end.
+    /// One JSON value per line: lists and pages come item by item, streams without end.
     Ndjson,
 }
 
@@ -71,14 +71,33 @@ impl Answer {
         match (format, &self.json) {
             _ if self.printed => String::new(),
             (Format::Text, json) => self.text.clone().unwrap_or_else(|| people(json)),
-            (Format::Ndjson, Value::Array(items)) => items.iter().map(|item| format!("{item}\n")).collect(),
+            (Format::Ndjson, Value::Array(items)) => lines(items),
+            (Format::Ndjson, json) if let Some((items, _)) = page(json) => lines(items),
             (Format::Json | Format::Ndjson, json) => format!("{json}\n"),
         }
     }
+
+    /// Where the next page starts. The lines of items have no place for it.
+    fn next_cursor(&self) -> Option<&str> {
+        page(&self.json).and_then(|(_, next_cursor)| next_cursor.as_str())
+    }
+}
+
+fn lines(items: &[Value]) -> String {
+    items.iter().map(|item| format!("{item}\n")).collect()
+}
+
+/// The items of a page and its `nextCursor`, with or without the state that it was read from.
+fn page(json: &Value) -> Option<(&[Value], &Value)> {
+    let page = match json.get("context") {
+        Some(_) => json.get("value")?,
+        None => json,
+    };
+    Some((page.get("items")?.as_array()?, page.get("nextCursor")?))
 }
 
 /// Prints the outcome of a command and returns the exit code.
-pub fn finish(outcome: &Result<Answer, CliError>, format: Format) -> u8 {
+pub fn finish(outcome: &Result<Answer, CliError>, format: Format, quiet: bool) -> u8 {
     match outcome {
         Ok(answer) => {
             let mut text = answer.render(format);
@@ -86,6 +105,12 @@ pub fn finish(outcome: &Result<Answer, CliError>, format: Format) -> u8 {
                 text.push('\n');
             }
             stdout(&text);
+            if format == Format::Ndjson
+                && !quiet
+                && let Some(cursor) = answer.next_cursor()
+            {
+                note(&format!("there is more: the next page starts at cursor {cursor}"));
+            }
             answer.exit.unwrap_or(Exit::Ok).code()
         }
         Err(error) => {
@@ -183,6 +208,25 @@ mod tests {
         assert_eq!(one.render(Format::Ndjson), "{\"a\":null}\n");
         assert_eq!(one.render(Format::Text), "nothing");
         assert_eq!(Answer::printed().render(Format::Json), "");
+    }
+
+    #[test]
+    fn a_page_is_one_line_per_item_with_or_without_its_context() {
+        let page = json!({ "items": [{ "a": 1 }, { "a": 2 }], "nextCursor": "c" });
+        let read = json!({ "context": { "height": "7" }, "value": page });
+        for json in [&page, &read] {
+            let answer = Answer::new(json);
+            assert_eq!(answer.render(Format::Ndjson), "{\"a\":1}\n{\"a\":2}\n");
+            assert_eq!(answer.render(Format::Json), format!("{json}\n"));
+            assert_eq!(answer.next_cursor(), Some("c"));
+        }
+        let last = Answer::new(json!({ "items": [], "nextCursor": null }));
+        assert_eq!(
+            (last.render(Format::Ndjson).as_str(), last.next_cursor()),
+            ("", None)
+        );
+        let other = Answer::new(json!({ "items": [1] }));
+        assert_eq!(other.render(Format::Ndjson), "{\"items\":[1]}\n");
     }
 
     #[test]

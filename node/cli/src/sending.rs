@@ -196,9 +196,16 @@ pub fn report(submitted: &Submitted, fee: Option<Amount>) -> Answer {
         status.status,
         TransactionState::Dropped | TransactionState::Replaced | TransactionState::Expired
     );
-    let word = serde_json::to_value(status.status)
-        .ok()
-        .and_then(|word| word.as_str().map(str::to_owned));
+    let word = match status.status {
+        // Who does not wait hears nothing of the pool; "unknown" would sound like lost.
+        TransactionState::Unknown => Some("sent".to_owned()),
+        state => serde_json::to_value(state)
+            .ok()
+            .and_then(|word| word.as_str().map(str::to_owned)),
+    };
+    if let Value::Object(fields) = &mut json {
+        fields.insert("status".to_owned(), json!(word));
+    }
     let mut text = format!(
         "hash    {}\nstatus  {}\n",
         status.hash.0.to_text(),
@@ -227,6 +234,26 @@ pub fn report(submitted: &Submitted, fee: Option<Amount>) -> Answer {
         answer.exit(Exit::Rejected)
     } else {
         answer
+    }
+}
+
+/// Reads an amount.
+///
+/// # Errors
+/// In words for the person who typed it.
+pub fn amount(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| format!("an amount is a whole number of base units, 0 to {}", u64::MAX))
+}
+
+/// Reads the amount of a payment, which is more than nothing.
+///
+/// # Errors
+/// As [`amount`], and for 0.
+pub fn payment(text: &str) -> Result<u64, String> {
+    match amount(text)? {
+        0 => Err("a transfer of 0 moves nothing and would still cost the fee".to_owned()),
+        amount => Ok(amount),
     }
 }
 
@@ -271,6 +298,21 @@ mod tests {
         let other = to.to_text(&AddressPrefix::new("vibe").unwrap());
         let error = payee(&other, &prefix, true).unwrap_err();
         assert_eq!((error.exit, error.code), (Exit::Usage, 1001));
+    }
+
+    #[test]
+    fn an_amount_is_a_whole_number_and_a_payment_more_than_nothing() {
+        assert_eq!(
+            (amount("0"), amount("18446744073709551615")),
+            (Ok(0), Ok(u64::MAX))
+        );
+        for text in ["", "1.5", "-1", "1e3", "18446744073709551616", "x"] {
+            let error = "an amount is a whole number of base units, 0 to 18446744073709551615".to_owned();
+            assert_eq!(amount(text), Err(error.clone()), "{text}");
+            assert_eq!(payment(text), Err(error), "{text}");
+        }
+        assert_eq!(payment("1"), Ok(1));
+        assert!(payment("0").unwrap_err().contains("moves nothing"));
     }
 
     #[test]

@@ -266,12 +266,13 @@ impl<B: Backend> Feed<B> {
 
     /// What the block did to one account, from its diff.
     fn account_change(&self, height: Height, address: Address) -> Result<Option<AccountChangeView>, End> {
-        let diff = self
-            .rpc
-            .backend
-            .diff(height)
-            .map_err(ApiError::from)?
-            .ok_or_else(|| lost(height))?;
+        let diff = self.rpc.backend.diff(height).map_err(ApiError::from)?;
+        let diff = match diff {
+            Some(diff) => diff,
+            // Genesis is no change of an earlier state; a store keeps no diff of it.
+            None if height == Height::ZERO => return Ok(None),
+            None => return Err(lost(height).into()),
+        };
         let key = StateKey::Account(account_key(&address));
         let Ok(at) = diff.entries.binary_search_by_key(&key, |entry| entry.key) else {
             return Ok(None);

@@ -111,6 +111,8 @@ fn every_bad_transaction_is_refused_with_its_code_and_the_node_goes_on() {
     send(&[&to, "1", "--valid-for", "0"]).fails(4, "expired");
     send(&[&to, "18446744073709551615"]).fails(4, "insufficient_funds");
     send(&[&to, "18446744073709551616"]).fails(2, "usage");
+    send(&[&to, "0"]).fails(2, "usage");
+    send(&["nobody", "1"]).fails(2, "bad_address");
     let typo = format!(
         "{}{}",
         &to[..to.len() - 1],
@@ -122,12 +124,26 @@ fn every_bad_transaction_is_refused_with_its_code_and_the_node_goes_on() {
     home.run(&["tx", "decode", &flipped]).json["signatureValid"]
         .as_bool()
         .map_or_else(|| panic!(), |valid| assert!(!valid));
+    let unsigned = home.file("unsigned.json");
+    home.run(&["tx", "send", unsigned.to_str().unwrap()])
+        .fails(2, "not_signed");
+    let unknown = home.run(&["tx", "wait", &other_chain, "--timeout", "1"]);
+    unknown.fails(6, "timeout");
+    assert!(
+        unknown.json["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("knows no transaction"),
+        "{}",
+        unknown.json
+    );
     home.run(&["tx", "show", &other_chain]).fails(5, "no_transaction");
     home.run(&["rpc", "chain_getNothing"])
         .fails(2, "method_not_found");
 
     assert_eq!(submit(&good)["result"]["status"], "pending");
     assert_eq!(send(&[&to, "1"]).ok()["status"], "included");
+    assert_eq!(send(&[&to, "1", "--wait", "none"]).ok()["status"], "sent");
     assert_eq!(node.stop(), 0);
 }
 

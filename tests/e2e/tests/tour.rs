@@ -111,6 +111,9 @@ fn a_transfer_becomes_a_proven_balance_and_the_store_is_clean() {
         &other,
     ])
     .fails(8, "other_chain");
+    let nobody = home.run(&["-u", "http://127.0.0.1:1", "status"]);
+    nobody.fails(3, "cannot_connect");
+    assert_eq!(nobody.json["error"]["data"]["url"], "http://127.0.0.1:1");
     home.run(&["status"]).fails(3, "cannot_connect");
     let checked = home.run(&["db", "check"]).ok();
     assert_eq!(
@@ -226,4 +229,35 @@ fn what_cannot_be_started_says_why_with_the_code_of_the_daemon() {
     let genesis = other.file("genesis.toml");
     home.run(&["node", "--dev", "--genesis", genesis.to_str().unwrap()])
         .fails(11, "genesis_mismatch");
+}
+
+#[test]
+fn an_account_is_followed_from_genesis_on() {
+    let home = Home::new();
+    let node = Node::dev(&home);
+    for amount in ["1", "2"] {
+        // The recipient by name, as in `account show`.
+        let sent = home.run(&["transfer", "dev1", amount, "--from", "dev0"]).ok();
+        assert_eq!(sent["status"], "included", "{sent}");
+    }
+    let seen = home
+        .run(&[
+            "subscribe",
+            "account",
+            "--account",
+            "dev1",
+            "--from-height",
+            "0",
+            "--count",
+            "2",
+        ])
+        .ok();
+    for (event, more) in seen.as_array().unwrap().iter().zip([1, 2]) {
+        let balance = |side: &str| -> u64 {
+            let text = event["data"][side]["balance"].as_str().unwrap();
+            text.parse().unwrap()
+        };
+        assert_eq!(balance("after") - balance("before"), more, "{event}");
+    }
+    assert_eq!(node.stop(), 0);
 }

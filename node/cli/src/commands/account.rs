@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use vibecoin_light::{PROOF_FILE_BYTES_MAX, ProofFile};
+use vibecoin_primitives::{Address, AddressPrefix};
 use vibecoin_rpc_api::methods::{AccountApiClient as _, ProofApiClient as _};
 use vibecoin_rpc_api::views::{AccountListOptions, AddressesArg, AtOptions, ReadOptions};
 use vibecoin_rpc_api::{AddressArg, AddressText, Arg, BlockRef, Cursor, Text as _, U64};
@@ -14,6 +15,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
 use crate::output::Answer;
+use crate::sending::{amount, payee};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -42,7 +44,7 @@ pub enum AccountCommand {
         #[arg(long)]
         cursor: Option<String>,
         /// Leave out accounts that own less, in base units
-        #[arg(long)]
+        #[arg(long, allow_negative_numbers = true, value_parser = amount)]
         min_balance: Option<u64>,
         #[command(flatten)]
         at: At,
@@ -113,8 +115,7 @@ impl AccountCommand {
 
 /// An address as it was typed, or that of a key of the home. The node checks the prefix.
 pub fn named(context: &Context, text: &str) -> Result<AddressArg, CliError> {
-    let looks_like_an_address = text.starts_with("0x") || text.len() > 40;
-    if looks_like_an_address {
+    if looks_like_an_address(text) {
         return Ok(Arg::new(AddressText::from_text(text)?));
     }
     let info = match context.keystore()?.find(text) {
@@ -128,7 +129,24 @@ pub fn named(context: &Context, text: &str) -> Result<AddressArg, CliError> {
             })?));
         }
     };
-    Ok(vibecoin_primitives::Address::from(info.public_key).into())
+    Ok(Address::from(info.public_key).into())
+}
+
+/// Who is paid: an address as [`payee`] takes it, or the name of a key of the home.
+pub fn recipient(
+    context: &Context,
+    text: &str,
+    prefix: &AddressPrefix,
+    allow_hex: bool,
+) -> Result<Address, CliError> {
+    if looks_like_an_address(text) {
+        return payee(text, prefix, allow_hex);
+    }
+    Ok(named(context, text)?.get()?.on(prefix)?)
+}
+
+fn looks_like_an_address(text: &str) -> bool {
+    text.starts_with("0x") || text.len() > 40
 }
 
 fn show(context: &Context, account: &str, at: &At) -> Result<Answer, CliError> {

@@ -12,7 +12,7 @@ use crate::context::{Context, GENESIS_FILE};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Answer;
-use crate::sending::address;
+use crate::sending::{self, address, amount};
 use crate::{dev, files};
 
 const EXAMPLES: &str = "\
@@ -80,6 +80,7 @@ pub enum GenesisCommand {
         /// The account
         address: String,
         /// What it owns, in base units
+        #[arg(allow_negative_numbers = true, value_parser = amount)]
         amount: u64,
     },
     /// Add a validator to a file
@@ -222,10 +223,11 @@ fn prefix_of(genesis: &Genesis) -> Result<AddressPrefix, CliError> {
 }
 
 fn add_account(genesis: &mut Genesis, text: &str) -> Result<(), CliError> {
-    let wrong = || CliError::usage(format!("{text:?} is no ADDRESS=AMOUNT"));
-    let (who, amount) = text.split_once('=').ok_or_else(wrong)?;
+    let (who, amount) = text
+        .split_once('=')
+        .ok_or_else(|| CliError::usage(format!("{text:?} is no ADDRESS=AMOUNT")))?;
     let who = address(who, &prefix_of(genesis)?)?;
-    let amount = amount.parse().map_err(|_| wrong())?;
+    let amount = sending::amount(amount).map_err(|error| CliError::usage(format!("{text:?}: {error}")))?;
     if genesis.accounts.insert(who, Amount(amount)).is_some() {
         return Err(CliError::usage(format!("the account in {text:?} is there twice")));
     }

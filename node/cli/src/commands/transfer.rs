@@ -6,12 +6,13 @@ use serde_json::json;
 use vibecoin_primitives::{Amount, Operation};
 use vibecoin_rpc_api::Text as _;
 
+use super::account::recipient;
 use super::keys;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
-use crate::sending::{Chain, Choices, WaitFor, build, payee, report, sign, submit};
+use crate::sending::{Chain, Choices, WaitFor, amount, build, payment, report, sign, submit};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,9 +26,10 @@ Amounts are base units. A transfer to an address without an account also burns t
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct TransferArgs {
-    /// Who receives: a bech32m address
+    /// Who receives: a bech32m address, or the name of a key of the home
     pub to: String,
-    /// How much, in base units
+    /// How much, in base units; at least 1
+    #[arg(allow_negative_numbers = true, value_parser = payment)]
     pub amount: u64,
     /// Who pays: name or address of a key of the home
     #[arg(long, value_name = "KEY")]
@@ -51,7 +53,7 @@ pub struct TransferArgs {
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct ChoiceArgs {
     /// Fee in base units [default: the least]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true, value_parser = amount)]
     pub fee: Option<u64>,
     /// Nonce [default: the next one, with what waits in the pool counted]
     #[arg(long)]
@@ -89,7 +91,7 @@ impl TransferArgs {
         key: &vibecoin_primitives::SecretKey,
     ) -> Result<Answer, CliError> {
         let chain = Chain::ask(context, client).await?;
-        let to = payee(&self.to, &chain.prefix, self.allow_hex)?;
+        let to = recipient(context, &self.to, &chain.prefix, self.allow_hex)?;
         let operations = vec![Operation::Transfer {
             to,
             amount: Amount(self.amount),

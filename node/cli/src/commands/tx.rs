@@ -13,7 +13,7 @@ use vibecoin_rpc_api::methods::TxApiClient as _;
 use vibecoin_rpc_api::views::{AtOptions, OperationView, TransactionView, UnsignedTransaction, WaitOptions};
 use vibecoin_rpc_api::{AddressText, HashArg, Text as _, U64};
 
-use super::account::At;
+use super::account::{At, recipient};
 use super::keys;
 use super::transfer::ChoiceArgs;
 use crate::context::Context;
@@ -22,7 +22,7 @@ use crate::exit::Exit;
 use crate::files;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
-use crate::sending::{Chain, WaitFor, build, payee, report, sign, submit};
+use crate::sending::{Chain, WaitFor, build, payment, report, sign, submit};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,7 +46,7 @@ pub enum TxCommand {
         /// Who will sign: an address, or the name of a key
         #[arg(long, value_name = "WHO")]
         from: String,
-        /// A transfer; may be repeated. All operations apply, or none
+        /// A transfer to an address or to a key of the home; may be repeated. All operations apply, or none
         #[arg(long = "transfer", value_name = "ADDRESS=AMOUNT")]
         transfers: Vec<String>,
         /// A slot of the sender's storage; may be repeated. An empty value removes it
@@ -133,7 +133,9 @@ impl TxCommand {
                 let client = context.client()?;
                 let unsigned = context.wait(async {
                     let chain = Chain::ask(context, &client).await?;
-                    let operations = operations(&transfers, &slots, &chain.prefix, allow_hex)?;
+                    let operations = operations(&transfers, &slots, |to| {
+                        recipient(context, to, &chain.prefix, allow_hex)
+                    })?;
                     let body = build(&client, &chain, sender, operations, choices.into()).await?;
                     Ok(unsigned(&body, chain.prefix))
                 })?;
@@ -223,16 +225,18 @@ fn call<T>(
 fn operations(
     transfers: &[String],
     slots: &[String],
-    prefix: &AddressPrefix,
-    allow_hex: bool,
+    recipient: impl Fn(&str) -> Result<Address, CliError>,
 ) -> Result<Vec<Operation>, CliError> {
     let mut operations = Vec::with_capacity(transfers.len().saturating_add(slots.len()));
     for text in transfers {
-        let wrong = || CliError::usage(format!("{text:?} is no ADDRESS=AMOUNT"));
-        let (to, amount) = text.split_once('=').ok_or_else(wrong)?;
-        let amount = Amount(amount.parse().map_err(|_| wrong())?);
+        let (to, amount) = text
+            .split_once('=')
+            .ok_or_else(|| CliError::usage(format!("{text:?} is no ADDRESS=AMOUNT")))?;
+        let amount = payment(amount)
+            .map(Amount)
+            .map_err(|error| CliError::usage(format!("{text:?}: {error}")))?;
         operations.push(Operation::Transfer {
-            to: payee(to, prefix, allow_hex)?,
+            to: recipient(to)?,
             amount,
         });
     }
@@ -344,6 +348,11 @@ fn raw_bytes(text: &str) -> Result<Vec<u8>, CliError> {
     } else {
         files::read_text(Path::new(text.trim_start_matches('@')), RAW_TEXT_BYTES_MAX)?
     };
+    if serde_json::from_str::<UnsignedTransaction>(&text).is_ok() {
+        return Err(CliError::usage("this transaction is not signed")
+            .reason("not_signed")
+            .hint("sign it first with `vibecoin tx sign FILE --key KEY --out SIGNED`"));
+    }
     hex::decode(text.trim())
         .map_err(|error| CliError::usage(format!("raw transaction: {error}")).reason("bad_encoding"))
 }
@@ -397,11 +406,11 @@ mod tests {
         let prefix = AddressPrefix::new("vibet").unwrap();
         let to = Address([3; 32]).to_text(&prefix);
         let slot = Hash([4; 32]).to_text();
+        let recipient = |to: &str| crate::sending::payee(to, &prefix, false);
         let read = operations(
             &[format!("{to}=5")],
             &[format!("{slot}=0x0102"), format!("{slot}=")],
-            &prefix,
-            false,
+            recipient,
         );
         assert_eq!(
             read.unwrap(),
@@ -423,14 +432,12 @@ mod tests {
         for bad in [
             to.clone(),
             format!("{to}="),
+            format!("{to}=0"),
             format!("{to}=-1"),
             format!("{to}=18446744073709551616"),
         ] {
-            assert_eq!(
-                operations(&[bad], &[], &prefix, false).unwrap_err().exit,
-                Exit::Usage
-            );
+            assert_eq!(operations(&[bad], &[], recipient).unwrap_err().exit, Exit::Usage);
         }
-        assert!(operations(&[], &[], &prefix, false).is_err());
+        assert!(operations(&[], &[], recipient).is_err());
     }
 }
