@@ -6,6 +6,7 @@
 //! ```text
 //! family   key                                            value
 //! meta     "schema"                                       schema version, u32
+//!          "creating"                                     empty; first row of a creation, gone with its end
 //!          "genesis"                                      GenesisRecord
 //!          "head"                                         Head
 //!          "rewind"                                       Height a rewind in progress goes to
@@ -27,7 +28,8 @@
 
 use crate::StorageError;
 use vibecoin_primitives::{
-    Account, AccountRow, ChainParams, Encoded, Hash, Height, SlotRow, StateKey, ValidatorSet, decode, encode,
+    Account, AccountRow, ChainParams, Encoded, Hash, Height, SlotRow, StateKey, ValidatorSet, account_key,
+    decode, encode, slot_key,
 };
 use vibecoin_trie::Nibbles;
 use wincode::{SchemaRead, SchemaWrite};
@@ -42,6 +44,9 @@ const _: () = assert!(COMMIT_KEYS <= 10, "a block is one batch of at most ten ke
 
 /// Key of the schema version, in family `meta`.
 pub const SCHEMA: &[u8] = b"schema";
+/// Key of the row that says that a creation has begun and not ended, in family `meta`. Without it and
+/// without a schema version, a database that holds anything is damaged.
+pub const CREATING: &[u8] = b"creating";
 /// Key of the genesis record, in family `meta`.
 pub const GENESIS: &[u8] = b"genesis";
 /// Key of the head, in family `meta`.
@@ -271,6 +276,25 @@ pub fn read_account_row(bytes: &[u8]) -> Result<AccountRow, StorageError> {
 /// [`StorageError::Corrupt`] when the bytes are no row.
 pub fn read_slot_row(bytes: &[u8]) -> Result<SlotRow, StorageError> {
     decode(bytes).map_err(StorageError::codec("slot row"))
+}
+
+/// Checks that an encoded row is of the account or slot that `key` is of. The root says nothing about that:
+/// addresses and slots are in the rows, only their hashes in the trie.
+///
+/// # Errors
+/// [`StorageError::Corrupt`] when the bytes are no row, or the row of another key.
+pub fn check_row(key: &StateKey, row: &[u8]) -> Result<(), StorageError> {
+    let same = match key {
+        StateKey::Account(key) => account_key(&read_account_row(row)?.address) == *key,
+        StateKey::Slot(_, key) => {
+            let row = read_slot_row(row)?;
+            slot_key(&row.slot) == *key && !row.value.is_empty()
+        }
+    };
+    if same {
+        return Ok(());
+    }
+    Err(StorageError::corrupt("row", "it is of another key"))
 }
 
 /// The root of the storage trie of an account: zero when it has no slots.

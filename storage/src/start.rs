@@ -79,14 +79,14 @@ impl Damage {
                 "do not sign; let the node fetch the missing blocks from its peers, or restore a newer backup"
             }
             Self::OtherThanWitness { .. } => {
-                "the folder mixes files of two chains or backups: put together files of one, or start from a snapshot"
+                "the folder mixes files of two chains or backups: put together files of one, restore a backup, or start again from genesis and sync from peers"
             }
             Self::Record(fault) => match fault.record {
                 Record::Row | Record::Node | Record::Index | Record::Supply => {
-                    "run `db check`; then `db repair` rebuilds the state from the blocks, or start from a snapshot"
+                    "run `db check`; then restore a backup, or start again from genesis and sync from peers"
                 }
                 _ => {
-                    "run `db check`; then `db rewind` below the named height and sync, or start from a snapshot"
+                    "run `db check`; then try `db rewind` below the named height, which refuses where it cannot, restore a backup, or start again from genesis and sync from peers"
                 }
             },
         }

@@ -12,7 +12,7 @@ mod support;
 use std::sync::Arc;
 use support::*;
 use vibecoin_primitives::*;
-use vibecoin_storage::check::{CheckOptions, Fault, Record, check};
+use vibecoin_storage::check::{CheckOptions, Fault, Record, check, check_path};
 use vibecoin_storage::kv::*;
 use vibecoin_storage::schema::{self, BlockPart};
 use vibecoin_storage::start::{Damage, check_start};
@@ -154,6 +154,168 @@ fn a_flipped_bit_in_a_diff_above_the_materialised_height_is_found() {
         &[Record::Diff],
         None,
     );
+}
+
+#[test]
+fn a_flipped_bit_in_any_byte_of_a_materialised_diff_is_found_and_placed() {
+    let (_, kv) = sample();
+    let mut named = 0;
+    for height in 1..=6 {
+        let key = schema::block_key(Height(height), BlockPart::Diff);
+        let value = kv.get(Family::Blocks, &key).unwrap().unwrap();
+        for at in (0..value.len()).step_by(5).chain([value.len() - 1]) {
+            let damaged = kv.crash();
+            let mut bytes = value.clone();
+            bytes[at] ^= 0x10;
+            put(&damaged, Family::Blocks, &key, Some(bytes));
+            let fault = run(&damaged).unwrap_or_else(|| panic!("byte {at} of height {height} is missed"));
+            assert_eq!(
+                (fault.record, fault.height),
+                (Record::Diff, Height(height)),
+                "{fault}"
+            );
+            named += usize::from(fault.detail.contains(" account "));
+        }
+    }
+    assert!(named > 50, "{named} faults name the row");
+}
+
+/// The bytes of a row before the block, wrong: the fault names just this row.
+#[test]
+fn a_wrong_old_row_is_named_whether_a_lower_block_or_genesis_made_it() {
+    let (_, kv) = sample();
+    let mut tried = 0;
+    for height in 1..=6 {
+        let key = schema::block_key(Height(height), BlockPart::Diff);
+        let diff: StateDiff = decode(&kv.get(Family::Blocks, &key).unwrap().unwrap()).unwrap();
+        for index in 0..diff.entries.len() {
+            let mut wrong = diff.clone();
+            let entry = &mut wrong.entries[index];
+            let Some(old) = &mut entry.old else { continue };
+            // The first bytes are the address or the slot, which no root covers.
+            old[0] ^= 1;
+            let (StateKey::Account(name) | StateKey::Slot(_, name)) = entry.key;
+            let damaged = kv.crash();
+            put(&damaged, Family::Blocks, &key, Some(encode(&wrong)));
+            let fault = run(&damaged).expect("an old row of another address or slot");
+            assert_eq!((fault.record, fault.height), (Record::Diff, Height(height)));
+            assert!(fault.detail.contains(&name.to_string()), "{fault}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 5, "{tried} rows");
+}
+
+#[test]
+fn a_wrong_old_balance_is_named_by_the_lower_diff_that_left_another() {
+    let (_, kv) = sample();
+    let diff = |height| -> StateDiff {
+        let key = schema::block_key(Height(height), BlockPart::Diff);
+        decode(&kv.get(Family::Blocks, &key).unwrap().unwrap()).unwrap()
+    };
+    let account = |entry: &DiffEntry| matches!(entry.key, StateKey::Account(_)) && entry.old.is_some();
+    let mut tried = 0;
+    for height in 2..=6 {
+        let below: Vec<_> = (1..height).flat_map(|height| diff(height).entries).collect();
+        let mut wrong = diff(height);
+        let known = |entry: &DiffEntry| account(entry) && below.iter().any(|other| other.key == entry.key);
+        let Some(entry) = wrong.entries.iter_mut().find(|entry| known(entry)) else {
+            continue;
+        };
+        let StateKey::Account(name) = entry.key else {
+            panic!()
+        };
+        let old = entry.old.as_mut().unwrap();
+        let mut row = schema::read_account_row(old).unwrap();
+        row.account.balance.0 += 1;
+        *old = encode(&row);
+        let damaged = kv.crash();
+        let key = schema::block_key(Height(height), BlockPart::Diff);
+        put(&damaged, Family::Blocks, &key, Some(encode(&wrong)));
+        let fault = run(&damaged).expect("a wrong balance");
+        assert_eq!((fault.record, fault.height), (Record::Diff, Height(height)));
+        assert!(fault.detail.contains(&format!("account {name}")), "{fault}");
+        tried += 1;
+    }
+    assert!(tried > 0, "some account is paid twice");
+}
+
+#[test]
+fn a_rewind_that_was_cut_off_is_reported_with_what_ends_it() {
+    let (_, kv) = sample();
+    let target = encode(&schema::HeightRecord(Height(2)));
+    put(&kv, Family::Meta, schema::REWIND, Some(target));
+    let fault = run(&kv).expect("an intent");
+    assert_eq!(fault.record, Record::Meta);
+    assert!(
+        fault.detail.contains("height 2") && fault.detail.contains("start the node"),
+        "{fault}"
+    );
+}
+
+#[test]
+fn a_missing_schema_version_is_a_fault_and_an_empty_database_is_none() {
+    let (_, kv) = sample();
+    put(&kv, Family::Meta, schema::SCHEMA, None);
+    let fault = run(&kv).expect("no schema version");
+    assert!(
+        fault.record == Record::Meta && fault.detail.contains("schema version"),
+        "{fault}"
+    );
+    let empty: Arc<dyn KvStore> = Arc::new(MemoryKv::new());
+    let error = check(&empty, CheckOptions::default(), &mut |_| {}).unwrap_err();
+    assert_eq!(error.exit_code(), 10);
+}
+
+#[test]
+fn a_row_that_no_block_accounts_for_is_found_in_every_family() {
+    let (_, kv) = sample();
+    let hash = encode(&schema::HeightRecord(Height(3)));
+    for (family, key, record) in [
+        (
+            Family::Headers,
+            schema::hash_key(&Hash([7; 32])),
+            Record::BlockHash,
+        ),
+        (Family::Headers, schema::header_key(Height(10)), Record::Header),
+        (
+            Family::Headers,
+            schema::certificate_key(Height(10)),
+            Record::Header,
+        ),
+        (Family::Headers, vec![3, 1], Record::Header),
+        (Family::Headers, vec![schema::HASHES, 1], Record::Header),
+        (
+            Family::Blocks,
+            schema::block_key(Height(10), BlockPart::Body),
+            Record::Body,
+        ),
+        (
+            Family::Blocks,
+            schema::block_key(Height(3), BlockPart::Diff)[..8].to_vec(),
+            Record::Body,
+        ),
+        (
+            Family::Blocks,
+            [&3u64.to_be_bytes()[..], &[3]].concat(),
+            Record::Body,
+        ),
+        (
+            Family::Blocks,
+            schema::block_key(Height(0), BlockPart::Diff),
+            Record::Body,
+        ),
+        (Family::Meta, schema::CREATING.to_vec(), Record::Meta),
+        (Family::State, vec![0, 0], Record::Row),
+        (Family::State, vec![5], Record::Row),
+        (Family::State, vec![255], Record::Row),
+    ] {
+        let stray = kv.crash();
+        put(&stray, family, &key, Some(hash.clone()));
+        let fault = run(&stray).unwrap_or_else(|| panic!("{family:?} {key:?} is missed"));
+        assert_eq!(fault.record, record, "{fault}");
+        assert!(fault.detail.contains(&format!("{key:02x?}")), "{fault}");
+    }
 }
 
 #[test]
@@ -299,6 +461,34 @@ fn a_start_finds_a_damaged_block_and_a_damaged_root_node() {
     };
     assert_eq!(fault.record, Record::Node);
     assert!(report.damage[0].remedy().contains("db check"));
+}
+
+#[test]
+fn a_folder_that_lost_its_schema_version_is_reported_and_never_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut chain = Chain::new();
+    let store = Store::open_or_create_path(folder.path(), &chain.genesis, config()).unwrap();
+    chain.grow(&store, 6, 5);
+    store.close().unwrap();
+    drop(store);
+    let everything = || {
+        let kv = RocksKv::open(folder.path(), RocksConfig::default()).unwrap();
+        let all = |family| kv.prefix(family, &[]).map(Result::unwrap).collect::<Vec<_>>();
+        Family::ALL.map(all)
+    };
+    let kv = RocksKv::open(folder.path(), RocksConfig::default()).unwrap();
+    let mut lost = Batch::new();
+    lost.delete(Family::Meta, schema::SCHEMA);
+    kv.write(&lost, true).unwrap();
+    drop(kv);
+    let left = everything();
+    let error = Store::open_or_create_path(folder.path(), &chain.genesis, config())
+        .err()
+        .unwrap();
+    assert_eq!(error.exit_code(), 20, "{error}");
+    let report = check_path(folder.path(), CheckOptions::default(), &mut |_| {}).unwrap();
+    assert_eq!(report.fault.map(|fault| fault.record), Some(Record::Meta));
+    assert_eq!(everything(), left);
 }
 
 /// Flips one byte in the middle of RocksDB's write-ahead log, or removes it, and says what a start sees.

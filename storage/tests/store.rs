@@ -14,7 +14,7 @@ use support::*;
 use vibecoin_execution::StateChanges;
 use vibecoin_primitives::*;
 use vibecoin_storage::kv::*;
-use vibecoin_storage::schema::{self, COMMIT_KEYS};
+use vibecoin_storage::schema::{self, BlockPart, COMMIT_KEYS};
 use vibecoin_storage::{StateView, StorageError, Store, StoreConfig};
 
 fn open(kv: &MemoryKv, chain: &Chain) -> Store {
@@ -374,17 +374,96 @@ fn the_wrong_genesis_a_newer_schema_and_an_empty_folder_are_told_apart() {
 fn an_interrupted_creation_is_begun_again_and_a_wrong_genesis_root_is_refused() {
     let mut chain = Chain::new();
     let kv = MemoryKv::new();
+    let mut begun = Batch::new();
+    begun.put(Family::Meta, schema::CREATING, []);
+    kv.write(&begun, true).unwrap();
     let rows = vec![(vec![schema::ACCOUNTS, 9], Some(b"left behind".to_vec()))];
     kv.ingest(Family::State, &rows).unwrap();
+    let refused = Store::open(Arc::new(kv.clone()), None, config()).err().unwrap();
+    assert_eq!(refused.exit_code(), 10, "{refused}");
     let store = chain.store(Arc::new(kv.clone()));
     assert_eq!(kv.get(Family::State, &[schema::ACCOUNTS, 9]).unwrap(), None);
     assert_eq!(store.view().root(), chain.genesis.header.state_root);
+    assert_eq!(kv.get(Family::Meta, schema::CREATING).unwrap(), None);
+    let right = chain.genesis.clone();
     chain.genesis.accounts[3].1.balance = Amount(5);
-    let kv: Arc<dyn KvStore> = Arc::new(MemoryKv::new());
+    let other = MemoryKv::new();
     assert!(matches!(
-        Store::create(kv, &chain.genesis, config()),
+        Store::create(Arc::new(other.clone()), &chain.genesis, config()),
         Err(StorageError::Refused(_))
     ));
+    // The refused creation left its first row and the state: the next one starts from nothing.
+    assert!(other.get(Family::Meta, schema::CREATING).unwrap().is_some());
+    Store::create(Arc::new(other.clone()), &right, config()).unwrap();
+    assert_eq!(dump(&other), dump(&kv));
+}
+
+#[test]
+fn a_lost_schema_version_is_corruption_and_no_row_of_the_chain_is_touched() {
+    let (chain, kv, store) = chain_in_memory(5, 2);
+    store.close().unwrap();
+    let mut lost = Batch::new();
+    lost.delete(Family::Meta, schema::SCHEMA);
+    kv.write(&lost, true).unwrap();
+    let left = dump(&kv);
+    let shared = || -> Arc<dyn KvStore> { Arc::new(kv.clone()) };
+    for answer in [
+        Store::open_or_create(shared(), &chain.genesis, config()),
+        Store::create(shared(), &chain.genesis, config()),
+        Store::open(shared(), None, config()),
+    ] {
+        let error = answer.err().unwrap();
+        assert!(
+            matches!(&error, StorageError::Corrupt { what, .. } if what == "schema version"),
+            "{error}"
+        );
+        assert_eq!(error.exit_code(), 20);
+        assert_eq!(dump(&kv), left);
+    }
+    // One row in any family is enough to be no empty database.
+    for family in Family::ALL {
+        let kv = MemoryKv::new();
+        let mut row = Batch::new();
+        row.put(family, [9], [9]);
+        kv.write(&row, true).unwrap();
+        let error = Store::open_or_create(Arc::new(kv.clone()), &chain.genesis, config()).err();
+        assert_eq!(error.unwrap().exit_code(), 20, "{family:?}");
+        assert_eq!(kv.get(family, &[9]).unwrap(), Some(vec![9]));
+    }
+}
+
+#[test]
+fn a_rewind_over_a_damaged_record_is_refused_and_changes_nothing() {
+    let (mut chain, kv, store) = chain_in_memory(8, 4);
+    store.materialise().unwrap();
+    chain.grow(&store, 2, 5);
+    drop(store);
+    let diff = |height| schema::block_key(Height(height), BlockPart::Diff);
+    let body = schema::block_key(Height(7), BlockPart::Body);
+    let header = schema::header_key(Height(10));
+    let mut records = vec![(Family::Blocks, body), (Family::Headers, header)];
+    records.extend((4..=8).map(|height| (Family::Blocks, diff(height))));
+    for (family, key) in records {
+        let value = kv.get(family, &key).unwrap().unwrap();
+        for at in [20, value.len() / 2, value.len() - 1] {
+            let damaged = kv.crash();
+            let store = open(&damaged, &chain);
+            let mut bytes = value.clone();
+            bytes[at] ^= 1;
+            let mut batch = Batch::new();
+            batch.put(family, key.clone(), bytes);
+            damaged.write(&batch, true).unwrap();
+            let before = dump(&damaged);
+            let error = store.rewind_to(Height(3)).unwrap_err();
+            assert_eq!(error.exit_code(), 20, "byte {at} of {key:?}: {error}");
+            assert_eq!(dump(&damaged), before);
+            assert_eq!(store.fault(), None, "the store goes on");
+            drop(store);
+            if family == Family::Blocks {
+                assert_eq!(open(&damaged, &chain).head().height, Height(10));
+            }
+        }
+    }
 }
 
 #[test]

@@ -8,6 +8,9 @@ pub struct Config {
     /// Most bytes of a request. Too low refuses batches of large transactions, too high costs memory
     /// per connection.
     pub request_bytes_max: u32,
+    /// Most bytes of a WebSocket message, when that is less than [`Config::request_bytes_max`]: many
+    /// messages of one connection may be in work at once.
+    pub message_bytes_max: u32,
     /// Most bytes of an answer, a whole JSON-RPC batch included.
     pub response_bytes_max: u32,
     /// Most entries of a JSON-RPC batch. Each counts for the rate limit by itself.
@@ -56,6 +59,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             request_bytes_max: 5 * 1024 * 1024,
+            message_bytes_max: 1024 * 1024,
             response_bytes_max: 25 * 1024 * 1024,
             batch_entries_max: 100,
             connections_max: 200,

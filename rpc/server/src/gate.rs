@@ -17,6 +17,7 @@ use vibecoin_rpc_api::views::TIMEOUT_MS_MAX;
 use vibecoin_rpc_api::{ApiError, Code};
 
 use crate::config::Config;
+use crate::envelope::{id_is_short, invalid_request};
 use crate::params;
 use crate::rate::{Exhausted, RateLimiter};
 
@@ -75,12 +76,18 @@ impl Rules {
     }
 
     fn time_limit(&self, method: &Method) -> Duration {
-        let wait = if method.waits {
-            Duration::from_millis(TIMEOUT_MS_MAX)
+        if method.waits {
+            self.longest_time_limit()
         } else {
-            Duration::ZERO
-        };
-        self.config.call_timeout.saturating_add(wait)
+            self.config.call_timeout
+        }
+    }
+
+    /// The limit of a call that waits, and of a whole batch.
+    fn longest_time_limit(&self) -> Duration {
+        self.config
+            .call_timeout
+            .saturating_add(Duration::from_millis(TIMEOUT_MS_MAX))
     }
 }
 
@@ -113,7 +120,14 @@ impl<S> Gate<S>
 where
     S: RpcServiceT<MethodResponse = MethodResponse> + Send + Sync,
 {
-    async fn pass(&self, mut request: Request<'_>) -> MethodResponse {
+    /// Runs one call for at most `most`, and never longer than its method may take.
+    async fn pass(&self, mut request: Request<'_>, most: Duration) -> MethodResponse {
+        if !id_is_short(&request.id) {
+            return refused_id();
+        }
+        if most.is_zero() {
+            return timed_out(request.id, "the batch");
+        }
         let method = match self.admit(&mut request) {
             Ok(method) => method,
             Err(Refused { error, limited }) => {
@@ -130,12 +144,9 @@ where
         if let Poll::Ready(response) = poll_fn(|task| Poll::Ready(running.as_mut().poll(task))).await {
             return with_reason(response);
         }
-        match tokio::time::timeout(self.rules.time_limit(method), running).await {
+        match tokio::time::timeout(self.rules.time_limit(method).min(most), running).await {
             Ok(response) => with_reason(response),
-            Err(_) => {
-                let error = ApiError::new(Code::Timeout, format!("{} took too long", method.name));
-                MethodResponse::error(id, ErrorObjectOwned::from(error))
-            }
+            Err(_) => timed_out(id, method.name),
         }
     }
 
@@ -154,6 +165,17 @@ where
         }
         Ok(method)
     }
+}
+
+fn timed_out(id: Id<'_>, what: &str) -> MethodResponse {
+    let error = ApiError::new(Code::Timeout, format!("{what} took too long"));
+    MethodResponse::error(id, ErrorObjectOwned::from(error))
+}
+
+/// An id that is too long is not sent back.
+fn refused_id() -> MethodResponse {
+    let error = invalid_request("the id is too long");
+    MethodResponse::error(Id::Null, ErrorObjectOwned::from(error))
 }
 
 /// The generated code reports a parameter of a wrong type with a text as `data`; ours is an object.
@@ -195,7 +217,7 @@ where
 
     fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
         let gate = self.clone();
-        async move { gate.pass(request).await }
+        async move { gate.pass(request, Duration::MAX).await }
     }
 
     fn batch<'a>(&self, batch: Batch<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
@@ -204,16 +226,25 @@ where
             let bytes_max = usize::try_from(gate.rules.config.response_bytes_max).unwrap_or(usize::MAX);
             let mut answers = BatchResponseBuilder::new_with_limit(bytes_max);
             let (mut notified, mut all_limited) = (false, true);
+            let (started, most) = (tokio::time::Instant::now(), gate.rules.longest_time_limit());
             for entry in batch {
                 let answer = match entry {
-                    Ok(BatchEntry::Call(request)) => gate.pass(request).await,
+                    Ok(BatchEntry::Call(request)) => {
+                        let left = most.saturating_sub(started.elapsed());
+                        gate.pass(request, left).await
+                    }
                     Ok(BatchEntry::Notification(_)) => {
                         notified = true;
                         continue;
                     }
                     Err(error) => {
-                        let (error, id) = error.into_parts();
-                        MethodResponse::error(id, error)
+                        let (_, id) = error.into_parts();
+                        if id_is_short(&id) {
+                            let error = invalid_request("the entry is no JSON-RPC 2.0 request");
+                            MethodResponse::error(id, ErrorObjectOwned::from(error))
+                        } else {
+                            refused_id()
+                        }
                     }
                 };
                 all_limited &= answer.extensions().get::<RateLimited>().is_some();
@@ -221,8 +252,12 @@ where
                     return too_large;
                 }
             }
-            if answers.is_empty() && notified {
-                return MethodResponse::notification();
+            if answers.is_empty() {
+                if notified {
+                    return MethodResponse::notification();
+                }
+                let error = invalid_request("the batch is empty");
+                return MethodResponse::error(Id::Null, ErrorObjectOwned::from(error));
             }
             let mut response = MethodResponse::from_batch(answers.finish());
             if !all_limited {
@@ -239,9 +274,72 @@ where
 }
 
 /// An error before any method is known.
-pub(crate) fn bare_error(error: ApiError) -> String {
-    MethodResponse::error(Id::Null, ErrorObjectOwned::from(error))
+pub(crate) fn bare_error(id: Id<'_>, error: ApiError) -> String {
+    MethodResponse::error(id, ErrorObjectOwned::from(error))
         .into_json()
         .get()
         .to_owned()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Takes every call and answers none.
+    #[derive(Clone, Default)]
+    struct Silent(Arc<AtomicUsize>);
+
+    impl RpcServiceT for Silent {
+        type MethodResponse = MethodResponse;
+        type NotificationResponse = MethodResponse;
+        type BatchResponse = MethodResponse;
+
+        fn call<'a>(&self, _: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            std::future::pending()
+        }
+
+        fn batch<'a>(&self, _: Batch<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
+            std::future::pending()
+        }
+
+        fn notification<'a>(&self, _: Notification<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
+            std::future::pending()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_ends_at_one_deadline_and_the_entries_behind_it_are_not_run() {
+        let config = Config::default();
+        let longest = config.call_timeout + Duration::from_millis(TIMEOUT_MS_MAX);
+        let expected_runs = longest.as_millis().div_ceil(config.call_timeout.as_millis());
+        let service = Silent::default();
+        let gate = Gate {
+            rules: Arc::new(Rules::new(Arc::new(config), false)),
+            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            service: service.clone(),
+        };
+        let mut batch = Batch::new();
+        for id in 0..50 {
+            batch.push(Request::borrowed("chain_getHead", None, Id::Number(id)));
+        }
+        let started = tokio::time::Instant::now();
+        let answer = gate.batch(batch).await;
+        assert_eq!(
+            started.elapsed().as_secs(),
+            longest.as_secs(),
+            "of the paused clock"
+        );
+        assert_eq!(service.0.load(Ordering::Relaxed) as u128, expected_runs);
+        let answer: Vec<serde_json::Value> = serde_json::from_str(answer.as_ref()).unwrap();
+        assert_eq!(answer.len(), 50);
+        for (id, entry) in answer.iter().enumerate() {
+            assert_eq!(entry["id"], id);
+            assert_eq!(entry["error"]["code"], 1403, "{entry}");
+        }
+    }
 }

@@ -16,17 +16,19 @@
 //! ```
 //!
 //! A call passes, in this order: the seats for connections, `Host` and `Origin`, the size and time of
-//! the body, the number of batch entries (`server`); then, each entry by itself, the method's name, the
+//! the body (`server`), the number of batch entries, ids and what else surrounds a call (`envelope`); then, each entry by itself, the method's name, the
 //! caller's budget, depth and names of the parameters, the time limit (`gate`, `params`, `rate`); then
 //! its method (`methods`), where expensive ones wait for a permit (`work`).
 
 pub mod backend;
 mod config;
+mod envelope;
 mod errors;
 mod gate;
 mod methods;
 #[cfg(any(test, feature = "mock"))]
 pub mod mock;
+mod paced;
 mod pages;
 mod params;
 mod rate;

@@ -1,5 +1,6 @@
 //! The listener: one port for JSON-RPC over HTTP and WebSocket, and for health.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +13,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use jsonrpsee::core::BoxError;
 use jsonrpsee::core::middleware::RpcServiceBuilder;
-use jsonrpsee::server::http::call_with_service_builder;
+use jsonrpsee::server::http::{call_with_service_builder, is_json};
 use jsonrpsee::server::{
     BatchRequestConfig, ConnectionState, HttpBody, Methods, PingConfig, ServerBuilder, ServerConfig,
     ServerHandle, StopHandle, stop_channel,
 };
+use jsonrpsee::types::Id;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::Service as _;
@@ -24,8 +26,10 @@ use vibecoin_rpc_api::ApiError;
 
 use crate::backend::Backend;
 use crate::config::Config;
+use crate::envelope;
 use crate::gate::{Gate, RateLimited, Rules, bare_error};
 use crate::methods::{self, Rpc};
+use crate::paced::Paced;
 use crate::pages;
 
 /// A body above the limit is read and thrown away up to this multiple of it, so that the caller gets to
@@ -56,7 +60,11 @@ impl RpcServer {
             .map_err(std::io::Error::other)?;
         let (stop, handle) = stop_channel();
         let shared = Arc::new(Shared {
-            library: library_config(&config),
+            library: library_config(&config, config.request_bytes_max),
+            library_websocket: library_config(
+                &config,
+                config.message_bytes_max.min(config.request_bytes_max),
+            ),
             rules,
             methods,
             stop,
@@ -87,13 +95,14 @@ struct Shared<B> {
     rules: Arc<Rules>,
     methods: Methods,
     library: ServerConfig,
+    library_websocket: ServerConfig,
     stop: StopHandle,
     /// The library wants a permit per request; the seats of connections are the bound that counts.
     requests: Arc<Semaphore>,
     backend: Arc<B>,
 }
 
-fn library_config(config: &Config) -> ServerConfig {
+fn library_config(config: &Config, request_bytes_max: u32) -> ServerConfig {
     let ping = PingConfig::new()
         .ping_interval(config.ping_interval)
         .inactive_limit(
@@ -103,7 +112,7 @@ fn library_config(config: &Config) -> ServerConfig {
                 .saturating_add(config.call_timeout),
         );
     ServerConfig::builder()
-        .max_request_body_size(config.request_bytes_max)
+        .max_request_body_size(request_bytes_max)
         .max_response_body_size(config.response_bytes_max)
         // Connections are counted where they are accepted; the library counts requests.
         .max_connections(u32::MAX >> 3)
@@ -182,8 +191,10 @@ impl<B: Backend> Connection<B> {
             .timer(TokioTimer::new())
             .header_read_timeout(call_timeout)
             .max_buf_size(64 * 1024);
-        let serving =
-            builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
+        let serving = builder.serve_connection_with_upgrades(
+            TokioIo::new(Paced::new(stream)),
+            TowerToHyperService::new(service),
+        );
         let (mut serving, mut stopped) = (std::pin::pin!(serving), std::pin::pin!(stopped));
         let ended = tokio::select! {
             ended = serving.as_mut() => ended,
@@ -249,12 +260,23 @@ impl<B: Backend> Connection<B> {
                 );
             }
         };
-        let mut response = self
-            .call(Request::from_parts(
-                parts,
-                HttpBody::new(http_body_util::Full::new(body)),
-            ))
-            .await;
+        // A body of another type is left to the library to refuse.
+        let checked = if is_json(parts.headers.get(header::CONTENT_TYPE)) {
+            envelope::check(&body, config.batch_entries_max)
+        } else {
+            Ok(Cow::Borrowed(body.as_ref()))
+        };
+        let mut response = match checked {
+            Ok(checked) => {
+                let body = match checked {
+                    Cow::Borrowed(_) => body,
+                    Cow::Owned(rewritten) => Bytes::from(rewritten),
+                };
+                let body = HttpBody::new(http_body_util::Full::new(body));
+                self.call(Request::from_parts(parts, body)).await
+            }
+            Err((id, error)) => json(StatusCode::OK, bare_error(id, error)),
+        };
         if let Some(origin) = allowed {
             response
                 .headers_mut()
@@ -323,7 +345,7 @@ impl<B: Backend> Connection<B> {
         tower::layer::util::Stack<GateLayer, tower::layer::util::Identity>,
         tower::layer::util::Identity,
     > {
-        ServerBuilder::with_config(self.shared.library.clone())
+        ServerBuilder::with_config(self.shared.library_websocket.clone())
             .set_rpc_middleware(RpcServiceBuilder::new().layer(self.gate()))
             .to_service_builder()
             .connection_id(self.id)
@@ -381,7 +403,7 @@ async fn read_body(body: Incoming, headers: &HeaderMap, limit: usize) -> Result<
         };
         json(
             StatusCode::PAYLOAD_TOO_LARGE,
-            bare_error(error.with("requestBytesMax", limit.to_string())),
+            bare_error(Id::Null, error.with("requestBytesMax", limit.to_string())),
         )
     };
     if announced.is_some_and(|length| length > limit) {

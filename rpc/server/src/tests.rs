@@ -90,6 +90,50 @@ impl Served {
     }
 }
 
+/// A WebSocket connection by hand, for messages that no client would send.
+pub(crate) struct RawSocket(TcpStream);
+
+impl RawSocket {
+    pub(crate) async fn open(served: &Served) -> Self {
+        let mut stream = served.connect().await;
+        let upgrade = b"GET / HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+            sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        stream.write_all(upgrade).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        assert!(head.starts_with(b"HTTP/1.1 101"));
+        Self(stream)
+    }
+
+    /// Sends a text message; its mask is zero.
+    pub(crate) async fn send(&mut self, text: &str) {
+        let mut frame = vec![0x81, 0xff];
+        frame.extend((text.len() as u64).to_be_bytes());
+        frame.extend([0; 4]);
+        frame.extend(text.as_bytes());
+        self.0.write_all(&frame).await.unwrap();
+    }
+
+    /// Reads the next text message; pings are passed over.
+    pub(crate) async fn receive(&mut self) -> String {
+        loop {
+            let kind = self.0.read_u8().await.unwrap();
+            let len = match self.0.read_u8().await.unwrap() {
+                126 => u64::from(self.0.read_u16().await.unwrap()),
+                127 => self.0.read_u64().await.unwrap(),
+                len => u64::from(len),
+            };
+            let mut payload = vec![0; len as usize];
+            self.0.read_exact(&mut payload).await.unwrap();
+            if kind == 0x81 {
+                return String::from_utf8(payload).unwrap();
+            }
+        }
+    }
+}
+
 /// An HTTP answer.
 pub(crate) struct Answer {
     pub(crate) status: u16,

@@ -3,19 +3,22 @@
 //! Reads the database alone and trusts nothing but the genesis hash in it: every header is hashed, every
 //! certificate counted, every body, tick, transaction and receipt checked against its header, the state
 //! root computed from the flat rows, every trie record compared with the one that the rows give, the
-//! indexes with the bodies, the money with the supply, and the diffs above the materialised height replayed.
+//! indexes with the bodies, the money with the supply, the diffs up to the materialised height undone one by
+//! one and those above it replayed. What the chain does not account for is a fault too.
 //!
-//! Reading order: `block` (one block), `state` (rows, trie, supply), and [`check`] here.
+//! Reading order: `block` (one block), `besides` (rows too many), `state` (rows, trie, supply), and
+//! [`check`] here.
 
+mod besides;
 mod block;
 mod state;
 
 pub(crate) use block::BlockChecker;
 
 use crate::kv::{Family, KvStore, RocksConfig, RocksKv};
-use crate::schema::{self, Head, Place};
-use crate::state::Shared;
-use crate::store::{StoreConfig, read_base, read_genesis, read_record, replay};
+use crate::schema::{self, Head, HeightRecord, Place};
+use crate::state::{Shared, StateView};
+use crate::store::{StoreConfig, read_base, read_genesis, read_record, replay, undo};
 use crate::{StorageError, Store};
 use std::fmt;
 use std::path::Path;
@@ -122,6 +125,8 @@ pub enum Progress {
     Blocks(u64, u64),
     /// Rows of the flat state checked.
     Rows(u64),
+    /// Diffs up to the materialised height that are still to be undone.
+    Undo(u64),
     /// Diffs above the materialised height are replayed.
     Replay(u64),
 }
@@ -173,6 +178,9 @@ pub fn check_store(
 }
 
 /// Checks a database. Damage that is found is in the report; it is no error of the check.
+///
+/// Takes memory for the rows and trie nodes that any block up to the materialised height changed, each
+/// once: at most that of the state, and of what was deleted from it.
 ///
 /// # Errors
 /// [`StorageError`] when there is no chain, its schema is newer, or the disk fails.
@@ -235,6 +243,7 @@ fn run(
             "the head names another block",
         )));
     }
+    besides::check(&**kv, head.height)?;
     count_index(&**kv, base.at.height, indexed)?;
     if root != base.at.root {
         let detail = format!(
@@ -245,10 +254,31 @@ fn run(
     }
     state::check(&*base.snapshot, base.at, report, progress)?;
 
-    progress(Progress::Replay(head.height.0.saturating_sub(base.at.height.0)));
+    let at = base.at.height;
     let shared = Arc::new(Shared::new(Arc::clone(kv), base, &StoreConfig::default()));
+    let mut view = StateView::of_base(&shared, shared.base.load_full());
+    for height in (1..=at.0).rev() {
+        progress(Progress::Undo(height));
+        let lower = undo(&**kv, &view, Height(height));
+        (view, _) = lower.map_err(Stop::at(Record::Diff, Height(height)))?;
+    }
+
+    progress(Progress::Replay(head.height.0.saturating_sub(at.0)));
     replay(&shared, &genesis.hash).map_err(Stop::at(Record::Diff, head.height))?;
-    Ok(())
+    no_intent(&**kv, head.height)
+}
+
+/// No rewind is under way. Looked at last: damage that keeps one from ending is the better thing to name.
+fn no_intent(kv: &dyn KvStore, head: Height) -> Result<(), Stop> {
+    let intent = read_record::<HeightRecord>(kv, Family::Meta, schema::REWIND, "rewind intent");
+    let Some(HeightRecord(target)) = intent.map_err(Stop::at(Record::Meta, head))? else {
+        return Ok(());
+    };
+    let detail = format!(
+        "a rewind to height {target} was cut off; start the node once, which finishes it, and if that refuses, \
+         restore a backup or start again from genesis"
+    );
+    Err(Stop::Fault(Fault::new(Record::Meta, head, detail)))
 }
 
 /// Every transaction of a materialised block is found where it is.

@@ -1,4 +1,7 @@
-//! Writing block 0: its state in bounded pieces, then one batch that makes it count.
+//! Writing block 0: a row that says so, its state in bounded pieces, then one batch that makes it count.
+//!
+//! Only that first row allows a later start to clear what it finds: without it, rows without a schema
+//! version are what damage left of a chain.
 
 use crate::StorageError;
 use crate::kv::{Batch, Direction, Family, IngestRow, KvStore};
@@ -36,9 +39,43 @@ const CLEAR_KEYS_MAX: usize = 10_000;
 /// Rows written at a time.
 const PIECE_ROWS_MAX: usize = 100_000;
 
-/// Removes what an interrupted creation left.
-pub(super) fn clear(kv: &dyn KvStore) -> Result<(), StorageError> {
+/// What a database without a schema version is.
+pub(super) enum Unborn {
+    /// There is nothing in it.
+    Empty,
+    /// Its creation began and did not end.
+    Interrupted,
+}
+
+/// Tells a database that never held a chain from one that lost its schema version.
+///
+/// # Errors
+/// [`StorageError::Corrupt`] when there are rows and no creation has left them.
+pub(super) fn unborn(kv: &dyn KvStore) -> Result<Unborn, StorageError> {
+    if kv.get(Family::Meta, schema::CREATING)?.is_some() {
+        return Ok(Unborn::Interrupted);
+    }
     for family in Family::ALL {
+        let first = kv.range(family, &[], None, Direction::Forward).next();
+        if first.transpose()?.is_some() {
+            let detail = format!("it is missing, and family `{}` is not empty", family.name());
+            return Err(StorageError::corrupt("schema version", detail));
+        }
+    }
+    Ok(Unborn::Empty)
+}
+
+/// Says durably that a creation has begun.
+pub(super) fn mark_creation(kv: &dyn KvStore) -> Result<(), StorageError> {
+    let mut batch = Batch::new();
+    batch.put(Family::Meta, schema::CREATING, []);
+    kv.write(&batch, true)
+}
+
+/// Removes what an interrupted creation left, the row that says so last.
+pub(super) fn clear(kv: &dyn KvStore) -> Result<(), StorageError> {
+    // Backwards: family `meta`, which has that row, is the first.
+    for family in Family::ALL.into_iter().rev() {
         loop {
             let keys: Result<Vec<_>, _> = kv
                 .range(family, &[], None, Direction::Forward)
@@ -101,6 +138,7 @@ pub(super) fn write_genesis(kv: &dyn KvStore, genesis: &GenesisState) -> Result<
     batch.put(Family::Meta, schema::GENESIS, encode(&record));
     batch.put(Family::Meta, schema::HEAD, encode(&Head { height, hash }));
     batch.put(Family::Meta, schema::SCHEMA, encode(&SCHEMA_VERSION));
+    batch.delete(Family::Meta, schema::CREATING);
     kv.write(&batch, true)
 }
 
@@ -173,8 +211,8 @@ fn write_storage(
     })
 }
 
-/// Rows on their way into the database. They need not become visible together: without the schema
-/// version there is no chain yet.
+/// Rows on their way into the database. They need not become visible together: while the row
+/// `creating` is there, there is no chain yet.
 struct Pieces<'a> {
     kv: &'a dyn KvStore,
     rows: Vec<IngestRow>,

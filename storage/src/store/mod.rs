@@ -15,6 +15,7 @@ pub use genesis::GenesisState;
 pub(crate) use open::{read_base, read_genesis, replay};
 pub use read::{BlockStore, PohPosition, PohStore, StateStore, StoredTransaction, TxStore};
 pub(crate) use read::{body_bytes, read_record};
+pub(crate) use rewind::undo;
 
 use crate::StorageError;
 use crate::kv::{KvStats, KvStore, RocksConfig};

@@ -1,7 +1,7 @@
 //! Creating a chain, opening one, and bringing it to where it was.
 
 use super::commit::{diff_bytes, places_of};
-use super::genesis::{GenesisState, clear, write_genesis};
+use super::genesis::{GenesisState, Unborn, clear, mark_creation, unborn, write_genesis};
 use super::read::{diff, header, place_ids, read_record};
 use super::rewind::finish_rewind;
 use super::{Core, Pending, Published, Store, StoreConfig, Writer};
@@ -20,7 +20,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StorageError::Refused`] when there is a chain already or the accounts do not have the header's
-    /// root, else a fault of the database.
+    /// root, [`StorageError::Corrupt`] when there are rows that no creation left, else a fault of the
+    /// database. Nothing is cleared unless a creation was interrupted.
     pub fn create(
         kv: Arc<dyn KvStore>,
         genesis: &GenesisState,
@@ -31,7 +32,11 @@ impl Store {
                 "the database holds a chain already".to_owned(),
             ));
         }
-        clear(&*kv)?;
+        match unborn(&*kv)? {
+            Unborn::Empty => {}
+            Unborn::Interrupted => clear(&*kv)?,
+        }
+        mark_creation(&*kv)?;
         write_genesis(&*kv, genesis)?;
         Self::open(kv, Some(&genesis.header.hash()), config)
     }
@@ -119,8 +124,12 @@ pub(crate) fn read_genesis(
     expected: Option<&Hash>,
 ) -> Result<GenesisRecord, StorageError> {
     let Some(version) = kv.get(Family::Meta, schema::SCHEMA)? else {
+        let what = match unborn(&**kv)? {
+            Unborn::Empty => "the database",
+            Unborn::Interrupted => "the database, whose creation was interrupted,",
+        };
         return Err(StorageError::NotCreated {
-            what: "the database".to_owned(),
+            what: what.to_owned(),
         });
     };
     let found = version.as_slice().try_into().map(u32::from_le_bytes);
@@ -160,7 +169,20 @@ pub(crate) fn read_base(kv: &Arc<dyn KvStore>, epoch: u64) -> Result<Base, Stora
 pub(crate) fn replay(shared: &Arc<Shared>, genesis: &Hash) -> Result<(Published, Writer), StorageError> {
     let kv = &*shared.kv;
     let head = read_record::<Head>(kv, Family::Meta, schema::HEAD, "head")?;
-    let head = head.ok_or_else(|| StorageError::missing("head"))?;
+    replay_to(
+        shared,
+        genesis,
+        head.ok_or_else(|| StorageError::missing("head"))?,
+    )
+}
+
+/// [`replay`] up to a block of the chain that is not above its head.
+pub(super) fn replay_to(
+    shared: &Arc<Shared>,
+    genesis: &Hash,
+    head: Head,
+) -> Result<(Published, Writer), StorageError> {
+    let kv = &*shared.kv;
     let base = shared.base.load_full();
     if base.at.height > head.height {
         let detail = format!(

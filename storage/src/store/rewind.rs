@@ -1,20 +1,23 @@
-//! Back to an earlier height: an intent first, then the state, then history.
+//! Back to an earlier height: everything verified, an intent, then the state, then history.
+//!
+//! The intent binds every later start, so it is written only once all that the rewind will read has been
+//! read and holds: a damaged diff refuses the rewind and changes nothing.
 //!
 //! The state goes down in steps of bounded size, each one atomic ingest with its height, each root compared
 //! with its header. Then history is cut from the top. A crash anywhere finds the intent at the next start
 //! and goes on: the state is never above the head, and the head never above what is being cut.
 
 use super::materialise::Step;
-use super::open::{read_base, replay};
-use super::read::{diff, header, place_ids, read_record};
-use super::{Store, StoreConfig};
+use super::open::{read_base, replay, replay_to};
+use super::read::{body_bytes, diff, header, place_ids, read_record};
+use super::{Core, Store, StoreConfig};
 use crate::StorageError;
-use crate::kv::{Batch, Family};
+use crate::kv::{Batch, Family, KvStore};
 use crate::schema::{self, BlockPart, Head, HeightRecord, Materialised};
 use crate::state::{Shared, StateView};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use vibecoin_primitives::{Hash, Height, StateDiff, encode};
+use vibecoin_primitives::{Hash, Height, StateDiff, StateKey, body_hash, encode};
 
 /// Blocks cut from history in one batch.
 const CUT_BLOCKS_MAX: u64 = 512;
@@ -23,9 +26,13 @@ impl Store {
     /// Takes the chain back to `target`: every block above it is forgotten. Commits wait meanwhile.
     ///
     /// Views made before keep showing what they showed; nothing may be committed on top of them.
+    /// Before anything is written the whole way down is gone in memory: that takes the rows and trie nodes
+    /// that differ between the materialised state and the target's, each once.
     ///
     /// # Errors
-    /// [`StorageError::Refused`] when the chain is not that high; any other error ends this store.
+    /// [`StorageError::Refused`] when the chain is not that high, [`StorageError::Corrupt`] or
+    /// [`StorageError::Missing`] when a record on the way is damaged: nothing has changed then. An error
+    /// while writing ends this store.
     pub fn rewind_to(&self, target: Height) -> Result<StateView, StorageError> {
         let core = &self.core;
         let _no_step = core.step.lock();
@@ -38,6 +45,7 @@ impl Store {
                 head.height
             )));
         }
+        verify(core, head, target)?;
         let mut intent = Batch::new();
         intent.put(Family::Meta, schema::REWIND, encode(&HeightRecord(target)));
         let done = core.kv.write(&intent, true).and_then(|()| {
@@ -62,6 +70,51 @@ impl Store {
             }
         }
     }
+}
+
+/// Goes the whole way down in memory: the headers from the head, the bodies whose transactions leave the
+/// index, the diffs to undo, or those that lead from the materialised state up to the target.
+fn verify(core: &Core, head: Head, target: Height) -> Result<(), StorageError> {
+    let (kv, base) = (&*core.kv, core.shared.base.load_full());
+    let mut at = head;
+    loop {
+        let header = header(kv, at.height)?;
+        let found = header.hash();
+        if found != at.hash {
+            let detail = format!("its hash is {found}, the block above names {}", at.hash);
+            return Err(StorageError::corrupt(
+                format!("header of height {}", at.height),
+                detail,
+            ));
+        }
+        if at.height <= target {
+            break;
+        }
+        if at.height <= base.at.height {
+            let body = body_bytes(kv, at.height)?;
+            if body.is_none_or(|body| body_hash(&body) != header.body_hash) {
+                let detail = "it is missing or not the one of its header";
+                return Err(StorageError::corrupt(
+                    format!("body of height {}", at.height),
+                    detail,
+                ));
+            }
+        }
+        at = Head {
+            height: at.height.saturating_sub(1),
+            hash: header.parent,
+        };
+    }
+    let mut height = base.at.height;
+    if height <= target {
+        return replay_to(&core.shared, &core.genesis.hash, at).map(|_| ());
+    }
+    let mut view = StateView::of_base(&core.shared, base);
+    while height > target {
+        (view, _) = undo(kv, &view, height)?;
+        height = height.saturating_sub(1);
+    }
+    Ok(())
 }
 
 /// Does what the intent says, from wherever it was left.
@@ -90,22 +143,11 @@ fn lower_state(
     let mut view = StateView::of_base(shared, base);
     let (mut updates, mut gone) = (0usize, BTreeSet::new());
     while height > target && (updates == 0 || updates < config.step_updates) {
-        let undone = reversed(diff(kv, height)?);
-        updates = updates.saturating_add(undone.entries.len().max(1));
-        view = view.apply_diff(&undone)?;
+        let (lower, undone) = undo(kv, &view, height)?;
+        view = lower;
+        updates = updates.saturating_add(undone.max(1));
         gone.extend(place_ids(kv, height, genesis)?);
         height = height.saturating_sub(1);
-        let expected = header(kv, height)?.state_root;
-        if view.root() != expected {
-            let detail = format!(
-                "undoing it gives root {}, the header below says {expected}",
-                view.root()
-            );
-            return Err(StorageError::corrupt(
-                format!("diff of height {}", height.saturating_add(1)),
-                detail,
-            ));
-        }
     }
     let step = Step {
         at: Materialised {
@@ -122,6 +164,75 @@ fn lower_state(
     shared.cache.clear(epoch);
     shared.base.store(Arc::new(read_base(&shared.kv, epoch)?));
     Ok(())
+}
+
+/// The state below `height` from `view`, the one after it, and how many rows differ between the two.
+///
+/// Every row after it must be what the diff says, every row before it one of its key, and the root before
+/// it the one in the header below. So a wrong byte anywhere in a diff is found, and so is its height.
+pub(crate) fn undo(
+    kv: &dyn KvStore,
+    view: &StateView,
+    height: Height,
+) -> Result<(StateView, usize), StorageError> {
+    let wrong = |detail: String| StorageError::corrupt(format!("diff of height {height}"), detail);
+    let undone = reversed(diff(kv, height)?);
+    if !undone.entries.is_sorted_by(|a, b| a.key < b.key) {
+        return Err(wrong("its keys are not strictly ascending".to_owned()));
+    }
+    for entry in &undone.entries {
+        let key = name(&entry.key);
+        if view.row(&entry.key)?.as_deref() != entry.old.as_deref() {
+            return Err(wrong(format!(
+                "the new row of {key} is not the one that the state has"
+            )));
+        }
+        if let Some(row) = &entry.new {
+            schema::check_row(&entry.key, row)
+                .map_err(|error| wrong(format!("the old row of {key}: {error}")))?;
+        }
+    }
+    let below = header(kv, height.saturating_sub(1))?.state_root;
+    let detail = match view.apply_diff(&undone) {
+        Ok(lower) if lower.root() == below => return Ok((lower, undone.entries.len())),
+        Ok(lower) => format!(
+            "undoing it gives root {}, the header below says {below}",
+            lower.root()
+        ),
+        Err(StorageError::Corrupt { detail, .. }) => format!("undoing it fails: {detail}"),
+        Err(other) => return Err(other),
+    };
+    Err(wrong(match suspect(kv, height, &undone) {
+        Some(key) => format!("{detail}; look at the old row of {}", name(&key)),
+        None => detail,
+    }))
+}
+
+/// Which row of an undone diff, known to be damaged, is at fault: the first that is not what the diff of a
+/// lower height left, else the first that no lower diff has.
+fn suspect(kv: &dyn KvStore, height: Height, undone: &StateDiff) -> Option<StateKey> {
+    let mut open: BTreeMap<_, _> = undone
+        .entries
+        .iter()
+        .map(|entry| (entry.key, &entry.new))
+        .collect();
+    let mut below = height.saturating_sub(1);
+    while below > Height(0) && !open.is_empty() {
+        for entry in diff(kv, below).ok()?.entries {
+            if open.remove(&entry.key).is_some_and(|row| *row != entry.new) {
+                return Some(entry.key);
+            }
+        }
+        below = below.saturating_sub(1);
+    }
+    open.into_keys().next()
+}
+
+fn name(key: &StateKey) -> String {
+    match key {
+        StateKey::Account(account) => format!("account {account}"),
+        StateKey::Slot(owner, slot) => format!("slot {slot} of account {owner}"),
+    }
 }
 
 fn reversed(diff: StateDiff) -> StateDiff {

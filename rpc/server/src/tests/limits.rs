@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{Answer, expect_error, serve, serve_with};
+use super::{Answer, RawSocket, expect_error, serve, serve_with};
 use crate::{Config, Rate};
 
 const HEAD: &str = r#"{"jsonrpc":"2.0","id":1,"method":"chain_getHead"}"#;
@@ -45,7 +45,7 @@ async fn a_batch_of_1000_is_refused_and_one_of_100_is_answered_entry_by_entry() 
     let served = serve().await;
     let batch = |n: usize| format!("[{}]", vec![HEAD; n].join(","));
     let refused = served.post(&batch(1000)).await.json();
-    assert_eq!(refused["error"]["code"], -32010, "{refused}");
+    expect_error(&refused, -32010, "batch_too_large");
     assert_eq!(served.post(&batch(101)).await.json()["error"]["code"], -32010);
     let answered = served.post(&batch(100)).await.json();
     let entries = answered.as_array().unwrap();
@@ -72,8 +72,8 @@ async fn entries_of_a_batch_are_checked_each_by_itself() {
     assert_eq!(entries[0]["result"]["height"], "0");
     expect_error(&entries[1], -32602, "unknown_parameter");
     expect_error(&entries[2], -32601, "method_not_found");
-    assert_eq!(entries[3]["error"]["code"], -32600);
-    assert_eq!(served.post("[]").await.json()["error"]["code"], -32600);
+    expect_error(&entries[3], -32600, "invalid_request");
+    expect_error(&served.post("[]").await.json(), -32600, "invalid_request");
 }
 
 #[tokio::test]
@@ -99,6 +99,83 @@ async fn deep_json_is_refused_wherever_it_stands() {
     let objects = format!("{}1{}", r#"{"a":"#.repeat(100_000), "}".repeat(100_000));
     expect_error(&served.post(&request(&objects)).await.json(), -32602, "too_deep");
     assert_eq!(served.post(HEAD).await.status, 200);
+}
+
+fn head_with_id(id: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"chain_getHead"}}"#)
+}
+
+#[tokio::test]
+async fn an_id_that_may_not_be_sent_back_is_refused_over_http() {
+    let served = serve().await;
+    let deep = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
+    let bad_ids = [
+        format!("\"{}\"", "a".repeat(129)),
+        format!("\"{}\"", "a".repeat(4_900_000)),
+        deep(1),
+        deep(200_000),
+        "{}".to_owned(),
+        "true".to_owned(),
+        "-1".to_owned(),
+        "1,\"id\":1".to_owned(),
+    ];
+    for id in &bad_ids {
+        let answer = served.post(&head_with_id(id)).await;
+        assert!(answer.body.len() < 300, "{}", answer.body);
+        expect_error(&answer.json(), -32600, "invalid_request");
+        assert!(answer.json()["id"].is_null());
+        let batch = format!("[{HEAD},{}]", head_with_id(id));
+        let answer = served.post(&batch).await.json();
+        assert_eq!(answer[0]["result"]["height"], "0");
+        expect_error(&answer[1], -32600, "invalid_request");
+        assert!(answer[1]["id"].is_null());
+    }
+    for id in [json!("a".repeat(128)), json!(u64::MAX), json!(null)] {
+        let answer = served.post(&head_with_id(&id.to_string())).await.json();
+        assert_eq!((&answer["id"], &answer["result"]["height"]), (&id, &json!("0")));
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_request_and_what_is_deep_beside_the_parameters_is_refused_with_a_reason() {
+    let served = serve().await;
+    let deep = "[".repeat(65) + &"]".repeat(65);
+    for members in [
+        r#""id":1"#.to_owned(),
+        r#""id":1,"jsonrpc":"1.0","method":"chain_getHead""#.to_owned(),
+        r#""id":1,"jsonrpc":"2.0","method":7"#.to_owned(),
+        r#""id":1,"jsonrpc":"2.0","method":"chain_getHead","method":"chain_getHead""#.to_owned(),
+        format!(r#""id":1,"jsonrpc":"2.0","method":"chain_getHead","more":{deep}"#),
+    ] {
+        let answer = served.post(&format!("{{{members}}}")).await.json();
+        expect_error(&answer, -32600, "invalid_request");
+    }
+    let notification = served.post(r#"{"jsonrpc":"2.0","method":"chain_getHead"}"#).await;
+    assert_eq!(notification.status, 200);
+}
+
+#[tokio::test]
+async fn a_long_id_is_not_sent_back_over_websocket_and_a_long_message_is_refused() {
+    let served = serve().await;
+    let mut socket = RawSocket::open(&served).await;
+    let long = head_with_id(&format!("\"{}\"", "a".repeat(1_000_000)));
+    for _ in 0..120 {
+        socket.send(&long).await;
+    }
+    for _ in 0..120 {
+        let answer = socket.receive().await;
+        assert!(answer.len() < 300, "{answer}");
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        expect_error(&answer, -32600, "invalid_request");
+        assert!(answer["id"].is_null());
+    }
+    socket.send(&format!("[{HEAD},{long}]")).await;
+    let answer: Value = serde_json::from_str(&socket.receive().await).unwrap();
+    assert_eq!(answer[0]["result"]["height"], "0");
+    expect_error(&answer[1], -32600, "invalid_request");
+    socket.send(&" ".repeat(1024 * 1024 + 1)).await;
+    let answer: Value = serde_json::from_str(&socket.receive().await).unwrap();
+    assert_eq!(answer["error"]["code"], -32007);
 }
 
 #[tokio::test]

@@ -1,0 +1,107 @@
+//! What is stored besides the chain: every key must be one that a chain of this height has.
+//!
+//! Runs when every block has been found whole, so only rows too many are left to find.
+
+use super::{Fault, Record, Stop};
+use crate::kv::{Direction, Family, KvRead};
+use crate::schema::{self, HeightRecord, MATERIALISED};
+use crate::store::read_record;
+use vibecoin_primitives::{Header, Height};
+
+/// Keys that family `meta` may have.
+const META_KEYS: [&[u8]; 4] = [schema::SCHEMA, schema::GENESIS, schema::HEAD, schema::REWIND];
+
+/// Checks all families for keys that a chain with its head at `head` does not have. The rows of a known
+/// prefix of family `state` are counted where they are checked.
+pub(super) fn check(kv: &dyn KvRead, head: Height) -> Result<(), Stop> {
+    let is_block_row = |key: &[u8]| match key.split_last() {
+        Some((2, height)) => is_height(height, 1, head),
+        Some((0 | 1, height)) => is_height(height, 0, head),
+        _ => false,
+    };
+    let is_header_row = |key: &[u8]| match key.split_first() {
+        Some((&schema::HEADERS, height)) => is_height(height, 0, head),
+        Some((&schema::CERTIFICATES, height)) => is_height(height, 1, head),
+        Some((&schema::HASHES, hash)) => hash.len() == 32,
+        _ => false,
+    };
+    only(kv, Family::Meta, head, |key| META_KEYS.contains(&key))?;
+    only(kv, Family::Headers, head, is_header_row)?;
+    only(kv, Family::Blocks, head, is_block_row)?;
+    state(kv, head)?;
+    hashes(kv, head)
+}
+
+fn is_height(bytes: &[u8], lowest: u64, head: Height) -> bool {
+    <[u8; 8]>::try_from(bytes).is_ok_and(|bytes| (lowest..=head.0).contains(&u64::from_be_bytes(bytes)))
+}
+
+const fn record_of(family: Family) -> Record {
+    match family {
+        Family::Meta => Record::Meta,
+        Family::Headers => Record::Header,
+        Family::Blocks => Record::Body,
+        Family::State => Record::Row,
+    }
+}
+
+fn stray(family: Family, head: Height, key: &[u8]) -> Stop {
+    let name = family.name();
+    let detail = format!("family `{name}` has the key {key:02x?}, which is none of this chain");
+    Stop::Fault(Fault::new(record_of(family), head, detail))
+}
+
+fn only(kv: &dyn KvRead, family: Family, head: Height, known: impl Fn(&[u8]) -> bool) -> Result<(), Stop> {
+    for row in kv.range(family, &[], None, Direction::Forward) {
+        let (key, _) = row.map_err(Stop::at(record_of(family), head))?;
+        if !known(&key) {
+            return Err(stray(family, head, &key));
+        }
+    }
+    Ok(())
+}
+
+/// Nothing below the first prefix of family `state` but its one key, nothing above the last.
+fn state(kv: &dyn KvRead, head: Height) -> Result<(), Stop> {
+    let below = kv.range(Family::State, &[], Some(&[schema::ACCOUNTS]), Direction::Forward);
+    let last = [schema::TRANSACTIONS.saturating_add(1)];
+    let above = kv.range(Family::State, &last, None, Direction::Forward);
+    for row in below.chain(above) {
+        let (key, _) = row.map_err(Stop::at(Record::Row, head))?;
+        if key != MATERIALISED {
+            return Err(stray(Family::State, head, &key));
+        }
+    }
+    Ok(())
+}
+
+/// As many hashes as blocks, and so, every block's being there, no other hash.
+fn hashes(kv: &dyn KvRead, head: Height) -> Result<(), Stop> {
+    let wrong = Stop::at(Record::BlockHash, head);
+    let (mut found, expected) = (0u64, head.0.saturating_add(1));
+    for row in kv.prefix(Family::Headers, &[schema::HASHES]) {
+        row.map_err(&wrong)?;
+        found = found.saturating_add(1);
+    }
+    if found == expected {
+        return Ok(());
+    }
+    for row in kv.prefix(Family::Headers, &[schema::HASHES]) {
+        let (key, _) = row.map_err(&wrong)?;
+        let height =
+            read_record::<HeightRecord>(kv, Family::Headers, &key, "height by hash").map_err(&wrong)?;
+        let header = height.map(|HeightRecord(height)| {
+            read_record::<Header>(kv, Family::Headers, &schema::header_key(height), "header")
+        });
+        let header = header.transpose().map_err(&wrong)?.flatten();
+        if header.is_none_or(|header| schema::hash_key(&header.hash()) != key) {
+            return Err(Stop::Fault(Fault::new(
+                Record::BlockHash,
+                head,
+                format!("{found} hashes for {expected} blocks; {key:02x?} is of none"),
+            )));
+        }
+    }
+    let detail = format!("{found} hashes for {expected} blocks");
+    Err(Stop::Fault(Fault::new(Record::BlockHash, head, detail)))
+}
