@@ -8,8 +8,8 @@
 //!      6      …  the message, encoded by primitives::codec
 //! ```
 
-use vibecoin_primitives::limits::{BODY_BYTES_MAX, HEADER_BYTES_MAX, KIB, MIB};
-use vibecoin_primitives::{Encoded, Hash, encode};
+use vibecoin_primitives::limits::{BODY_BYTES_MAX, EVIDENCE_BYTES_MAX, HEADER_BYTES_MAX, KIB, MIB};
+use vibecoin_primitives::{BlockPart, Encoded, Hash, encode};
 use vibecoin_replica::Message;
 use wincode::{SchemaRead, SchemaWrite};
 
@@ -28,6 +28,10 @@ pub const REQUEST_BYTES_MAX: usize = 128;
 pub const SYNC_BYTES_MAX: usize = 16 * MIB;
 /// Most bytes of a batch of transactions.
 pub const TRANSACTIONS_BYTES_MAX: usize = 128 * KIB;
+/// Most bytes of one part of a block.
+pub const PART_BYTES_MAX: usize = BlockPart::BYTES_MAX;
+/// Most bytes of a piece of evidence.
+pub const EVIDENCE_MESSAGE_BYTES_MAX: usize = EVIDENCE_BYTES_MAX;
 
 const _: () = assert!(BODY_MESSAGE_BYTES_MAX <= SYNC_BYTES_MAX);
 
@@ -85,13 +89,16 @@ pub enum WireError {
 }
 
 /// Limits by kind, in the order of the enum [`Message`].
-const LIMITS: [usize; 6] = [
+const LIMITS: [usize; 9] = [
     CONSENSUS_BYTES_MAX,
     BODY_MESSAGE_BYTES_MAX,
     REQUEST_BYTES_MAX,
     REQUEST_BYTES_MAX,
     SYNC_BYTES_MAX,
     TRANSACTIONS_BYTES_MAX,
+    PART_BYTES_MAX,
+    EVIDENCE_MESSAGE_BYTES_MAX,
+    REQUEST_BYTES_MAX,
 ];
 
 const fn kind_of(message: &Message) -> u8 {
@@ -102,6 +109,9 @@ const fn kind_of(message: &Message) -> u8 {
         Message::SyncRequest { .. } => 3,
         Message::SyncResponse { .. } => 4,
         Message::Transactions(_) => 5,
+        Message::Part(_) => 6,
+        Message::Evidence(_) => 7,
+        Message::Status { .. } => 8,
     }
 }
 
@@ -189,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_packed_message_opens_on_its_own_chain_only() {
-        let message = Message::SyncRequest { from: Height(7) };
+        let message = Message::SyncRequest { from: Height(7), count: 3 };
         let bytes = Envelope::new(&GENESIS).pack(&message);
         assert_eq!(Envelope::new(&GENESIS).open(&bytes), Ok(message));
         let other = Envelope::new(&Hash([4; 32])).open(&bytes);
@@ -199,7 +209,7 @@ mod tests {
     #[test]
     fn size_and_kind_are_checked_before_decoding() {
         let envelope = Envelope::new(&GENESIS);
-        let mut bytes = envelope.pack(&Message::SyncRequest { from: Height(7) });
+        let mut bytes = envelope.pack(&Message::SyncRequest { from: Height(7), count: 3 });
         bytes.resize(ENVELOPE_BYTES + REQUEST_BYTES_MAX + 1, 0);
         assert!(matches!(
             envelope.open(&bytes),
@@ -210,7 +220,7 @@ mod tests {
         bytes[0] = 2;
         assert_eq!(envelope.open(&bytes), Err(WireError::Version { got: 2 }));
         assert_eq!(envelope.open(&bytes[..5]), Err(WireError::Short { got: 5 }));
-        let mut lying = envelope.pack(&Message::SyncRequest { from: Height(7) });
+        let mut lying = envelope.pack(&Message::SyncRequest { from: Height(7), count: 3 });
         lying[5] = 5;
         assert_eq!(
             envelope.open(&lying),
@@ -225,7 +235,7 @@ mod tests {
         #[test]
         fn foreign_bytes_open_to_nothing_or_to_exactly_themselves(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let envelope = Envelope::new(&GENESIS);
-            let mut framed = vec![WIRE_VERSION, 3, 3, 3, 3, bytes.first().copied().unwrap_or(0) % 6];
+            let mut framed = vec![WIRE_VERSION, 3, 3, 3, 3, bytes.first().copied().unwrap_or(0) % 9];
             framed.extend_from_slice(&bytes);
             if let Ok(message) = envelope.open(&framed) {
                 prop_assert_eq!(envelope.pack(&message), framed);

@@ -252,6 +252,54 @@ knobs! {
         cost_exempts_loopback: bool = true, Kind::Switch;
     }
 
+    /// The network between nodes.
+    p2p: P2pConfig {
+        /// Where to listen, as multiaddresses: `/ip4/0.0.0.0/tcp/27656`, `/ip4/0.0.0.0/udp/27656/quic-v1`.
+        /// Empty: nobody can connect to this node; it may still connect to others.
+        listen: Vec<String> = Vec::new(), Kind::Texts;
+        /// Addresses that others are told, where they differ from those listened at.
+        external: Vec<String> = Vec::new(), Kind::Texts;
+        /// Peers to stay connected with, as multiaddresses that end in `/p2p/ID`.
+        peers: Vec<String> = Vec::new(), Kind::Texts;
+        /// Peers to ask for more peers when there are too few.
+        bootnodes: Vec<String> = Vec::new(), Kind::Texts;
+        /// Identities of peers that are never turned away for lack of room.
+        reserved: Vec<String> = Vec::new(), Kind::Texts;
+        /// Whether peers tell each other of further peers.
+        exchange: bool = true, Kind::Switch;
+        /// Most connections that others opened; validators and reserved peers are let in beyond it.
+        inbound_max: u32 = 64, range(0, 10_000);
+        /// Most connections that this node opens.
+        outbound_max: u32 = 32, range(0, 10_000);
+        /// Most connections from one IP address. Loopback addresses have no such limit.
+        per_ip_max: u32 = 8, range(1, 10_000);
+        /// Most connections from one /24 (IPv4) or /48 (IPv6). Loopback addresses have no such limit.
+        per_subnet_max: u32 = 32, range(1, 10_000);
+        /// Bytes per second that one peer may send, over all protocols; more is waited for.
+        bytes_per_s_per_peer: u64 = 64 * MIB, range(64 * KIB, 1024 * GIB);
+        /// Resident memory of the process at which new connections are refused, in bytes.
+        memory_max_bytes: u64 = 4 * GIB, range(128 * MIB, 1024 * GIB);
+        /// The file of the key that names this node on the network.
+        key_file: PathBuf = "node.key".into(), Kind::Path;
+        /// The file in which peers are remembered over a restart.
+        peers_file: PathBuf = "peers.json".into(), Kind::Path;
+    }
+
+    /// Figures for Prometheus, on a listener of its own.
+    metrics: MetricsConfig {
+        /// Address and port, such as `127.0.0.1:9464`. Empty: off. Anybody who can connect can read.
+        listen: String = String::new(), Kind::Text;
+    }
+
+    /// Methods for the operator (`net_addPeer`, `net_banPeer`, …), on a listener of its own.
+    admin: AdminConfig {
+        /// Address and port, such as `127.0.0.1:9465`; port 0 takes a free one. Empty: off. Callers show
+        /// the token of `token_file`.
+        listen: String = String::new(), Kind::Text;
+        /// The file of the token, made at the start if it is missing, readable by the owner alone.
+        token_file: PathBuf = "admin.token".into(), Kind::Path;
+    }
+
     /// The database.
     storage: StorageConfig {
         /// The folder of the database.

@@ -185,7 +185,10 @@ impl Driver {
                     warn!(target: "node::network", peer = peer.0, reason, "peer broke a rule");
                 }
                 // There is no network of several validators yet: a lone validator has nobody to tell.
-                Action::Broadcast(_) | Action::Send { .. } | Action::Serve { .. } => {}
+                Action::Broadcast(_)
+                | Action::Send { .. }
+                | Action::Serve { .. }
+                | Action::Forward { .. } => {}
                 Action::Halt(fault) => return Err(fault.into()),
             }
         }

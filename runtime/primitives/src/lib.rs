@@ -38,6 +38,7 @@ pub mod keys;
 pub mod limits;
 pub mod merkle;
 pub mod params;
+pub mod part;
 pub mod receipt;
 pub mod state;
 pub mod transaction;
@@ -53,6 +54,7 @@ pub use hex::HexError;
 pub use keys::{PublicKey, SecretKey, Signature, SignatureBatch, SignatureError};
 pub use merkle::MerklePath;
 pub use params::{ChainParams, FaultModel, ParamsError};
+pub use part::{BlockPart, PartContent, PartStatement, SignedPart};
 pub use receipt::{Failure, Outcome, Receipt, ReceiptV1, Receipts};
 pub use state::{
     Account, AccountRow, AccountType, DiffEntry, SlotRow, StateDiff, StateKey, account_key, records, slot_key,

@@ -8,7 +8,7 @@ use crate::limits::{CERTIFICATE_BYTES_MAX, EVIDENCE_BYTES_MAX};
 use crate::transaction::signed_bytes;
 use crate::{
     Domain, Encoded, FaultModel, Hash, Header, Height, PublicKey, Round, SecretKey, Signature,
-    SignatureBatch, SignatureError, ValidatorSet, encode,
+    SignatureBatch, SignatureError, SignedPart, ValidatorSet, encode,
 };
 
 /// Prefix of the bytes that a vote's signature covers.
@@ -320,6 +320,13 @@ pub enum Evidence {
         /// The larger.
         second: Box<SignedProposal>,
     },
+    /// Two parts of one height, round and sequence number with different contents.
+    DuplicatePart {
+        /// The smaller of the two, by encoding.
+        first: Box<SignedPart>,
+        /// The larger.
+        second: Box<SignedPart>,
+    },
 }
 
 /// Why a pair of messages proves nothing.
@@ -369,12 +376,23 @@ impl Evidence {
         }
     }
 
+    /// Makes evidence of two parts, in the one order that counts.
+    #[must_use]
+    pub fn parts(a: SignedPart, b: SignedPart) -> Self {
+        let (first, second) = if encode(&a) <= encode(&b) { (a, b) } else { (b, a) };
+        Self::DuplicatePart {
+            first: Box::new(first),
+            second: Box::new(second),
+        }
+    }
+
     /// Who signed both, and at which height.
     #[must_use]
     pub fn offender(&self) -> (PublicKey, Height) {
         match self {
             Self::DuplicateVote { first, .. } => (first.vote.validator, first.vote.height),
             Self::DuplicateProposal { first, .. } => (first.proposal.proposer, first.proposal.height),
+            Self::DuplicatePart { first, .. } => (first.statement.proposer, first.statement.height),
         }
     }
 
@@ -401,6 +419,11 @@ impl Evidence {
                 (a.height, a.round, a.proposer) == (b.height, b.round, b.proposer)
                     && (a.header.hash() != b.header.hash())
             }
+            Self::DuplicatePart { first, second } => {
+                let (a, b) = (&first.statement, &second.statement);
+                (a.height, a.round, a.proposer, a.sequence) == (b.height, b.round, b.proposer, b.sequence)
+                    && (a.parent, a.digest) != (b.parent, b.digest)
+            }
         };
         if !conflict {
             return Err(EvidenceError::NoConflict);
@@ -416,6 +439,13 @@ impl Evidence {
                 second.verify(genesis)?;
             }
             Self::DuplicateProposal { first, second } => {
+                if encode(first.as_ref()) >= encode(second.as_ref()) {
+                    return Err(EvidenceError::Order);
+                }
+                first.verify(genesis)?;
+                second.verify(genesis)?;
+            }
+            Self::DuplicatePart { first, second } => {
                 if encode(first.as_ref()) >= encode(second.as_ref()) {
                     return Err(EvidenceError::Order);
                 }

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use vibecoin_consensus::{GuardEntry, HaltReason, LogRecord, MonoTime};
+use vibecoin_consensus::{GuardEntry, HaltReason, LogRecord, MonoTime, Verdict};
 use vibecoin_mempool::{Inserted, MempoolError};
 use vibecoin_primitives::{
     Body, CommitCertificate, Hash, Header, Height, PublicKey, Receipts, Round, StateDiff, TimeMs,
     VerifiedTransaction,
 };
+
+use vibecoin_sync::PeerId;
 
 use crate::Message;
 
@@ -20,9 +22,9 @@ pub struct Now {
     pub wall: TimeMs,
 }
 
-/// Names a peer; the network room gives the numbers out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PeerId(pub u64);
+/// Names a gossiped message whose forwarding waits for a verdict; the network room gives the numbers out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GossipId(pub u64);
 
 /// Names a submission, so that its answer finds the way back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +48,22 @@ pub enum Event<S> {
         from: PeerId,
         /// What.
         message: Box<Message>,
+        /// Transactions of it whose signatures have been checked already.
+        verified: Vec<VerifiedTransaction>,
+        /// Set when the message came by gossip: [`Action::Forward`] must follow.
+        gossip: Option<GossipId>,
+    },
+    /// A peer of the same chain is connected.
+    Connected {
+        /// Who.
+        peer: PeerId,
+        /// The newest block that it says it has.
+        head: Height,
+    },
+    /// A peer is gone.
+    Disconnected {
+        /// Who.
+        peer: PeerId,
     },
     /// Transactions whose signatures have been checked.
     Transactions {
@@ -108,6 +126,15 @@ pub enum Action<S> {
         to: PeerId,
         /// First height wanted.
         from: Height,
+        /// How many blocks.
+        count: u32,
+    },
+    /// Whether a gossiped message may be passed on.
+    Forward {
+        /// Of the event.
+        gossip: GossipId,
+        /// Fresh and known ones are passed on; ignored ones are not; rejected ones are the sender's fault.
+        verdict: Verdict,
     },
     /// Store the block in one atomic synced write, then say [`Event::Committed`].
     Commit(Box<Commit<S>>),

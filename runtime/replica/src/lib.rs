@@ -23,6 +23,7 @@ mod replica;
 
 pub use chain::Chain;
 pub use check::{BlockError, Executed, JudgeError, Parent};
-pub use event::{Action, Commit, Event, Fault, Now, PeerId, Ticket};
+pub use event::{Action, Commit, Event, Fault, GossipId, Now, Ticket};
 pub use message::{CertifiedBlock, Message, SYNC_BLOCKS_MAX};
 pub use replica::{CANDIDATES_MAX, EARLY_BODIES_MAX, Head, RETRY_MICROS, Replica};
+pub use vibecoin_sync::PeerId;

@@ -2,7 +2,7 @@
 
 use vibecoin_consensus::ConsensusMessage;
 use vibecoin_primitives::limits::BODY_BYTES_MAX;
-use vibecoin_primitives::{CommitCertificate, Hash, Header, Height, Transaction};
+use vibecoin_primitives::{BlockPart, CommitCertificate, Evidence, Hash, Header, Height, Transaction};
 use wincode::containers;
 use wincode::len::UseIntLen;
 use wincode::{SchemaRead, SchemaWrite};
@@ -46,12 +46,26 @@ pub enum Message {
     SyncRequest {
         /// The first height wanted.
         from: Height,
+        /// How many, 1 to [`SYNC_BLOCKS_MAX`].
+        count: u32,
     },
-    /// Decided blocks, ascending and without gaps, at most [`SYNC_BLOCKS_MAX`].
+    /// The answer: decided blocks, ascending and without gaps, at most [`SYNC_BLOCKS_MAX`]; fewer than
+    /// asked when they are large, none when the peer does not have them.
     SyncResponse {
+        /// As asked.
+        from: Height,
         /// The blocks.
         blocks: Vec<CertifiedBlock>,
     },
     /// Transactions for the pool.
     Transactions(Vec<Transaction>),
+    /// One part of a block that is being made.
+    Part(Box<BlockPart>),
+    /// A double signature that came to light.
+    Evidence(Box<Evidence>),
+    /// The sender's newest durable block.
+    Status {
+        /// Its height.
+        height: Height,
+    },
 }

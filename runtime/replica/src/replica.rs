@@ -15,8 +15,8 @@ use vibecoin_primitives::{
 
 use crate::build::{Builder, Extras, Step};
 use crate::check::{Executed, JudgeError, Parent, judge, open_body};
-use crate::event::{Action, Commit, Event, Fault, Now, PeerId, Ticket};
-use crate::{CertifiedBlock, Chain, Message};
+use crate::event::{Action, Commit, Event, Fault, GossipId, Now, Ticket};
+use crate::{CertifiedBlock, Chain, Message, PeerId, SYNC_BLOCKS_MAX};
 
 /// Most candidate blocks kept for one height.
 pub const CANDIDATES_MAX: usize = 16;
@@ -155,7 +155,13 @@ impl<S: State, O: Orderer> Replica<S, O> {
         match event {
             Event::Start { records, guard } => self.start(records, guard),
             Event::Time => self.orderer.on_time(now.mono),
-            Event::Message { from, message } => self.on_message(from, *message),
+            Event::Message {
+                from,
+                message,
+                verified,
+                gossip,
+            } => self.on_message(from, *message, verified, gossip),
+            Event::Connected { .. } | Event::Disconnected { .. } => {}
             Event::Transactions { ticket, transactions } => self.admit(ticket, transactions),
             Event::Committed { height, state } => self.on_committed(height, state),
         }
@@ -304,10 +310,20 @@ impl<S: State, O: Orderer> Replica<S, O> {
         self.do_it(Action::Admitted { ticket, results });
     }
 
-    fn on_message(&mut self, from: PeerId, message: Message) {
+    fn on_message(
+        &mut self,
+        from: PeerId,
+        message: Message,
+        _verified: Vec<VerifiedTransaction>,
+        gossip: Option<GossipId>,
+    ) {
         match message {
             Message::Consensus(message) => {
-                if let Verdict::Rejected(reason) = self.orderer.on_message(message, self.now.mono) {
+                let verdict = self.orderer.on_message(message, self.now.mono);
+                if let Some(gossip) = gossip {
+                    self.do_it(Action::Forward { gossip, verdict });
+                }
+                if let Verdict::Rejected(reason) = verdict {
                     self.do_it(Action::Blame {
                         peer: from,
                         reason: reason.to_owned(),
@@ -322,17 +338,15 @@ impl<S: State, O: Orderer> Replica<S, O> {
                     self.do_it(Action::Send { to: from, message });
                 }
             }
-            Message::SyncRequest { from: height } => {
-                if height < self.next_height() {
-                    self.do_it(Action::Serve {
-                        to: from,
-                        from: height,
-                    });
-                }
-            }
-            Message::SyncResponse { blocks } => self.on_sync(from, blocks),
+            Message::SyncRequest { from: height, count } => self.do_it(Action::Serve {
+                to: from,
+                from: height,
+                count,
+            }),
+            Message::SyncResponse { blocks, .. } => self.on_sync(from, blocks),
             // Signatures are checked before transactions come here as `Event::Transactions`.
             Message::Transactions(_) => {}
+            Message::Part(_) | Message::Evidence(_) | Message::Status { .. } => {}
         }
     }
 
@@ -794,6 +808,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
             self.sync_retry = now.after(RETRY_MICROS);
             let message = Message::SyncRequest {
                 from: self.next_height(),
+                count: u32::try_from(SYNC_BLOCKS_MAX).unwrap_or(u32::MAX),
             };
             self.do_it(Action::Broadcast(message));
         }

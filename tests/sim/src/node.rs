@@ -315,11 +315,17 @@ pub fn describe(message: &Message) -> String {
             )
         }
         Message::BodyRequest { height, block } => format!("BodyRequest {height} {}", Short(block)),
-        Message::SyncRequest { from } => format!("SyncRequest {from}"),
-        Message::SyncResponse { blocks } => {
+        Message::SyncRequest { from, count } => format!("SyncRequest {from}, {count} blocks"),
+        Message::SyncResponse { blocks, .. } => {
             let first = blocks.first().map_or(Height(0), |block| block.header.height);
             format!("SyncResponse {first} and on, {} blocks", blocks.len())
         }
         Message::Transactions(transactions) => format!("Transactions {}", transactions.len()),
+        Message::Part(part) => {
+            let part = &part.signed.statement;
+            format!("Part {}/{} {}", part.height, part.round, part.sequence)
+        }
+        Message::Evidence(evidence) => format!("Evidence against {:?}", evidence.offender()),
+        Message::Status { height } => format!("Status {height}"),
     }
 }

@@ -601,6 +601,8 @@ impl World {
                 Event::Message {
                     from: PeerId(from as u64),
                     message: Box::new(message),
+                    verified: Vec::new(),
+                    gossip: None,
                 },
             ),
         }
@@ -805,9 +807,10 @@ impl World {
                 Ok(Flow::Go)
             }
             Action::Send { to, message } => self.say(index, Some(to.0 as usize), &message).map(|()| Flow::Go),
-            Action::Serve { to, from } => {
+            Action::Forward { .. } => Ok(Flow::Go),
+            Action::Serve { to, from, count } => {
                 let message =
-                    serve(&running.store, from).map_err(|error| (Rule::Recovery, error.to_string()))?;
+                    serve(&running.store, from, count).map_err(|error| (Rule::Recovery, error.to_string()))?;
                 self.report.served += 1;
                 self.say(index, Some(to.0 as usize), &message).map(|()| Flow::Go)
             }
@@ -951,10 +954,10 @@ fn block_of(commit: Commit<StateView>) -> CommitBlock {
 }
 
 /// Blocks from a height on, as many as fit.
-fn serve(store: &Store, from: Height) -> Result<Message, StorageError> {
+fn serve(store: &Store, from: Height, count: u32) -> Result<Message, StorageError> {
     let (mut blocks, mut bytes) = (Vec::new(), 0);
     let reader = store.blocks();
-    for height in (from.0..).map(Height).take(SYNC_BLOCKS_MAX) {
+    for height in (from.0..).map(Height).take(SYNC_BLOCKS_MAX.min(count as usize)) {
         let (Some(header), Some(body), Some(certificate)) = (
             reader.header(height)?,
             reader.body_bytes(height)?,
@@ -972,5 +975,5 @@ fn serve(store: &Store, from: Height) -> Result<Message, StorageError> {
             certificate,
         });
     }
-    Ok(Message::SyncResponse { blocks })
+    Ok(Message::SyncResponse { from, blocks })
 }
