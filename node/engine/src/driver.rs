@@ -1,27 +1,31 @@
 //! The one thread that calls the replica and performs its actions, in order.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, at, never, select};
-use tracing::{debug, info, warn};
-use vibecoin_consensus::{BftOrderer, GuardEntry, GuardStep, LogRecord, Orderer, Step};
-use vibecoin_primitives::{Height, VerifiedTransaction, encode};
-use vibecoin_replica::{Action, Commit, Event, Replica, Ticket};
+use tracing::{debug, info};
+use vibecoin_consensus::{BftOrderer, GuardEntry, GuardStep, LogRecord, Orderer, Step, Verdict};
+use vibecoin_primitives::{Height, PublicKey, VerifiedTransaction, encode};
+use vibecoin_replica::{Action, Commit, Event, GossipId, Message, PeerId, Replica, Ticket};
 use vibecoin_storage::StateView;
 use vibecoin_storage::files::{ConsensusLog, GuardFile};
 
 use crate::clock::Clock;
 use crate::error::NodeError;
+use crate::network::Outlet;
+use crate::serve::Server;
 use crate::shared::Shared;
-use crate::verify::Tickets;
+use crate::verify::{Tickets, Told};
 
 /// Most inputs that wait for the driver; senders wait beyond it.
 pub const INBOX_MAX: usize = 64;
 
 /// Most urgent inputs that wait: a commit that became durable, a stop, a failure.
 pub const URGENT_MAX: usize = 8;
+/// Most inputs of peers that are taken while transactions wait.
+const IN_A_ROW_MAX: u32 = 64;
 /// Bytes of a transfer, for the fee that the pool's status shows.
 const TYPICAL_TRANSACTION_BYTES: u32 = 180;
 
@@ -33,6 +37,31 @@ pub enum Input {
         ticket: Ticket,
         /// Oldest first.
         transactions: Vec<Arc<VerifiedTransaction>>,
+    },
+    /// A peer's message; the signatures of its transactions have been checked as far as they are good.
+    Message {
+        /// Who.
+        from: PeerId,
+        /// What.
+        message: Box<Message>,
+        /// Its transactions that are good.
+        verified: Vec<VerifiedTransaction>,
+        /// Set when it came by gossip.
+        gossip: Option<GossipId>,
+    },
+    /// A peer is connected.
+    Connected {
+        /// Who.
+        peer: PeerId,
+        /// Its newest block.
+        head: Height,
+        /// Which validator it proved to be.
+        validator: Option<PublicKey>,
+    },
+    /// A peer is gone.
+    Disconnected {
+        /// Who.
+        peer: PeerId,
     },
     /// The commit is durable.
     Committed {
@@ -65,8 +94,14 @@ pub struct Driver {
     pub guard: GuardStore,
     /// Transactions; what waits here is bounded, and so is each entry.
     pub inbox: Receiver<Input>,
+    /// What peers say, but for their transactions.
+    pub network: Receiver<Input>,
     /// What must not wait behind transactions: commits that became durable, stops, failures.
     pub urgent: Receiver<Input>,
+    /// Where what peers are told goes out.
+    pub outlet: Outlet,
+    /// Reads blocks for peers.
+    pub server: Arc<OnceLock<Server>>,
     /// Blocks to be stored.
     pub commits: Sender<Box<Commit<StateView>>>,
     /// Answers to submissions.
@@ -75,6 +110,8 @@ pub struct Driver {
     pub shared: Arc<Shared>,
     /// The clocks.
     pub clock: Clock,
+    /// Inputs of peers that were taken one after the other.
+    pub in_a_row: u32,
     /// How many of the pool's departures have been passed on to readers.
     pub departures_seen: u64,
 }
@@ -105,6 +142,27 @@ impl Driver {
                 Some(Input::Transactions { ticket, transactions }) => {
                     Event::Transactions { ticket, transactions }
                 }
+                Some(Input::Message {
+                    from,
+                    message,
+                    verified,
+                    gossip,
+                }) => Event::Message {
+                    from,
+                    message,
+                    verified,
+                    gossip,
+                },
+                Some(Input::Connected {
+                    peer,
+                    head,
+                    validator,
+                }) => Event::Connected {
+                    peer,
+                    head,
+                    validator,
+                },
+                Some(Input::Disconnected { peer }) => Event::Disconnected { peer },
                 Some(Input::Committed { height, state }) => {
                     commits_open = commits_open.saturating_sub(1);
                     Event::Committed { height, state }
@@ -123,19 +181,33 @@ impl Driver {
         }
     }
 
-    /// The next input, or `None` when a deadline is due. What is urgent comes first.
-    fn wait(&self) -> Option<Input> {
+    /// The next input, or `None` when a deadline is due. What is urgent comes first, then what peers say;
+    /// but every so often a transaction gets its turn, whatever peers say.
+    fn wait(&mut self) -> Option<Input> {
         if let Ok(input) = self.urgent.try_recv() {
             return Some(input);
         }
+        if self.in_a_row < IN_A_ROW_MAX
+            && let Ok(input) = self.network.try_recv()
+        {
+            self.in_a_row = self.in_a_row.saturating_add(1);
+            return Some(input);
+        }
+        self.in_a_row = 0;
         let deadline = self.replica.next_deadline().map(|at| self.clock.instant(at));
         if deadline.is_some_and(|at| at <= Instant::now()) {
             return None;
         }
+        if let Ok(input) = self.inbox.try_recv() {
+            return Some(input);
+        }
+        // Nothing else to do: what waits for company leaves alone.
+        self.outlet.flush();
         let due = deadline.map_or_else(never, at);
         // A sender that is gone means that the node is going down.
         select! {
             recv(self.urgent) -> input => Some(input.unwrap_or(Input::Stop)),
+            recv(self.network) -> input => Some(input.unwrap_or(Input::Stop)),
             recv(self.inbox) -> input => Some(input.unwrap_or(Input::Stop)),
             recv(due) -> _ => None,
         }
@@ -170,8 +242,24 @@ impl Driver {
                         let pool = self.replica.pool();
                         let taken = std::mem::take(&mut answer.taken).into_iter();
                         let kept = taken.filter(|transaction| pool.get(transaction.id()).is_some());
+                        let kept: Vec<_> = kept.collect();
+                        if answer.is_from_client() {
+                            kept.iter().for_each(|transaction| self.outlet.pass_on(transaction));
+                        }
                         self.shared.pool.insert(kept, crate::clock::wall());
-                        answer.send();
+                        if let Told::Gossip {
+                            gossip,
+                            from,
+                            verdict,
+                        } = answer.send()
+                        {
+                            if let Some(gossip) = gossip {
+                                self.outlet.forward(gossip, verdict);
+                            }
+                            if let Verdict::Rejected(reason) = verdict {
+                                self.outlet.blame(from, reason);
+                            }
+                        }
                     }
                 }
                 Action::RoundStarted {
@@ -182,13 +270,18 @@ impl Driver {
                     debug!(target: "node::consensus", %height, %round, %proposer, "round started");
                 }
                 Action::Blame { peer, reason } => {
-                    warn!(target: "node::network", peer = peer.0, reason, "peer broke a rule");
+                    debug!(target: "node::network", peer = peer.0, reason, "peer broke a rule");
+                    self.outlet.blame(peer, &reason);
                 }
-                // There is no network of several validators yet: a lone validator has nobody to tell.
-                Action::Broadcast(_)
-                | Action::Send { .. }
-                | Action::Serve { .. }
-                | Action::Forward { .. } => {}
+                Action::Broadcast(message) => self.outlet.broadcast(&message),
+                Action::Send { to, message } => self.outlet.send(to, &message),
+                Action::Forward { gossip, verdict } => self.outlet.forward(gossip, verdict),
+                // Requests for blocks do not come this way in the node: they go to the thread that serves.
+                Action::Serve { to, from, count } => {
+                    if let Some(server) = self.server.get() {
+                        server.ask(to, from, count);
+                    }
+                }
                 Action::Halt(fault) => return Err(fault.into()),
             }
         }

@@ -18,9 +18,11 @@ mod backend;
 mod clock;
 mod driver;
 mod error;
+mod network;
 mod node;
 mod persist;
 mod pool_index;
+mod serve;
 mod shared;
 mod verify;
 

@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Sender, bounded, never};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -18,6 +18,7 @@ use vibecoin_execution::read_schedule;
 use vibecoin_genesis::{BuiltGenesis, Genesis};
 use vibecoin_keystore::HomeLock;
 use vibecoin_mempool::{Mempool, MempoolConfig};
+use vibecoin_network::service::{Network, NetworkGuard};
 use vibecoin_primitives::{Hash, Height, SecretKey, decode};
 use vibecoin_replica::{Chain, Head, Parent, Replica};
 use vibecoin_rpc_server::backend::{BuildFacts, ChainFacts, Head as RpcHead};
@@ -31,9 +32,11 @@ use crate::backend::NodeBackend;
 use crate::clock::{Clock, wall};
 use crate::driver::{Driver, GuardStore, INBOX_MAX, Input, URGENT_MAX, announce};
 use crate::error::NodeError;
+use crate::network::{BLOCKS_MAX, GOSSIPED_MAX, Inlet, Outlet, STATEMENTS_MAX};
 use crate::persist::Persist;
+use crate::serve::Server;
 use crate::shared::Shared;
-use crate::verify::{SUBMISSIONS_MAX, Tickets};
+use crate::verify::{Queues, SUBMISSIONS_MAX, Tickets};
 
 /// Threads that answer RPC. More than the cores of a small machine only fight the driver.
 const RPC_THREADS: usize = 2;
@@ -65,6 +68,14 @@ pub struct Ready {
     pub genesis_hash: Hash,
     /// The head.
     pub height: Height,
+    /// Where peers can connect, with the identity; `None` when nobody can.
+    pub p2p: Option<String>,
+    /// This node's identity on the network, if it has one.
+    pub peer_id: Option<String>,
+    /// Where metrics are, if anywhere.
+    pub metrics: Option<SocketAddr>,
+    /// Where the operator's methods are, if anywhere.
+    pub admin: Option<SocketAddr>,
 }
 
 /// Runs a node until SIGTERM or SIGINT, or until it stops by itself.
@@ -104,6 +115,7 @@ pub struct Node {
     threads: Vec<(&'static str, JoinHandle<()>)>,
     ended: oneshot::Receiver<Result<(), NodeError>>,
     clock: Clock,
+    network: Option<NetworkGuard>,
 }
 
 /// What the files of the home hold.
@@ -304,7 +316,33 @@ impl Node {
         // The replica asks for one commit at a time.
         let (commits, to_commit) = bounded(1);
         let (submissions, submitted) = bounded(SUBMISSIONS_MAX);
+        let (statements, from_network) = bounded::<Input>(STATEMENTS_MAX);
+        let (blocks, to_check) = bounded(BLOCKS_MAX);
+        let (gossiped, to_verify) = bounded(GOSSIPED_MAX);
         let (ended_tx, ended) = oneshot::channel();
+
+        let server = Arc::new(OnceLock::new());
+        let inlet = Inlet {
+            driver: statements.clone(),
+            blocks,
+            gossiped,
+            server: server.clone(),
+        };
+        let (network, network_guard) = start_network(
+            &config,
+            &home,
+            &chain,
+            validator_key.as_ref(),
+            height,
+            format!("vibecoin/{}", build.version),
+            inlet,
+        )?
+        .unzip();
+        if let Some(network) = &network {
+            let (network, store) = (network.clone(), store.clone());
+            let started = Server::start(store, move |to, message| network.send(to, &message))?;
+            let _first_and_only = server.set(started);
+        }
 
         let public = validator_key.as_ref().map(SecretKey::public_key);
         let orderer = BftOrderer::new(OrdererConfig {
@@ -319,6 +357,11 @@ impl Node {
             guard,
             inbox: inputs,
             urgent: urgent_inputs,
+            // Without a network nobody holds the other end.
+            network: if network.is_some() { from_network } else { never() },
+            outlet: Outlet::new(network.clone()),
+            server,
+            in_a_row: 0,
             commits,
             tickets: tickets.clone(),
             shared: shared.clone(),
@@ -342,8 +385,16 @@ impl Node {
         })?);
         threads.push(thread("persist", move || persist.run())?);
         let (genesis_hash, to_driver) = (chain.genesis, inbox);
+        let queues = Queues {
+            submissions: submitted,
+            gossiped: to_verify,
+        };
         threads.push(thread("verify", move || {
-            crate::verify::run(genesis_hash, &submitted, &tickets, &to_driver);
+            crate::verify::run(genesis_hash, &queues, &tickets, &to_driver);
+        })?);
+        let known = shared.clone();
+        threads.push(thread("blocks", move || {
+            crate::network::check_blocks(genesis_hash, &known, &to_check, &statements);
         })?);
 
         let facts = ChainFacts {
@@ -373,6 +424,10 @@ impl Node {
             chain_id: chain.params.network.clone(),
             genesis_hash: chain.genesis,
             height,
+            p2p: network.as_ref().and_then(|network| network.info().addresses.first().cloned()),
+            peer_id: network.as_ref().map(|network| network.info().peer_id),
+            metrics: None,
+            admin: None,
         };
         info!(target: "node", rpc = %ready.rpc, chain = ready.chain_id, genesis = %ready.genesis_hash, %height,
               ready_ms = clock.uptime_ms(), "ready");
@@ -387,6 +442,7 @@ impl Node {
             threads,
             ended,
             clock,
+            network: network_guard,
         })
     }
 
@@ -436,12 +492,16 @@ impl Node {
             threads,
             ended,
             clock,
+            network,
             ..
         } = self;
         let clean = async move {
             server.stop(limit.checked_div(2).unwrap_or(limit)).await;
             let joined = tokio::task::spawn_blocking(move || {
                 let _already_ended = urgent.send(Input::Stop);
+                if let Some(network) = network {
+                    network.stop();
+                }
                 for (name, thread) in threads {
                     if thread.join().is_err() {
                         warn!(target: "node", name, "thread ended by a panic");
@@ -493,6 +553,32 @@ fn thread(
             what: "start a thread",
             detail: error.to_string(),
         })
+}
+
+/// Starts the network if the configuration wants one.
+fn start_network(
+    config: &Config,
+    home: &Path,
+    chain: &Chain,
+    validator_key: Option<&SecretKey>,
+    head: Height,
+    agent: String,
+    inlet: Inlet,
+) -> Result<Option<(Network, NetworkGuard)>, NodeError> {
+    if !crate::network::is_wanted(config) {
+        if validator_key.is_some() && chain.validators.members().len() > 1 {
+            warn!(target: "node", "this chain has other validators, but p2p.listen and p2p.peers are empty: no block can be agreed on");
+        }
+        return Ok(None);
+    }
+    let key_file = Config::locate(home, &config.p2p.key_file).unwrap_or_else(|| home.join("node.key"));
+    let node_key = crate::network::node_key(&key_file)?;
+    let settings = crate::network::settings(config, home, chain, node_key, validator_key, head, agent);
+    let started = Network::start(settings, Arc::new(inlet)).map_err(|error| NodeError::Config {
+        what: "p2p".to_owned(),
+        detail: error.to_string(),
+    })?;
+    Ok(Some(started))
 }
 
 /// A key that is in no validator set signs nothing: the node follows.

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, select};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use vibecoin_consensus::Verdict;
 use vibecoin_mempool::{Inserted, MempoolError};
 use vibecoin_primitives::{Hash, Transaction, TransactionError, VerifiedTransaction};
-use vibecoin_replica::Ticket;
+use vibecoin_replica::{GossipId, PeerId, Ticket};
 
 use crate::driver::Input;
 
@@ -45,12 +46,35 @@ pub struct Submission {
     pub reply: oneshot::Sender<Vec<Outcome>>,
 }
 
+/// Transactions that came by gossip, to be checked and offered to the pool.
+pub struct Gossiped {
+    /// From whom.
+    pub from: PeerId,
+    /// Whether they may be passed on is told under this name.
+    pub gossip: Option<GossipId>,
+    /// As decoded.
+    pub transactions: Vec<Transaction>,
+}
+
+/// Who waits for the verdicts.
+pub enum Origin {
+    /// A client.
+    Client(oneshot::Sender<Vec<Outcome>>),
+    /// The gossip layer.
+    Gossip {
+        /// Under which name.
+        gossip: Option<GossipId>,
+        /// Who is to blame for what no honest node passes on.
+        from: PeerId,
+    },
+}
+
 /// A submission on its way through the replica: verdicts known so far, and who waits.
 struct Pending {
     /// `None` where the pool has yet to speak.
     verdicts: Vec<Option<Outcome>>,
     offered: Vec<Arc<VerifiedTransaction>>,
-    reply: oneshot::Sender<Vec<Outcome>>,
+    origin: Origin,
 }
 
 /// Submissions between the signature stage and the pool's answer. Bounded by the driver's inbox.
@@ -86,7 +110,7 @@ impl Tickets {
         let Pending {
             mut verdicts,
             offered,
-            reply,
+            origin,
         } = self.pending.lock().as_mut()?.remove(&ticket)?;
         let mut taken = Vec::with_capacity(offered.len());
         let open = verdicts.iter_mut().filter(|verdict| verdict.is_none());
@@ -103,7 +127,7 @@ impl Tickets {
         Some(Answer {
             taken,
             verdicts: verdicts.into_iter().flatten().collect(),
-            reply,
+            origin,
         })
     }
 }
@@ -113,38 +137,135 @@ pub struct Answer {
     /// What the pool took.
     pub taken: Vec<Arc<VerifiedTransaction>>,
     verdicts: Vec<Outcome>,
-    reply: oneshot::Sender<Vec<Outcome>>,
+    origin: Origin,
+}
+
+/// What there is to tell about a completed submission.
+pub enum Told {
+    /// The client has its answer.
+    Client,
+    /// The gossip layer is to be told.
+    Gossip {
+        /// Under which name.
+        gossip: Option<GossipId>,
+        /// From whom it came.
+        from: PeerId,
+        /// Whether it may be passed on.
+        verdict: Verdict,
+    },
 }
 
 impl Answer {
-    /// Tells the caller; one that went away is no fault.
-    pub fn send(self) {
-        let _gone = self.reply.send(self.verdicts);
+    /// Whether a client of this node gave the transactions.
+    pub const fn is_from_client(&self) -> bool {
+        matches!(self.origin, Origin::Client(_))
+    }
+
+    /// Tells the client; one that went away is no fault.
+    pub fn send(self) -> Told {
+        match self.origin {
+            Origin::Client(reply) => {
+                let _gone = reply.send(self.verdicts);
+                Told::Client
+            }
+            Origin::Gossip { gossip, from } => Told::Gossip {
+                gossip,
+                from,
+                verdict: verdict_of(&self.verdicts),
+            },
+        }
+    }
+}
+
+/// Whether a batch may be passed on: one bad signature spoils it, one transaction that was news makes it
+/// worth while. What the pool refuses is nobody's fault: pools differ.
+fn verdict_of(outcomes: &[Outcome]) -> Verdict {
+    let bad = |outcome: &Outcome| matches!(outcome, Err(SubmitError::Transaction(_)));
+    if outcomes.iter().any(bad) {
+        return Verdict::Rejected("a gossiped transaction with a bad form or signature");
+    }
+    if outcomes.iter().any(Result::is_ok) {
+        return Verdict::Fresh;
+    }
+    Verdict::Ignored
+}
+
+struct Waiting {
+    transactions: Vec<Transaction>,
+    origin: Origin,
+}
+
+impl From<Submission> for Waiting {
+    fn from(Submission { transactions, reply }: Submission) -> Self {
+        Self {
+            transactions,
+            origin: Origin::Client(reply),
+        }
+    }
+}
+
+impl From<Gossiped> for Waiting {
+    fn from(gossiped: Gossiped) -> Self {
+        Self {
+            transactions: gossiped.transactions,
+            origin: Origin::Gossip {
+                gossip: gossiped.gossip,
+                from: gossiped.from,
+            },
+        }
+    }
+}
+
+/// The two queues of the signature stage.
+pub struct Queues {
+    /// From clients. The stage ends when all senders of it are gone.
+    pub submissions: Receiver<Submission>,
+    /// From peers.
+    pub gossiped: Receiver<Gossiped>,
+}
+
+impl Queues {
+    /// Waits for the next entry; `None` at the end.
+    fn next(&self) -> Option<Waiting> {
+        select! {
+            recv(self.submissions) -> submission => submission.ok().map(Waiting::from),
+            recv(self.gossiped) -> gossiped => match gossiped {
+                Ok(gossiped) => Some(gossiped.into()),
+                // A node without a network.
+                Err(_) => self.submissions.recv().ok().map(Waiting::from),
+            },
+        }
+    }
+
+    /// The next entry if one waits.
+    fn more(&self) -> Option<Waiting> {
+        let submission = self.submissions.try_recv().ok().map(Waiting::from);
+        submission.or_else(|| self.gossiped.try_recv().ok().map(Waiting::from))
     }
 }
 
 /// Runs until every sender of submissions is gone.
-pub fn run(genesis: Hash, submissions: &Receiver<Submission>, tickets: &Tickets, driver: &Sender<Input>) {
-    while let Ok(first) = submissions.recv() {
+pub fn run(genesis: Hash, queues: &Queues, tickets: &Tickets, driver: &Sender<Input>) {
+    while let Some(first) = queues.next() {
         let mut count = first.transactions.len();
         let mut waiting = vec![first];
         while count < BATCH_MAX {
-            let Ok(next) = submissions.try_recv() else { break };
+            let Some(next) = queues.more() else { break };
             count = count.saturating_add(next.transactions.len());
             waiting.push(next);
         }
         let mut all = Vec::with_capacity(count);
         let mut parts = Vec::with_capacity(waiting.len());
-        for Submission {
+        for Waiting {
             mut transactions,
-            reply,
+            origin,
         } in waiting
         {
-            parts.push((transactions.len(), reply));
+            parts.push((transactions.len(), origin));
             all.append(&mut transactions);
         }
         let mut verified = Transaction::verify_batch(all, &genesis).into_iter();
-        for (len, reply) in parts {
+        for (len, origin) in parts {
             let mut verdicts = Vec::with_capacity(len);
             let mut offered = Vec::with_capacity(len);
             for verdict in verified.by_ref().take(len) {
@@ -156,15 +277,11 @@ pub fn run(genesis: Hash, submissions: &Receiver<Submission>, tickets: &Tickets,
                     Err(error) => verdicts.push(Some(Err(SubmitError::Transaction(error)))),
                 }
             }
-            if offered.is_empty() {
-                let _gone = reply.send(verdicts.into_iter().flatten().collect());
-                continue;
-            }
             let transactions = offered.clone();
             let Some(ticket) = tickets.open(Pending {
                 verdicts,
                 offered,
-                reply,
+                origin,
             }) else {
                 return;
             };

@@ -6,7 +6,9 @@
 
 use malachitebft_core_consensus::{Error, LocallyProposedValue, MisbehaviorEvidence, Params, process};
 use malachitebft_core_types::{ValuePayload, VoteExtensionPolicy};
-use vibecoin_primitives::{CommitCertificate, Hash, Header, Height, Round, SecretKey};
+use vibecoin_primitives::{
+    CommitCertificate, Hash, Header, Height, PartStatement, Round, SecretKey, SignedPart,
+};
 
 use crate::context::{self, BlockValue, CoreInput, CoreState, Ctx, Key, ValidatorSet};
 use crate::future::Future;
@@ -69,6 +71,7 @@ impl BftOrderer {
         shell.inputs.clear();
         shell.decided = None;
         shell.proposed = None;
+        shell.streaming = None;
         shell.replay = None;
         shell.unsynced = false;
         self.core = Some(CoreState::new(
@@ -312,6 +315,10 @@ impl Orderer for BftOrderer {
     fn arm_propose(&mut self, now: MonoTime) {
         self.shell.advance_clock(now);
         self.shell.arm();
+    }
+
+    fn sign_part(&mut self, statement: PartStatement) -> Option<SignedPart> {
+        self.shell.sign_part(statement)
     }
 
     fn next_deadline(&self) -> Option<MonoTime> {

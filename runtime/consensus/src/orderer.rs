@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use vibecoin_primitives::{
-    ChainParams, CommitCertificate, Evidence, FaultModel, Hash, Header, Height, ProposerSchedule, PublicKey,
-    Round, ValidatorSet,
+    ChainParams, CommitCertificate, Evidence, FaultModel, Hash, Header, Height, PartStatement,
+    ProposerSchedule, PublicKey, Round, SignedPart, ValidatorSet,
 };
 
 use crate::{ConsensusMessage, GuardEntry, LogRecord};
@@ -336,6 +336,11 @@ pub trait Orderer: Send {
     /// empty-block interval is over. Without it an idle chain waits in round 0. Call it once per
     /// height; later calls change nothing.
     fn arm_propose(&mut self, now: MonoTime);
+
+    /// Signs the next part of the block that [`Output::Build`] asked for. The guard entry that covers all
+    /// parts is durable by then. `None` for anything else: parts are signed once, in order, and not at all
+    /// where parts may have left before a restart.
+    fn sign_part(&mut self, statement: PartStatement) -> Option<SignedPart>;
 
     /// When [`Orderer::on_time`] is due.
     fn next_deadline(&self) -> Option<MonoTime>;

@@ -13,8 +13,8 @@ use malachitebft_core_types::{
     CertificateError, Proposal as _, SignedMessage, Threshold, TimeoutKind, Validity, ValueOrigin, VoteType,
 };
 use vibecoin_primitives::{
-    CommitCertificate, Evidence, Hash, Header, Height, PublicKey, Round, SecretKey, Signature,
-    SignedProposal, SignedVote,
+    CommitCertificate, Evidence, Hash, Header, Height, PartStatement, PublicKey, Round, SecretKey, Signature,
+    SignedPart, SignedProposal, SignedVote,
 };
 
 use crate::context::{self, BlockValue, CoreInput, CoreState, Ctx, Key, ValidatorSet};
@@ -67,6 +67,8 @@ pub(crate) struct Shell {
     pub decided: Option<Hash>,
     /// Our newest proposal of this height.
     pub proposed: Option<Box<SignedProposal>>,
+    /// The block of ours that is being streamed, and the sequence number of its next part.
+    pub streaming: Option<(Height, Round, u32)>,
     pub replay: Option<Replay>,
     pub burst: Burst,
     /// Appended, but not asked to be durable yet.
@@ -97,6 +99,7 @@ impl Shell {
             inputs: VecDeque::new(),
             decided: None,
             proposed: None,
+            streaming: None,
             replay: None,
             burst: Burst::default(),
             unsynced: false,
@@ -448,6 +451,7 @@ impl Shell {
         match self.guard.build(height, round) {
             Ok(building) => {
                 let rebuild = building == Building::Again;
+                self.streaming = (!rebuild).then_some((height, round, 0));
                 self.burst.rest.push(Output::Build {
                     height,
                     round,
@@ -511,6 +515,20 @@ impl Shell {
         self.verifier.remember_proposal(&signed);
         self.proposed = Some(Box::new(signed));
         signature
+    }
+
+    pub(crate) fn sign_part(&mut self, statement: PartStatement) -> Option<SignedPart> {
+        let key = self.key.as_ref().filter(|_| statement.proposer == self.me)?;
+        if self.halt.is_some() {
+            return None;
+        }
+        let (height, round, next) = self.streaming?;
+        if (statement.height, statement.round, statement.sequence) != (height, round, next) {
+            return None;
+        }
+        self.streaming = Some((height, round, next.saturating_add(1)));
+        self.counters.signed = self.counters.signed.saturating_add(1);
+        Some(statement.sign(&self.genesis, key))
     }
 
     /// Our proposal for `round`, if we made one.

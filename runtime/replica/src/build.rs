@@ -15,8 +15,8 @@ use vibecoin_execution::{BlockExecutor, ExecutionError, State};
 use vibecoin_mempool::{Mempool, Selection};
 use vibecoin_poh::{Chain as PohChain, seed};
 use vibecoin_primitives::{
-    BLOCK_VERSION, Body, BodyV1, CommitCertificate, Evidence, Hash, Header, Height, PublicKey, Round, Tick,
-    TimeMs, VerifiedTransaction, body_hash, encode, merkle, tick_root,
+    BLOCK_VERSION, Body, BodyV1, CommitCertificate, Evidence, Hash, Header, Height, PartContent, PublicKey,
+    Round, Tick, TimeMs, VerifiedTransaction, body_hash, encode, merkle, tick_root,
 };
 
 use crate::Chain;
@@ -144,6 +144,27 @@ impl<S: State> Builder<S> {
             u32::try_from(self.ticks.len()).unwrap_or(u32::MAX),
             self.poh.hash(),
         )
+    }
+
+    /// What the block carries besides ticks, as its first part.
+    #[must_use]
+    pub fn opening(&self) -> PartContent {
+        PartContent::Opening {
+            last_commit: self.extras.last_commit.clone(),
+            evidence: self.extras.evidence.clone(),
+        }
+    }
+
+    /// The hash of the block that this one builds on.
+    #[must_use]
+    pub const fn parent_hash(&self) -> Hash {
+        self.parent.hash
+    }
+
+    /// The ticks that are done.
+    #[must_use]
+    pub fn ticks(&self) -> &[Tick] {
+        &self.ticks
     }
 
     fn tick_us(&self) -> u64 {

@@ -5,12 +5,14 @@
 
 use std::collections::BTreeSet;
 
-use vibecoin_execution::{BlockContext, BlockOutcome, ExecutionError, State, StateError, execute_body};
+use vibecoin_execution::{
+    BlockContext, BlockExecutor, BlockOutcome, ExecutionError, State, StateError, execute_body,
+};
 use vibecoin_poh::{Pace, PohError, SealedTick, seed, verify as verify_poh};
 use vibecoin_primitives::limits::EVIDENCE_MAX;
 use vibecoin_primitives::{
     Address, BLOCK_VERSION, Body, CertificateError, CodecError, EvidenceError, Hash, Header, Height,
-    ProposerSchedule, StateDiff, Transaction, TransactionError, VerifiedTransaction, body_hash, decode,
+    ProposerSchedule, StateDiff, Tick, Transaction, TransactionError, VerifiedTransaction, body_hash, decode,
     merkle, tick_root, transaction_bytes,
 };
 
@@ -182,8 +184,8 @@ pub fn open_body(header: &Header, encoded: &[u8]) -> Result<Option<Body>, BlockE
     Ok(Some(decode(encoded)?))
 }
 
-/// Checks a body against its header and everything it refers to, up to and including the Proof of
-/// History; signatures of transactions and execution are left.
+/// Checks a body against its header and everything it refers to; its ticks, the signatures of
+/// transactions and execution are left.
 fn check_body<S>(chain: &Chain, parent: &Parent<S>, header: &Header, body: &Body) -> Result<(), BlockError> {
     let inner = body.v1();
     limit("number of ticks", inner.ticks.len(), usize::from(header.ticks))?;
@@ -246,25 +248,32 @@ fn check_body<S>(chain: &Chain, parent: &Parent<S>, header: &Header, body: &Body
             .verify(&chain.genesis, &chain.validators)
             .map_err(|e: EvidenceError| fault(e.to_string()))?;
     }
+    Ok(())
+}
 
-    let roots: Vec<Hash> = inner
+/// The Merkle roots of a body's ticks.
+fn tick_roots(body: &Body) -> Vec<Hash> {
+    let hashes = |tick: &Tick| {
+        tick.transactions
+            .iter()
+            .map(Transaction::hash)
+            .collect::<Vec<_>>()
+    };
+    body.v1()
         .ticks
         .iter()
-        .map(|tick| {
-            tick_root(
-                &tick
-                    .transactions
-                    .iter()
-                    .map(Transaction::hash)
-                    .collect::<Vec<_>>(),
-            )
-        })
-        .collect();
-    field("tx_root", &merkle::root(&roots), &header.tx_root)?;
-    let ticks: Vec<SealedTick> = inner
+        .map(|tick| tick_root(&hashes(tick)))
+        .collect()
+}
+
+/// Checks the Proof of History of a body whose ticks have these roots.
+fn check_history(chain: &Chain, header: &Header, body: &Body, roots: &[Hash]) -> Result<(), BlockError> {
+    field("tx_root", &merkle::root(roots), &header.tx_root)?;
+    let ticks: Vec<SealedTick> = body
+        .v1()
         .ticks
         .iter()
-        .zip(&roots)
+        .zip(roots)
         .map(|(tick, root)| SealedTick {
             hash: tick.hash,
             mixin: *root,
@@ -272,7 +281,7 @@ fn check_body<S>(chain: &Chain, parent: &Parent<S>, header: &Header, body: &Body
         .collect();
     let start = seed(header.parent, header.height.0, header.round.0, &header.proposer.0);
     verify_poh(pace(chain, header)?, start, &ticks)?;
-    let last = inner.ticks.last().map_or(start, |tick| tick.hash);
+    let last = ticks.last().map_or(start, |tick| tick.hash);
     field("poh_hash", &last, &header.poh_hash)
 }
 
@@ -330,12 +339,50 @@ pub fn judge<S: State>(
 ) -> Result<Result<Executed<S>, BlockError>, JudgeError> {
     let checked = check_header(chain, parent, header)
         .and_then(|()| check_body(chain, parent, header, body))
+        .and_then(|()| check_history(chain, header, body, &tick_roots(body)))
         .and_then(|()| verify_transactions(chain, body, known));
     let transactions = match checked {
         Ok(transactions) => transactions,
         Err(fault) => return Ok(Err(fault)),
     };
     execute(chain, parent, header, &transactions)
+}
+
+/// What was found out about a block's ticks while they were streamed in: their Proof of History holds
+/// and their transactions have been executed.
+pub struct Streamed<S: State> {
+    /// The ticks' Merkle roots.
+    pub roots: Vec<Hash>,
+    /// The last tick's hash.
+    pub tip: Hash,
+    /// Where execution stands after the last tick.
+    pub executor: BlockExecutor<S>,
+    /// Identifiers of the transactions, in block order.
+    pub ids: Vec<Hash>,
+}
+
+/// Judges a block whose ticks were looked at while they came; the verdict is that of [`judge`].
+///
+/// # Errors
+/// As [`judge`].
+pub fn judge_streamed<S: State>(
+    chain: &Chain,
+    parent: &Parent<S>,
+    header: &Header,
+    body: &Body,
+    streamed: Streamed<S>,
+) -> Result<Result<Executed<S>, BlockError>, JudgeError> {
+    let checked = check_header(chain, parent, header)
+        .and_then(|()| check_body(chain, parent, header, body))
+        .and_then(|()| field("tx_root", &merkle::root(&streamed.roots), &header.tx_root))
+        .and_then(|()| field("poh_hash", &streamed.tip, &header.poh_hash));
+    if let Err(fault) = checked {
+        return Ok(Err(fault));
+    }
+    match streamed.executor.finish(header.round) {
+        Ok(outcome) => conclude(parent, header, outcome, streamed.ids),
+        Err(error) => Err(JudgeError(error.to_string())),
+    }
 }
 
 fn execute<S: State>(
@@ -357,6 +404,17 @@ fn execute<S: State>(
         }
         Err(error) => return Err(JudgeError(error.to_string())),
     };
+    let ids = transactions.iter().map(|tx| *tx.id()).collect();
+    conclude(parent, header, outcome, ids)
+}
+
+/// Applies what execution gave, and compares the roots.
+fn conclude<S: State>(
+    parent: &Parent<S>,
+    header: &Header,
+    outcome: BlockOutcome,
+    ids: Vec<Hash>,
+) -> Result<Result<Executed<S>, BlockError>, JudgeError> {
     let (state, diff) = parent
         .state
         .apply(&outcome.changes)
@@ -366,7 +424,6 @@ fn execute<S: State>(
     if let Err(fault) = roots {
         return Ok(Err(fault));
     }
-    let ids = transactions.iter().map(|tx| *tx.id()).collect();
     Ok(Ok(Executed {
         outcome,
         diff,

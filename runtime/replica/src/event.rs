@@ -59,6 +59,8 @@ pub enum Event<S> {
         peer: PeerId,
         /// The newest block that it says it has.
         head: Height,
+        /// Which validator it proved to be.
+        validator: Option<PublicKey>,
     },
     /// A peer is gone.
     Disconnected {
@@ -111,7 +113,7 @@ pub enum Action<S> {
     SyncLog,
     /// Make the entry durable in the guard file.
     Guard(GuardEntry),
-    /// Send to every validator.
+    /// Send to everybody: parts of a block to every validator, statements by gossip, a status to every peer.
     Broadcast(Message),
     /// Send to one peer.
     Send {

@@ -11,19 +11,29 @@
 //! proves is what runs.
 //!
 //! Read in this order: [`event`] (the vocabulary), [`check`] (whether a block is valid), [`build`]
-//! (making one), [`replica`](Replica).
+//! (making one), [`assembly`] (one that is being streamed in), [`replica`](Replica) and its parts
+//! `propose`, `candidates` and `catch_up`.
 
+pub mod assembly;
 pub mod build;
 pub mod check;
 pub mod event;
 pub mod message;
 
+mod candidates;
+mod catch_up;
 mod chain;
+mod evidence;
+mod propose;
 mod replica;
 
+pub use candidates::{
+    ASSEMBLIES_MAX, CANDIDATES_MAX, EARLY_BODIES_MAX, LATER_PARTS_BYTES_MAX, LATER_PARTS_MAX,
+};
 pub use chain::Chain;
 pub use check::{BlockError, Executed, JudgeError, Parent};
 pub use event::{Action, Commit, Event, Fault, GossipId, Now, Ticket};
+pub use evidence::EVIDENCE_WAITING_MAX;
 pub use message::{CertifiedBlock, Message, SYNC_BLOCKS_MAX};
-pub use replica::{CANDIDATES_MAX, EARLY_BODIES_MAX, Head, RETRY_MICROS, Replica};
+pub use replica::{Head, RETRY_MICROS, Replica};
 pub use vibecoin_sync::PeerId;

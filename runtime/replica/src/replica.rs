@@ -1,54 +1,35 @@
 //! The node's brain as a value: one event in, actions out.
+//!
+//! This file has the value itself, its heights and what the orderer asks for. [`crate::propose`] makes
+//! blocks, [`crate::candidates`] takes those of others, [`crate::catch_up`] applies decided ones.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use vibecoin_consensus::{
-    BlockEvent, GuardEntry, HeightParams, LogRecord, MonoTime, Orderer, Output, Timeouts, Verdict,
-};
+use vibecoin_consensus::{GuardEntry, HeightParams, LogRecord, MonoTime, Orderer, Output, Timeouts, Verdict};
 use vibecoin_execution::{State, read_schedule};
 use vibecoin_mempool::{Committed as PoolCommit, Mempool};
 use vibecoin_primitives::{
-    Account, Address, Block, Body, CommitCertificate, Evidence, Hash, Header, Height, PublicKey, Round,
-    VerifiedTransaction, body_hash, encode,
+    Account, Address, CommitCertificate, Evidence, Hash, Header, Height, PublicKey, VerifiedTransaction,
 };
+use vibecoin_sync::{Planner, PlannerConfig};
 
-use crate::build::{Builder, Extras, Step};
-use crate::check::{Executed, JudgeError, Parent, judge, open_body};
+use crate::build::Builder;
+use crate::candidates::{Candidate, Candidates, Verified};
+use crate::catch_up::Synced;
+use crate::check::{Executed, Parent};
 use crate::event::{Action, Commit, Event, Fault, GossipId, Now, Ticket};
-use crate::{CertifiedBlock, Chain, Message, PeerId, SYNC_BLOCKS_MAX};
+use crate::evidence::EvidenceBook;
+use crate::{Chain, Message, PeerId};
 
-/// Most candidate blocks kept for one height.
-pub const CANDIDATES_MAX: usize = 16;
-/// Most bodies kept whose proposal has not come yet.
-pub const EARLY_BODIES_MAX: usize = 4;
-/// Most pieces of evidence that wait for a block.
-pub const EVIDENCE_WAITING_MAX: usize = 256;
-/// How long to wait before asking again for a body or for blocks, in microseconds.
+/// How long to wait before asking again for a body, in microseconds.
 pub const RETRY_MICROS: u64 = 200_000;
-
-/// A block of the height being decided.
-struct Candidate<S> {
-    header: Header,
-    /// `None`: the bytes that the header names do not decode.
-    body: Option<Body>,
-    /// `None`: invalid.
-    executed: Option<Executed<S>>,
-}
-
-impl<S> Candidate<S> {
-    fn message(&self) -> Option<Message> {
-        let body = encode(self.body.as_ref()?);
-        Some(Message::Body {
-            header: Box::new(self.header.clone()),
-            body,
-        })
-    }
-}
+/// How often peers are told of our newest block at most, in microseconds.
+pub const STATUS_MICROS: u64 = 500_000;
 
 /// What is needed of a block once its commit has been handed over.
-struct Committing {
-    header: Header,
+pub(crate) struct Committing {
+    pub header: Header,
     hash: Hash,
     certificate: CommitCertificate,
     ids: Vec<Hash>,
@@ -68,26 +49,27 @@ pub struct Head<S> {
 /// Generic over the state, so that the same code runs over RocksDB and over the simulator's memory,
 /// and over the orderer.
 pub struct Replica<S: State, O: Orderer> {
-    chain: Chain,
-    key: Option<PublicKey>,
-    orderer: O,
-    pool: Mempool,
-    head: Head<S>,
+    pub(crate) chain: Chain,
+    pub(crate) key: Option<PublicKey>,
+    pub(crate) orderer: O,
+    pub(crate) pool: Mempool,
+    pub(crate) head: Head<S>,
     /// When the head became durable here.
     head_since: MonoTime,
-    candidates: BTreeMap<Hash, Candidate<S>>,
-    /// Proposed blocks whose bodies are missing, with the time to ask again.
-    wanted: BTreeMap<Hash, (Header, MonoTime)>,
-    early: VecDeque<(Hash, Header, Vec<u8>)>,
-    builder: Option<Builder<S>>,
+    pub(crate) candidates: Candidates<S>,
+    pub(crate) builder: Option<Builder<S>>,
+    /// Parts of the block under construction that have been sent.
+    pub(crate) parts_sent: usize,
     /// The commit that the caller is performing.
-    committing: Option<Committing>,
-    sync_queue: VecDeque<CertifiedBlock>,
-    sync_retry: MonoTime,
-    evidence: Vec<Evidence>,
+    pub(crate) committing: Option<Committing>,
+    /// Connected peers, and which validator each one is.
+    pub(crate) peers: BTreeMap<PeerId, Option<PublicKey>>,
+    pub(crate) planner: Planner<Synced>,
+    pub(crate) evidence: EvidenceBook,
+    status_sent: Option<MonoTime>,
     armed: bool,
-    halted: bool,
-    now: Now,
+    pub(crate) halted: bool,
+    pub(crate) now: Now,
     actions: VecDeque<Action<S>>,
 }
 
@@ -101,19 +83,24 @@ impl<S: State, O: Orderer> Replica<S, O> {
             pool,
             head,
             head_since: MonoTime::default(),
-            candidates: BTreeMap::new(),
-            wanted: BTreeMap::new(),
-            early: VecDeque::new(),
+            candidates: Candidates::default(),
             builder: None,
+            parts_sent: 0,
             committing: None,
-            sync_queue: VecDeque::new(),
-            sync_retry: MonoTime::default(),
-            evidence: Vec::new(),
+            peers: BTreeMap::new(),
+            planner: Planner::new(PlannerConfig::default()),
+            evidence: EvidenceBook::default(),
+            status_sent: None,
             armed: false,
             halted: false,
             now: Now::default(),
             actions: VecDeque::new(),
         }
+    }
+
+    /// The key that this node votes with, if it does.
+    pub const fn key(&self) -> Option<PublicKey> {
+        self.key
     }
 
     /// The newest durable block and the state after it.
@@ -134,6 +121,11 @@ impl<S: State, O: Orderer> Replica<S, O> {
     /// The orderer, for reading.
     pub const fn orderer(&self) -> &O {
         &self.orderer
+    }
+
+    /// Double signatures that came to light and wait for a block of ours.
+    pub fn evidence_waiting(&self) -> &[Evidence] {
+        self.evidence.waiting()
     }
 
     /// The block under construction, if any: its height, ticks that are done, and the newest hash.
@@ -161,7 +153,18 @@ impl<S: State, O: Orderer> Replica<S, O> {
                 verified,
                 gossip,
             } => self.on_message(from, *message, verified, gossip),
-            Event::Connected { .. } | Event::Disconnected { .. } => {}
+            Event::Connected {
+                peer,
+                head,
+                validator,
+            } => {
+                self.peers.insert(peer, validator);
+                self.planner.connected(peer, head);
+            }
+            Event::Disconnected { peer } => {
+                self.peers.remove(&peer);
+                self.planner.disconnected(peer);
+            }
             Event::Transactions { ticket, transactions } => self.admit(ticket, transactions),
             Event::Committed { height, state } => self.on_committed(height, state),
         }
@@ -185,15 +188,15 @@ impl<S: State, O: Orderer> Replica<S, O> {
         } else {
             self.hold_until()
         };
-        let wanted = self.wanted.values().map(|(_, at)| *at).min();
-        let sync = self.is_behind().then_some(self.sync_retry);
+        let wanted = self.candidates.next_deadline();
+        let sync = self.planner.next_deadline();
         [self.orderer.next_deadline(), builder, arm, wanted, sync]
             .into_iter()
             .flatten()
             .min()
     }
 
-    fn do_it(&mut self, action: Action<S>) {
+    pub(crate) fn do_it(&mut self, action: Action<S>) {
         if self.halted {
             return;
         }
@@ -201,16 +204,16 @@ impl<S: State, O: Orderer> Replica<S, O> {
         self.actions.push_back(action);
     }
 
-    fn halt(&mut self, fault: Fault) {
+    pub(crate) fn halt(&mut self, fault: Fault) {
         self.do_it(Action::Halt(fault));
     }
 
-    fn next_height(&self) -> Height {
+    pub(crate) fn next_height(&self) -> Height {
         self.head.parent.header.height.saturating_add(1)
     }
 
     /// Until when an empty block waits; `None` is for ever.
-    fn hold_until(&self) -> Option<MonoTime> {
+    pub(crate) fn hold_until(&self) -> Option<MonoTime> {
         let interval = u64::from(self.chain.params.empty_block_interval_ms);
         (interval > 0).then(|| self.head_since.after(interval.saturating_mul(1000)))
     }
@@ -235,7 +238,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
         for record in &records {
             if let LogRecord::Block(block) = record
                 && block.header.height == height
-                && !self.judge_logged(&block.header, block.body.clone())
+                && !self.judge_known(&block.header, block.body.clone())
             {
                 return;
             }
@@ -278,16 +281,17 @@ impl<S: State, O: Orderer> Replica<S, O> {
             certificate: Some(certificate),
         };
         self.head_since = self.now.mono;
-        self.candidates.clear();
-        self.wanted.clear();
+        self.candidates.begin_height(height);
         self.builder = None;
         self.armed = false;
-        self.early.retain(|(_, header, _)| header.height > height);
         let next = self.next_height();
+        self.planner.advanced(next);
         self.do_it(Action::ResetLog { height: next });
+        self.tell_status(height);
         let params = self.height_params();
         self.orderer.start_height(params, self.now.mono);
         self.pump();
+        self.take_later_parts();
         self.apply_synced();
     }
 
@@ -314,220 +318,97 @@ impl<S: State, O: Orderer> Replica<S, O> {
         &mut self,
         from: PeerId,
         message: Message,
-        _verified: Vec<VerifiedTransaction>,
+        verified: Vec<VerifiedTransaction>,
         gossip: Option<GossipId>,
     ) {
-        match message {
-            Message::Consensus(message) => {
-                let verdict = self.orderer.on_message(message, self.now.mono);
-                if let Some(gossip) = gossip {
-                    self.do_it(Action::Forward { gossip, verdict });
-                }
-                if let Verdict::Rejected(reason) = verdict {
-                    self.do_it(Action::Blame {
-                        peer: from,
-                        reason: reason.to_owned(),
-                    });
-                }
-            }
-            Message::Body { header, body } => self.on_body(from, &header, body),
-            Message::BodyRequest { height, block } => {
-                if height == self.next_height()
-                    && let Some(message) = self.candidates.get(&block).and_then(Candidate::message)
-                {
+        let verified: Verified = verified
+            .into_iter()
+            .map(|tx| (*tx.hash(), Arc::new(tx)))
+            .collect();
+        let verdict = match message {
+            Message::Consensus(message) => self.orderer.on_message(message, self.now.mono),
+            Message::Evidence(evidence) => self.on_evidence(*evidence),
+            Message::Part(part) => self.on_part(*part, verified),
+            Message::Body { header, body } => self.on_body(from, &header, body, &verified),
+            Message::BodyRequest { block, .. } => {
+                if let Some(message) = self.candidates.message(&block) {
                     self.do_it(Action::Send { to: from, message });
                 }
+                Verdict::Ignored
             }
-            Message::SyncRequest { from: height, count } => self.do_it(Action::Serve {
-                to: from,
-                from: height,
-                count,
-            }),
-            Message::SyncResponse { blocks, .. } => self.on_sync(from, blocks),
-            // Signatures are checked before transactions come here as `Event::Transactions`.
-            Message::Transactions(_) => {}
-            Message::Part(_) | Message::Evidence(_) | Message::Status { .. } => {}
-        }
-    }
-
-    fn on_body(&mut self, from: PeerId, header: &Header, body: Vec<u8>) {
-        let hash = header.hash();
-        if header.height <= self.head.parent.header.height || self.candidates.contains_key(&hash) {
-            return;
-        }
-        if let Some((header, _)) = self.wanted.get(&hash).cloned() {
-            if self.judge_body(&header, &body) {
-                self.wanted.remove(&hash);
-                self.tell_checked(&hash);
-            } else {
-                self.do_it(Action::Blame {
-                    peer: from,
-                    reason: "the body does not belong to its header".to_owned(),
+            Message::SyncRequest { from: height, count } => {
+                self.do_it(Action::Serve {
+                    to: from,
+                    from: height,
+                    count,
                 });
+                Verdict::Ignored
             }
-            return;
-        }
-        let near = header.height <= self.next_height().saturating_add(1);
-        if near && !self.early.iter().any(|(early, _, _)| *early == hash) {
-            if self.early.len() >= EARLY_BODIES_MAX {
-                self.early.pop_front();
+            Message::SyncResponse { from: first, blocks } => self.on_blocks(from, first, blocks, verified),
+            Message::Status { height } => {
+                self.planner.head(from, height);
+                Verdict::Ignored
             }
-            self.early.push_back((hash, header.clone(), body));
-        }
-    }
-
-    fn on_sync(&mut self, from: PeerId, blocks: Vec<CertifiedBlock>) {
-        for block in blocks {
-            let expected = self
-                .sync_queue
-                .back()
-                .map_or_else(|| self.next_height(), |last| last.header.height.saturating_add(1));
-            let known = block.header.height < expected;
-            if known {
-                continue;
-            }
-            if block.header.height > expected || self.sync_queue.len() >= crate::message::SYNC_BLOCKS_MAX {
-                break;
-            }
-            let certified = block.certificate.verify(
-                &self.chain.genesis,
-                self.chain.fault_model(),
-                &self.chain.validators,
-                block.header.height,
-                &block.header.hash(),
-            );
-            // The certificate covers the header, and the header names the body.
-            let fault = match certified {
-                Err(error) => Some(format!("sync: {error}")),
-                Ok(()) if body_hash(&block.body) != block.header.body_hash => {
-                    Some("sync: the body does not belong to its header".to_owned())
-                }
-                Ok(()) => None,
-            };
-            if let Some(reason) = fault {
-                self.do_it(Action::Blame { peer: from, reason });
-                break;
-            }
-            self.sync_queue.push_back(block);
-        }
-        self.apply_synced();
-    }
-
-    /// Gives the orderer the next block that came with a certificate.
-    fn apply_synced(&mut self) {
-        if self.committing.is_some() || self.halted {
-            return;
-        }
-        while let Some(block) = self.sync_queue.pop_front() {
-            if block.header.height < self.next_height() {
-                continue;
-            }
-            if block.header.height > self.next_height() {
-                self.sync_queue.clear();
-                return;
-            }
-            let hash = block.header.hash();
-            if !self.candidates.contains_key(&hash) && !self.judge_body(&block.header, &block.body) {
-                return;
-            }
-            let valid = self
-                .candidates
-                .get(&hash)
-                .is_some_and(|candidate| candidate.executed.is_some());
-            let event = BlockEvent::Synced {
-                header: Box::new(block.header),
-                certificate: block.certificate,
-                valid,
-            };
-            self.orderer.on_block(event, self.now.mono);
-            return;
-        }
-    }
-
-    // ---- candidates ---------------------------------------------------------------------------
-
-    /// Logs a body, judges it and keeps it with the verdict. `false` when the bytes are not the body that
-    /// the header names, which is no verdict.
-    fn judge_body(&mut self, header: &Header, encoded: &[u8]) -> bool {
-        match open_body(header, encoded) {
-            Ok(None) => false,
-            Ok(Some(body)) => {
-                self.log_block(header, &body);
-                self.judge_logged(header, body)
-            }
-            Err(_) => {
-                let header = header.clone();
-                self.keep(
-                    header.hash(),
-                    Candidate {
-                        header,
-                        body: None,
-                        executed: None,
-                    },
-                );
-                true
-            }
-        }
-    }
-
-    /// Judges a block that is in the log and keeps it with the verdict. `false` after a halt.
-    fn judge_logged(&mut self, header: &Header, body: Body) -> bool {
-        let pool = &self.pool;
-        let known = |hash: &Hash| pool.get_by_hash(hash).map(|tx| tx.as_ref().clone());
-        match judge(&self.chain, &self.head.parent, header, &body, &known) {
-            Ok(verdict) => {
-                let candidate = Candidate {
-                    header: header.clone(),
-                    body: Some(body),
-                    executed: verdict.ok(),
-                };
-                self.keep(header.hash(), candidate);
-                true
-            }
-            Err(JudgeError(error)) => {
-                self.halt(Fault::State(error));
-                false
-            }
-        }
-    }
-
-    fn log_block(&mut self, header: &Header, body: &Body) {
-        // A node without a key logs it too: its replay may decide the block and need the body.
-        let block = Block {
-            header: header.clone(),
-            body: body.clone(),
+            // Signatures are checked before transactions come here as `Event::Transactions`.
+            Message::Transactions(_) => Verdict::Ignored,
         };
-        self.do_it(Action::Append(LogRecord::Block(Box::new(block))));
-    }
-
-    fn keep(&mut self, hash: Hash, candidate: Candidate<S>) {
-        if self.candidates.len() >= CANDIDATES_MAX {
-            // Invalid ones go first: nothing needs them but the memory of the verdict, which the orderer has.
-            let victim = self
-                .candidates
-                .iter()
-                .find(|(_, c)| c.executed.is_none())
-                .map(|(hash, _)| *hash);
-            if let Some(victim) = victim {
-                self.candidates.remove(&victim);
-            }
+        if let Some(gossip) = gossip {
+            self.do_it(Action::Forward { gossip, verdict });
         }
-        self.candidates.insert(hash, candidate);
+        if let Verdict::Rejected(reason) = verdict {
+            self.blame(from, reason);
+        }
     }
 
-    fn tell_checked(&mut self, hash: &Hash) {
-        if let Some(candidate) = self.candidates.get(hash) {
-            let event = BlockEvent::Checked {
-                header: Box::new(candidate.header.clone()),
-                valid: candidate.executed.is_some(),
-            };
-            self.orderer.on_block(event, self.now.mono);
+    pub(crate) fn blame(&mut self, peer: PeerId, reason: &str) {
+        self.do_it(Action::Blame {
+            peer,
+            reason: reason.to_owned(),
+        });
+    }
+
+    fn on_evidence(&mut self, evidence: Evidence) -> Verdict {
+        let (_, at) = evidence.offender();
+        if at.saturating_add(self.chain.params.evidence_age_max) < self.next_height() {
+            return Verdict::Ignored;
+        }
+        if self.evidence.knows(&evidence) {
+            return Verdict::Known;
+        }
+        if evidence
+            .verify(&self.chain.genesis, &self.chain.validators)
+            .is_err()
+        {
+            return Verdict::Rejected("evidence that proves nothing");
+        }
+        if self.evidence.add(evidence) {
+            Verdict::Fresh
+        } else {
+            Verdict::Ignored
+        }
+    }
+
+    /// Keeps evidence that came to light here for a block of ours, and tells the others.
+    pub(crate) fn found_evidence(&mut self, evidence: Evidence) {
+        if self.evidence.add(evidence.clone()) {
+            self.do_it(Action::Broadcast(Message::Evidence(Box::new(evidence))));
+        }
+    }
+
+    /// Tells peers where we are, but not more often than they need to know.
+    fn tell_status(&mut self, height: Height) {
+        let due = self
+            .status_sent
+            .is_none_or(|at| self.now.mono >= at.after(STATUS_MICROS));
+        if due && !self.peers.is_empty() {
+            self.status_sent = Some(self.now.mono);
+            self.do_it(Action::Broadcast(Message::Status { height }));
         }
     }
 
     // ---- the orderer's outputs ----------------------------------------------------------------
 
-    fn pump(&mut self) {
+    pub(crate) fn pump(&mut self) {
         while !self.halted {
             let Some(output) = self.orderer.poll() else { break };
             match output {
@@ -560,7 +441,8 @@ impl<S: State, O: Orderer> Replica<S, O> {
                     rebuild,
                 } => self.build(height, round, rebuild),
                 Output::Check { header, .. } => self.check(*header),
-                Output::Restream { block, .. } => self.restream(&block),
+                // Who lacks the body of a block that is proposed again asks for it.
+                Output::Restream { .. } => {}
                 Output::Decided {
                     certificate,
                     header,
@@ -571,97 +453,13 @@ impl<S: State, O: Orderer> Replica<S, O> {
         }
     }
 
-    fn build(&mut self, height: Height, round: Round, rebuild: bool) {
-        if height != self.next_height() {
-            return;
-        }
-        let Some(proposer) = self.key else { return };
-        if rebuild {
-            let stored = self
-                .candidates
-                .values()
-                .find(|c| c.header.round == round && c.header.proposer == proposer);
-            if let Some(header) = stored.map(|c| Box::new(c.header.clone())) {
-                self.orderer.on_block(
-                    BlockEvent::Built {
-                        height,
-                        round,
-                        header,
-                    },
-                    self.now.mono,
-                );
-            }
-            return;
-        }
-        let extras = Extras {
-            last_commit: self.head.certificate.clone(),
-            evidence: self.evidence_for_block(height),
-        };
-        let hold = if round.0 == 0 {
-            self.hold_until()
-        } else {
-            Some(self.now.mono)
-        };
-        let builder = Builder::new(
-            self.chain.clone(),
-            self.head.parent.clone(),
-            height,
-            round,
-            proposer,
-            extras,
-            self.now.mono,
-            hold,
-        );
-        match builder {
-            Ok(builder) => {
-                self.pool.unpin_all();
-                self.builder = Some(builder);
-            }
-            Err(JudgeError(error)) => self.halt(Fault::State(error)),
-        }
-    }
-
-    fn evidence_for_block(&self, height: Height) -> Vec<Evidence> {
-        let oldest = height.saturating_sub(self.chain.params.evidence_age_max);
-        self.evidence
-            .iter()
-            .filter(|evidence| evidence.offender().1 >= oldest)
-            .take(vibecoin_primitives::limits::EVIDENCE_MAX)
-            .cloned()
-            .collect()
-    }
-
-    fn check(&mut self, header: Header) {
-        let hash = header.hash();
-        if self.candidates.contains_key(&hash) {
-            return self.tell_checked(&hash);
-        }
-        if let Some(at) = self.early.iter().position(|(early, _, _)| *early == hash)
-            && let Some((_, _, body)) = self.early.remove(at)
-            && self.judge_body(&header, &body)
-        {
-            return self.tell_checked(&hash);
-        }
-        if self.halted || self.wanted.len() >= CANDIDATES_MAX {
-            return;
-        }
-        let ask_at = self.now.mono.after(RETRY_MICROS);
-        self.wanted.insert(hash, (header, ask_at));
-    }
-
-    fn restream(&mut self, block: &Hash) {
-        if let Some(message) = self.candidates.get(block).and_then(Candidate::message) {
-            self.do_it(Action::Broadcast(message));
-        }
-    }
-
     fn commit(&mut self, certificate: CommitCertificate, header: Header, evidence: Vec<Evidence>) {
         let hash = header.hash();
         let Some(Candidate {
             body: Some(body),
             executed: Some(executed),
             ..
-        }) = self.candidates.remove(&hash)
+        }) = self.candidates.take(&hash)
         else {
             return self.halt(Fault::BodyMissing {
                 height: header.height,
@@ -669,7 +467,10 @@ impl<S: State, O: Orderer> Replica<S, O> {
             });
         };
         self.builder = None;
-        self.note_evidence(evidence, &body);
+        self.evidence.in_block(&body);
+        for piece in evidence {
+            self.found_evidence(piece);
+        }
         let Executed {
             outcome,
             diff,
@@ -701,16 +502,6 @@ impl<S: State, O: Orderer> Replica<S, O> {
         })));
     }
 
-    /// Remembers new evidence for the next block of ours and forgets what this block carries.
-    fn note_evidence(&mut self, evidence: Vec<Evidence>, body: &Body) {
-        for piece in evidence {
-            if self.evidence.len() < EVIDENCE_WAITING_MAX && !self.evidence.contains(&piece) {
-                self.evidence.push(piece);
-            }
-        }
-        self.evidence.retain(|piece| !body.v1().evidence.contains(piece));
-    }
-
     // ---- what time brings ---------------------------------------------------------------------
 
     fn work(&mut self) {
@@ -723,94 +514,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
                 self.pump();
             }
         }
-        self.ask_again();
-    }
-
-    fn work_builder(&mut self) {
-        while !self.halted {
-            let Some(builder) = self.builder.as_mut() else {
-                return;
-            };
-            if builder
-                .due(!self.pool.has_pending())
-                .is_none_or(|due| due > self.now.mono)
-            {
-                return;
-            }
-            match builder.step(&mut self.pool, self.now.mono) {
-                Ok(Step::Continue) => {}
-                Ok(Step::Complete) => return self.finish_block(),
-                Err(JudgeError(error)) => return self.halt(Fault::State(error)),
-            }
-        }
-    }
-
-    fn finish_block(&mut self) {
-        let Some(builder) = self.builder.take() else {
-            return;
-        };
-        let (height, round) = builder.position();
-        let built = match builder.finish(self.now.wall) {
-            Ok(built) => built,
-            Err(JudgeError(error)) => return self.halt(Fault::State(error)),
-        };
-        let block = Block {
-            header: built.header.clone(),
-            body: built.body.clone(),
-        };
-        self.do_it(Action::Append(LogRecord::Block(Box::new(block))));
-        let candidate = Candidate {
-            header: built.header,
-            body: Some(built.body),
-            executed: Some(built.executed),
-        };
-        if self.chain.validators.members().len() > 1
-            && let Some(message) = candidate.message()
-        {
-            self.do_it(Action::Broadcast(message));
-        }
-        let header = Box::new(candidate.header.clone());
-        self.keep(header.hash(), candidate);
-        self.orderer.on_block(
-            BlockEvent::Built {
-                height,
-                round,
-                header,
-            },
-            self.now.mono,
-        );
-        self.pump();
-    }
-
-    /// Whether validators have been heard that are at least a height ahead.
-    fn is_behind(&self) -> bool {
-        self.committing.is_none()
-            && self.sync_queue.is_empty()
-            && self.orderer.status().highest_seen > self.next_height()
-    }
-
-    fn ask_again(&mut self) {
-        let now = self.now.mono;
-        let mut asks = Vec::new();
-        for (hash, (header, at)) in &mut self.wanted {
-            if *at <= now {
-                *at = now.after(RETRY_MICROS);
-                asks.push(Message::BodyRequest {
-                    height: header.height,
-                    block: *hash,
-                });
-            }
-        }
-        for message in asks {
-            self.do_it(Action::Broadcast(message));
-        }
-        if self.is_behind() && self.sync_retry <= now {
-            self.sync_retry = now.after(RETRY_MICROS);
-            let message = Message::SyncRequest {
-                from: self.next_height(),
-                count: u32::try_from(SYNC_BLOCKS_MAX).unwrap_or(u32::MAX),
-            };
-            self.do_it(Action::Broadcast(message));
-        }
+        self.ask_for_bodies();
+        self.ask_for_blocks();
     }
 }

@@ -263,6 +263,14 @@ pub fn own_statement(
             },
             None,
         )),
+        Message::Part(part) if part.signed.statement.proposer == me => Some((
+            Position {
+                height: part.signed.statement.height,
+                round: part.signed.statement.round,
+                step: GuardStep::Building,
+            },
+            None,
+        )),
         _ => None,
     }
 }

@@ -10,6 +10,7 @@ use vibecoin_replica::Message;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Saying {
     Built,
+    Part(u32),
     Proposed,
     Prevoted,
     Precommitted,
@@ -56,6 +57,13 @@ impl Observer {
                 (sender, header.height, header.round, Saying::Built),
                 Some(header.hash()),
             ),
+            Message::Part(part) => {
+                let said = &part.signed.statement;
+                self.note(
+                    (said.proposer, said.height, said.round, Saying::Part(said.sequence)),
+                    Some(said.digest),
+                )
+            }
             _ => Ok(()),
         }
     }

@@ -53,6 +53,12 @@ enum Happening {
     Start {
         node: usize,
     },
+    /// `node` learns that its connection to `peer` is there, or gone.
+    Linked {
+        node: usize,
+        peer: usize,
+        up: bool,
+    },
     Cut,
     Heal,
     Submit,
@@ -376,6 +382,7 @@ impl World {
                 None if self.nodes[node].halted.is_none() => self.start(node),
                 _ => Ok(()),
             },
+            Happening::Linked { node, peer, up } => self.linked(node, peer, up),
             Happening::Crash => self.choose_victim(),
             Happening::Cut => {
                 self.cut();
@@ -479,7 +486,53 @@ impl World {
         }
         self.perform(index)?;
         self.rearm(index);
+        self.link(index, true);
         Ok(())
+    }
+
+    /// Tells the nodes that run of each other.
+    fn link(&mut self, index: usize, up: bool) {
+        for peer in (0..self.nodes.len()).filter(|peer| *peer != index) {
+            if self.nodes[peer].running.is_some() {
+                let (there, back) = (self.rng.below(20_000), self.rng.below(20_000));
+                self.later(
+                    there,
+                    Happening::Linked {
+                        node: peer,
+                        peer: index,
+                        up,
+                    },
+                );
+                if up {
+                    self.later(
+                        back,
+                        Happening::Linked {
+                            node: index,
+                            peer,
+                            up,
+                        },
+                    );
+                }
+            }
+        }
+    }
+
+    fn linked(&mut self, node: usize, peer: usize, up: bool) -> Result<(), Violation> {
+        let id = PeerId(peer as u64);
+        // What was on its way while the peer came back or went again is out of date.
+        if self.nodes[peer].running.is_some() != up {
+            return Ok(());
+        }
+        let event = if up {
+            Event::Connected {
+                peer: id,
+                head: self.nodes[peer].acked.0,
+                validator: Some(self.nodes[peer].public),
+            }
+        } else {
+            Event::Disconnected { peer: id }
+        };
+        self.step(node, event)
     }
 
     fn submit(&mut self) -> Result<(), Violation> {
@@ -677,6 +730,7 @@ impl World {
         let Some(running) = self.nodes[index].running.take() else {
             return;
         };
+        self.link(index, false);
         // The thread that commits may have been done, or not.
         if let Some(commit) = running.committing
             && self.rng.chance(500)

@@ -1,0 +1,274 @@
+//! A proposed block as its parts come in: checked and executed tick by tick.
+//!
+//! ```text
+//! part 0    part 1    part 2   ...  part T          proposal (header)
+//! opening   tick 0    tick 1        tick T-1              │
+//!             │ signatures, execution, Proof of History   ▼
+//!             └───────────── as they come ──────────▶  compare roots, vote
+//! ```
+//!
+//! An assembly is no verdict: it only has the work done before the header comes. Whatever is odd in it
+//! (an invalid transaction, a wrong tick) ends the work, and the whole body is judged by
+//! [`crate::check::judge`] once a proposal names it.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::sync::Arc;
+
+use vibecoin_execution::{BlockExecutor, ExecutionError, State};
+use vibecoin_poh::{SealedTick, Verifier, seed};
+use vibecoin_primitives::{
+    BlockPart, Body, BodyV1, CommitCertificate, Evidence, Hash, Header, PartContent, PublicKey, Round,
+    SignedPart, Tick, Transaction, VerifiedTransaction, encode, tick_root, transaction_bytes,
+};
+
+use crate::Chain;
+use crate::check::{JudgeError, Parent, Streamed, context, pace};
+
+/// Ticks whose Proof of History is checked at once: they fill the lanes of the verifier.
+const TICKS_AT_ONCE: usize = 16;
+
+/// What became of a part.
+#[derive(Debug)]
+pub enum Taken {
+    /// It was of use.
+    Fresh,
+    /// It was here before.
+    Known,
+    /// The proposer signed something else in its place.
+    Conflict(Evidence),
+    /// It goes past the end of the block, or past a limit.
+    Beyond,
+}
+
+/// The work that is done while parts come.
+struct Work<S: State> {
+    executor: BlockExecutor<S>,
+    verifier: Verifier,
+    /// Ticks whose Proof of History has not been checked yet.
+    unchecked: Vec<SealedTick>,
+    ids: Vec<Hash>,
+}
+
+/// A block of the next height, as far as it has come.
+pub struct Assembly<S: State> {
+    round: Round,
+    proposer: PublicKey,
+    tick_count: usize,
+    /// One per part taken, by sequence number: what contradicts them is evidence.
+    statements: BTreeMap<u32, SignedPart>,
+    /// Parts that came before their turn.
+    early: BTreeMap<u32, BlockPart>,
+    opening: Option<(Option<CommitCertificate>, Vec<Evidence>)>,
+    ticks: Vec<Tick>,
+    roots: Vec<Hash>,
+    transactions: usize,
+    bytes: usize,
+    /// `None` once something in the block was found odd.
+    work: Option<Work<S>>,
+}
+
+impl<S: State> Assembly<S> {
+    /// Starts with nothing. `None` when `proposer` is no validator or the parameters allow no pace.
+    pub fn new(chain: &Chain, parent: &Parent<S>, round: Round, proposer: PublicKey) -> Option<Self> {
+        let height = parent.header.height.saturating_add(1);
+        let (_, member) = chain.validators.find(&proposer)?;
+        let template = Header {
+            round,
+            ..parent.header.clone()
+        };
+        let start = seed(parent.hash, height.0, round.0, &proposer.0);
+        let work = Work {
+            executor: BlockExecutor::new(parent.state.clone(), context(chain, height, member.payout)),
+            verifier: Verifier::new(pace(chain, &template).ok()?, start),
+            unchecked: Vec::new(),
+            ids: Vec::new(),
+        };
+        Some(Self {
+            round,
+            proposer,
+            tick_count: usize::from(chain.params.ticks_in_round(round)),
+            statements: BTreeMap::new(),
+            early: BTreeMap::new(),
+            opening: None,
+            ticks: Vec::new(),
+            roots: Vec::new(),
+            transactions: 0,
+            bytes: 0,
+            work: Some(work),
+        })
+    }
+
+    /// The round and the proposer of the block.
+    pub const fn of(&self) -> (Round, PublicKey) {
+        (self.round, self.proposer)
+    }
+
+    /// What was signed in this part's place, if a part was taken there.
+    pub fn statement(&self, sequence: u32) -> Option<&SignedPart> {
+        self.statements.get(&sequence)
+    }
+
+    /// Whether every part is here.
+    pub fn is_whole(&self) -> bool {
+        self.opening.is_some() && self.ticks.len() == self.tick_count
+    }
+
+    /// Takes a part that is whole and whose signature and place were checked. `known` gives transactions
+    /// whose signatures have been checked before.
+    ///
+    /// # Errors
+    /// [`JudgeError`] when this node cannot read its own state.
+    pub fn take(
+        &mut self,
+        chain: &Chain,
+        part: BlockPart,
+        known: &impl Fn(&Hash) -> Option<Arc<VerifiedTransaction>>,
+    ) -> Result<Taken, JudgeError> {
+        let sequence = part.signed.statement.sequence;
+        if let Some(first) = self.statements.get(&sequence) {
+            if first.statement == part.signed.statement {
+                return Ok(Taken::Known);
+            }
+            return Ok(Taken::Conflict(Evidence::parts(first.clone(), part.signed)));
+        }
+        if !self.has_room(chain, &part) {
+            return Ok(Taken::Beyond);
+        }
+        self.statements.insert(sequence, part.signed.clone());
+        self.early.insert(sequence, part);
+        while let Some(part) = self.early.remove(&self.next_sequence()) {
+            self.append(chain, part.content, known)?;
+        }
+        Ok(Taken::Fresh)
+    }
+
+    /// The sequence number of the part that comes next.
+    fn next_sequence(&self) -> u32 {
+        if self.opening.is_none() {
+            return 0;
+        }
+        u32::try_from(self.ticks.len())
+            .unwrap_or(u32::MAX)
+            .saturating_add(1)
+    }
+
+    /// Bounds what a lying proposer can make us keep: never more than one block.
+    fn has_room(&mut self, chain: &Chain, part: &BlockPart) -> bool {
+        let PartContent::Tick(tick) = &part.content else {
+            return true;
+        };
+        let size = |sum: usize, tx: &Transaction| sum.saturating_add(transaction_bytes(tx));
+        let bytes = tick.transactions.iter().fold(self.bytes, size);
+        let transactions = self.transactions.saturating_add(tick.transactions.len());
+        let sequence = usize::try_from(part.signed.statement.sequence).unwrap_or(usize::MAX);
+        let fits = sequence <= self.tick_count
+            && transactions <= chain.params.block_transactions_max as usize
+            && bytes <= chain.params.block_bytes_max as usize;
+        if fits {
+            (self.bytes, self.transactions) = (bytes, transactions);
+        }
+        fits
+    }
+
+    fn append(
+        &mut self,
+        chain: &Chain,
+        content: PartContent,
+        known: &impl Fn(&Hash) -> Option<Arc<VerifiedTransaction>>,
+    ) -> Result<(), JudgeError> {
+        match content {
+            PartContent::Opening {
+                last_commit,
+                evidence,
+            } => self.opening = Some((last_commit, evidence)),
+            PartContent::Tick(tick) => {
+                let hashes: Vec<Hash> = tick.transactions.iter().map(Transaction::hash).collect();
+                let root = tick_root(&hashes);
+                self.roots.push(root);
+                let last = self.roots.len() == self.tick_count;
+                if let Some(work) = &mut self.work {
+                    let good =
+                        work.execute(chain, &tick, &hashes, known)? && work.check_tick(&tick, root, last);
+                    if !good {
+                        self.work = None;
+                    }
+                }
+                self.ticks.push(tick);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the assembly: the encoded body and the body, and the work done on it if nothing was odd.
+    /// `None` when parts are missing, or when these parts are not the block of the header.
+    pub fn finish(&mut self, header: &Header) -> Option<(Body, Option<Streamed<S>>)> {
+        if !self.is_whole() || (header.round, header.proposer) != (self.round, self.proposer) {
+            return None;
+        }
+        let (last_commit, evidence) = self.opening.take()?;
+        let body = Body::V1(BodyV1 {
+            ticks: mem::take(&mut self.ticks),
+            last_commit,
+            evidence,
+        });
+        if vibecoin_primitives::body_hash(&encode(&body)) != header.body_hash {
+            return None;
+        }
+        let roots = mem::take(&mut self.roots);
+        let streamed = self.work.take().and_then(|work| {
+            Some(Streamed {
+                roots,
+                tip: work.verifier.finish().ok()?,
+                executor: work.executor,
+                ids: work.ids,
+            })
+        });
+        Some((body, streamed))
+    }
+}
+
+impl<S: State> Work<S> {
+    /// Whether every transaction of the tick may be in the block.
+    fn execute(
+        &mut self,
+        chain: &Chain,
+        tick: &Tick,
+        hashes: &[Hash],
+        known: &impl Fn(&Hash) -> Option<Arc<VerifiedTransaction>>,
+    ) -> Result<bool, JudgeError> {
+        let mut verified: Vec<Option<Arc<VerifiedTransaction>>> = hashes.iter().map(known).collect();
+        let unknown = tick.transactions.iter().zip(&verified);
+        let unknown: Vec<Transaction> = unknown
+            .filter(|(_, found)| found.is_none())
+            .map(|(transaction, _)| transaction.clone())
+            .collect();
+        let mut checked = Transaction::verify_batch(unknown, &chain.genesis).into_iter();
+        for slot in verified.iter_mut().filter(|slot| slot.is_none()) {
+            let Some(Ok(transaction)) = checked.next() else {
+                return Ok(false);
+            };
+            *slot = Some(Arc::new(transaction));
+        }
+        for transaction in verified.iter().flatten() {
+            match self.executor.execute(transaction) {
+                Ok(_) => self.ids.push(*transaction.id()),
+                Err(ExecutionError::Invalid { .. }) => return Ok(false),
+                Err(error) => return Err(JudgeError(error.to_string())),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether the Proof of History holds as far as it was checked; it is, a few ticks at a time.
+    fn check_tick(&mut self, tick: &Tick, root: Hash, last: bool) -> bool {
+        self.unchecked.push(SealedTick {
+            hash: tick.hash,
+            mixin: root,
+        });
+        if !last && self.unchecked.len() < TICKS_AT_ONCE {
+            return true;
+        }
+        self.verifier.push(&mem::take(&mut self.unchecked)).is_ok()
+    }
+}

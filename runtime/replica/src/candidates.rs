@@ -1,0 +1,516 @@
+//! Blocks that others propose at the height being decided: their parts, their bodies, and our verdicts.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use vibecoin_consensus::{BlockEvent, LogRecord, MonoTime, Orderer, Verdict};
+use vibecoin_execution::State;
+use vibecoin_primitives::limits::{MIB, TICKS_MAX};
+use vibecoin_primitives::{
+    Block, BlockPart, Body, Hash, Header, Height, PartContent, PublicKey, Round, VerifiedTransaction, encode,
+    transaction_bytes,
+};
+
+use crate::assembly::{Assembly, Taken};
+use crate::check::{Executed, JudgeError, judge, judge_streamed, open_body};
+use crate::event::{Action, Fault};
+use crate::replica::RETRY_MICROS;
+use crate::{Message, PeerId, Replica};
+
+/// Most candidate blocks kept for one height.
+pub const CANDIDATES_MAX: usize = 16;
+/// Most bodies kept whose proposal has not come yet.
+pub const EARLY_BODIES_MAX: usize = 4;
+/// Most blocks that are streamed in at once: those of so many rounds.
+pub const ASSEMBLIES_MAX: usize = 4;
+/// Most parts of the next height's block that are kept until this height is committed.
+pub const LATER_PARTS_MAX: usize = 2 * (TICKS_MAX + 1);
+/// Most bytes of transactions in them.
+pub const LATER_PARTS_BYTES_MAX: usize = 8 * MIB;
+/// How long parts of a proposed block are waited for before the whole body is asked for.
+const PARTS_GRACE_MICROS: u64 = 60_000;
+
+/// Transactions whose signatures were checked before they came here, by hash.
+pub(crate) type Verified = HashMap<Hash, Arc<VerifiedTransaction>>;
+
+/// A block of the height being decided.
+pub(crate) struct Candidate<S> {
+    pub header: Header,
+    /// `None`: the bytes that the header names do not decode.
+    pub body: Option<Body>,
+    /// `None`: invalid.
+    pub executed: Option<Executed<S>>,
+}
+
+/// A proposed block whose body is missing.
+struct Wanted {
+    header: Header,
+    /// When to ask for it, again.
+    ask_at: MonoTime,
+    /// How often it was asked for.
+    asked: usize,
+}
+
+/// A part of the next height's block, with what is known of its transactions.
+struct Later {
+    part: BlockPart,
+    verified: Arc<Verified>,
+    bytes: usize,
+}
+
+/// What is known about the blocks of the height being decided.
+pub(crate) struct Candidates<S: State> {
+    blocks: BTreeMap<Hash, Candidate<S>>,
+    wanted: BTreeMap<Hash, Wanted>,
+    early: VecDeque<(Hash, Header, Vec<u8>)>,
+    assemblies: Vec<Assembly<S>>,
+    later: VecDeque<Later>,
+    later_bytes: usize,
+}
+
+impl<S: State> Default for Candidates<S> {
+    fn default() -> Self {
+        Self {
+            blocks: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            early: VecDeque::new(),
+            assemblies: Vec::new(),
+            later: VecDeque::new(),
+            later_bytes: 0,
+        }
+    }
+}
+
+impl<S: State> Candidates<S> {
+    /// Forgets everything about `done`, which is durable, and the heights below it.
+    pub fn begin_height(&mut self, done: Height) {
+        self.blocks.clear();
+        self.wanted.clear();
+        self.assemblies.clear();
+        self.early.retain(|(_, header, _)| header.height > done);
+    }
+
+    pub fn next_deadline(&self) -> Option<MonoTime> {
+        self.wanted.values().map(|wanted| wanted.ask_at).min()
+    }
+
+    pub fn take(&mut self, block: &Hash) -> Option<Candidate<S>> {
+        self.blocks.remove(block)
+    }
+
+    /// The body of a block as a message, for a peer that asks.
+    pub fn message(&self, block: &Hash) -> Option<Message> {
+        let candidate = self.blocks.get(block)?;
+        Some(Message::Body {
+            header: Box::new(candidate.header.clone()),
+            body: encode(candidate.body.as_ref()?),
+        })
+    }
+
+    /// The block that `proposer` made for `round`.
+    pub fn own(&self, round: Round, proposer: &PublicKey) -> Option<Header> {
+        let mut headers = self.blocks.values().map(|candidate| &candidate.header);
+        headers
+            .find(|header| header.round == round && header.proposer == *proposer)
+            .cloned()
+    }
+
+    /// Whether the block was judged, and the verdict.
+    pub fn verdict(&self, block: &Hash) -> Option<bool> {
+        self.blocks
+            .get(block)
+            .map(|candidate| candidate.executed.is_some())
+    }
+
+    pub fn keep(&mut self, hash: Hash, candidate: Candidate<S>) {
+        if self.blocks.len() >= CANDIDATES_MAX {
+            // Invalid ones go first: nothing needs them but the memory of the verdict, which the orderer has.
+            let victim = self
+                .blocks
+                .iter()
+                .find(|(_, c)| c.executed.is_none())
+                .map(|(hash, _)| *hash);
+            if let Some(victim) = victim {
+                self.blocks.remove(&victim);
+            }
+        }
+        self.blocks.insert(hash, candidate);
+    }
+
+    /// The assembly of this proposer and round; a new one takes the place of the lowest round's.
+    fn assembly(
+        &mut self,
+        of: (Round, PublicKey),
+        make: impl FnOnce() -> Option<Assembly<S>>,
+    ) -> Option<&mut Assembly<S>> {
+        if !self.assemblies.iter().any(|assembly| assembly.of() == of) {
+            if self.assemblies.len() >= ASSEMBLIES_MAX {
+                let lowest = self.assemblies.iter().map(Assembly::of).min()?;
+                if lowest > of {
+                    return None;
+                }
+                self.assemblies.retain(|assembly| assembly.of() != lowest);
+            }
+            self.assemblies.push(make()?);
+        }
+        self.assemblies.iter_mut().find(|assembly| assembly.of() == of)
+    }
+
+    fn keep_for_later(&mut self, part: BlockPart, verified: Arc<Verified>) -> Verdict {
+        let statement = &part.signed.statement;
+        if self
+            .later
+            .iter()
+            .any(|later| later.part.signed.statement == *statement)
+        {
+            return Verdict::Known;
+        }
+        let bytes = match &part.content {
+            PartContent::Opening { .. } => 0,
+            PartContent::Tick(tick) => tick
+                .transactions
+                .iter()
+                .fold(0usize, |sum, tx| sum.saturating_add(transaction_bytes(tx))),
+        };
+        let full = self.later_bytes.saturating_add(bytes);
+        if self.later.len() >= LATER_PARTS_MAX || full > LATER_PARTS_BYTES_MAX {
+            return Verdict::Ignored;
+        }
+        self.later_bytes = full;
+        self.later.push_back(Later {
+            part,
+            verified,
+            bytes,
+        });
+        Verdict::Fresh
+    }
+
+    fn pop_later(&mut self) -> Option<(BlockPart, Arc<Verified>)> {
+        let Later {
+            part,
+            verified,
+            bytes,
+        } = self.later.pop_front()?;
+        self.later_bytes = self.later_bytes.saturating_sub(bytes);
+        Some((part, verified))
+    }
+}
+
+impl<S: State, O: Orderer> Replica<S, O> {
+    // ---- parts --------------------------------------------------------------------------------
+
+    pub(crate) fn on_part(&mut self, part: BlockPart, verified: Verified) -> Verdict {
+        let statement = &part.signed.statement;
+        let ahead = statement.height.0.checked_sub(self.next_height().0);
+        // While a block is being committed, parts of the next one begin to come.
+        let (Some(ahead @ (0 | 1)), Some(_)) = (ahead, self.chain.validators.find(&statement.proposer))
+        else {
+            return Verdict::Ignored;
+        };
+        let of = (statement.round, statement.proposer);
+        if ahead == 0 && !self.is_turn(of) {
+            return Verdict::Ignored;
+        }
+        let known = self.candidates.assemblies.iter().find(|a| a.of() == of);
+        let known = known.and_then(|a| a.statement(statement.sequence));
+        if known.is_some_and(|known| known.statement == *statement) {
+            return Verdict::Known;
+        }
+        if usize::try_from(statement.sequence).unwrap_or(usize::MAX) > TICKS_MAX {
+            return Verdict::Rejected("a part past the end of its block");
+        }
+        if !part.is_whole() {
+            return Verdict::Rejected("a part with another content than was signed");
+        }
+        if part.signed.verify(&self.chain.genesis).is_err() {
+            return Verdict::Rejected("bad signature of a part");
+        }
+        let verified = Arc::new(verified);
+        if ahead == 1 || self.committing.is_some() {
+            return self.candidates.keep_for_later(part, verified);
+        }
+        self.take_part(part, &verified)
+    }
+
+    /// Whether it is this validator's turn in this round.
+    fn is_turn(&self, (round, proposer): (Round, PublicKey)) -> bool {
+        let schedule = &self.head.parent.schedule;
+        let turn = schedule.proposer(&self.chain.validators, self.next_height(), round);
+        turn.is_some_and(|member| member.key == proposer)
+    }
+
+    /// Takes a part of the height being decided; its signature was checked.
+    fn take_part(&mut self, part: BlockPart, verified: &Verified) -> Verdict {
+        let statement = &part.signed.statement;
+        let of = (statement.round, statement.proposer);
+        if statement.parent != self.head.parent.hash || !self.is_turn(of) {
+            return Verdict::Ignored;
+        }
+        // An idle proposer streams what it has and then waits for a transaction: a block is under way, and
+        // may be missed, only when a part holds one.
+        let under_way = match &part.content {
+            PartContent::Tick(tick) => !tick.transactions.is_empty(),
+            PartContent::Opening { .. } => false,
+        };
+        let (chain, parent, pool) = (&self.chain, &self.head.parent, &self.pool);
+        let known = |hash: &Hash| pool.get_by_hash(hash).or_else(|| verified.get(hash)).cloned();
+        let assembly = self
+            .candidates
+            .assembly(of, || Assembly::new(chain, parent, of.0, of.1));
+        let Some(assembly) = assembly else {
+            return Verdict::Ignored;
+        };
+        match assembly.take(chain, part, &known) {
+            Ok(Taken::Fresh) => {
+                if under_way {
+                    self.orderer.arm_propose(self.now.mono);
+                }
+                self.finish_assembly(of);
+                Verdict::Fresh
+            }
+            Ok(Taken::Known) => Verdict::Known,
+            Ok(Taken::Conflict(evidence)) => {
+                self.found_evidence(evidence);
+                Verdict::Fresh
+            }
+            Ok(Taken::Beyond) => Verdict::Rejected("parts of more than one block"),
+            Err(JudgeError(error)) => {
+                self.halt(Fault::State(error));
+                Verdict::Ignored
+            }
+        }
+    }
+
+    /// Takes what came for this height while the one before was being committed.
+    pub(crate) fn take_later_parts(&mut self) {
+        for _ in 0..self.candidates.later.len() {
+            let Some((part, verified)) = self.candidates.pop_later() else {
+                return;
+            };
+            let height = part.signed.statement.height;
+            if height == self.next_height() && self.committing.is_none() {
+                self.take_part(part, &verified);
+            } else if height > self.next_height() {
+                self.candidates.keep_for_later(part, verified);
+            }
+        }
+    }
+
+    /// Judges a block whose last part and whose proposal are both here.
+    fn finish_assembly(&mut self, of: (Round, PublicKey)) {
+        let wanted = self.candidates.wanted.iter();
+        let wanted: Vec<Hash> = wanted
+            .filter(|(_, wanted)| (wanted.header.round, wanted.header.proposer) == of)
+            .map(|(hash, _)| *hash)
+            .collect();
+        for hash in wanted {
+            if let Some(Wanted { header, .. }) = self.candidates.wanted.get(&hash) {
+                let header = header.clone();
+                if self.judge_assembly(hash, &header) {
+                    self.candidates.wanted.remove(&hash);
+                    self.tell_checked(&hash);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Judges the block of a header from its parts. `false` when they are not all here, or are another
+    /// block's.
+    fn judge_assembly(&mut self, hash: Hash, header: &Header) -> bool {
+        let of = (header.round, header.proposer);
+        let assembly = self
+            .candidates
+            .assemblies
+            .iter_mut()
+            .find(|a| a.of() == of && a.is_whole());
+        let Some((body, streamed)) = assembly.and_then(|assembly| assembly.finish(header)) else {
+            return false;
+        };
+        self.log_block(header, &body);
+        let Some(streamed) = streamed else {
+            return self.judge_known(header, body);
+        };
+        match judge_streamed(&self.chain, &self.head.parent, header, &body, streamed) {
+            Ok(verdict) => {
+                let candidate = Candidate {
+                    header: header.clone(),
+                    body: Some(body),
+                    executed: verdict.ok(),
+                };
+                self.candidates.keep(hash, candidate);
+                true
+            }
+            Err(JudgeError(error)) => {
+                self.halt(Fault::State(error));
+                false
+            }
+        }
+    }
+
+    // ---- bodies -------------------------------------------------------------------------------
+
+    pub(crate) fn on_body(
+        &mut self,
+        from: PeerId,
+        header: &Header,
+        body: Vec<u8>,
+        verified: &Verified,
+    ) -> Verdict {
+        let hash = header.hash();
+        if header.height <= self.head.parent.header.height || self.candidates.verdict(&hash).is_some() {
+            return Verdict::Known;
+        }
+        if let Some(wanted) = self.candidates.wanted.get(&hash) {
+            let header = wanted.header.clone();
+            if !self.judge_body(&header, &body, verified) {
+                return Verdict::Rejected("the body does not belong to its header");
+            }
+            self.candidates.wanted.remove(&hash);
+            self.tell_checked(&hash);
+            return Verdict::Fresh;
+        }
+        // Only somebody's proposal tells whether this block is of any use: a few are kept until it comes.
+        let near = header.height <= self.next_height().saturating_add(1);
+        let early = &mut self.candidates.early;
+        if near && self.peers.contains_key(&from) && !early.iter().any(|(early, _, _)| *early == hash) {
+            if early.len() >= EARLY_BODIES_MAX {
+                early.pop_front();
+            }
+            early.push_back((hash, header.clone(), body));
+        }
+        Verdict::Fresh
+    }
+
+    /// A proposal of the scheduled proposer names this block: its verdict is wanted.
+    pub(crate) fn check(&mut self, header: Header) {
+        let hash = header.hash();
+        if self.candidates.verdict(&hash).is_some() || self.judge_assembly(hash, &header) {
+            return self.tell_checked(&hash);
+        }
+        let early = &mut self.candidates.early;
+        if let Some(at) = early.iter().position(|(early, _, _)| *early == hash)
+            && let Some((_, _, body)) = early.remove(at)
+            && self.judge_body(&header, &body, &Verified::new())
+        {
+            return self.tell_checked(&hash);
+        }
+        if self.halted || self.candidates.wanted.len() >= CANDIDATES_MAX {
+            return;
+        }
+        let streams = self.key.is_some() && self.peers.values().any(|peer| *peer == Some(header.proposer));
+        let grace = if streams { PARTS_GRACE_MICROS } else { 0 };
+        let wanted = Wanted {
+            header,
+            ask_at: self.now.mono.after(grace),
+            asked: 0,
+        };
+        self.candidates.wanted.insert(hash, wanted);
+    }
+
+    /// Asks one peer for each body that is due: its proposer first, then everybody in turn.
+    pub(crate) fn ask_for_bodies(&mut self) {
+        let now = self.now.mono;
+        let mut asks = Vec::new();
+        for (hash, wanted) in &mut self.candidates.wanted {
+            if wanted.ask_at > now {
+                continue;
+            }
+            let proposer = |(_, key): &(&PeerId, &Option<PublicKey>)| **key == Some(wanted.header.proposer);
+            let first = (wanted.asked == 0)
+                .then(|| self.peers.iter().find(proposer))
+                .flatten();
+            let turn = wanted
+                .asked
+                .saturating_add(usize::from(hash.0[0]))
+                .checked_rem(self.peers.len());
+            let to = first.or_else(|| self.peers.iter().nth(turn?));
+            wanted.ask_at = now.after(RETRY_MICROS);
+            wanted.asked = wanted.asked.saturating_add(1);
+            if let Some((to, _)) = to {
+                let message = Message::BodyRequest {
+                    height: wanted.header.height,
+                    block: *hash,
+                };
+                asks.push(Action::Send { to: *to, message });
+            }
+        }
+        for ask in asks {
+            self.do_it(ask);
+        }
+    }
+
+    /// Logs a body, judges it and keeps it with the verdict. `false` when the bytes are not the body that
+    /// the header names, which is no verdict.
+    fn judge_body(&mut self, header: &Header, encoded: &[u8], verified: &Verified) -> bool {
+        match open_body(header, encoded) {
+            Ok(None) => false,
+            Ok(Some(body)) => {
+                self.log_block(header, &body);
+                self.judge_with(header, body, verified)
+            }
+            Err(_) => {
+                self.keep_undecodable(header.clone());
+                true
+            }
+        }
+    }
+
+    /// The bytes that the header names are no body at all: invalid, whoever sent them.
+    pub(crate) fn keep_undecodable(&mut self, header: Header) {
+        let candidate = Candidate {
+            header: header.clone(),
+            body: None,
+            executed: None,
+        };
+        self.candidates.keep(header.hash(), candidate);
+    }
+
+    /// Judges a block that is in the log, or that a certificate decided, and keeps it with the verdict.
+    /// `false` after a halt.
+    pub(crate) fn judge_known(&mut self, header: &Header, body: Body) -> bool {
+        self.judge_with(header, body, &Verified::new())
+    }
+
+    pub(crate) fn judge_with(&mut self, header: &Header, body: Body, verified: &Verified) -> bool {
+        let pool = &self.pool;
+        let known = |hash: &Hash| {
+            let found = pool.get_by_hash(hash).or_else(|| verified.get(hash));
+            found.map(|tx| tx.as_ref().clone())
+        };
+        match judge(&self.chain, &self.head.parent, header, &body, &known) {
+            Ok(verdict) => {
+                let candidate = Candidate {
+                    header: header.clone(),
+                    body: Some(body),
+                    executed: verdict.ok(),
+                };
+                self.candidates.keep(header.hash(), candidate);
+                true
+            }
+            Err(JudgeError(error)) => {
+                self.halt(Fault::State(error));
+                false
+            }
+        }
+    }
+
+    fn log_block(&mut self, header: &Header, body: &Body) {
+        // A node without a key logs it too: its replay may decide the block and need the body.
+        let block = Block {
+            header: header.clone(),
+            body: body.clone(),
+        };
+        self.do_it(Action::Append(LogRecord::Block(Box::new(block))));
+    }
+
+    fn tell_checked(&mut self, hash: &Hash) {
+        if let Some(candidate) = self.candidates.blocks.get(hash) {
+            let event = BlockEvent::Checked {
+                header: Box::new(candidate.header.clone()),
+                valid: candidate.executed.is_some(),
+            };
+            self.orderer.on_block(event, self.now.mono);
+        }
+    }
+}

@@ -1,0 +1,534 @@
+//! Four validators over states in memory and links that lose what a test tells them to lose: blocks are
+//! streamed, made up for, agreed on, and caught up with.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::panic
+)]
+#![allow(missing_docs)]
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use vibecoin_consensus::{BftOrderer, MonoTime, OrdererConfig, Verdict};
+use vibecoin_execution::{MemoryState, State};
+use vibecoin_mempool::{Mempool, MempoolConfig};
+use vibecoin_primitives::*;
+use vibecoin_replica::{
+    Action, CertifiedBlock, Chain, Commit, Event, Head, Message, Now, Parent, PeerId, Replica, Ticket,
+};
+
+fn key(n: u8) -> SecretKey {
+    SecretKey::from_seed(&[n; 32])
+}
+
+fn chain() -> Chain {
+    let params = ChainParams {
+        hashes_per_tick: 8,
+        ticks_per_block: 4,
+        quiet_ticks: 1,
+        ..ChainParams::devnet()
+    };
+    let validators = (1..=4).map(|n| Validator {
+        key: key(n).public_key(),
+        power: Power(1),
+        payout: Address::from(key(100 + n).public_key()),
+    });
+    Chain::new(
+        Hash([9; 32]),
+        params,
+        ValidatorSet::new(validators.collect()).unwrap(),
+    )
+}
+
+fn genesis(chain: &Chain) -> Parent<MemoryState> {
+    let schedule = ProposerSchedule::genesis(&chain.validators);
+    let balances = [(Address::from(key(50).public_key()), Amount(1_000_000_000))];
+    let state = MemoryState::with_balances(balances, &schedule);
+    let header = Header {
+        version: BLOCK_VERSION,
+        height: Height(0),
+        round: Round(0),
+        proposer: PublicKey([0; 32]),
+        parent: Hash::ZERO,
+        time: TimeMs(1_000_000),
+        ticks: 0,
+        poh_seq: 0,
+        poh_hash: Hash::ZERO,
+        body_hash: Hash::ZERO,
+        tx_root: Hash::ZERO,
+        receipt_root: Hash::ZERO,
+        evidence_root: Hash::ZERO,
+        state_root: state.root(),
+        validators_hash: chain.validators_hash,
+        next_validators_hash: chain.validators_hash,
+        params_hash: chain.params_hash,
+        last_commit_hash: Hash::ZERO,
+    };
+    Parent {
+        hash: chain.genesis,
+        header,
+        state,
+        schedule,
+    }
+}
+
+fn transfer(chain: &Chain, nonce: u64) -> Arc<VerifiedTransaction> {
+    let body = TransactionBody {
+        chain: chain.genesis.prefix(),
+        sender: key(50).public_key(),
+        nonce: Nonce(nonce),
+        fee: Amount(1_000),
+        valid_until: Height(50),
+        operations: vec![Operation::Transfer {
+            to: Address::from(key(51).public_key()),
+            amount: Amount(5),
+        }],
+    };
+    let signed = body.sign(&chain.genesis, &key(50));
+    Arc::new(signed.verify(&chain.genesis).unwrap())
+}
+
+struct Node {
+    replica: Replica<MemoryState, BftOrderer>,
+    commits: Vec<Commit<MemoryState>>,
+    blames: Vec<String>,
+}
+
+type Loses = Box<dyn FnMut(usize, usize, &Message) -> bool>;
+
+/// Nodes whose messages arrive at once, in order, unless `loses` says otherwise.
+struct Net {
+    chain: Chain,
+    nodes: Vec<Node>,
+    wire: VecDeque<(usize, usize, Message)>,
+    loses: Loses,
+    sent: Vec<(usize, Message)>,
+    now: Now,
+}
+
+impl Net {
+    /// `keys`: one node each; `None` is a node that only follows.
+    fn new(keys: &[Option<u8>]) -> Self {
+        let chain = chain();
+        let mut net = Self {
+            nodes: Vec::new(),
+            wire: VecDeque::new(),
+            loses: Box::new(|_, _, _| false),
+            sent: Vec::new(),
+            now: Now {
+                mono: MonoTime(1),
+                wall: TimeMs(2_000_000),
+            },
+            chain,
+        };
+        for n in keys {
+            net.make(n.map(key));
+        }
+        // Everybody is connected before anybody starts.
+        for node in 0..keys.len() {
+            for other in (0..keys.len()).filter(|other| *other != node) {
+                let event = net.connected(other);
+                net.step(node, event);
+            }
+        }
+        (0..keys.len()).for_each(|node| net.start(node));
+        net
+    }
+
+    /// A node that joins later.
+    fn add(&mut self, key: Option<SecretKey>) {
+        let mine = self.nodes.len();
+        self.make(key);
+        self.start(mine);
+        for other in 0..mine {
+            let (a, b) = (self.connected(other), self.connected(mine));
+            self.step(mine, a);
+            self.step(other, b);
+        }
+    }
+
+    fn start(&mut self, node: usize) {
+        let event = Event::Start {
+            records: Vec::new(),
+            guard: None,
+        };
+        self.step(node, event);
+    }
+
+    fn make(&mut self, key: Option<SecretKey>) {
+        let chain = self.chain.clone();
+        let orderer = BftOrderer::new(OrdererConfig {
+            genesis: chain.genesis,
+            key: key.clone(),
+        });
+        let pool = Mempool::new(MempoolConfig::default(), chain.params.clone());
+        let head = Head {
+            parent: genesis(&chain),
+            certificate: None,
+        };
+        let public = key.as_ref().map(SecretKey::public_key);
+        self.nodes.push(Node {
+            replica: Replica::new(chain, public, orderer, pool, head),
+            commits: Vec::new(),
+            blames: Vec::new(),
+        });
+    }
+
+    fn connected(&self, node: usize) -> Event<MemoryState> {
+        let replica = &self.nodes[node].replica;
+        Event::Connected {
+            peer: PeerId(node as u64),
+            head: replica.head().parent.header.height,
+            validator: self
+                .chain
+                .validators
+                .members()
+                .iter()
+                .map(|member| member.key)
+                .find(|key| Some(*key) == replica.key()),
+        }
+    }
+
+    fn step(&mut self, node: usize, event: Event<MemoryState>) {
+        self.nodes[node].replica.step(self.now, event);
+        while let Some(action) = self.nodes[node].replica.poll() {
+            match action {
+                Action::Broadcast(message) => {
+                    for to in (0..self.nodes.len()).filter(|to| *to != node) {
+                        self.wire.push_back((node, to, message.clone()));
+                    }
+                    self.sent.push((node, message));
+                }
+                Action::Send { to, message } => {
+                    self.wire.push_back((node, to.0 as usize, message.clone()));
+                    self.sent.push((node, message));
+                }
+                Action::Serve { to, from, count } => {
+                    let blocks = self.nodes[node].commits.iter();
+                    let blocks = blocks
+                        .filter(|commit| commit.header.height >= from)
+                        .take(count as usize)
+                        .map(|commit| CertifiedBlock {
+                            header: commit.header.clone(),
+                            body: encode(&commit.body),
+                            certificate: commit.certificate.clone(),
+                        });
+                    let blocks = blocks.collect();
+                    self.wire
+                        .push_back((node, to.0 as usize, Message::SyncResponse { from, blocks }));
+                }
+                Action::Commit(commit) => {
+                    self.nodes[node].commits.push((*commit).clone());
+                    let event = Event::Committed {
+                        height: commit.header.height,
+                        state: commit.state.clone(),
+                    };
+                    self.nodes[node].replica.step(self.now, event);
+                }
+                Action::Blame { reason, .. } => self.nodes[node].blames.push(reason),
+                Action::Halt(fault) => panic!("node {node} halted: {fault}"),
+                _ => {}
+            }
+        }
+    }
+
+    fn give(&mut self, node: usize, nonce: u64) {
+        let transactions = vec![transfer(&self.chain, nonce)];
+        self.step(
+            node,
+            Event::Transactions {
+                ticket: Ticket(nonce),
+                transactions,
+            },
+        );
+    }
+
+    /// Delivers everything; then lets the next deadline pass; until `node` has `blocks` blocks.
+    fn until(&mut self, node: usize, blocks: usize) {
+        for _ in 0..20_000 {
+            if self.nodes[node].commits.len() >= blocks {
+                return;
+            }
+            if let Some((from, to, message)) = self.wire.pop_front() {
+                if !(self.loses)(from, to, &message) {
+                    self.step(
+                        to,
+                        Event::Message {
+                            from: PeerId(from as u64),
+                            message: Box::new(message),
+                            verified: Vec::new(),
+                            gossip: None,
+                        },
+                    );
+                }
+                continue;
+            }
+            let due = |node: &Node| node.replica.next_deadline();
+            let next = self.nodes.iter().filter_map(due).min().expect("something is due");
+            self.now.mono = self.now.mono.max(next);
+            for node in 0..self.nodes.len() {
+                if self.nodes[node].replica.next_deadline() <= Some(self.now.mono) {
+                    self.step(node, Event::Time);
+                }
+            }
+        }
+        let heights: Vec<usize> = self.nodes.iter().map(|node| node.commits.len()).collect();
+        panic!("node {node} has not got {blocks} blocks; all have {heights:?}");
+    }
+
+    fn body_requests(&self) -> usize {
+        let asks = |(_, message): &&(usize, Message)| matches!(message, Message::BodyRequest { .. });
+        self.sent.iter().filter(asks).count()
+    }
+
+    fn all_agree(&self, blocks: usize) {
+        let first: Vec<Hash> = self.nodes[0].commits.iter().map(|commit| commit.hash).collect();
+        for node in &self.nodes {
+            let own: Vec<Hash> = node.commits.iter().map(|commit| commit.hash).collect();
+            assert_eq!(own[..blocks], first[..blocks]);
+        }
+    }
+}
+
+const VALIDATORS: [Option<u8>; 4] = [Some(1), Some(2), Some(3), Some(4)];
+
+#[test]
+fn streamed_blocks_are_decided_without_anybody_asking_for_a_body() {
+    let mut net = Net::new(&VALIDATORS);
+    (0..4).for_each(|node| net.give(node, 0));
+    for node in 0..4 {
+        net.until(node, 3);
+    }
+    net.all_agree(3);
+    let transactions: usize = net.nodes[0].commits.iter().map(|commit| commit.ids.len()).sum();
+    assert_eq!(transactions, 1);
+    assert_eq!(net.body_requests(), 0);
+    assert!(net.nodes.iter().all(|node| node.blames.is_empty()));
+}
+
+#[test]
+fn an_idle_proposer_that_holds_its_block_open_is_not_passed_over() {
+    let mut net = Net::new(&VALIDATORS);
+    net.until(0, 4);
+    for commit in &net.nodes[0].commits {
+        assert_eq!(commit.header.round, Round(0), "height {}", commit.header.height);
+    }
+}
+
+#[test]
+fn a_transaction_that_only_the_proposer_knows_is_checked_and_executed_by_all() {
+    let mut net = Net::new(&VALIDATORS);
+    // Whoever proposes, three of four see it for the first time in a part.
+    net.give(0, 0);
+    for node in 0..4 {
+        net.until(node, 5);
+    }
+    net.all_agree(5);
+    let transactions: usize = net.nodes[3].commits.iter().map(|commit| commit.ids.len()).sum();
+    assert_eq!(transactions, 1);
+    assert_eq!(net.body_requests(), 0);
+}
+
+#[test]
+fn a_lost_part_is_made_up_for_by_the_body() {
+    // With three of four validators, none can be done without.
+    let mut net = Net::new(&[Some(1), Some(2), Some(3)]);
+    net.loses = Box::new(|_, to, message| {
+        to == 2 && matches!(message, Message::Part(part) if part.signed.statement.sequence == 2)
+    });
+    net.until(2, 3);
+    net.all_agree(2);
+    assert!(net.body_requests() >= 1, "nothing was lost");
+}
+
+#[test]
+fn parts_in_any_order_make_the_same_block() {
+    let mut net = Net::new(&VALIDATORS);
+    let mut held = false;
+    // Node 3 gets the first tick of every block after the others: it goes round once more.
+    net.loses = Box::new(move |_, to, message| {
+        let first = to == 3 && matches!(message, Message::Part(part) if part.signed.statement.sequence == 1);
+        held = first && !held;
+        held
+    });
+    net.until(0, 1);
+    let late: Vec<(usize, Message)> = net
+        .sent
+        .iter()
+        .filter(|(_, message)| matches!(message, Message::Part(part) if part.signed.statement.sequence == 1))
+        .cloned()
+        .collect();
+    for (from, message) in late {
+        net.wire.push_front((from, 3, message));
+    }
+    net.until(3, 2);
+    net.all_agree(1);
+}
+
+#[test]
+fn a_node_without_a_key_follows_by_asking_for_bodies() {
+    let mut net = Net::new(&[Some(1), Some(2), Some(3), Some(4), None]);
+    net.loses = Box::new(|_, to, message| to == 4 && matches!(message, Message::Part(_)));
+    net.until(4, 3);
+    net.all_agree(2);
+    assert!(net.body_requests() >= 2);
+}
+
+#[test]
+fn a_node_that_joins_late_catches_up_with_certified_blocks() {
+    let mut net = Net::new(&VALIDATORS);
+    net.give(1, 0);
+    net.until(0, 40);
+    net.add(None);
+    net.until(4, 45);
+    net.all_agree(40);
+    assert!(net.nodes[4].blames.is_empty(), "{:?}", net.nodes[4].blames);
+}
+
+#[test]
+fn a_synced_block_with_a_wrong_certificate_is_refused_and_its_sender_blamed() {
+    let mut net = Net::new(&VALIDATORS);
+    net.until(0, 20);
+    net.add(None);
+    let mut lies = 1;
+    net.loses = Box::new(move |_, _, message| {
+        let lie = lies > 0 && matches!(message, Message::SyncResponse { .. });
+        lies -= i32::from(lie);
+        lie
+    });
+    // Node 1 gives block 1 under the certificate of block 2 before anybody answers truly.
+    let commits = &net.nodes[1].commits;
+    let forged = CertifiedBlock {
+        header: commits[0].header.clone(),
+        body: encode(&commits[0].body),
+        certificate: commits[1].certificate.clone(),
+    };
+    let asked = net
+        .sent
+        .iter()
+        .any(|(node, message)| *node == 4 && matches!(message, Message::SyncRequest { .. }));
+    assert!(asked, "the node that joins asks at once");
+    for peer in 0..4 {
+        net.step(
+            4,
+            Event::Message {
+                from: PeerId(peer),
+                message: Box::new(Message::SyncResponse {
+                    from: Height(1),
+                    blocks: vec![forged.clone()],
+                }),
+                verified: Vec::new(),
+                gossip: None,
+            },
+        );
+    }
+    assert!(net.nodes[4].commits.is_empty());
+    assert!(!net.nodes[4].blames.is_empty());
+    net.until(4, 20);
+    net.all_agree(20);
+}
+
+#[test]
+fn two_different_parts_in_one_place_become_evidence_in_a_block() {
+    let mut net = Net::new(&VALIDATORS);
+    // Height 1: whoever proposes also signs another opening, which reaches everybody.
+    while !net
+        .sent
+        .iter()
+        .any(|(_, message)| matches!(message, Message::Part(_)))
+    {
+        net.until(0, 0);
+        let (from, to, message) = net.wire.pop_front().unwrap_or_else(|| panic!("no part was sent"));
+        net.wire.push_back((from, to, message));
+    }
+    let (proposer, honest) = net
+        .sent
+        .iter()
+        .find_map(|(node, message)| match message {
+            Message::Part(part) => Some((*node, part.signed.statement.clone())),
+            _ => None,
+        })
+        .unwrap();
+    let content = PartContent::Opening {
+        last_commit: None,
+        evidence: Vec::new(),
+    };
+    let tick = PartContent::Tick(Tick {
+        hash: Hash([77; 32]),
+        transactions: Vec::new(),
+    });
+    let secret = (1..=4)
+        .map(key)
+        .find(|key| key.public_key() == honest.proposer)
+        .unwrap();
+    let other = PartStatement {
+        sequence: 1,
+        digest: tick.digest(),
+        ..honest.clone()
+    };
+    assert_eq!(
+        honest.digest,
+        content.digest(),
+        "height 1 has no parent certificate"
+    );
+    let lie = BlockPart {
+        signed: other.sign(&net.chain.genesis, &secret),
+        content: tick,
+    };
+    for to in (0..4).filter(|to| *to != proposer) {
+        net.wire
+            .push_back((proposer, to, Message::Part(Box::new(lie.clone()))));
+    }
+    net.until(0, 6);
+    let evidence: Vec<&Evidence> = net.nodes[0]
+        .commits
+        .iter()
+        .flat_map(|commit| &commit.body.v1().evidence)
+        .collect();
+    assert!(
+        evidence
+            .iter()
+            .any(|piece| matches!(piece, Evidence::DuplicatePart { .. })),
+        "{evidence:?}"
+    );
+    assert!(
+        evidence
+            .iter()
+            .all(|piece| piece.offender() == (honest.proposer, honest.height))
+    );
+}
+
+#[test]
+fn gossiped_statements_get_a_verdict_each() {
+    let mut net = Net::new(&VALIDATORS);
+    net.until(0, 1);
+    let vote = Vote {
+        kind: VoteKind::Prevote,
+        height: Height(2),
+        round: Round(0),
+        block: None,
+        validator: key(9).public_key(),
+    };
+    let stranger = vote.sign(&net.chain.genesis, &key(9));
+    let message = Message::Consensus(vibecoin_consensus::ConsensusMessage::Vote(stranger));
+    let event = Event::Message {
+        from: PeerId(1),
+        message: Box::new(message),
+        verified: Vec::new(),
+        gossip: Some(vibecoin_replica::GossipId(7)),
+    };
+    net.nodes[0].replica.step(net.now, event);
+    let mut verdicts = Vec::new();
+    while let Some(action) = net.nodes[0].replica.poll() {
+        if let Action::Forward { gossip, verdict } = action {
+            verdicts.push((gossip.0, verdict));
+        }
+    }
+    assert!(
+        matches!(verdicts[..], [(7, Verdict::Rejected(_))]),
+        "{verdicts:?}"
+    );
+}
