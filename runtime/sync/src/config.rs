@@ -1,0 +1,73 @@
+//! The bounds and the patience of a [`crate::Planner`].
+
+use vibecoin_primitives::limits::{BODY_BYTES_MAX, MIB};
+
+/// Bounds and waiting times. Times are in microseconds. Zero counts and bytes are read as 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannerConfig {
+    /// Most requests that are on their way at once. Too few leaves peers idle.
+    pub requests_max: usize,
+    /// Most requests that are on their way to one peer.
+    pub requests_per_peer_max: usize,
+    /// Most blocks in one request; must not exceed what peers answer.
+    pub blocks_per_request_max: u32,
+    /// How far beyond the next height blocks are asked for. Bounds the number of blocks held.
+    pub window_blocks: u32,
+    /// Most bytes of blocks held. What is on its way is estimated and counted against the same bound.
+    pub buffered_bytes_max: usize,
+    /// What a full answer may bring at most; the estimate of one request never exceeds it.
+    pub answer_bytes_max: usize,
+    /// How long a peer of unknown speed has for an answer.
+    pub timeout_first: u64,
+    /// The shortest patience with a fast peer. Too short asks busy peers twice.
+    pub timeout_min: u64,
+    /// The longest patience with a slow peer.
+    pub timeout_max: u64,
+    /// How long the block that consensus is about to deliver is waited for before it is asked for.
+    pub grace: u64,
+    /// The first rest of a peer that failed; doubles with each failure.
+    pub rest_first: u64,
+    /// The longest rest.
+    pub rest_max: u64,
+    /// How long a block that was handed out may be without effect before it is asked for again.
+    pub taken_max: u64,
+}
+
+impl Default for PlannerConfig {
+    fn default() -> Self {
+        Self {
+            requests_max: 8,
+            requests_per_peer_max: 2,
+            blocks_per_request_max: 16,
+            window_blocks: 1024,
+            buffered_bytes_max: 32 * MIB,
+            answer_bytes_max: 4 * MIB + BODY_BYTES_MAX,
+            timeout_first: 2_000_000,
+            timeout_min: 1_000_000,
+            timeout_max: 8_000_000,
+            grace: 300_000,
+            rest_first: 250_000,
+            rest_max: 30_000_000,
+            taken_max: 10_000_000,
+        }
+    }
+}
+
+impl PlannerConfig {
+    /// The same with zeros lifted to 1 and the window at least one request long.
+    #[must_use]
+    pub(crate) fn normal(mut self) -> Self {
+        self.requests_max = self.requests_max.max(1);
+        self.requests_per_peer_max = self.requests_per_peer_max.max(1);
+        self.blocks_per_request_max = self.blocks_per_request_max.max(1);
+        self.window_blocks = self.window_blocks.max(self.blocks_per_request_max);
+        self.buffered_bytes_max = self.buffered_bytes_max.max(1);
+        self.answer_bytes_max = self.answer_bytes_max.max(1);
+        self.timeout_min = self.timeout_min.max(1);
+        self.timeout_max = self.timeout_max.max(self.timeout_min);
+        self.rest_first = self.rest_first.max(1);
+        self.rest_max = self.rest_max.max(self.rest_first);
+        self.taken_max = self.taken_max.max(1);
+        self
+    }
+}

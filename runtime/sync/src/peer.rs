@@ -1,0 +1,177 @@
+//! What is known of one peer: what it claims, how fast it is, and how far it can be relied on.
+
+use std::collections::VecDeque;
+
+use vibecoin_consensus::MonoTime;
+use vibecoin_primitives::Height;
+
+use crate::PlannerConfig;
+
+/// Names a peer; the network room gives the numbers out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(pub u64);
+
+/// Most requests of one peer that are remembered after they were given up. Older ones would be unsolicited
+/// answers; between so many failures lie minutes of rest.
+const GIVEN_UP_MAX: usize = 8;
+/// A lie weighs as much as this many stalls.
+const LIE_WEIGHT: u32 = 3;
+/// Beyond this the rest does not grow, so that more need not be counted.
+const FAILURES_MAX: u32 = 16;
+
+/// A request whose answer is not waited for any more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GivenUp {
+    pub(crate) from: Height,
+    pub(crate) count: u32,
+    pub(crate) sent: MonoTime,
+    /// `false` when the peer's word is not taken for it any more.
+    pub(crate) useful: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub(crate) claimed: Height,
+    pub(crate) in_flight: usize,
+    /// Blocks per request: grows with full answers, shrinks to what short ones brought. A peer that
+    /// trickles is thus asked for little, and large blocks are asked for one by one.
+    pub(crate) batch: u32,
+    pub(crate) timeout: u64,
+    /// Smoothed microseconds per answer; 0 before the first.
+    pub(crate) latency: u64,
+    pub(crate) stalls: u32,
+    pub(crate) lies: u32,
+    /// Until then it is not asked and its claim does not count.
+    pub(crate) rest_until: MonoTime,
+    /// Where it failed last: that height is asked of others, if they have it.
+    pub(crate) avoid: Option<Height>,
+    /// Until when it is not asked for blocks that it does not claim.
+    pub(crate) lacks_until: MonoTime,
+    pub(crate) given_up: VecDeque<GivenUp>,
+}
+
+impl Peer {
+    pub(crate) fn new(claimed: Height, config: &PlannerConfig) -> Self {
+        Self {
+            claimed,
+            in_flight: 0,
+            batch: config.blocks_per_request_max,
+            timeout: config.timeout_first,
+            latency: 0,
+            stalls: 0,
+            lies: 0,
+            rest_until: MonoTime::default(),
+            avoid: None,
+            lacks_until: MonoTime::default(),
+            given_up: VecDeque::new(),
+        }
+    }
+
+    /// Whether the record must outlive the connection: a liar does not become honest by dialling again,
+    /// and an answer to an open request may still come.
+    pub(crate) fn is_worth_remembering(&self) -> bool {
+        self.lies > 0 || !self.given_up.is_empty()
+    }
+
+    /// The same peer after it came back. Its stalls are forgotten: they were the old connection's.
+    pub(crate) fn back(self, claimed: Height, config: &PlannerConfig) -> Self {
+        let fresh = Self::new(claimed, config);
+        if self.lies > 0 {
+            Self {
+                claimed,
+                in_flight: 0,
+                ..self
+            }
+        } else {
+            Self {
+                given_up: self.given_up,
+                ..fresh
+            }
+        }
+    }
+
+    pub(crate) fn rests(&self, now: MonoTime) -> bool {
+        self.rest_until > now
+    }
+
+    pub(crate) const fn failures(&self) -> u32 {
+        self.stalls.saturating_add(self.lies.saturating_mul(LIE_WEIGHT))
+    }
+
+    /// It was silent, or had less than it claimed.
+    pub(crate) fn stalled(&mut self, at: Height, now: MonoTime, config: &PlannerConfig) {
+        self.stalls = self.stalls.saturating_add(1).min(FAILURES_MAX);
+        self.rest(at, now, config);
+    }
+
+    /// It did what no honest peer does. Nothing that it still sends is of use.
+    pub(crate) fn lied(&mut self, at: Height, now: MonoTime, config: &PlannerConfig) {
+        self.lies = self.lies.saturating_add(1).min(FAILURES_MAX);
+        for given_up in &mut self.given_up {
+            given_up.useful = false;
+        }
+        self.rest(at, now, config);
+    }
+
+    fn rest(&mut self, at: Height, now: MonoTime, config: &PlannerConfig) {
+        let doublings = self.failures().saturating_sub(1).min(FAILURES_MAX);
+        let micros = config
+            .rest_first
+            .saturating_mul(1_u64.checked_shl(doublings).unwrap_or(u64::MAX))
+            .min(config.rest_max);
+        self.rest_until = self.rest_until.max(now.after(micros));
+        self.avoid = Some(at);
+    }
+
+    pub(crate) fn timed_out(&mut self, at: Height, now: MonoTime, config: &PlannerConfig) {
+        self.timeout = self.timeout.saturating_mul(2).min(config.timeout_max);
+        self.stalled(at, now, config);
+    }
+
+    /// It answered a request for `count` blocks with `got` of them, at least one.
+    pub(crate) fn delivered(&mut self, count: u32, got: u32, micros: u64, config: &PlannerConfig) {
+        self.stalls = self.stalls.saturating_sub(1);
+        self.latency = if self.latency == 0 {
+            micros.max(1)
+        } else {
+            smoothed(self.latency, micros).max(1)
+        };
+        self.timeout = self
+            .latency
+            .saturating_mul(4)
+            .clamp(config.timeout_min, config.timeout_max);
+        self.batch = if got >= count {
+            self.batch.max(count.saturating_mul(2))
+        } else {
+            got
+        }
+        .clamp(1, config.blocks_per_request_max);
+    }
+
+    pub(crate) fn give_up(&mut self, given_up: GivenUp) {
+        if self.given_up.len() >= GIVEN_UP_MAX {
+            self.given_up.pop_front();
+        }
+        self.given_up.push_back(given_up);
+    }
+
+    pub(crate) fn has_given_up(&self, from: Height) -> bool {
+        self.given_up.iter().any(|given_up| given_up.from == from)
+    }
+
+    /// The request that a late answer belongs to: one that it fits, or any from that height.
+    pub(crate) fn take_given_up(&mut self, from: Height, fits: impl Fn(u32) -> bool) -> Option<GivenUp> {
+        let is_from = |given_up: &GivenUp| given_up.from == from;
+        let fitting = self
+            .given_up
+            .iter()
+            .position(|given_up| is_from(given_up) && fits(given_up.count));
+        let at = fitting.or_else(|| self.given_up.iter().position(is_from))?;
+        self.given_up.remove(at)
+    }
+}
+
+/// Three parts of the old value, one of the new.
+pub(crate) const fn smoothed(old: u64, new: u64) -> u64 {
+    (old.saturating_mul(3).saturating_add(new)).wrapping_shr(2)
+}

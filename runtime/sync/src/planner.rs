@@ -1,0 +1,608 @@
+//! The planner: ranges asked, blocks that wait for their turn, peers.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, VecDeque};
+
+use vibecoin_consensus::MonoTime;
+use vibecoin_primitives::Height;
+
+use crate::peer::{GivenUp, Peer, smoothed};
+use crate::{PeerId, PlannerConfig};
+
+/// Most peers that are gone whose record is remembered.
+const GONE_MAX: usize = 64;
+/// What a block is taken to weigh before the first one came.
+const BLOCK_BYTES_FIRST: u64 = 64 * 1024;
+
+/// What the planner must know of a block.
+pub trait SyncBlock {
+    /// Its height.
+    fn height(&self) -> Height;
+    /// The memory that it holds, about.
+    fn byte_len(&self) -> usize;
+}
+
+/// A request to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Whom.
+    pub peer: PeerId,
+    /// The first height.
+    pub from: Height,
+    /// How many blocks, at least one.
+    pub count: u32,
+}
+
+/// What no honest peer answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnswerFault {
+    /// Nobody asked this peer for that.
+    #[error("blocks from height {from} came without having been asked for")]
+    Unsolicited {
+        /// The first height that the answer names.
+        from: Height,
+    },
+    /// More than was asked for.
+    #[error("{got} blocks came where {asked} were asked for")]
+    TooMany {
+        /// How many were asked for.
+        asked: u32,
+        /// How many came.
+        got: usize,
+    },
+    /// The blocks do not start where they should, or leave a gap.
+    #[error("the block of height {got} came where height {expected} was due")]
+    OutOfOrder {
+        /// The height that was due.
+        expected: Height,
+        /// The height that came.
+        got: Height,
+    },
+}
+
+/// Where the planner stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct PlannerStatus {
+    /// The height to reach. With three or more peers at least two of them claim it, so that one liar
+    /// cannot spoil an estimate; the plan itself follows the highest claim.
+    pub target: Height,
+    /// Requests on their way.
+    pub in_flight: usize,
+    /// Blocks that wait for their turn.
+    pub buffered: usize,
+    /// Their bytes.
+    pub buffered_bytes: usize,
+    /// Peers that are connected.
+    pub peers: usize,
+    /// Those of them that are not asked at the moment, for what they did.
+    pub resting: usize,
+}
+
+/// A request on its way. Requests never overlap, so the first height names one.
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    peer: PeerId,
+    count: u32,
+    sent: MonoTime,
+    deadline: MonoTime,
+    /// Estimated when it was sent.
+    bytes: usize,
+    /// Beyond what the peer claims, asked because votes show that the block exists.
+    guessed: bool,
+}
+
+#[derive(Debug)]
+struct Held<B> {
+    peer: PeerId,
+    bytes: usize,
+    block: B,
+}
+
+/// Plans the way from one height to the head of the chain. See the crate's documentation.
+///
+/// Call [`Planner::plan`] after every other call and when [`Planner::next_deadline`] is due.
+#[derive(Debug)]
+pub struct Planner<B> {
+    config: PlannerConfig,
+    peers: BTreeMap<PeerId, Peer>,
+    /// Peers that left with a lie or an open request on their record, oldest first.
+    gone: VecDeque<(PeerId, Peer)>,
+    in_flight: BTreeMap<Height, InFlight>,
+    held: BTreeMap<Height, Held<B>>,
+    held_bytes: usize,
+    /// Blocks that were handed out and are not below `next` yet, and who gave them.
+    taken: BTreeMap<Height, PeerId>,
+    hint: Height,
+    next: Height,
+    /// When the block at `next` was first known to exist.
+    waiting_since: Option<MonoTime>,
+    /// The weight of a block: jumps up, sinks slowly.
+    block_bytes: u64,
+    now: MonoTime,
+}
+
+impl<B: SyncBlock> Planner<B> {
+    /// Makes a planner without peers.
+    #[must_use]
+    pub fn new(config: PlannerConfig) -> Self {
+        Self {
+            config: config.normal(),
+            peers: BTreeMap::new(),
+            gone: VecDeque::new(),
+            in_flight: BTreeMap::new(),
+            held: BTreeMap::new(),
+            held_bytes: 0,
+            taken: BTreeMap::new(),
+            hint: Height::ZERO,
+            next: Height::ZERO,
+            waiting_since: None,
+            block_bytes: BLOCK_BYTES_FIRST,
+            now: MonoTime::default(),
+        }
+    }
+
+    // ---- peers --------------------------------------------------------------------------------
+
+    /// A peer is connected and says what its newest block is.
+    pub fn connected(&mut self, id: PeerId, head: Height) {
+        if self.peers.contains_key(&id) {
+            return self.head(id, head);
+        }
+        let known = self
+            .gone
+            .iter()
+            .position(|(gone, _)| *gone == id)
+            .and_then(|at| self.gone.remove(at))
+            .map(|(_, peer)| peer.back(head, &self.config));
+        let peer = known.unwrap_or_else(|| Peer::new(head, &self.config));
+        self.peers.insert(id, peer);
+    }
+
+    /// A peer is gone. What it was asked for is asked of others; blocks that it gave stay.
+    pub fn disconnected(&mut self, id: PeerId) {
+        self.take_back_all(id, true);
+        let Some(peer) = self.peers.remove(&id) else {
+            return;
+        };
+        if peer.is_worth_remembering() {
+            if self.gone.len() >= GONE_MAX {
+                self.gone.pop_front();
+            }
+            self.gone.push_back((id, peer));
+        }
+    }
+
+    /// A peer says what its newest block is; it may be lower than before.
+    pub fn head(&mut self, peer: PeerId, head: Height) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.claimed = head;
+        }
+    }
+
+    /// Verified votes of validators were seen for heights up to this one, so the block below exists.
+    pub fn hint(&mut self, height: Height) {
+        self.hint = self.hint.max(height);
+    }
+
+    // ---- asking -------------------------------------------------------------------------------
+
+    /// What to ask for now, lowest heights first. `next` is the height that the caller needs next.
+    pub fn plan(&mut self, next: Height, now: MonoTime) -> Vec<Ask> {
+        self.now = self.now.max(now);
+        self.advanced(next);
+        self.give_up_late();
+        let mut asks = Vec::new();
+        if !self.is_due() {
+            return asks;
+        }
+        self.ask_again_for_taken();
+        let window_end = self.next.saturating_add(u64::from(self.config.window_blocks));
+        let mut cursor = self.next;
+        while self.in_flight.len() < self.config.requests_max {
+            let Some((from, end)) = self.first_gap(cursor, window_end) else {
+                break;
+            };
+            let Some((peer, count)) = self.choose(from, end) else {
+                // Who is free may not have this height, or have failed at it, and still be of use above.
+                if !self
+                    .peers
+                    .values()
+                    .any(|peer| self.is_free(peer) && self.reach(peer) > from)
+                {
+                    break;
+                }
+                cursor = from.saturating_add(1);
+                continue;
+            };
+            let Some((count, bytes)) = self.fit(from, count) else {
+                break;
+            };
+            self.send(peer, from, count, bytes);
+            asks.push(Ask { peer, from, count });
+            cursor = from.saturating_add(u64::from(count));
+        }
+        asks
+    }
+
+    /// Whether there is anything to ask for that consensus is not about to deliver.
+    fn is_due(&mut self) -> bool {
+        let (mut claimed, mut reach) = (Height::ZERO, Height::ZERO);
+        for peer in self.peers.values().filter(|peer| !peer.rests(self.now)) {
+            claimed = claimed.max(peer.claimed);
+            reach = reach.max(self.reach(peer));
+        }
+        if reach < self.next {
+            self.waiting_since = None;
+            return false;
+        }
+        let since = *self.waiting_since.get_or_insert(self.now);
+        claimed > self.next || since.after(self.config.grace) <= self.now
+    }
+
+    /// Up to where a peer may be asked: its claim, or a little of what votes show to exist.
+    fn reach(&self, peer: &Peer) -> Height {
+        let guess = self.hint.saturating_sub(1).min(
+            self.next
+                .saturating_add(u64::from(self.config.blocks_per_request_max).saturating_sub(1)),
+        );
+        if guess >= self.next && peer.lacks_until <= self.now {
+            peer.claimed.max(guess)
+        } else {
+            peer.claimed
+        }
+    }
+
+    fn is_free(&self, peer: &Peer) -> bool {
+        peer.in_flight < self.config.requests_per_peer_max && !peer.rests(self.now)
+    }
+
+    /// The first run of heights at or above `cursor` that is neither here nor asked for: its first height
+    /// and the one after its last.
+    fn first_gap(&self, cursor: Height, window_end: Height) -> Option<(Height, Height)> {
+        let mut from = cursor.max(self.next);
+        if let Some((start, ask)) = self.in_flight.range(..=from).next_back() {
+            from = from.max(start.saturating_add(u64::from(ask.count)));
+        }
+        while from < window_end {
+            if let Some(ask) = self.in_flight.get(&from) {
+                from = from.saturating_add(u64::from(ask.count));
+            } else if self.held.contains_key(&from) || self.taken.contains_key(&from) {
+                from = from.saturating_add(1);
+            } else {
+                let above = [
+                    self.in_flight.range(from..).next().map(|(height, _)| *height),
+                    self.held.range(from..).next().map(|(height, _)| *height),
+                    self.taken.range(from..).next().map(|(height, _)| *height),
+                ];
+                let end = above.into_iter().flatten().min();
+                return Some((from, end.map_or(window_end, |end| end.min(window_end))));
+            }
+        }
+        None
+    }
+
+    /// Whom to ask for the blocks from `from` to before `end`, and for how many.
+    fn choose(&self, from: Height, end: Height) -> Option<(PeerId, u32)> {
+        let (id, peer, end) = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| self.is_free(peer) && self.reach(peer) >= from)
+            .filter_map(|(id, peer)| {
+                let end = match peer.avoid {
+                    Some(avoid) if avoid >= from && avoid < end && self.others_have(*id, avoid) => avoid,
+                    _ => end,
+                };
+                (end > from).then_some((id, peer, end))
+            })
+            .min_by_key(|(id, peer, _)| (peer.failures(), peer.in_flight, peer.latency, **id))?;
+        let end = end.min(self.reach(peer).saturating_add(1));
+        let blocks = end.0.saturating_sub(from.0).min(u64::from(peer.batch));
+        Some((*id, u32::try_from(blocks).unwrap_or(u32::MAX).max(1)))
+    }
+
+    /// Whether another peer could be asked for a height that this one failed at.
+    fn others_have(&self, id: PeerId, height: Height) -> bool {
+        self.peers.iter().any(|(other, peer)| {
+            *other != id && !peer.rests(self.now) && peer.claimed >= height && peer.avoid != Some(height)
+        })
+    }
+
+    /// How much of a request fits into the memory that is left, with its estimate. The lowest gap always
+    /// fits: without it nothing above is of any use.
+    fn fit(&mut self, from: Height, count: u32) -> Option<(u32, usize)> {
+        let first = self.held.keys().next().is_none_or(|held| *held > from)
+            && self.in_flight.range(self.next..from).next().is_none();
+        let one = usize::try_from(self.block_bytes).unwrap_or(usize::MAX);
+        loop {
+            let used = self
+                .in_flight
+                .values()
+                .fold(self.held_bytes, |sum, ask| sum.saturating_add(ask.bytes));
+            let room = self.config.buffered_bytes_max.saturating_sub(used);
+            let blocks = u32::try_from(room.checked_div(one).unwrap_or(usize::MAX)).unwrap_or(u32::MAX);
+            let count = match blocks {
+                0 if !first => return None,
+                0 if self.drop_highest(from) => continue,
+                blocks => count.min(blocks.max(1)),
+            };
+            let bytes = one
+                .saturating_mul(usize::try_from(count).unwrap_or(usize::MAX))
+                .min(self.config.answer_bytes_max);
+            return Some((count, bytes));
+        }
+    }
+
+    fn send(&mut self, id: PeerId, from: Height, count: u32, bytes: usize) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        peer.in_flight = peer.in_flight.saturating_add(1);
+        let last = from.saturating_add(u64::from(count).saturating_sub(1));
+        let ask = InFlight {
+            peer: id,
+            count,
+            sent: self.now,
+            deadline: self.now.after(peer.timeout),
+            bytes,
+            guessed: last > peer.claimed,
+        };
+        self.in_flight.insert(from, ask);
+    }
+
+    fn give_up_late(&mut self) {
+        let now = self.now;
+        let late: Vec<_> = self
+            .in_flight
+            .iter()
+            .filter(|(_, ask)| ask.deadline <= now)
+            .map(|(from, _)| *from)
+            .collect();
+        for from in late {
+            let id = self.take_back(from, true);
+            if let Some(peer) = id.and_then(|id| self.peers.get_mut(&id)) {
+                peer.timed_out(from, now, &self.config);
+            }
+        }
+    }
+
+    /// Takes a request off the way and remembers it for its late answer.
+    fn take_back(&mut self, from: Height, useful: bool) -> Option<PeerId> {
+        let ask = self.in_flight.remove(&from)?;
+        let peer = self.peers.get_mut(&ask.peer)?;
+        peer.in_flight = peer.in_flight.saturating_sub(1);
+        peer.give_up(GivenUp {
+            from,
+            count: ask.count,
+            sent: ask.sent,
+            useful,
+        });
+        Some(ask.peer)
+    }
+
+    fn take_back_all(&mut self, id: PeerId, useful: bool) {
+        let asked: Vec<_> = self
+            .in_flight
+            .iter()
+            .filter(|(_, ask)| ask.peer == id)
+            .map(|(from, _)| *from)
+            .collect();
+        for from in asked {
+            self.take_back(from, useful);
+        }
+    }
+
+    /// The caller has had the block for long and is still where it was: it lost it.
+    fn ask_again_for_taken(&mut self) {
+        if self.taken.contains_key(&self.next)
+            && self
+                .waiting_since
+                .is_some_and(|since| since.after(self.config.taken_max) <= self.now)
+        {
+            self.taken.clear();
+            self.waiting_since = Some(self.now);
+        }
+    }
+
+    // ---- answers ------------------------------------------------------------------------------
+
+    /// Takes an answer. Answers that come late, twice in effect, or from a peer that is gone are harmless.
+    ///
+    /// # Errors
+    /// [`AnswerFault`] says what to blame the peer with; nothing of the answer is kept.
+    pub fn answer(
+        &mut self,
+        id: PeerId,
+        from: Height,
+        blocks: Vec<B>,
+        now: MonoTime,
+    ) -> Result<(), AnswerFault> {
+        self.now = self.now.max(now);
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return Ok(());
+        };
+        // A request may have been given up and made again: the answer belongs to the one that it fits.
+        let fits = |count: u32| u32::try_from(blocks.len()).is_ok_and(|got| got <= count);
+        let open = self.in_flight.get(&from).filter(|ask| ask.peer == id).copied();
+        let late = open.is_none();
+        let request = match open {
+            Some(ask) if fits(ask.count) || !peer.has_given_up(from) => {
+                self.in_flight.remove(&from);
+                peer.in_flight = peer.in_flight.saturating_sub(1);
+                Some((ask.count, ask.sent, true, ask.guessed))
+            }
+            _ => peer
+                .take_given_up(from, fits)
+                .map(|ask| (ask.count, ask.sent, ask.useful, false)),
+        };
+        let Some((count, sent, useful, guessed)) = request else {
+            peer.lied(from, now, &self.config);
+            return Err(AnswerFault::Unsolicited { from });
+        };
+        if let Err(fault) = check_form(from, count, &blocks) {
+            peer.lied(from, now, &self.config);
+            return Err(fault);
+        }
+        let Some(last) = blocks.last().map(SyncBlock::height) else {
+            if guessed {
+                peer.lacks_until = now.after(self.config.timeout_min);
+            } else if !late {
+                peer.stalled(from, now, &self.config);
+            }
+            return Ok(());
+        };
+        if useful {
+            let got = u32::try_from(blocks.len()).unwrap_or(u32::MAX);
+            peer.claimed = peer.claimed.max(last);
+            peer.delivered(count, got, now.0.saturating_sub(sent.0), &self.config);
+            self.keep(id, blocks);
+        }
+        Ok(())
+    }
+
+    /// Puts blocks in their places. When there is no room the highest leave: the lowest are needed first.
+    fn keep(&mut self, peer: PeerId, blocks: Vec<B>) {
+        let largest = blocks.iter().map(SyncBlock::byte_len).max().unwrap_or_default();
+        let largest = u64::try_from(largest).unwrap_or(u64::MAX).max(1);
+        self.block_bytes = largest.max(smoothed(self.block_bytes, largest));
+        for block in blocks {
+            let height = block.height();
+            if height < self.next || self.taken.contains_key(&height) || self.held.contains_key(&height) {
+                continue;
+            }
+            let bytes = block.byte_len();
+            self.held_bytes = self.held_bytes.saturating_add(bytes);
+            self.held.insert(height, Held { peer, bytes, block });
+            while self.held_bytes > self.config.buffered_bytes_max && self.held.len() > 1 {
+                self.drop_highest(self.next);
+            }
+        }
+    }
+
+    /// Drops the highest block that waits, if it is above `keep`.
+    fn drop_highest(&mut self, keep: Height) -> bool {
+        let above = self
+            .held
+            .keys()
+            .next_back()
+            .copied()
+            .filter(|highest| *highest > keep);
+        above.and_then(|height| self.take(height)).is_some()
+    }
+
+    fn take(&mut self, height: Height) -> Option<Held<B>> {
+        let held = self.held.remove(&height)?;
+        self.held_bytes = self.held_bytes.saturating_sub(held.bytes);
+        Some(held)
+    }
+
+    /// Hands out the block at `next`, if it is here, with the peer that gave it. It is not asked for
+    /// again, unless it is [refused](Self::refused) or nothing follows from it for long.
+    pub fn pop(&mut self, next: Height) -> Option<(PeerId, B)> {
+        let held = self.take(next)?;
+        self.taken.insert(next, held.peer);
+        Some((held.peer, held.block))
+    }
+
+    /// The block that this peer gave for that height is bad. Everything else from it is dropped, and
+    /// others are asked.
+    pub fn refused(&mut self, id: PeerId, height: Height) {
+        let now = self.now;
+        self.take_back_all(id, false);
+        self.held.retain(|_, held| held.peer != id);
+        self.held_bytes = self
+            .held
+            .values()
+            .fold(0, |sum, held| sum.saturating_add(held.bytes));
+        self.taken.retain(|at, from| *from != id || *at < height);
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.lied(height, now, &self.config);
+        }
+    }
+
+    /// Blocks below `next` are of no use any more.
+    pub fn advanced(&mut self, next: Height) {
+        if next <= self.next {
+            return;
+        }
+        self.next = next;
+        self.waiting_since = None;
+        self.taken = self.taken.split_off(&next);
+        let above = self.held.split_off(&next);
+        let below = std::mem::replace(&mut self.held, above);
+        for held in below.values() {
+            self.held_bytes = self.held_bytes.saturating_sub(held.bytes);
+        }
+        // Requests that lie below altogether stay until their answer: it says how fast the peer is.
+    }
+
+    // ---- for the caller -----------------------------------------------------------------------
+
+    /// When to call [`Planner::plan`] even if nothing happens.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<MonoTime> {
+        let requests = self.in_flight.values().map(|ask| ask.deadline);
+        let peers = self
+            .peers
+            .values()
+            .filter(|peer| peer.claimed.max(self.hint.saturating_sub(1)) >= self.next)
+            .flat_map(|peer| [peer.rest_until, peer.lacks_until]);
+        let patience = if self.taken.contains_key(&self.next) {
+            self.config.taken_max
+        } else {
+            self.config.grace
+        };
+        let waiting = self.waiting_since.map(|since| since.after(patience));
+        requests
+            .chain(peers)
+            .chain(waiting)
+            .filter(|at| *at > self.now)
+            .min()
+    }
+
+    /// Where the planner stands.
+    #[must_use]
+    pub fn status(&self) -> PlannerStatus {
+        let mut claims: Vec<_> = self
+            .peers
+            .values()
+            .filter(|peer| !peer.rests(self.now))
+            .map(|peer| Reverse(peer.claimed))
+            .collect();
+        claims.sort_unstable();
+        let backed = usize::from(claims.len() > 2);
+        let target = claims.get(backed).map_or(Height::ZERO, |claim| claim.0);
+        PlannerStatus {
+            target: target.max(self.next.saturating_sub(1)),
+            in_flight: self.in_flight.len(),
+            buffered: self.held.len(),
+            buffered_bytes: self.held_bytes,
+            peers: self.peers.len(),
+            resting: self.peers.values().filter(|peer| peer.rests(self.now)).count(),
+        }
+    }
+}
+
+fn check_form<B: SyncBlock>(from: Height, count: u32, blocks: &[B]) -> Result<(), AnswerFault> {
+    if u32::try_from(blocks.len()).is_ok_and(|got| got <= count) {
+        let heights = (from.0..).map(Height);
+        let wrong = heights
+            .zip(blocks)
+            .find(|(expected, block)| block.height() != *expected);
+        wrong.map_or(Ok(()), |(expected, block)| {
+            Err(AnswerFault::OutOfOrder {
+                expected,
+                got: block.height(),
+            })
+        })
+    } else {
+        Err(AnswerFault::TooMany {
+            asked: count,
+            got: blocks.len(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
