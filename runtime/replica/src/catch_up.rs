@@ -5,7 +5,7 @@ use std::sync::Arc;
 use vibecoin_consensus::{BlockEvent, Orderer, Verdict};
 use vibecoin_execution::State;
 use vibecoin_primitives::{Height, body_hash};
-use vibecoin_sync::SyncBlock;
+use vibecoin_sync::{AnswerFault, SyncBlock};
 
 use crate::candidates::Verified;
 use crate::check::open_body;
@@ -43,9 +43,8 @@ impl<S: State, O: Orderer> Replica<S, O> {
         if self.halted {
             return;
         }
-        // Who votes on a height has the one before.
         let seen = self.orderer.status().highest_seen;
-        self.planner.hint(seen.saturating_sub(1));
+        self.planner.hint(seen);
         for ask in self.planner.plan(self.next_missing(), self.now.mono) {
             let message = Message::SyncRequest {
                 from: ask.from,
@@ -70,8 +69,10 @@ impl<S: State, O: Orderer> Replica<S, O> {
             block,
             verified: verified.clone(),
         });
-        if let Err(fault) = self.planner.answer(from, first, blocks.collect(), self.now.mono) {
-            self.blame(from, &fault.to_string());
+        match self.planner.answer(from, first, blocks.collect(), self.now.mono) {
+            // Late, or to a question from before a reconnection: the peer may be honest.
+            Ok(()) | Err(AnswerFault::Unsolicited { .. }) => {}
+            Err(fault) => self.blame(from, &fault.to_string()),
         }
         self.apply_synced();
         Verdict::Ignored

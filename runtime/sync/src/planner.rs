@@ -437,7 +437,7 @@ impl<B: SyncBlock> Planner<B> {
                 .map(|ask| (ask.count, ask.sent, ask.useful, false)),
         };
         let Some((count, sent, useful, guessed)) = request else {
-            peer.lied(from, now, &self.config);
+            // Perhaps the answer to a question from before a reconnection: no reason to think worse of it.
             return Err(AnswerFault::Unsolicited { from });
         };
         if let Err(fault) = check_form(from, count, &blocks) {
