@@ -199,7 +199,10 @@ mod tests {
 
     #[test]
     fn a_packed_message_opens_on_its_own_chain_only() {
-        let message = Message::SyncRequest { from: Height(7), count: 3 };
+        let message = Message::SyncRequest {
+            from: Height(7),
+            count: 3,
+        };
         let bytes = Envelope::new(&GENESIS).pack(&message);
         assert_eq!(Envelope::new(&GENESIS).open(&bytes), Ok(message));
         let other = Envelope::new(&Hash([4; 32])).open(&bytes);
@@ -209,7 +212,10 @@ mod tests {
     #[test]
     fn size_and_kind_are_checked_before_decoding() {
         let envelope = Envelope::new(&GENESIS);
-        let mut bytes = envelope.pack(&Message::SyncRequest { from: Height(7), count: 3 });
+        let mut bytes = envelope.pack(&Message::SyncRequest {
+            from: Height(7),
+            count: 3,
+        });
         bytes.resize(ENVELOPE_BYTES + REQUEST_BYTES_MAX + 1, 0);
         assert!(matches!(
             envelope.open(&bytes),
@@ -220,7 +226,10 @@ mod tests {
         bytes[0] = 2;
         assert_eq!(envelope.open(&bytes), Err(WireError::Version { got: 2 }));
         assert_eq!(envelope.open(&bytes[..5]), Err(WireError::Short { got: 5 }));
-        let mut lying = envelope.pack(&Message::SyncRequest { from: Height(7), count: 3 });
+        let mut lying = envelope.pack(&Message::SyncRequest {
+            from: Height(7),
+            count: 3,
+        });
         lying[5] = 5;
         assert_eq!(
             envelope.open(&lying),

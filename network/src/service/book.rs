@@ -1,0 +1,233 @@
+//! Whom to connect to, and when.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use libp2p::{Multiaddr, PeerId as LibPeer};
+
+use super::handle::peer_address;
+
+/// Most addresses that are remembered.
+pub const BOOK_MAX: usize = 512;
+/// Connections that a node wants to have; below it, it looks for more.
+pub const OUTBOUND_WANTED: usize = 8;
+/// Shortest wait before a peer is dialled again.
+const BACKOFF_MIN: Duration = Duration::from_millis(200);
+/// Longest wait for a peer to stay connected with.
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Longest wait for any other.
+const BACKOFF_MAX_OTHERS: Duration = Duration::from_secs(60);
+
+/// A peer that may be dialled.
+struct Entry {
+    address: Multiaddr,
+    /// To stay connected with.
+    persistent: bool,
+    boot: bool,
+    next: Instant,
+    backoff: Duration,
+}
+
+/// The address book.
+pub struct Book {
+    own: LibPeer,
+    entries: HashMap<LibPeer, Entry>,
+    file: Option<PathBuf>,
+    changed: bool,
+}
+
+impl Book {
+    pub fn new(own: LibPeer, file: Option<PathBuf>) -> Self {
+        let mut book = Self {
+            own,
+            entries: HashMap::new(),
+            file,
+            changed: false,
+        };
+        // A list that cannot be read is made anew: it only saves time.
+        let remembered = book
+            .file
+            .as_deref()
+            .and_then(|path| std::fs::read_to_string(path).ok());
+        let remembered: Vec<String> = remembered
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default();
+        for address in remembered.iter().take(BOOK_MAX) {
+            book.learn(address);
+        }
+        book.changed = false;
+        book
+    }
+
+    fn put(&mut self, peer: LibPeer, address: Multiaddr, persistent: bool, boot: bool) {
+        if peer == self.own {
+            return;
+        }
+        let entry = Entry {
+            address,
+            persistent,
+            boot,
+            next: Instant::now(),
+            backoff: BACKOFF_MIN,
+        };
+        self.entries.insert(peer, entry);
+    }
+
+    /// A peer to stay connected with.
+    pub fn add(&mut self, peer: LibPeer, address: Multiaddr) {
+        self.put(peer, address, true, false);
+    }
+
+    /// A peer to ask for others.
+    pub fn add_boot(&mut self, peer: LibPeer, address: Multiaddr) {
+        if !self.entries.contains_key(&peer) {
+            self.put(peer, address, false, true);
+        }
+    }
+
+    /// An address that somebody told. Never replaces what the operator gave.
+    pub fn learn(&mut self, address: &str) {
+        let Ok((peer, address)) = peer_address(address) else {
+            return;
+        };
+        let full = self.entries.len() >= BOOK_MAX;
+        match self.entries.get_mut(&peer) {
+            Some(entry) if entry.persistent || entry.boot || entry.address == address => return,
+            Some(entry) => entry.address = address,
+            None if full => return,
+            None => self.put(peer, address, false, false),
+        }
+        self.changed = true;
+    }
+
+    pub fn remove(&mut self, peer: &LibPeer) {
+        self.changed |= self.entries.remove(peer).is_some();
+    }
+
+    /// Addresses to tell others.
+    pub fn some(&self, count: usize) -> Vec<String> {
+        self.entries
+            .iter()
+            .take(count)
+            .map(|(peer, entry)| format!("{}/p2p/{peer}", entry.address))
+            .collect()
+    }
+
+    /// Whom to dial now: those to stay connected with, and others while connections are wanted.
+    pub fn due(
+        &mut self,
+        now: Instant,
+        wanted: usize,
+        busy: impl Fn(&LibPeer) -> bool,
+    ) -> Vec<(LibPeer, Multiaddr)> {
+        let mut due = Vec::new();
+        let mut wanted = wanted;
+        for (peer, entry) in &mut self.entries {
+            if entry.next > now || busy(peer) || (!entry.persistent && wanted == 0) {
+                continue;
+            }
+            if !entry.persistent {
+                wanted = wanted.saturating_sub(1);
+            }
+            entry.next = now.checked_add(entry.backoff).unwrap_or(now);
+            let most = if entry.persistent {
+                BACKOFF_MAX
+            } else {
+                BACKOFF_MAX_OTHERS
+            };
+            entry.backoff = entry.backoff.saturating_mul(2).min(most);
+            due.push((*peer, entry.address.clone()));
+        }
+        due
+    }
+
+    /// The peer is connected, or shall be dialled at once.
+    pub fn reset(&mut self, peer: &LibPeer) {
+        if let Some(entry) = self.entries.get_mut(peer) {
+            entry.backoff = BACKOFF_MIN;
+            entry.next = Instant::now();
+        }
+    }
+
+    /// Writes the file if something changed.
+    pub fn save(&mut self) -> io::Result<()> {
+        let Some(path) = self.file.clone().filter(|_| self.changed) else {
+            return Ok(());
+        };
+        self.changed = false;
+        let text = serde_json::to_string_pretty(&self.some(BOOK_MAX)).map_err(io::Error::other)?;
+        write_atomically(&path, text.as_bytes())
+    }
+}
+
+fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    let mut file = File::create(&fresh)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&fresh, path)?;
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn address(peer: &LibPeer) -> String {
+        format!("/ip4/127.0.0.1/tcp/4000/p2p/{peer}")
+    }
+
+    #[test]
+    fn what_was_learnt_is_remembered_over_a_restart_and_what_was_given_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("peers.json");
+        let (own, given, told) = (LibPeer::random(), LibPeer::random(), LibPeer::random());
+        let mut book = Book::new(own, Some(path.clone()));
+        book.add(given, "/ip4/10.0.0.1/tcp/1".parse().unwrap());
+        book.learn(&address(&given));
+        book.learn(&address(&told));
+        book.learn(&address(&own));
+        book.learn("nonsense");
+        book.save().unwrap();
+        assert_eq!(book.some(9).len(), 2);
+        let again = Book::new(own, Some(path));
+        let mut found = again.some(9);
+        found.sort();
+        let mut expected = vec![format!("/ip4/10.0.0.1/tcp/1/p2p/{given}"), address(&told)];
+        expected.sort();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_peer_to_stay_with_is_dialled_again_and_others_only_while_wanted() {
+        let (own, stay, other) = (LibPeer::random(), LibPeer::random(), LibPeer::random());
+        let mut book = Book::new(own, None);
+        book.add(stay, "/ip4/10.0.0.1/tcp/1".parse().unwrap());
+        book.learn(&address(&other));
+        let now = Instant::now();
+        let dialled =
+            |due: Vec<(LibPeer, Multiaddr)>| due.into_iter().map(|(peer, _)| peer).collect::<Vec<_>>();
+        assert_eq!(dialled(book.due(now, 0, |_| false)), vec![stay]);
+        assert_eq!(dialled(book.due(now, 0, |_| false)), vec![], "its backoff runs");
+        assert_eq!(dialled(book.due(now, 1, |_| false)), vec![other]);
+        let later = now.checked_add(Duration::from_secs(1)).unwrap();
+        assert_eq!(dialled(book.due(later, 0, |_| false)), vec![stay]);
+        assert_eq!(dialled(book.due(later, 0, |peer| *peer == stay)), vec![]);
+    }
+
+    #[test]
+    fn the_book_does_not_grow_beyond_its_bound() {
+        let mut book = Book::new(LibPeer::random(), None);
+        for _ in 0..BOOK_MAX.saturating_add(50) {
+            book.learn(&address(&LibPeer::random()));
+        }
+        assert_eq!(book.some(usize::MAX).len(), BOOK_MAX);
+    }
+}

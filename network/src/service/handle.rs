@@ -1,0 +1,290 @@
+//! The caller's end of the network.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use libp2p::{Multiaddr, PeerId as LibPeer};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use vibecoin_consensus::Verdict;
+use vibecoin_primitives::Height;
+use vibecoin_replica::{GossipId, Message, PeerId};
+
+use super::config::{NetworkConfig, NetworkError, Sink};
+use super::lanes::AllLanes;
+use super::task::{Order, Task};
+use super::view::{BanInfo, NetworkCounters, NetworkInfo, PeerInfo, Protocol, Tally, View};
+use crate::wire::Envelope;
+
+/// Most orders that wait for the swarm.
+const ORDERS_MAX: usize = 8_192;
+/// Most messages whose copies are counted.
+const COPIES_MAX: usize = 8_192;
+
+/// How often each message was published.
+#[derive(Default)]
+struct Copies {
+    counts: HashMap<[u8; 32], u16>,
+    order: VecDeque<[u8; 32]>,
+}
+
+impl Copies {
+    /// The number of this copy: 0 for the first.
+    fn next(&mut self, envelope: &[u8]) -> u16 {
+        let hash = *blake3::hash(envelope).as_bytes();
+        if let Some(count) = self.counts.get_mut(&hash) {
+            *count = count.wrapping_add(1);
+            return *count;
+        }
+        if self.order.len() >= COPIES_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.counts.remove(&oldest);
+        }
+        self.order.push_back(hash);
+        self.counts.insert(hash, 0);
+        0
+    }
+}
+
+/// The network. Clones are the same network; every method returns at once.
+#[derive(Clone)]
+pub struct Network {
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What the handle and the swarm's thread share.
+pub struct Shared {
+    pub envelope: Envelope,
+    pub orders: mpsc::Sender<Order>,
+    pub lanes: AllLanes,
+    pub view: View,
+    pub tally: Arc<Tally>,
+    pub head: AtomicU64,
+    copies: Mutex<Copies>,
+}
+
+/// Ends the network.
+pub struct NetworkGuard {
+    orders: mpsc::Sender<Order>,
+    thread: JoinHandle<()>,
+}
+
+impl NetworkGuard {
+    /// Closes every connection and waits for the thread.
+    pub fn stop(self) {
+        let mut order = Order::Stop;
+        // A full queue empties itself; a closed one means that the thread has ended.
+        while let Err(mpsc::error::TrySendError::Full(back)) = self.orders.try_send(order) {
+            order = back;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let _panicked = self.thread.join();
+    }
+}
+
+impl Network {
+    /// Starts the network on a thread of its own; it listens when this returns.
+    ///
+    /// # Errors
+    /// [`NetworkError`] naming the address that cannot be used, or what else went wrong.
+    pub fn start(config: NetworkConfig, sink: Arc<dyn Sink>) -> Result<(Self, NetworkGuard), NetworkError> {
+        let (orders, received) = mpsc::channel(ORDERS_MAX);
+        let shared = Arc::new(Shared {
+            envelope: Envelope::new(&config.genesis),
+            orders: orders.clone(),
+            lanes: AllLanes::default(),
+            view: View::default(),
+            tally: Arc::new(Tally::default()),
+            head: AtomicU64::new(config.head.0),
+            copies: Mutex::new(Copies::default()),
+        });
+        let failed = |detail: String| NetworkError::Start { detail };
+        let (ready, started) = std::sync::mpsc::channel();
+        let for_task = shared.clone();
+        let thread = std::thread::Builder::new()
+            .name("network".to_owned())
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                match runtime {
+                    Ok(runtime) => runtime.block_on(async move {
+                        match Task::new(config, sink, for_task, received).await {
+                            Ok(task) => {
+                                let _gone = ready.send(Ok(()));
+                                task.run().await;
+                            }
+                            Err(error) => {
+                                let _gone = ready.send(Err(error));
+                            }
+                        }
+                    }),
+                    Err(error) => {
+                        let _gone = ready.send(Err(failed(error.to_string())));
+                    }
+                }
+            })
+            .map_err(|error| failed(error.to_string()))?;
+        started
+            .recv()
+            .unwrap_or_else(|_| Err(failed("its thread ended".to_owned())))?;
+        Ok((Self { shared }, NetworkGuard { orders, thread }))
+    }
+
+    fn order(&self, order: Order) -> Result<(), NetworkError> {
+        self.shared.orders.try_send(order).map_err(|_| NetworkError::Busy)
+    }
+
+    /// Gossips a message: transactions on their topic, everything else on that of consensus. The same
+    /// message published again is another one to the duplicate caches, so it is never swallowed.
+    pub fn publish(&self, message: &Message) {
+        let envelope = self.shared.envelope.pack(message);
+        let copy = self.shared.copies.lock().next(&envelope);
+        let mut data = copy.to_le_bytes().to_vec();
+        data.extend_from_slice(&envelope);
+        let transactions = matches!(message, Message::Transactions(_));
+        let protocol = if transactions {
+            Protocol::Transactions
+        } else {
+            Protocol::Consensus
+        };
+        let len = data.len();
+        match self.order(Order::Publish { transactions, data }) {
+            Ok(()) => self.shared.tally.sent(protocol, len),
+            Err(_) => self.shared.tally.dropped_out(protocol),
+        }
+    }
+
+    /// Sends to one peer on the direct lane.
+    pub fn send(&self, to: PeerId, message: &Message) {
+        let frame: Arc<[u8]> = self.shared.envelope.pack(message).into();
+        match self.shared.lanes.read().get(&to) {
+            Some(lanes) => lanes.direct.push(frame, &self.shared.tally),
+            None => self.shared.tally.dropped_out(Protocol::Direct),
+        }
+    }
+
+    /// Sends to every peer on the direct lane.
+    pub fn send_all(&self, message: &Message) {
+        let frame: Arc<[u8]> = self.shared.envelope.pack(message).into();
+        for lanes in self.shared.lanes.read().values() {
+            lanes.direct.push(frame.clone(), &self.shared.tally);
+        }
+    }
+
+    /// Sends to every connected validator on the parts lane.
+    pub fn stream(&self, message: &Message) {
+        let frame: Arc<[u8]> = self.shared.envelope.pack(message).into();
+        for lanes in self.shared.lanes.read().values() {
+            if let Some(parts) = &lanes.parts {
+                parts.push(frame.clone(), &self.shared.tally);
+            }
+        }
+    }
+
+    /// Says whether a gossiped message may be passed on.
+    pub fn forward(&self, gossip: GossipId, verdict: Verdict) {
+        // Without room it is forgotten with time, as an ignored one is.
+        let _full = self.order(Order::Forward { gossip, verdict });
+    }
+
+    /// Notes that a peer broke a rule; too many of them, and it is banned.
+    pub fn blame(&self, peer: PeerId, reason: &str) {
+        let reason = reason.to_owned();
+        let _full = self.order(Order::Blame { peer, reason });
+    }
+
+    /// The newest block, for hellos to come.
+    pub fn set_head(&self, height: Height) {
+        self.shared.head.store(height.0, Ordering::Relaxed);
+    }
+
+    /// This node on the network.
+    #[must_use]
+    pub fn info(&self) -> NetworkInfo {
+        self.shared.view.info.lock().clone()
+    }
+
+    /// The peers that have said hello.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        self.shared.view.peers.lock().values().cloned().collect()
+    }
+
+    /// The peers that are shut out.
+    #[must_use]
+    pub fn bans(&self) -> Vec<BanInfo> {
+        self.shared.view.bans.lock().clone()
+    }
+
+    /// Counts since the start.
+    #[must_use]
+    pub fn counters(&self) -> NetworkCounters {
+        self.shared.tally.read()
+    }
+
+    /// Connects to a peer and stays connected.
+    ///
+    /// # Errors
+    /// [`NetworkError::Address`] when it does not end in `/p2p/ID`; [`NetworkError::Busy`].
+    pub fn add_peer(&self, address: &str) -> Result<(), NetworkError> {
+        let (peer, address) = peer_address(address)?;
+        self.order(Order::Add { peer, address })
+    }
+
+    /// Disconnects a peer and stays away from it until it connects itself.
+    ///
+    /// # Errors
+    /// [`NetworkError::PeerId`]; [`NetworkError::Busy`].
+    pub fn remove_peer(&self, id: &str) -> Result<(), NetworkError> {
+        let peer = peer_id(id)?;
+        self.order(Order::Remove { peer })
+    }
+
+    /// Shuts a peer out, for `seconds` or until [`Network::unban`].
+    ///
+    /// # Errors
+    /// [`NetworkError::PeerId`]; [`NetworkError::Busy`].
+    pub fn ban(&self, id: &str, reason: &str, seconds: Option<u64>) -> Result<(), NetworkError> {
+        let peer = peer_id(id)?;
+        self.order(Order::Ban {
+            peer,
+            reason: reason.to_owned(),
+            time: seconds.map(Duration::from_secs),
+        })
+    }
+
+    /// Lets a peer in again, and connects to it at once if it is one to stay connected with.
+    ///
+    /// # Errors
+    /// [`NetworkError::PeerId`]; [`NetworkError::Busy`].
+    pub fn unban(&self, id: &str) -> Result<(), NetworkError> {
+        let peer = peer_id(id)?;
+        self.order(Order::Unban { peer })
+    }
+}
+
+fn peer_id(id: &str) -> Result<LibPeer, NetworkError> {
+    id.parse()
+        .map_err(|error: libp2p::identity::ParseError| NetworkError::PeerId {
+            id: id.to_owned(),
+            detail: error.to_string(),
+        })
+}
+
+/// Reads a multiaddress that ends in `/p2p/ID`; gives the identity and the address without it.
+pub fn peer_address(text: &str) -> Result<(LibPeer, Multiaddr), NetworkError> {
+    let fault = |detail: String| NetworkError::Address {
+        address: text.to_owned(),
+        detail,
+    };
+    let mut address: Multiaddr = text
+        .parse()
+        .map_err(|error: libp2p::multiaddr::Error| fault(error.to_string()))?;
+    match address.pop() {
+        Some(libp2p::multiaddr::Protocol::P2p(peer)) if !address.is_empty() => Ok((peer, address)),
+        _ => Err(fault("it must end in /p2p/ID".to_owned())),
+    }
+}

@@ -1,0 +1,111 @@
+//! What two nodes say to each other before anything else.
+//!
+//! ```text
+//! hello = u32 wire version, genesis hash, head height, agent, optional validator proof,
+//!         own addresses, addresses of other peers
+//! ```
+//!
+//! Each side opens one stream and sends its own. The protocol's name does not depend on the chain, so that
+//! a peer of another chain is told apart, and both hashes can be shown.
+
+use libp2p::PeerId as LibPeer;
+use libp2p::identity::{Keypair, PublicKey as LibKey};
+use vibecoin_primitives::limits::KIB;
+use vibecoin_primitives::{Encoded, Hash, Height, PublicKey, SecretKey, Signature, ValidatorSet};
+use wincode::{SchemaRead, SchemaWrite};
+
+/// The protocol's name.
+pub const HELLO_PROTOCOL: &str = "/vibecoin/hello/1";
+/// Most addresses of each kind in a hello.
+pub const ADDRESSES_MAX: usize = 32;
+/// Most bytes of one address.
+pub const ADDRESS_BYTES_MAX: usize = 256;
+/// Most bytes of an agent's name that are kept.
+pub const AGENT_BYTES_MAX: usize = 64;
+/// Prefix of the bytes that a validator proof's signature covers.
+const PROOF_TAG: &[u8] = b"vibecoin/peer-proof/v1";
+
+/// A validator's signature over the identity of the node that it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
+pub struct ValidatorProof {
+    /// The validator.
+    pub key: PublicKey,
+    /// Over tag, genesis hash and peer identity.
+    pub signature: Signature,
+}
+
+/// What a node says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
+pub struct Hello {
+    /// [`crate::wire::WIRE_VERSION`].
+    pub version: u32,
+    /// The chain.
+    pub genesis: Hash,
+    /// The newest block.
+    pub head: Height,
+    /// Name and version of the program.
+    pub agent: String,
+    /// Which validator it is, if it is one.
+    pub proof: Option<ValidatorProof>,
+    /// Where it listens.
+    pub addresses: Vec<String>,
+    /// Where others listen.
+    pub others: Vec<String>,
+}
+
+impl Encoded for Hello {
+    const NAME: &'static str = "hello";
+    const BYTES_MAX: usize = 2 * ADDRESSES_MAX * (ADDRESS_BYTES_MAX + 8) + KIB;
+}
+
+/// The network key of a node key.
+pub fn keypair(node_key: &[u8; 32]) -> Option<Keypair> {
+    let mut seed = *node_key;
+    Keypair::ed25519_from_bytes(&mut seed).ok()
+}
+
+/// The identity of the node with this key, as text; empty for a key that cannot be used.
+#[must_use]
+pub fn peer_id_of(node_key: &[u8; 32]) -> String {
+    keypair(node_key).map_or_else(String::new, |key| identity(&key.public()).to_string())
+}
+
+fn identity(key: &LibKey) -> LibPeer {
+    key.to_peer_id()
+}
+
+fn proof_bytes(genesis: &Hash, peer: &LibPeer) -> Vec<u8> {
+    [PROOF_TAG, genesis.as_bytes(), &peer.to_bytes()].concat()
+}
+
+impl ValidatorProof {
+    /// Signs for the node with this key.
+    #[must_use]
+    pub fn make(genesis: &Hash, node_key: &[u8; 32], key: &SecretKey) -> Self {
+        let peer = keypair(node_key).map(|pair| identity(&pair.public()));
+        let bytes = peer.map_or_else(Vec::new, |peer| proof_bytes(genesis, &peer));
+        Self {
+            key: key.public_key(),
+            signature: key.sign(&bytes),
+        }
+    }
+
+    /// The validator, if it is one of `set` and signed for this very peer.
+    pub fn check(&self, genesis: &Hash, peer: &LibPeer, set: &ValidatorSet) -> Option<PublicKey> {
+        set.find(&self.key)?;
+        self.key
+            .verify(&proof_bytes(genesis, peer), &self.signature)
+            .ok()?;
+        Some(self.key)
+    }
+}
+
+impl Hello {
+    /// Whether every list and text is within its bound.
+    pub fn is_bounded(&self) -> bool {
+        let list = |addresses: &[String]| {
+            addresses.len() <= ADDRESSES_MAX && addresses.iter().all(|one| one.len() <= ADDRESS_BYTES_MAX)
+        };
+        self.agent.len() <= AGENT_BYTES_MAX && list(&self.addresses) && list(&self.others)
+    }
+}

@@ -1,0 +1,329 @@
+//! Long-lived streams to single peers: frames of `u32` length (little-endian) and an envelope.
+//!
+//! Each lane has a queue bounded in bytes and a task that writes it. A full queue drops what comes: parts
+//! are made up for by the body, and answers are asked for again.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::{AsyncReadExt as _, AsyncWriteExt as _};
+use libp2p::{PeerId as LibPeer, Stream, StreamProtocol};
+use libp2p_stream::Control;
+use parking_lot::RwLock;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use vibecoin_primitives::limits::MIB;
+use vibecoin_replica::{Message, PeerId};
+
+use super::view::{Protocol, Tally};
+use super::{NetworkEvent, Sink};
+use crate::wire::{BODY_MESSAGE_BYTES_MAX, ENVELOPE_BYTES, Envelope, PART_BYTES_MAX, SYNC_BYTES_MAX};
+
+/// Most bytes that wait for one peer on the direct lane.
+pub const DIRECT_QUEUE_BYTES_MAX: usize = 32 * MIB;
+/// Most bytes that wait for one peer on the parts lane.
+pub const PARTS_QUEUE_BYTES_MAX: usize = 16 * MIB;
+/// Most frames that wait for one peer on one lane.
+const QUEUE_FRAMES_MAX: usize = 16_384;
+/// How long a lane waits before it opens a stream again.
+const REOPEN: Duration = Duration::from_millis(100);
+
+const _: () = assert!(BODY_MESSAGE_BYTES_MAX <= SYNC_BYTES_MAX);
+const _: () = assert!(SYNC_BYTES_MAX + ENVELOPE_BYTES <= DIRECT_QUEUE_BYTES_MAX);
+const _: () = assert!(PART_BYTES_MAX + ENVELOPE_BYTES <= PARTS_QUEUE_BYTES_MAX);
+
+/// Which lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    Direct,
+    Parts,
+}
+
+impl Lane {
+    /// Most bytes of a frame.
+    pub const fn frame_bytes_max(self) -> usize {
+        match self {
+            Self::Direct => SYNC_BYTES_MAX + ENVELOPE_BYTES,
+            Self::Parts => PART_BYTES_MAX + ENVELOPE_BYTES,
+        }
+    }
+
+    const fn queue_bytes_max(self) -> usize {
+        match self {
+            Self::Direct => DIRECT_QUEUE_BYTES_MAX,
+            Self::Parts => PARTS_QUEUE_BYTES_MAX,
+        }
+    }
+
+    const fn protocol(self) -> Protocol {
+        match self {
+            Self::Direct => Protocol::Direct,
+            Self::Parts => Protocol::Parts,
+        }
+    }
+
+    /// Whether this kind of message belongs on the lane.
+    const fn carries(self, message: &Message) -> bool {
+        match self {
+            Self::Parts => matches!(message, Message::Part(_)),
+            Self::Direct => matches!(
+                message,
+                Message::Body { .. }
+                    | Message::BodyRequest { .. }
+                    | Message::SyncRequest { .. }
+                    | Message::SyncResponse { .. }
+                    | Message::Status { .. }
+            ),
+        }
+    }
+}
+
+/// Bytes moved for one peer.
+#[derive(Default)]
+pub struct Traffic {
+    pub bytes_in: AtomicU64,
+    pub bytes_out: AtomicU64,
+}
+
+/// The end of a lane that frames are put into.
+#[derive(Clone)]
+pub struct Queue {
+    lane: Lane,
+    frames: mpsc::Sender<Arc<[u8]>>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Queue {
+    /// Puts a frame in, unless there is no room.
+    pub fn push(&self, frame: Arc<[u8]>, tally: &Tally) {
+        let len = frame.len();
+        let before = self.waiting.fetch_add(len, Ordering::Relaxed);
+        let fits = before.saturating_add(len) <= self.lane.queue_bytes_max();
+        if !fits || self.frames.try_send(frame).is_err() {
+            self.waiting.fetch_sub(len, Ordering::Relaxed);
+            tally.dropped_out(self.lane.protocol());
+        }
+    }
+}
+
+/// The lanes to one peer.
+pub struct Lanes {
+    pub direct: Queue,
+    pub parts: Option<Queue>,
+}
+
+/// The lanes to all peers; any thread may put frames in.
+pub type AllLanes = RwLock<BTreeMap<PeerId, Lanes>>;
+
+/// Opens a lane: the task ends when the queue is dropped.
+pub fn open(
+    lane: Lane,
+    peer: LibPeer,
+    protocol: StreamProtocol,
+    control: Control,
+    traffic: Arc<Traffic>,
+    tally: Arc<Tally>,
+) -> Queue {
+    let (frames, waiting) = (mpsc::channel(QUEUE_FRAMES_MAX), Arc::new(AtomicUsize::new(0)));
+    let queue = Queue {
+        lane,
+        frames: frames.0,
+        waiting: waiting.clone(),
+    };
+    let writer = Writer {
+        lane,
+        peer,
+        protocol,
+        control,
+        frames: frames.1,
+        waiting,
+        traffic,
+        tally,
+    };
+    tokio::spawn(writer.run());
+    queue
+}
+
+struct Writer {
+    lane: Lane,
+    peer: LibPeer,
+    protocol: StreamProtocol,
+    control: Control,
+    frames: mpsc::Receiver<Arc<[u8]>>,
+    waiting: Arc<AtomicUsize>,
+    traffic: Arc<Traffic>,
+    tally: Arc<Tally>,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        // Opened at once: the first vote or part must not wait for a negotiation.
+        let mut stream = self
+            .control
+            .open_stream(self.peer, self.protocol.clone())
+            .await
+            .ok();
+        while let Some(frame) = self.frames.recv().await {
+            self.waiting.fetch_sub(frame.len(), Ordering::Relaxed);
+            if stream.is_none() {
+                tokio::time::sleep(REOPEN).await;
+                stream = self
+                    .control
+                    .open_stream(self.peer, self.protocol.clone())
+                    .await
+                    .ok();
+            }
+            let Some(open) = &mut stream else {
+                self.tally.dropped_out(self.lane.protocol());
+                continue;
+            };
+            match write_frame(open, &frame, self.frames.is_empty()).await {
+                Ok(()) => {
+                    self.tally.sent(self.lane.protocol(), frame.len());
+                    let len = u64::try_from(frame.len()).unwrap_or(u64::MAX);
+                    self.traffic.bytes_out.fetch_add(len, Ordering::Relaxed);
+                }
+                Err(_) => {
+                    self.tally.dropped_out(self.lane.protocol());
+                    stream = None;
+                }
+            }
+        }
+        if let Some(mut open) = stream {
+            let _gone = open.close().await;
+        }
+    }
+}
+
+/// Writes one frame; flushes when nothing else waits.
+pub async fn write_frame(stream: &mut Stream, frame: &[u8], flush: bool) -> io::Result<()> {
+    let len = u32::try_from(frame.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    stream.write_all(&len.to_le_bytes()).await?;
+    stream.write_all(frame).await?;
+    if flush {
+        stream.flush().await?;
+    }
+    Ok(())
+}
+
+/// Reads one frame of at most `max` bytes; `InvalidData` when it says that it is longer.
+pub async fn read_frame(stream: &mut Stream, max: usize) -> io::Result<Vec<u8>> {
+    let mut head = [0; 4];
+    stream.read_exact(&mut head).await?;
+    let len = usize::try_from(u32::from_le_bytes(head)).unwrap_or(usize::MAX);
+    if len > max {
+        return Err(io::Error::from(io::ErrorKind::InvalidData));
+    }
+    // Grows with what really comes: a length costs its sender as many bytes as it costs us.
+    let mut frame = Vec::with_capacity(len.min(MIB));
+    let limit = u64::try_from(len).unwrap_or(u64::MAX);
+    stream.take(limit).read_to_end(&mut frame).await?;
+    if frame.len() < len {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+    }
+    Ok(frame)
+}
+
+/// Lets a peer send at its pace: who is too fast is read more slowly.
+struct Budget {
+    per_s: u64,
+    left: u64,
+    since: Instant,
+}
+
+impl Budget {
+    fn new(per_s: u64) -> Self {
+        Self {
+            per_s: per_s.max(1),
+            left: per_s,
+            since: Instant::now(),
+        }
+    }
+
+    async fn spend(&mut self, len: usize) {
+        let len = u64::try_from(len).unwrap_or(u64::MAX);
+        let micros = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.since = Instant::now();
+        let earned = self.per_s.saturating_mul(micros.min(1_000_000)) / 1_000_000;
+        self.left = self.left.saturating_add(earned).min(self.per_s);
+        if let Some(left) = self.left.checked_sub(len) {
+            self.left = left;
+            return;
+        }
+        let owed = len.saturating_sub(self.left);
+        self.left = 0;
+        let wait = owed
+            .saturating_mul(1_000_000)
+            .checked_div(self.per_s)
+            .unwrap_or(0);
+        tokio::time::sleep(Duration::from_micros(wait)).await;
+        self.since = Instant::now();
+    }
+}
+
+/// Why a lane from a peer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaneFault {
+    /// A frame longer than its lane allows.
+    Oversize,
+    /// An envelope that does not open.
+    Undecodable,
+    /// A kind of message that does not belong on the lane.
+    WrongLane,
+}
+
+impl LaneFault {
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Oversize => "a frame over the limit of its lane",
+            Self::Undecodable => "bytes that are no message",
+            Self::WrongLane => "a message on the wrong lane",
+        }
+    }
+}
+
+/// What a reading task needs.
+pub struct Reader {
+    pub lane: Lane,
+    pub from: PeerId,
+    pub envelope: Envelope,
+    pub sink: Arc<dyn Sink>,
+    pub traffic: Arc<Traffic>,
+    pub tally: Arc<Tally>,
+    pub bytes_per_s: u64,
+}
+
+impl Reader {
+    /// Reads frames until the stream ends; `Some` when the peer broke a rule.
+    pub async fn run(self, mut stream: Stream) -> Option<LaneFault> {
+        let mut budget = Budget::new(self.bytes_per_s);
+        loop {
+            let frame = match read_frame(&mut stream, self.lane.frame_bytes_max()).await {
+                Ok(frame) => frame,
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => return Some(LaneFault::Oversize),
+                Err(_) => return None,
+            };
+            self.tally.received(self.lane.protocol(), frame.len());
+            let len = u64::try_from(frame.len()).unwrap_or(u64::MAX);
+            self.traffic.bytes_in.fetch_add(len, Ordering::Relaxed);
+            budget.spend(frame.len()).await;
+            let Ok(message) = self.envelope.open(&frame) else {
+                return Some(LaneFault::Undecodable);
+            };
+            if !self.lane.carries(&message) {
+                return Some(LaneFault::WrongLane);
+            }
+            let event = NetworkEvent::Message {
+                from: self.from,
+                message,
+                gossip: None,
+            };
+            if !self.sink.deliver(event) {
+                self.tally.dropped_in(self.lane.protocol());
+            }
+        }
+    }
+}

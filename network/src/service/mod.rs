@@ -1,0 +1,32 @@
+//! One libp2p swarm: gossip for statements and transactions, long-lived streams for everything large.
+//!
+//! ```text
+//!  publish ──▶ gossip ──┬─ consensus      votes, proposals, certificates, evidence
+//!                       └─ transactions   batches; passed on by others only after `forward`
+//!  send ─────▶ direct lane to one peer    bodies, blocks, requests, status
+//!  stream ───▶ parts lane to validators   blocks as they are made
+//! ```
+//!
+//! The swarm runs on a thread of its own. Every method of [`Network`] returns at once: queues are bounded
+//! in bytes, and what does not fit is dropped and counted. What comes in goes to a [`Sink`].
+//!
+//! A peer is nobody until its hello has come: the genesis hash, its newest block, and the proof that it
+//! holds a validator's key. Read in this order: [`config`], `hello`, `lanes`, `book`, `score`, `task`.
+
+mod behaviour;
+mod book;
+mod config;
+mod handle;
+mod hello;
+mod lanes;
+mod score;
+mod task;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{NetworkConfig, NetworkError, NetworkEvent, Sink};
+pub use handle::{Network, NetworkGuard};
+pub use hello::{ValidatorProof, peer_id_of};
+pub use view::{BanInfo, NetworkCounters, NetworkInfo, PeerInfo, ProtocolCounters};

@@ -1,0 +1,211 @@
+//! What callers can look at, without waiting for the swarm.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use vibecoin_primitives::{Height, PublicKey};
+use vibecoin_replica::PeerId;
+
+/// This node on the network.
+#[derive(Clone, Debug, Default)]
+pub struct NetworkInfo {
+    /// Its identity.
+    pub peer_id: String,
+    /// Where it listens, with the identity; the first is the one to give to others.
+    pub addresses: Vec<String>,
+    /// The protocols that it speaks.
+    pub protocols: Vec<String>,
+}
+
+/// A connected peer that has said hello.
+#[derive(Clone, Debug)]
+pub struct PeerInfo {
+    /// Its identity.
+    pub id: String,
+    /// Its number on this node.
+    pub peer: PeerId,
+    /// Its address as this node sees it.
+    pub address: String,
+    /// Whether this node opened the connection.
+    pub outbound: bool,
+    /// Name and version of its program.
+    pub agent: String,
+    /// Which validator it proved to be.
+    pub validator: Option<PublicKey>,
+    /// The newest block that it said it has.
+    pub head: Height,
+    /// Points of blame; at 100 it is banned.
+    pub blame: u32,
+    /// Time of the last ping there and back, in microseconds; 0 before the first.
+    pub rtt_micros: u64,
+    /// Bytes received on lanes.
+    pub bytes_in: u64,
+    /// Bytes sent on lanes.
+    pub bytes_out: u64,
+    /// Milliseconds since the connection was made.
+    pub connected_ms: u64,
+}
+
+/// A peer that is shut out.
+#[derive(Clone, Debug)]
+pub struct BanInfo {
+    /// Its identity.
+    pub id: String,
+    /// Why.
+    pub reason: String,
+    /// Milliseconds left; `None` lasts until it is lifted or the node restarts.
+    pub left_ms: Option<u64>,
+}
+
+/// Counts of one protocol since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProtocolCounters {
+    /// Messages received.
+    pub messages_in: u64,
+    /// Their bytes.
+    pub bytes_in: u64,
+    /// Messages sent, one for each receiver on lanes.
+    pub messages_out: u64,
+    /// Their bytes.
+    pub bytes_out: u64,
+    /// Messages that were to be sent and did not fit.
+    pub dropped_out: u64,
+    /// Messages that came and did not fit.
+    pub dropped_in: u64,
+}
+
+/// Counts since the start.
+#[derive(Clone, Debug, Default)]
+pub struct NetworkCounters {
+    /// By protocol: `consensus`, `transactions`, `direct`, `parts`.
+    pub protocols: BTreeMap<&'static str, ProtocolCounters>,
+    /// Messages refused because they broke a rule.
+    pub rejected: u64,
+    /// Connections that this node tried to open.
+    pub dials: u64,
+    /// Of these, failed.
+    pub dials_failed: u64,
+    /// Peers that were refused because they belong to another chain.
+    pub wrong_chain: u64,
+    /// Peers that were banned.
+    pub bans: u64,
+}
+
+/// The protocols that are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Consensus,
+    Transactions,
+    Direct,
+    Parts,
+}
+
+impl Protocol {
+    const ALL: [Self; 4] = [Self::Consensus, Self::Transactions, Self::Direct, Self::Parts];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Consensus => "consensus",
+            Self::Transactions => "transactions",
+            Self::Direct => "direct",
+            Self::Parts => "parts",
+        }
+    }
+}
+
+#[derive(Default)]
+struct Cells {
+    messages_in: AtomicU64,
+    bytes_in: AtomicU64,
+    messages_out: AtomicU64,
+    bytes_out: AtomicU64,
+    dropped_out: AtomicU64,
+    dropped_in: AtomicU64,
+}
+
+/// Counters that any thread may add to.
+#[derive(Default)]
+pub struct Tally {
+    consensus: Cells,
+    transactions: Cells,
+    direct: Cells,
+    parts: Cells,
+    pub rejected: AtomicU64,
+    pub dials: AtomicU64,
+    pub dials_failed: AtomicU64,
+    pub wrong_chain: AtomicU64,
+    pub bans: AtomicU64,
+}
+
+/// Adds one.
+pub fn count(cell: &AtomicU64) {
+    cell.fetch_add(1, Ordering::Relaxed);
+}
+
+fn bytes(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+impl Tally {
+    const fn cells(&self, protocol: Protocol) -> &Cells {
+        match protocol {
+            Protocol::Consensus => &self.consensus,
+            Protocol::Transactions => &self.transactions,
+            Protocol::Direct => &self.direct,
+            Protocol::Parts => &self.parts,
+        }
+    }
+
+    pub fn received(&self, protocol: Protocol, len: usize) {
+        let cells = self.cells(protocol);
+        count(&cells.messages_in);
+        cells.bytes_in.fetch_add(bytes(len), Ordering::Relaxed);
+    }
+
+    pub fn sent(&self, protocol: Protocol, len: usize) {
+        let cells = self.cells(protocol);
+        count(&cells.messages_out);
+        cells.bytes_out.fetch_add(bytes(len), Ordering::Relaxed);
+    }
+
+    pub fn dropped_out(&self, protocol: Protocol) {
+        count(&self.cells(protocol).dropped_out);
+    }
+
+    pub fn dropped_in(&self, protocol: Protocol) {
+        count(&self.cells(protocol).dropped_in);
+    }
+
+    pub fn read(&self) -> NetworkCounters {
+        let get = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
+        let protocols = Protocol::ALL.into_iter().map(|protocol| {
+            let cells = self.cells(protocol);
+            let counters = ProtocolCounters {
+                messages_in: get(&cells.messages_in),
+                bytes_in: get(&cells.bytes_in),
+                messages_out: get(&cells.messages_out),
+                bytes_out: get(&cells.bytes_out),
+                dropped_out: get(&cells.dropped_out),
+                dropped_in: get(&cells.dropped_in),
+            };
+            (protocol.name(), counters)
+        });
+        NetworkCounters {
+            protocols: protocols.collect(),
+            rejected: get(&self.rejected),
+            dials: get(&self.dials),
+            dials_failed: get(&self.dials_failed),
+            wrong_chain: get(&self.wrong_chain),
+            bans: get(&self.bans),
+        }
+    }
+}
+
+/// What the swarm's thread shows to callers.
+#[derive(Default)]
+pub struct View {
+    pub info: Mutex<NetworkInfo>,
+    pub peers: Mutex<BTreeMap<PeerId, PeerInfo>>,
+    pub bans: Mutex<Vec<BanInfo>>,
+}
