@@ -29,11 +29,14 @@ pub const SYNC_BYTES_MAX: usize = 16 * MIB;
 /// Most bytes of a batch of transactions.
 pub const TRANSACTIONS_BYTES_MAX: usize = 128 * KIB;
 /// Most bytes of one part of a block.
-pub const PART_BYTES_MAX: usize = BlockPart::BYTES_MAX;
+pub const PART_BYTES_MAX: usize = BlockPart::BYTES_MAX + 64;
 /// Most bytes of a piece of evidence.
-pub const EVIDENCE_MESSAGE_BYTES_MAX: usize = EVIDENCE_BYTES_MAX;
+pub const EVIDENCE_MESSAGE_BYTES_MAX: usize = EVIDENCE_BYTES_MAX + 64;
 
+// The largest of all limits bounds the decoder.
 const _: () = assert!(BODY_MESSAGE_BYTES_MAX <= SYNC_BYTES_MAX);
+const _: () = assert!(PART_BYTES_MAX <= SYNC_BYTES_MAX);
+const _: () = assert!(CONSENSUS_BYTES_MAX <= SYNC_BYTES_MAX && TRANSACTIONS_BYTES_MAX <= SYNC_BYTES_MAX);
 
 /// Why bytes from a peer were refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -199,7 +202,10 @@ mod tests {
 
     #[test]
     fn a_packed_message_opens_on_its_own_chain_only() {
-        let message = Message::SyncRequest { from: Height(7), count: 3 };
+        let message = Message::SyncRequest {
+            from: Height(7),
+            count: 3,
+        };
         let bytes = Envelope::new(&GENESIS).pack(&message);
         assert_eq!(Envelope::new(&GENESIS).open(&bytes), Ok(message));
         let other = Envelope::new(&Hash([4; 32])).open(&bytes);
@@ -209,7 +215,10 @@ mod tests {
     #[test]
     fn size_and_kind_are_checked_before_decoding() {
         let envelope = Envelope::new(&GENESIS);
-        let mut bytes = envelope.pack(&Message::SyncRequest { from: Height(7), count: 3 });
+        let mut bytes = envelope.pack(&Message::SyncRequest {
+            from: Height(7),
+            count: 3,
+        });
         bytes.resize(ENVELOPE_BYTES + REQUEST_BYTES_MAX + 1, 0);
         assert!(matches!(
             envelope.open(&bytes),
@@ -220,7 +229,10 @@ mod tests {
         bytes[0] = 2;
         assert_eq!(envelope.open(&bytes), Err(WireError::Version { got: 2 }));
         assert_eq!(envelope.open(&bytes[..5]), Err(WireError::Short { got: 5 }));
-        let mut lying = envelope.pack(&Message::SyncRequest { from: Height(7), count: 3 });
+        let mut lying = envelope.pack(&Message::SyncRequest {
+            from: Height(7),
+            count: 3,
+        });
         lying[5] = 5;
         assert_eq!(
             envelope.open(&lying),
