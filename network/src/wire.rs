@@ -29,11 +29,14 @@ pub const SYNC_BYTES_MAX: usize = 16 * MIB;
 /// Most bytes of a batch of transactions.
 pub const TRANSACTIONS_BYTES_MAX: usize = 128 * KIB;
 /// Most bytes of one part of a block.
-pub const PART_BYTES_MAX: usize = BlockPart::BYTES_MAX;
+pub const PART_BYTES_MAX: usize = BlockPart::BYTES_MAX + 64;
 /// Most bytes of a piece of evidence.
-pub const EVIDENCE_MESSAGE_BYTES_MAX: usize = EVIDENCE_BYTES_MAX;
+pub const EVIDENCE_MESSAGE_BYTES_MAX: usize = EVIDENCE_BYTES_MAX + 64;
 
+// The largest of all limits bounds the decoder.
 const _: () = assert!(BODY_MESSAGE_BYTES_MAX <= SYNC_BYTES_MAX);
+const _: () = assert!(PART_BYTES_MAX <= SYNC_BYTES_MAX);
+const _: () = assert!(CONSENSUS_BYTES_MAX <= SYNC_BYTES_MAX && TRANSACTIONS_BYTES_MAX <= SYNC_BYTES_MAX);
 
 /// Why bytes from a peer were refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -124,6 +124,10 @@ impl Encoded for BlockPart {
         BLOCK_BYTES_MAX + CERTIFICATE_BYTES_MAX + EVIDENCE_MAX * EVIDENCE_BYTES_MAX + KIB;
 }
 
+// A pair of them fits into a piece of evidence, and what a part adds to its content into the spare room.
+const _: () = assert!(2 * SignedPart::BYTES_MAX + 64 <= EVIDENCE_BYTES_MAX);
+const _: () = assert!(SignedPart::BYTES_MAX + 64 <= KIB);
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

@@ -1,6 +1,7 @@
 //! What is known of one peer: what it claims, how fast it is, and how far it can be relied on.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use vibecoin_consensus::MonoTime;
 use vibecoin_primitives::Height;
@@ -43,8 +44,8 @@ pub(crate) struct Peer {
     pub(crate) lies: u32,
     /// Until then it is not asked and its claim does not count.
     pub(crate) rest_until: MonoTime,
-    /// Where it failed last: that height is asked of others, if they have it.
-    pub(crate) avoid: Option<Height>,
+    /// Where it failed last: that is asked of others, if they have it.
+    pub(crate) avoid: Option<Range<Height>>,
     /// Until when it is not asked for blocks that it does not claim.
     pub(crate) lacks_until: MonoTime,
     pub(crate) given_up: VecDeque<GivenUp>,
@@ -99,13 +100,13 @@ impl Peer {
     }
 
     /// It was silent, or had less than it claimed.
-    pub(crate) fn stalled(&mut self, at: Height, now: MonoTime, config: &PlannerConfig) {
+    pub(crate) fn stalled(&mut self, at: Range<Height>, now: MonoTime, config: &PlannerConfig) {
         self.stalls = self.stalls.saturating_add(1).min(FAILURES_MAX);
         self.rest(at, now, config);
     }
 
     /// It did what no honest peer does. Nothing that it still sends is of use.
-    pub(crate) fn lied(&mut self, at: Height, now: MonoTime, config: &PlannerConfig) {
+    pub(crate) fn lied(&mut self, at: Range<Height>, now: MonoTime, config: &PlannerConfig) {
         self.lies = self.lies.saturating_add(1).min(FAILURES_MAX);
         for given_up in &mut self.given_up {
             given_up.useful = false;
@@ -113,7 +114,7 @@ impl Peer {
         self.rest(at, now, config);
     }
 
-    fn rest(&mut self, at: Height, now: MonoTime, config: &PlannerConfig) {
+    fn rest(&mut self, at: Range<Height>, now: MonoTime, config: &PlannerConfig) {
         let doublings = self.failures().saturating_sub(1).min(FAILURES_MAX);
         let micros = config
             .rest_first
@@ -123,7 +124,7 @@ impl Peer {
         self.avoid = Some(at);
     }
 
-    pub(crate) fn timed_out(&mut self, at: Height, now: MonoTime, config: &PlannerConfig) {
+    pub(crate) fn timed_out(&mut self, at: Range<Height>, now: MonoTime, config: &PlannerConfig) {
         self.timeout = self.timeout.saturating_mul(2).min(config.timeout_max);
         self.stalled(at, now, config);
     }

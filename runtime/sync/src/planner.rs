@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use vibecoin_consensus::MonoTime;
 use vibecoin_primitives::Height;
@@ -289,8 +290,9 @@ impl<B: SyncBlock> Planner<B> {
             .iter()
             .filter(|(_, peer)| self.is_free(peer) && self.reach(peer) >= from)
             .filter_map(|(id, peer)| {
-                let end = match peer.avoid {
-                    Some(avoid) if avoid >= from && avoid < end && self.others_have(*id, avoid) => avoid,
+                let end = match &peer.avoid {
+                    Some(avoid) if avoid.contains(&from) && self.others_have(*id, from) => from,
+                    Some(avoid) if avoid.start > from => end.min(avoid.start),
                     _ => end,
                 };
                 (end > from).then_some((id, peer, end))
@@ -304,7 +306,10 @@ impl<B: SyncBlock> Planner<B> {
     /// Whether another peer could be asked for a height that this one failed at.
     fn others_have(&self, id: PeerId, height: Height) -> bool {
         self.peers.iter().any(|(other, peer)| {
-            *other != id && !peer.rests(self.now) && peer.claimed >= height && peer.avoid != Some(height)
+            *other != id
+                && !peer.rests(self.now)
+                && peer.claimed >= height
+                && peer.avoid.as_ref().is_none_or(|avoid| !avoid.contains(&height))
         })
     }
 
@@ -334,6 +339,7 @@ impl<B: SyncBlock> Planner<B> {
     }
 
     fn send(&mut self, id: PeerId, from: Height, count: u32, bytes: usize) {
+        let patience = self.patience(id, from);
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
@@ -343,11 +349,27 @@ impl<B: SyncBlock> Planner<B> {
             peer: id,
             count,
             sent: self.now,
-            deadline: self.now.after(peer.timeout),
+            deadline: self.now.after(peer.timeout.min(patience)),
             bytes,
             guessed: last > peer.claimed,
         };
         self.in_flight.insert(from, ask);
+    }
+
+    /// How long to wait for this peer at most: where a faster one could be asked instead, a slow one gets
+    /// no more than a multiple of its time.
+    fn patience(&self, id: PeerId, from: Height) -> u64 {
+        let others = self.peers.iter().filter(|(other, peer)| {
+            **other != id
+                && peer.latency > 0
+                && peer.failures() == 0
+                && peer.claimed >= from
+                && !peer.rests(self.now)
+        });
+        let fastest = others.map(|(_, peer)| peer.latency).min();
+        fastest.map_or(u64::MAX, |latency| {
+            latency.saturating_mul(8).max(self.config.timeout_min)
+        })
     }
 
     fn give_up_late(&mut self) {
@@ -356,12 +378,12 @@ impl<B: SyncBlock> Planner<B> {
             .in_flight
             .iter()
             .filter(|(_, ask)| ask.deadline <= now)
-            .map(|(from, _)| *from)
+            .map(|(from, ask)| (*from, ask.count))
             .collect();
-        for from in late {
+        for (from, count) in late {
             let id = self.take_back(from, true);
             if let Some(peer) = id.and_then(|id| self.peers.get_mut(&id)) {
-                peer.timed_out(from, now, &self.config);
+                peer.timed_out(run(from, count), now, &self.config);
             }
         }
     }
@@ -441,14 +463,14 @@ impl<B: SyncBlock> Planner<B> {
             return Err(AnswerFault::Unsolicited { from });
         };
         if let Err(fault) = check_form(from, count, &blocks) {
-            peer.lied(from, now, &self.config);
+            peer.lied(run(from, count), now, &self.config);
             return Err(fault);
         }
         let Some(last) = blocks.last().map(SyncBlock::height) else {
             if guessed {
                 peer.lacks_until = now.after(self.config.timeout_min);
             } else if !late {
-                peer.stalled(from, now, &self.config);
+                peer.stalled(run(from, count), now, &self.config);
             }
             return Ok(());
         };
@@ -517,7 +539,7 @@ impl<B: SyncBlock> Planner<B> {
             .fold(0, |sum, held| sum.saturating_add(held.bytes));
         self.taken.retain(|at, from| *from != id || *at < height);
         if let Some(peer) = self.peers.get_mut(&id) {
-            peer.lied(height, now, &self.config);
+            peer.lied(run(height, 1), now, &self.config);
         }
     }
 
@@ -548,12 +570,17 @@ impl<B: SyncBlock> Planner<B> {
             .values()
             .filter(|peer| peer.claimed.max(self.hint.saturating_sub(1)) >= self.next)
             .flat_map(|peer| [peer.rest_until, peer.lacks_until]);
+        let asked = self.in_flight.range(..=self.next).next_back();
+        let is_asked = asked.is_some_and(|(from, ask)| run(*from, ask.count).contains(&self.next));
         let patience = if self.taken.contains_key(&self.next) {
-            self.config.taken_max
+            Some(self.config.taken_max)
         } else {
-            self.config.grace
+            (!is_asked && !self.held.contains_key(&self.next)).then_some(self.config.grace)
         };
-        let waiting = self.waiting_since.map(|since| since.after(patience));
+        let waiting = self
+            .waiting_since
+            .zip(patience)
+            .map(|(since, patience)| since.after(patience));
         requests
             .chain(peers)
             .chain(waiting)
@@ -582,6 +609,10 @@ impl<B: SyncBlock> Planner<B> {
             resting: self.peers.values().filter(|peer| peer.rests(self.now)).count(),
         }
     }
+}
+
+fn run(from: Height, count: u32) -> Range<Height> {
+    from..from.saturating_add(u64::from(count))
 }
 
 fn check_form<B: SyncBlock>(from: Height, count: u32, blocks: &[B]) -> Result<(), AnswerFault> {

@@ -8,11 +8,12 @@
 //! a turned byte order cannot hide.
 
 use vibecoin_primitives::{
-    Account, AccountRow, AccountType, Address, Amount, Block, Body, BodyV1, ChainParams, CommitCertificate,
-    CommitSignature, DiffEntry, Evidence, Failure, FaultModel, Hash, Header, Height, MerklePath, Nonce,
-    Operation, Outcome, Power, Proposal, ProposerSchedule, PublicKey, Receipt, ReceiptV1, Receipts, Round,
-    SecretKey, SignedProposal, SignedVote, SlotRow, StateDiff, StateKey, Tick, TimeMs, Transaction,
-    TransactionBody, Turn, Validator, ValidatorSet, Vote, VoteKind, encode,
+    Account, AccountRow, AccountType, Address, Amount, Block, BlockPart, Body, BodyV1, ChainParams,
+    CommitCertificate, CommitSignature, DiffEntry, Evidence, Failure, FaultModel, Hash, Header, Height,
+    MerklePath, Nonce, Operation, Outcome, PartContent, PartStatement, Power, Proposal, ProposerSchedule,
+    PublicKey, Receipt, ReceiptV1, Receipts, Round, SecretKey, SignedPart, SignedProposal, SignedVote,
+    SlotRow, StateDiff, StateKey, Tick, TimeMs, Transaction, TransactionBody, Turn, Validator, ValidatorSet,
+    Vote, VoteKind, encode,
 };
 
 mod protocol;
@@ -211,6 +212,73 @@ pub fn proposal_evidence() -> Evidence {
     let mut other = proposal(None).proposal;
     other.header.time = TimeMs(1);
     Evidence::proposals(proposal(None), other.sign(&GENESIS, &key(2)))
+}
+
+/// Part `sequence` of a block, signed by key 2.
+#[must_use]
+pub fn part(sequence: u32, content: PartContent) -> BlockPart {
+    let statement = PartStatement {
+        height: Height(7),
+        round: Round(3),
+        proposer: public(2),
+        parent: hash(0x01),
+        sequence,
+        digest: content.digest(),
+    };
+    BlockPart {
+        signed: statement.sign(&GENESIS, &key(2)),
+        content,
+    }
+}
+
+/// The opening of a block that follows another and brings evidence.
+#[must_use]
+pub fn opening_part() -> BlockPart {
+    part(
+        0,
+        PartContent::Opening {
+            last_commit: Some(certificate()),
+            evidence: vec![vote_evidence(), part_evidence()],
+        },
+    )
+}
+
+/// The opening of the first block.
+#[must_use]
+pub fn first_opening_part() -> BlockPart {
+    part(
+        0,
+        PartContent::Opening {
+            last_commit: None,
+            evidence: Vec::new(),
+        },
+    )
+}
+
+/// A tick with transactions.
+#[must_use]
+pub fn tick_part() -> BlockPart {
+    part(
+        0x9192,
+        PartContent::Tick(Tick {
+            hash: hash(0x0d),
+            transactions: vec![transfer(), many_operations()],
+        }),
+    )
+}
+
+/// What is signed of [`tick_part`].
+#[must_use]
+pub fn signed_part() -> SignedPart {
+    tick_part().signed
+}
+
+/// Two parts with one number and different contents.
+#[must_use]
+pub fn part_evidence() -> Evidence {
+    let mut other = signed_part().statement;
+    other.digest = hash(0x2b);
+    Evidence::parts(signed_part(), other.sign(&GENESIS, &key(2)))
 }
 
 /// A receipt with this outcome.

@@ -7,7 +7,10 @@ use vibecoin_consensus::{
 use vibecoin_primitives::{Hash, Height, Round, SignedVote, Vote, VoteKind, encode};
 use vibecoin_replica::{CertifiedBlock, Message};
 
-use crate::{GENESIS, block, certificate, full_body, hash, header, key, proposal, public, transfer, vote};
+use crate::{
+    GENESIS, block, certificate, full_body, hash, header, key, opening_part, part_evidence, proposal, public,
+    tick_part, transfer, vote,
+};
 
 /// The vote of key `n` at height 7 in round 3.
 fn vote_of(n: u8, kind: VoteKind, block: Option<Hash>) -> SignedVote {
@@ -172,13 +175,24 @@ pub fn messages() -> Vec<(&'static str, Message)> {
                 block: hash(0x0e),
             },
         ),
-        ("sync request", Message::SyncRequest { from: Height(7) }),
+        (
+            "sync request",
+            Message::SyncRequest {
+                from: Height(7),
+                count: 3,
+            },
+        ),
         (
             "sync response",
             Message::SyncResponse {
+                from: header().height,
                 blocks: vec![certified],
             },
         ),
         ("transactions", Message::Transactions(vec![transfer()])),
+        ("opening", Message::Part(Box::new(opening_part()))),
+        ("tick", Message::Part(Box::new(tick_part()))),
+        ("evidence", Message::Evidence(Box::new(part_evidence()))),
+        ("status", Message::Status { height: Height(7) }),
     ]
 }

@@ -51,6 +51,11 @@ pub const TARGETS: &[Target] = &[
         seeds: wire::evidence_seeds,
     },
     Target {
+        name: "part",
+        run: wire::part,
+        seeds: wire::part_seeds,
+    },
+    Target {
         name: "consensus",
         run: wire::consensus,
         seeds: wire::consensus_seeds,

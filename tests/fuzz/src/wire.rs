@@ -3,8 +3,8 @@
 use vibecoin_consensus::{ConsensusMessage, GuardEntry, LogRecord};
 use vibecoin_network::Envelope;
 use vibecoin_primitives::{
-    Account, AccountRow, Block, Body, ChainParams, CodecError, CommitCertificate, Encoded, Evidence,
-    FaultModel, Hash, Header, Height, ProposerSchedule, Receipt, Receipts, Round, SignedProposal, SignedVote,
+    Account, AccountRow, Block, BlockPart, Body, ChainParams, CodecError, CommitCertificate, Encoded, Evidence,
+    FaultModel, Hash, Header, Height, PartContent, ProposerSchedule, Receipt, Receipts, Round, SignedPart, SignedProposal, SignedVote,
     SlotRow, Transaction, TransactionBody, ValidatorSet, VoteKind, body_hash, decode, encode,
 };
 use vibecoin_replica::Message;
@@ -196,6 +196,48 @@ pub fn evidence_seeds() -> Seeds {
     vec![
         seed("votes", &values::vote_evidence()),
         seed("proposals", &values::proposal_evidence()),
+        seed("parts", &values::part_evidence()),
+    ]
+}
+
+/// A part of a block, and what is signed of it alone.
+pub fn part(bytes: &[u8]) {
+    if let Some(signed) = read::<SignedPart>(bytes) {
+        check_signed_part(&signed);
+    }
+    let Some(part) = read::<BlockPart>(bytes) else {
+        return;
+    };
+    check_signed_part(&part.signed);
+    if part.is_whole() {
+        let mut other = part.clone();
+        other.content = match part.content {
+            PartContent::Opening { .. } => values::tick_part().content,
+            PartContent::Tick(mut tick) => {
+                tick.hash.0[0] ^= 1;
+                PartContent::Tick(tick)
+            }
+        };
+        assert!(!other.is_whole(), "a part with another content");
+    }
+}
+
+fn check_signed_part(signed: &SignedPart) {
+    if signed.verify(&values::GENESIS).is_ok() {
+        assert!(signed.verify(&Hash::ZERO).is_err(), "a part counts on one chain");
+        let set = values::validator_set();
+        let alone = Evidence::parts(signed.clone(), signed.clone());
+        assert!(alone.verify(&values::GENESIS, &set).is_err(), "one part is no proof");
+    }
+}
+
+/// Seeds of [`part`].
+pub fn part_seeds() -> Seeds {
+    vec![
+        seed("opening", &values::opening_part()),
+        seed("first_opening", &values::first_opening_part()),
+        seed("tick", &values::tick_part()),
+        seed("signed", &values::signed_part()),
     ]
 }
 

@@ -106,6 +106,11 @@ pub fn all() -> Vec<Case> {
         case("", &values::certificate()),
         case("votes", &values::vote_evidence()),
         case("proposals", &values::proposal_evidence()),
+        case("parts", &values::part_evidence()),
+        case("", &values::signed_part()),
+        case("opening", &values::opening_part()),
+        case("opening of the first block", &values::first_opening_part()),
+        case("tick", &values::tick_part()),
         case("success", &values::receipt(Outcome::Success)),
     ];
     cases.extend(

@@ -5,10 +5,11 @@ use vibecoin_primitives::limits::{
     TRANSACTION_BYTES_MAX, VALIDATORS_MAX,
 };
 use vibecoin_primitives::{
-    Block, Body, BodyV1, CommitCertificate, CommitSignature, Encoded, Failure, Hash, Operation, Outcome,
-    Power, ProposerSchedule, PublicKey, Receipt, Receipts, Signature, Tick, Transaction, TransactionV1, Turn,
-    Validator, ValidatorSet, decode, encode,
+    Block, BlockPart, Body, BodyV1, CommitCertificate, CommitSignature, Encoded, Evidence, Failure, Hash,
+    Operation, Outcome, PartContent, Power, ProposerSchedule, PublicKey, Receipt, Receipts, Signature, Tick,
+    Transaction, TransactionV1, Turn, Validator, ValidatorSet, decode, encode,
 };
+use vibecoin_replica::{CertifiedBlock, Message, SYNC_BLOCKS_MAX};
 use vibecoin_tests_conformance as values;
 use wincode::SchemaReadOwned;
 use wincode::config::DefaultConfig;
@@ -142,15 +143,67 @@ fn the_receipts_of_the_largest_block_fit() {
     check(&Receipts(all));
 }
 
+fn parts() -> Vec<BlockPart> {
+    let opening = PartContent::Opening {
+        last_commit: Some(certificate()),
+        evidence: vec![values::proposal_evidence(); EVIDENCE_MAX],
+    };
+    let ticks = bodies()
+        .into_iter()
+        .map(|body| PartContent::Tick(body.v1().ticks[0].clone()));
+    let mut parts = vec![values::part(0, opening)];
+    parts.extend(ticks.map(|tick| values::part(1, tick)));
+    parts
+}
+
+#[test]
+fn the_largest_parts_fit_and_can_be_sent() {
+    for part in parts() {
+        check(&part);
+        assert!(part.is_whole());
+        sent(Message::Part(Box::new(part)));
+    }
+}
+
+#[test]
+fn every_kind_of_evidence_can_be_sent() {
+    for evidence in [
+        values::vote_evidence(),
+        values::proposal_evidence(),
+        values::part_evidence(),
+    ] {
+        assert!(2 * check(&evidence) <= Evidence::BYTES_MAX, "far from the limit");
+        sent(Message::Evidence(Box::new(evidence)));
+    }
+}
+
+#[test]
+fn the_largest_answers_to_sync_requests_can_be_sent() {
+    let block = |body: &Body| CertifiedBlock {
+        header: values::header(),
+        body: encode(body),
+        certificate: certificate(),
+    };
+    let from = values::header().height;
+    for body in bodies() {
+        // What fits into four megabytes goes in one answer, or one block of any size; here are both.
+        let mut blocks = vec![block(&body)];
+        blocks.extend(vec![block(&values::full_body()); SYNC_BLOCKS_MAX - 1]);
+        sent(Message::SyncResponse { from, blocks });
+    }
+}
+
+fn sent(message: Message) {
+    let envelope = vibecoin_network::Envelope::new(&values::GENESIS);
+    assert!(envelope.open(&envelope.pack(&message)).as_ref() == Ok(&message));
+}
+
 #[test]
 fn a_message_with_the_largest_body_can_be_sent() {
-    let envelope = vibecoin_network::Envelope::new(&values::GENESIS);
     for body in bodies() {
-        let message = vibecoin_replica::Message::Body {
+        sent(Message::Body {
             header: Box::new(values::header()),
             body: encode(&body),
-        };
-        let bytes = envelope.pack(&message);
-        assert!(envelope.open(&bytes).as_ref() == Ok(&message));
+        });
     }
 }

@@ -73,6 +73,15 @@ fn derived() -> Vec<(String, String)> {
                 "proposal signing bytes",
                 plain_blake3(&values::proposal(None).proposal.signing_bytes(&genesis)),
             ),
+            (
+                "part signing bytes",
+                plain_blake3(&values::signed_part().statement.signing_bytes(&genesis)),
+            ),
+            (
+                "part digest: opening",
+                hex(values::opening_part().content.digest()),
+            ),
+            ("part digest: tick", hex(values::tick_part().content.digest())),
             ("header hash", hex(values::header().hash())),
             ("body hash", hex(values::full_body().hash())),
             ("evidence root", hex(values::full_body().evidence_root())),

@@ -154,6 +154,16 @@ structs! { real:
         proposer: real::PublicKey,
     }
     SignedProposal { proposal: real::Proposal, signature: real::Signature }
+    PartStatement {
+        height: real::Height,
+        round: real::Round,
+        proposer: real::PublicKey,
+        parent: real::Hash,
+        sequence: u32,
+        digest: real::Hash,
+    }
+    SignedPart { statement: real::PartStatement, signature: real::Signature }
+    BlockPart { signed: real::SignedPart, content: real::PartContent }
     CommitSignature { validator: real::PublicKey, signature: real::Signature }
     CommitCertificate {
         height: real::Height,
@@ -304,6 +314,13 @@ enums! { real:
             DuplicateVote(SignedVote = first.mirror(), SignedVote = second.mirror()),
         real::Evidence::DuplicateProposal { first, second } =>
             DuplicateProposal(SignedProposal = first.mirror(), SignedProposal = second.mirror()),
+        real::Evidence::DuplicatePart { first, second } =>
+            DuplicatePart(SignedPart = first.mirror(), SignedPart = second.mirror()),
+    }
+    PartContent {
+        real::PartContent::Opening { last_commit, evidence } =>
+            Opening(Option<CommitCertificate> = last_commit.mirror(), Vec<Evidence> = evidence.mirror()),
+        real::PartContent::Tick(tick) => Tick(Tick = tick.mirror()),
     }
     Receipt { real::Receipt::V1(inner) => V1(ReceiptV1 = inner.mirror()), }
     Outcome {

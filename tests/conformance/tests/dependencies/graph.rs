@@ -68,13 +68,18 @@ impl Graph {
 /// Asks cargo, from the lock file and the crates at hand. Only where a crate was never downloaded, in a
 /// clone that was not built yet, is the registry asked.
 fn cargo(arguments: &[&str]) -> String {
+    cargo_in(".", arguments)
+}
+
+/// The same in a folder of the repository.
+fn cargo_in(folder: &str, arguments: &[&str]) -> String {
     let run = |more: &[&str]| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let output = Command::new(cargo)
             .args(arguments)
             .arg("--locked")
             .args(more)
-            .current_dir(root())
+            .current_dir(root().join(folder))
             .output()
             .map_err(|error| format!("cargo does not run: {error}"))?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -149,6 +154,45 @@ pub struct Locked {
     pub source: Option<String>,
 }
 
+/// Name and version of everything that any of our crates builds with, on any platform and in any way. A lock
+/// file names more: optional dependencies that nobody switched on.
+fn built(folder: &str) -> BTreeSet<(String, String)> {
+    let arguments = [
+        "tree",
+        "--workspace",
+        "--target",
+        "all",
+        "-e",
+        "normal,build,dev",
+        "--prefix",
+        "none",
+    ];
+    let output = cargo_in(folder, &arguments);
+    let package = |line: &str| {
+        let (name, rest) = line.split_once(" v")?;
+        Some((name.to_owned(), rest.split_whitespace().next()?.to_owned()))
+    };
+    output.lines().filter_map(package).collect()
+}
+
+/// The packages of every lock file of the repository that are built, with the file they are in.
+pub fn locked_and_built() -> Vec<(&'static str, Locked)> {
+    let built = LOCKS.map(|(file, folder)| (file, built(folder)));
+    let is_built = |file: &str, package: &Locked| {
+        let key = (package.name.clone(), package.version.to_string());
+        built
+            .iter()
+            .any(|(of, built)| *of == file && built.contains(&key))
+    };
+    let mut all = locked();
+    all.retain(|(file, package)| is_built(file, package));
+    assert!(all.len() > 100, "the tree was not understood");
+    all
+}
+
+/// The lock files, and the folders of their workspaces.
+const LOCKS: [(&str, &str); 2] = [("Cargo.lock", "."), ("tests/fuzz/Cargo.lock", "tests/fuzz")];
+
 /// The packages of every lock file of the repository, with the file they are in.
 pub fn locked() -> Vec<(&'static str, Locked)> {
     #[derive(Deserialize)]
@@ -156,7 +200,7 @@ pub fn locked() -> Vec<(&'static str, Locked)> {
         package: Vec<Locked>,
     }
     let mut all = Vec::new();
-    for file in ["Cargo.lock", "tests/fuzz/Cargo.lock"] {
+    for (file, _) in LOCKS {
         let text =
             std::fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
         let lock: Lock = toml::from_str(&text).unwrap();
