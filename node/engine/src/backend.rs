@@ -10,17 +10,19 @@ use vibecoin_config::Config;
 use vibecoin_execution::{BlockContext, BlockExecutor, ExecutionError, InvalidTransaction};
 use vibecoin_mempool::{Inserted, MempoolError, Status};
 use vibecoin_primitives::{
-    Account, Address, Amount, CommitCertificate, Hash, Header, Height, Nonce, PublicKey, Receipt, StateDiff,
-    Transaction, TransactionError,
+    Account, Address, Amount, CommitCertificate, Evidence, Hash, Header, Height, Nonce, PublicKey, Receipt,
+    StateDiff, Transaction, TransactionError,
 };
 use vibecoin_rpc_server::backend::{
     AccountProof, Admitted, Backend, BackendError, ChainFacts, CommittedBlock, ConsensusStatus, Head,
-    HealthCheck, NodeStatus, PohStatus, PoolAccount, PoolEntry, PoolStatus, Read, Refusal, StateContext,
-    StateProofs, SyncStatus, TransactionStatus,
+    HealthCheck, HeightRounds, NodeStatus, PeersView, PohStatus, PoolAccount, PoolEntry, PoolStatus, Read,
+    Refusal, StateContext, StateProofs, TransactionStatus,
 };
 use vibecoin_storage::{StateView, StorageError, Store};
 
 use crate::clock::Clock;
+use crate::driver::Input;
+use crate::faucet::Faucet;
 use crate::shared::{Fate, Shared};
 use crate::verify::{Submission, SubmitError};
 
@@ -42,6 +44,18 @@ pub struct NodeBackend {
     pool_sender_max: u64,
     nonce_gap_max: u64,
     empty_block_interval_ms: u64,
+    handles: Handles,
+}
+
+/// Other parts of the node that RPC reaches through. Each may be absent: then its methods say so.
+#[derive(Default)]
+pub struct Handles {
+    /// The network.
+    pub network: Option<Arc<dyn PeersView>>,
+    /// The driver's inbox, for evidence that is handed in.
+    pub driver: Option<Sender<Input>>,
+    /// The account that pays on a dev chain.
+    pub faucet: Option<Faucet>,
 }
 
 fn internal(error: impl ToString) -> BackendError {
@@ -69,6 +83,7 @@ impl NodeBackend {
         key: Option<PublicKey>,
         home: PathBuf,
         config: &Config,
+        handles: Handles,
     ) -> Self {
         let empty_block_interval_ms = u64::from(facts.params.empty_block_interval_ms);
         Self {
@@ -84,6 +99,7 @@ impl NodeBackend {
             pool_sender_max: u64::from(config.mempool.per_sender_max),
             nonce_gap_max: config.mempool.nonce_gap_max,
             empty_block_interval_ms,
+            handles,
         }
     }
 
@@ -575,25 +591,68 @@ impl Backend for NodeBackend {
         status
     }
 
+    fn rounds(&self, height: Height) -> Option<HeightRounds> {
+        self.shared.rounds.lock().get(height)
+    }
+
+    fn evidence_waiting(&self) -> Vec<Evidence> {
+        self.shared.evidence.lock().clone()
+    }
+
+    fn submit_evidence(&self, evidence: Evidence) -> Result<(), BackendError> {
+        let Some(driver) = &self.handles.driver else {
+            return Err(BackendError::Disabled {
+                feature: "taking evidence",
+            });
+        };
+        driver
+            .try_send(Input::Evidence(Box::new(evidence)))
+            .map_err(|error| match error {
+                TrySendError::Full(_) => BackendError::Busy {
+                    queue: "the driver's inbox",
+                },
+                TrySendError::Disconnected(_) => BackendError::ShuttingDown,
+            })
+    }
+
+    fn network(&self) -> Option<Arc<dyn PeersView>> {
+        self.handles.network.clone()
+    }
+
+    async fn faucet(&self, to: Address, amount: Amount) -> Result<Hash, Refusal> {
+        let Some(faucet) = &self.handles.faucet else {
+            return Err(BackendError::Disabled {
+                feature: "the faucet",
+            }
+            .into());
+        };
+        let _turn = faucet.turn().await;
+        let waiting = self.pool_account(faucet.address()).next_nonce;
+        let nonce = waiting.unwrap_or_else(|| self.committed_nonce(faucet.address()));
+        let head = self.shared.head().header.height;
+        let gift = faucet.gift(&self.facts.genesis, &self.facts.params, head, nonce, to, amount);
+        let verdict = self.submit(vec![gift]).await.into_iter().next();
+        verdict
+            .ok_or(BackendError::ShuttingDown)?
+            .map(|admitted| admitted.id)
+    }
+
     fn node_status(&self) -> NodeStatus {
         let role = match (self.facts.params.dev, self.key) {
             (true, _) => "dev",
             (false, Some(_)) => "validator",
             (false, None) => "full",
         };
-        let head = self.shared.head().header.height;
+        let mut sync = self.shared.sync.lock().status(self.clock.uptime_ms());
+        // Blocks may have come since the driver looked.
+        sync.target = sync.target.max(self.shared.head().header.height);
         NodeStatus {
             role: role.to_owned(),
             uptime_ms: self.clock.uptime_ms(),
-            peers: 0,
+            peers: self.peers(),
             disk_bytes: directory_bytes(&self.home),
             disk_free_bytes: free_bytes(&self.home),
-            sync: SyncStatus {
-                synced: true,
-                stage: "synced".to_owned(),
-                target: head,
-                eta_ms: None,
-            },
+            sync,
         }
     }
 
@@ -623,7 +682,13 @@ impl Backend for NodeBackend {
                 if stopping { "stopping" } else { "running" }.to_owned(),
             ),
         ];
-        if self.empty_block_interval_ms > 0 && self.key.is_some() {
+        let sync = self.shared.sync.lock().status(self.clock.uptime_ms());
+        checks.push(check(
+            "synced",
+            sync.synced,
+            format!("known height {}", sync.target),
+        ));
+        if self.empty_block_interval_ms > 0 && (self.key.is_some() || self.handles.network.is_some()) {
             let age = crate::clock::wall()
                 .0
                 .saturating_sub(self.shared.last_commit_ms.load(Ordering::Relaxed));
@@ -639,6 +704,13 @@ impl Backend for NodeBackend {
 }
 
 impl NodeBackend {
+    fn peers(&self) -> u32 {
+        let network = self.handles.network.as_ref();
+        network.map_or(0, |network| {
+            u32::try_from(network.peers().len()).unwrap_or(u32::MAX)
+        })
+    }
+
     fn driver_turns(&self) -> bool {
         let beat = self.shared.driver_beat_ms.load(Ordering::Relaxed);
         let silent = self.clock.uptime_ms().saturating_sub(beat);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, at, never, select};
 use tracing::{debug, info};
 use vibecoin_consensus::{BftOrderer, GuardEntry, GuardStep, LogRecord, Orderer, Step, Verdict};
-use vibecoin_primitives::{Height, PublicKey, VerifiedTransaction, encode};
+use vibecoin_primitives::{Evidence, Height, PublicKey, VerifiedTransaction, encode};
 use vibecoin_replica::{Action, Commit, Event, GossipId, Message, PeerId, Replica, Ticket};
 use vibecoin_storage::StateView;
 use vibecoin_storage::files::{ConsensusLog, GuardFile};
@@ -28,6 +28,9 @@ pub const URGENT_MAX: usize = 8;
 const IN_A_ROW_MAX: u32 = 64;
 /// Bytes of a transfer, for the fee that the pool's status shows.
 const TYPICAL_TRANSACTION_BYTES: u32 = 180;
+
+/// Stands for this node's own operator where a peer is named.
+const OPERATOR: PeerId = PeerId(u64::MAX);
 
 /// What the driver is told.
 pub enum Input {
@@ -63,6 +66,8 @@ pub enum Input {
         /// Who.
         peer: PeerId,
     },
+    /// A double signature that was handed in by RPC and has been checked.
+    Evidence(Box<Evidence>),
     /// The commit is durable.
     Committed {
         /// Its height.
@@ -163,6 +168,13 @@ impl Driver {
                     validator,
                 },
                 Some(Input::Disconnected { peer }) => Event::Disconnected { peer },
+                // As if a peer had sent it; whoever sends what is right is never blamed.
+                Some(Input::Evidence(evidence)) => Event::Message {
+                    from: OPERATOR,
+                    message: Box::new(Message::Evidence(evidence)),
+                    verified: Vec::new(),
+                    gossip: None,
+                },
                 Some(Input::Committed { height, state }) => {
                     commits_open = commits_open.saturating_sub(1);
                     Event::Committed { height, state }
@@ -219,10 +231,12 @@ impl Driver {
         while let Some(action) = self.replica.poll() {
             match action {
                 // W1: in order, durable only with the next sync.
-                Action::Append(record) => self
-                    .log
-                    .append(&encode(&record))
-                    .map_err(storage("append to the log"))?,
+                Action::Append(record) => {
+                    self.shared.rounds.lock().record(&record, self.clock.now());
+                    self.log
+                        .append(&encode(&record))
+                        .map_err(storage("append to the log"))?;
+                }
                 // W2: the causes of what will be signed.
                 Action::SyncLog => self.log.sync().map_err(storage("sync the log"))?,
                 // D1: before the signature leaves.
@@ -230,6 +244,10 @@ impl Driver {
                 // D2: one atomic synced write, on the thread that commits.
                 Action::Commit(commit) => {
                     commits = commits.saturating_add(1);
+                    let (height, block, round) =
+                        (commit.header.height, commit.hash, commit.certificate.round);
+                    let now = self.clock.now();
+                    self.shared.rounds.lock().decided(height, block, round, now);
                     let lost = |_| NodeError::ThreadLost { name: "persist" };
                     self.commits.send(commit).map_err(lost)?;
                 }
@@ -267,6 +285,11 @@ impl Driver {
                     round,
                     proposer,
                 } => {
+                    let now = self.clock.now();
+                    self.shared
+                        .rounds
+                        .lock()
+                        .round_started(height, round, proposer, now);
                     debug!(target: "node::consensus", %height, %round, %proposer, "round started");
                 }
                 Action::Blame { peer, reason } => {
@@ -333,6 +356,8 @@ impl Driver {
             .store(self.clock.uptime_ms(), Ordering::Relaxed);
         let status = self.replica.orderer().status();
         let mut consensus = self.shared.consensus.lock();
+        consensus.abstaining = status.abstaining;
+        consensus.timeouts = status.counters.timeouts;
         consensus.height = status.height;
         consensus.round = status.round;
         consensus.step = match status.step {
@@ -342,6 +367,13 @@ impl Driver {
             Step::Precommit => "precommit",
         };
         drop(consensus);
+        // Validators name the height that they decide: the one before it exists.
+        let head = self.shared.head().header.height;
+        let target = head.max(status.highest_seen.saturating_sub(1));
+        self.shared
+            .sync
+            .lock()
+            .note(self.clock.uptime_ms(), head, target, 0);
         if let Some((height, ticks, hash)) = self.replica.building() {
             let mut poh = self.shared.poh.lock();
             poh.height = height;

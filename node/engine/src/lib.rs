@@ -18,12 +18,15 @@ mod backend;
 mod clock;
 mod driver;
 mod error;
+mod faucet;
 mod network;
 mod node;
 mod persist;
 mod pool_index;
+mod rounds;
 mod serve;
 mod shared;
+mod sync_view;
 mod verify;
 
 pub use error::NodeError;

@@ -28,12 +28,14 @@ use vibecoin_storage::kv::RocksConfig;
 use vibecoin_storage::start::check_start;
 use vibecoin_storage::{GenesisState, StateView, StorageError, Store, StoreConfig};
 
-use crate::backend::NodeBackend;
+use crate::backend::{Handles, NodeBackend};
 use crate::clock::{Clock, wall};
 use crate::driver::{Driver, GuardStore, INBOX_MAX, Input, URGENT_MAX, announce};
 use crate::error::NodeError;
+use crate::faucet::Faucet;
 use crate::network::{BLOCKS_MAX, GOSSIPED_MAX, Inlet, Outlet, STATEMENTS_MAX};
 use crate::persist::Persist;
+use crate::rounds::RoundBook;
 use crate::serve::Server;
 use crate::shared::Shared;
 use crate::verify::{Queues, SUBMISSIONS_MAX, Tickets};
@@ -308,7 +310,8 @@ impl Node {
         let height = head.parent.header.height;
         announce(height, records.len(), newest_guard.as_ref());
 
-        let shared = Arc::new(Shared::new(rpc_head, head.parent.state.clone()));
+        let rounds = RoundBook::new(chain.validators.clone(), chain.fault_model());
+        let shared = Arc::new(Shared::new(rpc_head, head.parent.state.clone(), rounds));
         let tickets = Arc::new(Tickets::default());
         let (inbox, inputs) = bounded::<Input>(INBOX_MAX);
         // One commit, one stop and one failure at a time.
@@ -384,7 +387,7 @@ impl Node {
             let _nobody_waits = ended_tx.send(result);
         })?);
         threads.push(thread("persist", move || persist.run())?);
-        let (genesis_hash, to_driver) = (chain.genesis, inbox);
+        let (genesis_hash, for_rpc, to_driver) = (chain.genesis, inbox.clone(), inbox);
         let queues = Queues {
             submissions: submitted,
             gossiped: to_verify,
@@ -408,6 +411,11 @@ impl Node {
             validators: (*chain.validators).clone(),
             build,
         };
+        let handles = Handles {
+            network: None,
+            driver: Some(for_rpc),
+            faucet: Faucet::of(&chain.params).map_err(|error| NodeError::Key(error.to_string()))?,
+        };
         let backend = NodeBackend::new(
             facts,
             store.clone(),
@@ -417,6 +425,7 @@ impl Node {
             public,
             home,
             &config,
+            handles,
         );
         let server = RpcServer::start(listener, Arc::new(backend), server_config(&config)).map_err(listen)?;
         let ready = Ready {

@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use vibecoin_mempool::{Departure, Reason};
-use vibecoin_primitives::{Hash, Height, TimeMs};
+use vibecoin_primitives::{Evidence, Hash, Height, TimeMs};
 use vibecoin_rpc_server::backend::{CommittedBlock, ConsensusStatus, Head, PohStatus};
 
 use vibecoin_storage::StateView;
 
 use crate::pool_index::PoolIndex;
+use crate::rounds::RoundBook;
+use crate::sync_view::SyncView;
 
 /// Most recent blocks kept in memory for subscribers.
 pub const RECENT_BLOCKS_MAX: usize = 64;
@@ -37,6 +39,12 @@ pub struct Shared {
     pub fee_min: AtomicU64,
     /// Where consensus stands.
     pub consensus: Mutex<ConsensusStatus>,
+    /// The rounds of the newest heights; fed by the driver.
+    pub rounds: Mutex<RoundBook>,
+    /// How far behind the node is; fed by the driver.
+    pub sync: Mutex<SyncView>,
+    /// Double signatures that wait for a block; a copy that the driver renews when they change.
+    pub evidence: Mutex<Vec<Evidence>>,
     /// Where the Proof of History stands.
     pub poh: Mutex<PohStatus>,
     /// Hashes per second measured after start; 0 before.
@@ -74,7 +82,7 @@ struct Recent {
 
 impl Shared {
     /// Starts with the stored head.
-    pub fn new(head: Head, view: StateView) -> Self {
+    pub fn new(head: Head, view: StateView, rounds: RoundBook) -> Self {
         let height = head.header.height;
         Self {
             newest: RwLock::new((Arc::new(head), view)),
@@ -85,6 +93,9 @@ impl Shared {
             queued: AtomicU64::new(0),
             fee_min: AtomicU64::new(0),
             consensus: Mutex::new(ConsensusStatus::default()),
+            rounds: Mutex::new(rounds),
+            sync: Mutex::new(SyncView::default()),
+            evidence: Mutex::new(Vec::new()),
             poh: Mutex::new(PohStatus::default()),
             hash_rate: AtomicU64::new(0),
             driver_beat_ms: AtomicU64::new(0),

@@ -99,8 +99,14 @@ codes! {
     TooExpensive = 1402, "too_expensive", false;
     /// The wait ended first; the outcome may still come.
     Timeout = 1403, "timeout", true;
+    /// The caller showed no token, or not this node's.
+    Unauthenticated = 1501, "unauthenticated", false;
+    /// The caller may not do this.
+    Forbidden = 1502, "forbidden", false;
     /// The proof cannot be made here.
     ProofUnavailable = 1601, "proof_unavailable", true;
+    /// The operator's wish cannot be done; the message says why.
+    AdminRefused = 1701, "admin_refused", false;
 }
 
 /// An error as it is sent: `{code, message, data: {reason, retryable, …facts}}`.

@@ -215,21 +215,47 @@ pub const METHODS: &[Method] = &[
     method("chain_getStats", &[], MODERATE, "figures over the newest blocks")
         .options(&[may("window", Kind::U32)]),
     method("chain_getSupply", &[], CHEAP, "money in existence").options(&[AT]),
+    method(
+        "consensus_getEvidence",
+        &[],
+        EXPENSIVE,
+        "double signatures in blocks and on this node",
+    )
+    .options(&[may("from", Kind::Block), LIMIT, CURSOR]),
     method("consensus_getParams", &[], CHEAP, "the chain's parameters"),
+    method(
+        "consensus_getRounds",
+        &[may("height", Kind::U64)],
+        MODERATE,
+        "why a height took the rounds it took",
+    ),
     method(
         "consensus_getSchedule",
         &[],
         MODERATE,
-        "who proposes the next heights",
+        "who proposes at which height",
     )
-    .options(&[may("count", Kind::U32)]),
+    .options(&[may("fromHeight", Kind::U64), may("count", Kind::U32)]),
     method(
         "consensus_getStatus",
         &[],
         CHEAP,
         "where consensus stands on this node",
     ),
+    method(
+        "consensus_getValidator",
+        &[need("key", Kind::Hash)],
+        EXPENSIVE,
+        "what a validator did in the newest blocks",
+    )
+    .options(&[may("window", Kind::U32)]),
     method("consensus_getValidators", &[], CHEAP, "the validators"),
+    method(
+        "consensus_submitEvidence",
+        &[need("raw", Kind::Bytes)],
+        MODERATE,
+        "hands in a double signature",
+    ),
     method(
         "dev_faucet",
         &[need("address", Kind::Address), need("amount", Kind::U64)],
@@ -243,6 +269,8 @@ pub const METHODS: &[Method] = &[
         LIMIT,
         CURSOR,
     ]),
+    method("net_getInfo", &[], CHEAP, "who this node is on the network"),
+    method("net_getPeers", &[], CHEAP, "connected peers").options(&[LIMIT]),
     method("node_getHealth", &[], CHEAP, "readiness, check by check"),
     method("node_getStatus", &[], CHEAP, "everything that status prints"),
     method("node_getSyncStatus", &[], CHEAP, "catching up"),
@@ -393,11 +421,42 @@ pub const METHODS: &[Method] = &[
         .waits(),
 ];
 
-/// The method with this name.
+const PEER: &[Param] = &[need("id", Kind::Text(&[]))];
+
+/// Every method of the admin listener, sorted by name. The public one knows none of them.
+pub const ADMIN_METHODS: &[Method] = &[
+    method(
+        "net_addPeer",
+        &[need("address", Kind::Text(&[]))],
+        CHEAP,
+        "connects to a peer and stays connected",
+    ),
+    method(
+        "net_banPeer",
+        &[
+            need("id", Kind::Text(&[])),
+            may("reason", Kind::Text(&[])),
+            may("seconds", Kind::U64),
+        ],
+        CHEAP,
+        "drops a peer and refuses it",
+    ),
+    method("net_getBans", &[], CHEAP, "who is refused"),
+    method("net_removePeer", PEER, CHEAP, "drops a peer"),
+    method("net_unbanPeer", PEER, CHEAP, "lets a peer in again"),
+];
+
+/// The method of the public listener with this name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Method> {
-    let index = METHODS.binary_search_by(|method| method.name.cmp(name)).ok()?;
-    METHODS.get(index)
+    find_in(METHODS, name)
+}
+
+/// The method with this name in a sorted table.
+#[must_use]
+pub fn find_in(methods: &'static [Method], name: &str) -> Option<&'static Method> {
+    let index = methods.binary_search_by(|method| method.name.cmp(name)).ok()?;
+    methods.get(index)
 }
 
 /// The interface as an OpenRPC 1.3 document, for the methods that `served` names.
@@ -440,16 +499,21 @@ mod tests {
 
     #[test]
     fn the_table_is_sorted_so_that_every_method_is_found() {
-        assert!(METHODS.is_sorted_by(|a, b| a.name < b.name));
-        for method in METHODS {
-            assert_eq!(find(method.name), Some(method));
+        for table in [METHODS, ADMIN_METHODS] {
+            assert!(table.is_sorted_by(|a, b| a.name < b.name));
+            for method in table {
+                assert_eq!(find_in(table, method.name), Some(method));
+            }
+        }
+        for admin in ADMIN_METHODS {
+            assert_eq!(find(admin.name), None, "for the operator alone");
         }
         assert_eq!(find("chain_getblock"), None);
     }
 
     #[test]
     fn no_option_has_the_name_of_a_parameter() {
-        for method in METHODS {
+        for method in METHODS.iter().chain(ADMIN_METHODS) {
             for option in method.options {
                 let clash = method.params.iter().any(|param| param.name == option.name);
                 assert!(

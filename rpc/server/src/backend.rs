@@ -12,17 +12,23 @@
 //! - methods without `async` return within about a millisecond, except those that say "expensive":
 //!   the server calls these on a blocking thread, a bounded number at a time.
 
+mod peers;
+mod rounds;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use vibecoin_primitives::{
-    Account, Address, AddressPrefix, Amount, Body, ChainParams, CommitCertificate, Hash, Header, Height,
-    Nonce, Outcome, Receipt, Receipts, Round, StateDiff, TimeMs, Transaction, ValidatorSet,
+    Account, Address, AddressPrefix, Amount, Body, ChainParams, CommitCertificate, Evidence, Hash, Header,
+    Height, Nonce, Outcome, Receipt, Receipts, Round, StateDiff, TimeMs, Transaction, ValidatorSet,
     VerifiedTransaction,
 };
 use vibecoin_trie::Proof;
+
+pub use peers::{Ban, NetworkFacts, Peer, PeersView};
+pub use rounds::{BodyVerdict, HeightRounds, RoundOutcome, RoundRecord, Tally, Voters, Wait};
 
 /// Why the node cannot answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -392,6 +398,10 @@ pub struct ConsensusStatus {
     pub validator: Option<vibecoin_primitives::PublicKey>,
     /// When the newest block was committed here.
     pub last_commit: Option<TimeMs>,
+    /// The double-sign guard keeps this node from voting at this height.
+    pub abstaining: bool,
+    /// Waits that ran out since the start.
+    pub timeouts: u64,
 }
 
 /// Where the node stands in catching up.
@@ -403,6 +413,10 @@ pub struct SyncStatus {
     pub stage: String,
     /// The height that is known to exist.
     pub target: Height,
+    /// Peers that blocks can be fetched from.
+    pub peers: u32,
+    /// Blocks per 1,000 seconds, over the last while.
+    pub blocks_per_1000_s: u64,
     /// Milliseconds left, when they can be told.
     pub eta_ms: Option<u64>,
 }
@@ -602,6 +616,33 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Where consensus stands.
     fn consensus_status(&self) -> ConsensusStatus;
+
+    /// The rounds of a height, if they are still remembered. Memory only.
+    fn rounds(&self, height: Height) -> Option<HeightRounds> {
+        let _ = height;
+        None
+    }
+
+    /// Double signatures that wait here for a block.
+    fn evidence_waiting(&self) -> Vec<Evidence> {
+        Vec::new()
+    }
+
+    /// Takes a double signature that has been checked, to be told to others and put into a block.
+    ///
+    /// # Errors
+    /// [`BackendError::Busy`], [`BackendError::Disabled`] and [`BackendError::ShuttingDown`].
+    fn submit_evidence(&self, evidence: Evidence) -> Result<(), BackendError> {
+        drop(evidence);
+        Err(BackendError::Disabled {
+            feature: "taking evidence",
+        })
+    }
+
+    /// The network; `None` when this node has none.
+    fn network(&self) -> Option<Arc<dyn PeersView>> {
+        None
+    }
 
     /// How the node is.
     fn node_status(&self) -> NodeStatus;

@@ -12,6 +12,8 @@
     reason = "for tests only: a broken assumption should stop the test"
 )]
 
+mod peers;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,19 +23,21 @@ use tokio::sync::watch;
 use vibecoin_poh::{Chain, Pace};
 use vibecoin_primitives::{
     Account, AccountRow, AccountType, Address, Amount, BLOCK_VERSION, Body, BodyV1, ChainParams,
-    CommitCertificate, CommitSignature, DiffEntry, Hash, Header, Height, Nonce, Operation, Outcome, Power,
-    ProposerSchedule, PublicKey, Receipt, ReceiptV1, Receipts, Round, SecretKey, StateDiff, StateKey, Tick,
-    TimeMs, Transaction, TransactionBody, TransactionError, Validator, ValidatorSet, VerifiedTransaction,
-    Vote, VoteKind, account_key, encode, merkle, records, slot_key, tick_root,
+    CommitCertificate, CommitSignature, DiffEntry, Evidence, Hash, Header, Height, Nonce, Operation, Outcome,
+    Power, ProposerSchedule, PublicKey, Receipt, ReceiptV1, Receipts, Round, SecretKey, SlotRow, StateDiff,
+    StateKey, Tick, TimeMs, Transaction, TransactionBody, TransactionError, Validator, ValidatorSet,
+    VerifiedTransaction, Vote, VoteKind, account_key, decode, encode, merkle, records, slot_key, tick_root,
 };
 use vibecoin_trie::model::MemoryState;
 use vibecoin_trie::{Change, Sequential, Trie};
 
 use crate::backend::{
     AccountProof, Admitted, Backend, BackendError, BuildFacts, ChainFacts, CommittedBlock, ConsensusStatus,
-    Head, HealthCheck, NodeStatus, PohStatus, PoolAccount, PoolEntry, PoolStatus, Read, Refusal,
-    StateContext, StateProofs, SyncStatus, TransactionStatus,
+    Head, HealthCheck, HeightRounds, NodeStatus, PeersView, PohStatus, PoolAccount, PoolEntry, PoolStatus,
+    Read, Refusal, StateContext, StateProofs, SyncStatus, TransactionStatus,
 };
+
+pub use peers::MockPeers;
 
 type Accounts = BTreeMap<Address, Account>;
 type Slots = BTreeMap<Address, BTreeMap<Hash, Vec<u8>>>;
@@ -52,12 +56,16 @@ struct Inner {
     diffs: Vec<Arc<StateDiff>>,
     places: HashMap<Hash, (Height, u32)>,
     pool: BTreeMap<Hash, Arc<VerifiedTransaction>>,
+    evidence: Vec<Evidence>,
+    rounds: Vec<HeightRounds>,
 }
 
 /// The node.
 pub struct MockBackend {
     facts: ChainFacts,
-    key: SecretKey,
+    /// Of all validators; the node's own is the first.
+    keys: Vec<SecretKey>,
+    network: Arc<MockPeers>,
     inner: RwLock<Inner>,
     head: RwLock<Arc<Head>>,
     heads: watch::Sender<Height>,
@@ -99,13 +107,23 @@ impl MockBackend {
     /// A chain with these rules.
     #[must_use]
     pub fn with_params(params: ChainParams) -> Self {
-        let key = SecretKey::from_seed(&[1; 32]);
+        Self::with_validators(params, 1)
+    }
+
+    /// A chain with these rules and `count` validators of power 1.
+    #[must_use]
+    pub fn with_validators(params: ChainParams, count: u8) -> Self {
+        let keys: Vec<SecretKey> = (1..=count).map(|n| SecretKey::from_seed(&[n; 32])).collect();
         let payout = Self::address(ACCOUNTS - 1);
-        let validators = ValidatorSet::new(vec![Validator {
-            key: key.public_key(),
-            power: Power(1),
-            payout,
-        }])
+        let validators = ValidatorSet::new(
+            keys.iter()
+                .map(|key| Validator {
+                    key: key.public_key(),
+                    power: Power(1),
+                    payout,
+                })
+                .collect(),
+        )
         .unwrap();
         let mut state = State::default();
         for n in 0..ACCOUNTS {
@@ -142,7 +160,8 @@ impl MockBackend {
         });
         let mut mock = Self {
             facts,
-            key,
+            keys,
+            network: Arc::default(),
             inner: RwLock::default(),
             head: RwLock::new(nothing),
             heads,
@@ -231,14 +250,25 @@ impl MockBackend {
         body.sign(&self.facts.genesis, &key)
     }
 
+    /// Double signatures that wait; the next block carries them.
+    pub fn hold_evidence(&self, evidence: Evidence) {
+        self.inner.write().evidence.push(evidence);
+    }
+
+    /// What `consensus_getRounds` is to find in memory.
+    pub fn remember(&self, rounds: HeightRounds) {
+        self.inner.write().rounds.push(rounds);
+    }
+
     /// Makes `count` blocks; the first takes everything from the pool that can run.
     pub fn produce(&self, count: u64) {
         for _ in 0..count {
-            self.produce_one();
+            self.produce_in(Round(0), &[]);
         }
     }
 
-    fn produce_one(&self) {
+    /// Makes a block in a round; `silent` validators do not sign it.
+    pub fn produce_in(&self, round: Round, silent: &[PublicKey]) {
         let mut inner = self.inner.write();
         let before = inner.states.last().unwrap().clone();
         let parent = Arc::clone(inner.blocks.last().unwrap());
@@ -259,32 +289,32 @@ impl MockBackend {
             }
             runs
         });
-        let schedule = ProposerSchedule::genesis(&self.facts.validators);
-        state
-            .slots
-            .entry(Address::system())
-            .or_default()
-            .insert(records::SCHEDULE, encode(&schedule));
+        let set = &self.facts.validators;
+        let system = state.slots.entry(Address::system()).or_default();
+        let schedule: ProposerSchedule = decode(&system[&records::SCHEDULE]).unwrap();
+        let proposer = schedule.proposer(set, height, round).unwrap().key;
+        system.insert(records::SCHEDULE, encode(&schedule.after(set, height, round)));
         seal_storage(&mut state);
+        let evidence = std::mem::take(&mut inner.evidence);
         let receipts = Receipts(
             transactions
                 .iter()
                 .map(|transaction| receipt(transaction))
                 .collect(),
         );
-        let round = Round(0);
-        let ticks = self.ticks(&parent, height, &transactions);
+        let ticks = self.ticks(&parent, height, (round, proposer), &transactions);
         let roots: Vec<Hash> = ticks.iter().map(|tick| tick_root(&leaves(tick))).collect();
         let body = Body::V1(BodyV1 {
             ticks,
             last_commit: parent.certificate.clone(),
-            evidence: Vec::new(),
+            evidence,
         });
         let params = &self.facts.params;
         let header = Header {
             height,
             round,
-            proposer: self.key.public_key(),
+            proposer,
+            evidence_root: body.evidence_root(),
             parent: parent.hash,
             time: TimeMs(parent.header.time.0 + 100),
             ticks: params.ticks_per_block,
@@ -310,7 +340,7 @@ impl MockBackend {
             .diffs
             .push(Arc::new(diff(&parent.header, &header, &before, &state)));
         inner.states.push(state);
-        let certificate = Some(self.certify(&header, hash));
+        let certificate = Some(self.certify(&header, hash, silent));
         let head = Head {
             header: header.clone(),
             hash,
@@ -333,6 +363,7 @@ impl MockBackend {
         &self,
         parent: &CommittedBlock,
         height: Height,
+        (round, proposer): (Round, PublicKey),
         transactions: &[Arc<VerifiedTransaction>],
     ) -> Vec<Tick> {
         let params = &self.facts.params;
@@ -341,7 +372,7 @@ impl MockBackend {
             u64::from(params.ticks_per_block),
         )
         .unwrap();
-        let seed = vibecoin_poh::seed(parent.hash, height.0, 0, &self.key.public_key().0);
+        let seed = vibecoin_poh::seed(parent.hash, height.0, round.0, &proposer.0);
         let mut chain = Chain::new(pace, seed);
         let mut list: Vec<Transaction> = transactions.iter().map(|t| t.transaction().clone()).collect();
         (0..params.ticks_per_block)
@@ -359,22 +390,28 @@ impl MockBackend {
             .collect()
     }
 
-    fn certify(&self, header: &Header, hash: Hash) -> CommitCertificate {
-        let validator = self.key.public_key();
-        let (height, round) = (header.height, Round(0));
-        let vote = Vote {
-            kind: VoteKind::Precommit,
-            height,
-            round,
-            block: Some(hash),
-            validator,
+    fn certify(&self, header: &Header, hash: Hash, silent: &[PublicKey]) -> CommitCertificate {
+        let (height, round) = (header.height, header.round);
+        let sign = |key: &SecretKey| {
+            let validator = key.public_key();
+            let vote = Vote {
+                kind: VoteKind::Precommit,
+                height,
+                round,
+                block: Some(hash),
+                validator,
+            };
+            let signature = vote.sign(&self.facts.genesis, key).signature;
+            CommitSignature { validator, signature }
         };
-        let signature = vote.sign(&self.facts.genesis, &self.key).signature;
+        let mut signatures: Vec<CommitSignature> = self.keys.iter().map(sign).collect();
+        signatures.retain(|entry| !silent.contains(&entry.validator));
+        signatures.sort_by_key(|entry| entry.validator);
         CommitCertificate {
             height,
             round,
             block: hash,
-            signatures: vec![CommitSignature { validator, signature }],
+            signatures,
         }
     }
 
@@ -649,6 +686,16 @@ fn diff(parent: &Header, header: &Header, before: &State, after: &State) -> Stat
         })
         .filter(|entry| entry.old != entry.new)
         .collect();
+    let schedule = |state: &State| {
+        let value = state.slots[&Address::system()][&records::SCHEDULE].clone();
+        let slot = records::SCHEDULE;
+        Some(encode(&SlotRow { slot, value }))
+    };
+    let (old, new) = (schedule(before), schedule(after));
+    if old != new {
+        let key = StateKey::Slot(account_key(&Address::system()), slot_key(&records::SCHEDULE));
+        entries.push(DiffEntry { key, old, new });
+    }
     entries.sort_by_key(|entry| entry.key);
     StateDiff {
         parent_root: parent.state_root,
@@ -819,7 +866,7 @@ impl Backend for MockBackend {
             .map(|transaction| self.admit(transaction))
             .collect();
         if self.instant.load(Ordering::SeqCst) {
-            self.produce_one();
+            self.produce(1);
         }
         verdicts
     }
@@ -884,9 +931,27 @@ impl Backend for MockBackend {
         ConsensusStatus {
             height: self.head().header.height.next().unwrap(),
             step: "idle",
-            validator: Some(self.key.public_key()),
+            validator: Some(self.keys[0].public_key()),
             ..ConsensusStatus::default()
         }
+    }
+
+    fn rounds(&self, height: Height) -> Option<HeightRounds> {
+        let inner = self.inner.read();
+        inner.rounds.iter().find(|seen| seen.height == height).cloned()
+    }
+
+    fn evidence_waiting(&self) -> Vec<Evidence> {
+        self.inner.read().evidence.clone()
+    }
+
+    fn submit_evidence(&self, evidence: Evidence) -> Result<(), BackendError> {
+        self.hold_evidence(evidence);
+        Ok(())
+    }
+
+    fn network(&self) -> Option<Arc<dyn PeersView>> {
+        Some(Arc::clone(&self.network) as Arc<dyn PeersView>)
     }
 
     fn node_status(&self) -> NodeStatus {
@@ -896,7 +961,7 @@ impl Backend for MockBackend {
                 synced: true,
                 stage: "synced".to_owned(),
                 target: self.head().header.height,
-                eta_ms: None,
+                ..SyncStatus::default()
             },
             ..NodeStatus::default()
         }

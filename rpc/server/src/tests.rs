@@ -8,6 +8,7 @@
     clippy::cast_possible_truncation
 )]
 
+mod consensus;
 mod limits;
 mod methods;
 mod subscriptions;

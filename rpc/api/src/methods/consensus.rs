@@ -3,7 +3,12 @@
 use jsonrpsee::proc_macros::rpc;
 
 use crate::error::ApiError;
-use crate::views::{ConsensusStatusView, ParamsView, ProposerTurnView, ScheduleOptions, ValidatorSetView};
+use crate::scalars::{Arg, BytesArg, U64};
+use crate::views::{
+    ConsensusStatusView, EvidenceOptions, EvidenceView, Page, ParamsView, ProposerTurnView, RoundsView,
+    ScheduleOptions, ValidatorOptions, ValidatorRecordView, ValidatorSetView,
+};
+use vibecoin_primitives::PublicKey;
 
 #[rpc(client, server, namespace = "consensus")]
 pub trait ConsensusApi {
@@ -11,11 +16,30 @@ pub trait ConsensusApi {
     #[method(name = "getStatus", param_kind = map)]
     async fn get_status(&self) -> Result<ConsensusStatusView, ApiError>;
 
+    /// Why a height took the rounds it took: as this node saw it for the newest 256 heights, from the
+    /// chain for older ones. Default: the height being decided.
+    ///
+    /// Errors: 1101, 1103.
+    #[method(name = "getRounds", param_kind = map)]
+    async fn get_rounds(&self, height: Option<U64>) -> Result<RoundsView, ApiError>;
+
     /// The validators.
     #[method(name = "getValidators", param_kind = map)]
     async fn get_validators(&self) -> Result<ValidatorSetView, ApiError>;
 
-    /// Who proposes the next heights if no turn is missed.
+    /// What a validator did in the newest blocks, from the chain alone. Expensive.
+    ///
+    /// Errors: 1000, 1102 (not a validator).
+    #[method(name = "getValidator", param_kind = map)]
+    async fn get_validator(
+        &self,
+        key: Arg<PublicKey>,
+        options: Option<ValidatorOptions>,
+    ) -> Result<ValidatorRecordView, ApiError>;
+
+    /// Who proposes: what was for heights that exist, what is to be if no turn is missed for others.
+    ///
+    /// Errors: 1101, 1103.
     #[method(name = "getSchedule", param_kind = map)]
     async fn get_schedule(&self, options: Option<ScheduleOptions>)
     -> Result<Vec<ProposerTurnView>, ApiError>;
@@ -23,4 +47,17 @@ pub trait ConsensusApi {
     /// The chain's parameters.
     #[method(name = "getParams", param_kind = map)]
     async fn get_params(&self) -> Result<ParamsView, ApiError>;
+
+    /// Double signatures: those in blocks, ascending, then those that wait on this node. A page looks at
+    /// 10,000 blocks at most, so it may be short though more follows.
+    ///
+    /// Errors: 1002, 1003, 1103.
+    #[method(name = "getEvidence", param_kind = map)]
+    async fn get_evidence(&self, options: Option<EvidenceOptions>) -> Result<Page<EvidenceView>, ApiError>;
+
+    /// Hands in a double signature, encoded; returns its hash.
+    ///
+    /// Errors: 1000, 1203, 1401.
+    #[method(name = "submitEvidence", param_kind = map)]
+    async fn submit_evidence(&self, raw: BytesArg) -> Result<EvidenceView, ApiError>;
 }

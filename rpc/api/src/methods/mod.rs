@@ -10,10 +10,12 @@
 #![allow(missing_docs, clippy::too_many_arguments)]
 
 mod account;
+mod admin;
 mod chain;
 mod consensus;
 mod dev;
 mod mempool;
+mod net;
 mod node;
 mod poh;
 mod proof;
@@ -22,10 +24,12 @@ mod subscription;
 mod tx;
 
 pub use account::{AccountApiClient, AccountApiServer};
+pub use admin::{NetAdminApiClient, NetAdminApiServer};
 pub use chain::{ChainApiClient, ChainApiServer};
 pub use consensus::{ConsensusApiClient, ConsensusApiServer};
 pub use dev::{DevApiClient, DevApiServer};
 pub use mempool::{MempoolApiClient, MempoolApiServer};
+pub use net::{NetApiClient, NetApiServer};
 pub use node::{NodeApiClient, NodeApiServer};
 pub use poh::{PohApiClient, PohApiServer};
 pub use proof::{ProofApiClient, ProofApiServer};

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use vibecoin_primitives::{AddressPrefix, Hash, PublicKey, Validator, ValidatorSet};
 
-use crate::scalars::{AddressText, Shown, U64};
+use super::TallyView;
+use crate::block_ref::BlockRef;
+use crate::scalars::{AddressText, Bytes, CursorArg, Shown, U64};
 
 /// Where consensus stands: `consensus_getStatus`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +28,18 @@ pub struct ConsensusStatusView {
     /// When the newest block was committed here, milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_commit_ms: Option<U64>,
+    /// The double-sign guard keeps this node from voting at this height.
+    #[serde(default)]
+    pub abstaining: bool,
+    /// Waits that ran out since the start.
+    #[serde(default)]
+    pub timeouts: U64,
+    /// First votes seen in this round; absent when they are not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prevotes: Option<TallyView>,
+    /// Second votes seen in this round; absent when they are not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precommits: Option<TallyView>,
 }
 
 /// One validator.
@@ -83,15 +97,92 @@ impl ValidatorSetView {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ScheduleOptions {
-    /// How many heights from the next one on, 1 to 1000, default 10.
+    /// The first height; default the next one. At most 1000 heights ahead of it.
+    pub from_height: Option<U64>,
+    /// How many heights, 1 to 1000, default 10.
     pub count: Option<u32>,
 }
 
-/// Who is to propose, if no turn is missed before: `consensus_getSchedule`.
+/// Whose turn it was, or is to be if no turn is missed before: `consensus_getSchedule`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ProposerTurnView {
     /// The height.
     pub height: U64,
     /// The proposer of round 0.
     pub proposer: Shown<PublicKey>,
+    /// The round in which the block was created; absent for heights to come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round: Option<u32>,
+    /// Who created it; absent for heights to come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<Shown<PublicKey>>,
+    /// Whose turns passed without a block.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed_over: Vec<Shown<PublicKey>>,
+}
+
+/// Options of `consensus_getValidator`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ValidatorOptions {
+    /// How many of the newest blocks to look at, 1 to 1000, default 100.
+    pub window: Option<u32>,
+}
+
+/// What a validator did in the newest blocks: `consensus_getValidator`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ValidatorRecordView {
+    /// Key, power and payout.
+    #[serde(flatten)]
+    pub validator: ValidatorView,
+    /// First block looked at.
+    pub from_height: U64,
+    /// Last block looked at.
+    pub to_height: U64,
+    /// Blocks that it created.
+    pub proposed: u32,
+    /// Turns that passed without a block of it.
+    pub missed: u32,
+    /// Certificates looked at.
+    pub certificates: u32,
+    /// Of these, signed by it. A certificate holds a quorum, not everybody: a slow vote is left out.
+    pub signed: u32,
+    /// `signed` of `certificates`, in thousandths.
+    pub uptime_permille: u32,
+    /// Its turns go last below this height; absent when it serves no penalty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub penalty_until: Option<U64>,
+}
+
+/// Options of `consensus_getEvidence`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct EvidenceOptions {
+    /// First block to look at; default: 10,000 blocks back.
+    pub from: Option<BlockRef>,
+    /// Items per page, 1 to 1000, default 100.
+    pub limit: Option<u32>,
+    /// From the page before.
+    pub cursor: Option<CursorArg>,
+}
+
+/// A double signature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EvidenceView {
+    /// Names it.
+    pub hash: Shown<Hash>,
+    /// `duplicateVote`, `duplicateProposal` or `duplicatePart`.
+    pub kind: String,
+    /// Who signed both.
+    pub offender: Shown<PublicKey>,
+    /// At which height.
+    pub height: U64,
+    /// The block that carries it; absent while it waits for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<U64>,
+    /// All of it, encoded.
+    pub raw: Shown<Bytes>,
 }

@@ -7,9 +7,11 @@ mod account;
 mod chain;
 mod consensus;
 mod mempool;
+mod net;
 mod node;
 mod poh;
 mod proof;
+mod rounds;
 mod subscription;
 mod transaction;
 
@@ -22,14 +24,17 @@ pub use chain::{
     SupplyView, TransactionDetail,
 };
 pub use consensus::{
-    ConsensusStatusView, ProposerTurnView, ScheduleOptions, ValidatorSetView, ValidatorView,
+    ConsensusStatusView, EvidenceOptions, EvidenceView, ProposerTurnView, ScheduleOptions, ValidatorOptions,
+    ValidatorRecordView, ValidatorSetView, ValidatorView,
 };
 pub use mempool::{MempoolAccountView, MempoolEntryView, MempoolListOptions, MempoolStatusView};
+pub use net::{BanView, NetInfoView, PeerView, PeersOptions};
 pub use node::{HealthCheckView, HealthView, LimitsView, NodeStatusView, NodeVersionView, SyncStatusView};
 pub use poh::{EntriesOptions, PohEntryView, PohParamsView, PohStatusView, PohVerdict, TransactionOrderView};
 pub use proof::{
     AccountProofView, AddressesArg, LightBlockView, ProofView, ProvenAccountView, ProvenSlotView, Verdict,
 };
+pub use rounds::{BlockPowerView, ObservedRoundView, RoundView, RoundsView, TallyView, TimeoutView};
 pub use subscription::{AccountChangeView, SubscriptionEvent, Topic, TopicParams, TransactionEventView};
 pub use transaction::{
     BatchEntry, DecodedTransaction, EncodedTransaction, FailureView, FeeEstimate, LocationView,

@@ -47,6 +47,12 @@ pub struct SyncStatusView {
     pub current: U64,
     /// The height that is known to exist.
     pub target: U64,
+    /// Peers that blocks can be fetched from.
+    #[serde(default)]
+    pub peers: u32,
+    /// Blocks per 1,000 seconds, over the last while.
+    #[serde(default)]
+    pub blocks_per_1000_s: U64,
     /// Milliseconds left, when they can be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eta_ms: Option<U64>,

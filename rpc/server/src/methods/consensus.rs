@@ -1,32 +1,34 @@
 //! `consensus_*`.
 
 use jsonrpsee::core::async_trait;
-use vibecoin_primitives::{Address, Height, ProposerSchedule, Round, decode, records};
+use vibecoin_primitives::{Height, PublicKey};
 use vibecoin_rpc_api::methods::ConsensusApiServer;
 use vibecoin_rpc_api::views::{
-    ConsensusStatusView, ParamsView, ProposerTurnView, ScheduleOptions, ValidatorSetView,
+    ConsensusStatusView, EvidenceOptions, EvidenceView, Page, ParamsView, ProposerTurnView, RoundsView,
+    ScheduleOptions, ValidatorOptions, ValidatorRecordView, ValidatorSetView,
 };
-use vibecoin_rpc_api::{ApiError, Shown, U64};
+use vibecoin_rpc_api::{ApiError, Arg, BytesArg, Shown, U64};
 
 use super::Rpc;
+use super::rounds::tally_view;
 use crate::backend::Backend;
 
 /// Heights that `consensus_getSchedule` tells when the caller names no number.
 const SCHEDULE_DEFAULT: u32 = 10;
 /// Most heights that it tells.
 const SCHEDULE_MAX: u32 = 1000;
+/// Blocks that `consensus_getValidator` looks at when the caller names no number.
+const WINDOW_DEFAULT: u32 = 100;
+/// Most blocks that it looks at.
+const WINDOW_MAX: u32 = 1000;
 
-impl<B: Backend> Rpc<B> {
-    /// The proposer order of the next height, a record in the state.
-    fn schedule(&self) -> Result<(Height, ProposerSchedule), ApiError> {
-        let read = self
-            .backend
-            .slots(None, &Address::system(), &[records::SCHEDULE])?;
-        let bytes = read.value.into_iter().next().flatten();
-        let bytes = bytes.ok_or_else(|| ApiError::internal("the state has no proposer schedule"))?;
-        let schedule = decode(&bytes).map_err(|error| ApiError::internal(error.to_string()))?;
-        Ok((read.context.height.saturating_add(1), schedule))
+/// A number of heights within its range.
+fn within(name: &str, got: u32, most: u32) -> Result<u32, ApiError> {
+    if (1..=most).contains(&got) {
+        return Ok(got);
     }
+    let message = format!("{name} is 1 to {most}, got {got}");
+    Err(ApiError::invalid_params(&format!("{name}_out_of_range"), message))
 }
 
 #[async_trait]
@@ -35,11 +37,13 @@ impl<B: Backend> ConsensusApiServer for Rpc<B> {
         let status = self.backend.consensus_status();
         let set = &self.backend.facts().validators;
         let proposer = self
-            .schedule()
+            .next_schedule()
             .ok()
             .filter(|(height, _)| *height == status.height);
         let proposer = proposer
             .and_then(|(height, schedule)| schedule.proposer(set, height, status.round).map(|v| v.key));
+        let rounds = self.backend.rounds(status.height);
+        let round = rounds.and_then(|seen| seen.rounds.into_iter().find(|r| r.round == status.round));
         Ok(ConsensusStatusView {
             height: status.height.into(),
             round: status.round.0,
@@ -48,7 +52,15 @@ impl<B: Backend> ConsensusApiServer for Rpc<B> {
             is_validator: status.validator.is_some(),
             validator: status.validator.map(Shown),
             last_commit_ms: status.last_commit.map(U64::from),
+            abstaining: status.abstaining,
+            timeouts: U64(status.timeouts),
+            prevotes: round.as_ref().map(|round| tally_view(set, &round.prevotes)),
+            precommits: round.as_ref().map(|round| tally_view(set, &round.precommits)),
         })
+    }
+
+    async fn get_rounds(&self, height: Option<U64>) -> Result<RoundsView, ApiError> {
+        self.rounds_view(height)
     }
 
     async fn get_validators(&self) -> Result<ValidatorSetView, ApiError> {
@@ -58,36 +70,38 @@ impl<B: Backend> ConsensusApiServer for Rpc<B> {
         ))
     }
 
+    async fn get_validator(
+        &self,
+        key: Arg<PublicKey>,
+        options: Option<ValidatorOptions>,
+    ) -> Result<ValidatorRecordView, ApiError> {
+        let key = key.get()?;
+        let window = options.unwrap_or_default().window.unwrap_or(WINDOW_DEFAULT);
+        let window = within("window", window, WINDOW_MAX)?;
+        self.expensive(move |rpc| rpc.record(&key, window)).await
+    }
+
     async fn get_schedule(
         &self,
         options: Option<ScheduleOptions>,
     ) -> Result<Vec<ProposerTurnView>, ApiError> {
-        let count = options.unwrap_or_default().count.unwrap_or(SCHEDULE_DEFAULT);
-        if !(1..=SCHEDULE_MAX).contains(&count) {
-            let message = format!("count is 1 to {SCHEDULE_MAX}, got {count}");
-            return Err(ApiError::invalid_params("count_out_of_range", message));
-        }
-        self.expensive(move |rpc| {
-            let set = &rpc.backend.facts().validators;
-            let (mut height, mut schedule) = rpc.schedule()?;
-            let mut turns = Vec::new();
-            for _ in 0..count {
-                let Some(proposer) = schedule.proposer(set, height, Round::ZERO) else {
-                    break;
-                };
-                turns.push(ProposerTurnView {
-                    height: height.into(),
-                    proposer: Shown(proposer.key),
-                });
-                schedule = schedule.after(set, height, Round::ZERO);
-                height = height.saturating_add(1);
-            }
-            Ok(turns)
-        })
-        .await
+        let options = options.unwrap_or_default();
+        let count = within("count", options.count.unwrap_or(SCHEDULE_DEFAULT), SCHEDULE_MAX)?;
+        let from = options.from_height.map(Height::from);
+        self.expensive(move |rpc| rpc.turns(from, count)).await
     }
 
     async fn get_params(&self) -> Result<ParamsView, ApiError> {
         Ok(ParamsView::from(&self.backend.facts().params))
+    }
+
+    async fn get_evidence(&self, options: Option<EvidenceOptions>) -> Result<Page<EvidenceView>, ApiError> {
+        let options = options.unwrap_or_default();
+        self.expensive(move |rpc| rpc.evidence_page(options)).await
+    }
+
+    async fn submit_evidence(&self, raw: BytesArg) -> Result<EvidenceView, ApiError> {
+        let raw = raw.get()?;
+        self.expensive(move |rpc| rpc.take_evidence(&raw.0)).await
     }
 }

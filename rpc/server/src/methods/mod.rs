@@ -4,10 +4,14 @@ mod account;
 mod chain;
 mod consensus;
 mod dev;
+mod evidence;
+mod history;
 mod mempool;
+mod net;
 mod node;
 mod poh;
 mod proof;
+mod rounds;
 mod rpc;
 mod tx;
 
@@ -18,8 +22,9 @@ use jsonrpsee::server::{Methods, RegisterMethodError};
 use vibecoin_primitives::{Address, AddressPrefix, Domain, Hash, Height};
 use vibecoin_rpc_api::limits::{MIN_HEIGHT_WAIT_MS, PAGE_DEFAULT, PAGE_MAX};
 use vibecoin_rpc_api::methods::{
-    AccountApiServer, ChainApiServer, ConsensusApiServer, DevApiServer, MempoolApiServer, NodeApiServer,
-    PohApiServer, ProofApiServer, RpcApiServer, SubscriptionApiServer, TxApiServer,
+    AccountApiServer, ChainApiServer, ConsensusApiServer, DevApiServer, MempoolApiServer, NetAdminApiServer,
+    NetApiServer, NodeApiServer, PohApiServer, ProofApiServer, RpcApiServer, SubscriptionApiServer,
+    TxApiServer,
 };
 use vibecoin_rpc_api::views::{Context, Ctx};
 use vibecoin_rpc_api::{
@@ -47,7 +52,14 @@ impl<B> Clone for Rpc<B> {
     }
 }
 
-/// Every method that this listener serves.
+/// Every method of the admin listener.
+pub(crate) fn admin<B: Backend>(rpc: &Rpc<B>) -> Result<Methods, RegisterMethodError> {
+    let mut methods = Methods::new();
+    methods.merge(NetAdminApiServer::into_rpc(rpc.clone()))?;
+    Ok(methods)
+}
+
+/// Every method of the public listener.
 pub(crate) fn all<B: Backend>(rpc: &Rpc<B>) -> Result<Methods, RegisterMethodError> {
     let mut methods = Methods::new();
     methods.merge(AccountApiServer::into_rpc(rpc.clone()))?;
@@ -55,6 +67,7 @@ pub(crate) fn all<B: Backend>(rpc: &Rpc<B>) -> Result<Methods, RegisterMethodErr
     methods.merge(ConsensusApiServer::into_rpc(rpc.clone()))?;
     methods.merge(DevApiServer::into_rpc(rpc.clone()))?;
     methods.merge(MempoolApiServer::into_rpc(rpc.clone()))?;
+    methods.merge(NetApiServer::into_rpc(rpc.clone()))?;
     methods.merge(NodeApiServer::into_rpc(rpc.clone()))?;
     methods.merge(PohApiServer::into_rpc(rpc.clone()))?;
     methods.merge(ProofApiServer::into_rpc(rpc.clone()))?;

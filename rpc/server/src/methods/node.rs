@@ -21,6 +21,8 @@ impl<B: Backend> Rpc<B> {
             stage: sync.stage,
             current: self.backend.head().header.height.into(),
             target: sync.target.into(),
+            peers: sync.peers,
+            blocks_per_1000_s: U64(sync.blocks_per_1000_s),
             eta_ms: sync.eta_ms.map(U64),
         }
     }

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use serde_json::json;
 use vibecoin_primitives::{Address, Amount, ChainParams, Hash, Height, Operation};
 use vibecoin_rpc_api::methods::{
-    AccountApiClient, ChainApiClient, ConsensusApiClient, DevApiClient, MempoolApiClient, NodeApiClient,
-    PohApiClient, ProofApiClient, RpcApiClient, TxApiClient,
+    AccountApiClient, ChainApiClient, ConsensusApiClient, DevApiClient, MempoolApiClient, NetApiClient,
+    NodeApiClient, PohApiClient, ProofApiClient, RpcApiClient, TxApiClient,
 };
 use vibecoin_rpc_api::views::{
     AccountListOptions, AddressesArg, AtOptions, BlockOptions, BlockRangeOptions, BlockTransactions,
-    EntriesOptions, MempoolListOptions, OperationView, Order, ReadOptions, ScheduleOptions, StatsOptions,
-    SubmitOptions, TransactionDetail, UnsignedTransaction, Wait,
+    EntriesOptions, EvidenceOptions, MempoolListOptions, OperationView, Order, PeersOptions, ReadOptions,
+    ScheduleOptions, StatsOptions, SubmitOptions, TransactionDetail, UnsignedTransaction, ValidatorOptions,
+    Wait,
 };
 use vibecoin_rpc_api::{AddressText, ApiError, Arg, BlockRef, BlockSelector, Cursor, Text, U64, registry};
 
@@ -267,10 +268,30 @@ async fn the_generated_client_is_understood_in_every_method() {
     );
     assert_eq!(client.get_validators().await.unwrap().total_power, U64(1));
     let schedule = client
-        .get_schedule(Some(ScheduleOptions { count: Some(3) }))
+        .get_schedule(Some(ScheduleOptions {
+            from_height: Some(U64(1)),
+            count: Some(3),
+        }))
         .await
         .unwrap();
     assert_eq!(schedule.len(), 3);
+    let key = schedule[0].proposer.0;
+    let window = Some(ValidatorOptions { window: Some(1) });
+    let record = client.get_validator(Arg::new(key), window).await.unwrap();
+    assert_eq!((record.proposed, record.uptime_permille), (1, 1000));
+    assert_eq!(client.get_rounds(Some(U64(1))).await.unwrap().rounds.len(), 1);
+    let nothing = EvidenceOptions {
+        from: Some(Height(1).into()),
+        limit: Some(5),
+        cursor: None,
+    };
+    let page = client.get_evidence(Some(nothing)).await.unwrap();
+    assert!(page.items.is_empty());
+    let refused = client.submit_evidence(vec![0; 3].into()).await.unwrap_err();
+    assert_eq!(ApiError::from_client(&refused).unwrap().code, 1000);
+    assert_eq!(NetApiClient::get_info(&client).await.unwrap().peers, 2);
+    let one = Some(PeersOptions { limit: Some(1) });
+    assert_eq!(client.get_peers(one).await.unwrap()[0].id, "peer-a");
     ConsensusApiClient::get_params(&client).await.unwrap();
     assert_eq!(client.get_limits().await.unwrap().batch_entries_max, 100);
     assert_eq!(client.get_methods().await.unwrap().len(), registry::METHODS.len());

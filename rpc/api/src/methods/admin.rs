@@ -1,0 +1,45 @@
+//! `net_*` on the admin listener: who may connect. Callers show the token of the home.
+
+use jsonrpsee::proc_macros::rpc;
+
+use crate::error::ApiError;
+use crate::scalars::U64;
+use crate::views::BanView;
+
+#[rpc(client, server, namespace = "net")]
+pub trait NetAdminApi {
+    /// Connects to a peer and stays connected; `address` is a multiaddress that ends in `/p2p/ID`.
+    ///
+    /// Errors: 1203 (no network), 1701.
+    #[method(name = "addPeer", param_kind = map)]
+    async fn add_peer(&self, address: String) -> Result<bool, ApiError>;
+
+    /// Drops the connection and does not dial again.
+    ///
+    /// Errors: 1203 (no network), 1701.
+    #[method(name = "removePeer", param_kind = map)]
+    async fn remove_peer(&self, id: String) -> Result<bool, ApiError>;
+
+    /// Drops a peer and refuses it: for `seconds`, or until `net_unbanPeer`.
+    ///
+    /// Errors: 1203 (no network), 1701.
+    #[method(name = "banPeer", param_kind = map)]
+    async fn ban_peer(
+        &self,
+        id: String,
+        reason: Option<String>,
+        seconds: Option<U64>,
+    ) -> Result<bool, ApiError>;
+
+    /// Lets a peer in again.
+    ///
+    /// Errors: 1203 (no network), 1701.
+    #[method(name = "unbanPeer", param_kind = map)]
+    async fn unban_peer(&self, id: String) -> Result<bool, ApiError>;
+
+    /// Who is banned.
+    ///
+    /// Errors: 1203 (no network).
+    #[method(name = "getBans", param_kind = map)]
+    async fn get_bans(&self) -> Result<Vec<BanView>, ApiError>;
+}

@@ -1,0 +1,157 @@
+//! Whose turn it was: the proposer order of heights that exist, read back from the chain.
+//!
+//! The order of a height is a record in the state before it. Only the newest state is kept readable, but
+//! every block's diff holds the record as it was before the block.
+
+use vibecoin_primitives::{
+    Address, Header, Height, ProposerSchedule, PublicKey, Round, SlotRow, StateKey, account_key, decode,
+    records, slot_key,
+};
+use vibecoin_rpc_api::views::{ProposerTurnView, ValidatorRecordView, ValidatorView};
+use vibecoin_rpc_api::{ApiError, Code, Shown};
+
+use super::{Rpc, small};
+use crate::backend::Backend;
+
+/// Most heights that a schedule is computed ahead.
+pub(super) const AHEAD_MAX: u64 = 1000;
+
+impl<B: Backend> Rpc<B> {
+    /// The proposer order of the next height, a record in the state.
+    pub(super) fn next_schedule(&self) -> Result<(Height, ProposerSchedule), ApiError> {
+        let read = self
+            .backend
+            .slots(None, &Address::system(), &[records::SCHEDULE])?;
+        let bytes = read.value.into_iter().next().flatten();
+        let bytes = bytes.ok_or_else(|| ApiError::internal("the state has no proposer schedule"))?;
+        let schedule = decode(&bytes).map_err(|error| ApiError::internal(error.to_string()))?;
+        Ok((read.context.height.saturating_add(1), schedule))
+    }
+
+    /// The proposer order of a height that exists.
+    pub(super) fn past_schedule(&self, height: Height) -> Result<ProposerSchedule, ApiError> {
+        let set = &self.backend.facts().validators;
+        // The order of one validator never changes, so that blocks do not write it.
+        if set.members().len() == 1 {
+            return Ok(ProposerSchedule::genesis(set));
+        }
+        let missing = || ApiError::internal(format!("the diff of height {height} has no proposer schedule"));
+        let diff = self.backend.diff(height)?.ok_or_else(missing)?;
+        let key = StateKey::Slot(account_key(&Address::system()), slot_key(&records::SCHEDULE));
+        let at = diff.entries.binary_search_by_key(&key, |entry| entry.key);
+        let row = at.ok().and_then(|at| diff.entries.get(at)?.old.as_deref());
+        let row: SlotRow =
+            decode(row.ok_or_else(missing)?).map_err(|error| ApiError::internal(error.to_string()))?;
+        decode(&row.value).map_err(|error| ApiError::internal(error.to_string()))
+    }
+
+    /// Whose turns passed before this block was created. Costs a read of the block's diff only when
+    /// somebody's did.
+    fn passed_over(&self, header: &Header) -> Result<Vec<PublicKey>, ApiError> {
+        if header.round == Round::ZERO {
+            return Ok(Vec::new());
+        }
+        let set = &self.backend.facts().validators;
+        let schedule = self.past_schedule(header.height)?;
+        // After a whole circle the same names come again.
+        let count = header.round.0.min(small(set.members().len()));
+        Ok((0..count)
+            .filter_map(|round| schedule.proposer(set, header.height, Round(round)))
+            .map(|validator| validator.key)
+            .collect())
+    }
+
+    /// Whose turn it was at a height that exists; `None` above the head.
+    pub(super) fn past_turn(&self, height: Height) -> Result<Option<ProposerTurnView>, ApiError> {
+        let Some((header, _)) = self.backend.header(height)? else {
+            return Ok(None);
+        };
+        let passed_over = self.passed_over(&header)?;
+        Ok(Some(ProposerTurnView {
+            height: height.into(),
+            proposer: Shown(passed_over.first().copied().unwrap_or(header.proposer)),
+            round: Some(header.round.0),
+            created_by: Some(Shown(header.proposer)),
+            passed_over: passed_over.into_iter().map(Shown).collect(),
+        }))
+    }
+
+    /// `count` turns from `from` on: what was, then what is to be.
+    pub(super) fn turns(&self, from: Option<Height>, count: u32) -> Result<Vec<ProposerTurnView>, ApiError> {
+        let set = &self.backend.facts().validators;
+        let (mut next, mut schedule) = self.next_schedule()?;
+        let from = from.unwrap_or(next);
+        if from.0 > next.0.saturating_add(AHEAD_MAX) {
+            let message = format!("the schedule is told at most {AHEAD_MAX} heights ahead of {next}");
+            let head = next.saturating_sub(1).0.to_string();
+            return Err(ApiError::new(Code::FutureHeight, message).with("head", head));
+        }
+        let mut turns = Vec::new();
+        // Genesis was nobody's turn.
+        for height in (from.0.max(1)..).map(Height).take(count as usize) {
+            if height < next {
+                // The head may be a block further than when the schedule was read, never less.
+                turns.extend(self.past_turn(height)?);
+                continue;
+            }
+            while next < height {
+                schedule = schedule.after(set, next, Round::ZERO);
+                next = next.saturating_add(1);
+            }
+            let Some(proposer) = schedule.proposer(set, height, Round::ZERO) else {
+                break;
+            };
+            turns.push(ProposerTurnView {
+                height: height.into(),
+                proposer: Shown(proposer.key),
+                round: None,
+                created_by: None,
+                passed_over: Vec::new(),
+            });
+        }
+        Ok(turns)
+    }
+
+    /// What a validator did in the newest `window` blocks.
+    pub(super) fn record(&self, key: &PublicKey, window: u32) -> Result<ValidatorRecordView, ApiError> {
+        let set = &self.backend.facts().validators;
+        let Some((index, validator)) = set.find(key) else {
+            let message = format!("{key} is not a validator of this chain");
+            return Err(ApiError::new(Code::NotFound, message));
+        };
+        let head = self.backend.head().header.height;
+        let least = self.backend.earliest().0.max(1);
+        let from = head
+            .0
+            .saturating_add(1)
+            .saturating_sub(u64::from(window))
+            .max(least);
+        let (mut proposed, mut missed, mut certificates, mut signed) = (0u32, 0u32, 0u32, 0u32);
+        for height in (from..=head.0).map(Height) {
+            if let Some((header, _)) = self.backend.header(height)? {
+                proposed = proposed.saturating_add(u32::from(header.proposer == *key));
+                let passed = self.passed_over(&header)?.contains(key);
+                missed = missed.saturating_add(u32::from(passed));
+            }
+            if let Some(certificate) = self.backend.certificate(height)? {
+                certificates = certificates.saturating_add(1);
+                let by_it = certificate.signatures.iter().any(|entry| entry.validator == *key);
+                signed = signed.saturating_add(u32::from(by_it));
+            }
+        }
+        let uptime = signed.saturating_mul(1000).checked_div(certificates);
+        let (next, schedule) = self.next_schedule()?;
+        let penalty = schedule.turns.get(index).map(|turn| turn.penalty_until);
+        Ok(ValidatorRecordView {
+            validator: ValidatorView::new(validator, self.prefix()),
+            from_height: from.into(),
+            to_height: head.into(),
+            proposed,
+            missed,
+            certificates,
+            signed,
+            uptime_permille: uptime.unwrap_or(0),
+            penalty_until: penalty.filter(|until| *until > next).map(Into::into),
+        })
+    }
+}
