@@ -41,17 +41,19 @@ mod home;
 mod keystore;
 mod lock;
 mod mnemonic;
+mod node_id;
 mod passphrase;
 mod seal;
 mod slip10;
 
-pub use dev::{DevValidator, dev_keys, dev_validator};
+pub use dev::{DevValidator, dev_keys, dev_validator, seeded_key};
 pub use error::{ErrorClass, KeyError};
 pub use file::KeyInfo;
 pub use home::{NodeKeyRole, NodeKeys};
 pub use keystore::{KeyList, Keystore};
 pub use lock::HomeLock;
 pub use mnemonic::{COIN_TYPE_TEST, KeyFamily, Mnemonic};
+pub use node_id::node_id;
 pub use passphrase::{NoPassphrase, Passphrase, PassphraseSource};
 pub use seal::KdfParams;
 
