@@ -167,6 +167,7 @@ async fn measure(
         .iter()
         .map(|(node, pid)| Meter::start(node, *pid))
         .collect();
+    let own_cpu = process::cpu_time(std::process::id()).unwrap_or_default();
     let begun = Instant::now();
     let work = async {
         let outcome = send::all(context, args, nodes, jobs, &watch).await?;
@@ -193,6 +194,9 @@ async fn measure(
         () = looking => return Err(CliError::new(Exit::Failure, "nobody looks at the memory any more")),
     };
     let costs = meters.iter_mut().map(Meter::stop).collect();
+    let own_cpu = process::cpu_time(std::process::id())
+        .unwrap_or_default()
+        .saturating_sub(own_cpu);
     Ok(report::answer(report::Facts {
         args,
         nodes,
@@ -204,6 +208,7 @@ async fn measure(
         latencies: watch.latencies(),
         samples_lost: watch.samples_left(),
         costs,
+        own_cpu,
     }))
 }
 

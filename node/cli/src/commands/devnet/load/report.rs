@@ -40,6 +40,8 @@ pub struct Facts<'a> {
     pub latencies: Vec<Duration>,
     pub samples_lost: usize,
     pub costs: Vec<NodeCost>,
+    /// What this program used: it shares the machine with the nodes.
+    pub own_cpu: Duration,
 }
 
 /// The value below which `percent` of the values are.
@@ -69,6 +71,7 @@ pub fn answer(facts: Facts<'_>) -> Answer {
         latencies,
         samples_lost,
         costs,
+        own_cpu,
     } = facts;
     let full: Vec<(&u64, &Heard)> = blocks
         .iter()
@@ -148,6 +151,7 @@ pub fn answer(facts: Facts<'_>) -> Answer {
         "transfersPerBlock": { "mean": rounded(fill_mean), "max": fill_max },
         "cpuSeconds": rounded(cpu_all.as_secs_f64()),
         "cpuUsPerTransfer": per_transfer(cpu_all),
+        "senderCpuSeconds": rounded(own_cpu.as_secs_f64()),
         "cost": cost_json,
     });
     let mut text = format!(
@@ -155,13 +159,13 @@ pub fn answer(facts: Facts<'_>) -> Answer {
          {rate:.0} transfers/s until final, over {wall:.2} s\n\
          sent to one node, final on the next: p50 {} ms, p95 {} ms, p99 {} ms, max {longest} ms ({} samples)\n\
          blocks: {}, time p50 {} ms, p99 {} ms; {fill_mean:.0} transfers each, at most {fill_max}; {late_rounds} needed another round\n\
-         CPU of all nodes: {:.2} s, {} us per transfer\n",
+         CPU of all nodes: {:.2} s, {} us per transfer; of this program: {:.2} s\n",
         outcome.taken,
         settled.included,
         if outcome.rejected.is_empty() {
             String::new()
         } else {
-            format!(" {}", json["rejected"])
+            format!(" {:?}", outcome.rejected)
         },
         at(50),
         at(95),
@@ -172,6 +176,7 @@ pub fn answer(facts: Facts<'_>) -> Answer {
         percentile(&times, 99),
         cpu_all.as_secs_f64(),
         per_transfer(cpu_all),
+        own_cpu.as_secs_f64(),
     );
     for cost in &costs {
         let mib = |bytes: u64| bytes / (1024 * 1024);

@@ -57,6 +57,10 @@ impl Outcome {
         self.sent.get(&account).copied().unwrap_or(0)
     }
 
+    fn no_answer(&mut self) {
+        self.unanswered = self.unanswered.saturating_add(1);
+    }
+
     fn take(&mut self, account: usize) {
         self.taken = self.taken.saturating_add(1);
         count(&mut self.sent, account);
@@ -298,9 +302,7 @@ impl Sender<'_> {
             let sent = Instant::now();
             let Ok(entries) = client.submit_batch(raws, Some(options)).await else {
                 // It may have been taken, or not: the next node is told the same, and knows it then or not.
-                let mut outcome = self.outcome.borrow_mut();
-                outcome.unanswered = outcome.unanswered.saturating_add(1);
-                drop(outcome);
+                self.outcome.borrow_mut().no_answer();
                 if Instant::now() >= self.end {
                     return;
                 }
