@@ -177,10 +177,10 @@ fn announce(home: &Path, ready: &Ready) {
         chain_id: &ready.chain_id,
         genesis_hash: ready.genesis_hash.to_string(),
         height: ready.height.0.to_string(),
-        p2p: None,
-        peer_id: None,
-        metrics: None,
-        admin: None,
+        p2p: ready.p2p.as_deref(),
+        peer_id: ready.peer_id.as_deref(),
+        metrics: ready.metrics.map(|address| address.to_string()),
+        admin: ready.admin.map(|address| address.to_string()),
     });
     output::stdout(&format!("{}\n", line.unwrap_or_default()));
 }
