@@ -170,7 +170,8 @@ async fn until_cut(net: &Devnet) -> Result<(), CliError> {
         let mut left = Vec::new();
         let state = net.existing()?;
         for node in net.running() {
-            let peers = ask::peers(&ask::client(node.url())?).await?;
+            let peers = ask::peers(&ask::client(node.url())?).await;
+            let peers = peers.map_err(|error| error.at(node.url()))?;
             for other in across(&state.partition, &state.nodes, &node) {
                 if peers.contains(&other.peer_id) {
                     left.push(format!("{} with {}", node.name, other.name));

@@ -18,6 +18,8 @@ use crate::output::{self, Answer, Format};
 
 /// A devnet is up when its chain moves.
 const HEIGHT_LEAST: u64 = 2;
+/// The grace time of nodes that are stopped because another did not come up.
+const STOP_AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// From one look of `status --watch` to the next.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
@@ -129,23 +131,13 @@ pub fn start(
     numbers: &[usize],
     deadline: Instant,
 ) -> Result<Vec<ReadyLine>, CliError> {
-    for number in numbers {
-        let node = net.node(*number)?;
-        let home = node.home.to_string_lossy().into_owned();
-        let arguments = ["node", "--home", &home, "--allow-unencrypted"];
-        let (pid, started) = process::spawn(binary, &arguments, &node.log)?;
-        net.record(*number, started.map(|started| (pid, started)))?;
-    }
-    let mut lines = Vec::new();
-    for number in numbers {
-        match ready::line(&net.node(*number)?, deadline) {
-            Ok(line) => lines.push(line),
-            Err(error) => {
-                stop_some(net, numbers, Duration::from_secs(5))?;
-                return Err(error);
-            }
+    let lines = match start_and_wait(net, binary, numbers, deadline) {
+        Ok(lines) => lines,
+        Err(error) => {
+            stop_some(net, numbers, STOP_AFTER_FAILURE)?;
+            return Err(error);
         }
-    }
+    };
     if let Ok(program) = std::env::current_exe() {
         net.existing_mut()?.program = program;
     }
@@ -167,6 +159,26 @@ pub fn start(
         }
     }
     net.save()?;
+    Ok(lines)
+}
+
+fn start_and_wait(
+    net: &mut Devnet,
+    binary: &Path,
+    numbers: &[usize],
+    deadline: Instant,
+) -> Result<Vec<ReadyLine>, CliError> {
+    for number in numbers {
+        let node = net.node(*number)?;
+        let home = node.home.to_string_lossy().into_owned();
+        let arguments = ["node", "--home", &home, "--allow-unencrypted"];
+        let (pid, started) = process::spawn(binary, &arguments, &node.log)?;
+        net.record(*number, started.map(|started| (pid, started)))?;
+    }
+    let mut lines = Vec::new();
+    for number in numbers {
+        lines.push(ready::line(&net.node(*number)?, deadline)?);
+    }
     Ok(lines)
 }
 
