@@ -11,7 +11,7 @@ usage: scripts/test.sh
 Runs, one after the other, and stops at the first that fails:
   system       packages, RocksDB in the cache (scripts/native.sh)
   format       rustfmt, without changing anything
-  shell        shellcheck over the scripts; the devnet script against a stand-in node
+  shell        shellcheck over the scripts
   lints        clippy over every target, warnings are errors
   build        everything, with the binary that the process tests start (VIBECOIN_BIN)
   tests        all tests of the workspace: cargo nextest where it is installed, else cargo test
@@ -77,8 +77,7 @@ format() {
 }
 
 shell() {
-  shellcheck -x scripts/*.sh scripts/tests/*.sh .ci/run
-  scripts/tests/devnet.sh
+  shellcheck -x scripts/*.sh .ci/run
 }
 
 lints() {

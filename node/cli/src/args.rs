@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    account, bench, block, completions, config, db, debug, genesis, init, keys, mempool, node, poh, proof,
-    rpc, status, subscribe, transfer, tx, version,
+    account, bench, block, completions, config, db, debug, devnet, genesis, init, keys, mempool, node, poh,
+    proof, rpc, status, subscribe, testnet, transfer, tx, version,
 };
 use crate::context::Context;
 use crate::error::CliError;
@@ -126,6 +126,11 @@ pub enum Command {
     /// Make and check genesis files
     #[command(subcommand)]
     Genesis(genesis::GenesisCommand),
+    /// A network of nodes on this machine
+    Devnet(Box<devnet::DevnetArgs>),
+    /// The files of a network on several hosts
+    #[command(subcommand)]
+    Testnet(testnet::TestnetCommand),
     /// Keys of accounts, on disk
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -188,6 +193,8 @@ impl Command {
             Self::Node(args) => args.run(context),
             Self::Init(args) => args.run(context),
             Self::Genesis(command) => command.run(context),
+            Self::Devnet(args) => args.run(context),
+            Self::Testnet(command) => command.run(context),
             Self::Keys(command) => command.run(context),
             Self::Account(command) => command.run(context),
             Self::Transfer(args) => args.run(context),

@@ -52,6 +52,19 @@ impl Context {
         Ok(Self { globals, home })
     }
 
+    /// The same options for another node and its home.
+    #[must_use]
+    pub fn at(&self, url: &str, home: &Path) -> Self {
+        let globals = Globals {
+            url: url.to_owned(),
+            ..self.globals.clone()
+        };
+        Self {
+            globals,
+            home: home.to_owned(),
+        }
+    }
+
     /// The home directory, given or default.
     #[must_use]
     pub fn home(&self) -> &Path {

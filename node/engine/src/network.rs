@@ -290,18 +290,7 @@ impl Outlet {
 
 /// Reads the key that names this node on the network, or makes one.
 pub fn node_key(path: &Path) -> Result<[u8; 32], crate::NodeError> {
-    let key = |detail: String| crate::NodeError::Key(format!("{}: {detail}", path.display()));
-    match std::fs::read_to_string(path) {
-        Ok(text) => {
-            let mut seed = [0; 32];
-            let digits = vibecoin_primitives::hex::fixed::<32>(&format!("0x{}", text.trim()));
-            seed.copy_from_slice(&digits.map_err(|error| key(error.to_string()))?);
-            Ok(seed)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let _ = SecretKey::from_seed(&[0; 32]);
-            Err(key("no node key".to_owned()))
-        }
-        Err(error) => Err(key(error.to_string())),
-    }
+    let key = vibecoin_keystore::load_or_create_node_key(path);
+    let key = key.map_err(|error| crate::NodeError::Key(error.to_string()))?;
+    Ok(*key.seed())
 }

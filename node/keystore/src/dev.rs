@@ -4,7 +4,9 @@
 //! sends real money to one of them gives it away.
 
 use vibecoin_primitives::SecretKey;
+use zeroize::Zeroize as _;
 
+use crate::slip10::Node;
 use crate::{COIN_TYPE_TEST, KeyError, Mnemonic};
 
 /// The words that all developer keys come from; other chains' developer tools use the same ones.
@@ -64,4 +66,40 @@ pub fn dev_validator(index: u32) -> Result<DevValidator, KeyError> {
         payout_name: format!("dev-payout{suffix}"),
         payout: family.key(index, ROLE_PAYOUT)?,
     })
+}
+
+/// The key number `index` for a purpose of a network whose keys all come from one seed.
+///
+/// Equal arguments give the same key on every machine, so a network can be made again from its seed, and
+/// whoever knows the seed has every key of it.
+#[must_use]
+pub fn seeded_key(seed: &str, purpose: &str, index: u32) -> SecretKey {
+    // The seed comes last: nothing behind it can be mistaken for a part of it.
+    let mut bytes = b"vibecoin/seeded-key/v1\0".to_vec();
+    bytes.extend_from_slice(purpose.as_bytes());
+    bytes.push(0);
+    bytes.extend_from_slice(&index.to_be_bytes());
+    bytes.extend_from_slice(seed.as_bytes());
+    let key = SecretKey::from_seed(&Node::master(&bytes).into_key());
+    bytes.zeroize();
+    key
+}
+
+#[cfg(test)]
+mod seeded_tests {
+    use super::*;
+
+    #[test]
+    fn a_seeded_key_depends_on_seed_purpose_and_index_and_on_nothing_else() {
+        let public = |seed, purpose, index| seeded_key(seed, purpose, index).public_key();
+        let one = public("1", "validator", 0);
+        assert_eq!(one, public("1", "validator", 0));
+        for other in [
+            public("2", "validator", 0),
+            public("1", "node", 0),
+            public("1", "validator", 1),
+        ] {
+            assert_ne!(one, other);
+        }
+    }
 }

@@ -6,7 +6,7 @@ use vibecoin_primitives::{AddressPrefix, SecretKey};
 
 use crate::file::KeyFile;
 use crate::private::{Closed, PrivateDir};
-use crate::{KdfParams, KeyError, KeyInfo, Keystore, NoPassphrase, Passphrase, PassphraseSource};
+use crate::{KdfParams, KeyError, KeyInfo, Keystore, Passphrase, PassphraseSource};
 
 /// What one of a node's own keys is for. They are never the same key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ impl NodeKeyRole {
     const fn name(self) -> &'static str {
         match self {
             Self::Validator => "validator",
-            Self::Node => "node",
+            Self::Node => crate::node_key::ROLE,
         }
     }
 }
@@ -115,6 +115,10 @@ impl NodeKeys {
         };
         self.check_encryption(role, passphrase.is_some())?;
         let file = KeyFile::new(role.name(), &self.prefix, key, passphrase, self.kdf)?;
+        if role == NodeKeyRole::Node {
+            crate::node_key::create(&self.path(role), key)?;
+            return Ok(file.info());
+        }
         let home = PrivateDir::create(&self.home, Closed::ToWriters)?;
         home.change()?.write_new(&file_name(role), &file.encode()?)?;
         Ok(file.info())
@@ -155,14 +159,7 @@ impl NodeKeys {
     /// # Errors
     /// As [`NodeKeys::create`] and [`NodeKeys::load`].
     pub fn load_or_create_node(&self) -> Result<SecretKey, KeyError> {
-        if !self.exists(NodeKeyRole::Node)? {
-            match self.create(NodeKeyRole::Node, &crate::generate()?, None) {
-                // Another process was faster; its key is the one that counts.
-                Ok(_) | Err(KeyError::Exists { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.load(NodeKeyRole::Node, &mut NoPassphrase)
+        crate::load_or_create_node_key(&self.path(NodeKeyRole::Node))
     }
 
     fn read(&self, role: NodeKeyRole) -> Result<KeyFile, KeyError> {
@@ -173,7 +170,12 @@ impl NodeKeys {
             Err(KeyError::Missing { path }) => return Err(missing(path)),
             home => home?,
         };
-        KeyFile::decode(&home.read(&file_name(role))?, role.name(), &self.path(role))
+        let bytes = home.read(&file_name(role))?;
+        if role == NodeKeyRole::Node {
+            let key = crate::node_key::parse(&bytes, &self.path(role))?;
+            return KeyFile::new(role.name(), &self.prefix, &key, None, self.kdf);
+        }
+        KeyFile::decode(&bytes, role.name(), &self.path(role))
     }
 
     fn check_encryption(&self, role: NodeKeyRole, encrypted: bool) -> Result<(), KeyError> {

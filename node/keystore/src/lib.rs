@@ -10,7 +10,7 @@
 //! <home>/keys/alice.json  Keystore      an account
 //! ```
 //!
-//! All key files have one format ([`file`]) and are read under the same rules ([`private`]): a regular
+//! All key files but `node.key` have one format ([`file`]) and are read under the same rules ([`private`]): a regular
 //! file of this user, closed to everyone else, not reached through a symbolic link, of at most 64 KiB.
 //!
 //! ```
@@ -41,17 +41,19 @@ mod home;
 mod keystore;
 mod lock;
 mod mnemonic;
+mod node_key;
 mod passphrase;
 mod seal;
 mod slip10;
 
-pub use dev::{DevValidator, dev_keys, dev_validator};
+pub use dev::{DevValidator, dev_keys, dev_validator, seeded_key};
 pub use error::{ErrorClass, KeyError};
 pub use file::KeyInfo;
 pub use home::{NodeKeyRole, NodeKeys};
 pub use keystore::{KeyList, Keystore};
 pub use lock::HomeLock;
 pub use mnemonic::{COIN_TYPE_TEST, KeyFamily, Mnemonic};
+pub use node_key::{load_node_key, load_or_create_node_key, node_id};
 pub use passphrase::{NoPassphrase, Passphrase, PassphraseSource};
 pub use seal::KdfParams;
 

@@ -13,7 +13,18 @@ use crate::files;
 use crate::output::Answer;
 
 /// Flags that every reader of `--help` should see; the others show with `config init --stdout`.
-const SHOWN: &[&str] = &["rpc.addr", "rpc.port", "rpc.api", "log.format", "log.filter"];
+const SHOWN: &[&str] = &[
+    "rpc.addr",
+    "rpc.port",
+    "rpc.api",
+    "p2p.listen",
+    "p2p.peers",
+    "p2p.bootnodes",
+    "metrics.listen",
+    "admin.listen",
+    "log.format",
+    "log.filter",
+];
 
 /// Every knob as a flag `--section.key VALUE`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -128,7 +128,7 @@ fn place_genesis(home: &Path, text: &str, hash: vibecoin_primitives::Hash) -> Re
 }
 
 /// Makes the double-sign guard of a key that has signed nothing.
-fn make_guard(path: &Path) -> Result<(), CliError> {
+pub fn make_guard(path: &Path) -> Result<(), CliError> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(CliError::file("make the folder", folder))?;
     }

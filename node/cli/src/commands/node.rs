@@ -27,7 +27,8 @@ Examples:
   vibecoin init --home DIR --genesis FILE && vibecoin node --home DIR
 
 When the node answers, one line of JSON appears on stdout:
-  {\"event\":\"ready\",\"rpc\":\"http://127.0.0.1:8545\",\"chainId\":…,\"genesisHash\":…,\"height\":…}
+  {\"event\":\"ready\",\"rpc\":\"http://127.0.0.1:8545\",\"chainId\":…,\"genesisHash\":…,\"height\":…,
+   \"p2p\":…,\"peerId\":…,\"metrics\":…,\"admin\":…}       null where the node does not listen
 Logs go to stderr. SIGTERM and SIGINT stop it cleanly; a second one stops it at once.
 Every key of the configuration is also a flag: --section.key VALUE.";
 
@@ -176,6 +177,10 @@ fn announce(home: &Path, ready: &Ready) {
         chain_id: &ready.chain_id,
         genesis_hash: ready.genesis_hash.to_string(),
         height: ready.height.0.to_string(),
+        p2p: ready.p2p.as_deref(),
+        peer_id: ready.peer_id.as_deref(),
+        metrics: ready.metrics.map(|address| address.to_string()),
+        admin: ready.admin.map(|address| address.to_string()),
     });
     output::stdout(&format!("{}\n", line.unwrap_or_default()));
 }
@@ -189,6 +194,10 @@ struct ReadyLine<'a> {
     chain_id: &'a str,
     genesis_hash: String,
     height: String,
+    p2p: Option<&'a str>,
+    peer_id: Option<&'a str>,
+    metrics: Option<String>,
+    admin: Option<String>,
 }
 
 fn banner(home: &Path, genesis: &Genesis) {

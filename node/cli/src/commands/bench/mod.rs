@@ -93,12 +93,12 @@ impl Figures {
 }
 
 /// Cores of this machine.
-fn cores() -> usize {
+pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Four digits that mean something; more would be noise.
-fn rounded(value: f64) -> f64 {
+pub fn rounded(value: f64) -> f64 {
     if !value.is_finite() {
         return 0.0;
     }

@@ -10,9 +10,9 @@
 //! to be final. What the node's threads burned in between is read from the system when the node runs on
 //! this machine.
 
-mod accounts;
+pub mod accounts;
 mod blocks;
-mod process;
+pub mod process;
 mod submit;
 
 use std::time::{Duration, Instant};
@@ -60,7 +60,7 @@ pub struct LoadArgs {
 }
 
 /// What each transfer moves.
-const AMOUNT: Amount = Amount(1);
+pub const AMOUNT: Amount = Amount(1);
 
 impl LoadArgs {
     /// Runs the load.
@@ -250,7 +250,7 @@ impl LoadArgs {
 }
 
 /// The least fee of a transfer. All transfers have one size.
-fn transfer_fee(chain: &Chain) -> Amount {
+pub fn transfer_fee(chain: &Chain) -> Amount {
     let key = vibecoin_primitives::SecretKey::from_seed(&[0; 32]);
     let body = TransactionBody {
         chain: chain.genesis.prefix(),

@@ -1,0 +1,167 @@
+//! Questions to nodes: where their head is, whether they agree, whom they talk to.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use jsonrpsee::core::client::ClientT as _;
+use jsonrpsee::core::params::ObjectParams;
+use jsonrpsee::http_client::{HeaderMap, HeaderValue, HttpClient, HttpClientBuilder};
+use serde_json::Value;
+use vibecoin_primitives::{Hash, Height};
+use vibecoin_rpc_api::BlockRef;
+use vibecoin_rpc_api::methods::ChainApiClient as _;
+
+use super::state::NodeRecord;
+use crate::error::CliError;
+use crate::exit::Exit;
+
+/// How long one question may take; a node under load answers in much less.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// The head of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Its height.
+    pub height: u64,
+    /// Its hash.
+    pub hash: Hash,
+}
+
+/// A client of a node.
+pub fn client(url: &str) -> Result<HttpClient, CliError> {
+    HttpClientBuilder::new()
+        .request_timeout(ANSWER_WITHIN)
+        .build(url)
+        .map_err(|error| CliError::usage(format!("{url} is no address of a node: {error}")))
+}
+
+/// Clients of several nodes, in their order.
+pub fn clients(nodes: &[NodeRecord]) -> Result<Vec<HttpClient>, CliError> {
+    nodes.iter().map(|node| client(node.url())).collect()
+}
+
+/// The heads of several nodes; `None` for one that does not answer.
+pub async fn heads(clients: &[HttpClient]) -> Vec<Option<Head>> {
+    let ask = |client: &HttpClient| {
+        let client = client.clone();
+        async move {
+            client.get_head().await.ok().map(|head| Head {
+                height: head.height.0,
+                hash: head.hash.0,
+            })
+        }
+    };
+    join_all(clients.iter().map(ask)).await
+}
+
+/// Whether all nodes have the same block at a height. `None`: one of them does not have it, or does not
+/// answer.
+///
+/// # Errors
+/// Exit 30 when two nodes have different blocks there, with both hashes: the chain has forked.
+pub async fn same_block(
+    clients: &[HttpClient],
+    names: &[&str],
+    height: u64,
+) -> Result<Option<Hash>, CliError> {
+    let ask = |client: &HttpClient| {
+        let client = client.clone();
+        async move {
+            let block = BlockRef::from(Height(height));
+            let header = client.get_header(Some(block)).await.ok().flatten();
+            header.map(|header| header.hash.0)
+        }
+    };
+    let hashes = join_all(clients.iter().map(ask)).await;
+    let mut first: Option<(&str, Hash)> = None;
+    let mut all = true;
+    for (name, hash) in names.iter().zip(hashes) {
+        match (hash, first) {
+            (None, _) => all = false,
+            (Some(hash), None) => first = Some((name, hash)),
+            (Some(hash), Some((other, its))) if hash != its => {
+                let message = format!("FORK at height {height}: {other} has {its}, {name} has {hash}");
+                return Err(CliError::new(Exit::SafetyHalt, message)
+                    .reason("fork")
+                    .hint("keep the folder of the devnet: its logs and databases are needed for a report"));
+            }
+            (Some(_), Some(_)) => {}
+        }
+    }
+    Ok(first.filter(|_| all).map(|(_, hash)| hash))
+}
+
+/// The ids of the peers that a node is connected with.
+pub async fn peers(client: &HttpClient) -> Result<Vec<String>, CliError> {
+    let peers: Value = client.request("net_getPeers", ObjectParams::new()).await?;
+    let items = peers.as_array().or_else(|| peers.get("items")?.as_array());
+    let ids = items.into_iter().flatten();
+    Ok(ids
+        .filter_map(|peer| Some(peer.get("id")?.as_str()?.to_owned()))
+        .collect())
+}
+
+/// The operator's methods of a node.
+pub struct Admin {
+    name: String,
+    client: HttpClient,
+}
+
+impl Admin {
+    /// Reads the node's token.
+    pub fn of(node: &NodeRecord) -> Result<Self, CliError> {
+        let Some(address) = &node.admin else {
+            return Err(CliError::new(
+                Exit::Failure,
+                format!("{} has no listener for its operator", node.name),
+            ));
+        };
+        let token = token(&node.home)?;
+        let mut headers = HeaderMap::new();
+        let value = HeaderValue::from_str(&format!("Bearer {token}"))
+            .map_err(|_| CliError::new(Exit::Key, format!("the token of {} cannot be sent", node.name)))?;
+        headers.insert("authorization", value);
+        let url = format!("http://{address}");
+        let client = HttpClientBuilder::new()
+            .request_timeout(ANSWER_WITHIN)
+            .set_headers(headers)
+            .build(&url)
+            .map_err(|error| CliError::new(Exit::Failure, format!("{url}: {error}")))?;
+        Ok(Self {
+            name: node.name.clone(),
+            client,
+        })
+    }
+
+    /// Breaks with a peer, both ways, until it is forgiven.
+    pub async fn ban(&self, id: &str, reason: &str) -> Result<(), CliError> {
+        self.call("net_banPeer", &[("id", id), ("reason", reason)]).await
+    }
+
+    /// Forgives a peer.
+    pub async fn unban(&self, id: &str) -> Result<(), CliError> {
+        self.call("net_unbanPeer", &[("id", id)]).await
+    }
+
+    async fn call(&self, method: &str, fields: &[(&str, &str)]) -> Result<(), CliError> {
+        let mut params = ObjectParams::new();
+        for (name, value) in fields {
+            params
+                .insert(name, value)
+                .map_err(|error| CliError::new(Exit::Failure, format!("{method}: {error}")))?;
+        }
+        let _answer: Value = self.client.request(method, params).await.map_err(|error| {
+            let error = CliError::from(error);
+            let message = format!("{} refuses {method}: {}", self.name, error.message);
+            CliError { message, ..error }
+        })?;
+        Ok(())
+    }
+}
+
+fn token(home: &Path) -> Result<String, CliError> {
+    let path = home.join(vibecoin_config::Config::default().admin.token_file);
+    let text = vibecoin_keystore::private::read_secret_text(&path)?;
+    Ok(text.trim().to_owned())
+}

@@ -1,0 +1,80 @@
+//! `faucet`: money for an account, from the key that the devnet was made with.
+
+use std::path::Path;
+
+use clap::Args;
+use vibecoin_primitives::{Amount, Operation, SecretKey};
+
+use super::state::{Devnet, NodeRecord};
+use crate::commands::account::recipient;
+use crate::commands::keys;
+use crate::commands::testnet::plan::FAUCET;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::output::Answer;
+use crate::passphrase::PassphraseArgs;
+use crate::sending::{Chain, Choices, WaitFor, build, payment, report, sign, submit};
+
+/// What is given when nobody says how much: a thousand of the money's own unit.
+const AMOUNT_DEFAULT: u64 = 1_000_000_000_000;
+
+/// Arguments of `faucet`.
+#[derive(Args, Clone, Debug)]
+pub struct FaucetArgs {
+    /// Who receives: an address, or the name of a key of the first node's home
+    to: String,
+    /// How much, in base units
+    #[arg(allow_negative_numbers = true, value_parser = payment, default_value_t = AMOUNT_DEFAULT)]
+    amount: u64,
+    /// How far to wait
+    #[arg(long, value_enum, default_value = "final")]
+    wait: WaitFor,
+}
+
+/// The faucet's key, from the home of the first node, and a context of a node that runs.
+pub fn funder(context: &Context, net: &Devnet) -> Result<(SecretKey, Context), CliError> {
+    let first = net.node(0)?;
+    let node = net.running().into_iter().next().ok_or_else(no_node)?;
+    let context = Devnet::context_of(
+        context,
+        &NodeRecord {
+            home: first.home,
+            ..node
+        },
+    );
+    let open = PassphraseArgs {
+        password_file: None,
+        allow_unencrypted: true,
+    };
+    let key = keys::load(&context, FAUCET, &open)?;
+    Ok((key, context))
+}
+
+/// What is said when nothing runs.
+pub fn no_node() -> CliError {
+    CliError::new(Exit::CannotConnect, "no node of the devnet runs")
+        .hint("start it with `vibecoin devnet up`")
+}
+
+/// Sends money.
+pub fn run(context: &Context, dir: &Path, args: &FaucetArgs) -> Result<Answer, CliError> {
+    let net = Devnet::look(dir)?;
+    let (key, context) = funder(context, &net)?;
+    let client = context.client()?;
+    context.wait(async {
+        let chain = Chain::ask(&context, &client).await?;
+        let to = recipient(&context, &args.to, &chain.prefix, false)?;
+        let operations = vec![Operation::Transfer {
+            to,
+            amount: Amount(args.amount),
+        }];
+        let body = build(&client, &chain, key.public_key(), operations, Choices::default()).await?;
+        let fee = body.fee;
+        let (_, raw) = sign(body, &chain.genesis, &key);
+        Ok(report(
+            &submit(&context, &client, raw, args.wait).await?,
+            Some(fee),
+        ))
+    })
+}

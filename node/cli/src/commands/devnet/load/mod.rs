@@ -1,0 +1,304 @@
+//! `load`: transfers to every node at once, and how they become final.
+//!
+//! ```text
+//!  sign ahead ─▶ a queue per node ─▶ send, paced ─▶ node ─▶ …agreement… ─▶ blocks ─▶ watch on every node
+//!                (bounded)                └─ one transfer of each batch is a sample ─▶ final at the next node
+//! ```
+//!
+//! Accounts belong to one node each, so that a node gets the nonces of an account in order. A sample is sent to
+//! one node and is final when the *next* node has told of its block: what a user of another node would see.
+//! Signing is done ahead as far as memory allows, and is not counted.
+
+mod report;
+mod send;
+mod watch;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use vibecoin_primitives::Amount;
+
+use super::faucet;
+use super::process;
+use super::state::{Devnet, NodeRecord};
+use crate::commands::bench::load::accounts::{self, Member, Seen};
+use crate::commands::bench::load::process::Usage;
+use crate::commands::bench::load::{AMOUNT, transfer_fee};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::output::{self, Answer};
+use crate::sending::Chain;
+use report::NodeCost;
+use watch::Watch;
+
+/// How often a node's memory is looked at.
+const MEMORY_EVERY: Duration = Duration::from_secs(1);
+/// From one look at the accounts to the next while the last transfers become final.
+const SETTLED_EVERY: Duration = Duration::from_millis(200);
+
+/// Arguments of `load`.
+#[derive(Args, Clone, Debug)]
+pub struct LoadArgs {
+    /// Transfers per second, over all nodes; 0 means as fast as they are taken
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
+    pub tps: u64,
+    /// Accounts that send and receive
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
+    pub accounts: u64,
+    /// Seconds of sending
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub secs: u64,
+    /// Most transfers per request
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub batch: u64,
+    /// Send to these nodes only; numbers or names, separated by commas [default: all that run]
+    #[arg(long, value_name = "NODES", value_delimiter = ',')]
+    pub nodes: Vec<String>,
+    /// Seconds that the last transfers may take to become final
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub settle: u64,
+}
+
+/// What happened to the processor and the memory of a node meanwhile.
+struct Meter {
+    node: NodeRecord,
+    pid: u32,
+    cpu: Duration,
+    threads: Usage,
+    memory_start: u64,
+    memory_max: u64,
+}
+
+impl Meter {
+    fn start(node: &NodeRecord, pid: u32) -> Self {
+        let memory = process::resident_bytes(pid).unwrap_or(0);
+        Self {
+            node: node.clone(),
+            pid,
+            cpu: process::cpu_time(pid).unwrap_or_default(),
+            threads: Usage::of(pid),
+            memory_start: memory,
+            memory_max: memory,
+        }
+    }
+
+    fn look(&mut self) {
+        self.memory_max = self
+            .memory_max
+            .max(process::resident_bytes(self.pid).unwrap_or(0));
+    }
+
+    fn stop(&mut self) -> NodeCost {
+        self.look();
+        // A node that ended meanwhile has nothing to say any more.
+        let cpu = process::cpu_time(self.pid).map(|cpu| cpu.saturating_sub(self.cpu));
+        NodeCost {
+            name: self.node.name.clone(),
+            cpu,
+            threads: Usage::of(self.pid).since(&self.threads).threads,
+            memory_start: self.memory_start,
+            memory_end: process::resident_bytes(self.pid).unwrap_or(0),
+            memory_max: self.memory_max,
+        }
+    }
+}
+
+/// Runs the load.
+pub fn run(context: &Context, dir: &Path, args: &LoadArgs) -> Result<Answer, CliError> {
+    let net = Devnet::look(dir)?;
+    let nodes = targets(&net, args)?;
+    if args.accounts < nodes.len() as u64 {
+        return Err(CliError::usage(format!(
+            "{} accounts for {} nodes: every node needs one",
+            args.accounts,
+            nodes.len()
+        )));
+    }
+    let (funder, near) = faucet::funder(context, &net)?;
+    let meters: Vec<(NodeRecord, u32)> = net
+        .running()
+        .into_iter()
+        .filter_map(|node| Some((node.clone(), net.pid(&node)?)))
+        .collect();
+    context.wait(async {
+        let client = near.client()?;
+        let chain = Chain::ask(&near, &client).await?;
+        let fee = transfer_fee(&chain);
+        say(context, format!("funding {} accounts", args.accounts));
+        let mut members = accounts::members(args.accounts);
+        accounts::fund(
+            &near,
+            &client,
+            &chain,
+            &funder,
+            &mut members,
+            need(args, &chain, fee),
+        )
+        .await?;
+        let before = accounts::read(&client, &members).await?;
+        say(context, "signing".to_owned());
+        let jobs = send::Jobs::start(args, &chain, nodes.len(), &before, fee);
+        measure(context, args, &nodes, &meters, &members, &before, jobs).await
+    })
+}
+
+async fn measure(
+    context: &Context,
+    args: &LoadArgs,
+    nodes: &[NodeRecord],
+    meters: &[(NodeRecord, u32)],
+    members: &[Member],
+    before: &[Seen],
+    mut jobs: send::Jobs,
+) -> Result<Answer, CliError> {
+    jobs.filled().await;
+    let rate = match args.tps {
+        0 => "as fast as they are taken".to_owned(),
+        tps => format!("{tps} transfers/s"),
+    };
+    say(
+        context,
+        format!("sending to {} nodes for {} s, {rate}", nodes.len(), args.secs),
+    );
+    let watch = Watch::new(nodes.len());
+    let mut meters: Vec<Meter> = meters
+        .iter()
+        .map(|(node, pid)| Meter::start(node, *pid))
+        .collect();
+    let own_cpu = process::cpu_time(std::process::id()).unwrap_or_default();
+    let begun = Instant::now();
+    let work = async {
+        let outcome = send::all(context, args, nodes, jobs, &watch).await?;
+        let sending = begun.elapsed();
+        say(
+            context,
+            format!("sent {}; waiting until they are final", outcome.taken),
+        );
+        let settled = settle(context, args, nodes, members, before, &outcome).await?;
+        watch.settle_samples(nodes).await;
+        Ok::<_, CliError>((outcome, sending, settled))
+    };
+    let observing = watch.observe(context, nodes);
+    let looking = async {
+        loop {
+            tokio::time::sleep(MEMORY_EVERY).await;
+            meters.iter_mut().for_each(Meter::look);
+        }
+    };
+    let (outcome, sending, settled) = tokio::select! {
+        done = work => done?,
+        // These two have no end of their own.
+        () = observing => return Err(CliError::new(Exit::Failure, "nobody watches the blocks any more")),
+        () = looking => return Err(CliError::new(Exit::Failure, "nobody looks at the memory any more")),
+    };
+    let costs = meters.iter_mut().map(Meter::stop).collect();
+    let own_cpu = process::cpu_time(std::process::id())
+        .unwrap_or_default()
+        .saturating_sub(own_cpu);
+    Ok(report::answer(report::Facts {
+        args,
+        nodes,
+        outcome,
+        begun,
+        sending,
+        settled,
+        blocks: watch.blocks(),
+        latencies: watch.latencies(),
+        samples_lost: watch.samples_left(),
+        costs,
+        own_cpu,
+    }))
+}
+
+/// How far the transfers came.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settled {
+    /// In blocks, by the nonces of their senders.
+    pub included: u64,
+    /// Every transfer that was taken is.
+    pub all: bool,
+}
+
+/// Waits until every account's nonce says that all its transfers are in blocks, or the time is up.
+async fn settle(
+    context: &Context,
+    args: &LoadArgs,
+    nodes: &[NodeRecord],
+    members: &[Member],
+    before: &[Seen],
+    outcome: &send::Outcome,
+) -> Result<Settled, CliError> {
+    let deadline = super::run::deadline(args.settle);
+    loop {
+        // Any node will do: what one has is final for all.
+        let mut seen = None;
+        for node in nodes {
+            let client = context.at(node.url(), &node.home).client()?;
+            if let Ok(read) = accounts::read(&client, members).await {
+                seen = Some(read);
+                break;
+            }
+        }
+        if let Some(seen) = seen {
+            let mut settled = Settled {
+                included: 0,
+                all: true,
+            };
+            for (index, (before, after)) in before.iter().zip(&seen).enumerate() {
+                let done = after.nonce.saturating_sub(before.nonce);
+                settled.included = settled.included.saturating_add(done);
+                settled.all &= done >= outcome.sent_by(index);
+            }
+            if settled.all || Instant::now() >= deadline {
+                return Ok(settled);
+            }
+        } else if Instant::now() >= deadline {
+            return Ok(Settled::default());
+        }
+        tokio::time::sleep(SETTLED_EVERY).await;
+    }
+}
+
+/// The nodes that transfers are sent to.
+fn targets(net: &Devnet, args: &LoadArgs) -> Result<Vec<NodeRecord>, CliError> {
+    let mut nodes = net.running();
+    if !args.nodes.is_empty() {
+        let mut wanted = Vec::new();
+        for node in &args.nodes {
+            let node = net.node(net.position(node)?)?;
+            if net.pid(&node).is_none() {
+                return Err(
+                    CliError::new(Exit::CannotConnect, format!("{} does not run", node.name))
+                        .hint(format!("`vibecoin devnet start-node {}` starts it", node.name)),
+                );
+            }
+            wanted.push(node);
+        }
+        nodes = wanted;
+    }
+    if nodes.is_empty() {
+        return Err(faucet::no_node());
+    }
+    Ok(nodes)
+}
+
+/// What an account needs for its share of the transfers.
+fn need(args: &LoadArgs, chain: &Chain, fee: Amount) -> Amount {
+    /// More than any machine of ours takes, for a load without a rate.
+    const TPS_MOST: u64 = 50_000;
+    let tps = if args.tps == 0 { TPS_MOST } else { args.tps };
+    let each = tps.saturating_mul(args.secs).div_ceil(args.accounts.max(1));
+    let cost = fee
+        .0
+        .saturating_add(AMOUNT.0)
+        .saturating_mul(each.saturating_add(1));
+    Amount(cost.saturating_add(chain.info.params.account_price.0))
+}
+
+fn say(context: &Context, text: String) {
+    if !context.globals.quiet && !context.globals.no_progress {
+        output::note(&text);
+    }
+}

@@ -1,0 +1,222 @@
+//! Blocks as each node tells of them, and when sampled transfers became final.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use tokio::sync::watch;
+use vibecoin_primitives::Hash;
+use vibecoin_rpc_api::methods::{SubscriptionApiClient as _, TxApiClient as _};
+use vibecoin_rpc_api::views::{BlockView, Topic, TransactionState};
+
+use super::super::ask;
+use super::NodeRecord;
+use crate::context::Context;
+use crate::error::CliError;
+
+/// Before a node that went away is followed again.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// Samples that are asked for at once: the most that a node answers.
+const STATUSES_MAX: usize = 256;
+/// Samples that are kept; at 100 transfers per request that is a load of 100 million.
+const SAMPLES_MAX: usize = 1_000_000;
+/// How often the last samples are asked for before they are given up.
+const ROUNDS_LAST: usize = 20;
+
+/// A block, as one node told of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard {
+    /// When it told.
+    pub at: Instant,
+    /// The block's own time.
+    pub time_ms: u64,
+    /// Transactions in it.
+    pub transactions: u64,
+    /// The round in which it was made.
+    pub round: u32,
+}
+
+struct Sample {
+    hash: Hash,
+    sent: Instant,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// By node and height.
+    heard: Vec<BTreeMap<u64, Heard>>,
+    /// By the node that must tell of it.
+    open: Vec<Vec<Sample>>,
+    latencies: Vec<Duration>,
+    samples: usize,
+}
+
+/// What all nodes told since the start of a load.
+pub struct Watch {
+    inner: RefCell<Inner>,
+    pulse: watch::Sender<u64>,
+}
+
+impl Watch {
+    /// Nothing yet.
+    pub fn new(nodes: usize) -> Self {
+        let inner = Inner {
+            heard: (0..nodes).map(|_| BTreeMap::new()).collect(),
+            open: (0..nodes).map(|_| Vec::new()).collect(),
+            ..Inner::default()
+        };
+        Self {
+            inner: RefCell::new(inner),
+            pulse: watch::Sender::new(0),
+        }
+    }
+
+    /// Follows all nodes, without an end; a node that goes away is followed again when it is back.
+    pub async fn observe(&self, context: &Context, nodes: &[NodeRecord]) {
+        let follow = |(number, node): (usize, &NodeRecord)| {
+            let context = context.at(node.url(), &node.home);
+            async move {
+                loop {
+                    let _gone = self.follow(&context, number).await;
+                    tokio::time::sleep(AGAIN_AFTER).await;
+                }
+            }
+        };
+        let resolve = |(number, node): (usize, &NodeRecord)| {
+            let url = node.url().to_owned();
+            async move {
+                loop {
+                    tokio::time::sleep(AGAIN_AFTER).await;
+                    self.resolve(number, &url).await;
+                }
+            }
+        };
+        let following = join_all(nodes.iter().enumerate().map(follow));
+        let resolving = join_all(nodes.iter().enumerate().map(resolve));
+        futures_util::future::join(following, resolving).await;
+    }
+
+    async fn follow(&self, context: &Context, number: usize) -> Result<(), CliError> {
+        let client = context.websocket().await?;
+        let mut events = client.follow(Topic::Blocks, None, None).await?;
+        while let Some(Ok(event)) = events.next().await {
+            let at = Instant::now();
+            let Some(data) = event.data else { break };
+            let Ok(block) = serde_json::from_str::<BlockView>(data.get()) else {
+                break;
+            };
+            let height = block.header.height.0;
+            let heard = Heard {
+                at,
+                time_ms: block.header.timestamp_ms.0,
+                transactions: u64::from(block.tx_count),
+                round: block.header.round,
+            };
+            if let Some(blocks) = self.inner.borrow_mut().heard.get_mut(number) {
+                blocks.entry(height).or_insert(heard);
+            }
+            self.pulse.send_if_modified(|highest| {
+                let newer = height > *highest;
+                *highest = (*highest).max(height);
+                newer
+            });
+        }
+        Ok(())
+    }
+
+    /// Waits until any node tells of a new block.
+    pub async fn next_block(&self) {
+        let _closed = self.pulse.subscribe().changed().await;
+    }
+
+    /// Notes a transfer that was sent to `node`; the next node must tell that it is final.
+    pub fn sample(&self, node: usize, hash: Hash, sent: Instant) {
+        let mut inner = self.inner.borrow_mut();
+        if inner.samples >= SAMPLES_MAX {
+            return;
+        }
+        inner.samples = inner.samples.saturating_add(1);
+        let observer = node.saturating_add(1).checked_rem(inner.open.len()).unwrap_or(0);
+        if let Some(open) = inner.open.get_mut(observer) {
+            open.push(Sample { hash, sent });
+        }
+    }
+
+    /// Asks a node which of its samples are in blocks. Their times are those when it told of the blocks.
+    async fn resolve(&self, number: usize, url: &str) {
+        let batch: Vec<Hash> = match self.inner.borrow().open.get(number) {
+            Some(open) => open.iter().take(STATUSES_MAX).map(|sample| sample.hash).collect(),
+            None => return,
+        };
+        if batch.is_empty() {
+            return;
+        }
+        let Ok(client) = ask::client(url) else { return };
+        let hashes = batch.iter().map(|hash| (*hash).into()).collect();
+        let Ok(statuses) = client.get_statuses(hashes).await else {
+            return;
+        };
+        let mut inner = self.inner.borrow_mut();
+        let Inner {
+            heard,
+            open,
+            latencies,
+            ..
+        } = &mut *inner;
+        let (Some(heard), Some(open)) = (heard.get(number), open.get_mut(number)) else {
+            return;
+        };
+        // Nobody else takes samples away, so the first ones are still those that were asked for.
+        let asked: Vec<Sample> = open.drain(..batch.len().min(open.len())).collect();
+        let mut later = Vec::new();
+        for (sample, status) in asked.into_iter().zip(&statuses) {
+            let height = status
+                .height
+                .filter(|_| status.status == TransactionState::Included);
+            match height.and_then(|height| heard.get(&height.0)) {
+                Some(block) => latencies.push(block.at.saturating_duration_since(sample.sent)),
+                None => later.push(sample),
+            }
+        }
+        // To the end: one that never comes must not hold up the others.
+        open.extend(later);
+    }
+
+    /// Asks for the samples that are left, after the last transfer became final.
+    pub async fn settle_samples(&self, nodes: &[NodeRecord]) {
+        for _ in 0..ROUNDS_LAST {
+            if self.samples_left() == 0 {
+                return;
+            }
+            for (number, node) in nodes.iter().enumerate() {
+                self.resolve(number, node.url()).await;
+            }
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+    }
+
+    /// Samples of which nobody told that they are final.
+    pub fn samples_left(&self) -> usize {
+        self.inner.borrow().open.iter().map(Vec::len).sum()
+    }
+
+    /// The times of all samples, ascending.
+    pub fn latencies(&self) -> Vec<Duration> {
+        let mut latencies = self.inner.borrow().latencies.clone();
+        latencies.sort_unstable();
+        latencies
+    }
+
+    /// Every block, as the first node told of it that did, by height.
+    pub fn blocks(&self) -> BTreeMap<u64, Heard> {
+        let mut blocks: BTreeMap<u64, Heard> = BTreeMap::new();
+        for (height, heard) in self.inner.borrow().heard.iter().flatten() {
+            let first = blocks.entry(*height).or_insert(*heard);
+            if heard.at < first.at {
+                *first = *heard;
+            }
+        }
+        blocks
+    }
+}

@@ -1,0 +1,200 @@
+//! `vibecoin devnet`: a network of nodes on this machine, and what can be done to it.
+//!
+//! ```text
+//!  .devnet/devnet.json     state      which nodes there are, which process each of them is
+//!  .devnet/lock            state      one command at a time changes the devnet
+//!  .devnet/validator-0/    testnet::homes     a home per node
+//!  .devnet/validator-0.log process    what the node printed; .log.1 is the run before
+//! ```
+//!
+//! - Only processes that were recorded here are ever signalled: by pid, start time and boot id.
+//! - Nothing waits for a fixed time: starting waits for ready lines and then for equal heads.
+//! - Nothing is deleted that was not made here.
+//!
+//! Read in this order: `state`, `process`, `ports`, `ready`, `run` (up and down), `nodes` (one by one).
+
+mod ask;
+mod faucet;
+mod load;
+mod logs;
+mod nodes;
+mod partition;
+mod ports;
+mod process;
+mod ready;
+mod run;
+mod setup;
+mod state;
+mod table;
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Subcommand};
+
+use super::genesis::FaultModelName;
+use super::testnet::NetworkProfile;
+use super::testnet::plan::NODES_MAX;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::Answer;
+
+const EXAMPLES: &str = "\
+Examples:
+  vibecoin devnet up                       four validators and a full node
+  vibecoin devnet up -v 1 -n 0             the smallest
+  vibecoin devnet status --watch
+  vibecoin devnet kill-node 2 && vibecoin devnet start-node 2
+  vibecoin devnet partition 0,1/2,3 && vibecoin devnet heal
+  vibecoin devnet load --tps 500 --secs 30
+  vibecoin devnet destroy
+
+Nodes are named by their number, from 0, or their name. Everything is in one folder: --dir, or DEVNET_DIR,
+or .devnet here. Accounts dev0 to dev9 and faucet are funded; their keys are in the home of the first node.";
+
+/// Arguments of `devnet`.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct DevnetArgs {
+    /// The devnet's folder
+    #[arg(
+        long,
+        global = true,
+        env = "DEVNET_DIR",
+        value_name = "DIR",
+        default_value = ".devnet"
+    )]
+    pub dir: PathBuf,
+    #[command(subcommand)]
+    command: DevnetCommand,
+}
+
+/// The commands of `devnet`.
+#[derive(Debug, Subcommand)]
+enum DevnetCommand {
+    /// Start the network and wait until every node has the same head
+    Up(UpArgs),
+    /// Stop it: SIGTERM, then SIGKILL after the grace time; the data stays
+    Down(GraceArgs),
+    /// Down, then up with the same nodes
+    Restart(RestartArgs),
+    /// Print the table of nodes; exit 1 unless every node runs
+    Status(StatusArgs),
+    /// Print what nodes logged
+    Logs(logs::LogsArgs),
+    /// Add a node that follows, and wait until it is at the head
+    AddNode(nodes::AddArgs),
+    /// Stop a node with SIGTERM
+    StopNode(nodes::StopArgs),
+    /// Start a stopped node on its ports, and wait until it is at the head
+    StartNode(nodes::StartArgs),
+    /// Kill a node with SIGKILL
+    KillNode(nodes::NodeArg),
+    /// Cut the network into groups of nodes, such as 0,1/2,3; nodes that are not named are in the first
+    Partition(partition::PartitionArgs),
+    /// Join what was cut
+    Heal,
+    /// Send money from the devnet's faucet
+    Faucet(faucet::FaucetArgs),
+    /// Send transfers to all nodes and measure how they become final
+    Load(load::LoadArgs),
+    /// Down, then delete the data
+    Destroy(GraceArgs),
+}
+
+impl DevnetArgs {
+    /// Does it.
+    ///
+    /// # Errors
+    /// As the exit codes of each command say; exit 30 when two nodes have different blocks at one height.
+    pub fn run(self, context: &Context) -> Result<Answer, CliError> {
+        let dir = &self.dir;
+        match self.command {
+            DevnetCommand::Up(args) => run::up(context, dir, &args),
+            DevnetCommand::Down(args) => run::down(dir, &args),
+            DevnetCommand::Restart(args) => run::restart(context, dir, &args),
+            DevnetCommand::Status(args) => run::status(context, dir, &args),
+            DevnetCommand::Logs(args) => logs::run(dir, &args),
+            DevnetCommand::AddNode(args) => nodes::add(context, dir, &args),
+            DevnetCommand::StopNode(args) => nodes::stop(dir, &args),
+            DevnetCommand::StartNode(args) => nodes::start(context, dir, &args),
+            DevnetCommand::KillNode(args) => nodes::kill(dir, &args),
+            DevnetCommand::Partition(args) => partition::cut(context, dir, &args),
+            DevnetCommand::Heal => partition::heal(context, dir),
+            DevnetCommand::Faucet(args) => faucet::run(context, dir, &args),
+            DevnetCommand::Load(args) => load::run(context, dir, &args),
+            DevnetCommand::Destroy(args) => run::destroy(dir, &args),
+        }
+    }
+}
+
+/// How nodes are started.
+#[derive(Args, Clone, Debug)]
+pub struct StartOptions {
+    /// The program that the nodes run [default: this one]
+    #[arg(long, value_name = "FILE")]
+    pub binary: Option<PathBuf>,
+    /// Seconds to wait until the nodes are ready and at one head
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub timeout: u64,
+}
+
+/// Arguments of `up`.
+#[derive(Args, Clone, Debug)]
+pub struct UpArgs {
+    /// Validators [default: 4]
+    #[arg(short = 'v', long, env = "NODES", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=i64::from(NODES_MAX)))]
+    pub validators: Option<u32>,
+    /// Nodes that only follow [default: 1]
+    #[arg(short = 'n', long = "full", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(0..=i64::from(NODES_MAX)))]
+    pub full: Option<u32>,
+    /// Where all keys come from; equal seeds make equal keys [default: 1]
+    #[arg(long, value_name = "TEXT")]
+    pub seed: Option<String>,
+    /// Which faults the validators survive [default: byzantine]
+    #[arg(long, value_enum)]
+    pub fault_model: Option<FaultModelName>,
+    /// The rules [default: devnet]
+    #[arg(long, value_enum)]
+    pub profile: Option<NetworkProfile>,
+    /// RPC of the first node; P2P, metrics and admin follow; the next node is 10 higher [default: the first
+    /// that is free, from 27100]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub base_port: Option<u16>,
+    #[command(flatten)]
+    pub start: StartOptions,
+    /// Say more; `-v` are the validators here
+    #[arg(long, action = ArgAction::Count, help_heading = "Global options")]
+    verbose: u8,
+}
+
+/// How long a clean stop may take.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct GraceArgs {
+    /// Seconds between SIGTERM and SIGKILL
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    pub grace: u64,
+}
+
+/// Arguments of `restart`.
+#[derive(Args, Clone, Debug)]
+pub struct RestartArgs {
+    #[command(flatten)]
+    grace: GraceArgs,
+    #[command(flatten)]
+    start: StartOptions,
+}
+
+/// Arguments of `status`.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct StatusArgs {
+    /// Again every second, until Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
+    /// The same as `-o json`
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

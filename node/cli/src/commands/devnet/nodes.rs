@@ -1,0 +1,203 @@
+//! One node at a time: stop, kill, start, add.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde_json::json;
+
+use super::process::{self, Ended};
+use super::ready;
+use super::state::{Devnet, NodeRecord};
+use super::{StartOptions, partition, run, setup};
+use crate::commands::testnet::homes::{self, Layout};
+use crate::commands::testnet::not_in_this_version;
+use crate::context::{Context, GENESIS_FILE};
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::files;
+use crate::output::Answer;
+
+/// Which node.
+#[derive(Args, Clone, Debug)]
+pub struct NodeArg {
+    /// Number, from 0, or name
+    pub node: String,
+}
+
+/// Arguments of `stop-node`.
+#[derive(Args, Clone, Debug)]
+pub struct StopArgs {
+    #[command(flatten)]
+    node: NodeArg,
+    /// Seconds between SIGTERM and SIGKILL
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    grace: u64,
+}
+
+/// Arguments of `start-node`.
+#[derive(Args, Clone, Debug)]
+pub struct StartArgs {
+    #[command(flatten)]
+    node: NodeArg,
+    #[command(flatten)]
+    start: StartOptions,
+}
+
+/// Arguments of `add-node`.
+#[derive(Args, Clone, Debug)]
+pub struct AddArgs {
+    /// A validator that joins the set: not possible in this version
+    #[arg(long)]
+    validator: bool,
+    #[command(flatten)]
+    start: StartOptions,
+}
+
+/// Stops a node in order.
+pub fn stop(dir: &Path, args: &StopArgs) -> Result<Answer, CliError> {
+    let (mut net, number) = open(dir, &args.node)?;
+    let name = net.node(number)?.name;
+    let stopped = run::stop_some(&mut net, &[number], Duration::from_secs(args.grace))?;
+    let Some((_, pid, ended)) = stopped.first() else {
+        return Ok(not_running(&name));
+    };
+    let killed = *ended == Ended::Killed;
+    let how = if killed {
+        format!("{name} (pid {pid}) did not stop within {} s: SIGKILL", args.grace)
+    } else {
+        format!("stopped {name} (pid {pid})")
+    };
+    Ok(Answer::new(json!({ "node": name, "pid": pid, "wasRunning": true, "killed": killed })).text(how))
+}
+
+/// Kills a node.
+pub fn kill(dir: &Path, args: &NodeArg) -> Result<Answer, CliError> {
+    let (mut net, number) = open(dir, args)?;
+    let node = net.node(number)?;
+    let Some((pid, started)) = net.pid(&node).zip(node.started) else {
+        return Ok(not_running(&node.name));
+    };
+    process::kill(pid, started)?;
+    net.record(number, None)?;
+    Ok(
+        Answer::new(json!({ "node": node.name, "pid": pid, "wasRunning": true, "killed": true }))
+            .text(format!("killed {} (pid {pid})", node.name)),
+    )
+}
+
+fn not_running(name: &str) -> Answer {
+    Answer::new(json!({ "node": name, "pid": null, "wasRunning": false, "killed": false }))
+        .text(format!("{name} does not run"))
+}
+
+fn open(dir: &Path, node: &NodeArg) -> Result<(Devnet, usize), CliError> {
+    Devnet::look(dir)?.position(&node.node)?;
+    let net = Devnet::change(dir)?;
+    let number = net.position(&node.node)?;
+    Ok((net, number))
+}
+
+/// Starts a node on the ports that it had, and waits until it is where the others are.
+pub fn start(context: &Context, dir: &Path, args: &StartArgs) -> Result<Answer, CliError> {
+    let binary = run::program(&args.start)?;
+    let (mut net, number) = open(dir, &args.node)?;
+    let node = net.node(number)?;
+    if let Some(pid) = net.pid(&node) {
+        return Ok(
+            Answer::new(json!({ "node": node.name, "pid": pid, "wasRunning": true }))
+                .text(format!("{} already runs (pid {pid})", node.name)),
+        );
+    }
+    join(context, &mut net, number, &binary, &args.start)
+}
+
+/// Makes a node that follows, starts it, and waits until it is where the others are.
+pub fn add(context: &Context, dir: &Path, args: &AddArgs) -> Result<Answer, CliError> {
+    if args.validator {
+        return Err(not_in_this_version(
+            "a validator beyond those of the genesis block",
+            "the validator set does not change in this version; leave out --validator for a node that \
+             follows, or make a devnet with more validators: `vibecoin devnet up -v N`",
+        ));
+    }
+    let binary = run::program(&args.start)?;
+    Devnet::look(dir)?.existing()?;
+    let mut net = Devnet::change(dir)?;
+    let first = net.node(0)?;
+    let state = net.existing()?;
+    let number = state.nodes.len();
+    let network = setup::plan_with(state, &first.home, state.base_port, 1)?;
+    let node = network
+        .nodes
+        .get(number)
+        .ok_or_else(|| CliError::new(Exit::Failure, "the devnet has other nodes than its numbers say"))?;
+    // It must be the chain of the others, and is made from their seed: compare before anything is written.
+    let path = first.home.join(GENESIS_FILE);
+    let ours = files::build(&path, &files::genesis(&path)?)?.hash;
+    if files::build(&path, &network.genesis)?.hash != ours {
+        let message = format!("{} is not what this devnet was made with", path.display());
+        return Err(CliError::new(Exit::GenesisMismatch, message)
+            .hint("nodes can be added to a devnet whose genesis file was not edited"));
+    }
+    super::ports::Listening::now().check(node.ports)?;
+    let record = setup::record(&net.dir, node);
+    homes::make(&record.home, &network, node, Layout::default(), None)?;
+    net.existing_mut()?.nodes.push(record);
+    net.save()?;
+    join(context, &mut net, number, &binary, &args.start)
+}
+
+/// Starts a node and waits for it.
+fn join(
+    context: &Context,
+    net: &mut Devnet,
+    number: usize,
+    binary: &Path,
+    options: &StartOptions,
+) -> Result<Answer, CliError> {
+    let begun = Instant::now();
+    let deadline = run::deadline(options.timeout);
+    let others: Vec<NodeRecord> = net.running();
+    let lines = run::start(net, binary, &[number], deadline)?;
+    let from = lines.first().map_or(0, ready::ReadyLine::height);
+    let answering = begun.elapsed();
+    let node = net.node(number)?;
+    let reached = context.wait(async {
+        partition::apply_to(net, &[number]).await?;
+        // Behind a cut only those on its own side can be caught up with.
+        let others = partition::same_side(net, number, others)?;
+        ready::at_head(&node, &others, deadline).await
+    })?;
+    let took = begun.elapsed();
+    let blocks = reached.height.saturating_sub(from);
+    let catching_up = took.saturating_sub(answering).as_secs_f64();
+    let rate = blocks as f64 / catching_up.max(1e-3);
+    let text = format!(
+        "{} (node {number}, pid {}) answered at height {from} after {:.2} s and is at the head, height {}, \
+         after {:.2} s: {blocks} blocks in {catching_up:.2} s\nrpc {}\nlog {}\n",
+        node.name,
+        node.pid.unwrap_or(0),
+        answering.as_secs_f64(),
+        reached.height,
+        took.as_secs_f64(),
+        node.url(),
+        node.log.display(),
+    );
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    Ok(Answer::new(json!({
+        "node": node.name,
+        "number": number,
+        "pid": node.pid,
+        "rpc": node.rpc,
+        "wasRunning": false,
+        "heightAtStart": from.to_string(),
+        "height": reached.height.to_string(),
+        "hash": reached.hash.to_string(),
+        "answeredAfterMs": ms(answering),
+        "atHeadAfterMs": ms(took),
+        "blocks": blocks,
+        "blocksPerSecond": rate.round(),
+    }))
+    .text(text))
+}

@@ -1,0 +1,118 @@
+//! Which ports are taken, and by whom.
+
+use std::collections::BTreeMap;
+
+use crate::commands::testnet::plan::{PORT_STEP, Ports, ports};
+use crate::error::CliError;
+use crate::exit::Exit;
+
+/// Where the search for free ports begins and ends.
+const FIRST: u16 = 27_100;
+const LAST: u16 = 31_000;
+
+/// The listening sockets of this machine: port and inode.
+pub struct Listening(BTreeMap<u16, u64>);
+
+impl Listening {
+    /// As it is now.
+    pub fn now() -> Self {
+        let mut found = BTreeMap::new();
+        for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
+            let text = std::fs::read_to_string(file).unwrap_or_default();
+            found.extend(text.lines().filter_map(listener));
+        }
+        Self(found)
+    }
+
+    fn taken(&self, ports: Ports) -> Option<(u16, u64)> {
+        let taken = |port: u16| self.0.get(&port).map(|inode| (port, *inode));
+        ports.all().into_iter().find_map(taken)
+    }
+
+    /// Refuses ports of which one is taken, and says by whom.
+    pub fn check(&self, ports: Ports) -> Result<(), CliError> {
+        let Some((port, inode)) = self.taken(ports) else {
+            return Ok(());
+        };
+        Err(
+            CliError::new(Exit::Failure, format!("port {port} is taken by {}", owner(inode)))
+                .reason("port_taken")
+                .hint("choose another --base-port, or leave it out"),
+        )
+    }
+
+    /// The first base from which so many nodes have free ports; `preferred` is tried before all others.
+    pub fn free_base(&self, nodes: u16, preferred: Option<u16>) -> Result<u16, CliError> {
+        let fits = |base: &u16| {
+            (0..nodes).all(|index| ports(*base, index).is_ok_and(|ports| self.taken(ports).is_none()))
+        };
+        preferred
+            .into_iter()
+            .chain((FIRST..LAST).step_by(usize::from(PORT_STEP)))
+            .find(fits)
+            .ok_or_else(|| {
+                CliError::new(
+                    Exit::Failure,
+                    format!("no free ports for {nodes} nodes between {FIRST} and {LAST}"),
+                )
+                .hint("use --base-port")
+            })
+    }
+}
+
+/// A line of the table, if it is of a listening socket.
+fn listener(line: &str) -> Option<(u16, u64)> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    // State 0A is listening.
+    if *fields.get(3)? != "0A" {
+        return None;
+    }
+    let (_, port) = fields.get(1)?.rsplit_once(':')?;
+    Some((u16::from_str_radix(port, 16).ok()?, fields.get(9)?.parse().ok()?))
+}
+
+/// A word about who has a socket.
+fn owner(inode: u64) -> String {
+    let link = format!("socket:[{inode}]");
+    let has = |pid: u32| {
+        let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
+        files
+            .flatten()
+            .any(|file| std::fs::read_link(file.path()).is_ok_and(|to| to.as_os_str() == link.as_str()))
+    };
+    let mut pids = std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    match pids.find(|pid| has(*pid)) {
+        Some(pid) => {
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            format!("{} (pid {pid})", name.trim())
+        }
+        None => "a process of another user".to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_taken_port_names_its_owner_and_is_passed_over() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let now = Listening::now();
+        // Any of the four ports of a node counts.
+        let ports = Ports {
+            first: port.saturating_sub(2),
+        };
+        let error = now.check(ports).unwrap_err();
+        assert_eq!(error.reason, "port_taken");
+        let pid = format!("(pid {})", std::process::id());
+        assert!(error.message.contains(&pid), "{}", error.message);
+        assert_ne!(now.free_base(1, Some(ports.first)).unwrap(), ports.first);
+    }
+}

@@ -1,0 +1,215 @@
+//! Processes of nodes: started in a session of their own, known by pid and start time, and never mistaken.
+
+use std::fs::File;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::error::CliError;
+use crate::exit::Exit;
+
+/// Between two looks at something that has no event to wait for.
+pub const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How long a killed process may take to go away: the kernel has to free its memory.
+const KILLED_WITHIN: Duration = Duration::from_secs(60);
+
+/// What tells this boot of the machine from every other.
+pub fn boot_id() -> Result<String, CliError> {
+    let path = Path::new("/proc/sys/kernel/random/boot_id");
+    let text = std::fs::read_to_string(path).map_err(CliError::file("read", path))?;
+    Ok(text.trim().to_owned())
+}
+
+/// The fields of `/proc/PID/stat` behind the name, which may hold anything.
+fn stat(pid: u32) -> Option<Vec<String>> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = text.rsplit_once(") ")?;
+    Some(rest.split(' ').map(str::to_owned).collect())
+}
+
+/// When a process started, in clock ticks since boot; nothing when it is gone or only waits to be reaped.
+pub fn started_at(pid: u32) -> Option<u64> {
+    let fields = stat(pid)?;
+    if matches!(fields.first()?.as_str(), "Z" | "X") {
+        return None;
+    }
+    fields.get(19)?.parse().ok()
+}
+
+/// Processor time that a process has used, user and system.
+pub fn cpu_time(pid: u32) -> Option<Duration> {
+    // The unit of these fields, USER_HZ, is 100 on every machine that Linux runs Rust on.
+    const TICK_MS: u64 = 10;
+    let fields = stat(pid)?;
+    let ticks = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    Some(Duration::from_millis(
+        ticks(11)?.saturating_add(ticks(12)?).saturating_mul(TICK_MS),
+    ))
+}
+
+/// Resident memory of a process, in bytes.
+pub fn resident_bytes(pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kib.saturating_mul(1024))
+}
+
+/// Sends a signal to a process if it is the one that started then. The kernel's handle of the process is
+/// taken before its start time is looked at, so nobody else can get the signal.
+pub fn signal(pid: u32, started: u64, signal: Signal) -> bool {
+    let Some(raw) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+        return false;
+    };
+    let Ok(handle) = pidfd_open(raw, PidfdFlags::empty()) else {
+        return false;
+    };
+    started_at(pid) == Some(started) && pidfd_send_signal(handle, signal).is_ok()
+}
+
+/// Waits until a process is gone. `false`: it is still there.
+pub fn wait_gone(pid: u32, started: u64, within: Duration) -> bool {
+    let begun = Instant::now();
+    while started_at(pid) == Some(started) {
+        if begun.elapsed() >= within {
+            return false;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    true
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself, after SIGTERM.
+    Cleanly,
+    /// By SIGKILL.
+    Killed,
+    /// It was gone before.
+    Before,
+}
+
+/// SIGTERM to all of them at once, then SIGKILL to those that are still there after the grace time.
+pub fn stop(processes: &[(u32, u64)], grace: Duration) -> Result<Vec<Ended>, CliError> {
+    let asked: Vec<bool> = processes
+        .iter()
+        .map(|(pid, started)| signal(*pid, *started, Signal::TERM))
+        .collect();
+    let deadline = Instant::now().checked_add(grace);
+    let mut ended = Vec::new();
+    for ((pid, started), asked) in processes.iter().zip(asked) {
+        let left = deadline.map_or(grace, |deadline| {
+            deadline.saturating_duration_since(Instant::now())
+        });
+        ended.push(if !asked {
+            Ended::Before
+        } else if wait_gone(*pid, *started, left) {
+            Ended::Cleanly
+        } else {
+            kill(*pid, *started)?;
+            Ended::Killed
+        });
+    }
+    Ok(ended)
+}
+
+/// SIGKILL, and waits until the process is gone.
+pub fn kill(pid: u32, started: u64) -> Result<(), CliError> {
+    signal(pid, started, Signal::KILL);
+    if wait_gone(pid, started, KILLED_WITHIN) {
+        return Ok(());
+    }
+    Err(CliError::new(
+        Exit::Failure,
+        format!(
+            "process {pid} is still there {} s after SIGKILL",
+            KILLED_WITHIN.as_secs()
+        ),
+    )
+    .hint("it waits for a disk or a debugger"))
+}
+
+/// Starts a program in a session of its own, so that Ctrl-C in this terminal does not reach it, with its
+/// output in a new log file.
+///
+/// `None` instead of a start time: it ended at once.
+pub fn spawn(binary: &Path, arguments: &[&str], log: &Path) -> Result<(u32, Option<u64>), CliError> {
+    let before = super::state::log_before(log);
+    match std::fs::rename(log, &before) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(CliError::file("move", log)(error));
+        }
+        _ => {}
+    }
+    let out = File::create(log).map_err(CliError::file("make", log))?;
+    let errors = out.try_clone().map_err(CliError::file("open", log))?;
+    let mut command = if in_path("setsid") {
+        // It becomes the program: the pid is the node's.
+        let mut command = Command::new("setsid");
+        command.arg(binary);
+        command
+    } else {
+        let mut command = Command::new(binary);
+        command.process_group(0);
+        command
+    };
+    let child = command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(out)
+        .stderr(errors)
+        .spawn()
+        .map_err(CliError::file("start", binary))?;
+    let pid = child.id();
+    Ok((pid, started_at(pid)))
+}
+
+fn in_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_known_by_its_start_and_a_stranger_is_never_signalled() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let (pid, started) = (child.id(), started_at(child.id()).unwrap());
+        assert!(!signal(pid, started.wrapping_add(1), Signal::KILL));
+        assert_eq!(started_at(pid), Some(started));
+        assert!(cpu_time(pid).is_some() && resident_bytes(pid).is_some());
+        assert_eq!(
+            stop(&[(pid, started)], Duration::from_secs(60)).unwrap(),
+            [Ended::Cleanly]
+        );
+        // Not reaped yet, and gone all the same.
+        assert_eq!(started_at(pid), None);
+        assert_eq!(stop(&[(pid, started)], Duration::ZERO).unwrap(), [Ended::Before]);
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn what_a_program_prints_is_in_its_log_and_the_log_before_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("n.log");
+        for round in ["one", "two"] {
+            let script = format!("echo {round}; echo {round} >&2");
+            let (pid, started) = spawn(Path::new("/bin/sh"), &["-c", &script], &log).unwrap();
+            if let Some(started) = started {
+                assert!(wait_gone(pid, started, Duration::from_secs(60)));
+            }
+        }
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), "two\ntwo\n");
+        assert_eq!(
+            std::fs::read_to_string(dir.path().join("n.log.1")).unwrap(),
+            "one\none\n"
+        );
+    }
+}

@@ -1,0 +1,295 @@
+//! Waiting for nodes: first for their ready line, then until they agree on where the chain is.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use vibecoin_primitives::Hash;
+
+use super::ask;
+use super::process::{LOOK_EVERY, started_at};
+use super::state::NodeRecord;
+use crate::error::CliError;
+use crate::exit::Exit;
+
+/// Lines of a log that are shown when its node ended.
+const TAIL_LINES: usize = 20;
+/// Most bytes of a log that are read for them.
+const TAIL_BYTES: u64 = 64 * 1024;
+
+/// What a node prints when it answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadyLine {
+    event: String,
+    /// Where it answers.
+    pub rpc: String,
+    /// Where its peers find it.
+    #[serde(default)]
+    pub p2p: Option<String>,
+    /// Its name on the network.
+    #[serde(default)]
+    pub peer_id: Option<String>,
+    /// Address of its figures.
+    #[serde(default)]
+    pub metrics: Option<String>,
+    /// Address of its operator's methods.
+    #[serde(default)]
+    pub admin: Option<String>,
+    /// Its head.
+    #[serde(default)]
+    pub height: String,
+}
+
+impl ReadyLine {
+    /// Its head.
+    pub fn height(&self) -> u64 {
+        self.height.parse().unwrap_or(0)
+    }
+
+    /// Finds the line in a log.
+    fn find(log: &Path) -> Option<Self> {
+        let text = std::fs::read(log).ok()?;
+        let text = String::from_utf8_lossy(&text);
+        text.lines()
+            .filter(|line| line.starts_with('{'))
+            .filter_map(|line| serde_json::from_str::<Self>(line).ok())
+            .find(|line| line.event == "ready")
+    }
+}
+
+/// Waits for the ready line of a node that was just started.
+///
+/// # Errors
+/// Exit 1 when it ended before, exit 6 when the time is up; both with the end of its log.
+pub fn line(node: &NodeRecord, deadline: Instant) -> Result<ReadyLine, CliError> {
+    let begun = Instant::now();
+    loop {
+        // The log first: a node that printed the line and ended was ready.
+        if let Some(line) = ReadyLine::find(&node.log) {
+            return Ok(line);
+        }
+        let alive = node
+            .pid
+            .and_then(started_at)
+            .is_some_and(|at| Some(at) == node.started);
+        if !alive {
+            let message = format!("{} ended before it was ready", node.name);
+            return Err(with_log(
+                CliError::new(Exit::Failure, message).reason("node_ended"),
+                node,
+            ));
+        }
+        if Instant::now() >= deadline {
+            let waited = begun.elapsed().as_secs_f64();
+            let message = format!("{} was not ready within {waited:.1} s", node.name);
+            return Err(with_log(CliError::new(Exit::Timeout, message), node));
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+fn with_log(error: CliError, node: &NodeRecord) -> CliError {
+    let tail = tail(&node.log);
+    let message = format!(
+        "{}\n--- last lines of {}\n{tail}",
+        error.message,
+        node.log.display()
+    );
+    CliError {
+        message: message.trim_end().to_owned(),
+        ..error
+    }
+    .data(serde_json::json!({ "log": node.log, "lines": tail.lines().collect::<Vec<_>>() }))
+}
+
+/// The last lines of a log.
+pub fn tail(log: &Path) -> String {
+    use std::io::{Read as _, Seek as _, SeekFrom};
+    let read = || {
+        let mut file = std::fs::File::open(log)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+        Ok::<_, std::io::Error>(bytes)
+    };
+    let bytes = match read() {
+        Ok(bytes) => bytes,
+        Err(error) => return format!("(no log: {error})\n"),
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    let from = lines.len().saturating_sub(TAIL_LINES);
+    lines.iter().skip(from).map(|line| format!("{line}\n")).collect()
+}
+
+/// Where all nodes agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// A height that all of them have.
+    pub height: u64,
+    /// The block there.
+    pub hash: Hash,
+}
+
+/// Waits until every node has the same block at one height, `least` or higher.
+///
+/// # Errors
+/// Exit 1 when one of them ends, exit 6 when the time is up, exit 30 when they have different blocks.
+pub async fn equal_heads(nodes: &[NodeRecord], least: u64, deadline: Instant) -> Result<Agreed, CliError> {
+    let clients = ask::clients(nodes)?;
+    let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+    loop {
+        let heads = ask::heads(&clients).await;
+        let lowest = heads
+            .iter()
+            .map(|head| head.map(|head| head.height))
+            .min()
+            .flatten();
+        if let Some(height) = lowest.filter(|height| *height >= least)
+            && let Some(hash) = ask::same_block(&clients, &names, height).await?
+        {
+            return Ok(Agreed { height, hash });
+        }
+        for node in nodes {
+            if node.pid.and_then(started_at) != node.started {
+                let message = format!("{} ended while the others waited for it", node.name);
+                return Err(with_log(
+                    CliError::new(Exit::Failure, message).reason("node_ended"),
+                    node,
+                ));
+            }
+        }
+        if Instant::now() >= deadline {
+            let heights: Vec<String> = names
+                .iter()
+                .zip(&heads)
+                .map(|(name, head)| match head {
+                    Some(head) => format!("{name} {}", head.height),
+                    None => format!("{name} does not answer"),
+                })
+                .collect();
+            let message = format!(
+                "no common block at height {least} or above: {}",
+                heights.join(", ")
+            );
+            return Err(CliError::new(Exit::Timeout, message)
+                .hint("the nodes go on; see `vibecoin devnet status` and `vibecoin devnet logs`"));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Waits until a node is where the others are: at the height that they have at that moment, or one below
+/// while the next block travels, with the same block. Returns that height.
+///
+/// # Errors
+/// As [`equal_heads`].
+pub async fn at_head(
+    node: &NodeRecord,
+    others: &[NodeRecord],
+    deadline: Instant,
+) -> Result<Agreed, CliError> {
+    let own = [ask::client(node.url())?];
+    let clients = ask::clients(others)?;
+    let mut told = Instant::now();
+    loop {
+        let (mine, theirs) = (ask::heads(&own).await, ask::heads(&clients).await);
+        let highest = theirs.iter().flatten().map(|head| head.height).max();
+        let mine = mine.into_iter().flatten().next();
+        if let Some(mine) = mine
+            && mine.height.saturating_add(1) >= highest.unwrap_or(mine.height)
+        {
+            // The two that are compared: this node, and every other that answers.
+            let mut all = own.to_vec();
+            let mut names = vec![node.name.as_str()];
+            for ((client, other), head) in clients.iter().zip(others).zip(&theirs) {
+                if head.is_some_and(|head| head.height >= mine.height) {
+                    all.push(client.clone());
+                    names.push(&other.name);
+                }
+            }
+            if let Some(hash) = ask::same_block(&all, &names, mine.height).await? {
+                return Ok(Agreed {
+                    height: mine.height,
+                    hash,
+                });
+            }
+        }
+        if node.pid.and_then(started_at) != node.started {
+            let message = format!("{} ended on the way to the head", node.name);
+            return Err(with_log(
+                CliError::new(Exit::Failure, message).reason("node_ended"),
+                node,
+            ));
+        }
+        if Instant::now() >= deadline {
+            let message = format!(
+                "{} is at height {}, the others at {}",
+                node.name,
+                mine.map_or_else(|| "-".to_owned(), |head| head.height.to_string()),
+                highest.map_or_else(|| "-".to_owned(), |height| height.to_string()),
+            );
+            return Err(CliError::new(Exit::Timeout, message)
+                .hint("it goes on; see `vibecoin devnet status --watch`"));
+        }
+        if told.elapsed() >= Duration::from_secs(10) {
+            told = Instant::now();
+            crate::output::note(&format!(
+                "{}: height {} of {}",
+                node.name,
+                mine.map_or(0, |head| head.height),
+                highest.unwrap_or(0)
+            ));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ready_line_is_found_among_other_lines_and_its_new_fields_may_be_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        std::fs::write(
+            &log,
+            "INFO \"event\":\"ready\"\n{\"event\":\"other\",\"rpc\":\"x\"}\n",
+        )
+        .unwrap();
+        assert_eq!(ReadyLine::find(&log), None);
+        let old = "{\"event\":\"ready\",\"rpc\":\"http://h:1\",\"chainId\":\"c\",\"height\":\"7\"}\n";
+        std::fs::write(&log, format!("x\n{old}y\n")).unwrap();
+        let found = ReadyLine::find(&log).unwrap();
+        assert_eq!(
+            (found.rpc.as_str(), found.height(), found.p2p),
+            ("http://h:1", 7, None)
+        );
+        let new = "{\"event\":\"ready\",\"rpc\":\"u\",\"p2p\":\"/ip4/1.2.3.4/tcp/1/p2p/a\",\"peerId\":\"a\",\"metrics\":null,\"admin\":\"h:2\",\"height\":\"0\"}";
+        std::fs::write(&log, new).unwrap();
+        let found = ReadyLine::find(&log).unwrap();
+        assert_eq!(
+            (found.peer_id.as_deref(), found.metrics, found.admin.as_deref()),
+            (Some("a"), None, Some("h:2"))
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_log_is_its_last_twenty_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        assert!(tail(&log).contains("no log"));
+        let text: String = (0..30_000).map(|line| format!("line {line}\n")).collect();
+        std::fs::write(&log, text).unwrap();
+        let tail = tail(&log);
+        assert_eq!(tail.lines().count(), 20);
+        assert!(
+            tail.starts_with("line 29980\n") && tail.ends_with("line 29999\n"),
+            "{tail}"
+        );
+    }
+}

@@ -1,0 +1,362 @@
+//! `up`, `down`, `restart`, `status`, `destroy`: the devnet as a whole.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::ask;
+use super::process::{self, Ended};
+use super::ready::{self, Agreed, ReadyLine};
+use super::state::{Devnet, NodeRecord};
+use super::table::{self, Live};
+use super::{GraceArgs, RestartArgs, StartOptions, StatusArgs, UpArgs, partition, setup};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::output::{self, Answer, Format};
+
+/// A devnet is up when its chain moves.
+const HEIGHT_LEAST: u64 = 2;
+/// The grace time of nodes that are stopped because another did not come up.
+const STOP_AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// From one look of `status --watch` to the next.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// Starts what does not run.
+pub fn up(context: &Context, dir: &Path, args: &UpArgs) -> Result<Answer, CliError> {
+    let begun = Instant::now();
+    let binary = program(&args.start)?;
+    let mut net = Devnet::change(dir)?;
+    setup::make_or_compare(&mut net, args)?;
+    start_all(context, &mut net, &binary, &args.start, begun)
+}
+
+/// Stops everything and starts it again.
+pub fn restart(context: &Context, dir: &Path, args: &RestartArgs) -> Result<Answer, CliError> {
+    let binary = program(&args.start)?;
+    Devnet::look(dir)?.existing()?;
+    let mut net = Devnet::change(dir)?;
+    output::note(&stop_all(&mut net, args.grace)?);
+    let begun = Instant::now();
+    start_all(context, &mut net, &binary, &args.start, begun)
+}
+
+fn start_all(
+    context: &Context,
+    net: &mut Devnet,
+    binary: &Path,
+    options: &StartOptions,
+    begun: Instant,
+) -> Result<Answer, CliError> {
+    let deadline = deadline(options.timeout);
+    let nodes = net.existing()?.nodes.clone();
+    let stopped: Vec<usize> = nodes
+        .iter()
+        .enumerate()
+        .filter(|(_, node)| net.pid(node).is_none())
+        .map(|(number, _)| number)
+        .collect();
+    let ready = start(net, binary, &stopped, deadline)?;
+    let before = ready.iter().map(ReadyLine::height).max().unwrap_or(0);
+    let nodes = net.existing()?.nodes.clone();
+    let agreed = context.wait(async {
+        partition::apply_to(net, &stopped).await?;
+        // Both sides of a cut cannot be at one head.
+        if net.existing()?.partition.is_empty() {
+            ready::equal_heads(&nodes, HEIGHT_LEAST.max(before), deadline)
+                .await
+                .map(Some)
+        } else {
+            Ok(None)
+        }
+    })?;
+    let took = begun.elapsed();
+    let live = context.wait(async { Ok(look(net).await) })?;
+    let state = net.existing()?;
+    let mut json = table::json(state, &live);
+    if let Some(fields) = json.as_object_mut() {
+        fields.insert(
+            "tookMs".to_owned(),
+            json!(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+        );
+        fields.insert("startedNodes".to_owned(), json!(stopped.len()));
+        fields.insert(
+            "commonHeight".to_owned(),
+            json!(agreed.map(|agreed| agreed.height.to_string())),
+        );
+        fields.insert(
+            "commonHash".to_owned(),
+            json!(agreed.map(|agreed| agreed.hash.to_string())),
+        );
+    }
+    let first = net.node(0)?;
+    let text = format!(
+        "{}\n{}{}",
+        summary(stopped.len(), nodes.len(), took, agreed),
+        table::text(state, &live),
+        table::next_commands(net, &first)
+    );
+    Ok(Answer::new(json).text(text))
+}
+
+fn summary(started: usize, all: usize, took: Duration, agreed: Option<Agreed>) -> String {
+    let head = match agreed {
+        Some(agreed) => format!(
+            "all at one head (height {}, {})",
+            agreed.height,
+            short(&agreed.hash.to_string())
+        ),
+        None => "the network is cut, so heads were not compared".to_owned(),
+    };
+    if started == 0 {
+        return format!("the devnet is already running: {all} nodes, {head}\n");
+    }
+    format!(
+        "{started} of {all} nodes started in {:.2} s; {head}\n",
+        took.as_secs_f64()
+    )
+}
+
+/// The beginning of a hash, enough to compare by eye.
+fn short(hash: &str) -> &str {
+    hash.get(..18).unwrap_or(hash)
+}
+
+/// Starts some nodes at once and waits for the ready line of each. When one of them does not come up,
+/// those that were started here are stopped again.
+pub fn start(
+    net: &mut Devnet,
+    binary: &Path,
+    numbers: &[usize],
+    deadline: Instant,
+) -> Result<Vec<ReadyLine>, CliError> {
+    let lines = match start_and_wait(net, binary, numbers, deadline) {
+        Ok(lines) => lines,
+        Err(error) => {
+            stop_some(net, numbers, STOP_AFTER_FAILURE)?;
+            return Err(error);
+        }
+    };
+    if let Ok(program) = std::env::current_exe() {
+        net.existing_mut()?.program = program;
+    }
+    for (number, line) in numbers.iter().zip(&lines) {
+        if let Some(node) = net.existing_mut()?.nodes.get_mut(*number) {
+            // What the node says itself is what counts; one that says nothing has what it was told.
+            node.rpc = Some(line.rpc.clone());
+            let take = |slot: &mut Option<String>, said: &Option<String>| {
+                if said.is_some() {
+                    slot.clone_from(said);
+                }
+            };
+            take(&mut node.p2p, &line.p2p);
+            take(&mut node.metrics, &line.metrics);
+            take(&mut node.admin, &line.admin);
+            if let Some(id) = &line.peer_id {
+                node.peer_id.clone_from(id);
+            }
+        }
+    }
+    net.save()?;
+    Ok(lines)
+}
+
+fn start_and_wait(
+    net: &mut Devnet,
+    binary: &Path,
+    numbers: &[usize],
+    deadline: Instant,
+) -> Result<Vec<ReadyLine>, CliError> {
+    for number in numbers {
+        let node = net.node(*number)?;
+        let home = node.home.to_string_lossy().into_owned();
+        let arguments = ["node", "--home", &home, "--allow-unencrypted"];
+        let (pid, started) = process::spawn(binary, &arguments, &node.log)?;
+        net.record(*number, started.map(|started| (pid, started)))?;
+    }
+    let mut lines = Vec::new();
+    for number in numbers {
+        lines.push(ready::line(&net.node(*number)?, deadline)?);
+    }
+    Ok(lines)
+}
+
+/// The program that nodes run.
+pub fn program(options: &StartOptions) -> Result<PathBuf, CliError> {
+    let given = match &options.binary {
+        Some(binary) => binary.clone(),
+        None => std::env::current_exe()
+            .map_err(|error| CliError::new(Exit::Failure, format!("cannot find this program: {error}")))?,
+    };
+    if !given.is_file() {
+        return Err(
+            CliError::new(Exit::NotFound, format!("{} is no program", given.display()))
+                .hint("build one with scripts/build.sh"),
+        );
+    }
+    std::path::absolute(&given).map_err(CliError::file("find", &given))
+}
+
+/// The end of a wait that begins now.
+pub fn deadline(seconds: u64) -> Instant {
+    let now = Instant::now();
+    now.checked_add(Duration::from_secs(seconds)).unwrap_or(now)
+}
+
+/// Stops everything.
+pub fn down(dir: &Path, args: &GraceArgs) -> Result<Answer, CliError> {
+    // A folder that is no devnet gets no lock file from us.
+    if Devnet::look(dir)?.state.is_none() {
+        return Ok(Answer::new(json!({ "stopped": 0 })).text("nothing to stop"));
+    }
+    let mut net = Devnet::change(dir)?;
+    let running = net.running().len();
+    let text = stop_all(&mut net, *args)?;
+    Ok(Answer::new(json!({ "stopped": running })).text(text))
+}
+
+fn stop_all(net: &mut Devnet, args: GraceArgs) -> Result<String, CliError> {
+    let count = net.state.as_ref().map_or(0, |state| state.nodes.len());
+    let all: Vec<usize> = (0..count).collect();
+    let stopped = stop_some(net, &all, Duration::from_secs(args.grace))?;
+    if stopped.is_empty() {
+        return Ok("nothing to stop".to_owned());
+    }
+    let lines: Vec<String> = stopped
+        .iter()
+        .map(|(node, pid, ended)| match ended {
+            Ended::Killed => format!(
+                "{} (pid {pid}) did not stop within {} s: SIGKILL",
+                node.name, args.grace
+            ),
+            Ended::Cleanly | Ended::Before => format!("stopped {} (pid {pid})", node.name),
+        })
+        .collect();
+    Ok(lines.join("\n"))
+}
+
+/// Stops those of these nodes that run.
+pub fn stop_some(
+    net: &mut Devnet,
+    numbers: &[usize],
+    grace: Duration,
+) -> Result<Vec<(NodeRecord, u32, Ended)>, CliError> {
+    let mut running = Vec::new();
+    for number in numbers {
+        let node = net.node(*number)?;
+        if let Some((pid, started)) = net.pid(&node).zip(node.started) {
+            running.push((*number, node, (pid, started)));
+        }
+    }
+    let processes: Vec<(u32, u64)> = running.iter().map(|(_, _, process)| *process).collect();
+    let ended = process::stop(&processes, grace)?;
+    // Those that were gone before are forgotten with the others.
+    for number in numbers {
+        net.record(*number, None)?;
+    }
+    Ok(running
+        .into_iter()
+        .zip(ended)
+        .map(|((_, node, (pid, _)), ended)| (node, pid, ended))
+        .collect())
+}
+
+/// How every node is right now.
+pub async fn look(net: &Devnet) -> Vec<Live> {
+    let nodes = net.state.iter().flat_map(|state| &state.nodes);
+    let looks = nodes.map(|node| async move {
+        let Some(pid) = net.pid(node) else {
+            return Live::default();
+        };
+        let Ok(client) = ask::client(node.url()) else {
+            return Live::default();
+        };
+        let head = ask::heads(std::slice::from_ref(&client))
+            .await
+            .into_iter()
+            .flatten()
+            .next();
+        let peers = if head.is_some() {
+            ask::peers(&client).await.ok()
+        } else {
+            None
+        };
+        Live {
+            pid: Some(pid),
+            head,
+            peers: peers.map(|peers| peers.len()),
+        }
+    });
+    futures_util::future::join_all(looks).await
+}
+
+/// Shows how every node is.
+pub fn status(context: &Context, dir: &Path, args: &StatusArgs) -> Result<Answer, CliError> {
+    loop {
+        let net = Devnet::look(dir)?;
+        let Some(state) = &net.state else {
+            let json = json!({ "version": 1, "nodes": [] });
+            let text = format!("there is no devnet in {}", net.dir.display());
+            return Ok(answer(context, args, json, text).exit(Exit::Failure));
+        };
+        let live = context.wait(async { Ok(look(&net).await) })?;
+        let all = live.iter().all(|live| live.pid.is_some());
+        let text = table::text(state, &live);
+        if !args.watch {
+            let answer = answer(context, args, table::json(state, &live), text);
+            return Ok(if all { answer } else { answer.exit(Exit::Failure) });
+        }
+        if args.json || context.globals.output != Format::Text {
+            output::stdout(&format!("{}\n", table::json(state, &live)));
+        } else {
+            // Clears the screen and begins at its top.
+            output::stdout(&format!("\x1b[H\x1b[2J{text}"));
+        }
+        std::thread::sleep(WATCH_EVERY);
+    }
+}
+
+fn answer(context: &Context, args: &StatusArgs, json: serde_json::Value, text: String) -> Answer {
+    let text = if args.json && context.globals.output == Format::Text {
+        json.to_string()
+    } else {
+        text
+    };
+    Answer::new(json).text(text)
+}
+
+/// Stops everything and deletes what was made.
+pub fn destroy(dir: &Path, args: &GraceArgs) -> Result<Answer, CliError> {
+    let said = |text: &str| Ok(Answer::new(json!({ "destroyed": text == "destroyed" })).text(text));
+    if !dir.exists() {
+        return said("nothing to destroy");
+    }
+    let mut net = Devnet::look(dir)?;
+    if net.state.is_none() {
+        // A folder without our file was not made here: it goes only if there is nothing in it but a lock.
+        let others = std::fs::read_dir(dir)
+            .map_err(CliError::file("read", dir))?
+            .flatten()
+            .any(|entry| entry.file_name() != "lock");
+        if others {
+            let message = format!("{} holds no devnet.json, so it is not a devnet", dir.display());
+            return Err(CliError::new(Exit::Failure, message)
+                .reason("no_devnet")
+                .hint("nothing was deleted"));
+        }
+        net = Devnet::change(dir)?;
+        net.delete()?;
+        return said("nothing to destroy");
+    }
+    net = Devnet::change(dir)?;
+    let folder = net.dir.clone();
+    output::note(&stop_all(&mut net, *args)?);
+    if !net.delete()? {
+        output::note(&format!(
+            "kept {}: it holds files that the devnet did not make",
+            folder.display()
+        ));
+    }
+    said("destroyed")
+}

@@ -1,0 +1,215 @@
+//! Making a devnet, and giving its nodes their ports.
+
+use std::path::{Path, PathBuf};
+
+use vibecoin_primitives::TimeMs;
+
+use super::UpArgs;
+use super::ports::Listening;
+use super::state::{Devnet, NodeRecord, State};
+use crate::commands::genesis::FaultModelName;
+use crate::commands::testnet::homes::{self, Layout};
+use crate::commands::testnet::plan::{Hosts, Network, Node, Spec};
+use crate::context::{CONFIG_FILE, GENESIS_FILE};
+use crate::dev::{self, DEV_ACCOUNTS};
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::files;
+use clap::ValueEnum as _;
+
+const VALIDATORS_DEFAULT: u32 = 4;
+const FULL_DEFAULT: u32 = 1;
+const SEED_DEFAULT: &str = "1";
+/// The only host of a devnet.
+const HOST: &str = "127.0.0.1";
+
+/// Makes the devnet if there is none; compares it with what was asked for if there is one.
+pub fn make_or_compare(net: &mut Devnet, args: &UpArgs) -> Result<(), CliError> {
+    if net.state.is_none() {
+        return make(net, args);
+    }
+    compare(net.existing()?, args)?;
+    ports(net, args.base_port)
+}
+
+fn make(net: &mut Devnet, args: &UpArgs) -> Result<(), CliError> {
+    let validators = args.validators.unwrap_or(VALIDATORS_DEFAULT);
+    let full = args.full.unwrap_or(FULL_DEFAULT);
+    let faults = args.fault_model.unwrap_or(FaultModelName::Byzantine);
+    let profile = args.profile.unwrap_or_default();
+    let count = u16::try_from(validators.saturating_add(full)).unwrap_or(u16::MAX);
+    let listening = Listening::now();
+    let base = match args.base_port {
+        Some(base) => base,
+        None => listening.free_base(count, None)?,
+    };
+    let spec = Spec {
+        validators,
+        full,
+        seed: args.seed.clone().unwrap_or_else(|| SEED_DEFAULT.to_owned()),
+        params: profile.params(faults),
+        time: dev::now(),
+        hosts: Hosts::One(HOST.to_owned()),
+        starting_port: base,
+        dev_accounts: DEV_ACCOUNTS,
+    };
+    let network = Network::plan(&spec)?;
+    for node in &network.nodes {
+        listening.check(node.ports)?;
+        let home = net.dir.join(&node.name);
+        if home.exists() {
+            let message = format!("{} is there, but the devnet does not know it", home.display());
+            return Err(CliError::new(Exit::Failure, message)
+                .reason("exists")
+                .hint("look at what it is, and move it away"));
+        }
+    }
+    net.state = Some(State {
+        version: 1,
+        boot: net.boot().to_owned(),
+        seed: spec.seed,
+        fault_model: word(faults),
+        profile: profile.name().to_owned(),
+        program: PathBuf::new(),
+        base_port: base,
+        partition: Vec::new(),
+        nodes: network.nodes.iter().map(|node| record(&net.dir, node)).collect(),
+    });
+    // Before the homes: whatever is made from here on, `destroy` knows of.
+    net.save()?;
+    for node in &network.nodes {
+        homes::make(&net.dir.join(&node.name), &network, node, Layout::default(), None)?;
+    }
+    let first = net.node(0)?;
+    homes::accounts(&first.home, &network, &network.accounts, None)
+}
+
+/// What `devnet.json` says of a planned node.
+pub fn record(dir: &Path, node: &Node) -> NodeRecord {
+    let at = |port: u16| format!("{HOST}:{port}");
+    NodeRecord {
+        name: node.name.clone(),
+        role: node.role.name().to_owned(),
+        pid: None,
+        rpc: Some(format!("http://{}", at(node.ports.rpc()))),
+        p2p: Some(node.peer()),
+        metrics: Some(at(node.ports.metrics())),
+        admin: Some(at(node.ports.admin())),
+        home: dir.join(&node.name),
+        log: dir.join(format!("{}.log", node.name)),
+        started: None,
+        peer_id: node.id(),
+    }
+}
+
+/// Refuses to take one devnet for another.
+fn compare(state: &State, args: &UpArgs) -> Result<(), CliError> {
+    if state.seed.is_empty() {
+        return Err(
+            CliError::new(Exit::Failure, "this devnet was made by an older version")
+                .reason("other_devnet")
+                .hint("`vibecoin devnet destroy` removes it"),
+        );
+    }
+    let validators = state.nodes.iter().filter(|node| node.is_validator()).count();
+    let full = state.nodes.len().saturating_sub(validators);
+    let differs = |name: &str, has: String, asked: Option<String>| {
+        asked
+            .filter(|asked| *asked != has)
+            .map(|asked| format!("{name} {has}, asked for {asked}"))
+    };
+    let text = |count: Option<u32>| count.map(|count| count.to_string());
+    let first = differs("validators", validators.to_string(), text(args.validators))
+        .or_else(|| differs("full nodes", full.to_string(), text(args.full)))
+        .or_else(|| differs("seed", state.seed.clone(), args.seed.clone()))
+        .or_else(|| {
+            differs(
+                "fault model",
+                state.fault_model.clone(),
+                args.fault_model.map(word),
+            )
+        })
+        .or_else(|| {
+            let asked = args.profile.map(|profile| profile.name().to_owned());
+            differs("profile", state.profile.clone(), asked)
+        });
+    match first {
+        None => Ok(()),
+        Some(difference) => Err(CliError::new(
+            Exit::Failure,
+            format!("there is another devnet already: it has {difference}"),
+        )
+        .reason("other_devnet")
+        .hint("leave the option out to start the devnet that is there, or `vibecoin devnet destroy` it")),
+    }
+}
+
+/// Gives the nodes their ports: those that they have, if they are free; others only if no node runs.
+fn ports(net: &mut Devnet, asked: Option<u16>) -> Result<(), CliError> {
+    let (base, count) = {
+        let state = net.existing()?;
+        (
+            state.base_port,
+            u16::try_from(state.nodes.len()).unwrap_or(u16::MAX),
+        )
+    };
+    let running = net.running();
+    if !running.is_empty() {
+        if asked.is_some_and(|asked| asked != base) {
+            let message = format!("the devnet runs on ports from {base}");
+            return Err(CliError::new(Exit::Failure, message)
+                .reason("running")
+                .hint("`vibecoin devnet down` first; another --base-port then moves it"));
+        }
+        return Ok(());
+    }
+    let listening = Listening::now();
+    let new = match asked {
+        Some(asked) => asked,
+        None => listening.free_base(count, Some(base))?,
+    };
+    let network = plan(net.existing()?, &net.node(0)?.home, new)?;
+    for node in &network.nodes {
+        listening.check(node.ports)?;
+    }
+    if new == base {
+        return Ok(());
+    }
+    let dir = net.dir.clone();
+    for node in &network.nodes {
+        let path = dir.join(&node.name).join(CONFIG_FILE);
+        files::write(&path, &homes::config(&network, node, Layout::default()), true)?;
+    }
+    let state = net.existing_mut()?;
+    state.base_port = new;
+    state.nodes = network.nodes.iter().map(|node| record(&dir, node)).collect();
+    net.save()
+}
+
+/// The network that a devnet is, with the ports from `base`.
+pub fn plan(state: &State, first_home: &Path, base: u16) -> Result<Network, CliError> {
+    plan_with(state, first_home, base, 0)
+}
+
+/// The same, with more nodes that only follow.
+pub fn plan_with(state: &State, first_home: &Path, base: u16, more: u32) -> Result<Network, CliError> {
+    let genesis = files::genesis(&first_home.join(GENESIS_FILE))?;
+    let validators = state.nodes.iter().filter(|node| node.is_validator()).count();
+    let full = state.nodes.len().saturating_sub(validators);
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    Network::plan(&Spec {
+        validators: count(validators),
+        full: count(full).saturating_add(more),
+        seed: state.seed.clone(),
+        params: genesis.params,
+        time: TimeMs(genesis.time.0),
+        hosts: Hosts::One(HOST.to_owned()),
+        starting_port: base,
+        dev_accounts: DEV_ACCOUNTS,
+    })
+}
+
+fn word(faults: FaultModelName) -> String {
+    let value = faults.to_possible_value();
+    value.map(|value| value.get_name().to_owned()).unwrap_or_default()
+}

@@ -1,0 +1,120 @@
+//! What `up` and `status` show: who there is, how far, and what can be done next.
+
+use serde_json::{Value, json};
+
+use super::ask::Head;
+use super::state::{Devnet, NodeRecord, State};
+
+/// How a node is right now.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    /// Its process.
+    pub pid: Option<u32>,
+    /// Its head, when it answers.
+    pub head: Option<Head>,
+    /// With how many nodes it is connected, when it answers.
+    pub peers: Option<usize>,
+}
+
+/// A line for each node.
+pub fn text(state: &State, live: &[Live]) -> String {
+    let heading = ["#", "node", "role", "pid", "height", "peers", "rpc", "p2p", "log"].map(str::to_owned);
+    let mut rows = vec![heading];
+    for ((number, node), live) in state.nodes.iter().enumerate().zip(live) {
+        let or = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        rows.push([
+            number.to_string(),
+            node.name.clone(),
+            node.role.clone(),
+            live.pid
+                .map_or_else(|| "stopped".to_owned(), |pid| pid.to_string()),
+            or(live.head.map(|head| head.height.to_string())),
+            or(live.peers.map(|peers| peers.to_string())),
+            or(node.rpc.clone()),
+            or(node.p2p.as_deref().map(|p2p| short(p2p).to_owned())),
+            node.log.display().to_string(),
+        ]);
+    }
+    let mut out = aligned(&rows);
+    if !state.partition.is_empty() {
+        let groups: Vec<String> = state.partition.iter().map(|group| group.join(",")).collect();
+        out.push_str(&format!(
+            "\npartition: {}   (`vibecoin devnet heal` ends it)\n",
+            groups.join(" / ")
+        ));
+    }
+    out
+}
+
+/// An address without the identity behind it.
+fn short(address: &str) -> &str {
+    address.split("/p2p/").next().unwrap_or(address)
+}
+
+fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |row: &[String; N]| {
+        let cells: Vec<String> = widths
+            .iter()
+            .zip(row)
+            .map(|(width, cell)| format!("{cell:<width$}"))
+            .collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+/// The file with what is known of every node now.
+pub fn json(state: &State, live: &[Live]) -> Value {
+    let mut json = serde_json::to_value(state).unwrap_or(Value::Null);
+    let nodes = json.get_mut("nodes").and_then(Value::as_array_mut);
+    for (node, live) in nodes.into_iter().flatten().zip(live) {
+        if let Some(node) = node.as_object_mut() {
+            node.insert("pid".to_owned(), json!(live.pid));
+            node.insert(
+                "height".to_owned(),
+                json!(live.head.map(|head| head.height.to_string())),
+            );
+            node.insert(
+                "hash".to_owned(),
+                json!(live.head.map(|head| head.hash.to_string())),
+            );
+            node.insert("peers".to_owned(), json!(live.peers));
+        }
+    }
+    json
+}
+
+/// What can be done next, ready to be pasted.
+pub fn next_commands(net: &Devnet, first: &NodeRecord) -> String {
+    let binary =
+        std::env::current_exe().map_or_else(|_| "vibecoin".to_owned(), |path| path.display().to_string());
+    let (rpc, home, dir) = (first.url(), first.home.display(), net.dir.display());
+    format!(
+        "\nnext\n  \
+         {binary} -u {rpc} status\n  \
+         {binary} keys list --home {home}\n  \
+         {binary} -u {rpc} transfer ADDRESS 1000 --from dev0 --home {home} --allow-unencrypted --wait final\n  \
+         {binary} devnet --dir {dir} status --watch\n  \
+         {binary} devnet --dir {dir} down\n"
+    )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_nothing_hangs_over_at_the_end() {
+        let row = |a: &str, b: &str| [a.to_owned(), b.to_owned()];
+        let text = aligned(&[row("a", "b"), row("long", ""), row("", "x")]);
+        assert_eq!(text, "a     b\nlong\n      x\n");
+        assert_eq!(short("/ip4/1.2.3.4/tcp/5/p2p/12D3"), "/ip4/1.2.3.4/tcp/5");
+    }
+}

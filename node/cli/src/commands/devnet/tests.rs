@@ -1,0 +1,532 @@
+//! The devnet against a stand-in for the node: real processes, real signals and real ports, no consensus.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use clap::Parser as _;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::state::{Devnet, State};
+use super::*;
+use crate::context::CONFIG_FILE;
+use crate::exit::Exit;
+use crate::output::Format;
+
+/// The variable that makes this test program a stand-in.
+const STAND_IN: &str = "VIBECOIN_TEST_STAND_IN_HOME";
+
+/// A devnet with records and nothing behind them.
+pub fn devnet_of(dir: &Path, validators: u32, full: u32) -> Devnet {
+    use crate::commands::testnet::plan::{Network, Spec, tests::spec};
+    let network = Network::plan(&Spec {
+        validators,
+        full,
+        ..spec()
+    })
+    .unwrap();
+    let mut net = Devnet::change(dir).unwrap();
+    net.state = Some(State {
+        version: 1,
+        boot: net.boot().to_owned(),
+        seed: "7".to_owned(),
+        fault_model: "byzantine".to_owned(),
+        profile: "devnet".to_owned(),
+        program: PathBuf::new(),
+        base_port: 27_100,
+        partition: Vec::new(),
+        nodes: network
+            .nodes
+            .iter()
+            .map(|node| setup::record(&net.dir, node))
+            .collect(),
+    });
+    net
+}
+
+/// Not a test of its own: the nodes of the tests below are this function, in processes of their own.
+#[test]
+fn stand_in() {
+    let Some(home) = std::env::var_os(STAND_IN).map(PathBuf::from) else {
+        return;
+    };
+    let config = vibecoin_config::parse(&fs::read_to_string(home.join(CONFIG_FILE)).unwrap()).unwrap();
+    let listener = TcpListener::bind(("127.0.0.1", config.rpc.port)).unwrap();
+    let mut data = File::options()
+        .create(true)
+        .append(true)
+        .open(home.join("data"))
+        .unwrap();
+    writeln!(data, "started").unwrap();
+    // Where there is a file `other-chain`, the node has other blocks.
+    let hash = if home.join("other-chain").exists() {
+        "2"
+    } else {
+        "1"
+    };
+    // The harness has begun a line.
+    println!(
+        "\n{}",
+        json!({ "event": "ready", "rpc": format!("http://127.0.0.1:{}", config.rpc.port), "height": "3" })
+    );
+    for stream in listener.incoming() {
+        let hash = hash.repeat(64);
+        std::thread::spawn(move || answer(&stream.unwrap(), &hash));
+    }
+}
+
+/// Answers the questions of one connection: a chain of three blocks.
+fn answer(stream: &TcpStream, hash: &str) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().ok()?;
+            }
+            if line == "\r\n" {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).ok()?;
+        let request: Value = serde_json::from_slice(&body).ok()?;
+        let (hash, zeros) = (format!("0x{hash}"), format!("0x{}", "0".repeat(64)));
+        let result = match request["method"].as_str()? {
+            "chain_getHead" => json!({
+                "height": "3", "hash": hash, "stateRoot": zeros, "timestampMs": "1", "proposer": zeros,
+                "txCount": 0,
+            }),
+            "chain_getHeader" => json!({
+                "hash": hash, "version": 1, "height": "3", "round": 0, "proposer": zeros, "parentHash": zeros,
+                "timestampMs": "1", "ticks": 1, "pohSequence": "1", "pohHash": zeros, "bodyHash": zeros,
+                "transactionRoot": zeros, "receiptRoot": zeros, "evidenceRoot": zeros, "stateRoot": zeros,
+                "validatorsHash": zeros, "nextValidatorsHash": zeros, "paramsHash": zeros,
+                "lastCommitHash": zeros,
+            }),
+            "net_getPeers" => json!([]),
+            other => panic!("nobody told the stand-in of {other}"),
+        };
+        let text = json!({ "jsonrpc": "2.0", "id": request["id"], "result": result }).to_string();
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length:";
+        write!(&mut (&*stream), "{head} {}\r\n\r\n{text}", text.len()).ok()?;
+    }
+}
+
+/// How a stand-in behaves.
+#[derive(Clone, Copy)]
+enum Mode {
+    Good,
+    /// Ends at once, with a word about why.
+    Dies,
+    /// Never says that it is ready.
+    Mute,
+    /// Does not hear SIGTERM.
+    Stubborn,
+}
+
+/// A folder for a devnet, and a program for its nodes. Stopped when dropped.
+struct Bench {
+    scratch: TempDir,
+    /// Only one test at a time looks for free ports, also among the processes of a test runner.
+    _ports: File,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join("vibecoin-devnet-tests.lock");
+        let ports = File::options()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .open(path)
+            .unwrap();
+        ports.lock().unwrap();
+        let bench = Self {
+            scratch: tempfile::tempdir().unwrap(),
+            _ports: ports,
+        };
+        bench.behave(Mode::Good);
+        bench
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.scratch.path().join("net")
+    }
+
+    fn binary(&self) -> PathBuf {
+        self.scratch.path().join("node")
+    }
+
+    /// Decides how nodes that are started from now on behave.
+    fn behave(&self, mode: Mode) {
+        let this = std::env::current_exe().unwrap();
+        let body = match mode {
+            Mode::Good => "",
+            Mode::Dies => "echo 'error: the disk is made of cheese' >&2; exit 21",
+            Mode::Mute => "exec sleep 1000",
+            Mode::Stubborn => "trap '' TERM",
+        };
+        let script = format!(
+            "#!/bin/sh\n{body}\n{STAND_IN}=$3 exec '{}' --exact --nocapture {}::stand_in\n",
+            this.display(),
+            module_path!().split_once("::").unwrap().1,
+        );
+        // A new file each time: a program that runs cannot be written to.
+        let new = self.scratch.path().join("new");
+        fs::write(&new, script).unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(new, self.binary()).unwrap();
+    }
+
+    fn run(&self, line: &str) -> Result<Answer, CliError> {
+        let line = format!("vibecoin devnet --dir {} {line}", self.dir().display());
+        let arguments = crate::args::Arguments::try_parse_from(line.split_whitespace()).unwrap();
+        let context = Context::new(arguments.globals).unwrap();
+        arguments.command.run(&context)
+    }
+
+    /// Runs a command that starts nodes.
+    fn start(&self, line: &str) -> Result<Answer, CliError> {
+        self.run(&format!("{line} --binary {}", self.binary().display()))
+    }
+
+    fn ok(&self, line: &str) -> Value {
+        json_of(&self.run(line).unwrap())
+    }
+
+    fn up(&self, line: &str) -> Value {
+        json_of(&self.start(&format!("up {line}")).unwrap())
+    }
+
+    fn pids(&self) -> Vec<Option<u32>> {
+        let net = Devnet::look(&self.dir()).unwrap();
+        let state = net.existing().unwrap();
+        state.nodes.iter().map(|node| net.pid(node)).collect()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let _done = self.run("down --grace 0");
+    }
+}
+
+fn json_of(answer: &Answer) -> Value {
+    serde_json::from_str(&answer.render(Format::Json)).unwrap()
+}
+
+fn text_of(answer: &Answer) -> String {
+    answer.render(Format::Text)
+}
+
+fn alive(pid: u32) -> bool {
+    process::started_at(pid).is_some()
+}
+
+#[test]
+fn up_and_down_work_twice_and_the_data_stays() {
+    let bench = Bench::new();
+    assert_eq!(text_of(&bench.run("down").unwrap()), "nothing to stop");
+    assert_eq!(text_of(&bench.run("destroy").unwrap()), "nothing to destroy");
+    assert!(!bench.dir().exists());
+
+    let up = bench.up("-v 2 -n 1");
+    assert_eq!(
+        (up["startedNodes"].as_u64(), up["commonHeight"].as_str()),
+        (Some(3), Some("3"))
+    );
+    let names: Vec<_> = up["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|node| node["name"].clone())
+        .collect();
+    assert_eq!(names, ["validator-0", "validator-1", "full-0"]);
+    let first = bench.pids();
+    assert!(first.iter().all(Option::is_some));
+
+    let again = bench.start("up").unwrap();
+    assert!(text_of(&again).contains("already running"));
+    assert_eq!(bench.pids(), first);
+
+    let down = bench.ok("down");
+    assert_eq!(down["stopped"], 3);
+    assert!(first.iter().flatten().all(|pid| !alive(*pid)));
+    assert_eq!(text_of(&bench.run("down").unwrap()), "nothing to stop");
+
+    bench.up("");
+    let data = fs::read_to_string(bench.dir().join("validator-0/data")).unwrap();
+    assert_eq!(data.lines().count(), 2);
+    bench.start("restart").unwrap();
+    assert_ne!(bench.pids(), first);
+}
+
+#[test]
+fn status_tells_what_runs_and_ends_with_exit_1_unless_all_do() {
+    let bench = Bench::new();
+    assert_eq!(crate::output::finish(&bench.run("status"), Format::Text, true), 1);
+    bench.up("-v 2 -n 0");
+    assert_eq!(crate::output::finish(&bench.run("status"), Format::Json, true), 0);
+    assert!(text_of(&bench.run("status --json").unwrap()).starts_with('{'));
+    let killed = bench.ok("kill-node 1");
+    assert_eq!(killed["killed"], true);
+    let status = bench.run("status");
+    let nodes = json_of(status.as_ref().unwrap())["nodes"].clone();
+    assert_eq!(nodes[1]["pid"], Value::Null);
+    assert_eq!(nodes[0]["height"], "3");
+    assert!(text_of(status.as_ref().unwrap()).contains("stopped"));
+    assert_eq!(crate::output::finish(&status, Format::Text, true), 1);
+}
+
+#[test]
+fn a_node_that_was_killed_starts_again_on_its_ports() {
+    let bench = Bench::new();
+    let rpc = bench.up("-v 2 -n 0")["nodes"][1]["rpc"].clone();
+    let before = bench.pids();
+    assert_eq!(bench.ok("kill-node validator-1")["pid"], json!(before[1]));
+    assert_eq!(bench.ok("kill-node 1")["wasRunning"], false);
+    let started = json_of(&bench.start("start-node 1").unwrap());
+    assert_eq!(
+        (started["rpc"].clone(), started["height"].as_str()),
+        (rpc, Some("3"))
+    );
+    assert_eq!(json_of(&bench.start("start-node 1").unwrap())["wasRunning"], true);
+    assert_eq!(bench.ok("stop-node 0")["killed"], false);
+    let after = bench.pids();
+    assert!(after[0].is_none() && after[1].is_some() && after[1] != before[1]);
+    assert_eq!(bench.run("kill-node 2").unwrap_err().exit, Exit::NotFound);
+}
+
+#[test]
+fn a_node_that_is_added_is_of_the_same_chain_and_has_ports_of_its_own() {
+    let bench = Bench::new();
+    bench.up("-v 1 -n 1");
+    let added = json_of(&bench.start("add-node").unwrap());
+    assert_eq!(
+        (added["node"].as_str(), added["number"].as_u64()),
+        (Some("full-1"), Some(2))
+    );
+    let genesis = |node: &str| fs::read(bench.dir().join(node).join("genesis.toml")).unwrap();
+    assert!(genesis("full-1") == genesis("validator-0"));
+    let net = Devnet::look(&bench.dir()).unwrap();
+    let mut addresses: Vec<_> = net
+        .existing()
+        .unwrap()
+        .nodes
+        .iter()
+        .map(|node| node.p2p.clone())
+        .collect();
+    addresses.sort();
+    addresses.dedup();
+    assert_eq!(addresses.len(), 3);
+    let refused = bench.start("add-node --validator").unwrap_err();
+    assert!(refused.hint.unwrap().contains("validator set does not change"));
+}
+
+#[test]
+fn a_pid_that_belongs_to_somebody_else_now_is_never_signalled() {
+    let bench = Bench::new();
+    bench.up("-v 1 -n 0");
+    let node = bench.pids()[0].unwrap();
+    let mut stranger = Command::new("sleep").arg("1000").spawn().unwrap();
+    let mut net = Devnet::change(&bench.dir()).unwrap();
+    net.existing_mut().unwrap().nodes[0].pid = Some(stranger.id());
+    net.save().unwrap();
+    drop(net);
+    assert_eq!(text_of(&bench.run("down --grace 0").unwrap()), "nothing to stop");
+    assert!(stranger.try_wait().unwrap().is_none(), "down ended a stranger");
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+    let started = process::started_at(node).unwrap();
+    process::kill(node, started).unwrap();
+}
+
+#[test]
+fn processes_of_another_boot_do_not_count() {
+    let bench = Bench::new();
+    bench.up("-v 1 -n 0");
+    let node = bench.pids()[0].unwrap();
+    let mut net = Devnet::change(&bench.dir()).unwrap();
+    net.existing_mut().unwrap().boot = "another".to_owned();
+    assert_eq!(net.running().len(), 0);
+    net.save().unwrap();
+    assert_eq!(net.existing().unwrap().nodes[0].pid, None);
+    process::kill(node, process::started_at(node).unwrap()).unwrap();
+}
+
+#[test]
+fn a_node_that_does_not_hear_sigterm_is_killed_after_the_grace_time() {
+    let bench = Bench::new();
+    bench.behave(Mode::Stubborn);
+    bench.up("-v 1 -n 0");
+    let pid = bench.pids()[0].unwrap();
+    assert!(process::signal(
+        pid,
+        process::started_at(pid).unwrap(),
+        rustix::process::Signal::TERM
+    ));
+    let down = text_of(&bench.run("down --grace 0").unwrap());
+    assert!(down.contains("SIGKILL"), "{down}");
+    assert!(!alive(pid));
+}
+
+#[test]
+fn a_node_that_ends_at_its_start_is_reported_with_its_log_and_the_others_are_stopped() {
+    let bench = Bench::new();
+    bench.up("-v 2 -n 0");
+    bench.run("stop-node 1").unwrap();
+    let running = bench.pids()[0];
+    bench.behave(Mode::Dies);
+    let error = bench.start("up").unwrap_err();
+    assert_eq!((error.exit, error.reason.as_str()), (Exit::Failure, "node_ended"));
+    assert!(error.message.contains("made of cheese"), "{}", error.message);
+    // What ran before goes on.
+    assert_eq!(bench.pids(), [running, None]);
+}
+
+#[test]
+fn a_node_that_never_answers_is_stopped_when_the_time_is_up() {
+    let bench = Bench::new();
+    bench.behave(Mode::Mute);
+    let error = bench.start("up -v 1 -n 0 --timeout 1").unwrap_err();
+    assert_eq!(error.exit, Exit::Timeout);
+    assert!(
+        error.message.contains("was not ready within"),
+        "{}",
+        error.message
+    );
+    assert_eq!(bench.pids(), [None]);
+}
+
+#[test]
+fn two_blocks_at_one_height_are_called_a_fork() {
+    let bench = Bench::new();
+    bench.up("-v 2 -n 0");
+    bench.run("down --grace 0").unwrap();
+    fs::write(bench.dir().join("validator-1/other-chain"), "").unwrap();
+    let error = bench.start("up").unwrap_err();
+    assert_eq!((error.exit, error.reason.as_str()), (Exit::SafetyHalt, "fork"));
+    for part in ["validator-0 has 0x1111", "validator-1 has 0x2222"] {
+        assert!(error.message.contains(part), "{}", error.message);
+    }
+}
+
+#[test]
+fn one_devnet_is_not_taken_for_another() {
+    let bench = Bench::new();
+    bench.up("-v 2 -n 1 --seed a");
+    for (options, words) in [
+        ("-v 3", "validators 2, asked for 3"),
+        ("-n 0", "full nodes 1, asked for 0"),
+        ("--seed b", "seed a, asked for b"),
+        ("--fault-model crash", "fault model byzantine, asked for crash"),
+        ("--profile bench", "profile devnet, asked for bench"),
+        ("--base-port 28000", "runs on ports from"),
+    ] {
+        let error = bench.start(&format!("up {options}")).unwrap_err();
+        assert!(error.message.contains(words), "{options}: {}", error.message);
+    }
+    bench.up("-v 2 -n 1 --seed a --fault-model byzantine");
+}
+
+#[test]
+fn another_base_port_moves_a_devnet_that_is_down_and_a_taken_port_names_its_owner() {
+    let bench = Bench::new();
+    let before = bench.up("-v 2 -n 0")["basePort"].as_u64().unwrap();
+    bench.run("down --grace 0").unwrap();
+    let genesis = fs::read(bench.dir().join("validator-0/genesis.toml")).unwrap();
+    let base = ports::Listening::now().free_base(20, None).unwrap() + 100;
+    assert_ne!(u64::from(base), before);
+    let up = bench.up(&format!("--base-port {base}"));
+    assert_eq!(up["nodes"][1]["rpc"], format!("http://127.0.0.1:{}", base + 10));
+    let config = fs::read_to_string(bench.dir().join("validator-0/config.toml")).unwrap();
+    let config = vibecoin_config::parse(&config).unwrap();
+    assert!(config.p2p.peers[0].starts_with(&format!("/ip4/127.0.0.1/tcp/{}/p2p/", base + 11)));
+    assert!(fs::read(bench.dir().join("validator-0/genesis.toml")).unwrap() == genesis);
+    bench.run("down --grace 0").unwrap();
+
+    let taken = TcpListener::bind(("127.0.0.1", base + 12)).unwrap();
+    let error = bench.start(&format!("up --base-port {base}")).unwrap_err();
+    assert_eq!(error.reason, "port_taken");
+    assert!(error.message.contains(&format!("(pid {})", std::process::id())));
+    // Without a word about ports it goes where there is room.
+    assert_ne!(bench.up("")["basePort"], base);
+    drop(taken);
+}
+
+#[test]
+fn destroy_removes_what_was_made_and_nothing_else() {
+    let bench = Bench::new();
+    bench.up("-v 1 -n 1");
+    fs::write(bench.dir().join("mine"), "precious").unwrap();
+    let pids = bench.pids();
+    assert_eq!(bench.ok("destroy --grace 5")["destroyed"], true);
+    assert!(pids.iter().flatten().all(|pid| !alive(*pid)));
+    let left: Vec<_> = fs::read_dir(bench.dir())
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect();
+    assert_eq!(left, ["mine"]);
+    let refused = bench.run("destroy").unwrap_err();
+    assert!(refused.message.contains("not a devnet"));
+    fs::remove_file(bench.dir().join("mine")).unwrap();
+    bench.run("destroy").unwrap();
+    assert!(!bench.dir().exists());
+}
+
+#[test]
+fn a_state_file_cannot_make_destroy_reach_out_of_the_folder() {
+    let bench = Bench::new();
+    let other = bench.scratch.path().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("precious"), "x").unwrap();
+    let mut net = devnet_of(&bench.dir(), 1, 0);
+    net.existing_mut().unwrap().nodes[0].home = other.clone();
+    net.save().unwrap();
+    drop(net);
+    bench.run("destroy").unwrap();
+    assert!(other.join("precious").exists());
+    assert!(!bench.dir().exists());
+}
+
+#[test]
+fn logs_are_those_of_the_nodes_that_were_asked_for() {
+    let bench = Bench::new();
+    bench.up("-v 1 -n 1");
+    assert!(bench.run("logs").is_ok());
+    assert!(bench.run("logs full-0 --grep ready").is_ok());
+    assert_eq!(bench.run("logs 7").unwrap_err().exit, Exit::NotFound);
+}
+
+#[test]
+fn one_command_at_a_time_changes_a_devnet() {
+    let bench = Bench::new();
+    bench.up("-v 1 -n 0");
+    let held = Devnet::change(&bench.dir()).unwrap();
+    let (told, done) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            bench.run("kill-node 0").unwrap();
+            told.send(()).unwrap();
+        });
+        // Looking does not wait; changing does.
+        assert!(bench.run("status").is_ok());
+        assert!(done.recv_timeout(Duration::from_millis(50)).is_err());
+        assert!(held.pid(&held.node(0).unwrap()).is_some());
+        drop(held);
+        done.recv().unwrap();
+    });
+    assert_eq!(bench.pids(), [None]);
+}

@@ -1,0 +1,196 @@
+//! The homes of a planned network: genesis, configuration, keys, guard.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use vibecoin_config::Value;
+use vibecoin_keystore::{NodeKeyRole, NodeKeys, Passphrase};
+use vibecoin_primitives::{AddressPrefix, SecretKey};
+
+use super::plan::{Network, Node, Role};
+use crate::commands::init::make_guard;
+use crate::context::{CONFIG_FILE, GENESIS_FILE};
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::{dev, files};
+
+/// How the node is going to be run, as far as its files know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// In a container: what it offers must be reachable from outside of that.
+    pub container: bool,
+}
+
+/// Makes the home of one node. One that is there already is an error.
+pub fn make(
+    home: &Path,
+    network: &Network,
+    node: &Node,
+    layout: Layout,
+    passphrase: Option<&Passphrase>,
+) -> Result<(), CliError> {
+    if home.exists() {
+        let message = format!("{} exists already", home.display());
+        return Err(CliError::new(Exit::Failure, message)
+            .reason("exists")
+            .hint("choose another folder; keys are never overwritten"));
+    }
+    dev::make_private(home)?;
+    files::write(&home.join(GENESIS_FILE), &network.genesis.to_toml(), false)?;
+    files::write(&home.join(CONFIG_FILE), &config(network, node, layout), false)?;
+    let keys = NodeKeys::new(home, prefix(network)?).allow_unencrypted();
+    keys.create(NodeKeyRole::Node, &node.node_key, None)?;
+    if let Some(key) = &node.validator_key {
+        // First the guard, then the key: a key never stands there without what it has signed.
+        make_guard(&home.join(vibecoin_config::ConsensusConfig::default().guard_file))?;
+        keys.create(NodeKeyRole::Validator, key, passphrase)?;
+    }
+    Ok(())
+}
+
+/// Puts account keys into a home.
+pub fn accounts(
+    home: &Path,
+    network: &Network,
+    keys: &[(String, SecretKey)],
+    passphrase: Option<&Passphrase>,
+) -> Result<(), CliError> {
+    let store = NodeKeys::new(home, prefix(network)?)
+        .allow_unencrypted()
+        .accounts()?
+        .allow_unencrypted();
+    for (name, key) in keys {
+        store.create(name, key, passphrase)?;
+    }
+    Ok(())
+}
+
+fn prefix(network: &Network) -> Result<AddressPrefix, CliError> {
+    network
+        .genesis
+        .params
+        .prefix()
+        .map_err(|error| CliError::new(Exit::Config, error.to_string()))
+}
+
+/// The configuration of a node: what is not the default.
+pub fn config(network: &Network, node: &Node, layout: Layout) -> String {
+    let text = |text: &str| Value::Text(text.to_owned());
+    let local = node.is_local();
+    let own_ip = if layout.container { "0.0.0.0" } else { "127.0.0.1" };
+    let p2p_ip = match local {
+        true => "127.0.0.1",
+        false => "0.0.0.0",
+    };
+    let peers: Vec<String> = network.peers_of(node).map(Node::peer).collect();
+    let reserved: Vec<String> = network.peers_of(node).map(Node::id).collect();
+    let external = if local { Vec::new() } else { vec![node.address()] };
+    let ports = node.ports;
+    let hosts = if layout.container {
+        vec!["*".to_owned()]
+    } else {
+        Vec::new()
+    };
+    let sections = [
+        (
+            "node",
+            vec![
+                ("moniker", text(&node.name)),
+                ("validator", Value::Switch(node.role == Role::Validator)),
+            ],
+        ),
+        (
+            "rpc",
+            vec![
+                ("addr", text(own_ip)),
+                ("port", Value::Count(u64::from(ports.rpc()))),
+                ("hosts", Value::List(hosts)),
+            ],
+        ),
+        (
+            "p2p",
+            vec![
+                (
+                    "listen",
+                    Value::List(vec![format!("/ip4/{p2p_ip}/tcp/{}", ports.p2p())]),
+                ),
+                ("external", Value::List(external)),
+                ("peers", Value::List(peers)),
+                ("reserved", Value::List(reserved)),
+            ],
+        ),
+        (
+            "metrics",
+            vec![("listen", text(&format!("{own_ip}:{}", ports.metrics())))],
+        ),
+        // Never beyond this machine, also in a container: its methods decide whom the node talks to.
+        (
+            "admin",
+            vec![("listen", text(&format!("127.0.0.1:{}", ports.admin())))],
+        ),
+    ];
+    let mut out = String::from(
+        "# Made by `vibecoin testnet generate` or `vibecoin devnet up`. What is not here has its default;\n\
+         # `vibecoin config init --stdout` prints every key.\n",
+    );
+    for (section, values) in sections {
+        let _ = writeln!(out, "\n[{section}]");
+        for (name, value) in values {
+            let _ = writeln!(out, "{name} = {value}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::super::plan::{Hosts, Spec, tests::spec};
+    use super::*;
+
+    #[test]
+    fn a_home_has_all_that_a_node_needs_and_is_never_made_twice() {
+        let network = Network::plan(&spec()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("validator-0");
+        make(&home, &network, &network.nodes[0], Layout::default(), None).unwrap();
+        accounts(&home, &network, &network.accounts, None).unwrap();
+        let keys = NodeKeys::new(&home, prefix(&network).unwrap()).allow_unencrypted();
+        let key = keys.load_or_create_node().unwrap();
+        assert_eq!(key.public_key(), network.nodes[0].node_key.public_key());
+        assert!(keys.exists(NodeKeyRole::Validator).unwrap());
+        assert!(home.join("consensus/guard").exists());
+        let names = keys.accounts().unwrap().list().unwrap().keys;
+        assert_eq!(names.len(), 2 + 1 + 4);
+        let again = make(&home, &network, &network.nodes[0], Layout::default(), None);
+        assert_eq!(again.unwrap_err().reason, "exists");
+    }
+
+    #[test]
+    fn the_configuration_is_one_that_the_node_takes() {
+        let network = Network::plan(&spec()).unwrap();
+        let loaded = vibecoin_config::parse(&config(&network, &network.nodes[4], Layout::default())).unwrap();
+        assert!(!loaded.node.validator);
+        assert_eq!(loaded.rpc.port, 27_140);
+        assert_eq!(loaded.p2p.listen, ["/ip4/127.0.0.1/tcp/27141"]);
+        assert_eq!(loaded.p2p.peers.len(), 4);
+        assert_eq!(loaded.p2p.peers[0], network.nodes[0].peer());
+        assert_eq!(loaded.p2p.reserved[0], network.nodes[0].id());
+        assert_eq!(loaded.metrics.listen, "127.0.0.1:27142");
+        assert_eq!(loaded.admin.listen, "127.0.0.1:27143");
+    }
+
+    #[test]
+    fn a_node_on_a_host_of_its_own_is_open_to_peers_and_to_nobody_else() {
+        let spec = Spec {
+            hosts: Hosts::Prefix("n".to_owned()),
+            ..spec()
+        };
+        let network = Network::plan(&spec).unwrap();
+        let loaded = vibecoin_config::parse(&config(&network, &network.nodes[1], Layout::default())).unwrap();
+        assert_eq!(loaded.p2p.listen, ["/ip4/0.0.0.0/tcp/27101"]);
+        assert_eq!(loaded.p2p.external, ["/dns4/n1/tcp/27101"]);
+        assert!(loaded.rpc.addr.is_loopback());
+        assert_eq!(loaded.metrics.listen, "127.0.0.1:27102");
+    }
+}

@@ -1,0 +1,394 @@
+//! `vibecoin testnet generate`: the files of a network on several hosts.
+//!
+//! ```text
+//!  DIR/network.json          every node: name, role, id, address, ports
+//!  DIR/genesis.toml          what the chain starts from
+//!  DIR/validator-0/ …        one home per node: genesis, config, node.key, validator.key, guard
+//!  DIR/operator/keys/        the faucet's key and those of the accounts that validators are paid to
+//!  DIR/compose.yaml, DIR/validator-0.service …   with --format
+//! ```
+//!
+//! Files only: nothing is started, and no host is asked.
+
+pub mod homes;
+pub mod plan;
+
+mod deploy;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+use vibecoin_genesis::Profile;
+use vibecoin_keystore::Passphrase;
+use vibecoin_primitives::{ChainParams, FaultModel, TimeMs};
+
+use super::genesis::FaultModelName;
+use crate::context::{Context, GENESIS_FILE};
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::output::{Answer, Format};
+use crate::passphrase::PassphraseArgs;
+use crate::{dev, files};
+use homes::Layout;
+use plan::{Hosts, NODES_MAX, Network, Node, Spec};
+
+const EXAMPLES: &str = "\
+Examples:
+  vibecoin testnet generate -v 4 -n 1 -o net --hostname-prefix node --format systemd
+  vibecoin testnet generate -v 3 -o net --host 10.0.0.1 --host 10.0.0.2 --host 10.0.0.3
+  vibecoin testnet generate -v 4 -o net --format compose
+  vibecoin testnet generate -v 4 -o net --seed 7 --time-ms 1700000000000   the same files each time
+
+Whoever knows the seed has every key. Without --seed the keys come from the operating system's randomness.
+Copy each home to its host and run `vibecoin node --home HOME --allow-unencrypted` there, or with
+--password-file as the keys were made with. (For results as JSON write --output json; -o is the folder.)";
+
+/// The commands of `testnet`.
+#[derive(Debug, Subcommand)]
+pub enum TestnetCommand {
+    /// Write the homes of all nodes of a network
+    Generate(Box<GenerateArgs>),
+}
+
+impl TestnetCommand {
+    /// Does it.
+    ///
+    /// # Errors
+    /// Exit 2 for a network that cannot be, 1 when the folder holds something already.
+    pub fn run(self, _context: &Context) -> Result<Answer, CliError> {
+        match self {
+            Self::Generate(args) => args.run(),
+        }
+    }
+}
+
+/// Which rules a network has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum NetworkProfile {
+    /// Blocks of 100 ms.
+    #[default]
+    Devnet,
+    /// Blocks of 320 ms.
+    Production,
+    /// As fast as the validators agree: no pace of the Proof of History, empty blocks without a pause.
+    Bench,
+}
+
+impl NetworkProfile {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Devnet => "devnet",
+            Self::Production => "production",
+            Self::Bench => "bench",
+        }
+    }
+
+    /// The parameters, with a fault model.
+    pub fn params(self, faults: FaultModelName) -> ChainParams {
+        let params = match self {
+            Self::Devnet => Profile::Devnet.params(),
+            Self::Production => Profile::Production.params(),
+            Self::Bench => ChainParams {
+                network: "bench".to_owned(),
+                tick_ms: 1,
+                ticks_per_block: 1,
+                quiet_ticks: 0,
+                hashes_per_tick: 16,
+                empty_block_interval_ms: 1,
+                ..Profile::Devnet.params()
+            },
+        };
+        let fault_model = match faults {
+            FaultModelName::Byzantine => FaultModel::Byzantine,
+            FaultModelName::Crash => FaultModel::Crash,
+        };
+        ChainParams {
+            fault_model,
+            ..params
+        }
+    }
+}
+
+/// What is written beside the homes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DeployFormat {
+    /// Nothing.
+    #[default]
+    Files,
+    /// A compose file with a container for each node.
+    Compose,
+    /// A unit file for each node.
+    Systemd,
+}
+
+/// Arguments of `testnet generate`.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct GenerateArgs {
+    /// Validators
+    #[arg(short = 'v', long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=i64::from(NODES_MAX)))]
+    pub validators: u32,
+    /// Nodes that only follow
+    #[arg(short = 'n', long = "full", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=i64::from(NODES_MAX)))]
+    pub full: u32,
+    /// The folder to write; must not hold a network
+    #[arg(short = 'o', long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Where the nodes are: one address for all, or one for each, in their order [default: 127.0.0.1]
+    #[arg(long = "host", value_name = "HOST")]
+    pub hosts: Vec<String>,
+    /// The nodes are on hosts of this name with their number behind it
+    #[arg(long, value_name = "PREFIX", conflicts_with = "hosts")]
+    pub hostname_prefix: Option<String>,
+    /// RPC of the first node of a host; P2P, metrics and admin follow; the next node of it is 10 higher
+    #[arg(long, value_name = "PORT", default_value_t = 27_656, value_parser = clap::value_parser!(u16).range(1..))]
+    pub starting_port: u16,
+    /// What to write beside the homes
+    #[arg(long, value_enum, default_value = "files")]
+    pub format: DeployFormat,
+    /// Where all keys come from; equal seeds make equal keys
+    #[arg(long, value_name = "TEXT")]
+    pub seed: Option<String>,
+    /// Which faults the validators survive
+    #[arg(long, value_enum, default_value = "byzantine")]
+    pub fault_model: FaultModelName,
+    /// The rules
+    #[arg(long, value_enum, default_value = "devnet")]
+    pub profile: NetworkProfile,
+    /// Name of the network [default: that of the profile]
+    #[arg(long, value_name = "NAME")]
+    pub network: Option<String>,
+    /// Time of block 0 in milliseconds since 1970 [default: now]
+    #[arg(long, value_name = "MS")]
+    pub time_ms: Option<u64>,
+    /// Funded accounts with keys that everybody knows (dev0, dev1, …)
+    #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub dev_accounts: u32,
+    /// File with the passphrase of the validator and account keys [default: they are not encrypted]
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// Form of results on stdout; `-o` is the folder here
+    #[arg(long, value_enum, default_value_t, help_heading = "Global options")]
+    output: Format,
+    /// Say more
+    #[arg(long, action = clap::ArgAction::Count, help_heading = "Global options")]
+    verbose: u8,
+}
+
+impl GenerateArgs {
+    fn run(self) -> Result<Answer, CliError> {
+        let network = Network::plan(&self.spec()?)?;
+        let passphrase = self.passphrase()?;
+        let (encrypted, passphrase) = (passphrase.is_some(), passphrase.as_ref());
+        let layout = Layout {
+            container: self.format == DeployFormat::Compose,
+        };
+        let out = &self.out;
+        dev::make_private(out)?;
+        // First, and never over another: it says that the folder is taken.
+        let summary = summary(out, &network);
+        let text = serde_json::to_string_pretty(&summary).unwrap_or_default();
+        files::write(&out.join("network.json"), &(text + "\n"), false)?;
+        let genesis = out.join(GENESIS_FILE);
+        files::write(&genesis, &network.genesis.to_toml(), false)?;
+        for node in &network.nodes {
+            homes::make(&out.join(&node.name), &network, node, layout, passphrase)?;
+        }
+        let operator = out.join("operator");
+        dev::make_private(&operator)?;
+        files::write(&operator.join(GENESIS_FILE), &network.genesis.to_toml(), false)?;
+        homes::accounts(&operator, &network, &network.accounts, passphrase)?;
+        match self.format {
+            DeployFormat::Files => {}
+            DeployFormat::Compose => {
+                files::write(
+                    &out.join("compose.yaml"),
+                    &deploy::compose(&network, encrypted),
+                    false,
+                )?;
+            }
+            DeployFormat::Systemd => {
+                for node in &network.nodes {
+                    let path = out.join(format!("{}.service", node.name));
+                    files::write(&path, &deploy::unit(node, encrypted), false)?;
+                }
+            }
+        }
+        let hash = files::build(&genesis, &network.genesis)?.hash;
+        let mut text = format!(
+            "wrote {} nodes to {}, chain {hash}\n",
+            network.nodes.len(),
+            out.display()
+        );
+        for node in &network.nodes {
+            text.push_str(&format!("{:<13} {}\n", node.name, node.peer()));
+        }
+        Ok(Answer::new(summary).text(text))
+    }
+
+    fn spec(&self) -> Result<Spec, CliError> {
+        let hosts = match (&self.hostname_prefix, self.hosts.as_slice()) {
+            (Some(prefix), _) => Hosts::Prefix(prefix.clone()),
+            (None, []) if self.format == DeployFormat::Compose => Hosts::Names,
+            (None, []) => Hosts::One("127.0.0.1".to_owned()),
+            (None, [one]) => Hosts::One(one.clone()),
+            (None, each) => Hosts::Each(each.to_vec()),
+        };
+        let mut params = self.profile.params(self.fault_model);
+        if let Some(network) = &self.network {
+            params.network = network.clone();
+        }
+        let seed = match &self.seed {
+            Some(seed) => seed.clone(),
+            None => vibecoin_primitives::hex::encode(&*vibecoin_keystore::generate()?.seed()),
+        };
+        Ok(Spec {
+            validators: self.validators,
+            full: self.full,
+            seed,
+            params,
+            time: self.time_ms.map_or_else(dev::now, TimeMs),
+            hosts,
+            starting_port: self.starting_port,
+            dev_accounts: self.dev_accounts,
+        })
+    }
+
+    fn passphrase(&self) -> Result<Option<Passphrase>, CliError> {
+        if self.password_file.is_none() {
+            return Ok(None);
+        }
+        let source = PassphraseArgs {
+            password_file: self.password_file.clone(),
+            allow_unencrypted: false,
+        };
+        source.for_new_key("all keys")
+    }
+}
+
+fn summary(out: &Path, network: &Network) -> Value {
+    let nodes = network.nodes.iter().map(|node: &Node| {
+        json!({
+            "name": node.name,
+            "role": node.role.name(),
+            "home": out.join(&node.name),
+            "host": node.host,
+            "peerId": node.id(),
+            "p2p": node.peer(),
+            "rpcPort": node.ports.rpc(),
+            "metricsPort": node.ports.metrics(),
+            "adminPort": node.ports.admin(),
+        })
+    });
+    let hash = network.genesis.build().ok().map(|built| built.hash.to_string());
+    json!({
+        "chainId": network.genesis.params.network,
+        "genesisHash": hash,
+        "faultModel": match network.genesis.params.fault_model {
+            FaultModel::Byzantine => "byzantine",
+            FaultModel::Crash => "crash",
+        },
+        "nodes": nodes.collect::<Vec<_>>(),
+    })
+}
+
+impl From<FaultModel> for FaultModelName {
+    fn from(model: FaultModel) -> Self {
+        match model {
+            FaultModel::Byzantine => Self::Byzantine,
+            FaultModel::Crash => Self::Crash,
+        }
+    }
+}
+
+/// What is said to whoever asks for more than the node can do.
+pub fn not_in_this_version(what: &str, hint: &str) -> CliError {
+    CliError::new(Exit::Usage, format!("{what} is not possible in this version")).hint(hint)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    fn generate(line: &str, out: &Path) -> Result<Answer, CliError> {
+        let line = format!("vibecoin testnet generate --out {} {line}", out.display());
+        let arguments = crate::args::Arguments::try_parse_from(line.split_whitespace()).unwrap();
+        let context = Context::new(arguments.globals).unwrap();
+        arguments.command.run(&context)
+    }
+
+    fn tree(dir: &Path, into: &mut Vec<(PathBuf, Vec<u8>)>, root: &Path) {
+        let mut entries: Vec<_> = std::fs::read_dir(dir)
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.path())
+            .collect();
+        entries.sort();
+        for path in entries {
+            if path.is_dir() {
+                tree(&path, into, root);
+            } else {
+                into.push((
+                    path.strip_prefix(root).unwrap().to_owned(),
+                    std::fs::read(&path).unwrap(),
+                ));
+            }
+        }
+    }
+
+    #[test]
+    fn a_seed_and_a_time_make_the_same_files_byte_for_byte() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = |name: &str, seed: &str| {
+            let out = dir.path().join(name);
+            generate(
+                &format!("-v 2 -n 1 --seed {seed} --time-ms 1700000000000 --format systemd"),
+                &out,
+            )
+            .unwrap();
+            let mut files = Vec::new();
+            tree(&out, &mut files, &out);
+            // The summary names the folder itself.
+            files.retain(|(path, _)| path != Path::new("network.json"));
+            files
+        };
+        let (one, two, other) = (made("one", "a"), made("two", "a"), made("three", "b"));
+        assert!(one == two);
+        assert!(one != other);
+        assert!(
+            one.iter()
+                .any(|(path, _)| path == Path::new("validator-1.service"))
+        );
+        assert!(
+            one.iter()
+                .any(|(path, _)| path == Path::new("operator/keys/faucet.json"))
+        );
+    }
+
+    #[test]
+    fn a_folder_that_holds_a_network_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("net");
+        generate("-v 1 --seed a", &out).unwrap();
+        let genesis = std::fs::read(out.join(GENESIS_FILE)).unwrap();
+        assert_eq!(generate("-v 1 --seed b", &out).unwrap_err().reason, "exists");
+        assert_eq!(std::fs::read(out.join(GENESIS_FILE)).unwrap(), genesis);
+    }
+
+    #[test]
+    fn every_profile_is_within_the_ranges() {
+        for profile in [
+            NetworkProfile::Devnet,
+            NetworkProfile::Production,
+            NetworkProfile::Bench,
+        ] {
+            for faults in [FaultModelName::Byzantine, FaultModelName::Crash] {
+                profile.params(faults).check().unwrap();
+            }
+        }
+    }
+}

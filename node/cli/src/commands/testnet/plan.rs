@@ -1,0 +1,405 @@
+//! What a network consists of: keys, places and genesis, all from a few numbers and a seed.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use vibecoin_genesis::Genesis;
+use vibecoin_keystore::{dev_keys, node_id, seeded_key};
+use vibecoin_primitives::{Address, Amount, ChainParams, Power, SecretKey, TimeMs, Validator};
+
+use crate::dev::DEV_BALANCE;
+use crate::error::CliError;
+
+/// Most nodes of a network that is made here: ports are ten apart.
+pub const NODES_MAX: u32 = 100;
+/// From one node of a host to the next.
+pub const PORT_STEP: u16 = 10;
+/// What the faucet owns: a thousand million of the money's own unit.
+pub const FAUCET_BALANCE: Amount = Amount(1_000_000_000_000_000_000);
+/// The name of the faucet's key.
+pub const FAUCET: &str = "faucet";
+
+/// What a node does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Signs blocks and votes.
+    Validator,
+    /// Follows and answers.
+    Full,
+}
+
+impl Role {
+    /// As it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Validator => "validator",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// How many validators, at least one.
+    pub validators: u32,
+    /// How many nodes that only follow.
+    pub full: u32,
+    /// Where all keys come from.
+    pub seed: String,
+    /// The rules of the chain.
+    pub params: ChainParams,
+    /// The time of block 0.
+    pub time: TimeMs,
+    /// Where the nodes are, by their number.
+    pub hosts: Hosts,
+    /// The first port of the first node of a host.
+    pub starting_port: u16,
+    /// Accounts with keys that everybody knows.
+    pub dev_accounts: u32,
+}
+
+/// Where nodes are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hosts {
+    /// All on this one.
+    One(String),
+    /// Node by node.
+    Each(Vec<String>),
+    /// Each on its own, with this before its number.
+    Prefix(String),
+    /// Each on its own, called as the node.
+    Names,
+}
+
+/// The four listeners of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// The first, from which the others follow.
+    pub first: u16,
+}
+
+impl Ports {
+    /// JSON-RPC.
+    pub const fn rpc(self) -> u16 {
+        self.first
+    }
+
+    /// The network.
+    pub const fn p2p(self) -> u16 {
+        self.first.saturating_add(1)
+    }
+
+    /// Prometheus.
+    pub const fn metrics(self) -> u16 {
+        self.first.saturating_add(2)
+    }
+
+    /// The operator.
+    pub const fn admin(self) -> u16 {
+        self.first.saturating_add(3)
+    }
+
+    /// All of them.
+    pub const fn all(self) -> [u16; 4] {
+        [self.rpc(), self.p2p(), self.metrics(), self.admin()]
+    }
+}
+
+/// One node.
+pub struct Node {
+    /// `validator-0`, `full-0`, …
+    pub name: String,
+    /// What it does.
+    pub role: Role,
+    /// Names it on the network.
+    pub node_key: SecretKey,
+    /// Signs for it.
+    pub validator_key: Option<SecretKey>,
+    /// Where it is: an IP address or a name.
+    pub host: String,
+    /// Its ports there.
+    pub ports: Ports,
+}
+
+impl Node {
+    /// Its name on the network.
+    pub fn id(&self) -> String {
+        node_id(&self.node_key.public_key())
+    }
+
+    /// Whether only this machine can reach it.
+    pub fn is_local(&self) -> bool {
+        self.host == "localhost" || self.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+    }
+
+    /// Where others connect to.
+    pub fn address(&self) -> String {
+        let kind = match self.host.parse() {
+            Ok(IpAddr::V4(_)) => "ip4",
+            Ok(IpAddr::V6(_)) => "ip6",
+            Err(_) => "dns4",
+        };
+        format!("/{kind}/{}/tcp/{}", self.host, self.ports.p2p())
+    }
+
+    /// Where others connect to, and whom they must find there.
+    pub fn peer(&self) -> String {
+        format!("{}/p2p/{}", self.address(), self.id())
+    }
+}
+
+/// A whole network.
+pub struct Network {
+    /// What it starts from.
+    pub genesis: Genesis,
+    /// Validators first.
+    pub nodes: Vec<Node>,
+    /// Funded accounts, and those that validators are paid to.
+    pub accounts: Vec<(String, SecretKey)>,
+}
+
+impl Network {
+    /// Makes every key and place of a network.
+    pub fn plan(spec: &Spec) -> Result<Self, CliError> {
+        let nodes = nodes(spec)?;
+        let dev = dev_keys(spec.dev_accounts)?;
+        let faucet = seeded_key(&spec.seed, "faucet", 0);
+        let payouts: Vec<_> = (0..spec.validators)
+            .map(|index| (format!("payout{index}"), seeded_key(&spec.seed, "payout", index)))
+            .collect();
+        let mut funded: BTreeMap<Address, Amount> = dev
+            .iter()
+            .map(|(_, key)| (Address::from(key.public_key()), DEV_BALANCE))
+            .collect();
+        funded.insert(Address::from(faucet.public_key()), FAUCET_BALANCE);
+        let validators = nodes
+            .iter()
+            .filter_map(|node| node.validator_key.as_ref())
+            .zip(&payouts)
+            .map(|(key, (_, payout))| Validator {
+                key: key.public_key(),
+                power: Power(1),
+                payout: Address::from(payout.public_key()),
+            })
+            .collect();
+        let genesis = Genesis {
+            time: spec.time,
+            params: spec.params.clone(),
+            validators,
+            accounts: funded,
+        };
+        // What cannot start is refused before a file is written.
+        genesis
+            .build()
+            .map_err(|error| CliError::usage(format!("such a network cannot be: {error}")))?;
+        let accounts = dev
+            .into_iter()
+            .chain([(FAUCET.to_owned(), faucet)])
+            .chain(payouts)
+            .collect();
+        Ok(Self {
+            genesis,
+            nodes,
+            accounts,
+        })
+    }
+
+    /// Whom a node stays connected with: the validators, which are all connected with each other.
+    pub fn peers_of<'a>(&'a self, node: &'a Node) -> impl Iterator<Item = &'a Node> {
+        self.nodes
+            .iter()
+            .filter(move |other| other.role == Role::Validator && other.name != node.name)
+    }
+}
+
+fn nodes(spec: &Spec) -> Result<Vec<Node>, CliError> {
+    let count = spec.validators.saturating_add(spec.full);
+    if spec.validators == 0 || count > NODES_MAX {
+        return Err(CliError::usage(format!(
+            "{} validators and {} full nodes: allowed are 1 to {NODES_MAX} nodes, one of them a validator",
+            spec.validators, spec.full
+        )));
+    }
+    let validators = (0..spec.validators).map(|index| (Role::Validator, index));
+    let full = (0..spec.full).map(|index| (Role::Full, index));
+    let mut on_host: BTreeMap<String, u16> = BTreeMap::new();
+    let mut nodes = Vec::new();
+    for (number, (role, index)) in validators.chain(full).enumerate() {
+        let name = format!("{}-{index}", role.name());
+        let host = host(&spec.hosts, number, &name)?;
+        let before = on_host.entry(host.clone()).or_default();
+        let ports = ports(spec.starting_port, *before)?;
+        *before = before.saturating_add(1);
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        nodes.push(Node {
+            name,
+            role,
+            node_key: seeded_key(&spec.seed, "node", number),
+            validator_key: (role == Role::Validator).then(|| seeded_key(&spec.seed, "validator", number)),
+            host,
+            ports,
+        });
+    }
+    Ok(nodes)
+}
+
+/// The ports of the node number `index` of a host.
+pub fn ports(starting: u16, index: u16) -> Result<Ports, CliError> {
+    index
+        .checked_mul(PORT_STEP)
+        .and_then(|offset| starting.checked_add(offset))
+        .filter(|first| *first > 0 && first.checked_add(3).is_some())
+        .map(|first| Ports { first })
+        .ok_or_else(|| {
+            CliError::usage(format!(
+                "node {index} of a host has no ports: {starting} + {index} * {PORT_STEP} is beyond 65535"
+            ))
+        })
+}
+
+fn host(hosts: &Hosts, number: usize, name: &str) -> Result<String, CliError> {
+    let host = match hosts {
+        Hosts::One(host) => host.clone(),
+        Hosts::Prefix(prefix) => format!("{prefix}{number}"),
+        Hosts::Names => name.to_owned(),
+        Hosts::Each(each) => each.get(number).cloned().ok_or_else(|| {
+            CliError::usage(format!(
+                "{} hosts for more nodes than that: give one, or one for each node",
+                each.len()
+            ))
+        })?,
+    };
+    let good = !host.is_empty()
+        && host
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".-:_".contains(&byte));
+    if good {
+        Ok(host)
+    } else {
+        Err(CliError::usage(format!(
+            "{host:?} is neither an IP address nor the name of a host"
+        )))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+pub mod tests {
+    use super::*;
+
+    pub fn spec() -> Spec {
+        Spec {
+            validators: 4,
+            full: 1,
+            seed: "7".to_owned(),
+            params: ChainParams::devnet(),
+            time: TimeMs(1_700_000_000_000),
+            hosts: Hosts::One("127.0.0.1".to_owned()),
+            starting_port: 27_100,
+            dev_accounts: 2,
+        }
+    }
+
+    #[test]
+    fn one_seed_makes_one_network_and_another_seed_another() {
+        let hash = |seed: &str| {
+            let spec = Spec {
+                seed: seed.to_owned(),
+                ..spec()
+            };
+            let network = Network::plan(&spec).unwrap();
+            let ids: Vec<_> = network.nodes.iter().map(Node::id).collect();
+            (network.genesis.build().unwrap().hash, ids)
+        };
+        assert_eq!(hash("7"), hash("7"));
+        assert_ne!(hash("7").0, hash("8").0);
+        assert_ne!(hash("7").1, hash("8").1);
+    }
+
+    #[test]
+    fn every_node_of_a_host_has_ports_of_its_own_and_stays_connected_with_the_validators() {
+        let network = Network::plan(&spec()).unwrap();
+        let names: Vec<_> = network.nodes.iter().map(|node| node.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "validator-0",
+                "validator-1",
+                "validator-2",
+                "validator-3",
+                "full-0"
+            ]
+        );
+        let mut ports: Vec<u16> = network.nodes.iter().flat_map(|node| node.ports.all()).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 20);
+        let peers = |number: usize| {
+            let node = &network.nodes[number];
+            network
+                .peers_of(node)
+                .map(|peer| peer.name.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(peers(1), ["validator-0", "validator-2", "validator-3"]);
+        assert_eq!(peers(4).len(), 4);
+        assert!(network.nodes[4].validator_key.is_none());
+    }
+
+    #[test]
+    fn hosts_of_their_own_have_the_same_ports() {
+        for (hosts, address) in [
+            (Hosts::Prefix("n".to_owned()), "/dns4/n3/tcp/27101"),
+            (Hosts::Names, "/dns4/validator-3/tcp/27101"),
+            (
+                Hosts::Each((1..6).map(|i| format!("10.0.0.{i}")).collect()),
+                "/ip4/10.0.0.4/tcp/27101",
+            ),
+            (
+                Hosts::Each((1..6).map(|i| format!("fd00::{}", i / 2)).collect()),
+                "/ip6/fd00::2/tcp/27101",
+            ),
+        ] {
+            let network = Network::plan(&Spec { hosts, ..spec() }).unwrap();
+            assert_eq!(network.nodes[3].address(), address);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for spec in [
+            Spec {
+                validators: 0,
+                ..spec()
+            },
+            Spec { full: 97, ..spec() },
+            Spec {
+                starting_port: 65_500,
+                ..spec()
+            },
+            Spec {
+                starting_port: 0,
+                ..spec()
+            },
+            Spec {
+                hosts: Hosts::Each(vec!["a".to_owned()]),
+                ..spec()
+            },
+            Spec {
+                hosts: Hosts::One("a/b".to_owned()),
+                ..spec()
+            },
+        ] {
+            assert!(Network::plan(&spec).is_err(), "{spec:?}");
+        }
+    }
+
+    #[test]
+    fn the_fault_model_is_part_of_what_the_chain_is() {
+        let mut crash = spec();
+        crash.params.fault_model = vibecoin_primitives::FaultModel::Crash;
+        let hash = |spec: &Spec| Network::plan(spec).unwrap().genesis.build().unwrap().hash;
+        assert_ne!(hash(&crash), hash(&spec()));
+    }
+}

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Ends one node of the devnet: with SIGKILL, or in order.
+set -euo pipefail
+
+command=kill-node
+arguments=()
+for argument in "$@"; do
+  case $argument in
+    -h | --help)
+      cat <<'HELP'
+usage: scripts/kill-node.sh NODE [-9 | --term]
+
+Kills a node of the devnet with SIGKILL (-9, the default), or stops it with SIGTERM (--term).
+The same as `scripts/devnet.sh kill-node` and `scripts/devnet.sh stop-node`.
+`scripts/restart-node.sh NODE` starts it again.
+HELP
+      exit 0
+      ;;
+    -9) command=kill-node ;;
+    --term) command=stop-node ;;
+    *) arguments+=("$argument") ;;
+  esac
+done
+exec "$(dirname "${BASH_SOURCE[0]}")/devnet.sh" "$command" ${arguments[@]+"${arguments[@]}"}

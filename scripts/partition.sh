@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Cuts the devnet into groups, or joins it again.
+set -euo pipefail
+
+here=$(dirname "${BASH_SOURCE[0]}")
+case ${1:-} in
+  -h | --help)
+    cat <<'HELP'
+usage: scripts/partition.sh GROUPS
+       scripts/partition.sh heal
+
+Cuts the devnet into groups of nodes, such as 0,1/2,3; nodes that are not named are in the first group.
+`heal` joins it again. The same as `scripts/devnet.sh partition` and `scripts/devnet.sh heal`.
+HELP
+    exit 0
+    ;;
+  heal)
+    shift
+    exec "$here/devnet.sh" heal "$@"
+    ;;
+esac
+exec "$here/devnet.sh" partition "$@"

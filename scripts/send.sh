@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# A transfer between accounts of the devnet.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+case ${1:-} in
+  '' | -h | --help)
+    cat <<'HELP'
+usage: scripts/send.sh TO AMOUNT [--from KEY] [OPTIONS]
+
+Sends money from dev0, or from another key of the devnet's first node, and waits until it is final.
+TO is an address or the name of a key (dev1). Everything else is passed on to `vibecoin transfer`.
+
+environment
+  DEVNET_DIR     where the devnet is (default: .devnet in the checkout)
+  VIBECOIN_BIN   use this binary instead of building one
+HELP
+    [ $# -gt 0 ] || exit 2
+    exit 0
+    ;;
+esac
+
+from=(--from dev0)
+for argument in "$@"; do
+  case $argument in --from | --from=*) from=() ;; esac
+done
+binary=${VIBECOIN_BIN:-}
+[ -n "$binary" ] || binary=$("$here/build.sh" | tail -n 1)
+exec "$binary" --home "${DEVNET_DIR:-$here/../.devnet}/validator-0" transfer "$@" \
+  ${from[@]+"${from[@]}"} --allow-unencrypted
