@@ -575,7 +575,7 @@ pub fn under_observation(
         text,
         Verdict::Figure,
     );
-    println!("\n{table}");
+    println!("\n{table}\ncalls without an answer: {}", load.reasons());
     audit.assert_clean();
     let shown: Vec<String> = violations
         .iter()

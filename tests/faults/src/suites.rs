@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::cluster::Cluster;
+use crate::history::OK_IN_FAULTS_MIN;
 use crate::homes::{Plan, sibling};
 use crate::netns::{Net, probe};
 use crate::observer::Observer;
@@ -106,6 +107,29 @@ pub fn network(length: Length, seed: u64) {
         audit.certificates,
         summary.calls
     ));
+}
+
+/// One validator alone is killed again and again under the clients: the smallest run of everything here.
+///
+/// # Panics
+/// When an invariant is broken.
+pub fn alone(seed: u64) {
+    announce("one validator", seed);
+    let cluster = Cluster::new(Plan::validators(1));
+    up(&cluster);
+    let lengths = Lengths {
+        kills: 0,
+        kills_of_all: 4,
+        ..Lengths::short()
+    };
+    let mut run = Run::new(&cluster, lengths, seed);
+    let _results = under_observation(&cluster, seed, &mut run, |run, _, load| {
+        run.clean();
+        load.faults_begin();
+        run.kills();
+        load.wait_for_ok(OK_IN_FAULTS_MIN);
+        load.faults_end();
+    });
 }
 
 /// Crash-fault mode: three nodes survive the loss of one; without two they stop, and nothing forks.

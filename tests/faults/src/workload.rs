@@ -35,8 +35,8 @@ const SETTLE: Duration = Duration::from_secs(20);
 const FEE: u64 = 1_000;
 /// Transfers are valid for the whole run.
 const VALID_UNTIL: Height = Height(90_000);
-/// How far back reads at a height go.
-const READ_BACK: u64 = 30;
+/// How far back reads at a height go. Nodes keep the newest state readable, and older ones only for a while.
+const READ_BACK: u64 = 2;
 /// Most accounts of one read.
 const READ_ACCOUNTS: usize = 6;
 
@@ -51,6 +51,8 @@ pub struct Workload<'a> {
     faults_from_us: AtomicU64,
     faults_to_us: AtomicU64,
     record: Mutex<(Vec<Transfer>, Vec<Call>)>,
+    /// Why calls had no answer, by method and reason.
+    reasons: Mutex<BTreeMap<String, u64>>,
 }
 
 /// One account of one client. At most one transfer of it is open at a time.
@@ -62,6 +64,8 @@ struct Purse {
     open: Option<(Hash, String)>,
     /// The last one that was acknowledged.
     last: Option<(Hash, String)>,
+    /// Its open transfer was given up: which nonce comes next must be asked for.
+    unsure: bool,
 }
 
 impl<'a> Workload<'a> {
@@ -78,6 +82,7 @@ impl<'a> Workload<'a> {
             faults_from_us: AtomicU64::new(u64::MAX),
             faults_to_us: AtomicU64::new(u64::MAX),
             record: Mutex::default(),
+            reasons: Mutex::default(),
         }
     }
 
@@ -104,6 +109,25 @@ impl<'a> Workload<'a> {
     #[must_use]
     pub fn ok(&self) -> u64 {
         self.ok.load(Ordering::Relaxed)
+    }
+
+    /// Why calls had no answer, in words.
+    #[must_use]
+    pub fn reasons(&self) -> String {
+        let reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        let texts: Vec<String> = reasons
+            .iter()
+            .map(|(why, count)| format!("{why} {count}"))
+            .collect();
+        texts.join(", ")
+    }
+
+    /// Waits for so many more calls that are answered well.
+    pub fn wait_for_ok(&self, calls: u64) {
+        let from = self.ok();
+        let bound = Duration::from_secs(60);
+        self.cluster
+            .wait("answers", bound, || self.ok() >= from.saturating_add(calls));
     }
 
     /// Runs one client until the end.
@@ -135,6 +159,7 @@ impl<'a> Workload<'a> {
             nonce: 0,
             open: None,
             last: None,
+            unsure: false,
         })
         .collect()
     }
@@ -236,6 +261,9 @@ impl Client<'_> {
             std::thread::sleep(Duration::from_millis(50));
             return;
         };
+        if let Some(purse) = self.purses.iter().position(|purse| purse.unsure) {
+            self.ask_nonce(node, purse);
+        }
         let any_open = self.purses.iter().any(|purse| purse.open.is_some());
         match self.random.below(100) {
             0..30 if any_open => self.send_again(node),
@@ -275,6 +303,15 @@ impl Client<'_> {
             .within(CALL_LIMIT)
             .call(method, params);
         let end = self.load.now_us();
+        if let Err(error) = &answer {
+            let reason = match error {
+                CallError::NotSent(_) => "not sent",
+                CallError::NoAnswer(_) => "no answer",
+                CallError::Refused { reason, .. } => reason.as_str(),
+            };
+            let mut reasons = self.load.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+            *reasons.entry(format!("{method}: {reason}")).or_default() += 1;
+        }
         if !matches!(answer, Ok(_) | Err(CallError::Refused { .. })) {
             self.avoid.insert(node, Instant::now() + AVOID);
         }
@@ -326,12 +363,27 @@ impl Client<'_> {
         self.note(node, start, end, supply.map_or(Done::ReadFailed, Done::Supply));
     }
 
+    /// Asks which nonce comes next. A node that is behind may say too little: the chain will refuse the
+    /// nonce then, and it is asked for again.
+    fn ask_nonce(&mut self, node: usize, number: usize) {
+        let who = hex::encode(&self.purses[number].address.0);
+        let (_, _, answer) = self.call(node, "account_getNonce", &json!([who]));
+        let committed = answer
+            .ok()
+            .and_then(|answer| crate::cluster::number(&answer["value"]["committed"]));
+        if let Some(committed) = committed {
+            let purse = &mut self.purses[number];
+            purse.nonce = purse.nonce.max(committed);
+            purse.unsure = false;
+        }
+    }
+
     fn send_new(&mut self, node: usize) {
         let genesis = self.load.cluster.homes.genesis_hash;
         let all = &self.load.cluster.homes.accounts;
         let wanted = 1 + self.random.index(BATCH_MAX);
         let free: Vec<usize> = (0..self.purses.len())
-            .filter(|purse| self.purses[*purse].open.is_none())
+            .filter(|purse| self.purses[*purse].open.is_none() && !self.purses[*purse].unsure)
             .collect();
         let first = self.random.index(free.len());
         let mut chosen = Vec::new();
@@ -400,7 +452,15 @@ impl Client<'_> {
                     purse.open = None;
                     self.head = self.head.max(height);
                 }
-                Outcome::Fail => purse.open = None,
+                Outcome::Fail => {
+                    purse.open = None;
+                    purse.unsure = true;
+                }
+                // No node takes it any more, or none did: another one takes its place.
+                Outcome::Unknown if !first && is_refused(&answer, index) => {
+                    purse.open = None;
+                    purse.unsure = true;
+                }
                 Outcome::Unknown => {}
             }
             self.note(node, start, end, Done::Send { id, outcome });
@@ -459,6 +519,18 @@ fn fate(answer: &Result<Value, CallError>, index: usize, first: bool) -> Outcome
         Err(CallError::NotSent(_)) if first => Outcome::Fail,
         Err(CallError::NotSent(_) | CallError::NoAnswer(_)) => Outcome::Unknown,
     }
+}
+
+/// Whether the pool refused entry `index` of a batch for what it is.
+fn is_refused(answer: &Result<Value, CallError>, index: usize) -> bool {
+    let reason = answer
+        .as_ref()
+        .ok()
+        .and_then(|entries| entries[index]["error"]["data"]["reason"].as_str());
+    matches!(
+        reason,
+        Some("nonce_too_low" | "insufficient_funds" | "replacement_underpriced")
+    )
 }
 
 fn read_answer(answer: &Value, who: &[Address]) -> Option<ReadAnswer> {

@@ -7,7 +7,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-pub use check::{Summary, Violation, check};
+pub use check::{OK_IN_FAULTS_MIN, OK_PER_SECOND_MIN, Summary, Violation, check};
 pub use record::{
     AccountState, Call, ChainBlock, ChainTransfer, Done, History, Outcome, Phase, ReadAnswer, SupplyAnswer,
     Transfer,
