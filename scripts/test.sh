@@ -56,7 +56,8 @@ unset "${!VIBECOIN__@}"
 system() {
   # shellcheck source=scripts/native.sh
   . scripts/native.sh
-  need_packages shellcheck
+  # iproute2 and iptables: the fault tests put every node into a network namespace of its own.
+  need_packages shellcheck iproute2 iptables
   need_component rustfmt
   need_component clippy clippy-driver
   # All at once and up front: what follows needs no network.
@@ -77,7 +78,7 @@ format() {
 }
 
 shell() {
-  shellcheck -x scripts/*.sh .ci/run
+  shellcheck -x scripts/*.sh scripts/reliability/*.sh .ci/run
 }
 
 lints() {

@@ -117,6 +117,9 @@ pub struct Driver {
     pub clock: Clock,
     /// Inputs of peers that were taken one after the other.
     pub in_a_row: u32,
+    /// Changes what goes out, in the fault tests' own build.
+    #[cfg(feature = "byzantine")]
+    pub liar: Option<crate::byzantine::Liar>,
     /// How many of the pool's departures have been passed on to readers.
     pub departures_seen: u64,
 }
@@ -296,7 +299,7 @@ impl Driver {
                     debug!(target: "node::network", peer = peer.0, reason, "peer broke a rule");
                     self.outlet.blame(peer, &reason);
                 }
-                Action::Broadcast(message) => self.outlet.broadcast(&message),
+                Action::Broadcast(message) => self.broadcast(message),
                 Action::Send { to, message } => self.outlet.send(to, &message),
                 Action::Forward { gossip, verdict } => self.outlet.forward(gossip, verdict),
                 // Requests for blocks do not come this way in the node: they go to the thread that serves.
@@ -309,6 +312,22 @@ impl Driver {
             }
         }
         Ok(commits)
+    }
+
+    #[cfg(not(feature = "byzantine"))]
+    fn broadcast(&mut self, message: Message) {
+        self.outlet.broadcast(&message);
+    }
+
+    #[cfg(feature = "byzantine")]
+    fn broadcast(&mut self, message: Message) {
+        let said = match &mut self.liar {
+            Some(liar) => liar.distort(message),
+            None => vec![message],
+        };
+        for message in said {
+            self.outlet.broadcast(&message);
+        }
     }
 
     fn write_guard(&mut self, entry: &GuardEntry) -> Result<(), NodeError> {

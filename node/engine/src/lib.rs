@@ -15,6 +15,8 @@
 //! The engine makes no rule. What it does with an action is written beside each arm in `driver`.
 
 mod backend;
+#[cfg(feature = "byzantine")]
+mod byzantine;
 mod clock;
 mod driver;
 mod error;

@@ -348,6 +348,13 @@ impl Node {
         }
 
         let public = validator_key.as_ref().map(SecretKey::public_key);
+        #[cfg(feature = "byzantine")]
+        let liar =
+            crate::byzantine::Liar::from_environment(chain.genesis, validator_key.as_ref(), &chain.params)
+                .map_err(|detail| NodeError::Config {
+                    what: crate::byzantine::VARIABLE.to_owned(),
+                    detail,
+                })?;
         let orderer = BftOrderer::new(OrdererConfig {
             genesis: chain.genesis,
             key: validator_key,
@@ -365,6 +372,8 @@ impl Node {
             outlet: Outlet::new(network.clone()),
             server,
             in_a_row: 0,
+            #[cfg(feature = "byzantine")]
+            liar,
             commits,
             tickets: tickets.clone(),
             shared: shared.clone(),

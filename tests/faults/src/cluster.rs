@@ -1,0 +1,293 @@
+//! A network of nodes, each in a namespace of its own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use vibecoin_primitives::Hash;
+
+use crate::homes::{Homes, Plan, RPC_PORT, binary, clean};
+use crate::netns::Net;
+use crate::process::Process;
+use crate::rpc::{CallError, Rpc};
+
+/// How long a call for a head may take.
+const HEAD_LIMIT: Duration = Duration::from_secs(2);
+/// How often something that is waited for is looked at.
+const POLL: Duration = Duration::from_millis(20);
+
+/// The head that a node shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Its height.
+    pub height: u64,
+    /// Its hash.
+    pub hash: Hash,
+}
+
+/// A network of nodes. Everything is gone when it is dropped.
+pub struct Cluster {
+    // Dropped in this order: processes before the namespaces that they are in.
+    processes: Vec<Mutex<Option<Process>>>,
+    /// What is between the nodes.
+    pub net: Net,
+    /// What the nodes started from.
+    pub homes: Homes,
+    /// What the nodes are.
+    pub plan: Plan,
+    programs: Vec<(PathBuf, Vec<(String, String)>)>,
+    folder: TempDir,
+}
+
+impl Cluster {
+    /// Makes namespaces and homes. No node runs yet.
+    ///
+    /// # Panics
+    /// When this machine cannot have the namespaces, or a home cannot be made.
+    #[must_use]
+    pub fn new(plan: Plan) -> Self {
+        let net = Net::new(plan.nodes()).unwrap_or_else(|error| panic!("{error}"));
+        Self::over(net, plan)
+    }
+
+    /// The same over a network that has been prepared, with emulated links for example.
+    ///
+    /// # Panics
+    /// When a home cannot be made.
+    #[must_use]
+    pub fn over(net: Net, plan: Plan) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("vibecoin-faults-")
+            .tempdir()
+            .expect("a temporary directory");
+        let homes = Homes::make(folder.path(), plan);
+        let program = binary();
+        Self {
+            processes: (0..plan.nodes()).map(|_| Mutex::new(None)).collect(),
+            net,
+            homes,
+            plan,
+            programs: (0..plan.nodes()).map(|_| (program.clone(), Vec::new())).collect(),
+            folder,
+        }
+    }
+
+    /// Lets a node run another program, with these variables besides.
+    pub fn replace_program(&mut self, node: usize, program: PathBuf, variables: Vec<(String, String)>) {
+        self.programs[node] = (program, variables);
+    }
+
+    fn process(&self, node: usize) -> MutexGuard<'_, Option<Process>> {
+        self.processes[node]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All validators' numbers.
+    #[must_use]
+    pub fn validators(&self) -> Vec<usize> {
+        (0..self.plan.validators).collect()
+    }
+
+    /// Starts nodes side by side and waits until each answers.
+    ///
+    /// # Panics
+    /// When one does not, or runs already.
+    pub fn start(&self, nodes: &[usize]) {
+        std::thread::scope(|scope| {
+            for node in nodes {
+                scope.spawn(move || self.start_one(*node));
+            }
+        });
+    }
+
+    fn start_one(&self, node: usize) {
+        let mut process = self.process(node);
+        assert!(process.is_none(), "node {node} runs already");
+        let (program, variables) = &self.programs[node];
+        let mut command = clean(self.net.command(node, program));
+        command
+            .envs(self.homes.environment(&self.net, node))
+            .envs(variables.iter().cloned())
+            .arg("--home")
+            .arg(&self.homes.paths[node])
+            .arg("node");
+        command.arg("--allow-unencrypted");
+        if node < self.plan.validators {
+            command.arg("--validator");
+        }
+        *process = Some(Process::start(command, self.log(node)));
+    }
+
+    /// The log of a node.
+    #[must_use]
+    pub fn log(&self, node: usize) -> PathBuf {
+        self.homes.paths[node].join("node.log")
+    }
+
+    /// `kill -9`; waits until the process is gone.
+    ///
+    /// # Panics
+    /// When it did not run any more.
+    pub fn kill(&self, node: usize) {
+        let mut process = self.process(node);
+        process.as_mut().expect("the node runs").kill();
+        *process = None;
+    }
+
+    /// Freezes a node.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn pause(&self, node: usize) {
+        self.process(node).as_ref().expect("the node runs").pause();
+    }
+
+    /// Goes on with a frozen node.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn resume(&self, node: usize) {
+        self.process(node).as_ref().expect("the node runs").resume();
+    }
+
+    /// The process id of a node that runs.
+    #[must_use]
+    pub fn pid(&self, node: usize) -> Option<u32> {
+        self.process(node).as_ref().map(Process::pid)
+    }
+
+    /// Fails when a node has ended by itself.
+    ///
+    /// # Panics
+    /// Then.
+    pub fn assert_alive(&self) {
+        for node in 0..self.processes.len() {
+            if let Some(process) = self.process(node).as_mut() {
+                process.assert_alive();
+            }
+        }
+    }
+
+    /// The RPC interface of a node, whether it runs or not.
+    ///
+    /// # Panics
+    /// Never: addresses of namespaces are addresses.
+    #[must_use]
+    pub fn rpc(&self, node: usize) -> Rpc {
+        let address = format!("{}:{RPC_PORT}", self.net.address(node));
+        let address: SocketAddr = address.parse().expect("an address");
+        Rpc::new(address, HEAD_LIMIT)
+    }
+
+    /// The head of a node.
+    ///
+    /// # Errors
+    /// [`CallError`] when it does not answer.
+    pub fn head(&self, node: usize) -> Result<Head, CallError> {
+        let head = self.rpc(node).call("chain_getHead", &json!({}))?;
+        parse_head(&head).ok_or_else(|| CallError::NoAnswer(format!("no head but {head}")))
+    }
+
+    /// The highest head of these nodes; 0 when none answers.
+    #[must_use]
+    pub fn top(&self, nodes: &[usize]) -> u64 {
+        let heads = nodes.iter().filter_map(|node| self.head(*node).ok());
+        heads.map(|head| head.height).max().unwrap_or(0)
+    }
+
+    /// Waits until one of the nodes shows a higher head than `height`; returns how long it took.
+    ///
+    /// # Panics
+    /// After `bound`, with the heads and the end of each log.
+    pub fn wait_for_block(&self, nodes: &[usize], height: u64, bound: Duration) -> Duration {
+        self.wait("a new block", bound, || self.top(nodes) > height)
+    }
+
+    /// Waits until a node's head is at most one block behind the highest of the others.
+    ///
+    /// # Panics
+    /// After `bound`.
+    pub fn wait_at_head(&self, node: usize, others: &[usize], bound: Duration) -> Duration {
+        self.wait(&format!("node {node} at the head"), bound, || {
+            let own = self.head(node).map_or(0, |head| head.height);
+            own > 0 && own.saturating_add(1) >= self.top(others)
+        })
+    }
+
+    /// Waits until something holds; returns how long it took.
+    ///
+    /// # Panics
+    /// After `bound`, with the heads and logs.
+    pub fn wait(&self, what: &str, bound: Duration, holds: impl Fn() -> bool) -> Duration {
+        let begun = Instant::now();
+        while !holds() {
+            if begun.elapsed() >= bound {
+                self.assert_alive();
+                panic!("no {what} within {bound:?}\n{}", self.describe());
+            }
+            std::thread::sleep(POLL);
+        }
+        begun.elapsed()
+    }
+
+    /// Heads, consensus state and the ends of the logs, for a failure.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let mut text = String::new();
+        for node in 0..self.processes.len() {
+            let ask = |method| match self.rpc(node).call(method, &json!({})) {
+                Ok(answer) => answer.to_string(),
+                Err(error) => error.to_string(),
+            };
+            text.push_str(&format!(
+                "node {node}: {}\n  consensus {}\n  peers {}\n",
+                ask("chain_getHead"),
+                ask("consensus_getStatus"),
+                ask("net_getPeers"),
+            ));
+            let log = std::fs::read_to_string(self.log(node)).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            for line in &lines[lines.len().saturating_sub(12)..] {
+                text.push_str(&format!("  | {line}\n"));
+            }
+        }
+        text
+    }
+
+    /// Keeps the folder of the homes, with all logs, and says where it is.
+    pub fn keep_logs(&mut self) -> PathBuf {
+        self.folder.disable_cleanup(true);
+        self.folder.path().to_owned()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("logs are kept in {}", self.keep_logs().display());
+        }
+    }
+}
+
+/// Reads a 64-bit integer, which the interface writes as a string.
+#[must_use]
+pub fn number(value: &Value) -> Option<u64> {
+    value.as_str()?.parse().ok()
+}
+
+/// Reads a hash.
+#[must_use]
+pub fn hash(value: &Value) -> Option<Hash> {
+    Hash::from_hex(value.as_str()?).ok()
+}
+
+fn parse_head(head: &Value) -> Option<Head> {
+    Some(Head {
+        height: number(&head["height"])?,
+        hash: hash(&head["hash"])?,
+    })
+}

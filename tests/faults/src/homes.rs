@@ -1,0 +1,302 @@
+//! The homes of a network's nodes. This is the one place that knows how they are made.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use vibecoin_keystore::{NodeKeyRole, NodeKeys};
+use vibecoin_primitives::{Address, AddressPrefix, Domain, Hash, PublicKey, SecretKey, hex};
+
+use crate::netns::Net;
+
+/// The port of every node's network listener.
+pub const P2P_PORT: u16 = 27_656;
+/// The port of every node's RPC.
+pub const RPC_PORT: u16 = 8_545;
+/// Accounts that clients move money among.
+pub const ACCOUNTS: usize = 50;
+/// What each of them has in the beginning.
+pub const BALANCE: u64 = 1_000_000_000_000;
+
+/// What kind of network.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Nodes that vote, numbered from 0.
+    pub validators: usize,
+    /// Nodes that follow, numbered after them.
+    pub followers: usize,
+    /// Whether the validators trust each other not to lie (quorum above a half).
+    pub crash_model: bool,
+}
+
+impl Plan {
+    /// Validators and nothing else, of which up to a third may lie.
+    #[must_use]
+    pub const fn validators(validators: usize) -> Self {
+        Self {
+            validators,
+            followers: 0,
+            crash_model: false,
+        }
+    }
+
+    /// All nodes.
+    #[must_use]
+    pub const fn nodes(&self) -> usize {
+        self.validators.saturating_add(self.followers)
+    }
+}
+
+/// The homes of a network.
+pub struct Homes {
+    /// One per node.
+    pub paths: Vec<PathBuf>,
+    /// The libp2p identity of each node.
+    pub peer_ids: Vec<String>,
+    /// The key of each validator.
+    pub validators: Vec<PublicKey>,
+    /// The accounts with money, and their keys.
+    pub accounts: Vec<SecretKey>,
+    /// What genesis gave to whom, payout accounts included.
+    pub genesis: BTreeMap<Address, u64>,
+    /// The hash of block 0.
+    pub genesis_hash: Hash,
+}
+
+/// The binary under test: `VIBECOIN_BIN`, else the one beside the running test.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn binary() -> PathBuf {
+    let path = std::env::var_os("VIBECOIN_BIN").map_or_else(|| sibling("vibecoin"), PathBuf::from);
+    assert!(
+        path.is_file(),
+        "there is no binary {}; set VIBECOIN_BIN, or build it: scripts/build.sh prints its path as the last line",
+        path.display()
+    );
+    path
+}
+
+/// A program of the target folder that the running program is in.
+///
+/// # Panics
+/// When the running program has no path.
+#[must_use]
+pub fn sibling(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("the running program has a path");
+    let mut folder = own.parent().unwrap_or(Path::new("."));
+    if folder.ends_with("deps") {
+        folder = folder.parent().unwrap_or(folder);
+    }
+    folder.join(name)
+}
+
+/// The key of account `number`; the same in every run.
+fn account(number: usize) -> SecretKey {
+    let label = format!("vibecoin fault test account {number}");
+    SecretKey::from_seed(&Domain::Params.hash(label.as_bytes()).0)
+}
+
+/// Runs a command of the binary on a home and returns the JSON that it prints.
+///
+/// # Panics
+/// When it fails.
+pub fn command(home: &Path, arguments: &[&str]) -> Value {
+    let output = clean(Command::new(binary()))
+        .args(["-o", "json", "--home"])
+        .arg(home)
+        .args(arguments)
+        .output()
+        .expect("the binary runs");
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).expect("a command prints one JSON value")
+}
+
+/// Takes what the caller has set for a node of their own out of a command's environment.
+#[must_use]
+pub fn clean(mut command: Command) -> Command {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("VIBECOIN_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+impl Homes {
+    /// Makes the homes under a folder: keys, one genesis file for all, and the network's addresses.
+    ///
+    /// # Panics
+    /// When a command fails.
+    #[must_use]
+    pub fn make(folder: &Path, plan: Plan) -> Self {
+        let prefix = AddressPrefix::new("vibet").expect("a good prefix");
+        let paths: Vec<PathBuf> = (0..plan.nodes())
+            .map(|n| folder.join(format!("node{n}")))
+            .collect();
+        let mut validators = Vec::new();
+        for (number, home) in paths.iter().enumerate() {
+            let mut arguments = vec!["init", "--allow-unencrypted"];
+            if number < plan.validators {
+                arguments.push("--validator");
+            }
+            let made = command(home, &arguments);
+            if let Some(key) = made["validatorKey"].as_str() {
+                validators.push(PublicKey::from_hex(key).expect("a key in hex"));
+            }
+        }
+        let accounts: Vec<SecretKey> = (0..ACCOUNTS).map(account).collect();
+        // Payout accounts are there from the beginning too, so that nothing is ever burned for a new one.
+        let payouts: Vec<Address> = (0..plan.validators)
+            .map(|n| Address::from(account(ACCOUNTS.saturating_add(n)).public_key()))
+            .collect();
+        let mut genesis = BTreeMap::new();
+        for address in accounts
+            .iter()
+            .map(|key| Address::from(key.public_key()))
+            .chain(payouts.iter().copied())
+        {
+            genesis.insert(address, BALANCE);
+        }
+        let file = folder.join("genesis.toml");
+        let file = file.to_str().expect("a folder with a plain name");
+        let mut arguments: Vec<String> = [
+            "genesis",
+            "new",
+            "--profile",
+            "devnet",
+            "--network",
+            "faults",
+            "--out",
+            file,
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        if plan.crash_model {
+            arguments.extend(["--fault-model", "crash"].map(str::to_owned));
+        }
+        for (key, payout) in validators.iter().zip(&payouts) {
+            arguments.push("--validator".to_owned());
+            arguments.push(format!("{key}=1={}", hex::encode(&payout.0)));
+        }
+        for (address, balance) in &genesis {
+            arguments.push("--account".to_owned());
+            arguments.push(format!("{}={balance}", hex::encode(&address.0)));
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let made = command(folder, &arguments);
+        let genesis_hash = made["genesisHash"].as_str().expect("genesis has a hash");
+        let genesis_hash = Hash::from_hex(genesis_hash).expect("a hash in hex");
+        let mut peer_ids = Vec::new();
+        for home in &paths {
+            let _same_home = command(home, &["init", "--allow-unencrypted", "--genesis", file]);
+            let key = NodeKeys::new(home, prefix)
+                .info(NodeKeyRole::Node)
+                .expect("the node key that init made");
+            peer_ids.push(peer_id(&key.public_key));
+        }
+        Self {
+            paths,
+            peer_ids,
+            validators,
+            accounts,
+            genesis,
+            genesis_hash,
+        }
+    }
+
+    /// What the environment of a node's process must say.
+    #[must_use]
+    pub fn environment(&self, net: &Net, node: usize) -> Vec<(String, String)> {
+        let peers: Vec<String> = self
+            .peer_ids
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != node)
+            .map(|(other, id)| format!("/ip4/{}/tcp/{P2P_PORT}/p2p/{id}", net.peer_address(other)))
+            .collect();
+        let reserved: Vec<&str> = self.peer_ids.iter().map(String::as_str).collect();
+        [
+            ("RPC__ADDR", net.address(node)),
+            ("RPC__PORT", RPC_PORT.to_string()),
+            // The callers are this test, not strangers.
+            ("RPC__COST_PER_S_PER_IP", "0".to_owned()),
+            (
+                "P2P__LISTEN",
+                format!("/ip4/{}/tcp/{P2P_PORT}", net.peer_address(node)),
+            ),
+            ("P2P__PEERS", peers.join(",")),
+            ("P2P__RESERVED", reserved.join(",")),
+            ("P2P__EXCHANGE", "false".to_owned()),
+            (
+                "LOG__FILTER",
+                std::env::var("FAULTS_LOG").unwrap_or_else(|_| "info".to_owned()),
+            ),
+        ]
+        .map(|(name, value)| (format!("VIBECOIN__{name}"), value))
+        .to_vec()
+    }
+}
+
+/// The libp2p identity of an ed25519 key: the key in protobuf, in an identity multihash, in base58.
+#[must_use]
+pub fn peer_id(key: &PublicKey) -> String {
+    // Multihash: identity (0), 36 bytes. Protobuf: field 1 (type) is Ed25519 (1), field 2 has 32 bytes.
+    let mut bytes = vec![0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
+    bytes.extend_from_slice(&key.0);
+    base58(&bytes)
+}
+
+fn base58(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+    let mut digits: Vec<u32> = Vec::new();
+    for byte in bytes {
+        let mut carry = u32::from(*byte);
+        for digit in &mut digits {
+            carry += *digit << 8;
+            *digit = carry % 58;
+            carry /= 58;
+        }
+        while carry > 0 {
+            digits.push(carry % 58);
+            carry /= 58;
+        }
+    }
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    std::iter::repeat_n(0, zeros)
+        .chain(digits.into_iter().rev())
+        .filter_map(|digit| DIGITS.get(usize::try_from(digit).ok()?))
+        .map(|digit| char::from(*digit))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_written_as_libp2p_writes_it() {
+        // The example of libp2p's specification of peer ids, key type Ed25519.
+        let key = "0x1ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e";
+        let key = PublicKey::from_hex(key).expect("hex");
+        assert_eq!(
+            peer_id(&key),
+            "12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq"
+        );
+        assert_eq!(base58(&[0, 0, 1]), "112");
+    }
+
+    #[test]
+    fn accounts_are_the_same_in_every_run_and_all_different() {
+        let keys: std::collections::BTreeSet<_> = (0..60).map(|n| account(n).public_key()).collect();
+        assert_eq!(keys.len(), 60);
+        assert_eq!(account(3).public_key(), account(3).public_key());
+    }
+}

@@ -1,0 +1,137 @@
+//! One node's process: started until it answers, paused, killed, looked at.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+/// Lines of a log that a failure shows.
+const LOG_LINES_SHOWN: usize = 30;
+
+/// A running node. Killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+    /// The ready line.
+    pub ready: Value,
+}
+
+impl Process {
+    /// Starts a node and waits until it answers. The log is appended to.
+    ///
+    /// # Panics
+    /// With the end of the log when it does not.
+    #[must_use]
+    pub fn start(mut command: Command, log: PathBuf) -> Self {
+        let stderr = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .expect("a log file");
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .expect("the node starts");
+        let mut line = String::new();
+        let read = child
+            .stdout
+            .take()
+            .map(|stdout| BufReader::new(stdout).read_line(&mut line));
+        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| {
+            panic!(
+                "no ready line but {line:?} ({read:?}) from {command:?}\n{}",
+                tail(&log)
+            )
+        });
+        assert_eq!(ready["event"], "ready", "{ready}");
+        Self { child, log, ready }
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL; waits until the process is gone.
+    ///
+    /// # Panics
+    /// When it had ended by itself before: an honest node never does.
+    pub fn kill(&mut self) {
+        self.assert_alive();
+        self.child.kill().expect("kill -9");
+        let _status = self.child.wait().expect("the node is gone");
+    }
+
+    /// Fails with the end of the log when the process has ended.
+    ///
+    /// # Panics
+    /// Then.
+    pub fn assert_alive(&mut self) {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            panic!("a node ended by itself: {status}\n{}", tail(&self.log));
+        }
+    }
+
+    /// SIGSTOP: the process freezes, its connections stay open.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &self.pid().to_string()])
+            .status()
+            .expect("kill runs");
+        assert!(status.success(), "kill -{name} {}", self.pid());
+    }
+
+    /// Resident memory in KiB.
+    #[must_use]
+    pub fn rss_kib(&self) -> u64 {
+        rss_kib(self.pid()).unwrap_or(0)
+    }
+}
+
+/// Resident memory of a process in KiB; `None` when it is gone.
+#[must_use]
+pub fn rss_kib(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// Processor seconds that a process has used so far; `None` when it is gone.
+#[must_use]
+pub fn cpu_ticks(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in brackets may hold anything; what follows it is fixed.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    user.checked_add(system)
+}
+
+fn tail(log: &std::path::Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let from = lines.len().saturating_sub(LOG_LINES_SHOWN);
+    lines.get(from..).unwrap_or_default().join("\n")
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _already_gone = self.child.kill();
+        let _status = self.child.wait();
+    }
+}

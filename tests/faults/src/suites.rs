@@ -1,0 +1,341 @@
+//! Whole runs, for the tests of every change and for the long script.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::cluster::Cluster;
+use crate::history::OK_IN_FAULTS_MIN;
+use crate::homes::{Plan, sibling};
+use crate::netns::{Net, probe};
+use crate::observer::Observer;
+use crate::scenarios::{HEALS_WITHIN, Lengths, Run, under_observation};
+use crate::table::{Table, Verdict};
+
+/// How long a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// For every change.
+    Short,
+    /// As the test programme asks for.
+    Long,
+}
+
+/// Blocks that must come before anything is damaged.
+const WARM_UP_BLOCKS: u64 = 5;
+
+fn say(text: &str) {
+    println!("-- {text}");
+}
+
+/// Prints what machine this is. The figures mean nothing without it.
+fn announce(what: &str, seed: u64) {
+    let machine = probe().unwrap_or_else(|error| panic!("{error}"));
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: Vec<&str> = load.split_whitespace().take(3).collect();
+    println!("== {what}: seed {seed}, {machine}, load {}", load.join(" "));
+}
+
+/// Starts the validators and waits for their first blocks.
+fn up(cluster: &Cluster) {
+    let begun = Instant::now();
+    let all = cluster.validators();
+    cluster.start(&all);
+    cluster.wait_for_block(&all, WARM_UP_BLOCKS, HEALS_WITHIN);
+    for node in &all {
+        cluster.wait_at_head(*node, &all, HEALS_WITHIN);
+    }
+    say(&format!(
+        "{} validators are at the head after {} ms",
+        all.len(),
+        begun.elapsed().as_millis()
+    ));
+}
+
+/// Four validators and a follower go through every network fault, with clients on them all the time.
+///
+/// # Panics
+/// When an invariant is broken, or the network does not heal.
+pub fn network(length: Length, seed: u64) {
+    announce("four validators and what is between them", seed);
+    let mut plan = Plan::validators(4);
+    plan.followers = 1;
+    let cluster = Cluster::new(plan);
+    up(&cluster);
+    let lengths = match length {
+        Length::Short => Lengths::short(),
+        Length::Long => Lengths::long(),
+    };
+    let mut run = Run::new(&cluster, lengths, seed);
+    let begun = Instant::now();
+    let (audit, summary) = under_observation(&cluster, seed, &mut run, |run, observer, load| {
+        run.clean();
+        load.faults_begin();
+        let step = |name: &str| {
+            say(&format!(
+                "{} s: {name}; {} ok calls so far",
+                begun.elapsed().as_secs(),
+                load.ok()
+            ));
+        };
+        step("N1, two against two");
+        run.two_against_two();
+        step("N2, three against one");
+        run.three_against_one();
+        step("N3, loss");
+        if length == Length::Long {
+            run.loss(5, 80);
+        }
+        run.loss(20, 30);
+        step("N5, one-way cuts");
+        run.one_way();
+        step("N6, a frozen node");
+        run.frozen(observer);
+        step("B6, garbage");
+        run.garbage(observer);
+        step("C3, kill -9");
+        run.kills();
+        step("N9, restart storm");
+        run.storm();
+        load.faults_end();
+        step("a node joins from genesis");
+        run.join(4);
+    });
+    say(&format!(
+        "{} s: {} blocks, {} certificates, {} calls, all of one chain",
+        begun.elapsed().as_secs(),
+        audit.blocks,
+        audit.certificates,
+        summary.calls
+    ));
+}
+
+/// One validator alone is killed again and again under the clients: the smallest run of everything here.
+///
+/// # Panics
+/// When an invariant is broken.
+pub fn alone(seed: u64) {
+    announce("one validator", seed);
+    let cluster = Cluster::new(Plan::validators(1));
+    up(&cluster);
+    let lengths = Lengths {
+        kills: 0,
+        kills_of_all: 4,
+        ..Lengths::short()
+    };
+    let mut run = Run::new(&cluster, lengths, seed);
+    let _results = under_observation(&cluster, seed, &mut run, |run, _, load| {
+        run.clean();
+        load.faults_begin();
+        run.kills();
+        load.wait_for_ok(OK_IN_FAULTS_MIN);
+        load.faults_end();
+    });
+}
+
+/// Crash-fault mode: three nodes survive the loss of one; without two they stop, and nothing forks.
+///
+/// # Panics
+/// When an invariant is broken, or the network does not heal.
+pub fn crash(seed: u64) {
+    announce("three validators that trust each other not to lie", seed);
+    let cluster = Cluster::new(Plan {
+        validators: 3,
+        followers: 0,
+        crash_model: true,
+    });
+    up(&cluster);
+    let observer = Observer::new(&cluster);
+    let mut table = Table::default();
+    let all = cluster.validators();
+    let kill = |node: usize| {
+        cluster.kill(node);
+        cluster.top(&all)
+    };
+
+    let from = kill(0);
+    let two = [1, 2];
+    let first = cluster.wait_for_block(&two, from, HEALS_WITHIN);
+    let more = cluster.wait_for_block(&two, from.saturating_add(10), HEALS_WITHIN);
+    let text = format!("first {} ms, ten {} ms", first.as_millis(), more.as_millis());
+    table.row(
+        "",
+        "crash-fault mode, one of three killed: next blocks",
+        "progress",
+        text,
+        true,
+    );
+
+    let _before = kill(1);
+    // What was under way may end; after that nothing may.
+    std::thread::sleep(Duration::from_secs(2));
+    let stopped = cluster.top(&[2]);
+    std::thread::sleep(Duration::from_secs(8));
+    let after = cluster.top(&[2]);
+    assert_eq!(after, stopped, "one of three decided a block");
+    cluster.assert_alive();
+    table.row(
+        "",
+        "crash-fault mode, two of three killed: blocks in 8 s",
+        "0",
+        "0".to_owned(),
+        true,
+    );
+
+    cluster.start(&[0, 1]);
+    let back = cluster.wait_for_block(&all, stopped, HEALS_WITHIN);
+    for node in &all {
+        cluster.wait_at_head(*node, &all, HEALS_WITHIN);
+    }
+    let text = format!("{} ms", back.as_millis());
+    table.row(
+        "",
+        "crash-fault mode, both back: first block",
+        "≤ 10 s",
+        text,
+        back <= Duration::from_secs(10),
+    );
+    let height = all
+        .iter()
+        .filter_map(|node| cluster.head(*node).ok())
+        .map(|head| head.height)
+        .min();
+    let audit = observer.audit(&all, height.unwrap_or(0), true);
+    let text = format!(
+        "{} blocks, {} certificates of two of three",
+        audit.blocks, audit.certificates
+    );
+    table.row(
+        "",
+        "crash-fault mode: one chain",
+        "0 forks",
+        text,
+        audit.wrong.is_empty(),
+    );
+    println!("\n{table}");
+    audit.assert_clean();
+}
+
+/// N4: every packet takes 100 ± 30 ms.
+///
+/// # Panics
+/// When an invariant is broken, or nothing is decided.
+pub fn link(seed: u64) {
+    announce("four validators far from each other", seed);
+    let plan = Plan::validators(4);
+    let mut net = Net::new(plan.nodes()).unwrap_or_else(|error| panic!("{error}"));
+    let emulated = net.emulate(&sibling("vibecoin-netwire"), seed, "");
+    emulated.unwrap_or_else(|error| panic!("{error}"));
+    let mut cluster = Cluster::over(net, plan);
+    up(&cluster);
+    let all = cluster.validators();
+    let mut table = Table::default();
+    for links in [
+        "delay-ms=0",
+        "delay-ms=70 jitter-ms=60",
+        "delay-ms=20 jitter-ms=10 loss=0.02 reorder=0.02",
+    ] {
+        cluster
+            .net
+            .set_links(links)
+            .unwrap_or_else(|error| panic!("{error}"));
+        let from = cluster.top(&all);
+        let begun = Instant::now();
+        cluster.wait_for_block(&all, from.saturating_add(30), HEALS_WITHIN);
+        let blocks = cluster.top(&all).saturating_sub(from).max(1);
+        let interval = begun.elapsed().as_millis() / u128::from(blocks);
+        table.row(
+            "N4",
+            &format!("{links}: block interval"),
+            "",
+            format!("{interval} ms"),
+            Verdict::Figure,
+        );
+    }
+    cluster
+        .net
+        .set_links("")
+        .unwrap_or_else(|error| panic!("{error}"));
+    for node in &all {
+        cluster.wait_at_head(*node, &all, HEALS_WITHIN);
+    }
+    let height = all
+        .iter()
+        .filter_map(|node| cluster.head(*node).ok())
+        .map(|head| head.height)
+        .min();
+    let audit = Observer::new(&cluster).audit(&all, height.unwrap_or(0), true);
+    println!("\n{table}");
+    audit.assert_clean();
+}
+
+/// Where the program is that lies.
+fn byzantine_program() -> PathBuf {
+    let path = sibling("vibecoin-byzantine");
+    assert!(
+        path.is_file(),
+        "there is no {}; build it: cargo build --release -p vibecoin-tests-faults --features byzantine --bins",
+        path.display()
+    );
+    path
+}
+
+/// What the last of four validators does, with what is expected of it.
+const LIES: [(&str, &str, bool); 7] = [
+    ("B1", "equivocate-votes", true),
+    ("B1", "equivocate-proposals", true),
+    ("B1", "nil-precommits", false),
+    ("B1", "withhold-proposals", false),
+    ("B3", "wrong-state-root", false),
+    ("B3", "transaction-twice", false),
+    ("B4", "wrong-poh", false),
+];
+
+/// B1, B3, B4: one of four validators lies, in one way after the other.
+///
+/// # Panics
+/// When an invariant is broken, or the three honest ones stop.
+pub fn byzantine(seed: u64) {
+    announce("four validators, one of which lies", seed);
+    let program = byzantine_program();
+    let honest = [0, 1, 2];
+    let mut table = Table::default();
+    let mut clean = 0;
+    for (id, lie, double) in std::iter::once(("", "none", false)).chain(LIES) {
+        let mut cluster = Cluster::new(Plan::validators(4));
+        let variables = vec![("VIBECOIN_BYZANTINE".to_owned(), lie.to_owned())];
+        cluster.replace_program(3, program.clone(), variables);
+        up(&cluster);
+        let observer = Observer::new(&cluster);
+        let from = cluster.top(&honest);
+        let begun = Instant::now();
+        std::thread::sleep(Duration::from_secs(20));
+        let blocks = cluster.top(&honest).saturating_sub(from);
+        let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let millirate = blocks.saturating_mul(1_000_000) / took.max(1);
+        if lie == "none" {
+            clean = millirate;
+        }
+        cluster.assert_alive();
+        for node in honest {
+            cluster.wait_at_head(node, &honest, HEALS_WITHIN);
+        }
+        let heads = honest.iter().filter_map(|node| cluster.head(*node).ok());
+        let height = heads.map(|head| head.height).min().unwrap_or(0);
+        let audit = observer.audit(&honest, height, false);
+        let share = millirate * 100 / clean.max(1);
+        let text = format!(
+            "{share} % of clean, {} blocks with evidence, {} shown, {} of {} in later rounds",
+            audit.blocks_with_evidence, audit.evidence, audit.later_rounds, audit.blocks
+        );
+        let caught = audit.blocks_with_evidence > 0;
+        table.row(id, lie, "≥ 60 %, no fork", text, share >= 60 && caught == double);
+        audit.assert_clean();
+        assert!(
+            blocks > 0,
+            "{lie}: the honest three stopped\n{}",
+            cluster.describe()
+        );
+        assert_eq!(caught, double, "{lie}: evidence in blocks");
+    }
+    println!("\n{table}");
+}
