@@ -288,9 +288,9 @@ impl Outlet {
     }
 }
 
-/// Reads the key that names this node on the network, or makes one.
+/// Reads the key that names this node on the network, or makes one: the seed of an ed25519 key.
 pub fn node_key(path: &Path) -> Result<[u8; 32], crate::NodeError> {
-    let key = vibecoin_keystore::load_or_create_node_key(path);
-    let key = key.map_err(|error| crate::NodeError::Key(error.to_string()))?;
+    let key = vibecoin_keystore::load_or_create_node_key(path)
+        .map_err(|error| crate::NodeError::Key(error.to_string()))?;
     Ok(*key.seed())
 }
