@@ -334,7 +334,7 @@ knobs! {
         format: LogFormat = LogFormat::Text, Kind::Word(&["text", "json"]);
         /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or per target
         /// (`info,node::sync=debug`). `trace` costs more than the work it describes.
-        filter: String = "info".to_owned(), Kind::Text;
+        filter: String = "info,libp2p_gossipsub=error".to_owned(), Kind::Text;
     }
 }
 

@@ -1,7 +1,7 @@
 //! The one thread that calls the replica and performs its actions, in order.
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, at, never, select};
@@ -265,7 +265,8 @@ impl Driver {
                         let kept = taken.filter(|transaction| pool.get(transaction.id()).is_some());
                         let kept: Vec<_> = kept.collect();
                         if answer.is_from_client() {
-                            kept.iter().for_each(|transaction| self.outlet.pass_on(transaction));
+                            kept.iter()
+                                .for_each(|transaction| self.outlet.pass_on(transaction));
                         }
                         self.shared.pool.insert(kept, crate::clock::wall());
                         if let Told::Gossip {

@@ -96,9 +96,10 @@ impl Inlet {
             Message::Part(_) | Message::Body { .. } | Message::SyncResponse { .. } => {
                 offer(&self.blocks, Unverified { from, message })
             }
-            Message::SyncRequest { from: first, count } => {
-                self.server.get().is_some_and(|server| server.ask(from, first, count))
-            }
+            Message::SyncRequest { from: first, count } => self
+                .server
+                .get()
+                .is_some_and(|server| server.ask(from, first, count)),
             message => offer(
                 &self.driver,
                 Input::Message {

@@ -79,6 +79,8 @@ pub struct Builder<S: State> {
     phase: Phase,
     /// Until when the last intake tick is held open for a first transaction; `None` is for ever.
     hold_until: Option<MonoTime>,
+    /// Most transactions that this block takes.
+    transactions_max: usize,
 }
 
 impl<S: State> Builder<S> {
@@ -99,6 +101,7 @@ impl<S: State> Builder<S> {
         extras: Extras,
         now: MonoTime,
         hold_until: Option<MonoTime>,
+        transactions_max: usize,
     ) -> Result<Self, JudgeError> {
         let Some((_, member)) = chain.validators.find(&proposer) else {
             return Err(JudgeError(format!("{proposer} proposes but is not a validator")));
@@ -121,6 +124,7 @@ impl<S: State> Builder<S> {
             window: now,
             phase: Phase::Burst,
             hold_until,
+            transactions_max,
             chain,
             parent,
             height,
@@ -245,8 +249,8 @@ impl<S: State> Builder<S> {
 
     /// Takes what the pool offers for this tick, executes it and mixes it in.
     fn take(&mut self, pool: &mut Mempool) -> Result<(), JudgeError> {
-        let block_most = self.chain.params.block_transactions_max as usize;
-        let tick_most = block_most.div_ceil(self.intake_ticks()).max(256);
+        let block_most = self.transactions_max;
+        let tick_most = block_most.div_ceil(self.intake_ticks()).max(32);
         let bytes_most = self.chain.params.block_bytes_max as usize;
         let mut transactions = Vec::new();
         let mut hashes = Vec::new();

@@ -24,6 +24,7 @@ mod candidates;
 mod catch_up;
 mod chain;
 mod evidence;
+mod load;
 mod propose;
 mod replica;
 

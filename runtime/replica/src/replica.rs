@@ -20,6 +20,7 @@ use crate::catch_up::Synced;
 use crate::check::{Executed, Parent};
 use crate::event::{Action, Commit, Event, Fault, GossipId, Now, Ticket};
 use crate::evidence::EvidenceBook;
+use crate::load::LoadControl;
 use crate::{Chain, Message, PeerId};
 
 /// How long to wait before asking again for a body, in microseconds.
@@ -66,6 +67,7 @@ pub struct Replica<S: State, O: Orderer> {
     pub(crate) peers: BTreeMap<PeerId, Option<PublicKey>>,
     pub(crate) planner: Planner<Synced>,
     pub(crate) evidence: EvidenceBook,
+    pub(crate) load: LoadControl,
     status_sent: Option<MonoTime>,
     armed: bool,
     pub(crate) halted: bool,
@@ -90,6 +92,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
             peers: BTreeMap::new(),
             planner: Planner::new(PlannerConfig::default()),
             evidence: EvidenceBook::default(),
+            load: LoadControl::default(),
             status_sent: None,
             armed: false,
             halted: false,
@@ -262,6 +265,14 @@ impl<S: State, O: Orderer> Replica<S, O> {
             ids,
             accounts,
         } = commit;
+        let params = &self.chain.params;
+        self.load.on_block(
+            self.now.mono.0.saturating_sub(self.head_since.0),
+            params.ticks_ms(params.ticks_per_block).saturating_mul(1000),
+            ids.len(),
+            header.round.0 == 0,
+            params.block_transactions_max as usize,
+        );
         self.pool.on_committed(
             &PoolCommit {
                 height,

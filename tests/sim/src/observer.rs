@@ -60,7 +60,12 @@ impl Observer {
             Message::Part(part) => {
                 let said = &part.signed.statement;
                 self.note(
-                    (said.proposer, said.height, said.round, Saying::Part(said.sequence)),
+                    (
+                        said.proposer,
+                        said.height,
+                        said.round,
+                        Saying::Part(said.sequence),
+                    ),
                     Some(said.digest),
                 )
             }

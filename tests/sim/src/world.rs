@@ -863,8 +863,8 @@ impl World {
             Action::Send { to, message } => self.say(index, Some(to.0 as usize), &message).map(|()| Flow::Go),
             Action::Forward { .. } => Ok(Flow::Go),
             Action::Serve { to, from, count } => {
-                let message =
-                    serve(&running.store, from, count).map_err(|error| (Rule::Recovery, error.to_string()))?;
+                let message = serve(&running.store, from, count)
+                    .map_err(|error| (Rule::Recovery, error.to_string()))?;
                 self.report.served += 1;
                 self.say(index, Some(to.0 as usize), &message).map(|()| Flow::Go)
             }
