@@ -162,7 +162,7 @@ impl<B: SyncBlock> Planner<B> {
 
     /// A peer is gone. What it was asked for is asked of others; blocks that it gave stay.
     pub fn disconnected(&mut self, id: PeerId) {
-        self.take_back_all(id, true);
+        self.take_back_all(id);
         let Some(peer) = self.peers.remove(&id) else {
             return;
         };
@@ -381,7 +381,7 @@ impl<B: SyncBlock> Planner<B> {
             .map(|(from, ask)| (*from, ask.count))
             .collect();
         for (from, count) in late {
-            let id = self.take_back(from, true);
+            let id = self.take_back(from);
             if let Some(peer) = id.and_then(|id| self.peers.get_mut(&id)) {
                 peer.timed_out(run(from, count), now, &self.config);
             }
@@ -389,7 +389,7 @@ impl<B: SyncBlock> Planner<B> {
     }
 
     /// Takes a request off the way and remembers it for its late answer.
-    fn take_back(&mut self, from: Height, useful: bool) -> Option<PeerId> {
+    fn take_back(&mut self, from: Height) -> Option<PeerId> {
         let ask = self.in_flight.remove(&from)?;
         let peer = self.peers.get_mut(&ask.peer)?;
         peer.in_flight = peer.in_flight.saturating_sub(1);
@@ -397,12 +397,12 @@ impl<B: SyncBlock> Planner<B> {
             from,
             count: ask.count,
             sent: ask.sent,
-            useful,
+            useful: true,
         });
         Some(ask.peer)
     }
 
-    fn take_back_all(&mut self, id: PeerId, useful: bool) {
+    fn take_back_all(&mut self, id: PeerId) {
         let asked: Vec<_> = self
             .in_flight
             .iter()
@@ -410,7 +410,7 @@ impl<B: SyncBlock> Planner<B> {
             .map(|(from, _)| *from)
             .collect();
         for from in asked {
-            self.take_back(from, useful);
+            self.take_back(from);
         }
     }
 
@@ -531,7 +531,7 @@ impl<B: SyncBlock> Planner<B> {
     /// others are asked.
     pub fn refused(&mut self, id: PeerId, height: Height) {
         let now = self.now;
-        self.take_back_all(id, false);
+        self.take_back_all(id);
         self.held.retain(|_, held| held.peer != id);
         self.held_bytes = self
             .held

@@ -287,7 +287,11 @@ structs! { light:
 macro_rules! enums {
     ($home:ident: $($name:ident { $($pattern:pat => $variant:ident $(($($inner:ty = $how:expr),*))?,)* })*) => {$(
         #[derive(Serialize, Deserialize)]
-        #[allow(clippy::large_enum_variant, reason = "a mirror lives for one comparison")]
+        #[allow(
+            clippy::large_enum_variant,
+            clippy::enum_variant_names,
+            reason = "a mirror lives for one comparison, and is named as the real type"
+        )]
         pub enum $name { $($variant $(($($inner),*))?,)* }
         impl Mirrored for $home::$name {
             type Mirror = $name;
