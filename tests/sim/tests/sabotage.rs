@@ -6,20 +6,20 @@
     reason = "tests stop at the first surprise"
 )]
 
-use vibecoin_tests_sim::{Config, Report, Rule, SABOTEUR, Sabotage, Violation, check, run};
+use vibecoin_tests_sim::{Config, Report, Rule, SABOTEUR, Sabotage, Violation, check_all, run_all};
 
 const SEEDS: std::ops::Range<u64> = 3000..3015;
 
+fn configs(sabotage: Sabotage) -> Vec<Config> {
+    SEEDS.map(|seed| Config::sabotaged(4, seed, sabotage)).collect()
+}
+
 fn reports(sabotage: Sabotage) -> Vec<Report> {
-    SEEDS
-        .map(|seed| check(&Config::sabotaged(4, seed, sabotage)))
-        .collect()
+    check_all(&configs(sabotage))
 }
 
 fn results(sabotage: Sabotage) -> Vec<Result<Report, Violation>> {
-    SEEDS
-        .map(|seed| run(&Config::sabotaged(4, seed, sabotage)))
-        .collect()
+    run_all(&configs(sabotage))
 }
 
 fn broken(results: &[Result<Report, Violation>], rule: Rule) -> usize {
