@@ -76,7 +76,16 @@ impl World {
             self.report.lost += 1;
             return;
         }
-        let twice = self.wire.chance(self.faults.duplication);
+        // Between two nodes there is a stream: it may lose its end, but it says nothing twice.
+        let direct = matches!(
+            packed.message,
+            Message::Body { .. }
+                | Message::BodyRequest { .. }
+                | Message::SyncRequest { .. }
+                | Message::SyncResponse { .. }
+                | Message::Status { .. }
+        );
+        let twice = !direct && self.wire.chance(self.faults.duplication);
         self.report.duplicated += u64::from(twice);
         for _ in 0..=u64::from(twice) {
             let mut delay = self.faults.delay + self.wire.below(self.faults.jitter + 1);
