@@ -191,3 +191,9 @@ impl Planted {
     /// Does nothing.
     pub const fn reset_noise() {}
 }
+
+#[cfg(not(feature = "planted"))]
+impl Drop for Planted {
+    // A guard like the other one, so that it may be dropped by name.
+    fn drop(&mut self) {}
+}

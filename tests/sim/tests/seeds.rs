@@ -70,7 +70,9 @@ fn fresh_seeds_keep_every_rule() {
     let lies = Lie::ALL.into_iter().zip(base + 100..);
     let lying = lies.map(|(lie, seed)| Config::lying(4, seed, lie));
     let sevens = (0..2).map(|index| Config::new(7, base + 200 + index));
-    let threes = (0..8).map(|index| Config::crashing(3, base + 300 + index, 1 + index as usize % 2));
+    let threes = (0..8)
+        .zip([1, 2].into_iter().cycle())
+        .map(|(index, dead)| Config::crashing(3, base + 300 + index, dead));
     let configs: Vec<Config> = honest.chain(lying).chain(sevens).chain(threes).collect();
     let reports = check_all(&configs);
     println!("{} fresh seeds from {base} on", reports.len());
