@@ -15,6 +15,7 @@ Runs, one after the other, and stops at the first that fails:
   lints        clippy over every target, warnings are errors
   build        everything, with the binary that the process tests start (VIBECOIN_BIN)
   tests        all tests of the workspace: cargo nextest where it is installed, else cargo test
+  planted bugs the simulator must find each bug that a test build has on purpose
   doc tests    the examples in the documentation
   corpora      every saved fuzzing input, through every fuzz target
 
@@ -102,6 +103,11 @@ tests() {
   fi
 }
 
+planted_bugs() {
+  # A build of its own: no other binary may have these bugs.
+  cargo test --release --locked -p vibecoin-tests-sim --features planted --test planted -- --nocapture
+}
+
 doc_tests() {
   cargo test --release --workspace --locked --doc
 }
@@ -118,5 +124,6 @@ step shell shell
 step lints lints
 step build build
 step tests tests
+step 'planted bugs' planted_bugs
 step 'doc tests' doc_tests
 step corpora corpora

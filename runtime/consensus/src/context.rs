@@ -428,7 +428,7 @@ pub(crate) const fn key_of(validator: &Validator) -> p::PublicKey {
 }
 
 /// The thresholds of a fault model: quorum, and the power that includes a validator that is not faulty.
-pub(crate) const fn thresholds(model: FaultModel) -> ThresholdParams {
+pub(crate) fn thresholds(model: FaultModel) -> ThresholdParams {
     let (numerator, denominator) = model.quorum_fraction();
     let (honest_numerator, honest_denominator) = honest_fraction(model);
     ThresholdParams {

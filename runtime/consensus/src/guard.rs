@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{Encoded, Hash, Height, Proposal, Round, SecretKey, Signature, Vote, VoteKind};
 use wincode::{SchemaRead, SchemaWrite};
 
@@ -216,7 +217,8 @@ impl Guard {
         if let Some(newest) = &self.newest {
             let nothing_signed = newest.step == GuardStep::Building && newest.digest.is_zero();
             let known = nothing_signed || logged.iter().any(|entry| entry.digest == newest.digest);
-            if newest.height > height || (newest.height == height && !known) {
+            let ahead = newest.height > height || (newest.height == height && !known);
+            if ahead && !active(Bug::AbstentionForgotten) {
                 self.abstains_through = Some(newest.height);
                 return;
             }

@@ -6,7 +6,8 @@
 
 use malachitebft_core_consensus::ProposedValue;
 use malachitebft_core_types::{Validity, ValueOrigin};
-use vibecoin_primitives::{Height, Proposal, Signature};
+use vibecoin_primitives::planted::{Bug, active};
+use vibecoin_primitives::{Height, Proposal, Signature, VoteKind};
 
 use crate::context::{self, BlockValue, CoreInput, Key};
 use crate::shell::{Known, Shell, timeout_of};
@@ -145,6 +146,16 @@ impl Shell {
                 }
                 LogRecord::Block(_) => {}
             }
+        }
+        if active(Bug::LockForgotten) {
+            read.inputs.retain(|input| match input {
+                CoreInput::Vote(vote) => {
+                    let vote = context::vote_out(vote.message.clone());
+                    vote.kind == VoteKind::Precommit || vote.validator == self.me
+                }
+                CoreInput::PolkaCertificate(_) => false,
+                _ => true,
+            });
         }
         read
     }

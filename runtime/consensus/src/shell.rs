@@ -12,6 +12,7 @@ use malachitebft_core_types as core;
 use malachitebft_core_types::{
     CertificateError, Proposal as _, SignedMessage, Threshold, TimeoutKind, Validity, ValueOrigin, VoteType,
 };
+use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{
     CommitCertificate, Evidence, Hash, Header, Height, PartStatement, PublicKey, Round, SecretKey, Signature,
     SignedPart, SignedProposal, SignedVote,
@@ -146,12 +147,17 @@ impl Shell {
                 Output::Send(_) | Output::Decided { .. } | Output::Build { .. }
             )
         });
-        if self.unsynced && (guard.is_some() || leaves) {
-            self.unsynced = false;
-            self.out.push_back(Output::SyncLog);
+        let sync = self.unsynced && (guard.is_some() || leaves);
+        self.unsynced &= !sync;
+        let sync = sync.then_some(Output::SyncLog);
+        let guard = guard.map(Output::Guard);
+        if active(Bug::SignBeforeSync) {
+            self.out.extend(guard.into_iter().chain(rest).chain(sync));
+        } else if active(Bug::GuardAfterSend) {
+            self.out.extend(sync.into_iter().chain(rest).chain(guard));
+        } else {
+            self.out.extend(sync.into_iter().chain(guard).chain(rest));
         }
-        self.out.extend(guard.map(Output::Guard));
-        self.out.extend(rest);
     }
 
     pub(crate) fn know(&mut self, value: &BlockValue, round: Round) -> &mut Known {
@@ -381,6 +387,9 @@ impl Shell {
             TimerKind::Precommit => timeouts.precommit,
             TimerKind::Rebroadcast => timeouts.rebroadcast(),
         };
+        if kind == TimerKind::Rebroadcast && active(Bug::NeverAgain) {
+            return;
+        }
         let growth = match kind {
             TimerKind::Rebroadcast => 0,
             _ => timeouts.delta.saturating_mul(u64::from(round.0)),
@@ -673,7 +682,10 @@ impl Shell {
         self.decided = Some(certificate.block);
         self.timers.clear();
         self.held = false;
-        let evidence = self.evidence(evidence);
+        let mut evidence = self.evidence(evidence);
+        if active(Bug::EvidenceOverlooked) {
+            evidence.clear();
+        }
         self.burst.rest.push(Output::Decided {
             certificate,
             header,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use vibecoin_execution::{InvalidTransaction, admit};
+use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{Account, Address, Amount, ChainParams, Hash, Height, Nonce, VerifiedTransaction};
 
 use crate::entry::{Entry, Place, Rank, cost};
@@ -262,7 +263,10 @@ impl Mempool {
         for (address, account) in block.accounts {
             spent.remove(address);
             let account = account.unwrap_or_default();
-            self.settle(address, account.nonce, account.balance);
+            let nonce = account
+                .nonce
+                .saturating_add(u64::from(active(Bug::NonceOffByOne)));
+            self.settle(address, nonce, account.balance);
         }
         // Whoever is in the block but not among the accounts has spent nonces all the same.
         for (sender, next) in spent {

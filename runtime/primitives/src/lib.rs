@@ -39,6 +39,7 @@ pub mod limits;
 pub mod merkle;
 pub mod params;
 pub mod part;
+pub mod planted;
 pub mod receipt;
 pub mod state;
 pub mod transaction;

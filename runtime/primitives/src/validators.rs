@@ -3,6 +3,7 @@
 use wincode::{SchemaRead, SchemaWrite};
 
 use crate::limits::{TOTAL_POWER_MAX, VALIDATORS_MAX};
+use crate::planted::{Bug, active, noise};
 use crate::{Address, Domain, Encoded, Hash, Height, Power, PublicKey, Round, SignatureError, encode};
 
 /// One validator.
@@ -228,6 +229,12 @@ impl ProposerSchedule {
             .map(|(i, t, _)| (held.contains(i), std::cmp::Reverse(t.credit), *i))
             .collect();
         order.sort_unstable();
+        if active(Bug::HashMapOrder) {
+            let noise = noise();
+            order.sort_by_key(|(held, credit, i)| {
+                (*held, *credit, noise.rotate_left(u32::try_from(*i).unwrap_or(0)))
+            });
+        }
         order.into_iter().map(|(_, _, i)| i).collect()
     }
 

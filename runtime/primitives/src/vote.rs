@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use wincode::{SchemaRead, SchemaWrite};
 
 use crate::limits::{CERTIFICATE_BYTES_MAX, EVIDENCE_BYTES_MAX};
+use crate::planted::{Bug, active};
 use crate::transaction::signed_bytes;
 use crate::{
     Domain, Encoded, FaultModel, Hash, Header, Height, PublicKey, Round, SecretKey, Signature,
@@ -241,7 +242,9 @@ impl CommitCertificate {
         height: Height,
         block: &Hash,
     ) -> Result<(), CertificateError> {
-        if self.height != height || self.block != *block {
+        let other_height = self.height != height && !active(Bug::OtherHeight);
+        let other_block = self.block != *block && (self.height == height || other_height);
+        if other_height || other_block {
             return Err(CertificateError::OtherBlock {
                 expected: *block,
                 expected_height: height,
@@ -252,7 +255,8 @@ impl CommitCertificate {
         let mut power = 0u64;
         let mut previous: Option<PublicKey> = None;
         for CommitSignature { validator, .. } in &self.signatures {
-            if previous.is_some_and(|previous| previous >= *validator) {
+            let twice = previous == Some(*validator) && !active(Bug::DuplicateSigner);
+            if twice || previous.is_some_and(|previous| previous > *validator) {
                 return Err(CertificateError::Order {
                     validator: *validator,
                 });

@@ -10,6 +10,7 @@ use vibecoin_execution::{
 };
 use vibecoin_poh::{Pace, PohError, SealedTick, seed, verify as verify_poh};
 use vibecoin_primitives::limits::EVIDENCE_MAX;
+use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{
     Address, BLOCK_VERSION, Body, CertificateError, CodecError, EvidenceError, Hash, Header, Height,
     ProposerSchedule, StateDiff, Tick, Transaction, TransactionError, VerifiedTransaction, body_hash, decode,
@@ -161,7 +162,7 @@ pub fn check_header<S>(chain: &Chain, parent: &Parent<S>, header: &Header) -> Re
         .header
         .time
         .saturating_add(chain.params.ticks_ms(header.ticks));
-    if header.time < earliest {
+    if header.time < earliest && !active(Bug::TimeUnchecked) {
         return Err(BlockError::Field {
             field: "time",
             expected: format!("{earliest} or later"),
@@ -178,7 +179,9 @@ pub fn check_header<S>(chain: &Chain, parent: &Parent<S>, header: &Header) -> Re
 /// # Errors
 /// [`BlockError::Codec`] when the bytes that the header names do not decode.
 pub fn open_body(header: &Header, encoded: &[u8]) -> Result<Option<Body>, BlockError> {
-    if encoded.len() > vibecoin_primitives::limits::BODY_BYTES_MAX || body_hash(encoded) != header.body_hash {
+    let other =
+        encoded.len() > vibecoin_primitives::limits::BODY_BYTES_MAX || body_hash(encoded) != header.body_hash;
+    if other && !active(Bug::CachedHash) {
         return Ok(None);
     }
     Ok(Some(decode(encoded)?))
@@ -244,6 +247,9 @@ fn check_body<S>(chain: &Chain, parent: &Parent<S>, header: &Header, body: &Body
         if !seen.insert(evidence.hash()) {
             return Err(fault("it is in the block twice".to_owned()));
         }
+        if active(Bug::EvidenceUnchecked) {
+            continue;
+        }
         evidence
             .verify(&chain.genesis, &chain.validators)
             .map_err(|e: EvidenceError| fault(e.to_string()))?;
@@ -280,7 +286,12 @@ fn check_history(chain: &Chain, header: &Header, body: &Body, roots: &[Hash]) ->
         })
         .collect();
     let start = seed(header.parent, header.height.0, header.round.0, &header.proposer.0);
-    verify_poh(pace(chain, header)?, start, &ticks)?;
+    if !active(Bug::TickUnchecked) {
+        verify_poh(pace(chain, header)?, start, &ticks)?;
+    } else if let [first, rest @ ..] = ticks.as_slice() {
+        let pace = pace(chain, header)?;
+        vibecoin_poh::verify_run(vibecoin_poh::Kernel::best(), pace, 1, first.hash, rest)?;
+    }
     let last = ticks.last().map_or(start, |tick| tick.hash);
     field("poh_hash", &last, &header.poh_hash)
 }
@@ -337,9 +348,13 @@ pub fn judge<S: State>(
     body: &Body,
     known: &impl Fn(&Hash) -> Option<VerifiedTransaction>,
 ) -> Result<Result<Executed<S>, BlockError>, JudgeError> {
+    let body_checked = active(Bug::CachedHash) && body.hash() != header.body_hash;
     let checked = check_header(chain, parent, header)
-        .and_then(|()| check_body(chain, parent, header, body))
-        .and_then(|()| check_history(chain, header, body, &tick_roots(body)))
+        .and_then(|()| match body_checked {
+            true => Ok(()),
+            false => check_body(chain, parent, header, body)
+                .and_then(|()| check_history(chain, header, body, &tick_roots(body))),
+        })
         .and_then(|()| verify_transactions(chain, body, known));
     let transactions = match checked {
         Ok(transactions) => transactions,
@@ -419,8 +434,12 @@ fn conclude<S: State>(
         .state
         .apply(&outcome.changes)
         .map_err(|e: StateError| JudgeError(e.to_string()))?;
-    let roots = field("receipt_root", &outcome.receipts.root(), &header.receipt_root)
-        .and_then(|()| field("state_root", &state.root(), &header.state_root));
+    let roots = field("receipt_root", &outcome.receipts.root(), &header.receipt_root).and_then(|()| {
+        match active(Bug::StateRootUnchecked) {
+            true => Ok(()),
+            false => field("state_root", &state.root(), &header.state_root),
+        }
+    });
     if let Err(fault) = roots {
         return Ok(Err(fault));
     }

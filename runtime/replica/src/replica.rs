@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use vibecoin_consensus::{GuardEntry, HeightParams, LogRecord, MonoTime, Orderer, Output, Timeouts, Verdict};
-use vibecoin_execution::{State, read_schedule};
+use vibecoin_execution::{State, execute_body, read_schedule};
 use vibecoin_mempool::{Committed as PoolCommit, Mempool};
+use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{
     Account, Address, CommitCertificate, Evidence, Hash, Header, Height, PublicKey, VerifiedTransaction,
 };
@@ -17,7 +18,7 @@ use vibecoin_sync::{Planner, PlannerConfig};
 use crate::build::Builder;
 use crate::candidates::{Candidate, Candidates, Verified};
 use crate::catch_up::Synced;
-use crate::check::{Executed, Parent};
+use crate::check::{Executed, Parent, context};
 use crate::event::{Action, Commit, Event, Fault, GossipId, Now, Ticket};
 use crate::evidence::EvidenceBook;
 use crate::load::LoadControl;
@@ -236,6 +237,9 @@ impl<S: State, O: Orderer> Replica<S, O> {
     fn start(&mut self, records: Vec<LogRecord>, guard: Option<GuardEntry>) {
         self.head_since = self.now.mono;
         let height = self.next_height();
+        if active(Bug::AppliedTwice) && !records.is_empty() {
+            self.apply_twice(&records);
+        }
         // These are in the log already: to append them again would make it grow with every start, and
         // leave it unsynced when the votes that follow from it are sent.
         for record in &records {
@@ -248,6 +252,22 @@ impl<S: State, O: Orderer> Replica<S, O> {
         }
         let params = self.height_params();
         self.orderer.replay(params, records, guard, self.now.mono);
+    }
+
+    /// What [`Bug::AppliedTwice`] does: the block of the head is in the log still, so it is applied again.
+    fn apply_twice(&mut self, records: &[LogRecord]) {
+        let head = &mut self.head.parent;
+        let stored = records
+            .iter()
+            .any(|record| matches!(record, LogRecord::Block(block) if block.header == head.header));
+        let proposer = self.chain.validators.find(&head.header.proposer);
+        if let Some((_, proposer)) = proposer.filter(|_| stored)
+            && let context = context(&self.chain, head.header.height, proposer.payout)
+            && let Ok(outcome) = execute_body(&head.state, context, [], head.header.round)
+            && let Ok((state, _)) = head.state.apply(&outcome.changes)
+        {
+            head.state = state;
+        }
     }
 
     fn on_committed(&mut self, height: Height, state: S) {

@@ -6,6 +6,7 @@ use crate::kv::{Batch, Family};
 use crate::schema::{self, BlockPart, COMMIT_KEYS, Head, HeightRecord, Place};
 use crate::state::StateView;
 use std::sync::Arc;
+use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{Body, CommitCertificate, Hash, Header, Receipts, StateDiff, encode};
 
 /// A decided block with everything that is stored of it.
@@ -50,7 +51,7 @@ impl Core {
         let published = self.published.load_full();
         check_next(block, &hash, &published)?;
         let batch = commit_batch(block, &hash);
-        if let Err(error) = self.kv.write(&batch, true) {
+        if let Err(error) = self.kv.write(&batch, !active(Bug::CommitUnsynced)) {
             writer.fault = Some(error.clone());
             return Err(error);
         }

@@ -34,6 +34,8 @@
 )]
 
 mod disk;
+mod forge;
+mod liar;
 mod model;
 mod node;
 mod observer;
@@ -42,8 +44,9 @@ mod report;
 mod rng;
 mod trace;
 mod traffic;
+mod wire;
 mod world;
 
-pub use plan::{Config, Faults, SABOTEUR, Sabotage};
-pub use report::{Report, Rule, Violation, check};
+pub use plan::{Config, Faults, Lie, SABOTEUR, Sabotage};
+pub use report::{Report, Rule, Violation, check, check_all, run_all, run_each};
 pub use world::run;

@@ -13,6 +13,7 @@ use vibecoin_primitives::{
 };
 use vibecoin_replica::{Chain, Commit};
 
+use crate::observer::is_quorum;
 use crate::report::Rule;
 
 /// A height that was decided.
@@ -33,6 +34,10 @@ pub struct Model {
     heights: BTreeMap<Hash, Height>,
     nonces: BTreeMap<Address, u64>,
     pub evidence: Vec<Evidence>,
+    /// Who may be found in evidence.
+    liar: Option<PublicKey>,
+    /// Certificates whose signatures have been checked: every node brings the same few.
+    checked: Vec<CommitCertificate>,
 }
 
 type Fault = (Rule, String);
@@ -50,7 +55,7 @@ fn equal<T: PartialEq + std::fmt::Debug>(
 }
 
 impl Model {
-    pub fn new(chain: &Chain, genesis: &BuiltGenesis) -> Self {
+    pub fn new(chain: &Chain, genesis: &BuiltGenesis, liar: Option<PublicKey>) -> Self {
         let slots = genesis
             .slots
             .iter()
@@ -70,6 +75,8 @@ impl Model {
             heights: BTreeMap::new(),
             nonces: BTreeMap::new(),
             evidence: Vec::new(),
+            liar,
+            checked: Vec::new(),
         }
     }
 
@@ -127,6 +134,7 @@ impl Model {
         self.proof_of_history(&block)?;
         self.execute(&block, receipts, ids)?;
         self.supply()?;
+        self.check_evidence(&block)?;
         self.evidence.extend(body.v1().evidence.iter().cloned());
         self.decided.push(Decided {
             hash: *hash,
@@ -144,12 +152,24 @@ impl Model {
         }
     }
 
-    fn certificate(&self, height: Height, hash: &Hash, certificate: &CommitCertificate) -> Result<(), Fault> {
+    fn certificate(
+        &mut self,
+        height: Height,
+        hash: &Hash,
+        certificate: &CommitCertificate,
+    ) -> Result<(), Fault> {
         let Chain {
             genesis, validators, ..
         } = &self.chain;
-        let verified = certificate.verify(genesis, self.chain.fault_model(), validators, height, hash);
-        verified.map_err(|error| (Rule::Certificates, format!("certificate of {height}: {error}")))?;
+        if certificate.height != height || certificate.block != *hash {
+            let detail = format!("certificate of {height} is for {}", certificate.height);
+            return Err((Rule::Certificates, detail));
+        }
+        if !self.checked.contains(certificate) {
+            let verified = certificate.verify(genesis, self.chain.fault_model(), validators, height, hash);
+            verified.map_err(|error| (Rule::Certificates, format!("certificate of {height}: {error}")))?;
+            self.checked.push(certificate.clone());
+        }
         // Counted a second time, in the plainest way.
         let signers: std::collections::BTreeSet<PublicKey> = certificate.signers();
         let power: u64 = signers
@@ -157,7 +177,8 @@ impl Model {
             .filter_map(|key| validators.find(key))
             .map(|(_, v)| v.power.0)
             .sum();
-        if 3 * power <= 2 * validators.total_power() || signers.len() != certificate.signatures.len() {
+        let quorum = is_quorum(self.chain.fault_model(), power, validators.total_power());
+        if !quorum || signers.len() != certificate.signatures.len() {
             return Err((
                 Rule::Certificates,
                 format!("{power} power of {} signers", signers.len()),
@@ -166,7 +187,7 @@ impl Model {
         Ok(())
     }
 
-    fn links(&self, block: &Block, hash: &Hash) -> Result<(), Fault> {
+    fn links(&mut self, block: &Block, hash: &Hash) -> Result<(), Fault> {
         let (parent, parent_hash) = self.parent();
         let header = &block.header;
         equal(
@@ -189,7 +210,10 @@ impl Model {
             ));
         }
         match &block.body.v1().last_commit {
-            Some(certificate) => self.certificate(parent.height, &parent_hash, certificate),
+            Some(certificate) => {
+                let height = parent.height;
+                self.certificate(height, &parent_hash, certificate)
+            }
             None => equal(
                 Rule::Certificates,
                 "height of a block without its parent's certificate",
@@ -269,6 +293,22 @@ impl Model {
             .map_err(|error| invalid(error.to_string()))?;
         equal(rule, "state root", &state.root(), &header.state_root)?;
         self.state = state;
+        Ok(())
+    }
+
+    /// Every piece proves something, and against nobody but the liar.
+    fn check_evidence(&self, block: &Block) -> Result<(), Fault> {
+        for piece in &block.body.v1().evidence {
+            let (offender, height) = piece.offender();
+            if let Err(error) = piece.verify(&self.chain.genesis, &self.chain.validators) {
+                let detail = format!("evidence against {offender} at height {height} in a block: {error}");
+                return Err((Rule::Evidence, detail));
+            }
+            if Some(offender) != self.liar {
+                let detail = format!("{offender} signed twice at height {height}, says a block");
+                return Err((Rule::NoEquivocation, detail));
+            }
+        }
         Ok(())
     }
 

@@ -1,16 +1,27 @@
 //! The passive observer: it hears everything that is sent, before any link loses it, and forgets nothing.
+//!
+//! Who is excused may contradict itself and break its locks. Everybody else is held to two rules that no
+//! single node could check of the others: nobody says two things in one step, and nobody votes against
+//! what the prevotes of all allow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use vibecoin_consensus::ConsensusMessage;
-use vibecoin_primitives::{CommitCertificate, Hash, Height, PublicKey, Round, SignedVote, VoteKind};
+use vibecoin_primitives::{
+    CommitCertificate, FaultModel, Hash, Height, PublicKey, Round, SignedVote, ValidatorSet, VoteKind,
+};
 use vibecoin_replica::Message;
+
+use crate::node::Fault;
+use crate::report::Rule;
 
 /// What a key says once in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Saying {
     Built,
-    Part(u32),
+    /// A part of a block, by its number.
+    Streamed(u32),
     Proposed,
     Prevoted,
     Precommitted,
@@ -20,21 +31,47 @@ type Place = (PublicKey, Height, Round, Saying);
 
 /// Everything that was signed, and every block that was sent by its builder.
 pub struct Observer {
+    validators: Arc<ValidatorSet>,
+    fault_model: FaultModel,
     said: BTreeMap<Place, Option<Hash>>,
+    /// Who prevoted a block in a round.
+    prevotes: BTreeMap<(Height, Hash, Round), BTreeSet<PublicKey>>,
+    /// What each key precommitted last: a lock, until a later round prevotes something else.
+    locks: BTreeMap<PublicKey, (Height, Round, Hash)>,
     /// A signer that may contradict itself.
     excused: Option<PublicKey>,
 }
 
+/// Whether this power decides: counted here in the plainest way, apart from the code under test.
+pub fn is_quorum(model: FaultModel, power: u64, total: u64) -> bool {
+    match model {
+        FaultModel::Byzantine => 3 * power > 2 * total,
+        FaultModel::Crash => 2 * power > total,
+    }
+}
+
 impl Observer {
-    pub fn new(excused: Option<PublicKey>) -> Self {
+    pub const fn new(
+        validators: Arc<ValidatorSet>,
+        fault_model: FaultModel,
+        excused: Option<PublicKey>,
+    ) -> Self {
         Self {
+            validators,
+            fault_model,
             said: BTreeMap::new(),
+            prevotes: BTreeMap::new(),
+            locks: BTreeMap::new(),
             excused,
         }
     }
 
-    /// Takes what `sender` sends. `Err` says who contradicts itself, and where.
-    pub fn hear(&mut self, sender: PublicKey, message: &Message) -> Result<(), String> {
+    /// Takes what `sender` sends. `Err` says who breaks which rule, and where.
+    pub fn hear(&mut self, sender: PublicKey, message: &Message) -> Result<(), Fault> {
+        // What is forged never verifies; only what a liar says in its own name counts.
+        if self.excused == Some(sender) {
+            return self.hear_liar(sender, message);
+        }
         match message {
             Message::Consensus(ConsensusMessage::Vote(vote)) => self.vote(vote),
             Message::Consensus(ConsensusMessage::Polka(polka)) => {
@@ -58,23 +95,28 @@ impl Observer {
                 Some(header.hash()),
             ),
             Message::Part(part) => {
-                let said = &part.signed.statement;
+                let part = &part.signed.statement;
+                let saying = Saying::Streamed(part.sequence);
                 self.note(
-                    (
-                        said.proposer,
-                        said.height,
-                        said.round,
-                        Saying::Part(said.sequence),
-                    ),
-                    Some(said.digest),
+                    (part.proposer, part.height, part.round, saying),
+                    Some(part.digest),
                 )
             }
             _ => Ok(()),
         }
     }
 
+    fn hear_liar(&mut self, liar: PublicKey, message: &Message) -> Result<(), Fault> {
+        match message {
+            Message::Consensus(ConsensusMessage::Vote(vote)) if vote.vote.validator == liar => {
+                self.vote(vote)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Takes the precommits of a certificate.
-    pub fn certificate(&mut self, certificate: &CommitCertificate) -> Result<(), String> {
+    pub fn certificate(&mut self, certificate: &CommitCertificate) -> Result<(), Fault> {
         let CommitCertificate {
             height,
             round,
@@ -89,23 +131,81 @@ impl Observer {
         })
     }
 
-    fn vote(&mut self, signed: &SignedVote) -> Result<(), String> {
+    fn vote(&mut self, signed: &SignedVote) -> Result<(), Fault> {
         let vote = &signed.vote;
         let saying = match vote.kind {
             VoteKind::Prevote => Saying::Prevoted,
             VoteKind::Precommit => Saying::Precommitted,
         };
-        self.note((vote.validator, vote.height, vote.round, saying), vote.block)
+        self.note((vote.validator, vote.height, vote.round, saying), vote.block)?;
+        let Some(block) = vote.block else { return Ok(()) };
+        match vote.kind {
+            VoteKind::Prevote => {
+                self.respects_lock(vote.validator, vote.height, vote.round, block)?;
+                let voters = self.prevotes.entry((vote.height, block, vote.round));
+                voters.or_default().insert(vote.validator);
+                Ok(())
+            }
+            VoteKind::Precommit => self.precommit(vote.validator, vote.height, vote.round, block),
+        }
     }
 
-    fn note(&mut self, place: Place, block: Option<Hash>) -> Result<(), String> {
+    /// Whether a quorum prevoted the block in a round; `also` is taken to have, if it is given.
+    fn is_polka(&self, height: Height, round: Round, block: Hash, also: Option<PublicKey>) -> bool {
+        let mut voters = self
+            .prevotes
+            .get(&(height, block, round))
+            .cloned()
+            .unwrap_or_default();
+        voters.extend(also);
+        let powers = voters.iter().filter_map(|key| self.validators.find(key));
+        let power: u64 = powers.map(|(_, validator)| validator.power.0).sum();
+        is_quorum(self.fault_model, power, self.validators.total_power())
+    }
+
+    /// A prevote against a lock needs a quorum of prevotes in a round since.
+    fn respects_lock(&self, key: PublicKey, height: Height, round: Round, block: Hash) -> Result<(), Fault> {
+        let Some((_, locked_in, locked)) = self.locks.get(&key).filter(|(at, ..)| *at == height) else {
+            return Ok(());
+        };
+        let free = locked == &block
+            || round <= *locked_in
+            || self.excused == Some(key)
+            || (locked_in.0..round.0).any(|since| self.is_polka(height, Round(since), block, None));
+        if free {
+            return Ok(());
+        }
+        Err((
+            Rule::Locking,
+            format!(
+                "{key} prevotes {block} at height {height} round {round}, but is locked on {locked} since round {locked_in}"
+            ),
+        ))
+    }
+
+    fn precommit(&mut self, key: PublicKey, height: Height, round: Round, block: Hash) -> Result<(), Fault> {
+        // Its own prevote may have been logged and not sent when it crashed.
+        if self.excused != Some(key) && !self.is_polka(height, round, block, Some(key)) {
+            let detail =
+                format!("{key} precommits {block} at height {height} round {round} without a quorum");
+            return Err((Rule::Locking, detail));
+        }
+        let lock = self.locks.entry(key).or_insert((height, round, block));
+        if (lock.0, lock.1) < (height, round) {
+            *lock = (height, round, block);
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, place: Place, block: Option<Hash>) -> Result<(), Fault> {
         let first = *self.said.entry(place).or_insert(block);
         if first == block || self.excused == Some(place.0) {
             return Ok(());
         }
         let (key, height, round, saying) = place;
-        Err(format!(
-            "{key} {saying:?} {first:?} and {block:?} at height {height} round {round}"
+        Err((
+            Rule::NoEquivocation,
+            format!("{key} {saying:?} {first:?} and {block:?} at height {height} round {round}"),
         ))
     }
 }

@@ -1,6 +1,7 @@
 //! What a run is: a seed, the number of validators, what is broken on purpose, and the faults.
 
-use vibecoin_primitives::ChainParams;
+use vibecoin_primitives::planted::Bug;
+use vibecoin_primitives::{ChainParams, FaultModel};
 
 use crate::rng::Rng;
 
@@ -19,8 +20,16 @@ pub struct Config {
     pub nodes: usize,
     /// Heights decided before faults are switched off.
     pub heights: u64,
-    /// What is broken on purpose.
+    /// Which faults the chain's quorums allow for.
+    pub fault_model: FaultModel,
+    /// What is broken on purpose in the node [`SABOTEUR`].
     pub sabotage: Sabotage,
+    /// How the validator [`SABOTEUR`] lies.
+    pub lie: Lie,
+    /// The bug that every node has; only a build with the feature `planted` has any.
+    pub bug: Option<Bug>,
+    /// Nodes that are dead for long between the two phases.
+    pub outage: usize,
     /// Whether every line of the trace is printed.
     pub print: bool,
 }
@@ -33,7 +42,11 @@ impl Config {
             seed,
             nodes,
             heights: HEIGHTS,
+            fault_model: FaultModel::Byzantine,
             sabotage: Sabotage::None,
+            lie: Lie::None,
+            bug: None,
+            outage: 0,
             print: false,
         }
     }
@@ -47,6 +60,47 @@ impl Config {
         }
     }
 
+    /// A run with one validator that lies.
+    #[must_use]
+    pub const fn lying(nodes: usize, seed: u64, lie: Lie) -> Self {
+        Self {
+            lie,
+            ..Self::new(nodes, seed)
+        }
+    }
+
+    /// A run in the crash-fault mode with `dead` nodes down for long.
+    #[must_use]
+    pub const fn crashing(nodes: usize, seed: u64, dead: usize) -> Self {
+        Self {
+            fault_model: FaultModel::Crash,
+            outage: dead,
+            ..Self::new(nodes, seed)
+        }
+    }
+
+    /// One of the kinds of runs that a long search goes through: mostly four honest validators, sometimes
+    /// seven, three that may only stop, or one that lies.
+    #[must_use]
+    pub const fn of_many(seed: u64) -> Self {
+        match seed % 50 {
+            3 => Self::new(7, seed),
+            13 => Self::crashing(3, seed, 1 + (seed / 50 % 2) as usize),
+            23 => Self {
+                outage: 1 + (seed / 50 % 2) as usize,
+                ..Self::new(4, seed)
+            },
+            33 => Self::lying(7, seed, Lie::ALL[(seed / 50) as usize % Lie::ALL.len()]),
+            kind if kind % 5 == 0 => Self::lying(4, seed, Lie::ALL[(seed / 5) as usize % Lie::ALL.len()]),
+            _ => Self::new(4, seed),
+        }
+    }
+
+    /// Whether this node says what it likes.
+    pub(crate) fn lies(&self, node: usize) -> bool {
+        self.lie != Lie::None && (node == SABOTEUR || node >= self.nodes)
+    }
+
     /// The command that runs this again and prints every step.
     #[must_use]
     pub fn replay_command(&self) -> String {
@@ -54,15 +108,174 @@ impl Config {
             seed,
             nodes,
             sabotage,
+            lie,
+            bug,
+            outage,
             ..
         } = self;
-        let sabotage = if *sabotage == Sabotage::None {
-            String::new()
-        } else {
-            format!(" --sabotage {}", sabotage.name())
-        };
-        format!(
-            "cargo run --release -p vibecoin-tests-sim --bin sim -- --seed {seed} --nodes {nodes}{sabotage} --trace"
+        let features = if bug.is_some() { " --features planted" } else { "" };
+        let mut line = format!(
+            "cargo run --release -p vibecoin-tests-sim{features} --bin sim -- --seed {seed} --nodes {nodes}"
+        );
+        if self.fault_model == FaultModel::Crash {
+            line += " --crash-faults";
+        }
+        if *outage > 0 {
+            line += &format!(" --outage {outage}");
+        }
+        if *sabotage != Sabotage::None {
+            line += &format!(" --sabotage {}", sabotage.name());
+        }
+        if *lie != Lie::None {
+            line += &format!(" --lie {}", lie.name());
+        }
+        if let Some(bug) = bug {
+            line += &format!(" --bug {}", bug.name());
+        }
+        line + " --trace"
+    }
+}
+
+/// How one validator lies. It is the node [`SABOTEUR`], and its power is below a third.
+///
+/// The liar runs the node's own code; what that code says is changed, multiplied or held back on its way
+/// out. So it lies with good timing and good signatures, which is what makes lies dangerous.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lie {
+    /// It is honest.
+    None,
+    /// Prevotes two things in each round and tells different halves, or everybody both.
+    EquivocatingPrevotes,
+    /// The same with precommits.
+    EquivocatingPrecommits,
+    /// Makes two blocks for each round of its own and shows each half another one.
+    EquivocatingProposals,
+    /// Votes for what was proposed last, whatever it is locked on.
+    Amnesia,
+    /// Precommits no block, ever.
+    NilPrecommits,
+    /// Keeps its blocks' bodies from a random half.
+    WithheldBodies,
+    /// Never proposes.
+    WithheldProposals,
+    /// Writes a wrong state root into its headers.
+    WrongStateRoot,
+    /// Writes a wrong transaction root into its headers.
+    WrongTxRoot,
+    /// Builds on another block than the parent.
+    WrongParent,
+    /// Dates its blocks before their ticks could have been made.
+    WrongTime,
+    /// One hash of the Proof of History is off; sometimes everything after it follows from it.
+    WrongPoh,
+    /// No ticks, or more than there can be.
+    WrongTicks,
+    /// A transaction twice, in one block or again in a later one.
+    TransactionTwice,
+    /// A transaction in somebody else's name.
+    ForgedTransaction,
+    /// Evidence against somebody who did nothing.
+    ForgedEvidence,
+    /// A certificate of the parent that proves nothing: a signer twice, too few, another height.
+    ForgedLastCommit,
+    /// A good header with the bytes of another body.
+    SwappedBody,
+    /// Votes in the names of all others.
+    ForgedVotes,
+    /// Certificates of rounds and of blocks that prove nothing, also in answers to those who catch up.
+    ForgedCertificates,
+    /// Votes for heights and rounds that are far away.
+    FarVotes,
+    /// Another of these at each height.
+    Mixed,
+    /// Two nodes that follow every rule, with one key.
+    Twins,
+}
+
+impl Lie {
+    /// Every lie, and none.
+    pub const ALL: [Self; 24] = [
+        Self::None,
+        Self::EquivocatingPrevotes,
+        Self::EquivocatingPrecommits,
+        Self::EquivocatingProposals,
+        Self::Amnesia,
+        Self::NilPrecommits,
+        Self::WithheldBodies,
+        Self::WithheldProposals,
+        Self::WrongStateRoot,
+        Self::WrongTxRoot,
+        Self::WrongParent,
+        Self::WrongTime,
+        Self::WrongPoh,
+        Self::WrongTicks,
+        Self::TransactionTwice,
+        Self::ForgedTransaction,
+        Self::ForgedEvidence,
+        Self::ForgedLastCommit,
+        Self::SwappedBody,
+        Self::ForgedVotes,
+        Self::ForgedCertificates,
+        Self::FarVotes,
+        Self::Mixed,
+        Self::Twins,
+    ];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::EquivocatingPrevotes => "equivocating-prevotes",
+            Self::EquivocatingPrecommits => "equivocating-precommits",
+            Self::EquivocatingProposals => "equivocating-proposals",
+            Self::Amnesia => "amnesia",
+            Self::NilPrecommits => "nil-precommits",
+            Self::WithheldBodies => "withheld-bodies",
+            Self::WithheldProposals => "withheld-proposals",
+            Self::WrongStateRoot => "wrong-state-root",
+            Self::WrongTxRoot => "wrong-tx-root",
+            Self::WrongParent => "wrong-parent",
+            Self::WrongTime => "wrong-time",
+            Self::WrongPoh => "wrong-poh",
+            Self::WrongTicks => "wrong-ticks",
+            Self::TransactionTwice => "transaction-twice",
+            Self::ForgedTransaction => "forged-transaction",
+            Self::ForgedEvidence => "forged-evidence",
+            Self::ForgedLastCommit => "forged-last-commit",
+            Self::SwappedBody => "swapped-body",
+            Self::ForgedVotes => "forged-votes",
+            Self::ForgedCertificates => "forged-certificates",
+            Self::FarVotes => "far-votes",
+            Self::Mixed => "mixed",
+            Self::Twins => "twins",
+        }
+    }
+
+    /// Lies that leave a pair of signatures behind, which must end in a block.
+    pub(crate) const fn is_evident(self) -> bool {
+        matches!(
+            self,
+            Self::EquivocatingPrevotes | Self::EquivocatingPrecommits | Self::EquivocatingProposals
+        )
+    }
+
+    /// Lies that are told in place of a block of one's own.
+    pub(crate) const fn is_about_blocks(self) -> bool {
+        matches!(
+            self,
+            Self::EquivocatingProposals
+                | Self::WrongStateRoot
+                | Self::WrongTxRoot
+                | Self::WrongParent
+                | Self::WrongTime
+                | Self::WrongPoh
+                | Self::WrongTicks
+                | Self::TransactionTwice
+                | Self::ForgedTransaction
+                | Self::ForgedEvidence
+                | Self::ForgedLastCommit
+                | Self::SwappedBody
         )
     }
 }
@@ -150,6 +363,8 @@ pub struct Faults {
     pub traffic_every: u64,
     /// Changed rows after which a store materialises.
     pub step_updates: u64,
+    /// Gossiped messages that a receiver passes on to each other node, in thousandths.
+    pub relay: u64,
 }
 
 impl Faults {
@@ -179,6 +394,7 @@ impl Faults {
             clock_drift: mostly(500, 1, 30),
             traffic_every: mostly(1000, 10_000, 100_000),
             step_updates: mostly(1000, 1, 60),
+            relay: mostly(300, 100, 1000),
         }
     }
 
@@ -199,12 +415,29 @@ impl Faults {
     }
 }
 
+/// The power of each validator. That of a liar is below a third, and that of nobody is a quorum.
+pub(crate) fn powers(config: &Config) -> Vec<u64> {
+    let mut rng = Rng::new(config.seed, 6);
+    let equal = rng.chance(600) || config.nodes < 4;
+    let mut powers: Vec<u64> = (0..config.nodes)
+        .map(|_| if equal { 1 } else { rng.between(1, 3) })
+        .collect();
+    if let Some(first) = powers.first_mut()
+        && config.lie != Lie::None
+    {
+        // Of four or more, each with a power of one to three, the first one with a power of one.
+        *first = 1;
+    }
+    powers
+}
+
 /// The rules of the simulated chain: as on a devnet, but with a Proof of History that costs nothing.
-pub(crate) fn params(seed: u64) -> ChainParams {
+pub(crate) fn params(seed: u64, fault_model: FaultModel) -> ChainParams {
     let mut rng = Rng::new(seed, 2);
     let ticks = rng.between(2, 4);
     ChainParams {
         network: "sim".to_owned(),
+        fault_model,
         tick_ms: rng.between(1, 10) as u32,
         ticks_per_block: ticks as u16,
         hashes_per_tick: rng.between(2, 8) as u32,

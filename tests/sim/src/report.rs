@@ -1,6 +1,9 @@
 //! What came out of a run.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use vibecoin_primitives::Hash;
 
@@ -22,6 +25,10 @@ pub enum Rule {
     Supply,
     /// I6: nobody signs two messages for one step, or builds two blocks for one round.
     NoEquivocation,
+    /// Nobody precommits without a quorum of prevotes, or prevotes against its lock.
+    Locking,
+    /// Evidence in blocks is good, and double signatures in the open end there.
+    Evidence,
     /// I7: every certificate has a quorum of distinct validators.
     Certificates,
     /// I8: the Proof of History goes on where the parent's ended.
@@ -44,6 +51,10 @@ pub enum Rule {
     Recovery,
     /// Without faults every node gains heights.
     Liveness,
+    /// Without a quorum no height is gained.
+    CleanStop,
+    /// Without faults a good transaction gets into a block.
+    Inclusion,
     /// Bytes on the wire are within its limits and open again.
     Wire,
 }
@@ -109,8 +120,28 @@ pub struct Report {
     pub signed_after_fault: u64,
     /// Pieces of evidence in blocks, each against [`crate::SABOTEUR`].
     pub evidence: u64,
+    /// Messages that the liar changed, added or held back.
+    pub lies: u64,
+    /// Gossiped messages that were passed on.
+    pub relayed: u64,
+    /// Heights gained while nodes were dead for long.
+    pub outage_heights: u64,
     /// The exit code of each node that halted.
     pub halted: Vec<Option<u8>>,
+}
+
+impl Report {
+    /// Adds another run's figures; the trace and what halted stay.
+    pub fn add(&mut self, other: &Self) {
+        macro_rules! add {
+            ($($field:ident)*) => { $(self.$field += other.$field;)* };
+        }
+        add! {
+            heights micros sent lost duplicated damaged crashes torn commits_found late_rounds served
+            far_behind submitted transactions failed refused abstentions guard_refusals core_errors
+            signed_after_fault evidence lies relayed outage_heights
+        }
+    }
 }
 
 impl fmt::Display for Report {
@@ -171,7 +202,17 @@ impl fmt::Display for Report {
             "guard          {abstentions} abstentions, {guard_refusals} refusals, {} core errors; ",
             self.core_errors
         )?;
-        write!(f, "{evidence} pieces of evidence; halted {halted:?}")
+        writeln!(f, "{evidence} pieces of evidence; halted {halted:?}")?;
+        let Self {
+            lies,
+            relayed,
+            outage_heights,
+            ..
+        } = self;
+        write!(
+            f,
+            "others         {lies} lies, {relayed} relayed, {outage_heights} heights in the outage"
+        )
     }
 }
 
@@ -197,4 +238,81 @@ pub fn check(config: &Config) -> Report {
         Ok(report) => report,
         Err(violation) => panic!("{violation}"),
     }
+}
+
+/// Runs numbered configurations on all cores, each run on one thread, and hands over each result as it
+/// comes, with its number.
+///
+/// # Panics
+/// When a run does.
+pub fn run_each(
+    count: usize,
+    config: impl Fn(usize) -> Config + Sync,
+    done: impl Fn(usize, Result<Report, Violation>) + Sync,
+) {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= count {
+                return;
+            }
+            let config = config(index);
+            let _seed = NameSeed(&config);
+            done(index, run(&config));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..threads.min(count) {
+            scope.spawn(work);
+        }
+    });
+}
+
+/// Runs several configurations on all cores; results in order.
+///
+/// # Panics
+/// When a run does.
+#[must_use]
+pub fn run_all(configs: &[Config]) -> Vec<Result<Report, Violation>> {
+    let results = Mutex::new(BTreeMap::new());
+    run_each(
+        configs.len(),
+        |index| configs[index].clone(),
+        |index, result| {
+            results.lock().expect("no run panicked").insert(index, result);
+        },
+    );
+    let results = results.into_inner().expect("no run panicked");
+    results.into_values().collect()
+}
+
+/// Runs several configurations on all cores and gives their reports, in order.
+///
+/// # Panics
+/// With every seed that broke a rule and the command to run it again.
+#[must_use]
+pub fn check_all(configs: &[Config]) -> Vec<Report> {
+    let results = run_all(configs);
+    let broken: Vec<String> = configs
+        .iter()
+        .zip(&results)
+        .filter_map(|(config, result)| {
+            let violation = result.as_ref().err()?;
+            Some(format!(
+                "seed {}: {violation}\n  {}",
+                config.seed,
+                config.replay_command()
+            ))
+        })
+        .collect();
+    assert!(
+        broken.is_empty(),
+        "{} of {} runs broke a rule:\n{}",
+        broken.len(),
+        configs.len(),
+        broken.join("\n")
+    );
+    results.into_iter().flatten().collect()
 }

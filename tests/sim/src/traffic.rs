@@ -12,6 +12,9 @@ use crate::rng::Rng;
 const FUNDED: u8 = 6;
 /// Addresses that come into being by transfers.
 const NEW: u8 = 6;
+/// The account of probes.
+const PROBER: u8 = 99;
+const PROBE_FEE: u64 = 20_000;
 const RICH: u64 = 50_000_000;
 const POOR: u64 = 12_000;
 
@@ -40,10 +43,48 @@ impl Traffic {
 
     /// Who owns what at the start.
     pub fn balances() -> impl Iterator<Item = (Address, Amount)> {
-        (0..FUNDED).map(|index| {
+        let users = (0..FUNDED).map(|index| {
             let balance = if index + 1 == FUNDED { POOR } else { RICH };
             (Address::from(user(index).public_key()), Amount(balance))
-        })
+        });
+        users.chain([(Self::prober(), Amount(RICH))])
+    }
+
+    /// Who sends [`Traffic::probe`].
+    pub fn prober() -> Address {
+        Address::from(user(PROBER).public_key())
+    }
+
+    /// A transaction with which nothing is wrong, with a fee above all others; nobody else uses its sender.
+    pub fn probe(&self, nonce: u64) -> Transaction {
+        let body = TransactionBody {
+            chain: self.genesis.prefix(),
+            sender: user(PROBER).public_key(),
+            nonce: Nonce(nonce),
+            fee: Amount(PROBE_FEE),
+            valid_until: Height(u64::from(u16::MAX)),
+            operations: vec![Operation::Transfer {
+                to: Address::from(user(0).public_key()),
+                amount: Amount(1),
+            }],
+        };
+        body.sign(&self.genesis, &user(PROBER))
+    }
+
+    /// A transaction in the name of a rich account, signed with another key.
+    pub fn forgery(genesis: &Hash, nonce: u64, thief: &SecretKey) -> Transaction {
+        let body = TransactionBody {
+            chain: genesis.prefix(),
+            sender: user(PROBER).public_key(),
+            nonce: Nonce(nonce),
+            fee: Amount(PROBE_FEE),
+            valid_until: Height(u64::from(u16::MAX)),
+            operations: vec![Operation::Transfer {
+                to: Address::from(user(0).public_key()),
+                amount: Amount(1_000_000),
+            }],
+        };
+        body.sign(genesis, thief)
     }
 
     fn address(&mut self) -> Address {

@@ -3,27 +3,31 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use vibecoin_consensus::{ConsensusMessage, FUTURE_HEIGHTS, Orderer as _};
+use vibecoin_consensus::ConsensusMessage;
+use vibecoin_consensus::Verdict;
+use vibecoin_consensus::{FUTURE_HEIGHTS, LogRecord, Orderer as _};
 use vibecoin_genesis::{BuiltGenesis, Genesis};
 use vibecoin_network::Envelope;
+use vibecoin_primitives::planted::Planted;
 use vibecoin_primitives::{
-    Address, Hash, Height, Power, SecretKey, TimeMs, Transaction, Validator, Vote, VoteKind, encode,
+    Address, Block, Hash, Height, Power, SecretKey, TimeMs, Transaction, Validator, VerifiedTransaction,
+    Vote, VoteKind, encode,
 };
-use vibecoin_replica::{
-    Action, CertifiedBlock, Chain, Commit, Event, Message, PeerId, SYNC_BLOCKS_MAX, Ticket,
-};
+use vibecoin_replica::{Action, CertifiedBlock, Chain, Commit, Event, Message, SYNC_BLOCKS_MAX, Ticket};
 use vibecoin_storage::kv::MemoryKv;
 use vibecoin_storage::{CommitBlock, GenesisState, StateView, StorageError, Store, StoreConfig};
 
 use crate::disk::{Disk, guard_row};
+use crate::liar::Liar;
 use crate::model::Model;
-use crate::node::{Fault, GENESIS_MS, Node, describe, own_statement};
-use crate::observer::Observer;
-use crate::plan::params;
+use crate::node::{Fault, GENESIS_MS, Node, describe};
+use crate::observer::{Observer, is_quorum};
+use crate::plan::{params, powers};
 use crate::rng::Rng;
 use crate::trace::{Short, Trace};
 use crate::traffic::Traffic;
-use crate::{Config, Faults, Report, Rule, SABOTEUR, Sabotage, Violation};
+use crate::wire::{Gossip, Parcel};
+use crate::{Config, Faults, Lie, Report, Rule, SABOTEUR, Sabotage, Violation};
 
 /// Longest phase with faults, in virtual microseconds; a stormy seed may decide little.
 const STORM_MICROS_MAX: u64 = 60_000_000;
@@ -32,14 +36,26 @@ const CALM_MICROS: u64 = 60_000_000;
 const CALM_HEIGHTS: u64 = 3;
 /// Bytes of blocks in one answer to a sync request.
 const SERVE_BYTES_MAX: usize = 1 << 20;
+/// Good transactions that must get into blocks once faults are off.
+const PROBES: u64 = 5;
+/// In which time they must, and in which time a double signature must end in a block.
+const PROBE_MICROS: u64 = 30_000_000;
+const EVIDENCE_MICROS: u64 = 10_000_000;
+/// How long a network without a quorum is watched.
+const STOP_MICROS: u64 = 20_000_000;
+/// Transactions whose signatures have been checked, remembered for all nodes together.
+const VERIFIED_MAX: usize = 4096;
 /// Wakes in a row without progress that are no busy loop yet.
 const SPINS_MAX: u32 = 20;
 
-enum Happening {
-    Deliver {
-        to: usize,
-        from: usize,
-        bytes: Arc<Vec<u8>>,
+pub enum Happening {
+    Deliver(Parcel),
+    /// Whether two nodes are connected may have changed.
+    Link(usize, usize),
+    /// A node finds that a peer's process is gone.
+    Gone {
+        node: usize,
+        peer: usize,
     },
     Wake {
         node: usize,
@@ -52,12 +68,6 @@ enum Happening {
     Crash,
     Start {
         node: usize,
-    },
-    /// `node` learns that its connection to `peer` is there, or gone.
-    Linked {
-        node: usize,
-        peer: usize,
-        up: bool,
     },
     Cut,
     Heal,
@@ -72,27 +82,35 @@ enum Flow {
     Halted(u8),
 }
 
-struct World {
+pub struct World {
     config: Config,
     storm: Faults,
-    faults: Faults,
-    chain: Chain,
+    pub faults: Faults,
+    pub chain: Chain,
     store: StoreConfig,
-    envelope: Envelope,
-    nodes: Vec<Node>,
-    now: u64,
+    pub envelope: Envelope,
+    pub nodes: Vec<Node>,
+    pub now: u64,
     queue: BTreeMap<(u64, u64), Happening>,
     serial: u64,
     rng: Rng,
-    wire: Rng,
+    pub wire: Rng,
     /// Nodes on the other side of the present partition.
-    apart: BTreeSet<usize>,
-    calm: bool,
+    pub apart: BTreeSet<usize>,
+    /// Pairs of nodes that see each other, the smaller first.
+    pub linked: BTreeSet<(usize, usize)>,
+    pub gossip: Gossip,
+    pub liar: Option<Liar>,
+    /// Nodes that do not start before the outage is over.
+    dead: BTreeSet<usize>,
+    pub calm: bool,
     model: Model,
-    observer: Observer,
+    pub observer: Observer,
     traffic: Traffic,
-    trace: Trace,
-    report: Report,
+    /// Transactions whose signatures have been checked, by their hash over all bytes.
+    verified: BTreeMap<Hash, Option<Arc<VerifiedTransaction>>>,
+    pub trace: Trace,
+    pub report: Report,
 }
 
 /// Runs a seed.
@@ -100,23 +118,30 @@ struct World {
 /// # Errors
 /// [`Violation`] of the first rule that did not hold.
 pub fn run(config: &Config) -> Result<Report, Violation> {
+    Planted::reset_noise();
     let mut world = World::new(config);
     world.start_all()?;
     world.storm()?;
+    world.outage()?;
     world.calm()?;
     world.finish()
 }
 
 fn build_genesis(config: &Config, keys: &[SecretKey]) -> BuiltGenesis {
     let payout = |index: usize| Address::from(SecretKey::from_seed(&[200 + index as u8; 32]).public_key());
-    let validators = keys.iter().enumerate().map(|(index, key)| Validator {
-        key: key.public_key(),
-        power: Power(1),
-        payout: payout(index),
-    });
+    let powers = powers(config);
+    let validators = keys
+        .iter()
+        .zip(powers)
+        .enumerate()
+        .map(|(index, (key, power))| Validator {
+            key: key.public_key(),
+            power: Power(power),
+            payout: payout(index),
+        });
     let genesis = Genesis {
         time: TimeMs(GENESIS_MS - 1000),
-        params: params(config.seed),
+        params: params(config.seed, config.fault_model),
         validators: validators.collect(),
         accounts: Traffic::balances().collect(),
     };
@@ -131,6 +156,9 @@ impl World {
         keys.sort_by_key(SecretKey::public_key);
         let genesis = build_genesis(config, &keys);
         let chain = Chain::new(genesis.hash, genesis.params.clone(), genesis.validators.clone());
+        if config.lie == Lie::Twins {
+            keys.push(keys[SABOTEUR].clone());
+        }
         let storm = Faults::draw(config.seed);
         let store = StoreConfig {
             background: false,
@@ -162,14 +190,22 @@ impl World {
             log_failed: false,
         });
         let nodes: Vec<Node> = nodes.collect();
-        let excused = (config.sabotage == Sabotage::Equivocation).then(|| nodes[SABOTEUR].public);
+        let lies = config.lie != Lie::None || config.sabotage == Sabotage::Equivocation;
+        let excused = lies.then(|| nodes[SABOTEUR].public);
+        let liar = !matches!(config.lie, Lie::None | Lie::Twins);
+        let liar = liar.then(|| Liar::new(config, &chain, SABOTEUR, nodes.len(), &nodes[SABOTEUR].key));
         Self {
-            model: Model::new(&chain, &genesis),
-            observer: Observer::new(excused),
+            model: Model::new(&chain, &genesis, excused),
+            observer: Observer::new(chain.validators.clone(), config.fault_model, excused),
+            liar,
+            dead: BTreeSet::new(),
+            linked: BTreeSet::new(),
+            gossip: Gossip::default(),
+            verified: BTreeMap::new(),
             traffic: Traffic::new(config.seed, genesis.hash),
             trace: Trace::new(config.print),
             report: Report {
-                halted: vec![None; config.nodes],
+                halted: vec![None; nodes.len()],
                 ..Report::default()
             },
             envelope: Envelope::new(&genesis.hash),
@@ -189,7 +225,7 @@ impl World {
         }
     }
 
-    fn violation(&self, node: usize, (rule, detail): Fault) -> Violation {
+    pub fn violation(&self, node: usize, (rule, detail): Fault) -> Violation {
         Violation {
             rule,
             node,
@@ -198,7 +234,7 @@ impl World {
         }
     }
 
-    fn later(&mut self, after: u64, happening: Happening) {
+    pub fn later(&mut self, after: u64, happening: Happening) {
         self.serial += 1;
         self.queue.insert((self.now + after, self.serial), happening);
     }
@@ -231,18 +267,68 @@ impl World {
         Ok(())
     }
 
-    /// Faults off, everybody up: the chain goes on, and everybody follows.
-    fn calm(&mut self) -> Result<(), Violation> {
+    /// Faults off, but some nodes are dead for long: the others go on, if they are a quorum.
+    fn outage(&mut self) -> Result<(), Violation> {
+        if self.config.outage == 0 {
+            return Ok(());
+        }
+        self.quiet();
+        self.start_everybody()?;
+        while self.dead.len() < self.config.outage {
+            self.dead.insert(self.rng.index(self.nodes.len()));
+        }
+        let dead = self.dead.clone();
+        for node in &dead {
+            self.crash(*node);
+        }
+        let alive: Vec<usize> = (0..self.nodes.len())
+            .filter(|node| !dead.contains(node))
+            .collect();
+        let members = self.chain.validators.members();
+        let power: u64 = members
+            .iter()
+            .filter(|member| alive.iter().any(|node| self.nodes[*node].public == member.key))
+            .map(|member| member.power.0)
+            .sum();
+        let goes_on = is_quorum(
+            self.config.fault_model,
+            power,
+            self.chain.validators.total_power(),
+        );
+        let before = self.model.height();
+        self.trace.note(
+            self.now,
+            format_args!("outage of {dead:?}: power {power} is left, a quorum: {goes_on}"),
+        );
+        if goes_on {
+            self.reach(&alive, Height(before.0 + CALM_HEIGHTS))?;
+        } else {
+            let until = self.now + STOP_MICROS;
+            while self.now < until {
+                self.advance()?;
+            }
+            // One height may have been decided already, its votes being on their way.
+            if self.model.height().0 > before.0 + 1 {
+                let detail = format!("{before} became {} without a quorum", self.model.height());
+                return Err(self.violation(alive.first().copied().unwrap_or(0), (Rule::CleanStop, detail)));
+            }
+        }
+        self.report.outage_heights = self.model.height().0 - before.0;
+        self.dead.clear();
+        Ok(())
+    }
+
+    fn quiet(&mut self) {
         self.faults = self.storm.calm();
         self.calm = true;
         self.apart.clear();
-        let target = Height(self.model.height().0 + CALM_HEIGHTS);
-        self.trace.note(
-            self.now,
-            format_args!("calm: everybody must reach height {target}"),
-        );
-        let far_behind = |node: &&Node| node.acked.0.saturating_add(FUTURE_HEIGHTS + 1) < self.model.height();
-        self.report.far_behind = self.nodes.iter().filter(far_behind).count() as u64;
+        if let Some(liar) = &mut self.liar {
+            liar.open = true;
+        }
+        self.look_at_links();
+    }
+
+    fn start_everybody(&mut self) -> Result<(), Violation> {
         for node in 0..self.nodes.len() {
             if let Some(running) = &mut self.nodes[node].running {
                 running.dies_after = None;
@@ -250,12 +336,16 @@ impl World {
                 self.start(node)?;
             }
         }
+        Ok(())
+    }
+
+    /// Runs until each of these nodes, if it follows the rules, has stored a height.
+    fn reach(&mut self, nodes: &[usize], target: Height) -> Result<(), Violation> {
         let until = self.now + CALM_MICROS;
-        while let Some(slow) = self
-            .nodes
-            .iter()
-            .position(|node| node.halted.is_none() && node.acked.0 < target)
-        {
+        while let Some(slow) = nodes.iter().copied().find(|index| {
+            let node = &self.nodes[*index];
+            !self.config.lies(*index) && node.halted.is_none() && node.acked.0 < target
+        }) {
             if self.now > until {
                 let node = &self.nodes[slow];
                 let status = node
@@ -270,24 +360,65 @@ impl World {
         Ok(())
     }
 
+    /// Faults off, everybody up: the chain goes on, and everybody follows. Liars go on lying.
+    fn calm(&mut self) -> Result<(), Violation> {
+        self.quiet();
+        let target = Height(self.model.height().0 + CALM_HEIGHTS);
+        self.trace.note(
+            self.now,
+            format_args!("calm: everybody must reach height {target}"),
+        );
+        let far_behind = |node: &&Node| node.acked.0.saturating_add(FUTURE_HEIGHTS + 1) < self.model.height();
+        self.report.far_behind = self.nodes.iter().filter(far_behind).count() as u64;
+        self.start_everybody()?;
+        self.probe()?;
+        let everybody: Vec<usize> = (0..self.nodes.len()).collect();
+        self.reach(&everybody, target)?;
+        let until = self.now + PROBE_MICROS;
+        while self.model.nonce(&Traffic::prober()) < PROBES {
+            if self.now > until {
+                let detail = format!(
+                    "{} of {PROBES} good transactions are in blocks",
+                    self.model.nonce(&Traffic::prober())
+                );
+                return Err(self.violation(SABOTEUR, (Rule::Inclusion, detail)));
+            }
+            self.advance()?;
+        }
+        let until = self.now + EVIDENCE_MICROS;
+        while self.config.lie.is_evident()
+            && self.nodes[SABOTEUR].halted.is_none()
+            && self.model.evidence.is_empty()
+        {
+            if self.now > until {
+                let detail = "somebody signs everything twice, and no block says so".to_owned();
+                return Err(self.violation(SABOTEUR, (Rule::Evidence, detail)));
+            }
+            self.advance()?;
+        }
+        Ok(())
+    }
+
+    /// Hands good transactions to everybody, once: a pool that has them must not lose them.
+    fn probe(&mut self) -> Result<(), Violation> {
+        let probes: Vec<Transaction> = (0..PROBES).map(|nonce| self.traffic.probe(nonce)).collect();
+        for node in 0..self.nodes.len() {
+            self.take_transactions(node, probes.clone())?;
+        }
+        Ok(())
+    }
+
     /// Every node that is left has the same chain, on disk too.
     fn finish(mut self) -> Result<Report, Violation> {
         for index in 0..self.nodes.len() {
             if self.nodes[index].halted.is_none() {
+                // The checks of a start are the node's own.
+                let _bug = Planted::new(self.config.bug);
                 self.check_chain(index)
                     .map_err(|fault| self.violation(index, fault))?;
             }
         }
-        let saboteur = (self.config.sabotage == Sabotage::Equivocation).then(|| self.nodes[SABOTEUR].public);
-        if let Some(slander) = self
-            .model
-            .evidence
-            .iter()
-            .find(|piece| Some(piece.offender().0) != saboteur)
-        {
-            let detail = format!("a block holds evidence against {:?}", slander.offender());
-            return Err(self.violation(SABOTEUR, (Rule::NoEquivocation, detail)));
-        }
+        self.report.lies = self.liar.as_ref().map_or(0, |liar| liar.lies);
         self.report.trace = self.trace.hash();
         self.report.heights = self.model.height().0;
         self.report.micros = self.now;
@@ -375,14 +506,15 @@ impl World {
         let ((at, _), happening) = self.queue.pop_first().expect("traffic never ends");
         self.now = at;
         match happening {
-            Happening::Deliver { to, from, bytes } => self.deliver(to, from, &bytes),
+            Happening::Deliver(parcel) => self.deliver(parcel),
+            Happening::Link(a, b) => self.link(a, b),
+            Happening::Gone { node, peer } => self.gone(node, peer),
             Happening::Wake { node, boot } => self.wake(node, boot),
             Happening::Stored { node, boot } => self.stored(node, boot),
             Happening::Start { node } => match self.nodes[node].running {
-                None if self.nodes[node].halted.is_none() => self.start(node),
+                None if self.nodes[node].halted.is_none() && !self.dead.contains(&node) => self.start(node),
                 _ => Ok(()),
             },
-            Happening::Linked { node, peer, up } => self.linked(node, peer, up),
             Happening::Crash => self.choose_victim(),
             Happening::Cut => {
                 self.cut();
@@ -391,18 +523,21 @@ impl World {
             Happening::Heal => {
                 self.apart.clear();
                 self.trace.note(self.now, format_args!("partition heals"));
+                self.look_at_links();
                 Ok(())
             }
             Happening::Submit => self.submit(),
         }
     }
 
-    fn step(&mut self, index: usize, event: Event<StateView>) -> Result<(), Violation> {
+    pub fn step(&mut self, index: usize, event: Event<StateView>) -> Result<(), Violation> {
         let now = self.nodes[index].now(self.now);
         let Some(running) = &mut self.nodes[index].running else {
             return Ok(());
         };
+        let bug = Planted::new(self.config.bug);
         running.replica.step(now, event);
+        drop(bug);
         self.perform(index)?;
         self.rearm(index);
         Ok(())
@@ -456,7 +591,9 @@ impl World {
     fn start(&mut self, index: usize) -> Result<(), Violation> {
         let mono_base = self.rng.below(1_000_000_000);
         let node = &mut self.nodes[index];
+        let bug = Planted::new(self.config.bug);
         let started = node.start(&self.chain, self.store, self.now, mono_base);
+        drop(bug);
         let started = started.map_err(|fault| self.violation(index, fault))?;
         self.trace.note(
             self.now,
@@ -486,53 +623,8 @@ impl World {
         }
         self.perform(index)?;
         self.rearm(index);
-        self.link(index, true);
+        self.look_at_links();
         Ok(())
-    }
-
-    /// Tells the nodes that run of each other.
-    fn link(&mut self, index: usize, up: bool) {
-        for peer in (0..self.nodes.len()).filter(|peer| *peer != index) {
-            if self.nodes[peer].running.is_some() {
-                let (there, back) = (self.rng.below(20_000), self.rng.below(20_000));
-                self.later(
-                    there,
-                    Happening::Linked {
-                        node: peer,
-                        peer: index,
-                        up,
-                    },
-                );
-                if up {
-                    self.later(
-                        back,
-                        Happening::Linked {
-                            node: index,
-                            peer,
-                            up,
-                        },
-                    );
-                }
-            }
-        }
-    }
-
-    fn linked(&mut self, node: usize, peer: usize, up: bool) -> Result<(), Violation> {
-        let id = PeerId(peer as u64);
-        // What was on its way while the peer came back or went again is out of date.
-        if self.nodes[peer].running.is_some() != up {
-            return Ok(());
-        }
-        let event = if up {
-            Event::Connected {
-                peer: id,
-                head: self.nodes[peer].acked.0,
-                validator: Some(self.nodes[peer].public),
-            }
-        } else {
-            Event::Disconnected { peer: id }
-        };
-        self.step(node, event)
     }
 
     fn submit(&mut self) -> Result<(), Violation> {
@@ -549,25 +641,44 @@ impl World {
             ),
         );
         self.take_transactions(at, vec![transaction.clone()])?;
-        // What a gossip layer would do, until there is one: the node passes it on to some others.
-        let message = Message::Transactions(vec![transaction]);
+        // What the gossip layer does: the node passes it on, and some others get it.
+        let packed = self.pack(Message::Transactions(vec![transaction]));
+        let packed = packed.map_err(|fault| self.violation(at, fault))?;
         for to in 0..self.nodes.len() {
             if to != at && self.nodes[at].running.is_some() && self.rng.chance(600) {
-                let bytes = self.pack(&message).map_err(|fault| self.violation(at, fault))?;
-                self.transmit(at, to, &bytes);
+                self.transmit(at, to, &packed, None);
             }
         }
         Ok(())
     }
 
     /// Checks signatures, as the node's verifying thread does, and hands over what is good.
-    fn take_transactions(&mut self, index: usize, transactions: Vec<Transaction>) -> Result<(), Violation> {
-        let verdicts = Transaction::verify_batch(transactions, &self.chain.genesis);
-        let transactions: Vec<_> = verdicts
-            .into_iter()
-            .filter_map(Result::ok)
-            .map(Arc::new)
-            .collect();
+    pub fn take_transactions(
+        &mut self,
+        index: usize,
+        transactions: Vec<Transaction>,
+    ) -> Result<(), Violation> {
+        if self.nodes[index].running.is_none() {
+            return Ok(());
+        }
+        let mut good = Vec::new();
+        for transaction in transactions {
+            let hash = transaction.hash();
+            let checked = match self.verified.get(&hash) {
+                Some(checked) => checked.clone(),
+                None => {
+                    // The verdict is a function of the bytes that this hash covers, signature included.
+                    let checked = transaction.verify(&self.chain.genesis).ok().map(Arc::new);
+                    if self.verified.len() >= VERIFIED_MAX {
+                        self.verified.clear();
+                    }
+                    self.verified.insert(hash, checked.clone());
+                    checked
+                }
+            };
+            good.extend(checked);
+        }
+        let transactions = good;
         if transactions.is_empty() {
             return Ok(());
         }
@@ -580,13 +691,14 @@ impl World {
         )
     }
 
-    // ---- the wire -----------------------------------------------------------------------------
+    // ---- partitions ---------------------------------------------------------------------------
 
     fn cut(&mut self) {
         if !self.calm {
             self.apart = (0..self.nodes.len()).filter(|_| self.rng.chance(500)).collect();
             self.trace
                 .note(self.now, format_args!("partition: {:?} apart", self.apart));
+            self.look_at_links();
             let (lasts, next) = (
                 self.rng.wait(self.faults.partition),
                 self.rng.wait(self.faults.partition_every),
@@ -594,88 +706,6 @@ impl World {
             self.later(lasts, Happening::Heal);
             self.later(lasts + next, Happening::Cut);
         }
-    }
-
-    /// The bytes of a message, which must open to the same message.
-    fn pack(&self, message: &Message) -> Result<Arc<Vec<u8>>, Fault> {
-        let bytes = self.envelope.pack(message);
-        let opened = self
-            .envelope
-            .open(&bytes)
-            .map_err(|error| (Rule::Wire, error.to_string()))?;
-        if opened != *message {
-            return Err((
-                Rule::Wire,
-                format!("{} is another message after the wire", describe(message)),
-            ));
-        }
-        Ok(Arc::new(bytes))
-    }
-
-    fn transmit(&mut self, from: usize, to: usize, bytes: &Arc<Vec<u8>>) {
-        self.report.sent += 1;
-        if self.wire.chance(self.faults.loss) {
-            self.report.lost += 1;
-            return;
-        }
-        let twice = self.wire.chance(self.faults.duplication);
-        self.report.duplicated += u64::from(twice);
-        for _ in 0..=u64::from(twice) {
-            let mut delay = self.faults.delay + self.wire.below(self.faults.jitter + 1);
-            if self.wire.chance(self.faults.stragglers) {
-                delay *= 100;
-            }
-            let mut bytes = Arc::clone(bytes);
-            if self.wire.chance(self.faults.damage) {
-                self.report.damaged += 1;
-                let (at, bit) = (self.wire.index(bytes.len()), self.wire.below(8));
-                Arc::make_mut(&mut bytes)[at] ^= 1 << bit;
-            }
-            self.later(delay, Happening::Deliver { to, from, bytes });
-        }
-    }
-
-    fn deliver(&mut self, to: usize, from: usize, bytes: &[u8]) -> Result<(), Violation> {
-        let cut = self.apart.contains(&to) != self.apart.contains(&from);
-        if self.nodes[to].running.is_none() || cut {
-            self.report.lost += 1;
-            return Ok(());
-        }
-        // Only damaged bytes do not open: `pack` has opened them before.
-        let Ok(message) = self.envelope.open(bytes) else {
-            return Ok(());
-        };
-        self.trace
-            .note(self.now, format_args!("{from} -> {to}  {}", describe(&message)));
-        match message {
-            Message::Transactions(transactions) => self.take_transactions(to, transactions),
-            message => self.step(
-                to,
-                Event::Message {
-                    from: PeerId(from as u64),
-                    message: Box::new(message),
-                    verified: Vec::new(),
-                    gossip: None,
-                },
-            ),
-        }
-    }
-
-    /// Sends to one, or to everybody; the observer hears it first.
-    fn say(&mut self, from: usize, to: Option<usize>, message: &Message) -> Result<(), Fault> {
-        let node = &self.nodes[from];
-        node.may_leave(&self.chain.genesis, message)?;
-        if node.log_failed && own_statement(node.public, &self.chain.genesis, message).is_some() {
-            self.report.signed_after_fault += 1;
-        }
-        self.observer
-            .hear(node.public, message)
-            .map_err(|detail| (Rule::NoEquivocation, detail))?;
-        let bytes = self.pack(message)?;
-        for peer in (0..self.nodes.len()).filter(|peer| *peer != from && to.is_none_or(|to| to == *peer)) {
-            self.transmit(from, peer, &bytes);
-        }
-        Ok(())
     }
 
     /// The saboteur's second prevote, for a block that nobody made.
@@ -689,10 +719,26 @@ impl World {
                 ..signed.vote.clone()
             };
             let vote = vote.sign(&self.chain.genesis, &self.nodes[from].key);
-            let bytes = self.pack(&Message::Consensus(ConsensusMessage::Vote(vote)))?;
-            for peer in (0..self.nodes.len()).filter(|peer| *peer != from) {
-                self.transmit(from, peer, &bytes);
-            }
+            let to: Vec<usize> = (0..self.nodes.len()).filter(|peer| *peer != from).collect();
+            self.send(from, &to, Message::Consensus(ConsensusMessage::Vote(vote)))?;
+        }
+        Ok(())
+    }
+
+    /// A liar that has made a block shows others in its place.
+    fn show(&mut self, index: usize, block: &Block) -> Result<(), Fault> {
+        let Some(liar) = self.liar.as_mut().filter(|liar| liar.node == index) else {
+            return Ok(());
+        };
+        let Some(running) = &self.nodes[index].running else {
+            return Ok(());
+        };
+        // A liar executes like everybody.
+        let bug = Planted::new(self.config.bug);
+        let said = liar.built(block, &running.store);
+        drop(bug);
+        for said in said {
+            self.send(index, &said.to, said.message)?;
         }
         Ok(())
     }
@@ -730,11 +776,12 @@ impl World {
         let Some(running) = self.nodes[index].running.take() else {
             return;
         };
-        self.link(index, false);
+        self.unlink(index);
         // The thread that commits may have been done, or not.
         if let Some(commit) = running.committing
             && self.rng.chance(500)
         {
+            let _bug = Planted::new(self.config.bug);
             running
                 .store
                 .commit(&block_of(*commit))
@@ -758,7 +805,8 @@ impl World {
             self.now,
             format_args!("{index} crashes, torn {torn}, lost {lost}"),
         );
-        if !self.rng.chance(self.faults.stays_down) {
+        // In an outage a node stays dead until it ends.
+        if !self.calm && !self.rng.chance(self.faults.stays_down) {
             let after = self.rng.wait(self.faults.down);
             self.later(after, Happening::Start { node: index });
         }
@@ -777,6 +825,7 @@ impl World {
         self.trace
             .note(self.now, format_args!("{index} halts with code {code}"));
         self.nodes[index].running = None;
+        self.unlink(index);
         self.nodes[index].halted = Some(code);
         self.report.halted[index] = Some(code);
         Ok(())
@@ -835,7 +884,11 @@ impl World {
                     node.disk.fail_log();
                     node.log_failed = true;
                 }
-                Ok(written(running.log.append(&encode(&record))))
+                let written = written(running.log.append(&encode(&record)));
+                if let LogRecord::Block(block) = &record {
+                    self.show(index, block)?;
+                }
+                Ok(written)
             }
             Action::SyncLog => {
                 trace.note(now, format_args!("{index} syncs its log"));
@@ -854,19 +907,28 @@ impl World {
             }
             Action::Broadcast(message) => {
                 trace.note(now, format_args!("{index} -> all  {}", describe(&message)));
-                self.say(index, None, &message)?;
-                if sabotage == Sabotage::Equivocation {
+                let twice = (sabotage == Sabotage::Equivocation).then(|| message.clone());
+                self.say(index, None, message)?;
+                if let Some(message) = twice {
                     self.equivocate(index, &message)?;
                 }
                 Ok(Flow::Go)
             }
-            Action::Send { to, message } => self.say(index, Some(to.0 as usize), &message).map(|()| Flow::Go),
-            Action::Forward { .. } => Ok(Flow::Go),
+            Action::Send { to, message } => {
+                trace.note(now, format_args!("{index} -> {}  {}", to.0, describe(&message)));
+                self.say(index, Some(to.0 as usize), message).map(|()| Flow::Go)
+            }
+            Action::Forward { gossip, verdict } => {
+                if matches!(verdict, Verdict::Fresh | Verdict::Known) {
+                    self.forward(index, gossip.0);
+                }
+                Ok(Flow::Go)
+            }
             Action::Serve { to, from, count } => {
                 let message = serve(&running.store, from, count)
                     .map_err(|error| (Rule::Recovery, error.to_string()))?;
                 self.report.served += 1;
-                self.say(index, Some(to.0 as usize), &message).map(|()| Flow::Go)
+                self.say(index, Some(to.0 as usize), message).map(|()| Flow::Go)
             }
             Action::Commit(commit) => self.decided(index, commit).map(|()| Flow::Go),
             Action::ResetLog { height } => {
@@ -889,7 +951,7 @@ impl World {
             }
             Action::Blame { peer, reason } => {
                 trace.note(now, format_args!("{index} blames {}: {reason}", peer.0));
-                let innocent = self.storm.damage == 0 && sabotage == Sabotage::None;
+                let innocent = self.storm.damage == 0 && !self.config.lies(peer.0 as usize);
                 if innocent && self.config.sabotage == Sabotage::None {
                     return Err((Rule::NoBlame, format!("blames node {}: {reason}", peer.0)));
                 }
@@ -898,6 +960,7 @@ impl World {
             Action::Halt(fault) => {
                 trace.note(now, format_args!("{index} halts: {fault}"));
                 match sabotage {
+                    _ if self.config.lies(index) => Ok(Flow::Halted(fault.exit_code())),
                     Sabotage::None | Sabotage::Equivocation => Err((Rule::NoHalt, fault.to_string())),
                     _ => Ok(Flow::Halted(fault.exit_code())),
                 }
@@ -912,9 +975,7 @@ impl World {
             format_args!("{index} decides {height} {}", Short(&commit.hash)),
         );
         self.model.decide(&commit)?;
-        self.observer
-            .certificate(&commit.certificate)
-            .map_err(|detail| (Rule::NoEquivocation, detail))?;
+        self.observer.certificate(&commit.certificate)?;
         let node = &mut self.nodes[index];
         let boot = node.boot;
         let Some(running) = &mut node.running else {
@@ -949,7 +1010,9 @@ impl World {
         if sabotage == Sabotage::CommitForgotten && height >= Height(3) {
             node.disk.forgotten = Some(node.disk.kv.crash());
         }
+        let bug = Planted::new(self.config.bug);
         let committed = running.store.commit(&block_of(*commit));
+        drop(bug);
         let recorded = running.witness.record(vibecoin_storage::Head { height, hash });
         let unsynced = node.disk.kv.unsynced();
         let fault = match (committed, recorded) {

@@ -1,0 +1,199 @@
+//! Bugs that are planted on purpose: the test of the simulator.
+//!
+//! A test network that finds nothing shows nothing, unless it is known what it would find. With the cargo
+//! feature `planted`, which no shipped binary has, each [`Bug`] can be switched on for one thread, and the
+//! simulator (`tests/sim`) must notice every one of them. Without the feature [`active`] is a constant
+//! `false` and costs nothing.
+
+/// A bug that some crate has when it is active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bug {
+    /// What is signed leaves before the log is synced.
+    SignBeforeSync,
+    /// What is signed leaves before the guard entry is durable.
+    GuardAfterSend,
+    /// The prevotes of the others are not replayed at a start, so the lock is forgotten.
+    LockForgotten,
+    /// A guard that is ahead of the log does not abstain.
+    AbstentionForgotten,
+    /// Two thirds of the power are enough, where more than two thirds are needed.
+    QuorumOfTwoThirds,
+    /// A signer that is in a certificate twice counts twice.
+    DuplicateSigner,
+    /// A certificate of another height is accepted.
+    OtherHeight,
+    /// Signatures of votes are not checked.
+    SignatureUnchecked,
+    /// The state root in a header is not compared.
+    StateRootUnchecked,
+    /// A body is taken for the one that the header names without a look at its hash.
+    CachedHash,
+    /// One tick of the Proof of History is not checked.
+    TickUnchecked,
+    /// A header's time may be anything.
+    TimeUnchecked,
+    /// Evidence in a block is not checked.
+    EvidenceUnchecked,
+    /// Double signatures that this node saw are thrown away.
+    EvidenceOverlooked,
+    /// A spent nonce may be spent again.
+    NonceUnchecked,
+    /// The pool takes the nonce after the next one for the next one.
+    NonceOffByOne,
+    /// A block that is stored when the process starts is applied once more.
+    AppliedTwice,
+    /// A commit is told of before it is durable: a crash drops the last batch.
+    CommitUnsynced,
+    /// The proposer order of equals depends on a hash map.
+    HashMapOrder,
+    /// Records of the consensus log are read without a look at their checksum.
+    TornRecord,
+    /// What was lost on the way is never sent again.
+    NeverAgain,
+}
+
+impl Bug {
+    /// Every bug.
+    pub const ALL: [Self; 21] = [
+        Self::SignBeforeSync,
+        Self::GuardAfterSend,
+        Self::LockForgotten,
+        Self::AbstentionForgotten,
+        Self::QuorumOfTwoThirds,
+        Self::DuplicateSigner,
+        Self::OtherHeight,
+        Self::SignatureUnchecked,
+        Self::StateRootUnchecked,
+        Self::CachedHash,
+        Self::TickUnchecked,
+        Self::TimeUnchecked,
+        Self::EvidenceUnchecked,
+        Self::EvidenceOverlooked,
+        Self::NonceUnchecked,
+        Self::NonceOffByOne,
+        Self::AppliedTwice,
+        Self::CommitUnsynced,
+        Self::HashMapOrder,
+        Self::TornRecord,
+        Self::NeverAgain,
+    ];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SignBeforeSync => "sign-before-sync",
+            Self::GuardAfterSend => "guard-after-send",
+            Self::LockForgotten => "lock-forgotten",
+            Self::AbstentionForgotten => "abstention-forgotten",
+            Self::QuorumOfTwoThirds => "quorum-of-two-thirds",
+            Self::DuplicateSigner => "duplicate-signer",
+            Self::OtherHeight => "other-height",
+            Self::SignatureUnchecked => "signature-unchecked",
+            Self::StateRootUnchecked => "state-root-unchecked",
+            Self::CachedHash => "cached-hash",
+            Self::TickUnchecked => "tick-unchecked",
+            Self::TimeUnchecked => "time-unchecked",
+            Self::EvidenceUnchecked => "evidence-unchecked",
+            Self::EvidenceOverlooked => "evidence-overlooked",
+            Self::NonceUnchecked => "nonce-unchecked",
+            Self::NonceOffByOne => "nonce-off-by-one",
+            Self::AppliedTwice => "applied-twice",
+            Self::CommitUnsynced => "commit-unsynced",
+            Self::HashMapOrder => "hash-map-order",
+            Self::TornRecord => "torn-record",
+            Self::NeverAgain => "never-again",
+        }
+    }
+}
+
+/// Whether this build can have bugs at all.
+pub const BUILT_IN: bool = cfg!(feature = "planted");
+
+#[cfg(feature = "planted")]
+mod switch {
+    use std::cell::Cell;
+
+    use super::Bug;
+
+    thread_local! {
+        static ACTIVE: Cell<Option<Bug>> = const { Cell::new(None) };
+        static DRAWN: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// Whether the code of this thread has the bug now.
+    #[must_use]
+    pub fn active(bug: Bug) -> bool {
+        ACTIVE.get() == Some(bug)
+    }
+
+    /// Numbers in the place of a hash map's random keys: others with each call, the same in each run.
+    #[must_use]
+    pub fn noise() -> u64 {
+        DRAWN.set(DRAWN.get().wrapping_add(1));
+        DRAWN.get().wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
+    }
+
+    /// The code of this thread has the bug until this is dropped.
+    #[derive(Debug)]
+    pub struct Planted(Option<Bug>);
+
+    impl Planted {
+        /// Plants a bug, or none.
+        #[must_use]
+        pub fn new(bug: Option<Bug>) -> Self {
+            Self(ACTIVE.replace(bug))
+        }
+
+        /// Begins a run: the same calls give the same noise.
+        pub fn reset_noise() {
+            DRAWN.set(0);
+        }
+    }
+
+    impl Drop for Planted {
+        fn drop(&mut self) {
+            ACTIVE.set(self.0);
+        }
+    }
+}
+
+#[cfg(feature = "planted")]
+pub use switch::{Planted, active, noise};
+
+/// Whether the code of this thread has the bug now: never, in this build.
+#[cfg(not(feature = "planted"))]
+#[must_use]
+pub const fn active(_bug: Bug) -> bool {
+    false
+}
+
+/// Numbers in the place of a hash map's random keys; this build has no use for them.
+#[cfg(not(feature = "planted"))]
+#[must_use]
+pub const fn noise() -> u64 {
+    0
+}
+
+/// Plants nothing, in this build.
+#[cfg(not(feature = "planted"))]
+#[derive(Debug)]
+pub struct Planted;
+
+#[cfg(not(feature = "planted"))]
+impl Planted {
+    /// Plants nothing.
+    #[must_use]
+    pub const fn new(_bug: Option<Bug>) -> Self {
+        Self
+    }
+
+    /// Does nothing.
+    pub const fn reset_noise() {}
+}
+
+#[cfg(not(feature = "planted"))]
+impl Drop for Planted {
+    // A guard like the other one, so that it may be dropped by name.
+    fn drop(&mut self) {}
+}

@@ -1,0 +1,293 @@
+//! The wire: links that lose, repeat, delay, damage and cut; gossip that passes on; who is connected to whom.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use vibecoin_replica::{Event, GossipId, Message, PeerId};
+
+use crate::Violation;
+use crate::node::{Fault, describe, own_statement};
+use crate::report::Rule;
+use crate::world::{Happening, World};
+
+/// Gossiped messages that may still be passed on.
+const GOSSIP_MAX: usize = 4096;
+
+/// A message and its bytes.
+pub struct Packed {
+    pub bytes: Vec<u8>,
+    pub message: Message,
+}
+
+/// A message on its way.
+pub struct Parcel {
+    pub from: usize,
+    pub to: usize,
+    pub packed: Arc<Packed>,
+    /// The bytes as they arrive, when they are not those that were sent.
+    pub damaged: Option<Vec<u8>>,
+    pub gossip: Option<u64>,
+}
+
+/// What is gossiped, and who has had it.
+#[derive(Default)]
+pub struct Gossip {
+    messages: BTreeMap<u64, (Arc<Packed>, BTreeSet<usize>)>,
+    next: u64,
+}
+
+impl Gossip {
+    fn publish(&mut self, packed: &Arc<Packed>, from: usize) -> u64 {
+        self.next += 1;
+        if self.messages.len() >= GOSSIP_MAX {
+            self.messages.pop_first();
+        }
+        let had = BTreeSet::from([from]);
+        self.messages.insert(self.next, (Arc::clone(packed), had));
+        self.next
+    }
+
+    /// Whether the node gets this for the first time.
+    fn is_new(&mut self, id: u64, node: usize) -> bool {
+        self.messages.get_mut(&id).is_none_or(|(_, had)| had.insert(node))
+    }
+}
+
+impl World {
+    /// The bytes of a message, which must open to the same message.
+    pub fn pack(&self, message: Message) -> Result<Arc<Packed>, Fault> {
+        let bytes = self.envelope.pack(&message);
+        let opened = self
+            .envelope
+            .open(&bytes)
+            .map_err(|error| (Rule::Wire, error.to_string()))?;
+        if opened != message {
+            return Err((
+                Rule::Wire,
+                format!("{} is another message after the wire", describe(&message)),
+            ));
+        }
+        Ok(Arc::new(Packed { bytes, message }))
+    }
+
+    pub fn transmit(&mut self, from: usize, to: usize, packed: &Arc<Packed>, gossip: Option<u64>) {
+        self.report.sent += 1;
+        if self.wire.chance(self.faults.loss) {
+            self.report.lost += 1;
+            return;
+        }
+        // Between two nodes there is a stream: it may lose its end, but it says nothing twice.
+        let direct = matches!(
+            packed.message,
+            Message::Body { .. }
+                | Message::BodyRequest { .. }
+                | Message::SyncRequest { .. }
+                | Message::SyncResponse { .. }
+                | Message::Status { .. }
+        );
+        let twice = !direct && self.wire.chance(self.faults.duplication);
+        self.report.duplicated += u64::from(twice);
+        for _ in 0..=u64::from(twice) {
+            let mut delay = self.faults.delay + self.wire.below(self.faults.jitter + 1);
+            if self.wire.chance(self.faults.stragglers) {
+                delay *= 100;
+            }
+            let mut damaged = None;
+            if self.wire.chance(self.faults.damage) {
+                self.report.damaged += 1;
+                let mut bytes = packed.bytes.clone();
+                let (at, bit) = (self.wire.index(bytes.len()), self.wire.below(8));
+                bytes[at] ^= 1 << bit;
+                damaged = Some(bytes);
+            }
+            let parcel = Parcel {
+                from,
+                to,
+                packed: Arc::clone(packed),
+                damaged,
+                gossip,
+            };
+            self.later(delay, Happening::Deliver(parcel));
+        }
+    }
+
+    pub fn deliver(&mut self, parcel: Parcel) -> Result<(), Violation> {
+        let Parcel {
+            from,
+            to,
+            packed,
+            damaged,
+            gossip,
+        } = parcel;
+        if self.nodes[to].running.is_none() || self.is_cut(from, to) {
+            self.report.lost += 1;
+            return Ok(());
+        }
+        // Bytes that are what was sent open to what was sent: `pack` has seen it.
+        let message = match damaged {
+            None => packed.message.clone(),
+            Some(bytes) => match self.envelope.open(&bytes) {
+                Ok(message) => message,
+                Err(_) => return Ok(()),
+            },
+        };
+        if gossip.is_some_and(|id| !self.gossip.is_new(id, to)) {
+            return Ok(());
+        }
+        self.trace
+            .note(self.now, format_args!("{from} -> {to}  {}", describe(&message)));
+        if let Some(liar) = self.liar.as_mut().filter(|liar| liar.node == to) {
+            liar.hear(&message);
+            if let Some(said) = liar.answer(from, &message) {
+                let packed = self.pack(said.message);
+                let packed = packed.map_err(|fault| self.violation(to, fault))?;
+                self.transmit(to, from, &packed, None);
+            }
+        }
+        match message {
+            Message::Transactions(transactions) => self.take_transactions(to, transactions),
+            message => self.step(
+                to,
+                Event::Message {
+                    from: PeerId(from as u64),
+                    message: Box::new(message),
+                    verified: Vec::new(),
+                    gossip: gossip.map(GossipId),
+                },
+            ),
+        }
+    }
+
+    /// A node finds a gossiped message worth passing on.
+    pub fn forward(&mut self, node: usize, id: u64) {
+        let Some((packed, had)) = self.gossip.messages.get(&id) else {
+            return;
+        };
+        let (packed, had) = (Arc::clone(packed), had.clone());
+        let permille = self.relays(&packed.message);
+        for peer in 0..self.nodes.len() {
+            if peer != node && !had.contains(&peer) && self.wire.chance(permille) {
+                self.report.relayed += 1;
+                self.transmit(node, peer, &packed, Some(id));
+            }
+        }
+    }
+
+    /// How often a message is passed on, in thousandths. What a liar says in the open gets around.
+    fn relays(&self, message: &Message) -> u64 {
+        let by_liar = self.liar.as_ref().is_some_and(|liar| {
+            own_statement(self.nodes[liar.node].public, &self.chain.genesis, message).is_some()
+        });
+        match (by_liar, self.calm) {
+            (true, true) => 1000,
+            (true, false) => self.faults.relay.max(500),
+            _ => self.faults.relay,
+        }
+    }
+
+    /// Sends to one, or to everybody; the observer hears it first.
+    pub fn say(&mut self, from: usize, to: Option<usize>, message: Message) -> Result<(), Fault> {
+        let node = &self.nodes[from];
+        node.may_leave(&self.chain.genesis, &message)?;
+        if node.log_failed && own_statement(node.public, &self.chain.genesis, &message).is_some() {
+            self.report.signed_after_fault += 1;
+        }
+        if let Some(liar) = self.liar.as_mut().filter(|liar| liar.node == from)
+            && let Some(running) = &node.running
+        {
+            for said in liar.speak(to, message, &running.store) {
+                self.send(from, &said.to, said.message)?;
+            }
+            return Ok(());
+        }
+        let everybody = 0..self.nodes.len();
+        let to: Vec<usize> = everybody
+            .filter(|peer| *peer != from && to.is_none_or(|to| to == *peer))
+            .collect();
+        self.send(from, &to, message)
+    }
+
+    pub fn send(&mut self, from: usize, to: &[usize], message: Message) -> Result<(), Fault> {
+        self.observer.hear(self.nodes[from].public, &message)?;
+        let gossiped = matches!(message, Message::Consensus(_) | Message::Evidence(_));
+        let gossiped = gossiped && self.relays(&message) > 0;
+        let packed = self.pack(message)?;
+        let gossip = gossiped.then(|| self.gossip.publish(&packed, from));
+        for peer in to {
+            self.transmit(from, *peer, &packed, gossip);
+        }
+        Ok(())
+    }
+
+    // ---- who is connected to whom ---------------------------------------------------------------
+
+    fn is_cut(&self, a: usize, b: usize) -> bool {
+        self.apart.contains(&a) != self.apart.contains(&b)
+    }
+
+    /// Lets every pair find out, soon, whether it is connected.
+    pub fn look_at_links(&mut self) {
+        for a in 0..self.nodes.len() {
+            for b in 0..a {
+                let after = 1 + self.wire.below(self.faults.delay + self.faults.jitter);
+                self.later(after, Happening::Link(b, a));
+            }
+        }
+    }
+
+    /// A process is gone, and so are its connections.
+    pub fn unlink(&mut self, node: usize) {
+        for peer in 0..self.nodes.len() {
+            if self.linked.remove(&(node.min(peer), node.max(peer))) {
+                let after = 1 + self.wire.below(self.faults.delay + self.faults.jitter);
+                self.later(
+                    after,
+                    Happening::Gone {
+                        node: peer,
+                        peer: node,
+                    },
+                );
+            }
+        }
+    }
+
+    /// Whether two nodes see each other has changed, or not.
+    pub fn link(&mut self, a: usize, b: usize) -> Result<(), Violation> {
+        let up = self.nodes[a].running.is_some() && self.nodes[b].running.is_some() && !self.is_cut(a, b);
+        if up == self.linked.contains(&(a, b)) {
+            return Ok(());
+        }
+        if up {
+            self.linked.insert((a, b));
+        } else {
+            self.linked.remove(&(a, b));
+        }
+        for (node, peer) in [(a, b), (b, a)] {
+            let (id, head) = (PeerId(peer as u64), self.nodes[peer].acked.0);
+            let event = if up {
+                Event::Connected {
+                    peer: id,
+                    head,
+                    validator: Some(self.nodes[peer].public),
+                }
+            } else {
+                Event::Disconnected { peer: id }
+            };
+            self.step(node, event)?;
+        }
+        Ok(())
+    }
+
+    /// A node notices that a peer is gone, if it has not come back meanwhile.
+    pub fn gone(&mut self, node: usize, peer: usize) -> Result<(), Violation> {
+        if self.linked.contains(&(node.min(peer), node.max(peer))) {
+            return Ok(());
+        }
+        self.step(
+            node,
+            Event::Disconnected {
+                peer: PeerId(peer as u64),
+            },
+        )
+    }
+}

@@ -1,0 +1,49 @@
+//! One validator lies: the others stay safe and go on, and double signatures end up in blocks.
+
+#![allow(
+    clippy::expect_used,
+    clippy::arithmetic_side_effects,
+    reason = "tests stop at the first surprise"
+)]
+
+use vibecoin_tests_sim::{Config, Lie, Report, check_all};
+
+const FOURS: std::ops::Range<u64> = 4000..4008;
+const SEVENS: std::ops::Range<u64> = 4500..4501;
+
+fn sum(reports: &[Report]) -> Report {
+    reports.iter().fold(Report::default(), |mut sum, report| {
+        sum.add(report);
+        sum
+    })
+}
+
+#[test]
+fn whatever_one_of_four_or_seven_says_the_others_keep_every_rule() {
+    for lie in Lie::ALL.into_iter().filter(|lie| *lie != Lie::None) {
+        let fours = FOURS.map(|seed| Config::lying(4, seed, lie));
+        let sevens = SEVENS.map(|seed| Config::lying(7, seed, lie));
+        let configs: Vec<Config> = fours.chain(sevens).collect();
+        let reports = check_all(&configs);
+        let sum = sum(&reports);
+        println!(
+            "{:<24} {} runs, {} heights, {} lies, {} in a later round, {} pieces of evidence",
+            lie.name(),
+            reports.len(),
+            sum.heights,
+            sum.lies,
+            sum.late_rounds,
+            sum.evidence
+        );
+        assert!(lie == Lie::Twins || sum.lies >= 10, "void: {sum:?}");
+        let evident = matches!(
+            lie,
+            Lie::EquivocatingPrevotes | Lie::EquivocatingPrecommits | Lie::EquivocatingProposals
+        );
+        if evident {
+            for (config, report) in configs.iter().zip(&reports) {
+                assert!(report.evidence > 0, "seed {}: {report:?}", config.seed);
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The test of the tests: every planted bug is found within 500 seeds, by one of the rules.
+//!
+//! `cargo test --release -p vibecoin-tests-sim --features planted --test planted -- --nocapture` prints
+//! after how many seeds each bug was found, and how.
+
+#![allow(clippy::arithmetic_side_effects, reason = "tests stop at the first surprise")]
+
+use vibecoin_primitives::planted::Bug;
+use vibecoin_tests_sim::{Config, Lie, Rule, Sabotage, Violation, check_all, run_all};
+
+/// Within so many seeds each bug must be found.
+const SEEDS_MAX: u64 = 500;
+/// Seeds that are run at a time.
+const STRIDE: usize = 4;
+/// The first of them.
+const FIRST: u64 = 50_000;
+
+/// What exposes a bug, and the rules of which one must notice it.
+type Exposure = (Lie, Sabotage, &'static [Rule]);
+
+const fn honest(rules: &'static [Rule]) -> Exposure {
+    (Lie::None, Sabotage::None, rules)
+}
+
+const fn against(lie: Lie, rules: &'static [Rule]) -> Exposure {
+    (lie, Sabotage::None, rules)
+}
+
+fn exposure(bug: Bug) -> Exposure {
+    match bug {
+        Bug::SignBeforeSync | Bug::GuardAfterSend => honest(&[Rule::DurableOrder]),
+        Bug::LockForgotten => honest(&[Rule::Locking, Rule::NoEquivocation]),
+        Bug::AbstentionForgotten => (
+            Lie::None,
+            Sabotage::LogLost,
+            &[Rule::Locking, Rule::NoEquivocation],
+        ),
+        Bug::QuorumOfTwoThirds => honest(&[Rule::Certificates, Rule::Locking]),
+        Bug::DuplicateSigner => against(
+            Lie::ForgedCertificates,
+            &[Rule::Certificates, Rule::Agreement, Rule::NoHalt],
+        ),
+        Bug::OtherHeight => against(Lie::ForgedLastCommit, &[Rule::Certificates]),
+        Bug::SignatureUnchecked => against(
+            Lie::ForgedVotes,
+            &[
+                Rule::Certificates,
+                Rule::Locking,
+                Rule::Agreement,
+                Rule::NoEquivocation,
+            ],
+        ),
+        Bug::StateRootUnchecked => against(Lie::WrongStateRoot, &[Rule::Validity, Rule::CommitFirst]),
+        Bug::CachedHash => against(Lie::SwappedBody, &[Rule::Validity, Rule::Agreement]),
+        Bug::TickUnchecked => against(Lie::WrongPoh, &[Rule::ProofOfHistory]),
+        Bug::TimeUnchecked => against(Lie::WrongTime, &[Rule::Validity]),
+        Bug::EvidenceUnchecked => against(Lie::ForgedEvidence, &[Rule::Evidence]),
+        Bug::EvidenceOverlooked => against(Lie::EquivocatingPrevotes, &[Rule::Evidence]),
+        Bug::NonceUnchecked => against(Lie::TransactionTwice, &[Rule::NoDoubleEffect]),
+        Bug::NonceOffByOne => honest(&[Rule::Inclusion]),
+        Bug::AppliedTwice => honest(&[Rule::NoHalt, Rule::Validity, Rule::CommitFirst, Rule::Liveness]),
+        Bug::CommitUnsynced => honest(&[Rule::CommitFirst, Rule::NoLoss, Rule::MonotonicHead]),
+        Bug::HashMapOrder => honest(&[Rule::NoBlame, Rule::Validity, Rule::NoHalt, Rule::Liveness]),
+        Bug::TornRecord => honest(&[Rule::Recovery, Rule::NoHalt, Rule::NoAbstention]),
+        Bug::NeverAgain => honest(&[Rule::Liveness]),
+    }
+}
+
+fn config(bug: Bug, seed: u64) -> Config {
+    let (lie, sabotage, _) = exposure(bug);
+    Config {
+        lie,
+        sabotage,
+        bug: Some(bug),
+        ..Config::new(4, seed)
+    }
+}
+
+/// The first seed that finds the bug, counted from one, and what it says.
+fn find(bug: Bug) -> Option<(u64, Violation)> {
+    (0..SEEDS_MAX).step_by(STRIDE).find_map(|from| {
+        let configs: Vec<Config> = (from..SEEDS_MAX)
+            .take(STRIDE)
+            .map(|seed| config(bug, FIRST + seed))
+            .collect();
+        run_all(&configs)
+            .into_iter()
+            .zip(from + 1..)
+            .find_map(|(result, count)| Some((count, result.err()?)))
+    })
+}
+
+#[test]
+fn every_planted_bug_is_found_within_500_seeds() {
+    let mut missed = Vec::new();
+    for bug in Bug::ALL {
+        let (lie, sabotage, rules) = exposure(bug);
+        let by = format!("lie {}, sabotage {}", lie.name(), sabotage.name());
+        match find(bug) {
+            Some((seeds, violation)) => {
+                println!(
+                    "{:<22} after {seeds:>3} seeds by {:<16} ({by})",
+                    bug.name(),
+                    format!("{:?}", violation.rule)
+                );
+                println!("    {}", violation.detail.chars().take(200).collect::<String>());
+                if !rules.contains(&violation.rule) {
+                    missed.push(format!("{} found by another rule: {violation}", bug.name()));
+                }
+            }
+            None => {
+                println!("{:<22} NOT FOUND in {SEEDS_MAX} seeds ({by})", bug.name());
+                missed.push(bug.name().to_owned());
+            }
+        }
+    }
+    assert!(missed.is_empty(), "not found as expected: {missed:#?}");
+}
+
+#[test]
+fn the_same_seeds_without_bugs_break_no_rule() {
+    for bug in Bug::ALL {
+        let configs: Vec<Config> = (FIRST..FIRST + 1)
+            .map(|seed| Config {
+                bug: None,
+                ..config(bug, seed)
+            })
+            .collect();
+        let _reports = check_all(&configs);
+    }
+}
