@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    account, bench, block, completions, config, db, debug, devnet, genesis, init, keys, mempool, node, poh,
-    proof, rpc, status, subscribe, testnet, transfer, tx, version,
+    account, bench, block, completions, config, db, debug, devnet, genesis, init, keys, mempool, node, peers,
+    poh, proof, rpc, status, subscribe, testnet, transfer, tx, validator, version,
 };
 use crate::context::Context;
 use crate::error::CliError;
@@ -154,6 +154,12 @@ pub enum Command {
     /// Transactions that wait
     #[command(subcommand)]
     Mempool(mempool::MempoolCommand),
+    /// Who this node is connected with
+    #[command(subcommand)]
+    Peers(peers::PeersCommand),
+    /// Who votes, whose turn it is, how it goes
+    #[command(subcommand)]
+    Validator(validator::ValidatorCommand),
     /// How the node is
     Status(status::StatusArgs),
     /// Whether the node is ready; exit 12 when it is not
@@ -203,6 +209,8 @@ impl Command {
             Self::Proof(command) => command.run(context),
             Self::Poh(command) => command.run(context),
             Self::Mempool(command) => command.run(context),
+            Self::Peers(command) => command.run(context),
+            Self::Validator(command) => command.run(context),
             Self::Status(args) => args.run(context),
             Self::Health(args) => args.run(context),
             Self::Db(command) => command.run(context),

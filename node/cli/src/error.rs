@@ -204,6 +204,7 @@ fn hint_for(error: &ApiError) -> Option<String> {
             "check the hash and the node's chain; if it was sent, it may have been refused or have expired"
         }
         Code::Timeout => "the transaction goes on; ask with `vibecoin tx wait HASH`",
+        Code::AdminRefused => "`vibecoin peers list` and `vibecoin peers bans` show whom this node knows",
         Code::Pruned => "ask a node that keeps more history, or a later height",
         Code::MethodNotFound => "`vibecoin rpc rpc_getMethods` lists the methods of this node",
         _ => return None,

@@ -12,6 +12,7 @@
 //! Read in this order: `exit`, `error`, `output` (the contract), `args` (what can be typed),
 //! `context` (what every command shares), `commands`.
 
+mod admin;
 mod args;
 mod commands;
 mod context;

@@ -14,6 +14,7 @@ use vibecoin_storage::files::{ConsensusLog, GuardFile};
 
 use crate::clock::Clock;
 use crate::error::NodeError;
+use crate::metrics::Files;
 use crate::network::Outlet;
 use crate::serve::Server;
 use crate::shared::Shared;
@@ -172,12 +173,17 @@ impl Driver {
                 },
                 Some(Input::Disconnected { peer }) => Event::Disconnected { peer },
                 // As if a peer had sent it; whoever sends what is right is never blamed.
-                Some(Input::Evidence(evidence)) => Event::Message {
-                    from: OPERATOR,
-                    message: Box::new(Message::Evidence(evidence)),
-                    verified: Vec::new(),
-                    gossip: None,
-                },
+                Some(Input::Evidence(evidence)) => {
+                    let message = Message::Evidence(evidence);
+                    // It did not come by gossip, so nobody else passes it on.
+                    self.outlet.broadcast(&message);
+                    Event::Message {
+                        from: OPERATOR,
+                        message: Box::new(message),
+                        verified: Vec::new(),
+                        gossip: None,
+                    }
+                }
                 Some(Input::Committed { height, state }) => {
                     commits_open = commits_open.saturating_sub(1);
                     Event::Committed { height, state }
@@ -192,7 +198,9 @@ impl Driver {
                 // Nothing new is begun; what is being committed is waited for.
                 continue;
             }
+            let begun = Instant::now();
             self.replica.step(self.clock.now(), event);
+            self.shared.metrics.worked(begun.elapsed());
         }
     }
 
@@ -236,12 +244,16 @@ impl Driver {
                 // W1: in order, durable only with the next sync.
                 Action::Append(record) => {
                     self.shared.rounds.lock().record(&record, self.clock.now());
+                    self.shared.metrics.recorded(&record);
                     self.log
                         .append(&encode(&record))
                         .map_err(storage("append to the log"))?;
                 }
                 // W2: the causes of what will be signed.
-                Action::SyncLog => self.log.sync().map_err(storage("sync the log"))?,
+                Action::SyncLog => {
+                    self.shared.metrics.storage.syncs.at(Files::Log).inc();
+                    self.log.sync().map_err(storage("sync the log"))?;
+                }
                 // D1: before the signature leaves.
                 Action::Guard(entry) => self.write_guard(&entry)?,
                 // D2: one atomic synced write, on the thread that commits.
@@ -250,13 +262,16 @@ impl Driver {
                     let (height, block, round) =
                         (commit.header.height, commit.hash, commit.certificate.round);
                     let now = self.clock.now();
-                    self.shared.rounds.lock().decided(height, block, round, now);
+                    let (steps, rounds) = self.shared.rounds.lock().decided(height, block, round, now);
+                    let metrics = &self.shared.metrics;
+                    metrics.decided(steps, rounds, commit.ids.len(), now.mono.0);
                     let lost = |_| NodeError::ThreadLost { name: "persist" };
                     self.commits.send(commit).map_err(lost)?;
                 }
                 // W5: the height before is durable.
                 Action::ResetLog { height } => self.log.reset(height).map_err(storage("reset the log"))?,
                 Action::Admitted { ticket, results } => {
+                    self.shared.metrics.offered(&results);
                     self.note_departures();
                     if let Some(mut answer) = self.tickets.close(ticket, results) {
                         // Only what is still there: a later one of the same batch may have pushed it out.
@@ -290,6 +305,7 @@ impl Driver {
                     proposer,
                 } => {
                     let now = self.clock.now();
+                    self.shared.metrics.consensus.rounds.inc();
                     self.shared
                         .rounds
                         .lock()
@@ -332,6 +348,7 @@ impl Driver {
     }
 
     fn write_guard(&mut self, entry: &GuardEntry) -> Result<(), NodeError> {
+        self.shared.metrics.storage.syncs.at(Files::Guard).inc();
         match &mut self.guard {
             GuardStore::File(file) => file
                 .store(vibecoin_storage::files::GuardEntry {
@@ -375,6 +392,7 @@ impl Driver {
             .driver_beat_ms
             .store(self.clock.uptime_ms(), Ordering::Relaxed);
         let status = self.replica.orderer().status();
+        self.shared.metrics.counted(&status.counters);
         let mut consensus = self.shared.consensus.lock();
         consensus.abstaining = status.abstaining;
         consensus.timeouts = status.counters.timeouts;
@@ -389,11 +407,19 @@ impl Driver {
         drop(consensus);
         // Validators name the height that they decide: the one before it exists.
         let head = self.shared.head().header.height;
-        let target = head.max(status.highest_seen.saturating_sub(1));
+        let plan = self.replica.sync_status();
+        let seen = status.highest_seen.saturating_sub(1);
+        let peers = u32::try_from(plan.peers).unwrap_or(u32::MAX);
         self.shared
             .sync
             .lock()
-            .note(self.clock.uptime_ms(), head, target, 0);
+            .note(self.clock.uptime_ms(), head, seen.max(plan.target), peers);
+        let waiting = self.replica.evidence_waiting();
+        let mut evidence = self.shared.evidence.lock();
+        if evidence.as_slice() != waiting {
+            *evidence = waiting.to_vec();
+        }
+        drop(evidence);
         if let Some((height, ticks, hash)) = self.replica.building() {
             let mut poh = self.shared.poh.lock();
             poh.height = height;

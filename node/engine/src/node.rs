@@ -21,7 +21,7 @@ use vibecoin_mempool::{Mempool, MempoolConfig};
 use vibecoin_network::service::{Network, NetworkGuard};
 use vibecoin_primitives::{Hash, Height, SecretKey, decode};
 use vibecoin_replica::{Chain, Head, Parent, Replica};
-use vibecoin_rpc_server::backend::{BuildFacts, ChainFacts, Head as RpcHead};
+use vibecoin_rpc_server::backend::{BuildFacts, ChainFacts, Head as RpcHead, PeersView};
 use vibecoin_rpc_server::{Config as ServerConfig, Rate, RpcServer};
 use vibecoin_storage::files::{ConsensusLog, GuardFile, HeadWitness};
 use vibecoin_storage::kv::RocksConfig;
@@ -33,9 +33,12 @@ use crate::clock::{Clock, wall};
 use crate::driver::{Driver, GuardStore, INBOX_MAX, Input, URGENT_MAX, announce};
 use crate::error::NodeError;
 use crate::faucet::Faucet;
+use crate::listeners::{Listeners, Running};
 use crate::network::{BLOCKS_MAX, GOSSIPED_MAX, Inlet, Outlet, STATEMENTS_MAX};
+use crate::peers::Peers;
 use crate::persist::Persist;
 use crate::rounds::RoundBook;
+use crate::scrape::{Scrape, renderer};
 use crate::serve::Server;
 use crate::shared::Shared;
 use crate::verify::{Queues, SUBMISSIONS_MAX, Tickets};
@@ -116,6 +119,7 @@ pub struct Node {
     store: Arc<Store>,
     shared: Arc<Shared>,
     server: RpcServer,
+    listeners: Running,
     urgent: Sender<Input>,
     threads: Vec<(&'static str, JoinHandle<()>)>,
     ended: oneshot::Receiver<Result<(), NodeError>>,
@@ -299,6 +303,7 @@ impl Node {
             detail: error.to_string(),
         };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let listeners = Listeners::bind(&config, &home).await?;
         let chain = Chain::new(genesis.hash, genesis.params.clone(), genesis.validators.clone());
         let validator_key = check_key(&chain, validator_key);
         let Opened {
@@ -425,11 +430,23 @@ impl Node {
             build,
         };
         let handles = Handles {
-            network: None,
+            network: network.clone().map(|network| {
+                let external = config.p2p.external.clone();
+                Arc::new(Peers { network, external }) as Arc<dyn PeersView>
+            }),
             driver: Some(for_rpc),
             faucet: Faucet::of(&chain.params).map_err(|error| NodeError::Key(error.to_string()))?,
         };
-        let backend = NodeBackend::new(
+        let rpc_config = server_config(&config);
+        let scrape = Scrape {
+            shared: shared.clone(),
+            store: store.clone(),
+            network: network.clone(),
+            clock,
+            validates: public.is_some(),
+        };
+        let render = renderer(scrape, &rpc_config.metrics, &facts.build);
+        let backend = Arc::new(NodeBackend::new(
             facts,
             store.clone(),
             shared.clone(),
@@ -439,8 +456,9 @@ impl Node {
             home,
             &config,
             handles,
-        );
-        let server = RpcServer::start(listener, Arc::new(backend), server_config(&config)).map_err(listen)?;
+        ));
+        let listeners = listeners.start(&backend, &rpc_config, render)?;
+        let server = RpcServer::start(listener, backend, rpc_config).map_err(listen)?;
         let ready = Ready {
             rpc: server.address(),
             chain_id: chain.params.network.clone(),
@@ -450,8 +468,8 @@ impl Node {
                 .as_ref()
                 .and_then(|network| network.info().addresses.first().cloned()),
             peer_id: network.as_ref().map(|network| network.info().peer_id),
-            metrics: None,
-            admin: None,
+            metrics: listeners.metrics(),
+            admin: listeners.admin(),
         };
         info!(target: "node", rpc = %ready.rpc, chain = ready.chain_id, genesis = %ready.genesis_hash, %height,
               ready_ms = clock.uptime_ms(), "ready");
@@ -462,6 +480,7 @@ impl Node {
             store,
             shared,
             server,
+            listeners,
             urgent,
             threads,
             ended,
@@ -512,6 +531,7 @@ impl Node {
             lock,
             store,
             server,
+            listeners,
             urgent,
             threads,
             ended,
@@ -520,7 +540,8 @@ impl Node {
             ..
         } = self;
         let clean = async move {
-            server.stop(limit.checked_div(2).unwrap_or(limit)).await;
+            let grace = limit.checked_div(2).unwrap_or(limit);
+            tokio::join!(server.stop(grace), listeners.stop(grace));
             let joined = tokio::task::spawn_blocking(move || {
                 let _already_ended = urgent.send(Input::Stop);
                 if let Some(network) = network {

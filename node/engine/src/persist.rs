@@ -1,6 +1,7 @@
 //! The one thread that commits. Readers learn of a block after its synced write, never before.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 use tracing::{debug, info, warn};
@@ -13,6 +14,7 @@ use vibecoin_storage::{CommitBlock, StateView, Store};
 use crate::clock::wall;
 use crate::driver::Input;
 use crate::error::NodeError;
+use crate::metrics::Files;
 use crate::shared::Shared;
 
 /// Stores blocks until the driver is gone.
@@ -67,7 +69,11 @@ impl Persist {
         };
         let height = block.header.height;
         // D2: body, header, certificate, receipts, diff and head in one synced batch.
+        let begun = Instant::now();
         let state = self.store.commit(&block).map_err(fail("commit a block"))?;
+        let storage = &self.shared.metrics.storage;
+        storage.commit.observe(begun.elapsed());
+        storage.syncs.at(Files::Commit).inc();
         // D4: what was acknowledged, where a damaged database cannot hide it.
         self.witness
             .record(vibecoin_storage::Head { height, hash })

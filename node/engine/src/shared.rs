@@ -12,6 +12,7 @@ use vibecoin_rpc_server::backend::{CommittedBlock, ConsensusStatus, Head, PohSta
 
 use vibecoin_storage::StateView;
 
+use crate::metrics::Metrics;
 use crate::pool_index::PoolIndex;
 use crate::rounds::RoundBook;
 use crate::sync_view::SyncView;
@@ -45,6 +46,8 @@ pub struct Shared {
     pub sync: Mutex<SyncView>,
     /// Double signatures that wait for a block; a copy that the driver renews when they change.
     pub evidence: Mutex<Vec<Evidence>>,
+    /// Figures for Prometheus.
+    pub metrics: Metrics,
     /// Where the Proof of History stands.
     pub poh: Mutex<PohStatus>,
     /// Hashes per second measured after start; 0 before.
@@ -96,6 +99,7 @@ impl Shared {
             rounds: Mutex::new(rounds),
             sync: Mutex::new(SyncView::default()),
             evidence: Mutex::new(Vec::new()),
+            metrics: Metrics::default(),
             poh: Mutex::new(PohStatus::default()),
             hash_rate: AtomicU64::new(0),
             driver_beat_ms: AtomicU64::new(0),
@@ -150,6 +154,7 @@ impl Shared {
         let mut gone = Vec::new();
         let mut fates = self.fates.lock();
         for Departure { id, reason } in departed {
+            self.metrics.departed(reason);
             // What is in a block is found in the store; `persist` has taken it from the index.
             if matches!(reason, Reason::Included { .. }) {
                 continue;

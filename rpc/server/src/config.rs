@@ -1,6 +1,9 @@
 //! The server's knobs. Every bound has a default that is safe on a public address.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::metrics::RpcMetrics;
 
 /// How the server behaves. `Config::default()` is the public default.
 #[derive(Clone, Debug)]
@@ -44,6 +47,8 @@ pub struct Config {
     pub rate_exempts_loopback: bool,
     /// Namespaces that are served, such as `chain`; empty means all.
     pub namespaces: Vec<String>,
+    /// Where calls are counted.
+    pub metrics: Arc<RpcMetrics>,
 }
 
 /// A token bucket. What a call costs is in `vibecoin_rpc_api::registry`.
@@ -79,6 +84,7 @@ impl Default for Config {
             }),
             rate_exempts_loopback: true,
             namespaces: Vec::new(),
+            metrics: Arc::default(),
         }
     }
 }

@@ -18,6 +18,7 @@ use vibecoin_rpc_api::{ApiError, Code};
 
 use crate::config::Config;
 use crate::envelope::{id_is_short, invalid_request};
+use crate::metrics::MethodLabel;
 use crate::params;
 use crate::rate::{Exhausted, RateLimiter};
 
@@ -28,12 +29,27 @@ pub(crate) struct Rules {
     pub(crate) limiter: Option<RateLimiter>,
     /// Whether `dev_*` methods exist.
     pub(crate) dev: bool,
+    /// The methods of this listener.
+    table: &'static [Method],
 }
 
 impl Rules {
     pub(crate) fn new(config: Arc<Config>, dev: bool) -> Self {
         let limiter = config.rate.map(RateLimiter::new);
-        Self { config, limiter, dev }
+        Self {
+            config,
+            limiter,
+            dev,
+            table: registry::METHODS,
+        }
+    }
+
+    /// The rules of the admin listener.
+    pub(crate) fn admin(config: Arc<Config>) -> Self {
+        Self {
+            table: registry::ADMIN_METHODS,
+            ..Self::new(config, false)
+        }
     }
 
     /// Whether this listener answers to the method.
@@ -42,7 +58,7 @@ impl Rules {
     }
 
     fn method(&self, name: &str) -> Result<&'static Method, ApiError> {
-        registry::find(name)
+        registry::find_in(self.table, name)
             .filter(|method| self.serves(method.name))
             .ok_or_else(|| {
                 let shown: String = name.chars().take(64).collect();
@@ -120,8 +136,17 @@ impl<S> Gate<S>
 where
     S: RpcServiceT<MethodResponse = MethodResponse> + Send + Sync,
 {
+    /// Runs one call for at most `most`, and counts it.
+    async fn pass(&self, request: Request<'_>, most: Duration) -> MethodResponse {
+        let (method, started) = (MethodLabel::of(&request.method), Instant::now());
+        let response = self.run(request, most).await;
+        let metrics = &self.rules.config.metrics;
+        metrics.called(method, response.as_error_code(), started.elapsed());
+        response
+    }
+
     /// Runs one call for at most `most`, and never longer than its method may take.
-    async fn pass(&self, mut request: Request<'_>, most: Duration) -> MethodResponse {
+    async fn run(&self, mut request: Request<'_>, most: Duration) -> MethodResponse {
         if !id_is_short(&request.id) {
             return refused_id();
         }

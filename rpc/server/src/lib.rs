@@ -19,18 +19,24 @@
 //! the body (`server`), the number of batch entries, ids and what else surrounds a call (`envelope`); then, each entry by itself, the method's name, the
 //! caller's budget, depth and names of the parameters, the time limit (`gate`, `params`, `rate`); then
 //! its method (`methods`), where expensive ones wait for a permit (`work`).
+//!
+//! The operator has a listener of its own with methods of its own ([`RpcServer::start_admin`], `access`);
+//! figures for Prometheus have a third one ([`prometheus`]).
 
+mod access;
 pub mod backend;
 mod config;
 mod envelope;
 mod errors;
 mod gate;
 mod methods;
+pub mod metrics;
 #[cfg(any(test, feature = "mock"))]
 pub mod mock;
 mod paced;
 mod pages;
 mod params;
+pub mod prometheus;
 mod rate;
 mod server;
 mod subscriptions;
@@ -38,6 +44,7 @@ mod subscriptions;
 mod tests;
 mod work;
 
+pub use access::AdminToken;
 pub use backend::{Backend, BackendError, Refusal};
 pub use config::{Config, Rate};
 pub use server::RpcServer;

@@ -22,8 +22,9 @@ use jsonrpsee::types::Id;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::Service as _;
-use vibecoin_rpc_api::ApiError;
+use vibecoin_rpc_api::{ApiError, Code};
 
+use crate::access::AdminToken;
 use crate::backend::Backend;
 use crate::config::Config;
 use crate::envelope;
@@ -53,11 +54,37 @@ impl RpcServer {
         backend: Arc<B>,
         config: Config,
     ) -> std::io::Result<Self> {
-        let address = listener.local_addr()?;
-        let config = Arc::new(config);
-        let rules = Arc::new(Rules::new(Arc::clone(&config), backend.facts().params.dev));
+        let rules = Arc::new(Rules::new(Arc::new(config), backend.facts().params.dev));
         let methods = methods::all(&Rpc::new(Arc::clone(&backend), Arc::clone(&rules)))
             .map_err(std::io::Error::other)?;
+        Self::listen(listener, backend, rules, methods, None)
+    }
+
+    /// Serves the operator's methods on `listener`, over HTTP alone, to whoever shows the token.
+    ///
+    /// # Errors
+    /// As [`RpcServer::start`].
+    pub fn start_admin<B: Backend>(
+        listener: TcpListener,
+        backend: Arc<B>,
+        config: Config,
+        token: AdminToken,
+    ) -> std::io::Result<Self> {
+        let rules = Arc::new(Rules::admin(Arc::new(config)));
+        let methods = methods::admin(&Rpc::new(Arc::clone(&backend), Arc::clone(&rules)))
+            .map_err(std::io::Error::other)?;
+        Self::listen(listener, backend, rules, methods, Some(token))
+    }
+
+    fn listen<B: Backend>(
+        listener: TcpListener,
+        backend: Arc<B>,
+        rules: Arc<Rules>,
+        methods: Methods,
+        token: Option<AdminToken>,
+    ) -> std::io::Result<Self> {
+        let address = listener.local_addr()?;
+        let config = Arc::clone(&rules.config);
         let (stop, handle) = stop_channel();
         let shared = Arc::new(Shared {
             library: library_config(&config, config.request_bytes_max),
@@ -67,6 +94,7 @@ impl RpcServer {
             ),
             rules,
             methods,
+            token,
             stop,
             requests: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             backend,
@@ -94,6 +122,8 @@ impl RpcServer {
 struct Shared<B> {
     rules: Arc<Rules>,
     methods: Methods,
+    /// What callers must show; set on the admin listener alone.
+    token: Option<AdminToken>,
     library: ServerConfig,
     library_websocket: ServerConfig,
     stop: StopHandle,
@@ -153,7 +183,10 @@ async fn accept<B: Backend>(listener: TcpListener, shared: Arc<Shared<B>>) {
                 };
                 tokio::spawn(connection.serve(stream));
             }
-            Err(_) => turn_away(&stream),
+            Err(_) => {
+                shared.rules.config.metrics.turned_away.inc();
+                turn_away(&stream);
+            }
         }
     }
 }
@@ -216,6 +249,9 @@ impl<B: Backend> Connection<B> {
                 "the Host header names no host that this node answers for\n",
             );
         }
+        if let Some(token) = &self.shared.token {
+            return self.operator(request, token).await;
+        }
         let upgrade = is_upgrade(request.headers());
         let path = request.uri().path();
         match (request.method(), path) {
@@ -236,6 +272,22 @@ impl<B: Backend> Connection<B> {
                 StatusCode::METHOD_NOT_ALLOWED,
                 "POST / for JSON-RPC, GET / with upgrade for WebSocket\n",
             ),
+            _ => plain(StatusCode::NOT_FOUND, "nothing here\n"),
+        }
+    }
+
+    /// A request of the admin listener.
+    async fn operator(&self, request: Request<Incoming>, token: &AdminToken) -> Response<HttpBody> {
+        if let Err(error) = token.check(request.headers()) {
+            let status = match error.class() {
+                Some(Code::Forbidden) => StatusCode::FORBIDDEN,
+                _ => StatusCode::UNAUTHORIZED,
+            };
+            return json(status, bare_error(Id::Null, error));
+        }
+        match (request.method(), request.uri().path()) {
+            (&Method::POST, "/") => self.post(request).await,
+            (_, "/") => plain(StatusCode::METHOD_NOT_ALLOWED, "POST / for JSON-RPC\n"),
             _ => plain(StatusCode::NOT_FOUND, "nothing here\n"),
         }
     }
@@ -531,7 +583,7 @@ pub(crate) fn json(status: StatusCode, text: String) -> Response<HttpBody> {
     with_type(status, HttpBody::from(text), "application/json; charset=utf-8")
 }
 
-fn with_type(status: StatusCode, body: HttpBody, kind: &'static str) -> Response<HttpBody> {
+pub(crate) fn with_type(status: StatusCode, body: HttpBody, kind: &'static str) -> Response<HttpBody> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response

@@ -8,6 +8,7 @@
     clippy::cast_possible_truncation
 )]
 
+mod admin;
 mod consensus;
 mod limits;
 mod methods;

@@ -132,6 +132,11 @@ impl<S: State, O: Orderer> Replica<S, O> {
         self.evidence.waiting()
     }
 
+    /// Where catching up stands.
+    pub fn sync_status(&self) -> vibecoin_sync::PlannerStatus {
+        self.planner.status()
+    }
+
     /// The block under construction, if any: its height, ticks that are done, and the newest hash.
     pub fn building(&self) -> Option<(Height, u32, Hash)> {
         self.builder.as_ref().map(Builder::progress)

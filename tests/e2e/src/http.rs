@@ -35,6 +35,18 @@ pub fn post(address: &str, body: &[u8]) -> io::Result<Answer> {
     if answer.is_err() { sent.and(answer) } else { answer }
 }
 
+/// Gets a page and reads it.
+///
+/// # Errors
+/// When there is no answer.
+pub fn get(address: &str, path: &str) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes())?;
+    read(stream)
+}
+
 fn read(stream: TcpStream) -> io::Result<Answer> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();

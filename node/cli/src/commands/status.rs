@@ -2,7 +2,7 @@
 
 use clap::Args;
 use vibecoin_rpc_api::methods::NodeApiClient as _;
-use vibecoin_rpc_api::views::NodeStatusView;
+use vibecoin_rpc_api::views::{NodeStatusView, SyncStatusView};
 
 use crate::context::Context;
 use crate::error::CliError;
@@ -46,13 +46,7 @@ fn people(status: &NodeStatusView) -> String {
     );
     row("height", status.head.height.to_string());
     row("block", status.head.hash.0.to_string());
-    row(
-        "sync",
-        format!(
-            "{} ({} of {})",
-            status.sync.state, status.sync.current, status.sync.target
-        ),
-    );
+    row("sync", sync(&status.sync));
     row("peers", status.peers.to_string());
     row(
         "mempool",
@@ -64,6 +58,29 @@ fn people(status: &NodeStatusView) -> String {
     );
     row("uptime", format!("{} s", status.uptime_ms.0 / 1000));
     text
+}
+
+/// Where it stands, and while it catches up how fast and until when.
+fn sync(sync: &SyncStatusView) -> String {
+    let mut text = format!("{} ({} of {})", sync.state, sync.current, sync.target);
+    if sync.state == "synced" {
+        return text;
+    }
+    text.push_str(&format!(", {} blocks/s", sync.blocks_per_1000_s.0 / 1000));
+    match sync.eta_ms {
+        Some(eta) => text.push_str(&format!(", {} left", duration(eta.0 / 1000))),
+        None => text.push_str(", no end in sight yet"),
+    }
+    text
+}
+
+/// Seconds as people say them.
+fn duration(seconds: u64) -> String {
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
 }
 
 impl HealthArgs {
@@ -90,5 +107,37 @@ impl HealthArgs {
         } else {
             answer.exit(Exit::NotReady)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vibecoin_rpc_api::U64;
+
+    use super::*;
+
+    #[test]
+    fn a_node_that_catches_up_says_how_fast_and_until_when() {
+        let mut view = SyncStatusView {
+            state: "syncing".to_owned(),
+            stage: "blocks".to_owned(),
+            current: U64(10),
+            target: U64(5000),
+            peers: 3,
+            blocks_per_1000_s: U64(41_500),
+            eta_ms: Some(U64(125_000)),
+        };
+        assert_eq!(sync(&view), "syncing (10 of 5000), 41 blocks/s, 2 min 5 s left");
+        view.eta_ms = None;
+        assert_eq!(
+            sync(&view),
+            "syncing (10 of 5000), 41 blocks/s, no end in sight yet"
+        );
+        view.state = "synced".to_owned();
+        assert_eq!(sync(&view), "synced (10 of 5000)");
+        assert_eq!(
+            (duration(59), duration(7260)),
+            ("59 s".to_owned(), "2 h 1 min".to_owned())
+        );
     }
 }

@@ -24,7 +24,7 @@ impl<B: Backend> Rpc<B> {
             let message = format!("height {height} has not begun here, the head is {head}");
             return Err(ApiError::new(Code::FutureHeight, message).with("head", head.0.to_string()));
         }
-        self.from_chain(height)
+        self.by_the_chain(height)
     }
 
     fn observed(&self, seen: HeightRounds) -> RoundsView {
@@ -49,7 +49,7 @@ impl<B: Backend> Rpc<B> {
 
     /// A block says in which round it was created, its certificate in which it was decided; the
     /// proposers of the rounds before follow from the schedule.
-    fn from_chain(&self, height: Height) -> Result<RoundsView, ApiError> {
+    fn by_the_chain(&self, height: Height) -> Result<RoundsView, ApiError> {
         let missing = || ApiError::internal(format!("height {height} has no header"));
         let (header, hash) = self.backend.header(height)?.ok_or_else(missing)?;
         let set = &self.backend.facts().validators;

@@ -1,0 +1,224 @@
+//! The listeners beside RPC: the operator's, behind a token, and the one for Prometheus.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write as _};
+use std::net::SocketAddr;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tracing::warn;
+use vibecoin_config::Config;
+use vibecoin_rpc_server::prometheus::MetricsServer;
+use vibecoin_rpc_server::{AdminToken, Config as ServerConfig, RpcServer};
+
+use crate::backend::NodeBackend;
+use crate::error::NodeError;
+
+/// The file by which commands find the operator's listener of a running node.
+pub const ADMIN_ENDPOINT_FILE: &str = "admin.endpoint";
+/// Connections of operators at once.
+const ADMIN_CONNECTIONS_MAX: u32 = 16;
+/// Most bytes of an operator's request; all of them are short.
+const ADMIN_REQUEST_BYTES_MAX: u32 = 64 * 1024;
+
+/// Bound addresses, before anything runs.
+pub struct Listeners {
+    admin: Option<(TcpListener, AdminToken)>,
+    metrics: Option<TcpListener>,
+    endpoint: PathBuf,
+}
+
+async fn bind(address: &str) -> Result<Option<TcpListener>, NodeError> {
+    if address.is_empty() {
+        return Ok(None);
+    }
+    let bound = TcpListener::bind(address).await;
+    bound.map(Some).map_err(|error| NodeError::Listen {
+        address: address.to_owned(),
+        detail: error.to_string(),
+    })
+}
+
+impl Listeners {
+    /// Binds what the configuration names, and reads or makes the token.
+    ///
+    /// # Errors
+    /// [`NodeError::Listen`] when an address is taken, [`NodeError::Key`] when the token is not this
+    /// user's alone.
+    pub async fn bind(config: &Config, home: &Path) -> Result<Self, NodeError> {
+        let admin = match bind(&config.admin.listen).await? {
+            None => None,
+            Some(listener) => {
+                let path = Config::locate(home, &config.admin.token_file);
+                let path = path.ok_or_else(|| NodeError::Config {
+                    what: "admin.token_file".to_owned(),
+                    detail: "the operator's listener needs a token file".to_owned(),
+                })?;
+                Some((listener, token(&path)?))
+            }
+        };
+        Ok(Self {
+            admin,
+            metrics: bind(&config.metrics.listen).await?,
+            endpoint: home.join(ADMIN_ENDPOINT_FILE),
+        })
+    }
+
+    /// Begins to answer. `common` is the configuration of the public server; `render` makes a scrape.
+    ///
+    /// # Errors
+    /// [`NodeError::Listen`] when a listener is unusable.
+    pub fn start(
+        self,
+        backend: &Arc<NodeBackend>,
+        common: &ServerConfig,
+        render: Arc<dyn Fn() -> String + Send + Sync>,
+    ) -> Result<Running, NodeError> {
+        let listen = |what: &'static str| {
+            move |error: std::io::Error| NodeError::Listen {
+                address: what.to_owned(),
+                detail: error.to_string(),
+            }
+        };
+        let admin = self.admin.map(|(listener, token)| {
+            let address = listener.local_addr()?;
+            if !address.ip().is_loopback() {
+                warn!(target: "node", %address, "the operator's listener can be reached from other machines");
+            }
+            let config = admin_config(common, address);
+            RpcServer::start_admin(listener, backend.clone(), config, token)
+        });
+        let admin = admin.transpose().map_err(listen("admin.listen"))?;
+        let metrics = self
+            .metrics
+            .map(|listener| MetricsServer::start(listener, render));
+        let metrics = metrics.transpose().map_err(listen("metrics.listen"))?;
+        if let Some(admin) = &admin
+            && let Err(error) = std::fs::write(&self.endpoint, format!("http://{}\n", admin.address()))
+        {
+            warn!(target: "node", path = %self.endpoint.display(), %error, "commands will not find the operator's listener");
+        }
+        Ok(Running {
+            admin,
+            metrics,
+            endpoint: self.endpoint,
+        })
+    }
+}
+
+/// As the public server, but small, without a budget, and for all names of its own address.
+fn admin_config(common: &ServerConfig, address: SocketAddr) -> ServerConfig {
+    let defaults = ServerConfig::default();
+    let mut hosts = defaults.hosts.clone();
+    hosts.push(match address {
+        SocketAddr::V4(v4) => v4.ip().to_string(),
+        SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
+    });
+    ServerConfig {
+        request_bytes_max: ADMIN_REQUEST_BYTES_MAX,
+        connections_max: ADMIN_CONNECTIONS_MAX,
+        rate: None,
+        hosts,
+        metrics: common.metrics.clone(),
+        ..defaults
+    }
+}
+
+/// Listeners that answer.
+pub struct Running {
+    admin: Option<RpcServer>,
+    metrics: Option<MetricsServer>,
+    endpoint: PathBuf,
+}
+
+impl Running {
+    /// Where the operator's methods are.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(RpcServer::address)
+    }
+
+    /// Where the metrics are.
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(MetricsServer::address)
+    }
+
+    /// Stops them; calls that run may end within `grace`.
+    pub async fn stop(self, grace: Duration) {
+        if let Some(metrics) = self.metrics {
+            metrics.stop();
+        }
+        if let Some(admin) = self.admin {
+            let _already_gone = std::fs::remove_file(&self.endpoint);
+            admin.stop(grace).await;
+        }
+    }
+}
+
+/// Reads the operator's token, or makes one that only this user can read.
+fn token(path: &Path) -> Result<AdminToken, NodeError> {
+    let fault = |detail: String| NodeError::Key(format!("{}: {detail}", path.display()));
+    let mut create = OpenOptions::new();
+    match create.write(true).create_new(true).mode(0o600).open(path) {
+        Ok(mut file) => {
+            let mut bytes = [0; 32];
+            getrandom::fill(&mut bytes).map_err(|error| fault(error.to_string()))?;
+            let token = AdminToken::new(bytes);
+            let written = file.write_all(format!("{}\n", token.to_text()).as_bytes());
+            written
+                .and_then(|()| file.sync_all())
+                .map_err(|error| fault(error.to_string()))?;
+            Ok(token)
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let meta = std::fs::metadata(path).map_err(|error| fault(error.to_string()))?;
+            let mode = meta.mode() & 0o777;
+            if mode & 0o077 != 0 {
+                return Err(fault(format!(
+                    "others can read this token (mode {mode:o}); run chmod 600, or remove it to get a new one"
+                )));
+            }
+            let text = std::fs::read_to_string(path).map_err(|error| fault(error.to_string()))?;
+            AdminToken::parse(text.trim())
+                .ok_or_else(|| fault("not 64 hex digits; remove it to get a new one".to_owned()))
+        }
+        Err(error) => Err(fault(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_token_is_made_once_for_this_user_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("admin.token");
+        let first = token(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(first.to_text(), token(&path).unwrap().to_text());
+        let other = token(&home.path().join("other.token")).unwrap();
+        assert_ne!(first.to_text(), other.to_text());
+    }
+
+    #[test]
+    fn a_token_that_others_can_read_or_that_is_none_is_refused() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("admin.token");
+        token(&path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let error = token(&path).unwrap_err();
+        assert_eq!(error.exit_code(), 40);
+        assert!(error.to_string().contains("admin.token"), "{error}");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        for text in ["", "12", "zz"] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(token(&path).unwrap_err().exit_code(), 40, "{text}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The operator's listener, and the one for Prometheus.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use vibecoin_rpc_api::registry;
+
+use super::{Answer, Served, expect_error, serve};
+use crate::backend::Backend as _;
+use crate::gate::Rules;
+use crate::methods::{self, Rpc};
+use crate::metrics::RpcMetrics;
+use crate::mock::MockBackend;
+use crate::prometheus::{MetricsServer, Registry, render};
+use crate::{AdminToken, Config, RpcServer};
+
+const TOKEN: [u8; 32] = [7; 32];
+
+async fn serve_admin() -> Served {
+    let node = Arc::new(MockBackend::new());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let token = AdminToken::new(TOKEN);
+    let server = RpcServer::start_admin(listener, Arc::clone(&node), Config::default(), token).unwrap();
+    Served { node, server }
+}
+
+async fn send(served: &Served, headers: &str, method: &str, params: Value) -> Answer {
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: localhost\r\n{headers}content-type: application/json\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    served.raw(&[head.as_bytes(), body.as_bytes()].concat()).await
+}
+
+async fn call(served: &Served, method: &str, params: Value) -> Value {
+    let header = format!("authorization: Bearer {}\r\n", AdminToken::new(TOKEN).to_text());
+    send(served, &header, method, params).await.json()
+}
+
+#[test]
+fn every_method_of_the_admin_listener_is_in_its_table_and_the_other_way_round() {
+    let rules = Arc::new(Rules::admin(Arc::new(Config::default())));
+    let methods = methods::admin(&Rpc::new(Arc::new(MockBackend::new()), rules)).unwrap();
+    let mut registered: Vec<&str> = methods.method_names().collect();
+    registered.sort_unstable();
+    let table: Vec<&str> = registry::ADMIN_METHODS.iter().map(|method| method.name).collect();
+    assert_eq!(registered, table);
+}
+
+#[tokio::test]
+async fn the_operator_adds_removes_bans_and_lets_in_again() {
+    let served = serve_admin().await;
+    let network = served.node.network().unwrap();
+    let address = "/ip4/127.0.0.1/tcp/5/p2p/peer-c";
+    assert_eq!(
+        call(&served, "net_addPeer", json!({"address": address})).await["result"],
+        true
+    );
+    assert_eq!(network.peers().len(), 3);
+    let ban = json!({"id": "peer-c", "reason": "partition", "seconds": 9});
+    assert_eq!(call(&served, "net_banPeer", ban).await["result"], true);
+    assert_eq!(
+        call(&served, "net_banPeer", json!(["peer-x"])).await["result"],
+        true
+    );
+    assert_eq!(
+        call(&served, "net_removePeer", json!(["peer-a"])).await["result"],
+        true
+    );
+    assert_eq!(network.peers().len(), 1);
+    let bans = call(&served, "net_getBans", json!([])).await;
+    let expected = json!([
+        {"id": "peer-c", "reason": "partition", "secondsLeft": "9"},
+        {"id": "peer-x", "reason": "by the operator"},
+    ]);
+    assert_eq!(bans["result"], expected);
+    assert_eq!(
+        call(&served, "net_unbanPeer", json!(["peer-c"])).await["result"],
+        true
+    );
+    expect_error(
+        &call(&served, "net_unbanPeer", json!(["peer-c"])).await,
+        1701,
+        "admin_refused",
+    );
+    expect_error(
+        &call(&served, "net_removePeer", json!(["nobody"])).await,
+        1701,
+        "admin_refused",
+    );
+    expect_error(
+        &call(&served, "net_addPeer", json!({"address": "nonsense"})).await,
+        1701,
+        "admin_refused",
+    );
+    let unknown = call(&served, "net_addPeer", json!({"adress": address})).await;
+    expect_error(&unknown, -32602, "unknown_parameter");
+}
+
+#[tokio::test]
+async fn without_the_token_nothing_is_done_and_the_status_says_so() {
+    let served = serve_admin().await;
+    let wrong = format!("authorization: Bearer {}\r\n", AdminToken::new([8; 32]).to_text());
+    let right = format!("authorization: Bearer {}\r\n", AdminToken::new(TOKEN).to_text());
+    let twice = format!("{right}{right}");
+    for headers in ["", wrong.as_str(), "authorization: Bearer\r\n", twice.as_str()] {
+        let answer = send(&served, headers, "net_banPeer", json!(["peer-a"])).await;
+        assert_eq!(answer.status, 401, "{headers}");
+        expect_error(&answer.json(), 1501, "unauthenticated");
+    }
+    let page = format!("{right}origin: http://localhost\r\n");
+    let answer = send(&served, &page, "net_banPeer", json!(["peer-a"])).await;
+    assert_eq!(answer.status, 403);
+    expect_error(&answer.json(), 1502, "forbidden");
+    let rebound = served
+        .raw(format!("POST / HTTP/1.1\r\nhost: evil.example\r\n{right}connection: close\r\n\r\n").as_bytes())
+        .await;
+    assert_eq!(rebound.status, 403);
+    assert_eq!(
+        served.get("/readyz").await.status,
+        401,
+        "nothing is shown without the token"
+    );
+    assert_eq!(served.node.network().unwrap().peers().len(), 2);
+}
+
+#[tokio::test]
+async fn the_listeners_know_nothing_of_each_others_methods() {
+    let public = serve().await;
+    for method in registry::ADMIN_METHODS {
+        let answer = public.call(method.name, json!([])).await;
+        expect_error(&answer, -32601, "method_not_found");
+    }
+    let admin = serve_admin().await;
+    for name in ["chain_getHead", "net_getPeers", "rpc_getMethods"] {
+        expect_error(&call(&admin, name, json!([])).await, -32601, "method_not_found");
+    }
+}
+
+async fn scrape(server: &MetricsServer, request: &str) -> Answer {
+    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    let request = format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    Answer::read(stream).await
+}
+
+#[tokio::test]
+async fn calls_are_counted_and_shown_with_their_help_from_the_start() {
+    let metrics = Arc::new(RpcMetrics::default());
+    let config = Config {
+        metrics: Arc::clone(&metrics),
+        ..Config::default()
+    };
+    let served = super::serve_with(config).await;
+    let mut registry = Registry::default();
+    metrics.register(&mut registry);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = MetricsServer::start(listener, Arc::new(move || render(&registry))).unwrap();
+
+    let text = scrape(&server, "GET /metrics").await.body;
+    for declared in RpcMetrics::DECLARED {
+        let help = format!("# HELP {} {}.", declared.family(), declared.help_line());
+        assert!(text.contains(&help), "{help}\n{text}");
+        assert!(text.contains(declared.name), "{}\n{text}", declared.name);
+    }
+    assert!(
+        text.contains("vibecoin_rpc_calls_total{method=\"net_banPeer\"} 0"),
+        "{text}"
+    );
+
+    served.call("chain_getHead", json!([])).await;
+    served.call("chain_getBlock", json!(["nonsense"])).await;
+    served.call("made_up", json!([])).await;
+    let answer = scrape(&server, "GET /metrics").await;
+    assert!(
+        answer.head.contains(crate::prometheus::CONTENT_TYPE),
+        "{}",
+        answer.head
+    );
+    for line in [
+        "vibecoin_rpc_calls_total{method=\"chain_getHead\"} 1",
+        "vibecoin_rpc_calls_total{method=\"unknown\"} 1",
+        "vibecoin_rpc_errors_total{reason=\"bad_block_reference\"} 1",
+        "vibecoin_rpc_errors_total{reason=\"method_not_found\"} 1",
+        "vibecoin_rpc_call_seconds_count 3",
+    ] {
+        assert!(answer.body.contains(line), "{line}\n{}", answer.body);
+    }
+    assert_eq!(scrape(&server, "GET /").await.status, 404);
+    assert_eq!(scrape(&server, "POST /metrics").await.status, 405);
+}
