@@ -8,6 +8,7 @@ use jsonrpsee::core::client::ClientT as _;
 use jsonrpsee::core::params::ObjectParams;
 use jsonrpsee::http_client::{HeaderMap, HeaderValue, HttpClient, HttpClientBuilder};
 use serde_json::Value;
+use vibecoin_keystore::KeyError;
 use vibecoin_primitives::{Hash, Height};
 use vibecoin_rpc_api::BlockRef;
 use vibecoin_rpc_api::methods::ChainApiClient as _;
@@ -117,7 +118,12 @@ impl Admin {
                 format!("{} has no listener for its operator", node.name),
             ));
         };
-        let token = token(&node.home)?;
+        let Some(token) = token(&node.home)? else {
+            let message = format!("{} has no listener for its operator: it made no token", node.name);
+            return Err(CliError::new(Exit::Failure, message)
+                .reason("no_admin")
+                .hint("the key `admin.listen` of its config.toml switches it on"));
+        };
         let mut headers = HeaderMap::new();
         let value = HeaderValue::from_str(&format!("Bearer {token}"))
             .map_err(|_| CliError::new(Exit::Key, format!("the token of {} cannot be sent", node.name)))?;
@@ -160,8 +166,12 @@ impl Admin {
     }
 }
 
-fn token(home: &Path) -> Result<String, CliError> {
+/// The token that a node made for its operator; `None` when it has no listener for one.
+fn token(home: &Path) -> Result<Option<String>, CliError> {
     let path = home.join(vibecoin_config::Config::default().admin.token_file);
-    let text = vibecoin_keystore::private::read_secret_text(&path)?;
-    Ok(text.trim().to_owned())
+    match vibecoin_keystore::private::read_secret_text(&path) {
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(KeyError::Missing { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -36,6 +36,10 @@ pub fn cut(context: &Context, dir: &Path, args: &PartitionArgs) -> Result<Answer
     Devnet::look(dir)?.existing()?;
     let mut net = Devnet::change(dir)?;
     let groups = groups(&net, &args.groups)?;
+    // A cut that one of them cannot make is not begun.
+    net.running()
+        .iter()
+        .try_for_each(|node| Admin::of(node).map(drop))?;
     context.wait(async {
         if !net.existing()?.partition.is_empty() {
             forgive(&net, &groups).await?;

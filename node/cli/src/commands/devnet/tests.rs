@@ -22,6 +22,9 @@ use crate::output::Format;
 /// The variable that makes this test program a stand-in.
 const STAND_IN: &str = "VIBECOIN_TEST_STAND_IN_HOME";
 
+/// What the stand-ins' operator shows them.
+const TOKEN: &str = "0123456789abcdef";
+
 /// A devnet with records and nothing behind them.
 pub fn devnet_of(dir: &Path, validators: u32, full: u32) -> Devnet {
     use crate::commands::testnet::plan::{Network, Spec, tests::spec};
@@ -70,6 +73,14 @@ fn stand_in() {
     } else {
         "1"
     };
+    fs::write(home.join("admin.token"), TOKEN).unwrap();
+    fs::set_permissions(home.join("admin.token"), fs::Permissions::from_mode(0o600)).unwrap();
+    let admin = TcpListener::bind(&config.admin.listen).unwrap();
+    std::thread::spawn(move || {
+        for stream in admin.incoming() {
+            operate(&stream.unwrap(), &home);
+        }
+    });
     // The harness has begun a line.
     println!(
         "\n{}",
@@ -81,26 +92,66 @@ fn stand_in() {
     }
 }
 
+/// Reads one request: its headers in lower case, and the JSON.
+fn request(reader: &mut impl std::io::BufRead) -> Option<(String, Value)> {
+    let mut head = String::new();
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        if line == "\r\n" {
+            break;
+        }
+        head.push_str(&line.to_ascii_lowercase());
+    }
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"))?;
+    let mut body = vec![0; length.trim().parse().ok()?];
+    reader.read_exact(&mut body).ok()?;
+    Some((head, serde_json::from_slice(&body).ok()?))
+}
+
+fn respond(mut stream: &TcpStream, request: &Value, result: &Value) -> Option<()> {
+    let text = json!({ "jsonrpc": "2.0", "id": request["id"], "result": result }).to_string();
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length:";
+    write!(stream, "{head} {}\r\n\r\n{text}", text.len()).ok()
+}
+
+/// The operator's side of one connection: notes in the home whom the node keeps out.
+fn operate(stream: &TcpStream, home: &Path) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let (head, request) = request(&mut reader)?;
+        assert!(head.contains(&format!("authorization: bearer {TOKEN}")), "{head}");
+        let bans = home.join("bans");
+        let mut lines: Vec<String> = fs::read_to_string(&bans)
+            .unwrap_or_default()
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        let id = request["params"]["id"].as_str().unwrap().to_owned();
+        match request["method"].as_str()? {
+            "net_banPeer" => {
+                assert_eq!(request["params"]["reason"], "partition");
+                // To ban twice is to ban.
+                lines.retain(|line| *line != id);
+                lines.push(id);
+            }
+            "net_unbanPeer" => lines.retain(|line| *line != id),
+            other => panic!("nobody told the stand-in of {other}"),
+        }
+        fs::write(&bans, lines.join("\n")).unwrap();
+        respond(stream, &request, &json!(true))?;
+    }
+}
+
 /// Answers the questions of one connection: a chain of three blocks.
 fn answer(stream: &TcpStream, hash: &str) -> Option<()> {
     let mut reader = BufReader::new(stream);
     loop {
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line).ok()? == 0 {
-                return None;
-            }
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().ok()?;
-            }
-            if line == "\r\n" {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).ok()?;
-        let request: Value = serde_json::from_slice(&body).ok()?;
+        let (_, request) = request(&mut reader)?;
         let (hash, zeros) = (format!("0x{hash}"), format!("0x{}", "0".repeat(64)));
         let result = match request["method"].as_str()? {
             "chain_getHead" => json!({
@@ -117,9 +168,7 @@ fn answer(stream: &TcpStream, hash: &str) -> Option<()> {
             "net_getPeers" => json!([]),
             other => panic!("nobody told the stand-in of {other}"),
         };
-        let text = json!({ "jsonrpc": "2.0", "id": request["id"], "result": result }).to_string();
-        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length:";
-        write!(&mut (&*stream), "{head} {}\r\n\r\n{text}", text.len()).ok()?;
+        respond(stream, &request, &result)?;
     }
 }
 
@@ -529,4 +578,53 @@ fn one_command_at_a_time_changes_a_devnet() {
         done.recv().unwrap();
     });
     assert_eq!(bench.pids(), [None]);
+}
+
+#[test]
+fn a_cut_is_made_of_bans_survives_a_restart_of_a_node_and_is_healed() {
+    let bench = Bench::new();
+    let up = bench.up("-v 4 -n 1");
+    let ids: Vec<&str> = (0..5)
+        .map(|number| up["nodes"][number]["peerId"].as_str().unwrap())
+        .collect();
+    let banned = |number: usize| {
+        let home = up["nodes"][number]["home"].as_str().unwrap();
+        let text = fs::read_to_string(Path::new(home).join("bans")).unwrap_or_default();
+        let known = |line: &str| ids.iter().position(|id| *id == line).unwrap();
+        let mut numbers: Vec<usize> = text.lines().map(known).collect();
+        numbers.sort_unstable();
+        numbers
+    };
+    bench.ok("partition 0,1/2,3");
+    assert_eq!((banned(0), banned(4)), (vec![2, 3], vec![2, 3]));
+    assert_eq!((banned(2), banned(3)), (vec![0, 1, 4], vec![0, 1, 4]));
+    assert!(
+        text_of(&bench.run("status").unwrap())
+            .contains("validator-0,validator-1,full-0 / validator-2,validator-3")
+    );
+
+    // A node that comes back is behind the cut again.
+    bench.ok("kill-node 2");
+    fs::remove_file(bench.dir().join("validator-2/bans")).unwrap();
+    bench.start("start-node 2").unwrap();
+    assert_eq!(banned(2), [0, 1, 4]);
+
+    // Another cut takes back what it does not need.
+    bench.ok("partition 3/0,1,2,4");
+    assert_eq!(banned(3), [0, 1, 2, 4]);
+    assert_eq!((banned(0), banned(2)), (vec![3], vec![3]));
+
+    assert_eq!(bench.ok("heal")["healed"], true);
+    assert!((0..5).all(|number| banned(number).is_empty()));
+    assert_eq!(bench.ok("heal")["healed"], false);
+}
+
+#[test]
+fn a_cut_that_a_node_cannot_make_is_not_begun() {
+    let bench = Bench::new();
+    bench.up("-v 2 -n 0");
+    fs::remove_file(bench.dir().join("validator-1/admin.token")).unwrap();
+    assert_eq!(bench.run("partition 0/1").unwrap_err().reason, "no_admin");
+    assert!(!bench.dir().join("validator-0/bans").exists());
+    assert_eq!(bench.ok("heal")["healed"], false);
 }
