@@ -538,11 +538,9 @@ pub fn under_observation(
     let running: Vec<usize> = (0..cluster.plan.nodes())
         .filter(|node| cluster.pid(*node).is_some())
         .collect();
-    for node in &running {
-        cluster.wait_at_head(*node, &running, HEALS_WITHIN);
-    }
-    let heads = running.iter().filter_map(|node| cluster.head(*node).ok());
-    let height = heads.map(|head| head.height).min().unwrap_or(0);
+    // Nothing that was acknowledged is above this height, and everybody has it.
+    let height = cluster.top(&running);
+    cluster.wait_all_reach(&running, height, HEALS_WITHIN);
     let audit = observer.audit(&running, height, true);
     let history = load.history(running[0], height);
     let (summary, violations) = check(&history);
