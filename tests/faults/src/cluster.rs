@@ -218,6 +218,18 @@ impl Cluster {
         })
     }
 
+    /// Waits until all these nodes have a block of this height.
+    ///
+    /// # Panics
+    /// After `bound`.
+    pub fn wait_all_reach(&self, nodes: &[usize], height: u64, bound: Duration) {
+        self.wait(&format!("height {height} on all nodes"), bound, || {
+            nodes
+                .iter()
+                .all(|node| self.head(*node).is_ok_and(|head| head.height >= height))
+        });
+    }
+
     /// Waits until something holds; returns how long it took.
     ///
     /// # Panics

@@ -1,11 +1,22 @@
-//! A stranger who sends garbage: bytes that are no protocol, frames that are too large, dials that lead
-//! nowhere, one byte a second.
+//! Strangers who send garbage. Some send bytes that are no protocol, frames that are too large, one byte
+//! now and then, or nothing at all after the dial; one speaks the protocol well enough to be let in, and
+//! then says what no honest node says, on gossip and on every lane.
 
 use std::fmt;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use vibecoin_consensus::ConsensusMessage;
+use vibecoin_network::service::{Network, NetworkConfig, NetworkEvent, Sink};
+use vibecoin_primitives::{
+    Address, Amount, BlockPart, Evidence, Hash, Height, Nonce, Operation, PartContent, PartStatement, Power,
+    Round, SecretKey, Signature, SignedVote, Tick, Transaction, TransactionBody, TransactionV1, Validator,
+    ValidatorSet, Vote, VoteKind,
+};
+use vibecoin_replica::Message;
 
 use crate::cluster::Cluster;
 use crate::homes::P2P_PORT;
@@ -29,16 +40,22 @@ pub struct Report {
     pub bytes: u64,
     /// Connections that the node closed while we still talked.
     pub dropped: u64,
+    /// Messages of the one that was let in.
+    pub messages: u64,
+    /// How often a node had enough of that one and dropped it.
+    pub thrown_out: u64,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} connections, {} KiB, {} dropped by the node",
+            "{} connections, {} KiB, {} dropped; {} bad messages, thrown out {} times",
             self.connections,
             self.bytes / 1024,
-            self.dropped
+            self.dropped,
+            self.messages,
+            self.thrown_out
         )
     }
 }
@@ -48,6 +65,8 @@ struct Counters {
     connections: AtomicU64,
     bytes: AtomicU64,
     dropped: AtomicU64,
+    messages: AtomicU64,
+    thrown_out: AtomicU64,
 }
 
 /// Attacks the validators' network listeners from the host until `ended`.
@@ -77,11 +96,14 @@ pub fn attack(cluster: &Cluster, ended: &AtomicBool, seed: u64) -> Report {
             });
         }
         scope.spawn(|| half_open(&targets, &counters, ended));
+        scope.spawn(|| member(cluster, &counters, ended, seed));
     });
     Report {
         connections: counters.connections.into_inner(),
         bytes: counters.bytes.into_inner(),
         dropped: counters.dropped.into_inner(),
+        messages: counters.messages.into_inner(),
+        thrown_out: counters.thrown_out.into_inner(),
     }
 }
 
@@ -158,4 +180,176 @@ fn half_open(targets: &[SocketAddr], counters: &Counters, ended: &AtomicBool) {
         open.drain(..surplus);
         std::thread::sleep(REST * 4);
     }
+}
+
+/// How long one identity is used. Peers with the patience for more see the next one all the same.
+const LIFE: Duration = Duration::from_secs(5);
+
+/// Counts who lets the stranger in and who throws it out.
+#[derive(Default)]
+struct Doors {
+    let_in: AtomicU64,
+    thrown_out: AtomicU64,
+}
+
+impl Sink for Doors {
+    fn deliver(&self, event: NetworkEvent) -> bool {
+        match event {
+            NetworkEvent::Connected { .. } => self.let_in.fetch_add(1, Ordering::Relaxed),
+            NetworkEvent::Disconnected { .. } => self.thrown_out.fetch_add(1, Ordering::Relaxed),
+            NetworkEvent::Message { .. } => 0,
+        };
+        true
+    }
+}
+
+/// Says hello rightly, and then what no honest node says; with a new name whenever all have had enough.
+fn member(cluster: &Cluster, counters: &Counters, ended: &AtomicBool, seed: u64) {
+    let mut random = Random::new(seed.wrapping_add(99));
+    while !ended.load(Ordering::Relaxed) {
+        let doors = Arc::new(Doors::default());
+        let config = stranger(cluster, &mut random);
+        let (network, guard) = Network::start(config, doors.clone()).expect("a network without listeners");
+        let born = Instant::now();
+        let nodes = u64::try_from(cluster.plan.validators).unwrap_or(u64::MAX);
+        while !ended.load(Ordering::Relaxed)
+            && born.elapsed() < LIFE
+            && doors.thrown_out.load(Ordering::Relaxed) < nodes
+        {
+            if doors.let_in.load(Ordering::Relaxed) > 0 {
+                say(&network, &bad_message(cluster, &mut random));
+                counters.messages.fetch_add(1, Ordering::Relaxed);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        counters
+            .thrown_out
+            .fetch_add(doors.thrown_out.load(Ordering::Relaxed), Ordering::Relaxed);
+        guard.stop();
+    }
+}
+
+fn stranger(cluster: &Cluster, random: &mut Random) -> NetworkConfig {
+    let homes = &cluster.homes;
+    let peers = homes.peer_ids.iter().enumerate().take(cluster.plan.validators);
+    let members = homes.validators.iter().map(|key| Validator {
+        key: *key,
+        power: Power(1),
+        payout: Address([0; 32]),
+    });
+    NetworkConfig {
+        genesis: homes.genesis_hash,
+        node_key: fill(random),
+        listen: Vec::new(),
+        external: Vec::new(),
+        peers: peers
+            .map(|(node, id)| format!("/ip4/{}/tcp/{P2P_PORT}/p2p/{id}", cluster.net.peer_address(node)))
+            .collect(),
+        bootnodes: Vec::new(),
+        reserved: Vec::new(),
+        exchange: false,
+        inbound_max: 8,
+        outbound_max: 8,
+        per_ip_max: 8,
+        per_subnet_max: 8,
+        bytes_per_s_per_peer: 1 << 30,
+        memory_max_bytes: 1 << 40,
+        peers_file: None,
+        validator_proof: None,
+        validators: ValidatorSet::new(members.collect()).expect("a validator set"),
+        agent: "nobody".to_owned(),
+        head: Height(u64::MAX),
+    }
+}
+
+fn say(network: &Network, message: &Message) {
+    match message {
+        Message::Part(_) => network.stream(message),
+        Message::Consensus(_) | Message::Evidence(_) | Message::Transactions(_) => network.publish(message),
+        _ => network.send_all(message),
+    }
+}
+
+fn fill<const N: usize>(random: &mut Random) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(&random.bytes(N));
+    bytes
+}
+
+/// Well-formed, and wrong.
+fn bad_message(cluster: &Cluster, random: &mut Random) -> Message {
+    let genesis = cluster.homes.genesis_hash;
+    let own = SecretKey::from_seed(&fill(random));
+    let victim = cluster.homes.validators[random.index(cluster.homes.validators.len())];
+    let height = Height(random.below(1 << 20));
+    let mut vote = |validator| Vote {
+        kind: VoteKind::Prevote,
+        height,
+        round: Round(u32::try_from(random.below(1_000)).unwrap_or(0)),
+        block: Some(Hash(fill(random))),
+        validator,
+    };
+    let forged = SignedVote {
+        vote: vote(victim),
+        signature: Signature([7; 64]),
+    };
+    let strange = vote(own.public_key()).sign(&genesis, &own);
+    match random.below(9) {
+        // In a validator's name, without its key, mostly for heights that are far away.
+        0 => Message::Consensus(ConsensusMessage::Vote(forged)),
+        // Rightly signed by somebody who has no vote.
+        1 => Message::Consensus(ConsensusMessage::Vote(strange)),
+        2 => Message::Evidence(Box::new(Evidence::votes(forged, strange))),
+        3 => Message::Status {
+            height: Height(u64::MAX),
+        },
+        4 => Message::SyncRequest {
+            from: Height(0),
+            count: u32::MAX,
+        },
+        5 => Message::SyncResponse {
+            from: height,
+            blocks: Vec::new(),
+        },
+        6 => Message::BodyRequest {
+            height,
+            block: Hash(fill(random)),
+        },
+        7 => Message::Transactions(vec![unsigned(&own, genesis)]),
+        _ => {
+            let content = PartContent::Tick(Tick {
+                hash: Hash(fill(random)),
+                transactions: Vec::new(),
+            });
+            let statement = PartStatement {
+                height,
+                round: Round(0),
+                proposer: own.public_key(),
+                parent: genesis,
+                sequence: u32::MAX,
+                digest: content.digest(),
+            };
+            let signed = statement.sign(&genesis, &own);
+            Message::Part(Box::new(BlockPart { signed, content }))
+        }
+    }
+}
+
+/// A transaction whose signature is nobody's.
+fn unsigned(key: &SecretKey, genesis: Hash) -> Transaction {
+    let body = TransactionBody {
+        chain: genesis.prefix(),
+        sender: key.public_key(),
+        nonce: Nonce(0),
+        fee: Amount(1_000),
+        valid_until: Height(50_000),
+        operations: vec![Operation::Transfer {
+            to: Address([1; 32]),
+            amount: Amount(1),
+        }],
+    };
+    Transaction::V1(TransactionV1 {
+        body,
+        signature: Signature([9; 64]),
+    })
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use vibecoin_keystore::{NodeKeyRole, NodeKeys};
+use vibecoin_keystore::NodeKeys;
 use vibecoin_primitives::{Address, AddressPrefix, Domain, Hash, PublicKey, SecretKey, hex};
 
 use crate::netns::Net;
@@ -198,9 +198,9 @@ impl Homes {
         for home in &paths {
             let _same_home = command(home, &["init", "--allow-unencrypted", "--genesis", file]);
             let key = NodeKeys::new(home, prefix)
-                .info(NodeKeyRole::Node)
+                .load_or_create_node()
                 .expect("the node key that init made");
-            peer_ids.push(peer_id(&key.public_key));
+            peer_ids.push(peer_id(&key.public_key()));
         }
         Self {
             paths,

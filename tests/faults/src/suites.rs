@@ -183,9 +183,8 @@ pub fn crash(seed: u64) {
 
     cluster.start(&[0, 1]);
     let back = cluster.wait_for_block(&all, stopped, HEALS_WITHIN);
-    for node in &all {
-        cluster.wait_at_head(*node, &all, HEALS_WITHIN);
-    }
+    let height = cluster.top(&all);
+    cluster.wait_all_reach(&all, height, HEALS_WITHIN);
     let text = format!("{} ms", back.as_millis());
     table.row(
         "",
@@ -316,11 +315,8 @@ pub fn byzantine(seed: u64) {
             clean = millirate;
         }
         cluster.assert_alive();
-        for node in honest {
-            cluster.wait_at_head(node, &honest, HEALS_WITHIN);
-        }
-        let heads = honest.iter().filter_map(|node| cluster.head(*node).ok());
-        let height = heads.map(|head| head.height).min().unwrap_or(0);
+        let height = cluster.top(&honest);
+        cluster.wait_all_reach(&honest, height, HEALS_WITHIN);
         let audit = observer.audit(&honest, height, false);
         let share = millirate * 100 / clean.max(1);
         let text = format!(
