@@ -467,7 +467,8 @@ impl<'a> Run<'a> {
         self.cluster.assert_alive();
         let (text, met) = self.against_clean(rate, 90);
         println!("     {report}");
-        self.table.row("B6", "garbage: rate", "≥ 90 % of clean", text, met);
+        self.table
+            .row("B6", "garbage: rate", "≥ 90 % of clean", text, met);
         self.table.row(
             "B6",
             "garbage: memory",
