@@ -21,6 +21,7 @@ mod hello;
 mod lanes;
 mod score;
 mod task;
+mod transport;
 mod view;
 
 #[cfg(test)]
