@@ -28,14 +28,14 @@ pub const COPY_MAX: u16 = 4_095;
 
 /// How often each message was published.
 #[derive(Default)]
-struct Copies {
+pub(super) struct Copies {
     counts: HashMap<[u8; 32], u16>,
     order: VecDeque<[u8; 32]>,
 }
 
 impl Copies {
     /// The number of this copy: 0 for the first.
-    fn next(&mut self, envelope: &[u8]) -> u16 {
+    pub(super) fn next(&mut self, envelope: &[u8]) -> u16 {
         let hash = *blake3::hash(envelope).as_bytes();
         if let Some(count) = self.counts.get_mut(&hash) {
             *count = if *count >= COPY_MAX {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::{AsyncReadExt as _, AsyncWriteExt as _};
+use futures_util::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use libp2p::{PeerId as LibPeer, Stream, StreamProtocol};
 use libp2p_stream::Control;
 use parking_lot::RwLock;
@@ -205,7 +205,7 @@ impl Writer {
 
 /// Writes one frame; flushes when nothing else waits.
 pub async fn write_frame(
-    stream: &mut Stream,
+    stream: &mut (impl AsyncWrite + Unpin),
     frame: &[u8],
     flush: bool,
 ) -> io::Result<()> {
@@ -219,7 +219,7 @@ pub async fn write_frame(
 }
 
 /// Reads one frame of at most `max` bytes; `InvalidData` when it says that it is longer.
-pub async fn read_frame(stream: &mut Stream, max: usize) -> io::Result<Vec<u8>> {
+pub async fn read_frame(stream: &mut (impl AsyncRead + Unpin), max: usize) -> io::Result<Vec<u8>> {
     let mut head = [0; 4];
     stream.read_exact(&mut head).await?;
     let len = usize::try_from(u32::from_le_bytes(head)).unwrap_or(usize::MAX);

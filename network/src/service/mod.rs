@@ -25,6 +25,7 @@ mod transport;
 mod view;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects)]
 mod tests;
 
 pub use config::{NetworkConfig, NetworkError, NetworkEvent, Sink};

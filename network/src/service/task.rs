@@ -45,6 +45,8 @@ const HELLO_AGAIN: Duration = Duration::from_millis(50);
 /// A second connection to a peer that is connected for longer than this shows that the first one is dead:
 /// the peer has forgotten it. Longer than a dial may take, as two nodes may dial each other at once.
 const STALE: Duration = Duration::from_secs(6);
+/// How long a connection must have held for its peer to be dialled at once when it breaks.
+const SETTLED: Duration = Duration::from_secs(2);
 /// How long a dial may take.
 const DIAL_TIME: Duration = Duration::from_secs(4);
 const _: () = assert!(DIAL_TIME.as_millis() < STALE.as_millis());
@@ -446,8 +448,11 @@ impl Task {
         if !privileged {
             behaviour.limits.remove_peer_id(&peer);
         }
-        if gone.admitted.is_some() {
+        // A peer that greets and hangs up is not dialled at once again.
+        if gone.admitted.is_some() && gone.since.elapsed() > SETTLED {
             self.book.reset(&peer);
+        }
+        if gone.admitted.is_some() {
             info!(target: "node::network", %peer, "peer gone");
             self.deliver(NetworkEvent::Disconnected { peer: gone.number });
         }
@@ -613,7 +618,6 @@ impl Task {
             parts: validator.map(|_| lane(Lane::Parts, &self.names.parts)),
         };
         self.shared.lanes.write().insert(number, lanes);
-        self.book.reset(&id);
         if validator.is_some() {
             let behaviour = self.swarm.behaviour_mut();
             behaviour.limits.bypass_peer_id(&id);
