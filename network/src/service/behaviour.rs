@@ -4,18 +4,25 @@ use std::time::Duration;
 
 use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::gossipsub::{
-    self, IdentTopic, MessageAuthenticity, MessageId, ValidationMode, WhitelistSubscriptionFilter,
+    self, IdentTopic, MessageAuthenticity, MessageId, PeerScoreParams, PeerScoreThresholds, TopicScoreParams,
+    ValidationMode, WhitelistSubscriptionFilter,
 };
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{StreamProtocol, allow_block_list, identify, memory_connection_limits, ping};
 use vibecoin_primitives::Hash;
+use vibecoin_primitives::limits::KIB;
 
 use super::config::{NetworkConfig, NetworkError};
-use crate::wire::{ENVELOPE_BYTES, TRANSACTIONS_BYTES_MAX};
+use crate::wire::{CONSENSUS_BYTES_MAX, ENVELOPE_BYTES, EVIDENCE_MESSAGE_BYTES_MAX, TRANSACTIONS_BYTES_MAX};
 
 /// Most bytes of one gossiped message.
 pub const GOSSIP_BYTES_MAX: usize = TRANSACTIONS_BYTES_MAX + ENVELOPE_BYTES + COPY_BYTES;
+/// Most bytes of one gossiped message of consensus.
+pub const STATEMENT_BYTES_MAX: usize = CONSENSUS_BYTES_MAX + ENVELOPE_BYTES + COPY_BYTES;
+const _: () = assert!(EVIDENCE_MESSAGE_BYTES_MAX <= CONSENSUS_BYTES_MAX);
+/// Most gossiped messages that wait for one peer.
+const GOSSIP_QUEUE_MAX: usize = 1_024;
 /// Bytes before the envelope: which copy of the message this is.
 pub const COPY_BYTES: usize = 2;
 /// How long a message is known, so that it is taken once.
@@ -80,6 +87,33 @@ fn message_id(message: &gossipsub::Message) -> MessageId {
     MessageId::new(hasher.finalize().as_bytes())
 }
 
+/// How gossip itself rates peers. Only what an honest peer never does costs anything: in a network of four
+/// on one machine many share an address, some are slow, and whole topics are silent for minutes.
+fn scores(names: &Names) -> PeerScoreParams {
+    let topic = TopicScoreParams {
+        topic_weight: 1.0,
+        time_in_mesh_weight: 0.0,
+        first_message_deliveries_weight: 0.0,
+        mesh_message_deliveries_weight: 0.0,
+        mesh_failure_penalty_weight: 0.0,
+        invalid_message_deliveries_weight: -2.0,
+        invalid_message_deliveries_decay: 0.9,
+        ..TopicScoreParams::default()
+    };
+    let topics = [names.consensus.hash(), names.transactions.hash()];
+    PeerScoreParams {
+        topics: topics.into_iter().map(|name| (name, topic.clone())).collect(),
+        app_specific_weight: 0.0,
+        ip_colocation_factor_weight: 0.0,
+        behaviour_penalty_weight: -1.0,
+        behaviour_penalty_threshold: 6.0,
+        behaviour_penalty_decay: 0.8,
+        slow_peer_weight: 0.0,
+        retain_score: Duration::from_secs(600),
+        ..PeerScoreParams::default()
+    }
+}
+
 impl Behaviour {
     pub fn new(key: &Keypair, config: &NetworkConfig, names: &Names) -> Result<Self, NetworkError> {
         let gossip = gossipsub::ConfigBuilder::default()
@@ -88,9 +122,16 @@ impl Behaviour {
             .validation_mode(ValidationMode::Anonymous)
             .validate_messages()
             .message_id_fn(message_id)
-            .max_transmit_size(GOSSIP_BYTES_MAX)
+            .max_transmit_size(GOSSIP_BYTES_MAX + KIB)
             .duplicate_cache_time(DUPLICATE_CACHE)
             .flood_publish(true)
+            // In heartbeats: a message whose verdict takes longer cannot be passed on any more.
+            .history_length(20)
+            .history_gossip(4)
+            .prune_backoff(Duration::from_secs(10))
+            .connection_handler_queue_len(GOSSIP_QUEUE_MAX)
+            .max_transmit_size_for_topic(STATEMENT_BYTES_MAX, names.consensus.hash())
+            .max_transmit_size_for_topic(GOSSIP_BYTES_MAX, names.transactions.hash())
             .build()
             .map_err(start)?;
         let topics = [names.consensus.hash(), names.transactions.hash()];
@@ -100,6 +141,9 @@ impl Behaviour {
             WhitelistSubscriptionFilter(topics.into_iter().collect()),
         )
         .map_err(start)?;
+        gossip
+            .with_peer_score(scores(names), PeerScoreThresholds::default())
+            .map_err(start)?;
         gossip.subscribe(&names.consensus).map_err(start)?;
         gossip.subscribe(&names.transactions).map_err(start)?;
         let total = config
@@ -109,7 +153,8 @@ impl Behaviour {
         let limits = ConnectionLimits::default()
             .with_max_pending_incoming(Some(64))
             .with_max_pending_outgoing(Some(64))
-            .with_max_established_incoming(Some(config.inbound_max))
+            // Who proves to be a validator is let in beyond `inbound_max`, so everybody is heard first.
+            .with_max_established_incoming(Some(config.inbound_max.saturating_add(RESERVED_MAX)))
             .with_max_established_outgoing(Some(config.outbound_max))
             .with_max_established(Some(total))
             .with_max_established_per_peer(Some(2));
@@ -124,7 +169,11 @@ impl Behaviour {
                 identify::Config::new("/vibecoin/1".to_owned(), key.public())
                     .with_agent_version(config.agent.clone()),
             ),
-            ping: ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(10))),
+            ping: ping::Behaviour::new(
+                ping::Config::new()
+                    .with_interval(Duration::from_secs(2))
+                    .with_timeout(Duration::from_secs(5)),
+            ),
         })
     }
 }

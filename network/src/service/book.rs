@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use libp2p::multiaddr::Protocol as Part;
 use libp2p::{Multiaddr, PeerId as LibPeer};
 
 use super::handle::peer_address;
@@ -21,6 +23,39 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// Longest wait for any other.
 const BACKOFF_MAX_OTHERS: Duration = Duration::from_secs(60);
 
+/// How long the one with the greater identity waits for the other to dial.
+const COURTESY: Duration = Duration::from_millis(150);
+/// Dials in vain after which a peer may be forgotten for another.
+const VAIN_DIALS: u32 = 3;
+
+/// Half to the whole of a wait, so that nodes that lost each other do not dial in step.
+fn jittered(wait: Duration) -> Duration {
+    let random = RandomState::new().hash_one(0);
+    let half = wait / 2;
+    let extra = (random % 1_000)
+        .saturating_mul(u64::try_from(half.as_micros()).unwrap_or(0))
+        .checked_div(1_000)
+        .unwrap_or(0);
+    half.saturating_add(Duration::from_micros(extra))
+}
+
+/// Whether an address that a stranger told is one that this node could dial: IP or name, then TCP or QUIC.
+fn is_usable(address: &Multiaddr) -> bool {
+    let mut parts = address.iter();
+    let place = match parts.next() {
+        Some(Part::Ip4(ip)) => !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast(),
+        Some(Part::Ip6(ip)) => !ip.is_unspecified() && !ip.is_multicast(),
+        Some(Part::Dns(_) | Part::Dns4(_) | Part::Dns6(_)) => true,
+        _ => false,
+    };
+    let port = match (parts.next(), parts.next()) {
+        (Some(Part::Tcp(port)), None) => port != 0,
+        (Some(Part::Udp(port)), Some(Part::QuicV1)) => port != 0,
+        _ => false,
+    };
+    place && port && parts.next().is_none()
+}
+
 /// A peer that may be dialled.
 struct Entry {
     address: Multiaddr,
@@ -29,6 +64,8 @@ struct Entry {
     boot: bool,
     next: Instant,
     backoff: Duration,
+    /// Dials since it was last connected.
+    dials: u32,
 }
 
 /// The address book.
@@ -70,10 +107,24 @@ impl Book {
             address,
             persistent,
             boot,
-            next: Instant::now(),
+            next: self.first_dial(&peer),
             backoff: BACKOFF_MIN,
+            dials: 0,
         };
         self.entries.insert(peer, entry);
+    }
+
+    /// When a peer is dialled first. Of two that want each other one waits a moment, so that they do not
+    /// connect twice.
+    fn first_dial(&self, peer: &LibPeer) -> Instant {
+        let now = Instant::now();
+        let later = now.checked_add(COURTESY).unwrap_or(now);
+        if self.own < *peer { now } else { later }
+    }
+
+    /// Whether the operator wants to stay connected with the peer.
+    pub fn is_persistent(&self, peer: &LibPeer) -> bool {
+        self.entries.get(peer).is_some_and(|entry| entry.persistent)
     }
 
     /// A peer to stay connected with.
@@ -90,9 +141,15 @@ impl Book {
 
     /// An address that somebody told. Never replaces what the operator gave.
     pub fn learn(&mut self, address: &str) {
-        let Ok((peer, address)) = peer_address(address) else {
+        let Some((peer, address)) = peer_address(address)
+            .ok()
+            .filter(|(_, address)| is_usable(address))
+        else {
             return;
         };
+        if self.entries.len() >= BOOK_MAX && !self.entries.contains_key(&peer) {
+            self.forget_one();
+        }
         let full = self.entries.len() >= BOOK_MAX;
         match self.entries.get_mut(&peer) {
             Some(entry) if entry.persistent || entry.boot || entry.address == address => return,
@@ -101,6 +158,17 @@ impl Book {
             None => self.put(peer, address, false, false),
         }
         self.changed = true;
+    }
+
+    /// Makes room by forgetting the peer that was told of and dialled most often in vain.
+    fn forget_one(&mut self) {
+        let vain = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| !entry.persistent && !entry.boot && entry.dials >= VAIN_DIALS);
+        if let Some(peer) = vain.max_by_key(|(_, entry)| entry.dials).map(|(peer, _)| *peer) {
+            self.entries.remove(&peer);
+        }
     }
 
     pub fn remove(&mut self, peer: &LibPeer) {
@@ -132,7 +200,8 @@ impl Book {
             if !entry.persistent {
                 wanted = wanted.saturating_sub(1);
             }
-            entry.next = now.checked_add(entry.backoff).unwrap_or(now);
+            entry.next = now.checked_add(jittered(entry.backoff)).unwrap_or(now);
+            entry.dials = entry.dials.saturating_add(1);
             let most = if entry.persistent {
                 BACKOFF_MAX
             } else {
@@ -146,9 +215,11 @@ impl Book {
 
     /// The peer is connected, or shall be dialled at once.
     pub fn reset(&mut self, peer: &LibPeer) {
+        let next = self.first_dial(peer);
         if let Some(entry) = self.entries.get_mut(peer) {
             entry.backoff = BACKOFF_MIN;
-            entry.next = Instant::now();
+            entry.next = next;
+            entry.dials = 0;
         }
     }
 

@@ -8,6 +8,7 @@ use vibecoin_replica::{GossipId, Message, PeerId};
 use super::ValidatorProof;
 
 /// What the network is started with.
+#[derive(Clone)]
 pub struct NetworkConfig {
     /// The chain.
     pub genesis: Hash,

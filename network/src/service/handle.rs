@@ -22,24 +22,30 @@ use crate::wire::Envelope;
 /// Most orders that wait for the swarm.
 const ORDERS_MAX: usize = 8_192;
 /// Most messages whose copies are counted.
-const COPIES_MAX: usize = 8_192;
+const COUNTED_MAX: usize = 8_192;
+/// Highest number of a copy; after it they begin again, by when the first ones are long forgotten.
+pub const COPY_MAX: u16 = 4_095;
 
 /// How often each message was published.
 #[derive(Default)]
-struct Copies {
+pub(super) struct Copies {
     counts: HashMap<[u8; 32], u16>,
     order: VecDeque<[u8; 32]>,
 }
 
 impl Copies {
     /// The number of this copy: 0 for the first.
-    fn next(&mut self, envelope: &[u8]) -> u16 {
+    pub(super) fn next(&mut self, envelope: &[u8]) -> u16 {
         let hash = *blake3::hash(envelope).as_bytes();
         if let Some(count) = self.counts.get_mut(&hash) {
-            *count = count.wrapping_add(1);
+            *count = if *count >= COPY_MAX {
+                0
+            } else {
+                count.saturating_add(1)
+            };
             return *count;
         }
-        if self.order.len() >= COPIES_MAX
+        if self.order.len() >= COUNTED_MAX
             && let Some(oldest) = self.order.pop_front()
         {
             self.counts.remove(&oldest);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::{AsyncReadExt as _, AsyncWriteExt as _};
+use futures_util::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use libp2p::{PeerId as LibPeer, Stream, StreamProtocol};
 use libp2p_stream::Control;
 use parking_lot::RwLock;
@@ -29,7 +29,9 @@ pub const PARTS_QUEUE_BYTES_MAX: usize = 16 * MIB;
 /// Most frames that wait for one peer on one lane.
 const QUEUE_FRAMES_MAX: usize = 16_384;
 /// How long a lane waits before it opens a stream again.
-const REOPEN: Duration = Duration::from_millis(100);
+const REOPEN: Duration = Duration::from_millis(50);
+/// How often one frame is written before it is given up.
+const TRIES: u32 = 2;
 
 const _: () = assert!(BODY_MESSAGE_BYTES_MAX <= SYNC_BYTES_MAX);
 const _: () = assert!(SYNC_BYTES_MAX + ENVELOPE_BYTES <= DIRECT_QUEUE_BYTES_MAX);
@@ -86,6 +88,8 @@ impl Lane {
 pub struct Traffic {
     pub bytes_in: AtomicU64,
     pub bytes_out: AtomicU64,
+    /// The newest block that it said it has.
+    pub head: AtomicU64,
 }
 
 /// The end of a lane that frames are put into.
@@ -161,45 +165,50 @@ struct Writer {
 impl Writer {
     async fn run(mut self) {
         // Opened at once: the first vote or part must not wait for a negotiation.
-        let mut stream = self
-            .control
-            .open_stream(self.peer, self.protocol.clone())
-            .await
-            .ok();
+        let mut stream = self.open().await;
         while let Some(frame) = self.frames.recv().await {
             self.waiting.fetch_sub(frame.len(), Ordering::Relaxed);
-            if stream.is_none() {
-                tokio::time::sleep(REOPEN).await;
-                stream = self
-                    .control
-                    .open_stream(self.peer, self.protocol.clone())
-                    .await
-                    .ok();
+            // What a broken stream did not take is written once more, from its start.
+            let mut sent = false;
+            for _ in 0..TRIES {
+                let Some(open) = &mut stream else { return };
+                sent = write_frame(open, &frame, self.frames.is_empty()).await.is_ok();
+                if sent {
+                    break;
+                }
+                stream = self.open().await;
             }
-            let Some(open) = &mut stream else {
+            if sent {
+                self.tally.sent(self.lane.protocol(), frame.len());
+                let len = u64::try_from(frame.len()).unwrap_or(u64::MAX);
+                self.traffic.bytes_out.fetch_add(len, Ordering::Relaxed);
+            } else {
                 self.tally.dropped_out(self.lane.protocol());
-                continue;
-            };
-            match write_frame(open, &frame, self.frames.is_empty()).await {
-                Ok(()) => {
-                    self.tally.sent(self.lane.protocol(), frame.len());
-                    let len = u64::try_from(frame.len()).unwrap_or(u64::MAX);
-                    self.traffic.bytes_out.fetch_add(len, Ordering::Relaxed);
-                }
-                Err(_) => {
-                    self.tally.dropped_out(self.lane.protocol());
-                    stream = None;
-                }
             }
         }
         if let Some(mut open) = stream {
             let _gone = open.close().await;
         }
     }
+
+    /// A stream, as soon as there is one; `None` when the lane is given up.
+    async fn open(&mut self) -> Option<Stream> {
+        while !self.frames.is_closed() {
+            if let Ok(stream) = self.control.open_stream(self.peer, self.protocol.clone()).await {
+                return Some(stream);
+            }
+            tokio::time::sleep(REOPEN).await;
+        }
+        None
+    }
 }
 
 /// Writes one frame; flushes when nothing else waits.
-pub async fn write_frame(stream: &mut Stream, frame: &[u8], flush: bool) -> io::Result<()> {
+pub async fn write_frame(
+    stream: &mut (impl AsyncWrite + Unpin),
+    frame: &[u8],
+    flush: bool,
+) -> io::Result<()> {
     let len = u32::try_from(frame.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     stream.write_all(&len.to_le_bytes()).await?;
     stream.write_all(frame).await?;
@@ -210,7 +219,7 @@ pub async fn write_frame(stream: &mut Stream, frame: &[u8], flush: bool) -> io::
 }
 
 /// Reads one frame of at most `max` bytes; `InvalidData` when it says that it is longer.
-pub async fn read_frame(stream: &mut Stream, max: usize) -> io::Result<Vec<u8>> {
+pub async fn read_frame(stream: &mut (impl AsyncRead + Unpin), max: usize) -> io::Result<Vec<u8>> {
     let mut head = [0; 4];
     stream.read_exact(&mut head).await?;
     let len = usize::try_from(u32::from_le_bytes(head)).unwrap_or(usize::MAX);
@@ -315,6 +324,9 @@ impl Reader {
             };
             if !self.lane.carries(&message) {
                 return Some(LaneFault::WrongLane);
+            }
+            if let Message::Status { height } = &message {
+                self.traffic.head.store(height.0, Ordering::Relaxed);
             }
             let event = NetworkEvent::Message {
                 from: self.from,

@@ -21,9 +21,11 @@ mod hello;
 mod lanes;
 mod score;
 mod task;
+mod transport;
 mod view;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects)]
 mod tests;
 
 pub use config::{NetworkConfig, NetworkError, NetworkEvent, Sink};

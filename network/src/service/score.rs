@@ -65,11 +65,14 @@ impl Scores {
         self.points.get(peer).map_or(0, |points| remaining(points, now))
     }
 
-    pub fn ban(&mut self, peer: LibPeer, ban: Ban) {
+    /// Remembers a ban; `false` when there is no room for it.
+    pub fn ban(&mut self, peer: LibPeer, ban: Ban) -> bool {
         self.points.remove(&peer);
-        if self.bans.len() < REMEMBERED_MAX {
+        let room = self.bans.len() < REMEMBERED_MAX || self.bans.contains_key(&peer);
+        if room {
             self.bans.insert(peer, ban);
         }
+        room
     }
 
     pub fn unban(&mut self, peer: &LibPeer) -> bool {
@@ -120,13 +123,8 @@ mod tests {
     fn a_ban_ends_when_its_time_is_over_and_not_before() {
         let (mut scores, peer, start) = (Scores::default(), LibPeer::random(), Instant::now());
         let until = start.checked_add(Duration::from_secs(5));
-        scores.ban(
-            peer,
-            Ban {
-                reason: "test".to_owned(),
-                until,
-            },
-        );
+        let reason = "test".to_owned();
+        assert!(scores.ban(peer, Ban { reason, until }));
         assert!(scores.expired(start).is_empty());
         assert!(scores.is_banned(&peer));
         assert_eq!(scores.expired(until.unwrap_or(start)), vec![peer]);

@@ -1,6 +1,6 @@
 //! The thread of the swarm: connections, hellos, gossip, and what callers order.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,7 +12,7 @@ use libp2p::gossipsub::{self, MessageAcceptance, MessageId};
 use libp2p::multiaddr::Protocol as Part;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, SwarmEvent};
-use libp2p::{Multiaddr, PeerId as LibPeer, Stream, StreamProtocol, Swarm, noise, ping, tcp, yamux};
+use libp2p::{Multiaddr, PeerId as LibPeer, Stream, StreamProtocol, Swarm, ping};
 use libp2p_stream::{Control, IncomingStreams};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
@@ -23,10 +23,11 @@ use vibecoin_replica::{GossipId, Message, PeerId};
 use super::behaviour::{Behaviour, BehaviourEvent, COPY_BYTES, Names};
 use super::book::{Book, OUTBOUND_WANTED};
 use super::config::{NetworkConfig, NetworkError, NetworkEvent, Sink};
-use super::handle::{Shared, peer_address};
+use super::handle::{COPY_MAX, Shared, peer_address};
 use super::hello::{ADDRESSES_MAX, AGENT_BYTES_MAX, HELLO_PROTOCOL, Hello, keypair};
 use super::lanes::{Lane, LaneFault, Lanes, Reader, Traffic, open, read_frame, write_frame};
 use super::score::{BAN_TIME, Ban, FAULT_POINTS, FRAMING_POINTS, Scores};
+use super::transport;
 use super::view::{BanInfo, NetworkInfo, PeerInfo, Protocol, count};
 use crate::wire::WIRE_VERSION;
 
@@ -36,10 +37,23 @@ const UNDECIDED_MAX: usize = 8_192;
 const WAITING_STREAMS_MAX: usize = 4;
 /// Most streams of one lane that one peer may have open.
 const STREAMS_PER_LANE_MAX: usize = 2;
-/// Highest copy of one message that is taken.
-const COPIES_MAX: u16 = 1_024;
 /// How long a peer has for its hello.
 const HELLO_TIME: Duration = Duration::from_secs(10);
+/// How often a hello is tried, and how long after the last try.
+const HELLO_TRIES: u32 = 10;
+const HELLO_AGAIN: Duration = Duration::from_millis(50);
+/// A second connection to a peer that is connected for longer than this shows that the first one is dead:
+/// the peer has forgotten it. Longer than a dial may take, as two nodes may dial each other at once.
+const STALE: Duration = Duration::from_secs(6);
+/// How long a connection must have held for its peer to be dialled at once when it breaks.
+const SETTLED: Duration = Duration::from_secs(2);
+/// How long a dial may take.
+const DIAL_TIME: Duration = Duration::from_secs(4);
+const _: () = assert!(DIAL_TIME.as_millis() < STALE.as_millis());
+/// Pings without an answer after which a connection counts as broken.
+const PINGS_LOST_MAX: u32 = 2;
+/// Most inbound connections of strangers that have yet to say hello.
+const GUESTS_MAX: usize = 64;
 /// How long a peer of another chain is shut out.
 const WRONG_CHAIN_TIME: Duration = Duration::from_secs(60);
 /// How often the book is looked at.
@@ -107,12 +121,12 @@ struct Peer {
     waiting: Vec<(Lane, Stream)>,
     reading: [usize; 2],
     rtt: Duration,
+    pings_lost: u32,
 }
 
 struct Admitted {
     agent: String,
     validator: Option<PublicKey>,
-    head: Height,
     traffic: Arc<Traffic>,
 }
 
@@ -135,6 +149,7 @@ pub struct Task {
     next_gossip: u64,
     book: Book,
     scores: Scores,
+    reserved: HashSet<LibPeer>,
     turns: u32,
 }
 
@@ -161,18 +176,15 @@ impl Task {
         let behaviour = Behaviour::new(&key, &config, &names)?;
         let mut swarm = libp2p::SwarmBuilder::with_existing_identity(key)
             .with_tokio()
-            .with_tcp(
-                tcp::Config::default().nodelay(true),
-                noise::Config::new,
-                yamux::Config::default,
-            )
-            .map_err(|error| start(error.to_string()))?
             .with_quic()
+            .with_other_transport(transport::tcp)
+            .map_err(|error| start(error.to_string()))?
             .with_dns()
             .map_err(|error| start(error.to_string()))?
             .with_behaviour(|_| behaviour)
             .map_err(|error| start(error.to_string()))?
             .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(Duration::from_secs(3600)))
+            .with_connection_timeout(DIAL_TIME)
             .build();
         let mut control = swarm.behaviour().streams.new_control();
         let registered = |error: libp2p_stream::AlreadyRegistered| start(error.to_string());
@@ -193,6 +205,7 @@ impl Task {
             book.add(peer, at);
             swarm.behaviour_mut().limits.bypass_peer_id(&peer);
         }
+        let mut reserved = HashSet::new();
         for id in &config.reserved {
             let peer: LibPeer =
                 id.parse()
@@ -201,6 +214,7 @@ impl Task {
                         detail: error.to_string(),
                     })?;
             swarm.behaviour_mut().limits.bypass_peer_id(&peer);
+            reserved.insert(peer);
         }
         for address in &config.external {
             let at: Multiaddr = address
@@ -227,6 +241,7 @@ impl Task {
             next_gossip: 1,
             book,
             scores: Scores::default(),
+            reserved,
             turns: 0,
             config,
         };
@@ -328,16 +343,29 @@ impl Task {
                 message_id,
                 message,
             })) => self.on_gossip(propagation_source, message_id, message),
-            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event {
-                peer,
-                result: Ok(rtt),
-                ..
-            })) => {
-                if let Some(peer) = self.peers.get_mut(&peer) {
-                    peer.rtt = rtt;
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping)) => self.on_ping(ping),
+            _ => {}
+        }
+    }
+
+    /// A cut cable is seen by silence alone, and a new connection can be made only when the old one is gone.
+    fn on_ping(&mut self, ping: ping::Event) {
+        let Some(peer) = self.peers.get_mut(&ping.peer) else {
+            return;
+        };
+        match ping.result {
+            Ok(rtt) => {
+                peer.rtt = rtt;
+                peer.pings_lost = 0;
+            }
+            Err(ping::Failure::Unsupported) => {}
+            Err(error) => {
+                peer.pings_lost = peer.pings_lost.saturating_add(1);
+                if peer.pings_lost >= PINGS_LOST_MAX {
+                    info!(target: "node::network", peer = %ping.peer, %error, "peer does not answer");
+                    let _closing = self.swarm.disconnect_peer_id(ping.peer);
                 }
             }
-            _ => {}
         }
     }
 
@@ -349,10 +377,16 @@ impl Task {
         established: u32,
     ) {
         let address = endpoint.get_remote_address().clone();
-        if established > 1 {
+        if let Some(old) = self.peers.get(&peer) {
+            if old.since.elapsed() > STALE {
+                debug!(target: "node::network", %peer, "the peer connects anew: its old connection is dead");
+                let _closing = self.swarm.disconnect_peer_id(peer);
+            }
+            // Two that dialled each other at once keep both connections: each side has said by then on
+            // its first one which topics it listens to, and closing either would lose that.
             return;
         }
-        if !endpoint.is_dialer() && !self.has_room(&peer, &address) {
+        if established > 1 || (!endpoint.is_dialer() && !self.has_room(&peer, &address)) {
             debug!(target: "node::network", %peer, %address, "too many connections from there");
             self.swarm.close_connection(connection);
             return;
@@ -371,20 +405,27 @@ impl Task {
                 waiting: Vec::new(),
                 reading: [0; 2],
                 rtt: Duration::ZERO,
+                pings_lost: 0,
             },
         );
-        self.book.reset(&peer);
         self.say_hello(peer);
     }
 
     /// Whether one more connection from this address is within the bounds for strangers.
     fn has_room(&self, peer: &LibPeer, address: &Multiaddr) -> bool {
-        let Some(ip) = ip_of(address).filter(|ip| !ip.is_loopback()) else {
-            return true;
-        };
         if self.swarm.behaviour().limits.is_bypassed(peer) {
             return true;
         }
+        let guests = self
+            .peers
+            .values()
+            .filter(|peer| !peer.outbound && peer.admitted.is_none());
+        if guests.count() >= GUESTS_MAX {
+            return false;
+        }
+        let Some(ip) = ip_of(address).filter(|ip| !ip.is_loopback()) else {
+            return true;
+        };
         let ips = self.peers.values().filter_map(|peer| ip_of(&peer.address));
         let (mut same, mut near) = (0u32, 0u32);
         for other in ips {
@@ -401,12 +442,40 @@ impl Task {
         self.by_number.remove(&gone.number);
         self.shared.lanes.write().remove(&gone.number);
         self.shared.view.peers.lock().remove(&gone.number);
-        self.swarm.behaviour_mut().gossip.remove_explicit_peer(&peer);
-        self.book.reset(&peer);
+        let privileged = self.is_privileged(&peer);
+        let behaviour = self.swarm.behaviour_mut();
+        behaviour.gossip.remove_explicit_peer(&peer);
+        if !privileged {
+            behaviour.limits.remove_peer_id(&peer);
+        }
+        // A peer that greets and hangs up is not dialled at once again.
+        if gone.admitted.is_some() && gone.since.elapsed() > SETTLED {
+            self.book.reset(&peer);
+        }
         if gone.admitted.is_some() {
             info!(target: "node::network", %peer, "peer gone");
             self.deliver(NetworkEvent::Disconnected { peer: gone.number });
         }
+    }
+
+    /// Whether the operator named the peer.
+    fn is_privileged(&self, peer: &LibPeer) -> bool {
+        self.reserved.contains(peer) || self.book.is_persistent(peer)
+    }
+
+    /// Whether a stranger that connected to us and said hello may stay.
+    fn has_seat(&self, id: &LibPeer, outbound: bool) -> bool {
+        if outbound || self.is_privileged(id) {
+            return true;
+        }
+        let stranger = |(id, peer): &(&LibPeer, &Peer)| {
+            let admitted = peer.admitted.as_ref();
+            !peer.outbound
+                && admitted.is_some_and(|admitted| admitted.validator.is_none())
+                && !self.is_privileged(id)
+        };
+        let seated = self.peers.iter().filter(stranger).count();
+        seated < usize::try_from(self.config.inbound_max).unwrap_or(usize::MAX)
     }
 
     fn deliver(&self, event: NetworkEvent) {
@@ -433,8 +502,7 @@ impl Task {
     }
 
     fn say_hello(&self, peer: LibPeer) {
-        let mut agent = self.config.agent.clone();
-        agent.truncate(AGENT_BYTES_MAX);
+        let agent = shortened(&self.config.agent);
         let hello = Hello {
             version: u32::from(WIRE_VERSION),
             genesis: self.config.genesis,
@@ -451,10 +519,15 @@ impl Task {
         let mut control = self.control.clone();
         tokio::spawn(async move {
             let protocol = StreamProtocol::new(HELLO_PROTOCOL);
-            // A peer that does not take it is gone, or will be dropped for want of its own.
-            if let Ok(mut stream) = control.open_stream(peer, protocol).await {
-                let _gone = write_frame(&mut stream, &encode(&hello), true).await;
-                let _gone = futures_util::AsyncWriteExt::close(&mut stream).await;
+            // One of two connections may be closing: then the other one takes it.
+            for _ in 0..HELLO_TRIES {
+                if let Ok(mut stream) = control.open_stream(peer, protocol.clone()).await
+                    && write_frame(&mut stream, &encode(&hello), true).await.is_ok()
+                {
+                    let _gone = futures_util::AsyncWriteExt::close(&mut stream).await;
+                    return;
+                }
+                tokio::time::sleep(HELLO_AGAIN).await;
             }
         });
     }
@@ -478,14 +551,12 @@ impl Task {
                         detail: error.to_string(),
                     },
                 },
-                Ok(Err(error)) => Finding::BadHello {
+                Ok(Err(error)) if error.kind() == std::io::ErrorKind::InvalidData => Finding::BadHello {
                     peer,
-                    detail: error.to_string(),
+                    detail: "a hello over its limit".to_owned(),
                 },
-                Err(_) => Finding::BadHello {
-                    peer,
-                    detail: "the hello did not come in time".to_owned(),
-                },
+                // A connection that broke is nobody's fault; who stays silent is dropped with time.
+                Ok(Err(_)) | Err(_) => return,
             };
             let _stopping = found.send(finding).await;
         });
@@ -520,14 +591,23 @@ impl Task {
         if peer.admitted.is_some() {
             return;
         }
+        let outbound = peer.outbound;
+        if validator.is_none() && !self.has_seat(&id, outbound) {
+            debug!(target: "node::network", peer = %id, "no room for another stranger");
+            let _closing = self.swarm.disconnect_peer_id(id);
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
         let traffic = Arc::new(Traffic::default());
+        traffic.head.store(head.0, Ordering::Relaxed);
         peer.admitted = Some(Admitted {
             agent: agent.chars().filter(|c| !c.is_control()).collect(),
             validator,
-            head,
             traffic: traffic.clone(),
         });
-        let (number, outbound) = (peer.number, peer.outbound);
+        let number = peer.number;
         let waiting = std::mem::take(&mut peer.waiting);
         let lane = |lane: Lane, protocol: &StreamProtocol| {
             let (control, tally) = (self.control.clone(), self.shared.tally.clone());
@@ -651,7 +731,7 @@ impl Task {
             return self.report(&id, &source, MessageAcceptance::Ignore);
         };
         let opened = match message.data.split_first_chunk::<COPY_BYTES>() {
-            Some((copy, envelope)) if u16::from_le_bytes(*copy) <= COPIES_MAX => {
+            Some((copy, envelope)) if u16::from_le_bytes(*copy) <= COPY_MAX => {
                 self.shared.envelope.open(envelope).ok()
             }
             _ => None,
@@ -735,6 +815,9 @@ impl Task {
             }
             Order::Remove { peer } => {
                 self.book.remove(&peer);
+                if !self.reserved.contains(&peer) {
+                    self.swarm.behaviour_mut().limits.remove_peer_id(&peer);
+                }
                 let _not_connected = self.swarm.disconnect_peer_id(peer);
             }
             Order::Ban { peer, reason, time } => self.ban(peer, reason, time),
@@ -762,8 +845,10 @@ impl Task {
     fn ban(&mut self, peer: LibPeer, reason: String, time: Option<Duration>) {
         count(&self.shared.tally.bans);
         let until = time.and_then(|time| Instant::now().checked_add(time));
-        self.scores.ban(peer, Ban { reason, until });
-        self.swarm.behaviour_mut().bans.block_peer(peer);
+        // Beyond what can be remembered a peer is only sent away.
+        if self.scores.ban(peer, Ban { reason, until }) {
+            self.swarm.behaviour_mut().bans.block_peer(peer);
+        }
         let _not_connected = self.swarm.disconnect_peer_id(peer);
         self.show_bans();
     }
@@ -785,7 +870,7 @@ impl Task {
         for (peer, address) in due {
             count(&self.shared.tally.dials);
             let dial = DialOpts::peer_id(peer)
-                .condition(PeerCondition::DisconnectedAndNotDialing)
+                .condition(PeerCondition::NotDialing)
                 .addresses(vec![address])
                 .build();
             if let Err(error) = self.swarm.dial(dial) {
@@ -843,7 +928,7 @@ impl Task {
             outbound: peer.outbound,
             agent: admitted.agent.clone(),
             validator: admitted.validator,
-            head: admitted.head,
+            head: Height(admitted.traffic.head.load(Ordering::Relaxed)),
             blame: self.scores.of(&id, Instant::now()),
             rtt_micros: u64::try_from(peer.rtt.as_micros()).unwrap_or(u64::MAX),
             bytes_in: admitted.traffic.bytes_in.load(Ordering::Relaxed),
@@ -865,6 +950,18 @@ impl Task {
         });
         *self.shared.view.bans.lock() = bans.collect();
     }
+}
+
+/// The start of a text, within the bound of an agent's name.
+fn shortened(text: &str) -> String {
+    let mut short = String::new();
+    for c in text.chars() {
+        if short.len().saturating_add(c.len_utf8()) > AGENT_BYTES_MAX {
+            break;
+        }
+        short.push(c);
+    }
+    short
 }
 
 fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
