@@ -31,7 +31,7 @@ const VAIN_DIALS: u32 = 3;
 /// Half to the whole of a wait, so that nodes that lost each other do not dial in step.
 fn jittered(wait: Duration) -> Duration {
     let random = RandomState::new().hash_one(0);
-    let half = wait / 2;
+    let half = wait.checked_div(2).unwrap_or(wait);
     let extra = (random % 1_000)
         .saturating_mul(u64::try_from(half.as_micros()).unwrap_or(0))
         .checked_div(1_000)

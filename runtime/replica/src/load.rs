@@ -33,11 +33,12 @@ impl LoadControl {
     /// A block became durable `took` after its parent, where its ticks take `nominal`, both in
     /// microseconds.
     pub fn on_block(&mut self, took: u64, nominal: u64, transactions: usize, first_round: bool, most: usize) {
-        let late = took > nominal.saturating_mul(3) / 2 + SLACK_MICROS || !first_round;
+        let on_time = (nominal.saturating_mul(3) / 2).saturating_add(SLACK_MICROS);
+        let late = took > on_time || !first_round;
         // A block with little in it was late for another reason.
         if late && transactions >= self.limit / 4 {
             self.limit = (self.limit / 4).saturating_mul(3).max(LEAST);
-        } else if !late && transactions >= self.limit / 4 * 3 {
+        } else if !late && transactions >= (self.limit / 4).saturating_mul(3) {
             self.limit = self
                 .limit
                 .saturating_add(self.limit / 16)
