@@ -3,9 +3,10 @@
 use vibecoin_consensus::{ConsensusMessage, GuardEntry, LogRecord};
 use vibecoin_network::Envelope;
 use vibecoin_primitives::{
-    Account, AccountRow, Block, BlockPart, Body, ChainParams, CodecError, CommitCertificate, Encoded, Evidence,
-    FaultModel, Hash, Header, Height, PartContent, ProposerSchedule, Receipt, Receipts, Round, SignedPart, SignedProposal, SignedVote,
-    SlotRow, Transaction, TransactionBody, ValidatorSet, VoteKind, body_hash, decode, encode,
+    Account, AccountRow, Block, BlockPart, Body, ChainParams, CodecError, CommitCertificate, Encoded,
+    Evidence, FaultModel, Hash, Header, Height, PartContent, ProposerSchedule, Receipt, Receipts, Round,
+    SignedPart, SignedProposal, SignedVote, SlotRow, Transaction, TransactionBody, ValidatorSet, VoteKind,
+    body_hash, decode, encode,
 };
 use vibecoin_replica::Message;
 use vibecoin_tests_conformance as values;
@@ -227,7 +228,10 @@ fn check_signed_part(signed: &SignedPart) {
         assert!(signed.verify(&Hash::ZERO).is_err(), "a part counts on one chain");
         let set = values::validator_set();
         let alone = Evidence::parts(signed.clone(), signed.clone());
-        assert!(alone.verify(&values::GENESIS, &set).is_err(), "one part is no proof");
+        assert!(
+            alone.verify(&values::GENESIS, &set).is_err(),
+            "one part is no proof"
+        );
     }
 }
 
