@@ -317,6 +317,11 @@ impl Orderer for BftOrderer {
         self.shell.arm();
     }
 
+    fn proposal_comes(&mut self, round: Round, now: MonoTime) {
+        self.shell.advance_clock(now);
+        self.shell.proposal_comes(round);
+    }
+
     fn sign_part(&mut self, statement: PartStatement) -> Option<SignedPart> {
         self.shell.sign_part(statement)
     }

@@ -90,6 +90,6 @@ pub use message::{
     ConsensusMessage, PolkaCertificate, RoundCertificate, RoundCertificateKind, RoundVote, VoteSignature,
 };
 pub use orderer::{
-    BlockEvent, Counters, HaltReason, HeightParams, MonoTime, Orderer, Output, Status, Step, Timeouts,
-    Verdict,
+    BlockEvent, Counters, HaltReason, HeightParams, MonoTime, Orderer, Output, PROPOSE_STRETCH, Status, Step,
+    Timeouts, Verdict,
 };

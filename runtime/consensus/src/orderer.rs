@@ -60,6 +60,9 @@ impl From<&ChainParams> for Timeouts {
     }
 }
 
+/// How many times its length the wait for a proposal may last while parts of the block keep coming.
+pub const PROPOSE_STRETCH: u64 = 4;
+
 /// Everything that a height depends on. A function of the chain up to the height before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeightParams {
@@ -336,6 +339,10 @@ pub trait Orderer: Send {
     /// empty-block interval is over. Without it an idle chain waits in round 0. Call it once per
     /// height; later calls change nothing.
     fn arm_propose(&mut self, now: MonoTime);
+
+    /// A new part of the block of `round` came: its proposer is at work. The wait for its proposal, where
+    /// one runs, begins again, but never lasts longer than [`PROPOSE_STRETCH`] times its length altogether.
+    fn proposal_comes(&mut self, round: Round, now: MonoTime);
 
     /// Signs the next part of the block that [`Output::Build`] asked for. The guard entry that covers all
     /// parts is durable by then. `None` for anything else: parts are signed once, in order, and not at all

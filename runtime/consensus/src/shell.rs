@@ -24,7 +24,7 @@ use crate::timers::{Timer, TimerKind, Timers};
 use crate::verify::{CertificateFault, TOMBSTONE, Verifier};
 use crate::{
     Building, ConsensusMessage, Counters, Guard, HaltReason, HeightParams, LogRecord, MonoTime,
-    OrdererConfig, Output, Statement, TimeoutStep, Verdict,
+    OrdererConfig, Output, PROPOSE_STRETCH, Statement, TimeoutStep, Verdict,
 };
 
 /// The last round whose precommit wait ends as soon as a quorum precommitted no block.
@@ -62,6 +62,8 @@ pub(crate) struct Shell {
     pub armed: bool,
     /// Round 0's propose timer was asked for before it may run.
     pub held: bool,
+    /// Of the propose timer that was set last: its length, and until when parts of the block may move it.
+    pub propose: (u64, MonoTime),
     pub blocks: BTreeMap<Hash, Known>,
     /// Inputs that effects gave rise to.
     pub inputs: VecDeque<CoreInput>,
@@ -96,6 +98,7 @@ impl Shell {
             timers: Timers::default(),
             armed: false,
             held: false,
+            propose: (0, MonoTime::default()),
             blocks: BTreeMap::new(),
             inputs: VecDeque::new(),
             decided: None,
@@ -395,6 +398,9 @@ impl Shell {
             _ => timeouts.delta.saturating_mul(u64::from(round.0)),
         };
         let wait = first.saturating_add(growth).min(timeouts.max);
+        if kind == TimerKind::Propose {
+            self.propose = (wait, self.now.after(wait.saturating_mul(PROPOSE_STRETCH)));
+        }
         self.timers.set(
             Timer {
                 height: *height,
@@ -420,6 +426,17 @@ impl Shell {
         self.armed = true;
         if mem::take(&mut self.held) {
             self.schedule(core::Timeout::propose(core::Round::ZERO));
+        }
+    }
+
+    /// See [`crate::Orderer::proposal_comes`].
+    pub(crate) fn proposal_comes(&mut self, round: Round) {
+        let Some(height) = self.height() else { return };
+        let kind = TimerKind::Propose;
+        let timer = Timer { height, round, kind };
+        if self.timers.is_set(timer) {
+            let (wait, limit) = self.propose;
+            self.timers.set(timer, self.now.after(wait).min(limit));
         }
     }
 

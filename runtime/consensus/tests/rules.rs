@@ -479,6 +479,37 @@ fn votes_of_an_honest_validator_start_the_wait_for_a_proposal_that_was_missed() 
 }
 
 #[test]
+fn parts_that_come_move_the_wait_for_their_proposal_but_not_for_ever() {
+    let mut bench = Bench::started(4, 3);
+    bench.orderer.proposal_comes(Round(0), T0);
+    assert_eq!(
+        bench.orderer.next_deadline(),
+        Some(T0.after(500_000)),
+        "no wait, none to move"
+    );
+    bench.orderer.arm_propose(T0);
+    bench.orderer.proposal_comes(Round(1), T0.after(200_000));
+    assert_eq!(
+        bench.orderer.next_deadline(),
+        Some(T0.after(300_000)),
+        "another round's"
+    );
+    bench.orderer.proposal_comes(Round(0), T0.after(100_000));
+    assert_eq!(bench.orderer.next_deadline(), Some(T0.after(400_000)));
+    for at in (200_000..1_200_000).step_by(100_000) {
+        bench.orderer.proposal_comes(Round(0), T0.after(at));
+        bench.orderer.on_time(T0.after(at));
+    }
+    assert_eq!(own_votes(&bench.drain()), vec![], "it still comes");
+    bench.orderer.on_time(T0.after(1_200_000));
+    assert_eq!(
+        own_votes(&bench.drain()),
+        vec![(VoteKind::Prevote, None)],
+        "four times the wait is the most"
+    );
+}
+
+#[test]
 fn a_dead_turn_ends_as_soon_as_a_quorum_precommitted_no_block() {
     let mut bench = Bench::started(4, 3);
     bench.orderer.arm_propose(T0);

@@ -143,7 +143,7 @@ impl ValidatorSet {
 }
 
 /// First penalty, in heights, of a validator that missed its turn.
-pub const PENALTY_MIN: u32 = 16;
+pub const PENALTY_MIN: u32 = 64;
 /// Longest penalty, in heights.
 pub const PENALTY_MAX: u32 = 1024;
 

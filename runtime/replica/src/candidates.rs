@@ -265,6 +265,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
                 if under_way {
                     self.orderer.arm_propose(self.now.mono);
                 }
+                self.orderer.proposal_comes(of.0, self.now.mono);
                 self.finish_assembly(of);
                 Verdict::Fresh
             }

@@ -39,11 +39,10 @@ impl LoadControl {
         if late && transactions >= self.limit / 4 {
             self.limit = (self.limit / 4).saturating_mul(3).max(LEAST);
         } else if !late && transactions >= (self.limit / 4).saturating_mul(3) {
-            self.limit = self
-                .limit
-                .saturating_add(self.limit / 16)
-                .saturating_add(8)
-                .min(most);
+            // Far from late: the load went away, and what waits wants out.
+            let early = took <= (nominal.saturating_mul(5) / 4).saturating_add(SLACK_MICROS / 2);
+            let more = if early { self.limit / 4 } else { self.limit / 16 };
+            self.limit = self.limit.saturating_add(more).saturating_add(8).min(most);
         }
     }
 }

@@ -132,6 +132,30 @@ pub fn alone(seed: u64) {
     });
 }
 
+/// Four validators under the clients: one after the other is killed and started again, twenty times, then
+/// all at once.
+///
+/// # Panics
+/// When an invariant is broken, or the network does not heal.
+pub fn kills(seed: u64) {
+    announce("four validators, one killed at a time", seed);
+    let cluster = Cluster::new(Plan::validators(4));
+    up(&cluster);
+    let lengths = Lengths {
+        kills: 20,
+        kills_of_all: 3,
+        ..Lengths::short()
+    };
+    let mut run = Run::new(&cluster, lengths, seed);
+    let _results = under_observation(&cluster, seed, &mut run, |run, _, load| {
+        run.clean();
+        load.faults_begin();
+        run.kills();
+        load.wait_for_ok(OK_IN_FAULTS_MIN);
+        load.faults_end();
+    });
+}
+
 /// Crash-fault mode: three nodes survive the loss of one; without two they stop, and nothing forks.
 ///
 /// # Panics
@@ -279,14 +303,19 @@ fn byzantine_program() -> PathBuf {
 }
 
 /// What the last of four validators does, with what is expected of it.
-const LIES: [(&str, &str, bool); 7] = [
+const LIES: [(&str, &str, bool); 12] = [
     ("B1", "equivocate-votes", true),
     ("B1", "equivocate-proposals", true),
+    ("B1", "equivocate-parts", true),
     ("B1", "nil-precommits", false),
     ("B1", "withhold-proposals", false),
+    ("B1", "withhold-parts", false),
     ("B3", "wrong-state-root", false),
+    ("B3", "wrong-parent", false),
+    ("B3", "wrong-transaction-root", false),
     ("B3", "transaction-twice", false),
     ("B4", "wrong-poh", false),
+    ("B4", "too-many-ticks", false),
 ];
 
 /// B1, B3, B4: one of four validators lies, in one way after the other.
