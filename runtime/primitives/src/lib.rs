@@ -65,7 +65,9 @@ pub use transaction::{
     transaction_bytes,
 };
 pub use units::{Amount, Height, Nonce, Power, Round, TimeMs};
-pub use validators::{ProposerSchedule, Turn, Validator, ValidatorSet, ValidatorSetError};
+pub use validators::{
+    PENALTY_MAX, PENALTY_MIN, ProposerSchedule, Turn, Validator, ValidatorSet, ValidatorSetError,
+};
 pub use vote::{
     CertificateError, CommitCertificate, CommitSignature, Evidence, EvidenceError, Proposal, SignedProposal,
     SignedVote, Vote, VoteKind,

@@ -10,8 +10,8 @@ use vibecoin_genesis::{BuiltGenesis, Genesis};
 use vibecoin_network::Envelope;
 use vibecoin_primitives::planted::Planted;
 use vibecoin_primitives::{
-    Address, Block, Hash, Height, Power, SecretKey, TimeMs, Transaction, Validator, VerifiedTransaction,
-    Vote, VoteKind, encode,
+    Address, Block, Hash, Height, PENALTY_MAX, Power, SecretKey, TimeMs, Transaction, Validator,
+    VerifiedTransaction, Vote, VoteKind, encode,
 };
 use vibecoin_replica::{Action, CertifiedBlock, Chain, Commit, Event, Message, SYNC_BLOCKS_MAX, Ticket};
 use vibecoin_storage::kv::MemoryKv;
@@ -385,14 +385,31 @@ impl World {
             }
             self.advance()?;
         }
-        let until = self.now + EVIDENCE_MICROS;
+        self.await_evidence()
+    }
+
+    /// Once faults are off, a double signature ends in a block. The time counts from the lie: a liar that
+    /// is being passed over has to wait for its turn first.
+    fn await_evidence(&mut self) -> Result<(), Violation> {
+        let told = |world: &Self| world.liar.as_ref().map_or(0, |liar| liar.lies);
+        let before = told(self);
+        let last = self.model.height().0 + 2 * u64::from(PENALTY_MAX);
+        let mut until = None;
         while self.config.lie.is_evident()
             && self.nodes[SABOTEUR].halted.is_none()
             && self.model.evidence.is_empty()
         {
-            if self.now > until {
-                let detail = "somebody signs everything twice, and no block says so".to_owned();
-                return Err(self.violation(SABOTEUR, (Rule::Evidence, detail)));
+            if until.is_none() && told(self) > before {
+                until = Some(self.now + EVIDENCE_MICROS);
+            }
+            let late = until.is_some_and(|until| self.now > until);
+            if late || self.model.height().0 > last {
+                let detail = if late {
+                    "somebody signs everything twice, and no block says so"
+                } else {
+                    "a liar never gets a turn again"
+                };
+                return Err(self.violation(SABOTEUR, (Rule::Evidence, detail.to_owned())));
             }
             self.advance()?;
         }

@@ -78,6 +78,18 @@ fn fresh_seeds_keep_every_rule() {
     println!("{} fresh seeds from {base} on", reports.len());
 }
 
+/// Seeds that broke a rule once, each with what it showed.
+#[test]
+fn seeds_that_found_something_keep_every_rule() {
+    let found = [
+        // The liar had missed its turns in the storm: it had nothing to sign before its next one.
+        Config::lying(4, 1_882_762_205_200_487, Lie::EquivocatingProposals),
+    ];
+    for (report, config) in check_all(&found).iter().zip(&found) {
+        assert!(report.heights > 0, "void: {}", config.replay_command());
+    }
+}
+
 #[test]
 fn seven_validators_keep_every_rule() {
     let sum = run_all(7, 1000..1012);
