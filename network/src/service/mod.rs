@@ -16,6 +16,7 @@
 mod behaviour;
 mod book;
 mod config;
+mod gate;
 mod handle;
 mod hello;
 mod lanes;

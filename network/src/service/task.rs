@@ -873,6 +873,8 @@ impl Task {
                 .condition(PeerCondition::NotDialing)
                 .addresses(vec![address])
                 .build();
+            let id = dial.connection_id();
+            self.swarm.behaviour_mut().gate.open_for(id);
             if let Err(error) = self.swarm.dial(dial) {
                 debug!(target: "node::network", %peer, %error, "not dialled");
             }

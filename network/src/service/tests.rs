@@ -416,6 +416,10 @@ fn strangers_have_so_many_seats_and_a_validator_comes_in_beyond_them() {
     let c = Node::start(to(config(30), &[&a]));
     until("a second try of the stranger", || c.network.counters().dials > 2);
     assert!(a.rest().is_empty(), "a stranger got in beyond the bound");
+    assert!(
+        a.network.peers().iter().all(|peer| !peer.outbound),
+        "a dialled a stranger back"
+    );
     let d = Node::start(to(proven(config(31), 3), &[&a]));
     let (second, _, validator) = a.connected();
     assert_eq!(validator, Some(validator_key(3).public_key()));
