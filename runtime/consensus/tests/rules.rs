@@ -488,7 +488,7 @@ fn parts_that_come_move_the_wait_for_their_proposal_but_not_for_ever() {
         "no wait, none to move"
     );
     bench.orderer.arm_propose(T0);
-    bench.orderer.proposal_comes(Round(1), T0.after(200_000));
+    bench.orderer.proposal_comes(Round(1), T0.after(50_000));
     assert_eq!(
         bench.orderer.next_deadline(),
         Some(T0.after(300_000)),
