@@ -32,10 +32,14 @@ impl EvidenceBook {
         takes
     }
 
-    /// What a block of ours carries: nothing older than `oldest`.
-    pub fn for_block(&mut self, oldest: Height) -> Vec<Evidence> {
+    /// What a block of ours carries: nothing older than `oldest`, nothing about a height above the block's.
+    pub fn for_block(&mut self, oldest: Height, height: Height) -> Vec<Evidence> {
         self.waiting.retain(|evidence| evidence.offender().1 >= oldest);
-        self.waiting.iter().take(EVIDENCE_MAX).cloned().collect()
+        let now = self
+            .waiting
+            .iter()
+            .filter(|evidence| evidence.offender().1 <= height);
+        now.take(EVIDENCE_MAX).cloned().collect()
     }
 
     /// Forgets what a decided block carries.

@@ -36,5 +36,5 @@ pub use check::{BlockError, Executed, JudgeError, Parent};
 pub use event::{Action, Commit, Event, Fault, GossipId, Now, Ticket};
 pub use evidence::EVIDENCE_WAITING_MAX;
 pub use message::{CertifiedBlock, Message, SYNC_BLOCKS_MAX};
-pub use replica::{Head, RETRY_MICROS, Replica};
+pub use replica::{BODIES_PER_RETRY, Head, RETRY_MICROS, Replica};
 pub use vibecoin_sync::PeerId;

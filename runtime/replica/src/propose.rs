@@ -30,7 +30,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
         let oldest = height.saturating_sub(self.chain.params.evidence_age_max);
         let extras = Extras {
             last_commit: self.head.certificate.clone(),
-            evidence: self.evidence.for_block(oldest),
+            evidence: self.evidence.for_block(oldest, height),
         };
         let hold = if round.0 == 0 {
             self.hold_until()

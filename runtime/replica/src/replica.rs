@@ -26,6 +26,8 @@ use crate::{Chain, Message, PeerId};
 
 /// How long to wait before asking again for a body, in microseconds.
 pub const RETRY_MICROS: u64 = 200_000;
+/// Most bodies that one peer is given in that time: each costs far more than the question.
+pub const BODIES_PER_RETRY: u32 = 4;
 /// How often peers are told of our newest block at most, in microseconds.
 pub const STATUS_MICROS: u64 = 500_000;
 
@@ -66,6 +68,8 @@ pub struct Replica<S: State, O: Orderer> {
     pub(crate) committing: Option<Committing>,
     /// Connected peers, and which validator each one is.
     pub(crate) peers: BTreeMap<PeerId, Option<PublicKey>>,
+    /// Since when bodies given to a peer are counted, and how many they are.
+    given: BTreeMap<PeerId, (MonoTime, u32)>,
     pub(crate) planner: Planner<Synced>,
     pub(crate) evidence: EvidenceBook,
     pub(crate) load: LoadControl,
@@ -91,6 +95,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
             parts_sent: 0,
             committing: None,
             peers: BTreeMap::new(),
+            given: BTreeMap::new(),
             planner: Planner::new(PlannerConfig::default()),
             evidence: EvidenceBook::default(),
             load: LoadControl::default(),
@@ -172,6 +177,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
             }
             Event::Disconnected { peer } => {
                 self.peers.remove(&peer);
+                self.given.remove(&peer);
                 self.planner.disconnected(peer);
             }
             Event::Transactions { ticket, transactions } => self.admit(ticket, transactions),
@@ -367,7 +373,9 @@ impl<S: State, O: Orderer> Replica<S, O> {
             Message::Part(part) => self.on_part(*part, verified),
             Message::Body { header, body } => self.on_body(from, &header, body, &verified),
             Message::BodyRequest { block, .. } => {
-                if let Some(message) = self.candidates.message(&block) {
+                if self.may_have_a_body(from)
+                    && let Some(message) = self.candidates.message(&block)
+                {
                     self.do_it(Action::Send { to: from, message });
                 }
                 Verdict::Ignored
@@ -396,6 +404,20 @@ impl<S: State, O: Orderer> Replica<S, O> {
         }
     }
 
+    /// Counts a question for a body; an honest peer asks for each once in [`RETRY_MICROS`].
+    fn may_have_a_body(&mut self, peer: PeerId) -> bool {
+        if !self.peers.contains_key(&peer) {
+            return false;
+        }
+        let now = self.now.mono;
+        let (since, given) = self.given.entry(peer).or_insert((now, 0));
+        if now >= since.after(RETRY_MICROS) {
+            (*since, *given) = (now, 0);
+        }
+        *given = given.saturating_add(1);
+        *given <= BODIES_PER_RETRY
+    }
+
     pub(crate) fn blame(&mut self, peer: PeerId, reason: &str) {
         self.do_it(Action::Blame {
             peer,
@@ -405,7 +427,10 @@ impl<S: State, O: Orderer> Replica<S, O> {
 
     fn on_evidence(&mut self, evidence: Evidence) -> Verdict {
         let (_, at) = evidence.offender();
-        if at.saturating_add(self.chain.params.evidence_age_max) < self.next_height() {
+        let next = self.next_height();
+        // Too old to count, or about a height that this node has not come to: no block of ours may carry
+        // it yet, and who saw the offence puts it into one of its own.
+        if at.saturating_add(self.chain.params.evidence_age_max) < next || at > next {
             return Verdict::Ignored;
         }
         if self.evidence.knows(&evidence) {

@@ -13,12 +13,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use vibecoin_consensus::{BftOrderer, MonoTime, OrdererConfig, Verdict};
+use vibecoin_consensus::{BftOrderer, ConsensusMessage, MonoTime, OrdererConfig, Verdict};
 use vibecoin_execution::{MemoryState, State};
 use vibecoin_mempool::{Mempool, MempoolConfig};
 use vibecoin_primitives::*;
 use vibecoin_replica::{
-    Action, CertifiedBlock, Chain, Commit, Event, Head, Message, Now, Parent, PeerId, Replica, Ticket,
+    Action, BODIES_PER_RETRY, CertifiedBlock, Chain, Commit, Event, Head, Message, Now, Parent, PeerId,
+    RETRY_MICROS, Replica, Ticket,
 };
 
 fn key(n: u8) -> SecretKey {
@@ -247,34 +248,41 @@ impl Net {
         );
     }
 
+    fn deliver(&mut self, from: usize, to: usize, message: Message) {
+        let event = Event::Message {
+            from: PeerId(from as u64),
+            message: Box::new(message),
+            verified: Vec::new(),
+            gossip: None,
+        };
+        self.step(to, event);
+    }
+
+    /// Delivers the next message, or lets the next deadline pass if there is none.
+    fn pass(&mut self) {
+        if let Some((from, to, message)) = self.wire.pop_front() {
+            if !(self.loses)(from, to, &message) {
+                self.deliver(from, to, message);
+            }
+            return;
+        }
+        let due = |node: &Node| node.replica.next_deadline();
+        let next = self.nodes.iter().filter_map(due).min().expect("something is due");
+        self.now.mono = self.now.mono.max(next);
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].replica.next_deadline() <= Some(self.now.mono) {
+                self.step(node, Event::Time);
+            }
+        }
+    }
+
     /// Delivers everything; then lets the next deadline pass; until `node` has `blocks` blocks.
     fn until(&mut self, node: usize, blocks: usize) {
         for _ in 0..20_000 {
             if self.nodes[node].commits.len() >= blocks {
                 return;
             }
-            if let Some((from, to, message)) = self.wire.pop_front() {
-                if !(self.loses)(from, to, &message) {
-                    self.step(
-                        to,
-                        Event::Message {
-                            from: PeerId(from as u64),
-                            message: Box::new(message),
-                            verified: Vec::new(),
-                            gossip: None,
-                        },
-                    );
-                }
-                continue;
-            }
-            let due = |node: &Node| node.replica.next_deadline();
-            let next = self.nodes.iter().filter_map(due).min().expect("something is due");
-            self.now.mono = self.now.mono.max(next);
-            for node in 0..self.nodes.len() {
-                if self.nodes[node].replica.next_deadline() <= Some(self.now.mono) {
-                    self.step(node, Event::Time);
-                }
-            }
+            self.pass();
         }
         let heights: Vec<usize> = self.nodes.iter().map(|node| node.commits.len()).collect();
         panic!("node {node} has not got {blocks} blocks; all have {heights:?}");
@@ -430,6 +438,82 @@ fn a_synced_block_with_a_wrong_certificate_is_refused_and_its_sender_blamed() {
     assert!(!net.nodes[4].blames.is_empty());
     net.until(4, 20);
     net.all_agree(20);
+}
+
+#[test]
+fn a_peer_that_asks_for_a_body_over_and_over_gets_a_few_at_a_time() {
+    let mut net = Net::new(&VALIDATORS);
+    let proposal = |(node, message): &(usize, Message)| match message {
+        Message::Consensus(ConsensusMessage::Proposal(signed)) => {
+            Some((*node, signed.proposal.header.clone()))
+        }
+        _ => None,
+    };
+    // Nobody hears of the first proposal, so that its proposer still has the block at hand.
+    net.loses = Box::new(|_, _, _| true);
+    let (proposer, header) = loop {
+        net.pass();
+        if let Some(found) = net.sent.iter().find_map(proposal) {
+            break found;
+        }
+    };
+    let asker = (proposer + 1) % 4;
+    let bodies = |net: &Net| {
+        let body = |(_, to, message): &&(usize, usize, Message)| {
+            *to == asker && matches!(message, Message::Body { .. })
+        };
+        net.wire.iter().filter(body).count()
+    };
+    let ask = |net: &mut Net, times: usize| {
+        for _ in 0..times {
+            let message = Message::BodyRequest {
+                height: header.height,
+                block: header.hash(),
+            };
+            net.deliver(asker, proposer, message);
+        }
+    };
+    net.wire.clear();
+    ask(&mut net, 100);
+    assert_eq!(bodies(&net), BODIES_PER_RETRY as usize);
+    net.now.mono = net.now.mono.after(RETRY_MICROS);
+    ask(&mut net, 1);
+    assert_eq!(
+        bodies(&net),
+        BODIES_PER_RETRY as usize + 1,
+        "later it may ask again"
+    );
+}
+
+#[test]
+fn evidence_about_a_height_to_come_is_in_no_block_and_stops_nobody() {
+    let mut net = Net::new(&VALIDATORS);
+    let liar = key(4);
+    let twice = [Some(Hash([1; 32])), Some(Hash([2; 32]))].map(|block| {
+        let vote = Vote {
+            height: Height(1_000_000_000),
+            round: Round(0),
+            kind: VoteKind::Prevote,
+            block,
+            validator: liar.public_key(),
+        };
+        vote.sign(&net.chain.genesis, &liar)
+    });
+    let [one, other] = twice;
+    let evidence = Evidence::votes(one, other);
+    for to in 0..3 {
+        let message = Message::Evidence(Box::new(evidence.clone()));
+        net.wire.push_back((3, to, message));
+    }
+    (0..4).for_each(|node| net.until(node, 8));
+    net.all_agree(8);
+    let carried: Vec<&Evidence> = net.nodes[0]
+        .commits
+        .iter()
+        .flat_map(|commit| &commit.body.v1().evidence)
+        .collect();
+    assert_eq!(carried, Vec::<&Evidence>::new());
+    assert!(net.nodes.iter().all(|node| node.blames.is_empty()));
 }
 
 #[test]

@@ -29,7 +29,8 @@ const fn against(lie: Lie, rules: &'static [Rule]) -> Exposure {
 fn exposure(bug: Bug) -> Exposure {
     match bug {
         Bug::SignBeforeSync | Bug::GuardAfterSend => honest(&[Rule::DurableOrder]),
-        Bug::LockForgotten => honest(&[Rule::Locking, Rule::NoEquivocation]),
+        // The node itself may notice first: its replay derives another vote than the log has.
+        Bug::LockForgotten => honest(&[Rule::Locking, Rule::NoEquivocation, Rule::NoHalt]),
         Bug::AbstentionForgotten => (
             Lie::None,
             Sabotage::LogLost,
