@@ -14,7 +14,7 @@ use vibecoin_primitives::Hash;
 use vibecoin_primitives::limits::KIB;
 
 use super::config::{NetworkConfig, NetworkError};
-use super::gate::DialGate;
+use super::gate::Gate;
 use crate::wire::{CONSENSUS_BYTES_MAX, ENVELOPE_BYTES, EVIDENCE_MESSAGE_BYTES_MAX, TRANSACTIONS_BYTES_MAX};
 
 /// Most bytes of one gossiped message.
@@ -34,7 +34,7 @@ const RESERVED_MAX: u32 = 256;
 /// The parts of the swarm.
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
-    pub gate: DialGate,
+    pub gate: Gate,
     pub limits: connection_limits::Behaviour,
     pub memory: memory_connection_limits::Behaviour,
     pub bans: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
@@ -162,7 +162,7 @@ impl Behaviour {
             .with_max_established_per_peer(Some(2));
         let memory = usize::try_from(config.memory_max_bytes).unwrap_or(usize::MAX);
         Ok(Self {
-            gate: DialGate::default(),
+            gate: Gate::default(),
             limits: connection_limits::Behaviour::new(limits),
             memory: memory_connection_limits::Behaviour::with_max_bytes(memory),
             bans: allow_block_list::Behaviour::default(),

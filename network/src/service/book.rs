@@ -139,8 +139,18 @@ impl Book {
         }
     }
 
-    /// An address that somebody told. Never replaces what the operator gave.
+    /// An address that somebody told of another peer. Never replaces what the operator gave, and what was
+    /// learnt before only once it was dialled in vain: whoever tells it may be lying.
     pub fn learn(&mut self, address: &str) {
+        self.hear(address, false);
+    }
+
+    /// An address that the peer itself told.
+    pub fn learn_from_itself(&mut self, address: &str) {
+        self.hear(address, true);
+    }
+
+    fn hear(&mut self, address: &str, first_hand: bool) {
         let Some((peer, address)) = peer_address(address)
             .ok()
             .filter(|(_, address)| is_usable(address))
@@ -153,6 +163,7 @@ impl Book {
         let full = self.entries.len() >= BOOK_MAX;
         match self.entries.get_mut(&peer) {
             Some(entry) if entry.persistent || entry.boot || entry.address == address => return,
+            Some(entry) if !first_hand && entry.dials < VAIN_DIALS => return,
             Some(entry) => entry.address = address,
             None if full => return,
             None => self.put(peer, address, false, false),
@@ -253,6 +264,25 @@ mod tests {
 
     fn address(peer: &LibPeer) -> String {
         format!("/ip4/127.0.0.1/tcp/4000/p2p/{peer}")
+    }
+
+    #[test]
+    fn hearsay_replaces_an_address_only_once_it_was_dialled_in_vain() {
+        let peer = LibPeer::random();
+        let mut book = Book::new(LibPeer::random(), None);
+        let at = |port: u16| format!("/ip4/10.0.0.9/tcp/{port}/p2p/{peer}");
+        book.learn(&at(1));
+        book.learn(&at(2));
+        assert_eq!(book.some(1), vec![at(1)]);
+        book.learn_from_itself(&at(3));
+        assert_eq!(book.some(1), vec![at(3)]);
+        let mut now = Instant::now();
+        for _ in 0..VAIN_DIALS {
+            now = now.checked_add(Duration::from_secs(3600)).unwrap();
+            assert_eq!(book.due(now, 1, |_| false).len(), 1);
+        }
+        book.learn(&at(4));
+        assert_eq!(book.some(1), vec![at(4)]);
     }
 
     #[test]

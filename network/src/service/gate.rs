@@ -1,13 +1,17 @@
-//! Nobody but the address book decides whom this node dials.
+//! Nobody but the address book decides whom this node dials, and no address takes every place where
+//! connections are negotiated.
 //!
 //! Parts of the swarm dial on their own: opening a stream to a peer that has just been sent away dials it
 //! back, and it would come in as one that we chose, past every bound for strangers.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::task::{Context, Poll};
 
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
     ToSwarm, dummy,
@@ -18,20 +22,37 @@ use libp2p::{Multiaddr, PeerId as LibPeer};
 #[error("the address book has not asked for this dial")]
 struct NotAsked;
 
-/// Denies every dial but the one that was announced.
-#[derive(Debug, Default)]
-pub struct DialGate {
-    open_for: Option<ConnectionId>,
+#[derive(Debug, thiserror::Error)]
+#[error("{0} connections from this address are being negotiated already")]
+struct TooManyPending(usize);
+
+/// Most connections from one address that are being negotiated; loopback is free.
+const PENDING_PER_IP_MAX: usize = 8;
+
+/// The IP address in a network address.
+pub fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
+    address.iter().find_map(|part| match part {
+        Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
+        Protocol::Ip6(ip) => Some(IpAddr::V6(ip)),
+        _ => None,
+    })
 }
 
-impl DialGate {
+/// Denies every dial but the one that was announced, and negotiations beyond the bound for an address.
+#[derive(Debug, Default)]
+pub struct Gate {
+    open_for: Option<ConnectionId>,
+    pending: HashMap<ConnectionId, IpAddr>,
+}
+
+impl Gate {
     /// The next dial with this number may pass.
     pub const fn open_for(&mut self, dial: ConnectionId) {
         self.open_for = Some(dial);
     }
 }
 
-impl NetworkBehaviour for DialGate {
+impl NetworkBehaviour for Gate {
     type ConnectionHandler = dummy::ConnectionHandler;
     type ToSwarm = Infallible;
 
@@ -47,6 +68,23 @@ impl NetworkBehaviour for DialGate {
         }
         self.open_for = None;
         Ok(Vec::new())
+    }
+
+    fn handle_pending_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        _: &Multiaddr,
+        from: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        let Some(ip) = ip_of(from).filter(|ip| !ip.is_loopback()) else {
+            return Ok(());
+        };
+        let pending = self.pending.values().filter(|other| **other == ip).count();
+        if pending >= PENDING_PER_IP_MAX {
+            return Err(ConnectionDenied::new(TooManyPending(pending)));
+        }
+        self.pending.insert(connection, ip);
+        Ok(())
     }
 
     fn handle_established_inbound_connection(
@@ -70,7 +108,17 @@ impl NetworkBehaviour for DialGate {
         Ok(dummy::ConnectionHandler)
     }
 
-    fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionEstablished(established) => {
+                self.pending.remove(&established.connection_id);
+            }
+            FromSwarm::ListenFailure(failure) => {
+                self.pending.remove(&failure.connection_id);
+            }
+            _ => {}
+        }
+    }
 
     fn on_connection_handler_event(&mut self, _: LibPeer, _: ConnectionId, event: THandlerOutEvent<Self>) {
         match event {}
@@ -88,8 +136,8 @@ mod tests {
     #[test]
     fn only_the_announced_dial_passes_and_only_once() {
         let [asked, other] = [1, 2].map(ConnectionId::new_unchecked);
-        let mut gate = DialGate::default();
-        let passes = |gate: &mut DialGate, dial| {
+        let mut gate = Gate::default();
+        let passes = |gate: &mut Gate, dial| {
             let peer = Some(LibPeer::random());
             gate.handle_pending_outbound_connection(dial, peer, &[], Endpoint::Dialer)
                 .is_ok()
@@ -99,5 +147,42 @@ mod tests {
         assert!(!passes(&mut gate, other), "another one was asked for");
         assert!(passes(&mut gate, asked));
         assert!(!passes(&mut gate, asked), "it has passed already");
+    }
+
+    #[test]
+    fn one_address_takes_a_few_of_the_places_where_connections_are_negotiated() {
+        let mut gate = Gate::default();
+        let mut ids = (1..).map(ConnectionId::new_unchecked);
+        let own: Multiaddr = "/ip4/10.0.0.1/tcp/4000".parse().unwrap();
+        let mut comes = |gate: &mut Gate, from: &str| {
+            let (id, from) = (ids.next().unwrap(), from.parse::<Multiaddr>().unwrap());
+            let taken = gate.handle_pending_inbound_connection(id, &own, &from).is_ok();
+            taken.then_some(id)
+        };
+        let first = comes(&mut gate, "/ip4/10.0.0.2/tcp/1").unwrap();
+        for port in 1..PENDING_PER_IP_MAX {
+            assert!(comes(&mut gate, &format!("/ip4/10.0.0.2/tcp/{port}")).is_some());
+        }
+        assert_eq!(comes(&mut gate, "/ip4/10.0.0.2/tcp/99"), None);
+        assert!(
+            comes(&mut gate, "/ip4/10.0.0.3/tcp/99").is_some(),
+            "another address"
+        );
+        let error = libp2p::swarm::ListenError::Aborted;
+        let far: Multiaddr = "/ip4/10.0.0.2/tcp/1".parse().unwrap();
+        gate.on_swarm_event(FromSwarm::ListenFailure(libp2p::swarm::ListenFailure {
+            local_addr: &own,
+            send_back_addr: &far,
+            error: &error,
+            connection_id: first,
+            peer_id: None,
+        }));
+        assert!(
+            comes(&mut gate, "/ip4/10.0.0.2/tcp/98").is_some(),
+            "one has ended"
+        );
+        for port in 1..100 {
+            assert!(comes(&mut gate, &format!("/ip4/127.0.0.1/tcp/{port}")).is_some());
+        }
     }
 }

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use futures_util::{FutureExt as _, StreamExt as _};
 use libp2p::core::ConnectedPoint;
 use libp2p::gossipsub::{self, MessageAcceptance, MessageId};
-use libp2p::multiaddr::Protocol as Part;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, SwarmEvent};
 use libp2p::{Multiaddr, PeerId as LibPeer, Stream, StreamProtocol, Swarm, ping};
@@ -23,6 +22,7 @@ use vibecoin_replica::{GossipId, Message, PeerId};
 use super::behaviour::{Behaviour, BehaviourEvent, COPY_BYTES, Names};
 use super::book::{Book, OUTBOUND_WANTED};
 use super::config::{NetworkConfig, NetworkError, NetworkEvent, Sink};
+use super::gate::ip_of;
 use super::handle::{COPY_MAX, Shared, peer_address};
 use super::hello::{ADDRESSES_MAX, AGENT_BYTES_MAX, HELLO_PROTOCOL, Hello, keypair};
 use super::lanes::{Lane, LaneFault, Lanes, Reader, Traffic, open, read_frame, write_frame};
@@ -532,6 +532,15 @@ impl Task {
         });
     }
 
+    /// A hello can get lost when many come at once. Who has heard ours opens a lane, so who has opened none
+    /// is told again, as long as it may still be waiting.
+    fn greet_again(&self) {
+        let unheard = self.peers.iter().filter(|(_, peer)| {
+            peer.reading == [0; 2] && peer.waiting.is_empty() && peer.since.elapsed() < HELLO_TIME
+        });
+        unheard.for_each(|(id, _)| self.say_hello(*id));
+    }
+
     fn read_hello(&self, peer: LibPeer, mut stream: Stream) {
         let found = self.found.clone();
         tokio::spawn(async move {
@@ -628,7 +637,7 @@ impl Task {
                 .iter()
                 .filter(|address| address.ends_with(&id.to_string()))
             {
-                self.book.learn(address);
+                self.book.learn_from_itself(address);
             }
             others.iter().for_each(|address| self.book.learn(address));
         }
@@ -656,6 +665,10 @@ impl Task {
             }
             return;
         };
+        // Only validators make blocks.
+        if lane == Lane::Parts && admitted.validator.is_none() {
+            return;
+        }
         let [direct, parts] = &mut peer.reading;
         let reading = match lane {
             Lane::Direct => direct,
@@ -896,6 +909,7 @@ impl Task {
         for peer in silent {
             let _not_connected = self.swarm.disconnect_peer_id(peer);
         }
+        self.greet_again();
         let ids: Vec<LibPeer> = self.peers.keys().copied().collect();
         ids.into_iter().for_each(|id| self.show_peer(id));
         self.show_bans();
@@ -964,14 +978,6 @@ fn shortened(text: &str) -> String {
         short.push(c);
     }
     short
-}
-
-fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
-    address.iter().find_map(|part| match part {
-        Part::Ip4(ip) => Some(IpAddr::V4(ip)),
-        Part::Ip6(ip) => Some(IpAddr::V6(ip)),
-        _ => None,
-    })
 }
 
 /// The first 24 bits of an IPv4 address, the first 48 of an IPv6 address.

@@ -14,6 +14,7 @@
 //!
 //! The engine makes no rule. What it does with an action is written beside each arm in `driver`.
 
+mod asked;
 mod backend;
 #[cfg(feature = "byzantine")]
 mod byzantine;

@@ -20,6 +20,7 @@ use vibecoin_network::service::{Network, NetworkConfig, NetworkEvent, Sink, Vali
 use vibecoin_primitives::{Hash, Height, SecretKey, Transaction, VerifiedTransaction};
 use vibecoin_replica::{Chain, GossipId, Message, PeerId};
 
+use crate::asked::Asked;
 use crate::driver::Input;
 use crate::serve::Server;
 use crate::shared::Shared;
@@ -48,6 +49,8 @@ pub struct Inlet {
     pub gossiped: Sender<Gossiped>,
     /// The thread that reads blocks for others; set once the network runs.
     pub server: Arc<OnceLock<Server>>,
+    /// What this node has asked for.
+    pub asked: Arc<Asked>,
 }
 
 fn offer<T>(queue: &Sender<T>, item: T) -> bool {
@@ -93,6 +96,8 @@ impl Inlet {
                     transactions,
                 },
             ),
+            // Late answers of honest peers are among them, so nobody is blamed.
+            message if !self.asked.wants(from, &message) => false,
             Message::Part(_) | Message::Body { .. } | Message::SyncResponse { .. } => {
                 offer(&self.blocks, Unverified { from, message })
             }
@@ -211,6 +216,7 @@ pub fn settings(
 #[derive(Default)]
 pub struct Outlet {
     network: Option<Network>,
+    asked: Arc<Asked>,
     /// Transactions taken from clients that have not been passed on.
     fresh: Vec<Transaction>,
     fresh_bytes: usize,
@@ -221,9 +227,10 @@ const BATCH_BYTES: usize = 24 * 1024;
 
 impl Outlet {
     /// The way out through `network`.
-    pub fn new(network: Option<Network>) -> Self {
+    pub fn new(network: Option<Network>, asked: Arc<Asked>) -> Self {
         Self {
             network,
+            asked,
             ..Self::default()
         }
     }
@@ -243,6 +250,7 @@ impl Outlet {
 
     /// Sends to one peer.
     pub fn send(&self, to: PeerId, message: &Message) {
+        self.asked.note(to, message);
         if let Some(network) = &self.network {
             network.send(to, message);
         }

@@ -28,6 +28,7 @@ use vibecoin_storage::kv::RocksConfig;
 use vibecoin_storage::start::check_start;
 use vibecoin_storage::{GenesisState, StateView, StorageError, Store, StoreConfig};
 
+use crate::asked::Asked;
 use crate::backend::{Handles, NodeBackend};
 use crate::clock::{Clock, wall};
 use crate::driver::{Driver, GuardStore, INBOX_MAX, Input, URGENT_MAX, announce};
@@ -333,11 +334,13 @@ impl Node {
         let (ended_tx, ended) = oneshot::channel();
 
         let server = Arc::new(OnceLock::new());
+        let asked = Arc::new(Asked::default());
         let inlet = Inlet {
             driver: statements.clone(),
             blocks,
             gossiped,
             server: server.clone(),
+            asked: asked.clone(),
         };
         let (network, network_guard) = start_network(
             &config,
@@ -377,7 +380,7 @@ impl Node {
             urgent: urgent_inputs,
             // Without a network nobody holds the other end.
             network: if network.is_some() { from_network } else { never() },
-            outlet: Outlet::new(network.clone()),
+            outlet: Outlet::new(network.clone(), asked),
             server,
             in_a_row: 0,
             #[cfg(feature = "byzantine")]

@@ -152,11 +152,16 @@ impl Shared {
     /// Transactions left the pool.
     pub fn note_departures<'a>(&self, departed: impl Iterator<Item = &'a Departure>) {
         let mut gone = Vec::new();
+        let head = self.head().header.height;
         let mut fates = self.fates.lock();
         for Departure { id, reason } in departed {
             self.metrics.departed(reason);
-            // What is in a block is found in the store; `persist` has taken it from the index.
-            if matches!(reason, Reason::Included { .. }) {
+            // What is in a block is found in the store. `persist` takes it from the index, but it may have
+            // come in between: then nobody else would take it away.
+            if let Reason::Included { height } = reason {
+                if *height <= head {
+                    gone.push(*id);
+                }
                 continue;
             }
             gone.push(*id);
