@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use vibecoin_consensus::{GuardEntry, HeightParams, LogRecord, MonoTime, Orderer, Output, Timeouts, Verdict};
+use vibecoin_consensus::{
+    ConsensusMessage, GuardEntry, HeightParams, LogRecord, MonoTime, Orderer, Output, Timeouts, Verdict,
+};
 use vibecoin_execution::{State, execute_body, read_schedule};
 use vibecoin_mempool::{Committed as PoolCommit, Mempool};
 use vibecoin_primitives::planted::{Bug, active};
@@ -368,7 +370,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
             .map(|tx| (*tx.hash(), Arc::new(tx)))
             .collect();
         let verdict = match message {
-            Message::Consensus(message) => self.orderer.on_message(message, self.now.mono),
+            Message::Consensus(message) => self.on_statement(from, message),
             Message::Evidence(evidence) => self.on_evidence(*evidence),
             Message::Part(part) => self.on_part(*part, verified),
             Message::Body { header, body } => self.on_body(from, &header, body, &verified),
@@ -402,6 +404,22 @@ impl<S: State, O: Orderer> Replica<S, O> {
         if let Verdict::Rejected(reason) = verdict {
             self.blame(from, reason);
         }
+    }
+
+    /// A message of consensus. Who votes at a height has the block below: that it says so itself only twice
+    /// a second would leave a node that missed a block behind for as long.
+    fn on_statement(&mut self, from: PeerId, message: ConsensusMessage) -> Verdict {
+        let height = message.height();
+        let signer = match &message {
+            ConsensusMessage::Vote(vote) => Some(vote.vote.validator),
+            _ => None,
+        };
+        let verdict = self.orderer.on_message(message, self.now.mono);
+        let by_itself = signer.is_some() && self.peers.get(&from) == Some(&signer);
+        if by_itself && matches!(verdict, Verdict::Fresh | Verdict::Known) {
+            self.planner.has(from, height.saturating_sub(1));
+        }
+        verdict
     }
 
     /// Counts a question for a body; an honest peer asks for each once in [`RETRY_MICROS`].

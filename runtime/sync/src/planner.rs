@@ -181,6 +181,13 @@ impl<B: SyncBlock> Planner<B> {
         }
     }
 
+    /// The peer showed that it has the blocks up to this one.
+    pub fn has(&mut self, peer: PeerId, head: Height) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.claimed = peer.claimed.max(head);
+        }
+    }
+
     /// Verified votes of validators were seen for heights up to this one, so the block below exists.
     pub fn hint(&mut self, height: Height) {
         self.hint = self.hint.max(height);

@@ -40,6 +40,8 @@ pub struct Observer {
     locks: BTreeMap<PublicKey, (Height, Round, Hash)>,
     /// A signer that may contradict itself.
     excused: Option<PublicKey>,
+    /// How often it has, with two votes or two proposals that anybody can hold against it.
+    pub contradictions: u64,
 }
 
 /// Whether this power decides: counted here in the plainest way, apart from the code under test.
@@ -63,6 +65,7 @@ impl Observer {
             prevotes: BTreeMap::new(),
             locks: BTreeMap::new(),
             excused,
+            contradictions: 0,
         }
     }
 
@@ -110,6 +113,11 @@ impl Observer {
         match message {
             Message::Consensus(ConsensusMessage::Vote(vote)) if vote.vote.validator == liar => {
                 self.vote(vote)
+            }
+            Message::Consensus(ConsensusMessage::Proposal(signed)) if signed.proposal.proposer == liar => {
+                let proposal = &signed.proposal;
+                let place = (liar, proposal.height, proposal.round, Saying::Proposed);
+                self.note(place, Some(proposal.header.hash()))
             }
             _ => Ok(()),
         }
@@ -199,7 +207,11 @@ impl Observer {
 
     fn note(&mut self, place: Place, block: Option<Hash>) -> Result<(), Fault> {
         let first = *self.said.entry(place).or_insert(block);
-        if first == block || self.excused == Some(place.0) {
+        if first == block {
+            return Ok(());
+        }
+        if self.excused == Some(place.0) {
+            self.contradictions += 1;
             return Ok(());
         }
         let (key, height, round, saying) = place;

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 
+use vibecoin_consensus::LogRecord;
 use vibecoin_primitives::Hash;
 
 pub struct Trace {
@@ -43,5 +44,41 @@ impl fmt::Display for Short<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d] = self.0.prefix();
         write!(f, "{a:02x}{b:02x}{c:02x}{d:02x}")
+    }
+}
+
+/// A record of the consensus log in a few words.
+pub struct Recorded<'a>(pub &'a LogRecord);
+
+impl fmt::Display for Recorded<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let height = self.0.height();
+        match self.0 {
+            LogRecord::Vote(signed) => {
+                let vote = &signed.vote;
+                let [a, b, ..] = vote.validator.0;
+                write!(f, "{:?} {height}/{} of {a:02x}{b:02x} ", vote.kind, vote.round)?;
+                match &vote.block {
+                    Some(block) => write!(f, "{}", Short(block)),
+                    None => write!(f, "nil"),
+                }
+            }
+            LogRecord::Proposal(signed) => {
+                let block = signed.proposal.header.hash();
+                write!(f, "Proposal {height}/{} {}", signed.proposal.round, Short(&block))
+            }
+            LogRecord::Timeout { round, step, .. } => write!(f, "Timeout {height}/{round} {step:?}"),
+            LogRecord::Value {
+                header, round, valid, ..
+            } => {
+                write!(
+                    f,
+                    "Value {height}/{round} {} valid {valid}",
+                    Short(&header.hash())
+                )
+            }
+            LogRecord::Polka(polka) => write!(f, "Polka {height}/{} {}", polka.round, Short(&polka.block)),
+            LogRecord::Block(block) => write!(f, "Block {height} {}", Short(&block.header.hash())),
+        }
     }
 }

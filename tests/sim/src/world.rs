@@ -24,7 +24,7 @@ use crate::node::{Fault, GENESIS_MS, Node, describe};
 use crate::observer::{Observer, is_quorum};
 use crate::plan::{params, powers};
 use crate::rng::Rng;
-use crate::trace::{Short, Trace};
+use crate::trace::{Recorded, Short, Trace};
 use crate::traffic::Traffic;
 use crate::wire::{Gossip, Parcel};
 use crate::{Config, Faults, Lie, Report, Rule, SABOTEUR, Sabotage, Violation};
@@ -388,18 +388,17 @@ impl World {
         self.await_evidence()
     }
 
-    /// Once faults are off, a double signature ends in a block. The time counts from the lie: a liar that
-    /// is being passed over has to wait for its turn first.
+    /// Once faults are off, a double signature ends in a block. The time counts from the next one: a liar
+    /// that is being passed over has to wait for its turn first.
     fn await_evidence(&mut self) -> Result<(), Violation> {
-        let told = |world: &Self| world.liar.as_ref().map_or(0, |liar| liar.lies);
-        let before = told(self);
+        let before = self.observer.contradictions;
         let last = self.model.height().0 + 2 * u64::from(PENALTY_MAX);
         let mut until = None;
         while self.config.lie.is_evident()
             && self.nodes[SABOTEUR].halted.is_none()
             && self.model.evidence.is_empty()
         {
-            if until.is_none() && told(self) > before {
+            if until.is_none() && self.observer.contradictions > before {
                 until = Some(self.now + EVIDENCE_MICROS);
             }
             let late = until.is_some_and(|until| self.now > until);
@@ -627,10 +626,13 @@ impl World {
         if status.is_some_and(|status| status.abstaining) {
             self.report.abstentions += 1;
             self.trace.note(self.now, format_args!("{index} abstains"));
-            if !matches!(
-                self.config.sabotage,
-                Sabotage::LogLost | Sabotage::LogAndGuardLost
-            ) {
+            // A twin that heard its own key say something else before it spoke has no record of what it said.
+            let reason = self.config.lie == Lie::Twins
+                || matches!(
+                    self.config.sabotage,
+                    Sabotage::LogLost | Sabotage::LogAndGuardLost
+                );
+            if !reason {
                 let detail = format!(
                     "abstains after {} records, guard {:?}",
                     started.records, started.guard
@@ -896,7 +898,7 @@ impl World {
         };
         match action {
             Action::Append(record) => {
-                trace.note(now, format_args!("{index} appends, height {}", record.height()));
+                trace.note(now, format_args!("{index} appends {}", Recorded(&record)));
                 if sabotage == Sabotage::LogFails && record.height() > Height(3) {
                     node.disk.fail_log();
                     node.log_failed = true;

@@ -84,6 +84,10 @@ fn seeds_that_found_something_keep_every_rule() {
     let found = [
         // The liar had missed its turns in the storm: it had nothing to sign before its next one.
         Config::lying(4, 1_882_762_205_200_487, Lie::EquivocatingProposals),
+        // A validator that had missed a block stayed ten blocks behind for ever and never had a turn.
+        Config::lying(4, 3_000_003_495, Lie::EquivocatingProposals),
+        // A twin heard its own key precommit something else and abstained after a crash, as it should.
+        Config::lying(4, 3_000_001_315, Lie::Twins),
     ];
     for (report, config) in check_all(&found).iter().zip(&found) {
         assert!(report.heights > 0, "void: {}", config.replay_command());

@@ -78,6 +78,18 @@ fn the_lowest_ranges_go_to_several_peers_within_their_limits() {
 }
 
 #[test]
+fn what_a_peer_showed_to_have_raises_its_claim_and_never_lowers_it() {
+    let mut planner = planner(&[(A, 10)]);
+    assert_eq!(planner.plan(Height(10), at(0)), [], "about to be delivered");
+    planner.has(A, Height(3));
+    assert_eq!(planner.plan(Height(10), at(1)), []);
+    planner.has(A, Height(11));
+    assert_eq!(planner.plan(Height(10), at(2)), [ask(A, 10, 2)]);
+    planner.has(B, Height(99));
+    assert_eq!(planner.status().peers, 1, "a stranger shows nothing");
+}
+
+#[test]
 fn no_more_requests_are_on_their_way_than_allowed() {
     let peers: Vec<_> = (0..20).map(|n| (PeerId(n), 10_000)).collect();
     let mut planner = planner(&peers);
