@@ -7,7 +7,7 @@
 use malachitebft_core_consensus::{Error, LocallyProposedValue, MisbehaviorEvidence, Params, process};
 use malachitebft_core_types::{ValuePayload, VoteExtensionPolicy};
 use vibecoin_primitives::{
-    CommitCertificate, Hash, Header, Height, PartStatement, Round, SecretKey, SignedPart,
+    CommitCertificate, Hash, Header, Height, PartStatement, PublicKey, Round, SecretKey, SignedPart,
 };
 
 use crate::context::{self, BlockValue, CoreInput, CoreState, Ctx, Key, ValidatorSet};
@@ -320,6 +320,11 @@ impl Orderer for BftOrderer {
     fn proposal_comes(&mut self, round: Round, now: MonoTime) {
         self.shell.advance_clock(now);
         self.shell.proposal_comes(round);
+    }
+
+    fn gone(&mut self, validator: PublicKey, gone: bool, now: MonoTime) {
+        self.shell.advance_clock(now);
+        self.shell.gone(validator, gone);
     }
 
     fn sign_part(&mut self, statement: PartStatement) -> Option<SignedPart> {

@@ -344,6 +344,10 @@ pub trait Orderer: Send {
     /// one runs, begins again, but never lasts longer than [`PROPOSE_STRETCH`] times its length altogether.
     fn proposal_comes(&mut self, round: Round, now: MonoTime);
 
+    /// Whether the connection with a validator has ended. Who is gone is waited for half as long in its
+    /// turns: others may still hear it, so it is waited for.
+    fn gone(&mut self, validator: PublicKey, gone: bool, now: MonoTime);
+
     /// Signs the next part of the block that [`Output::Build`] asked for. The guard entry that covers all
     /// parts is durable by then. `None` for anything else: parts are signed once, in order, and not at all
     /// where parts may have left before a restart.

@@ -1,6 +1,6 @@
 //! What the effects of the core may touch, and what they do to it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::mem;
 
@@ -29,6 +29,9 @@ use crate::{
 
 /// The last round whose precommit wait ends as soon as a quorum precommitted no block.
 const SHORT_WAIT_ROUND_MAX: Round = Round(1);
+
+/// By what the wait for a proposal of a validator is divided whose connection has ended.
+const GONE_DIVISOR: u64 = 2;
 
 /// What is known about a block of the current height.
 pub(crate) struct Known {
@@ -64,6 +67,8 @@ pub(crate) struct Shell {
     pub held: bool,
     /// Of the propose timer that was set last: its length, and until when parts of the block may move it.
     pub propose: (u64, MonoTime),
+    /// Validators whose connection has ended.
+    pub gone: BTreeSet<PublicKey>,
     pub blocks: BTreeMap<Hash, Known>,
     /// Inputs that effects gave rise to.
     pub inputs: VecDeque<CoreInput>,
@@ -99,6 +104,7 @@ impl Shell {
             armed: false,
             held: false,
             propose: (0, MonoTime::default()),
+            gone: BTreeSet::new(),
             blocks: BTreeMap::new(),
             inputs: VecDeque::new(),
             decided: None,
@@ -397,8 +403,11 @@ impl Shell {
             TimerKind::Rebroadcast => 0,
             _ => timeouts.delta.saturating_mul(u64::from(round.0)),
         };
-        let wait = first.saturating_add(growth).min(timeouts.max);
+        let mut wait = first.saturating_add(growth).min(timeouts.max);
         if kind == TimerKind::Propose {
+            if self.gone.contains(&context::key_of(set.proposer(timeout.round))) {
+                wait /= GONE_DIVISOR;
+            }
             self.propose = (wait, self.now.after(wait.saturating_mul(PROPOSE_STRETCH)));
         }
         self.timers.set(
@@ -437,6 +446,31 @@ impl Shell {
         if self.timers.is_set(timer) {
             let (wait, limit) = self.propose;
             self.timers.set(timer, self.now.after(wait).min(limit));
+        }
+    }
+
+    /// See [`crate::Orderer::gone`].
+    pub(crate) fn gone(&mut self, validator: PublicKey, gone: bool) {
+        let Some(set) = self.set.clone().filter(|set| set.member(&validator).is_some()) else {
+            return;
+        };
+        let news = gone && self.gone.insert(validator);
+        if !gone {
+            self.gone.remove(&validator);
+        }
+        if !news {
+            return;
+        }
+        let height = set.params().height;
+        let (wait, limit) = self.propose;
+        let sooner = self.now.after(wait / GONE_DIVISOR).min(limit);
+        let turns = self.timers.of_kind(height, TimerKind::Propose);
+        let turns = turns.filter(|(timer, at)| {
+            let proposer = context::key_of(set.proposer(context::round_in(timer.round)));
+            proposer == validator && *at > sooner
+        });
+        for (timer, _) in turns.collect::<Vec<_>>() {
+            self.timers.set(timer, sooner);
         }
     }
 

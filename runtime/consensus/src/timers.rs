@@ -55,6 +55,13 @@ impl Timers {
         self.index.contains_key(&timer)
     }
 
+    /// The timers of one kind at a height, and when they fire.
+    pub fn of_kind(&self, height: Height, kind: TimerKind) -> impl Iterator<Item = (Timer, MonoTime)> {
+        let timers = self.index.iter();
+        let found = timers.filter(move |(timer, _)| timer.height == height && timer.kind == kind);
+        found.map(|(timer, (at, _))| (*timer, *at))
+    }
+
     pub fn next(&self) -> Option<MonoTime> {
         self.due.keys().next().map(|(at, _)| *at)
     }

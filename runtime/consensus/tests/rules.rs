@@ -521,6 +521,46 @@ fn parts_that_come_move_the_wait_for_their_proposal_but_not_for_ever() {
 }
 
 #[test]
+fn a_proposer_whose_connection_ended_is_waited_for_half_as_long() {
+    let mut bench = Bench::started(4, 3);
+    let proposer = bench.proposer(0).public_key();
+    bench.orderer.arm_propose(T0);
+    bench
+        .orderer
+        .gone(bench.proposer(1).public_key(), true, T0.after(10_000));
+    assert_eq!(
+        bench.orderer.next_deadline(),
+        Some(T0.after(300_000)),
+        "another's"
+    );
+    bench.orderer.gone(proposer, true, T0.after(20_000));
+    assert_eq!(bench.orderer.next_deadline(), Some(T0.after(170_000)));
+    bench.orderer.gone(proposer, true, T0.after(90_000));
+    assert_eq!(bench.orderer.next_deadline(), Some(T0.after(170_000)), "no news");
+    bench.orderer.on_time(T0.after(170_000));
+    assert_eq!(own_votes(&bench.drain()), vec![(VoteKind::Prevote, None)]);
+
+    let mut bench = Bench::started(4, 3);
+    bench.orderer.gone(proposer, true, T0);
+    bench.orderer.arm_propose(T0);
+    assert_eq!(
+        bench.orderer.next_deadline(),
+        Some(T0.after(150_000)),
+        "gone before"
+    );
+
+    let mut bench = Bench::started(4, 3);
+    bench.orderer.gone(proposer, true, T0);
+    bench.orderer.gone(proposer, false, T0);
+    bench.orderer.arm_propose(T0);
+    assert_eq!(
+        bench.orderer.next_deadline(),
+        Some(T0.after(300_000)),
+        "back again"
+    );
+}
+
+#[test]
 fn a_dead_turn_ends_as_soon_as_a_quorum_precommitted_no_block() {
     let mut bench = Bench::started(4, 3);
     bench.orderer.arm_propose(T0);
