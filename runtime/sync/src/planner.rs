@@ -118,6 +118,10 @@ pub struct Planner<B> {
     next: Height,
     /// When the block at `next` was first known to exist.
     waiting_since: Option<MonoTime>,
+    /// The highest head that a peer came with since the last look.
+    found: Height,
+    /// The height at which that was the next block.
+    undelivered: Height,
     /// The weight of a block: jumps up, sinks slowly.
     block_bytes: u64,
     now: MonoTime,
@@ -138,6 +142,8 @@ impl<B: SyncBlock> Planner<B> {
             hint: Height::ZERO,
             next: Height::ZERO,
             waiting_since: None,
+            found: Height::ZERO,
+            undelivered: Height::ZERO,
             block_bytes: BLOCK_BYTES_FIRST,
             now: MonoTime::default(),
         }
@@ -147,6 +153,7 @@ impl<B: SyncBlock> Planner<B> {
 
     /// A peer is connected and says what its newest block is.
     pub fn connected(&mut self, id: PeerId, head: Height) {
+        self.found = self.found.max(head);
         if self.peers.contains_key(&id) {
             return self.head(id, head);
         }
@@ -199,6 +206,10 @@ impl<B: SyncBlock> Planner<B> {
     pub fn plan(&mut self, next: Height, now: MonoTime) -> Vec<Ask> {
         self.now = self.now.max(now);
         self.advanced(next);
+        // A block that somebody had before this node could hear of it: consensus will not deliver it.
+        if std::mem::take(&mut self.found) >= self.next {
+            self.undelivered = self.next;
+        }
         self.give_up_late();
         let mut asks = Vec::new();
         if !self.is_due() {
@@ -245,7 +256,7 @@ impl<B: SyncBlock> Planner<B> {
             return false;
         }
         let since = *self.waiting_since.get_or_insert(self.now);
-        claimed > self.next || since.after(self.config.grace) <= self.now
+        claimed > self.next || self.undelivered == self.next || since.after(self.config.grace) <= self.now
     }
 
     /// Up to where a peer may be asked: its claim, or a little of what votes show to exist.

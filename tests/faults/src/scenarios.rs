@@ -410,7 +410,22 @@ impl<'a> Run<'a> {
             let others: Vec<usize> = all.iter().copied().filter(|other| *other != node).collect();
             let from = self.cluster.top(&all);
             self.cluster.kill(node);
-            times.push(self.cluster.wait_for_block(&others, from, HEALS_WITHIN));
+            let took = self.cluster.wait_for_block(&others, from, HEALS_WITHIN);
+            if took > Duration::from_millis(800) {
+                println!(
+                    "     node {node} killed at height {from}: {} until the next block",
+                    seconds(took)
+                );
+                for height in from..from + 3 {
+                    let params = serde_json::json!({"height": height.to_string()});
+                    let rounds = self.cluster.rpc(others[0]).call("consensus_getRounds", &params);
+                    println!(
+                        "     {height}: {}",
+                        rounds.map_or_else(|e| format!("{e:?}"), |r| r.to_string())
+                    );
+                }
+            }
+            times.push(took);
             self.cluster.start(&[node]);
             self.cluster.wait_at_head(node, &others, HEALS_WITHIN);
         }

@@ -61,6 +61,31 @@ fn with(config: PlannerConfig, peers: &[(PeerId, u64)]) -> Planner<Block> {
     planner
 }
 
+/// A planner that hears of a peer's newest block while it is connected.
+fn planner_that_hears(peer: PeerId, head: u64) -> Planner<Block> {
+    let mut planner = planner(&[(peer, head - 1)]);
+    assert_eq!(planner.plan(Height(head), at(0)), []);
+    planner.head(peer, Height(head));
+    planner
+}
+
+#[test]
+fn the_block_that_others_had_before_the_connection_is_asked_for_at_once() {
+    let mut planner = planner(&[(A, 10)]);
+    assert_eq!(planner.plan(Height(10), at(0)), [ask(A, 10, 1)]);
+    let mut planner = planner_that_hears(A, 10);
+    planner.connected(B, Height(10));
+    assert_eq!(planner.plan(Height(10), at(1)), [ask(A, 10, 1)]);
+    planner.answer(A, Height(10), blocks(10, 1), at(2)).unwrap();
+    planner.pop(Height(10)).unwrap();
+    planner.head(A, Height(11));
+    assert_eq!(
+        planner.plan(Height(11), at(3)),
+        [],
+        "the next one is about to be delivered"
+    );
+}
+
 #[test]
 fn the_lowest_ranges_go_to_several_peers_within_their_limits() {
     let mut planner = planner(&[(A, 1000), (B, 1000), (C, 40)]);
@@ -79,7 +104,7 @@ fn the_lowest_ranges_go_to_several_peers_within_their_limits() {
 
 #[test]
 fn what_a_peer_showed_to_have_raises_its_claim_and_never_lowers_it() {
-    let mut planner = planner(&[(A, 10)]);
+    let mut planner = planner_that_hears(A, 10);
     assert_eq!(planner.plan(Height(10), at(0)), [], "about to be delivered");
     planner.has(A, Height(3));
     assert_eq!(planner.plan(Height(10), at(1)), []);
@@ -118,12 +143,12 @@ fn blocks_come_out_in_order_and_once() {
 
 #[test]
 fn the_block_that_consensus_is_about_to_deliver_is_asked_for_only_after_the_grace_time() {
-    let mut planner = planner(&[(A, 10)]);
+    let mut planner = planner_that_hears(A, 10);
     assert_eq!(planner.plan(Height(11), at(0)), []);
     assert_eq!(planner.next_deadline(), None);
     assert_eq!(planner.plan(Height(10), at(1_000_000)), []);
     assert_eq!(planner.next_deadline(), None, "time does not go back");
-    let mut planner = super::tests::planner(&[(A, 10)]);
+    let mut planner = super::tests::planner_that_hears(A, 10);
     assert_eq!(planner.plan(Height(10), at(0)), []);
     assert_eq!(planner.next_deadline(), Some(at(300)));
     assert_eq!(planner.plan(Height(10), at(299)), []);
@@ -132,7 +157,7 @@ fn the_block_that_consensus_is_about_to_deliver_is_asked_for_only_after_the_grac
 
 #[test]
 fn the_grace_time_begins_anew_with_each_height() {
-    let mut planner = planner(&[(A, 10)]);
+    let mut planner = planner_that_hears(A, 10);
     assert_eq!(planner.plan(Height(10), at(0)), []);
     planner.head(A, Height(11));
     assert_eq!(planner.plan(Height(11), at(290)), [], "consensus delivered 10");
