@@ -345,7 +345,8 @@ pub trait Orderer: Send {
     fn proposal_comes(&mut self, round: Round, now: MonoTime);
 
     /// Whether the connection with a validator has ended. Who is gone is waited for half as long in its
-    /// turns: others may still hear it, so it is waited for.
+    /// turns: others may still hear it, so it is waited for. Who is back is soon told again what this node
+    /// says in this round: it has not heard it, and may be needed for a quorum.
     fn gone(&mut self, validator: PublicKey, gone: bool, now: MonoTime);
 
     /// Signs the next part of the block that [`Output::Build`] asked for. The guard entry that covers all

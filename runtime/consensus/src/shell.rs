@@ -32,6 +32,9 @@ const SHORT_WAIT_ROUND_MAX: Round = Round(1);
 
 /// By what the wait for a proposal of a validator is divided whose connection has ended.
 const GONE_DIVISOR: u64 = 2;
+/// How soon a validator that is back is told again what this node says, in microseconds: the connection
+/// must first be fit for it.
+const AGAIN_MICROS: u64 = 50_000;
 
 /// What is known about a block of the current height.
 pub(crate) struct Known {
@@ -455,13 +458,19 @@ impl Shell {
             return;
         };
         let news = gone && self.gone.insert(validator);
+        let height = set.params().height;
         if !gone {
             self.gone.remove(&validator);
+            let soon = self.now.after(AGAIN_MICROS);
+            let again = self.timers.of_kind(height, TimerKind::Rebroadcast);
+            let again = again.filter(|(_, at)| *at > soon).collect::<Vec<_>>();
+            again
+                .into_iter()
+                .for_each(|(timer, _)| self.timers.set(timer, soon));
         }
         if !news {
             return;
         }
-        let height = set.params().height;
         let (wait, limit) = self.propose;
         let sooner = self.now.after(wait / GONE_DIVISOR).min(limit);
         let turns = self.timers.of_kind(height, TimerKind::Propose);

@@ -553,11 +553,29 @@ fn a_proposer_whose_connection_ended_is_waited_for_half_as_long() {
     bench.orderer.gone(proposer, true, T0);
     bench.orderer.gone(proposer, false, T0);
     bench.orderer.arm_propose(T0);
+    bench.orderer.on_time(T0.after(50_000));
     assert_eq!(
         bench.orderer.next_deadline(),
         Some(T0.after(300_000)),
         "back again"
     );
+}
+
+#[test]
+fn a_validator_that_is_back_is_soon_told_again_what_was_said() {
+    let mut bench = Bench::started(4, 3);
+    bench.orderer.arm_propose(T0);
+    let now = T0.after(300_000);
+    bench.orderer.on_time(now);
+    let nil = vec![(VoteKind::Prevote, None)];
+    assert_eq!(own_votes(&bench.drain()), nil);
+    bench.orderer.gone(bench.proposer(1).public_key(), false, now);
+    bench.orderer.on_time(now.after(49_999));
+    assert_eq!(own_votes(&bench.drain()), vec![], "not yet");
+    bench.orderer.on_time(now.after(50_000));
+    assert_eq!(own_votes(&bench.drain()), nil);
+    bench.orderer.on_time(now.after(150_000));
+    assert_eq!(own_votes(&bench.drain()), vec![], "once");
 }
 
 #[test]
