@@ -24,7 +24,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 const BACKOFF_MAX_OTHERS: Duration = Duration::from_secs(60);
 
 /// How long the one with the greater identity waits for the other to dial.
-const COURTESY: Duration = Duration::from_millis(150);
+const COURTESY: Duration = Duration::from_millis(50);
 /// Dials in vain after which a peer may be forgotten for another.
 const VAIN_DIALS: u32 = 3;
 

@@ -32,9 +32,11 @@ const SHORT_WAIT_ROUND_MAX: Round = Round(1);
 
 /// By what the wait for a proposal of a validator is divided whose connection has ended.
 const GONE_DIVISOR: u64 = 2;
-/// How soon a validator that is back is told again what this node says, in microseconds: the connection
-/// must first be fit for it.
-const AGAIN_MICROS: u64 = 50_000;
+/// How soon a validator that is back is told again what this node says, and how often, in microseconds: a
+/// fresh connection may lose what is said before both sides have said what they listen to.
+const AGAIN_MICROS: u64 = 100_000;
+/// For how long.
+const BACK_MICROS: u64 = 1_000_000;
 
 /// What is known about a block of the current height.
 pub(crate) struct Known {
@@ -72,6 +74,8 @@ pub(crate) struct Shell {
     pub propose: (u64, MonoTime),
     /// Validators whose connection has ended.
     pub gone: BTreeSet<PublicKey>,
+    /// Until when a validator that came back is told everything often.
+    pub back_until: MonoTime,
     pub blocks: BTreeMap<Hash, Known>,
     /// Inputs that effects gave rise to.
     pub inputs: VecDeque<CoreInput>,
@@ -108,6 +112,7 @@ impl Shell {
             held: false,
             propose: (0, MonoTime::default()),
             gone: BTreeSet::new(),
+            back_until: MonoTime::default(),
             blocks: BTreeMap::new(),
             inputs: VecDeque::new(),
             decided: None,
@@ -397,6 +402,7 @@ impl Shell {
             TimerKind::Propose => timeouts.propose,
             TimerKind::Prevote => timeouts.prevote,
             TimerKind::Precommit => timeouts.precommit,
+            TimerKind::Rebroadcast if self.now < self.back_until => AGAIN_MICROS,
             TimerKind::Rebroadcast => timeouts.rebroadcast(),
         };
         if kind == TimerKind::Rebroadcast && active(Bug::NeverAgain) {
@@ -461,6 +467,7 @@ impl Shell {
         let height = set.params().height;
         if !gone {
             self.gone.remove(&validator);
+            self.back_until = self.now.after(BACK_MICROS);
             let soon = self.now.after(AGAIN_MICROS);
             let again = self.timers.of_kind(height, TimerKind::Rebroadcast);
             let again = again.filter(|(_, at)| *at > soon).collect::<Vec<_>>();

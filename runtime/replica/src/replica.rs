@@ -85,6 +85,11 @@ pub struct Replica<S: State, O: Orderer> {
 impl<S: State, O: Orderer> Replica<S, O> {
     /// Makes a replica that stands at `head`. `key` is the validator's public key, if it is one.
     pub fn new(chain: Chain, key: Option<PublicKey>, orderer: O, pool: Mempool, head: Head<S>) -> Self {
+        // As long as validators wait for late votes, consensus may still deliver a block that others have.
+        let planner = PlannerConfig {
+            grace: Timeouts::from(&*chain.params).prevote,
+            ..PlannerConfig::default()
+        };
         Self {
             chain,
             key,
@@ -98,7 +103,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
             committing: None,
             peers: BTreeMap::new(),
             given: BTreeMap::new(),
-            planner: Planner::new(PlannerConfig::default()),
+            planner: Planner::new(planner),
             evidence: EvidenceBook::default(),
             load: LoadControl::default(),
             status_sent: None,
