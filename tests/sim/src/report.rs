@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -240,11 +241,29 @@ pub fn check(config: &Config) -> Report {
     }
 }
 
+/// Runs. A panic would have been the end of a node's process, so it is a node that stopped by itself.
+fn run_or_panic(config: &Config) -> Result<Report, Violation> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let _seed = NameSeed(config);
+        run(config)
+    }));
+    outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(Violation {
+            rule: Rule::NoHalt,
+            node: 0,
+            micros: 0,
+            detail: format!("panicked: {}", text.unwrap_or("without a text")),
+        })
+    })
+}
+
 /// Runs numbered configurations on all cores, each run on one thread, and hands over each result as it
 /// comes, with its number.
 ///
 /// # Panics
-/// When a run does.
+/// When `done` does.
 pub fn run_each(
     count: usize,
     config: impl Fn(usize) -> Config + Sync,
@@ -259,8 +278,7 @@ pub fn run_each(
                 return;
             }
             let config = config(index);
-            let _seed = NameSeed(&config);
-            done(index, run(&config));
+            done(index, run_or_panic(&config));
         }
     };
     std::thread::scope(|scope| {
@@ -273,7 +291,7 @@ pub fn run_each(
 /// Runs several configurations on all cores; results in order.
 ///
 /// # Panics
-/// When a run does.
+/// Never: a run that panics is one that broke a rule.
 #[must_use]
 pub fn run_all(configs: &[Config]) -> Vec<Result<Report, Violation>> {
     let results = Mutex::new(BTreeMap::new());
