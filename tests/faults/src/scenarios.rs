@@ -16,6 +16,8 @@ use crate::workload::{CLIENTS, Workload};
 
 /// Whatever heals does so within this, or it does not heal at all.
 pub const HEALS_WITHIN: Duration = Duration::from_secs(90);
+/// From when on the rounds of a block are told that was waited for.
+const LATE: Duration = Duration::from_millis(800);
 /// How long messages of before a cut may still be on their way.
 const IN_FLIGHT: Duration = Duration::from_secs(2);
 /// Violations that a failure shows.
@@ -411,19 +413,12 @@ impl<'a> Run<'a> {
             let from = self.cluster.top(&all);
             self.cluster.kill(node);
             let took = self.cluster.wait_for_block(&others, from, HEALS_WITHIN);
-            if took > Duration::from_millis(800) {
+            if took > LATE {
                 println!(
                     "     node {node} killed at height {from}: {} until the next block",
                     seconds(took)
                 );
-                for height in from..from + 3 {
-                    let params = serde_json::json!({"height": height.to_string()});
-                    let rounds = self.cluster.rpc(others[0]).call("consensus_getRounds", &params);
-                    println!(
-                        "     {height}: {}",
-                        rounds.map_or_else(|e| format!("{e:?}"), |r| r.to_string())
-                    );
-                }
+                self.tell_rounds(others[0], from..from + 3);
             }
             times.push(took);
             self.cluster.start(&[node]);
@@ -458,6 +453,18 @@ impl<'a> Run<'a> {
             seconds(worst),
             worst <= Duration::from_secs(10),
         );
+    }
+
+    /// Why blocks were late, as a node saw it.
+    fn tell_rounds(&self, node: usize, heights: std::ops::Range<u64>) {
+        for height in heights {
+            let params = serde_json::json!({"height": height.to_string()});
+            let rounds = self.cluster.rpc(node).call("consensus_getRounds", &params);
+            println!(
+                "     {height}: {}",
+                rounds.map_or_else(|e| format!("{e:?}"), |r| r.to_string())
+            );
+        }
     }
 
     /// B6: garbage from somebody who is no validator.

@@ -114,21 +114,8 @@ pub fn network(length: Length, seed: u64) {
 /// # Panics
 /// When an invariant is broken.
 pub fn alone(seed: u64) {
-    announce("one validator", seed);
-    let cluster = Cluster::new(Plan::validators(1));
-    up(&cluster);
-    let lengths = Lengths {
-        kills: 0,
-        kills_of_all: 4,
-        ..Lengths::short()
-    };
-    let mut run = Run::new(&cluster, lengths, seed);
-    let _results = under_observation(&cluster, seed, &mut run, |run, _, load| {
-        run.clean();
-        load.faults_begin();
-        run.kills();
-        load.wait_for_ok(OK_IN_FAULTS_MIN);
-        load.faults_end();
+    under_kills("one validator", 1, seed, |lengths| {
+        (lengths.kills, lengths.kills_of_all) = (0, 4);
     });
 }
 
@@ -138,14 +125,17 @@ pub fn alone(seed: u64) {
 /// # Panics
 /// When an invariant is broken, or the network does not heal.
 pub fn kills(seed: u64) {
-    announce("four validators, one killed at a time", seed);
-    let cluster = Cluster::new(Plan::validators(4));
+    under_kills("four validators, one killed at a time", 4, seed, |lengths| {
+        (lengths.kills, lengths.kills_of_all) = (20, 3);
+    });
+}
+
+fn under_kills(title: &str, validators: usize, seed: u64, how_often: impl FnOnce(&mut Lengths)) {
+    announce(title, seed);
+    let cluster = Cluster::new(Plan::validators(validators));
     up(&cluster);
-    let lengths = Lengths {
-        kills: 20,
-        kills_of_all: 3,
-        ..Lengths::short()
-    };
+    let mut lengths = Lengths::short();
+    how_often(&mut lengths);
     let mut run = Run::new(&cluster, lengths, seed);
     let _results = under_observation(&cluster, seed, &mut run, |run, _, load| {
         run.clean();
