@@ -322,9 +322,14 @@ impl Orderer for BftOrderer {
         self.shell.proposal_comes(round);
     }
 
-    fn gone(&mut self, validator: PublicKey, gone: bool, now: MonoTime) {
+    fn gone(&mut self, validator: PublicKey, now: MonoTime) {
         self.shell.advance_clock(now);
-        self.shell.gone(validator, gone);
+        self.shell.gone(validator);
+    }
+
+    fn back(&mut self, validator: PublicKey, now: MonoTime) {
+        self.shell.advance_clock(now);
+        self.shell.back(validator);
     }
 
     fn sign_part(&mut self, statement: PartStatement) -> Option<SignedPart> {

@@ -344,10 +344,13 @@ pub trait Orderer: Send {
     /// one runs, begins again, but never lasts longer than [`PROPOSE_STRETCH`] times its length altogether.
     fn proposal_comes(&mut self, round: Round, now: MonoTime);
 
-    /// Whether the connection with a validator has ended. Who is gone is waited for half as long in its
-    /// turns: others may still hear it, so it is waited for. Who is back is soon told again what this node
-    /// says in this round: it has not heard it, and may be needed for a quorum.
-    fn gone(&mut self, validator: PublicKey, gone: bool, now: MonoTime);
+    /// The connection with a validator has ended: it is waited for half as long in its turns. It is waited
+    /// for since others may still hear it.
+    fn gone(&mut self, validator: PublicKey, now: MonoTime);
+
+    /// There is a connection with a validator: for a moment it is often told again what this node says in
+    /// this round. It has not heard it, and may be needed for a quorum.
+    fn back(&mut self, validator: PublicKey, now: MonoTime);
 
     /// Signs the next part of the block that [`Output::Build`] asked for. The guard entry that covers all
     /// parts is durable by then. `None` for anything else: parts are signed once, in order, and not at all

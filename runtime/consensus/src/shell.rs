@@ -459,35 +459,43 @@ impl Shell {
     }
 
     /// See [`crate::Orderer::gone`].
-    pub(crate) fn gone(&mut self, validator: PublicKey, gone: bool) {
+    pub(crate) fn gone(&mut self, validator: PublicKey) {
         let Some(set) = self.set.clone().filter(|set| set.member(&validator).is_some()) else {
             return;
         };
-        let news = gone && self.gone.insert(validator);
-        let height = set.params().height;
-        if !gone {
-            self.gone.remove(&validator);
-            self.back_until = self.now.after(BACK_MICROS);
-            let soon = self.now.after(AGAIN_MICROS);
-            let again = self.timers.of_kind(height, TimerKind::Rebroadcast);
-            let again = again.filter(|(_, at)| *at > soon).collect::<Vec<_>>();
-            again
-                .into_iter()
-                .for_each(|(timer, _)| self.timers.set(timer, soon));
-        }
-        if !news {
+        if !self.gone.insert(validator) {
             return;
         }
         let (wait, limit) = self.propose;
         let sooner = self.now.after(wait / GONE_DIVISOR).min(limit);
-        let turns = self.timers.of_kind(height, TimerKind::Propose);
-        let turns = turns.filter(|(timer, at)| {
-            let proposer = context::key_of(set.proposer(context::round_in(timer.round)));
-            proposer == validator && *at > sooner
+        self.hasten(TimerKind::Propose, sooner, |timer| {
+            context::key_of(set.proposer(context::round_in(timer.round))) == validator
         });
-        for (timer, _) in turns.collect::<Vec<_>>() {
-            self.timers.set(timer, sooner);
+    }
+
+    /// See [`crate::Orderer::back`].
+    pub(crate) fn back(&mut self, validator: PublicKey) {
+        if self
+            .set
+            .as_ref()
+            .is_none_or(|set| set.member(&validator).is_none())
+        {
+            return;
         }
+        self.gone.remove(&validator);
+        self.back_until = self.now.after(BACK_MICROS);
+        self.hasten(TimerKind::Rebroadcast, self.now.after(AGAIN_MICROS), |_| true);
+    }
+
+    /// Moves timers of this height that would fire later than `at`.
+    fn hasten(&mut self, kind: TimerKind, at: MonoTime, which: impl Fn(&Timer) -> bool) {
+        let Some(height) = self.height() else { return };
+        let later = self.timers.of_kind(height, kind);
+        let later: Vec<Timer> = later
+            .filter(|(timer, due)| *due > at && which(timer))
+            .map(|(timer, _)| timer)
+            .collect();
+        later.into_iter().for_each(|timer| self.timers.set(timer, at));
     }
 
     /// Whether a message of ours is not in the log yet. Refused signatures are no messages.

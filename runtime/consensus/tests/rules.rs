@@ -527,21 +527,21 @@ fn a_proposer_whose_connection_ended_is_waited_for_half_as_long() {
     bench.orderer.arm_propose(T0);
     bench
         .orderer
-        .gone(bench.proposer(1).public_key(), true, T0.after(10_000));
+        .gone(bench.proposer(1).public_key(), T0.after(10_000));
     assert_eq!(
         bench.orderer.next_deadline(),
         Some(T0.after(300_000)),
         "another's"
     );
-    bench.orderer.gone(proposer, true, T0.after(20_000));
+    bench.orderer.gone(proposer, T0.after(20_000));
     assert_eq!(bench.orderer.next_deadline(), Some(T0.after(170_000)));
-    bench.orderer.gone(proposer, true, T0.after(90_000));
+    bench.orderer.gone(proposer, T0.after(90_000));
     assert_eq!(bench.orderer.next_deadline(), Some(T0.after(170_000)), "no news");
     bench.orderer.on_time(T0.after(170_000));
     assert_eq!(own_votes(&bench.drain()), vec![(VoteKind::Prevote, None)]);
 
     let mut bench = Bench::started(4, 3);
-    bench.orderer.gone(proposer, true, T0);
+    bench.orderer.gone(proposer, T0);
     bench.orderer.arm_propose(T0);
     assert_eq!(
         bench.orderer.next_deadline(),
@@ -550,8 +550,8 @@ fn a_proposer_whose_connection_ended_is_waited_for_half_as_long() {
     );
 
     let mut bench = Bench::started(4, 3);
-    bench.orderer.gone(proposer, true, T0);
-    bench.orderer.gone(proposer, false, T0);
+    bench.orderer.gone(proposer, T0);
+    bench.orderer.back(proposer, T0);
     bench.orderer.arm_propose(T0);
     bench.orderer.on_time(T0.after(299_999));
     assert_eq!(own_votes(&bench.drain()), vec![], "back again");
@@ -567,7 +567,7 @@ fn a_validator_that_is_back_is_soon_told_again_what_was_said() {
     bench.orderer.on_time(now);
     let nil = vec![(VoteKind::Prevote, None)];
     assert_eq!(own_votes(&bench.drain()), nil);
-    bench.orderer.gone(bench.proposer(1).public_key(), false, now);
+    bench.orderer.back(bench.proposer(1).public_key(), now);
     bench.orderer.on_time(now.after(99_999));
     assert_eq!(own_votes(&bench.drain()), vec![], "not yet");
     for time in 1..=10 {

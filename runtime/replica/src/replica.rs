@@ -182,14 +182,14 @@ impl<S: State, O: Orderer> Replica<S, O> {
                 self.peers.insert(peer, validator);
                 self.planner.connected(peer, head);
                 if let Some(validator) = validator {
-                    self.orderer.gone(validator, false, now.mono);
+                    self.orderer.back(validator, now.mono);
                 }
             }
             Event::Disconnected { peer } => {
                 let validator = self.peers.remove(&peer).flatten();
                 let elsewhere = self.peers.values().any(|other| *other == validator);
                 if let Some(validator) = validator.filter(|_| !elsewhere) {
-                    self.orderer.gone(validator, true, now.mono);
+                    self.orderer.gone(validator, now.mono);
                 }
                 self.given.remove(&peer);
                 self.planner.disconnected(peer);
