@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use vibecoin_consensus::Verdict;
 use vibecoin_mempool::{Inserted, MempoolError};
-use vibecoin_primitives::{Hash, Transaction, TransactionError, VerifiedTransaction};
+use vibecoin_primitives::{Hash, KnownKeys, Transaction, TransactionError, VerifiedTransaction};
 use vibecoin_replica::{GossipId, PeerId, Ticket};
 
 use crate::driver::Input;
@@ -246,6 +246,7 @@ impl Queues {
 
 /// Runs until every sender of submissions is gone.
 pub fn run(genesis: Hash, queues: &Queues, tickets: &Tickets, driver: &Sender<Input>) {
+    let mut keys = KnownKeys::default();
     while let Some(first) = queues.next() {
         let mut count = first.transactions.len();
         let mut waiting = vec![first];
@@ -264,7 +265,7 @@ pub fn run(genesis: Hash, queues: &Queues, tickets: &Tickets, driver: &Sender<In
             parts.push((transactions.len(), origin));
             all.append(&mut transactions);
         }
-        let mut verified = Transaction::verify_batch(all, &genesis).into_iter();
+        let mut verified = Transaction::verify_batch_with(all, &genesis, &mut keys).into_iter();
         for (len, origin) in parts {
             let mut verdicts = Vec::with_capacity(len);
             let mut offered = Vec::with_capacity(len);

@@ -10,7 +10,6 @@ use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;
 
-/// SHA-512 is reached through zebra's own `Item`; for crafted signatures we need k itself.
 fn challenge(r: &[u8; 32], a: &[u8; 32], message: &[u8]) -> Scalar {
     use sha2::Digest as _;
     let mut hasher = sha2::Sha512::new();
@@ -182,17 +181,87 @@ fn four_hundred_crafted_signatures_get_the_same_verdict_in_every_batch_size() {
         .map(|(key, message, signature)| key.verify(message, signature))
         .collect();
     assert_eq!(single.iter().filter(|v| v.is_ok()).count(), 320);
+    let mut keys = KnownKeys::default();
     for size in [1, 32, 64, 400] {
-        let batched: Vec<_> = items
-            .chunks(size)
-            .flat_map(|chunk| {
+        let mut batched = |known: bool| -> Vec<_> {
+            let check = |chunk: &[(PublicKey, [u8; 8], Signature)]| {
                 let mut batch = SignatureBatch::new();
                 for (key, message, signature) in chunk {
                     batch.push(key, message, signature);
                 }
-                batch.verify()
+                if known {
+                    batch.verify_with(&mut keys)
+                } else {
+                    batch.verify()
+                }
+            };
+            items.chunks(size).flat_map(check).collect()
+        };
+        assert_eq!(batched(false), single, "batches of {size}");
+        assert_eq!(batched(true), single, "batches of {size} by keys that are known");
+    }
+}
+
+#[test]
+fn whoever_signs_in_one_batch_answers_for_each_signature_alone() {
+    let alice = SecretKey::from_seed(&[1; 32]);
+    let bob = SecretKey::from_seed(&[2; 32]);
+    let mut keys = KnownKeys::default();
+    for wrong in [None, Some(0), Some(2), Some(5)] {
+        let mut batch = SignatureBatch::new();
+        for at in 0..6u8 {
+            let key = if at % 2 == 0 { &alice } else { &bob };
+            let signed = if wrong == Some(at) { [at, 1] } else { [at, 0] };
+            batch.push(&key.public_key(), &[at, 0], &key.sign(&signed));
+        }
+        let expected: Vec<_> = (0..6u8)
+            .map(|at| {
+                if wrong == Some(at) {
+                    Err(SignatureError::Mismatch)
+                } else {
+                    Ok(())
+                }
             })
             .collect();
-        assert_eq!(batched, single, "batches of {size}");
+        assert_eq!(batch.verify_with(&mut keys), expected, "wrong: {wrong:?}");
     }
+}
+
+/// Two errors that would cancel out under equal coefficients.
+#[test]
+fn errors_that_add_up_to_nothing_are_found() {
+    let key = SecretKey::from_seed(&[1; 32]);
+    let shifted = |message: &[u8], by: Scalar| {
+        let mut signature = key.sign(message);
+        let s = Scalar::from_canonical_bytes(*signature.s_bytes()).unwrap() + by;
+        signature.0[32..].copy_from_slice(s.as_bytes());
+        signature
+    };
+    let mut batch = SignatureBatch::new();
+    batch.push(&key.public_key(), b"one", &shifted(b"one", Scalar::ONE));
+    batch.push(&key.public_key(), b"two", &shifted(b"two", -Scalar::ONE));
+    batch.push(&key.public_key(), b"three", &key.sign(b"three"));
+    assert_eq!(
+        batch.verify(),
+        [
+            Err(SignatureError::Mismatch),
+            Err(SignatureError::Mismatch),
+            Ok(())
+        ]
+    );
+}
+
+#[test]
+fn what_is_known_of_keys_is_bounded_and_the_recent_ones_stay() {
+    let mut keys = KnownKeys::default();
+    let often = SecretKey::from_seed(&[9; 32]).public_key();
+    let mut point = ED25519_BASEPOINT_POINT;
+    for _ in 0..KnownKeys::HALF * 3 {
+        point += ED25519_BASEPOINT_POINT;
+        keys.learn(PublicKey(point.to_montgomery().0), point);
+        assert!(keys.point(&often).is_some());
+        assert!(keys.recent.len() <= KnownKeys::HALF && keys.older.len() <= KnownKeys::HALF);
+    }
+    assert!(!keys.older.is_empty());
+    assert!(keys.recent.contains_key(&often));
 }

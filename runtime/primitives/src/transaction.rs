@@ -16,8 +16,8 @@ use wincode::{SchemaRead, SchemaWrite};
 
 use crate::limits::{OPERATIONS_MAX, SLOT_VALUE_BYTES_MAX, TRANSACTION_BYTES_MAX};
 use crate::{
-    Address, Amount, Domain, Encoded, Hash, Height, Nonce, PublicKey, SecretKey, Signature, SignatureBatch,
-    SignatureError, encode, encoded_len,
+    Address, Amount, Domain, Encoded, Hash, Height, KnownKeys, Nonce, PublicKey, SecretKey, Signature,
+    SignatureBatch, SignatureError, encode, encoded_len,
 };
 
 /// Prefix of the bytes that a transaction's signature covers.
@@ -164,6 +164,17 @@ impl Transaction {
         transactions: Vec<Self>,
         genesis: &Hash,
     ) -> Vec<Result<VerifiedTransaction, TransactionError>> {
+        Self::verify_batch_with(transactions, genesis, &mut KnownKeys::default())
+    }
+
+    /// [`Transaction::verify_batch`] for one who checks batch after batch: a sender that comes again costs
+    /// less.
+    #[must_use]
+    pub fn verify_batch_with(
+        transactions: Vec<Self>,
+        genesis: &Hash,
+        keys: &mut KnownKeys,
+    ) -> Vec<Result<VerifiedTransaction, TransactionError>> {
         let mut batch = SignatureBatch::new();
         let formed: Vec<Result<VerifiedTransaction, TransactionError>> = transactions
             .into_iter()
@@ -173,7 +184,7 @@ impl Transaction {
                 Ok(VerifiedTransaction::seal(transaction, &signing))
             })
             .collect();
-        let mut verdicts = batch.verify().into_iter();
+        let mut verdicts = batch.verify_with(keys).into_iter();
         formed
             .into_iter()
             .map(|formed| {

@@ -53,6 +53,9 @@ pub struct LoadArgs {
     /// Most transfers per request
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub batch: u64,
+    /// Most transfers that were taken and are not final yet; 0 means no bound
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(0..=10_000_000))]
+    pub in_flight: u64,
     /// Send to these nodes only; numbers or names, separated by commas [default: all that run]
     #[arg(long, value_name = "NODES", value_delimiter = ',')]
     pub nodes: Vec<String>,

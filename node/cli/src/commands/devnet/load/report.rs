@@ -130,6 +130,7 @@ pub fn answer(facts: Facts<'_>) -> Answer {
         "tps": args.tps,
         "accounts": args.accounts,
         "secs": args.secs,
+        "inFlightMax": args.in_flight,
         "sent": outcome.taken,
         "included": settled.included,
         "allFinal": settled.all,

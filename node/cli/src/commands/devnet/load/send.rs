@@ -238,8 +238,13 @@ pub async fn all(
                 .map(|nanos| Duration::from_nanos(nanos.max(1)))
         }
     };
+    let in_flight_max = match args.in_flight {
+        0 => u64::MAX,
+        most => most,
+    };
     let senders = jobs.queues.into_iter().enumerate().map(|(node, queue)| Sender {
         node,
+        in_flight_max,
         clients: &clients,
         outcome: &outcome,
         watch,
@@ -254,6 +259,7 @@ pub async fn all(
 
 struct Sender<'a> {
     node: usize,
+    in_flight_max: u64,
     clients: &'a [jsonrpsee::http_client::HttpClient],
     outcome: &'a RefCell<Outcome>,
     watch: &'a Watch,
@@ -277,9 +283,18 @@ impl Sender<'_> {
             let Some(batch) = self.queue.recv().await else {
                 break;
             };
+            self.room().await;
             self.batch(batch).await;
         }
         Ok(())
+    }
+
+    /// Waits until fewer than the most are on their way, or the time is over.
+    async fn room(&self) {
+        let full = || self.outcome.borrow().taken.saturating_sub(self.watch.included()) >= self.in_flight_max;
+        while full() && Instant::now() < self.end {
+            let _late = tokio::time::timeout(ROOM_WITHIN, self.watch.next_block()).await;
+        }
     }
 
     /// Sends a batch, and again what there was no room for, until the time is over.
@@ -366,6 +381,7 @@ mod tests {
             accounts: 10,
             secs: 1,
             batch: 100,
+            in_flight: 0,
             nodes: Vec::new(),
             settle: 1,
         };

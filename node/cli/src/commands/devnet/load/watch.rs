@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::sync::watch;
 use vibecoin_primitives::Hash;
+use vibecoin_rpc_api::U64;
 use vibecoin_rpc_api::methods::{SubscriptionApiClient as _, TxApiClient as _};
 use vibecoin_rpc_api::views::{BlockView, Topic, TransactionState};
 
@@ -50,6 +51,19 @@ struct Inner {
     open: Vec<Vec<Sample>>,
     latencies: Vec<Duration>,
     samples: usize,
+    /// Transactions in all blocks that any node told of.
+    included: u64,
+}
+
+impl Inner {
+    fn hear(&mut self, number: usize, height: u64, heard: Heard) {
+        if self.heard.iter().all(|blocks| !blocks.contains_key(&height)) {
+            self.included = self.included.saturating_add(heard.transactions);
+        }
+        if let Some(blocks) = self.heard.get_mut(number) {
+            blocks.entry(height).or_insert(heard);
+        }
+    }
 }
 
 /// What all nodes told since the start of a load.
@@ -99,7 +113,14 @@ impl Watch {
 
     async fn follow(&self, context: &Context, number: usize) -> Result<(), CliError> {
         let client = context.websocket().await?;
-        let mut events = client.follow(Topic::Blocks, None, None).await?;
+        // After a break, on from the last block: none may be missing from the count.
+        let last = self
+            .inner
+            .borrow()
+            .heard
+            .get(number)
+            .and_then(|blocks| blocks.keys().next_back().copied());
+        let mut events = client.follow(Topic::Blocks, None, last.map(U64)).await?;
         while let Some(Ok(event)) = events.next().await {
             let at = Instant::now();
             let Some(data) = event.data else { break };
@@ -113,9 +134,7 @@ impl Watch {
                 transactions: u64::from(block.tx_count),
                 round: block.header.round,
             };
-            if let Some(blocks) = self.inner.borrow_mut().heard.get_mut(number) {
-                blocks.entry(height).or_insert(heard);
-            }
+            self.inner.borrow_mut().hear(number, height, heard);
             self.pulse.send_if_modified(|highest| {
                 let newer = height > *highest;
                 *highest = (*highest).max(height);
@@ -123,6 +142,11 @@ impl Watch {
             });
         }
         Ok(())
+    }
+
+    /// Transactions in all blocks that any node told of.
+    pub fn included(&self) -> u64 {
+        self.inner.borrow().included
     }
 
     /// Waits until any node tells of a new block.
@@ -218,5 +242,25 @@ impl Watch {
             }
         }
         blocks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_counts_once_whoever_tells_of_it() {
+        let heard = |transactions| Heard {
+            at: Instant::now(),
+            time_ms: 0,
+            transactions,
+            round: 0,
+        };
+        let watch = Watch::new(2);
+        for (node, height, transactions) in [(0, 7, 10), (1, 7, 10), (1, 8, 5), (0, 8, 5), (0, 8, 5)] {
+            watch.inner.borrow_mut().hear(node, height, heard(transactions));
+        }
+        assert_eq!(watch.included(), 15);
     }
 }
