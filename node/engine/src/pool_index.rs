@@ -3,11 +3,11 @@
 //! The driver writes here after each answer of the pool and after each block; locks are held for one
 //! lookup. The pool itself stays the only judge.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use vibecoin_primitives::{Address, Hash, Nonce, TimeMs, VerifiedTransaction};
+use vibecoin_primitives::{Address, FastMap, Hash, Nonce, TimeMs, VerifiedTransaction};
 
 /// One transaction that waits.
 #[derive(Clone, Debug)]
@@ -20,9 +20,71 @@ pub struct Waiting {
 
 #[derive(Default)]
 struct Inner {
-    by_id: BTreeMap<Hash, Waiting>,
-    by_sender: HashMap<Address, BTreeMap<Nonce, Hash>>,
+    by_id: FastMap<Hash, Waiting>,
+    /// Ascending by nonce; never empty.
+    by_sender: FastMap<Address, VecDeque<(Nonce, Hash)>>,
+    /// In the order of arrival, the first of which waits; others may have left.
+    arrivals: VecDeque<(TimeMs, Hash)>,
     bytes: u64,
+}
+
+impl Inner {
+    fn insert(&mut self, transaction: Arc<VerifiedTransaction>, now: TimeMs) {
+        let (sender, nonce, id) = (transaction.sender(), transaction.body().nonce, *transaction.id());
+        let queue = self.by_sender.entry(sender).or_default();
+        let replaced = match queue.binary_search_by_key(&nonce, |(nonce, _)| *nonce) {
+            Ok(at) => queue.get_mut(at).map(|(_, old)| std::mem::replace(old, id)),
+            Err(at) => {
+                queue.insert(at, (nonce, id));
+                None
+            }
+        };
+        if let Some(old) = replaced.filter(|old| *old != id) {
+            self.forget(&old);
+        }
+        if let Some(there) = self.by_id.get_mut(&id) {
+            there.transaction = transaction;
+            return;
+        }
+        self.bytes = self.bytes.saturating_add(u64::from(transaction.byte_len()));
+        self.arrivals.push_back((now, id));
+        let since = now;
+        self.by_id.insert(id, Waiting { transaction, since });
+    }
+
+    fn remove(&mut self, id: &Hash) {
+        let Some(gone) = self.forget(id) else { return };
+        let (sender, nonce) = (gone.transaction.sender(), gone.transaction.body().nonce);
+        let Some(queue) = self.by_sender.get_mut(&sender) else {
+            return;
+        };
+        if let Ok(at) = queue.binary_search_by_key(&nonce, |(nonce, _)| *nonce)
+            && queue.get(at).is_some_and(|(_, there)| there == id)
+        {
+            queue.remove(at);
+        }
+        if queue.is_empty() {
+            self.by_sender.remove(&sender);
+        }
+    }
+
+    fn forget(&mut self, id: &Hash) -> Option<Waiting> {
+        let gone = self.by_id.remove(id)?;
+        let bytes = u64::from(gone.transaction.byte_len());
+        self.bytes = self.bytes.saturating_sub(bytes);
+        Some(gone)
+    }
+
+    /// Brings the arrivals in line: the first waits, and those that have left are never the most.
+    fn tidy(&mut self) {
+        let waits = |(since, id): &(TimeMs, Hash)| self.by_id.get(id).is_some_and(|it| it.since == *since);
+        while self.arrivals.front().is_some_and(|first| !waits(first)) {
+            self.arrivals.pop_front();
+        }
+        if self.arrivals.len() > self.by_id.len().saturating_mul(2).saturating_add(1024) {
+            self.arrivals.retain(waits);
+        }
+    }
 }
 
 /// The readers' copy of the pool.
@@ -45,48 +107,18 @@ impl PoolIndex {
     pub fn insert(&self, transactions: impl IntoIterator<Item = Arc<VerifiedTransaction>>, now: TimeMs) {
         let mut inner = self.inner.write();
         for transaction in transactions {
-            let (sender, nonce, id) = (transaction.sender(), transaction.body().nonce, *transaction.id());
-            let replaced = inner.by_sender.entry(sender).or_default().insert(nonce, id);
-            if let Some(old) = replaced.filter(|old| *old != id)
-                && let Some(old) = inner.by_id.remove(&old)
-            {
-                inner.bytes = inner.bytes.saturating_sub(u64::from(old.transaction.byte_len()));
-            }
-            let bytes = u64::from(transaction.byte_len());
-            if inner
-                .by_id
-                .insert(
-                    id,
-                    Waiting {
-                        transaction,
-                        since: now,
-                    },
-                )
-                .is_none()
-            {
-                inner.bytes = inner.bytes.saturating_add(bytes);
-            }
+            inner.insert(transaction, now);
         }
+        inner.tidy();
     }
 
     /// Notes transactions that left the pool.
     pub fn remove<'a>(&self, ids: impl IntoIterator<Item = &'a Hash>) {
         let mut inner = self.inner.write();
         for id in ids {
-            let Some(gone) = inner.by_id.remove(id) else {
-                continue;
-            };
-            let (sender, nonce) = (gone.transaction.sender(), gone.transaction.body().nonce);
-            inner.bytes = inner.bytes.saturating_sub(u64::from(gone.transaction.byte_len()));
-            if let Some(queue) = inner.by_sender.get_mut(&sender) {
-                if queue.get(&nonce) == Some(id) {
-                    queue.remove(&nonce);
-                }
-                if queue.is_empty() {
-                    inner.by_sender.remove(&sender);
-                }
-            }
+            inner.remove(id);
         }
+        inner.tidy();
     }
 
     /// The transaction with this id.
@@ -97,20 +129,26 @@ impl PoolIndex {
     /// What waits for one sender, ascending by nonce.
     pub fn of_sender(&self, sender: &Address) -> Vec<Waiting> {
         let inner = self.inner.read();
-        let ids = inner.by_sender.get(sender).into_iter().flat_map(BTreeMap::values);
-        ids.filter_map(|id| inner.by_id.get(id).cloned()).collect()
+        let ids = inner.by_sender.get(sender).into_iter().flatten();
+        ids.filter_map(|(_, id)| inner.by_id.get(id).cloned()).collect()
     }
 
-    /// At most `limit` transactions in ascending order of ids above `after`.
+    /// At most `limit` transactions in ascending order of ids above `after`. Looks at all ids: a page for a
+    /// person, or for one who compares pools.
     pub fn list(&self, after: Option<&Hash>, limit: usize) -> Vec<Waiting> {
-        use std::ops::Bound::{Excluded, Unbounded};
         let inner = self.inner.read();
-        let from = after.map_or(Unbounded, |id| Excluded(*id));
-        inner
+        let mut ids: Vec<&Hash> = inner
             .by_id
-            .range((from, Unbounded))
-            .take(limit)
-            .map(|(_, waiting)| waiting.clone())
+            .keys()
+            .filter(|id| after.is_none_or(|after| *id > after))
+            .collect();
+        if limit < ids.len() {
+            ids.select_nth_unstable(limit);
+            ids.truncate(limit);
+        }
+        ids.sort_unstable();
+        ids.into_iter()
+            .filter_map(|id| inner.by_id.get(id).cloned())
             .collect()
     }
 
@@ -125,11 +163,104 @@ impl PoolIndex {
 
     /// When the oldest came in.
     pub fn oldest(&self) -> Option<TimeMs> {
-        self.inner
-            .read()
-            .by_id
-            .values()
-            .map(|waiting| waiting.since)
-            .min()
+        self.inner.read().arrivals.front().map(|(since, _)| *since)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use vibecoin_primitives::{Amount, Height, Operation, SecretKey, TransactionBody};
+
+    use super::*;
+
+    const GENESIS: Hash = Hash([7; 32]);
+
+    fn transaction(sender: u8, nonce: u64, fee: u64) -> Arc<VerifiedTransaction> {
+        let key = SecretKey::from_seed(&[sender; 32]);
+        let body = TransactionBody {
+            chain: GENESIS.prefix(),
+            sender: key.public_key(),
+            nonce: Nonce(nonce),
+            fee: Amount(fee),
+            valid_until: Height(9),
+            operations: vec![Operation::Transfer {
+                to: Address([1; 32]),
+                amount: Amount(1),
+            }],
+        };
+        Arc::new(body.sign(&GENESIS, &key).verify(&GENESIS).unwrap())
+    }
+
+    /// Everything the index tells, against one ordered map that is searched from end to end.
+    #[test]
+    fn it_tells_what_a_plain_map_would() {
+        let index = PoolIndex::default();
+        let mut model: BTreeMap<Hash, Waiting> = BTreeMap::new();
+        let mut dice = 1u64;
+        let mut roll = |sides: u64| {
+            dice = dice
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (dice >> 33) % sides
+        };
+        for now in 0..3_000u64 {
+            let one = transaction(u8::try_from(roll(3)).unwrap(), roll(6), roll(2));
+            let place = |it: &Waiting| (it.transaction.sender(), it.transaction.body().nonce);
+            if roll(5) < 2 {
+                index.remove([one.id()]);
+                model.remove(one.id());
+            } else {
+                index.insert([Arc::clone(&one)], TimeMs(now));
+                if !model.contains_key(one.id()) {
+                    model.retain(|_, it| place(it) != (one.sender(), one.body().nonce));
+                    let since = TimeMs(now);
+                    model.insert(
+                        *one.id(),
+                        Waiting {
+                            transaction: Arc::clone(&one),
+                            since,
+                        },
+                    );
+                }
+            }
+            let totals = index.totals();
+            let bytes = model
+                .values()
+                .map(|it| u64::from(it.transaction.byte_len()))
+                .sum();
+            assert_eq!((totals.count, totals.bytes), (model.len() as u64, bytes));
+            assert_eq!(index.oldest(), model.values().map(|it| it.since).min());
+            let ids = |list: &[Waiting]| list.iter().map(|it| *it.transaction.id()).collect::<Vec<_>>();
+            let after = *one.id();
+            let expected: Vec<Hash> = model
+                .range(after..)
+                .map(|(id, _)| *id)
+                .filter(|id| *id != after)
+                .collect();
+            assert_eq!(ids(&index.list(Some(&after), 100)), expected);
+            assert_eq!(
+                ids(&index.list(Some(&after), 3)),
+                &expected[..expected.len().min(3)]
+            );
+            assert_eq!(
+                ids(&index.list(None, 100)),
+                model.keys().copied().collect::<Vec<_>>()
+            );
+            let mut mine: Vec<&Waiting> = model.values().filter(|it| place(it).0 == one.sender()).collect();
+            mine.sort_by_key(|it| place(it).1);
+            let mine: Vec<Hash> = mine.iter().map(|it| *it.transaction.id()).collect();
+            assert_eq!(ids(&index.of_sender(&one.sender())), mine);
+            assert_eq!(
+                index.get(one.id()).map(|it| it.since),
+                model.get(one.id()).map(|it| it.since)
+            );
+        }
+        assert!(
+            index.inner.read().arrivals.len() < 1_100,
+            "what left is forgotten"
+        );
     }
 }

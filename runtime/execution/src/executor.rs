@@ -1,12 +1,12 @@
 //! Executes the transactions of one block, one after the other.
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use vibecoin_primitives::{
-    Account, AccountType, Address, Amount, ChainParams, Failure, Hash, Height, Operation, Outcome, Receipt,
-    ReceiptV1, Receipts, Round, ValidatorSet, VerifiedTransaction, encode, records,
+    Account, AccountType, Address, Amount, ChainParams, Failure, FastMap, Hash, Height, Operation, Outcome,
+    Receipt, ReceiptV1, Receipts, Round, ValidatorSet, VerifiedTransaction, encode, records,
 };
 
 use crate::invalid::{charge, check_form};
@@ -113,7 +113,7 @@ pub struct BlockExecutor<R> {
     system: Address,
     touched: Vec<Touched>,
     /// Where an address is in `touched`. Only asked, never walked.
-    index: HashMap<Address, usize>,
+    index: FastMap<Address, usize>,
     slots: BTreeMap<(Address, Hash), Option<Vec<u8>>>,
     undo: Vec<Undo>,
     receipts: Vec<Receipt>,
@@ -129,7 +129,7 @@ impl<R: StateReader> BlockExecutor<R> {
             context,
             system: Address::system(),
             touched: Vec::new(),
-            index: HashMap::new(),
+            index: FastMap::default(),
             slots: BTreeMap::new(),
             undo: Vec::new(),
             receipts: Vec::new(),
@@ -413,7 +413,7 @@ impl<R: StateReader> BlockExecutor<R> {
 fn touch<R: StateReader>(
     reader: &R,
     touched: &mut Vec<Touched>,
-    index: &mut HashMap<Address, usize>,
+    index: &mut FastMap<Address, usize>,
     address: &Address,
 ) -> Result<usize, ReadError> {
     match index.entry(*address) {

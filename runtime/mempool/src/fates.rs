@@ -1,9 +1,9 @@
 //! What became of the transactions that left.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use vibecoin_execution::InvalidTransaction;
-use vibecoin_primitives::{Amount, Hash, Height};
+use vibecoin_primitives::{Amount, FastMap, Hash, Height};
 
 /// A transaction left the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub(crate) struct Fates {
     ring: VecDeque<Departure>,
     /// Number of the departure at the front of the ring.
     first: u64,
-    latest: HashMap<Hash, u64>,
+    latest: FastMap<Hash, u64>,
     most: usize,
 }
 
@@ -81,7 +81,7 @@ impl Fates {
         Self {
             ring: VecDeque::new(),
             first: 0,
-            latest: HashMap::new(),
+            latest: FastMap::default(),
             most,
         }
     }

@@ -1,11 +1,13 @@
 //! The pool itself.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use vibecoin_execution::{InvalidTransaction, admit};
 use vibecoin_primitives::planted::{Bug, active};
-use vibecoin_primitives::{Account, Address, Amount, ChainParams, Hash, Height, Nonce, VerifiedTransaction};
+use vibecoin_primitives::{
+    Account, Address, Amount, ChainParams, FastMap, Hash, Height, Nonce, VerifiedTransaction,
+};
 
 use crate::entry::{Entry, Place, Rank, cost};
 use crate::fates::Fates;
@@ -21,9 +23,9 @@ pub struct Mempool {
     config: MempoolConfig,
     params: Arc<ChainParams>,
     /// Only asked, never walked. No row is empty.
-    pub(crate) rows: HashMap<Address, Row>,
-    by_id: HashMap<Hash, Place>,
-    by_hash: HashMap<Hash, Arc<VerifiedTransaction>>,
+    pub(crate) rows: FastMap<Address, Row>,
+    by_id: FastMap<Hash, Place>,
+    by_hash: FastMap<Hash, Arc<VerifiedTransaction>>,
     by_arrival: BTreeMap<u64, Place>,
     by_expiry: BTreeSet<(Height, u64)>,
     /// The first pending transaction of each row.
@@ -37,7 +39,7 @@ pub struct Mempool {
     now_ms: u64,
     fates: Fates,
     /// The last nonce of each sender in the block under construction. Only asked, never walked.
-    pinned: HashMap<Address, Nonce>,
+    pinned: FastMap<Address, Nonce>,
 }
 
 /// A transaction was taken.
@@ -169,9 +171,9 @@ impl Mempool {
         Self {
             config,
             params,
-            rows: HashMap::new(),
-            by_id: HashMap::new(),
-            by_hash: HashMap::new(),
+            rows: FastMap::default(),
+            by_id: FastMap::default(),
+            by_hash: FastMap::default(),
             by_arrival: BTreeMap::new(),
             by_expiry: BTreeSet::new(),
             heads: BTreeMap::new(),
@@ -182,7 +184,7 @@ impl Mempool {
             next_arrival: 0,
             now_ms: 0,
             fates: Fates::new(config.fates_max),
-            pinned: HashMap::new(),
+            pinned: FastMap::default(),
         }
     }
 

@@ -1,9 +1,9 @@
 //! Taking transactions for a block, while more of them arrive.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use vibecoin_primitives::{Address, Nonce, VerifiedTransaction};
+use vibecoin_primitives::{Address, FastMap, Nonce, VerifiedTransaction};
 
 use crate::Mempool;
 use crate::entry::{Place, Rank};
@@ -27,7 +27,7 @@ pub struct Selection {
     cursor: Option<Rank>,
     waiting: BTreeMap<Rank, Place>,
     /// The next nonce of each sender that was taken from; `None` for those skipped.
-    next: HashMap<Address, Option<Nonce>>,
+    next: FastMap<Address, Option<Nonce>>,
 }
 
 /// Senders that have a new pending transaction, in the order of arrival.

@@ -223,6 +223,9 @@ fn whoever_signs_in_one_batch_answers_for_each_signature_alone() {
                 }
             })
             .collect();
+        let items: Vec<&Item> = batch.items.iter().collect();
+        let whole = equation(&items, &mut batch.transcript.finalize_xof(), &mut keys);
+        assert_eq!(whole, wrong.is_none(), "wrong: {wrong:?}");
         assert_eq!(batch.verify_with(&mut keys), expected, "wrong: {wrong:?}");
     }
 }

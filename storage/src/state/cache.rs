@@ -1,9 +1,9 @@
 //! Rows of the materialised state in memory, bounded.
 
 use parking_lot::Mutex;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
-use vibecoin_primitives::StateKey;
+use vibecoin_primitives::{FastMap, StateKey};
 
 /// An encoded row, or its absence.
 pub(crate) type Row = Option<Arc<[u8]>>;
@@ -23,7 +23,7 @@ pub(crate) struct RowCache {
 #[derive(Default)]
 struct Shard {
     epoch: u64,
-    rows: HashMap<StateKey, Entry>,
+    rows: FastMap<StateKey, Entry>,
     /// Keys in the order in which they came; a key used since is given another round.
     queue: VecDeque<StateKey>,
 }
