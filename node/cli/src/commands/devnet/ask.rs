@@ -12,6 +12,7 @@ use vibecoin_keystore::KeyError;
 use vibecoin_primitives::{Hash, Height};
 use vibecoin_rpc_api::BlockRef;
 use vibecoin_rpc_api::methods::ChainApiClient as _;
+use vibecoin_rpc_api::views::BlockRangeOptions;
 
 use super::state::NodeRecord;
 use crate::error::CliError;
@@ -19,6 +20,9 @@ use crate::exit::Exit;
 
 /// How long one question may take; a node under load answers in much less.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// Blocks that are asked for at once when their transactions are counted.
+const BLOCKS_AT_ONCE: u32 = 100;
 
 /// The head of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +95,29 @@ pub async fn same_block(
         }
     }
     Ok(first.filter(|_| all).map(|(_, hash)| hash))
+}
+
+/// Transactions in the blocks of `from` to `to`; `None` when the node does not tell them all.
+pub async fn transactions(client: &HttpClient, from: u64, to: u64) -> Option<u64> {
+    let mut sum = 0u64;
+    let mut first = from;
+    while first <= to {
+        let last = to.min(first.saturating_add(u64::from(BLOCKS_AT_ONCE) - 1));
+        let options = BlockRangeOptions {
+            from: Some(BlockRef::from(Height(first))),
+            to: Some(BlockRef::from(Height(last))),
+            limit: Some(BLOCKS_AT_ONCE),
+            ..BlockRangeOptions::default()
+        };
+        let blocks = client.get_blocks(Some(options)).await.ok()?.items;
+        if blocks.len() as u64 != last.saturating_sub(first).saturating_add(1) {
+            return None;
+        }
+        let counts = blocks.iter().map(|block| u64::from(block.tx_count));
+        sum = counts.fold(sum, u64::saturating_add);
+        first = last.saturating_add(1);
+    }
+    Some(sum)
 }
 
 /// The ids of the peers that a node is connected with.

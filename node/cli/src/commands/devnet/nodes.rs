@@ -9,7 +9,7 @@ use serde_json::json;
 use super::process::{self, Ended};
 use super::ready;
 use super::state::{Devnet, NodeRecord};
-use super::{StartOptions, partition, run, setup};
+use super::{StartOptions, ask, partition, run, setup};
 use crate::commands::testnet::homes::{self, Layout};
 use crate::commands::testnet::not_in_this_version;
 use crate::context::{Context, GENESIS_FILE};
@@ -163,19 +163,29 @@ fn join(
     let from = lines.first().map_or(0, ready::ReadyLine::height);
     let answering = begun.elapsed();
     let node = net.node(number)?;
-    let reached = context.wait(async {
+    let (reached, took, transactions) = context.wait(async {
         partition::apply_to(net, &[number]).await?;
         // Behind a cut only those on its own side can be caught up with.
         let others = partition::same_side(net, number, others)?;
-        ready::at_head(&node, &others, deadline).await
+        let reached = ready::at_head(&node, &others, deadline).await?;
+        let took = begun.elapsed();
+        let client = ask::client(node.url())?;
+        let transactions = ask::transactions(&client, from.saturating_add(1), reached.height).await;
+        Ok::<_, CliError>((reached, took, transactions))
     })?;
-    let took = begun.elapsed();
     let blocks = reached.height.saturating_sub(from);
     let catching_up = took.saturating_sub(answering).as_secs_f64();
-    let rate = blocks as f64 / catching_up.max(1e-3);
+    let per_second = |count: u64| (count as f64 / catching_up.max(1e-3)).round();
+    let (block_rate, transaction_rate) = (per_second(blocks), transactions.map(per_second));
+    let applied = match (transactions, transaction_rate) {
+        (Some(count), Some(rate)) => {
+            format!(" with {count} transactions ({block_rate} blocks/s, {rate} transactions/s)")
+        }
+        _ => format!(" ({block_rate} blocks/s)"),
+    };
     let text = format!(
         "{} (node {number}, pid {}) answered at height {from} after {:.2} s and is at the head, height {}, \
-         after {:.2} s: {blocks} blocks in {catching_up:.2} s\nrpc {}\nlog {}\n",
+         after {:.2} s: {blocks} blocks{applied} in {catching_up:.2} s\nrpc {}\nlog {}\n",
         node.name,
         node.pid.unwrap_or(0),
         answering.as_secs_f64(),
@@ -197,7 +207,9 @@ fn join(
         "answeredAfterMs": ms(answering),
         "atHeadAfterMs": ms(took),
         "blocks": blocks,
-        "blocksPerSecond": rate.round(),
+        "transactions": transactions.map(|count| count.to_string()),
+        "blocksPerSecond": block_rate,
+        "transactionsPerSecond": transaction_rate,
     }))
     .text(text))
 }
