@@ -1,9 +1,9 @@
 //! What the pool holds, for readers: RPC never waits for the replica's thread.
 //!
 //! The driver writes here after each answer of the pool and after each block; locks are held for one
-//! lookup. The pool itself stays the only judge.
+//! lookup, or one look at all ids where a page is asked for. The pool itself stays the only judge.
 
-use std::collections::VecDeque;
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -133,23 +133,25 @@ impl PoolIndex {
         ids.filter_map(|(_, id)| inner.by_id.get(id).cloned()).collect()
     }
 
-    /// At most `limit` transactions in ascending order of ids above `after`. Looks at all ids: a page for a
-    /// person, or for one who compares pools.
+    /// At most `limit` transactions in ascending order of ids above `after`. Looks at all ids, once.
     pub fn list(&self, after: Option<&Hash>, limit: usize) -> Vec<Waiting> {
         let inner = self.inner.read();
-        let mut ids: Vec<&Hash> = inner
+        let mut page: BinaryHeap<&Hash> = BinaryHeap::new();
+        for id in inner
             .by_id
             .keys()
             .filter(|id| after.is_none_or(|after| *id > after))
-            .collect();
-        if limit < ids.len() {
-            ids.select_nth_unstable(limit);
-            ids.truncate(limit);
+        {
+            if page.len() < limit {
+                page.push(id);
+            } else if let Some(mut highest) = page.peek_mut()
+                && id < *highest
+            {
+                *highest = id;
+            }
         }
-        ids.sort_unstable();
-        ids.into_iter()
-            .filter_map(|id| inner.by_id.get(id).cloned())
-            .collect()
+        let ids = page.into_sorted_vec().into_iter();
+        ids.filter_map(|id| inner.by_id.get(id).cloned()).collect()
     }
 
     /// Count and bytes.

@@ -264,7 +264,7 @@ pub const METHODS: &[Method] = &[
     ),
     method("mempool_getAccount", ADDRESS, CHEAP, "what waits for one account"),
     method("mempool_getStatus", &[], CHEAP, "the pool in figures"),
-    method("mempool_list", &[], MODERATE, "what waits, page by page").options(&[
+    method("mempool_list", &[], EXPENSIVE, "what waits, page by page").options(&[
         may("sender", Kind::Address),
         LIMIT,
         CURSOR,

@@ -188,8 +188,8 @@ fn check_cheaply(key: &PublicKey, signature: &Signature) -> Result<(), Signature
     })
 }
 
-/// Points of public keys that verified signatures of before: finding one again costs a lookup, a point from
-/// its 32 bytes a fifth of a check. Bounded; what was not asked for longest is forgotten first, in halves.
+/// Points of the public keys of signatures that were checked before: finding one again costs a lookup, a point
+/// from its 32 bytes a fifth of a check. Bounded; what was not asked for longest is forgotten first, in halves.
 /// No verdict depends on what is known.
 #[derive(Debug, Default)]
 pub struct KnownKeys {
@@ -198,8 +198,8 @@ pub struct KnownKeys {
 }
 
 impl KnownKeys {
-    /// Most keys in each half: together about 8 MiB.
-    const HALF: usize = 16_384;
+    /// Most keys in each half: what a table of 2^14 places takes before it grows, together about 6 MiB.
+    const HALF: usize = 14_336;
 
     /// The point of `key`, from memory or from its bytes; `None` when it is no point of the curve.
     fn point(&mut self, key: &PublicKey) -> Option<EdwardsPoint> {
@@ -229,6 +229,18 @@ struct Item {
     k: Scalar,
     /// Rule 1.
     encoding: Result<(), SignatureError>,
+}
+
+impl Item {
+    /// Rules 2 and 3, without chance.
+    fn holds_alone(&self, key: &EdwardsPoint) -> bool {
+        let s = Option::<Scalar>::from(Scalar::from_canonical_bytes(*self.signature.s_bytes()));
+        let r = CompressedEdwardsY(*self.signature.r_bytes()).decompress();
+        r.zip(s).is_some_and(|(r, s)| {
+            let expected = EdwardsPoint::vartime_double_scalar_mul_basepoint(&self.k, &-key, &s);
+            (r - expected).mul_by_cofactor().is_identity()
+        })
+    }
 }
 
 /// Signatures that are checked together: two to five times cheaper than one by one, with exactly the
@@ -300,9 +312,10 @@ impl SignatureBatch {
             if whole {
                 return Ok(());
             }
-            keys.point(&item.key).ok_or(SignatureError::KeyNotAPoint)?;
-            let holds = equation(&[item], &mut stream, keys);
-            holds.then_some(()).ok_or(SignatureError::Mismatch)
+            let point = keys.point(&item.key).ok_or(SignatureError::KeyNotAPoint)?;
+            item.holds_alone(&point)
+                .then_some(())
+                .ok_or(SignatureError::Mismatch)
         };
         self.items.iter().map(verdict).collect()
     }

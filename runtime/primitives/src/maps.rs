@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-/// A map by hashes and addresses, which are many and come from outside. Its hash function is seeded at random
-/// when the process starts, so nobody can choose keys that collide, and takes a tenth of the standard one's
-/// time. For the same reason its order differs from run to run: ask it, never walk it where order matters.
+/// A map by hashes and addresses, which are many. Its hash function takes a tenth of the standard one's time. It
+/// is seeded anew in every process, which keeps keys that were chosen beforehand from colliding, but it is no
+/// keyed hash of proven strength: keep it where a collision costs time only. Its order differs from run to run:
+/// ask it, never walk it where order matters.
 pub type FastMap<K, V> = HashMap<K, V, foldhash::fast::RandomState>;

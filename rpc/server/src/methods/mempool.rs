@@ -60,7 +60,10 @@ impl<B: Backend> MempoolApiServer for Rpc<B> {
             .as_ref()
             .map(hash_position)
             .transpose()?;
-        let entries = self.backend.pool_list(sender.as_ref(), after.as_ref(), limit);
+        // A page out of a large pool takes milliseconds.
+        let entries = self
+            .expensive(move |rpc| Ok(rpc.backend.pool_list(sender.as_ref(), after.as_ref(), limit)))
+            .await?;
         let next_cursor = entries
             .last()
             .filter(|_| entries.len() == limit)

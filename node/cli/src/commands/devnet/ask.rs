@@ -22,7 +22,7 @@ use crate::exit::Exit;
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Blocks that are asked for at once when their transactions are counted.
-const BLOCKS_AT_ONCE: u32 = 100;
+const BLOCKS_AT_ONCE: u32 = 25;
 
 /// The head of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use vibecoin_primitives::Amount;
 
+use super::ask;
 use super::faucet;
 use super::process;
 use super::state::{Devnet, NodeRecord};
@@ -53,7 +54,7 @@ pub struct LoadArgs {
     /// Most transfers per request
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub batch: u64,
-    /// Most transfers that were taken and are not final yet; 0 means no bound
+    /// Most transfers that were taken and are not final yet; 0 means no bound. Transfers of others loosen it
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(0..=10_000_000))]
     pub in_flight: u64,
     /// Send to these nodes only; numbers or names, separated by commas [default: all that run]
@@ -165,7 +166,9 @@ async fn measure(
         context,
         format!("sending to {} nodes for {} s, {rate}", nodes.len(), args.secs),
     );
-    let watch = Watch::new(nodes.len());
+    let heads = ask::heads(&ask::clients(nodes)?).await;
+    let head = heads.iter().flatten().map(|head| head.height).max().unwrap_or(0);
+    let watch = Watch::new(nodes.len(), head.saturating_add(1));
     let mut meters: Vec<Meter> = meters
         .iter()
         .map(|(node, pid)| Meter::start(node, *pid))

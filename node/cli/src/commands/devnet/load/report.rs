@@ -137,6 +137,7 @@ pub fn answer(facts: Facts<'_>) -> Answer {
         "rejected": outcome.rejected,
         "retried": outcome.retried,
         "requestsUnanswered": outcome.unanswered,
+        "givenUp": outcome.given_up,
         "transfersPerSecond": rounded(rate),
         "wallSeconds": rounded(wall),
         "sendSeconds": rounded(sending.as_secs_f64()),

@@ -28,6 +28,9 @@ const REQUESTS_PER_S: u64 = 20;
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// Blocks that a sender waits for room before it looks at the clock again.
 const ROOM_WITHIN: Duration = Duration::from_secs(1);
+/// Without a transfer in any block for so long, those on their way are no longer waited for: a node may have
+/// been killed with what it had taken, and what comes after the gap is never final.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(5);
 
 /// A signed transfer.
 pub struct Signed {
@@ -49,6 +52,8 @@ pub struct Outcome {
     pub retried: BTreeMap<String, u64>,
     /// Requests that got no answer; they were repeated, to another node.
     pub unanswered: u64,
+    /// Taken, and no longer waited for: no block had anything in it while they were all that was on its way.
+    pub given_up: u64,
 }
 
 impl Outcome {
@@ -59,6 +64,15 @@ impl Outcome {
 
     fn no_answer(&mut self) {
         self.unanswered = self.unanswered.saturating_add(1);
+    }
+
+    /// How many are on their way, when so many are in blocks.
+    fn in_flight(&self, included: u64) -> u64 {
+        self.taken.saturating_sub(included).saturating_sub(self.given_up)
+    }
+
+    fn give_up(&mut self, included: u64) {
+        self.given_up = self.taken.saturating_sub(included);
     }
 
     fn take(&mut self, account: usize) {
@@ -291,9 +305,15 @@ impl Sender<'_> {
 
     /// Waits until fewer than the most are on their way, or the time is over.
     async fn room(&self) {
-        let full = || self.outcome.borrow().taken.saturating_sub(self.watch.included()) >= self.in_flight_max;
-        while full() && Instant::now() < self.end {
+        let (mut included, mut since) = (self.watch.included(), Instant::now());
+        while self.outcome.borrow().in_flight(included) >= self.in_flight_max && Instant::now() < self.end {
             let _late = tokio::time::timeout(ROOM_WITHIN, self.watch.next_block()).await;
+            let now_included = self.watch.included();
+            if now_included != included {
+                (included, since) = (now_included, Instant::now());
+            } else if since.elapsed() >= GIVEN_UP_AFTER {
+                self.outcome.borrow_mut().give_up(included);
+            }
         }
     }
 
@@ -390,6 +410,18 @@ mod tests {
         assert_eq!(batch_size(&args(9_300), 5), 93);
         assert_eq!(batch_size(&args(100_000), 5), 100);
         assert_eq!(batch_size(&args(0), 5), 100);
+    }
+
+    #[test]
+    fn what_never_comes_is_given_up_and_makes_room() {
+        let mut outcome = Outcome::default();
+        (0..10).for_each(|_| outcome.take(0));
+        assert_eq!(outcome.in_flight(4), 6);
+        outcome.give_up(4);
+        assert_eq!(outcome.in_flight(4), 0);
+        outcome.take(0);
+        assert_eq!(outcome.in_flight(4), 1);
+        assert_eq!(outcome.in_flight(7), 0, "some came after all");
     }
 
     #[test]

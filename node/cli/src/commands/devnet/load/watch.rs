@@ -53,6 +53,8 @@ struct Inner {
     samples: usize,
     /// Transactions in all blocks that any node told of.
     included: u64,
+    /// The first block to be told of.
+    first: u64,
 }
 
 impl Inner {
@@ -73,9 +75,10 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Nothing yet.
-    pub fn new(nodes: usize) -> Self {
+    /// Nothing yet; blocks count from height `first` on.
+    pub fn new(nodes: usize, first: u64) -> Self {
         let inner = Inner {
+            first,
             heard: (0..nodes).map(|_| BTreeMap::new()).collect(),
             open: (0..nodes).map(|_| Vec::new()).collect(),
             ..Inner::default()
@@ -114,13 +117,15 @@ impl Watch {
     async fn follow(&self, context: &Context, number: usize) -> Result<(), CliError> {
         let client = context.websocket().await?;
         // After a break, on from the last block: none may be missing from the count.
-        let last = self
-            .inner
-            .borrow()
-            .heard
-            .get(number)
-            .and_then(|blocks| blocks.keys().next_back().copied());
-        let mut events = client.follow(Topic::Blocks, None, last.map(U64)).await?;
+        let from = {
+            let inner = self.inner.borrow();
+            let last = inner
+                .heard
+                .get(number)
+                .and_then(|blocks| blocks.keys().next_back());
+            last.copied().unwrap_or(inner.first)
+        };
+        let mut events = client.follow(Topic::Blocks, None, Some(U64(from))).await?;
         while let Some(Ok(event)) = events.next().await {
             let at = Instant::now();
             let Some(data) = event.data else { break };
@@ -257,7 +262,7 @@ mod tests {
             transactions,
             round: 0,
         };
-        let watch = Watch::new(2);
+        let watch = Watch::new(2, 7);
         for (node, height, transactions) in [(0, 7, 10), (1, 7, 10), (1, 8, 5), (0, 8, 5), (0, 8, 5)] {
             watch.inner.borrow_mut().hear(node, height, heard(transactions));
         }
