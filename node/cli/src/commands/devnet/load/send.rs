@@ -31,6 +31,8 @@ const ROOM_WITHIN: Duration = Duration::from_secs(1);
 /// Without a transfer in any block for so long, those on their way are no longer waited for: a node may have
 /// been killed with what it had taken, and what comes after the gap is never final.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(5);
+/// From one look to the next at how much is still signed ahead.
+const LOW_LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A signed transfer.
 pub struct Signed {
@@ -150,6 +152,16 @@ fn batch_size(args: &LoadArgs, nodes: usize) -> u64 {
     args.tps.div_ceil(requests).clamp(1, args.batch)
 }
 
+/// Waits until little is left in a queue; `false` when nobody takes from it any more. Signing for a load that is
+/// under way would take the nodes' cores, so a load that is short enough goes without.
+fn low(queue: &mpsc::Sender<Vec<Signed>>) -> bool {
+    let room = queue.max_capacity().div_ceil(4).saturating_mul(3);
+    while queue.capacity() < room && !queue.is_closed() {
+        std::thread::sleep(LOW_LOOK_EVERY);
+    }
+    !queue.is_closed()
+}
+
 struct Signer {
     members: Vec<accounts::Member>,
     nonces: Vec<u64>,
@@ -185,7 +197,7 @@ impl Signer {
                     if let Some(told) = told.take() {
                         let _gone = told.send(());
                     }
-                    if queue.blocking_send(batch).is_err() {
+                    if !low(queue) || queue.blocking_send(batch).is_err() {
                         break;
                     }
                 }
@@ -422,6 +434,29 @@ mod tests {
         outcome.take(0);
         assert_eq!(outcome.in_flight(4), 1);
         assert_eq!(outcome.in_flight(7), 0, "some came after all");
+    }
+
+    #[test]
+    fn nothing_is_signed_until_little_is_left() {
+        let one = || {
+            vec![Signed {
+                account: 0,
+                hash: Hash::ZERO,
+                raw: Vec::new(),
+            }]
+        };
+        let (queue, mut taker) = mpsc::channel(8);
+        (0..8).for_each(|_| queue.try_send(one()).unwrap());
+        let waits = std::thread::spawn({
+            let queue = queue.clone();
+            move || low(&queue).then(|| queue.capacity())
+        });
+        for _ in 0..6 {
+            assert!(taker.try_recv().is_ok());
+        }
+        assert_eq!(waits.join().unwrap(), Some(6), "two of eight are left");
+        drop(taker);
+        assert!(!low(&queue), "nobody takes any more");
     }
 
     #[test]
