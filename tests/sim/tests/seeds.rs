@@ -88,6 +88,8 @@ fn seeds_that_found_something_keep_every_rule() {
         Config::lying(4, 3_000_003_495, Lie::EquivocatingProposals),
         // A twin heard its own key precommit something else and abstained after a crash, as it should.
         Config::lying(4, 3_000_001_315, Lie::Twins),
+        // A twin handed on a body that the other one had made, and was blamed for a statement without a guard.
+        Config::lying(4, 2_026_117_555, Lie::Twins),
     ];
     for (report, config) in check_all(&found).iter().zip(&found) {
         assert!(report.heights > 0, "void: {}", config.replay_command());
