@@ -160,14 +160,23 @@ impl Peer {
         self.given_up.iter().any(|given_up| given_up.from == from)
     }
 
-    /// The request that a late answer belongs to: one that it fits, or any from that height.
-    pub(crate) fn take_given_up(&mut self, from: Height, fits: impl Fn(u32) -> bool) -> Option<GivenUp> {
-        let is_from = |given_up: &GivenUp| given_up.from == from;
-        let fitting = self
+    /// The count of the smallest given-up question from there that an answer fits.
+    pub(crate) fn fitting_given_up(&self, from: Height, fits: impl Fn(u32) -> bool) -> Option<u32> {
+        let counts = self
             .given_up
             .iter()
-            .position(|given_up| is_from(given_up) && fits(given_up.count));
-        let at = fitting.or_else(|| self.given_up.iter().position(is_from))?;
+            .filter(|it| it.from == from)
+            .map(|it| it.count);
+        counts.filter(|count| fits(*count)).min()
+    }
+
+    /// The request that a late answer belongs to: one that it fits, or any from that height.
+    pub(crate) fn take_given_up(&mut self, from: Height, fits: impl Fn(u32) -> bool) -> Option<GivenUp> {
+        let here = || self.given_up.iter().enumerate().filter(|(_, it)| it.from == from);
+        let fitting = here()
+            .filter(|(_, it)| fits(it.count))
+            .min_by_key(|(_, it)| it.count);
+        let at = fitting.or_else(|| here().next()).map(|(at, _)| at)?;
         self.given_up.remove(at)
     }
 }

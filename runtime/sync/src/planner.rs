@@ -462,12 +462,20 @@ impl<B: SyncBlock> Planner<B> {
         let Some(peer) = self.peers.get_mut(&id) else {
             return Ok(());
         };
-        // A request may have been given up and made again: the answer belongs to the one that it fits.
+        // A request may have been given up and made again for more or less: the answer counts for the smallest
+        // that it fits. So none that comes later is too long for what is left.
         let fits = |count: u32| u32::try_from(blocks.len()).is_ok_and(|got| got <= count);
         let open = self.in_flight.get(&from).filter(|ask| ask.peer == id).copied();
+        let smallest = |count: u32| {
+            fits(count)
+                && peer
+                    .fitting_given_up(from, fits)
+                    .is_none_or(|other| count <= other)
+        };
+        let open = open.filter(|ask| smallest(ask.count) || !peer.has_given_up(from));
         let late = open.is_none();
         let request = match open {
-            Some(ask) if fits(ask.count) || !peer.has_given_up(from) => {
+            Some(ask) => {
                 self.in_flight.remove(&from);
                 peer.in_flight = peer.in_flight.saturating_sub(1);
                 Some((ask.count, ask.sent, true, ask.guessed))

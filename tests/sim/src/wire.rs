@@ -189,7 +189,12 @@ impl World {
     pub fn say(&mut self, from: usize, to: Option<usize>, message: Message) -> Result<(), Fault> {
         let node = &self.nodes[from];
         // A twin may hand on a body that the other one of its key has made: nothing is signed by that.
-        let twins = self.nodes.iter().filter(|other| other.public == node.public).count() > 1;
+        let twins = self
+            .nodes
+            .iter()
+            .filter(|other| other.public == node.public)
+            .count()
+            > 1;
         if !(twins && matches!(message, Message::Body { .. })) {
             node.may_leave(&self.chain.genesis, &message)?;
         }

@@ -90,6 +90,8 @@ fn seeds_that_found_something_keep_every_rule() {
         Config::lying(4, 3_000_001_315, Lie::Twins),
         // A twin handed on a body that the other one had made, and was blamed for a statement without a guard.
         Config::lying(4, 2_026_117_555, Lie::Twins),
+        // A short answer was counted for the longer of two questions, and the longer answer was then too long.
+        Config::crashing(3, 2_026_130_263, 2),
     ];
     for (report, config) in check_all(&found).iter().zip(&found) {
         assert!(report.heights > 0, "void: {}", config.replay_command());

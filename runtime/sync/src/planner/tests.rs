@@ -228,6 +228,19 @@ fn a_late_answer_to_a_larger_request_than_the_open_one_is_no_fault() {
 }
 
 #[test]
+fn a_late_answer_to_a_smaller_request_than_the_open_one_leaves_room_for_the_larger() {
+    let mut planner = planner(&[(A, 4)]);
+    assert_eq!(planner.plan(Height(1), at(0)), [ask(A, 1, 4)]);
+    planner.plan(Height(1), at(2_000));
+    planner.head(A, Height(16));
+    planner.peers.get_mut(&A).unwrap().batch = 16;
+    assert_eq!(planner.plan(Height(1), at(2_250)), [ask(A, 1, 16)]);
+    planner.answer(A, Height(1), blocks(1, 4), at(2_300)).unwrap();
+    planner.answer(A, Height(1), blocks(1, 16), at(2_400)).unwrap();
+    assert_eq!(planner.status().buffered, 16);
+}
+
+#[test]
 fn a_peer_whose_rest_is_over_is_not_asked_again_for_what_it_failed_at_while_another_has_it() {
     let mut planner = planner(&[(A, 64), (B, 64)]);
     let asks = planner.plan(Height(1), at(0));
