@@ -231,6 +231,7 @@ struct Item {
     encoding: Result<(), SignatureError>,
 }
 
+#[allow(clippy::arithmetic_side_effects)] // Scalars and points: nothing can overflow.
 impl Item {
     /// Rules 2 and 3, without chance.
     fn holds_alone(&self, key: &EdwardsPoint) -> bool {
@@ -324,6 +325,7 @@ impl SignatureBatch {
 /// Whether `[8]([Σ z s]B - Σ [z]R - Σ [z k]A)` is the neutral point, with a coefficient `z` of 128 bits from
 /// `stream` for each signature: then all hold, and when one does not hold, this does with a chance of 2^-128.
 /// Terms of the same key are added up before they are multiplied.
+#[allow(clippy::arithmetic_side_effects)] // Scalars and points: nothing can overflow.
 fn equation(items: &[&Item], stream: &mut blake3::OutputReader, keys: &mut KnownKeys) -> bool {
     let mut of_base = Scalar::ZERO;
     let mut of_r = Vec::with_capacity(items.len());

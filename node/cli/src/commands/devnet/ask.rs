@@ -102,7 +102,8 @@ pub async fn transactions(client: &HttpClient, from: u64, to: u64) -> Option<u64
     let mut sum = 0u64;
     let mut first = from;
     while first <= to {
-        let last = to.min(first.saturating_add(u64::from(BLOCKS_AT_ONCE) - 1));
+        let after = first.saturating_add(u64::from(BLOCKS_AT_ONCE));
+        let last = to.min(after.saturating_sub(1));
         let options = BlockRangeOptions {
             from: Some(BlockRef::from(Height(first))),
             to: Some(BlockRef::from(Height(last))),
