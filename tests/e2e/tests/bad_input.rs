@@ -147,6 +147,22 @@ fn every_bad_transaction_is_refused_with_its_code_and_the_node_goes_on() {
     assert_eq!(node.stop(), 0);
 }
 
+/// A passphrase that cannot be had leaves no guard without its key behind, so that the next try succeeds.
+#[test]
+fn an_init_that_got_no_passphrase_can_be_repeated() {
+    let home = Home::new();
+    let missing = home.file("no-such-passphrase");
+    let failed = home.run(&[
+        "init",
+        "--validator",
+        "--password-file",
+        missing.to_str().unwrap(),
+    ]);
+    assert_ne!(failed.code, 0, "{}", failed.json);
+    let made = home.run(&["init", "--validator", "--allow-unencrypted"]).ok();
+    assert!(made["validatorKey"].is_string(), "{made}");
+}
+
 #[test]
 fn every_bad_request_is_refused_and_the_node_goes_on() {
     let home = Home::new();

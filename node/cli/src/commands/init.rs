@@ -65,9 +65,10 @@ impl InitArgs {
         keys.load_or_create_node()?;
         let guard = home.join(vibecoin_config::ConsensusConfig::default().guard_file);
         if self.validator && !keys.exists(NodeKeyRole::Validator)? {
+            // A guard without its key is not taken for a new one's: nothing is written until a key can be made.
+            let passphrase = self.passphrase.for_new_key("the validator key")?;
             // First the guard, then the key: a key never stands there without what it has signed.
             make_guard(&guard)?;
-            let passphrase = self.passphrase.for_new_key("the validator key")?;
             keys.create(
                 NodeKeyRole::Validator,
                 &vibecoin_keystore::generate()?,
