@@ -33,6 +33,27 @@ pub struct Plan {
     pub followers: usize,
     /// Whether the validators trust each other not to lie (quorum above a half).
     pub crash_model: bool,
+    /// What the nodes speak to each other over.
+    pub transport: Transport,
+}
+
+/// What is under the messages of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP with Noise and Yamux.
+    Tcp,
+    /// QUIC.
+    Quic,
+}
+
+impl Transport {
+    /// The multiaddress of a node's network listener.
+    fn at(self, ip: &str) -> String {
+        match self {
+            Self::Tcp => format!("/ip4/{ip}/tcp/{P2P_PORT}"),
+            Self::Quic => format!("/ip4/{ip}/udp/{P2P_PORT}/quic-v1"),
+        }
+    }
 }
 
 impl Plan {
@@ -43,6 +64,7 @@ impl Plan {
             validators,
             followers: 0,
             crash_model: false,
+            transport: Transport::Tcp,
         }
     }
 
@@ -57,6 +79,8 @@ impl Plan {
 pub struct Homes {
     /// One per node.
     pub paths: Vec<PathBuf>,
+    /// What they speak to each other over.
+    pub transport: Transport,
     /// The libp2p identity of each node.
     pub peer_ids: Vec<String>,
     /// The key of each validator.
@@ -214,6 +238,7 @@ impl Homes {
         }
         Self {
             paths,
+            transport: plan.transport,
             peer_ids,
             validators,
             accounts,
@@ -230,7 +255,7 @@ impl Homes {
             .iter()
             .enumerate()
             .filter(|(other, _)| *other != node)
-            .map(|(other, id)| format!("/ip4/{}/tcp/{P2P_PORT}/p2p/{id}", net.peer_address(other)))
+            .map(|(other, id)| format!("{}/p2p/{id}", self.transport.at(&net.peer_address(other))))
             .collect();
         let reserved: Vec<&str> = self.peer_ids.iter().map(String::as_str).collect();
         [
@@ -238,10 +263,7 @@ impl Homes {
             ("RPC__PORT", RPC_PORT.to_string()),
             // The callers are this test, not strangers.
             ("RPC__COST_PER_S_PER_IP", "0".to_owned()),
-            (
-                "P2P__LISTEN",
-                format!("/ip4/{}/tcp/{P2P_PORT}", net.peer_address(node)),
-            ),
+            ("P2P__LISTEN", self.transport.at(&net.peer_address(node))),
             ("P2P__PEERS", peers.join(",")),
             ("P2P__RESERVED", reserved.join(",")),
             ("P2P__EXCHANGE", "false".to_owned()),

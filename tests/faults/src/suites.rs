@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::cluster::Cluster;
 use crate::history::OK_IN_FAULTS_MIN;
-use crate::homes::{Plan, sibling};
+use crate::homes::{Plan, Transport, sibling};
 use crate::netns::{Net, probe};
 use crate::observer::Observer;
 use crate::scenarios::{HEALS_WITHIN, Lengths, Run, under_observation};
@@ -146,6 +146,33 @@ fn under_kills(title: &str, validators: usize, seed: u64, how_often: impl FnOnce
     });
 }
 
+/// N3: four validators lose packets, first over TCP and then over QUIC, each against its own clean rate.
+///
+/// # Panics
+/// When an invariant is broken, or the network does not heal.
+pub fn loss(length: Length, seed: u64) {
+    for transport in [Transport::Tcp, Transport::Quic] {
+        announce(&format!("four validators that lose packets, {transport:?}"), seed);
+        let mut plan = Plan::validators(4);
+        plan.transport = transport;
+        let cluster = Cluster::new(plan);
+        up(&cluster);
+        let lengths = match length {
+            Length::Short => Lengths::short(),
+            Length::Long => Lengths::long(),
+        };
+        let mut run = Run::new(&cluster, lengths, seed);
+        let _results = under_observation(&cluster, seed, &mut run, |run, _, load| {
+            run.clean();
+            load.faults_begin();
+            run.loss(5, 80);
+            run.loss(20, 30);
+            load.wait_for_ok(OK_IN_FAULTS_MIN);
+            load.faults_end();
+        });
+    }
+}
+
 /// Crash-fault mode: three nodes survive the loss of one; without two they stop, and nothing forks.
 ///
 /// # Panics
@@ -156,6 +183,7 @@ pub fn crash(seed: u64) {
         validators: 3,
         followers: 0,
         crash_model: true,
+        transport: Transport::Tcp,
     });
     up(&cluster);
     let observer = Observer::new(&cluster);

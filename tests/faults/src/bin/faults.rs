@@ -14,6 +14,7 @@ usage: vibecoin-faults COMMAND [SEED]
 Runs networks of real nodes in network namespaces and damages them. Needs root.
   network     partitions, cuts, loss, pauses, kills, garbage (N1 N2 N3 N5 N6 N9 C3 B6), the long way: 40 min
   short       the same in four minutes, as for every change
+  loss        5 and 20 % of all packets lost, over TCP and over QUIC (N3)
   crash       three nodes that may stop but not lie: one killed, two killed, recovery
   kills       one of four validators killed at a time, twenty times; then all at once (C3)
   alone       one validator, killed again and again
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
             match *command {
                 "network" => suites::network(suites::Length::Long, seed),
                 "short" => suites::network(suites::Length::Short, seed),
+                "loss" => suites::loss(suites::Length::Short, seed),
                 "crash" => suites::crash(seed),
                 "kills" => suites::kills(seed),
                 "alone" => suites::alone(seed),
