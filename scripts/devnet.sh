@@ -31,6 +31,8 @@ HELP
 esac
 
 export DEVNET_DIR="${DEVNET_DIR:-$here/../.devnet}"
+# For the hints of the binary, which is not on the path.
+export DEVNET_TYPED="$0"
 # Commands on a devnet that is there use the program that started it: nothing is built under its feet.
 program=
 case $1 in

@@ -74,6 +74,15 @@ impl CliError {
         }
     }
 
+    /// With its hint put in other words.
+    #[must_use]
+    pub fn reworded(self, words: impl FnOnce(String) -> String) -> Self {
+        Self {
+            hint: self.hint.map(words),
+            ..self
+        }
+    }
+
     /// Nobody answers, for this cause.
     pub fn no_answer(cause: impl std::fmt::Display) -> Self {
         Self::new(Exit::CannotConnect, format!("{NO_ANSWER}: {cause}"))
@@ -203,7 +212,13 @@ fn hint_for(error: &ApiError) -> Option<String> {
         Code::Timeout if never_seen(error) => {
             "check the hash and the node's chain; if it was sent, it may have been refused or have expired"
         }
-        Code::Timeout => "the transaction goes on; ask with `vibecoin tx wait HASH`",
+        Code::Timeout => {
+            let hash = error.data.facts.get("hash").and_then(Value::as_str);
+            return Some(format!(
+                "it waits in the node's pool, which a restart of the node empties; ask with `vibecoin tx wait {}`",
+                hash.unwrap_or("HASH")
+            ));
+        }
         Code::AdminRefused => "`vibecoin peers list` and `vibecoin peers bans` show whom this node knows",
         Code::Pruned => "ask a node that keeps more history, or a later height",
         Code::MethodNotFound => "`vibecoin rpc rpc_getMethods` lists the methods of this node",
@@ -333,15 +348,21 @@ mod tests {
 
     #[test]
     fn a_wait_for_a_transaction_that_nobody_sent_does_not_say_that_it_goes_on() {
-        let waited =
-            |status: &str| CliError::from(ApiError::new(Code::Timeout, "late").with("status", status));
+        let waited = |status: &str| {
+            let late = ApiError::new(Code::Timeout, "late");
+            CliError::from(late.with("status", status).with("hash", "0xab"))
+        };
         let unknown = waited("unknown");
         assert_eq!(unknown.exit, Exit::Timeout);
         assert!(unknown.message.contains("knows no transaction"), "{unknown:?}");
-        assert!(!unknown.to_text().contains("goes on"), "{unknown:?}");
+        assert!(!unknown.to_text().contains("pool"), "{unknown:?}");
         let pending = waited("pending");
         assert_eq!(pending.message, "late");
-        assert!(pending.to_text().contains("goes on"), "{pending:?}");
+        assert!(pending.to_text().contains("pool"), "{pending:?}");
+        assert!(
+            pending.to_text().contains("`vibecoin tx wait 0xab`"),
+            "{pending:?}"
+        );
     }
 
     #[test]

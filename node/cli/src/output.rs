@@ -56,6 +56,15 @@ impl Answer {
         }
     }
 
+    /// With its text for people, if it has one of its own, put in other words.
+    #[must_use]
+    pub fn reworded(self, words: impl FnOnce(String) -> String) -> Self {
+        Self {
+            text: self.text.map(words),
+            ..self
+        }
+    }
+
     /// A result that says no: printed as a result, but the process ends with this exit.
     #[must_use]
     pub fn exit(self, exit: Exit) -> Self {

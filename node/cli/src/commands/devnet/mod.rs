@@ -64,9 +64,15 @@ pub struct DevnetArgs {
         default_value = ".devnet"
     )]
     pub dir: PathBuf,
+    /// What the caller typed for `vibecoin devnet`; a script over it says so, for the hints
+    #[arg(long, global = true, env = "DEVNET_TYPED", hide = true, default_value = OWN_NAME)]
+    typed: String,
     #[command(subcommand)]
     command: DevnetCommand,
 }
+
+/// What hints call these commands.
+const OWN_NAME: &str = "vibecoin devnet";
 
 /// The commands of `devnet`.
 #[derive(Debug, Subcommand)]
@@ -108,7 +114,7 @@ impl DevnetArgs {
     /// As the exit codes of each command say; exit 30 when two nodes have different blocks at one height.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let dir = &self.dir;
-        match self.command {
+        let outcome = match self.command {
             DevnetCommand::Up(args) => run::up(context, dir, &args),
             DevnetCommand::Down(args) => run::down(dir, &args),
             DevnetCommand::Restart(args) => run::restart(context, dir, &args),
@@ -123,6 +129,11 @@ impl DevnetArgs {
             DevnetCommand::Faucet(args) => faucet::run(context, dir, &args),
             DevnetCommand::Load(args) => load::run(context, dir, &args),
             DevnetCommand::Destroy(args) => run::destroy(dir, &args),
+        };
+        let typed = |text: String| text.replace(&format!("`{OWN_NAME} "), &format!("`{} ", self.typed));
+        match outcome {
+            Ok(answer) => Ok(answer.reworded(typed)),
+            Err(error) => Err(error.reworded(typed)),
         }
     }
 }

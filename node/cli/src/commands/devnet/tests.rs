@@ -431,6 +431,19 @@ fn a_node_that_does_not_hear_sigterm_is_killed_after_the_grace_time() {
 }
 
 #[test]
+fn hints_name_what_the_caller_typed() {
+    let bench = Bench::new();
+    let hint = |line: &str| bench.run(line).unwrap_err().to_text();
+    assert!(hint("status").contains("`vibecoin devnet up`"));
+    let over_a_script = hint("--typed scripts/devnet.sh status");
+    assert!(
+        over_a_script.contains("`scripts/devnet.sh up`"),
+        "{over_a_script}"
+    );
+    assert!(!over_a_script.contains("vibecoin devnet"), "{over_a_script}");
+}
+
+#[test]
 fn a_node_that_ends_at_its_start_is_reported_with_its_log_and_the_others_are_stopped() {
     let bench = Bench::new();
     bench.up("-v 2 -n 0");
