@@ -89,7 +89,7 @@ fn the_hash_of_a_fixed_file_never_changes() {
     let hash = genesis().build().unwrap().hash;
     assert_eq!(
         hash.to_string(),
-        "0x295408e1f4380d0b0f0524671076a56810a48b69c9c0cf7b8bf5e1fcc1140883"
+        "0x07151198a084c74956424a13a5aff69681e99b32c7393f6da6cfbd20c8afc136"
     );
 }
 

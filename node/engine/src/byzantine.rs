@@ -39,6 +39,8 @@ pub enum Lie {
     WrongParent,
     /// The header names other transactions.
     WrongTransactionRoot,
+    /// The header is dated an hour ahead.
+    FutureTime,
     /// A transaction is in the block twice; its Proof of History is right.
     TransactionTwice,
     /// One bit of each tick's hash is wrong.
@@ -49,7 +51,7 @@ pub enum Lie {
 
 impl Lie {
     /// All of them with their names.
-    const NAMES: [(&'static str, Self); 13] = [
+    const NAMES: [(&'static str, Self); 14] = [
         ("none", Self::None),
         ("equivocate-votes", Self::EquivocateVotes),
         ("equivocate-proposals", Self::EquivocateProposals),
@@ -60,6 +62,7 @@ impl Lie {
         ("wrong-state-root", Self::WrongStateRoot),
         ("wrong-parent", Self::WrongParent),
         ("wrong-transaction-root", Self::WrongTransactionRoot),
+        ("future-time", Self::FutureTime),
         ("transaction-twice", Self::TransactionTwice),
         ("wrong-poh", Self::WrongPoh),
         ("too-many-ticks", Self::TooManyTicks),
@@ -169,6 +172,7 @@ impl Liar {
             Lie::WrongStateRoot => flip(&mut header.state_root),
             Lie::WrongParent => flip(&mut header.parent),
             Lie::WrongTransactionRoot => flip(&mut header.tx_root),
+            Lie::FutureTime => header.time.0 = header.time.0.wrapping_add(3_600_000),
             Lie::TooManyTicks => {
                 header.ticks = u16::MAX;
                 header.poh_seq = header.poh_seq.wrapping_add(1 << 40);
@@ -402,6 +406,7 @@ mod tests {
             Lie::WrongStateRoot,
             Lie::WrongParent,
             Lie::WrongTransactionRoot,
+            Lie::FutureTime,
             Lie::TooManyTicks,
         ] {
             let said = liar(lie).distort(proposal());

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, at, never, select};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 use vibecoin_consensus::{BftOrderer, GuardEntry, GuardStep, LogRecord, Orderer, Step, Verdict};
 use vibecoin_primitives::{Evidence, Height, PublicKey, VerifiedTransaction, encode};
 use vibecoin_replica::{Action, Commit, Event, GossipId, Message, PeerId, Replica, Ticket};
@@ -311,6 +311,16 @@ impl Driver {
                         .lock()
                         .round_started(height, round, proposer, now);
                     debug!(target: "node::consensus", %height, %round, %proposer, "round started");
+                }
+                Action::Untimely {
+                    height,
+                    round,
+                    time,
+                    clock,
+                } => {
+                    self.shared.metrics.consensus.untimely.inc();
+                    warn!(target: "node::consensus", %height, %round, time_ms = %time, clock_ms = %clock,
+                        "a proposal names another time than this clock shows; if this comes often, look at the clocks");
                 }
                 Action::Blame { peer, reason } => {
                     debug!(target: "node::network", peer = peer.0, reason, "peer broke a rule");

@@ -126,6 +126,8 @@ metrics! {
         extra_rounds: Counter = "extra_rounds_total",
         /// Proposals taken, ours and those of others.
         proposals: Counter = "proposals_total",
+        /// Proposals that came at another time than they name.
+        untimely: Counter = "untimely_proposals_total",
         /// Votes taken, ours and those of others, by kind.
         votes: Labelled<Votes, Counter> = "votes_total",
         /// Waits that ran out, by step.

@@ -160,7 +160,7 @@ impl ChainParams {
             timeout_delta_ms: 100,
             timeout_max_ms: 10_000,
             clock_precision_ms: 500,
-            message_delay_ms: 500,
+            message_delay_ms: 2000,
             evidence_age_max: 100_000,
             trust_period_s: 14 * 24 * 3600,
         }

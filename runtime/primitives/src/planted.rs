@@ -32,6 +32,8 @@ pub enum Bug {
     TickUnchecked,
     /// A header's time may be anything.
     TimeUnchecked,
+    /// A proposal is voted for whatever the clock says.
+    UntimelyTaken,
     /// Evidence in a block is not checked.
     EvidenceUnchecked,
     /// Double signatures that this node saw are thrown away.
@@ -54,7 +56,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::SignBeforeSync,
         Self::GuardAfterSend,
         Self::LockForgotten,
@@ -67,6 +69,7 @@ impl Bug {
         Self::CachedHash,
         Self::TickUnchecked,
         Self::TimeUnchecked,
+        Self::UntimelyTaken,
         Self::EvidenceUnchecked,
         Self::EvidenceOverlooked,
         Self::NonceUnchecked,
@@ -94,6 +97,7 @@ impl Bug {
             Self::CachedHash => "cached-hash",
             Self::TickUnchecked => "tick-unchecked",
             Self::TimeUnchecked => "time-unchecked",
+            Self::UntimelyTaken => "untimely-taken",
             Self::EvidenceUnchecked => "evidence-unchecked",
             Self::EvidenceOverlooked => "evidence-overlooked",
             Self::NonceUnchecked => "nonce-unchecked",

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use vibecoin_consensus::{BlockEvent, LogRecord, MonoTime, Orderer, Verdict};
+use vibecoin_consensus::{BlockEvent, LogRecord, MonoTime, Orderer, Step, Verdict};
 use vibecoin_execution::State;
 use vibecoin_primitives::limits::{MIB, TICKS_MAX};
 use vibecoin_primitives::{
@@ -12,7 +12,7 @@ use vibecoin_primitives::{
 };
 
 use crate::assembly::{Assembly, Taken};
-use crate::check::{Executed, JudgeError, judge, judge_streamed, open_body};
+use crate::check::{Executed, JudgeError, is_timely, judge, judge_streamed, open_body};
 use crate::event::{Action, Fault};
 use crate::replica::RETRY_MICROS;
 use crate::{Message, PeerId, Replica};
@@ -62,6 +62,9 @@ struct Later {
 pub(crate) struct Candidates<S: State> {
     blocks: BTreeMap<Hash, Candidate<S>>,
     wanted: BTreeMap<Hash, Wanted>,
+    /// Blocks that were proposed at another time than they name, and the round for which their verdict is
+    /// kept back.
+    untimely: BTreeMap<Hash, Round>,
     early: VecDeque<(Hash, Header, Vec<u8>)>,
     assemblies: Vec<Assembly<S>>,
     later: VecDeque<Later>,
@@ -73,6 +76,7 @@ impl<S: State> Default for Candidates<S> {
         Self {
             blocks: BTreeMap::new(),
             wanted: BTreeMap::new(),
+            untimely: BTreeMap::new(),
             early: VecDeque::new(),
             assemblies: Vec::new(),
             later: VecDeque::new(),
@@ -86,6 +90,7 @@ impl<S: State> Candidates<S> {
     pub fn begin_height(&mut self, done: Height) {
         self.blocks.clear();
         self.wanted.clear();
+        self.untimely.clear();
         self.assemblies.clear();
         self.early.retain(|(_, header, _)| header.height > done);
     }
@@ -383,9 +388,10 @@ impl<S: State, O: Orderer> Replica<S, O> {
         Verdict::Fresh
     }
 
-    /// A proposal of the scheduled proposer names this block: its verdict is wanted.
-    pub(crate) fn check(&mut self, header: Header) {
+    /// A proposal of the scheduled proposer names this block, in this round: its verdict is wanted.
+    pub(crate) fn check(&mut self, header: Header, round: Round) {
         let hash = header.hash();
+        self.look_at_clock(hash, &header, round);
         if self.candidates.verdict(&hash).is_some() || self.judge_assembly(hash, &header) {
             return self.tell_checked(&hash);
         }
@@ -507,11 +513,58 @@ impl<S: State, O: Orderer> Replica<S, O> {
 
     fn tell_checked(&mut self, hash: &Hash) {
         if let Some(candidate) = self.candidates.blocks.get(hash) {
+            let valid = candidate.executed.is_some();
+            let kept_back = self.candidates.untimely.get(hash);
+            if valid && kept_back.is_some_and(|round| self.may_prevote_in(*round)) {
+                return;
+            }
             let event = BlockEvent::Checked {
                 header: Box::new(candidate.header.clone()),
-                valid: candidate.executed.is_some(),
+                valid,
             };
             self.orderer.on_block(event, self.now.mono);
+        }
+    }
+
+    // ---- time ---------------------------------------------------------------------------------
+
+    /// Notes a new proposal that does not come at the time that it names. One that is proposed again has
+    /// a quorum that found it timely; who does not vote is not asked.
+    fn look_at_clock(&mut self, hash: Hash, header: &Header, round: Round) {
+        let (parent, clock) = (&self.head.parent, self.now.wall);
+        if self.key.is_none() || header.round != round || is_timely(&self.chain, parent, header, clock) {
+            return;
+        }
+        let untimely = &mut self.candidates.untimely;
+        if untimely.len() >= CANDIDATES_MAX {
+            untimely.pop_first();
+        }
+        untimely.insert(hash, round);
+        self.do_it(Action::Untimely {
+            height: header.height,
+            round,
+            time: header.time,
+            clock,
+        });
+    }
+
+    /// Whether this node may still prevote in a round.
+    fn may_prevote_in(&self, round: Round) -> bool {
+        let status = self.orderer.status();
+        (status.round, status.step) <= (round, Step::Propose)
+    }
+
+    /// Tells the verdicts that were kept back until this node had prevoted nothing.
+    pub(crate) fn tell_untimely(&mut self) {
+        let untimely = self.candidates.untimely.iter();
+        let over = untimely.filter(|(_, round)| !self.may_prevote_in(**round));
+        let over: Vec<Hash> = over.map(|(hash, _)| *hash).collect();
+        for hash in &over {
+            self.candidates.untimely.remove(hash);
+            self.tell_checked(hash);
+        }
+        if !over.is_empty() {
+            self.pump();
         }
     }
 }

@@ -13,8 +13,8 @@ use vibecoin_primitives::limits::EVIDENCE_MAX;
 use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{
     Address, BLOCK_VERSION, Body, CertificateError, CodecError, EvidenceError, Hash, Header, Height,
-    ProposerSchedule, StateDiff, Tick, Transaction, TransactionError, VerifiedTransaction, body_hash, decode,
-    merkle, tick_root, transaction_bytes,
+    ProposerSchedule, StateDiff, Tick, TimeMs, Transaction, TransactionError, VerifiedTransaction, body_hash,
+    decode, merkle, tick_root, transaction_bytes,
 };
 
 use crate::Chain;
@@ -158,10 +158,7 @@ pub fn check_header<S>(chain: &Chain, parent: &Parent<S>, header: &Header) -> Re
         &chain.validators_hash,
         &header.next_validators_hash,
     )?;
-    let earliest = parent
-        .header
-        .time
-        .saturating_add(chain.params.ticks_ms(header.ticks));
+    let earliest = earliest(chain, parent, header);
     if header.time < earliest && !active(Bug::TimeUnchecked) {
         return Err(BlockError::Field {
             field: "time",
@@ -170,6 +167,28 @@ pub fn check_header<S>(chain: &Chain, parent: &Parent<S>, header: &Header) -> Re
         });
     }
     Ok(())
+}
+
+/// The earliest time that a block with so many ticks may name.
+fn earliest<S>(chain: &Chain, parent: &Parent<S>, header: &Header) -> TimeMs {
+    let ticks = chain.params.ticks_ms(header.ticks);
+    parent.header.time.saturating_add(ticks)
+}
+
+/// Whether a new proposal comes near the time that its header names, by the clock of this node. It is no
+/// part of validity, for two honest nodes may see it differently: who finds a block untimely prevotes
+/// nothing in its round, and takes it when the others do.
+///
+/// The earliest time that a block may name is always timely: when the chain's time has run ahead of the
+/// clocks, nothing else can follow. What a message may take grows with each round, so that a network that
+/// is slower than its parameters say goes on.
+pub fn is_timely<S>(chain: &Chain, parent: &Parent<S>, header: &Header, clock: TimeMs) -> bool {
+    let rounds = u64::from(header.round.0).saturating_add(1);
+    let delay = u64::from(chain.params.message_delay_ms).saturating_mul(rounds);
+    let tolerance = u64::from(chain.params.clock_precision_ms).saturating_add(delay);
+    header.time == earliest(chain, parent, header)
+        || header.time.0.abs_diff(clock.0) <= tolerance
+        || active(Bug::UntimelyTaken)
 }
 
 /// Decodes a body that belongs to `header`, or says that it does not.

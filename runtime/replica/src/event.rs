@@ -161,6 +161,18 @@ pub enum Action<S> {
         /// Whose turn it is.
         proposer: PublicKey,
     },
+    /// A proposal came at another time than it names: this node votes for nothing in its round. Information
+    /// only; when it comes often, a clock is wrong.
+    Untimely {
+        /// At which height.
+        height: Height,
+        /// In which round.
+        round: Round,
+        /// What the block names.
+        time: TimeMs,
+        /// What the clock of this node showed.
+        clock: TimeMs,
+    },
     /// A peer sent what no honest node sends.
     Blame {
         /// Who.

@@ -531,7 +531,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
                     round,
                     rebuild,
                 } => self.build(height, round, rebuild),
-                Output::Check { header, .. } => self.check(*header),
+                Output::Check { header, round } => self.check(*header, round),
                 // Who lacks the body of a block that is proposed again asks for it.
                 Output::Restream { .. } => {}
                 Output::Decided {
@@ -605,6 +605,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
                 self.pump();
             }
         }
+        self.tell_untimely();
         self.ask_for_bodies();
         self.ask_for_blocks();
     }

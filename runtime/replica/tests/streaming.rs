@@ -97,6 +97,10 @@ struct Node {
     replica: Replica<MemoryState, BftOrderer>,
     commits: Vec<Commit<MemoryState>>,
     blames: Vec<String>,
+    /// Milliseconds that its clock is ahead.
+    ahead: u64,
+    /// Proposals that it found untimely.
+    untimely: usize,
 }
 
 type Loses = Box<dyn FnMut(usize, usize, &Message) -> bool>;
@@ -108,12 +112,18 @@ struct Net {
     wire: VecDeque<(usize, usize, Message)>,
     loses: Loses,
     sent: Vec<(usize, Message)>,
+    /// The wall clock is what it showed when the other one was at zero.
     now: Now,
 }
 
 impl Net {
     /// `keys`: one node each; `None` is a node that only follows.
     fn new(keys: &[Option<u8>]) -> Self {
+        Self::with_clocks(keys, TimeMs(2_000_000), &[])
+    }
+
+    /// Nodes whose clocks start at `wall`, or so many milliseconds ahead of it.
+    fn with_clocks(keys: &[Option<u8>], wall: TimeMs, ahead: &[u64]) -> Self {
         let chain = chain();
         let mut net = Self {
             nodes: Vec::new(),
@@ -122,12 +132,15 @@ impl Net {
             sent: Vec::new(),
             now: Now {
                 mono: MonoTime(1),
-                wall: TimeMs(2_000_000),
+                wall,
             },
             chain,
         };
         for n in keys {
             net.make(n.map(key));
+        }
+        for (node, ahead) in net.nodes.iter_mut().zip(ahead) {
+            node.ahead = *ahead;
         }
         // Everybody is connected before anybody starts.
         for node in 0..keys.len() {
@@ -176,6 +189,8 @@ impl Net {
             replica: Replica::new(chain, public, orderer, pool, head),
             commits: Vec::new(),
             blames: Vec::new(),
+            ahead: 0,
+            untimely: 0,
         });
     }
 
@@ -194,8 +209,17 @@ impl Net {
         }
     }
 
+    fn clocks_of(&self, node: usize) -> Now {
+        let wall = self.now.wall.0 + self.now.mono.0 / 1000 + self.nodes[node].ahead;
+        Now {
+            wall: TimeMs(wall),
+            ..self.now
+        }
+    }
+
     fn step(&mut self, node: usize, event: Event<MemoryState>) {
-        self.nodes[node].replica.step(self.now, event);
+        let now = self.clocks_of(node);
+        self.nodes[node].replica.step(now, event);
         while let Some(action) = self.nodes[node].replica.poll() {
             match action {
                 Action::Broadcast(message) => {
@@ -228,8 +252,9 @@ impl Net {
                         height: commit.header.height,
                         state: commit.state.clone(),
                     };
-                    self.nodes[node].replica.step(self.now, event);
+                    self.nodes[node].replica.step(now, event);
                 }
+                Action::Untimely { .. } => self.nodes[node].untimely += 1,
                 Action::Blame { reason, .. } => self.nodes[node].blames.push(reason),
                 Action::Halt(fault) => panic!("node {node} halted: {fault}"),
                 _ => {}
@@ -384,6 +409,79 @@ fn a_node_without_a_key_follows_by_asking_for_bodies() {
     net.until(4, 3);
     net.all_agree(2);
     assert!(net.body_requests() >= 2);
+}
+
+#[test]
+fn who_dates_blocks_ahead_of_the_other_clocks_is_passed_over_and_follows() {
+    let mut net = Net::with_clocks(&VALIDATORS, TimeMs(2_000_000), &[0, 0, 60_000, 0]);
+    for node in 0..4 {
+        net.until(node, 12);
+    }
+    net.all_agree(12);
+    let now = net.clocks_of(0).wall;
+    for commit in &net.nodes[0].commits {
+        let Header {
+            height,
+            time,
+            proposer,
+            ..
+        } = commit.header;
+        assert!(
+            time <= now,
+            "height {height} is dated {time}, the clock shows {now}"
+        );
+        assert_ne!(proposer, key(3).public_key(), "height {height}");
+    }
+    for (node, untimely) in net.nodes.iter().map(|node| node.untimely).enumerate() {
+        assert!(untimely > 0, "node {node}");
+    }
+    assert!(net.nodes.iter().all(|node| node.blames.is_empty()));
+}
+
+#[test]
+fn clocks_within_the_chains_tolerance_cost_no_round() {
+    let mut net = Net::with_clocks(&VALIDATORS, TimeMs(2_000_000), &[0, 1_000, 2_000, 2_490]);
+    net.until(0, 12);
+    for commit in &net.nodes[0].commits {
+        assert_eq!(commit.header.round, Round(0), "height {}", commit.header.height);
+    }
+    assert!(net.nodes.iter().all(|node| node.untimely == 0));
+}
+
+#[test]
+fn a_chain_that_is_ahead_of_every_clock_goes_on_at_its_earliest_times() {
+    let mut net = Net::with_clocks(&VALIDATORS, TimeMs(0), &[]);
+    net.until(0, 12);
+    let mut before = TimeMs(1_000_000);
+    for commit in &net.nodes[0].commits {
+        let Header {
+            time, ticks, round, ..
+        } = commit.header;
+        assert_eq!(time.0, before.0 + net.chain.params.ticks_ms(ticks));
+        assert_eq!(round, Round(0));
+        before = time;
+    }
+    assert!(net.nodes.iter().all(|node| node.untimely == 0));
+}
+
+#[test]
+fn clocks_that_disagree_cost_rounds_and_stop_nobody() {
+    let mut net = Net::with_clocks(&VALIDATORS, TimeMs(2_000_000), &[0, 0, 9_000, 9_000]);
+    for node in 0..4 {
+        net.until(node, 3);
+    }
+    net.all_agree(3);
+    // 500 ms for the clocks and 2,000 ms for the message, once more with each round.
+    assert_eq!(net.nodes[0].commits[0].header.round, Round(4));
+}
+
+#[test]
+fn a_node_without_a_key_does_not_ask_its_clock() {
+    let keys = [Some(1), Some(2), Some(3), Some(4), None];
+    let mut net = Net::with_clocks(&keys, TimeMs(2_000_000), &[0, 0, 0, 0, 1_000_000]);
+    net.until(4, 12);
+    net.all_agree(11);
+    assert!(net.nodes.iter().all(|node| node.untimely == 0));
 }
 
 #[test]

@@ -321,7 +321,7 @@ fn byzantine_program() -> PathBuf {
 }
 
 /// What the last of four validators does, with what is expected of it.
-const LIES: [(&str, &str, bool); 12] = [
+const LIES: [(&str, &str, bool); 13] = [
     ("B1", "equivocate-votes", true),
     ("B1", "equivocate-proposals", true),
     ("B1", "equivocate-parts", true),
@@ -331,6 +331,7 @@ const LIES: [(&str, &str, bool); 12] = [
     ("B3", "wrong-state-root", false),
     ("B3", "wrong-parent", false),
     ("B3", "wrong-transaction-root", false),
+    ("B3", "future-time", false),
     ("B3", "transaction-twice", false),
     ("B4", "wrong-poh", false),
     ("B4", "too-many-ticks", false),

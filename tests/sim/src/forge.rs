@@ -40,6 +40,7 @@ impl Workshop<'_> {
             Lie::WrongStateRoot => header.state_root = other,
             Lie::WrongTxRoot => header.tx_root = other,
             Lie::WrongTime => header.time = self.parent.time,
+            Lie::FutureTime => header.time = TimeMs(header.time.0 + 3_600_000),
             Lie::WrongParent => {
                 header.parent = if self.rng.chance(500) {
                     self.parent.parent

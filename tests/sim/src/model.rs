@@ -8,8 +8,8 @@ use vibecoin_execution::{
 use vibecoin_genesis::BuiltGenesis;
 use vibecoin_poh::{Chain as PohChain, Pace, seed};
 use vibecoin_primitives::{
-    Address, Block, CommitCertificate, Evidence, Hash, Header, Height, PublicKey, Receipts, Transaction,
-    VerifiedTransaction, tick_root,
+    Address, Block, CommitCertificate, Evidence, Hash, Header, Height, PublicKey, Receipts, TimeMs,
+    Transaction, VerifiedTransaction, tick_root,
 };
 use vibecoin_replica::{Chain, Commit};
 
@@ -102,7 +102,8 @@ impl Model {
     }
 
     /// Takes a node's decision: the first one of a height is checked on its own, later ones against it.
-    pub fn decide<S>(&mut self, commit: &Commit<S>) -> Result<bool, Fault> {
+    /// `clock` is what the clock shows that is furthest ahead, of those that do not lie.
+    pub fn decide<S>(&mut self, commit: &Commit<S>, clock: TimeMs) -> Result<bool, Fault> {
         let Commit {
             header,
             hash,
@@ -131,6 +132,7 @@ impl Model {
             body: body.clone(),
         };
         self.links(&block, hash)?;
+        self.time(header, clock)?;
         self.proof_of_history(&block)?;
         self.execute(&block, receipts, ids)?;
         self.supply()?;
@@ -221,6 +223,22 @@ impl Model {
                 &header.height.0,
             ),
         }
+    }
+
+    /// A quorum prevoted the block in the round that it was made for, so one of them found it timely.
+    fn time(&self, header: &Header, clock: TimeMs) -> Result<(), Fault> {
+        let (params, parent) = (&self.chain.params, self.parent().0);
+        let earliest = parent.time.0 + u64::from(header.ticks) * u64::from(params.tick_ms);
+        let delay = u64::from(params.message_delay_ms) * (u64::from(header.round.0) + 1);
+        let latest = clock.0 + u64::from(params.clock_precision_ms) + delay;
+        if header.time.0 == earliest || header.time.0 <= latest {
+            return Ok(());
+        }
+        let detail = format!(
+            "block {} is dated {}, clocks show {clock}",
+            header.height, header.time
+        );
+        Err((Rule::Time, detail))
     }
 
     fn proof_of_history(&self, block: &Block) -> Result<(), Fault> {

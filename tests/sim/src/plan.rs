@@ -166,6 +166,8 @@ pub enum Lie {
     WrongParent,
     /// Dates its blocks before their ticks could have been made.
     WrongTime,
+    /// Dates its blocks an hour ahead of all clocks.
+    FutureTime,
     /// One hash of the Proof of History is off; sometimes everything after it follows from it.
     WrongPoh,
     /// No ticks, or more than there can be.
@@ -194,7 +196,7 @@ pub enum Lie {
 
 impl Lie {
     /// Every lie, and none.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::None,
         Self::EquivocatingPrevotes,
         Self::EquivocatingPrecommits,
@@ -207,6 +209,7 @@ impl Lie {
         Self::WrongTxRoot,
         Self::WrongParent,
         Self::WrongTime,
+        Self::FutureTime,
         Self::WrongPoh,
         Self::WrongTicks,
         Self::TransactionTwice,
@@ -237,6 +240,7 @@ impl Lie {
             Self::WrongTxRoot => "wrong-tx-root",
             Self::WrongParent => "wrong-parent",
             Self::WrongTime => "wrong-time",
+            Self::FutureTime => "future-time",
             Self::WrongPoh => "wrong-poh",
             Self::WrongTicks => "wrong-ticks",
             Self::TransactionTwice => "transaction-twice",
@@ -269,6 +273,7 @@ impl Lie {
                 | Self::WrongTxRoot
                 | Self::WrongParent
                 | Self::WrongTime
+                | Self::FutureTime
                 | Self::WrongPoh
                 | Self::WrongTicks
                 | Self::TransactionTwice

@@ -56,6 +56,8 @@ pub enum Rule {
     CleanStop,
     /// Without faults a good transaction gets into a block.
     Inclusion,
+    /// No block is dated ahead of every clock, but for the earliest time that it may name.
+    Time,
     /// Bytes on the wire are within its limits and open again.
     Wire,
 }
@@ -99,6 +101,8 @@ pub struct Report {
     pub commits_found: u64,
     /// Blocks that were decided in a round after the first.
     pub late_rounds: u64,
+    /// Proposals that a node found to come at another time than they name.
+    pub untimely: u64,
     /// Sync requests that were answered with blocks.
     pub served: u64,
     /// Nodes that were further behind than consensus messages reach when faults went off.
@@ -138,7 +142,7 @@ impl Report {
             ($($field:ident)*) => { $(self.$field += other.$field;)* };
         }
         add! {
-            heights micros sent lost duplicated damaged crashes torn commits_found late_rounds served
+            heights micros sent lost duplicated damaged crashes torn commits_found late_rounds untimely served
             far_behind submitted transactions failed refused abstentions guard_refusals core_errors
             signed_after_fault evidence lies relayed outage_heights
         }
@@ -162,9 +166,10 @@ impl fmt::Display for Report {
         writeln!(f, "trace          {trace}")?;
         writeln!(
             f,
-            "heights        {heights} in {} ms of virtual time, {} in a later round",
+            "heights        {heights} in {} ms of virtual time, {} in a later round, {} proposals untimely",
             micros / 1000,
-            self.late_rounds
+            self.late_rounds,
+            self.untimely
         )?;
         writeln!(
             f,

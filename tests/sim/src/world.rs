@@ -968,6 +968,16 @@ impl World {
                 trace.note(now, format_args!("{index} is at {height}/{round}"));
                 Ok(Flow::Go)
             }
+            Action::Untimely {
+                height, round, time, ..
+            } => {
+                trace.note(
+                    now,
+                    format_args!("{index} finds {height}/{round} untimely, dated {time}"),
+                );
+                self.report.untimely += 1;
+                Ok(Flow::Go)
+            }
             Action::Blame { peer, reason } => {
                 trace.note(now, format_args!("{index} blames {}: {reason}", peer.0));
                 let innocent = self.storm.damage == 0 && !self.config.lies(peer.0 as usize);
@@ -993,7 +1003,9 @@ impl World {
             self.now,
             format_args!("{index} decides {height} {}", Short(&commit.hash)),
         );
-        self.model.decide(&commit)?;
+        let honest = (0..self.nodes.len()).filter(|node| !self.config.lies(*node));
+        let clocks = honest.map(|node| self.nodes[node].now(self.now).wall);
+        self.model.decide(&commit, clocks.max().unwrap_or_default())?;
         self.observer.certificate(&commit.certificate)?;
         let node = &mut self.nodes[index];
         let boot = node.boot;

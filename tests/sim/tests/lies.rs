@@ -36,6 +36,7 @@ fn whatever_one_of_four_or_seven_says_the_others_keep_every_rule() {
             sum.evidence
         );
         assert!(lie == Lie::Twins || sum.lies >= 10, "void: {sum:?}");
+        assert!(lie != Lie::FutureTime || sum.untimely > 0, "void: {sum:?}");
         let evident = matches!(
             lie,
             Lie::EquivocatingPrevotes | Lie::EquivocatingPrecommits | Lie::EquivocatingProposals
