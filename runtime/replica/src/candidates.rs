@@ -40,6 +40,8 @@ pub(crate) struct Candidate<S> {
     pub body: Option<Body>,
     /// `None`: invalid.
     pub executed: Option<Executed<S>>,
+    /// Whether the block is in the log.
+    pub logged: bool,
 }
 
 /// A proposed block whose body is missing.
@@ -101,6 +103,25 @@ impl<S: State> Candidates<S> {
 
     pub fn take(&mut self, block: &Hash) -> Option<Candidate<S>> {
         self.blocks.remove(block)
+    }
+
+    /// Notes that a block is in the log.
+    pub fn mark_logged(&mut self, block: &Hash) {
+        if let Some(candidate) = self.blocks.get_mut(block) {
+            candidate.logged = true;
+        }
+    }
+
+    /// The record of a block that is not in the log yet; from now on it is. A node without a key logs
+    /// blocks too: its replay may decide one and need the body.
+    fn take_record(&mut self, block: &Hash) -> Option<LogRecord> {
+        let candidate = self.blocks.get_mut(block).filter(|candidate| !candidate.logged)?;
+        let block = Block {
+            header: candidate.header.clone(),
+            body: candidate.body.clone()?,
+        };
+        candidate.logged = true;
+        Some(LogRecord::Block(Box::new(block)))
     }
 
     /// The body of a block as a message, for a peer that asks.
@@ -333,7 +354,6 @@ impl<S: State, O: Orderer> Replica<S, O> {
         let Some((body, streamed)) = assembly.and_then(|assembly| assembly.finish(header)) else {
             return false;
         };
-        self.log_block(header, &body);
         let Some(streamed) = streamed else {
             return self.judge_known(header, body);
         };
@@ -343,6 +363,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
                     header: header.clone(),
                     body: Some(body),
                     executed: verdict.ok(),
+                    logged: false,
                 };
                 self.candidates.keep(hash, candidate);
                 true
@@ -447,15 +468,12 @@ impl<S: State, O: Orderer> Replica<S, O> {
         }
     }
 
-    /// Logs a body, judges it and keeps it with the verdict. `false` when the bytes are not the body that
+    /// Judges a body and keeps it with the verdict. `false` when the bytes are not the body that
     /// the header names, which is no verdict.
     fn judge_body(&mut self, header: &Header, encoded: &[u8], verified: &Verified) -> bool {
         match open_body(header, encoded) {
             Ok(None) => false,
-            Ok(Some(body)) => {
-                self.log_block(header, &body);
-                self.judge_with(header, body, verified)
-            }
+            Ok(Some(body)) => self.judge_with(header, body, verified),
             Err(_) => {
                 self.keep_undecodable(header.clone());
                 true
@@ -469,6 +487,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
             header: header.clone(),
             body: None,
             executed: None,
+            logged: false,
         };
         self.candidates.keep(header.hash(), candidate);
     }
@@ -491,6 +510,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
                     header: header.clone(),
                     body: Some(body),
                     executed: verdict.ok(),
+                    logged: false,
                 };
                 self.candidates.keep(header.hash(), candidate);
                 true
@@ -502,28 +522,22 @@ impl<S: State, O: Orderer> Replica<S, O> {
         }
     }
 
-    fn log_block(&mut self, header: &Header, body: &Body) {
-        // A node without a key logs it too: its replay may decide the block and need the body.
-        let block = Block {
-            header: header.clone(),
-            body: body.clone(),
-        };
-        self.do_it(Action::Append(LogRecord::Block(Box::new(block))));
-    }
-
+    /// Tells the orderer the verdict on a block that was judged, with the block in the log before it.
     fn tell_checked(&mut self, hash: &Hash) {
-        if let Some(candidate) = self.candidates.blocks.get(hash) {
-            let valid = candidate.executed.is_some();
-            let kept_back = self.candidates.untimely.get(hash);
-            if valid && kept_back.is_some_and(|round| self.may_prevote_in(*round)) {
-                return;
-            }
-            let event = BlockEvent::Checked {
-                header: Box::new(candidate.header.clone()),
-                valid,
-            };
-            self.orderer.on_block(event, self.now.mono);
+        let Some(candidate) = self.candidates.blocks.get(hash) else {
+            return;
+        };
+        let (header, valid) = (candidate.header.clone(), candidate.executed.is_some());
+        let kept_back = self.candidates.untimely.get(hash);
+        if valid && kept_back.is_some_and(|round| self.may_prevote_in(*round)) {
+            return;
         }
+        if let Some(record) = self.candidates.take_record(hash) {
+            self.do_it(Action::Append(record));
+        }
+        let header = Box::new(header);
+        self.orderer
+            .on_block(BlockEvent::Checked { header, valid }, self.now.mono);
     }
 
     // ---- time ---------------------------------------------------------------------------------

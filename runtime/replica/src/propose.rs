@@ -140,6 +140,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
                 header: built.header,
                 body: Some(built.body),
                 executed: Some(built.executed),
+                logged: true,
             },
         );
         let built = BlockEvent::Built {

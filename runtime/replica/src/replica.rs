@@ -268,12 +268,14 @@ impl<S: State, O: Orderer> Replica<S, O> {
         // These are in the log already: to append them again would make it grow with every start, and
         // leave it unsynced when the votes that follow from it are sent.
         for record in &records {
-            if let LogRecord::Block(block) = record
-                && block.header.height == height
-                && !self.judge_known(&block.header, block.body.clone())
-            {
+            let LogRecord::Block(block) = record else { continue };
+            if block.header.height != height {
+                continue;
+            }
+            if !self.judge_known(&block.header, block.body.clone()) {
                 return;
             }
+            self.candidates.mark_logged(&block.header.hash());
         }
         let params = self.height_params();
         self.orderer.replay(params, records, guard, self.now.mono);

@@ -19,8 +19,11 @@ pub struct PlannerConfig {
     pub answer_bytes_max: usize,
     /// How long a peer of unknown speed has for an answer.
     pub timeout_first: u64,
-    /// The shortest patience with a fast peer. Too short asks busy peers twice.
+    /// The shortest patience with a fast peer. Too short asks busy peers twice; too long waits for one whose
+    /// end nobody has noticed.
     pub timeout_min: u64,
+    /// How long a peer is not asked again for blocks that it only may have had and has not.
+    pub lacks_rest: u64,
     /// The longest patience with a slow peer.
     pub timeout_max: u64,
     /// How long the block that consensus is about to deliver is waited for before it is asked for.
@@ -42,8 +45,9 @@ impl Default for PlannerConfig {
             window_blocks: 1024,
             buffered_bytes_max: 32 * MIB,
             answer_bytes_max: 4 * MIB + BODY_BYTES_MAX,
-            timeout_first: 2_000_000,
-            timeout_min: 1_000_000,
+            timeout_first: 600_000,
+            timeout_min: 300_000,
+            lacks_rest: 1_000_000,
             timeout_max: 8_000_000,
             grace: 300_000,
             rest_first: 250_000,

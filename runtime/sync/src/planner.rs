@@ -494,7 +494,7 @@ impl<B: SyncBlock> Planner<B> {
         }
         let Some(last) = blocks.last().map(SyncBlock::height) else {
             if guessed {
-                peer.lacks_until = now.after(self.config.timeout_min);
+                peer.lacks_until = now.after(self.config.lacks_rest);
             } else if !late {
                 peer.stalled(run(from, count), now, &self.config);
             }

@@ -47,6 +47,7 @@ fn five_hundred_seeds_of_four_validators_keep_every_rule() {
             count / 10,
         ),
         ("blocks of a later round", sum.late_rounds, count),
+        ("untimely proposals", sum.untimely, count / 10),
         ("answers with blocks", sum.served, count),
         ("nodes far behind", sum.far_behind, count / 50),
         ("transactions in blocks", sum.transactions, 20 * count),
@@ -92,6 +93,8 @@ fn seeds_that_found_something_keep_every_rule() {
         Config::lying(4, 2_026_117_555, Lie::Twins),
         // A short answer was counted for the longer of two questions, and the longer answer was then too long.
         Config::crashing(3, 2_026_130_263, 2),
+        // A block was in the log, not yet synced, while its verdict was kept back, and older votes were said again.
+        Config::new(4, 2_026_113_917),
     ];
     for (report, config) in check_all(&found).iter().zip(&found) {
         assert!(report.heights > 0, "void: {}", config.replay_command());

@@ -50,7 +50,12 @@ fn ask(peer: PeerId, from: u64, count: u32) -> Ask {
 
 /// A planner with these peers and their heads.
 fn planner(peers: &[(PeerId, u64)]) -> Planner<Block> {
-    with(PlannerConfig::default(), peers)
+    let patient = PlannerConfig {
+        timeout_first: 2_000_000,
+        timeout_min: 1_000_000,
+        ..PlannerConfig::default()
+    };
+    with(patient, peers)
 }
 
 fn with(config: PlannerConfig, peers: &[(PeerId, u64)]) -> Planner<Block> {
