@@ -12,8 +12,10 @@ use libp2p::{Multiaddr, PeerId as LibPeer};
 
 use super::handle::peer_address;
 
-/// Most addresses that are remembered.
+/// Most peers whose addresses are remembered.
 pub const BOOK_MAX: usize = 512;
+/// Most addresses of one peer, such as one for QUIC and one for TCP. They are dialled one after the other.
+pub const WAYS_MAX: usize = 4;
 /// Connections that a node wants to have; below it, it looks for more.
 pub const OUTBOUND_WANTED: usize = 8;
 /// Shortest wait before a peer is dialled again.
@@ -56,9 +58,16 @@ fn is_usable(address: &Multiaddr) -> bool {
     place && port && parts.next().is_none()
 }
 
+/// The peer and the place of an address that a stranger told.
+fn usable(address: &str) -> Option<(LibPeer, Multiaddr)> {
+    let named = peer_address(address).ok();
+    named.filter(|(_, address)| is_usable(address))
+}
+
 /// A peer that may be dialled.
 struct Entry {
-    address: Multiaddr,
+    /// At least one.
+    ways: Vec<Multiaddr>,
     /// To stay connected with.
     persistent: bool,
     boot: bool,
@@ -66,6 +75,19 @@ struct Entry {
     backoff: Duration,
     /// Dials since it was last connected.
     dials: u32,
+}
+
+impl Entry {
+    /// Notes another way to the peer; the oldest makes room for it.
+    fn also(&mut self, address: Multiaddr) {
+        if self.ways.contains(&address) {
+            return;
+        }
+        if self.ways.len() >= WAYS_MAX {
+            self.ways.remove(0);
+        }
+        self.ways.push(address);
+    }
 }
 
 /// The address book.
@@ -92,8 +114,13 @@ impl Book {
         let remembered: Vec<String> = remembered
             .and_then(|text| serde_json::from_str(&text).ok())
             .unwrap_or_default();
-        for address in remembered.iter().take(BOOK_MAX) {
-            book.learn(address);
+        let remembered = remembered.iter().filter_map(|address| usable(address));
+        for (peer, address) in remembered.take(BOOK_MAX.saturating_mul(WAYS_MAX)) {
+            if let Some(entry) = book.entries.get_mut(&peer) {
+                entry.also(address);
+            } else if book.entries.len() < BOOK_MAX {
+                book.put(peer, address, false, false);
+            }
         }
         book.changed = false;
         book
@@ -104,7 +131,7 @@ impl Book {
             return;
         }
         let entry = Entry {
-            address,
+            ways: vec![address],
             persistent,
             boot,
             next: self.first_dial(&peer),
@@ -127,46 +154,64 @@ impl Book {
         self.entries.get(peer).is_some_and(|entry| entry.persistent)
     }
 
-    /// A peer to stay connected with.
+    /// A way to a peer to stay connected with.
     pub fn add(&mut self, peer: LibPeer, address: Multiaddr) {
-        self.put(peer, address, true, false);
+        match self.entries.get_mut(&peer).filter(|entry| entry.persistent) {
+            Some(entry) => entry.also(address),
+            None => self.put(peer, address, true, false),
+        }
     }
 
-    /// A peer to ask for others.
+    /// A way to a peer to ask for others.
     pub fn add_boot(&mut self, peer: LibPeer, address: Multiaddr) {
-        if !self.entries.contains_key(&peer) {
-            self.put(peer, address, false, true);
+        match self.entries.get_mut(&peer) {
+            Some(entry) if entry.boot => entry.also(address),
+            Some(_) => {}
+            None => self.put(peer, address, false, true),
         }
     }
 
     /// An address that somebody told of another peer. Never replaces what the operator gave, and what was
     /// learnt before only once it was dialled in vain: whoever tells it may be lying.
     pub fn learn(&mut self, address: &str) {
-        self.hear(address, false);
-    }
-
-    /// An address that the peer itself told.
-    pub fn learn_from_itself(&mut self, address: &str) {
-        self.hear(address, true);
-    }
-
-    fn hear(&mut self, address: &str, first_hand: bool) {
-        let Some((peer, address)) = peer_address(address)
-            .ok()
-            .filter(|(_, address)| is_usable(address))
-        else {
+        let Some((peer, address)) = usable(address) else {
             return;
         };
+        let in_vain = |entry: &Entry| entry.dials >= VAIN_DIALS && !entry.ways.contains(&address);
+        if self.entries.get(&peer).is_none_or(in_vain) {
+            self.note(peer, vec![address]);
+        }
+    }
+
+    /// The addresses that a peer told of itself. Those of others among them are passed over.
+    pub fn learn_from_itself(&mut self, peer: LibPeer, addresses: &[String]) {
+        let own = addresses.iter().filter_map(|address| usable(address));
+        let own = own.filter(|(named, _)| *named == peer);
+        let ways: Vec<Multiaddr> = own.map(|(_, address)| address).take(WAYS_MAX).collect();
+        if !ways.is_empty() {
+            self.note(peer, ways);
+        }
+    }
+
+    /// Puts addresses in the place of what was told before, but not of what the operator gave.
+    fn note(&mut self, peer: LibPeer, ways: Vec<Multiaddr>) {
         if self.entries.len() >= BOOK_MAX && !self.entries.contains_key(&peer) {
             self.forget_one();
         }
         let full = self.entries.len() >= BOOK_MAX;
         match self.entries.get_mut(&peer) {
-            Some(entry) if entry.persistent || entry.boot || entry.address == address => return,
-            Some(entry) if !first_hand && entry.dials < VAIN_DIALS => return,
-            Some(entry) => entry.address = address,
+            Some(entry) if entry.persistent || entry.boot || entry.ways == ways => return,
+            Some(entry) => entry.ways = ways,
             None if full => return,
-            None => self.put(peer, address, false, false),
+            None => {
+                let mut ways = ways.into_iter();
+                if let Some(first) = ways.next() {
+                    self.put(peer, first, false, false);
+                }
+                if let Some(entry) = self.entries.get_mut(&peer) {
+                    ways.for_each(|way| entry.also(way));
+                }
+            }
         }
         self.changed = true;
     }
@@ -188,11 +233,11 @@ impl Book {
 
     /// Addresses to tell others.
     pub fn some(&self, count: usize) -> Vec<String> {
-        self.entries
-            .iter()
-            .take(count)
-            .map(|(peer, entry)| format!("{}/p2p/{peer}", entry.address))
-            .collect()
+        let ways = |(peer, entry): (&LibPeer, &Entry)| {
+            let ways = entry.ways.iter().map(|way| format!("{way}/p2p/{peer}"));
+            ways.collect::<Vec<_>>()
+        };
+        self.entries.iter().flat_map(ways).take(count).collect()
     }
 
     /// Whom to dial now: those to stay connected with, and others while connections are wanted.
@@ -201,7 +246,7 @@ impl Book {
         now: Instant,
         wanted: usize,
         busy: impl Fn(&LibPeer) -> bool,
-    ) -> Vec<(LibPeer, Multiaddr)> {
+    ) -> Vec<(LibPeer, Vec<Multiaddr>)> {
         let mut due = Vec::new();
         let mut wanted = wanted;
         for (peer, entry) in &mut self.entries {
@@ -219,7 +264,7 @@ impl Book {
                 BACKOFF_MAX_OTHERS
             };
             entry.backoff = entry.backoff.saturating_mul(2).min(most);
-            due.push((*peer, entry.address.clone()));
+            due.push((*peer, entry.ways.clone()));
         }
         due
     }
@@ -240,7 +285,7 @@ impl Book {
             return Ok(());
         };
         self.changed = false;
-        let text = serde_json::to_string_pretty(&self.some(BOOK_MAX)).map_err(io::Error::other)?;
+        let text = serde_json::to_string_pretty(&self.some(usize::MAX)).map_err(io::Error::other)?;
         write_atomically(&path, text.as_bytes())
     }
 }
@@ -274,7 +319,7 @@ mod tests {
         book.learn(&at(1));
         book.learn(&at(2));
         assert_eq!(book.some(1), vec![at(1)]);
-        book.learn_from_itself(&at(3));
+        book.learn_from_itself(peer, &[at(3)]);
         assert_eq!(book.some(1), vec![at(3)]);
         let mut now = Instant::now();
         for _ in 0..VAIN_DIALS {
@@ -315,13 +360,44 @@ mod tests {
         // Whoever has the greater identity leaves the first moment to the other.
         let now = Instant::now().checked_add(COURTESY).unwrap();
         let dialled =
-            |due: Vec<(LibPeer, Multiaddr)>| due.into_iter().map(|(peer, _)| peer).collect::<Vec<_>>();
+            |due: Vec<(LibPeer, Vec<Multiaddr>)>| due.into_iter().map(|(peer, _)| peer).collect::<Vec<_>>();
         assert_eq!(dialled(book.due(now, 0, |_| false)), vec![stay]);
         assert_eq!(dialled(book.due(now, 0, |_| false)), vec![], "its backoff runs");
         assert_eq!(dialled(book.due(now, 1, |_| false)), vec![other]);
         let later = now.checked_add(Duration::from_secs(10)).unwrap();
         assert_eq!(dialled(book.due(later, 0, |_| false)), vec![stay]);
         assert_eq!(dialled(book.due(later, 0, |peer| *peer == stay)), vec![]);
+    }
+
+    #[test]
+    fn all_ways_to_a_peer_are_dialled_and_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("peers.json");
+        let (own, given, told) = (LibPeer::random(), LibPeer::random(), LibPeer::random());
+        let way = |port: usize| -> Multiaddr { format!("/ip4/10.0.0.1/udp/{port}/quic-v1").parse().unwrap() };
+        let mut book = Book::new(own, Some(path.clone()));
+        (1..=2).for_each(|port| book.add(given, way(port)));
+        book.add(given, way(2));
+        let of = |peer: LibPeer| move |port: usize| format!("{}/p2p/{peer}", way(port));
+        let stranger = of(LibPeer::random())(9);
+        let own_words: Vec<String> = (3..5).map(of(told)).chain([stranger]).collect();
+        book.learn_from_itself(told, &own_words);
+        let later = Instant::now().checked_add(Duration::from_secs(3600)).unwrap();
+        let mut due = book.due(later, 8, |_| false);
+        due.sort_by_key(|(peer, _)| *peer != given);
+        let expected = [(given, vec![way(1), way(2)]), (told, vec![way(3), way(4)])];
+        assert_eq!(due, expected);
+        book.save().unwrap();
+        let mut again = Book::new(own, Some(path)).due(later, 8, |_| false);
+        again.sort_by_key(|(peer, _)| *peer != given);
+        assert_eq!(again, expected);
+        // The oldest make room.
+        (5..9).for_each(|port| book.add(given, way(port)));
+        assert_eq!(
+            book.some(WAYS_MAX.saturating_add(2)).len(),
+            WAYS_MAX.saturating_add(2)
+        );
+        assert!(!book.some(9).contains(&of(given)(1)));
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub struct Hello {
     pub head: Height,
     /// Name and version of the program.
     pub agent: String,
+    /// Which run of the program this is: another one has lost the connections of the one before.
+    pub run: u64,
     /// Which validator it is, if it is one.
     pub proof: Option<ValidatorProof>,
     /// Where it listens.

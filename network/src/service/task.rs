@@ -1,7 +1,9 @@
 //! The thread of the swarm: connections, hellos, gossip, and what callers order.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
+use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -44,12 +46,12 @@ const HELLO_TRIES: u32 = 10;
 const HELLO_AGAIN: Duration = Duration::from_millis(50);
 /// A second connection to a peer that is connected for longer than this shows that the first one is dead:
 /// the peer has forgotten it. Longer than a dial may take, as two nodes may dial each other at once.
-const STALE: Duration = Duration::from_secs(6);
+const STALE: Duration = Duration::from_secs(8);
 /// How long a connection must have held for its peer to be dialled at once when it breaks.
 const SETTLED: Duration = Duration::from_secs(2);
-/// How long a dial may take.
+/// How long a dial of one address may take.
 const DIAL_TIME: Duration = Duration::from_secs(4);
-const _: () = assert!(DIAL_TIME.as_millis() < STALE.as_millis());
+const _: () = assert!(DIAL_TIME.as_millis() + transport::QUIC_HANDSHAKE.as_millis() < STALE.as_millis());
 /// Pings without an answer after which a connection counts as broken.
 const PINGS_LOST_MAX: u32 = 2;
 /// Most inbound connections of strangers that have yet to say hello.
@@ -126,6 +128,7 @@ struct Peer {
 
 struct Admitted {
     agent: String,
+    run: u64,
     validator: Option<PublicKey>,
     traffic: Arc<Traffic>,
 }
@@ -151,6 +154,8 @@ pub struct Task {
     scores: Scores,
     reserved: HashSet<LibPeer>,
     turns: u32,
+    /// Tells this run of the program from others.
+    run: u64,
 }
 
 fn address_fault(address: &str) -> impl Fn(String) -> NetworkError + '_ {
@@ -176,7 +181,7 @@ impl Task {
         let behaviour = Behaviour::new(&key, &config, &names)?;
         let mut swarm = libp2p::SwarmBuilder::with_existing_identity(key)
             .with_tokio()
-            .with_quic()
+            .with_quic_config(transport::quic)
             .with_other_transport(transport::tcp)
             .map_err(|error| start(error.to_string()))?
             .with_dns()
@@ -243,6 +248,7 @@ impl Task {
             scores: Scores::default(),
             reserved,
             turns: 0,
+            run: RandomState::new().hash_one(0),
             config,
         };
         task.listen().await?;
@@ -508,6 +514,7 @@ impl Task {
             genesis: self.config.genesis,
             head: Height(self.shared.head.load(Ordering::Relaxed)),
             agent,
+            run: self.run,
             proof: self.config.validator_proof,
             addresses: self.own_addresses(),
             others: if self.config.exchange {
@@ -577,6 +584,7 @@ impl Task {
             genesis,
             head,
             agent,
+            run,
             proof,
             addresses,
             others,
@@ -597,7 +605,12 @@ impl Task {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
-        if peer.admitted.is_some() {
+        if let Some(admitted) = &peer.admitted {
+            // Over QUIC nothing else tells that a process was killed, until silence does.
+            if admitted.run != run {
+                debug!(target: "node::network", peer = %id, "the peer was started anew: its old connection is dead");
+                let _closing = self.swarm.disconnect_peer_id(id);
+            }
             return;
         }
         let outbound = peer.outbound;
@@ -613,6 +626,7 @@ impl Task {
         traffic.head.store(head.0, Ordering::Relaxed);
         peer.admitted = Some(Admitted {
             agent: agent.chars().filter(|c| !c.is_control()).collect(),
+            run,
             validator,
             traffic: traffic.clone(),
         });
@@ -633,12 +647,7 @@ impl Task {
             behaviour.gossip.add_explicit_peer(&id);
         }
         if self.config.exchange {
-            for address in addresses
-                .iter()
-                .filter(|address| address.ends_with(&id.to_string()))
-            {
-                self.book.learn_from_itself(address);
-            }
+            self.book.learn_from_itself(id, &addresses);
             others.iter().for_each(|address| self.book.learn(address));
         }
         info!(target: "node::network", peer = %id, %head, validator = validator.is_some(), outbound, "peer connected");
@@ -880,11 +889,13 @@ impl Task {
         let due = self.book.due(now, wanted, |peer| {
             peers.contains_key(peer) || scores.is_banned(peer)
         });
-        for (peer, address) in due {
+        for (peer, ways) in due {
             count(&self.shared.tally.dials);
             let dial = DialOpts::peer_id(peer)
                 .condition(PeerCondition::NotDialing)
-                .addresses(vec![address])
+                .addresses(ways)
+                // One after the other, best first.
+                .override_dial_concurrency_factor(NonZeroU8::MIN)
                 .build();
             let id = dial.connection_id();
             self.swarm.behaviour_mut().gate.open_for(id);

@@ -488,6 +488,19 @@ fn nodes_over_quic_say_hello() {
 }
 
 #[test]
+fn a_peer_that_was_started_anew_is_met_anew_though_its_old_connection_seems_to_live() {
+    let before = Node::start(config(45));
+    let a = Node::start(to(config(46), &[&before]));
+    let (first, ..) = a.connected();
+    // The same node again: of the process before it nothing is heard, as after a kill over QUIC.
+    let after = Node::start(to(config(45), &[&a]));
+    assert_eq!(a.disconnected(), first);
+    let (second, ..) = a.connected();
+    assert_ne!(second, first);
+    drop(after);
+}
+
+#[test]
 fn an_address_without_identity_or_with_nonsense_is_refused_by_name() {
     let a = Node::start(config(44));
     for text in ["/ip4/127.0.0.1/tcp/1", "nonsense", ""] {
@@ -507,6 +520,7 @@ fn a_hello_over_its_bounds_is_seen() {
         genesis: GENESIS,
         head: Height(1),
         agent: agent.to_owned(),
+        run: 7,
         proof: Some(ValidatorProof {
             key: PublicKey([1; 32]),
             signature: Signature([2; 64]),
@@ -582,6 +596,7 @@ proptest! {
             genesis: GENESIS,
             head: Height(3),
             agent: "vibecoin".to_owned(),
+            run: 7,
             proof: None,
             addresses: vec!["/ip4/127.0.0.1/tcp/1".to_owned()],
             others: Vec::new(),

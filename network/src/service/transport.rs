@@ -1,15 +1,32 @@
-//! TCP with Noise and Yamux, with an end that nobody can delay.
+//! What is under the messages: QUIC, and TCP with Noise and Yamux, with ends that nobody can delay.
 
 use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use libp2p::core::Transport as _;
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent};
 use libp2p::core::transport::Boxed;
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
-use libp2p::{PeerId as LibPeer, noise, tcp, yamux};
+use libp2p::{PeerId as LibPeer, noise, quic, tcp, yamux};
+
+/// How long a QUIC handshake may take. Where UDP does not get through, TCP gets its turn after it.
+pub const QUIC_HANDSHAKE: Duration = Duration::from_secs(2);
+/// After how much silence a QUIC connection is over. Without it the end of a process is not seen, and after
+/// a cut the wait for the next try doubles with each.
+const QUIC_SILENCE_MS: u32 = 4_000;
+/// How often an idle QUIC connection says that it lives.
+const QUIC_ALIVE: Duration = Duration::from_secs(1);
+
+/// QUIC's own settings.
+pub fn quic(mut config: quic::Config) -> quic::Config {
+    config.handshake_timeout = QUIC_HANDSHAKE;
+    config.max_idle_timeout = QUIC_SILENCE_MS;
+    config.keep_alive_interval = QUIC_ALIVE;
+    config
+}
 
 /// The transport over TCP.
 pub fn tcp(key: &Keypair) -> Result<Boxed<(LibPeer, StreamMuxerBox)>, Box<dyn Error + Send + Sync>> {

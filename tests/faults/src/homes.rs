@@ -40,18 +40,23 @@ pub struct Plan {
 /// What is under the messages of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// TCP with Noise and Yamux.
+    /// QUIC, and TCP where QUIC does not connect: as `testnet generate` writes it.
+    Both,
+    /// TCP with Noise and Yamux alone.
     Tcp,
-    /// QUIC.
+    /// QUIC alone.
     Quic,
 }
 
 impl Transport {
-    /// The multiaddress of a node's network listener.
-    fn at(self, ip: &str) -> String {
+    /// The multiaddresses of a node's network listeners.
+    fn at(self, ip: &str) -> Vec<String> {
+        let tcp = format!("/ip4/{ip}/tcp/{P2P_PORT}");
+        let quic = format!("/ip4/{ip}/udp/{P2P_PORT}/quic-v1");
         match self {
-            Self::Tcp => format!("/ip4/{ip}/tcp/{P2P_PORT}"),
-            Self::Quic => format!("/ip4/{ip}/udp/{P2P_PORT}/quic-v1"),
+            Self::Both => vec![quic, tcp],
+            Self::Tcp => vec![tcp],
+            Self::Quic => vec![quic],
         }
     }
 }
@@ -64,7 +69,7 @@ impl Plan {
             validators,
             followers: 0,
             crash_model: false,
-            transport: Transport::Tcp,
+            transport: Transport::Both,
         }
     }
 
@@ -255,7 +260,10 @@ impl Homes {
             .iter()
             .enumerate()
             .filter(|(other, _)| *other != node)
-            .map(|(other, id)| format!("{}/p2p/{id}", self.transport.at(&net.peer_address(other))))
+            .flat_map(|(other, id)| {
+                let addresses = self.transport.at(&net.peer_address(other));
+                addresses.into_iter().map(move |at| format!("{at}/p2p/{id}"))
+            })
             .collect();
         let reserved: Vec<&str> = self.peer_ids.iter().map(String::as_str).collect();
         [
@@ -263,7 +271,10 @@ impl Homes {
             ("RPC__PORT", RPC_PORT.to_string()),
             // The callers are this test, not strangers.
             ("RPC__COST_PER_S_PER_IP", "0".to_owned()),
-            ("P2P__LISTEN", self.transport.at(&net.peer_address(node))),
+            (
+                "P2P__LISTEN",
+                self.transport.at(&net.peer_address(node)).join(","),
+            ),
             ("P2P__PEERS", peers.join(",")),
             ("P2P__RESERVED", reserved.join(",")),
             ("P2P__EXCHANGE", "false".to_owned()),

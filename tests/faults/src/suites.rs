@@ -183,7 +183,7 @@ pub fn crash(seed: u64) {
         validators: 3,
         followers: 0,
         crash_model: true,
-        transport: Transport::Tcp,
+        transport: Transport::Both,
     });
     up(&cluster);
     let observer = Observer::new(&cluster);

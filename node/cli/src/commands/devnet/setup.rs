@@ -92,7 +92,7 @@ pub fn record(dir: &Path, node: &Node) -> NodeRecord {
         role: node.role.name().to_owned(),
         pid: None,
         rpc: Some(format!("http://{}", at(node.ports.rpc()))),
-        p2p: Some(node.peer()),
+        p2p: node.peer().pop(),
         metrics: Some(at(node.ports.metrics())),
         admin: Some(at(node.ports.admin())),
         home: dir.join(&node.name),

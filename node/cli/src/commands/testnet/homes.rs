@@ -82,10 +82,15 @@ pub fn config(network: &Network, node: &Node, layout: Layout) -> String {
         true => "127.0.0.1",
         false => "0.0.0.0",
     };
-    let peers: Vec<String> = network.peers_of(node).map(Node::peer).collect();
+    let peers: Vec<String> = network.peers_of(node).flat_map(Node::peer).collect();
     let reserved: Vec<String> = network.peers_of(node).map(Node::id).collect();
-    let external = if local { Vec::new() } else { vec![node.address()] };
+    let external = if local { Vec::new() } else { node.addresses() };
     let ports = node.ports;
+    let tcp = format!("/ip4/{p2p_ip}/tcp/{}", ports.p2p());
+    let listen = match local {
+        true => vec![tcp],
+        false => vec![format!("/ip4/{p2p_ip}/udp/{}/quic-v1", ports.p2p()), tcp],
+    };
     let hosts = if layout.container {
         vec!["*".to_owned()]
     } else {
@@ -110,10 +115,7 @@ pub fn config(network: &Network, node: &Node, layout: Layout) -> String {
         (
             "p2p",
             vec![
-                (
-                    "listen",
-                    Value::List(vec![format!("/ip4/{p2p_ip}/tcp/{}", ports.p2p())]),
-                ),
+                ("listen", Value::List(listen)),
                 ("external", Value::List(external)),
                 ("peers", Value::List(peers)),
                 ("reserved", Value::List(reserved)),
@@ -174,7 +176,7 @@ mod tests {
         assert_eq!(loaded.rpc.port, 27_140);
         assert_eq!(loaded.p2p.listen, ["/ip4/127.0.0.1/tcp/27141"]);
         assert_eq!(loaded.p2p.peers.len(), 4);
-        assert_eq!(loaded.p2p.peers[0], network.nodes[0].peer());
+        assert_eq!(loaded.p2p.peers[..1], network.nodes[0].peer());
         assert_eq!(loaded.p2p.reserved[0], network.nodes[0].id());
         assert_eq!(loaded.metrics.listen, "127.0.0.1:27142");
         assert_eq!(loaded.admin.listen, "127.0.0.1:27143");
@@ -188,8 +190,10 @@ mod tests {
         };
         let network = Network::plan(&spec).unwrap();
         let loaded = vibecoin_config::parse(&config(&network, &network.nodes[1], Layout::default())).unwrap();
-        assert_eq!(loaded.p2p.listen, ["/ip4/0.0.0.0/tcp/27101"]);
-        assert_eq!(loaded.p2p.external, ["/dns4/n1/tcp/27101"]);
+        let both = |place: &str| [format!("{place}/udp/27101/quic-v1"), format!("{place}/tcp/27101")];
+        assert_eq!(loaded.p2p.listen, both("/ip4/0.0.0.0"));
+        assert_eq!(loaded.p2p.external, both("/dns4/n1"));
+        assert_eq!(loaded.p2p.peers[..2], network.nodes[0].peer());
         assert!(loaded.rpc.addr.is_loopback());
         assert_eq!(loaded.metrics.listen, "127.0.0.1:27102");
     }

@@ -223,7 +223,7 @@ impl GenerateArgs {
             out.display()
         );
         for node in &network.nodes {
-            text.push_str(&format!("{:<13} {}\n", node.name, node.peer()));
+            text.push_str(&format!("{:<13} {}\n", node.name, node.peer().join(" ")));
         }
         Ok(Answer::new(summary).text(text))
     }
