@@ -1,6 +1,6 @@
 //! Whom to connect to, and when.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
@@ -14,7 +14,7 @@ use super::handle::peer_address;
 
 /// Most peers whose addresses are remembered.
 pub const BOOK_MAX: usize = 512;
-/// Most addresses of one peer, such as one for QUIC and one for TCP. They are dialled one after the other.
+/// Most addresses of one peer, such as one for QUIC and one for TCP. Each dial takes the next one.
 pub const WAYS_MAX: usize = 4;
 /// Connections that a node wants to have; below it, it looks for more.
 pub const OUTBOUND_WANTED: usize = 8;
@@ -171,15 +171,21 @@ impl Book {
         }
     }
 
-    /// An address that somebody told of another peer. Never replaces what the operator gave, and what was
-    /// learnt before only once it was dialled in vain: whoever tells it may be lying.
-    pub fn learn(&mut self, address: &str) {
-        let Some((peer, address)) = usable(address) else {
-            return;
-        };
-        let in_vain = |entry: &Entry| entry.dials >= VAIN_DIALS && !entry.ways.contains(&address);
-        if self.entries.get(&peer).is_none_or(in_vain) {
-            self.note(peer, vec![address]);
+    /// Addresses that somebody told of other peers. Never replace what the operator gave, and what was learnt
+    /// before only once it was dialled in vain: whoever tells them may be lying.
+    pub fn learn(&mut self, addresses: &[String]) {
+        let mut told: BTreeMap<LibPeer, Vec<Multiaddr>> = BTreeMap::new();
+        for (peer, address) in addresses.iter().filter_map(|address| usable(address)) {
+            let ways = told.entry(peer).or_default();
+            if ways.len() < WAYS_MAX {
+                ways.push(address);
+            }
+        }
+        for (peer, ways) in told {
+            let in_vain = |entry: &Entry| entry.dials >= VAIN_DIALS;
+            if self.entries.get(&peer).is_none_or(in_vain) {
+                self.note(peer, ways);
+            }
         }
     }
 
@@ -246,7 +252,7 @@ impl Book {
         now: Instant,
         wanted: usize,
         busy: impl Fn(&LibPeer) -> bool,
-    ) -> Vec<(LibPeer, Vec<Multiaddr>)> {
+    ) -> Vec<(LibPeer, Multiaddr)> {
         let mut due = Vec::new();
         let mut wanted = wanted;
         for (peer, entry) in &mut self.entries {
@@ -256,6 +262,11 @@ impl Book {
             if !entry.persistent {
                 wanted = wanted.saturating_sub(1);
             }
+            let turn = usize::try_from(entry.dials).unwrap_or(usize::MAX);
+            let turn = turn.checked_rem(entry.ways.len()).unwrap_or(0);
+            let Some(way) = entry.ways.get(turn).cloned() else {
+                continue;
+            };
             entry.next = now.checked_add(jittered(entry.backoff)).unwrap_or(now);
             entry.dials = entry.dials.saturating_add(1);
             let most = if entry.persistent {
@@ -264,7 +275,7 @@ impl Book {
                 BACKOFF_MAX_OTHERS
             };
             entry.backoff = entry.backoff.saturating_mul(2).min(most);
-            due.push((*peer, entry.ways.clone()));
+            due.push((*peer, way));
         }
         due
     }
@@ -316,8 +327,8 @@ mod tests {
         let peer = LibPeer::random();
         let mut book = Book::new(LibPeer::random(), None);
         let at = |port: u16| format!("/ip4/10.0.0.9/tcp/{port}/p2p/{peer}");
-        book.learn(&at(1));
-        book.learn(&at(2));
+        book.learn(&[at(1)]);
+        book.learn(&[at(2)]);
         assert_eq!(book.some(1), vec![at(1)]);
         book.learn_from_itself(peer, &[at(3)]);
         assert_eq!(book.some(1), vec![at(3)]);
@@ -326,7 +337,7 @@ mod tests {
             now = now.checked_add(Duration::from_secs(3600)).unwrap();
             assert_eq!(book.due(now, 1, |_| false).len(), 1);
         }
-        book.learn(&at(4));
+        book.learn(&[at(4)]);
         assert_eq!(book.some(1), vec![at(4)]);
     }
 
@@ -337,10 +348,12 @@ mod tests {
         let (own, given, told) = (LibPeer::random(), LibPeer::random(), LibPeer::random());
         let mut book = Book::new(own, Some(path.clone()));
         book.add(given, "/ip4/10.0.0.1/tcp/1".parse().unwrap());
-        book.learn(&address(&given));
-        book.learn(&address(&told));
-        book.learn(&address(&own));
-        book.learn("nonsense");
+        book.learn(&[
+            address(&given),
+            address(&told),
+            address(&own),
+            "nonsense".to_owned(),
+        ]);
         book.save().unwrap();
         assert_eq!(book.some(9).len(), 2);
         let again = Book::new(own, Some(path));
@@ -356,11 +369,11 @@ mod tests {
         let (own, stay, other) = (LibPeer::random(), LibPeer::random(), LibPeer::random());
         let mut book = Book::new(own, None);
         book.add(stay, "/ip4/10.0.0.1/tcp/1".parse().unwrap());
-        book.learn(&address(&other));
+        book.learn(&[address(&other)]);
         // Whoever has the greater identity leaves the first moment to the other.
         let now = Instant::now().checked_add(COURTESY).unwrap();
         let dialled =
-            |due: Vec<(LibPeer, Vec<Multiaddr>)>| due.into_iter().map(|(peer, _)| peer).collect::<Vec<_>>();
+            |due: Vec<(LibPeer, Multiaddr)>| due.into_iter().map(|(peer, _)| peer).collect::<Vec<_>>();
         assert_eq!(dialled(book.due(now, 0, |_| false)), vec![stay]);
         assert_eq!(dialled(book.due(now, 0, |_| false)), vec![], "its backoff runs");
         assert_eq!(dialled(book.due(now, 1, |_| false)), vec![other]);
@@ -382,15 +395,21 @@ mod tests {
         let stranger = of(LibPeer::random())(9);
         let own_words: Vec<String> = (3..5).map(of(told)).chain([stranger]).collect();
         book.learn_from_itself(told, &own_words);
-        let later = Instant::now().checked_add(Duration::from_secs(3600)).unwrap();
-        let mut due = book.due(later, 8, |_| false);
-        due.sort_by_key(|(peer, _)| *peer != given);
-        let expected = [(given, vec![way(1), way(2)]), (told, vec![way(3), way(4)])];
-        assert_eq!(due, expected);
+        let dialled = |book: &mut Book, hours: u64| {
+            let later = Duration::from_secs(3600).saturating_mul(u32::try_from(hours).unwrap());
+            let mut due = book.due(Instant::now().checked_add(later).unwrap(), 8, |_| false);
+            due.sort_by_key(|(peer, _)| *peer != given);
+            due
+        };
+        // Best first, then the others in turn.
+        assert_eq!(dialled(&mut book, 1), [(given, way(1)), (told, way(3))]);
+        assert_eq!(dialled(&mut book, 2), [(given, way(2)), (told, way(4))]);
+        assert_eq!(dialled(&mut book, 3), [(given, way(1)), (told, way(3))]);
+        book.reset(&given);
         book.save().unwrap();
-        let mut again = Book::new(own, Some(path)).due(later, 8, |_| false);
-        again.sort_by_key(|(peer, _)| *peer != given);
-        assert_eq!(again, expected);
+        let mut again = Book::new(own, Some(path));
+        assert_eq!(dialled(&mut again, 1), [(given, way(1)), (told, way(3))]);
+        assert_eq!(dialled(&mut again, 2), [(given, way(2)), (told, way(4))]);
         // The oldest make room.
         (5..9).for_each(|port| book.add(given, way(port)));
         assert_eq!(
@@ -404,7 +423,7 @@ mod tests {
     fn the_book_does_not_grow_beyond_its_bound() {
         let mut book = Book::new(LibPeer::random(), None);
         for _ in 0..BOOK_MAX.saturating_add(50) {
-            book.learn(&address(&LibPeer::random()));
+            book.learn(&[address(&LibPeer::random())]);
         }
         assert_eq!(book.some(usize::MAX).len(), BOOK_MAX);
     }

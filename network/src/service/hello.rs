@@ -1,8 +1,8 @@
 //! What two nodes say to each other before anything else.
 //!
 //! ```text
-//! hello = u32 wire version, genesis hash, head height, agent, optional validator proof,
-//!         own addresses, addresses of other peers
+//! hello = u32 wire version, genesis hash, head height, agent, u64 run of the program,
+//!         optional validator proof, own addresses, addresses of other peers
 //! ```
 //!
 //! Each side opens one stream and sends its own. The protocol's name does not depend on the chain, so that

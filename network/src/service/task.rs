@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
-use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ use libp2p::core::ConnectedPoint;
 use libp2p::gossipsub::{self, MessageAcceptance, MessageId};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, SwarmEvent};
-use libp2p::{Multiaddr, PeerId as LibPeer, Stream, StreamProtocol, Swarm, ping};
+use libp2p::{Multiaddr, PeerId as LibPeer, Stream, StreamProtocol, Swarm, multiaddr, ping};
 use libp2p_stream::{Control, IncomingStreams};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
@@ -49,9 +48,9 @@ const HELLO_AGAIN: Duration = Duration::from_millis(50);
 const STALE: Duration = Duration::from_secs(8);
 /// How long a connection must have held for its peer to be dialled at once when it breaks.
 const SETTLED: Duration = Duration::from_secs(2);
-/// How long a dial of one address may take.
+/// How long a dial may take.
 const DIAL_TIME: Duration = Duration::from_secs(4);
-const _: () = assert!(DIAL_TIME.as_millis() + transport::QUIC_HANDSHAKE.as_millis() < STALE.as_millis());
+const _: () = assert!(DIAL_TIME.as_millis() < STALE.as_millis());
 /// Pings without an answer after which a connection counts as broken.
 const PINGS_LOST_MAX: u32 = 2;
 /// Most inbound connections of strangers that have yet to say hello.
@@ -495,11 +494,13 @@ impl Task {
     fn own_addresses(&self) -> Vec<String> {
         let own = *self.swarm.local_peer_id();
         let external = self.swarm.external_addresses().collect::<Vec<_>>();
-        let addresses: Vec<&Multiaddr> = if external.is_empty() {
+        let mut addresses: Vec<&Multiaddr> = if external.is_empty() {
             self.swarm.listeners().collect()
         } else {
             external
         };
+        // Best first.
+        addresses.sort_by_key(|address| !address.iter().any(|part| part == multiaddr::Protocol::QuicV1));
         addresses
             .into_iter()
             .take(ADDRESSES_MAX)
@@ -648,7 +649,7 @@ impl Task {
         }
         if self.config.exchange {
             self.book.learn_from_itself(id, &addresses);
-            others.iter().for_each(|address| self.book.learn(address));
+            self.book.learn(&others);
         }
         info!(target: "node::network", peer = %id, %head, validator = validator.is_some(), outbound, "peer connected");
         self.deliver(NetworkEvent::Connected {
@@ -889,13 +890,11 @@ impl Task {
         let due = self.book.due(now, wanted, |peer| {
             peers.contains_key(peer) || scores.is_banned(peer)
         });
-        for (peer, ways) in due {
+        for (peer, way) in due {
             count(&self.shared.tally.dials);
             let dial = DialOpts::peer_id(peer)
                 .condition(PeerCondition::NotDialing)
-                .addresses(ways)
-                // One after the other, best first.
-                .override_dial_concurrency_factor(NonZeroU8::MIN)
+                .addresses(vec![way])
                 .build();
             let id = dial.connection_id();
             self.swarm.behaviour_mut().gate.open_for(id);

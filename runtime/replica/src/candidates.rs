@@ -409,10 +409,10 @@ impl<S: State, O: Orderer> Replica<S, O> {
         Verdict::Fresh
     }
 
-    /// A proposal of the scheduled proposer names this block, in this round: its verdict is wanted.
-    pub(crate) fn check(&mut self, header: Header, round: Round) {
+    /// A proposal of the scheduled proposer names this block: its verdict is wanted.
+    pub(crate) fn check(&mut self, header: Header) {
         let hash = header.hash();
-        self.look_at_clock(hash, &header, round);
+        self.look_at_clock(hash, &header);
         if self.candidates.verdict(&hash).is_some() || self.judge_assembly(hash, &header) {
             return self.tell_checked(&hash);
         }
@@ -542,18 +542,18 @@ impl<S: State, O: Orderer> Replica<S, O> {
 
     // ---- time ---------------------------------------------------------------------------------
 
-    /// Notes a new proposal that does not come at the time that it names. One that is proposed again has
-    /// a quorum that found it timely; who does not vote is not asked.
-    fn look_at_clock(&mut self, hash: Hash, header: &Header, round: Round) {
-        let (parent, clock) = (&self.head.parent, self.now.wall);
-        if self.key.is_none() || header.round != round || is_timely(&self.chain, parent, header, clock) {
+    /// Notes a block that is proposed at another time than it names, while this node may still prevote it in
+    /// the round that it was made for. In later rounds a quorum must have prevoted it in that one. Which round
+    /// the proposal is for says nothing: its proposer could name a later one first.
+    fn look_at_clock(&mut self, hash: Hash, header: &Header) {
+        let votes = self
+            .key
+            .is_some_and(|key| self.chain.validators.find(&key).is_some());
+        let (parent, clock, round) = (&self.head.parent, self.now.wall, header.round);
+        if !votes || !self.may_prevote_in(round) || is_timely(&self.chain, parent, header, clock) {
             return;
         }
-        let untimely = &mut self.candidates.untimely;
-        if untimely.len() >= CANDIDATES_MAX {
-            untimely.pop_first();
-        }
-        untimely.insert(hash, round);
+        self.candidates.untimely.insert(hash, round);
         self.do_it(Action::Untimely {
             height: header.height,
             round,
@@ -570,14 +570,18 @@ impl<S: State, O: Orderer> Replica<S, O> {
 
     /// Tells the verdicts that were kept back until this node had prevoted nothing.
     pub(crate) fn tell_untimely(&mut self) {
-        let untimely = self.candidates.untimely.iter();
-        let over = untimely.filter(|(_, round)| !self.may_prevote_in(**round));
-        let over: Vec<Hash> = over.map(|(hash, _)| *hash).collect();
-        for hash in &over {
-            self.candidates.untimely.remove(hash);
-            self.tell_checked(hash);
-        }
-        if !over.is_empty() {
+        loop {
+            let untimely = self.candidates.untimely.iter();
+            let over = untimely.filter(|(_, round)| !self.may_prevote_in(**round));
+            let over: Vec<Hash> = over.map(|(hash, _)| *hash).collect();
+            if over.is_empty() {
+                return;
+            }
+            for hash in &over {
+                self.candidates.untimely.remove(hash);
+                self.tell_checked(hash);
+            }
+            // It may bring the next round, in which more of them are over.
             self.pump();
         }
     }

@@ -439,6 +439,44 @@ fn who_dates_blocks_ahead_of_the_other_clocks_is_passed_over_and_follows() {
 }
 
 #[test]
+fn a_lock_that_is_named_first_does_not_make_a_block_timely() {
+    let mut net = Net::with_clocks(&VALIDATORS, TimeMs(2_000_000), &[0, 0, 60_000, 0]);
+    let mut shown = 0;
+    for _ in 0..20_000 {
+        if let Some((2, _, Message::Consensus(ConsensusMessage::Proposal(first)))) = net.wire.front().cloned()
+            && first.proposal.lock_round.is_none()
+        {
+            // Its next turn at this height is four rounds later: there it claims a quorum of this round.
+            let again = Proposal {
+                round: Round(first.proposal.round.0 + 4),
+                lock_round: Some(first.proposal.round),
+                ..first.proposal
+            };
+            let again = Box::new(again.sign(&net.chain.genesis, &key(3)));
+            for to in [0, 1, 3] {
+                net.deliver(
+                    2,
+                    to,
+                    Message::Consensus(ConsensusMessage::Proposal(again.clone())),
+                );
+            }
+            shown += 1;
+        }
+        net.pass();
+    }
+    assert!(shown > 0);
+    assert!(net.nodes[0].commits.len() > 12, "{}", net.nodes[0].commits.len());
+    let now = net.clocks_of(0).wall;
+    for commit in &net.nodes[0].commits {
+        let Header { height, time, .. } = commit.header;
+        assert!(
+            time <= now,
+            "height {height} is dated {time}, the clock shows {now}"
+        );
+    }
+}
+
+#[test]
 fn clocks_within_the_chains_tolerance_cost_no_round() {
     let mut net = Net::with_clocks(&VALIDATORS, TimeMs(2_000_000), &[0, 1_000, 2_000, 2_490]);
     net.until(0, 12);

@@ -385,8 +385,13 @@ impl<B: SyncBlock> Planner<B> {
                 && !peer.rests(self.now)
         });
         let fastest = others.map(|(_, peer)| peer.latency).min();
+        // A distant peer is not a silent one.
+        let usual = match self.peers.get(&id).map_or(0, |peer| peer.latency) {
+            0 => self.config.timeout_first,
+            latency => latency.saturating_mul(2),
+        };
         fastest.map_or(u64::MAX, |latency| {
-            latency.saturating_mul(8).max(self.config.timeout_min)
+            latency.saturating_mul(8).max(self.config.timeout_min).max(usual)
         })
     }
 

@@ -434,8 +434,8 @@ fn a_node_that_does_not_hear_sigterm_is_killed_after_the_grace_time() {
 fn hints_name_what_the_caller_typed() {
     let bench = Bench::new();
     let hint = |line: &str| bench.run(line).unwrap_err().to_text();
-    assert!(hint("status").contains("`vibecoin devnet up`"));
-    let over_a_script = hint("--typed scripts/devnet.sh status");
+    assert!(hint("kill-node 0").contains("`vibecoin devnet up`"));
+    let over_a_script = hint("--typed scripts/devnet.sh kill-node 0");
     assert!(
         over_a_script.contains("`scripts/devnet.sh up`"),
         "{over_a_script}"
