@@ -150,18 +150,14 @@ fn under_kills(title: &str, validators: usize, seed: u64, how_often: impl FnOnce
 ///
 /// # Panics
 /// When an invariant is broken, or the network does not heal.
-pub fn loss(length: Length, seed: u64) {
+pub fn loss(seed: u64) {
     for transport in [Transport::Tcp, Transport::Quic] {
         announce(&format!("four validators that lose packets, {transport:?}"), seed);
         let mut plan = Plan::validators(4);
         plan.transport = transport;
         let cluster = Cluster::new(plan);
         up(&cluster);
-        let lengths = match length {
-            Length::Short => Lengths::short(),
-            Length::Long => Lengths::long(),
-        };
-        let mut run = Run::new(&cluster, lengths, seed);
+        let mut run = Run::new(&cluster, Lengths::short(), seed);
         let _results = under_observation(&cluster, seed, &mut run, |run, _, load| {
             run.clean();
             load.faults_begin();

@@ -51,7 +51,7 @@ fn main() -> ExitCode {
             match *command {
                 "network" => suites::network(suites::Length::Long, seed),
                 "short" => suites::network(suites::Length::Short, seed),
-                "loss" => suites::loss(suites::Length::Short, seed),
+                "loss" => suites::loss(seed),
                 "crash" => suites::crash(seed),
                 "kills" => suites::kills(seed),
                 "alone" => suites::alone(seed),
