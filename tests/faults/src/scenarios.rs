@@ -6,6 +6,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::cluster::Cluster;
 use crate::garbage;
 use crate::history::{Summary, check};
@@ -18,6 +20,8 @@ use crate::workload::{CLIENTS, Workload};
 pub const HEALS_WITHIN: Duration = Duration::from_secs(90);
 /// From when on the rounds of a block are told that was waited for.
 const LATE: Duration = Duration::from_millis(800);
+/// So many blocks after it was at the head, a node that was started again takes part like the others.
+const FOLLOWS: u64 = 2;
 /// How long messages of before a cut may still be on their way.
 const IN_FLIGHT: Duration = Duration::from_secs(2);
 /// Violations that a failure shows.
@@ -94,6 +98,27 @@ pub struct Run<'a> {
 /// One decimal.
 fn seconds(time: Duration) -> String {
     format!("{}.{} s", time.as_secs(), time.subsec_millis() / 100)
+}
+
+/// An answer of `consensus_getRounds` on one line.
+fn rounds_in_short(view: &Value) -> String {
+    let mut text = view["why"].as_str().unwrap_or("?").to_owned();
+    for round in view["rounds"].as_array().into_iter().flatten() {
+        let ms = |name: &str| round[name].as_str().unwrap_or("-").to_owned();
+        text += &format!(
+            " [round {}: took {} ms, proposal after {}, body after {}",
+            round["round"],
+            ms("tookMs"),
+            ms("proposalAfterMs"),
+            ms("bodyAfterMs")
+        );
+        for timeout in round["timeouts"].as_array().into_iter().flatten() {
+            let step = timeout["step"].as_str().unwrap_or("?");
+            text += &format!(", {step} timeout at {}", timeout["afterMs"].as_str().unwrap_or("?"));
+        }
+        text += "]";
+    }
+    text
 }
 
 fn mib(kib: u64) -> String {
@@ -418,11 +443,16 @@ impl<'a> Run<'a> {
                     "     node {node} killed at height {from}: {} until the next block",
                     seconds(took)
                 );
-                self.tell_rounds(others[0], from..from + 3);
+                others
+                    .iter()
+                    .for_each(|other| self.tell_rounds(*other, from..from + 3));
             }
             times.push(took);
             self.cluster.start(&[node]);
             self.cluster.wait_at_head(node, &others, HEALS_WITHIN);
+            // One of four may be missing, two may not: the next is killed when this one follows again.
+            let beyond = self.cluster.top(&others).saturating_add(FOLLOWS);
+            self.cluster.wait_all_reach(&all, beyond, HEALS_WITHIN);
         }
         times.sort_unstable();
         if let (Some(p50), Some(most)) = (times.get(times.len() / 2), times.last()) {
@@ -459,11 +489,11 @@ impl<'a> Run<'a> {
     fn tell_rounds(&self, node: usize, heights: std::ops::Range<u64>) {
         for height in heights {
             let params = serde_json::json!({"height": height.to_string()});
-            let rounds = self.cluster.rpc(node).call("consensus_getRounds", &params);
-            println!(
-                "     {height}: {}",
-                rounds.map_or_else(|e| format!("{e:?}"), |r| r.to_string())
-            );
+            let told = match self.cluster.rpc(node).call("consensus_getRounds", &params) {
+                Ok(view) => rounds_in_short(&view),
+                Err(error) => format!("{error:?}"),
+            };
+            println!("     node {node}, height {height}: {told}");
         }
     }
 
