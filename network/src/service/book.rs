@@ -14,7 +14,8 @@ use super::handle::peer_address;
 
 /// Most peers whose addresses are remembered.
 pub const BOOK_MAX: usize = 512;
-/// Most addresses of one peer, such as one for QUIC and one for TCP. Each dial takes the next one.
+/// Most addresses of one peer, such as one for QUIC and one for TCP, and most that others tell of it beside
+/// them. Each dial takes the next one.
 pub const WAYS_MAX: usize = 4;
 /// Connections that a node wants to have; below it, it looks for more.
 pub const OUTBOUND_WANTED: usize = 8;
@@ -29,6 +30,8 @@ const BACKOFF_MAX_OTHERS: Duration = Duration::from_secs(60);
 const COURTESY: Duration = Duration::from_millis(50);
 /// Dials in vain after which a peer may be forgotten for another.
 const VAIN_DIALS: u32 = 3;
+/// Most peers in the book that are known from others alone: whoever tells them may make them up.
+const HEARSAY_MAX: usize = BOOK_MAX / 2;
 
 /// Half to the whole of a wait, so that nodes that lost each other do not dial in step.
 fn jittered(wait: Duration) -> Duration {
@@ -66,15 +69,21 @@ fn usable(address: &str) -> Option<(LibPeer, Multiaddr)> {
 
 /// A peer that may be dialled.
 struct Entry {
-    /// At least one.
+    /// What the operator gave, or the peer told of itself; for a peer that was never met, what was heard first.
     ways: Vec<Multiaddr>,
+    /// What others told since the peer was dialled in vain. It may be lies, so it is tried beside the others.
+    hearsay: Vec<Multiaddr>,
     /// To stay connected with.
     persistent: bool,
     boot: bool,
+    /// Known from others alone.
+    heard: bool,
     next: Instant,
     backoff: Duration,
-    /// Dials since it was last connected.
+    /// Dials since its last long connection ended: whose turn it is among its addresses.
     dials: u32,
+    /// Dials since it last said hello.
+    vain: u32,
 }
 
 impl Entry {
@@ -87,6 +96,13 @@ impl Entry {
             self.ways.remove(0);
         }
         self.ways.push(address);
+    }
+
+    /// The address for the next dial.
+    fn next_way(&self) -> Option<&Multiaddr> {
+        let count = self.ways.len().saturating_add(self.hearsay.len());
+        let turn = usize::try_from(self.dials).ok()?.checked_rem(count)?;
+        self.ways.iter().chain(&self.hearsay).nth(turn)
     }
 }
 
@@ -119,7 +135,9 @@ impl Book {
             if let Some(entry) = book.entries.get_mut(&peer) {
                 entry.also(address);
             } else if book.entries.len() < BOOK_MAX {
+                // The file does not say who told of whom.
                 book.put(peer, address, false, false);
+                book.entries.entry(peer).and_modify(|entry| entry.heard = true);
             }
         }
         book.changed = false;
@@ -132,11 +150,14 @@ impl Book {
         }
         let entry = Entry {
             ways: vec![address],
+            hearsay: Vec::new(),
             persistent,
             boot,
+            heard: false,
             next: self.first_dial(&peer),
             backoff: BACKOFF_MIN,
             dials: 0,
+            vain: 0,
         };
         self.entries.insert(peer, entry);
     }
@@ -171,8 +192,8 @@ impl Book {
         }
     }
 
-    /// Addresses that somebody told of other peers. Never replace what the operator gave, and what was learnt
-    /// before only once it was dialled in vain: whoever tells them may be lying.
+    /// Addresses that somebody told of other peers. They replace nothing but what was told in this way before,
+    /// and count only once a peer was dialled in vain: whoever tells them may be lying.
     pub fn learn(&mut self, addresses: &[String]) {
         let mut told: BTreeMap<LibPeer, Vec<Multiaddr>> = BTreeMap::new();
         for (peer, address) in addresses.iter().filter_map(|address| usable(address)) {
@@ -181,10 +202,17 @@ impl Book {
                 ways.push(address);
             }
         }
-        for (peer, ways) in told {
-            let in_vain = |entry: &Entry| entry.dials >= VAIN_DIALS;
-            if self.entries.get(&peer).is_none_or(in_vain) {
-                self.note(peer, ways);
+        for (peer, mut ways) in told {
+            let Some(entry) = self.entries.get_mut(&peer) else {
+                let heard = self.entries.values().filter(|entry| entry.heard).count();
+                if heard < HEARSAY_MAX || self.forget_one(|entry| entry.heard && entry.vain >= VAIN_DIALS) {
+                    self.note(peer, ways, true);
+                }
+                continue;
+            };
+            if entry.vain >= VAIN_DIALS && !entry.persistent && !entry.boot {
+                ways.retain(|way| !entry.ways.contains(way));
+                entry.hearsay = ways;
             }
         }
     }
@@ -195,19 +223,33 @@ impl Book {
         let own = own.filter(|(named, _)| *named == peer);
         let ways: Vec<Multiaddr> = own.map(|(_, address)| address).take(WAYS_MAX).collect();
         if !ways.is_empty() {
-            self.note(peer, ways);
+            self.note(peer, ways, false);
+        }
+    }
+
+    /// The peer said hello.
+    pub fn met(&mut self, peer: &LibPeer) {
+        if let Some(entry) = self.entries.get_mut(peer) {
+            entry.vain = 0;
         }
     }
 
     /// Puts addresses in the place of what was told before, but not of what the operator gave.
-    fn note(&mut self, peer: LibPeer, ways: Vec<Multiaddr>) {
+    fn note(&mut self, peer: LibPeer, ways: Vec<Multiaddr>, heard: bool) {
         if self.entries.len() >= BOOK_MAX && !self.entries.contains_key(&peer) {
-            self.forget_one();
+            // For one that told of itself, any that is known from others alone makes room.
+            self.forget_one(|entry| entry.vain >= VAIN_DIALS || (entry.heard && !heard));
         }
         let full = self.entries.len() >= BOOK_MAX;
         match self.entries.get_mut(&peer) {
-            Some(entry) if entry.persistent || entry.boot || entry.ways == ways => return,
-            Some(entry) => entry.ways = ways,
+            Some(entry) if entry.persistent || entry.boot => return,
+            Some(entry) => {
+                entry.heard = heard;
+                if entry.ways == ways && entry.hearsay.is_empty() {
+                    return;
+                }
+                (entry.ways, entry.hearsay) = (ways, Vec::new());
+            }
             None if full => return,
             None => {
                 let mut ways = ways.into_iter();
@@ -215,6 +257,7 @@ impl Book {
                     self.put(peer, first, false, false);
                 }
                 if let Some(entry) = self.entries.get_mut(&peer) {
+                    entry.heard = heard;
                     ways.for_each(|way| entry.also(way));
                 }
             }
@@ -222,15 +265,14 @@ impl Book {
         self.changed = true;
     }
 
-    /// Makes room by forgetting the peer that was told of and dialled most often in vain.
-    fn forget_one(&mut self) {
-        let vain = self
+    /// Makes room by forgetting, of the peers that may be, the one that was dialled most often in vain.
+    fn forget_one(&mut self, may_be: impl Fn(&Entry) -> bool) -> bool {
+        let others = self
             .entries
             .iter()
-            .filter(|(_, entry)| !entry.persistent && !entry.boot && entry.dials >= VAIN_DIALS);
-        if let Some(peer) = vain.max_by_key(|(_, entry)| entry.dials).map(|(peer, _)| *peer) {
-            self.entries.remove(&peer);
-        }
+            .filter(|(_, entry)| !entry.persistent && !entry.boot && may_be(entry));
+        let worst = others.max_by_key(|(_, entry)| entry.vain).map(|(peer, _)| *peer);
+        worst.is_some_and(|peer| self.entries.remove(&peer).is_some())
     }
 
     pub fn remove(&mut self, peer: &LibPeer) {
@@ -262,13 +304,12 @@ impl Book {
             if !entry.persistent {
                 wanted = wanted.saturating_sub(1);
             }
-            let turn = usize::try_from(entry.dials).unwrap_or(usize::MAX);
-            let turn = turn.checked_rem(entry.ways.len()).unwrap_or(0);
-            let Some(way) = entry.ways.get(turn).cloned() else {
+            let Some(way) = entry.next_way().cloned() else {
                 continue;
             };
             entry.next = now.checked_add(jittered(entry.backoff)).unwrap_or(now);
             entry.dials = entry.dials.saturating_add(1);
+            entry.vain = entry.vain.saturating_add(1);
             let most = if entry.persistent {
                 BACKOFF_MAX
             } else {
@@ -280,6 +321,14 @@ impl Book {
         due
     }
 
+    /// A dial that was due did not begin: there is no room, or another one runs.
+    pub fn not_begun(&mut self, peer: &LibPeer) {
+        if let Some(entry) = self.entries.get_mut(peer) {
+            entry.dials = entry.dials.saturating_sub(1);
+            entry.vain = entry.vain.saturating_sub(1);
+        }
+    }
+
     /// The peer is connected, or shall be dialled at once.
     pub fn reset(&mut self, peer: &LibPeer) {
         let next = self.first_dial(peer);
@@ -287,6 +336,7 @@ impl Book {
             entry.backoff = BACKOFF_MIN;
             entry.next = next;
             entry.dials = 0;
+            entry.vain = 0;
         }
     }
 
@@ -316,6 +366,8 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     fn address(peer: &LibPeer) -> String {
@@ -323,22 +375,57 @@ mod tests {
     }
 
     #[test]
-    fn hearsay_replaces_an_address_only_once_it_was_dialled_in_vain() {
+    fn hearsay_is_tried_beside_what_is_known_once_that_was_dialled_in_vain() {
         let peer = LibPeer::random();
         let mut book = Book::new(LibPeer::random(), None);
         let at = |port: u16| format!("/ip4/10.0.0.9/tcp/{port}/p2p/{peer}");
         book.learn(&[at(1)]);
         book.learn(&[at(2)]);
-        assert_eq!(book.some(1), vec![at(1)]);
+        assert_eq!(book.some(9), vec![at(1)]);
         book.learn_from_itself(peer, &[at(3)]);
-        assert_eq!(book.some(1), vec![at(3)]);
+        assert_eq!(book.some(9), vec![at(3)]);
         let mut now = Instant::now();
-        for _ in 0..VAIN_DIALS {
+        let mut dialled = |book: &mut Book| {
             now = now.checked_add(Duration::from_secs(3600)).unwrap();
-            assert_eq!(book.due(now, 1, |_| false).len(), 1);
-        }
+            let due = book.due(now, 1, |_| false);
+            due.first()
+                .map(|(peer, way)| format!("{way}/p2p/{peer}"))
+                .unwrap()
+        };
+        (0..VAIN_DIALS).for_each(|_| assert_eq!(dialled(&mut book), at(3)));
+        book.met(&peer);
         book.learn(&[at(4)]);
-        assert_eq!(book.some(1), vec![at(4)]);
+        assert_eq!(dialled(&mut book), at(3), "it was met, so its address is right");
+        (1..VAIN_DIALS).for_each(|_| assert_eq!(dialled(&mut book), at(3)));
+        book.learn(&[at(3), at(4)]);
+        book.learn(&[at(5)]);
+        let next: Vec<String> = (0..4).map(|_| dialled(&mut book)).collect();
+        assert_eq!(
+            next,
+            [at(3), at(5), at(3), at(5)],
+            "the newest of hearsay, and the known one"
+        );
+        assert_eq!(book.some(9), vec![at(3)], "what may be lies is not passed on");
+        book.learn_from_itself(peer, &[at(6)]);
+        assert_eq!([dialled(&mut book), dialled(&mut book)], [at(6), at(6)]);
+    }
+
+    #[test]
+    fn a_dial_that_was_not_begun_takes_no_turn() {
+        let peer = LibPeer::random();
+        let mut book = Book::new(LibPeer::random(), None);
+        let way = |port: u16| -> Multiaddr { format!("/ip4/10.0.0.1/tcp/{port}").parse().unwrap() };
+        (1..=2).for_each(|port| book.add(peer, way(port)));
+        let mut now = Instant::now();
+        let mut dialled = |book: &mut Book| {
+            now = now.checked_add(Duration::from_secs(3600)).unwrap();
+            book.due(now, 0, |_| false)
+        };
+        assert_eq!(dialled(&mut book), [(peer, way(1))]);
+        assert_eq!(dialled(&mut book), [(peer, way(2))]);
+        book.not_begun(&peer);
+        assert_eq!(dialled(&mut book), [(peer, way(2))]);
+        assert_eq!(dialled(&mut book), [(peer, way(1))]);
     }
 
     #[test]
@@ -425,6 +512,15 @@ mod tests {
         for _ in 0..BOOK_MAX.saturating_add(50) {
             book.learn(&[address(&LibPeer::random())]);
         }
-        assert_eq!(book.some(usize::MAX).len(), BOOK_MAX);
+        assert_eq!(book.some(usize::MAX).len(), HEARSAY_MAX);
+        let met: Vec<LibPeer> = (0..BOOK_MAX.saturating_add(50))
+            .map(|_| LibPeer::random())
+            .collect();
+        for peer in &met {
+            book.learn_from_itself(*peer, &[address(peer)]);
+        }
+        // Who told of itself takes the places of all who are known from others, and then there is no room.
+        let known: HashSet<String> = book.some(usize::MAX).into_iter().collect();
+        assert_eq!(known, met.iter().take(BOOK_MAX).map(address).collect());
     }
 }

@@ -23,11 +23,11 @@ use libp2p::{Multiaddr, PeerId as LibPeer};
 struct NotAsked;
 
 #[derive(Debug, thiserror::Error)]
-#[error("{0} connections from this address are being negotiated already")]
+#[error("{0} connections from this place are being negotiated already")]
 struct TooManyPending(usize);
 
-/// Most connections from one address that are being negotiated; loopback is free.
-const PENDING_PER_IP_MAX: usize = 8;
+/// Most connections from one place that are being negotiated, over QUIC and over TCP; loopback is free.
+const PENDING_PER_PLACE_MAX: usize = 8;
 
 /// The IP address in a network address.
 pub fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
@@ -38,11 +38,38 @@ pub fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
     })
 }
 
+/// The first 24 bits of an IPv4 address, the first 48 of an IPv6 address.
+pub const fn subnet(ip: IpAddr) -> [u8; 7] {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [a, b, c, _] = ip.octets();
+            [4, a, b, c, 0, 0, 0]
+        }
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, e, f, ..] = ip.octets();
+            [a, b, c, d, e, f, 6]
+        }
+    }
+}
+
 /// Denies every dial but the one that was announced, and negotiations beyond the bound for an address.
 #[derive(Debug, Default)]
 pub struct Gate {
     open_for: Option<ConnectionId>,
-    pending: HashMap<ConnectionId, IpAddr>,
+    pending: HashMap<ConnectionId, Place>,
+}
+
+/// Where a connection comes from, and whether over QUIC, whose first packet anybody may send in another's name.
+/// All addresses of an IPv6 /64 are one machine's.
+type Place = (IpAddr, bool);
+
+fn place_of(from: &Multiaddr) -> Option<Place> {
+    let ip = ip_of(from).filter(|ip| !ip.is_loopback())?;
+    let ip = match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
+    };
+    Some((ip, from.iter().any(|part| part == Protocol::QuicV1)))
 }
 
 impl Gate {
@@ -76,14 +103,14 @@ impl NetworkBehaviour for Gate {
         _: &Multiaddr,
         from: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        let Some(ip) = ip_of(from).filter(|ip| !ip.is_loopback()) else {
+        let Some(place) = place_of(from) else {
             return Ok(());
         };
-        let pending = self.pending.values().filter(|other| **other == ip).count();
-        if pending >= PENDING_PER_IP_MAX {
+        let pending = self.pending.values().filter(|other| **other == place).count();
+        if pending >= PENDING_PER_PLACE_MAX {
             return Err(ConnectionDenied::new(TooManyPending(pending)));
         }
-        self.pending.insert(connection, ip);
+        self.pending.insert(connection, place);
         Ok(())
     }
 
@@ -160,7 +187,7 @@ mod tests {
             taken.then_some(id)
         };
         let first = comes(&mut gate, "/ip4/10.0.0.2/tcp/1").unwrap();
-        for port in 1..PENDING_PER_IP_MAX {
+        for port in 1..PENDING_PER_PLACE_MAX {
             assert!(comes(&mut gate, &format!("/ip4/10.0.0.2/tcp/{port}")).is_some());
         }
         assert_eq!(comes(&mut gate, "/ip4/10.0.0.2/tcp/99"), None);
@@ -168,6 +195,19 @@ mod tests {
             comes(&mut gate, "/ip4/10.0.0.3/tcp/99").is_some(),
             "another address"
         );
+        assert!(
+            comes(&mut gate, "/ip4/10.0.0.2/udp/99/quic-v1").is_some(),
+            "packets in its name do not shut it out of TCP, nor the other way round"
+        );
+        for host in 1..=PENDING_PER_PLACE_MAX {
+            assert!(comes(&mut gate, &format!("/ip6/2001:db8::{host}/tcp/1")).is_some());
+        }
+        assert_eq!(
+            comes(&mut gate, "/ip6/2001:db8::ffff:9/tcp/1"),
+            None,
+            "one machine"
+        );
+        assert!(comes(&mut gate, "/ip6/2001:db8:0:1::1/tcp/1").is_some());
         let error = libp2p::swarm::ListenError::Aborted;
         let far: Multiaddr = "/ip4/10.0.0.2/tcp/1".parse().unwrap();
         gate.on_swarm_event(FromSwarm::ListenFailure(libp2p::swarm::ListenFailure {

@@ -8,11 +8,15 @@
 //! Each side opens one stream and sends its own. The protocol's name does not depend on the chain, so that
 //! a peer of another chain is told apart, and both hashes can be shown.
 
-use libp2p::PeerId as LibPeer;
+use std::net::IpAddr;
+
 use libp2p::identity::{Keypair, PublicKey as LibKey};
+use libp2p::{Multiaddr, PeerId as LibPeer, multiaddr};
 use vibecoin_primitives::limits::KIB;
 use vibecoin_primitives::{Encoded, Hash, Height, PublicKey, SecretKey, Signature, ValidatorSet};
 use wincode::{SchemaRead, SchemaWrite};
+
+use super::gate::{ip_of, subnet};
 
 /// The protocol's name.
 pub const HELLO_PROTOCOL: &str = "/vibecoin/hello/1";
@@ -58,6 +62,19 @@ pub struct Hello {
 impl Encoded for Hello {
     const NAME: &'static str = "hello";
     const BYTES_MAX: usize = 2 * ADDRESSES_MAX * (ADDRESS_BYTES_MAX + 8) + KIB;
+}
+
+/// The own addresses that a peer which was met at `peer` is told, best first: those of its subnet, and QUIC
+/// before TCP. Loopback is of no use to a peer on another machine.
+pub fn reachable(mut own: Vec<Multiaddr>, peer: Option<IpAddr>) -> Vec<Multiaddr> {
+    let is_far = peer.is_some_and(|peer| !peer.is_loopback());
+    own.retain(|address| !(is_far && ip_of(address).is_some_and(|ip| ip.is_loopback())));
+    own.sort_by_key(|address| {
+        let is_near = peer.is_some() && ip_of(address).map(subnet) == peer.map(subnet);
+        let is_quic = address.iter().any(|part| part == multiaddr::Protocol::QuicV1);
+        (!is_near, !is_quic)
+    });
+    own
 }
 
 /// The network key of a node key.

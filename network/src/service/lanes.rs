@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use libp2p::{PeerId as LibPeer, Stream, StreamProtocol};
 use libp2p_stream::Control;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use vibecoin_primitives::limits::MIB;
@@ -236,40 +236,34 @@ pub async fn read_frame(stream: &mut (impl AsyncRead + Unpin), max: usize) -> io
     Ok(frame)
 }
 
-/// Lets a peer send at its pace: who is too fast is read more slowly.
-struct Budget {
+/// Lets a peer send at its pace, over all of its streams: who is too fast is read more slowly.
+pub struct Budget {
     per_s: u64,
-    left: u64,
-    since: Instant,
+    /// When what has come so far would have come at that pace.
+    at: Mutex<Instant>,
 }
 
 impl Budget {
-    fn new(per_s: u64) -> Self {
+    /// How much a peer may have saved up.
+    const SAVED_MAX: Duration = Duration::from_secs(1);
+
+    pub fn new(per_s: u64) -> Self {
+        let now = Instant::now();
         Self {
             per_s: per_s.max(1),
-            left: per_s,
-            since: Instant::now(),
+            at: Mutex::new(now.checked_sub(Self::SAVED_MAX).unwrap_or(now)),
         }
     }
 
-    async fn spend(&mut self, len: usize) {
+    /// Counts bytes that came; returns how long to wait before more are read.
+    fn spend(&self, len: usize, now: Instant) -> Duration {
         let len = u64::try_from(len).unwrap_or(u64::MAX);
-        let micros = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.since = Instant::now();
-        let earned = self.per_s.saturating_mul(micros.min(1_000_000)) / 1_000_000;
-        self.left = self.left.saturating_add(earned).min(self.per_s);
-        if let Some(left) = self.left.checked_sub(len) {
-            self.left = left;
-            return;
-        }
-        let owed = len.saturating_sub(self.left);
-        self.left = 0;
-        let wait = owed
-            .saturating_mul(1_000_000)
-            .checked_div(self.per_s)
-            .unwrap_or(0);
-        tokio::time::sleep(Duration::from_micros(wait)).await;
-        self.since = Instant::now();
+        let micros = len.saturating_mul(1_000_000).checked_div(self.per_s);
+        let cost = Duration::from_micros(micros.unwrap_or(0));
+        let mut at = self.at.lock();
+        let begun = now.checked_sub(Self::SAVED_MAX).unwrap_or(now).max(*at);
+        *at = begun.checked_add(cost).unwrap_or(begun);
+        at.saturating_duration_since(now)
     }
 }
 
@@ -302,13 +296,12 @@ pub struct Reader {
     pub sink: Arc<dyn Sink>,
     pub traffic: Arc<Traffic>,
     pub tally: Arc<Tally>,
-    pub bytes_per_s: u64,
+    pub budget: Arc<Budget>,
 }
 
 impl Reader {
     /// Reads frames until the stream ends; `Some` when the peer broke a rule.
     pub async fn run(self, mut stream: Stream) -> Option<LaneFault> {
-        let mut budget = Budget::new(self.bytes_per_s);
         loop {
             let frame = match read_frame(&mut stream, self.lane.frame_bytes_max()).await {
                 Ok(frame) => frame,
@@ -318,7 +311,7 @@ impl Reader {
             self.tally.received(self.lane.protocol(), frame.len());
             let len = u64::try_from(frame.len()).unwrap_or(u64::MAX);
             self.traffic.bytes_in.fetch_add(len, Ordering::Relaxed);
-            budget.spend(frame.len()).await;
+            tokio::time::sleep(self.budget.spend(frame.len(), Instant::now())).await;
             let Ok(message) = self.envelope.open(&frame) else {
                 return Some(LaneFault::Undecodable);
             };
@@ -337,5 +330,34 @@ impl Reader {
                 self.tally.dropped_in(self.lane.protocol());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_has_one_budget_for_all_its_streams_and_saves_up_a_second_of_it() {
+        let budget = Budget::new(1_000);
+        let start = Instant::now();
+        let ms = Duration::from_millis;
+        let after = |time: u64| start.checked_add(ms(time)).unwrap_or(start);
+        let later = after(5_000);
+        assert_eq!(budget.spend(600, later), Duration::ZERO);
+        assert_eq!(
+            budget.spend(400, later),
+            Duration::ZERO,
+            "a second's worth at once"
+        );
+        assert_eq!(budget.spend(500, later), ms(500));
+        assert_eq!(
+            budget.spend(500, later),
+            ms(1_000),
+            "another stream waits behind the first"
+        );
+        assert_eq!(budget.spend(100, after(6_000)), ms(100));
+        assert_eq!(budget.spend(1_000, after(60_000)), Duration::ZERO);
+        assert_eq!(budget.spend(1, after(60_000)), ms(1));
     }
 }

@@ -30,6 +30,16 @@ pub struct Ban {
     pub until: Option<Instant>,
 }
 
+/// What became of a ban.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remembered {
+    Yes {
+        lifted: Option<LibPeer>,
+    },
+    /// All that are remembered are without end.
+    No,
+}
+
 /// Points and bans of peers.
 #[derive(Default)]
 pub struct Scores {
@@ -52,12 +62,25 @@ impl Scores {
             self.points.retain(|_, points| remaining(points, now) > 0);
         }
         if self.points.len() >= REMEMBERED_MAX && !self.points.contains_key(&peer) {
-            return false;
+            let least = self
+                .points
+                .iter()
+                .min_by_key(|(_, points)| remaining(points, now));
+            if let Some(least) = least.map(|(peer, _)| *peer) {
+                self.points.remove(&least);
+            }
         }
         let entry = self.points.entry(peer).or_insert(Points { points: 0, at: now });
-        let sum = remaining(entry, now).saturating_add(points);
-        *entry = Points { points: sum, at: now };
-        sum >= BAN_POINTS
+        let left = remaining(entry, now);
+        // Forgiven by whole seconds: what is left of one counts for the next point.
+        let forgiven = u64::from(entry.points.saturating_sub(left));
+        let since = entry
+            .at
+            .checked_add(Duration::from_secs(forgiven / FORGIVEN_PER_S));
+        let at = if left == 0 { now } else { since.unwrap_or(now) };
+        let points = left.saturating_add(points);
+        *entry = Points { points, at };
+        points >= BAN_POINTS
     }
 
     /// What is left of a peer's points.
@@ -65,14 +88,24 @@ impl Scores {
         self.points.get(peer).map_or(0, |points| remaining(points, now))
     }
 
-    /// Remembers a ban; `false` when there is no room for it.
-    pub fn ban(&mut self, peer: LibPeer, ban: Ban) -> bool {
+    /// Remembers a ban. Where there is no room, the one that ends first is lifted for it; an operator's, which
+    /// may have no end, stays.
+    pub fn ban(&mut self, peer: LibPeer, ban: Ban) -> Remembered {
         self.points.remove(&peer);
-        let room = self.bans.len() < REMEMBERED_MAX || self.bans.contains_key(&peer);
-        if room {
-            self.bans.insert(peer, ban);
+        let mut lifted = None;
+        if self.bans.len() >= REMEMBERED_MAX && !self.bans.contains_key(&peer) {
+            let ends = self
+                .bans
+                .iter()
+                .filter_map(|(peer, ban)| Some((ban.until?, *peer)));
+            let Some((_, first)) = ends.min() else {
+                return Remembered::No;
+            };
+            self.bans.remove(&first);
+            lifted = Some(first);
         }
-        room
+        self.bans.insert(peer, ban);
+        Remembered::Yes { lifted }
     }
 
     pub fn unban(&mut self, peer: &LibPeer) -> bool {
@@ -120,11 +153,66 @@ mod tests {
     }
 
     #[test]
+    fn blame_that_comes_more_often_than_each_second_is_forgiven_as_well() {
+        let (mut scores, peer, start) = (Scores::default(), LibPeer::random(), Instant::now());
+        let after = |ms: u64| start.checked_add(Duration::from_millis(ms)).unwrap_or(start);
+        // Of a hundred points in 99 seconds, 99 are forgiven.
+        for turn in 0..2_000_u64 {
+            assert!(
+                !scores.blame(peer, 1, after(turn.saturating_mul(990))),
+                "turn {turn}"
+            );
+        }
+        assert_eq!(scores.of(&peer, after(1_980_000)), 20);
+    }
+
+    #[test]
+    fn a_full_memory_lifts_the_ban_that_ends_first_and_never_one_without_end() {
+        let (mut scores, start) = (Scores::default(), Instant::now());
+        let ban = |seconds: Option<u64>| Ban {
+            reason: String::new(),
+            until: seconds.and_then(|seconds| start.checked_add(Duration::from_secs(seconds))),
+        };
+        let [soon, later] = [(); 2].map(|()| LibPeer::random());
+        scores.ban(later, ban(Some(9)));
+        scores.ban(soon, ban(Some(5)));
+        for _ in 2..REMEMBERED_MAX {
+            assert_eq!(
+                scores.ban(LibPeer::random(), ban(None)),
+                Remembered::Yes { lifted: None }
+            );
+        }
+        for first in [soon, later] {
+            let lifted = Some(first);
+            assert_eq!(
+                scores.ban(LibPeer::random(), ban(None)),
+                Remembered::Yes { lifted }
+            );
+            assert!(!scores.is_banned(&first));
+        }
+        assert_eq!(scores.ban(soon, ban(Some(99))), Remembered::No);
+    }
+
+    #[test]
+    fn a_full_memory_forgets_the_least_blame_for_new_blame() {
+        let (mut scores, least, now) = (Scores::default(), LibPeer::random(), Instant::now());
+        scores.blame(least, 1, now);
+        for _ in 0..REMEMBERED_MAX {
+            scores.blame(LibPeer::random(), FAULT_POINTS, now);
+        }
+        assert_eq!(scores.of(&least, now), 0);
+        assert!(scores.blame(LibPeer::random(), BAN_POINTS, now));
+    }
+
+    #[test]
     fn a_ban_ends_when_its_time_is_over_and_not_before() {
         let (mut scores, peer, start) = (Scores::default(), LibPeer::random(), Instant::now());
         let until = start.checked_add(Duration::from_secs(5));
         let reason = "test".to_owned();
-        assert!(scores.ban(peer, Ban { reason, until }));
+        assert_eq!(
+            scores.ban(peer, Ban { reason, until }),
+            Remembered::Yes { lifted: None }
+        );
         assert!(scores.expired(start).is_empty());
         assert!(scores.is_banned(&peer));
         assert_eq!(scores.expired(until.unwrap_or(start)), vec![peer]);

@@ -495,6 +495,8 @@ fn a_peer_that_was_started_anew_is_met_anew_though_its_old_connection_seems_to_l
     // The same node again: of the process before it nothing is heard, as after a kill over QUIC.
     let after = Node::start(to(config(45), &[&a]));
     assert_eq!(a.disconnected(), first);
+    // Much later the age of the old connection would tell as well; here it is the hello.
+    assert_eq!(a.network.counters().restarted, 1);
     let (second, ..) = a.connected();
     assert_ne!(second, first);
     drop(after);
@@ -511,6 +513,37 @@ fn an_address_without_identity_or_with_nonsense_is_refused_by_name() {
         a.network.ban("nobody", "", None),
         Err(NetworkError::PeerId { .. })
     ));
+}
+
+#[test]
+fn a_peer_is_told_the_addresses_that_it_can_reach_best_first() {
+    let told = |peer: Option<&str>| {
+        let own = [
+            "/ip4/127.0.0.1/tcp/1",
+            "/ip4/10.0.0.5/tcp/1",
+            "/ip4/192.168.1.5/tcp/1",
+            "/ip4/127.0.0.1/udp/1/quic-v1",
+            "/ip4/10.0.0.5/udp/1/quic-v1",
+            "/ip4/192.168.1.5/udp/1/quic-v1",
+        ];
+        let own = own.map(|address| address.parse().unwrap());
+        let told = super::hello::reachable(own.to_vec(), peer.map(|ip| ip.parse().unwrap()));
+        told.iter()
+            .map(|address| address.to_string().replace("/quic-v1", ""))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told(Some("192.168.1.77")),
+        [
+            "/ip4/192.168.1.5/udp/1",
+            "/ip4/192.168.1.5/tcp/1",
+            "/ip4/10.0.0.5/udp/1",
+            "/ip4/10.0.0.5/tcp/1"
+        ]
+    );
+    assert_eq!(told(Some("1.2.3.4")).len(), 4);
+    assert_eq!(told(Some("127.0.0.1")).first().unwrap(), "/ip4/127.0.0.1/udp/1");
+    assert_eq!(told(None).len(), 6);
 }
 
 #[test]

@@ -13,10 +13,12 @@ use libp2p::identity::Keypair;
 use libp2p::{PeerId as LibPeer, noise, quic, tcp, yamux};
 
 /// How long a QUIC handshake may take. Where UDP does not get through, TCP gets its turn after it.
-pub const QUIC_HANDSHAKE: Duration = Duration::from_secs(2);
+const QUIC_HANDSHAKE: Duration = Duration::from_secs(2);
 /// After how much silence a QUIC connection is over. Without it the end of a process is not seen, and after
 /// a cut the wait for the next try doubles with each.
 const QUIC_SILENCE_MS: u32 = 4_000;
+/// Most streams that a peer may have open. A dozen are in use; each may hold a window of unread bytes.
+const STREAMS_MAX: u32 = 64;
 /// How often an idle QUIC connection says that it lives.
 const QUIC_ALIVE: Duration = Duration::from_secs(1);
 
@@ -25,15 +27,18 @@ pub fn quic(mut config: quic::Config) -> quic::Config {
     config.handshake_timeout = QUIC_HANDSHAKE;
     config.max_idle_timeout = QUIC_SILENCE_MS;
     config.keep_alive_interval = QUIC_ALIVE;
+    config.max_concurrent_stream_limit = STREAMS_MAX;
     config
 }
 
 /// The transport over TCP.
 pub fn tcp(key: &Keypair) -> Result<Boxed<(LibPeer, StreamMuxerBox)>, Box<dyn Error + Send + Sync>> {
+    let mut muxer = yamux::Config::default();
+    muxer.set_max_num_streams(usize::try_from(STREAMS_MAX)?);
     Ok(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(key)?)
-        .multiplex(yamux::Config::default())
+        .multiplex(muxer)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(Brisk(muxer))))
         .boxed())
 }

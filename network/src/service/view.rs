@@ -88,6 +88,8 @@ pub struct NetworkCounters {
     pub dials_failed: u64,
     /// Peers that were refused because they belong to another chain.
     pub wrong_chain: u64,
+    /// Peers that were met anew because they had been started again, before their old connection ended.
+    pub restarted: u64,
     /// Peers that were banned.
     pub bans: u64,
 }
@@ -135,6 +137,7 @@ pub struct Tally {
     pub dials: AtomicU64,
     pub dials_failed: AtomicU64,
     pub wrong_chain: AtomicU64,
+    pub restarted: AtomicU64,
     pub bans: AtomicU64,
 }
 
@@ -197,6 +200,7 @@ impl Tally {
             dials: get(&self.dials),
             dials_failed: get(&self.dials_failed),
             wrong_chain: get(&self.wrong_chain),
+            restarted: get(&self.restarted),
             bans: get(&self.bans),
         }
     }

@@ -190,6 +190,8 @@ metrics! {
         dials_failed: Counter = "dials_failed_total",
         /// Peers refused because they belong to another chain.
         wrong_chain: Counter = "wrong_chain_total",
+        /// Peers met anew because they had been started again before their old connection ended.
+        restarted: Counter = "peers_restarted_total",
         /// Peers that were banned.
         bans: Counter = "bans_total",
     }

@@ -146,6 +146,7 @@ fn refresh_network(network: &Network, metrics: &Metrics) {
     put(&figures.dials, counters.dials);
     put(&figures.dials_failed, counters.dials_failed);
     put(&figures.wrong_chain, counters.wrong_chain);
+    put(&figures.restarted, counters.restarted);
     put(&figures.bans, counters.bans);
 }
 

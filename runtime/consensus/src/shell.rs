@@ -684,7 +684,10 @@ impl Shell {
                 if ask {
                     self.burst.rest.push(check);
                 }
-                self.arm();
+                // Whoever proposes for a later round says nothing about this one.
+                if round == Round::ZERO {
+                    self.arm();
+                }
             }
             // The core had no room for the verdict when it came; for a proposed block it has.
             Some(valid) if !known.taken => {

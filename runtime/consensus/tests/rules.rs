@@ -490,6 +490,19 @@ fn votes_of_an_honest_validator_start_the_wait_for_a_proposal_that_was_missed() 
 }
 
 #[test]
+fn a_proposal_for_a_later_round_does_not_start_the_wait_of_an_idle_one() {
+    let mut bench = Bench::started(4, 3);
+    let idle = bench.orderer.next_deadline();
+    let later = bench.proposal(2, 1);
+    let (verdict, _) = bench.propose(later);
+    assert_eq!(verdict, Verdict::Fresh);
+    assert_eq!(bench.orderer.next_deadline(), idle, "nobody had a turn yet");
+    let first = bench.proposal(0, 1);
+    bench.propose(first);
+    assert_eq!(bench.orderer.next_deadline(), Some(T0.after(300_000)));
+}
+
+#[test]
 fn parts_that_come_move_the_wait_for_their_proposal_but_not_for_ever() {
     let mut bench = Bench::started(4, 3);
     bench.orderer.proposal_comes(Round(0), T0);

@@ -356,7 +356,8 @@ impl ChainParams {
             0,
             60_000,
         )?;
-        range("message_delay_ms", u64::from(self.message_delay_ms), 0, 60_000)?;
+        // Without it no later round would be more patient than the first.
+        range("message_delay_ms", u64::from(self.message_delay_ms), 1, 60_000)?;
         range("evidence_age_max", self.evidence_age_max, 1, 100_000_000)?;
         range("trust_period_s", self.trust_period_s, 1, 10 * 365 * 24 * 3600)
     }

@@ -163,6 +163,23 @@ impl<S: State> Candidates<S> {
         self.blocks.insert(hash, candidate);
     }
 
+    /// Notes that the body of a block is missing. Where there is no room, the block makes it whose body was asked
+    /// for most often: bodies that there are come at the first or second time, and a liar's never.
+    fn want(&mut self, hash: Hash, header: Header, ask_at: MonoTime) {
+        if self.wanted.len() >= CANDIDATES_MAX {
+            let least = self.wanted.iter().max_by_key(|(_, wanted)| wanted.asked);
+            if let Some(least) = least.map(|(hash, _)| *hash) {
+                self.wanted.remove(&least);
+            }
+        }
+        let wanted = Wanted {
+            header,
+            ask_at,
+            asked: 0,
+        };
+        self.wanted.insert(hash, wanted);
+    }
+
     /// The assembly of this proposer and round; a new one takes the place of the lowest round's.
     fn assembly(
         &mut self,
@@ -423,17 +440,12 @@ impl<S: State, O: Orderer> Replica<S, O> {
         {
             return self.tell_checked(&hash);
         }
-        if self.halted || self.candidates.wanted.len() >= CANDIDATES_MAX {
+        if self.halted {
             return;
         }
         let streams = self.key.is_some() && self.peers.values().any(|peer| *peer == Some(header.proposer));
         let grace = if streams { PARTS_GRACE_MICROS } else { 0 };
-        let wanted = Wanted {
-            header,
-            ask_at: self.now.mono.after(grace),
-            asked: 0,
-        };
-        self.candidates.wanted.insert(hash, wanted);
+        self.candidates.want(hash, header, self.now.mono.after(grace));
     }
 
     /// Asks one peer for each body that is due: its proposer first, then everybody in turn.
@@ -584,5 +596,53 @@ impl<S: State, O: Orderer> Replica<S, O> {
             // It may bring the next round, in which more of them are over.
             self.pump();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vibecoin_execution::MemoryState;
+    use vibecoin_primitives::{BLOCK_VERSION, TimeMs};
+
+    use super::*;
+
+    fn header(round: u32) -> Header {
+        Header {
+            version: BLOCK_VERSION,
+            height: Height(1),
+            round: Round(round),
+            proposer: PublicKey([1; 32]),
+            parent: Hash::ZERO,
+            time: TimeMs(1),
+            ticks: 4,
+            poh_seq: 0,
+            poh_hash: Hash::ZERO,
+            body_hash: Hash::ZERO,
+            tx_root: Hash::ZERO,
+            receipt_root: Hash::ZERO,
+            evidence_root: Hash::ZERO,
+            state_root: Hash::ZERO,
+            validators_hash: Hash::ZERO,
+            next_validators_hash: Hash::ZERO,
+            params_hash: Hash::ZERO,
+            last_commit_hash: Hash::ZERO,
+        }
+    }
+
+    #[test]
+    fn a_new_block_is_wanted_in_the_place_of_one_whose_body_nobody_has() {
+        let mut candidates = Candidates::<MemoryState>::default();
+        let blocks = u32::try_from(CANDIDATES_MAX).unwrap_or(u32::MAX);
+        for round in 0..blocks {
+            candidates.want(header(round).hash(), header(round), MonoTime(0));
+        }
+        let nobodys = header(7).hash();
+        for (hash, wanted) in &mut candidates.wanted {
+            wanted.asked = if *hash == nobodys { 9 } else { 2 };
+        }
+        candidates.want(header(blocks).hash(), header(blocks), MonoTime(5));
+        assert_eq!(candidates.wanted.len(), CANDIDATES_MAX);
+        assert!(!candidates.wanted.contains_key(&nobodys));
+        assert!(candidates.wanted.contains_key(&header(blocks).hash()));
     }
 }

@@ -114,7 +114,10 @@ fn rounds_in_short(view: &Value) -> String {
         );
         for timeout in round["timeouts"].as_array().into_iter().flatten() {
             let step = timeout["step"].as_str().unwrap_or("?");
-            text += &format!(", {step} timeout at {}", timeout["afterMs"].as_str().unwrap_or("?"));
+            text += &format!(
+                ", {step} timeout at {}",
+                timeout["afterMs"].as_str().unwrap_or("?")
+            );
         }
         text += "]";
     }

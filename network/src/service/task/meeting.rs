@@ -1,0 +1,476 @@
+//! Who comes, who may stay, what is said first, and who goes.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use libp2p::core::ConnectedPoint;
+use libp2p::swarm::ConnectionId;
+use libp2p::{Multiaddr, PeerId as LibPeer, Stream, StreamProtocol, ping};
+use tracing::{debug, info, warn};
+use vibecoin_primitives::{Encoded as _, Height, decode, encode};
+use vibecoin_replica::PeerId;
+
+use super::{Admitted, DIAL_TIME, Finding, Greeting, HELLO_TIME, Peer, Task};
+use crate::service::config::NetworkEvent;
+use crate::service::gate::{ip_of, subnet};
+use crate::service::hello::{ADDRESSES_MAX, AGENT_BYTES_MAX, HELLO_PROTOCOL, Hello, reachable};
+use crate::service::lanes::{Budget, Lane, Lanes, Reader, Traffic, open, read_frame, write_frame};
+use crate::service::score::FRAMING_POINTS;
+use crate::service::view::{Protocol, count};
+use crate::wire::WIRE_VERSION;
+
+/// Most streams of a peer that wait for its hello.
+const WAITING_STREAMS_MAX: usize = 4;
+/// Most streams of one lane that one peer may have open.
+const STREAMS_PER_LANE_MAX: usize = 2;
+/// How often a hello is tried, and how long after the last try.
+const HELLO_TRIES: u32 = 10;
+const HELLO_AGAIN: Duration = Duration::from_millis(50);
+/// Most hellos from one peer: one for each of its connections, and each second while it hears none of ours.
+const HELLOS_MAX: u32 = 64;
+/// Most connections of one peer. Two that dial each other at once have two, and two more when one of them was
+/// started anew and what it left behind is not over yet.
+const CONNECTIONS_MAX: u32 = 4;
+/// A second connection to a peer that is connected for longer than this shows that the first one is dead:
+/// the peer has forgotten it. Longer than a dial may take, as two nodes may dial each other at once.
+const STALE: Duration = Duration::from_secs(8);
+/// How long a connection must have held for its peer to be dialled at once when it breaks.
+const SETTLED: Duration = Duration::from_secs(2);
+/// Pings without an answer after which a connection counts as broken.
+const PINGS_LOST_MAX: u32 = 2;
+/// Most inbound connections of strangers that have yet to say hello.
+const GUESTS_MAX: usize = 64;
+/// How long a peer of another chain is shut out.
+const WRONG_CHAIN_TIME: Duration = Duration::from_secs(60);
+const _: () = assert!(DIAL_TIME.as_millis() < STALE.as_millis());
+
+impl Task {
+    /// A cut cable is seen by silence alone, and a new connection can be made only when the old one is gone.
+    pub(super) fn on_ping(&mut self, ping: ping::Event) {
+        let Some(peer) = self.peers.get_mut(&ping.peer) else {
+            return;
+        };
+        match ping.result {
+            Ok(rtt) => {
+                peer.rtt = rtt;
+                peer.pings_lost = 0;
+            }
+            Err(ping::Failure::Unsupported) => {}
+            Err(error) => {
+                peer.pings_lost = peer.pings_lost.saturating_add(1);
+                if peer.pings_lost >= PINGS_LOST_MAX {
+                    info!(target: "node::network", peer = %ping.peer, %error, "peer does not answer");
+                    let _closing = self.swarm.disconnect_peer_id(ping.peer);
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_connection(
+        &mut self,
+        peer: LibPeer,
+        connection: ConnectionId,
+        endpoint: &ConnectedPoint,
+        established: u32,
+    ) {
+        let address = endpoint.get_remote_address().clone();
+        if let Some(old) = self.peers.get_mut(&peer) {
+            if old.since.elapsed() > STALE {
+                debug!(target: "node::network", %peer, "the peer connects anew: its old connection is dead");
+                let _closing = self.swarm.disconnect_peer_id(peer);
+                return;
+            }
+            if established > CONNECTIONS_MAX {
+                debug!(target: "node::network", %peer, %address, "too many connections of one peer");
+                self.swarm.close_connection(connection);
+                return;
+            }
+            // Two that dialled each other at once keep both connections: each side has said by then on
+            // its first one which topics it listens to, and closing either would lose that.
+            old.newest = Instant::now();
+            self.say_hello(peer);
+            return;
+        }
+        if established > 1 || (!endpoint.is_dialer() && !self.has_room(&peer, &address)) {
+            debug!(target: "node::network", %peer, %address, "too many connections from there");
+            self.swarm.close_connection(connection);
+            return;
+        }
+        let number = PeerId(self.next_number);
+        self.next_number = self.next_number.saturating_add(1);
+        self.by_number.insert(number, peer);
+        let now = Instant::now();
+        self.peers.insert(
+            peer,
+            Peer {
+                number,
+                address,
+                outbound: endpoint.is_dialer(),
+                since: now,
+                newest: now,
+                admitted: None,
+                greeting: Greeting::default(),
+                hellos: 0,
+                waiting: Vec::new(),
+                reading: [0; 2],
+                rtt: Duration::ZERO,
+                pings_lost: 0,
+            },
+        );
+        self.say_hello(peer);
+    }
+
+    /// Whether one more connection from this address is within the bounds for strangers.
+    fn has_room(&self, peer: &LibPeer, address: &Multiaddr) -> bool {
+        if self.swarm.behaviour().limits.is_bypassed(peer) {
+            return true;
+        }
+        let guests = self
+            .peers
+            .values()
+            .filter(|peer| !peer.outbound && peer.admitted.is_none());
+        if guests.count() >= GUESTS_MAX {
+            return false;
+        }
+        let Some(ip) = ip_of(address).filter(|ip| !ip.is_loopback()) else {
+            return true;
+        };
+        let ips = self.peers.values().filter_map(|peer| ip_of(&peer.address));
+        let (mut same, mut near) = (0u32, 0u32);
+        for other in ips {
+            same = same.saturating_add(u32::from(other == ip));
+            near = near.saturating_add(u32::from(subnet(other) == subnet(ip)));
+        }
+        same < self.config.per_ip_max && near < self.config.per_subnet_max
+    }
+
+    pub(super) fn on_gone(&mut self, peer: LibPeer) {
+        let Some(gone) = self.peers.remove(&peer) else {
+            return;
+        };
+        self.by_number.remove(&gone.number);
+        self.shared.lanes.write().remove(&gone.number);
+        self.shared.view.peers.lock().remove(&gone.number);
+        let privileged = self.is_privileged(&peer);
+        let behaviour = self.swarm.behaviour_mut();
+        behaviour.gossip.remove_explicit_peer(&peer);
+        if !privileged {
+            behaviour.limits.remove_peer_id(&peer);
+        }
+        // A peer that greets and hangs up is not dialled at once again.
+        if gone.admitted.is_some() && gone.since.elapsed() > SETTLED {
+            self.book.reset(&peer);
+        }
+        if gone.admitted.is_some() {
+            info!(target: "node::network", %peer, "peer gone");
+            self.deliver(NetworkEvent::Disconnected { peer: gone.number });
+        }
+    }
+
+    /// Whether the operator named the peer.
+    pub(super) fn is_privileged(&self, peer: &LibPeer) -> bool {
+        self.reserved.contains(peer) || self.book.is_persistent(peer)
+    }
+
+    /// Whether a stranger that connected to us and said hello may stay.
+    fn has_seat(&self, id: &LibPeer, outbound: bool) -> bool {
+        if outbound || self.is_privileged(id) {
+            return true;
+        }
+        let stranger = |(id, peer): &(&LibPeer, &Peer)| {
+            let admitted = peer.admitted.as_ref();
+            !peer.outbound
+                && admitted.is_some_and(|admitted| admitted.validator.is_none())
+                && !self.is_privileged(id)
+        };
+        let seated = self.peers.iter().filter(stranger).count();
+        seated < usize::try_from(self.config.inbound_max).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn deliver(&self, event: NetworkEvent) {
+        if !self.sink.deliver(event) {
+            self.shared.tally.dropped_in(Protocol::Direct);
+        }
+    }
+
+    /// Where this node is, best first; of the places it listens at, those that `for_peer` can reach.
+    pub(super) fn own_addresses(&self, for_peer: Option<IpAddr>) -> Vec<String> {
+        let own = *self.swarm.local_peer_id();
+        let external: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
+        let addresses = if external.is_empty() {
+            reachable(self.swarm.listeners().cloned().collect(), for_peer)
+        } else {
+            reachable(external, None)
+        };
+        addresses
+            .into_iter()
+            .take(ADDRESSES_MAX)
+            .map(|address| format!("{address}/p2p/{own}"))
+            .collect()
+    }
+
+    fn say_hello(&mut self, id: LibPeer) {
+        let Some(peer) = self.peers.get(&id) else { return };
+        let at = ip_of(&peer.address);
+        let agent = shortened(&self.config.agent);
+        let hello = Hello {
+            version: u32::from(WIRE_VERSION),
+            genesis: self.config.genesis,
+            head: Height(self.shared.head.load(Ordering::Relaxed)),
+            agent,
+            run: self.run,
+            proof: self.config.validator_proof,
+            addresses: self.own_addresses(at),
+            others: if self.config.exchange {
+                self.book.some(ADDRESSES_MAX)
+            } else {
+                Vec::new()
+            },
+        };
+        let mut control = self.control.clone();
+        let saying = tokio::spawn(async move {
+            let protocol = StreamProtocol::new(HELLO_PROTOCOL);
+            // One of two connections may be closing: then the other one takes it.
+            for _ in 0..HELLO_TRIES {
+                if let Ok(mut stream) = control.open_stream(id, protocol.clone()).await
+                    && write_frame(&mut stream, &encode(&hello), true).await.is_ok()
+                {
+                    let _gone = futures_util::AsyncWriteExt::close(&mut stream).await;
+                    return;
+                }
+                tokio::time::sleep(HELLO_AGAIN).await;
+            }
+        });
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.greeting = Greeting(Some(saying.abort_handle()));
+        }
+    }
+
+    /// A hello can get lost when many come at once. Who has heard ours opens a lane, so who has opened none
+    /// is told again, as long as it may still be waiting.
+    pub(super) fn greet_again(&mut self) {
+        let unheard = self.peers.iter().filter(|(_, peer)| {
+            peer.reading == [0; 2] && peer.waiting.is_empty() && peer.newest.elapsed() < HELLO_TIME
+        });
+        let unheard: Vec<LibPeer> = unheard.map(|(id, _)| *id).collect();
+        unheard.into_iter().for_each(|id| self.say_hello(id));
+    }
+
+    pub(super) fn read_hello(&self, peer: LibPeer, mut stream: Stream) {
+        let found = self.found.clone();
+        tokio::spawn(async move {
+            let read = tokio::time::timeout(HELLO_TIME, read_frame(&mut stream, Hello::BYTES_MAX)).await;
+            let finding = match read {
+                Ok(Ok(bytes)) => match decode::<Hello>(&bytes) {
+                    Ok(hello) if hello.is_bounded() => Finding::Hello {
+                        peer,
+                        hello: Box::new(hello),
+                    },
+                    Ok(_) => Finding::BadHello {
+                        peer,
+                        detail: "a hello with too much in it".to_owned(),
+                    },
+                    Err(error) => Finding::BadHello {
+                        peer,
+                        detail: error.to_string(),
+                    },
+                },
+                Ok(Err(error)) if error.kind() == std::io::ErrorKind::InvalidData => Finding::BadHello {
+                    peer,
+                    detail: "a hello over its limit".to_owned(),
+                },
+                // A connection that broke is nobody's fault; who stays silent is dropped with time.
+                Ok(Err(_)) | Err(_) => return,
+            };
+            let _stopping = found.send(finding).await;
+        });
+    }
+
+    pub(super) fn on_hello(&mut self, id: LibPeer, hello: Hello) {
+        let Hello {
+            version,
+            genesis,
+            head,
+            agent,
+            run,
+            proof,
+            addresses,
+            others,
+        } = hello;
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        peer.hellos = peer.hellos.saturating_add(1);
+        if peer.hellos > HELLOS_MAX {
+            self.blame(id, FRAMING_POINTS, "hellos without end");
+            let _closing = self.swarm.disconnect_peer_id(id);
+            return;
+        }
+        let ours = self.config.genesis;
+        if genesis != ours {
+            count(&self.shared.tally.wrong_chain);
+            let reason = format!("it belongs to the chain {genesis}, this node to {ours}");
+            warn!(target: "node::network", peer = %id, %genesis, %ours, "peer of another chain refused");
+            return self.ban(id, reason, Some(WRONG_CHAIN_TIME));
+        }
+        if version != u32::from(WIRE_VERSION) {
+            let reason = format!("it speaks version {version} of the wire, this node {WIRE_VERSION}");
+            warn!(target: "node::network", peer = %id, version, "peer of another version refused");
+            return self.ban(id, reason, Some(WRONG_CHAIN_TIME));
+        }
+        let Some(peer) = self.peers.get(&id) else {
+            return;
+        };
+        if let Some(admitted) = &peer.admitted {
+            // Over QUIC nothing else tells that a process was killed, until silence does.
+            if admitted.run != run {
+                count(&self.shared.tally.restarted);
+                info!(target: "node::network", peer = %id, "the peer was started anew: its old connection is dead");
+                let _closing = self.swarm.disconnect_peer_id(id);
+            }
+            return;
+        }
+        let outbound = peer.outbound;
+        let validator = proof.and_then(|proof| proof.check(&ours, &id, &self.config.validators));
+        if validator.is_none() && !self.has_seat(&id, outbound) {
+            debug!(target: "node::network", peer = %id, "no room for another stranger");
+            let _closing = self.swarm.disconnect_peer_id(id);
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let traffic = Arc::new(Traffic::default());
+        traffic.head.store(head.0, Ordering::Relaxed);
+        let budget = Budget::new(self.config.bytes_per_s_per_peer);
+        peer.admitted = Some(Admitted {
+            agent: agent.chars().filter(|c| !c.is_control()).collect(),
+            run,
+            validator,
+            traffic: traffic.clone(),
+            budget: Arc::new(budget),
+        });
+        let number = peer.number;
+        let waiting = std::mem::take(&mut peer.waiting);
+        let lane = |lane: Lane, protocol: &StreamProtocol| {
+            let (control, tally) = (self.control.clone(), self.shared.tally.clone());
+            open(lane, id, protocol.clone(), control, traffic.clone(), tally)
+        };
+        let lanes = Lanes {
+            direct: lane(Lane::Direct, &self.names.direct),
+            parts: validator.map(|_| lane(Lane::Parts, &self.names.parts)),
+        };
+        self.shared.lanes.write().insert(number, lanes);
+        if validator.is_some() {
+            let behaviour = self.swarm.behaviour_mut();
+            behaviour.limits.bypass_peer_id(&id);
+            behaviour.gossip.add_explicit_peer(&id);
+        }
+        self.book.met(&id);
+        if self.config.exchange {
+            self.book.learn_from_itself(id, &addresses);
+            self.book.learn(&others);
+        }
+        info!(target: "node::network", peer = %id, %head, validator = validator.is_some(), outbound, "peer connected");
+        self.deliver(NetworkEvent::Connected {
+            peer: number,
+            head,
+            validator,
+        });
+        for (lane, stream) in waiting {
+            self.on_stream(id, lane, stream);
+        }
+        self.show_peer(id);
+    }
+
+    pub(super) fn on_stream(&mut self, id: LibPeer, lane: Lane, stream: Stream) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let Some(admitted) = &peer.admitted else {
+            if peer.waiting.len() < WAITING_STREAMS_MAX {
+                peer.waiting.push((lane, stream));
+            }
+            return;
+        };
+        // Only validators make blocks.
+        if lane == Lane::Parts && admitted.validator.is_none() {
+            return;
+        }
+        let [direct, parts] = &mut peer.reading;
+        let reading = match lane {
+            Lane::Direct => direct,
+            Lane::Parts => parts,
+        };
+        if *reading >= STREAMS_PER_LANE_MAX {
+            return;
+        }
+        *reading = reading.saturating_add(1);
+        let reader = Reader {
+            lane,
+            from: peer.number,
+            envelope: self.shared.envelope,
+            sink: self.sink.clone(),
+            traffic: admitted.traffic.clone(),
+            tally: self.shared.tally.clone(),
+            budget: admitted.budget.clone(),
+        };
+        let (found, number) = (self.found.clone(), peer.number);
+        tokio::spawn(async move {
+            let fault = reader.run(stream).await;
+            let _stopping = found
+                .send(Finding::LaneEnded {
+                    peer: id,
+                    number,
+                    lane,
+                    fault,
+                })
+                .await;
+        });
+    }
+
+    pub(super) fn on_finding(&mut self, finding: Finding) {
+        match finding {
+            Finding::Hello { peer, hello } => self.on_hello(peer, *hello),
+            Finding::BadHello { peer, detail } => {
+                debug!(target: "node::network", %peer, detail, "bad hello");
+                self.blame(peer, FRAMING_POINTS, "a bad hello");
+                let _not_connected = self.swarm.disconnect_peer_id(peer);
+            }
+            Finding::LaneEnded {
+                peer,
+                number,
+                lane,
+                fault,
+            } => {
+                // Of a connection before, when the numbers differ.
+                if let Some(peer) = self.peers.get_mut(&peer).filter(|peer| peer.number == number) {
+                    let [direct, parts] = &mut peer.reading;
+                    let reading = match lane {
+                        Lane::Direct => direct,
+                        Lane::Parts => parts,
+                    };
+                    *reading = reading.saturating_sub(1);
+                }
+                if let Some(fault) = fault {
+                    self.blame(peer, FRAMING_POINTS, fault.text());
+                    let _not_connected = self.swarm.disconnect_peer_id(peer);
+                }
+            }
+        }
+    }
+}
+
+/// The start of a text, within the bound of an agent's name.
+fn shortened(text: &str) -> String {
+    let mut short = String::new();
+    for c in text.chars() {
+        if short.len().saturating_add(c.len_utf8()) > AGENT_BYTES_MAX {
+            break;
+        }
+        short.push(c);
+    }
+    short
+}
