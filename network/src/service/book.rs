@@ -187,8 +187,9 @@ impl Book {
     pub fn add_boot(&mut self, peer: LibPeer, address: Multiaddr) {
         match self.entries.get_mut(&peer) {
             Some(entry) if entry.boot => entry.also(address),
-            Some(_) => {}
-            None => self.put(peer, address, false, true),
+            Some(entry) if entry.persistent => {}
+            // What the file remembers of it may be hearsay.
+            _ => self.put(peer, address, false, true),
         }
     }
 
@@ -202,6 +203,7 @@ impl Book {
                 ways.push(address);
             }
         }
+        told.remove(&self.own);
         for (peer, mut ways) in told {
             let Some(entry) = self.entries.get_mut(&peer) else {
                 let heard = self.entries.values().filter(|entry| entry.heard).count();
@@ -443,6 +445,14 @@ mod tests {
         ]);
         book.save().unwrap();
         assert_eq!(book.some(9).len(), 2);
+        let mut booted = Book::new(own, Some(path.clone()));
+        booted.add_boot(told, "/ip4/10.0.0.7/tcp/7".parse().unwrap());
+        assert!(
+            booted
+                .some(9)
+                .contains(&format!("/ip4/10.0.0.7/tcp/7/p2p/{told}")),
+            "the operator's word counts"
+        );
         let again = Book::new(own, Some(path));
         let mut found = again.some(9);
         found.sort();

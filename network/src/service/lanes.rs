@@ -258,8 +258,8 @@ impl Budget {
     /// Counts bytes that came; returns how long to wait before more are read.
     fn spend(&self, len: usize, now: Instant) -> Duration {
         let len = u64::try_from(len).unwrap_or(u64::MAX);
-        let micros = len.saturating_mul(1_000_000).checked_div(self.per_s);
-        let cost = Duration::from_micros(micros.unwrap_or(0));
+        let nanos = len.saturating_mul(1_000_000_000).checked_div(self.per_s);
+        let cost = Duration::from_nanos(nanos.unwrap_or(0));
         let mut at = self.at.lock();
         let begun = now.checked_sub(Self::SAVED_MAX).unwrap_or(now).max(*at);
         *at = begun.checked_add(cost).unwrap_or(begun);
@@ -311,7 +311,11 @@ impl Reader {
             self.tally.received(self.lane.protocol(), frame.len());
             let len = u64::try_from(frame.len()).unwrap_or(u64::MAX);
             self.traffic.bytes_in.fetch_add(len, Ordering::Relaxed);
-            tokio::time::sleep(self.budget.spend(frame.len(), Instant::now())).await;
+            let wait = self.budget.spend(frame.len(), Instant::now());
+            // Even a sleep of nothing lasts until the timer's next millisecond.
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
             let Ok(message) = self.envelope.open(&frame) else {
                 return Some(LaneFault::Undecodable);
             };

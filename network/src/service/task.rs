@@ -108,8 +108,9 @@ struct Peer {
     /// When the newest of its connections was made.
     newest: Instant,
     admitted: Option<Admitted>,
-    /// Says our hello. Ends with the peer: it would ask for streams to nobody, and nobody would answer.
-    greeting: Greeting,
+    /// What says our hello, which takes as long as the way is. They end with the peer: they would ask for streams
+    /// to nobody, and nobody would answer.
+    greetings: Vec<Greeting>,
     /// Hellos that came.
     hellos: u32,
     /// Streams that came before the hello.
@@ -128,14 +129,11 @@ struct Admitted {
 }
 
 /// A task that ends when it is dropped.
-#[derive(Default)]
-struct Greeting(Option<AbortHandle>);
+struct Greeting(AbortHandle);
 
 impl Drop for Greeting {
     fn drop(&mut self) {
-        if let Some(task) = &self.0 {
-            task.abort();
-        }
+        self.0.abort();
     }
 }
 
@@ -311,7 +309,7 @@ impl Task {
                     Some(order) => self.on_order(order),
                 },
                 event = self.swarm.select_next_some() => self.on_event(event),
-                Some((peer, stream)) = hellos.next() => self.read_hello(peer, stream),
+                Some((peer, stream)) = hellos.next() => self.on_hello_stream(peer, stream),
                 Some((peer, stream)) = direct.next() => self.on_stream(peer, Lane::Direct, stream),
                 Some((peer, stream)) = parts.next() => self.on_stream(peer, Lane::Parts, stream),
                 Some(finding) = self.findings.recv() => self.on_finding(finding),
@@ -326,7 +324,10 @@ impl Task {
         // Lets the goodbyes out: over QUIC nothing else tells that this node has ended.
         let goodbyes = async {
             while self.swarm.connected_peers().next().is_some() {
-                self.swarm.select_next_some().await;
+                if let SwarmEvent::ConnectionEstablished { peer_id, .. } = self.swarm.select_next_some().await
+                {
+                    let _just_connected = self.swarm.disconnect_peer_id(peer_id);
+                }
             }
         };
         let _some_do_not_end = tokio::time::timeout(GOODBYE, goodbyes).await;

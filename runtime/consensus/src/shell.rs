@@ -677,16 +677,14 @@ impl Shell {
         let ask = self.replay.is_none();
         let value = proposal.message.value().clone();
         let known = self.know(&value, round);
+        // Whoever proposes for a later round says nothing about the first.
+        let is_turn_begun = round == Round::ZERO && known.verdict.is_none();
         match known.verdict {
             None if !known.proposed => {
                 known.proposed = true;
                 let check = known.check();
                 if ask {
                     self.burst.rest.push(check);
-                }
-                // Whoever proposes for a later round says nothing about this one.
-                if round == Round::ZERO {
-                    self.arm();
                 }
             }
             // The core had no room for the verdict when it came; for a proposed block it has.
@@ -695,6 +693,9 @@ impl Shell {
                 self.inputs.push_back(proposed_value(value, valid));
             }
             _ => {}
+        }
+        if is_turn_begun {
+            self.arm();
         }
     }
 

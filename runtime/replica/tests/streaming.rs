@@ -353,6 +353,70 @@ fn an_idle_proposer_that_holds_its_block_open_is_not_passed_over() {
 }
 
 #[test]
+fn a_liar_at_work_on_later_rounds_does_not_take_an_idle_proposers_turn() {
+    let mut net = Net::new(&VALIDATORS);
+    let (liar, chain) = (key(3), net.chain.clone());
+    let mut lied_at = Height(0);
+    let mut lies = 0;
+    while net.nodes[0].commits.len() < 8 {
+        if let Some((_, _, Message::Part(part))) = net.wire.front()
+            && part.signed.statement.height > lied_at
+        {
+            let PartStatement { height, parent, .. } = part.signed.statement;
+            lied_at = height;
+            // One of these rounds is its turn; what it says of the others is ignored.
+            for round in (1..4).map(Round) {
+                let header = Header {
+                    height,
+                    round,
+                    parent,
+                    proposer: liar.public_key(),
+                    ..genesis(&chain).header
+                };
+                let proposal = Proposal {
+                    height,
+                    round,
+                    header,
+                    lock_round: None,
+                    proposer: liar.public_key(),
+                };
+                let tick = PartContent::Tick(Tick {
+                    hash: Hash([77; 32]),
+                    transactions: vec![transfer(&chain, 0).transaction().clone()],
+                });
+                let statement = PartStatement {
+                    height,
+                    round,
+                    proposer: liar.public_key(),
+                    parent,
+                    sequence: 1,
+                    digest: tick.digest(),
+                };
+                let part = BlockPart {
+                    signed: statement.sign(&chain.genesis, &liar),
+                    content: tick,
+                };
+                let proposal = Box::new(proposal.sign(&chain.genesis, &liar));
+                for to in [0, 1, 3] {
+                    net.deliver(2, to, Message::Part(Box::new(part.clone())));
+                    net.deliver(
+                        2,
+                        to,
+                        Message::Consensus(ConsensusMessage::Proposal(proposal.clone())),
+                    );
+                }
+                lies += 1;
+            }
+        }
+        net.pass();
+    }
+    assert!(lies >= 3 * 8, "{lies}");
+    for commit in &net.nodes[0].commits {
+        assert_eq!(commit.header.round, Round(0), "height {}", commit.header.height);
+    }
+}
+
+#[test]
 fn a_transaction_that_only_the_proposer_knows_is_checked_and_executed_by_all() {
     let mut net = Net::new(&VALIDATORS);
     // Whoever proposes, three of four see it for the first time in a part.

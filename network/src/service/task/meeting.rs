@@ -30,7 +30,7 @@ const HELLO_TRIES: u32 = 10;
 const HELLO_AGAIN: Duration = Duration::from_millis(50);
 /// Most hellos from one peer: one for each of its connections, and each second while it hears none of ours.
 const HELLOS_MAX: u32 = 64;
-/// Most connections of one peer. Two that dial each other at once have two, and two more when one of them was
+/// Most connections of one peer that the operator named or that proved to be a validator; others have two. Two that dial each other at once have two, and two more when one of them was
 /// started anew and what it left behind is not over yet.
 const CONNECTIONS_MAX: u32 = 4;
 /// A second connection to a peer that is connected for longer than this shows that the first one is dead:
@@ -111,7 +111,7 @@ impl Task {
                 since: now,
                 newest: now,
                 admitted: None,
-                greeting: Greeting::default(),
+                greetings: Vec::new(),
                 hellos: 0,
                 waiting: Vec::new(),
                 reading: [0; 2],
@@ -244,7 +244,8 @@ impl Task {
             }
         });
         if let Some(peer) = self.peers.get_mut(&id) {
-            peer.greeting = Greeting(Some(saying.abort_handle()));
+            peer.greetings.retain(|greeting| !greeting.0.is_finished());
+            peer.greetings.push(Greeting(saying.abort_handle()));
         }
     }
 
@@ -258,7 +259,20 @@ impl Task {
         unheard.into_iter().for_each(|id| self.say_hello(id));
     }
 
-    pub(super) fn read_hello(&self, peer: LibPeer, mut stream: Stream) {
+    pub(super) fn on_hello_stream(&mut self, id: LibPeer, stream: Stream) {
+        // One that is gone already may still have told that it is of another chain.
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.hellos = peer.hellos.saturating_add(1);
+            if peer.hellos > HELLOS_MAX {
+                self.blame(id, FRAMING_POINTS, "hellos without end");
+                let _closing = self.swarm.disconnect_peer_id(id);
+                return;
+            }
+        }
+        self.read_hello(id, stream);
+    }
+
+    fn read_hello(&self, peer: LibPeer, mut stream: Stream) {
         let found = self.found.clone();
         tokio::spawn(async move {
             let read = tokio::time::timeout(HELLO_TIME, read_frame(&mut stream, Hello::BYTES_MAX)).await;
@@ -299,15 +313,6 @@ impl Task {
             addresses,
             others,
         } = hello;
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return;
-        };
-        peer.hellos = peer.hellos.saturating_add(1);
-        if peer.hellos > HELLOS_MAX {
-            self.blame(id, FRAMING_POINTS, "hellos without end");
-            let _closing = self.swarm.disconnect_peer_id(id);
-            return;
-        }
         let ours = self.config.genesis;
         if genesis != ours {
             count(&self.shared.tally.wrong_chain);
