@@ -73,7 +73,7 @@ impl Task {
         }
     }
 
-    pub(super) fn report(&mut self, id: &MessageId, source: &LibPeer, acceptance: MessageAcceptance) {
+    fn report(&mut self, id: &MessageId, source: &LibPeer, acceptance: MessageAcceptance) {
         let gossip = &mut self.swarm.behaviour_mut().gossip;
         // A message that has left the cache can be passed on no more.
         let _left_the_cache = gossip.report_message_validation_result(id, source, acceptance);

@@ -30,8 +30,9 @@ const HELLO_TRIES: u32 = 10;
 const HELLO_AGAIN: Duration = Duration::from_millis(50);
 /// Most hellos from one peer: one for each of its connections, and each second while it hears none of ours.
 const HELLOS_MAX: u32 = 64;
-/// Most connections of one peer that the operator named or that proved to be a validator; others have two. Two that dial each other at once have two, and two more when one of them was
-/// started anew and what it left behind is not over yet.
+/// Most connections of one peer that the operator named or that proved to be a validator; others have two. Two
+/// that dial each other at once have two, and two more when one of them was started anew and what it left behind
+/// is not over yet.
 const CONNECTIONS_MAX: u32 = 4;
 /// A second connection to a peer that is connected for longer than this shows that the first one is dead:
 /// the peer has forgotten it. Longer than a dial may take, as two nodes may dial each other at once.
