@@ -488,6 +488,21 @@ fn nodes_over_quic_say_hello() {
 }
 
 #[test]
+fn where_udp_does_not_get_through_tcp_is_the_second_dial() {
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let b = Node::start(config(50));
+    let first = format!("/ip4/127.0.0.1/udp/{port}/quic-v1/p2p/{}", b.id());
+    let a = Node::start(NetworkConfig {
+        peers: vec![first, b.address()],
+        ..config(51)
+    });
+    a.connected();
+    assert_eq!(a.network.counters().dials, 2);
+    assert_eq!(a.network.counters().dials_failed, 1);
+}
+
+#[test]
 fn a_peer_that_was_started_anew_is_met_anew_though_its_old_connection_seems_to_live() {
     let before = Node::start(config(45));
     let a = Node::start(to(config(46), &[&before]));

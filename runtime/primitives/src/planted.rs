@@ -34,6 +34,8 @@ pub enum Bug {
     TimeUnchecked,
     /// A proposal is voted for whatever the clock says.
     UntimelyTaken,
+    /// A block that is named for a later round first is not asked for its time.
+    LaterRoundTimely,
     /// Evidence in a block is not checked.
     EvidenceUnchecked,
     /// Double signatures that this node saw are thrown away.
@@ -56,7 +58,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::SignBeforeSync,
         Self::GuardAfterSend,
         Self::LockForgotten,
@@ -70,6 +72,7 @@ impl Bug {
         Self::TickUnchecked,
         Self::TimeUnchecked,
         Self::UntimelyTaken,
+        Self::LaterRoundTimely,
         Self::EvidenceUnchecked,
         Self::EvidenceOverlooked,
         Self::NonceUnchecked,
@@ -98,6 +101,7 @@ impl Bug {
             Self::TickUnchecked => "tick-unchecked",
             Self::TimeUnchecked => "time-unchecked",
             Self::UntimelyTaken => "untimely-taken",
+            Self::LaterRoundTimely => "later-round-timely",
             Self::EvidenceUnchecked => "evidence-unchecked",
             Self::EvidenceOverlooked => "evidence-overlooked",
             Self::NonceUnchecked => "nonce-unchecked",

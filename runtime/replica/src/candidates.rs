@@ -6,6 +6,7 @@ use std::sync::Arc;
 use vibecoin_consensus::{BlockEvent, LogRecord, MonoTime, Orderer, Step, Verdict};
 use vibecoin_execution::State;
 use vibecoin_primitives::limits::{MIB, TICKS_MAX};
+use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{
     Block, BlockPart, Body, Hash, Header, Height, PartContent, PublicKey, Round, VerifiedTransaction, encode,
     transaction_bytes,
@@ -427,10 +428,12 @@ impl<S: State, O: Orderer> Replica<S, O> {
         Verdict::Fresh
     }
 
-    /// A proposal of the scheduled proposer names this block: its verdict is wanted.
-    pub(crate) fn check(&mut self, header: Header) {
+    /// A proposal of the scheduled proposer, for this round, names this block: its verdict is wanted.
+    pub(crate) fn check(&mut self, header: Header, named: Round) {
         let hash = header.hash();
-        self.look_at_clock(hash, &header);
+        if !active(Bug::LaterRoundTimely) || header.round == named {
+            self.look_at_clock(hash, &header);
+        }
         if self.candidates.verdict(&hash).is_some() || self.judge_assembly(hash, &header) {
             return self.tell_checked(&hash);
         }

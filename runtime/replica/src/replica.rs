@@ -533,7 +533,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
                     round,
                     rebuild,
                 } => self.build(height, round, rebuild),
-                Output::Check { header, .. } => self.check(*header),
+                Output::Check { header, round } => self.check(*header, round),
                 // Who lacks the body of a block that is proposed again asks for it.
                 Output::Restream { .. } => {}
                 Output::Decided {

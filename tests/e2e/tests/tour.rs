@@ -167,6 +167,10 @@ fn a_proof_with_any_byte_changed_proves_nothing() {
     ] {
         verify(bad).fails(8, "proof_invalid");
     }
+    let laid_out_anew = String::from_utf8(good).unwrap().replace(':', ": ");
+    let refused = verify(laid_out_anew.as_bytes());
+    let told = format!("{}{}", refused.json, refused.stderr);
+    assert!(told.contains("must be fetched again"), "{told}");
     home.run(&["proof", "verify", "no-such-file"])
         .fails(5, "not_found");
 }

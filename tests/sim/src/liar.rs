@@ -235,10 +235,20 @@ impl Liar {
                     self.lies += 1;
                     return Vec::new();
                 }
-                match self.shown.get(&hash) {
-                    None => as_it_is(Message::Consensus(ConsensusMessage::Proposal(signed))),
-                    Some(shown) => shown.iter().map(|shown| self.propose(proposal, shown)).collect(),
-                }
+                let named_first = lie == Lie::FutureTime && self.rng.chance(500);
+                let Some(shown) = self.shown.get(&hash) else {
+                    return as_it_is(Message::Consensus(ConsensusMessage::Proposal(signed)));
+                };
+                let said = shown.iter().map(|shown| self.propose(proposal, shown));
+                let turns = u32::try_from(self.nodes).expect("few nodes");
+                // In its next turn at this height it claims a quorum for its block, and says so before this one.
+                let again = Proposal {
+                    round: Round(proposal.round.0 + turns),
+                    lock_round: Some(proposal.round),
+                    ..proposal.clone()
+                };
+                let again = shown.iter().map(|shown| self.propose(&again, shown));
+                again.filter(|_| named_first).chain(said).collect()
             }
             Message::Body { ref header, .. } if header.proposer == self.me => {
                 let kept = self.keeps(header.height, Some(header.hash()));

@@ -55,7 +55,7 @@ fn exposure(bug: Bug) -> Exposure {
         Bug::CachedHash => against(Lie::SwappedBody, &[Rule::Validity, Rule::Agreement]),
         Bug::TickUnchecked => against(Lie::WrongPoh, &[Rule::ProofOfHistory]),
         Bug::TimeUnchecked => against(Lie::WrongTime, &[Rule::Validity]),
-        Bug::UntimelyTaken => against(Lie::FutureTime, &[Rule::Time]),
+        Bug::UntimelyTaken | Bug::LaterRoundTimely => against(Lie::FutureTime, &[Rule::Time]),
         Bug::EvidenceUnchecked => against(Lie::ForgedEvidence, &[Rule::Evidence]),
         Bug::EvidenceOverlooked => against(Lie::EquivocatingPrevotes, &[Rule::Evidence]),
         Bug::NonceUnchecked => against(Lie::TransactionTwice, &[Rule::NoDoubleEffect]),

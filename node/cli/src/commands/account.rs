@@ -64,7 +64,7 @@ pub enum AccountCommand {
 /// The state to read.
 #[derive(Args, Clone, Debug, Default)]
 pub struct At {
-    /// Height, block hash, `latest`, `earliest` or `genesis`
+    /// Height, block hash, `latest`, `earliest` or `genesis`; today nodes keep the newest state alone
     #[arg(long, value_name = "BLOCK")]
     pub at: Option<String>,
 }

@@ -99,7 +99,11 @@ fn read(path: &Path) -> Result<ProofFile, CliError> {
         Exit::InvalidFile => invalid(error.message),
         _ => error,
     })?;
-    ProofFile::from_text(&text).map_err(|error| invalid(error.to_string()))
+    ProofFile::from_text(&text).map_err(|error| {
+        invalid(error.to_string()).hint(
+            "a proof file has one form, byte for byte: one that a tool has laid out anew must be fetched again, with `vibecoin account proof ADDRESS --out FILE`",
+        )
+    })
 }
 
 fn answer(proven: &Proven, genesis: &Hash, prefix: AddressPrefix) -> Answer {
