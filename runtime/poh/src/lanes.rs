@@ -9,8 +9,9 @@
 //! * One group of lanes is bound by the latency of its longest chain of instructions. Two groups
 //!   in turns fill the gaps: 1.5 times faster with AVX-512, 1.3 times with AVX2.
 //! * The compiler undoes the turns with AVX-512 unless it is held to them ([`avx512::hold`]).
-//! * One chain is fastest in plain registers, twice as fast as through the crate, provided that
-//!   rotations are `rorx` (BMI2): for the baseline target they become slow double shifts.
+//! * One chain is bound by the latency of its rounds. With the rotations of AVX-512 it is fastest in four
+//!   vectors ([`rows`]); without them in plain registers, provided that rotations are `rorx` (BMI2): for
+//!   the baseline target they become slow double shifts.
 //! * Array code left to the auto-vectoriser is slower than one chain.
 //!
 //! The oracle, and what is used where no kernel fits, is the `blake3` crate.
@@ -18,6 +19,9 @@
 #![allow(unsafe_code)] // The only module of the room that may: every block says why it is sound.
 
 use vibecoin_primitives::Hash;
+
+#[cfg(target_arch = "x86_64")]
+mod rows;
 
 /// A way to walk many chains. A value exists only if this machine can run it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +58,7 @@ impl Kernel {
             if is_x86_feature_detected!("avx2") {
                 kernels.push(Self(Kind::Avx2));
             }
-            if is_x86_feature_detected!("avx512f") {
+            if avx512_detected() {
                 kernels.push(Self(Kind::Avx512));
             }
         }
@@ -118,7 +122,8 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => in_lanes(
                 chains,
-                |chain| sequential(chain, count),
+                // Two take longer than a whole group.
+                (1, |few| one_by_one(few, count)),
                 // SAFETY (both): a kernel of this kind is made only where AVX2 was detected.
                 |group| unsafe { avx2::walk(group, count) },
                 |groups| unsafe { avx2::walk_two(groups, count) },
@@ -126,13 +131,24 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => in_lanes(
                 chains,
-                |chain| sequential(chain, count),
-                // SAFETY (both): a kernel of this kind is made only where AVX-512F was detected.
+                (rows::four::LANES, |few| match few {
+                    [_] => one_by_one(few, count),
+                    // SAFETY (all three): a kernel of this kind is made only where AVX-512 was detected.
+                    _ => with_idle_lanes(few, |[group]: [_; 1]| [unsafe { rows::four::walk(group, count) }]),
+                }),
                 |group| unsafe { avx512::walk(group, count) },
                 |groups| unsafe { avx512::walk_two(groups, count) },
             ),
         }
     }
+}
+
+/// What the kernels of AVX-512 use: in every server since 2017 that has any of it.
+#[cfg(target_arch = "x86_64")]
+fn avx512_detected() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
 }
 
 /// Hashes one chain `count` times, as fast as one core of this machine can.
@@ -143,6 +159,12 @@ pub(crate) fn advance_one(chain: Hash, count: u64) -> Hash {
 }
 
 fn sequential(chain: Hash, count: u64) -> Hash {
+    #[cfg(target_arch = "x86_64")]
+    if avx512_detected() {
+        // SAFETY: what it uses was detected on the line above.
+        let [walked] = unsafe { rows::one::walk([chain], count) };
+        return walked;
+    }
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("bmi2") {
         // SAFETY: BMI2 was detected on the line above.
@@ -160,26 +182,33 @@ fn portable(chain: Hash, count: u64) -> Hash {
     Hash(hash)
 }
 
-/// Up to this many chains are walked one by one: two take as long as a whole group.
 #[cfg(target_arch = "x86_64")]
-const ALONE_MAX: usize = 2;
+fn one_by_one(chains: &mut [Hash], count: u64) {
+    for chain in chains {
+        *chain = sequential(*chain, count);
+    }
+}
 
-/// Cuts `chains` into groups for two kernels of one width. Lanes that are left over stay idle.
+/// Cuts `chains` into groups for two kernels of one width, and for one that takes a few: as many as `few` says,
+/// at the most. Lanes that are left over stay idle.
 #[cfg(target_arch = "x86_64")]
 fn in_lanes<const LANES: usize>(
     chains: &mut [Hash],
-    walk_alone: impl Fn(Hash) -> Hash,
+    few: (usize, impl Fn(&mut [Hash])),
     walk: impl Fn([[Hash; LANES]; 1]) -> [[Hash; LANES]; 1],
     walk_two: impl Fn([[Hash; LANES]; 2]) -> [[Hash; LANES]; 2],
 ) {
+    let (few_max, walk_few) = few;
     for part in chains.chunks_mut(LANES.saturating_mul(2)) {
-        if part.len() > LANES {
+        if part.len() > LANES.saturating_add(few_max) {
             with_idle_lanes(part, &walk_two);
-        } else if part.len() > ALONE_MAX {
-            with_idle_lanes(part, &walk);
-        } else {
-            for chain in part {
-                *chain = walk_alone(*chain);
+            continue;
+        }
+        for part in part.chunks_mut(LANES) {
+            if part.len() > few_max {
+                with_idle_lanes(part, &walk);
+            } else {
+                walk_few(part);
             }
         }
     }
