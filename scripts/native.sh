@@ -90,7 +90,8 @@ prepare_rocksdb() {
   version=$(sed -n '/^name = "librocksdb-sys"$/{n;s/^version = "\(.*\)"$/\1/p}' "$vibecoin_root/Cargo.lock")
   [ -n "$version" ] || die "Cargo.lock names no librocksdb-sys" "run from a complete checkout"
   flags=$({
-    cat "$vibecoin_root/.cargo/config.toml"
+    # What stands below this line of the file is not for the C++ compiler.
+    sed '/^# Rust only:/,$d; /^$/d' "$vibecoin_root/.cargo/config.toml"
     grep '^rocksdb = ' "$vibecoin_root/Cargo.toml"
     printf '%s' "${RUSTFLAGS:-}${CXXFLAGS:-}"
   } | cksum | cut -d' ' -f1)
