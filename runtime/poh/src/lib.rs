@@ -14,7 +14,7 @@
 //! ```
 //!
 //! The proposer walks this line step by step. A verifier is given every `t_k`, so it walks all
-//! ticks side by side, one per SIMD lane; since every tick is equally long, no lane waits.
+//! ticks side by side in SIMD lanes; since every tick is equally long, no lane waits.
 //!
 //! # What it shows
 //!

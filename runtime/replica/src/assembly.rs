@@ -25,7 +25,7 @@ use vibecoin_primitives::{
 use crate::Chain;
 use crate::check::{JudgeError, Parent, Streamed, context, pace};
 
-/// Ticks whose Proof of History is checked at once: they fill the lanes of the verifier.
+/// Ticks whose Proof of History is checked at once: they fill one vector of the widest verifier, or two of AVX2.
 const TICKS_AT_ONCE: usize = 16;
 
 /// What became of a part.

@@ -1,9 +1,9 @@
 //! The state of a chain as four rows of four words: one vector per row, and one chain, or four, per vector.
 //!
-//! A hash is a path of 14 half rounds that wait for each other, so a chain cannot be walked faster than that
-//! path. Plain registers walk it as fast, with three times the instructions: that costs nothing on an idle
-//! core and a good part of the speed on one that runs two threads. Of the four rows `b` ends every path, so the
-//! other three are turned when columns become diagonals, and the turns wait for nobody.
+//! A hash is a path of 14 half rounds that wait for each other, and no form of it is shorter. Plain registers
+//! need three times the instructions for it, which costs little on a core of one's own and a third of the speed
+//! where two threads share one. Row `b` is the last to be ready, so the other three are turned when columns become
+//! diagonals: nothing waits for the turns.
 //!
 //! Needs the rotations of AVX-512; without them this form is no faster than the crate.
 
@@ -13,24 +13,28 @@ use super::{Hash, INITIAL, SCHEDULE};
 /// then of each diagonal, in the order of the word of row `b` that it meets.
 const PLACES: [[usize; 4]; 4] = [[0, 2, 4, 6], [1, 3, 5, 7], [14, 8, 10, 12], [15, 9, 11, 13]];
 
-/// Which bytes of message words 0 to 3 (`half` 0) or 4 to 7 (`half` 1) go to the columns in this addition of
-/// this round, as the two halves of a byte shuffle's mask; `None` when none do. A byte of 0x80 makes a zero,
+/// Which bytes of message words 0 to 3 (`half` 0) or 4 to 7 (`half` 1) go to which places of row `a` in this
+/// addition of this round, as the two halves of a byte shuffle's mask; `None` when none do. A byte of 0x80 makes a zero,
 /// which is what words 8 to 15 are.
-#[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)] // Run by the compiler, over four columns.
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "run by the compiler, over four places"
+)]
 const fn mask(round: usize, addition: usize, half: usize) -> Option<[i64; 2]> {
     let mut mask = [0u64; 2];
     let mut any = false;
-    let mut column = 0;
-    while column < 4 {
-        let word = SCHEDULE[round][PLACES[addition][column]];
+    let mut place = 0;
+    while place < 4 {
+        let word = SCHEDULE[round][PLACES[addition][place]];
         let bytes = if word / 4 == half {
             any = true;
             0x0302_0100 + 0x0404_0404 * (word % 4) as u64
         } else {
             0x8080_8080
         };
-        mask[column / 2] |= bytes << (32 * (column % 2));
-        column += 1;
+        mask[place / 2] |= bytes << (32 * (place % 2));
+        place += 1;
     }
     if any {
         Some([mask[0].cast_signed(), mask[1].cast_signed()])
@@ -40,7 +44,11 @@ const fn mask(round: usize, addition: usize, half: usize) -> Option<[i64; 2]> {
 }
 
 /// The words of one row before the first round.
-#[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)] // Four rows of four.
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "run by the compiler, over four rows"
+)]
 const fn initial(row: usize) -> [u32; 4] {
     let first = row % 4 * 4;
     [
