@@ -64,7 +64,7 @@ host=x86_64-unknown-linux-gnu
 export RUSTFLAGS="-Ctarget-cpu=x86-64-v2 -Cpasses=sancov-module \
 -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
 -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
---cfg fuzzing -Cdebug-assertions -Ccodegen-units=1"
+--cfg curve25519_dalek_backend=\"avx512\" --cfg fuzzing -Cdebug-assertions -Ccodegen-units=1"
 export CARGO_TARGET_DIR=$VIBECOIN_CACHE/fuzz-target
 cargo build --release --locked --target $host --features libfuzzer --bin fuzz
 fuzzer=$CARGO_TARGET_DIR/$host/release/fuzz
