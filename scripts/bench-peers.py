@@ -1,141 +1,283 @@
-#!/usr/bin/env python3
-"""Transfers per second that anvil takes and mines, sent over JSON-RPC in batches of 100 signed beforehand.
-
-Prints one line of JSON. Called by scripts/bench-peers.sh, which says what it needs.
-"""
+"""The runs of scripts/bench-peers.sh, whose --help says what they are."""
 
 import argparse
+import contextlib
 import http.client
 import json
+import multiprocessing
 import os
+import re
+import resource
+import shutil
+import signal
+import statistics
 import subprocess
 import sys
-import threading
+import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from eth_account import Account
 
-SENDERS = 1_000
 BATCH = 100
-CONNECTIONS = 4
-CHAIN = 31_337
+ANVIL_PORT = 28_545
+ANVIL_CHAIN = 31_337
+ANVIL_CONNECTIONS = 4
+ANVIL_SENDERS = 1_000
+ANVIL_PER_SENDER = 120
+ETCD_SECONDS = 60
 
 
-class Node:
+def die(what, hint):
+    sys.exit(f"error: {what}\nhint: {hint}")
+
+
+def busy(pids):
+    """Seconds of processor time of these processes so far."""
+    total = 0
+    for pid in pids:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.contextmanager
+def running(*commands, log):
+    """Programs that end with the block, however it ends."""
+    with contextlib.ExitStack() as stack:
+        processes = []
+        for command in commands:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            processes.append(process)
+        yield processes
+
+
+def until(answers, processes, name, log):
+    """Waits until `answers()`; gives up when a process ends or after 20 s."""
+    end = time.monotonic() + 20
+    while not answers():
+        if any(process.poll() is not None for process in processes) or time.monotonic() > end:
+            die(f"{name} does not start", f"see {log.name}")
+        time.sleep(0.1)
+
+
+def row(peer, transfers, seconds, node_seconds, client_seconds):
+    return {
+        "peer": peer,
+        "transfers": transfers,
+        "perSecond": round(transfers / seconds),
+        "nodeCpuUsEach": round(node_seconds / transfers * 1e6),
+        "clientCpuUsEach": round(client_seconds / transfers * 1e6),
+    }
+
+
+def vibecoin(program, folder, log, secs):
+    environment = dict(os.environ, DEVNET_DIR=os.path.join(folder, "devnet"))
+
+    def run(*words):
+        done = subprocess.run([program, *words], env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
+        if done.returncode:
+            die(f"`vibecoin {' '.join(words)}` failed", f"see {log.name}")
+        return done.stdout
+
+    try:
+        run("devnet", "up", "-v", "4", "-n", "0", "--base-port", "28100")
+        load = ["--tps", "0", "--accounts", "2000", "--secs", str(secs), "--batch", str(BATCH), "--in-flight", "8000"]
+        told = json.loads(run("-o", "json", "devnet", "load", *load).splitlines()[-1])
+    finally:
+        subprocess.run([program, "devnet", "destroy"], env=environment, stdout=log, stderr=log)
+    done = told["included"]
+    return row("vibecoin", done, done / told["transfersPerSecond"], told["cpuSeconds"], told["senderCpuSeconds"])
+
+
+class Anvil:
     """One keep-alive connection."""
 
-    def __init__(self, port):
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    def __init__(self):
+        self.connection = http.client.HTTPConnection("127.0.0.1", ANVIL_PORT, timeout=120)
 
     def post(self, body):
         self.connection.request("POST", "/", body, {"content-type": "application/json"})
         return json.loads(self.connection.getresponse().read())
 
-    def call(self, method, *params):
-        answer = self.post(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
-        if "error" in answer:
-            sys.exit(f"error: anvil refused {method}: {answer['error']}")
-        return answer["result"]
+    def call(self, *calls):
+        """The results of these methods with their parameters, in one request."""
+        body = [{"jsonrpc": "2.0", "id": i, "method": m, "params": list(p)} for i, (m, *p) in enumerate(calls)]
+        answers = self.post(json.dumps(body))
+        for answer in answers:
+            if "error" in answer:
+                die(f"anvil refused a call: {answer['error']}", f"the first was {calls[0]}")
+        return [answer["result"] for answer in answers]
 
 
-def wait_for(port, seconds=20):
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            return Node(port).call("eth_chainId")
-        except OSError as error:
-            if time.monotonic() > end:
-                sys.exit(f"error: anvil does not answer on port {port}: {error}")
-            time.sleep(0.05)
+def anvil_account(number):
+    return Account.from_key((number + 1).to_bytes(32, "big"))
 
 
-def signed(accounts, per_account):
-    """One list of batches per connection; every account's nonces stay in order on one connection."""
-    lanes = [[] for _ in range(CONNECTIONS)]
-    for nonce in range(per_account):
-        for i, account in enumerate(accounts):
-            target = accounts[(i + 1) % len(accounts)].address
-            fields = {"nonce": nonce, "gasPrice": 1, "gas": 21_000, "to": target, "value": 1, "chainId": CHAIN}
-            lanes[i % CONNECTIONS].append("0x" + account.sign_transaction(fields).raw_transaction.hex().removeprefix("0x"))
-    def body(raws):
+def signed_by(number):
+    """The transfers of one account, in order."""
+    account, to = anvil_account(number), anvil_account((number + 1) % ANVIL_SENDERS).address
+    fields = {"gasPrice": 1, "gas": 21_000, "to": to, "value": 1, "chainId": ANVIL_CHAIN}
+    return [
+        account.sign_transaction({**fields, "nonce": nonce}).raw_transaction.to_0x_hex()
+        for nonce in range(ANVIL_PER_SENDER)
+    ]
+
+
+def anvil_bodies():
+    """Requests of 100 transfers, one list per connection; an account's stay in order on one connection."""
+    with multiprocessing.Pool() as pool:
+        transfers = pool.map(signed_by, range(ANVIL_SENDERS))
+    bodies = []
+    for lane in range(ANVIL_CONNECTIONS):
+        raws = [raw for turn in zip(*transfers[lane::ANVIL_CONNECTIONS]) for raw in turn]
         calls = [{"jsonrpc": "2.0", "id": i, "method": "eth_sendRawTransaction", "params": [raw]} for i, raw in enumerate(raws)]
-        return json.dumps(calls)
-    return [[body(lane[i : i + BATCH]) for i in range(0, len(lane), BATCH)] for lane in lanes]
+        bodies.append([json.dumps(calls[i : i + BATCH]) for i in range(0, len(calls), BATCH)])
+    return bodies
 
 
-def send(port, bodies, refused):
-    node = Node(port)
+def anvil_send(bodies):
+    node = Anvil()
     for body in bodies:
-        refused.extend(answer for answer in node.post(body) if "error" in answer)
+        for answer in node.post(body):
+            if "error" in answer:
+                die(f"anvil refused a transfer: {answer['error']}", "this is a fault of the benchmark")
 
 
-def mined(node, first):
-    """Transfers in the blocks from `first` on, and the next block to look at."""
-    head = int(node.call("eth_blockNumber"), 16)
-    count = 0
-    for start in range(first, head + 1, BATCH):
-        numbers = range(start, min(start + BATCH, head + 1))
-        calls = [{"jsonrpc": "2.0", "id": n, "method": "eth_getBlockTransactionCountByNumber", "params": [hex(n)]} for n in numbers]
-        count += sum(int(answer["result"], 16) for answer in node.post(json.dumps(calls)))
-    return count, head + 1
+def anvil(program, log, bodies, block_time):
+    command = [program, "--silent", "--port", str(ANVIL_PORT), "--accounts", "1", "--base-fee", "0", "--gas-price", "1"]
+    command += ["--gas-limit", "1000000000", "--prune-history"]
+    command += ["--block-time", str(block_time)] if block_time else []
+
+    def answers():
+        with contextlib.suppress(OSError):
+            return Anvil().call(("eth_chainId",))
+
+    with running(command, log=log) as processes:
+        until(answers, processes, "anvil", log)
+        node, total = Anvil(), ANVIL_SENDERS * ANVIL_PER_SENDER
+        node.call(*(("anvil_setBalance", anvil_account(i).address, hex(10**18)) for i in range(ANVIL_SENDERS)))
+        block = int(*node.call(("eth_blockNumber",)), 16) + 1
+        pids = [processes[0].pid]
+        node_before, client_before, begun, done = busy(pids), time.process_time(), time.monotonic(), 0
+        with ThreadPoolExecutor(ANVIL_CONNECTIONS) as threads:
+            for sent in [threads.submit(anvil_send, lane) for lane in bodies]:
+                sent.result()
+        while done < total:
+            if time.monotonic() > begun + 600:
+                die(f"anvil mined {done} of {total} transfers in ten minutes", f"see {log.name}")
+            time.sleep(0.05)
+            head = int(*node.call(("eth_blockNumber",)), 16)
+            while block <= head:
+                part = range(block, min(block + BATCH, head + 1))
+                counts = node.call(*(("eth_getBlockTransactionCountByNumber", hex(n)) for n in part))
+                done += sum(int(count, 16) for count in counts)
+                block = part.stop
+        seconds = time.monotonic() - begun
+        name = f"anvil, a block each {block_time:g} s" if block_time else "anvil, a block per transfer"
+        return row(name, total, seconds, busy(pids) - node_before, time.process_time() - client_before)
+
+
+def etcd(programs, folder, log):
+    data = os.path.join(folder, "etcd")
+    names = ["a", "b", "c"]
+    peer = [f"http://127.0.0.1:{28_381 + i}" for i in range(3)]
+    client = [f"http://127.0.0.1:{28_371 + i}" for i in range(3)]
+    cluster = ",".join(f"{name}={url}" for name, url in zip(names, peer))
+    commands = [
+        [os.path.join(programs, "etcd"), "--name", name, "--data-dir", os.path.join(data, name), "--log-level", "error",
+         "--listen-peer-urls", at, "--initial-advertise-peer-urls", at, "--listen-client-urls", clients,
+         "--advertise-client-urls", clients, "--initial-cluster", cluster, "--initial-cluster-state", "new"]
+        for name, at, clients in zip(names, peer, client)
+    ]
+    control = [os.path.join(programs, "etcdctl"), "--endpoints", ",".join(client)]
+    environment = dict(os.environ, ETCDCTL_API="3")
+    try:
+        with running(*commands, log=log) as members:
+            healthy = lambda: not subprocess.run([*control, "endpoint", "health"], env=environment, stdout=log, stderr=log).returncode
+            until(healthy, members, "etcd", log)
+            pids = [member.pid for member in members]
+            node_before, client_before = busy(pids), children()
+            check = subprocess.Popen([*control, "check", "perf", "--load", "xl"], env=environment,
+                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            try:
+                # When the load ends it deletes every key, which is no put.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    check.wait(ETCD_SECONDS)
+                node_seconds = busy(pids) - node_before
+                told, _ = check.communicate()
+            finally:
+                check.kill()
+                check.wait()
+            figure = re.search(r"hroughput (?:is|too low:) (\d+) writes/s", told)
+            if not figure or "too many errors" in told:
+                die(f"etcdctl told no figure: {told[-300:]}", f"see {log.name}")
+            puts = int(figure[1]) * ETCD_SECONDS
+            return row("etcd", puts, ETCD_SECONDS, node_seconds, children() - client_before)
+    finally:
+        shutil.rmtree(data, ignore_errors=True)
+
+
+def children():
+    """Seconds of processor time of the programs that were run to their end."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def table(rows):
+    by_peer = {}
+    for line in rows:
+        by_peer.setdefault(line["peer"], []).append(line)
+    median = lambda lines, what: statistics.median(line[what] for line in lines)
+    own = median(by_peer["vibecoin"], "perSecond")
+    print(f"{'':30}{'runs':>5}{'per second':>12}{'CPU us each':>13}{'client':>8}{'vibecoin is':>13}")
+    for peer, lines in by_peer.items():
+        rate = median(lines, "perSecond")
+        cpu, client = median(lines, "nodeCpuUsEach"), median(lines, "clientCpuUsEach")
+        print(f"{peer:30}{len(lines):>5}{rate:>12,.0f}{cpu:>13,.0f}{client:>8,.0f}{own / rate:>12.2f}x")
+
+
+def count(text):
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--anvil", required=True, help="the program")
-    arguments.add_argument("--transfers", type=int, default=60_000)
-    arguments.add_argument("--port", type=int, default=28_545)
-    arguments.add_argument("--block-time", type=int, help="seconds; absent: a block as soon as there is a transfer")
+    arguments = argparse.ArgumentParser(prog="scripts/bench-peers.sh", allow_abbrev=False)
+    arguments.add_argument("--rounds", type=count, default=2)
+    arguments.add_argument("--secs", type=count, default=30)
+    for name in ["vibecoin", "anvil", "etcd", "folder"]:
+        arguments.add_argument(f"--{name}", required=True, help=argparse.SUPPRESS)
     asked = arguments.parse_args()
-    per_account = max(1, asked.transfers // SENDERS)
-    total = per_account * SENDERS
-    accounts = [Account.from_key((i + 1).to_bytes(32, "big")) for i in range(SENDERS)]
-    bodies = signed(accounts, per_account)
-    command = [asked.anvil, "--silent", "--port", str(asked.port), "--accounts", "1", "--base-fee", "0",
-               "--gas-price", "1", "--gas-limit", "1000000000000"]
-    if asked.block_time:
-        command += ["--block-time", str(asked.block_time)]
-    anvil = subprocess.Popen(command)
-    try:
-        wait_for(asked.port)
-        node = Node(asked.port)
-        for account in accounts:
-            node.call("anvil_setBalance", account.address, hex(10**18))
-        first = int(node.call("eth_blockNumber"), 16) + 1
-        busy_before = busy(anvil.pid)
-        begun = time.monotonic()
-        refused = []
-        threads = [threading.Thread(target=send, args=(asked.port, lane, refused)) for lane in bodies]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if refused:
-            sys.exit(f"error: anvil refused {len(refused)} transfers, the first with {refused[0]}")
-        done = 0
-        deadline = time.monotonic() + 300
-        while True:
-            count, first = mined(node, first)
-            done += count
-            if done >= total:
-                break
-            if time.monotonic() > deadline:
-                sys.exit(f"error: anvil mined {done} of {total} transfers in five minutes after the last was sent")
-            time.sleep(0.02)
-        seconds = time.monotonic() - begun
-        print(json.dumps({"peer": "anvil", "blockTime": asked.block_time, "transfers": total,
-                          "transfersPerSecond": round(total / seconds),
-                          "cpuUsPerTransfer": round((busy(anvil.pid) - busy_before) / total * 1e6)}))
-    finally:
-        anvil.kill()
-        anvil.wait()
+    # So that what was started is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    rows = []
 
+    def told(line):
+        rows.append(line)
+        print(json.dumps(line), flush=True)
 
-def busy(pid):
-    """Seconds of processor time so far."""
-    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
-        fields = stat.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    # Beside the cache, which is on a disk: a temporary folder may be in memory.
+    folder = tempfile.mkdtemp(prefix="run-", dir=asked.folder)
+    with open(os.path.join(asked.folder, "bench-peers.log"), "w", encoding="utf-8") as log:
+        try:
+            print("signing the transfers for anvil", file=sys.stderr)
+            bodies = anvil_bodies()
+            for number in range(asked.rounds):
+                print(f"round {number + 1} of {asked.rounds}", file=sys.stderr)
+                told(vibecoin(asked.vibecoin, folder, log, asked.secs))
+                for block_time in [1, 0.2]:
+                    told(anvil(asked.anvil, log, bodies, block_time))
+                told(etcd(asked.etcd, folder, log))
+            told(vibecoin(asked.vibecoin, folder, log, asked.secs))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    table(rows)
 
 
 if __name__ == "__main__":
