@@ -86,7 +86,7 @@ impl CliError {
     /// Nobody answers, for this cause.
     pub fn no_answer(cause: impl std::fmt::Display) -> Self {
         Self::new(Exit::CannotConnect, format!("{NO_ANSWER}: {cause}"))
-            .hint("start one with `vibecoin node --dev`, or name another with --url")
+            .hint("start it with `vibecoin node`, or a chain of your own with `vibecoin node --dev`; --url names another node")
     }
 
     /// With the address that was tried, if nobody answered there.

@@ -25,12 +25,12 @@ impl StatusArgs {
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let client = context.client()?;
         let status = context.wait(async { Ok(client.get_status().await?) })?;
-        let text = people(&status);
+        let text = people(&status, crate::dev::now().0);
         Ok(Answer::new(status).text(text))
     }
 }
 
-fn people(status: &NodeStatusView) -> String {
+fn people(status: &NodeStatusView, now_ms: u64) -> String {
     let mut text = String::new();
     let mut row = |name: &str, value: String| text.push_str(&format!("{name:<10}{value}\n"));
     row("chain", status.chain_id.clone());
@@ -46,6 +46,7 @@ fn people(status: &NodeStatusView) -> String {
     );
     row("height", status.head.height.to_string());
     row("block", status.head.hash.0.to_string());
+    row("made", age(now_ms, status.head.timestamp_ms.0));
     row("sync", sync(&status.sync));
     row("peers", status.peers.to_string());
     row(
@@ -72,6 +73,14 @@ fn sync(sync: &SyncStatusView) -> String {
         None => text.push_str(", no end in sight yet"),
     }
     text
+}
+
+/// How long ago the newest block was made: a chain without a quorum stands still, and its nodes are in sync.
+fn age(now_ms: u64, made_ms: u64) -> String {
+    match now_ms.checked_sub(made_ms) {
+        Some(ms) => format!("{} ago", duration(ms / 1000)),
+        None => "later than this machine's clock says".to_owned(),
+    }
 }
 
 /// Seconds as people say them.
@@ -115,6 +124,13 @@ mod tests {
     use vibecoin_rpc_api::U64;
 
     use super::*;
+
+    #[test]
+    fn the_age_of_the_newest_block_is_told_also_when_clocks_differ() {
+        assert_eq!(age(1_000_000, 999_001), "0 s ago");
+        assert_eq!(age(1_000_000, 875_000), "2 min 5 s ago");
+        assert_eq!(age(1_000_000, 1_000_001), "later than this machine's clock says");
+    }
 
     #[test]
     fn a_node_that_catches_up_says_how_fast_and_until_when() {
