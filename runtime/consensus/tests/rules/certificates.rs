@@ -1,0 +1,162 @@
+//! Certificates of rounds, and messages of no sense at all.
+
+use super::*;
+
+#[test]
+fn parameters_that_contradict_each_other_are_a_halt_not_a_panic() {
+    let mut bench = Bench::new(4, 3);
+    let mut params = bench.params(1);
+    params.schedule = ProposerSchedule::default();
+    bench.orderer.start_height(params, T0);
+    let outputs = bench.drain();
+    assert!(matches!(
+        halted(&outputs),
+        Some(HaltReason::BadHeightParams { .. })
+    ));
+}
+
+#[test]
+fn a_certificate_moves_the_round_only_when_everything_in_it_is_right() {
+    let mut bench = Bench::started(4, 3);
+    let votes = |bench: &Bench, kind, n: usize| -> Vec<RoundVote> {
+        let others = bench.others();
+        let mut votes: Vec<RoundVote> = others
+            .iter()
+            .take(n)
+            .map(|key| RoundVote {
+                kind,
+                block: None,
+                validator: key.public_key(),
+                signature: vote(key, kind, 1, 5, None).signature,
+            })
+            .collect();
+        votes.sort_by_key(|vote| vote.validator);
+        votes
+    };
+    let certificate = |kind, votes| {
+        ConsensusMessage::Round(RoundCertificate {
+            height: Height(1),
+            round: Round(5),
+            kind,
+            votes,
+        })
+    };
+    let (skip, precommit) = (RoundCertificateKind::Skip, RoundCertificateKind::Precommit);
+    let mut forged = votes(&bench, VoteKind::Prevote, 3);
+    forged[0].block = Some(Hash([1; 32]));
+    let mut reversed = votes(&bench, VoteKind::Prevote, 3);
+    reversed.reverse();
+    for wrong in [
+        certificate(skip, votes(&bench, VoteKind::Prevote, 0)),
+        certificate(skip, votes(&bench, VoteKind::Prevote, 1)),
+        certificate(skip, forged),
+        certificate(skip, reversed),
+        certificate(precommit, votes(&bench, VoteKind::Prevote, 3)),
+        certificate(precommit, votes(&bench, VoteKind::Precommit, 2)),
+    ] {
+        let (verdict, outputs) = bench.give(wrong.clone());
+        assert!(matches!(verdict, Verdict::Rejected(_)), "{wrong:?}");
+        assert_eq!(outputs, vec![]);
+    }
+    assert_eq!(bench.orderer.status().round, Round(0));
+    let good = certificate(skip, votes(&bench, VoteKind::Prevote, 2));
+    assert_eq!(bench.give(good.clone()).0, Verdict::Fresh);
+    assert_eq!(bench.orderer.status().round, Round(5));
+    assert_eq!(bench.give(good).0, Verdict::Known);
+}
+
+#[test]
+fn a_polka_that_was_missed_lets_the_node_precommit() {
+    let mut bench = Bench::started(4, 3);
+    let proposal = bench.proposal(0, 1);
+    let block = proposal.header.hash();
+    bench.propose(proposal.clone());
+    bench.check(&proposal.header, true);
+    let mut signatures: Vec<VoteSignature> = bench
+        .others()
+        .iter()
+        .map(|key| VoteSignature {
+            validator: key.public_key(),
+            signature: vote(key, VoteKind::Prevote, 1, 0, Some(block)).signature,
+        })
+        .collect();
+    signatures.sort_by_key(|entry| entry.validator);
+    let polka = PolkaCertificate {
+        height: Height(1),
+        round: Round(0),
+        block,
+        signatures,
+    };
+    let mut forged = polka.clone();
+    forged.block = Hash([1; 32]);
+    assert!(matches!(
+        bench.give(ConsensusMessage::Polka(forged)).0,
+        Verdict::Rejected(_)
+    ));
+    let (verdict, outputs) = bench.give(ConsensusMessage::Polka(polka));
+    assert_eq!(verdict, Verdict::Fresh);
+    assert_eq!(own_votes(&outputs), vec![(VoteKind::Precommit, Some(block))]);
+}
+
+#[test]
+fn no_message_of_a_faulty_validator_makes_it_panic_or_break_the_order() {
+    for seed in 0..4 {
+        let mut bench = Bench::started(4, (seed % 4) as u32);
+        let mut rng = Rng::new(seed + 1);
+        let others = bench.others();
+        let mut sent: Vec<Vec<u8>> = vec![];
+        for _ in 0..3_000 {
+            let key = &others[rng.below(2) as usize];
+            let (height, round) = (rng.below(4), rng.below(14) as u32);
+            let block = [None, Some(bench.header(0, rng.below(3)).hash())][rng.below(2) as usize];
+            let kind = [VoteKind::Prevote, VoteKind::Precommit][rng.below(2) as usize];
+            let message = match rng.below(10) {
+                0..=4 => ConsensusMessage::Vote(vote(key, kind, height, round, block)),
+                5..=6 => {
+                    let round = rng.below(4) as u32;
+                    let mut proposal = bench.proposal(round, rng.below(3));
+                    proposal.lock_round = [None, Some(Round(rng.below(4) as u32))][rng.below(2) as usize];
+                    proposal.header.round = Round(rng.below(4) as u32);
+                    proposal.header.proposer = bench.proposer(proposal.header.round.0).public_key();
+                    let key = bench.proposer(round);
+                    ConsensusMessage::Proposal(Box::new(proposal.sign(&GENESIS, &key)))
+                }
+                _ if !sent.is_empty() => {
+                    // Bytes seen before, with a few bits turned.
+                    let mut bytes = sent[rng.below(sent.len() as u64) as usize].clone();
+                    for _ in 0..=rng.below(3) {
+                        let at = rng.below(bytes.len() as u64) as usize;
+                        bytes[at] ^= 1 << rng.below(8);
+                    }
+                    let Ok(message) = decode(&bytes) else { continue };
+                    message
+                }
+                _ => continue,
+            };
+            sent.push(encode(&message));
+            let (_, outputs) = bench.give(message);
+            for output in outputs {
+                match output {
+                    Output::Check { header, .. } if rng.below(2) == 0 => {
+                        bench.check(&header, true);
+                    }
+                    Output::Build { height, round, .. } => {
+                        let header = Box::new(bench.header(round.0, rng.below(3)));
+                        bench.block(BlockEvent::Built {
+                            height,
+                            round,
+                            header,
+                        });
+                    }
+                    Output::Decided { .. } => bench.orderer.start_height(bench.params(1), T0),
+                    _ => {}
+                }
+            }
+            if rng.below(20) == 0 {
+                let at = bench.orderer.next_deadline().unwrap_or(T0);
+                bench.orderer.on_time(at);
+                bench.drain();
+            }
+        }
+    }
+}

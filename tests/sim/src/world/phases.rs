@@ -1,0 +1,282 @@
+//! From the first start over storm and outage to the calm, and what must hold at the end.
+
+use super::*;
+
+impl World {
+    pub(super) fn start_all(&mut self) -> Result<(), Violation> {
+        for node in 0..self.nodes.len() {
+            let after = self.rng.below(50_000);
+            self.later(after, Happening::Start { node });
+        }
+        self.later(1, Happening::Submit);
+        for (mean, happening) in [
+            (self.faults.crash_every, Happening::Crash),
+            (self.faults.partition_every, Happening::Cut),
+        ] {
+            if mean > 0 {
+                let after = self.rng.wait(mean);
+                self.later(after, happening);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn storm(&mut self) -> Result<(), Violation> {
+        self.trace.note(0, format_args!("storm: {:?}", self.storm));
+        while self.model.height().0 < self.config.heights && self.now < STORM_MICROS_MAX {
+            self.advance()?;
+        }
+        Ok(())
+    }
+
+    /// Faults off, but some nodes are dead for long: the others go on, if they are a quorum.
+    pub(super) fn outage(&mut self) -> Result<(), Violation> {
+        if self.config.outage == 0 {
+            return Ok(());
+        }
+        self.quiet();
+        self.start_everybody()?;
+        while self.dead.len() < self.config.outage {
+            self.dead.insert(self.rng.index(self.nodes.len()));
+        }
+        let dead = self.dead.clone();
+        for node in &dead {
+            self.crash(*node);
+        }
+        let alive: Vec<usize> = (0..self.nodes.len())
+            .filter(|node| !dead.contains(node))
+            .collect();
+        let members = self.chain.validators.members();
+        let power: u64 = members
+            .iter()
+            .filter(|member| alive.iter().any(|node| self.nodes[*node].public == member.key))
+            .map(|member| member.power.0)
+            .sum();
+        let goes_on = is_quorum(
+            self.config.fault_model,
+            power,
+            self.chain.validators.total_power(),
+        );
+        let before = self.model.height();
+        self.trace.note(
+            self.now,
+            format_args!("outage of {dead:?}: power {power} is left, a quorum: {goes_on}"),
+        );
+        if goes_on {
+            self.reach(&alive, Height(before.0 + CALM_HEIGHTS))?;
+        } else {
+            let until = self.now + STOP_MICROS;
+            while self.now < until {
+                self.advance()?;
+            }
+            // One height may have been decided already, its votes being on their way.
+            if self.model.height().0 > before.0 + 1 {
+                let detail = format!("{before} became {} without a quorum", self.model.height());
+                return Err(self.violation(alive.first().copied().unwrap_or(0), (Rule::CleanStop, detail)));
+            }
+        }
+        self.report.outage_heights = self.model.height().0 - before.0;
+        self.dead.clear();
+        Ok(())
+    }
+
+    fn quiet(&mut self) {
+        self.faults = self.storm.calm();
+        self.calm = true;
+        self.apart.clear();
+        if let Some(liar) = &mut self.liar {
+            liar.open = true;
+        }
+        self.look_at_links();
+    }
+
+    fn start_everybody(&mut self) -> Result<(), Violation> {
+        for node in 0..self.nodes.len() {
+            if let Some(running) = &mut self.nodes[node].running {
+                running.dies_after = None;
+            } else if self.nodes[node].halted.is_none() {
+                self.start(node)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs until each of these nodes, if it follows the rules, has stored a height.
+    fn reach(&mut self, nodes: &[usize], target: Height) -> Result<(), Violation> {
+        let until = self.now + CALM_MICROS;
+        while let Some(slow) = nodes.iter().copied().find(|index| {
+            let node = &self.nodes[*index];
+            !self.config.lies(*index) && node.halted.is_none() && node.acked.0 < target
+        }) {
+            if self.now > until {
+                let node = &self.nodes[slow];
+                let status = node
+                    .running
+                    .as_ref()
+                    .map(|running| running.replica.orderer().status());
+                let detail = format!("height {} instead of {target}: {status:?}", node.acked.0);
+                return Err(self.violation(slow, (Rule::Liveness, detail)));
+            }
+            self.advance()?;
+        }
+        Ok(())
+    }
+
+    /// Faults off, everybody up: the chain goes on, and everybody follows. Liars go on lying.
+    pub(super) fn calm(&mut self) -> Result<(), Violation> {
+        self.quiet();
+        let target = Height(self.model.height().0 + CALM_HEIGHTS);
+        self.trace.note(
+            self.now,
+            format_args!("calm: everybody must reach height {target}"),
+        );
+        let far_behind = |node: &&Node| node.acked.0.saturating_add(FUTURE_HEIGHTS + 1) < self.model.height();
+        self.report.far_behind = self.nodes.iter().filter(far_behind).count() as u64;
+        self.start_everybody()?;
+        self.probe()?;
+        let everybody: Vec<usize> = (0..self.nodes.len()).collect();
+        self.reach(&everybody, target)?;
+        let until = self.now + PROBE_MICROS;
+        while self.model.nonce(&Traffic::prober()) < PROBES {
+            if self.now > until {
+                let detail = format!(
+                    "{} of {PROBES} good transactions are in blocks",
+                    self.model.nonce(&Traffic::prober())
+                );
+                return Err(self.violation(SABOTEUR, (Rule::Inclusion, detail)));
+            }
+            self.advance()?;
+        }
+        self.await_evidence()
+    }
+
+    /// Once faults are off, a double signature ends in a block. The time counts from the next one: a liar
+    /// that is being passed over has to wait for its turn first.
+    fn await_evidence(&mut self) -> Result<(), Violation> {
+        let before = self.observer.contradictions;
+        let last = self.model.height().0 + 2 * u64::from(PENALTY_MAX);
+        let mut until = None;
+        while self.config.lie.is_evident()
+            && self.nodes[SABOTEUR].halted.is_none()
+            && self.model.evidence.is_empty()
+        {
+            if until.is_none() && self.observer.contradictions > before {
+                until = Some(self.now + EVIDENCE_MICROS);
+            }
+            let late = until.is_some_and(|until| self.now > until);
+            if late || self.model.height().0 > last {
+                let detail = if late {
+                    "somebody signs everything twice, and no block says so"
+                } else {
+                    "a liar never gets a turn again"
+                };
+                return Err(self.violation(SABOTEUR, (Rule::Evidence, detail.to_owned())));
+            }
+            self.advance()?;
+        }
+        Ok(())
+    }
+
+    /// Hands good transactions to everybody, once: a pool that has them must not lose them.
+    fn probe(&mut self) -> Result<(), Violation> {
+        let probes: Vec<Transaction> = (0..PROBES).map(|nonce| self.traffic.probe(nonce)).collect();
+        for node in 0..self.nodes.len() {
+            self.take_transactions(node, probes.clone())?;
+        }
+        Ok(())
+    }
+
+    /// Every node that is left has the same chain, on disk too.
+    pub(super) fn finish(mut self) -> Result<Report, Violation> {
+        for index in 0..self.nodes.len() {
+            if self.nodes[index].halted.is_none() {
+                // The checks of a start are the node's own.
+                let _bug = Planted::new(self.config.bug);
+                self.check_chain(index)
+                    .map_err(|fault| self.violation(index, fault))?;
+            }
+        }
+        self.report.lies = self.liar.as_ref().map_or(0, |liar| liar.lies);
+        self.report.trace = self.trace.hash();
+        self.report.heights = self.model.height().0;
+        self.report.micros = self.now;
+        self.report.transactions = self
+            .model
+            .iter()
+            .map(|(_, decided)| decided.ids.len() as u64)
+            .sum();
+        self.report.evidence = self.model.evidence.len() as u64;
+        for (_, decided) in self.model.iter() {
+            self.report.late_rounds += u64::from(decided.block.header.round.0 > 0);
+            let failed = decided
+                .receipts
+                .0
+                .iter()
+                .filter(|r| r.v1().outcome != vibecoin_primitives::Outcome::Success);
+            self.report.failed += failed.count() as u64;
+        }
+        Ok(self.report)
+    }
+
+    fn check_chain(&mut self, index: usize) -> Result<(), Fault> {
+        self.count(index);
+        let node = &mut self.nodes[index];
+        node.running = None;
+        node.disk.crash(&mut self.rng, true);
+        let fail = |error: StorageError| (Rule::Recovery, error.to_string());
+        let store = node
+            .disk
+            .open(&self.chain.genesis, self.store)
+            .map_err(fail)?
+            .store;
+        let head = store.head().height;
+        if head < node.acked.0 {
+            return Err((
+                Rule::MonotonicHead,
+                format!("ends at {head}, acknowledged was {}", node.acked.0),
+            ));
+        }
+        for (height, decided) in self.model.iter().take_while(|(height, _)| *height <= head) {
+            let differs = |what: &str| {
+                Err((
+                    Rule::NoLoss,
+                    format!("{what} of {height} differ from what was decided"),
+                ))
+            };
+            if store.blocks().block(height).map_err(fail)?.as_ref() != Some(&decided.block) {
+                return differs("header or body");
+            }
+            if store.blocks().receipts(height).map_err(fail)?.as_ref() != Some(&decided.receipts) {
+                return differs("receipts");
+            }
+            if store.states().root(height).map_err(fail)? != Some(decided.block.header.state_root) {
+                return differs("state roots");
+            }
+            for (index, id) in decided.ids.iter().enumerate() {
+                let place = store.transactions().place(id).map_err(fail)?;
+                if place.map(|place| (place.height, place.index as usize)) != Some((height, index)) {
+                    return Err((
+                        Rule::NoLoss,
+                        format!("transaction {id} of {height} is found at {place:?}"),
+                    ));
+                }
+            }
+        }
+        let newest = self
+            .model
+            .at(head)
+            .map_or(Hash::ZERO, |decided| decided.block.header.state_root);
+        if head > Height(0) && store.view().root() != newest {
+            return Err((
+                Rule::Validity,
+                format!(
+                    "the state has root {}, block {head} says {newest}",
+                    store.view().root()
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    // ---- happenings ---------------------------------------------------------------------------
+}

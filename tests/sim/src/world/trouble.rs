@@ -1,0 +1,146 @@
+//! What goes wrong: cuts, crashes, halts, and lies that are shown to the observer.
+
+use super::action::block_of;
+use super::*;
+
+impl World {
+    pub(super) fn cut(&mut self) {
+        if !self.calm {
+            self.apart = (0..self.nodes.len()).filter(|_| self.rng.chance(500)).collect();
+            self.trace
+                .note(self.now, format_args!("partition: {:?} apart", self.apart));
+            self.look_at_links();
+            let (lasts, next) = (
+                self.rng.wait(self.faults.partition),
+                self.rng.wait(self.faults.partition_every),
+            );
+            self.later(lasts, Happening::Heal);
+            self.later(lasts + next, Happening::Cut);
+        }
+    }
+
+    /// The saboteur's second prevote, for a block that nobody made.
+    pub(super) fn equivocate(&mut self, from: usize, message: &Message) -> Result<(), Fault> {
+        if let Message::Consensus(ConsensusMessage::Vote(signed)) = message
+            && signed.vote.kind == VoteKind::Prevote
+            && signed.vote.validator == self.nodes[from].public
+        {
+            let vote = Vote {
+                block: Some(Hash([9; 32])),
+                ..signed.vote.clone()
+            };
+            let vote = vote.sign(&self.chain.genesis, &self.nodes[from].key);
+            let to: Vec<usize> = (0..self.nodes.len()).filter(|peer| *peer != from).collect();
+            self.send(from, &to, Message::Consensus(ConsensusMessage::Vote(vote)))?;
+        }
+        Ok(())
+    }
+
+    /// A liar that has made a block shows others in its place.
+    pub(super) fn show(&mut self, index: usize, block: &Block) -> Result<(), Fault> {
+        let Some(liar) = self.liar.as_mut().filter(|liar| liar.node == index) else {
+            return Ok(());
+        };
+        let Some(running) = &self.nodes[index].running else {
+            return Ok(());
+        };
+        // A liar executes like everybody.
+        let bug = Planted::new(self.config.bug);
+        let said = liar.built(block, &running.store);
+        drop(bug);
+        for said in said {
+            self.send(index, &said.to, said.message)?;
+        }
+        Ok(())
+    }
+
+    // ---- crashes ------------------------------------------------------------------------------
+
+    pub(super) fn choose_victim(&mut self) -> Result<(), Violation> {
+        if self.calm {
+            return Ok(());
+        }
+        let after = self.rng.wait(self.faults.crash_every);
+        self.later(after, Happening::Crash);
+        let sabotaged = !matches!(self.config.sabotage, Sabotage::None | Sabotage::Equivocation);
+        let victim = if sabotaged && self.rng.chance(700) {
+            SABOTEUR
+        } else {
+            self.rng.index(self.nodes.len())
+        };
+        let all = self.rng.chance(50);
+        for index in 0..self.nodes.len() {
+            if index == victim || all {
+                let actions = self.rng.below(12);
+                match &mut self.nodes[index].running {
+                    Some(running) if actions > 3 => running.dies_after = Some(actions - 4),
+                    Some(_) => self.crash(index),
+                    None => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn crash(&mut self, index: usize) {
+        self.count(index);
+        let Some(running) = self.nodes[index].running.take() else {
+            return;
+        };
+        self.unlink(index);
+        // The thread that commits may have been done, or not.
+        if let Some(commit) = running.committing
+            && self.rng.chance(500)
+        {
+            let _bug = Planted::new(self.config.bug);
+            running
+                .store
+                .commit(&block_of(*commit))
+                .expect("memory does not fail");
+        }
+        let torn = self.rng.chance(self.faults.tear);
+        let (sabotage, next) = (self.config.sabotage, Height(running.store.head().height.0 + 1));
+        let disk = &mut self.nodes[index].disk;
+        let lost = disk.crash(&mut self.rng, torn);
+        if index == SABOTEUR {
+            if matches!(sabotage, Sabotage::LogLost | Sabotage::LogAndGuardLost) {
+                disk.lose_log(next);
+            }
+            if sabotage == Sabotage::LogAndGuardLost {
+                disk.lose_guard();
+            }
+        }
+        self.report.crashes += 1;
+        self.report.torn += u64::from(lost);
+        self.trace.note(
+            self.now,
+            format_args!("{index} crashes, torn {torn}, lost {lost}"),
+        );
+        // In an outage a node stays dead until it ends.
+        if !self.calm && !self.rng.chance(self.faults.stays_down) {
+            let after = self.rng.wait(self.faults.down);
+            self.later(after, Happening::Start { node: index });
+        }
+    }
+
+    /// Adds what a process counted before it ends.
+    pub(super) fn count(&mut self, index: usize) {
+        if let Some(running) = &self.nodes[index].running {
+            let counters = running.replica.orderer().status().counters;
+            self.report.guard_refusals += counters.refused;
+            self.report.core_errors += counters.core_errors;
+        }
+    }
+
+    pub(super) fn halt(&mut self, index: usize, code: u8) -> Result<(), Violation> {
+        self.trace
+            .note(self.now, format_args!("{index} halts with code {code}"));
+        self.nodes[index].running = None;
+        self.unlink(index);
+        self.nodes[index].halted = Some(code);
+        self.report.halted[index] = Some(code);
+        Ok(())
+    }
+
+    // ---- actions ------------------------------------------------------------------------------
+}
