@@ -10,6 +10,7 @@ import re
 import resource
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -26,6 +27,9 @@ ANVIL_CONNECTIONS = 4
 ANVIL_SENDERS = 1_000
 ANVIL_PER_SENDER = 120
 ETCD_SECONDS = 60
+# Seconds at both ends in which clients connect and queues empty.
+ETCD_EDGE = 5
+SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 def die(what, hint):
@@ -43,23 +47,49 @@ def busy(pids):
 
 
 @contextlib.contextmanager
-def running(*commands, log):
-    """Programs that end with the block, however it ends."""
+def unbroken():
+    """Signals wait until the block is done."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def end(process):
+    process.kill()
+    process.wait()
+
+
+@contextlib.contextmanager
+def running(name, ports, *commands, log):
+    """Programs that end with the block, however it ends, and that must not end before it."""
+    for port in ports:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                die(f"port {port} is taken, which {name} needs", "is an old run still there?")
     with contextlib.ExitStack() as stack:
         processes = []
         for command in commands:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            stack.callback(process.wait)
-            stack.callback(process.kill)
+            with unbroken():
+                process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=heed)
+                stack.callback(end, process)
             processes.append(process)
         yield processes
+        if any(process.poll() is not None for process in processes):
+            die(f"{name} ended before its time", f"see {log.name}")
+
+
+def heed():
+    """A program that is started while signals wait would otherwise never see them."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def until(answers, processes, name, log):
     """Waits until `answers()`; gives up when a process ends or after 20 s."""
-    end = time.monotonic() + 20
+    last = time.monotonic() + 20
     while not answers():
-        if any(process.poll() is not None for process in processes) or time.monotonic() > end:
+        if any(process.poll() is not None for process in processes) or time.monotonic() > last:
             die(f"{name} does not start", f"see {log.name}")
         time.sleep(0.1)
 
@@ -88,7 +118,14 @@ def vibecoin(program, folder, log, secs):
         load = ["--tps", "0", "--accounts", "2000", "--secs", str(secs), "--batch", str(BATCH), "--in-flight", "8000"]
         told = json.loads(run("-o", "json", "devnet", "load", *load).splitlines()[-1])
     finally:
-        subprocess.run([program, "devnet", "destroy"], env=environment, stdout=log, stderr=log)
+        # The nodes are in sessions of their own: only this ends them.
+        with unbroken():
+            words = [program, "devnet", "destroy"]
+            destroyed = subprocess.run(words, env=environment, stdout=log, stderr=log, start_new_session=True)
+    if destroyed.returncode:
+        die(f"`vibecoin devnet destroy` failed in {folder}", f"see {log.name}")
+    if any(node["cpuSeconds"] is None for node in told["cost"]):
+        die("a validator ended before its time", f"see {log.name}")
     done = told["included"]
     return row("vibecoin", done, done / told["transfersPerSecond"], told["cpuSeconds"], told["senderCpuSeconds"])
 
@@ -149,14 +186,13 @@ def anvil_send(bodies):
 
 def anvil(program, log, bodies, block_time):
     command = [program, "--silent", "--port", str(ANVIL_PORT), "--accounts", "1", "--base-fee", "0", "--gas-price", "1"]
-    command += ["--gas-limit", "1000000000", "--prune-history"]
-    command += ["--block-time", str(block_time)] if block_time else []
+    command += ["--gas-limit", "1000000000", "--prune-history", "--block-time", str(block_time)]
 
     def answers():
         with contextlib.suppress(OSError):
             return Anvil().call(("eth_chainId",))
 
-    with running(command, log=log) as processes:
+    with running("anvil", [ANVIL_PORT], command, log=log) as processes:
         until(answers, processes, "anvil", log)
         node, total = Anvil(), ANVIL_SENDERS * ANVIL_PER_SENDER
         node.call(*(("anvil_setBalance", anvil_account(i).address, hex(10**18)) for i in range(ANVIL_SENDERS)))
@@ -164,8 +200,13 @@ def anvil(program, log, bodies, block_time):
         pids = [processes[0].pid]
         node_before, client_before, begun, done = busy(pids), time.process_time(), time.monotonic(), 0
         with ThreadPoolExecutor(ANVIL_CONNECTIONS) as threads:
-            for sent in [threads.submit(anvil_send, lane) for lane in bodies]:
-                sent.result()
+            try:
+                for sent in [threads.submit(anvil_send, lane) for lane in bodies]:
+                    sent.result()
+            except BaseException:
+                # Else the pool waits for what the others have yet to send.
+                end(processes[0])
+                raise
         while done < total:
             if time.monotonic() > begun + 600:
                 die(f"anvil mined {done} of {total} transfers in ten minutes", f"see {log.name}")
@@ -177,8 +218,8 @@ def anvil(program, log, bodies, block_time):
                 done += sum(int(count, 16) for count in counts)
                 block = part.stop
         seconds = time.monotonic() - begun
-        name = f"anvil, a block each {block_time:g} s" if block_time else "anvil, a block per transfer"
-        return row(name, total, seconds, busy(pids) - node_before, time.process_time() - client_before)
+        client_seconds = time.process_time() - client_before
+        return row(f"anvil, a block each {block_time:g} s", total, seconds, busy(pids) - node_before, client_seconds)
 
 
 def etcd(programs, folder, log):
@@ -195,28 +236,33 @@ def etcd(programs, folder, log):
     ]
     control = [os.path.join(programs, "etcdctl"), "--endpoints", ",".join(client)]
     environment = dict(os.environ, ETCDCTL_API="3")
+
+    def healthy():
+        command = [*control, "endpoint", "health"]
+        return not subprocess.run(command, env=environment, stdout=log, stderr=log).returncode
+
     try:
-        with running(*commands, log=log) as members:
-            healthy = lambda: not subprocess.run([*control, "endpoint", "health"], env=environment, stdout=log, stderr=log).returncode
+        with running("etcd", [int(url.rsplit(":", 1)[1]) for url in peer + client], *commands, log=log) as members:
             until(healthy, members, "etcd", log)
-            pids = [member.pid for member in members]
-            node_before, client_before = busy(pids), children()
-            check = subprocess.Popen([*control, "check", "perf", "--load", "xl"], env=environment,
-                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            try:
-                # When the load ends it deletes every key, which is no put.
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    check.wait(ETCD_SECONDS)
+            pids, client_before = [member.pid for member in members], children()
+            command = [*control, "check", "perf", "--load", "xl"]
+            with contextlib.ExitStack() as stack:
+                with unbroken():
+                    check = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, preexec_fn=heed,
+                                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                    stack.callback(end, check)
+                # The middle of the load: when it ends, every key is deleted, which is no put.
+                time.sleep(ETCD_EDGE)
+                node_before = busy(pids)
+                time.sleep(ETCD_SECONDS - 2 * ETCD_EDGE)
                 node_seconds = busy(pids) - node_before
-                told, _ = check.communicate()
-            finally:
-                check.kill()
-                check.wait()
+                told, _ = check.communicate(timeout=ETCD_SECONDS + 120)
             figure = re.search(r"hroughput (?:is|too low:) (\d+) writes/s", told)
             if not figure or "too many errors" in told:
                 die(f"etcdctl told no figure: {told[-300:]}", f"see {log.name}")
             puts = int(figure[1]) * ETCD_SECONDS
-            return row("etcd", puts, ETCD_SECONDS, node_seconds, children() - client_before)
+            whole_load = node_seconds * ETCD_SECONDS / (ETCD_SECONDS - 2 * ETCD_EDGE)
+            return row("etcd", puts, ETCD_SECONDS, whole_load, children() - client_before)
     finally:
         shutil.rmtree(data, ignore_errors=True)
 
@@ -255,7 +301,9 @@ def main():
         arguments.add_argument(f"--{name}", required=True, help=argparse.SUPPRESS)
     asked = arguments.parse_args()
     # So that what was started is ended.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
     rows = []
 
     def told(line):

@@ -207,8 +207,9 @@ fn four_hundred_crafted_signatures_get_the_same_verdict_in_every_batch_size() {
     }
 }
 
-/// The library computes large sums in another way than small ones, and in steps of its own from 190, 500 and 800
-/// points on: a sum that came out wrong would cost time only, since the signatures are then checked one by one.
+/// The library computes large sums in another way than small ones, in steps of its own from 190, 500 and 800 points
+/// on. A sum that wrongly fails costs time only, since the signatures are then checked one by one: no test of
+/// verdicts sees it.
 #[test]
 fn the_equation_of_a_large_batch_holds_exactly_when_every_signature_does() {
     let mut keys = KnownKeys::default();
@@ -229,7 +230,7 @@ fn the_equation_of_a_large_batch_holds_exactly_when_every_signature_does() {
 }
 
 /// The table of the base point is the same code on every processor; sums of many points are what vectors of
-/// different widths compute.
+/// different widths compute, the widest that this one has.
 #[test]
 fn sums_of_any_number_of_points_agree_with_the_table_of_the_base_point() {
     let scalar = |name: u64| Scalar::from_bytes_mod_order(seed_of(name));
@@ -279,6 +280,16 @@ fn the_vectors_of_the_standard_hold_and_no_others_near_them() {
         let mut longer = message.clone();
         longer.push(0);
         assert_eq!(both(&key, &longer, &signature), Err(SignatureError::Mismatch));
+        // One bit of R, then one of s.
+        for at in [1, 33] {
+            let mut other = signature;
+            other.0[at] ^= 1;
+            assert_eq!(
+                both(&key, &message, &other),
+                Err(SignatureError::Mismatch),
+                "byte {at}"
+            );
+        }
     }
 }
 
