@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId as LibPeer};
 
 use super::gate::{ip_of, machine};
@@ -277,6 +278,9 @@ impl Book {
 
     /// The peer said hello at an address that was dialled.
     pub fn verified(&mut self, peer: &LibPeer, address: &Multiaddr) {
+        // Dialled addresses end in the identity, those of the book do not.
+        let is_place = |part: &Protocol<'_>| !matches!(part, Protocol::P2p(_));
+        let address: &Multiaddr = &address.iter().filter(is_place).collect();
         if let Some(entry) = self.entries.get_mut(peer) {
             let is_known = entry.ways.contains(address) || entry.hearsay.contains(address);
             if is_known && entry.verified.as_ref() != Some(address) {

@@ -231,9 +231,7 @@ fn an_announcement_displaces_no_peer_that_was_reached() {
     let reached: Vec<Announcer> = (0..100).map(far).collect();
     for peer in &reached {
         book.learn_from_itself(*peer, &[at(*peer)]);
-        let address = at(*peer).parse::<Multiaddr>().unwrap();
-        let mut address = address;
-        address.pop();
+        let address: Multiaddr = at(*peer).parse().unwrap();
         book.verified(&peer.peer, &address);
     }
     for number in 200..3_000 {

@@ -277,7 +277,7 @@ mod tests {
     use futures_util::AsyncWriteExt as _;
     use vibecoin_primitives::{Hash, Height};
 
-    use super::super::pipe::{Far, pipe};
+    use super::super::pipe::pipe;
     use super::*;
 
     const GENESIS: Hash = Hash([7; 32]);
@@ -447,36 +447,38 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn frames_of_strangers_share_a_bounded_memory_while_they_come() {
-        let bench = bench();
-        let start = bench.in_flight.strangers.available_permits();
-        let large = announced(kind::SYNC_RESPONSE, crate::wire::SYNC_BYTES_MAX);
-        let mut open: Vec<(Far, tokio::task::JoinHandle<_>)> = Vec::new();
-        for _ in 0..10 {
-            bench.owed.asked(&question());
-            let (mut far, near) = pipe(1024);
-            far.write_all(&large).await.unwrap();
-            let mut reader = bench.reader(Lane::Direct);
-            reader.step_time = Duration::from_secs(3600);
-            open.push((far, tokio::spawn(reader.run(near))));
+    async fn frames_of_strangers_share_a_bounded_memory_and_take_none_of_validators() {
+        use futures_util::FutureExt as _;
+        let in_flight = InFlight::default();
+        let largest = Lane::Direct.frame_bytes_max();
+        let mut taken = Vec::new();
+        for _ in 0..STRANGERS_IN_FLIGHT_MAX / largest {
+            taken.push(in_flight.share(Rank::Stranger, largest).now_or_never().unwrap());
         }
-        while bench.in_flight.strangers.available_permits() >= SYNC_BYTES_LARGEST {
-            tokio::task::yield_now().await;
-        }
-        let taken = start - bench.in_flight.strangers.available_permits();
-        assert_eq!(
-            taken,
-            3 * SYNC_BYTES_LARGEST,
-            "so many at once, and the others wait"
+        assert_eq!(taken.len(), 3);
+        let next = in_flight.share(Rank::Stranger, largest);
+        assert!(next.now_or_never().is_none(), "the next one waits");
+        assert!(in_flight.share(Rank::Known, largest).now_or_never().is_some());
+        let small = in_flight.share(Rank::Stranger, SMALL_BYTES).now_or_never();
+        assert!(
+            small.is_some_and(|share| share.is_none()),
+            "a small one needs none"
         );
-        for (far, reading) in open {
-            drop(far);
-            assert_eq!(reading.await.unwrap(), None);
-        }
-        assert_eq!(bench.in_flight.strangers.available_permits(), start);
+        taken.pop();
+        assert!(in_flight.share(Rank::Stranger, largest).now_or_never().is_some());
     }
 
-    const SYNC_BYTES_LARGEST: usize = Lane::Direct.frame_bytes_max();
+    #[tokio::test]
+    async fn a_frame_holds_its_share_until_it_is_given_up() {
+        let bench = bench();
+        bench.owed.asked(&question());
+        let bytes = announced(kind::SYNC_RESPONSE, crate::wire::SYNC_BYTES_MAX);
+        assert_eq!(bench.read(Lane::Direct, &bytes).await, Some(LaneFault::Slow));
+        assert_eq!(
+            bench.in_flight.strangers.available_permits(),
+            STRANGERS_IN_FLIGHT_MAX
+        );
+    }
 
     #[tokio::test]
     async fn a_buffer_grows_with_what_came() {

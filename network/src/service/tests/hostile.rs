@@ -398,7 +398,11 @@ fn a_validator_is_heard_though_strangers_that_say_nothing_have_taken_every_seat(
             Stranger::far(&a, seed)
         })
         .collect();
-    strangers.iter().for_each(Stranger::dial);
+    // More at once would not get as far as that.
+    for crowd in strangers.chunks(35) {
+        crowd.iter().for_each(Stranger::dial);
+        crowd.iter().for_each(|stranger| drop(stranger.next()));
+    }
     until("a full room", || refused(&a, Refusal::Guest) > 0);
     let b = Node::start(to(proven(config(121), 2), &[&a]));
     let (_, _, validator) = a.connected();
@@ -416,4 +420,80 @@ fn one_validator_has_two_seats_of_a_validator_and_no_more() {
     let met: Vec<Option<PublicKey>> = nodes.iter().map(|_| a.connected().2).collect();
     assert_eq!(met.iter().filter(|validator| **validator == key).count(), 2);
     assert_eq!(met.iter().filter(|validator| validator.is_none()).count(), 1);
+}
+
+/// A field of a protobuf message: a number below 16, and bytes.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut out = vec![number << 3 | 2];
+    out.extend(varint(u64::try_from(bytes.len()).unwrap()));
+    out.extend_from_slice(bytes);
+    out
+}
+
+fn varint(mut value: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    while value >= 0x80 {
+        out.push(value.to_le_bytes()[0] | 0x80);
+        value >>= 7;
+    }
+    out.push(value.to_le_bytes()[0]);
+    out
+}
+
+/// One gossip frame of these control messages.
+fn control(messages: &[u8]) -> Vec<u8> {
+    let rpc = field(3, messages);
+    let mut frame = varint(u64::try_from(rpc.len()).unwrap());
+    frame.extend(rpc);
+    frame
+}
+
+#[test]
+fn a_hundred_thousand_unknown_topics_and_a_backoff_without_end_change_nothing() {
+    let a = Node::start(config(127));
+    let b = Node::start(to(config(128), &[&a]));
+    let (_, _) = (a.connected(), b.connected());
+    let stranger = Stranger::new(&a, 129);
+    stranger.say_hello();
+    let (peer, ..) = a.connected();
+    let mut bytes = Vec::new();
+    for chunk in 0..100 {
+        let grafts = (0..1_000).flat_map(|number| {
+            let topic = format!("{}", chunk * 1_000 + number);
+            field(3, &field(1, topic.as_bytes()))
+        });
+        bytes.extend(control(&grafts.collect::<Vec<u8>>()));
+    }
+    for topic in [
+        stranger.names.transactions.clone(),
+        stranger.names.consensus.clone(),
+    ] {
+        let mut prune = field(1, topic.hash().as_str().as_bytes());
+        prune.push(3 << 3);
+        prune.extend(varint(1 << 63));
+        bytes.extend(control(&field(4, &prune)));
+    }
+    let _open = stranger.write(&StreamProtocol::new("/meshsub/1.1.0"), &bytes);
+    // It is heard still, and gossip goes on.
+    let status = Envelope::new(&GENESIS).pack(&Message::Status { height: Height(9) });
+    let mut frame = u32::try_from(status.len()).unwrap().to_le_bytes().to_vec();
+    frame.extend(status);
+    let _open_too = stranger.write(&stranger.names.direct, &frame);
+    assert_eq!(a.message(), (peer, Message::Status { height: Height(9) }, None));
+    a.publish_to(&b, &batch(1));
+    b.publish_to(&a, &batch(2));
+}
+
+#[test]
+fn half_open_connections_end_and_others_are_let_in() {
+    let a = Node::start(config(130));
+    let address = a.address();
+    let port: u16 = address.split('/').nth(4).unwrap().parse().unwrap();
+    let open: Vec<std::net::TcpStream> = (0..100)
+        .map(|_| std::net::TcpStream::connect(("127.0.0.1", port)).unwrap())
+        .collect();
+    until("a refusal", || refused(&a, Refusal::Pending) > 0);
+    let b = Node::start(to(config(131), &[&a]));
+    let (_, _) = (a.connected(), b.connected());
+    drop(open);
 }
