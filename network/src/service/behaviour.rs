@@ -15,6 +15,8 @@ use vibecoin_primitives::limits::KIB;
 
 use super::config::{NetworkConfig, NetworkError, Seats};
 use super::gate::Gate;
+use super::hello::HELLO_PROTOCOL;
+use super::streams::Streams;
 use crate::wire::{CONSENSUS_BYTES_MAX, ENVELOPE_BYTES, EVIDENCE_MESSAGE_BYTES_MAX, TRANSACTIONS_BYTES_MAX};
 
 /// Most bytes of one gossiped message.
@@ -39,7 +41,7 @@ pub struct Behaviour {
     pub memory: memory_connection_limits::Behaviour,
     pub bans: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
     pub gossip: gossipsub::Behaviour<gossipsub::IdentityTransform, WhitelistSubscriptionFilter>,
-    pub streams: libp2p_stream::Behaviour,
+    pub streams: Streams,
     pub identify: identify::Behaviour,
     pub ping: ping::Behaviour,
 }
@@ -171,7 +173,11 @@ impl Behaviour {
             memory: memory_connection_limits::Behaviour::with_max_bytes(memory),
             bans: allow_block_list::Behaviour::default(),
             gossip,
-            streams: libp2p_stream::Behaviour::new(),
+            streams: Streams::new([
+                StreamProtocol::new(HELLO_PROTOCOL),
+                names.direct.clone(),
+                names.parts.clone(),
+            ]),
             identify: identify::Behaviour::new(
                 identify::Config::new("/vibecoin/1".to_owned(), key.public())
                     .with_agent_version(config.agent.clone()),

@@ -24,6 +24,7 @@ mod lanes;
 mod meter;
 mod repeats;
 mod score;
+mod streams;
 mod task;
 mod transport;
 mod view;

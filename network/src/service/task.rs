@@ -11,8 +11,7 @@ use futures_util::StreamExt as _;
 use libp2p::gossipsub::{self, MessageId};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, ListenError, SwarmEvent};
-use libp2p::{Multiaddr, PeerId as LibPeer, Stream, StreamProtocol, Swarm};
-use libp2p_stream::{Control, IncomingStreams};
+use libp2p::{Multiaddr, PeerId as LibPeer, Stream, Swarm};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tracing::{debug, warn};
@@ -29,6 +28,7 @@ use super::lanes::{InFlight, Lane, LaneFault, Owed, Rank, Totals, Traffic};
 use super::meter::{Meters, STRANGER_BYTES_PER_S_MIN};
 use super::repeats::AllRepeats;
 use super::score::Scores;
+use super::streams::{Control, Incoming};
 use super::transport;
 use super::view::{Refusal, count};
 
@@ -162,7 +162,6 @@ pub struct Task {
     orders: mpsc::Receiver<Order>,
     findings: mpsc::Receiver<Finding>,
     found: mpsc::Sender<Finding>,
-    incoming: [IncomingStreams; 3],
     peers: HashMap<LibPeer, Peer>,
     by_number: BTreeMap<PeerId, LibPeer>,
     next_number: u64,
@@ -230,15 +229,7 @@ impl Task {
             })
             .with_connection_timeout(DIAL_TIME)
             .build();
-        let mut control = swarm.behaviour().streams.new_control();
-        let registered = |error: libp2p_stream::AlreadyRegistered| start(error.to_string());
-        let incoming = [
-            control
-                .accept(StreamProtocol::new(HELLO_PROTOCOL))
-                .map_err(registered)?,
-            control.accept(names.direct.clone()).map_err(registered)?,
-            control.accept(names.parts.clone()).map_err(registered)?,
-        ];
+        let control = swarm.behaviour().streams.control();
         let given = [&config.listen, &config.external, &config.peers, &config.bootnodes];
         let scopes = Scopes::of(given.into_iter().flatten());
         let mut book = Book::new(own, config.peers_file.clone(), scopes, shared.tally.clone());
@@ -280,7 +271,6 @@ impl Task {
             orders,
             findings,
             found,
-            incoming,
             peers: HashMap::new(),
             by_number: BTreeMap::new(),
             next_number: 1,
@@ -344,7 +334,6 @@ impl Task {
         let mut turn = tokio::time::interval(TURN);
         turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let [hellos, direct, parts] = &mut self.incoming;
             tokio::select! {
                 biased;
                 order = self.orders.recv() => match order {
@@ -352,9 +341,6 @@ impl Task {
                     Some(order) => self.on_order(order),
                 },
                 event = self.swarm.select_next_some() => self.on_event(event),
-                Some((peer, stream)) = hellos.next() => self.on_hello_stream(peer, stream),
-                Some((peer, stream)) = direct.next() => self.on_stream(peer, Lane::Direct, stream),
-                Some((peer, stream)) = parts.next() => self.on_stream(peer, Lane::Parts, stream),
                 Some(finding) = self.findings.recv() => self.on_finding(finding),
                 _ = turn.tick() => self.on_turn(),
             }
@@ -430,6 +416,7 @@ impl Task {
                     self.on_slow_reader(peer_id, true);
                 }
             }
+            SwarmEvent::Behaviour(BehaviourEvent::Streams(incoming)) => self.on_incoming(incoming),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(ping)) => self.on_ping(ping),
             _ => {}
         }
@@ -491,6 +478,21 @@ impl Task {
         self.show_bans();
         if self.turns.is_multiple_of(SAVE_TURNS) {
             self.save_book();
+        }
+    }
+
+    fn on_incoming(&mut self, incoming: Incoming) {
+        let Incoming {
+            peer,
+            protocol,
+            stream,
+        } = incoming;
+        if protocol == HELLO_PROTOCOL {
+            self.on_hello_stream(peer, stream);
+        } else if protocol == self.names.parts {
+            self.on_stream(peer, Lane::Parts, stream);
+        } else {
+            self.on_stream(peer, Lane::Direct, stream);
         }
     }
 

@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use futures_util::{AsyncWrite, AsyncWriteExt as _};
 use libp2p::{PeerId as LibPeer, Stream, StreamProtocol};
-use libp2p_stream::Control;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use vibecoin_primitives::limits::{KIB, MIB};
 
 use super::read::after;
 use super::{Lane, Rank, Traffic};
+use crate::service::streams::Control;
 use crate::service::view::Tally;
 
 /// Most frames that wait for one peer on one lane.

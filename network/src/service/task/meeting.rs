@@ -193,7 +193,7 @@ impl Task {
                 Vec::new()
             },
         };
-        let mut control = self.control.clone();
+        let control = self.control.clone();
         let saying = tokio::spawn(async move {
             let protocol = StreamProtocol::new(HELLO_PROTOCOL);
             // One of two connections may be closing: then the other one takes it.

@@ -401,7 +401,9 @@ fn a_validator_is_heard_though_strangers_that_say_nothing_have_taken_every_seat(
     // More at once would not get as far as that.
     for crowd in strangers.chunks(35) {
         crowd.iter().for_each(Stranger::dial);
-        crowd.iter().for_each(|stranger| drop(stranger.next()));
+        for stranger in crowd {
+            let _in_or_refused = stranger.next();
+        }
     }
     until("a full room", || refused(&a, Refusal::Guest) > 0);
     let b = Node::start(to(proven(config(121), 2), &[&a]));
