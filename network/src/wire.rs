@@ -91,6 +91,22 @@ pub enum WireError {
     },
 }
 
+/// Kinds of messages, as in an envelope.
+pub mod kind {
+    /// A proposed body.
+    pub const BODY: u8 = 1;
+    /// A request for a body.
+    pub const BODY_REQUEST: u8 = 2;
+    /// A request for blocks.
+    pub const SYNC_REQUEST: u8 = 3;
+    /// Blocks that were asked for.
+    pub const SYNC_RESPONSE: u8 = 4;
+    /// A part of a block.
+    pub const PART: u8 = 6;
+    /// The sender's newest block.
+    pub const STATUS: u8 = 8;
+}
+
 /// Limits by kind, in the order of the enum [`Message`].
 const LIMITS: [usize; 9] = [
     CONSENSUS_BYTES_MAX,
@@ -107,14 +123,14 @@ const LIMITS: [usize; 9] = [
 const fn kind_of(message: &Message) -> u8 {
     match message {
         Message::Consensus(_) => 0,
-        Message::Body { .. } => 1,
-        Message::BodyRequest { .. } => 2,
-        Message::SyncRequest { .. } => 3,
-        Message::SyncResponse { .. } => 4,
+        Message::Body { .. } => kind::BODY,
+        Message::BodyRequest { .. } => kind::BODY_REQUEST,
+        Message::SyncRequest { .. } => kind::SYNC_REQUEST,
+        Message::SyncResponse { .. } => kind::SYNC_RESPONSE,
         Message::Transactions(_) => 5,
-        Message::Part(_) => 6,
+        Message::Part(_) => kind::PART,
         Message::Evidence(_) => 7,
-        Message::Status { .. } => 8,
+        Message::Status { .. } => kind::STATUS,
     }
 }
 
@@ -152,14 +168,11 @@ impl Envelope {
         bytes
     }
 
-    /// Opens what [`Envelope::pack`] made; every other sequence of bytes is refused.
+    /// Checks an envelope whose message has `len` bytes, before any of them is there; returns its kind.
     ///
     /// # Errors
-    /// [`WireError`] with the first rule that does not hold; sizes are checked before decoding.
-    pub fn open(&self, bytes: &[u8]) -> Result<Message, WireError> {
-        let Some((head, rest)) = bytes.split_first_chunk::<ENVELOPE_BYTES>() else {
-            return Err(WireError::Short { got: bytes.len() });
-        };
+    /// [`WireError`] with the first rule that does not hold.
+    pub fn peek(&self, head: &[u8; ENVELOPE_BYTES], len: usize) -> Result<u8, WireError> {
         let [version, a, b, c, d, kind] = *head;
         if version != WIRE_VERSION {
             return Err(WireError::Version { got: version });
@@ -174,13 +187,25 @@ impl Envelope {
         let limit = *LIMITS
             .get(usize::from(kind))
             .ok_or(WireError::Kind { got: kind })?;
-        if rest.len() > limit {
+        if len > limit {
             return Err(WireError::TooLarge {
                 kind,
-                got: rest.len(),
+                got: len,
                 limit,
             });
         }
+        Ok(kind)
+    }
+
+    /// Opens what [`Envelope::pack`] made; every other sequence of bytes is refused.
+    ///
+    /// # Errors
+    /// [`WireError`] with the first rule that does not hold; sizes are checked before decoding.
+    pub fn open(&self, bytes: &[u8]) -> Result<Message, WireError> {
+        let Some((head, rest)) = bytes.split_first_chunk::<ENVELOPE_BYTES>() else {
+            return Err(WireError::Short { got: bytes.len() });
+        };
+        let kind = self.peek(head, rest.len())?;
         let Carried(message) = vibecoin_primitives::decode(rest)?;
         if kind_of(&message) != kind {
             return Err(WireError::KindMismatch {

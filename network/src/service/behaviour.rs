@@ -13,8 +13,10 @@ use libp2p::{StreamProtocol, allow_block_list, identify, memory_connection_limit
 use vibecoin_primitives::Hash;
 use vibecoin_primitives::limits::KIB;
 
-use super::config::{NetworkConfig, NetworkError};
+use super::config::{NetworkConfig, NetworkError, Seats};
 use super::gate::Gate;
+use super::hello::HELLO_PROTOCOL;
+use super::streams::Streams;
 use crate::wire::{CONSENSUS_BYTES_MAX, ENVELOPE_BYTES, EVIDENCE_MESSAGE_BYTES_MAX, TRANSACTIONS_BYTES_MAX};
 
 /// Most bytes of one gossiped message.
@@ -23,8 +25,8 @@ pub const GOSSIP_BYTES_MAX: usize = TRANSACTIONS_BYTES_MAX + ENVELOPE_BYTES + CO
 pub const STATEMENT_BYTES_MAX: usize = CONSENSUS_BYTES_MAX + ENVELOPE_BYTES + COPY_BYTES;
 const _: () = assert!(EVIDENCE_MESSAGE_BYTES_MAX <= CONSENSUS_BYTES_MAX);
 /// Most gossiped messages that wait for one peer.
-const GOSSIP_QUEUE_MAX: usize = 1_024;
-/// Bytes before the envelope: which copy of the message this is.
+const GOSSIP_QUEUE_MAX: usize = 512;
+/// Bytes before the envelope: which copy of the message this is, see `repeats`.
 pub const COPY_BYTES: usize = 2;
 /// How long a message is known, so that it is taken once.
 const DUPLICATE_CACHE: Duration = Duration::from_secs(60);
@@ -39,7 +41,7 @@ pub struct Behaviour {
     pub memory: memory_connection_limits::Behaviour,
     pub bans: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
     pub gossip: gossipsub::Behaviour<gossipsub::IdentityTransform, WhitelistSubscriptionFilter>,
-    pub streams: libp2p_stream::Behaviour,
+    pub streams: Streams,
     pub identify: identify::Behaviour,
     pub ping: ping::Behaviour,
 }
@@ -117,7 +119,12 @@ fn scores(names: &Names) -> PeerScoreParams {
 }
 
 impl Behaviour {
-    pub fn new(key: &Keypair, config: &NetworkConfig, names: &Names) -> Result<Self, NetworkError> {
+    pub fn new(
+        key: &Keypair,
+        config: &NetworkConfig,
+        seats: &Seats,
+        names: &Names,
+    ) -> Result<Self, NetworkError> {
         let gossip = gossipsub::ConfigBuilder::default()
             .heartbeat_interval(Duration::from_millis(300))
             .heartbeat_initial_delay(Duration::from_millis(50))
@@ -148,26 +155,29 @@ impl Behaviour {
             .map_err(start)?;
         gossip.subscribe(&names.consensus).map_err(start)?;
         gossip.subscribe(&names.transactions).map_err(start)?;
-        let total = config
-            .inbound_max
-            .saturating_add(config.outbound_max)
+        let inbound = seats
+            .inbound
+            .saturating_add(seats.guests)
             .saturating_add(RESERVED_MAX);
         let limits = ConnectionLimits::default()
-            .with_max_pending_incoming(Some(64))
-            .with_max_pending_outgoing(Some(64))
-            // Who proves to be a validator is let in beyond `inbound_max`, so everybody is heard first.
-            .with_max_established_incoming(Some(config.inbound_max.saturating_add(RESERVED_MAX)))
-            .with_max_established_outgoing(Some(config.outbound_max))
-            .with_max_established(Some(total))
+            .with_max_pending_outgoing(Some(seats.pending))
+            // Who proves to be a validator is let in beyond the seats of strangers, so everybody is heard first.
+            .with_max_established_incoming(Some(inbound))
+            .with_max_established_outgoing(Some(seats.outbound))
+            .with_max_established(Some(inbound.saturating_add(seats.outbound)))
             .with_max_established_per_peer(Some(2));
         let memory = usize::try_from(config.memory_max_bytes).unwrap_or(usize::MAX);
         Ok(Self {
-            gate: Gate::default(),
+            gate: Gate::new(seats.pending),
             limits: connection_limits::Behaviour::new(limits),
             memory: memory_connection_limits::Behaviour::with_max_bytes(memory),
             bans: allow_block_list::Behaviour::default(),
             gossip,
-            streams: libp2p_stream::Behaviour::new(),
+            streams: Streams::new([
+                StreamProtocol::new(HELLO_PROTOCOL),
+                names.direct.clone(),
+                names.parts.clone(),
+            ]),
             identify: identify::Behaviour::new(
                 identify::Config::new("/vibecoin/1".to_owned(), key.public())
                     .with_agent_version(config.agent.clone()),

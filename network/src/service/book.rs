@@ -1,16 +1,29 @@
 //! Whom to connect to, and when.
+//!
+//! Anybody may announce addresses, of itself and of others, true or not. So an address counts as verified
+//! only when this node has dialled it and the peer said hello there; verified entries are never displaced by
+//! unverified ones; one announcer, one place that announcers come from and one address that is announced have
+//! so many entries each; and addresses of networks that this node is not on are not dialled at all, see
+//! `address`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use libp2p::multiaddr::Protocol as Part;
+use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId as LibPeer};
 
-use super::handle::peer_address;
+use super::gate::{ip_of, machine};
+use super::view::{Refusal, Tally};
+
+mod address;
+
+pub use address::Scopes;
 
 /// Most peers whose addresses are remembered.
 pub const BOOK_MAX: usize = 512;
@@ -32,6 +45,16 @@ const COURTESY: Duration = Duration::from_millis(50);
 const VAIN_DIALS: u32 = 3;
 /// Most peers in the book that are known from others alone: whoever tells them may make them up.
 const HEARSAY_MAX: usize = BOOK_MAX / 2;
+/// Most unverified peers in the book that one peer announced.
+const PER_ANNOUNCER_MAX: usize = 32;
+/// Most unverified peers in the book that were announced from one machine, whatever its identities.
+const PER_ORIGIN_MAX: usize = 64;
+/// Most peers in the book at one address, verified or not, of those that the operator did not give.
+const PER_TARGET_MAX: usize = 8;
+/// The same for loopback, where a whole network may be.
+const LOOPBACK_MAX: usize = BOOK_MAX / 4;
+/// Failed dials after which an address is no longer verified.
+const VERIFIED_DIALS: u32 = 12;
 
 /// Half to the whole of a wait, so that nodes that lost each other do not dial in step.
 fn jittered(wait: Duration) -> Duration {
@@ -44,33 +67,27 @@ fn jittered(wait: Duration) -> Duration {
     half.saturating_add(Duration::from_micros(extra))
 }
 
-/// Whether an address that a stranger told is one that this node could dial: IP or name, then TCP or QUIC.
-fn is_usable(address: &Multiaddr) -> bool {
-    let mut parts = address.iter();
-    let place = match parts.next() {
-        Some(Part::Ip4(ip)) => !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast(),
-        Some(Part::Ip6(ip)) => !ip.is_unspecified() && !ip.is_multicast(),
-        Some(Part::Dns(_) | Part::Dns4(_) | Part::Dns6(_)) => true,
-        _ => false,
-    };
-    let port = match (parts.next(), parts.next()) {
-        (Some(Part::Tcp(port)), None) => port != 0,
-        (Some(Part::Udp(port)), Some(Part::QuicV1)) => port != 0,
-        _ => false,
-    };
-    place && port && parts.next().is_none()
+/// A peer that announces addresses, and the machine that it is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announcer {
+    pub peer: LibPeer,
+    pub ip: Option<IpAddr>,
 }
 
-/// The peer and the place of an address that a stranger told.
-fn usable(address: &str) -> Option<(LibPeer, Multiaddr)> {
-    let named = peer_address(address).ok();
-    named.filter(|(_, address)| is_usable(address))
+impl Announcer {
+    fn origin(&self) -> Option<IpAddr> {
+        self.ip.map(machine)
+    }
 }
 
 /// A peer that may be dialled.
 struct Entry {
     /// What the operator gave, or the peer told of itself; for a peer that was never met, what was heard first.
     ways: Vec<Multiaddr>,
+    /// Of these, the one at which the peer said hello when it was dialled.
+    verified: Option<Multiaddr>,
+    /// Who announced it; not set for what the operator gave or the file remembered.
+    announcer: Option<Announcer>,
     /// What others told since the peer was dialled in vain. It may be lies, so it is tried beside the others.
     hearsay: Vec<Multiaddr>,
     /// To stay connected with.
@@ -98,6 +115,10 @@ impl Entry {
         self.ways.push(address);
     }
 
+    const fn is_given(&self) -> bool {
+        self.persistent || self.boot
+    }
+
     /// The address for the next dial.
     fn next_way(&self) -> Option<&Multiaddr> {
         let count = self.ways.len().saturating_add(self.hearsay.len());
@@ -112,15 +133,19 @@ pub struct Book {
     entries: HashMap<LibPeer, Entry>,
     file: Option<PathBuf>,
     changed: bool,
+    scopes: Scopes,
+    tally: Arc<Tally>,
 }
 
 impl Book {
-    pub fn new(own: LibPeer, file: Option<PathBuf>) -> Self {
+    pub fn new(own: LibPeer, file: Option<PathBuf>, scopes: Scopes, tally: Arc<Tally>) -> Self {
         let mut book = Self {
             own,
             entries: HashMap::new(),
             file,
             changed: false,
+            scopes,
+            tally,
         };
         // A list that cannot be read is made anew: it only saves time.
         let remembered = book
@@ -130,7 +155,9 @@ impl Book {
         let remembered: Vec<String> = remembered
             .and_then(|text| serde_json::from_str(&text).ok())
             .unwrap_or_default();
-        let remembered = remembered.iter().filter_map(|address| usable(address));
+        let remembered = remembered
+            .iter()
+            .filter_map(|address| scopes.usable(address, None));
         for (peer, address) in remembered.take(BOOK_MAX.saturating_mul(WAYS_MAX)) {
             if let Some(entry) = book.entries.get_mut(&peer) {
                 entry.also(address);
@@ -150,6 +177,8 @@ impl Book {
         }
         let entry = Entry {
             ways: vec![address],
+            verified: None,
+            announcer: None,
             hearsay: Vec::new(),
             persistent,
             boot,
@@ -193,11 +222,15 @@ impl Book {
         }
     }
 
-    /// Addresses that somebody told of other peers. They replace nothing but what was told in this way before,
-    /// and count only once a peer was dialled in vain: whoever tells them may be lying.
-    pub fn learn(&mut self, addresses: &[String]) {
+    /// Addresses that a peer announced of others. They replace nothing but what was announced in this way
+    /// before, and count only once a peer was dialled in vain: they may be made up.
+    pub fn learn(&mut self, from: Announcer, addresses: &[String]) {
         let mut told: BTreeMap<LibPeer, Vec<Multiaddr>> = BTreeMap::new();
-        for (peer, address) in addresses.iter().filter_map(|address| usable(address)) {
+        for address in addresses {
+            let Some((peer, address)) = self.scopes.usable(address, None) else {
+                self.tally.refuse(Refusal::Address);
+                continue;
+            };
             let ways = told.entry(peer).or_default();
             if ways.len() < WAYS_MAX {
                 ways.push(address);
@@ -208,24 +241,31 @@ impl Book {
             let Some(entry) = self.entries.get_mut(&peer) else {
                 let heard = self.entries.values().filter(|entry| entry.heard).count();
                 if heard < HEARSAY_MAX || self.forget_one(|entry| entry.heard && entry.vain >= VAIN_DIALS) {
-                    self.note(peer, ways, true);
+                    self.note(peer, ways, from, true);
                 }
                 continue;
             };
-            if entry.vain >= VAIN_DIALS && !entry.persistent && !entry.boot {
+            if entry.vain >= VAIN_DIALS && !entry.is_given() {
                 ways.retain(|way| !entry.ways.contains(way));
                 entry.hearsay = ways;
             }
         }
     }
 
-    /// The addresses that a peer told of itself. Those of others among them are passed over.
-    pub fn learn_from_itself(&mut self, peer: LibPeer, addresses: &[String]) {
-        let own = addresses.iter().filter_map(|address| usable(address));
-        let own = own.filter(|(named, _)| *named == peer);
-        let ways: Vec<Multiaddr> = own.map(|(_, address)| address).take(WAYS_MAX).collect();
+    /// The addresses that a peer announced of itself. Those of others among them are passed over. The address
+    /// that it is connected from is on a network of ours, whatever its kind.
+    pub fn learn_from_itself(&mut self, from: Announcer, addresses: &[String]) {
+        let mut ways = Vec::new();
+        for address in addresses {
+            match self.scopes.usable(address, from.ip) {
+                Some((named, way)) if named == from.peer => ways.push(way),
+                Some(_) => {}
+                None => self.tally.refuse(Refusal::Address),
+            }
+        }
+        ways.truncate(WAYS_MAX);
         if !ways.is_empty() {
-            self.note(peer, ways, false);
+            self.note(from.peer, ways, from, false);
         }
     }
 
@@ -236,43 +276,98 @@ impl Book {
         }
     }
 
-    /// Puts addresses in the place of what was told before, but not of what the operator gave.
-    fn note(&mut self, peer: LibPeer, ways: Vec<Multiaddr>, heard: bool) {
-        if self.entries.len() >= BOOK_MAX && !self.entries.contains_key(&peer) {
+    /// The peer said hello at an address that was dialled.
+    pub fn verified(&mut self, peer: &LibPeer, address: &Multiaddr) {
+        // Dialled addresses end in the identity, those of the book do not.
+        let is_place = |part: &Protocol<'_>| !matches!(part, Protocol::P2p(_));
+        let address: &Multiaddr = &address.iter().filter(is_place).collect();
+        if let Some(entry) = self.entries.get_mut(peer) {
+            let is_known = entry.ways.contains(address) || entry.hearsay.contains(address);
+            if is_known && entry.verified.as_ref() != Some(address) {
+                entry.verified = Some(address.clone());
+                entry.heard = false;
+                self.changed = true;
+            }
+        }
+    }
+
+    /// Puts addresses in the place of what was announced before, but not of what the operator gave, nor of an
+    /// address at which the peer was reached.
+    fn note(&mut self, peer: LibPeer, mut ways: Vec<Multiaddr>, from: Announcer, heard: bool) {
+        if let Some(entry) = self.entries.get_mut(&peer) {
+            if entry.is_given() {
+                return;
+            }
+            if let Some(verified) = &entry.verified {
+                ways.retain(|way| way != verified);
+                ways.insert(0, verified.clone());
+                ways.truncate(WAYS_MAX);
+            }
+            entry.heard = heard && entry.verified.is_none();
+            if entry.ways == ways && entry.hearsay.is_empty() {
+                return;
+            }
+            (entry.ways, entry.hearsay) = (ways, Vec::new());
+            self.changed = true;
+            return;
+        }
+        if !self.has_place(&ways, from) {
+            return self.tally.refuse(Refusal::Source);
+        }
+        if self.entries.len() >= BOOK_MAX {
             // For one that told of itself, any that is known from others alone makes room.
             self.forget_one(|entry| entry.vain >= VAIN_DIALS || (entry.heard && !heard));
         }
-        let full = self.entries.len() >= BOOK_MAX;
-        match self.entries.get_mut(&peer) {
-            Some(entry) if entry.persistent || entry.boot => return,
-            Some(entry) => {
-                entry.heard = heard;
-                if entry.ways == ways && entry.hearsay.is_empty() {
-                    return;
-                }
-                (entry.ways, entry.hearsay) = (ways, Vec::new());
-            }
-            None if full => return,
-            None => {
-                let mut ways = ways.into_iter();
-                if let Some(first) = ways.next() {
-                    self.put(peer, first, false, false);
-                }
-                if let Some(entry) = self.entries.get_mut(&peer) {
-                    entry.heard = heard;
-                    ways.for_each(|way| entry.also(way));
-                }
-            }
+        if self.entries.len() >= BOOK_MAX {
+            return self.tally.refuse(Refusal::Source);
+        }
+        let mut ways = ways.into_iter();
+        if let Some(first) = ways.next() {
+            self.put(peer, first, false, false);
+        }
+        if let Some(entry) = self.entries.get_mut(&peer) {
+            entry.heard = heard;
+            entry.announcer = Some(from);
+            ways.for_each(|way| entry.also(way));
         }
         self.changed = true;
     }
 
-    /// Makes room by forgetting, of the peers that may be, the one that was dialled most often in vain.
+    /// Whether a new peer with these addresses is within the bounds of its announcer, of the announcer's machine
+    /// and of the addresses. What was dialled in vain of the same announcements makes room.
+    fn has_place(&mut self, ways: &[Multiaddr], from: Announcer) -> bool {
+        let announced = |entry: &Entry| entry.verified.is_none() && !entry.is_given();
+        let by_peer =
+            |entry: &Entry| announced(entry) && entry.announcer.is_some_and(|by| by.peer == from.peer);
+        let by_origin = |entry: &Entry| {
+            announced(entry) && entry.announcer.is_some_and(|by| by.origin() == from.origin())
+        };
+        let targets: Vec<IpAddr> = ways.iter().filter_map(ip_of).map(machine).collect();
+        self.has_room(PER_ANNOUNCER_MAX, by_peer)
+            && self.has_room(PER_ORIGIN_MAX, by_origin)
+            && targets.iter().all(|target| {
+                let most = if target.is_loopback() {
+                    LOOPBACK_MAX
+                } else {
+                    PER_TARGET_MAX
+                };
+                let at = |way: &Multiaddr| ip_of(way).map(machine) == Some(*target);
+                self.has_room(most, |entry| !entry.is_given() && entry.ways.iter().any(at))
+            })
+    }
+
+    fn has_room(&mut self, most: usize, of: impl Fn(&Entry) -> bool) -> bool {
+        self.entries.values().filter(|entry| of(entry)).count() < most
+            || self.forget_one(|entry| of(entry) && entry.vain >= VAIN_DIALS)
+    }
+
+    /// Makes room by forgetting, of the unverified peers that may be, the one that was dialled most often in
+    /// vain.
     fn forget_one(&mut self, may_be: impl Fn(&Entry) -> bool) -> bool {
         let others = self
             .entries
             .iter()
-            .filter(|(_, entry)| !entry.persistent && !entry.boot && may_be(entry));
+            .filter(|(_, entry)| !entry.is_given() && entry.verified.is_none() && may_be(entry));
         let worst = others.max_by_key(|(_, entry)| entry.vain).map(|(peer, _)| *peer);
         worst.is_some_and(|peer| self.entries.remove(&peer).is_some())
     }
@@ -281,13 +376,16 @@ impl Book {
         self.changed |= self.entries.remove(peer).is_some();
     }
 
-    /// Addresses to tell others.
+    /// Addresses to tell others, those that are good first.
     pub fn some(&self, count: usize) -> Vec<String> {
         let ways = |(peer, entry): (&LibPeer, &Entry)| {
             let ways = entry.ways.iter().map(|way| format!("{way}/p2p/{peer}"));
             ways.collect::<Vec<_>>()
         };
-        self.entries.iter().flat_map(ways).take(count).collect()
+        let is_good = |(_, entry): &(&LibPeer, &Entry)| entry.is_given() || entry.verified.is_some();
+        let good = self.entries.iter().filter(is_good);
+        let others = self.entries.iter().filter(|entry| !is_good(entry));
+        good.chain(others).flat_map(ways).take(count).collect()
     }
 
     /// Whom to dial now: those to stay connected with, and others while connections are wanted.
@@ -299,7 +397,10 @@ impl Book {
     ) -> Vec<(LibPeer, Multiaddr)> {
         let mut due = Vec::new();
         let mut wanted = wanted;
-        for (peer, entry) in &mut self.entries {
+        // An announcement takes no turn of a peer that is known to be there.
+        let is_good = |entry: &Entry| entry.is_given() || entry.verified.is_some();
+        let (good, others): (Vec<_>, Vec<_>) = self.entries.iter_mut().partition(|(_, entry)| is_good(entry));
+        for (peer, entry) in good.into_iter().chain(others) {
             if entry.next > now || busy(peer) || (!entry.persistent && wanted == 0) {
                 continue;
             }
@@ -312,6 +413,9 @@ impl Book {
             entry.next = now.checked_add(jittered(entry.backoff)).unwrap_or(now);
             entry.dials = entry.dials.saturating_add(1);
             entry.vain = entry.vain.saturating_add(1);
+            if entry.vain >= VERIFIED_DIALS {
+                entry.verified = None;
+            }
             let most = if entry.persistent {
                 BACKOFF_MAX
             } else {
@@ -366,171 +470,9 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    fn address(peer: &LibPeer) -> String {
-        format!("/ip4/127.0.0.1/tcp/4000/p2p/{peer}")
-    }
-
-    #[test]
-    fn hearsay_is_tried_beside_what_is_known_once_that_was_dialled_in_vain() {
-        let peer = LibPeer::random();
-        let mut book = Book::new(LibPeer::random(), None);
-        let at = |port: u16| format!("/ip4/10.0.0.9/tcp/{port}/p2p/{peer}");
-        book.learn(&[at(1)]);
-        book.learn(&[at(2)]);
-        assert_eq!(book.some(9), vec![at(1)]);
-        book.learn_from_itself(peer, &[at(3)]);
-        assert_eq!(book.some(9), vec![at(3)]);
-        let mut now = Instant::now();
-        let mut dialled = |book: &mut Book| {
-            now = now.checked_add(Duration::from_secs(3600)).unwrap();
-            let due = book.due(now, 1, |_| false);
-            due.first()
-                .map(|(peer, way)| format!("{way}/p2p/{peer}"))
-                .unwrap()
-        };
-        (0..VAIN_DIALS).for_each(|_| assert_eq!(dialled(&mut book), at(3)));
-        book.met(&peer);
-        book.learn(&[at(4)]);
-        assert_eq!(dialled(&mut book), at(3), "it was met, so its address is right");
-        (1..VAIN_DIALS).for_each(|_| assert_eq!(dialled(&mut book), at(3)));
-        book.learn(&[at(3), at(4)]);
-        book.learn(&[at(5)]);
-        let next: Vec<String> = (0..4).map(|_| dialled(&mut book)).collect();
-        assert_eq!(
-            next,
-            [at(3), at(5), at(3), at(5)],
-            "the newest of hearsay, and the known one"
-        );
-        assert_eq!(book.some(9), vec![at(3)], "what may be lies is not passed on");
-        book.learn_from_itself(peer, &[at(6)]);
-        assert_eq!([dialled(&mut book), dialled(&mut book)], [at(6), at(6)]);
-    }
-
-    #[test]
-    fn a_dial_that_was_not_begun_takes_no_turn() {
-        let peer = LibPeer::random();
-        let mut book = Book::new(LibPeer::random(), None);
-        let way = |port: u16| -> Multiaddr { format!("/ip4/10.0.0.1/tcp/{port}").parse().unwrap() };
-        (1..=2).for_each(|port| book.add(peer, way(port)));
-        let mut now = Instant::now();
-        let mut dialled = |book: &mut Book| {
-            now = now.checked_add(Duration::from_secs(3600)).unwrap();
-            book.due(now, 0, |_| false)
-        };
-        assert_eq!(dialled(&mut book), [(peer, way(1))]);
-        assert_eq!(dialled(&mut book), [(peer, way(2))]);
-        book.not_begun(&peer);
-        assert_eq!(dialled(&mut book), [(peer, way(2))]);
-        assert_eq!(dialled(&mut book), [(peer, way(1))]);
-    }
-
-    #[test]
-    fn what_was_learnt_is_remembered_over_a_restart_and_what_was_given_is_not_replaced() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("peers.json");
-        let (own, given, told) = (LibPeer::random(), LibPeer::random(), LibPeer::random());
-        let mut book = Book::new(own, Some(path.clone()));
-        book.add(given, "/ip4/10.0.0.1/tcp/1".parse().unwrap());
-        book.learn(&[
-            address(&given),
-            address(&told),
-            address(&own),
-            "nonsense".to_owned(),
-        ]);
-        book.save().unwrap();
-        assert_eq!(book.some(9).len(), 2);
-        let mut booted = Book::new(own, Some(path.clone()));
-        booted.add_boot(told, "/ip4/10.0.0.7/tcp/7".parse().unwrap());
-        assert!(
-            booted
-                .some(9)
-                .contains(&format!("/ip4/10.0.0.7/tcp/7/p2p/{told}")),
-            "the operator's word counts"
-        );
-        let again = Book::new(own, Some(path));
-        let mut found = again.some(9);
-        found.sort();
-        let mut expected = vec![format!("/ip4/10.0.0.1/tcp/1/p2p/{given}"), address(&told)];
-        expected.sort();
-        assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn a_peer_to_stay_with_is_dialled_again_and_others_only_while_wanted() {
-        let (own, stay, other) = (LibPeer::random(), LibPeer::random(), LibPeer::random());
-        let mut book = Book::new(own, None);
-        book.add(stay, "/ip4/10.0.0.1/tcp/1".parse().unwrap());
-        book.learn(&[address(&other)]);
-        // Whoever has the greater identity leaves the first moment to the other.
-        let now = Instant::now().checked_add(COURTESY).unwrap();
-        let dialled =
-            |due: Vec<(LibPeer, Multiaddr)>| due.into_iter().map(|(peer, _)| peer).collect::<Vec<_>>();
-        assert_eq!(dialled(book.due(now, 0, |_| false)), vec![stay]);
-        assert_eq!(dialled(book.due(now, 0, |_| false)), vec![], "its backoff runs");
-        assert_eq!(dialled(book.due(now, 1, |_| false)), vec![other]);
-        let later = now.checked_add(Duration::from_secs(10)).unwrap();
-        assert_eq!(dialled(book.due(later, 0, |_| false)), vec![stay]);
-        assert_eq!(dialled(book.due(later, 0, |peer| *peer == stay)), vec![]);
-    }
-
-    #[test]
-    fn all_ways_to_a_peer_are_dialled_and_remembered() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("peers.json");
-        let (own, given, told) = (LibPeer::random(), LibPeer::random(), LibPeer::random());
-        let way = |port: usize| -> Multiaddr { format!("/ip4/10.0.0.1/udp/{port}/quic-v1").parse().unwrap() };
-        let mut book = Book::new(own, Some(path.clone()));
-        (1..=2).for_each(|port| book.add(given, way(port)));
-        book.add(given, way(2));
-        let of = |peer: LibPeer| move |port: usize| format!("{}/p2p/{peer}", way(port));
-        let stranger = of(LibPeer::random())(9);
-        let own_words: Vec<String> = (3..5).map(of(told)).chain([stranger]).collect();
-        book.learn_from_itself(told, &own_words);
-        let dialled = |book: &mut Book, hours: u64| {
-            let later = Duration::from_secs(3600).saturating_mul(u32::try_from(hours).unwrap());
-            let mut due = book.due(Instant::now().checked_add(later).unwrap(), 8, |_| false);
-            due.sort_by_key(|(peer, _)| *peer != given);
-            due
-        };
-        // Best first, then the others in turn.
-        assert_eq!(dialled(&mut book, 1), [(given, way(1)), (told, way(3))]);
-        assert_eq!(dialled(&mut book, 2), [(given, way(2)), (told, way(4))]);
-        assert_eq!(dialled(&mut book, 3), [(given, way(1)), (told, way(3))]);
-        book.reset(&given);
-        book.save().unwrap();
-        let mut again = Book::new(own, Some(path));
-        assert_eq!(dialled(&mut again, 1), [(given, way(1)), (told, way(3))]);
-        assert_eq!(dialled(&mut again, 2), [(given, way(2)), (told, way(4))]);
-        // The oldest make room.
-        (5..9).for_each(|port| book.add(given, way(port)));
-        assert_eq!(
-            book.some(WAYS_MAX.saturating_add(2)).len(),
-            WAYS_MAX.saturating_add(2)
-        );
-        assert!(!book.some(9).contains(&of(given)(1)));
-    }
-
-    #[test]
-    fn the_book_does_not_grow_beyond_its_bound() {
-        let mut book = Book::new(LibPeer::random(), None);
-        for _ in 0..BOOK_MAX.saturating_add(50) {
-            book.learn(&[address(&LibPeer::random())]);
-        }
-        assert_eq!(book.some(usize::MAX).len(), HEARSAY_MAX);
-        let met: Vec<LibPeer> = (0..BOOK_MAX.saturating_add(50))
-            .map(|_| LibPeer::random())
-            .collect();
-        for peer in &met {
-            book.learn_from_itself(*peer, &[address(peer)]);
-        }
-        // Who told of itself takes the places of all who are known from others, and then there is no room.
-        let known: HashSet<String> = book.some(usize::MAX).into_iter().collect();
-        assert_eq!(known, met.iter().take(BOOK_MAX).map(address).collect());
-    }
-}
+#[allow(
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing
+)]
+mod tests;

@@ -50,6 +50,67 @@ pub struct NetworkConfig {
     pub head: Height,
 }
 
+/// Most connections being negotiated, and as many that have yet to say hello.
+const GUESTS_MAX: u32 = 64;
+/// Part of the open files that strangers' connections may take; the database, clients and validators have the
+/// others.
+const STRANGERS_PART_OF_FILES: u64 = 3;
+
+/// Connections of strangers, at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seats {
+    /// That they opened.
+    pub inbound: u32,
+    /// That this node opened.
+    pub outbound: u32,
+    /// That have yet to say hello.
+    pub guests: u32,
+    /// That are being negotiated, in each direction.
+    pub pending: u32,
+}
+
+impl Seats {
+    /// What was configured, or less where the process may open few files, so that validators are let in when
+    /// strangers have taken all of theirs.
+    pub fn new(inbound: u32, outbound: u32, files: Option<u64>) -> Self {
+        let wanted = Self {
+            inbound,
+            outbound,
+            guests: GUESTS_MAX,
+            pending: GUESTS_MAX,
+        };
+        let all = [inbound, outbound, GUESTS_MAX, GUESTS_MAX].map(u64::from);
+        let all: u64 = all.into_iter().fold(0, u64::saturating_add);
+        let room = files.map_or(all, |files| (files / STRANGERS_PART_OF_FILES).max(1));
+        if all <= room {
+            return wanted;
+        }
+        let part = |seats: u32| {
+            let less = u64::from(seats)
+                .saturating_mul(room)
+                .checked_div(all)
+                .unwrap_or(0);
+            let less = u32::try_from(less).unwrap_or(seats);
+            if seats == 0 { 0 } else { less.max(1) }
+        };
+        Self {
+            inbound: part(inbound),
+            outbound: part(outbound),
+            guests: part(GUESTS_MAX),
+            pending: part(GUESTS_MAX),
+        }
+    }
+}
+
+/// Number of files that this process may have open, where the system shows it.
+pub fn open_files_max() -> Option<u64> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 /// Something that came from a peer, or became of one.
 #[derive(Debug)]
 pub enum NetworkEvent {
@@ -127,4 +188,33 @@ pub enum NetworkError {
     /// The network has stopped, or its queue of orders is full.
     #[error("the network is busy or stopped; try again")]
     Busy,
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_have_fewer_seats_where_few_files_may_be_open_and_never_none() {
+        let wanted = Seats {
+            inbound: 64,
+            outbound: 32,
+            guests: 64,
+            pending: 64,
+        };
+        assert_eq!(Seats::new(64, 32, None), wanted);
+        assert_eq!(Seats::new(64, 32, Some(1_024)), wanted);
+        let few = Seats::new(64, 32, Some(256));
+        let taken = few.inbound + few.outbound + few.guests + few.pending;
+        assert!((60..=256 / 3).contains(&taken), "{few:?}");
+        let fewest = Seats {
+            inbound: 1,
+            outbound: 1,
+            guests: 1,
+            pending: 1,
+        };
+        assert_eq!(Seats::new(64, 32, Some(1)), fewest);
+        assert_eq!(Seats::new(0, 0, Some(100)).inbound, 0, "what is off stays off");
+    }
 }

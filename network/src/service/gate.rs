@@ -4,9 +4,9 @@
 //! Parts of the swarm dial on their own: opening a stream to a peer that has just been sent away dials it
 //! back, and it would come in as one that we chose, past every bound for strangers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::task::{Context, Poll};
 
 use libp2p::core::Endpoint;
@@ -23,11 +23,17 @@ use libp2p::{Multiaddr, PeerId as LibPeer};
 struct NotAsked;
 
 #[derive(Debug, thiserror::Error)]
-#[error("{0} connections from this place are being negotiated already")]
+#[error("{0} connections are being negotiated already")]
 struct TooManyPending(usize);
 
 /// Most connections from one place that are being negotiated, over QUIC and over TCP; loopback is free.
 const PENDING_PER_PLACE_MAX: usize = 8;
+/// The same for all addresses of a subnet.
+const PENDING_PER_SUBNET_MAX: usize = 24;
+/// Most connections that are being negotiated from machines of validators and named peers.
+const PENDING_FRIENDS_MAX: usize = 64;
+/// Most such machines that are remembered.
+const FRIENDS_MAX: usize = 1_024;
 
 /// The IP address in a network address.
 pub fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
@@ -36,6 +42,16 @@ pub fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
         Protocol::Ip6(ip) => Some(IpAddr::V6(ip)),
         _ => None,
     })
+}
+
+/// The address that stands for a machine: all of an IPv6 /64 are one machine's, all of loopback are this one,
+/// and an IPv4 address in an IPv6 address is itself.
+pub fn machine(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        ip if ip.is_loopback() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V4(ip) => IpAddr::V4(ip),
+        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
+    }
 }
 
 /// The first 24 bits of an IPv4 address, the first 48 of an IPv6 address.
@@ -52,30 +68,76 @@ pub const fn subnet(ip: IpAddr) -> [u8; 7] {
     }
 }
 
-/// Denies every dial but the one that was announced, and negotiations beyond the bound for an address.
-#[derive(Debug, Default)]
+/// Denies every dial but the one that was announced, and negotiations beyond the bounds.
+#[derive(Debug)]
 pub struct Gate {
     open_for: Option<ConnectionId>,
-    pending: HashMap<ConnectionId, Place>,
+    pending: HashMap<ConnectionId, Pending>,
+    pending_max: usize,
+    /// Machines of validators and named peers, which have places of their own.
+    friends: HashSet<IpAddr>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    place: Place,
+    is_friend: bool,
 }
 
 /// Where a connection comes from, and whether over QUIC, whose first packet anybody may send in another's name.
-/// All addresses of an IPv6 /64 are one machine's.
 type Place = (IpAddr, bool);
 
 fn place_of(from: &Multiaddr) -> Option<Place> {
-    let ip = ip_of(from).filter(|ip| !ip.is_loopback())?;
-    let ip = match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
-    };
-    Some((ip, from.iter().any(|part| part == Protocol::QuicV1)))
+    let is_quic = from.iter().any(|part| part == Protocol::QuicV1);
+    Some((machine(ip_of(from)?), is_quic))
 }
 
 impl Gate {
+    /// A gate that lets so many connections of strangers be negotiated at once.
+    pub fn new(pending_max: u32) -> Self {
+        Self {
+            open_for: None,
+            pending: HashMap::new(),
+            pending_max: usize::try_from(pending_max).unwrap_or(usize::MAX),
+            friends: HashSet::new(),
+        }
+    }
+
     /// The next dial with this number may pass.
     pub const fn open_for(&mut self, dial: ConnectionId) {
         self.open_for = Some(dial);
+    }
+
+    /// A validator or a peer that the operator named is at this address. This one's loopback is everybody's.
+    pub fn befriend(&mut self, address: &Multiaddr) {
+        let ip = ip_of(address).map(machine).filter(|ip| !ip.is_loopback());
+        if let Some(ip) = ip
+            && self.friends.len() < FRIENDS_MAX
+        {
+            self.friends.insert(ip);
+        }
+    }
+
+    fn admit(&self, place: Place, is_friend: bool) -> Result<(), TooManyPending> {
+        let count = |of: &dyn Fn(&Pending) -> bool| self.pending.values().filter(|other| of(other)).count();
+        let within = |count: usize, most: usize| {
+            if count < most {
+                Ok(())
+            } else {
+                Err(TooManyPending(count))
+            }
+        };
+        if is_friend {
+            return within(count(&|other| other.is_friend), PENDING_FRIENDS_MAX);
+        }
+        within(count(&|other| !other.is_friend), self.pending_max)?;
+        let (ip, quic) = place;
+        if ip.is_loopback() {
+            return Ok(());
+        }
+        within(count(&|other| other.place == place), PENDING_PER_PLACE_MAX)?;
+        let near = |other: &Pending| subnet(other.place.0) == subnet(ip) && other.place.1 == quic;
+        within(count(&near), PENDING_PER_SUBNET_MAX)
     }
 }
 
@@ -106,11 +168,9 @@ impl NetworkBehaviour for Gate {
         let Some(place) = place_of(from) else {
             return Ok(());
         };
-        let pending = self.pending.values().filter(|other| **other == place).count();
-        if pending >= PENDING_PER_PLACE_MAX {
-            return Err(ConnectionDenied::new(TooManyPending(pending)));
-        }
-        self.pending.insert(connection, place);
+        let is_friend = self.friends.contains(&place.0);
+        self.admit(place, is_friend).map_err(ConnectionDenied::new)?;
+        self.pending.insert(connection, Pending { place, is_friend });
         Ok(())
     }
 
@@ -163,7 +223,7 @@ mod tests {
     #[test]
     fn only_the_announced_dial_passes_and_only_once() {
         let [asked, other] = [1, 2].map(ConnectionId::new_unchecked);
-        let mut gate = Gate::default();
+        let mut gate = Gate::new(1_000);
         let passes = |gate: &mut Gate, dial| {
             let peer = Some(LibPeer::random());
             gate.handle_pending_outbound_connection(dial, peer, &[], Endpoint::Dialer)
@@ -178,7 +238,7 @@ mod tests {
 
     #[test]
     fn one_address_takes_a_few_of_the_places_where_connections_are_negotiated() {
-        let mut gate = Gate::default();
+        let mut gate = Gate::new(1_000);
         let mut ids = (1..).map(ConnectionId::new_unchecked);
         let own: Multiaddr = "/ip4/10.0.0.1/tcp/4000".parse().unwrap();
         let mut comes = |gate: &mut Gate, from: &str| {
@@ -221,8 +281,29 @@ mod tests {
             comes(&mut gate, "/ip4/10.0.0.2/tcp/98").is_some(),
             "one has ended"
         );
+        for host in 0..100 {
+            let taken = comes(&mut gate, &format!("/ip4/10.9.9.{host}/tcp/1")).is_some();
+            assert_eq!(taken, host < PENDING_PER_SUBNET_MAX, "one subnet");
+        }
         for port in 1..100 {
             assert!(comes(&mut gate, &format!("/ip4/127.0.0.1/tcp/{port}")).is_some());
         }
+    }
+
+    #[test]
+    fn machines_of_validators_have_places_when_strangers_have_taken_all() {
+        let mut gate = Gate::new(10);
+        let mut ids = (1..).map(ConnectionId::new_unchecked);
+        let own: Multiaddr = "/ip4/10.0.0.1/tcp/4000".parse().unwrap();
+        let mut comes = |gate: &mut Gate, from: String| {
+            let from: Multiaddr = from.parse().unwrap();
+            let id = ids.next().unwrap();
+            gate.handle_pending_inbound_connection(id, &own, &from).is_ok()
+        };
+        gate.befriend(&"/ip4/9.9.9.9/tcp/1".parse().unwrap());
+        let strangers = (0..100).filter(|host| comes(&mut gate, format!("/ip4/8.8.{host}.8/tcp/1")));
+        assert_eq!(strangers.count(), 10);
+        let friends = (0..100).filter(|port| comes(&mut gate, format!("/ip4/9.9.9.9/tcp/{port}")));
+        assert_eq!(friends.count(), PENDING_FRIENDS_MAX);
     }
 }

@@ -1,6 +1,7 @@
 //! The caller's end of the network.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -21,37 +22,33 @@ use crate::wire::Envelope;
 
 /// Most orders that wait for the swarm.
 const ORDERS_MAX: usize = 8_192;
-/// Most messages whose copies are counted.
-const COUNTED_MAX: usize = 8_192;
-/// Highest number of a copy; after it they begin again, by when the first ones are long forgotten.
-pub const COPY_MAX: u16 = 4_095;
+/// Most messages that are known to have been published.
+const PUBLISHED_MAX: usize = 8_192;
 
-/// How often each message was published.
+/// Messages that were published, so that those that are published again get another number.
 #[derive(Default)]
 pub(super) struct Copies {
-    counts: HashMap<[u8; 32], u16>,
+    known: HashSet<[u8; 32]>,
     order: VecDeque<[u8; 32]>,
 }
 
 impl Copies {
-    /// The number of this copy: 0 for the first.
+    /// The number of this copy: 0 for the first, so that one message of several nodes is one message. Those of
+    /// further copies are drawn: a peer that knew the next ones could send them first, in vain places, and
+    /// what this node sends would then be taken for duplicates.
     pub(super) fn next(&mut self, envelope: &[u8]) -> u16 {
         let hash = *blake3::hash(envelope).as_bytes();
-        if let Some(count) = self.counts.get_mut(&hash) {
-            *count = if *count >= COPY_MAX {
-                0
-            } else {
-                count.saturating_add(1)
-            };
-            return *count;
+        if self.known.contains(&hash) {
+            let [a, b, ..] = RandomState::new().hash_one(hash).to_le_bytes();
+            return u16::from_le_bytes([a, b]);
         }
-        if self.order.len() >= COUNTED_MAX
+        if self.order.len() >= PUBLISHED_MAX
             && let Some(oldest) = self.order.pop_front()
         {
-            self.counts.remove(&oldest);
+            self.known.remove(&oldest);
         }
         self.order.push_back(hash);
-        self.counts.insert(hash, 0);
+        self.known.insert(hash);
         0
     }
 }
@@ -167,7 +164,10 @@ impl Network {
     pub fn send(&self, to: PeerId, message: &Message) {
         let frame: Arc<[u8]> = self.shared.envelope.pack(message).into();
         match self.shared.lanes.read().get(&to) {
-            Some(lanes) => lanes.direct.push(frame, &self.shared.tally),
+            Some(lanes) => {
+                lanes.owed.asked(message);
+                lanes.direct.push(frame, &self.shared.tally);
+            }
             None => self.shared.tally.dropped_out(Protocol::Direct),
         }
     }
@@ -176,6 +176,7 @@ impl Network {
     pub fn send_all(&self, message: &Message) {
         let frame: Arc<[u8]> = self.shared.envelope.pack(message).into();
         for lanes in self.shared.lanes.read().values() {
+            lanes.owed.asked(message);
             lanes.direct.push(frame.clone(), &self.shared.tally);
         }
     }

@@ -11,7 +11,8 @@
 //! in bytes, and what does not fit is dropped and counted. What comes in goes to a [`Sink`].
 //!
 //! A peer is nobody until its hello has come: the genesis hash, its newest block, and the proof that it
-//! holds a validator's key. Read in this order: [`config`], `hello`, `lanes`, `book`, `score`, `task`.
+//! holds a validator's key. Read in this order: [`config`], `hello`, `lanes`, `meter`, `repeats`, `book`, `gate`,
+//! `score`, `task`.
 
 mod behaviour;
 mod book;
@@ -20,7 +21,10 @@ mod gate;
 mod handle;
 mod hello;
 mod lanes;
+mod meter;
+mod repeats;
 mod score;
+mod streams;
 mod task;
 mod transport;
 mod view;
@@ -32,4 +36,4 @@ mod tests;
 pub use config::{NetworkConfig, NetworkError, NetworkEvent, Sink};
 pub use handle::{Network, NetworkGuard};
 pub use hello::{ValidatorProof, peer_id_of};
-pub use view::{BanInfo, NetworkCounters, NetworkInfo, PeerInfo, ProtocolCounters};
+pub use view::{BanInfo, NetworkCounters, NetworkInfo, PeerInfo, ProtocolCounters, Refusal};

@@ -1,6 +1,7 @@
 //! How much a peer is to blame, and when it is shut out.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId as LibPeer;
@@ -17,6 +18,11 @@ const FORGIVEN_PER_S: u64 = 1;
 pub const BAN_TIME: Duration = Duration::from_secs(600);
 /// Most bans and most scores that are remembered.
 const REMEMBERED_MAX: usize = 4096;
+/// Identities of one machine that must be banned, within [`BAN_TIME`], for the machine to be banned. Behind one
+/// address there may be honest nodes, too.
+const PLACE_BANS: u32 = 3;
+/// Most machines that are remembered.
+const PLACES_MAX: usize = 4096;
 
 struct Points {
     points: u32,
@@ -28,6 +34,13 @@ struct Points {
 pub struct Ban {
     pub reason: String,
     pub until: Option<Instant>,
+}
+
+/// A machine with banned identities.
+struct Place {
+    bans: u32,
+    /// When it is forgotten: that long after the last ban.
+    until: Instant,
 }
 
 /// What became of a ban.
@@ -45,6 +58,7 @@ pub enum Remembered {
 pub struct Scores {
     points: HashMap<LibPeer, Points>,
     bans: HashMap<LibPeer, Ban>,
+    places: HashMap<IpAddr, Place>,
 }
 
 fn remaining(points: &Points, now: Instant) -> u32 {
@@ -106,6 +120,41 @@ impl Scores {
         }
         self.bans.insert(peer, ban);
         Remembered::Yes { lifted }
+    }
+
+    /// Counts a banned identity of a machine; `true` when the machine is banned now. Identities are free, so
+    /// bans of them alone are no bans.
+    pub fn ban_place(&mut self, machine: IpAddr, now: Instant) -> bool {
+        let Some(until) = now.checked_add(BAN_TIME) else {
+            return false;
+        };
+        if self.places.len() >= PLACES_MAX && !self.places.contains_key(&machine) {
+            self.places.retain(|_, place| place.until > now);
+        }
+        if self.places.len() >= PLACES_MAX && !self.places.contains_key(&machine) {
+            let first = self
+                .places
+                .iter()
+                .min_by_key(|(_, place)| (place.bans, place.until));
+            if let Some(first) = first.map(|(machine, _)| *machine) {
+                self.places.remove(&first);
+            }
+        }
+        let place = self.places.entry(machine).or_insert(Place { bans: 0, until });
+        if place.until <= now {
+            place.bans = 0;
+        }
+        *place = Place {
+            bans: place.bans.saturating_add(1),
+            until,
+        };
+        place.bans >= PLACE_BANS
+    }
+
+    /// Whether strangers of a machine are shut out.
+    pub fn is_place_banned(&self, machine: &IpAddr, now: Instant) -> bool {
+        let place = self.places.get(machine);
+        place.is_some_and(|place| place.bans >= PLACE_BANS && place.until > now)
     }
 
     pub fn unban(&mut self, peer: &LibPeer) -> bool {
@@ -217,5 +266,25 @@ mod tests {
         assert!(scores.is_banned(&peer));
         assert_eq!(scores.expired(until.unwrap_or(start)), vec![peer]);
         assert!(!scores.is_banned(&peer));
+    }
+
+    #[test]
+    fn a_machine_whose_identities_are_banned_again_and_again_is_banned_for_a_time() {
+        let (mut scores, start) = (Scores::default(), Instant::now());
+        let [liar, other] = [[8, 8, 8, 8], [9, 9, 9, 9]].map(IpAddr::from);
+        let after = |seconds: u64| start.checked_add(Duration::from_secs(seconds)).unwrap_or(start);
+        assert!(!scores.ban_place(liar, start));
+        assert!(!scores.ban_place(liar, after(1)));
+        assert!(!scores.is_place_banned(&liar, after(1)));
+        assert!(scores.ban_place(liar, after(2)));
+        assert!(scores.is_place_banned(&liar, after(601)));
+        assert!(!scores.is_place_banned(&liar, after(602)), "it is over");
+        assert!(!scores.ban_place(liar, after(700)), "and begins anew");
+        assert!(!scores.is_place_banned(&other, after(2)));
+        // A full memory forgets those with the fewest bans.
+        for number in 0..10_000_u32 {
+            scores.ban_place(IpAddr::from(number.to_be_bytes()), after(3));
+        }
+        assert!(scores.places.len() <= PLACES_MAX);
     }
 }

@@ -1,5 +1,6 @@
 //! The thread of the swarm: what happens on it, what callers order, and what time brings. Who comes and goes is
-//! in `meeting`, what peers pass on in `gossip`, what callers see in `shown`.
+//! in `meeting` and `seats`, what peers pass on in `gossip`, what callers order and what faults cost in `orders`,
+//! what callers see in `shown`.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
@@ -7,11 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
-use libp2p::gossipsub::{self, MessageAcceptance, MessageId};
+use libp2p::gossipsub::{self, MessageId};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{ConnectionId, SwarmEvent};
-use libp2p::{Multiaddr, PeerId as LibPeer, Stream, StreamProtocol, Swarm};
-use libp2p_stream::{Control, IncomingStreams};
+use libp2p::swarm::{ConnectionId, ListenError, SwarmEvent};
+use libp2p::{Multiaddr, PeerId as LibPeer, Stream, Swarm};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tracing::{debug, warn};
@@ -20,21 +20,26 @@ use vibecoin_primitives::PublicKey;
 use vibecoin_replica::{GossipId, PeerId};
 
 use super::behaviour::{Behaviour, BehaviourEvent, Names};
-use super::book::{Book, OUTBOUND_WANTED};
-use super::config::{NetworkConfig, NetworkError, Sink};
+use super::book::{Book, OUTBOUND_WANTED, Scopes};
+use super::config::{NetworkConfig, NetworkError, Seats, Sink, open_files_max};
 use super::handle::{Shared, peer_address};
 use super::hello::{HELLO_PROTOCOL, Hello, keypair};
-use super::lanes::{Budget, Lane, LaneFault, Traffic};
-use super::score::{BAN_TIME, Ban, FAULT_POINTS, Remembered, Scores};
+use super::lanes::{InFlight, Lane, LaneFault, Owed, Rank, Totals, Traffic};
+use super::meter::{Meters, STRANGER_BYTES_PER_S_MIN};
+use super::repeats::AllRepeats;
+use super::score::Scores;
+use super::streams::{Control, Incoming};
 use super::transport;
-use super::view::count;
+use super::view::{Refusal, count};
 
 mod gossip;
 mod meeting;
+mod orders;
+mod seats;
 mod shown;
 
-/// How long a peer has for its hello.
-const HELLO_TIME: Duration = Duration::from_secs(10);
+/// How long a peer has for its hello; looked at once a second.
+const HELLO_TIME: Duration = Duration::from_secs(4);
 /// How long a dial may take.
 const DIAL_TIME: Duration = Duration::from_secs(4);
 /// How often the book is looked at.
@@ -97,6 +102,10 @@ enum Finding {
         lane: Lane,
         fault: Option<LaneFault>,
     },
+    SlowReader {
+        peer: LibPeer,
+        number: PeerId,
+    },
 }
 
 /// A connected peer.
@@ -113,6 +122,11 @@ struct Peer {
     greetings: Vec<Greeting>,
     /// Hellos that came.
     hellos: u32,
+    /// Held by each task that reads one.
+    reading_hellos: Arc<()>,
+    /// Bytes on its lanes when they were last looked at, and since when there have been no more.
+    bytes_seen: u64,
+    quiet_since: Instant,
     /// Streams that came before the hello.
     waiting: Vec<(Lane, Stream)>,
     reading: [usize; 2],
@@ -124,8 +138,9 @@ struct Admitted {
     agent: String,
     run: u64,
     validator: Option<PublicKey>,
+    rank: Rank,
     traffic: Arc<Traffic>,
-    budget: Arc<Budget>,
+    owed: Arc<Owed>,
 }
 
 /// A task that ends when it is dropped.
@@ -147,7 +162,6 @@ pub struct Task {
     orders: mpsc::Receiver<Order>,
     findings: mpsc::Receiver<Finding>,
     found: mpsc::Sender<Finding>,
-    incoming: [IncomingStreams; 3],
     peers: HashMap<LibPeer, Peer>,
     by_number: BTreeMap<PeerId, LibPeer>,
     next_number: u64,
@@ -159,6 +173,13 @@ pub struct Task {
     dialling: HashMap<ConnectionId, LibPeer>,
     scores: Scores,
     reserved: HashSet<LibPeer>,
+    /// The newest nodes of each validator that proved to be one; there are no more keys than in the set.
+    validators_met: HashMap<PublicKey, Vec<LibPeer>>,
+    seats: Seats,
+    meters: Meters,
+    repeats: AllRepeats,
+    totals: Arc<Totals>,
+    in_flight: Arc<InFlight>,
     turns: u32,
     /// Tells this run of the program from others.
     run: u64,
@@ -184,37 +205,44 @@ impl Task {
             keypair(&config.node_key).ok_or_else(|| start("the node key is no ed25519 seed".to_owned()))?;
         let own = key.public().to_peer_id();
         let names = Names::new(&config.genesis)?;
-        let behaviour = Behaviour::new(&key, &config, &names)?;
+        let files = open_files_max();
+        let seats = Seats::new(config.inbound_max, config.outbound_max, files);
+        if seats.inbound < config.inbound_max {
+            warn!(target: "node::network", ?seats, ?files, "strangers have fewer seats: few files may be open");
+        }
+        let meters = Meters::new(STRANGER_BYTES_PER_S_MIN.min(config.bytes_per_s_per_peer));
+        let behaviour = Behaviour::new(&key, &config, &seats, &names)?;
         let mut swarm = libp2p::SwarmBuilder::with_existing_identity(key)
             .with_tokio()
-            .with_quic_config(transport::quic)
-            .with_other_transport(transport::tcp)
+            .with_other_transport(|key| transport::quic(key, &meters))
+            .map_err(|error| start(error.to_string()))?
+            .with_other_transport(|key| transport::tcp(key, &meters))
             .map_err(|error| start(error.to_string()))?
             .with_dns()
             .map_err(|error| start(error.to_string()))?
             .with_behaviour(|_| behaviour)
             .map_err(|error| start(error.to_string()))?
-            .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(Duration::from_secs(3600)))
+            .with_swarm_config(|swarm| {
+                swarm
+                    .with_idle_connection_timeout(Duration::from_secs(3600))
+                    .with_max_negotiating_inbound_streams(transport::NEGOTIATED_STREAMS_MAX)
+            })
             .with_connection_timeout(DIAL_TIME)
             .build();
-        let mut control = swarm.behaviour().streams.new_control();
-        let registered = |error: libp2p_stream::AlreadyRegistered| start(error.to_string());
-        let incoming = [
-            control
-                .accept(StreamProtocol::new(HELLO_PROTOCOL))
-                .map_err(registered)?,
-            control.accept(names.direct.clone()).map_err(registered)?,
-            control.accept(names.parts.clone()).map_err(registered)?,
-        ];
-        let mut book = Book::new(own, config.peers_file.clone());
+        let control = swarm.behaviour().streams.control();
+        let given = [&config.listen, &config.external, &config.peers, &config.bootnodes];
+        let scopes = Scopes::of(given.into_iter().flatten());
+        let mut book = Book::new(own, config.peers_file.clone(), scopes, shared.tally.clone());
         for address in &config.bootnodes {
             let (peer, at) = peer_address(address)?;
             book.add_boot(peer, at);
         }
         for address in &config.peers {
             let (peer, at) = peer_address(address)?;
+            let behaviour = swarm.behaviour_mut();
+            behaviour.gate.befriend(&at);
+            behaviour.limits.bypass_peer_id(&peer);
             book.add(peer, at);
-            swarm.behaviour_mut().limits.bypass_peer_id(&peer);
         }
         let mut reserved = HashSet::new();
         for id in &config.reserved {
@@ -243,7 +271,6 @@ impl Task {
             orders,
             findings,
             found,
-            incoming,
             peers: HashMap::new(),
             by_number: BTreeMap::new(),
             next_number: 1,
@@ -254,6 +281,12 @@ impl Task {
             dialling: HashMap::new(),
             scores: Scores::default(),
             reserved,
+            validators_met: HashMap::new(),
+            seats,
+            meters,
+            repeats: AllRepeats::default(),
+            totals: Arc::default(),
+            in_flight: Arc::default(),
             turns: 0,
             run: RandomState::new().hash_one(0),
             config,
@@ -301,7 +334,6 @@ impl Task {
         let mut turn = tokio::time::interval(TURN);
         turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let [hellos, direct, parts] = &mut self.incoming;
             tokio::select! {
                 biased;
                 order = self.orders.recv() => match order {
@@ -309,9 +341,6 @@ impl Task {
                     Some(order) => self.on_order(order),
                 },
                 event = self.swarm.select_next_some() => self.on_event(event),
-                Some((peer, stream)) = hellos.next() => self.on_hello_stream(peer, stream),
-                Some((peer, stream)) = direct.next() => self.on_stream(peer, Lane::Direct, stream),
-                Some((peer, stream)) = parts.next() => self.on_stream(peer, Lane::Parts, stream),
                 Some(finding) = self.findings.recv() => self.on_finding(finding),
                 _ = turn.tick() => self.on_turn(),
             }
@@ -360,7 +389,16 @@ impl Task {
                 count(&self.shared.tally.dials_failed);
                 debug!(target: "node::network", peer = ?peer_id, %error, "could not connect");
             }
-            SwarmEvent::IncomingConnectionError { error, .. } => {
+            SwarmEvent::IncomingConnectionError { error, peer_id, .. } => {
+                if matches!(error, ListenError::Denied { .. }) {
+                    let is_known = peer_id.is_some();
+                    let refusal = if is_known {
+                        Refusal::Connection
+                    } else {
+                        Refusal::Pending
+                    };
+                    self.shared.tally.refuse(refusal);
+                }
                 debug!(target: "node::network", %error, "a connection was refused");
             }
             SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => self.show_self(),
@@ -369,87 +407,19 @@ impl Task {
                 message_id,
                 message,
             })) => self.on_gossip(propagation_source, message_id, message),
+            SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::SlowPeer { peer_id, .. })) => {
+                let rank = self
+                    .peers
+                    .get(&peer_id)
+                    .and_then(|peer| Some(peer.admitted.as_ref()?.rank));
+                if rank == Some(Rank::Stranger) {
+                    self.on_slow_reader(peer_id, true);
+                }
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Streams(incoming)) => self.on_incoming(incoming),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(ping)) => self.on_ping(ping),
             _ => {}
         }
-    }
-
-    fn on_order(&mut self, order: Order) {
-        match order {
-            Order::Publish { transactions, data } => {
-                let topic = if transactions {
-                    self.names.transactions.hash()
-                } else {
-                    self.names.consensus.hash()
-                };
-                // Without peers there is nobody to tell; what matters is sent again.
-                if let Err(error) = self.swarm.behaviour_mut().gossip.publish(topic, data) {
-                    debug!(target: "node::network", %error, "not published");
-                }
-            }
-            Order::Forward { gossip, verdict } => self.decide(
-                gossip,
-                match verdict {
-                    Verdict::Fresh | Verdict::Known => MessageAcceptance::Accept,
-                    Verdict::Ignored => MessageAcceptance::Ignore,
-                    Verdict::Rejected(_) => {
-                        count(&self.shared.tally.rejected);
-                        MessageAcceptance::Reject
-                    }
-                },
-            ),
-            Order::Blame { peer, reason } => {
-                if let Some(peer) = self.by_number.get(&peer).copied() {
-                    self.blame(peer, FAULT_POINTS, &reason);
-                }
-            }
-            Order::Add { peer, address } => {
-                self.book.add(peer, address);
-                self.swarm.behaviour_mut().limits.bypass_peer_id(&peer);
-            }
-            Order::Remove { peer } => {
-                self.book.remove(&peer);
-                if !self.reserved.contains(&peer) {
-                    self.swarm.behaviour_mut().limits.remove_peer_id(&peer);
-                }
-                let _not_connected = self.swarm.disconnect_peer_id(peer);
-            }
-            Order::Ban { peer, reason, time } => {
-                self.ban(peer, reason, time);
-                self.show_bans();
-            }
-            Order::Unban { peer } => {
-                self.scores.unban(&peer);
-                self.let_in(peer);
-                self.show_bans();
-            }
-            Order::Stop => {}
-        }
-    }
-
-    fn let_in(&mut self, peer: LibPeer) {
-        self.swarm.behaviour_mut().bans.unblock_peer(peer);
-        self.book.reset(&peer);
-    }
-
-    fn blame(&mut self, peer: LibPeer, points: u32, reason: &str) {
-        if self.scores.blame(peer, points, Instant::now()) {
-            warn!(target: "node::network", %peer, reason, "peer banned");
-            self.ban(peer, reason.to_owned(), Some(BAN_TIME));
-        }
-    }
-
-    fn ban(&mut self, peer: LibPeer, reason: String, time: Option<Duration>) {
-        count(&self.shared.tally.bans);
-        let until = time.and_then(|time| Instant::now().checked_add(time));
-        // Beyond what can be remembered a peer is only sent away.
-        if let Remembered::Yes { lifted } = self.scores.ban(peer, Ban { reason, until }) {
-            self.swarm.behaviour_mut().bans.block_peer(peer);
-            if let Some(lifted) = lifted {
-                self.let_in(lifted);
-            }
-        }
-        let _not_connected = self.swarm.disconnect_peer_id(peer);
     }
 
     fn on_turn(&mut self) {
@@ -498,14 +468,31 @@ impl Task {
             .map(|(id, _)| *id)
             .collect();
         for peer in silent {
+            self.shared.tally.refuse(Refusal::Silent);
             let _not_connected = self.swarm.disconnect_peer_id(peer);
         }
         self.greet_again();
+        self.share_out();
         let ids: Vec<LibPeer> = self.peers.keys().copied().collect();
         ids.into_iter().for_each(|id| self.show_peer(id));
         self.show_bans();
         if self.turns.is_multiple_of(SAVE_TURNS) {
             self.save_book();
+        }
+    }
+
+    fn on_incoming(&mut self, incoming: Incoming) {
+        let Incoming {
+            peer,
+            protocol,
+            stream,
+        } = incoming;
+        if protocol == HELLO_PROTOCOL {
+            self.on_hello_stream(peer, stream);
+        } else if protocol == self.names.parts {
+            self.on_stream(peer, Lane::Parts, stream);
+        } else {
+            self.on_stream(peer, Lane::Direct, stream);
         }
     }
 

@@ -12,7 +12,6 @@ use vibecoin_primitives::{
 };
 use vibecoin_replica::{GossipId, Message, PeerId};
 
-use super::handle::COPY_MAX;
 use super::hello::Hello;
 use super::lanes::{DIRECT_QUEUE_BYTES_MAX, Lane};
 use super::*;
@@ -20,6 +19,8 @@ use crate::wire::Envelope;
 
 /// Far beyond what anything here takes; only a broken test waits for it.
 const PATIENCE: Duration = Duration::from_secs(60);
+mod hostile;
+
 const GENESIS: Hash = Hash([7; 32]);
 
 struct Tell(Sender<NetworkEvent>);
@@ -611,15 +612,16 @@ fn a_frame_that_says_it_is_too_long_is_a_fault_before_any_of_it_has_come() {
 }
 
 #[test]
-fn copies_are_numbered_within_what_receivers_take() {
-    let mut copies = super::handle::Copies::default();
-    let numbers: Vec<u16> = (0..=u32::from(COPY_MAX) + 1)
-        .map(|_| copies.next(b"vote"))
-        .collect();
-    assert_eq!(numbers.first(), Some(&0));
-    assert_eq!(numbers.iter().max(), Some(&COPY_MAX));
-    assert_eq!(numbers.last(), Some(&0));
-    assert_eq!(copies.next(b"another"), 0);
+fn the_first_copy_has_number_zero_and_nobody_knows_the_numbers_of_the_next_ones() {
+    let of =
+        |copies: &mut super::handle::Copies| -> Vec<u16> { (0..9).map(|_| copies.next(b"vote")).collect() };
+    let (mut one, mut other) = (super::handle::Copies::default(), super::handle::Copies::default());
+    let (ours, theirs) = (of(&mut one), of(&mut other));
+    assert_eq!((ours[0], theirs[0]), (0, 0));
+    assert_ne!(ours[1..], theirs[1..]);
+    let different: std::collections::HashSet<u16> = ours.iter().copied().collect();
+    assert!(different.len() > 5, "{ours:?}");
+    assert_eq!(one.next(b"another"), 0);
 }
 
 proptest! {

@@ -12,35 +12,63 @@ use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::{PeerId as LibPeer, noise, quic, tcp, yamux};
 
+use super::meter::{MeteredMuxer, Meters};
+
 /// How long a QUIC handshake may take. Where UDP does not get through, TCP gets its turn after it.
 const QUIC_HANDSHAKE: Duration = Duration::from_secs(2);
 /// After how much silence a QUIC connection is over. Without it the end of a process is not seen, and after
 /// a cut the wait for the next try doubles with each.
 const QUIC_SILENCE_MS: u32 = 4_000;
 /// Most streams that a peer may have open. A dozen are in use; each may hold a window of unread bytes.
-const STREAMS_MAX: u32 = 64;
+const STREAMS_MAX: u32 = 32;
+/// Most streams of a connection whose protocol is being agreed on.
+pub const NEGOTIATED_STREAMS_MAX: usize = 16;
+/// Most unread bytes of one QUIC stream, and of all of a connection. A peer that is read slowly because it sends
+/// too much fills them, so they are what each of them can make this node hold.
+const QUIC_STREAM_BYTES_MAX: u32 = 1024 * 1024;
+const QUIC_CONNECTION_BYTES_MAX: u32 = 2 * QUIC_STREAM_BYTES_MAX;
 /// How often an idle QUIC connection says that it lives.
 const QUIC_ALIVE: Duration = Duration::from_secs(1);
 
-/// QUIC's own settings.
-pub fn quic(mut config: quic::Config) -> quic::Config {
+type Failed = Box<dyn Error + Send + Sync>;
+type Connections = Boxed<(LibPeer, StreamMuxerBox)>;
+
+/// The transport over QUIC.
+pub fn quic(key: &Keypair, meters: &Meters) -> Result<Connections, Failed> {
+    let mut config = quic::Config::new(key);
     config.handshake_timeout = QUIC_HANDSHAKE;
     config.max_idle_timeout = QUIC_SILENCE_MS;
     config.keep_alive_interval = QUIC_ALIVE;
     config.max_concurrent_stream_limit = STREAMS_MAX;
-    config
+    config.max_stream_data = QUIC_STREAM_BYTES_MAX;
+    config.max_connection_data = QUIC_CONNECTION_BYTES_MAX;
+    let meters = meters.clone();
+    Ok(quic::tokio::Transport::new(config)
+        .map(move |(peer, muxer), _| (peer, metered(&meters, peer, muxer)))
+        .boxed())
 }
 
 /// The transport over TCP.
-pub fn tcp(key: &Keypair) -> Result<Boxed<(LibPeer, StreamMuxerBox)>, Box<dyn Error + Send + Sync>> {
+pub fn tcp(key: &Keypair, meters: &Meters) -> Result<Connections, Failed> {
     let mut muxer = yamux::Config::default();
     muxer.set_max_num_streams(usize::try_from(STREAMS_MAX)?);
+    let meters = meters.clone();
     Ok(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(key)?)
         .multiplex(muxer)
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(Brisk(muxer))))
+        .map(move |(peer, muxer), _| (peer, metered(&meters, peer, Brisk(muxer))))
         .boxed())
+}
+
+fn metered<M>(meters: &Meters, peer: LibPeer, inner: M) -> StreamMuxerBox
+where
+    M: StreamMuxer + Unpin + Send + 'static,
+    M::Substream: Unpin + Send + 'static,
+    M::Error: Send + Sync + 'static,
+{
+    let meter = meters.of(peer);
+    StreamMuxerBox::new(MeteredMuxer { inner, meter })
 }
 
 /// A muxer that closes at once. The one inside waits until its last bytes have been taken, and over a cut

@@ -92,6 +92,113 @@ pub struct NetworkCounters {
     pub restarted: u64,
     /// Peers that were banned.
     pub bans: u64,
+    /// Machines whose strangers were banned.
+    pub places_banned: u64,
+    /// Refusals by reason; every reason is present, see [`Refusal`].
+    pub refused: BTreeMap<&'static str, u64>,
+}
+
+impl NetworkCounters {
+    /// Number of refusals for this reason.
+    #[must_use]
+    pub fn refused(&self, reason: Refusal) -> u64 {
+        self.refused.get(reason.name()).copied().unwrap_or(0)
+    }
+}
+
+/// Reasons for which something of a peer was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// A frame over the limit of its lane or kind.
+    Oversize,
+    /// Bytes that are no message of this chain and version.
+    Undecodable,
+    /// A message on the wrong lane.
+    WrongLane,
+    /// A body or blocks that this node did not ask the peer for.
+    Unasked,
+    /// A frame that came more slowly than the slowest permitted pace.
+    SlowFrame,
+    /// A peer that took too long to read what it was sent.
+    SlowReader,
+    /// A stream beyond the bound of its lane.
+    Streams,
+    /// A status that came sooner after the previous one than it is passed on.
+    Status,
+    /// A further copy of a gossiped message that is passed on often enough.
+    Copy,
+    /// A connection that did not say hello in time.
+    Silent,
+    /// A hello that does not decode, is over its bounds, or is one of too many.
+    Hello,
+    /// A connection beyond the seats for connections that have yet to say hello.
+    Guest,
+    /// A stranger beyond the seats for strangers.
+    Seat,
+    /// A stranger beyond the seats of its address or subnet.
+    Place,
+    /// A stranger from an address that is banned.
+    BannedPlace,
+    /// A connection of a banned identity, or of one beyond its own number of connections.
+    Connection,
+    /// A connection whose negotiation was beyond the bounds of its address or of all.
+    Pending,
+    /// An address that a peer announced and that is not dialled on its word.
+    Address,
+    /// An announced peer beyond the places of the one that announced it.
+    Source,
+}
+
+impl Refusal {
+    /// Every reason, in the order of the enum.
+    pub const ALL: [Self; 19] = [
+        Self::Oversize,
+        Self::Undecodable,
+        Self::WrongLane,
+        Self::Unasked,
+        Self::SlowFrame,
+        Self::SlowReader,
+        Self::Streams,
+        Self::Status,
+        Self::Copy,
+        Self::Silent,
+        Self::Hello,
+        Self::Guest,
+        Self::Seat,
+        Self::Place,
+        Self::BannedPlace,
+        Self::Connection,
+        Self::Pending,
+        Self::Address,
+        Self::Source,
+    ];
+
+    /// Name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Oversize => "oversize",
+            Self::Undecodable => "undecodable",
+            Self::WrongLane => "wrong_lane",
+            Self::Unasked => "unasked",
+            Self::SlowFrame => "slow_frame",
+            Self::SlowReader => "slow_reader",
+            Self::Streams => "streams",
+            Self::Status => "status",
+            Self::Copy => "copy",
+            Self::Silent => "silent",
+            Self::Hello => "hello",
+            Self::Guest => "guest",
+            Self::Seat => "seat",
+            Self::Place => "place",
+            Self::BannedPlace => "banned_place",
+            Self::Connection => "connection",
+            Self::Pending => "pending",
+            Self::Address => "address",
+            Self::Source => "source",
+        }
+    }
 }
 
 /// The protocols that are counted.
@@ -139,6 +246,8 @@ pub struct Tally {
     pub wrong_chain: AtomicU64,
     pub restarted: AtomicU64,
     pub bans: AtomicU64,
+    pub places_banned: AtomicU64,
+    refused: [AtomicU64; Refusal::ALL.len()],
 }
 
 /// Adds one.
@@ -180,8 +289,20 @@ impl Tally {
         count(&self.cells(protocol).dropped_in);
     }
 
+    pub fn refuse(&self, reason: Refusal) {
+        self.refuse_many(reason, 1);
+    }
+
+    pub fn refuse_many(&self, reason: Refusal, count: u64) {
+        // The order of the enum is that of the cells.
+        if let Some(cell) = self.refused.get(reason as usize) {
+            cell.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
     pub fn read(&self) -> NetworkCounters {
         let get = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
+        let refused = Refusal::ALL.iter().zip(&self.refused);
         let protocols = Protocol::ALL.into_iter().map(|protocol| {
             let cells = self.cells(protocol);
             let counters = ProtocolCounters {
@@ -202,6 +323,8 @@ impl Tally {
             wrong_chain: get(&self.wrong_chain),
             restarted: get(&self.restarted),
             bans: get(&self.bans),
+            places_banned: get(&self.places_banned),
+            refused: refused.map(|(reason, cell)| (reason.name(), get(cell))).collect(),
         }
     }
 }

@@ -7,9 +7,9 @@ use vibecoin_replica::{GossipId, Message};
 use super::Task;
 use crate::service::behaviour::COPY_BYTES;
 use crate::service::config::NetworkEvent;
-use crate::service::handle::COPY_MAX;
-use crate::service::score::FRAMING_POINTS;
-use crate::service::view::{Protocol, count};
+use crate::service::repeats::{Repeat, name_of};
+use crate::service::score::{FAULT_POINTS, FRAMING_POINTS};
+use crate::service::view::{Protocol, Refusal, count};
 
 /// Most gossiped messages whose verdict is waited for; the oldest is given up.
 const UNDECIDED_MAX: usize = 8_192;
@@ -31,12 +31,22 @@ impl Task {
         else {
             return self.report(&id, &source, MessageAcceptance::Ignore);
         };
-        let opened = match message.data.split_first_chunk::<COPY_BYTES>() {
-            Some((copy, envelope)) if u16::from_le_bytes(*copy) <= COPY_MAX => {
-                self.shared.envelope.open(envelope).ok()
-            }
-            _ => None,
+        let envelope = message.data.get(COPY_BYTES..).unwrap_or_default();
+        let repeats = if transactions {
+            &mut self.repeats.transactions
+        } else {
+            &mut self.repeats.consensus
         };
+        let copy = repeats.copy(name_of(envelope), source, tokio::time::Instant::now());
+        if copy != Repeat::Fresh {
+            self.shared.tally.refuse(Refusal::Copy);
+            self.report(&id, &source, MessageAcceptance::Ignore);
+            if copy == Repeat::Fault {
+                self.blame(source, FAULT_POINTS, "copies of known gossip without end");
+            }
+            return;
+        }
+        let opened = self.shared.envelope.open(envelope).ok();
         let belongs = |message: &Message| match message {
             Message::Transactions(_) => transactions,
             Message::Consensus(_) | Message::Evidence(_) => !transactions,
@@ -44,6 +54,7 @@ impl Task {
         };
         let Some(message) = opened.filter(belongs) else {
             count(&self.shared.tally.rejected);
+            self.shared.tally.refuse(Refusal::Undecodable);
             self.report(&id, &source, MessageAcceptance::Reject);
             return self.blame(source, FRAMING_POINTS, "gossip that is no message");
         };

@@ -13,12 +13,15 @@ use vibecoin_primitives::{Encoded as _, Height, decode, encode};
 use vibecoin_replica::PeerId;
 
 use super::{Admitted, DIAL_TIME, Finding, Greeting, HELLO_TIME, Peer, Task};
+use crate::service::book::Announcer;
 use crate::service::config::NetworkEvent;
-use crate::service::gate::{ip_of, subnet};
+use crate::service::gate::ip_of;
 use crate::service::hello::{ADDRESSES_MAX, AGENT_BYTES_MAX, HELLO_PROTOCOL, Hello, reachable};
-use crate::service::lanes::{Budget, Lane, Lanes, Reader, Traffic, open, read_frame, write_frame};
-use crate::service::score::FRAMING_POINTS;
-use crate::service::view::{Protocol, count};
+use crate::service::lanes::{
+    Lane, LaneFault, Lanes, Owed, Rank, Reader, STEP_TIME, Traffic, WriteEnd, open, read_frame, write_frame,
+};
+use crate::service::score::{FAULT_POINTS, FRAMING_POINTS};
+use crate::service::view::{Protocol, Refusal, count};
 use crate::wire::WIRE_VERSION;
 
 /// Most streams of a peer that wait for its hello.
@@ -29,7 +32,7 @@ const STREAMS_PER_LANE_MAX: usize = 2;
 const HELLO_TRIES: u32 = 10;
 const HELLO_AGAIN: Duration = Duration::from_millis(50);
 /// Most hellos from one peer: one for each of its connections, and each second while it hears none of ours.
-const HELLOS_MAX: u32 = 64;
+const HELLOS_MAX: u32 = 32;
 /// Most connections of one peer that the operator named or that proved to be a validator; others have two. Two
 /// that dial each other at once have two, and two more when one of them was started anew and what it left behind
 /// is not over yet.
@@ -41,8 +44,8 @@ const STALE: Duration = Duration::from_secs(8);
 const SETTLED: Duration = Duration::from_secs(2);
 /// Pings without an answer after which a connection counts as broken.
 const PINGS_LOST_MAX: u32 = 2;
-/// Most inbound connections of strangers that have yet to say hello.
-const GUESTS_MAX: usize = 64;
+/// Most hellos of one peer that are being read.
+const HELLO_STREAMS_MAX: usize = 4;
 /// How long a peer of another chain is shut out.
 const WRONG_CHAIN_TIME: Duration = Duration::from_secs(60);
 const _: () = assert!(DIAL_TIME.as_millis() < STALE.as_millis());
@@ -85,6 +88,7 @@ impl Task {
             }
             if established > CONNECTIONS_MAX {
                 debug!(target: "node::network", %peer, %address, "too many connections of one peer");
+                self.shared.tally.refuse(Refusal::Connection);
                 self.swarm.close_connection(connection);
                 return;
             }
@@ -114,6 +118,9 @@ impl Task {
                 admitted: None,
                 greetings: Vec::new(),
                 hellos: 0,
+                reading_hellos: Arc::new(()),
+                bytes_seen: 0,
+                quiet_since: now,
                 waiting: Vec::new(),
                 reading: [0; 2],
                 rtt: Duration::ZERO,
@@ -121,30 +128,6 @@ impl Task {
             },
         );
         self.say_hello(peer);
-    }
-
-    /// Whether one more connection from this address is within the bounds for strangers.
-    fn has_room(&self, peer: &LibPeer, address: &Multiaddr) -> bool {
-        if self.swarm.behaviour().limits.is_bypassed(peer) {
-            return true;
-        }
-        let guests = self
-            .peers
-            .values()
-            .filter(|peer| !peer.outbound && peer.admitted.is_none());
-        if guests.count() >= GUESTS_MAX {
-            return false;
-        }
-        let Some(ip) = ip_of(address).filter(|ip| !ip.is_loopback()) else {
-            return true;
-        };
-        let ips = self.peers.values().filter_map(|peer| ip_of(&peer.address));
-        let (mut same, mut near) = (0u32, 0u32);
-        for other in ips {
-            same = same.saturating_add(u32::from(other == ip));
-            near = near.saturating_add(u32::from(subnet(other) == subnet(ip)));
-        }
-        same < self.config.per_ip_max && near < self.config.per_subnet_max
     }
 
     pub(super) fn on_gone(&mut self, peer: LibPeer) {
@@ -168,26 +151,6 @@ impl Task {
             info!(target: "node::network", %peer, "peer gone");
             self.deliver(NetworkEvent::Disconnected { peer: gone.number });
         }
-    }
-
-    /// Whether the operator named the peer.
-    pub(super) fn is_privileged(&self, peer: &LibPeer) -> bool {
-        self.reserved.contains(peer) || self.book.is_persistent(peer)
-    }
-
-    /// Whether a stranger that connected to us and said hello may stay.
-    fn has_seat(&self, id: &LibPeer, outbound: bool) -> bool {
-        if outbound || self.is_privileged(id) {
-            return true;
-        }
-        let stranger = |(id, peer): &(&LibPeer, &Peer)| {
-            let admitted = peer.admitted.as_ref();
-            !peer.outbound
-                && admitted.is_some_and(|admitted| admitted.validator.is_none())
-                && !self.is_privileged(id)
-        };
-        let seated = self.peers.iter().filter(stranger).count();
-        seated < usize::try_from(self.config.inbound_max).unwrap_or(usize::MAX)
     }
 
     pub(super) fn deliver(&self, event: NetworkEvent) {
@@ -230,7 +193,7 @@ impl Task {
                 Vec::new()
             },
         };
-        let mut control = self.control.clone();
+        let control = self.control.clone();
         let saying = tokio::spawn(async move {
             let protocol = StreamProtocol::new(HELLO_PROTOCOL);
             // One of two connections may be closing: then the other one takes it.
@@ -265,17 +228,27 @@ impl Task {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.hellos = peer.hellos.saturating_add(1);
             if peer.hellos > HELLOS_MAX {
+                self.shared.tally.refuse(Refusal::Hello);
                 self.blame(id, FRAMING_POINTS, "hellos without end");
                 let _closing = self.swarm.disconnect_peer_id(id);
                 return;
             }
         }
-        self.read_hello(id, stream);
+        let reading = self
+            .peers
+            .get(&id)
+            .map_or_else(Arc::default, |peer| peer.reading_hellos.clone());
+        if Arc::strong_count(&reading) > HELLO_STREAMS_MAX.saturating_add(1) {
+            return self.shared.tally.refuse(Refusal::Hello);
+        }
+        self.read_hello(id, stream, reading);
     }
 
-    fn read_hello(&self, peer: LibPeer, mut stream: Stream) {
+    /// Reads a hello; `reading` is held as long.
+    fn read_hello(&self, peer: LibPeer, mut stream: Stream, reading: Arc<()>) {
         let found = self.found.clone();
         tokio::spawn(async move {
+            let _reading = reading;
             let read = tokio::time::timeout(HELLO_TIME, read_frame(&mut stream, Hello::BYTES_MAX)).await;
             let finding = match read {
                 Ok(Ok(bytes)) => match decode::<Hello>(&bytes) {
@@ -338,46 +311,79 @@ impl Task {
             }
             return;
         }
-        let outbound = peer.outbound;
+        let (outbound, at) = (peer.outbound, peer.address.clone());
         let validator = proof.and_then(|proof| proof.check(&ours, &id, &self.config.validators));
-        if validator.is_none() && !self.has_seat(&id, outbound) {
-            debug!(target: "node::network", peer = %id, "no room for another stranger");
+        let validator = validator.filter(|key| self.meet_validator(id, *key));
+        if validator.is_none()
+            && let Err(refusal) = self.take_seat(&id)
+        {
+            debug!(target: "node::network", peer = %id, ?refusal, "no room for another stranger");
+            self.shared.tally.refuse(refusal);
             let _closing = self.swarm.disconnect_peer_id(id);
             return;
         }
+        let rank = self.rank(&id, validator);
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
         let traffic = Arc::new(Traffic::default());
         traffic.head.store(head.0, Ordering::Relaxed);
-        let budget = Budget::new(self.config.bytes_per_s_per_peer);
+        let owed = Arc::new(Owed::default());
         peer.admitted = Some(Admitted {
             agent: agent.chars().filter(|c| !c.is_control()).collect(),
             run,
             validator,
+            rank,
             traffic: traffic.clone(),
-            budget: Arc::new(budget),
+            owed: owed.clone(),
         });
         let number = peer.number;
         let waiting = std::mem::take(&mut peer.waiting);
         let lane = |lane: Lane, protocol: &StreamProtocol| {
             let (control, tally) = (self.control.clone(), self.shared.tally.clone());
-            open(lane, id, protocol.clone(), control, traffic.clone(), tally)
+            let totals = self.totals.clone();
+            let (queue, writer) = open(
+                lane,
+                rank,
+                id,
+                protocol.clone(),
+                control,
+                traffic.clone(),
+                tally,
+                totals,
+            );
+            let found = self.found.clone();
+            tokio::spawn(async move {
+                if writer.run().await == WriteEnd::Slow {
+                    let _stopping = found.send(Finding::SlowReader { peer: id, number }).await;
+                }
+            });
+            queue
         };
         let lanes = Lanes {
             direct: lane(Lane::Direct, &self.names.direct),
             parts: validator.map(|_| lane(Lane::Parts, &self.names.parts)),
+            owed,
         };
+        self.share_out();
         self.shared.lanes.write().insert(number, lanes);
         if validator.is_some() {
             let behaviour = self.swarm.behaviour_mut();
+            behaviour.gate.befriend(&at);
             behaviour.limits.bypass_peer_id(&id);
             behaviour.gossip.add_explicit_peer(&id);
         }
         self.book.met(&id);
+        if outbound {
+            self.book.verified(&id, &at);
+        }
         if self.config.exchange {
-            self.book.learn_from_itself(id, &addresses);
-            self.book.learn(&others);
+            let from = Announcer {
+                peer: id,
+                ip: ip_of(&at),
+            };
+            self.book.learn_from_itself(from, &addresses);
+            self.book.learn(from, &others);
         }
         info!(target: "node::network", peer = %id, %head, validator = validator.is_some(), outbound, "peer connected");
         self.deliver(NetworkEvent::Connected {
@@ -403,7 +409,7 @@ impl Task {
         };
         // Only validators make blocks.
         if lane == Lane::Parts && admitted.validator.is_none() {
-            return;
+            return self.shared.tally.refuse(Refusal::WrongLane);
         }
         let [direct, parts] = &mut peer.reading;
         let reading = match lane {
@@ -411,7 +417,7 @@ impl Task {
             Lane::Parts => parts,
         };
         if *reading >= STREAMS_PER_LANE_MAX {
-            return;
+            return self.shared.tally.refuse(Refusal::Streams);
         }
         *reading = reading.saturating_add(1);
         let reader = Reader {
@@ -421,7 +427,11 @@ impl Task {
             sink: self.sink.clone(),
             traffic: admitted.traffic.clone(),
             tally: self.shared.tally.clone(),
-            budget: admitted.budget.clone(),
+            rank: admitted.rank,
+            owed: admitted.owed.clone(),
+            in_flight: self.in_flight.clone(),
+            bytes_per_s: self.config.bytes_per_s_per_peer,
+            step_time: STEP_TIME,
         };
         let (found, number) = (self.found.clone(), peer.number);
         tokio::spawn(async move {
@@ -442,6 +452,7 @@ impl Task {
             Finding::Hello { peer, hello } => self.on_hello(peer, *hello),
             Finding::BadHello { peer, detail } => {
                 debug!(target: "node::network", %peer, detail, "bad hello");
+                self.shared.tally.refuse(Refusal::Hello);
                 self.blame(peer, FRAMING_POINTS, "a bad hello");
                 let _not_connected = self.swarm.disconnect_peer_id(peer);
             }
@@ -461,9 +472,21 @@ impl Task {
                     *reading = reading.saturating_sub(1);
                 }
                 if let Some(fault) = fault {
-                    self.blame(peer, FRAMING_POINTS, fault.text());
+                    self.shared.tally.refuse(fault.refusal());
+                    // A cable may be cut in the middle of a frame.
+                    let is_slow = fault == LaneFault::Slow;
+                    let points = if is_slow { FAULT_POINTS } else { FRAMING_POINTS };
+                    self.blame(peer, points, fault.text());
                     let _not_connected = self.swarm.disconnect_peer_id(peer);
                 }
+            }
+            Finding::SlowReader { peer, number } => {
+                let admitted = self.peers.get(&peer).filter(|peer| peer.number == number);
+                let Some(admitted) = admitted.and_then(|peer| peer.admitted.as_ref()) else {
+                    return;
+                };
+                let is_stranger = admitted.rank == Rank::Stranger;
+                self.on_slow_reader(peer, is_stranger);
             }
         }
     }

@@ -1,0 +1,260 @@
+//! The byte budget of a peer, over everything that it sends: lanes, gossip, hellos and what libp2p says itself.
+//!
+//! Streams are read through a meter that all connections of an identity share. A peer that sends faster than
+//! it may is read more slowly, and its sends wait. Strangers share one budget: each has an equal part of it,
+//! so that many of them together do not take the thread of the network from validators.
+
+use std::collections::HashMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_util::{AsyncRead, AsyncWrite};
+use libp2p::PeerId as LibPeer;
+use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
+use parking_lot::Mutex;
+use tokio::time::{Instant, Sleep, sleep};
+use vibecoin_primitives::limits::{KIB, MIB};
+
+/// Bytes per second of all strangers together.
+pub const STRANGERS_BYTES_PER_S: u64 = 16 * MIB as u64;
+/// Bytes per second of one stranger that its part never falls below.
+pub const STRANGER_BYTES_PER_S_MIN: u64 = 256 * KIB as u64;
+/// Bytes that any peer may send at once.
+const BURST_BYTES_MIN: u64 = 64 * KIB as u64;
+/// How much a peer may have saved up, as a time.
+const SAVED_MAX: Duration = Duration::from_secs(1);
+/// Bytes that are read at once: what a stream can be ahead of its budget.
+const READ_BYTES_MAX: usize = 64 * KIB;
+
+/// Returns a stranger's part when there are so many of them.
+pub fn part_of_strangers(strangers: usize, per_peer: u64) -> u64 {
+    let count = u64::try_from(strangers).unwrap_or(u64::MAX).max(1);
+    let part = STRANGERS_BYTES_PER_S.checked_div(count).unwrap_or(0);
+    part.max(STRANGER_BYTES_PER_S_MIN).min(per_peer)
+}
+
+/// What one peer has sent, against the pace at which it may.
+pub struct Meter {
+    per_s: AtomicU64,
+    /// When what has come so far would have come at that pace.
+    at: Mutex<Instant>,
+}
+
+impl Meter {
+    fn new(per_s: u64) -> Self {
+        let now = Instant::now();
+        Self {
+            per_s: AtomicU64::new(per_s.max(1)),
+            at: Mutex::new(now.checked_sub(SAVED_MAX).unwrap_or(now)),
+        }
+    }
+
+    /// Counts bytes that came; returns how long to wait before more are read.
+    fn spend(&self, len: usize, now: Instant) -> Duration {
+        let per_s = self.per_s.load(Ordering::Relaxed).max(1);
+        let time = |bytes: u64| {
+            let nanos = bytes.saturating_mul(1_000_000_000).checked_div(per_s);
+            Duration::from_nanos(nanos.unwrap_or(0))
+        };
+        let saved = SAVED_MAX.max(time(BURST_BYTES_MIN));
+        let cost = time(u64::try_from(len).unwrap_or(u64::MAX));
+        let mut at = self.at.lock();
+        let begun = now.checked_sub(SAVED_MAX).unwrap_or(now).max(*at);
+        *at = begun.checked_add(cost).unwrap_or(begun);
+        // What is saved beyond a second is the burst that the slowest peer has, too.
+        let free = saved.saturating_sub(SAVED_MAX);
+        at.saturating_duration_since(now).saturating_sub(free)
+    }
+}
+
+/// The meters of all identities that are connected.
+#[derive(Clone)]
+pub struct Meters {
+    /// For a peer of which nothing is known.
+    first: u64,
+    of: Arc<Mutex<HashMap<LibPeer, Weak<Meter>>>>,
+}
+
+impl Meters {
+    /// Meters that permit new peers this pace.
+    pub fn new(first: u64) -> Self {
+        Self {
+            first,
+            of: Arc::default(),
+        }
+    }
+
+    /// The meter of a peer; it lives as long as a connection of the peer.
+    pub fn of(&self, peer: LibPeer) -> Arc<Meter> {
+        let mut meters = self.of.lock();
+        if let Some(meter) = meters.get(&peer).and_then(Weak::upgrade) {
+            return meter;
+        }
+        meters.retain(|_, meter| meter.strong_count() > 0);
+        let meter = Arc::new(Meter::new(self.first));
+        meters.insert(peer, Arc::downgrade(&meter));
+        meter
+    }
+
+    /// Sets the pace of a connected peer.
+    pub fn set(&self, peer: &LibPeer, per_s: u64) {
+        if let Some(meter) = self.of.lock().get(peer).and_then(Weak::upgrade) {
+            meter.per_s.store(per_s.max(1), Ordering::Relaxed);
+        }
+    }
+}
+
+/// A connection whose streams are read through the meter of its peer.
+pub struct MeteredMuxer<M> {
+    pub inner: M,
+    pub meter: Arc<Meter>,
+}
+
+impl<M: StreamMuxer + Unpin> StreamMuxer for MeteredMuxer<M>
+where
+    M::Substream: Unpin,
+{
+    type Substream = Metered<M::Substream>;
+    type Error = M::Error;
+
+    fn poll_inbound(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Self::Substream, Self::Error>> {
+        let inner = ready!(Pin::new(&mut self.inner).poll_inbound(cx))?;
+        Poll::Ready(Ok(Metered::new(inner, self.meter.clone())))
+    }
+
+    fn poll_outbound(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Self::Substream, Self::Error>> {
+        let inner = ready!(Pin::new(&mut self.inner).poll_outbound(cx))?;
+        Poll::Ready(Ok(Metered::new(inner, self.meter.clone())))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Pin::new(&mut self.inner).poll_close(cx)
+    }
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, Self::Error>> {
+        Pin::new(&mut self.inner).poll(cx)
+    }
+}
+
+/// A stream that is read through a meter.
+pub struct Metered<S> {
+    inner: S,
+    meter: Arc<Meter>,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Metered<S> {
+    fn new(inner: S, meter: Arc<Meter>) -> Self {
+        Self {
+            inner,
+            meter,
+            pause: None,
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.as_mut().poll(cx));
+            self.pause = None;
+        }
+        let len = buf.len().min(READ_BYTES_MAX);
+        let some = buf.get_mut(..len).unwrap_or_default();
+        let count = ready!(Pin::new(&mut self.inner).poll_read(cx, some))?;
+        let wait = self.meter.spend(count, Instant::now());
+        // Even a sleep of nothing lasts until the timer's next millisecond.
+        if !wait.is_zero() {
+            self.pause = Some(Box::pin(sleep(wait)));
+        }
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_close(cx)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
+mod tests {
+    use super::*;
+
+    const MB: usize = 1_000_000;
+
+    #[test]
+    fn a_peer_has_one_budget_for_all_its_streams_and_saves_up_a_second_of_it() {
+        let meters = Meters::new(MB as u64);
+        let peer = LibPeer::random();
+        let (meter, same) = (meters.of(peer), meters.of(peer));
+        assert!(Arc::ptr_eq(&meter, &same));
+        let start = Instant::now();
+        let ms = Duration::from_millis;
+        let after = |time: u64| start.checked_add(ms(time)).unwrap();
+        assert_eq!(meter.spend(6 * MB / 10, after(5_000)), Duration::ZERO);
+        assert_eq!(
+            meter.spend(4 * MB / 10, after(5_000)),
+            Duration::ZERO,
+            "a second's worth at once"
+        );
+        assert_eq!(meter.spend(MB / 2, after(5_000)), ms(500));
+        assert_eq!(
+            meter.spend(MB / 2, after(5_000)),
+            ms(1_000),
+            "another stream waits behind the first"
+        );
+        assert_eq!(meter.spend(MB / 10, after(6_000)), ms(100));
+        assert_eq!(meter.spend(MB, after(60_000)), Duration::ZERO);
+        meters.set(&peer, 2 * MB as u64);
+        assert_eq!(same.spend(MB, after(60_000)), ms(500), "its pace was set");
+    }
+
+    #[test]
+    fn the_slowest_peer_can_say_hello_at_once_and_no_more() {
+        let meter = Meter::new(1);
+        let later = Instant::now() + Duration::from_secs(5);
+        assert_eq!(meter.spend(64 * KIB, later), Duration::ZERO);
+        assert!(meter.spend(64 * KIB, later) > Duration::from_secs(3600));
+    }
+
+    #[test]
+    fn strangers_share_one_budget_and_meters_end_with_their_connections() {
+        let of = |count| part_of_strangers(count, 1 << 40);
+        assert_eq!([of(0), of(1), of(4)], [16 << 20, 16 << 20, 4 << 20]);
+        assert_eq!(of(10_000), STRANGER_BYTES_PER_S_MIN);
+        assert_eq!(part_of_strangers(1, 1_000), 1_000, "never more than any peer");
+        let meters = Meters::new(1);
+        for _ in 0..1_000 {
+            drop(meters.of(LibPeer::random()));
+        }
+        assert!(meters.of.lock().len() <= 1);
+    }
+}

@@ -1,0 +1,170 @@
+//! Copies of gossiped messages.
+//!
+//! A node that waits for others publishes its votes again, each time with another number in front, so that
+//! nobody takes the copy for a duplicate: what was lost, or came too early to be of use, comes again. Anybody
+//! can put another number in front of another's message, and every copy is passed on by everybody. So a
+//! message is passed on a few times at once and then at the pace at which an honest node sends it again,
+//! however many copies come; a peer that sends many more than that is at fault. What is refused was received
+//! a moment before, so no honest copy is missed.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use libp2p::PeerId as LibPeer;
+use tokio::time::Instant;
+
+use super::lanes::Bucket;
+
+/// Messages whose copies are counted, on each topic.
+const COUNTED_MAX: usize = 8_192;
+/// How often a message is passed on, and how often at once. Two nodes that lost each other send each vote ten
+/// times in the second after they meet again, and then once in each of the chain's timeouts.
+const EACH: Duration = Duration::from_millis(500);
+const BURST: u32 = 4;
+/// Refused copies of all messages that a peer may send at once, and how often one is forgiven. A peer that
+/// passes on what it receives sends fewer.
+const EXCESS_MAX: u32 = 256;
+const EXCESS_EACH: Duration = Duration::from_millis(20);
+/// Peers whose refused copies are counted.
+const PEERS_MAX: usize = 1_024;
+
+/// A message without the number of its copy.
+pub type Name = [u8; 16];
+
+/// Returns the name of an envelope.
+pub fn name_of(envelope: &[u8]) -> Name {
+    let mut name = Name::default();
+    let hash = blake3::hash(envelope);
+    for (to, from) in name.iter_mut().zip(hash.as_bytes()) {
+        *to = *from;
+    }
+    name
+}
+
+/// What became of a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// It may be handed on.
+    Fresh,
+    /// The message was handed on often enough.
+    Enough,
+    /// The same, and its sender sent too many such copies.
+    Fault,
+}
+
+/// The copies of one topic.
+#[derive(Default)]
+pub struct Repeats {
+    counted: HashMap<Name, Bucket>,
+    order: VecDeque<Name>,
+    excess: HashMap<LibPeer, Bucket>,
+}
+
+/// The copies of each topic: what strangers can make up on one takes no place on the other.
+#[derive(Default)]
+pub struct AllRepeats {
+    pub consensus: Repeats,
+    pub transactions: Repeats,
+}
+
+impl Repeats {
+    /// Counts a copy that a peer sent.
+    pub fn copy(&mut self, name: Name, from: LibPeer, now: Instant) -> Repeat {
+        if let Some(bucket) = self.counted.get_mut(&name) {
+            if bucket.take(now) {
+                return Repeat::Fresh;
+            }
+            return self.refused(from, now);
+        }
+        if self.order.len() >= COUNTED_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.counted.remove(&oldest);
+        }
+        let mut bucket = Bucket::new(EACH, BURST, now);
+        bucket.take(now);
+        self.order.push_back(name);
+        self.counted.insert(name, bucket);
+        Repeat::Fresh
+    }
+
+    fn refused(&mut self, from: LibPeer, now: Instant) -> Repeat {
+        if self.excess.len() >= PEERS_MAX && !self.excess.contains_key(&from) {
+            self.excess.retain(|_, bucket| !bucket.is_full(now));
+        }
+        if self.excess.len() >= PEERS_MAX && !self.excess.contains_key(&from) {
+            return Repeat::Enough;
+        }
+        let fresh = || Bucket::new(EXCESS_EACH, EXCESS_MAX, now);
+        let bucket = self.excess.entry(from).or_insert_with(fresh);
+        if bucket.take(now) {
+            Repeat::Enough
+        } else {
+            Repeat::Fault
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
+mod tests {
+    use super::*;
+
+    fn later(start: Instant, ms: u64) -> Instant {
+        start.checked_add(Duration::from_millis(ms)).unwrap()
+    }
+
+    #[test]
+    fn a_message_passes_a_few_times_at_once_and_then_at_the_pace_of_an_honest_sender() {
+        let (mut repeats, peer, start) = (Repeats::default(), LibPeer::random(), Instant::now());
+        let vote = name_of(b"vote");
+        let passed = |repeats: &mut Repeats, at: Instant, count: usize| {
+            let copies = (0..count).map(|_| repeats.copy(vote, peer, at));
+            copies.filter(|copy| *copy == Repeat::Fresh).count()
+        };
+        assert_eq!(passed(&mut repeats, start, 100), 4);
+        assert_eq!(passed(&mut repeats, later(start, 500), 100), 1);
+        assert_eq!(repeats.copy(name_of(b"another"), peer, start), Repeat::Fresh);
+        // As the chain's timeouts are: each copy passes.
+        for turn in 4..40 {
+            assert_eq!(
+                passed(&mut repeats, later(start, 500 * turn), 1),
+                1,
+                "turn {turn}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_peer_that_numbers_anothers_message_a_thousand_times_is_at_fault_and_an_honest_one_is_not() {
+        let (mut repeats, start) = (Repeats::default(), Instant::now());
+        let [liar, honest] = [(); 2].map(|()| LibPeer::random());
+        let vote = name_of(b"vote");
+        let copies: Vec<Repeat> = (0..1_000).map(|_| repeats.copy(vote, liar, start)).collect();
+        let fault = copies.iter().position(|copy| *copy == Repeat::Fault);
+        assert_eq!(fault, Some(260), "4 that passed and 256 that were refused");
+        // Five votes of a node that is met again: ten times a second, for a second, every ten seconds.
+        for second in (10..200_u64).step_by(10) {
+            for tenth in 0..10 {
+                let now = later(start, 1_000 * second + 100 * tenth);
+                for vote in [b"a", b"b", b"c", b"d", b"e"] {
+                    assert_ne!(repeats.copy(name_of(vote), honest, now), Repeat::Fault);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_counted_is_bounded() {
+        let (mut repeats, now) = (Repeats::default(), Instant::now());
+        for number in 0..20_000_u32 {
+            let name = name_of(&number.to_le_bytes());
+            let peer = LibPeer::random();
+            let copies = (0..6).filter(|_| repeats.copy(name, peer, now) == Repeat::Fresh);
+            assert_eq!(copies.count(), 4);
+        }
+        assert_eq!(repeats.counted.len(), COUNTED_MAX);
+        assert_eq!(repeats.order.len(), COUNTED_MAX);
+        assert!(repeats.excess.len() <= PEERS_MAX);
+    }
+}

@@ -1,0 +1,256 @@
+//! Streams that are opened to peers and come from them.
+//!
+//! Like the crate `libp2p-stream`, with three differences: nothing is remembered of a connection that is over,
+//! so a peer that connects again and again takes no memory; incoming streams do not pass through one place for
+//! all peers, where one that opens them without end displaces those of others; and a stream to a peer that is
+//! not connected is an error, not a dial.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
+use libp2p::core::upgrade::{InboundUpgrade, OutboundUpgrade, UpgradeInfo};
+use libp2p::swarm::handler::{
+    ConnectionEvent, ConnectionHandlerEvent, FullyNegotiatedInbound, FullyNegotiatedOutbound,
+};
+use libp2p::swarm::{
+    ConnectionDenied, ConnectionHandler, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler,
+    SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+};
+use libp2p::{Multiaddr, PeerId as LibPeer, Stream, StreamProtocol};
+use tokio::sync::{mpsc, oneshot};
+
+/// Most streams to open, and most that came, that wait in one connection.
+const WAITING_MAX: usize = 16;
+/// Most streams to open that wait for the swarm. Those who want more wait.
+const WANTED_MAX: usize = 256;
+
+/// The peer is not connected, does not speak the protocol or has closed the connection.
+#[derive(Debug, thiserror::Error)]
+#[error("no stream to the peer could be opened")]
+pub struct NoStream;
+
+/// Where an opened stream goes. Dropped when there is none.
+type Reply = oneshot::Sender<Stream>;
+
+/// A stream to open.
+#[derive(Debug)]
+pub struct Want {
+    protocol: StreamProtocol,
+    reply: Reply,
+}
+
+/// Opens streams.
+#[derive(Clone, Debug)]
+pub struct Control {
+    wanted: mpsc::Sender<(LibPeer, Want)>,
+}
+
+impl Control {
+    /// Opens a stream to a connected peer.
+    ///
+    /// # Errors
+    /// [`NoStream`].
+    pub async fn open_stream(&self, peer: LibPeer, protocol: StreamProtocol) -> Result<Stream, NoStream> {
+        let (reply, opened) = oneshot::channel();
+        let want = Want { protocol, reply };
+        self.wanted.send((peer, want)).await.map_err(|_| NoStream)?;
+        opened.await.map_err(|_| NoStream)
+    }
+}
+
+/// A stream that a peer opened.
+#[derive(Debug)]
+pub struct Incoming {
+    pub peer: LibPeer,
+    pub protocol: StreamProtocol,
+    pub stream: Stream,
+}
+
+/// The part of the swarm that has the streams.
+pub struct Streams {
+    accepted: Arc<[StreamProtocol]>,
+    wanted: mpsc::Receiver<(LibPeer, Want)>,
+    control: Control,
+    arrived: VecDeque<Incoming>,
+}
+
+impl Streams {
+    /// Streams of these protocols are accepted.
+    pub fn new(accepted: impl IntoIterator<Item = StreamProtocol>) -> Self {
+        let (sender, wanted) = mpsc::channel(WANTED_MAX);
+        Self {
+            accepted: accepted.into_iter().collect(),
+            wanted,
+            control: Control { wanted: sender },
+            arrived: VecDeque::new(),
+        }
+    }
+
+    /// What opens streams, from any task.
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    fn handler(&self) -> Handler {
+        Handler {
+            accepted: self.accepted.clone(),
+            wanted: VecDeque::new(),
+            arrived: VecDeque::new(),
+        }
+    }
+}
+
+impl NetworkBehaviour for Streams {
+    type ConnectionHandler = Handler;
+    type ToSwarm = Incoming;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: LibPeer,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(self.handler())
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: LibPeer,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(self.handler())
+    }
+
+    fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
+
+    fn on_connection_handler_event(
+        &mut self,
+        peer: LibPeer,
+        _: ConnectionId,
+        (stream, protocol): THandlerOutEvent<Self>,
+    ) {
+        // Taken by the poll that follows at once.
+        self.arrived.push_back(Incoming {
+            peer,
+            protocol,
+            stream,
+        });
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        if let Some(incoming) = self.arrived.pop_front() {
+            return Poll::Ready(ToSwarm::GenerateEvent(incoming));
+        }
+        match self.wanted.poll_recv(cx) {
+            Poll::Ready(Some((peer_id, event))) => Poll::Ready(ToSwarm::NotifyHandler {
+                peer_id,
+                handler: NotifyHandler::Any,
+                event,
+            }),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+/// The streams of one connection.
+pub struct Handler {
+    accepted: Arc<[StreamProtocol]>,
+    wanted: VecDeque<Want>,
+    arrived: VecDeque<(Stream, StreamProtocol)>,
+}
+
+impl ConnectionHandler for Handler {
+    type FromBehaviour = Want;
+    type ToBehaviour = (Stream, StreamProtocol);
+    type InboundProtocol = Speaks;
+    type OutboundProtocol = Speaks;
+    type InboundOpenInfo = ();
+    type OutboundOpenInfo = Reply;
+
+    fn listen_protocol(&self) -> SubstreamProtocol<Speaks> {
+        SubstreamProtocol::new(Speaks(self.accepted.clone()), ())
+    }
+
+    fn poll(
+        &mut self,
+        _: &mut Context<'_>,
+    ) -> Poll<ConnectionHandlerEvent<Speaks, Reply, Self::ToBehaviour>> {
+        if let Some(arrived) = self.arrived.pop_front() {
+            return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(arrived));
+        }
+        // Of one whose wish has passed, none is opened.
+        while let Some(Want { protocol, reply }) = self.wanted.pop_front() {
+            if !reply.is_closed() {
+                let protocol = SubstreamProtocol::new(Speaks(Arc::from([protocol])), reply);
+                return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
+            }
+        }
+        Poll::Pending
+    }
+
+    fn on_behaviour_event(&mut self, want: Want) {
+        if self.wanted.len() < WAITING_MAX {
+            self.wanted.push_back(want);
+        }
+    }
+
+    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Speaks, Speaks, (), Reply>) {
+        match event {
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, info: () })
+                if self.arrived.len() < WAITING_MAX =>
+            {
+                self.arrived.push_back(protocol);
+            }
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
+                protocol: (stream, _),
+                info: reply,
+            }) => {
+                let _wish_has_passed = reply.send(stream);
+            }
+            // The reply of a failed one is dropped, which says so.
+            _ => {}
+        }
+    }
+}
+
+/// Protocols that may be agreed on for a stream.
+#[derive(Debug)]
+pub struct Speaks(Arc<[StreamProtocol]>);
+
+impl UpgradeInfo for Speaks {
+    type Info = StreamProtocol;
+    type InfoIter = std::vec::IntoIter<StreamProtocol>;
+
+    fn protocol_info(&self) -> Self::InfoIter {
+        Vec::from(&*self.0).into_iter()
+    }
+}
+
+impl InboundUpgrade<Stream> for Speaks {
+    type Output = (Stream, StreamProtocol);
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Output, Infallible>>;
+
+    fn upgrade_inbound(self, stream: Stream, protocol: StreamProtocol) -> Self::Future {
+        ready(Ok((stream, protocol)))
+    }
+}
+
+impl OutboundUpgrade<Stream> for Speaks {
+    type Output = (Stream, StreamProtocol);
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Output, Infallible>>;
+
+    fn upgrade_outbound(self, stream: Stream, protocol: StreamProtocol) -> Self::Future {
+        ready(Ok((stream, protocol)))
+    }
+}

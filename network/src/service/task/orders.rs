@@ -1,0 +1,113 @@
+//! What callers order, and what a peer's faults cost it.
+
+use std::time::{Duration, Instant};
+
+use libp2p::PeerId as LibPeer;
+use libp2p::gossipsub::MessageAcceptance;
+use tracing::{debug, info, warn};
+use vibecoin_consensus::Verdict;
+
+use super::seats::machine_of;
+use super::{Order, Task};
+use crate::service::score::{BAN_TIME, Ban, FAULT_POINTS, Remembered};
+use crate::service::view::{Refusal, count};
+
+impl Task {
+    pub(super) fn on_order(&mut self, order: Order) {
+        match order {
+            Order::Publish { transactions, data } => {
+                let topic = if transactions {
+                    self.names.transactions.hash()
+                } else {
+                    self.names.consensus.hash()
+                };
+                // Without peers there is nobody to tell; what matters is sent again.
+                if let Err(error) = self.swarm.behaviour_mut().gossip.publish(topic, data) {
+                    debug!(target: "node::network", %error, "not published");
+                }
+            }
+            Order::Forward { gossip, verdict } => self.decide(
+                gossip,
+                match verdict {
+                    Verdict::Fresh | Verdict::Known => MessageAcceptance::Accept,
+                    Verdict::Ignored => MessageAcceptance::Ignore,
+                    Verdict::Rejected(_) => {
+                        count(&self.shared.tally.rejected);
+                        MessageAcceptance::Reject
+                    }
+                },
+            ),
+            Order::Blame { peer, reason } => {
+                if let Some(peer) = self.by_number.get(&peer).copied() {
+                    self.blame(peer, FAULT_POINTS, &reason);
+                }
+            }
+            Order::Add { peer, address } => {
+                let behaviour = self.swarm.behaviour_mut();
+                behaviour.gate.befriend(&address);
+                behaviour.limits.bypass_peer_id(&peer);
+                self.book.add(peer, address);
+            }
+            Order::Remove { peer } => {
+                self.book.remove(&peer);
+                if !self.reserved.contains(&peer) {
+                    self.swarm.behaviour_mut().limits.remove_peer_id(&peer);
+                }
+                let _not_connected = self.swarm.disconnect_peer_id(peer);
+            }
+            Order::Ban { peer, reason, time } => {
+                self.ban(peer, reason, time);
+                self.show_bans();
+            }
+            Order::Unban { peer } => {
+                self.scores.unban(&peer);
+                self.let_in(peer);
+                self.show_bans();
+            }
+            Order::Stop => {}
+        }
+    }
+
+    pub(super) fn let_in(&mut self, peer: LibPeer) {
+        self.swarm.behaviour_mut().bans.unblock_peer(peer);
+        self.book.reset(&peer);
+    }
+
+    pub(super) fn blame(&mut self, peer: LibPeer, points: u32, reason: &str) {
+        if self.scores.blame(peer, points, Instant::now()) {
+            warn!(target: "node::network", %peer, reason, "peer banned");
+            let at = self.peers.get(&peer).and_then(|peer| machine_of(&peer.address));
+            if let Some(machine) = at
+                && self.scores.ban_place(machine, Instant::now())
+            {
+                count(&self.shared.tally.places_banned);
+                warn!(target: "node::network", %machine, "strangers of this machine are banned");
+            }
+            self.ban(peer, reason.to_owned(), Some(BAN_TIME));
+        }
+    }
+
+    pub(super) fn ban(&mut self, peer: LibPeer, reason: String, time: Option<Duration>) {
+        count(&self.shared.tally.bans);
+        let until = time.and_then(|time| Instant::now().checked_add(time));
+        // Beyond what can be remembered a peer is only sent away.
+        if let Remembered::Yes { lifted } = self.scores.ban(peer, Ban { reason, until }) {
+            self.swarm.behaviour_mut().bans.block_peer(peer);
+            if let Some(lifted) = lifted {
+                self.let_in(lifted);
+            }
+        }
+        let _not_connected = self.swarm.disconnect_peer_id(peer);
+    }
+
+    /// A peer does not take what it is sent: it is disconnected, so that nothing more waits for it. One that
+    /// is stopped or cut off is not at fault, a stranger that comes back to do the same is.
+    pub(super) fn on_slow_reader(&mut self, peer: LibPeer, is_stranger: bool) {
+        self.shared.tally.refuse(Refusal::SlowReader);
+        info!(target: "node::network", %peer, "peer does not take what it is sent");
+        if is_stranger {
+            self.blame(peer, FAULT_POINTS, "it does not take what it is sent");
+        }
+        let _not_connected = self.swarm.disconnect_peer_id(peer);
+    }
+}

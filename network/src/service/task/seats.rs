@@ -1,0 +1,215 @@
+//! Who may stay: seats of connections that have yet to say hello, and of strangers.
+//!
+//! Validators and peers that the operator named take none of them. Before its hello a validator that this node
+//! has not met is any connection, so connections of all kinds are heard, for a few seconds: a crowd from one
+//! place makes room for others, and where strangers are banned one at a time may still prove what it is.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use libp2p::{Multiaddr, PeerId as LibPeer};
+use tracing::debug;
+use vibecoin_primitives::PublicKey;
+
+use super::{Peer, Task};
+use crate::service::gate::{ip_of, machine, subnet};
+use crate::service::lanes::Rank;
+use crate::service::meter::part_of_strangers;
+use crate::service::view::Refusal;
+
+/// Most connections from one machine that have yet to say hello; loopback is free.
+const GUESTS_PER_MACHINE_MAX: usize = 8;
+/// The same for a machine that is banned.
+const GUESTS_BANNED_MAX: usize = 1;
+/// How long a connection keeps its seat before another may take it. A hello takes two ways there and back.
+const GUEST_KEEPS: Duration = Duration::from_secs(1);
+/// How long a stranger may have sent nothing before another may take its seat.
+const QUIET_KEEPS: Duration = Duration::from_secs(60);
+/// Most nodes of one validator that count as that validator: the one that runs and the one before it.
+const NODES_PER_VALIDATOR_MAX: usize = 2;
+
+/// The machine of an address, other than this one.
+pub(super) fn machine_of(address: &Multiaddr) -> Option<IpAddr> {
+    ip_of(address).map(machine).filter(|ip| !ip.is_loopback())
+}
+
+impl Peer {
+    const fn is_guest(&self) -> bool {
+        !self.outbound && self.admitted.is_none()
+    }
+}
+
+impl Task {
+    /// Whether the operator named the peer.
+    pub(super) fn is_privileged(&self, peer: &LibPeer) -> bool {
+        self.reserved.contains(peer) || self.book.is_persistent(peer)
+    }
+
+    /// Whether the peer proved to be a validator when it was here before.
+    fn was_validator(&self, peer: &LibPeer) -> bool {
+        self.validators_met.values().any(|nodes| nodes.contains(peer))
+    }
+
+    pub(super) fn rank(&self, id: &LibPeer, validator: Option<PublicKey>) -> Rank {
+        if validator.is_some() || self.is_privileged(id) {
+            Rank::Known
+        } else {
+            Rank::Stranger
+        }
+    }
+
+    /// Remembers a node of a validator; `false` when the validator has enough of them here.
+    pub(super) fn meet_validator(&mut self, id: LibPeer, key: PublicKey) -> bool {
+        let here = |peer: &Peer| {
+            peer.admitted
+                .as_ref()
+                .is_some_and(|one| one.validator == Some(key))
+        };
+        let others = self
+            .peers
+            .iter()
+            .filter(|(other, peer)| **other != id && here(peer));
+        if others.count() >= NODES_PER_VALIDATOR_MAX {
+            return false;
+        }
+        let nodes = self.validators_met.entry(key).or_default();
+        if !nodes.contains(&id) {
+            if nodes.len() >= NODES_PER_VALIDATOR_MAX {
+                nodes.remove(0);
+            }
+            nodes.push(id);
+        }
+        true
+    }
+
+    /// Whether one more connection from this address may be heard.
+    pub(super) fn has_room(&mut self, peer: &LibPeer, address: &Multiaddr) -> bool {
+        if self.is_privileged(peer) || self.was_validator(peer) {
+            return true;
+        }
+        let now = Instant::now();
+        let guests = || self.peers.iter().filter(|(_, peer)| peer.is_guest());
+        if let Some(machine) = machine_of(address) {
+            let same = guests()
+                .filter(|(_, peer)| machine_of(&peer.address) == Some(machine))
+                .count();
+            let is_banned = self.scores.is_place_banned(&machine, now);
+            if is_banned && same >= GUESTS_BANNED_MAX {
+                self.shared.tally.refuse(Refusal::BannedPlace);
+                return false;
+            }
+            if same >= GUESTS_PER_MACHINE_MAX {
+                self.shared.tally.refuse(Refusal::Guest);
+                return false;
+            }
+        }
+        if guests().count() < usize::try_from(self.seats.guests).unwrap_or(usize::MAX) {
+            return true;
+        }
+        self.shared.tally.refuse(Refusal::Guest);
+        let mut crowds: HashMap<Option<IpAddr>, usize> = HashMap::new();
+        for (_, peer) in guests() {
+            let crowd = crowds.entry(machine_of(&peer.address)).or_default();
+            *crowd = crowd.saturating_add(1);
+        }
+        let oldest = guests()
+            .filter(|(_, peer)| peer.since.elapsed() > GUEST_KEEPS)
+            .max_by_key(|(_, peer)| {
+                let crowd = crowds.get(&machine_of(&peer.address)).copied();
+                (crowd, peer.since.elapsed())
+            });
+        let Some(oldest) = oldest.map(|(id, _)| *id) else {
+            return false;
+        };
+        self.send_away(oldest);
+        true
+    }
+
+    /// Whether a stranger that connected to us and said hello may stay, and why not. One that has been quiet
+    /// for long makes room.
+    pub(super) fn take_seat(&mut self, id: &LibPeer) -> Result<(), Refusal> {
+        let Some(peer) = self.peers.get(id) else {
+            return Err(Refusal::Seat);
+        };
+        if peer.outbound || self.is_privileged(id) {
+            return Ok(());
+        }
+        let ip = ip_of(&peer.address)
+            .map(|ip| ip.to_canonical())
+            .filter(|ip| !ip.is_loopback());
+        let seated = || {
+            self.peers.iter().filter(|(other, peer)| {
+                let admitted = peer.admitted.as_ref();
+                !peer.outbound
+                    && admitted.is_some_and(|admitted| admitted.validator.is_none())
+                    && !self.is_privileged(other)
+            })
+        };
+        if let Some(ip) = ip {
+            if self.scores.is_place_banned(&machine(ip), Instant::now()) {
+                return Err(Refusal::BannedPlace);
+            }
+            let (mut same, mut near) = (0u32, 0u32);
+            for other in seated().filter_map(|(_, peer)| ip_of(&peer.address)) {
+                let other = other.to_canonical();
+                same = same.saturating_add(u32::from(machine(other) == machine(ip)));
+                near = near.saturating_add(u32::from(subnet(other) == subnet(ip)));
+            }
+            if same >= self.config.per_ip_max || near >= self.config.per_subnet_max {
+                return Err(Refusal::Place);
+            }
+        }
+        if seated().count() < usize::try_from(self.seats.inbound).unwrap_or(usize::MAX) {
+            return Ok(());
+        }
+        let quietest = seated()
+            .filter(|(_, peer)| peer.quiet_since.elapsed() > QUIET_KEEPS)
+            .max_by_key(|(_, peer)| peer.quiet_since.elapsed());
+        let Some(quietest) = quietest.map(|(id, _)| *id) else {
+            return Err(Refusal::Seat);
+        };
+        self.send_away(quietest);
+        Ok(())
+    }
+
+    fn send_away(&mut self, id: LibPeer) {
+        debug!(target: "node::network", peer = %id, "its seat is taken");
+        let _closing = self.swarm.disconnect_peer_id(id);
+        // What it had counts no more: its connection may take a moment to end.
+        self.on_gone(id);
+    }
+
+    /// Gives each peer the pace that it has among those that are here, and notes which are quiet.
+    pub(super) fn share_out(&mut self) {
+        let ranks: Vec<(LibPeer, Option<Rank>)> = self
+            .peers
+            .iter()
+            .map(|(id, peer)| {
+                let admitted = peer.admitted.as_ref();
+                (*id, admitted.map(|admitted| self.rank(id, admitted.validator)))
+            })
+            .collect();
+        let per_peer = self.config.bytes_per_s_per_peer;
+        let strangers = ranks.iter().filter(|(_, rank)| *rank == Some(Rank::Stranger));
+        let part = part_of_strangers(strangers.count(), per_peer);
+        for (id, rank) in ranks {
+            match rank {
+                Some(Rank::Known) => self.meters.set(&id, per_peer),
+                Some(Rank::Stranger) => self.meters.set(&id, part),
+                None => {}
+            }
+        }
+        for peer in self.peers.values_mut() {
+            let Some(admitted) = &peer.admitted else { continue };
+            let bytes = admitted
+                .traffic
+                .bytes_in
+                .load(std::sync::atomic::Ordering::Relaxed);
+            if bytes != peer.bytes_seen {
+                peer.bytes_seen = bytes;
+                peer.quiet_since = Instant::now();
+            }
+        }
+    }
+}
