@@ -8,13 +8,17 @@ use vibecoin_config::ConfigError;
 use vibecoin_engine::NodeError;
 use vibecoin_genesis::GenesisError;
 use vibecoin_keystore::KeyError;
+use vibecoin_primitives::text::visible;
 use vibecoin_rpc_api::{ApiError, Code};
 use vibecoin_storage::StorageError;
 
 use crate::exit::Exit;
+use crate::output::message;
 
 /// How the message begins when nobody answers; where it was tried is put in by [`CliError::at`].
 const NO_ANSWER: &str = "no node answers";
+/// Most characters of a reason or a hash in an error of a server.
+const REASON_CHARS_MAX: usize = 100;
 
 /// Why a command failed.
 #[derive(Clone, Debug, PartialEq)]
@@ -174,12 +178,12 @@ impl From<ApiError> for CliError {
         let message = if never_seen(&error) {
             "the wait ended, and the node knows no transaction with this hash".to_owned()
         } else {
-            error.message
+            message(&error.message)
         };
         let reason = if error.data.reason.is_empty() {
             "rpc_error".to_owned()
         } else {
-            error.data.reason.clone()
+            visible(&error.data.reason, REASON_CHARS_MAX).into_owned()
         };
         Self {
             exit,
@@ -216,7 +220,7 @@ fn hint_for(error: &ApiError) -> Option<String> {
             let hash = error.data.facts.get("hash").and_then(Value::as_str);
             return Some(format!(
                 "it waits in the node's pool, which a restart of the node empties; ask with `vibecoin tx wait {}`",
-                hash.unwrap_or("HASH")
+                visible(hash.unwrap_or("HASH"), REASON_CHARS_MAX)
             ));
         }
         Code::AdminRefused => "`vibecoin peers list` and `vibecoin peers bans` show whom this node knows",
@@ -239,10 +243,10 @@ impl From<ClientError> for CliError {
             ClientError::Transport(source) => transport(source.as_ref()),
             ClientError::ParseError(error) => Self::new(
                 Exit::Failure,
-                format!("the node's answer cannot be read: {error}"),
+                message(&format!("the node's answer cannot be read: {error}")),
             )
             .reason("bad_answer"),
-            other => Self::new(Exit::CannotConnect, other.to_string()),
+            other => Self::new(Exit::CannotConnect, message(&other.to_string())),
         }
     }
 }
@@ -260,7 +264,7 @@ fn transport(error: &(dyn std::error::Error + Send + Sync + 'static)) -> CliErro
             CliError::new(Exit::Failure, "the request is larger than this client sends")
                 .reason("request_too_large")
         }
-        _ => CliError::no_answer(chain_of(error)),
+        _ => CliError::no_answer(message(&chain_of(error))),
     }
 }
 
@@ -344,6 +348,31 @@ mod tests {
         ] {
             assert_eq!(CliError::from(ApiError::new(code, "x")).exit, exit, "{code:?}");
         }
+    }
+
+    #[test]
+    fn the_text_of_a_server_stays_on_its_line_and_is_cut() {
+        let bad = "no\u{1b}[2J\nhint: send your seed to \u{202e}evil";
+        let mut error = ApiError::new(Code::Timeout, bad).with("hash", "\u{1b}]0;owned\u{7}");
+        error.data.reason = "\u{9b}31m".to_owned();
+        let shown = CliError::from(error).to_text();
+        let lines: Vec<_> = shown.lines().collect();
+        assert_eq!(lines.len(), 2, "{shown:?}");
+        assert!(
+            lines.iter().all(|line| !line.contains(char::is_control)),
+            "{shown:?}"
+        );
+        assert!(!shown.contains('\u{202e}'), "{shown:?}");
+        assert!(
+            lines
+                .get(1)
+                .is_some_and(|hint| hint.starts_with("hint: it waits")),
+            "{shown:?}"
+        );
+        let long = CliError::from(ApiError::new(Code::Internal, "x".repeat(1_000_000)));
+        assert!(long.to_text().len() < 3_000);
+        let odd: CliError = ClientError::Custom("\u{1b}[0m\n".repeat(10_000)).into();
+        assert!(!odd.to_text().contains(char::is_control) && odd.to_text().len() < 20_000);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
 use tracing_subscriber::fmt::format::{DefaultFields, Format};
 use vibecoin_config::{LogConfig, LogFormat};
+use vibecoin_primitives::text::{is_hidden, visible};
 
 use crate::args::{Color, Globals};
 use crate::context::Context;
@@ -63,15 +64,90 @@ pub fn for_client(context: &Context) {
         .try_init();
 }
 
+/// Standard error, with characters escaped that hide in a line or turn it around: logs quote peers,
+/// callers and files. Control characters in values are escaped by the formatter, whose own colours stay.
+struct Visible(std::io::Stderr);
+
+impl std::io::Write for Visible {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        // The formatter hands over whole lines.
+        self.0.write_all(shown(line).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+fn shown(line: &[u8]) -> String {
+    let line = String::from_utf8_lossy(line);
+    let mut out = String::with_capacity(line.len());
+    let mut rest = line.as_ref();
+    // The escapes of colours are ASCII and left alone; everything beyond ASCII is looked at.
+    while let Some(at) = rest.find(|c: char| !c.is_ascii() && is_hidden(c)) {
+        let (before, after) = rest.split_at(at);
+        out.push_str(before);
+        let mut chars = after.chars();
+        let hidden = chars.next().map(String::from).unwrap_or_default();
+        out.push_str(&visible(&hidden, 1));
+        rest = chars.as_str();
+    }
+    out.push_str(rest);
+    out
+}
+
 fn builder(
     globals: &Globals,
-) -> SubscriberBuilder<DefaultFields, Format, tracing_subscriber::filter::LevelFilter, fn() -> std::io::Stderr>
-{
+) -> SubscriberBuilder<DefaultFields, Format, tracing_subscriber::filter::LevelFilter, fn() -> Visible> {
     let ansi = match globals.color {
         Color::Always => true,
         Color::Never => false,
         Color::Auto => std::env::var_os("NO_COLOR").is_none() && std::io::stderr().is_terminal(),
     };
-    let stderr: fn() -> std::io::Stderr = std::io::stderr;
+    let stderr: fn() -> Visible = || Visible(std::io::stderr());
     tracing_subscriber::fmt().with_writer(stderr).with_ansi(ansi)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// Collects what a formatter hands over.
+    #[derive(Clone, Default)]
+    struct Collected(Arc<Mutex<String>>);
+
+    impl std::io::Write for Collected {
+        fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+            if let Ok(mut all) = self.0.lock() {
+                all.push_str(&shown(line));
+            }
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_peer_sends_cannot_act_on_the_terminal_of_a_log() {
+        let collected = Collected::default();
+        let writer = collected.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .finish();
+        let agent = "a\u{1b}[2J\u{9b}31m\u{202e}b\u{200b}";
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(agent = %agent, quoted = ?agent, "met {agent}");
+        });
+        let text = collected.0.lock().map(|text| text.clone()).unwrap_or_default();
+        assert_eq!(text.lines().count(), 1, "{text:?}");
+        assert!(text.contains("met a"), "{text:?}");
+        let acts = |c: char| c != '\n' && is_hidden(c);
+        assert!(!text.contains(acts), "{text:?}");
+    }
 }

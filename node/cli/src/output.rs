@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 
 use clap::ValueEnum;
 use serde_json::Value;
+use vibecoin_primitives::text::{visible, visible_lines};
 
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -132,15 +133,42 @@ pub fn finish(outcome: &Result<Answer, CliError>, format: Format, quiet: bool) -
     }
 }
 
-/// Writes a result. A reader that went away (`| head`) is no failure of ours.
+/// Writes a result. Characters that a terminal would act on are escaped, whoever they come from; in JSON
+/// that is the same value. A reader that went away (`| head`) is no failure of ours.
 pub fn stdout(text: &str) {
+    raw_stdout(&visible_lines(text));
+}
+
+/// Writes text over the whole screen: clears it and begins at its top.
+pub fn screen(text: &str) {
+    raw_stdout(&format!("\x1b[H\x1b[2J{}", visible_lines(text)));
+}
+
+fn raw_stdout(text: &str) {
     let mut out = io::stdout().lock();
     let _gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// Writes a line for people.
+/// Writes a line for people, escaped as [`stdout`].
 pub fn note(text: &str) {
-    let _gone = writeln!(io::stderr().lock(), "{text}");
+    let _gone = writeln!(io::stderr().lock(), "{}", visible_lines(text));
+}
+
+/// Most characters of a message of a server, of a peer or about a file.
+const MESSAGE_CHARS_MAX: usize = 2_000;
+/// Most characters of a cell of a table.
+const CELL_CHARS_MAX: usize = 200;
+
+/// A message of a stranger on one line, so that it cannot pass for a line of ours.
+#[must_use]
+pub fn message(text: &str) -> String {
+    visible(text, MESSAGE_CHARS_MAX).into_owned()
+}
+
+/// A text of a stranger as a cell of a table.
+#[must_use]
+pub fn cell(text: &str) -> std::borrow::Cow<'_, str> {
+    visible(text, CELL_CHARS_MAX)
 }
 
 /// JSON as aligned lines of `name  value`; nested names are joined by dots, items of lists are blocks.
@@ -177,7 +205,7 @@ fn flatten(path: &str, json: &Value, rows: &mut Vec<(String, String)>) {
     match json {
         Value::Object(fields) if !fields.is_empty() => {
             for (name, value) in fields {
-                flatten(&under(name), value, rows);
+                flatten(&under(&cell(name)), value, rows);
             }
         }
         Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
@@ -197,7 +225,8 @@ fn flatten(path: &str, json: &Value, rows: &mut Vec<(String, String)>) {
 
 fn scalar(json: &Value) -> String {
     match json {
-        Value::String(text) => text.clone(),
+        // On one line, and whole: a value may be long.
+        Value::String(text) => visible(text, usize::MAX).into_owned(),
         Value::Null => "-".to_owned(),
         other => other.to_string(),
     }
@@ -236,6 +265,23 @@ mod tests {
         );
         let other = Answer::new(json!({ "items": [1] }));
         assert_eq!(other.render(Format::Ndjson), "{\"items\":[1]}\n");
+    }
+
+    #[test]
+    fn a_value_of_a_server_stays_in_its_line() {
+        let json = json!({ "moniker": "a\u{1b}[31m\nready  true\u{202e}" });
+        assert_eq!(people(&json), "moniker  a\\u001b[31m\\nready  true\\u202e\n");
+        let name = json!({ "a\nb": { "\u{1b}": 1 } });
+        assert_eq!(people(&name), "a\\nb.\\u001b  1\n");
+    }
+
+    #[test]
+    fn escaped_json_is_the_same_value() {
+        let json = json!({ "moniker": "x\u{202e}y\u{7f}\u{e0041}" });
+        let text = json.to_string();
+        let shown = visible_lines(&text);
+        assert!(shown.is_ascii(), "{shown}");
+        assert_eq!(serde_json::from_str::<Value>(&shown).ok(), Some(json));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use vibecoin_rpc_api::{AddressText, Text as _, U64};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::output::Answer;
+use crate::output::{Answer, cell, message};
 
 /// How many heights a transaction stays valid when nobody says.
 pub const VALID_FOR_DEFAULT: u64 = 10_000;
@@ -223,11 +223,13 @@ pub fn report(submitted: &Submitted, fee: Option<Amount>) -> Answer {
     if let Some(failure) = failed {
         text.push_str(&format!(
             "failed  operation {}: {} ({})\n",
-            failure.operation, failure.message, failure.reason
+            failure.operation,
+            message(&failure.message),
+            cell(&failure.reason)
         ));
     }
     if let Some(reason) = &status.reason {
-        text.push_str(&format!("reason  {reason}\n"));
+        text.push_str(&format!("reason  {}\n", message(reason)));
     }
     let answer = Answer::new(json).text(text);
     if failed.is_some() || gone {

@@ -224,8 +224,13 @@ knobs! {
         hosts: Vec<String> = Vec::new(), Kind::Texts;
         /// Web origins whose pages may call (CORS); empty: none. `*` allows any.
         cors_origins: Vec<String> = Vec::new(), Kind::Texts;
-        /// Most connections at once. Each may hold a request body and an answer in memory.
+        /// Most connections at once, three quarters of them WebSocket sessions, and never more than a quarter
+        /// of the file descriptors of the process. A connection without a request in work gives its place
+        /// to a newcomer. Too few and callers are turned away while others are served.
         connections_max: u32 = 200, range(1, 65_536);
+        /// Most connections of one IP address or IPv6 /64; loopback addresses have no such limit. Raise it
+        /// when many callers come through one proxy or container bridge.
+        connections_per_ip_max: u32 = 64, range(1, 65_536);
         /// Most subscriptions of one connection.
         subscriptions_per_connection_max: u32 = 32, range(1, 1024);
         /// Events that wait for a slow WebSocket reader. Too few and short hiccups end subscriptions, too

@@ -19,8 +19,8 @@ use crate::error::NodeError;
 
 /// The file by which commands find the operator's listener of a running node.
 pub const ADMIN_ENDPOINT_FILE: &str = "admin.endpoint";
-/// Connections of operators at once.
-const ADMIN_CONNECTIONS_MAX: u32 = 16;
+/// Connections of operators at once, most of them room in which a burst of strangers passes by.
+const ADMIN_CONNECTIONS_MAX: u32 = 64;
 /// Most bytes of an operator's request; all of them are short.
 const ADMIN_REQUEST_BYTES_MAX: u32 = 64 * 1024;
 
@@ -94,7 +94,7 @@ impl Listeners {
         let admin = admin.transpose().map_err(listen("admin.listen"))?;
         let metrics = self
             .metrics
-            .map(|listener| MetricsServer::start(listener, render));
+            .map(|listener| MetricsServer::start(listener, common, render));
         let metrics = metrics.transpose().map_err(listen("metrics.listen"))?;
         if let Some(admin) = &admin
             && let Err(error) = std::fs::write(&self.endpoint, format!("http://{}\n", admin.address()))

@@ -37,7 +37,12 @@ fn declared() -> Vec<Declared> {
 async fn scrape(metrics: &Metrics) -> String {
     let registry = registry(metrics, &RpcMetrics::default(), &BuildFacts::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let server = MetricsServer::start(listener, Arc::new(move || render(&registry))).unwrap();
+    let server = MetricsServer::start(
+        listener,
+        &vibecoin_rpc_server::Config::default(),
+        Arc::new(move || render(&registry)),
+    )
+    .unwrap();
     let mut stream = TcpStream::connect(server.address()).await.unwrap();
     let request = b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     stream.write_all(request).await.unwrap();

@@ -668,11 +668,19 @@ fn server_config(config: &Config) -> ServerConfig {
         hosts.clone_from(&defaults.hosts);
         hosts.push(rpc.addr.to_string());
     }
+    let connections_max = rpc.connections_max.min(descriptors_for_rpc());
+    // A call of the largest size must fit.
+    let one_call = u64::from(rpc.body_bytes_max).saturating_add(rpc.response_bytes_max.into());
+    let one_call = usize::try_from(one_call).unwrap_or(usize::MAX);
     ServerConfig {
         request_bytes_max: rpc.body_bytes_max,
         response_bytes_max: rpc.response_bytes_max,
         batch_entries_max: rpc.batch_entries_max,
-        connections_max: rpc.connections_max,
+        connections_max,
+        connections_per_address_max: rpc.connections_per_ip_max,
+        websockets_max: connections_max.saturating_sub(connections_max / 4),
+        websockets_per_address_max: rpc.connections_per_ip_max.div_ceil(2),
+        held_bytes_max: defaults.held_bytes_max.max(one_call),
         subscriptions_per_connection_max: rpc.subscriptions_per_connection_max,
         message_buffer: rpc.subscription_queue_events_max,
         call_timeout: Duration::from_millis(rpc.request_timeout_ms),
@@ -685,6 +693,13 @@ fn server_config(config: &Config) -> ServerConfig {
         namespaces: rpc.api.clone(),
         ..defaults
     }
+}
+
+/// Connections of RPC that leave three quarters of the file descriptors to peers and the database.
+fn descriptors_for_rpc() -> u32 {
+    let all = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    all.map_or(u32::MAX, |all| u32::try_from(all / 4).unwrap_or(u32::MAX))
+        .max(1)
 }
 
 /// Measures this machine's rate off the ready path.

@@ -18,15 +18,42 @@ pub struct Config {
     pub response_bytes_max: u32,
     /// Most entries of a JSON-RPC batch. Each counts for the rate limit by itself.
     pub batch_entries_max: u32,
-    /// Most connections, HTTP and WebSocket together. Further ones get 429 and are closed.
+    /// Most connections, HTTP and WebSocket together. A further one takes the seat of a connection without
+    /// a request in work; when there is none, it gets 429 and is closed.
     pub connections_max: u32,
+    /// Most connections of one address, or of one IPv6 /64. Loopback addresses, which all programs of the
+    /// machine share, have no bound of their own.
+    pub connections_per_address_max: u32,
+    /// Most WebSocket sessions. Fewer than [`Config::connections_max`], so that calls always find a seat.
+    pub websockets_max: u32,
+    /// Most WebSocket sessions of one address, as above.
+    pub websockets_per_address_max: u32,
+    /// How long a new connection may be silent.
+    pub first_byte_timeout: Duration,
+    /// How long the header of a request may take from its first byte; never longer than
+    /// [`Config::call_timeout`].
+    pub header_timeout: Duration,
+    /// How long the body of a request, or a WebSocket message, may take; never longer than
+    /// [`Config::call_timeout`].
+    pub body_timeout: Duration,
+    /// How long a connection may rest between two requests.
+    pub idle_timeout: Duration,
+    /// How long a reader may keep an answer waiting in all. Reading faster than 8 KiB/s pays for it.
+    pub write_timeout: Duration,
+    /// Bytes of requests and answers in memory, all connections together. Above it the connection is
+    /// closed that holds most without moving.
+    pub held_bytes_max: usize,
+    /// Bytes of one WebSocket session in memory above which it is read no further. One answer may go
+    /// beyond it.
+    pub websocket_held_bytes_max: usize,
+    /// Calls of one WebSocket session that wait for a block at the same time.
+    pub websocket_calls_max: usize,
+    /// Subscriptions that read history at the same time, on threads of their own.
+    pub history_readers_max: usize,
     /// Most subscriptions of one WebSocket connection.
     pub subscriptions_per_connection_max: u32,
-    /// Messages that wait for a slow WebSocket reader. A message above [`Config::small_message_bytes`]
-    /// waits until none does, so this many small messages and one large one bound the memory.
+    /// Events that wait for a slow WebSocket reader; see also [`Config::websocket_held_bytes_max`].
     pub message_buffer: u32,
-    /// What counts as a small message, bytes.
-    pub small_message_bytes: usize,
     /// How long a subscription waits for its reader before it ends with `lagged`.
     pub stall_timeout: Duration,
     /// Blocks that a subscription which was once live may fall behind before it ends with `lagged`.
@@ -68,9 +95,20 @@ impl Default for Config {
             response_bytes_max: 25 * 1024 * 1024,
             batch_entries_max: 100,
             connections_max: 200,
+            connections_per_address_max: 64,
+            websockets_max: 150,
+            websockets_per_address_max: 32,
+            first_byte_timeout: Duration::from_secs(5),
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(20),
+            held_bytes_max: 64 * 1024 * 1024,
+            websocket_held_bytes_max: 1024 * 1024,
+            websocket_calls_max: 16,
+            history_readers_max: 1,
             subscriptions_per_connection_max: 32,
             message_buffer: 64,
-            small_message_bytes: 16 * 1024,
             stall_timeout: Duration::from_secs(10),
             lag_blocks_max: 1024,
             call_timeout: Duration::from_secs(10),

@@ -21,12 +21,15 @@ use crate::envelope::{id_is_short, invalid_request};
 use crate::metrics::MethodLabel;
 use crate::params;
 use crate::rate::{Exhausted, RateLimiter};
+use crate::seats::{Limits, Seats};
 
 /// What all connections share.
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) config: Arc<Config>,
     pub(crate) limiter: Option<RateLimiter>,
+    /// The connections of this listener.
+    pub(crate) seats: Arc<Seats>,
     /// Whether `dev_*` methods exist.
     pub(crate) dev: bool,
     /// The methods of this listener.
@@ -36,9 +39,11 @@ pub(crate) struct Rules {
 impl Rules {
     pub(crate) fn new(config: Arc<Config>, dev: bool) -> Self {
         let limiter = config.rate.map(RateLimiter::new);
+        let seats = Seats::new(Limits::of(&config), Arc::clone(&config.metrics));
         Self {
             config,
             limiter,
+            seats,
             dev,
             table: registry::METHODS,
         }

@@ -26,22 +26,27 @@
 mod access;
 pub mod backend;
 mod config;
+mod dispatch;
 mod envelope;
 mod errors;
 mod gate;
+mod listener;
 mod methods;
 pub mod metrics;
 #[cfg(any(test, feature = "mock"))]
 pub mod mock;
-mod paced;
 mod pages;
 mod params;
 pub mod prometheus;
 mod rate;
+mod request;
+mod seats;
 mod server;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
+mod watched;
+mod websocket;
 mod work;
 
 pub use access::AdminToken;

@@ -69,6 +69,45 @@ impl Label for ReasonLabel {
     }
 }
 
+/// Why the server closed a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// Another connection needed its seat.
+    Evicted,
+    /// It never sent a byte.
+    Silent,
+    /// Its request took too long to arrive.
+    SlowRequest,
+    /// It rested too long between requests.
+    Idle,
+    /// It did not take its answers.
+    SlowReader,
+    /// It held most when all held too much.
+    Memory,
+    /// It did not answer pings, or broke the WebSocket protocol.
+    Session,
+}
+
+impl Label for Closed {
+    const NAME: &'static str = "reason";
+
+    fn all() -> Vec<&'static str> {
+        vec![
+            "evicted",
+            "silent",
+            "slow_request",
+            "idle",
+            "slow_reader",
+            "memory",
+            "session",
+        ]
+    }
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
 metrics! {
     /// Calls of both JSON-RPC listeners.
     pub struct RpcMetrics in "rpc" {
@@ -80,10 +119,17 @@ metrics! {
         seconds: Seconds = "call_seconds",
         /// Connections that were turned away because there were too many.
         turned_away: Counter = "connections_turned_away_total",
+        /// Connections that the server closed, by the reason.
+        closed: Labelled<Closed, Counter> = "connections_closed_total",
     }
 }
 
 impl RpcMetrics {
+    /// A connection was closed.
+    pub(crate) fn closed(&self, why: Closed) {
+        self.closed.at(why).inc();
+    }
+
     /// A call was answered.
     pub(crate) fn called(&self, method: MethodLabel, error: Option<i32>, took: Duration) {
         self.calls.at(method).inc();

@@ -14,6 +14,7 @@
 
 mod answers;
 mod chain;
+mod gate;
 mod peers;
 
 use std::collections::{BTreeMap, HashMap};
@@ -40,6 +41,7 @@ use crate::backend::{
 };
 
 use chain::{build, diff, execute, insert, leaves, receipt, seal_storage, slot_rows};
+pub use gate::Gate;
 pub use peers::MockPeers;
 
 type Accounts = BTreeMap<Address, Account>;
@@ -76,6 +78,8 @@ pub struct MockBackend {
     instant: AtomicBool,
     ready: AtomicBool,
     earliest: AtomicU64,
+    /// Held closed, it makes reading a diff take as long as a test wants.
+    diffs_gate: Arc<Gate>,
 }
 
 /// What every account of the mock owns in genesis.
@@ -84,6 +88,13 @@ pub const BALANCE: Amount = Amount(1_000_000_000);
 pub const ACCOUNTS: u8 = 10;
 
 impl MockBackend {
+    /// Makes every reader of a diff wait until the gate is opened.
+    #[must_use]
+    pub fn close_diffs(&self) -> Arc<Gate> {
+        self.diffs_gate.close();
+        Arc::clone(&self.diffs_gate)
+    }
+
     /// The key of an account.
     #[must_use]
     pub fn key(n: u8) -> SecretKey {
@@ -171,6 +182,7 @@ impl MockBackend {
             instant: AtomicBool::new(false),
             ready: AtomicBool::new(true),
             earliest: AtomicU64::new(0),
+            diffs_gate: Arc::default(),
         };
         mock.found(state);
         mock

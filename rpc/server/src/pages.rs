@@ -5,7 +5,7 @@ use jsonrpsee::server::HttpBody;
 use vibecoin_rpc_api::views::{HealthCheckView, HealthView};
 
 use crate::backend::Backend;
-use crate::server::{json, plain};
+use crate::request::{json, plain};
 
 /// What `node_getHealth` says.
 pub(crate) fn health_view<B: Backend>(backend: &B) -> HealthView {

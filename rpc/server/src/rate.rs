@@ -79,7 +79,7 @@ impl RateLimiter {
 }
 
 /// Whose budget it is: the address, or the /64 of an IPv6 address, which one caller owns as a whole.
-fn subject(address: IpAddr) -> IpAddr {
+pub(crate) fn subject(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or_else(

@@ -5,43 +5,39 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use jsonrpsee::core::BoxError;
 use jsonrpsee::core::middleware::RpcServiceBuilder;
 use jsonrpsee::server::http::{call_with_service_builder, is_json};
 use jsonrpsee::server::{
-    BatchRequestConfig, ConnectionState, HttpBody, Methods, PingConfig, ServerBuilder, ServerConfig,
-    ServerHandle, StopHandle, stop_channel,
+    BatchRequestConfig, ConnectionState, HttpBody, Methods, ServerConfig, ServerHandle, StopHandle,
+    stop_channel,
 };
 use jsonrpsee::types::Id;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tower::Service as _;
-use vibecoin_rpc_api::{ApiError, Code};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use vibecoin_rpc_api::Code;
 
 use crate::access::AdminToken;
 use crate::backend::Backend;
 use crate::config::Config;
 use crate::envelope;
 use crate::gate::{Gate, RateLimited, Rules, bare_error};
+use crate::listener::{self, Answers};
 use crate::methods::{self, Rpc};
-use crate::paced::Paced;
 use crate::pages;
-
-/// A body above the limit is read and thrown away up to this multiple of it, so that the caller gets to
-/// read the answer instead of a broken connection.
-const DRAIN_FACTOR: usize = 8;
+use crate::request::{Origin, host_is_allowed, is_upgrade, json, origin, plain, preflight, read_body};
+use crate::seats::{Phase, Seated};
+use crate::websocket::{self, Session};
 
 /// A server that runs. Dropping it stops the server.
 #[derive(Debug)]
 pub struct RpcServer {
     address: SocketAddr,
     handle: ServerHandle,
+    #[cfg(test)]
+    seats: Arc<crate::seats::Seats>,
 }
 
 impl RpcServer {
@@ -87,26 +83,32 @@ impl RpcServer {
         let config = Arc::clone(&rules.config);
         let (stop, handle) = stop_channel();
         let shared = Arc::new(Shared {
-            library: library_config(&config, config.request_bytes_max),
-            library_websocket: library_config(
-                &config,
-                config.message_bytes_max.min(config.request_bytes_max),
-            ),
-            rules,
+            library: library_config(&config),
+            rules: Arc::clone(&rules),
             methods,
             token,
-            stop,
+            stop: stop.clone(),
             requests: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             backend,
         });
-        tokio::spawn(accept(listener, shared));
-        Ok(Self { address, handle })
+        tokio::spawn(listener::serve(listener, Arc::clone(&rules.seats), shared, stop));
+        Ok(Self {
+            address,
+            handle,
+            #[cfg(test)]
+            seats: Arc::clone(&rules.seats),
+        })
     }
 
     /// Where it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    #[cfg(test)]
+    pub(crate) fn seats(&self) -> &crate::seats::Seats {
+        &self.seats
     }
 
     /// Stops taking connections and calls, lets running calls end, and returns when all have or when
@@ -125,132 +127,38 @@ struct Shared<B> {
     /// What callers must show; set on the admin listener alone.
     token: Option<AdminToken>,
     library: ServerConfig,
-    library_websocket: ServerConfig,
     stop: StopHandle,
     /// The library wants a permit per request; the seats of connections are the bound that counts.
     requests: Arc<Semaphore>,
     backend: Arc<B>,
 }
 
-fn library_config(config: &Config, request_bytes_max: u32) -> ServerConfig {
-    let ping = PingConfig::new()
-        .ping_interval(config.ping_interval)
-        .inactive_limit(
-            config
-                .ping_interval
-                .saturating_add(config.ping_interval)
-                .saturating_add(config.call_timeout),
-        );
+fn library_config(config: &Config) -> ServerConfig {
     ServerConfig::builder()
-        .max_request_body_size(request_bytes_max)
+        .max_request_body_size(config.request_bytes_max)
         .max_response_body_size(config.response_bytes_max)
         // Connections are counted where they are accepted; the library counts requests.
         .max_connections(u32::MAX >> 3)
-        .max_subscriptions_per_connection(config.subscriptions_per_connection_max)
         .set_batch_request_config(BatchRequestConfig::Limit(config.batch_entries_max))
-        .set_message_buffer_capacity(config.message_buffer.max(1))
-        .enable_ws_ping(ping)
         .build()
 }
 
-async fn accept<B: Backend>(listener: TcpListener, shared: Arc<Shared<B>>) {
-    let seats = usize::try_from(shared.rules.config.connections_max).unwrap_or(usize::MAX);
-    let seats = Arc::new(Semaphore::new(seats.min(Semaphore::MAX_PERMITS)));
-    let mut stopped = std::pin::pin!(shared.stop.clone().shutdown());
-    let mut connection_id = 0u32;
-    loop {
-        let accepted = tokio::select! {
-            () = &mut stopped => return,
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of file descriptors, most likely: wait for some to come back.
-                tracing::warn!(target: "rpc", %error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        match Arc::clone(&seats).try_acquire_owned() {
-            Ok(seat) => {
-                connection_id = connection_id.wrapping_add(1);
-                let connection = Connection {
-                    shared: Arc::clone(&shared),
-                    peer: peer.ip(),
-                    id: connection_id,
-                    seat: Arc::new(seat),
-                };
-                tokio::spawn(connection.serve(stream));
-            }
-            Err(_) => {
-                shared.rules.config.metrics.turned_away.inc();
-                turn_away(&stream);
-            }
-        }
-    }
-}
-
-/// Answers 429 without reading, as far as the socket takes it at once.
-fn turn_away(stream: &TcpStream) {
-    const ANSWER: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconnection: close\r\n\
-        content-type: text/plain\r\ncontent-length: 21\r\n\r\ntoo many connections\n";
-    let _ = stream.try_write(ANSWER);
-}
-
-/// One connection.
-struct Connection<B> {
-    shared: Arc<Shared<B>>,
-    peer: IpAddr,
-    id: u32,
-    /// Held by the connection, and by the WebSocket session that it may become.
-    seat: Arc<OwnedSemaphorePermit>,
-}
-
-impl<B: Backend> Connection<B> {
-    async fn serve(self, stream: TcpStream) {
-        // Answers are written in one piece; waiting for more would only delay them.
-        let _ = stream.set_nodelay(true);
-        let call_timeout = self.shared.rules.config.call_timeout;
-        let stopped = self.shared.stop.clone().shutdown();
-        let connection = Arc::new(self);
-        let service = tower::service_fn(move |request: Request<Incoming>| {
-            let connection = Arc::clone(&connection);
-            async move { Ok::<_, std::convert::Infallible>(connection.answer(request).await) }
-        });
-        let mut builder = hyper_util::server::conn::auto::Builder::new(Executor).http1_only();
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(call_timeout)
-            .max_buf_size(64 * 1024);
-        let serving = builder.serve_connection_with_upgrades(
-            TokioIo::new(Paced::new(stream)),
-            TowerToHyperService::new(service),
-        );
-        let (mut serving, mut stopped) = (std::pin::pin!(serving), std::pin::pin!(stopped));
-        let ended = tokio::select! {
-            ended = serving.as_mut() => ended,
-            () = &mut stopped => {
-                serving.as_mut().graceful_shutdown();
-                serving.await
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(target: "rpc", %error, "connection ended");
-        }
-    }
-
-    async fn answer(&self, request: Request<Incoming>) -> Response<HttpBody> {
-        let config = &self.shared.rules.config;
+impl<B: Backend> Answers for Shared<B> {
+    async fn answer(&self, seated: &Arc<Seated>, id: u32, request: Request<Incoming>) -> Response<HttpBody> {
+        let config = &self.rules.config;
         if !host_is_allowed(config, request.headers(), request.uri().host()) {
             return plain(
                 StatusCode::FORBIDDEN,
                 "the Host header names no host that this node answers for\n",
             );
         }
-        if let Some(token) = &self.shared.token {
-            return self.operator(request, token).await;
+        let connection = Connection {
+            shared: self,
+            seated,
+            id,
+        };
+        if let Some(token) = &self.token {
+            return connection.operator(request, token).await;
         }
         let upgrade = is_upgrade(request.headers());
         let path = request.uri().path();
@@ -260,14 +168,14 @@ impl<B: Backend> Connection<B> {
                     .uri()
                     .query()
                     .is_some_and(|query| query.contains("verbose"));
-                pages::health(self.shared.backend.as_ref(), path, verbose)
+                pages::health(self.backend.as_ref(), path, verbose)
             }
             (&Method::GET, "/") if upgrade => match origin(config, request.headers()) {
                 Origin::Refused => plain(StatusCode::FORBIDDEN, "this origin may not connect\n"),
-                Origin::Absent | Origin::Allowed(_) => self.websocket(request).await,
+                Origin::Absent | Origin::Allowed(_) => connection.websocket(request),
             },
             (&Method::OPTIONS, "/") => preflight(config, request.headers()),
-            (&Method::POST, "/") => self.post(request).await,
+            (&Method::POST, "/") => connection.post(request).await,
             (_, "/" | "/livez" | "/readyz" | "/health") => plain(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "POST / for JSON-RPC, GET / with upgrade for WebSocket\n",
@@ -276,6 +184,19 @@ impl<B: Backend> Connection<B> {
         }
     }
 
+    fn turned_away(&self) {
+        self.rules.config.metrics.turned_away.inc();
+    }
+}
+
+/// One connection, while it asks.
+struct Connection<'s, B> {
+    shared: &'s Shared<B>,
+    seated: &'s Arc<Seated>,
+    id: u32,
+}
+
+impl<B: Backend> Connection<'_, B> {
     /// A request of the admin listener.
     async fn operator(&self, request: Request<Incoming>, token: &AdminToken) -> Response<HttpBody> {
         if let Err(error) = token.check(request.headers()) {
@@ -301,17 +222,13 @@ impl<B: Backend> Connection<B> {
         };
         let (parts, body) = request.into_parts();
         let limit = usize::try_from(config.request_bytes_max).unwrap_or(usize::MAX);
-        let read = tokio::time::timeout(config.call_timeout, read_body(body, &parts.headers, limit)).await;
-        let body = match read {
-            Ok(Ok(body)) => body,
-            Ok(Err(response)) => return response,
-            Err(_) => {
-                return plain(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "the request took too long to arrive\n",
-                );
-            }
+        let time_max = config.body_timeout.min(config.call_timeout);
+        let read = read_body(self.seated, body, &parts.headers, limit, time_max).await;
+        let (body, _held) = match read {
+            Ok(read) => read,
+            Err(response) => return response,
         };
+        self.seated.enter(Phase::Work);
         // A body of another type is left to the library to refuse.
         let checked = if is_json(parts.headers.get(header::CONTENT_TYPE)) {
             envelope::check(&body, config.batch_entries_max)
@@ -364,44 +281,32 @@ impl<B: Backend> Connection<B> {
         response
     }
 
-    async fn websocket(&self, request: Request<Incoming>) -> Response<HttpBody> {
-        let mut library = self.library();
-        let closed = library.on_session_closed();
-        match library.call(request.map(HttpBody::new)).await {
-            Ok(response) => {
-                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                    // hyper is done with the connection now, the session is not.
-                    let seat = Arc::clone(&self.seat);
-                    tokio::spawn(async move {
-                        closed.await;
-                        drop(seat);
-                    });
-                }
-                response
-            }
-            Err(error) => internal(&error),
+    /// Begins a session, if there may be one more.
+    fn websocket(&self, mut request: Request<Incoming>) -> Response<HttpBody> {
+        let answer = match websocket::handshake(&request) {
+            Ok(answer) => answer,
+            Err(refused) => return refused,
+        };
+        if !self.seated.upgrade() {
+            self.shared.turned_away();
+            return plain(StatusCode::TOO_MANY_REQUESTS, "too many sessions\n");
         }
+        let session = Session {
+            rules: Arc::clone(&self.shared.rules),
+            methods: self.shared.methods.clone(),
+            seated: Arc::clone(self.seated),
+            id: self.id,
+            stop: self.shared.stop.clone(),
+        };
+        tokio::spawn(session.run(hyper::upgrade::on(&mut request)));
+        answer
     }
 
     fn gate(&self) -> GateLayer {
         GateLayer {
             rules: Arc::clone(&self.shared.rules),
-            peer: self.peer,
+            peer: self.seated.peer,
         }
-    }
-
-    /// The library's service for WebSocket sessions.
-    fn library(
-        &self,
-    ) -> jsonrpsee::server::TowerService<
-        tower::layer::util::Stack<GateLayer, tower::layer::util::Identity>,
-        tower::layer::util::Identity,
-    > {
-        ServerBuilder::with_config(self.shared.library_websocket.clone())
-            .set_rpc_middleware(RpcServiceBuilder::new().layer(self.gate()))
-            .to_service_builder()
-            .connection_id(self.id)
-            .build(self.shared.methods.clone(), self.shared.stop.clone())
     }
 }
 
@@ -420,228 +325,6 @@ impl<S> tower::Layer<S> for GateLayer {
             rules: Arc::clone(&self.rules),
             peer: self.peer,
             service,
-        }
-    }
-}
-
-/// HTTP/1 needs nothing spawned; the type asks for an executor all the same.
-#[derive(Clone, Copy)]
-struct Executor;
-
-impl<F> hyper::rt::Executor<F> for Executor
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    fn execute(&self, future: F) {
-        tokio::spawn(future);
-    }
-}
-
-/// Reads a body of at most `limit` bytes.
-async fn read_body(body: Incoming, headers: &HeaderMap, limit: usize) -> Result<Bytes, Response<HttpBody>> {
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok())
-        .and_then(|length| length.parse::<usize>().ok());
-    let too_large = || {
-        let error = ApiError {
-            code: jsonrpsee::types::error::OVERSIZED_REQUEST_CODE,
-            message: "the request is too large".to_owned(),
-            data: vibecoin_rpc_api::ErrorData {
-                reason: "request_too_large".to_owned(),
-                ..Default::default()
-            },
-        };
-        json(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            bare_error(Id::Null, error.with("requestBytesMax", limit.to_string())),
-        )
-    };
-    if announced.is_some_and(|length| length > limit) {
-        drain(body, limit.saturating_mul(DRAIN_FACTOR)).await;
-        return Err(too_large());
-    }
-    let mut body = Limited::new(body, limit);
-    match (&mut body).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => Err(too_large()),
-        Err(_) => Err(plain(StatusCode::BAD_REQUEST, "the request broke off\n")),
-    }
-}
-
-/// Reads and forgets at most `limit` bytes.
-async fn drain(mut body: Incoming, limit: usize) {
-    let mut left = limit;
-    while let Some(Ok(frame)) = body.frame().await {
-        let bytes = frame.data_ref().map_or(0, Bytes::len);
-        match left.checked_sub(bytes) {
-            Some(rest) => left = rest,
-            None => return,
-        }
-    }
-}
-
-fn is_upgrade(headers: &HeaderMap) -> bool {
-    let websocket = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"websocket");
-    headers.get(header::UPGRADE).is_some_and(websocket)
-}
-
-/// The host without its port; brackets of IPv6 addresses stay.
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.is_empty() => {
-            if name.contains(':') && !name.ends_with(']') {
-                host
-            } else {
-                name
-            }
-        }
-        _ => host,
-    }
-}
-
-/// Guards against DNS rebinding: a page of a stranger whose name points here names itself in `Host`.
-fn host_is_allowed(config: &Config, headers: &HeaderMap, authority: Option<&str>) -> bool {
-    let mut named = headers.get_all(header::HOST).iter();
-    let host = match (named.next(), named.next(), authority) {
-        (Some(host), None, None) => host.to_str().unwrap_or_default(),
-        // A request line with a whole URL: its host counts and must not be contradicted.
-        (Some(host), None, Some(authority))
-            if without_port(host.to_str().unwrap_or_default()) == authority =>
-        {
-            authority
-        }
-        _ => return false,
-    };
-    let host = without_port(host);
-    config
-        .hosts
-        .iter()
-        .any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(host))
-}
-
-enum Origin {
-    /// No page is behind the call.
-    Absent,
-    /// A page that may call.
-    Allowed(HeaderValue),
-    /// A page that may not.
-    Refused,
-}
-
-/// A page may call when its origin is listed, or when it was served by this node itself.
-fn origin(config: &Config, headers: &HeaderMap) -> Origin {
-    let Some(value) = headers.get(header::ORIGIN) else {
-        return Origin::Absent;
-    };
-    let origin = value.to_str().unwrap_or_default();
-    let own = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .is_some_and(|host| {
-            origin
-                .strip_prefix("http://")
-                .or_else(|| origin.strip_prefix("https://"))
-                == Some(host)
-        });
-    if own || config.origins.iter().any(|allowed| allowed == origin) {
-        Origin::Allowed(value.clone())
-    } else {
-        Origin::Refused
-    }
-}
-
-fn preflight(config: &Config, headers: &HeaderMap) -> Response<HttpBody> {
-    let Origin::Allowed(origin) = origin(config, headers) else {
-        return plain(StatusCode::FORBIDDEN, "this origin may not call\n");
-    };
-    let mut response = plain(StatusCode::NO_CONTENT, "");
-    let out = response.headers_mut();
-    out.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    out.insert(
-        header::ACCESS_CONTROL_ALLOW_METHODS,
-        HeaderValue::from_static("POST"),
-    );
-    out.insert(
-        header::ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("content-type"),
-    );
-    response
-}
-
-fn internal(error: &BoxError) -> Response<HttpBody> {
-    tracing::error!(target: "rpc", %error, "the library failed");
-    plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
-}
-
-pub(crate) fn plain(status: StatusCode, text: &'static str) -> Response<HttpBody> {
-    with_type(status, HttpBody::from(text), "text/plain; charset=utf-8")
-}
-
-pub(crate) fn json(status: StatusCode, text: String) -> Response<HttpBody> {
-    with_type(status, HttpBody::from(text), "application/json; charset=utf-8")
-}
-
-pub(crate) fn with_type(status: StatusCode, body: HttpBody, kind: &'static str) -> Response<HttpBody> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn allowed(host: &str) -> bool {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
-        host_is_allowed(&Config::default(), &headers, None)
-    }
-
-    #[test]
-    fn only_loopback_names_are_answered_for_by_default() {
-        for good in [
-            "localhost",
-            "localhost:8645",
-            "127.0.0.1:1",
-            "[::1]",
-            "[::1]:80",
-            "LOCALHOST",
-        ] {
-            assert!(allowed(good), "{good}");
-        }
-        for bad in [
-            "evil.example",
-            "evil.example:8645",
-            "localhost.evil.example",
-            "127.0.0.1.evil",
-            "",
-            "::1",
-        ] {
-            assert!(!allowed(bad), "{bad}");
-        }
-        assert!(
-            !host_is_allowed(&Config::default(), &HeaderMap::new(), None),
-            "no Host at all"
-        );
-    }
-
-    #[test]
-    fn a_foreign_page_may_not_call_and_our_own_may() {
-        let check = |from: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, HeaderValue::from_static("127.0.0.1:8645"));
-            headers.insert(header::ORIGIN, HeaderValue::from_str(from).unwrap());
-            matches!(origin(&Config::default(), &headers), Origin::Allowed(_))
-        };
-        assert!(check("http://127.0.0.1:8645"));
-        for bad in ["http://evil.example", "http://127.0.0.1:9999", "null", ""] {
-            assert!(!check(bad), "{bad}");
         }
     }
 }

@@ -10,8 +10,10 @@
 
 mod admin;
 mod consensus;
+mod hostile;
 mod limits;
 mod methods;
+mod strangers;
 mod subscriptions;
 mod transactions;
 
@@ -93,7 +95,7 @@ impl Served {
 }
 
 /// A WebSocket connection by hand, for messages that no client would send.
-pub(crate) struct RawSocket(TcpStream);
+pub(crate) struct RawSocket(pub(crate) TcpStream);
 
 impl RawSocket {
     pub(crate) async fn open(served: &Served) -> Self {

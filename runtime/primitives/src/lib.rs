@@ -43,6 +43,7 @@ pub mod part;
 pub mod planted;
 pub mod receipt;
 pub mod state;
+pub mod text;
 pub mod transaction;
 pub mod units;
 pub mod validators;

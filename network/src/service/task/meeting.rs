@@ -9,6 +9,7 @@ use libp2p::core::ConnectedPoint;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId as LibPeer, Stream, StreamProtocol, ping};
 use tracing::{debug, info, warn};
+use vibecoin_primitives::text::is_hidden;
 use vibecoin_primitives::{Encoded as _, Height, decode, encode};
 use vibecoin_replica::PeerId;
 
@@ -330,7 +331,7 @@ impl Task {
         traffic.head.store(head.0, Ordering::Relaxed);
         let owed = Arc::new(Owed::default());
         peer.admitted = Some(Admitted {
-            agent: agent.chars().filter(|c| !c.is_control()).collect(),
+            agent: agent.chars().filter(|c| !is_hidden(*c)).collect(),
             run,
             validator,
             rank,

@@ -9,7 +9,7 @@ use super::subscribe::{Follow, follow};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::output::Answer;
+use crate::output::{Answer, message};
 
 /// How much of a block's transactions to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -135,7 +135,7 @@ impl ListArgs {
             ));
         }
         if let Some(cursor) = &page.next_cursor {
-            text.push_str(&format!("more: --cursor {cursor}\n"));
+            text.push_str(&format!("more: --cursor {}\n", message(cursor)));
         }
         Ok(Answer::new(page).text(text))
     }

@@ -9,7 +9,7 @@ use vibecoin_rpc_api::views::{PeerView, PeersOptions};
 use crate::admin::Admin;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output::Answer;
+use crate::output::{Answer, cell};
 
 const AFTER: &str = "\
 add, remove, ban and unban need the operator's listener of the node of --home: start it with
@@ -130,7 +130,14 @@ fn table(peers: &[PeerView]) -> String {
         );
         text.push_str(&format!(
             "{:<9} {:>9} {:>5} {:>6} {:>10} {:<10} {:<40} {}\n",
-            peer.direction, peer.height.0, peer.score, rtt, bytes, validator, peer.address, peer.id
+            cell(&peer.direction),
+            peer.height.0,
+            peer.score,
+            rtt,
+            bytes,
+            validator,
+            cell(&peer.address),
+            cell(&peer.id)
         ));
     }
     text

@@ -7,7 +7,7 @@ use vibecoin_rpc_api::views::{NodeStatusView, SyncStatusView};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::output::Answer;
+use crate::output::{Answer, cell, message};
 
 /// Arguments of `status`: none of its own.
 #[derive(Args, Debug)]
@@ -32,7 +32,7 @@ impl StatusArgs {
 
 fn people(status: &NodeStatusView, now_ms: u64) -> String {
     let mut text = String::new();
-    let mut row = |name: &str, value: String| text.push_str(&format!("{name:<10}{value}\n"));
+    let mut row = |name: &str, value: String| text.push_str(&format!("{name:<10}{}\n", cell(&value)));
     row("chain", status.chain_id.clone());
     row("role", status.role.clone());
     row("version", status.version.clone());
@@ -105,8 +105,8 @@ impl HealthArgs {
             text.push_str(&format!(
                 "{:<4}{}: {}\n",
                 if check.ok { "ok" } else { "NO" },
-                check.name,
-                check.detail
+                cell(&check.name),
+                message(&check.detail)
             ));
         }
         let ready = health.ready;

@@ -10,7 +10,7 @@ use super::account::named;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::output::{self, Answer, Format};
+use crate::output::{self, Answer, Format, cell, message};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -109,7 +109,7 @@ pub fn follow(
                 Some(Err(error)) => {
                     return Err(CliError::new(
                         Exit::Failure,
-                        format!("the node's event cannot be read: {error}"),
+                        message(&format!("the node's event cannot be read: {error}")),
                     ));
                 }
                 None => return Err(CliError::new(Exit::CannotConnect, "the node went away")),
@@ -138,9 +138,9 @@ fn closed(event: &SubscriptionEvent, reason: &str) -> CliError {
         .map(|height| format!("go on with --from-height {height}"));
     let error = CliError::new(
         Exit::Failure,
-        format!("the node closed the subscription: {reason}"),
+        format!("the node closed the subscription: {}", cell(reason)),
     )
-    .reason(format!("subscription_{reason}"))
+    .reason(format!("subscription_{}", cell(reason)))
     .data(json(event));
     match hint {
         Some(hint) => error.hint(hint),
@@ -163,7 +163,7 @@ fn line(event: &SubscriptionEvent) -> String {
     let mut text = format!("{:>10}", event.height.0);
     for name in ["hash", "txCount", "timestampMs"] {
         if let Some(value) = field(name) {
-            text.push_str(&format!("  {value}"));
+            text.push_str(&format!("  {}", cell(&value)));
         }
     }
     if event.topic == Topic::Account || event.topic == Topic::Transactions {

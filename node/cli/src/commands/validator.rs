@@ -8,7 +8,7 @@ use vibecoin_rpc_api::{Arg, Text as _, U64};
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output::Answer;
+use crate::output::{Answer, cell, message};
 
 /// The commands of `validator`.
 #[derive(Debug, Subcommand)]
@@ -83,7 +83,7 @@ impl ValidatorCommand {
             }
             Self::Status { rounds: Some(height) } => {
                 let rounds = context.wait(async { Ok(client.get_rounds(Some(U64(height))).await?) })?;
-                let text = format!("height {}: {}\n", rounds.height, rounds.why);
+                let text = format!("height {}: {}\n", rounds.height, message(&rounds.why));
                 Ok(Answer::new(rounds).text(text))
             }
         }
@@ -101,7 +101,7 @@ fn turn(turn: &ProposerTurnView) -> String {
 
 fn people(status: &ConsensusStatusView) -> String {
     let mut text = String::new();
-    let mut row = |name: &str, value: String| text.push_str(&format!("{name:<11}{value}\n"));
+    let mut row = |name: &str, value: String| text.push_str(&format!("{name:<11}{}\n", cell(&value)));
     row("height", status.height.to_string());
     row("round", format!("{} ({})", status.round, status.step));
     if let Some(proposer) = status.proposer {

@@ -33,13 +33,15 @@ use vibecoin_rpc_api::{
 
 use crate::backend::{Backend, BackendError, Read, StateContext};
 use crate::gate::Rules;
-use crate::work::Work;
+use crate::work::{Readers, Work};
 
 /// The methods over a backend. Cloning copies pointers.
 pub(crate) struct Rpc<B> {
     pub(crate) backend: Arc<B>,
     pub(crate) rules: Arc<Rules>,
     work: Work,
+    /// Turns to read blocks for subscriptions.
+    pub(crate) readers: Readers,
 }
 
 impl<B> Clone for Rpc<B> {
@@ -48,6 +50,7 @@ impl<B> Clone for Rpc<B> {
             backend: Arc::clone(&self.backend),
             rules: Arc::clone(&self.rules),
             work: self.work.clone(),
+            readers: self.readers.clone(),
         }
     }
 }
@@ -80,7 +83,13 @@ pub(crate) fn all<B: Backend>(rpc: &Rpc<B>) -> Result<Methods, RegisterMethodErr
 impl<B: Backend> Rpc<B> {
     pub(crate) fn new(backend: Arc<B>, rules: Arc<Rules>) -> Self {
         let work = Work::new(rules.config.expensive_calls_max);
-        Self { backend, rules, work }
+        let readers = Readers::new(rules.config.history_readers_max);
+        Self {
+            backend,
+            rules,
+            work,
+            readers,
+        }
     }
 
     pub(crate) fn prefix(&self) -> AddressPrefix {

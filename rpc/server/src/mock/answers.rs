@@ -45,6 +45,7 @@ impl Backend for MockBackend {
     }
 
     fn diff(&self, height: Height) -> Result<Option<Arc<StateDiff>>, BackendError> {
+        self.diffs_gate.pass();
         self.kept(height)?;
         Ok(self.inner.read().diffs.get(height.0 as usize).cloned())
     }

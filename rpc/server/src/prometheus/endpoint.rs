@@ -1,25 +1,25 @@
 //! `GET /metrics`, on a listener of its own.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode, header};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use jsonrpsee::server::{HttpBody, ServerHandle, stop_channel};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::server::{plain, with_type};
+use crate::config::Config;
+use crate::listener::{self, Answers};
+use crate::request::{plain, with_type};
+use crate::seats::{Limits, Seated, Seats};
 
 /// How the answer is written.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// Connections at once; scrapers need one.
-const CONNECTIONS_MAX: usize = 16;
-/// Longest time of a request, and of a connection without one.
-const IDLE: Duration = Duration::from_secs(60);
+/// Connections at once. Scrapers need one; the rest is room in which a burst of strangers passes by.
+const CONNECTIONS_MAX: u32 = 64;
+/// Scrapes that are made at once; others wait.
+const SCRAPES_MAX: usize = 2;
 
 /// Makes the text of a scrape. Called on a thread that may block for a moment.
 pub type Render = Arc<dyn Fn() -> String + Send + Sync>;
@@ -32,36 +32,24 @@ pub struct MetricsServer {
 }
 
 impl MetricsServer {
-    /// Serves until it is stopped.
+    /// Serves until it is stopped, with the deadlines of `common`.
     ///
     /// # Errors
     /// When the listener has no address.
-    pub fn start(listener: TcpListener, render: Render) -> std::io::Result<Self> {
+    pub fn start(listener: TcpListener, common: &Config, render: Render) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
         let (stop, handle) = stop_channel();
-        tokio::spawn(async move {
-            let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-            let mut stopped = std::pin::pin!(stop.shutdown());
-            loop {
-                let accepted = tokio::select! {
-                    () = &mut stopped => return,
-                    accepted = listener.accept() => accepted,
-                };
-                let Ok((stream, _)) = accepted else {
-                    // Out of file descriptors, most likely: wait for some to come back.
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                };
-                // Without a seat the connection is closed: a scraper comes again.
-                if let Ok(seat) = Arc::clone(&seats).try_acquire_owned() {
-                    let render = Arc::clone(&render);
-                    tokio::spawn(async move {
-                        serve(stream, render).await;
-                        drop(seat);
-                    });
-                }
-            }
+        let limits = Limits::of(&Config {
+            connections_max: CONNECTIONS_MAX.min(common.connections_max),
+            websockets_max: 0,
+            ..common.clone()
         });
+        let seats = Seats::new(limits, Arc::clone(&common.metrics));
+        let scraper = Arc::new(Scraper {
+            render,
+            scrapes: Semaphore::new(SCRAPES_MAX),
+        });
+        tokio::spawn(listener::serve(listener, seats, scraper, stop));
         Ok(Self { address, handle })
     }
 
@@ -78,35 +66,30 @@ impl MetricsServer {
     }
 }
 
-async fn serve(stream: TcpStream, render: Render) {
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let render = Arc::clone(&render);
-        async move { Ok::<_, Infallible>(answer(&request, render).await) }
-    });
-    let mut builder = hyper::server::conn::http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(IDLE)
-        .max_buf_size(16 * 1024);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    // A scraper that holds a connection without reading gives up its seat.
-    let _ended = tokio::time::timeout(IDLE.saturating_mul(10), connection).await;
+/// Answers scrapes.
+struct Scraper {
+    render: Render,
+    scrapes: Semaphore,
 }
 
-async fn answer(request: &Request<Incoming>, render: Render) -> Response<HttpBody> {
-    match (request.method(), request.uri().path()) {
-        (&Method::GET | &Method::HEAD, "/metrics") => {
-            match tokio::task::spawn_blocking(move || render()).await {
-                Ok(text) => with_type(StatusCode::OK, HttpBody::from(text), CONTENT_TYPE),
-                Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n"),
+impl Answers for Scraper {
+    async fn answer(&self, _: &Arc<Seated>, _: u32, request: Request<Incoming>) -> Response<HttpBody> {
+        match (request.method(), request.uri().path()) {
+            (&Method::GET | &Method::HEAD, "/metrics") => {
+                let _turn = self.scrapes.acquire().await;
+                let render = Arc::clone(&self.render);
+                match tokio::task::spawn_blocking(move || render()).await {
+                    Ok(text) => with_type(StatusCode::OK, HttpBody::from(text), CONTENT_TYPE),
+                    Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n"),
+                }
             }
+            (_, "/metrics") => {
+                let mut refused = plain(StatusCode::METHOD_NOT_ALLOWED, "GET /metrics\n");
+                let allow = header::HeaderValue::from_static("GET, HEAD");
+                refused.headers_mut().insert(header::ALLOW, allow);
+                refused
+            }
+            _ => plain(StatusCode::NOT_FOUND, "figures are at /metrics\n"),
         }
-        (_, "/metrics") => {
-            let mut refused = plain(StatusCode::METHOD_NOT_ALLOWED, "GET /metrics\n");
-            let allow = header::HeaderValue::from_static("GET, HEAD");
-            refused.headers_mut().insert(header::ALLOW, allow);
-            refused
-        }
-        _ => plain(StatusCode::NOT_FOUND, "figures are at /metrics\n"),
     }
 }

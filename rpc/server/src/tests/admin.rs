@@ -159,7 +159,8 @@ async fn calls_are_counted_and_shown_with_their_help_from_the_start() {
     let mut registry = Registry::default();
     metrics.register(&mut registry);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let server = MetricsServer::start(listener, Arc::new(move || render(&registry))).unwrap();
+    let server =
+        MetricsServer::start(listener, &Config::default(), Arc::new(move || render(&registry))).unwrap();
 
     let text = scrape(&server, "GET /metrics").await.body;
     for declared in RpcMetrics::DECLARED {

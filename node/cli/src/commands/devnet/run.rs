@@ -310,8 +310,7 @@ pub fn status(context: &Context, dir: &Path, args: &StatusArgs) -> Result<Answer
         if args.json || context.globals.output != Format::Text {
             output::stdout(&format!("{}\n", table::json(state, &live)));
         } else {
-            // Clears the screen and begins at its top.
-            output::stdout(&format!("\x1b[H\x1b[2J{text}"));
+            output::screen(&text);
         }
         std::thread::sleep(WATCH_EVERY);
     }

@@ -92,7 +92,9 @@ pub fn config(network: &Network, node: &Node, layout: Layout) -> String {
         false => vec![format!("/ip4/{p2p_ip}/udp/{}/quic-v1", ports.p2p()), tcp],
     };
     let hosts = if layout.container {
-        vec!["*".to_owned()]
+        // From this machine through the published port, and from the other containers by name. Not `*`: a
+        // web page whose name points at this node (DNS rebinding) must not be answered.
+        own_names(node)
     } else {
         Vec::new()
     };
@@ -144,6 +146,21 @@ pub fn config(network: &Network, node: &Node, layout: Layout) -> String {
     out
 }
 
+/// The names by which a node in a container is asked.
+fn own_names(node: &Node) -> Vec<String> {
+    let host = match node.host.parse::<std::net::Ipv6Addr>() {
+        Ok(ip) => format!("[{ip}]"),
+        Err(_) => node.host.clone(),
+    };
+    let mut names = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).to_vec();
+    for name in [node.name.clone(), host] {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
@@ -180,6 +197,22 @@ mod tests {
         assert_eq!(loaded.p2p.reserved[0], network.nodes[0].id());
         assert_eq!(loaded.metrics.listen, "127.0.0.1:27142");
         assert_eq!(loaded.admin.listen, "127.0.0.1:27143");
+    }
+
+    #[test]
+    fn a_node_in_a_container_answers_to_its_names_and_to_no_other() {
+        let spec = Spec {
+            hosts: Hosts::Names,
+            ..spec()
+        };
+        let network = Network::plan(&spec).unwrap();
+        let layout = Layout {
+            container: true,
+            ..Layout::default()
+        };
+        let loaded = vibecoin_config::parse(&config(&network, &network.nodes[1], layout)).unwrap();
+        let names = ["localhost", "127.0.0.1", "[::1]", "validator-1"];
+        assert_eq!(loaded.rpc.hosts, names);
     }
 
     #[test]

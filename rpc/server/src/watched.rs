@@ -1,33 +1,43 @@
-//! A stream that is not read while its peer does not take what was written to it.
+//! A stream whose seat hears of what arrives and of what the peer takes.
 //!
-//! The library reads WebSocket messages as fast as they come and keeps the answers until they are sent.
-//! A peer that asks and never reads would fill the memory; here it fills its own side of the connection.
+//! Nothing is read while the peer does not take what was written to it: a peer that asks and never reads
+//! fills its own side of the connection instead of this node's memory.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::seats::Seat;
+
 #[derive(Debug)]
-pub(crate) struct Paced<S> {
+pub(crate) struct Watched<S> {
     stream: S,
+    seat: Arc<Seat>,
     /// The last write found no room.
     stuck: bool,
     /// Who wants to read meanwhile.
     reader: Option<Waker>,
 }
 
-impl<S> Paced<S> {
-    pub(crate) const fn new(stream: S) -> Self {
+impl<S> Watched<S> {
+    pub(crate) const fn new(stream: S, seat: Arc<Seat>) -> Self {
         Self {
             stream,
+            seat,
             stuck: false,
             reader: None,
         }
     }
 
     fn written(&mut self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &outcome {
+            Poll::Pending => self.seat.stuck(),
+            Poll::Ready(Ok(bytes)) => self.seat.written(*bytes),
+            Poll::Ready(Err(_)) => {}
+        }
         self.stuck = outcome.is_pending();
         if !self.stuck
             && let Some(reader) = self.reader.take()
@@ -38,7 +48,7 @@ impl<S> Paced<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         task: &mut Context<'_>,
@@ -48,11 +58,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
             self.reader = Some(task.waker().clone());
             return Poll::Pending;
         }
-        Pin::new(&mut self.stream).poll_read(task, into)
+        let before = into.filled().len();
+        let outcome = Pin::new(&mut self.stream).poll_read(task, into);
+        if into.filled().len() > before {
+            self.seat.arrived();
+        }
+        outcome
     }
 }
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, task: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(task, bytes);
         self.written(outcome)
@@ -88,10 +102,17 @@ mod tests {
 
     use super::*;
 
+    fn seat() -> Arc<Seat> {
+        let limits = crate::seats::Limits::of(&crate::Config::default());
+        let seats = crate::seats::Seats::new(limits, Arc::default());
+        let seated = seats.take(0, [127, 0, 0, 1].into(), std::time::Instant::now());
+        Arc::clone(&seated.unwrap())
+    }
+
     #[tokio::test]
     async fn nothing_is_read_while_the_peer_takes_nothing() {
         let (near, mut peer) = tokio::io::duplex(16);
-        let (mut reader, mut writer) = tokio::io::split(Paced::new(near));
+        let (mut reader, mut writer) = tokio::io::split(Watched::new(near, seat()));
         peer.write_all(b"ask").await.unwrap();
         let mut asked = [0; 3];
         reader.read_exact(&mut asked).await.unwrap();

@@ -1,0 +1,206 @@
+//! A port that answers HTTP/1.1: connections take seats, keep to deadlines, and are watched on the way.
+//!
+//! All listeners are this one; they differ in what they answer.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use jsonrpsee::core::BoxError;
+use jsonrpsee::server::{HttpBody, StopHandle};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::seats::{Phase, Queued, Seat, Seated, Seats};
+use crate::watched::Watched;
+
+/// Most bytes of a request's header.
+const HEADER_BYTES_MAX: usize = 64 * 1024;
+/// How long accepting pauses when the process has no file descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a listener answers.
+pub(crate) trait Answers: Send + Sync + 'static {
+    /// Answers one request of a connection.
+    fn answer(
+        &self,
+        seated: &Arc<Seated>,
+        id: u32,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<HttpBody>> + Send;
+
+    /// A connection found no seat.
+    fn turned_away(&self) {}
+}
+
+/// Accepts connections until `stop` says so.
+pub(crate) async fn serve<A: Answers>(
+    listener: TcpListener,
+    seats: Arc<Seats>,
+    answers: Arc<A>,
+    stop: StopHandle,
+) {
+    let mut stopped = std::pin::pin!(stop.clone().shutdown());
+    let mut sweep = tokio::time::interval(seats.limits().sweep_interval());
+    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut id = 0u32;
+    loop {
+        let accepted = tokio::select! {
+            () = &mut stopped => return,
+            _ = sweep.tick() => {
+                seats.sweep(Instant::now());
+                continue;
+            }
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, most likely. A connection without a request gives its own back.
+                tracing::warn!(target: "rpc", %error, "cannot accept a connection");
+                seats.make_room(Instant::now());
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        id = id.wrapping_add(1);
+        let Some(seated) = seats.take(id, peer.ip(), Instant::now()) else {
+            answers.turned_away();
+            turn_away(&stream);
+            continue;
+        };
+        let connection = connection(stream, Arc::new(seated), id, Arc::clone(&answers), stop.clone());
+        tokio::spawn(connection);
+        // In a burst of connections each one is looked at before the next may take its seat.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Answers 429 without reading, as far as the socket takes it at once.
+fn turn_away(stream: &TcpStream) {
+    const ANSWER: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconnection: close\r\n\
+        content-type: text/plain\r\ncontent-length: 21\r\n\r\ntoo many connections\n";
+    let _ = stream.try_write(ANSWER);
+}
+
+async fn connection<A: Answers>(
+    stream: TcpStream,
+    seated: Arc<Seated>,
+    id: u32,
+    answers: Arc<A>,
+    stop: StopHandle,
+) {
+    // Answers are written in one piece; waiting for more would only delay them.
+    let _ = stream.set_nodelay(true);
+    let seat = Arc::clone(seated.seat());
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (seated, answers) = (Arc::clone(&seated), Arc::clone(&answers));
+        async move {
+            let whole = request.body().is_end_stream();
+            seated.enter(if whole { Phase::Work } else { Phase::Body });
+            let answer = answers.answer(&seated, id, request).await;
+            Ok::<_, std::convert::Infallible>(watched_answer(&seated, answer))
+        }
+    });
+    let mut builder = http1::Builder::new();
+    // Every deadline is one of the seat's.
+    builder.header_read_timeout(None).max_buf_size(HEADER_BYTES_MAX);
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(&seat)));
+    let mut serving = std::pin::pin!(builder.serve_connection(io, service).with_upgrades());
+    let mut stopped = std::pin::pin!(stop.shutdown());
+    let mut stopping = false;
+    let ended = loop {
+        tokio::select! {
+            ended = serving.as_mut() => break ended,
+            why = seat.closing() => {
+                tracing::debug!(target: "rpc", peer = %seat.peer, ?why, "connection closed");
+                return;
+            }
+            () = &mut stopped, if !stopping => {
+                stopping = true;
+                serving.as_mut().graceful_shutdown();
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(target: "rpc", peer = %seat.peer, %error, "connection ended");
+    }
+}
+
+/// Notes when the answer has left, and counts its bytes until then.
+fn watched_answer(seated: &Seated, answer: Response<HttpBody>) -> Response<HttpBody> {
+    // A new session notes for itself.
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return answer;
+    }
+    seated.enter(Phase::Work);
+    let bytes = answer.body().size_hint().lower();
+    let sent = Arc::new(Sent {
+        seat: Arc::clone(seated.seat()),
+        _queued: seated.queue(usize::try_from(bytes).unwrap_or(usize::MAX)),
+    });
+    answer.map(|body| HttpBody::new(Leaving { body, sent }))
+}
+
+/// Dropped when an answer has been written.
+struct Sent {
+    seat: Arc<Seat>,
+    _queued: Queued,
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        self.seat.enter(Phase::Idle);
+    }
+}
+
+/// A body whose bytes keep a [`Sent`] until they are written.
+struct Leaving {
+    body: HttpBody,
+    sent: Arc<Sent>,
+}
+
+struct Part {
+    bytes: Bytes,
+    _sent: Arc<Sent>,
+}
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Body for Leaving {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(task);
+        let sent = &self.sent;
+        polled.map_ok(|frame| {
+            frame.map_data(|bytes| {
+                Bytes::from_owner(Part {
+                    bytes,
+                    _sent: Arc::clone(sent),
+                })
+            })
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

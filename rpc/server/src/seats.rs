@@ -1,0 +1,556 @@
+//! The connections of one listener: who sits where, how long a connection may take for what it does, and
+//! the bytes that are kept in memory for it.
+//!
+//! A seat is kept by a connection whose request is in work. One that sends nothing, sends slowly, rests
+//! between requests or does not read its answer gives its seat up to a newcomer, and is closed at its
+//! deadline in any case. So silent sockets delay nobody, from whatever address they come.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use crate::config::Config;
+use crate::metrics::{Closed, RpcMetrics};
+use crate::rate::subject;
+
+/// A connection that is younger than this is evicted only when all others are, too: its request is most
+/// likely on its way.
+const FRESH: Duration = Duration::from_millis(100);
+/// A reader that has taken nothing for this long may be closed to make room.
+const STALLED: Duration = Duration::from_secs(1);
+/// Bytes per second that a reader must take once it keeps the server waiting. Each byte taken pays for a
+/// part of the time waited.
+const READ_RATE_MIN: u64 = 8 * 1024;
+/// One address may hold this part of all seats before its connections are the first to be evicted.
+const FAIR_SHARE: usize = 4;
+
+/// What a connection is doing, from the server's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Accepted; nothing has arrived.
+    Opened,
+    /// A request has begun to arrive.
+    Header,
+    /// Its header is complete, its body may not be.
+    Body,
+    /// The request is complete and its answer is not yet written.
+    Work,
+    /// Between two requests.
+    Idle,
+    /// A WebSocket session, with its own deadlines.
+    Session,
+}
+
+/// How long each phase may take, and how many bytes may wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) seats_max: usize,
+    pub(crate) per_address_max: usize,
+    pub(crate) sessions_max: usize,
+    pub(crate) sessions_per_address_max: usize,
+    first_byte: Duration,
+    header: Duration,
+    idle: Duration,
+    write: Duration,
+    held_max: usize,
+}
+
+impl Limits {
+    pub(crate) fn of(config: &Config) -> Self {
+        let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+        Self {
+            seats_max: count(config.connections_max).max(1),
+            per_address_max: count(config.connections_per_address_max).max(1),
+            sessions_max: count(config.websockets_max),
+            sessions_per_address_max: count(config.websockets_per_address_max),
+            first_byte: config.first_byte_timeout,
+            header: config.header_timeout.min(config.call_timeout),
+            idle: config.idle_timeout,
+            write: config.write_timeout,
+            held_max: config.held_bytes_max,
+        }
+    }
+
+    /// How often deadlines are looked at: a quarter of the shortest, at most four times a second.
+    pub(crate) fn sweep_interval(&self) -> Duration {
+        let shortest = self.first_byte.min(self.header).min(self.idle).min(self.write);
+        shortest
+            .checked_div(4)
+            .unwrap_or_default()
+            .clamp(Duration::from_millis(5), Duration::from_millis(250))
+    }
+
+    fn of_phase(&self, phase: Phase) -> Option<(Duration, Closed)> {
+        match phase {
+            Phase::Opened => Some((self.first_byte, Closed::Silent)),
+            Phase::Header => Some((self.header, Closed::SlowRequest)),
+            Phase::Idle => Some((self.idle, Closed::Idle)),
+            // The server answers a slow body itself, calls have a time limit, and sessions are pinged.
+            Phase::Body | Phase::Work | Phase::Session => None,
+        }
+    }
+}
+
+/// All connections of one listener.
+#[derive(Debug)]
+pub(crate) struct Seats {
+    limits: Limits,
+    taken: Mutex<HashMap<u32, Arc<Seat>>>,
+    held: Arc<AtomicUsize>,
+    metrics: Arc<RpcMetrics>,
+}
+
+/// The seat of one connection.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) peer: IpAddr,
+    subject: IpAddr,
+    state: Mutex<State>,
+    /// The peer does not take what is written, or has not yet made up for it.
+    slow: AtomicBool,
+    /// Bytes of requests and answers of this connection in memory.
+    held: AtomicUsize,
+    /// Those among them that wait to be sent.
+    queued: AtomicUsize,
+    held_by_all: Arc<AtomicUsize>,
+    room: Notify,
+    closing: watch::Sender<Option<Closed>>,
+    /// The turn to read history for a subscription of this connection.
+    pub(crate) history: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    /// When the phase began.
+    since: Instant,
+    /// Since when the peer has owed a whole request. Beginning one does not make a connection younger.
+    owes: Instant,
+    /// It has been answered at least once.
+    proven: bool,
+    /// Since when the peer does not take what is written to it.
+    stuck: Option<Instant>,
+    /// Time that the peer kept the server waiting, less what it has paid for by reading.
+    debt: Duration,
+}
+
+/// A taken seat; free again when the last clone of the pointer is dropped.
+#[derive(Debug)]
+pub(crate) struct Seated {
+    seats: Arc<Seats>,
+    seat: Arc<Seat>,
+    id: u32,
+}
+
+impl std::ops::Deref for Seated {
+    type Target = Arc<Seat>;
+
+    fn deref(&self) -> &Arc<Seat> {
+        &self.seat
+    }
+}
+
+impl Drop for Seated {
+    fn drop(&mut self) {
+        let mut taken = self.seats.taken.lock();
+        // An evicted connection has lost its place already, perhaps to another one with its number.
+        if taken
+            .get(&self.id)
+            .is_some_and(|seat| Arc::ptr_eq(seat, &self.seat))
+        {
+            taken.remove(&self.id);
+        }
+    }
+}
+
+impl Seated {
+    pub(crate) const fn seat(&self) -> &Arc<Seat> {
+        &self.seat
+    }
+
+    /// Keeps `bytes` of a request on the account of this connection.
+    pub(crate) fn hold(&self, bytes: usize) -> Held {
+        self.seats.hold(&self.seat, bytes)
+    }
+
+    /// Adds to bytes that are kept.
+    pub(crate) fn grow(&self, held: &mut Held, bytes: usize) {
+        held.bytes = held.bytes.saturating_add(bytes);
+        self.seat.add(bytes);
+        self.seats.relieve();
+    }
+
+    /// Keeps `bytes` of an answer on the account of this connection.
+    pub(crate) fn queue(&self, bytes: usize) -> Queued {
+        self.seats.queue(&self.seat, bytes)
+    }
+
+    /// Makes this connection a WebSocket session, if there may be one more.
+    pub(crate) fn upgrade(&self) -> bool {
+        let taken = self.seats.taken.lock();
+        let limits = &self.seats.limits;
+        let (mut all, mut own) = (0usize, 0usize);
+        for seat in taken.values() {
+            if seat.state.lock().phase == Phase::Session {
+                all = all.saturating_add(1);
+                own = own.saturating_add(usize::from(seat.subject == self.seat.subject));
+            }
+        }
+        let own_max = if is_shared(self.seat.subject) {
+            usize::MAX
+        } else {
+            limits.sessions_per_address_max
+        };
+        if all >= limits.sessions_max || own >= own_max {
+            return false;
+        }
+        self.seat.enter(Phase::Session);
+        true
+    }
+}
+
+/// Whether many callers may stand behind this address: programs and proxies of this machine.
+const fn is_shared(subject: IpAddr) -> bool {
+    subject.is_loopback()
+}
+
+impl Seats {
+    pub(crate) fn new(limits: Limits, metrics: Arc<RpcMetrics>) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            taken: Mutex::default(),
+            held: Arc::default(),
+            metrics,
+        })
+    }
+
+    pub(crate) const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Takes a seat for a new connection, if need be that of one without a request in work. `None`
+    /// when there is none to be had.
+    pub(crate) fn take(self: &Arc<Self>, id: u32, peer: IpAddr, now: Instant) -> Option<Seated> {
+        let subject = subject(peer);
+        let mut taken = self.taken.lock();
+        let own = taken.values().filter(|seat| seat.subject == subject).count();
+        if !is_shared(subject) && own >= self.limits.per_address_max {
+            self.evict(&mut taken, Some(subject), now)?;
+        } else if taken.len() >= self.limits.seats_max {
+            self.evict(&mut taken, None, now)?;
+        }
+        let seat = Arc::new(Seat::new(peer, Arc::clone(&self.held), now));
+        taken.insert(id, Arc::clone(&seat));
+        drop(taken);
+        Some(Seated {
+            seats: Arc::clone(self),
+            seat,
+            id,
+        })
+    }
+
+    /// Closes a connection without a request in work, so that its file descriptor becomes free.
+    pub(crate) fn make_room(&self, now: Instant) {
+        let _ = self.evict(&mut self.taken.lock(), None, now);
+    }
+
+    fn evict(&self, taken: &mut HashMap<u32, Arc<Seat>>, among: Option<IpAddr>, now: Instant) -> Option<()> {
+        let mut of_subject: HashMap<IpAddr, usize> = HashMap::new();
+        for seat in taken.values() {
+            let count = of_subject.entry(seat.subject).or_default();
+            *count = count.saturating_add(1);
+        }
+        let share = self.limits.seats_max.div_ceil(FAIR_SHARE);
+        let victim = taken
+            .iter()
+            .filter(|(_, seat)| among.is_none_or(|subject| seat.subject == subject))
+            .filter_map(|(id, seat)| {
+                let rank = seat.rank(now)?;
+                let greedy = of_subject.get(&seat.subject).is_some_and(|count| *count > share);
+                Some(((!greedy, rank), *id))
+            })
+            .min()?;
+        let seat = taken.remove(&victim.1)?;
+        self.close(&seat, Closed::Evicted);
+        Some(())
+    }
+
+    fn close(&self, seat: &Seat, why: Closed) {
+        let closes = seat.closing.send_if_modified(|closing| {
+            let first = closing.is_none();
+            closing.get_or_insert(why);
+            first
+        });
+        if closes {
+            self.metrics.closed(why);
+        }
+    }
+
+    /// Closes every connection that is past a deadline.
+    pub(crate) fn sweep(&self, now: Instant) {
+        let taken = self.taken.lock();
+        for seat in taken.values() {
+            if let Some(why) = seat.overdue(&self.limits, now) {
+                self.close(seat, why);
+            }
+        }
+    }
+
+    /// The seat of a connection.
+    pub(crate) fn of(&self, id: usize) -> Option<Arc<Seat>> {
+        let id = u32::try_from(id).ok()?;
+        self.taken.lock().get(&id).map(Arc::clone)
+    }
+
+    /// Keeps bytes of a request on the account of a connection until the result is dropped. When all
+    /// connections keep too much, the one that holds most without moving is closed.
+    fn hold(&self, seat: &Arc<Seat>, bytes: usize) -> Held {
+        seat.add(bytes);
+        self.relieve();
+        Held {
+            seat: Arc::clone(seat),
+            bytes,
+        }
+    }
+
+    /// As [`Self::hold`], for bytes that wait to be sent.
+    pub(crate) fn queue(&self, seat: &Arc<Seat>, bytes: usize) -> Queued {
+        seat.add(bytes);
+        seat.queued.fetch_add(bytes, Ordering::Relaxed);
+        self.relieve();
+        Queued {
+            seat: Arc::clone(seat),
+            bytes,
+        }
+    }
+
+    /// Closes connections until the others hold no more than the listener may keep in memory.
+    fn relieve(&self) {
+        if self.held.load(Ordering::Relaxed) <= self.limits.held_max {
+            return;
+        }
+        let now = Instant::now();
+        let taken = self.taken.lock();
+        let mut open: Vec<_> = taken
+            .values()
+            .filter(|seat| seat.closing.borrow().is_none())
+            .map(|seat| (seat.keeps_waiting(now), seat.held.load(Ordering::Relaxed), seat))
+            .collect();
+        let mut held = open
+            .iter()
+            .fold(0usize, |sum, (_, held, _)| sum.saturating_add(*held));
+        // Those that keep the server waiting first, then whoever holds most.
+        open.sort_by_key(|(waiting, held, _)| Reverse((*waiting, *held)));
+        for (_, bytes, seat) in open {
+            if held <= self.limits.held_max {
+                return;
+            }
+            self.close(seat, Closed::Memory);
+            held = held.saturating_sub(bytes);
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+}
+
+impl Seat {
+    fn new(peer: IpAddr, held_by_all: Arc<AtomicUsize>, now: Instant) -> Self {
+        Self {
+            peer,
+            subject: subject(peer),
+            state: Mutex::new(State {
+                phase: Phase::Opened,
+                since: now,
+                owes: now,
+                proven: false,
+                stuck: None,
+                debt: Duration::ZERO,
+            }),
+            slow: AtomicBool::new(false),
+            held: AtomicUsize::new(0),
+            queued: AtomicUsize::new(0),
+            held_by_all,
+            room: Notify::new(),
+            closing: watch::Sender::new(None),
+            history: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Returns when the server wants the connection closed.
+    pub(crate) async fn closing(&self) -> Closed {
+        let mut closing = self.closing.subscribe();
+        let why = closing.wait_for(Option::is_some).await;
+        // The sender is part of `self` and outlives this borrow.
+        why.ok().and_then(|why| *why).unwrap_or(Closed::Evicted)
+    }
+
+    pub(crate) fn enter(&self, phase: Phase) {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Session {
+            return;
+        }
+        state.phase = phase;
+        state.since = Instant::now();
+        if phase == Phase::Idle {
+            state.proven = true;
+            state.owes = state.since;
+        }
+    }
+
+    /// Bytes have arrived.
+    pub(crate) fn arrived(&self) {
+        let mut state = self.state.lock();
+        if matches!(state.phase, Phase::Opened | Phase::Idle) {
+            state.phase = Phase::Header;
+            state.since = Instant::now();
+        }
+    }
+
+    /// The peer has no room for what was to be written.
+    pub(crate) fn stuck(&self) {
+        self.slow.store(true, Ordering::Relaxed);
+        self.state.lock().stuck.get_or_insert_with(Instant::now);
+    }
+
+    /// The peer took `bytes`.
+    pub(crate) fn written(&self, bytes: usize) {
+        if !self.slow.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut state = self.state.lock();
+        if let Some(since) = state.stuck.take() {
+            state.debt = state.debt.saturating_add(since.elapsed());
+        }
+        let micros = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(1_000_000) / READ_RATE_MIN;
+        state.debt = state.debt.saturating_sub(Duration::from_micros(micros));
+        if state.debt.is_zero() {
+            self.slow.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn overdue(&self, limits: &Limits, now: Instant) -> Option<Closed> {
+        let state = self.state.lock();
+        let waited = state
+            .stuck
+            .map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        if state.debt.saturating_add(waited) > limits.write {
+            return Some(Closed::SlowReader);
+        }
+        let (limit, why) = limits.of_phase(state.phase)?;
+        (now.saturating_duration_since(state.since) > limit).then_some(why)
+    }
+
+    fn keeps_waiting(&self, now: Instant) -> bool {
+        let state = self.state.lock();
+        let long = |since: Instant| now.saturating_duration_since(since) >= STALLED;
+        state.stuck.is_some_and(long) || (state.phase == Phase::Body && long(state.since))
+    }
+
+    /// The least is evicted first; `None` keeps its seat.
+    fn rank(&self, now: Instant) -> Option<(bool, u8, Instant)> {
+        let state = self.state.lock();
+        let fresh = now.saturating_duration_since(state.owes) < FRESH;
+        let stalled = |since: Instant| now.saturating_duration_since(since) >= STALLED;
+        let class = match state.phase {
+            Phase::Work if state.stuck.is_some_and(stalled) => 1,
+            Phase::Work | Phase::Session => return None,
+            _ if state.proven => 2,
+            _ => 0,
+        };
+        Some((fresh, class, state.owes))
+    }
+
+    fn add(&self, bytes: usize) {
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+        self.held_by_all.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn release(&self, bytes: usize) {
+        let freed = take_off(&self.held, bytes);
+        self.held_by_all.fetch_sub(freed, Ordering::Relaxed);
+    }
+
+    /// At most `bytes` that waited were sent.
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.release(take_off(&self.queued, bytes));
+        self.room.notify_waiters();
+    }
+
+    /// Bytes that wait to be sent.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// Returns once at most `bytes_max` wait to be sent.
+    pub(crate) async fn room(&self, bytes_max: usize) {
+        loop {
+            let mut changed = std::pin::pin!(self.room.notified());
+            changed.as_mut().enable();
+            if self.queued() <= bytes_max {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+/// Takes up to `bytes` off a count and returns how many it were.
+fn take_off(count: &AtomicUsize, bytes: usize) -> usize {
+    let before = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+        Some(count.saturating_sub(bytes))
+    });
+    bytes.min(before.unwrap_or(0))
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        // What was under way where no guard could travel is gone with the connection.
+        self.release(usize::MAX);
+    }
+}
+
+/// Bytes of a request on the account of a connection.
+#[derive(Debug)]
+pub(crate) struct Held {
+    seat: Arc<Seat>,
+    bytes: usize,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.seat.release(self.bytes);
+    }
+}
+
+/// Bytes that wait to be sent, on the account of a connection.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    seat: Arc<Seat>,
+    bytes: usize,
+}
+
+impl Queued {
+    /// Lets `bytes` go where this guard cannot follow; [`Seat::sent`] takes them off the account.
+    pub(crate) fn pass_on(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.seat.sent(self.bytes);
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/seats.rs"]
+mod tests;

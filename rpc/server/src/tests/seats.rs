@@ -1,0 +1,215 @@
+//! Who gets a seat, who loses it, and when.
+#![allow(
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing
+)]
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn seats(config: Config) -> Arc<Seats> {
+    Seats::new(Limits::of(&config), Arc::default())
+}
+
+fn small() -> Config {
+    Config {
+        connections_max: 8,
+        connections_per_address_max: 4,
+        websockets_max: 4,
+        websockets_per_address_max: 2,
+        held_bytes_max: 1000,
+        ..Config::default()
+    }
+}
+
+fn ip(last: u8) -> IpAddr {
+    IpAddr::from([10, 0, 0, last])
+}
+
+fn closed(seated: &Seated) -> Option<Closed> {
+    *seated.closing.borrow()
+}
+
+#[test]
+fn silent_connections_of_one_address_take_seats_from_each_other_alone() {
+    let (seats, start) = (seats(small()), Instant::now());
+    let honest = seats.take(0, ip(2), start).unwrap();
+    let silent: Vec<_> = (1..=210u32)
+        .map(|id| seats.take(id, ip(1), start + SECOND * id).unwrap())
+        .collect();
+    assert_eq!(closed(&honest), None);
+    let open = silent.iter().filter(|seated| closed(seated).is_none()).count();
+    assert_eq!(open, 4, "the bound of one address");
+    assert!(seats.take(300, ip(3), start).is_some());
+    assert_eq!(closed(&honest), None);
+}
+
+#[test]
+fn an_ipv6_64_is_one_address() {
+    let (seats, start) = (seats(small()), Instant::now());
+    let taken: Vec<_> = (0..10u32)
+        .map(|id| {
+            let ip: IpAddr = format!("2001:db8::{id:x}").parse().unwrap();
+            seats.take(id, ip, start + SECOND * id).unwrap()
+        })
+        .collect();
+    assert_eq!(taken.iter().filter(|seated| closed(seated).is_none()).count(), 4);
+}
+
+#[test]
+fn on_this_machine_the_longest_silent_gives_way_and_work_does_not() {
+    let (seats, start) = (seats(small()), Instant::now());
+    let local = IpAddr::from([127, 0, 0, 1]);
+    let working = seats.take(0, local, start).unwrap();
+    working.enter(Phase::Work);
+    let answered = seats.take(1, local, start).unwrap();
+    answered.enter(Phase::Idle);
+    let silent: Vec<_> = (2..8u32)
+        .map(|id| seats.take(id, local, start + SECOND * id).unwrap())
+        .collect();
+    let later = start + SECOND * 60;
+    let newcomer = seats.take(8, local, later).unwrap();
+    let evicted: Vec<bool> = silent.iter().map(|seated| closed(seated).is_some()).collect();
+    assert_eq!(evicted, [true, false, false, false, false, false]);
+    let more: Vec<_> = (9..14u32)
+        .map(|id| seats.take(id, local, later).unwrap())
+        .collect();
+    assert!(
+        silent
+            .iter()
+            .all(|seated| closed(seated) == Some(Closed::Evicted))
+    );
+    assert_eq!(
+        closed(&answered),
+        None,
+        "one that was answered goes after those that asked nothing"
+    );
+    let fresh = [&newcomer].into_iter().chain(&more);
+    assert!(fresh.into_iter().all(|seated| closed(seated).is_none()));
+    assert!(seats.take(14, local, later).is_some());
+    assert_eq!(
+        closed(&answered),
+        Some(Closed::Evicted),
+        "before those that have just come"
+    );
+    assert_eq!(closed(&working), None);
+}
+
+#[test]
+fn when_all_seats_are_at_work_a_newcomer_gets_none() {
+    let (seats, start) = (seats(small()), Instant::now());
+    let working: Vec<_> = (0..8u8)
+        .map(|id| {
+            let seated = seats.take(id.into(), ip(id), start).unwrap();
+            seated.enter(Phase::Work);
+            seated
+        })
+        .collect();
+    assert!(seats.take(8, ip(8), start + SECOND).is_none());
+    drop(working);
+    assert!(seats.take(8, ip(8), start + SECOND).is_some());
+}
+
+#[test]
+fn every_phase_has_its_deadline() {
+    let config = Config::default();
+    let (first, header, idle) = (
+        config.first_byte_timeout,
+        config.header_timeout,
+        config.idle_timeout,
+    );
+    let seats = seats(config);
+    for (phase, limit, why) in [
+        (Phase::Opened, first, Closed::Silent),
+        (Phase::Header, header, Closed::SlowRequest),
+        (Phase::Idle, idle, Closed::Idle),
+    ] {
+        let seated = seats.take(0, ip(1), Instant::now()).unwrap();
+        seated.enter(phase);
+        let begun = Instant::now();
+        seats.sweep(begun + limit - SECOND);
+        assert_eq!(closed(&seated), None, "{phase:?}");
+        seats.sweep(begun + limit + SECOND);
+        assert_eq!(closed(&seated), Some(why), "{phase:?}");
+    }
+    let seated = seats.take(0, ip(1), Instant::now()).unwrap();
+    seated.enter(Phase::Work);
+    seats.sweep(Instant::now() + SECOND * 3600);
+    assert_eq!(closed(&seated), None, "calls have limits of their own");
+}
+
+#[test]
+fn a_byte_now_and_then_pays_for_no_seconds_and_real_reading_does() {
+    let config = Config::default();
+    let write = config.write_timeout;
+    let seats = seats(config);
+    let stuck_for = |bytes_each_second: usize| {
+        let seated = seats.take(0, ip(1), Instant::now()).unwrap();
+        seated.enter(Phase::Work);
+        seated.stuck();
+        for _ in 0..write.as_secs() + 1 {
+            // A second passes by moving the start of the wait back.
+            let mut state = seated.state.lock();
+            state.stuck = state.stuck.and_then(|since| since.checked_sub(SECOND));
+            drop(state);
+            seated.written(bytes_each_second);
+            seated.stuck();
+        }
+        seats.sweep(Instant::now());
+        closed(&seated)
+    };
+    assert_eq!(stuck_for(1), Some(Closed::SlowReader));
+    assert_eq!(stuck_for(64 * 1024), None);
+}
+
+#[test]
+fn the_reader_that_holds_most_is_closed_when_all_hold_too_much() {
+    let (seats, now) = (seats(small()), Instant::now());
+    let taken: Vec<_> = (0..3u8)
+        .map(|id| seats.take(id.into(), ip(id), now).unwrap())
+        .collect();
+    let _small = taken[0].hold(100);
+    let _large = taken[1].hold(700);
+    assert!(
+        taken.iter().all(|seated| closed(seated).is_none()),
+        "800 of 1,000"
+    );
+    let third = taken[2].hold(300);
+    assert_eq!(closed(&taken[1]), Some(Closed::Memory));
+    assert_eq!((closed(&taken[0]), closed(&taken[2])), (None, None));
+    drop(third);
+    assert_eq!(seats.held(), 800);
+}
+
+#[test]
+fn bytes_without_a_guard_are_forgotten_with_their_connection() {
+    let (seats, now) = (seats(small()), Instant::now());
+    let seated = seats.take(0, ip(1), now).unwrap();
+    let mut chunk = seated.queue(600);
+    chunk.pass_on(500);
+    drop(chunk);
+    let guard = seated.hold(100);
+    seated.sent(50);
+    assert_eq!((seated.queued(), seats.held()), (450, 550));
+    drop(seated);
+    drop(guard);
+    assert_eq!(seats.held(), 0);
+}
+
+#[test]
+fn sessions_are_bounded_per_address_and_in_total_and_leave_seats_for_calls() {
+    let (seats, now) = (seats(small()), Instant::now());
+    let take = |id: u32, last: u8| seats.take(id, ip(last), now).unwrap();
+    let first = [take(0, 1), take(1, 1), take(2, 1)];
+    assert_eq!(
+        first.iter().map(Seated::upgrade).collect::<Vec<_>>(),
+        [true, true, false]
+    );
+    let second = [take(3, 2), take(4, 2)];
+    assert!(second.iter().all(Seated::upgrade));
+    assert!(!take(5, 3).upgrade(), "four sessions in total");
+    drop(first);
+    assert!(take(6, 3).upgrade());
+}

@@ -1,0 +1,283 @@
+//! WebSocket sessions (RFC 6455), bounded in bytes, calls and time.
+//!
+//! A session is read no further while its answers wait to be taken or its calls hold too much; one answer
+//! at a time can be large. A message has a deadline, a peer that answers no ping is closed, and one that
+//! does not read is closed by its seat ([`crate::seats`]).
+
+mod message;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use hyper::body::Incoming;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use jsonrpsee::server::{BoundedSubscriptions, ConnectionId, HttpBody, MethodSink, Methods, StopHandle};
+use jsonrpsee::types::Id;
+use serde_json::value::RawValue;
+use soketto::base::{Codec, Header, OpCode};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::dispatch::{Dispatch, SessionMethods};
+use crate::gate::{Gate, Rules, bare_error};
+use crate::metrics::Closed;
+use crate::request::{plain, request_too_large};
+use crate::seats::{Held, Queued, Seated};
+use message::{Event, Fault, Messages};
+
+/// Answers and control frames on their way to the writer.
+const OUTGOING_MAX: usize = 16;
+/// Payloads up to this size are sent in one piece with their header.
+const SMALL_BYTES: usize = 16 * 1024;
+
+/// Close codes of RFC 6455, section 7.4.1.
+mod code {
+    pub(super) const NORMAL: u16 = 1000;
+    pub(super) const GOING_AWAY: u16 = 1001;
+    pub(super) const PROTOCOL: u16 = 1002;
+    pub(super) const POLICY: u16 = 1008;
+}
+
+/// A session that is about to begin.
+pub(crate) struct Session {
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) methods: Methods,
+    pub(crate) seated: Arc<Seated>,
+    pub(crate) id: u32,
+    pub(crate) stop: StopHandle,
+}
+
+/// Checks the handshake and returns the answer to it.
+pub(crate) fn handshake(request: &Request<Incoming>) -> Result<Response<HttpBody>, Response<HttpBody>> {
+    let answer = soketto::handshake::http::Server::new().receive_request(request);
+    answer
+        .map(|answer| answer.map(|()| HttpBody::empty()))
+        .map_err(|error| {
+            tracing::debug!(target: "rpc", %error, "no WebSocket handshake");
+            plain(StatusCode::BAD_REQUEST, "this is no WebSocket handshake\n")
+        })
+}
+
+enum Out {
+    Text(Box<RawValue>, Queued),
+    Ping,
+    Pong(Vec<u8>),
+    Close(u16),
+}
+
+impl Session {
+    /// Runs until the peer leaves, breaks a rule, or the server stops.
+    pub(crate) async fn run(self, upgrade: OnUpgrade) {
+        let seated = Arc::clone(&self.seated);
+        let time_max = self.rules.config.header_timeout;
+        let talking = async {
+            match tokio::time::timeout(time_max, upgrade).await {
+                Ok(Ok(upgraded)) => self.talk(upgraded).await,
+                Ok(Err(error)) => tracing::debug!(target: "rpc", %error, "the upgrade failed"),
+                Err(_) => {}
+            }
+        };
+        tokio::select! {
+            () = talking => {}
+            why = seated.closing() => {
+                tracing::debug!(target: "rpc", peer = %seated.peer, ?why, "session closed");
+            }
+        }
+    }
+
+    async fn talk(self, upgraded: Upgraded) {
+        let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
+        let (out, outgoing) = mpsc::channel(OUTGOING_MAX);
+        let config = &self.rules.config;
+        let events_max = usize::try_from(config.message_buffer)
+            .unwrap_or(usize::MAX)
+            .max(1);
+        let (sink, events) = mpsc::channel(events_max);
+        let dispatch = self.dispatch(MethodSink::new(sink));
+        let reading = async {
+            let code = self.read(&dispatch, reader, &out).await;
+            // The writer ends the session.
+            let _ = out.send(Out::Close(code)).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = reading => {}
+            ended = write(writer, outgoing, events, &self.seated) => {
+                if let Err(error) = ended {
+                    tracing::debug!(target: "rpc", peer = %self.seated.peer, %error, "session ended");
+                }
+            }
+        }
+    }
+
+    fn dispatch(&self, sink: MethodSink) -> Dispatch {
+        let config = &self.rules.config;
+        let service = SessionMethods {
+            methods: self.methods.clone(),
+            id: ConnectionId::from(self.id),
+            response_bytes_max: usize::try_from(config.response_bytes_max).unwrap_or(usize::MAX),
+            sink,
+            subscriptions: BoundedSubscriptions::new(config.subscriptions_per_connection_max),
+        };
+        Dispatch {
+            gate: Gate {
+                rules: Arc::clone(&self.rules),
+                peer: self.seated.peer,
+                service,
+            },
+            seat: Arc::clone(self.seated.seat()),
+            batch_entries_max: config.batch_entries_max,
+            queued_max: config.websocket_held_bytes_max,
+            lane: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Reads and answers messages, and returns the code to close with.
+    async fn read(
+        &self,
+        dispatch: &Dispatch,
+        reader: ReadHalf<TokioIo<Upgraded>>,
+        out: &mpsc::Sender<Out>,
+    ) -> u16 {
+        let config = &self.rules.config;
+        let message_max = config.message_bytes_max.min(config.request_bytes_max);
+        let message_max = usize::try_from(message_max).unwrap_or(usize::MAX);
+        let time_max = config.body_timeout.min(config.call_timeout);
+        let mut messages = Messages::new(reader, message_max, time_max);
+        let requested = AtomicUsize::new(0);
+        let mut calls = FuturesUnordered::new();
+        let mut seen = Instant::now();
+        let mut ping = tokio::time::interval(config.ping_interval.max(Duration::from_millis(1)));
+        // The handshake has just shown that the peer is there.
+        ping.reset();
+        let mut stopped = std::pin::pin!(self.stop.clone().shutdown());
+        let mut stopping = false;
+        loop {
+            let held_max = config.websocket_held_bytes_max;
+            let has_room = calls.len() < config.websocket_calls_max
+                && requested.load(Ordering::Relaxed) < held_max
+                && self.seated.queued() <= held_max;
+            tokio::select! {
+                event = messages.next(&self.seated), if has_room && !stopping => {
+                    seen = Instant::now();
+                    match event {
+                        Ok(Event::Message(message)) => {
+                            let held = messages.take_held(&self.seated);
+                            requested.fetch_add(message.len(), Ordering::Relaxed);
+                            calls.push(self.call(dispatch, message, held, out, &requested));
+                        }
+                        Ok(Event::TooLarge) => {
+                            let error = bare_error(Id::Null, request_too_large(message_max));
+                            if let Ok(error) = RawValue::from_string(error) {
+                                self.send(out, error).await;
+                            }
+                        }
+                        Ok(Event::Ping(payload)) => {
+                            let _ = out.send(Out::Pong(payload)).await;
+                        }
+                        Ok(Event::Pong) => {}
+                        Ok(Event::Close) => return code::NORMAL,
+                        Err(Fault::Gone) => return code::GOING_AWAY,
+                        Err(Fault::Protocol) => return self.closes(code::PROTOCOL),
+                        Err(Fault::Late) => return self.closes(code::POLICY),
+                    }
+                }
+                Some(()) = calls.next(), if !calls.is_empty() => {}
+                // Taken answers are a reason to look again.
+                () = self.seated.room(held_max), if self.seated.queued() > held_max => {}
+                _ = ping.tick() => {
+                    let silence_max = config.ping_interval.saturating_mul(2).saturating_add(config.call_timeout);
+                    if !has_room {
+                        // It is this side that does not listen.
+                        seen = Instant::now();
+                    } else if seen.elapsed() > silence_max {
+                        return self.closes(code::POLICY);
+                    }
+                    // A writer that is busy needs no ping to notice a dead peer.
+                    let _ = out.try_send(Out::Ping);
+                }
+                () = &mut stopped, if !stopping => stopping = true,
+            }
+            if stopping && calls.is_empty() {
+                return code::GOING_AWAY;
+            }
+        }
+    }
+
+    fn closes(&self, code: u16) -> u16 {
+        self.rules.config.metrics.closed(Closed::Session);
+        code
+    }
+
+    async fn call(
+        &self,
+        dispatch: &Dispatch,
+        message: Vec<u8>,
+        held: Held,
+        out: &mpsc::Sender<Out>,
+        requested: &AtomicUsize,
+    ) {
+        let bytes = message.len();
+        let answer = dispatch.answer(&message).await;
+        drop((message, held));
+        requested.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(answer) = answer {
+            self.send(out, answer).await;
+        }
+    }
+
+    async fn send(&self, out: &mpsc::Sender<Out>, answer: Box<RawValue>) {
+        let queued = self.seated.queue(answer.get().len());
+        // An error says that the writer has ended, and the session with it.
+        let _ = out.send(Out::Text(answer, queued)).await;
+    }
+}
+
+/// Writes answers and events as they come, until told to close.
+async fn write(
+    mut writer: WriteHalf<TokioIo<Upgraded>>,
+    mut outgoing: mpsc::Receiver<Out>,
+    mut events: mpsc::Receiver<Box<RawValue>>,
+    seated: &Seated,
+) -> io::Result<()> {
+    loop {
+        tokio::select! {
+            out = outgoing.recv() => match out {
+                Some(Out::Text(text, _queued)) => frame(&mut writer, OpCode::Text, text.get().as_bytes()).await?,
+                Some(Out::Ping) => frame(&mut writer, OpCode::Ping, &[]).await?,
+                Some(Out::Pong(payload)) => frame(&mut writer, OpCode::Pong, &payload).await?,
+                Some(Out::Close(code)) => {
+                    frame(&mut writer, OpCode::Close, &code.to_be_bytes()).await?;
+                    return writer.shutdown().await;
+                }
+                None => return Ok(()),
+            },
+            Some(event) = events.recv() => {
+                let sent = frame(&mut writer, OpCode::Text, event.get().as_bytes()).await;
+                seated.sent(event.get().len());
+                sent?;
+            }
+        }
+    }
+}
+
+async fn frame<W: AsyncWrite + Unpin>(writer: &mut W, kind: OpCode, payload: &[u8]) -> io::Result<()> {
+    let mut header = Header::new(kind);
+    header.set_payload_len(payload.len());
+    let mut codec = Codec::new();
+    let header = codec.encode_header(&header);
+    if payload.len() <= SMALL_BYTES {
+        writer.write_all(&[header, payload].concat()).await?;
+    } else {
+        writer.write_all(header).await?;
+        writer.write_all(payload).await?;
+    }
+    writer.flush().await
+}
