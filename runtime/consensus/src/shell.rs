@@ -62,6 +62,8 @@ pub(crate) struct Shell {
     pub key: Option<SecretKey>,
     pub me: PublicKey,
     pub guard: Guard,
+    /// See [`crate::BftOrderer::abstain_through`].
+    pub silent_through: Option<Height>,
     pub verifier: Verifier,
     pub set: Option<ValidatorSet>,
     pub now: MonoTime,
@@ -104,6 +106,7 @@ impl Shell {
             key,
             me,
             guard: Guard::default(),
+            silent_through: None,
             verifier: Verifier::new(genesis),
             set: None,
             now: MonoTime::default(),

@@ -174,6 +174,26 @@ fn a_guard_ahead_of_the_chain_keeps_the_node_silent_until_it_has_caught_up() {
 }
 
 #[test]
+fn a_home_that_asks_for_silence_is_silent_through_that_height_and_then_signs() {
+    let mut bench = Bench::new(4, 3);
+    bench.orderer.abstain_through(Height(2));
+    bench.orderer.replay(bench.params(1), vec![], None, T0);
+    bench.drain();
+    for height in 1..=3 {
+        let silent = height <= 2;
+        if height > 1 {
+            bench.orderer.start_height(bench.params(height), T0);
+            bench.drain();
+        }
+        assert_eq!(bench.orderer.status().abstaining, silent);
+        bench.orderer.arm_propose(T0);
+        bench.orderer.on_time(T0.after(300_000 * height));
+        let outputs = bench.drain();
+        assert_eq!(own_votes(&outputs).is_empty(), silent, "height {height}");
+    }
+}
+
+#[test]
 fn a_refused_signature_is_neither_sent_nor_resent_and_the_height_is_still_decided() {
     let mut bench = Bench::started(4, 3);
     let proposal = bench.proposal(0, 1);
