@@ -14,7 +14,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::MemfdFlags;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
@@ -27,7 +27,11 @@ pub const VARIABLE: &str = "VIBECOIN_PASSWORD";
 const HANDED_ON: &str = "VIBECOIN_PASSWORD_FD";
 
 /// The passphrase of the environment, once it has left it.
-static GIVEN: OnceLock<Zeroizing<Vec<u8>>> = OnceLock::new();
+static GIVEN: Mutex<Option<Zeroizing<Vec<u8>>>> = Mutex::new(None);
+
+fn given(text: Zeroizing<Vec<u8>>) {
+    *GIVEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+}
 
 /// Does it, first of all in `main`, while there is one thread. Comes back in another program when there was a
 /// passphrase in the environment.
@@ -42,7 +46,7 @@ pub fn shut() {
                 "warning: {VARIABLE} stays in the environment of this process: {error}; use --password-file"
             ));
         }
-        let _first_and_only = GIVEN.set(text);
+        given(text);
     } else if let Some(number) = std::env::var_os(HANDED_ON) {
         take(&number);
     }
@@ -50,13 +54,19 @@ pub fn shut() {
 
 /// The passphrase that the environment held; `None` when it held none.
 pub fn passphrase() -> Option<Result<Passphrase, KeyError>> {
-    let bytes = GIVEN.get()?;
+    let given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let bytes = given.as_ref()?;
     Some(match str::from_utf8(bytes) {
         Ok(text) => Passphrase::new(text),
         Err(_) => Err(KeyError::NoPassphrase {
             detail: format!("{VARIABLE} is not UTF-8 text"),
         }),
     })
+}
+
+/// Wipes the passphrase of the environment: a node needs it once, and then runs for long.
+pub fn forget() {
+    *GIVEN.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }
 
 /// Neither a crash nor another process of this user gets at the memory. A system that does not allow it loses
@@ -115,7 +125,7 @@ fn take(number: &OsString) {
     let limit = u64::try_from(most).unwrap_or(u64::MAX);
     // It is empty in a child of the process that took it.
     if (&mut file).take(limit).read_to_end(&mut text).is_ok() && !text.is_empty() {
-        let _first_and_only = GIVEN.set(text);
+        given(text);
     }
     let _memory_goes_with_the_process = file.set_len(0);
 }

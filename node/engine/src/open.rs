@@ -240,7 +240,10 @@ fn may_recover(report: &StartReport, recovery: &Recovery, role: &Role<'_>) -> Re
         ),
         (None, _) => return Ok(()),
     };
-    let remedy = if role.decides_alone() {
+    let remedy = if role.decides_alone() && report.damage.is_empty() {
+        "This validator decides blocks alone: nobody else goes on while it is silent. Put the consensus log back, or \
+         restore a copy of the whole home that was made when the node was stopped"
+    } else if role.decides_alone() {
         "This validator decides blocks alone: to make the lost ones again it would have to contradict what it signed. \
          Copy the database folder of a follower of this chain that has them (both nodes stopped), or restore a copy \
          of the whole home that was made when the node was stopped"

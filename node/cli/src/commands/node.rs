@@ -74,6 +74,7 @@ impl NodeArgs {
         let paths = Paths::new(&home, &loaded.config);
         let genesis = self.genesis_of(&paths, given.as_ref()).map_err(daemon)?;
         let validator_key = self.validator_key(&paths, &genesis, loaded.config.node.validator)?;
+        crate::secrets::forget();
         if self.dev {
             banner(&home, &genesis);
         }
