@@ -163,6 +163,7 @@ impl Node {
             records,
             guard,
             newest_guard,
+            guard_torn,
             witness,
             recovery,
         } = open(&paths, &config, &genesis, &role)?;
@@ -224,6 +225,9 @@ impl Node {
         });
         if let Some(through) = recovery.silent_through {
             orderer.abstain_through(through);
+        }
+        if guard_torn {
+            orderer.doubt_newest();
         }
         let pool = Mempool::new(pool_config(&config), chain.params.clone());
         let replica = Replica::new(chain.clone(), public, orderer, pool, head);

@@ -31,8 +31,10 @@ pub struct Opened {
     pub records: Vec<LogRecord>,
     /// The double-sign guard.
     pub guard: GuardStore,
-    /// Its newest entry.
+    /// Its newest entry that is whole.
     pub newest_guard: Option<GuardEntry>,
+    /// A newer one may be lost.
+    pub guard_torn: bool,
     /// The head witness.
     pub witness: HeadWitness,
     /// Blocks to fetch and heights to be silent at, before the node takes part again.
@@ -118,10 +120,15 @@ pub fn open(
         detail: error.to_string(),
     })?;
     let witness = HeadWitness::open_or_create(&paths.witness).map_err(storage("open the head witness"))?;
-    let next = store.head().height.saturating_add(1);
+    if witness.was_torn() {
+        warn!(target: "node", path = %paths.witness.display(), "{TORN_WITNESS}");
+    }
+    let (next, had_log) = (store.head().height.saturating_add(1), paths.log.exists());
     let opened = ConsensusLog::open_or_create(&paths.log, next).map_err(storage("open the consensus log"))?;
     if opened.dropped_bytes > 0 {
         info!(target: "node", bytes = opened.dropped_bytes, "dropped the torn tail of the consensus log");
+    } else if had_log && !opened.whole {
+        warn!(target: "node", path = %paths.log.display(), "{TORN_LOG}");
     }
     let (guard, guard_torn, newest_guard) = if is_guarded(genesis, role) {
         let (file, newest) = open_guard(&paths.guard)?;
@@ -130,7 +137,7 @@ pub fn open(
         (GuardStore::Memory, false, None)
     };
     if guard_torn {
-        warn!(target: "node", path = %paths.guard.display(), "{}", TORN_GUARD);
+        warn!(target: "node", path = %paths.guard.display(), "{TORN_GUARD}");
     }
     let recovery = judge(
         &store,
@@ -147,6 +154,7 @@ pub fn open(
         records,
         guard,
         newest_guard,
+        guard_torn,
         witness,
         recovery,
     })
@@ -160,6 +168,13 @@ fn is_guarded(genesis: &BuiltGenesis, role: &Role<'_>) -> bool {
 /// What a damaged slot of the guard means.
 const TORN_GUARD: &str = "one of the two slots of the double-sign guard is damaged: after a power cut it is the trace \
     of a write that never returned; otherwise suspect the disk";
+
+/// What a damaged slot of the witness means.
+const TORN_WITNESS: &str =
+    "one of the two slots of the head witness is damaged: it may remember an older head";
+/// What a damaged slot of the log means.
+const TORN_LOG: &str = "one of the two slots of the consensus log is damaged: after a power cut it is the trace of a \
+    write that never returned; otherwise suspect the disk";
 
 fn decode_log(opened: &OpenedLog) -> Result<Vec<LogRecord>, NodeError> {
     opened
@@ -295,10 +310,15 @@ pub fn inspect(paths: &Paths, store: &Store, signs: bool) -> Result<Inspected, N
     let mut warnings = Vec::new();
     let witness = match copy(&paths.witness)? {
         None => None,
-        Some(file) => HeadWitness::open_on(Box::new(file))
-            .map_err(named(&paths.witness))
-            .map_err(storage("open the head witness"))?
-            .head(),
+        Some(file) => {
+            let witness = HeadWitness::open_on(Box::new(file))
+                .map_err(named(&paths.witness))
+                .map_err(storage("open the head witness"))?;
+            if witness.was_torn() {
+                warnings.push(format!("{}: {TORN_WITNESS}", paths.witness.display()));
+            }
+            witness.head()
+        }
     };
     if let Some(file) = copy(&paths.log)? {
         let opened = ConsensusLog::open_on(Box::new(file))

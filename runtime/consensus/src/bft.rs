@@ -52,6 +52,13 @@ impl BftOrderer {
         self.shell.silent_through = Some(height);
     }
 
+    /// Tells that the guard file may have lost its newest entry, while the log is whole. What was signed is in
+    /// the log; that a block was begun is not, so the round in progress counts as one in which it was. Call it
+    /// before [`Orderer::replay`].
+    pub const fn doubt_newest(&mut self) {
+        self.shell.newest_in_doubt = true;
+    }
+
     /// Resets everything that belongs to one height. `None` after a halt.
     pub(crate) fn open(&mut self, params: HeightParams, now: MonoTime) -> Option<ValidatorSet> {
         let shell = &mut self.shell;

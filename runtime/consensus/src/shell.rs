@@ -64,6 +64,8 @@ pub(crate) struct Shell {
     pub guard: Guard,
     /// See [`crate::BftOrderer::abstain_through`].
     pub silent_through: Option<Height>,
+    /// See [`crate::BftOrderer::doubt_newest`].
+    pub newest_in_doubt: bool,
     pub verifier: Verifier,
     pub set: Option<ValidatorSet>,
     pub now: MonoTime,
@@ -107,6 +109,7 @@ impl Shell {
             me,
             guard: Guard::default(),
             silent_through: None,
+            newest_in_doubt: false,
             verifier: Verifier::new(genesis),
             set: None,
             now: MonoTime::default(),

@@ -127,6 +127,9 @@ impl Node {
         if let Some(through) = silent_through {
             orderer.abstain_through(through);
         }
+        if guard.was_torn() {
+            orderer.doubt_newest();
+        }
         let pool = Mempool::new(
             MempoolConfig {
                 count_max: 100,
