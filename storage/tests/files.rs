@@ -246,7 +246,10 @@ fn the_witness_remembers_the_head_and_a_crash_sets_it_back_only() {
     }
     witness.sync().unwrap();
     let left = HeadWitness::open_on(Box::new(file.crash(3))).unwrap();
-    assert_eq!((left.head().unwrap().height, left.was_torn()), (Height(100), false));
+    assert_eq!(
+        (left.head().unwrap().height, left.was_torn()),
+        (Height(100), false)
+    );
     file.flip(30, 0);
     let torn = HeadWitness::open_on(Box::new(file.crash(3))).unwrap();
     assert!(torn.was_torn() && torn.head().unwrap().height >= Height(64));

@@ -34,9 +34,12 @@ const CUT_BYTES: u64 = 20_000;
 /// What a key signed at a place: 0 for a proposal, 1 for a prevote, 2 for a precommit.
 type Place = (Height, Round, u8);
 
+/// The blocks that a key signed for, by place.
+type Signed = BTreeMap<Place, BTreeSet<Option<Hash>>>;
+
 /// Everything that was heard signed, by key and place.
 #[derive(Default)]
-struct Heard(Mutex<BTreeMap<PublicKey, BTreeMap<Place, BTreeSet<Option<Hash>>>>>);
+struct Heard(Mutex<BTreeMap<PublicKey, Signed>>);
 
 impl Heard {
     fn note(&self, key: PublicKey, place: Place, block: Option<Hash>) {
@@ -49,7 +52,7 @@ impl Heard {
             .insert(block);
     }
 
-    fn of(&self, key: &PublicKey) -> BTreeMap<Place, BTreeSet<Option<Hash>>> {
+    fn of(&self, key: &PublicKey) -> Signed {
         let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         heard.get(key).cloned().unwrap_or_default()
     }
