@@ -76,17 +76,17 @@ impl Damage {
     pub const fn remedy(&self) -> &'static str {
         match self {
             Self::HeadBehindWitness { .. } | Self::HeadBehindGuard { .. } => {
-                "do not sign; let the node fetch the missing blocks from its peers, or restore a newer backup"
+                "a node with peers fetches the missing blocks by itself, and signs nothing before it is past them"
             }
             Self::OtherThanWitness { .. } => {
-                "the folder mixes files of two chains or backups: put together files of one, restore a backup, or start again from genesis and sync from peers"
+                "the folder mixes files of two chains or backups: put together files of one, or move the database folder away and start: a node with peers fetches the chain again"
             }
             Self::Record(fault) => match fault.record {
                 Record::Row | Record::Node | Record::Index | Record::Supply => {
-                    "run `db check`; then restore a backup, or start again from genesis and sync from peers"
+                    "run `db check`; then restore a copy of the database, or move its folder away and start: a node with peers fetches the chain again"
                 }
                 _ => {
-                    "run `db check`; then try `db rewind` below the named height, which refuses where it cannot, restore a backup, or start again from genesis and sync from peers"
+                    "run `db check`; then try `db rewind` below the named height, which refuses where it cannot, restore a copy of the database, or move its folder away and start: a node with peers fetches the chain again"
                 }
             },
         }
@@ -109,8 +109,93 @@ pub struct StartReport {
     pub head: Head,
     /// The lowest block that was looked at.
     pub checked_from: Height,
-    /// What is wrong; empty when the node may serve, and a validator sign.
+    /// Everything that is wrong; empty when the node may serve, and a validator sign.
     pub damage: Vec<Damage>,
+}
+
+/// Blocks that were committed and that the database does not have any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost {
+    /// The database's head.
+    pub head: Head,
+    /// The newest head that the witness saw, when it is above the database's.
+    pub witness: Option<Head>,
+    /// The highest height that is known to have been committed.
+    pub through: Height,
+}
+
+impl StartReport {
+    /// The first damage that fetching blocks does not mend.
+    #[must_use]
+    pub fn unmendable(&self) -> Option<&Damage> {
+        self.damage.iter().find(|damage| !damage.is_mended_by_peers())
+    }
+
+    /// The blocks that are missing at the end of a database which is sound up to there; `None` when none is,
+    /// or when something else is damaged too.
+    #[must_use]
+    pub fn lost(&self) -> Option<Lost> {
+        if self.damage.is_empty() || self.unmendable().is_some() {
+            return None;
+        }
+        let mut lost = Lost {
+            head: self.head,
+            witness: None,
+            through: self.head.height,
+        };
+        for damage in &self.damage {
+            let reached = match damage {
+                Damage::HeadBehindWitness { witness, .. } => {
+                    lost.witness = Some(*witness);
+                    witness.height
+                }
+                // Whoever signs at a height has committed the one before it.
+                Damage::HeadBehindGuard { signed, .. } => signed.saturating_sub(1),
+                Damage::OtherThanWitness { .. } | Damage::Record(_) => continue,
+            };
+            lost.through = lost.through.max(reached);
+        }
+        Some(lost)
+    }
+}
+
+/// Records of a validator's past outside the database, as a start finds them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remembered {
+    /// The database's head.
+    pub head: Height,
+    /// The height that the head witness saw last.
+    pub witness: Option<Height>,
+    /// The height of the guard's newest entry that is whole.
+    pub guard: Option<Height>,
+    /// One of the guard's slots is damaged: an entry newer than `guard` may be lost.
+    pub guard_torn: bool,
+    /// The height that the consensus log is about.
+    pub log: Height,
+    /// The log was there and is whole.
+    pub log_whole: bool,
+}
+
+impl Remembered {
+    /// The last height at which the key may have signed without a record that a restart can go on from.
+    ///
+    /// A guard that is whole knows the newest signature, and the log is compared with it later; so only blocks
+    /// that the database lost count. A torn guard may be one entry behind. Then the log of the height in
+    /// progress is what knows, because nothing is signed before its causes are in there; when it is not whole
+    /// or of another height, the key may have signed wherever the node has been, and at the height after.
+    #[must_use]
+    pub fn silent_through(&self) -> Option<Height> {
+        let next = self.head.saturating_add(1);
+        let witness = self.witness.unwrap_or(Height::ZERO);
+        let guard = self.guard.unwrap_or(Height::ZERO);
+        let lost = witness > self.head || guard > next;
+        let log_knows = self.log_whole && (self.log == next || self.log.saturating_add(1) == next);
+        if self.guard_torn && (lost || !log_knows) {
+            let reached = witness.max(guard).max(self.head).saturating_add(1);
+            return Some(reached.max(self.log));
+        }
+        lost.then(|| witness.max(guard))
+    }
 }
 
 /// Looks at an opened store. `witness` is what the head witness remembers, `signed` the height of the
@@ -193,4 +278,85 @@ fn check_blocks(store: &Store, from: Height, head: Head) -> Result<(), Stop> {
     view.prove_account(&Address::system())
         .map_err(Stop::at(Record::Node, head.height))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: Remembered = Remembered {
+        head: Height(10),
+        witness: Some(Height(10)),
+        guard: Some(Height(11)),
+        guard_torn: false,
+        log: Height(11),
+        log_whole: true,
+    };
+
+    fn check(remembered: Remembered, silent: Option<u64>) {
+        assert_eq!(remembered.silent_through(), silent.map(Height), "{remembered:?}");
+    }
+
+    #[test]
+    fn a_home_that_lost_nothing_needs_no_silence() {
+        check(WHOLE, None);
+        let witness = None;
+        check(Remembered { witness, ..WHOLE }, None);
+        // A log that is lost is compared with the guard by the orderer.
+        let log_whole = false;
+        check(Remembered { log_whole, ..WHOLE }, None);
+        // Killed between the commit and the reset of the log.
+        let (log, guard) = (Height(10), Some(Height(10)));
+        check(Remembered { log, guard, ..WHOLE }, None);
+    }
+
+    #[test]
+    fn a_database_that_lost_blocks_asks_for_silence_through_what_was_reached() {
+        let head = Height(3);
+        check(Remembered { head, ..WHOLE }, Some(11));
+        let witness = None;
+        check(
+            Remembered {
+                head,
+                witness,
+                ..WHOLE
+            },
+            Some(11),
+        );
+        let guard = None;
+        check(Remembered { head, guard, ..WHOLE }, Some(10));
+        let head = Height(9);
+        check(Remembered { head, ..WHOLE }, Some(11));
+    }
+
+    #[test]
+    fn a_torn_guard_needs_the_whole_log_of_the_height_in_progress() {
+        let torn = Remembered {
+            guard_torn: true,
+            ..WHOLE
+        };
+        check(torn, None);
+        let log = Height(10);
+        check(Remembered { log, ..torn }, None);
+        // The entry before may be far behind: the node had been away.
+        for guard in [None, Some(Height(2)), Some(Height(10))] {
+            check(Remembered { guard, ..torn }, None);
+            let log_whole = false;
+            check(
+                Remembered {
+                    guard,
+                    log_whole,
+                    ..torn
+                },
+                Some(11),
+            );
+            let log = Height(5);
+            check(Remembered { guard, log, ..torn }, Some(11));
+        }
+        // The next height may have been entered already.
+        let log_whole = false;
+        check(Remembered { log_whole, ..torn }, Some(12));
+        let head = Height(3);
+        check(Remembered { head, ..torn }, Some(12));
+    }
 }

@@ -15,7 +15,7 @@ use vibecoin_primitives::*;
 use vibecoin_storage::check::{CheckOptions, Fault, Record, check, check_path};
 use vibecoin_storage::kv::*;
 use vibecoin_storage::schema::{self, BlockPart};
-use vibecoin_storage::start::{Damage, check_start};
+use vibecoin_storage::start::{Damage, Lost, check_start};
 use vibecoin_storage::{Head, Store};
 
 fn run(kv: &MemoryKv) -> Option<Fault> {
@@ -413,6 +413,22 @@ fn a_start_finds_that_committed_blocks_are_gone() {
         }]
     );
     assert!(damage[0].is_mended_by_peers() && damage[0].to_string().contains("height 12 was committed"));
+    let lost = |witness, signed| check_start(&store, witness, signed).unwrap().lost();
+    let (head, through) = (store.head(), Height(12));
+    let expected = |witness, through| {
+        Some(Lost {
+            head,
+            witness,
+            through,
+        })
+    };
+    assert_eq!(lost(Some(witness), None), expected(Some(witness), through));
+    assert_eq!(
+        lost(Some(witness), Some(Height(14))),
+        expected(Some(witness), Height(13))
+    );
+    assert_eq!(lost(Some(head), Some(Height(14))), expected(None, Height(13)));
+    assert_eq!(lost(Some(head), Some(head.height.saturating_add(1))), None);
     let damage = check_start(&store, None, Some(Height(11))).unwrap().damage;
     assert_eq!(
         damage,
@@ -447,6 +463,14 @@ fn a_start_finds_a_damaged_block_and_a_damaged_root_node() {
         panic!("{report:?}")
     };
     assert_eq!((fault.record, fault.height), (Record::Certificate, Height(8)));
+    // Damage elsewhere is not mended by fetching, whatever else is missing.
+    let witness = Head {
+        height: Height(20),
+        hash: Hash([1; 32]),
+    };
+    let report = check_start(&store, Some(witness), None).unwrap();
+    assert_eq!((report.damage.len(), report.lost()), (2, None));
+    assert!(matches!(report.unmendable(), Some(Damage::Record(_))));
 
     let (chain, kv, store) = chain_in_memory(4, 1);
     store.close().unwrap();

@@ -98,6 +98,30 @@ fn a_new_height_starts_empty_wherever_the_crash_falls() {
 }
 
 #[test]
+fn a_log_says_whether_it_is_whole() {
+    let (file, mut open) = new_log();
+    assert!(log(&file).unwrap().whole, "an empty one is");
+    (0..3).for_each(|n| open.append(&record(n)).unwrap());
+    open.sync().unwrap();
+    assert!(log(&file).unwrap().whole);
+    file.flip(open.len() - 1, 0);
+    let torn = log(&file.crash(0)).unwrap();
+    assert_eq!((torn.whole, torn.records.len()), (false, 2));
+    file.flip(open.len() - 1, 0);
+    // The slot of the height before: nothing is lost, but the disk is suspect.
+    open.reset(Height(8)).unwrap();
+    file.flip(30, 0);
+    let opened = log(&file).unwrap();
+    assert_eq!((opened.whole, opened.log.height()), (false, Height(8)));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let made = ConsensusLog::open_or_create(&path, Height(3)).unwrap();
+    assert!(!made.whole, "it was not there");
+    drop(made);
+    assert!(ConsensusLog::open_or_create(&path, Height(3)).unwrap().whole);
+}
+
+#[test]
 fn a_log_record_over_the_limit_is_refused() {
     let (_, mut open) = new_log();
     assert!(open.append(&vec![0; RECORD_BYTES_MAX + 1]).is_err());
@@ -222,5 +246,11 @@ fn the_witness_remembers_the_head_and_a_crash_sets_it_back_only() {
     }
     witness.sync().unwrap();
     let left = HeadWitness::open_on(Box::new(file.crash(3))).unwrap();
-    assert_eq!(left.head().unwrap().height, Height(100));
+    assert_eq!(
+        (left.head().unwrap().height, left.was_torn()),
+        (Height(100), false)
+    );
+    file.flip(30, 0);
+    let torn = HeadWitness::open_on(Box::new(file.crash(3))).unwrap();
+    assert!(torn.was_torn() && torn.head().unwrap().height >= Height(64));
 }

@@ -1,14 +1,15 @@
 //! The operator's listener of the node of the home: where it is, and the token that opens it.
 
 use std::future::Future;
+use std::path::Path;
 
 use jsonrpsee::core::client::Error as ClientError;
 use jsonrpsee::http_client::{HeaderMap, HeaderValue, HttpClient, HttpClientBuilder};
 use serde_json::Value;
-use vibecoin_config::Config;
-use vibecoin_engine::ADMIN_ENDPOINT_FILE;
+use vibecoin_config::Paths;
+use vibecoin_keystore::{KeyError, private};
+use zeroize::Zeroizing;
 
-use crate::commands::config::{KnobArgs, load};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -28,9 +29,9 @@ impl Admin {
     /// Exit 3 when nothing says where it is, 40 when the token cannot be read.
     pub fn of(context: &Context) -> Result<Self, CliError> {
         let home = context.home();
-        let file = context.globals.config.as_deref();
-        let config = load(home, file, &KnobArgs::default(), Exit::InvalidFile)?.config;
-        let written = std::fs::read_to_string(home.join(ADMIN_ENDPOINT_FILE)).ok();
+        let config = context.config()?;
+        let paths = Paths::new(home, &config);
+        let written = std::fs::read_to_string(&paths.admin_endpoint).ok();
         let fixed = Some(&config.admin.listen).filter(|listen| !listen.is_empty() && !listen.ends_with(":0"));
         let url = written
             .map(|text| text.trim().to_owned())
@@ -42,7 +43,7 @@ impl Admin {
                 .hint("start the node with --admin.listen 127.0.0.1:0, and name its --home"));
         };
         let client = HttpClientBuilder::new()
-            .set_headers(headers(context, &config)?)
+            .set_headers(headers(&paths.admin_token)?)
             .request_timeout(context.timeout())
             .build(&url)
             .map_err(|error| CliError::usage(format!("{url} is no address of a node: {error}")))?;
@@ -75,19 +76,29 @@ impl Admin {
     }
 }
 
-fn headers(context: &Context, config: &Config) -> Result<HeaderMap, CliError> {
-    let path =
-        Config::locate(context.home(), &config.admin.token_file).unwrap_or_else(|| context.home().to_owned());
-    let unreadable = |detail: String| {
+/// The token that a node made for its operator; `None` when it made none.
+///
+/// # Errors
+/// Exit 40 when the file is not this user's alone.
+pub fn read_token(path: &Path) -> Result<Option<Zeroizing<String>>, CliError> {
+    match private::read_secret_text(path) {
+        Ok(text) => Ok(Some(Zeroizing::new(text.trim().to_owned()))),
+        Err(KeyError::Missing { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn headers(path: &Path) -> Result<HeaderMap, CliError> {
+    let token = read_token(path)?.ok_or_else(|| {
         CliError::new(
             Exit::Key,
-            format!("the operator's token {}: {detail}", path.display()),
+            format!("there is no token for the operator at {}", path.display()),
         )
         .hint("the node makes it when it starts with --admin.listen; only its user can read it")
-    };
-    let token = std::fs::read_to_string(&path).map_err(|error| unreadable(error.to_string()))?;
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
-        .map_err(|_| unreadable("not 64 hex digits".to_owned()))?;
+    })?;
+    let bearer = Zeroizing::new(format!("Bearer {}", token.as_str()));
+    let mut value = HeaderValue::from_str(&bearer)
+        .map_err(|_| CliError::new(Exit::Key, format!("{}: not 64 hex digits", path.display())))?;
     // Never shown in a log.
     value.set_sensitive(true);
     let mut headers = HeaderMap::new();

@@ -6,21 +6,17 @@ use std::time::Duration;
 
 use jsonrpsee::http_client::{HttpClient, HttpClientBuilder};
 use jsonrpsee::ws_client::{WsClient, WsClientBuilder};
+use vibecoin_config::{Config, Paths};
 use vibecoin_genesis::{BuiltGenesis, Genesis};
 use vibecoin_keystore::{Keystore, NodeKeys};
 use vibecoin_primitives::AddressPrefix;
 
 use crate::args::Globals;
+use crate::commands::config::{KnobArgs, load};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
 
-/// The genesis file of a home.
-pub const GENESIS_FILE: &str = "genesis.toml";
-/// The configuration file of a home.
-pub const CONFIG_FILE: &str = "config.toml";
-/// Where the node of a home answered last.
-pub const ENDPOINT_FILE: &str = "endpoint";
 /// Where a node answers when nothing else is known.
 pub const LOCAL_URL: &str = "http://127.0.0.1:8545";
 /// Most bytes of an answer that this client reads.
@@ -77,7 +73,25 @@ impl Context {
         self.globals
             .config
             .clone()
-            .unwrap_or_else(|| self.home.join(CONFIG_FILE))
+            .unwrap_or_else(|| Paths::config_in(&self.home))
+    }
+
+    /// The configuration of the home: file and environment, as its node has it without flags.
+    ///
+    /// # Errors
+    /// Exit 7 when it is refused.
+    pub fn config(&self) -> Result<Config, CliError> {
+        let file = self.globals.config.as_deref();
+        let loaded = load(&self.home, file, &KnobArgs::default(), Exit::InvalidFile)?;
+        Ok(loaded.config)
+    }
+
+    /// The files of the home, where its node has them.
+    ///
+    /// # Errors
+    /// As [`Context::config`].
+    pub fn paths(&self) -> Result<Paths, CliError> {
+        Ok(Paths::new(&self.home, &self.config()?))
     }
 
     /// How long to wait for a node.
@@ -90,7 +104,7 @@ impl Context {
     #[must_use]
     pub fn url(&self) -> String {
         match self.globals.url.as_str() {
-            "local" | "dev" => std::fs::read_to_string(self.home.join(ENDPOINT_FILE))
+            "local" | "dev" => std::fs::read_to_string(Paths::endpoint_in(&self.home))
                 .ok()
                 .map(|text| text.trim().to_owned())
                 .filter(|url| url.starts_with("http://"))
@@ -153,7 +167,15 @@ impl Context {
     /// # Errors
     /// Exit 40 when the directory is not this user's alone.
     pub fn keystore(&self) -> Result<Keystore, CliError> {
-        Ok(NodeKeys::new(&self.home, self.prefix()?).accounts()?)
+        Ok(self.node_keys()?.accounts()?)
+    }
+
+    /// All keys of the home.
+    ///
+    /// # Errors
+    /// As [`Context::config`] and [`Context::prefix`].
+    pub fn node_keys(&self) -> Result<NodeKeys, CliError> {
+        Ok(keys_of(&self.paths()?, self.prefix()?))
     }
 
     /// The prefix of addresses: from the home's genesis, or the test network's.
@@ -172,7 +194,7 @@ impl Context {
     /// # Errors
     /// Exit 7 when the file is there and invalid.
     pub fn genesis(&self) -> Result<Option<Genesis>, CliError> {
-        let path = self.home.join(GENESIS_FILE);
+        let path = self.paths()?.genesis;
         if path.exists() {
             files::genesis(&path).map(Some)
         } else {
@@ -185,11 +207,22 @@ impl Context {
     /// # Errors
     /// As [`Context::genesis`].
     pub fn built_genesis(&self) -> Result<Option<BuiltGenesis>, CliError> {
-        let path = self.home.join(GENESIS_FILE);
+        let path = self.paths()?.genesis;
         self.genesis()?
             .map(|genesis| files::build(&path, &genesis))
             .transpose()
     }
+}
+
+/// The files of another home, where its own configuration has them.
+pub fn paths_of(home: &Path) -> Result<Paths, CliError> {
+    let loaded = load(home, None, &KnobArgs::default(), Exit::InvalidFile)?;
+    Ok(Paths::new(home, &loaded.config))
+}
+
+/// The keys of a home, where its configuration has them.
+pub fn keys_of(paths: &Paths, prefix: AddressPrefix) -> NodeKeys {
+    NodeKeys::new(&paths.home, prefix).with_places(&paths.keystore, &paths.node_key)
 }
 
 /// Refuses an address that no node can be at, and says how it is written.

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use vibecoin_config::Paths;
 use vibecoin_genesis::{Genesis, Profile};
-use vibecoin_keystore::{KeyError, NodeKeyRole, NodeKeys, dev_keys, dev_validator};
+use vibecoin_keystore::{KeyError, NodeKeyRole, dev_keys, dev_validator};
 use vibecoin_primitives::{Address, Amount, ChainParams, Power, TimeMs, Validator};
 
-use crate::context::GENESIS_FILE;
+use crate::context::keys_of;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
@@ -19,9 +20,9 @@ pub const DEV_BALANCE: Amount = Amount(1_000_000_000_000_000);
 /// Makes what is missing in the home of a dev chain. What is there stays.
 ///
 /// `given` is a genesis file to use instead of the default one.
-pub fn prepare(home: &Path, given: Option<&Genesis>, now: TimeMs) -> Result<Genesis, CliError> {
-    make_private(home)?;
-    let path = home.join(GENESIS_FILE);
+pub fn prepare(paths: &Paths, given: Option<&Genesis>, now: TimeMs) -> Result<Genesis, CliError> {
+    make_private(&paths.home)?;
+    let path = paths.genesis.clone();
     let genesis = if path.exists() {
         files::genesis(&path)?
     } else {
@@ -42,7 +43,7 @@ pub fn prepare(home: &Path, given: Option<&Genesis>, now: TimeMs) -> Result<Gene
         .params
         .prefix()
         .map_err(|error| CliError::new(Exit::Config, format!("{}: {error}", path.display())))?;
-    let node = NodeKeys::new(home, prefix).allow_unencrypted();
+    let node = keys_of(paths, prefix).allow_unencrypted();
     let validator = dev_validator(0)?;
     if !node.exists(NodeKeyRole::Validator)? {
         node.create(NodeKeyRole::Validator, &validator.key, None)?;
@@ -108,12 +109,13 @@ mod tests {
     fn a_dev_home_is_made_once_and_kept() {
         let home = tempfile::tempdir().unwrap();
         let home = home.path().join("home");
-        let first = prepare(&home, None, TimeMs(1_700_000_000_000)).unwrap();
-        let second = prepare(&home, None, TimeMs(1_800_000_000_000)).unwrap();
+        let paths = Paths::new(&home, &vibecoin_config::Config::default());
+        let first = prepare(&paths, None, TimeMs(1_700_000_000_000)).unwrap();
+        let second = prepare(&paths, None, TimeMs(1_800_000_000_000)).unwrap();
         assert_eq!(first, second);
         assert_eq!(first.accounts.len(), 10);
         assert!(first.build().is_ok());
-        let keys = NodeKeys::new(&home, first.params.prefix().unwrap())
+        let keys = keys_of(&paths, first.params.prefix().unwrap())
             .accounts()
             .unwrap()
             .list()
@@ -135,7 +137,8 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let mut genesis = dev_genesis(TimeMs(1_700_000_000_000)).unwrap();
         genesis.params = ChainParams::devnet();
-        files::write(&home.path().join(GENESIS_FILE), &genesis.to_toml(), false).unwrap();
-        assert_eq!(prepare(home.path(), None, now()).unwrap_err().exit, Exit::Config);
+        let paths = Paths::new(home.path(), &vibecoin_config::Config::default());
+        files::write(&paths.genesis, &genesis.to_toml(), false).unwrap();
+        assert_eq!(prepare(&paths, None, now()).unwrap_err().exit, Exit::Config);
     }
 }

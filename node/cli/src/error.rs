@@ -304,7 +304,7 @@ impl From<KeyError> for CliError {
             KeyError::Locked { pid, .. } => out.data(json!({ "pid": pid })),
             _ => out,
         };
-        match hint {
+        match hint.map(str::to_owned).or_else(|| error.remedy()) {
             Some(hint) => out.hint(hint),
             None => out,
         }

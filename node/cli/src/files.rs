@@ -4,7 +4,9 @@ use std::io::Read as _;
 use std::path::Path;
 
 use vibecoin_genesis::{BuiltGenesis, GENESIS_BYTES_MAX, Genesis};
+use vibecoin_keystore::{KeyError, private};
 use vibecoin_light::Trust;
+use zeroize::Zeroizing;
 
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -33,6 +35,28 @@ pub fn read(path: &Path, most: usize) -> Result<Vec<u8>, CliError> {
 pub fn read_text(path: &Path, most: usize) -> Result<String, CliError> {
     String::from_utf8(read(path, most)?)
         .map_err(|_| CliError::new(Exit::InvalidFile, format!("{} is not UTF-8 text", path.display())))
+}
+
+/// Reads a text with a secret: a file of this user that nobody else can read, not reached through a link; `-`
+/// is stdin.
+pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, KeyError> {
+    if path != Path::new("-") {
+        return private::read_secret_text(path);
+    }
+    let refused = |detail: String| KeyError::Import {
+        detail: format!("stdin: {detail}"),
+    };
+    let most = private::FILE_BYTES_MAX;
+    // The whole capacity from the start: a buffer that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(most.saturating_add(1)));
+    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    let read = std::io::stdin().lock().take(limit).read_to_end(&mut bytes);
+    read.map_err(|error| refused(error.to_string()))?;
+    if bytes.len() > most {
+        return Err(refused(format!("more than {most} bytes")));
+    }
+    let text = str::from_utf8(&bytes).map_err(|_| refused("not text".to_owned()))?;
+    Ok(Zeroizing::new(text.to_owned()))
 }
 
 /// Writes a new file; one that is there stays unless `overwrite`.

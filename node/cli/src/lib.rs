@@ -24,6 +24,7 @@ mod dev;
 mod files;
 mod logging;
 mod passphrase;
+mod secrets;
 mod sending;
 
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ use output::Format;
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
+    secrets::shut();
     logging::install_panic_hook();
     let (outcome, format, quiet) = match Arguments::try_parse() {
         Ok(arguments) => {

@@ -8,11 +8,7 @@ use vibecoin_keystore::{KeyError, KeyInfo, Passphrase, PassphraseSource};
 use zeroize::Zeroizing;
 
 use crate::error::CliError;
-
-/// The environment variable that may hold a passphrase.
-pub const VARIABLE: &str = "VIBECOIN_PASSWORD";
-/// Most bytes of a password file.
-const FILE_BYTES_MAX: usize = 8192;
+use crate::{files, secrets};
 
 /// Where the passphrase of a key comes from.
 #[derive(Args, Clone, Debug, Default)]
@@ -53,17 +49,10 @@ impl PassphraseArgs {
 
 /// A passphrase from a file or the environment; `None` when neither was given.
 fn ask_elsewhere(file: Option<&Path>) -> Option<Result<Passphrase, KeyError>> {
-    if let Some(path) = file {
-        let read = crate::files::read_text(path, FILE_BYTES_MAX).map(Zeroizing::new);
-        return Some(match read {
-            Ok(text) => Passphrase::from_file_text(&text),
-            Err(error) => Err(KeyError::NoPassphrase {
-                detail: error.message,
-            }),
-        });
+    match file {
+        Some(path) => Some(files::read_secret(path).and_then(|text| Passphrase::from_file_text(&text))),
+        None => secrets::passphrase(),
     }
-    let text = std::env::var(VARIABLE).ok()?;
-    Some(Passphrase::new(text))
 }
 
 fn prompt(question: &str) -> Result<Zeroizing<String>, KeyError> {

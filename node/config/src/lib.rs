@@ -23,12 +23,14 @@
 //! ```
 //!
 //! Read in this order: `knobs` (every knob with its default, its range and its price), `load`
-//! (layers, unknown keys, origins), `kind` (what a value may be), `text` (the default file).
+//! (layers, unknown keys, origins), `kind` (what a value may be), `text` (the default file), `paths` (where
+//! the files of a home are).
 
 mod error;
 mod kind;
 mod knobs;
 mod load;
+mod paths;
 mod suggest;
 mod text;
 
@@ -39,4 +41,5 @@ pub use knobs::{
     SECTIONS, Section, StorageConfig, knob,
 };
 pub use load::{CONFIG_BYTES_MAX, ENV_PREFIX, Loaded, Origin, Sources, parse};
+pub use paths::Paths;
 pub use text::{default_text, environment_name};

@@ -16,13 +16,14 @@ use vibecoin_primitives::{
 use vibecoin_rpc_server::backend::{
     AccountProof, Admitted, Backend, BackendError, ChainFacts, CommittedBlock, ConsensusStatus, Head,
     HealthCheck, HeightRounds, NodeStatus, PeersView, PohStatus, PoolAccount, PoolEntry, PoolStatus, Read,
-    Refusal, StateContext, StateProofs, TransactionStatus,
+    Refusal, StateContext, StateProofs, TransactionStatus, Waiting,
 };
 use vibecoin_storage::{StateView, StorageError, Store};
 
 use crate::clock::Clock;
 use crate::driver::Input;
 use crate::faucet::Faucet;
+use crate::recovery::Recovery;
 use crate::shared::{Fate, Shared};
 use crate::verify::{Submission, SubmitError};
 
@@ -56,6 +57,8 @@ pub struct Handles {
     pub driver: Option<Sender<Input>>,
     /// The account that pays on a dev chain.
     pub faucet: Option<Faucet>,
+    /// What the start found missing.
+    pub recovery: Recovery,
 }
 
 fn internal(error: impl ToString) -> BackendError {
@@ -645,7 +648,14 @@ impl Backend for NodeBackend {
         };
         let mut sync = self.shared.sync.lock().status(self.clock.uptime_ms());
         // Blocks may have come since the driver looked.
-        sync.target = sync.target.max(self.shared.head().header.height);
+        let head = self.shared.head().header.height;
+        let waiting = self.waiting(head);
+        sync.target = sync.target.max(head);
+        if let Some(lost) = self.lost_through(head) {
+            sync.target = sync.target.max(lost);
+            sync.synced = false;
+            "blocks".clone_into(&mut sync.stage);
+        }
         NodeStatus {
             role: role.to_owned(),
             uptime_ms: self.clock.uptime_ms(),
@@ -653,6 +663,7 @@ impl Backend for NodeBackend {
             disk_bytes: directory_bytes(&self.home),
             disk_free_bytes: free_bytes(&self.home),
             sync,
+            waiting,
         }
     }
 
@@ -688,6 +699,11 @@ impl Backend for NodeBackend {
             sync.synced,
             format!("known height {}", sync.target),
         ));
+        let head = self.shared.head().header.height;
+        if let Some(lost) = self.lost_through(head) {
+            let detail = format!("block {lost} was committed here, the database has {head}");
+            checks.push(check("complete", false, detail));
+        }
         if self.empty_block_interval_ms > 0 && (self.key.is_some() || self.handles.network.is_some()) {
             let age = crate::clock::wall()
                 .0
@@ -704,6 +720,20 @@ impl Backend for NodeBackend {
 }
 
 impl NodeBackend {
+    /// What the node waits for before it takes part again.
+    fn waiting(&self, head: Height) -> Option<Waiting> {
+        let consensus = self.shared.consensus.lock();
+        let abstains = self.key.is_some() && consensus.abstaining && consensus.height > head;
+        drop(consensus);
+        self.handles.recovery.waiting(head, abstains)
+    }
+
+    /// The height of the newest block that the database lost and does not have yet.
+    fn lost_through(&self, head: Height) -> Option<Height> {
+        let lost = self.handles.recovery.lost?;
+        (lost.through > head).then_some(lost.through)
+    }
+
     fn peers(&self) -> u32 {
         let network = self.handles.network.as_ref();
         network.map_or(0, |network| {

@@ -101,7 +101,9 @@ impl NodeError {
                 11 => Some(
                     "this home belongs to another chain; choose another --home or the right genesis file",
                 ),
-                20 => Some("run `vibecoin db check` to see what is damaged"),
+                20 => Some(
+                    "run `vibecoin db check` to see what is damaged; then restore a copy of the database, or move its folder away and start: a node with peers fetches the chain again, and signs nothing that it may have signed before",
+                ),
                 21 => Some("free some space and start again; nothing acknowledged is lost"),
                 22 => Some("check the disk; nothing acknowledged is lost"),
                 50 => Some("this home was written by a newer version; use that version"),

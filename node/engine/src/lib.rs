@@ -26,9 +26,11 @@ mod listeners;
 mod metrics;
 mod network;
 mod node;
+mod open;
 mod peers;
 mod persist;
 mod pool_index;
+mod recovery;
 mod rounds;
 mod scrape;
 mod serve;
@@ -37,5 +39,5 @@ mod sync_view;
 mod verify;
 
 pub use error::NodeError;
-pub use listeners::ADMIN_ENDPOINT_FILE;
 pub use node::{Node, NodeOptions, Ready, run};
+pub use open::{Inspected, inspect};

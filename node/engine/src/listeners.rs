@@ -1,24 +1,21 @@
 //! The listeners beside RPC: the operator's, behind a token, and the one for Prometheus.
 
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tracing::warn;
-use vibecoin_config::Config;
+use vibecoin_config::{Config, Paths};
+use vibecoin_keystore::{KeyError, private};
 use vibecoin_rpc_server::prometheus::MetricsServer;
 use vibecoin_rpc_server::{AdminToken, Config as ServerConfig, RpcServer};
+use zeroize::Zeroizing;
 
 use crate::backend::NodeBackend;
 use crate::error::NodeError;
 
-/// The file by which commands find the operator's listener of a running node.
-pub const ADMIN_ENDPOINT_FILE: &str = "admin.endpoint";
 /// Connections of operators at once, most of them room in which a burst of strangers passes by.
 const ADMIN_CONNECTIONS_MAX: u32 = 64;
 /// Most bytes of an operator's request; all of them are short.
@@ -48,22 +45,15 @@ impl Listeners {
     /// # Errors
     /// [`NodeError::Listen`] when an address is taken, [`NodeError::Key`] when the token is not this
     /// user's alone.
-    pub async fn bind(config: &Config, home: &Path) -> Result<Self, NodeError> {
+    pub async fn bind(config: &Config, paths: &Paths) -> Result<Self, NodeError> {
         let admin = match bind(&config.admin.listen).await? {
             None => None,
-            Some(listener) => {
-                let path = Config::locate(home, &config.admin.token_file);
-                let path = path.ok_or_else(|| NodeError::Config {
-                    what: "admin.token_file".to_owned(),
-                    detail: "the operator's listener needs a token file".to_owned(),
-                })?;
-                Some((listener, token(&path)?))
-            }
+            Some(listener) => Some((listener, token(&paths.admin_token)?)),
         };
         Ok(Self {
             admin,
             metrics: bind(&config.metrics.listen).await?,
-            endpoint: home.join(ADMIN_ENDPOINT_FILE),
+            endpoint: paths.admin_endpoint.clone(),
         })
     }
 
@@ -159,39 +149,37 @@ impl Running {
 
 /// Reads the operator's token, or makes one that only this user can read.
 fn token(path: &Path) -> Result<AdminToken, NodeError> {
-    let fault = |detail: String| NodeError::Key(format!("{}: {detail}", path.display()));
-    let mut create = OpenOptions::new();
-    match create.write(true).create_new(true).mode(0o600).open(path) {
-        Ok(mut file) => {
-            let mut bytes = [0; 32];
-            getrandom::fill(&mut bytes).map_err(|error| fault(error.to_string()))?;
-            let token = AdminToken::new(bytes);
-            let written = file.write_all(format!("{}\n", token.to_text()).as_bytes());
-            written
-                .and_then(|()| file.sync_all())
-                .map_err(|error| fault(error.to_string()))?;
-            Ok(token)
+    let fault = |error: KeyError| {
+        let remedy = error
+            .remedy()
+            .map(|remedy| format!("; run `{remedy}`, or remove it to get a new one"));
+        NodeError::Key(format!(
+            "the operator's token: {error}{}",
+            remedy.unwrap_or_default()
+        ))
+    };
+    let mut bytes = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *bytes)
+        .map_err(|error| NodeError::Key(format!("no randomness for the operator's token: {error}")))?;
+    let made = AdminToken::new(*bytes);
+    let text = Zeroizing::new(format!("{}\n", made.to_text()));
+    match private::create_secret_text(path, &text) {
+        Ok(()) => Ok(made),
+        Err(KeyError::Exists { .. }) => {
+            let text = private::read_secret_text(path).map_err(fault)?;
+            AdminToken::parse(text.trim()).ok_or_else(|| {
+                let path = path.display();
+                NodeError::Key(format!("{path}: not 64 hex digits; remove it to get a new one"))
+            })
         }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            let meta = std::fs::metadata(path).map_err(|error| fault(error.to_string()))?;
-            let mode = meta.mode() & 0o777;
-            if mode & 0o077 != 0 {
-                return Err(fault(format!(
-                    "others can read this token (mode {mode:o}); run chmod 600, or remove it to get a new one"
-                )));
-            }
-            let text = std::fs::read_to_string(path).map_err(|error| fault(error.to_string()))?;
-            AdminToken::parse(text.trim())
-                .ok_or_else(|| fault("not 64 hex digits; remove it to get a new one".to_owned()))
-        }
-        Err(error) => Err(fault(error.to_string())),
+        Err(error) => Err(fault(error)),
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
     use super::*;
 
@@ -204,6 +192,18 @@ mod tests {
         assert_eq!(first.to_text(), token(&path).unwrap().to_text());
         let other = token(&home.path().join("other.token")).unwrap();
         assert_ne!(first.to_text(), other.to_text());
+    }
+
+    #[test]
+    fn a_token_behind_a_link_is_neither_read_nor_made() {
+        let home = tempfile::tempdir().unwrap();
+        let (target, link) = (home.path().join("elsewhere"), home.path().join("admin.token"));
+        symlink(&target, &link).unwrap();
+        assert_eq!(token(&link).unwrap_err().exit_code(), 40);
+        assert!(!target.exists(), "nothing was written through the link");
+        token(&target).unwrap();
+        let error = token(&link).unwrap_err();
+        assert!(error.to_string().contains("a symbolic link"), "{error}");
     }
 
     #[test]

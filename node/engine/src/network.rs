@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
-use vibecoin_config::Config;
+use vibecoin_config::{Config, Paths};
 use vibecoin_network::service::{Network, NetworkConfig, NetworkEvent, Sink, ValidatorProof};
 use vibecoin_primitives::{Hash, Height, SecretKey, Transaction, VerifiedTransaction};
 use vibecoin_replica::{Chain, GossipId, Message, PeerId};
@@ -181,7 +181,7 @@ pub fn is_wanted(config: &Config) -> bool {
 /// What the network is started with.
 pub fn settings(
     config: &Config,
-    home: &Path,
+    paths: &Paths,
     chain: &Chain,
     node_key: [u8; 32],
     validator: Option<&SecretKey>,
@@ -204,7 +204,7 @@ pub fn settings(
         per_subnet_max: p2p.per_subnet_max,
         bytes_per_s_per_peer: p2p.bytes_per_s_per_peer,
         memory_max_bytes: p2p.memory_max_bytes,
-        peers_file: Config::locate(home, &p2p.peers_file),
+        peers_file: paths.peers.clone(),
         validator_proof: validator.map(|key| ValidatorProof::make(&chain.genesis, &node_key, key)),
         validators: (*chain.validators).clone(),
         agent,
@@ -301,5 +301,5 @@ impl Outlet {
 pub fn node_key(path: &Path) -> Result<[u8; 32], crate::NodeError> {
     let key = vibecoin_keystore::load_or_create_node_key(path)
         .map_err(|error| crate::NodeError::Key(error.to_string()))?;
-    Ok(*key.seed())
+    Ok(**key.seed())
 }

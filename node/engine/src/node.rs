@@ -1,7 +1,7 @@
 //! Starting and stopping: files are opened and checked, threads begin, and everything ends in order.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -12,30 +12,26 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
-use vibecoin_config::Config;
-use vibecoin_consensus::{BftOrderer, GuardEntry, LogRecord, OrdererConfig};
-use vibecoin_execution::read_schedule;
-use vibecoin_genesis::{BuiltGenesis, Genesis};
+use vibecoin_config::{Config, Paths};
+use vibecoin_consensus::{BftOrderer, OrdererConfig};
 use vibecoin_keystore::HomeLock;
 use vibecoin_mempool::{Mempool, MempoolConfig};
 use vibecoin_network::service::{Network, NetworkGuard};
-use vibecoin_primitives::{Hash, Height, SecretKey, decode};
-use vibecoin_replica::{Chain, Head, Parent, Replica};
-use vibecoin_rpc_server::backend::{BuildFacts, ChainFacts, Head as RpcHead, PeersView};
+use vibecoin_primitives::{Hash, Height, SecretKey};
+use vibecoin_replica::{Chain, Replica};
+use vibecoin_rpc_server::backend::{BuildFacts, ChainFacts, PeersView};
 use vibecoin_rpc_server::{Config as ServerConfig, Rate, RpcServer};
-use vibecoin_storage::files::{ConsensusLog, GuardFile, HeadWitness};
-use vibecoin_storage::kv::RocksConfig;
-use vibecoin_storage::start::check_start;
-use vibecoin_storage::{GenesisState, StateView, StorageError, Store, StoreConfig};
+use vibecoin_storage::Store;
 
 use crate::asked::Asked;
 use crate::backend::{Handles, NodeBackend};
 use crate::clock::{Clock, wall};
-use crate::driver::{Driver, GuardStore, INBOX_MAX, Input, URGENT_MAX, announce};
+use crate::driver::{Driver, INBOX_MAX, Input, URGENT_MAX, announce};
 use crate::error::NodeError;
 use crate::faucet::Faucet;
 use crate::listeners::{Listeners, Running};
 use crate::network::{BLOCKS_MAX, GOSSIPED_MAX, Inlet, Outlet, STATEMENTS_MAX};
+use crate::open::{Opened, Role, head_of, open, read_genesis, storage};
 use crate::peers::Peers;
 use crate::persist::Persist;
 use crate::rounds::RoundBook;
@@ -128,159 +124,6 @@ pub struct Node {
     network: Option<NetworkGuard>,
 }
 
-/// What the files of the home hold.
-struct Opened {
-    store: Arc<Store>,
-    log: ConsensusLog,
-    records: Vec<LogRecord>,
-    guard: GuardStore,
-    newest_guard: Option<GuardEntry>,
-    witness: HeadWitness,
-}
-
-fn storage(context: &'static str) -> impl Fn(vibecoin_storage::StorageError) -> NodeError {
-    move |source| NodeError::Storage { context, source }
-}
-
-fn read_genesis(home: &Path) -> Result<BuiltGenesis, NodeError> {
-    let path = home.join("genesis.toml");
-    let what = path.display().to_string();
-    let config = |detail: String| NodeError::Config {
-        what: what.clone(),
-        detail,
-    };
-    let text = std::fs::read_to_string(&path).map_err(|error| config(error.to_string()))?;
-    Genesis::parse(&text)
-        .and_then(|genesis| genesis.build())
-        .map_err(|error| config(error.to_string()))
-}
-
-fn open(home: &Path, config: &Config, genesis: &BuiltGenesis, signs: bool) -> Result<Opened, NodeError> {
-    let at = |path: &Path| Config::locate(home, path).unwrap_or_else(|| home.to_path_buf());
-    let bytes = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
-    let rocks = RocksConfig {
-        block_cache_bytes: bytes(config.storage.block_cache_bytes),
-        write_buffer_bytes: bytes(config.storage.write_buffer_bytes),
-        ..RocksConfig::default()
-    };
-    let store_config = StoreConfig {
-        rocks,
-        pending_updates_max: bytes(config.storage.backlog_updates_max),
-        ..StoreConfig::default()
-    };
-    let state = GenesisState {
-        header: genesis.header.clone(),
-        body: genesis.body.clone(),
-        params: genesis.params.clone(),
-        validators: genesis.validators.clone(),
-        accounts: genesis.accounts.clone(),
-        slots: genesis.slots.clone(),
-    };
-    let store = Store::open_or_create_path(&at(&config.storage.db_dir), &state, store_config)
-        .map_err(storage("open the database"))?;
-    let log_dir = at(&config.consensus.log_dir);
-    std::fs::create_dir_all(&log_dir).map_err(|error| NodeError::System {
-        what: "make the folder of the consensus files",
-        detail: error.to_string(),
-    })?;
-    let witness =
-        HeadWitness::open_or_create(&log_dir.join("head")).map_err(storage("open the head witness"))?;
-    let next = store.head().height.saturating_add(1);
-    let opened = ConsensusLog::open_or_create(&log_dir.join("log"), next)
-        .map_err(storage("open the consensus log"))?;
-    if opened.dropped_bytes > 0 {
-        info!(target: "node", bytes = opened.dropped_bytes, "dropped the torn tail of the consensus log");
-    }
-    let records = opened
-        .records
-        .iter()
-        .map(|bytes| decode(bytes))
-        .collect::<Result<Vec<LogRecord>, _>>()
-        .map_err(|error| NodeError::Damaged {
-            detail: format!("consensus log: {error}"),
-            remedy: "keep a copy of the file for a report; it holds only the height in progress".to_owned(),
-        })?;
-    // A node that never signs has nothing to guard.
-    let (guard, newest_guard) = if genesis.params.dev || !signs {
-        (GuardStore::Memory, None)
-    } else {
-        open_guard(&at(&config.consensus.guard_file))?
-    };
-    // D4, D5: a database that lost its tail, or does not hold together, never gets to sign.
-    let signed = newest_guard.as_ref().map(|entry: &GuardEntry| entry.height);
-    let report = check_start(&store, witness.head(), signed).map_err(storage("check the database"))?;
-    if let Some(damage) = report.damage.first() {
-        return Err(NodeError::Damaged {
-            detail: damage.to_string(),
-            remedy: damage.remedy().to_owned(),
-        });
-    }
-    let log = opened.log;
-    Ok(Opened {
-        store: Arc::new(store),
-        log,
-        records,
-        guard,
-        newest_guard,
-        witness,
-    })
-}
-
-/// A key never signs without its guard, which is made together with the key.
-fn open_guard(path: &Path) -> Result<(GuardStore, Option<GuardEntry>), NodeError> {
-    let file = match GuardFile::open(path) {
-        Err(error @ (StorageError::Missing { .. } | StorageError::Corrupt { .. })) => {
-            return Err(NodeError::GuardLost {
-                detail: error.to_string(),
-            });
-        }
-        opened => opened.map_err(storage("open the double-sign guard"))?,
-    };
-    let newest = file.latest().map(|entry| decode(&entry.payload)).transpose();
-    let newest = newest.map_err(|error| NodeError::GuardLost {
-        detail: error.to_string(),
-    })?;
-    Ok((GuardStore::File(Box::new(file)), newest))
-}
-
-fn head_of(store: &Store) -> Result<(Head<StateView>, RpcHead), NodeError> {
-    let fail = storage("read the head");
-    let view = store.view();
-    let newest = store.head();
-    let missing = || NodeError::Damaged {
-        detail: format!("the head block {} is missing", newest.height),
-        remedy: "run `vibecoin db check`".to_owned(),
-    };
-    let header = store
-        .blocks()
-        .header(newest.height)
-        .map_err(&fail)?
-        .ok_or_else(missing)?;
-    let certificate = store.blocks().certificate(newest.height).map_err(&fail)?;
-    let body = store
-        .blocks()
-        .body(newest.height)
-        .map_err(&fail)?
-        .ok_or_else(missing)?;
-    let schedule = read_schedule(&view).map_err(|error| NodeError::Damaged {
-        detail: error.to_string(),
-        remedy: "run `vibecoin db check`".to_owned(),
-    })?;
-    let transactions = u32::try_from(body.transaction_count()).unwrap_or(u32::MAX);
-    let rpc = RpcHead {
-        header: header.clone(),
-        hash: newest.hash,
-        transactions,
-    };
-    let parent = Parent {
-        header,
-        hash: newest.hash,
-        state: view,
-        schedule,
-    };
-    Ok((Head { parent, certificate }, rpc))
-}
-
 impl Node {
     /// Opens the home, checks it, starts the threads and the server.
     ///
@@ -295,8 +138,9 @@ impl Node {
             on_ready,
         } = options;
         let clock = Clock::start();
+        let paths = Paths::new(&home, &config);
         let lock = HomeLock::acquire(&home).map_err(|error| NodeError::Locked(error.to_string()))?;
-        let genesis = read_genesis(&home)?;
+        let genesis = read_genesis(&paths.genesis)?;
         // Before anything runs: a port that is taken ends the start with nothing begun.
         let address = SocketAddr::new(config.rpc.addr, config.rpc.port);
         let listen = |error: std::io::Error| NodeError::Listen {
@@ -304,20 +148,29 @@ impl Node {
             detail: error.to_string(),
         };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
-        let listeners = Listeners::bind(&config, &home).await?;
+        let listeners = Listeners::bind(&config, &paths).await?;
         let chain = Chain::new(genesis.hash, genesis.params.clone(), genesis.validators.clone());
         let validator_key = check_key(&chain, validator_key);
+        let role = Role {
+            key: validator_key.as_ref().map(SecretKey::public_key),
+            validators: &chain.validators,
+            fault_model: chain.fault_model(),
+            has_network: crate::network::is_wanted(&config),
+        };
         let Opened {
             store,
             log,
             records,
             guard,
             newest_guard,
+            guard_torn,
             witness,
-        } = open(&home, &config, &genesis, validator_key.is_some())?;
+            recovery,
+        } = open(&paths, &config, &genesis, &role)?;
         let (head, rpc_head) = head_of(&store)?;
         let height = head.parent.header.height;
         announce(height, records.len(), newest_guard.as_ref());
+        recovery.announce();
 
         let rounds = RoundBook::new(chain.validators.clone(), chain.fault_model());
         let shared = Arc::new(Shared::new(rpc_head, head.parent.state.clone(), rounds));
@@ -344,7 +197,7 @@ impl Node {
         };
         let (network, network_guard) = start_network(
             &config,
-            &home,
+            &paths,
             &chain,
             validator_key.as_ref(),
             height,
@@ -366,10 +219,16 @@ impl Node {
                     what: crate::byzantine::VARIABLE.to_owned(),
                     detail,
                 })?;
-        let orderer = BftOrderer::new(OrdererConfig {
+        let mut orderer = BftOrderer::new(OrdererConfig {
             genesis: chain.genesis,
             key: validator_key,
         });
+        if let Some(through) = recovery.silent_through {
+            orderer.abstain_through(through);
+        }
+        if guard_torn {
+            orderer.doubt_newest();
+        }
         let pool = Mempool::new(pool_config(&config), chain.params.clone());
         let replica = Replica::new(chain.clone(), public, orderer, pool, head);
         let driver = Driver {
@@ -439,6 +298,7 @@ impl Node {
             }),
             driver: Some(for_rpc),
             faucet: Faucet::of(&chain.params).map_err(|error| NodeError::Key(error.to_string()))?,
+            recovery,
         };
         let rpc_config = server_config(&config);
         let scrape = Scrape {
@@ -612,7 +472,7 @@ fn thread(
 /// Starts the network if the configuration wants one.
 fn start_network(
     config: &Config,
-    home: &Path,
+    paths: &Paths,
     chain: &Chain,
     validator_key: Option<&SecretKey>,
     head: Height,
@@ -625,9 +485,8 @@ fn start_network(
         }
         return Ok(None);
     }
-    let key_file = Config::locate(home, &config.p2p.key_file).unwrap_or_else(|| home.join("node.key"));
-    let node_key = crate::network::node_key(&key_file)?;
-    let settings = crate::network::settings(config, home, chain, node_key, validator_key, head, agent);
+    let node_key = crate::network::node_key(&paths.node_key)?;
+    let settings = crate::network::settings(config, paths, chain, node_key, validator_key, head, agent);
     let started = Network::start(settings, Arc::new(inlet)).map_err(|error| NodeError::Config {
         what: "p2p".to_owned(),
         detail: error.to_string(),

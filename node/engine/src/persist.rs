@@ -15,6 +15,7 @@ use crate::clock::wall;
 use crate::driver::Input;
 use crate::error::NodeError;
 use crate::metrics::Files;
+use crate::recovery::compare_with_witness;
 use crate::shared::Shared;
 
 /// Stores blocks until the driver is gone.
@@ -68,16 +69,22 @@ impl Persist {
             ids,
         };
         let height = block.header.height;
+        // A home that lost blocks and fetches them: they must be those that were committed here.
+        let seen = self.witness.head();
+        compare_with_witness(seen, height, hash)?;
         // D2: body, header, certificate, receipts, diff and head in one synced batch.
         let begun = Instant::now();
         let state = self.store.commit(&block).map_err(fail("commit a block"))?;
         let storage = &self.shared.metrics.storage;
         storage.commit.observe(begun.elapsed());
         storage.syncs.at(Files::Commit).inc();
-        // D4: what was acknowledged, where a damaged database cannot hide it.
-        self.witness
-            .record(vibecoin_storage::Head { height, hash })
-            .map_err(fail("write the head witness"))?;
+        // D4: what was acknowledged, where a damaged database cannot hide it. While lost blocks are fetched
+        // the witness keeps the newest one, so that another start waits for it too.
+        if seen.is_none_or(|seen| seen.height < height) {
+            self.witness
+                .record(vibecoin_storage::Head { height, hash })
+                .map_err(fail("write the head witness"))?;
+        }
         // The driver first: who was told "final" and sends again meets the new state there.
         let lost = |_| NodeError::ThreadLost { name: "driver" };
         self.driver

@@ -35,13 +35,13 @@ pub enum KeyError {
         dir: PathBuf,
     },
     /// A key file that must be there is not.
-    #[error("key file {} does not exist", path.display())]
+    #[error("{} does not exist", path.display())]
     Missing {
         /// The file.
         path: PathBuf,
     },
     /// The name is taken; key files are never overwritten.
-    #[error("key file {} exists already", path.display())]
+    #[error("{} exists already", path.display())]
     Exists {
         /// The file.
         path: PathBuf,
@@ -179,6 +179,15 @@ fn holder(pid: Option<u32>) -> String {
 }
 
 impl KeyError {
+    /// The command that mends it, where one does.
+    #[must_use]
+    pub fn remedy(&self) -> Option<String> {
+        match self {
+            Self::TooOpen { path, allowed, .. } => Some(format!("chmod {allowed:o} {}", path.display())),
+            _ => None,
+        }
+    }
+
     /// The kind of failure, and with it the exit code.
     #[must_use]
     pub fn class(&self) -> ErrorClass {

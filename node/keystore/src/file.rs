@@ -161,7 +161,7 @@ impl KeyFile {
                 nonce: hex::encode(&sealed.nonce),
                 ciphertext: hex::encode(&sealed.ciphertext),
             }),
-            seed: plain.map(|key| Zeroizing::new(hex::encode(&*key.seed()))),
+            seed: plain.map(|key| Zeroizing::new(hex::encode(key.seed().as_slice()))),
         };
         text.to_bytes()
     }

@@ -35,16 +35,21 @@ impl NodeKeyRole {
 pub struct NodeKeys {
     home: PathBuf,
     prefix: AddressPrefix,
+    accounts_dir: PathBuf,
+    node_key: PathBuf,
     kdf: KdfParams,
     allow_unencrypted: bool,
 }
 
 impl NodeKeys {
-    /// The keys of this home. Touches nothing.
+    /// The keys of this home, each in its default place. Touches nothing.
     #[must_use]
     pub fn new(home: impl Into<PathBuf>, prefix: AddressPrefix) -> Self {
+        let home = home.into();
         Self {
-            home: home.into(),
+            accounts_dir: home.join("keys"),
+            node_key: home.join(file_name(NodeKeyRole::Node)),
+            home,
             prefix,
             kdf: KdfParams::default(),
             allow_unencrypted: false,
@@ -56,6 +61,16 @@ impl NodeKeys {
     pub fn allow_unencrypted(self) -> Self {
         Self {
             allow_unencrypted: true,
+            ..self
+        }
+    }
+
+    /// Puts the account keys and the network key where the configuration has them.
+    #[must_use]
+    pub fn with_places(self, accounts_dir: impl Into<PathBuf>, node_key: impl Into<PathBuf>) -> Self {
+        Self {
+            accounts_dir: accounts_dir.into(),
+            node_key: node_key.into(),
             ..self
         }
     }
@@ -72,16 +87,19 @@ impl NodeKeys {
         &self.home
     }
 
-    /// The directory of account keys, `<home>/keys`.
+    /// The directory of account keys: `<home>/keys` unless it was put elsewhere.
     #[must_use]
-    pub fn accounts_dir(&self) -> PathBuf {
-        self.home.join("keys")
+    pub fn accounts_dir(&self) -> &Path {
+        &self.accounts_dir
     }
 
     /// The file of one of the node's own keys.
     #[must_use]
     pub fn path(&self, role: NodeKeyRole) -> PathBuf {
-        self.home.join(file_name(role))
+        match role {
+            NodeKeyRole::Validator => self.home.join(file_name(role)),
+            NodeKeyRole::Node => self.node_key.clone(),
+        }
     }
 
     /// The account keys.
@@ -129,9 +147,11 @@ impl NodeKeys {
     /// # Errors
     /// What is wrong with the home, and [`KeyError::Io`].
     pub fn exists(&self, role: NodeKeyRole) -> Result<bool, KeyError> {
-        match PrivateDir::open(&self.home, Closed::ToWriters) {
+        let path = self.path(role);
+        let (folder, name) = crate::node_key::split(&path)?;
+        match PrivateDir::open(folder, Closed::ToWriters) {
             Err(KeyError::Missing { .. }) => Ok(false),
-            home => home?.contains(&file_name(role)),
+            folder => folder?.contains(name),
         }
     }
 
@@ -163,6 +183,10 @@ impl NodeKeys {
     }
 
     fn read(&self, role: NodeKeyRole) -> Result<KeyFile, KeyError> {
+        if role == NodeKeyRole::Node {
+            let key = crate::load_node_key(&self.node_key)?;
+            return KeyFile::new(role.name(), &self.prefix, &key, None, self.kdf);
+        }
         let missing = |_| KeyError::Missing {
             path: self.path(role),
         };
@@ -171,10 +195,6 @@ impl NodeKeys {
             home => home?,
         };
         let bytes = home.read(&file_name(role))?;
-        if role == NodeKeyRole::Node {
-            let key = crate::node_key::parse(&bytes, &self.path(role))?;
-            return KeyFile::new(role.name(), &self.prefix, &key, None, self.kdf);
-        }
         KeyFile::decode(&bytes, role.name(), &self.path(role))
     }
 

@@ -146,7 +146,9 @@ impl Keystore {
         query: &str,
         source: &mut dyn PassphraseSource,
     ) -> Result<Zeroizing<String>, KeyError> {
-        Ok(Zeroizing::new(hex::encode(&*self.load(query, source)?.seed())))
+        Ok(Zeroizing::new(hex::encode(
+            self.load(query, source)?.seed().as_slice(),
+        )))
     }
 
     /// Gives a key another name. A crash in between may leave the key under both names.

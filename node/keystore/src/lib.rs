@@ -54,7 +54,7 @@ pub use keystore::{KeyList, Keystore};
 pub use lock::HomeLock;
 pub use mnemonic::{COIN_TYPE_TEST, KeyFamily, Mnemonic};
 pub use node_key::{load_node_key, load_or_create_node_key, node_id};
-pub use passphrase::{NoPassphrase, Passphrase, PassphraseSource};
+pub use passphrase::{NoPassphrase, PASSPHRASE_BYTES_MAX, Passphrase, PassphraseSource};
 pub use seal::KdfParams;
 
 use vibecoin_primitives::SecretKey;

@@ -52,6 +52,12 @@ impl HomeLock {
         })
     }
 
+    /// The process that the lock file of `home` names; it may be gone.
+    #[must_use]
+    pub fn holder(home: &Path) -> Option<u32> {
+        read_pid(&File::open(home.join(LOCK_FILE)).ok()?)
+    }
+
     /// The locked home.
     #[must_use]
     pub fn home(&self) -> &Path {

@@ -51,7 +51,7 @@ pub fn load_or_create_node_key(path: &Path) -> Result<SecretKey, KeyError> {
 /// Writes a new file.
 pub(crate) fn create(path: &Path, key: &SecretKey) -> Result<(), KeyError> {
     let (folder, name) = split(path)?;
-    let text = Zeroizing::new(hex::encode(&*key.seed()));
+    let text = Zeroizing::new(hex::encode(key.seed().as_slice()));
     let digits = text.strip_prefix("0x").unwrap_or(&text);
     let line = Zeroizing::new(format!("{digits}\n"));
     PrivateDir::create(folder, Closed::ToWriters)?
@@ -59,7 +59,7 @@ pub(crate) fn create(path: &Path, key: &SecretKey) -> Result<(), KeyError> {
         .write_new(name, line.as_bytes())
 }
 
-fn split(path: &Path) -> Result<(&Path, &str), KeyError> {
+pub(crate) fn split(path: &Path) -> Result<(&Path, &str), KeyError> {
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| KeyError::Kind {
         path: path.to_owned(),
@@ -72,7 +72,7 @@ fn split(path: &Path) -> Result<(&Path, &str), KeyError> {
 }
 
 /// Reads the text of a file.
-pub(crate) fn parse(bytes: &[u8], path: &Path) -> Result<SecretKey, KeyError> {
+fn parse(bytes: &[u8], path: &Path) -> Result<SecretKey, KeyError> {
     let text = str::from_utf8(bytes).unwrap_or_default();
     if text.trim_start().starts_with('{') {
         return KeyFile::decode(bytes, ROLE, path)?.unlock(&mut NoPassphrase);
@@ -138,7 +138,7 @@ mod tests {
         let key = load_or_create_node_key(&path).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.len(), 65);
-        assert_eq!(format!("0x{}", text.trim()), hex::encode(&*key.seed()));
+        assert_eq!(format!("0x{}", text.trim()), hex::encode(key.seed().as_slice()));
         assert_eq!(
             std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o600

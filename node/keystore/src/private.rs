@@ -2,7 +2,8 @@
 //!
 //! A file is opened relative to its directory's handle and judged by its own handle, so nothing can be
 //! exchanged between the check and the use. Refused are: symbolic links, everything that is no regular
-//! file, files of another user, permissions for group or others, files above [`FILE_BYTES_MAX`].
+//! file, files of another user than this one and root, permissions for group or others, files above
+//! [`FILE_BYTES_MAX`]. Root may give this user a secret; a directory must be this user's own.
 //!
 //! A write goes to a temporary file beside the target, is synced, renamed over it, and the directory is
 //! synced: after a crash there is the old file or the new one, never a part. Changes of a directory are
@@ -72,7 +73,7 @@ impl PrivateDir {
             Closed::ToAll => 0o077,
             Closed::ToWriters => 0o022,
         };
-        check_owner(path, &stat)?;
+        check_owner(path, &stat, false)?;
         check_mode(path, &stat, forbidden, DIR_MODE | (0o077 & !forbidden))?;
         Ok(Self {
             path: path.to_owned(),
@@ -197,6 +198,26 @@ pub fn read_secret_text(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     Ok(Zeroizing::new(text.to_owned()))
 }
 
+/// Writes a new file with a secret that only this user can read, durably. Nothing is overwritten, and no link
+/// is followed.
+///
+/// # Errors
+/// [`KeyError::Exists`] when there is anything of this name, and [`KeyError::Io`].
+pub fn create_secret_text(path: &Path, text: &str) -> Result<(), KeyError> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let handle = rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(FILE_MODE));
+    let handle = handle.map_err(|error| match error {
+        Errno::EXIST => KeyError::Exists {
+            path: path.to_owned(),
+        },
+        error => KeyError::io("create", path)(error),
+    })?;
+    let mut file = File::from(handle);
+    file.write_all(text.as_bytes())
+        .map_err(KeyError::io("write", path))?;
+    file.sync_all().map_err(KeyError::io("sync", path))
+}
+
 fn read_at<P: rustix::path::Arg>(
     dir: impl std::os::fd::AsFd,
     name: P,
@@ -224,7 +245,7 @@ fn read_at<P: rustix::path::Arg>(
             expected: "a regular file",
         });
     }
-    check_owner(path, &stat)?;
+    check_owner(path, &stat, true)?;
     check_mode(path, &stat, 0o077, FILE_MODE)?;
     // The whole capacity from the start: a buffer that grows leaves copies behind.
     let most = FILE_BYTES_MAX.saturating_add(1);
@@ -267,9 +288,9 @@ fn open_dir(path: &Path) -> Result<File, KeyError> {
     })
 }
 
-fn check_owner(path: &Path, stat: &Stat) -> Result<(), KeyError> {
+fn check_owner(path: &Path, stat: &Stat, or_root: bool) -> Result<(), KeyError> {
     let expected = rustix::process::geteuid().as_raw();
-    if stat.st_uid == expected {
+    if stat.st_uid == expected || (or_root && stat.st_uid == 0) {
         return Ok(());
     }
     Err(KeyError::Owner {

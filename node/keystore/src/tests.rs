@@ -15,7 +15,7 @@ use vibecoin_primitives::{Address, AddressPrefix, SecretKey};
 
 use super::*;
 use crate::dev::{DEV_KEYS_MAX, DEV_MNEMONIC};
-use crate::private::{FILE_BYTES_MAX, read_secret_text};
+use crate::private::{FILE_BYTES_MAX, create_secret_text, read_secret_text};
 
 fn prefix() -> AddressPrefix {
     AddressPrefix::new("vibet").unwrap()
@@ -77,7 +77,7 @@ fn a_key_comes_back_by_name_and_by_address() {
     for query in ["alice", &info.address] {
         let loaded = store.load(query, &mut answer("one")).unwrap();
         assert_eq!(loaded.public_key(), key(1).public_key());
-        assert_eq!(*loaded.seed(), [1; 32]);
+        assert_eq!(**loaded.seed(), [1; 32]);
     }
     // Another network's text for the same account finds it too.
     let main = Address::from(key(2).public_key()).to_text(&AddressPrefix::new("vibe").unwrap());
@@ -437,7 +437,7 @@ fn what_is_no_plain_file_or_directory_is_refused() {
 fn a_file_of_another_user_is_refused() {
     let (_home, store) = store();
     store.create("alice", &key(1), Some(&secret("one"))).unwrap();
-    // Only root can give a file away; elsewhere a file of root stands in.
+    // Only root can give a file away; elsewhere a file of root's stands in, which everybody can read.
     if std::os::unix::fs::chown(store.path("alice"), Some(12_345), None).is_ok() {
         check_refused(
             store.load("alice", &mut answer("one")),
@@ -445,11 +445,7 @@ fn a_file_of_another_user_is_refused() {
             "belongs to user 12345",
         );
     } else {
-        check_refused(
-            read_secret_text(Path::new("/etc/hostname")),
-            40,
-            "belongs to user 0",
-        );
+        check_refused(read_secret_text(Path::new("/etc/hostname")), 40, "has mode");
     }
 }
 
@@ -463,8 +459,67 @@ fn a_secret_text_is_read_under_the_same_rules() {
     check_refused(read_secret_text(&path), 40, "mode 0644");
     chmod(&path, 0o600);
     assert_eq!(*read_secret_text(&path).unwrap(), "correct horse\n");
+    let link = home.path().join("link");
+    symlink(&path, &link).unwrap();
+    check_refused(read_secret_text(&link), 40, "a symbolic link");
     fs::write(&path, [0xff, 0xfe]).unwrap();
     check_refused(read_secret_text(&path), 40, "is not text");
+    fs::write(&path, vec![b'x'; FILE_BYTES_MAX + 1]).unwrap();
+    check_refused(read_secret_text(&path), 40, "more than");
+    if std::os::unix::fs::chown(&path, Some(12_345), None).is_ok() {
+        check_refused(read_secret_text(&path), 40, "belongs to user 12345");
+    }
+}
+
+#[test]
+fn a_secret_text_is_written_for_this_user_alone_and_never_over_anything() {
+    let home = tempfile::tempdir().unwrap();
+    let (path, target) = (home.path().join("token"), home.path().join("target"));
+    create_secret_text(&path, "one\n").unwrap();
+    assert_eq!(
+        (mode(&path), fs::read_to_string(&path).unwrap()),
+        (0o600, "one\n".to_owned())
+    );
+    check_refused(create_secret_text(&path, "two"), 1, "exists already");
+    let link = home.path().join("link");
+    symlink(&target, &link).unwrap();
+    check_refused(create_secret_text(&link, "two"), 1, "exists already");
+    assert!(!target.exists());
+}
+
+#[test]
+fn the_remedy_of_an_open_file_is_a_command() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("password");
+    fs::write(&path, "x").unwrap();
+    chmod(&path, 0o640);
+    let error = read_secret_text(&path).unwrap_err();
+    assert_eq!(error.remedy(), Some(format!("chmod 600 {}", path.display())));
+}
+
+#[test]
+fn keys_are_where_the_configuration_has_them() {
+    let home = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (accounts, node) = (
+        elsewhere.path().join("accounts"),
+        elsewhere.path().join("net.key"),
+    );
+    let keys = NodeKeys::new(home.path().join("h"), prefix())
+        .with_places(&accounts, &node)
+        .with_kdf(KdfParams::weak_for_tests())
+        .allow_unencrypted();
+    assert!(!keys.exists(NodeKeyRole::Node).unwrap());
+    let made = keys.load_or_create_node().unwrap();
+    assert!(node.exists() && keys.exists(NodeKeyRole::Node).unwrap());
+    assert_eq!(
+        keys.info(NodeKeyRole::Node).unwrap().public_key,
+        made.public_key()
+    );
+    keys.accounts().unwrap().create("alice", &key(1), None).unwrap();
+    assert!(accounts.join("alice.json").exists());
+    keys.create(NodeKeyRole::Validator, &key(2), None).unwrap();
+    assert!(home.path().join("h/validator.key").exists());
 }
 
 #[test]

@@ -421,6 +421,17 @@ pub struct SyncStatus {
     pub eta_ms: Option<u64>,
 }
 
+/// What a node waits for before it takes part again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// A stable name: `blocks_lost`, `may_have_signed`.
+    pub reason: &'static str,
+    /// The height that ends it.
+    pub through: Height,
+    /// The same for people.
+    pub detail: String,
+}
+
 /// How the node is.
 #[derive(Clone, Debug, Default)]
 pub struct NodeStatus {
@@ -436,6 +447,8 @@ pub struct NodeStatus {
     pub disk_free_bytes: u64,
     /// Catching up.
     pub sync: SyncStatus,
+    /// What it waits for before it takes part again; `None` when it does.
+    pub waiting: Option<Waiting>,
 }
 
 /// One check of readiness.

@@ -46,6 +46,19 @@ impl BftOrderer {
         }
     }
 
+    /// Keeps the key silent up to and including `height`, from the start on: the home shows that the key may
+    /// have signed there without a record of it that can be trusted. Call it before [`Orderer::replay`].
+    pub const fn abstain_through(&mut self, height: Height) {
+        self.shell.silent_through = Some(height);
+    }
+
+    /// Tells that the guard file may have lost its newest entry, while the log is whole. What was signed is in
+    /// the log; that a block was begun is not, so the round in progress counts as one in which it was. Call it
+    /// before [`Orderer::replay`].
+    pub const fn doubt_newest(&mut self) {
+        self.shell.newest_in_doubt = true;
+    }
+
     /// Resets everything that belongs to one height. `None` after a halt.
     pub(crate) fn open(&mut self, params: HeightParams, now: MonoTime) -> Option<ValidatorSet> {
         let shell = &mut self.shell;
@@ -225,6 +238,9 @@ impl Orderer for BftOrderer {
         };
         let read = self.shell.read_log(height, records);
         self.shell.guard.compare_with_log(height, read.signed);
+        if let Some(through) = self.shell.silent_through {
+            self.shell.guard.abstain_through(through);
+        }
         // What was read may never have been synced: a killed process leaves it to the page cache.
         self.shell.unsynced = !read.inputs.is_empty();
         if let Some(newest) = self.shell.guard.newest()

@@ -230,6 +230,16 @@ impl Guard {
         }
     }
 
+    /// Keeps the key from acting up to and including `height`: what it signed there may be recorded nowhere
+    /// any more. Never shortens an abstention.
+    pub fn abstain_through(&mut self, height: Height) {
+        if active(Bug::SilenceForgotten) {
+            self.abstains_through = None;
+            return;
+        }
+        self.abstains_through = self.abstains_through.max(Some(height));
+    }
+
     /// Whether the key may not act at `height`.
     #[must_use]
     pub fn abstains(&self, height: Height) -> bool {
@@ -452,6 +462,21 @@ mod tests {
             assert!(!guard.abstains(Height(5)));
             assert!(guard.sign(&prevote(5, 0, 2), &key()).is_ok());
         }
+    }
+
+    #[test]
+    fn an_abstention_that_was_asked_for_holds_for_a_key_without_entries_and_is_never_shortened() {
+        let mut guard = Guard::new(None);
+        guard.abstain_through(Height(6));
+        guard.abstain_through(Height(5));
+        guard.compare_with_log(Height(4), vec![]);
+        assert!(guard.abstains(Height(6)) && !guard.abstains(Height(7)));
+        assert!(matches!(
+            guard.sign(&prevote(6, 0, 1), &key()),
+            Err(GuardRefusal::Abstains { .. })
+        ));
+        assert!(guard.build(Height(6), Round(0)).is_err());
+        assert!(guard.sign(&prevote(7, 0, 1), &key()).is_ok());
     }
 
     #[test]

@@ -70,6 +70,11 @@ impl BftOrderer {
             }
         }
         if replay.build && core.driver.step_is_propose() {
+            // Parts of a block may have left in this round: no other block is begun in it. Alone there is nobody
+            // to send parts to.
+            if shell.newest_in_doubt && set.params().validators.members().len() > 1 {
+                let _entered_or_refused = shell.guard.build(height, context::round_out(round));
+            }
             shell.ask_to_build(height, context::round_out(round));
         }
         let unchecked: Vec<Output> = shell

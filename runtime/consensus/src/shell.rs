@@ -62,6 +62,10 @@ pub(crate) struct Shell {
     pub key: Option<SecretKey>,
     pub me: PublicKey,
     pub guard: Guard,
+    /// See [`crate::BftOrderer::abstain_through`].
+    pub silent_through: Option<Height>,
+    /// See [`crate::BftOrderer::doubt_newest`].
+    pub newest_in_doubt: bool,
     pub verifier: Verifier,
     pub set: Option<ValidatorSet>,
     pub now: MonoTime,
@@ -104,6 +108,8 @@ impl Shell {
             key,
             me,
             guard: Guard::default(),
+            silent_through: None,
+            newest_in_doubt: false,
             verifier: Verifier::new(genesis),
             set: None,
             now: MonoTime::default(),

@@ -16,6 +16,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
@@ -24,7 +25,7 @@ use curve25519_dalek::traits::{IsIdentity as _, VartimeMultiscalarMul as _};
 use ed25519_dalek::Signer as _;
 use sha2::{Digest as _, Sha512};
 use wincode::{SchemaRead, SchemaWrite};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::{Domain, HexError, hex};
 
@@ -364,21 +365,34 @@ fn equation(items: &[&Item], stream: &mut blake3::OutputReader, keys: &mut Known
         .is_some_and(|sum| sum.mul_by_cofactor().is_identity())
 }
 
-/// A private key. Wiped from memory on drop; has no `Debug`.
+/// A private key; has no `Debug`.
+///
+/// Its seed lies in one place of the heap from its birth on: a value that is moved leaves no copy behind, and
+/// clones share the place. It is wiped when the last of them is dropped.
 #[derive(Clone)]
-pub struct SecretKey(ed25519_dalek::SigningKey);
+pub struct SecretKey(Arc<ed25519_dalek::SigningKey>);
 
 impl SecretKey {
-    /// Makes the key of a 32-byte seed.
+    /// Makes the key of a 32-byte seed. The caller wipes its own copy.
     #[must_use]
     pub fn from_seed(seed: &[u8; 32]) -> Self {
-        Self(ed25519_dalek::SigningKey::from_bytes(seed))
+        let key = Self::boxed(seed);
+        wipe_stack();
+        key
+    }
+
+    /// What is derived here passes over the stack, below the caller's frame.
+    #[inline(never)]
+    fn boxed(seed: &[u8; 32]) -> Self {
+        Self(Arc::new(ed25519_dalek::SigningKey::from_bytes(seed)))
     }
 
     /// The seed, in memory that wipes itself.
     #[must_use]
-    pub fn seed(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.0.to_bytes())
+    pub fn seed(&self) -> Box<Zeroizing<[u8; 32]>> {
+        let mut seed = Box::new(Zeroizing::new([0; 32]));
+        seed.copy_from_slice(self.0.as_bytes());
+        seed
     }
 
     /// The public half.
@@ -390,8 +404,27 @@ impl SecretKey {
     /// Signs `message`; the public key is the key's own, never the caller's.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> Signature {
+        let signature = self.signed(message);
+        wipe_stack();
+        signature
+    }
+
+    #[inline(never)]
+    fn signed(&self, message: &[u8]) -> Signature {
         Signature(self.0.sign(message).to_bytes())
     }
+}
+
+/// Words of the stack that [`wipe_stack`] overwrites: more than deriving a key or signing takes.
+const STACK_WORDS: usize = 2048;
+
+/// Overwrites the stack below the caller's frame, where functions that have returned left their values. Call
+/// it from the function that called them; costs about a microsecond.
+#[inline(never)]
+pub fn wipe_stack() {
+    let mut below = [0u64; STACK_WORDS];
+    below.zeroize();
+    std::hint::black_box(&mut below);
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ pub use block::{BLOCK_VERSION, Block, Body, BodyV1, Header, Tick, body_hash, tic
 pub use codec::{CodecError, Encoded, decode, encode, encoded_len};
 pub use hash::{Domain, Hash};
 pub use hex::HexError;
-pub use keys::{KnownKeys, PublicKey, SecretKey, Signature, SignatureBatch, SignatureError};
+pub use keys::{KnownKeys, PublicKey, SecretKey, Signature, SignatureBatch, SignatureError, wipe_stack};
 pub use maps::FastMap;
 pub use merkle::MerklePath;
 pub use params::{ChainParams, FaultModel, ParamsError};

@@ -16,6 +16,8 @@ pub enum Bug {
     LockForgotten,
     /// A guard that is ahead of the log does not abstain.
     AbstentionForgotten,
+    /// A home whose database lost blocks is not silent where it had signed.
+    SilenceForgotten,
     /// Two thirds of the power are enough, where more than two thirds are needed.
     QuorumOfTwoThirds,
     /// A signer that is in a certificate twice counts twice.
@@ -58,11 +60,12 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::SignBeforeSync,
         Self::GuardAfterSend,
         Self::LockForgotten,
         Self::AbstentionForgotten,
+        Self::SilenceForgotten,
         Self::QuorumOfTwoThirds,
         Self::DuplicateSigner,
         Self::OtherHeight,
@@ -92,6 +95,7 @@ impl Bug {
             Self::GuardAfterSend => "guard-after-send",
             Self::LockForgotten => "lock-forgotten",
             Self::AbstentionForgotten => "abstention-forgotten",
+            Self::SilenceForgotten => "silence-forgotten",
             Self::QuorumOfTwoThirds => "quorum-of-two-thirds",
             Self::DuplicateSigner => "duplicate-signer",
             Self::OtherHeight => "other-height",

@@ -86,8 +86,9 @@ impl GuardFile {
         self.latest.as_ref()
     }
 
-    /// Whether one of the two slots was damaged when the file was opened. After a power cut that is the
-    /// trace of a write that never returned, so nothing was signed with it; without one, suspect the disk.
+    /// Returns true if one of the two slots was damaged when the file was opened. After a power cut that is
+    /// the trace of a write that never returned, so nothing was signed with it. Without one the disk is
+    /// suspect, and the damaged slot may have been the newer: [`crate::start::Remembered`] says what follows.
     #[must_use]
     pub const fn was_torn(&self) -> bool {
         self.slots.was_torn()

@@ -47,6 +47,9 @@ pub struct OpenedLog {
     pub records: Vec<Vec<u8>>,
     /// Bytes of the torn tail that was dropped.
     pub dropped_bytes: usize,
+    /// The file was there, and every byte of it held: everything that this node appended and synced is in
+    /// `records`.
+    pub whole: bool,
 }
 
 impl ConsensusLog {
@@ -55,11 +58,16 @@ impl ConsensusLog {
     /// # Errors
     /// [`StorageError::Corrupt`] when the file is damaged before its end, else a fault of the disk.
     pub fn open_or_create(path: &Path, height: Height) -> Result<OpenedLog, StorageError> {
-        let file = match DiskFile::open(path) {
-            Err(StorageError::Missing { .. }) => DiskFile::create(path, &Self::fresh(height))?,
-            opened => opened?,
-        };
-        Self::open_on(Box::new(file))
+        match DiskFile::open(path) {
+            Err(StorageError::Missing { .. }) => {
+                let made = DiskFile::create(path, &Self::fresh(height))?;
+                Ok(OpenedLog {
+                    whole: false,
+                    ..Self::open_on(Box::new(made))?
+                })
+            }
+            opened => Self::open_on(Box::new(opened?)),
+        }
     }
 
     /// The bytes of an empty log, for a file of the caller's.
@@ -100,6 +108,7 @@ impl ConsensusLog {
         // A process that was killed leaves records which the kernel has and the disk does not. What is
         // derived from them may be signed, so they are made durable before anybody sees them.
         file.sync()?;
+        let whole = dropped_bytes == 0 && !slots.was_torn();
         Ok(OpenedLog {
             log: Self {
                 file,
@@ -110,6 +119,7 @@ impl ConsensusLog {
             },
             records,
             dropped_bytes,
+            whole,
         })
     }
 

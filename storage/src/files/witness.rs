@@ -67,6 +67,13 @@ impl HeadWitness {
         self.head
     }
 
+    /// Returns true if one of the two slots was damaged when the file was opened. The head that is known may
+    /// then be up to [`WITNESS_SYNC_EVERY`] blocks older than the newest one.
+    #[must_use]
+    pub const fn was_torn(&self) -> bool {
+        self.slots.was_torn()
+    }
+
     /// Records a head that the database holds durably. Before a rewind, record its target and sync: a witness
     /// that is behind is no fault, one that is ahead looks like lost blocks.
     ///

@@ -23,6 +23,15 @@ impl Node {
     /// With its log when it does not.
     #[must_use]
     pub fn start(home: &Home, arguments: &[&str]) -> Self {
+        Self::start_with(home, arguments, &[])
+    }
+
+    /// The same with these variables in its environment.
+    ///
+    /// # Panics
+    /// As [`Node::start`].
+    #[must_use]
+    pub fn start_with(home: &Home, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let log = home.file("node.log");
         let stderr = File::options()
             .create(true)
@@ -32,6 +41,7 @@ impl Node {
         let all = [&["node", "--rpc.port", "0"], arguments].concat();
         let mut child = home
             .command(&all)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(stderr)

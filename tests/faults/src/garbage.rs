@@ -229,7 +229,7 @@ fn member(cluster: &Cluster, counters: &Counters, ended: &AtomicBool, seed: u64)
     }
 }
 
-fn stranger(cluster: &Cluster, random: &mut Random) -> NetworkConfig {
+pub(crate) fn stranger(cluster: &Cluster, random: &mut Random) -> NetworkConfig {
     let homes = &cluster.homes;
     let peers = homes.peer_ids.iter().enumerate().take(cluster.plan.validators);
     let members = homes.validators.iter().map(|key| Validator {

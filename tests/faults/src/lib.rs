@@ -7,6 +7,7 @@
 //! - [`homes`] makes what the nodes start from, [`process`] runs one of them;
 //! - [`cluster`] is all of that together, [`workload`] the clients, [`observer`] the one who only looks;
 //! - [`scenarios`] are the faults by the names of the test programme, with the [`table`] of results;
+//! - [`healing`] takes blocks from a database under a current guard, with every vote written down outside;
 //! - [`suites`] are whole runs;
 //! - [`history`] judges what clients were told, with the chain as the order of everything.
 
@@ -21,6 +22,7 @@
 
 pub mod cluster;
 pub mod garbage;
+pub mod healing;
 pub mod history;
 pub mod homes;
 pub mod netns;

@@ -7,7 +7,7 @@ use vibecoin_consensus::{GuardEntry, GuardStep, LogRecord};
 use vibecoin_primitives::{Hash, Height, decode, encode};
 use vibecoin_storage::files::{self, ConsensusLog, GuardFile, HeadWitness, MemoryFile, RawFile};
 use vibecoin_storage::kv::MemoryKv;
-use vibecoin_storage::start::check_start;
+use vibecoin_storage::start::{Remembered, check_start};
 use vibecoin_storage::{StorageError, Store, StoreConfig};
 
 use crate::rng::Rng;
@@ -22,6 +22,10 @@ pub struct Disk {
     log_dirty: Dirty,
     /// What the database really holds, when it lied about a commit.
     pub forgotten: Option<MemoryKv>,
+    /// The database as it was at an earlier block, and that block.
+    pub kept: Option<(MemoryKv, (Height, Hash))>,
+    /// The database has lost blocks on purpose.
+    pub tail_lost: bool,
 }
 
 /// Everything that a start finds.
@@ -32,6 +36,10 @@ pub struct Opened {
     pub guard: GuardFile,
     pub newest_guard: Option<GuardEntry>,
     pub witness: HeadWitness,
+    /// The database lost blocks that peers have.
+    pub lost: bool,
+    /// The last height at which the key must be silent.
+    pub silent_through: Option<Height>,
 }
 
 /// The switch that ends a sync before it is done.
@@ -101,6 +109,8 @@ impl Disk {
             power: Power::default(),
             log_dirty: Dirty::default(),
             forgotten: None,
+            kept: None,
+            tail_lost: false,
         }
     }
 
@@ -126,12 +136,21 @@ impl Disk {
         let guard = GuardFile::open_on(file(&self.guard))?;
         let newest_guard = guard.latest().map(|entry| decode(&entry.payload)).transpose();
         let newest_guard = newest_guard.map_err(|error| damaged(format!("guard entry: {error}")))?;
-        // D4 and D5: a database that lost its tail, or does not hold together, never gets to sign.
+        // D4 and D5: a database that lost its tail is followed up in silence; one that does not hold together
+        // never gets to sign.
         let signed = newest_guard.as_ref().map(|entry: &GuardEntry| entry.height);
         let report = check_start(&store, witness.head(), signed)?;
-        if let Some(damage) = report.damage.first() {
+        if let Some(damage) = report.unmendable() {
             return Err(damaged(damage.to_string()));
         }
+        let remembered = Remembered {
+            head: report.head.height,
+            witness: witness.head().map(|head| head.height),
+            guard: signed,
+            guard_torn: guard.was_torn(),
+            log: opened.log.height(),
+            log_whole: opened.whole,
+        };
         Ok(Opened {
             store: Arc::new(store),
             log: opened.log,
@@ -139,6 +158,8 @@ impl Disk {
             guard,
             newest_guard,
             witness,
+            lost: report.lost().is_some(),
+            silent_through: remembered.silent_through(),
         })
     }
 
@@ -173,6 +194,14 @@ impl Disk {
             None => self.kv.crash_with_seed(rng.next()),
         };
         lost
+    }
+
+    /// Puts the database of an earlier block back, if one was kept; returns that block.
+    pub fn lose_tail(&mut self) -> Option<(Height, Hash)> {
+        let (kv, block) = self.kept.take()?;
+        self.kv = kv;
+        self.tail_lost = true;
+        Some(block)
     }
 
     /// Throws the log away.

@@ -93,7 +93,12 @@ impl Node {
             guard,
             newest_guard,
             witness,
+            lost,
+            silent_through,
         } = self.disk.open(&chain.genesis, store).map_err(recovery)?;
+        if lost && !self.disk.tail_lost {
+            return Err((Rule::Recovery, "the database lost blocks".to_owned()));
+        }
         self.check_head(&store)?;
         if records.len() > LOG_RECORDS_MAX {
             return Err((Rule::Bounded, format!("the log holds {} records", records.len())));
@@ -102,6 +107,7 @@ impl Node {
         let next = head.parent.header.height.0 + 1;
         if let Some(entry) = &newest_guard
             && entry.height.0 > next
+            && !lost
         {
             return Err((
                 Rule::NoLoss,
@@ -114,10 +120,16 @@ impl Node {
             log_is_older: log.height().0 < next,
             guard: newest_guard.as_ref().map(GuardEntry::position),
         };
-        let orderer = BftOrderer::new(OrdererConfig {
+        let mut orderer = BftOrderer::new(OrdererConfig {
             genesis: chain.genesis,
             key: Some(self.key.clone()),
         });
+        if let Some(through) = silent_through {
+            orderer.abstain_through(through);
+        }
+        if guard.was_torn() {
+            orderer.doubt_newest();
+        }
         let pool = Mempool::new(
             MempoolConfig {
                 count_max: 100,

@@ -300,19 +300,22 @@ pub enum Sabotage {
     GuardUnsaved,
     /// The disk says that commits are durable, and forgets the last one in the next crash.
     CommitForgotten,
+    /// A crash takes the newest blocks out of the database; log, guard and witness stay.
+    TailLost,
     /// The validator signs a second, different prevote each time.
     Equivocation,
 }
 
 impl Sabotage {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::None,
         Self::LogLost,
         Self::LogAndGuardLost,
         Self::LogFails,
         Self::GuardUnsaved,
         Self::CommitForgotten,
+        Self::TailLost,
         Self::Equivocation,
     ];
 
@@ -326,6 +329,7 @@ impl Sabotage {
             Self::LogFails => "log-fails",
             Self::GuardUnsaved => "guard-unsaved",
             Self::CommitForgotten => "commit-forgotten",
+            Self::TailLost => "tail-lost",
             Self::Equivocation => "equivocation",
         }
     }

@@ -123,6 +123,8 @@ pub struct Report {
     pub core_errors: u64,
     /// What [`crate::SABOTEUR`] signed and sent after its log began to fail.
     pub signed_after_fault: u64,
+    /// How often the database of [`crate::SABOTEUR`] lost its newest blocks.
+    pub tails_lost: u64,
     /// Pieces of evidence in blocks, each against [`crate::SABOTEUR`].
     pub evidence: u64,
     /// Messages that the liar changed, added or held back.
@@ -144,7 +146,7 @@ impl Report {
         add! {
             heights micros sent lost duplicated damaged crashes torn commits_found late_rounds untimely served
             far_behind submitted transactions failed refused abstentions guard_refusals core_errors
-            signed_after_fault evidence lies relayed outage_heights
+            signed_after_fault tails_lost evidence lies relayed outage_heights
         }
     }
 }

@@ -21,7 +21,7 @@ use vibecoin_replica::{Action, CertifiedBlock, Chain, Commit, Event, Message, SY
 use vibecoin_storage::kv::MemoryKv;
 use vibecoin_storage::{CommitBlock, GenesisState, StateView, StorageError, Store, StoreConfig};
 
-use crate::disk::{Disk, guard_row};
+use crate::disk::{Disk, guard_row, io_error};
 use crate::liar::Liar;
 use crate::model::Model;
 use crate::node::{Fault, GENESIS_MS, Node, describe};
@@ -349,7 +349,7 @@ impl World {
             let reason = self.config.lie == Lie::Twins
                 || matches!(
                     self.config.sabotage,
-                    Sabotage::LogLost | Sabotage::LogAndGuardLost
+                    Sabotage::LogLost | Sabotage::LogAndGuardLost | Sabotage::TailLost
                 );
             if !reason {
                 let detail = format!(

@@ -36,6 +36,11 @@ fn exposure(bug: Bug) -> Exposure {
             Sabotage::LogLost,
             &[Rule::Locking, Rule::NoEquivocation],
         ),
+        Bug::SilenceForgotten => (
+            Lie::None,
+            Sabotage::TailLost,
+            &[Rule::Locking, Rule::NoEquivocation],
+        ),
         Bug::QuorumOfTwoThirds => honest(&[Rule::Certificates, Rule::Locking]),
         Bug::DuplicateSigner => against(
             Lie::ForgedCertificates,

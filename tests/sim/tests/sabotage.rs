@@ -37,6 +37,17 @@ fn a_validator_that_lost_its_log_abstains_and_the_chain_goes_on() {
 }
 
 #[test]
+fn a_validator_whose_database_lost_blocks_follows_in_silence_and_the_chain_goes_on() {
+    let reports = reports(Sabotage::TailLost);
+    let lost: u64 = reports.iter().map(|report| report.tails_lost).sum();
+    let abstentions: u64 = reports.iter().map(|report| report.abstentions).sum();
+    assert!(
+        lost >= 15 && abstentions >= 10,
+        "{lost} losses, {abstentions} abstentions"
+    );
+}
+
+#[test]
 fn a_validator_that_lost_log_and_guard_votes_twice_and_the_observer_sees_it() {
     let results = results(Sabotage::LogAndGuardLost);
     let doubles = broken(&results, Rule::NoEquivocation);

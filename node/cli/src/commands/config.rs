@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use serde_json::{Map, Value, json};
-use vibecoin_config::{CONFIG_BYTES_MAX, KNOBS, Loaded, Sources, default_text, environment_name, knob};
+use vibecoin_config::{
+    CONFIG_BYTES_MAX, KNOBS, Loaded, Paths, Sources, default_text, environment_name, knob,
+};
 
-use crate::context::{CONFIG_FILE, Context};
+use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
@@ -75,7 +77,7 @@ impl FromArgMatches for KnobArgs {
 /// Loads the configuration of a home: file, environment, flags. `exit` is for a configuration that is
 /// refused: the daemon has its own code.
 pub fn load(home: &Path, file: Option<&Path>, knobs: &KnobArgs, exit: Exit) -> Result<Loaded, CliError> {
-    let default = home.join(CONFIG_FILE);
+    let default = Paths::config_in(home);
     let path = file.unwrap_or(&default);
     let text = match (file, path.exists()) {
         (None, false) => String::new(),

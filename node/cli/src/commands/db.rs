@@ -1,17 +1,18 @@
 //! `vibecoin db`: the database of a stopped node.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
-use vibecoin_config::Config;
-use vibecoin_keystore::{HomeLock, NodeKeyRole, NodeKeys};
+use vibecoin_config::{Config, Paths};
+use vibecoin_engine::{Inspected, inspect};
+use vibecoin_keystore::{HomeLock, NodeKeyRole};
 use vibecoin_primitives::Height;
 use vibecoin_storage::check::{CheckOptions, CheckReport, Fault, Progress, Record, check_path};
 use vibecoin_storage::files::HeadWitness;
+use vibecoin_storage::start::Damage;
 use vibecoin_storage::{StorageError, Store, StoreConfig};
 
-use super::config::{KnobArgs, load};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -27,8 +28,6 @@ The node must be stopped: exit 9 names the process that holds the home.";
 
 /// Blocks between two progress lines.
 const PROGRESS_BLOCKS: u64 = 10_000;
-/// Where the head witness is, beside the consensus log.
-const WITNESS_FILE: &str = "head";
 
 /// The commands of `db`.
 #[derive(Debug, Subcommand)]
@@ -56,28 +55,21 @@ impl DbCommand {
     /// # Errors
     /// Exit 9 while a node runs, 20 for damage.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
-        let home = context.home();
-        let config = load(
-            home,
-            context.globals.config.as_deref(),
-            &KnobArgs::default(),
-            Exit::InvalidFile,
-        )?
-        .config;
-        let db = Config::locate(home, &config.storage.db_dir).unwrap_or_else(|| home.to_owned());
-        if !db.join("CURRENT").exists() {
-            return Err(
-                CliError::new(Exit::NotFound, format!("{} holds no database", db.display()))
-                    .reason("no_database")
-                    .hint("a node makes it at its first start; name its home with --home"),
-            );
+        let (home, config) = (context.home(), context.config()?);
+        let paths = Paths::new(home, &config);
+        if !paths.db.join("CURRENT").exists() {
+            return Err(CliError::new(
+                Exit::NotFound,
+                format!("{} holds no database", paths.db.display()),
+            )
+            .reason("no_database")
+            .hint("a node makes it at its first start; name its home with --home"));
         }
         let _lock = HomeLock::acquire(home)?;
-        let witness = home.join("consensus").join(WITNESS_FILE);
         match self {
-            Self::Stats => stats(&db, &config),
-            Self::Check { quick } => check(context, &db, &witness, quick),
-            Self::Rewind { to } => rewind(context, &db, &config, witness, Height(to)),
+            Self::Stats => stats(&paths.db, &config),
+            Self::Check { quick } => check(context, &paths, &config, quick),
+            Self::Rewind { to } => rewind(context, &paths, &config, Height(to)),
         }
     }
 }
@@ -105,14 +97,14 @@ fn stats(db: &Path, config: &Config) -> Result<Answer, CliError> {
     })))
 }
 
-fn check(context: &Context, db: &Path, witness: &Path, quick: bool) -> Result<Answer, CliError> {
+fn check(context: &Context, paths: &Paths, config: &Config, quick: bool) -> Result<Answer, CliError> {
     let options = CheckOptions {
         poh: !quick,
         signatures: !quick,
     };
     let silent = context.globals.quiet || context.globals.no_progress;
     let mut told = 0;
-    let report = check_path(db, options, &mut |progress| {
+    let report = check_path(&paths.db, options, &mut |progress| {
         if let Progress::Blocks(done, all) = progress
             && !silent
             && done.saturating_sub(told) >= PROGRESS_BLOCKS
@@ -121,16 +113,26 @@ fn check(context: &Context, db: &Path, witness: &Path, quick: bool) -> Result<An
             output::note(&format!("{done} of {all} blocks"));
         }
     })?;
-    let fault = match &report.fault {
-        Some(fault) => Some(fault.clone()),
-        None => against_witness(&report, witness)?,
-    };
-    let json = view(&report, fault.as_ref());
-    if let Some(fault) = fault {
-        return Err(CliError::new(Exit::Corruption, format!("{}: {fault}", db.display()))
-            .hint("keep a copy of the home for a report, then start again from genesis or from a copy that is whole")
+    if let Some(fault) = &report.fault {
+        let json = view(&report, Some(fault), &[]);
+        return Err(CliError::new(Exit::Corruption, format!("{}: {fault}", paths.db.display()))
+            .hint("keep a copy of the home for a report; then restore a copy that is whole, or move the database folder away and start: a node with peers fetches the chain again")
             .data(json));
     }
+    let inspected = beside(context, paths, config, &report)?;
+    if let Some(damage) = inspected.report.damage.first() {
+        let fault = fault_of(damage);
+        let json = view(&report, Some(&fault), &inspected.warnings);
+        return Err(
+            CliError::new(Exit::Corruption, format!("{}: {damage}", paths.db.display()))
+                .hint(damage.remedy())
+                .data(json),
+        );
+    }
+    for warning in &inspected.warnings {
+        output::note(&format!("warning: {warning}"));
+    }
+    let json = view(&report, None, &inspected.warnings);
     let text = format!(
         "clean: height {}, {} blocks, {} transactions, {} accounts, {} slots, {} trie nodes",
         report.head.map_or(Height::ZERO, |head| head.height),
@@ -143,26 +145,53 @@ fn check(context: &Context, db: &Path, witness: &Path, quick: bool) -> Result<An
     Ok(Answer::new(json).text(text))
 }
 
-/// The head that the witness saw must still be there: a database that lost its tail looks whole.
-fn against_witness(report: &CheckReport, path: &Path) -> Result<Option<Fault>, CliError> {
-    if !path.exists() {
-        return Ok(None);
+/// Looks at everything beside the database as a start does: a home that the node refuses is not clean.
+fn beside(
+    context: &Context,
+    paths: &Paths,
+    config: &Config,
+    report: &CheckReport,
+) -> Result<Inspected, CliError> {
+    let genesis = context.built_genesis()?;
+    let store = open(&paths.db, config)?;
+    let found = store.genesis().hash;
+    if let Some(expected) = genesis.as_ref().map(|genesis| genesis.hash)
+        && expected != found
+    {
+        return Err(StorageError::GenesisMismatch { expected, found }.into());
     }
-    let witness = HeadWitness::open_or_create(path)?.head();
-    let (Some(head), Some(seen)) = (report.head, witness) else {
-        return Ok(None);
-    };
-    Ok((head.height < seen.height).then(|| Fault {
-        record: Record::Meta,
-        height: head.height,
-        detail: format!(
-            "the database ends here, but block {} {} was committed",
-            seen.height, seen.hash
-        ),
-    }))
+    let dev = genesis.is_some_and(|genesis| genesis.params.dev);
+    let keys = context.node_keys()?;
+    let signs = !dev && keys.exists(NodeKeyRole::Validator)?;
+    inspect(paths, &store, signs).map_err(|error| {
+        let error = CliError::from(error);
+        if error.exit == Exit::Corruption {
+            let fault = Fault {
+                record: Record::Meta,
+                height: report.head.map_or(Height::ZERO, |head| head.height),
+                detail: error.message.clone(),
+            };
+            return error.data(view(report, Some(&fault), &[]));
+        }
+        error
+    })
 }
 
-fn view(report: &CheckReport, fault: Option<&Fault>) -> Value {
+fn fault_of(damage: &Damage) -> Fault {
+    let height = match damage {
+        Damage::Record(fault) => return fault.clone(),
+        Damage::HeadBehindWitness { head, .. } | Damage::HeadBehindGuard { head, .. } => head.height,
+        Damage::OtherThanWitness { witness, .. } => witness.height,
+        _ => Height::ZERO,
+    };
+    Fault {
+        record: Record::Meta,
+        height,
+        detail: damage.to_string(),
+    }
+}
+
+fn view(report: &CheckReport, fault: Option<&Fault>, warnings: &[String]) -> Value {
     json!({
         "clean": fault.is_none(),
         "height": report.head.map(|head| head.height.0.to_string()),
@@ -178,18 +207,13 @@ fn view(report: &CheckReport, fault: Option<&Fault>) -> Value {
             "height": fault.height.0.to_string(),
             "detail": fault.detail,
         })),
+        "warnings": warnings,
     })
 }
 
-fn rewind(
-    context: &Context,
-    db: &Path,
-    config: &Config,
-    witness: PathBuf,
-    to: Height,
-) -> Result<Answer, CliError> {
+fn rewind(context: &Context, paths: &Paths, config: &Config, to: Height) -> Result<Answer, CliError> {
     let dev = context.genesis()?.is_some_and(|genesis| genesis.params.dev);
-    let keys = NodeKeys::new(context.home(), context.prefix()?);
+    let keys = context.node_keys()?;
     if !dev && keys.exists(NodeKeyRole::Validator)? {
         return Err(CliError::new(
             Exit::SafetyHalt,
@@ -203,7 +227,7 @@ fn rewind(
                 .hint("say --yes if that is what you want"),
         );
     }
-    let store = open(db, config)?;
+    let store = open(&paths.db, config)?;
     let from = store.head().height;
     let target = store.blocks().header(to)?.ok_or_else(|| {
         CliError::new(
@@ -212,8 +236,8 @@ fn rewind(
         )
     })?;
     // First, what a witness remembers: one that is ahead of the database looks like lost blocks.
-    if witness.exists() {
-        let mut witness = HeadWitness::open_or_create(&witness)?;
+    if paths.witness.exists() {
+        let mut witness = HeadWitness::open_or_create(&paths.witness)?;
         witness.record(vibecoin_storage::Head {
             height: to,
             hash: target.hash(),

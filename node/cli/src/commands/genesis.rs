@@ -8,7 +8,7 @@ use vibecoin_genesis::{BuiltGenesis, Genesis, Profile};
 use vibecoin_primitives::{Address, AddressPrefix, Amount, FaultModel, Power, PublicKey, TimeMs, Validator};
 use vibecoin_rpc_api::views::ParamsView;
 
-use crate::context::{Context, GENESIS_FILE};
+use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Answer;
@@ -118,7 +118,10 @@ impl GenesisCommand {
     /// Exit 7 for a file that is refused.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let built = |file: Option<PathBuf>| {
-            let path = file.unwrap_or_else(|| context.home().join(GENESIS_FILE));
+            let path = match file {
+                Some(path) => path,
+                None => context.paths()?.genesis,
+            };
             let genesis = files::genesis(&path)?;
             let built = files::build(&path, &genesis)?;
             Ok::<_, CliError>((path, genesis, built))

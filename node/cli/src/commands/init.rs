@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
+use vibecoin_config::Paths;
 use vibecoin_genesis::GENESIS_BYTES_MAX;
-use vibecoin_keystore::{NodeKeyRole, NodeKeys};
+use vibecoin_keystore::NodeKeyRole;
 use vibecoin_storage::files::GuardFile;
 
-use crate::context::{Context, GENESIS_FILE};
+use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Answer;
@@ -50,33 +51,32 @@ impl InitArgs {
     /// # Errors
     /// Exit 7 for a genesis file that is invalid, 11 for a home of another chain.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
-        let home = context.home();
+        let (home, paths) = (context.home(), context.paths()?);
         if let Some(file) = &self.genesis {
             let text = files::read_text(file, GENESIS_BYTES_MAX)?;
             let hash = files::build(file, &files::genesis(file)?)?.hash;
             dev::make_private(home)?;
-            place_genesis(home, &text, hash)?;
+            place_genesis(&paths, &text, hash)?;
         }
         dev::make_private(home)?;
-        let mut keys = NodeKeys::new(home, context.prefix()?);
+        let mut keys = context.node_keys()?;
         if self.passphrase.allow_unencrypted {
             keys = keys.allow_unencrypted();
         }
         keys.load_or_create_node()?;
-        let guard = home.join(vibecoin_config::ConsensusConfig::default().guard_file);
         if self.validator && !keys.exists(NodeKeyRole::Validator)? {
             // A guard without its key is not taken for a new one's: nothing is written until a key can be made.
             let passphrase = self.passphrase.for_new_key("the validator key")?;
             // First the guard, then the key: a key never stands there without what it has signed.
-            make_guard(&guard)?;
+            make_guard(&paths.guard)?;
             keys.create(
                 NodeKeyRole::Validator,
                 &vibecoin_keystore::generate()?,
                 passphrase.as_ref(),
             )?;
         }
-        if self.key_never_signed && !guard.exists() {
-            make_guard(&guard)?;
+        if self.key_never_signed && !paths.guard.exists() {
+            make_guard(&paths.guard)?;
         }
         self.place_config(context)?;
         let validator = if keys.exists(NodeKeyRole::Validator)? {
@@ -111,18 +111,21 @@ impl InitArgs {
 }
 
 /// Puts a genesis file into a home that has none, or the same.
-fn place_genesis(home: &Path, text: &str, hash: vibecoin_primitives::Hash) -> Result<(), CliError> {
-    let path = home.join(GENESIS_FILE);
+fn place_genesis(paths: &Paths, text: &str, hash: vibecoin_primitives::Hash) -> Result<(), CliError> {
+    let path = &paths.genesis;
     if !path.exists() {
-        return files::write(&path, text, false);
+        if let Some(folder) = path.parent() {
+            dev::make_private(folder)?;
+        }
+        return files::write(path, text, false);
     }
-    let own = files::build(&path, &files::genesis(&path)?)?;
+    let own = files::build(path, &files::genesis(path)?)?;
     if own.hash == hash {
         return Ok(());
     }
     let message = format!(
         "the home {} is of the chain {}, the file is {hash}",
-        home.display(),
+        paths.home.display(),
         own.hash
     );
     Err(CliError::new(Exit::GenesisMismatch, message).hint("use another --home for another chain"))
@@ -131,7 +134,7 @@ fn place_genesis(home: &Path, text: &str, hash: vibecoin_primitives::Hash) -> Re
 /// Makes the double-sign guard of a key that has signed nothing.
 pub fn make_guard(path: &Path) -> Result<(), CliError> {
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(CliError::file("make the folder", folder))?;
+        dev::make_private(folder)?;
     }
     GuardFile::create(path).map_err(|error| {
         CliError::new(Exit::Io, format!("{}: {error}", path.display()))

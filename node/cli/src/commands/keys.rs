@@ -6,7 +6,6 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use vibecoin_keystore::{COIN_TYPE_TEST, KeyInfo, Keystore, Mnemonic, import};
 use vibecoin_primitives::{PublicKey, SecretKey, Signature};
-use zeroize::Zeroizing;
 
 use super::debug::bytes;
 use crate::context::Context;
@@ -25,8 +24,6 @@ Examples:
 
 /// What is put before a message that is signed by hand, so that it can never be a transaction or a vote.
 const MESSAGE_TAG: &[u8] = b"vibecoin/message/v1";
-/// Most bytes of a file that is imported.
-const IMPORT_BYTES_MAX: usize = 64 * 1024;
 
 /// The commands of `keys`.
 #[derive(Debug, Subcommand)]
@@ -187,7 +184,7 @@ impl KeysCommand {
 
 impl ImportSource {
     fn read(&self, account: u32) -> Result<SecretKey, CliError> {
-        let text = |path: &PathBuf| files::read_text(path, IMPORT_BYTES_MAX).map(Zeroizing::new);
+        let text = |path: &PathBuf| files::read_secret(path);
         let key = match self {
             Self {
                 mnemonic: Some(path), ..

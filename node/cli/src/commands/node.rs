@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 use tempfile::TempDir;
-use vibecoin_config::Loaded;
+use vibecoin_config::Paths;
 use vibecoin_engine::{NodeOptions, Ready};
 use vibecoin_genesis::Genesis;
-use vibecoin_keystore::{NodeKeyRole, NodeKeys};
+use vibecoin_keystore::NodeKeyRole;
 use vibecoin_primitives::SecretKey;
 
 use super::config::{KnobArgs, load};
-use crate::context::{Context, ENDPOINT_FILE, GENESIS_FILE};
+use crate::context::{Context, keys_of};
 use crate::dev;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -71,20 +71,22 @@ impl NodeArgs {
             Exit::Config,
         )?;
         crate::logging::for_node(&context.globals, &loaded.config.log)?;
-        let genesis = self.genesis_of(&home, given.as_ref()).map_err(daemon)?;
-        let validator_key = self.validator_key(&home, &genesis, &loaded)?;
+        let paths = Paths::new(&home, &loaded.config);
+        let genesis = self.genesis_of(&paths, given.as_ref()).map_err(daemon)?;
+        let validator_key = self.validator_key(&paths, &genesis, loaded.config.node.validator)?;
+        crate::secrets::forget();
         if self.dev {
             banner(&home, &genesis);
         }
-        let ready_home = home.clone();
+        let endpoint = paths.endpoint.clone();
         let outcome = vibecoin_engine::run(NodeOptions {
             home: home.clone(),
             config: loaded.config,
             validator_key,
             build: super::version::facts(),
-            on_ready: Box::new(move |ready| announce(&ready_home, &ready)),
+            on_ready: Box::new(move |ready| announce(&endpoint, &ready)),
         });
-        let _no_longer_there = std::fs::remove_file(home.join(ENDPOINT_FILE));
+        let _no_longer_there = std::fs::remove_file(&paths.endpoint);
         // A temporary home goes away only with a clean stop: after a failure somebody may want to look.
         keep_after_failure(scratch, outcome.is_err());
         outcome?;
@@ -102,14 +104,14 @@ impl NodeArgs {
         Ok((context.home().to_owned(), None))
     }
 
-    fn genesis_of(&self, home: &Path, given: Option<&Genesis>) -> Result<Genesis, CliError> {
-        let path = home.join(GENESIS_FILE);
+    fn genesis_of(&self, paths: &Paths, given: Option<&Genesis>) -> Result<Genesis, CliError> {
+        let path = paths.genesis.clone();
         let own = if self.dev {
-            dev::prepare(home, given, dev::now())?
+            dev::prepare(paths, given, dev::now())?
         } else if path.exists() {
             files::genesis(&path)?
         } else {
-            let message = format!("{} has no {GENESIS_FILE}", home.display());
+            let message = format!("there is no genesis file {}", path.display());
             return Err(CliError::new(Exit::Config, message)
                 .hint("make the home first: `vibecoin init --home DIR --genesis FILE`; or try `vibecoin node --dev`"));
         };
@@ -118,7 +120,7 @@ impl NodeArgs {
             if ours != theirs {
                 let message = format!(
                     "the home {} is of the chain {ours}, --genesis is {theirs}",
-                    home.display()
+                    paths.home.display()
                 );
                 return Err(CliError::new(Exit::GenesisMismatch, message)
                     .hint("use another --home for another chain"));
@@ -129,22 +131,21 @@ impl NodeArgs {
 
     fn validator_key(
         &self,
-        home: &Path,
+        paths: &Paths,
         genesis: &Genesis,
-        loaded: &Loaded,
+        configured: bool,
     ) -> Result<Option<SecretKey>, CliError> {
-        if !(self.dev || self.validator || loaded.config.node.validator) {
+        if !(self.dev || self.validator || configured) {
             return Ok(None);
         }
         let prefix = genesis
             .params
             .prefix()
             .map_err(|error| CliError::new(Exit::Config, error.to_string()))?;
-        let mut keys = NodeKeys::new(home, prefix);
+        let mut keys = keys_of(paths, prefix);
         let mut passphrase = self.passphrase.clone();
         if passphrase.password_file.is_none() {
-            passphrase.password_file =
-                vibecoin_config::Config::locate(home, &loaded.config.node.password_file);
+            passphrase.password_file.clone_from(&paths.password);
         }
         if self.dev || passphrase.allow_unencrypted {
             keys = keys.allow_unencrypted();
@@ -166,9 +167,9 @@ fn daemon(error: CliError) -> CliError {
 }
 
 /// The one line on stdout, and the file by which client commands find this node.
-fn announce(home: &Path, ready: &Ready) {
+fn announce(endpoint: &Path, ready: &Ready) {
     let url = format!("http://{}", ready.rpc);
-    if let Err(error) = files::write(&home.join(ENDPOINT_FILE), &format!("{url}\n"), true) {
+    if let Err(error) = files::write(endpoint, &format!("{url}\n"), true) {
         tracing::warn!(target: "node", error = error.message, "clients of this home must be given --url");
     }
     let line = serde_json::to_string(&ReadyLine {

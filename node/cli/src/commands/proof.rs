@@ -9,7 +9,7 @@ use vibecoin_primitives::{AddressPrefix, Hash, Height, hex};
 use vibecoin_rpc_api::Text as _;
 use vibecoin_rpc_api::views::{AccountView, ReceiptView, TransactionView};
 
-use crate::context::{Context, GENESIS_FILE};
+use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
@@ -54,7 +54,10 @@ impl ProofCommand {
             genesis_hash,
             light_block,
         } = self;
-        let genesis_path = genesis.unwrap_or_else(|| context.home().join(GENESIS_FILE));
+        let genesis_path = match genesis {
+            Some(path) => path,
+            None => context.paths()?.genesis,
+        };
         if !genesis_path.exists() {
             return Err(CliError::new(Exit::NotFound, format!("there is no genesis file {}", genesis_path.display()))
                 .hint("give the chain's genesis file with --genesis: without something to trust nothing can be proven"));

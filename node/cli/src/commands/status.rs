@@ -48,6 +48,9 @@ fn people(status: &NodeStatusView, now_ms: u64) -> String {
     row("block", status.head.hash.0.to_string());
     row("made", age(now_ms, status.head.timestamp_ms.0));
     row("sync", sync(&status.sync));
+    if let Some(waiting) = &status.waiting {
+        row("waits", waiting.detail.clone());
+    }
     row("peers", status.peers.to_string());
     row(
         "mempool",

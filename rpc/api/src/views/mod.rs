@@ -29,7 +29,9 @@ pub use consensus::{
 };
 pub use mempool::{MempoolAccountView, MempoolEntryView, MempoolListOptions, MempoolStatusView};
 pub use net::{BanView, NetInfoView, PeerView, PeersOptions};
-pub use node::{HealthCheckView, HealthView, LimitsView, NodeStatusView, NodeVersionView, SyncStatusView};
+pub use node::{
+    HealthCheckView, HealthView, LimitsView, NodeStatusView, NodeVersionView, SyncStatusView, WaitingView,
+};
 pub use poh::{EntriesOptions, PohEntryView, PohParamsView, PohStatusView, PohVerdict, TransactionOrderView};
 pub use proof::{
     AccountProofView, AddressesArg, LightBlockView, ProofView, ProvenAccountView, ProvenSlotView, Verdict,

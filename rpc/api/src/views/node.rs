@@ -33,6 +33,22 @@ pub struct NodeStatusView {
     pub uptime_ms: U64,
     /// Whether `/readyz` says 200.
     pub ready: bool,
+    /// What the node waits for before it takes part again; absent when it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<WaitingView>,
+}
+
+/// What a node waits for before it takes part again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WaitingView {
+    /// A stable name. `blocks_lost`: the database lost blocks at its end, which come from peers;
+    /// `may_have_signed`: the validator's key may have signed without a record, and is silent.
+    pub reason: String,
+    /// The height that ends it.
+    pub through: U64,
+    /// The same for people.
+    pub detail: String,
 }
 
 /// Catching up: `node_getSyncStatus`.

@@ -3,7 +3,7 @@
 use jsonrpsee::core::async_trait;
 use vibecoin_primitives::BLOCK_VERSION;
 use vibecoin_rpc_api::methods::NodeApiServer;
-use vibecoin_rpc_api::views::{HealthView, NodeStatusView, NodeVersionView, SyncStatusView};
+use vibecoin_rpc_api::views::{HealthView, NodeStatusView, NodeVersionView, SyncStatusView, WaitingView};
 use vibecoin_rpc_api::{API_VERSION, ApiError, U64};
 
 use super::Rpc;
@@ -45,6 +45,11 @@ impl<B: Backend> NodeApiServer for Rpc<B> {
             disk_free_bytes: U64(status.disk_free_bytes),
             uptime_ms: U64(status.uptime_ms),
             ready: self.backend.health().iter().all(|check| check.ok),
+            waiting: status.waiting.map(|waiting| WaitingView {
+                reason: waiting.reason.to_owned(),
+                through: waiting.through.into(),
+                detail: waiting.detail,
+            }),
         })
     }
 

@@ -45,6 +45,29 @@ fn a_proposer_builds_once_and_after_a_restart_only_what_it_had() {
 }
 
 #[test]
+fn a_proposer_whose_guard_may_have_lost_its_newest_entry_begins_no_block_in_the_round_in_progress() {
+    let mut bench = Bench::new(4, 0);
+    bench.orderer.doubt_newest();
+    bench.orderer.replay(bench.params(1), vec![], None, T0);
+    let outputs = bench.drain();
+    let build = |round, rebuild| Output::Build {
+        height: Height(1),
+        round: Round(round),
+        rebuild,
+    };
+    assert!(outputs.contains(&build(0, true)) && !outputs.contains(&build(0, false)));
+    assert_eq!(bench.guard.as_ref().unwrap().step, GuardStep::Building);
+    // It votes as ever; alone it has nobody to send parts to and builds.
+    bench.orderer.arm_propose(T0);
+    bench.orderer.on_time(T0.after(600_000));
+    assert_eq!(own_votes(&bench.drain()), vec![(VoteKind::Prevote, None)]);
+    let mut alone = Bench::new(1, 0);
+    alone.orderer.doubt_newest();
+    alone.orderer.replay(alone.params(1), vec![], None, T0);
+    assert!(alone.drain().contains(&build(0, false)));
+}
+
+#[test]
 fn a_block_that_was_not_asked_for_is_not_proposed() {
     let mut bench = Bench::started(4, 0);
     let block = bench.header(0, 1);
@@ -171,6 +194,26 @@ fn a_guard_ahead_of_the_chain_keeps_the_node_silent_until_it_has_caught_up() {
         assert_eq!(outputs.iter().any(|o| matches!(o, Output::Guard(_))), !silent);
     }
     assert!(bench.orderer.status().counters.refused > 0);
+}
+
+#[test]
+fn a_home_that_asks_for_silence_is_silent_through_that_height_and_then_signs() {
+    let mut bench = Bench::new(4, 3);
+    bench.orderer.abstain_through(Height(2));
+    bench.orderer.replay(bench.params(1), vec![], None, T0);
+    bench.drain();
+    for height in 1..=3 {
+        let silent = height <= 2;
+        if height > 1 {
+            bench.orderer.start_height(bench.params(height), T0);
+            bench.drain();
+        }
+        assert_eq!(bench.orderer.status().abstaining, silent);
+        bench.orderer.arm_propose(T0);
+        bench.orderer.on_time(T0.after(300_000 * height));
+        let outputs = bench.drain();
+        assert_eq!(own_votes(&outputs).is_empty(), silent, "height {height}");
+    }
 }
 
 #[test]

@@ -10,9 +10,25 @@ use crate::licences;
 
 #[derive(Deserialize)]
 struct Policy {
+    advisories: Advisories,
     licenses: Licenses,
     sources: Sources,
     bans: Bans,
+}
+
+/// What `cargo deny check advisories` goes by; this test has no database.
+#[derive(Deserialize)]
+struct Advisories {
+    version: u32,
+    yanked: String,
+    ignore: Vec<Ignored>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ignored {
+    id: String,
+    reason: String,
 }
 
 #[derive(Deserialize)]
@@ -143,6 +159,39 @@ fn a_banned_name_and_an_old_version_are_found() {
     assert_eq!(count("arc-malachitebft-core-consensus", "0.8.2"), 0);
     assert_eq!(count("arc-malachitebft-core-consensus", "0.8.3"), 1);
     assert_eq!(count("serde", "1.0.0"), 0);
+    // What meets strangers first: TLS certificates, the Noise handshake, HTTP/2, QUIC.
+    for (name, old, good) in [
+        ("rustls-webpki", "0.103.12", "0.103.13"),
+        ("snow", "0.9.4", "0.9.5"),
+        ("h2", "0.4.15", "0.4.16"),
+        ("quinn-proto", "0.11.14", "0.11.15"),
+    ] {
+        assert_eq!((count(name, old), count(name, good)), (1, 0), "{name}");
+    }
+}
+
+#[test]
+fn every_least_version_is_of_a_crate_in_the_lock_file_and_every_ignored_advisory_has_a_reason() {
+    let policy = policy();
+    let locked: BTreeSet<String> = locked().into_iter().map(|(_, package)| package.name).collect();
+    let below = |ban: &&Ban| ban.spec.contains(":<");
+    let unknown: Vec<String> = policy
+        .bans
+        .deny
+        .iter()
+        .filter(below)
+        .filter(|ban| !locked.contains(ban.name()))
+        .map(|ban| ban.spec.clone())
+        .collect();
+    assert_none("least versions of crates that nothing uses", &unknown);
+    assert_eq!(
+        (policy.advisories.version, policy.advisories.yanked.as_str()),
+        (2, "deny")
+    );
+    for ignored in &policy.advisories.ignore {
+        assert!(ignored.id.starts_with("RUSTSEC-"), "{}", ignored.id);
+        assert!(ignored.reason.len() > 20, "{}: say why", ignored.id);
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ Runs networks of real nodes in network namespaces and damages them. Needs root.
   kills       one of four validators killed at a time, twenty times; then all at once (C3)
   alone       one validator, killed again and again
   link        a network with 100 ± 30 ms on every link (N4)
+  healing     a validator's database loses 1, 20 and 2,000 blocks under a current guard
   byzantine   one of four lies (B1, B3, B4); needs vibecoin-byzantine beside this program
   probe       says what this machine can do
 
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
                 "kills" => suites::kills(seed),
                 "alone" => suites::alone(seed),
                 "link" => suites::link(seed),
+                "healing" => vibecoin_tests_faults::healing::run(&[1, 20, 2_000], seed),
                 "byzantine" => suites::byzantine(seed),
                 other => return fail(&format!("unknown command {other:?}; see --help")),
             }

@@ -200,10 +200,21 @@ impl World {
         if sabotage == Sabotage::CommitForgotten && height >= Height(3) {
             node.disk.forgotten = Some(node.disk.kv.crash());
         }
+        // Kept before this block and put back later: between one and many blocks are lost.
+        if sabotage == Sabotage::TailLost && height >= Height(3) && self.rng.chance(200) {
+            node.disk.kept = Some((node.disk.kv.crash(), node.acked));
+        }
         let bug = Planted::new(self.config.bug);
         let committed = running.store.commit(&block_of(*commit));
         drop(bug);
-        let recorded = running.witness.record(vibecoin_storage::Head { height, hash });
+        // As the node does: while lost blocks are fetched the witness keeps the newest, and it must be the same.
+        let recorded = match running.witness.head() {
+            Some(seen) if seen.height == height && seen.hash != hash => {
+                Err(io_error("peers have another block than the witness"))
+            }
+            Some(seen) if seen.height >= height => Ok(()),
+            _ => running.witness.record(vibecoin_storage::Head { height, hash }),
+        };
         let unsynced = node.disk.kv.unsynced();
         let fault = match (committed, recorded) {
             (Ok(state), Ok(())) if unsynced == 0 => {

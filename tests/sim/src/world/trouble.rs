@@ -103,6 +103,14 @@ impl World {
         let disk = &mut self.nodes[index].disk;
         let lost = disk.crash(&mut self.rng, torn);
         if index == SABOTEUR {
+            // What is told to its clients before the crash is another matter: here the blocks count.
+            if sabotage == Sabotage::TailLost
+                && let Some(block) = disk.lose_tail()
+            {
+                self.report.tails_lost += 1;
+                self.nodes[index].acked = block;
+            }
+            let disk = &mut self.nodes[index].disk;
             if matches!(sabotage, Sabotage::LogLost | Sabotage::LogAndGuardLost) {
                 disk.lose_log(next);
             }

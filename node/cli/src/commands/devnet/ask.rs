@@ -1,6 +1,5 @@
 //! Questions to nodes: where their head is, whether they agree, whom they talk to.
 
-use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -8,13 +7,14 @@ use jsonrpsee::core::client::ClientT as _;
 use jsonrpsee::core::params::ObjectParams;
 use jsonrpsee::http_client::{HeaderMap, HeaderValue, HttpClient, HttpClientBuilder};
 use serde_json::Value;
-use vibecoin_keystore::KeyError;
 use vibecoin_primitives::{Hash, Height};
 use vibecoin_rpc_api::BlockRef;
 use vibecoin_rpc_api::methods::ChainApiClient as _;
 use vibecoin_rpc_api::views::BlockRangeOptions;
 
 use super::state::NodeRecord;
+use crate::admin::read_token;
+use crate::context::paths_of;
 use crate::error::CliError;
 use crate::exit::Exit;
 
@@ -146,15 +146,17 @@ impl Admin {
                 format!("{} has no listener for its operator", node.name),
             ));
         };
-        let Some(token) = token(&node.home)? else {
+        let Some(token) = read_token(&paths_of(&node.home)?.admin_token)? else {
             let message = format!("{} has no listener for its operator: it made no token", node.name);
             return Err(CliError::new(Exit::Failure, message)
                 .reason("no_admin")
                 .hint("the key `admin.listen` of its config.toml switches it on"));
         };
         let mut headers = HeaderMap::new();
-        let value = HeaderValue::from_str(&format!("Bearer {token}"))
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", token.as_str()))
             .map_err(|_| CliError::new(Exit::Key, format!("the token of {} cannot be sent", node.name)))?;
+        // Never shown in a log.
+        value.set_sensitive(true);
         headers.insert("authorization", value);
         let url = format!("http://{address}");
         let client = HttpClientBuilder::new()
@@ -191,15 +193,5 @@ impl Admin {
             CliError { message, ..error }
         })?;
         Ok(())
-    }
-}
-
-/// The token that a node made for its operator; `None` when it has no listener for one.
-fn token(home: &Path) -> Result<Option<String>, CliError> {
-    let path = home.join(vibecoin_config::Config::default().admin.token_file);
-    match vibecoin_keystore::private::read_secret_text(&path) {
-        Ok(text) => Ok(Some(text.trim().to_owned())),
-        Err(KeyError::Missing { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
     }
 }

@@ -12,7 +12,7 @@ use super::state::{Devnet, NodeRecord};
 use super::{StartOptions, ask, partition, run, setup};
 use crate::commands::testnet::homes::{self, Layout};
 use crate::commands::testnet::not_in_this_version;
-use crate::context::{Context, GENESIS_FILE};
+use crate::context::{Context, paths_of};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
@@ -133,7 +133,7 @@ pub fn add(context: &Context, dir: &Path, args: &AddArgs) -> Result<Answer, CliE
         .get(number)
         .ok_or_else(|| CliError::new(Exit::Failure, "the devnet has other nodes than its numbers say"))?;
     // It must be the chain of the others, and is made from their seed: compare before anything is written.
-    let path = first.home.join(GENESIS_FILE);
+    let path = paths_of(&first.home)?.genesis;
     let ours = files::build(&path, &files::genesis(&path)?)?.hash;
     if files::build(&path, &network.genesis)?.hash != ours {
         let message = format!("{} is not what this devnet was made with", path.display());

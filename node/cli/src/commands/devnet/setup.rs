@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use vibecoin_config::Paths;
 use vibecoin_primitives::TimeMs;
 
 use super::UpArgs;
@@ -10,7 +11,7 @@ use super::state::{Devnet, NodeRecord, State};
 use crate::commands::genesis::FaultModelName;
 use crate::commands::testnet::homes::{self, Layout};
 use crate::commands::testnet::plan::{Hosts, Network, Node, Spec};
-use crate::context::{CONFIG_FILE, GENESIS_FILE};
+use crate::context::paths_of;
 use crate::dev::{self, DEV_ACCOUNTS};
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -177,7 +178,7 @@ fn ports(net: &mut Devnet, asked: Option<u16>) -> Result<(), CliError> {
     }
     let dir = net.dir.clone();
     for node in &network.nodes {
-        let path = dir.join(&node.name).join(CONFIG_FILE);
+        let path = Paths::config_in(&dir.join(&node.name));
         files::write(&path, &homes::config(&network, node, Layout::default()), true)?;
     }
     let state = net.existing_mut()?;
@@ -193,7 +194,7 @@ pub fn plan(state: &State, first_home: &Path, base: u16) -> Result<Network, CliE
 
 /// The same, with more nodes that only follow.
 pub fn plan_with(state: &State, first_home: &Path, base: u16, more: u32) -> Result<Network, CliError> {
-    let genesis = files::genesis(&first_home.join(GENESIS_FILE))?;
+    let genesis = files::genesis(&paths_of(first_home)?.genesis)?;
     let validators = state.nodes.iter().filter(|node| node.is_validator()).count();
     let full = state.nodes.len().saturating_sub(validators);
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);

@@ -15,7 +15,6 @@ use tempfile::TempDir;
 
 use super::state::{Devnet, State};
 use super::*;
-use crate::context::CONFIG_FILE;
 use crate::exit::Exit;
 use crate::output::Format;
 
@@ -59,7 +58,9 @@ fn stand_in() {
     let Some(home) = std::env::var_os(STAND_IN).map(PathBuf::from) else {
         return;
     };
-    let config = vibecoin_config::parse(&fs::read_to_string(home.join(CONFIG_FILE)).unwrap()).unwrap();
+    let config =
+        vibecoin_config::parse(&fs::read_to_string(vibecoin_config::Paths::config_in(&home)).unwrap())
+            .unwrap();
     let listener = TcpListener::bind(("127.0.0.1", config.rpc.port)).unwrap();
     let mut data = File::options()
         .create(true)

@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use vibecoin_config::Value;
+use vibecoin_config::{Paths, Value};
 use vibecoin_keystore::{NodeKeyRole, NodeKeys, Passphrase};
 use vibecoin_primitives::{AddressPrefix, SecretKey};
 
 use super::plan::{Network, Node, Role};
 use crate::commands::init::make_guard;
-use crate::context::{CONFIG_FILE, GENESIS_FILE};
+use crate::context::keys_of;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::{dev, files};
@@ -36,13 +36,17 @@ pub fn make(
             .hint("choose another folder; keys are never overwritten"));
     }
     dev::make_private(home)?;
-    files::write(&home.join(GENESIS_FILE), &network.genesis.to_toml(), false)?;
-    files::write(&home.join(CONFIG_FILE), &config(network, node, layout), false)?;
-    let keys = NodeKeys::new(home, prefix(network)?).allow_unencrypted();
+    let text = config(network, node, layout);
+    let parsed = vibecoin_config::parse(&text)
+        .map_err(|error| CliError::config(Exit::Failure, &Paths::config_in(home), &error))?;
+    let paths = Paths::new(home, &parsed);
+    files::write(&paths.genesis, &network.genesis.to_toml(), false)?;
+    files::write(&Paths::config_in(home), &text, false)?;
+    let keys = keys_of(&paths, prefix(network)?).allow_unencrypted();
     keys.create(NodeKeyRole::Node, &node.node_key, None)?;
     if let Some(key) = &node.validator_key {
         // First the guard, then the key: a key never stands there without what it has signed.
-        make_guard(&home.join(vibecoin_config::ConsensusConfig::default().guard_file))?;
+        make_guard(&paths.guard)?;
         keys.create(NodeKeyRole::Validator, key, passphrase)?;
     }
     Ok(())

@@ -24,7 +24,7 @@ use vibecoin_keystore::Passphrase;
 use vibecoin_primitives::{ChainParams, FaultModel, TimeMs};
 
 use super::genesis::FaultModelName;
-use crate::context::{Context, GENESIS_FILE};
+use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{Answer, Format};
@@ -177,6 +177,9 @@ pub struct GenerateArgs {
     verbose: u8,
 }
 
+/// The genesis file beside the homes, for those who join by themselves.
+const GENESIS_FILE: &str = "genesis.toml";
+
 impl GenerateArgs {
     fn run(self) -> Result<Answer, CliError> {
         let network = Network::plan(&self.spec()?)?;
@@ -242,7 +245,7 @@ impl GenerateArgs {
         }
         let seed = match &self.seed {
             Some(seed) => seed.clone(),
-            None => vibecoin_primitives::hex::encode(&*vibecoin_keystore::generate()?.seed()),
+            None => vibecoin_primitives::hex::encode(vibecoin_keystore::generate()?.seed().as_slice()),
         };
         Ok(Spec {
             validators: self.validators,

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::context::{Context, ENDPOINT_FILE};
+use vibecoin_config::Paths;
+use vibecoin_keystore::HomeLock;
+
+use crate::context::Context;
 
 /// Processor time of a process, in nanoseconds, by the names of its threads.
 #[derive(Clone, Debug, Default)]
@@ -14,12 +17,11 @@ pub struct Usage {
 
 /// The process that holds the home, provided that the home's node is the one that is measured.
 pub fn pid_of(context: &Context) -> Option<u32> {
-    let endpoint = std::fs::read_to_string(context.home().join(ENDPOINT_FILE)).ok()?;
+    let endpoint = std::fs::read_to_string(Paths::endpoint_in(context.home())).ok()?;
     if endpoint.trim() != context.url().trim_end_matches('/') {
         return None;
     }
-    let text = std::fs::read_to_string(context.home().join("LOCK")).ok()?;
-    let pid = text.trim().parse().ok()?;
+    let pid = HomeLock::holder(context.home())?;
     Path::new(&format!("/proc/{pid}/task")).exists().then_some(pid)
 }
 

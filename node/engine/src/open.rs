@@ -1,0 +1,398 @@
+//! Opening a home: every file is read and checked before a thread runs, and what they say together decides
+//! whether the node may sign, follows in silence first, or does not start.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tracing::{info, warn};
+use vibecoin_config::{Config, Paths};
+use vibecoin_consensus::{GuardEntry, LogRecord};
+use vibecoin_execution::read_schedule;
+use vibecoin_genesis::{BuiltGenesis, GENESIS_BYTES_MAX, Genesis};
+use vibecoin_primitives::{FaultModel, Height, PublicKey, ValidatorSet, decode};
+use vibecoin_replica::{Head, Parent};
+use vibecoin_rpc_server::backend::Head as RpcHead;
+use vibecoin_storage::files::{ConsensusLog, GuardFile, HeadWitness, MemoryFile, OpenedLog};
+use vibecoin_storage::kv::RocksConfig;
+use vibecoin_storage::start::{Remembered, StartReport, check_start};
+use vibecoin_storage::{GenesisState, StateView, StorageError, Store, StoreConfig};
+
+use crate::driver::GuardStore;
+use crate::error::NodeError;
+use crate::recovery::Recovery;
+
+/// Records of the consensus files, and where new ones go.
+pub struct Opened {
+    /// The database.
+    pub store: Arc<Store>,
+    /// The consensus log.
+    pub log: ConsensusLog,
+    /// Its records, oldest first.
+    pub records: Vec<LogRecord>,
+    /// The double-sign guard.
+    pub guard: GuardStore,
+    /// Its newest entry that is whole.
+    pub newest_guard: Option<GuardEntry>,
+    /// A newer one may be lost.
+    pub guard_torn: bool,
+    /// The head witness.
+    pub witness: HeadWitness,
+    /// Blocks to fetch and heights to be silent at, before the node takes part again.
+    pub recovery: Recovery,
+}
+
+/// The role of the node that a home is opened for.
+pub struct Role<'a> {
+    /// The key that signs; `None` on a node that only follows.
+    pub key: Option<PublicKey>,
+    /// The validators of the chain.
+    pub validators: &'a ValidatorSet,
+    /// The faults that they survive.
+    pub fault_model: FaultModel,
+    /// Returns true if other nodes can be reached.
+    pub has_network: bool,
+}
+
+impl Role<'_> {
+    /// Returns true if this key has a quorum without any other: nobody else decided the blocks that it lost.
+    fn decides_alone(&self) -> bool {
+        let member = self.key.and_then(|key| self.validators.find(&key));
+        member.is_some_and(|(_, validator)| {
+            self.fault_model
+                .is_quorum(validator.power.0, self.validators.total_power())
+        })
+    }
+}
+
+pub(crate) fn storage(context: &'static str) -> impl Fn(StorageError) -> NodeError {
+    move |source| NodeError::Storage { context, source }
+}
+
+/// Reads the genesis file of a home.
+pub fn read_genesis(path: &Path) -> Result<BuiltGenesis, NodeError> {
+    let what = path.display().to_string();
+    let config = |detail: String| NodeError::Config {
+        what: what.clone(),
+        detail,
+    };
+    let bytes = std::fs::metadata(path)
+        .map_err(|error| config(error.to_string()))?
+        .len();
+    if usize::try_from(bytes).unwrap_or(usize::MAX) > GENESIS_BYTES_MAX {
+        return Err(config(format!("{bytes} bytes, the most are {GENESIS_BYTES_MAX}")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| config(error.to_string()))?;
+    Genesis::parse(&text)
+        .and_then(|genesis| genesis.build())
+        .map_err(|error| config(error.to_string()))
+}
+
+/// Opens the home and checks it.
+pub fn open(
+    paths: &Paths,
+    config: &Config,
+    genesis: &BuiltGenesis,
+    role: &Role<'_>,
+) -> Result<Opened, NodeError> {
+    let bytes = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+    let rocks = RocksConfig {
+        block_cache_bytes: bytes(config.storage.block_cache_bytes),
+        write_buffer_bytes: bytes(config.storage.write_buffer_bytes),
+        ..RocksConfig::default()
+    };
+    let store_config = StoreConfig {
+        rocks,
+        pending_updates_max: bytes(config.storage.backlog_updates_max),
+        ..StoreConfig::default()
+    };
+    let state = GenesisState {
+        header: genesis.header.clone(),
+        body: genesis.body.clone(),
+        params: genesis.params.clone(),
+        validators: genesis.validators.clone(),
+        accounts: genesis.accounts.clone(),
+        slots: genesis.slots.clone(),
+    };
+    let store =
+        Store::open_or_create_path(&paths.db, &state, store_config).map_err(storage("open the database"))?;
+    std::fs::create_dir_all(&paths.consensus).map_err(|error| NodeError::System {
+        what: "make the folder of the consensus files",
+        detail: error.to_string(),
+    })?;
+    let witness = HeadWitness::open_or_create(&paths.witness).map_err(storage("open the head witness"))?;
+    if witness.was_torn() {
+        warn!(target: "node", path = %paths.witness.display(), "{TORN_WITNESS}");
+    }
+    let (next, had_log) = (store.head().height.saturating_add(1), paths.log.exists());
+    let opened = ConsensusLog::open_or_create(&paths.log, next).map_err(storage("open the consensus log"))?;
+    if opened.dropped_bytes > 0 {
+        info!(target: "node", bytes = opened.dropped_bytes, "dropped the torn tail of the consensus log");
+    } else if had_log && !opened.whole {
+        warn!(target: "node", path = %paths.log.display(), "{TORN_LOG}");
+    }
+    let (guard, guard_torn, newest_guard) = if is_guarded(genesis, role) {
+        let (file, newest) = open_guard(&paths.guard)?;
+        (GuardStore::File(Box::new(file.0)), file.1, newest)
+    } else {
+        (GuardStore::Memory, false, None)
+    };
+    if guard_torn {
+        warn!(target: "node", path = %paths.guard.display(), "{TORN_GUARD}");
+    }
+    let recovery = judge(
+        &store,
+        witness.head(),
+        &opened,
+        guard_torn,
+        newest_guard.as_ref(),
+        role,
+    )?;
+    let records = decode_log(&opened)?;
+    Ok(Opened {
+        store: Arc::new(store),
+        log: opened.log,
+        records,
+        guard,
+        newest_guard,
+        guard_torn,
+        witness,
+        recovery,
+    })
+}
+
+/// A node that never signs has nothing to guard, and on a dev chain nobody relies on its signatures.
+fn is_guarded(genesis: &BuiltGenesis, role: &Role<'_>) -> bool {
+    role.key.is_some() && !genesis.params.dev
+}
+
+/// What a damaged slot of the guard means.
+const TORN_GUARD: &str = "one of the two slots of the double-sign guard is damaged: after a power cut it is the trace \
+    of a write that never returned; otherwise suspect the disk";
+
+/// What a damaged slot of the witness means.
+const TORN_WITNESS: &str =
+    "one of the two slots of the head witness is damaged: it may remember an older head";
+/// What a damaged slot of the log means.
+const TORN_LOG: &str = "one of the two slots of the consensus log is damaged: after a power cut it is the trace of a \
+    write that never returned; otherwise suspect the disk";
+
+fn decode_log(opened: &OpenedLog) -> Result<Vec<LogRecord>, NodeError> {
+    opened
+        .records
+        .iter()
+        .map(|bytes| decode(bytes))
+        .collect::<Result<Vec<LogRecord>, _>>()
+        .map_err(|error| NodeError::Damaged {
+            detail: format!("consensus log: {error}"),
+            remedy: "keep a copy of the file for a report; it holds only the height in progress".to_owned(),
+        })
+}
+
+/// A key never signs without its guard, which is made together with the key. The flag says that one of its
+/// slots is damaged.
+fn open_guard(path: &Path) -> Result<((GuardFile, bool), Option<GuardEntry>), NodeError> {
+    guard_of(GuardFile::open(path))
+}
+
+fn guard_of(
+    opened: Result<GuardFile, StorageError>,
+) -> Result<((GuardFile, bool), Option<GuardEntry>), NodeError> {
+    let file = match opened {
+        Err(error @ (StorageError::Missing { .. } | StorageError::Corrupt { .. })) => {
+            return Err(NodeError::GuardLost {
+                detail: error.to_string(),
+            });
+        }
+        opened => opened.map_err(storage("open the double-sign guard"))?,
+    };
+    let newest = file.latest().map(|entry| decode(&entry.payload)).transpose();
+    let newest = newest.map_err(|error| NodeError::GuardLost {
+        detail: error.to_string(),
+    })?;
+    let torn = file.was_torn();
+    Ok(((file, torn), newest))
+}
+
+/// D4, D5: a database that lost its tail is followed up in silence; one that does not hold together is refused.
+fn judge(
+    store: &Store,
+    witness: Option<vibecoin_storage::Head>,
+    log: &OpenedLog,
+    guard_torn: bool,
+    guard: Option<&GuardEntry>,
+    role: &Role<'_>,
+) -> Result<Recovery, NodeError> {
+    let guard = guard.map(|entry| entry.height);
+    let report = check_start(store, witness, guard).map_err(storage("check the database"))?;
+    if let Some(damage) = report.unmendable() {
+        return Err(NodeError::Damaged {
+            detail: damage.to_string(),
+            remedy: damage.remedy().to_owned(),
+        });
+    }
+    let remembered = Remembered {
+        head: report.head.height,
+        witness: witness.map(|head| head.height),
+        guard,
+        guard_torn,
+        log: log.log.height(),
+        log_whole: log.whole,
+    };
+    let recovery = Recovery {
+        lost: report.lost(),
+        silent_through: remembered.silent_through().filter(|_| role.key.is_some()),
+    };
+    may_recover(&report, &recovery, role)?;
+    Ok(recovery)
+}
+
+/// Refuses a home that nobody else can bring further.
+fn may_recover(report: &StartReport, recovery: &Recovery, role: &Role<'_>) -> Result<(), NodeError> {
+    let detail = match (report.damage.first(), recovery.silent_through) {
+        (Some(damage), _) => damage.to_string(),
+        (None, Some(through)) if role.decides_alone() => format!(
+            "a slot of the double-sign guard is damaged and the consensus log does not say what was signed up to height {through}"
+        ),
+        (None, _) => return Ok(()),
+    };
+    let remedy = if role.decides_alone() && report.damage.is_empty() {
+        "This validator decides blocks alone: nobody else goes on while it is silent. Put the consensus log back, or \
+         restore a copy of the whole home that was made when the node was stopped"
+    } else if role.decides_alone() {
+        "This validator decides blocks alone: to make the lost ones again it would have to contradict what it signed. \
+         Copy the database folder of a follower of this chain that has them (both nodes stopped), or restore a copy \
+         of the whole home that was made when the node was stopped"
+    } else if role.has_network {
+        return Ok(());
+    } else {
+        "The missing blocks can be fetched from peers, but this node has none: set p2p.peers (or p2p.listen) and start again"
+    };
+    Err(NodeError::Damaged {
+        detail,
+        remedy: remedy.to_owned(),
+    })
+}
+
+/// The consensus files of a stopped node, looked at without changing them.
+#[derive(Debug)]
+pub struct Inspected {
+    /// The newest head that the witness saw.
+    pub witness: Option<vibecoin_storage::Head>,
+    /// The height of the guard's newest entry.
+    pub guard: Option<Height>,
+    /// What a start would say of the database beside them.
+    pub report: StartReport,
+    /// Damage that a start reports and goes on with.
+    pub warnings: Vec<String>,
+}
+
+/// Looks at the files beside the database as a start would, and changes nothing. `signs` says that the home
+/// has the key of a validator whose guard must be there.
+///
+/// # Errors
+/// What a start would refuse the files with.
+pub fn inspect(paths: &Paths, store: &Store, signs: bool) -> Result<Inspected, NodeError> {
+    let copy = |path: &Path| match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(MemoryFile::new(bytes))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(NodeError::System {
+            what: "read a consensus file",
+            detail: format!("{}: {error}", path.display()),
+        }),
+    };
+    let named = |path: &Path| {
+        let path = path.display().to_string();
+        move |error: StorageError| match error {
+            StorageError::Corrupt { detail, .. } => StorageError::Corrupt { what: path, detail },
+            other => other,
+        }
+    };
+    let mut warnings = Vec::new();
+    let witness = match copy(&paths.witness)? {
+        None => None,
+        Some(file) => {
+            let witness = HeadWitness::open_on(Box::new(file))
+                .map_err(named(&paths.witness))
+                .map_err(storage("open the head witness"))?;
+            if witness.was_torn() {
+                warnings.push(format!("{}: {TORN_WITNESS}", paths.witness.display()));
+            }
+            witness.head()
+        }
+    };
+    if let Some(file) = copy(&paths.log)? {
+        let opened = ConsensusLog::open_on(Box::new(file))
+            .map_err(named(&paths.log))
+            .map_err(storage("open the consensus log"))?;
+        decode_log(&opened)?;
+        if !opened.whole {
+            warnings.push(format!(
+                "{}: its end or one of its slots is damaged; a start drops it",
+                paths.log.display()
+            ));
+        }
+    }
+    let guard = match copy(&paths.guard)? {
+        None if signs => {
+            return Err(NodeError::GuardLost {
+                detail: format!("{} is missing", paths.guard.display()),
+            });
+        }
+        None => None,
+        Some(file) => {
+            let ((_, torn), newest) =
+                guard_of(GuardFile::open_on(Box::new(file)).map_err(named(&paths.guard)))?;
+            if torn {
+                warnings.push(format!("{}: {TORN_GUARD}", paths.guard.display()));
+            }
+            // Without its key it keeps nobody from following.
+            newest.map(|entry| entry.height).filter(|_| signs)
+        }
+    };
+    let report = check_start(store, witness, guard).map_err(storage("check the database"))?;
+    Ok(Inspected {
+        witness,
+        guard,
+        report,
+        warnings,
+    })
+}
+
+/// The head of an opened store, for the replica and for RPC.
+pub fn head_of(store: &Store) -> Result<(Head<StateView>, RpcHead), NodeError> {
+    let fail = storage("read the head");
+    let view = store.view();
+    let newest = store.head();
+    let missing = || NodeError::Damaged {
+        detail: format!("the head block {} is missing", newest.height),
+        remedy: "run `vibecoin db check`".to_owned(),
+    };
+    let header = store
+        .blocks()
+        .header(newest.height)
+        .map_err(&fail)?
+        .ok_or_else(missing)?;
+    let certificate = store.blocks().certificate(newest.height).map_err(&fail)?;
+    let body = store
+        .blocks()
+        .body(newest.height)
+        .map_err(&fail)?
+        .ok_or_else(missing)?;
+    let schedule = read_schedule(&view).map_err(|error| NodeError::Damaged {
+        detail: error.to_string(),
+        remedy: "run `vibecoin db check`".to_owned(),
+    })?;
+    let transactions = u32::try_from(body.transaction_count()).unwrap_or(u32::MAX);
+    let rpc = RpcHead {
+        header: header.clone(),
+        hash: newest.hash,
+        transactions,
+    };
+    let parent = Parent {
+        header,
+        hash: newest.hash,
+        state: view,
+        schedule,
+    };
+    Ok((Head { parent, certificate }, rpc))
+}

@@ -1,0 +1,359 @@
+//! The files of a home: tools find them where the node does, damage is named by both alike, and secrets stay
+//! with their owner.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+
+use std::fs;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
+use std::path::Path;
+
+use serde_json::json;
+use vibecoin_tests_e2e::{Home, Node};
+
+/// A configuration that moves every file.
+const MOVED: &str = r#"
+[node]
+validator = true
+genesis_file = "chain.toml"
+keystore_dir = "accounts"
+[consensus]
+log_dir = "state/log"
+guard_file = "state/guard"
+[p2p]
+key_file = "net.key"
+listen = ["/ip4/127.0.0.1/tcp/0"]
+peers_file = "state/peers.json"
+[admin]
+token_file = "state/token"
+listen = "127.0.0.1:0"
+[storage]
+db_dir = "state/db"
+"#;
+
+const SIGNS: [&str; 1] = ["--allow-unencrypted"];
+
+/// One validator alone, with every file moved.
+fn moved() -> Home {
+    let home = Home::new();
+    fs::write(home.file("config.toml"), MOVED).unwrap();
+    let made = home.run(&["init", "--validator", "--allow-unencrypted"]).ok();
+    let validator = made["validatorKey"].as_str().unwrap().to_owned();
+    let rich = home.run(&["keys", "new", "rich", "--allow-unencrypted"]).ok();
+    let rich = rich["address"].as_str().unwrap().to_owned();
+    let given = home.file("given.toml");
+    let given = given.to_str().unwrap();
+    let (member, account) = (format!("{validator}=1={rich}"), format!("{rich}=1000000000000"));
+    let arguments = [
+        "genesis",
+        "new",
+        "--profile",
+        "devnet",
+        "--validator",
+        &member,
+        "--account",
+        &account,
+    ];
+    let _made = home.run(&[&arguments[..], &["--out", given]].concat()).ok();
+    let _made = home.run(&["init", "--genesis", given]).ok();
+    home
+}
+
+/// Makes a block with a transfer in it.
+fn block(home: &Home) {
+    let to = home.address("rich");
+    let arguments = [
+        "transfer",
+        &to,
+        "1",
+        "--from",
+        "rich",
+        "--allow-unencrypted",
+        "--wait",
+        "final",
+    ];
+    assert_eq!(home.run(&arguments).ok()["success"], true);
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn tools_look_where_the_node_looks_and_never_call_clean_what_it_refuses() {
+    let home = moved();
+    for name in ["chain.toml", "accounts/rich.json", "state/guard", "net.key"] {
+        assert!(home.file(name).exists(), "{name}");
+    }
+    let node = Node::start(&home, &SIGNS);
+    block(&home);
+    assert_eq!(home.run(&["peers", "bans"]).ok(), json!([]), "the token is found");
+    assert_eq!(node.stop(), 0);
+    for name in [
+        "state/db/CURRENT",
+        "state/log/log",
+        "state/log/head",
+        "state/token",
+    ] {
+        assert!(home.file(name).exists(), "{name}");
+    }
+    for name in [
+        "genesis.toml",
+        "keys",
+        "consensus",
+        "db",
+        "node.key",
+        "admin.token",
+    ] {
+        assert!(
+            !home.file(name).exists(),
+            "{name} is where the configuration does not have it"
+        );
+    }
+    let clean = home.run(&["db", "check"]).ok();
+    assert_eq!(
+        (&clean["clean"], &clean["warnings"]),
+        (&json!(true), &json!([])),
+        "{clean}"
+    );
+
+    // The database of before, under the guard and the witness of now.
+    let (db, kept) = (home.file("state/db"), home.file("kept"));
+    copy(&db, &kept);
+    let node = Node::start(&home, &SIGNS);
+    block(&home);
+    block(&home);
+    assert_eq!(node.stop(), 0);
+    let newer = home.file("newer");
+    fs::rename(&db, &newer).unwrap();
+    copy(&kept, &db);
+    let checked = home.run(&["db", "check", "--quick"]);
+    checked.fails(20, "corruption");
+    assert!(
+        checked.json["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("was committed")
+    );
+    assert_eq!(checked.json["error"]["data"]["clean"], false, "{}", checked.json);
+    let refused = home.run(&["node", "--rpc.port", "0", "--allow-unencrypted"]);
+    refused.fails(20, "corruption");
+    let message = refused.json["error"]["message"].as_str().unwrap();
+    assert!(message.contains("decides blocks alone"), "{message}");
+
+    // What the message promises: a follower's database brings it back.
+    fs::remove_dir_all(&db).unwrap();
+    fs::rename(&newer, &db).unwrap();
+    let _clean = home.run(&["db", "check"]).ok();
+    let node = Node::start(&home, &SIGNS);
+    block(&home);
+    assert_eq!(node.stop(), 0);
+}
+
+#[test]
+fn a_damaged_guard_is_named_at_the_start_and_by_the_check() {
+    let home = Home::devnet();
+    let signs = ["--validator", "--allow-unencrypted"];
+    let node = Node::start(&home, &signs);
+    block(&home);
+    assert_eq!(node.stop(), 0);
+    let guard = home.file("consensus/guard");
+    let whole = fs::read(&guard).unwrap();
+    // Offset 60 is in the first slot's payload; the second slot is one page further on.
+    flip(&guard, 60);
+    let checked = home.run(&["db", "check", "--quick"]).ok();
+    let warning = checked["warnings"][0].as_str().unwrap_or_default().to_owned();
+    assert!(warning.contains("one of the two slots"), "{checked}");
+    // The log is whole and knows what was signed, so the validator goes on.
+    let node = Node::start(&home, &signs);
+    block(&home);
+    assert_eq!(node.stop(), 0);
+    let log = fs::read_to_string(home.file("node.log")).unwrap();
+    assert!(
+        log.contains("one of the two slots of the double-sign guard is damaged"),
+        "{log}"
+    );
+
+    // Without the log nothing knows: a validator alone must not go on.
+    flip(&guard, 60 + 4096);
+    fs::rename(home.file("consensus/log"), home.file("log")).unwrap();
+    let refused = home.run(&["node", "--rpc.port", "0", "--validator", "--allow-unencrypted"]);
+    refused.fails(20, "corruption");
+    fs::remove_file(home.file("consensus/log")).unwrap();
+    fs::rename(home.file("log"), home.file("consensus/log")).unwrap();
+
+    let mut both = whole;
+    both[60] ^= 1;
+    both[60 + 4096] ^= 1;
+    fs::write(&guard, &both).unwrap();
+    home.run(&["db", "check", "--quick"]).fails(30, "safety_halt");
+    home.run(&["node", "--rpc.port", "0", "--validator", "--allow-unencrypted"])
+        .fails(30, "safety_halt");
+    fs::remove_file(&guard).unwrap();
+    home.run(&["db", "check", "--quick"]).fails(30, "safety_halt");
+}
+
+#[test]
+fn a_secret_in_a_file_must_be_its_owners_alone() {
+    let home = Home::new();
+    let (password, words) = (home.file("password"), home.file("words"));
+    fs::write(&password, "correct horse\n").unwrap();
+    let text = "test test test test test test test test test test test junk\n";
+    fs::write(&words, text).unwrap();
+    let [password_text, words_text] = [&password, &words].map(|path| path.to_str().unwrap());
+    let import = [
+        "keys",
+        "import",
+        "bob",
+        "--mnemonic",
+        words_text,
+        "--password-file",
+        password_text,
+    ];
+    let create = ["keys", "new", "alice", "--password-file", password_text];
+    let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    for mode in [0o644, 0o640, 0o604] {
+        chmod(&password, mode);
+        let refused = home.run(&create);
+        refused.fails(40, "key_or_permissions");
+        let hint = format!("chmod 600 {password_text}");
+        assert_eq!(refused.json["error"]["hint"], hint, "{}", refused.json);
+    }
+    chmod(&password, 0o400);
+    let _made = home.run(&create).ok();
+    chmod(&words, 0o644);
+    home.run(&import).fails(40, "key_or_permissions");
+    chmod(&words, 0o600);
+    let link = home.file("link");
+    symlink(&words, &link).unwrap();
+    let mut through = import;
+    through[4] = link.to_str().unwrap();
+    home.run(&through).fails(40, "key_or_permissions");
+    let _made = home.run(&import).ok();
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digit = |at: usize| u8::from_str_radix(&text[at..=at.saturating_add(1)], 16).unwrap();
+    (0..text.len()).step_by(2).map(digit).collect()
+}
+
+/// How often these bytes are in the memory that a process can write; `None` when its memory may not be read.
+fn copies(pid: u32, bytes: &[u8]) -> Option<usize> {
+    let memory = match fs::File::open(format!("/proc/{pid}/mem")) {
+        Ok(memory) => memory,
+        Err(error) => {
+            assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
+            return None;
+        }
+    };
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let mut found = 0usize;
+    for line in maps.lines() {
+        let mut fields = line.split_whitespace();
+        let (from, to) = fields.next().unwrap().split_once('-').unwrap();
+        if !fields.next().unwrap().starts_with("rw") {
+            continue;
+        }
+        let [from, to] = [from, to].map(|text| u64::from_str_radix(text, 16).unwrap());
+        let mut part = vec![0; usize::try_from(to.saturating_sub(from)).unwrap()];
+        // A part may go away meanwhile; what cannot be read holds no copy.
+        let read = memory.read_at(&mut part, from).unwrap_or(0);
+        found = found.saturating_add(
+            part[..read]
+                .windows(bytes.len())
+                .filter(|at| *at == bytes)
+                .count(),
+        );
+    }
+    Some(found)
+}
+
+/// The environment that a process was started with is shown by the kernel for as long as it lives.
+#[test]
+fn a_passphrase_does_not_stay_in_the_environment_of_a_node_and_no_core_is_dumped() {
+    const PASSPHRASE: &str = "correct-horse-battery";
+    let home = Home::devnet();
+    let with = |home: &Home, arguments: &[&str]| {
+        let mut command = home.command(arguments);
+        command.env("VIBECOIN_PASSWORD", PASSPHRASE);
+        command
+    };
+    // The validator's key under the passphrase, in place of the one without.
+    let seed = fs::read_to_string(home.file("validator.key")).unwrap();
+    let seed: serde_json::Value = serde_json::from_str(&seed).unwrap();
+    let hex = home.file("seed");
+    fs::write(&hex, seed["seed"].as_str().unwrap()).unwrap();
+    fs::set_permissions(&hex, fs::Permissions::from_mode(0o600)).unwrap();
+    let import = ["keys", "import", "validator", "--hex-file", hex.to_str().unwrap()];
+    let made = with(&home, &import).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+    fs::rename(home.file("keys/validator.json"), home.file("validator.key")).unwrap();
+
+    let node = Node::start_with(&home, &["--validator"], &[("VIBECOIN_PASSWORD", PASSPHRASE)]);
+    let proc = |file: &str| fs::read(format!("/proc/{}/{file}", node.pid()));
+    let proc = |file: &str| String::from_utf8_lossy(&proc(file).unwrap()).into_owned();
+    // Who is not root may not even look, now that the process cannot be dumped.
+    let environment = match fs::read(format!("/proc/{}/environ", node.pid())) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) => {
+            assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
+            "PATH=".to_owned()
+        }
+    };
+    assert!(!environment.contains(PASSPHRASE), "{environment}");
+    assert!(!environment.contains("VIBECOIN_PASSWORD="), "{environment}");
+    assert!(environment.contains("PATH="), "the rest is as it was");
+    assert_eq!(proc("comm").trim(), "vibecoin");
+    let limits = proc("limits");
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"))
+        .unwrap();
+    assert_eq!(
+        core.split_whitespace().filter(|word| *word == "0").count(),
+        2,
+        "{core}"
+    );
+    block(&home);
+    let text = seed["seed"].as_str().unwrap().trim_start_matches("0x");
+    if let Some(found) = copies(node.pid(), &unhex(text)) {
+        assert_eq!(
+            found, 1,
+            "copies of the validator's seed in the memory of its node"
+        );
+        assert_eq!(copies(node.pid(), text.as_bytes()), Some(0), "and none as text");
+        assert_eq!(
+            copies(node.pid(), PASSPHRASE.as_bytes()),
+            Some(0),
+            "nor of the passphrase"
+        );
+    }
+    assert_eq!(node.stop(), 0);
+
+    // A wrong one is still a wrong one, and an empty one is none.
+    for (text, code) in [("wrong", 40), ("", 40)] {
+        let mut command = home.command(&["node", "--rpc.port", "0", "--validator"]);
+        let output = command.env("VIBECOIN_PASSWORD", text).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{text:?}");
+    }
+}

@@ -1,0 +1,10 @@
+//! A database that lost its end under a current guard, with real processes and a listener outside.
+
+#![allow(missing_docs)]
+
+use vibecoin_tests_faults::healing::run;
+
+#[test]
+fn a_home_that_lost_blocks_follows_in_silence_and_then_signs_again() {
+    run(&[1, 20], 1);
+}
