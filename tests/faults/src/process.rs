@@ -68,6 +68,16 @@ impl Process {
         let _status = self.child.wait().expect("the node is gone");
     }
 
+    /// SIGTERM; waits until the process has ended.
+    ///
+    /// # Panics
+    /// When it had ended by itself before.
+    pub fn stop(&mut self) {
+        self.assert_alive();
+        self.signal("TERM");
+        let _status = self.child.wait().expect("the node is gone");
+    }
+
     /// Fails with the end of the log when the process has ended.
     ///
     /// # Panics
