@@ -1,9 +1,10 @@
 //! The attacks by name, what they are run with, and what they report.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
@@ -127,7 +128,11 @@ pub struct Names {
 
 impl Names {
     fn new(genesis: &Hash) -> Self {
-        let chain: String = genesis.prefix().iter().map(|byte| format!("{byte:02x}")).collect();
+        let chain: String = genesis
+            .prefix()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         Self {
             direct: format!("/vibecoin/{chain}/direct/1"),
             parts: format!("/vibecoin/{chain}/parts/1"),
@@ -156,6 +161,10 @@ pub struct Report {
     pub dropped: u64,
     /// Milliseconds of the longest stay after an offence.
     pub longest_ms: u64,
+    /// Why the last connection was refused.
+    pub reason: String,
+    /// Rules that were broken without being dropped in time, with the number of connections.
+    pub kept: BTreeMap<String, u64>,
 }
 
 /// Counters of a running attack.
@@ -169,6 +178,8 @@ pub struct Tally {
     offences: AtomicU64,
     dropped: AtomicU64,
     longest_ms: AtomicU64,
+    kept: Mutex<BTreeMap<String, u64>>,
+    reason: Mutex<String>,
 }
 
 impl Tally {
@@ -180,8 +191,9 @@ impl Tally {
         self.admitted.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn refused(&self) {
+    pub(crate) fn refused(&self, error: &io::Error) {
         self.refused.fetch_add(1, Ordering::Relaxed);
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = error.to_string();
     }
 
     pub(crate) fn sent(&self, bytes: u64, messages: u64) {
@@ -190,7 +202,7 @@ impl Tally {
     }
 
     /// A connection with an offence has ended, by the node or, without `closed`, by us.
-    pub(crate) fn offended(&self, at: Instant, closed: Option<Instant>) {
+    pub(crate) fn offended(&self, at: Instant, closed: Option<Instant>, rule: Option<&str>) {
         let stayed = closed.unwrap_or_else(Instant::now).saturating_duration_since(at);
         let in_time = closed.is_some() && stayed <= DROPPED_WITHIN;
         // One that we end before its time is over says nothing about the node.
@@ -199,6 +211,10 @@ impl Tally {
             self.dropped.fetch_add(u64::from(in_time), Ordering::Relaxed);
             self.longest_ms
                 .fetch_max(stayed.as_millis() as u64, Ordering::Relaxed);
+            if let Some(rule) = rule.filter(|_| !in_time) {
+                let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+                *kept.entry(rule.to_owned()).or_default() += 1;
+            }
         }
     }
 
@@ -213,6 +229,8 @@ impl Tally {
             offences: read(&self.offences),
             dropped: read(&self.dropped),
             longest_ms: read(&self.longest_ms),
+            reason: self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            kept: self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 }
@@ -362,8 +380,8 @@ impl Stage {
                 session.linger().await;
                 tokio::time::sleep(REST).await;
             }
-            Err(_) => {
-                self.tally.refused();
+            Err(error) => {
+                self.tally.refused(&error);
                 tokio::time::sleep(REFUSED_REST).await;
             }
         }
@@ -386,11 +404,15 @@ mod tests {
     fn an_offence_counts_when_the_node_acted_or_had_its_time() {
         let tally = Tally::default();
         let at = Instant::now();
-        tally.offended(at, None);
+        tally.offended(at, None, None);
         assert_eq!(tally.report().offences, 0, "its time is not over");
-        tally.offended(at, Some(at + Duration::from_secs(1)));
-        tally.offended(at, Some(at + Duration::from_secs(9)));
+        tally.offended(at, Some(at + Duration::from_secs(1)), Some("one"));
+        tally.offended(at, Some(at + Duration::from_secs(9)), Some("other"));
         let report = tally.report();
-        assert_eq!((report.offences, report.dropped, report.longest_ms), (2, 1, 9_000));
+        assert_eq!(
+            (report.offences, report.dropped, report.longest_ms),
+            (2, 1, 9_000)
+        );
+        assert_eq!(report.kept, BTreeMap::from([("other".to_owned(), 1)]));
     }
 }

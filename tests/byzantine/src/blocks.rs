@@ -38,10 +38,7 @@ fn answer(stage: &Stage, from: Height, count: u32) -> Vec<u8> {
 }
 
 /// Waits for a request for blocks, then answers it without end; a newer request changes the range.
-pub fn answer_again<'a>(
-    stage: &'a Arc<Stage>,
-    session: &'a mut Session,
-) -> BoxFuture<'a, io::Result<()>> {
+pub fn answer_again<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
     Box::pin(async move {
         let mut lane = session.direct().await?;
         let mut frame = Vec::new();
@@ -68,7 +65,7 @@ pub fn answer_again<'a>(
             }
             if !frame.is_empty() {
                 session.write(&mut lane, &frame, 1).await?;
-                session.offend();
+                session.offend("an answer nobody asked for twice");
             }
         }
     })
@@ -81,7 +78,9 @@ pub fn bodies<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<
         let _subscribed = session.gossip().await?;
         while let Some(event) = session.event().await {
             let Event::Gossip(_, data) = event else { continue };
-            let Some(header) = proposed(stage, &data) else { continue };
+            let Some(header) = proposed(stage, &data) else {
+                continue;
+            };
             let body = Message::Body {
                 header: Box::new(header),
                 body: stage.material.bodies[0].clone(),
@@ -89,7 +88,7 @@ pub fn bodies<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<
             let frame = frame(&stage.envelope.pack(&body));
             for _ in 0..BODY_TIMES {
                 session.write(&mut lane, &frame, 1).await?;
-                session.offend();
+                session.offend("a body nobody asked for");
             }
         }
         Ok(())

@@ -62,10 +62,13 @@ async fn greet(stage: &Arc<Stage>, node: usize, number: usize) {
     hello.others = (0..ADDRESSES)
         .map(|other| made_up(number * ADDRESSES + other, &PeerId::random()))
         .collect();
-    let Ok(mut session) = Session::greet(stage, node, &identity, &mut hello).await else {
-        stage.tally.refused();
-        tokio::time::sleep(REFUSED).await;
-        return;
+    let mut session = match Session::greet(stage, node, &identity, &mut hello).await {
+        Ok(session) => session,
+        Err(error) => {
+            stage.tally.refused(&error);
+            tokio::time::sleep(REFUSED).await;
+            return;
+        }
     };
     stage.tally.sent(hello.bytes().len() as u64, 1);
     let answered = async {

@@ -27,8 +27,19 @@ const STEP_BYTES: usize = 256 * 1024;
 const HELD: usize = 2;
 /// Rest between two broken connections.
 const REST: Duration = Duration::from_millis(20);
-/// Ways of [`broken`].
-const WAYS: usize = 10;
+/// The rules that [`broken`] breaks, in turn.
+const RULES: [&str; 10] = [
+    "a frame over the limit of its lane",
+    "a message over the limit of its kind",
+    "bytes that are no message",
+    "a message of another chain",
+    "a message on the wrong lane",
+    "bytes behind a message",
+    "half a frame",
+    "a hello over its limit",
+    "a hello that is none",
+    "hellos without end",
+];
 
 /// Status messages as fast as they go out, of heights around the head.
 pub fn status<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
@@ -49,10 +60,7 @@ pub fn status<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<
 }
 
 /// Announces frames of the greatest length, sends nearly all of each, then a byte a second.
-pub fn never_finished<'a>(
-    _: &'a Arc<Stage>,
-    session: &'a mut Session,
-) -> BoxFuture<'a, io::Result<()>> {
+pub fn never_finished<'a>(_: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
     Box::pin(async move {
         let mut lanes = Vec::new();
         for _ in 0..HELD {
@@ -90,10 +98,10 @@ pub async fn broken(stage: &Arc<Stage>) {
                     let identity = stage.identity(turn);
                     match Session::join(&stage, node, &identity, stage.hello()).await {
                         Ok(mut session) => {
-                            let _thrown_out = break_rule(&stage, &mut session, turn % WAYS).await;
+                            let _thrown_out = break_rule(&stage, &mut session, turn % RULES.len()).await;
                             session.linger().await;
                         }
-                        Err(_) => stage.tally.refused(),
+                        Err(error) => stage.tally.refused(&error),
                     }
                     tokio::time::sleep(REST).await;
                 }
@@ -113,7 +121,9 @@ async fn break_rule(stage: &Stage, session: &mut Session, way: usize) -> io::Res
     let bytes = match way {
         // One byte over the lane's limit, with something behind it.
         0 => {
-            let mut bytes = ((SYNC_BYTES_MAX + ENVELOPE_BYTES + 1) as u32).to_le_bytes().to_vec();
+            let mut bytes = ((SYNC_BYTES_MAX + ENVELOPE_BYTES + 1) as u32)
+                .to_le_bytes()
+                .to_vec();
             bytes.resize(64 * 1024, 7);
             bytes
         }
@@ -145,7 +155,7 @@ async fn break_rule(stage: &Stage, session: &mut Session, way: usize) -> io::Res
         }
     };
     session.write(&mut lane, &bytes, 1).await?;
-    session.offend();
+    session.offend(RULES[way]);
     session.link.closed().await;
     Ok(())
 }
@@ -163,7 +173,7 @@ async fn break_hello(stage: &Stage, session: &mut Session, way: usize) -> io::Re
         session.write(&mut stream, &bytes, 1).await?;
         stream.close().await?;
     }
-    session.offend();
+    session.offend(RULES[way]);
     session.link.closed().await;
     Ok(())
 }

@@ -41,7 +41,9 @@ pub fn copies<'a>(_: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, 
     Box::pin(async move {
         let mut stream = session.gossip().await?;
         while let Some(event) = session.event().await {
-            let Event::Gossip(topic, data) = event else { continue };
+            let Event::Gossip(topic, data) = event else {
+                continue;
+            };
             let Some((_, envelope)) = data.split_at_checked(COPY_BYTES) else {
                 continue;
             };
@@ -124,7 +126,7 @@ pub fn bad_transactions<'a>(
                 .write(&mut stream, &rpc.frame(), batch.len() as u64)
                 .await?;
             if number >= PATIENCE_BATCHES {
-                session.offend();
+                session.offend("bad transactions");
             }
             tokio::time::sleep(BATCH_REST).await;
         }

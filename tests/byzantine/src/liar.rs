@@ -106,7 +106,7 @@ pub fn answer<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<
             let answer = stage.envelope.pack(&Message::SyncResponse { from, blocks });
             session.write(&mut lane, &frame(&answer), 1).await?;
             if lies {
-                session.offend();
+                session.offend("a lie in sync");
             }
         }
         Ok(())

@@ -146,4 +146,3 @@ pub fn certificate(height: Height, block: Hash, validators: &[PublicKey]) -> Com
             .collect(),
     }
 }
-

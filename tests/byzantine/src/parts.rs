@@ -29,7 +29,7 @@ pub fn out_of_turn<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFu
             session.write(&mut lane, &bytes, 1).await?;
             // A few may be of its turn, or late; so many are not.
             if number >= 8 {
-                session.offend();
+                session.offend("parts out of turn");
             }
             tokio::task::yield_now().await;
         }

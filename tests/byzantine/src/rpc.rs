@@ -17,6 +17,10 @@ const REST: Duration = Duration::from_secs(1);
 const SUBSCRIPTIONS: u32 = 24;
 /// Requests on one HTTP/2 connection.
 const HTTP2_STREAMS: u32 = 195;
+/// How long a client waits before it subscribes to all blocks anew.
+const SCAN: Duration = Duration::from_secs(2);
+/// Bytes of answers that it reads.
+const ANSWER_BYTES: u64 = 64 * 1024;
 /// Bytes that a client sends at most while it is slow.
 const SLOW_HEAD: &str = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nX-Slow: ";
 
@@ -32,8 +36,8 @@ pub async fn run(stage: &Arc<Stage>) {
                 .and_then(|at| sources.get(at).copied());
             tasks.spawn(async move {
                 loop {
-                    if client(&stage, target, source).await.is_err() {
-                        stage.tally.refused();
+                    if let Err(error) = client(&stage, target, source).await {
+                        stage.tally.refused(&error);
                         tokio::time::sleep(REST).await;
                     }
                 }
@@ -47,7 +51,11 @@ async fn client(stage: &Stage, target: SocketAddr, source: Option<IpAddr>) -> io
     let mut stream = connect(target, source).await?;
     stage.tally.connected();
     let begun = Instant::now();
-    let mut life = Life { stage, begun, ended: None };
+    let mut life = Life {
+        stage,
+        begun,
+        ended: None,
+    };
     let ended = match stage.attack {
         Attack::RpcSilent => until_closed(&mut stream).await,
         Attack::RpcSlow => slow(stage, &mut stream).await,
@@ -71,7 +79,7 @@ struct Life<'a> {
 
 impl Drop for Life<'_> {
     fn drop(&mut self) {
-        self.stage.tally.offended(self.begun, self.ended);
+        self.stage.tally.offended(self.begun, self.ended, None);
     }
 }
 
@@ -181,5 +189,13 @@ async fn unmatched(stage: &Stage, stream: &mut TcpStream) -> io::Result<()> {
         })
     };
     subscribe(stage, stream, params).await?;
-    until_closed(stream).await
+    // On a short chain the blocks are soon read: so they are asked for again and again.
+    let mut answers = Vec::new();
+    let _again = tokio::time::timeout(SCAN, stream.take(ANSWER_BYTES).read_to_end(&mut answers)).await;
+    let answers = String::from_utf8_lossy(&answers);
+    if let Some(at) = answers.find("\"error\"") {
+        let shown: String = answers[at..].chars().take(200).collect();
+        return Err(io::Error::other(shown));
+    }
+    Ok(())
 }

@@ -49,7 +49,7 @@ pub struct Session {
     pub node: usize,
     events: mpsc::Receiver<Event>,
     stage: Arc<Stage>,
-    offended: Option<Instant>,
+    offended: Option<(Instant, &'static str)>,
 }
 
 impl Session {
@@ -163,16 +163,16 @@ impl Session {
         Ok(())
     }
 
-    /// Notes that a rule has been broken by now: from here on the node has [`DROPPED_WITHIN`].
-    pub fn offend(&mut self) {
+    /// Notes that a rule has been broken by now, and which: from here on the node has [`DROPPED_WITHIN`].
+    pub fn offend(&mut self, rule: &'static str) {
         if self.offended.is_none() {
-            self.offended = Some(Instant::now());
+            self.offended = Some((Instant::now(), rule));
         }
     }
 
     /// Waits, at the end of an attack on this connection, whether the node still drops it in time.
     pub async fn linger(&self) {
-        if let Some(offended) = self.offended {
+        if let Some((offended, _)) = self.offended {
             let left = DROPPED_WITHIN.saturating_sub(offended.elapsed());
             let _kept = tokio::time::timeout(left, self.link.closed()).await;
         }
@@ -181,8 +181,10 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if let Some(offended) = self.offended {
-            self.stage.tally.offended(offended, self.link.closed_at());
+        if let Some((offended, rule)) = self.offended {
+            self.stage
+                .tally
+                .offended(offended, self.link.closed_at(), Some(rule));
         }
     }
 }

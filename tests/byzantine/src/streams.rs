@@ -28,8 +28,8 @@ pub async fn flood(stage: &Arc<Stage>) {
             let shared = stage.clone();
             tasks.spawn(async move {
                 loop {
-                    if many(&shared, node, stranger).await.is_err() {
-                        shared.tally.refused();
+                    if let Err(error) = many(&shared, node, stranger).await {
+                        shared.tally.refused(&error);
                     }
                     tokio::time::sleep(REST).await;
                 }
@@ -85,7 +85,7 @@ async fn many(stage: &Stage, node: usize, stranger: usize) -> io::Result<()> {
         closed
     };
     let closed = tokio::time::timeout(DROPPED_WITHIN, both).await.ok();
-    stage.tally.offended(offended, closed);
+    stage.tally.offended(offended, closed, Some("streams"));
     Ok(())
 }
 
@@ -101,7 +101,12 @@ async fn half(
     let words = match number % 3 {
         0 => Vec::new(),
         1 => token("/multistream/1.0.0"),
-        _ => [token("/multistream/1.0.0"), token("/noise"), vec![0xff, 0xff, 1, 2, 3]].concat(),
+        _ => [
+            token("/multistream/1.0.0"),
+            token("/noise"),
+            vec![0xff, 0xff, 1, 2, 3],
+        ]
+        .concat(),
     };
     stream.write_all(&words).await?;
     stage.tally.sent(words.len() as u64, 1);

@@ -13,7 +13,8 @@ use vibecoin_byzantine::wire::{Rpc, frame};
 use vibecoin_byzantine::{Attack, Setting, Stage};
 use vibecoin_network::service::{Network, NetworkConfig, NetworkEvent, NetworkGuard, Sink};
 use vibecoin_primitives::{
-    Address, Amount, Hash, Height, Nonce, Operation, Power, SecretKey, TransactionBody, Validator, ValidatorSet,
+    Address, Amount, Hash, Height, Nonce, Operation, Power, SecretKey, TransactionBody, Validator,
+    ValidatorSet,
 };
 use vibecoin_replica::Message;
 
@@ -88,7 +89,9 @@ async fn a_node_admits_the_client_as_the_validator_that_it_proves_to_be_and_read
 
     let mut lane = session.direct().await.unwrap();
     let status = Message::Status { height: Height(77) };
-    lane.write_all(&frame(&stage.envelope.pack(&status))).await.unwrap();
+    lane.write_all(&frame(&stage.envelope.pack(&status)))
+        .await
+        .unwrap();
     lane.flush().await.unwrap();
 
     let key = SecretKey::from_seed(&[6; 32]);

@@ -247,9 +247,15 @@ impl Net {
     /// [`NetError`] when they cannot be set.
     pub fn add_addresses(&self, end: usize, addresses: &[Ipv4Addr]) -> Result<(), NetError> {
         for address in addresses {
-            ip(&format!("-n {} addr add {address}/32 dev eth0", self.namespace(end)))?;
+            ip(&format!(
+                "-n {} addr add {address}/32 dev eth0",
+                self.namespace(end)
+            ))?;
             for other in self.all().filter(|other| *other != end) {
-                ip(&format!("-n {} route add {address}/32 dev eth0", self.namespace(other)))?;
+                ip(&format!(
+                    "-n {} route add {address}/32 dev eth0",
+                    self.namespace(other)
+                ))?;
             }
         }
         Ok(())
@@ -269,7 +275,8 @@ impl Net {
     /// # Errors
     /// [`NetError`] when the rule cannot be set.
     pub fn count_leaving(&self, end: usize, which: &str) -> Result<(), NetError> {
-        self.inside(end, &format!("iptables -w -A OUTPUT {which}")).map(|_| ())
+        self.inside(end, &format!("iptables -w -A OUTPUT {which}"))
+            .map(|_| ())
     }
 
     /// The counts of [`Net::count_leaving`], in the order of its calls.
@@ -279,7 +286,10 @@ impl Net {
     pub fn counted(&self, end: usize) -> Result<Vec<u64>, NetError> {
         let text = self.inside(end, "iptables -w -nvxL OUTPUT")?;
         // Two lines of headings; then packets come first.
-        let rows = text.lines().skip(2).filter_map(|line| line.split_whitespace().next());
+        let rows = text
+            .lines()
+            .skip(2)
+            .filter_map(|line| line.split_whitespace().next());
         Ok(rows.filter_map(|packets| packets.parse().ok()).collect())
     }
 

@@ -84,7 +84,7 @@ fn parse(arguments: &[String]) -> Result<(Attack, Setting), String> {
     let mut genesis = false;
     for pair in options.chunks(2) {
         let [option, value] = pair else {
-            return Err(format!("{} needs a value", pair[0]));
+            return Err(format!("{} needs a value", pair.concat()));
         };
         let wrong = |what: &str| format!("{option} {value:?}: {what}");
         match option.as_str() {
@@ -121,7 +121,9 @@ fn parse(arguments: &[String]) -> Result<(Attack, Setting), String> {
         return Err("--genesis and --target are needed".to_owned());
     }
     if let Some(target) = setting.targets.iter().find(|target| !is_own(target.ip())) {
-        return Err(format!("{target} is no address of this machine or its namespaces"));
+        return Err(format!(
+            "{target} is no address of this machine or its namespaces"
+        ));
     }
     if setting.time.as_secs() > SECONDS_MAX || setting.strangers > STRANGERS_MAX {
         return Err(format!(

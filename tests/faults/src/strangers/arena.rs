@@ -200,7 +200,10 @@ impl Arena {
     pub fn millirate(&self, nodes: &[usize], time: Duration) -> u64 {
         let marks = || {
             std::thread::scope(|scope| {
-                let marks: Vec<_> = nodes.iter().map(|node| scope.spawn(|| self.mark(*node))).collect();
+                let marks: Vec<_> = nodes
+                    .iter()
+                    .map(|node| scope.spawn(|| self.mark(*node)))
+                    .collect();
                 let marks = marks.into_iter().map(|mark| mark.join().expect("a mark"));
                 marks.collect::<Vec<_>>()
             })
@@ -208,10 +211,13 @@ impl Arena {
         let before = marks();
         std::thread::sleep(time);
         let after = marks();
-        let rates = before.iter().zip(after).map(|(before, after)| match (before, after) {
-            (Some(before), Some(after)) => before.rate_to(&after),
-            _ => 0,
-        });
+        let rates = before
+            .iter()
+            .zip(after)
+            .map(|(before, after)| match (before, after) {
+                (Some(before), Some(after)) => before.rate_to(&after),
+                _ => 0,
+            });
         rates.min().unwrap_or(0)
     }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use vibecoin_byzantine::{Attack, MARK_PORT, Report};
 
 use super::arena::{ADMIN_PORT, Arena, FOLLOWER, How, METRICS_PORT, TRAITOR, interfaces, peers};
+use crate::scenarios::HEALS_WITHIN;
 use crate::table::{Table, Verdict};
 
 /// How long the clean rate is taken, and the rate afterwards.
@@ -37,7 +38,12 @@ pub struct Case {
     rate_percent: u64,
     memory_mib: u64,
     must_drop: bool,
+    /// Blocks that the chain must have before, at [`FAST_MS`]; 0: at the usual pace, and as few as there are.
+    blocks: u64,
 }
+
+/// Milliseconds between two blocks of a chain that must become long.
+const FAST_MS: u64 = 100;
 
 /// What is attacked.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -66,30 +72,98 @@ const fn peer(name: &'static str, id: &'static str, attack: Attack, strangers: u
         rate_percent: 90,
         memory_mib: 64,
         must_drop: false,
+        blocks: 0,
     }
 }
 
 /// All of them.
 pub const CASES: &[Case] = &[
-    Case { memory_mib: 128, must_drop: true, ..peer("blocks", "1", Attack::Blocks, 1) },
-    Case { memory_mib: 128, must_drop: true, ..peer("blocks-4", "1", Attack::Blocks, 4) },
-    Case { memory_mib: 128, must_drop: true, ..peer("bodies", "1", Attack::Bodies, 2) },
-    Case { on: On::Three, must_drop: true, ..peer("parts", "2", Attack::Parts, 1) },
-    Case { spread: false, ..peer("status", "6", Attack::Status, 4) },
+    Case {
+        memory_mib: 128,
+        must_drop: true,
+        ..peer("blocks", "1", Attack::Blocks, 1)
+    },
+    Case {
+        memory_mib: 128,
+        must_drop: true,
+        ..peer("blocks-4", "1", Attack::Blocks, 4)
+    },
+    Case {
+        memory_mib: 128,
+        must_drop: true,
+        ..peer("bodies", "1", Attack::Bodies, 2)
+    },
+    Case {
+        on: On::Three,
+        must_drop: true,
+        ..peer("parts", "2", Attack::Parts, 1)
+    },
+    Case {
+        spread: false,
+        ..peer("status", "6", Attack::Status, 16)
+    },
     peer("status-16", "6", Attack::Status, 16),
-    Case { on: On::One, memory_mib: 128, seconds: 20, ..peer("slow-frames", "7", Attack::SlowFrames, 40) },
+    Case {
+        on: On::One,
+        memory_mib: 128,
+        seconds: 20,
+        ..peer("slow-frames", "7", Attack::SlowFrames, 40)
+    },
     peer("copies", "11", Attack::Copies, 1),
-    Case { seconds: 40, ..peer("book", "15", Attack::Book, 8) },
-    Case { must_drop: true, ..peer("frames", "B6", Attack::Frames, 4) },
+    Case {
+        seconds: 40,
+        ..peer("book", "15", Attack::Book, 8)
+    },
+    Case {
+        must_drop: true,
+        ..peer("frames", "B6", Attack::Frames, 4)
+    },
     peer("grafts", "B6", Attack::Grafts, 4),
     peer("streams", "B6", Attack::Streams, 4),
-    Case { on: On::Three, ..peer("votes", "B7", Attack::Votes, 1) },
-    Case { must_drop: true, ..peer("transactions", "B7", Attack::Transactions, 2) },
-    Case { on: On::Listeners, strangers: 1_000, spread: false, seconds: 30, ..peer("rpc-silent", "4", Attack::RpcSilent, 0) },
-    Case { on: On::Listeners, strangers: 1_000, spread: true, seconds: 30, ..peer("rpc-slow", "4", Attack::RpcSlow, 0) },
-    Case { on: On::Listeners, strangers: 200, spread: true, seconds: 30, ..peer("rpc-prefaces", "4", Attack::RpcPrefaces, 0) },
-    Case { on: On::Rpc, strangers: 500, memory_mib: 100, seconds: 20, ..peer("rpc-unread", "M5", Attack::RpcUnread, 0) },
-    Case { on: On::Rpc, strangers: 8, spread: true, seconds: 20, ..peer("rpc-unmatched", "9", Attack::RpcUnmatched, 0) },
+    Case {
+        on: On::Three,
+        ..peer("votes", "B7", Attack::Votes, 1)
+    },
+    Case {
+        must_drop: true,
+        ..peer("transactions", "B7", Attack::Transactions, 2)
+    },
+    Case {
+        on: On::Listeners,
+        strangers: 1_000,
+        spread: false,
+        seconds: 30,
+        ..peer("rpc-silent", "4", Attack::RpcSilent, 0)
+    },
+    Case {
+        on: On::Listeners,
+        strangers: 1_000,
+        spread: true,
+        seconds: 30,
+        ..peer("rpc-slow", "4", Attack::RpcSlow, 0)
+    },
+    Case {
+        on: On::Listeners,
+        strangers: 200,
+        spread: true,
+        seconds: 30,
+        ..peer("rpc-prefaces", "4", Attack::RpcPrefaces, 0)
+    },
+    Case {
+        on: On::Rpc,
+        strangers: 500,
+        memory_mib: 100,
+        seconds: 20,
+        ..peer("rpc-unread", "M5", Attack::RpcUnread, 0)
+    },
+    Case {
+        on: On::Rpc,
+        strangers: 8,
+        blocks: 600,
+        spread: true,
+        seconds: 20,
+        ..peer("rpc-unmatched", "9", Attack::RpcUnmatched, 0)
+    },
 ];
 
 /// What the attacks on RPC need of a node: the other listeners, and the limits that are the default.
@@ -128,8 +202,15 @@ pub fn run(name: &str, table: &mut Table) {
         (_, Attack::Book) => &[("P2P__EXCHANGE", "true")],
         _ => &[],
     };
-    let arena = Arena::new(settings);
+    let arena = if case.blocks > 0 {
+        Arena::paced(settings, FAST_MS)
+    } else {
+        Arena::new(settings)
+    };
     arena.start(&[0, 1, 2, 3, FOLLOWER]);
+    arena
+        .cluster
+        .wait_all_reach(&[0, 1, 2, 3], case.blocks, HEALS_WITHIN.saturating_mul(2));
     // Whom the rate is taken of: under an attack on RPC, those who can still be asked.
     let watched: &[usize] = match case.on {
         On::Three => &[0, 1, 2, FOLLOWER],
@@ -184,7 +265,10 @@ pub fn run(name: &str, table: &mut Table) {
         && percent(during) >= case.rate_percent
         && percent(after) >= RECOVERED_PERCENT
         && grown <= case.memory_mib * 1024;
-    let mut target = format!("≥ {} %, then 100 %, ≤ +{} MiB", case.rate_percent, case.memory_mib);
+    let mut target = format!(
+        "≥ {} %, then 100 %, ≤ +{} MiB",
+        case.rate_percent, case.memory_mib
+    );
     let mut text = format!(
         "{} % of {}.{:02}/s, then {} %, +{} MiB",
         percent(during),
@@ -196,7 +280,11 @@ pub fn run(name: &str, table: &mut Table) {
     if rpc {
         let p99 = honest.p99();
         target += &format!(", p99 ≤ {HONEST_MS_MAX} ms");
-        text += &format!(", honest p99 {p99} ms, {} of {} failed", honest.failed, honest.millis.len());
+        text += &format!(
+            ", honest p99 {p99} ms, {} of {} failed",
+            honest.failed,
+            honest.millis.len()
+        );
         met &= p99 <= HONEST_MS_MAX && honest.failed == 0;
         if case.on == On::Listeners {
             target += &format!(", closed in {} s", USELESS_MS_MAX / 1000);
@@ -220,7 +308,7 @@ pub fn run(name: &str, table: &mut Table) {
 }
 
 fn shown(report: &Report) -> String {
-    format!(
+    let mut text = format!(
         "; dropped {} of {} (longest stay {} ms), {} connections, {} admitted, {} refused, {} MiB, {} messages",
         report.dropped,
         report.offences,
@@ -230,7 +318,14 @@ fn shown(report: &Report) -> String {
         report.refused,
         report.bytes >> 20,
         report.messages
-    )
+    );
+    if !report.kept.is_empty() {
+        text += &format!(", kept after {:?}", report.kept);
+    }
+    if report.refused > 0 {
+        text += &format!(", refused last with {:?}", report.reason);
+    }
+    text
 }
 
 /// Calls one node until the end, from an address of its own.
@@ -291,6 +386,18 @@ fn book(arena: &Arena, table: &mut Table) {
     let target = format!("≤ {BOOK_SHARE_MAX} of one attacker");
     table.row("15", "book: entries", &target, text, worst.0 <= BOOK_SHARE_MAX);
     let text = format!("{loopback} to loopback, {names} to a name server");
-    table.row("15", "book: dials on a stranger's word", "0", text, loopback + names == 0);
-    table.row("15", "book: dials to made-up addresses", "", dials.to_string(), Verdict::Figure);
+    table.row(
+        "15",
+        "book: dials on a stranger's word",
+        "0",
+        text,
+        loopback + names == 0,
+    );
+    table.row(
+        "15",
+        "book: dials to made-up addresses",
+        "",
+        dials.to_string(),
+        Verdict::Figure,
+    );
 }

@@ -12,7 +12,7 @@ use vibecoin_primitives::{
     Address, Amount, Domain, Hash, Height, Nonce, Operation, SecretKey, TransactionBody, encode, hex,
 };
 
-use super::arena::{Arena, FOLLOWER, How, interfaces};
+use super::arena::{Arena, FOLLOWER, How, TRAITOR, interfaces};
 use crate::cluster::number;
 use crate::homes::binary;
 use crate::rpc::{CallError, Rpc};
@@ -25,6 +25,8 @@ pub const CLEARS: &str = "clears";
 pub const POOL: &str = "pool";
 /// Nodes with 256 file descriptors.
 pub const DESCRIPTORS: &str = "descriptors";
+/// One key on two nodes.
+pub const TWINS: &str = "twins";
 /// A validator whose clock is wrong.
 pub const CLOCK: &str = "clock";
 
@@ -33,9 +35,9 @@ const SLOTS: u64 = 12_000;
 /// Bytes of each.
 const SLOT_BYTES: usize = 4_096;
 /// Slots that one transaction sets: as many as fit into its limit.
-const SET_PER_TRANSACTION: u64 = 15;
+const SET_PER_TRANSACTION: usize = 15;
 /// Slots that one transaction clears: as many as it may have operations.
-const CLEARED_PER_TRANSACTION: u64 = 64;
+const CLEARED_PER_TRANSACTION: usize = 64;
 /// Transactions in one call.
 const BATCH: usize = 40;
 /// What each pays: far above any least fee.
@@ -166,20 +168,18 @@ pub fn clears(table: &mut Table) {
     let arena = Arena::new(&[]);
     arena.start(&ALL);
     let mut accounts = Accounts::new(&arena);
-    let count = accounts.keys().len() as u64;
-    let numbers: Vec<u64> = (0..slots).collect();
-    let account_of = |number: u64| (number * count / slots) as usize;
+    let count = accounts.keys().len();
     let mut of_account: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
-    for number in numbers {
-        of_account.entry(account_of(number)).or_default().push(number);
+    for (number, account) in (0..slots).zip((0..count).cycle()) {
+        of_account.entry(account).or_default().push(number);
     }
-    let mut build = |per: u64, bytes: usize| {
+    let mut build = |per: usize, bytes: usize| {
         let mut made = Vec::new();
         for (account, numbers) in &of_account {
-            for chunk in numbers.chunks(per as usize) {
+            for chunk in numbers.chunks(per) {
                 let operations = chunk.iter().map(|number| Operation::SetStorage {
                     slot: slot(*number),
-                    value: vec![*number as u8; bytes],
+                    value: vec![7; bytes],
                 });
                 made.push(accounts.make(*account, operations.collect()));
             }
@@ -284,7 +284,7 @@ pub fn pool(table: &mut Table) {
     reason.truncate(120);
     let text = format!(
         "{sent} of {} MiB in {} s, {refused} refused {reason}; +{} MiB, rate {percent} %",
-        sent as u64 * SLOT_BYTES as u64 >> 20,
+        (sent * SLOT_BYTES) >> 20,
         begun.elapsed().as_secs(),
         grown / 1024
     );
@@ -341,6 +341,57 @@ pub fn descriptors(table: &mut Table) {
     table.row("M6", DESCRIPTORS, "no end, ≥ 90 %, back in 5 s", text, met);
 }
 
+/// B2: the same key on two unmodified nodes. The others go on; the twins may stop themselves.
+///
+/// # Panics
+/// When the network does not start, or an honest node ends by itself.
+pub fn twins(table: &mut Table) {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let program = folder.path().join("twin.sh");
+    let script = format!("#!/bin/sh\nexec {} \"$@\" --validator\n", binary().display());
+    std::fs::write(&program, script).expect("write a script");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("make it executable");
+    let mut arena = Arena::new(&[]);
+    let homes = arena.cluster.homes.paths.clone();
+    let node_key = std::fs::read(homes[FOLLOWER].join("node.key")).expect("the follower's own key");
+    // Everything of the validator's home, before it ever ran, but the name on the network.
+    let status = std::process::Command::new("cp")
+        .args(["-a", "--"])
+        .arg(homes[TRAITOR].join("."))
+        .arg(&homes[FOLLOWER])
+        .status();
+    assert!(status.expect("cp runs").success(), "copy the home");
+    std::fs::write(homes[FOLLOWER].join("node.key"), node_key).expect("write the key back");
+    arena.cluster.replace_program(FOLLOWER, program, Vec::new());
+    let honest = [0, 1, 2];
+    arena.start(&honest);
+    std::thread::sleep(Duration::from_secs(5));
+    let clean = arena.millirate(&honest, CLEAN);
+    arena.cluster.start(&[TRAITOR, FOLLOWER]);
+    let from = arena.cluster.top(&honest);
+    let rate = arena.millirate(&honest, Duration::from_secs(30));
+    let to = arena.cluster.top(&honest);
+    let hashes = honest.map(|node| {
+        let header = arena
+            .cluster
+            .rpc(node)
+            .call("chain_getHeader", &json!([from.to_string()]));
+        header.map(|header| header["hash"].clone()).ok()
+    });
+    let agree = hashes.iter().all(|hash| hash.is_some() && *hash == hashes[0]);
+    let (later, longest) = rounds(&arena, from, to);
+    let percent = rate.saturating_mul(100) / clean.max(1);
+    let running = |node: usize| arena.cluster.head(node).is_ok();
+    let text = format!(
+        "{percent} % of three, {later} of {} in later rounds, longest gap {longest} ms; twins running: {}, {}",
+        to.saturating_sub(from),
+        running(TRAITOR),
+        running(FOLLOWER)
+    );
+    let met = percent >= 60 && agree && honest.iter().all(|node| running(*node));
+    table.row("B2", TWINS, "≥ 60 %, no fork, honest nodes stay", text, met);
+}
+
 /// Where Debian's package faketime has its library.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
@@ -349,7 +400,10 @@ const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 /// # Panics
 /// When the network does not start, or a node ends by itself.
 pub fn clock(table: &mut Table) {
-    assert!(Path::new(FAKETIME).is_file(), "the Debian package faketime is missing");
+    assert!(
+        Path::new(FAKETIME).is_file(),
+        "the Debian package faketime is missing"
+    );
     for (shift, percent_min) in [("+0.5s", 90), ("-0.5s", 90), ("+3600s", 60), ("-3600s", 60)] {
         let mut arena = Arena::new(&[]);
         let honest = [0, 1, 2];
@@ -357,7 +411,11 @@ pub fn clock(table: &mut Table) {
         // Three of four, the fourth missing: what its absence costs is the clean rate's part.
         std::thread::sleep(Duration::from_secs(3));
         let clean = arena.millirate(&honest, CLEAN);
-        let variables = [("LD_PRELOAD", FAKETIME), ("FAKETIME", shift), ("DONT_FAKE_MONOTONIC", "1")];
+        let variables = [
+            ("LD_PRELOAD", FAKETIME),
+            ("FAKETIME", shift),
+            ("DONT_FAKE_MONOTONIC", "1"),
+        ];
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
         arena.cluster.replace_program(3, binary(), variables.to_vec());
         arena.cluster.start(&[3]);
@@ -380,7 +438,10 @@ pub fn clock(table: &mut Table) {
 
 /// How far the time of a block is ahead of the clock of this machine.
 fn ahead_ms(arena: &Arena, height: u64) -> u64 {
-    let header = arena.cluster.rpc(0).call("chain_getHeader", &json!([height.to_string()]));
+    let header = arena
+        .cluster
+        .rpc(0)
+        .call("chain_getHeader", &json!([height.to_string()]));
     let time = header.ok().and_then(|header| number(&header["timestampMs"]));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     time.unwrap_or(0)

@@ -21,7 +21,17 @@ pub mod sync;
 #[must_use]
 pub fn names() -> Vec<String> {
     let mut names: Vec<String> = cases::CASES.iter().map(|case| case.name.to_owned()).collect();
-    names.extend([sync::NAME, limits::CLEARS, limits::POOL, limits::DESCRIPTORS, limits::CLOCK].map(str::to_owned));
+    names.extend(
+        [
+            sync::NAME,
+            limits::CLEARS,
+            limits::POOL,
+            limits::DESCRIPTORS,
+            limits::TWINS,
+            limits::CLOCK,
+        ]
+        .map(str::to_owned),
+    );
     names
 }
 
@@ -34,8 +44,14 @@ pub fn names() -> Vec<String> {
 /// When a network does not start, or a node ends by itself.
 pub fn run(chosen: &[&str]) -> Result<usize, String> {
     let known = names();
-    if let Some(unknown) = chosen.iter().find(|name| !known.iter().any(|known| known == *name)) {
-        return Err(format!("there is no attack {unknown:?}; known are {}", known.join(", ")));
+    if let Some(unknown) = chosen
+        .iter()
+        .find(|name| !known.iter().any(|known| known == *name))
+    {
+        return Err(format!(
+            "there is no attack {unknown:?}; known are {}",
+            known.join(", ")
+        ));
     }
     let mut table = Table::default();
     let wanted = |name: &str| chosen.is_empty() || chosen.contains(&name);
@@ -46,6 +62,7 @@ pub fn run(chosen: &[&str]) -> Result<usize, String> {
             limits::CLEARS => limits::clears(&mut table),
             limits::POOL => limits::pool(&mut table),
             limits::DESCRIPTORS => limits::descriptors(&mut table),
+            limits::TWINS => limits::twins(&mut table),
             limits::CLOCK => limits::clock(&mut table),
             _ => cases::run(name, &mut table),
         }
