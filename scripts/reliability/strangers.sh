@@ -15,7 +15,7 @@ namespaces is touched, and every attack ends by itself.
 Attacks of strangers:    blocks blocks-4 bodies status status-16 slow-frames copies book frames grafts streams
                          transactions
 Of one validator's key:  parts votes
-Of RPC clients:          rpc-silent rpc-slow rpc-prefaces rpc-unread rpc-unmatched
+Of RPC clients:          rpc-silent rpc-slow rpc-prefaces rpc-unread rpc-flood rpc-unmatched
 While a node joins:      liars
 Without a stranger:      clears (STRANGERS_SLOTS=60000 for the full case) pool descriptors twins clock
 

@@ -74,6 +74,7 @@ attacks! {
     RpcSlow "rpc-slow" "requests at a byte a second (fault 4)",
     RpcPrefaces "rpc-prefaces" "HTTP/2 prefaces with open streams and closed windows (fault 4)",
     RpcUnread "rpc-unread" "WebSocket clients that subscribe and never read (M5)",
+    RpcFlood "rpc-flood" "badly signed transactions by RPC, in full batches (B7)",
     RpcUnmatched "rpc-unmatched" "subscriptions over all blocks that match nothing (fault 9)",
 }
 

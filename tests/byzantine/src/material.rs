@@ -59,7 +59,9 @@ impl Material {
                 let digest = content.digest();
                 material.content = Some((encode(&content), digest));
             }
-            Attack::Transactions | Attack::Frames => material.transactions = badly_signed(BATCH, setting),
+            Attack::Transactions | Attack::Frames | Attack::RpcFlood => {
+                material.transactions = badly_signed(BATCH, setting);
+            }
             _ => {}
         }
         material

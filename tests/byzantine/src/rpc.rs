@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use vibecoin_primitives::{encode, hex};
 
 use crate::attack::{Attack, Stage};
 use crate::link::connect;
@@ -17,6 +18,8 @@ const REST: Duration = Duration::from_secs(1);
 const SUBSCRIPTIONS: u32 = 24;
 /// Requests on one HTTP/2 connection.
 const HTTP2_STREAMS: u32 = 195;
+/// Transactions of one call.
+const BATCH: usize = 100;
 /// How long a client waits before it subscribes to all blocks anew.
 const SCAN: Duration = Duration::from_secs(2);
 /// Bytes of answers that it reads.
@@ -61,6 +64,7 @@ async fn client(stage: &Stage, target: SocketAddr, source: Option<IpAddr>) -> io
         Attack::RpcSlow => slow(stage, &mut stream).await,
         Attack::RpcPrefaces => prefaces(stage, &mut stream).await,
         Attack::RpcUnread => unread(stage, &mut stream).await,
+        Attack::RpcFlood => submit(stage, &mut stream).await,
         _ => unmatched(stage, &mut stream).await,
     };
     life.ended = Some(Instant::now());
@@ -176,6 +180,33 @@ async fn unread(stage: &Stage, stream: &mut TcpStream) -> io::Result<()> {
     loop {
         tokio::time::sleep(REST).await;
         stream.write_all(&[0x8a, 0x80, 0, 0, 0, 0]).await?;
+    }
+}
+
+/// Batches of badly signed transactions on one connection, each sent when the last one was answered.
+async fn submit(stage: &Stage, stream: &mut TcpStream) -> io::Result<()> {
+    let batch = stage.material.transactions.iter().take(BATCH);
+    let raws: Vec<String> = batch
+        .map(|transaction| hex::encode(&encode(transaction)))
+        .collect();
+    let count = raws.len() as u64;
+    let call = serde_json::json!({
+        "jsonrpc": "2.0", "id": 1, "method": "tx_submitBatch", "params": [raws]
+    });
+    let call = call.to_string();
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        call.len()
+    );
+    let request = [head, call].concat();
+    let mut answer = vec![0; 64 * 1024];
+    loop {
+        stream.write_all(request.as_bytes()).await?;
+        stage.tally.sent(request.len() as u64, count);
+        // Whatever comes is an answer, or a part of it: the next request follows at once.
+        if stream.read(&mut answer).await? == 0 {
+            return Ok(());
+        }
     }
 }
 

@@ -158,6 +158,12 @@ pub const CASES: &[Case] = &[
     },
     Case {
         on: On::Rpc,
+        strangers: 16,
+        rate_percent: 80,
+        ..peer("rpc-flood", "B7", Attack::RpcFlood, 0)
+    },
+    Case {
+        on: On::Rpc,
         strangers: 8,
         blocks: 600,
         spread: true,
@@ -400,4 +406,31 @@ fn book(arena: &Arena, table: &mut Table) {
         dials.to_string(),
         Verdict::Figure,
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_attack_has_a_case_or_a_suite_and_every_name_is_another() {
+        let mut names: Vec<&str> = CASES.iter().map(|case| case.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), CASES.len());
+        for attack in Attack::ALL {
+            let has_case = CASES.iter().any(|case| case.attack == *attack);
+            assert!(has_case || attack.name().starts_with("liar-"), "{attack:?}");
+        }
+    }
+
+    #[test]
+    fn the_honest_client_is_judged_by_its_slowest_calls() {
+        let mut honest = Honest {
+            millis: (1..=200).rev().collect(),
+            failed: 0,
+        };
+        assert_eq!(honest.p99(), 198);
+        assert_eq!(Honest::default().p99(), 0);
+    }
 }
