@@ -138,6 +138,16 @@ impl Cluster {
         *process = None;
     }
 
+    /// Stops a node as an operator does; waits until the process is gone.
+    ///
+    /// # Panics
+    /// When it did not run any more.
+    pub fn stop(&self, node: usize) {
+        let mut process = self.process(node);
+        process.as_mut().expect("the node runs").stop();
+        *process = None;
+    }
+
     /// Freezes a node.
     ///
     /// # Panics

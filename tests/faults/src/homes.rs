@@ -22,7 +22,8 @@ pub const BALANCE: u64 = 1_000_000_000_000;
 /// Blocks come at one pace whether or not clients send: else a fault that slows the clients down would
 /// show as a lower block rate, and the rate that it is compared with would be theirs too.
 const IDLE: &str = "empty_block_interval_ms = 1000";
-const STEADY: &str = "empty_block_interval_ms = 100";
+/// Milliseconds between blocks in most runs.
+pub const PACE_MS: u64 = 100;
 
 /// What kind of network.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +36,8 @@ pub struct Plan {
     pub crash_model: bool,
     /// What the nodes speak to each other over.
     pub transport: Transport,
+    /// Milliseconds between two blocks without transactions.
+    pub pace_ms: u64,
 }
 
 /// What is under the messages of a network.
@@ -70,6 +73,7 @@ impl Plan {
             followers: 0,
             crash_model: false,
             transport: Transport::Both,
+            pace_ms: PACE_MS,
         }
     }
 
@@ -227,7 +231,7 @@ impl Homes {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let _made = command(folder, &arguments);
         let text = std::fs::read_to_string(file).expect("the genesis file that was just made");
-        let steady = text.replace(IDLE, STEADY);
+        let steady = text.replace(IDLE, &format!("empty_block_interval_ms = {}", plan.pace_ms));
         assert_ne!(steady, text, "{file} has no line {IDLE:?}");
         std::fs::write(file, steady).expect("write the genesis file");
         let made = command(folder, &["genesis", "hash", file]);

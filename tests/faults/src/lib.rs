@@ -8,7 +8,7 @@
 //! - [`cluster`] is all of that together, [`workload`] the clients, [`observer`] the one who only looks;
 //! - [`scenarios`] are the faults by the names of the test programme, with the [`table`] of results;
 //! - [`healing`] takes blocks from a database under a current guard, with every vote written down outside;
-//! - [`suites`] are whole runs;
+//! - [`suites`] are whole runs, [`strangers`] the one against hostile peers and clients;
 //! - [`history`] judges what clients were told, with the chain as the order of everything.
 
 // A harness may stop at the first surprise, as a test may.
@@ -31,6 +31,7 @@ pub mod process;
 pub mod random;
 pub mod rpc;
 pub mod scenarios;
+pub mod strangers;
 pub mod suites;
 pub mod table;
 pub mod wire;

@@ -12,6 +12,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -238,6 +239,58 @@ impl Net {
             }
         }
         Ok(())
+    }
+
+    /// Gives a namespace further addresses, and the others a way to them.
+    ///
+    /// # Errors
+    /// [`NetError`] when they cannot be set.
+    pub fn add_addresses(&self, end: usize, addresses: &[Ipv4Addr]) -> Result<(), NetError> {
+        for address in addresses {
+            ip(&format!(
+                "-n {} addr add {address}/32 dev eth0",
+                self.namespace(end)
+            ))?;
+            for other in self.all().filter(|other| *other != end) {
+                ip(&format!(
+                    "-n {} route add {address}/32 dev eth0",
+                    self.namespace(other)
+                ))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what has no other way out of a namespace onto the bridge, where nobody takes it: so it can be
+    /// counted.
+    ///
+    /// # Errors
+    /// [`NetError`] when the way cannot be set.
+    pub fn lead_astray(&self, end: usize) -> Result<(), NetError> {
+        ip(&format!("-n {} route add default dev eth0", self.namespace(end))).map(|_| ())
+    }
+
+    /// Counts packets that leave a namespace and match, in the terms of iptables, from now on.
+    ///
+    /// # Errors
+    /// [`NetError`] when the rule cannot be set.
+    pub fn count_leaving(&self, end: usize, which: &str) -> Result<(), NetError> {
+        self.inside(end, &format!("iptables -w -A OUTPUT {which}"))
+            .map(|_| ())
+    }
+
+    /// The counts of [`Net::count_leaving`], in the order of its calls.
+    ///
+    /// # Errors
+    /// [`NetError`] when they cannot be read.
+    pub fn counted(&self, end: usize) -> Result<Vec<u64>, NetError> {
+        let text = self.inside(end, "iptables -w -nvxL OUTPUT")?;
+        // Two lines of headings; then packets come first.
+        let rows = text
+            .lines()
+            .skip(2)
+            .filter_map(|line| line.split_whitespace().next());
+        Ok(rows.filter_map(|packets| packets.parse().ok()).collect())
     }
 
     /// Takes back every cut and all loss.

@@ -68,6 +68,16 @@ impl Process {
         let _status = self.child.wait().expect("the node is gone");
     }
 
+    /// SIGTERM; waits until the process has ended.
+    ///
+    /// # Panics
+    /// When it had ended by itself before.
+    pub fn stop(&mut self) {
+        self.assert_alive();
+        self.signal("TERM");
+        let _status = self.child.wait().expect("the node is gone");
+    }
+
     /// Fails with the end of the log when the process has ended.
     ///
     /// # Panics
@@ -106,8 +116,18 @@ impl Process {
 /// Resident memory of a process in KiB; `None` when it is gone.
 #[must_use]
 pub fn rss_kib(pid: u32) -> Option<u64> {
+    memory_kib(pid, "VmRSS:")
+}
+
+/// The most resident memory that a process ever had, in KiB; `None` when it is gone.
+#[must_use]
+pub fn peak_kib(pid: u32) -> Option<u64> {
+    memory_kib(pid, "VmHWM:")
+}
+
+fn memory_kib(pid: u32, name: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::cluster::Cluster;
 use crate::history::OK_IN_FAULTS_MIN;
-use crate::homes::{Plan, Transport, sibling};
+use crate::homes::{PACE_MS, Plan, Transport, sibling};
 use crate::netns::{Net, probe};
 use crate::observer::Observer;
 use crate::scenarios::{HEALS_WITHIN, Lengths, Run, under_observation};
@@ -180,6 +180,7 @@ pub fn crash(seed: u64) {
         followers: 0,
         crash_model: true,
         transport: Transport::Both,
+        pace_ms: PACE_MS,
     });
     up(&cluster);
     let observer = Observer::new(&cluster);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use vibecoin_tests_faults::netns::probe;
-use vibecoin_tests_faults::suites;
+use vibecoin_tests_faults::{strangers, suites};
 
 const HELP: &str = "\
 usage: vibecoin-faults COMMAND [SEED]
@@ -21,6 +21,8 @@ Runs networks of real nodes in network namespaces and damages them. Needs root.
   link        a network with 100 ± 30 ms on every link (N4)
   healing     a validator's database loses 1, 20 and 2,000 blocks under a current guard
   byzantine   one of four lies (B1, B3, B4); needs vibecoin-byzantine beside this program
+  strangers   hostile peers and clients, one row each (15 min), or those that are named; needs vibecoin-stranger
+              beside this program; exit 1 when a target is missed
   probe       says what this machine can do
 
   echo ADDRESS        answers bytes with the same bytes
@@ -39,6 +41,13 @@ fn main() -> ExitCode {
             Ok(report) => println!("{report}"),
             Err(error) => return fail(&error.to_string()),
         },
+        ["strangers", chosen @ ..] => {
+            return match strangers::run(chosen) {
+                Ok(0) => ExitCode::SUCCESS,
+                Ok(missed) => fail(&format!("{missed} targets missed")),
+                Err(error) => fail(&error),
+            };
+        }
         [command, rest @ ..] => {
             let seed = match rest {
                 [] => Ok(1),

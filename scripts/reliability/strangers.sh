@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Hostile peers and clients against networks of real nodes. `scripts/reliability/strangers.sh --help` explains.
+set -euo pipefail
+
+help() {
+  cat <<'HELP'
+usage: scripts/reliability/strangers.sh [--no-build] [ATTACK...]
+
+Four validators and a follower, each in a network namespace of its own, are attacked from another namespace by
+vibecoin-stranger, a raw client with identities and addresses of its choice. One row per attack: block rate during
+and after it against the clean rate, memory of the node that grew most, and whether the attacker was disconnected.
+Without names all attacks run, about 20 minutes. Needs root, iproute2 and iptables; nothing outside of the
+namespaces is touched, and every attack ends by itself.
+
+Attacks of strangers:    blocks blocks-4 bodies status status-16 slow-frames copies book frames grafts streams
+                         transactions
+Of one validator's key:  parts votes
+Of RPC clients:          rpc-silent rpc-slow rpc-prefaces rpc-unread rpc-flood rpc-unmatched
+While a node joins:      liars
+Without a stranger:      clears (STRANGERS_SLOTS=60000 for the full case) pool descriptors twins clock
+
+Exit code 1: a target was missed. The rates need a machine that does nothing else.
+HELP
+}
+
+build=yes attacks=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    -h | --help)
+      help
+      exit 0
+      ;;
+    --no-build) build=no ;;
+    -*)
+      printf 'error: unknown argument %s\nhint: see --help\n' "$1" >&2
+      exit 2
+      ;;
+    *) attacks+=("$1") ;;
+  esac
+  shift
+done
+
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+unset "${!VIBECOIN__@}"
+# shellcheck source=scripts/native.sh
+. scripts/native.sh
+need_packages iproute2 iptables faketime
+[ "$(id -u)" = 0 ] || die "network namespaces need root" "run this script as root"
+if [ "$build" = yes ]; then
+  cargo build --release --locked -p vibecoin-cli --bin vibecoin
+  cargo build --release --locked -p vibecoin-byzantine -p vibecoin-tests-faults --bins
+fi
+export VIBECOIN_BIN=${VIBECOIN_BIN:-$CARGO_TARGET_DIR/release/vibecoin}
+exec "$CARGO_TARGET_DIR/release/vibecoin-faults" strangers ${attacks[@]+"${attacks[@]}"}

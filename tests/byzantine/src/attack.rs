@@ -1,0 +1,419 @@
+//! The attacks by name, what they are run with, and what they report.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use libp2p::identity::Keypair;
+use serde::{Deserialize, Serialize};
+use vibecoin_network::Envelope;
+use vibecoin_primitives::{Hash, PublicKey, SecretKey};
+
+use crate::hello::Hello;
+use crate::material::Material;
+use crate::session::{DROPPED_WITHIN, Session};
+use crate::{blocks, book, frames, gossip, liar, parts, rpc, streams, votes};
+
+/// Rest of a stranger that was refused.
+const REFUSED_REST: Duration = Duration::from_millis(200);
+/// Rest between two connections.
+const REST: Duration = Duration::from_millis(20);
+/// Connections under one identity before the next one is taken.
+const LIVES: u32 = 2;
+
+macro_rules! attacks {
+    ($($variant:ident $name:literal $about:literal,)*) => {
+        /// An attack.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Attack {
+            $(#[doc = $about] $variant,)*
+        }
+
+        impl Attack {
+            /// All attacks.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The name on the command line.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+
+            /// What it does, in a line.
+            #[must_use]
+            pub const fn about(self) -> &'static str {
+                match self { $(Self::$variant => $about),* }
+            }
+        }
+    };
+}
+
+attacks! {
+    Blocks "blocks" "a great head, then 12 MB answers to each sync request, again and again (fault 1)",
+    Bodies "bodies" "4 MB bodies under the headers of current proposals (fault 1)",
+    Parts "parts" "a validator's 4.1 MB parts out of its turn (fault 2)",
+    Status "status" "status messages without pause (fault 6)",
+    SlowFrames "slow-frames" "frames announced, nearly sent and never finished, then a byte a second (fault 7)",
+    Copies "copies" "known gossip published again under every copy number (fault 11)",
+    Book "book" "greetings of many identities full of addresses that nobody listens at (fault 15)",
+    Frames "frames" "oversized, truncated, undecodable and misplaced frames and greetings (B6)",
+    Grafts "grafts" "unknown topics grafted by the hundred thousand, prunes of 2^63 s, broken protobuf (B6)",
+    Streams "streams" "ten thousand yamux streams, half-open dials and handshakes (B6)",
+    Votes "votes" "10,000 validly signed votes a second of one validator, for heights to come (B7)",
+    Transactions "transactions" "badly signed transactions by gossip (B7, fault 19)",
+    LiarHead "liar-head" "sync: claims a head of 2^63 and stays silent (B9)",
+    LiarGaps "liar-gaps" "sync: answers with every second block (B9)",
+    LiarCertificate "liar-certificate" "sync: right blocks under wrong certificates (B9)",
+    LiarStall "liar-stall" "sync: honest for half of the way, then silent (B9)",
+    LiarShrinks "liar-shrinks" "sync: claims a great head, later a small one (B9)",
+    RpcSilent "rpc-silent" "sockets that send nothing (fault 4)",
+    RpcSlow "rpc-slow" "requests at a byte a second (fault 4)",
+    RpcPrefaces "rpc-prefaces" "HTTP/2 prefaces with open streams and closed windows (fault 4)",
+    RpcUnread "rpc-unread" "WebSocket clients that subscribe and never read (M5)",
+    RpcFlood "rpc-flood" "badly signed transactions by RPC, in full batches (B7)",
+    RpcUnmatched "rpc-unmatched" "subscriptions over all blocks that match nothing (fault 9)",
+}
+
+impl Attack {
+    /// The attack of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|attack| attack.name() == name)
+    }
+}
+
+/// What an attack is run with.
+#[derive(Clone)]
+pub struct Setting {
+    /// The chain.
+    pub genesis: Hash,
+    /// Listeners of the nodes: TCP for the network, or RPC for the attacks on it.
+    pub targets: Vec<SocketAddr>,
+    /// Addresses to connect from; empty: as the system chooses.
+    pub sources: Vec<IpAddr>,
+    /// Identities at once on each node.
+    pub strangers: usize,
+    /// How long.
+    pub time: Duration,
+    /// A validator's key, for the attacks of a validator.
+    pub key: Option<SecretKey>,
+    /// The validators, in whose names certificates are forged.
+    pub validators: Vec<PublicKey>,
+}
+
+/// An identity of a stranger.
+pub struct Identity {
+    /// Seed of the key.
+    pub seed: [u8; 32],
+    /// The key.
+    pub keypair: Keypair,
+    /// Where it connects from.
+    pub source: Option<IpAddr>,
+}
+
+/// Names that depend on the chain.
+pub struct Names {
+    /// Protocol of requests and answers.
+    pub direct: String,
+    /// Protocol of parts.
+    pub parts: String,
+    /// Topic of votes.
+    pub consensus: String,
+    /// Topic of transactions.
+    pub transactions: String,
+}
+
+impl Names {
+    fn new(genesis: &Hash) -> Self {
+        let chain: String = genesis
+            .prefix()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Self {
+            direct: format!("/vibecoin/{chain}/direct/1"),
+            parts: format!("/vibecoin/{chain}/parts/1"),
+            consensus: format!("vibecoin/{chain}/consensus/1"),
+            transactions: format!("vibecoin/{chain}/transactions/1"),
+        }
+    }
+}
+
+/// What was done, and what the nodes did about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Connections made.
+    pub connections: u64,
+    /// Connections after which the node opened its lane.
+    pub admitted: u64,
+    /// Connections that were refused, or ended before that.
+    pub refused: u64,
+    /// Bytes sent.
+    pub bytes: u64,
+    /// Messages sent.
+    pub messages: u64,
+    /// Connections on which a rule was broken, and the node had its time to act.
+    pub offences: u64,
+    /// Those that the node closed within its time.
+    pub dropped: u64,
+    /// Milliseconds of the longest stay after an offence.
+    pub longest_ms: u64,
+    /// Why the last connection was refused.
+    pub reason: String,
+    /// Rules that were broken without being dropped in time, with the number of connections.
+    pub kept: BTreeMap<String, u64>,
+}
+
+/// Counters of a running attack.
+#[derive(Default)]
+pub struct Tally {
+    connections: AtomicU64,
+    admitted: AtomicU64,
+    refused: AtomicU64,
+    bytes: AtomicU64,
+    messages: AtomicU64,
+    offences: AtomicU64,
+    dropped: AtomicU64,
+    longest_ms: AtomicU64,
+    kept: Mutex<BTreeMap<String, u64>>,
+    reason: Mutex<String>,
+}
+
+impl Tally {
+    pub(crate) fn connected(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn admitted(&self) {
+        self.admitted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refused(&self, error: &io::Error) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = error.to_string();
+    }
+
+    pub(crate) fn sent(&self, bytes: u64, messages: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.messages.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// A connection with an offence has ended, by the node or, without `closed`, by us.
+    pub(crate) fn offended(&self, at: Instant, closed: Option<Instant>, rule: Option<&str>) {
+        let stayed = closed.unwrap_or_else(Instant::now).saturating_duration_since(at);
+        let in_time = closed.is_some() && stayed <= DROPPED_WITHIN;
+        // One that we end before its time is over says nothing about the node.
+        if closed.is_some() || stayed >= DROPPED_WITHIN {
+            self.offences.fetch_add(1, Ordering::Relaxed);
+            self.dropped.fetch_add(u64::from(in_time), Ordering::Relaxed);
+            self.longest_ms
+                .fetch_max(stayed.as_millis() as u64, Ordering::Relaxed);
+            if let Some(rule) = rule.filter(|_| !in_time) {
+                let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+                *kept.entry(rule.to_owned()).or_default() += 1;
+            }
+        }
+    }
+
+    fn report(&self) -> Report {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Report {
+            connections: read(&self.connections),
+            admitted: read(&self.admitted),
+            refused: read(&self.refused),
+            bytes: read(&self.bytes),
+            messages: read(&self.messages),
+            offences: read(&self.offences),
+            dropped: read(&self.dropped),
+            longest_ms: read(&self.longest_ms),
+            reason: self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            kept: self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+}
+
+/// A prepared attack.
+pub struct Stage {
+    /// Which.
+    pub attack: Attack,
+    /// With what.
+    pub setting: Setting,
+    /// Names of the chain.
+    pub names: Names,
+    /// Envelopes of the chain.
+    pub envelope: Envelope,
+    /// Counters.
+    pub tally: Tally,
+    /// What is dear to make, made before the time begins.
+    pub material: Material,
+    heads: Vec<AtomicU64>,
+    identities: AtomicU64,
+}
+
+/// What a stranger does on a connection, until it ends.
+type Act = for<'a> fn(&'a Arc<Stage>, &'a mut Session) -> BoxFuture<'a, io::Result<()>>;
+
+impl Stage {
+    /// Prepares an attack; nothing is connected yet.
+    #[must_use]
+    pub fn new(attack: Attack, setting: Setting) -> Arc<Self> {
+        let material = Material::new(attack, &setting);
+        Arc::new(Self {
+            attack,
+            names: Names::new(&setting.genesis),
+            envelope: Envelope::new(&setting.genesis),
+            tally: Tally::default(),
+            material,
+            heads: setting.targets.iter().map(|_| AtomicU64::new(0)).collect(),
+            identities: AtomicU64::new(u64::from(std::process::id()) << 32),
+            setting,
+        })
+    }
+
+    /// Notes the head that a node told of.
+    pub fn saw_head(&self, node: usize, height: u64) {
+        self.heads[node].fetch_max(height, Ordering::Relaxed);
+    }
+
+    /// The newest head that any node told of.
+    #[must_use]
+    pub fn head(&self) -> u64 {
+        let heads = self.heads.iter().map(|head| head.load(Ordering::Relaxed));
+        heads.max().unwrap_or(0)
+    }
+
+    /// An identity that was never used, at the source of this number.
+    #[must_use]
+    pub fn identity(&self, source: usize) -> Identity {
+        let number = self.identities.fetch_add(1, Ordering::Relaxed);
+        let mut seed = [0x5a; 32];
+        seed[..8].copy_from_slice(&number.to_le_bytes());
+        let mut copy = seed;
+        let sources = &self.setting.sources;
+        Identity {
+            seed,
+            keypair: Keypair::ed25519_from_bytes(&mut copy).expect("a seed of 32 bytes"),
+            source: source
+                .checked_rem(sources.len())
+                .and_then(|at| sources.get(at).copied()),
+        }
+    }
+
+    /// The greeting that the attack begins with.
+    #[must_use]
+    pub fn hello(&self) -> Hello {
+        let head = match self.attack {
+            Attack::Blocks | Attack::LiarShrinks => 1 << 20,
+            Attack::LiarHead => 1 << 63,
+            _ => 0,
+        };
+        Hello::new(self.setting.genesis, head)
+    }
+
+    /// Runs the attack for its time.
+    pub async fn run(self: &Arc<Self>) -> Report {
+        let act: Option<Act> = match self.attack {
+            Attack::Blocks => Some(blocks::answer_again),
+            Attack::Bodies => Some(blocks::bodies),
+            Attack::Parts => Some(parts::out_of_turn),
+            Attack::Status => Some(frames::status),
+            Attack::SlowFrames => Some(frames::never_finished),
+            Attack::Copies => Some(gossip::copies),
+            Attack::Grafts => Some(gossip::control),
+            Attack::Votes => Some(votes::flood),
+            Attack::Transactions => Some(gossip::bad_transactions),
+            Attack::LiarHead
+            | Attack::LiarGaps
+            | Attack::LiarCertificate
+            | Attack::LiarStall
+            | Attack::LiarShrinks => Some(liar::answer),
+            _ => None,
+        };
+        let whole = async {
+            match (self.attack, act) {
+                (_, Some(act)) => self.assault(act).await,
+                (Attack::Book, _) => book::fill(self).await,
+                (Attack::Frames, _) => frames::broken(self).await,
+                (Attack::Streams, _) => streams::flood(self).await,
+                _ => rpc::run(self).await,
+            }
+        };
+        let _time_is_over = tokio::time::timeout(self.setting.time, whole).await;
+        // Tasks that were aborted drop their sessions, which count their offences.
+        tokio::time::sleep(REST).await;
+        self.tally.report()
+    }
+
+    /// On every node so many strangers: each connects, acts, and comes back when it is thrown out.
+    async fn assault(self: &Arc<Self>, act: Act) {
+        let mut tasks = tokio::task::JoinSet::new();
+        let nodes = self.setting.targets.len();
+        // The liars' last target is the honest source of blocks, never a victim.
+        let victims = if liar::is_liar(self.attack) {
+            nodes.saturating_sub(1)
+        } else {
+            nodes
+        };
+        for node in 0..victims {
+            for stranger in 0..self.setting.strangers {
+                let stage = self.clone();
+                tasks.spawn(async move {
+                    loop {
+                        let identity = stage.identity(stranger);
+                        for _ in 0..LIVES {
+                            stage.visit(node, &identity, act).await;
+                        }
+                    }
+                });
+            }
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    async fn visit(self: &Arc<Self>, node: usize, identity: &Identity, act: Act) {
+        match Session::join(self, node, identity, self.hello()).await {
+            Ok(mut session) => {
+                let _thrown_out = act(self, &mut session).await;
+                session.linger().await;
+                tokio::time::sleep(REST).await;
+            }
+            Err(error) => {
+                self.tally.refused(&error);
+                tokio::time::sleep(REFUSED_REST).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_attack_is_found_by_its_name() {
+        for attack in Attack::ALL {
+            assert_eq!(Attack::named(attack.name()), Some(*attack));
+        }
+        assert_eq!(Attack::named("none"), None);
+    }
+
+    #[test]
+    fn an_offence_counts_when_the_node_acted_or_had_its_time() {
+        let tally = Tally::default();
+        let at = Instant::now();
+        tally.offended(at, None, None);
+        assert_eq!(tally.report().offences, 0, "its time is not over");
+        tally.offended(at, Some(at + Duration::from_secs(1)), Some("one"));
+        tally.offended(at, Some(at + Duration::from_secs(9)), Some("other"));
+        let report = tally.report();
+        assert_eq!(
+            (report.offences, report.dropped, report.longest_ms),
+            (2, 1, 9_000)
+        );
+        assert_eq!(report.kept, BTreeMap::from([("other".to_owned(), 1)]));
+    }
+}

@@ -1,0 +1,179 @@
+//! Frames of a lane: too many, too slow, too long, or wrong (faults 6 and 7, B6).
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::AsyncWriteExt as _;
+use futures_util::future::BoxFuture;
+use libp2p::core::muxing::SubstreamBox;
+use vibecoin_network::Envelope;
+use vibecoin_network::wire::{ENVELOPE_BYTES, REQUEST_BYTES_MAX, SYNC_BYTES_MAX};
+use vibecoin_primitives::{Hash, Height};
+use vibecoin_replica::Message;
+
+use crate::attack::Stage;
+use crate::hello::HELLO_PROTOCOL;
+use crate::session::Session;
+use crate::wire::frame;
+
+/// Status messages in one write.
+const STATUS_BURST: u64 = 2_000;
+/// Rest between the bytes of a frame that is never finished.
+const DRIP: Duration = Duration::from_secs(1);
+/// Bytes of such a frame that come at once, in steps of this.
+const STEP_BYTES: usize = 256 * 1024;
+/// Streams of each stranger that hold such a frame.
+const HELD: usize = 2;
+/// Rest between two broken connections.
+const REST: Duration = Duration::from_millis(20);
+/// The rules that [`broken`] breaks, in turn.
+const RULES: [&str; 10] = [
+    "a frame over the limit of its lane",
+    "a message over the limit of its kind",
+    "bytes that are no message",
+    "a message of another chain",
+    "a message on the wrong lane",
+    "bytes behind a message",
+    "half a frame",
+    "a hello over its limit",
+    "a hello that is none",
+    "hellos without end",
+];
+
+/// Status messages as fast as they go out, of heights around the head.
+pub fn status<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
+    Box::pin(async move {
+        let mut lane = session.direct().await?;
+        let head = stage.head();
+        let burst: Vec<u8> = (0..STATUS_BURST)
+            .flat_map(|number| {
+                let height = Height(head + number % 1_000);
+                frame(&stage.envelope.pack(&Message::Status { height }))
+            })
+            .collect();
+        loop {
+            session.write(&mut lane, &burst, STATUS_BURST).await?;
+            tokio::task::yield_now().await;
+        }
+    })
+}
+
+/// Announces frames of the greatest length, sends nearly all of each, then a byte a second.
+pub fn never_finished<'a>(_: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
+    Box::pin(async move {
+        let mut lanes = Vec::new();
+        for _ in 0..HELD {
+            lanes.push(session.direct().await?);
+        }
+        let announced = SYNC_BYTES_MAX + ENVELOPE_BYTES;
+        for lane in &mut lanes {
+            session.write(lane, &(announced as u32).to_le_bytes(), 1).await?;
+        }
+        let step = vec![1; STEP_BYTES];
+        let mut left = announced - STEP_BYTES;
+        while left > STEP_BYTES {
+            for lane in &mut lanes {
+                session.write(lane, &step, 0).await?;
+            }
+            left -= STEP_BYTES;
+        }
+        loop {
+            tokio::time::sleep(DRIP).await;
+            for lane in &mut lanes {
+                session.write(lane, &[1], 0).await?;
+            }
+        }
+    })
+}
+
+/// On every node, one connection after the other, each broken in another way.
+pub async fn broken(stage: &Arc<Stage>) {
+    let mut tasks = tokio::task::JoinSet::new();
+    for node in 0..stage.setting.targets.len() {
+        for stranger in 0..stage.setting.strangers {
+            let stage = stage.clone();
+            tasks.spawn(async move {
+                for turn in stranger.. {
+                    let identity = stage.identity(turn);
+                    match Session::join(&stage, node, &identity, stage.hello()).await {
+                        Ok(mut session) => {
+                            let _thrown_out = break_rule(&stage, &mut session, turn % RULES.len()).await;
+                            session.linger().await;
+                        }
+                        Err(error) => stage.tally.refused(&error),
+                    }
+                    tokio::time::sleep(REST).await;
+                }
+            });
+        }
+    }
+    while tasks.join_next().await.is_some() {}
+}
+
+async fn break_rule(stage: &Stage, session: &mut Session, way: usize) -> io::Result<()> {
+    if way >= 7 {
+        return break_hello(stage, session, way).await;
+    }
+    let mut lane = session.direct().await?;
+    let height = Height(1);
+    let status = || stage.envelope.pack(&Message::Status { height });
+    let bytes = match way {
+        // One byte over the lane's limit, with something behind it.
+        0 => {
+            let mut bytes = ((SYNC_BYTES_MAX + ENVELOPE_BYTES + 1) as u32)
+                .to_le_bytes()
+                .to_vec();
+            bytes.resize(64 * 1024, 7);
+            bytes
+        }
+        // One byte over the limit of its kind.
+        1 => {
+            let mut bytes = status();
+            bytes.resize(ENVELOPE_BYTES + REQUEST_BYTES_MAX + 1, 0);
+            frame(&bytes)
+        }
+        2 => frame(&[0xa5; 4096]),
+        3 => frame(&Envelope::new(&Hash([8; 32])).pack(&Message::Status { height })),
+        // A kind that does not belong on the lane.
+        4 => {
+            let transactions = stage.material.transactions.iter().take(3).cloned().collect();
+            frame(&stage.envelope.pack(&Message::Transactions(transactions)))
+        }
+        // Bytes behind a whole message.
+        5 => {
+            let mut bytes = status();
+            bytes.push(0);
+            frame(&bytes)
+        }
+        // The half of a frame, and the end of the stream: no rule is broken, it is only of no use.
+        _ => {
+            let bytes = frame(&status());
+            session.write(&mut lane, &bytes[..bytes.len() / 2], 1).await?;
+            lane.close().await?;
+            return Ok(());
+        }
+    };
+    session.write(&mut lane, &bytes, 1).await?;
+    session.offend(RULES[way]);
+    session.link.closed().await;
+    Ok(())
+}
+
+async fn break_hello(stage: &Stage, session: &mut Session, way: usize) -> io::Result<()> {
+    let hello = stage.hello().bytes();
+    let (bytes, times) = match way {
+        7 => (u32::MAX.to_le_bytes().to_vec(), 1),
+        8 => (frame(&[0x5a; 512]), 1),
+        // More often than any connection needs it.
+        _ => (frame(&hello), 100),
+    };
+    for _ in 0..times {
+        let mut stream: SubstreamBox = session.link.open(HELLO_PROTOCOL).await?;
+        session.write(&mut stream, &bytes, 1).await?;
+        stream.close().await?;
+    }
+    session.offend(RULES[way]);
+    session.link.closed().await;
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! Gossip that costs more than it should (faults 11 and 19, B6).
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use vibecoin_primitives::{Nonce, Transaction};
+use vibecoin_replica::Message;
+
+use crate::attack::Stage;
+use crate::session::{Event, Session};
+use crate::wire::{Rpc, field, varint};
+
+/// Bytes before the envelope of a gossiped message: the number of the copy.
+const COPY_BYTES: usize = 2;
+/// Copy numbers that exist.
+const COPIES: u16 = 4_096;
+/// Copies in one frame.
+const COPIES_PER_FRAME: u16 = 64;
+/// Unknown topics of one burst, and of one frame: a frame has its limit.
+const TOPICS: u32 = 100_000;
+const TOPICS_PER_FRAME: u32 = 4_000;
+/// Prune for so long.
+const BACKOFF_S: u64 = 1 << 63;
+/// Identities of messages in one frame.
+const IDS: u64 = 2_000;
+/// Time in which a peer must throw the sender of bad transactions out: the first batches may wait in a queue.
+const PATIENCE_BATCHES: u64 = 200;
+/// Rest between two batches: 20,000 transactions a second with the batches of the material.
+const BATCH_REST: Duration = Duration::from_millis(25);
+
+/// The message in gossiped data.
+#[must_use]
+pub fn opened(stage: &Stage, data: &[u8]) -> Option<Message> {
+    stage.envelope.open(data.get(COPY_BYTES..)?).ok()
+}
+
+/// Publishes everything that comes by again, under every copy number.
+pub fn copies<'a>(_: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
+    Box::pin(async move {
+        let mut stream = session.gossip().await?;
+        while let Some(event) = session.event().await {
+            let Event::Gossip(topic, data) = event else {
+                continue;
+            };
+            let Some((_, envelope)) = data.split_at_checked(COPY_BYTES) else {
+                continue;
+            };
+            let mut next = 0;
+            while next < COPIES {
+                let mut rpc = Rpc::default();
+                for copy in next..(next + COPIES_PER_FRAME).min(COPIES) {
+                    rpc = rpc.publish(&topic, &[&copy.to_le_bytes(), envelope].concat());
+                }
+                next += COPIES_PER_FRAME;
+                session
+                    .write(&mut stream, &rpc.frame(), u64::from(COPIES_PER_FRAME))
+                    .await?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Control messages of gossip that no honest peer sends: unknown topics, prunes for ever, identities of messages
+/// that nobody has, subscriptions without end, protobuf that is none.
+pub fn control<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
+    Box::pin(async move {
+        let mut stream = session.gossip().await?;
+        let topics = [stage.names.consensus.clone(), stage.names.transactions.clone()];
+        for burst in 0u32.. {
+            let mut next = 0;
+            while next < TOPICS {
+                let range = next..next + TOPICS_PER_FRAME;
+                let graft = Rpc::default().graft(range.clone().map(|number| format!("t/{burst}/{number}")));
+                session
+                    .write(&mut stream, &graft.frame(), u64::from(TOPICS_PER_FRAME))
+                    .await?;
+                next += TOPICS_PER_FRAME;
+            }
+            for topic in &topics {
+                let prune = Rpc::default().prune(topic, BACKOFF_S).prune(topic, u64::MAX);
+                let graft = Rpc::default().graft([topic]);
+                session
+                    .write(&mut stream, &[prune.frame(), graft.frame()].concat(), 3)
+                    .await?;
+                let ids: Vec<Vec<u8>> = (0..IDS)
+                    .map(|id| [&id.to_le_bytes()[..], &[burst as u8; 24]].concat())
+                    .collect();
+                let rpc = Rpc::default().have(topic, &ids).want(&ids);
+                session.write(&mut stream, &rpc.frame(), IDS).await?;
+            }
+            let mut rpc = Rpc::default();
+            for number in 0..1_000 {
+                rpc = rpc.subscribe(&format!("s/{burst}/{number}"), true);
+            }
+            session.write(&mut stream, &rpc.frame(), 1_000).await?;
+            // A frame that ends inside of a field: the node closes the stream, and gets a new one.
+            let mut broken = field(2, &[1; 100]);
+            broken.truncate(50);
+            let frame = [varint(broken.len() as u64), broken].concat();
+            let _closed = session.write(&mut stream, &frame, 1).await;
+            stream = session.gossip().await?;
+        }
+        Ok(())
+    })
+}
+
+/// Batches of transactions whose signatures are bad, each batch another one.
+pub fn bad_transactions<'a>(
+    stage: &'a Arc<Stage>,
+    session: &'a mut Session,
+) -> BoxFuture<'a, io::Result<()>> {
+    Box::pin(async move {
+        let mut stream = session.gossip().await?;
+        let mut batch = stage.material.transactions.clone();
+        for number in 1u64.. {
+            for Transaction::V1(transaction) in &mut batch {
+                transaction.body.nonce = Nonce(transaction.body.nonce.0 + 1_000);
+            }
+            let envelope = stage.envelope.pack(&Message::Transactions(batch.clone()));
+            let data = [&[0; COPY_BYTES][..], &envelope].concat();
+            let rpc = Rpc::default().publish(&stage.names.transactions, &data);
+            session
+                .write(&mut stream, &rpc.frame(), batch.len() as u64)
+                .await?;
+            if number >= PATIENCE_BATCHES {
+                session.offend("bad transactions");
+            }
+            tokio::time::sleep(BATCH_REST).await;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,60 @@
+//! A hostile peer and a hostile RPC client.
+//!
+//! No engine and no swarm behaviours: a raw client over TCP, Noise and Yamux that speaks the node's protocols well
+//! enough to be admitted, and then does what no honest peer does, at full speed. [`Attack`] names what it can do.
+//!
+//! # Running one attack
+//!
+//! Against a node that runs on this machine (`vibecoin node`, listener in the ready line):
+//!
+//! ```text
+//! cargo build --release -p vibecoin-byzantine
+//! vibecoin-stranger --help
+//! echo go | vibecoin-stranger status --genesis HASH --target 127.0.0.1:27656 --strangers 4 --seconds 10
+//! ```
+//!
+//! Against four validators and a follower in network namespaces, with block rate, memory and verdicts:
+//!
+//! ```text
+//! scripts/reliability/strangers.sh status          one attack, about a minute
+//! scripts/reliability/strangers.sh                 all of them; exit code 1 when a target is missed
+//! ```
+//!
+//! # Reading order
+//!
+//! [`wire`] (bytes), [`hello`], [`link`] (a connection), [`session`] (a connection to a node that admitted the
+//! peer), [`attack`] (names, counters, the loop of strangers), then one module per kind: `blocks`, `parts`, `frames`,
+//! `gossip`, `votes`, `book`, `streams`, `liar`, `rpc`.
+//!
+//! Load is bounded: by the time of an attack, by the strangers on each target, and by the nodes, which read at the
+//! pace that they allow. The program refuses to attack anything but loopback and private addresses.
+
+// A test tool: it may stop at the first surprise, as a test may.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation
+)]
+
+pub mod attack;
+pub mod hello;
+pub mod link;
+pub mod session;
+pub mod wire;
+
+mod blocks;
+mod book;
+mod frames;
+mod gossip;
+mod liar;
+mod material;
+mod parts;
+mod rpc;
+mod streams;
+mod votes;
+
+pub use attack::{Attack, Report, Setting, Stage};
+pub use book::MARK_PORT;

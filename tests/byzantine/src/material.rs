@@ -1,0 +1,150 @@
+//! What is dear to make: bodies full of badly signed transactions. Made before the time of an attack begins.
+
+use vibecoin_primitives::{
+    Amount, Body, BodyV1, CommitCertificate, CommitSignature, Hash, Header, Height, Nonce, Operation,
+    PartContent, PublicKey, Round, SecretKey, Signature, Tick, TimeMs, Transaction, TransactionBody,
+    TransactionV1, encode,
+};
+
+use crate::attack::{Attack, Setting};
+
+/// Transactions of one body: as many as a block may have, close to its limit in bytes.
+const TRANSACTIONS: u64 = 20_000;
+/// Bytes of the value that each of them sets.
+const VALUE_BYTES: usize = 24;
+/// Senders that the transactions are spread over.
+const SENDERS: u64 = 64;
+/// Bodies of one answer.
+pub const BODIES: usize = 3;
+/// Transactions of one gossiped batch.
+const BATCH: u64 = 500;
+
+/// Prepared bytes. Each is empty when the attack does not need it.
+#[derive(Default)]
+pub struct Material {
+    /// Encoded bodies of 4 MB.
+    pub bodies: Vec<Vec<u8>>,
+    /// Encoded content of a part of 4 MB, and its digest.
+    pub content: Option<(Vec<u8>, Hash)>,
+    /// Badly signed transactions.
+    pub transactions: Vec<Transaction>,
+}
+
+impl Material {
+    /// Makes what an attack needs.
+    #[must_use]
+    pub fn new(attack: Attack, setting: &Setting) -> Self {
+        let mut material = Self::default();
+        match attack {
+            Attack::Blocks | Attack::Bodies => {
+                let transactions = badly_signed(TRANSACTIONS, setting);
+                let body = |number: usize| {
+                    let tick = Tick {
+                        hash: Hash([number as u8; 32]),
+                        transactions: transactions.clone(),
+                    };
+                    encode(&Body::V1(BodyV1 {
+                        ticks: vec![tick],
+                        last_commit: None,
+                        evidence: Vec::new(),
+                    }))
+                };
+                material.bodies = (0..BODIES).map(body).collect();
+            }
+            Attack::Parts => {
+                let content = PartContent::Tick(Tick {
+                    hash: Hash([1; 32]),
+                    transactions: badly_signed(TRANSACTIONS, setting),
+                });
+                let digest = content.digest();
+                material.content = Some((encode(&content), digest));
+            }
+            Attack::Transactions | Attack::Frames | Attack::RpcFlood => {
+                material.transactions = badly_signed(BATCH, setting);
+            }
+            _ => {}
+        }
+        material
+    }
+}
+
+/// Transactions whose signatures are well-formed and cover something else, so that each costs a whole check.
+fn badly_signed(count: u64, setting: &Setting) -> Vec<Transaction> {
+    let keys: Vec<SecretKey> = (0..SENDERS)
+        .map(|number| {
+            let mut seed = [0x33; 32];
+            seed[..8].copy_from_slice(&number.to_le_bytes());
+            SecretKey::from_seed(&seed)
+        })
+        .collect();
+    let signatures: Vec<Signature> = keys.iter().map(|key| key.sign(b"something else")).collect();
+    let senders: Vec<PublicKey> = keys.iter().map(SecretKey::public_key).collect();
+    (0..count)
+        .map(|number| {
+            let of = (number % SENDERS) as usize;
+            let mut slot = [0; 32];
+            slot[..8].copy_from_slice(&number.to_le_bytes());
+            let body = TransactionBody {
+                chain: setting.genesis.prefix(),
+                sender: senders[of],
+                nonce: Nonce(number / SENDERS),
+                fee: Amount(1_000),
+                valid_until: Height(1 << 20),
+                operations: vec![Operation::SetStorage {
+                    slot: Hash(slot),
+                    value: vec![7; VALUE_BYTES],
+                }],
+            };
+            Transaction::V1(TransactionV1 {
+                body,
+                signature: signatures[of],
+            })
+        })
+        .collect()
+}
+
+/// A header that belongs to a body and to nothing else.
+#[must_use]
+pub fn header(height: Height, proposer: PublicKey, body_hash: Hash) -> Header {
+    let nothing = Hash([0; 32]);
+    Header {
+        version: 1,
+        height,
+        round: Round(0),
+        proposer,
+        parent: Hash([height.0 as u8; 32]),
+        time: TimeMs(1),
+        ticks: 1,
+        poh_seq: 1,
+        poh_hash: nothing,
+        body_hash,
+        tx_root: nothing,
+        receipt_root: nothing,
+        evidence_root: nothing,
+        state_root: nothing,
+        validators_hash: nothing,
+        next_validators_hash: nothing,
+        params_hash: nothing,
+        last_commit_hash: nothing,
+    }
+}
+
+/// A certificate in the validators' names that none of them signed.
+#[must_use]
+pub fn certificate(height: Height, block: Hash, validators: &[PublicKey]) -> CommitCertificate {
+    let mut validators = validators.to_vec();
+    validators.sort_unstable();
+    let stranger = SecretKey::from_seed(&[0x44; 32]);
+    CommitCertificate {
+        height,
+        round: Round(0),
+        block,
+        signatures: validators
+            .into_iter()
+            .map(|validator| CommitSignature {
+                validator,
+                signature: stranger.sign(b"something else"),
+            })
+            .collect(),
+    }
+}

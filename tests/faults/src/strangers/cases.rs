@@ -1,0 +1,439 @@
+//! The attacks with their parameters and targets.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use vibecoin_byzantine::{Attack, MARK_PORT, Report};
+
+use super::arena::{ADMIN_PORT, Arena, FOLLOWER, How, METRICS_PORT, TRAITOR, interfaces, peers};
+use crate::scenarios::HEALS_WITHIN;
+use crate::table::{Table, Verdict};
+
+/// How long the clean rate is taken, and the rate afterwards.
+const CLEAN: Duration = Duration::from_secs(12);
+/// How long a network has to recover.
+const RECOVERS: Duration = Duration::from_secs(5);
+/// Percent of the clean rate at which it counts as recovered: what twelve seconds can tell.
+const RECOVERED_PERCENT: u64 = 95;
+/// Milliseconds within which an honest client is answered, at the 99th percentile.
+const HONEST_MS_MAX: u64 = 100;
+/// How often the honest client calls.
+const HONEST_BEAT: Duration = Duration::from_millis(50);
+/// Milliseconds for which a socket that sends nothing useful may be kept.
+const USELESS_MS_MAX: u64 = 12_000;
+/// Percent of the offenders that must be dropped. Under load a node resets streams before it has read anything, and
+/// what it never saw it cannot punish: one in thousands. Of fewer than a hundred, all must be.
+const DROPPED_PERCENT: u64 = 99;
+/// Entries of a node's book that one attacker's addresses may have.
+const BOOK_SHARE_MAX: usize = 128;
+
+/// One attack with its parameters and targets.
+pub struct Case {
+    /// Name on the command line.
+    pub name: &'static str,
+    id: &'static str,
+    attack: Attack,
+    strangers: usize,
+    spread: bool,
+    seconds: u64,
+    on: On,
+    rate_percent: u64,
+    memory_mib: u64,
+    must_drop: bool,
+    /// Blocks that the chain must have before, at [`FAST_MS`]; 0: at the usual pace, and as few as there are.
+    blocks: u64,
+}
+
+/// Milliseconds between two blocks of a chain that must become long.
+const FAST_MS: u64 = 100;
+
+/// What is attacked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum On {
+    /// The network listeners of all nodes.
+    All,
+    /// That of one node.
+    One,
+    /// Those of the honest three, with the fourth validator's key.
+    Three,
+    /// The RPC listener of one node.
+    Rpc,
+    /// Its RPC, admin and metrics listeners.
+    Listeners,
+}
+
+const fn peer(name: &'static str, id: &'static str, attack: Attack, strangers: usize) -> Case {
+    Case {
+        name,
+        id,
+        attack,
+        strangers,
+        spread: true,
+        seconds: 15,
+        on: On::All,
+        rate_percent: 90,
+        memory_mib: 64,
+        must_drop: false,
+        blocks: 0,
+    }
+}
+
+/// All of them.
+pub const CASES: &[Case] = &[
+    Case {
+        memory_mib: 128,
+        must_drop: true,
+        ..peer("blocks", "1", Attack::Blocks, 1)
+    },
+    Case {
+        memory_mib: 128,
+        must_drop: true,
+        ..peer("blocks-4", "1", Attack::Blocks, 4)
+    },
+    Case {
+        memory_mib: 128,
+        must_drop: true,
+        ..peer("bodies", "1", Attack::Bodies, 2)
+    },
+    Case {
+        on: On::Three,
+        must_drop: true,
+        ..peer("parts", "2", Attack::Parts, 1)
+    },
+    Case {
+        spread: false,
+        ..peer("status", "6", Attack::Status, 16)
+    },
+    peer("status-16", "6", Attack::Status, 16),
+    Case {
+        on: On::One,
+        memory_mib: 128,
+        seconds: 20,
+        ..peer("slow-frames", "7", Attack::SlowFrames, 40)
+    },
+    peer("copies", "11", Attack::Copies, 1),
+    Case {
+        seconds: 40,
+        ..peer("book", "15", Attack::Book, 8)
+    },
+    Case {
+        must_drop: true,
+        ..peer("frames", "B6", Attack::Frames, 4)
+    },
+    peer("grafts", "B6", Attack::Grafts, 4),
+    peer("streams", "B6", Attack::Streams, 4),
+    Case {
+        on: On::Three,
+        ..peer("votes", "B7", Attack::Votes, 1)
+    },
+    Case {
+        must_drop: true,
+        ..peer("transactions", "B7", Attack::Transactions, 2)
+    },
+    Case {
+        on: On::Listeners,
+        strangers: 1_000,
+        spread: false,
+        seconds: 30,
+        ..peer("rpc-silent", "4", Attack::RpcSilent, 0)
+    },
+    Case {
+        on: On::Listeners,
+        strangers: 1_000,
+        spread: true,
+        seconds: 30,
+        ..peer("rpc-slow", "4", Attack::RpcSlow, 0)
+    },
+    Case {
+        on: On::Listeners,
+        strangers: 200,
+        spread: true,
+        seconds: 30,
+        ..peer("rpc-prefaces", "4", Attack::RpcPrefaces, 0)
+    },
+    Case {
+        on: On::Rpc,
+        strangers: 500,
+        memory_mib: 100,
+        seconds: 20,
+        ..peer("rpc-unread", "M5", Attack::RpcUnread, 0)
+    },
+    Case {
+        on: On::Rpc,
+        strangers: 16,
+        rate_percent: 80,
+        ..peer("rpc-flood", "B7", Attack::RpcFlood, 0)
+    },
+    Case {
+        on: On::Rpc,
+        strangers: 8,
+        blocks: 600,
+        spread: true,
+        seconds: 20,
+        ..peer("rpc-unmatched", "9", Attack::RpcUnmatched, 0)
+    },
+];
+
+/// What the attacks on RPC need of a node: the other listeners, and the limits that are the default.
+const RPC_SETTINGS: &[(&str, &str)] = &[
+    ("METRICS__LISTEN", "ADDRESS:9464"),
+    ("ADMIN__LISTEN", "ADDRESS:9465"),
+    ("RPC__COST_PER_S_PER_IP", "5000"),
+];
+
+/// What an honest client met.
+#[derive(Default)]
+struct Honest {
+    millis: Vec<u64>,
+    failed: u64,
+}
+
+impl Honest {
+    fn p99(&mut self) -> u64 {
+        self.millis.sort_unstable();
+        let at = self.millis.len().saturating_sub(1) * 99 / 100;
+        self.millis.get(at).copied().unwrap_or(0)
+    }
+}
+
+/// Runs one case on a network of its own.
+///
+/// # Panics
+/// When the network does not start, or a node ends by itself.
+pub fn run(name: &str, table: &mut Table) {
+    let Some(case) = CASES.iter().find(|case| case.name == name) else {
+        return;
+    };
+    let rpc = matches!(case.on, On::Rpc | On::Listeners);
+    let settings: &[(&str, &str)] = match (rpc, case.attack) {
+        (true, _) => RPC_SETTINGS,
+        (_, Attack::Book) => &[("P2P__EXCHANGE", "true")],
+        _ => &[],
+    };
+    let arena = if case.blocks > 0 {
+        Arena::paced(settings, FAST_MS)
+    } else {
+        Arena::new(settings)
+    };
+    arena.start(&[0, 1, 2, 3, FOLLOWER]);
+    arena
+        .cluster
+        .wait_all_reach(&[0, 1, 2, 3], case.blocks, HEALS_WITHIN.saturating_mul(2));
+    // Whom the rate is taken of: under an attack on RPC, those who can still be asked.
+    let watched: &[usize] = match case.on {
+        On::Three => &[0, 1, 2, FOLLOWER],
+        On::Rpc | On::Listeners => &[1, 2, 3],
+        _ => &[0, 1, 2, 3, FOLLOWER],
+    };
+    if case.on == On::Three {
+        arena.cluster.kill(TRAITOR);
+        // Its turns are passed over after a few.
+        std::thread::sleep(RECOVERS);
+    }
+    if case.attack == Attack::Book {
+        count_dials(&arena);
+    }
+    let clean = arena.millirate(watched, CLEAN);
+    let targets = match case.on {
+        On::All => peers(&[0, 1, 2, 3, FOLLOWER]),
+        On::One => peers(&[0]),
+        On::Three => peers(&[0, 1, 2, FOLLOWER]),
+        On::Rpc => interfaces(&[0]),
+        On::Listeners => {
+            let mut listeners = interfaces(&[0]);
+            listeners.extend([(0, METRICS_PORT), (0, ADMIN_PORT)]);
+            listeners
+        }
+    };
+    let time = Duration::from_secs(case.seconds);
+    let how = How {
+        targets: &targets,
+        strangers: case.strangers,
+        spread: case.spread,
+        with_key: case.on == On::Three,
+        time,
+    };
+    let ended = AtomicBool::new(false);
+    let ((during, report, mut honest, after), grown) = arena.growth(|| {
+        std::thread::scope(|scope| {
+            let mut attacker = arena.attacker(case.attack, &how);
+            attacker.go();
+            let honest = scope.spawn(|| honest_client(&arena, &ended));
+            let during = arena.millirate(watched, time.saturating_sub(Duration::from_secs(1)));
+            let report = attacker.report();
+            ended.store(true, Ordering::Relaxed);
+            let honest = honest.join().expect("an honest client");
+            std::thread::sleep(RECOVERS);
+            (during, report, honest, arena.millirate(watched, CLEAN))
+        })
+    });
+    arena.cluster.assert_alive();
+    let percent = |rate: u64| rate.saturating_mul(100) / clean.max(1);
+    let mut met = clean > 0
+        && percent(during) >= case.rate_percent
+        && percent(after) >= RECOVERED_PERCENT
+        && grown <= case.memory_mib * 1024;
+    let mut target = format!(
+        "≥ {} %, then 100 %, ≤ +{} MiB",
+        case.rate_percent, case.memory_mib
+    );
+    let mut text = format!(
+        "{} % of {}.{:02}/s, then {} %, +{} MiB",
+        percent(during),
+        clean / 1000,
+        clean % 1000 / 10,
+        percent(after),
+        grown / 1024
+    );
+    if rpc {
+        let p99 = honest.p99();
+        target += &format!(", p99 ≤ {HONEST_MS_MAX} ms");
+        text += &format!(
+            ", honest p99 {p99} ms, {} of {} failed",
+            honest.failed,
+            honest.millis.len()
+        );
+        met &= p99 <= HONEST_MS_MAX && honest.failed == 0;
+        if case.on == On::Listeners {
+            target += &format!(", closed in {} s", USELESS_MS_MAX / 1000);
+            met &= report.longest_ms <= USELESS_MS_MAX;
+        }
+    }
+    if case.must_drop {
+        target += ", dropped in 5 s";
+        met &= report.offences > 0 && report.dropped * 100 >= report.offences * DROPPED_PERCENT;
+    }
+    text += &shown(&report);
+    // An attack that nobody let in shows nothing.
+    if !rpc && report.admitted == 0 {
+        text += " VOID";
+        met = false;
+    }
+    table.row(case.id, case.name, &target, text, met);
+    if case.attack == Attack::Book {
+        book(&arena, table);
+    }
+}
+
+fn shown(report: &Report) -> String {
+    let mut text = format!(
+        "; dropped {} of {} (longest stay {} ms), {} connections, {} admitted, {} refused, {} MiB, {} messages",
+        report.dropped,
+        report.offences,
+        report.longest_ms,
+        report.connections,
+        report.admitted,
+        report.refused,
+        report.bytes >> 20,
+        report.messages
+    );
+    if !report.kept.is_empty() {
+        text += &format!(", kept after {:?}", report.kept);
+    }
+    if report.refused > 0 {
+        text += &format!(", refused last with {:?}", report.reason);
+    }
+    text
+}
+
+/// Calls one node until the end, from an address of its own.
+fn honest_client(arena: &Arena, ended: &AtomicBool) -> Honest {
+    let rpc = arena.cluster.rpc(0);
+    let mut honest = Honest::default();
+    while !ended.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        if rpc.call("chain_getHead", &json!({})).is_err() {
+            honest.failed += 1;
+        }
+        honest
+            .millis
+            .push(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
+        std::thread::sleep(HONEST_BEAT.saturating_sub(begun.elapsed()));
+    }
+    honest
+}
+
+/// The packets that tell of dials on a stranger's word: to loopback, and to a name server.
+fn count_dials(arena: &Arena) {
+    for node in [0, 1, 2, 3, FOLLOWER] {
+        let counted = arena.cluster.net.lead_astray(node).and_then(|()| {
+            let net = &arena.cluster.net;
+            net.count_leaving(node, &format!("-p tcp --syn --dport {MARK_PORT} -d 127.0.0.0/8"))?;
+            net.count_leaving(node, &format!("-p tcp --syn --dport {MARK_PORT}"))?;
+            net.count_leaving(node, "-p udp --dport 53")
+        });
+        counted.unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+/// What became of the address books, and how many dials went where nobody should be dialled.
+fn book(arena: &Arena, table: &mut Table) {
+    let (mut loopback, mut dials, mut names, mut worst) = (0, 0, 0, (0, 0));
+    for node in [0, 1, 2, 3, FOLLOWER] {
+        let counts = arena.cluster.net.counted(node).unwrap_or_default();
+        let count = |at: usize| counts.get(at).copied().unwrap_or(0);
+        loopback += count(0);
+        dials += count(1);
+        names += count(2);
+        // The book is written at the end.
+        arena.cluster.stop(node);
+        let text = std::fs::read_to_string(arena.cluster.homes.paths[node].join("peers.json"));
+        let entries: Vec<Value> = serde_json::from_str(&text.unwrap_or_default()).unwrap_or_default();
+        let mark = format!("/{MARK_PORT}/");
+        let mut marked: Vec<&str> = entries
+            .iter()
+            .filter_map(Value::as_str)
+            .filter(|entry| entry.contains(&mark))
+            .filter_map(|entry| entry.rsplit('/').next())
+            .collect();
+        marked.sort_unstable();
+        marked.dedup();
+        worst = worst.max((marked.len(), entries.len()));
+    }
+    let text = format!("{} peers of {} addresses in the worst book", worst.0, worst.1);
+    let target = format!("≤ {BOOK_SHARE_MAX} of one attacker");
+    table.row("15", "book: entries", &target, text, worst.0 <= BOOK_SHARE_MAX);
+    let text = format!("{loopback} to loopback, {names} to a name server");
+    table.row(
+        "15",
+        "book: dials on a stranger's word",
+        "0",
+        text,
+        loopback + names == 0,
+    );
+    table.row(
+        "15",
+        "book: dials to made-up addresses",
+        "",
+        dials.to_string(),
+        Verdict::Figure,
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_attack_has_a_case_or_a_suite_and_every_name_is_another() {
+        let mut names: Vec<&str> = CASES.iter().map(|case| case.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), CASES.len());
+        for attack in Attack::ALL {
+            let has_case = CASES.iter().any(|case| case.attack == *attack);
+            assert!(has_case || attack.name().starts_with("liar-"), "{attack:?}");
+        }
+    }
+
+    #[test]
+    fn the_honest_client_is_judged_by_its_slowest_calls() {
+        let mut honest = Honest {
+            millis: (1..=200).rev().collect(),
+            failed: 0,
+        };
+        assert_eq!(honest.p99(), 198);
+        assert_eq!(Honest::default().p99(), 0);
+    }
+}

@@ -1,0 +1,449 @@
+//! Limits without a stranger: the dearest ordinary transactions (fault 3), a full pool (M1), few file descriptors
+//! (M6), a clock that is wrong (N7).
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+use vibecoin_byzantine::Attack;
+use vibecoin_primitives::{
+    Address, Amount, Domain, Hash, Height, Nonce, Operation, SecretKey, TransactionBody, encode, hex,
+};
+
+use super::arena::{Arena, FOLLOWER, How, TRAITOR, interfaces};
+use crate::cluster::number;
+use crate::homes::binary;
+use crate::rpc::{CallError, Rpc};
+use crate::scenarios::HEALS_WITHIN;
+use crate::table::{Table, Verdict};
+
+/// Names on the command line.
+pub const CLEARS: &str = "clears";
+/// A pool that is full.
+pub const POOL: &str = "pool";
+/// Nodes with 256 file descriptors.
+pub const DESCRIPTORS: &str = "descriptors";
+/// One key on two nodes.
+pub const TWINS: &str = "twins";
+/// A validator whose clock is wrong.
+pub const CLOCK: &str = "clock";
+
+/// Slots that are set and cleared, unless `STRANGERS_SLOTS` names another number; the case has 60,000.
+const SLOTS: u64 = 12_000;
+/// Bytes of each.
+const SLOT_BYTES: usize = 4_096;
+/// Slots that one transaction sets: as many as fit into its limit.
+const SET_PER_TRANSACTION: usize = 15;
+/// Slots that one transaction clears: as many as it may have operations.
+const CLEARED_PER_TRANSACTION: usize = 64;
+/// Transactions in one call.
+const BATCH: usize = 40;
+/// What each pays: far above any least fee.
+const FEE: u64 = 50_000_000;
+/// How long transactions may take to be final.
+const FINAL: Duration = Duration::from_secs(180);
+/// How long a call may take.
+const CALL: Duration = Duration::from_secs(20);
+/// How long rates are taken.
+const CLEAN: Duration = Duration::from_secs(12);
+/// Transactions that one account may have in the pool.
+const PER_SENDER: u64 = 1_024;
+/// MiB that a node may grow by with a full pool: its bound of 128 and a fifth.
+const POOL_MIB_MAX: u64 = 154;
+/// MiB that a node may grow by while slots are cleared.
+const CLEARS_MIB_MAX: u64 = 128;
+const VALIDATORS: [usize; 4] = [0, 1, 2, 3];
+const ALL: [usize; 5] = [0, 1, 2, 3, FOLLOWER];
+
+/// The accounts of a network, with the nonces that come next.
+struct Accounts<'a> {
+    arena: &'a Arena,
+    nonces: BTreeMap<usize, u64>,
+}
+
+impl<'a> Accounts<'a> {
+    const fn new(arena: &'a Arena) -> Self {
+        Self {
+            arena,
+            nonces: BTreeMap::new(),
+        }
+    }
+
+    fn keys(&self) -> &[SecretKey] {
+        &self.arena.cluster.homes.accounts
+    }
+
+    fn rpc(&self, node: usize) -> Rpc {
+        self.arena.cluster.rpc(node).within(CALL)
+    }
+
+    /// A transaction of an account with these operations, in hex.
+    fn make(&mut self, account: usize, operations: Vec<Operation>) -> String {
+        let next = self.nonces.entry(account).or_default();
+        let nonce = *next;
+        *next += 1;
+        self.sign(account, nonce, operations)
+    }
+
+    fn sign(&self, account: usize, nonce: u64, operations: Vec<Operation>) -> String {
+        let genesis = self.arena.cluster.homes.genesis_hash;
+        let key = &self.keys()[account];
+        let body = TransactionBody {
+            chain: genesis.prefix(),
+            sender: key.public_key(),
+            nonce: Nonce(nonce),
+            fee: Amount(FEE),
+            valid_until: Height(90_000),
+            operations,
+        };
+        hex::encode(&encode(&body.sign(&genesis, key)))
+    }
+
+    /// Sends, by turns to each validator; returns how many were refused, and the last reason.
+    fn send(&self, transactions: &[String]) -> (usize, String) {
+        let (mut refused, mut reason) = (0, String::new());
+        for (turn, batch) in transactions.chunks(BATCH).enumerate() {
+            let node = VALIDATORS[turn % VALIDATORS.len()];
+            match self.rpc(node).call("tx_submitBatch", &json!([batch])) {
+                Ok(answer) => {
+                    let entries = answer.as_array().or_else(|| answer["results"].as_array());
+                    for entry in entries.into_iter().flatten() {
+                        if let Some(error) = entry.get("error").filter(|error| !error.is_null()) {
+                            refused += 1;
+                            reason = error.to_string();
+                        }
+                    }
+                }
+                Err(error) => {
+                    refused += batch.len();
+                    reason = error.to_string();
+                }
+            }
+        }
+        (refused, reason)
+    }
+
+    /// How many of the transactions made so far a node has not committed.
+    fn open(&self, node: usize) -> u64 {
+        let rpc = self.rpc(node);
+        let open = self.nonces.iter().map(|(account, next)| {
+            let who = hex::encode(&Address::from(self.keys()[*account].public_key()).0);
+            let committed = committed(&rpc, &who).unwrap_or(0);
+            next.saturating_sub(committed)
+        });
+        open.sum()
+    }
+
+    /// Waits until all are committed; `None` when they are not in time.
+    fn wait_final(&self) -> Option<Duration> {
+        let begun = Instant::now();
+        while begun.elapsed() < FINAL {
+            if self.open(0) == 0 {
+                return Some(begun.elapsed());
+            }
+            std::thread::sleep(Duration::from_millis(250));
+        }
+        None
+    }
+}
+
+fn committed(rpc: &Rpc, who: &str) -> Result<u64, CallError> {
+    let answer = rpc.call("account_getNonce", &json!([who]))?;
+    Ok(number(&answer["value"]["committed"]).unwrap_or(0))
+}
+
+fn slot(number: u64) -> Hash {
+    Domain::Params.hash(&number.to_le_bytes())
+}
+
+/// Fault 3: many large slots are set, the nodes restart, and all slots are cleared in few bytes.
+///
+/// # Panics
+/// When the network does not start, or a node ends by itself.
+pub fn clears(table: &mut Table) {
+    let slots = std::env::var("STRANGERS_SLOTS").ok();
+    let slots = slots.and_then(|text| text.parse().ok()).unwrap_or(SLOTS);
+    let arena = Arena::new(&[]);
+    arena.start(&ALL);
+    let mut accounts = Accounts::new(&arena);
+    let count = accounts.keys().len();
+    let mut of_account: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
+    for (number, account) in (0..slots).zip((0..count).cycle()) {
+        of_account.entry(account).or_default().push(number);
+    }
+    let mut build = |per: usize, bytes: usize| {
+        let mut made = Vec::new();
+        for (account, numbers) in &of_account {
+            for chunk in numbers.chunks(per) {
+                let operations = chunk.iter().map(|number| Operation::SetStorage {
+                    slot: slot(*number),
+                    value: vec![7; bytes],
+                });
+                made.push(accounts.make(*account, operations.collect()));
+            }
+        }
+        made
+    };
+    let sets = build(SET_PER_TRANSACTION, SLOT_BYTES);
+    let clears = build(CLEARED_PER_TRANSACTION, 0);
+    let (refused, reason) = accounts.send(&sets);
+    // The clears wait behind them: only the sets are waited for.
+    let begun = Instant::now();
+    while accounts.open(0) > clears.len() as u64 && begun.elapsed() < FINAL {
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    let left = accounts.open(0).saturating_sub(clears.len() as u64);
+    let text = format!(
+        "{} transactions set {slots} slots in {} s, {refused} refused {reason}, {left} open",
+        sets.len(),
+        begun.elapsed().as_secs()
+    );
+    table.row("3", "clears: setting", "", text, Verdict::Figure);
+    // Cold: what was written lies in the database, not in a cache of the process.
+    for node in ALL {
+        arena.cluster.stop(node);
+    }
+    arena.start(&ALL);
+    let clean = arena.millirate(&VALIDATORS, CLEAN);
+    let from = arena.cluster.top(&VALIDATORS);
+    let ((refused, reason, took), grown) = arena.growth(|| {
+        let (refused, reason) = accounts.send(&clears);
+        (refused, reason, accounts.wait_final())
+    });
+    arena.cluster.assert_alive();
+    let to = arena.cluster.top(&VALIDATORS);
+    let (later, longest_ms) = rounds(&arena, from, to);
+    let text = format!(
+        "{} transactions, {refused} refused {reason}, final after {}, +{} MiB; of {} blocks {later} in later rounds, longest gap {longest_ms} ms, clean rate {}.{:02}/s",
+        clears.len(),
+        took.map_or_else(|| "never".to_owned(), |took| format!("{} ms", took.as_millis())),
+        grown / 1024,
+        to.saturating_sub(from),
+        clean / 1000,
+        clean % 1000 / 10,
+    );
+    let met = took.is_some() && later == 0 && grown <= CLEARS_MIB_MAX * 1024;
+    let target = format!("all final, no later round, ≤ +{CLEARS_MIB_MAX} MiB");
+    table.row("3", "clears", &target, text, met);
+}
+
+/// Blocks of these heights that took more than one round, and the longest time between two.
+fn rounds(arena: &Arena, from: u64, to: u64) -> (u64, u64) {
+    let rpc = arena.cluster.rpc(0).within(CALL);
+    let (mut later, mut longest, mut before) = (0, 0, None);
+    for height in from..=to {
+        let Ok(header) = rpc.call("chain_getHeader", &json!([height.to_string()])) else {
+            continue;
+        };
+        later += u64::from(header["round"].as_u64().unwrap_or(0) > 0);
+        let time = number(&header["timestampMs"]).unwrap_or(0);
+        longest = longest.max(time.saturating_sub(before.unwrap_or(time)));
+        before = Some(time);
+    }
+    (later, longest)
+}
+
+/// M1: the pool is filled with large transactions that cannot be included.
+///
+/// # Panics
+/// When the network does not start, or a node ends by itself.
+pub fn pool(table: &mut Table) {
+    let arena = Arena::new(&[]);
+    arena.start(&ALL);
+    let accounts = Accounts::new(&arena);
+    let clean = arena.millirate(&VALIDATORS, CLEAN);
+    let begun = Instant::now();
+    let from = arena.mark(0);
+    let ((sent, refused, mut reason), grown) = arena.growth(|| {
+        let (mut sent, mut refused, mut reason) = (0, 0, String::new());
+        for account in 0..accounts.keys().len() {
+            // The first nonce is missing, so all the others wait.
+            let made: Vec<String> = (1..PER_SENDER)
+                .map(|nonce| {
+                    let operation = Operation::SetStorage {
+                        slot: slot(nonce),
+                        value: vec![3; SLOT_BYTES],
+                    };
+                    accounts.sign(account, nonce, vec![operation])
+                })
+                .collect();
+            let (more, why) = accounts.send(&made);
+            sent += made.len();
+            refused += more;
+            if more > 0 {
+                reason = why;
+            }
+        }
+        (sent, refused, reason)
+    });
+    arena.cluster.assert_alive();
+    let rate = from.map_or(0, |from| arena.rate_since(0, &from));
+    let percent = rate.saturating_mul(100) / clean.max(1);
+    reason.truncate(120);
+    let text = format!(
+        "{sent} of {} MiB in {} s, {refused} refused {reason}; +{} MiB, rate {percent} %",
+        (sent * SLOT_BYTES) >> 20,
+        begun.elapsed().as_secs(),
+        grown / 1024
+    );
+    let met = grown <= POOL_MIB_MAX * 1024 && percent >= 90;
+    let target = format!("≤ +{POOL_MIB_MAX} MiB, ≥ 90 %");
+    table.row("M1", POOL, &target, text, met);
+}
+
+/// A program that runs the node behind a prefix of words.
+fn wrapped(folder: &Path, prefix: &str) -> PathBuf {
+    let path = folder.join("node.sh");
+    let script = format!("#!/bin/sh\nexec {prefix} {} \"$@\"\n", binary().display());
+    std::fs::write(&path, script).expect("write a script");
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&path, mode).expect("make it executable");
+    path
+}
+
+/// M6: nodes with 256 file descriptors, and more clients than that.
+///
+/// # Panics
+/// When the network does not start, or a node ends by itself.
+pub fn descriptors(table: &mut Table) {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let program = wrapped(folder.path(), "prlimit --nofile=256:256");
+    let mut arena = Arena::new(&[]);
+    for node in ALL {
+        arena.cluster.replace_program(node, program.clone(), Vec::new());
+    }
+    arena.start(&ALL);
+    let clean = arena.millirate(&VALIDATORS, CLEAN);
+    let time = Duration::from_secs(15);
+    let how = How {
+        targets: &interfaces(&[0, 1]),
+        strangers: 400,
+        spread: true,
+        with_key: false,
+        time,
+    };
+    let mut attacker = arena.attacker(Attack::RpcSilent, &how);
+    attacker.go();
+    // The two that are attacked may be asked by nobody else; the chain shows whether they take part.
+    let during = arena.millirate(&[2, 3], time);
+    let report = attacker.report();
+    arena.cluster.assert_alive();
+    let back = arena.cluster.wait_at_head(0, &VALIDATORS, HEALS_WITHIN);
+    let percent = during.saturating_mul(100) / clean.max(1);
+    let text = format!(
+        "{percent} %, {} connections, asked again after {} ms",
+        report.connections,
+        back.as_millis()
+    );
+    let met = percent >= 90 && back <= Duration::from_secs(5);
+    table.row("M6", DESCRIPTORS, "no end, ≥ 90 %, back in 5 s", text, met);
+}
+
+/// B2: the same key on two unmodified nodes. The others go on; the twins may stop themselves.
+///
+/// # Panics
+/// When the network does not start, or an honest node ends by itself.
+pub fn twins(table: &mut Table) {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let program = folder.path().join("twin.sh");
+    let script = format!("#!/bin/sh\nexec {} \"$@\" --validator\n", binary().display());
+    std::fs::write(&program, script).expect("write a script");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("make it executable");
+    let mut arena = Arena::new(&[]);
+    let homes = arena.cluster.homes.paths.clone();
+    let node_key = std::fs::read(homes[FOLLOWER].join("node.key")).expect("the follower's own key");
+    // Everything of the validator's home, before it ever ran, but the name on the network.
+    let status = std::process::Command::new("cp")
+        .args(["-a", "--"])
+        .arg(homes[TRAITOR].join("."))
+        .arg(&homes[FOLLOWER])
+        .status();
+    assert!(status.expect("cp runs").success(), "copy the home");
+    std::fs::write(homes[FOLLOWER].join("node.key"), node_key).expect("write the key back");
+    arena.cluster.replace_program(FOLLOWER, program, Vec::new());
+    let honest = [0, 1, 2];
+    arena.start(&honest);
+    std::thread::sleep(Duration::from_secs(5));
+    let clean = arena.millirate(&honest, CLEAN);
+    arena.cluster.start(&[TRAITOR, FOLLOWER]);
+    let from = arena.cluster.top(&honest);
+    let rate = arena.millirate(&honest, Duration::from_secs(30));
+    let to = arena.cluster.top(&honest);
+    let hashes = honest.map(|node| {
+        let header = arena
+            .cluster
+            .rpc(node)
+            .call("chain_getHeader", &json!([from.to_string()]));
+        header.map(|header| header["hash"].clone()).ok()
+    });
+    let agree = hashes.iter().all(|hash| hash.is_some() && *hash == hashes[0]);
+    let (later, longest) = rounds(&arena, from, to);
+    let percent = rate.saturating_mul(100) / clean.max(1);
+    let running = |node: usize| arena.cluster.head(node).is_ok();
+    let text = format!(
+        "{percent} % of three, {later} of {} in later rounds, longest gap {longest} ms; twins running: {}, {}",
+        to.saturating_sub(from),
+        running(TRAITOR),
+        running(FOLLOWER)
+    );
+    let met = percent >= 60 && agree && honest.iter().all(|node| running(*node));
+    table.row("B2", TWINS, "≥ 60 %, no fork, honest nodes stay", text, met);
+}
+
+/// Where Debian's package faketime has its library.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
+/// N7: the clock of one validator is wrong by an hour, or by half a second.
+///
+/// # Panics
+/// When the network does not start, or a node ends by itself.
+pub fn clock(table: &mut Table) {
+    assert!(
+        Path::new(FAKETIME).is_file(),
+        "the Debian package faketime is missing"
+    );
+    for (shift, percent_min) in [("+0.5s", 90), ("-0.5s", 90), ("+3600s", 60), ("-3600s", 60)] {
+        let mut arena = Arena::new(&[]);
+        let honest = [0, 1, 2];
+        arena.start(&honest);
+        // Three of four, the fourth missing: what its absence costs is the clean rate's part.
+        std::thread::sleep(Duration::from_secs(3));
+        let clean = arena.millirate(&honest, CLEAN);
+        let variables = [
+            ("LD_PRELOAD", FAKETIME),
+            ("FAKETIME", shift),
+            ("DONT_FAKE_MONOTONIC", "1"),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        arena.cluster.replace_program(3, binary(), variables.to_vec());
+        arena.cluster.start(&[3]);
+        let from = arena.cluster.top(&honest);
+        let rate = arena.millirate(&honest, Duration::from_secs(20));
+        arena.cluster.assert_alive();
+        let to = arena.cluster.top(&honest);
+        let ahead = ahead_ms(&arena, to);
+        let (later, longest) = rounds(&arena, from, to);
+        let percent = rate.saturating_mul(100) / clean.max(1);
+        let text = format!(
+            "{percent} % of three, {later} of {} in later rounds, longest gap {longest} ms, newest block {ahead} ms ahead",
+            to.saturating_sub(from)
+        );
+        let target = format!("≥ {percent_min} %, ≤ 500 ms ahead");
+        let what = format!("{CLOCK}: one at {shift}");
+        table.row("N7", &what, &target, text, percent >= percent_min && ahead <= 500);
+    }
+}
+
+/// How far the time of a block is ahead of the clock of this machine.
+fn ahead_ms(arena: &Arena, height: u64) -> u64 {
+    let header = arena
+        .cluster
+        .rpc(0)
+        .call("chain_getHeader", &json!([height.to_string()]));
+    let time = header.ok().and_then(|header| number(&header["timestampMs"]));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    time.unwrap_or(0)
+        .saturating_sub(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+}

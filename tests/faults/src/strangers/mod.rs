@@ -1,0 +1,72 @@
+//! Hostile peers and clients against whole networks of processes: one row per attack, with its targets.
+//!
+//! Four validators and a follower run in namespaces of their own; the attacker (`vibecoin-stranger`) runs in
+//! another one, with sixteen source addresses in eight subnets, at a lower priority than the nodes, since it shares
+//! their processors and a stranger would not. Rates are those of the slowest node. The clean rate is taken on the
+//! same network just before the attack.
+//!
+//! - [`cases`]: the attacks with their parameters and targets, and how one is measured;
+//! - [`arena`]: the network and the attacker's process;
+//! - [`sync`]: a node that joins beside peers that lie;
+//! - [`limits`]: ordinary transactions of the dearest kind, a full pool, few file descriptors, wrong clocks.
+
+use crate::table::Table;
+
+pub mod arena;
+pub mod cases;
+pub mod limits;
+pub mod sync;
+
+/// Names of everything that can be run.
+#[must_use]
+pub fn names() -> Vec<String> {
+    let mut names: Vec<String> = cases::CASES.iter().map(|case| case.name.to_owned()).collect();
+    names.extend(
+        [
+            sync::NAME,
+            limits::CLEARS,
+            limits::POOL,
+            limits::DESCRIPTORS,
+            limits::TWINS,
+            limits::CLOCK,
+        ]
+        .map(str::to_owned),
+    );
+    names
+}
+
+/// Runs attacks by name, all of them when none is named; returns the number of targets that were missed.
+///
+/// # Errors
+/// In words, for a name that does not exist.
+///
+/// # Panics
+/// When a network does not start, or a node ends by itself.
+pub fn run(chosen: &[&str]) -> Result<usize, String> {
+    let known = names();
+    if let Some(unknown) = chosen
+        .iter()
+        .find(|name| !known.iter().any(|known| known == *name))
+    {
+        return Err(format!(
+            "there is no attack {unknown:?}; known are {}",
+            known.join(", ")
+        ));
+    }
+    let mut table = Table::default();
+    let wanted = |name: &str| chosen.is_empty() || chosen.contains(&name);
+    for name in known.iter().filter(|name| wanted(name)) {
+        println!("-- {name}");
+        match name.as_str() {
+            sync::NAME => sync::run(&mut table),
+            limits::CLEARS => limits::clears(&mut table),
+            limits::POOL => limits::pool(&mut table),
+            limits::DESCRIPTORS => limits::descriptors(&mut table),
+            limits::TWINS => limits::twins(&mut table),
+            limits::CLOCK => limits::clock(&mut table),
+            _ => cases::run(name, &mut table),
+        }
+    }
+    println!("\n{table}");
+    Ok(table.missed())
+}

@@ -1,0 +1,132 @@
+//! A node that joins from genesis while peers lie to it (B9).
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use vibecoin_byzantine::{Attack, Report};
+
+use super::arena::{Arena, FOLLOWER, How, peers};
+use crate::process::peak_kib;
+use crate::scenarios::HEALS_WITHIN;
+use crate::table::Table;
+
+/// Name on the command line.
+pub const NAME: &str = "liars";
+/// Blocks that the joining node has to fetch.
+const BLOCKS: u64 = 800;
+/// Milliseconds between blocks: the chain must become long soon.
+const PACE_MS: u64 = 60;
+/// How long the liars lie to each joining node.
+const TIME: Duration = Duration::from_secs(12);
+/// The nodes that stay, from which it can fetch them.
+const SERVING: [usize; 2] = [0, 1];
+/// Liars of one kind.
+const LIARS: usize = 2;
+/// MiB of a node that joins: those of an idle one, and 200.
+const JOIN_MIB_MAX: u64 = 222;
+/// Joins without liars, of which the slower counts.
+const CLEAN_JOINS: usize = 2;
+
+/// The kinds, and whether what they do must cost them their connection.
+const KINDS: [(Attack, bool); 5] = [
+    (Attack::LiarHead, false),
+    (Attack::LiarGaps, true),
+    (Attack::LiarCertificate, true),
+    (Attack::LiarStall, false),
+    (Attack::LiarShrinks, false),
+];
+
+/// Runs every kind against a node that starts from nothing.
+///
+/// # Panics
+/// When the network does not start, or a node does not join at all.
+pub fn run(table: &mut Table) {
+    let arena = Arena::paced(&[], PACE_MS);
+    let home = &arena.cluster.homes.paths[FOLLOWER];
+    let pristine = home.with_extension("pristine");
+    copy(home, &pristine);
+    arena.start(&[0, 1, 2, 3]);
+    arena
+        .cluster
+        .wait_all_reach(&[0, 1, 2, 3], BLOCKS, HEALS_WITHIN.saturating_mul(3));
+    // Two of four decide nothing: the chain stands still, and every join is as long as the others.
+    arena.cluster.kill(2);
+    arena.cluster.kill(3);
+    let mut clean = Duration::ZERO;
+    let mut peak = 0;
+    for _ in 0..CLEAN_JOINS {
+        clean = clean.max(join(&arena));
+        peak = peak.max(arena.cluster.pid(FOLLOWER).and_then(peak_kib).unwrap_or(0));
+        arena.cluster.kill(FOLLOWER);
+        restore(home, &pristine);
+    }
+    let blocks = arena.cluster.top(&[0]);
+    let text = format!(
+        "{} ms for {blocks} blocks, {} MiB at most",
+        clean.as_millis(),
+        peak / 1024
+    );
+    table.row(
+        "M3",
+        "join without liars",
+        "≤ 222 MiB",
+        text,
+        peak <= JOIN_MIB_MAX * 1024,
+    );
+    for (attack, is_offence) in KINDS {
+        let mut targets = peers(&[FOLLOWER]);
+        // The liars have the truth from here.
+        targets.extend(peers(&[0]));
+        let how = How {
+            targets: &targets,
+            strangers: LIARS,
+            spread: true,
+            with_key: false,
+            time: TIME,
+        };
+        let mut attacker = arena.attacker(attack, &how);
+        attacker.go();
+        let took = join(&arena);
+        let report: Report = attacker.report();
+        arena.cluster.assert_alive();
+        let banned = report.offences > 0 && report.dropped == report.offences;
+        let in_time = took <= clean.saturating_mul(2);
+        let text = format!(
+            "{} ms; dropped {} of {} (longest stay {} ms), {} admitted, {} refused",
+            took.as_millis(),
+            report.dropped,
+            report.offences,
+            report.longest_ms,
+            report.admitted,
+            report.refused
+        );
+        let mut target = format!("≤ {} ms", clean.saturating_mul(2).as_millis());
+        if is_offence {
+            target += ", dropped in 5 s";
+        }
+        // One admission is the honest source's.
+        let met = in_time && report.admitted > 1 && (!is_offence || banned);
+        table.row("B9", attack.name(), &target, text, met);
+        arena.cluster.kill(FOLLOWER);
+        restore(home, &pristine);
+    }
+}
+
+/// Starts the follower; returns how long it takes to the head.
+fn join(arena: &Arena) -> Duration {
+    let begun = Instant::now();
+    arena.cluster.start(&[FOLLOWER]);
+    arena.cluster.wait_at_head(FOLLOWER, &SERVING, HEALS_WITHIN);
+    begun.elapsed()
+}
+
+fn copy(from: &Path, to: &PathBuf) {
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(status.expect("cp runs").success(), "copy {}", from.display());
+}
+
+fn restore(home: &PathBuf, pristine: &Path) {
+    std::fs::remove_dir_all(home).expect("remove the home");
+    copy(pristine, home);
+}
