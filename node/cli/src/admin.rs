@@ -27,7 +27,7 @@ impl Admin {
     /// # Errors
     /// Exit 3 when nothing says where it is, 40 when the token cannot be read.
     pub fn of(context: &Context) -> Result<Self, CliError> {
-        let home = context.home();
+        let home = context.home()?;
         let file = context.globals.config.as_deref();
         let config = load(home, file, &KnobArgs::default(), Exit::InvalidFile)?.config;
         let written = std::fs::read_to_string(home.join(ADMIN_ENDPOINT_FILE)).ok();
@@ -58,17 +58,14 @@ impl Admin {
         context: &Context,
         call: impl Future<Output = Result<T, ClientError>>,
     ) -> Result<T, CliError> {
+        let home = context.home()?.display();
         // The context would name the public address.
         let named = |error: ClientError| {
             let error = CliError::from(error).at(&self.url);
             if error.data.get("httpStatus").and_then(Value::as_u64) != Some(401) {
                 return error;
             }
-            let message = format!(
-                "the token of {} is not that of the node at {}",
-                context.home().display(),
-                self.url
-            );
+            let message = format!("the token of {home} is not that of the node at {}", self.url);
             CliError::new(Exit::Key, message).hint("name the --home of that node")
         };
         context.wait(async { call.await.map_err(named) })
@@ -76,8 +73,8 @@ impl Admin {
 }
 
 fn headers(context: &Context, config: &Config) -> Result<HeaderMap, CliError> {
-    let path =
-        Config::locate(context.home(), &config.admin.token_file).unwrap_or_else(|| context.home().to_owned());
+    let home = context.home()?;
+    let path = Config::locate(home, &config.admin.token_file).unwrap_or_else(|| home.to_owned());
     let unreadable = |detail: String| {
         CliError::new(
             Exit::Key,

@@ -23,12 +23,21 @@ impl Node {
     /// With its log when it does not.
     #[must_use]
     pub fn start(home: &Home, arguments: &[&str]) -> Self {
-        let log = home.file("node.log");
         let stderr = File::options()
             .create(true)
             .append(true)
-            .open(&log)
+            .open(home.file("node.log"))
             .expect("a log file");
+        Self::start_with_log(home, arguments, stderr)
+    }
+
+    /// Starts a node whose log goes to a file, and waits until it answers.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[must_use]
+    pub fn start_with_log(home: &Home, arguments: &[&str], stderr: File) -> Self {
+        let log = home.file("node.log");
         let all = [&["node", "--rpc.port", "0"], arguments].concat();
         let mut child = home
             .command(&all)

@@ -56,7 +56,7 @@ impl DbCommand {
     /// # Errors
     /// Exit 9 while a node runs, 20 for damage.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
-        let home = context.home();
+        let home = context.home()?;
         let config = load(
             home,
             context.globals.config.as_deref(),
@@ -189,7 +189,7 @@ fn rewind(
     to: Height,
 ) -> Result<Answer, CliError> {
     let dev = context.genesis()?.is_some_and(|genesis| genesis.params.dev);
-    let keys = NodeKeys::new(context.home(), context.prefix()?);
+    let keys = NodeKeys::new(context.home()?, context.prefix()?);
     if !dev && keys.exists(NodeKeyRole::Validator)? {
         return Err(CliError::new(
             Exit::SafetyHalt,

@@ -1,6 +1,8 @@
 //! `vibecoin node`: runs a node until it is told to stop.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use serde::Serialize;
@@ -77,14 +79,22 @@ impl NodeArgs {
             banner(&home, &genesis);
         }
         let ready_home = home.clone();
+        // Set once this process has written the endpoint: the file of another node of this home stays.
+        let announced = Arc::new(AtomicBool::new(false));
+        let announcing = announced.clone();
         let outcome = vibecoin_engine::run(NodeOptions {
             home: home.clone(),
             config: loaded.config,
             validator_key,
             build: super::version::facts(),
-            on_ready: Box::new(move |ready| announce(&ready_home, &ready)),
+            on_ready: Box::new(move |ready| {
+                announcing.store(true, Ordering::SeqCst);
+                announce(&ready_home, &ready);
+            }),
         });
-        let _no_longer_there = std::fs::remove_file(home.join(ENDPOINT_FILE));
+        if announced.load(Ordering::SeqCst) {
+            let _no_longer_there = std::fs::remove_file(home.join(ENDPOINT_FILE));
+        }
         // A temporary home goes away only with a clean stop: after a failure somebody may want to look.
         keep_after_failure(scratch, outcome.is_err());
         outcome?;
@@ -99,7 +109,7 @@ impl NodeArgs {
                 .map_err(CliError::file("make a temporary home in", &std::env::temp_dir()))?;
             return Ok((scratch.path().to_owned(), Some(scratch)));
         }
-        Ok((context.home().to_owned(), None))
+        Ok((context.home()?.to_owned(), None))
     }
 
     fn genesis_of(&self, home: &Path, given: Option<&Genesis>) -> Result<Genesis, CliError> {
@@ -182,7 +192,9 @@ fn announce(home: &Path, ready: &Ready) {
         metrics: ready.metrics.map(|address| address.to_string()),
         admin: ready.admin.map(|address| address.to_string()),
     });
-    output::stdout(&format!("{}\n", line.unwrap_or_default()));
+    if let Err(error) = output::stdout(&format!("{}\n", line.unwrap_or_default())) {
+        tracing::warn!(target: "node", %error, "the ready line could not be written to stdout");
+    }
 }
 
 /// What scripts wait for, in this order.

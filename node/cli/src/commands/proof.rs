@@ -54,7 +54,7 @@ impl ProofCommand {
             genesis_hash,
             light_block,
         } = self;
-        let genesis_path = genesis.unwrap_or_else(|| context.home().join(GENESIS_FILE));
+        let genesis_path = context.or_in_home(genesis, GENESIS_FILE)?;
         if !genesis_path.exists() {
             return Err(CliError::new(Exit::NotFound, format!("there is no genesis file {}", genesis_path.display()))
                 .hint("give the chain's genesis file with --genesis: without something to trust nothing can be proven"));

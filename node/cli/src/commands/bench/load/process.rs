@@ -14,11 +14,11 @@ pub struct Usage {
 
 /// The process that holds the home, provided that the home's node is the one that is measured.
 pub fn pid_of(context: &Context) -> Option<u32> {
-    let endpoint = std::fs::read_to_string(context.home().join(ENDPOINT_FILE)).ok()?;
+    let endpoint = std::fs::read_to_string(context.home().ok()?.join(ENDPOINT_FILE)).ok()?;
     if endpoint.trim() != context.url().trim_end_matches('/') {
         return None;
     }
-    let text = std::fs::read_to_string(context.home().join("LOCK")).ok()?;
+    let text = std::fs::read_to_string(context.home().ok()?.join("LOCK")).ok()?;
     let pid = text.trim().parse().ok()?;
     Path::new(&format!("/proc/{pid}/task")).exists().then_some(pid)
 }
