@@ -28,7 +28,7 @@ impl Admin {
     /// # Errors
     /// Exit 3 when nothing says where it is, 40 when the token cannot be read.
     pub fn of(context: &Context) -> Result<Self, CliError> {
-        let home = context.home();
+        let home = context.home()?;
         let config = context.config()?;
         let paths = Paths::new(home, &config);
         let written = std::fs::read_to_string(&paths.admin_endpoint).ok();
@@ -59,17 +59,14 @@ impl Admin {
         context: &Context,
         call: impl Future<Output = Result<T, ClientError>>,
     ) -> Result<T, CliError> {
+        let home = context.home()?.display();
         // The context would name the public address.
         let named = |error: ClientError| {
             let error = CliError::from(error).at(&self.url);
             if error.data.get("httpStatus").and_then(Value::as_u64) != Some(401) {
                 return error;
             }
-            let message = format!(
-                "the token of {} is not that of the node at {}",
-                context.home().display(),
-                self.url
-            );
+            let message = format!("the token of {home} is not that of the node at {}", self.url);
             CliError::new(Exit::Key, message).hint("name the --home of that node")
         };
         context.wait(async { call.await.map_err(named) })

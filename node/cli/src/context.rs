@@ -30,22 +30,19 @@ const PREFIX_DEFAULT: &str = "vibet";
 pub struct Context {
     /// The options.
     pub globals: Globals,
-    home: PathBuf,
+    /// `None` when none was given and the environment names none: most commands need no home.
+    home: Option<PathBuf>,
 }
 
 impl Context {
     /// Takes the options.
-    ///
-    /// # Errors
-    /// Exit 2 when no home directory can be thought of.
-    pub fn new(globals: Globals) -> Result<Self, CliError> {
-        let home = match &globals.home {
-            Some(home) => home.clone(),
-            None => default_home(|name| std::env::var_os(name).map(PathBuf::from)).ok_or_else(|| {
-                CliError::usage("there is no home directory").hint("give one with --home DIR")
-            })?,
-        };
-        Ok(Self { globals, home })
+    #[must_use]
+    pub fn new(globals: Globals) -> Self {
+        let home = globals
+            .home
+            .clone()
+            .or_else(|| default_home(|name| std::env::var_os(name).map(PathBuf::from)));
+        Self { globals, home }
     }
 
     /// The same options for another node and its home.
@@ -57,32 +54,40 @@ impl Context {
         };
         Self {
             globals,
-            home: home.to_owned(),
+            home: Some(home.to_owned()),
         }
     }
 
     /// The home directory, given or default.
-    #[must_use]
-    pub fn home(&self) -> &Path {
-        &self.home
+    ///
+    /// # Errors
+    /// Exit 2 when none was given and the environment names no absolute one.
+    pub fn home(&self) -> Result<&Path, CliError> {
+        self.home.as_deref().ok_or_else(|| {
+            CliError::usage("there is no home directory: HOME and XDG_DATA_HOME name no absolute path")
+                .reason("no_home")
+                .hint("give one with --home DIR")
+        })
     }
 
     /// The configuration file.
-    #[must_use]
-    pub fn config_path(&self) -> PathBuf {
-        self.globals
-            .config
-            .clone()
-            .unwrap_or_else(|| Paths::config_in(&self.home))
+    ///
+    /// # Errors
+    /// As [`Context::home`], unless the file was named.
+    pub fn config_path(&self) -> Result<PathBuf, CliError> {
+        match &self.globals.config {
+            Some(path) => Ok(path.clone()),
+            None => Ok(Paths::config_in(self.home()?)),
+        }
     }
 
     /// The configuration of the home: file and environment, as its node has it without flags.
     ///
     /// # Errors
-    /// Exit 7 when it is refused.
+    /// Exit 2 without a home, 7 when it is refused.
     pub fn config(&self) -> Result<Config, CliError> {
         let file = self.globals.config.as_deref();
-        let loaded = load(&self.home, file, &KnobArgs::default(), Exit::InvalidFile)?;
+        let loaded = load(self.home()?, file, &KnobArgs::default(), Exit::InvalidFile)?;
         Ok(loaded.config)
     }
 
@@ -91,7 +96,15 @@ impl Context {
     /// # Errors
     /// As [`Context::config`].
     pub fn paths(&self) -> Result<Paths, CliError> {
-        Ok(Paths::new(&self.home, &self.config()?))
+        Ok(Paths::new(self.home()?, &self.config()?))
+    }
+
+    /// The genesis file that was named, or that of the home.
+    ///
+    /// # Errors
+    /// As [`Context::paths`], unless a file was named.
+    pub fn genesis_or(&self, named: Option<PathBuf>) -> Result<PathBuf, CliError> {
+        named.map_or_else(|| Ok(self.paths()?.genesis), Ok)
     }
 
     /// How long to wait for a node.
@@ -104,8 +117,10 @@ impl Context {
     #[must_use]
     pub fn url(&self) -> String {
         match self.globals.url.as_str() {
-            "local" | "dev" => std::fs::read_to_string(Paths::endpoint_in(&self.home))
-                .ok()
+            "local" | "dev" => self
+                .home
+                .as_ref()
+                .and_then(|home| std::fs::read_to_string(Paths::endpoint_in(home)).ok())
                 .map(|text| text.trim().to_owned())
                 .filter(|url| url.starts_with("http://"))
                 .unwrap_or_else(|| LOCAL_URL.to_owned()),
@@ -194,11 +209,9 @@ impl Context {
     /// # Errors
     /// Exit 7 when the file is there and invalid.
     pub fn genesis(&self) -> Result<Option<Genesis>, CliError> {
-        let path = self.paths()?.genesis;
-        if path.exists() {
-            files::genesis(&path).map(Some)
-        } else {
-            Ok(None)
+        match self.genesis_path()? {
+            Some(path) if path.exists() => files::genesis(&path).map(Some),
+            _ => Ok(None),
         }
     }
 
@@ -207,10 +220,18 @@ impl Context {
     /// # Errors
     /// As [`Context::genesis`].
     pub fn built_genesis(&self) -> Result<Option<BuiltGenesis>, CliError> {
-        let path = self.paths()?.genesis;
-        self.genesis()?
-            .map(|genesis| files::build(&path, &genesis))
-            .transpose()
+        match (self.genesis()?, self.genesis_path()?) {
+            (Some(genesis), Some(path)) => files::build(&path, &genesis).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The genesis file of the home; `None` without a home.
+    fn genesis_path(&self) -> Result<Option<PathBuf>, CliError> {
+        if self.home.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(self.paths()?.genesis))
     }
 }
 
@@ -235,10 +256,12 @@ fn check_scheme(url: &str) -> Result<(), CliError> {
     Err(CliError::usage(format!("{url} {refused}")).hint(format!("write --url http://{rest}")))
 }
 
-/// `$XDG_DATA_HOME/vibecoin`, or `~/.local/share/vibecoin`.
+/// `$XDG_DATA_HOME/vibecoin`, or `~/.local/share/vibecoin`. A variable that is empty or relative counts as
+/// absent: it would make a home in whatever folder the command was typed.
 fn default_home(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
-    let data = variable("XDG_DATA_HOME").filter(|path| path.is_absolute());
-    let data = data.or_else(|| variable("HOME").map(|home| home.join(".local").join("share")))?;
+    let absolute = |name: &str| variable(name).filter(|path| path.is_absolute());
+    let data = absolute("XDG_DATA_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local").join("share")))?;
     Some(data.join("vibecoin"))
 }
 
@@ -279,6 +302,22 @@ mod tests {
             with(&[("XDG_DATA_HOME", "relative"), ("HOME", "/h")]),
             Some("/h/.local/share/vibecoin".into())
         );
-        assert_eq!(with(&[]), None);
+        for nowhere in [
+            &[][..],
+            &[("HOME", "")],
+            &[("HOME", "h")],
+            &[("XDG_DATA_HOME", "")],
+        ] {
+            assert_eq!(
+                default_home(|name| {
+                    let mut pairs = nowhere.iter();
+                    pairs
+                        .find(|(known, _)| *known == name)
+                        .map(|(_, path)| path.into())
+                }),
+                None,
+                "{nowhere:?}"
+            );
+        }
     }
 }

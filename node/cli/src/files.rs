@@ -1,6 +1,7 @@
 //! Files that commands read and write, within bounds.
 
-use std::io::Read as _;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use vibecoin_genesis::{BuiltGenesis, GENESIS_BYTES_MAX, Genesis};
@@ -59,24 +60,65 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-/// Writes a new file; one that is there stays unless `overwrite`.
+/// Writes a file as a whole: to a temporary file beside it, synced, then renamed, then the folder synced. After a
+/// crash or on a full disk there is the old file or the new one. A file that is there stays unless `overwrite`.
+/// Devices and pipes (`/dev/stdout`) are written to as they are; a symbolic link is followed.
 pub fn write(path: &Path, text: &str, overwrite: bool) -> Result<(), CliError> {
-    use std::io::Write as _;
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    if !overwrite {
-        options.create_new(true);
-    }
-    let done = options.open(path).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    });
+    let done = match std::fs::metadata(path) {
+        Ok(there) if !there.is_file() => special(path, text),
+        Ok(_) if !overwrite => Err(io::ErrorKind::AlreadyExists.into()),
+        Ok(there) => std::fs::canonicalize(path)
+            .and_then(|target| replace(&target, text, Some(there.permissions()), overwrite)),
+        Err(_) => replace(path, text, None, overwrite),
+    };
     done.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => {
+        io::ErrorKind::AlreadyExists => {
             CliError::new(Exit::Failure, format!("{} exists already", path.display())).reason("exists")
         }
         _ => CliError::file("write", path)(error),
     })
+}
+
+/// Writes a result that was asked for with `--out`: a file that is there stays unless `force`.
+pub fn write_out(path: &Path, text: &str, force: bool) -> Result<(), CliError> {
+    write(path, text, force).map_err(|error| match error.reason.as_str() {
+        "exists" => error.hint("--force replaces it, another --out leaves it"),
+        _ => error,
+    })
+}
+
+fn special(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = std::fs::OpenOptions::new().write(true).open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+fn replace(
+    path: &Path,
+    text: &str,
+    permissions: Option<std::fs::Permissions>,
+    overwrite: bool,
+) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    // 0666 less the umask, as any new file; the temporary file would have 0600.
+    let mut file = tempfile::Builder::new()
+        .prefix(".vibecoin-")
+        .permissions(std::fs::Permissions::from_mode(0o666))
+        .tempfile_in(folder)?;
+    if let Some(permissions) = permissions {
+        file.as_file().set_permissions(permissions)?;
+    }
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    let kept = if overwrite {
+        file.persist(path)
+    } else {
+        file.persist_noclobber(path)
+    };
+    kept.map_err(|error| error.error)?;
+    std::fs::File::open(folder)?.sync_all()
 }
 
 /// Reads a genesis file.
@@ -93,4 +135,64 @@ pub fn build(path: &Path, genesis: &Genesis) -> Result<BuiltGenesis, CliError> {
 /// What a genesis file lets one believe.
 pub fn trust(genesis: &BuiltGenesis) -> Trust {
     Trust::new(genesis.hash, &genesis.params, genesis.validators.clone())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_and_only_when_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        write(&path, "one", false).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let error = write_out(&path, "two", false).unwrap_err();
+        assert_eq!((error.exit, error.reason.as_str()), (Exit::Failure, "exists"));
+        assert!(error.hint.unwrap().contains("--force"));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "one");
+        let reader = std::fs::File::open(&path).unwrap();
+        write(&path, "two", true).unwrap();
+        let mut old = String::new();
+        (&reader).read_to_string(&mut old).unwrap();
+        assert_eq!(
+            old, "one",
+            "an open reader keeps the old file: it was not written over"
+        );
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "two");
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o640, "permissions stay");
+        assert_eq!(names(folder.path()), ["a"], "no temporary file is left");
+    }
+
+    #[test]
+    fn a_link_stays_a_link_and_its_target_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (target, link) = (folder.path().join("target"), folder.path().join("link"));
+        write(&target, "one", false).unwrap();
+        std::os::unix::fs::symlink("target", &link).unwrap();
+        write(&link, "two", true).unwrap();
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "two");
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("is a folder");
+        std::fs::create_dir(&path).unwrap();
+        assert!(write(&path, "x", true).is_err());
+        assert!(write(&folder.path().join("no").join("a"), "x", false).is_err());
+        assert_eq!(names(folder.path()), ["is a folder"]);
+    }
 }

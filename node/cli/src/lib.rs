@@ -26,6 +26,7 @@ mod logging;
 mod passphrase;
 mod secrets;
 mod sending;
+mod turn;
 
 use std::process::ExitCode;
 
@@ -45,14 +46,14 @@ pub fn main() -> ExitCode {
         Ok(arguments) => {
             let (format, quiet) = (arguments.globals.output, arguments.globals.quiet);
             (
-                Context::new(arguments.globals).and_then(|context| arguments.command.run(&context)),
+                arguments.command.run(&Context::new(arguments.globals)),
                 format,
                 quiet,
             )
         }
         Err(error) if !error.use_stderr() => {
             // Help and version were asked for: they are the result.
-            output::stdout(&error.render().to_string());
+            let _reader_gone = output::stdout(&error.render().to_string());
             return ExitCode::SUCCESS;
         }
         Err(error) => {

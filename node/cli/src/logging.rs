@@ -106,7 +106,11 @@ fn builder(
         Color::Auto => std::env::var_os("NO_COLOR").is_none() && std::io::stderr().is_terminal(),
     };
     let stderr: fn() -> Visible = || Visible(std::io::stderr());
-    tracing_subscriber::fmt().with_writer(stderr).with_ansi(ansi)
+    // A line that cannot be written is lost. Reported on stderr, as the library would, it would be a panic there.
+    tracing_subscriber::fmt()
+        .with_writer(stderr)
+        .with_ansi(ansi)
+        .log_internal_errors(false)
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ pub struct Answer {
     text: Option<String>,
     exit: Option<Exit>,
     printed: bool,
+    secret: bool,
 }
 
 impl Answer {
@@ -75,6 +76,12 @@ impl Answer {
         }
     }
 
+    /// A result that is shown once and cannot be asked for again: if nobody can read it, that is a failure.
+    #[must_use]
+    pub fn shown_once(self) -> Self {
+        Self { secret: true, ..self }
+    }
+
     /// What is printed in a format.
     #[must_use]
     pub fn render(&self, format: Format) -> String {
@@ -114,7 +121,9 @@ pub fn finish(outcome: &Result<Answer, CliError>, format: Format, quiet: bool) -
             if !text.is_empty() && !text.ends_with('\n') {
                 text.push('\n');
             }
-            stdout(&text);
+            if let Some(exit) = unread(stdout(&text), answer.secret) {
+                return exit.code();
+            }
             if format == Format::Ndjson
                 && !quiet
                 && let Some(cursor) = answer.next_cursor()
@@ -125,7 +134,8 @@ pub fn finish(outcome: &Result<Answer, CliError>, format: Format, quiet: bool) -
         }
         Err(error) => {
             if format != Format::Text {
-                stdout(&format!("{}\n", error.to_json()));
+                // The exit code says that it failed, whether this can be read or not.
+                let _unread = stdout(&format!("{}\n", error.to_json()));
             }
             note(&error.to_text());
             error.exit.code()
@@ -133,20 +143,65 @@ pub fn finish(outcome: &Result<Answer, CliError>, format: Format, quiet: bool) -
     }
 }
 
+/// How a command ends whose result could not be written, or `None` for as if it had been. A reader that has seen
+/// enough (`| head`) is no failure, unless what it missed is shown only once.
+fn unread(written: io::Result<()>, shown_once: bool) -> Option<Exit> {
+    let error = written.err()?;
+    let (exit, enough) = match error.kind() {
+        io::ErrorKind::BrokenPipe => (Exit::Io, true),
+        io::ErrorKind::StorageFull => (Exit::DiskFull, false),
+        _ => (Exit::Io, false),
+    };
+    if enough && !shown_once {
+        return None;
+    }
+    note(&format!(
+        "error: the command was carried out, but its result could not be written to stdout: {error} ({})",
+        exit.symbol()
+    ));
+    Some(exit)
+}
+
 /// Writes a result. Characters that a terminal would act on are escaped, whoever they come from; in JSON
-/// that is the same value. A reader that went away (`| head`) is no failure of ours.
-pub fn stdout(text: &str) {
-    raw_stdout(&visible_lines(text));
+/// that is the same value.
+///
+/// # Errors
+/// Those of stdout; [`io::ErrorKind::BrokenPipe`] when its reader is gone, which ends a stream of results.
+pub fn stdout(text: &str) -> io::Result<()> {
+    raw_stdout(&visible_lines(text))
+}
+
+fn raw_stdout(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Writes one of many results.
+///
+/// # Errors
+/// Exit 21 or 22 when stdout takes no more.
+///
+/// # Returns
+/// False when the reader is gone: the stream ends, quietly.
+pub fn stream(text: &str) -> Result<bool, CliError> {
+    streamed(stdout(text))
 }
 
 /// Writes text over the whole screen: clears it and begins at its top.
-pub fn screen(text: &str) {
-    raw_stdout(&format!("\x1b[H\x1b[2J{}", visible_lines(text)));
+///
+/// # Errors
+/// As [`stream`], and with its result.
+pub fn screen(text: &str) -> Result<bool, CliError> {
+    streamed(raw_stdout(&format!("\x1b[H\x1b[2J{}", visible_lines(text))))
 }
 
-fn raw_stdout(text: &str) {
-    let mut out = io::stdout().lock();
-    let _gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+fn streamed(written: io::Result<()>) -> Result<bool, CliError> {
+    match written {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(CliError::file("write to", std::path::Path::new("stdout"))(error)),
+    }
 }
 
 /// Writes a line for people, escaped as [`stdout`].

@@ -8,13 +8,16 @@ use vibecoin_primitives::{
     Transaction, TransactionBody, TransactionV1, encode, transaction_bytes,
 };
 use vibecoin_rpc_api::methods::{AccountApiClient as _, ChainApiClient as _, TxApiClient as _};
-use vibecoin_rpc_api::views::{ChainInfo, SubmitOptions, Submitted, TIMEOUT_MS_MAX, TransactionState, Wait};
-use vibecoin_rpc_api::{AddressText, Text as _, U64};
+use vibecoin_rpc_api::views::{
+    ChainInfo, SubmitOptions, Submitted, TIMEOUT_MS_MAX, TransactionState, Wait, WaitOptions,
+};
+use vibecoin_rpc_api::{AddressText, Code, Text as _, U64};
 
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{Answer, cell, message};
+use crate::turn::Turn;
 
 /// How many heights a transaction stays valid when nobody says.
 pub const VALID_FOR_DEFAULT: u64 = 10_000;
@@ -62,7 +65,7 @@ impl Chain {
             let message = format!(
                 "the node is on the chain {}, the home {} on {}",
                 chain.genesis,
-                context.home().display(),
+                context.home()?.display(),
                 own.hash
             );
             return Err(CliError::new(Exit::Rejected, message)
@@ -106,6 +109,15 @@ impl Chain {
         Height(self.info.head.height.0.saturating_add(ahead))
     }
 
+    /// The default validity less a random number of heights.
+    fn valid_for_spread(&self) -> u64 {
+        let ahead = VALID_FOR_DEFAULT.min(self.info.params.validity_window.0);
+        // A short window leaves little to give away.
+        let spread = VALID_FOR_SPREAD.min(ahead / 8).saturating_add(1);
+        let random = getrandom::u64().unwrap_or_default();
+        ahead.saturating_sub(random.checked_rem(spread).unwrap_or_default())
+    }
+
     /// An address as it is shown on this chain.
     #[must_use]
     pub fn show(&self, address: Address) -> String {
@@ -122,6 +134,72 @@ pub struct Choices {
     pub nonce: Option<u64>,
     /// How many heights it stays valid.
     pub valid_for: Option<u64>,
+}
+
+/// Attempts of a payment whose nonce another program takes first.
+const ATTEMPTS_MAX: usize = 32;
+/// Upper bound of the heights by which the default validity of two payments differs.
+const VALID_FOR_SPREAD: u64 = 1_024;
+
+/// Signs a payment and submits it. Equal payments that are asked for at the same time are different
+/// transactions, each with a nonce of its own:
+///
+/// - programs that use the same home take turns, from reading the nonce to the pool's acknowledgment;
+/// - a nonce that a program elsewhere has taken is refused by the pool, and the next one is tried;
+/// - without `--valid-for`, the last heights of two payments differ, so that equal payments from two
+///   homes are two transactions and never answered as one.
+///
+/// # Errors
+/// Those of the node; exit 6 when the turn does not come in time.
+pub async fn pay(
+    context: &Context,
+    client: &HttpClient,
+    chain: &Chain,
+    key: &SecretKey,
+    operations: Vec<Operation>,
+    choices: Choices,
+    wait: WaitFor,
+) -> Result<Answer, CliError> {
+    let choices = Choices {
+        valid_for: choices.valid_for.or_else(|| Some(chain.valid_for_spread())),
+        ..choices
+    };
+    // A nonce that was typed is nobody's to change: the node decides about it.
+    if choices.nonce.is_some() {
+        let body = build(client, chain, key.public_key(), operations, choices).await?;
+        let fee = body.fee;
+        let (_, raw) = sign(body, &chain.genesis, key);
+        return Ok(report(&submit(context, client, raw, wait).await?, Some(fee)));
+    }
+    let turn = Turn::take(context.home()?, &key.public_key(), context.timeout()).await?;
+    let mut attempts = 0_usize;
+    let (hash, fee, taken) = loop {
+        attempts = attempts.saturating_add(1);
+        let body = build(client, chain, key.public_key(), operations.clone(), choices).await?;
+        let fee = body.fee;
+        let (hash, raw) = sign(body, &chain.genesis, key);
+        // The turn ends when the pool has it: only then does the next reader of the nonce see it.
+        match submit(context, client, raw, WaitFor::Mempool).await {
+            Ok(taken) => break (hash, fee, taken),
+            Err(error) if attempts < ATTEMPTS_MAX && is_taken(&error) => {}
+            Err(error) => return Err(error),
+        }
+    };
+    drop(turn);
+    if wait != WaitFor::Final {
+        return Ok(report(&taken, Some(fee)));
+    }
+    let options = WaitOptions {
+        timeout_ms: Some(U64(timeout_ms(context))),
+    };
+    Ok(report(&client.wait(hash.into(), Some(options)).await?, Some(fee)))
+}
+
+/// Returns true if the node refused a transaction because another one has its nonce.
+fn is_taken(error: &CliError) -> bool {
+    [Code::NonceTooLow, Code::ReplacementUnderpriced]
+        .iter()
+        .any(|code| error.code == i64::from(code.number()))
 }
 
 /// Fills in fee, nonce and last height.
@@ -164,6 +242,13 @@ fn signed_bytes(body: &TransactionBody) -> usize {
     }))
 }
 
+/// Milliseconds that a node may hold a call of this command.
+fn timeout_ms(context: &Context) -> u64 {
+    u64::try_from(context.timeout().as_millis())
+        .unwrap_or(u64::MAX)
+        .min(TIMEOUT_MS_MAX)
+}
+
 /// Sends a transaction and waits as asked.
 pub async fn submit(
     context: &Context,
@@ -171,12 +256,9 @@ pub async fn submit(
     raw: Vec<u8>,
     wait: WaitFor,
 ) -> Result<Submitted, CliError> {
-    let timeout_ms = u64::try_from(context.timeout().as_millis())
-        .unwrap_or(u64::MAX)
-        .min(TIMEOUT_MS_MAX);
     let options = SubmitOptions {
         wait: wait.into(),
-        timeout_ms: Some(U64(timeout_ms)),
+        timeout_ms: Some(U64(timeout_ms(context))),
         min_height: None,
     };
     Ok(client.submit(raw.into(), Some(options)).await?)

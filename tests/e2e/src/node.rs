@@ -32,12 +32,25 @@ impl Node {
     /// As [`Node::start`].
     #[must_use]
     pub fn start_with(home: &Home, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let log = home.file("node.log");
         let stderr = File::options()
             .create(true)
             .append(true)
-            .open(&log)
+            .open(home.file("node.log"))
             .expect("a log file");
+        Self::spawn(home, arguments, variables, stderr)
+    }
+
+    /// Starts a node whose log goes to a file, and waits until it answers.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[must_use]
+    pub fn start_with_log(home: &Home, arguments: &[&str], stderr: File) -> Self {
+        Self::spawn(home, arguments, &[], stderr)
+    }
+
+    fn spawn(home: &Home, arguments: &[&str], variables: &[(&str, &str)], stderr: File) -> Self {
+        let log = home.file("node.log");
         let all = [&["node", "--rpc.port", "0"], arguments].concat();
         let mut child = home
             .command(&all)

@@ -56,6 +56,9 @@ pub enum AccountCommand {
         /// The file to write
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        /// Replace the file if it is there
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         at: At,
     },
@@ -108,7 +111,12 @@ impl AccountCommand {
                 let page = context.wait(async { Ok(client.list(Some(options)).await?) })?;
                 Ok(Answer::new(page))
             }
-            Self::Proof { account, out, at } => proof(context, &account, out, &at),
+            Self::Proof {
+                account,
+                out,
+                force,
+                at,
+            } => proof(context, &account, out, force, &at),
         }
     }
 }
@@ -121,11 +129,9 @@ pub fn named(context: &Context, text: &str) -> Result<AddressArg, CliError> {
     let info = match context.keystore()?.find(text) {
         Ok(info) => info,
         Err(_) => {
+            let home = context.home()?.display();
             return Ok(Arg::new(AddressText::from_text(text).map_err(|error| {
-                CliError::from(error).hint(format!(
-                    "there is no key {text:?} in {} either",
-                    context.home().display()
-                ))
+                CliError::from(error).hint(format!("there is no key {text:?} in {home} either"))
             })?));
         }
     };
@@ -175,7 +181,7 @@ fn show(context: &Context, account: &str, at: &At) -> Result<Answer, CliError> {
     Ok(Answer::new(&read).text(text))
 }
 
-fn proof(context: &Context, account: &str, out: PathBuf, at: &At) -> Result<Answer, CliError> {
+fn proof(context: &Context, account: &str, out: PathBuf, force: bool, at: &At) -> Result<Answer, CliError> {
     let address = named(context, account)?;
     let options = AtOptions { at: at.get()? };
     let client = context.client()?;
@@ -194,7 +200,7 @@ fn proof(context: &Context, account: &str, out: PathBuf, at: &At) -> Result<Answ
     // The file has one form, which is made here and not by the node.
     let file = ProofFile::from_bytes(bytes)
         .map_err(|error| CliError::unverified(format!("the node sent no proof: {error}")))?;
-    files::write(&out, &file.to_text(), true)?;
+    files::write_out(&out, &file.to_text(), force)?;
     let json = json!({
         "file": out,
         "bytes": bytes.len(),

@@ -132,7 +132,7 @@ impl ConfigCommand {
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let loaded = || {
             load(
-                context.home(),
+                context.home()?,
                 context.globals.config.as_deref(),
                 &KnobArgs::default(),
                 Exit::InvalidFile,
@@ -145,8 +145,8 @@ impl ConfigCommand {
                 Ok(Answer::new(json!({ "text": default_text() })).text(default_text()))
             }
             Self::Init { overwrite, .. } => {
-                let path = context.config_path();
-                crate::dev::make_private(context.home())?;
+                let path = context.config_path()?;
+                crate::dev::make_private(context.home()?)?;
                 files::write(&path, &default_text(), overwrite)?;
                 Ok(Answer::new(json!({ "file": path })).text(format!("wrote {}", path.display())))
             }
@@ -177,7 +177,7 @@ fn show(loaded: &Loaded, with_origin: bool) -> Answer {
 }
 
 fn check(context: &Context, file: Option<PathBuf>) -> Result<Answer, CliError> {
-    let path = file.unwrap_or_else(|| context.config_path());
+    let path = file.map_or_else(|| context.config_path(), Ok)?;
     let text = files::read_text(&path, CONFIG_BYTES_MAX)?;
     let loaded = Sources::new()
         .file(text)

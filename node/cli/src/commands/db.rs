@@ -55,7 +55,7 @@ impl DbCommand {
     /// # Errors
     /// Exit 9 while a node runs, 20 for damage.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
-        let (home, config) = (context.home(), context.config()?);
+        let (home, config) = (context.home()?, context.config()?);
         let paths = Paths::new(home, &config);
         if !paths.db.join("CURRENT").exists() {
             return Err(CliError::new(

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
-use vibecoin_genesis::{BuiltGenesis, Genesis, Profile};
+use vibecoin_genesis::{BuiltGenesis, Genesis, GenesisError, Profile};
 use vibecoin_primitives::{Address, AddressPrefix, Amount, FaultModel, Power, PublicKey, TimeMs, Validator};
 use vibecoin_rpc_api::views::ParamsView;
 
@@ -72,6 +72,9 @@ pub enum GenesisCommand {
         /// The file to write [default: stdout]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+        /// Replace the file if it is there
+        #[arg(long, requires = "out")]
+        force: bool,
     },
     /// Add a funded account to a file
     AddAccount {
@@ -118,10 +121,7 @@ impl GenesisCommand {
     /// Exit 7 for a file that is refused.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let built = |file: Option<PathBuf>| {
-            let path = match file {
-                Some(path) => path,
-                None => context.paths()?.genesis,
-            };
+            let path = context.genesis_or(file)?;
             let genesis = files::genesis(&path)?;
             let built = files::build(&path, &genesis)?;
             Ok::<_, CliError>((path, genesis, built))
@@ -136,6 +136,7 @@ impl GenesisCommand {
                 accounts,
                 validators,
                 out,
+                force,
             } => {
                 let mut genesis = start(profile, network, prefix, fault_model, time_ms)?;
                 for text in &accounts {
@@ -144,7 +145,7 @@ impl GenesisCommand {
                 for text in &validators {
                     add_validator(&mut genesis, text)?;
                 }
-                new(&genesis, out.as_deref())
+                new(&genesis, out.as_deref(), force)
             }
             Self::AddAccount {
                 file,
@@ -252,14 +253,15 @@ fn add_validator(genesis: &mut Genesis, text: &str) -> Result<(), CliError> {
     Ok(())
 }
 
-fn new(genesis: &Genesis, out: Option<&Path>) -> Result<Answer, CliError> {
+fn new(genesis: &Genesis, out: Option<&Path>, force: bool) -> Result<Answer, CliError> {
+    genesis.check_draft().map_err(refused)?;
     let text = genesis.to_toml();
     // A file to be completed by hand has no hash yet.
     let hash = genesis.build().ok().map(|built| built.hash.to_string());
     let Some(path) = out else {
         return Ok(Answer::new(json!({ "genesisHash": hash, "text": text })).text(text));
     };
-    files::write(path, &text, false)?;
+    files::write_out(path, &text, force)?;
     let said = match &hash {
         Some(hash) => format!("wrote {}: {hash}", path.display()),
         None => format!(
@@ -270,9 +272,17 @@ fn new(genesis: &Genesis, out: Option<&Path>) -> Result<Answer, CliError> {
     Ok(Answer::new(json!({ "file": path, "genesisHash": hash })).text(said))
 }
 
+/// A genesis that was asked for on the command line and would be refused by `genesis validate`.
+fn refused(error: GenesisError) -> CliError {
+    CliError::usage(error.to_string()).hint("nothing was written")
+}
+
 fn change(path: &Path, edit: impl FnOnce(&mut Genesis) -> Result<(), CliError>) -> Result<Answer, CliError> {
     let mut genesis = files::genesis(path)?;
     edit(&mut genesis)?;
+    genesis
+        .check_draft()
+        .map_err(|error| CliError::genesis(path, &error).hint("the file is unchanged"))?;
     let hash = genesis.build().ok().map(|built| built.hash.to_string());
     files::write(path, &genesis.to_toml(), true)?;
     Ok(Answer::new(json!({ "file": path, "genesisHash": hash })))

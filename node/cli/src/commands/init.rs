@@ -51,7 +51,7 @@ impl InitArgs {
     /// # Errors
     /// Exit 7 for a genesis file that is invalid, 11 for a home of another chain.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
-        let (home, paths) = (context.home(), context.paths()?);
+        let (home, paths) = (context.home()?, context.paths()?);
         if let Some(file) = &self.genesis {
             let text = files::read_text(file, GENESIS_BYTES_MAX)?;
             let hash = files::build(file, &files::genesis(file)?)?.hash;
@@ -94,7 +94,7 @@ impl InitArgs {
     }
 
     fn place_config(&self, context: &Context) -> Result<(), CliError> {
-        let path = context.config_path();
+        let path = context.config_path()?;
         if path.exists() {
             return Ok(());
         }

@@ -224,7 +224,7 @@ fn store(
     key: &SecretKey,
     passphrase: &PassphraseArgs,
 ) -> Result<KeyInfo, CliError> {
-    crate::dev::make_private(context.home())?;
+    crate::dev::make_private(context.home()?)?;
     let keys = opened(context, passphrase)?;
     let passphrase = passphrase.for_new_key(name)?;
     Ok(keys.create(name, key, passphrase.as_ref())?)
@@ -241,7 +241,7 @@ fn new(context: &Context, name: &str, passphrase: &PassphraseArgs) -> Result<Ans
     if let Value::Object(fields) = &mut json {
         fields.insert("mnemonic".to_owned(), json!(words.phrase().as_str()));
     }
-    Ok(Answer::new(json))
+    Ok(Answer::new(json).shown_once())
 }
 
 fn list(keys: &Keystore) -> Result<Answer, CliError> {

@@ -1,6 +1,8 @@
 //! `vibecoin node`: runs a node until it is told to stop.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use serde::Serialize;
@@ -79,14 +81,22 @@ impl NodeArgs {
             banner(&home, &genesis);
         }
         let endpoint = paths.endpoint.clone();
+        // Set once this process has written the endpoint: the file of another node of this home stays.
+        let announced = Arc::new(AtomicBool::new(false));
+        let announcing = announced.clone();
         let outcome = vibecoin_engine::run(NodeOptions {
             home: home.clone(),
             config: loaded.config,
             validator_key,
             build: super::version::facts(),
-            on_ready: Box::new(move |ready| announce(&endpoint, &ready)),
+            on_ready: Box::new(move |ready| {
+                announcing.store(true, Ordering::SeqCst);
+                announce(&endpoint, &ready);
+            }),
         });
-        let _no_longer_there = std::fs::remove_file(&paths.endpoint);
+        if announced.load(Ordering::SeqCst) {
+            let _no_longer_there = std::fs::remove_file(&paths.endpoint);
+        }
         // A temporary home goes away only with a clean stop: after a failure somebody may want to look.
         keep_after_failure(scratch, outcome.is_err());
         outcome?;
@@ -101,7 +111,7 @@ impl NodeArgs {
                 .map_err(CliError::file("make a temporary home in", &std::env::temp_dir()))?;
             return Ok((scratch.path().to_owned(), Some(scratch)));
         }
-        Ok((context.home().to_owned(), None))
+        Ok((context.home()?.to_owned(), None))
     }
 
     fn genesis_of(&self, paths: &Paths, given: Option<&Genesis>) -> Result<Genesis, CliError> {
@@ -183,7 +193,9 @@ fn announce(endpoint: &Path, ready: &Ready) {
         metrics: ready.metrics.map(|address| address.to_string()),
         admin: ready.admin.map(|address| address.to_string()),
     });
-    output::stdout(&format!("{}\n", line.unwrap_or_default()));
+    if let Err(error) = output::stdout(&format!("{}\n", line.unwrap_or_default())) {
+        tracing::warn!(target: "node", %error, "the ready line could not be written to stdout");
+    }
 }
 
 /// What scripts wait for, in this order.

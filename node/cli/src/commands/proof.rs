@@ -54,10 +54,7 @@ impl ProofCommand {
             genesis_hash,
             light_block,
         } = self;
-        let genesis_path = match genesis {
-            Some(path) => path,
-            None => context.paths()?.genesis,
-        };
+        let genesis_path = context.genesis_or(genesis)?;
         if !genesis_path.exists() {
             return Err(CliError::new(Exit::NotFound, format!("there is no genesis file {}", genesis_path.display()))
                 .hint("give the chain's genesis file with --genesis: without something to trust nothing can be proven"));

@@ -118,10 +118,16 @@ pub fn follow(
                 return Err(closed(&event, reason));
             }
             left = left.saturating_sub(1);
-            match format {
-                Format::Json => seen.push(json(&event)),
-                Format::Ndjson => output::stdout(&format!("{}\n", json(&event))),
-                Format::Text => output::stdout(&line(&event)),
+            let read = match format {
+                Format::Json => {
+                    seen.push(json(&event));
+                    true
+                }
+                Format::Ndjson => output::stream(&format!("{}\n", json(&event)))?,
+                Format::Text => output::stream(&line(&event))?,
+            };
+            if !read {
+                break;
             }
         }
         Ok(if format == Format::Json {

@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
-use crate::sending::{Chain, Choices, WaitFor, amount, build, payment, report, sign, submit};
+use crate::sending::{Chain, Choices, WaitFor, amount, build, pay, payment, sign};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -96,22 +96,23 @@ impl TransferArgs {
             to,
             amount: Amount(self.amount),
         }];
+        if !self.dry_run {
+            let choices = self.choices.into();
+            return pay(context, client, &chain, key, operations, choices, self.wait).await;
+        }
         let body = build(client, &chain, key.public_key(), operations, self.choices.into()).await?;
         let (fee, nonce, valid_until) = (body.fee, body.nonce, body.valid_until);
         let (hash, raw) = sign(body, &chain.genesis, key);
-        if self.dry_run {
-            return Ok(Answer::new(json!({
-                "hash": hash.to_text(),
-                "status": "notSent",
-                "from": chain.show(vibecoin_primitives::Address::from(key.public_key())),
-                "to": chain.show(to),
-                "amount": self.amount.to_string(),
-                "fee": fee.0.to_string(),
-                "nonce": nonce.0.to_string(),
-                "validUntil": valid_until.0.to_string(),
-                "raw": vibecoin_primitives::hex::encode(&raw),
-            })));
-        }
-        Ok(report(&submit(context, client, raw, self.wait).await?, Some(fee)))
+        Ok(Answer::new(json!({
+            "hash": hash.to_text(),
+            "status": "notSent",
+            "from": chain.show(vibecoin_primitives::Address::from(key.public_key())),
+            "to": chain.show(to),
+            "amount": self.amount.to_string(),
+            "fee": fee.0.to_string(),
+            "nonce": nonce.0.to_string(),
+            "validUntil": valid_until.0.to_string(),
+            "raw": vibecoin_primitives::hex::encode(&raw),
+        })))
     }
 }

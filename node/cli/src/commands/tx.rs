@@ -60,6 +60,9 @@ pub enum TxCommand {
         /// The file to write [default: stdout]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+        /// Replace the file if it is there
+        #[arg(long, requires = "out")]
+        force: bool,
     },
     /// Sign an unsigned transaction. Offline when the home has a genesis file
     Sign {
@@ -74,6 +77,9 @@ pub enum TxCommand {
         /// The file to write [default: stdout]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+        /// Replace the file if it is there
+        #[arg(long, requires = "out")]
+        force: bool,
         #[command(flatten)]
         passphrase: PassphraseArgs,
     },
@@ -128,6 +134,7 @@ impl TxCommand {
                 choices,
                 allow_hex,
                 out,
+                force,
             } => {
                 let sender = keys::resolve(context, &from)?;
                 let client = context.client()?;
@@ -141,7 +148,7 @@ impl TxCommand {
                 })?;
                 let json = json!(unsigned);
                 match out {
-                    Some(path) => written(&path, &format!("{json}\n")),
+                    Some(path) => written(&path, &format!("{json}\n"), force),
                     None => Ok(Answer::new(&json).text(json.to_string())),
                 }
             }
@@ -150,15 +157,12 @@ impl TxCommand {
                 key,
                 genesis_hash,
                 out,
+                force,
                 passphrase,
-            } => sign_file(
-                context,
-                &file,
-                &key,
-                genesis_hash.as_deref(),
-                out.as_deref(),
-                &passphrase,
-            ),
+            } => {
+                let out = out.as_deref().map(|path| (path, force));
+                sign_file(context, &file, &key, genesis_hash.as_deref(), out, &passphrase)
+            }
             Self::Send { raw, wait } => {
                 let raw = raw_bytes(&raw)?;
                 let fee = decode::<Transaction>(&raw)
@@ -276,8 +280,8 @@ fn unsigned(body: &TransactionBody, prefix: AddressPrefix) -> UnsignedTransactio
     }
 }
 
-fn written(path: &Path, text: &str) -> Result<Answer, CliError> {
-    files::write(path, text, true)?;
+fn written(path: &Path, text: &str, force: bool) -> Result<Answer, CliError> {
+    files::write_out(path, text, force)?;
     Ok(Answer::new(json!({ "file": path })).text(format!("wrote {}", path.display())))
 }
 
@@ -286,7 +290,7 @@ fn sign_file(
     file: &Path,
     key: &str,
     genesis_hash: Option<&str>,
-    out: Option<&Path>,
+    out: Option<(&Path, bool)>,
     passphrase: &PassphraseArgs,
 ) -> Result<Answer, CliError> {
     let text = files::read_text(file, UNSIGNED_BYTES_MAX)?;
@@ -323,7 +327,7 @@ fn sign_file(
     let (hash, raw) = sign(body, &genesis, &key);
     let raw = hex::encode(&raw);
     match out {
-        Some(path) => written(path, &format!("{raw}\n")),
+        Some((path, force)) => written(path, &format!("{raw}\n"), force),
         None => Ok(Answer::new(json!({ "hash": hash.to_text(), "raw": raw })).text(raw)),
     }
 }

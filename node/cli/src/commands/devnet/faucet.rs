@@ -14,7 +14,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
-use crate::sending::{Chain, Choices, WaitFor, build, payment, report, sign, submit};
+use crate::sending::{Chain, Choices, WaitFor, pay, payment};
 
 /// What is given when nobody says how much: a thousand of the money's own unit.
 const AMOUNT_DEFAULT: u64 = 1_000_000_000_000;
@@ -69,12 +69,15 @@ pub fn run(context: &Context, dir: &Path, args: &FaucetArgs) -> Result<Answer, C
             to,
             amount: Amount(args.amount),
         }];
-        let body = build(&client, &chain, key.public_key(), operations, Choices::default()).await?;
-        let fee = body.fee;
-        let (_, raw) = sign(body, &chain.genesis, &key);
-        Ok(report(
-            &submit(&context, &client, raw, args.wait).await?,
-            Some(fee),
-        ))
+        pay(
+            &context,
+            &client,
+            &chain,
+            &key,
+            operations,
+            Choices::default(),
+            args.wait,
+        )
+        .await
     })
 }

@@ -96,8 +96,8 @@ pub fn run(dir: &Path, args: &LogsArgs) -> Result<Answer, CliError> {
                     }
                 })
                 .collect();
-            if !text.is_empty() {
-                output::stdout(&text);
+            if !text.is_empty() && !output::stream(&text)? {
+                return Ok(Answer::printed());
             }
         }
         if !args.follow {

@@ -307,10 +307,13 @@ pub fn status(context: &Context, dir: &Path, args: &StatusArgs) -> Result<Answer
             let answer = answer(context, args, table::json(state, &live), text);
             return Ok(if all { answer } else { answer.exit(Exit::Failure) });
         }
-        if args.json || context.globals.output != Format::Text {
-            output::stdout(&format!("{}\n", table::json(state, &live)));
+        let read = if args.json || context.globals.output != Format::Text {
+            output::stream(&format!("{}\n", table::json(state, &live)))?
         } else {
-            output::screen(&text);
+            output::screen(&text)?
+        };
+        if !read {
+            return Ok(Answer::printed());
         }
         std::thread::sleep(WATCH_EVERY);
     }

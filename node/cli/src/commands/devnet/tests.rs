@@ -242,7 +242,7 @@ impl Bench {
     fn run(&self, line: &str) -> Result<Answer, CliError> {
         let line = format!("vibecoin devnet --dir {} {line}", self.dir().display());
         let arguments = crate::args::Arguments::try_parse_from(line.split_whitespace()).unwrap();
-        let context = Context::new(arguments.globals).unwrap();
+        let context = Context::new(arguments.globals);
         arguments.command.run(&context)
     }
 

@@ -320,7 +320,7 @@ mod tests {
     fn generate(line: &str, out: &Path) -> Result<Answer, CliError> {
         let line = format!("vibecoin testnet generate --out {} {line}", out.display());
         let arguments = crate::args::Arguments::try_parse_from(line.split_whitespace()).unwrap();
-        let context = Context::new(arguments.globals).unwrap();
+        let context = Context::new(arguments.globals);
         arguments.command.run(&context)
     }
 

@@ -17,11 +17,12 @@ pub struct Usage {
 
 /// The process that holds the home, provided that the home's node is the one that is measured.
 pub fn pid_of(context: &Context) -> Option<u32> {
-    let endpoint = std::fs::read_to_string(Paths::endpoint_in(context.home())).ok()?;
+    let home = context.home().ok()?;
+    let endpoint = std::fs::read_to_string(Paths::endpoint_in(home)).ok()?;
     if endpoint.trim() != context.url().trim_end_matches('/') {
         return None;
     }
-    let pid = HomeLock::holder(context.home())?;
+    let pid = HomeLock::holder(home)?;
     Path::new(&format!("/proc/{pid}/task")).exists().then_some(pid)
 }
 

@@ -1,0 +1,286 @@
+//! What people trip over: inputs of daily use, each with the answer that a user expects.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use vibecoin_tests_e2e::{Home, Node, binary};
+
+/// Payments that are asked for at once.
+const PAYMENTS: u64 = 20;
+
+fn balance(home: &Home, who: &str) -> u64 {
+    home.run(&["account", "show", who]).ok()["value"]["balance"]
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .unwrap()
+}
+
+#[test]
+fn equal_payments_at_the_same_time_are_as_many_as_were_asked_for() {
+    let home = Home::new();
+    let _node = Node::dev(&home);
+    let before = balance(&home, "dev1");
+    let transfer = ["transfer", "dev1", "7", "--from", "dev4", "--allow-unencrypted"];
+    let running: Vec<_> = (0..PAYMENTS)
+        .map(|_| {
+            home.command(&transfer)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    let mut hashes: Vec<_> = running
+        .into_iter()
+        .map(|child| {
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            let sent: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(sent["status"], "included", "{sent}");
+            sent["hash"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    hashes.sort();
+    hashes.dedup();
+    assert_eq!(hashes.len() as u64, PAYMENTS, "each is a transaction of its own");
+    assert_eq!(balance(&home, "dev1") - before, 7 * PAYMENTS);
+}
+
+#[test]
+fn a_payment_from_another_home_with_the_same_key_is_another_payment() {
+    let home = Home::new();
+    let node = Node::dev(&home);
+    // A second home with the same keys: its programs cannot take turns with those of the first.
+    let other = Home::new();
+    let copied = Command::new("cp")
+        .arg("-r")
+        .args([home.file("keys"), home.file("genesis.toml")])
+        .arg(other.path())
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    let before = balance(&home, "dev1");
+    let transfer = |home: &Home| {
+        let mut command = home.command(&[
+            "--url",
+            node.url(),
+            "transfer",
+            "dev1",
+            "5",
+            "--from",
+            "dev4",
+            "--allow-unencrypted",
+        ]);
+        command.stdout(Stdio::piped()).spawn().unwrap()
+    };
+    let running = [
+        transfer(&home),
+        transfer(&other),
+        transfer(&home),
+        transfer(&other),
+    ];
+    for child in running {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    assert_eq!(balance(&home, "dev1") - before, 20);
+}
+
+#[test]
+fn a_writer_of_a_genesis_refuses_what_the_check_refuses_and_leaves_the_file() {
+    let home = Home::devnet();
+    let (file, rich) = (home.file("given.toml"), home.address("rich"));
+    let text = std::fs::read_to_string(&file).unwrap();
+    let path = file.to_str().unwrap();
+    let key = home.run(&["genesis", "show", path]).ok()["validators"][0]["key"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    // The same validator again; a validator without power; money that does not fit; money for nobody.
+    home.run(&["genesis", "add-validator", path, &key, "1", &rich])
+        .fails(7, "input_file_invalid");
+    let other = home.run(&["keys", "new", "other", "--allow-unencrypted"]).ok();
+    let other = other["address"].as_str().unwrap();
+    home.run(&["genesis", "add-account", path, other, "0"])
+        .fails(7, "input_file_invalid");
+    home.run(&["genesis", "add-account", path, other, &u64::MAX.to_string()])
+        .fails(7, "input_file_invalid");
+    assert_eq!(
+        std::fs::read_to_string(&file).unwrap(),
+        text,
+        "the file is untouched"
+    );
+    let _valid = home.run(&["genesis", "validate", path]).ok();
+    // `new` asks the same check.
+    let twice = format!("{key}=1={rich}");
+    let out = home.file("new.toml");
+    home.run(&[
+        "genesis",
+        "new",
+        "--validator",
+        &twice,
+        "--validator",
+        &twice,
+        "--out",
+        out.to_str().unwrap(),
+    ])
+    .fails(2, "usage");
+    assert!(!out.exists());
+    // A file that is not complete yet is still written.
+    let _draft = home.run(&["genesis", "new", "--out", out.to_str().unwrap()]).ok();
+    let _draft = home
+        .run(&["genesis", "add-account", out.to_str().unwrap(), &rich, "5"])
+        .ok();
+    home.run(&["genesis", "new", "--out", out.to_str().unwrap()])
+        .fails(1, "exists");
+    let _forced = home
+        .run(&["genesis", "new", "--out", out.to_str().unwrap(), "--force"])
+        .ok();
+}
+
+#[test]
+fn a_result_file_that_is_there_is_replaced_only_when_asked() {
+    let home = Home::new();
+    let _node = Node::dev(&home);
+    let out = home.file("out");
+    let out = out.to_str().unwrap();
+    let build = [
+        "tx",
+        "build",
+        "--from",
+        "dev0",
+        "--transfer",
+        "dev1=1",
+        "--out",
+        out,
+    ];
+    let proof = ["account", "proof", "dev0", "--out", out];
+    for command in [&build[..], &proof[..]] {
+        std::fs::write(out, "precious").unwrap();
+        let refused = home.run(command);
+        refused.fails(1, "exists");
+        assert!(
+            refused.json["error"]["hint"]
+                .as_str()
+                .unwrap()
+                .contains("--force"),
+            "{}",
+            refused.json
+        );
+        assert_eq!(std::fs::read_to_string(out).unwrap(), "precious");
+        let _written = home.run(&[command, &["--force"]].concat()).ok();
+        assert_ne!(std::fs::read_to_string(out).unwrap(), "precious");
+    }
+}
+
+#[test]
+fn without_a_home_directory_only_what_needs_one_is_refused() {
+    let home = Home::devnet();
+    let genesis = home.file("genesis.toml");
+    let folder = tempfile::tempdir().unwrap();
+    let bare = |variables: &[(&str, &str)], arguments: &[&str]| {
+        let output = Command::new(binary())
+            .env_clear()
+            .envs(variables.iter().copied())
+            .current_dir(folder.path())
+            .args(["-o", "json"])
+            .args(arguments)
+            .output()
+            .unwrap();
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code().unwrap(), json)
+    };
+    for variables in [
+        &[][..],
+        &[("HOME", "")],
+        &[("HOME", "relative")],
+        &[("XDG_DATA_HOME", "")],
+    ] {
+        let (code, json) = bare(variables, &["keys", "new", "a", "--allow-unencrypted"]);
+        assert_eq!((code, &json["error"]["reason"]), (2, &"no_home".into()), "{json}");
+        for command in [
+            &["version"][..],
+            &["genesis", "validate", genesis.to_str().unwrap()],
+            &["devnet", "status", "--dir", "devnet"],
+        ] {
+            let (code, json) = bare(variables, command);
+            assert_ne!(json["error"]["reason"], "no_home", "{command:?}: {json}");
+            assert!(code == 0 || command[0] == "devnet", "{command:?}: {code} {json}");
+        }
+    }
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        0,
+        "nothing was made in the current folder"
+    );
+}
+
+#[test]
+fn a_stream_ends_when_its_reader_is_gone() {
+    use std::io::{BufRead as _, BufReader};
+    let home = Home::new();
+    let _node = Node::dev(&home);
+    let mut follower = Command::new(binary())
+        .args(["-o", "ndjson", "--home"])
+        .arg(home.path())
+        .args(["subscribe", "headers", "--from-height", "0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(follower.stdout.take().unwrap());
+    let mut line = String::new();
+    assert!(stdout.read_line(&mut line).unwrap() > 0);
+    drop(stdout);
+    // The next event finds no reader.
+    let transfer = ["transfer", "dev1", "7", "--from", "dev4", "--allow-unencrypted"];
+    let _block = home.run(&transfer).ok();
+    let ended = follower.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
+}
+
+#[test]
+fn words_that_nobody_could_read_are_a_failure_and_say_so() {
+    let home = Home::new();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = home
+        .command(&["keys", "new", "a", "--allow-unencrypted"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(21), "{output:?}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("could not be written to stdout"), "{stderr}");
+}
+
+#[test]
+fn a_node_whose_log_cannot_be_written_goes_on() {
+    let home = Home::new();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let node = Node::start_with_log(&home, &["--dev", "--log.filter", "debug"], full);
+    let transfer = ["transfer", "dev1", "7", "--from", "dev4", "--allow-unencrypted"];
+    let sent = home.run(&transfer).ok();
+    assert_eq!(sent["status"], "included", "{sent}");
+    assert_eq!(node.stop(), 0);
+}
+
+#[test]
+fn a_refused_second_node_touches_nothing_of_the_first() {
+    let home = Home::new();
+    let node = Node::dev(&home);
+    let endpoint = std::fs::read_to_string(home.file("endpoint")).unwrap();
+    home.run(&["node", "--dev", "--rpc.port", "0"]).fails(9, "locked");
+    assert_eq!(std::fs::read_to_string(home.file("endpoint")).unwrap(), endpoint);
+    let _answers = home.run(&["status"]).ok();
+    assert_eq!(node.stop(), 0);
+    assert!(!home.file("endpoint").exists(), "the first takes its file along");
+}
