@@ -7,13 +7,14 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, at, never, select};
 use tracing::{debug, info, warn};
 use vibecoin_consensus::{BftOrderer, GuardEntry, GuardStep, LogRecord, Orderer, Step, Verdict};
-use vibecoin_primitives::{Evidence, Height, PublicKey, VerifiedTransaction, encode};
+use vibecoin_primitives::{Evidence, Height, PublicKey, Round, VerifiedTransaction, encode};
 use vibecoin_replica::{Action, Commit, Event, GossipId, Message, PeerId, Replica, Ticket};
 use vibecoin_storage::StateView;
 use vibecoin_storage::files::{ConsensusLog, GuardFile};
 
 use crate::clock::Clock;
 use crate::error::NodeError;
+use crate::mail::Mailbox;
 use crate::metrics::Files;
 use crate::network::Outlet;
 use crate::serve::Server;
@@ -67,6 +68,13 @@ pub enum Input {
         /// Who.
         peer: PeerId,
     },
+    /// Blocks that a peer gave from this height on were refused.
+    Refused {
+        /// Who gave them.
+        from: PeerId,
+        /// The height of the first of them.
+        height: Height,
+    },
     /// A double signature that was handed in by RPC and has been checked.
     Evidence(Box<Evidence>),
     /// The commit is durable.
@@ -100,8 +108,14 @@ pub struct Driver {
     pub guard: GuardStore,
     /// Transactions; what waits here is bounded, and so is each entry.
     pub inbox: Receiver<Input>,
-    /// What peers say, but for their transactions.
-    pub network: Receiver<Input>,
+    /// Statements, questions and heads of peers, and who comes and goes.
+    pub mail: Arc<Mailbox>,
+    /// Parts, bodies and blocks of peers, with the transactions of which the signatures are good.
+    pub checked: Receiver<Input>,
+    /// Whether the last input of a peer was one of those.
+    pub was_checked: bool,
+    /// Where the replica stood when the intake was last told.
+    pub position: Option<(Height, Round, bool)>,
     /// What must not wait behind transactions: commits that became durable, stops, failures.
     pub urgent: Receiver<Input>,
     /// Where what peers are told goes out.
@@ -172,6 +186,7 @@ impl Driver {
                     validator,
                 },
                 Some(Input::Disconnected { peer }) => Event::Disconnected { peer },
+                Some(Input::Refused { from, height }) => Event::Refused { from, height },
                 // As if a peer had sent it; whoever sends what is right is never blamed.
                 Some(Input::Evidence(evidence)) => {
                     let message = Message::Evidence(evidence);
@@ -211,7 +226,7 @@ impl Driver {
             return Some(input);
         }
         if self.in_a_row < IN_A_ROW_MAX
-            && let Ok(input) = self.network.try_recv()
+            && let Some(input) = self.from_peers()
         {
             self.in_a_row = self.in_a_row.saturating_add(1);
             return Some(input);
@@ -230,10 +245,24 @@ impl Driver {
         // A sender that is gone means that the node is going down.
         select! {
             recv(self.urgent) -> input => Some(input.unwrap_or(Input::Stop)),
-            recv(self.network) -> input => Some(input.unwrap_or(Input::Stop)),
+            recv(self.mail.bell()) -> _ => self.mail.pop(),
+            recv(self.checked) -> input => Some(input.unwrap_or(Input::Stop)),
             recv(self.inbox) -> input => Some(input.unwrap_or(Input::Stop)),
             recv(due) -> _ => None,
         }
+    }
+
+    /// The next input of peers: what was looked at and what comes by mail, in turns.
+    fn from_peers(&mut self) -> Option<Input> {
+        let first = if self.was_checked {
+            None
+        } else {
+            self.checked.try_recv().ok()
+        };
+        self.was_checked = first.is_some();
+        first
+            .or_else(|| self.mail.pop())
+            .or_else(|| self.checked.try_recv().ok())
     }
 
     /// Performs all actions; returns how many commits were handed over.
@@ -327,7 +356,7 @@ impl Driver {
                     self.outlet.blame(peer, &reason);
                 }
                 Action::Broadcast(message) => self.broadcast(message),
-                Action::Send { to, message } => self.outlet.send(to, &message),
+                Action::Send { to, message } => self.outlet.send(to, &message, self.clock.now().mono),
                 Action::Forward { gossip, verdict } => self.outlet.forward(gossip, verdict),
                 // Requests for blocks do not come this way in the node: they go to the thread that serves.
                 Action::Serve { to, from, count } => {
@@ -396,6 +425,11 @@ impl Driver {
     }
 
     fn beat(&mut self) {
+        let position = self.replica.position();
+        if self.position != Some(position) {
+            self.position = Some(position);
+            self.outlet.stand(self.replica.stand());
+        }
         self.note_departures();
         self.note_pool();
         self.shared

@@ -10,11 +10,11 @@
 //!   log and the guard.
 //! - `persist`: the one thread that commits; tells readers about a block only after its synced write.
 //! - `verify`: checks signatures in batches, off the driver's thread.
+//! - `inspect`: looks at parts, bodies and blocks of peers, cheap checks first, off the driver's thread.
 //! - [`Node`] starts and stops them; `backend` answers RPC from views.
 //!
 //! The engine makes no rule. What it does with an action is written beside each arm in `driver`.
 
-mod asked;
 mod backend;
 #[cfg(feature = "byzantine")]
 mod byzantine;
@@ -22,7 +22,9 @@ mod clock;
 mod driver;
 mod error;
 mod faucet;
+mod inspect;
 mod listeners;
+mod mail;
 mod metrics;
 mod network;
 mod node;
@@ -30,6 +32,7 @@ mod open;
 mod peers;
 mod persist;
 mod pool_index;
+mod queue;
 mod recovery;
 mod rounds;
 mod scrape;

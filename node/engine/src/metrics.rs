@@ -52,6 +52,30 @@ label! {
 }
 
 label! {
+    /// The rule that a refused message of a peer broke.
+    pub enum Offences as "reason" {
+        /// More than the chain or the question allows.
+        Oversized = "oversized",
+        /// More messages than an honest peer sends.
+        Flood = "flood",
+        /// An answer without a question.
+        Unasked = "unasked",
+        /// A second answer to one question.
+        Repeated = "repeated",
+        /// A part of a block by a validator whose turn it is not.
+        OutOfTurn = "out_of_turn",
+        /// A content that is not what its hash names.
+        Mismatch = "mismatch",
+        /// Its own signature does not hold.
+        Signature = "signature",
+        /// A certificate proves nothing.
+        Certificate = "certificate",
+        /// A transaction in it has a bad form or signature.
+        Transactions = "transactions",
+    }
+}
+
+label! {
     /// Why the pool did not take a transaction.
     pub enum Refusals as "reason" {
         /// It can never be in a block.
@@ -184,6 +208,10 @@ metrics! {
         dropped_out: Labelled<Protocols, Counter> = "sent_dropped_total",
         /// Messages refused because they broke a rule.
         rejected: Counter = "rejected_messages_total",
+        /// Parts, bodies, blocks and heads refused before they came to the replica, by reason.
+        refused: Labelled<Offences, Counter> = "refused_messages_total",
+        /// Signature checks spent on them, by reason: at most one each.
+        refused_checks: Labelled<Offences, Counter> = "refused_signature_checks_total",
         /// Connections that this node tried to open.
         dials: Counter = "dials_total",
         /// Of these, failed.

@@ -1,63 +1,72 @@
-//! Where messages from peers go, and what a node tells the network about itself.
+//! Where messages from peers go, and what a node announces to the network.
 //!
 //! ```text
-//!            ┌─ statements of consensus, requests ──────────────▶ driver
-//!  network ──┼─ parts, bodies, blocks ──▶ blocks (signatures) ──▶ driver
-//!            ├─ transactions ───────────▶ verify (signatures) ──▶ driver
-//!            └─ requests for blocks ────▶ serve (from the store) ─▶ network
+//!            ┌─ connections, statements, questions, heads ────▶ mail ────────────▶ driver
+//!  network ──┼─ parts, bodies, blocks ─▶ intake ─▶ inspect (hashes, signatures) ──▶ driver
+//!            ├─ transactions ──────────▶ verify (signatures) ─────────────────────▶ driver
+//!            └─ requests for blocks ───▶ serve (from the store) ─▶ network
 //! ```
 //!
-//! Every arrow is a bounded queue of its own, so a flood of transactions never delays a vote. What does
-//! not fit is dropped: consensus sends again what matters, and catching up asks again.
+//! Every arrow is a queue of its own, bounded in bytes per peer and in total, so a flood of transactions never
+//! delays a vote, and strangers never displace validators. What does not fit is dropped: consensus sends again
+//! what matters, and catching up asks again. The intake rules on a message before anything dear is done for it.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::OnceLock;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::Sender;
+use parking_lot::Mutex;
 use vibecoin_config::{Config, Paths};
+use vibecoin_consensus::{ConsensusMessage, MonoTime};
 use vibecoin_network::service::{Network, NetworkConfig, NetworkEvent, Sink, ValidatorProof};
-use vibecoin_primitives::{Hash, Height, SecretKey, Transaction, VerifiedTransaction};
-use vibecoin_replica::{Chain, GossipId, Message, PeerId};
+use vibecoin_primitives::limits::{EVIDENCE_BYTES_MAX, HEADER_BYTES_MAX, KIB, MIB};
+use vibecoin_primitives::{Height, SecretKey, Transaction, VerifiedTransaction, transaction_bytes};
+use vibecoin_replica::intake::part_bytes;
+use vibecoin_replica::{Chain, GossipId, Intake, Message, PeerId, Ruling, Stand};
 
-use crate::asked::Asked;
+use crate::clock::Clock;
 use crate::driver::Input;
+use crate::inspect::{Report, Unverified};
+use crate::mail::Mailbox;
+use crate::queue::{Bounds, FairQueue};
 use crate::serve::Server;
-use crate::shared::Shared;
 use crate::verify::Gossiped;
 
-/// Most statements of consensus that wait for the driver.
-pub const STATEMENTS_MAX: usize = 8_192;
-/// Most messages with transactions of blocks that wait for their signatures to be checked.
-pub const BLOCKS_MAX: usize = 256;
-/// Most batches of gossiped transactions that wait for the signature stage.
-pub const GOSSIPED_MAX: usize = 256;
-
-/// A message with transactions whose signatures have yet to be checked.
-pub struct Unverified {
-    from: PeerId,
-    message: Message,
-}
+/// Gossiped transactions by validators that wait for the signature stage, and those by others.
+pub const GOSSIPED: [Bounds; 2] = [
+    Bounds {
+        peer_bytes_max: 4 * MIB,
+        bytes_max: 16 * MIB,
+    },
+    Bounds {
+        peer_bytes_max: MIB,
+        bytes_max: 8 * MIB,
+    },
+];
 
 /// Sorts what peers send into the queues.
 pub struct Inlet {
     /// To the driver.
-    pub driver: Sender<Input>,
-    /// To the thread that checks the signatures of blocks.
-    pub blocks: Sender<Unverified>,
+    pub mail: Arc<Mailbox>,
+    /// To the thread that looks at parts, bodies and blocks.
+    pub blocks: Arc<FairQueue<Unverified>>,
     /// To the thread that checks the signatures of single transactions.
-    pub gossiped: Sender<Gossiped>,
+    pub gossiped: Arc<FairQueue<Gossiped>>,
+    /// Disconnects when nothing more comes.
+    #[expect(
+        dead_code,
+        reason = "the inspector waits for its end, and nothing is sent on it"
+    )]
+    pub alive: Sender<()>,
     /// The thread that reads blocks for others; set once the network runs.
     pub server: Arc<OnceLock<Server>>,
-    /// What this node has asked for.
-    pub asked: Arc<Asked>,
-}
-
-fn offer<T>(queue: &Sender<T>, item: T) -> bool {
-    match queue.try_send(item) {
-        Ok(()) => true,
-        Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
-    }
+    /// The cheap checks.
+    pub intake: Arc<Mutex<Intake>>,
+    /// Called with what is refused.
+    pub report: Report,
+    /// The time.
+    pub clock: Clock,
 }
 
 impl Sink for Inlet {
@@ -72,104 +81,104 @@ impl Sink for Inlet {
                 peer,
                 head,
                 validator,
-            } => offer(
-                &self.driver,
-                Input::Connected {
-                    peer,
-                    head,
-                    validator,
-                },
-            ),
-            NetworkEvent::Disconnected { peer } => offer(&self.driver, Input::Disconnected { peer }),
+            } => {
+                self.intake.lock().connected(peer, validator);
+                self.mail.connected(peer, head, validator);
+                true
+            }
+            NetworkEvent::Disconnected { peer } => {
+                self.intake.lock().disconnected(peer);
+                self.mail.disconnected(peer);
+                self.blocks.forget(peer);
+                self.gossiped.forget(peer);
+                true
+            }
         }
     }
 }
 
 impl Inlet {
     fn message(&self, from: PeerId, message: Message, gossip: Option<GossipId>) -> bool {
+        let bytes = weight(&message);
+        let mut intake = self.intake.lock();
+        let ruling = intake.rule(from, &message, self.clock.now().mono);
+        let by_validator = intake.validator(from).is_some();
+        drop(intake);
+        let is_evidence = match ruling {
+            Ruling::Take => false,
+            Ruling::Evidence => true,
+            // Taken note of, not lost for lack of room.
+            Ruling::Drop => return true,
+            Ruling::Refuse(refusal) => {
+                (self.report)(from, &refusal);
+                return true;
+            }
+        };
         match message {
-            Message::Transactions(transactions) => offer(
-                &self.gossiped,
-                Gossiped {
+            Message::Transactions(transactions) => {
+                let gossiped = Gossiped {
                     from,
                     gossip,
                     transactions,
-                },
-            ),
-            // Late answers of honest peers are among them, so nobody is blamed.
-            message if !self.asked.wants(from, &message) => false,
+                };
+                self.gossiped
+                    .push(usize::from(!by_validator), from, bytes, gossiped)
+            }
             Message::Part(_) | Message::Body { .. } | Message::SyncResponse { .. } => {
-                offer(&self.blocks, Unverified { from, message })
+                let class = usize::from(matches!(message, Message::SyncResponse { .. }));
+                let unverified = Unverified {
+                    from,
+                    message,
+                    is_evidence,
+                };
+                self.blocks.push(class, from, bytes, unverified)
             }
             Message::SyncRequest { from: first, count } => self
                 .server
                 .get()
                 .is_some_and(|server| server.ask(from, first, count)),
-            message => offer(
-                &self.driver,
-                Input::Message {
+            Message::Status { height } => {
+                self.mail.head(from, height);
+                true
+            }
+            Message::Consensus(_) | Message::Evidence(_) | Message::BodyRequest { .. } => {
+                let input = Input::Message {
                     from,
                     message: Box::new(message),
                     verified: Vec::new(),
                     gossip,
-                },
-            ),
+                };
+                self.mail.push(by_validator, from, bytes, input)
+            }
         }
     }
 }
 
-/// Checks the signatures of transactions in blocks, in the order in which the blocks came, until every
-/// sender is gone. What the pool holds was checked before.
-pub fn check_blocks(genesis: Hash, shared: &Shared, blocks: &Receiver<Unverified>, driver: &Sender<Input>) {
-    while let Ok(Unverified { from, message }) = blocks.recv() {
-        let verified = verify_unknown(&genesis, shared, &message);
-        let input = Input::Message {
-            from,
-            message: Box::new(message),
-            verified,
-            gossip: None,
-        };
-        if driver.send(input).is_err() {
-            return;
-        }
-    }
-}
-
-/// Transactions of the message that are good and not in the pool. Bad ones are left to the replica, which
-/// finds the block invalid.
-fn verify_unknown(genesis: &Hash, shared: &Shared, message: &Message) -> Vec<VerifiedTransaction> {
-    let mut unknown: Vec<Transaction> = Vec::new();
-    let mut sort = |transaction: &Transaction| {
-        let waiting = shared.pool.get(&transaction.id(genesis));
-        if waiting.is_none_or(|waiting| waiting.transaction.transaction() != transaction) {
-            unknown.push(transaction.clone());
-        }
-    };
+/// Bytes that a message holds in memory, about.
+fn weight(message: &Message) -> usize {
+    const VOTE_BYTES: usize = 160;
+    let list = |count: usize, each: usize| count.saturating_mul(each);
     match message {
-        Message::Part(part) => {
-            if let vibecoin_primitives::PartContent::Tick(tick) = &part.content {
-                tick.transactions.iter().for_each(&mut sort);
-            }
-        }
-        Message::Body { body, .. } => {
-            if let Ok(body) = vibecoin_primitives::decode::<vibecoin_primitives::Body>(body) {
-                body.transactions().for_each(&mut sort);
-            }
-        }
-        Message::SyncResponse { blocks, .. } => {
-            for block in blocks {
-                if let Ok(body) = vibecoin_primitives::decode::<vibecoin_primitives::Body>(&block.body) {
-                    // The pool has little of what was decided long ago: looking would cost more.
-                    unknown.extend(body.transactions().cloned());
-                }
-            }
-        }
-        _ => {}
+        Message::Consensus(ConsensusMessage::Vote(_))
+        | Message::BodyRequest { .. }
+        | Message::SyncRequest { .. }
+        | Message::Status { .. } => VOTE_BYTES,
+        Message::Consensus(ConsensusMessage::Proposal(_)) => HEADER_BYTES_MAX,
+        Message::Consensus(ConsensusMessage::Polka(polka)) => list(polka.signatures.len(), VOTE_BYTES),
+        Message::Consensus(ConsensusMessage::Round(round)) => list(round.votes.len(), VOTE_BYTES),
+        Message::Body { body, .. } => body.len().saturating_add(HEADER_BYTES_MAX),
+        Message::SyncResponse { blocks, .. } => blocks.iter().fold(0, |sum, block| {
+            let certificate = list(block.certificate.signatures.len(), VOTE_BYTES);
+            let bytes = block.body.len().saturating_add(HEADER_BYTES_MAX);
+            sum.saturating_add(bytes).saturating_add(certificate)
+        }),
+        Message::Transactions(transactions) => transactions.iter().fold(0, |sum, transaction| {
+            let bytes = transaction_bytes(transaction).saturating_add(size_of::<Transaction>());
+            sum.saturating_add(bytes)
+        }),
+        Message::Part(part) => part_bytes(part).saturating_add(32 * KIB),
+        Message::Evidence(_) => EVIDENCE_BYTES_MAX,
     }
-    Transaction::verify_batch(unknown, genesis)
-        .into_iter()
-        .filter_map(Result::ok)
-        .collect()
 }
 
 /// Whether this configuration wants a network at all.
@@ -216,7 +225,7 @@ pub fn settings(
 #[derive(Default)]
 pub struct Outlet {
     network: Option<Network>,
-    asked: Arc<Asked>,
+    intake: Arc<Mutex<Intake>>,
     /// Transactions taken from clients that have not been passed on.
     fresh: Vec<Transaction>,
     fresh_bytes: usize,
@@ -227,10 +236,10 @@ const BATCH_BYTES: usize = 24 * 1024;
 
 impl Outlet {
     /// The way out through `network`.
-    pub fn new(network: Option<Network>, asked: Arc<Asked>) -> Self {
+    pub fn new(network: Option<Network>, intake: Arc<Mutex<Intake>>) -> Self {
         Self {
             network,
-            asked,
+            intake,
             ..Self::default()
         }
     }
@@ -248,9 +257,16 @@ impl Outlet {
         }
     }
 
+    /// Notes where the replica stands, for the checks of what comes.
+    pub fn stand(&self, stand: Stand) {
+        self.intake.lock().stand(stand);
+    }
+
     /// Sends to one peer.
-    pub fn send(&self, to: PeerId, message: &Message) {
-        self.asked.note(to, message);
+    pub fn send(&self, to: PeerId, message: &Message, now: MonoTime) {
+        if matches!(message, Message::BodyRequest { .. } | Message::SyncRequest { .. }) {
+            self.intake.lock().asked(to, message, now);
+        }
         if let Some(network) = &self.network {
             network.send(to, message);
         }

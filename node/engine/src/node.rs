@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded, never};
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -18,22 +19,24 @@ use vibecoin_keystore::HomeLock;
 use vibecoin_mempool::{Mempool, MempoolConfig};
 use vibecoin_network::service::{Network, NetworkGuard};
 use vibecoin_primitives::{Hash, Height, SecretKey};
-use vibecoin_replica::{Chain, Replica};
+use vibecoin_replica::{Chain, Head, Intake, Replica};
 use vibecoin_rpc_server::backend::{BuildFacts, ChainFacts, PeersView};
 use vibecoin_rpc_server::{Config as ServerConfig, Rate, RpcServer};
 use vibecoin_storage::Store;
 
-use crate::asked::Asked;
 use crate::backend::{Handles, NodeBackend};
 use crate::clock::{Clock, wall};
 use crate::driver::{Driver, INBOX_MAX, Input, URGENT_MAX, announce};
 use crate::error::NodeError;
 use crate::faucet::Faucet;
+use crate::inspect::{ANSWERS, CHECKED_MAX, Inspector, LIVE, reporter};
 use crate::listeners::{Listeners, Running};
-use crate::network::{BLOCKS_MAX, GOSSIPED_MAX, Inlet, Outlet, STATEMENTS_MAX};
+use crate::mail::Mailbox;
+use crate::network::{GOSSIPED, Inlet, Outlet};
 use crate::open::{Opened, Role, head_of, open, read_genesis, storage};
 use crate::peers::Peers;
 use crate::persist::Persist;
+use crate::queue::FairQueue;
 use crate::rounds::RoundBook;
 use crate::scrape::{Scrape, renderer};
 use crate::serve::Server;
@@ -181,19 +184,26 @@ impl Node {
         // The replica asks for one commit at a time.
         let (commits, to_commit) = bounded(1);
         let (submissions, submitted) = bounded(SUBMISSIONS_MAX);
-        let (statements, from_network) = bounded::<Input>(STATEMENTS_MAX);
-        let (blocks, to_check) = bounded(BLOCKS_MAX);
-        let (gossiped, to_verify) = bounded(GOSSIPED_MAX);
+        let mail = Arc::new(Mailbox::default());
+        let blocks = Arc::new(FairQueue::new([LIVE, ANSWERS]));
+        let gossiped = Arc::new(FairQueue::new(GOSSIPED));
+        let (checked, from_inspector) = bounded::<Input>(CHECKED_MAX);
+        let (alive, network_alive) = bounded(0);
         let (ended_tx, ended) = oneshot::channel();
 
         let server = Arc::new(OnceLock::new());
-        let asked = Arc::new(Asked::default());
+        let intake = Arc::new(Mutex::new(Intake::new(&chain.params)));
+        let to_blame = Arc::new(OnceLock::new());
+        let report = reporter(shared.clone(), to_blame.clone());
         let inlet = Inlet {
-            driver: statements.clone(),
-            blocks,
-            gossiped,
+            mail: mail.clone(),
+            blocks: blocks.clone(),
+            gossiped: gossiped.clone(),
+            alive,
             server: server.clone(),
-            asked: asked.clone(),
+            intake: intake.clone(),
+            report: report.clone(),
+            clock,
         };
         let (network, network_guard) = start_network(
             &config,
@@ -206,6 +216,7 @@ impl Node {
         )?
         .unzip();
         if let Some(network) = &network {
+            let _first_and_only = to_blame.set(network.clone());
             let (network, store) = (network.clone(), store.clone());
             let started = Server::start(store, move |to, message| network.send(to, &message))?;
             let _first_and_only = server.set(started);
@@ -237,9 +248,16 @@ impl Node {
             guard,
             inbox: inputs,
             urgent: urgent_inputs,
+            mail,
             // Without a network nobody holds the other end.
-            network: if network.is_some() { from_network } else { never() },
-            outlet: Outlet::new(network.clone(), asked),
+            checked: if network.is_some() {
+                from_inspector
+            } else {
+                never()
+            },
+            was_checked: false,
+            position: None,
+            outlet: Outlet::new(network.clone(), intake),
             server,
             in_a_row: 0,
             #[cfg(feature = "byzantine")]
@@ -269,16 +287,25 @@ impl Node {
         let (genesis_hash, for_rpc, to_driver) = (chain.genesis, inbox.clone(), inbox);
         let queues = Queues {
             submissions: submitted,
-            gossiped: to_verify,
+            gossiped,
         };
         threads.push(thread("verify", move || {
             give_way();
             crate::verify::run(genesis_hash, &queues, &tickets, &to_driver);
         })?);
-        let known = shared.clone();
-        threads.push(thread("blocks", move || {
-            crate::network::check_blocks(genesis_hash, &known, &to_check, &statements);
-        })?);
+        let (known, genesis) = (shared.clone(), chain.genesis);
+        let inspector = Inspector {
+            chain: chain.clone(),
+            known: Box::new(move |transaction| {
+                let waiting = known.pool.get(&transaction.id(&genesis));
+                waiting.is_some_and(|waiting| waiting.transaction.transaction() == transaction)
+            }),
+            queue: blocks,
+            alive: network_alive,
+            checked,
+            report,
+        };
+        threads.push(thread("inspect", move || inspector.run())?);
 
         let facts = ChainFacts {
             chain_id: chain.params.network.clone(),

@@ -1,6 +1,6 @@
 //! The signature stage: whatever waits is checked in one batch, off the driver's thread.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,6 +13,7 @@ use vibecoin_primitives::{Hash, KnownKeys, Transaction, TransactionError, Verifi
 use vibecoin_replica::{GossipId, PeerId, Ticket};
 
 use crate::driver::Input;
+use crate::queue::FairQueue;
 
 /// Most signatures checked in one batch: beyond it a batch gains nothing and delays the first caller.
 pub const BATCH_MAX: usize = 1024;
@@ -221,32 +222,61 @@ pub struct Queues {
     /// From clients. The stage ends when all senders of it are gone.
     pub submissions: Receiver<Submission>,
     /// From peers.
-    pub gossiped: Receiver<Gossiped>,
+    pub gossiped: Arc<FairQueue<Gossiped>>,
 }
 
 impl Queues {
     /// Waits for the next entry; `None` at the end.
     fn next(&self) -> Option<Waiting> {
-        select! {
-            recv(self.submissions) -> submission => submission.ok().map(Waiting::from),
-            recv(self.gossiped) -> gossiped => match gossiped {
-                Ok(gossiped) => Some(gossiped.into()),
-                // A node without a network.
-                Err(_) => self.submissions.recv().ok().map(Waiting::from),
-            },
+        loop {
+            if let Some(waiting) = self.more() {
+                return Some(waiting);
+            }
+            select! {
+                recv(self.submissions) -> submission => return submission.ok().map(Waiting::from),
+                recv(self.gossiped.bell()) -> _ => {}
+            }
         }
     }
 
     /// The next entry if one waits.
     fn more(&self) -> Option<Waiting> {
         let submission = self.submissions.try_recv().ok().map(Waiting::from);
-        submission.or_else(|| self.gossiped.try_recv().ok().map(Waiting::from))
+        submission.or_else(|| self.gossiped.pop().map(Waiting::from))
+    }
+}
+
+/// Peers whose gossip had a bad signature lately: what they send is checked apart, so that it makes nobody else's
+/// batch dearer, and after everybody else's.
+#[derive(Default)]
+struct Tainted {
+    peers: VecDeque<PeerId>,
+}
+
+impl Tainted {
+    /// Most peers that are remembered; the oldest is forgotten first.
+    const MAX: usize = 64;
+
+    fn has(&self, origin: &Origin) -> bool {
+        matches!(origin, Origin::Gossip { from, .. } if self.peers.contains(from))
+    }
+
+    fn note(&mut self, peer: PeerId) {
+        self.peers.retain(|known| *known != peer);
+        if self.peers.len() >= Self::MAX {
+            self.peers.pop_front();
+        }
+        self.peers.push_back(peer);
+    }
+
+    fn clear(&mut self, peer: PeerId) {
+        self.peers.retain(|known| *known != peer);
     }
 }
 
 /// Runs until every sender of submissions is gone.
 pub fn run(genesis: Hash, queues: &Queues, tickets: &Tickets, driver: &Sender<Input>) {
-    let mut keys = KnownKeys::default();
+    let (mut keys, mut tainted) = (KnownKeys::default(), Tainted::default());
     while let Some(first) = queues.next() {
         let mut count = first.transactions.len();
         let mut waiting = vec![first];
@@ -255,40 +285,72 @@ pub fn run(genesis: Hash, queues: &Queues, tickets: &Tickets, driver: &Sender<In
             count = count.saturating_add(next.transactions.len());
             waiting.push(next);
         }
-        let mut all = Vec::with_capacity(count);
-        let mut parts = Vec::with_capacity(waiting.len());
-        for Waiting {
-            mut transactions,
-            origin,
-        } in waiting
-        {
-            parts.push((transactions.len(), origin));
-            all.append(&mut transactions);
-        }
-        let mut verified = Transaction::verify_batch_with(all, &genesis, &mut keys).into_iter();
-        for (len, origin) in parts {
-            let mut verdicts = Vec::with_capacity(len);
-            let mut offered = Vec::with_capacity(len);
-            for verdict in verified.by_ref().take(len) {
-                match verdict {
-                    Ok(transaction) => {
-                        offered.push(Arc::new(transaction));
-                        verdicts.push(None);
-                    }
-                    Err(error) => verdicts.push(Some(Err(SubmitError::Transaction(error)))),
+        let (apart, together): (Vec<_>, Vec<_>) = waiting
+            .into_iter()
+            .partition(|waiting| tainted.has(&waiting.origin));
+        let batches = std::iter::once(together).chain(apart.into_iter().map(|one| vec![one]));
+        for batch in batches {
+            let checked = check(&genesis, batch, &mut keys, &mut tainted);
+            for (pending, transactions) in checked {
+                let Some(ticket) = tickets.open(pending) else {
+                    return;
+                };
+                if driver.send(Input::Transactions { ticket, transactions }).is_err() {
+                    return;
                 }
-            }
-            let transactions = offered.clone();
-            let Some(ticket) = tickets.open(Pending {
-                verdicts,
-                offered,
-                origin,
-            }) else {
-                return;
-            };
-            if driver.send(Input::Transactions { ticket, transactions }).is_err() {
-                return;
             }
         }
     }
 }
+
+/// Checks the signatures of what waits in one batch; gives what is to be offered to the pool, entry by entry.
+fn check(
+    genesis: &Hash,
+    waiting: Vec<Waiting>,
+    keys: &mut KnownKeys,
+    tainted: &mut Tainted,
+) -> Vec<(Pending, Vec<Arc<VerifiedTransaction>>)> {
+    let mut all = Vec::new();
+    let mut parts = Vec::with_capacity(waiting.len());
+    for Waiting {
+        mut transactions,
+        origin,
+    } in waiting
+    {
+        parts.push((transactions.len(), origin));
+        all.append(&mut transactions);
+    }
+    let mut verified = Transaction::verify_batch_with(all, genesis, keys).into_iter();
+    let entry = |(len, origin): (usize, Origin)| {
+        let mut verdicts = Vec::with_capacity(len);
+        let mut offered = Vec::with_capacity(len);
+        for verdict in verified.by_ref().take(len) {
+            match verdict {
+                Ok(transaction) => {
+                    offered.push(Arc::new(transaction));
+                    verdicts.push(None);
+                }
+                Err(error) => verdicts.push(Some(Err(SubmitError::Transaction(error)))),
+            }
+        }
+        if let Origin::Gossip { from, .. } = &origin {
+            if verdicts.iter().any(Option::is_some) {
+                tainted.note(*from);
+            } else {
+                tainted.clear(*from);
+            }
+        }
+        let transactions = offered.clone();
+        let pending = Pending {
+            verdicts,
+            offered,
+            origin,
+        };
+        (pending, transactions)
+    };
+    parts.into_iter().map(entry).collect()
+}
+
+#[cfg(test)]
+#[path = "verify_tests.rs"]
+mod tests;

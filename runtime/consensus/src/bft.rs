@@ -275,6 +275,13 @@ impl Orderer for BftOrderer {
         self.finish();
     }
 
+    fn pinned(&self) -> Vec<Hash> {
+        let state = self.core.as_ref().map(|core| core.driver.round_state());
+        let values = state.map(|state| [&state.locked, &state.valid]);
+        let values = values.into_iter().flatten().flatten();
+        values.map(|found| found.value.hash()).collect()
+    }
+
     fn on_message(&mut self, message: ConsensusMessage, now: MonoTime) -> Verdict {
         if self.shell.halt.is_some() {
             return Verdict::Ignored;

@@ -326,6 +326,10 @@ pub trait Orderer: Send {
         now: MonoTime,
     );
 
+    /// Blocks that may still be decided though their rounds are over: the one that this node is locked on, and the
+    /// one that a quorum prevoted last. Whoever holds bodies keeps theirs.
+    fn pinned(&self) -> Vec<Hash>;
+
     /// Takes a message of a peer, already limited in size and rate.
     fn on_message(&mut self, message: ConsensusMessage, now: MonoTime) -> Verdict;
 

@@ -56,11 +56,15 @@ pub enum Bug {
     TornRecord,
     /// What was lost on the way is never sent again.
     NeverAgain,
+    /// Questions to a peer are forgotten with its connection, so its late answers look unasked.
+    QuestionForgotten,
+    /// The turns of the next height are derived as if the present one had been decided in its first round.
+    TurnStale,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::SignBeforeSync,
         Self::GuardAfterSend,
         Self::LockForgotten,
@@ -85,6 +89,8 @@ impl Bug {
         Self::HashMapOrder,
         Self::TornRecord,
         Self::NeverAgain,
+        Self::QuestionForgotten,
+        Self::TurnStale,
     ];
 
     /// Its name on the command line.
@@ -115,6 +121,8 @@ impl Bug {
             Self::HashMapOrder => "hash-map-order",
             Self::TornRecord => "torn-record",
             Self::NeverAgain => "never-again",
+            Self::QuestionForgotten => "question-forgotten",
+            Self::TurnStale => "turn-stale",
         }
     }
 }

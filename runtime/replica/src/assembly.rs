@@ -18,8 +18,8 @@ use std::sync::Arc;
 use vibecoin_execution::{BlockExecutor, ExecutionError, State};
 use vibecoin_poh::{SealedTick, Verifier, seed};
 use vibecoin_primitives::{
-    BlockPart, Body, BodyV1, CommitCertificate, Evidence, Hash, Header, PartContent, PublicKey, Round,
-    SignedPart, Tick, Transaction, VerifiedTransaction, encode, tick_root, transaction_bytes,
+    BlockPart, Body, BodyV1, CommitCertificate, Evidence, Hash, Header, KnownKeys, PartContent, PublicKey,
+    Round, SignedPart, Tick, Transaction, VerifiedTransaction, encode, tick_root, transaction_bytes,
 };
 
 use crate::Chain;
@@ -27,6 +27,8 @@ use crate::check::{JudgeError, Parent, Streamed, context, pace};
 
 /// Ticks whose Proof of History is checked at once: they fill one vector of the widest verifier, or two of AVX2.
 const TICKS_AT_ONCE: usize = 16;
+/// Signatures checked in one batch: what a bad one costs.
+pub(crate) const SIGNATURES_AT_ONCE: usize = 1_024;
 
 /// What became of a part.
 #[derive(Debug)]
@@ -213,6 +215,14 @@ impl<S: State> Assembly<S> {
             evidence,
         });
         if vibecoin_primitives::body_hash(&encode(&body)) != header.body_hash {
+            // Of another block by the same proposer: the parts stay, for the header that they belong to.
+            let Body::V1(BodyV1 {
+                ticks,
+                last_commit,
+                evidence,
+            }) = body;
+            self.ticks = ticks;
+            self.opening = Some((last_commit, evidence));
             return None;
         }
         let roots = mem::take(&mut self.roots);
@@ -243,12 +253,16 @@ impl<S: State> Work<S> {
             .filter(|(_, found)| found.is_none())
             .map(|(transaction, _)| transaction.clone())
             .collect();
-        let mut checked = Transaction::verify_batch(unknown, &chain.genesis).into_iter();
-        for slot in verified.iter_mut().filter(|slot| slot.is_none()) {
-            let Some(Ok(transaction)) = checked.next() else {
+        // One that does not hold makes the block invalid: the others are not worth a look.
+        let mut slots = verified.iter_mut().filter(|slot| slot.is_none());
+        for some in unknown.chunks(SIGNATURES_AT_ONCE) {
+            let checked = Transaction::verify_all(some.to_vec(), &chain.genesis, &mut KnownKeys::default());
+            let Some(checked) = checked else {
                 return Ok(false);
             };
-            *slot = Some(Arc::new(transaction));
+            for (transaction, slot) in checked.into_iter().zip(&mut slots) {
+                *slot = Some(Arc::new(transaction));
+            }
         }
         for transaction in verified.iter().flatten() {
             match self.executor.execute(transaction) {

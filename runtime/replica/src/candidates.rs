@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use vibecoin_consensus::{BlockEvent, LogRecord, MonoTime, Orderer, Step, Verdict};
 use vibecoin_execution::State;
-use vibecoin_primitives::limits::{MIB, TICKS_MAX};
+use vibecoin_primitives::limits::{BLOCK_BYTES_MAX, KIB, MIB, TICKS_MAX};
 use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{
     Block, BlockPart, Body, Hash, Header, Height, PartContent, PublicKey, Round, VerifiedTransaction, encode,
@@ -20,6 +20,20 @@ use crate::{Message, PeerId, Replica};
 
 /// Most candidate blocks kept for one height.
 pub const CANDIDATES_MAX: usize = 16;
+/// Most bytes of candidate blocks kept for one height: bodies, and what executing them gave.
+pub const CANDIDATES_BYTES_MAX: usize = 48 * MIB;
+/// First round whose blocks carry no transactions: where so many rounds failed, smaller blocks are what helps, and
+/// thousands of rounds must fit into the log.
+pub const EMPTY_FROM: Round = Round(8);
+/// Most bytes of blocks of one height in the log, beside [`SMALL_BLOCK_BYTES`] for each round: those of the rounds
+/// before [`EMPTY_FROM`], twice.
+pub const LOG_BLOCK_BYTES_MAX: usize = 64 * MIB;
+/// A block of this size is logged whatever is in the log.
+pub const SMALL_BLOCK_BYTES: usize = 64 * KIB;
+/// Rounds before the present one whose blocks are not dropped for new ones: their votes may still come.
+const RECENT_ROUNDS: u32 = 2;
+/// Bytes that a changed row is taken to hold beside its value.
+const ROW_BYTES: usize = 96;
 /// Most bodies kept whose proposal has not come yet.
 pub const EARLY_BODIES_MAX: usize = 4;
 /// Most blocks that are streamed in at once: those of so many rounds.
@@ -45,6 +59,32 @@ pub(crate) struct Candidate<S> {
     pub logged: bool,
 }
 
+const _: () = assert!(2 * EMPTY_FROM.0 as usize * BLOCK_BYTES_MAX <= LOG_BLOCK_BYTES_MAX);
+
+impl<S> Candidate<S> {
+    /// Bytes that it holds, about.
+    fn bytes(&self) -> usize {
+        let body = self.body.as_ref().map_or(0, body_bytes);
+        let executed = self.executed.as_ref().map_or(0, |executed| {
+            let row = |row: &Option<Vec<u8>>| row.as_ref().map_or(0, Vec::len);
+            let rows = executed.diff.entries.iter().fold(0usize, |sum, entry| {
+                let bytes = row(&entry.old).saturating_add(row(&entry.new));
+                sum.saturating_add(bytes).saturating_add(ROW_BYTES)
+            });
+            // The state above the parent's holds what the diff holds.
+            let ids = executed.ids.len().saturating_mul(ROW_BYTES);
+            rows.saturating_mul(2).saturating_add(ids)
+        });
+        body.saturating_add(executed).saturating_add(KIB)
+    }
+}
+
+/// Bytes of the transactions of a body.
+fn body_bytes(body: &Body) -> usize {
+    body.transactions()
+        .fold(0, |sum, tx| sum.saturating_add(transaction_bytes(tx)))
+}
+
 /// A proposed block whose body is missing.
 struct Wanted {
     header: Header,
@@ -64,6 +104,10 @@ struct Later {
 /// What is known about the blocks of the height being decided.
 pub(crate) struct Candidates<S: State> {
     blocks: BTreeMap<Hash, Candidate<S>>,
+    /// Bytes that each of them holds.
+    sizes: BTreeMap<Hash, usize>,
+    /// Bytes of blocks of this height that went into the log.
+    logged_bytes: usize,
     wanted: BTreeMap<Hash, Wanted>,
     /// Blocks that were proposed at another time than they name, and the round for which their verdict is
     /// kept back.
@@ -78,6 +122,8 @@ impl<S: State> Default for Candidates<S> {
     fn default() -> Self {
         Self {
             blocks: BTreeMap::new(),
+            sizes: BTreeMap::new(),
+            logged_bytes: 0,
             wanted: BTreeMap::new(),
             untimely: BTreeMap::new(),
             early: VecDeque::new(),
@@ -92,6 +138,8 @@ impl<S: State> Candidates<S> {
     /// Forgets everything about `done`, which is durable, and the heights below it.
     pub fn begin_height(&mut self, done: Height) {
         self.blocks.clear();
+        self.sizes.clear();
+        self.logged_bytes = 0;
         self.wanted.clear();
         self.untimely.clear();
         self.assemblies.clear();
@@ -103,6 +151,7 @@ impl<S: State> Candidates<S> {
     }
 
     pub fn take(&mut self, block: &Hash) -> Option<Candidate<S>> {
+        self.sizes.remove(block);
         self.blocks.remove(block)
     }
 
@@ -110,7 +159,50 @@ impl<S: State> Candidates<S> {
     pub fn mark_logged(&mut self, block: &Hash) {
         if let Some(candidate) = self.blocks.get_mut(block) {
             candidate.logged = true;
+            let bytes = candidate.body.as_ref().map_or(0, body_bytes);
+            self.logged_bytes = self.logged_bytes.saturating_add(bytes);
         }
+    }
+
+    /// Number of blocks kept, and the bytes that they hold.
+    pub fn held(&self) -> (usize, usize) {
+        let bytes = self
+            .sizes
+            .values()
+            .fold(0usize, |sum, bytes| sum.saturating_add(*bytes));
+        (self.blocks.len(), bytes)
+    }
+
+    /// Whether a block of this size may go into the log.
+    fn has_log_room(&self, bytes: usize) -> bool {
+        bytes <= SMALL_BLOCK_BYTES || self.logged_bytes.saturating_add(bytes) <= LOG_BLOCK_BYTES_MAX
+    }
+
+    /// Drops blocks of the lowest rounds as long as there are too many, or of too many bytes. Those of the newest
+    /// rounds stay, and those that may still be decided: a body that is needed after all is fetched again.
+    pub fn bound(&mut self, round: Round, pinned: &[Hash]) {
+        let recent = round.0.saturating_sub(RECENT_ROUNDS);
+        loop {
+            let (count, bytes) = self.held();
+            if count <= CANDIDATES_MAX && bytes <= CANDIDATES_BYTES_MAX {
+                return;
+            }
+            let old = self
+                .blocks
+                .iter()
+                .filter(|(hash, candidate)| candidate.header.round.0 < recent && !pinned.contains(hash));
+            let lowest = old.min_by_key(|(_, candidate)| candidate.header.round);
+            let Some(lowest) = lowest.map(|(hash, _)| *hash) else {
+                return;
+            };
+            self.take(&lowest);
+        }
+    }
+
+    /// Whether more is kept than there should be.
+    pub fn is_over(&self) -> bool {
+        let (count, bytes) = self.held();
+        count > CANDIDATES_MAX || bytes > CANDIDATES_BYTES_MAX
     }
 
     /// The record of a block that is not in the log yet; from now on it is. A node without a key logs
@@ -122,6 +214,7 @@ impl<S: State> Candidates<S> {
             body: candidate.body.clone()?,
         };
         candidate.logged = true;
+        self.logged_bytes = self.logged_bytes.saturating_add(body_bytes(&block.body));
         Some(LogRecord::Block(Box::new(block)))
     }
 
@@ -158,15 +251,16 @@ impl<S: State> Candidates<S> {
                 .find(|(_, c)| c.executed.is_none())
                 .map(|(hash, _)| *hash);
             if let Some(victim) = victim {
-                self.blocks.remove(&victim);
+                self.take(&victim);
             }
         }
+        self.sizes.insert(hash, candidate.bytes());
         self.blocks.insert(hash, candidate);
     }
 
     /// Notes that the body of a block is missing. Where there is no room, the block makes it whose body was asked
     /// for most often: bodies that there are come at the first or second time, and a liar's never.
-    fn want(&mut self, hash: Hash, header: Header, ask_at: MonoTime) {
+    pub fn want(&mut self, hash: Hash, header: Header, ask_at: MonoTime) {
         if self.wanted.len() >= CANDIDATES_MAX {
             let least = self.wanted.iter().max_by_key(|(_, wanted)| wanted.asked);
             if let Some(least) = least.map(|(hash, _)| *hash) {
@@ -544,6 +638,16 @@ impl<S: State, O: Orderer> Replica<S, O> {
             return;
         };
         let (header, valid) = (candidate.header.clone(), candidate.executed.is_some());
+        let (bytes, logged) = (candidate.body.as_ref().map_or(0, body_bytes), candidate.logged);
+        if self.resume_decision(hash) {
+            return;
+        }
+        // Rounds that go on failing must not fill the disk: a large block of a late round is left out, as if it
+        // had not come in time. No honest proposer makes one.
+        if header.round >= EMPTY_FROM && !logged && !self.candidates.has_log_room(bytes) {
+            self.candidates.take(hash);
+            return;
+        }
         let kept_back = self.candidates.untimely.get(hash);
         if valid && kept_back.is_some_and(|round| self.may_prevote_in(*round)) {
             return;
@@ -554,6 +658,14 @@ impl<S: State, O: Orderer> Replica<S, O> {
         let header = Box::new(header);
         self.orderer
             .on_block(BlockEvent::Checked { header, valid }, self.now.mono);
+    }
+
+    /// Drops blocks of rounds that are over, when too much is kept.
+    pub(crate) fn bound_candidates(&mut self) {
+        if self.candidates.is_over() {
+            let (round, pinned) = (self.orderer.status().round, self.orderer.pinned());
+            self.candidates.bound(round, &pinned);
+        }
     }
 
     // ---- time ---------------------------------------------------------------------------------
@@ -631,6 +743,81 @@ mod tests {
             params_hash: Hash::ZERO,
             last_commit_hash: Hash::ZERO,
         }
+    }
+
+    /// Keeps one block per round, each with a body of so many bytes of transactions, and drops as the replica does.
+    fn rounds(count: u32, transactions: usize, pinned: &[Hash]) -> Candidates<MemoryState> {
+        let mut candidates = Candidates::<MemoryState>::default();
+        for round in 0..count {
+            let header = header(round);
+            let body = body(transactions);
+            let candidate = Candidate {
+                header: header.clone(),
+                body: Some(body),
+                executed: None,
+                logged: true,
+            };
+            let hash = header.hash();
+            candidates.sizes.insert(hash, candidate.bytes());
+            candidates.blocks.insert(hash, candidate);
+            candidates.bound(Round(round), pinned);
+        }
+        candidates
+    }
+
+    fn body(count: usize) -> Body {
+        let key = vibecoin_primitives::SecretKey::from_seed(&[5; 32]);
+        let transaction = vibecoin_primitives::TransactionBody {
+            chain: [0; 4],
+            sender: key.public_key(),
+            nonce: vibecoin_primitives::Nonce(0),
+            fee: vibecoin_primitives::Amount(0),
+            valid_until: Height(9),
+            operations: vec![vibecoin_primitives::Operation::SetStorage {
+                slot: Hash::ZERO,
+                value: vec![7; 4 * KIB],
+            }],
+        };
+        let transaction = transaction.sign(&Hash::ZERO, &key);
+        Body::V1(vibecoin_primitives::BodyV1 {
+            ticks: vec![vibecoin_primitives::Tick {
+                hash: Hash::ZERO,
+                transactions: vec![transaction; count],
+            }],
+            last_commit: None,
+            evidence: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn a_thousand_rounds_hold_no_more_than_a_few_and_what_may_still_be_decided_stays() {
+        let locked = header(3).hash();
+        let candidates = rounds(1_000, 1, &[locked]);
+        assert_eq!(candidates.held().0, CANDIDATES_MAX);
+        assert!(candidates.verdict(&locked).is_some());
+        assert!(candidates.verdict(&header(999).hash()).is_some());
+        assert!(candidates.verdict(&header(4).hash()).is_none());
+    }
+
+    #[test]
+    fn large_blocks_of_old_rounds_are_bounded_in_bytes() {
+        let candidates = rounds(14, 1_000, &[]);
+        let (count, bytes) = candidates.held();
+        assert!(bytes <= CANDIDATES_BYTES_MAX, "{bytes}");
+        assert!((5..13).contains(&count), "{count}");
+        assert!(candidates.verdict(&header(13).hash()).is_some());
+        assert!(candidates.verdict(&header(0).hash()).is_none());
+    }
+
+    #[test]
+    fn the_log_takes_small_blocks_always_and_large_ones_up_to_its_bound() {
+        let mut candidates = Candidates::<MemoryState>::default();
+        assert!(candidates.has_log_room(BLOCK_BYTES_MAX));
+        candidates.logged_bytes = LOG_BLOCK_BYTES_MAX;
+        assert!(!candidates.has_log_room(BLOCK_BYTES_MAX));
+        assert!(candidates.has_log_room(SMALL_BLOCK_BYTES));
+        candidates.begin_height(Height(1));
+        assert!(candidates.has_log_room(BLOCK_BYTES_MAX));
     }
 
     #[test]

@@ -124,6 +124,9 @@ impl<S: State, O: Orderer> Replica<S, O> {
                 Ok(None) | Err(_) => self.keep_undecodable(header.clone()),
             }
         }
+        if self.resume_decision(&hash) {
+            return Ok(());
+        }
         let valid = self.candidates.verdict(&hash) == Some(true);
         let event = BlockEvent::Synced {
             header: Box::new(header),

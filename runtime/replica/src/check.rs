@@ -18,6 +18,7 @@ use vibecoin_primitives::{
 };
 
 use crate::Chain;
+use crate::assembly::SIGNATURES_AT_ONCE;
 
 /// Why a block is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -331,10 +332,10 @@ fn verify_transactions(
         .filter(|(_, found)| found.is_none())
         .map(|((index, transaction), _)| (index, transaction.clone()))
         .unzip();
-    for (index, verdict) in at
-        .into_iter()
-        .zip(Transaction::verify_batch(unknown, &chain.genesis))
-    {
+    // In batches, of which the first with a bad signature is the last.
+    let batches = unknown.chunks(SIGNATURES_AT_ONCE);
+    let verdicts = batches.flat_map(|some| Transaction::verify_batch(some.to_vec(), &chain.genesis));
+    for (index, verdict) in at.into_iter().zip(verdicts) {
         let checked = verdict.map_err(|fault| BlockError::Transaction { index, fault })?;
         if let Some(slot) = verified.get_mut(index) {
             *slot = Some(checked);

@@ -67,6 +67,13 @@ pub enum Event<S> {
         /// Who.
         peer: PeerId,
     },
+    /// Blocks that a peer gave from this height on were refused before they came here: others are asked at once.
+    Refused {
+        /// Who gave them.
+        from: PeerId,
+        /// The height of the first of them.
+        height: Height,
+    },
     /// Transactions whose signatures have been checked.
     Transactions {
         /// Comes back with the answer.

@@ -12,12 +12,15 @@
 //!
 //! Read in this order: [`event`] (the vocabulary), [`check`] (whether a block is valid), [`build`]
 //! (making one), [`assembly`] (one that is being streamed in), [`replica`](Replica) and its parts
-//! `propose`, `candidates` and `catch_up`.
+//! `propose`, `candidates` and `catch_up`. [`intake`] and [`examine`] stand in front of it: the checks that
+//! cost little come before the first signature.
 
 pub mod assembly;
 pub mod build;
 pub mod check;
 pub mod event;
+pub mod examine;
+pub mod intake;
 pub mod message;
 
 mod candidates;
@@ -29,12 +32,14 @@ mod propose;
 mod replica;
 
 pub use candidates::{
-    ASSEMBLIES_MAX, CANDIDATES_MAX, EARLY_BODIES_MAX, LATER_PARTS_BYTES_MAX, LATER_PARTS_MAX,
+    ASSEMBLIES_MAX, CANDIDATES_BYTES_MAX, CANDIDATES_MAX, EARLY_BODIES_MAX, EMPTY_FROM,
+    LATER_PARTS_BYTES_MAX, LATER_PARTS_MAX, LOG_BLOCK_BYTES_MAX, SMALL_BLOCK_BYTES,
 };
 pub use chain::Chain;
 pub use check::{BlockError, Executed, JudgeError, Parent};
 pub use event::{Action, Commit, Event, Fault, GossipId, Now, Ticket};
 pub use evidence::EVIDENCE_WAITING_MAX;
+pub use intake::{Intake, Refusal, Refused, Ruling, Stand};
 pub use message::{CertifiedBlock, Message, SYNC_BLOCKS_MAX};
 pub use replica::{BODIES_PER_RETRY, Head, RETRY_MICROS, Replica};
 pub use vibecoin_sync::PeerId;

@@ -5,7 +5,7 @@ use vibecoin_execution::State;
 use vibecoin_primitives::{Block, BlockPart, Height, PartContent, PartStatement, Round};
 
 use crate::build::{Builder, Extras, Step};
-use crate::candidates::Candidate;
+use crate::candidates::{Candidate, EMPTY_FROM};
 use crate::check::JudgeError;
 use crate::event::{Action, Fault};
 use crate::{Message, Replica};
@@ -46,7 +46,11 @@ impl<S: State, O: Orderer> Replica<S, O> {
             extras,
             self.now.mono,
             hold,
-            self.load.limit(self.chain.params.block_transactions_max as usize),
+            if round >= EMPTY_FROM {
+                0
+            } else {
+                self.load.limit(self.chain.params.block_transactions_max as usize)
+            },
         );
         match builder {
             Ok(builder) => {
@@ -134,15 +138,15 @@ impl<S: State, O: Orderer> Replica<S, O> {
         };
         self.do_it(Action::Append(LogRecord::Block(Box::new(block))));
         let header = Box::new(built.header.clone());
-        self.candidates.keep(
-            header.hash(),
-            Candidate {
-                header: built.header,
-                body: Some(built.body),
-                executed: Some(built.executed),
-                logged: true,
-            },
-        );
+        let hash = header.hash();
+        let candidate = Candidate {
+            header: built.header,
+            body: Some(built.body),
+            executed: Some(built.executed),
+            logged: false,
+        };
+        self.candidates.keep(hash, candidate);
+        self.candidates.mark_logged(&hash);
         let built = BlockEvent::Built {
             height,
             round,

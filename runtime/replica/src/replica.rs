@@ -13,7 +13,8 @@ use vibecoin_execution::{State, execute_body, read_schedule};
 use vibecoin_mempool::{Committed as PoolCommit, Mempool};
 use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{
-    Account, Address, CommitCertificate, Evidence, Hash, Header, Height, PublicKey, VerifiedTransaction,
+    Account, Address, CommitCertificate, Evidence, Hash, Header, Height, ProposerSchedule, PublicKey, Round,
+    VerifiedTransaction,
 };
 use vibecoin_sync::{Planner, PlannerConfig};
 
@@ -23,6 +24,7 @@ use crate::catch_up::Synced;
 use crate::check::{Executed, Parent, context};
 use crate::event::{Action, Commit, Event, Fault, GossipId, Now, Ticket};
 use crate::evidence::EvidenceBook;
+use crate::intake::Stand;
 use crate::load::LoadControl;
 use crate::{Chain, Message, PeerId};
 
@@ -40,6 +42,13 @@ pub(crate) struct Committing {
     certificate: CommitCertificate,
     ids: Vec<Hash>,
     accounts: Vec<(Address, Option<Account>)>,
+}
+
+/// A decision that waits for its body.
+pub(crate) struct Deciding {
+    certificate: CommitCertificate,
+    header: Header,
+    evidence: Vec<Evidence>,
 }
 
 /// Where the chain stands.
@@ -68,6 +77,8 @@ pub struct Replica<S: State, O: Orderer> {
     pub(crate) parts_sent: usize,
     /// The commit that the caller is performing.
     pub(crate) committing: Option<Committing>,
+    /// What was decided about a block whose body is not here any more: it is fetched again.
+    pub(crate) deciding: Option<Deciding>,
     /// Connected peers, and which validator each one is.
     pub(crate) peers: BTreeMap<PeerId, Option<PublicKey>>,
     /// Since when bodies given to a peer are counted, and how many they are.
@@ -101,6 +112,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
             builder: None,
             parts_sent: 0,
             committing: None,
+            deciding: None,
             peers: BTreeMap::new(),
             given: BTreeMap::new(),
             planner: Planner::new(planner),
@@ -139,6 +151,11 @@ impl<S: State, O: Orderer> Replica<S, O> {
         &self.orderer
     }
 
+    /// Number of blocks of the height being decided that are kept, and the bytes that they hold, about.
+    pub fn candidates_held(&self) -> (usize, usize) {
+        self.candidates.held()
+    }
+
     /// Double signatures that came to light and wait for a block of ours.
     pub fn evidence_waiting(&self) -> &[Evidence] {
         self.evidence.waiting()
@@ -152,6 +169,47 @@ impl<S: State, O: Orderer> Replica<S, O> {
     /// The block under construction, if any: its height, ticks that are done, and the newest hash.
     pub fn building(&self) -> Option<(Height, u32, Hash)> {
         self.builder.as_ref().map(Builder::progress)
+    }
+
+    /// Where the replica stands: the height that parts are taken for, its round, and whether its block is being
+    /// committed. When it changes, [`Replica::stand`] gives another answer.
+    pub fn position(&self) -> (Height, Round, bool) {
+        (
+            self.next_height(),
+            self.orderer.status().round,
+            self.committing.is_some(),
+        )
+    }
+
+    /// Whose turn it is now and soon, for [`crate::Intake`].
+    pub fn stand(&self) -> Stand {
+        let (height, round, _) = self.position();
+        let (set, schedule) = (&self.chain.validators, &self.head.parent.schedule);
+        let (first, length) = Stand::window(round);
+        let key = |schedule: &ProposerSchedule, height, round| {
+            let member = schedule.proposer(set, height, round);
+            member.map(|member| member.key)
+        };
+        let rounds = (first.0..).take(usize::try_from(length).unwrap_or(usize::MAX));
+        let turns = rounds.map_while(|round| key(schedule, height, Round(round)));
+        let next_turns = self.committing.as_ref().map(|commit| {
+            let round = if active(Bug::TurnStale) {
+                Round::ZERO
+            } else {
+                commit.header.round
+            };
+            let schedule = schedule.after(set, height, round);
+            let next = height.saturating_add(1);
+            let turns = (0..Stand::NEXT_ROUNDS).map_while(|round| key(&schedule, next, Round(round)));
+            turns.collect()
+        });
+        Stand {
+            height,
+            round,
+            first,
+            turns: turns.collect(),
+            next_turns: next_turns.unwrap_or_default(),
+        }
     }
 
     /// The chain's facts.
@@ -194,6 +252,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
                 self.given.remove(&peer);
                 self.planner.disconnected(peer);
             }
+            Event::Refused { from, height } => self.planner.refused(from, height),
             Event::Transactions { ticket, transactions } => self.admit(ticket, transactions),
             Event::Committed { height, state } => self.on_committed(height, state),
         }
@@ -341,6 +400,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
         self.head_since = self.now.mono;
         self.candidates.begin_height(height);
         self.builder = None;
+        self.deciding = None;
         self.armed = false;
         let next = self.next_height();
         self.planner.advanced(next);
@@ -548,6 +608,16 @@ impl<S: State, O: Orderer> Replica<S, O> {
 
     fn commit(&mut self, certificate: CommitCertificate, header: Header, evidence: Vec<Evidence>) {
         let hash = header.hash();
+        if self.candidates.verdict(&hash).is_none() && header.height == self.next_height() {
+            // Of a round that was long over: its body was dropped for those of later ones.
+            self.candidates.want(hash, header.clone(), self.now.mono);
+            self.deciding = Some(Deciding {
+                certificate,
+                header,
+                evidence,
+            });
+            return;
+        }
         let Some(Candidate {
             body: Some(body),
             executed: Some(executed),
@@ -595,10 +665,27 @@ impl<S: State, O: Orderer> Replica<S, O> {
         })));
     }
 
+    /// Commits the block if it is the one whose decision waits for its body; `false` when it is not.
+    pub(crate) fn resume_decision(&mut self, block: &Hash) -> bool {
+        let Some(Deciding {
+            certificate,
+            header,
+            evidence,
+        }) = self
+            .deciding
+            .take_if(|deciding| deciding.certificate.block == *block)
+        else {
+            return false;
+        };
+        self.commit(certificate, header, evidence);
+        true
+    }
+
     // ---- what time brings ---------------------------------------------------------------------
 
     fn work(&mut self) {
         self.work_builder();
+        self.bound_candidates();
         if !self.halted && !self.armed && self.committing.is_none() {
             let due = self.hold_until().is_some_and(|at| self.now.mono >= at);
             if due || self.pool.has_pending() {
@@ -612,3 +699,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
         self.ask_for_blocks();
     }
 }
+
+#[cfg(test)]
+#[path = "replica_tests.rs"]
+mod tests;

@@ -13,13 +13,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use vibecoin_consensus::{BftOrderer, ConsensusMessage, MonoTime, OrdererConfig, Verdict};
+use vibecoin_consensus::{
+    BftOrderer, ConsensusMessage, LogRecord, MonoTime, Orderer as _, OrdererConfig, Verdict,
+};
 use vibecoin_execution::{MemoryState, State};
 use vibecoin_mempool::{Mempool, MempoolConfig};
 use vibecoin_primitives::*;
 use vibecoin_replica::{
-    Action, BODIES_PER_RETRY, CertifiedBlock, Chain, Commit, Event, Head, Message, Now, Parent, PeerId,
-    RETRY_MICROS, Replica, Ticket,
+    Action, BODIES_PER_RETRY, CANDIDATES_MAX, CertifiedBlock, Chain, Commit, EMPTY_FROM, Event, Head,
+    Message, Now, Parent, PeerId, RETRY_MICROS, Replica, Ticket,
 };
 
 fn key(n: u8) -> SecretKey {
@@ -101,6 +103,8 @@ struct Node {
     ahead: u64,
     /// Proposals that it found untimely.
     untimely: usize,
+    /// Round, transactions and bytes of each block that went into its log.
+    logged: Vec<(Round, usize, usize)>,
 }
 
 type Loses = Box<dyn FnMut(usize, usize, &Message) -> bool>;
@@ -191,6 +195,7 @@ impl Net {
             blames: Vec::new(),
             ahead: 0,
             untimely: 0,
+            logged: Vec::new(),
         });
     }
 
@@ -253,6 +258,11 @@ impl Net {
                         state: commit.state.clone(),
                     };
                     self.nodes[node].replica.step(now, event);
+                }
+                Action::Append(LogRecord::Block(block)) => {
+                    let transactions = block.body.transactions().count();
+                    let logged = (block.header.round, transactions, encode(&*block).len());
+                    self.nodes[node].logged.push(logged);
                 }
                 Action::Untimely { .. } => self.nodes[node].untimely += 1,
                 Action::Blame { reason, .. } => self.nodes[node].blames.push(reason),
@@ -816,4 +826,42 @@ fn gossiped_statements_get_a_verdict_each() {
         matches!(verdicts[..], [(7, Verdict::Rejected(_))]),
         "{verdicts:?}"
     );
+}
+
+#[test]
+fn rounds_that_go_on_failing_hold_few_blocks_and_fill_no_log() {
+    const ROUNDS: u32 = 120;
+    let mut net = Net::new(&VALIDATORS);
+    net.loses =
+        Box::new(|_, _, message| matches!(message, Message::Consensus(ConsensusMessage::Proposal(_))));
+    (0..4).for_each(|node| net.give(node, 0));
+    let round = |net: &Net| net.nodes[0].replica.orderer().status().round.0;
+    for _ in 0..400_000 {
+        if round(&net) >= ROUNDS {
+            break;
+        }
+        net.pass();
+        let (count, _) = net.nodes[0].replica.candidates_held();
+        assert!(
+            count <= CANDIDATES_MAX + 1,
+            "{count} blocks in round {}",
+            round(&net)
+        );
+    }
+    assert!(round(&net) >= ROUNDS, "only {} rounds", round(&net));
+    let logged = net.nodes.iter().flat_map(|node| &node.logged);
+    let (mut late, mut bytes) = (0, 0);
+    for (round, transactions, size) in logged {
+        if *round >= EMPTY_FROM {
+            assert_eq!(*transactions, 0, "a block of {round} has transactions");
+            (late, bytes) = (late + 1, bytes + size);
+        }
+    }
+    assert!(late > 50, "{late} blocks of late rounds");
+    assert!(bytes / late < 4_096, "{bytes} bytes in {late} blocks");
+    // Once proposals come through, the transaction is committed after an empty block.
+    net.loses = Box::new(|_, _, _| false);
+    net.until(0, 2);
+    let transactions: usize = net.nodes[0].commits.iter().map(|commit| commit.ids.len()).sum();
+    assert_eq!(transactions, 1);
 }

@@ -35,6 +35,7 @@
 
 mod disk;
 mod forge;
+mod intake;
 mod liar;
 mod model;
 mod node;

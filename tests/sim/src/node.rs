@@ -7,8 +7,8 @@ use vibecoin_consensus::{
 };
 use vibecoin_execution::read_schedule;
 use vibecoin_mempool::{Mempool, MempoolConfig};
-use vibecoin_primitives::{Hash, Height, PublicKey, SecretKey, TimeMs, decode};
-use vibecoin_replica::{Chain, Commit, Event, Head, Message, Now, Parent, Replica};
+use vibecoin_primitives::{Hash, Height, PublicKey, Round, SecretKey, TimeMs, decode};
+use vibecoin_replica::{Chain, Commit, Event, Head, Intake, Message, Now, Parent, Replica};
 use vibecoin_storage::files::{ConsensusLog, GuardFile, HeadWitness};
 use vibecoin_storage::{StateView, StorageError, Store, StoreConfig};
 
@@ -43,6 +43,10 @@ pub struct Node {
 /// A process.
 pub struct Running {
     pub replica: Replica<StateView, BftOrderer>,
+    /// The cheap checks in front of it.
+    pub intake: Intake,
+    /// Where the replica stood when the intake was last told.
+    pub position: Option<(Height, Round, bool)>,
     pub store: Arc<Store>,
     pub log: ConsensusLog,
     pub guard: GuardFile,
@@ -141,6 +145,8 @@ impl Node {
         self.boot += 1;
         self.running = Some(Running {
             replica,
+            intake: Intake::new(&chain.params),
+            position: None,
             store,
             log,
             guard,

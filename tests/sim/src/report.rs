@@ -127,6 +127,8 @@ pub struct Report {
     pub tails_lost: u64,
     /// Pieces of evidence in blocks, each against [`crate::SABOTEUR`].
     pub evidence: u64,
+    /// Messages that were refused before a replica saw them.
+    pub turned_away: u64,
     /// Messages that the liar changed, added or held back.
     pub lies: u64,
     /// Gossiped messages that were passed on.
@@ -146,7 +148,7 @@ impl Report {
         add! {
             heights micros sent lost duplicated damaged crashes torn commits_found late_rounds untimely served
             far_behind submitted transactions failed refused abstentions guard_refusals core_errors
-            signed_after_fault tails_lost evidence lies relayed outage_heights
+            signed_after_fault tails_lost evidence turned_away lies relayed outage_heights
         }
     }
 }

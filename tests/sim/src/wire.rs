@@ -27,6 +27,8 @@ pub struct Parcel {
     /// The bytes as they arrive, when they are not those that were sent.
     pub damaged: Option<Vec<u8>>,
     pub gossip: Option<u64>,
+    /// The processes between which a stream carries it: it ends with either. `None` for what is gossiped.
+    pub stream: Option<(u64, u64)>,
 }
 
 /// What is gossiped, and who has had it.
@@ -85,6 +87,7 @@ impl World {
                 | Message::SyncResponse { .. }
                 | Message::Status { .. }
         );
+        let stream = direct.then(|| (self.nodes[from].boot, self.nodes[to].boot));
         let twice = !direct && self.wire.chance(self.faults.duplication);
         self.report.duplicated += u64::from(twice);
         for _ in 0..=u64::from(twice) {
@@ -106,6 +109,7 @@ impl World {
                 packed: Arc::clone(packed),
                 damaged,
                 gossip,
+                stream,
             };
             self.later(delay, Happening::Deliver(parcel));
         }
@@ -118,8 +122,10 @@ impl World {
             packed,
             damaged,
             gossip,
+            stream,
         } = parcel;
-        if self.nodes[to].running.is_none() || self.is_cut(from, to) {
+        let over = stream.is_some_and(|boots| boots != (self.nodes[from].boot, self.nodes[to].boot));
+        if self.nodes[to].running.is_none() || over || self.is_cut(from, to) {
             self.report.lost += 1;
             return Ok(());
         }
@@ -146,16 +152,29 @@ impl World {
         }
         match message {
             Message::Transactions(transactions) => self.take_transactions(to, transactions),
-            message => self.step(
-                to,
-                Event::Message {
-                    from: PeerId(from as u64),
-                    message: Box::new(message),
-                    verified: Vec::new(),
-                    gossip: gossip.map(GossipId),
-                },
-            ),
+            message => match self.examine(from, to, message)? {
+                Some(message) => self.hand_over(from, to, message, gossip),
+                None => Ok(()),
+            },
         }
+    }
+
+    pub fn hand_over(
+        &mut self,
+        from: usize,
+        to: usize,
+        message: Message,
+        gossip: Option<u64>,
+    ) -> Result<(), Violation> {
+        self.step(
+            to,
+            Event::Message {
+                from: PeerId(from as u64),
+                message: Box::new(message),
+                verified: Vec::new(),
+                gossip: gossip.map(GossipId),
+            },
+        )
     }
 
     /// A node finds a gossiped message worth passing on.

@@ -79,8 +79,8 @@ pub enum Happening {
 }
 
 pub struct World {
-    config: Config,
-    storm: Faults,
+    pub config: Config,
+    pub storm: Faults,
     pub faults: Faults,
     pub chain: Chain,
     store: StoreConfig,
@@ -271,9 +271,15 @@ impl World {
             return Ok(());
         };
         let bug = Planted::new(self.config.bug);
+        match &event {
+            Event::Connected { peer, validator, .. } => running.intake.connected(*peer, *validator),
+            Event::Disconnected { peer } => running.intake.disconnected(*peer),
+            _ => {}
+        }
         running.replica.step(now, event);
         drop(bug);
         self.perform(index)?;
+        self.note_stand(index);
         self.rearm(index);
         Ok(())
     }
@@ -360,6 +366,7 @@ impl World {
             }
         }
         self.perform(index)?;
+        self.note_stand(index);
         self.rearm(index);
         self.look_at_links();
         Ok(())

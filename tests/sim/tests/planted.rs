@@ -77,6 +77,7 @@ fn exposure(bug: Bug) -> Exposure {
         ]),
         Bug::TornRecord => honest(&[Rule::Recovery, Rule::NoHalt, Rule::NoAbstention]),
         Bug::NeverAgain => honest(&[Rule::Liveness]),
+        Bug::QuestionForgotten | Bug::TurnStale => honest(&[Rule::NoBlame]),
     }
 }
 

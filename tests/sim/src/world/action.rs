@@ -94,6 +94,10 @@ impl World {
             }
             Action::Send { to, message } => {
                 trace.note(now, format_args!("{index} -> {}  {}", to.0, describe(&message)));
+                let mono = node.now(now).mono;
+                if let Some(running) = &mut node.running {
+                    running.intake.asked(to, &message, mono);
+                }
                 self.say(index, Some(to.0 as usize), message).map(|()| Flow::Go)
             }
             Action::Forward { gossip, verdict } => {
@@ -138,11 +142,7 @@ impl World {
                 Ok(Flow::Go)
             }
             Action::Blame { peer, reason } => {
-                trace.note(now, format_args!("{index} blames {}: {reason}", peer.0));
-                let innocent = self.storm.damage == 0 && !self.config.lies(peer.0 as usize);
-                if innocent && self.config.sabotage == Sabotage::None {
-                    return Err((Rule::NoBlame, format!("blames node {}: {reason}", peer.0)));
-                }
+                self.blamed(index, peer, &reason)?;
                 Ok(Flow::Go)
             }
             Action::Halt(fault) => {

@@ -1,0 +1,244 @@
+//! What waits for the driver from the network: who comes and goes, statements, and the newest heads of peers.
+//!
+//! | what | bound | when full |
+//! |---|---|---|
+//! | connections made and ended | two for each peer that is, or was last known to be, connected | never lost |
+//! | statements and questions of validators | [`VALIDATORS`] | the flood loses |
+//! | those of others | [`OTHERS`] | the flood loses |
+//! | heads | one for each connected peer | the newest takes the place of the one before |
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crossbeam_channel::Receiver;
+use parking_lot::Mutex;
+use vibecoin_primitives::limits::{KIB, MIB};
+use vibecoin_primitives::{Height, PublicKey};
+use vibecoin_replica::{Message, PeerId};
+
+use crate::driver::Input;
+use crate::queue::{Bounds, FairQueue};
+
+/// Statements of consensus, evidence and questions for bodies by peers that are validators.
+pub const VALIDATORS: Bounds = Bounds {
+    peer_bytes_max: MIB,
+    bytes_max: 16 * MIB,
+};
+/// The same by all other peers.
+pub const OTHERS: Bounds = Bounds {
+    peer_bytes_max: 256 * KIB,
+    bytes_max: 4 * MIB,
+};
+/// Statements taken in a row while a head waits.
+const IN_A_ROW_MAX: u32 = 32;
+
+/// A connection that was made or has ended.
+enum Meeting {
+    Made {
+        peer: PeerId,
+        head: Height,
+        validator: Option<PublicKey>,
+    },
+    Ended {
+        peer: PeerId,
+    },
+}
+
+#[derive(Default)]
+struct Slots {
+    meetings: VecDeque<Meeting>,
+    heads: BTreeMap<PeerId, Height>,
+    in_a_row: u32,
+}
+
+/// The box that the network fills and the driver empties.
+pub struct Mailbox {
+    slots: Mutex<Slots>,
+    statements: FairQueue<Input>,
+}
+
+impl Default for Mailbox {
+    fn default() -> Self {
+        Self {
+            slots: Mutex::default(),
+            statements: FairQueue::new([VALIDATORS, OTHERS]),
+        }
+    }
+}
+
+impl Mailbox {
+    /// A peer is connected.
+    pub fn connected(&self, peer: PeerId, head: Height, validator: Option<PublicKey>) {
+        self.slots.lock().meetings.push_back(Meeting::Made {
+            peer,
+            head,
+            validator,
+        });
+        self.statements.ring();
+    }
+
+    /// A peer is gone. If the driver has not heard of its connection, it need not hear of its end.
+    pub fn disconnected(&self, peer: PeerId) {
+        let mut slots = self.slots.lock();
+        slots.heads.remove(&peer);
+        let made = slots
+            .meetings
+            .iter()
+            .rposition(|meeting| matches!(meeting, Meeting::Made { peer: made, .. } if *made == peer));
+        match made {
+            Some(at) => {
+                slots.meetings.remove(at);
+            }
+            None => slots.meetings.push_back(Meeting::Ended { peer }),
+        }
+        drop(slots);
+        self.statements.forget(peer);
+        self.statements.ring();
+    }
+
+    /// A peer names its newest block.
+    pub fn head(&self, peer: PeerId, height: Height) {
+        self.slots.lock().heads.insert(peer, height);
+        self.statements.ring();
+    }
+
+    /// Puts a statement or a question of so many bytes in; `false` when there is no room.
+    pub fn push(&self, by_validator: bool, peer: PeerId, bytes: usize, input: Input) -> bool {
+        self.statements
+            .push(usize::from(!by_validator), peer, bytes, input)
+    }
+
+    /// Takes what is next.
+    pub fn pop(&self) -> Option<Input> {
+        let mut slots = self.slots.lock();
+        if let Some(meeting) = slots.meetings.pop_front() {
+            return Some(match meeting {
+                Meeting::Made {
+                    peer,
+                    head,
+                    validator,
+                } => Input::Connected {
+                    peer,
+                    head,
+                    validator,
+                },
+                Meeting::Ended { peer } => Input::Disconnected { peer },
+            });
+        }
+        if slots.in_a_row < IN_A_ROW_MAX
+            && let Some(input) = self.statements.pop()
+        {
+            slots.in_a_row = slots.in_a_row.saturating_add(1);
+            return Some(input);
+        }
+        slots.in_a_row = 0;
+        let Some((peer, height)) = slots.heads.pop_first() else {
+            return self.statements.pop();
+        };
+        Some(Input::Message {
+            from: peer,
+            message: Box::new(Message::Status { height }),
+            verified: Vec::new(),
+            gossip: None,
+        })
+    }
+
+    /// Rings when something came; pop until nothing is left before waiting again.
+    pub const fn bell(&self) -> &Receiver<()> {
+        self.statements.bell()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::panic)]
+mod tests {
+    use super::*;
+
+    const A: PeerId = PeerId(1);
+    const B: PeerId = PeerId(2);
+
+    fn statement(mail: &Mailbox, by_validator: bool, peer: PeerId) -> bool {
+        let message = Message::BodyRequest {
+            height: Height(peer.0),
+            block: vibecoin_primitives::Hash::ZERO,
+        };
+        let input = Input::Message {
+            from: peer,
+            message: Box::new(message),
+            verified: Vec::new(),
+            gossip: None,
+        };
+        mail.push(by_validator, peer, 200, input)
+    }
+
+    /// What comes out, in a word each.
+    fn rest(mail: &Mailbox) -> Vec<String> {
+        let name = |input| match input {
+            Input::Connected { peer, .. } => format!("connected {}", peer.0),
+            Input::Disconnected { peer } => format!("disconnected {}", peer.0),
+            Input::Message { from, message, .. } => match *message {
+                Message::Status { height } => format!("head {} {height}", from.0),
+                _ => format!("statement {}", from.0),
+            },
+            _ => panic!("nothing else was put in"),
+        };
+        std::iter::from_fn(|| mail.pop()).map(name).collect()
+    }
+
+    #[test]
+    fn a_flood_of_heads_is_one_head_and_displaces_no_vote() {
+        let mail = Mailbox::default();
+        for height in 0..100_000 {
+            mail.head(A, Height(height));
+        }
+        assert!(statement(&mail, true, B));
+        assert_eq!(rest(&mail), ["statement 2", "head 1 99999"]);
+    }
+
+    #[test]
+    fn a_connection_is_never_lost_however_full_the_box_is() {
+        let mail = Mailbox::default();
+        while statement(&mail, false, A) {}
+        while statement(&mail, true, A) {}
+        mail.connected(B, Height(5), None);
+        assert_eq!(rest(&mail).first().map(String::as_str), Some("connected 2"));
+    }
+
+    #[test]
+    fn connections_that_come_and_go_leave_nothing_behind() {
+        let mail = Mailbox::default();
+        for peer in (10..5_000).map(PeerId) {
+            mail.connected(peer, Height(5), None);
+            mail.head(peer, Height(6));
+            assert!(statement(&mail, false, peer));
+            mail.disconnected(peer);
+        }
+        assert_eq!(rest(&mail), Vec::<String>::new());
+        mail.connected(A, Height(1), None);
+        assert_eq!(rest(&mail), ["connected 1"]);
+        mail.disconnected(A);
+        mail.connected(A, Height(2), None);
+        assert_eq!(rest(&mail), ["disconnected 1", "connected 1"]);
+    }
+
+    #[test]
+    fn strangers_take_no_room_of_validators() {
+        let mail = Mailbox::default();
+        for peer in (100..200).map(PeerId) {
+            while statement(&mail, false, peer) {}
+        }
+        assert!(statement(&mail, true, B));
+        assert_eq!(rest(&mail).first().map(String::as_str), Some("statement 2"));
+    }
+
+    #[test]
+    fn a_head_gets_its_turn_while_validators_talk() {
+        let mail = Mailbox::default();
+        mail.head(B, Height(7));
+        for _ in 0..100 {
+            assert!(statement(&mail, true, A));
+        }
+        let order = rest(&mail);
+        let at = order.iter().position(|word| word == "head 2 7");
+        assert_eq!(at, Some(usize::try_from(IN_A_ROW_MAX).unwrap_or(usize::MAX)));
+    }
+}

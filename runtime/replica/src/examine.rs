@@ -1,0 +1,82 @@
+//! The dear checks of what [`crate::Intake`] let through, cheapest first: hashes, then one signature or certificate.
+//!
+//! Signatures of transactions come after all of these, and are the caller's: it may check them in batches and
+//! find some in its pool.
+
+use vibecoin_primitives::planted::{Bug, active};
+use vibecoin_primitives::{BlockPart, CertificateError, Header, Height, body_hash};
+
+use crate::intake::{Refusal, Refused};
+use crate::{CertifiedBlock, Chain};
+
+/// Checks that the content of a part is what its proposer signed, and the signature.
+///
+/// # Errors
+/// [`Refusal`] after no check of a signature, or after one.
+pub fn part(chain: &Chain, part: &BlockPart) -> Result<(), Refusal> {
+    if !part.is_whole() {
+        let reason = "a part with another content than was signed";
+        return Err(Refusal::free(Refused::Mismatch, reason));
+    }
+    part.signed
+        .verify(&chain.genesis)
+        .map_err(|_| Refusal::one_check(Refused::Signature, "bad signature of a part"))
+}
+
+/// Checks that a body is the one that its header names.
+///
+/// # Errors
+/// [`Refusal`], after no check of a signature.
+pub fn body(header: &Header, body: &[u8]) -> Result<(), Refusal> {
+    if body_hash(body) == header.body_hash || active(Bug::CachedHash) {
+        return Ok(());
+    }
+    let reason = "the body does not belong to its header";
+    Err(Refusal::free(Refused::Mismatch, reason))
+}
+
+/// Checks that an answer is a run of blocks from `first` on, each the child of the one before, with its body.
+///
+/// # Errors
+/// [`Refusal`], after no check of a signature.
+pub fn blocks(first: Height, blocks: &[CertifiedBlock]) -> Result<(), Refusal> {
+    let refuse = |reason| Err(Refusal::free(Refused::Mismatch, reason));
+    let mut parent = None;
+    for (height, block) in (first.0..=u64::MAX).map(Height).zip(blocks) {
+        if block.header.height != height {
+            return refuse("sync: blocks out of order");
+        }
+        if parent.is_some_and(|parent| parent != block.header.parent) {
+            return refuse("sync: a block that is not the child of the one before");
+        }
+        parent = Some(block.header.hash());
+    }
+    for block in blocks {
+        body(&block.header, &block.body)?;
+    }
+    Ok(())
+}
+
+/// Checks the certificate of a block of an answer, as one batch of signatures.
+///
+/// # Errors
+/// [`Refusal`] after one check, or after none when it is about another block or names no quorum.
+pub fn certificate(chain: &Chain, block: &CertifiedBlock) -> Result<(), Refusal> {
+    let Header { height, .. } = block.header;
+    block
+        .certificate
+        .verify(
+            &chain.genesis,
+            chain.fault_model(),
+            &chain.validators,
+            height,
+            &block.header.hash(),
+        )
+        .map_err(|error| {
+            let reason = "sync: a certificate that proves nothing";
+            match error {
+                CertificateError::BadSignature { .. } => Refusal::one_check(Refused::Certificate, reason),
+                _ => Refusal::free(Refused::Certificate, reason),
+            }
+        })
+}

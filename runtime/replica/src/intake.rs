@@ -1,0 +1,507 @@
+//! Cheap checks of what peers send, before a signature of it is looked at.
+//!
+//! ```text
+//!  size ─▶ share of the peer ─▶ asked for, or its sender's turn ─▶ (examine) hash ─▶ signature ─▶ all the rest
+//! ```
+//!
+//! An [`Intake`] remembers which questions are open, whose turn it is and how much each proposer may still send.
+//! It is fed by whoever holds the replica: connections, questions as they leave, and [`Stand`] after each step.
+//! It may lag behind the replica by a step, so nothing that an honest peer sends around a change of height or
+//! round is a fault: such messages are [`Ruling::Drop`]ped without blame.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use vibecoin_consensus::MonoTime;
+use vibecoin_primitives::limits::{KIB, TICKS_MAX};
+use vibecoin_primitives::planted::{Bug, active};
+use vibecoin_primitives::{
+    BlockPart, ChainParams, Hash, Height, PartContent, PublicKey, Round, transaction_bytes,
+};
+
+use crate::{Message, PeerId};
+
+/// Questions to one peer that may be open at once; older ones are forgotten. The planner rests a peer that does
+/// not answer, so honest peers are minutes away from it.
+pub const OPEN_MAX: usize = 32;
+/// Answered questions of one peer that are remembered, to know a second answer from one to no question.
+pub const ANSWERED_MAX: usize = 64;
+/// Peers that are gone whose questions are remembered.
+pub const GONE_MAX: usize = 64;
+/// How long an answer is taken after its question, in microseconds. Later ones are dropped without blame.
+pub const ANSWER_GRACE_MICROS: u64 = 60_000_000;
+/// Rounds below and above the present one whose parts are taken.
+const ROUNDS_BELOW: u32 = 2;
+const ROUNDS_ABOVE: u32 = 3;
+/// Parts with another content under a sequence number that was used, per block: each is evidence, one is enough.
+const CONFLICTS_MAX: u32 = 4;
+/// Blocks whose parts one proposer may send in a burst: what its queue to this node holds, twice.
+const BURST_BLOCKS: u64 = 8;
+/// Small messages on the direct lane (a head, a question for a body) in a burst and per second. Honest nodes send
+/// two heads a second and ask for a body five times a second at most.
+const SMALL_BURST: u64 = 512;
+const SMALL_PER_S: u64 = 128;
+/// How often one peer is blamed for floods at most, in microseconds.
+const FLOOD_BLAME_MICROS: u64 = 250_000;
+/// Bytes of a part beside its transactions.
+const PART_BYTES_MIN: usize = 512;
+
+/// The rule that a refused message broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Refused {
+    /// More bytes, parts or blocks than the chain or the question allows.
+    Oversized,
+    /// More messages than an honest peer sends.
+    Flood,
+    /// An answer without a question.
+    Unasked,
+    /// A second answer to one question.
+    Repeated,
+    /// A part by a validator whose turn it is not, or in the name of another one.
+    OutOfTurn,
+    /// A content, body or link that is not what its hash names.
+    Mismatch,
+    /// The message's own signature does not hold.
+    Signature,
+    /// The certificate of a block proves nothing.
+    Certificate,
+    /// A transaction in a part that its proposer signed has a bad form or signature.
+    Transactions,
+}
+
+impl Refused {
+    /// Every kind.
+    pub const ALL: [Self; 9] = [
+        Self::Oversized,
+        Self::Flood,
+        Self::Unasked,
+        Self::Repeated,
+        Self::OutOfTurn,
+        Self::Mismatch,
+        Self::Signature,
+        Self::Certificate,
+        Self::Transactions,
+    ];
+
+    /// Returns true if neither a race nor a broken stream can explain it: its sender is shut out at once.
+    #[must_use]
+    pub const fn is_grave(self) -> bool {
+        matches!(self, Self::Mismatch | Self::Signature | Self::Certificate)
+    }
+}
+
+/// A message that no honest peer sends, and what it cost to find out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The rule.
+    pub kind: Refused,
+    /// The reason as text.
+    pub reason: &'static str,
+    /// Signature checks that were spent on it: 0 or 1. A certificate is one check: it is verified as one batch.
+    pub checks: u32,
+}
+
+impl Refusal {
+    /// A refusal that cost no signature check.
+    #[must_use]
+    pub const fn free(kind: Refused, reason: &'static str) -> Self {
+        Self {
+            kind,
+            reason,
+            checks: 0,
+        }
+    }
+
+    /// A refusal for which one signature was checked.
+    #[must_use]
+    pub const fn one_check(kind: Refused, reason: &'static str) -> Self {
+        Self {
+            kind,
+            reason,
+            checks: 1,
+        }
+    }
+}
+
+/// What is to be done with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ruling {
+    /// It is worth a closer look.
+    Take,
+    /// It contradicts a part that was taken: its statement alone is of use, its transactions are not.
+    Evidence,
+    /// Of no use, and nobody's fault.
+    Drop,
+    /// Its sender is to blame.
+    Refuse(Refusal),
+}
+
+/// Where the replica stands, as far as [`Intake`] needs to know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stand {
+    /// The height being decided.
+    pub height: Height,
+    /// Its round.
+    pub round: Round,
+    /// First round of `turns`.
+    pub first: Round,
+    /// Proposers of the rounds at this height from `first` on.
+    pub turns: Vec<PublicKey>,
+    /// Proposers of the first rounds of the next height; empty as long as they are not known.
+    pub next_turns: Vec<PublicKey>,
+}
+
+impl Stand {
+    /// The first round of the window around `round`, and its length.
+    #[must_use]
+    pub const fn window(round: Round) -> (Round, u32) {
+        let first = round.0.saturating_sub(ROUNDS_BELOW);
+        let length = round.0.saturating_sub(first).saturating_add(ROUNDS_ABOVE);
+        (Round(first), length.saturating_add(1))
+    }
+
+    /// Rounds of the next height whose proposers are named.
+    pub const NEXT_ROUNDS: u32 = 2;
+}
+
+/// A bucket that drains with time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    level: u64,
+    at: MonoTime,
+}
+
+impl Share {
+    /// Adds `cost` if that keeps the level at or below `burst`.
+    fn spend(&mut self, cost: u64, burst: u64, per_second: u64, now: MonoTime) -> bool {
+        let elapsed = now.0.saturating_sub(self.at.0);
+        let drained = elapsed.saturating_mul(per_second) / 1_000_000;
+        if drained > 0 {
+            self.level = self.level.saturating_sub(drained);
+            self.at = now;
+        }
+        let level = self.level.saturating_add(cost);
+        let fits = level <= burst;
+        if fits {
+            self.level = level;
+        }
+        fits
+    }
+}
+
+/// A question for blocks.
+#[derive(Clone, Copy, Debug)]
+struct BlocksAsked {
+    from: Height,
+    count: u32,
+    at: MonoTime,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answered {
+    Blocks(Height),
+    Body(Hash),
+}
+
+#[derive(Debug, Default)]
+struct Peer {
+    validator: Option<PublicKey>,
+    connected: bool,
+    blocks: VecDeque<BlocksAsked>,
+    bodies: VecDeque<(Hash, MonoTime)>,
+    answered: VecDeque<Answered>,
+    parts: Share,
+    small: Share,
+    flood_blamed: Option<MonoTime>,
+}
+
+fn remember<T>(queue: &mut VecDeque<T>, item: T, max: usize) {
+    if queue.len() >= max {
+        queue.pop_front();
+    }
+    queue.push_back(item);
+}
+
+impl Peer {
+    /// Blames for a flood now and then, and drops the rest of it.
+    fn flood(&mut self, reason: &'static str, now: MonoTime) -> Ruling {
+        let due = self
+            .flood_blamed
+            .is_none_or(|at| now >= at.after(FLOOD_BLAME_MICROS));
+        if !due {
+            return Ruling::Drop;
+        }
+        self.flood_blamed = Some(now);
+        Ruling::Refuse(Refusal::free(Refused::Flood, reason))
+    }
+
+    fn body(&mut self, hash: Hash, now: MonoTime) -> Ruling {
+        if let Some(at) = self.bodies.iter().position(|(asked, _)| *asked == hash) {
+            let asked = self.bodies.remove(at);
+            remember(&mut self.answered, Answered::Body(hash), ANSWERED_MAX);
+            return in_time(asked.map(|(_, at)| at), now);
+        }
+        self.no_question(Answered::Body(hash))
+    }
+
+    fn blocks(&mut self, from: Height, got: usize, now: MonoTime) -> Ruling {
+        // One may have been given up and asked again for more or less: the answer is to the smallest that it fits.
+        let fits = |count: u32| u32::try_from(got).is_ok_and(|got| got <= count);
+        let here = || self.blocks.iter().enumerate().filter(|(_, it)| it.from == from);
+        let fitting = here()
+            .filter(|(_, it)| fits(it.count))
+            .min_by_key(|(_, it)| it.count);
+        let Some((at, asked)) = fitting.or_else(|| here().next()) else {
+            return self.no_question(Answered::Blocks(from));
+        };
+        let asked = *asked;
+        self.blocks.remove(at);
+        remember(&mut self.answered, Answered::Blocks(from), ANSWERED_MAX);
+        if !fits(asked.count) {
+            let reason = "more blocks than were asked for";
+            return Ruling::Refuse(Refusal::free(Refused::Oversized, reason));
+        }
+        in_time(Some(asked.at), now)
+    }
+
+    fn no_question(&self, answer: Answered) -> Ruling {
+        Ruling::Refuse(if self.answered.contains(&answer) {
+            Refusal::free(Refused::Repeated, "a second answer to one question")
+        } else {
+            Refusal::free(Refused::Unasked, "an answer to no question")
+        })
+    }
+}
+
+/// An answer after all that time is of no use, and its peer may only be slow.
+fn in_time(asked: Option<MonoTime>, now: MonoTime) -> Ruling {
+    let in_time = asked.is_some_and(|at| now <= at.after(ANSWER_GRACE_MICROS));
+    if in_time { Ruling::Take } else { Ruling::Drop }
+}
+
+/// What has come of one block that is being streamed.
+#[derive(Debug, Default)]
+struct Stream {
+    bytes: usize,
+    conflicts: u32,
+    /// The digest that came first, by sequence number.
+    seen: BTreeMap<u32, Hash>,
+}
+
+/// The cheap checks. Bounded: questions and answers per peer, streams by the window of rounds.
+#[derive(Debug, Default)]
+pub struct Intake {
+    block_bytes: usize,
+    parts_per_s: u64,
+    stand: Stand,
+    peers: BTreeMap<PeerId, Peer>,
+    /// Peers that are not connected any more, oldest first.
+    gone: VecDeque<PeerId>,
+    streams: BTreeMap<(Height, Round, PublicKey), Stream>,
+}
+
+impl Intake {
+    /// An intake without peers that expects nothing.
+    #[must_use]
+    pub fn new(params: &ChainParams) -> Self {
+        let block_bytes = params.block_bytes_max as usize;
+        // A validator makes one block in each of its turns; twice that leaves room for rounds that fail.
+        let block_ms = params.ticks_ms(params.ticks_per_block).max(1);
+        let bytes = u64::from(params.block_bytes_max).max(64 * 1024);
+        Self {
+            block_bytes,
+            parts_per_s: bytes.saturating_mul(2_000) / block_ms,
+            ..Self::default()
+        }
+    }
+
+    /// Notes where the replica stands now.
+    pub fn stand(&mut self, stand: Stand) {
+        let (height, first) = (stand.height, stand.first);
+        self.streams
+            .retain(|(at, round, _), _| *at > height || (*at == height && *round >= first));
+        self.stand = stand;
+    }
+
+    /// A peer is connected.
+    pub fn connected(&mut self, peer: PeerId, validator: Option<PublicKey>) {
+        self.gone.retain(|gone| *gone != peer);
+        let known = self.peers.entry(peer).or_default();
+        known.validator = validator;
+        known.connected = true;
+    }
+
+    /// A peer is gone. Its questions are remembered for a while: their answers may be on their way.
+    pub fn disconnected(&mut self, peer: PeerId) {
+        let Some(known) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        known.connected = false;
+        if active(Bug::QuestionForgotten) {
+            known.blocks.clear();
+            known.bodies.clear();
+        }
+        if self.gone.len() >= GONE_MAX
+            && let Some(oldest) = self.gone.pop_front()
+        {
+            self.peers.remove(&oldest);
+        }
+        self.gone.push_back(peer);
+    }
+
+    /// The validator that a connected peer proved to be.
+    #[must_use]
+    pub fn validator(&self, peer: PeerId) -> Option<PublicKey> {
+        self.peers.get(&peer).and_then(|peer| peer.validator)
+    }
+
+    /// Notes a message that leaves, if it is a question.
+    pub fn asked(&mut self, to: PeerId, message: &Message, now: MonoTime) {
+        let Some(peer) = self.peers.get_mut(&to) else {
+            return;
+        };
+        match message {
+            Message::BodyRequest { block, .. } => remember(&mut peer.bodies, (*block, now), OPEN_MAX),
+            Message::SyncRequest { from, count } => {
+                let asked = BlocksAsked {
+                    from: *from,
+                    count: *count,
+                    at: now,
+                };
+                remember(&mut peer.blocks, asked, OPEN_MAX);
+            }
+            _ => {}
+        }
+    }
+
+    /// What to do with a message, as far as no signature has to be checked for it. Forgets the question of an
+    /// answer: one answer for each.
+    pub fn rule(&mut self, from: PeerId, message: &Message, now: MonoTime) -> Ruling {
+        let Some(peer) = self.peers.get_mut(&from).filter(|peer| peer.connected) else {
+            // Of a connection that ended meanwhile, or that has yet to begin.
+            return match message {
+                Message::Part(_) | Message::Body { .. } | Message::SyncResponse { .. } => Ruling::Drop,
+                _ => Ruling::Take,
+            };
+        };
+        match message {
+            Message::Part(part) => self.part(from, part, now),
+            Message::Body { header, .. } => peer.body(header.hash(), now),
+            Message::SyncResponse { from: first, blocks } => peer.blocks(*first, blocks.len(), now),
+            Message::Status { .. } | Message::BodyRequest { .. } => {
+                if peer.small.spend(1, SMALL_BURST, SMALL_PER_S, now) {
+                    Ruling::Take
+                } else {
+                    peer.flood("small messages without end", now)
+                }
+            }
+            Message::Consensus(_)
+            | Message::Evidence(_)
+            | Message::Transactions(_)
+            | Message::SyncRequest { .. } => Ruling::Take,
+        }
+    }
+
+    fn part(&mut self, from: PeerId, part: &BlockPart, now: MonoTime) -> Ruling {
+        let statement = &part.signed.statement;
+        let refuse = |kind, reason| Ruling::Refuse(Refusal::free(kind, reason));
+        let Some(peer) = self.peers.get_mut(&from) else {
+            return Ruling::Drop;
+        };
+        // Parts are passed on by nobody: they come from the proposer, which has proven its key.
+        if peer.validator != Some(statement.proposer) {
+            return refuse(Refused::OutOfTurn, "a part of another one's block");
+        }
+        if usize::try_from(statement.sequence).unwrap_or(usize::MAX) > TICKS_MAX {
+            return refuse(Refused::Oversized, "a part past the end of its block");
+        }
+        let bytes = part_bytes(part);
+        if bytes > self.block_bytes.saturating_add(PART_BYTES_MIN) {
+            return refuse(Refused::Oversized, "a part larger than a block");
+        }
+        let burst = u64::try_from(self.block_bytes.max(64 * KIB)).unwrap_or(u64::MAX);
+        let cost = u64::try_from(bytes).unwrap_or(u64::MAX);
+        if !peer
+            .parts
+            .spend(cost, burst.saturating_mul(BURST_BLOCKS), self.parts_per_s, now)
+        {
+            return peer.flood("parts of more blocks than a validator can make", now);
+        }
+        match self.turn(statement.height, statement.round) {
+            // Late, or of a height that this node has yet to come to.
+            Turn::Elsewhere => return Ruling::Drop,
+            Turn::Of(proposer) if proposer != statement.proposer => {
+                return refuse(Refused::OutOfTurn, "a part out of turn");
+            }
+            Turn::Of(_) | Turn::Unknown => {}
+        }
+        let of = (statement.height, statement.round, statement.proposer);
+        let stream = self.streams.entry(of).or_default();
+        match stream.seen.get(&statement.sequence) {
+            Some(digest) if *digest == statement.digest => return Ruling::Drop,
+            Some(_) => {
+                stream.conflicts = stream.conflicts.saturating_add(1);
+                return if stream.conflicts > CONFLICTS_MAX {
+                    refuse(Refused::Repeated, "parts of more than one block")
+                } else {
+                    Ruling::Evidence
+                };
+            }
+            None => {}
+        }
+        let total = stream.bytes.saturating_add(bytes);
+        let parts = stream.seen.len().saturating_add(1);
+        let room = parts.saturating_mul(PART_BYTES_MIN);
+        if total > self.block_bytes.saturating_add(room) {
+            return refuse(Refused::Oversized, "parts of more bytes than a block has");
+        }
+        stream.bytes = total;
+        stream.seen.insert(statement.sequence, statement.digest);
+        Ruling::Take
+    }
+
+    /// Whose turn it is at a height and round.
+    fn turn(&self, height: Height, round: Round) -> Turn {
+        let place = |turns: &[PublicKey], first: Round| {
+            let at = round.0.checked_sub(first.0).map(usize::try_from);
+            let at = at.and_then(Result::ok)?;
+            turns.get(at).copied()
+        };
+        if height == self.stand.height {
+            return place(&self.stand.turns, self.stand.first).map_or(Turn::Elsewhere, Turn::Of);
+        }
+        if height != self.stand.height.saturating_add(1) {
+            return Turn::Elsewhere;
+        }
+        if self.stand.next_turns.is_empty() {
+            // Who decided the present height before us begins the next one: any validator may be first there.
+            return if round == Round::ZERO {
+                Turn::Unknown
+            } else {
+                Turn::Elsewhere
+            };
+        }
+        place(&self.stand.next_turns, Round::ZERO).map_or(Turn::Elsewhere, Turn::Of)
+    }
+}
+
+enum Turn {
+    Of(PublicKey),
+    Unknown,
+    Elsewhere,
+}
+
+/// Bytes of a part's transactions, and a little for the rest of it.
+#[must_use]
+pub fn part_bytes(part: &BlockPart) -> usize {
+    match &part.content {
+        // Certificate and evidence are bounded by the wire, and only the first part has them.
+        PartContent::Opening { .. } => PART_BYTES_MIN,
+        PartContent::Tick(tick) => tick.transactions.iter().fold(PART_BYTES_MIN, |sum, tx| {
+            sum.saturating_add(transaction_bytes(tx))
+        }),
+    }
+}
+
+#[cfg(test)]
+#[path = "intake_tests.rs"]
+mod tests;
