@@ -54,10 +54,15 @@ pub enum Bug {
     TornRecord,
     /// What was lost on the way is never sent again.
     NeverAgain,
+    /// Of a failed transaction, the step that came last is not undone. All nodes agree about it, so that it takes a
+    /// second opinion to find it: `tests/sim/src/leftovers.rs`, not [`Bug::ALL`].
+    UndoForgotten,
+    /// A shape of transaction panics the executor. A network that notices it has failed: not in [`Bug::ALL`].
+    PoisonPanics,
 }
 
 impl Bug {
-    /// Every bug.
+    /// Every bug that a test network must notice.
     pub const ALL: [Self; 23] = [
         Self::SignBeforeSync,
         Self::GuardAfterSend,
@@ -111,6 +116,8 @@ impl Bug {
             Self::HashMapOrder => "hash-map-order",
             Self::TornRecord => "torn-record",
             Self::NeverAgain => "never-again",
+            Self::UndoForgotten => "undo-forgotten",
+            Self::PoisonPanics => "poison-panics",
         }
     }
 }

@@ -46,7 +46,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
             extras,
             self.now.mono,
             hold,
-            self.load.limit(self.chain.params.block_transactions_max as usize),
+            self.load.limit(self.chain.params.block_operations_max as usize),
         );
         match builder {
             Ok(builder) => {
