@@ -35,7 +35,9 @@ mod serve;
 mod shared;
 mod sync_view;
 mod verify;
+pub mod worst_block;
 
 pub use error::NodeError;
 pub use listeners::ADMIN_ENDPOINT_FILE;
 pub use node::{Node, NodeOptions, Ready, run};
+pub use vibecoin_execution::is_contained;

@@ -35,6 +35,7 @@
 
 mod disk;
 mod forge;
+mod leftovers;
 mod liar;
 mod model;
 mod node;
@@ -47,6 +48,7 @@ mod traffic;
 mod wire;
 mod world;
 
+pub use leftovers::{Leftovers, poison};
 pub use plan::{Config, Faults, Lie, SABOTEUR, Sabotage};
 pub use report::{Report, Rule, Violation, check, check_all, run_all, run_each};
 pub use world::run;
