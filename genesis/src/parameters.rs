@@ -93,11 +93,18 @@ parameters! {
         transaction_bytes_max: "one transaction, bytes",
         operations_max: "operations of a transaction",
         slot_value_bytes_max: "value of a storage slot, bytes",
+        block_operations_max: "operations of a block",
+        block_slots_max: "slots that a block sets or clears",
+        block_state_bytes_max: "old and new rows of a block, old ones counted at their largest, bytes",
+        block_evidence_bytes_max: "evidence of a block, bytes",
+        transaction_slots_max: "slots that a transaction sets or clears",
+        transaction_state_bytes_max: "old and new rows of a transaction, bytes",
         validity_window: "how far ahead valid_until may lie, heights",
     }
     "Prices, in base units" {
         fee_min: "least fee of a transaction",
         fee_per_byte: "fee per byte, on top of fee_min",
+        fee_per_slot: "fee per slot set or cleared, on top of both: old values are read",
         account_price: "burned when a transfer creates an account",
         storage_byte_price: "burned when a slot is set, per byte of value plus 32",
     }

@@ -89,7 +89,7 @@ fn the_hash_of_a_fixed_file_never_changes() {
     let hash = genesis().build().unwrap().hash;
     assert_eq!(
         hash.to_string(),
-        "0x07151198a084c74956424a13a5aff69681e99b32c7393f6da6cfbd20c8afc136"
+        "0x640c8999ccaf988eab62b60f099d01dfe5fab9e7799d874c5336f74dfd8c8228"
     );
 }
 

@@ -306,6 +306,34 @@ fn commits_materialise_themselves_when_too_much_is_pending() {
 }
 
 #[test]
+fn places_of_transactions_are_bounded_like_rows_when_few_accounts_send_many() {
+    let (mut chain, kv) = (Chain::new(), MemoryKv::new());
+    let small = StoreConfig {
+        step_updates: 30,
+        pending_updates_max: 60,
+        ..config()
+    };
+    let store = Store::create(Arc::new(kv.clone()), &chain.genesis, small).unwrap();
+    let mut ids = Vec::new();
+    for height in 1..=20u64 {
+        // No row changes at all.
+        let (state, diff) = store.view().apply(&StateChanges::default()).unwrap();
+        let block = chain.block(state, diff, 10);
+        ids.extend(block.ids.iter().map(|id| (*id, height)));
+        store.commit(&block).unwrap();
+        assert!(store.stats().pending_updates <= 60);
+        let behind = height - store.stats().materialised.0;
+        assert!(behind <= 3, "{behind} blocks of 10 transactions wait");
+    }
+    let after = Store::open(Arc::new(kv.crash()), Some(&chain.hash()), small).unwrap();
+    assert!(after.stats().pending_updates <= 60, "a start replays no more");
+    for (id, height) in ids {
+        let found = after.transactions().get(&id).unwrap().unwrap();
+        assert_eq!(found.height, Height(height));
+    }
+}
+
+#[test]
 fn every_block_and_transaction_is_found_by_each_of_its_names() {
     let (mut chain, _, store) = chain_in_memory(0, 0);
     let mut blocks = Vec::new();

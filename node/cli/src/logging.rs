@@ -13,7 +13,8 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 
-/// A panic is one line, then the process aborts: a thread that died quietly would leave half a node.
+/// A panic is one line, then the process aborts: a thread that died quietly would leave half a node. A panic
+/// that ends at the transaction that it executes is the line alone.
 pub fn install_panic_hook() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -22,7 +23,9 @@ pub fn install_panic_hook() {
         crate::output::note(&format!(
             "panic in thread {thread} at {place}: {what}; this is a bug, please report it"
         ));
-        std::process::abort();
+        if !vibecoin_engine::is_contained() {
+            std::process::abort();
+        }
     }));
 }
 

@@ -88,17 +88,14 @@ impl Chain {
         })
     }
 
-    /// The least fee of a transaction of this size.
+    /// The least fee of a transaction of this size that sets or clears so many slots.
     #[must_use]
-    pub fn fee_for(&self, bytes: usize) -> Amount {
+    pub fn fee_for(&self, bytes: usize, slots: u32) -> Amount {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         let params = &self.info.params;
-        Amount(
-            params
-                .fee_min
-                .0
-                .saturating_add(params.fee_per_byte.0.saturating_mul(bytes)),
-        )
+        let of_bytes = params.fee_per_byte.0.saturating_mul(bytes);
+        let of_slots = params.fee_per_slot.0.saturating_mul(u64::from(slots));
+        Amount(params.fee_min.0.saturating_add(of_bytes).saturating_add(of_slots))
     }
 
     /// The last height of a transaction that is made now.
@@ -228,7 +225,7 @@ pub async fn build(
         operations,
     };
     if choices.fee.is_none() {
-        body.fee = chain.fee_for(signed_bytes(&body));
+        body.fee = chain.fee_for(signed_bytes(&body), body.slot_count());
     }
     Ok(body)
 }

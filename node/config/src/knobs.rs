@@ -314,9 +314,9 @@ knobs! {
         /// Memory of one write buffer, in bytes; there are up to three for each kind of record. Too little and
         /// small files pile up.
         write_buffer_bytes: u64 = 16 * MIB, range(MIB, 64 * GIB);
-        /// State updates that may wait to be materialised behind the commit. A crash replays at most
+        /// State updates and transactions that may wait to be materialised behind the commit. A crash replays at most
         /// these; a full queue slows the chain down.
-        backlog_updates_max: u64 = 200_000, range(1_000, 100_000_000);
+        backlog_updates_max: u64 = 300_000, range(1_000, 100_000_000);
     }
 
     /// The pool of transactions that wait.

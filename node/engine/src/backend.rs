@@ -288,6 +288,11 @@ impl NodeBackend {
                 got: got as u64,
                 limit: u64::from(limit),
             },
+            I::Demand(excess) => Refusal::TooLarge {
+                what: excess.what,
+                got: excess.got,
+                limit: u64::from(excess.limit),
+            },
             I::FeeTooLow { least, got } => Refusal::FeeTooLow { least, got },
             I::Expired { valid_until, .. } | I::ValidTooLong { valid_until, .. } => Refusal::Expired {
                 valid_until,

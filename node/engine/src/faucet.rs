@@ -69,7 +69,7 @@ impl Faucet {
         // The fee has the same length whatever it is, so a first signature tells how long it will be.
         let draft = body.clone().sign(genesis, &self.key);
         let bytes = u32::try_from(transaction_bytes(&draft)).unwrap_or(u32::MAX);
-        let fee = params.fee_for(bytes);
+        let fee = params.fee_for(bytes, 0);
         TransactionBody { fee, ..body }.sign(genesis, &self.key)
     }
 }

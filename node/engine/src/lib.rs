@@ -40,7 +40,9 @@ mod serve;
 mod shared;
 mod sync_view;
 mod verify;
+pub mod worst_block;
 
 pub use error::NodeError;
 pub use node::{Node, NodeOptions, Ready, run};
 pub use open::{Inspected, inspect};
+pub use vibecoin_execution::is_contained;

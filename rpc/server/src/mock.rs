@@ -457,7 +457,7 @@ impl MockBackend {
             .get(&verified.sender())
             .copied()
             .unwrap_or_default();
-        let least = self.facts.params.fee_for(verified.byte_len());
+        let least = self.facts.params.fee_for(verified.byte_len(), body.slot_count());
         if body.fee < least {
             return Err(Refusal::FeeTooLow { least, got: body.fee });
         }

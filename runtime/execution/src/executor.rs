@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{
     Account, AccountType, Address, Amount, ChainParams, Failure, FastMap, Hash, Height, Operation, Outcome,
-    Receipt, ReceiptV1, Receipts, Round, ValidatorSet, VerifiedTransaction, encode, records,
+    Receipt, ReceiptV1, Receipts, Round, Transaction, ValidatorSet, VerifiedTransaction, encode, records,
 };
 
+use crate::contained::contained;
 use crate::invalid::{charge, check_form};
 use crate::records::amount_value;
 use crate::{InvalidTransaction, ReadError, StateChanges, StateReader, read_burned, read_schedule};
@@ -55,6 +57,14 @@ pub enum ExecutionError {
         id: Hash,
         /// The rule that does not hold.
         reason: InvalidTransaction,
+    },
+    /// The transaction met a bug of this program. The executor is as if it had never seen it.
+    #[error("transaction {id} at position {index} made the executor panic")]
+    Panicked {
+        /// Position that the transaction has, or would have had, in the block.
+        index: usize,
+        /// Its id.
+        id: Hash,
     },
     /// The state could not be read. The node is broken, not the block.
     #[error(transparent)]
@@ -116,6 +126,8 @@ pub struct BlockExecutor<R> {
     index: FastMap<Address, usize>,
     slots: BTreeMap<(Address, Hash), Option<Vec<u8>>>,
     undo: Vec<Undo>,
+    /// The sender of the transaction under way, once it is charged, and its account before.
+    charged: Option<(usize, Option<Account>)>,
     receipts: Vec<Receipt>,
     fees: Amount,
     burned: Amount,
@@ -132,6 +144,7 @@ impl<R: StateReader> BlockExecutor<R> {
             index: FastMap::default(),
             slots: BTreeMap::new(),
             undo: Vec::new(),
+            charged: None,
             receipts: Vec::new(),
             fees: Amount::ZERO,
             burned: Amount::ZERO,
@@ -141,10 +154,29 @@ impl<R: StateReader> BlockExecutor<R> {
     /// Executes the next transaction of the block and gives its receipt.
     ///
     /// # Errors
-    /// [`ExecutionError::Invalid`] when the transaction may not be in the block: the executor is as if it
-    /// had never seen it and can go on. [`ExecutionError::Read`] when the state could not be read: the
-    /// executor must be dropped.
+    /// [`ExecutionError::Invalid`] when the transaction may not be in the block, [`ExecutionError::Panicked`] when
+    /// it met a bug: the executor is as if it had never seen it and can go on. [`ExecutionError::Read`] when
+    /// the state could not be read: the executor must be dropped.
     pub fn execute(&mut self, transaction: &VerifiedTransaction) -> Result<Receipt, ExecutionError> {
+        self.undo.clear();
+        self.charged = None;
+        let (fees, burned, index) = (self.fees, self.burned, self.receipts.len());
+        if let Some(result) = contained(|| self.attempt(transaction)) {
+            return result;
+        }
+        self.roll_back();
+        if let Some((sender, before)) = self.charged.take()
+            && let Some(touched) = self.touched.get_mut(sender)
+        {
+            touched.now = before;
+        }
+        (self.fees, self.burned) = (fees, burned);
+        self.receipts.truncate(index);
+        let id = *transaction.id();
+        Err(ExecutionError::Panicked { index, id })
+    }
+
+    fn attempt(&mut self, transaction: &VerifiedTransaction) -> Result<Receipt, ExecutionError> {
         let body = transaction.body();
         let invalid = |reason| ExecutionError::Invalid {
             index: self.receipts.len(),
@@ -162,9 +194,9 @@ impl<R: StateReader> BlockExecutor<R> {
         let charged = charge(&account, body).map_err(invalid)?;
         let fees = self.fees.checked_add(body.fee);
         self.fees = fees.ok_or_else(|| invalid(InvalidTransaction::BlockFeesOverflow))?;
+        self.charged = Some((sender, self.account(sender)));
         self.set(sender, charged);
 
-        self.undo.clear();
         let burned_before = self.burned;
         let mut outcome = Outcome::Success;
         for (operation, step) in (0u32..).zip(&body.operations) {
@@ -183,6 +215,11 @@ impl<R: StateReader> BlockExecutor<R> {
         });
         self.receipts.push(receipt.clone());
         Ok(receipt)
+    }
+
+    /// [`announce`] to the state that this executor reads.
+    pub fn announce<'t>(&self, transactions: impl IntoIterator<Item = &'t Transaction>) {
+        announce(&self.reader, transactions);
     }
 
     /// How many transactions the block has so far.
@@ -249,6 +286,7 @@ impl<R: StateReader> BlockExecutor<R> {
         if amount == Amount::ZERO {
             return Ok(Err(Failure::ZeroAmount));
         }
+        planted_panic(amount);
         if *to == self.system {
             return Ok(Err(Failure::SystemRecipient));
         }
@@ -337,6 +375,9 @@ impl<R: StateReader> BlockExecutor<R> {
 
     /// Takes the operations of the transaction under way back, the last one first.
     fn roll_back(&mut self) {
+        if active(Bug::UndoForgotten) {
+            self.undo.pop();
+        }
         while let Some(step) = self.undo.pop() {
             match step {
                 Undo::Account(index, before) => {
@@ -407,6 +448,14 @@ impl<R: StateReader> BlockExecutor<R> {
     }
 }
 
+/// A transfer of this many base units panics while [`Bug::PoisonPanics`] is planted.
+pub const POISON: Amount = Amount(6_660_666);
+
+/// The bug of the executor that a test plants.
+fn planted_panic(amount: Amount) {
+    assert!(!(active(Bug::PoisonPanics) && amount == POISON), "planted");
+}
+
 /// Where `address` is in `touched`, reading its account when the block has not met it yet.
 ///
 /// Not a method, so that the borrow of the block's other parts stays free.
@@ -434,6 +483,21 @@ fn sum(what: &'static str, value: Amount, added: Amount) -> Result<Amount, Execu
     value
         .checked_add(added)
         .ok_or(ExecutionError::Overflow { what, value, added })
+}
+
+/// Announces the slots of transactions that are about to be executed: see [`StateReader::prefetch`].
+pub fn announce<'t>(reader: &impl StateReader, transactions: impl IntoIterator<Item = &'t Transaction>) {
+    let slots = transactions.into_iter().flat_map(|transaction| {
+        let body = transaction.body();
+        let owner = Address::from(body.sender);
+        body.operations
+            .iter()
+            .filter_map(move |operation| match operation {
+                Operation::SetStorage { slot, .. } => Some((owner, *slot)),
+                Operation::Transfer { .. } => None,
+            })
+    });
+    reader.prefetch(slots.collect());
 }
 
 /// Executes all transactions of a block, as validators do.

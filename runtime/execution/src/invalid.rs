@@ -2,7 +2,8 @@
 
 use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{
-    Account, AccountType, Amount, ChainParams, Height, Nonce, TransactionBody, VerifiedTransaction,
+    Account, AccountType, Amount, ChainParams, Demand, Excess, Height, Nonce, TransactionBody,
+    VerifiedTransaction,
 };
 
 /// Why a transaction may not be in the block (or, asked by [`admit`], in the next one).
@@ -27,7 +28,10 @@ pub enum InvalidTransaction {
         /// Operations of the transaction.
         got: usize,
     },
-    /// The fee is below the least fee for a transaction of this size.
+    /// The transaction demands more of the state than the chain allows.
+    #[error("{} are {}, the chain allows {}", .0.what, .0.got, .0.limit)]
+    Demand(Excess),
+    /// The fee is below the least fee for a transaction of this size and with so many slots.
     #[error("fee {got} is below the least fee {least}")]
     FeeTooLow {
         /// The least fee for this many bytes.
@@ -84,6 +88,9 @@ pub enum InvalidTransaction {
     /// The sender is an account of the chain itself.
     #[error("the sender belongs to the chain and sends no transactions")]
     SystemSender,
+    /// Executing it met a bug of this node, which keeps it out of its pool and its blocks.
+    #[error("executing it met a bug of this node, which has set it aside")]
+    SetAside,
     /// The block's fees would not fit in 64 bits.
     #[error("the fees of the block would overflow")]
     BlockFeesOverflow,
@@ -131,7 +138,10 @@ pub(crate) fn check_form(
             got: count,
         });
     }
-    let least = params.fee_for(bytes);
+    if let Some(excess) = Demand::of(body, params).exceeds_transaction(params) {
+        return Err(InvalidTransaction::Demand(excess));
+    }
+    let least = params.fee_for(bytes, body.slot_count());
     if body.fee < least {
         return Err(InvalidTransaction::FeeTooLow { least, got: body.fee });
     }

@@ -21,16 +21,18 @@
 //! 5. Fees are summed and credited once, after the last transaction, to the proposer's payout account.
 //! 6. Balances plus burned never change. Every block is checked for it before it is handed out.
 //!
-//! Reading order: [`state`], [`invalid`] (what a block may not hold), [`executor`], [`records`], and
-//! [`memory`] (a small state for tests).
+//! Reading order: [`state`], [`invalid`] (what a block may not hold), [`executor`], [`contained`] (its panics),
+//! [`records`], and [`memory`] (a small state for tests).
 
+pub mod contained;
 pub mod executor;
 pub mod invalid;
 pub mod memory;
 pub mod records;
 pub mod state;
 
-pub use executor::{BlockContext, BlockExecutor, BlockOutcome, ExecutionError, execute_body};
+pub use contained::is_contained;
+pub use executor::{BlockContext, BlockExecutor, BlockOutcome, ExecutionError, announce, execute_body};
 pub use invalid::{InvalidTransaction, admit};
 pub use memory::MemoryState;
 pub use records::{read_burned, read_schedule, read_supply};

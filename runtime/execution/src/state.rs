@@ -34,6 +34,10 @@ pub trait StateReader {
     /// # Errors
     /// [`ReadError`] when the store fails.
     fn slot(&self, address: &Address, slot: &Hash) -> Result<Option<Vec<u8>>, ReadError>;
+
+    /// Announces that these slots are about to be replaced, so that their old values are at hand when the changes
+    /// are applied. Returns at once and changes no result; a reader that is never slow ignores it.
+    fn prefetch(&self, _slots: Vec<(Address, Hash)>) {}
 }
 
 impl<R: StateReader + ?Sized> StateReader for &R {
@@ -44,6 +48,10 @@ impl<R: StateReader + ?Sized> StateReader for &R {
     fn slot(&self, address: &Address, slot: &Hash) -> Result<Option<Vec<u8>>, ReadError> {
         (**self).slot(address, slot)
     }
+
+    fn prefetch(&self, slots: Vec<(Address, Hash)>) {
+        (**self).prefetch(slots);
+    }
 }
 
 impl<R: StateReader + ?Sized> StateReader for Arc<R> {
@@ -53,6 +61,10 @@ impl<R: StateReader + ?Sized> StateReader for Arc<R> {
 
     fn slot(&self, address: &Address, slot: &Hash) -> Result<Option<Vec<u8>>, ReadError> {
         (**self).slot(address, slot)
+    }
+
+    fn prefetch(&self, slots: Vec<(Address, Hash)>) {
+        (**self).prefetch(slots);
     }
 }
 

@@ -56,7 +56,18 @@ impl World {
         if tx.operations.is_empty() || tx.operations.len() as u128 > params.operations_max.into() {
             return Err("OperationCount");
         }
-        if u128::from(tx.fee.0) < u128::from(params.fee_min.0) + bytes * u128::from(params.fee_per_byte.0) {
+        let slots = tx
+            .operations
+            .iter()
+            .filter(|operation| matches!(operation, Operation::SetStorage { .. }));
+        let slots = slots.count() as u128;
+        if slots > params.transaction_slots_max.into() {
+            return Err("Demand");
+        }
+        let least = u128::from(params.fee_min.0)
+            + bytes * u128::from(params.fee_per_byte.0)
+            + slots * u128::from(params.fee_per_slot.0);
+        if u128::from(tx.fee.0) < least {
             return Err("FeeTooLow");
         }
         if tx.valid_until.0 < height {
@@ -159,7 +170,7 @@ impl World {
 
 fn rule(reason: &InvalidTransaction) -> String {
     let text = format!("{reason:?}");
-    text.split([' ', '{']).next().unwrap().to_owned()
+    text.split([' ', '{', '(']).next().unwrap().to_owned()
 }
 
 /// xorshift: the same numbers for the same seed everywhere.
@@ -332,6 +343,8 @@ fn sign_all(bodies: &[(TransactionBody, u8)], keys: &[SecretKey]) -> Vec<Verifie
 fn play(seed: u64, blocks: u64, keys: &[SecretKey], met: &mut Met) {
     let params = Arc::new(ChainParams {
         fee_per_byte: Amount(1),
+        fee_per_slot: Amount(3),
+        transaction_slots_max: 3,
         transaction_bytes_max: 560,
         ..params()
     });
@@ -457,6 +470,7 @@ fn executor_and_model_agree_on_twenty_thousand_transactions() {
         "CostOverflow",
         "TooLarge",
         "OperationCount",
+        "Demand",
         "FeeTooLow",
         "Expired",
         "ValidTooLong",

@@ -1,6 +1,6 @@
 //! The pool itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use vibecoin_execution::{InvalidTransaction, admit};
@@ -14,6 +14,9 @@ use crate::fates::Fates;
 use crate::row::Row;
 use crate::selection::News;
 use crate::{Departure, FeeRate, MempoolConfig, Reason, Status};
+
+/// Most transactions that are remembered as set aside.
+pub const ASIDE_MAX: usize = 1024;
 
 /// Transactions that wait for a block.
 ///
@@ -40,6 +43,8 @@ pub struct Mempool {
     fates: Fates,
     /// The last nonce of each sender in the block under construction. Only asked, never walked.
     pinned: FastMap<Address, Nonce>,
+    /// Ids of transactions that made the executor panic, oldest first.
+    aside: VecDeque<Hash>,
 }
 
 /// A transaction was taken.
@@ -185,6 +190,7 @@ impl Mempool {
             now_ms: 0,
             fates: Fates::new(config.fates_max),
             pinned: FastMap::default(),
+            aside: VecDeque::new(),
         }
     }
 
@@ -212,6 +218,9 @@ impl Mempool {
         let id = *transaction.id();
         if self.by_id.contains_key(&id) {
             return Err(MempoolError::AlreadyKnown { id });
+        }
+        if self.aside.contains(&id) {
+            return Err(InvalidTransaction::SetAside.into());
         }
         admit(account, &self.params, next_height, &transaction)?;
         let account = account.copied().unwrap_or_default();
@@ -317,6 +326,18 @@ impl Mempool {
         self.depart_by_id(id, Reason::Invalid(why))
     }
 
+    /// Takes a transaction out that made the executor panic and never takes it again, as long as it is among the
+    /// last [`ASIDE_MAX`] of them. Says whether it was there.
+    pub fn set_aside(&mut self, id: &Hash) -> bool {
+        if !self.aside.contains(id) {
+            if self.aside.len() >= ASIDE_MAX {
+                self.aside.pop_front();
+            }
+            self.aside.push_back(*id);
+        }
+        self.depart_by_id(id, Reason::Invalid(InvalidTransaction::SetAside))
+    }
+
     /// The transaction with this id is in a block under construction: nothing replaces or evicts it until
     /// [`Mempool::on_committed`] or [`Mempool::unpin_all`], so that nobody is told that it left while the
     /// block makes it final. Pin in the order of nonces.
@@ -417,10 +438,11 @@ impl Mempool {
         (self.fates.since(from), self.fates.next())
     }
 
-    /// The least fee with which a transaction of `bytes` bytes would get in now, as far as price goes.
+    /// The least fee with which a transaction of `bytes` bytes without slots would get in now, as far as price
+    /// goes.
     #[must_use]
     pub fn least_fee(&self, bytes: u32) -> Amount {
-        let least = self.params.fee_for(bytes);
+        let least = self.params.fee_for(bytes, 0);
         let after = self
             .bytes
             .saturating_add(usize::try_from(bytes).unwrap_or(usize::MAX));

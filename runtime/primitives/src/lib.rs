@@ -32,6 +32,7 @@
 pub mod address;
 pub mod block;
 pub mod codec;
+pub mod demand;
 pub mod hash;
 pub mod hex;
 pub mod keys;
@@ -52,6 +53,7 @@ pub mod vote;
 pub use address::{Address, AddressError, AddressPrefix};
 pub use block::{BLOCK_VERSION, Block, Body, BodyV1, Header, Tick, body_hash, tick_root};
 pub use codec::{CodecError, Encoded, decode, encode, encoded_len};
+pub use demand::{Demand, Excess};
 pub use hash::{Domain, Hash};
 pub use hex::HexError;
 pub use keys::{KnownKeys, PublicKey, SecretKey, Signature, SignatureBatch, SignatureError, wipe_stack};

@@ -15,6 +15,16 @@ pub const SLOT_VALUE_BYTES_MAX: usize = 4 * KIB;
 pub const BLOCK_BYTES_MAX: usize = 4 * MIB;
 /// Most transactions in one block.
 pub const BLOCK_TRANSACTIONS_MAX: usize = 20_000;
+/// Most operations in one block.
+pub const BLOCK_OPERATIONS_MAX: usize = 100_000;
+/// Most slots that one block sets or clears.
+pub const BLOCK_SLOTS_MAX: usize = 16_384;
+/// Most bytes of the old and new rows of one block, each counted at its largest.
+pub const BLOCK_STATE_BYTES_MAX: usize = 64 * MIB;
+/// Most bytes of an encoded account row.
+pub const ACCOUNT_ROW_BYTES_MAX: usize = 118;
+/// Bytes of an encoded slot row besides the value: the slot and the value's length.
+pub const SLOT_ROW_OVERHEAD_BYTES: usize = 40;
 /// Most ticks in one block.
 pub const TICKS_MAX: usize = 1024;
 /// Most hashes in one tick.
@@ -34,8 +44,20 @@ pub const EVIDENCE_BYTES_MAX: usize = 4 * KIB;
 /// Most bytes of one encoded body: transactions, tick hashes, certificate and evidence.
 pub const BODY_BYTES_MAX: usize =
     BLOCK_BYTES_MAX + TICKS_MAX * 64 + CERTIFICATE_BYTES_MAX + EVIDENCE_MAX * EVIDENCE_BYTES_MAX + KIB;
+/// Most bytes of the evidence of one block.
+pub const BLOCK_EVIDENCE_BYTES_MAX: usize = EVIDENCE_MAX * EVIDENCE_BYTES_MAX;
+/// Most bytes of one encoded receipt: it holds nothing of variable length.
+pub const RECEIPT_BYTES_MAX: usize = 80;
 /// Most bytes of the receipts of one block.
 pub const RECEIPTS_BYTES_MAX: usize = BLOCK_TRANSACTIONS_MAX * 128 + KIB;
+/// Rows that a block changes besides those of its transactions: the payout account, the chain's account and
+/// its records.
+pub const BLOCK_OWN_ROWS_MAX: usize = 8;
+/// Most rows that one block changes: for each transaction its sender's, for each operation one more.
+pub const BLOCK_ROWS_MAX: usize = BLOCK_TRANSACTIONS_MAX + BLOCK_OPERATIONS_MAX + BLOCK_OWN_ROWS_MAX;
+/// Most bytes of the encoded diff of one block: its rows, and for each of them a key and four lengths.
+pub const DIFF_BYTES_MAX: usize =
+    BLOCK_STATE_BYTES_MAX + BLOCK_ROWS_MAX * 96 + BLOCK_OWN_ROWS_MAX * 2 * SLOT_VALUE_BYTES_MAX + KIB;
 /// Most bytes of a text parameter (network name, symbol).
 pub const NAME_BYTES_MAX: usize = 32;
 
@@ -47,4 +69,7 @@ const _: () = assert!(VALIDATORS_MAX * 20 + 8 <= SLOT_VALUE_BYTES_MAX);
 // A list of the largest allowed number of transactions must stay below wincode's 4 MiB of memory.
 const _: () = assert!(BLOCK_TRANSACTIONS_MAX * size_of::<crate::Transaction>() <= 4 * MIB);
 const _: () = assert!(BLOCK_TRANSACTIONS_MAX * size_of::<crate::Receipt>() <= 4 * MIB);
+const _: () = assert!(BLOCK_TRANSACTIONS_MAX * RECEIPT_BYTES_MAX + 8 <= RECEIPTS_BYTES_MAX);
+// The whole diff of a block is in memory several times: what is asked for before it is checked stays small.
+const _: () = assert!(DIFF_BYTES_MAX <= 128 * MIB);
 const _: () = assert!(EVIDENCE_BYTES_MAX >= 2 * (HEADER_BYTES_MAX + 256));

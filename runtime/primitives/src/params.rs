@@ -3,11 +3,12 @@
 use wincode::{SchemaRead, SchemaWrite};
 
 use crate::limits::{
-    BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, HASHES_PER_TICK_MAX, NAME_BYTES_MAX, OPERATIONS_MAX,
-    SLOT_VALUE_BYTES_MAX, TICKS_MAX, TRANSACTION_BYTES_MAX,
+    BLOCK_BYTES_MAX, BLOCK_EVIDENCE_BYTES_MAX, BLOCK_OPERATIONS_MAX, BLOCK_SLOTS_MAX, BLOCK_STATE_BYTES_MAX,
+    BLOCK_TRANSACTIONS_MAX, HASHES_PER_TICK_MAX, NAME_BYTES_MAX, OPERATIONS_MAX, SLOT_VALUE_BYTES_MAX,
+    TICKS_MAX, TRANSACTION_BYTES_MAX,
 };
 use crate::planted::{Bug, active};
-use crate::{AddressPrefix, Amount, Domain, Encoded, Hash, Round, encode};
+use crate::{AddressPrefix, Amount, Demand, Domain, Encoded, Hash, Round, encode};
 
 /// Which faults the validators survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
@@ -77,6 +78,18 @@ pub struct ChainParams {
     pub operations_max: u32,
     /// Most bytes of a slot's value.
     pub slot_value_bytes_max: u32,
+    /// Most operations of the transactions of a block.
+    pub block_operations_max: u32,
+    /// Most slots that a block sets or clears, each counted as often as it is.
+    pub block_slots_max: u32,
+    /// Most bytes of the old and new rows of a block, as [`crate::Demand`] counts them.
+    pub block_state_bytes_max: u32,
+    /// Most bytes of the evidence of a block.
+    pub block_evidence_bytes_max: u32,
+    /// Most slots that a transaction sets or clears.
+    pub transaction_slots_max: u32,
+    /// Most bytes of the old and new rows of a transaction, as [`crate::Demand`] counts them.
+    pub transaction_state_bytes_max: u32,
     /// How many heights ahead `valid_until` may lie.
     pub validity_window: u64,
 
@@ -84,6 +97,9 @@ pub struct ChainParams {
     pub fee_min: Amount,
     /// Least fee per byte of a transaction, on top of `fee_min`.
     pub fee_per_byte: Amount,
+    /// Least fee per slot that a transaction sets or clears, whatever it holds: reading what is there costs
+    /// as much as reading the largest value.
+    pub fee_per_slot: Amount,
     /// Burned when a transfer creates an account.
     pub account_price: Amount,
     /// Burned when a slot is set, per byte of value plus 32.
@@ -148,9 +164,16 @@ impl ChainParams {
             transaction_bytes_max: 64 * 1024,
             operations_max: 64,
             slot_value_bytes_max: 4096,
+            block_operations_max: 20_000,
+            block_slots_max: 1024,
+            block_state_bytes_max: 10 * 1024 * 1024,
+            block_evidence_bytes_max: 64 * 1024,
+            transaction_slots_max: 64,
+            transaction_state_bytes_max: 384 * 1024,
             validity_window: 100_000,
             fee_min: Amount(100),
             fee_per_byte: Amount(1),
+            fee_per_slot: Amount(4096),
             account_price: Amount(10_000),
             storage_byte_price: Amount(100),
             empty_block_interval_ms: 1000,
@@ -220,14 +243,14 @@ impl ChainParams {
         u64::from(ticks).saturating_mul(u64::from(self.tick_ms))
     }
 
-    /// Least fee of a transaction of `bytes` bytes.
+    /// Least fee of a transaction of `bytes` bytes that sets or clears `slots` slots.
+    ///
+    /// Known from the transaction alone, so that admission and execution never differ about it.
     #[must_use]
-    pub fn fee_for(&self, bytes: u32) -> Amount {
-        Amount(
-            self.fee_min
-                .0
-                .saturating_add(self.fee_per_byte.0.saturating_mul(u64::from(bytes))),
-        )
+    pub fn fee_for(&self, bytes: u32, slots: u32) -> Amount {
+        let of_bytes = self.fee_per_byte.0.saturating_mul(u64::from(bytes));
+        let of_slots = self.fee_per_slot.0.saturating_mul(u64::from(slots));
+        Amount(self.fee_min.0.saturating_add(of_bytes).saturating_add(of_slots))
     }
 
     /// The prefix of addresses.
@@ -323,9 +346,11 @@ impl ChainParams {
             0,
             SLOT_VALUE_BYTES_MAX as u64,
         )?;
+        self.check_demands(range)?;
         range("validity_window", self.validity_window, 1, 10_000_000)?;
         range("fee_min", self.fee_min.0, 1, u64::MAX >> 16)?;
         range("fee_per_byte", self.fee_per_byte.0, 0, u64::MAX >> 32)?;
+        range("fee_per_slot", self.fee_per_slot.0, 0, u64::MAX >> 32)?;
         range("account_price", self.account_price.0, 0, u64::MAX >> 16)?;
         range("storage_byte_price", self.storage_byte_price.0, 0, u64::MAX >> 32)?;
         range(
@@ -360,6 +385,52 @@ impl ChainParams {
         range("message_delay_ms", u64::from(self.message_delay_ms), 1, 60_000)?;
         range("evidence_age_max", self.evidence_age_max, 1, 100_000_000)?;
         range("trust_period_s", self.trust_period_s, 1, 10 * 365 * 24 * 3600)
+    }
+}
+
+impl ChainParams {
+    /// The bounds on what blocks and transactions demand. A block takes at least the largest transaction, or a
+    /// transaction that was admitted could never be in a block.
+    fn check_demands(
+        &self,
+        range: impl Fn(&'static str, u64, u64, u64) -> Result<(), ParamsError>,
+    ) -> Result<(), ParamsError> {
+        range(
+            "transaction_slots_max",
+            u64::from(self.transaction_slots_max),
+            0,
+            u64::from(self.operations_max),
+        )?;
+        range(
+            "transaction_state_bytes_max",
+            u64::from(self.transaction_state_bytes_max),
+            Demand::transfers(1, 1).state_bytes,
+            BLOCK_STATE_BYTES_MAX as u64,
+        )?;
+        range(
+            "block_operations_max",
+            u64::from(self.block_operations_max),
+            u64::from(self.operations_max),
+            BLOCK_OPERATIONS_MAX as u64,
+        )?;
+        range(
+            "block_slots_max",
+            u64::from(self.block_slots_max),
+            u64::from(self.transaction_slots_max),
+            BLOCK_SLOTS_MAX as u64,
+        )?;
+        range(
+            "block_state_bytes_max",
+            u64::from(self.block_state_bytes_max),
+            u64::from(self.transaction_state_bytes_max),
+            BLOCK_STATE_BYTES_MAX as u64,
+        )?;
+        range(
+            "block_evidence_bytes_max",
+            u64::from(self.block_evidence_bytes_max),
+            0,
+            BLOCK_EVIDENCE_BYTES_MAX as u64,
+        )
     }
 }
 

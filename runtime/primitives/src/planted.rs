@@ -60,10 +60,15 @@ pub enum Bug {
     QuestionForgotten,
     /// The turns of the next height are derived as if the present one had been decided in its first round.
     TurnStale,
+    /// Of a failed transaction, the step that came last is not undone. All nodes agree about it, so that it takes a
+    /// second opinion to find it: `tests/sim/src/leftovers.rs`, not [`Bug::ALL`].
+    UndoForgotten,
+    /// A shape of transaction panics the executor. A network that notices it has failed: not in [`Bug::ALL`].
+    PoisonPanics,
 }
 
 impl Bug {
-    /// Every bug.
+    /// Every bug that a test network must notice.
     pub const ALL: [Self; 26] = [
         Self::SignBeforeSync,
         Self::GuardAfterSend,
@@ -123,6 +128,8 @@ impl Bug {
             Self::NeverAgain => "never-again",
             Self::QuestionForgotten => "question-forgotten",
             Self::TurnStale => "turn-stale",
+            Self::UndoForgotten => "undo-forgotten",
+            Self::PoisonPanics => "poison-panics",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use wincode::{SchemaRead, SchemaWrite};
 
-use crate::limits::RECEIPTS_BYTES_MAX;
+use crate::limits::{RECEIPT_BYTES_MAX, RECEIPTS_BYTES_MAX};
 use crate::{Amount, Domain, Encoded, Hash, encode, merkle};
 
 /// The outcome of one transaction in a block. The enum tag is its version.
@@ -100,7 +100,7 @@ impl Receipts {
 
 impl Encoded for Receipt {
     const NAME: &'static str = "receipt";
-    const BYTES_MAX: usize = 1024;
+    const BYTES_MAX: usize = RECEIPT_BYTES_MAX;
 }
 
 impl Encoded for Receipts {

@@ -4,7 +4,7 @@ use wincode::containers;
 use wincode::len::UseIntLen;
 use wincode::{SchemaRead, SchemaWrite};
 
-use crate::limits::SLOT_VALUE_BYTES_MAX;
+use crate::limits::{ACCOUNT_ROW_BYTES_MAX, BLOCK_ROWS_MAX, DIFF_BYTES_MAX, SLOT_VALUE_BYTES_MAX};
 use crate::{Address, Amount, Domain, Encoded, Hash, Nonce};
 
 /// What kind of account this is.
@@ -69,7 +69,7 @@ pub struct AccountRow {
 
 impl Encoded for AccountRow {
     const NAME: &'static str = "account row";
-    const BYTES_MAX: usize = 160;
+    const BYTES_MAX: usize = ACCOUNT_ROW_BYTES_MAX;
 }
 
 /// A row of the flat state for a slot: with the slot, since the key is a hash.
@@ -97,9 +97,8 @@ pub struct DiffEntry {
     pub new: Option<Vec<u8>>,
 }
 
-/// Most bytes of memory that the entries of one diff may ask for when decoded: a full block whose
-/// every operation touches two rows of its own stays below it.
-const DIFF_MEMORY_MAX: usize = 512 * crate::limits::MIB;
+/// Most bytes of memory that the entries of one diff may ask for when decoded.
+const DIFF_MEMORY_MAX: usize = BLOCK_ROWS_MAX * size_of::<DiffEntry>();
 
 /// Everything a block changed in the state, ascending by key: the commit of the block.
 #[derive(Clone, Debug, PartialEq, Eq, Default, SchemaWrite, SchemaRead)]
@@ -115,7 +114,7 @@ pub struct StateDiff {
 
 impl Encoded for StateDiff {
     const NAME: &'static str = "state diff";
-    const BYTES_MAX: usize = 512 * crate::limits::MIB;
+    const BYTES_MAX: usize = DIFF_BYTES_MAX;
 }
 
 /// Slots of [`Address::system`].

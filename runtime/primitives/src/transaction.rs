@@ -96,6 +96,14 @@ impl TransactionBody {
         signed_bytes(TRANSACTION_TAG, genesis, self)
     }
 
+    /// Number of slots that the operations set or clear.
+    #[must_use]
+    pub fn slot_count(&self) -> u32 {
+        let slots = self.operations.iter();
+        let slots = slots.filter(|operation| matches!(operation, Operation::SetStorage { .. }));
+        u32::try_from(slots.count()).unwrap_or(u32::MAX)
+    }
+
     /// Signs with `key`, whose public half must be `self.sender`.
     #[must_use]
     pub fn sign(self, genesis: &Hash, key: &SecretKey) -> Transaction {

@@ -18,12 +18,13 @@ use std::sync::Arc;
 use vibecoin_execution::{BlockExecutor, ExecutionError, State};
 use vibecoin_poh::{SealedTick, Verifier, seed};
 use vibecoin_primitives::{
-    BlockPart, Body, BodyV1, CommitCertificate, Evidence, Hash, Header, KnownKeys, PartContent, PublicKey,
-    Round, SignedPart, Tick, Transaction, VerifiedTransaction, encode, tick_root, transaction_bytes,
+    BlockPart, Body, BodyV1, CommitCertificate, Demand, Evidence, Hash, Header, KnownKeys, PartContent,
+    PublicKey, Round, SignedPart, Tick, Transaction, VerifiedTransaction, encode, tick_root,
+    transaction_bytes,
 };
 
 use crate::Chain;
-use crate::check::{JudgeError, Parent, Streamed, context, pace};
+use crate::check::{JudgeError, Parent, Streamed, context, evidence_bytes, pace};
 
 /// Ticks whose Proof of History is checked at once: they fill one vector of the widest verifier, or two of AVX2.
 const TICKS_AT_ONCE: usize = 16;
@@ -66,6 +67,7 @@ pub struct Assembly<S: State> {
     roots: Vec<Hash>,
     transactions: usize,
     bytes: usize,
+    demand: Demand,
     /// `None` once something in the block was found odd.
     work: Option<Work<S>>,
 }
@@ -97,6 +99,7 @@ impl<S: State> Assembly<S> {
             roots: Vec::new(),
             transactions: 0,
             bytes: 0,
+            demand: Demand::default(),
             work: Some(work),
         })
     }
@@ -157,8 +160,11 @@ impl<S: State> Assembly<S> {
 
     /// Bounds what a lying proposer can make us keep: never more than one block.
     fn has_room(&mut self, chain: &Chain, part: &BlockPart) -> bool {
-        let PartContent::Tick(tick) = &part.content else {
-            return true;
+        let tick = match &part.content {
+            PartContent::Tick(tick) => tick,
+            PartContent::Opening { evidence, .. } => {
+                return evidence_bytes(evidence) <= chain.params.block_evidence_bytes_max as usize;
+            }
         };
         let size = |sum: usize, tx: &Transaction| sum.saturating_add(transaction_bytes(tx));
         let bytes = tick.transactions.iter().fold(self.bytes, size);
@@ -167,10 +173,13 @@ impl<S: State> Assembly<S> {
         let fits = sequence <= self.tick_count
             && transactions <= chain.params.block_transactions_max as usize
             && bytes <= chain.params.block_bytes_max as usize;
-        if fits {
-            (self.bytes, self.transactions) = (bytes, transactions);
-        }
-        fits
+        // Before any signature: what a block may demand shows in its bytes.
+        let demand = self.demand.of_block(&tick.transactions, &chain.params);
+        let (true, Ok(demand)) = (fits, demand) else {
+            return false;
+        };
+        (self.bytes, self.transactions, self.demand) = (bytes, transactions, demand);
+        true
     }
 
     fn append(
@@ -247,6 +256,7 @@ impl<S: State> Work<S> {
         hashes: &[Hash],
         known: &impl Fn(&Hash) -> Option<Arc<VerifiedTransaction>>,
     ) -> Result<bool, JudgeError> {
+        self.executor.announce(&tick.transactions);
         let mut verified: Vec<Option<Arc<VerifiedTransaction>>> = hashes.iter().map(known).collect();
         let unknown = tick.transactions.iter().zip(&verified);
         let unknown: Vec<Transaction> = unknown
@@ -267,7 +277,7 @@ impl<S: State> Work<S> {
         for transaction in verified.iter().flatten() {
             match self.executor.execute(transaction) {
                 Ok(_) => self.ids.push(*transaction.id()),
-                Err(ExecutionError::Invalid { .. }) => return Ok(false),
+                Err(ExecutionError::Invalid { .. } | ExecutionError::Panicked { .. }) => return Ok(false),
                 Err(error) => return Err(JudgeError(error.to_string())),
             }
         }

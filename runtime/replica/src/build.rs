@@ -15,12 +15,12 @@ use vibecoin_execution::{BlockExecutor, ExecutionError, State};
 use vibecoin_mempool::{Mempool, Selection};
 use vibecoin_poh::{Chain as PohChain, seed};
 use vibecoin_primitives::{
-    BLOCK_VERSION, Body, BodyV1, CommitCertificate, Evidence, Hash, Header, Height, PartContent, PublicKey,
-    Round, Tick, TimeMs, VerifiedTransaction, body_hash, encode, merkle, tick_root,
+    BLOCK_VERSION, Body, BodyV1, CommitCertificate, Demand, Evidence, Hash, Header, Height, PartContent,
+    PublicKey, Round, Tick, TimeMs, VerifiedTransaction, body_hash, encode, merkle, tick_root,
 };
 
 use crate::Chain;
-use crate::check::{Executed, JudgeError, Parent, context, pace};
+use crate::check::{Executed, JudgeError, Parent, context, evidence_bytes, pace};
 
 /// How many ticks a builder that fell behind makes up for.
 pub const CATCH_UP_TICKS: u64 = 4;
@@ -75,12 +75,13 @@ pub struct Builder<S: State> {
     roots: Vec<Hash>,
     ids: Vec<Hash>,
     bytes: usize,
+    demand: Demand,
     window: MonoTime,
     phase: Phase,
     /// Until when the last intake tick is held open for a first transaction; `None` is for ever.
     hold_until: Option<MonoTime>,
-    /// Most transactions that this block takes.
-    transactions_max: usize,
+    /// Operations after which this block takes no more transactions.
+    operations_enough: usize,
 }
 
 impl<S: State> Builder<S> {
@@ -98,14 +99,19 @@ impl<S: State> Builder<S> {
         height: Height,
         round: Round,
         proposer: PublicKey,
-        extras: Extras,
+        mut extras: Extras,
         now: MonoTime,
         hold_until: Option<MonoTime>,
-        transactions_max: usize,
+        operations_enough: usize,
     ) -> Result<Self, JudgeError> {
         let Some((_, member)) = chain.validators.find(&proposer) else {
             return Err(JudgeError(format!("{proposer} proposes but is not a validator")));
         };
+        let bytes_max = chain.params.block_evidence_bytes_max as usize;
+        let within = (0..=extras.evidence.len())
+            .rev()
+            .find(|count| evidence_bytes(extras.evidence.iter().take(*count)) <= bytes_max);
+        extras.evidence.truncate(within.unwrap_or(0));
         let executor = BlockExecutor::new(parent.state.clone(), context(&chain, height, member.payout));
         let start = seed(parent.hash, height.0, round.0, &proposer.0);
         let template = Header {
@@ -121,10 +127,11 @@ impl<S: State> Builder<S> {
             roots: Vec::new(),
             ids: Vec::new(),
             bytes: 0,
+            demand: Demand::default(),
             window: now,
             phase: Phase::Burst,
             hold_until,
-            transactions_max,
+            operations_enough,
             chain,
             parent,
             height,
@@ -249,37 +256,47 @@ impl<S: State> Builder<S> {
 
     /// Takes what the pool offers for this tick, executes it and mixes it in.
     fn take(&mut self, pool: &mut Mempool) -> Result<(), JudgeError> {
-        let block_most = self.transactions_max;
+        let block_most = (self.chain.params.block_transactions_max as usize).min(self.operations_enough);
+        let enough = u64::try_from(self.operations_enough).unwrap_or(u64::MAX);
         let tick_most = block_most.div_ceil(self.intake_ticks()).max(32);
         let bytes_most = self.chain.params.block_bytes_max as usize;
         let mut transactions = Vec::new();
         let mut hashes = Vec::new();
-        while transactions.len() < tick_most && self.ids.len() < block_most {
+        while transactions.len() < tick_most && self.ids.len() < block_most && self.demand.operations < enough
+        {
             let Some(next) = pool.next(&mut self.selection) else {
                 break;
             };
             let bytes = next.byte_len() as usize;
-            if self.bytes.saturating_add(bytes) > bytes_most {
-                pool.skip_sender(&mut self.selection, &next.sender());
-                continue;
-            }
-            if !self.execute(&next)? {
+            let params = &self.chain.params;
+            let demand = self.demand.plus(Demand::of(next.body(), params));
+            // What the block has no room for waits for the next one: no transaction is refused for it.
+            let fits =
+                self.bytes.saturating_add(bytes) <= bytes_most && demand.exceeds_block(params).is_none();
+            if !fits || !self.execute(&next, pool)? {
                 pool.skip_sender(&mut self.selection, &next.sender());
                 continue;
             }
             pool.pin(&next);
+            self.demand = demand;
             self.bytes = self.bytes.saturating_add(bytes);
             self.ids.push(*next.id());
             hashes.push(*next.hash());
             transactions.push(next.transaction().clone());
         }
+        self.executor.announce(&transactions);
         self.seal(transactions, &hashes)
     }
 
-    /// Whether the transaction went into the block; one that may not is left out.
-    fn execute(&mut self, transaction: &VerifiedTransaction) -> Result<bool, JudgeError> {
+    /// Whether the transaction went into the block; one that may not is left out. One that meets a bug of the
+    /// executor leaves the pool for good, or every block of ours would meet it again.
+    fn execute(&mut self, transaction: &VerifiedTransaction, pool: &mut Mempool) -> Result<bool, JudgeError> {
         match self.executor.execute(transaction) {
             Ok(_) => Ok(true),
+            Err(ExecutionError::Panicked { id, .. }) => {
+                pool.set_aside(&id);
+                Ok(false)
+            }
             Err(ExecutionError::Invalid { .. }) => Ok(false),
             Err(error) => Err(JudgeError(error.to_string())),
         }

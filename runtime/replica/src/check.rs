@@ -6,15 +6,15 @@
 use std::collections::BTreeSet;
 
 use vibecoin_execution::{
-    BlockContext, BlockExecutor, BlockOutcome, ExecutionError, State, StateError, execute_body,
+    BlockContext, BlockExecutor, BlockOutcome, ExecutionError, State, StateError, announce, execute_body,
 };
 use vibecoin_poh::{Pace, PohError, SealedTick, seed, verify as verify_poh};
 use vibecoin_primitives::limits::EVIDENCE_MAX;
 use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{
-    Address, BLOCK_VERSION, Body, CertificateError, CodecError, EvidenceError, Hash, Header, Height,
-    ProposerSchedule, StateDiff, Tick, TimeMs, Transaction, TransactionError, VerifiedTransaction, body_hash,
-    decode, merkle, tick_root, transaction_bytes,
+    Address, BLOCK_VERSION, Body, CertificateError, CodecError, Demand, Evidence, EvidenceError, Excess,
+    Hash, Header, Height, ProposerSchedule, StateDiff, Tick, TimeMs, Transaction, TransactionError,
+    VerifiedTransaction, body_hash, decode, encoded_len, merkle, tick_root, transaction_bytes,
 };
 
 use crate::Chain;
@@ -103,6 +103,16 @@ pub struct Parent<S> {
     pub state: S,
     /// The proposer order of the next height, from that state.
     pub schedule: ProposerSchedule,
+}
+
+impl From<Excess> for BlockError {
+    fn from(Excess { what, got, limit }: Excess) -> Self {
+        Self::Limit {
+            what,
+            got: usize::try_from(got).unwrap_or(usize::MAX),
+            limit: limit as usize,
+        }
+    }
 }
 
 fn field<T: PartialEq + ToString>(field: &'static str, expected: &T, got: &T) -> Result<(), BlockError> {
@@ -225,7 +235,13 @@ fn check_body<S>(chain: &Chain, parent: &Parent<S>, header: &Header, body: &Body
         bytes,
         chain.params.block_bytes_max as usize,
     )?;
+    Demand::default().of_block(body.transactions(), &chain.params)?;
     limit("number of evidence", inner.evidence.len(), EVIDENCE_MAX)?;
+    limit(
+        "bytes of evidence",
+        evidence_bytes(&inner.evidence),
+        chain.params.block_evidence_bytes_max as usize,
+    )?;
 
     match (&inner.last_commit, header.height.0) {
         (None, 0 | 1) => field("last_commit_hash", &Hash::ZERO, &header.last_commit_hash)?,
@@ -275,6 +291,13 @@ fn check_body<S>(chain: &Chain, parent: &Parent<S>, header: &Header, body: &Body
             .map_err(|e: EvidenceError| fault(e.to_string()))?;
     }
     Ok(())
+}
+
+/// Bytes of these pieces of evidence.
+pub(crate) fn evidence_bytes<'e>(evidence: impl IntoIterator<Item = &'e Evidence>) -> usize {
+    evidence
+        .into_iter()
+        .fold(0usize, |sum, piece| sum.saturating_add(encoded_len(piece)))
 }
 
 /// The Merkle roots of a body's ticks.
@@ -372,8 +395,10 @@ pub fn judge<S: State>(
     let checked = check_header(chain, parent, header)
         .and_then(|()| match body_checked {
             true => Ok(()),
-            false => check_body(chain, parent, header, body)
-                .and_then(|()| check_history(chain, header, body, &tick_roots(body))),
+            false => check_body(chain, parent, header, body).and_then(|()| {
+                announce(&parent.state, body.transactions());
+                check_history(chain, header, body, &tick_roots(body))
+            }),
         })
         .and_then(|()| verify_transactions(chain, body, known));
     let transactions = match checked {
@@ -434,7 +459,9 @@ fn execute<S: State>(
     let context = context(chain, header.height, proposer.payout);
     let outcome = match execute_body(&parent.state, context, transactions, header.round) {
         Ok(outcome) => outcome,
-        Err(error @ ExecutionError::Invalid { .. }) => {
+        // Invalid for a transaction that meets a bug, too: the same program says so everywhere, and no block
+        // stops every validator at once.
+        Err(error @ (ExecutionError::Invalid { .. } | ExecutionError::Panicked { .. })) => {
             return Ok(Err(BlockError::Execution(error.to_string())));
         }
         Err(error) => return Err(JudgeError(error.to_string())),

@@ -5,7 +5,7 @@
 //! durable here, and puts less into its own when they are late. It is a habit of the proposer, no rule:
 //! any block within the parameters is valid.
 
-/// Transactions that a block of ours may always hold: where blocks are late for lack of CPU, smaller ones are
+/// Operations that a block of ours may always hold: where blocks are late for lack of CPU, smaller ones are
 /// no faster, and clear the pool more slowly.
 const LEAST: usize = 1_000;
 /// What the first block may hold.
@@ -26,20 +26,21 @@ impl Default for LoadControl {
 }
 
 impl LoadControl {
-    /// Most transactions of the next block of ours, `most` being the chain's bound.
+    /// Operations of the next block of ours, `most` being the chain's bound. Operations and not transactions: the work
+    /// of a transaction grows with what it does.
     pub fn limit(&self, most: usize) -> usize {
         self.limit.min(most)
     }
 
     /// A block became durable `took` after its parent, where its ticks take `nominal`, both in
     /// microseconds.
-    pub fn on_block(&mut self, took: u64, nominal: u64, transactions: usize, first_round: bool, most: usize) {
+    pub fn on_block(&mut self, took: u64, nominal: u64, operations: usize, first_round: bool, most: usize) {
         let on_time = (nominal.saturating_mul(3) / 2).saturating_add(SLACK_MICROS);
         let late = took > on_time || !first_round;
         // A block with little in it was late for another reason.
-        if late && transactions >= self.limit / 4 {
+        if late && operations >= self.limit / 4 {
             self.limit = (self.limit / 4).saturating_mul(3).max(LEAST);
-        } else if !late && transactions >= (self.limit / 4).saturating_mul(3) {
+        } else if !late && operations >= (self.limit / 4).saturating_mul(3) {
             // Far from late: the load went away, and what waits wants out.
             let early = took <= (nominal.saturating_mul(5) / 4).saturating_add(SLACK_MICROS / 2);
             let more = if early { self.limit / 4 } else { self.limit / 16 };

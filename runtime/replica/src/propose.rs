@@ -49,7 +49,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
             if round >= EMPTY_FROM {
                 0
             } else {
-                self.load.limit(self.chain.params.block_transactions_max as usize)
+                self.load.limit(self.chain.params.block_operations_max as usize)
             },
         );
         match builder {

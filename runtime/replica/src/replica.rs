@@ -41,6 +41,8 @@ pub(crate) struct Committing {
     hash: Hash,
     certificate: CommitCertificate,
     ids: Vec<Hash>,
+    /// Operations of its transactions.
+    operations: usize,
     accounts: Vec<(Address, Option<Account>)>,
 }
 
@@ -369,15 +371,16 @@ impl<S: State, O: Orderer> Replica<S, O> {
             hash,
             certificate,
             ids,
+            operations,
             accounts,
         } = commit;
         let params = &self.chain.params;
         self.load.on_block(
             self.now.mono.0.saturating_sub(self.head_since.0),
             params.ticks_ms(params.ticks_per_block).saturating_mul(1000),
-            ids.len(),
+            operations,
             header.round.0 == 0,
-            params.block_transactions_max as usize,
+            params.block_operations_max as usize,
         );
         self.pool.on_committed(
             &PoolCommit {
@@ -645,6 +648,9 @@ impl<S: State, O: Orderer> Replica<S, O> {
             hash,
             certificate: certificate.clone(),
             ids: ids.clone(),
+            operations: body.transactions().fold(0, |sum, transaction| {
+                sum.saturating_add(transaction.body().operations.len())
+            }),
             accounts: outcome
                 .changes
                 .accounts

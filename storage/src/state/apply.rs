@@ -12,10 +12,13 @@ use vibecoin_primitives::{
     Account, AccountRow, Address, DiffEntry, Hash, SlotRow, StateDiff, StateKey, account_key, encode,
     slot_key,
 };
-use vibecoin_trie::{Change, Job, Nibbles, NodeRecord, NodeWrites, Parallel, Sequential, Trie};
+use vibecoin_trie::{Change, Job, Nibbles, NodeRecord, NodeWrites, Parallel, Trie};
 
-/// Below this many accounts the old rows are read one after the other.
-const PARALLEL_READS_MIN: usize = 256;
+/// Below this many rows the old ones are read, and the new ones made, one after the other.
+const PARALLEL_ROWS_MIN: usize = 256;
+/// Slots of one account from which on they are read by several threads: a cold value costs far more than
+/// handing it to another thread.
+const PARALLEL_SLOTS_MIN: usize = 16;
 
 /// The hands of the process's thread pool.
 pub(crate) struct Hands;
@@ -40,6 +43,9 @@ struct Touched<'a> {
     slots: Vec<ChangedSlot<'a>>,
 }
 
+/// What applying one account gave: its entry if it changed, those of its slots, and nodes of its storage trie.
+type Applied = (Option<DiffEntry>, Vec<DiffEntry>, Vec<NodeEntry>);
+
 impl StateView {
     /// The state after `changes`, and the rows that differ between the two. This view stays as it is.
     ///
@@ -51,9 +57,20 @@ impl StateView {
         let view = self.rebased();
         let mut touched = view.touched(changes)?;
         touched.sort_unstable_by_key(|account| account.key);
+        let rows = rows_of(touched.iter().map(|account| account.slots.len()));
         let (mut entries, mut slots, mut nodes) = (Vec::with_capacity(touched.len()), Vec::new(), Vec::new());
-        for account in touched {
-            view.apply_account(account, &mut entries, &mut slots, &mut nodes)?;
+        let applied: Vec<Applied> = if rows < PARALLEL_ROWS_MIN {
+            let applied = touched.into_iter().map(|account| view.apply_account(account));
+            applied.collect::<Result<_, _>>()?
+        } else {
+            let applied = touched.into_par_iter().with_min_len(8);
+            let applied = applied.map(|account| view.apply_account(account));
+            applied.collect::<Result<_, _>>()?
+        };
+        for (entry, mut own, mut written) in applied {
+            entries.extend(entry);
+            slots.append(&mut own);
+            nodes.append(&mut written);
         }
         entries.append(&mut slots);
         let trie = view.update_accounts(&entries, &mut nodes)?;
@@ -142,19 +159,13 @@ impl StateView {
                 slots,
             })
         };
-        if accounts.len() < PARALLEL_READS_MIN {
+        if accounts.len() < PARALLEL_ROWS_MIN {
             return accounts.into_iter().map(touch).collect();
         }
         accounts.into_par_iter().with_min_len(64).map(touch).collect()
     }
 
-    fn apply_account(
-        &self,
-        touched: Touched<'_>,
-        accounts: &mut Vec<DiffEntry>,
-        slots: &mut Vec<DiffEntry>,
-        nodes: &mut Vec<NodeEntry>,
-    ) -> Result<(), StorageError> {
+    fn apply_account(&self, touched: Touched<'_>) -> Result<Applied, StorageError> {
         let Touched {
             key,
             address,
@@ -163,37 +174,54 @@ impl StateView {
             slots: changed,
         } = touched;
         let mut root = stored_root(old_row.as_deref())?;
+        let (mut slots, mut nodes) = (Vec::new(), Vec::new());
         if !changed.is_empty() {
-            let mut entries = Vec::with_capacity(changed.len());
-            for (slot, value) in changed {
-                let at = StateKey::Slot(key, slot_key(&slot));
-                let old = self.row(&at)?.map(|row| row.to_vec());
-                let value = value.as_ref().filter(|value| !value.is_empty());
-                let new = value.map(|value| {
-                    encode(&SlotRow {
-                        slot,
-                        value: value.clone(),
-                    })
-                });
-                if old != new {
-                    entries.push(DiffEntry { key: at, old, new });
-                }
-            }
-            entries.sort_unstable_by_key(|entry| entry.key);
-            root = self.update_storage(key, root, &entries, nodes)?;
-            slots.append(&mut entries);
+            slots = self.slot_entries(key, changed)?;
+            root = self.update_storage(key, root, &slots, &mut nodes)?;
         }
         account.storage_root = (!root.is_zero()).then_some(root);
         let new = Some(schema::account_row(&AccountRow { address, account }));
         let old = old_row.map(|row| row.to_vec());
-        if old != new {
-            accounts.push(DiffEntry {
-                key: StateKey::Account(key),
-                old,
-                new,
+        let entry = (old != new).then_some(DiffEntry {
+            key: StateKey::Account(key),
+            old,
+            new,
+        });
+        Ok((entry, slots, nodes))
+    }
+
+    /// The entries of an account's slots that change, ascending.
+    fn slot_entries(
+        &self,
+        owner: Hash,
+        changed: Vec<ChangedSlot<'_>>,
+    ) -> Result<Vec<DiffEntry>, StorageError> {
+        let entry = |(slot, value): ChangedSlot<'_>| {
+            let key = StateKey::Slot(owner, slot_key(&slot));
+            let old = self.row(&key)?.map(|row| row.to_vec());
+            let value = value.as_ref().filter(|value| !value.is_empty());
+            let new = value.map(|value| {
+                encode(&SlotRow {
+                    slot,
+                    value: value.clone(),
+                })
             });
-        }
-        Ok(())
+            Ok((old != new).then_some(DiffEntry { key, old, new }))
+        };
+        let entries: Vec<Option<DiffEntry>> = if changed.len() < PARALLEL_SLOTS_MIN {
+            changed
+                .into_iter()
+                .map(entry)
+                .collect::<Result<_, StorageError>>()?
+        } else {
+            changed
+                .into_par_iter()
+                .map(entry)
+                .collect::<Result<_, StorageError>>()?
+        };
+        let mut entries: Vec<DiffEntry> = entries.into_iter().flatten().collect();
+        entries.sort_unstable_by_key(|entry| entry.key);
+        Ok(entries)
     }
 
     /// Applies slot entries of one owner to its storage trie and returns the new root.
@@ -208,7 +236,7 @@ impl StateView {
             .iter()
             .map(|entry| change(entry, schema::slot_leaf))
             .collect();
-        let (trie, writes) = Trie::storage(owner, root).update(&changes?, self, &Sequential)?;
+        let (trie, writes) = Trie::storage(owner, root).update(&changes?, self, &Hands)?;
         collect(writes, nodes);
         Ok(trie.root())
     }
@@ -254,6 +282,11 @@ impl StateView {
             ..(**inner).clone()
         })
     }
+}
+
+/// Accounts and slots together, given how many slots each account has.
+fn rows_of(slots: impl Iterator<Item = usize>) -> usize {
+    slots.fold(0, |sum, slots| sum.saturating_add(slots).saturating_add(1))
 }
 
 const fn owner_of(key: &StateKey) -> Hash {

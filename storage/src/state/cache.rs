@@ -9,6 +9,13 @@ use vibecoin_primitives::{FastMap, StateKey};
 pub(crate) type Row = Option<Arc<[u8]>>;
 
 const SHARDS: usize = 16;
+/// Bytes that a cache may hold for each row that it may hold. An account with its address takes a quarter of it;
+/// the largest slots take nine times as much, so that of those there are fewer.
+const ROW_BYTES: usize = 512;
+/// Bytes of an entry besides its row: key, place in the queue, counters and the map's own.
+const ENTRY_BYTES: usize = 192;
+/// Bytes that every shard may hold, so that the largest row fits in the smallest cache.
+const SHARD_BYTES_MIN: usize = 8 * 1024;
 
 /// The rows last read or written, for views over any epoch of the materialised state.
 ///
@@ -18,11 +25,13 @@ const SHARDS: usize = 16;
 pub(crate) struct RowCache {
     shards: Vec<Mutex<Shard>>,
     shard_rows_max: usize,
+    shard_bytes_max: usize,
 }
 
 #[derive(Default)]
 struct Shard {
     epoch: u64,
+    bytes: usize,
     rows: FastMap<StateKey, Entry>,
     /// Keys in the order in which they came; a key used since is given another round.
     queue: VecDeque<StateKey>,
@@ -34,14 +43,29 @@ struct Entry {
     row: Row,
 }
 
+impl Entry {
+    fn bytes(&self) -> usize {
+        self.row
+            .as_ref()
+            .map_or(0, |row| row.len())
+            .saturating_add(ENTRY_BYTES)
+    }
+}
+
 impl RowCache {
-    /// A cache of at most about `rows_max` rows.
+    /// A cache of at most about `rows_max` rows and 512 bytes for each of them, together.
     pub(crate) fn new(rows_max: usize) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        let shard_rows_max = rows_max.div_ceil(SHARDS);
         Self {
             shards,
-            shard_rows_max: rows_max.div_ceil(SHARDS),
+            shard_rows_max,
+            shard_bytes_max: shard_rows_max.saturating_mul(ROW_BYTES).max(SHARD_BYTES_MIN),
         }
+    }
+
+    const fn most(&self) -> (usize, usize) {
+        (self.shard_rows_max, self.shard_bytes_max)
     }
 
     fn shard(&self, key: &StateKey) -> Option<&Mutex<Shard>> {
@@ -64,7 +88,7 @@ impl RowCache {
         let Some(shard) = self.shard(key) else { return };
         let mut shard = shard.lock();
         if shard.epoch == epoch && !shard.rows.contains_key(key) {
-            shard.insert(*key, epoch, row.clone(), self.shard_rows_max);
+            shard.insert(*key, epoch, row.clone(), self.most());
         }
     }
 
@@ -75,7 +99,7 @@ impl RowCache {
         }
         for (key, row) in rows {
             let Some(shard) = self.shard(key) else { continue };
-            shard.lock().insert(*key, epoch, row.clone(), self.shard_rows_max);
+            shard.lock().insert(*key, epoch, row.clone(), self.most());
         }
     }
 
@@ -91,22 +115,18 @@ impl RowCache {
 }
 
 impl Shard {
-    fn insert(&mut self, key: StateKey, since: u64, row: Row, rows_max: usize) {
-        if self
-            .rows
-            .insert(
-                key,
-                Entry {
-                    since,
-                    used: false,
-                    row,
-                },
-            )
-            .is_none()
-        {
-            self.queue.push_back(key);
+    fn insert(&mut self, key: StateKey, since: u64, row: Row, (rows_max, bytes_max): (usize, usize)) {
+        let entry = Entry {
+            since,
+            used: false,
+            row,
+        };
+        self.bytes = self.bytes.saturating_add(entry.bytes());
+        match self.rows.insert(key, entry) {
+            Some(old) => self.bytes = self.bytes.saturating_sub(old.bytes()),
+            None => self.queue.push_back(key),
         }
-        while self.rows.len() > rows_max {
+        while self.rows.len() > rows_max || self.bytes > bytes_max {
             let Some(oldest) = self.queue.pop_front() else {
                 return;
             };
@@ -116,7 +136,8 @@ impl Shard {
                     self.queue.push_back(oldest);
                 }
                 _ => {
-                    self.rows.remove(&oldest);
+                    let gone = self.rows.remove(&oldest);
+                    self.bytes = self.bytes.saturating_sub(gone.as_ref().map_or(0, Entry::bytes));
                 }
             }
         }
@@ -156,6 +177,26 @@ mod tests {
             None,
             "read before the step, offered after it"
         );
+    }
+
+    #[test]
+    fn large_rows_leave_a_cache_that_is_full_of_bytes_before_it_is_full_of_rows() {
+        let cache = RowCache::new(64 * SHARDS);
+        let large: Row = Some(Arc::from([7u8; 4096]));
+        for n in 0..32u8 {
+            // All in one shard.
+            cache.put(&key(n.wrapping_mul(16)), 0, &row(n));
+            let slot = StateKey::Slot(Hash([n; 32]), Hash([0; 32]));
+            cache.put(&slot, 0, &large);
+        }
+        let shard = cache.shards.first().map(Mutex::lock);
+        let (rows, bytes) = shard
+            .map(|shard| (shard.rows.len(), shard.bytes))
+            .unwrap_or_default();
+        assert!(bytes <= 64 * ROW_BYTES, "{bytes} bytes");
+        assert!((2..=16).contains(&rows), "{rows} rows");
+        let last = StateKey::Slot(Hash([31; 32]), Hash([0; 32]));
+        assert_eq!(cache.get(&last, 0), Some(large), "the newest is there");
     }
 
     #[test]

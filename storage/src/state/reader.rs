@@ -6,7 +6,7 @@ use crate::StorageError;
 use crate::kv::{Direction, Family};
 use crate::schema;
 use vibecoin_execution::{ReadError as ExecutionReadError, State, StateChanges, StateError, StateReader};
-use vibecoin_primitives::{Account, Address, Hash, StateDiff, StateKey};
+use vibecoin_primitives::{Account, Address, Hash, StateDiff, StateKey, account_key, slot_key};
 use vibecoin_trie::{Nibbles, NodeReader, ReadError};
 
 impl StateReader for StateView {
@@ -16,6 +16,20 @@ impl StateReader for StateView {
 
     fn slot(&self, address: &Address, slot: &Hash) -> Result<Option<Vec<u8>>, ExecutionReadError> {
         Self::slot(self, address, slot).map_err(|error| ExecutionReadError::new(error.to_string()))
+    }
+
+    fn prefetch(&self, slots: Vec<(Address, Hash)>) {
+        if slots.is_empty() {
+            return;
+        }
+        // A copy of the view: the rows go into the cache that all views share, and a read that fails here fails
+        // again where it counts.
+        let view = self.clone();
+        rayon::spawn(move || {
+            for (address, slot) in slots {
+                let _ = view.row(&StateKey::Slot(account_key(&address), slot_key(&slot)));
+            }
+        });
     }
 }
 

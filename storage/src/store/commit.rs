@@ -7,7 +7,7 @@ use crate::schema::{self, BlockPart, COMMIT_KEYS, Head, HeightRecord, Place};
 use crate::state::StateView;
 use std::sync::Arc;
 use vibecoin_primitives::planted::{Bug, active};
-use vibecoin_primitives::{Body, CommitCertificate, Hash, Header, Receipts, StateDiff, encode};
+use vibecoin_primitives::{Body, CommitCertificate, Hash, Header, Height, Receipts, StateDiff, encode};
 
 /// A decided block with everything that is stored of it.
 #[derive(Debug, Clone)]
@@ -44,8 +44,8 @@ impl Store {
 impl Core {
     fn commit(&self, block: &CommitBlock) -> Result<StateView, StorageError> {
         let hash = block.header.hash();
-        let updates = block.diff.entries.len();
-        self.make_room(updates)?;
+        let pending = pending(block.header.height, &block.diff, block.ids.len());
+        self.make_room(pending.updates)?;
         let mut writer = self.writer.lock();
         writer.check_open()?;
         let published = self.published.load_full();
@@ -68,11 +68,7 @@ impl Core {
             view: view.clone(),
             transactions,
         }));
-        writer.push(Pending {
-            height: head.height,
-            updates,
-            bytes: diff_bytes(&block.diff),
-        });
+        writer.push(pending);
         if self.is_due(&writer) {
             self.work.notify_one();
             if !self.config.background {
@@ -83,7 +79,7 @@ impl Core {
         Ok(view)
     }
 
-    /// Waits until `updates` more changed rows may be pending. A single block of any size always may.
+    /// Waits until `updates` more changed rows and places may be pending. A single block of any size always may.
     fn make_room(&self, updates: usize) -> Result<(), StorageError> {
         let mut writer = self.writer.lock();
         loop {
@@ -210,10 +206,7 @@ fn places(block: &CommitBlock) -> Vec<(Hash, Place)> {
 }
 
 /// Index entries of a block, sorted by identifier.
-pub(super) fn places_of(
-    height: vibecoin_primitives::Height,
-    ids: impl Iterator<Item = Hash>,
-) -> Vec<(Hash, Place)> {
+pub(super) fn places_of(height: Height, ids: impl Iterator<Item = Hash>) -> Vec<(Hash, Place)> {
     let mut places: Vec<_> = ids
         .zip(0u32..)
         .map(|(id, index)| (id, Place { height, index }))
@@ -223,8 +216,18 @@ pub(super) fn places_of(
     places
 }
 
+/// What a block leaves pending. The places of its transactions count like rows: few accounts can send many
+/// transactions, so a bound on rows alone is none on memory, nor on the work of the next start.
+pub(super) fn pending(height: Height, diff: &StateDiff, transactions: usize) -> Pending {
+    Pending {
+        height,
+        updates: diff.entries.len().saturating_add(transactions),
+        bytes: diff_bytes(diff).saturating_add(transactions.saturating_mul(size_of::<(Hash, Place)>())),
+    }
+}
+
 /// Bytes of the rows that a diff will write.
-pub(super) fn diff_bytes(diff: &StateDiff) -> usize {
+fn diff_bytes(diff: &StateDiff) -> usize {
     let bytes = diff
         .entries
         .iter()

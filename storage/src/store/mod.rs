@@ -33,16 +33,17 @@ use vibecoin_primitives::{Hash, Height};
 pub struct StoreConfig {
     /// The database's own knobs; used by [`Store::open_path`] and its like.
     pub rocks: RocksConfig,
-    /// Rows kept in memory, about 250 bytes each. Too few: every account is read from the database.
+    /// Rows kept in memory, about 250 bytes each and never more than 512 on average. Too few: every account is read from the database.
     pub rows_cached_max: usize,
     /// Trie nodes kept in memory, about 400 bytes each; up to twice as many for a moment. Too few: nodes
     /// are read from the database for every block.
     pub trie_nodes_max: usize,
-    /// Changed rows that start a materialiser step. Small steps write more bytes for each row.
+    /// Changed rows and places of transactions that start a materialiser step. Small steps write more bytes for
+    /// each row.
     pub step_updates: usize,
-    /// Bytes of changed rows that start a step.
+    /// Bytes of both that start a step.
     pub step_bytes: usize,
-    /// Changed rows that may wait. Commits wait when it is reached; replay after a crash is as long.
+    /// Changed rows and places that may wait. Commits wait when it is reached; replay after a crash is as long.
     pub pending_updates_max: usize,
     /// Whether a thread of the store materialises. Otherwise commits do it themselves when it is due.
     pub background: bool,
@@ -54,9 +55,9 @@ impl Default for StoreConfig {
             rocks: RocksConfig::default(),
             rows_cached_max: 65_536,
             trie_nodes_max: 150_000,
-            step_updates: 100_000,
+            step_updates: 150_000,
             step_bytes: 32 * 1024 * 1024,
-            pending_updates_max: 200_000,
+            pending_updates_max: 300_000,
             background: true,
         }
     }
@@ -145,7 +146,7 @@ pub struct StoreStats {
     pub head: Head,
     /// Height of the materialised state.
     pub materialised: Height,
-    /// Changed rows not yet materialised.
+    /// Changed rows and places of transactions not yet materialised.
     pub pending_updates: usize,
     /// Trie nodes in memory.
     pub trie_nodes: usize,

@@ -1,10 +1,10 @@
 //! Creating a chain, opening one, and bringing it to where it was.
 
-use super::commit::{diff_bytes, places_of};
+use super::commit::{pending, places_of};
 use super::genesis::{GenesisState, Unborn, clear, mark_creation, unborn, write_genesis};
 use super::read::{diff, header, place_ids, read_record};
 use super::rewind::finish_rewind;
-use super::{Core, Pending, Published, Store, StoreConfig, Writer};
+use super::{Core, Published, Store, StoreConfig, Writer};
 use crate::StorageError;
 use crate::kv::{Family, KvStore, RocksKv};
 use crate::schema::{self, GenesisRecord, Head, HeightRecord, MATERIALISED, Materialised, SCHEMA_VERSION};
@@ -211,12 +211,8 @@ pub(super) fn replay_to(
             return Err(StorageError::corrupt(format!("diff of height {height}"), detail));
         }
         let ids = place_ids(kv, height, genesis)?;
+        writer.push(pending(height, &diff, ids.len()));
         transactions = transactions.push(height.0, places_of(height, ids.into_iter()), 0);
-        writer.push(Pending {
-            height,
-            updates: diff.entries.len(),
-            bytes: diff_bytes(&diff),
-        });
     }
     Ok((
         Published {

@@ -36,6 +36,7 @@
 mod disk;
 mod forge;
 mod intake;
+mod leftovers;
 mod liar;
 mod model;
 mod node;
@@ -48,6 +49,7 @@ mod traffic;
 mod wire;
 mod world;
 
+pub use leftovers::{Leftovers, poison};
 pub use plan::{Config, Faults, Lie, SABOTEUR, Sabotage};
 pub use report::{Report, Rule, Violation, check, check_all, run_all, run_each};
 pub use world::run;

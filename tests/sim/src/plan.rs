@@ -1,7 +1,7 @@
 //! What a run is: a seed, the number of validators, what is broken on purpose, and the faults.
 
 use vibecoin_primitives::planted::Bug;
-use vibecoin_primitives::{ChainParams, FaultModel};
+use vibecoin_primitives::{Amount, ChainParams, FaultModel};
 
 use crate::rng::Rng;
 
@@ -454,6 +454,10 @@ pub(crate) fn params(seed: u64, fault_model: FaultModel) -> ChainParams {
         block_transactions_max: rng.between(1, 40) as u32,
         empty_block_interval_ms: rng.between(20, 500) as u32,
         evidence_age_max: 50,
+        // Few slots and a low price, so that blocks are full of them.
+        fee_per_slot: Amount(50),
+        transaction_slots_max: 3,
+        block_slots_max: rng.between(3, 9) as u32,
         ..ChainParams::devnet()
     }
 }

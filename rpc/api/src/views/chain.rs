@@ -63,12 +63,26 @@ pub struct ParamsView {
     pub operations_max: u32,
     /// Most bytes of a slot's value.
     pub slot_value_bytes_max: u32,
+    /// Most operations of a block.
+    pub block_operations_max: u32,
+    /// Most slots that a block sets or clears.
+    pub block_slots_max: u32,
+    /// Most bytes of the old and new rows of a block, each old row counted at its largest.
+    pub block_state_bytes_max: u32,
+    /// Most bytes of the evidence of a block.
+    pub block_evidence_bytes_max: u32,
+    /// Most slots that a transaction sets or clears.
+    pub transaction_slots_max: u32,
+    /// Most bytes of the old and new rows of a transaction.
+    pub transaction_state_bytes_max: u32,
     /// How many heights ahead `validUntil` may lie.
     pub validity_window: U64,
     /// Least fee of a transaction, base units.
     pub fee_min: U64,
     /// Least fee per byte on top of it, base units.
     pub fee_per_byte: U64,
+    /// Least fee per slot that is set or cleared, on top of both, base units.
+    pub fee_per_slot: U64,
     /// Burned when an account is created, base units.
     pub account_price: U64,
     /// Burned per byte of a slot, base units.
@@ -98,9 +112,16 @@ impl From<&ChainParams> for ParamsView {
             transaction_bytes_max: params.transaction_bytes_max,
             operations_max: params.operations_max,
             slot_value_bytes_max: params.slot_value_bytes_max,
+            block_operations_max: params.block_operations_max,
+            block_slots_max: params.block_slots_max,
+            block_state_bytes_max: params.block_state_bytes_max,
+            block_evidence_bytes_max: params.block_evidence_bytes_max,
+            transaction_slots_max: params.transaction_slots_max,
+            transaction_state_bytes_max: params.transaction_state_bytes_max,
             validity_window: U64(params.validity_window),
             fee_min: params.fee_min.into(),
             fee_per_byte: params.fee_per_byte.into(),
+            fee_per_slot: params.fee_per_slot.into(),
             account_price: params.account_price.into(),
             storage_byte_price: params.storage_byte_price.into(),
             empty_block_interval_ms: params.empty_block_interval_ms,
@@ -372,6 +393,8 @@ pub struct FeeSuggestion {
     pub bytes: u32,
     /// Add this for each further byte.
     pub per_byte: U64,
+    /// Add this for each slot that is set or cleared.
+    pub per_slot: U64,
 }
 
 /// Options of `chain_getStats`.

@@ -211,7 +211,7 @@ impl<B: Backend> ChainApiServer for Rpc<B> {
     async fn get_fee_suggestion(&self) -> Result<FeeSuggestion, ApiError> {
         let params = &self.backend.facts().params;
         let least = params
-            .fee_for(TRANSFER_BYTES)
+            .fee_for(TRANSFER_BYTES, 0)
             .0
             .max(self.backend.pool_status().fee_min.0);
         Ok(FeeSuggestion {
@@ -220,6 +220,7 @@ impl<B: Backend> ChainApiServer for Rpc<B> {
             fast: U64(least.saturating_mul(2)),
             bytes: TRANSFER_BYTES,
             per_byte: params.fee_per_byte.into(),
+            per_slot: params.fee_per_slot.into(),
         })
     }
 

@@ -101,6 +101,7 @@ impl<B: Backend> TxApiServer for Rpc<B> {
         let body = self.unsigned(unsigned)?;
         let facts = self.backend.facts();
         let signing_bytes = body.signing_bytes(&facts.genesis);
+        let slots = body.slot_count();
         let transaction = unsigned_transaction(body);
         let mut unsigned_raw = encode(&transaction);
         let bytes = small(unsigned_raw.len());
@@ -110,14 +111,17 @@ impl<B: Backend> TxApiServer for Rpc<B> {
             unsigned_raw: Shown(Bytes(unsigned_raw)),
             hash: Shown(transaction.id(&facts.genesis)),
             bytes,
-            fee_min: facts.params.fee_for(bytes).into(),
+            fee_min: facts.params.fee_for(bytes, slots).into(),
         })
     }
 
     async fn decode(&self, raw: BytesArg) -> Result<DecodedTransaction, ApiError> {
         let transaction = read(raw)?;
         let facts = self.backend.facts();
-        let bytes = small(transaction_bytes(&transaction));
+        let (bytes, slots) = (
+            small(transaction_bytes(&transaction)),
+            transaction.body().slot_count(),
+        );
         let view = TransactionView::new(&transaction, transaction.id(&facts.genesis), self.prefix(), None);
         let chain_matches = transaction.body().chain == facts.genesis.prefix();
         let verdict = transaction.verify(&facts.genesis);
@@ -125,7 +129,7 @@ impl<B: Backend> TxApiServer for Rpc<B> {
             transaction: view,
             chain_matches,
             signature_valid: chain_matches && !matches!(verdict, Err(TransactionError::Signature(_))),
-            fee_min: facts.params.fee_for(bytes).into(),
+            fee_min: facts.params.fee_for(bytes, slots).into(),
             problem: verdict.err().map(|error| error.to_string()),
         })
     }
@@ -151,9 +155,12 @@ impl<B: Backend> TxApiServer for Rpc<B> {
 
     async fn estimate_fee(&self, unsigned: UnsignedTransaction) -> Result<FeeEstimate, ApiError> {
         let transaction = unsigned_transaction(self.unsigned(unsigned)?);
-        let bytes = small(transaction_bytes(&transaction));
+        let (bytes, slots) = (
+            small(transaction_bytes(&transaction)),
+            transaction.body().slot_count(),
+        );
         Ok(FeeEstimate {
-            fee: self.backend.facts().params.fee_for(bytes).into(),
+            fee: self.backend.facts().params.fee_for(bytes, slots).into(),
             bytes,
         })
     }

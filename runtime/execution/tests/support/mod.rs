@@ -48,6 +48,7 @@ pub fn params() -> ChainParams {
     ChainParams {
         fee_min: Amount(10),
         fee_per_byte: Amount(0),
+        fee_per_slot: Amount(0),
         account_price: Amount(100),
         storage_byte_price: Amount(2),
         slot_value_bytes_max: 64,

@@ -29,6 +29,7 @@ pub fn params() -> ChainParams {
     ChainParams {
         fee_min: Amount(10),
         fee_per_byte: Amount(0),
+        fee_per_slot: Amount(0),
         validity_window: 1_000,
         ..ChainParams::devnet()
     }

@@ -5,6 +5,7 @@ pub mod load;
 pub mod poh;
 pub mod state;
 pub mod verify;
+pub mod worst_block;
 
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,8 @@ pub enum BenchCommand {
     Codec(codec::CodecArgs),
     /// Signatures, one by one and in batches
     Verify(verify::VerifyArgs),
+    /// The largest block of each kind that a profile allows, and the time to judge it
+    WorstBlock(worst_block::WorstBlockArgs),
     /// Transfers through a running node, until they are final
     Load(load::LoadArgs),
 }
@@ -50,6 +53,7 @@ impl BenchCommand {
             Self::Poh(args) => args.run(),
             Self::Codec(args) => Ok(args.run()),
             Self::Verify(args) => Ok(args.run()),
+            Self::WorstBlock(args) => args.run(),
             Self::Load(args) => args.run(context),
         }
     }

@@ -263,5 +263,5 @@ pub fn transfer_fee(chain: &Chain) -> Amount {
             amount: AMOUNT,
         }],
     };
-    chain.fee_for(sign(body, &chain.genesis, &key).1.len())
+    chain.fee_for(sign(body, &chain.genesis, &key).1.len(), 0)
 }

@@ -1,0 +1,476 @@
+//! The largest blocks that the parameters allow, one of each kind, and the time to judge each.
+//!
+//! A block that takes longer to judge than it takes to make stalls every validator, and whoever sends the
+//! transactions decides of which kind it is. So each bound of the parameters has a kind of block here that goes up
+//! to it, made by the proposer's own builder and judged by the validators' own rule, on a real store whose
+//! caches are empty. `vibecoin bench worst-block` prints the figures.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use vibecoin_consensus::MonoTime;
+use vibecoin_execution::StateChanges;
+use vibecoin_genesis::Genesis;
+use vibecoin_mempool::{Mempool, MempoolConfig};
+use vibecoin_primitives::{
+    Account, Address, Amount, Body, BodyV1, ChainParams, CommitCertificate, CommitSignature, Demand, Domain,
+    Evidence, Hash, Header, Height, Nonce, Operation, Power, ProposerSchedule, Receipts, Round, SecretKey,
+    TimeMs, TransactionBody, Validator, VerifiedTransaction, Vote, VoteKind,
+};
+use vibecoin_replica::build::{Builder, Built, Extras, Step};
+use vibecoin_replica::check::judge;
+use vibecoin_replica::{Chain, Parent};
+use vibecoin_storage::{CommitBlock, GenesisState, StateView, Store, StoreConfig};
+
+/// Accounts that have large slots.
+const OWNERS: usize = 1_024;
+/// Large slots of each of them.
+const SLOTS_EACH: usize = 16;
+/// Owners whose slots one block of the preparation sets: 16 MiB of values.
+const OWNERS_PER_BLOCK: usize = 256;
+/// Base units of every account.
+const BALANCE: Amount = Amount(1_000_000_000);
+/// Pays for any transaction here.
+const FEE: Amount = Amount(400_000);
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct WorstBlock {
+    /// An empty folder; what is made there stays there.
+    pub folder: PathBuf,
+    /// The parameters whose bounds are gone up to.
+    pub params: ChainParams,
+    /// Accounts besides those that the blocks touch.
+    pub accounts: usize,
+}
+
+/// The largest block of one kind.
+#[derive(Clone, Debug)]
+pub struct WorstReport {
+    /// What there is most of in it.
+    pub kind: &'static str,
+    /// Its transactions.
+    pub transactions: usize,
+    /// What they demand.
+    pub demand: Demand,
+    /// Time to judge it when every signature was checked before, as of transactions that came by gossip.
+    pub judged: Duration,
+    /// Time to judge it when no signature was.
+    pub judged_unknown: Duration,
+    /// Time to make it, by its ticks.
+    pub block_time: Duration,
+}
+
+/// The measurement could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WorstError(String);
+
+fn failed(error: impl ToString) -> WorstError {
+    WorstError(error.to_string())
+}
+
+/// A kind of block: what is offered to the builder.
+struct Kind {
+    name: &'static str,
+    transactions: Vec<VerifiedTransaction>,
+    evidence: Vec<Evidence>,
+}
+
+/// The chain that the blocks are made on.
+struct Bench {
+    folder: PathBuf,
+    chain: Chain,
+    validator: SecretKey,
+    users: Vec<SecretKey>,
+    header: Header,
+    schedule: ProposerSchedule,
+    certificate: CommitCertificate,
+}
+
+/// Makes and judges the largest block of each kind.
+///
+/// # Errors
+/// [`WorstError`] when the folder is not empty, the disk fails, or a block is not what it should be.
+pub fn run(bench: &WorstBlock) -> Result<Vec<WorstReport>, WorstError> {
+    let prepared = prepare(bench)?;
+    prepared
+        .kinds()
+        .into_iter()
+        .map(|kind| prepared.measure(kind))
+        .collect()
+}
+
+fn key(number: usize) -> SecretKey {
+    SecretKey::from_seed(&Domain::Receipt.hash(&number.to_le_bytes()).0)
+}
+
+/// An address that is nobody's.
+fn stranger(number: usize) -> Address {
+    Address(Domain::Evidence.hash(&number.to_le_bytes()).0)
+}
+
+fn slot(number: usize) -> Hash {
+    Domain::Certificate.hash(&number.to_le_bytes())
+}
+
+/// Makes a chain whose accounts have large slots, and leaves it on the disk.
+fn prepare(bench: &WorstBlock) -> Result<Bench, WorstError> {
+    let count = bench.params.block_transactions_max as usize;
+    let validator = key(usize::MAX);
+    let users: Vec<SecretKey> = (0..count.max(OWNERS)).map(key).collect();
+    let others = count.saturating_add(bench.accounts);
+    let accounts: BTreeMap<Address, Amount> = users
+        .iter()
+        .map(|user| Address::from(user.public_key()))
+        .chain((0..others).map(stranger))
+        .map(|address| (address, BALANCE))
+        .collect();
+    let genesis = Genesis {
+        time: TimeMs(1_000_000),
+        params: bench.params.clone(),
+        validators: vec![Validator {
+            key: validator.public_key(),
+            power: Power(1),
+            payout: stranger(0),
+        }],
+        accounts,
+    };
+    let built = genesis.build().map_err(failed)?;
+    let state = GenesisState {
+        header: built.header.clone(),
+        body: built.body,
+        params: built.params.clone(),
+        validators: built.validators.clone(),
+        accounts: built.accounts,
+        slots: built.slots,
+    };
+    let store = Store::open_or_create_path(&bench.folder, &state, StoreConfig::default()).map_err(failed)?;
+    drop(state);
+    let mut prepared = Bench {
+        folder: bench.folder.clone(),
+        chain: Chain::new(built.hash, built.params, built.validators),
+        validator,
+        users,
+        header: built.header,
+        schedule: built.schedule,
+        certificate: CommitCertificate {
+            height: Height(0),
+            round: Round(0),
+            block: built.hash,
+            signatures: Vec::new(),
+        },
+    };
+    prepared.fill(&store)?;
+    store.close().map_err(failed)?;
+    Ok(prepared)
+}
+
+impl Bench {
+    /// Sets the large slots, in blocks without transactions: how the state came to be is of no interest here.
+    fn fill(&mut self, store: &Store) -> Result<(), WorstError> {
+        let value = vec![7u8; self.chain.params.slot_value_bytes_max as usize];
+        let owners: Vec<Address> = self.owners().collect();
+        for group in owners.chunks(OWNERS_PER_BLOCK) {
+            let view = store.view();
+            let mut changes = StateChanges::default();
+            for owner in group {
+                let account = view.account(owner).map_err(failed)?.unwrap_or_default();
+                changes.accounts.insert(*owner, account);
+                for number in 0..SLOTS_EACH {
+                    changes.slots.insert((*owner, slot(number)), Some(value.clone()));
+                }
+            }
+            let (state, diff) = view.apply(&changes).map_err(failed)?;
+            let header = Header {
+                height: self.header.height.saturating_add(1),
+                parent: self.header.hash(),
+                state_root: diff.root,
+                ..self.header.clone()
+            };
+            let certificate = self.certify(&header);
+            let block = CommitBlock {
+                header: header.clone(),
+                body: Body::V1(BodyV1::default()),
+                certificate: certificate.clone(),
+                receipts: Receipts::default(),
+                diff,
+                state,
+                ids: Vec::new(),
+            };
+            store.commit(&block).map_err(failed)?;
+            (self.header, self.certificate) = (header, certificate);
+        }
+        Ok(())
+    }
+
+    fn certify(&self, header: &Header) -> CommitCertificate {
+        let mut certificate = CommitCertificate {
+            height: header.height,
+            round: Round(0),
+            block: header.hash(),
+            signatures: Vec::new(),
+        };
+        let validator = self.validator.public_key();
+        let vote = certificate
+            .precommit(validator)
+            .sign(&self.chain.genesis, &self.validator);
+        certificate.signatures.push(CommitSignature {
+            validator,
+            signature: vote.signature,
+        });
+        certificate
+    }
+
+    fn owners(&self) -> impl Iterator<Item = Address> {
+        let owners = self.users.iter().take(OWNERS);
+        owners.map(|user| Address::from(user.public_key()))
+    }
+
+    /// Everything that a block can be full of.
+    fn kinds(&self) -> Vec<Kind> {
+        let params = &self.chain.params;
+        let count = params.block_transactions_max as usize;
+        let per_transaction = params.operations_max as usize;
+        let many = (params.block_operations_max as usize)
+            .checked_div(per_transaction)
+            .unwrap_or(0);
+        let slots = params.block_slots_max as usize;
+        let fresh = self.users.len().saturating_add(count).saturating_mul(4);
+        let value = vec![9u8; params.slot_value_bytes_max as usize];
+        let clear = |n: usize| set(n, Vec::new());
+        let mut kinds = vec![
+            self.kind("transfers", count, 1, |n| transfer(stranger(n), 1)),
+            self.kind("operations", many, per_transaction, |n| transfer(stranger(n), 1)),
+            self.kind("creations", count, 1, |n| {
+                transfer(stranger(fresh.saturating_add(n)), 1)
+            }),
+            // The second operation undoes the first.
+            self.kind("failed", (params.block_operations_max / 2) as usize, 2, |n| {
+                transfer(stranger(n), u64::from(n % 2 == 0))
+            }),
+            // One slot of each owner: every one has a storage trie of its own.
+            self.kind("slots set", slots.min(OWNERS), 1, |_| set(0, value.clone())),
+            self.kind("slots cleared", slots.div_ceil(SLOTS_EACH), SLOTS_EACH, |n| {
+                clear(n.checked_rem(SLOTS_EACH).unwrap_or(0))
+            }),
+            self.kind("slots cleared apart", slots.min(OWNERS), 1, |_| clear(0)),
+        ];
+        let mut mixed = self.kind("cleared and transferred", slots.min(OWNERS), 1, |_| clear(0));
+        let transfers = self.users.iter().skip(slots.min(OWNERS)).enumerate();
+        let transfers = transfers.filter_map(|(n, user)| self.sign(user, vec![transfer(stranger(n), 1)]));
+        mixed.transactions.extend(transfers);
+        kinds.push(mixed);
+        let evidence = (0u32..)
+            .take(vibecoin_primitives::limits::EVIDENCE_MAX)
+            .map(|round| self.two_votes(Round(round)));
+        kinds.push(Kind {
+            name: "evidence",
+            transactions: Vec::new(),
+            evidence: evidence.collect(),
+        });
+        kinds
+    }
+
+    /// `count` transactions of different senders with `each` operations; `operation` gets the number of the
+    /// operation in the block.
+    fn kind(
+        &self,
+        name: &'static str,
+        count: usize,
+        each: usize,
+        operation: impl Fn(usize) -> Operation,
+    ) -> Kind {
+        let transactions = self.users.iter().take(count).enumerate().filter_map(|(n, user)| {
+            let first = n.saturating_mul(each);
+            let operations = (first..first.saturating_add(each)).map(&operation);
+            self.sign(user, operations.collect())
+        });
+        Kind {
+            name,
+            transactions: transactions.collect(),
+            evidence: Vec::new(),
+        }
+    }
+
+    fn sign(&self, user: &SecretKey, operations: Vec<Operation>) -> Option<VerifiedTransaction> {
+        let body = TransactionBody {
+            chain: self.chain.genesis.prefix(),
+            sender: user.public_key(),
+            nonce: Nonce(0),
+            fee: FEE,
+            valid_until: self.header.height.saturating_add(10),
+            operations,
+        };
+        let genesis = &self.chain.genesis;
+        body.sign(genesis, user).verify(genesis).ok()
+    }
+
+    fn two_votes(&self, round: Round) -> Evidence {
+        let vote = |block: &[u8]| {
+            let vote = Vote {
+                kind: VoteKind::Prevote,
+                height: self.header.height,
+                round,
+                block: Some(Domain::Header.hash(block)),
+                validator: self.validator.public_key(),
+            };
+            vote.sign(&self.chain.genesis, &self.validator)
+        };
+        Evidence::votes(vote(b"one"), vote(b"two"))
+    }
+
+    fn measure(&self, kind: Kind) -> Result<WorstReport, WorstError> {
+        let name = kind.name;
+        let known: HashMap<Hash, VerifiedTransaction> = kind
+            .transactions
+            .iter()
+            .map(|transaction| (*transaction.hash(), transaction.clone()))
+            .collect();
+        let built = self.open(|state| self.build(state, kind))?;
+        let judged = |known: &dyn Fn(&Hash) -> Option<VerifiedTransaction>| {
+            self.open(|state| {
+                let parent = self.parent(state);
+                let begun = Instant::now();
+                let verdict = judge(&self.chain, &parent, &built.header, &built.body, &known);
+                let took = begun.elapsed();
+                match verdict.map_err(failed)? {
+                    Ok(_) => Ok(took),
+                    Err(fault) => Err(failed(format!("block of kind {name}: {fault}"))),
+                }
+            })
+        };
+        let params = &self.chain.params;
+        let demand = built
+            .body
+            .transactions()
+            .fold(Demand::default(), |sum, transaction| {
+                sum.plus(Demand::of(transaction.body(), params))
+            });
+        Ok(WorstReport {
+            kind: name,
+            transactions: built.body.transaction_count(),
+            demand,
+            judged: judged(&|hash| known.get(hash).cloned())?,
+            judged_unknown: judged(&|_| None)?,
+            block_time: Duration::from_millis(params.ticks_ms(params.ticks_per_block)),
+        })
+    }
+
+    /// Opens the store anew, so that nothing of it is in memory.
+    fn open<T>(&self, work: impl FnOnce(StateView) -> Result<T, WorstError>) -> Result<T, WorstError> {
+        let path: &Path = &self.folder;
+        let store = Store::open_path(path, Some(&self.chain.genesis), StoreConfig::default());
+        let store = store.map_err(failed)?;
+        let result = work(store.view());
+        store.close().map_err(failed)?;
+        drop(store);
+        result
+    }
+
+    fn parent(&self, state: StateView) -> Parent<StateView> {
+        Parent {
+            header: self.header.clone(),
+            hash: self.header.hash(),
+            state,
+            schedule: self.schedule.clone(),
+        }
+    }
+
+    /// Lets the builder of a proposer take what it can of what is offered.
+    fn build(&self, state: StateView, kind: Kind) -> Result<Built<StateView>, WorstError> {
+        let params = &self.chain.params;
+        let mut pool = Mempool::new(MempoolConfig::default(), params.clone());
+        let height = self.header.height.saturating_add(1);
+        for transaction in kind.transactions {
+            let account: Option<Account> = state.account(&transaction.sender()).map_err(failed)?;
+            let offered = pool.insert(transaction.into(), account.as_ref(), height, 0);
+            offered.map_err(failed)?;
+        }
+        let extras = Extras {
+            last_commit: Some(self.certificate.clone()),
+            evidence: kind.evidence,
+        };
+        let mut now = MonoTime(0);
+        let mut builder = Builder::new(
+            self.chain.clone(),
+            self.parent(state),
+            height,
+            Round(0),
+            self.validator.public_key(),
+            extras,
+            now,
+            Some(now),
+            params.block_operations_max as usize,
+        )
+        .map_err(failed)?;
+        loop {
+            if let Some(due) = builder.due(!pool.has_pending()) {
+                now = now.max(due);
+            }
+            if builder.step(&mut pool, now).map_err(failed)? == Step::Complete {
+                return builder.finish(TimeMs(0)).map_err(failed);
+            }
+        }
+    }
+}
+
+fn transfer(to: Address, amount: u64) -> Operation {
+    Operation::Transfer {
+        to,
+        amount: Amount(amount),
+    }
+}
+
+fn set(number: usize, value: Vec<u8>) -> Operation {
+    Operation::SetStorage {
+        slot: slot(number),
+        value,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_goes_up_to_its_bound_and_is_valid() {
+        let folder = tempfile::tempdir().unwrap();
+        let params = ChainParams {
+            hashes_per_tick: 10,
+            block_transactions_max: 96,
+            block_operations_max: 128,
+            block_slots_max: 64,
+            block_state_bytes_max: 384 * 1024,
+            slot_value_bytes_max: 512,
+            ..ChainParams::devnet()
+        };
+        let reports = run(&WorstBlock {
+            folder: folder.path().join("db"),
+            params,
+            accounts: 10,
+        })
+        .unwrap();
+        let found = reports.iter().map(|report| {
+            let Demand {
+                operations, slots, ..
+            } = report.demand;
+            (report.kind, report.transactions, operations, slots)
+        });
+        let expected = [
+            ("transfers", 96, 96, 0),
+            ("operations", 2, 128, 0),
+            ("creations", 96, 96, 0),
+            ("failed", 64, 128, 0),
+            ("slots set", 64, 64, 64),
+            ("slots cleared", 4, 64, 64),
+            ("slots cleared apart", 64, 64, 64),
+            ("cleared and transferred", 96, 96, 64),
+            ("evidence", 0, 0, 0),
+        ];
+        assert_eq!(found.collect::<Vec<_>>(), expected);
+        assert!(reports.iter().all(|report| report.judged > Duration::ZERO));
+    }
+}
