@@ -200,11 +200,11 @@ fn open(home: &Path, config: &Config, genesis: &BuiltGenesis, signs: bool) -> Re
             detail: format!("consensus log: {error}"),
             remedy: "keep a copy of the file for a report; it holds only the height in progress".to_owned(),
         })?;
-    // A node that never signs has nothing to guard.
-    let (guard, newest_guard) = if genesis.params.dev || !signs {
-        (GuardStore::Memory, None)
-    } else {
+    let validators = genesis.validators.members().len();
+    let (guard, newest_guard) = if needs_guard(genesis.params.dev, validators, signs) {
         open_guard(&at(&config.consensus.guard_file))?
+    } else {
+        (GuardStore::Memory, None)
     };
     // D4, D5: a database that lost its tail, or does not hold together, never gets to sign.
     let signed = newest_guard.as_ref().map(|entry: &GuardEntry| entry.height);
@@ -224,6 +224,12 @@ fn open(home: &Path, config: &Config, genesis: &BuiltGenesis, signs: bool) -> Re
         newest_guard,
         witness,
     })
+}
+
+/// Whether what is signed must be remembered in a file. A node that never signs has nothing to guard, and the
+/// only validator of a dev chain contradicts nobody; with others there are votes that it could contradict.
+const fn needs_guard(dev: bool, validators: usize, signs: bool) -> bool {
+    signs && !(dev && validators == 1)
 }
 
 /// A key never signs without its guard, which is made together with the key.
@@ -370,6 +376,11 @@ impl Node {
             genesis: chain.genesis,
             key: validator_key,
         });
+        #[cfg(feature = "byzantine")]
+        let orderer = match &liar {
+            Some(_) => orderer.with_unwatched_key(),
+            None => orderer,
+        };
         let pool = Mempool::new(pool_config(&config), chain.params.clone());
         let replica = Replica::new(chain.clone(), public, orderer, pool, head);
         let driver = Driver {
@@ -701,4 +712,28 @@ fn calibrate(shared: Arc<Shared>, clock: Clock) -> Result<(&'static str, JoinHan
         shared.poh.lock().measured_hash_rate = rate;
         info!(target: "node::poh", hashes_per_s = rate, at = %wall(), "measured");
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::needs_guard;
+
+    #[test]
+    fn only_the_lone_validator_of_a_dev_chain_signs_without_a_guard_file() {
+        for (dev, validators, signs, expected) in [
+            (true, 1, true, false),
+            (true, 2, true, true),
+            (true, 4, true, true),
+            (false, 1, true, true),
+            (false, 4, true, true),
+            (true, 4, false, false),
+            (false, 4, false, false),
+        ] {
+            assert_eq!(
+                needs_guard(dev, validators, signs),
+                expected,
+                "{dev} {validators} {signs}"
+            );
+        }
+    }
 }

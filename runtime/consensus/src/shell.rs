@@ -19,12 +19,13 @@ use vibecoin_primitives::{
 };
 
 use crate::context::{self, BlockValue, CoreInput, CoreState, Ctx, Key, ValidatorSet};
+use crate::own::OwnKey;
 use crate::replay::Replay;
 use crate::timers::{Timer, TimerKind, Timers};
 use crate::verify::{CertificateFault, TOMBSTONE, Verifier};
 use crate::{
-    Building, ConsensusMessage, Counters, Guard, HaltReason, HeightParams, LogRecord, MonoTime,
-    OrdererConfig, Output, PROPOSE_STRETCH, Statement, TimeoutStep, Verdict,
+    Building, ConsensusMessage, Counters, Guard, GuardStep, HaltReason, HeightParams, LogRecord, MonoTime,
+    OrdererConfig, Output, PROPOSE_STRETCH, Position, Statement, TimeoutStep, Verdict,
 };
 
 /// The last round whose precommit wait ends as soon as a quorum precommitted no block.
@@ -62,6 +63,8 @@ pub(crate) struct Shell {
     pub key: Option<SecretKey>,
     pub me: PublicKey,
     pub guard: Guard,
+    /// What this process signed, to tell it from what another one signs with the same key.
+    pub own: OwnKey,
     pub verifier: Verifier,
     pub set: Option<ValidatorSet>,
     pub now: MonoTime,
@@ -104,6 +107,7 @@ impl Shell {
             key,
             me,
             guard: Guard::default(),
+            own: OwnKey::default(),
             verifier: Verifier::new(genesis),
             set: None,
             now: MonoTime::default(),
@@ -534,6 +538,8 @@ impl Shell {
     pub(crate) fn ask_to_build(&mut self, height: Height, round: Round) {
         match self.guard.build(height, round) {
             Ok(building) => {
+                let step = GuardStep::Building;
+                self.own.signed(Position { height, round, step }, Hash::ZERO);
                 let rebuild = building == Building::Again;
                 self.streaming = (!rebuild).then_some((height, round, 0));
                 self.burst.rest.push(Output::Build {
@@ -568,6 +574,7 @@ impl Shell {
         let key = self.key.as_ref()?;
         match self.guard.sign(statement, key) {
             Ok(signature) => {
+                self.own.signed(statement.position(), statement.digest());
                 self.counters.signed = self.counters.signed.saturating_add(1);
                 if let Some(replay) = &mut self.replay {
                     replay.signed.push(signature);
@@ -612,6 +619,7 @@ impl Shell {
         }
         self.streaming = Some((height, round, next.saturating_add(1)));
         self.counters.signed = self.counters.signed.saturating_add(1);
+        self.own.signed_part(&statement);
         Some(statement.sign(&self.genesis, key))
     }
 

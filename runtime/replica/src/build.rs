@@ -106,7 +106,8 @@ impl<S: State> Builder<S> {
         let Some((_, member)) = chain.validators.find(&proposer) else {
             return Err(JudgeError(format!("{proposer} proposes but is not a validator")));
         };
-        let executor = BlockExecutor::new(parent.state.clone(), context(&chain, height, member.payout));
+        let mut executor = BlockExecutor::new(parent.state.clone(), context(&chain, height, member.payout));
+        executor.record_offences(extras.evidence.iter().map(Evidence::offence));
         let start = seed(parent.hash, height.0, round.0, &proposer.0);
         let template = Header {
             round,

@@ -38,6 +38,8 @@ pub struct Node {
     pub pace: u64,
     /// Whether its log has begun to fail.
     pub log_failed: bool,
+    /// Whether it contradicts itself on purpose.
+    pub lies: bool,
 }
 
 /// A process.
@@ -118,6 +120,11 @@ impl Node {
             genesis: chain.genesis,
             key: Some(self.key.clone()),
         });
+        let orderer = if self.lies {
+            orderer.with_unwatched_key()
+        } else {
+            orderer
+        };
         let pool = Mempool::new(
             MempoolConfig {
                 count_max: 100,
