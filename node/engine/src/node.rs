@@ -240,6 +240,11 @@ impl Node {
         if guard_torn {
             orderer.doubt_newest();
         }
+        #[cfg(feature = "byzantine")]
+        let orderer = match &liar {
+            Some(_) => orderer.with_unwatched_key(),
+            None => orderer,
+        };
         let pool = Mempool::new(pool_config(&config), chain.params.clone());
         let replica = Replica::new(chain.clone(), public, orderer, pool, head);
         let driver = Driver {

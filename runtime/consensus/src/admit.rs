@@ -7,8 +7,8 @@ use crate::context::{self, CoreInput, ValidatorSet};
 use crate::future::Keeping;
 use crate::shell::Shell;
 use crate::{
-    BftOrderer, ConsensusMessage, FUTURE_HEIGHTS, PolkaCertificate, RoundCertificate, RoundCertificateKind,
-    Verdict,
+    BftOrderer, ConsensusMessage, FUTURE_HEIGHTS, HaltReason, PolkaCertificate, RoundCertificate,
+    RoundCertificateKind, Statement, Verdict,
 };
 
 /// No honest chain gets to this round of one height: at a third of a second per round it takes days.
@@ -28,6 +28,9 @@ impl BftOrderer {
             None => return Verdict::Ignored,
             Some(ahead) => ahead,
         };
+        if let Some(verdict) = self.shell.watch_own_key(&message) {
+            return verdict;
+        }
         match ahead {
             0 if self.shell.decided.is_some() => Verdict::Ignored,
             0 => self.admit_now(message),
@@ -126,6 +129,41 @@ impl BftOrderer {
 }
 
 impl Shell {
+    /// Halts when a message under this node's own key was signed by another process. `None`: it is
+    /// somebody else's, or may be ours.
+    fn watch_own_key(&mut self, message: &ConsensusMessage) -> Option<Verdict> {
+        let (statement, what) = match message {
+            ConsensusMessage::Vote(signed) if signed.vote.validator == self.me => {
+                let what = match signed.vote.kind {
+                    VoteKind::Prevote => "prevote",
+                    VoteKind::Precommit => "precommit",
+                };
+                (Statement::vote(&signed.vote, &self.genesis), what)
+            }
+            ConsensusMessage::Proposal(signed) if signed.proposal.proposer == self.me => {
+                (Statement::proposal(&signed.proposal, &self.genesis), "proposal")
+            }
+            _ => return None,
+        };
+        if !self.own.is_foreign(statement.position(), &statement.digest()) {
+            return None;
+        }
+        let signed = match message {
+            ConsensusMessage::Vote(vote) => self.verifier.vote(vote),
+            ConsensusMessage::Proposal(proposal) => self.verifier.proposal(proposal),
+            ConsensusMessage::Polka(_) | ConsensusMessage::Round(_) => false,
+        };
+        if !signed {
+            return Some(Verdict::Rejected("bad signature in our name"));
+        }
+        self.halt_elsewhere(what, message.height(), message.round());
+        Some(Verdict::Ignored)
+    }
+
+    pub(crate) fn halt_elsewhere(&mut self, what: &'static str, height: Height, round: Round) {
+        self.halt(HaltReason::KeyUsedElsewhere { what, height, round });
+    }
+
     pub(crate) fn saw(&mut self, height: Height) {
         self.highest_seen = self.highest_seen.max(height);
     }

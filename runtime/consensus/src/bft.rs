@@ -7,7 +7,7 @@
 use malachitebft_core_consensus::{Error, LocallyProposedValue, MisbehaviorEvidence, Params, process};
 use malachitebft_core_types::{ValuePayload, VoteExtensionPolicy};
 use vibecoin_primitives::{
-    CommitCertificate, Hash, Header, Height, PartStatement, PublicKey, Round, SecretKey, SignedPart,
+    CommitCertificate, Evidence, Hash, Header, Height, PartStatement, PublicKey, Round, SecretKey, SignedPart,
 };
 
 use crate::context::{self, BlockValue, CoreInput, CoreState, Ctx, Key, ValidatorSet};
@@ -59,6 +59,14 @@ impl BftOrderer {
         self.shell.newest_in_doubt = true;
     }
 
+    /// The same for a node that contradicts itself on purpose, as those of the tests do: its own key's
+    /// messages from elsewhere do not stop it.
+    #[must_use]
+    pub fn with_unwatched_key(mut self) -> Self {
+        self.shell.own.unwatched = true;
+        self
+    }
+
     /// Resets everything that belongs to one height. `None` after a halt.
     pub(crate) fn open(&mut self, params: HeightParams, now: MonoTime) -> Option<ValidatorSet> {
         let shell = &mut self.shell;
@@ -76,6 +84,7 @@ impl BftOrderer {
             }
         };
         shell.verifier.forget_below(height);
+        shell.own.begin_height(height);
         shell.set = Some(set.clone());
         shell.timers.clear();
         shell.armed = false;
@@ -241,6 +250,7 @@ impl Orderer for BftOrderer {
         if let Some(through) = self.shell.silent_through {
             self.shell.guard.abstain_through(through);
         }
+        self.shell.own.start(self.shell.guard.newest());
         // What was read may never have been synced: a killed process leaves it to the page cache.
         self.shell.unsynced = !read.inputs.is_empty();
         if let Some(newest) = self.shell.guard.newest()
@@ -357,6 +367,27 @@ impl Orderer for BftOrderer {
 
     fn sign_part(&mut self, statement: PartStatement) -> Option<SignedPart> {
         self.shell.sign_part(statement)
+    }
+
+    fn on_own_part(&mut self, statement: &PartStatement) {
+        if self.shell.me == statement.proposer && self.shell.own.is_foreign_part(statement) {
+            let PartStatement { height, round, .. } = *statement;
+            self.shell.halt_elsewhere("part of a block", height, round);
+        }
+    }
+
+    fn on_own_evidence(&mut self, evidence: &Evidence) {
+        let (validator, height) = evidence.offender();
+        if self.shell.me == validator && self.shell.own.is_foreign_at(height) {
+            let (what, round) = match evidence {
+                Evidence::DuplicateVote { first, .. } => ("one of two votes", first.vote.round),
+                Evidence::DuplicateProposal { first, .. } => ("one of two proposals", first.proposal.round),
+                Evidence::DuplicatePart { first, .. } => {
+                    ("one of two parts of blocks", first.statement.round)
+                }
+            };
+            self.shell.halt_elsewhere(what, height, round);
+        }
     }
 
     fn next_deadline(&self) -> Option<MonoTime> {

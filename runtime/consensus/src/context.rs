@@ -10,7 +10,7 @@ use malachitebft_core_types::{
 };
 use vibecoin_primitives as p;
 use vibecoin_primitives::limits::TOTAL_POWER_MAX;
-use vibecoin_primitives::{FaultModel, Hash, Header, Signature, VoteKind};
+use vibecoin_primitives::{FaultModel, Hash, Header, ProposerOrder, Signature, VoteKind};
 
 use crate::{
     HeightParams, PolkaCertificate, RoundCertificate, RoundCertificateKind, RoundVote, VoteSignature,
@@ -64,6 +64,8 @@ pub(crate) struct ValidatorSet(Arc<SetOfHeight>);
 #[derive(Debug)]
 struct SetOfHeight {
     params: HeightParams,
+    /// Sorted once: the core and every message ask for proposers.
+    order: ProposerOrder,
     members: Vec<Validator>,
     first: Validator,
     total: u64,
@@ -323,8 +325,10 @@ impl ValidatorSet {
         if params.schedule.turns.len() != members.len() {
             return Err("the proposer schedule is of another validator set");
         }
+        let order = params.schedule.order(&params.validators, params.height);
         Ok(Self(Arc::new(SetOfHeight {
             params,
+            order,
             members,
             first,
             total,
@@ -338,16 +342,10 @@ impl ValidatorSet {
     /// The proposer of a round. Total: a schedule that names nobody (excluded by `new`) gives the first
     /// validator, the same one on every node.
     pub fn proposer(&self, round: core::Round) -> &Validator {
-        let HeightParams {
-            validators,
-            schedule,
-            height,
-            ..
-        } = &self.0.params;
         let round = p::Round(round.as_u32().unwrap_or(0));
-        schedule
-            .proposer(validators, *height, round)
-            .and_then(|validator| self.member(&validator.key))
+        let index = self.0.order.index(round);
+        index
+            .and_then(|index| self.0.members.get(index))
             .unwrap_or(&self.0.first)
     }
 

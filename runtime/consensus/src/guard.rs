@@ -162,7 +162,13 @@ impl Statement {
         }
     }
 
-    fn digest(&self) -> Hash {
+    /// The place in the order of what a key signs.
+    #[must_use]
+    pub(crate) const fn position(&self) -> Position {
+        self.at
+    }
+
+    pub(crate) fn digest(&self) -> Hash {
         let mut hasher = blake3::Hasher::new_derive_key("vibecoin guard digest v1");
         Hash(*hasher.update(&self.bytes).finalize().as_bytes())
     }

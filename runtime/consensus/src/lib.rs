@@ -77,6 +77,7 @@ mod admit;
 mod bft;
 mod context;
 mod future;
+mod own;
 mod replay;
 mod shell;
 mod timers;

@@ -217,6 +217,18 @@ pub enum HaltReason {
         /// The other one.
         second: Hash,
     },
+    /// The node's own key signed something that this process did not sign.
+    #[error(
+        "this node's validator key signs in another process too: {what} at height {height} round {round} is not from here; stop the other process, remove the key from its home, and only then start this node again"
+    )]
+    KeyUsedElsewhere {
+        /// The kind of message.
+        what: &'static str,
+        /// Its height.
+        height: Height,
+        /// Its round.
+        round: Round,
+    },
     /// Validators and proposer order do not belong together, or their power is out of range.
     #[error("the parameters of height {height} contradict each other: {detail}")]
     BadHeightParams {
@@ -360,6 +372,14 @@ pub trait Orderer: Send {
     /// parts is durable by then. `None` for anything else: parts are signed once, in order, and not at all
     /// where parts may have left before a restart.
     fn sign_part(&mut self, statement: PartStatement) -> Option<SignedPart>;
+
+    /// A part of a block that a peer sent, signed by this node's own key; the signature was checked. Halts
+    /// when this process did not sign it.
+    fn on_own_part(&mut self, statement: &PartStatement);
+
+    /// Evidence against this node's own key; it was verified. Halts when the height is one at which this
+    /// process, and none before it, has signed: it never contradicts itself, so another process did.
+    fn on_own_evidence(&mut self, evidence: &Evidence);
 
     /// When [`Orderer::on_time`] is due.
     fn next_deadline(&self) -> Option<MonoTime>;

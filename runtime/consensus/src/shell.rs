@@ -19,12 +19,13 @@ use vibecoin_primitives::{
 };
 
 use crate::context::{self, BlockValue, CoreInput, CoreState, Ctx, Key, ValidatorSet};
+use crate::own::OwnKey;
 use crate::replay::Replay;
 use crate::timers::{Timer, TimerKind, Timers};
 use crate::verify::{CertificateFault, TOMBSTONE, Verifier};
 use crate::{
-    Building, ConsensusMessage, Counters, Guard, HaltReason, HeightParams, LogRecord, MonoTime,
-    OrdererConfig, Output, PROPOSE_STRETCH, Statement, TimeoutStep, Verdict,
+    Building, ConsensusMessage, Counters, Guard, GuardStep, HaltReason, HeightParams, LogRecord, MonoTime,
+    OrdererConfig, Output, PROPOSE_STRETCH, Position, Statement, TimeoutStep, Verdict,
 };
 
 /// The last round whose precommit wait ends as soon as a quorum precommitted no block.
@@ -66,6 +67,8 @@ pub(crate) struct Shell {
     pub silent_through: Option<Height>,
     /// See [`crate::BftOrderer::doubt_newest`].
     pub newest_in_doubt: bool,
+    /// What this process signed, to tell it from what another one signs with the same key.
+    pub own: OwnKey,
     pub verifier: Verifier,
     pub set: Option<ValidatorSet>,
     pub now: MonoTime,
@@ -110,6 +113,7 @@ impl Shell {
             guard: Guard::default(),
             silent_through: None,
             newest_in_doubt: false,
+            own: OwnKey::default(),
             verifier: Verifier::new(genesis),
             set: None,
             now: MonoTime::default(),
@@ -540,6 +544,8 @@ impl Shell {
     pub(crate) fn ask_to_build(&mut self, height: Height, round: Round) {
         match self.guard.build(height, round) {
             Ok(building) => {
+                let step = GuardStep::Building;
+                self.own.signed(Position { height, round, step }, Hash::ZERO);
                 let rebuild = building == Building::Again;
                 self.streaming = (!rebuild).then_some((height, round, 0));
                 self.burst.rest.push(Output::Build {
@@ -574,6 +580,7 @@ impl Shell {
         let key = self.key.as_ref()?;
         match self.guard.sign(statement, key) {
             Ok(signature) => {
+                self.own.signed(statement.position(), statement.digest());
                 self.counters.signed = self.counters.signed.saturating_add(1);
                 if let Some(replay) = &mut self.replay {
                     replay.signed.push(signature);
@@ -618,6 +625,7 @@ impl Shell {
         }
         self.streaming = Some((height, round, next.saturating_add(1)));
         self.counters.signed = self.counters.signed.saturating_add(1);
+        self.own.signed_part(&statement);
         Some(statement.sign(&self.genesis, key))
     }
 

@@ -1,19 +1,22 @@
 //! Executes the transactions of one block, one after the other.
 
-use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, btree_map};
 use std::sync::Arc;
 
 use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{
-    Account, AccountType, Address, Amount, ChainParams, Failure, FastMap, Hash, Height, Operation, Outcome,
-    Receipt, ReceiptV1, Receipts, Round, Transaction, ValidatorSet, VerifiedTransaction, encode, records,
+    Account, AccountType, Address, Amount, ChainParams, Failure, FastMap, Hash, Height, Offence,
+    OffenceRecord, Operation, Outcome, Receipt, ReceiptV1, Receipts, Round, Transaction, ValidatorSet,
+    VerifiedTransaction, encode, records,
 };
 
 use crate::contained::contained;
 use crate::invalid::{charge, check_form};
 use crate::records::amount_value;
-use crate::{InvalidTransaction, ReadError, StateChanges, StateReader, read_burned, read_schedule};
+use crate::{
+    InvalidTransaction, ReadError, StateChanges, StateReader, read_burned, read_offences, read_schedule,
+};
 
 /// Bytes that a slot is charged for on top of its value.
 const SLOT_OVERHEAD_BYTES: u64 = 32;
@@ -131,6 +134,7 @@ pub struct BlockExecutor<R> {
     receipts: Vec<Receipt>,
     fees: Amount,
     burned: Amount,
+    offences: Vec<Offence>,
 }
 
 impl<R: StateReader> BlockExecutor<R> {
@@ -148,7 +152,15 @@ impl<R: StateReader> BlockExecutor<R> {
             receipts: Vec::new(),
             fees: Amount::ZERO,
             burned: Amount::ZERO,
+            offences: Vec::new(),
         }
+    }
+
+    /// Names the offences that the block's evidence shows; [`BlockExecutor::finish`] records them.
+    ///
+    /// The caller has checked the evidence, and that none of it is recorded already.
+    pub fn record_offences(&mut self, offences: impl IntoIterator<Item = Offence>) {
+        self.offences.extend(offences);
     }
 
     /// Executes the next transaction of the block and gives its receipt.
@@ -427,6 +439,36 @@ impl<R: StateReader> BlockExecutor<R> {
             self.slots
                 .insert((self.system, records::SCHEDULE), Some(encode(&next)));
         }
+        self.write_offences()
+    }
+
+    fn write_offences(&mut self) -> Result<(), ExecutionError> {
+        let BlockContext {
+            params,
+            validators,
+            height,
+            ..
+        } = &self.context;
+        let mut changed: BTreeMap<Height, OffenceRecord> = BTreeMap::new();
+        for offence in &self.offences {
+            let record = match changed.entry(offence.height) {
+                btree_map::Entry::Occupied(entry) => entry.into_mut(),
+                btree_map::Entry::Vacant(entry) => {
+                    entry.insert(read_offences(&self.reader, offence.height)?.unwrap_or_default())
+                }
+            };
+            record.add(validators, offence);
+        }
+        for (height, record) in changed {
+            self.slots
+                .insert((self.system, records::offences(height)), Some(encode(&record)));
+        }
+        let too_old = height.0.checked_sub(params.evidence_age_max.saturating_add(1));
+        if let Some(too_old) = too_old.map(Height)
+            && read_offences(&self.reader, too_old)?.is_some()
+        {
+            self.slots.insert((self.system, records::offences(too_old)), None);
+        }
         Ok(())
     }
 
@@ -500,7 +542,7 @@ pub fn announce<'t>(reader: &impl StateReader, transactions: impl IntoIterator<I
     reader.prefetch(slots.collect());
 }
 
-/// Executes all transactions of a block, as validators do.
+/// Executes all transactions of a block without evidence, as validators do.
 ///
 /// # Errors
 /// [`ExecutionError::Invalid`] names the first transaction that makes the block invalid; the other
@@ -511,7 +553,22 @@ pub fn execute_body<'t, R: StateReader>(
     transactions: impl IntoIterator<Item = &'t VerifiedTransaction>,
     round: Round,
 ) -> Result<BlockOutcome, ExecutionError> {
+    execute_block(reader, context, transactions, [], round)
+}
+
+/// Executes all transactions of a block, and records what its evidence shows, as validators do.
+///
+/// # Errors
+/// As [`execute_body`].
+pub fn execute_block<'t, R: StateReader>(
+    reader: R,
+    context: BlockContext,
+    transactions: impl IntoIterator<Item = &'t VerifiedTransaction>,
+    offences: impl IntoIterator<Item = Offence>,
+    round: Round,
+) -> Result<BlockOutcome, ExecutionError> {
     let mut executor = BlockExecutor::new(reader, context);
+    executor.record_offences(offences);
     for transaction in transactions {
         executor.execute(transaction)?;
     }

@@ -19,7 +19,9 @@
 //!    `account_price`. To oneself it changes nothing. Accounts of the chain itself take none.
 //! 4. Setting a slot burns `storage_byte_price × (32 + bytes)`; an empty value removes it for free.
 //! 5. Fees are summed and credited once, after the last transaction, to the proposer's payout account.
-//! 6. Balances plus burned never change. Every block is checked for it before it is handed out.
+//! 6. Offences that the block's evidence shows are recorded under their height, and the record of the
+//!    height that has just become too old for evidence is removed.
+//! 7. Balances plus burned never change. Every block is checked for it before it is handed out.
 //!
 //! Reading order: [`state`], [`invalid`] (what a block may not hold), [`executor`], [`contained`] (its panics),
 //! [`records`], and [`memory`] (a small state for tests).
@@ -32,8 +34,10 @@ pub mod records;
 pub mod state;
 
 pub use contained::is_contained;
-pub use executor::{BlockContext, BlockExecutor, BlockOutcome, ExecutionError, announce, execute_body};
+pub use executor::{
+    BlockContext, BlockExecutor, BlockOutcome, ExecutionError, announce, execute_block, execute_body,
+};
 pub use invalid::{InvalidTransaction, admit};
 pub use memory::MemoryState;
-pub use records::{read_burned, read_schedule, read_supply};
+pub use records::{read_burned, read_offences, read_schedule, read_supply};
 pub use state::{ReadError, State, StateChanges, StateError, StateReader};

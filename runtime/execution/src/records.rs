@@ -1,6 +1,8 @@
 //! The chain's own records: slots of the system account.
 
-use vibecoin_primitives::{Address, Amount, Encoded, Hash, ProposerSchedule, decode, encode, records};
+use vibecoin_primitives::{
+    Address, Amount, Encoded, Hash, Height, OffenceRecord, ProposerSchedule, decode, encode, records,
+};
 
 use crate::{ReadError, StateReader};
 
@@ -30,6 +32,18 @@ pub fn read_schedule(reader: &impl StateReader) -> Result<ProposerSchedule, Read
         .slot(&Address::system(), &records::SCHEDULE)?
         .ok_or_else(|| missing(name))?;
     decode(&value).map_err(|error| ReadError::new(format!("record {name:?}: {error}")))
+}
+
+/// The offences of `height` that blocks have recorded; `None` when there are none, or none that still matter.
+///
+/// # Errors
+/// [`ReadError`] when the store fails or the record is malformed.
+pub fn read_offences(reader: &impl StateReader, height: Height) -> Result<Option<OffenceRecord>, ReadError> {
+    let name = OffenceRecord::NAME;
+    let value = reader.slot(&Address::system(), &records::offences(height))?;
+    value
+        .map(|value| decode(&value).map_err(|error| ReadError::new(format!("record {name:?}: {error}"))))
+        .transpose()
 }
 
 /// The value of a record that holds an amount.

@@ -4,7 +4,8 @@
 //!
 //! Read in this order: [`hash`] and [`codec`] (how bytes become values and names), [`keys`] (the
 //! signature rule), [`transaction`], [`block`], [`vote`] (votes, certificates, evidence),
-//! [`validators`] (the set and the proposer order), [`state`], [`params`] and [`limits`].
+//! [`offence`] (which evidence the chain has),
+//! [`validators`], [`schedule`] (the proposer order), [`state`], [`params`] and [`limits`].
 //!
 //! What has been checked has a type of its own:
 //!
@@ -39,10 +40,12 @@ pub mod keys;
 pub mod limits;
 mod maps;
 pub mod merkle;
+pub mod offence;
 pub mod params;
 pub mod part;
 pub mod planted;
 pub mod receipt;
+pub mod schedule;
 pub mod state;
 pub mod text;
 pub mod transaction;
@@ -59,9 +62,11 @@ pub use hex::HexError;
 pub use keys::{KnownKeys, PublicKey, SecretKey, Signature, SignatureBatch, SignatureError, wipe_stack};
 pub use maps::FastMap;
 pub use merkle::MerklePath;
+pub use offence::{Offence, OffenceKind, OffenceRecord};
 pub use params::{ChainParams, FaultModel, ParamsError};
 pub use part::{BlockPart, PartContent, PartStatement, SignedPart};
 pub use receipt::{Failure, Outcome, Receipt, ReceiptV1, Receipts};
+pub use schedule::{CREDIT_MAX, PENALTY_MAX, PENALTY_MIN, ProposerOrder, ProposerSchedule, Turn};
 pub use state::{
     Account, AccountRow, AccountType, DiffEntry, SlotRow, StateDiff, StateKey, account_key, records, slot_key,
 };
@@ -70,9 +75,7 @@ pub use transaction::{
     transaction_bytes,
 };
 pub use units::{Amount, Height, Nonce, Power, Round, TimeMs};
-pub use validators::{
-    PENALTY_MAX, PENALTY_MIN, ProposerSchedule, Turn, Validator, ValidatorSet, ValidatorSetError,
-};
+pub use validators::{Validator, ValidatorSet, ValidatorSetError};
 pub use vote::{
     CertificateError, CommitCertificate, CommitSignature, Evidence, EvidenceError, Proposal, SignedProposal,
     SignedVote, Vote, VoteKind,

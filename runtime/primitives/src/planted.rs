@@ -50,6 +50,10 @@ pub enum Bug {
     AppliedTwice,
     /// A commit is told of before it is durable: a crash drops the last batch.
     CommitUnsynced,
+    /// A validator that is held back goes on being credited, without bound.
+    CreditUnbounded,
+    /// Evidence that a block has recorded may be recorded again.
+    EvidenceRepeated,
     /// The proposer order of equals depends on a hash map.
     HashMapOrder,
     /// Records of the consensus log are read without a look at their checksum.
@@ -69,7 +73,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug that a test network must notice.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::SignBeforeSync,
         Self::GuardAfterSend,
         Self::LockForgotten,
@@ -91,6 +95,8 @@ impl Bug {
         Self::NonceOffByOne,
         Self::AppliedTwice,
         Self::CommitUnsynced,
+        Self::CreditUnbounded,
+        Self::EvidenceRepeated,
         Self::HashMapOrder,
         Self::TornRecord,
         Self::NeverAgain,
@@ -123,6 +129,8 @@ impl Bug {
             Self::NonceOffByOne => "nonce-off-by-one",
             Self::AppliedTwice => "applied-twice",
             Self::CommitUnsynced => "commit-unsynced",
+            Self::CreditUnbounded => "credit-unbounded",
+            Self::EvidenceRepeated => "evidence-repeated",
             Self::HashMapOrder => "hash-map-order",
             Self::TornRecord => "torn-record",
             Self::NeverAgain => "never-again",

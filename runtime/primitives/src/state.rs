@@ -119,7 +119,7 @@ impl Encoded for StateDiff {
 
 /// Slots of [`Address::system`].
 pub mod records {
-    use crate::Hash;
+    use crate::{Hash, Height};
 
     /// A record's slot: its name, padded with zeros.
     const fn slot(name: &[u8]) -> Hash {
@@ -135,4 +135,14 @@ pub mod records {
     pub const SUPPLY: Hash = slot(b"supply");
     /// The encoded [`crate::ProposerSchedule`] of the next height.
     pub const SCHEDULE: Hash = slot(b"proposer schedule");
+
+    /// The encoded [`crate::OffenceRecord`] of a height: a name and, in the last eight bytes, the height.
+    #[must_use]
+    pub fn offences(height: Height) -> Hash {
+        let mut name = slot(b"offences of height").0;
+        if let Some(place) = name.last_chunk_mut() {
+            *place = height.0.to_le_bytes();
+        }
+        Hash(name)
+    }
 }

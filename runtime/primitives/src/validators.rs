@@ -1,10 +1,9 @@
-//! The validator set and the order in which its members propose.
+//! The validator set.
 
 use wincode::{SchemaRead, SchemaWrite};
 
 use crate::limits::{TOTAL_POWER_MAX, VALIDATORS_MAX};
-use crate::planted::{Bug, active, noise};
-use crate::{Address, Domain, Encoded, Hash, Height, Power, PublicKey, Round, SignatureError, encode};
+use crate::{Address, Domain, Encoded, Hash, Power, PublicKey, SignatureError, encode};
 
 /// One validator.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
@@ -142,139 +141,6 @@ impl ValidatorSet {
     }
 }
 
-/// First penalty, in heights, of a validator that missed its turn.
-pub const PENALTY_MIN: u32 = 64;
-/// Longest penalty, in heights.
-pub const PENALTY_MAX: u32 = 1024;
-
-/// Where one validator stands in the proposer order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, SchemaWrite, SchemaRead)]
-pub struct Turn {
-    /// Grows by the validator's power every height, falls by the total when it proposes.
-    pub credit: i64,
-    /// The validator goes last at heights below this one.
-    pub penalty_until: Height,
-    /// Length of its last penalty in heights; 0 when it proposed since.
-    pub penalty: u32,
-}
-
-/// The proposer order of the next height: a record in the state, so a function of chain data alone.
-///
-/// Round 0 goes to the validator with the most credit (smooth weighted round robin, so over
-/// `total power` heights everyone proposes in proportion to its power). Later rounds go down the same
-/// order, and every validator is reached within `n` rounds. A validator whose turn passed without a
-/// block goes last for [`PENALTY_MIN`] heights, doubling up to [`PENALTY_MAX`] on repetition; a block
-/// that it proposes clears that. At most a third of the power is held back, those released first
-/// being taken back into the order first.
-#[derive(Clone, Debug, PartialEq, Eq, Default, SchemaWrite, SchemaRead)]
-pub struct ProposerSchedule {
-    /// One entry per validator, in the order of the set.
-    pub turns: Vec<Turn>,
-}
-
-impl Encoded for ProposerSchedule {
-    const NAME: &'static str = "proposer schedule";
-    const BYTES_MAX: usize = VALIDATORS_MAX * 20 + 8;
-}
-
-impl ProposerSchedule {
-    /// The schedule of height 1.
-    #[must_use]
-    pub fn genesis(set: &ValidatorSet) -> Self {
-        let mut schedule = Self {
-            turns: vec![Turn::default(); set.members().len()],
-        };
-        schedule.credit_all(set);
-        schedule
-    }
-
-    fn credit_all(&mut self, set: &ValidatorSet) {
-        for (turn, validator) in self.turns.iter_mut().zip(set.members()) {
-            turn.credit = turn
-                .credit
-                .saturating_add(i64::try_from(validator.power.0).unwrap_or(i64::MAX));
-        }
-    }
-
-    /// Validator indexes in the order in which they propose at `height`, one per round.
-    fn order(&self, set: &ValidatorSet, height: Height) -> Vec<usize> {
-        let entries: Vec<(usize, Turn, u64)> = self
-            .turns
-            .iter()
-            .zip(set.members())
-            .enumerate()
-            .map(|(i, (t, v))| (i, *t, v.power.0))
-            .collect();
-        let mut held: Vec<&(usize, Turn, u64)> = entries
-            .iter()
-            .filter(|(_, t, _)| t.penalty_until > height)
-            .collect();
-        // The longest still to serve is held first; the others return once a third of the power is held.
-        held.sort_by_key(|(i, t, _)| (std::cmp::Reverse(t.penalty_until), *i));
-        let third = set.total_power() / 3;
-        let mut power = 0u64;
-        let held: Vec<usize> = held
-            .into_iter()
-            .filter(|(_, _, p)| {
-                let fits = power.saturating_add(*p) <= third;
-                if fits {
-                    power = power.saturating_add(*p);
-                }
-                fits
-            })
-            .map(|(i, _, _)| *i)
-            .collect();
-        let mut order: Vec<(bool, std::cmp::Reverse<i64>, usize)> = entries
-            .iter()
-            .map(|(i, t, _)| (held.contains(i), std::cmp::Reverse(t.credit), *i))
-            .collect();
-        order.sort_unstable();
-        if active(Bug::HashMapOrder) {
-            let noise = noise();
-            order.sort_by_key(|(held, credit, i)| {
-                (*held, *credit, noise.rotate_left(u32::try_from(*i).unwrap_or(0)))
-            });
-        }
-        order.into_iter().map(|(_, _, i)| i).collect()
-    }
-
-    /// The proposer of `round` at `height`, the height that this schedule is for.
-    ///
-    /// `None` only when schedule and set do not belong together.
-    #[must_use]
-    pub fn proposer<'a>(&self, set: &'a ValidatorSet, height: Height, round: Round) -> Option<&'a Validator> {
-        let order = self.order(set, height);
-        let at = usize::try_from(round.0).ok()?.checked_rem(order.len())?;
-        set.members().get(*order.get(at)?)
-    }
-
-    /// The schedule of the height after `height`, whose block was created in `round`.
-    ///
-    /// The proposers of lower rounds missed their turn; that is the only input.
-    #[must_use]
-    pub fn after(&self, set: &ValidatorSet, height: Height, round: Round) -> Self {
-        let order = self.order(set, height);
-        let mut next = self.clone();
-        let rounds = usize::try_from(round.0).unwrap_or(usize::MAX);
-        for index in order.iter().take(rounds) {
-            if let Some(turn) = next.turns.get_mut(*index) {
-                turn.penalty = turn.penalty.saturating_mul(2).clamp(PENALTY_MIN, PENALTY_MAX);
-                turn.penalty_until = height.saturating_add(1).saturating_add(u64::from(turn.penalty));
-            }
-        }
-        let proposer = rounds.checked_rem(order.len()).and_then(|at| order.get(at));
-        let total = i64::try_from(set.total_power()).unwrap_or(i64::MAX);
-        if let Some(turn) = proposer.and_then(|index| next.turns.get_mut(*index)) {
-            *turn = Turn {
-                credit: turn.credit.saturating_sub(total),
-                ..Turn::default()
-            };
-        }
-        next.credit_all(set);
-        next
-    }
-}
-
 #[cfg(test)]
 #[allow(
     clippy::unwrap_used,
@@ -296,54 +162,6 @@ mod tests {
             })
             .collect();
         ValidatorSet::new(validators).unwrap()
-    }
-
-    fn run(set: &ValidatorSet, heights: u64, dead: Option<usize>) -> (Vec<u64>, u64) {
-        let mut schedule = ProposerSchedule::genesis(set);
-        let (mut proposed, mut missed) = (vec![0; set.members().len()], 0);
-        for height in (1..=heights).map(Height) {
-            let mut round = Round(0);
-            loop {
-                let proposer = schedule.proposer(set, height, round).unwrap();
-                let (index, _) = set.find(&proposer.key).unwrap();
-                if dead != Some(index) {
-                    proposed[index] += 1;
-                    break;
-                }
-                missed += 1;
-                round = round.next().unwrap();
-            }
-            schedule = schedule.after(set, height, round);
-        }
-        (proposed, missed)
-    }
-
-    #[test]
-    fn everyone_proposes_in_proportion_to_its_power() {
-        let set = set(&[1, 2, 3, 4]);
-        let (proposed, missed) = run(&set, 1000, None);
-        assert_eq!(missed, 0);
-        for (count, validator) in proposed.iter().zip(set.members()) {
-            assert_eq!(*count, validator.power.0 * 100);
-        }
-    }
-
-    #[test]
-    fn a_dead_validator_costs_fewer_and_fewer_turns() {
-        let (_, missed) = run(&set(&[1, 1, 1, 1]), 2000, Some(2));
-        assert!((5..=12).contains(&missed), "{missed} turns lost in 2,000 heights");
-    }
-
-    #[test]
-    fn every_validator_is_reached_within_n_rounds() {
-        let set = set(&[5, 1, 1, 1, 1]);
-        let schedule = ProposerSchedule::genesis(&set);
-        let mut seen: Vec<_> = (0..5)
-            .map(|r| schedule.proposer(&set, Height(1), Round(r)).unwrap().key)
-            .collect();
-        seen.sort_unstable();
-        seen.dedup();
-        assert_eq!(seen.len(), 5);
     }
 
     #[test]

@@ -112,7 +112,8 @@ impl<S: State> Builder<S> {
             .rev()
             .find(|count| evidence_bytes(extras.evidence.iter().take(*count)) <= bytes_max);
         extras.evidence.truncate(within.unwrap_or(0));
-        let executor = BlockExecutor::new(parent.state.clone(), context(&chain, height, member.payout));
+        let mut executor = BlockExecutor::new(parent.state.clone(), context(&chain, height, member.payout));
+        executor.record_offences(extras.evidence.iter().map(Evidence::offence));
         let start = seed(parent.hash, height.0, round.0, &proposer.0);
         let template = Header {
             round,

@@ -363,6 +363,10 @@ impl<S: State, O: Orderer> Replica<S, O> {
         if part.signed.verify(&self.chain.genesis).is_err() {
             return Verdict::Rejected("bad signature of a part");
         }
+        if Some(statement.proposer) == self.key {
+            self.orderer.on_own_part(statement);
+            return Verdict::Ignored;
+        }
         let verified = Arc::new(verified);
         if ahead == 1 || self.committing.is_some() {
             return self.candidates.keep_for_later(part, verified);
@@ -372,8 +376,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
 
     /// Whether it is this validator's turn in this round.
     fn is_turn(&self, (round, proposer): (Round, PublicKey)) -> bool {
-        let schedule = &self.head.parent.schedule;
-        let turn = schedule.proposer(&self.chain.validators, self.next_height(), round);
+        let turn = self.turns.proposer(&self.chain.validators, round);
         turn.is_some_and(|member| member.key == proposer)
     }
 

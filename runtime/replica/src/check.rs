@@ -6,14 +6,15 @@
 use std::collections::BTreeSet;
 
 use vibecoin_execution::{
-    BlockContext, BlockExecutor, BlockOutcome, ExecutionError, State, StateError, announce, execute_body,
+    BlockContext, BlockExecutor, BlockOutcome, ExecutionError, State, StateError, announce, execute_block,
+    read_offences,
 };
 use vibecoin_poh::{Pace, PohError, SealedTick, seed, verify as verify_poh};
 use vibecoin_primitives::limits::EVIDENCE_MAX;
 use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{
     Address, BLOCK_VERSION, Body, CertificateError, CodecError, Demand, Evidence, EvidenceError, Excess,
-    Hash, Header, Height, ProposerSchedule, StateDiff, Tick, TimeMs, Transaction, TransactionError,
+    Hash, Header, Height, Offence, ProposerSchedule, StateDiff, Tick, TimeMs, Transaction, TransactionError,
     VerifiedTransaction, body_hash, decode, encoded_len, merkle, tick_root, transaction_bytes,
 };
 
@@ -280,8 +281,8 @@ fn check_body<S>(chain: &Chain, parent: &Parent<S>, header: &Header, body: &Body
                 header.height
             )));
         }
-        if !seen.insert(evidence.hash()) {
-            return Err(fault("it is in the block twice".to_owned()));
+        if !seen.insert(evidence.offence()) {
+            return Err(fault("its offence is in the block twice".to_owned()));
         }
         if active(Bug::EvidenceUnchecked) {
             continue;
@@ -298,6 +299,28 @@ pub(crate) fn evidence_bytes<'e>(evidence: impl IntoIterator<Item = &'e Evidence
     evidence
         .into_iter()
         .fold(0usize, |sum, piece| sum.saturating_add(encoded_len(piece)))
+}
+
+/// Checks that no block below has recorded an offence of this body: each is recorded once. No hashing, but
+/// a read of the state for each piece.
+fn check_unrecorded<S: State>(
+    chain: &Chain,
+    parent: &Parent<S>,
+    body: &Body,
+) -> Result<Result<(), BlockError>, JudgeError> {
+    for (index, evidence) in body.v1().evidence.iter().take(EVIDENCE_MAX).enumerate() {
+        if is_recorded(chain, &parent.state, &evidence.offence())? && !active(Bug::EvidenceRepeated) {
+            let detail = "a block below has recorded this offence".to_owned();
+            return Ok(Err(BlockError::Evidence { index, detail }));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Whether a block up to this state has recorded the offence, as far as that still matters.
+pub(crate) fn is_recorded<S: State>(chain: &Chain, state: &S, offence: &Offence) -> Result<bool, JudgeError> {
+    let record = read_offences(state, offence.height).map_err(|error| JudgeError(error.to_string()))?;
+    Ok(record.is_some_and(|record| record.has(&chain.validators, offence)))
 }
 
 /// The Merkle roots of a body's ticks.
@@ -392,20 +415,24 @@ pub fn judge<S: State>(
     known: &impl Fn(&Hash) -> Option<VerifiedTransaction>,
 ) -> Result<Result<Executed<S>, BlockError>, JudgeError> {
     let body_checked = active(Bug::CachedHash) && body.hash() != header.body_hash;
-    let checked = check_header(chain, parent, header)
-        .and_then(|()| match body_checked {
-            true => Ok(()),
-            false => check_body(chain, parent, header, body).and_then(|()| {
-                announce(&parent.state, body.transactions());
-                check_history(chain, header, body, &tick_roots(body))
-            }),
-        })
-        .and_then(|()| verify_transactions(chain, body, known));
-    let transactions = match checked {
+    if let Err(fault) = check_header(chain, parent, header) {
+        return Ok(Err(fault));
+    }
+    if let Err(fault) = check_unrecorded(chain, parent, body)? {
+        return Ok(Err(fault));
+    }
+    let checked = match body_checked {
+        true => Ok(()),
+        false => check_body(chain, parent, header, body).and_then(|()| {
+            announce(&parent.state, body.transactions());
+            check_history(chain, header, body, &tick_roots(body))
+        }),
+    };
+    let transactions = match checked.and_then(|()| verify_transactions(chain, body, known)) {
         Ok(transactions) => transactions,
         Err(fault) => return Ok(Err(fault)),
     };
-    execute(chain, parent, header, &transactions)
+    execute(chain, parent, header, body, &transactions)
 }
 
 /// What was found out about a block's ticks while they were streamed in: their Proof of History holds
@@ -430,15 +457,22 @@ pub fn judge_streamed<S: State>(
     parent: &Parent<S>,
     header: &Header,
     body: &Body,
-    streamed: Streamed<S>,
+    mut streamed: Streamed<S>,
 ) -> Result<Result<Executed<S>, BlockError>, JudgeError> {
-    let checked = check_header(chain, parent, header)
-        .and_then(|()| check_body(chain, parent, header, body))
+    if let Err(fault) = check_header(chain, parent, header) {
+        return Ok(Err(fault));
+    }
+    if let Err(fault) = check_unrecorded(chain, parent, body)? {
+        return Ok(Err(fault));
+    }
+    let checked = check_body(chain, parent, header, body)
         .and_then(|()| field("tx_root", &merkle::root(&streamed.roots), &header.tx_root))
         .and_then(|()| field("poh_hash", &streamed.tip, &header.poh_hash));
     if let Err(fault) = checked {
         return Ok(Err(fault));
     }
+    let offences = body.v1().evidence.iter().map(Evidence::offence);
+    streamed.executor.record_offences(offences);
     match streamed.executor.finish(header.round) {
         Ok(outcome) => conclude(parent, header, outcome, streamed.ids),
         Err(error) => Err(JudgeError(error.to_string())),
@@ -449,6 +483,7 @@ fn execute<S: State>(
     chain: &Chain,
     parent: &Parent<S>,
     header: &Header,
+    body: &Body,
     transactions: &[VerifiedTransaction],
 ) -> Result<Result<Executed<S>, BlockError>, JudgeError> {
     let Some((_, proposer)) = chain.validators.find(&header.proposer) else {
@@ -457,7 +492,8 @@ fn execute<S: State>(
         )));
     };
     let context = context(chain, header.height, proposer.payout);
-    let outcome = match execute_body(&parent.state, context, transactions, header.round) {
+    let offences = body.v1().evidence.iter().map(Evidence::offence);
+    let outcome = match execute_block(&parent.state, context, transactions, offences, header.round) {
         Ok(outcome) => outcome,
         // Invalid for a transaction that meets a bug, too: the same program says so everywhere, and no block
         // stops every validator at once.

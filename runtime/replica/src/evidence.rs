@@ -3,58 +3,165 @@
 use std::collections::VecDeque;
 
 use vibecoin_primitives::limits::EVIDENCE_MAX;
-use vibecoin_primitives::{Body, Evidence, Hash, Height};
+use vibecoin_primitives::{Body, Evidence, Height, Offence, PublicKey};
 
-/// Most pieces of evidence that wait for a block.
+use crate::check::JudgeError;
+
+/// Pieces of evidence that wait for a block, of all validators: at most 1 MiB.
 pub const EVIDENCE_WAITING_MAX: usize = 256;
-/// Most pieces remembered as shown in a block, so that they are not shown again.
-const SHOWN_MAX: usize = 1024;
+/// Pieces of evidence that wait for a block, of one validator: who makes evidence against itself must not
+/// keep that against others out.
+pub const OFFENDER_WAITING_MAX: usize = 16;
+/// Offences remembered as recorded, so that most repetitions cost no read of the state.
+const RECORDED_MAX: usize = 1024;
 
-/// What waits, and what was shown.
+/// What waits, and what was recorded last.
 #[derive(Debug, Default)]
 pub(crate) struct EvidenceBook {
     waiting: Vec<Evidence>,
-    shown: VecDeque<Hash>,
+    recorded: VecDeque<Offence>,
 }
 
 impl EvidenceBook {
-    /// Whether this piece waits or was shown.
-    pub fn knows(&self, evidence: &Evidence) -> bool {
-        self.waiting.contains(evidence) || self.shown.contains(&evidence.hash())
+    /// Whether evidence of this offence waits or was seen in a block. The state is the one that knows all.
+    pub fn knows(&self, offence: &Offence) -> bool {
+        self.waits(offence) || self.recorded.contains(offence)
     }
 
-    /// Takes a verified piece; `false` when it is not new or there is no room.
+    fn waits(&self, offence: &Offence) -> bool {
+        self.waiting.iter().any(|piece| piece.offence() == *offence)
+    }
+
+    /// Takes a verified piece; `false` when its offence is not new or there is no room.
     pub fn add(&mut self, evidence: Evidence) -> bool {
-        let takes = self.waiting.len() < EVIDENCE_WAITING_MAX && !self.knows(&evidence);
+        let offence = evidence.offence();
+        let room = self.waiting.len() < EVIDENCE_WAITING_MAX
+            && self.waiting_of(&offence.validator) < OFFENDER_WAITING_MAX;
+        let takes = room && !self.knows(&offence);
         if takes {
             self.waiting.push(evidence);
         }
         takes
     }
 
-    /// What a block of ours carries: nothing older than `oldest`, nothing about a height above the block's.
-    pub fn for_block(&mut self, oldest: Height, height: Height) -> Vec<Evidence> {
-        self.waiting.retain(|evidence| evidence.offender().1 >= oldest);
-        let now = self
+    fn waiting_of(&self, offender: &PublicKey) -> usize {
+        let of_it = self
             .waiting
             .iter()
-            .filter(|evidence| evidence.offender().1 <= height);
-        now.take(EVIDENCE_MAX).cloned().collect()
+            .filter(|piece| piece.offender().0 == *offender);
+        of_it.count()
     }
 
-    /// Forgets what a decided block carries.
-    pub fn in_block(&mut self, body: &Body) {
-        for evidence in &body.v1().evidence {
-            if self.shown.len() >= SHOWN_MAX {
-                self.shown.pop_front();
+    /// Evidence for a block of ours: nothing older than `oldest`, about a height above the block's, or
+    /// recorded, which is dropped for good.
+    ///
+    /// # Errors
+    /// [`JudgeError`] when `is_recorded` could not read the state.
+    pub fn for_block(
+        &mut self,
+        oldest: Height,
+        height: Height,
+        is_recorded: impl Fn(&Offence) -> Result<bool, JudgeError>,
+    ) -> Result<Vec<Evidence>, JudgeError> {
+        let mut kept = Vec::new();
+        for piece in self.waiting.drain(..) {
+            let offence = piece.offence();
+            if offence.height >= oldest && !is_recorded(&offence)? {
+                kept.push(piece);
             }
-            self.shown.push_back(evidence.hash());
         }
-        self.waiting.retain(|piece| !body.v1().evidence.contains(piece));
+        self.waiting = kept;
+        let now = self.waiting.iter().filter(|piece| piece.offender().1 <= height);
+        Ok(now.take(EVIDENCE_MAX).cloned().collect())
+    }
+
+    /// Drops what a decided block has recorded.
+    pub fn in_block(&mut self, body: &Body) {
+        for piece in &body.v1().evidence {
+            let offence = piece.offence();
+            if self.recorded.len() >= RECORDED_MAX {
+                self.recorded.pop_front();
+            }
+            self.recorded.push_back(offence);
+            self.waiting.retain(|piece| piece.offence() != offence);
+        }
     }
 
     /// What waits.
     pub fn waiting(&self) -> &[Evidence] {
         &self.waiting
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use vibecoin_primitives::{BodyV1, Hash, Round, SecretKey, Vote, VoteKind};
+
+    use super::*;
+
+    fn evidence(n: u8, height: u64, round: u32) -> Evidence {
+        let key = SecretKey::from_seed(&[n; 32]);
+        let vote = |block| {
+            let vote = Vote {
+                kind: VoteKind::Prevote,
+                height: Height(height),
+                round: Round(round),
+                block,
+                validator: key.public_key(),
+            };
+            vote.sign(&Hash::ZERO, &key)
+        };
+        Evidence::votes(vote(None), vote(Some(Hash([1; 32]))))
+    }
+
+    fn offered(book: &mut EvidenceBook, height: u64) -> Vec<Evidence> {
+        book.for_block(Height(0), Height(height), |_| Ok(false)).unwrap()
+    }
+
+    #[test]
+    fn one_offence_waits_once_whatever_the_round() {
+        let mut book = EvidenceBook::default();
+        assert!(book.add(evidence(1, 5, 0)));
+        assert!(!book.add(evidence(1, 5, 1)));
+        assert!(book.add(evidence(1, 6, 0)));
+        assert!(book.add(evidence(2, 5, 0)));
+        assert_eq!(offered(&mut book, 5).len(), 2, "height 6 is still to come");
+    }
+
+    #[test]
+    fn what_a_block_has_is_never_offered_again() {
+        let mut book = EvidenceBook::default();
+        book.add(evidence(1, 5, 0));
+        let body = Body::V1(BodyV1 {
+            ticks: Vec::new(),
+            last_commit: None,
+            evidence: vec![evidence(1, 5, 3)],
+        });
+        book.in_block(&body);
+        assert!(offered(&mut book, 9).is_empty());
+        assert!(!book.add(evidence(1, 5, 0)));
+        assert!(book.knows(&evidence(1, 5, 7).offence()));
+    }
+
+    #[test]
+    fn what_the_state_has_recorded_is_dropped() {
+        let mut book = EvidenceBook::default();
+        book.add(evidence(1, 5, 0));
+        book.add(evidence(2, 5, 0));
+        let recorded = evidence(1, 5, 0).offence();
+        let offered = book.for_block(Height(0), Height(9), |offence| Ok(*offence == recorded));
+        assert_eq!(offered.unwrap(), [evidence(2, 5, 0)]);
+        assert_eq!(book.waiting(), [evidence(2, 5, 0)]);
+    }
+
+    #[test]
+    fn one_offender_cannot_fill_the_book() {
+        let mut book = EvidenceBook::default();
+        let taken = (1..=100)
+            .filter(|height| book.add(evidence(1, *height, 0)))
+            .count();
+        assert_eq!(taken, OFFENDER_WAITING_MAX);
+        assert!(book.add(evidence(2, 1, 0)));
     }
 }

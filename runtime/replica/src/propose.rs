@@ -2,11 +2,11 @@
 
 use vibecoin_consensus::{BlockEvent, LogRecord, Orderer};
 use vibecoin_execution::State;
-use vibecoin_primitives::{Block, BlockPart, Height, PartContent, PartStatement, Round};
+use vibecoin_primitives::{Block, BlockPart, Height, Offence, PartContent, PartStatement, Round};
 
 use crate::build::{Builder, Extras, Step};
 use crate::candidates::{Candidate, EMPTY_FROM};
-use crate::check::JudgeError;
+use crate::check::{JudgeError, is_recorded};
 use crate::event::{Action, Fault};
 use crate::{Message, Replica};
 
@@ -28,9 +28,15 @@ impl<S: State, O: Orderer> Replica<S, O> {
             return;
         }
         let oldest = height.saturating_sub(self.chain.params.evidence_age_max);
+        let (chain, state) = (&self.chain, &self.head.parent.state);
+        let recorded = |offence: &Offence| is_recorded(chain, state, offence);
+        let evidence = match self.evidence.for_block(oldest, height, recorded) {
+            Ok(evidence) => evidence,
+            Err(JudgeError(error)) => return self.halt(Fault::State(error)),
+        };
         let extras = Extras {
             last_commit: self.head.certificate.clone(),
-            evidence: self.evidence.for_block(oldest, height),
+            evidence,
         };
         let hold = if round.0 == 0 {
             self.hold_until()

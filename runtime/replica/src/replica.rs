@@ -13,15 +13,15 @@ use vibecoin_execution::{State, execute_body, read_schedule};
 use vibecoin_mempool::{Committed as PoolCommit, Mempool};
 use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{
-    Account, Address, CommitCertificate, Evidence, Hash, Header, Height, ProposerSchedule, PublicKey, Round,
-    VerifiedTransaction,
+    Account, Address, CommitCertificate, Evidence, Hash, Header, Height, ProposerOrder, ProposerSchedule,
+    PublicKey, Round, VerifiedTransaction,
 };
 use vibecoin_sync::{Planner, PlannerConfig};
 
 use crate::build::Builder;
 use crate::candidates::{Candidate, Candidates, Verified};
 use crate::catch_up::Synced;
-use crate::check::{Executed, Parent, context};
+use crate::check::{Executed, JudgeError, Parent, context, is_recorded};
 use crate::event::{Action, Commit, Event, Fault, GossipId, Now, Ticket};
 use crate::evidence::EvidenceBook;
 use crate::intake::Stand;
@@ -71,6 +71,8 @@ pub struct Replica<S: State, O: Orderer> {
     pub(crate) orderer: O,
     pub(crate) pool: Mempool,
     pub(crate) head: Head<S>,
+    /// Who proposes at the next height, sorted once: each part asks for it.
+    pub(crate) turns: ProposerOrder,
     /// When the head became durable here.
     head_since: MonoTime,
     pub(crate) candidates: Candidates<S>,
@@ -103,7 +105,9 @@ impl<S: State, O: Orderer> Replica<S, O> {
             grace: Timeouts::from(&*chain.params).prevote,
             ..PlannerConfig::default()
         };
+        let next = head.parent.header.height.saturating_add(1);
         Self {
+            turns: head.parent.schedule.order(&chain.validators, next),
             chain,
             key,
             orderer,
@@ -406,6 +410,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
         self.deciding = None;
         self.armed = false;
         let next = self.next_height();
+        self.turns = self.head.parent.schedule.order(&self.chain.validators, next);
         self.planner.advanced(next);
         self.do_it(Action::ResetLog { height: next });
         self.tell_status(height);
@@ -528,8 +533,17 @@ impl<S: State, O: Orderer> Replica<S, O> {
         if at.saturating_add(self.chain.params.evidence_age_max) < next || at > next {
             return Verdict::Ignored;
         }
-        if self.evidence.knows(&evidence) {
+        let offence = evidence.offence();
+        if self.evidence.knows(&offence) {
             return Verdict::Known;
+        }
+        match is_recorded(&self.chain, &self.head.parent.state, &offence) {
+            Ok(true) => return Verdict::Known,
+            Ok(false) => {}
+            Err(JudgeError(error)) => {
+                self.halt(Fault::State(error));
+                return Verdict::Ignored;
+            }
         }
         if evidence
             .verify(&self.chain.genesis, &self.chain.validators)
@@ -537,6 +551,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
         {
             return Verdict::Rejected("evidence that proves nothing");
         }
+        self.watch_evidence(&evidence);
         if self.evidence.add(evidence) {
             Verdict::Fresh
         } else {
@@ -544,8 +559,16 @@ impl<S: State, O: Orderer> Replica<S, O> {
         }
     }
 
+    /// Evidence against this node's own key may show that it signs elsewhere too.
+    fn watch_evidence(&mut self, evidence: &Evidence) {
+        if self.key == Some(evidence.offender().0) {
+            self.orderer.on_own_evidence(evidence);
+        }
+    }
+
     /// Keeps evidence that came to light here for a block of ours, and tells the others.
     pub(crate) fn found_evidence(&mut self, evidence: Evidence) {
+        self.watch_evidence(&evidence);
         if self.evidence.add(evidence.clone()) {
             self.do_it(Action::Broadcast(Message::Evidence(Box::new(evidence))));
         }
@@ -634,6 +657,9 @@ impl<S: State, O: Orderer> Replica<S, O> {
         };
         self.builder = None;
         self.evidence.in_block(&body);
+        for piece in &body.v1().evidence {
+            self.watch_evidence(piece);
+        }
         for piece in evidence {
             self.found_evidence(piece);
         }

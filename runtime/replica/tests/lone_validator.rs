@@ -15,7 +15,9 @@ use vibecoin_execution::{MemoryState, State, StateReader};
 use vibecoin_mempool::{Mempool, MempoolConfig};
 use vibecoin_primitives::*;
 use vibecoin_replica::check::judge;
-use vibecoin_replica::{Action, BlockError, Chain, Commit, Event, Head, Now, Parent, Replica, Ticket};
+use vibecoin_replica::{
+    Action, BlockError, Chain, Commit, Event, Head, Message, Now, Parent, PeerId, Replica, Ticket,
+};
 
 type Lone = Replica<MemoryState, BftOrderer>;
 
@@ -101,6 +103,8 @@ impl Run {
             genesis: chain.genesis,
             key: Some(key.clone()),
         });
+        // One test gives it evidence against itself.
+        let orderer = orderer.with_unwatched_key();
         let pool = Mempool::new(MempoolConfig::default(), chain.params.clone());
         let head = Head {
             parent: genesis(chain),
@@ -355,4 +359,122 @@ fn a_restart_from_the_log_decides_the_very_block_that_was_built() {
     again.step(Event::Start { records, guard: None });
     again.until(1);
     assert_eq!(again.commits[0].hash, first);
+}
+
+/// Evidence against the validator about a height, made in a round.
+fn evidence(chain: &Chain, height: u64, round: u32) -> Evidence {
+    let vote = |block| {
+        let vote = Vote {
+            kind: VoteKind::Precommit,
+            height: Height(height),
+            round: Round(round),
+            block,
+            validator: user(200).public_key(),
+        };
+        vote.sign(&chain.genesis, &user(200))
+    };
+    Evidence::votes(vote(None), vote(Some(Hash([1; 32]))))
+}
+
+fn give_evidence(run: &mut Run, evidence: Evidence) {
+    run.step(Event::Message {
+        from: PeerId(1),
+        message: Box::new(Message::Evidence(Box::new(evidence))),
+        verified: Vec::new(),
+        gossip: None,
+    });
+}
+
+fn evidence_of(commit: &Commit<MemoryState>) -> &[Evidence] {
+    &commit.body.v1().evidence
+}
+
+/// The block with this evidence, and everything in the header that follows from it but the state root.
+fn with_evidence(commit: &Commit<MemoryState>, evidence: Vec<Evidence>) -> (Header, Body) {
+    let body = Body::V1(BodyV1 {
+        evidence,
+        ..commit.body.v1().clone()
+    });
+    let header = Header {
+        evidence_root: body.evidence_root(),
+        body_hash: body.hash(),
+        ..commit.header.clone()
+    };
+    (header, body)
+}
+
+#[test]
+fn an_offence_is_recorded_once_and_a_block_that_repeats_it_is_invalid() {
+    let mut chain = chain();
+    let params = ChainParams {
+        evidence_age_max: 4,
+        ..chain.params.as_ref().clone()
+    };
+    chain = Chain::new(chain.genesis, params, chain.validators.as_ref().clone());
+    let mut run = Run::new(&chain);
+    // The block under construction has its first part already: the next one takes it.
+    give_evidence(&mut run, evidence(&chain, 1, 0));
+    run.until(3);
+    assert_eq!(evidence_of(&run.commits[0]), []);
+    assert_eq!(evidence_of(&run.commits[1]), [evidence(&chain, 1, 0)]);
+    for again in [0, 1] {
+        give_evidence(&mut run, evidence(&chain, 1, again));
+        assert_eq!(run.replica.evidence_waiting(), [], "of round {again}");
+    }
+    run.until(7);
+    assert!(
+        run.commits[2..]
+            .iter()
+            .all(|commit| evidence_of(commit).is_empty())
+    );
+
+    // Round 1 of the same height and kind is the same offence.
+    let parent = |commit: &Commit<MemoryState>| Parent {
+        header: commit.header.clone(),
+        hash: commit.hash,
+        state: commit.state.clone(),
+        schedule: vibecoin_execution::read_schedule(&commit.state).unwrap(),
+    };
+    let judged = |at: usize, evidence: Vec<Evidence>| {
+        let (header, body) = with_evidence(&run.commits[at], evidence);
+        verdict(&chain, &parent(&run.commits[at - 1]), &header, &body)
+    };
+    for round in [0, 1] {
+        let fault = judged(2, vec![evidence(&chain, 1, round)]);
+        assert!(
+            matches!(fault, Err(BlockError::Evidence { index: 0, .. })),
+            "{fault:?}"
+        );
+    }
+    let twice = judged(1, vec![evidence(&chain, 1, 0), evidence(&chain, 1, 1)]);
+    assert!(
+        matches!(twice, Err(BlockError::Evidence { index: 1, .. })),
+        "{twice:?}"
+    );
+    // Another height is another offence: only the state root is not the one of that block.
+    let other = judged(2, vec![evidence(&chain, 2, 0)]);
+    assert!(
+        matches!(
+            other,
+            Err(BlockError::Field {
+                field: "state_root",
+                ..
+            })
+        ),
+        "{other:?}"
+    );
+
+    // The record is there while evidence about height 1 may be in a block, up to height 5, and then gone.
+    let recorded = |commit: &Commit<MemoryState>| {
+        vibecoin_execution::read_offences(&commit.state, Height(1))
+            .unwrap()
+            .is_some()
+    };
+    let found: Vec<bool> = run.commits[..7].iter().map(recorded).collect();
+    assert_eq!(found, [false, true, true, true, true, false, false]);
+    let old = judged(5, vec![evidence(&chain, 1, 0)]);
+    assert!(
+        matches!(old, Err(BlockError::Evidence { index: 0, .. })),
+        "{old:?}"
+    );
 }

@@ -10,10 +10,10 @@
 use vibecoin_primitives::{
     Account, AccountRow, AccountType, Address, Amount, Block, BlockPart, Body, BodyV1, ChainParams,
     CommitCertificate, CommitSignature, DiffEntry, Evidence, Failure, FaultModel, Hash, Header, Height,
-    MerklePath, Nonce, Operation, Outcome, PartContent, PartStatement, Power, Proposal, ProposerSchedule,
-    PublicKey, Receipt, ReceiptV1, Receipts, Round, SecretKey, SignedPart, SignedProposal, SignedVote,
-    SlotRow, StateDiff, StateKey, Tick, TimeMs, Transaction, TransactionBody, Turn, Validator, ValidatorSet,
-    Vote, VoteKind, encode,
+    MerklePath, Nonce, OffenceRecord, Operation, Outcome, PartContent, PartStatement, Power, Proposal,
+    ProposerSchedule, PublicKey, Receipt, ReceiptV1, Receipts, Round, SecretKey, SignedPart, SignedProposal,
+    SignedVote, SlotRow, StateDiff, StateKey, Tick, TimeMs, Transaction, TransactionBody, Turn, Validator,
+    ValidatorSet, Vote, VoteKind, encode,
 };
 
 mod protocol;
@@ -429,6 +429,15 @@ pub fn schedule() -> ProposerSchedule {
                 penalty: 16,
             },
         ],
+    }
+}
+
+/// The offences of a height: of three validators the second signed two precommits and two parts, the third
+/// two prevotes.
+#[must_use]
+pub fn offence_record() -> OffenceRecord {
+    OffenceRecord {
+        kinds: vec![0, 10, 1],
     }
 }
 

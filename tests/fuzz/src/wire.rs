@@ -4,9 +4,9 @@ use vibecoin_consensus::{ConsensusMessage, GuardEntry, LogRecord};
 use vibecoin_network::Envelope;
 use vibecoin_primitives::{
     Account, AccountRow, Block, BlockPart, Body, ChainParams, CodecError, CommitCertificate, Encoded,
-    Evidence, FaultModel, Hash, Header, Height, PartContent, ProposerSchedule, Receipt, Receipts, Round,
-    SignedPart, SignedProposal, SignedVote, SlotRow, Transaction, TransactionBody, ValidatorSet, VoteKind,
-    body_hash, decode, encode,
+    Evidence, FaultModel, Hash, Header, Height, OffenceRecord, PartContent, ProposerSchedule, Receipt,
+    Receipts, Round, SignedPart, SignedProposal, SignedVote, SlotRow, Transaction, TransactionBody,
+    ValidatorSet, VoteKind, body_hash, decode, encode,
 };
 use vibecoin_replica::Message;
 use vibecoin_tests_conformance as values;
@@ -326,6 +326,7 @@ pub fn records(bytes: &[u8]) {
         assert!(params.ticks_in_round(Round(1)) >= 1, "every block has a tick");
     }
     let set = read::<ValidatorSet>(bytes).filter(|set| set.check().is_ok());
+    read::<OffenceRecord>(bytes);
     if let Some(schedule) = read::<ProposerSchedule>(bytes) {
         let set = values::validator_set();
         let proposer = schedule.proposer(&set, Height(5), Round(7));

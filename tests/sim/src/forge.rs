@@ -1,11 +1,11 @@
 //! Blocks that are wrong in one thing, and consistent in everything else.
 
-use vibecoin_execution::{BlockContext, execute_body};
+use vibecoin_execution::{BlockContext, execute_block};
 use vibecoin_poh::{Chain as PohChain, Pace, seed};
 use vibecoin_primitives::{
-    Block, BlockPart, Body, BodyV1, CommitCertificate, CommitSignature, Evidence, Hash, Header, PartContent,
-    PartStatement, PublicKey, Round, SecretKey, Signature, SignedVote, Tick, TimeMs, Transaction, Vote,
-    VoteKind, encode, merkle, tick_root,
+    Block, BlockPart, Body, BodyV1, CommitCertificate, CommitSignature, Evidence, Hash, Header, Height,
+    PartContent, PartStatement, PublicKey, Round, SecretKey, Signature, SignedVote, Tick, TimeMs,
+    Transaction, Vote, VoteKind, encode, merkle, tick_root,
 };
 use vibecoin_replica::Chain;
 use vibecoin_storage::StateView;
@@ -76,7 +76,12 @@ impl Workshop<'_> {
             }
             Lie::ForgedEvidence => {
                 inner.evidence.push(self.slander(&header)?);
-                return Some(sealed(header, inner));
+                return Some(self.rebuilt(header, inner));
+            }
+            Lie::RepeatedEvidence => {
+                // Against itself, about height 1 and the same each time, so that its first block with it is good.
+                inner.evidence = vec![self.confession()];
+                return Some(self.rebuilt(header, inner));
             }
             Lie::ForgedLastCommit => {
                 let forged = self.certificate(inner.last_commit.as_ref()?);
@@ -152,7 +157,8 @@ impl Workshop<'_> {
                 height: header.height,
                 payout: proposer.payout,
             };
-            if let Ok(outcome) = execute_body(self.state, context, &verified, header.round)
+            let offences = inner.evidence.iter().map(Evidence::offence);
+            if let Ok(outcome) = execute_block(self.state, context, &verified, offences, header.round)
                 && let Ok((state, _)) = vibecoin_execution::State::apply(self.state, &outcome.changes)
             {
                 header.receipt_root = outcome.receipts.root();
@@ -160,6 +166,21 @@ impl Workshop<'_> {
             }
         }
         sealed(header, inner)
+    }
+
+    /// Two prevotes of its own for height 1.
+    fn confession(&self) -> Evidence {
+        let vote = |block| {
+            let vote = Vote {
+                kind: VoteKind::Prevote,
+                height: Height(1),
+                round: Round(0),
+                block,
+                validator: self.key.public_key(),
+            };
+            vote.sign(&self.chain.genesis, self.key)
+        };
+        Evidence::votes(vote(None), vote(Some(self.chain.genesis)))
     }
 
     /// Two votes that somebody else never signed.

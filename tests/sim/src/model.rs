@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use vibecoin_execution::{
-    BlockContext, MemoryState, State as _, StateReader as _, execute_body, read_burned,
+    BlockContext, MemoryState, State as _, StateReader as _, execute_block, read_burned,
 };
 use vibecoin_genesis::BuiltGenesis;
 use vibecoin_poh::{Chain as PohChain, Pace, seed};
@@ -136,6 +136,7 @@ impl Model {
         self.proof_of_history(&block)?;
         self.execute(&block, receipts, ids)?;
         self.supply()?;
+        self.check_row(header)?;
         self.check_evidence(&block)?;
         self.evidence.extend(body.v1().evidence.iter().cloned());
         self.decided.push(Decided {
@@ -296,7 +297,8 @@ impl Model {
             height: header.height,
             payout: payout.ok_or_else(|| invalid(format!("{} is no validator", header.proposer)))?,
         };
-        let outcome = execute_body(&self.state, context, &verified, header.round);
+        let offences = body.v1().evidence.iter().map(Evidence::offence);
+        let outcome = execute_block(&self.state, context, &verified, offences, header.round);
         let outcome = outcome.map_err(|error| invalid(error.to_string()))?;
         equal(rule, "receipts", &outcome.receipts, receipts)?;
         equal(
@@ -314,9 +316,11 @@ impl Model {
         Ok(())
     }
 
-    /// Every piece proves something, and against nobody but the liar.
+    /// Every piece proves something, against nobody but the liar, and something new.
     fn check_evidence(&self, block: &Block) -> Result<(), Fault> {
-        for piece in &block.body.v1().evidence {
+        let pieces = &block.body.v1().evidence;
+        for (index, piece) in pieces.iter().enumerate() {
+            let earlier = pieces.iter().take(index);
             let (offender, height) = piece.offender();
             if let Err(error) = piece.verify(&self.chain.genesis, &self.chain.validators) {
                 let detail = format!("evidence against {offender} at height {height} in a block: {error}");
@@ -326,6 +330,33 @@ impl Model {
                 let detail = format!("{offender} signed twice at height {height}, says a block");
                 return Err((Rule::NoEquivocation, detail));
             }
+            let before = self.evidence.iter().chain(earlier.clone());
+            if before
+                .map(Evidence::offence)
+                .any(|offence| offence == piece.offence())
+            {
+                let detail = format!("{offender} at height {height} is recorded a second time");
+                return Err((Rule::Evidence, detail));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody creates more than twice its share plus two blocks in a row. Found without a look at the order:
+    /// where nobody was passed over, at least two thirds of the power share the blocks.
+    fn check_row(&self, header: &Header) -> Result<(), Fault> {
+        let before = self.decided.iter().rev().map(|decided| &decided.block.header);
+        let mine = |other: &&Header| other.proposer == header.proposer && other.round.0 == 0;
+        let row = before.take_while(mine).count() as u64 + u64::from(header.round.0 == 0);
+        let set = &self.chain.validators;
+        let power = set.find(&header.proposer).map_or(0, |(_, member)| member.power.0);
+        let rest = set.total_power() - set.total_power() / 3;
+        if row * rest > 2 * power * row + 2 * rest {
+            let detail = format!(
+                "{} created {row} blocks in a row up to {}",
+                header.proposer, header.height
+            );
+            return Err((Rule::Schedule, detail));
         }
         Ok(())
     }

@@ -38,6 +38,8 @@ pub struct Node {
     pub pace: u64,
     /// Whether its log has begun to fail.
     pub log_failed: bool,
+    /// Whether it contradicts itself on purpose.
+    pub lies: bool,
 }
 
 /// A process.
@@ -124,10 +126,15 @@ impl Node {
             log_is_older: log.height().0 < next,
             guard: newest_guard.as_ref().map(GuardEntry::position),
         };
-        let mut orderer = BftOrderer::new(OrdererConfig {
+        let orderer = BftOrderer::new(OrdererConfig {
             genesis: chain.genesis,
             key: Some(self.key.clone()),
         });
+        let mut orderer = if self.lies {
+            orderer.with_unwatched_key()
+        } else {
+            orderer
+        };
         if let Some(through) = silent_through {
             orderer.abstain_through(through);
         }

@@ -30,6 +30,10 @@ pub struct Config {
     pub bug: Option<Bug>,
     /// Nodes that are dead for long between the two phases.
     pub outage: usize,
+    /// Heights that they are dead for, if they leave a quorum, and that the calm phase has at least.
+    pub absence: [u64; 2],
+    /// Messages lost meanwhile, in thousandths.
+    pub outage_loss: u64,
     /// Whether every line of the trace is printed.
     pub print: bool,
 }
@@ -47,6 +51,8 @@ impl Config {
             lie: Lie::None,
             bug: None,
             outage: 0,
+            absence: [0; 2],
+            outage_loss: 0,
             print: false,
         }
     }
@@ -79,6 +85,28 @@ impl Config {
         }
     }
 
+    /// A run in which one validator is away for long enough to be held back, comes back, and is watched until
+    /// its turn has come again.
+    #[must_use]
+    pub const fn returning(nodes: usize, seed: u64) -> Self {
+        Self {
+            outage: 1,
+            absence: [20, 90],
+            ..Self::new(nodes, seed)
+        }
+    }
+
+    /// A run in which exactly three of four go on for `heights`, and one message of a hundred is lost.
+    #[must_use]
+    pub const fn exactly_a_quorum(seed: u64, heights: u64) -> Self {
+        Self {
+            outage: 1,
+            absence: [heights, 0],
+            outage_loss: 10,
+            ..Self::new(4, seed)
+        }
+    }
+
     /// One of the kinds of runs that a long search goes through: mostly four honest validators, sometimes
     /// seven, three that may only stop, or one that lies.
     #[must_use]
@@ -91,6 +119,7 @@ impl Config {
                 ..Self::new(4, seed)
             },
             33 => Self::lying(7, seed, Lie::ALL[(seed / 50) as usize % Lie::ALL.len()]),
+            43 if seed / 50 % 4 == 0 => Self::returning(4, seed),
             kind if kind % 5 == 0 => Self::lying(4, seed, Lie::ALL[(seed / 5) as usize % Lie::ALL.len()]),
             _ => Self::new(4, seed),
         }
@@ -99,6 +128,15 @@ impl Config {
     /// Whether this node says what it likes.
     pub(crate) fn lies(&self, node: usize) -> bool {
         self.lie != Lie::None && (node == SABOTEUR || node >= self.nodes)
+    }
+
+    /// Whether this node says two things with one key, or forgets what it said. Twins do neither.
+    pub(crate) fn contradicts_itself(&self, node: usize) -> bool {
+        let forgets = matches!(
+            self.sabotage,
+            Sabotage::Equivocation | Sabotage::LogAndGuardLost | Sabotage::GuardUnsaved
+        );
+        node == SABOTEUR && (forgets || !matches!(self.lie, Lie::None | Lie::Twins))
     }
 
     /// The command that runs this again and prints every step.
@@ -122,6 +160,12 @@ impl Config {
         }
         if *outage > 0 {
             line += &format!(" --outage {outage}");
+        }
+        if self.absence != [0; 2] {
+            line += &format!(" --absence {} --return {}", self.absence[0], self.absence[1]);
+        }
+        if self.outage_loss > 0 {
+            line += &format!(" --outage-loss {}", self.outage_loss);
         }
         if *sabotage != Sabotage::None {
             line += &format!(" --sabotage {}", sabotage.name());
@@ -178,6 +222,8 @@ pub enum Lie {
     ForgedTransaction,
     /// Evidence against somebody who did nothing.
     ForgedEvidence,
+    /// Evidence that is good, again in each of its blocks.
+    RepeatedEvidence,
     /// A certificate of the parent that proves nothing: a signer twice, too few, another height.
     ForgedLastCommit,
     /// A good header with the bytes of another body.
@@ -196,7 +242,7 @@ pub enum Lie {
 
 impl Lie {
     /// Every lie, and none.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::None,
         Self::EquivocatingPrevotes,
         Self::EquivocatingPrecommits,
@@ -215,6 +261,7 @@ impl Lie {
         Self::TransactionTwice,
         Self::ForgedTransaction,
         Self::ForgedEvidence,
+        Self::RepeatedEvidence,
         Self::ForgedLastCommit,
         Self::SwappedBody,
         Self::ForgedVotes,
@@ -246,6 +293,7 @@ impl Lie {
             Self::TransactionTwice => "transaction-twice",
             Self::ForgedTransaction => "forged-transaction",
             Self::ForgedEvidence => "forged-evidence",
+            Self::RepeatedEvidence => "repeated-evidence",
             Self::ForgedLastCommit => "forged-last-commit",
             Self::SwappedBody => "swapped-body",
             Self::ForgedVotes => "forged-votes",
@@ -279,6 +327,7 @@ impl Lie {
                 | Self::TransactionTwice
                 | Self::ForgedTransaction
                 | Self::ForgedEvidence
+                | Self::RepeatedEvidence
                 | Self::ForgedLastCommit
                 | Self::SwappedBody
         )

@@ -28,7 +28,9 @@ pub enum Rule {
     NoEquivocation,
     /// Nobody precommits without a quorum of prevotes, or prevotes against its lock.
     Locking,
-    /// Evidence in blocks is good, and double signatures in the open end there.
+    /// Nobody proposes far more than its share in a row.
+    Schedule,
+    /// Evidence in blocks is good and new, and double signatures in the open end there.
     Evidence,
     /// I7: every certificate has a quorum of distinct validators.
     Certificates,

@@ -38,6 +38,10 @@ const STORM_MICROS_MAX: u64 = 60_000_000;
 /// In which time every node must gain [`CALM_HEIGHTS`] once faults are off.
 const CALM_MICROS: u64 = 60_000_000;
 const CALM_HEIGHTS: u64 = 3;
+/// What each further height may add to that time.
+const HEIGHT_MICROS: u64 = 2_000_000;
+/// Longest time without a block in an outage that leaves a quorum and loses messages.
+const GAP_MICROS: u64 = 5_000_000;
 /// Bytes of blocks in one answer to a sync request.
 const SERVE_BYTES_MAX: usize = 1 << 20;
 /// Good transactions that must get into blocks once faults are off.
@@ -100,6 +104,8 @@ pub struct World {
     /// Nodes that do not start before the outage is over.
     dead: BTreeSet<usize>,
     pub calm: bool,
+    /// When a height was decided last, for the first time.
+    pub decided_at: u64,
     model: Model,
     pub observer: Observer,
     traffic: Traffic,
@@ -173,7 +179,8 @@ impl World {
         };
         drop(Store::create(Arc::new(kv.clone()), &state, store).expect("an empty memory takes a genesis"));
         let mut rng = Rng::new(config.seed, 4);
-        let nodes = keys.into_iter().map(|key| Node {
+        let nodes = keys.into_iter().enumerate().map(|(index, key)| Node {
+            lies: config.contradicts_itself(index),
             public: key.public_key(),
             key,
             disk: Disk::new(&kv),
@@ -218,6 +225,7 @@ impl World {
             rng,
             apart: BTreeSet::new(),
             calm: false,
+            decided_at: 0,
         }
     }
 

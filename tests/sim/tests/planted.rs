@@ -71,6 +71,8 @@ fn exposure(bug: Bug) -> Exposure {
         Bug::NonceOffByOne => honest(&[Rule::Inclusion]),
         Bug::AppliedTwice => honest(&[Rule::NoHalt, Rule::Validity, Rule::CommitFirst, Rule::Liveness]),
         Bug::CommitUnsynced => honest(&[Rule::CommitFirst, Rule::NoLoss, Rule::MonotonicHead]),
+        Bug::CreditUnbounded => honest(&[Rule::Schedule]),
+        Bug::EvidenceRepeated => against(Lie::RepeatedEvidence, &[Rule::Evidence]),
         // An order that changes from run to run shows wherever something is derived twice.
         Bug::HashMapOrder => honest(&[
             Rule::NoBlame,
@@ -89,11 +91,16 @@ fn exposure(bug: Bug) -> Exposure {
 
 fn config(bug: Bug, seed: u64) -> Config {
     let (lie, sabotage, _) = exposure(bug);
+    let base = match bug {
+        // Somebody must be held back and come back.
+        Bug::CreditUnbounded => Config::returning(4, seed),
+        _ => Config::new(4, seed),
+    };
     Config {
         lie,
         sabotage,
         bug: Some(bug),
-        ..Config::new(4, seed)
+        ..base
     }
 }
 

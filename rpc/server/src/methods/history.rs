@@ -1,11 +1,11 @@
 //! Whose turn it was: the proposer order of heights that exist, read back from the chain.
 //!
 //! The order of a height is a record in the state before it. Only the newest state is kept readable, but
-//! every block's diff holds the record as it was before the block.
+//! the diff of each block that changed the record holds it as it was before.
 
 use vibecoin_primitives::{
-    Address, Header, Height, ProposerSchedule, PublicKey, Round, SlotRow, StateKey, account_key, decode,
-    records, slot_key,
+    Address, Header, Height, PENALTY_MAX, ProposerSchedule, PublicKey, Round, SlotRow, StateKey, account_key,
+    decode, records, slot_key,
 };
 use vibecoin_rpc_api::views::{ProposerTurnView, ValidatorRecordView, ValidatorView};
 use vibecoin_rpc_api::{ApiError, Code, Shown};
@@ -36,13 +36,25 @@ impl<B: Backend> Rpc<B> {
             return Ok(ProposerSchedule::genesis(set));
         }
         let missing = || ApiError::internal(format!("the diff of height {height} has no proposer schedule"));
-        let diff = self.backend.diff(height)?.ok_or_else(missing)?;
         let key = StateKey::Slot(account_key(&Address::system()), slot_key(&records::SCHEDULE));
-        let at = diff.entries.binary_search_by_key(&key, |entry| entry.key);
-        let row = at.ok().and_then(|at| diff.entries.get(at)?.old.as_deref());
-        let row: SlotRow =
-            decode(row.ok_or_else(missing)?).map_err(|error| ApiError::internal(error.to_string()))?;
-        decode(&row.value).map_err(|error| ApiError::internal(error.to_string()))
+        // A block that changed nothing about the order, because its proposer was the only one that was
+        // not held back, does not write it. Nobody is held back for longer than the longest penalty.
+        let newest = self.backend.head().header.height;
+        let last = height.saturating_add(u64::from(PENALTY_MAX)).min(newest);
+        for later in (height.0..=last.0).map(Height) {
+            let Some(diff) = self.backend.diff(later)? else {
+                break;
+            };
+            let at = diff.entries.binary_search_by_key(&key, |entry| entry.key);
+            if let Some(row) = at.ok().and_then(|at| diff.entries.get(at)?.old.as_deref()) {
+                let row: SlotRow = decode(row).map_err(|error| ApiError::internal(error.to_string()))?;
+                return decode(&row.value).map_err(|error| ApiError::internal(error.to_string()));
+            }
+        }
+        match self.next_schedule()? {
+            (next, schedule) if next.0.saturating_sub(height.0) <= u64::from(PENALTY_MAX) => Ok(schedule),
+            _ => Err(missing()),
+        }
     }
 
     /// Whose turns passed before this block was created. Costs a read of the block's diff only when

@@ -14,6 +14,7 @@ mod support;
 mod certificates;
 mod halts;
 mod messages;
+mod own_key;
 mod proposals;
 mod restarts;
 mod waits;

@@ -131,6 +131,7 @@ pub fn all() -> Vec<Case> {
         case("crash faults", &values::crash_params()),
         case("", &values::validator_set()),
         case("", &values::schedule()),
+        case("", &values::offence_record()),
     ]);
     cases.push(case("", &values::polka_certificate()));
     cases.push(case("", &values::round_certificate(RoundCertificateKind::Skip)));

@@ -6,8 +6,8 @@ use vibecoin_primitives::limits::{
 };
 use vibecoin_primitives::{
     Block, BlockPart, Body, BodyV1, CommitCertificate, CommitSignature, Encoded, Evidence, Failure, Hash,
-    Operation, Outcome, PartContent, Power, ProposerSchedule, PublicKey, Receipt, Receipts, Signature, Tick,
-    Transaction, TransactionV1, Turn, Validator, ValidatorSet, decode, encode,
+    OffenceRecord, Operation, Outcome, PartContent, Power, ProposerSchedule, PublicKey, Receipt, Receipts,
+    Signature, Tick, Transaction, TransactionV1, Turn, Validator, ValidatorSet, decode, encode,
 };
 use vibecoin_replica::{CertifiedBlock, Message, SYNC_BLOCKS_MAX};
 use vibecoin_tests_conformance as values;
@@ -113,6 +113,9 @@ fn the_largest_certificate_set_and_schedule_fit() {
             };
             VALIDATORS_MAX
         ],
+    });
+    check(&OffenceRecord {
+        kinds: vec![15; VALIDATORS_MAX],
     });
     let validators = (0..VALIDATORS_MAX)
         .map(|n| {

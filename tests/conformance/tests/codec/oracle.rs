@@ -186,6 +186,7 @@ structs! { real:
     Validator { key: real::PublicKey, power: real::Power, payout: real::Address }
     Turn { credit: i64, penalty_until: real::Height, penalty: u32 }
     ProposerSchedule { turns: Vec<real::Turn> }
+    OffenceRecord { kinds: Vec<u8> }
     MerklePath { index: u64, count: u64, siblings: Vec<real::Hash> }
     ChainParams {
         network: String,

@@ -28,6 +28,9 @@ const USAGE: &str = "usage: sim --seed S [options]
   --heights H       heights before faults are switched off
   --crash-faults    quorums of more than half of the power, for nodes that stop but never lie
   --outage K        K nodes dead for long before the calm phase
+  --absence H       heights that they are dead for
+  --return H        heights of the calm phase
+  --outage-loss N   messages lost meanwhile, in thousandths; a gap of 5 s between blocks ends the run
   --sabotage NAME   one promise broken in node 0
   --lie NAME        validator 0 lies
   --bug NAME        every node has the bug; only in a build with `--features planted`
@@ -58,6 +61,9 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Option<(Config, Option<
             "--heights" => config.heights = arguments.next()?.parse().ok()?,
             "--crash-faults" => config.fault_model = FaultModel::Crash,
             "--outage" => config.outage = arguments.next()?.parse().ok()?,
+            "--absence" => config.absence[0] = arguments.next()?.parse().ok()?,
+            "--return" => config.absence[1] = arguments.next()?.parse().ok()?,
+            "--outage-loss" => config.outage_loss = arguments.next()?.parse().ok()?,
             "--sabotage" => config.sabotage = by_name(&Sabotage::ALL, Sabotage::name, &arguments.next()?)?,
             "--lie" => config.lie = by_name(&Lie::ALL, Lie::name, &arguments.next()?)?,
             "--bug" => config.bug = Some(by_name(&Bug::ALL, Bug::name, &arguments.next()?)?),

@@ -164,7 +164,9 @@ impl World {
         );
         let honest = (0..self.nodes.len()).filter(|node| !self.config.lies(*node));
         let clocks = honest.map(|node| self.nodes[node].now(self.now).wall);
-        self.model.decide(&commit, clocks.max().unwrap_or_default())?;
+        if self.model.decide(&commit, clocks.max().unwrap_or_default())? {
+            self.decided_at = self.now;
+        }
         self.observer.certificate(&commit.certificate)?;
         let node = &mut self.nodes[index];
         let boot = node.boot;

@@ -63,7 +63,10 @@ impl World {
             format_args!("outage of {dead:?}: power {power} is left, a quorum: {goes_on}"),
         );
         if goes_on {
-            self.reach(&alive, Height(before.0 + CALM_HEIGHTS))?;
+            self.faults.loss = self.config.outage_loss;
+            let heights = self.config.absence[0].max(CALM_HEIGHTS);
+            self.reach(&alive, Height(before.0 + heights))?;
+            self.faults.loss = 0;
         } else {
             let until = self.now + STOP_MICROS;
             while self.now < until {
@@ -103,7 +106,9 @@ impl World {
 
     /// Runs until each of these nodes, if it follows the rules, has stored a height.
     fn reach(&mut self, nodes: &[usize], target: Height) -> Result<(), Violation> {
-        let until = self.now + CALM_MICROS;
+        let heights = target.0.saturating_sub(self.model.height().0);
+        let until = self.now + CALM_MICROS + heights * HEIGHT_MICROS;
+        self.decided_at = self.now;
         while let Some(slow) = nodes.iter().copied().find(|index| {
             let node = &self.nodes[*index];
             !self.config.lies(*index) && node.halted.is_none() && node.acked.0 < target
@@ -117,6 +122,11 @@ impl World {
                 let detail = format!("height {} instead of {target}: {status:?}", node.acked.0);
                 return Err(self.violation(slow, (Rule::Liveness, detail)));
             }
+            let gap = self.now - self.decided_at;
+            if self.config.outage_loss > 0 && !self.dead.is_empty() && gap > GAP_MICROS {
+                let detail = format!("no block after {} for {gap} µs", self.model.height());
+                return Err(self.violation(slow, (Rule::Liveness, detail)));
+            }
             self.advance()?;
         }
         Ok(())
@@ -125,7 +135,8 @@ impl World {
     /// Faults off, everybody up: the chain goes on, and everybody follows. Liars go on lying.
     pub(super) fn calm(&mut self) -> Result<(), Violation> {
         self.quiet();
-        let target = Height(self.model.height().0 + CALM_HEIGHTS);
+        let heights = self.config.absence[1].max(CALM_HEIGHTS);
+        let target = Height(self.model.height().0 + heights);
         self.trace.note(
             self.now,
             format_args!("calm: everybody must reach height {target}"),

@@ -1,0 +1,261 @@
+//! The order in which the validators propose.
+
+use std::cmp::Ordering;
+
+use wincode::{SchemaRead, SchemaWrite};
+
+use crate::limits::VALIDATORS_MAX;
+use crate::planted::{Bug, active, noise};
+use crate::{Encoded, Height, Round, Validator, ValidatorSet};
+
+/// First penalty, in heights, of a validator that missed its turn.
+pub const PENALTY_MIN: u32 = 64;
+/// Longest penalty, in heights.
+pub const PENALTY_MAX: u32 = 1024;
+/// Credit that one proposal costs, and the most that a validator can be owed or owe.
+pub const CREDIT_MAX: i64 = 1 << 40;
+
+/// Where one validator stands in the proposer order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, SchemaWrite, SchemaRead)]
+pub struct Turn {
+    /// Proposals that the validator is owed, in units of one [`CREDIT_MAX`]th; below zero it had more
+    /// than its share.
+    pub credit: i64,
+    /// The validator goes last at heights below this one.
+    pub penalty_until: Height,
+    /// Length of its last penalty in heights; 0 when it proposed since.
+    pub penalty: u32,
+}
+
+/// The proposer order of the next height: a record in the state, so a function of chain data alone.
+///
+/// At each height the validators that are *present* share one proposal: present are those that are
+/// neither held back nor were passed over at this height, for the chain knows no other absence. Each is
+/// credited its power divided by theirs, and the proposer is debited what all of them were credited.
+/// First comes, of those that are owed something, the one that would be owed a whole proposal first
+/// (earliest eligible virtual deadline first), so while nobody misses a turn no credit reaches one
+/// proposal in either direction. [`CREDIT_MAX`] bounds it whatever happens, and the credits of those that
+/// are not held back add up to zero, so an absence earns nothing.
+///
+/// Later rounds go down the same order, and every validator is reached within `n` rounds. A validator
+/// whose turn passed without a block goes last for [`PENALTY_MIN`] heights, doubling up to
+/// [`PENALTY_MAX`] on repetition, and is credited nothing; a block that it proposes clears that. At most
+/// a third of the power is held back, those released first being taken back into the order first.
+///
+/// Source: docs/protocol.md, section 15.
+#[derive(Clone, Debug, PartialEq, Eq, Default, SchemaWrite, SchemaRead)]
+pub struct ProposerSchedule {
+    /// One entry per validator, in the order of the set.
+    pub turns: Vec<Turn>,
+}
+
+impl Encoded for ProposerSchedule {
+    const NAME: &'static str = "proposer schedule";
+    const BYTES_MAX: usize = VALIDATORS_MAX * 20 + 8;
+}
+
+/// The order of one height, sorted once: place `r` proposes in round `r`.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct ProposerOrder(Vec<usize>);
+
+impl ProposerOrder {
+    /// Index in the set of the proposer of a round; `None` only when nobody is in the order.
+    #[must_use]
+    pub fn index(&self, round: Round) -> Option<usize> {
+        let at = usize::try_from(round.0).ok()?.checked_rem(self.0.len())?;
+        self.0.get(at).copied()
+    }
+
+    /// The proposer of a round; `None` only when order and set do not belong together.
+    #[must_use]
+    pub fn proposer<'a>(&self, set: &'a ValidatorSet, round: Round) -> Option<&'a Validator> {
+        set.members().get(self.index(round)?)
+    }
+}
+
+/// One entry of the schedule with the validator that it belongs to.
+#[derive(Clone, Copy)]
+struct Entry {
+    index: usize,
+    turn: Turn,
+    power: u64,
+    held: bool,
+}
+
+impl Entry {
+    /// Whether the validator is owed something, and then how far it is from a whole proposal; else how
+    /// far it is from being owed something. Divided by the power it is a number of heights.
+    fn distance(&self) -> (bool, u64) {
+        let owes = self.turn.credit < 0;
+        let distance = if owes {
+            self.turn.credit
+        } else {
+            CREDIT_MAX.saturating_sub(self.turn.credit).max(0)
+        };
+        (owes, distance.unsigned_abs())
+    }
+
+    fn compare(&self, other: &Self) -> Ordering {
+        let ((owes, mine), (other_owes, its)) = (self.distance(), other.distance());
+        // mine / power against its / power, of 64-bit numbers.
+        let product = |distance: u64, power: u64| u128::from(distance).saturating_mul(u128::from(power));
+        let nearer = product(mine, other.power).cmp(&product(its, self.power));
+        self.held
+            .cmp(&other.held)
+            .then(owes.cmp(&other_owes))
+            .then(nearer)
+    }
+}
+
+impl ProposerSchedule {
+    /// The schedule of height 1.
+    #[must_use]
+    pub fn genesis(set: &ValidatorSet) -> Self {
+        Self {
+            turns: vec![Turn::default(); set.members().len()],
+        }
+    }
+
+    /// The entries in the order of the set, with those marked that are held back at `height`.
+    fn entries(&self, set: &ValidatorSet, height: Height) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = self
+            .turns
+            .iter()
+            .zip(set.members())
+            .enumerate()
+            .map(|(index, (turn, validator))| Entry {
+                index,
+                turn: *turn,
+                power: validator.power.0,
+                held: false,
+            })
+            .collect();
+        let mut penalised: Vec<&mut Entry> = entries
+            .iter_mut()
+            .filter(|entry| entry.turn.penalty_until > height)
+            .collect();
+        // The longest still to serve is held first; the others return once a third of the power is held.
+        penalised.sort_by_key(|entry| (std::cmp::Reverse(entry.turn.penalty_until), entry.index));
+        let third = set.total_power() / 3;
+        let mut power = 0u64;
+        for entry in penalised {
+            let more = power.saturating_add(entry.power);
+            if more <= third {
+                power = more;
+                entry.held = true;
+            }
+        }
+        entries
+    }
+
+    /// The order at `height`, the height that this schedule is for. Sorts: keep it where it is asked often.
+    #[must_use]
+    pub fn order(&self, set: &ValidatorSet, height: Height) -> ProposerOrder {
+        Self::sorted(self.entries(set, height))
+    }
+
+    fn sorted(mut entries: Vec<Entry>) -> ProposerOrder {
+        // Stable, so equals go by index.
+        entries.sort_by(Entry::compare);
+        if active(Bug::HashMapOrder) {
+            let noise = noise();
+            let drawn = |entry: &Entry| noise.rotate_left(u32::try_from(entry.index).unwrap_or(0));
+            entries.sort_by(|a, b| a.compare(b).then(drawn(a).cmp(&drawn(b))));
+        }
+        ProposerOrder(entries.into_iter().map(|entry| entry.index).collect())
+    }
+
+    /// The proposer of `round` at `height`, the height that this schedule is for.
+    ///
+    /// `None` only when schedule and set do not belong together.
+    #[must_use]
+    pub fn proposer<'a>(&self, set: &'a ValidatorSet, height: Height, round: Round) -> Option<&'a Validator> {
+        self.order(set, height).proposer(set, round)
+    }
+
+    /// The schedule of the height after `height`, whose block was created in `round`.
+    ///
+    /// The proposers of lower rounds missed their turn; that is the only input.
+    #[must_use]
+    pub fn after(&self, set: &ValidatorSet, height: Height, round: Round) -> Self {
+        let mut entries = self.entries(set, height);
+        let order = Self::sorted(entries.clone());
+        let Some(proposer) = order.index(round) else {
+            return self.clone();
+        };
+        let rounds = usize::try_from(round.0).unwrap_or(usize::MAX);
+        let mut missed = vec![false; entries.len()];
+        for index in order.0.iter().take(rounds).filter(|index| **index != proposer) {
+            if let Some(missed) = missed.get_mut(*index) {
+                *missed = true;
+            }
+        }
+        let next = height.saturating_add(1);
+        for (entry, missed) in entries.iter_mut().zip(&missed) {
+            let turn = &mut entry.turn;
+            if *missed {
+                turn.penalty = turn.penalty.saturating_mul(2).clamp(PENALTY_MIN, PENALTY_MAX);
+                turn.penalty_until = next.saturating_add(u64::from(turn.penalty));
+            } else if entry.index == proposer {
+                (turn.penalty_until, turn.penalty) = (Height::ZERO, 0);
+            }
+        }
+        share(&mut entries, proposer, &missed);
+        let mut next_schedule = Self {
+            turns: entries.into_iter().map(|entry| entry.turn).collect(),
+        };
+        next_schedule.centre(set, next);
+        next_schedule
+    }
+
+    /// Brings the sum of the credits of those that are not held back to zero, each by its share, and the
+    /// credits into their bounds. Neither changes anything as long as nobody misses a turn.
+    fn centre(&mut self, set: &ValidatorSet, height: Height) {
+        if active(Bug::CreditUnbounded) {
+            return;
+        }
+        let entries = self.entries(set, height);
+        let listed = entries.iter().filter(|entry| !entry.held);
+        let (sum, power) = listed.fold((0i128, 0i128), |(sum, power), entry| {
+            (
+                sum.saturating_add(i128::from(entry.turn.credit)),
+                power.saturating_add(i128::from(entry.power)),
+            )
+        });
+        for (turn, entry) in self.turns.iter_mut().zip(&entries) {
+            if !entry.held {
+                // Below 2^64 times 200 credits, and below 2^57 of power.
+                let part = sum.saturating_mul(i128::from(entry.power));
+                let part = part.checked_div_euclid(power).unwrap_or(0);
+                let part = i64::try_from(part).unwrap_or(if part < 0 { i64::MIN } else { i64::MAX });
+                turn.credit = turn.credit.saturating_sub(part);
+            }
+            turn.credit = turn.credit.clamp(-CREDIT_MAX, CREDIT_MAX);
+        }
+    }
+}
+
+/// Credits those that are present, and debits the proposer with the sum of it.
+fn share(entries: &mut [Entry], proposer: usize, missed: &[bool]) {
+    let is_present = |entry: &Entry| {
+        let passed_over = missed.get(entry.index).copied().unwrap_or(true);
+        !passed_over && (!entry.held || entry.index == proposer || active(Bug::CreditUnbounded))
+    };
+    let present = entries.iter().filter(|entry| is_present(entry));
+    let power = present.fold(0u64, |sum, entry| sum.saturating_add(entry.power));
+    let mut paid = 0i64;
+    for entry in entries.iter_mut().filter(|entry| is_present(entry)) {
+        let credit = u128::from(entry.power).saturating_mul(u128::from(CREDIT_MAX.unsigned_abs()));
+        let credit = credit.checked_div(u128::from(power)).unwrap_or(0);
+        let credit = i64::try_from(credit).unwrap_or(CREDIT_MAX);
+        entry.turn.credit = entry.turn.credit.saturating_add(credit);
+        paid = paid.saturating_add(credit);
+    }
+    if let Some(entry) = entries.get_mut(proposer) {
+        entry.turn.credit = entry.turn.credit.saturating_sub(paid);
+    }
+}
+
+#[cfg(test)]
+#[path = "schedule_tests.rs"]
+mod tests;

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Exactly three of four validators for 10,000 heights, the long way. `scripts/reliability/quorum.sh --help` says what.
+set -euo pipefail
+
+help() {
+  cat <<'HELP'
+usage: scripts/reliability/quorum.sh [--seed N] [--heights H]
+
+Simulates four validators of which one is dead while one message of a hundred is lost, for H heights (10,000)
+of virtual time. Ends with an error and the seed when there is no block for 5 seconds of virtual time, or
+when any other rule of the simulator does not hold. The short version runs in CI (tests/sim/tests/absence.rs).
+HELP
+}
+
+seed=1 heights=10000
+while [ $# -gt 0 ]; do
+  case $1 in
+    -h | --help)
+      help
+      exit 0
+      ;;
+    --seed | --heights)
+      [ $# -ge 2 ] || {
+        printf 'error: %s needs a number\n' "$1" >&2
+        exit 2
+      }
+      if [ "$1" = --seed ]; then seed=$2; else heights=$2; fi
+      shift
+      ;;
+    *)
+      help >&2
+      exit 2
+      ;;
+  esac
+  shift
+done
+
+cd "$(dirname "$0")/../.."
+exec cargo run --release --locked -p vibecoin-tests-sim --bin sim -- \
+  --seed "$seed" --outage 1 --absence "$heights" --outage-loss 10
