@@ -10,7 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, bounded, never};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 use vibecoin_config::{Config, Paths};
@@ -19,7 +19,7 @@ use vibecoin_keystore::HomeLock;
 use vibecoin_mempool::{Mempool, MempoolConfig};
 use vibecoin_network::service::{Network, NetworkGuard};
 use vibecoin_primitives::{Hash, Height, SecretKey};
-use vibecoin_replica::{Chain, Head, Intake, Replica};
+use vibecoin_replica::{Chain, Intake, Replica};
 use vibecoin_rpc_server::backend::{BuildFacts, ChainFacts, PeersView};
 use vibecoin_rpc_server::{Config as ServerConfig, Rate, RpcServer};
 use vibecoin_storage::Store;
@@ -102,8 +102,10 @@ pub fn run(options: NodeOptions) -> Result<(), NodeError> {
         })?;
     let result = runtime.block_on(async {
         let stop_timeout = Duration::from_millis(options.config.node.stop_timeout_ms);
+        // From here on a signal waits to be seen instead of ending the process in the middle of its start.
+        let mut signals = Signals::new()?;
         let mut node = Node::start(options).await?;
-        let reason = node.wait().await;
+        let reason = node.wait(&mut signals).await;
         let ended_by_itself = reason.is_err();
         let stopped = node.stop(stop_timeout, ended_by_itself).await;
         reason.and(stopped)
@@ -125,6 +127,25 @@ pub struct Node {
     ended: oneshot::Receiver<Result<(), NodeError>>,
     clock: Clock,
     network: Option<NetworkGuard>,
+}
+
+/// The signals that stop a node. One that comes before it is awaited is not lost.
+struct Signals {
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, NodeError> {
+        let fail = |error: std::io::Error| NodeError::System {
+            what: "wait for signals",
+            detail: error.to_string(),
+        };
+        Ok(Self {
+            term: signal(SignalKind::terminate()).map_err(fail)?,
+            int: signal(SignalKind::interrupt()).map_err(fail)?,
+        })
+    }
 }
 
 impl Node {
@@ -388,16 +409,10 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError`] that ended the node.
-    pub async fn wait(&mut self) -> Result<(), NodeError> {
-        let fail = |error: std::io::Error| NodeError::System {
-            what: "wait for signals",
-            detail: error.to_string(),
-        };
-        let mut term = signal(SignalKind::terminate()).map_err(fail)?;
-        let mut int = signal(SignalKind::interrupt()).map_err(fail)?;
+    async fn wait(&mut self, signals: &mut Signals) -> Result<(), NodeError> {
         tokio::select! {
-            _ = term.recv() => Ok(()),
-            _ = int.recv() => Ok(()),
+            _ = signals.term.recv() => Ok(()),
+            _ = signals.int.recv() => Ok(()),
             ended = &mut self.ended => match ended {
                 Ok(Ok(())) | Err(_) => Err(NodeError::ThreadLost { name: "driver" }),
                 Ok(Err(error)) => Err(error),
@@ -416,12 +431,8 @@ impl Node {
         let begun = self.clock.uptime_ms();
         self.shared.stopping.store(true, Ordering::Relaxed);
         info!(target: "node", "stopping");
-        let fail = |error: std::io::Error| NodeError::System {
-            what: "wait for signals",
-            detail: error.to_string(),
-        };
-        let mut term = signal(SignalKind::terminate()).map_err(fail)?;
-        let mut int = signal(SignalKind::interrupt()).map_err(fail)?;
+        // Only signals that come from now on cut the stop short.
+        let Signals { mut term, mut int } = Signals::new()?;
         let Self {
             lock,
             store,

@@ -160,9 +160,18 @@ pub fn open(
     })
 }
 
-/// A node that never signs has nothing to guard, and on a dev chain nobody relies on its signatures.
 fn is_guarded(genesis: &BuiltGenesis, role: &Role<'_>) -> bool {
-    role.key.is_some() && !genesis.params.dev
+    needs_guard(
+        genesis.params.dev,
+        genesis.validators.members().len(),
+        role.key.is_some(),
+    )
+}
+
+/// Whether what is signed must be remembered in a file. A node that never signs has nothing to guard, and the
+/// only validator of a dev chain contradicts nobody; with others there are votes that it could contradict.
+const fn needs_guard(dev: bool, validators: usize, signs: bool) -> bool {
+    signs && !(dev && validators == 1)
 }
 
 /// What a damaged slot of the guard means.
@@ -395,4 +404,28 @@ pub fn head_of(store: &Store) -> Result<(Head<StateView>, RpcHead), NodeError> {
         schedule,
     };
     Ok((Head { parent, certificate }, rpc))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::needs_guard;
+
+    #[test]
+    fn only_the_lone_validator_of_a_dev_chain_signs_without_a_guard_file() {
+        for (dev, validators, signs, expected) in [
+            (true, 1, true, false),
+            (true, 2, true, true),
+            (true, 4, true, true),
+            (false, 1, true, true),
+            (false, 4, true, true),
+            (true, 4, false, false),
+            (false, 4, false, false),
+        ] {
+            assert_eq!(
+                needs_guard(dev, validators, signs),
+                expected,
+                "{dev} {validators} {signs}"
+            );
+        }
+    }
 }
