@@ -48,7 +48,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::panic, reason = "it is what is contained")]
     fn a_panic_ends_where_it_is_contained() {
         let quiet = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| assert!(is_contained())));

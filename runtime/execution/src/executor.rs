@@ -174,6 +174,7 @@ impl<R: StateReader> BlockExecutor<R> {
         self.charged = None;
         let (fees, burned, index) = (self.fees, self.burned, self.receipts.len());
         if let Some(result) = contained(|| self.attempt(transaction)) {
+            self.charged = None;
             return result;
         }
         self.roll_back();
