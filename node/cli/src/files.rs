@@ -127,6 +127,12 @@ pub fn genesis(path: &Path) -> Result<Genesis, CliError> {
     Genesis::parse(&text).map_err(|error| CliError::genesis(path, &error))
 }
 
+/// Reads a genesis file that may still lack accounts and validators.
+pub fn genesis_draft(path: &Path) -> Result<Genesis, CliError> {
+    let text = read_text(path, GENESIS_BYTES_MAX)?;
+    Genesis::parse_draft(&text).map_err(|error| CliError::genesis(path, &error))
+}
+
 /// Makes block 0 of a genesis file.
 pub fn build(path: &Path, genesis: &Genesis) -> Result<BuiltGenesis, CliError> {
     genesis.build().map_err(|error| CliError::genesis(path, &error))

@@ -278,7 +278,7 @@ fn refused(error: GenesisError) -> CliError {
 }
 
 fn change(path: &Path, edit: impl FnOnce(&mut Genesis) -> Result<(), CliError>) -> Result<Answer, CliError> {
-    let mut genesis = files::genesis(path)?;
+    let mut genesis = files::genesis_draft(path)?;
     edit(&mut genesis)?;
     genesis
         .check_draft()
