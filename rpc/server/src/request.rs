@@ -25,19 +25,19 @@ pub(crate) async fn read_body(
     headers: &HeaderMap,
     limit: usize,
     time_max: Duration,
-) -> Result<(Bytes, Held), Response<HttpBody>> {
+) -> Result<(Bytes, Held), Box<Response<HttpBody>>> {
     let reading = async {
         if announced(headers).is_some_and(|length| length > limit) {
             drain(body, limit.saturating_mul(DRAIN_FACTOR)).await;
-            return Err(too_large(limit));
+            return Err(Box::new(too_large(limit)));
         }
-        collect(seated, body, limit).await
+        collect(seated, body, limit).await.map_err(Box::new)
     };
     tokio::time::timeout(time_max, reading).await.unwrap_or_else(|_| {
-        Err(plain(
+        Err(Box::new(plain(
             StatusCode::REQUEST_TIMEOUT,
             "the request took too long to arrive\n",
-        ))
+        )))
     })
 }
 

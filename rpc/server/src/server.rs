@@ -226,7 +226,7 @@ impl<B: Backend> Connection<'_, B> {
         let read = read_body(self.seated, body, &parts.headers, limit, time_max).await;
         let (body, _held) = match read {
             Ok(read) => read,
-            Err(response) => return response,
+            Err(response) => return *response,
         };
         self.seated.enter(Phase::Work);
         // A body of another type is left to the library to refuse.
@@ -285,7 +285,7 @@ impl<B: Backend> Connection<'_, B> {
     fn websocket(&self, mut request: Request<Incoming>) -> Response<HttpBody> {
         let answer = match websocket::handshake(&request) {
             Ok(answer) => answer,
-            Err(refused) => return refused,
+            Err(refused) => return *refused,
         };
         if !self.seated.upgrade() {
             self.shared.turned_away();

@@ -55,13 +55,13 @@ pub(crate) struct Session {
 }
 
 /// Checks the handshake and returns the answer to it.
-pub(crate) fn handshake(request: &Request<Incoming>) -> Result<Response<HttpBody>, Response<HttpBody>> {
+pub(crate) fn handshake(request: &Request<Incoming>) -> Result<Response<HttpBody>, Box<Response<HttpBody>>> {
     let answer = soketto::handshake::http::Server::new().receive_request(request);
     answer
         .map(|answer| answer.map(|()| HttpBody::empty()))
         .map_err(|error| {
             tracing::debug!(target: "rpc", %error, "no WebSocket handshake");
-            plain(StatusCode::BAD_REQUEST, "this is no WebSocket handshake\n")
+            Box::new(plain(StatusCode::BAD_REQUEST, "this is no WebSocket handshake\n"))
         })
 }
 
