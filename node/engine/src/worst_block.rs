@@ -21,7 +21,7 @@ use vibecoin_primitives::{
 use vibecoin_replica::build::{Builder, Built, Extras, Step};
 use vibecoin_replica::check::judge;
 use vibecoin_replica::{Chain, Parent};
-use vibecoin_storage::{CommitBlock, GenesisState, StateView, Store, StoreConfig};
+use vibecoin_storage::{CommitBlock, GenesisState, StateView, StorageError, Store, StoreConfig};
 
 /// Accounts that have large slots.
 const OWNERS: usize = 1_024;
@@ -102,13 +102,17 @@ pub fn run(bench: &WorstBlock) -> Result<Vec<WorstReport>, WorstError> {
         .collect()
 }
 
+/// How long a store that was just closed may still be held by readers of this process.
+const RELEASE_MAX: Duration = Duration::from_secs(5);
+
 fn key(number: usize) -> SecretKey {
     SecretKey::from_seed(&Domain::Receipt.hash(&number.to_le_bytes()).0)
 }
 
-/// An address that is nobody's.
+/// The address of an account that sends nothing. Genesis takes only keys that somebody can sign for.
 fn stranger(number: usize) -> Address {
-    Address(Domain::Evidence.hash(&number.to_le_bytes()).0)
+    let seed = Domain::Evidence.hash(&number.to_le_bytes());
+    Address::from(SecretKey::from_seed(&seed.0).public_key())
 }
 
 fn slot(number: usize) -> Hash {
@@ -328,12 +332,14 @@ impl Bench {
             .iter()
             .map(|transaction| (*transaction.hash(), transaction.clone()))
             .collect();
-        let built = self.open(|state| self.build(state, kind))?;
+        // Without its state, which would keep the store open.
+        let (header, body) =
+            self.open(|state| self.build(state, kind).map(|built| (built.header, built.body)))?;
         let judged = |known: &dyn Fn(&Hash) -> Option<VerifiedTransaction>| {
             self.open(|state| {
                 let parent = self.parent(state);
                 let begun = Instant::now();
-                let verdict = judge(&self.chain, &parent, &built.header, &built.body, &known);
+                let verdict = judge(&self.chain, &parent, &header, &body, &known);
                 let took = begun.elapsed();
                 match verdict.map_err(failed)? {
                     Ok(_) => Ok(took),
@@ -342,15 +348,12 @@ impl Bench {
             })
         };
         let params = &self.chain.params;
-        let demand = built
-            .body
-            .transactions()
-            .fold(Demand::default(), |sum, transaction| {
-                sum.plus(Demand::of(transaction.body(), params))
-            });
+        let demand = body.transactions().fold(Demand::default(), |sum, transaction| {
+            sum.plus(Demand::of(transaction.body(), params))
+        });
         Ok(WorstReport {
             kind: name,
-            transactions: built.body.transaction_count(),
+            transactions: body.transaction_count(),
             demand,
             judged: judged(&|hash| known.get(hash).cloned())?,
             judged_unknown: judged(&|_| None)?,
@@ -361,7 +364,14 @@ impl Bench {
     /// Opens the store anew, so that nothing of it is in memory.
     fn open<T>(&self, work: impl FnOnce(StateView) -> Result<T, WorstError>) -> Result<T, WorstError> {
         let path: &Path = &self.folder;
-        let store = Store::open_path(path, Some(&self.chain.genesis), StoreConfig::default());
+        let open = || Store::open_path(path, Some(&self.chain.genesis), StoreConfig::default());
+        let mut store = open();
+        // Rows that were read ahead may still be on their way, with the store that was open before.
+        let begun = Instant::now();
+        while matches!(store, Err(StorageError::Locked { .. })) && begun.elapsed() < RELEASE_MAX {
+            std::thread::yield_now();
+            store = open();
+        }
         let store = store.map_err(failed)?;
         let result = work(store.view());
         store.close().map_err(failed)?;
