@@ -226,7 +226,7 @@ impl Driver {
             return Some(input);
         }
         if self.in_a_row < IN_A_ROW_MAX
-            && let Some(input) = self.from_peers()
+            && let Some(input) = self.next_of_peers()
         {
             self.in_a_row = self.in_a_row.saturating_add(1);
             return Some(input);
@@ -253,7 +253,7 @@ impl Driver {
     }
 
     /// The next input of peers: what was looked at and what comes by mail, in turns.
-    fn from_peers(&mut self) -> Option<Input> {
+    fn next_of_peers(&mut self) -> Option<Input> {
         let first = if self.was_checked {
             None
         } else {

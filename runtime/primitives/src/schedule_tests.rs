@@ -170,7 +170,7 @@ fn absence(pattern: Absence, count: usize, period: u64, seed: u64) -> impl FnMut
             }
             Absence::Leaving => {
                 for back in &mut back {
-                    if *back < height && draw() % period == 0 {
+                    if *back < height && draw().is_multiple_of(period) {
                         *back = height + 1 + draw() % (2 * period);
                     }
                 }
@@ -180,12 +180,12 @@ fn absence(pattern: Absence, count: usize, period: u64, seed: u64) -> impl FnMut
                 away = vec![true; count];
                 away[(victim + usize::try_from(phase).unwrap()) % count] = false;
             }
-            Absence::Front if draw() % 3 == 0 => {
+            Absence::Front if draw().is_multiple_of(3) => {
                 let places = usize::try_from(draw()).unwrap() % count;
                 order[..places].iter().for_each(|index| away[*index] = true);
             }
             Absence::Favoured if phase % 3 == 1 => away[victim] = true,
-            Absence::Favoured if phase % 3 == 2 && draw() % 2 == 0 => {
+            Absence::Favoured if phase % 3 == 2 && draw().is_multiple_of(2) => {
                 let first = order.iter().take_while(|index| **index != victim);
                 first.for_each(|index| away[*index] = true);
             }

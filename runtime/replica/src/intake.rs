@@ -309,7 +309,10 @@ impl Intake {
         let bytes = u64::from(params.block_bytes_max).max(64 * 1024);
         Self {
             block_bytes,
-            parts_per_s: bytes.saturating_mul(2_000) / block_ms,
+            parts_per_s: bytes
+                .saturating_mul(2_000)
+                .checked_div(block_ms)
+                .unwrap_or(u64::MAX),
             ..Self::default()
         }
     }

@@ -39,7 +39,7 @@ fn chain(validators: u8) -> Chain {
         operations_max: 8,
         transaction_slots_max: 8,
         block_slots_max: 20,
-        block_operations_max: 40,
+        block_operations_max: 34,
         block_evidence_bytes_max: 400,
         slot_value_bytes_max: 64,
         transaction_state_bytes_max: 4_000,

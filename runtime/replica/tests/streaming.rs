@@ -182,7 +182,9 @@ impl Net {
         let orderer = BftOrderer::new(OrdererConfig {
             genesis: chain.genesis,
             key: key.clone(),
-        });
+        })
+        // The tests also sign in the names of these nodes.
+        .with_unwatched_key();
         let pool = Mempool::new(MempoolConfig::default(), chain.params.clone());
         let head = Head {
             parent: genesis(&chain),

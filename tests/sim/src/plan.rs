@@ -119,7 +119,7 @@ impl Config {
                 ..Self::new(4, seed)
             },
             33 => Self::lying(7, seed, Lie::ALL[(seed / 50) as usize % Lie::ALL.len()]),
-            43 if seed / 50 % 4 == 0 => Self::returning(4, seed),
+            43 if (seed / 50).is_multiple_of(4) => Self::returning(4, seed),
             kind if kind % 5 == 0 => Self::lying(4, seed, Lie::ALL[(seed / 5) as usize % Lie::ALL.len()]),
             _ => Self::new(4, seed),
         }

@@ -11,4 +11,5 @@
 mod graph;
 mod licences;
 mod purity;
+mod queues;
 mod supply_chain;
