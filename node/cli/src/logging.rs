@@ -83,14 +83,33 @@ impl std::io::Write for Visible {
     }
 }
 
+/// Begins what a terminal obeys.
+const ESCAPE: char = '\u{1b}';
+
+/// Length of the change of colour that a text begins with: `ESC [ digits and semicolons m`.
+fn colour(text: &str) -> Option<usize> {
+    let numbers = text.strip_prefix("\u{1b}[")?;
+    let end = numbers.find(|c: char| !c.is_ascii_digit() && c != ';')?;
+    numbers
+        .get(end..)?
+        .starts_with('m')
+        .then(|| end.saturating_add(3))
+}
+
 fn shown(line: &[u8]) -> String {
     let line = String::from_utf8_lossy(line);
     let mut out = String::with_capacity(line.len());
     let mut rest = line.as_ref();
-    // The escapes of colours are ASCII and left alone; everything beyond ASCII is looked at.
-    while let Some(at) = rest.find(|c: char| !c.is_ascii() && is_hidden(c)) {
+    // Of ASCII only the escape can act; colours are the formatter's own. All beyond ASCII is looked at.
+    while let Some(at) = rest.find(|c: char| c == ESCAPE || (!c.is_ascii() && is_hidden(c))) {
         let (before, after) = rest.split_at(at);
         out.push_str(before);
+        if let Some(length) = colour(after) {
+            let (escape, more) = after.split_at(length);
+            out.push_str(escape);
+            rest = more;
+            continue;
+        }
         let mut chars = after.chars();
         let hidden = chars.next().map(String::from).unwrap_or_default();
         out.push_str(&visible(&hidden, 1));

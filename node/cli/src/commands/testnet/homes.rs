@@ -210,10 +210,7 @@ mod tests {
             ..spec()
         };
         let network = Network::plan(&spec).unwrap();
-        let layout = Layout {
-            container: true,
-            ..Layout::default()
-        };
+        let layout = Layout { container: true };
         let loaded = vibecoin_config::parse(&config(&network, &network.nodes[1], layout)).unwrap();
         let names = ["localhost", "127.0.0.1", "[::1]", "validator-1"];
         assert_eq!(loaded.rpc.hosts, names);
