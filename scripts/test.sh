@@ -97,7 +97,7 @@ build() {
 
 tests() {
   if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --release --workspace --locked --no-fail-fast
+    cargo nextest run --release --workspace --locked --no-fail-fast --lib --bins --tests
   else
     cargo test --release --workspace --locked --no-fail-fast --lib --bins --tests
   fi
