@@ -473,7 +473,7 @@ impl Faults {
     }
 }
 
-/// The power of each validator. That of a liar is below a third, and that of nobody is a quorum.
+/// The power of each validator. That of a liar, or of one that loses blocks, is below a third, and that of nobody is a quorum.
 pub(crate) fn powers(config: &Config) -> Vec<u64> {
     let mut rng = Rng::new(config.seed, 6);
     let equal = rng.chance(600) || config.nodes < 4;
@@ -481,9 +481,10 @@ pub(crate) fn powers(config: &Config) -> Vec<u64> {
         .map(|_| if equal { 1 } else { rng.between(1, 3) })
         .collect();
     if let Some(first) = powers.first_mut()
-        && config.lie != Lie::None
+        && (config.lie != Lie::None || config.sabotage == Sabotage::TailLost)
     {
-        // Of four or more, each with a power of one to three, the first one with a power of one.
+        // One that is silent for a height must not be needed for it: with a third of the power the height would
+        // wait for ever. Of four or more, each with a power of one to three, the first one with a power of one.
         *first = 1;
     }
     powers

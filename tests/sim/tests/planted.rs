@@ -58,6 +58,8 @@ fn exposure(bug: Bug) -> Exposure {
                 Rule::Locking,
                 Rule::Agreement,
                 Rule::NoEquivocation,
+                // A vote forged in the name of the node itself looks like a twin.
+                Rule::NoHalt,
             ],
         ),
         Bug::StateRootUnchecked => against(Lie::WrongStateRoot, &[Rule::Validity, Rule::CommitFirst]),
@@ -71,7 +73,8 @@ fn exposure(bug: Bug) -> Exposure {
         Bug::NonceOffByOne => honest(&[Rule::Inclusion]),
         Bug::AppliedTwice => honest(&[Rule::NoHalt, Rule::Validity, Rule::CommitFirst, Rule::Liveness]),
         Bug::CommitUnsynced => honest(&[Rule::CommitFirst, Rule::NoLoss, Rule::MonotonicHead]),
-        Bug::CreditUnbounded => honest(&[Rule::Schedule]),
+        // The observer's own execution, which has no bugs, may notice before the shares do.
+        Bug::CreditUnbounded => honest(&[Rule::Schedule, Rule::Validity]),
         Bug::EvidenceRepeated => against(Lie::RepeatedEvidence, &[Rule::Evidence]),
         // An order that changes from run to run shows wherever something is derived twice.
         Bug::HashMapOrder => honest(&[
