@@ -11,7 +11,7 @@ usage: scripts/build.sh
 Installs what the build needs (through apt-get, as root or with sudo), builds the binary `vibecoin`
 in release mode and prints its path as the last line of stdout. Everything else goes to stderr.
 
-The first run compiles RocksDB into a cache, which takes about a quarter of an hour on two cores;
+The first run compiles RocksDB into a cache, which takes about four minutes on two cores;
 later runs and other clones link what is there.
 
   CARGO_TARGET_DIR   where the build goes (default: $VIBECOIN_CACHE/target)
