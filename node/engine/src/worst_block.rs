@@ -266,9 +266,18 @@ impl Bench {
         let transfers = transfers.filter_map(|(n, user)| self.sign(user, vec![transfer(stranger(n), 1)]));
         mixed.transactions.extend(transfers);
         kinds.push(mixed);
-        let evidence = (0u32..)
+        // An offence is recorded once per validator, height and kind: two of each height, from the head down.
+        let evidence = (0u64..)
             .take(vibecoin_primitives::limits::EVIDENCE_MAX)
-            .map(|round| self.two_votes(Round(round)));
+            .filter_map(|n| {
+                let height = self.header.height.0.checked_sub(n / 2);
+                let height = height.filter(|height| *height > 0)?;
+                let kind = match n % 2 {
+                    0 => VoteKind::Prevote,
+                    _ => VoteKind::Precommit,
+                };
+                Some(self.two_votes(Height(height), kind))
+            });
         kinds.push(Kind {
             name: "evidence",
             transactions: Vec::new(),
@@ -311,12 +320,12 @@ impl Bench {
         body.sign(genesis, user).verify(genesis).ok()
     }
 
-    fn two_votes(&self, round: Round) -> Evidence {
+    fn two_votes(&self, height: Height, kind: VoteKind) -> Evidence {
         let vote = |block: &[u8]| {
             let vote = Vote {
-                kind: VoteKind::Prevote,
-                height: self.header.height,
-                round,
+                kind,
+                height,
+                round: Round::ZERO,
                 block: Some(Domain::Header.hash(block)),
                 validator: self.validator.public_key(),
             };
