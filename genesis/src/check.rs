@@ -16,7 +16,7 @@ impl Genesis {
     }
 
     /// Checks a file that is being written: every rule but that there must be an account and a validator.
-    /// What it accepts becomes valid by adding the missing ones, and nothing in it has to be taken back.
+    /// An accepted draft becomes valid by adding the missing entries alone.
     ///
     /// # Errors
     /// [`GenesisError`] with the key of the first value that can never be part of a valid genesis.

@@ -88,7 +88,7 @@ struct Entry {
     verified: Option<Multiaddr>,
     /// Who announced it; not set for what the operator gave or the file remembered.
     announcer: Option<Announcer>,
-    /// What others told since the peer was dialled in vain. It may be lies, so it is tried beside the others.
+    /// Addresses announced by others since a dial of the peer failed. Unverified, so they are tried beside the rest.
     hearsay: Vec<Multiaddr>,
     /// To stay connected with.
     persistent: bool,
@@ -223,7 +223,7 @@ impl Book {
     }
 
     /// Addresses that a peer announced of others. They replace nothing but what was announced in this way
-    /// before, and count only once a peer was dialled in vain: they may be made up.
+    /// before, and count only after a failed dial: they are unverified.
     pub fn learn(&mut self, from: Announcer, addresses: &[String]) {
         let mut told: BTreeMap<LibPeer, Vec<Multiaddr>> = BTreeMap::new();
         for address in addresses {
@@ -315,7 +315,7 @@ impl Book {
             return self.tally.refuse(Refusal::Source);
         }
         if self.entries.len() >= BOOK_MAX {
-            // For one that told of itself, any that is known from others alone makes room.
+            // A peer that announced itself replaces any that only others announced.
             self.forget_one(|entry| entry.vain >= VAIN_DIALS || (entry.heard && !heard));
         }
         if self.entries.len() >= BOOK_MAX {
@@ -333,8 +333,8 @@ impl Book {
         self.changed = true;
     }
 
-    /// Whether a new peer with these addresses is within the bounds of its announcer, of the announcer's machine
-    /// and of the addresses. What was dialled in vain of the same announcements makes room.
+    /// Returns true if a new peer with these addresses is within the bounds of its announcer, of the announcer's machine
+    /// and of the addresses. Failed dials of the same announcements make room.
     fn has_place(&mut self, ways: &[Multiaddr], from: Announcer) -> bool {
         let announced = |entry: &Entry| entry.verified.is_none() && !entry.is_given();
         let by_peer =
@@ -376,7 +376,7 @@ impl Book {
         self.changed |= self.entries.remove(peer).is_some();
     }
 
-    /// Addresses to tell others, those that are good first.
+    /// Addresses to announce to other peers, verified ones first.
     pub fn some(&self, count: usize) -> Vec<String> {
         let ways = |(peer, entry): (&LibPeer, &Entry)| {
             let ways = entry.ways.iter().map(|way| format!("{way}/p2p/{peer}"));

@@ -70,7 +70,7 @@ pub struct Seats {
 }
 
 impl Seats {
-    /// What was configured, or less where the process may open few files, so that validators are let in when
+    /// The configured number, or less where the process may open few files, so that validators are let in when
     /// strangers have taken all of theirs.
     pub fn new(inbound: u32, outbound: u32, files: Option<u64>) -> Self {
         let wanted = Self {

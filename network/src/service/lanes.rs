@@ -65,7 +65,7 @@ impl Lane {
         }
     }
 
-    /// Whether messages of this kind belong on the lane.
+    /// Returns true if messages of this kind belong on the lane.
     const fn carries(self, kind: u8) -> bool {
         match self {
             Self::Parts => kind == kind::PART,

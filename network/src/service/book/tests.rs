@@ -114,7 +114,7 @@ fn a_peer_to_stay_with_is_dialled_again_and_others_only_while_wanted() {
     let mut book = Book::new(own, None, Scopes::all(), Arc::default());
     book.add(stay, "/ip4/10.0.0.1/tcp/1".parse().unwrap());
     book.learn(by(LibPeer::random()), &[address(&other)]);
-    // Whoever has the greater identity leaves the first moment to the other.
+    // The peer with the greater identity lets the other one dial first.
     let now = Instant::now().checked_add(COURTESY).unwrap();
     let dialled = |due: Vec<(LibPeer, Multiaddr)>| due.into_iter().map(|(peer, _)| peer).collect::<Vec<_>>();
     assert_eq!(dialled(book.due(now, 0, |_| false)), vec![stay]);
@@ -186,7 +186,7 @@ fn the_book_does_not_grow_beyond_its_bound() {
     for peer in &met {
         book.learn_from_itself(*peer, &[at(*peer)]);
     }
-    // Who told of itself takes the places of all who are known from others, and then there is no room.
+    // Peers that announced themselves replace all that others announced; then the book is full.
     let known: HashSet<String> = book.some(usize::MAX).into_iter().collect();
     assert_eq!(known, met.iter().take(BOOK_MAX).copied().map(at).collect());
 }
