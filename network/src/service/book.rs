@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId as LibPeer};
 
-use super::gate::{ip_of, machine};
+use super::gate::{ip_of, machine, provider};
 use super::view::{Refusal, Tally};
 
 mod address;
@@ -47,7 +47,8 @@ const VAIN_DIALS: u32 = 3;
 const HEARSAY_MAX: usize = BOOK_MAX / 2;
 /// Most unverified peers in the book that one peer announced.
 const PER_ANNOUNCER_MAX: usize = 32;
-/// Most unverified peers in the book that were announced from one machine, whatever its identities.
+/// Most unverified peers in the book that were announced from one network of a provider, whatever the identities and
+/// machines there: the first 16 bits of an address for IPv4, 32 for IPv6.
 const PER_ORIGIN_MAX: usize = 64;
 /// Most peers in the book at one address, verified or not, of those that the operator did not give.
 const PER_TARGET_MAX: usize = 8;
@@ -67,7 +68,7 @@ fn jittered(wait: Duration) -> Duration {
     half.saturating_add(Duration::from_micros(extra))
 }
 
-/// A peer that announces addresses, and the machine that it is on.
+/// A peer that announces addresses, and the machine it speaks from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Announcer {
     pub peer: LibPeer,
@@ -76,7 +77,7 @@ pub struct Announcer {
 
 impl Announcer {
     fn origin(&self) -> Option<IpAddr> {
-        self.ip.map(machine)
+        self.ip.map(provider)
     }
 }
 

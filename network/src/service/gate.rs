@@ -54,6 +54,16 @@ pub fn machine(ip: IpAddr) -> IpAddr {
     }
 }
 
+/// The address that stands for a provider's network, of which many addresses are cheap to have: the first 16 bits of
+/// an IPv4 address, the first 32 of an IPv6 address. All of loopback are this machine.
+pub fn provider(ip: IpAddr) -> IpAddr {
+    match machine(ip) {
+        ip if ip.is_loopback() => ip,
+        IpAddr::V4(ip) => IpAddr::V4((ip.to_bits() >> 16 << 16).into()),
+        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 96 << 96).into()),
+    }
+}
+
 /// The first 24 bits of an IPv4 address, the first 48 of an IPv6 address.
 pub const fn subnet(ip: IpAddr) -> [u8; 7] {
     match ip {

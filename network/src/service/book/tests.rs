@@ -162,11 +162,14 @@ fn all_ways_to_a_peer_are_dialled_and_remembered() {
     assert!(!book.some(9).contains(&of(given)(1)));
 }
 
-/// The peer with this number, on a machine of its own.
+/// The peer with this number, on a machine of its own; those with near numbers are at different providers.
 fn far(number: u32) -> Announcer {
+    const PROVIDERS: u32 = 0x3000;
+    let high = 0x0800 + number % PROVIDERS;
+    let low = (number / PROVIDERS) << 9;
     Announcer {
         peer: LibPeer::random(),
-        ip: Some(IpAddr::from((0x0800_0000_u32 + (number << 9)).to_be_bytes())),
+        ip: Some(IpAddr::from(((high << 16) | low).to_be_bytes())),
     }
 }
 
@@ -210,6 +213,29 @@ fn a_machine_with_many_identities_takes_a_few_places_whatever_it_announces() {
         let taken = book.entries.len();
         assert!(taken <= PER_ORIGIN_MAX, "{taken} of {BOOK_MAX} from {ip}");
         assert!(book.tally.read().refused(Refusal::Source) > 500);
+    }
+}
+
+#[test]
+fn machines_of_one_provider_take_the_places_of_one() {
+    let networks = ["198.18.{}.{}", "2a01:4f8:{}:{}::1"];
+    for network in networks {
+        let mut book = book();
+        for number in 0..620 {
+            let ip = network.replacen("{}", &(number % 8).to_string(), 1).replacen(
+                "{}",
+                &(10 + number / 8 % 2).to_string(),
+                1,
+            );
+            let ip: IpAddr = ip.parse().unwrap();
+            let from = Announcer {
+                peer: LibPeer::random(),
+                ip: Some(ip),
+            };
+            let others: Vec<String> = (0..32).map(|other| at(far(number * 32 + other))).collect();
+            book.learn(from, &others);
+        }
+        assert_eq!(book.entries.len(), PER_ORIGIN_MAX, "{network}");
     }
 }
 
