@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use vibecoin_consensus::Verdict;
 use vibecoin_primitives::Height;
-use vibecoin_replica::{GossipId, Message, PeerId};
+use vibecoin_replica::{GossipId, Message, PeerId, Severity};
 
 use super::config::{NetworkConfig, NetworkError, Sink};
 use super::lanes::AllLanes;
@@ -197,10 +197,14 @@ impl Network {
         let _full = self.order(Order::Forward { gossip, verdict });
     }
 
-    /// Notes that a peer broke a rule; too many of them, and it is banned.
-    pub fn blame(&self, peer: PeerId, reason: &str) {
+    /// Notes that a peer broke a rule; too many of them, or a grave one, and it is banned.
+    pub fn blame(&self, peer: PeerId, severity: Severity, reason: &str) {
         let reason = reason.to_owned();
-        let _full = self.order(Order::Blame { peer, reason });
+        let _full = self.order(Order::Blame {
+            peer,
+            severity,
+            reason,
+        });
     }
 
     /// The newest block, for hellos to come.

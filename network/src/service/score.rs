@@ -5,13 +5,19 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId as LibPeer;
+use vibecoin_primitives::PublicKey;
+use vibecoin_replica::Severity;
 
-/// What one broken rule costs.
-pub const FAULT_POINTS: u32 = 10;
-/// What broken framing costs: the peer does not speak our language.
-pub const FRAMING_POINTS: u32 = 50;
 /// Points at which a peer is banned.
 pub const BAN_POINTS: u32 = 100;
+/// What one broken rule costs.
+pub const fn points_of(severity: Severity) -> u32 {
+    match severity {
+        Severity::Minor => BAN_POINTS / 10,
+        Severity::Serious => BAN_POINTS / 2,
+        Severity::Grave => BAN_POINTS,
+    }
+}
 /// Points that are forgiven each second.
 const FORGIVEN_PER_S: u64 = 1;
 /// How long a ban lasts that the node itself decides on.
@@ -36,6 +42,13 @@ pub struct Ban {
     pub until: Option<Instant>,
 }
 
+/// The ban of a validator's key.
+struct KeyBan {
+    /// Its node that was banned.
+    node: LibPeer,
+    until: Instant,
+}
+
 /// A machine with banned identities.
 struct Place {
     bans: u32,
@@ -58,6 +71,8 @@ pub enum Remembered {
 pub struct Scores {
     points: HashMap<LibPeer, Points>,
     bans: HashMap<LibPeer, Ban>,
+    /// Keys of validators whose nodes were banned, and until when. No more than there are validators.
+    keys: HashMap<PublicKey, KeyBan>,
     places: HashMap<IpAddr, Place>,
 }
 
@@ -122,6 +137,18 @@ impl Scores {
         Remembered::Yes { lifted }
     }
 
+    /// Remembers the key of a validator whose node was banned: under another identity it is the same validator.
+    pub fn ban_key(&mut self, key: PublicKey, node: LibPeer, now: Instant) {
+        if let Some(until) = now.checked_add(BAN_TIME) {
+            self.keys.insert(key, KeyBan { node, until });
+        }
+    }
+
+    /// Whether nodes with the key of this validator count as strangers.
+    pub fn is_key_banned(&self, key: &PublicKey, now: Instant) -> bool {
+        self.keys.get(key).is_some_and(|ban| ban.until > now)
+    }
+
     /// Counts a banned identity of a machine; `true` when the machine is banned now. Identities are free, so
     /// bans of them alone are no bans.
     pub fn ban_place(&mut self, machine: IpAddr, now: Instant) -> bool {
@@ -158,6 +185,7 @@ impl Scores {
     }
 
     pub fn unban(&mut self, peer: &LibPeer) -> bool {
+        self.keys.retain(|_, ban| ban.node != *peer);
         self.bans.remove(peer).is_some()
     }
 
@@ -189,15 +217,17 @@ impl Scores {
 mod tests {
     use super::*;
 
+    const MINOR: u32 = points_of(Severity::Minor);
+
     #[test]
     fn points_add_up_to_a_ban_and_are_forgiven_with_time() {
         let (mut scores, peer, start) = (Scores::default(), LibPeer::random(), Instant::now());
         for _ in 1..10 {
-            assert!(!scores.blame(peer, FAULT_POINTS, start));
+            assert!(!scores.blame(peer, MINOR, start));
         }
         let later = start.checked_add(Duration::from_secs(60)).unwrap_or(start);
         assert_eq!(scores.of(&peer, later), 30);
-        assert!(!scores.blame(peer, FAULT_POINTS, later));
+        assert!(!scores.blame(peer, MINOR, later));
         assert!(scores.blame(peer, 60, later));
     }
 
@@ -247,7 +277,7 @@ mod tests {
         let (mut scores, least, now) = (Scores::default(), LibPeer::random(), Instant::now());
         scores.blame(least, 1, now);
         for _ in 0..REMEMBERED_MAX {
-            scores.blame(LibPeer::random(), FAULT_POINTS, now);
+            scores.blame(LibPeer::random(), MINOR, now);
         }
         assert_eq!(scores.of(&least, now), 0);
         assert!(scores.blame(LibPeer::random(), BAN_POINTS, now));
@@ -266,6 +296,20 @@ mod tests {
         assert!(scores.is_banned(&peer));
         assert_eq!(scores.expired(until.unwrap_or(start)), vec![peer]);
         assert!(!scores.is_banned(&peer));
+    }
+
+    #[test]
+    fn the_key_of_a_banned_validator_is_banned_for_as_long() {
+        let (mut scores, start) = (Scores::default(), Instant::now());
+        let [bad, good] = [PublicKey([1; 32]), PublicKey([2; 32])];
+        let node = LibPeer::random();
+        scores.ban_key(bad, node, start);
+        let end = start.checked_add(BAN_TIME).unwrap_or(start);
+        assert!(scores.is_key_banned(&bad, start));
+        assert!(!scores.is_key_banned(&good, start));
+        assert!(!scores.is_key_banned(&bad, end));
+        scores.unban(&node);
+        assert!(!scores.is_key_banned(&bad, start), "with its node");
     }
 
     #[test]

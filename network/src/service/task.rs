@@ -17,14 +17,14 @@ use tokio::task::AbortHandle;
 use tracing::{debug, warn};
 use vibecoin_consensus::Verdict;
 use vibecoin_primitives::PublicKey;
-use vibecoin_replica::{GossipId, PeerId};
+use vibecoin_replica::{GossipId, PeerId, Severity};
 
 use super::behaviour::{Behaviour, BehaviourEvent, Names};
 use super::book::{Book, OUTBOUND_WANTED, Scopes};
 use super::config::{NetworkConfig, NetworkError, Seats, Sink, open_files_max};
 use super::handle::{Shared, peer_address};
 use super::hello::{HELLO_PROTOCOL, Hello, keypair};
-use super::lanes::{InFlight, Lane, LaneFault, Owed, Rank, Totals, Traffic};
+use super::lanes::{Bucket, InFlight, Lane, LaneFault, Owed, Rank, Totals, Traffic};
 use super::meter::{Meters, STRANGER_BYTES_PER_S_MIN};
 use super::repeats::AllRepeats;
 use super::score::Scores;
@@ -54,6 +54,11 @@ const GOODBYE: Duration = Duration::from_millis(200);
 /// How long the sockets have for their last packets after that.
 const LAST_PACKETS: Duration = Duration::from_millis(10);
 
+/// Lines above debug that all strangers together may cause in the log: so many at once, and one in a time. The counters
+/// tell of all.
+const STRANGER_LINES: u32 = 32;
+const STRANGER_LINE_EACH: Duration = Duration::from_secs(2);
+
 /// What a caller wants done.
 pub enum Order {
     Publish {
@@ -66,6 +71,7 @@ pub enum Order {
     },
     Blame {
         peer: PeerId,
+        severity: Severity,
         reason: String,
     },
     Add {
@@ -181,6 +187,8 @@ pub struct Task {
     totals: Arc<Totals>,
     in_flight: Arc<InFlight>,
     turns: u32,
+    /// Lines that strangers may cause in the log.
+    stranger_lines: Bucket,
     /// Tells this run of the program from others.
     run: u64,
 }
@@ -193,6 +201,11 @@ fn address_fault(address: &str) -> impl Fn(String) -> NetworkError + '_ {
 }
 
 impl Task {
+    /// Whether what a peer caused may be told above debug. Of validators and named peers all is.
+    fn is_told(&mut self, rank: Option<Rank>) -> bool {
+        rank == Some(Rank::Known) || self.stranger_lines.take(tokio::time::Instant::now())
+    }
+
     /// Puts the swarm together and listens.
     pub async fn new(
         config: NetworkConfig,
@@ -285,6 +298,7 @@ impl Task {
             seats,
             meters,
             repeats: AllRepeats::default(),
+            stranger_lines: Bucket::new(STRANGER_LINE_EACH, STRANGER_LINES, tokio::time::Instant::now()),
             totals: Arc::default(),
             in_flight: Arc::default(),
             turns: 0,

@@ -10,7 +10,7 @@ use vibecoin_primitives::{
     Address, Encoded as _, Hash, Height, Power, PublicKey, SecretKey, Signature, Transaction, Validator,
     ValidatorSet, decode, encode,
 };
-use vibecoin_replica::{GossipId, Message, PeerId};
+use vibecoin_replica::{GossipId, Message, PeerId, Severity};
 
 use super::hello::Hello;
 use super::lanes::{DIRECT_QUEUE_BYTES_MAX, Lane};
@@ -335,7 +335,7 @@ fn too_much_blame_is_a_ban_with_the_last_reason() {
     let (peer, ..) = a.connected();
     b.connected();
     for _ in 0..10 {
-        a.network.blame(peer, "a false certificate");
+        a.network.blame(peer, Severity::Minor, "a false certificate");
     }
     assert_eq!(a.disconnected(), peer);
     until("the ban", || !a.network.bans().is_empty());

@@ -35,8 +35,6 @@ pub const ANSWERS: Bounds = Bounds {
 pub const CHECKED_MAX: usize = 2;
 /// Signatures of transactions that are checked in one go.
 const SLICE: usize = 1_024;
-/// How often a peer is blamed for what nothing but ill will explains: it is shut out for it.
-const GRAVE: u32 = 10;
 
 const _: () = assert!(BODY_MESSAGE_BYTES_MAX + PART_BYTES_MAX + 2 * ITEM_BYTES <= LIVE.peer_bytes_max);
 const _: () = assert!(SYNC_BYTES_MAX + ITEM_BYTES <= ANSWERS.peer_bytes_max);
@@ -63,8 +61,7 @@ pub fn reporter(shared: Arc<Shared>, network: Arc<OnceLock<Network>>) -> Report 
         metrics.refused_checks.at(kind).inc_by(u64::from(refusal.checks));
         debug!(target: "node::network", peer = peer.0, refusal.reason, refusal.checks, "message refused");
         if let Some(network) = network.get() {
-            let times = if refusal.kind.is_grave() { GRAVE } else { 1 };
-            (0..times).for_each(|_| network.blame(peer, refusal.reason));
+            network.blame(peer, refusal.kind.severity(), refusal.reason);
         }
     })
 }

@@ -23,7 +23,7 @@ use vibecoin_network::service::{Network, NetworkConfig, NetworkEvent, Sink, Vali
 use vibecoin_primitives::limits::{EVIDENCE_BYTES_MAX, HEADER_BYTES_MAX, KIB, MIB};
 use vibecoin_primitives::{Height, SecretKey, Transaction, VerifiedTransaction, transaction_bytes};
 use vibecoin_replica::intake::part_bytes;
-use vibecoin_replica::{Chain, GossipId, Intake, Message, PeerId, Ruling, Stand};
+use vibecoin_replica::{Chain, GossipId, Intake, Message, PeerId, Ruling, Severity, Stand};
 
 use crate::clock::Clock;
 use crate::driver::Input;
@@ -282,7 +282,7 @@ impl Outlet {
     /// Tells the network that a peer broke a rule.
     pub fn blame(&self, peer: PeerId, reason: &str) {
         if let Some(network) = &self.network {
-            network.blame(peer, reason);
+            network.blame(peer, Severity::Minor, reason);
         }
     }
 

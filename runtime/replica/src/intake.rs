@@ -64,7 +64,8 @@ pub enum Refused {
     Signature,
     /// The certificate of a block proves nothing.
     Certificate,
-    /// A transaction in a part that its proposer signed has a bad form or signature.
+    /// A transaction that the sender had to check before it passed it on has a bad form or signature: in a part
+    /// that it signed, or in its gossip.
     Transactions,
 }
 
@@ -82,11 +83,27 @@ impl Refused {
         Self::Transactions,
     ];
 
-    /// Returns true if neither a race nor a broken stream can explain it: its sender is shut out at once.
+    /// How much it says about its sender.
     #[must_use]
-    pub const fn is_grave(self) -> bool {
-        matches!(self, Self::Mismatch | Self::Signature | Self::Certificate)
+    pub const fn severity(self) -> Severity {
+        match self {
+            Self::Mismatch | Self::Signature | Self::Certificate => Severity::Grave,
+            // A node whose rules differ may do it once; one that goes on is banned.
+            Self::OutOfTurn | Self::Transactions => Severity::Serious,
+            Self::Oversized | Self::Flood | Self::Unasked | Self::Repeated => Severity::Minor,
+        }
     }
+}
+
+/// How much a broken rule says about a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// A race or a late answer may explain one; ten in short time lead to a ban.
+    Minor,
+    /// The peer follows other rules or none: two in short time lead to a ban.
+    Serious,
+    /// Neither a race nor a broken stream explains it: a ban at once.
+    Grave,
 }
 
 /// A message that no honest peer sends, and what it cost to find out.

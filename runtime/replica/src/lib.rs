@@ -39,7 +39,7 @@ pub use chain::Chain;
 pub use check::{BlockError, Executed, JudgeError, Parent};
 pub use event::{Action, Commit, Event, Fault, GossipId, Now, Ticket};
 pub use evidence::EVIDENCE_WAITING_MAX;
-pub use intake::{Intake, Refusal, Refused, Ruling, Stand};
+pub use intake::{Intake, Refusal, Refused, Ruling, Severity, Stand};
 pub use message::{CertifiedBlock, Message, SYNC_BLOCKS_MAX};
 pub use replica::{BODIES_PER_RETRY, Head, RETRY_MICROS, Replica};
 pub use vibecoin_sync::PeerId;

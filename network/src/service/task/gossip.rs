@@ -2,13 +2,12 @@
 
 use libp2p::PeerId as LibPeer;
 use libp2p::gossipsub::{self, MessageAcceptance, MessageId};
-use vibecoin_replica::{GossipId, Message};
+use vibecoin_replica::{GossipId, Message, Severity};
 
 use super::Task;
 use crate::service::behaviour::COPY_BYTES;
 use crate::service::config::NetworkEvent;
 use crate::service::repeats::{Repeat, name_of};
-use crate::service::score::{FAULT_POINTS, FRAMING_POINTS};
 use crate::service::view::{Protocol, Refusal, count};
 
 /// Most gossiped messages whose verdict is waited for; the oldest is given up.
@@ -42,7 +41,7 @@ impl Task {
             self.shared.tally.refuse(Refusal::Copy);
             self.report(&id, &source, MessageAcceptance::Ignore);
             if copy == Repeat::Fault {
-                self.blame(source, FAULT_POINTS, "copies of known gossip without end");
+                self.blame(source, Severity::Minor, "copies of known gossip without end");
             }
             return;
         }
@@ -56,7 +55,7 @@ impl Task {
             count(&self.shared.tally.rejected);
             self.shared.tally.refuse(Refusal::Undecodable);
             self.report(&id, &source, MessageAcceptance::Reject);
-            return self.blame(source, FRAMING_POINTS, "gossip that is no message");
+            return self.blame(source, Severity::Serious, "gossip that is no message");
         };
         let gossip = GossipId(self.next_gossip);
         self.next_gossip = self.next_gossip.saturating_add(1);

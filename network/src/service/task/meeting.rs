@@ -11,7 +11,7 @@ use libp2p::{Multiaddr, PeerId as LibPeer, Stream, StreamProtocol, ping};
 use tracing::{debug, info, warn};
 use vibecoin_primitives::text::is_hidden;
 use vibecoin_primitives::{Encoded as _, Height, decode, encode};
-use vibecoin_replica::PeerId;
+use vibecoin_replica::{PeerId, Severity};
 
 use super::{Admitted, DIAL_TIME, Finding, Greeting, HELLO_TIME, Peer, Task};
 use crate::service::book::Announcer;
@@ -21,7 +21,6 @@ use crate::service::hello::{ADDRESSES_MAX, AGENT_BYTES_MAX, HELLO_PROTOCOL, Hell
 use crate::service::lanes::{
     Lane, LaneFault, Lanes, Owed, Rank, Reader, STEP_TIME, Traffic, WriteEnd, open, read_frame, write_frame,
 };
-use crate::service::score::{FAULT_POINTS, FRAMING_POINTS};
 use crate::service::view::{Protocol, Refusal, count};
 use crate::wire::WIRE_VERSION;
 
@@ -66,7 +65,10 @@ impl Task {
             Err(error) => {
                 peer.pings_lost = peer.pings_lost.saturating_add(1);
                 if peer.pings_lost >= PINGS_LOST_MAX {
-                    info!(target: "node::network", peer = %ping.peer, %error, "peer does not answer");
+                    let rank = peer.admitted.as_ref().map(|admitted| admitted.rank);
+                    if self.is_told(rank) {
+                        info!(target: "node::network", peer = %ping.peer, %error, "peer does not answer");
+                    }
                     let _closing = self.swarm.disconnect_peer_id(ping.peer);
                 }
             }
@@ -148,8 +150,12 @@ impl Task {
         if gone.admitted.is_some() && gone.since.elapsed() > SETTLED {
             self.book.reset(&peer);
         }
-        if gone.admitted.is_some() {
-            info!(target: "node::network", %peer, "peer gone");
+        if let Some(admitted) = &gone.admitted {
+            if self.is_told(Some(admitted.rank)) {
+                info!(target: "node::network", %peer, "peer gone");
+            } else {
+                debug!(target: "node::network", %peer, "peer gone");
+            }
             self.deliver(NetworkEvent::Disconnected { peer: gone.number });
         }
     }
@@ -230,7 +236,7 @@ impl Task {
             peer.hellos = peer.hellos.saturating_add(1);
             if peer.hellos > HELLOS_MAX {
                 self.shared.tally.refuse(Refusal::Hello);
-                self.blame(id, FRAMING_POINTS, "hellos without end");
+                self.blame(id, Severity::Serious, "hellos without end");
                 let _closing = self.swarm.disconnect_peer_id(id);
                 return;
             }
@@ -292,12 +298,16 @@ impl Task {
         if genesis != ours {
             count(&self.shared.tally.wrong_chain);
             let reason = format!("it belongs to the chain {genesis}, this node to {ours}");
-            warn!(target: "node::network", peer = %id, %genesis, %ours, "peer of another chain refused");
+            if self.is_told(None) {
+                warn!(target: "node::network", peer = %id, %genesis, %ours, "peer of another chain refused");
+            }
             return self.ban(id, reason, Some(WRONG_CHAIN_TIME));
         }
         if version != u32::from(WIRE_VERSION) {
             let reason = format!("it speaks version {version} of the wire, this node {WIRE_VERSION}");
-            warn!(target: "node::network", peer = %id, version, "peer of another version refused");
+            if self.is_told(None) {
+                warn!(target: "node::network", peer = %id, version, "peer of another version refused");
+            }
             return self.ban(id, reason, Some(WRONG_CHAIN_TIME));
         }
         let Some(peer) = self.peers.get(&id) else {
@@ -306,15 +316,21 @@ impl Task {
         if let Some(admitted) = &peer.admitted {
             // Over QUIC nothing else tells that a process was killed, until silence does.
             if admitted.run != run {
+                let rank = admitted.rank;
                 count(&self.shared.tally.restarted);
-                info!(target: "node::network", peer = %id, "the peer was started anew: its old connection is dead");
+                if self.is_told(Some(rank)) {
+                    info!(target: "node::network", peer = %id, "the peer was started anew: its old connection is dead");
+                }
                 let _closing = self.swarm.disconnect_peer_id(id);
             }
             return;
         }
         let (outbound, at) = (peer.outbound, peer.address.clone());
         let validator = proof.and_then(|proof| proof.check(&ours, &id, &self.config.validators));
-        let validator = validator.filter(|key| self.meet_validator(id, *key));
+        // A banned key makes nobody a validator: its node may stay as a stranger, and its votes count as ever.
+        let now = Instant::now();
+        let validator =
+            validator.filter(|key| !self.scores.is_key_banned(key, now) && self.meet_validator(id, *key));
         if validator.is_none()
             && let Err(refusal) = self.take_seat(&id)
         {
@@ -386,7 +402,12 @@ impl Task {
             self.book.learn_from_itself(from, &addresses);
             self.book.learn(from, &others);
         }
-        info!(target: "node::network", peer = %id, %head, validator = validator.is_some(), outbound, "peer connected");
+        let validator_here = validator.is_some();
+        if self.is_told(Some(rank)) {
+            info!(target: "node::network", peer = %id, %head, validator = validator_here, outbound, "peer connected");
+        } else {
+            debug!(target: "node::network", peer = %id, %head, validator = validator_here, outbound, "peer connected");
+        }
         self.deliver(NetworkEvent::Connected {
             peer: number,
             head,
@@ -454,7 +475,7 @@ impl Task {
             Finding::BadHello { peer, detail } => {
                 debug!(target: "node::network", %peer, detail, "bad hello");
                 self.shared.tally.refuse(Refusal::Hello);
-                self.blame(peer, FRAMING_POINTS, "a bad hello");
+                self.blame(peer, Severity::Serious, "a bad hello");
                 let _not_connected = self.swarm.disconnect_peer_id(peer);
             }
             Finding::LaneEnded {
@@ -475,9 +496,12 @@ impl Task {
                 if let Some(fault) = fault {
                     self.shared.tally.refuse(fault.refusal());
                     // A cable may be cut in the middle of a frame.
-                    let is_slow = fault == LaneFault::Slow;
-                    let points = if is_slow { FAULT_POINTS } else { FRAMING_POINTS };
-                    self.blame(peer, points, fault.text());
+                    let severity = if fault == LaneFault::Slow {
+                        Severity::Minor
+                    } else {
+                        Severity::Serious
+                    };
+                    self.blame(peer, severity, fault.text());
                     let _not_connected = self.swarm.disconnect_peer_id(peer);
                 }
             }

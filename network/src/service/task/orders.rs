@@ -6,10 +6,12 @@ use libp2p::PeerId as LibPeer;
 use libp2p::gossipsub::MessageAcceptance;
 use tracing::{debug, info, warn};
 use vibecoin_consensus::Verdict;
+use vibecoin_replica::Severity;
 
 use super::seats::machine_of;
 use super::{Order, Task};
-use crate::service::score::{BAN_TIME, Ban, FAULT_POINTS, Remembered};
+use crate::service::lanes::Rank;
+use crate::service::score::{BAN_TIME, Ban, Remembered, points_of};
 use crate::service::view::{Refusal, count};
 
 impl Task {
@@ -37,9 +39,13 @@ impl Task {
                     }
                 },
             ),
-            Order::Blame { peer, reason } => {
+            Order::Blame {
+                peer,
+                severity,
+                reason,
+            } => {
                 if let Some(peer) = self.by_number.get(&peer).copied() {
-                    self.blame(peer, FAULT_POINTS, &reason);
+                    self.blame(peer, severity, &reason);
                 }
             }
             Order::Add { peer, address } => {
@@ -73,17 +79,36 @@ impl Task {
         self.book.reset(&peer);
     }
 
-    pub(super) fn blame(&mut self, peer: LibPeer, points: u32, reason: &str) {
-        if self.scores.blame(peer, points, Instant::now()) {
-            warn!(target: "node::network", %peer, reason, "peer banned");
-            let at = self.peers.get(&peer).and_then(|peer| machine_of(&peer.address));
+    pub(super) fn blame(&mut self, peer: LibPeer, severity: Severity, reason: &str) {
+        let now = Instant::now();
+        if self.scores.blame(peer, points_of(severity), now) {
+            let known = self.peers.get(&peer);
+            let at = known.and_then(|peer| machine_of(&peer.address));
+            let admitted = known.and_then(|peer| peer.admitted.as_ref());
+            let (rank, validator) = (
+                admitted.map(|admitted| admitted.rank),
+                admitted.and_then(|admitted| admitted.validator),
+            );
+            if self.is_told(rank) {
+                warn!(target: "node::network", %peer, reason, "peer banned");
+            } else {
+                debug!(target: "node::network", %peer, reason, "peer banned");
+            }
+            // Node identities are free, the key of a validator is not.
+            if let Some(key) = validator {
+                self.scores.ban_key(key, peer, now);
+            }
             if let Some(machine) = at
-                && self.scores.ban_place(machine, Instant::now())
+                && self.scores.ban_place(machine, now)
             {
                 count(&self.shared.tally.places_banned);
-                warn!(target: "node::network", %machine, "strangers of this machine are banned");
+                if self.is_told(None) {
+                    warn!(target: "node::network", %machine, "strangers of this machine are banned");
+                }
             }
             self.ban(peer, reason.to_owned(), Some(BAN_TIME));
+        } else {
+            debug!(target: "node::network", %peer, reason, ?severity, "peer broke a rule");
         }
     }
 
@@ -104,9 +129,11 @@ impl Task {
     /// is stopped or cut off is not at fault, a stranger that comes back to do the same is.
     pub(super) fn on_slow_reader(&mut self, peer: LibPeer, is_stranger: bool) {
         self.shared.tally.refuse(Refusal::SlowReader);
-        info!(target: "node::network", %peer, "peer does not take what it is sent");
+        if self.is_told((!is_stranger).then_some(Rank::Known)) {
+            info!(target: "node::network", %peer, "peer does not take what it is sent");
+        }
         if is_stranger {
-            self.blame(peer, FAULT_POINTS, "it does not take what it is sent");
+            self.blame(peer, Severity::Minor, "it does not take what it is sent");
         }
         let _not_connected = self.swarm.disconnect_peer_id(peer);
     }
