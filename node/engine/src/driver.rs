@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, at, never, select};
 use tracing::{debug, info, warn};
-use vibecoin_consensus::{BftOrderer, GuardEntry, GuardStep, LogRecord, Orderer, Step, Verdict};
+use vibecoin_consensus::{BftOrderer, GuardEntry, GuardStep, LogRecord, Orderer, Step};
 use vibecoin_primitives::{Evidence, Height, PublicKey, Round, VerifiedTransaction, encode};
 use vibecoin_replica::{Action, Commit, Event, GossipId, Message, PeerId, Replica, Ticket};
 use vibecoin_storage::StateView;
@@ -313,18 +313,8 @@ impl Driver {
                                 .for_each(|transaction| self.outlet.pass_on(transaction));
                         }
                         self.shared.pool.insert(kept, crate::clock::wall());
-                        if let Told::Gossip {
-                            gossip,
-                            from,
-                            verdict,
-                        } = answer.send()
-                        {
-                            if let Some(gossip) = gossip {
-                                self.outlet.forward(gossip, verdict);
-                            }
-                            if let Verdict::Rejected(reason) = verdict {
-                                self.outlet.blame(from, reason);
-                            }
+                        if let Told::Gossip { gossip, verdict } = answer.send() {
+                            self.outlet.forward(gossip, verdict);
                         }
                     }
                 }

@@ -1,11 +1,12 @@
 //! The listeners beside RPC: the operator's, behind a token, and the one for Prometheus.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, ToSocketAddrs, lookup_host};
 use tracing::warn;
 use vibecoin_config::{Config, Paths};
 use vibecoin_keystore::{KeyError, private};
@@ -28,11 +29,38 @@ pub struct Listeners {
     endpoint: PathBuf,
 }
 
+/// Connections that wait to be accepted. A crowd beyond it is half open: the kernel drops the last step of its
+/// handshakes, and the other side believes for half a minute to be connected.
+const BACKLOG: u32 = 4_096;
+
+/// Binds the first of these addresses that is free.
+pub async fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+    let mut refused = None;
+    for address in lookup_host(address).await? {
+        let bound = (|| {
+            let socket = match address {
+                SocketAddr::V4(_) => TcpSocket::new_v4()?,
+                SocketAddr::V6(_) => TcpSocket::new_v6()?,
+            };
+            // After a restart connections of the process before may still be closing.
+            #[cfg(unix)]
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(BACKLOG)
+        })();
+        match bound {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refused = Some(error),
+        }
+    }
+    Err(refused.unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the name has no address")))
+}
+
 async fn bind(address: &str) -> Result<Option<TcpListener>, NodeError> {
     if address.is_empty() {
         return Ok(None);
     }
-    let bound = TcpListener::bind(address).await;
+    let bound = listen(address).await;
     bound.map(Some).map_err(|error| NodeError::Listen {
         address: address.to_owned(),
         detail: error.to_string(),

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded, never};
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -41,7 +40,7 @@ use crate::rounds::RoundBook;
 use crate::scrape::{Scrape, renderer};
 use crate::serve::Server;
 use crate::shared::Shared;
-use crate::verify::{Queues, SUBMISSIONS_MAX, Tickets};
+use crate::verify::{Queues, SUBMISSIONS_MAX, Stage, Tickets};
 
 /// Threads that answer RPC. More than the cores of a small machine only fight the driver.
 const RPC_THREADS: usize = 2;
@@ -171,7 +170,7 @@ impl Node {
             address: address.to_string(),
             detail: error.to_string(),
         };
-        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let listener = crate::listeners::listen(address).await.map_err(listen)?;
         let listeners = Listeners::bind(&config, &paths).await?;
         let chain = Chain::new(genesis.hash, genesis.params.clone(), genesis.validators.clone());
         let validator_key = check_key(&chain, validator_key);
@@ -310,14 +309,25 @@ impl Node {
             let _nobody_waits = ended_tx.send(result);
         })?);
         threads.push(thread("persist", move || persist.run())?);
-        let (genesis_hash, for_rpc, to_driver) = (chain.genesis, inbox.clone(), inbox);
-        let queues = Queues {
-            submissions: submitted,
-            gossiped,
+        let (for_rpc, to_driver) = (inbox.clone(), inbox);
+        let to_tell = network.clone();
+        let signatures = Stage {
+            genesis: chain.genesis,
+            queues: Queues {
+                submissions: submitted,
+                gossiped,
+            },
+            tickets,
+            report: report.clone(),
+            forward: Box::new(move |gossip, verdict| {
+                if let Some(network) = &to_tell {
+                    network.forward(gossip, verdict);
+                }
+            }),
         };
         threads.push(thread("verify", move || {
             give_way();
-            crate::verify::run(genesis_hash, &queues, &tickets, &to_driver);
+            signatures.run(&to_driver);
         })?);
         let (known, genesis) = (shared.clone(), chain.genesis);
         let inspector = Inspector {

@@ -1,4 +1,8 @@
 //! The signature stage: whatever waits is checked in one batch, off the driver's thread.
+//!
+//! A bad signature must not make the batch of all others dear. A gossiped message with one is refused as a whole,
+//! for the price of one batch of its own: who passes transactions on has checked them. Only what clients of this
+//! node submit is looked at one by one, since each gets its own verdict.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -10,15 +14,19 @@ use tokio::sync::oneshot;
 use vibecoin_consensus::Verdict;
 use vibecoin_mempool::{Inserted, MempoolError};
 use vibecoin_primitives::{Hash, KnownKeys, Transaction, TransactionError, VerifiedTransaction};
-use vibecoin_replica::{GossipId, PeerId, Ticket};
+use vibecoin_replica::{GossipId, PeerId, Refusal, Refused, Ticket};
 
 use crate::driver::Input;
+use crate::inspect::Report;
 use crate::queue::FairQueue;
 
 /// Most signatures checked in one batch: beyond it a batch gains nothing and delays the first caller.
 pub const BATCH_MAX: usize = 1024;
 /// Most submissions that wait for the signature stage; a caller beyond it is told "busy".
 pub const SUBMISSIONS_MAX: usize = 256;
+
+/// Tells the gossip layer whether a message may be passed on.
+pub type Forward = Box<dyn Fn(GossipId, Verdict) + Send>;
 
 /// What became of one submitted transaction.
 pub type Outcome = Result<(Hash, Inserted), SubmitError>;
@@ -62,12 +70,7 @@ pub enum Origin {
     /// A client.
     Client(oneshot::Sender<Vec<Outcome>>),
     /// The gossip layer.
-    Gossip {
-        /// Under which name.
-        gossip: Option<GossipId>,
-        /// Who is to blame for what no honest node passes on.
-        from: PeerId,
-    },
+    Gossip(Option<GossipId>),
 }
 
 /// A submission on its way through the replica: verdicts known so far, and who waits.
@@ -145,12 +148,12 @@ pub struct Answer {
 pub enum Told {
     /// The client has its answer.
     Client,
+    /// It came to this node alone.
+    Nobody,
     /// The gossip layer is to be told.
     Gossip {
         /// Under which name.
-        gossip: Option<GossipId>,
-        /// From whom it came.
-        from: PeerId,
+        gossip: GossipId,
         /// Whether it may be passed on.
         verdict: Verdict,
     },
@@ -169,22 +172,18 @@ impl Answer {
                 let _gone = reply.send(self.verdicts);
                 Told::Client
             }
-            Origin::Gossip { gossip, from } => Told::Gossip {
+            Origin::Gossip(None) => Told::Nobody,
+            Origin::Gossip(Some(gossip)) => Told::Gossip {
                 gossip,
-                from,
                 verdict: verdict_of(&self.verdicts),
             },
         }
     }
 }
 
-/// Whether a batch may be passed on: one bad signature spoils it, one transaction that was news makes it
-/// worth while. What the pool refuses is nobody's fault: pools differ.
+/// Whether a batch with good signatures may be passed on: one transaction that was news makes it worth while. What
+/// the pool refuses is nobody's fault: pools differ.
 fn verdict_of(outcomes: &[Outcome]) -> Verdict {
-    let bad = |outcome: &Outcome| matches!(outcome, Err(SubmitError::Transaction(_)));
-    if outcomes.iter().any(bad) {
-        return Verdict::Rejected("a gossiped transaction with a bad form or signature");
-    }
     if outcomes.iter().any(Result::is_ok) {
         return Verdict::Fresh;
     }
@@ -194,6 +193,8 @@ fn verdict_of(outcomes: &[Outcome]) -> Verdict {
 struct Waiting {
     transactions: Vec<Transaction>,
     origin: Origin,
+    /// The peer that it came from.
+    from: Option<PeerId>,
 }
 
 impl From<Submission> for Waiting {
@@ -201,6 +202,7 @@ impl From<Submission> for Waiting {
         Self {
             transactions,
             origin: Origin::Client(reply),
+            from: None,
         }
     }
 }
@@ -209,10 +211,8 @@ impl From<Gossiped> for Waiting {
     fn from(gossiped: Gossiped) -> Self {
         Self {
             transactions: gossiped.transactions,
-            origin: Origin::Gossip {
-                gossip: gossiped.gossip,
-                from: gossiped.from,
-            },
+            origin: Origin::Gossip(gossiped.gossip),
+            from: Some(gossiped.from),
         }
     }
 }
@@ -257,8 +257,8 @@ impl Tainted {
     /// Most peers that are remembered; the oldest is forgotten first.
     const MAX: usize = 64;
 
-    fn has(&self, origin: &Origin) -> bool {
-        matches!(origin, Origin::Gossip { from, .. } if self.peers.contains(from))
+    fn has(&self, peer: Option<PeerId>) -> bool {
+        peer.is_some_and(|peer| self.peers.contains(&peer))
     }
 
     fn note(&mut self, peer: PeerId) {
@@ -274,25 +274,34 @@ impl Tainted {
     }
 }
 
-/// Runs until every sender of submissions is gone.
-pub fn run(genesis: Hash, queues: &Queues, tickets: &Tickets, driver: &Sender<Input>) {
-    let (mut keys, mut tainted) = (KnownKeys::default(), Tainted::default());
-    while let Some(first) = queues.next() {
-        let mut count = first.transactions.len();
-        let mut waiting = vec![first];
-        while count < BATCH_MAX {
-            let Some(next) = queues.more() else { break };
-            count = count.saturating_add(next.transactions.len());
-            waiting.push(next);
-        }
-        let (apart, together): (Vec<_>, Vec<_>) = waiting
-            .into_iter()
-            .partition(|waiting| tainted.has(&waiting.origin));
-        let batches = std::iter::once(together).chain(apart.into_iter().map(|one| vec![one]));
-        for batch in batches {
-            let checked = check(&genesis, batch, &mut keys, &mut tainted);
-            for (pending, transactions) in checked {
-                let Some(ticket) = tickets.open(pending) else {
+/// What the stage needs of the node.
+pub struct Stage {
+    /// The chain's genesis hash.
+    pub genesis: Hash,
+    /// What waits.
+    pub queues: Queues,
+    /// Who waits for verdicts.
+    pub tickets: Arc<Tickets>,
+    /// Called with gossip that no honest peer passes on.
+    pub report: Report,
+    /// Tells the gossip layer what becomes of a message.
+    pub forward: Forward,
+}
+
+impl Stage {
+    /// Runs until every sender of submissions is gone.
+    pub fn run(&self, driver: &Sender<Input>) {
+        let (mut keys, mut tainted) = (KnownKeys::default(), Tainted::default());
+        while let Some(first) = self.queues.next() {
+            let mut count = first.transactions.len();
+            let mut waiting = vec![first];
+            while count < BATCH_MAX {
+                let Some(next) = self.queues.more() else { break };
+                count = count.saturating_add(next.transactions.len());
+                waiting.push(next);
+            }
+            for (pending, transactions) in self.check(waiting, &mut keys, &mut tainted) {
+                let Some(ticket) = self.tickets.open(pending) else {
                     return;
                 };
                 if driver.send(Input::Transactions { ticket, transactions }).is_err() {
@@ -301,54 +310,96 @@ pub fn run(genesis: Hash, queues: &Queues, tickets: &Tickets, driver: &Sender<In
             }
         }
     }
+
+    /// Checks the signatures of what waits; gives what is to be offered to the pool, entry by entry. Peers whose
+    /// gossip was bad lately come after all others, each message apart.
+    fn check(
+        &self,
+        waiting: Vec<Waiting>,
+        keys: &mut KnownKeys,
+        tainted: &mut Tainted,
+    ) -> Vec<(Pending, Vec<Arc<VerifiedTransaction>>)> {
+        let (apart, together): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|waiting| tainted.has(waiting.from));
+        let all = together.iter().flat_map(|waiting| &waiting.transactions);
+        let all: Vec<Transaction> = all.cloned().collect();
+        let mut checked = Vec::with_capacity(together.len());
+        if let Some(verified) = Transaction::verify_all(all, &self.genesis, keys) {
+            let mut verified = verified.into_iter();
+            for Waiting {
+                transactions, origin, ..
+            } in together
+            {
+                let own: Vec<_> = verified.by_ref().take(transactions.len()).collect();
+                checked.push(pending(own.into_iter().map(Ok), origin));
+            }
+        } else {
+            checked.extend(
+                together
+                    .into_iter()
+                    .filter_map(|one| self.look_at(one, keys, tainted)),
+            );
+        }
+        checked.extend(
+            apart
+                .into_iter()
+                .filter_map(|one| self.look_at(one, keys, tainted)),
+        );
+        checked
+    }
+
+    /// Checks what came in one message. Gossip with a bad signature is refused for the price of one batch.
+    fn look_at(
+        &self,
+        waiting: Waiting,
+        keys: &mut KnownKeys,
+        tainted: &mut Tainted,
+    ) -> Option<(Pending, Vec<Arc<VerifiedTransaction>>)> {
+        let Waiting {
+            transactions,
+            origin,
+            from,
+        } = waiting;
+        let Some(from) = from else {
+            let verdicts = Transaction::verify_batch_with(transactions, &self.genesis, keys);
+            return Some(pending(verdicts.into_iter(), origin));
+        };
+        if let Some(verified) = Transaction::verify_all(transactions, &self.genesis, keys) {
+            tainted.clear(from);
+            return Some(pending(verified.into_iter().map(Ok), origin));
+        }
+        tainted.note(from);
+        let reason = "a gossiped transaction with a bad form or signature";
+        (self.report)(from, &Refusal::one_check(Refused::Transactions, reason));
+        if let Origin::Gossip(Some(gossip)) = origin {
+            (self.forward)(gossip, Verdict::Rejected(reason));
+        }
+        None
+    }
 }
 
-/// Checks the signatures of what waits in one batch; gives what is to be offered to the pool, entry by entry.
-fn check(
-    genesis: &Hash,
-    waiting: Vec<Waiting>,
-    keys: &mut KnownKeys,
-    tainted: &mut Tainted,
-) -> Vec<(Pending, Vec<Arc<VerifiedTransaction>>)> {
-    let mut all = Vec::new();
-    let mut parts = Vec::with_capacity(waiting.len());
-    for Waiting {
-        mut transactions,
-        origin,
-    } in waiting
-    {
-        parts.push((transactions.len(), origin));
-        all.append(&mut transactions);
+/// A submission whose signatures were checked, and what of it is to be offered to the pool.
+fn pending(
+    checked: impl Iterator<Item = Result<VerifiedTransaction, TransactionError>>,
+    origin: Origin,
+) -> (Pending, Vec<Arc<VerifiedTransaction>>) {
+    let (mut verdicts, mut offered) = (Vec::new(), Vec::new());
+    for verdict in checked {
+        match verdict {
+            Ok(transaction) => {
+                offered.push(Arc::new(transaction));
+                verdicts.push(None);
+            }
+            Err(error) => verdicts.push(Some(Err(SubmitError::Transaction(error)))),
+        }
     }
-    let mut verified = Transaction::verify_batch_with(all, genesis, keys).into_iter();
-    let entry = |(len, origin): (usize, Origin)| {
-        let mut verdicts = Vec::with_capacity(len);
-        let mut offered = Vec::with_capacity(len);
-        for verdict in verified.by_ref().take(len) {
-            match verdict {
-                Ok(transaction) => {
-                    offered.push(Arc::new(transaction));
-                    verdicts.push(None);
-                }
-                Err(error) => verdicts.push(Some(Err(SubmitError::Transaction(error)))),
-            }
-        }
-        if let Origin::Gossip { from, .. } = &origin {
-            if verdicts.iter().any(Option::is_some) {
-                tainted.note(*from);
-            } else {
-                tainted.clear(*from);
-            }
-        }
-        let transactions = offered.clone();
-        let pending = Pending {
-            verdicts,
-            offered,
-            origin,
-        };
-        (pending, transactions)
+    let transactions = offered.clone();
+    let pending = Pending {
+        verdicts,
+        offered,
+        origin,
     };
-    parts.into_iter().map(entry).collect()
+    (pending, transactions)
 }
 
 #[cfg(test)]
