@@ -1,5 +1,7 @@
 //! What the rooms of the runtime ask of a view.
 
+use std::sync::atomic::Ordering;
+
 use super::StateView;
 use super::view::Inner;
 use crate::StorageError;
@@ -8,6 +10,9 @@ use crate::schema;
 use vibecoin_execution::{ReadError as ExecutionReadError, State, StateChanges, StateError, StateReader};
 use vibecoin_primitives::{Account, Address, Hash, StateDiff, StateKey, account_key, slot_key};
 use vibecoin_trie::{Nibbles, NodeReader, ReadError};
+
+/// Most keys of all blocks in work that wait to be read ahead.
+const READ_AHEAD_MAX: usize = 4_096;
 
 impl StateReader for StateView {
     fn account(&self, address: &Address) -> Result<Option<Account>, ExecutionReadError> {
@@ -22,6 +27,16 @@ impl StateReader for StateView {
         if slots.is_empty() {
             return;
         }
+        // Reading ahead only saves time: beyond the bound rows are read where they are needed.
+        let reading = &self.inner.shared.reading_ahead;
+        let mut slots = slots;
+        let room = READ_AHEAD_MAX.saturating_sub(reading.load(Ordering::Relaxed));
+        slots.truncate(room);
+        if slots.is_empty() {
+            return;
+        }
+        let count = slots.len();
+        reading.fetch_add(count, Ordering::Relaxed);
         // A copy of the view: the rows go into the cache that all views share, and a read that fails here fails
         // again where it counts.
         let view = self.clone();
@@ -29,6 +44,10 @@ impl StateReader for StateView {
             for (address, slot) in slots {
                 let _ = view.row(&StateKey::Slot(account_key(&address), slot_key(&slot)));
             }
+            view.inner
+                .shared
+                .reading_ahead
+                .fetch_sub(count, Ordering::Relaxed);
         });
     }
 }

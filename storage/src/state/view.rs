@@ -7,7 +7,7 @@ use crate::{StorageError, StoreConfig};
 use arc_swap::ArcSwap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use vibecoin_primitives::{
     Account, AccountRow, Address, Hash, Height, StateKey, account_key, encode, slot_key,
 };
@@ -23,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) boundary: AtomicU64,
     /// Trie nodes that a view keeps in memory; it may grow to twice as many between two prunings.
     pub(crate) trie_nodes_max: usize,
+    /// Keys that are being read ahead.
+    pub(crate) reading_ahead: AtomicUsize,
 }
 
 impl Shared {
@@ -33,6 +35,7 @@ impl Shared {
             cache: RowCache::new(config.rows_cached_max),
             boundary: AtomicU64::new(0),
             trie_nodes_max: config.trie_nodes_max,
+            reading_ahead: AtomicUsize::new(0),
         }
     }
 }
