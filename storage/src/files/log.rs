@@ -108,7 +108,10 @@ impl ConsensusLog {
         // A process that was killed leaves records which the kernel has and the disk does not. What is
         // derived from them may be signed, so they are made durable before anybody sees them.
         file.sync()?;
-        let whole = dropped_bytes == 0 && !slots.was_torn();
+        // A reset makes the new generation durable, not the cut behind it: after a power cut the records of the height
+        // before may lie there again. Then nothing of this height was ever synced, and nothing is missing.
+        let is_cut_undone = records.is_empty() && has_older_record(&bytes, slots.sequence());
+        let whole = (dropped_bytes == 0 || is_cut_undone) && !slots.was_torn();
         Ok(OpenedLog {
             log: Self {
                 file,
@@ -203,6 +206,16 @@ fn checksum(generation: u64, offset: usize, payload: &[u8]) -> [u8; 16] {
     let mut sum = [0; 16];
     hasher.finalize_xof().fill(&mut sum);
     sum
+}
+
+/// Whether a whole record of a generation before this one is where a record of this one would be the first.
+fn has_older_record(bytes: &[u8], generation: u64) -> bool {
+    let found = bytes.get(SLOTS_BYTES.saturating_add(4)..);
+    let found = found
+        .and_then(<[u8]>::first_chunk::<8>)
+        .copied()
+        .map(u64::from_le_bytes);
+    found.is_some_and(|older| older < generation && record_at(bytes, older, SLOTS_BYTES).is_some())
 }
 
 /// The payload of the whole record of `generation` at `offset`, if there is one.

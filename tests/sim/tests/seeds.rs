@@ -60,6 +60,15 @@ fn five_hundred_seeds_of_four_validators_keep_every_rule() {
     }
 }
 
+/// Seeds that broke a rule once, with what was wrong.
+#[test]
+fn seeds_that_found_a_fault_keep_every_rule() {
+    // A power cut tore the guard and undid the cut of the log at the new height: what lay there of the height before
+    // counted as damage, and the key was silent for a height.
+    let undone_cut = Config::new(4, 2_026_303_688);
+    check_all(&[undone_cut]);
+}
+
 /// Seeds that nobody has run before, so that the net grows wider with every run.
 #[test]
 fn fresh_seeds_keep_every_rule() {
