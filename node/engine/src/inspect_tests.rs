@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use vibecoin_primitives::{
     Address, Amount, BLOCK_VERSION, BlockPart, BodyV1, ChainParams, CommitCertificate, CommitSignature, Hash,
     Header, Nonce, Operation, PartStatement, Power, PublicKey, Round, SecretKey, Signature, Tick, TimeMs,
-    TransactionBody, Validator, ValidatorSet, body_hash, encode,
+    TransactionBody, Validator, ValidatorSet, body_hash, encode, signature_checks,
 };
 
 use super::*;
@@ -224,9 +224,17 @@ fn check_good(message: Message, expected: &str) {
     assert_eq!(look_at(message), (Vec::new(), vec![expected.to_owned()]));
 }
 
-/// Every kind of refusal costs one check of a signature at most, and none of a transaction's.
+/// Every kind of refusal costs one check of a signature at most. Only where a part's own signature is good is there one
+/// more, of all its transactions in one batch.
 fn check_refused(message: Message, kind: Refused, checks: u32, passed_on: &[&str]) {
+    let of_its_own = u64::from(kind == Refused::Transactions);
+    check_cost(message, kind, checks, passed_on, u64::from(checks) + of_its_own);
+}
+
+fn check_cost(message: Message, kind: Refused, checks: u32, passed_on: &[&str], cost: u64) {
+    let before = signature_checks();
     let (refusals, passed) = look_at(message);
+    assert_eq!(signature_checks() - before, cost, "{refusals:?}");
     let [refusal] = refusals.as_slice() else {
         panic!("{refusals:?}");
     };
@@ -306,7 +314,8 @@ fn an_answer_is_refused_at_the_first_bad_certificate_and_what_came_before_it_is_
     let mut last = good;
     last[2].certificate.signatures[0].validator = PublicKey([8; 32]);
     let kept = ["2 blocks, 2 verified", "refused from 7"];
-    check_refused(blocks(last), Refused::Certificate, 0, &kept);
+    // Certificates and transactions of the two good ones.
+    check_cost(blocks(last), Refused::Certificate, 0, &kept, 4);
 }
 
 #[test]

@@ -14,7 +14,7 @@
 //! `verify_batch` of `ed25519-dalek` never decides anything: on crafted input it disagrees with
 //! itself from one batch size to the next.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -141,6 +141,21 @@ fn check_encoding(bytes: &[u8; 32]) -> Result<(), PointFault> {
     Ok(())
 }
 
+thread_local! {
+    static CHECKS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Signature checks that this thread has made so far. A batch counts as one each time its equation is evaluated, so
+/// tests can tell what a message cost.
+#[must_use]
+pub fn signature_checks() -> u64 {
+    CHECKS.get()
+}
+
+fn count_check() {
+    CHECKS.set(CHECKS.get().wrapping_add(1));
+}
+
 impl PublicKey {
     /// Rule 1 for this key, and that it is a point: what registration of a key asks for.
     ///
@@ -169,6 +184,7 @@ impl PublicKey {
     /// The first part of the rule that does not hold.
     pub fn verify(&self, message: &[u8], signature: &Signature) -> Result<(), SignatureError> {
         check_cheaply(self, signature)?;
+        count_check();
         let key = self.point()?;
         key.verify(&ed25519_zebra::Signature::from_bytes(&signature.0), message)
             .map_err(|_| SignatureError::Mismatch)
@@ -240,6 +256,7 @@ struct Item {
 impl Item {
     /// Rules 2 and 3, without chance.
     fn holds_alone(&self, key: &EdwardsPoint) -> bool {
+        count_check();
         let s = Option::<Scalar>::from(Scalar::from_canonical_bytes(*self.signature.s_bytes()));
         let r = CompressedEdwardsY(*self.signature.r_bytes()).decompress();
         r.zip(s).is_some_and(|(r, s)| {
@@ -349,6 +366,7 @@ impl SignatureBatch {
 /// Terms of the same key are added up before they are multiplied.
 #[allow(clippy::arithmetic_side_effects)] // Scalars and points: nothing can overflow.
 fn equation(items: &[&Item], stream: &mut blake3::OutputReader, keys: &mut KnownKeys) -> bool {
+    count_check();
     let mut of_base = Scalar::ZERO;
     let mut of_r = Vec::with_capacity(items.len());
     let mut places: HashMap<PublicKey, usize> = HashMap::new();

@@ -59,7 +59,9 @@ pub use codec::{CodecError, Encoded, decode, encode, encoded_len};
 pub use demand::{Demand, Excess};
 pub use hash::{Domain, Hash};
 pub use hex::HexError;
-pub use keys::{KnownKeys, PublicKey, SecretKey, Signature, SignatureBatch, SignatureError, wipe_stack};
+pub use keys::{
+    KnownKeys, PublicKey, SecretKey, Signature, SignatureBatch, SignatureError, signature_checks, wipe_stack,
+};
 pub use maps::FastMap;
 pub use merkle::MerklePath;
 pub use offence::{Offence, OffenceKind, OffenceRecord};

@@ -137,7 +137,15 @@ impl Bench {
     }
 
     fn give(&mut self, message: ConsensusMessage) -> (Verdict, Vec<Output>) {
+        let before = signature_checks();
         let verdict = self.orderer.on_message(message, T0);
+        let cost = signature_checks() - before;
+        // A certificate is checked as one batch.
+        let is_refused = matches!(verdict, Verdict::Rejected(_));
+        assert!(
+            !is_refused || cost <= 1,
+            "{verdict:?} after {cost} signature checks"
+        );
         (verdict, self.drain())
     }
 
