@@ -321,10 +321,10 @@ knobs! {
 
     /// The pool of transactions that wait.
     mempool: MempoolConfig {
-        /// Most transactions. Too few and bursts are refused; each costs about 600 bytes of memory.
-        transactions_max: u32 = 200_000, range(1, 10_000_000);
-        /// Most bytes of their encodings.
-        bytes_max: u64 = 128 * MIB, range(64 * KIB, 64 * GIB);
+        /// Most transactions. Too few and bursts are refused; each costs about one KiB of memory besides its bytes.
+        transactions_max: u32 = 50_000, range(1, 10_000_000);
+        /// Most bytes of their encodings; with what the transactions cost besides, the defaults come to 128 MiB.
+        bytes_max: u64 = 80 * MIB, range(64 * KIB, 64 * GIB);
         /// Most transactions of one sender.
         per_sender_max: u32 = 1_024, range(1, 1_000_000);
         /// How far a nonce may be ahead of the sender's next one. A gap holds memory that earns nothing.

@@ -7,7 +7,7 @@ use vibecoin_primitives::limits::MIB;
 pub struct MempoolConfig {
     /// Most transactions. Each costs about one KiB of memory besides its bytes.
     pub count_max: usize,
-    /// Most bytes of their encodings.
+    /// Most bytes of their encodings; in memory they take up to a fifth more.
     pub bytes_max: usize,
     /// Most transactions of one sender. Too low slows down a busy sender, too high lets few fill the pool.
     pub sender_count_max: usize,
@@ -25,7 +25,8 @@ impl Default for MempoolConfig {
     fn default() -> Self {
         Self {
             count_max: 50_000,
-            bytes_max: 128 * MIB,
+            // With what 50,000 entries cost besides, 128 MiB.
+            bytes_max: 80 * MIB,
             sender_count_max: 4096,
             nonce_gap_max: 64,
             ttl_ms: 3 * 3600 * 1000,
