@@ -97,7 +97,7 @@ impl NetworkProfile {
                 quiet_ticks: 0,
                 hashes_per_tick: 16,
                 empty_block_interval_ms: 1,
-                ..Profile::Devnet.params()
+                ..Profile::Devnet.params().unpaced()
             },
         };
         let fault_model = match faults {
