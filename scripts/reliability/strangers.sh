@@ -13,11 +13,12 @@ Without names all attacks run, about 20 minutes. Needs root, iproute2 and iptabl
 namespaces is touched, and every attack ends by itself.
 
 Attacks of strangers:    blocks blocks-4 bodies status status-16 slow-frames copies book frames grafts streams
-                         transactions
+                         transactions unfunded
 Of one validator's key:  parts votes
-Of RPC clients:          rpc-silent rpc-slow rpc-prefaces rpc-unread rpc-flood rpc-unmatched
-While a node joins:      liars
-Without a stranger:      clears (STRANGERS_SLOTS=60000 for the full case) pool descriptors twins clock
+Of RPC clients:          rpc-silent rpc-slow rpc-prefaces rpc-unread rpc-flood rpc-unmatched rpc-batches
+While a node joins:      liars (STRANGERS_BLOCKS=10000 for M3)
+Without a stranger:      clears (STRANGERS_SLOTS=60000 for the full case) pool
+                         pool-many (STRANGERS_TRANSACTIONS=1000000 for M1) descriptors twins clock
 
 Exit code 1: a target was missed. The rates need a machine that does nothing else.
 HELP

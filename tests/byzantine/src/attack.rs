@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -65,6 +65,7 @@ attacks! {
     Streams "streams" "ten thousand yamux streams, half-open dials and handshakes (B6)",
     Votes "votes" "10,000 validly signed votes a second of one validator, for heights to come (B7)",
     Transactions "transactions" "badly signed transactions by gossip (B7, fault 19)",
+    Unfunded "unfunded" "20,000 gossiped messages a second, each a rightly signed transaction of an account that does not exist (M2)",
     LiarHead "liar-head" "sync: claims a head of 2^63 and stays silent (B9)",
     LiarGaps "liar-gaps" "sync: answers with every second block (B9)",
     LiarCertificate "liar-certificate" "sync: right blocks under wrong certificates (B9)",
@@ -75,6 +76,7 @@ attacks! {
     RpcPrefaces "rpc-prefaces" "HTTP/2 prefaces with open streams and closed windows (fault 4)",
     RpcUnread "rpc-unread" "WebSocket clients that subscribe and never read (M5)",
     RpcFlood "rpc-flood" "badly signed transactions by RPC, in full batches (B7)",
+    RpcBatches "rpc-batches" "slow sockets, and every hundredth a batch of 10,000 calls, again and again (M4)",
     RpcUnmatched "rpc-unmatched" "subscriptions over all blocks that match nothing (fault 9)",
 }
 
@@ -252,6 +254,7 @@ pub struct Stage {
     pub material: Material,
     heads: Vec<AtomicU64>,
     identities: AtomicU64,
+    messages: AtomicUsize,
 }
 
 /// What a stranger does on a connection, until it ends.
@@ -270,8 +273,15 @@ impl Stage {
             material,
             heads: setting.targets.iter().map(|_| AtomicU64::new(0)).collect(),
             identities: AtomicU64::new(u64::from(std::process::id()) << 32),
+            messages: AtomicUsize::new(0),
             setting,
         })
+    }
+
+    /// The number of the first of so many prepared messages that nobody has sent yet.
+    #[must_use]
+    pub fn next_message(&self, count: usize) -> usize {
+        self.messages.fetch_add(count, Ordering::Relaxed)
     }
 
     /// Notes the head that a node told of.
@@ -326,6 +336,7 @@ impl Stage {
             Attack::Grafts => Some(gossip::control),
             Attack::Votes => Some(votes::flood),
             Attack::Transactions => Some(gossip::bad_transactions),
+            Attack::Unfunded => Some(gossip::unfunded),
             Attack::LiarHead
             | Attack::LiarGaps
             | Attack::LiarCertificate

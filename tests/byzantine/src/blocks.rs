@@ -86,9 +86,10 @@ pub fn bodies<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<
                 body: stage.material.bodies[0].clone(),
             };
             let frame = frame(&stage.envelope.pack(&body));
+            // The node may close the stream at the first bytes.
+            session.offend("a body nobody asked for");
             for _ in 0..BODY_TIMES {
                 session.write(&mut lane, &frame, 1).await?;
-                session.offend("a body nobody asked for");
             }
         }
         Ok(())

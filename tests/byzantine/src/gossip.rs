@@ -25,8 +25,10 @@ const TOPICS_PER_FRAME: u32 = 4_000;
 const BACKOFF_S: u64 = 1 << 63;
 /// Identities of messages in one frame.
 const IDS: u64 = 2_000;
-/// Time in which a peer must throw the sender of bad transactions out: the first batches may wait in a queue.
-const PATIENCE_BATCHES: u64 = 200;
+/// Messages of one frame of [`unfunded`], and the time between two frames: two strangers on each of five nodes send
+/// 20,000 in a second.
+const UNFUNDED_AT_ONCE: usize = 50;
+const UNFUNDED_EACH: Duration = Duration::from_millis(25);
 /// Rest between two batches: 20,000 transactions a second with the batches of the material.
 const BATCH_REST: Duration = Duration::from_millis(25);
 
@@ -107,6 +109,33 @@ pub fn control<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture
     })
 }
 
+/// Messages of one rightly signed transaction each, of accounts that do not exist: nobody is to blame for passing them on.
+pub fn unfunded<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
+    Box::pin(async move {
+        let mut stream = session.gossip().await?;
+        let prepared = &stage.material.transactions;
+        loop {
+            let begun = tokio::time::Instant::now();
+            let from = stage.next_message(UNFUNDED_AT_ONCE);
+            let mut rpc = Rpc::default();
+            for number in from..from + UNFUNDED_AT_ONCE {
+                let Some(transaction) = prepared.get(number % prepared.len().max(1)) else {
+                    return Ok(());
+                };
+                let envelope = stage
+                    .envelope
+                    .pack(&Message::Transactions(vec![transaction.clone()]));
+                let data = [&[0; COPY_BYTES][..], &envelope].concat();
+                rpc = rpc.publish(&stage.names.transactions, &data);
+            }
+            session
+                .write(&mut stream, &rpc.frame(), UNFUNDED_AT_ONCE as u64)
+                .await?;
+            tokio::time::sleep_until(begun + UNFUNDED_EACH).await;
+        }
+    })
+}
+
 /// Batches of transactions whose signatures are bad, each batch another one.
 pub fn bad_transactions<'a>(
     stage: &'a Arc<Stage>,
@@ -115,7 +144,7 @@ pub fn bad_transactions<'a>(
     Box::pin(async move {
         let mut stream = session.gossip().await?;
         let mut batch = stage.material.transactions.clone();
-        for number in 1u64.. {
+        loop {
             for Transaction::V1(transaction) in &mut batch {
                 transaction.body.nonce = Nonce(transaction.body.nonce.0 + 1_000);
             }
@@ -125,11 +154,8 @@ pub fn bad_transactions<'a>(
             session
                 .write(&mut stream, &rpc.frame(), batch.len() as u64)
                 .await?;
-            if number >= PATIENCE_BATCHES {
-                session.offend("bad transactions");
-            }
+            session.offend("bad transactions");
             tokio::time::sleep(BATCH_REST).await;
         }
-        Ok(())
     })
 }

@@ -1,9 +1,9 @@
 //! What is dear to make: bodies full of badly signed transactions. Made before the time of an attack begins.
 
 use vibecoin_primitives::{
-    Amount, Body, BodyV1, CommitCertificate, CommitSignature, Hash, Header, Height, Nonce, Operation,
-    PartContent, PublicKey, Round, SecretKey, Signature, Tick, TimeMs, Transaction, TransactionBody,
-    TransactionV1, encode,
+    Address, Amount, Body, BodyV1, CommitCertificate, CommitSignature, Hash, Header, Height, Nonce,
+    Operation, PartContent, PublicKey, Round, SecretKey, Signature, Tick, TimeMs, Transaction,
+    TransactionBody, TransactionV1, encode,
 };
 
 use crate::attack::{Attack, Setting};
@@ -18,6 +18,9 @@ const SENDERS: u64 = 64;
 pub const BODIES: usize = 3;
 /// Transactions of one gossiped batch.
 const BATCH: u64 = 500;
+
+/// Transactions of accounts that do not exist: 20,000 a second for as long as the attack lasts.
+const UNFUNDED: u64 = 300_000;
 
 /// Prepared bytes. Each is empty when the attack does not need it.
 #[derive(Default)]
@@ -59,6 +62,7 @@ impl Material {
                 let digest = content.digest();
                 material.content = Some((encode(&content), digest));
             }
+            Attack::Unfunded => material.transactions = unfunded(setting),
             Attack::Transactions | Attack::Frames | Attack::RpcFlood => {
                 material.transactions = badly_signed(BATCH, setting);
             }
@@ -66,6 +70,28 @@ impl Material {
         }
         material
     }
+}
+
+/// Rightly signed transfers of accounts that do not exist.
+fn unfunded(setting: &Setting) -> Vec<Transaction> {
+    let transfer = |number: u64| {
+        let mut seed = [0x66; 32];
+        seed[..8].copy_from_slice(&number.to_le_bytes());
+        let key = SecretKey::from_seed(&seed);
+        let body = TransactionBody {
+            chain: setting.genesis.prefix(),
+            sender: key.public_key(),
+            nonce: Nonce(0),
+            fee: Amount(100_000),
+            valid_until: Height(50_000),
+            operations: vec![Operation::Transfer {
+                to: Address([7; 32]),
+                amount: Amount(1),
+            }],
+        };
+        body.sign(&setting.genesis, &key)
+    };
+    (0..UNFUNDED).map(transfer).collect()
 }
 
 /// Transactions whose signatures are well-formed and cover something else, so that each costs a whole check.

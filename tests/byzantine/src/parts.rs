@@ -27,8 +27,8 @@ pub fn out_of_turn<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFu
                 return Ok(());
             };
             session.write(&mut lane, &bytes, 1).await?;
-            // A few may be of its turn, or late; so many are not.
-            if number >= 8 {
+            // One may be of its turn, or late; so many are not.
+            if number >= 3 {
                 session.offend("parts out of turn");
             }
             tokio::task::yield_now().await;

@@ -18,6 +18,9 @@ const REST: Duration = Duration::from_secs(1);
 const SUBSCRIPTIONS: u32 = 24;
 /// Requests on one HTTP/2 connection.
 const HTTP2_STREAMS: u32 = 195;
+/// Calls of one batch, and of how many clients one sends batches.
+const BATCH_CALLS: usize = 10_000;
+const BATCHERS_EACH: usize = 100;
 /// Transactions of one call.
 const BATCH: usize = 100;
 /// How long a client waits before it subscribes to all blocks anew.
@@ -39,7 +42,7 @@ pub async fn run(stage: &Arc<Stage>) {
                 .and_then(|at| sources.get(at).copied());
             tasks.spawn(async move {
                 loop {
-                    if let Err(error) = client(&stage, target, source).await {
+                    if let Err(error) = client(&stage, target, source, number).await {
                         stage.tally.refused(&error);
                         tokio::time::sleep(REST).await;
                     }
@@ -50,7 +53,7 @@ pub async fn run(stage: &Arc<Stage>) {
     while tasks.join_next().await.is_some() {}
 }
 
-async fn client(stage: &Stage, target: SocketAddr, source: Option<IpAddr>) -> io::Result<()> {
+async fn client(stage: &Stage, target: SocketAddr, source: Option<IpAddr>, number: usize) -> io::Result<()> {
     let mut stream = connect(target, source).await?;
     stage.tally.connected();
     let begun = Instant::now();
@@ -65,6 +68,8 @@ async fn client(stage: &Stage, target: SocketAddr, source: Option<IpAddr>) -> io
         Attack::RpcPrefaces => prefaces(stage, &mut stream).await,
         Attack::RpcUnread => unread(stage, &mut stream).await,
         Attack::RpcFlood => submit(stage, &mut stream).await,
+        Attack::RpcBatches if number.is_multiple_of(BATCHERS_EACH) => batches(stage, &mut stream).await,
+        Attack::RpcBatches => slow(stage, &mut stream).await,
         _ => unmatched(stage, &mut stream).await,
     };
     life.ended = Some(Instant::now());
@@ -204,6 +209,25 @@ async fn submit(stage: &Stage, stream: &mut TcpStream) -> io::Result<()> {
         stream.write_all(request.as_bytes()).await?;
         stage.tally.sent(request.len() as u64, count);
         // Whatever comes is an answer, or a part of it: the next request follows at once.
+        if stream.read(&mut answer).await? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// Batches of calls without pause.
+async fn batches(stage: &Stage, stream: &mut TcpStream) -> io::Result<()> {
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"chain_getHead"}"#;
+    let calls = vec![call; BATCH_CALLS].join(",");
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n[",
+        calls.len() + 2
+    );
+    let request = [&head, &calls, "]"].concat();
+    let mut answer = vec![0; 64 * 1024];
+    loop {
+        stream.write_all(request.as_bytes()).await?;
+        stage.tally.sent(request.len() as u64, BATCH_CALLS as u64);
         if stream.read(&mut answer).await? == 0 {
             return Ok(());
         }

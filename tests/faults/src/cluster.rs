@@ -170,6 +170,12 @@ impl Cluster {
         self.process(node).as_ref().map(Process::pid)
     }
 
+    /// The exit code of a node that has ended by itself; 128 and more for a signal.
+    #[must_use]
+    pub fn exit_code(&self, node: usize) -> Option<i32> {
+        self.process(node).as_mut().and_then(Process::exit_code)
+    }
+
     /// Fails when a node has ended by itself.
     ///
     /// # Panics

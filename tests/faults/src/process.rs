@@ -88,6 +88,15 @@ impl Process {
         }
     }
 
+    /// The exit code of a process that has ended by itself; 128 and more for a signal.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        use std::os::unix::process::ExitStatusExt as _;
+        let status = self.child.try_wait().ok().flatten()?;
+        status
+            .code()
+            .or_else(|| status.signal().map(|signal| signal.saturating_add(128)))
+    }
+
     /// SIGSTOP: the process freezes, its connections stay open.
     pub fn pause(&self) {
         self.signal("STOP");

@@ -1,9 +1,13 @@
 //! Whole runs, for the tests of every change and for the long script.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::cluster::Cluster;
+use serde_json::json;
+use vibecoin_primitives::Hash;
+
+use crate::cluster::{Cluster, hash};
 use crate::history::OK_IN_FAULTS_MIN;
 use crate::homes::{PACE_MS, Plan, Transport, sibling};
 use crate::netns::{Net, probe};
@@ -378,5 +382,76 @@ pub fn byzantine(seed: u64) {
         );
         assert_eq!(caught, double, "{lie}: evidence in blocks");
     }
+    for lie in TWO_LIES {
+        two_liars(lie, &program, &mut table);
+    }
     println!("\n{table}");
+}
+
+/// What two of four do together, beyond what any of these networks promises to survive.
+const TWO_LIES: [&str; 3] = ["equivocate-votes", "equivocate-proposals", "equivocate-parts"];
+
+/// B8: two of four validators lie. The network may stop or fork, but no honest node ever replaces a block that it has
+/// called final, and one that ends does so with exit code 30.
+fn two_liars(lie: &str, program: &Path, table: &mut Table) {
+    let honest = [0, 1];
+    let mut cluster = Cluster::new(Plan::validators(4));
+    for liar in [2, 3] {
+        let variables = vec![("VIBECOIN_BYZANTINE".to_owned(), lie.to_owned())];
+        cluster.replace_program(liar, program.to_path_buf(), variables);
+    }
+    cluster.start(&[0, 1, 2, 3]);
+    let hash_at = |node: usize, height: u64| {
+        let header = cluster
+            .rpc(node)
+            .call("chain_getHeader", &json!([height.to_string()]));
+        header.ok().and_then(|header| hash(&header["hash"]))
+    };
+    let mut final_blocks: BTreeMap<(usize, u64), Hash> = BTreeMap::new();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(20) {
+        for node in honest {
+            let Ok(head) = cluster.head(node) else { continue };
+            for height in 1..=head.height {
+                if final_blocks.contains_key(&(node, height)) {
+                    continue;
+                }
+                if let Some(hash) = hash_at(node, height) {
+                    final_blocks.insert((node, height), hash);
+                }
+            }
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let mut replaced = 0;
+    for ((node, height), before) in &final_blocks {
+        replaced += usize::from(hash_at(*node, *height).is_some_and(|now| now != *before));
+    }
+    let ends: Vec<Option<i32>> = honest.iter().map(|node| cluster.exit_code(*node)).collect();
+    let forked = final_blocks
+        .iter()
+        .filter(|((node, height), hash)| {
+            *node == 0
+                && final_blocks
+                    .get(&(1, *height))
+                    .is_some_and(|other| other != *hash)
+        })
+        .count();
+    let text = format!(
+        "{} final blocks seen, {replaced} replaced, {forked} heights forked, ended with {ends:?}",
+        final_blocks.len()
+    );
+    let good_end = ends.iter().flatten().all(|code| *code == 30);
+    let what = format!("two of four: {lie}");
+    table.row(
+        "B8",
+        &what,
+        "no final block replaced, ends with 30 only",
+        text,
+        replaced == 0 && good_end,
+    );
+    assert!(
+        replaced == 0 && good_end,
+        "{lie} by two: {replaced} blocks replaced, ends {ends:?}"
+    );
 }

@@ -131,6 +131,7 @@ pub const CASES: &[Case] = &[
         must_drop: true,
         ..peer("transactions", "B7", Attack::Transactions, 2)
     },
+    peer("unfunded", "M2", Attack::Unfunded, 2),
     Case {
         on: On::Listeners,
         strangers: 1_000,
@@ -151,6 +152,12 @@ pub const CASES: &[Case] = &[
         spread: true,
         seconds: 30,
         ..peer("rpc-prefaces", "4", Attack::RpcPrefaces, 0)
+    },
+    Case {
+        on: On::Rpc,
+        strangers: 1_000,
+        spread: true,
+        ..peer("rpc-batches", "M4", Attack::RpcBatches, 0)
     },
     Case {
         on: On::Rpc,

@@ -17,6 +17,12 @@ pub mod cases;
 pub mod limits;
 pub mod sync;
 
+/// A number that the environment may name.
+fn setting(name: &str, otherwise: u64) -> u64 {
+    let named = std::env::var(name).ok();
+    named.and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
 /// Names of everything that can be run.
 #[must_use]
 pub fn names() -> Vec<String> {
@@ -26,6 +32,7 @@ pub fn names() -> Vec<String> {
             sync::NAME,
             limits::CLEARS,
             limits::POOL,
+            limits::POOL_MANY,
             limits::DESCRIPTORS,
             limits::TWINS,
             limits::CLOCK,
@@ -61,6 +68,7 @@ pub fn run(chosen: &[&str]) -> Result<usize, String> {
             sync::NAME => sync::run(&mut table),
             limits::CLEARS => limits::clears(&mut table),
             limits::POOL => limits::pool(&mut table),
+            limits::POOL_MANY => limits::pool_many(&mut table),
             limits::DESCRIPTORS => limits::descriptors(&mut table),
             limits::TWINS => limits::twins(&mut table),
             limits::CLOCK => limits::clock(&mut table),

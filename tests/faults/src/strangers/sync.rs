@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use vibecoin_byzantine::{Attack, Report};
 
 use super::arena::{Arena, FOLLOWER, How, peers};
+use super::setting;
 use crate::process::peak_kib;
 use crate::scenarios::HEALS_WITHIN;
 use crate::table::Table;
 
 /// Name on the command line.
 pub const NAME: &str = "liars";
-/// Blocks that the joining node has to fetch.
+/// Blocks that the joining node has to fetch, unless `STRANGERS_BLOCKS` names another number; M3 has 10,000.
 const BLOCKS: u64 = 800;
 /// Milliseconds between blocks: the chain must become long soon.
 const PACE_MS: u64 = 60;
@@ -43,13 +44,16 @@ const KINDS: [(Attack, bool); 5] = [
 /// When the network does not start, or a node does not join at all.
 pub fn run(table: &mut Table) {
     let arena = Arena::paced(&[], PACE_MS);
+    let wanted = setting("STRANGERS_BLOCKS", BLOCKS);
+    // The chain must grow that long first.
+    let grown = HEALS_WITHIN
+        .saturating_mul(3)
+        .saturating_add(Duration::from_millis(wanted * PACE_MS * 4));
     let home = &arena.cluster.homes.paths[FOLLOWER];
     let pristine = home.with_extension("pristine");
     copy(home, &pristine);
     arena.start(&[0, 1, 2, 3]);
-    arena
-        .cluster
-        .wait_all_reach(&[0, 1, 2, 3], BLOCKS, HEALS_WITHIN.saturating_mul(3));
+    arena.cluster.wait_all_reach(&[0, 1, 2, 3], wanted, grown);
     // Two of four decide nothing: the chain stands still, and every join is as long as the others.
     arena.cluster.kill(2);
     arena.cluster.kill(3);
