@@ -52,7 +52,7 @@ pub struct Config {
     pub history_readers_max: usize,
     /// Most subscriptions of one WebSocket connection.
     pub subscriptions_per_connection_max: u32,
-    /// Events that wait for a slow WebSocket reader; see also [`Config::websocket_held_bytes_max`].
+    /// Events of one subscription that wait for a slow WebSocket reader; see also [`Config::websocket_held_bytes_max`].
     pub message_buffer: u32,
     /// How long a subscription waits for its reader before it ends with `lagged`.
     pub stall_timeout: Duration,
