@@ -67,7 +67,7 @@ pub struct NodeOptions {
 /// A node that answers.
 #[derive(Clone, Debug)]
 pub struct Ready {
-    /// Where RPC listens.
+    /// Where programs of this machine reach RPC.
     pub rpc: SocketAddr,
     /// The chain's name.
     pub chain_id: String,
@@ -79,9 +79,9 @@ pub struct Ready {
     pub p2p: Option<String>,
     /// This node's identity on the network, if it has one.
     pub peer_id: Option<String>,
-    /// Where metrics are, if anywhere.
+    /// Where programs of this machine reach the metrics, if they are anywhere.
     pub metrics: Option<SocketAddr>,
-    /// Where the operator's methods are, if anywhere.
+    /// Where programs of this machine reach the operator's methods, if they are anywhere.
     pub admin: Option<SocketAddr>,
 }
 
@@ -376,7 +376,7 @@ impl Node {
         let listeners = listeners.start(&backend, &rpc_config, render)?;
         let server = RpcServer::start(listener, backend, rpc_config).map_err(listen)?;
         let ready = Ready {
-            rpc: server.address(),
+            rpc: server.endpoint(),
             chain_id: chain.params.network.clone(),
             genesis_hash: chain.genesis,
             height,
@@ -387,7 +387,7 @@ impl Node {
             metrics: listeners.metrics(),
             admin: listeners.admin(),
         };
-        info!(target: "node", rpc = %ready.rpc, chain = ready.chain_id, genesis = %ready.genesis_hash, %height,
+        info!(target: "node", rpc = %server.address(), chain = ready.chain_id, genesis = %ready.genesis_hash, %height,
               ready_ms = clock.uptime_ms(), "ready");
         on_ready(ready);
         threads.push(calibrate(shared.clone(), clock)?);
@@ -565,11 +565,11 @@ fn server_config(config: &Config) -> ServerConfig {
         per_second: rpc.cost_per_s_per_ip,
         burst: rpc.cost_burst_per_ip,
     });
-    let mut hosts = rpc.hosts.clone();
-    if hosts.is_empty() {
-        hosts.clone_from(&defaults.hosts);
-        hosts.push(rpc.addr.to_string());
-    }
+    // The address of a connection itself is answered for by the server.
+    let hosts = match rpc.hosts.as_slice() {
+        [] => defaults.hosts.clone(),
+        named => named.to_vec(),
+    };
     let connections_max = rpc.connections_max.min(descriptors_for_rpc());
     // A call of the largest size must fit.
     let one_call = u64::from(rpc.body_bytes_max).saturating_add(rpc.response_bytes_max.into());
