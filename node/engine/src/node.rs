@@ -165,6 +165,7 @@ impl Node {
         let paths = Paths::new(&home, &config);
         let lock = HomeLock::acquire(&home).map_err(|error| NodeError::Locked(error.to_string()))?;
         let genesis = read_genesis(&paths.genesis)?;
+        let rpc_config = server_config(&config)?;
         // Before anything runs: a port that is taken ends the start with nothing begun.
         let address = SocketAddr::new(config.rpc.addr, config.rpc.port);
         let listen = |error: std::io::Error| NodeError::Listen {
@@ -353,7 +354,6 @@ impl Node {
             faucet: Faucet::of(&chain.params).map_err(|error| NodeError::Key(error.to_string()))?,
             recovery,
         };
-        let rpc_config = server_config(&config);
         let scrape = Scrape {
             shared: shared.clone(),
             store: store.clone(),
@@ -558,7 +558,7 @@ fn pool_config(config: &Config) -> MempoolConfig {
     }
 }
 
-fn server_config(config: &Config) -> ServerConfig {
+fn server_config(config: &Config) -> Result<ServerConfig, NodeError> {
     let rpc = &config.rpc;
     let defaults = ServerConfig::default();
     let rate = (rpc.cost_per_s_per_ip > 0).then_some(Rate {
@@ -574,7 +574,7 @@ fn server_config(config: &Config) -> ServerConfig {
     // A call of the largest size must fit.
     let one_call = u64::from(rpc.body_bytes_max).saturating_add(rpc.response_bytes_max.into());
     let one_call = usize::try_from(one_call).unwrap_or(usize::MAX);
-    ServerConfig {
+    let server = ServerConfig {
         request_bytes_max: rpc.body_bytes_max,
         response_bytes_max: rpc.response_bytes_max,
         batch_entries_max: rpc.batch_entries_max,
@@ -594,7 +594,15 @@ fn server_config(config: &Config) -> ServerConfig {
         lag_blocks_max: rpc.subscription_lag_blocks_max,
         namespaces: rpc.api.clone(),
         ..defaults
+    };
+    if let Some((list, entry, form)) = server.unreadable() {
+        let key = if list == "hosts" { "hosts" } else { "cors_origins" };
+        return Err(NodeError::Config {
+            what: format!("rpc.{key}"),
+            detail: format!("found {entry:?}, which would match no request; an entry is {form}, or \"*\""),
+        });
     }
+    Ok(server)
 }
 
 /// Connections of RPC that leave three quarters of the file descriptors to peers and the database.

@@ -128,6 +128,13 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The first of [`Config::hosts`] and [`Config::origins`] that names nothing, and so would match no
+    /// request: the name of its list, itself, and how an entry is written.
+    #[must_use]
+    pub fn unreadable(&self) -> Option<(&'static str, &str, &'static str)> {
+        crate::host::unreadable(self)
+    }
+
     /// Whether the method is served under `namespaces`. Methods about the interface always are.
     #[must_use]
     pub fn serves(&self, method: &str) -> bool {

@@ -114,7 +114,7 @@ impl Served {
         let uri: Uri = text.parse().ok()?;
         let place = Place::of(uri.authority()?)?;
         let scheme = uri.scheme_str()?.to_ascii_lowercase();
-        if uri.path().trim_start_matches('/') != "" || uri.query().is_some() {
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return None;
         }
         Some(Self {
@@ -138,6 +138,26 @@ fn port_of(scheme: &str) -> Option<u16> {
         "http" => Some(80),
         "https" => Some(443),
         _ => None,
+    }
+}
+
+/// The first entry of the configuration that names nothing, and so would match no request: its list, itself,
+/// and how such an entry is written.
+pub(crate) fn unreadable(config: &Config) -> Option<(&'static str, &str, &'static str)> {
+    let host = config
+        .hosts
+        .iter()
+        .find(|host| *host != "*" && Place::configured(host).is_none());
+    let origin = || {
+        let mut origins = config.origins.iter();
+        origins.find(|origin| *origin != "*" && Served::parse(origin).is_none())
+    };
+    match host {
+        Some(host) => Some(("hosts", host, "a host name or address, such as node.example")),
+        None => origin().map(|origin| {
+            let form = "a scheme and a host, such as https://explorer.example";
+            ("origins", origin.as_str(), form)
+        }),
     }
 }
 
@@ -302,6 +322,29 @@ mod tests {
         ] {
             let target = Uri::from_static(url);
             assert_eq!(hosts.allow(&headers, &target, None), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_would_match_nothing_is_found() {
+        let found = |hosts: &[&str], origins: &[&str]| {
+            let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+            let config = Config {
+                hosts: own(hosts),
+                origins: own(origins),
+                ..Config::default()
+            };
+            unreadable(&config).map(|(list, entry, _)| format!("{list} {entry}"))
+        };
+        assert_eq!(
+            found(&["node.example", "fd00::1", "*"], &["https://a.example", "*"]),
+            None
+        );
+        for host in ["http://node.example", "node.example/path", "", "a b"] {
+            assert_eq!(found(&["*", host], &[]), Some(format!("hosts {host}")));
+        }
+        for origin in ["a.example", "https://a.example/page", "null"] {
+            assert_eq!(found(&[], &["*", origin]), Some(format!("origins {origin}")));
         }
     }
 

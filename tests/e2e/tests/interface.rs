@@ -54,6 +54,20 @@ fn the_address_that_a_node_prints_is_one_that_its_commands_can_use() {
 }
 
 #[test]
+fn a_host_or_origin_that_would_never_match_ends_the_start() {
+    let home = Home::new();
+    for (key, entry) in [
+        ("--rpc.hosts", "http://node.example"),
+        ("--rpc.cors_origins", "explorer.example"),
+    ] {
+        let refused = home.run(&["node", "--dev", "--rpc.port", "0", key, entry]);
+        assert_eq!(refused.code, 10, "{}", refused.json);
+        let message = refused.json["error"]["message"].as_str().unwrap();
+        assert!(message.contains(entry) && message.contains("rpc."), "{message}");
+    }
+}
+
+#[test]
 fn a_range_beyond_the_chain_is_refused_by_name_and_not_by_an_empty_list() {
     let home = Home::new();
     let _node = Node::dev(&home);
