@@ -40,12 +40,14 @@ pub fn for_node(globals: &Globals, config: &LogConfig) -> Result<(), CliError> {
         (_, 1) => "debug",
         _ => "trace",
     };
-    // The consensus core tells every step at `info`, which is `debug` to an operator. A directive of the
-    // operator's own for it comes later and wins.
-    let filter = EnvFilter::try_new(format!("arc_malachitebft=warn,{text}")).map_err(|error| {
-        CliError::new(Exit::Config, format!("log.filter {text:?}: {error}"))
-            .hint("a filter is a level, or target=level pairs: info,node=debug")
-    })?;
+    // The consensus core tells every step at `info`, which is `debug` to an operator. The JSON-RPC library
+    // warns of what callers do: our server answers and counts it. A directive of the operator's own for
+    // either comes later and wins.
+    let filter =
+        EnvFilter::try_new(format!("arc_malachitebft=warn,jsonrpsee=off,{text}")).map_err(|error| {
+            CliError::new(Exit::Config, format!("log.filter {text:?}: {error}"))
+                .hint("a filter is a level, or target=level pairs: info,node=debug")
+        })?;
     let builder = builder(globals).with_env_filter(filter);
     match config.format {
         LogFormat::Text => builder.try_init(),

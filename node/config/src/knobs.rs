@@ -219,8 +219,8 @@ knobs! {
         port: u16 = 8545, range(0, 65_535);
         /// The namespaces that are offered. `dev` answers only on a dev chain.
         api: Vec<String> = NAMESPACES.iter().map(|name| (*name).to_owned()).collect(), Kind::Words(NAMESPACES);
-        /// Host names that requests may name, against DNS rebinding; empty: the address above and
-        /// `localhost`. `*` allows any.
+        /// Host names that requests may name, against DNS rebinding; empty: `localhost` and loopback
+        /// addresses. The address at which a request arrived may always be named; `*` allows any.
         hosts: Vec<String> = Vec::new(), Kind::Texts;
         /// Web origins whose pages may call (CORS); empty: none. `*` allows any.
         cors_origins: Vec<String> = Vec::new(), Kind::Texts;
@@ -233,8 +233,8 @@ knobs! {
         connections_per_ip_max: u32 = 64, range(1, 65_536);
         /// Most subscriptions of one connection.
         subscriptions_per_connection_max: u32 = 32, range(1, 1024);
-        /// Events that wait for a slow WebSocket reader. Too few and short hiccups end subscriptions, too
-        /// many cost memory for each reader.
+        /// Events of one subscription that wait for a slow WebSocket reader. Too few and short hiccups end
+        /// subscriptions, too many cost memory for each reader.
         subscription_queue_events_max: u32 = 64, range(1, 65_536);
         /// Blocks that a live subscription may fall behind before it is closed with `lagged`.
         subscription_lag_blocks_max: u64 = 1_024, range(1, 1_000_000);

@@ -459,6 +459,8 @@ impl Driver {
             poh.height = height;
             poh.tick = ticks;
             poh.hash = hash;
+            let behind_us = self.replica.building_behind_us().unwrap_or_default();
+            poh.drift_ms = i64::try_from(behind_us / 1000).unwrap_or(i64::MAX);
         }
     }
 }

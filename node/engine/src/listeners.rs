@@ -106,7 +106,7 @@ impl Listeners {
             if !address.ip().is_loopback() {
                 warn!(target: "node", %address, "the operator's listener can be reached from other machines");
             }
-            let config = admin_config(common, address);
+            let config = admin_config(common);
             RpcServer::start_admin(listener, backend.clone(), config, token)
         });
         let admin = admin.transpose().map_err(listen("admin.listen"))?;
@@ -115,7 +115,7 @@ impl Listeners {
             .map(|listener| MetricsServer::start(listener, common, render));
         let metrics = metrics.transpose().map_err(listen("metrics.listen"))?;
         if let Some(admin) = &admin
-            && let Err(error) = std::fs::write(&self.endpoint, format!("http://{}\n", admin.address()))
+            && let Err(error) = std::fs::write(&self.endpoint, format!("http://{}\n", admin.endpoint()))
         {
             warn!(target: "node", path = %self.endpoint.display(), %error, "commands will not find the operator's listener");
         }
@@ -127,21 +127,14 @@ impl Listeners {
     }
 }
 
-/// As the public server, but small, without a budget, and for all names of its own address.
-fn admin_config(common: &ServerConfig, address: SocketAddr) -> ServerConfig {
-    let defaults = ServerConfig::default();
-    let mut hosts = defaults.hosts.clone();
-    hosts.push(match address {
-        SocketAddr::V4(v4) => v4.ip().to_string(),
-        SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
-    });
+/// As the public server, but small and without a budget.
+fn admin_config(common: &ServerConfig) -> ServerConfig {
     ServerConfig {
         request_bytes_max: ADMIN_REQUEST_BYTES_MAX,
         connections_max: ADMIN_CONNECTIONS_MAX,
         rate: None,
-        hosts,
         metrics: common.metrics.clone(),
-        ..defaults
+        ..ServerConfig::default()
     }
 }
 
@@ -153,14 +146,14 @@ pub struct Running {
 }
 
 impl Running {
-    /// Where the operator's methods are.
+    /// Where programs of this machine reach the operator's methods.
     pub fn admin(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().map(RpcServer::address)
+        self.admin.as_ref().map(RpcServer::endpoint)
     }
 
-    /// Where the metrics are.
+    /// Where programs of this machine reach the metrics.
     pub fn metrics(&self) -> Option<SocketAddr> {
-        self.metrics.as_ref().map(MetricsServer::address)
+        self.metrics.as_ref().map(MetricsServer::endpoint)
     }
 
     /// Stops them; calls that run may end within `grace`.

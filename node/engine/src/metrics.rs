@@ -290,7 +290,7 @@ metrics! {
     pub struct PohMetrics in "poh" {
         /// Hashes per second of one lane, measured on this machine after the start.
         rate: Gauge = "hashes_per_second",
-        /// How far the proposer is behind (above 0) or ahead of its pace.
+        /// How late the newest tick of a block of this node's own ended.
         drift: FloatGauge = "drift_seconds",
     }
 }

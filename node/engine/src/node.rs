@@ -66,7 +66,7 @@ pub struct NodeOptions {
 /// A node that answers.
 #[derive(Clone, Debug)]
 pub struct Ready {
-    /// Where RPC listens.
+    /// Where programs of this machine reach RPC.
     pub rpc: SocketAddr,
     /// The chain's name.
     pub chain_id: String,
@@ -78,9 +78,9 @@ pub struct Ready {
     pub p2p: Option<String>,
     /// This node's identity on the network, if it has one.
     pub peer_id: Option<String>,
-    /// Where metrics are, if anywhere.
+    /// Where programs of this machine reach the metrics, if they are anywhere.
     pub metrics: Option<SocketAddr>,
-    /// Where the operator's methods are, if anywhere.
+    /// Where programs of this machine reach the operator's methods, if they are anywhere.
     pub admin: Option<SocketAddr>,
 }
 
@@ -164,6 +164,7 @@ impl Node {
         let paths = Paths::new(&home, &config);
         let lock = HomeLock::acquire(&home).map_err(|error| NodeError::Locked(error.to_string()))?;
         let genesis = read_genesis(&paths.genesis)?;
+        let rpc_config = server_config(&config)?;
         // Before anything runs: a port that is taken ends the start with nothing begun.
         let address = SocketAddr::new(config.rpc.addr, config.rpc.port);
         let listen = |error: std::io::Error| NodeError::Listen {
@@ -363,7 +364,6 @@ impl Node {
             faucet: Faucet::of(&chain.params).map_err(|error| NodeError::Key(error.to_string()))?,
             recovery,
         };
-        let rpc_config = server_config(&config);
         let scrape = Scrape {
             shared: shared.clone(),
             store: store.clone(),
@@ -386,7 +386,7 @@ impl Node {
         let listeners = listeners.start(&backend, &rpc_config, render)?;
         let server = RpcServer::start(listener, backend, rpc_config).map_err(listen)?;
         let ready = Ready {
-            rpc: server.address(),
+            rpc: server.endpoint(),
             chain_id: chain.params.network.clone(),
             genesis_hash: chain.genesis,
             height,
@@ -397,7 +397,7 @@ impl Node {
             metrics: listeners.metrics(),
             admin: listeners.admin(),
         };
-        info!(target: "node", rpc = %ready.rpc, chain = ready.chain_id, genesis = %ready.genesis_hash, %height,
+        info!(target: "node", rpc = %server.address(), chain = ready.chain_id, genesis = %ready.genesis_hash, %height,
               ready_ms = clock.uptime_ms(), "ready");
         on_ready(ready);
         threads.push(calibrate(shared.clone(), clock)?);
@@ -568,23 +568,23 @@ fn pool_config(config: &Config) -> MempoolConfig {
     }
 }
 
-fn server_config(config: &Config) -> ServerConfig {
+fn server_config(config: &Config) -> Result<ServerConfig, NodeError> {
     let rpc = &config.rpc;
     let defaults = ServerConfig::default();
     let rate = (rpc.cost_per_s_per_ip > 0).then_some(Rate {
         per_second: rpc.cost_per_s_per_ip,
         burst: rpc.cost_burst_per_ip,
     });
-    let mut hosts = rpc.hosts.clone();
-    if hosts.is_empty() {
-        hosts.clone_from(&defaults.hosts);
-        hosts.push(rpc.addr.to_string());
-    }
+    // The address of a connection itself is answered for by the server.
+    let hosts = match rpc.hosts.as_slice() {
+        [] => defaults.hosts.clone(),
+        named => named.to_vec(),
+    };
     let connections_max = rpc.connections_max.min(descriptors_for_rpc());
     // A call of the largest size must fit.
     let one_call = u64::from(rpc.body_bytes_max).saturating_add(rpc.response_bytes_max.into());
     let one_call = usize::try_from(one_call).unwrap_or(usize::MAX);
-    ServerConfig {
+    let server = ServerConfig {
         request_bytes_max: rpc.body_bytes_max,
         response_bytes_max: rpc.response_bytes_max,
         batch_entries_max: rpc.batch_entries_max,
@@ -604,7 +604,15 @@ fn server_config(config: &Config) -> ServerConfig {
         lag_blocks_max: rpc.subscription_lag_blocks_max,
         namespaces: rpc.api.clone(),
         ..defaults
+    };
+    if let Some((list, entry, form)) = server.unreadable() {
+        let key = if list == "hosts" { "hosts" } else { "cors_origins" };
+        return Err(NodeError::Config {
+            what: format!("rpc.{key}"),
+            detail: format!("found {entry:?}, which would match no request; an entry is {form}, or \"*\""),
+        });
     }
+    Ok(server)
 }
 
 /// Connections of RPC that leave three quarters of the file descriptors to peers and the database.

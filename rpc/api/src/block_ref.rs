@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 use vibecoin_primitives::{Hash, Height, TimeMs};
 
 use crate::error::{ApiError, Code};
@@ -31,7 +32,7 @@ pub enum BlockSelector {
 /// A block reference as a parameter: `"latest"`, `"genesis"`, `"earliest"`, a height, a hash, or
 /// `{"timestampMs": …}`. `safe`, `finalized`, `confirmed` and `processed` mean `latest`.
 ///
-/// A text that is none of these is kept and refused with 1002 by [`BlockRef::get`].
+/// A value that is none of these is kept and refused with 1002 by [`BlockRef::get`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlockRef(Result<BlockSelector, ApiError>);
 
@@ -54,14 +55,16 @@ impl BlockRef {
                 "there is no pending block: a block is final or does not exist; \
                  for transactions that wait see mempool_getStatus, mempool_list and mempool_getAccount",
             )),
-            _ => Self::parse_number(text).ok_or_else(|| {
-                ApiError::new(
-                    Code::BadBlockReference,
-                    "a block is \"latest\", \"genesis\", \"earliest\", a height, a 0x hash of 64 digits, \
-                     or {\"timestampMs\": …}",
-                )
-            }),
+            _ => Self::parse_number(text).ok_or_else(Self::malformed),
         }
+    }
+
+    fn malformed() -> ApiError {
+        ApiError::new(
+            Code::BadBlockReference,
+            "a block is \"latest\", \"genesis\", \"earliest\", a height, a 0x hash of 64 digits, \
+             or {\"timestampMs\": …}",
+        )
     }
 
     fn parse_number(text: &str) -> Option<BlockSelector> {
@@ -140,8 +143,29 @@ impl<'de> Visitor<'de> for RefVisitor {
         struct ByTime {
             timestamp_ms: U64,
         }
-        let by_time = ByTime::deserialize(de::value::MapAccessDeserializer::new(map))?;
-        Ok(BlockSelector::Time(by_time.timestamp_ms.into()).into())
+        // Read to its end first: an error in between would be one of the whole parameters.
+        let map = Value::deserialize(de::value::MapAccessDeserializer::new(map))?;
+        let by_time = serde_json::from_value::<ByTime>(map).map_err(|_| BlockRef::malformed());
+        Ok(BlockRef(
+            by_time.map(|by_time| BlockSelector::Time(by_time.timestamp_ms.into())),
+        ))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<BlockRef, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(BlockRef(Err(BlockRef::malformed())))
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<BlockRef, E> {
+        Ok(BlockRef(Err(BlockRef::malformed())))
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<BlockRef, E> {
+        Ok(BlockRef(Err(BlockRef::malformed())))
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<BlockRef, E> {
+        Ok(BlockRef(Err(BlockRef::malformed())))
     }
 }
 
@@ -180,15 +204,25 @@ mod tests {
         let pending = read("\"pending\"").unwrap_err();
         assert_eq!(pending.code, Code::BadBlockReference.number());
         assert!(pending.message.contains("mempool_"), "{}", pending.message);
-        for bad in ["\"Latest\"", "\"0x7\"", "\"\"", "\"-1\""] {
+        for bad in [
+            "\"Latest\"",
+            "\"0x7\"",
+            "\"\"",
+            "\"-1\"",
+            "true",
+            "-1",
+            "1.5",
+            "18446744073709551616",
+            "{}",
+            "{\"timestamp\":1}",
+            "{\"timestampMs\":[]}",
+            "[[7]]",
+        ] {
             assert_eq!(
                 read(bad).unwrap_err().code,
                 Code::BadBlockReference.number(),
                 "{bad}"
             );
-        }
-        for bad in ["{\"timestamp\":1}", "true", "-1", "1.5", "{}"] {
-            assert!(serde_json::from_str::<BlockRef>(bad).is_err(), "{bad}");
         }
     }
 

@@ -379,9 +379,7 @@ pub struct PohStatus {
     pub hash: Hash,
     /// Hashes per second measured on this machine, 0 when not measured.
     pub measured_hash_rate: u64,
-    /// Threads that verify.
-    pub verify_threads: u32,
-    /// How far the proposer is behind (positive) or ahead of its pace.
+    /// How late the newest tick of the node's own block ended.
     pub drift_ms: i64,
 }
 

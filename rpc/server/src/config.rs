@@ -52,7 +52,7 @@ pub struct Config {
     pub history_readers_max: usize,
     /// Most subscriptions of one WebSocket connection.
     pub subscriptions_per_connection_max: u32,
-    /// Events that wait for a slow WebSocket reader; see also [`Config::websocket_held_bytes_max`].
+    /// Events of one subscription that wait for a slow WebSocket reader; see also [`Config::websocket_held_bytes_max`].
     pub message_buffer: u32,
     /// How long a subscription waits for its reader before it ends with `lagged`.
     pub stall_timeout: Duration,
@@ -128,6 +128,13 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The first of [`Config::hosts`] and [`Config::origins`] that names nothing, and so would match no
+    /// request: the name of its list, itself, and how an entry is written.
+    #[must_use]
+    pub fn unreadable(&self) -> Option<(&'static str, &str, &'static str)> {
+        crate::host::unreadable(self)
+    }
+
     /// Whether the method is served under `namespaces`. Methods about the interface always are.
     #[must_use]
     pub fn serves(&self, method: &str) -> bool {

@@ -8,20 +8,25 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use jsonrpsee::core::middleware::{Batch, BatchEntry, Notification, RpcServiceT};
-use jsonrpsee::server::{BatchResponseBuilder, MethodResponse};
+use jsonrpsee::server::{BatchResponseBuilder, MethodResponse, StopHandle};
+use jsonrpsee::types::error::{
+    INVALID_REQUEST_CODE, OVERSIZED_REQUEST_CODE, OVERSIZED_RESPONSE_CODE, TOO_BIG_BATCH_RESPONSE_CODE,
+    TOO_MANY_SUBSCRIPTIONS_CODE,
+};
 use jsonrpsee::types::{ErrorObjectOwned, Id, Request};
 use serde_json::value::RawValue;
 use vibecoin_rpc_api::registry::{self, Method};
 use vibecoin_rpc_api::views::TIMEOUT_MS_MAX;
 use vibecoin_rpc_api::{ApiError, Code};
 
+use crate::backend::BackendError;
 use crate::config::Config;
-use crate::envelope::{id_is_short, invalid_request};
+use crate::envelope::{self, Entry, Message};
+use crate::host::{Hosts, Origins};
 use crate::metrics::MethodLabel;
 use crate::params;
 use crate::rate::{Exhausted, RateLimiter};
-use crate::seats::{Limits, Seats};
+use crate::seats::{Limits, Seat, Seats};
 
 /// What all connections share.
 #[derive(Debug)]
@@ -30,30 +35,37 @@ pub(crate) struct Rules {
     pub(crate) limiter: Option<RateLimiter>,
     /// The connections of this listener.
     pub(crate) seats: Arc<Seats>,
+    pub(crate) hosts: Hosts,
+    pub(crate) origins: Origins,
     /// Whether `dev_*` methods exist.
     pub(crate) dev: bool,
+    /// Says when the server stops.
+    pub(crate) stop: StopHandle,
     /// The methods of this listener.
     table: &'static [Method],
 }
 
 impl Rules {
-    pub(crate) fn new(config: Arc<Config>, dev: bool) -> Self {
+    pub(crate) fn new(config: Arc<Config>, dev: bool, stop: StopHandle) -> Self {
         let limiter = config.rate.map(RateLimiter::new);
         let seats = Seats::new(Limits::of(&config), Arc::clone(&config.metrics));
         Self {
+            hosts: Hosts::new(&config),
+            origins: Origins::new(&config),
             config,
             limiter,
             seats,
             dev,
+            stop,
             table: registry::METHODS,
         }
     }
 
     /// The rules of the admin listener.
-    pub(crate) fn admin(config: Arc<Config>) -> Self {
+    pub(crate) fn admin(config: Arc<Config>, stop: StopHandle) -> Self {
         Self {
             table: registry::ADMIN_METHODS,
-            ..Self::new(config, false)
+            ..Self::new(config, false, stop)
         }
     }
 
@@ -129,18 +141,94 @@ impl From<ApiError> for Refused {
     }
 }
 
-/// The layer around the methods of one connection.
-#[derive(Clone)]
-pub(crate) struct Gate<S> {
-    pub(crate) rules: Arc<Rules>,
-    pub(crate) peer: IpAddr,
-    pub(crate) service: S,
+/// The methods behind the gate.
+pub(crate) trait Calls: Sync {
+    /// Runs a call that has been admitted.
+    fn run(&self, request: Request<'_>) -> impl Future<Output = MethodResponse> + Send;
 }
 
-impl<S> Gate<S>
-where
-    S: RpcServiceT<MethodResponse = MethodResponse> + Send + Sync,
-{
+/// What every message of a connection passes, whatever the transport.
+pub(crate) struct Gate<C> {
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) peer: IpAddr,
+    pub(crate) calls: C,
+}
+
+/// Calls of one connection run one after the other, so that one answer at a time can be large. Those that
+/// wait for a block have small answers and run beside them.
+pub(crate) struct Lane {
+    pub(crate) seat: Arc<Seat>,
+    /// Answers that wait to be sent before the next call runs, bytes.
+    pub(crate) queued_max: usize,
+    pub(crate) running: tokio::sync::Mutex<()>,
+}
+
+impl Lane {
+    async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        let turn = self.running.lock().await;
+        self.seat.room(self.queued_max).await;
+        turn
+    }
+}
+
+impl<C: Calls> Gate<C> {
+    /// Answers a message; `None` when it asks for no answer. HTTP has no lane: its requests come one by one.
+    pub(crate) async fn answer(&self, message: &[u8], lane: Option<&Lane>) -> Option<MethodResponse> {
+        match envelope::read(message, self.rules.config.batch_entries_max) {
+            Message::One(Entry::Call(request)) => {
+                let waits = self
+                    .rules
+                    .method(&request.method)
+                    .is_ok_and(|method| method.waits);
+                let _turn = match lane.filter(|_| !waits) {
+                    Some(lane) => Some(lane.turn().await),
+                    None => None,
+                };
+                Some(self.pass(request, Duration::MAX).await)
+            }
+            // No method of ours is useful without an answer: nothing is run.
+            Message::One(Entry::Notification) => None,
+            Message::One(Entry::Refused(id, error)) => Some(refused(id, *error)),
+            Message::Batch(entries) => {
+                let _turn = match lane {
+                    Some(lane) => Some(lane.turn().await),
+                    None => None,
+                };
+                self.batch(entries).await
+            }
+            Message::Refused(error) => Some(refused(Id::Null, *error)),
+        }
+    }
+
+    async fn batch(&self, entries: Vec<Entry<'_>>) -> Option<MethodResponse> {
+        let bytes_max = usize::try_from(self.rules.config.response_bytes_max).unwrap_or(usize::MAX);
+        let mut answers = BatchResponseBuilder::new_with_limit(bytes_max);
+        let mut all_limited = true;
+        let (started, most) = (tokio::time::Instant::now(), self.rules.longest_time_limit());
+        for entry in entries {
+            let answer = match entry {
+                Entry::Call(request) => {
+                    let left = most.saturating_sub(started.elapsed());
+                    self.pass(request, left).await
+                }
+                Entry::Notification => continue,
+                Entry::Refused(id, error) => refused(id, *error),
+            };
+            all_limited &= answer.extensions().get::<RateLimited>().is_some();
+            if let Err(too_large) = answers.append(answer) {
+                return Some(with_reason(too_large));
+            }
+        }
+        if answers.is_empty() {
+            return None;
+        }
+        let mut response = MethodResponse::from_batch(answers.finish());
+        if !all_limited {
+            response.extensions_mut().remove::<RateLimited>();
+        }
+        Some(response)
+    }
+
     /// Runs one call for at most `most`, and counts it.
     async fn pass(&self, request: Request<'_>, most: Duration) -> MethodResponse {
         let (method, started) = (MethodLabel::of(&request.method), Instant::now());
@@ -152,16 +240,13 @@ where
 
     /// Runs one call for at most `most`, and never longer than its method may take.
     async fn run(&self, mut request: Request<'_>, most: Duration) -> MethodResponse {
-        if !id_is_short(&request.id) {
-            return refused_id();
-        }
         if most.is_zero() {
             return timed_out(request.id, "the batch");
         }
         let method = match self.admit(&mut request) {
             Ok(method) => method,
             Err(Refused { error, limited }) => {
-                let mut response = MethodResponse::error(request.id, ErrorObjectOwned::from(error));
+                let mut response = refused(request.id, error);
                 if let Some(limited) = limited {
                     response.extensions_mut().insert(limited);
                 }
@@ -169,26 +254,34 @@ where
             }
         };
         let id = request.id.clone().into_owned();
-        let mut running = std::pin::pin!(self.service.call(request));
+        let mut running = std::pin::pin!(self.calls.run(request));
         // Most calls are done at the first look and need no timer.
         if let Poll::Ready(response) = poll_fn(|task| Poll::Ready(running.as_mut().poll(task))).await {
             return with_reason(response);
         }
-        match tokio::time::timeout(self.rules.time_limit(method).min(most), running).await {
-            Ok(response) => with_reason(response),
-            Err(_) => timed_out(id, method.name),
+        let limited = tokio::time::timeout(self.rules.time_limit(method).min(most), running);
+        if !method.waits {
+            return limited
+                .await
+                .map_or_else(|_| timed_out(id, method.name), with_reason);
+        }
+        // Waiting for a block must not hold up the end of the server.
+        tokio::select! {
+            waited = limited => waited.map_or_else(|_| timed_out(id, method.name), with_reason),
+            () = self.rules.stop.clone().shutdown() => refused(id, BackendError::ShuttingDown.into()),
         }
     }
 
     fn admit(&self, request: &mut Request<'_>) -> Result<&'static Method, Refused> {
         let method = self.rules.method(&request.method)?;
         self.rules.pay(self.peer, method.cost)?;
-        let Some(sent) = request.params.as_ref().map(|params| params.get()) else {
+        let sent = request.params.as_ref().map(|params| params.get());
+        let Some(sent) = sent.filter(|sent| *sent != "null") else {
+            request.params = None;
+            params::check_absent(method)?;
             return Ok(method);
         };
-        if sent == "null" {
-            request.params = None;
-        } else if let Cow::Owned(rewritten) = params::check(method, sent)? {
+        if let Cow::Owned(rewritten) = params::check(method, sent)? {
             let rewritten = RawValue::from_string(rewritten)
                 .map_err(|error| ApiError::internal(format!("parameters could not be rewritten: {error}")))?;
             request.params = Some(Cow::Owned(rewritten));
@@ -198,19 +291,17 @@ where
 }
 
 fn timed_out(id: Id<'_>, what: &str) -> MethodResponse {
-    let error = ApiError::new(Code::Timeout, format!("{what} took too long"));
+    refused(id, ApiError::new(Code::Timeout, format!("{what} took too long")))
+}
+
+fn refused(id: Id<'_>, error: ApiError) -> MethodResponse {
     MethodResponse::error(id, ErrorObjectOwned::from(error))
 }
 
-/// An id that is too long is not sent back.
-fn refused_id() -> MethodResponse {
-    let error = invalid_request("the id is too long");
-    MethodResponse::error(Id::Null, ErrorObjectOwned::from(error))
-}
-
-/// The generated code reports a parameter of a wrong type with a text as `data`; ours is an object.
+/// Gives an error of the library the form of ours: `data` is an object with a reason.
 fn with_reason(response: MethodResponse) -> MethodResponse {
-    if response.as_error_code() != Some(Code::InvalidParams.number()) {
+    // Our own codes are positive.
+    if response.as_error_code().is_none_or(|code| code > 0) {
         return response;
     }
     let Ok(sent) = serde_json::from_str::<jsonrpsee::types::Response<'_, ()>>(response.as_ref()) else {
@@ -219,96 +310,37 @@ fn with_reason(response: MethodResponse) -> MethodResponse {
     let jsonrpsee::types::ResponsePayload::Error(object) = &sent.payload else {
         return response;
     };
-    let Some(detail) = object
-        .data()
-        .and_then(|data| serde_json::from_str::<String>(data.get()).ok())
-    else {
+    let mut error = ApiError::from(&object.clone().into_owned());
+    if !error.data.reason.is_empty() {
         return response;
-    };
-    let error = ApiError::invalid_params("invalid_params", detail);
-    MethodResponse::error(sent.id.clone().into_owned(), ErrorObjectOwned::from(error))
-        .with_extensions(response.extensions().clone())
+    }
+    error.data.reason = library_reason(error.code).to_owned();
+    error.data.retryable = error.code == TOO_MANY_SUBSCRIPTIONS_CODE;
+    if error.code == Code::InvalidParams.number()
+        && let Some(serde_json::Value::String(detail)) = error.data.facts.remove("detail")
+    {
+        error.message = detail;
+    }
+    error.data.facts.retain(|_, fact| !fact.is_null());
+    refused(sent.id.clone().into_owned(), error).with_extensions(response.extensions().clone())
 }
 
-impl<S> RpcServiceT for Gate<S>
-where
-    S: RpcServiceT<
-            MethodResponse = MethodResponse,
-            NotificationResponse = MethodResponse,
-            BatchResponse = MethodResponse,
-        > + Clone
-        + Send
-        + Sync
-        + 'static,
-{
-    type MethodResponse = MethodResponse;
-    type NotificationResponse = MethodResponse;
-    type BatchResponse = MethodResponse;
-
-    fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
-        let gate = self.clone();
-        async move { gate.pass(request, Duration::MAX).await }
-    }
-
-    fn batch<'a>(&self, batch: Batch<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
-        let gate = self.clone();
-        async move {
-            let bytes_max = usize::try_from(gate.rules.config.response_bytes_max).unwrap_or(usize::MAX);
-            let mut answers = BatchResponseBuilder::new_with_limit(bytes_max);
-            let (mut notified, mut all_limited) = (false, true);
-            let (started, most) = (tokio::time::Instant::now(), gate.rules.longest_time_limit());
-            for entry in batch {
-                let answer = match entry {
-                    Ok(BatchEntry::Call(request)) => {
-                        let left = most.saturating_sub(started.elapsed());
-                        gate.pass(request, left).await
-                    }
-                    Ok(BatchEntry::Notification(_)) => {
-                        notified = true;
-                        continue;
-                    }
-                    Err(error) => {
-                        let (_, id) = error.into_parts();
-                        if id_is_short(&id) {
-                            let error = invalid_request("the entry is no JSON-RPC 2.0 request");
-                            MethodResponse::error(id, ErrorObjectOwned::from(error))
-                        } else {
-                            refused_id()
-                        }
-                    }
-                };
-                all_limited &= answer.extensions().get::<RateLimited>().is_some();
-                if let Err(too_large) = answers.append(answer) {
-                    return too_large;
-                }
-            }
-            if answers.is_empty() {
-                if notified {
-                    return MethodResponse::notification();
-                }
-                let error = invalid_request("the batch is empty");
-                return MethodResponse::error(Id::Null, ErrorObjectOwned::from(error));
-            }
-            let mut response = MethodResponse::from_batch(answers.finish());
-            if !all_limited {
-                response.extensions_mut().remove::<RateLimited>();
-            }
-            response
-        }
-    }
-
-    fn notification<'a>(&self, _: Notification<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
-        // A notification has no answer, and no method of ours is useful without one: nothing is run.
-        std::future::ready(MethodResponse::notification())
+/// The reason of a code that the library uses.
+fn library_reason(code: i32) -> &'static str {
+    let own = Code::ALL.iter().find(|own| own.number() == code);
+    match code {
+        INVALID_REQUEST_CODE => "invalid_request",
+        OVERSIZED_REQUEST_CODE => "request_too_large",
+        OVERSIZED_RESPONSE_CODE => "response_too_large",
+        TOO_BIG_BATCH_RESPONSE_CODE => "batch_response_too_large",
+        TOO_MANY_SUBSCRIPTIONS_CODE => "too_many_subscriptions",
+        _ => own.map_or("internal", |own| own.reason()),
     }
 }
 
 /// An error before any method is known.
 pub(crate) fn bare_error(id: Id<'_>, error: ApiError) -> String {
-    MethodResponse::error(id, ErrorObjectOwned::from(error))
-        .into_json()
-        .get()
-        .to_owned()
+    refused(id, error).into_json().get().to_owned()
 }
 
 #[cfg(test)]
@@ -323,22 +355,10 @@ mod tests {
     #[derive(Clone, Default)]
     struct Silent(Arc<AtomicUsize>);
 
-    impl RpcServiceT for Silent {
-        type MethodResponse = MethodResponse;
-        type NotificationResponse = MethodResponse;
-        type BatchResponse = MethodResponse;
-
-        fn call<'a>(&self, _: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
+    impl Calls for Silent {
+        async fn run(&self, _: Request<'_>) -> MethodResponse {
             self.0.fetch_add(1, Ordering::Relaxed);
-            std::future::pending()
-        }
-
-        fn batch<'a>(&self, _: Batch<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
-            std::future::pending()
-        }
-
-        fn notification<'a>(&self, _: Notification<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
-            std::future::pending()
+            std::future::pending().await
         }
     }
 
@@ -347,24 +367,24 @@ mod tests {
         let config = Config::default();
         let longest = config.call_timeout + Duration::from_millis(TIMEOUT_MS_MAX);
         let expected_runs = longest.as_millis().div_ceil(config.call_timeout.as_millis());
-        let service = Silent::default();
+        let calls = Silent::default();
+        let (stop, _handle) = jsonrpsee::server::stop_channel();
         let gate = Gate {
-            rules: Arc::new(Rules::new(Arc::new(config), false)),
+            rules: Arc::new(Rules::new(Arc::new(config), false, stop)),
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            service: service.clone(),
+            calls: calls.clone(),
         };
-        let mut batch = Batch::new();
-        for id in 0..50 {
-            batch.push(Request::borrowed("chain_getHead", None, Id::Number(id)));
-        }
+        let call = |id| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"chain_getHead"}}"#);
+        let batch: Vec<String> = (0..50).map(call).collect();
+        let batch = format!("[{}]", batch.join(","));
         let started = tokio::time::Instant::now();
-        let answer = gate.batch(batch).await;
+        let answer = gate.answer(batch.as_bytes(), None).await.unwrap();
         assert_eq!(
             started.elapsed().as_secs(),
             longest.as_secs(),
             "of the paused clock"
         );
-        assert_eq!(service.0.load(Ordering::Relaxed) as u128, expected_runs);
+        assert_eq!(calls.0.load(Ordering::Relaxed) as u128, expected_runs);
         let answer: Vec<serde_json::Value> = serde_json::from_str(answer.as_ref()).unwrap();
         assert_eq!(answer.len(), 50);
         for (id, entry) in answer.iter().enumerate() {

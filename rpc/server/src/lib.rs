@@ -15,10 +15,12 @@
 //! # }
 //! ```
 //!
-//! A call passes, in this order: the seats for connections, `Host` and `Origin`, the size and time of
-//! the body (`server`), the number of batch entries, ids and what else surrounds a call (`envelope`); then, each entry by itself, the method's name, the
-//! caller's budget, depth and names of the parameters, the time limit (`gate`, `params`, `rate`); then
-//! its method (`methods`), where expensive ones wait for a permit (`work`).
+//! A call passes, in this order: the seats for connections, `Host` and `Origin` (`host`), the size, time and
+//! type of the body (`server`, `request`) or of the WebSocket message (`websocket`). From there on one way
+//! serves every transport: the number of batch entries, ids and what else surrounds a call (`envelope`);
+//! then, each entry by itself, the method's name, the caller's budget, depth and names of the parameters,
+//! the time limit, and the form of errors (`gate`, `params`, `rate`); then its method (`dispatch`,
+//! `methods`), where expensive ones wait for a permit (`work`).
 //!
 //! The operator has a listener of its own with methods of its own ([`RpcServer::start_admin`], `access`);
 //! figures for Prometheus have a third one ([`prometheus`]).
@@ -30,6 +32,7 @@ mod dispatch;
 mod envelope;
 mod errors;
 mod gate;
+mod host;
 mod listener;
 mod methods;
 pub mod metrics;

@@ -2,6 +2,7 @@
 //!
 //! All listeners are this one; they differ in what they answer.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,6 +22,8 @@ use crate::watched::Watched;
 
 /// Most bytes of a request's header.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
+/// How often it is said that connections cannot be accepted: callers can bring that about.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 /// How long accepting pauses when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -38,6 +41,25 @@ pub(crate) trait Answers: Send + Sync + 'static {
     fn turned_away(&self) {}
 }
 
+/// The address of this machine at which a request's connection arrived.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LocalAddress(pub(crate) IpAddr);
+
+/// Where programs of this machine reach a listener. One that listens at all addresses listens at loopback,
+/// too, and "all" is no address to connect to, nor one to name in `Host`.
+pub(crate) fn reachable(listener: SocketAddr) -> SocketAddr {
+    let ip = match listener.ip().to_canonical() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        // A machine can listen at `::` and have no IPv6 address at all.
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) if UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() => {
+            Ipv6Addr::LOCALHOST.into()
+        }
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listener.port())
+}
+
 /// Accepts connections until `stop` says so.
 pub(crate) async fn serve<A: Answers>(
     listener: TcpListener,
@@ -49,6 +71,7 @@ pub(crate) async fn serve<A: Answers>(
     let mut sweep = tokio::time::interval(seats.limits().sweep_interval());
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut id = 0u32;
+    let mut warned: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             () = &mut stopped => return,
@@ -62,7 +85,10 @@ pub(crate) async fn serve<A: Answers>(
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, most likely. A connection without a request gives its own back.
-                tracing::warn!(target: "rpc", %error, "cannot accept a connection");
+                if warned.is_none_or(|warned| warned.elapsed() >= WARNING_INTERVAL) {
+                    warned = Some(Instant::now());
+                    tracing::warn!(target: "rpc", %error, "cannot accept connections");
+                }
                 seats.make_room(Instant::now());
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
@@ -98,7 +124,11 @@ async fn connection<A: Answers>(
     // Answers are written in one piece; waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
     let seat = Arc::clone(seated.seat());
-    let service = service_fn(move |request: Request<Incoming>| {
+    let local = stream.local_addr().ok().map(|local| LocalAddress(local.ip()));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(local) = local {
+            request.extensions_mut().insert(local);
+        }
         let (seated, answers) = (Arc::clone(&seated), Arc::clone(&answers));
         async move {
             let whole = request.body().is_end_stream();
@@ -202,5 +232,22 @@ impl Body for Leaving {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_at_all_addresses_is_reached_at_loopback() {
+        let reached = |address: &str| reachable(address.parse().unwrap()).to_string();
+        assert_eq!(reached("0.0.0.0:7"), "127.0.0.1:7");
+        assert!(["[::1]:7", "127.0.0.1:7"].contains(&reached("[::]:7").as_str()));
+        assert_eq!(reached("[::ffff:0.0.0.0]:7"), "127.0.0.1:7");
+        for own in ["127.0.0.1:7", "10.0.0.7:7", "[::1]:7", "[fd00::1]:7"] {
+            assert_eq!(reached(own), own);
+        }
     }
 }

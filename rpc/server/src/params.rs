@@ -28,6 +28,7 @@ pub(crate) fn check<'p>(method: &Method, params: &'p str) -> Result<Cow<'p, str>
                 let message = format!("{} takes at most {most} parameters, got {count}", method.name);
                 return Err(ApiError::invalid_params("too_many_params", message));
             }
+            complete(method, |index, _| index < count)?;
             Ok(Cow::Borrowed(params))
         }
         Shape::Object { members } => by_name(method, params, &members),
@@ -36,6 +37,26 @@ pub(crate) fn check<'p>(method: &Method, params: &'p str) -> Result<Cow<'p, str>
             "parameters are an object (by name) or an array (by position)",
         )),
     }
+}
+
+/// Checks a call without parameters.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn check_absent(method: &Method) -> Result<(), ApiError> {
+    complete(method, |_, _| false)
+}
+
+/// Refuses a call without one of the parameters that it needs. The generated code says only that there
+/// are too few.
+fn complete(method: &Method, is_there: impl Fn(usize, &str) -> bool) -> Result<(), ApiError> {
+    let mut params = method.params.iter().enumerate();
+    let missing = params.find(|(index, param)| param.required && !is_there(*index, param.name));
+    let Some((_, missing)) = missing else {
+        return Ok(());
+    };
+    let message = format!("{} needs the parameter `{}`", method.name, missing.name);
+    Err(ApiError::invalid_params("invalid_params", message).with("parameter", missing.name))
 }
 
 fn by_name<'p>(
@@ -53,6 +74,7 @@ fn by_name<'p>(
             return Err(unknown(method, name));
         }
     }
+    complete(method, |_, name| members.iter().any(|(given, _)| *given == name))?;
     if !beside {
         return Ok(by_position_only(method, params, members));
     }
@@ -350,6 +372,22 @@ mod tests {
             &format!("[{{{}}}]", many.join(",")),
             "too_many_members",
         );
+    }
+
+    #[test]
+    fn a_parameter_that_is_missing_is_named() {
+        for params in ["{}", "[]", r#"{"at":7}"#] {
+            let error = check(find("account_get").unwrap(), params).unwrap_err();
+            assert_eq!(
+                error.message, "account_get needs the parameter `address`",
+                "{params}"
+            );
+            assert_eq!(error.data.facts["parameter"], "address");
+        }
+        let second = check(find("proof_getStorage").unwrap(), r#"["x"]"#).unwrap_err();
+        assert_eq!(second.data.facts["parameter"], "keys");
+        assert!(check_absent(find("sub_subscribe").unwrap()).is_err());
+        assert!(check_absent(find("chain_getBlock").unwrap()).is_ok());
     }
 
     #[test]

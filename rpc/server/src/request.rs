@@ -4,15 +4,19 @@ use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use jsonrpsee::server::HttpBody;
 use jsonrpsee::types::Id;
+use mediatype::{MediaType, ReadParams as _, names};
 use vibecoin_rpc_api::ApiError;
 
-use crate::config::Config;
 use crate::gate::bare_error;
+use crate::host::{Origin, only};
 use crate::seats::{Held, Seated};
+
+/// The methods that are answered where JSON-RPC is; GET with an upgrade.
+pub(crate) const RPC_METHODS: &str = "POST, GET, OPTIONS";
 
 /// A body above the limit is read and thrown away up to this multiple of it, so that the caller gets to
 /// read the answer instead of a broken connection.
@@ -109,92 +113,98 @@ async fn drain(mut body: Incoming, limit: usize) {
     }
 }
 
+/// Whether the request asks for a WebSocket. The header is a list, and may be repeated.
 pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {
-    let websocket = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"websocket");
-    headers.get(header::UPGRADE).is_some_and(websocket)
+    listed(headers, &header::UPGRADE).any(|protocol| protocol.eq_ignore_ascii_case("websocket"))
 }
 
-/// The host without its port; brackets of IPv6 addresses stay.
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.is_empty() => {
-            if name.contains(':') && !name.ends_with(']') {
-                host
-            } else {
-                name
-            }
-        }
-        _ => host,
+/// The elements of a header that is a list (RFC 9110, section 5.6.1). A value that is no text is one
+/// element that equals nothing.
+fn listed<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
+    let values = headers.get_all(name).into_iter();
+    let texts = values.map(|value| value.to_str().unwrap_or("\u{fffd}"));
+    texts
+        .flat_map(|text| text.split(','))
+        .map(str::trim_ascii)
+        .filter(|element| !element.is_empty())
+}
+
+/// Refuses a body that is not plain JSON.
+pub(crate) fn check_type(headers: &HeaderMap) -> Result<(), Box<Response<HttpBody>>> {
+    if listed(headers, &header::CONTENT_ENCODING).any(|coding| !coding.eq_ignore_ascii_case("identity")) {
+        let text = "the body must not be compressed: no content-encoding is understood\n";
+        let mut refused = plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
+        let identity = HeaderValue::from_static("identity");
+        refused.headers_mut().insert(header::ACCEPT_ENCODING, identity);
+        return Err(Box::new(refused));
     }
-}
-
-/// Guards against DNS rebinding: a page of a stranger whose name points here names itself in `Host`.
-pub(crate) fn host_is_allowed(config: &Config, headers: &HeaderMap, authority: Option<&str>) -> bool {
-    let mut named = headers.get_all(header::HOST).iter();
-    let host = match (named.next(), named.next(), authority) {
-        (Some(host), None, None) => host.to_str().unwrap_or_default(),
-        // A request line with a whole URL: its host counts and must not be contradicted.
-        (Some(host), None, Some(authority))
-            if without_port(host.to_str().unwrap_or_default()) == authority =>
-        {
-            authority
-        }
-        _ => return false,
-    };
-    let host = without_port(host);
-    config
-        .hosts
-        .iter()
-        .any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(host))
-}
-
-pub(crate) enum Origin {
-    /// No page is behind the call.
-    Absent,
-    /// A page that may call.
-    Allowed(HeaderValue),
-    /// A page that may not.
-    Refused,
-}
-
-/// A page may call when its origin is listed, or when it was served by this node itself.
-pub(crate) fn origin(config: &Config, headers: &HeaderMap) -> Origin {
-    let Some(value) = headers.get(header::ORIGIN) else {
-        return Origin::Absent;
-    };
-    let origin = value.to_str().unwrap_or_default();
-    let own = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .is_some_and(|host| {
-            origin
-                .strip_prefix("http://")
-                .or_else(|| origin.strip_prefix("https://"))
-                == Some(host)
-        });
-    if own || config.origins.iter().any(|allowed| allowed == origin) {
-        Origin::Allowed(value.clone())
-    } else {
-        Origin::Refused
+    if only(headers, &header::CONTENT_TYPE).is_some_and(is_json) {
+        return Ok(());
     }
+    let text = "the body must be JSON, with the header content-type: application/json\n";
+    let mut refused = plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
+    let json = HeaderValue::from_static("application/json");
+    refused
+        .headers_mut()
+        .insert(HeaderName::from_static("accept-post"), json);
+    Err(Box::new(refused))
 }
 
-pub(crate) fn preflight(config: &Config, headers: &HeaderMap) -> Response<HttpBody> {
-    let Origin::Allowed(origin) = origin(config, headers) else {
-        return plain(StatusCode::FORBIDDEN, "this origin may not call\n");
+/// JSON has one charset (RFC 8259, section 8.1), which some clients name. Other parameters mean nothing.
+fn is_json(text: &str) -> bool {
+    let Ok(media) = MediaType::parse(text.trim_ascii()) else {
+        return false;
     };
+    let charset = media.get_param(names::CHARSET);
+    media.ty == names::APPLICATION
+        && (media.subty == "json" || media.subty == "json-rpc")
+        && media.suffix.is_none()
+        && charset.is_none_or(|charset| charset.unquoted_str().eq_ignore_ascii_case("utf-8"))
+}
+
+/// 405 with the methods that are answered.
+pub(crate) fn not_allowed(allow: &'static str, text: &'static str) -> Response<HttpBody> {
+    let mut refused = plain(StatusCode::METHOD_NOT_ALLOWED, text);
+    refused
+        .headers_mut()
+        .insert(header::ALLOW, HeaderValue::from_static(allow));
+    refused
+}
+
+/// Lets a page read an answer.
+pub(crate) fn share(response: &mut Response<HttpBody>, origin: HeaderValue) {
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(header::VARY, HeaderValue::from_static("origin"));
+}
+
+/// Answers what a browser asks before a page's first call, and what anybody may ask.
+pub(crate) fn preflight(origin: Origin) -> Response<HttpBody> {
     let mut response = plain(StatusCode::NO_CONTENT, "");
-    let out = response.headers_mut();
-    out.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    out.insert(
-        header::ACCESS_CONTROL_ALLOW_METHODS,
-        HeaderValue::from_static("POST"),
-    );
-    out.insert(
-        header::ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("content-type"),
-    );
+    let allow = HeaderValue::from_static(RPC_METHODS);
+    response.headers_mut().insert(header::ALLOW, allow);
+    match origin {
+        Origin::Absent => {}
+        Origin::Refused => return plain(StatusCode::FORBIDDEN, "this origin may not call\n"),
+        Origin::Allowed(origin) => {
+            share(&mut response, origin);
+            let out = response.headers_mut();
+            out.insert(
+                header::ACCESS_CONTROL_ALLOW_METHODS,
+                HeaderValue::from_static("POST"),
+            );
+            out.insert(
+                header::ACCESS_CONTROL_ALLOW_HEADERS,
+                HeaderValue::from_static("content-type"),
+            );
+        }
+    }
     response
+}
+
+/// The answer to what asks for none.
+pub(crate) fn nothing() -> Response<HttpBody> {
+    Response::new(HttpBody::empty())
 }
 
 pub(crate) fn plain(status: StatusCode, text: &'static str) -> Response<HttpBody> {
@@ -215,55 +225,87 @@ pub(crate) fn with_type(status: StatusCode, body: HttpBody, kind: &'static str) 
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
-    fn allowed(host: &str) -> bool {
+    fn with(name: HeaderName, values: &[&'static str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
-        host_is_allowed(&Config::default(), &headers, None)
+        for value in values {
+            headers.append(&name, HeaderValue::from_static(value));
+        }
+        headers
     }
 
     #[test]
-    fn only_loopback_names_are_answered_for_by_default() {
+    fn json_is_json_however_its_type_is_written() {
         for good in [
-            "localhost",
-            "localhost:8645",
-            "127.0.0.1:1",
-            "[::1]",
-            "[::1]:80",
-            "LOCALHOST",
+            "application/json",
+            "application/json; charset=utf-8",
+            "application/json ; charset=utf-8",
+            "application/json;charset=\"UTF-8\"",
+            "APPLICATION/JSON\t;\tCharset=Utf-8",
+            "application/json; profile=x",
+            "application/json;",
+            "application/json-rpc",
         ] {
-            assert!(allowed(good), "{good}");
+            assert!(check_type(&with(header::CONTENT_TYPE, &[good])).is_ok(), "{good}");
         }
         for bad in [
-            "evil.example",
-            "evil.example:8645",
-            "localhost.evil.example",
-            "127.0.0.1.evil",
             "",
-            "::1",
+            "text/plain",
+            "text/json",
+            "application/jsonx",
+            "application/x+json",
+            "application/json+x",
+            "application/json; charset=utf-16",
+            "application/json charset=utf-8",
+            "json",
         ] {
-            assert!(!allowed(bad), "{bad}");
+            assert!(check_type(&with(header::CONTENT_TYPE, &[bad])).is_err(), "{bad}");
         }
-        assert!(
-            !host_is_allowed(&Config::default(), &HeaderMap::new(), None),
-            "no Host at all"
-        );
+        let twice = with(header::CONTENT_TYPE, &["application/json", "text/plain"]);
+        assert!(check_type(&twice).is_err());
+        assert!(check_type(&HeaderMap::new()).is_err());
     }
 
     #[test]
-    fn a_foreign_page_may_not_call_and_our_own_may() {
-        let check = |from: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, HeaderValue::from_static("127.0.0.1:8645"));
-            headers.insert(header::ORIGIN, HeaderValue::from_str(from).unwrap());
-            matches!(origin(&Config::default(), &headers), Origin::Allowed(_))
+    fn a_compressed_body_is_refused_with_what_is_understood() {
+        let typed = |coding: &'static str| {
+            let mut headers = with(header::CONTENT_TYPE, &["application/json"]);
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
+            headers
         };
-        assert!(check("http://127.0.0.1:8645"));
-        for bad in ["http://evil.example", "http://127.0.0.1:9999", "null", ""] {
-            assert!(!check(bad), "{bad}");
+        for good in ["identity", "Identity", ""] {
+            assert!(check_type(&typed(good)).is_ok(), "{good}");
+        }
+        for bad in ["gzip", "identity, gzip", "br"] {
+            let refused = check_type(&typed(bad)).map_err(|refused| {
+                (
+                    refused.status(),
+                    refused.headers().get(header::ACCEPT_ENCODING).cloned(),
+                )
+            });
+            let identity = Some(HeaderValue::from_static("identity"));
+            assert_eq!(
+                refused,
+                Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, identity)),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_wish_for_a_websocket_may_be_one_of_several() {
+        for good in [
+            &["websocket"][..],
+            &["WebSocket"],
+            &["h2c, websocket"],
+            &["h2c", "websocket"],
+        ] {
+            assert!(is_upgrade(&with(header::UPGRADE, good)), "{good:?}");
+        }
+        for bad in [&["h2c"][..], &["websockets"], &[]] {
+            assert!(!is_upgrade(&with(header::UPGRADE, bad)), "{bad:?}");
         }
     }
 }

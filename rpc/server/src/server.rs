@@ -1,33 +1,29 @@
 //! The listener: one port for JSON-RPC over HTTP and WebSocket, and for health.
 
-use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use jsonrpsee::core::middleware::RpcServiceBuilder;
-use jsonrpsee::server::http::{call_with_service_builder, is_json};
-use jsonrpsee::server::{
-    BatchRequestConfig, ConnectionState, HttpBody, Methods, ServerConfig, ServerHandle, StopHandle,
-    stop_channel,
-};
+use jsonrpsee::server::{ConnectionId, HttpBody, Methods, ServerHandle, StopHandle, stop_channel};
 use jsonrpsee::types::Id;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use vibecoin_rpc_api::Code;
 
 use crate::access::AdminToken;
 use crate::backend::Backend;
 use crate::config::Config;
-use crate::envelope;
+use crate::dispatch::Served;
 use crate::gate::{Gate, RateLimited, Rules, bare_error};
-use crate::listener::{self, Answers};
+use crate::host::Origin;
+use crate::listener::{self, Answers, LocalAddress};
 use crate::methods::{self, Rpc};
 use crate::pages;
-use crate::request::{Origin, host_is_allowed, is_upgrade, json, origin, plain, preflight, read_body};
+use crate::request::{
+    RPC_METHODS, check_type, is_upgrade, json, not_allowed, nothing, plain, preflight, read_body, share,
+};
 use crate::seats::{Phase, Seated};
 use crate::websocket::{self, Session};
 
@@ -50,10 +46,11 @@ impl RpcServer {
         backend: Arc<B>,
         config: Config,
     ) -> std::io::Result<Self> {
-        let rules = Arc::new(Rules::new(Arc::new(config), backend.facts().params.dev));
+        let (stop, handle) = stop_channel();
+        let rules = Arc::new(Rules::new(Arc::new(config), backend.facts().params.dev, stop));
         let methods = methods::all(&Rpc::new(Arc::clone(&backend), Arc::clone(&rules)))
             .map_err(std::io::Error::other)?;
-        Self::listen(listener, backend, rules, methods, None)
+        Self::listen(listener, backend, rules, methods, None, handle)
     }
 
     /// Serves the operator's methods on `listener`, over HTTP alone, to whoever shows the token.
@@ -66,10 +63,11 @@ impl RpcServer {
         config: Config,
         token: AdminToken,
     ) -> std::io::Result<Self> {
-        let rules = Arc::new(Rules::admin(Arc::new(config)));
+        let (stop, handle) = stop_channel();
+        let rules = Arc::new(Rules::admin(Arc::new(config), stop));
         let methods = methods::admin(&Rpc::new(Arc::clone(&backend), Arc::clone(&rules)))
             .map_err(std::io::Error::other)?;
-        Self::listen(listener, backend, rules, methods, Some(token))
+        Self::listen(listener, backend, rules, methods, Some(token), handle)
     }
 
     fn listen<B: Backend>(
@@ -78,17 +76,14 @@ impl RpcServer {
         rules: Arc<Rules>,
         methods: Methods,
         token: Option<AdminToken>,
+        handle: ServerHandle,
     ) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
-        let config = Arc::clone(&rules.config);
-        let (stop, handle) = stop_channel();
+        let stop: StopHandle = rules.stop.clone();
         let shared = Arc::new(Shared {
-            library: library_config(&config),
             rules: Arc::clone(&rules),
             methods,
             token,
-            stop: stop.clone(),
-            requests: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             backend,
         });
         tokio::spawn(listener::serve(listener, Arc::clone(&rules.seats), shared, stop));
@@ -104,6 +99,12 @@ impl RpcServer {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where programs of this machine reach it.
+    #[must_use]
+    pub fn endpoint(&self) -> SocketAddr {
+        listener::reachable(self.address)
     }
 
     #[cfg(test)]
@@ -126,27 +127,13 @@ struct Shared<B> {
     methods: Methods,
     /// What callers must show; set on the admin listener alone.
     token: Option<AdminToken>,
-    library: ServerConfig,
-    stop: StopHandle,
-    /// The library wants a permit per request; the seats of connections are the bound that counts.
-    requests: Arc<Semaphore>,
     backend: Arc<B>,
-}
-
-fn library_config(config: &Config) -> ServerConfig {
-    ServerConfig::builder()
-        .max_request_body_size(config.request_bytes_max)
-        .max_response_body_size(config.response_bytes_max)
-        // Connections are counted where they are accepted; the library counts requests.
-        .max_connections(u32::MAX >> 3)
-        .set_batch_request_config(BatchRequestConfig::Limit(config.batch_entries_max))
-        .build()
 }
 
 impl<B: Backend> Answers for Shared<B> {
     async fn answer(&self, seated: &Arc<Seated>, id: u32, request: Request<Incoming>) -> Response<HttpBody> {
-        let config = &self.rules.config;
-        if !host_is_allowed(config, request.headers(), request.uri().host()) {
+        let local = request.extensions().get::<LocalAddress>().map(|local| local.0);
+        if !self.rules.hosts.allow(request.headers(), request.uri(), local) {
             return plain(
                 StatusCode::FORBIDDEN,
                 "the Host header names no host that this node answers for\n",
@@ -164,20 +151,19 @@ impl<B: Backend> Answers for Shared<B> {
         let path = request.uri().path();
         match (request.method(), path) {
             (&Method::GET | &Method::HEAD, "/livez" | "/readyz" | "/health") => {
-                let verbose = request
-                    .uri()
-                    .query()
-                    .is_some_and(|query| query.contains("verbose"));
+                let mut query = request.uri().query().unwrap_or_default().split('&');
+                let verbose = query.any(|pair| pair.split('=').next() == Some("verbose"));
                 pages::health(self.backend.as_ref(), path, verbose)
             }
-            (&Method::GET, "/") if upgrade => match origin(config, request.headers()) {
+            (_, "/livez" | "/readyz" | "/health") => not_allowed("GET, HEAD", "GET says how the node is\n"),
+            (&Method::GET, "/") if upgrade => match self.rules.origins.of(request.headers()) {
                 Origin::Refused => plain(StatusCode::FORBIDDEN, "this origin may not connect\n"),
                 Origin::Absent | Origin::Allowed(_) => connection.websocket(request),
             },
-            (&Method::OPTIONS, "/") => preflight(config, request.headers()),
+            (&Method::OPTIONS, "/") => preflight(self.rules.origins.of(request.headers())),
             (&Method::POST, "/") => connection.post(request).await,
-            (_, "/" | "/livez" | "/readyz" | "/health") => plain(
-                StatusCode::METHOD_NOT_ALLOWED,
+            (_, "/") => not_allowed(
+                RPC_METHODS,
                 "POST / for JSON-RPC, GET / with upgrade for WebSocket\n",
             ),
             _ => plain(StatusCode::NOT_FOUND, "nothing here\n"),
@@ -208,76 +194,63 @@ impl<B: Backend> Connection<'_, B> {
         }
         match (request.method(), request.uri().path()) {
             (&Method::POST, "/") => self.post(request).await,
-            (_, "/") => plain(StatusCode::METHOD_NOT_ALLOWED, "POST / for JSON-RPC\n"),
+            (_, "/") => not_allowed("POST", "POST / for JSON-RPC\n"),
             _ => plain(StatusCode::NOT_FOUND, "nothing here\n"),
         }
     }
 
     async fn post(&self, request: Request<Incoming>) -> Response<HttpBody> {
-        let config = &self.shared.rules.config;
-        let allowed = match origin(config, request.headers()) {
+        let rules = &self.shared.rules;
+        let allowed = match rules.origins.of(request.headers()) {
             Origin::Refused => return plain(StatusCode::FORBIDDEN, "this origin may not call\n"),
             Origin::Absent => None,
             Origin::Allowed(origin) => Some(origin),
         };
+        let mut response = self.answer(request).await;
+        if let Some(origin) = allowed {
+            share(&mut response, origin);
+        }
+        response
+    }
+
+    /// Every JSON-RPC answer has status 200, errors too, but 413 and 429, which proxies understand.
+    async fn answer(&self, request: Request<Incoming>) -> Response<HttpBody> {
+        let rules = &self.shared.rules;
+        let config = &rules.config;
         let (parts, body) = request.into_parts();
         let limit = usize::try_from(config.request_bytes_max).unwrap_or(usize::MAX);
         let time_max = config.body_timeout.min(config.call_timeout);
         let read = read_body(self.seated, body, &parts.headers, limit, time_max).await;
+        // Read before it is refused: who still writes would find a broken connection instead of the answer.
+        let read = read.and_then(|read| check_type(&parts.headers).map(|()| read));
         let (body, _held) = match read {
             Ok(read) => read,
             Err(response) => return *response,
         };
         self.seated.enter(Phase::Work);
-        // A body of another type is left to the library to refuse.
-        let checked = if is_json(parts.headers.get(header::CONTENT_TYPE)) {
-            envelope::check(&body, config.batch_entries_max)
-        } else {
-            Ok(Cow::Borrowed(body.as_ref()))
+        let gate = Gate {
+            rules: Arc::clone(rules),
+            peer: self.seated.peer,
+            calls: Served {
+                methods: self.shared.methods.clone(),
+                id: ConnectionId::from(self.id),
+                response_bytes_max: usize::try_from(config.response_bytes_max).unwrap_or(usize::MAX),
+                subscribing: None,
+            },
         };
-        let mut response = match checked {
-            Ok(checked) => {
-                let body = match checked {
-                    Cow::Borrowed(_) => body,
-                    Cow::Owned(rewritten) => Bytes::from(rewritten),
-                };
-                let body = HttpBody::new(http_body_util::Full::new(body));
-                self.call(Request::from_parts(parts, body)).await
-            }
-            Err((id, error)) => json(StatusCode::OK, bare_error(id, error)),
+        let Some(answer) = gate.answer(&body, None).await else {
+            return nothing();
         };
-        if let Some(origin) = allowed {
-            response
-                .headers_mut()
-                .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        }
+        let limited = answer.extensions().get::<RateLimited>().copied();
+        let text = String::from(Box::<str>::from(answer.into_json()));
+        let Some(RateLimited { retry_after }) = limited else {
+            return json(StatusCode::OK, text);
+        };
+        let mut response = json(StatusCode::TOO_MANY_REQUESTS, text);
+        let seconds = retry_after.as_secs().saturating_add(1);
         response
-    }
-
-    /// Hands a complete request to the library. Without the extensions that its tower service adds to a
-    /// request, and copies for every entry of a batch, a batched call costs about a tenth less.
-    async fn call(&self, request: Request<HttpBody>) -> Response<HttpBody> {
-        let shared = &self.shared;
-        let Ok(permit) = Arc::clone(&shared.requests).try_acquire_owned() else {
-            return plain(StatusCode::TOO_MANY_REQUESTS, "too many requests\n");
-        };
-        let state = ConnectionState::new(shared.stop.clone(), self.id, permit);
-        let gate = RpcServiceBuilder::new().layer(self.gate());
-        let mut response = call_with_service_builder(
-            request,
-            shared.library.clone(),
-            state,
-            shared.methods.clone(),
-            gate,
-        )
-        .await;
-        if let Some(RateLimited { retry_after }) = response.extensions().get::<RateLimited>().copied() {
-            *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-            let seconds = retry_after.as_secs().saturating_add(1);
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         response
     }
 
@@ -296,35 +269,8 @@ impl<B: Backend> Connection<'_, B> {
             methods: self.shared.methods.clone(),
             seated: Arc::clone(self.seated),
             id: self.id,
-            stop: self.shared.stop.clone(),
         };
         tokio::spawn(session.run(hyper::upgrade::on(&mut request)));
         answer
-    }
-
-    fn gate(&self) -> GateLayer {
-        GateLayer {
-            rules: Arc::clone(&self.shared.rules),
-            peer: self.seated.peer,
-        }
-    }
-}
-
-/// Puts the [`Gate`] around the methods.
-#[derive(Clone)]
-struct GateLayer {
-    rules: Arc<Rules>,
-    peer: IpAddr,
-}
-
-impl<S> tower::Layer<S> for GateLayer {
-    type Service = Gate<S>;
-
-    fn layer(&self, service: S) -> Gate<S> {
-        Gate {
-            rules: Arc::clone(&self.rules),
-            peer: self.peer,
-            service,
-        }
     }
 }

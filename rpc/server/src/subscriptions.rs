@@ -9,7 +9,7 @@
 //!
 //! A reader that does not take anything for `Config::stall_timeout`, or falls `Config::lag_blocks_max`
 //! blocks behind after it had once caught up, gets a last event with `closed: "lagged"` and the height to
-//! resume from.
+//! resume from. When the server stops, every subscription gets one with `closed: "shutdown"`.
 
 mod feed;
 
@@ -63,6 +63,10 @@ impl<B: Backend> Rpc<B> {
             }
             .into());
         }
+        // The next block is there to be waited for; what lies behind it may be years away.
+        if from > head.saturating_add(1) {
+            return Err(BackendError::Future { height: from, head }.into());
+        }
         Ok(from)
     }
 }
@@ -96,7 +100,7 @@ impl Source {
                 "missing_parameter",
                 "the topic `account` needs `params.address`",
             )),
-            (Topic::Transactions, sender, None) => Ok(Self::Transactions(sender)),
+            (Topic::Transactions, party, None) => Ok(Self::Transactions(party)),
             (Topic::Blocks | Topic::Headers, Some(_), _) => refuse("address"),
             (_, _, Some(_)) => refuse("transactions"),
         }

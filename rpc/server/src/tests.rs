@@ -10,9 +10,12 @@
 
 mod admin;
 mod consensus;
+mod headers;
 mod hostile;
 mod limits;
 mod methods;
+mod pipeline;
+mod ranges;
 mod strangers;
 mod subscriptions;
 mod transactions;
@@ -30,6 +33,11 @@ use crate::{Config, RpcServer};
 pub(crate) struct Served {
     pub(crate) node: Arc<MockBackend>,
     pub(crate) server: RpcServer,
+}
+
+/// A handle for rules without a server.
+pub(crate) fn never() -> jsonrpsee::server::StopHandle {
+    jsonrpsee::server::stop_channel().0
 }
 
 pub(crate) async fn serve() -> Served {

@@ -3,6 +3,10 @@
 //! A session is read no further while its answers wait to be taken or its calls hold too much; one answer
 //! at a time can be large. A message has a deadline, a peer that answers no ping is closed, and one that
 //! does not read is closed by its seat ([`crate::seats`]).
+//!
+//! Each subscription has a queue of its own, which the writer knows from the moment on at which the
+//! subscription is acknowledged. When the server stops, subscriptions end with a last event, and the session
+//! closes with 1001 behind them.
 
 mod message;
 
@@ -12,12 +16,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::{self, BoxStream, FuturesUnordered, SelectAll};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use jsonrpsee::server::{BoundedSubscriptions, ConnectionId, HttpBody, MethodSink, Methods, StopHandle};
+use jsonrpsee::server::{BoundedSubscriptions, ConnectionId, HttpBody, Methods};
 use jsonrpsee::types::Id;
 use serde_json::value::RawValue;
 use soketto::base::{Codec, Header, OpCode};
@@ -25,8 +29,8 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::dispatch::{Dispatch, SessionMethods};
-use crate::gate::{Gate, Rules, bare_error};
+use crate::dispatch::{Begun, Served, Subscribing};
+use crate::gate::{Gate, Lane, Rules, bare_error};
 use crate::metrics::Closed;
 use crate::request::{plain, request_too_large};
 use crate::seats::{Held, Queued, Seated};
@@ -51,7 +55,6 @@ pub(crate) struct Session {
     pub(crate) methods: Methods,
     pub(crate) seated: Arc<Seated>,
     pub(crate) id: u32,
-    pub(crate) stop: StopHandle,
 }
 
 /// Checks the handshake and returns the answer to it.
@@ -66,10 +69,15 @@ pub(crate) fn handshake(request: &Request<Incoming>) -> Result<Response<HttpBody
 }
 
 enum Out {
-    Text(Box<RawValue>, Queued),
+    /// An answer, and the events of the subscriptions that it acknowledges.
+    Answer(Box<RawValue>, Queued, Vec<mpsc::Receiver<Box<RawValue>>>),
     Ping,
     Pong(Vec<u8>),
-    Close(u16),
+    Close {
+        code: u16,
+        /// Subscriptions end by themselves; what they still have to say comes first.
+        last_events: bool,
+    },
 }
 
 impl Session {
@@ -95,21 +103,15 @@ impl Session {
     async fn talk(self, upgraded: Upgraded) {
         let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
         let (out, outgoing) = mpsc::channel(OUTGOING_MAX);
-        let config = &self.rules.config;
-        let events_max = usize::try_from(config.message_buffer)
-            .unwrap_or(usize::MAX)
-            .max(1);
-        let (sink, events) = mpsc::channel(events_max);
-        let dispatch = self.dispatch(MethodSink::new(sink));
         let reading = async {
-            let code = self.read(&dispatch, reader, &out).await;
+            let close = self.read(reader, &out).await;
             // The writer ends the session.
-            let _ = out.send(Out::Close(code)).await;
+            let _ = out.send(close).await;
             std::future::pending::<()>().await;
         };
         tokio::select! {
             () = reading => {}
-            ended = write(writer, outgoing, events, &self.seated) => {
+            ended = write(writer, outgoing, &self.seated) => {
                 if let Err(error) = ended {
                     tracing::debug!(target: "rpc", peer = %self.seated.peer, %error, "session ended");
                 }
@@ -117,36 +119,33 @@ impl Session {
         }
     }
 
-    fn dispatch(&self, sink: MethodSink) -> Dispatch {
+    fn methods(&self) -> Served {
         let config = &self.rules.config;
-        let service = SessionMethods {
+        let bounded = |events: u32| usize::try_from(events).unwrap_or(usize::MAX);
+        Served {
             methods: self.methods.clone(),
             id: ConnectionId::from(self.id),
-            response_bytes_max: usize::try_from(config.response_bytes_max).unwrap_or(usize::MAX),
-            sink,
-            subscriptions: BoundedSubscriptions::new(config.subscriptions_per_connection_max),
-        };
-        Dispatch {
-            gate: Gate {
-                rules: Arc::clone(&self.rules),
-                peer: self.seated.peer,
-                service,
-            },
-            seat: Arc::clone(self.seated.seat()),
-            batch_entries_max: config.batch_entries_max,
-            queued_max: config.websocket_held_bytes_max,
-            lane: tokio::sync::Mutex::default(),
+            response_bytes_max: bounded(config.response_bytes_max),
+            subscribing: Some(Subscribing {
+                taken: BoundedSubscriptions::new(config.subscriptions_per_connection_max),
+                events_max: bounded(config.message_buffer),
+                begun: Begun::default(),
+            }),
         }
     }
 
-    /// Reads and answers messages, and returns the code to close with.
-    async fn read(
-        &self,
-        dispatch: &Dispatch,
-        reader: ReadHalf<TokioIo<Upgraded>>,
-        out: &mpsc::Sender<Out>,
-    ) -> u16 {
+    fn lane(&self) -> Lane {
+        Lane {
+            seat: Arc::clone(self.seated.seat()),
+            queued_max: self.rules.config.websocket_held_bytes_max,
+            running: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Reads and answers messages, and returns how to close.
+    async fn read(&self, reader: ReadHalf<TokioIo<Upgraded>>, out: &mpsc::Sender<Out>) -> Out {
         let config = &self.rules.config;
+        let (methods, lane) = (self.methods(), self.lane());
         let message_max = config.message_bytes_max.min(config.request_bytes_max);
         let message_max = usize::try_from(message_max).unwrap_or(usize::MAX);
         let time_max = config.body_timeout.min(config.call_timeout);
@@ -157,7 +156,7 @@ impl Session {
         let mut ping = tokio::time::interval(config.ping_interval.max(Duration::from_millis(1)));
         // The handshake has just shown that the peer is there.
         ping.reset();
-        let mut stopped = std::pin::pin!(self.stop.clone().shutdown());
+        let mut stopped = std::pin::pin!(self.rules.stop.clone().shutdown());
         let mut stopping = false;
         loop {
             let held_max = config.websocket_held_bytes_max;
@@ -171,20 +170,20 @@ impl Session {
                         Ok(Event::Message(message)) => {
                             let held = messages.take_held(&self.seated);
                             requested.fetch_add(message.len(), Ordering::Relaxed);
-                            calls.push(self.call(dispatch, message, held, out, &requested));
+                            calls.push(self.call(&methods, &lane, message, held, out, &requested));
                         }
                         Ok(Event::TooLarge) => {
                             let error = bare_error(Id::Null, request_too_large(message_max));
                             if let Ok(error) = RawValue::from_string(error) {
-                                self.send(out, error).await;
+                                self.send(out, error, Vec::new()).await;
                             }
                         }
                         Ok(Event::Ping(payload)) => {
                             let _ = out.send(Out::Pong(payload)).await;
                         }
                         Ok(Event::Pong) => {}
-                        Ok(Event::Close) => return code::NORMAL,
-                        Err(Fault::Gone) => return code::GOING_AWAY,
+                        Ok(Event::Close) => return close(code::NORMAL),
+                        Err(Fault::Gone) => return close(code::GOING_AWAY),
                         Err(Fault::Protocol) => return self.closes(code::PROTOCOL),
                         Err(Fault::Late) => return self.closes(code::POLICY),
                     }
@@ -206,37 +205,73 @@ impl Session {
                 () = &mut stopped, if !stopping => stopping = true,
             }
             if stopping && calls.is_empty() {
-                return code::GOING_AWAY;
+                return Out::Close {
+                    code: code::GOING_AWAY,
+                    last_events: true,
+                };
             }
         }
     }
 
-    fn closes(&self, code: u16) -> u16 {
+    fn closes(&self, code: u16) -> Out {
         self.rules.config.metrics.closed(Closed::Session);
-        code
+        close(code)
     }
 
     async fn call(
         &self,
-        dispatch: &Dispatch,
+        methods: &Served,
+        lane: &Lane,
         message: Vec<u8>,
         held: Held,
         out: &mpsc::Sender<Out>,
         requested: &AtomicUsize,
     ) {
+        let begun = Begun::default();
+        let mut calls = methods.clone();
+        if let Some(subscribing) = &mut calls.subscribing {
+            subscribing.begun = Arc::clone(&begun);
+        }
+        let gate = Gate {
+            rules: Arc::clone(&self.rules),
+            peer: self.seated.peer,
+            calls,
+        };
         let bytes = message.len();
-        let answer = dispatch.answer(&message).await;
+        let answer = gate.answer(&message, Some(lane)).await;
         drop((message, held));
         requested.fetch_sub(bytes, Ordering::Relaxed);
         if let Some(answer) = answer {
-            self.send(out, answer).await;
+            let mut begun = std::mem::take(&mut *begun.lock());
+            if answer.is_error() {
+                // Subscriptions whose numbers are not sent end at once.
+                for mut events in begun.drain(..) {
+                    events.close();
+                    while let Ok(event) = events.try_recv() {
+                        self.seated.sent(event.get().len());
+                    }
+                }
+            }
+            self.send(out, answer.into_json(), begun).await;
         }
     }
 
-    async fn send(&self, out: &mpsc::Sender<Out>, answer: Box<RawValue>) {
+    async fn send(
+        &self,
+        out: &mpsc::Sender<Out>,
+        answer: Box<RawValue>,
+        begun: Vec<mpsc::Receiver<Box<RawValue>>>,
+    ) {
         let queued = self.seated.queue(answer.get().len());
         // An error says that the writer has ended, and the session with it.
-        let _ = out.send(Out::Text(answer, queued)).await;
+        let _ = out.send(Out::Answer(answer, queued, begun)).await;
+    }
+}
+
+const fn close(code: u16) -> Out {
+    Out::Close {
+        code,
+        last_events: false,
     }
 }
 
@@ -244,28 +279,50 @@ impl Session {
 async fn write(
     mut writer: WriteHalf<TokioIo<Upgraded>>,
     mut outgoing: mpsc::Receiver<Out>,
-    mut events: mpsc::Receiver<Box<RawValue>>,
     seated: &Seated,
 ) -> io::Result<()> {
+    let mut events: SelectAll<BoxStream<'static, Box<RawValue>>> = SelectAll::new();
     loop {
         tokio::select! {
             out = outgoing.recv() => match out {
-                Some(Out::Text(text, _queued)) => frame(&mut writer, OpCode::Text, text.get().as_bytes()).await?,
+                Some(Out::Answer(text, _queued, begun)) => {
+                    frame(&mut writer, OpCode::Text, text.get().as_bytes()).await?;
+                    events.extend(begun.into_iter().map(all_of));
+                }
                 Some(Out::Ping) => frame(&mut writer, OpCode::Ping, &[]).await?,
                 Some(Out::Pong(payload)) => frame(&mut writer, OpCode::Pong, &payload).await?,
-                Some(Out::Close(code)) => {
+                Some(Out::Close { code, last_events }) => {
+                    while last_events && let Some(event) = events.next().await {
+                        send_event(&mut writer, &event, seated).await?;
+                    }
                     frame(&mut writer, OpCode::Close, &code.to_be_bytes()).await?;
                     return writer.shutdown().await;
                 }
                 None => return Ok(()),
             },
-            Some(event) = events.recv() => {
-                let sent = frame(&mut writer, OpCode::Text, event.get().as_bytes()).await;
-                seated.sent(event.get().len());
-                sent?;
+            Some(event) = events.next(), if !events.is_empty() => {
+                send_event(&mut writer, &event, seated).await?;
             }
         }
     }
+}
+
+fn all_of(events: mpsc::Receiver<Box<RawValue>>) -> BoxStream<'static, Box<RawValue>> {
+    stream::unfold(events, |mut events| async move {
+        let event = events.recv().await?;
+        Some((event, events))
+    })
+    .boxed()
+}
+
+async fn send_event<W: AsyncWrite + Unpin>(
+    writer: &mut W,
+    event: &RawValue,
+    seated: &Seated,
+) -> io::Result<()> {
+    let sent = frame(writer, OpCode::Text, event.get().as_bytes()).await;
+    seated.sent(event.get().len());
+    sent
 }
 
 async fn frame<W: AsyncWrite + Unpin>(writer: &mut W, kind: OpCode, payload: &[u8]) -> io::Result<()> {

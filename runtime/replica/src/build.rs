@@ -78,6 +78,8 @@ pub struct Builder<S: State> {
     demand: Demand,
     window: MonoTime,
     phase: Phase,
+    /// How late the newest tick ended, in microseconds.
+    behind_us: u64,
     /// Until when the last intake tick is held open for a first transaction; `None` is for ever.
     hold_until: Option<MonoTime>,
     /// Operations after which this block takes no more transactions.
@@ -131,6 +133,7 @@ impl<S: State> Builder<S> {
             demand: Demand::default(),
             window: now,
             phase: Phase::Burst,
+            behind_us: 0,
             hold_until,
             operations_enough,
             chain,
@@ -156,6 +159,12 @@ impl<S: State> Builder<S> {
             u32::try_from(self.ticks.len()).unwrap_or(u32::MAX),
             self.poh.hash(),
         )
+    }
+
+    /// How long after its due time the newest tick ended, in microseconds.
+    #[must_use]
+    pub const fn behind_us(&self) -> u64 {
+        self.behind_us
     }
 
     /// What the block carries besides ticks, as its first part.
@@ -224,9 +233,9 @@ impl<S: State> Builder<S> {
     /// [`JudgeError`] when this node cannot read its own state.
     pub fn step(&mut self, pool: &mut Mempool, now: MonoTime) -> Result<Step, JudgeError> {
         let pool_is_empty = !pool.has_pending();
-        if self.due(pool_is_empty).is_none_or(|due| now < due) {
+        let Some(due) = self.due(pool_is_empty).filter(|due| *due <= now) else {
             return Ok(Step::Continue);
-        }
+        };
         match self.phase {
             Phase::Burst => {
                 let hashes = u64::from(self.chain.params.hashes_per_tick);
@@ -235,6 +244,10 @@ impl<S: State> Builder<S> {
                 Ok(Step::Continue)
             }
             Phase::Mix => {
+                // A tick that was held open for a transaction is due as soon as there is one: it has no
+                // schedule that it could be behind of.
+                let held = self.is_last_intake() && self.hold_until.is_none_or(|until| self.window < until);
+                self.behind_us = if held { 0 } else { now.0.saturating_sub(due.0) };
                 if self.ticks.len() < self.intake_ticks() {
                     self.take(pool)?;
                 } else {

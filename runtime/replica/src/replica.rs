@@ -177,6 +177,11 @@ impl<S: State, O: Orderer> Replica<S, O> {
         self.builder.as_ref().map(Builder::progress)
     }
 
+    /// How late the newest tick of the own block ended, in microseconds.
+    pub fn building_behind_us(&self) -> Option<u64> {
+        self.builder.as_ref().map(Builder::behind_us)
+    }
+
     /// Where the replica stands: the height that parts are taken for, its round, and whether its block is being
     /// committed. When it changes, [`Replica::stand`] gives another answer.
     pub fn position(&self) -> (Height, Round, bool) {

@@ -138,15 +138,15 @@ impl Net {
         (index, member.key)
     }
 
-    /// Builds the next block from the proposer's pool.
-    fn build(&mut self, evidence: Vec<Evidence>) -> Built<MemoryState> {
-        let (index, proposer) = self.turn();
+    /// Begins the next block, at time 0.
+    fn begin(&self, evidence: Vec<Evidence>) -> Builder<MemoryState> {
+        let (_, proposer) = self.turn();
         let extras = Extras {
             last_commit: self.certificate.clone(),
             evidence,
         };
-        let mut now = MonoTime(0);
-        let mut builder = Builder::new(
+        let now = MonoTime(0);
+        Builder::new(
             self.chain.clone(),
             self.parent.clone(),
             self.parent.header.height.saturating_add(1),
@@ -157,7 +157,13 @@ impl Net {
             Some(now),
             1_000,
         )
-        .unwrap();
+        .unwrap()
+    }
+
+    /// Builds the next block from the proposer's pool.
+    fn build(&mut self, evidence: Vec<Evidence>) -> Built<MemoryState> {
+        let (index, _) = self.turn();
+        let (mut now, mut builder) = (MonoTime(0), self.begin(evidence));
         let pool = &mut self.pools[index];
         loop {
             now = builder.due(!pool.has_pending()).unwrap_or(now).max(now);
@@ -273,6 +279,21 @@ fn what_a_block_has_no_room_for_waits_and_every_block_stays_within_its_bounds() 
         assert_eq!(blocks, 6, "two of twelve in each block");
         assert_eq!(slots(&net), if bytes > 0 { 96 } else { 0 });
     }
+}
+
+#[test]
+fn a_tick_that_ends_late_says_how_late() {
+    let mut net = Net::new(1);
+    let mut builder = net.begin(Vec::new());
+    let mut step = |late: u64| {
+        let due = builder.due(true).unwrap();
+        builder.step(&mut net.pools[0], MonoTime(due.0 + late)).unwrap();
+        builder.behind_us()
+    };
+    // Each tick has a burst of hashes and an end.
+    assert_eq!((step(0), step(0)), (0, 0));
+    assert_eq!((step(5), step(70)), (0, 70), "the end counts");
+    assert_eq!((step(0), step(0)), (70, 0), "and the next one again");
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub enum TopicName {
     Headers,
     /// Changes of one account.
     Account,
-    /// Every transaction, or those of one sender.
+    /// Every transaction, or those that an account sent or is paid by.
     Transactions,
 }
 
@@ -70,7 +70,7 @@ impl SubscribeArgs {
     /// Follows.
     ///
     /// # Errors
-    /// Those of the node; exit 1 when it closes the subscription.
+    /// Those of the node; exit 1 when it closes the subscription, 3 when it does so because it stops.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let params = match &self.account {
             Some(account) => Some(TopicParams {
@@ -142,8 +142,14 @@ fn closed(event: &SubscriptionEvent, reason: &str) -> CliError {
     let hint = event
         .resume_from
         .map(|height| format!("go on with --from-height {height}"));
+    // A node that stops is one that goes away.
+    let exit = if reason == "shutdown" {
+        Exit::CannotConnect
+    } else {
+        Exit::Failure
+    };
     let error = CliError::new(
-        Exit::Failure,
+        exit,
         format!("the node closed the subscription: {}", cell(reason)),
     )
     .reason(format!("subscription_{}", cell(reason)))

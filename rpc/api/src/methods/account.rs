@@ -46,7 +46,8 @@ pub trait AccountApi {
     #[method(name = "getNonce", param_kind = map)]
     async fn get_nonce(&self, address: AddressArg) -> Result<Ctx<NonceView>, ApiError>;
 
-    /// All accounts in trie-key order, page by page, all pages from one state.
+    /// All accounts in trie-key order, page by page. No account comes twice, and none is left out that was
+    /// there all the time, also when the chain moves between two pages.
     ///
     /// Errors: 1002, 1003, 1101, 1103.
     #[method(name = "list", param_kind = map)]

@@ -35,9 +35,10 @@ pub trait ChainApi {
     #[method(name = "getHeader", param_kind = map)]
     async fn get_header(&self, block: Option<BlockRef>) -> Result<Option<HeaderView>, ApiError>;
 
-    /// A range of blocks, page by page. The first page fixes `to`, so that pages fit together.
+    /// A range of blocks, page by page. The first page fixes `to`, so that pages fit together. A range that
+    /// is not there as a whole is refused.
     ///
-    /// Errors: 1002, 1003, 1103.
+    /// Errors: 1002, 1003, 1101, 1102, 1103, -32602 `empty_range`.
     #[method(name = "getBlocks", param_kind = map)]
     async fn get_blocks(&self, options: Option<BlockRangeOptions>) -> Result<Page<BlockView>, ApiError>;
 

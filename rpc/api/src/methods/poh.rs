@@ -31,7 +31,7 @@ pub trait PohApi {
 
     /// Computes the ticks of a block again, or of all blocks up to `to`, at most 100. Expensive.
     ///
-    /// Errors: 1002, 1101, 1103, 1402.
+    /// Errors: 1002, 1101, 1102, 1103, 1402, -32602 `empty_range`.
     #[method(name = "verify", param_kind = map)]
     async fn verify(&self, block: Option<BlockRef>, to: Option<BlockRef>) -> Result<PohVerdict, ApiError>;
 

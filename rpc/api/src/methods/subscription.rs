@@ -11,7 +11,10 @@ pub trait SubscriptionApi {
     /// Follows a topic from `fromHeight` (default: the next block), first what is there, then live,
     /// without a gap. A reader that is too slow gets a last event `{closed: "lagged", resumeFrom}`.
     ///
-    /// Errors: 1001, 1103, -32006 (too many subscriptions on this connection).
+    /// A node that stops sends `{closed: "shutdown", resumeFrom}` and closes the session with 1001.
+    ///
+    /// Errors: 1001, 1101 (`fromHeight` is above the next block), 1103, -32006 (too many subscriptions on
+    /// this connection), -32601 `websocket_only` over HTTP.
     #[subscription(
         name = "subscribe" => "event",
         unsubscribe = "unsubscribe",

@@ -93,7 +93,8 @@ pub struct AtOptions {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct AccountListOptions {
-    /// The state to read; default `latest`. Later pages keep the height of the first.
+    /// The state to read; default `latest`. Later pages keep the height of the first. When that state is
+    /// gone, pages that named no height go on in the newest one; `context` names the state of each page.
     pub at: Option<BlockRef>,
     /// Items per page, 1 to 1000, default 100.
     pub limit: Option<u32>,

@@ -21,9 +21,7 @@ pub struct PohStatusView {
     pub ticks_per_block: u16,
     /// Hashes per second measured on the node's machine; 0 when not measured.
     pub measured_hash_rate: U64,
-    /// Threads that verify.
-    pub verify_threads: u32,
-    /// Milliseconds behind (positive) or ahead of the nominal pace.
+    /// Milliseconds by which the newest tick of the node's own block ended late; 0 when it makes none.
     pub drift_ms: i32,
 }
 

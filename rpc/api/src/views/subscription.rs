@@ -18,7 +18,8 @@ pub enum Topic {
     Headers,
     /// Changes of one account; `params.address`. `data` is the block, the account before and after.
     Account,
-    /// Every transaction, or those sent by `params.address`; `data` is the transaction and its receipt.
+    /// Every transaction, or those that `params.address` sent or is paid by; `data` is the transaction and
+    /// its receipt.
     Transactions,
 }
 
@@ -50,7 +51,7 @@ pub struct SubscriptionEvent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Box<RawValue>>,
     /// Why the subscription ended: `lagged` (the reader is too slow), `pruned` (the node no longer has
-    /// the next block) or `error`.
+    /// the next block), `shutdown` (the node stops; the session closes with 1001 behind it) or `error`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<String>,
     /// Subscribe again with this `fromHeight` to miss nothing. With topics that have several events

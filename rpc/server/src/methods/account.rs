@@ -7,10 +7,10 @@ use vibecoin_rpc_api::methods::AccountApiServer;
 use vibecoin_rpc_api::views::{
     AccountListOptions, AccountView, AtOptions, BalanceView, Ctx, NonceView, Page, ReadOptions,
 };
-use vibecoin_rpc_api::{AddressArg, ApiError};
+use vibecoin_rpc_api::{AddressArg, ApiError, BlockRef, BlockSelector};
 
 use super::{Query, Rpc, answer, at_most, context, hash_position, page_size};
-use crate::backend::{Backend, Read};
+use crate::backend::{Backend, BackendError, Read};
 
 impl<B: Backend> Rpc<B> {
     async fn account(
@@ -36,11 +36,21 @@ impl<B: Backend> Rpc<B> {
         let limit = page_size(options.limit)?;
         let least = options.min_balance.unwrap_or_default();
         let query = Query::new(&[b"account_list", &least.0.to_le_bytes()]);
+        let pinned = options.at.clone().map(BlockRef::get).transpose()?;
+        let pinned = pinned.is_some_and(|at| at != BlockSelector::Latest);
         let (at, after) = match query.open(options.cursor)? {
             Some(cursor) => (Some(cursor.height), Some(hash_position(&cursor)?)),
             None => (self.state_at(options.at)?, None),
         };
-        let read = self.backend.list_accounts(at, after, limit)?;
+        let read = match self.backend.list_accounts(at, after, limit) {
+            // The state of the first page is gone with a later block. A list that no height was named for
+            // goes on in the newest state: in the order of the keys no account comes twice, and none is
+            // left out that was there all the time.
+            Err(BackendError::Pruned { .. }) if after.is_some() && !pinned => {
+                self.backend.list_accounts(None, after, limit)
+            }
+            read => read,
+        }?;
         // A page may come out short, even empty, when many accounts own less: the cursor goes on.
         let next_cursor = read
             .value

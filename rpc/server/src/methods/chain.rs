@@ -8,10 +8,10 @@ use vibecoin_rpc_api::views::{
     Ctx, FeeSuggestion, HeadView, HeaderView, LocationView, Order, Page, ParamsView, PohEntryView,
     ReceiptView, StatsOptions, StatsView, SupplyView, TransactionDetail, TransactionView,
 };
-use vibecoin_rpc_api::{API_VERSION, ApiError, BlockRef, Shown, U64};
+use vibecoin_rpc_api::{API_VERSION, ApiError, BlockRef, BlockSelector, Shown, U64};
 
-use super::{Query, Rpc, answer, number_position, page_size, small};
-use crate::backend::{Backend, CommittedBlock};
+use super::{Query, Rpc, answer, in_order, number_position, page_size, small};
+use crate::backend::{Backend, BackendError, CommittedBlock};
 
 /// Bytes of a transaction with one transfer.
 const TRANSFER_BYTES: u32 = 188;
@@ -243,26 +243,35 @@ impl<B: Backend> Rpc<B> {
             let message = "lists of blocks give `none` or `hashes`; ask for whole blocks one by one";
             return Err(ApiError::invalid_params("detail_not_available", message));
         }
-        let key = serde_json::to_vec(&(&options.from, &options.to, order, detail))
-            .map_err(|error| ApiError::invalid_params("invalid_params", error.to_string()))?;
+        let checked = |block: Option<BlockRef>| block.map(BlockRef::get).transpose();
+        let (from, to) = (checked(options.from)?, checked(options.to)?);
+        let named = (from.map(BlockRef::from), to.map(BlockRef::from));
+        let key = serde_json::to_vec(&(&named, order, detail))
+            .map_err(|error| ApiError::internal(error.to_string()))?;
         let query = Query::new(&[b"chain_getBlocks", &key]);
         let cursor = query.open(options.cursor)?;
         let earliest = self.backend.earliest();
-        // References are read once: later pages keep the last height of the first page's range.
-        let to = match &cursor {
-            Some(cursor) => Some(cursor.height),
-            None => self.height(options.to)?,
+        let least = match named.0 {
+            Some(from) => self.existing(from)?,
+            None => earliest,
         };
-        let from = options
-            .from
-            .map_or(Ok(Some(earliest)), |from| self.height(Some(from)))?;
-        let (Some(from), Some(to)) = (from, to) else {
-            return Ok(Page {
-                items: Vec::new(),
-                next_cursor: None,
-            });
+        // References are read once: later pages keep the last height of the first page's range, and go on
+        // when the start of the range has been pruned since.
+        let (from, to) = match &cursor {
+            Some(cursor) => (least.max(earliest), cursor.height),
+            None if least < earliest => {
+                return Err(BackendError::Pruned {
+                    height: least,
+                    earliest,
+                }
+                .into());
+            }
+            None => {
+                let to = self.existing(named.1.unwrap_or_else(|| BlockSelector::Latest.into()))?;
+                in_order(least, to)?;
+                (least, to)
+            }
         };
-        let from = from.max(earliest);
         let start = match (&cursor, order) {
             (Some(cursor), _) => Height(number_position(cursor)?),
             (None, Order::Asc) => from,

@@ -24,9 +24,7 @@ impl<B: Backend> Rpc<B> {
                 let head = self.backend.head().header.height;
                 let back = head.0.saturating_sub(SCAN_MAX.saturating_sub(1));
                 let from = match options.from {
-                    Some(from) => self
-                        .height(Some(from))?
-                        .ok_or_else(|| ApiError::new(Code::NotFound, "there is no such block"))?,
+                    Some(from) => self.existing(from)?,
                     None => Height(back.max(self.backend.earliest().0)),
                 };
                 (head, from.0.saturating_mul(PLACES))

@@ -147,16 +147,36 @@ impl<B: Backend> Rpc<B> {
         Ok(Some(low))
     }
 
+    /// The height that a reference names, where `null` is no answer.
+    ///
+    /// # Errors
+    /// 1101 for a height above the head, 1102 for a hash that is unknown or a time before the first block.
+    fn existing(&self, block: BlockRef) -> Result<Height, ApiError> {
+        let selector = block.get()?;
+        if let BlockSelector::Height(height) = selector {
+            let head = self.backend.head().header.height;
+            if height > head {
+                return Err(BackendError::Future { height, head }.into());
+            }
+        }
+        self.height(Some(selector.into()))?.ok_or_else(|| {
+            let message = match selector {
+                BlockSelector::Time(time) => format!("no block is as old as {} ms", time.0),
+                BlockSelector::Hash(hash) => format!("there is no block {hash}"),
+                _ => "there is no such block".to_owned(),
+            };
+            ApiError::new(Code::NotFound, message)
+        })
+    }
+
     /// The height to read a state at: `None` for the newest, which the backend picks itself.
     fn state_at(&self, at: Option<BlockRef>) -> Result<Option<Height>, ApiError> {
         let selector = at.map_or(Ok(BlockSelector::Latest), BlockRef::get)?;
         match selector {
             BlockSelector::Latest => Ok(None),
+            // Whether it is there is answered together with the state.
             BlockSelector::Height(height) => Ok(Some(height)),
-            other => self
-                .height(Some(other.into()))?
-                .map(Some)
-                .ok_or_else(|| ApiError::new(Code::NotFound, "there is no such block to read the state of")),
+            other => self.existing(other.into()).map(Some),
         }
     }
 
@@ -198,6 +218,15 @@ fn answer<T, V>(read: Read<T>, view: impl FnOnce(T) -> V) -> Ctx<V> {
         context: context(&read.context),
         value: view(read.value),
     }
+}
+
+/// Refuses a range that is the wrong way round; both ends belong to it.
+fn in_order(from: Height, to: Height) -> Result<(), ApiError> {
+    if from <= to {
+        return Ok(());
+    }
+    let message = format!("the range is empty: its first height {from} is above its last, {to}");
+    Err(ApiError::invalid_params("empty_range", message))
 }
 
 /// Refuses lists that are too long for one call.

@@ -10,9 +10,9 @@ use vibecoin_rpc_api::methods::PohApiServer;
 use vibecoin_rpc_api::views::{
     EntriesOptions, Page, PohEntryView, PohParamsView, PohStatusView, PohVerdict, TransactionOrderView,
 };
-use vibecoin_rpc_api::{ApiError, BlockRef, Code, HashArg, Shown, U64};
+use vibecoin_rpc_api::{ApiError, BlockRef, BlockSelector, HashArg, Shown, U64};
 
-use super::{Query, Rpc, at_most, number_position, page_size, small};
+use super::{Query, Rpc, at_most, in_order, number_position, page_size, small};
 use crate::backend::{Backend, CommittedBlock};
 
 #[async_trait]
@@ -26,7 +26,6 @@ impl<B: Backend> PohApiServer for Rpc<B> {
             hashes_per_tick: params.hashes_per_tick,
             ticks_per_block: params.ticks_per_block,
             measured_hash_rate: U64(status.measured_hash_rate),
-            verify_threads: status.verify_threads,
             drift_ms: i32::try_from(status.drift_ms).unwrap_or(if status.drift_ms < 0 {
                 i32::MIN
             } else {
@@ -74,12 +73,9 @@ impl<B: Backend> PohApiServer for Rpc<B> {
     }
 
     async fn verify(&self, block: Option<BlockRef>, to: Option<BlockRef>) -> Result<PohVerdict, ApiError> {
-        let missing = || ApiError::new(Code::NotFound, "there is no such block");
-        let from = self.height(block)?.ok_or_else(missing)?;
-        let to = match to {
-            Some(to) => self.height(Some(to))?.ok_or_else(missing)?,
-            None => from,
-        };
+        let from = self.existing(block.unwrap_or_else(|| BlockSelector::Latest.into()))?;
+        let to = to.map_or(Ok(from), |to| self.existing(to))?;
+        in_order(from, to)?;
         let count = to.0.saturating_sub(from.0).saturating_add(1);
         at_most(
             "blocks",

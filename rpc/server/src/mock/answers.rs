@@ -222,6 +222,7 @@ impl Backend for MockBackend {
         PohStatus {
             height: head.header.height.next().unwrap(),
             hash: head.header.poh_hash,
+            drift_ms: 7,
             ..PohStatus::default()
         }
     }

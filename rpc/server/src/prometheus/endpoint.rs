@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
-use hyper::{Method, Request, Response, StatusCode, header};
+use hyper::{Method, Request, Response, StatusCode};
 use jsonrpsee::server::{HttpBody, ServerHandle, stop_channel};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::listener::{self, Answers};
-use crate::request::{plain, with_type};
+use crate::request::{not_allowed, plain, with_type};
 use crate::seats::{Limits, Seated, Seats};
 
 /// How the answer is written.
@@ -59,6 +59,12 @@ impl MetricsServer {
         self.address
     }
 
+    /// Where programs of this machine reach it.
+    #[must_use]
+    pub fn endpoint(&self) -> SocketAddr {
+        listener::reachable(self.address)
+    }
+
     /// Takes no more connections.
     pub fn stop(self) {
         // An error says that it has stopped already.
@@ -83,12 +89,7 @@ impl Answers for Scraper {
                     Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n"),
                 }
             }
-            (_, "/metrics") => {
-                let mut refused = plain(StatusCode::METHOD_NOT_ALLOWED, "GET /metrics\n");
-                let allow = header::HeaderValue::from_static("GET, HEAD");
-                refused.headers_mut().insert(header::ALLOW, allow);
-                refused
-            }
+            (_, "/metrics") => not_allowed("GET, HEAD", "GET /metrics\n"),
             _ => plain(StatusCode::NOT_FOUND, "figures are at /metrics\n"),
         }
     }

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use jsonrpsee::server::SubscriptionSink;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
-use vibecoin_primitives::{Account, AccountRow, Address, Height, StateKey, account_key, decode};
+use vibecoin_primitives::{
+    Account, AccountRow, Address, Height, Operation, StateKey, Transaction, account_key, decode,
+};
 use vibecoin_rpc_api::views::{
     AccountChangeView, AccountView, BlockOptions, HeaderView, ReceiptView, SubscriptionEvent,
     TransactionEventView,
@@ -38,16 +40,18 @@ enum End {
     Lagged,
     /// The node no longer has the next block.
     Pruned,
-    /// The node failed, or is stopping.
+    /// The server stops.
+    Stopping,
+    /// The node failed.
     Failed(ApiError),
 }
 
 impl From<ApiError> for End {
     fn from(error: ApiError) -> Self {
-        if error.class() == Some(Code::Pruned) {
-            Self::Pruned
-        } else {
-            Self::Failed(error)
+        match error.class() {
+            Some(Code::Pruned) => Self::Pruned,
+            Some(Code::ShuttingDown) => Self::Stopping,
+            _ => Self::Failed(error),
         }
     }
 }
@@ -79,14 +83,19 @@ impl<B: Backend> Feed<B> {
         let Some(seat) = self.reader.rpc.rules.seats.of(self.sink.connection_id().0) else {
             return;
         };
-        let end = match self.follow(&seat).await {
-            Ok(never) => match never {},
-            Err(end) => end,
+        let stopped = self.reader.rpc.rules.stop.clone().shutdown();
+        let end = tokio::select! {
+            end = self.follow(&seat) => match end {
+                Ok(never) => match never {},
+                Err(end) => end,
+            },
+            () = stopped => End::Stopping,
         };
         let closed = match end {
             End::Gone => return,
             End::Lagged => "lagged",
             End::Pruned => "pruned",
+            End::Stopping => "shutdown",
             End::Failed(error) => {
                 tracing::debug!(target: "rpc", %error, "a subscription ends");
                 "error"
@@ -121,9 +130,7 @@ impl<B: Backend> Feed<B> {
             was_live = true;
             tokio::select! {
                 () = self.sink.closed() => return Err(End::Gone),
-                changed = heads.changed() => changed.map_err(|_| {
-                    End::Failed(ApiError::new(Code::ShuttingDown, "the node is shutting down"))
-                })?,
+                changed = heads.changed() => changed.map_err(|_| End::Stopping)?,
             }
         }
     }
@@ -278,9 +285,9 @@ impl<B: Backend> Reader<B> {
                     .map(|change| self.event(height, seq, change))
                     .collect()
             }
-            Source::Transactions(sender) => {
+            Source::Transactions(party) => {
                 let block = self.block(height)?;
-                let events = self.transactions(&block, *sender);
+                let events = self.transactions(&block, *party);
                 events
                     .iter()
                     .map(|event| self.event(height, seq, event))
@@ -313,17 +320,27 @@ impl<B: Backend> Reader<B> {
         block.ok_or_else(|| lost(height))
     }
 
-    fn transactions(&self, block: &CommittedBlock, sender: Option<Address>) -> Vec<TransactionEventView> {
-        let wanted = |address: &Address| sender.is_none_or(|sender| sender == *address);
+    /// The transactions of a block; with a party, those that it sent and those that pay it.
+    fn transactions(&self, block: &CommittedBlock, party: Option<Address>) -> Vec<TransactionEventView> {
+        let concerns = |transaction: &Transaction| {
+            party.is_none_or(|party| {
+                let body = transaction.body();
+                let pays = |operation: &Operation| {
+                    matches!(operation, Operation::Transfer { to, .. } if *to == party)
+                };
+                Address(body.sender.0) == party || body.operations.iter().any(pays)
+            })
+        };
         let views = self
             .rpc
             .transaction_views(block)
             .into_iter()
+            .zip(block.body.transactions())
             .zip(&block.receipts.0)
             .zip(0u32..);
         views
-            .filter(|((view, _), _)| wanted(&view.sender.0.address))
-            .map(|((transaction, receipt), index)| TransactionEventView {
+            .filter(|(((_, transaction), _), _)| concerns(transaction))
+            .map(|(((transaction, _), receipt), index)| TransactionEventView {
                 transaction,
                 receipt: ReceiptView::new(receipt, block.header.height, index),
             })

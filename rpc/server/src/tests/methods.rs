@@ -30,7 +30,7 @@ fn text(served: &super::Served, address: Address) -> String {
 
 #[test]
 fn every_registered_method_is_in_the_table_and_the_other_way_round() {
-    let rules = Arc::new(Rules::new(Arc::new(Config::default()), true));
+    let rules = Arc::new(Rules::new(Arc::new(Config::default()), true, super::never()));
     let methods = crate::methods::all(&Rpc::new(Arc::new(MockBackend::new()), rules)).unwrap();
     let registered: BTreeSet<&str> = methods.method_names().collect();
     let table: BTreeSet<&str> = registry::METHODS.iter().map(|method| method.name).collect();
@@ -414,7 +414,7 @@ async fn reads_beyond_the_head_below_the_earliest_or_too_soon_say_so() {
 #[tokio::test(start_paused = true)]
 async fn a_minimum_height_is_waited_for_and_given_up_after_two_seconds() {
     let served = serve().await;
-    let rules = Arc::new(Rules::new(Arc::new(Config::default()), true));
+    let rules = Arc::new(Rules::new(Arc::new(Config::default()), true, super::never()));
     let rpc = Rpc::new(Arc::clone(&served.node), rules);
     let read = |height| ReadOptions {
         at: None,
