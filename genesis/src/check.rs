@@ -79,10 +79,11 @@ impl Genesis {
                 "the validator's own consensus key",
                 "an account with a key of its own",
             ),
-            other => GenesisError::value(
+            other => GenesisError::new(
                 "validators",
-                format!("{} validators", self.validators.len()),
-                other.to_string(),
+                Problem::Rule {
+                    detail: other.to_string(),
+                },
             ),
         }
     }

@@ -142,6 +142,12 @@ pub enum Problem {
         /// What is allowed.
         allowed: String,
     },
+    /// A rule for the whole that does not hold.
+    #[error("{detail}")]
+    Rule {
+        /// What is the case.
+        detail: String,
+    },
     /// A text that is no address of this chain.
     #[error("{0}")]
     Address(AddressError),

@@ -462,7 +462,7 @@ fn what_is_not_allowed_is_named_with_its_place() {
         (
             "power = 10",
             "power = \"18446744073709551615\"",
-            "line 10, column 1: validators: found 2 validators, allowed is the summed power is above",
+            "line 10, column 1: validators: the summed power is above",
         ),
         ("= 1_000_000", "= 0", "column 68: accounts.vibet1"),
         ("= 1_000_000", "= 1_000_001", "on top of the"),

@@ -23,7 +23,7 @@ use super::view::{Refusal, Tally};
 
 mod address;
 
-pub use address::Scopes;
+pub use address::{Form, Scopes};
 
 /// Most peers whose addresses are remembered.
 pub const BOOK_MAX: usize = 512;

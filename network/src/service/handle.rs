@@ -277,7 +277,7 @@ impl Network {
     }
 }
 
-fn peer_id(id: &str) -> Result<LibPeer, NetworkError> {
+pub fn peer_id(id: &str) -> Result<LibPeer, NetworkError> {
     id.parse()
         .map_err(|error: libp2p::identity::ParseError| NetworkError::PeerId {
             id: id.to_owned(),

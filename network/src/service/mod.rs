@@ -33,6 +33,7 @@ mod view;
 #[allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects)]
 mod tests;
 
+pub use book::Form;
 pub use config::{NetworkConfig, NetworkError, NetworkEvent, Sink};
 pub use handle::{Network, NetworkGuard};
 pub use hello::{ValidatorProof, peer_id_of};

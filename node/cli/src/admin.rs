@@ -10,9 +10,10 @@ use vibecoin_config::Paths;
 use vibecoin_keystore::{KeyError, private};
 use zeroize::Zeroizing;
 
-use crate::context::Context;
+use crate::context::{Context, ENDPOINT_BYTES_MAX};
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::files;
 
 /// A client of the operator's listener.
 pub struct Admin {
@@ -31,7 +32,12 @@ impl Admin {
         let home = context.home()?;
         let config = context.config()?;
         let paths = Paths::new(home, &config);
-        let written = std::fs::read_to_string(&paths.admin_endpoint).ok();
+        let endpoint = &paths.admin_endpoint;
+        let written = if files::exists(endpoint)? {
+            Some(files::read_text(endpoint, ENDPOINT_BYTES_MAX)?)
+        } else {
+            None
+        };
         let fixed = Some(&config.admin.listen).filter(|listen| !listen.is_empty() && !listen.ends_with(":0"));
         let url = written
             .map(|text| text.trim().to_owned())

@@ -1,14 +1,16 @@
 //! What can be typed. What it means is in the commands.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
     account, bench, block, completions, config, db, debug, devnet, genesis, init, keys, mempool, node, peers,
     poh, proof, rpc, status, subscribe, testnet, transfer, tx, validator, version,
 };
 use crate::context::Context;
+use crate::environment;
 use crate::error::CliError;
 use crate::output::{Answer, Format};
 
@@ -35,6 +37,32 @@ pub struct Arguments {
     pub command: Command,
 }
 
+/// Options that a variable of the environment may set.
+const VARIABLES: [(&str, &str); 3] = [
+    ("home", "VIBECOIN_HOME"),
+    ("url", "VIBECOIN_URL"),
+    ("output", "VIBECOIN_OUTPUT"),
+];
+
+impl Arguments {
+    /// Reads what was typed; the environment says what was not. A variable that is empty counts as not set.
+    ///
+    /// # Errors
+    /// What is wrong with the arguments, or the help that was asked for.
+    pub fn from_command_line(
+        arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        for (option, variable) in VARIABLES {
+            if environment::value(variable).is_some() {
+                command = command.mut_arg(option, |argument| argument.env(variable));
+            }
+        }
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    }
+}
+
 /// When to use colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Color {
@@ -50,14 +78,8 @@ pub enum Color {
 /// Options of every command.
 #[derive(Args, Clone, Debug)]
 pub struct Globals {
-    /// Home directory: genesis, database, keys, configuration [default: the XDG data directory]
-    #[arg(
-        long,
-        global = true,
-        env = "VIBECOIN_HOME",
-        value_name = "DIR",
-        help_heading = "Global options"
-    )]
+    /// Home directory: genesis, database, keys, configuration [default: $VIBECOIN_HOME, or the XDG data directory]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub home: Option<PathBuf>,
     /// Configuration file [default: config.toml in the home directory]
     #[arg(
@@ -68,23 +90,21 @@ pub struct Globals {
         help_heading = "Global options"
     )]
     pub config: Option<PathBuf>,
-    /// Address of a node; `local` and `dev` are the node of the home directory, or 127.0.0.1:8545
+    /// Address of a node ($VIBECOIN_URL); `local` and `dev` are the node of the home directory, or 127.0.0.1:8545
     #[arg(
         short,
         long,
         global = true,
-        env = "VIBECOIN_URL",
         value_name = "URL",
         default_value = "local",
         help_heading = "Global options"
     )]
     pub url: String,
-    /// Form of results on stdout
+    /// Form of results on stdout ($VIBECOIN_OUTPUT)
     #[arg(
         short,
         long,
         global = true,
-        env = "VIBECOIN_OUTPUT",
         value_enum,
         default_value_t,
         help_heading = "Global options"

@@ -15,7 +15,7 @@ use crate::args::Globals;
 use crate::commands::config::{KnobArgs, load};
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::files;
+use crate::{environment, files};
 
 /// Where a node answers when nothing else is known.
 pub const LOCAL_URL: &str = "http://127.0.0.1:8545";
@@ -23,6 +23,10 @@ pub const LOCAL_URL: &str = "http://127.0.0.1:8545";
 const RESPONSE_BYTES_MAX: u32 = 64 * 1024 * 1024;
 /// Most bytes of a request that this client sends; the node has its own, smaller limit.
 const REQUEST_BYTES_MAX: u32 = 64 * 1024 * 1024;
+/// The reason of the error when there is no home directory.
+const NO_HOME: &str = "no_home";
+/// Upper bound of the file that holds a node's address, in bytes.
+pub const ENDPOINT_BYTES_MAX: usize = 1024;
 /// The prefix of addresses when there is no genesis to ask.
 const PREFIX_DEFAULT: &str = "vibet";
 
@@ -30,8 +34,8 @@ const PREFIX_DEFAULT: &str = "vibet";
 pub struct Context {
     /// The options.
     pub globals: Globals,
-    /// `None` when none was given and the environment names none: most commands need no home.
-    home: Option<PathBuf>,
+    /// An error is reported only to a command that needs a home: most do not.
+    home: Result<PathBuf, CliError>,
 }
 
 impl Context {
@@ -41,7 +45,13 @@ impl Context {
         let home = globals
             .home
             .clone()
-            .or_else(|| default_home(|name| std::env::var_os(name).map(PathBuf::from)));
+            .or_else(|| environment::default_home(environment::value))
+            .ok_or_else(|| {
+                CliError::usage("there is no home directory: HOME and XDG_DATA_HOME name no absolute path")
+                    .reason(NO_HOME)
+                    .hint("give one with --home DIR")
+            })
+            .and_then(|home| resolved(&home));
         Self { globals, home }
     }
 
@@ -54,20 +64,31 @@ impl Context {
         };
         Self {
             globals,
-            home: Some(home.to_owned()),
+            home: Ok(home.to_owned()),
         }
     }
 
     /// The home directory, given or default.
     ///
     /// # Errors
-    /// Exit 2 when none was given and the environment names no absolute one.
+    /// Exit 2 when none was given and the environment names no absolute one, and for one that is no directory.
     pub fn home(&self) -> Result<&Path, CliError> {
-        self.home.as_deref().ok_or_else(|| {
-            CliError::usage("there is no home directory: HOME and XDG_DATA_HOME name no absolute path")
-                .reason("no_home")
-                .hint("give one with --home DIR")
-        })
+        match &self.home {
+            Ok(home) => Ok(home),
+            Err(error) => Err(error.clone()),
+        }
+    }
+
+    /// The home directory, or `None` when none was given and the environment names none.
+    ///
+    /// # Errors
+    /// Exit 2 for one that is no directory.
+    pub fn home_if_any(&self) -> Result<Option<&Path>, CliError> {
+        match &self.home {
+            Ok(home) => Ok(Some(home)),
+            Err(error) if error.reason == NO_HOME => Ok(None),
+            Err(error) => Err(error.clone()),
+        }
     }
 
     /// The configuration file.
@@ -114,18 +135,29 @@ impl Context {
     }
 
     /// The node's address: as given, or the one that the node of the home wrote down.
-    #[must_use]
-    pub fn url(&self) -> String {
-        match self.globals.url.as_str() {
-            "local" | "dev" => self
-                .home
-                .as_ref()
-                .and_then(|home| std::fs::read_to_string(Paths::endpoint_in(home)).ok())
-                .map(|text| text.trim().to_owned())
-                .filter(|url| url.starts_with("http://"))
-                .unwrap_or_else(|| LOCAL_URL.to_owned()),
-            url => url.to_owned(),
+    ///
+    /// # Errors
+    /// Exit 2 for a home that is no directory; what is wrong with the file that the node of the home wrote.
+    pub fn url(&self) -> Result<String, CliError> {
+        if !matches!(self.globals.url.as_str(), "local" | "dev") {
+            return Ok(self.globals.url.clone());
         }
+        let Some(home) = self.home_if_any()? else {
+            return Ok(LOCAL_URL.to_owned());
+        };
+        let path = Paths::endpoint_in(home);
+        let text = match files::read_text(&path, ENDPOINT_BYTES_MAX) {
+            Ok(text) => text,
+            Err(error) if error.exit == Exit::NotFound => return Ok(LOCAL_URL.to_owned()),
+            Err(error) => return Err(error),
+        };
+        Some(text.trim().to_owned())
+            .filter(|url| url.starts_with("http://"))
+            .ok_or_else(|| {
+                let message = format!("{} does not hold the address of a node", path.display());
+                CliError::new(Exit::InvalidFile, message)
+                    .hint("the node writes it when it starts; --url names a node without it")
+            })
     }
 
     /// A client over HTTP.
@@ -133,7 +165,7 @@ impl Context {
     /// # Errors
     /// Exit 2 when the address is none.
     pub fn client(&self) -> Result<HttpClient, CliError> {
-        let url = self.url();
+        let url = self.url()?;
         check_scheme(&url)?;
         HttpClientBuilder::new()
             .max_request_size(REQUEST_BYTES_MAX)
@@ -149,7 +181,7 @@ impl Context {
     /// # Errors
     /// Exit 2 when the address is none, 3 when no node answers.
     pub async fn websocket(&self) -> Result<WsClient, CliError> {
-        let url = self.url();
+        let url = self.url()?;
         check_scheme(&url)?;
         let url = url
             .strip_prefix("http")
@@ -160,7 +192,7 @@ impl Context {
             .request_timeout(self.timeout())
             .build(&url)
             .await
-            .map_err(CliError::no_answer)
+            .map_err(CliError::from)
     }
 
     /// Runs a client's work on this thread.
@@ -174,7 +206,10 @@ impl Context {
             .build()
             .map_err(|error| CliError::new(Exit::Failure, format!("cannot start an event loop: {error}")))?
             .block_on(work)
-            .map_err(|error| error.at(&self.url()))
+            .map_err(|error| match self.url() {
+                Ok(url) => error.at(&url),
+                Err(_) => error,
+            })
     }
 
     /// The account keys of the home.
@@ -210,7 +245,7 @@ impl Context {
     /// Exit 7 when the file is there and invalid.
     pub fn genesis(&self) -> Result<Option<Genesis>, CliError> {
         match self.genesis_path()? {
-            Some(path) if path.exists() => files::genesis(&path).map(Some),
+            Some(path) if files::exists(&path)? => files::genesis(&path).map(Some),
             _ => Ok(None),
         }
     }
@@ -228,10 +263,10 @@ impl Context {
 
     /// The genesis file of the home; `None` without a home.
     fn genesis_path(&self) -> Result<Option<PathBuf>, CliError> {
-        if self.home.is_none() {
-            return Ok(None);
+        match self.home_if_any()? {
+            None => Ok(None),
+            Some(_) => Ok(Some(self.paths()?.genesis)),
         }
-        Ok(Some(self.paths()?.genesis))
     }
 }
 
@@ -256,13 +291,41 @@ fn check_scheme(url: &str) -> Result<(), CliError> {
     Err(CliError::usage(format!("{url} {refused}")).hint(format!("write --url http://{rest}")))
 }
 
-/// `$XDG_DATA_HOME/vibecoin`, or `~/.local/share/vibecoin`. A variable that is empty or relative counts as
-/// absent: it would make a home in whatever folder the command was typed.
-fn default_home(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
-    let absolute = |name: &str| variable(name).filter(|path| path.is_absolute());
-    let data = absolute("XDG_DATA_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local").join("share")))?;
-    Some(data.join("vibecoin"))
+/// The home directory as the operating system has it. One that is a symbolic link is what the link leads to, with
+/// or without a slash behind its name, for every command.
+fn resolved(home: &Path) -> Result<PathBuf, CliError> {
+    let home: PathBuf = home.components().collect();
+    let refused = |what: &str| {
+        CliError::usage(format!("the home directory {} {what}", home.display()))
+            .reason("bad_home")
+            .hint("name a directory, or one that can be made, with --home DIR")
+    };
+    let there = match std::fs::symlink_metadata(&home) {
+        Ok(there) => there,
+        Err(error) => {
+            return match error.kind() {
+                std::io::ErrorKind::NotFound => Ok(home),
+                std::io::ErrorKind::NotADirectory => Err(refused("cannot be: a part of its path is a file")),
+                _ => Err(CliError::file("read", &home)(error)),
+            };
+        }
+    };
+    let target = if there.is_symlink() {
+        std::fs::canonicalize(&home).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => refused("is a symbolic link that leads nowhere"),
+            _ => CliError::file("read", &home)(error),
+        })?
+    } else {
+        home.clone()
+    };
+    if std::fs::metadata(&target)
+        .map_err(CliError::file("read", &target))?
+        .is_dir()
+    {
+        Ok(target)
+    } else {
+        Err(refused("is not a directory"))
+    }
 }
 
 #[cfg(test)]
@@ -285,39 +348,25 @@ mod tests {
     }
 
     #[test]
-    fn the_default_home_is_in_the_data_directory() {
-        let with = |pairs: &'static [(&str, &str)]| {
-            default_home(move |name| {
-                pairs
-                    .iter()
-                    .find(|(known, _)| *known == name)
-                    .map(|(_, path)| path.into())
-            })
-        };
-        assert_eq!(
-            with(&[("XDG_DATA_HOME", "/d"), ("HOME", "/h")]),
-            Some("/d/vibecoin".into())
-        );
-        assert_eq!(
-            with(&[("XDG_DATA_HOME", "relative"), ("HOME", "/h")]),
-            Some("/h/.local/share/vibecoin".into())
-        );
-        for nowhere in [
-            &[][..],
-            &[("HOME", "")],
-            &[("HOME", "h")],
-            &[("XDG_DATA_HOME", "")],
-        ] {
-            assert_eq!(
-                default_home(|name| {
-                    let mut pairs = nowhere.iter();
-                    pairs
-                        .find(|(known, _)| *known == name)
-                        .map(|(_, path)| path.into())
-                }),
-                None,
-                "{nowhere:?}"
-            );
+    fn a_home_behind_a_link_is_one_home_however_it_is_written() -> std::io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let (home, link) = (folder.path().join("home"), folder.path().join("link"));
+        assert_eq!(resolved(&home), Ok(home.clone()), "one that is to be made");
+        std::fs::create_dir(&home)?;
+        std::os::unix::fs::symlink("home", &link)?;
+        let target = std::fs::canonicalize(&home)?;
+        assert_eq!(resolved(&link), Ok(target.clone()));
+        assert_eq!(resolved(&link.join("")), Ok(target));
+        std::fs::remove_dir(&home)?;
+        for path in [link.clone(), link.join("")] {
+            let error = resolved(&path).err().map(|error| (error.exit, error.reason));
+            assert_eq!(error, Some((Exit::Usage, "bad_home".to_owned())), "{path:?}");
         }
+        std::fs::write(&home, "a file")?;
+        for path in [home.clone(), link, home.join("below")] {
+            let error = resolved(&path).err().map(|error| (error.exit, error.reason));
+            assert_eq!(error, Some((Exit::Usage, "bad_home".to_owned())), "{path:?}");
+        }
+        Ok(())
     }
 }

@@ -23,7 +23,7 @@ pub const DEV_BALANCE: Amount = Amount(1_000_000_000_000_000);
 pub fn prepare(paths: &Paths, given: Option<&Genesis>, now: TimeMs) -> Result<Genesis, CliError> {
     make_private(&paths.home)?;
     let path = paths.genesis.clone();
-    let genesis = if path.exists() {
+    let genesis = if files::exists(&path)? {
         files::genesis(&path)?
     } else {
         let genesis = match given {

@@ -1,5 +1,6 @@
 //! What a command says when it fails: what, where, and what to do about it.
 
+use std::io;
 use std::path::Path;
 
 use jsonrpsee::core::client::Error as ClientError;
@@ -17,6 +18,8 @@ use crate::output::message;
 
 /// How the message begins when nobody answers; where it was tried is put in by [`CliError::at`].
 const NO_ANSWER: &str = "no node answers";
+/// The reason when a file cannot be where it is named.
+const BAD_PLACE: &str = "bad_place";
 /// Most characters of a reason or a hash in an error of a server.
 const REASON_CHARS_MAX: usize = 100;
 
@@ -109,15 +112,37 @@ impl CliError {
         Self { data, ..self }
     }
 
-    /// For `map_err`: a file that could not be read or written.
-    pub fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+    /// For `map_err`: a file or folder that could not be read, written or made.
+    pub fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let reads = matches!(action, "read" | "find" | "list");
         move |error| {
-            let exit = match error.kind() {
-                std::io::ErrorKind::NotFound => Exit::NotFound,
-                std::io::ErrorKind::StorageFull => Exit::DiskFull,
-                _ => Exit::Failure,
-            };
-            Self::new(exit, format!("cannot {action} {}: {error}", path.display()))
+            let exit = exit_of_file(&error, reads);
+            let out = Self::new(exit, format!("cannot {action} {}: {error}", path.display()));
+            match exit {
+                Exit::Usage => out
+                    .reason(BAD_PLACE)
+                    .hint("name a place in a folder that is there"),
+                Exit::Key => out.hint("this user may not do that; see its owner and mode with `ls -ld`"),
+                _ => out,
+            }
+        }
+    }
+
+    /// The same as the daemon says it, which refuses what a client command calls missing or invalid.
+    #[must_use]
+    pub fn of_daemon(self) -> Self {
+        let refused = match self.exit {
+            Exit::InvalidFile | Exit::NotFound => true,
+            Exit::Usage => self.reason == BAD_PLACE,
+            _ => false,
+        };
+        if !refused {
+            return self;
+        }
+        Self {
+            exit: Exit::Config,
+            code: i64::from(Exit::Config.code()),
+            ..self
         }
     }
 
@@ -159,6 +184,27 @@ impl CliError {
             .map(|hint| format!("\nhint: {hint}"))
             .unwrap_or_default();
         format!("error: {} ({}){hint}", self.message, self.reason)
+    }
+}
+
+/// The exit for a file by the situation, not by the call that failed: `exit-codes.md` lists them.
+fn exit_of_file(error: &io::Error, reads: bool) -> Exit {
+    use io::ErrorKind as Kind;
+    let is_loop = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+    match error.kind() {
+        Kind::StorageFull | Kind::QuotaExceeded => Exit::DiskFull,
+        Kind::PermissionDenied | Kind::ReadOnlyFilesystem => Exit::Key,
+        Kind::NotFound | Kind::NotADirectory if reads => Exit::NotFound,
+        Kind::IsADirectory if reads => Exit::InvalidFile,
+        _ if is_loop && reads => Exit::NotFound,
+        Kind::NotFound
+        | Kind::NotADirectory
+        | Kind::IsADirectory
+        | Kind::AlreadyExists
+        | Kind::InvalidFilename
+        | Kind::InvalidInput => Exit::Usage,
+        _ if is_loop => Exit::Usage,
+        _ => Exit::Io,
     }
 }
 
@@ -211,7 +257,7 @@ fn hint_for(error: &ApiError) -> Option<String> {
         Code::WrongChain => "the transaction was signed for another chain; sign it again for this one",
         Code::Expired => "sign it again with a later --valid-for",
         Code::InsufficientFunds => {
-            "a transfer to a new account also pays for the account; see `vibecoin account show`"
+            "the sender pays the fee, the amounts, and the price of every new account and byte of a slot; see `vibecoin account show`"
         }
         Code::Timeout if never_seen(error) => {
             "check the hash and the node's chain; if it was sent, it may have been refused or have expired"
@@ -252,19 +298,41 @@ impl From<ClientError> for CliError {
 }
 
 fn transport(error: &(dyn std::error::Error + Send + Sync + 'static)) -> CliError {
+    use jsonrpsee::client_transport::ws::WsHandshakeError as WebSocket;
     use jsonrpsee::http_client::transport::Error as Http;
+    match error.downcast_ref::<WebSocket>() {
+        Some(WebSocket::Rejected { status_code } | WebSocket::Redirected { status_code, .. }) => {
+            return http_status(*status_code);
+        }
+        Some(WebSocket::Url(detail)) => {
+            return CliError::usage(format!(
+                "the address of the node is not valid: {}",
+                message(detail)
+            ));
+        }
+        _ => {}
+    }
     match error.downcast_ref::<Http>() {
-        Some(Http::Rejected { status_code }) => CliError::new(
-            Exit::Failure,
-            format!("the node refused the request with HTTP status {status_code}"),
-        )
-        .reason("http_status")
-        .data(json!({ "httpStatus": status_code })),
+        Some(Http::Rejected { status_code }) => http_status(*status_code),
         Some(Http::RequestTooLarge) => {
             CliError::new(Exit::Failure, "the request is larger than this client sends")
                 .reason("request_too_large")
         }
         _ => CliError::no_answer(message(&chain_of(error))),
+    }
+}
+
+/// A node that answers, but not to this.
+fn http_status(status: u16) -> CliError {
+    let error = CliError::new(
+        Exit::Failure,
+        format!("the node refused the request with HTTP status {status}"),
+    );
+    let error = error.reason("http_status").data(json!({ "httpStatus": status }));
+    match status {
+        403 => error.hint("the node does not answer to this name: see rpc.hosts of its configuration"),
+        429 => error.hint("the node is busy; try again later"),
+        _ => error,
     }
 }
 
@@ -392,6 +460,46 @@ mod tests {
             pending.to_text().contains("`vibecoin tx wait 0xab`"),
             "{pending:?}"
         );
+    }
+
+    #[test]
+    fn a_file_ends_with_the_exit_of_its_situation() {
+        let exit = |action, kind: io::ErrorKind| CliError::file(action, Path::new("x"))(kind.into()).exit;
+        for (kind, read, write) in [
+            (io::ErrorKind::NotFound, Exit::NotFound, Exit::Usage),
+            (io::ErrorKind::NotADirectory, Exit::NotFound, Exit::Usage),
+            (io::ErrorKind::IsADirectory, Exit::InvalidFile, Exit::Usage),
+            (io::ErrorKind::PermissionDenied, Exit::Key, Exit::Key),
+            (io::ErrorKind::ReadOnlyFilesystem, Exit::Key, Exit::Key),
+            (io::ErrorKind::StorageFull, Exit::DiskFull, Exit::DiskFull),
+            (io::ErrorKind::QuotaExceeded, Exit::DiskFull, Exit::DiskFull),
+            (io::ErrorKind::Other, Exit::Io, Exit::Io),
+        ] {
+            assert_eq!(
+                (exit("read", kind), exit("write", kind)),
+                (read, write),
+                "{kind:?}"
+            );
+        }
+        let looping = io::Error::from_raw_os_error(rustix::io::Errno::LOOP.raw_os_error());
+        assert_eq!(
+            CliError::file("read", Path::new("x"))(looping).exit,
+            Exit::NotFound
+        );
+    }
+
+    #[test]
+    fn a_node_that_refuses_a_web_socket_is_not_called_absent() {
+        use jsonrpsee::client_transport::ws::WsHandshakeError;
+        let refused = WsHandshakeError::Rejected { status_code: 403 };
+        let error: CliError = ClientError::Transport(Box::new(refused)).into();
+        assert_eq!(
+            (error.exit, error.reason.as_str()),
+            (Exit::Failure, "http_status")
+        );
+        let nowhere = WsHandshakeError::NoAddressFound("x".to_owned());
+        let error: CliError = ClientError::Transport(Box::new(nowhere)).into();
+        assert_eq!(error.exit, Exit::CannotConnect);
     }
 
     #[test]

@@ -98,6 +98,7 @@ mod tests {
         let table: Vec<(u8, String)> = include_str!("../exit-codes.md")
             .lines()
             .skip(2)
+            .take_while(|line| !line.is_empty())
             .map(|line| {
                 let mut cells = line.split('|').skip(1).map(str::trim);
                 (

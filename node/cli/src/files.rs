@@ -7,6 +7,7 @@ use std::path::Path;
 use vibecoin_genesis::{BuiltGenesis, GENESIS_BYTES_MAX, Genesis};
 use vibecoin_keystore::{KeyError, private};
 use vibecoin_light::Trust;
+use vibecoin_primitives::text::without_mark;
 use zeroize::Zeroizing;
 
 use crate::error::CliError;
@@ -32,10 +33,26 @@ pub fn read(path: &Path, most: usize) -> Result<Vec<u8>, CliError> {
     Ok(bytes)
 }
 
-/// Reads a text file.
+/// Reads a text file, without the byte-order mark that some editors put in front of it.
 pub fn read_text(path: &Path, most: usize) -> Result<String, CliError> {
-    String::from_utf8(read(path, most)?)
-        .map_err(|_| CliError::new(Exit::InvalidFile, format!("{} is not UTF-8 text", path.display())))
+    let text = String::from_utf8(read(path, most)?)
+        .map_err(|_| CliError::new(Exit::InvalidFile, format!("{} is not UTF-8 text", path.display())))?;
+    Ok(match without_mark(&text) {
+        plain if plain.len() < text.len() => plain.to_owned(),
+        _ => text,
+    })
+}
+
+/// Returns true if there is anything of this name, be it a link that leads nowhere. What cannot be looked at is
+/// not called absent.
+pub fn exists(path: &Path) -> Result<bool, CliError> {
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(false),
+            _ => Err(CliError::file("read", path)(error)),
+        },
+    }
 }
 
 /// Reads a text with a secret: a file of this user that nobody else can read, not reached through a link; `-`
@@ -56,8 +73,8 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     if bytes.len() > most {
         return Err(refused(format!("more than {most} bytes")));
     }
-    let text = str::from_utf8(&bytes).map_err(|_| refused("not text".to_owned()))?;
-    Ok(Zeroizing::new(text.to_owned()))
+    let text = str::from_utf8(&bytes).map_err(|_| refused("not UTF-8 text".to_owned()))?;
+    Ok(Zeroizing::new(without_mark(text).to_owned()))
 }
 
 /// Writes a file as a whole: to a temporary file beside it, synced, then renamed, then the folder synced. After a
@@ -179,6 +196,38 @@ mod tests {
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o640, "permissions stay");
         assert_eq!(names(folder.path()), ["a"], "no temporary file is left");
+    }
+
+    #[test]
+    fn a_mark_in_front_of_a_text_is_no_part_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        for (bytes, text) in [
+            (&b"\xef\xbb\xbf{}"[..], "{}"),
+            (b"{}", "{}"),
+            (b"\xef\xbb\xbf", ""),
+        ] {
+            std::fs::write(&path, bytes).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            assert_eq!(read_text(&path, 100).unwrap(), text);
+            assert_eq!(read_secret(&path).unwrap().as_str(), text);
+        }
+        // What Windows calls Unicode is not guessed at.
+        std::fs::write(&path, b"\xff\xfe{\0}\0").unwrap();
+        assert_eq!(read_text(&path, 100).unwrap_err().exit, Exit::InvalidFile);
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_there_and_what_is_below_a_file_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("nowhere", &link).unwrap();
+        assert_eq!(exists(&link), Ok(true));
+        assert_eq!(read_text(&link, 1).unwrap_err().exit, Exit::NotFound);
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(exists(&file.join("below")), Ok(false));
+        assert_eq!(exists(&folder.path().join("none")), Ok(false));
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod exit;
 mod output;
 
 mod dev;
+mod environment;
 mod files;
 mod logging;
 mod passphrase;
@@ -29,8 +30,6 @@ mod sending;
 mod turn;
 
 use std::process::ExitCode;
-
-use clap::Parser as _;
 
 use args::Arguments;
 use context::Context;
@@ -42,9 +41,10 @@ use output::Format;
 pub fn main() -> ExitCode {
     secrets::shut();
     logging::install_panic_hook();
-    let (outcome, format, quiet) = match Arguments::try_parse() {
+    let (outcome, format, quiet) = match Arguments::from_command_line(std::env::args_os()) {
         Ok(arguments) => {
             let (format, quiet) = (arguments.globals.output, arguments.globals.quiet);
+            output::be_quiet(quiet);
             (
                 arguments.command.run(&Context::new(arguments.globals)),
                 format,
@@ -58,8 +58,12 @@ pub fn main() -> ExitCode {
         }
         Err(error) => {
             let format = args::format_of(
-                std::env::args().skip(1),
-                std::env::var("VIBECOIN_OUTPUT").ok().as_deref(),
+                std::env::args_os()
+                    .skip(1)
+                    .map(|argument| argument.to_string_lossy().into_owned()),
+                environment::value("VIBECOIN_OUTPUT")
+                    .and_then(|word| word.into_string().ok())
+                    .as_deref(),
             );
             if format == Format::Text {
                 let _gone = error.print();

@@ -34,6 +34,16 @@ pub fn install_panic_hook() {
 /// # Errors
 /// Exit 10 when the filter means nothing.
 pub fn for_node(globals: &Globals, config: &LogConfig) -> Result<(), CliError> {
+    let builder = builder(globals).with_env_filter(filter(globals, config)?);
+    match config.format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    }
+    .map_err(|error| CliError::new(Exit::Failure, format!("cannot start logging: {error}")))
+}
+
+/// What of the node's log is shown: what the configuration says, unless the command line says more or less.
+fn filter(globals: &Globals, config: &LogConfig) -> Result<EnvFilter, CliError> {
     let text = match (globals.quiet, globals.verbose) {
         (true, _) => "error",
         (_, 0) => config.filter.as_str(),
@@ -43,17 +53,10 @@ pub fn for_node(globals: &Globals, config: &LogConfig) -> Result<(), CliError> {
     // The consensus core tells every step at `info`, which is `debug` to an operator. The JSON-RPC library
     // warns of what callers do: our server answers and counts it. A directive of the operator's own for
     // either comes later and wins.
-    let filter =
-        EnvFilter::try_new(format!("arc_malachitebft=warn,jsonrpsee=off,{text}")).map_err(|error| {
-            CliError::new(Exit::Config, format!("log.filter {text:?}: {error}"))
-                .hint("a filter is a level, or target=level pairs: info,node=debug")
-        })?;
-    let builder = builder(globals).with_env_filter(filter);
-    match config.format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    }
-    .map_err(|error| CliError::new(Exit::Failure, format!("cannot start logging: {error}")))
+    EnvFilter::try_new(format!("arc_malachitebft=warn,jsonrpsee=off,{text}")).map_err(|error| {
+        CliError::new(Exit::Config, format!("log.filter {text:?}: {error}"))
+            .hint("a filter is a level, or target=level pairs: info,node=debug")
+    })
 }
 
 /// Logs of a client command: silent unless asked for.
@@ -127,7 +130,7 @@ fn builder(
     let ansi = match globals.color {
         Color::Always => true,
         Color::Never => false,
-        Color::Auto => std::env::var_os("NO_COLOR").is_none() && std::io::stderr().is_terminal(),
+        Color::Auto => crate::environment::value("NO_COLOR").is_none() && std::io::stderr().is_terminal(),
     };
     let stderr: fn() -> Visible = || Visible(std::io::stderr());
     // A line that cannot be written is lost. Reported on stderr, as the library would, it would be a panic there.
@@ -157,6 +160,38 @@ mod tests {
 
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
+        }
+    }
+
+    #[test]
+    fn the_filter_is_what_the_configuration_says_unless_the_command_line_says_otherwise() {
+        use clap::Parser as _;
+        let shown = |line: &str, text: &str| {
+            let arguments = crate::args::Arguments::try_parse_from(line.split(' ')).ok();
+            let config = LogConfig {
+                filter: text.to_owned(),
+                ..vibecoin_config::Config::default().log
+            };
+            arguments.and_then(|arguments| filter(&arguments.globals, &config).ok().map(|f| f.to_string()))
+        };
+        let of = |text: &str| shown("vibecoin node", text).unwrap_or_default();
+        assert_ne!(of("info"), of("warn"));
+        assert!(of("node::sync=debug").contains("node::sync=debug"));
+        assert_ne!(shown("vibecoin -v node", "info"), shown("vibecoin node", "info"));
+        assert_eq!(
+            shown("vibecoin -q node", "info"),
+            shown("vibecoin -q node", "trace")
+        );
+        // What the configuration accepts is what the log understands.
+        for good in ["off", "info,node::sync=debug", "info,[span{field=1}]=debug"] {
+            assert!(
+                vibecoin_config::Sources::new()
+                    .flag("log.filter", good)
+                    .load()
+                    .is_ok(),
+                "{good}"
+            );
+            assert!(shown("vibecoin node", good).is_some(), "{good}");
         }
     }
 

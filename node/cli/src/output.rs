@@ -1,6 +1,7 @@
 //! The output contract: results on stdout, everything else on stderr; with `-o json` one JSON value.
 
 use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::ValueEnum;
 use serde_json::Value;
@@ -201,6 +202,21 @@ fn streamed(written: io::Result<()>) -> Result<bool, CliError> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(CliError::file("write to", std::path::Path::new("stdout"))(error)),
+    }
+}
+
+/// Set when only errors and warnings were asked for (`-q`).
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Leaves out what [`say`] would write.
+pub fn be_quiet(quiet: bool) {
+    QUIET.store(quiet, Ordering::Relaxed);
+}
+
+/// Writes a line for people that is neither an error nor a warning; nothing under `-q`.
+pub fn say(text: &str) {
+    if !QUIET.load(Ordering::Relaxed) {
+        note(text);
     }
 }
 

@@ -39,12 +39,29 @@ impl PassphraseArgs {
         if self.allow_unencrypted {
             return Ok(None);
         }
-        let first = prompt(&format!("New passphrase for {name}: "))?;
-        if *first != *prompt("Again: ")? {
-            return Err(CliError::usage("the two passphrases differ"));
-        }
-        Ok(Some(Passphrase::new(first.as_str())?))
+        ask_twice(name).map(Some)
     }
+
+    /// The passphrase that takes the place of another: from `file` or the terminal, and never from where the old
+    /// one came from. None when unencrypted keys were allowed and there is no file.
+    pub fn to_replace(&self, file: Option<&Path>, name: &str) -> Result<Option<Passphrase>, CliError> {
+        match file {
+            Some(path) => {
+                let text = files::read_secret(path)?;
+                Ok(Some(Passphrase::from_file_text(&text)?))
+            }
+            None if self.allow_unencrypted => Ok(None),
+            None => ask_twice(name).map(Some),
+        }
+    }
+}
+
+fn ask_twice(name: &str) -> Result<Passphrase, CliError> {
+    let first = prompt(&format!("New passphrase for {name}: "))?;
+    if *first != *prompt("Again: ")? {
+        return Err(CliError::usage("the two passphrases differ"));
+    }
+    Ok(Passphrase::new(first.as_str())?)
 }
 
 /// A passphrase from a file or the environment; `None` when neither was given.

@@ -26,11 +26,14 @@ pub const VARIABLE: &str = "VIBECOIN_PASSWORD";
 /// The environment variable that names the open file in which the passphrase was handed on.
 const HANDED_ON: &str = "VIBECOIN_PASSWORD_FD";
 
-/// The passphrase of the environment, once it has left it.
-static GIVEN: Mutex<Option<Zeroizing<Vec<u8>>>> = Mutex::new(None);
+/// What the environment gave: a passphrase, or one that cannot be had and why.
+type Given = Result<Zeroizing<Vec<u8>>, String>;
 
-fn given(text: Zeroizing<Vec<u8>>) {
-    *GIVEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+/// The passphrase of the environment, once it has left it; `None` when it gave none.
+static GIVEN: Mutex<Option<Given>> = Mutex::new(None);
+
+fn given(found: Option<Given>) {
+    *GIVEN.lock().unwrap_or_else(PoisonError::into_inner) = found;
 }
 
 /// Does it, first of all in `main`, while there is one thread. Comes back in another program when there was a
@@ -46,27 +49,36 @@ pub fn shut() {
                 "warning: {VARIABLE} stays in the environment of this process: {error}; use --password-file"
             ));
         }
-        given(text);
+        given(Some(Ok(text)));
     } else if let Some(number) = std::env::var_os(HANDED_ON) {
-        take(&number);
+        given(take(&number));
     }
 }
 
 /// The passphrase that the environment held; `None` when it held none.
 pub fn passphrase() -> Option<Result<Passphrase, KeyError>> {
-    let given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let bytes = given.as_ref()?;
-    Some(match str::from_utf8(bytes) {
-        Ok(text) => Passphrase::new(text),
-        Err(_) => Err(KeyError::NoPassphrase {
-            detail: format!("{VARIABLE} is not UTF-8 text"),
-        }),
-    })
+    GIVEN
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .as_ref()
+        .map(read)
+}
+
+/// A passphrase that was given but cannot be read is an error, never "no passphrase": without one, a command that
+/// allows keys without encryption would write the key in the clear.
+fn read(given: &Given) -> Result<Passphrase, KeyError> {
+    let refused = |detail: String| KeyError::NoPassphrase { detail };
+    let bytes = given.as_ref().map_err(|detail| refused(detail.clone()))?;
+    if bytes.is_empty() {
+        return Err(refused(format!("{VARIABLE} is set but empty")));
+    }
+    let text = str::from_utf8(bytes).map_err(|_| refused(format!("{VARIABLE} is not UTF-8 text")))?;
+    Passphrase::new(text)
 }
 
 /// Wipes the passphrase of the environment: a node needs it once, and then runs for long.
 pub fn forget() {
-    *GIVEN.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    given(None);
 }
 
 /// Neither a crash nor another process of this user gets at the memory. A system that does not allow it loses
@@ -104,28 +116,77 @@ fn start_without(text: &[u8]) -> std::io::Result<()> {
         .exec())
 }
 
-/// Takes over what was handed on, and empties the file.
-fn take(number: &OsString) {
+/// Takes over what was handed on, and empties the file. `None` in a child of the process that took it.
+fn take(number: &OsString) -> Option<Given> {
+    let failed = |what: &str| {
+        Some(Err(format!(
+            "{HANDED_ON} is for this program's own use, and {what}; unset it, and give the passphrase with --password-file or {VARIABLE}"
+        )))
+    };
     let digits = number.as_bytes();
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return;
+        return failed("it holds no number");
     }
     let path = PathBuf::from("/proc/self/fd").join(number);
     // Only memory without a name is taken: somebody else's file stays as it is.
     let is_memory =
         std::fs::read_link(&path).is_ok_and(|to| to.as_os_str().as_bytes().starts_with(b"/memfd:passphrase"));
     if !is_memory {
-        return;
+        return failed("it names a file that this program did not make");
     }
     let Ok(mut file) = File::options().read(true).write(true).open(&path) else {
-        return;
+        return failed("its file cannot be opened");
     };
     let most = PASSPHRASE_BYTES_MAX.saturating_add(1);
     let mut text = Zeroizing::new(Vec::with_capacity(most));
     let limit = u64::try_from(most).unwrap_or(u64::MAX);
-    // It is empty in a child of the process that took it.
-    if (&mut file).take(limit).read_to_end(&mut text).is_ok() && !text.is_empty() {
-        given(text);
+    if (&mut file).take(limit).read_to_end(&mut text).is_err() {
+        return failed("its file cannot be read");
     }
     let _memory_goes_with_the_process = file.set_len(0);
+    (!text.is_empty()).then_some(Ok(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(given: &Given) -> String {
+        match read(given) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn what_was_given_but_cannot_be_read_is_an_error_and_never_nothing() {
+        let bytes = |bytes: &[u8]| Ok(Zeroizing::new(bytes.to_vec()));
+        assert_eq!(message(&bytes(b"correct horse")), "");
+        assert!(message(&bytes(b"")).contains("VIBECOIN_PASSWORD is set but empty"));
+        assert!(message(&bytes(b"\xff")).contains("VIBECOIN_PASSWORD is not UTF-8"));
+        assert!(message(&bytes(&[b'x'; PASSPHRASE_BYTES_MAX + 1])).contains("more than"));
+        // No number, a file that is not there, one that this program did not make.
+        for number in ["", "x", "-1", "999999", "0"] {
+            let taken = take(&number.into());
+            assert!(
+                taken.is_some_and(|given| message(&given).contains("VIBECOIN_PASSWORD_FD")),
+                "{number}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_was_handed_on_is_taken_once() -> std::io::Result<()> {
+        let mut file = File::from(rustix::fs::memfd_create(c"passphrase", MemfdFlags::empty())?);
+        file.write_all(b"correct horse")?;
+        file.rewind()?;
+        let number = OsString::from(file.as_raw_fd().to_string());
+        assert_eq!(take(&number), Some(Ok(Zeroizing::new(b"correct horse".to_vec()))));
+        assert_eq!(
+            take(&number),
+            None,
+            "a child of the process that took it was given none"
+        );
+        Ok(())
+    }
 }

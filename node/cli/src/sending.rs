@@ -318,13 +318,37 @@ pub fn report(submitted: &Submitted, fee: Option<Amount>) -> Answer {
     }
 }
 
+/// Reads a whole number as the interface does: no sign, no spaces, no superfluous zeros.
+///
+/// # Errors
+/// In words for the person who typed it.
+pub fn number(text: &str) -> Result<u64, String> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let canonical = text == "0" || !text.starts_with('0');
+    let read = if digits && canonical {
+        text.parse().ok()
+    } else {
+        None
+    };
+    read.ok_or_else(|| {
+        format!(
+            "it is a whole number, 0 to {}, without sign and leading zeros",
+            u64::MAX
+        )
+    })
+}
+
 /// Reads an amount.
 ///
 /// # Errors
 /// In words for the person who typed it.
 pub fn amount(text: &str) -> Result<u64, String> {
-    text.parse()
-        .map_err(|_| format!("an amount is a whole number of base units, 0 to {}", u64::MAX))
+    number(text).map_err(|_| {
+        format!(
+            "an amount is a whole number of base units, 0 to {}, without sign and leading zeros",
+            u64::MAX
+        )
+    })
 }
 
 /// Reads the amount of a payment, which is more than nothing.
@@ -387,8 +411,20 @@ mod tests {
             (amount("0"), amount("18446744073709551615")),
             (Ok(0), Ok(u64::MAX))
         );
-        for text in ["", "1.5", "-1", "1e3", "18446744073709551616", "x"] {
-            let error = "an amount is a whole number of base units, 0 to 18446744073709551615".to_owned();
+        for text in [
+            "",
+            "1.5",
+            "-1",
+            "+5",
+            "007",
+            "00",
+            " 5",
+            "1e3",
+            "18446744073709551616",
+            "x",
+        ] {
+            let error = "an amount is a whole number of base units, 0 to 18446744073709551615, without sign and leading zeros".to_owned();
+            assert!(number(text).is_err(), "{text}");
             assert_eq!(amount(text), Err(error.clone()), "{text}");
             assert_eq!(payment(text), Err(error), "{text}");
         }

@@ -9,7 +9,7 @@ use vibecoin_primitives::PublicKey;
 
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::output::note;
+use crate::output::say;
 
 /// Time between two attempts to take the lock. The lock of a file cannot be awaited with a deadline.
 const RETRY: Duration = Duration::from_millis(5);
@@ -57,7 +57,7 @@ impl Turn {
             }
             if waited >= SILENCE && !mentioned {
                 mentioned = true;
-                note("waiting for another program that sends from this key");
+                say("waiting for another program that sends from this key");
             }
             tokio::time::sleep(RETRY).await;
         }

@@ -1,9 +1,10 @@
 //! What a knob's value may be, and how it is read from each layer.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use toml::de::DeValue;
 
+use crate::entry;
 use crate::error::{Problem, clip};
 use crate::suggest::closest;
 
@@ -72,13 +73,21 @@ pub enum Kind {
     Ip,
     /// A path; a relative one starts at the home directory, an empty one means "none".
     Path,
-    /// Any text.
-    Text,
+    /// An IP address and a port, or nothing.
+    Listen,
+    /// A name for people: 1 to 64 characters that can be seen.
+    Name,
+    /// What is logged: levels, or targets with levels.
+    Filter,
     /// One of these words.
     Word(&'static [&'static str]),
-    /// A list of any texts.
+    /// A list of host names, as requests name them.
+    Hosts,
+    /// A list of origins, as browsers name them.
+    Origins,
+    /// A list of texts without white space, such as addresses of peers.
     Texts,
-    /// A list of these words.
+    /// A list of at least one of these words.
     Words(&'static [&'static str]),
 }
 
@@ -91,10 +100,16 @@ impl Kind {
             Self::Count { least, most } => format!("{least} to {most}"),
             Self::Ip => "an IP address".to_owned(),
             Self::Path => "a path".to_owned(),
-            Self::Text => "a text".to_owned(),
+            Self::Listen => "an IP address and a port, such as 127.0.0.1:9464, or nothing".to_owned(),
+            Self::Name => format!("1 to {} characters that can be seen", entry::NAME_CHARS_MAX),
+            Self::Filter => {
+                "error, warn, info, debug, trace, off, or target=level, separated by commas".to_owned()
+            }
             Self::Word(words) => format!("one of {}", words.join(", ")),
-            Self::Texts => "a list of texts".to_owned(),
-            Self::Words(words) => format!("a list of {}", words.join(", ")),
+            Self::Hosts => "a list of host names and addresses without port, or *".to_owned(),
+            Self::Origins => "a list of origins such as https://host or http://host:port, or *".to_owned(),
+            Self::Texts => "a list of texts without white space".to_owned(),
+            Self::Words(words) => format!("a list of at least one of {}", words.join(", ")),
         }
     }
 
@@ -110,13 +125,23 @@ impl Kind {
         let value = match self {
             Self::Switch => Value::Switch(text.parse().map_err(|_| wrong())?),
             Self::Count { .. } => {
-                let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-                let value = if digits { text.parse().ok() } else { None };
+                // As everywhere: no sign, no spaces, no superfluous zeros.
+                let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+                let canonical = text == "0" || !text.starts_with('0');
+                let value = if digits && canonical {
+                    text.parse().ok()
+                } else {
+                    None
+                };
                 Value::Count(value.ok_or_else(wrong)?)
             }
-            Self::Ip | Self::Path | Self::Text | Self::Word(_) => Value::Text(text.to_owned()),
-            Self::Texts | Self::Words(_) if text.is_empty() => Value::List(Vec::new()),
-            Self::Texts | Self::Words(_) => {
+            Self::Ip | Self::Path | Self::Listen | Self::Name | Self::Filter | Self::Word(_) => {
+                Value::Text(text.to_owned())
+            }
+            Self::Hosts | Self::Origins | Self::Texts | Self::Words(_) if text.is_empty() => {
+                Value::List(Vec::new())
+            }
+            Self::Hosts | Self::Origins | Self::Texts | Self::Words(_) => {
                 Value::List(text.split(',').map(|part| part.trim().to_owned()).collect())
             }
         };
@@ -138,10 +163,11 @@ impl Kind {
                 let parsed = u64::from_str_radix(value.as_str(), value.radix());
                 Value::Count(parsed.map_err(|_| self.refused(clip(value.as_str()), None))?)
             }
-            (Self::Ip | Self::Path | Self::Text | Self::Word(_), DeValue::String(text)) => {
-                Value::Text(text.clone().into_owned())
-            }
-            (Self::Texts | Self::Words(_), DeValue::Array(list)) => {
+            (
+                Self::Ip | Self::Path | Self::Listen | Self::Name | Self::Filter | Self::Word(_),
+                DeValue::String(text),
+            ) => Value::Text(text.clone().into_owned()),
+            (Self::Hosts | Self::Origins | Self::Texts | Self::Words(_), DeValue::Array(list)) => {
                 let texts = list.iter().map(|entry| match entry.get_ref() {
                     DeValue::String(text) => Ok(text.clone().into_owned()),
                     other => Err(wrong(other)),
@@ -161,16 +187,39 @@ impl Kind {
             (Self::Ip, Value::Text(text)) if text.parse::<IpAddr>().is_err() => {
                 Err(self.refused(clip(text), None))
             }
+            (Self::Listen, Value::Text(text)) if !text.is_empty() && text.parse::<SocketAddr>().is_err() => {
+                Err(self.refused(clip(text), None))
+            }
+            (Self::Name, Value::Text(text)) if !entry::name(text) => Err(self.refused(clip(text), None)),
+            (Self::Filter, Value::Text(text)) => match entry::filter(text) {
+                Ok(()) => Ok(value),
+                Err((directive, meant)) => Err(self.refused(clip(&directive), meant)),
+            },
             (Self::Word(words), Value::Text(text)) => self.one_of(words, text).map(|()| value),
-            (Self::Texts | Self::Words(_), Value::List(list)) if list.len() > LIST_ENTRIES_MAX => {
+            (_, Value::List(list)) if list.len() > LIST_ENTRIES_MAX => {
                 Err(self.refused(format!("{} entries", list.len()), None))
             }
-            (Self::Words(words), Value::List(list)) => list
+            (Self::Words(_), Value::List(list)) if list.is_empty() => {
+                Err(self.refused("an empty list".to_owned(), None))
+            }
+            (_, Value::List(list)) => list
                 .iter()
-                .try_for_each(|text| self.one_of(words, text))
+                .try_for_each(|text| self.check_entry(text))
                 .map(|()| value),
             _ => Ok(value),
         }
+    }
+
+    /// Refuses an entry of a list that can never match.
+    fn check_entry(&self, text: &str) -> Result<(), Problem> {
+        let verdict = match self {
+            Self::Hosts => entry::host(text),
+            Self::Origins => entry::origin(text),
+            Self::Words(words) => return self.one_of(words, text),
+            _ if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) => Err(None),
+            _ => Ok(()),
+        };
+        verdict.map_err(|meant| self.refused(clip(text), meant.as_deref()))
     }
 
     fn one_of(&self, words: &'static [&'static str], text: &str) -> Result<(), Problem> {

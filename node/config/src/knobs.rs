@@ -187,8 +187,8 @@ macro_rules! knobs {
 knobs! {
     /// The node itself: who it is, and where its files are.
     node: NodeConfig {
-        /// A name for people, shown in status and logs.
-        moniker: String = "vibecoin".to_owned(), Kind::Text;
+        /// A name for people, shown by `vibecoin status` and in the log.
+        moniker: String = "vibecoin".to_owned(), Kind::Name;
         /// Whether this node signs blocks and votes, with the key in `validator.key`, whose public half
         /// must be in the validator set. Two nodes that sign with one key are a double signature.
         validator: bool = false, Kind::Switch;
@@ -217,13 +217,15 @@ knobs! {
         addr: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST), Kind::Ip;
         /// The port to listen at; 0 takes a free one, which the ready line names.
         port: u16 = 8545, range(0, 65_535);
-        /// The namespaces that are offered. `dev` answers only on a dev chain.
+        /// The namespaces that are offered; `rpc`, which describes the interface, always is. `dev` answers only on a
+        /// dev chain.
         api: Vec<String> = NAMESPACES.iter().map(|name| (*name).to_owned()).collect(), Kind::Words(NAMESPACES);
-        /// Host names that requests may name, against DNS rebinding; empty: `localhost` and loopback
-        /// addresses. The address at which a request arrived may always be named; `*` allows any.
-        hosts: Vec<String> = Vec::new(), Kind::Texts;
-        /// Web origins whose pages may call (CORS); empty: none. `*` allows any.
-        cors_origins: Vec<String> = Vec::new(), Kind::Texts;
+        /// Host names that requests may name, against DNS rebinding, without port; empty: `localhost` and loopback
+        /// addresses. The address at which a request arrived may always be named; `*` alone allows any.
+        hosts: Vec<String> = Vec::new(), Kind::Hosts;
+        /// Web origins whose pages may call (CORS), such as `https://app.example`; empty: none. `*` alone allows
+        /// any; it is no part of an origin.
+        cors_origins: Vec<String> = Vec::new(), Kind::Origins;
         /// Most connections at once, three quarters of them WebSocket sessions, and never more than a quarter
         /// of the file descriptors of the process. A connection without a request in work gives its place
         /// to a newcomer. Too few and callers are turned away while others are served.
@@ -262,7 +264,7 @@ knobs! {
         /// Where to listen, as multiaddresses: `/ip4/0.0.0.0/tcp/27656`, `/ip4/0.0.0.0/udp/27656/quic-v1`.
         /// Empty: nobody can connect to this node; it may still connect to others.
         listen: Vec<String> = Vec::new(), Kind::Texts;
-        /// Addresses that others are told, where they differ from those listened at.
+        /// Addresses that others are told, where they differ from those listened at; without `/p2p/ID`.
         external: Vec<String> = Vec::new(), Kind::Texts;
         /// Peers to stay connected with, as multiaddresses that end in `/p2p/ID`.
         peers: Vec<String> = Vec::new(), Kind::Texts;
@@ -293,14 +295,14 @@ knobs! {
     /// Figures for Prometheus, on a listener of its own.
     metrics: MetricsConfig {
         /// Address and port, such as `127.0.0.1:9464`. Empty: off. Anybody who can connect can read.
-        listen: String = String::new(), Kind::Text;
+        listen: String = String::new(), Kind::Listen;
     }
 
     /// Methods for the operator (`net_addPeer`, `net_banPeer`, …), on a listener of its own.
     admin: AdminConfig {
         /// Address and port, such as `127.0.0.1:9465`; port 0 takes a free one. Empty: off. Callers show
         /// the token of `token_file`.
-        listen: String = String::new(), Kind::Text;
+        listen: String = String::new(), Kind::Listen;
         /// The file of the token, made at the start if it is missing, readable by the owner alone.
         token_file: PathBuf = "admin.token".into(), Kind::Path;
     }
@@ -327,7 +329,8 @@ knobs! {
         bytes_max: u64 = 80 * MIB, range(64 * KIB, 64 * GIB);
         /// Most transactions of one sender.
         per_sender_max: u32 = 1_024, range(1, 1_000_000);
-        /// How far a nonce may be ahead of the sender's next one. A gap holds memory that earns nothing.
+        /// How far a nonce may be ahead of the sender's next one, and always less than `per_sender_max`. A gap holds memory
+        /// that earns nothing.
         nonce_gap_max: u64 = 1_024, range(0, 1_000_000);
         /// How much more a replacement must pay, in percent. At 0 the pool can be made to churn for free.
         replacement_bump_percent: u32 = 10, range(0, 1_000);
@@ -337,9 +340,9 @@ knobs! {
     log: LogConfig {
         /// `text` or `json`.
         format: LogFormat = LogFormat::Text, Kind::Word(&["text", "json"]);
-        /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or per target
+        /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, `off`, or per target
         /// (`info,node::sync=debug`). `trace` costs more than the work it describes.
-        filter: String = "info,libp2p_gossipsub=error".to_owned(), Kind::Text;
+        filter: String = "info,libp2p_gossipsub=error".to_owned(), Kind::Filter;
     }
 }
 

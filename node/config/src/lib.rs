@@ -26,6 +26,7 @@
 //! (layers, unknown keys, origins), `kind` (what a value may be), `text` (the default file), `paths` (where
 //! the files of a home are).
 
+mod entry;
 mod error;
 mod kind;
 mod knobs;

@@ -17,6 +17,8 @@ use crate::text::environment_name;
 pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
 /// What the environment variables of the configuration start with.
 pub const ENV_PREFIX: &str = "VIBECOIN__";
+/// What all environment variables of this program start with.
+const PROGRAM_PREFIX: &str = "VIBECOIN_";
 
 /// The layer that decided a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,11 +103,15 @@ impl Sources {
         self
     }
 
-    /// Environment variables; those that do not start with [`ENV_PREFIX`] are passed over.
+    /// Environment variables; those that neither start with [`ENV_PREFIX`] nor spell a knob without it are passed
+    /// over.
     #[must_use]
     pub fn env(mut self, pairs: impl IntoIterator<Item = (String, String)>) -> Self {
-        self.env
-            .extend(pairs.into_iter().filter(|(name, _)| name.starts_with(ENV_PREFIX)));
+        self.env.extend(
+            pairs
+                .into_iter()
+                .filter(|(name, _)| name.starts_with(ENV_PREFIX) || misspelt(name).is_some()),
+        );
         self
     }
 
@@ -128,6 +134,14 @@ impl Sources {
             let place = Place::Environment {
                 variable: variable.clone(),
             };
+            if let Some(meant) = misspelt(variable) {
+                let suggestion = Some(environment_name(meant));
+                return Err(ConfigError {
+                    place,
+                    key: String::new(),
+                    problem: Problem::UnknownKey { suggestion },
+                });
+            }
             let (knob, value) = read(&key_of(variable), text, &place)?;
             origins.insert(
                 knob.key(),
@@ -173,6 +187,21 @@ fn merge(file: &str, overrides: Vec<(&'static str, Value)>) -> Result<Config, co
 fn key_of(variable: &str) -> String {
     let rest = variable.strip_prefix(ENV_PREFIX).unwrap_or(variable);
     rest.to_ascii_lowercase().replacen("__", ".", 1)
+}
+
+/// The knob that a variable names with other underscores or letters than it should (`VIBECOIN_RPC_PORT`). Passed
+/// over, it would leave the operator with a default. Two spellings of one knob would also have no order.
+fn misspelt(variable: &str) -> Option<&'static Knob> {
+    let rest = variable
+        .get(..PROGRAM_PREFIX.len())
+        .filter(|prefix| prefix.eq_ignore_ascii_case(PROGRAM_PREFIX))
+        .and_then(|prefix| variable.get(prefix.len()..))?;
+    let letters = |text: &str| text.replace('_', "").to_ascii_lowercase();
+    let wanted = letters(rest);
+    let found = KNOBS
+        .iter()
+        .find(|knob| letters(knob.section) + &letters(knob.name) == wanted)?;
+    (environment_name(found) != variable).then_some(found)
 }
 
 fn read(key: &str, text: &str, place: &Place) -> Result<(&'static Knob, Value), ConfigError> {
@@ -302,18 +331,25 @@ fn short(key: &str) -> String {
 
 /// What must hold between values.
 fn check_together(config: &Config) -> Result<(), ConfigError> {
+    let together = |key: &str, detail: String| ConfigError {
+        place: Place::Nowhere,
+        key: key.to_owned(),
+        problem: Problem::Together { detail },
+    };
+    let p2p = &config.p2p;
+    for (key, list) in [("p2p.external", &p2p.external), ("p2p.reserved", &p2p.reserved)] {
+        if p2p.listen.is_empty() && !list.is_empty() {
+            let detail = "is for peers that connect to this node, but p2p.listen is empty, so none can";
+            return Err(together(key, detail.to_owned()));
+        }
+    }
     let rpc = &config.rpc;
     if rpc.cost_per_s_per_ip > rpc.cost_burst_per_ip {
-        return Err(ConfigError {
-            place: Place::Nowhere,
-            key: "rpc.cost_burst_per_ip".to_owned(),
-            problem: Problem::Together {
-                detail: format!(
-                    "{} is less than rpc.cost_per_s_per_ip = {}, so a second's share could never be used",
-                    rpc.cost_burst_per_ip, rpc.cost_per_s_per_ip
-                ),
-            },
-        });
+        let detail = format!(
+            "{} is less than rpc.cost_per_s_per_ip = {}, so a second's share could never be used",
+            rpc.cost_burst_per_ip, rpc.cost_per_s_per_ip
+        );
+        return Err(together("rpc.cost_burst_per_ip", detail));
     }
     Ok(())
 }

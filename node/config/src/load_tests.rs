@@ -54,6 +54,104 @@ fn variables_of_other_programs_are_passed_over_and_typos_in_ours_are_not() {
 }
 
 #[test]
+fn a_variable_that_spells_a_knob_otherwise_is_refused_by_name() {
+    let load = |name: &str| Sources::new().env([(name.to_owned(), "1".to_owned())]).load();
+    for name in [
+        "VIBECOIN_RPC_PORT",
+        "VIBECOIN__RPC_PORT",
+        "VIBECOIN_RPC__PORT",
+        "VIBECOIN__rpc__port",
+        "vibecoin__rpc__port",
+        "VIBECOIN_RPCPORT",
+    ] {
+        assert_eq!(
+            load(name).unwrap_err().to_string(),
+            format!("environment variable {name}: unknown key; did you mean \"VIBECOIN__RPC__PORT\"?")
+        );
+    }
+    for name in [
+        "VIBECOIN_PASSWORD",
+        "VIBECOIN_HOME",
+        "VIBECOIN_",
+        "RPC_PORT",
+        "vibecoi\u{e9}",
+        "",
+    ] {
+        assert_eq!(load(name).unwrap().config, Config::default(), "{name}");
+    }
+    // No other variable of the program is the name of a knob without its underscores.
+    for knob in KNOBS {
+        assert!(load(&environment_name(knob)).map_or_else(|error| error.key == knob.key(), |_| true));
+    }
+}
+
+#[test]
+fn a_list_entry_that_can_never_match_is_refused() {
+    for (text, message) in [
+        (
+            "[rpc]\nhosts = [\"localhost:8545\"]",
+            "rpc.hosts: found \"localhost:8545\", allowed is a list of host names and addresses without port, or *; did you mean \"localhost\"?",
+        ),
+        (
+            "[rpc]\ncors_origins = [\"https://app.example/\"]",
+            "rpc.cors_origins: found \"https://app.example/\", allowed is a list of origins such as https://host or http://host:port, or *; did you mean \"https://app.example\"?",
+        ),
+        (
+            "[rpc]\ncors_origins = [\"https://*.example\"]",
+            "rpc.cors_origins: found \"https://*.example\", allowed is a list of origins such as https://host or http://host:port, or *",
+        ),
+        (
+            "[p2p]\npeers = [\"\"]",
+            "p2p.peers: found \"\", allowed is a list of texts without white space",
+        ),
+        (
+            "[p2p]\nreserved = [\"12D3\"]",
+            "p2p.reserved: is for peers that connect to this node, but p2p.listen is empty, so none can",
+        ),
+        (
+            "[p2p]\nexternal = [\"/ip4/1.2.3.4/tcp/1\"]\npeers = [\"x\"]",
+            "p2p.external: is for peers that connect to this node, but p2p.listen is empty, so none can",
+        ),
+    ] {
+        let found = refused(text);
+        assert!(found.ends_with(message), "{found}");
+    }
+    let empty = refused("[rpc]\napi = []");
+    assert!(
+        empty.contains("rpc.api: found an empty list, allowed is a list of at least one of chain"),
+        "{empty}"
+    );
+    let config = parse("[rpc]\nhosts = [\"*\"]\ncors_origins = [\"*\"]").unwrap();
+    assert_eq!(
+        (config.rpc.hosts, config.rpc.cors_origins),
+        (vec!["*".to_owned()], vec!["*".to_owned()])
+    );
+}
+
+#[test]
+fn a_text_with_a_form_of_its_own_is_checked() {
+    for (key, bad, good) in [
+        ("node.moniker", "a\nb", "a b"),
+        ("node.moniker", "", "a"),
+        ("metrics.listen", "9464", "127.0.0.1:9464"),
+        ("metrics.listen", "localhost:9464", ""),
+        ("admin.listen", "127.0.0.1", "[::1]:0"),
+        ("log.filter", "inof", "info"),
+        ("log.filter", "", "off"),
+        ("rpc.port", "+5", "5"),
+        ("rpc.port", "007", "0"),
+        ("rpc.port", " 5", "7"),
+    ] {
+        let load = |value: &str| Sources::new().flag(key, value).load();
+        let error = load(bad).unwrap_err();
+        assert_eq!(error.key, key, "{error}");
+        assert!(load(good).is_ok(), "{key} {good:?}");
+    }
+    let long = Sources::new().flag("node.moniker", "x".repeat(300)).load();
+    assert!(long.unwrap_err().to_string().len() < 300);
+}
+
+#[test]
 fn an_unknown_key_is_an_error_with_its_line_and_a_suggestion() {
     assert_eq!(
         refused("[rpc]\naddr = \"127.0.0.1\"\nprot = 1"),
@@ -181,7 +279,7 @@ fn nothing_secret_and_nothing_that_all_nodes_share_is_a_knob() {
 #[test]
 fn entries_read_back_as_the_same_configuration() {
     let loaded = Sources::new()
-        .file("[log]\nfilter = \"a=\\\"b\\\"\\n\"\n[rpc]\nhosts = [\"x\"]")
+        .file("[node]\nmoniker = \"a=\\\"b\\\" \\u00fc\"\n[rpc]\nhosts = [\"x\"]")
         .load()
         .unwrap();
     let text: String = loaded

@@ -40,6 +40,7 @@ pub struct NodeBackend {
     clock: Clock,
     key: Option<PublicKey>,
     home: PathBuf,
+    moniker: String,
     pool_count_max: u64,
     pool_bytes_max: u64,
     pool_sender_max: u64,
@@ -97,6 +98,7 @@ impl NodeBackend {
             clock,
             key,
             home,
+            moniker: config.node.moniker.clone(),
             pool_count_max: u64::from(config.mempool.transactions_max),
             pool_bytes_max: config.mempool.bytes_max,
             pool_sender_max: u64::from(config.mempool.per_sender_max),
@@ -662,6 +664,7 @@ impl Backend for NodeBackend {
             "blocks".clone_into(&mut sync.stage);
         }
         NodeStatus {
+            moniker: self.moniker.clone(),
             role: role.to_owned(),
             uptime_ms: self.clock.uptime_ms(),
             peers: self.peers(),

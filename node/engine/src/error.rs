@@ -1,5 +1,6 @@
 //! Why a node did not start, or stopped by itself, and the exit code that says so.
 
+use vibecoin_keystore::KeyError;
 use vibecoin_replica::Fault;
 use vibecoin_storage::StorageError;
 
@@ -15,6 +16,27 @@ pub enum NodeError {
         /// What is wrong with it.
         detail: String,
     },
+    /// A folder of the configuration cannot be where it is named.
+    #[error("{key}: {path} cannot be a folder of the node: {detail}")]
+    Place {
+        /// The key of the configuration.
+        key: &'static str,
+        /// What it names.
+        path: String,
+        /// What the system said.
+        detail: String,
+    },
+    /// This user may not use a file or folder of the home.
+    #[error("{path}: {detail}; its owner and mode keep this user out")]
+    Access {
+        /// The file or folder.
+        path: String,
+        /// What the system said.
+        detail: String,
+    },
+    /// A file of the keystore, or the lock of the home, cannot be had.
+    #[error("{}", with_cause(.0))]
+    Keystore(KeyError),
     /// Another process holds the home.
     #[error("{0}")]
     Locked(String),
@@ -76,14 +98,31 @@ pub enum NodeError {
     },
 }
 
+fn with_cause(error: &KeyError) -> String {
+    match error {
+        KeyError::Io { source, .. } => format!("{error}: {source}"),
+        _ => error.to_string(),
+    }
+}
+
+impl From<KeyError> for NodeError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Locked { .. } => Self::Locked(error.to_string()),
+            _ => Self::Keystore(error),
+        }
+    }
+}
+
 impl NodeError {
     /// The exit code of the process (`interfaces.md`, exit codes).
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config { .. } => 10,
+            Self::Config { .. } | Self::Place { .. } => 10,
             Self::Locked(_) => 9,
-            Self::Key(_) => 40,
+            Self::Key(_) | Self::Access { .. } => 40,
+            Self::Keystore(error) => error.exit_code(),
             Self::Storage { source, .. } => source.exit_code(),
             Self::Damaged { .. } => 20,
             Self::GuardLost { .. } => 30,

@@ -42,7 +42,11 @@ mod sync_view;
 mod verify;
 pub mod worst_block;
 
+#[cfg(test)]
+mod knobs_tests;
+
 pub use error::NodeError;
+pub use network::check_addresses;
 pub use node::{Node, NodeOptions, Ready, run};
 pub use open::{Inspected, inspect};
 pub use vibecoin_execution::is_contained;

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::backend::NodeBackend;
 use crate::error::NodeError;
+use crate::open::make_folder;
 
 /// Connections of operators at once, most of them room in which a burst of strangers passes by.
 const ADMIN_CONNECTIONS_MAX: u32 = 64;
@@ -83,6 +84,12 @@ impl Listeners {
             metrics: bind(&config.metrics.listen).await?,
             endpoint: paths.admin_endpoint.clone(),
         })
+    }
+
+    /// Whether the operator's listener and that for Prometheus are bound.
+    #[cfg(test)]
+    pub fn bound(&self) -> (bool, bool) {
+        (self.admin.is_some(), self.metrics.is_some())
     }
 
     /// Begins to answer. `common` is the configuration of the public server; `render` makes a scrape.
@@ -170,7 +177,13 @@ impl Running {
 
 /// Reads the operator's token, or makes one that only this user can read.
 fn token(path: &Path) -> Result<AdminToken, NodeError> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        make_folder("admin.token_file", folder)?;
+    }
     let fault = |error: KeyError| {
+        if matches!(error, KeyError::Io { .. }) {
+            return NodeError::from(error);
+        }
         let remedy = error
             .remedy()
             .map(|remedy| format!("; run `{remedy}`, or remove it to get a new one"));
@@ -213,6 +226,14 @@ mod tests {
         assert_eq!(first.to_text(), token(&path).unwrap().to_text());
         let other = token(&home.path().join("other.token")).unwrap();
         assert_ne!(first.to_text(), other.to_text());
+    }
+
+    #[test]
+    fn a_place_where_no_token_can_be_is_a_fault_of_the_configuration() {
+        let home = tempfile::tempdir().unwrap();
+        assert!(token(&home.path().join("a/b/token")).is_ok());
+        let error = token(Path::new("/dev/null/token")).unwrap_err();
+        assert_eq!(error.exit_code(), 10, "{error}");
     }
 
     #[test]

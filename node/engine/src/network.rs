@@ -19,7 +19,7 @@ use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 use vibecoin_config::{Config, Paths};
 use vibecoin_consensus::{ConsensusMessage, MonoTime};
-use vibecoin_network::service::{Network, NetworkConfig, NetworkEvent, Sink, ValidatorProof};
+use vibecoin_network::service::{Form, Network, NetworkConfig, NetworkEvent, Sink, ValidatorProof};
 use vibecoin_primitives::limits::{EVIDENCE_BYTES_MAX, HEADER_BYTES_MAX, KIB, MIB};
 use vibecoin_primitives::{Height, SecretKey, Transaction, VerifiedTransaction, transaction_bytes};
 use vibecoin_replica::intake::part_bytes;
@@ -27,6 +27,7 @@ use vibecoin_replica::{Chain, GossipId, Intake, Message, PeerId, Ruling, Severit
 
 use crate::clock::Clock;
 use crate::driver::Input;
+use crate::error::NodeError;
 use crate::inspect::{Report, Unverified};
 use crate::mail::Mailbox;
 use crate::queue::{Bounds, FairQueue};
@@ -187,6 +188,30 @@ pub fn is_wanted(config: &Config) -> bool {
     !(p2p.listen.is_empty() && p2p.peers.is_empty() && p2p.bootnodes.is_empty())
 }
 
+/// Checks the addresses and identities of peers, also those that a node without a network would not use: an entry
+/// that can never match is a fault of the configuration.
+///
+/// # Errors
+/// [`NodeError::Config`] with the key of the first entry that is refused.
+pub fn check_addresses(config: &Config) -> Result<(), NodeError> {
+    let p2p = &config.p2p;
+    for (key, list, form) in [
+        ("p2p.listen", &p2p.listen, Form::Listen),
+        ("p2p.external", &p2p.external, Form::Announce),
+        ("p2p.peers", &p2p.peers, Form::Peer),
+        ("p2p.bootnodes", &p2p.bootnodes, Form::Peer),
+        ("p2p.reserved", &p2p.reserved, Form::Id),
+    ] {
+        for entry in list {
+            form.check(entry).map_err(|error| NodeError::Config {
+                what: key.to_owned(),
+                detail: error.to_string(),
+            })?;
+        }
+    }
+    Ok(())
+}
+
 /// What the network is started with.
 pub fn settings(
     config: &Config,
@@ -314,8 +339,57 @@ impl Outlet {
 }
 
 /// Reads the key that names this node on the network, or makes one: the seed of an ed25519 key.
-pub fn node_key(path: &Path) -> Result<[u8; 32], crate::NodeError> {
-    let key = vibecoin_keystore::load_or_create_node_key(path)
-        .map_err(|error| crate::NodeError::Key(error.to_string()))?;
+pub fn node_key(path: &Path) -> Result<[u8; 32], NodeError> {
+    let key = vibecoin_keystore::load_or_create_node_key(path)?;
     Ok(**key.seed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_can_never_be_reached_is_refused_with_its_key() {
+        let id = "12D3KooWRawPbxPtP1eZaJpumGnyWX2DcUyd3RQnydr3eAto4Az7";
+        let mut good = Config::default();
+        good.p2p.listen = vec![
+            "/ip4/0.0.0.0/udp/0/quic-v1".to_owned(),
+            "/ip6/::/tcp/1".to_owned(),
+        ];
+        good.p2p.external = vec!["/dns4/node.example/tcp/1".to_owned()];
+        good.p2p.peers = vec![format!("/ip4/10.0.0.1/tcp/1/p2p/{id}")];
+        good.p2p.bootnodes = vec![format!("/dns/node.example/udp/1/quic-v1/p2p/{id}")];
+        good.p2p.reserved = vec![id.to_owned()];
+        assert!(check_addresses(&good).is_ok(), "{:?}", check_addresses(&good));
+        for (key, entry) in [
+            ("p2p.listen", "127.0.0.1:27656".to_owned()),
+            ("p2p.listen", "/dns4/node.example/tcp/1".to_owned()),
+            ("p2p.listen", "/ip4/0.0.0.0/udp/1".to_owned()),
+            ("p2p.listen", "/ip4/0.0.0.0/tcp/1/ws".to_owned()),
+            ("p2p.external", "/ip4/0.0.0.0/tcp/1".to_owned()),
+            ("p2p.external", "/ip4/1.2.3.4/tcp/0".to_owned()),
+            ("p2p.external", format!("/ip4/1.2.3.4/tcp/1/p2p/{id}")),
+            ("p2p.peers", "/ip4/10.0.0.1/tcp/1".to_owned()),
+            ("p2p.peers", format!("/ip4/10.0.0.1/tcp/0/p2p/{id}")),
+            ("p2p.peers", format!("/ip4/10.0.0.1/udp/1/p2p/{id}")),
+            ("p2p.bootnodes", format!("/ip6/::/tcp/1/p2p/{id}")),
+            ("p2p.reserved", "12D3KooW".to_owned()),
+            ("p2p.reserved", format!("/p2p/{id}")),
+        ] {
+            let mut config = good.clone();
+            let list = match key {
+                "p2p.listen" => &mut config.p2p.listen,
+                "p2p.external" => &mut config.p2p.external,
+                "p2p.peers" => &mut config.p2p.peers,
+                "p2p.bootnodes" => &mut config.p2p.bootnodes,
+                _ => &mut config.p2p.reserved,
+            };
+            list.push(entry.clone());
+            let refused = check_addresses(&config).map_err(|error| (error.exit_code(), error.to_string()));
+            assert!(
+                matches!(&refused, Err((10, text)) if text.starts_with(&format!("{key}: "))),
+                "{key} {entry}: {refused:?}"
+            );
+        }
+    }
 }

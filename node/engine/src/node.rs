@@ -100,7 +100,7 @@ pub fn run(options: NodeOptions) -> Result<(), NodeError> {
             detail: error.to_string(),
         })?;
     let result = runtime.block_on(async {
-        let stop_timeout = Duration::from_millis(options.config.node.stop_timeout_ms);
+        let stop_timeout = stop_timeout(&options.config);
         // From here on a signal waits to be seen instead of ending the process in the middle of its start.
         let mut signals = Signals::new()?;
         let mut node = Node::start(options).await?;
@@ -161,12 +161,13 @@ impl Node {
             on_ready,
         } = options;
         let clock = Clock::start();
+        info!(target: "node", moniker = config.node.moniker, home = %home.display(), "starting");
         let paths = Paths::new(&home, &config);
-        let lock = HomeLock::acquire(&home).map_err(|error| NodeError::Locked(error.to_string()))?;
+        let lock = HomeLock::acquire(&home)?;
         let genesis = read_genesis(&paths.genesis)?;
         let rpc_config = server_config(&config)?;
         // Before anything runs: a port that is taken ends the start with nothing begun.
-        let address = SocketAddr::new(config.rpc.addr, config.rpc.port);
+        let address = rpc_address(&config);
         let listen = |error: std::io::Error| NodeError::Listen {
             address: address.to_string(),
             detail: error.to_string(),
@@ -557,7 +558,17 @@ fn check_key(chain: &Chain, key: Option<SecretKey>) -> Option<SecretKey> {
     Some(key)
 }
 
-fn pool_config(config: &Config) -> MempoolConfig {
+/// How long a stop may take.
+pub(crate) const fn stop_timeout(config: &Config) -> Duration {
+    Duration::from_millis(config.node.stop_timeout_ms)
+}
+
+/// Where RPC listens.
+pub(crate) const fn rpc_address(config: &Config) -> SocketAddr {
+    SocketAddr::new(config.rpc.addr, config.rpc.port)
+}
+
+pub(crate) fn pool_config(config: &Config) -> MempoolConfig {
     MempoolConfig {
         count_max: config.mempool.transactions_max as usize,
         bytes_max: usize::try_from(config.mempool.bytes_max).unwrap_or(usize::MAX),
@@ -568,7 +579,7 @@ fn pool_config(config: &Config) -> MempoolConfig {
     }
 }
 
-fn server_config(config: &Config) -> Result<ServerConfig, NodeError> {
+pub(crate) fn server_config(config: &Config) -> Result<ServerConfig, NodeError> {
     let rpc = &config.rpc;
     let defaults = ServerConfig::default();
     let rate = (rpc.cost_per_s_per_ip > 0).then_some(Rate {

@@ -1,9 +1,11 @@
 //! Opening a home: every file is read and checked before a thread runs, and what they say together decides
 //! whether the node may sign, follows in silence first, or does not start.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::Access;
 use tracing::{info, warn};
 use vibecoin_config::{Config, Paths};
 use vibecoin_consensus::{GuardEntry, LogRecord};
@@ -87,6 +89,48 @@ pub fn read_genesis(path: &Path) -> Result<BuiltGenesis, NodeError> {
         .map_err(|error| config(error.to_string()))
 }
 
+/// How the store is opened.
+pub fn store_config(config: &Config) -> StoreConfig {
+    let bytes = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+    let rocks = RocksConfig {
+        block_cache_bytes: bytes(config.storage.block_cache_bytes),
+        write_buffer_bytes: bytes(config.storage.write_buffer_bytes),
+        ..RocksConfig::default()
+    };
+    StoreConfig {
+        rocks,
+        pending_updates_max: bytes(config.storage.backlog_updates_max),
+        ..StoreConfig::default()
+    }
+}
+
+/// Makes a folder of the configuration where there is none. A place where none can be is a fault of the
+/// configuration: the database would call it corruption.
+pub fn make_folder(key: &'static str, folder: &Path) -> Result<(), NodeError> {
+    let path = || folder.display().to_string();
+    let made = std::fs::create_dir_all(folder).and_then(|()| {
+        let wanted = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+        Ok(rustix::fs::access(folder, wanted)?)
+    });
+    made.map_err(|error| {
+        let detail = error.to_string();
+        match error.kind() {
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                NodeError::Access { path: path(), detail }
+            }
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                let what = path();
+                storage("make a folder")(StorageError::DiskFull { what, detail })
+            }
+            _ => NodeError::Place {
+                key,
+                path: path(),
+                detail,
+            },
+        }
+    })
+}
+
 /// Opens the home and checks it.
 pub fn open(
     paths: &Paths,
@@ -94,17 +138,7 @@ pub fn open(
     genesis: &BuiltGenesis,
     role: &Role<'_>,
 ) -> Result<Opened, NodeError> {
-    let bytes = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
-    let rocks = RocksConfig {
-        block_cache_bytes: bytes(config.storage.block_cache_bytes),
-        write_buffer_bytes: bytes(config.storage.write_buffer_bytes),
-        ..RocksConfig::default()
-    };
-    let store_config = StoreConfig {
-        rocks,
-        pending_updates_max: bytes(config.storage.backlog_updates_max),
-        ..StoreConfig::default()
-    };
+    let store_config = store_config(config);
     let state = GenesisState {
         header: genesis.header.clone(),
         body: genesis.body.clone(),
@@ -113,12 +147,10 @@ pub fn open(
         accounts: genesis.accounts.clone(),
         slots: genesis.slots.clone(),
     };
+    make_folder("storage.db_dir", &paths.db)?;
+    make_folder("consensus.log_dir", &paths.consensus)?;
     let store =
         Store::open_or_create_path(&paths.db, &state, store_config).map_err(storage("open the database"))?;
-    std::fs::create_dir_all(&paths.consensus).map_err(|error| NodeError::System {
-        what: "make the folder of the consensus files",
-        detail: error.to_string(),
-    })?;
     let witness = HeadWitness::open_or_create(&paths.witness).map_err(storage("open the head witness"))?;
     if witness.was_torn() {
         warn!(target: "node", path = %paths.witness.display(), "{TORN_WITNESS}");
@@ -407,8 +439,31 @@ pub fn head_of(store: &Store) -> Result<(Head<StateView>, RpcHead), NodeError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
-    use super::needs_guard;
+    use super::{make_folder, needs_guard};
+
+    #[test]
+    fn a_place_where_no_folder_can_be_is_a_fault_of_the_configuration() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink("nowhere", home.path().join("link")).unwrap();
+        let new = home.path().join("a/b");
+        make_folder("storage.db_dir", &new).unwrap();
+        make_folder("storage.db_dir", &new).unwrap();
+        for place in [
+            file.clone(),
+            file.join("db"),
+            home.path().join("link"),
+            "/proc/self/db".into(),
+            "/dev/null/db".into(),
+        ] {
+            let error = make_folder("storage.db_dir", &place).unwrap_err();
+            assert_eq!(error.exit_code(), 10, "{place:?}: {error}");
+            assert!(error.to_string().starts_with("storage.db_dir: "), "{error}");
+        }
+    }
 
     #[test]
     fn only_the_lone_validator_of_a_dev_chain_signs_without_a_guard_file() {

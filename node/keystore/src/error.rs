@@ -47,7 +47,9 @@ pub enum KeyError {
         path: PathBuf,
     },
     /// A name that cannot be used.
-    #[error("{name:?} is no key name: 1 to 64 of a-z, 0-9, '_' and '-', and no address")]
+    #[error(
+        "{name:?} cannot name a key: a name is 1 to 40 of a-z, 0-9, '_' and '-', begins with neither '-' nor 0x, and is no address"
+    )]
     Name {
         /// The name.
         name: String,

@@ -11,8 +11,10 @@ use crate::{KdfParams, KeyError, KeyInfo, Passphrase, PassphraseSource};
 
 /// Most keys in a directory.
 pub const KEYS_MAX: usize = 10_000;
-/// Most letters of a key's name.
+/// Upper bound of a key's name that is read. Older versions made names of this length.
 pub const NAME_BYTES_MAX: usize = 64;
+/// Upper bound of a new key's name. Where a name or an address may be given, a longer text is an address.
+pub const NEW_NAME_BYTES_MAX: usize = 40;
 const EXTENSION: &str = ".json";
 
 /// The keys of a directory.
@@ -104,7 +106,7 @@ impl Keystore {
         key: &SecretKey,
         passphrase: Option<&Passphrase>,
     ) -> Result<KeyInfo, KeyError> {
-        check_name(name)?;
+        check_new_name(name)?;
         self.check_encryption(name, passphrase.is_some())?;
         if self.names()?.len() >= KEYS_MAX {
             return Err(KeyError::TooMany {
@@ -156,7 +158,7 @@ impl Keystore {
     /// # Errors
     /// [`KeyError::Name`], [`KeyError::Exists`], [`KeyError::NotFound`], and whatever is wrong with the file.
     pub fn rename(&self, from: &str, to: &str) -> Result<KeyInfo, KeyError> {
-        check_name(to)?;
+        check_new_name(to)?;
         let changing = self.dir.change()?;
         let file = self.named(from)?.renamed(to);
         changing.write_new(&file_name(to), &file.encode()?)?;
@@ -228,15 +230,17 @@ impl Keystore {
         let Ok((_, address)) = Address::from_any_text(query) else {
             return Err(self.not_found(query));
         };
+        let mut refused = None;
         for name in self.names()? {
-            // A damaged file of another key must not keep this one from being found.
-            if let Ok(file) = self.read(&name)
-                && Address::from(file.info().public_key) == address
-            {
-                return Ok(file);
+            match self.read(&name) {
+                Ok(file) if Address::from(file.info().public_key) == address => return Ok(file),
+                Ok(_) => {}
+                // A damaged file of another key must not keep this one from being found.
+                Err(error) => refused = refused.or(Some(error)),
             }
         }
-        Err(self.not_found(query))
+        // A file that cannot be read may be the one that was asked for: that is not "no such key".
+        Err(refused.unwrap_or_else(|| self.not_found(query)))
     }
 
     fn named(&self, name: &str) -> Result<KeyFile, KeyError> {
@@ -272,12 +276,88 @@ fn is_name(text: &str) -> bool {
         && Address::from_any_text(text).is_err()
 }
 
+/// Commands read a text that begins with `-` as an option, and one that begins with `0x` or is long as an address.
+fn is_new_name(text: &str) -> bool {
+    is_name(text) && text.len() <= NEW_NAME_BYTES_MAX && !text.starts_with('-') && !text.starts_with("0x")
+}
+
 fn check_name(name: &str) -> Result<(), KeyError> {
-    if is_name(name) {
-        Ok(())
-    } else {
-        Err(KeyError::Name {
-            name: name.chars().take(128).collect(),
-        })
+    name_unless(is_name(name), name)
+}
+
+fn check_new_name(name: &str) -> Result<(), KeyError> {
+    name_unless(is_new_name(name), name)
+}
+
+fn name_unless(good: bool, name: &str) -> Result<(), KeyError> {
+    if good {
+        return Ok(());
+    }
+    Err(KeyError::Name {
+        name: name.chars().take(128).collect(),
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::ErrorClass;
+
+    fn store() -> (tempfile::TempDir, Keystore) {
+        let home = tempfile::tempdir().unwrap();
+        let prefix = AddressPrefix::new("vibet").unwrap();
+        let store = Keystore::open(home.path().join("keys"), prefix).unwrap();
+        (home, store.allow_unencrypted())
+    }
+
+    #[test]
+    fn a_name_that_a_command_would_read_as_something_else_is_refused() {
+        let (_home, store) = store();
+        let key = SecretKey::from_seed(&[1; 32]);
+        let long = "a".repeat(NEW_NAME_BYTES_MAX + 1);
+        for name in ["--help", "-", "-y", "0x", "0xabc", &long] {
+            let made = store.create(name, &key, None);
+            assert_eq!(
+                made.map_err(|error| error.class()),
+                Err(ErrorClass::Usage),
+                "{name}"
+            );
+        }
+        store.create(&long[1..], &key, None).unwrap();
+        let renamed = store.rename(&long[1..], "--help");
+        assert_eq!(renamed.map_err(|error| error.class()), Err(ErrorClass::Usage));
+    }
+
+    #[test]
+    fn a_key_that_an_older_version_named_so_can_be_used_and_renamed() {
+        let (_home, store) = store();
+        let key = SecretKey::from_seed(&[1; 32]);
+        let file = KeyFile::new("--help", &store.prefix, &key, None, store.kdf).unwrap();
+        let bytes = file.encode().unwrap();
+        store
+            .dir
+            .change()
+            .unwrap()
+            .write_new("--help.json", &bytes)
+            .unwrap();
+        assert_eq!(store.find("--help").unwrap().public_key, key.public_key());
+        store.rename("--help", "help").unwrap();
+        assert!(store.find("help").is_ok());
+    }
+
+    #[test]
+    fn an_address_whose_file_may_be_the_damaged_one_is_not_called_unknown() {
+        let (_home, store) = store();
+        let made = |name: &str, seed: u8| {
+            let key = SecretKey::from_seed(&[seed; 32]);
+            store.create(name, &key, None).unwrap().address
+        };
+        let (damaged, whole) = (made("a", 1), made("b", 2));
+        std::fs::write(store.path("a"), "{").unwrap();
+        assert!(store.find(&whole).is_ok());
+        assert_eq!(store.find(&damaged).unwrap_err().class(), ErrorClass::Key);
+        store.delete("a").unwrap();
+        assert_eq!(store.find(&damaged).unwrap_err().class(), ErrorClass::NotFound);
     }
 }

@@ -1,8 +1,10 @@
 //! A key family from words: BIP-39 words, SLIP-0010 keys.
 
 use vibecoin_primitives::SecretKey;
+use vibecoin_primitives::text::without_mark;
 use zeroize::Zeroizing;
 
+use crate::normal::nfkd;
 use crate::slip10::Node;
 use crate::{KeyError, random};
 
@@ -35,7 +37,8 @@ impl Mnemonic {
             .map_err(|error| KeyError::import(error.to_string()))
     }
 
-    /// Reads words, in capitals or not, with any white space between them.
+    /// Reads words, in capitals or not, with any white space between them, in any Unicode form, with or without a
+    /// byte-order mark.
     ///
     /// # Errors
     /// [`KeyError::Import`], which names a wrong word by its position only.
@@ -45,7 +48,8 @@ impl Mnemonic {
                 "a mnemonic has at most {TEXT_BYTES_MAX} bytes"
             )));
         }
-        let text = Zeroizing::new(text.to_ascii_lowercase());
+        let mut text = nfkd(without_mark(text));
+        text.make_ascii_lowercase();
         let parsed = bip39::Mnemonic::parse_in_normalized(bip39::Language::English, &text);
         parsed.map(Self).map_err(|error| KeyError::import(fault(&error)))
     }
@@ -109,7 +113,9 @@ fn check_number(name: &str, number: u32) -> Result<(), KeyError> {
 /// What is wrong with the words, without any of them.
 fn fault(error: &bip39::Error) -> String {
     match error {
-        bip39::Error::BadWordCount(count) => format!("a mnemonic has 12 or 24 words, this one has {count}"),
+        bip39::Error::BadWordCount(count) => {
+            format!("a mnemonic has 12, 15, 18, 21 or 24 words, this one has {count}")
+        }
         bip39::Error::UnknownWord(index) => {
             format!(
                 "word {} of the mnemonic is not on the BIP-39 list",
@@ -124,7 +130,7 @@ fn fault(error: &bip39::Error) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
 
@@ -158,6 +164,15 @@ mod tests {
         };
         let spread = ZEROS.to_uppercase().replace(' ', "\n  ");
         assert_eq!(key(&format!(" {spread}\n")), key(ZEROS));
+        // Letters and spaces of full width, as a Japanese keyboard types them, behind a byte-order mark.
+        let wide: String = ZEROS
+            .chars()
+            .map(|c| match c {
+                ' ' => '\u{3000}',
+                c => char::from_u32(u32::from(c) - u32::from('a') + 0xff41).unwrap(),
+            })
+            .collect();
+        assert_eq!(key(&format!("\u{feff}{wide}")), key(ZEROS));
     }
 
     #[test]
@@ -188,8 +203,17 @@ mod tests {
         assert!(refused(&ZEROS.replace("about", "zebra")).contains("checksum"));
         assert!(refused(&ZEROS.replace("about", "secretword")).contains("word 12 "));
         assert!(!refused(&ZEROS.replace("about", "secretword")).contains("secretword"));
-        assert!(refused("abandon about").contains("this one has 2"));
+        assert!(refused("abandon about").contains("12, 15, 18, 21 or 24 words, this one has 2"));
         assert!(refused(&"abandon ".repeat(200)).contains("at most 1024 bytes"));
+    }
+
+    #[test]
+    fn every_count_that_the_refusal_names_is_taken() {
+        for (bytes, words) in [(16, 12), (20, 15), (24, 18), (28, 21), (32, 24)] {
+            let phrase = Mnemonic::from_entropy(&vec![7; bytes]).unwrap().phrase();
+            assert_eq!(phrase.split(' ').count(), words);
+            Mnemonic::parse(&phrase).unwrap();
+        }
     }
 
     #[test]

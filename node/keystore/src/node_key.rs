@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use vibecoin_primitives::text::without_mark;
 use vibecoin_primitives::{PublicKey, SecretKey, hex};
 use zeroize::Zeroizing;
 
@@ -77,7 +78,7 @@ fn parse(bytes: &[u8], path: &Path) -> Result<SecretKey, KeyError> {
     if text.trim_start().starts_with('{') {
         return KeyFile::decode(bytes, ROLE, path)?.unlock(&mut NoPassphrase);
     }
-    let digits = Zeroizing::new(format!("0x{}", text.trim()));
+    let digits = Zeroizing::new(format!("0x{}", without_mark(text).trim()));
     let seed = hex::fixed::<32>(&digits)
         .map(Zeroizing::new)
         .map_err(|_| KeyError::malformed(path, "expected 64 hex digits"))?;
@@ -163,6 +164,14 @@ mod tests {
         }
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
         assert!(matches!(load_node_key(&path), Err(KeyError::TooOpen { .. })));
+    }
+
+    #[test]
+    fn a_mark_in_front_of_the_digits_does_not_matter() {
+        let path = Path::new("node.key");
+        let digits = "07".repeat(32);
+        let key = |text: String| parse(text.as_bytes(), path).unwrap().public_key();
+        assert_eq!(key(format!("\u{feff}{digits}\r\n")), key(digits));
     }
 
     #[test]

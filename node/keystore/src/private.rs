@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
+use vibecoin_primitives::text::without_mark;
 use zeroize::Zeroizing;
 
 use crate::KeyError;
@@ -186,16 +187,17 @@ impl Changing<'_> {
     }
 }
 
-/// Reads a file with a secret (a passphrase, a seed, a mnemonic) under the rules for key files.
+/// Reads a file with a secret (a passphrase, a seed, a mnemonic) under the rules for key files. A byte-order mark is
+/// dropped.
 ///
 /// # Errors
 /// [`KeyError::Missing`], [`KeyError::Kind`], [`KeyError::Owner`], [`KeyError::TooOpen`],
 /// [`KeyError::TooLarge`], [`KeyError::Import`] when it is not UTF-8, and [`KeyError::Io`].
 pub fn read_secret_text(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     let bytes = read_at(CWD, path, path)?;
-    let text =
-        str::from_utf8(&bytes).map_err(|_| KeyError::import(format!("{} is not text", path.display())))?;
-    Ok(Zeroizing::new(text.to_owned()))
+    let text = str::from_utf8(&bytes)
+        .map_err(|_| KeyError::import(format!("{} is not UTF-8 text", path.display())))?;
+    Ok(Zeroizing::new(without_mark(text).to_owned()))
 }
 
 /// Writes a new file with a secret that only this user can read, durably. Nothing is overwritten, and no link

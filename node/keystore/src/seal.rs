@@ -75,11 +75,7 @@ impl KdfParams {
         Ok(())
     }
 
-    fn derive(
-        &self,
-        passphrase: &Passphrase,
-        salt: &[u8; SALT_BYTES],
-    ) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+    fn derive(&self, passphrase: &[u8], salt: &[u8; SALT_BYTES]) -> Result<Zeroizing<[u8; 32]>, KeyError> {
         self.check()?;
         let fault = |error: argon2::Error| KeyError::Derivation {
             detail: error.to_string(),
@@ -88,7 +84,7 @@ impl KdfParams {
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let mut key = Zeroizing::new([0; 32]);
         argon2
-            .hash_password_into(passphrase.as_bytes(), salt, &mut *key)
+            .hash_password_into(passphrase, salt, &mut *key)
             .map_err(fault)?;
         Ok(key)
     }
@@ -112,7 +108,7 @@ impl Sealed {
         kdf: KdfParams,
     ) -> Result<Self, KeyError> {
         let (salt, nonce) = (*random::<SALT_BYTES>()?, *random::<NONCE_BYTES>()?);
-        let key = kdf.derive(passphrase, &salt)?;
+        let key = kdf.derive(passphrase.as_bytes(), &salt)?;
         let cipher = XChaCha20Poly1305::new((&*key).into());
         let sealed = cipher.encrypt(
             (&nonce).into(),
@@ -139,6 +135,16 @@ impl Sealed {
         context: &[u8],
         passphrase: &Passphrase,
     ) -> Result<Option<Zeroizing<[u8; 32]>>, KeyError> {
+        for form in passphrase.forms() {
+            let seed = self.open_with(context, form)?;
+            if seed.is_some() {
+                return Ok(seed);
+            }
+        }
+        Ok(None)
+    }
+
+    fn open_with(&self, context: &[u8], passphrase: &[u8]) -> Result<Option<Zeroizing<[u8; 32]>>, KeyError> {
         let key = self.kdf.derive(passphrase, &self.salt)?;
         let cipher = XChaCha20Poly1305::new((&*key).into());
         let payload = Payload {

@@ -433,6 +433,8 @@ pub struct Waiting {
 /// How the node is.
 #[derive(Clone, Debug, Default)]
 pub struct NodeStatus {
+    /// Name of the node, for people.
+    pub moniker: String,
     /// `validator`, `full` or `dev`.
     pub role: String,
     /// Milliseconds since the start.

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use bech32::{Bech32m, Hrp, primitives::decode::CheckedHrpstring};
+use bech32::primitives::decode::{CheckedHrpstring, CheckedHrpstringError};
+use bech32::{Bech32m, Hrp};
 use wincode::{SchemaRead, SchemaWrite};
 
 use crate::{Domain, PublicKey};
@@ -67,7 +68,7 @@ impl Address {
             return Err(AddressError::Length { got: text.len() });
         }
         let parsed = CheckedHrpstring::new::<Bech32m>(text).map_err(|error| AddressError::Text {
-            detail: error.to_string(),
+            detail: detail_of(text, &error).to_owned(),
         })?;
         let bytes: Vec<u8> = parsed.byte_iter().collect();
         let bytes =
@@ -80,6 +81,23 @@ impl Address {
             });
         }
         Ok((prefix, Self(bytes)))
+    }
+}
+
+/// What is wrong, for the person who typed it.
+fn detail_of(text: &str, error: &CheckedHrpstringError) -> &'static str {
+    use bech32::primitives::decode::{CharError, UncheckedHrpstringError as Unchecked};
+    match error {
+        _ if text.starts_with("0X") => "hex begins with 0x, with a small x",
+        CheckedHrpstringError::Checksum(_) => {
+            "its checksum is wrong, so a character is mistaken, missing or too many"
+        }
+        CheckedHrpstringError::Parse(Unchecked::Char(error)) => match error {
+            CharError::MixedCase => "capital and small letters are mixed",
+            CharError::InvalidChar(_) => "it has a character that no address has",
+            _ => "it does not begin with the prefix of a chain and the digit 1",
+        },
+        _ => "what stands before its last digit 1 is not the prefix of a chain",
     }
 }
 
@@ -161,6 +179,25 @@ mod tests {
             }
             let typo = String::from_utf8(typo).unwrap();
             assert!(Address::from_text(&typo, &prefix).is_err(), "{typo}");
+        }
+    }
+
+    #[test]
+    fn the_refusal_says_what_is_wrong_with_the_text() {
+        let prefix = AddressPrefix::new("vibet").unwrap();
+        let good = Address([9; 32]).to_text(&prefix);
+        for (text, said) in [
+            (format!("0X{}", "ab".repeat(32)), "a small x"),
+            (good.replacen('y', "z", 1), "checksum is wrong"),
+            (good.get(..63).unwrap().to_owned(), "checksum is wrong"),
+            (good.replacen("vibet", "Vibet", 1), "are mixed"),
+            (good.replacen("vibet1", "vibet1b", 1), "no address has"),
+            ("alice".to_owned(), "prefix of a chain and the digit 1"),
+            (String::new(), "prefix of a chain and the digit 1"),
+        ] {
+            let error = Address::from_any_text(&text).unwrap_err().to_string();
+            assert!(error.contains(said), "{text}: {error}");
+            assert!(error.starts_with("not a bech32m address: "), "{error}");
         }
     }
 

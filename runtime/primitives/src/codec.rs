@@ -70,6 +70,17 @@ pub fn encoded_len<T: SchemaWrite<DefaultConfig, Src = T>>(value: &T) -> usize {
     usize::try_from(len).unwrap_or(usize::MAX)
 }
 
+/// The decoder's word for bytes that end inside a value is how many it wanted to read next, which helps nobody.
+fn detail_of(error: &wincode::ReadError) -> String {
+    match error {
+        wincode::ReadError::Io(wincode::io::ReadError::ReadSizeLimit(_)) => {
+            "the bytes end before the value does".to_owned()
+        }
+        wincode::ReadError::TrailingBytes => "there are bytes behind its end".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 /// Decodes foreign bytes: within the type's limit, exact, and canonical.
 ///
 /// # Errors
@@ -87,7 +98,7 @@ where
     }
     let value: T = wincode::deserialize_exact(bytes).map_err(|error| CodecError::Malformed {
         what: T::NAME,
-        detail: error.to_string(),
+        detail: detail_of(&error),
     })?;
     let again = encode(&value);
     if again != bytes {
@@ -98,4 +109,19 @@ where
         });
     }
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Transaction;
+
+    #[test]
+    fn bytes_that_end_too_early_are_called_so() {
+        for bytes in [&[][..], &[0], &[0; 40]] {
+            let refused = decode::<Transaction>(bytes).map_err(|error| error.to_string());
+            let said = "malformed transaction: the bytes end before the value does";
+            assert_eq!(refused.err().as_deref(), Some(said), "{bytes:?}");
+        }
+    }
 }

@@ -23,6 +23,12 @@ pub fn is_hidden(c: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// Returns the text without the byte-order mark that some editors put in front of it.
+#[must_use]
+pub fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 /// Returns the text on one line with every hidden character escaped, cut after `chars_max` characters.
 #[must_use]
 pub fn visible(text: &str, chars_max: usize) -> Cow<'_, str> {
@@ -86,6 +92,12 @@ mod tests {
         ] {
             assert_eq!(visible(text, 100), shown);
         }
+    }
+
+    #[test]
+    fn one_mark_in_front_is_dropped_and_nothing_else() {
+        assert_eq!(without_mark("\u{feff}a\u{feff}"), "a\u{feff}");
+        assert_eq!(without_mark("a"), "a");
     }
 
     #[test]

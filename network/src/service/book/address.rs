@@ -9,7 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use libp2p::multiaddr::Protocol as Part;
 use libp2p::{Multiaddr, PeerId as LibPeer};
 
-use crate::service::handle::peer_address;
+use crate::service::config::NetworkError;
+use crate::service::handle::{peer_address, peer_id};
 
 /// Kind of network that an address is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +83,81 @@ fn dialable(address: &Multiaddr) -> Option<(Scope, Option<IpAddr>)> {
         _ => false,
     };
     (has_port && parts.next().is_none()).then_some((scope, ip))
+}
+
+/// What an entry of the configuration is, which decides what it must say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A place to listen at: an IP address, then TCP or QUIC. Port 0 takes a free one.
+    Listen,
+    /// A place that others are told. The identity is put behind it.
+    Announce,
+    /// A place with the identity of the peer there.
+    Peer,
+    /// An identity.
+    Id,
+}
+
+impl Form {
+    /// Checks an entry.
+    ///
+    /// # Errors
+    /// [`NetworkError`] for one that nothing can ever be at.
+    pub fn check(self, entry: &str) -> Result<(), NetworkError> {
+        let fault = |detail: &str| NetworkError::Address {
+            address: entry.to_owned(),
+            detail: detail.to_owned(),
+        };
+        match self {
+            Self::Listen => {
+                let address = parse(entry)?;
+                let mut parts = address.iter();
+                let is_ip = matches!(parts.next(), Some(Part::Ip4(_) | Part::Ip6(_)));
+                let rest = (parts.next(), parts.next(), parts.next());
+                if is_ip
+                    && matches!(
+                        rest,
+                        (Some(Part::Tcp(_)), None, None) | (Some(Part::Udp(_)), Some(Part::QuicV1), None)
+                    )
+                {
+                    return Ok(());
+                }
+                Err(fault(
+                    "a place to listen at is /ip4/ADDRESS or /ip6/ADDRESS, then /tcp/PORT or /udp/PORT/quic-v1",
+                ))
+            }
+            Self::Announce => reachable(&parse(entry)?).map_err(fault),
+            Self::Peer => {
+                let (_, address) = peer_address(entry)?;
+                // The name says where the peers are, and with which identity.
+                if matches!(address.iter().next(), Some(Part::Dnsaddr(_))) {
+                    return Ok(());
+                }
+                reachable(&address).map_err(fault)
+            }
+            Self::Id => peer_id(entry).map(|_| ()),
+        }
+    }
+}
+
+fn parse(entry: &str) -> Result<Multiaddr, NetworkError> {
+    entry
+        .parse()
+        .map_err(|error: libp2p::multiaddr::Error| NetworkError::Address {
+            address: entry.to_owned(),
+            detail: error.to_string(),
+        })
+}
+
+/// Whether a peer can be at an address.
+fn reachable(address: &Multiaddr) -> Result<(), &'static str> {
+    let (_, ip) = dialable(address).ok_or(
+        "a place to connect to is /ip4/ADDRESS, /ip6/ADDRESS or /dns/NAME, then /tcp/PORT or /udp/PORT/quic-v1, with a port that is not 0",
+    )?;
+    if ip.is_some_and(|ip| ip.is_unspecified() || ip.is_multicast()) {
+        return Err("nobody can connect to this IP address");
+    }
+    Ok(())
 }
 
 /// Kinds of networks, beside the public one, that this node is on.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
+use vibecoin_keystore::NEW_NAME_BYTES_MAX;
 use vibecoin_light::{PROOF_FILE_BYTES_MAX, ProofFile};
 use vibecoin_primitives::{Address, AddressPrefix};
 use vibecoin_rpc_api::methods::{AccountApiClient as _, ProofApiClient as _};
@@ -126,16 +127,17 @@ pub fn named(context: &Context, text: &str) -> Result<AddressArg, CliError> {
     if looks_like_an_address(text) {
         return Ok(Arg::new(AddressText::from_text(text)?));
     }
-    let info = match context.keystore()?.find(text) {
-        Ok(info) => info,
+    match context.keystore()?.find(text).map_err(CliError::from) {
+        Ok(info) => Ok(Address::from(info.public_key).into()),
+        // A key that is there and cannot be read is that, and no address.
+        Err(error) if error.exit != Exit::NotFound => Err(error),
         Err(_) => {
             let home = context.home()?.display();
-            return Ok(Arg::new(AddressText::from_text(text).map_err(|error| {
+            Ok(Arg::new(AddressText::from_text(text).map_err(|error| {
                 CliError::from(error).hint(format!("there is no key {text:?} in {home} either"))
-            })?));
+            })?))
         }
-    };
-    Ok(Address::from(info.public_key).into())
+    }
 }
 
 /// Who is paid: an address as [`payee`] takes it, or the name of a key of the home.
@@ -152,7 +154,7 @@ pub fn recipient(
 }
 
 fn looks_like_an_address(text: &str) -> bool {
-    text.starts_with("0x") || text.len() > 40
+    text.starts_with("0x") || text.starts_with("0X") || text.len() > NEW_NAME_BYTES_MAX
 }
 
 fn show(context: &Context, account: &str, at: &At) -> Result<Answer, CliError> {

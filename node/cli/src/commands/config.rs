@@ -1,11 +1,12 @@
 //! `vibecoin config`: what may be turned, what is in force, and where it came from.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use serde_json::{Map, Value, json};
 use vibecoin_config::{
-    CONFIG_BYTES_MAX, KNOBS, Loaded, Paths, Sources, default_text, environment_name, knob,
+    CONFIG_BYTES_MAX, Config, ENV_PREFIX, KNOBS, Loaded, Paths, Sources, default_text, environment_name, knob,
 };
 
 use crate::context::Context;
@@ -77,21 +78,58 @@ impl FromArgMatches for KnobArgs {
 /// Loads the configuration of a home: file, environment, flags. `exit` is for a configuration that is
 /// refused: the daemon has its own code.
 pub fn load(home: &Path, file: Option<&Path>, knobs: &KnobArgs, exit: Exit) -> Result<Loaded, CliError> {
-    let default = Paths::config_in(home);
-    let path = file.unwrap_or(&default);
-    let text = match (file, path.exists()) {
-        (None, false) => String::new(),
-        _ => files::read_text(path, CONFIG_BYTES_MAX)?,
+    load_with(Some(home), file, knobs, exit)
+}
+
+/// The same for a command that can do without a home.
+fn load_with(
+    home: Option<&Path>,
+    file: Option<&Path>,
+    knobs: &KnobArgs,
+    exit: Exit,
+) -> Result<Loaded, CliError> {
+    let default = home.map(Paths::config_in);
+    let text = match (file, &default) {
+        (Some(path), _) => files::read_text(path, CONFIG_BYTES_MAX)?,
+        (None, Some(path)) if files::exists(path)? => files::read_text(path, CONFIG_BYTES_MAX)?,
+        (None, _) => String::new(),
     };
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let mut sources = Sources::new().file(text).env(environment);
+    let mut sources = Sources::new()
+        .file(text)
+        .env(environment(std::env::vars_os(), exit)?);
     for (key, value) in &knobs.0 {
         sources = sources.flag(key, value);
     }
-    sources
+    let path = file.or(default.as_deref()).unwrap_or(Path::new(""));
+    let loaded = sources
         .load()
-        .map_err(|error| CliError::config(exit, path, &error))
+        .map_err(|error| CliError::config(exit, path, &error))?;
+    check_addresses(&loaded.config, exit)?;
+    Ok(loaded)
+}
+
+/// What only the network can tell: whether the addresses of peers are such.
+fn check_addresses(config: &Config, exit: Exit) -> Result<(), CliError> {
+    vibecoin_engine::check_addresses(config).map_err(|error| CliError::new(exit, error.to_string()))
+}
+
+/// The variables of the environment that are text. One of ours that is not is refused by name.
+fn environment(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+    exit: Exit,
+) -> Result<Vec<(String, String)>, CliError> {
+    let mut read = Vec::new();
+    for (name, value) in variables {
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => read.push((name, value)),
+            (Ok(name), Err(_)) if name.starts_with(ENV_PREFIX) => {
+                let message = format!("environment variable {name}: its value is not UTF-8 text");
+                return Err(CliError::new(exit, message));
+            }
+            _ => {}
+        }
+    }
+    Ok(read)
 }
 
 /// The commands of `config`.
@@ -131,8 +169,8 @@ impl ConfigCommand {
     /// Exit 7 when the configuration is refused.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let loaded = || {
-            load(
-                context.home()?,
+            load_with(
+                context.home_if_any()?,
                 context.globals.config.as_deref(),
                 &KnobArgs::default(),
                 Exit::InvalidFile,
@@ -146,7 +184,10 @@ impl ConfigCommand {
             }
             Self::Init { overwrite, .. } => {
                 let path = context.config_path()?;
-                crate::dev::make_private(context.home()?)?;
+                // A file that was named is put into a folder that is there.
+                if context.globals.config.is_none() {
+                    crate::dev::make_private(context.home()?)?;
+                }
                 files::write(&path, &default_text(), overwrite)?;
                 Ok(Answer::new(json!({ "file": path })).text(format!("wrote {}", path.display())))
             }
@@ -183,6 +224,7 @@ fn check(context: &Context, file: Option<PathBuf>) -> Result<Answer, CliError> {
         .file(text)
         .load()
         .map_err(|error| CliError::config(Exit::InvalidFile, &path, &error))?;
+    check_addresses(&loaded.config, Exit::InvalidFile)?;
     let set = loaded
         .entries()
         .filter(|(_, _, origin)| *origin != vibecoin_config::Origin::Default)
@@ -219,5 +261,38 @@ fn to_json(value: &vibecoin_config::Value) -> Value {
         vibecoin_config::Value::Count(value) => json!(value),
         vibecoin_config::Value::Text(value) => json!(value),
         vibecoin_config::Value::List(values) => json!(values),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::panic)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_variable_of_the_configuration_that_is_no_text_is_refused_by_name() {
+        let bad = || OsString::from_vec(vec![0xff]);
+        let read = |name: &str| {
+            environment(std::iter::once((name.into(), bad())), Exit::Config).map_err(|error| error.message)
+        };
+        assert_eq!(read("OTHER"), Ok(Vec::new()));
+        let message = "environment variable VIBECOIN__RPC__PORT: its value is not UTF-8 text";
+        assert_eq!(read("VIBECOIN__RPC__PORT"), Err(message.to_owned()));
+        let odd_name = std::iter::once((bad(), "x".into()));
+        assert_eq!(environment(odd_name, Exit::Config), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn the_namespaces_that_can_be_offered_are_those_that_exist() {
+        use std::collections::BTreeSet;
+        let Some(vibecoin_config::Kind::Words(known)) = knob("rpc.api").map(|knob| knob.kind) else {
+            panic!("rpc.api is a list of words");
+        };
+        let of = |name: &'static str| name.split('_').next().unwrap_or(name);
+        let methods = vibecoin_rpc_api::registry::METHODS.iter();
+        let exist: BTreeSet<_> = methods.map(|method| of(method.name)).collect();
+        assert_eq!(known.iter().copied().collect::<BTreeSet<_>>(), exist);
     }
 }

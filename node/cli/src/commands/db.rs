@@ -16,6 +16,7 @@ use vibecoin_storage::{StorageError, Store, StoreConfig};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::files;
 use crate::output::{self, Answer};
 
 const EXAMPLES: &str = "\
@@ -44,7 +45,7 @@ pub enum DbCommand {
     /// Forget the blocks above a height
     Rewind {
         /// The height that becomes the head
-        #[arg(long, value_name = "HEIGHT")]
+        #[arg(long, value_name = "HEIGHT", value_parser = crate::sending::number)]
         to: u64,
     },
 }
@@ -57,7 +58,7 @@ impl DbCommand {
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let (home, config) = (context.home()?, context.config()?);
         let paths = Paths::new(home, &config);
-        if !paths.db.join("CURRENT").exists() {
+        if !files::exists(&paths.db.join("CURRENT"))? {
             return Err(CliError::new(
                 Exit::NotFound,
                 format!("{} holds no database", paths.db.display()),
@@ -239,7 +240,7 @@ fn rewind(context: &Context, paths: &Paths, config: &Config, to: Height) -> Resu
         )
     })?;
     // First, what a witness remembers: one that is ahead of the database looks like lost blocks.
-    if paths.witness.exists() {
+    if files::exists(&paths.witness)? {
         let mut witness = HeadWitness::open_or_create(&paths.witness)?;
         witness.record(vibecoin_storage::Head {
             height: to,

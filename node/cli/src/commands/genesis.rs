@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Answer;
-use crate::sending::{self, address, amount};
+use crate::sending::{self, address, amount, number};
 use crate::{dev, files};
 
 const EXAMPLES: &str = "\
@@ -61,7 +61,7 @@ pub enum GenesisCommand {
         #[arg(long, value_enum)]
         fault_model: Option<FaultModelName>,
         /// Time of block 0 in milliseconds since 1970 [default: now]
-        #[arg(long, value_name = "MS")]
+        #[arg(long, value_name = "MS", value_parser = number)]
         time_ms: Option<u64>,
         /// A funded account; may be repeated
         #[arg(long = "account", value_name = "ADDRESS=AMOUNT")]
@@ -93,6 +93,7 @@ pub enum GenesisCommand {
         /// Its public key, as 0x hex
         key: String,
         /// Its voting power
+        #[arg(allow_negative_numbers = true, value_parser = power)]
         power: u64,
         /// The account that its fees are paid to
         payout: String,
@@ -239,18 +240,23 @@ fn add_account(genesis: &mut Genesis, text: &str) -> Result<(), CliError> {
 }
 
 fn add_validator(genesis: &mut Genesis, text: &str) -> Result<(), CliError> {
-    let wrong = || CliError::usage(format!("{text:?} is no KEY=POWER=PAYOUT"));
     let mut parts = text.split('=');
-    let (Some(key), Some(power), Some(payout), None) =
+    let (Some(key), Some(votes), Some(payout), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
     else {
-        return Err(wrong());
+        return Err(CliError::usage(format!("{text:?} is no KEY=POWER=PAYOUT")));
     };
-    let key = PublicKey::from_hex(key).map_err(|error| CliError::usage(format!("public key: {error}")))?;
-    let power = Power(power.parse().map_err(|_| wrong())?);
+    let wrong = |error: String| CliError::usage(format!("validator {text:?}: {error}"));
+    let key = PublicKey::from_hex(key).map_err(|error| wrong(format!("public key: {error}")))?;
+    let power = Power(power(votes).map_err(wrong)?);
     let payout = address(payout, &prefix_of(genesis)?)?;
     genesis.validators.push(Validator { key, power, payout });
     Ok(())
+}
+
+/// Reads a voting power. That it is not 0 is a rule of the genesis, which names the line.
+fn power(text: &str) -> Result<u64, String> {
+    number(text).map_err(|error| format!("the voting power is {text:?}, {error}"))
 }
 
 fn new(genesis: &Genesis, out: Option<&Path>, force: bool) -> Result<Answer, CliError> {

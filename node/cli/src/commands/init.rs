@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
-use vibecoin_config::Paths;
+use vibecoin_config::{Paths, Value};
 use vibecoin_genesis::GENESIS_BYTES_MAX;
 use vibecoin_keystore::NodeKeyRole;
 use vibecoin_storage::files::GuardFile;
@@ -52,6 +52,8 @@ impl InitArgs {
     /// Exit 7 for a genesis file that is invalid, 11 for a home of another chain.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let (home, paths) = (context.home()?, context.paths()?);
+        // Before anything is made.
+        let moniker = self.moniker()?;
         if let Some(file) = &self.genesis {
             let text = files::read_text(file, GENESIS_BYTES_MAX)?;
             let hash = files::build(file, &files::genesis(file)?)?.hash;
@@ -75,10 +77,10 @@ impl InitArgs {
                 passphrase.as_ref(),
             )?;
         }
-        if self.key_never_signed && !paths.guard.exists() {
+        if self.key_never_signed && !files::exists(&paths.guard)? {
             make_guard(&paths.guard)?;
         }
-        self.place_config(context)?;
+        self.place_config(context, moniker.as_ref())?;
         let validator = if keys.exists(NodeKeyRole::Validator)? {
             Some(keys.info(NodeKeyRole::Validator)?.public_key.to_string())
         } else {
@@ -93,15 +95,24 @@ impl InitArgs {
         })))
     }
 
-    fn place_config(&self, context: &Context) -> Result<(), CliError> {
+    /// The name as the configuration takes it.
+    fn moniker(&self) -> Result<Option<Value>, CliError> {
+        let read = |text: &String| {
+            vibecoin_config::knob("node.moniker")
+                .map_or_else(|| Ok(Value::Text(text.clone())), |knob| knob.kind.read(text))
+        };
+        let moniker = self.moniker.as_ref().map(read).transpose();
+        moniker.map_err(|problem| CliError::usage(format!("--moniker: {problem}")))
+    }
+
+    fn place_config(&self, context: &Context, moniker: Option<&Value>) -> Result<(), CliError> {
         let path = context.config_path()?;
-        if path.exists() {
+        if files::exists(&path)? {
             return Ok(());
         }
         let mut text = vibecoin_config::default_text();
-        if let Some(moniker) = &self.moniker {
-            let value = vibecoin_config::Value::Text(moniker.clone());
-            text = text.replacen("#moniker = \"vibecoin\"", &format!("moniker = {value}"), 1);
+        if let Some(moniker) = moniker {
+            text = text.replacen("#moniker = \"vibecoin\"", &format!("moniker = {moniker}"), 1);
         }
         if self.validator {
             text = text.replacen("#validator = false", "validator = true", 1);
@@ -113,7 +124,7 @@ impl InitArgs {
 /// Puts a genesis file into a home that has none, or the same.
 fn place_genesis(paths: &Paths, text: &str, hash: vibecoin_primitives::Hash) -> Result<(), CliError> {
     let path = &paths.genesis;
-    if !path.exists() {
+    if !files::exists(path)? {
         if let Some(folder) = path.parent() {
             dev::make_private(folder)?;
         }

@@ -166,15 +166,7 @@ impl KeysCommand {
                 passphrase,
             } => {
                 let keys = opened(context, &passphrase)?;
-                let new = PassphraseArgs {
-                    password_file: new_password_file,
-                    ..passphrase.clone()
-                };
-                let new = if new.password_file.is_some() || !passphrase.allow_unencrypted {
-                    new.for_new_key(&key)?
-                } else {
-                    None
-                };
+                let new = passphrase.to_replace(new_password_file.as_deref(), &key)?;
                 let info = keys.change_passphrase(&key, &mut passphrase.source(), new.as_ref())?;
                 Ok(Answer::new(view(&info)))
             }
@@ -234,9 +226,7 @@ fn new(context: &Context, name: &str, passphrase: &PassphraseArgs) -> Result<Ans
     let words = Mnemonic::generate()?;
     let key = words.account_key(COIN_TYPE_TEST, 0)?;
     let info = store(context, name, &key, passphrase)?;
-    output::note(
-        "Write the words down and keep them to yourself: they are the key, and are not shown again.",
-    );
+    output::say("Write the words down and keep them to yourself: they are the key, and are not shown again.");
     let mut json = view(&info);
     if let Value::Object(fields) = &mut json {
         fields.insert("mnemonic".to_owned(), json!(words.phrase().as_str()));

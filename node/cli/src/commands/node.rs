@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Args;
 use serde::Serialize;
 use tempfile::TempDir;
-use vibecoin_config::Paths;
+use vibecoin_config::{LogFormat, Paths};
 use vibecoin_engine::{NodeOptions, Ready};
 use vibecoin_genesis::Genesis;
 use vibecoin_keystore::NodeKeyRole;
@@ -16,6 +16,7 @@ use vibecoin_primitives::SecretKey;
 use super::config::{KnobArgs, load};
 use crate::context::{Context, keys_of};
 use crate::dev;
+use crate::environment;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
@@ -64,21 +65,25 @@ impl NodeArgs {
             .as_deref()
             .map(files::genesis)
             .transpose()
-            .map_err(daemon)?;
+            .map_err(CliError::of_daemon)?;
         let (home, scratch) = self.home(context)?;
         let loaded = load(
             &home,
             context.globals.config.as_deref(),
             &self.knobs,
             Exit::Config,
-        )?;
+        )
+        .map_err(CliError::of_daemon)?;
         crate::logging::for_node(&context.globals, &loaded.config.log)?;
+        let log_format = loaded.config.log.format;
         let paths = Paths::new(&home, &loaded.config);
-        let genesis = self.genesis_of(&paths, given.as_ref()).map_err(daemon)?;
+        let genesis = self
+            .genesis_of(&paths, given.as_ref())
+            .map_err(CliError::of_daemon)?;
         let validator_key = self.validator_key(&paths, &genesis, loaded.config.node.validator)?;
         crate::secrets::forget();
-        if self.dev {
-            banner(&home, &genesis);
+        if self.dev && !context.globals.quiet {
+            banner(&home, &genesis, log_format);
         }
         let endpoint = paths.endpoint.clone();
         // Set once this process has written the endpoint: the file of another node of this home stays.
@@ -98,17 +103,18 @@ impl NodeArgs {
             let _no_longer_there = std::fs::remove_file(&paths.endpoint);
         }
         // A temporary home goes away only with a clean stop: after a failure somebody may want to look.
-        keep_after_failure(scratch, outcome.is_err());
+        keep_after_failure(scratch, outcome.is_err(), log_format);
         outcome?;
         Ok(Answer::printed())
     }
 
     fn home(&self, context: &Context) -> Result<(PathBuf, Option<TempDir>), CliError> {
         if self.dev && context.globals.home.is_none() {
+            let parent = environment::temporary_folder();
             let scratch = tempfile::Builder::new()
                 .prefix("vibecoin-dev-")
-                .tempdir()
-                .map_err(CliError::file("make a temporary home in", &std::env::temp_dir()))?;
+                .tempdir_in(&parent)
+                .map_err(CliError::file("make a temporary home in", &parent))?;
             return Ok((scratch.path().to_owned(), Some(scratch)));
         }
         Ok((context.home()?.to_owned(), None))
@@ -118,7 +124,7 @@ impl NodeArgs {
         let path = paths.genesis.clone();
         let own = if self.dev {
             dev::prepare(paths, given, dev::now())?
-        } else if path.exists() {
+        } else if files::exists(&path)? {
             files::genesis(&path)?
         } else {
             let message = format!("there is no genesis file {}", path.display());
@@ -164,18 +170,6 @@ impl NodeArgs {
     }
 }
 
-/// The daemon has its own code for a file that a client command would call invalid.
-fn daemon(error: CliError) -> CliError {
-    match error.exit {
-        Exit::InvalidFile => CliError {
-            exit: Exit::Config,
-            code: i64::from(Exit::Config.code()),
-            ..error
-        },
-        _ => error,
-    }
-}
-
 /// The one line on stdout, and the file by which client commands find this node.
 fn announce(endpoint: &Path, ready: &Ready) {
     let url = format!("http://{}", ready.rpc);
@@ -213,7 +207,14 @@ struct ReadyLine<'a> {
     admin: Option<String>,
 }
 
-fn banner(home: &Path, genesis: &Genesis) {
+/// Warns that the chain is a toy: for people as a box, for programs that read the log as one of its lines.
+fn banner(home: &Path, genesis: &Genesis, format: LogFormat) {
+    if format == LogFormat::Json {
+        let accounts = dev::DEV_ACCOUNTS;
+        tracing::warn!(target: "node", chain = genesis.params.network, home = %home.display(), accounts,
+              balance = %dev::DEV_BALANCE, "a chain for development: its keys are public, anybody can take what is on it");
+        return;
+    }
     output::note(&format!(
         "==================== DEV ====================\n\
          A chain for development. Its keys are public:\n\
@@ -229,9 +230,49 @@ fn banner(home: &Path, genesis: &Genesis) {
     ));
 }
 
-fn keep_after_failure(scratch: Option<TempDir>, failed: bool) {
+fn keep_after_failure(scratch: Option<TempDir>, failed: bool, format: LogFormat) {
     let Some(scratch) = scratch.filter(|_| failed) else {
         return;
     };
-    output::note(&format!("kept {}", scratch.keep().display()));
+    let home = scratch.keep();
+    match format {
+        LogFormat::Text => output::say(&format!("kept {}", home.display())),
+        LogFormat::Json => {
+            tracing::warn!(target: "node", home = %home.display(), "the temporary home is kept")
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::{Arguments, Command};
+
+    #[test]
+    fn the_validator_key_is_read_when_the_configuration_or_a_flag_says_so() {
+        let home = tempfile::tempdir().unwrap();
+        let paths = Paths::new(home.path(), &vibecoin_config::Config::default());
+        let genesis = dev::dev_genesis(dev::now()).unwrap();
+        let key = |line: &str, configured: bool| {
+            let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+            let Command::Node(node) = arguments.command else {
+                return Err(CliError::usage("another command"));
+            };
+            let found = node.validator_key(&paths, &genesis, configured);
+            found.map(|key| key.is_some())
+        };
+        assert_eq!(key("vibecoin node", false), Ok(false));
+        // A key that must be read and is not there is an error, never "no key".
+        for (line, configured) in [
+            ("vibecoin node", true),
+            ("vibecoin node --validator", false),
+            ("vibecoin node --dev", false),
+        ] {
+            let refused = key(line, configured).map_err(|error| error.exit);
+            assert_eq!(refused, Err(Exit::Key), "{line} {configured}");
+        }
+    }
 }

@@ -55,7 +55,7 @@ impl ProofCommand {
             light_block,
         } = self;
         let genesis_path = context.genesis_or(genesis)?;
-        if !genesis_path.exists() {
+        if !files::exists(&genesis_path)? {
             return Err(CliError::new(Exit::NotFound, format!("there is no genesis file {}", genesis_path.display()))
                 .hint("give the chain's genesis file with --genesis: without something to trust nothing can be proven"));
         }

@@ -33,6 +33,9 @@ impl StatusArgs {
 fn people(status: &NodeStatusView, now_ms: u64) -> String {
     let mut text = String::new();
     let mut row = |name: &str, value: String| text.push_str(&format!("{name:<10}{}\n", cell(&value)));
+    if !status.moniker.is_empty() {
+        row("name", status.moniker.clone());
+    }
     row("chain", status.chain_id.clone());
     row("role", status.role.clone());
     row("version", status.version.clone());

@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{self, Answer, Format, cell, message};
+use crate::sending::number;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -59,10 +60,10 @@ pub struct SubscribeArgs {
 #[derive(Args, Debug)]
 pub struct Follow {
     /// Start with this height, without a gap [default: the next block]
-    #[arg(long, value_name = "HEIGHT")]
+    #[arg(long, value_name = "HEIGHT", value_parser = number)]
     from_height: Option<u64>,
     /// Stop after so many events
-    #[arg(long)]
+    #[arg(long, value_parser = number)]
     count: Option<u64>,
 }
 

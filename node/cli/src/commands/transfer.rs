@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
-use crate::sending::{Chain, Choices, WaitFor, amount, build, pay, payment, sign};
+use crate::sending::{Chain, Choices, WaitFor, amount, build, number, pay, payment, sign};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,10 +56,10 @@ pub struct ChoiceArgs {
     #[arg(long, allow_negative_numbers = true, value_parser = amount)]
     pub fee: Option<u64>,
     /// Nonce [default: the next one, with what waits in the pool counted]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true, value_parser = number)]
     pub nonce: Option<u64>,
     /// How many heights it stays valid [default: 10000, or the chain's window]
-    #[arg(long, value_name = "HEIGHTS")]
+    #[arg(long, value_name = "HEIGHTS", allow_negative_numbers = true, value_parser = number)]
     pub valid_for: Option<u64>,
 }
 

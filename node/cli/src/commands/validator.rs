@@ -26,7 +26,7 @@ pub enum ValidatorCommand {
     /// Whose turn it was, and whose it is to be
     Schedule {
         /// First height; default: the next one
-        #[arg(long, value_name = "HEIGHT")]
+        #[arg(long, value_name = "HEIGHT", value_parser = crate::sending::number)]
         from: Option<u64>,
         /// How many heights, 1 to 1000
         #[arg(long)]
@@ -35,7 +35,7 @@ pub enum ValidatorCommand {
     /// Where voting stands on the node
     Status {
         /// Why this height took the rounds it took
-        #[arg(long, value_name = "HEIGHT")]
+        #[arg(long, value_name = "HEIGHT", value_parser = crate::sending::number)]
         rounds: Option<u64>,
     },
 }

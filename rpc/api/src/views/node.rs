@@ -9,6 +9,9 @@ use crate::scalars::U64;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeStatusView {
+    /// Name of the node, for people; empty when it has none.
+    #[serde(default)]
+    pub moniker: String,
     /// Version of the program.
     pub version: String,
     /// Name of the chain.

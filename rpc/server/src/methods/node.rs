@@ -33,6 +33,7 @@ impl<B: Backend> NodeApiServer for Rpc<B> {
     async fn get_status(&self) -> Result<NodeStatusView, ApiError> {
         let (facts, status) = (self.backend.facts(), self.backend.node_status());
         Ok(NodeStatusView {
+            moniker: status.moniker,
             version: facts.build.version.clone(),
             chain_id: facts.chain_id.clone(),
             role: status.role,

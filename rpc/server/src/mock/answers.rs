@@ -256,6 +256,7 @@ impl Backend for MockBackend {
 
     fn node_status(&self) -> NodeStatus {
         NodeStatus {
+            moniker: "mock".to_owned(),
             role: "dev".to_owned(),
             sync: SyncStatus {
                 synced: true,

@@ -39,8 +39,8 @@ impl StateArgs {
     /// # Errors
     /// Those of the storage room.
     pub fn run(self) -> Result<Answer, CliError> {
-        let scratch =
-            tempfile::tempdir().map_err(CliError::file("make a folder in", &std::env::temp_dir()))?;
+        let parent = crate::environment::temporary_folder();
+        let scratch = tempfile::tempdir_in(&parent).map_err(CliError::file("make a folder in", &parent))?;
         let folder = self.dir.unwrap_or_else(|| scratch.path().join("db"));
         let rows_cached_max = if self.warm {
             usize::try_from(self.accounts).unwrap_or(usize::MAX)

@@ -32,8 +32,8 @@ impl WorstBlockArgs {
     /// # Errors
     /// Exit 1 when a block could not be made or judged.
     pub fn run(self) -> Result<Answer, CliError> {
-        let scratch =
-            tempfile::tempdir().map_err(CliError::file("make a folder in", &std::env::temp_dir()))?;
+        let parent = crate::environment::temporary_folder();
+        let scratch = tempfile::tempdir_in(&parent).map_err(CliError::file("make a folder in", &parent))?;
         let folder = self.dir.unwrap_or_else(|| scratch.path().join("db"));
         let reports = run(&WorstBlock {
             folder,

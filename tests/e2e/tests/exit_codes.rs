@@ -1,0 +1,251 @@
+//! How commands end: every situation of the table in `node/cli/exit-codes.md` is brought about.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use vibecoin_tests_e2e::{Home, Node, binary};
+
+const TABLE: &str = include_str!("../../../node/cli/exit-codes.md");
+/// A hash that nothing has.
+const NOBODY: &str = "0x1111111111111111111111111111111111111111111111111111111111111111";
+
+/// A row of the table.
+struct Row {
+    situation: &'static str,
+    code: i32,
+    reason: &'static str,
+}
+
+fn rows() -> Vec<Row> {
+    let mut lines = TABLE.lines().skip_while(|line| !line.starts_with("| Situation"));
+    assert!(lines.next().is_some() && lines.next().is_some());
+    lines
+        .map(|line| {
+            let cells: Vec<_> = line.split('|').map(str::trim).collect();
+            Row {
+                situation: cells[1],
+                code: cells[2].parse().unwrap(),
+                reason: cells[3],
+            }
+        })
+        .collect()
+}
+
+/// Homes in which the situations are brought about.
+struct World {
+    /// With a node of a development chain.
+    running: Home,
+    _node: Node,
+    /// Of a chain with one validator; its node is stopped.
+    stopped: Home,
+    /// Nothing is in it.
+    empty: Home,
+}
+
+impl World {
+    fn new() -> Self {
+        let running = Home::new();
+        let node = Node::dev(&running);
+        let stopped = Home::devnet();
+        assert_eq!(Node::start(&stopped, &["--allow-unencrypted"]).stop(), 0);
+        let empty = Home::new();
+        std::fs::write(empty.file("a file"), "a file").unwrap();
+        std::fs::write(empty.file("not text"), b"\xff\xfe").unwrap();
+        Self {
+            running,
+            _node: node,
+            stopped,
+            empty,
+        }
+    }
+
+    /// A home like that of the stopped node.
+    fn copy(&self) -> Home {
+        let home = Home::new();
+        let copied = Command::new("cp")
+            .args(["-r", "--preserve=mode"])
+            .arg(format!("{}/.", self.stopped.path().display()))
+            .arg(home.path())
+            .status()
+            .unwrap();
+        assert!(copied.success());
+        home
+    }
+
+    /// The command that meets the situation, and the home that it needs until it has ended.
+    fn command(&self, situation: &str) -> (Command, Option<Home>) {
+        let (running, empty) = (&self.running, &self.empty);
+        let path = |name: &str| empty.file(name).to_str().unwrap().to_owned();
+        let on = |home: &Home, arguments: &[&str]| (home.command(arguments), None);
+        // The home as it is named here, not as the harness names it.
+        let bare = |arguments: &[&str]| {
+            let mut command = Command::new(binary());
+            command.env_clear().args(["-o", "json"]).args(arguments);
+            (command, None)
+        };
+        let keeping = |home: Home, arguments: &[&str]| {
+            let command = home.command(arguments);
+            (command, Some(home))
+        };
+        let with = |mut made: (Command, Option<Home>), name: &str, value: &str| {
+            made.0.env(name, value);
+            made
+        };
+        let node = ["node", "--rpc.port", "0", "--allow-unencrypted"];
+        match situation {
+            "an argument that is unknown" => on(empty, &["status", "--nonsense"]),
+            "no home directory is given or known" => bare(&["keys", "list"]),
+            "the home directory is a file" => bare(&["--home", &path("a file"), "keys", "list"]),
+            "the home directory is a link that leads nowhere" => {
+                symlink("nowhere", empty.file("link")).unwrap();
+                bare(&["--home", &path("link"), "status"])
+            }
+            "a result is to be written where no file can be" => {
+                on(empty, &["genesis", "new", "--out", &path("a file/genesis.toml")])
+            }
+            "a result is to be written over a file that is there" => {
+                on(empty, &["genesis", "new", "--out", &path("a file")])
+            }
+            "a key name that commands would read as something else" => {
+                on(empty, &["keys", "new", "--allow-unencrypted", "--", "--help"])
+            }
+            "no node answers" => on(empty, &["--url", "http://127.0.0.1:1", "status"]),
+            "the address of the node is not valid" => on(empty, &["--url", "http://", "status"]),
+            "the sender does not have the money" => on(
+                running,
+                &["transfer", "dev1", "18446744073709551615", "--from", "dev0"],
+            ),
+            "the key does not exist" => on(running, &["keys", "show", "nobody"]),
+            "the account does not exist" => on(running, &["account", "show", NOBODY]),
+            "the transaction does not exist" => on(running, &["tx", "show", NOBODY]),
+            "the file to read does not exist" => on(empty, &["genesis", "validate", "nowhere.toml"]),
+            "the home has no database" => on(empty, &["db", "stats"]),
+            "the wait for a transaction ended" => on(running, &["--timeout", "1", "tx", "wait", NOBODY]),
+            "the genesis file is invalid" => on(empty, &["genesis", "validate", &path("a file")]),
+            "the configuration of the home is invalid" => {
+                let home = Home::new();
+                std::fs::write(home.file("config.toml"), "[rpc]\nprot = 1\n").unwrap();
+                keeping(home, &["config", "show"])
+            }
+            "a variable of the environment misspells a key" => {
+                with(on(empty, &["config", "show"]), "VIBECOIN_RPC_PORT", "1")
+            }
+            "the file to read is a folder" => on(empty, &["genesis", "validate", "/"]),
+            "the file to read is not text" => on(empty, &["genesis", "validate", &path("not text")]),
+            "a proof file proves nothing" => on(running, &["proof", "verify", &path("a file")]),
+            "a node runs on the home" => on(running, &["db", "check"]),
+            "the node's configuration is invalid" => on(empty, &["node", "--rpc.port", "many"]),
+            "the node's configuration file does not exist" => {
+                on(empty, &["-c", "nowhere.toml", "node", "--dev"])
+            }
+            "the node's genesis file does not exist" => on(empty, &["node"]),
+            "the node's database cannot be where it is named" => keeping(
+                self.copy(),
+                &[&node[..], &["--storage.db_dir", "/proc/self/db"]].concat(),
+            ),
+            "the node's consensus folder cannot be where it is named" => keeping(
+                self.copy(),
+                &[&node[..], &["--consensus.log_dir", "/dev/null/log"]].concat(),
+            ),
+            "the node's token cannot be where it is named" => {
+                let more = [
+                    "--admin.listen",
+                    "127.0.0.1:0",
+                    "--admin.token_file",
+                    "/dev/null/token",
+                ];
+                keeping(self.copy(), &[&node[..], &more].concat())
+            }
+            "an address of a peer is none" => keeping(
+                self.copy(),
+                &[&node[..], &["--p2p.peers", "127.0.0.1:1"]].concat(),
+            ),
+            "the home is of another chain" => {
+                let other = self.running.file("genesis.toml");
+                keeping(
+                    self.copy(),
+                    &[&node[..], &["--genesis", other.to_str().unwrap()]].concat(),
+                )
+            }
+            "the database is damaged" => {
+                let home = self.copy();
+                std::fs::write(home.file("db/CURRENT"), "nonsense").unwrap();
+                keeping(home, &["db", "check"])
+            }
+            "the disk is full" => on(empty, &["genesis", "new", "--out", "/dev/full", "--force"]),
+            "the double-sign guard is missing" => {
+                let home = self.copy();
+                std::fs::remove_file(home.file("consensus/guard")).unwrap();
+                keeping(home, &node)
+            }
+            "a validator's home is to forget blocks" => {
+                keeping(self.copy(), &["--yes", "db", "rewind", "--to", "0"])
+            }
+            "the passphrase is wrong" => {
+                let home = Home::new();
+                let made = home
+                    .command(&["keys", "new", "a"])
+                    .env("VIBECOIN_PASSWORD", "one")
+                    .output()
+                    .unwrap();
+                assert!(made.status.success(), "{made:?}");
+                with(
+                    keeping(home, &["--yes", "keys", "export", "a"]),
+                    "VIBECOIN_PASSWORD",
+                    "two",
+                )
+            }
+            "the passphrase of the environment is empty" => with(
+                on(empty, &["keys", "new", "a", "--allow-unencrypted"]),
+                "VIBECOIN_PASSWORD",
+                "",
+            ),
+            "a secret is in a file that others can read" => {
+                let file = empty.file("open");
+                std::fs::write(&file, "secret").unwrap();
+                std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+                on(empty, &["keys", "new", "a", "--password-file", &path("open")])
+            }
+            "the validator key does not exist" => {
+                let home = self.copy();
+                std::fs::remove_file(home.file("validator.key")).unwrap();
+                keeping(home, &node)
+            }
+            other => panic!("no test brings about: {other}"),
+        }
+    }
+}
+
+#[test]
+fn every_situation_of_the_table_ends_as_the_table_says() {
+    let world = World::new();
+    let rows = rows();
+    assert!(rows.len() > 30, "{} rows", rows.len());
+    let mut wrong = Vec::new();
+    for row in &rows {
+        let (mut command, _home) = world.command(row.situation);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let found = (output.status.code(), json["error"]["reason"].as_str());
+        if found != (Some(row.code), Some(row.reason)) {
+            wrong.push(format!(
+                "{}: expected {} {}, found {found:?}: {json}",
+                row.situation, row.code, row.reason
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(
+        !world.empty.file("keys/a.json").exists(),
+        "no key was made without the encryption that was asked for"
+    );
+}
