@@ -42,7 +42,10 @@ impl Context {
             .home
             .clone()
             .or_else(|| default_home(|name| std::env::var_os(name).map(PathBuf::from)));
-        Self { globals, home }
+        Self {
+            globals,
+            home: home.map(|home| followed(&home)),
+        }
     }
 
     /// The same options for another node and its home.
@@ -235,6 +238,17 @@ impl Context {
     }
 }
 
+/// The folder that a home's path leads to: a home may be named through a symbolic link, with or without a slash at
+/// the end. What is inside of it may not be one where a secret is involved.
+fn followed(home: &Path) -> PathBuf {
+    let plain: PathBuf = home.components().collect();
+    if plain.is_symlink() {
+        plain.canonicalize().unwrap_or(plain)
+    } else {
+        plain
+    }
+}
+
 /// The files of another home, where its own configuration has them.
 pub fn paths_of(home: &Path) -> Result<Paths, CliError> {
     let loaded = load(home, None, &KnobArgs::default(), Exit::InvalidFile)?;
@@ -282,6 +296,20 @@ mod tests {
             assert_eq!(error, Some((Exit::Usage, hint)), "{url}");
         }
         assert_eq!(check_scheme(LOCAL_URL), Ok(()));
+    }
+
+    #[test]
+    #[allow(clippy::unwrap_used)]
+    fn a_home_is_the_folder_that_a_link_leads_to() {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path().canonicalize().unwrap();
+        let (home, link) = (root.join("home"), root.join("link"));
+        std::fs::create_dir(&home).unwrap();
+        std::os::unix::fs::symlink("home", &link).unwrap();
+        assert_eq!(followed(&link), home);
+        assert_eq!(followed(&root.join("link/")), home);
+        assert_eq!(followed(&root.join("home/")), home);
+        assert_eq!(followed(Path::new("not/there/")), Path::new("not/there"));
     }
 
     #[test]

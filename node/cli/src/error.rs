@@ -1,5 +1,6 @@
 //! What a command says when it fails: what, where, and what to do about it.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use jsonrpsee::core::client::Error as ClientError;
@@ -113,11 +114,15 @@ impl CliError {
     pub fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         move |error| {
             let exit = match error.kind() {
-                std::io::ErrorKind::NotFound => Exit::NotFound,
-                std::io::ErrorKind::StorageFull => Exit::DiskFull,
+                ErrorKind::NotFound => Exit::NotFound,
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Exit::DiskFull,
                 _ => Exit::Failure,
             };
-            Self::new(exit, format!("cannot {action} {}: {error}", path.display()))
+            let out = Self::new(exit, format!("cannot {action} {}: {error}", path.display()));
+            match file_hint(error.kind(), path) {
+                Some(hint) => out.hint(hint),
+                None => out,
+            }
         }
     }
 
@@ -160,6 +165,57 @@ impl CliError {
             .unwrap_or_default();
         format!("error: {} ({}){hint}", self.message, self.reason)
     }
+}
+
+/// What to do about a file that cannot be read or written: it names the part of the path where that can be done.
+fn file_hint(kind: ErrorKind, path: &Path) -> Option<String> {
+    let there = path.ancestors().skip(1).find(|folder| folder.exists());
+    let there = there.unwrap_or(Path::new("."));
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    Some(match kind {
+        ErrorKind::NotFound if path.is_symlink() => {
+            format!(
+                "it is a symbolic link to a place where nothing is: `ls -l {}`",
+                path.display()
+            )
+        }
+        ErrorKind::NotFound if !folder.exists() => {
+            format!("make its folder first: `mkdir -p {}`", folder.display())
+        }
+        ErrorKind::NotFound => format!("`ls {}` shows what is there", folder.display()),
+        ErrorKind::PermissionDenied => {
+            let which = if path.exists() { path } else { there };
+            format!(
+                "this command runs as user {}: `ls -ld {}` shows whose it is and what others may do",
+                rustix::process::geteuid().as_raw(),
+                which.display()
+            )
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            format!(
+                "free some space: `df {}` shows how much there is",
+                there.display()
+            )
+        }
+        ErrorKind::ReadOnlyFilesystem => {
+            format!(
+                "{} is on a file system that is mounted read-only; name another place",
+                there.display()
+            )
+        }
+        ErrorKind::NotADirectory => {
+            let file = path.ancestors().skip(1).find(|part| part.is_file());
+            format!(
+                "{} is a file, not a folder; name another place",
+                file.unwrap_or(folder).display()
+            )
+        }
+        ErrorKind::IsADirectory => format!("{} is a folder; name a file", path.display()),
+        _ => return None,
+    })
 }
 
 impl From<ApiError> for CliError {
@@ -296,15 +352,17 @@ impl From<KeyError> for CliError {
             _ => None,
         };
         let mut message = error.to_string();
-        if let KeyError::Io { source, .. } = &error {
+        let mut of_the_file = None;
+        if let KeyError::Io { source, path, .. } = &error {
             message = format!("{message}: {source}");
+            of_the_file = file_hint(source.kind(), path);
         }
         let out = Self::new(Exit::from_code(error.exit_code()), message);
         let out = match &error {
             KeyError::Locked { pid, .. } => out.data(json!({ "pid": pid })),
             _ => out,
         };
-        match hint.map(str::to_owned).or_else(|| error.remedy()) {
+        match hint.map(str::to_owned).or_else(|| error.remedy()).or(of_the_file) {
             Some(hint) => out.hint(hint),
             None => out,
         }
@@ -313,7 +371,11 @@ impl From<KeyError> for CliError {
 
 impl From<StorageError> for CliError {
     fn from(error: StorageError) -> Self {
-        Self::new(Exit::from_code(error.exit_code()), error.to_string())
+        let out = Self::new(Exit::from_code(error.exit_code()), error.to_string());
+        match vibecoin_engine::storage_hint(&error) {
+            Some(hint) => out.hint(hint),
+            None => out,
+        }
     }
 }
 
@@ -392,6 +454,60 @@ mod tests {
             pending.to_text().contains("`vibecoin tx wait 0xab`"),
             "{pending:?}"
         );
+    }
+
+    #[test]
+    #[allow(clippy::unwrap_used)]
+    fn the_hint_of_a_file_error_can_be_followed() {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path();
+        std::fs::write(root.join("file"), "").unwrap();
+        std::os::unix::fs::symlink("nowhere", root.join("link")).unwrap();
+        for (path, kind, words) in [
+            (
+                "a/b/file",
+                ErrorKind::NotFound,
+                format!("mkdir -p {}/a/b", root.display()),
+            ),
+            ("none", ErrorKind::NotFound, format!("ls {}", root.display())),
+            (
+                "link",
+                ErrorKind::NotFound,
+                format!("ls -l {}/link", root.display()),
+            ),
+            (
+                "file",
+                ErrorKind::PermissionDenied,
+                format!("ls -ld {}/file", root.display()),
+            ),
+            (
+                "a/b",
+                ErrorKind::PermissionDenied,
+                format!("ls -ld {}", root.display()),
+            ),
+            ("a/b", ErrorKind::StorageFull, format!("df {}", root.display())),
+        ] {
+            let hint = CliError::file("write", &root.join(path))(kind.into())
+                .hint
+                .unwrap();
+            assert!(hint.contains(&words), "{path}: {hint}");
+            // Every command that is named works as it stands.
+            let command = hint.split('`').nth(1).unwrap();
+            let done = std::process::Command::new("sh")
+                .args(["-c", command])
+                .output()
+                .unwrap();
+            assert!(done.status.success(), "{command}: {done:?}");
+        }
+        // And what the first one said to do is what was missing.
+        std::fs::write(root.join("a/b/file"), "").unwrap();
+        let hint = |path: &str, kind: ErrorKind| file_hint(kind, &root.join(path)).unwrap();
+        assert!(
+            hint("file/x/y", ErrorKind::NotADirectory)
+                .contains(&format!("{}/file is a file", root.display()))
+        );
+        assert!(hint("a", ErrorKind::IsADirectory).contains("/a is a folder"));
+        assert_eq!(file_hint(ErrorKind::Other, root), None);
     }
 
     #[test]

@@ -115,9 +115,11 @@ pub fn open(
     };
     let store =
         Store::open_or_create_path(&paths.db, &state, store_config).map_err(storage("open the database"))?;
-    std::fs::create_dir_all(&paths.consensus).map_err(|error| NodeError::System {
-        what: "make the folder of the consensus files",
+    std::fs::create_dir_all(&paths.consensus).map_err(|error| NodeError::Folder {
+        path: paths.consensus.clone(),
+        key: "consensus.log_dir",
         detail: error.to_string(),
+        kind: error.kind(),
     })?;
     let witness = HeadWitness::open_or_create(&paths.witness).map_err(storage("open the head witness"))?;
     if witness.was_torn() {

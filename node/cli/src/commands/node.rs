@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use serde::Serialize;
-use tempfile::TempDir;
 use vibecoin_config::Paths;
 use vibecoin_engine::{NodeOptions, Ready};
 use vibecoin_genesis::Genesis;
@@ -21,6 +20,7 @@ use crate::exit::Exit;
 use crate::files;
 use crate::output::{self, Answer};
 use crate::passphrase::PassphraseArgs;
+use crate::scratch::Scratch;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -59,6 +59,7 @@ impl NodeArgs {
     /// # Errors
     /// As the exit codes of the daemon say.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
+        vibecoin_engine::catch_signals()?;
         let given = self
             .genesis
             .as_deref()
@@ -97,18 +98,15 @@ impl NodeArgs {
         if announced.load(Ordering::SeqCst) {
             let _no_longer_there = std::fs::remove_file(&paths.endpoint);
         }
-        // A temporary home goes away only with a clean stop: after a failure somebody may want to look.
-        keep_after_failure(scratch, outcome.is_err());
+        // A temporary home goes away unless a node that ran in it failed: then there is something to look at.
+        keep_after_failure(scratch, outcome.is_err() && announced.load(Ordering::SeqCst));
         outcome?;
         Ok(Answer::printed())
     }
 
-    fn home(&self, context: &Context) -> Result<(PathBuf, Option<TempDir>), CliError> {
+    fn home(&self, context: &Context) -> Result<(PathBuf, Option<Scratch>), CliError> {
         if self.dev && context.globals.home.is_none() {
-            let scratch = tempfile::Builder::new()
-                .prefix("vibecoin-dev-")
-                .tempdir()
-                .map_err(CliError::file("make a temporary home in", &std::env::temp_dir()))?;
+            let scratch = Scratch::new()?;
             return Ok((scratch.path().to_owned(), Some(scratch)));
         }
         Ok((context.home()?.to_owned(), None))
@@ -179,7 +177,7 @@ fn daemon(error: CliError) -> CliError {
 /// The one line on stdout, and the file by which client commands find this node.
 fn announce(endpoint: &Path, ready: &Ready) {
     let url = format!("http://{}", ready.rpc);
-    if let Err(error) = files::write(endpoint, &format!("{url}\n"), true) {
+    if let Err(error) = files::write_locked(endpoint, &format!("{url}\n")) {
         tracing::warn!(target: "node", error = error.message, "clients of this home must be given --url");
     }
     let line = serde_json::to_string(&ReadyLine {
@@ -229,7 +227,7 @@ fn banner(home: &Path, genesis: &Genesis) {
     ));
 }
 
-fn keep_after_failure(scratch: Option<TempDir>, failed: bool) {
+fn keep_after_failure(scratch: Option<Scratch>, failed: bool) {
     let Some(scratch) = scratch.filter(|_| failed) else {
         return;
     };
