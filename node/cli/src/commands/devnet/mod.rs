@@ -7,14 +7,17 @@
 //!  .devnet/validator-0.log process    what the node printed; .log.1 is the run before
 //! ```
 //!
-//! - Only processes that were recorded here are ever signalled: by pid, start time and boot id.
+//! - Only processes that were recorded here are ever signalled: by pid, start time, boot id and folder.
+//! - A node's program is started only after its process was recorded, so no process is left that nobody knows.
 //! - Nothing waits for a fixed time: starting waits for ready lines and then for equal heads.
-//! - Nothing is deleted that was not made here.
+//! - Nothing is deleted that was not made here. The folder can be moved, also while the nodes run.
+//! - A command that is interrupted at any point leaves what the next one finishes or removes.
 //!
-//! Read in this order: `state`, `process`, `ports`, `ready`, `run` (up and down), `nodes` (one by one).
+//! Read in this order: `folder`, `state`, `process`, `ports`, `ready`, `run` (up and down), `nodes` (one by one).
 
 mod ask;
 mod faucet;
+mod folder;
 mod load;
 mod logs;
 mod nodes;

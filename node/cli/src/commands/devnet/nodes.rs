@@ -142,9 +142,18 @@ pub fn add(context: &Context, dir: &Path, args: &AddArgs) -> Result<Answer, CliE
     }
     super::ports::Listening::now().check(node.ports)?;
     let record = setup::record(&net.dir, node);
-    homes::make(&record.home, &network, node, Layout::default(), None)?;
+    let home = record.home.clone();
+    if home.exists() {
+        return Err(setup::unknown(&home));
+    }
     net.existing_mut()?.nodes.push(record);
-    net.save()?;
+    let made = setup::finish(&mut net, number, |_| {
+        homes::make(&home, &network, node, Layout::default(), None)
+    });
+    if let Err(error) = made {
+        net.abandon()?;
+        return Err(error);
+    }
     join(context, &mut net, number, &binary, &args.start)
 }
 
