@@ -341,14 +341,31 @@ fn chain_of(error: &dyn std::error::Error) -> String {
 impl From<KeyError> for CliError {
     fn from(error: KeyError) -> Self {
         let hint = match &error {
-            KeyError::NotFound { .. } => Some("`vibecoin keys list` shows the keys of a home"),
+            KeyError::NotFound { .. } => Some("`vibecoin keys list` shows the keys of a home".to_owned()),
             KeyError::Unencrypted { .. } => {
-                Some("--allow-unencrypted takes such keys; use it for development only")
+                Some("--allow-unencrypted takes such keys; use it for development only".to_owned())
             }
             KeyError::NoPassphrase { .. } => {
-                Some("give it on a terminal, with --password-file FILE, or in VIBECOIN_PASSWORD")
+                Some("give it on a terminal, with --password-file FILE, or in VIBECOIN_PASSWORD".to_owned())
             }
-            KeyError::Locked { .. } => Some("stop that process first, or use another --home"),
+            KeyError::Locked { .. } => Some("stop that process first, or use another --home".to_owned()),
+            KeyError::Missing { path } if path.ends_with("validator.key") => Some(format!(
+                "`vibecoin init --home {} --validator` makes one; a node that is not told to be a validator follows without",
+                path.parent().unwrap_or(path).display()
+            )),
+            KeyError::Missing { path } => file_hint(ErrorKind::NotFound, path),
+            KeyError::Owner {
+                path,
+                found,
+                expected,
+            } => Some(format!(
+                "run as user {found}, or give it to this one: `chown {expected} {}`",
+                path.display()
+            )),
+            KeyError::Kind { path, found, .. } if found.contains("link") => Some(format!(
+                "a secret is not reached through a link; name what it leads to: `readlink -f {}`",
+                path.display()
+            )),
             _ => None,
         };
         let mut message = error.to_string();
@@ -362,7 +379,7 @@ impl From<KeyError> for CliError {
             KeyError::Locked { pid, .. } => out.data(json!({ "pid": pid })),
             _ => out,
         };
-        match hint.map(str::to_owned).or_else(|| error.remedy()).or(of_the_file) {
+        match hint.or_else(|| error.remedy()).or(of_the_file) {
             Some(hint) => out.hint(hint),
             None => out,
         }
@@ -508,6 +525,47 @@ mod tests {
         );
         assert!(hint("a", ErrorKind::IsADirectory).contains("/a is a folder"));
         assert_eq!(file_hint(ErrorKind::Other, root), None);
+    }
+
+    #[test]
+    fn the_hint_of_a_key_error_names_its_file() {
+        let path = std::path::PathBuf::from("/h/validator.key");
+        for (error, words) in [
+            (
+                KeyError::Missing { path: path.clone() },
+                "`vibecoin init --home /h --validator`",
+            ),
+            (
+                KeyError::Owner {
+                    path: path.clone(),
+                    found: 1,
+                    expected: 2,
+                },
+                "`chown 2 /h/validator.key`",
+            ),
+            (
+                KeyError::Kind {
+                    path: path.clone(),
+                    found: "a symbolic link",
+                    expected: "a regular file",
+                },
+                "`readlink -f /h/validator.key`",
+            ),
+            (
+                KeyError::TooOpen {
+                    path,
+                    mode: 0o644,
+                    allowed: 0o600,
+                },
+                "chmod 600 /h/validator.key",
+            ),
+        ] {
+            let hint = CliError::from(error).hint;
+            assert!(
+                hint.as_deref().is_some_and(|hint| hint.contains(words)),
+                "{hint:?}"
+            );
+        }
     }
 
     #[test]

@@ -78,9 +78,10 @@ const DEV: [&str; 4] = ["node", "--dev", "--rpc.port", "0"];
 fn a_signal_in_the_middle_of_the_start_ends_a_dev_node_without_its_home() {
     let temporary = tempfile::tempdir().unwrap();
     for signal in ["TERM", "INT"] {
-        let node = Started::new(temporary.path(), &DEV);
+        let mut node = Started::new(temporary.path(), &DEV);
         // The first thing that it leaves behind if it is not careful.
         while entries(temporary.path()).is_empty() {
+            assert!(node.child.try_wait().unwrap().is_none(), "it ended by itself");
             std::thread::yield_now();
         }
         node.signal(signal);
@@ -218,7 +219,11 @@ fn a_validator_without_a_quorum_is_not_ready_and_says_for_whom_it_waits() {
     let home = Home::new();
     let net = home.file("net");
     let net = net.to_str().unwrap();
-    let _made = home.run(&["testnet", "generate", "-v", "4", "-o", net, "--seed", "1"]);
+    let made = Command::new(binary())
+        .args(["testnet", "generate", "-v", "4", "-o", net, "--seed", "1"])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
     let validator = home.file("net/validator-0");
     let arguments = [
         "--home",

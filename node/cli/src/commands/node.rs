@@ -120,8 +120,10 @@ impl NodeArgs {
             files::genesis(&path)?
         } else {
             let message = format!("there is no genesis file {}", path.display());
-            return Err(CliError::new(Exit::Config, message)
-                .hint("make the home first: `vibecoin init --home DIR --genesis FILE`; or try `vibecoin node --dev`"));
+            return Err(CliError::new(Exit::Config, message).hint(format!(
+                "make the home first: `vibecoin init --home {} --genesis FILE`; or try `vibecoin node --dev`",
+                paths.home.display()
+            )));
         };
         if let Some(given) = given.filter(|given| **given != own) {
             let (ours, theirs) = (files::build(&path, &own)?.hash, files::build(&path, given)?.hash);

@@ -1,5 +1,6 @@
 //! Devnets whose folder is moved, copied, linked or the user's own.
 
+use std::ffi::OsStr;
 use std::os::unix::fs::symlink;
 
 use super::*;
@@ -165,4 +166,14 @@ fn a_state_file_cannot_make_destroy_reach_out_of_the_folder() {
         fs::remove_file(bench.dir().join("devnet.json")).unwrap();
     }
     assert!(other.join("precious").exists());
+}
+
+#[test]
+fn hints_name_the_folder_unless_it_is_found_without() {
+    let named = |dir: &str, environment: Option<&str>| named(Path::new(dir), environment.map(OsStr::new));
+    assert_eq!(named(".devnet", None), "");
+    assert_eq!(named("/a/b", Some("/a/b")), "");
+    assert_eq!(named(".devnet", Some("/a/b")), " --dir .devnet");
+    assert_eq!(named("/a/b", None), " --dir /a/b");
+    assert_eq!(named("/a b/it's", None), r" --dir '/a b/it'\''s'");
 }

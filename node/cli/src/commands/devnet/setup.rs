@@ -6,7 +6,7 @@ use vibecoin_config::Paths;
 use vibecoin_primitives::TimeMs;
 
 use super::UpArgs;
-use super::ports::Listening;
+use super::ports::{Listening, OTHER_BASE};
 use super::state::{Devnet, NodeRecord, State};
 use crate::commands::genesis::FaultModelName;
 use crate::commands::testnet::homes::{self, Layout};
@@ -56,7 +56,7 @@ fn make(net: &mut Devnet, args: &UpArgs) -> Result<(), CliError> {
     };
     let network = Network::plan(&spec)?;
     for node in &network.nodes {
-        listening.check(node.ports)?;
+        listening.check(node.ports, OTHER_BASE)?;
         let home = net.dir.join(&node.name);
         if home.exists() {
             return Err(unknown(&home));
@@ -197,7 +197,7 @@ fn ports(net: &mut Devnet, asked: Option<u16>) -> Result<(), CliError> {
     };
     let network = plan(net.existing()?, &net.node(0)?.home, new)?;
     for node in &network.nodes {
-        listening.check(node.ports)?;
+        listening.check(node.ports, OTHER_BASE)?;
     }
     if new == base {
         return settle(net);

@@ -445,12 +445,15 @@ fn a_node_that_does_not_hear_sigterm_is_killed_after_the_grace_time() {
 fn hints_name_what_the_caller_typed() {
     let bench = Bench::new();
     let hint = |line: &str| bench.run(line).unwrap_err().to_text();
-    assert!(hint("kill-node 0").contains("`vibecoin devnet up`"));
-    let over_a_script = hint("--typed scripts/devnet.sh kill-node 0");
+    let dir = bench.dir().display().to_string();
+    let own = hint("kill-node 0");
     assert!(
-        over_a_script.contains("`scripts/devnet.sh up`"),
-        "{over_a_script}"
+        own.contains(&format!("`vibecoin devnet --dir {dir} up`")),
+        "{own}"
     );
+    let over_a_script = hint("--typed scripts/devnet.sh kill-node 0");
+    let expected = format!("`scripts/devnet.sh --dir {dir} up`");
+    assert!(over_a_script.contains(&expected), "{over_a_script}");
     assert!(!over_a_script.contains("vibecoin devnet"), "{over_a_script}");
 }
 
