@@ -371,7 +371,7 @@ impl Node {
               ready_ms = clock.uptime_ms(), "ready");
         on_ready(ready);
         // It ends with the backend, which the servers have.
-        let _runs_by_itself = tokio::spawn(crate::waits::report(backend));
+        let _runs_by_itself = tokio::spawn(crate::waits::report(Arc::downgrade(&backend)));
         threads.push(calibrate(shared.clone(), clock)?);
         Ok(Self {
             lock,

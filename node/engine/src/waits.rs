@@ -2,7 +2,7 @@
 //! reports a long wait in the log.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -114,12 +114,7 @@ fn short(key: &str) -> String {
 }
 
 /// Reports waits in the log until the node is gone. Give it a task of its own.
-pub async fn report(backend: Arc<NodeBackend>) {
-    let backend: Weak<NodeBackend> = {
-        let weak = Arc::downgrade(&backend);
-        drop(backend);
-        weak
-    };
+pub async fn report(backend: Weak<NodeBackend>) {
     let mut waited: Option<(&'static str, u64)> = None;
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
@@ -140,7 +135,7 @@ pub async fn report(backend: Arc<NodeBackend>) {
                     Some((reason, looks)) if reason == wait.reason => looks.saturating_add(1),
                     _ => 1,
                 };
-                if looks == FIRST_AFTER || looks % THEN_EVERY == 0 {
+                if looks == FIRST_AFTER || looks.is_multiple_of(THEN_EVERY) {
                     warn!(target: "node", reason = wait.reason, "waiting: {}", wait.detail);
                 }
                 Some((wait.reason, looks))

@@ -137,15 +137,22 @@ pub fn make_guard(path: &Path) -> Result<(), CliError> {
     if let Some(folder) = path.parent() {
         dev::make_private(folder)?;
     }
-    if path.exists() && GuardFile::open(path).is_ok_and(|guard| guard.latest().is_none() && !guard.was_torn())
-    {
-        return Ok(());
+    if path.symlink_metadata().is_ok() {
+        return unused_guard(path);
     }
-    GuardFile::create(path).map_err(|error| {
-        CliError::new(Exit::Io, format!("{}: {error}", path.display()))
-            .hint("a guard without its key belongs to a key that may have signed; do not delete it")
-    })?;
+    GuardFile::create(path)?;
     Ok(())
+}
+
+/// Takes a guard that is there if nothing was ever signed with it.
+fn unused_guard(path: &Path) -> Result<(), CliError> {
+    let detail = match GuardFile::open(path) {
+        Ok(guard) if guard.latest().is_none() && !guard.was_torn() => return Ok(()),
+        Ok(_) => "exists already, and was used".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(CliError::new(Exit::Io, format!("{}: {detail}", path.display()))
+        .hint("a guard without its key belongs to a key that may have signed; do not delete it"))
 }
 
 #[cfg(test)]
