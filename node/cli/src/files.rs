@@ -175,15 +175,16 @@ pub fn write_locked(path: &Path, text: &str) -> Result<(), CliError> {
         .and_then(|name| name.to_str())
         .unwrap_or_default();
     let new = folder.join(locked_name(name));
-    let written = (|| {
-        fill(&std::fs::File::create(&new)?, text, None)?;
-        std::fs::rename(&new, path)?;
-        std::fs::File::open(folder)?.sync_all()
-    })();
-    written.map_err(|error| {
+    fill_and_rename(&new, path, folder, text).map_err(|error| {
         let _first_error_counts = std::fs::remove_file(&new);
         CliError::file("write", path)(error)
     })
+}
+
+fn fill_and_rename(new: &Path, path: &Path, folder: &Path, text: &str) -> io::Result<()> {
+    fill(&std::fs::File::create(new)?, text, None)?;
+    std::fs::rename(new, path)?;
+    std::fs::File::open(folder)?.sync_all()
 }
 
 /// The name of the temporary file of [`write_locked`].

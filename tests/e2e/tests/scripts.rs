@@ -92,11 +92,12 @@ fn a_script_does_the_same_through_a_link_from_anywhere_and_with_a_path_for_cd() 
         text(&direct.stdout).contains(&format!("{}/.devnet", root.display())),
         "{direct:?}"
     );
+    let own = scripts();
     for (script, from) in [
         (link.as_path(), Path::new("/")),
         (Path::new("x"), folder.path()),
         (Path::new("./y"), folder.path()),
-        (Path::new("../scripts/devnet.sh"), &scripts()),
+        (Path::new("../scripts/devnet.sh"), own.as_path()),
     ] {
         let ran = run(script, &["status"], from, &program);
         assert_eq!(

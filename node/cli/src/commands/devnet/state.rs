@@ -66,7 +66,6 @@ pub struct State {
     pub nodes: Vec<NodeRecord>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 const fn is_false(value: &bool) -> bool {
     !*value
 }
