@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Transfers until final beside what two other programs do on the same machine in the same hour.
-set -euo pipefail
-
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=scripts/prelude.sh
+. "$(dirname "$(readlink -f -- "${BASH_SOURCE[0]}")")/prelude.sh"
 
 rounds=2
 secs=30
@@ -34,24 +33,19 @@ HELP
       exit 0
       ;;
     --rounds | --secs)
-      [[ ${2:-} =~ ^[1-9][0-9]{0,5}$ ]] || {
-        printf 'error: %s takes a number above 0\nhint: see scripts/bench-peers.sh --help\n' "$1" >&2
-        exit 2
-      }
+      [[ ${2:-} =~ ^[1-9][0-9]{0,5}$ ]] || wrong "$1 takes a number above 0"
       case $1 in --rounds) rounds=$2 ;; --secs) secs=$2 ;; esac
       shift 2
       ;;
     *)
-      printf 'error: no option %s\nhint: see scripts/bench-peers.sh --help\n' "$1" >&2
-      exit 2
+      wrong "no option $1"
       ;;
   esac
 done
 
 # shellcheck source=scripts/native.sh
-VIBECOIN_NO_ROCKSDB=1 . "$here/native.sh"
-vibecoin=${VIBECOIN_BIN:-$("$here/build.sh" | tail -n 1)}
-[ -x "$vibecoin" ] || die "$vibecoin is no program" "build one with scripts/build.sh"
+VIBECOIN_NO_ROCKSDB=1 . "$scripts/native.sh"
+find_binary
 peers=$VIBECOIN_CACHE/peers
 mkdir -p "$peers"
 
@@ -86,5 +80,5 @@ if ! "$peers/venv/bin/python" -c 'import eth_account, coincurve' 2>/dev/null; th
     || die "pip could not install eth-account and coincurve" "see what it said above"
 fi
 
-exec "$peers/venv/bin/python" "$here/bench-peers.py" \
-  --vibecoin "$vibecoin" --anvil "$anvil" --etcd "$peers/etcd/usr/bin" --folder "$peers" --rounds "$rounds" --secs "$secs"
+exec "$peers/venv/bin/python" "$scripts/bench-peers.py" \
+  --vibecoin "$binary" --anvil "$anvil" --etcd "$peers/etcd/usr/bin" --folder "$peers" --rounds "$rounds" --secs "$secs"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the node. `scripts/build.sh --help` says how.
-set -euo pipefail
+# shellcheck source=scripts/prelude.sh
+. "$(dirname "$(readlink -f -- "${BASH_SOURCE[0]}")")/prelude.sh"
 
 case ${1:-} in
   '') ;;
@@ -20,13 +21,12 @@ HELP
     exit 0
     ;;
   *)
-    printf 'error: unknown argument %s\nhint: scripts/build.sh takes none; see --help\n' "$1" >&2
-    exit 2
+    wrong "unknown argument $1" "scripts/build.sh takes none; see --help"
     ;;
 esac
 
 # shellcheck source=scripts/native.sh
-. "$(dirname "${BASH_SOURCE[0]}")/native.sh"
+. "$scripts/native.sh"
 
 cd "$vibecoin_root"
 cargo build --release --locked -p vibecoin-cli >&2

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # A local network: builds the node when it must, and hands over to `vibecoin devnet`.
-set -euo pipefail
+# shellcheck source=scripts/prelude.sh
+. "$(dirname "$(readlink -f -- "${BASH_SOURCE[0]}")")/prelude.sh"
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 case ${1:-} in
   '' | -h | --help)
@@ -30,24 +30,13 @@ HELP
     ;;
 esac
 
-export DEVNET_DIR="${DEVNET_DIR:-$here/../.devnet}"
 # For the hints of the binary, which is not on the path.
 export DEVNET_TYPED="$0"
-# Commands on a devnet that is there use the program that started it: nothing is built under its feet.
-program=
 case $1 in
-  up | restart) ;;
-  *) program=$(sed -n 's/^ *"program": "\(.*\)",\{0,1\}$/\1/p' "$DEVNET_DIR/devnet.json" 2>/dev/null || true) ;;
+  up | restart)
+    export DEVNET_DIR="${DEVNET_DIR:-$root/.devnet}"
+    find_binary
+    ;;
+  *) find_devnet "$@" ;;
 esac
-if [ -n "${VIBECOIN_BIN:-}" ]; then
-  binary=$VIBECOIN_BIN
-  if [ ! -x "$binary" ]; then
-    printf 'error: VIBECOIN_BIN is %s, which is no program\nhint: build one with scripts/build.sh\n' "$binary" >&2
-    exit 1
-  fi
-elif [ -x "$program" ]; then
-  binary=$program
-else
-  binary=$("$here/build.sh" | tail -n 1)
-fi
 exec "$binary" devnet "$@"

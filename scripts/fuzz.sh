@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the fuzz targets with libFuzzer, on the stable toolchain. `scripts/fuzz.sh --help` says how.
-set -euo pipefail
+# shellcheck source=scripts/prelude.sh
+. "$(dirname "$(readlink -f -- "${BASH_SOURCE[0]}")")/prelude.sh"
 
 usage() {
   cat <<'HELP'
@@ -28,7 +29,7 @@ esac
 
 VIBECOIN_NO_ROCKSDB=1
 # shellcheck source=scripts/native.sh
-. "$(dirname "${BASH_SOURCE[0]}")/native.sh"
+. "$scripts/native.sh"
 cd "$vibecoin_root/tests/fuzz"
 
 mapfile -t targets < <(sed -n 's/.*\bname: "\([a-z_]*\)".*/\1/p' src/lib.rs)
@@ -42,8 +43,7 @@ target=$1
 seconds=${2:-}
 case $seconds in
   '' | *[!0-9]*)
-    say "error: SECONDS must be a number, not '$seconds'"
-    exit 2
+    wrong "SECONDS must be a number, not '$seconds'"
     ;;
 esac
 shift 2
@@ -51,9 +51,7 @@ if [ "$target" != all ]; then
   found=no
   for name in "${targets[@]}"; do [ "$name" != "$target" ] || found=yes; done
   if [ $found = no ]; then
-    say "error: no target $target"
-    say "hint: targets are: ${targets[*]}"
-    exit 2
+    wrong "no target $target" "targets are: ${targets[*]}"
   fi
   targets=("$target")
 fi

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Ends one node of the devnet: with SIGKILL, or in order.
-set -euo pipefail
+# shellcheck source=scripts/prelude.sh
+. "$(dirname "$(readlink -f -- "${BASH_SOURCE[0]}")")/prelude.sh"
 
 command=kill-node
 arguments=()
@@ -21,4 +22,4 @@ HELP
     *) arguments+=("$argument") ;;
   esac
 done
-exec "$(dirname "${BASH_SOURCE[0]}")/devnet.sh" "$command" ${arguments[@]+"${arguments[@]}"}
+exec "$scripts/devnet.sh" "$command" ${arguments[@]+"${arguments[@]}"}

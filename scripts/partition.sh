@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Cuts the devnet into groups, or joins it again.
-set -euo pipefail
+# shellcheck source=scripts/prelude.sh
+. "$(dirname "$(readlink -f -- "${BASH_SOURCE[0]}")")/prelude.sh"
 
-here=$(dirname "${BASH_SOURCE[0]}")
 case ${1:-} in
   -h | --help)
     cat <<'HELP'
@@ -16,7 +16,7 @@ HELP
     ;;
   heal)
     shift
-    exec "$here/devnet.sh" heal "$@"
+    exec "$scripts/devnet.sh" heal "$@"
     ;;
 esac
-exec "$here/devnet.sh" partition "$@"
+exec "$scripts/devnet.sh" partition "$@"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # A transfer between accounts of the devnet.
-set -euo pipefail
+# shellcheck source=scripts/prelude.sh
+. "$(dirname "$(readlink -f -- "${BASH_SOURCE[0]}")")/prelude.sh"
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 case ${1:-} in
   '' | -h | --help)
     cat <<'HELP'
@@ -24,7 +24,6 @@ from=(--from dev0)
 for argument in "$@"; do
   case $argument in --from | --from=*) from=() ;; esac
 done
-binary=${VIBECOIN_BIN:-}
-[ -n "$binary" ] || binary=$("$here/build.sh" | tail -n 1)
-exec "$binary" --home "${DEVNET_DIR:-$here/../.devnet}/validator-0" transfer "$@" \
+find_devnet "$@"
+exec "$binary" --home "$DEVNET_DIR/validator-0" transfer "$@" \
   ${from[@]+"${from[@]}"} --allow-unencrypted

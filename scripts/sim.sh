@@ -1,18 +1,14 @@
 #!/usr/bin/env bash
 # The long run of the simulator: thousands of seeds. `scripts/sim.sh --help` says how.
-set -euo pipefail
+# shellcheck source=scripts/prelude.sh
+. "$(dirname "$(readlink -f -- "${BASH_SOURCE[0]}")")/prelude.sh"
 
 seeds=20000
 first=$(date +%s)
 planted=no
 
-die() { # what happened, what to do about it
-  printf 'error: %s\nhint: %s\n' "$1" "$2" >&2
-  exit 2
-}
-
 number() { # option, value
-  [[ $2 =~ ^[0-9]+$ ]] || die "$1 takes a number, not '$2'" "see scripts/sim.sh --help"
+  [[ $2 =~ ^[0-9]+$ ]] || wrong "$1 takes a number, not '$2'"
   printf '%s' "$2"
 }
 
@@ -45,13 +41,13 @@ HELP
       planted=yes
       shift
       ;;
-    *) die "unknown argument $1" "see scripts/sim.sh --help" ;;
+    *) wrong "unknown argument $1" ;;
   esac
 done
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$root"
 # shellcheck source=scripts/native.sh
-. scripts/native.sh
+. "$scripts/native.sh"
 
 if [ "$planted" = yes ]; then
   cargo test --release --locked -p vibecoin-tests-sim --features planted --test planted -- --nocapture

@@ -1,14 +1,10 @@
 #!/usr/bin/env bash
 # The name people type: `scripts/devnet.sh down`.
-case ${1:-} in
-  -h | --help)
-    cat <<'HELP'
+# shellcheck source=scripts/prelude.sh
+. "$(dirname "$(readlink -f -- "${BASH_SOURCE[0]}")")/prelude.sh"
+
+forward down "$@" <<'HELP'
 usage: scripts/stop-devnet.sh [--grace SECONDS]
 
 Stops the devnet; the data stays.
-The same as `scripts/devnet.sh down`, whose --help tells every option.
 HELP
-    exit 0
-    ;;
-esac
-exec "$(dirname "${BASH_SOURCE[0]}")/devnet.sh" down "$@"

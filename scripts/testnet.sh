@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The files of a network on several hosts: `vibecoin testnet generate`.
-set -euo pipefail
+# shellcheck source=scripts/prelude.sh
+. "$(dirname "$(readlink -f -- "${BASH_SOURCE[0]}")")/prelude.sh"
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 case ${1:-} in
   '' | -h | --help)
     cat <<'HELP'
@@ -18,6 +18,5 @@ HELP
     exit 0
     ;;
 esac
-binary=${VIBECOIN_BIN:-}
-[ -n "$binary" ] || binary=$("$here/build.sh" | tail -n 1)
+find_binary
 exec "$binary" testnet generate "$@"

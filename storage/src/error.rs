@@ -167,6 +167,17 @@ impl StorageError {
         }
     }
 
+    /// An error of the file system while something new is made: a part of its path that is missing is no damage.
+    pub(crate) fn make(what: impl Into<String>, error: &std::io::Error) -> Self {
+        match Self::io(what, error) {
+            Self::Missing { what } => Self::Io {
+                what,
+                detail: error.to_string(),
+            },
+            other => other,
+        }
+    }
+
     /// An error of RocksDB. Its C interface hands over the message alone, so the message is what tells.
     pub(crate) fn rocks(what: impl Into<String>, error: &rocksdb::Error) -> Self {
         let (what, detail) = (what.into(), error.as_ref().to_owned());

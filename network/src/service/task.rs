@@ -193,6 +193,21 @@ pub struct Task {
     run: u64,
 }
 
+/// An error with its causes: the outer ones of a transport say nothing themselves.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            let gap = if text.is_empty() { "" } else { ": " };
+            text = format!("{text}{gap}{cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
 fn address_fault(address: &str) -> impl Fn(String) -> NetworkError + '_ {
     move |detail| NetworkError::Address {
         address: address.to_owned(),
@@ -319,21 +334,18 @@ impl Task {
             let at: Multiaddr = address
                 .parse()
                 .map_err(|error: libp2p::multiaddr::Error| address_fault(&address)(error.to_string()))?;
-            let listener = self
-                .swarm
-                .listen_on(at)
-                .map_err(|error| fault(error.to_string()))?;
+            let listener = self.swarm.listen_on(at).map_err(|error| fault(causes(&error)))?;
             loop {
                 match self.swarm.select_next_some().await {
                     SwarmEvent::NewListenAddr { listener_id, .. } if listener_id == listener => break,
                     SwarmEvent::ListenerError { listener_id, error } if listener_id == listener => {
-                        return Err(fault(error.to_string()));
+                        return Err(fault(causes(&error)));
                     }
                     SwarmEvent::ListenerClosed {
                         listener_id, reason, ..
                     } if listener_id == listener => {
                         return Err(fault(
-                            reason.err().map_or_else(String::new, |error| error.to_string()),
+                            reason.err().map_or_else(String::new, |error| causes(&error)),
                         ));
                     }
                     event => self.on_event(event),

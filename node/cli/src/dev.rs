@@ -85,6 +85,14 @@ pub fn dev_genesis(now: TimeMs) -> Result<Genesis, CliError> {
 /// Makes a directory that only this user may enter.
 pub fn make_private(home: &Path) -> Result<(), CliError> {
     use std::os::unix::fs::DirBuilderExt as _;
+    if home.is_symlink() && !home.exists() {
+        let message = format!(
+            "{} is a symbolic link to a place where nothing is",
+            home.display()
+        );
+        return Err(CliError::new(Exit::NotFound, message)
+            .hint("make the folder that it leads to, or remove the link"));
+    }
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -1,6 +1,6 @@
 //! What a command says when it fails: what, where, and what to do about it.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use jsonrpsee::core::client::Error as ClientError;
@@ -118,12 +118,13 @@ impl CliError {
         move |error| {
             let exit = exit_of_file(&error, reads);
             let out = Self::new(exit, format!("cannot {action} {}: {error}", path.display()));
-            match exit {
-                Exit::Usage => out
-                    .reason(BAD_PLACE)
-                    .hint("name a place in a folder that is there"),
-                Exit::Key => out.hint("this user may not do that; see its owner and mode with `ls -ld`"),
+            let out = match exit {
+                Exit::Usage => out.reason(BAD_PLACE),
                 _ => out,
+            };
+            match file_hint(error.kind(), path) {
+                Some(hint) => out.hint(hint),
+                None => out,
             }
         }
     }
@@ -206,6 +207,57 @@ fn exit_of_file(error: &io::Error, reads: bool) -> Exit {
         _ if is_loop => Exit::Usage,
         _ => Exit::Io,
     }
+}
+
+/// What to do about a file that cannot be read or written: it names the part of the path where that can be done.
+fn file_hint(kind: ErrorKind, path: &Path) -> Option<String> {
+    let there = path.ancestors().skip(1).find(|folder| folder.exists());
+    let there = there.unwrap_or(Path::new("."));
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    Some(match kind {
+        ErrorKind::NotFound if path.is_symlink() => {
+            format!(
+                "it is a symbolic link to a place where nothing is: `ls -l {}`",
+                path.display()
+            )
+        }
+        ErrorKind::NotFound if !folder.exists() => {
+            format!("make its folder first: `mkdir -p {}`", folder.display())
+        }
+        ErrorKind::NotFound => format!("`ls {}` shows what is there", folder.display()),
+        ErrorKind::PermissionDenied => {
+            let which = if path.exists() { path } else { there };
+            format!(
+                "this command runs as user {}: `ls -ld {}` shows whose it is and what others may do",
+                rustix::process::geteuid().as_raw(),
+                which.display()
+            )
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            format!(
+                "free some space: `df {}` shows how much there is",
+                there.display()
+            )
+        }
+        ErrorKind::ReadOnlyFilesystem => {
+            format!(
+                "{} is on a file system that is mounted read-only; name another place",
+                there.display()
+            )
+        }
+        ErrorKind::NotADirectory => {
+            let file = path.ancestors().skip(1).find(|part| part.is_file());
+            format!(
+                "{} is a file, not a folder; name another place",
+                file.unwrap_or(folder).display()
+            )
+        }
+        ErrorKind::IsADirectory => format!("{} is a folder; name a file", path.display()),
+        _ => return None,
+    })
 }
 
 impl From<ApiError> for CliError {
@@ -353,26 +405,45 @@ fn chain_of(error: &dyn std::error::Error) -> String {
 impl From<KeyError> for CliError {
     fn from(error: KeyError) -> Self {
         let hint = match &error {
-            KeyError::NotFound { .. } => Some("`vibecoin keys list` shows the keys of a home"),
+            KeyError::NotFound { .. } => Some("`vibecoin keys list` shows the keys of a home".to_owned()),
             KeyError::Unencrypted { .. } => {
-                Some("--allow-unencrypted takes such keys; use it for development only")
+                Some("--allow-unencrypted takes such keys; use it for development only".to_owned())
             }
             KeyError::NoPassphrase { .. } => {
-                Some("give it on a terminal, with --password-file FILE, or in VIBECOIN_PASSWORD")
+                Some("give it on a terminal, with --password-file FILE, or in VIBECOIN_PASSWORD".to_owned())
             }
-            KeyError::Locked { .. } => Some("stop that process first, or use another --home"),
+            KeyError::Locked { .. } => Some("stop that process first, or use another --home".to_owned()),
+            KeyError::Missing { path } if path.ends_with("validator.key") => Some(format!(
+                "`vibecoin init --home {} --validator` makes one; a node that is not told to be a validator follows without",
+                path.parent().unwrap_or(path).display()
+            )),
+            KeyError::Missing { path } => file_hint(ErrorKind::NotFound, path),
+            KeyError::Owner {
+                path,
+                found,
+                expected,
+            } => Some(format!(
+                "run as user {found}, or give it to this one: `chown {expected} {}`",
+                path.display()
+            )),
+            KeyError::Kind { path, found, .. } if found.contains("link") => Some(format!(
+                "a secret is not reached through a link; name what it leads to: `readlink -f {}`",
+                path.display()
+            )),
             _ => None,
         };
         let mut message = error.to_string();
-        if let KeyError::Io { source, .. } = &error {
+        let mut of_the_file = None;
+        if let KeyError::Io { source, path, .. } = &error {
             message = format!("{message}: {source}");
+            of_the_file = file_hint(source.kind(), path);
         }
         let out = Self::new(Exit::from_code(error.exit_code()), message);
         let out = match &error {
             KeyError::Locked { pid, .. } => out.data(json!({ "pid": pid })),
             _ => out,
         };
-        match hint.map(str::to_owned).or_else(|| error.remedy()) {
+        match hint.or_else(|| error.remedy()).or(of_the_file) {
             Some(hint) => out.hint(hint),
             None => out,
         }
@@ -381,7 +452,11 @@ impl From<KeyError> for CliError {
 
 impl From<StorageError> for CliError {
     fn from(error: StorageError) -> Self {
-        Self::new(Exit::from_code(error.exit_code()), error.to_string())
+        let out = Self::new(Exit::from_code(error.exit_code()), error.to_string());
+        match vibecoin_engine::storage_hint(&error) {
+            Some(hint) => out.hint(hint),
+            None => out,
+        }
     }
 }
 
@@ -500,6 +575,101 @@ mod tests {
         let nowhere = WsHandshakeError::NoAddressFound("x".to_owned());
         let error: CliError = ClientError::Transport(Box::new(nowhere)).into();
         assert_eq!(error.exit, Exit::CannotConnect);
+    }
+
+    #[test]
+    #[allow(clippy::unwrap_used)]
+    fn the_hint_of_a_file_error_can_be_followed() {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path();
+        std::fs::write(root.join("file"), "").unwrap();
+        std::os::unix::fs::symlink("nowhere", root.join("link")).unwrap();
+        for (path, kind, words) in [
+            (
+                "a/b/file",
+                ErrorKind::NotFound,
+                format!("mkdir -p {}/a/b", root.display()),
+            ),
+            ("none", ErrorKind::NotFound, format!("ls {}", root.display())),
+            (
+                "link",
+                ErrorKind::NotFound,
+                format!("ls -l {}/link", root.display()),
+            ),
+            (
+                "file",
+                ErrorKind::PermissionDenied,
+                format!("ls -ld {}/file", root.display()),
+            ),
+            (
+                "a/b",
+                ErrorKind::PermissionDenied,
+                format!("ls -ld {}", root.display()),
+            ),
+            ("a/b", ErrorKind::StorageFull, format!("df {}", root.display())),
+        ] {
+            let hint = CliError::file("write", &root.join(path))(kind.into())
+                .hint
+                .unwrap();
+            assert!(hint.contains(&words), "{path}: {hint}");
+            // Every command that is named works as it stands.
+            let command = hint.split('`').nth(1).unwrap();
+            let done = std::process::Command::new("sh")
+                .args(["-c", command])
+                .output()
+                .unwrap();
+            assert!(done.status.success(), "{command}: {done:?}");
+        }
+        // And what the first one said to do is what was missing.
+        std::fs::write(root.join("a/b/file"), "").unwrap();
+        let hint = |path: &str, kind: ErrorKind| file_hint(kind, &root.join(path)).unwrap();
+        assert!(
+            hint("file/x/y", ErrorKind::NotADirectory)
+                .contains(&format!("{}/file is a file", root.display()))
+        );
+        assert!(hint("a", ErrorKind::IsADirectory).contains("/a is a folder"));
+        assert_eq!(file_hint(ErrorKind::Other, root), None);
+    }
+
+    #[test]
+    fn the_hint_of_a_key_error_names_its_file() {
+        let path = std::path::PathBuf::from("/h/validator.key");
+        for (error, words) in [
+            (
+                KeyError::Missing { path: path.clone() },
+                "`vibecoin init --home /h --validator`",
+            ),
+            (
+                KeyError::Owner {
+                    path: path.clone(),
+                    found: 1,
+                    expected: 2,
+                },
+                "`chown 2 /h/validator.key`",
+            ),
+            (
+                KeyError::Kind {
+                    path: path.clone(),
+                    found: "a symbolic link",
+                    expected: "a regular file",
+                },
+                "`readlink -f /h/validator.key`",
+            ),
+            (
+                KeyError::TooOpen {
+                    path,
+                    mode: 0o644,
+                    allowed: 0o600,
+                },
+                "chmod 600 /h/validator.key",
+            ),
+        ] {
+            let hint = CliError::from(error).hint;
+            assert!(
+                hint.as_deref().is_some_and(|hint| hint.contains(words)),
+                "{hint:?}"
+            );
+        }
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Files that commands read and write, within bounds.
 
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use vibecoin_genesis::{BuiltGenesis, GENESIS_BYTES_MAX, Genesis};
 use vibecoin_keystore::{KeyError, private};
 use vibecoin_light::Trust;
@@ -77,8 +79,8 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     Ok(Zeroizing::new(without_mark(text).to_owned()))
 }
 
-/// Writes a file as a whole: to a temporary file beside it, synced, then renamed, then the folder synced. After a
-/// crash or on a full disk there is the old file or the new one. A file that is there stays unless `overwrite`.
+/// Writes a file as a whole: to a file without a name in the same folder, synced, then named, then the folder synced.
+/// After a crash or on a full disk there is the old file or the new one. A file that is there stays unless `overwrite`.
 /// Devices and pipes (`/dev/stdout`) are written to as they are; a symbolic link is followed.
 pub fn write(path: &Path, text: &str, overwrite: bool) -> Result<(), CliError> {
     let done = match std::fs::metadata(path) {
@@ -109,26 +111,48 @@ fn special(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
+/// Permissions of new files, less the umask.
+const FILE_MODE: u32 = 0o666;
+
 fn replace(
     path: &Path,
     text: &str,
     permissions: Option<std::fs::Permissions>,
     overwrite: bool,
 ) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
+    let folder = folder_of(path);
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+    let unnamed = rustix::fs::openat(CWD, folder, flags, Mode::from_raw_mode(FILE_MODE));
+    let Ok(unnamed) = unnamed.map(std::fs::File::from) else {
+        // A file system without such files, or a folder that cannot be written: the other way says which.
+        return replace_named(path, folder, text, permissions, overwrite);
     };
-    // 0666 less the umask, as any new file; the temporary file would have 0600.
-    let mut file = tempfile::Builder::new()
-        .prefix(".vibecoin-")
-        .permissions(std::fs::Permissions::from_mode(0o666))
-        .tempfile_in(folder)?;
-    if let Some(permissions) = permissions {
-        file.as_file().set_permissions(permissions)?;
+    fill(&unnamed, text, permissions)?;
+    let source = PathBuf::from(format!("/proc/self/fd/{}", unnamed.as_raw_fd()));
+    let name = |target: &Path| rustix::fs::linkat(CWD, &source, CWD, target, AtFlags::SYMLINK_FOLLOW);
+    if overwrite {
+        let named = temporary().make_in(folder, |target| Ok(name(target)?))?;
+        named
+            .into_temp_path()
+            .persist(path)
+            .map_err(|error| error.error)?;
+    } else {
+        name(path)?;
     }
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
+    std::fs::File::open(folder)?.sync_all()
+}
+
+fn replace_named(
+    path: &Path,
+    folder: &Path,
+    text: &str,
+    permissions: Option<std::fs::Permissions>,
+    overwrite: bool,
+) -> io::Result<()> {
+    let file = temporary()
+        .permissions(std::fs::Permissions::from_mode(FILE_MODE))
+        .tempfile_in(folder)?;
+    fill(file.as_file(), text, permissions)?;
     let kept = if overwrite {
         file.persist(path)
     } else {
@@ -136,6 +160,53 @@ fn replace(
     };
     kept.map_err(|error| error.error)?;
     std::fs::File::open(folder)?.sync_all()
+}
+
+fn temporary() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".vibecoin-");
+    builder
+}
+
+fn fill(mut file: &std::fs::File, text: &str, permissions: Option<std::fs::Permissions>) -> io::Result<()> {
+    if let Some(permissions) = permissions {
+        file.set_permissions(permissions)?;
+    }
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Writes a file that only the holder of a lock writes, as [`write`] with `overwrite`. The temporary file always has
+/// the name [`locked_name`], so one that a killed process left is replaced by the next write.
+pub fn write_locked(path: &Path, text: &str) -> Result<(), CliError> {
+    let folder = folder_of(path);
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let new = folder.join(locked_name(name));
+    fill_and_rename(&new, path, folder, text).map_err(|error| {
+        let _first_error_counts = std::fs::remove_file(&new);
+        CliError::file("write", path)(error)
+    })
+}
+
+fn fill_and_rename(new: &Path, path: &Path, folder: &Path, text: &str) -> io::Result<()> {
+    fill(&std::fs::File::create(new)?, text, None)?;
+    std::fs::rename(new, path)?;
+    std::fs::File::open(folder)?.sync_all()
+}
+
+/// The name of the temporary file of [`write_locked`].
+pub fn locked_name(name: &str) -> String {
+    format!(".{name}.new")
 }
 
 /// Reads a genesis file.

@@ -25,9 +25,11 @@ mod environment;
 mod files;
 mod logging;
 mod passphrase;
+mod scratch;
 mod secrets;
 mod sending;
 mod turn;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -40,6 +42,13 @@ use output::Format;
 #[must_use]
 pub fn main() -> ExitCode {
     secrets::shut();
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|argument| argument == "node")
+    {
+        // Before anything that could be left behind. The command itself reports when it fails.
+        let _reported_later = vibecoin_engine::catch_signals();
+    }
     logging::install_panic_hook();
     let (outcome, format, quiet) = match Arguments::from_command_line(std::env::args_os()) {
         Ok(arguments) => {

@@ -16,7 +16,7 @@ use vibecoin_primitives::{
 use vibecoin_rpc_server::backend::{
     AccountProof, Admitted, Backend, BackendError, ChainFacts, CommittedBlock, ConsensusStatus, Head,
     HealthCheck, HeightRounds, NodeStatus, PeersView, PohStatus, PoolAccount, PoolEntry, PoolStatus, Read,
-    Refusal, StateContext, StateProofs, TransactionStatus, Waiting,
+    Refusal, StateContext, StateProofs, TransactionStatus,
 };
 use vibecoin_storage::{StateView, StorageError, Store};
 
@@ -27,9 +27,7 @@ use crate::recovery::Recovery;
 use crate::shared::{Fate, Shared};
 use crate::verify::{Submission, SubmitError};
 
-/// How long the driver may be silent before the node counts as stuck, in milliseconds. It turns at
-/// least once a second while anything is due; an idle dev chain has nothing due.
-const SILENCE_MAX_MS: u64 = 30_000;
+mod health;
 
 /// RPC's view of the node.
 pub struct NodeBackend {
@@ -680,80 +678,16 @@ impl Backend for NodeBackend {
     }
 
     fn health(&self) -> Vec<HealthCheck> {
-        let check = |name: &'static str, ok: bool, detail: String| HealthCheck { name, ok, detail };
-        let fault = self.store.fault();
-        let stopping = self.shared.stopping.load(Ordering::Relaxed);
-        let turns = self.driver_turns();
-        let mut checks = vec![
-            check(
-                "database",
-                fault.is_none(),
-                fault.map_or_else(|| "writable".to_owned(), |f| f.to_string()),
-            ),
-            check(
-                "consensus",
-                turns,
-                if turns { "turning" } else { "silent for too long" }.to_owned(),
-            ),
-            check(
-                "shutdown",
-                !stopping,
-                if stopping { "stopping" } else { "running" }.to_owned(),
-            ),
-        ];
-        let sync = self.shared.sync.lock().status(self.clock.uptime_ms());
-        checks.push(check(
-            "synced",
-            sync.synced,
-            format!("known height {}", sync.target),
-        ));
-        let head = self.shared.head().header.height;
-        if let Some(lost) = self.lost_through(head) {
-            let detail = format!("block {lost} was committed here, the database has {head}");
-            checks.push(check("complete", false, detail));
-        }
-        if self.empty_block_interval_ms > 0 && (self.key.is_some() || self.handles.network.is_some()) {
-            let age = crate::clock::wall()
-                .0
-                .saturating_sub(self.shared.last_commit_ms.load(Ordering::Relaxed));
-            let limit = self
-                .empty_block_interval_ms
-                .saturating_mul(10)
-                .saturating_add(10_000);
-            let young = age <= limit || self.clock.uptime_ms() <= limit;
-            checks.push(check("head_age", young, format!("newest block {age} ms ago")));
-        }
-        checks
+        self.checks()
     }
 }
 
 impl NodeBackend {
-    /// What the node waits for before it takes part again.
-    fn waiting(&self, head: Height) -> Option<Waiting> {
-        let consensus = self.shared.consensus.lock();
-        let abstains = self.key.is_some() && consensus.abstaining && consensus.height > head;
-        drop(consensus);
-        self.handles.recovery.waiting(head, abstains)
-    }
-
-    /// The height of the newest block that the database lost and does not have yet.
-    fn lost_through(&self, head: Height) -> Option<Height> {
-        let lost = self.handles.recovery.lost?;
-        (lost.through > head).then_some(lost.through)
-    }
-
     fn peers(&self) -> u32 {
         let network = self.handles.network.as_ref();
         network.map_or(0, |network| {
             u32::try_from(network.peers().len()).unwrap_or(u32::MAX)
         })
-    }
-
-    fn driver_turns(&self) -> bool {
-        let beat = self.shared.driver_beat_ms.load(Ordering::Relaxed);
-        let silent = self.clock.uptime_ms().saturating_sub(beat);
-        // An idle dev chain has no deadline at all: silence means something only when work waits.
-        silent <= SILENCE_MAX_MS || (self.facts.params.dev && self.shared.pool.totals().count == 0)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Why a node did not start, or stopped by itself, and the exit code that says so.
 
+use std::io::ErrorKind;
+
 use vibecoin_keystore::KeyError;
 use vibecoin_replica::Fault;
 use vibecoin_storage::StorageError;
@@ -68,13 +70,17 @@ pub enum NodeError {
     /// The replica stopped.
     #[error("stopped: {0}")]
     Fault(#[from] Fault),
-    /// The RPC server could not listen.
-    #[error("cannot listen on {address}: {detail}")]
+    /// A listener could not be opened.
+    #[error("cannot listen on {address} ({}): {detail}", listener.key())]
     Listen {
+        /// Which one.
+        listener: Listener,
         /// The address.
         address: String,
         /// What the system said.
         detail: String,
+        /// The same as a kind.
+        kind: ErrorKind,
     },
     /// A second signal cut the stop short.
     #[error("stop cut short by a second signal")]
@@ -114,6 +120,124 @@ impl From<KeyError> for NodeError {
     }
 }
 
+/// What listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// The public interface.
+    Rpc,
+    /// The operator's methods.
+    Admin,
+    /// The figures for Prometheus.
+    Metrics,
+    /// Peers.
+    P2p,
+}
+
+impl Listener {
+    /// The key of the configuration that says where; the flag is the same behind two dashes.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Rpc => "rpc.port",
+            Self::Admin => "admin.listen",
+            Self::Metrics => "metrics.listen",
+            Self::P2p => "p2p.listen",
+        }
+    }
+
+    /// The flag with a value that any free port of this machine fits.
+    const fn free(self) -> &'static str {
+        match self {
+            Self::Rpc => "--rpc.port 0",
+            Self::Admin => "--admin.listen 127.0.0.1:0",
+            Self::Metrics => "--metrics.listen 127.0.0.1:0",
+            Self::P2p => "--p2p.listen /ip4/0.0.0.0/tcp/0",
+        }
+    }
+
+    /// For `map_err`: an address of this listener that the system refuses.
+    pub(crate) fn refused(self, address: impl Into<String>) -> impl FnOnce(std::io::Error) -> NodeError {
+        let address = address.into();
+        move |error| NodeError::Listen {
+            listener: self,
+            address,
+            kind: error.kind(),
+            detail: error.to_string(),
+        }
+    }
+
+    fn hint(self, kind: ErrorKind) -> String {
+        let (key, free) = (self.key(), self.free());
+        match kind {
+            ErrorKind::AddrInUse => format!(
+                "another process listens there; stop it, or name another port with --{key}: `{free}` takes a free one"
+            ),
+            ErrorKind::PermissionDenied => {
+                format!(
+                    "ports below 1024 need a privilege; name a higher one with --{key}: `{free}` takes a free one"
+                )
+            }
+            ErrorKind::AddrNotAvailable => match self {
+                Self::Rpc => {
+                    "the address is not one of this machine; name one that is with --rpc.addr".to_owned()
+                }
+                _ => format!("the address is not one of this machine; name one that is with --{key}"),
+            },
+            _ => format!("name another address with --{key}: `{free}` takes a free port"),
+        }
+    }
+}
+
+/// The kind of an error of which only the text was passed on.
+pub(crate) fn kind_of(text: &str) -> ErrorKind {
+    let number = text.split("os error ").nth(1).and_then(|rest| {
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().ok()
+    });
+    number.map_or(ErrorKind::Other, |number| {
+        std::io::Error::from_raw_os_error(number).kind()
+    })
+}
+
+/// What the operator can do about an error of the store, when there is something.
+#[must_use]
+pub fn storage_hint(error: &StorageError) -> Option<String> {
+    let hint = match (error.exit_code(), error) {
+        (9, _) => "stop the process that has it first, or use another --home",
+        (10, _) => "make the home first: `vibecoin init --home DIR --genesis FILE`",
+        (11, _) => "this home belongs to another chain; choose another --home or the right genesis file",
+        (20, _) => {
+            "run `vibecoin db check` to see what is damaged; then restore a copy of the database, or move its folder away and start: a node with peers fetches the chain again, and signs nothing that it may have signed before"
+        }
+        (21, _) => "free some space and start again; nothing acknowledged is lost",
+        (22, StorageError::Io { what, detail }) => return Some(place_hint(kind_of(detail), what)),
+        (50, _) => "this home was written by a newer version; use that version",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// What the operator can do about a place that cannot be read or written.
+fn place_hint(kind: ErrorKind, what: &str) -> String {
+    let user = rustix::process::geteuid().as_raw();
+    match kind {
+        ErrorKind::PermissionDenied => {
+            format!(
+                "this process runs as user {user}, which may not do that with {what}: give it the right, see `ls -ld`"
+            )
+        }
+        ErrorKind::NotFound
+        | ErrorKind::NotADirectory
+        | ErrorKind::IsADirectory
+        | ErrorKind::AlreadyExists => {
+            format!("a part of the path of {what} is not what it must be, see `namei -l`")
+        }
+        ErrorKind::ReadOnlyFilesystem => format!("the file system of {what} is mounted read-only"),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => format!("free some space where {what} is"),
+        _ => "check the disk; nothing acknowledged is lost".to_owned(),
+    }
+}
+
 impl NodeError {
     /// The exit code of the process (`interfaces.md`, exit codes).
     #[must_use]
@@ -134,25 +258,76 @@ impl NodeError {
 
     /// What the operator can do, when there is something.
     #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Storage { source, .. } => match source.exit_code() {
-                11 => Some(
-                    "this home belongs to another chain; choose another --home or the right genesis file",
-                ),
-                20 => Some(
-                    "run `vibecoin db check` to see what is damaged; then restore a copy of the database, or move its folder away and start: a node with peers fetches the chain again, and signs nothing that it may have signed before",
-                ),
-                21 => Some("free some space and start again; nothing acknowledged is lost"),
-                22 => Some("check the disk; nothing acknowledged is lost"),
-                50 => Some("this home was written by a newer version; use that version"),
-                _ => None,
-            },
+            Self::Listen { listener, kind, .. } => Some(listener.hint(*kind)),
+            Self::Storage { source, .. } => storage_hint(source),
+            Self::Place { key, path, .. } => Some(format!(
+                "a part of the path of {path} is not what it must be, see `namei -l`; or name another place with --{key}"
+            )),
+            Self::Access { path, .. } => Some(place_hint(ErrorKind::PermissionDenied, path)),
+            _ => self.standing_hint().map(str::to_owned),
+        }
+    }
+
+    /// The hint where it is the same for every error of a variant.
+    fn standing_hint(&self) -> Option<&'static str> {
+        match self {
             Self::GuardLost { .. } => Some(
                 "restore the guard file; a key that certainly never signed gets one by `vibecoin init --i-know-this-key-never-signed`",
             ),
-            Self::Listen { .. } => Some("choose another port with --rpc.port, or 0 for a free one"),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listen(listener: Listener, kind: ErrorKind) -> String {
+        let error = listener.refused("127.0.0.1:1")(kind.into());
+        format!("{error}; {}", error.hint().unwrap_or_default())
+    }
+
+    #[test]
+    fn the_hint_names_the_flag_of_the_listener_that_failed_and_of_no_other() {
+        let all = [Listener::Rpc, Listener::Admin, Listener::Metrics, Listener::P2p];
+        for listener in all {
+            for kind in [
+                ErrorKind::AddrInUse,
+                ErrorKind::PermissionDenied,
+                ErrorKind::InvalidInput,
+            ] {
+                let text = listen(listener, kind);
+                for other in all {
+                    let named = text.contains(&format!("--{}", other.key()));
+                    assert_eq!(named, other == listener, "{text}");
+                }
+            }
+        }
+        assert!(listen(Listener::Rpc, ErrorKind::AddrNotAvailable).contains("--rpc.addr"));
+        assert!(listen(Listener::P2p, ErrorKind::AddrNotAvailable).contains("--p2p.listen"));
+        assert!(listen(Listener::Rpc, ErrorKind::PermissionDenied).contains("1024"));
+    }
+
+    #[test]
+    fn an_error_of_the_disk_is_told_apart_by_what_the_system_said() {
+        let hint = |detail: &str| {
+            storage_hint(&StorageError::Io {
+                what: "/a/b".to_owned(),
+                detail: detail.to_owned(),
+            })
+        };
+        for (detail, part) in [
+            ("Permission denied (os error 13)", "may not do that with /a/b"),
+            ("While mkdir: /a/b: Not a directory (os error 20)", "namei"),
+            ("Read-only file system (os error 30)", "read-only"),
+            ("Input/output error (os error 5)", "check the disk"),
+            ("something else", "check the disk"),
+        ] {
+            let hint = hint(detail).unwrap_or_default();
+            assert!(hint.contains(part), "{detail}: {hint}");
         }
     }
 }

@@ -38,15 +38,18 @@ mod rounds;
 mod scrape;
 mod serve;
 mod shared;
+mod signals;
 mod sync_view;
 mod verify;
+mod waits;
 pub mod worst_block;
 
 #[cfg(test)]
 mod knobs_tests;
 
-pub use error::NodeError;
+pub use error::{Listener, NodeError, storage_hint};
 pub use network::check_addresses;
 pub use node::{Node, NodeOptions, Ready, run};
 pub use open::{Inspected, inspect};
+pub use signals::catch_signals;
 pub use vibecoin_execution::is_contained;

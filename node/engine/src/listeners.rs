@@ -15,7 +15,7 @@ use vibecoin_rpc_server::{AdminToken, Config as ServerConfig, RpcServer};
 use zeroize::Zeroizing;
 
 use crate::backend::NodeBackend;
-use crate::error::NodeError;
+use crate::error::{Listener, NodeError};
 use crate::open::make_folder;
 
 /// Connections of operators at once, most of them room in which a burst of strangers passes by.
@@ -57,15 +57,12 @@ pub async fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
     Err(refused.unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the name has no address")))
 }
 
-async fn bind(address: &str) -> Result<Option<TcpListener>, NodeError> {
+async fn bind(listener: Listener, address: &str) -> Result<Option<TcpListener>, NodeError> {
     if address.is_empty() {
         return Ok(None);
     }
     let bound = listen(address).await;
-    bound.map(Some).map_err(|error| NodeError::Listen {
-        address: address.to_owned(),
-        detail: error.to_string(),
-    })
+    bound.map(Some).map_err(listener.refused(address))
 }
 
 impl Listeners {
@@ -75,13 +72,13 @@ impl Listeners {
     /// [`NodeError::Listen`] when an address is taken, [`NodeError::Key`] when the token is not this
     /// user's alone.
     pub async fn bind(config: &Config, paths: &Paths) -> Result<Self, NodeError> {
-        let admin = match bind(&config.admin.listen).await? {
+        let admin = match bind(Listener::Admin, &config.admin.listen).await? {
             None => None,
             Some(listener) => Some((listener, token(&paths.admin_token)?)),
         };
         Ok(Self {
             admin,
-            metrics: bind(&config.metrics.listen).await?,
+            metrics: bind(Listener::Metrics, &config.metrics.listen).await?,
             endpoint: paths.admin_endpoint.clone(),
         })
     }
@@ -102,12 +99,6 @@ impl Listeners {
         common: &ServerConfig,
         render: Arc<dyn Fn() -> String + Send + Sync>,
     ) -> Result<Running, NodeError> {
-        let listen = |what: &'static str| {
-            move |error: std::io::Error| NodeError::Listen {
-                address: what.to_owned(),
-                detail: error.to_string(),
-            }
-        };
         let admin = self.admin.map(|(listener, token)| {
             let address = listener.local_addr()?;
             if !address.ip().is_loopback() {
@@ -116,13 +107,15 @@ impl Listeners {
             let config = admin_config(common);
             RpcServer::start_admin(listener, backend.clone(), config, token)
         });
-        let admin = admin.transpose().map_err(listen("admin.listen"))?;
+        let admin = admin.transpose().map_err(Listener::Admin.refused("its socket"))?;
         let metrics = self
             .metrics
             .map(|listener| MetricsServer::start(listener, common, render));
-        let metrics = metrics.transpose().map_err(listen("metrics.listen"))?;
+        let metrics = metrics
+            .transpose()
+            .map_err(Listener::Metrics.refused("its socket"))?;
         if let Some(admin) = &admin
-            && let Err(error) = std::fs::write(&self.endpoint, format!("http://{}\n", admin.endpoint()))
+            && let Err(error) = write_whole(&self.endpoint, &format!("http://{}\n", admin.endpoint()))
         {
             warn!(target: "node", path = %self.endpoint.display(), %error, "commands will not find the operator's listener");
         }
@@ -132,6 +125,16 @@ impl Listeners {
             endpoint: self.endpoint,
         })
     }
+}
+
+/// Writes a file of this home, which is locked: its readers see the old one or the new one.
+fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+    let new = path.with_extension("endpoint.new");
+    let written = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, path));
+    if written.is_err() {
+        let _not_there = std::fs::remove_file(&new);
+    }
+    written
 }
 
 /// As the public server, but small and without a budget.

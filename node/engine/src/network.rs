@@ -17,9 +17,12 @@ use std::sync::OnceLock;
 
 use crossbeam_channel::Sender;
 use parking_lot::Mutex;
+use tracing::warn;
 use vibecoin_config::{Config, Paths};
 use vibecoin_consensus::{ConsensusMessage, MonoTime};
-use vibecoin_network::service::{Form, Network, NetworkConfig, NetworkEvent, Sink, ValidatorProof};
+use vibecoin_network::service::{
+    Form, Network, NetworkConfig, NetworkError, NetworkEvent, NetworkGuard, Sink, ValidatorProof,
+};
 use vibecoin_primitives::limits::{EVIDENCE_BYTES_MAX, HEADER_BYTES_MAX, KIB, MIB};
 use vibecoin_primitives::{Height, SecretKey, Transaction, VerifiedTransaction, transaction_bytes};
 use vibecoin_replica::intake::part_bytes;
@@ -27,7 +30,7 @@ use vibecoin_replica::{Chain, GossipId, Intake, Message, PeerId, Ruling, Severit
 
 use crate::clock::Clock;
 use crate::driver::Input;
-use crate::error::NodeError;
+use crate::error::{Listener, NodeError, kind_of};
 use crate::inspect::{Report, Unverified};
 use crate::mail::Mailbox;
 use crate::queue::{Bounds, FairQueue};
@@ -212,8 +215,41 @@ pub fn check_addresses(config: &Config) -> Result<(), NodeError> {
     Ok(())
 }
 
+/// Starts the network if the configuration wants one. Its listeners are bound when this returns.
+pub fn start(
+    config: &Config,
+    paths: &Paths,
+    chain: &Chain,
+    validator_key: Option<&SecretKey>,
+    head: Height,
+    agent: String,
+    inlet: Inlet,
+) -> Result<Option<(Network, NetworkGuard)>, NodeError> {
+    if !is_wanted(config) {
+        if validator_key.is_some() && chain.validators.members().len() > 1 {
+            warn!(target: "node", "this chain has other validators, but p2p.listen and p2p.peers are empty: no block can be agreed on");
+        }
+        return Ok(None);
+    }
+    let node_key = node_key(&paths.node_key)?;
+    let settings = settings(config, paths, chain, node_key, validator_key, head, agent);
+    let started = Network::start(settings, Arc::new(inlet)).map_err(|error| match error {
+        NetworkError::Listen { address, detail } => NodeError::Listen {
+            listener: Listener::P2p,
+            address,
+            kind: kind_of(&detail),
+            detail,
+        },
+        error => NodeError::Config {
+            what: "p2p".to_owned(),
+            detail: error.to_string(),
+        },
+    })?;
+    Ok(Some(started))
+}
+
 /// What the network is started with.
-pub fn settings(
+fn settings(
     config: &Config,
     paths: &Paths,
     chain: &Chain,

@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded, never};
 use parking_lot::Mutex;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 use vibecoin_config::{Config, Paths};
 use vibecoin_consensus::{BftOrderer, OrdererConfig};
 use vibecoin_keystore::HomeLock;
 use vibecoin_mempool::{Mempool, MempoolConfig};
-use vibecoin_network::service::{Network, NetworkGuard};
+use vibecoin_network::service::NetworkGuard;
 use vibecoin_primitives::{Hash, Height, SecretKey};
 use vibecoin_replica::{Chain, Intake, Replica};
 use vibecoin_rpc_server::backend::{BuildFacts, ChainFacts, PeersView};
@@ -26,7 +25,7 @@ use vibecoin_storage::Store;
 use crate::backend::{Handles, NodeBackend};
 use crate::clock::{Clock, wall};
 use crate::driver::{Driver, INBOX_MAX, Input, URGENT_MAX, announce};
-use crate::error::NodeError;
+use crate::error::{Listener, NodeError};
 use crate::faucet::Faucet;
 use crate::inspect::{ANSWERS, CHECKED_MAX, Inspector, LIVE, reporter};
 use crate::listeners::{Listeners, Running};
@@ -40,6 +39,7 @@ use crate::rounds::RoundBook;
 use crate::scrape::{Scrape, renderer};
 use crate::serve::Server;
 use crate::shared::Shared;
+use crate::signals::Signals;
 use crate::verify::{Queues, SUBMISSIONS_MAX, Stage, Tickets};
 
 /// Threads that answer RPC. More than the cores of a small machine only fight the driver.
@@ -101,8 +101,7 @@ pub fn run(options: NodeOptions) -> Result<(), NodeError> {
         })?;
     let result = runtime.block_on(async {
         let stop_timeout = stop_timeout(&options.config);
-        // From here on a signal waits to be seen instead of ending the process in the middle of its start.
-        let mut signals = Signals::new()?;
+        let mut signals = Signals::caught()?;
         let mut node = Node::start(options).await?;
         let reason = node.wait(&mut signals).await;
         let ended_by_itself = reason.is_err();
@@ -128,25 +127,6 @@ pub struct Node {
     network: Option<NetworkGuard>,
 }
 
-/// The signals that stop a node. One that comes before it is awaited is not lost.
-struct Signals {
-    term: Signal,
-    int: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, NodeError> {
-        let fail = |error: std::io::Error| NodeError::System {
-            what: "wait for signals",
-            detail: error.to_string(),
-        };
-        Ok(Self {
-            term: signal(SignalKind::terminate()).map_err(fail)?,
-            int: signal(SignalKind::interrupt()).map_err(fail)?,
-        })
-    }
-}
-
 impl Node {
     /// Opens the home, checks it, starts the threads and the server.
     ///
@@ -168,11 +148,9 @@ impl Node {
         let rpc_config = server_config(&config)?;
         // Before anything runs: a port that is taken ends the start with nothing begun.
         let address = rpc_address(&config);
-        let listen = |error: std::io::Error| NodeError::Listen {
-            address: address.to_string(),
-            detail: error.to_string(),
-        };
-        let listener = crate::listeners::listen(address).await.map_err(listen)?;
+        let listener = crate::listeners::listen(address)
+            .await
+            .map_err(Listener::Rpc.refused(address.to_string()))?;
         let listeners = Listeners::bind(&config, &paths).await?;
         let chain = Chain::new(genesis.hash, genesis.params.clone(), genesis.validators.clone());
         let validator_key = check_key(&chain, validator_key);
@@ -194,8 +172,6 @@ impl Node {
         } = open(&paths, &config, &genesis, &role)?;
         let (head, rpc_head) = head_of(&store)?;
         let height = head.parent.header.height;
-        announce(height, records.len(), newest_guard.as_ref());
-        recovery.announce();
 
         let rounds = RoundBook::new(chain.validators.clone(), chain.fault_model());
         let shared = Arc::new(Shared::new(rpc_head, head.parent.state.clone(), rounds));
@@ -227,7 +203,7 @@ impl Node {
             report: report.clone(),
             clock,
         };
-        let (network, network_guard) = start_network(
+        let (network, network_guard) = crate::network::start(
             &config,
             &paths,
             &chain,
@@ -237,6 +213,9 @@ impl Node {
             inlet,
         )?
         .unzip();
+        // Only now: a port of p2p that is taken ends a start of which nothing was reported yet.
+        announce(height, records.len(), newest_guard.as_ref());
+        recovery.announce();
         if let Some(network) = &network {
             let _first_and_only = to_blame.set(network.clone());
             let (network, store) = (network.clone(), store.clone());
@@ -385,7 +364,8 @@ impl Node {
             handles,
         ));
         let listeners = listeners.start(&backend, &rpc_config, render)?;
-        let server = RpcServer::start(listener, backend, rpc_config).map_err(listen)?;
+        let server = RpcServer::start(listener, backend.clone(), rpc_config)
+            .map_err(Listener::Rpc.refused(address.to_string()))?;
         let ready = Ready {
             rpc: server.endpoint(),
             chain_id: chain.params.network.clone(),
@@ -401,6 +381,8 @@ impl Node {
         info!(target: "node", rpc = %server.address(), chain = ready.chain_id, genesis = %ready.genesis_hash, %height,
               ready_ms = clock.uptime_ms(), "ready");
         on_ready(ready);
+        // It ends with the backend, which the servers have.
+        let _runs_by_itself = tokio::spawn(crate::waits::report(Arc::downgrade(&backend)));
         threads.push(calibrate(shared.clone(), clock)?);
         Ok(Self {
             lock,
@@ -521,31 +503,6 @@ fn thread(
             what: "start a thread",
             detail: error.to_string(),
         })
-}
-
-/// Starts the network if the configuration wants one.
-fn start_network(
-    config: &Config,
-    paths: &Paths,
-    chain: &Chain,
-    validator_key: Option<&SecretKey>,
-    head: Height,
-    agent: String,
-    inlet: Inlet,
-) -> Result<Option<(Network, NetworkGuard)>, NodeError> {
-    if !crate::network::is_wanted(config) {
-        if validator_key.is_some() && chain.validators.members().len() > 1 {
-            warn!(target: "node", "this chain has other validators, but p2p.listen and p2p.peers are empty: no block can be agreed on");
-        }
-        return Ok(None);
-    }
-    let node_key = crate::network::node_key(&paths.node_key)?;
-    let settings = crate::network::settings(config, paths, chain, node_key, validator_key, head, agent);
-    let started = Network::start(settings, Arc::new(inlet)).map_err(|error| NodeError::Config {
-        what: "p2p".to_owned(),
-        detail: error.to_string(),
-    })?;
-    Ok(Some(started))
 }
 
 /// A key that is in no validator set signs nothing: the node follows.

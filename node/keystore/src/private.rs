@@ -14,7 +14,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 use vibecoin_primitives::text::without_mark;
 use zeroize::Zeroizing;
@@ -206,18 +206,50 @@ pub fn read_secret_text(path: &Path) -> Result<Zeroizing<String>, KeyError> {
 /// # Errors
 /// [`KeyError::Exists`] when there is anything of this name, and [`KeyError::Io`].
 pub fn create_secret_text(path: &Path, text: &str) -> Result<(), KeyError> {
+    let exists = || KeyError::Exists {
+        path: path.to_owned(),
+    };
+    if path.symlink_metadata().is_ok() {
+        return Err(exists());
+    }
+    let (folder, name) = crate::node_key::split(path)?;
+    // It has its name when it is whole: a process that is killed here leaves no part of a secret under it.
+    let new = folder.join(format!(".{name}.new"));
+    match rustix::fs::unlink(&new) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(error) => return Err(KeyError::io("remove", &new)(error)),
+    }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let handle = rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(FILE_MODE));
-    let handle = handle.map_err(|error| match error {
-        Errno::EXIST => KeyError::Exists {
-            path: path.to_owned(),
-        },
-        error => KeyError::io("create", path)(error),
-    })?;
-    let mut file = File::from(handle);
-    file.write_all(text.as_bytes())
-        .map_err(KeyError::io("write", path))?;
-    file.sync_all().map_err(KeyError::io("sync", path))
+    let written = rustix::fs::openat(CWD, &new, flags, Mode::from_raw_mode(FILE_MODE))
+        .map_err(KeyError::io("create", path))
+        .and_then(|handle| {
+            let mut file = File::from(handle);
+            file.write_all(text.as_bytes())
+                .map_err(KeyError::io("write", path))?;
+            file.sync_all().map_err(KeyError::io("sync", path))?;
+            name_new(&new, path).map_err(|error| match error {
+                Errno::EXIST => exists(),
+                error => KeyError::io("create", path)(error),
+            })
+        });
+    if written.is_err() {
+        // The first error is the one to report.
+        let _ = rustix::fs::unlink(&new);
+    }
+    written?;
+    open_dir(folder)?.sync_all().map_err(KeyError::io("sync", folder))
+}
+
+/// Gives a file its name, which must be free.
+fn name_new(new: &Path, path: &Path) -> Result<(), Errno> {
+    match rustix::fs::renameat_with(CWD, new, CWD, path, RenameFlags::NOREPLACE) {
+        // A file system that cannot do that at once.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            rustix::fs::link(new, path)?;
+            rustix::fs::unlink(new)
+        }
+        done => done,
+    }
 }
 
 fn read_at<P: rustix::path::Arg>(
@@ -268,14 +300,16 @@ fn read_at<P: rustix::path::Arg>(
 
 fn open_dir(path: &Path) -> Result<File, KeyError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = rustix::fs::openat(CWD, path, flags, Mode::empty());
+    // Without a slash at its end, behind which the system would follow a link all the same.
+    let plain: PathBuf = path.components().collect();
+    let opened = rustix::fs::openat(CWD, &plain, flags, Mode::empty());
     opened.map(File::from).map_err(|error| match error {
         Errno::NOENT => KeyError::Missing {
             path: path.to_owned(),
         },
         Errno::NOTDIR | Errno::LOOP => KeyError::Kind {
             path: path.to_owned(),
-            found: if path.is_symlink() {
+            found: if plain.is_symlink() {
                 "a symbolic link"
             } else {
                 "no directory"

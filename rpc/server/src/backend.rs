@@ -419,10 +419,10 @@ pub struct SyncStatus {
     pub eta_ms: Option<u64>,
 }
 
-/// What a node waits for before it takes part again.
+/// What a node waits for before it takes part again, or before it has the next block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// A stable name: `blocks_lost`, `may_have_signed`.
+    /// A stable name: `blocks_lost`, `may_have_signed`, `no_network`, `peers`, `quorum`, `blocks`.
     pub reason: &'static str,
     /// The height that ends it.
     pub through: Height,

@@ -48,33 +48,46 @@ pub struct DiskFile {
 }
 
 impl DiskFile {
-    /// Makes a file with this content that must not exist yet. File and folder are synced.
+    /// Makes a file with this content that must not exist yet. File and folder are synced. It gets its name when it is
+    /// whole: after a kill or on a full disk there is the file or none.
     ///
     /// # Errors
     /// [`StorageError`], also when the file exists.
     pub fn create(path: &Path, content: &[u8]) -> Result<Self, StorageError> {
-        let fault = |error| StorageError::io(path.display().to_string(), &error);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(path)
-            .map_err(fault)?;
-        let mut file = Self {
-            file,
-            path: path.to_owned(),
-            fault: None,
-        };
-        file.write_at(0, content)?;
-        file.sync()?;
+        let fault = |error| StorageError::make(path.display().to_string(), &error);
         let folder = path
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let new = folder.join(format!(".{name}.new"));
+        // Removed, not cut: it may be another name of a file that is in use.
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fault(error)),
+            _ => {}
+        }
+        let made = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&new)
+            .and_then(|file| {
+                file.write_all_at(content, 0)?;
+                file.sync_all()?;
+                name_new(&new, path)?;
+                Ok(file)
+            });
+        // Gone already where it was renamed; one that stays is replaced by the next file.
+        let _other_name = std::fs::remove_file(&new);
+        let file = made.map_err(fault)?;
         File::open(folder)
             .and_then(|folder| folder.sync_all())
             .map_err(fault)?;
-        Ok(file)
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            fault: None,
+        })
     }
 
     /// Opens a file that exists.
@@ -100,6 +113,17 @@ impl DiskFile {
             self.fault = Some(fault.clone());
             fault
         })
+    }
+}
+
+/// Gives a file its name, which must be free. A link takes no other file's place, as a rename would.
+fn name_new(new: &Path, path: &Path) -> std::io::Result<()> {
+    match std::fs::hard_link(new, path) {
+        // A file system without links.
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists && !path.exists() => {
+            std::fs::rename(new, path)
+        }
+        done => done,
     }
 }
 
@@ -267,6 +291,24 @@ mod tests {
         let mut full = DiskFile::open(Path::new("/dev/full")).expect("a device of every Linux");
         assert_eq!(full.write_at(0, b"x").expect_err("full").exit_code(), 21);
         assert_eq!(full.sync().expect_err("not tried again").exit_code(), 21);
+    }
+
+    #[test]
+    fn a_new_file_has_its_name_when_it_is_whole_and_takes_no_other_ones_place() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        // What a kill left, under another name of a file that is in use.
+        let used = folder.path().join("used");
+        std::fs::write(&used, b"precious").expect("a file");
+        std::fs::hard_link(&used, folder.path().join(".file.new")).expect("a link");
+        let made = DiskFile::create(&path, b"content").expect("a new file");
+        assert_eq!(made.read().expect("its content"), b"content");
+        assert!(DiskFile::create(&path, b"other").is_err());
+        let nowhere = DiskFile::create(&folder.path().join("no/file"), b"x").expect_err("no such folder");
+        assert_eq!(nowhere.exit_code(), 22, "{nowhere}: nothing is damaged");
+        assert_eq!(std::fs::read(&path).expect("the file"), b"content");
+        assert_eq!(std::fs::read(&used).expect("the other file"), b"precious");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a list").count(), 2);
     }
 
     #[test]

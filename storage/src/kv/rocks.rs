@@ -82,7 +82,7 @@ impl RocksKv {
     /// damage, else a disk fault.
     pub fn open(path: &Path, config: RocksConfig) -> Result<Self, StorageError> {
         let name = || format!("database {}", path.display());
-        std::fs::create_dir_all(path).map_err(|error| StorageError::io(name(), &error))?;
+        std::fs::create_dir_all(path).map_err(|error| StorageError::make(name(), &error))?;
         let cache = Cache::new_lru_cache(config.block_cache_bytes);
         let families = Family::ALL.map(|family| {
             ColumnFamilyDescriptor::new(family.name(), family_options(family, &cache, &config))
@@ -94,7 +94,7 @@ impl RocksKv {
         if ingest.exists() {
             std::fs::remove_dir_all(&ingest).map_err(|error| StorageError::io(name(), &error))?;
         }
-        std::fs::create_dir_all(&ingest).map_err(|error| StorageError::io(name(), &error))?;
+        std::fs::create_dir_all(&ingest).map_err(|error| StorageError::make(name(), &error))?;
         Ok(Self {
             db: Arc::new(db),
             path: path.to_owned(),

@@ -142,14 +142,53 @@ fn place_genesis(paths: &Paths, text: &str, hash: vibecoin_primitives::Hash) -> 
     Err(CliError::new(Exit::GenesisMismatch, message).hint("use another --home for another chain"))
 }
 
-/// Makes the double-sign guard of a key that has signed nothing.
+/// Makes the double-sign guard of a key that has signed nothing. One that is there is taken when nothing was ever
+/// signed with it: an interrupted command made it, and not the key.
 pub fn make_guard(path: &Path) -> Result<(), CliError> {
     if let Some(folder) = path.parent() {
         dev::make_private(folder)?;
     }
-    GuardFile::create(path).map_err(|error| {
-        CliError::new(Exit::Io, format!("{}: {error}", path.display()))
-            .hint("a guard without its key belongs to a key that may have signed; do not delete it")
-    })?;
+    if path.symlink_metadata().is_ok() {
+        return unused_guard(path);
+    }
+    GuardFile::create(path)?;
     Ok(())
+}
+
+/// Takes a guard that is there if nothing was ever signed with it.
+fn unused_guard(path: &Path) -> Result<(), CliError> {
+    let detail = match GuardFile::open(path) {
+        Ok(guard) if guard.latest().is_none() && !guard.was_torn() => return Ok(()),
+        Ok(_) => "exists already, and was used".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(CliError::new(Exit::Io, format!("{}: {detail}", path.display()))
+        .hint("a guard without its key belongs to a key that may have signed; do not delete it"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use vibecoin_primitives::{Height, Round};
+    use vibecoin_storage::files::GuardEntry;
+
+    use super::*;
+
+    #[test]
+    fn a_guard_of_an_interrupted_command_is_taken_and_one_that_was_used_is_not() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("consensus/guard");
+        make_guard(&path).unwrap();
+        make_guard(&path).unwrap();
+        let entry = GuardEntry {
+            height: Height(1),
+            round: Round(0),
+            step: 0,
+            payload: vec![1],
+        };
+        GuardFile::open(&path).unwrap().store(entry).unwrap();
+        assert!(make_guard(&path).unwrap_err().hint.is_some());
+        std::fs::write(&path, "").unwrap();
+        assert!(make_guard(&path).is_err());
+    }
 }

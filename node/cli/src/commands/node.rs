@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use serde::Serialize;
-use tempfile::TempDir;
 use vibecoin_config::{LogFormat, Paths};
 use vibecoin_engine::{NodeOptions, Ready};
 use vibecoin_genesis::Genesis;
@@ -22,6 +21,7 @@ use crate::exit::Exit;
 use crate::files;
 use crate::output::{self, Answer};
 use crate::passphrase::PassphraseArgs;
+use crate::scratch::Scratch;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -60,6 +60,7 @@ impl NodeArgs {
     /// # Errors
     /// As the exit codes of the daemon say.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
+        vibecoin_engine::catch_signals()?;
         let given = self
             .genesis
             .as_deref()
@@ -102,19 +103,19 @@ impl NodeArgs {
         if announced.load(Ordering::SeqCst) {
             let _no_longer_there = std::fs::remove_file(&paths.endpoint);
         }
-        // A temporary home goes away only with a clean stop: after a failure somebody may want to look.
-        keep_after_failure(scratch, outcome.is_err(), log_format);
+        // A temporary home goes away unless a node that ran in it failed: then there is something to look at.
+        keep_after_failure(
+            scratch,
+            outcome.is_err() && announced.load(Ordering::SeqCst),
+            log_format,
+        );
         outcome?;
         Ok(Answer::printed())
     }
 
-    fn home(&self, context: &Context) -> Result<(PathBuf, Option<TempDir>), CliError> {
+    fn home(&self, context: &Context) -> Result<(PathBuf, Option<Scratch>), CliError> {
         if self.dev && context.globals.home.is_none() {
-            let parent = environment::temporary_folder();
-            let scratch = tempfile::Builder::new()
-                .prefix("vibecoin-dev-")
-                .tempdir_in(&parent)
-                .map_err(CliError::file("make a temporary home in", &parent))?;
+            let scratch = Scratch::new()?;
             return Ok((scratch.path().to_owned(), Some(scratch)));
         }
         Ok((context.home()?.to_owned(), None))
@@ -128,8 +129,10 @@ impl NodeArgs {
             files::genesis(&path)?
         } else {
             let message = format!("there is no genesis file {}", path.display());
-            return Err(CliError::new(Exit::Config, message)
-                .hint("make the home first: `vibecoin init --home DIR --genesis FILE`; or try `vibecoin node --dev`"));
+            return Err(CliError::new(Exit::Config, message).hint(format!(
+                "make the home first: `vibecoin init --home {} --genesis FILE`; or try `vibecoin node --dev`",
+                paths.home.display()
+            )));
         };
         if let Some(given) = given.filter(|given| **given != own) {
             let (ours, theirs) = (files::build(&path, &own)?.hash, files::build(&path, given)?.hash);
@@ -173,7 +176,7 @@ impl NodeArgs {
 /// The one line on stdout, and the file by which client commands find this node.
 fn announce(endpoint: &Path, ready: &Ready) {
     let url = format!("http://{}", ready.rpc);
-    if let Err(error) = files::write(endpoint, &format!("{url}\n"), true) {
+    if let Err(error) = files::write_locked(endpoint, &format!("{url}\n")) {
         tracing::warn!(target: "node", error = error.message, "clients of this home must be given --url");
     }
     let line = serde_json::to_string(&ReadyLine {
@@ -230,7 +233,7 @@ fn banner(home: &Path, genesis: &Genesis, format: LogFormat) {
     ));
 }
 
-fn keep_after_failure(scratch: Option<TempDir>, failed: bool, format: LogFormat) {
+fn keep_after_failure(scratch: Option<Scratch>, failed: bool, format: LogFormat) {
     let Some(scratch) = scratch.filter(|_| failed) else {
         return;
     };

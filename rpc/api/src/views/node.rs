@@ -41,12 +41,14 @@ pub struct NodeStatusView {
     pub waiting: Option<WaitingView>,
 }
 
-/// What a node waits for before it takes part again.
+/// What a node waits for before it takes part again, or before it has the next block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WaitingView {
     /// A stable name. `blocks_lost`: the database lost blocks at its end, which come from peers;
-    /// `may_have_signed`: the validator's key may have signed without a record, and is silent.
+    /// `may_have_signed`: the validator's key may have signed without a record, and is silent;
+    /// `quorum`: too few validators are connected to decide a block; `peers`: no peer is connected; `blocks`: the
+    /// connected peers give no new block; `no_network`: the configuration has no way to other nodes.
     pub reason: String,
     /// The height that ends it.
     pub through: U64,

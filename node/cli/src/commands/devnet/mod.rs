@@ -7,14 +7,17 @@
 //!  .devnet/validator-0.log process    what the node printed; .log.1 is the run before
 //! ```
 //!
-//! - Only processes that were recorded here are ever signalled: by pid, start time and boot id.
+//! - Only processes that were recorded here are ever signalled: by pid, start time, boot id and folder.
+//! - A node's program is started only after its process was recorded, so no process is left that nobody knows.
 //! - Nothing waits for a fixed time: starting waits for ready lines and then for equal heads.
-//! - Nothing is deleted that was not made here.
+//! - Nothing is deleted that was not made here. The folder can be moved, also while the nodes run.
+//! - A command that is interrupted at any point leaves what the next one finishes or removes.
 //!
-//! Read in this order: `state`, `process`, `ports`, `ready`, `run` (up and down), `nodes` (one by one).
+//! Read in this order: `folder`, `state`, `process`, `ports`, `ready`, `run` (up and down), `nodes` (one by one).
 
 mod ask;
 mod faucet;
+mod folder;
 mod load;
 mod logs;
 mod nodes;
@@ -27,7 +30,8 @@ mod setup;
 mod state;
 mod table;
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args, Subcommand};
 
@@ -61,7 +65,7 @@ pub struct DevnetArgs {
         global = true,
         env = "DEVNET_DIR",
         value_name = "DIR",
-        default_value = ".devnet"
+        default_value = DIR_DEFAULT
     )]
     pub dir: PathBuf,
     /// What the caller typed for `vibecoin devnet`; a script over it says so, for the hints
@@ -71,6 +75,8 @@ pub struct DevnetArgs {
     command: DevnetCommand,
 }
 
+/// The folder when none is named.
+const DIR_DEFAULT: &str = ".devnet";
 /// What hints call these commands.
 const OWN_NAME: &str = "vibecoin devnet";
 
@@ -130,11 +136,28 @@ impl DevnetArgs {
             DevnetCommand::Load(args) => load::run(context, dir, &args),
             DevnetCommand::Destroy(args) => run::destroy(dir, &args),
         };
-        let typed = |text: String| text.replace(&format!("`{OWN_NAME} "), &format!("`{} ", self.typed));
+        let named = named(&self.dir, std::env::var_os("DEVNET_DIR").as_deref());
+        let typed =
+            |text: String| text.replace(&format!("`{OWN_NAME} "), &format!("`{}{named} ", self.typed));
         match outcome {
             Ok(answer) => Ok(answer.reworded(typed)),
             Err(error) => Err(error.reworded(typed)),
         }
+    }
+}
+
+/// The option that hints need to be about the same devnet: none where it is found without.
+fn named(dir: &Path, environment: Option<&OsStr>) -> String {
+    let found = environment.unwrap_or(OsStr::new(DIR_DEFAULT));
+    if dir.as_os_str() == found {
+        return String::new();
+    }
+    let text = dir.display().to_string();
+    let plain = |letter: char| letter.is_alphanumeric() || "/._-+:@%".contains(letter);
+    if text.chars().all(plain) {
+        format!(" --dir {text}")
+    } else {
+        format!(" --dir '{}'", text.replace('\'', "'\\''"))
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::json;
 
+use super::ports::{Listening, MOVE_ALL};
 use super::process::{self, Ended};
 use super::ready;
 use super::state::{Devnet, NodeRecord};
@@ -140,11 +141,20 @@ pub fn add(context: &Context, dir: &Path, args: &AddArgs) -> Result<Answer, CliE
         return Err(CliError::new(Exit::GenesisMismatch, message)
             .hint("nodes can be added to a devnet whose genesis file was not edited"));
     }
-    super::ports::Listening::now().check(node.ports)?;
+    Listening::now().check(node.ports, MOVE_ALL)?;
     let record = setup::record(&net.dir, node);
-    homes::make(&record.home, &network, node, Layout::default(), None)?;
+    let home = record.home.clone();
+    if home.exists() {
+        return Err(setup::unknown(&home));
+    }
     net.existing_mut()?.nodes.push(record);
-    net.save()?;
+    let made = setup::finish(&mut net, number, |_| {
+        homes::make(&home, &network, node, Layout::default(), None)
+    });
+    if let Err(error) = made {
+        net.abandon()?;
+        return Err(error);
+    }
     join(context, &mut net, number, &binary, &args.start)
 }
 

@@ -10,6 +10,12 @@ use crate::exit::Exit;
 const FIRST: u16 = 27_100;
 const LAST: u16 = 31_000;
 
+/// What to do about a port that is taken while the devnet is made or moved.
+pub const OTHER_BASE: &str = "choose another --base-port, or leave it out";
+/// The same while the devnet runs.
+pub const MOVE_ALL: &str = "end that process, or move the devnet to other ports: `vibecoin devnet down`, then \
+    `vibecoin devnet up --base-port PORT`";
+
 /// The listening sockets of this machine: port and inode.
 pub struct Listening(BTreeMap<u16, u64>);
 
@@ -30,14 +36,14 @@ impl Listening {
     }
 
     /// Refuses ports of which one is taken, and says by whom.
-    pub fn check(&self, ports: Ports) -> Result<(), CliError> {
+    pub fn check(&self, ports: Ports, hint: &str) -> Result<(), CliError> {
         let Some((port, inode)) = self.taken(ports) else {
             return Ok(());
         };
         Err(
             CliError::new(Exit::Failure, format!("port {port} is taken by {}", owner(inode)))
                 .reason("port_taken")
-                .hint("choose another --base-port, or leave it out"),
+                .hint(hint),
         )
     }
 
@@ -109,7 +115,7 @@ mod tests {
         let ports = Ports {
             first: port.saturating_sub(2),
         };
-        let error = now.check(ports).unwrap_err();
+        let error = now.check(ports, OTHER_BASE).unwrap_err();
         assert_eq!(error.reason, "port_taken");
         let pid = format!("(pid {})", std::process::id());
         assert!(error.message.contains(&pid), "{}", error.message);

@@ -10,9 +10,12 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::wait::Reports;
 
 /// Between two looks at something that has no event to wait for.
 pub const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Time after which the wait for the end of a process is reported.
+const REPORT_AFTER: Duration = Duration::from_secs(3);
 /// How long a killed process may take to go away: the kernel has to free its memory.
 const KILLED_WITHIN: Duration = Duration::from_secs(60);
 
@@ -73,7 +76,11 @@ pub fn signal(pid: u32, started: u64, signal: Signal) -> bool {
 /// Waits until a process is gone. `false`: it is still there.
 pub fn wait_gone(pid: u32, started: u64, within: Duration) -> bool {
     let begun = Instant::now();
+    let mut reports = Reports::after(REPORT_AFTER);
     while started_at(pid) == Some(started) {
+        if let Some(seconds) = reports.due() {
+            crate::output::note(&format!("waiting for the end of process {pid}, for {seconds} s"));
+        }
         if begun.elapsed() >= within {
             return false;
         }
@@ -133,11 +140,33 @@ pub fn kill(pid: u32, started: u64) -> Result<(), CliError> {
     .hint("it waits for a disk or a debugger"))
 }
 
-/// Starts a program in a session of its own, so that Ctrl-C in this terminal does not reach it, with its
-/// output in a new log file.
-///
-/// `None` instead of a start time: it ended at once.
-pub fn spawn(binary: &Path, arguments: &[&str], log: &Path) -> Result<(u32, Option<u64>), CliError> {
+/// A process that has not started its program yet. It ends when it is dropped, or when this process ends.
+pub struct Waiting {
+    pid: u32,
+    started: Option<u64>,
+    go: std::process::ChildStdin,
+}
+
+impl Waiting {
+    /// Which process it is; it stays the same when the program starts. `None`: it ended at once.
+    pub fn process(&self) -> Option<(u32, u64)> {
+        Some(self.pid).zip(self.started)
+    }
+
+    /// Starts the program.
+    pub fn go(mut self) {
+        use std::io::Write as _;
+        // One that is gone is found by its start time.
+        let _already_gone = self.go.write_all(b"go\n");
+    }
+}
+
+/// Starts the program that its arguments name, once a line has been read. Without one it ends.
+const WAIT_THEN_START: &str = "read -r go && exec \"$@\" </dev/null";
+
+/// Prepares a program in a session of its own, so that Ctrl-C in this terminal does not reach it, in a folder, with
+/// its output in a new log file. It starts with [`Waiting::go`], so that its process can be recorded first.
+pub fn spawn(binary: &Path, arguments: &[&str], folder: &Path, log: &Path) -> Result<Waiting, CliError> {
     let before = super::state::log_before(log);
     match std::fs::rename(log, &before) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -148,24 +177,37 @@ pub fn spawn(binary: &Path, arguments: &[&str], log: &Path) -> Result<(u32, Opti
     let out = File::create(log).map_err(CliError::file("make", log))?;
     let errors = out.try_clone().map_err(CliError::file("open", log))?;
     let mut command = if in_path("setsid") {
-        // It becomes the program: the pid is the node's.
+        // It becomes the shell, and that the program: the pid is the node's.
         let mut command = Command::new("setsid");
-        command.arg(binary);
+        command.arg("/bin/sh");
         command
     } else {
-        let mut command = Command::new(binary);
+        let mut command = Command::new("/bin/sh");
         command.process_group(0);
         command
     };
-    let child = command
+    let mut child = command
+        .args(["-c", WAIT_THEN_START, "vibecoin-devnet"])
+        .arg(binary)
         .args(arguments)
-        .stdin(Stdio::null())
+        .current_dir(folder)
+        .stdin(Stdio::piped())
         .stdout(out)
         .stderr(errors)
         .spawn()
         .map_err(CliError::file("start", binary))?;
     let pid = child.id();
-    Ok((pid, started_at(pid)))
+    let go = child.stdin.take().ok_or_else(|| {
+        CliError::new(
+            Exit::Failure,
+            format!("{} has no standard input", binary.display()),
+        )
+    })?;
+    Ok(Waiting {
+        pid,
+        started: started_at(pid),
+        go,
+    })
 }
 
 fn in_path(program: &str) -> bool {
@@ -196,15 +238,32 @@ mod tests {
     }
 
     #[test]
+    fn a_program_does_not_start_before_it_is_told_to_and_ends_with_its_parent() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, ran) = (dir.path().join("n.log"), dir.path().join("ran"));
+        let waiting = spawn(Path::new("/bin/touch"), &["ran"], dir.path(), &log).unwrap();
+        let (pid, started) = waiting.process().unwrap();
+        // What the end of this process does to its pipes.
+        drop(waiting);
+        assert!(wait_gone(pid, started, Duration::from_secs(60)));
+        assert!(!ran.exists());
+        let waiting = spawn(Path::new("/bin/touch"), &["ran"], dir.path(), &log).unwrap();
+        let (pid, started) = waiting.process().unwrap();
+        waiting.go();
+        assert!(wait_gone(pid, started, Duration::from_secs(60)));
+        assert!(ran.exists());
+    }
+
+    #[test]
     fn what_a_program_prints_is_in_its_log_and_the_log_before_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("n.log");
         for round in ["one", "two"] {
             let script = format!("echo {round}; echo {round} >&2");
-            let (pid, started) = spawn(Path::new("/bin/sh"), &["-c", &script], &log).unwrap();
-            if let Some(started) = started {
-                assert!(wait_gone(pid, started, Duration::from_secs(60)));
-            }
+            let waiting = spawn(Path::new("/bin/sh"), &["-c", &script], dir.path(), &log).unwrap();
+            let (pid, started) = waiting.process().unwrap();
+            waiting.go();
+            assert!(wait_gone(pid, started, Duration::from_secs(60)));
         }
         assert_eq!(std::fs::read_to_string(&log).unwrap(), "two\ntwo\n");
         assert_eq!(

@@ -11,7 +11,10 @@ use super::process::{LOOK_EVERY, started_at};
 use super::state::NodeRecord;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::wait::Reports;
 
+/// Time after which a wait for nodes is reported.
+const REPORT_AFTER: Duration = Duration::from_secs(10);
 /// Lines of a log that are shown when its node ended.
 const TAIL_LINES: usize = 20;
 /// Most bytes of a log that are read for them.
@@ -64,7 +67,15 @@ impl ReadyLine {
 /// Exit 1 when it ended before, exit 6 when the time is up; both with the end of its log.
 pub fn line(node: &NodeRecord, deadline: Instant) -> Result<ReadyLine, CliError> {
     let begun = Instant::now();
+    let mut reports = Reports::after(REPORT_AFTER);
     loop {
+        if let Some(seconds) = reports.due() {
+            let log = node.log.display();
+            crate::output::note(&format!(
+                "waiting for {} to answer, for {seconds} s; it logs to {log}",
+                node.name
+            ));
+        }
         // The log first: a node that printed the line and ended was ready.
         if let Some(line) = ReadyLine::find(&node.log) {
             return Ok(line);
@@ -140,8 +151,15 @@ pub struct Agreed {
 pub async fn equal_heads(nodes: &[NodeRecord], least: u64, deadline: Instant) -> Result<Agreed, CliError> {
     let clients = ask::clients(nodes)?;
     let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+    let mut reports = Reports::after(REPORT_AFTER);
     loop {
         let heads = ask::heads(&clients).await;
+        if let Some(seconds) = reports.due() {
+            let heights = heights(&names, &heads);
+            crate::output::note(&format!(
+                "waiting for one block of all nodes at height {least} or above, for {seconds} s: {heights}"
+            ));
+        }
         let lowest = heads
             .iter()
             .map(|head| head.map(|head| head.height))
@@ -162,23 +180,24 @@ pub async fn equal_heads(nodes: &[NodeRecord], least: u64, deadline: Instant) ->
             }
         }
         if Instant::now() >= deadline {
-            let heights: Vec<String> = names
-                .iter()
-                .zip(&heads)
-                .map(|(name, head)| match head {
-                    Some(head) => format!("{name} {}", head.height),
-                    None => format!("{name} does not answer"),
-                })
-                .collect();
             let message = format!(
                 "no common block at height {least} or above: {}",
-                heights.join(", ")
+                heights(&names, &heads)
             );
             return Err(CliError::new(Exit::Timeout, message)
                 .hint("the nodes go on; see `vibecoin devnet status` and `vibecoin devnet logs`"));
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// How far each node is.
+fn heights(names: &[&str], heads: &[Option<ask::Head>]) -> String {
+    let each = names.iter().zip(heads).map(|(name, head)| match head {
+        Some(head) => format!("{name} {}", head.height),
+        None => format!("{name} does not answer"),
+    });
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// Waits until a node is where the others are: at the height that they have at that moment, or one below
@@ -193,7 +212,7 @@ pub async fn at_head(
 ) -> Result<Agreed, CliError> {
     let own = [ask::client(node.url())?];
     let clients = ask::clients(others)?;
-    let mut told = Instant::now();
+    let mut reports = Reports::after(REPORT_AFTER);
     loop {
         let (mine, theirs) = (ask::heads(&own).await, ask::heads(&clients).await);
         let highest = theirs.iter().flatten().map(|head| head.height).max();
@@ -234,10 +253,9 @@ pub async fn at_head(
             return Err(CliError::new(Exit::Timeout, message)
                 .hint("it goes on; see `vibecoin devnet status --watch`"));
         }
-        if told.elapsed() >= Duration::from_secs(10) {
-            told = Instant::now();
+        if let Some(seconds) = reports.due() {
             crate::output::note(&format!(
-                "{}: height {} of {}",
+                "waiting for {} to be at the head, for {seconds} s: height {} of {}",
                 node.name,
                 mine.map_or(0, |head| head.height),
                 highest.unwrap_or(0)

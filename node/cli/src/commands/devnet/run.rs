@@ -1,5 +1,6 @@
 //! `up`, `down`, `restart`, `status`, `destroy`: the devnet as a whole.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -8,9 +9,9 @@ use serde_json::json;
 use super::ask;
 use super::process::{self, Ended};
 use super::ready::{self, Agreed, ReadyLine};
-use super::state::{Devnet, NodeRecord};
+use super::state::{Devnet, NodeRecord, STATE_FILE};
 use super::table::{self, Live};
-use super::{GraceArgs, RestartArgs, StartOptions, StatusArgs, UpArgs, partition, setup};
+use super::{GraceArgs, RestartArgs, StartOptions, StatusArgs, UpArgs, folder, partition, setup};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -28,7 +29,11 @@ pub fn up(context: &Context, dir: &Path, args: &UpArgs) -> Result<Answer, CliErr
     let begun = Instant::now();
     let binary = program(&args.start)?;
     let mut net = Devnet::change(dir)?;
-    setup::make_or_compare(&mut net, args)?;
+    if let Err(error) = setup::make_or_compare(&mut net, args) {
+        // A refusal leaves nothing behind.
+        net.abandon()?;
+        return Err(error);
+    }
     start_all(context, &mut net, &binary, &args.start, begun)
 }
 
@@ -168,12 +173,14 @@ fn start_and_wait(
     numbers: &[usize],
     deadline: Instant,
 ) -> Result<Vec<ReadyLine>, CliError> {
+    setup::settle(net)?;
     for number in numbers {
         let node = net.node(*number)?;
-        let home = node.home.to_string_lossy().into_owned();
-        let arguments = ["node", "--home", &home, "--allow-unencrypted"];
-        let (pid, started) = process::spawn(binary, &arguments, &node.log)?;
-        net.record(*number, started.map(|started| (pid, started)))?;
+        // Relative to the folder, so that the node goes on when the folder is moved.
+        let arguments = ["node", "--home", &node.name, "--allow-unencrypted"];
+        let waiting = process::spawn(binary, &arguments, &net.dir, &node.log)?;
+        net.record(*number, waiting.process())?;
+        waiting.go();
     }
     let mut lines = Vec::new();
     for number in numbers {
@@ -189,10 +196,12 @@ pub fn program(options: &StartOptions) -> Result<PathBuf, CliError> {
         None => std::env::current_exe()
             .map_err(|error| CliError::new(Exit::Failure, format!("cannot find this program: {error}")))?,
     };
-    if !given.is_file() {
+    let is_program = std::fs::metadata(&given)
+        .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
+    if !is_program {
         return Err(
             CliError::new(Exit::NotFound, format!("{} is no program", given.display()))
-                .hint("build one with scripts/build.sh"),
+                .hint("build one with scripts/build.sh, or name another with --binary"),
         );
     }
     std::path::absolute(&given).map_err(CliError::file("find", &given))
@@ -334,29 +343,25 @@ pub fn destroy(dir: &Path, args: &GraceArgs) -> Result<Answer, CliError> {
     if !dir.exists() {
         return said("nothing to destroy");
     }
-    let mut net = Devnet::look(dir)?;
-    if net.state.is_none() {
-        // A folder without our file was not made here: it goes only if there is nothing in it but a lock.
-        let others = std::fs::read_dir(dir)
-            .map_err(CliError::file("read", dir))?
-            .flatten()
-            .any(|entry| entry.file_name() != "lock");
-        if others {
+    if !dir.join(STATE_FILE).exists() {
+        let mut entries = std::fs::read_dir(dir).map_err(CliError::file("read", dir))?;
+        if folder::is_abandoned(dir)? {
+            // Of a command that was killed before it made anything else.
+            Devnet::change(dir)?.delete()?;
+        } else if entries.next().is_some() {
             let message = format!("{} holds no devnet.json, so it is not a devnet", dir.display());
             return Err(CliError::new(Exit::Failure, message)
                 .reason("no_devnet")
                 .hint("nothing was deleted"));
         }
-        net = Devnet::change(dir)?;
-        net.delete()?;
         return said("nothing to destroy");
     }
-    net = Devnet::change(dir)?;
+    let mut net = Devnet::change(dir)?;
     let folder = net.dir.clone();
     output::note(&stop_all(&mut net, *args)?);
     if !net.delete()? {
         output::note(&format!(
-            "kept {}: it holds files that the devnet did not make",
+            "kept {}: it was not made by the devnet, or holds files that were not",
             folder.display()
         ));
     }

@@ -6,7 +6,7 @@ use vibecoin_config::Paths;
 use vibecoin_primitives::TimeMs;
 
 use super::UpArgs;
-use super::ports::Listening;
+use super::ports::{Listening, OTHER_BASE};
 use super::state::{Devnet, NodeRecord, State};
 use crate::commands::genesis::FaultModelName;
 use crate::commands::testnet::homes::{self, Layout};
@@ -56,33 +56,58 @@ fn make(net: &mut Devnet, args: &UpArgs) -> Result<(), CliError> {
     };
     let network = Network::plan(&spec)?;
     for node in &network.nodes {
-        listening.check(node.ports)?;
+        listening.check(node.ports, OTHER_BASE)?;
         let home = net.dir.join(&node.name);
         if home.exists() {
-            let message = format!("{} is there, but the devnet does not know it", home.display());
-            return Err(CliError::new(Exit::Failure, message)
-                .reason("exists")
-                .hint("look at what it is, and move it away"));
+            return Err(unknown(&home));
         }
     }
     net.state = Some(State {
         version: 1,
         boot: net.boot().to_owned(),
+        folder: String::new(),
         seed: spec.seed,
         fault_model: word(faults),
         profile: profile.name().to_owned(),
         program: PathBuf::new(),
         base_port: base,
         partition: Vec::new(),
+        moving: false,
         nodes: network.nodes.iter().map(|node| record(&net.dir, node)).collect(),
     });
-    // Before the homes: whatever is made from here on, `destroy` knows of.
-    net.save()?;
-    for node in &network.nodes {
-        homes::make(&net.dir.join(&node.name), &network, node, Layout::default(), None)?;
-    }
-    let first = net.node(0)?;
-    homes::accounts(&first.home, &network, &network.accounts, None)
+    finish(net, 0, |net| {
+        for node in &network.nodes {
+            homes::make(&net.dir.join(&node.name), &network, node, Layout::default(), None)?;
+        }
+        let first = net.node(0)?;
+        homes::accounts(&first.home, &network, &network.accounts, None)
+    })
+}
+
+/// Makes the homes of the nodes from a number on. Until all of them are made they are recorded as unfinished, so that
+/// the next command removes them when this one is interrupted.
+pub fn finish(
+    net: &mut Devnet,
+    from: usize,
+    make: impl FnOnce(&Devnet) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    let mark = |net: &mut Devnet, unfinished: bool| {
+        for node in net.existing_mut()?.nodes.iter_mut().skip(from) {
+            node.unfinished = unfinished;
+        }
+        net.save()
+    };
+    mark(net, true)?;
+    make(net)?;
+    mark(net, false)
+}
+
+/// Refuses a folder that is in the place of a new node's home.
+pub fn unknown(home: &Path) -> CliError {
+    let message = format!("{} is there, but the devnet does not know it", home.display());
+    CliError::new(Exit::Failure, message)
+        .reason("exists")
+        .hint("look at what it is, and move it away")
 }
 
 /// What `devnet.json` says of a planned node.
@@ -100,6 +125,7 @@ pub fn record(dir: &Path, node: &Node) -> NodeRecord {
         log: dir.join(format!("{}.log", node.name)),
         started: None,
         peer_id: node.id(),
+        unfinished: false,
     }
 }
 
@@ -171,18 +197,36 @@ fn ports(net: &mut Devnet, asked: Option<u16>) -> Result<(), CliError> {
     };
     let network = plan(net.existing()?, &net.node(0)?.home, new)?;
     for node in &network.nodes {
-        listening.check(node.ports)?;
+        listening.check(node.ports, OTHER_BASE)?;
     }
     if new == base {
+        return settle(net);
+    }
+    move_to(net, &network, new)
+}
+
+/// Gives all nodes the ports of the devnet if a command was interrupted while it gave them others.
+pub fn settle(net: &mut Devnet) -> Result<(), CliError> {
+    let state = net.existing()?;
+    if !state.moving {
         return Ok(());
     }
+    let base = state.base_port;
+    let network = plan(state, &net.node(0)?.home, base)?;
+    move_to(net, &network, base)
+}
+
+/// Writes the configurations of all nodes for the ports from `base`. None of the nodes runs.
+fn move_to(net: &mut Devnet, network: &Network, base: u16) -> Result<(), CliError> {
+    net.existing_mut()?.moving = true;
+    net.save()?;
     let dir = net.dir.clone();
     for node in &network.nodes {
         let path = Paths::config_in(&dir.join(&node.name));
-        files::write(&path, &homes::config(&network, node, Layout::default()), true)?;
+        files::write_locked(&path, &homes::config(network, node, Layout::default()))?;
     }
     let state = net.existing_mut()?;
-    state.base_port = new;
+    (state.base_port, state.moving) = (base, false);
     state.nodes = network.nodes.iter().map(|node| record(&dir, node)).collect();
     net.save()
 }

@@ -1,25 +1,30 @@
 //! `devnet.json`: which nodes there are, and which process each of them is.
 //!
-//! One command at a time changes a devnet: it holds the lock of the folder. A recorded process counts only
-//! together with its start time and the machine's boot id, so a number that the system gave to somebody
-//! else since is never taken for a node.
+//! - One command at a time changes a devnet: it holds the lock of the folder.
+//! - A recorded process counts only together with its start time, the machine's boot id and the identity of the
+//!   folder: neither a process that got its number since nor a node of the folder that this one was copied from is
+//!   taken for a node.
+//! - Homes and logs are where their names say, in the folder: the file holds no place outside of it, so a devnet can
+//!   be moved.
+//! - A node is recorded as unfinished before its home is made, and again before it is deleted. A command that finds
+//!   such a node was preceded by one that was interrupted, and removes what that left.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::folder::{self, LOCK_FILE, Locked};
 use super::process;
 use crate::commands::testnet::plan::Role;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::files;
+use crate::{files, output};
 
 /// The file's name in the folder.
-const STATE_FILE: &str = "devnet.json";
-/// The lock's name in the folder.
-const LOCK_FILE: &str = "lock";
+pub const STATE_FILE: &str = "devnet.json";
+/// The name under which an older version wrote the next state.
+const OLD_NEW_FILE: &str = "devnet.json.new";
 /// Most bytes of the file that are read; a hundred nodes have 60 kB.
 const STATE_BYTES_MAX: usize = 1024 * 1024;
 /// The version of the file.
@@ -33,6 +38,9 @@ pub struct State {
     pub version: u32,
     /// The boot that the processes belong to.
     pub boot: String,
+    /// The identity of the folder that the processes belong to; empty in a file of an older version.
+    #[serde(default)]
+    pub folder: String,
     /// Where the keys come from; empty when an older version made the devnet.
     #[serde(default)]
     pub seed: String,
@@ -51,8 +59,15 @@ pub struct State {
     /// Names of the nodes that are cut off from each other, group by group; empty when nobody is.
     #[serde(default)]
     pub partition: Vec<Vec<String>>,
+    /// The configurations are being rewritten for other ports.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub moving: bool,
     /// Validators first.
     pub nodes: Vec<NodeRecord>,
+}
+
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// A node.
@@ -74,18 +89,29 @@ pub struct NodeRecord {
     /// Address of its operator's methods.
     #[serde(default)]
     pub admin: Option<String>,
-    /// Its directory.
+    /// Its directory: in the file relative to the folder, here absolute.
+    #[serde(default)]
     pub home: PathBuf,
-    /// What it printed.
+    /// What it printed; as `home`.
+    #[serde(default)]
     pub log: PathBuf,
     /// When its process started, in clock ticks since boot.
     pub started: Option<u64>,
     /// Its name on the network.
     #[serde(default)]
     pub peer_id: String,
+    /// Its home is being made or deleted.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unfinished: bool,
 }
 
 impl NodeRecord {
+    /// Puts home and log where they are in a folder; an empty one makes them relative to it.
+    fn place(&mut self, dir: &Path) {
+        self.home = dir.join(&self.name);
+        self.log = dir.join(format!("{}.log", self.name));
+    }
+
     /// Where it answers, which every node that was started here has.
     pub fn url(&self) -> &str {
         self.rpc.as_deref().unwrap_or_default()
@@ -109,50 +135,40 @@ pub struct Devnet {
     /// What the file says; `None` when there is none.
     pub state: Option<State>,
     boot: String,
-    _lock: Option<File>,
+    lock: Option<Locked>,
 }
 
 impl Devnet {
-    /// Takes the lock, waiting for whoever has it, and reads the file. Makes the folder.
+    /// Takes the lock, waiting for the command that has it, and reads the file. Makes the folder. Removes what an
+    /// interrupted command left.
     pub fn change(dir: &Path) -> Result<Self, CliError> {
-        crate::dev::make_private(dir)?;
-        let path = dir.join(LOCK_FILE);
-        let lock = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(CliError::file("open", &path))?;
-        lock.lock().map_err(CliError::file("lock", &path))?;
-        Self::read(dir, Some(lock))
+        let lock = Locked::take(dir)?;
+        let mut net = Self::read(dir)?;
+        net.lock = Some(lock);
+        net.discard_unfinished()?;
+        Ok(net)
     }
 
     /// Reads the file and changes nothing; waits for nobody.
     pub fn look(dir: &Path) -> Result<Self, CliError> {
-        Self::read(dir, None)
+        let mut net = Self::read(dir)?;
+        if let Some(state) = &mut net.state {
+            if state.is_unfinished() {
+                net.state = None;
+            } else {
+                state.nodes.retain(|node| !node.unfinished);
+            }
+        }
+        Ok(net)
     }
 
-    fn read(dir: &Path, lock: Option<File>) -> Result<Self, CliError> {
+    fn read(dir: &Path) -> Result<Self, CliError> {
         let dir = std::path::absolute(dir).map_err(CliError::file("find", dir))?;
-        // The true path, without `..`, once it is there.
+        // The true path, without `..` and links, once it is there.
         let dir = dir.canonicalize().unwrap_or(dir);
         let path = dir.join(STATE_FILE);
         let state = if path.exists() {
-            let text = files::read_text(&path, STATE_BYTES_MAX)?;
-            let state: State = serde_json::from_str(&text).map_err(|error| {
-                CliError::new(Exit::InvalidFile, format!("{}: {error}", path.display()))
-                    .hint("a devnet wrote it; if no node of it runs, delete the folder")
-            })?;
-            if state.version != VERSION {
-                let message = format!(
-                    "{} has version {}, this program writes {VERSION}",
-                    path.display(),
-                    state.version
-                );
-                return Err(CliError::new(Exit::InvalidFile, message)
-                    .hint("use the program that started this devnet to stop it"));
-            }
-            Some(state)
+            Some(State::read(&path, &dir)?)
         } else {
             None
         };
@@ -160,8 +176,45 @@ impl Devnet {
             dir,
             state,
             boot: process::boot_id()?,
-            _lock: lock,
+            lock: None,
         })
+    }
+
+    /// Removes nodes whose making or deletion was interrupted; without its first node there is no devnet.
+    fn discard_unfinished(&mut self) -> Result<(), CliError> {
+        let Some(state) = &mut self.state else {
+            return Ok(());
+        };
+        let whole = !state.is_unfinished();
+        let (left, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut state.nodes)
+            .into_iter()
+            .partition(|node| node.unfinished);
+        state.nodes = kept;
+        if left.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<_> = left.iter().map(|node| node.name.as_str()).collect();
+        output::note(&format!(
+            "a command was interrupted here: removing what it left of {}",
+            names.join(", ")
+        ));
+        for node in &left {
+            remove_node(node)?;
+        }
+        if whole {
+            return self.save();
+        }
+        self.state = None;
+        remove(&self.dir.join(STATE_FILE))
+    }
+
+    /// Takes back what this command began: nodes that are not finished, and a folder in which there is no devnet.
+    pub fn abandon(mut self) -> Result<(), CliError> {
+        self.discard_unfinished()?;
+        match self.lock {
+            Some(lock) if self.state.is_none() => lock.undo(),
+            _ => Ok(()),
+        }
     }
 
     /// The boot id of this machine.
@@ -190,11 +243,15 @@ impl Devnet {
             state.nodes.iter_mut().for_each(NodeRecord::forget);
             state.boot.clone_from(&self.boot);
         }
-        let text = serde_json::to_string_pretty(state)
+        state.folder = folder::identity(&self.dir)?;
+        let mut written = state.clone();
+        written
+            .nodes
+            .iter_mut()
+            .for_each(|node| node.place(Path::new("")));
+        let text = serde_json::to_string_pretty(&written)
             .map_err(|error| CliError::new(Exit::Failure, format!("cannot write {STATE_FILE}: {error}")))?;
-        let (path, new) = (self.dir.join(STATE_FILE), self.dir.join("devnet.json.new"));
-        files::write(&new, &(text + "\n"), true)?;
-        std::fs::rename(&new, &path).map_err(CliError::file("write", &path))
+        files::write_locked(&self.dir.join(STATE_FILE), &(text + "\n"))
     }
 
     /// The process of a node, if it is still that process.
@@ -245,37 +302,99 @@ impl Devnet {
         self.save()
     }
 
-    /// Deletes what the devnet made, and the folder when nothing else is in it.
-    pub fn delete(self) -> Result<bool, CliError> {
-        let mut made = vec![self.dir.join(STATE_FILE), self.dir.join("devnet.json.new")];
+    /// Deletes what was made, and the folder when it was made too and holds nothing else. Returns true if the folder
+    /// is gone.
+    pub fn delete(mut self) -> Result<bool, CliError> {
+        if let Some(state) = &mut self.state {
+            state.nodes.iter_mut().for_each(|node| node.unfinished = true);
+            // From here on the next command goes on with the deletion, however far this one comes.
+            self.save()?;
+        }
         for node in self.state.iter().flat_map(|state| &state.nodes) {
-            // Only what is in our folder, whatever the file says.
-            for path in [&node.home, &node.log, &log_before(&node.log)] {
-                if path.parent() == Some(self.dir.as_path()) {
-                    made.insert(0, path.clone());
-                }
-            }
+            remove_node(node)?;
         }
-        made.push(self.dir.join(LOCK_FILE));
-        for path in made {
-            let done = if path.is_dir() && !path.is_symlink() {
-                std::fs::remove_dir_all(&path)
-            } else {
-                std::fs::remove_file(&path)
-            };
-            match done {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(CliError::file("delete", &path)(error));
-                }
-                _ => {}
-            }
+        for name in [OLD_NEW_FILE, &files::locked_name(STATE_FILE), STATE_FILE] {
+            remove(&self.dir.join(name))?;
         }
-        Ok(std::fs::remove_dir(&self.dir).is_ok())
+        match self.lock {
+            Some(lock) => lock.remove(),
+            None => Ok(false),
+        }
     }
 
     /// Commands on a node of the devnet see it as their own.
     pub fn context_of(context: &Context, node: &NodeRecord) -> Context {
         context.at(node.url(), &node.home)
+    }
+}
+
+impl State {
+    /// Returns true if the devnet as a whole was not finished: its first node was not.
+    fn is_unfinished(&self) -> bool {
+        self.nodes.first().is_some_and(|node| node.unfinished)
+    }
+
+    /// Reads the file of a folder.
+    fn read(path: &Path, dir: &Path) -> Result<Self, CliError> {
+        let text = files::read_text(path, STATE_BYTES_MAX)?;
+        let refused = |detail: String| {
+            CliError::new(Exit::InvalidFile, format!("{}: {detail}", path.display()))
+                .hint("a devnet wrote it; if no node of it runs, delete the folder")
+        };
+        let mut state: Self = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
+        if state.version != VERSION {
+            let message = format!(
+                "{} has version {}, this program writes {VERSION}",
+                path.display(),
+                state.version
+            );
+            return Err(CliError::new(Exit::InvalidFile, message)
+                .hint("use the program that started this devnet to stop it"));
+        }
+        if let Some(node) = state.nodes.iter().find(|node| !is_node_name(&node.name)) {
+            return Err(refused(format!("{:?} is not a node's name", node.name)));
+        }
+        // A copy has the records of the original, whose processes are not its own.
+        let own = match state.folder.as_str() {
+            "" => state.nodes.iter().all(|node| node.home.parent() == Some(dir)),
+            recorded => recorded == folder::identity(dir)?,
+        };
+        for node in &mut state.nodes {
+            if !own {
+                node.forget();
+            }
+            node.place(dir);
+        }
+        Ok(state)
+    }
+}
+
+/// Returns true if a name is one part of a path and not that of a file of the folder's own.
+fn is_node_name(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    let one = matches!(parts.next(), Some(Component::Normal(part)) if part == name) && parts.next().is_none();
+    one && ![STATE_FILE, LOCK_FILE].contains(&name)
+}
+
+/// Deletes what a node has in the folder.
+fn remove_node(node: &NodeRecord) -> Result<(), CliError> {
+    [&node.home, &node.log, &log_before(&node.log)]
+        .into_iter()
+        .try_for_each(|path| remove(path))
+}
+
+/// Deletes a folder or a file, or a link without what it leads to.
+fn remove(path: &Path) -> Result<(), CliError> {
+    let done = if path.is_dir() && !path.is_symlink() {
+        std::fs::remove_dir_all(path)
+    } else {
+        std::fs::remove_file(path)
+    };
+    match done {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(CliError::file("delete", path)(error))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -37,12 +37,14 @@ pub fn devnet_of(dir: &Path, validators: u32, full: u32) -> Devnet {
     net.state = Some(State {
         version: 1,
         boot: net.boot().to_owned(),
+        folder: String::new(),
         seed: "7".to_owned(),
         fault_model: "byzantine".to_owned(),
         profile: "devnet".to_owned(),
         program: PathBuf::new(),
         base_port: 27_100,
         partition: Vec::new(),
+        moving: false,
         nodes: network
             .nodes
             .iter()
@@ -240,7 +242,11 @@ impl Bench {
     }
 
     fn run(&self, line: &str) -> Result<Answer, CliError> {
-        let line = format!("vibecoin devnet --dir {} {line}", self.dir().display());
+        Self::run_in(&self.dir(), line)
+    }
+
+    fn run_in(dir: &Path, line: &str) -> Result<Answer, CliError> {
+        let line = format!("vibecoin devnet --dir {} {line}", dir.display());
         let arguments = crate::args::Arguments::try_parse_from(line.split_whitespace()).unwrap();
         let context = Context::new(arguments.globals);
         arguments.command.run(&context)
@@ -260,7 +266,11 @@ impl Bench {
     }
 
     fn pids(&self) -> Vec<Option<u32>> {
-        let net = Devnet::look(&self.dir()).unwrap();
+        Self::pids_in(&self.dir())
+    }
+
+    fn pids_in(dir: &Path) -> Vec<Option<u32>> {
+        let net = Devnet::look(dir).unwrap();
         let state = net.existing().unwrap();
         state.nodes.iter().map(|node| net.pid(node)).collect()
     }
@@ -435,12 +445,15 @@ fn a_node_that_does_not_hear_sigterm_is_killed_after_the_grace_time() {
 fn hints_name_what_the_caller_typed() {
     let bench = Bench::new();
     let hint = |line: &str| bench.run(line).unwrap_err().to_text();
-    assert!(hint("kill-node 0").contains("`vibecoin devnet up`"));
-    let over_a_script = hint("--typed scripts/devnet.sh kill-node 0");
+    let dir = bench.dir().display().to_string();
+    let own = hint("kill-node 0");
     assert!(
-        over_a_script.contains("`scripts/devnet.sh up`"),
-        "{over_a_script}"
+        own.contains(&format!("`vibecoin devnet --dir {dir} up`")),
+        "{own}"
     );
+    let over_a_script = hint("--typed scripts/devnet.sh kill-node 0");
+    let expected = format!("`scripts/devnet.sh --dir {dir} up`");
+    assert!(over_a_script.contains(&expected), "{over_a_script}");
     assert!(!over_a_script.contains("vibecoin devnet"), "{over_a_script}");
 }
 
@@ -544,25 +557,15 @@ fn destroy_removes_what_was_made_and_nothing_else() {
     assert_eq!(left, ["mine"]);
     let refused = bench.run("destroy").unwrap_err();
     assert!(refused.message.contains("not a devnet"));
-    fs::remove_file(bench.dir().join("mine")).unwrap();
-    bench.run("destroy").unwrap();
-    assert!(!bench.dir().exists());
+    assert!(bench.dir().join("mine").exists());
 }
 
-#[test]
-fn a_state_file_cannot_make_destroy_reach_out_of_the_folder() {
-    let bench = Bench::new();
-    let other = bench.scratch.path().join("other");
-    fs::create_dir(&other).unwrap();
-    fs::write(other.join("precious"), "x").unwrap();
-    let mut net = devnet_of(&bench.dir(), 1, 0);
-    net.existing_mut().unwrap().nodes[0].home = other.clone();
-    net.save().unwrap();
-    drop(net);
-    bench.run("destroy").unwrap();
-    assert!(other.join("precious").exists());
-    assert!(!bench.dir().exists());
-}
+#[path = "cut_tests.rs"]
+mod cut;
+#[path = "interrupted_tests.rs"]
+mod interrupted;
+#[path = "moved_tests.rs"]
+mod moved;
 
 #[test]
 fn logs_are_those_of_the_nodes_that_were_asked_for() {
@@ -592,53 +595,4 @@ fn one_command_at_a_time_changes_a_devnet() {
         done.recv().unwrap();
     });
     assert_eq!(bench.pids(), [None]);
-}
-
-#[test]
-fn a_cut_is_made_of_bans_survives_a_restart_of_a_node_and_is_healed() {
-    let bench = Bench::new();
-    let up = bench.up("-v 4 -n 1");
-    let ids: Vec<&str> = (0..5)
-        .map(|number| up["nodes"][number]["peerId"].as_str().unwrap())
-        .collect();
-    let banned = |number: usize| {
-        let home = up["nodes"][number]["home"].as_str().unwrap();
-        let text = fs::read_to_string(Path::new(home).join("bans")).unwrap_or_default();
-        let known = |line: &str| ids.iter().position(|id| *id == line).unwrap();
-        let mut numbers: Vec<usize> = text.lines().map(known).collect();
-        numbers.sort_unstable();
-        numbers
-    };
-    bench.ok("partition 0,1/2,3");
-    assert_eq!((banned(0), banned(4)), (vec![2, 3], vec![2, 3]));
-    assert_eq!((banned(2), banned(3)), (vec![0, 1, 4], vec![0, 1, 4]));
-    assert!(
-        text_of(&bench.run("status").unwrap())
-            .contains("validator-0,validator-1,full-0 / validator-2,validator-3")
-    );
-
-    // A node that comes back is behind the cut again.
-    bench.ok("kill-node 2");
-    fs::remove_file(bench.dir().join("validator-2/bans")).unwrap();
-    bench.start("start-node 2").unwrap();
-    assert_eq!(banned(2), [0, 1, 4]);
-
-    // Another cut takes back what it does not need.
-    bench.ok("partition 3/0,1,2,4");
-    assert_eq!(banned(3), [0, 1, 2, 4]);
-    assert_eq!((banned(0), banned(2)), (vec![3], vec![3]));
-
-    assert_eq!(bench.ok("heal")["healed"], true);
-    assert!((0..5).all(|number| banned(number).is_empty()));
-    assert_eq!(bench.ok("heal")["healed"], false);
-}
-
-#[test]
-fn a_cut_that_a_node_cannot_make_is_not_begun() {
-    let bench = Bench::new();
-    bench.up("-v 2 -n 0");
-    fs::remove_file(bench.dir().join("validator-1/admin.token")).unwrap();
-    assert_eq!(bench.run("partition 0/1").unwrap_err().reason, "no_admin");
-    assert!(!bench.dir().join("validator-0/bans").exists());
-    assert_eq!(bench.ok("heal")["healed"], false);
 }

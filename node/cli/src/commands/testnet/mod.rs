@@ -8,12 +8,15 @@
 //!  DIR/compose.yaml, DIR/validator-0.service …   with --format
 //! ```
 //!
-//! Files only: nothing is started, and no host is asked.
+//! Files only: nothing is started, and no host is asked. Until all of them are there, `network.json` is called
+//! `network.json.unfinished`: a command that finds that removes what an interrupted one left, and begins anew. A
+//! refusal or a failure leaves nothing.
 
 pub mod homes;
 pub mod plan;
 
 mod deploy;
+mod unfinished;
 
 use std::path::{Path, PathBuf};
 
@@ -32,6 +35,7 @@ use crate::passphrase::PassphraseArgs;
 use crate::{dev, files};
 use homes::Layout;
 use plan::{Hosts, NODES_MAX, Network, Node, Spec};
+use unfinished::Unfinished;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -179,46 +183,34 @@ pub struct GenerateArgs {
 
 /// The genesis file beside the homes, for those who join by themselves.
 const GENESIS_FILE: &str = "genesis.toml";
+/// The folder of the operator's keys.
+const OPERATOR: &str = "operator";
+/// The compose file.
+const COMPOSE_FILE: &str = "compose.yaml";
+
+/// The unit file of a node.
+fn unit_file(node: &str) -> String {
+    format!("{node}.service")
+}
 
 impl GenerateArgs {
     fn run(self) -> Result<Answer, CliError> {
         let network = Network::plan(&self.spec()?)?;
         let passphrase = self.passphrase()?;
-        let (encrypted, passphrase) = (passphrase.is_some(), passphrase.as_ref());
+        let passphrase = passphrase.as_ref();
         let layout = Layout {
             container: self.format == DeployFormat::Compose,
         };
         let out = &self.out;
-        dev::make_private(out)?;
-        // First, and never over another: it says that the folder is taken.
-        let summary = summary(out, &network);
-        let text = serde_json::to_string_pretty(&summary).unwrap_or_default();
-        files::write(&out.join("network.json"), &(text + "\n"), false)?;
+        let unfinished = Unfinished::begin(out, &summary(Path::new(""), &network))?;
+        match self.write(&network, layout, passphrase) {
+            Ok(()) => unfinished.finish()?,
+            Err(error) => {
+                unfinished.undo()?;
+                return Err(error);
+            }
+        }
         let genesis = out.join(GENESIS_FILE);
-        files::write(&genesis, &network.genesis.to_toml(), false)?;
-        for node in &network.nodes {
-            homes::make(&out.join(&node.name), &network, node, layout, passphrase)?;
-        }
-        let operator = out.join("operator");
-        dev::make_private(&operator)?;
-        files::write(&operator.join(GENESIS_FILE), &network.genesis.to_toml(), false)?;
-        homes::accounts(&operator, &network, &network.accounts, passphrase)?;
-        match self.format {
-            DeployFormat::Files => {}
-            DeployFormat::Compose => {
-                files::write(
-                    &out.join("compose.yaml"),
-                    &deploy::compose(&network, encrypted),
-                    false,
-                )?;
-            }
-            DeployFormat::Systemd => {
-                for node in &network.nodes {
-                    let path = out.join(format!("{}.service", node.name));
-                    files::write(&path, &deploy::unit(node, encrypted), false)?;
-                }
-            }
-        }
         let hash = files::build(&genesis, &network.genesis)?.hash;
         let mut text = format!(
             "wrote {} nodes to {}, chain {hash}\n",
@@ -228,7 +220,35 @@ impl GenerateArgs {
         for node in &network.nodes {
             text.push_str(&format!("{:<13} {}\n", node.name, node.peer().join(" ")));
         }
-        Ok(Answer::new(summary).text(text))
+        Ok(Answer::new(summary(out, &network)).text(text))
+    }
+
+    fn write(
+        &self,
+        network: &Network,
+        layout: Layout,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<(), CliError> {
+        let (out, encrypted) = (&self.out, passphrase.is_some());
+        files::write(&out.join(GENESIS_FILE), &network.genesis.to_toml(), false)?;
+        for node in &network.nodes {
+            homes::make(&out.join(&node.name), network, node, layout, passphrase)?;
+        }
+        let operator = out.join(OPERATOR);
+        dev::make_private(&operator)?;
+        files::write(&operator.join(GENESIS_FILE), &network.genesis.to_toml(), false)?;
+        homes::accounts(&operator, network, &network.accounts, passphrase)?;
+        match self.format {
+            DeployFormat::Files => Ok(()),
+            DeployFormat::Compose => {
+                let path = out.join(COMPOSE_FILE);
+                files::write(&path, &deploy::compose(network, encrypted), false)
+            }
+            DeployFormat::Systemd => network.nodes.iter().try_for_each(|node| {
+                let path = out.join(unit_file(&node.name));
+                files::write(&path, &deploy::unit(node, encrypted), false)
+            }),
+        }
     }
 
     fn spec(&self) -> Result<Spec, CliError> {
@@ -271,6 +291,7 @@ impl GenerateArgs {
     }
 }
 
+/// Facts of the network, with the homes in this folder.
 fn summary(out: &Path, network: &Network) -> Value {
     let nodes = network.nodes.iter().map(|node: &Node| {
         json!({
@@ -355,8 +376,6 @@ mod tests {
             .unwrap();
             let mut files = Vec::new();
             tree(&out, &mut files, &out);
-            // The summary names the folder itself.
-            files.retain(|(path, _)| path != Path::new("network.json"));
             files
         };
         let (one, two, other) = (made("one", "a"), made("two", "a"), made("three", "b"));
@@ -380,6 +399,46 @@ mod tests {
         let genesis = std::fs::read(out.join(GENESIS_FILE)).unwrap();
         assert_eq!(generate("-v 1 --seed b", &out).unwrap_err().reason, "exists");
         assert_eq!(std::fs::read(out.join(GENESIS_FILE)).unwrap(), genesis);
+    }
+
+    #[test]
+    fn what_an_interrupted_command_left_is_made_anew_and_what_is_not_its_own_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("net");
+        let line = "-v 2 --seed a --time-ms 1700000000000";
+        generate(line, &out).unwrap();
+        // As a kill leaves it, at the very end and in the middle.
+        let whole = || {
+            let mut files = Vec::new();
+            tree(&out, &mut files, &out);
+            files
+        };
+        let made = whole();
+        for missing in ["operator/keys/faucet.json", "validator-1", "genesis.toml"] {
+            std::fs::rename(out.join("network.json"), out.join("network.json.unfinished")).unwrap();
+            let path = out.join(missing);
+            if path.is_dir() {
+                std::fs::remove_dir_all(path).unwrap();
+            } else {
+                std::fs::remove_file(path).unwrap();
+            }
+            std::fs::write(out.join("mine"), "precious").unwrap();
+            generate(line, &out).unwrap();
+            std::fs::remove_file(out.join("mine")).unwrap();
+            assert!(whole() == made, "{missing}");
+        }
+        // A home that was there before.
+        let other = dir.path().join("other");
+        std::fs::create_dir_all(other.join("validator-1")).unwrap();
+        let refused = generate(line, &other).unwrap_err();
+        assert_eq!(refused.reason, "exists");
+        assert_eq!(std::fs::read_dir(&other).unwrap().count(), 1);
+        // A failure in the middle: no file can be made where a folder is needed.
+        let full = dir.path().join("full");
+        std::fs::create_dir(&full).unwrap();
+        std::os::unix::fs::symlink("/nowhere/at/all", full.join("operator")).unwrap();
+        assert!(generate(line, &full).is_err());
+        assert_eq!(std::fs::read_dir(&full).unwrap().count(), 1);
     }
 
     #[test]

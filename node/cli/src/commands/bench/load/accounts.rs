@@ -20,6 +20,8 @@ use crate::sending::{Chain, Choices, build, sign};
 
 /// Funding transactions that are under way together.
 const FUNDING_AT_ONCE: usize = 50;
+/// Attempts to read one state of a chain that moves on.
+const READS_MAX: u32 = 100;
 /// Fees are paid to the proposer, not burned; this is what an account may have left over.
 const SLACK: u64 = 2;
 
@@ -123,14 +125,14 @@ pub async fn fund(
     Ok(())
 }
 
-/// All accounts as they are now; one that does not exist has nothing.
+/// All accounts as they are now; one that does not exist has nothing. Groups of [`ADDRESSES_MAX`] are read one after the
+/// other, each of the newest state: a node keeps no older one, and a fast chain leaves no time to ask for one by its
+/// height.
 pub async fn read(client: &HttpClient, members: &[Member]) -> Result<Vec<Seen>, CliError> {
     let mut seen = Vec::with_capacity(members.len());
-    let at = BlockRef::from(vibecoin_primitives::Height(client.get_head().await?.height.0));
     for group in members.chunks(ADDRESSES_MAX) {
         let addresses = group.iter().map(|member| member.address.into()).collect();
-        let options = AtOptions { at: Some(at.clone()) };
-        let found = client.get_many(addresses, Some(options)).await?;
+        let found = client.get_many(addresses, None).await?;
         seen.extend(found.value.iter().map(|account| {
             account.as_ref().map_or_else(Seen::default, |account| Seen {
                 balance: account.balance.0,
@@ -159,7 +161,8 @@ pub async fn reached(
                 after.nonce >= before.nonce.saturating_add(outcome.sent_by(index))
             });
         if all {
-            return Ok(after);
+            // Nothing moves any more: now all groups are of one state in what counts here.
+            return read(client, members).await;
         }
         blocks.next().await?;
     }
@@ -194,8 +197,18 @@ pub struct Supply {
 }
 
 impl Supply {
-    /// Adds up every account of one state.
+    /// Adds up every account of one state. Tries again when a block comes in between: only the newest state is kept.
     pub async fn read(client: &HttpClient) -> Result<Self, CliError> {
+        for _ in 1..READS_MAX {
+            match Self::read_once(client).await {
+                Err(error) if error.reason == "pruned" => {}
+                read => return read,
+            }
+        }
+        Self::read_once(client).await
+    }
+
+    async fn read_once(client: &HttpClient) -> Result<Self, CliError> {
         let head = client.get_head().await?.height;
         let at = BlockRef::from(vibecoin_primitives::Height(head.0));
         let said = client

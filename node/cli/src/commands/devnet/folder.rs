@@ -1,0 +1,215 @@
+//! The folder of a devnet: which parts of its path this program made, and the lock of the command that changes it.
+//!
+//! The file `lock` holds `{"made":[PATH, …]}`, innermost first, written when the file is made. It goes with the
+//! folder when that is moved or copied, so `destroy` knows whether the folder is its own to remove; of the folders
+//! around it only those that are still at the recorded path are.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::dev::make_private;
+use crate::error::CliError;
+use crate::files;
+use crate::wait;
+
+/// The lock's name in the folder.
+pub const LOCK_FILE: &str = "lock";
+/// Most bytes of the lock file that are read.
+const LOCK_BYTES_MAX: usize = 64 * 1024;
+
+/// The text of the lock file.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Made {
+    /// Folders that were made for the devnet, the devnet's own first.
+    made: Vec<PathBuf>,
+}
+
+impl Made {
+    /// Reads the lock file; `None` when it is not one that this program wrote.
+    fn read(path: &Path) -> Option<Self> {
+        serde_json::from_str(&files::read_text(path, LOCK_BYTES_MAX).ok()?).ok()
+    }
+}
+
+/// Returns true if the folder holds nothing but the lock of a devnet that was never made.
+pub fn is_abandoned(dir: &Path) -> Result<bool, CliError> {
+    let mut names = std::fs::read_dir(dir)
+        .map_err(CliError::file("read", dir))?
+        .flatten()
+        .map(|entry| entry.file_name());
+    let only = names.next().is_some_and(|name| name == LOCK_FILE) && names.next().is_none();
+    Ok(only && Made::read(&dir.join(LOCK_FILE)).is_some())
+}
+
+/// A folder's identity on this machine: it stays when the folder is moved, and a copy has another.
+pub fn identity(dir: &Path) -> Result<String, CliError> {
+    let found = std::fs::metadata(dir).map_err(CliError::file("examine", dir))?;
+    Ok(format!("{}:{}", found.dev(), found.ino()))
+}
+
+/// The locked folder of a devnet. One command at a time has it.
+pub struct Locked {
+    dir: PathBuf,
+    file: File,
+    /// This command made the lock file.
+    new: bool,
+}
+
+impl Locked {
+    /// Makes the folder when it is not there, and takes its lock, waiting for the command that has it.
+    pub fn take(dir: &Path) -> Result<Self, CliError> {
+        loop {
+            let made = make_folders(dir)?;
+            let dir = dir.canonicalize().map_err(CliError::file("find", dir))?;
+            let path = dir.join(LOCK_FILE);
+            let Some((mut file, new)) = open(&path)? else {
+                continue;
+            };
+            wait::lock(&file, &path, "another command that changes this devnet")?;
+            // The command that was waited for may have removed the file with the devnet.
+            if !wait::is_at(&file, &path) {
+                continue;
+            }
+            if file.metadata().map_err(CliError::file("examine", &path))?.len() == 0 {
+                let text = serde_json::to_string(&Made { made }).unwrap_or_default();
+                file.write_all(text.as_bytes())
+                    .map_err(CliError::file("write", &path))?;
+            }
+            return Ok(Self { dir, file, new });
+        }
+    }
+
+    /// Removes what [`Locked::take`] made, if this command made it.
+    pub fn undo(self) -> Result<(), CliError> {
+        if self.new {
+            self.remove()?;
+        }
+        Ok(())
+    }
+
+    /// Removes the lock and the folders that were made for the devnet and are empty now. Returns true if the
+    /// devnet's own folder is gone.
+    pub fn remove(self) -> Result<bool, CliError> {
+        let path = self.dir.join(LOCK_FILE);
+        let made = Made::read(&path).unwrap_or_default().made;
+        if wait::is_at(&self.file, &path) {
+            std::fs::remove_file(&path).map_err(CliError::file("delete", &path))?;
+        }
+        if made.is_empty() || std::fs::remove_dir(&self.dir).is_err() {
+            return Ok(false);
+        }
+        let mut inner = self.dir.as_path();
+        for outer in made.iter().skip(1) {
+            // A moved devnet leaves alone the folders that it is in now.
+            if inner.parent() != Some(outer.as_path()) || std::fs::remove_dir(outer).is_err() {
+                break;
+            }
+            inner = outer;
+        }
+        Ok(true)
+    }
+}
+
+/// Makes a folder and those that lead to it. Returns those that were not there, innermost first.
+fn make_folders(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
+    let dir = std::path::absolute(dir).map_err(CliError::file("find", dir))?;
+    let missing: Vec<&Path> = dir.ancestors().take_while(|folder| !folder.exists()).collect();
+    make_private(&dir)?;
+    let made = missing
+        .into_iter()
+        .map(|folder| folder.canonicalize().map_err(CliError::file("find", folder)));
+    made.collect()
+}
+
+/// Opens the lock file, or makes it. `None` when the folder went away meanwhile.
+fn open(path: &Path) -> Result<Option<(File, bool)>, CliError> {
+    use std::io::ErrorKind::{AlreadyExists, NotFound};
+    let options = || {
+        let mut options = File::options();
+        options.read(true).write(true);
+        options
+    };
+    match options().create_new(true).open(path) {
+        Ok(file) => return Ok(Some((file, true))),
+        Err(error) if error.kind() == AlreadyExists => {}
+        Err(error) if error.kind() == NotFound => return Ok(None),
+        Err(error) => return Err(CliError::file("make", path)(error)),
+    }
+    match options().open(path) {
+        Ok(file) => Ok(Some((file, false))),
+        Err(error) if error.kind() == NotFound => Ok(None),
+        Err(error) => Err(CliError::file("open", path)(error)),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_made_is_removed_and_nothing_else() {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path();
+        // Two folders that were not there, around the devnet's own.
+        let deep = root.join("a/b/net");
+        assert!(Locked::take(&deep).unwrap().remove().unwrap());
+        assert!(!root.join("a").exists());
+        // One of them has got other content since.
+        let locked = Locked::take(&deep).unwrap();
+        std::fs::write(root.join("a/mine"), "precious").unwrap();
+        assert!(locked.remove().unwrap());
+        assert!(root.join("a/mine").exists() && !root.join("a/b").exists());
+        // A folder of the user's.
+        let own = root.join("own");
+        std::fs::create_dir(&own).unwrap();
+        assert!(!Locked::take(&own).unwrap().remove().unwrap());
+        assert_eq!(std::fs::read_dir(&own).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_moved_devnet_leaves_the_folders_around_it() {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path();
+        drop(Locked::take(&root.join("a/net")).unwrap());
+        std::fs::create_dir(root.join("elsewhere")).unwrap();
+        std::fs::rename(root.join("a/net"), root.join("elsewhere/net")).unwrap();
+        let locked = Locked::take(&root.join("elsewhere/net")).unwrap();
+        assert!(locked.remove().unwrap());
+        assert!(root.join("a").exists() && root.join("elsewhere").exists());
+        assert!(!root.join("elsewhere/net").exists());
+    }
+
+    #[test]
+    fn a_lock_that_was_removed_while_it_was_waited_for_is_taken_anew() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = scratch.path().join("net");
+        let first = Locked::take(&dir).unwrap();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| Locked::take(&dir).unwrap());
+            first.remove().unwrap();
+            let second = second.join().unwrap();
+            assert!(wait::is_at(&second.file, &second.dir.join(LOCK_FILE)));
+        });
+    }
+
+    #[test]
+    fn only_a_lock_of_this_program_marks_an_abandoned_folder() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = scratch.path().join("net");
+        drop(Locked::take(&dir).unwrap());
+        assert!(is_abandoned(&dir).unwrap());
+        std::fs::write(dir.join("other"), "").unwrap();
+        assert!(!is_abandoned(&dir).unwrap());
+        let other = scratch.path().join("other");
+        std::fs::create_dir(&other).unwrap();
+        assert!(!is_abandoned(&other).unwrap());
+        std::fs::write(other.join(LOCK_FILE), "").unwrap();
+        assert!(!is_abandoned(&other).unwrap());
+    }
+}

@@ -1,0 +1,183 @@
+//! A network's files while they are written: all of them are there in the end, or none.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{COMPOSE_FILE, GENESIS_FILE, OPERATOR, unit_file};
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::{dev, files, output, wait};
+
+/// The summary of a whole network.
+const FINISHED: &str = "network.json";
+/// The same before the rest is there.
+const UNFINISHED: &str = "network.json.unfinished";
+/// Most bytes of it that are read.
+const BYTES_MAX: usize = 1024 * 1024;
+
+/// Files that are being written. The one that names them is locked.
+pub struct Unfinished {
+    out: PathBuf,
+    names: Vec<String>,
+    _lock: File,
+    /// The folder was made for them.
+    new_folder: bool,
+}
+
+/// The part of the summary that says what is made.
+#[derive(Deserialize)]
+struct Summary {
+    nodes: Vec<Named>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+impl Unfinished {
+    /// Begins a network in a folder that holds none. Removes what an interrupted command left there.
+    pub fn begin(out: &Path, summary: &Value) -> Result<Self, CliError> {
+        let new_folder = !out.exists();
+        dev::make_private(out)?;
+        let begun = Self::begin_in(out, summary, new_folder);
+        if begun.is_err() && new_folder {
+            let _holds_something = std::fs::remove_dir(out);
+        }
+        begun
+    }
+
+    fn begin_in(out: &Path, summary: &Value, new_folder: bool) -> Result<Self, CliError> {
+        let path = out.join(UNFINISHED);
+        loop {
+            refuse(&out.join(FINISHED))?;
+            if path.symlink_metadata().is_ok() {
+                remove_interrupted(out)?;
+            }
+            let text = serde_json::to_string_pretty(summary).unwrap_or_default() + "\n";
+            let names = names(&text)?;
+            // Whatever is there now is not ours, and stays.
+            for name in made(&names) {
+                refuse(&out.join(name))?;
+            }
+            match files::write(&path, &text, false) {
+                // Another command was faster.
+                Err(error) if error.reason == "exists" => continue,
+                written => written?,
+            }
+            let lock = File::open(&path).map_err(CliError::file("open", &path))?;
+            wait::lock(&lock, &path, "another command that looks at this folder")?;
+            if !wait::is_at(&lock, &path) {
+                // That command took this one for an interrupted one.
+                continue;
+            }
+            return Ok(Self {
+                out: out.to_owned(),
+                names,
+                _lock: lock,
+                new_folder,
+            });
+        }
+    }
+
+    /// All files are there.
+    pub fn finish(self) -> Result<(), CliError> {
+        let path = self.out.join(FINISHED);
+        let done = std::fs::rename(self.out.join(UNFINISHED), &path)
+            .and_then(|()| File::open(&self.out)?.sync_all());
+        done.map_err(CliError::file("write", &path))
+    }
+
+    /// Takes everything back.
+    pub fn undo(self) -> Result<(), CliError> {
+        remove_all(&self.out, &self.names)?;
+        if self.new_folder {
+            let _holds_something = std::fs::remove_dir(&self.out);
+        }
+        Ok(())
+    }
+}
+
+fn refuse(path: &Path) -> Result<(), CliError> {
+    if path.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let message = format!("{} exists already", path.display());
+    Err(CliError::new(Exit::Failure, message)
+        .reason("exists")
+        .hint("choose another folder; keys are never overwritten"))
+}
+
+/// Removes what a command left that does not run any more.
+fn remove_interrupted(out: &Path) -> Result<(), CliError> {
+    let path = out.join(UNFINISHED);
+    let file = match File::open(&path) {
+        // The command that wrote it has ended meanwhile.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        opened => opened.map_err(CliError::file("open", &path))?,
+    };
+    wait::lock(&file, &path, "another command that writes a network here")?;
+    if path.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let names = names(&files::read_text(&path, BYTES_MAX)?)?;
+    output::note(&format!(
+        "a command was interrupted here: removing what it left in {}",
+        out.display()
+    ));
+    remove_all(out, &names)
+}
+
+fn names(text: &str) -> Result<Vec<String>, CliError> {
+    let refused = |detail: String| {
+        CliError::new(Exit::InvalidFile, format!("{UNFINISHED}: {detail}"))
+            .hint("an interrupted command wrote it; choose another folder, or remove what it left")
+    };
+    let summary: Summary = serde_json::from_str(text).map_err(|error| refused(error.to_string()))?;
+    let names: Vec<String> = summary.nodes.into_iter().map(|node| node.name).collect();
+    let plain = |name: &String| {
+        let letters = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+        !name.is_empty() && name.chars().all(letters)
+    };
+    match names.iter().find(|name| !plain(name)) {
+        Some(name) => Err(refused(format!("{name:?} is not a node's name"))),
+        None => Ok(names),
+    }
+}
+
+/// What a network has in its folder, beside its summary.
+fn made(names: &[String]) -> Vec<String> {
+    let mut made = vec![
+        GENESIS_FILE.to_owned(),
+        OPERATOR.to_owned(),
+        COMPOSE_FILE.to_owned(),
+    ];
+    for name in names {
+        made.extend([name.clone(), unit_file(name)]);
+    }
+    made
+}
+
+/// Removes a network's files; the one that names them is the last.
+fn remove_all(out: &Path, names: &[String]) -> Result<(), CliError> {
+    let mut made = made(names);
+    made.push(UNFINISHED.to_owned());
+    for name in made {
+        let path = out.join(name);
+        let done = if path.is_dir() && !path.is_symlink() {
+            std::fs::remove_dir_all(&path)
+        } else {
+            std::fs::remove_file(&path)
+        };
+        match done {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(CliError::file("delete", &path)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

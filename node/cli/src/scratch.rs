@@ -1,0 +1,136 @@
+//! Temporary homes of `node --dev`: gone after a clean stop, kept after a failure, and removed by the next such node
+//! when their own was killed.
+//!
+//! A temporary home has a marker whose lock its node holds. A home with a marker that nobody holds was left by a node
+//! that was killed. Homes that are kept lose their marker.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::error::CliError;
+use crate::output::note;
+
+/// How the names of temporary homes begin.
+const PREFIX: &str = "vibecoin-dev-";
+/// The marker in a temporary home.
+const MARKER: &str = ".temporary";
+/// The marker's name before it is locked.
+const NEW_MARKER: &str = ".temporary.new";
+/// Age of a folder without the marker after which no process is about to put it there.
+const UNMARKED_FOR: Duration = Duration::from_secs(60);
+
+/// A temporary home; removed when dropped.
+pub struct Scratch {
+    dir: TempDir,
+    _marker: File,
+}
+
+impl Scratch {
+    /// Makes a temporary home, and removes those whose nodes were killed.
+    pub fn new() -> Result<Self, CliError> {
+        Self::new_in(&crate::environment::temporary_folder())
+    }
+
+    fn new_in(place: &Path) -> Result<Self, CliError> {
+        remove_abandoned(place);
+        let dir = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .tempdir_in(place)
+            .map_err(CliError::file("make a temporary home in", place))?;
+        let (new, path) = (dir.path().join(NEW_MARKER), dir.path().join(MARKER));
+        let marker = File::create_new(&new).map_err(CliError::file("make", &new))?;
+        marker.lock().map_err(CliError::file("lock", &new))?;
+        // Under this name it is never seen without its lock while this process lives.
+        std::fs::rename(&new, &path).map_err(CliError::file("make", &path))?;
+        Ok(Self { dir, _marker: marker })
+    }
+
+    /// The home.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Lets the home stay, for somebody to look at.
+    pub fn keep(self) -> PathBuf {
+        let _not_there = std::fs::remove_file(self.path().join(MARKER));
+        self.dir.keep()
+    }
+}
+
+/// Removes temporary homes of this user whose nodes are gone. What cannot be removed stays: it is not needed.
+fn remove_abandoned(place: &Path) {
+    let user = rustix::process::geteuid().as_raw();
+    let entries = std::fs::read_dir(place).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
+        let path = entry.path();
+        // Of the entry itself, not of what a link leads to.
+        let own = entry
+            .metadata()
+            .is_ok_and(|found| found.is_dir() && found.uid() == user);
+        if own && is_abandoned(&path) && std::fs::remove_dir_all(&path).is_ok() {
+            note(&format!(
+                "removed {}, the temporary home of a node that was killed",
+                path.display()
+            ));
+        }
+    }
+}
+
+fn is_abandoned(home: &Path) -> bool {
+    match File::open(home.join(MARKER)) {
+        Ok(marker) => marker.try_lock().is_ok(),
+        Err(_) => is_unmarked(home),
+    }
+}
+
+/// Returns true if a node was killed before its home had a marker, or anything else.
+fn is_unmarked(home: &Path) -> bool {
+    let bare = std::fs::read_dir(home).is_ok_and(|mut entries| {
+        entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == NEW_MARKER))
+    });
+    let changed = std::fs::metadata(home).and_then(|found| found.modified());
+    let age = changed.ok().and_then(|at| at.elapsed().ok());
+    bare && age.is_some_and(|age| age > UNMARKED_FOR)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_home_of_a_killed_node_goes_and_those_of_others_stay() {
+        let place = tempfile::tempdir().unwrap();
+        let place = place.path();
+        let running = Scratch::new_in(place).unwrap();
+        let kept = Scratch::new_in(place).unwrap().keep();
+        std::fs::write(kept.join("db"), "").unwrap();
+        // As a kill leaves it: the marker without its lock.
+        let killed = place.join("vibecoin-dev-killed");
+        std::fs::create_dir(&killed).unwrap();
+        std::fs::write(killed.join(MARKER), "").unwrap();
+        std::fs::write(killed.join("db"), "").unwrap();
+        // Another process may be about to put the marker here.
+        let starting = place.join("vibecoin-dev-starting");
+        std::fs::create_dir(&starting).unwrap();
+        // Not one of ours, and a link to what is not.
+        let other = place.join("other");
+        std::fs::create_dir(&other).unwrap();
+        std::fs::write(other.join(MARKER), "").unwrap();
+        let link = place.join("vibecoin-dev-link");
+        std::os::unix::fs::symlink(&other, &link).unwrap();
+        let next = Scratch::new_in(place).unwrap();
+        assert!(!killed.exists());
+        for path in [running.path(), &kept, &starting, &other, next.path(), &link] {
+            assert!(path.exists(), "{}", path.display());
+        }
+        assert!(other.join(MARKER).exists());
+        let path = next.path().to_owned();
+        drop(next);
+        assert!(!path.exists());
+    }
+}

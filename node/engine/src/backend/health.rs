@@ -1,0 +1,144 @@
+//! How the node is, and what it waits for.
+
+use std::sync::atomic::Ordering;
+
+use vibecoin_primitives::Height;
+use vibecoin_rpc_server::backend::{HealthCheck, Waiting};
+
+use super::NodeBackend;
+use crate::waits::{Absent, Surroundings};
+
+/// How long the driver may be silent before the node counts as stuck, in milliseconds. It turns at
+/// least once a second while anything is due; an idle dev chain has nothing due.
+const SILENCE_MAX_MS: u64 = 30_000;
+/// How much later than several empty blocks should have come the next one counts as overdue, in milliseconds.
+const OVERDUE_MS: u64 = 2_000;
+
+impl NodeBackend {
+    /// The checks behind `/readyz`.
+    pub(super) fn checks(&self) -> Vec<HealthCheck> {
+        let check = |name: &'static str, ok: bool, detail: String| HealthCheck { name, ok, detail };
+        let fault = self.store.fault();
+        let stopping = self.shared.stopping.load(Ordering::Relaxed);
+        let turns = self.driver_turns();
+        let mut checks = vec![
+            check(
+                "database",
+                fault.is_none(),
+                fault.map_or_else(|| "writable".to_owned(), |f| f.to_string()),
+            ),
+            check(
+                "consensus",
+                turns,
+                if turns { "turning" } else { "silent for too long" }.to_owned(),
+            ),
+            check(
+                "shutdown",
+                !stopping,
+                if stopping { "stopping" } else { "running" }.to_owned(),
+            ),
+        ];
+        let sync = self.shared.sync.lock().status(self.clock.uptime_ms());
+        checks.push(check(
+            "synced",
+            sync.synced,
+            format!("known height {}", sync.target),
+        ));
+        let head = self.shared.head().header.height;
+        if let Some(lost) = self.lost_through(head) {
+            let detail = format!("block {lost} was committed here, the database has {head}");
+            checks.push(check("complete", false, detail));
+        }
+        let absent = self.absent(head);
+        checks.push(check(
+            "quorum",
+            absent.is_none(),
+            absent.map_or_else(|| "blocks can be decided".to_owned(), |absent| absent.detail),
+        ));
+        if self.empty_block_interval_ms > 0 && (self.key.is_some() || self.handles.network.is_some()) {
+            let limit = self
+                .empty_block_interval_ms
+                .saturating_mul(10)
+                .saturating_add(10_000);
+            let (quiet, what) = self.quiet_ms();
+            checks.push(check(
+                "head_age",
+                quiet <= limit,
+                format!("{what} {quiet} ms ago"),
+            ));
+        }
+        checks
+    }
+
+    /// Milliseconds since a block was committed here or, before the first one, since the start.
+    fn quiet_ms(&self) -> (u64, &'static str) {
+        let uptime = self.clock.uptime_ms();
+        match self.shared.last_commit_ms.load(Ordering::Relaxed) {
+            0 => (uptime, "no block since the start"),
+            last => {
+                let age = crate::clock::wall().0.saturating_sub(last);
+                (age.min(uptime), "newest block")
+            }
+        }
+    }
+
+    /// Who is missing for the next block, when it is overdue. Before the first block of a chain it always is; later
+    /// validators need no connection with this node as long as their blocks come.
+    fn absent(&self, head: Height) -> Option<Absent> {
+        let (quiet, _) = self.quiet_ms();
+        let patience = self
+            .empty_block_interval_ms
+            .saturating_mul(5)
+            .saturating_add(OVERDUE_MS);
+        let overdue = self.empty_block_interval_ms > 0 && quiet > patience;
+        // One that neither signs nor has a network only shows what it has.
+        let shows = self.key.is_none() && self.handles.network.is_none();
+        if shows || (head > Height(0) && !overdue) {
+            return None;
+        }
+        let peers = self.handles.network.as_ref();
+        Surroundings {
+            head,
+            validators: &self.facts.validators,
+            fault_model: self.facts.params.fault_model,
+            own: self.key,
+            peers: peers.map(|network| network.peers().into_iter().map(|peer| peer.validator).collect()),
+        }
+        .absent()
+    }
+
+    /// What the node waits for now.
+    pub(crate) fn waits_for(&self) -> Option<Waiting> {
+        self.waiting(self.shared.head().header.height)
+    }
+
+    /// What the node waits for before it takes part again, or before it has the next block.
+    pub(super) fn waiting(&self, head: Height) -> Option<Waiting> {
+        let consensus = self.shared.consensus.lock();
+        let abstains = self.key.is_some() && consensus.abstaining && consensus.height > head;
+        drop(consensus);
+        if let Some(waiting) = self.handles.recovery.waiting(head, abstains) {
+            return Some(waiting);
+        }
+        let Absent { reason, detail } = self.absent(head)?;
+        let seconds = self.quiet_ms().0 / 1000;
+        Some(Waiting {
+            reason,
+            through: head.saturating_add(1),
+            detail: format!("{detail}; for {seconds} s"),
+        })
+    }
+
+    /// The height of the newest block that the database lost and does not have yet.
+    pub(super) fn lost_through(&self, head: Height) -> Option<Height> {
+        let lost = self.handles.recovery.lost?;
+        (lost.through > head).then_some(lost.through)
+    }
+
+    pub(super) fn driver_turns(&self) -> bool {
+        let beat = self.shared.driver_beat_ms.load(Ordering::Relaxed);
+        let silent = self.clock.uptime_ms().saturating_sub(beat);
+        // An idle dev chain has no deadline at all: silence means something only when work waits.
+        silent <= SILENCE_MAX_MS || (self.facts.params.dev && self.shared.pool.totals().count == 0)
+    }
+}

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# What the scripts of this folder have in common. Meant to be sourced, first of all, in this form, which finds it from
+# any directory and through links:
+#
+#   . "$(dirname "$(readlink -f -- "${BASH_SOURCE[0]}")")/prelude.sh"
+#
+# Sets `scripts` (this folder) and `root` (the checkout), both absolute and without links.
+set -euo pipefail
+
+# With it `cd` goes elsewhere than it is told to, and prints where.
+unset CDPATH
+scripts=$(dirname "$(readlink -f -- "${BASH_SOURCE[0]}")")
+root=$(dirname "$scripts")
+export root
+
+say() { printf '%s\n' "$*" >&2; }
+
+# Ends the script: what happened, what to do about it.
+die() {
+  say "error: $1"
+  [ $# -lt 2 ] || say "hint: $2"
+  exit 1
+}
+
+# The same for arguments that are wrong.
+wrong() {
+  say "error: $1"
+  say "hint: ${2:-see $0 --help}"
+  exit 2
+}
+
+# Sets `binary` to the node's program: VIBECOIN_BIN, the one that is given here if it is there, or one that is built now.
+find_binary() { # [program]
+  if [ -n "${VIBECOIN_BIN:-}" ]; then
+    binary=$(type -P -- "$VIBECOIN_BIN" || true)
+    [ -n "$binary" ] || die "VIBECOIN_BIN is $VIBECOIN_BIN, which is no program" \
+      "build one with $scripts/build.sh, which prints its path, or unset VIBECOIN_BIN"
+  elif [ -f "${1:-}" ] && [ -x "${1:-}" ]; then
+    binary=$1
+  else
+    binary=$("$scripts/build.sh" | tail -n 1)
+  fi
+}
+
+# Exports DEVNET_DIR and sets `binary` for commands on the devnet. One that runs keeps the program that started it:
+# nothing is built under its feet.
+find_devnet() { # arguments of the command
+  local argument previous=
+  export DEVNET_DIR="${DEVNET_DIR:-$root/.devnet}"
+  local dir=$DEVNET_DIR
+  for argument in "$@"; do
+    [ "$previous" != --dir ] || dir=$argument
+    case $argument in --dir=*) dir=${argument#--dir=} ;; esac
+    previous=$argument
+  done
+  find_binary "$(sed -n 's/^ *"program": "\(.*\)",\{0,1\}$/\1/p' "$dir/devnet.json" 2>/dev/null || true)"
+}
+
+# The scripts with the names that people type: a command of devnet.sh with its own help, which is read from stdin.
+forward() { # command, arguments
+  local command=$1
+  shift
+  case ${1:-} in
+    -h | --help)
+      cat
+      printf "The same as 'scripts/devnet.sh %s', whose --help explains every option.\n" "$command"
+      exit 0
+      ;;
+  esac
+  exec "$scripts/devnet.sh" "$command" "$@" </dev/null
+}
