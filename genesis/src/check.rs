@@ -1,5 +1,6 @@
 //! The rules that a genesis as a whole must keep.
 
+use vibecoin_primitives::limits::VALIDATORS_MAX;
 use vibecoin_primitives::{
     Address, AddressPrefix, Amount, ParamsError, PublicKey, ValidatorSet, ValidatorSetError,
 };
@@ -78,6 +79,11 @@ impl Genesis {
                 field(key, "payout"),
                 "the validator's own consensus key",
                 "an account with a key of its own",
+            ),
+            ValidatorSetError::Count { got } => GenesisError::value(
+                "validators",
+                format!("{got} validators"),
+                format!("1 to {VALIDATORS_MAX} members"),
             ),
             other => GenesisError::new(
                 "validators",

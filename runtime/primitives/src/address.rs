@@ -89,13 +89,14 @@ fn detail_of(text: &str, error: &CheckedHrpstringError) -> &'static str {
     use bech32::primitives::decode::{CharError, UncheckedHrpstringError as Unchecked};
     match error {
         _ if text.starts_with("0X") => "hex begins with 0x, with a small x",
+        _ if !text.contains('1') => "it does not begin with the prefix of a chain and the digit 1",
         CheckedHrpstringError::Checksum(_) => {
             "its checksum is wrong, so a character is mistaken, missing or too many"
         }
         CheckedHrpstringError::Parse(Unchecked::Char(error)) => match error {
             CharError::MixedCase => "capital and small letters are mixed",
             CharError::InvalidChar(_) => "it has a character that no address has",
-            _ => "it does not begin with the prefix of a chain and the digit 1",
+            _ => "nothing stands behind its last digit 1",
         },
         _ => "what stands before its last digit 1 is not the prefix of a chain",
     }

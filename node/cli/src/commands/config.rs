@@ -290,7 +290,7 @@ mod tests {
         let Some(vibecoin_config::Kind::Words(known)) = knob("rpc.api").map(|knob| knob.kind) else {
             panic!("rpc.api is a list of words");
         };
-        let of = |name: &'static str| name.split('_').next().unwrap_or(name);
+        let of = |name: &'static str| name.split(['_', '.']).next().unwrap_or(name);
         let methods = vibecoin_rpc_api::registry::METHODS.iter();
         let exist: BTreeSet<_> = methods.map(|method| of(method.name)).collect();
         assert_eq!(known.iter().copied().collect::<BTreeSet<_>>(), exist);
