@@ -28,6 +28,11 @@ impl EvidenceBook {
         self.waits(offence) || self.recorded.contains(offence)
     }
 
+    /// Returns true if this very piece waits here.
+    pub fn has(&self, evidence: &Evidence) -> bool {
+        self.waiting.contains(evidence)
+    }
+
     fn waits(&self, offence: &Offence) -> bool {
         self.waiting.iter().any(|piece| piece.offence() == *offence)
     }

@@ -539,11 +539,16 @@ impl<S: State, O: Orderer> Replica<S, O> {
             return Verdict::Ignored;
         }
         let offence = evidence.offence();
-        if self.evidence.knows(&offence) {
+        // Nothing is passed on whose signatures were not looked at: of a known offence that is the piece that waits here,
+        // to the byte.
+        if self.evidence.has(&evidence) {
             return Verdict::Known;
         }
+        if self.evidence.knows(&offence) {
+            return Verdict::Ignored;
+        }
         match is_recorded(&self.chain, &self.head.parent.state, &offence) {
-            Ok(true) => return Verdict::Known,
+            Ok(true) => return Verdict::Ignored,
             Ok(false) => {}
             Err(JudgeError(error)) => {
                 self.halt(Fault::State(error));
