@@ -1,11 +1,11 @@
 //! What a message must fulfil before the core sees it: cheap rules first, signatures last.
 
 use malachitebft_core_consensus::MAX_FUTURE_ROUND_LOOKAHEAD;
-use vibecoin_primitives::{Height, Proposal, Round, SignedProposal, SignedVote, VoteKind};
+use vibecoin_primitives::{Height, Proposal, PublicKey, Round, SignedProposal, SignedVote, VoteKind};
 
 use crate::context::{self, CoreInput, ValidatorSet};
 use crate::future::Keeping;
-use crate::shell::Shell;
+use crate::shell::{STATEMENTS_MAX, Shell, Spoken};
 use crate::{
     BftOrderer, ConsensusMessage, FUTURE_HEIGHTS, HaltReason, PolkaCertificate, RoundCertificate,
     RoundCertificateKind, Statement, Verdict,
@@ -175,11 +175,30 @@ impl Shell {
         if self.verifier.knows_vote(vote) {
             return Verdict::Known;
         }
+        let kind = match vote.vote.kind {
+            VoteKind::Prevote => Spoken::Prevote,
+            VoteKind::Precommit => Spoken::Precommit,
+        };
+        let of = (vote.vote.round, kind, vote.vote.validator);
+        if self.has_spoken(&of) {
+            return Verdict::Ignored;
+        }
         if self.verifier.vote(vote) {
+            self.note_spoken(of);
             Verdict::Fresh
         } else {
             Verdict::Rejected("bad signature of a vote")
         }
+    }
+
+    /// Whether enough was taken of a validator that contradicts itself.
+    fn has_spoken(&self, of: &(Round, Spoken, PublicKey)) -> bool {
+        self.spoken.get(of).is_some_and(|taken| *taken >= STATEMENTS_MAX)
+    }
+
+    fn note_spoken(&mut self, of: (Round, Spoken, PublicKey)) {
+        let taken = self.spoken.entry(of).or_default();
+        *taken = taken.saturating_add(1);
     }
 
     /// The rules that hold for a proposal whatever the body is. The core would accept a header whose
@@ -204,7 +223,12 @@ impl Shell {
         if self.verifier.knows_proposal(signed) {
             return Verdict::Known;
         }
+        let of = (proposal.round, Spoken::Proposal, proposal.proposer);
+        if self.has_spoken(&of) {
+            return Verdict::Ignored;
+        }
         if self.verifier.proposal(signed) {
+            self.note_spoken(of);
             Verdict::Fresh
         } else {
             Verdict::Rejected("bad signature of a proposal")

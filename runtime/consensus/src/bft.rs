@@ -86,6 +86,7 @@ impl BftOrderer {
         shell.verifier.forget_below(height);
         shell.own.begin_height(height);
         shell.set = Some(set.clone());
+        shell.spoken.clear();
         shell.timers.clear();
         shell.armed = false;
         shell.held = false;

@@ -39,6 +39,18 @@ const AGAIN_MICROS: u64 = 100_000;
 /// For how long.
 const BACK_MICROS: u64 = 1_000_000;
 
+/// Different statements of one kind that are taken of a validator in a round: one, and one that contradicts it. More
+/// prove nothing more, and each would cost every node a signature check and be passed on to all.
+pub(crate) const STATEMENTS_MAX: u8 = 2;
+
+/// The kind of a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Spoken {
+    Proposal,
+    Prevote,
+    Precommit,
+}
+
 /// What is known about a block of the current height.
 pub(crate) struct Known {
     pub value: BlockValue,
@@ -71,6 +83,8 @@ pub(crate) struct Shell {
     pub own: OwnKey,
     pub verifier: Verifier,
     pub set: Option<ValidatorSet>,
+    /// How many different statements of each validator were taken at this height, by round; see [`STATEMENTS_MAX`].
+    pub spoken: BTreeMap<(Round, Spoken, PublicKey), u8>,
     pub now: MonoTime,
     pub timers: Timers,
     /// Round 0's propose timer may run.
@@ -116,6 +130,7 @@ impl Shell {
             own: OwnKey::default(),
             verifier: Verifier::new(genesis),
             set: None,
+            spoken: BTreeMap::new(),
             now: MonoTime::default(),
             timers: Timers::default(),
             armed: false,

@@ -43,6 +43,39 @@ fn an_absurd_round_is_rejected_and_a_far_one_ignored_without_a_signature_check()
 }
 
 #[test]
+fn a_validator_that_contradicts_itself_is_heard_twice_and_then_costs_nothing() {
+    let mut bench = Bench::started(4, 3);
+    let other = bench.others()[0].clone();
+    let votes = |bench: &mut Bench, kind, round| -> Vec<Verdict> {
+        (0..50)
+            .map(|block| bench.vote(&other, kind, round, Some(Hash([block; 32]))).0)
+            .collect()
+    };
+    for (kind, round) in [
+        (VoteKind::Prevote, 0),
+        (VoteKind::Precommit, 0),
+        (VoteKind::Prevote, 3),
+    ] {
+        let before = signature_checks();
+        let verdicts = votes(&mut bench, kind, round);
+        assert_eq!(
+            verdicts[..2],
+            [Verdict::Fresh, Verdict::Fresh],
+            "the pair is evidence"
+        );
+        assert!(
+            verdicts[2..].iter().all(|verdict| *verdict == Verdict::Ignored),
+            "{verdicts:?}"
+        );
+        assert_eq!(signature_checks() - before, 2);
+    }
+    assert_eq!(
+        bench.vote(&other, VoteKind::Prevote, 0, Some(Hash([1; 32]))).0,
+        Verdict::Known
+    );
+}
+
+#[test]
 fn messages_for_later_heights_are_bounded_per_validator_and_height() {
     let mut bench = Bench::started(4, 3);
     let others = bench.others();
