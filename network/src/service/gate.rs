@@ -30,7 +30,7 @@ struct TooManyPending(usize);
 const PENDING_PER_PLACE_MAX: usize = 8;
 /// The same for all addresses of a subnet.
 const PENDING_PER_SUBNET_MAX: usize = 24;
-/// Most connections that are being negotiated from machines of validators and named peers.
+/// Most connections that are being negotiated from machines of validators and named peers, over QUIC and over TCP.
 const PENDING_FRIENDS_MAX: usize = 64;
 /// Most such machines that are remembered.
 const FRIENDS_MAX: usize = 1_024;
@@ -128,7 +128,9 @@ impl Gate {
         }
     }
 
-    fn admit(&self, place: Place, is_friend: bool) -> Result<(), TooManyPending> {
+    /// Whether one more connection from there may be negotiated, and `true` when it takes a place of friends. Packets
+    /// in a friend's name take those over QUIC alone, and leave it the places of everybody.
+    fn admit(&self, place: Place, is_friend: bool) -> Result<bool, TooManyPending> {
         let count = |of: &dyn Fn(&Pending) -> bool| self.pending.values().filter(|other| of(other)).count();
         let within = |count: usize, most: usize| {
             if count < most {
@@ -137,17 +139,24 @@ impl Gate {
                 Err(TooManyPending(count))
             }
         };
+        let (ip, quic) = place;
         if is_friend {
-            return within(count(&|other| other.is_friend), PENDING_FRIENDS_MAX);
+            let friends = |other: &Pending| other.is_friend && other.place.1 == quic;
+            let own = |other: &Pending| other.is_friend && other.place == place;
+            if count(&friends) < PENDING_FRIENDS_MAX && count(&own) < PENDING_PER_PLACE_MAX {
+                return Ok(true);
+            }
         }
         within(count(&|other| !other.is_friend), self.pending_max)?;
-        let (ip, quic) = place;
         if ip.is_loopback() {
-            return Ok(());
+            return Ok(false);
         }
-        within(count(&|other| other.place == place), PENDING_PER_PLACE_MAX)?;
-        let near = |other: &Pending| subnet(other.place.0) == subnet(ip) && other.place.1 == quic;
-        within(count(&near), PENDING_PER_SUBNET_MAX)
+        let strange = |other: &Pending| !other.is_friend && other.place == place;
+        within(count(&strange), PENDING_PER_PLACE_MAX)?;
+        let near = |other: &Pending| {
+            !other.is_friend && subnet(other.place.0) == subnet(ip) && other.place.1 == quic
+        };
+        within(count(&near), PENDING_PER_SUBNET_MAX).map(|()| false)
     }
 }
 
@@ -179,7 +188,7 @@ impl NetworkBehaviour for Gate {
             return Ok(());
         };
         let is_friend = self.friends.contains(&place.0);
-        self.admit(place, is_friend).map_err(ConnectionDenied::new)?;
+        let is_friend = self.admit(place, is_friend).map_err(ConnectionDenied::new)?;
         self.pending.insert(connection, Pending { place, is_friend });
         Ok(())
     }
@@ -314,6 +323,37 @@ mod tests {
         let strangers = (0..100).filter(|host| comes(&mut gate, format!("/ip4/8.8.{host}.8/tcp/1")));
         assert_eq!(strangers.count(), 10);
         let friends = (0..100).filter(|port| comes(&mut gate, format!("/ip4/9.9.9.9/tcp/{port}")));
-        assert_eq!(friends.count(), PENDING_FRIENDS_MAX);
+        assert_eq!(friends.count(), PENDING_PER_PLACE_MAX);
+        (0..100).for_each(|host| gate.befriend(&format!("/ip4/9.9.8.{host}/tcp/1").parse().unwrap()));
+        let others = (0..100).filter(|host| comes(&mut gate, format!("/ip4/9.9.8.{host}/tcp/1")));
+        assert_eq!(
+            others.count(),
+            PENDING_FRIENDS_MAX - PENDING_PER_PLACE_MAX,
+            "all friends together"
+        );
+    }
+
+    #[test]
+    fn packets_in_a_friends_name_take_neither_its_places_over_tcp_nor_those_of_other_friends() {
+        let mut gate = Gate::new(10);
+        let mut ids = (1..).map(ConnectionId::new_unchecked);
+        let own: Multiaddr = "/ip4/10.0.0.1/tcp/4000".parse().unwrap();
+        let mut comes = |gate: &mut Gate, from: &str| {
+            let id = ids.next().unwrap();
+            gate.handle_pending_inbound_connection(id, &own, &from.parse().unwrap())
+                .is_ok()
+        };
+        for friend in ["/ip4/9.9.9.9/tcp/1", "/ip4/7.7.7.7/tcp/1"] {
+            gate.befriend(&friend.parse().unwrap());
+        }
+        let packets = (0..1_000).filter(|_| comes(&mut gate, "/ip4/9.9.9.9/udp/1/quic-v1"));
+        assert_eq!(packets.count(), 2 * PENDING_PER_PLACE_MAX);
+        for friend in [
+            "/ip4/9.9.9.9/tcp/1",
+            "/ip4/7.7.7.7/tcp/1",
+            "/ip4/7.7.7.7/udp/1/quic-v1",
+        ] {
+            assert!(comes(&mut gate, friend), "{friend}");
+        }
     }
 }
