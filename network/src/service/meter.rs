@@ -25,6 +25,9 @@ pub const STRANGERS_BYTES_PER_S: u64 = 16 * MIB as u64;
 pub const STRANGER_BYTES_PER_S_MIN: u64 = 256 * KIB as u64;
 /// Bytes that any peer may send at once.
 const BURST_BYTES_MIN: u64 = 64 * KIB as u64;
+/// What a gossiped message costs its sender beside its bytes: decoding it, looking it up and asking around for its verdict
+/// is the same work for a small one as for a large one. All strangers together send 8,000 in a second.
+pub const GOSSIP_MESSAGE_BYTES: usize = 2 * KIB;
 /// How much a peer may have saved up, as a time.
 const SAVED_MAX: Duration = Duration::from_secs(1);
 /// Bytes that are read at once: what a stream can be ahead of its budget.
@@ -98,6 +101,13 @@ impl Meters {
         let meter = Arc::new(Meter::new(self.first));
         meters.insert(peer, Arc::downgrade(&meter));
         meter
+    }
+
+    /// Charges a connected peer for work beside its bytes, as if it had sent so many more.
+    pub fn charge(&self, peer: &LibPeer, bytes: usize) {
+        if let Some(meter) = self.of.lock().get(peer).and_then(Weak::upgrade) {
+            let _later = meter.spend(bytes, Instant::now());
+        }
     }
 
     /// Sets the pace of a connected peer.

@@ -58,6 +58,9 @@ const LAST_PACKETS: Duration = Duration::from_millis(10);
 /// tell of all.
 const STRANGER_LINES: u32 = 32;
 const STRANGER_LINE_EACH: Duration = Duration::from_secs(2);
+/// The same for validators and named peers.
+const KNOWN_LINES: u32 = 256;
+const KNOWN_LINE_EACH: Duration = Duration::from_secs(1);
 
 /// What a caller wants done.
 pub enum Order {
@@ -187,8 +190,9 @@ pub struct Task {
     totals: Arc<Totals>,
     in_flight: Arc<InFlight>,
     turns: u32,
-    /// Lines that strangers may cause in the log.
+    /// Lines that strangers may cause in the log, and those that validators and named peers may.
     stranger_lines: Bucket,
+    known_lines: Bucket,
     /// Tells this run of the program from others.
     run: u64,
 }
@@ -216,9 +220,13 @@ fn address_fault(address: &str) -> impl Fn(String) -> NetworkError + '_ {
 }
 
 impl Task {
-    /// Whether what a peer caused may be told above debug. Of validators and named peers all is.
+    /// Whether what a peer caused may be told above debug.
     fn is_told(&mut self, rank: Option<Rank>) -> bool {
-        rank == Some(Rank::Known) || self.stranger_lines.take(tokio::time::Instant::now())
+        let lines = match rank {
+            Some(Rank::Known) => &mut self.known_lines,
+            Some(Rank::Stranger) | None => &mut self.stranger_lines,
+        };
+        lines.take(tokio::time::Instant::now())
     }
 
     /// Puts the swarm together and listens.
@@ -313,6 +321,7 @@ impl Task {
             seats,
             meters,
             repeats: AllRepeats::default(),
+            known_lines: Bucket::new(KNOWN_LINE_EACH, KNOWN_LINES, tokio::time::Instant::now()),
             stranger_lines: Bucket::new(STRANGER_LINE_EACH, STRANGER_LINES, tokio::time::Instant::now()),
             totals: Arc::default(),
             in_flight: Arc::default(),

@@ -7,6 +7,7 @@ use vibecoin_replica::{GossipId, Message, Severity};
 use super::Task;
 use crate::service::behaviour::COPY_BYTES;
 use crate::service::config::NetworkEvent;
+use crate::service::meter::GOSSIP_MESSAGE_BYTES;
 use crate::service::repeats::{Repeat, name_of};
 use crate::service::view::{Protocol, Refusal, count};
 
@@ -22,6 +23,7 @@ impl Task {
             Protocol::Consensus
         };
         self.shared.tally.received(protocol, message.data.len());
+        self.meters.charge(&source, GOSSIP_MESSAGE_BYTES);
         let Some(number) = self
             .peers
             .get(&source)
