@@ -51,9 +51,10 @@ fn filter(globals: &Globals, config: &LogConfig) -> Result<EnvFilter, CliError> 
         _ => "trace",
     };
     // The consensus core tells every step at `info`, which is `debug` to an operator. The JSON-RPC library
-    // warns of what callers do: our server answers and counts it. A directive of the operator's own for
-    // either comes later and wins.
-    EnvFilter::try_new(format!("arc_malachitebft=warn,jsonrpsee=off,{text}")).map_err(|error| {
+    // warns of what callers do, and the libraries below the network of what peers do, as often as those like: our
+    // server and our network answer, count and bound it. A directive of the operator's own comes later and wins.
+    const OF_OTHERS: &str = "arc_malachitebft=warn,jsonrpsee=off,libp2p=error,yamux=off,quinn=error";
+    EnvFilter::try_new(format!("{OF_OTHERS},{text}")).map_err(|error| {
         CliError::new(Exit::Config, format!("log.filter {text:?}: {error}"))
             .hint("a filter is a level, or target=level pairs: info,node=debug")
     })

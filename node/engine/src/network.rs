@@ -249,7 +249,7 @@ pub fn start(
 }
 
 /// What the network is started with.
-fn settings(
+pub(crate) fn settings(
     config: &Config,
     paths: &Paths,
     chain: &Chain,

@@ -15,7 +15,6 @@ use vibecoin_primitives::SecretKey;
 use super::config::{KnobArgs, load};
 use crate::context::{Context, keys_of};
 use crate::dev;
-use crate::environment;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
