@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Bytes that a slot is charged for on top of its value.
-const SLOT_OVERHEAD_BYTES: u64 = 32;
+pub const SLOT_OVERHEAD_BYTES: u64 = 32;
 
 /// What executing a block needs to know besides the state.
 #[derive(Clone, Debug)]

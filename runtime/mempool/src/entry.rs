@@ -3,7 +3,8 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use vibecoin_primitives::{Address, Amount, Nonce, Operation, VerifiedTransaction};
+use vibecoin_execution::executor::SLOT_OVERHEAD_BYTES;
+use vibecoin_primitives::{Address, Amount, ChainParams, Nonce, Operation, VerifiedTransaction};
 
 use crate::Reason;
 
@@ -49,6 +50,27 @@ pub(crate) struct Rank {
     pub arrival: u64,
 }
 
+/// The order in which the last transactions of the rows leave a full pool: the greatest leaves first.
+///
+/// Fees of transactions behind a nonce gap buy nothing, since no block can charge them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Standing {
+    /// Behind a nonce gap.
+    pub queued: bool,
+    pub rank: Rank,
+}
+
+impl Standing {
+    /// Below every queued one, above every pending one.
+    pub const QUEUED_MIN: Self = Self {
+        queued: true,
+        rank: Rank {
+            rate: Reverse(FeeRate(u64::MAX)),
+            arrival: 0,
+        },
+    };
+}
+
 /// One transaction in its sender's row. What the row and the lists go by is kept beside the pointer, so
 /// that they need not follow it.
 #[derive(Clone, Debug)]
@@ -56,34 +78,46 @@ pub(crate) struct Entry {
     pub transaction: Arc<VerifiedTransaction>,
     pub nonce: Nonce,
     pub fee: Amount,
+    /// Result of [`cost`].
+    pub cost: Amount,
+    bytes: u32,
     pub rank: Rank,
     pub since_ms: u64,
 }
 
 impl Entry {
     /// `arrival` counts the transactions that this pool has taken.
-    pub fn new(transaction: Arc<VerifiedTransaction>, arrival: u64, since_ms: u64) -> Self {
+    pub fn new(transaction: Arc<VerifiedTransaction>, cost: Amount, arrival: u64, since_ms: u64) -> Self {
         let (nonce, fee) = (transaction.body().nonce, transaction.body().fee);
-        let rate = Reverse(FeeRate::new(fee, transaction.byte_len()));
+        let bytes = transaction.byte_len();
+        let rate = Reverse(FeeRate::new(fee, bytes));
         Self {
             transaction,
             nonce,
             fee,
+            cost,
+            bytes,
             rank: Rank { rate, arrival },
             since_ms,
         }
     }
 
     pub fn bytes(&self) -> usize {
-        usize::try_from(self.transaction.byte_len()).unwrap_or(usize::MAX)
+        usize::try_from(self.bytes).unwrap_or(usize::MAX)
     }
 }
 
-/// What a transaction takes from its sender, prices for new accounts and storage aside.
-pub(crate) fn cost(transaction: &VerifiedTransaction) -> u128 {
+/// The most that a transaction takes from its sender, the prices of new accounts aside: the pool cannot tell
+/// which recipients exist. Those prices are burned, so a row cannot be emptied through them for free.
+pub(crate) fn cost(transaction: &VerifiedTransaction, params: &ChainParams) -> u128 {
     let body = transaction.body();
     let moved = body.operations.iter().map(|operation| match operation {
         Operation::Transfer { to, amount } if *to != transaction.sender() => u128::from(amount.0),
+        Operation::SetStorage { value, .. } if !value.is_empty() => {
+            let bytes = u64::try_from(value.len()).unwrap_or(u64::MAX);
+            u128::from(bytes.saturating_add(SLOT_OVERHEAD_BYTES))
+                .saturating_mul(u128::from(params.storage_byte_price.0))
+        }
         Operation::Transfer { .. } | Operation::SetStorage { .. } => 0,
     });
     moved.fold(u128::from(body.fee.0), u128::saturating_add)

@@ -30,7 +30,7 @@ pub enum Reason {
         /// The other one.
         by: Hash,
     },
-    /// The pool was full and another one paid more per byte.
+    /// The pool was full and another one paid more per byte, or this one waited behind a nonce gap.
     #[error("evicted from a full pool for {by}")]
     Evicted {
         /// One that took its room.
@@ -53,10 +53,11 @@ pub enum Reason {
     /// It can no longer be in a block.
     #[error("invalid: {0}")]
     Invalid(InvalidTransaction),
-    /// Its sender can no longer pay the fees of everything it has in the pool.
-    #[error("the sender's fees in the pool are {needed}, its balance is {available}")]
+    /// Its sender can no longer pay everything it has in the pool.
+    #[error("the sender's transactions in the pool need {needed}, its balance is {available}")]
     Unaffordable {
-        /// Fees of the sender's transactions up to and including this one.
+        /// Fees of the sender's transactions up to and including this one, and what they move to others and pay
+        /// for storage.
         needed: Amount,
         /// The sender's balance.
         available: Amount,

@@ -11,13 +11,18 @@
 //!
 //! - A sender's transactions keep the order of their nonces. Between senders the higher fee per byte goes
 //!   first, then the earlier arrival.
-//! - When the pool is full, the cheapest tails leave for a transaction that pays more per byte than each
-//!   of them. A newcomer that does not is refused. Cheap transactions in front of a dear tail are thus
-//!   safe until the tail has gone; in return nothing ever tears a hole into a sender's row.
-//! - A sender must be able to pay the fees of everything it has in the pool, plus what the newcomer
-//!   itself moves. That is checked on the way in; after each block the fees alone are checked again, since
-//!   a transfer that has become unaffordable still pays its way by failing.
-//! - A row that loses a transaction in the middle (expired, taken out) is queued from there on.
+//! - When the pool is full, tails leave for a newcomer: first the queued ones, whatever they pay, then the
+//!   cheapest pending ones, which the newcomer must outbid per byte. A newcomer that does not is refused.
+//!   Cheap transactions in front of a dear tail are thus safe until the tail has gone; in return nothing ever
+//!   tears a hole into a sender's row.
+//! - A queued newcomer evicts only queued ones that pay less per byte, and finds capacity in
+//!   [`config::QUEUED_SHARE`] of the pool only: until its gap closes no block can charge its fee, so it
+//!   must not cost pending transactions their place.
+//! - A sender must be able to pay everything it has in the pool, the newcomer included: fees, transfers and
+//!   the price of storage. Else one transfer could empty the account and take the fees from all others, which
+//!   would have evicted and outbid for free. That is checked on the way in and after each block.
+//! - A row that loses a transaction in the middle (expired, taken out) is queued from there on. Then more
+//!   than their share may be queued for a while; they are the first to leave.
 //! - Whatever leaves does so for one stated [`Reason`], which is remembered for a while.
 //!
 //! Reading order: [`config`], [`entry`] (what a place in the row knows), `row` (one sender), [`pool`],

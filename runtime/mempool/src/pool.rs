@@ -9,7 +9,7 @@ use vibecoin_primitives::{
     Account, Address, Amount, ChainParams, FastMap, Hash, Height, Nonce, VerifiedTransaction,
 };
 
-use crate::entry::{Entry, Place, Rank, cost};
+use crate::entry::{Entry, Place, Rank, Standing, cost};
 use crate::fates::Fates;
 use crate::row::Row;
 use crate::selection::News;
@@ -34,9 +34,10 @@ pub struct Mempool {
     /// The first pending transaction of each row.
     pub(crate) heads: BTreeMap<Rank, Place>,
     /// The last transaction of each row.
-    tails: BTreeMap<Rank, Place>,
+    tails: BTreeMap<Standing, Place>,
     pub(crate) news: News,
     pending: usize,
+    pending_bytes: usize,
     bytes: usize,
     next_arrival: u64,
     now_ms: u64,
@@ -81,10 +82,10 @@ pub enum MempoolError {
         /// How far ahead this pool allows.
         gap_max: u64,
     },
-    /// The sender cannot pay it on top of the fees of what it has in the pool.
-    #[error("the sender needs {needed} for this and the fees of what it has in the pool, it has {available}")]
+    /// The sender cannot pay it on top of what it has in the pool.
+    #[error("the sender needs {needed} for this and what it has in the pool, it has {available}")]
     InsufficientFunds {
-        /// Fees of the sender's other transactions, this one's fee and what it moves to others.
+        /// Fees of this and the sender's other transactions, and what they move to others and pay for storage.
         needed: Amount,
         /// The sender's balance.
         available: Amount,
@@ -114,7 +115,20 @@ pub enum MempoolError {
         count: usize,
         /// Bytes in the pool.
         bytes: usize,
-        /// A transaction of this size does not get in for less; one that needs much room may need more.
+        /// The least fee with which it gets in; the largest amount when no fee suffices.
+        least: Amount,
+    },
+    /// It waits behind a nonce gap, and everything else there that could leave pays at least as much per byte.
+    #[error(
+        "no capacity behind nonce gaps ({count} transactions, {bytes} bytes); a fee below {least} does not get in"
+    )]
+    QueueFull {
+        /// Transactions behind nonce gaps.
+        count: usize,
+        /// Bytes behind nonce gaps.
+        bytes: usize,
+        /// A transaction of this size behind a gap does not get in for less; the largest amount when no fee
+        /// suffices.
         least: Amount,
     },
     /// The sender has too many transactions in the pool.
@@ -147,6 +161,25 @@ pub struct Listed {
     pub arrival: u64,
     /// When it came in, in milliseconds of the caller's clock.
     pub since_ms: u64,
+}
+
+/// What must leave for a newcomer.
+struct Capacity {
+    /// What leaves, in this order; `None` when not enough can.
+    victims: Option<Vec<Place>>,
+    /// The highest fee rate that the newcomer has to outbid.
+    above: Option<FeeRate>,
+}
+
+impl Capacity {
+    /// The least fee that buys the capacity for `bytes` bytes.
+    fn least(&self, bytes: u32) -> Amount {
+        match (&self.victims, self.above) {
+            (None, _) => Amount::MAX,
+            (Some(_), Some(rate)) => rate.outbid(bytes),
+            (Some(_), None) => Amount::ZERO,
+        }
+    }
 }
 
 /// The pool in figures.
@@ -185,6 +218,7 @@ impl Mempool {
             tails: BTreeMap::new(),
             news: News::default(),
             pending: 0,
+            pending_bytes: 0,
             bytes: 0,
             next_arrival: 0,
             now_ms: 0,
@@ -229,8 +263,8 @@ impl Mempool {
         if self.rows.get(&sender).is_some_and(outdated) {
             self.settle(&sender, account.nonce, account.balance);
         }
-        self.check_row(&transaction, &account)?;
-        let victims = self.make_room(&transaction)?;
+        let cost = self.check_row(&transaction, &account)?;
+        let victims = self.make_room(&transaction, &account)?;
 
         let evicted = victims
             .iter()
@@ -238,7 +272,7 @@ impl Mempool {
             .collect();
         let arrival = self.next_arrival;
         self.next_arrival = arrival.saturating_add(1);
-        let entry = Entry::new(transaction, arrival, self.now_ms);
+        let entry = Entry::new(transaction, cost, arrival, self.now_ms);
         self.enlist(&entry);
         let row = self.rows.entry(sender).or_insert_with(|| Row::new(&account));
         let old = row.put(entry);
@@ -439,18 +473,11 @@ impl Mempool {
     }
 
     /// The least fee with which a transaction of `bytes` bytes without slots would get in now, as far as price
-    /// goes.
+    /// goes, if nothing is missing before it; the largest amount when no fee suffices.
     #[must_use]
     pub fn least_fee(&self, bytes: u32) -> Amount {
-        let least = self.params.fee_for(bytes, 0);
-        let after = self
-            .bytes
-            .saturating_add(usize::try_from(bytes).unwrap_or(usize::MAX));
-        if self.len() < self.config.count_max && after <= self.config.bytes_max {
-            return least;
-        }
-        let cheapest = self.tails.last_key_value().map(|(rank, _)| rank.rate.0);
-        least.max(cheapest.unwrap_or_default().outbid(bytes))
+        let outbid = self.capacity_for(bytes, None, false).least(bytes);
+        self.params.fee_for(bytes, 0).max(outbid)
     }
 
     /// The pool in figures.
@@ -467,19 +494,30 @@ impl Mempool {
             bytes: self.bytes,
             senders: self.rows.len(),
             oldest_ms: oldest.map(|entry| entry.since_ms),
-            cheapest: self.tails.last_key_value().map(|(rank, _)| rank.rate.0),
+            cheapest: self.cheapest_tail(),
         }
+    }
+
+    fn cheapest_tail(&self) -> Option<FeeRate> {
+        let pending = self.tails.range(..Standing::QUEUED_MIN).next_back();
+        let queued = self.tails.range(Standing::QUEUED_MIN..).next_back();
+        let rates = pending.into_iter().chain(queued);
+        rates.map(|(standing, _)| standing.rank.rate.0).min()
     }
 
     fn entry(&self, place: &Place) -> Option<&Entry> {
         self.rows.get(&place.0)?.get(place.1)
     }
 
-    /// The rules that concern the sender's other transactions.
-    fn check_row(&self, transaction: &VerifiedTransaction, account: &Account) -> Result<(), MempoolError> {
+    /// Checks the rules that concern the sender's other transactions, and returns the transaction's cost.
+    fn check_row(
+        &self,
+        transaction: &VerifiedTransaction,
+        account: &Account,
+    ) -> Result<Amount, MempoolError> {
         let (got, fee) = (transaction.body().nonce, transaction.body().fee);
         let row = self.rows.get(&transaction.sender());
-        let mut fees = row.map_or(0, Row::fees);
+        let mut others = row.map_or(0, Row::costs);
         if let Some(old) = row.and_then(|row| row.get(got)) {
             if self.is_pinned(&(transaction.sender(), got)) {
                 return Err(MempoolError::InBlock {
@@ -496,7 +534,7 @@ impl Mempool {
                     got: fee,
                 });
             }
-            fees = fees.saturating_sub(u128::from(old.fee.0));
+            others = others.saturating_sub(u128::from(old.cost.0));
         } else {
             let (expected, gap_max) = (
                 row.map_or(account.nonce, Row::next_nonce),
@@ -514,78 +552,131 @@ impl Mempool {
                 return Err(MempoolError::SenderLimit { limit });
             }
         }
-        let needed = fees.saturating_add(cost(transaction));
+        // What the transactions behind it cost counts too: once it closes their gap, or moves more than the
+        // one that it replaces, they could be left without their fees.
+        let own = cost(transaction, &self.params);
+        let needed = others.saturating_add(own);
         if needed > u128::from(account.balance.0) {
             return Err(MempoolError::InsufficientFunds {
                 needed: amount(needed),
                 available: account.balance,
             });
         }
-        Ok(())
+        Ok(amount(own))
     }
 
-    /// Which tails must leave for `transaction`, the cheapest first. Changes nothing.
-    fn make_room(&self, transaction: &VerifiedTransaction) -> Result<Vec<Place>, MempoolError> {
+    /// Which tails must leave for `transaction`. Changes nothing.
+    fn make_room(
+        &self,
+        transaction: &VerifiedTransaction,
+        account: &Account,
+    ) -> Result<Vec<Place>, MempoolError> {
         let (sender, nonce, bytes) = (
             transaction.sender(),
             transaction.body().nonce,
             transaction.byte_len(),
         );
-        let replaced = self.entry(&(sender, nonce));
-        let count = self.len().saturating_add(usize::from(replaced.is_none()));
-        let total = self
-            .bytes
-            .saturating_add(usize::try_from(bytes).unwrap_or(usize::MAX));
-        let total = total.saturating_sub(replaced.map_or(0, Entry::bytes));
-        let mut count_over = count.saturating_sub(self.config.count_max);
-        let mut bytes_over = total.saturating_sub(self.config.bytes_max);
-
+        let expected = self.rows.get(&sender).map_or(account.nonce, Row::next_nonce);
+        let is_queued = nonce > expected;
+        let capacity = self.capacity_for(bytes, Some((sender, nonce)), is_queued);
         let rate = FeeRate::new(transaction.body().fee, bytes);
+        let least = capacity.least(bytes);
+        match capacity.victims {
+            Some(victims) if capacity.above.is_none_or(|above| above < rate) => Ok(victims),
+            _ if is_queued => Err(MempoolError::QueueFull {
+                count: self.len().saturating_sub(self.pending),
+                bytes: self.bytes.saturating_sub(self.pending_bytes),
+                least,
+            }),
+            _ => Err(MempoolError::PoolFull {
+                count: self.len(),
+                bytes: self.bytes,
+                least,
+            }),
+        }
+    }
+
+    /// What must leave for `bytes` bytes at `place`, or of a sender without transactions in the pool.
+    ///
+    /// What is queued leaves before anything pending, and for a queued newcomer nothing else does. A pending
+    /// newcomer need not outbid it.
+    fn capacity_for(&self, bytes: u32, place: Option<Place>, is_queued: bool) -> Capacity {
+        let (mut count_over, mut bytes_over) = self.excess(bytes, place, is_queued);
         let mut victims = Vec::new();
-        let mut tails = self
-            .tails
-            .iter()
-            .rev()
-            .map(|(rank, place)| (*rank, *place))
-            .peekable();
+        let mut above: Option<FeeRate> = None;
+        let mut tails = self.tails.iter().rev().map(|(key, place)| (*key, *place));
+        let mut listed = tails.next();
         // Tails that show once those behind them are gone.
-        let mut bared: BTreeMap<Rank, Place> = BTreeMap::new();
+        let mut bared: BTreeMap<Standing, Place> = BTreeMap::new();
         while count_over > 0 || bytes_over > 0 {
-            let listed = tails.peek().copied();
-            let shown = bared.last_key_value().map(|(rank, place)| (*rank, *place));
-            let cheapest = listed.max(shown);
-            let Some((_, place)) = cheapest.filter(|(rank, _)| rank.rate.0 < rate) else {
-                let least = cheapest.map_or(Amount::MAX, |(rank, _)| rank.rate.0.outbid(bytes));
-                return Err(MempoolError::PoolFull {
-                    count: self.len(),
-                    bytes: self.bytes,
-                    least,
-                });
+            let shown = bared.last_key_value().map(|(key, place)| (*key, *place));
+            let first = listed.max(shown);
+            let Some((standing, victim)) = first.filter(|(standing, _)| standing.queued || !is_queued) else {
+                return Capacity { victims: None, above };
             };
-            if listed == cheapest {
-                tails.next();
+            if listed == first {
+                listed = tails.next();
             } else {
                 bared.pop_last();
             }
             // It is in a block under construction, and so is everything before it in its row.
-            if self.is_pinned(&place) {
+            if self.is_pinned(&victim) {
                 continue;
             }
             // Of the newcomer's own row only what comes after it can leave.
-            if place.0 == sender && place.1 <= nonce {
+            if place.is_some_and(|(sender, nonce)| victim.0 == sender && victim.1 <= nonce) {
                 continue;
             }
-            let Some(row) = self.rows.get(&place.0) else {
+            let Some(row) = self.rows.get(&victim.0) else {
                 continue;
             };
             count_over = count_over.saturating_sub(1);
-            bytes_over = bytes_over.saturating_sub(row.get(place.1).map_or(0, Entry::bytes));
-            if let Some(before) = row.before(place.1) {
-                bared.insert(before.rank, (place.0, before.nonce));
+            bytes_over = bytes_over.saturating_sub(row.get(victim.1).map_or(0, Entry::bytes));
+            if let Some(before) = row.before(victim.1) {
+                bared.insert(row.standing(before), (victim.0, before.nonce));
             }
-            victims.push(place);
+            if is_queued || !standing.queued {
+                above = above.max(Some(standing.rank.rate.0));
+            }
+            victims.push(victim);
         }
-        Ok(victims)
+        Capacity {
+            victims: Some(victims),
+            above,
+        }
+    }
+
+    /// By how many transactions and bytes a newcomer exceeds the bounds.
+    fn excess(&self, bytes: u32, place: Option<Place>, is_queued: bool) -> (usize, usize) {
+        let replaced = place.and_then(|place| self.entry(&place));
+        let more = usize::from(replaced.is_none());
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let less_bytes = replaced.map_or(0, Entry::bytes);
+        let over = |count: usize, total: usize, count_max: usize, bytes_max: usize| {
+            let total = total.saturating_add(bytes).saturating_sub(less_bytes);
+            (
+                count.saturating_add(more).saturating_sub(count_max),
+                total.saturating_sub(bytes_max),
+            )
+        };
+        let config = &self.config;
+        let whole = over(self.len(), self.bytes, config.count_max, config.bytes_max);
+        if !is_queued {
+            return whole;
+        }
+        let (count, total) = (
+            self.len().saturating_sub(self.pending),
+            self.bytes.saturating_sub(self.pending_bytes),
+        );
+        // More than the share is there when pending transactions have lost one before them. They need not
+        // leave for the newcomer, but it must not add to them.
+        let queued = over(
+            count,
+            total,
+            config.queued_count_max().max(count),
+            config.queued_bytes_max().max(total),
+        );
+        (whole.0.max(queued.0), whole.1.max(queued.1))
     }
 
     /// Brings a row in line with its account: used nonces leave, then the tails that it cannot pay for.
@@ -611,13 +702,13 @@ impl Mempool {
         self.relink(address);
     }
 
-    /// The summed fees and the last nonce of a row whose fees its account cannot pay.
+    /// The summed costs and the last nonce of a row that its account cannot pay.
     fn unaffordable(&self, address: &Address) -> Option<(u128, Nonce)> {
         let row = self
             .rows
             .get(address)
-            .filter(|row| row.fees() > u128::from(row.balance().0))?;
-        Some((row.fees(), row.last()?.nonce))
+            .filter(|row| row.costs() > u128::from(row.balance().0))?;
+        Some((row.costs(), row.last()?.nonce))
     }
 
     fn first_nonce(&self, address: &Address) -> Option<Nonce> {
@@ -676,37 +767,42 @@ impl Mempool {
         };
         let head = row.first_pending().map(|entry| (entry.rank, entry.nonce));
         relist(&mut self.heads, &mut row.head, head, address);
-        let tail = row.last().map(|entry| (entry.rank, entry.nonce));
+        let tail = row.last().map(|entry| (row.standing(entry), entry.nonce));
         relist(&mut self.tails, &mut row.tail, tail, address);
         self.pending = self
             .pending
             .saturating_sub(row.counted)
             .saturating_add(row.pending_count());
         row.counted = row.pending_count();
+        self.pending_bytes = self
+            .pending_bytes
+            .saturating_sub(row.counted_bytes)
+            .saturating_add(row.pending_bytes());
+        row.counted_bytes = row.pending_bytes();
         if row.is_empty() {
             self.rows.remove(address);
         }
     }
 }
 
-/// Lists a row under the rank that it has now.
-fn relist(
-    list: &mut BTreeMap<Rank, Place>,
-    listed: &mut Option<Rank>,
-    now: Option<(Rank, Nonce)>,
+/// Lists a row under the key that it has now.
+fn relist<K: Copy + Ord>(
+    list: &mut BTreeMap<K, Place>,
+    listed: &mut Option<K>,
+    now: Option<(K, Nonce)>,
     address: &Address,
 ) {
-    let rank = now.map(|(rank, _)| rank);
-    if *listed == rank {
+    let key = now.map(|(key, _)| key);
+    if *listed == key {
         return;
     }
     if let Some(old) = listed {
         list.remove(old);
     }
-    if let Some((rank, nonce)) = now {
-        list.insert(rank, (*address, nonce));
+    if let Some((key, nonce)) = now {
+        list.insert(key, (*address, nonce));
     }
-    *listed = rank;
+    *listed = key;
 }
 
 fn status(row: &Row, nonce: Nonce) -> Status {

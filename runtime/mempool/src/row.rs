@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use vibecoin_primitives::{Account, Amount, Nonce};
 
-use crate::entry::{Entry, Rank};
+use crate::entry::{Entry, Rank, Standing};
 
 /// One sender's transactions, and its account as last heard of.
 #[derive(Clone, Debug, Default)]
@@ -16,13 +16,17 @@ pub(crate) struct Row {
     entries: VecDeque<Entry>,
     /// How many entries from the front have the nonces `nonce`, `nonce + 1`, ...: those are pending.
     ready: usize,
-    fees: u128,
+    /// Bytes of the pending entries.
+    ready_bytes: usize,
+    costs: u128,
     /// How many pending entries the pool has counted.
     pub counted: usize,
+    /// Bytes of the pending entries that the pool has counted.
+    pub counted_bytes: usize,
     /// Under which rank the pool lists this row's first pending entry.
     pub head: Option<Rank>,
-    /// Under which rank the pool lists this row's last entry.
-    pub tail: Option<Rank>,
+    /// Under which standing the pool lists this row's last entry.
+    pub tail: Option<Standing>,
 }
 
 impl Row {
@@ -42,9 +46,9 @@ impl Row {
         self.balance
     }
 
-    /// The summed fees of all entries.
-    pub fn fees(&self) -> u128 {
-        self.fees
+    /// The summed costs of all entries.
+    pub fn costs(&self) -> u128 {
+        self.costs
     }
 
     pub fn len(&self) -> usize {
@@ -59,6 +63,10 @@ impl Row {
         self.ready
     }
 
+    pub fn pending_bytes(&self) -> usize {
+        self.ready_bytes
+    }
+
     /// The first nonce that is missing.
     pub fn next_nonce(&self) -> Nonce {
         self.nonce
@@ -71,6 +79,13 @@ impl Row {
 
     pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.entries.iter()
+    }
+
+    pub fn standing(&self, entry: &Entry) -> Standing {
+        Standing {
+            queued: !self.is_pending(entry.nonce),
+            rank: entry.rank,
+        }
     }
 
     pub fn last(&self) -> Option<&Entry> {
@@ -97,12 +112,16 @@ impl Row {
 
     /// Puts an entry into the row and gives back the one whose nonce it has.
     pub fn put(&mut self, entry: Entry) -> Option<Entry> {
-        self.fees = self.fees.saturating_add(u128::from(entry.fee.0));
+        self.costs = self.costs.saturating_add(u128::from(entry.cost.0));
         match self.find(entry.nonce) {
             Ok(at) => {
                 let place = self.entries.get_mut(at)?;
+                let bytes = entry.bytes();
                 let old = std::mem::replace(place, entry);
-                self.fees = self.fees.saturating_sub(u128::from(old.fee.0));
+                self.costs = self.costs.saturating_sub(u128::from(old.cost.0));
+                if at < self.ready {
+                    self.ready_bytes = self.ready_bytes.saturating_sub(old.bytes()).saturating_add(bytes);
+                }
                 Some(old)
             }
             Err(at) => {
@@ -116,9 +135,12 @@ impl Row {
     /// Takes an entry out. What comes after it is queued, until [`Row::set_account`] moves the account on.
     pub fn take(&mut self, nonce: Nonce) -> Option<Entry> {
         let at = self.find(nonce).ok()?;
+        let demoted = self.entries.range(at.min(self.ready)..self.ready);
+        let demoted_bytes = demoted.map(Entry::bytes).fold(0, usize::saturating_add);
         let entry = self.entries.remove(at)?;
         self.ready = self.ready.min(at);
-        self.fees = self.fees.saturating_sub(u128::from(entry.fee.0));
+        self.ready_bytes = self.ready_bytes.saturating_sub(demoted_bytes);
+        self.costs = self.costs.saturating_sub(u128::from(entry.cost.0));
         Some(entry)
     }
 
@@ -127,19 +149,18 @@ impl Row {
         self.balance = balance;
         if nonce != self.nonce {
             self.nonce = nonce;
-            self.ready = 0;
+            (self.ready, self.ready_bytes) = (0, 0);
         }
         self.extend();
     }
 
     /// Counts on from the entries that are known to be pending.
     fn extend(&mut self) {
-        while self
-            .entries
-            .get(self.ready)
-            .is_some_and(|entry| entry.nonce == self.next_nonce())
+        while let Some(entry) = self.entries.get(self.ready)
+            && entry.nonce == self.next_nonce()
         {
             self.ready = self.ready.saturating_add(1);
+            self.ready_bytes = self.ready_bytes.saturating_add(entry.bytes());
         }
     }
 

@@ -19,11 +19,13 @@ use support::*;
 use vibecoin_mempool::{
     Committed, Departure, Mempool, MempoolConfig, MempoolError, Reason, Selection, Status,
 };
-use vibecoin_primitives::{Address, Amount, Hash, Height, Nonce};
+use vibecoin_primitives::{Address, Amount, Hash, Height, Nonce, Operation};
 
-const SENDERS: u8 = 5;
+const SENDERS: u8 = 6;
 const COUNT_MAX: usize = 12;
-const SENDER_MAX: usize = 4;
+/// An eighth.
+const QUEUED_MAX: usize = 2;
+const SENDER_MAX: usize = 5;
 const GAP_MAX: u64 = 3;
 const TTL_MS: u64 = 50;
 
@@ -31,6 +33,8 @@ const TTL_MS: u64 = 50;
 enum Step {
     Insert {
         sender: u8,
+        /// What follows on the sender's pending transactions, whatever `ahead` is.
+        follows: bool,
         ahead: u64,
         fee: u64,
         long: bool,
@@ -54,15 +58,22 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let insert = (0..SENDERS, 0..7u64, 10..60u64, any::<bool>(), 0..12u64).prop_map(
-        |(sender, ahead, fee, long, valid_for)| Step::Insert {
+    let insert = (
+        0..SENDERS,
+        any::<bool>(),
+        0..7u64,
+        10..60u64,
+        any::<bool>(),
+        0..12u64,
+    )
+        .prop_map(|(sender, follows, ahead, fee, long, valid_for)| Step::Insert {
             sender,
+            follows,
             ahead,
             fee,
             long: long && fee % 3 == 0,
             valid_for,
-        },
-    );
+        });
     let also = prop::collection::vec((0..SENDERS, 0..3u64, 0..400u64), 0..3);
     prop_oneof![
         48 => insert,
@@ -86,10 +97,22 @@ impl Waiting {
         self.tx.body().nonce.0
     }
 
+    fn bytes(&self) -> usize {
+        self.tx.byte_len() as usize
+    }
+
     fn is_better_than(&self, other: &Self) -> bool {
         let rate = |w: &Self| (u128::from(w.tx.body().fee.0) << 16) / u128::from(w.tx.byte_len());
         rate(self) > rate(other) || (rate(self) == rate(other) && self.arrival < other.arrival)
     }
+}
+
+fn cost(tx: &Tx) -> u64 {
+    let amount = |operation: &Operation| match operation {
+        Operation::Transfer { amount, .. } => amount.0,
+        Operation::SetStorage { .. } => 0,
+    };
+    tx.body().fee.0 + tx.body().operations.iter().map(amount).sum::<u64>()
 }
 
 /// The whole pool as one list, and the chain as the test makes it up.
@@ -100,6 +123,8 @@ struct Model {
     height: u64,
     now: u64,
     bytes_max: usize,
+    /// The last nonce of each sender in the block under construction.
+    pinned: BTreeMap<Address, u64>,
 }
 
 impl Model {
@@ -111,8 +136,8 @@ impl Model {
 
     fn next_nonce(&self, sender: Address) -> u64 {
         let mut next = self.accounts[&sender].0;
-        while self.of(sender).iter().any(|w| w.nonce() == next) {
-            next += 1;
+        for w in self.of(sender) {
+            next += u64::from(w.nonce() == next);
         }
         next
     }
@@ -121,8 +146,89 @@ impl Model {
         w.nonce() < self.next_nonce(w.tx.sender())
     }
 
+    fn is_pinned(&self, w: &Waiting) -> bool {
+        self.pinned
+            .get(&w.tx.sender())
+            .is_some_and(|last| w.nonce() <= *last)
+    }
+
     fn bytes(&self) -> usize {
-        self.waiting.iter().map(|w| w.tx.byte_len() as usize).sum()
+        self.waiting.iter().map(Waiting::bytes).sum()
+    }
+
+    fn queued(&self) -> (usize, usize) {
+        let queued = self.waiting.iter().filter(|w| !self.is_pending(w));
+        queued.fold((0, 0), |(count, bytes), w| (count + 1, bytes + w.bytes()))
+    }
+
+    /// Those that leave for a newcomer of `bytes` bytes with this fee, or the name of the refusal.
+    fn make_room(
+        &self,
+        sender: Address,
+        nonce: u64,
+        fee: u64,
+        bytes: usize,
+    ) -> Result<Vec<Hash>, &'static str> {
+        let is_queued = self
+            .accounts
+            .get(&sender)
+            .is_some_and(|_| nonce > self.next_nonce(sender));
+        let rate = |fee: u64, bytes: usize| (u128::from(fee) << 16) / bytes as u128;
+        let mut rest: Vec<&Waiting> = self
+            .waiting
+            .iter()
+            .filter(|w| w.tx.sender() != sender || w.nonce() != nonce)
+            .collect();
+        let (queued, queued_bytes) = self.queued();
+        let pending: BTreeSet<&Hash> = self
+            .waiting
+            .iter()
+            .filter(|w| self.is_pending(w))
+            .map(|w| w.tx.id())
+            .collect();
+        let is_pending = |w: &Waiting| pending.contains(w.tx.id());
+        let fits = |rest: &[&Waiting]| {
+            let total = |rest: &[&Waiting]| rest.iter().map(|w| w.bytes()).sum::<usize>() + bytes;
+            let waits: Vec<_> = rest.iter().filter(|w| !is_pending(w)).copied().collect();
+            let share = waits.len() < QUEUED_MAX.max(queued)
+                && total(&waits) <= self.bytes_max.div_ceil(8).max(queued_bytes);
+            rest.len() < COUNT_MAX && total(rest) <= self.bytes_max && (share || !is_queued)
+        };
+        let mut gone = vec![];
+        while !fits(&rest) {
+            let may_leave = |w: &Waiting| {
+                let behind = |o: &&Waiting| o.tx.sender() == w.tx.sender() && o.nonce() > w.nonce();
+                let carries_the_newcomer = w.tx.sender() == sender && w.nonce() < nonce;
+                !rest.iter().any(behind) && !carries_the_newcomer && !self.is_pinned(w)
+            };
+            let worst = |pending: bool| {
+                rest.iter()
+                    .filter(|w| may_leave(w) && is_pending(w) == pending)
+                    .reduce(|a, b| if a.is_better_than(b) { b } else { a })
+            };
+            // At the same rate the newcomer is the later arrival, so it is never better.
+            let outbid = |w: &&&Waiting| rate(fee, bytes) > rate(w.tx.body().fee.0, w.bytes());
+            let leaves = if is_queued {
+                worst(false).filter(outbid)
+            } else {
+                worst(false).or(worst(true).filter(outbid))
+            };
+            let Some(leaves) = leaves.map(|w| *w.tx.id()) else {
+                return Err(if is_queued { "QueueFull" } else { "PoolFull" });
+            };
+            gone.push(leaves);
+            rest.retain(|w| *w.tx.id() != leaves);
+        }
+        Ok(gone)
+    }
+
+    /// Whether `least` is the least fee that buys the place.
+    fn is_least(&self, least: Amount, sender: Address, nonce: u64, bytes: usize) -> bool {
+        let gets_in = |fee| self.make_room(sender, nonce, fee, bytes).is_ok();
+        match least {
+            Amount::MAX => !gets_in(u64::MAX),
+            least => gets_in(least.0) && (least.0 <= 10 || !gets_in(least.0 - 1)),
+        }
     }
 
     /// The name of the refusal, or the ids that leave for it.
@@ -138,6 +244,9 @@ impl Model {
         }
         let old = self.of(sender).into_iter().find(|w| w.nonce() == nonce).cloned();
         if let Some(old) = &old {
+            if self.is_pinned(old) {
+                return Err("InBlock");
+            }
             let old = old.tx.body().fee.0;
             if fee * 10 < old * 11 || fee == old {
                 return Err("ReplacementUnderpriced");
@@ -151,9 +260,9 @@ impl Model {
             .of(sender)
             .iter()
             .filter(|w| w.nonce() != nonce)
-            .map(|w| w.tx.body().fee.0)
+            .map(|w| cost(&w.tx))
             .sum();
-        if others + fee + tx.body().operations.len() as u64 > balance {
+        if others + cost(tx) > balance {
             return Err("InsufficientFunds");
         }
 
@@ -162,35 +271,10 @@ impl Model {
             arrival: self.arrivals,
             since: self.now,
         };
-        let mut rest: Vec<Waiting> = self
-            .waiting
-            .iter()
-            .filter(|w| w.tx.sender() != sender || w.nonce() != nonce)
-            .cloned()
-            .collect();
+        let evicted = self.make_room(sender, nonce, fee, tx.byte_len() as usize)?;
         let mut gone: BTreeMap<Hash, &'static str> = old.iter().map(|w| (*w.tx.id(), "Replaced")).collect();
-        let fits = |rest: &[Waiting]| {
-            let bytes: usize = rest.iter().map(|w| w.tx.byte_len() as usize).sum();
-            rest.len() < COUNT_MAX && bytes + tx.byte_len() as usize <= self.bytes_max
-        };
-        while !fits(&rest) {
-            let is_tail = |w: &Waiting| {
-                let behind = |o: &Waiting| o.tx.sender() == w.tx.sender() && o.nonce() > w.nonce();
-                let carries_the_newcomer = w.tx.sender() == sender && w.nonce() < nonce;
-                !rest.iter().any(behind) && !carries_the_newcomer
-            };
-            let worst = rest
-                .iter()
-                .filter(|w| is_tail(w))
-                .reduce(|a, b| if a.is_better_than(b) { b } else { a });
-            // At the same rate the newcomer is the later arrival, so it is never better.
-            let Some(worst) = worst.filter(|w| new.is_better_than(w)).cloned() else {
-                return Err("PoolFull");
-            };
-            gone.insert(*worst.tx.id(), "Evicted");
-            rest.retain(|w| w.tx.id() != worst.tx.id());
-        }
-        self.waiting = rest;
+        gone.extend(evicted.into_iter().map(|id| (id, "Evicted")));
+        self.waiting.retain(|w| !gone.contains_key(w.tx.id()));
         self.waiting.push(new);
         self.arrivals += 1;
         Ok(gone)
@@ -208,12 +292,13 @@ impl Model {
     }
 
     fn commit(&mut self, included: &[Hash]) -> BTreeMap<Hash, &'static str> {
+        self.pinned.clear();
         let mut gone = BTreeMap::new();
         self.leave(&mut gone, "Included", |w| included.contains(w.tx.id()));
         let accounts = self.accounts.clone();
         self.leave(&mut gone, "Invalid", |w| w.nonce() < accounts[&w.tx.sender()].0);
         for (sender, (_, balance)) in accounts {
-            while self.of(sender).iter().map(|w| w.tx.body().fee.0).sum::<u64>() > balance {
+            while self.of(sender).iter().map(|w| cost(&w.tx)).sum::<u64>() > balance {
                 let last = *self.of(sender).last().unwrap().tx.id();
                 self.leave(&mut gone, "Unaffordable", |w| *w.tx.id() == last);
             }
@@ -283,6 +368,12 @@ fn compare(pool: &Mempool, model: &Model, ever: &BTreeSet<Hash>) {
     );
     assert_eq!(stats.queued, stats.count - stats.pending);
     assert!(stats.count <= COUNT_MAX && stats.bytes <= model.bytes_max);
+    let one = model.bytes_max / (COUNT_MAX + 4);
+    for bytes in [one, 2 * one] {
+        let least = pool.least_fee(bytes as u32);
+        let stranger = Address([9; 32]);
+        assert!(model.is_least(least, stranger, 0, bytes), "{least:?}");
+    }
     assert_eq!(pool.has_pending(), pending > 0);
     let senders: BTreeSet<_> = model.waiting.iter().map(|w| w.tx.sender()).collect();
     assert_eq!(stats.senders, senders.len());
@@ -326,7 +417,7 @@ fn compare(pool: &Mempool, model: &Model, ever: &BTreeSet<Hash>) {
 
 fn play(steps: Vec<Step>, met: &mut BTreeMap<String, u64>) {
     let mut meet = |what: &str| *met.entry(what.to_owned()).or_default() += 1;
-    let bytes_max = tx_bytes() * (COUNT_MAX + 3);
+    let bytes_max = tx_bytes() * (COUNT_MAX + 4);
     let config = MempoolConfig {
         count_max: COUNT_MAX,
         bytes_max,
@@ -347,6 +438,7 @@ fn play(steps: Vec<Step>, met: &mut BTreeMap<String, u64>) {
         height: 1,
         now: 0,
         bytes_max,
+        pinned: BTreeMap::new(),
     };
     let mut selection = Selection::default();
     let mut taken: BTreeMap<Address, Option<u64>> = BTreeMap::new();
@@ -359,6 +451,7 @@ fn play(steps: Vec<Step>, met: &mut BTreeMap<String, u64>) {
         match step {
             Step::Insert {
                 sender,
+                follows,
                 ahead,
                 fee,
                 long,
@@ -366,9 +459,13 @@ fn play(steps: Vec<Step>, met: &mut BTreeMap<String, u64>) {
             } => {
                 let address = user(sender);
                 let (nonce, _) = model.accounts[&address];
-                let mut body = body(sender, (nonce + ahead).saturating_sub(1), fee);
+                let nonce = match follows {
+                    true => model.next_nonce(address),
+                    false => (nonce + ahead).saturating_sub(1),
+                };
+                let mut body = body(sender, nonce, fee);
                 body.valid_until = Height((model.height + valid_for).saturating_sub(1));
-                body.operations = vec![transfer(1); if long { 6 } else { 1 }];
+                body.operations = vec![transfer(if fee % 4 == 0 { 30 } else { 1 }); if long { 6 } else { 1 }];
                 let mut tx = sign(sender, body);
                 if fee == 59
                     && let Some(known) = model.waiting.first()
@@ -382,6 +479,19 @@ fn play(steps: Vec<Step>, met: &mut BTreeMap<String, u64>) {
                     Height(model.height),
                     model.now,
                 );
+                if let Err(MempoolError::PoolFull { least, .. } | MempoolError::QueueFull { least, .. }) =
+                    &got
+                {
+                    let nonce = tx.body().nonce.0;
+                    assert!(model.is_least(*least, tx.sender(), nonce, tx.byte_len() as usize));
+                }
+                let before: Vec<_> = model.waiting.clone();
+                let (queued, queued_bytes) = model.queued();
+                let queued_ids: BTreeSet<_> = before
+                    .iter()
+                    .filter(|w| !model.is_pending(w))
+                    .map(|w| *w.tx.id())
+                    .collect();
                 match (model.insert(&tx), got) {
                     (Ok(gone), Ok(inserted)) => {
                         assert_eq!(inserted.status, pool.status(tx.id()));
@@ -393,6 +503,22 @@ fn play(steps: Vec<Step>, met: &mut BTreeMap<String, u64>) {
                                 .map(|(id, _)| *id)
                                 .collect()
                         );
+                        if inserted.status != Status::Pending {
+                            assert!(evicted.is_subset(&queued_ids));
+                            let (count, bytes) = model.queued();
+                            assert!(count <= QUEUED_MAX.max(queued));
+                            assert!(bytes <= bytes_max.div_ceil(8).max(queued_bytes));
+                        } else if !evicted.is_empty() {
+                            let spared = queued_ids.difference(&evicted);
+                            let spared: Vec<_> = spared.filter(|id| !gone.contains_key(*id)).collect();
+                            let made_way = evicted.iter().any(|id| !queued_ids.contains(id));
+                            if queued_ids.intersection(&evicted).count() > 0 {
+                                meet("queued left for pending");
+                            }
+                            if made_way && spared.is_empty() {
+                                meet("pending left with nothing queued");
+                            }
+                        }
                         assert_eq!(
                             inserted.replaced.is_some(),
                             gone.values().any(|w| *w == "Replaced")
@@ -430,6 +556,8 @@ fn play(steps: Vec<Step>, met: &mut BTreeMap<String, u64>) {
                         {
                             meet("taken late");
                         }
+                        pool.pin(&tx);
+                        model.pinned.insert(tx.sender(), tx.body().nonce.0);
                         block.push(tx);
                     }
                 }
@@ -521,6 +649,10 @@ fn pool_and_model_agree() {
         "SenderLimit",
         "InsufficientFunds",
         "PoolFull",
+        "QueueFull",
+        "InBlock",
+        "queued left for pending",
+        "pending left with nothing queued",
         "taken late",
     ] {
         assert!(

@@ -15,7 +15,7 @@ use vibecoin_execution::InvalidTransaction;
 use vibecoin_mempool::{
     Committed, Departure, FeeRate, Inserted, Mempool, MempoolConfig, MempoolError, Reason, Selection, Status,
 };
-use vibecoin_primitives::{Amount, Hash, Height, Nonce};
+use vibecoin_primitives::{Amount, Hash, Height, Nonce, Operation};
 
 fn pending() -> Inserted {
     Inserted {
@@ -219,12 +219,12 @@ fn queued_transactions_never_keep_out_the_one_they_wait_for() {
 }
 
 #[test]
-fn a_sender_must_afford_the_fees_in_the_pool_and_what_the_newcomer_moves() {
-    let mut pool = pool(small(10));
+fn a_sender_must_afford_everything_that_it_has_in_the_pool() {
+    let mut pool = pool(small(20));
     let mut put = |tx: Tx, balance| pool.insert(tx, Some(&account(0, balance)), Height(1), 0);
     let moving = |nonce, amount| {
         let mut body = body(1, nonce, 10);
-        let to_self = vibecoin_primitives::Operation::Transfer {
+        let to_self = Operation::Transfer {
             to: user(1),
             amount: Amount(500),
         };
@@ -238,13 +238,183 @@ fn a_sender_must_afford_the_fees_in_the_pool_and_what_the_newcomer_moves() {
         })
     };
     assert_eq!(put(moving(0, 91), 100), refused(101, 100));
-    assert_eq!(put(moving(0, 90), 100), Ok(pending()));
-    assert_eq!(put(moving(1, 81), 100), refused(101, 100));
-    assert_eq!(put(moving(1, 80), 100), Ok(pending()));
+    assert_eq!(put(moving(0, 60), 100), Ok(pending()));
+    assert_eq!(put(moving(1, 21), 100), refused(101, 100));
+    assert_eq!(put(moving(1, 10), 100), Ok(pending()));
     assert_eq!(put(moving(2, u64::MAX), 100), refused(u64::MAX, 100));
     // The one that is replaced does not count.
-    assert_eq!(put(tx(1, 1, 90), 100), refused(101, 100));
-    assert!(put(tx(1, 1, 89), 100).is_ok());
+    assert_eq!(put(tx(1, 1, 30), 100), refused(101, 100));
+    assert!(put(tx(1, 1, 29), 100).is_ok());
+    // What is queued counts for the one that closes the gap.
+    assert_eq!(put(tx(2, 1, 50), 100), Ok(queued(0)));
+    assert_eq!(put(tx(2, 0, 49), 100), refused(101, 100));
+    assert_eq!(put(tx(2, 0, 48), 100), Ok(pending()));
+}
+
+#[test]
+fn the_price_of_storage_counts_towards_what_a_sender_must_afford() {
+    let mut pool = pool(small(20));
+    let mut set = body(1, 0, 10);
+    set.operations = [vec![1; 8], vec![]]
+        .map(|value| Operation::SetStorage {
+            slot: Hash([1; 32]),
+            value,
+        })
+        .to_vec();
+    let set = sign(1, set);
+    let needed = 10 + params().storage_byte_price.0 * (32 + 8);
+    let mut put = |balance| pool.insert(Arc::clone(&set), Some(&account(0, balance)), Height(1), 0);
+    let refused = MempoolError::InsufficientFunds {
+        needed: Amount(needed),
+        available: Amount(needed - 1),
+    };
+    assert_eq!(put(needed - 1), Err(refused));
+    assert_eq!(put(needed), Ok(pending()));
+}
+
+/// A reviewer's case: the first transaction of a row takes the money that the others promise as fees.
+#[test]
+fn no_transaction_takes_the_fees_of_those_behind_it() {
+    let balance = 100_000;
+    let drain = |nonce| {
+        let mut body = body(1, nonce, 10);
+        body.operations = vec![transfer(balance - 10)];
+        sign(1, body)
+    };
+    // Whether the drain comes first or closes the gap afterwards.
+    for order in [[0, 1, 2, 3], [1, 2, 3, 0]] {
+        let mut pool = pool(small(40));
+        let mut declared = 0;
+        for nonce in order {
+            let tx = if nonce == 0 { drain(0) } else { tx(1, nonce, 900) };
+            let inserted = pool.insert(Arc::clone(&tx), Some(&account(0, balance)), Height(1), 0);
+            declared += inserted.map_or(0, |_| tx.body().fee.0);
+        }
+        let drained = pool.get(drain(0).id()).is_some();
+        assert_eq!(declared, if drained { 10 } else { 2_700 }, "one or the other");
+    }
+    // An account that another transaction has emptied: what it cannot move any more leaves too, before it
+    // takes the fees of the rest.
+    let mut pool = pool(small(40));
+    pool.insert(tx(1, 0, 900), Some(&account(0, balance)), Height(1), 0)
+        .unwrap();
+    let mut half = body(1, 1, 10);
+    half.operations = vec![transfer(balance / 2)];
+    let half = sign(1, half);
+    pool.insert(Arc::clone(&half), Some(&account(0, balance)), Height(1), 0)
+        .unwrap();
+    let gone = commit(&mut pool, 1, &[], &[(1, 0, balance / 2)]);
+    let reason = Reason::Unaffordable {
+        needed: Amount(901 + balance / 2 + 10),
+        available: Amount(balance / 2),
+    };
+    assert_eq!(
+        gone,
+        [Departure {
+            id: id(&half),
+            reason
+        }]
+    );
+}
+
+/// A reviewer's case: many accounts send dear transactions with nonces from 1 and none with 0.
+#[test]
+fn what_waits_behind_gaps_neither_fills_the_pool_nor_sets_its_price() {
+    let mut pool = pool(small(40));
+    let mut taken = 0;
+    for sender in 100..140 {
+        for nonce in 1..5 {
+            taken += usize::from(put(&mut pool, &tx(sender, nonce, 34_000)).is_ok());
+        }
+    }
+    assert_eq!((taken, pool.stats().queued), (5, 5), "an eighth of 40");
+    let bytes = u32::try_from(tx_bytes()).unwrap();
+    for sender in 0..40 {
+        assert_eq!(pool.least_fee(bytes), Amount(10));
+        assert_eq!(
+            put(&mut pool, &tx(sender, 0, 10)).unwrap().status,
+            Status::Pending
+        );
+    }
+    assert_eq!((pool.len(), pool.stats().queued), (40, 0));
+    assert_eq!(pool.least_fee(bytes), Amount(11));
+    let refused = put(&mut pool, &tx(100, 1, 34_000));
+    let full = MempoolError::QueueFull {
+        count: 0,
+        bytes: 0,
+        least: Amount::MAX,
+    };
+    assert_eq!(refused, Err(full), "pending ones never leave for it");
+}
+
+#[test]
+fn behind_gaps_the_higher_fee_per_byte_gets_the_share() {
+    let mut pool = pool(MempoolConfig {
+        bytes_max: 16 * tx_bytes(),
+        ..small(100)
+    });
+    let (cheap, dear) = (tx(1, 1, 20), tx(2, 1, 30));
+    put(&mut pool, &cheap).unwrap();
+    put(&mut pool, &dear).unwrap();
+    let full = MempoolError::QueueFull {
+        count: 2,
+        bytes: 2 * tx_bytes(),
+        least: Amount(21),
+    };
+    assert_eq!(
+        put(&mut pool, &tx(3, 1, 20)),
+        Err(full),
+        "two fill an eighth of the bytes"
+    );
+    assert_eq!(put(&mut pool, &tx(3, 1, 21)).unwrap().evicted, [id(&cheap)]);
+    // A gap that closes makes its place free.
+    put(&mut pool, &tx(2, 0, 10)).unwrap();
+    assert_eq!(pool.status(dear.id()), Status::Pending);
+    assert_eq!(put(&mut pool, &cheap), Ok(queued(0)));
+    assert_eq!(pool.stats().queued, 2);
+}
+
+#[test]
+fn what_a_gap_has_opened_before_may_exceed_the_share_but_leaves_first() {
+    let mut pool = pool(small(8));
+    for nonce in 0..6 {
+        put(&mut pool, &tx(1, nonce, 500)).unwrap();
+    }
+    assert!(pool.remove(tx(1, 0, 500).id()));
+    assert_eq!((pool.stats().queued, pool.config().queued_count_max()), (5, 1));
+    for sender in 2..5 {
+        put(&mut pool, &tx(sender, 0, 10)).unwrap();
+    }
+    assert_eq!(
+        put(&mut pool, &tx(5, 0, 10)).unwrap().evicted,
+        [id(&tx(1, 5, 500))]
+    );
+    // Whoever waits behind another gap must not add to them.
+    assert_eq!(
+        put(&mut pool, &tx(6, 1, 501)).unwrap().evicted,
+        [id(&tx(1, 4, 500))]
+    );
+    // The row's own gap closes: those behind it are pending again, but one has left for the newcomer.
+    assert_eq!(
+        put(&mut pool, &tx(1, 0, 10)).unwrap().evicted,
+        [id(&tx(1, 3, 500))]
+    );
+    assert_eq!(pool.status(tx(1, 2, 500).id()), Status::Pending);
+    assert_eq!(pool.stats().queued, 1);
+}
+
+#[test]
+fn the_least_fee_outbids_what_can_leave_and_not_what_is_in_a_block() {
+    let mut pool = pool(small(2));
+    let (pinned, other) = (tx(1, 0, 10), tx(2, 0, 50));
+    put(&mut pool, &pinned).unwrap();
+    put(&mut pool, &other).unwrap();
+    pool.pin(&pinned);
+    let least = pool.least_fee(u32::try_from(tx_bytes()).unwrap());
+    assert_eq!(least, Amount(51));
+    assert_eq!(put(&mut pool, &tx(3, 0, 51)).unwrap().evicted, [id(&other)]);
+    pool.pin(&tx(3, 0, 51));
+    assert_eq!(pool.least_fee(1), Amount::MAX);
 }
 
 #[test]
@@ -431,7 +601,7 @@ fn a_commit_takes_out_what_was_included_and_what_it_rules_out() {
         &mut pool,
         1,
         &[&zero, &one],
-        &[(1, 2, 1_000), (2, 1, 1_000), (3, 0, 10), (9, 5, 5)],
+        &[(1, 2, 1_000), (2, 1, 1_000), (3, 0, 11), (9, 5, 5)],
     );
     departures.sort_by_key(|departure| departure.id);
     let height = Height(1);
@@ -455,8 +625,8 @@ fn a_commit_takes_out_what_was_included_and_what_it_rules_out() {
         Departure {
             id: id(&poorer),
             reason: Reason::Unaffordable {
-                needed: Amount(20),
-                available: Amount(10),
+                needed: Amount(22),
+                available: Amount(11),
             },
         },
     ];
