@@ -10,12 +10,14 @@ use vibecoin_primitives::{Hash, Height, Round};
 use vibecoin_storage::files::*;
 use vibecoin_storage::{Head, StorageError};
 
+const SALT: [u8; SALT_BYTES] = [7; SALT_BYTES];
+
 fn log(file: &MemoryFile) -> Result<OpenedLog, StorageError> {
     ConsensusLog::open_on(Box::new(file.clone()))
 }
 
 fn new_log() -> (MemoryFile, ConsensusLog) {
-    let file = MemoryFile::new(ConsensusLog::fresh(Height(7)));
+    let file = MemoryFile::new(ConsensusLog::fresh(Height(7), SALT));
     let log = log(&file).unwrap().log;
     (file, log)
 }
@@ -83,6 +85,43 @@ fn a_flipped_bit_before_the_last_record_is_refused_and_in_it_drops_only_that_rec
 }
 
 #[test]
+fn bytes_of_a_payload_are_a_record_for_the_owner_of_the_salt_only() {
+    // Another log, up to a record whose place is inside a payload of ours.
+    let forged = |salt| {
+        let file = MemoryFile::new(ConsensusLog::fresh(Height(7), salt));
+        let mut open = log(&file).unwrap().log;
+        open.append(&[0; 1000]).unwrap();
+        let at = open.len();
+        open.append(&[]).unwrap();
+        (at, file.read().unwrap()[at..].to_vec())
+    };
+    let mut other = SALT;
+    other[0] ^= 1;
+    for (salt, is_known) in [(SALT, true), (other, false)] {
+        let (at, bytes) = forged(salt);
+        let (file, mut open) = new_log();
+        let payload_at = open.len() + 28;
+        let mut payload = vec![1; 2000];
+        payload[at - payload_at..][..bytes.len()].copy_from_slice(&bytes);
+        open.append(&payload).unwrap();
+        open.sync().unwrap();
+        assert_eq!(log(&file.crash(0)).unwrap().records, [payload]);
+        // The header, a byte before the forged record, a byte behind it.
+        for torn in [8192, 8192 + 4, payload_at + 1, at + bytes.len(), open.len() - 1] {
+            file.flip(torn, 0);
+            match log(&file.crash(0)) {
+                Err(error) => assert!(is_known && error.exit_code() == 20, "byte {torn}: {error}"),
+                Ok(opened) => {
+                    assert!(!is_known, "byte {torn}: the control was not found");
+                    assert_eq!((opened.records.len(), opened.whole), (0, false), "byte {torn}");
+                }
+            }
+            file.flip(torn, 0);
+        }
+    }
+}
+
+#[test]
 fn a_new_height_starts_empty_wherever_the_crash_falls() {
     let (file, mut open) = new_log();
     (0..5).for_each(|n| open.append(&record(n)).unwrap());
@@ -122,10 +161,14 @@ fn a_log_says_whether_it_is_whole() {
     assert_eq!((opened.whole, opened.log.height()), (false, Height(8)));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
-    let made = ConsensusLog::open_or_create(&path, Height(3)).unwrap();
+    let made = ConsensusLog::open_or_create(&path, Height(3), SALT).unwrap();
     assert!(!made.whole, "it was not there");
     drop(made);
-    assert!(ConsensusLog::open_or_create(&path, Height(3)).unwrap().whole);
+    assert!(
+        ConsensusLog::open_or_create(&path, Height(3), SALT)
+            .unwrap()
+            .whole
+    );
 }
 
 #[test]
@@ -207,6 +250,55 @@ fn a_torn_guard_write_leaves_the_entry_before_it_and_damage_to_both_slots_is_ref
     file.flip(4096 + 30, 0);
     let refused = GuardFile::open_on(Box::new(file.clone())).err().unwrap();
     assert!(matches!(refused, StorageError::Corrupt { .. }), "{refused}");
+}
+
+/// A copy of the file after a disk lost one of the two slots: it reads as zeros.
+fn without_slot(file: &MemoryFile, slot: usize) -> MemoryFile {
+    let mut bytes = file.read().unwrap();
+    bytes[slot * 4096..][..4096].fill(0);
+    MemoryFile::new(bytes)
+}
+
+#[test]
+fn a_slot_that_the_disk_lost_is_as_torn_as_a_damaged_one() {
+    let guard_file = MemoryFile::new(GuardFile::fresh());
+    let witness_file = MemoryFile::new(HeadWitness::fresh());
+    let (log_file, mut open) = new_log();
+    let mut guard = GuardFile::open_on(Box::new(guard_file.clone())).unwrap();
+    let mut witness = HeadWitness::open_on(Box::new(witness_file.clone())).unwrap();
+    for height in 1..=5 {
+        for slot in 0..2 {
+            let left = GuardFile::open_on(Box::new(without_slot(&guard_file, slot))).unwrap();
+            assert!(left.was_torn(), "guard, height {height}, slot {slot}");
+            let left = HeadWitness::open_on(Box::new(without_slot(&witness_file, slot))).unwrap();
+            assert!(left.was_torn(), "witness, height {height}, slot {slot}");
+            let left = log(&without_slot(&log_file, slot)).unwrap();
+            assert!(!left.whole, "log, height {height}, slot {slot}");
+        }
+        assert!(
+            !GuardFile::open_on(Box::new(guard_file.clone()))
+                .unwrap()
+                .was_torn()
+        );
+        assert!(
+            !HeadWitness::open_on(Box::new(witness_file.clone()))
+                .unwrap()
+                .was_torn()
+        );
+        assert!(log(&log_file).unwrap().whole);
+        guard.store(entry(height, 0, 0)).unwrap();
+        let hash = Hash([9; 32]);
+        let height = Height(height);
+        witness.record(Head { height, hash }).unwrap();
+        witness.sync().unwrap();
+        open.reset(height).unwrap();
+    }
+    // The next entry takes the place of the lost one.
+    let file = without_slot(&guard_file, 0);
+    let mut guard = GuardFile::open_on(Box::new(file.clone())).unwrap();
+    guard.store(entry(9, 0, 0)).unwrap();
+    let again = GuardFile::open_on(Box::new(file)).unwrap();
+    assert_eq!((again.latest(), again.was_torn()), (Some(&entry(9, 0, 0)), false));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use vibecoin_genesis::{BuiltGenesis, GENESIS_BYTES_MAX, Genesis};
 use vibecoin_primitives::{FaultModel, Height, PublicKey, ValidatorSet, decode};
 use vibecoin_replica::{Head, Parent};
 use vibecoin_rpc_server::backend::Head as RpcHead;
-use vibecoin_storage::files::{ConsensusLog, GuardFile, HeadWitness, MemoryFile, OpenedLog};
+use vibecoin_storage::files::{ConsensusLog, GuardFile, HeadWitness, MemoryFile, OpenedLog, SALT_BYTES};
 use vibecoin_storage::kv::RocksConfig;
 use vibecoin_storage::start::{Remembered, StartReport, check_start};
 use vibecoin_storage::{GenesisState, StateView, StorageError, Store, StoreConfig};
@@ -156,7 +156,15 @@ pub fn open(
         warn!(target: "node", path = %paths.witness.display(), "{TORN_WITNESS}");
     }
     let (next, had_log) = (store.head().height.saturating_add(1), paths.log.exists());
-    let opened = ConsensusLog::open_or_create(&paths.log, next).map_err(storage("open the consensus log"))?;
+    let mut salt = [0; SALT_BYTES];
+    getrandom::fill(&mut salt).map_err(|error| {
+        storage("make the salt of the consensus log")(StorageError::Io {
+            what: "the system's randomness".to_owned(),
+            detail: error.to_string(),
+        })
+    })?;
+    let opened =
+        ConsensusLog::open_or_create(&paths.log, next, salt).map_err(storage("open the consensus log"))?;
     if opened.dropped_bytes > 0 {
         info!(target: "node", bytes = opened.dropped_bytes, "dropped the torn tail of the consensus log");
     } else if had_log && !opened.whole {

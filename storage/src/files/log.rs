@@ -2,17 +2,25 @@
 //!
 //! ```text
 //! offset  bytes  field (integers little-endian)
-//! 0       8192   two slots (`slots`); the payload is the height, the sequence is the log's generation
+//! 0       8192   two slots (`slots`); the payload is the height (8) and the salt of the file (16), the
+//!                sequence is the log's generation
 //! 8192    ..     records, one behind the other:
 //!                  0   4   length of the payload
-//!                  4   8   generation
-//!                  12  16  BLAKE3, in a domain of its own, over generation, offset of the record, payload
+//!                  4   8   mark of the generation
+//!                  12  16  keyed BLAKE3 over offset of the record, payload
 //!                  28  ..  payload, opaque here
 //! ```
+//!
+//! Key and mark are the first 32 and the next 8 bytes of BLAKE3, in a domain of its own, over salt and generation.
 //!
 //! A new height is a new generation in the slots; records of older generations no longer count, wherever
 //! they still lie. At open, the first record that is not whole ends the log: if no whole record follows
 //! it, it is the torn tail of a crash and is dropped; if one does, the file is damaged and refused.
+//!
+//! Payloads hold bytes chosen by others: a user's transaction is in the block's body. The search for a following
+//! record visits every offset, because the length of a damaged record says nothing, so those bytes are searched too. The
+//! salt is random and never leaves the file; without it nobody can put a whole record into a payload, and without the
+//! mark nobody can make the search hash the rest of the file at many offsets.
 
 use super::slots::{Kind, SLOTS_BYTES, Slots};
 use super::{DiskFile, RawFile};
@@ -26,15 +34,20 @@ pub const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 const KIND: Kind = Kind {
     magic: *b"VIBELOG\0",
-    version: 1,
+    version: 2,
 };
 const RECORD_HEAD: usize = 4 + 8 + 16;
+
+/// Bytes of the salt of a log.
+pub const SALT_BYTES: usize = 16;
 
 /// The log's file.
 pub struct ConsensusLog {
     file: Box<dyn RawFile>,
     slots: Slots,
     height: Height,
+    salt: [u8; SALT_BYTES],
+    generation: Generation,
     end: usize,
     synced: bool,
 }
@@ -53,14 +66,18 @@ pub struct OpenedLog {
 }
 
 impl ConsensusLog {
-    /// Opens the log, or makes an empty one for `height`.
+    /// Opens the log, or makes an empty one for `height`. `salt` is for a new one: random bytes that nobody else knows.
     ///
     /// # Errors
     /// [`StorageError::Corrupt`] when the file is damaged before its end, else a fault of the disk.
-    pub fn open_or_create(path: &Path, height: Height) -> Result<OpenedLog, StorageError> {
+    pub fn open_or_create(
+        path: &Path,
+        height: Height,
+        salt: [u8; SALT_BYTES],
+    ) -> Result<OpenedLog, StorageError> {
         match DiskFile::open(path) {
             Err(StorageError::Missing { .. }) => {
-                let made = DiskFile::create(path, &Self::fresh(height))?;
+                let made = DiskFile::create(path, &Self::fresh(height, salt))?;
                 Ok(OpenedLog {
                     whole: false,
                     ..Self::open_on(Box::new(made))?
@@ -72,8 +89,8 @@ impl ConsensusLog {
 
     /// The bytes of an empty log, for a file of the caller's.
     #[must_use]
-    pub fn fresh(height: Height) -> Vec<u8> {
-        Slots::fresh(KIND, &height.0.to_le_bytes())
+    pub fn fresh(height: Height, salt: [u8; SALT_BYTES]) -> Vec<u8> {
+        Slots::fresh(KIND, &entry(height, salt))
     }
 
     /// Opens the log in a file of the caller's.
@@ -83,17 +100,17 @@ impl ConsensusLog {
     pub fn open_on(mut file: Box<dyn RawFile>) -> Result<OpenedLog, StorageError> {
         let (name, bytes) = (file.name(), file.read()?);
         let (slots, payload) = Slots::open(KIND, &name, &bytes)?;
-        let height = payload.as_slice().try_into().map(u64::from_le_bytes).map(Height);
-        let height = height.map_err(|_| StorageError::corrupt(&name, "its height is not eight bytes"))?;
+        let (height, salt) = read_entry(&name, &payload)?;
+        let generation = Generation::new(salt, slots.sequence());
         let (mut records, mut end) = (Vec::new(), SLOTS_BYTES);
-        while let Some(payload) = record_at(&bytes, slots.sequence(), end) {
+        while let Some(payload) = record_at(&bytes, &generation, end) {
             end = end.saturating_add(RECORD_HEAD).saturating_add(payload.len());
             records.push(payload.to_vec());
         }
         let behind = end.saturating_add(1)..bytes.len();
         if let Some(at) = behind
             .into_iter()
-            .find(|at| record_at(&bytes, slots.sequence(), *at).is_some())
+            .find(|at| record_at(&bytes, &generation, *at).is_some())
         {
             let detail = format!(
                 "record {} at byte {end} is damaged, a whole one follows at byte {at}",
@@ -110,13 +127,17 @@ impl ConsensusLog {
         file.sync()?;
         // A reset makes the new generation durable, not the cut behind it: after a power cut the records of the height
         // before may lie there again. Then nothing of this height was ever synced, and nothing is missing.
-        let is_cut_undone = records.is_empty() && has_older_record(&bytes, slots.sequence());
+        // Each reset syncs the cut of the one before, so they are of the generation before.
+        let older = Generation::new(salt, slots.sequence().saturating_sub(1));
+        let is_cut_undone = records.is_empty() && record_at(&bytes, &older, SLOTS_BYTES).is_some();
         let whole = (dropped_bytes == 0 || is_cut_undone) && !slots.was_torn();
         Ok(OpenedLog {
             log: Self {
                 file,
                 slots,
                 height,
+                salt,
+                generation,
                 end,
                 synced: true,
             },
@@ -158,11 +179,10 @@ impl ConsensusLog {
                 payload.len()
             ))
         })?;
-        let generation = self.slots.sequence();
         let mut bytes = Vec::with_capacity(RECORD_HEAD.saturating_add(payload.len()));
         bytes.extend_from_slice(&length.to_le_bytes());
-        bytes.extend_from_slice(&generation.to_le_bytes());
-        bytes.extend_from_slice(&checksum(generation, self.end, payload));
+        bytes.extend_from_slice(&self.generation.mark);
+        bytes.extend_from_slice(&self.generation.checksum(self.end, payload));
         bytes.extend_from_slice(payload);
         self.file.write_at(self.end as u64, &bytes)?;
         self.end = self.end.saturating_add(bytes.len());
@@ -187,47 +207,94 @@ impl ConsensusLog {
     /// # Errors
     /// A fault of the disk; stop then.
     pub fn reset(&mut self, height: Height) -> Result<(), StorageError> {
-        self.slots.store(&mut *self.file, &height.0.to_le_bytes())?;
+        self.slots.store(&mut *self.file, &entry(height, self.salt))?;
         self.slots.sync(&mut *self.file)?;
         // What is cut off does not count any more, so the cut itself need not be durable.
         self.file.truncate(SLOTS_BYTES as u64)?;
         self.height = height;
+        self.generation = Generation::new(self.salt, self.slots.sequence());
         self.end = SLOTS_BYTES;
         self.synced = true;
         Ok(())
     }
 }
 
-fn checksum(generation: u64, offset: usize, payload: &[u8]) -> [u8; 16] {
-    let mut hasher = blake3::Hasher::new_derive_key("vibecoin consensus log record v1");
-    hasher.update(&generation.to_le_bytes());
-    hasher.update(&(offset as u64).to_le_bytes());
-    hasher.update(payload);
-    let mut sum = [0; 16];
-    hasher.finalize_xof().fill(&mut sum);
-    sum
+/// The payload of a slot.
+fn entry(height: Height, salt: [u8; SALT_BYTES]) -> Vec<u8> {
+    [&height.0.to_le_bytes()[..], &salt].concat()
 }
 
-/// Whether a whole record of a generation before this one is where a record of this one would be the first.
-fn has_older_record(bytes: &[u8], generation: u64) -> bool {
-    let found = bytes.get(SLOTS_BYTES.saturating_add(4)..);
-    let found = found
-        .and_then(<[u8]>::first_chunk::<8>)
-        .copied()
-        .map(u64::from_le_bytes);
-    found.is_some_and(|older| older < generation && record_at(bytes, older, SLOTS_BYTES).is_some())
+fn read_entry(name: &str, bytes: &[u8]) -> Result<(Height, [u8; SALT_BYTES]), StorageError> {
+    let wrong = || {
+        let detail = match bytes.len() {
+            8 => {
+                "it has version 1, this program reads version 2: move this file (no other) away, it holds the height in progress only"
+            }
+            _ => "its entry is not a height and a salt",
+        };
+        StorageError::corrupt(name, detail)
+    };
+    let (height, salt) = bytes.split_first_chunk::<8>().ok_or_else(wrong)?;
+    let salt = salt.try_into().map_err(|_| wrong())?;
+    Ok((Height(u64::from_le_bytes(*height)), salt))
+}
+
+/// Secrets of the records of one generation.
+struct Generation {
+    key: [u8; 32],
+    mark: [u8; 8],
+}
+
+impl Generation {
+    fn new(salt: [u8; SALT_BYTES], number: u64) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("vibecoin consensus log generation v2");
+        hasher.update(&salt);
+        hasher.update(&number.to_le_bytes());
+        let (mut key, mut mark) = ([0; 32], [0; 8]);
+        let mut bytes = hasher.finalize_xof();
+        bytes.fill(&mut key);
+        bytes.fill(&mut mark);
+        Self { key, mark }
+    }
+
+    fn checksum(&self, offset: usize, payload: &[u8]) -> [u8; 16] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update(&(offset as u64).to_le_bytes());
+        hasher.update(payload);
+        let mut sum = [0; 16];
+        hasher.finalize_xof().fill(&mut sum);
+        sum
+    }
 }
 
 /// The payload of the whole record of `generation` at `offset`, if there is one.
-fn record_at(bytes: &[u8], generation: u64, offset: usize) -> Option<&[u8]> {
+fn record_at<'a>(bytes: &'a [u8], generation: &Generation, offset: usize) -> Option<&'a [u8]> {
     let (length, rest) = bytes.get(offset..)?.split_first_chunk::<4>()?;
-    let (found, rest) = rest.split_first_chunk::<8>()?;
+    let (mark, rest) = rest.split_first_chunk::<8>()?;
     let (sum, rest) = rest.split_first_chunk::<16>()?;
     let length = u32::from_le_bytes(*length) as usize;
-    if u64::from_le_bytes(*found) != generation || length > RECORD_BYTES_MAX {
+    if *mark != generation.mark || length > RECORD_BYTES_MAX {
         return None;
     }
     let payload = rest.get(..length)?;
-    let whole = checksum(generation, offset, payload) == *sum || active(Bug::TornRecord);
+    let whole = generation.checksum(offset, payload) == *sum || active(Bug::TornRecord);
     whole.then_some(payload)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::MemoryFile;
+    use super::*;
+
+    #[test]
+    fn a_log_without_a_salt_is_refused_with_a_way_out() {
+        let older = Kind { version: 1, ..KIND };
+        let file = MemoryFile::new(Slots::fresh(older, &7u64.to_le_bytes()));
+        let error = ConsensusLog::open_on(Box::new(file)).err().expect("version 1");
+        let text = error.to_string();
+        assert!(
+            text.contains("version 1") && text.contains("move this file"),
+            "{text}"
+        );
+    }
 }

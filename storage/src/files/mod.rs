@@ -22,5 +22,5 @@ mod witness;
 
 pub use device::{DiskFile, MemoryFile, RawFile};
 pub use guard::{GUARD_PAYLOAD_BYTES_MAX, GuardEntry, GuardFile};
-pub use log::{ConsensusLog, OpenedLog, RECORD_BYTES_MAX};
+pub use log::{ConsensusLog, OpenedLog, RECORD_BYTES_MAX, SALT_BYTES};
 pub use witness::{HeadWitness, WITNESS_SYNC_EVERY};

@@ -4,13 +4,15 @@
 //! offset  bytes  field (integers little-endian)
 //! 0       8      magic: what kind of file
 //! 8       4      version
-//! 12      8      sequence: 1 for the first entry, one more for each
+//! 12      8      sequence: one more for each entry
 //! 20      4      length of the payload
 //! 24      32     BLAKE3, in a domain of its own, over bytes 0 to 24 and the payload
 //! 56      ..     payload
 //! ```
 //!
-//! The second slot is [`SLOT_BYTES`] further on, in another page.
+//! The second slot is [`SLOT_BYTES`] further on, in another page. A new file has its first entry in both, as 1 in the
+//! second and as 2 in the first, so that a slot of zeros is always damage: a page that the disk lost. Files of earlier
+//! versions began with the first slot alone, as 1.
 
 use super::RawFile;
 use crate::StorageError;
@@ -47,6 +49,7 @@ pub(super) struct Slots {
 }
 
 enum Slot {
+    /// All zeros.
     Empty,
     Whole(u64, Vec<u8>),
     Damaged(&'static str),
@@ -55,7 +58,9 @@ enum Slot {
 impl Slots {
     /// The bytes of a new file whose first entry is `payload`.
     pub(super) fn fresh(kind: Kind, payload: &[u8]) -> Vec<u8> {
-        let mut bytes = encode(kind, 1, payload);
+        let mut bytes = encode(kind, 2, payload);
+        bytes.resize(SLOT_BYTES, 0);
+        bytes.extend(encode(kind, 1, payload));
         bytes.resize(SLOTS_BYTES, 0);
         bytes
     }
@@ -70,9 +75,13 @@ impl Slots {
             ));
         };
         let (first, second) = (parse(kind, first)?, parse(kind, second)?);
-        let torn = [&first, &second]
-            .iter()
-            .any(|slot| matches!(slot, Slot::Damaged(_)));
+        let torn = match (&first, &second) {
+            // A file of an earlier version that holds its first entry only.
+            (Slot::Whole(1, _), Slot::Empty) => false,
+            (first, second) => [first, second]
+                .iter()
+                .any(|slot| !matches!(slot, Slot::Whole(..))),
+        };
         let made = |durable, sequence, payload| {
             Ok((
                 Self {
@@ -190,5 +199,42 @@ fn parse(kind: Kind, slot: &[u8]) -> Result<Slot, StorageError> {
             known: kind.version,
         }),
         _ => Ok(Slot::Whole(u64::from_le_bytes(long), payload.to_vec())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIND: Kind = Kind {
+        magic: *b"VIBETEST",
+        version: 1,
+    };
+
+    /// A file with these entries; 0 is a slot of zeros.
+    fn is_torn(first: u64, second: u64) -> bool {
+        let bytes = [first, second].map(|sequence| {
+            let entry = Some(encode(KIND, sequence, b"entry")).filter(|_| sequence > 0);
+            let mut slot = entry.unwrap_or_default();
+            slot.resize(SLOT_BYTES, 0);
+            slot
+        });
+        let (slots, payload) = Slots::open(KIND, "file", &bytes.concat()).expect("an entry");
+        assert_eq!(
+            (slots.sequence(), payload),
+            (first.max(second), b"entry".to_vec())
+        );
+        slots.was_torn()
+    }
+
+    #[test]
+    fn a_slot_of_zeros_is_torn_except_in_an_older_file_with_one_entry() {
+        assert!(!is_torn(1, 0), "as earlier versions made it");
+        for (first, second) in [(2, 0), (3, 0), (64, 0), (0, 1), (0, 2), (0, 65)] {
+            assert!(is_torn(first, second), "{first} {second}");
+        }
+        for (first, second) in [(2, 1), (1, 2), (3, 2)] {
+            assert!(!is_torn(first, second), "{first} {second}");
+        }
     }
 }

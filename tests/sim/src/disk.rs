@@ -12,6 +12,9 @@ use vibecoin_storage::{StorageError, Store, StoreConfig};
 
 use crate::rng::Rng;
 
+/// Salt of the logs: no transaction of a scenario is made to look like a record.
+const LOG_SALT: [u8; files::SALT_BYTES] = [0x5a; files::SALT_BYTES];
+
 /// Three files and a database, all in memory, all able to lose what was not synced.
 pub struct Disk {
     pub kv: MemoryKv,
@@ -103,7 +106,7 @@ impl Disk {
     pub fn new(genesis: &MemoryKv) -> Self {
         Self {
             kv: genesis.crash(),
-            log: MemoryFile::new(ConsensusLog::fresh(Height(1))),
+            log: MemoryFile::new(ConsensusLog::fresh(Height(1), LOG_SALT)),
             guard: MemoryFile::new(GuardFile::fresh()),
             witness: MemoryFile::new(HeadWitness::fresh()),
             power: Power::default(),
@@ -206,7 +209,7 @@ impl Disk {
 
     /// Throws the log away.
     pub fn lose_log(&mut self, height: Height) {
-        self.log = MemoryFile::new(ConsensusLog::fresh(height));
+        self.log = MemoryFile::new(ConsensusLog::fresh(height, LOG_SALT));
         self.log_dirty = Dirty::default();
     }
 
