@@ -19,7 +19,9 @@ pub struct Config {
     /// Most entries of a JSON-RPC batch. Each counts for the rate limit by itself.
     pub batch_entries_max: u32,
     /// Most connections, HTTP and WebSocket together. A further one takes the seat of a connection without
-    /// a request in work; when there is none, it gets 429 and is closed.
+    /// a request in work, or else of one whose call waits for a block; when there is none, it gets 429 and is
+    /// closed. Calls that wait for a block hold at most half of these, one address at most a quarter of that
+    /// half; in WebSocket sessions they have [`Config::websocket_calls_max`] instead.
     pub connections_max: u32,
     /// Most connections of one address, or of one IPv6 /64. Loopback addresses, which all programs of the
     /// machine share, have no bound of their own.

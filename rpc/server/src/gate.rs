@@ -26,7 +26,7 @@ use crate::host::{Hosts, Origins};
 use crate::metrics::MethodLabel;
 use crate::params;
 use crate::rate::{Exhausted, RateLimiter};
-use crate::seats::{Limits, Seat, Seats};
+use crate::seats::{Limits, Seat, Seated, Seats, TooManyWait, Waiting};
 
 /// What all connections share.
 #[derive(Debug)]
@@ -150,8 +150,34 @@ pub(crate) trait Calls: Sync {
 /// What every message of a connection passes, whatever the transport.
 pub(crate) struct Gate<C> {
     pub(crate) rules: Arc<Rules>,
-    pub(crate) peer: IpAddr,
+    pub(crate) seated: Arc<Seated>,
     pub(crate) calls: C,
+}
+
+tokio::task_local! {
+    /// The connection of the call in work. The library hands methods their parameters alone.
+    static CALLER: Arc<Seated>;
+}
+
+/// Whose share the call in work uses; `None` for a task that serves no connection.
+pub(crate) fn caller() -> Option<IpAddr> {
+    CALLER.try_with(|caller| caller.subject()).ok()
+}
+
+/// Marks the call in work as one that waits for a block, until the result is dropped. A task that serves no
+/// connection has no seat to bound.
+pub(crate) fn wait_for_block() -> Result<Option<Waiting>, ApiError> {
+    let waiting = CALLER.try_with(|caller| caller.wait()).ok().transpose();
+    waiting.map_err(|too_many| {
+        let (of, limit) = match too_many {
+            TooManyWait::OfAddress(limit) => ("of this address ", limit),
+            TooManyWait::OfAll(limit) => ("", limit),
+        };
+        let message = format!("{limit} calls {of}wait for a block already; a WebSocket session may wait");
+        ApiError::new(Code::RateLimited, message)
+            .with("queue", "waiting")
+            .with("limit", limit.to_string())
+    })
 }
 
 /// Calls of one connection run one after the other, so that one answer at a time can be large. Those that
@@ -254,7 +280,8 @@ impl<C: Calls> Gate<C> {
             }
         };
         let id = request.id.clone().into_owned();
-        let mut running = std::pin::pin!(self.calls.run(request));
+        let calls = CALLER.scope(Arc::clone(&self.seated), self.calls.run(request));
+        let mut running = std::pin::pin!(calls);
         // Most calls are done at the first look and need no timer.
         if let Poll::Ready(response) = poll_fn(|task| Poll::Ready(running.as_mut().poll(task))).await {
             return with_reason(response);
@@ -274,7 +301,7 @@ impl<C: Calls> Gate<C> {
 
     fn admit(&self, request: &mut Request<'_>) -> Result<&'static Method, Refused> {
         let method = self.rules.method(&request.method)?;
-        self.rules.pay(self.peer, method.cost)?;
+        self.rules.pay(self.seated.peer, method.cost)?;
         let sent = request.params.as_ref().map(|params| params.get());
         let Some(sent) = sent.filter(|sent| *sent != "null") else {
             request.params = None;
@@ -369,9 +396,12 @@ mod tests {
         let expected_runs = longest.as_millis().div_ceil(config.call_timeout.as_millis());
         let calls = Silent::default();
         let (stop, _handle) = jsonrpsee::server::stop_channel();
+        let rules = Arc::new(Rules::new(Arc::new(config), false, stop));
+        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let seated = rules.seats.take(0, peer, Instant::now()).unwrap();
         let gate = Gate {
-            rules: Arc::new(Rules::new(Arc::new(config), false, stop)),
-            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            rules,
+            seated: Arc::new(seated),
             calls: calls.clone(),
         };
         let call = |id| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"chain_getHead"}}"#);

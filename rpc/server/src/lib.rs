@@ -45,6 +45,7 @@ mod rate;
 mod request;
 mod seats;
 mod server;
+mod socket;
 mod subscriptions;
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,7 @@ use jsonrpsee::server::{HttpBody, StopHandle};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::seats::{Phase, Queued, Seat, Seated, Seats};
+use crate::socket::{Socket, Stream};
 use crate::watched::Watched;
 
 /// Most bytes of a request's header.
@@ -140,7 +141,9 @@ async fn connection<A: Answers>(
     let mut builder = http1::Builder::new();
     // Every deadline is one of the seat's.
     builder.header_read_timeout(None).max_buf_size(HEADER_BYTES_MAX);
-    let io = TokioIo::new(Watched::new(stream, Arc::clone(&seat)));
+    let socket = Socket::new(stream);
+    seat.watch(&socket);
+    let io = TokioIo::new(Watched::new(Stream(socket), Arc::clone(&seat)));
     let mut serving = std::pin::pin!(builder.serve_connection(io, service).with_upgrades());
     let mut stopped = std::pin::pin!(stop.shutdown());
     let mut stopping = false;

@@ -86,6 +86,8 @@ pub enum Closed {
     Memory,
     /// It did not answer pings, or broke the WebSocket protocol.
     Session,
+    /// Its peer left while its call waited for a block.
+    Left,
 }
 
 impl Label for Closed {
@@ -100,6 +102,7 @@ impl Label for Closed {
             "slow_reader",
             "memory",
             "session",
+            "left",
         ]
     }
 

@@ -4,12 +4,15 @@
 //! A seat is kept by a connection whose request is in work. One that sends nothing, sends slowly, rests
 //! between requests or does not read its answer gives its seat up to a newcomer, and is closed at its
 //! deadline in any case. So silent sockets delay nobody, from whatever address they come.
+//!
+//! A call that waits for a block costs its caller nothing. Such connections have half of the seats, an
+//! address a share of that half, and they make room for a newcomer when no other connection can.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -18,6 +21,7 @@ use tokio::sync::{Notify, watch};
 use crate::config::Config;
 use crate::metrics::{Closed, RpcMetrics};
 use crate::rate::subject;
+use crate::socket::Socket;
 
 /// A connection that is younger than this is evicted only when all others are, too: its request is most
 /// likely on its way.
@@ -27,8 +31,11 @@ const STALLED: Duration = Duration::from_secs(1);
 /// Bytes per second that a reader must take once it keeps the server waiting. Each byte taken pays for a
 /// part of the time waited.
 const READ_RATE_MIN: u64 = 8 * 1024;
-/// One address may hold this part of all seats before its connections are the first to be evicted.
+/// One address may hold this part of all seats before its connections are the first to be evicted, and this
+/// part of the seats for calls that wait.
 const FAIR_SHARE: usize = 4;
+/// Calls that wait may hold this part of all seats.
+const WAITING_SHARE: usize = 2;
 
 /// What a connection is doing, from the server's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +48,8 @@ pub(crate) enum Phase {
     Body,
     /// The request is complete and its answer is not yet written.
     Work,
+    /// The call waits for a block.
+    Waiting,
     /// Between two requests.
     Idle,
     /// A WebSocket session, with its own deadlines.
@@ -54,6 +63,8 @@ pub(crate) struct Limits {
     pub(crate) per_address_max: usize,
     pub(crate) sessions_max: usize,
     pub(crate) sessions_per_address_max: usize,
+    waiting_max: usize,
+    waiting_per_address_max: usize,
     first_byte: Duration,
     header: Duration,
     idle: Duration,
@@ -64,8 +75,12 @@ pub(crate) struct Limits {
 impl Limits {
     pub(crate) fn of(config: &Config) -> Self {
         let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+        let seats_max = count(config.connections_max).max(1);
+        let waiting_max = seats_max.div_ceil(WAITING_SHARE);
         Self {
-            seats_max: count(config.connections_max).max(1),
+            seats_max,
+            waiting_max,
+            waiting_per_address_max: waiting_max.div_ceil(FAIR_SHARE),
             per_address_max: count(config.connections_per_address_max).max(1),
             sessions_max: count(config.websockets_max),
             sessions_per_address_max: count(config.websockets_per_address_max),
@@ -92,7 +107,7 @@ impl Limits {
             Phase::Header => Some((self.header, Closed::SlowRequest)),
             Phase::Idle => Some((self.idle, Closed::Idle)),
             // The server answers a slow body itself, calls have a time limit, and sessions are pinged.
-            Phase::Body | Phase::Work | Phase::Session => None,
+            Phase::Body | Phase::Work | Phase::Waiting | Phase::Session => None,
         }
     }
 }
@@ -111,6 +126,7 @@ pub(crate) struct Seats {
 pub(crate) struct Seat {
     pub(crate) peer: IpAddr,
     subject: IpAddr,
+    socket: OnceLock<Weak<Socket>>,
     state: Mutex<State>,
     /// The peer does not take what is written, or has not yet made up for it.
     slow: AtomicBool,
@@ -213,6 +229,52 @@ impl Seated {
         self.seat.enter(Phase::Session);
         true
     }
+
+    /// Whose seat it is, as shares are counted.
+    pub(crate) fn subject(&self) -> IpAddr {
+        self.seat.subject
+    }
+
+    /// Begins a wait for a block, if one more connection may wait. A session, which keeps its seat in any
+    /// case, has a bound of its own.
+    pub(crate) fn wait(&self) -> Result<Waiting, TooManyWait> {
+        let taken = self.seats.taken.lock();
+        let limits = &self.seats.limits;
+        let (mut all, mut own) = (0usize, 0usize);
+        for seat in taken.values() {
+            if seat.state.lock().phase == Phase::Waiting {
+                all = all.saturating_add(1);
+                own = own.saturating_add(usize::from(seat.subject == self.seat.subject));
+            }
+        }
+        if self.seat.state.lock().phase != Phase::Session {
+            if !is_shared(self.seat.subject) && own >= limits.waiting_per_address_max {
+                return Err(TooManyWait::OfAddress(limits.waiting_per_address_max));
+            }
+            if all >= limits.waiting_max {
+                return Err(TooManyWait::OfAll(limits.waiting_max));
+            }
+            self.seat.enter(Phase::Waiting);
+        }
+        Ok(Waiting(Arc::clone(&self.seat)))
+    }
+}
+
+/// A call that waits for a block, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Waiting(Arc<Seat>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.enter(Phase::Work);
+    }
+}
+
+/// A call may not wait: as many do as may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TooManyWait {
+    OfAddress(usize),
+    OfAll(usize),
 }
 
 /// Whether many callers may stand behind this address: programs and proxies of this machine.
@@ -234,8 +296,8 @@ impl Seats {
         &self.limits
     }
 
-    /// Takes a seat for a new connection, if need be that of one without a request in work. `None`
-    /// when there is none to be had.
+    /// Takes a seat for a new connection, if need be that of one without a request in work, or else of one
+    /// that waits for a block. `None` when there is none to be had.
     pub(crate) fn take(self: &Arc<Self>, id: u32, peer: IpAddr, now: Instant) -> Option<Seated> {
         let subject = subject(peer);
         let mut taken = self.taken.lock();
@@ -255,28 +317,45 @@ impl Seats {
         })
     }
 
-    /// Closes a connection without a request in work, so that its file descriptor becomes free.
+    /// Closes a connection as [`Self::take`] does, so that its file descriptor becomes free.
     pub(crate) fn make_room(&self, now: Instant) {
         let _ = self.evict(&mut self.taken.lock(), None, now);
     }
 
     fn evict(&self, taken: &mut HashMap<u32, Arc<Seat>>, among: Option<IpAddr>, now: Instant) -> Option<()> {
         let mut of_subject: HashMap<IpAddr, usize> = HashMap::new();
+        let mut waiting: HashMap<IpAddr, usize> = HashMap::new();
         for seat in taken.values() {
             let count = of_subject.entry(seat.subject).or_default();
             *count = count.saturating_add(1);
+            if seat.state.lock().phase == Phase::Waiting {
+                let count = waiting.entry(seat.subject).or_default();
+                *count = count.saturating_add(1);
+            }
         }
         let share = self.limits.seats_max.div_ceil(FAIR_SHARE);
-        let victim = taken
-            .iter()
-            .filter(|(_, seat)| among.is_none_or(|subject| seat.subject == subject))
-            .filter_map(|(id, seat)| {
-                let rank = seat.rank(now)?;
-                let greedy = of_subject.get(&seat.subject).is_some_and(|count| *count > share);
-                Some(((!greedy, rank), *id))
+        let candidates = || {
+            taken
+                .iter()
+                .filter(|(_, seat)| among.is_none_or(|subject| seat.subject == subject))
+        };
+        let asks_nothing = candidates().filter_map(|(id, seat)| {
+            let rank = seat.rank(now)?;
+            let greedy = of_subject.get(&seat.subject).is_some_and(|count| *count > share);
+            Some(((!greedy, rank), *id))
+        });
+        // Waits are interrupted last: sockets that cost their owner nothing cannot end another's.
+        let waits = || {
+            candidates().filter_map(|(id, seat)| {
+                let count = waiting.get(&seat.subject).copied().unwrap_or_default();
+                Some(((Reverse(count), seat.waits_since()?), *id))
             })
-            .min()?;
-        let seat = taken.remove(&victim.1)?;
+        };
+        let victim = match asks_nothing.min() {
+            Some((_, id)) => id,
+            None => waits().min()?.1,
+        };
+        let seat = taken.remove(&victim)?;
         self.close(&seat, Closed::Evicted);
         Some(())
     }
@@ -367,6 +446,7 @@ impl Seat {
         Self {
             peer,
             subject: subject(peer),
+            socket: OnceLock::new(),
             state: Mutex::new(State {
                 phase: Phase::Opened,
                 since: now,
@@ -383,6 +463,12 @@ impl Seat {
             closing: watch::Sender::new(None),
             history: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// The socket to look at while a call waits, when nothing is read from it.
+    pub(crate) fn watch(&self, socket: &Arc<Socket>) {
+        // A connection has one socket.
+        let _ = self.socket.set(Arc::downgrade(socket));
     }
 
     /// Returns when the server wants the connection closed.
@@ -445,6 +531,12 @@ impl Seat {
         if state.debt.saturating_add(waited) > limits.write {
             return Some(Closed::SlowReader);
         }
+        if state.phase == Phase::Waiting {
+            let socket = self.socket.get().and_then(Weak::upgrade);
+            return socket
+                .is_some_and(|socket| socket.is_closed())
+                .then_some(Closed::Left);
+        }
         let (limit, why) = limits.of_phase(state.phase)?;
         (now.saturating_duration_since(state.since) > limit).then_some(why)
     }
@@ -455,14 +547,20 @@ impl Seat {
         state.stuck.is_some_and(long) || (state.phase == Phase::Body && long(state.since))
     }
 
-    /// The least is evicted first; `None` keeps its seat.
+    /// When the wait of its call began.
+    fn waits_since(&self) -> Option<Instant> {
+        let state = self.state.lock();
+        (state.phase == Phase::Waiting).then_some(state.since)
+    }
+
+    /// The least is evicted first; `None` keeps its seat, or waits.
     fn rank(&self, now: Instant) -> Option<(bool, u8, Instant)> {
         let state = self.state.lock();
         let fresh = now.saturating_duration_since(state.owes) < FRESH;
         let stalled = |since: Instant| now.saturating_duration_since(since) >= STALLED;
         let class = match state.phase {
             Phase::Work if state.stuck.is_some_and(stalled) => 1,
-            Phase::Work | Phase::Session => return None,
+            Phase::Work | Phase::Waiting | Phase::Session => return None,
             _ if state.proven => 2,
             _ => 0,
         };

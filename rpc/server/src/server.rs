@@ -230,7 +230,7 @@ impl<B: Backend> Connection<'_, B> {
         self.seated.enter(Phase::Work);
         let gate = Gate {
             rules: Arc::clone(rules),
-            peer: self.seated.peer,
+            seated: Arc::clone(self.seated),
             calls: Served {
                 methods: self.shared.methods.clone(),
                 id: ConnectionId::from(self.id),

@@ -19,6 +19,7 @@ mod ranges;
 mod strangers;
 mod subscriptions;
 mod transactions;
+mod waiting;
 
 use std::sync::Arc;
 

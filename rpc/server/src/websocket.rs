@@ -234,7 +234,7 @@ impl Session {
         }
         let gate = Gate {
             rules: Arc::clone(&self.rules),
-            peer: self.seated.peer,
+            seated: Arc::clone(&self.seated),
             calls,
         };
         let bytes = message.len();

@@ -32,7 +32,7 @@ use vibecoin_rpc_api::{
 };
 
 use crate::backend::{Backend, BackendError, Read, StateContext};
-use crate::gate::Rules;
+use crate::gate::{Rules, wait_for_block};
 use crate::work::{Readers, Work};
 
 /// The methods over a backend. Cloning copies pointers.
@@ -186,6 +186,7 @@ impl<B: Backend> Rpc<B> {
         if self.backend.head().header.height.0 >= height.0 {
             return Ok(());
         }
+        let _waiting = wait_for_block()?;
         let mut heads = self.backend.head_watch();
         let reached = heads.wait_for(|head| head.0 >= height.0);
         match tokio::time::timeout(Duration::from_millis(MIN_HEIGHT_WAIT_MS), reached).await {

@@ -18,6 +18,7 @@ use vibecoin_rpc_api::{ApiError, Bytes, BytesArg, Code, HashArg, Shown, U64};
 
 use super::{Rpc, at_most, context, small};
 use crate::backend::{Backend, CommittedBlock, Refusal, TransactionStatus};
+use crate::gate::wait_for_block;
 
 /// Bytes of the signature at the end of a transaction.
 const SIGNATURE_BYTES: usize = 64;
@@ -93,6 +94,11 @@ impl<B: Backend> TxApiServer for Rpc<B> {
     async fn wait(&self, hash: HashArg, options: Option<WaitOptions>) -> Result<Submitted, ApiError> {
         let hash = hash.get()?;
         let timeout = wait_time(options.unwrap_or_default().timeout_ms)?;
+        let status = self.backend.status(&hash)?;
+        if status.is_settled() {
+            return self.submitted(hash, status);
+        }
+        let _waiting = wait_for_block()?;
         let status = self.backend.settle(vec![hash], timeout).await?.pop();
         settled(self.submitted(hash, status.unwrap_or(TransactionStatus::Unknown))?)
     }
@@ -205,6 +211,11 @@ impl<B: Backend> Rpc<B> {
         wait: Wait,
         timeout: Duration,
     ) -> Result<Vec<BatchEntry>, ApiError> {
+        // Before the pool takes anything: a refusal means that nothing has happened.
+        let _waiting = match wait {
+            Wait::Final => wait_for_block()?,
+            Wait::None | Wait::Mempool => None,
+        };
         let mut verdicts = self.backend.submit(transactions).await;
         if wait == Wait::Final {
             let unsettled = |verdict: &&mut Result<crate::backend::Admitted, Refusal>| {

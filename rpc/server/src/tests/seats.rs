@@ -213,3 +213,60 @@ fn sessions_are_bounded_per_address_and_in_total_and_leave_seats_for_calls() {
     drop(first);
     assert!(take(6, 3).upgrade());
 }
+
+#[test]
+fn calls_that_wait_have_half_of_the_seats_and_an_address_a_share_of_them() {
+    let config = Config {
+        connections_max: 16,
+        ..small()
+    };
+    let (seats, now) = (seats(config), Instant::now());
+    let take = |id: u32, ip: IpAddr| seats.take(id, ip, now).unwrap();
+    let greedy = [take(0, ip(1)), take(1, ip(1)), take(2, ip(1))];
+    let mut waits: Vec<_> = greedy.iter().map(Seated::wait).collect();
+    assert_eq!(waits.pop().unwrap().unwrap_err(), TooManyWait::OfAddress(2));
+    waits.truncate(1);
+    waits.push(greedy[2].wait());
+    assert!(waits[1].is_ok(), "the end of a wait makes room for another");
+
+    let local = IpAddr::from([127, 0, 0, 1]);
+    let others: Vec<_> = (3..9).map(|id| take(id, local)).collect();
+    waits.extend(others.iter().map(Seated::wait));
+    assert!(
+        waits.iter().all(Result::is_ok),
+        "this machine has no share of its own"
+    );
+    let further = take(9, ip(2));
+    assert_eq!(further.wait().unwrap_err(), TooManyWait::OfAll(8));
+    assert!(further.upgrade());
+    assert!(further.wait().is_ok(), "a session has a bound of its own");
+    assert_eq!(further.state.lock().phase, Phase::Session);
+}
+
+#[test]
+fn a_newcomer_ends_the_oldest_wait_of_the_address_with_most_when_no_other_can_go() {
+    let (seats, start) = (seats(small()), Instant::now());
+    let local = IpAddr::from([127, 0, 0, 1]);
+    let taken: Vec<_> = [ip(1), local, local, ip(2), ip(3), ip(4), ip(5), ip(6)]
+        .into_iter()
+        .zip(0..)
+        .map(|(ip, id)| seats.take(id, ip, start).unwrap())
+        .collect();
+    for (seated, phase) in taken.iter().zip(
+        [[Phase::Waiting; 3].as_slice(), &[Phase::Work; 4], &[Phase::Idle]]
+            .concat()
+            .iter(),
+    ) {
+        seated.enter(*phase);
+    }
+    let mut newcomers = Vec::new();
+    for (id, victim) in [(8u8, 7), (9, 1), (10, 0), (11, 2)] {
+        let newcomer = seats.take(id.into(), ip(7 + id), Instant::now()).unwrap();
+        newcomer.enter(Phase::Work);
+        newcomers.push(newcomer);
+        assert_eq!(closed(&taken[victim]), Some(Closed::Evicted), "for {id}");
+        let evicted = taken.iter().filter(|seated| closed(seated).is_some()).count();
+        assert_eq!(evicted, newcomers.len());
+    }
+    assert!(seats.take(12, ip(20), Instant::now()).is_none());
+}

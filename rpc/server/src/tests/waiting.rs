@@ -1,0 +1,138 @@
+//! Calls that wait for a block, and what they leave to others.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use vibecoin_primitives::{encode, hex};
+
+use super::hostile::{closed, sent};
+use super::{RawSocket, Served, expect_error, serve_with};
+use crate::Config;
+use crate::metrics::{Closed, MethodLabel};
+use crate::mock::MockBackend;
+
+/// A transaction that nobody knows.
+const UNKNOWN: &str = "0x0101010101010101010101010101010101010101010101010101010101010101";
+
+fn seats(count: u32) -> Config {
+    Config {
+        connections_max: count,
+        ..Config::default()
+    }
+}
+
+fn wait_for(hash: &str) -> String {
+    json!({"jsonrpc": "2.0", "id": 1, "method": "tx_wait", "params": [hash]}).to_string()
+}
+
+/// A request that leaves its connection open.
+fn waits() -> String {
+    let body = wait_for(UNKNOWN);
+    format!(
+        "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// A connection with `pipelined` calls, the first of which waits.
+async fn waiter(served: &Served, pipelined: usize) -> TcpStream {
+    let before = served.node.watchers();
+    let stream = sent(served.server.address(), waits().repeat(pipelined).as_bytes()).await;
+    watchers(served, before + 1).await;
+    stream
+}
+
+async fn watchers(served: &Served, count: usize) {
+    while served.node.watchers() != count {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn is_answered(served: &Served) {
+    assert_eq!(served.get("/livez").await.status, 200);
+    let head = served.call("chain_getHead", json!([])).await;
+    assert_eq!(head["result"]["height"], "0", "{head}");
+}
+
+#[tokio::test]
+async fn health_and_calls_are_answered_while_every_connection_asks_to_wait() {
+    let config = seats(8);
+    let metrics = Arc::clone(&config.metrics);
+    let served = serve_with(config).await;
+    let mut streams = Vec::new();
+    for _ in 0..8 {
+        streams.push(sent(served.server.address(), waits().repeat(2).as_bytes()).await);
+    }
+    let refused = || metrics.calls.at(MethodLabel::of("tx_wait")).get() as usize;
+    while served.node.watchers() + refused() / 2 < 8 {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..4 {
+        is_answered(&served).await;
+    }
+    assert_eq!(served.node.watchers(), 4, "half of the seats wait on");
+    assert_eq!(metrics.turned_away.get(), 0);
+}
+
+#[tokio::test]
+async fn a_call_that_waits_makes_room_when_no_other_connection_can() {
+    let config = seats(1);
+    let metrics = Arc::clone(&config.metrics);
+    let served = serve_with(config).await;
+    let waiting = waiter(&served, 2).await;
+    is_answered(&served).await;
+    assert!(closed(waiting).await.is_empty());
+    watchers(&served, 0).await;
+    assert!(metrics.closed.at(Closed::Evicted).get() >= 1);
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_is_noticed_behind_pipelined_requests() {
+    let config = seats(8);
+    let metrics = Arc::clone(&config.metrics);
+    let served = serve_with(config).await;
+    // More than is read ahead: the rest stays in the kernel, in front of the end.
+    drop(waiter(&served, 100).await);
+    watchers(&served, 0).await;
+    assert_eq!(metrics.closed.at(Closed::Left).get(), 1);
+}
+
+#[tokio::test]
+async fn a_wait_too_many_is_refused_by_name_before_anything_happens() {
+    let served = serve_with(seats(2)).await;
+    let _waiting = waiter(&served, 1).await;
+    let refused = |answer: &Value| {
+        expect_error(answer, 1401, "rate_limited");
+        assert_eq!(answer["error"]["data"]["queue"], "waiting");
+        assert_eq!(answer["error"]["data"]["limit"], "1");
+    };
+    refused(&served.call("tx_wait", json!([UNKNOWN])).await);
+    let transaction = served.node.transfer(0, 0, MockBackend::address(1), 5);
+    let raw = hex::encode(&encode(&transaction));
+    for (method, params) in [
+        ("tx_submit", json!([raw, {"wait": "final"}])),
+        ("tx_submitBatch", json!([[raw], {"wait": "final"}])),
+        (
+            "account_get",
+            json!({"address": hex::encode(&[1; 32]), "minHeight": 9}),
+        ),
+    ] {
+        refused(&served.call(method, params).await);
+    }
+    let pool = served.call("mempool_getStatus", json!([])).await;
+    assert_eq!(pool["result"]["count"], "0");
+
+    // What needs no wait is answered as ever.
+    let taken = served.call("tx_submit", json!([raw])).await;
+    served.node.produce(1);
+    let hash = taken["result"]["hash"].as_str().unwrap();
+    let settled = served.call("tx_wait", json!([hash])).await;
+    assert_eq!(settled["result"]["status"], "included", "{settled}");
+
+    let mut session = RawSocket::open(&served).await;
+    session.send(&wait_for(UNKNOWN)).await;
+    watchers(&served, 2).await;
+    session.0.shutdown().await.unwrap();
+}
