@@ -89,7 +89,7 @@ fn the_hash_of_a_fixed_file_never_changes() {
     let hash = genesis().build().unwrap().hash;
     assert_eq!(
         hash.to_string(),
-        "0xdfc8b86a3006687e53820580deff41027e5129e3903c739dbb7628dc0ef0bd75"
+        "0xa8f34111e2ae0547dee1c632a893b9451e442a948c11c3f9c3f2da79c92db799"
     );
 }
 

@@ -172,7 +172,7 @@ fn a_place_that_cannot_be_is_no_damage_and_is_named_with_its_flag() {
     for flag in ["--storage.db_dir", "--consensus.log_dir"] {
         let arguments = [&DEV[..], &[flag, inside.to_str().unwrap()]].concat();
         let (code, stderr) = Started::new(temporary.path(), &arguments).end();
-        assert_eq!(code, Some(22), "{flag}: {stderr}");
+        assert_eq!(code, Some(10), "{flag}: {stderr}");
         assert!(stderr.contains(inside.to_str().unwrap()), "{flag}: {stderr}");
         assert!(stderr.contains("hint: a part of the path"), "{flag}: {stderr}");
     }
