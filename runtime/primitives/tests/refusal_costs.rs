@@ -1,6 +1,10 @@
 //! What is refused costs one signature check at most, and none where a cheaper rule decides.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
 
 use vibecoin_primitives::{
     Address, Amount, CommitCertificate, CommitSignature, Evidence, FaultModel, Hash, Height, KnownKeys,

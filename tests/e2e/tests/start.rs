@@ -89,7 +89,7 @@ fn a_signal_in_the_middle_of_the_start_ends_a_dev_node_without_its_home() {
         assert_eq!(code, Some(0), "{signal}: {stderr}");
         assert_eq!(
             entries(temporary.path()),
-            [PathBuf::new(); 0],
+            Vec::<PathBuf>::new(),
             "{signal}: {stderr}"
         );
     }
@@ -114,7 +114,7 @@ fn the_temporary_home_of_a_killed_dev_node_is_removed_by_the_next() {
         node.signal("TERM");
         assert_eq!(node.end().0, Some(0));
     }
-    assert_eq!(entries(temporary.path()), [PathBuf::new(); 0]);
+    assert_eq!(entries(temporary.path()), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_port_that_is_taken_is_named_with_its_flag_and_the_hint_helps() {
         );
         assert_eq!(
             entries(temporary.path()),
-            [PathBuf::new(); 0],
+            Vec::<PathBuf>::new(),
             "{flag}: nothing is left"
         );
         // What the hint says to do instead.
