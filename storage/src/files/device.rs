@@ -188,7 +188,7 @@ impl MemoryFile {
     }
 
     /// What a power cut leaves: what was synced, and of what came after it a prefix drawn from `seed`, its
-    /// last write torn.
+    /// last write torn, with zeros in the place of the rest or without.
     #[must_use]
     pub fn crash(&self, seed: u64) -> Self {
         let memory = self.inner.lock();
@@ -203,6 +203,13 @@ impl MemoryFile {
                 Done::Wrote(offset, bytes) if index.saturating_add(1) == kept => {
                     let part = bytes.get(..draw(1, bytes.len())).unwrap_or_default();
                     put(&mut left, *offset, part);
+                    // The new size may be on the disk and the data behind it not: then zeros are read there.
+                    let end = usize::try_from(*offset)
+                        .unwrap_or(usize::MAX)
+                        .saturating_add(bytes.len());
+                    if draw(2, 1) == 1 && left.len() < end {
+                        left.resize(end, 0);
+                    }
                 }
                 done => act(&mut left, done),
             }
