@@ -319,22 +319,39 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_keeps_what_was_synced_and_at_most_a_torn_prefix_of_the_rest() {
+    fn a_crash_keeps_what_was_synced_and_a_torn_prefix_of_the_rest_with_or_without_zeros() {
         let mut file = MemoryFile::new(Vec::new());
         file.write_at(0, b"synced").expect("memory");
         file.sync().expect("memory");
         file.write_at(6, b" first").expect("memory");
         file.write_at(12, b" second").expect("memory");
         let all = b"synced first second";
+        let mut zeros = 0;
         let mut lengths: Vec<usize> = (0..200)
             .map(|seed| {
                 let left = file.crash(seed).read().expect("memory");
-                assert!(all.starts_with(&left) && left.len() >= 6, "{left:?}");
-                left.len()
+                let kept = left
+                    .iter()
+                    .rposition(|byte| *byte != 0)
+                    .map_or(0, |last| last + 1);
+                zeros += usize::from(kept < left.len());
+                assert!(
+                    all.starts_with(left.get(..kept).expect("a part of it")),
+                    "{left:?}"
+                );
+                assert!(
+                    (6..=all.len()).contains(&kept) && left.len() <= all.len(),
+                    "{left:?}"
+                );
+                kept
             })
             .collect();
         lengths.sort_unstable();
         lengths.dedup();
         assert!(lengths.len() > 10, "torn at many places: {lengths:?}");
+        assert!(
+            zeros > 20,
+            "{zeros} of 200 crashes left zeros in the place of what was cut off"
+        );
     }
 }
