@@ -333,8 +333,8 @@ mod tests {
                 let kept = left
                     .iter()
                     .rposition(|byte| *byte != 0)
-                    .map_or(0, |last| last + 1);
-                zeros += usize::from(kept < left.len());
+                    .map_or(0, |last| last.saturating_add(1));
+                zeros = usize::from(kept < left.len()).saturating_add(zeros);
                 assert!(
                     all.starts_with(left.get(..kept).expect("a part of it")),
                     "{left:?}"
