@@ -17,8 +17,9 @@
 pub mod http;
 mod node;
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -174,12 +175,34 @@ impl Home {
         Ran::new(arguments, &output)
     }
 
+    /// `subscribe headers` from block 0, after its first event: the process, and the rest of its output.
+    ///
+    /// # Panics
+    /// When it prints no event.
+    #[must_use]
+    pub fn follow_headers(&self) -> (Child, BufReader<ChildStdout>) {
+        let mut follower = self
+            .command_in("ndjson", &["subscribe", "headers", "--from-height", "0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        let mut stdout = BufReader::new(follower.stdout.take().expect("its output"));
+        let mut line = String::new();
+        assert!(stdout.read_line(&mut line).expect("its output can be read") > 0);
+        (follower, stdout)
+    }
+
     /// The command, not yet run.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
+        self.command_in("json", arguments)
+    }
+
+    fn command_in(&self, format: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command
-            .args(["-o", "json", "--home"])
+            .args(["-o", format, "--home"])
             .arg(self.path())
             .args(arguments);
         for (name, _) in std::env::vars_os() {

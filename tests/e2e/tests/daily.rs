@@ -225,20 +225,9 @@ fn without_a_home_directory_only_what_needs_one_is_refused() {
 
 #[test]
 fn a_stream_ends_when_its_reader_is_gone() {
-    use std::io::{BufRead as _, BufReader};
     let home = Home::new();
     let _node = Node::dev(&home);
-    let mut follower = Command::new(binary())
-        .args(["-o", "ndjson", "--home"])
-        .arg(home.path())
-        .args(["subscribe", "headers", "--from-height", "0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdout = BufReader::new(follower.stdout.take().unwrap());
-    let mut line = String::new();
-    assert!(stdout.read_line(&mut line).unwrap() > 0);
+    let (follower, stdout) = home.follow_headers();
     drop(stdout);
     // The next event finds no reader.
     let transfer = ["transfer", "dev1", "7", "--from", "dev4", "--allow-unencrypted"];

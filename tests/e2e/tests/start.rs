@@ -1,4 +1,4 @@
-//! The start of a node: signals and kills at any moment, listeners that cannot be opened, and waits that are told.
+//! Node start: signals and kills at any moment, listeners that cannot be opened, and reported waits.
 
 #![allow(
     missing_docs,

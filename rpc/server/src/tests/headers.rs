@@ -78,11 +78,9 @@ async fn headers_are_read_by_their_meaning() {
 /// Every listener is answered under the address at which it was reached, IPv6 and "all" included.
 #[tokio::test]
 async fn a_listener_answers_under_every_address_at_which_it_is_reached() {
-    let v6 = TcpListener::bind("[::1]:0").await.is_ok();
+    let v6 = TcpListener::bind("[::1]:0").await;
+    assert!(v6.is_ok(), "this test needs IPv6 on loopback: {v6:?}");
     for bound in ["127.0.0.1:0", "0.0.0.0:0", "127.0.0.2:0", "[::1]:0", "[::]:0"] {
-        if bound.starts_with('[') && !v6 {
-            continue;
-        }
         let listener = TcpListener::bind(bound).await.unwrap();
         let config = Config {
             hosts: vec!["node.example".to_owned()],
