@@ -145,7 +145,7 @@ pub enum Problem {
     /// A rule for the whole that does not hold.
     #[error("{detail}")]
     Rule {
-        /// What is the case.
+        /// The broken rule, with the values found.
         detail: String,
     },
     /// A text that is no address of this chain.

@@ -128,8 +128,8 @@ impl Gate {
         }
     }
 
-    /// Whether one more connection from there may be negotiated, and `true` when it takes a place of friends. Packets
-    /// in a friend's name take those over QUIC alone, and leave it the places of everybody.
+    /// Admits one more pending connection. `true`: it uses the quota of validators and named peers, which is separate for
+    /// QUIC, whose source addresses can be spoofed, and TCP. Beyond that quota the general one applies.
     fn admit(&self, place: Place, is_friend: bool) -> Result<bool, TooManyPending> {
         let count = |of: &dyn Fn(&Pending) -> bool| self.pending.values().filter(|other| of(other)).count();
         let within = |count: usize, most: usize| {

@@ -25,8 +25,8 @@ pub const STRANGERS_BYTES_PER_S: u64 = 16 * MIB as u64;
 pub const STRANGER_BYTES_PER_S_MIN: u64 = 256 * KIB as u64;
 /// Bytes that any peer may send at once.
 const BURST_BYTES_MIN: u64 = 64 * KIB as u64;
-/// What a gossiped message costs its sender beside its bytes: decoding it, looking it up and asking around for its verdict
-/// is the same work for a small one as for a large one. All strangers together send 8,000 in a second.
+/// Charge for a gossiped message beside its bytes, for the work that does not depend on its size: decoding, duplicate lookup
+/// and validation. Limits all strangers together to 8,000 messages per second.
 pub const GOSSIP_MESSAGE_BYTES: usize = 2 * KIB;
 /// How much a peer may have saved up, as a time.
 const SAVED_MAX: Duration = Duration::from_secs(1);

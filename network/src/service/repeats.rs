@@ -4,10 +4,9 @@
 //! nobody takes the copy for a duplicate: what was lost, or came too early to be of use, comes again. Anybody
 //! can put another number in front of another's message, and every copy is passed on by everybody. So a
 //! message is passed on a few times at once and then at the pace at which an honest node sends it again,
-//! however many copies come. Who passes copies on is not at fault for them, whoever made them: every relay passes on
-//! its few, so a message comes with as many copies as there are relays. At fault is a peer that sends far more copies
-//! of one message than one relay may, and most of those that come. What is refused was received a moment before, so no
-//! honest copy is missed.
+//! however many copies arrive. Relays are not blamed for copies: each forwards a few, so a message arrives with as
+//! many copies as there are relays. Only a peer that sends far more copies of one message than a relay may, and more
+//! than all other peers together, is blamed. Refused copies are duplicates, so no honest message is lost.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;

@@ -10,7 +10,7 @@ use vibecoin_replica::Severity;
 
 /// Points at which a peer is banned.
 pub const BAN_POINTS: u32 = 100;
-/// What one broken rule costs.
+/// Points for an offence of this severity.
 pub const fn points_of(severity: Severity) -> u32 {
     match severity {
         Severity::Minor => BAN_POINTS / 10,
@@ -144,7 +144,7 @@ impl Scores {
         }
     }
 
-    /// Whether nodes with the key of this validator count as strangers.
+    /// Returns true if the key of this validator is banned.
     pub fn is_key_banned(&self, key: &PublicKey, now: Instant) -> bool {
         self.keys.get(key).is_some_and(|ban| ban.until > now)
     }

@@ -54,8 +54,8 @@ const GOODBYE: Duration = Duration::from_millis(200);
 /// How long the sockets have for their last packets after that.
 const LAST_PACKETS: Duration = Duration::from_millis(10);
 
-/// Lines above debug that all strangers together may cause in the log: so many at once, and one in a time. The counters
-/// tell of all.
+/// Rate limit of log lines above debug level that strangers cause together: burst and interval. Metrics count every
+/// event.
 const STRANGER_LINES: u32 = 32;
 const STRANGER_LINE_EACH: Duration = Duration::from_secs(2);
 /// The same for validators and named peers.
@@ -220,7 +220,7 @@ fn address_fault(address: &str) -> impl Fn(String) -> NetworkError + '_ {
 }
 
 impl Task {
-    /// Whether what a peer caused may be told above debug.
+    /// Takes one log line above debug level from the budget of the peer's rank; false when it is used up.
     fn is_told(&mut self, rank: Option<Rank>) -> bool {
         let lines = match rank {
             Some(Rank::Known) => &mut self.known_lines,

@@ -85,12 +85,12 @@ fn dialable(address: &Multiaddr) -> Option<(Scope, Option<IpAddr>)> {
     (has_port && parts.next().is_none()).then_some((scope, ip))
 }
 
-/// What an entry of the configuration is, which decides what it must say.
+/// The kind of a configured address; it decides which parts are required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// A place to listen at: an IP address, then TCP or QUIC. Port 0 takes a free one.
     Listen,
-    /// A place that others are told. The identity is put behind it.
+    /// An address announced to peers; the peer id is appended.
     Announce,
     /// A place with the identity of the peer there.
     Peer,
@@ -149,7 +149,7 @@ fn parse(entry: &str) -> Result<Multiaddr, NetworkError> {
         })
 }
 
-/// Whether a peer can be at an address.
+/// Returns true if a peer can be dialled at the address.
 fn reachable(address: &Multiaddr) -> Result<(), &'static str> {
     let (_, ip) = dialable(address).ok_or(
         "a place to connect to is /ip4/ADDRESS, /ip6/ADDRESS or /dns/NAME, then /tcp/PORT or /udp/PORT/quic-v1, with a port that is not 0",

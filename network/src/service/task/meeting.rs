@@ -327,7 +327,7 @@ impl Task {
         }
         let (outbound, at) = (peer.outbound, peer.address.clone());
         let validator = proof.and_then(|proof| proof.check(&ours, &id, &self.config.validators));
-        // A banned key makes nobody a validator: its node may stay as a stranger, and its votes count as ever.
+        // A node that proves a banned key is admitted without validator privileges; its gossiped votes still count.
         let now = Instant::now();
         let validator =
             validator.filter(|key| !self.scores.is_key_banned(key, now) && self.meet_validator(id, *key));
