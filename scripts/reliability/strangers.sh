@@ -17,7 +17,7 @@ Attacks of strangers:    blocks blocks-4 bodies status status-16 slow-frames cop
 Of one validator's key:  parts votes
 Of RPC clients:          rpc-silent rpc-slow rpc-prefaces rpc-unread rpc-flood rpc-unmatched rpc-batches
 While a node joins:      liars (STRANGERS_BLOCKS=10000 for M3)
-Without a stranger:      clears (STRANGERS_SLOTS=60000 for the full case) pool
+Without a stranger:      clears (STRANGERS_SLOTS=60000 for the full case) pool pool-queued
                          pool-many (STRANGERS_TRANSACTIONS=1000000 for M1) descriptors twins clock
 
 Exit code 1: a target was missed. The rates need a machine that does nothing else.

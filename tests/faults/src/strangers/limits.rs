@@ -22,8 +22,10 @@ use crate::table::{Table, Verdict};
 
 /// Names on the command line.
 pub const CLEARS: &str = "clears";
-/// A pool that is full.
+/// A pool that is full of transactions that wait for their turn.
 pub const POOL: &str = "pool";
+/// A pool to which transactions behind a nonce gap are sent.
+pub const POOL_QUEUED: &str = "pool-queued";
 /// A pool that is full of small transactions of many senders.
 pub const POOL_MANY: &str = "pool-many";
 /// Nodes with 256 file descriptors.
@@ -54,8 +56,10 @@ const CLEAN: Duration = Duration::from_secs(12);
 /// Small transactions for the pool, ten of each sender, unless `STRANGERS_TRANSACTIONS` names another number; M1 has
 /// 1,000,000.
 const MANY: u64 = 100_000;
-/// What each sender gets first.
-const SHARE: u64 = 1_000_000_000;
+/// What each sender gets first: the fees of its transactions, what they send, and room.
+const SHARE: u64 = 20_000_000;
+/// Set transactions that wait at a time: 24 MB, which every pool has room for.
+const SETS_WAITING: usize = 400;
 /// Transfers in one transaction that hands out the shares.
 const SHARES_PER_TRANSACTION: usize = 64;
 /// Transactions that one account may have in the pool.
@@ -148,9 +152,14 @@ impl<'a> Accounts<'a> {
 
     /// Waits until all are committed; `None` when they are not in time.
     fn wait_final(&self) -> Option<Duration> {
+        self.wait_open(0)
+    }
+
+    /// Waits until at most so many are not committed; `None` when they are not in time.
+    fn wait_open(&self, most: u64) -> Option<Duration> {
         let begun = Instant::now();
         while begun.elapsed() < FINAL {
-            if self.open(0) == 0 {
+            if self.open(0) <= most {
                 return Some(begun.elapsed());
             }
             std::thread::sleep(Duration::from_millis(250));
@@ -197,11 +206,15 @@ pub fn clears(table: &mut Table) {
     };
     let sets = build(SET_PER_TRANSACTION, SLOT_BYTES);
     let clears = build(CLEARED_PER_TRANSACTION, 0);
-    let (refused, reason) = accounts.send(&sets);
-    // The clears wait behind them: only the sets are waited for.
     let begun = Instant::now();
-    while accounts.open(0) > clears.len() as u64 && begun.elapsed() < FINAL {
-        std::thread::sleep(Duration::from_millis(250));
+    let (mut refused, mut reason, mut sent) = (0, String::new(), 0);
+    for some in sets.chunks(SETS_WAITING) {
+        let (more, why) = accounts.send(some);
+        refused += more;
+        reason = why;
+        sent += some.len();
+        // The clears and the sets that were not sent yet are open, too.
+        accounts.wait_open((sets.len() - sent + clears.len()) as u64);
     }
     let left = accounts.open(0).saturating_sub(clears.len() as u64);
     let text = format!(
@@ -313,17 +326,28 @@ impl Filled {
     }
 }
 
-/// M1: the pool is filled with large transactions that cannot be included.
+/// M1: the pool is filled with large transactions, faster than blocks take them.
 ///
 /// # Panics
 /// When the network does not start, or a node ends by itself.
 pub fn pool(table: &mut Table) {
+    large(table, POOL, 0);
+}
+
+/// M1: large transactions whose first nonce is missing, so that all of them wait behind a gap.
+///
+/// # Panics
+/// When the network does not start, or a node ends by itself.
+pub fn pool_queued(table: &mut Table) {
+    large(table, POOL_QUEUED, 1);
+}
+
+fn large(table: &mut Table, name: &str, first_nonce: u64) {
     let arena = Arena::new(&[]);
     arena.start(&ALL);
     let accounts = Accounts::new(&arena);
     let batches = (0..accounts.keys().len()).map(|account| {
-        // The first nonce is missing, so all the others wait.
-        let made = (1..PER_SENDER).map(|nonce| {
+        let made = (first_nonce..PER_SENDER).map(|nonce| {
             let operation = Operation::SetStorage {
                 slot: slot(nonce),
                 value: vec![3; SLOT_BYTES],
@@ -334,10 +358,10 @@ pub fn pool(table: &mut Table) {
     });
     let filled = fill(&arena, &accounts, batches);
     let what = format!("{} of {} MiB", filled.sent, (filled.sent * SLOT_BYTES) >> 20);
-    filled.row(table, POOL, &what, 90);
+    filled.row(table, name, &what, 90);
 }
 
-/// M1: the pool is filled with small transactions of many senders that cannot be included.
+/// M1: the pool is filled with small transactions of many senders, faster than blocks take them.
 ///
 /// # Panics
 /// When the network does not start, or a node ends by itself.
@@ -369,8 +393,7 @@ pub fn pool_many(table: &mut Table) {
     );
     let genesis = arena.cluster.homes.genesis_hash;
     let batches = senders.chunks(BATCH * 10).map(|some| {
-        // The first nonce is missing, so all the others wait.
-        let made = (1..=10).flat_map(|nonce| {
+        let made = (0..10).flat_map(|nonce| {
             some.iter().map(move |key| {
                 let body = TransactionBody {
                     chain: genesis.prefix(),
