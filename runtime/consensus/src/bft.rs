@@ -17,7 +17,7 @@ use crate::shell::{Shell, proposed_value, timeout_of};
 use crate::timers::TimerKind;
 use crate::{
     BlockEvent, ConsensusMessage, Counters, Guard, GuardEntry, HaltReason, HeightParams, LogRecord, MonoTime,
-    Orderer, Output, Status, Step, Verdict,
+    Orderer, Output, Progress, Status, Step, Verdict,
 };
 
 /// What does not change while the process runs.
@@ -351,9 +351,9 @@ impl Orderer for BftOrderer {
         self.shell.arm();
     }
 
-    fn proposal_comes(&mut self, round: Round, now: MonoTime) {
+    fn proposal_comes(&mut self, round: Round, progress: Progress, now: MonoTime) {
         self.shell.advance_clock(now);
-        self.shell.proposal_comes(round);
+        self.shell.proposal_comes(round, progress);
     }
 
     fn gone(&mut self, validator: PublicKey, now: MonoTime) {

@@ -66,7 +66,7 @@
 //! Modules: [`orderer`] (the trait and its vocabulary), [`message`] (what validators send), [`log`]
 //! (what the log stores), [`guard`] (what keeps a key from signing twice); private: `bft` (the calls),
 //! `admit` (rules for messages), `shell` (the core's effects), `replay` (coming back from the log),
-//! `context` (our types as the core sees them), `timers`, `verify`, `future`.
+//! `context` (our types as the core sees them), `timers`, `wait` (for a proposal), `verify`, `future`.
 
 pub mod guard;
 pub mod log;
@@ -82,6 +82,7 @@ mod replay;
 mod shell;
 mod timers;
 mod verify;
+mod wait;
 
 pub use bft::{BftOrderer, OrdererConfig};
 pub use future::FUTURE_HEIGHTS;
@@ -91,6 +92,7 @@ pub use message::{
     ConsensusMessage, PolkaCertificate, RoundCertificate, RoundCertificateKind, RoundVote, VoteSignature,
 };
 pub use orderer::{
-    BlockEvent, Counters, HaltReason, HeightParams, MonoTime, Orderer, Output, PROPOSE_STRETCH, Status, Step,
-    Timeouts, Verdict,
+    BlockEvent, Counters, HaltReason, HeightParams, MonoTime, Orderer, Output, Status, Step, Timeouts,
+    Verdict,
 };
+pub use wait::{PROPOSE_STRETCH_DIVISOR, Progress};

@@ -7,7 +7,7 @@ use vibecoin_primitives::{
     ProposerSchedule, PublicKey, Round, SignedPart, ValidatorSet,
 };
 
-use crate::{ConsensusMessage, GuardEntry, LogRecord};
+use crate::{ConsensusMessage, GuardEntry, LogRecord, Progress};
 
 /// Microseconds on a clock that never goes back. The caller makes it; only differences mean anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -59,9 +59,6 @@ impl From<&ChainParams> for Timeouts {
         }
     }
 }
-
-/// How many times its length the wait for a proposal may last while parts of the block keep coming.
-pub const PROPOSE_STRETCH: u64 = 4;
 
 /// Everything that a height depends on. A function of the chain up to the height before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -356,9 +353,11 @@ pub trait Orderer: Send {
     /// height; later calls change nothing.
     fn arm_propose(&mut self, now: MonoTime);
 
-    /// A new part of the block of `round` came: its proposer is at work. The wait for its proposal, where
-    /// one runs, begins again, but never lasts longer than [`PROPOSE_STRETCH`] times its length altogether.
-    fn proposal_comes(&mut self, round: Round, now: MonoTime);
+    /// A new part of the block of `round` came, and this much of the block is here: its proposer is at work. The wait
+    /// for its proposal, where one runs, ends later by the share of half a propose timeout that `progress` is of the
+    /// block. It never ends sooner for it, and never later than one and a half propose timeouts after it began,
+    /// whatever comes and when ([`crate::PROPOSE_STRETCH_DIVISOR`]).
+    fn proposal_comes(&mut self, round: Round, progress: Progress, now: MonoTime);
 
     /// The connection with a validator has ended: it is waited for half as long in its turns. It is waited
     /// for since others may still hear it.

@@ -23,9 +23,10 @@ use crate::own::OwnKey;
 use crate::replay::Replay;
 use crate::timers::{Timer, TimerKind, Timers};
 use crate::verify::{CertificateFault, TOMBSTONE, Verifier};
+use crate::wait::ProposeWait;
 use crate::{
     Building, ConsensusMessage, Counters, Guard, GuardStep, HaltReason, HeightParams, LogRecord, MonoTime,
-    OrdererConfig, Output, PROPOSE_STRETCH, Position, Statement, TimeoutStep, Verdict,
+    OrdererConfig, Output, Position, Progress, Statement, TimeoutStep, Verdict,
 };
 
 /// The last round whose precommit wait ends as soon as a quorum precommitted no block.
@@ -91,8 +92,8 @@ pub(crate) struct Shell {
     pub armed: bool,
     /// Round 0's propose timer was asked for before it may run.
     pub held: bool,
-    /// Of the propose timer that was set last: its length, and until when parts of the block may move it.
-    pub propose: (u64, MonoTime),
+    /// Of the propose timer that was set last.
+    pub propose: ProposeWait,
     /// Validators whose connection has ended.
     pub gone: BTreeSet<PublicKey>,
     /// Until when a validator that came back is told everything often.
@@ -135,7 +136,7 @@ impl Shell {
             timers: Timers::default(),
             armed: false,
             held: false,
-            propose: (0, MonoTime::default()),
+            propose: ProposeWait::default(),
             gone: BTreeSet::new(),
             back_until: MonoTime::default(),
             blocks: BTreeMap::new(),
@@ -442,7 +443,7 @@ impl Shell {
             if self.gone.contains(&context::key_of(set.proposer(timeout.round))) {
                 wait /= GONE_DIVISOR;
             }
-            self.propose = (wait, self.now.after(wait.saturating_mul(PROPOSE_STRETCH)));
+            self.propose = ProposeWait::begin(self.now, wait);
         }
         self.timers.set(
             Timer {
@@ -473,13 +474,14 @@ impl Shell {
     }
 
     /// See [`crate::Orderer::proposal_comes`].
-    pub(crate) fn proposal_comes(&mut self, round: Round) {
+    pub(crate) fn proposal_comes(&mut self, round: Round, progress: Progress) {
         let Some(height) = self.height() else { return };
         let kind = TimerKind::Propose;
         let timer = Timer { height, round, kind };
-        if self.timers.is_set(timer) {
-            let (wait, limit) = self.propose;
-            self.timers.set(timer, self.now.after(wait).min(limit));
+        let Some(due) = self.timers.due(timer) else { return };
+        let end = self.propose.end_after(progress);
+        if end > due {
+            self.timers.set(timer, end);
         }
     }
 
@@ -491,11 +493,13 @@ impl Shell {
         if !self.gone.insert(validator) {
             return;
         }
-        let (wait, limit) = self.propose;
-        let sooner = self.now.after(wait / GONE_DIVISOR).min(limit);
-        self.hasten(TimerKind::Propose, sooner, |timer| {
+        let sooner = self.now.after(self.propose.length() / GONE_DIVISOR);
+        let waits = self.hasten(TimerKind::Propose, sooner, |timer| {
             context::key_of(set.proposer(context::round_in(timer.round))) == validator
         });
+        if waits {
+            self.propose.shorten(sooner);
+        }
     }
 
     /// See [`crate::Orderer::back`].
@@ -512,15 +516,17 @@ impl Shell {
         self.hasten(TimerKind::Rebroadcast, self.now.after(AGAIN_MICROS), |_| true);
     }
 
-    /// Moves timers of this height that would fire later than `at`.
-    fn hasten(&mut self, kind: TimerKind, at: MonoTime, which: impl Fn(&Timer) -> bool) {
-        let Some(height) = self.height() else { return };
+    /// Moves timers of this height that would fire later than `at`. Returns true if there were any.
+    fn hasten(&mut self, kind: TimerKind, at: MonoTime, which: impl Fn(&Timer) -> bool) -> bool {
+        let Some(height) = self.height() else { return false };
         let later = self.timers.of_kind(height, kind);
         let later: Vec<Timer> = later
             .filter(|(timer, due)| *due > at && which(timer))
             .map(|(timer, _)| timer)
             .collect();
+        let any = !later.is_empty();
         later.into_iter().for_each(|timer| self.timers.set(timer, at));
+        any
     }
 
     /// Whether a message of ours is not in the log yet. Refused signatures are no messages.

@@ -55,6 +55,11 @@ impl Timers {
         self.index.contains_key(&timer)
     }
 
+    /// When a timer fires, if it is set.
+    pub fn due(&self, timer: Timer) -> Option<MonoTime> {
+        self.index.get(&timer).map(|(at, _)| *at)
+    }
+
     /// The timers of one kind at a height, and when they fire.
     pub fn of_kind(&self, height: Height, kind: TimerKind) -> impl Iterator<Item = (Timer, MonoTime)> {
         let timers = self.index.iter();

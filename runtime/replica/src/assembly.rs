@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 
+use vibecoin_consensus::Progress;
 use vibecoin_execution::{BlockExecutor, ExecutionError, State};
 use vibecoin_poh::{SealedTick, Verifier, seed};
 use vibecoin_primitives::{
@@ -117,6 +118,21 @@ impl<S: State> Assembly<S> {
     /// Whether every part is here.
     pub fn is_whole(&self) -> bool {
         self.opening.is_some() && self.ticks.len() == self.tick_count
+    }
+
+    /// The parts that are here without a gap. None count once something in them is odd: the block is invalid, and nothing
+    /// is gained by waiting for the rest of it.
+    pub fn progress(&self) -> Progress {
+        let parts = match self.work {
+            Some(_) => self.next_sequence(),
+            None => 0,
+        };
+        Progress {
+            parts,
+            of: u32::try_from(self.tick_count)
+                .unwrap_or(u32::MAX)
+                .saturating_add(1),
+        }
     }
 
     /// Takes a part that is whole and whose signature and place were checked. `known` gives transactions

@@ -403,11 +403,12 @@ impl<S: State, O: Orderer> Replica<S, O> {
         };
         match assembly.take(chain, part, &known) {
             Ok(Taken::Fresh) => {
+                let progress = assembly.progress();
                 // Whoever is at work on a later round's block says nothing about this round.
                 if under_way && of.0 == Round::ZERO {
                     self.orderer.arm_propose(self.now.mono);
                 }
-                self.orderer.proposal_comes(of.0, self.now.mono);
+                self.orderer.proposal_comes(of.0, progress, self.now.mono);
                 self.finish_assembly(of);
                 Verdict::Fresh
             }

@@ -14,11 +14,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use vibecoin_consensus::{
-    BftOrderer, ConsensusMessage, LogRecord, MonoTime, Orderer as _, OrdererConfig, Verdict,
+    BftOrderer, ConsensusMessage, LogRecord, MonoTime, Orderer as _, OrdererConfig, Progress, Verdict,
 };
 use vibecoin_execution::{MemoryState, State};
 use vibecoin_mempool::{Mempool, MempoolConfig};
 use vibecoin_primitives::*;
+use vibecoin_replica::assembly::{Assembly, Taken};
 use vibecoin_replica::{
     Action, BODIES_PER_RETRY, CANDIDATES_MAX, CertifiedBlock, Chain, Commit, EMPTY_FROM, Event, Head,
     Message, Now, Parent, PeerId, RETRY_MICROS, Replica, Ticket,
@@ -866,4 +867,63 @@ fn rounds_that_go_on_failing_hold_few_blocks_and_fill_no_log() {
     net.until(0, 2);
     let transactions: usize = net.nodes[0].commits.iter().map(|commit| commit.ids.len()).sum();
     assert_eq!(transactions, 1);
+}
+
+#[test]
+fn a_proposal_that_never_follows_its_parts_is_waited_for_one_and_a_half_propose_timeouts() {
+    let mut net = Net::new(&VALIDATORS);
+    net.loses =
+        Box::new(|_, _, message| matches!(message, Message::Consensus(ConsensusMessage::Proposal(_))));
+    let begins = net.now.mono;
+    (0..4).for_each(|node| net.give(node, 0));
+    let round = |net: &Net| net.nodes[0].replica.orderer().status().round;
+    for _ in 0..2_000 {
+        if round(&net) > Round::ZERO {
+            break;
+        }
+        net.pass();
+    }
+    assert_eq!(round(&net), Round(1));
+    assert_eq!(net.now.mono, begins.after(450_000));
+}
+
+#[test]
+fn only_parts_without_a_gap_and_without_fault_count_as_progress() {
+    let mut net = Net::new(&VALIDATORS);
+    net.until(0, 1);
+    let parts: Vec<BlockPart> = net
+        .sent
+        .iter()
+        .filter_map(|(_, message)| match message {
+            Message::Part(part) if part.signed.statement.height == Height(1) => Some((**part).clone()),
+            _ => None,
+        })
+        .collect();
+    let chain = net.chain.clone();
+    let proposer = parts[0].signed.statement.proposer;
+    let mut assembly = Assembly::new(&chain, &genesis(&chain), Round::ZERO, proposer).unwrap();
+    let mut parts_after = |part: &BlockPart| {
+        let taken = assembly.take(&chain, part.clone(), &|_| None);
+        assert!(matches!(taken, Ok(Taken::Fresh)));
+        let Progress { parts, of } = assembly.progress();
+        assert_eq!(of, 5, "the opening and four ticks");
+        parts
+    };
+    assert_eq!(parts_after(&parts[0]), 1);
+    assert_eq!(parts_after(&parts[2]), 1, "the first tick is missing");
+    assert_eq!(parts_after(&parts[1]), 3);
+    let secret = (1..=4).map(key).find(|key| key.public_key() == proposer).unwrap();
+    let content = PartContent::Tick(Tick {
+        hash: Hash([77; 32]),
+        transactions: vec![transfer(&chain, 7).transaction().clone()],
+    });
+    let statement = PartStatement {
+        digest: content.digest(),
+        ..parts[3].signed.statement.clone()
+    };
+    let odd = BlockPart {
+        signed: statement.sign(&chain.genesis, &secret),
+        content,
+    };
+    assert_eq!(parts_after(&odd), 0, "a transaction that may not be in the block");
 }

@@ -17,6 +17,7 @@ mod messages;
 mod own_key;
 mod proposals;
 mod restarts;
+mod stretch;
 mod waits;
 
 use std::sync::Arc;

@@ -50,37 +50,6 @@ fn a_proposal_for_a_later_round_does_not_start_the_wait_of_an_idle_one() {
 }
 
 #[test]
-fn parts_that_come_move_the_wait_for_their_proposal_but_not_for_ever() {
-    let mut bench = Bench::started(4, 3);
-    bench.orderer.proposal_comes(Round(0), T0);
-    assert_eq!(
-        bench.orderer.next_deadline(),
-        Some(T0.after(500_000)),
-        "no wait, none to move"
-    );
-    bench.orderer.arm_propose(T0);
-    bench.orderer.proposal_comes(Round(1), T0.after(50_000));
-    assert_eq!(
-        bench.orderer.next_deadline(),
-        Some(T0.after(300_000)),
-        "another round's"
-    );
-    bench.orderer.proposal_comes(Round(0), T0.after(100_000));
-    assert_eq!(bench.orderer.next_deadline(), Some(T0.after(400_000)));
-    for at in (200_000..1_200_000).step_by(100_000) {
-        bench.orderer.proposal_comes(Round(0), T0.after(at));
-        bench.orderer.on_time(T0.after(at));
-    }
-    assert_eq!(own_votes(&bench.drain()), vec![], "it still comes");
-    bench.orderer.on_time(T0.after(1_200_000));
-    assert_eq!(
-        own_votes(&bench.drain()),
-        vec![(VoteKind::Prevote, None)],
-        "four times the wait is the most"
-    );
-}
-
-#[test]
 fn a_proposer_whose_connection_ended_is_waited_for_half_as_long() {
     let mut bench = Bench::started(4, 3);
     let proposer = bench.proposer(0).public_key();
