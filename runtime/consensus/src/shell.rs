@@ -479,7 +479,11 @@ impl Shell {
         let kind = TimerKind::Propose;
         let timer = Timer { height, round, kind };
         let Some(due) = self.timers.due(timer) else { return };
-        let end = self.propose.end_after(progress);
+        let end = if active(Bug::StretchUnbounded) {
+            self.now.after(self.propose.length())
+        } else {
+            self.propose.end_after(progress)
+        };
         if end > due {
             self.timers.set(timer, end);
         }

@@ -64,6 +64,8 @@ pub enum Bug {
     QuestionForgotten,
     /// The turns of the next height are derived as if the present one had been decided in its first round.
     TurnStale,
+    /// Every part of a proposal begins the wait for it again, without an end.
+    StretchUnbounded,
     /// Of a failed transaction, the step that came last is not undone. All nodes agree about it, so that it takes a
     /// second opinion to find it: `tests/sim/src/leftovers.rs`, not [`Bug::ALL`].
     UndoForgotten,
@@ -73,7 +75,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug that a test network must notice.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::SignBeforeSync,
         Self::GuardAfterSend,
         Self::LockForgotten,
@@ -102,6 +104,7 @@ impl Bug {
         Self::NeverAgain,
         Self::QuestionForgotten,
         Self::TurnStale,
+        Self::StretchUnbounded,
     ];
 
     /// Its name on the command line.
@@ -136,6 +139,7 @@ impl Bug {
             Self::NeverAgain => "never-again",
             Self::QuestionForgotten => "question-forgotten",
             Self::TurnStale => "turn-stale",
+            Self::StretchUnbounded => "stretch-unbounded",
             Self::UndoForgotten => "undo-forgotten",
             Self::PoisonPanics => "poison-panics",
         }

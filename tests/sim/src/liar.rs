@@ -14,7 +14,8 @@ use vibecoin_storage::Store;
 
 use crate::forge::{Workshop, after, parts, vote_of};
 use crate::rng::Rng;
-use crate::{Config, Lie};
+use crate::stretch::Turn;
+use crate::{Config, Lie, Stretched};
 
 /// Transactions that a liar remembers, to use them again.
 const OLD_MAX: usize = 200;
@@ -40,20 +41,24 @@ pub struct Liar {
     seed: u64,
     pub node: usize,
     nodes: usize,
-    chain: Chain,
+    pub(crate) chain: Chain,
     key: SecretKey,
-    me: PublicKey,
-    rng: Rng,
+    pub(crate) me: PublicKey,
+    pub(crate) rng: Rng,
     /// The newest proposal of each round that it heard or made.
     proposed: BTreeMap<(Height, Round), Hash>,
     /// What is shown in the place of a block of its own.
     shown: BTreeMap<Hash, Vec<Shown>>,
     /// Transactions that it heard.
     old: Vec<Transaction>,
+    /// The turn whose parts and proposal it times.
+    pub(crate) turn: Option<Turn>,
     /// Whether everybody hears everything.
     pub open: bool,
     /// What was changed, added or held back.
     pub lies: u64,
+    /// What became of the turns that it stretched.
+    pub stretched: Stretched,
 }
 
 impl Liar {
@@ -70,13 +75,15 @@ impl Liar {
             proposed: BTreeMap::new(),
             shown: BTreeMap::new(),
             old: Vec::new(),
+            turn: None,
             open: false,
             lies: 0,
+            stretched: Stretched::default(),
         }
     }
 
     /// The lie of a height.
-    fn at(&self, height: Height) -> Lie {
+    pub(crate) fn at(&self, height: Height) -> Lie {
         let kinds = Lie::ALL.len() - 3;
         match self.lie {
             // Neither none, nor mixed, nor twins.
@@ -85,7 +92,7 @@ impl Liar {
         }
     }
 
-    fn others(&self) -> Vec<usize> {
+    pub(crate) fn others(&self) -> Vec<usize> {
         (0..self.nodes).filter(|node| *node != self.node).collect()
     }
 

@@ -44,6 +44,7 @@ mod observer;
 mod plan;
 mod report;
 mod rng;
+mod stretch;
 mod trace;
 mod traffic;
 mod wire;
@@ -51,5 +52,5 @@ mod world;
 
 pub use leftovers::{Leftovers, poison};
 pub use plan::{Config, Faults, Lie, SABOTEUR, Sabotage};
-pub use report::{Report, Rule, Violation, check, check_all, run_all, run_each};
+pub use report::{Report, Rule, Stretched, Violation, check, check_all, run_all, run_each};
 pub use world::run;

@@ -234,6 +234,8 @@ pub enum Lie {
     ForgedCertificates,
     /// Votes for heights and rounds that are far away.
     FarVotes,
+    /// Times its parts and proposals as late as the others wait for them, and sometimes later.
+    Stretches,
     /// Another of these at each height.
     Mixed,
     /// Two nodes that follow every rule, with one key.
@@ -242,7 +244,7 @@ pub enum Lie {
 
 impl Lie {
     /// Every lie, and none.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::None,
         Self::EquivocatingPrevotes,
         Self::EquivocatingPrecommits,
@@ -267,6 +269,7 @@ impl Lie {
         Self::ForgedVotes,
         Self::ForgedCertificates,
         Self::FarVotes,
+        Self::Stretches,
         Self::Mixed,
         Self::Twins,
     ];
@@ -299,6 +302,7 @@ impl Lie {
             Self::ForgedVotes => "forged-votes",
             Self::ForgedCertificates => "forged-certificates",
             Self::FarVotes => "far-votes",
+            Self::Stretches => "stretches",
             Self::Mixed => "mixed",
             Self::Twins => "twins",
         }

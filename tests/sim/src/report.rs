@@ -54,6 +54,8 @@ pub enum Rule {
     Recovery,
     /// Without faults every node gains heights.
     Liveness,
+    /// Without faults no proposer makes a height longer than a round may be.
+    Pace,
     /// Without a quorum no height is gained.
     CleanStop,
     /// Without faults a good transaction gets into a block.
@@ -76,6 +78,28 @@ pub struct Violation {
     pub micros: u64,
     /// What was seen.
     pub detail: String,
+}
+
+/// Turns of a proposer that stretches them, and what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stretched {
+    /// Timed as late as the rule allows: the block was decided in its round.
+    pub allowed: u64,
+    /// The same, and another block was decided.
+    pub allowed_lost: u64,
+    /// Timed as if each part began the wait again: the block was decided in its round.
+    pub dribbled: u64,
+    /// The same, and another block was decided.
+    pub dribbled_lost: u64,
+}
+
+impl Stretched {
+    const fn add(&mut self, other: Self) {
+        self.allowed += other.allowed;
+        self.allowed_lost += other.allowed_lost;
+        self.dribbled += other.dribbled;
+        self.dribbled_lost += other.dribbled_lost;
+    }
 }
 
 /// Figures of a run that kept all rules.
@@ -133,6 +157,10 @@ pub struct Report {
     pub turned_away: u64,
     /// Messages that the liar changed, added or held back.
     pub lies: u64,
+    /// Turns that the liar stretched.
+    pub stretched: Stretched,
+    /// Longest time of a height while a proposer that stretches its turns was watched, virtual microseconds.
+    pub slowest: u64,
     /// Gossiped messages that were passed on.
     pub relayed: u64,
     /// Heights gained while nodes were dead for long.
@@ -142,7 +170,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Adds another run's figures; the trace and what halted stay.
+    /// Adds another run's figures; the trace, the slowest height and what halted stay.
     pub fn add(&mut self, other: &Self) {
         macro_rules! add {
             ($($field:ident)*) => { $(self.$field += other.$field;)* };
@@ -152,6 +180,7 @@ impl Report {
             far_behind submitted transactions failed refused abstentions guard_refusals core_errors
             signed_after_fault tails_lost evidence turned_away lies relayed outage_heights
         }
+        self.stretched.add(other.stretched);
     }
 }
 

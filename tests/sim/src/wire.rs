@@ -8,6 +8,7 @@ use vibecoin_replica::{Event, GossipId, Message, PeerId};
 use crate::Violation;
 use crate::node::{Fault, describe, own_statement};
 use crate::report::Rule;
+use crate::stretch::Timed;
 use crate::world::{Happening, World};
 
 /// Gossiped messages that may still be passed on.
@@ -220,6 +221,19 @@ impl World {
         if node.log_failed && own_statement(node.public, &self.chain.genesis, &message).is_some() {
             self.report.signed_after_fault += 1;
         }
+        let message = match self.liar.as_mut().filter(|liar| liar.node == from) {
+            None => message,
+            Some(liar) => match liar.time(message, self.now) {
+                Timed::Now(message) => message,
+                Timed::Later(messages) => {
+                    for (after, message) in messages {
+                        self.later(after, Happening::Said { message });
+                    }
+                    return Ok(());
+                }
+            },
+        };
+        let node = &self.nodes[from];
         if let Some(liar) = self.liar.as_mut().filter(|liar| liar.node == from)
             && let Some(running) = &node.running
         {

@@ -49,6 +49,10 @@ const PROBES: u64 = 5;
 /// In which time they must, and in which time a double signature must end in a block.
 const PROBE_MICROS: u64 = 30_000_000;
 const EVIDENCE_MICROS: u64 = 10_000_000;
+/// Heights for which a proposer that stretches its turns is watched.
+const PACE_HEIGHTS: u64 = 16;
+/// What a height may take besides its waits: ticks, ways of messages, commits, a body that is asked for.
+const PACE_SLACK_MICROS: u64 = 300_000;
 /// How long a network without a quorum is watched.
 const STOP_MICROS: u64 = 20_000_000;
 /// Transactions whose signatures have been checked, remembered for all nodes together.
@@ -80,6 +84,10 @@ pub enum Happening {
     Cut,
     Heal,
     Submit,
+    /// The liar sends what it held back.
+    Said {
+        message: Message,
+    },
 }
 
 pub struct World {
@@ -270,6 +278,7 @@ impl World {
                 Ok(())
             }
             Happening::Submit => self.submit(),
+            Happening::Said { message } => self.say_late(message),
         }
     }
 

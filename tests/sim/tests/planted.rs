@@ -87,6 +87,7 @@ fn exposure(bug: Bug) -> Exposure {
         Bug::TornRecord => honest(&[Rule::Recovery, Rule::NoHalt, Rule::NoAbstention]),
         Bug::NeverAgain => honest(&[Rule::Liveness]),
         Bug::QuestionForgotten | Bug::TurnStale => honest(&[Rule::NoBlame]),
+        Bug::StretchUnbounded => against(Lie::Stretches, &[Rule::Pace]),
         // Not among `Bug::ALL`: see the tests below.
         Bug::UndoForgotten | Bug::PoisonPanics => honest(&[]),
     }

@@ -158,7 +158,46 @@ impl World {
             }
             self.advance()?;
         }
+        self.keep_pace()?;
         self.await_evidence()
+    }
+
+    /// Once faults are off, a proposer that stretches its turns makes no height longer than one wait for a proposal may be,
+    /// and the waits for votes of the round that fails.
+    fn keep_pace(&mut self) -> Result<(), Violation> {
+        if self.config.lie != Lie::Stretches {
+            return Ok(());
+        }
+        let params = &self.chain.params;
+        let millis = [
+            params.empty_block_interval_ms,
+            params.timeout_propose_ms,
+            params.timeout_propose_ms / 2,
+            params.timeout_prevote_ms,
+            params.timeout_precommit_ms,
+        ];
+        let millis: u64 = millis.into_iter().map(u64::from).sum();
+        // The slowest clock is three hundredths too slow.
+        let longest = (millis * 1000 + PACE_SLACK_MICROS) * 104 / 100;
+        // Who still catches up is missing in votes.
+        let height = self.model.height();
+        let everybody: Vec<usize> = (0..self.nodes.len()).collect();
+        self.reach(&everybody, height)?;
+        let last = self.model.height().0 + PACE_HEIGHTS;
+        self.decided_at = self.now;
+        while self.model.height().0 < last {
+            let took = self.now - self.decided_at;
+            self.report.slowest = self.report.slowest.max(took);
+            if took > longest {
+                let detail = format!(
+                    "no block after {} for {took} µs, longer than any round may be stretched",
+                    self.model.height()
+                );
+                return Err(self.violation(SABOTEUR, (Rule::Pace, detail)));
+            }
+            self.advance()?;
+        }
+        Ok(())
     }
 
     /// Once faults are off, a double signature ends in a block. The time counts from the next one: a liar
@@ -207,7 +246,10 @@ impl World {
                     .map_err(|fault| self.violation(index, fault))?;
             }
         }
-        self.report.lies = self.liar.as_ref().map_or(0, |liar| liar.lies);
+        if let Some(liar) = &self.liar {
+            self.report.lies = liar.lies;
+            self.report.stretched = liar.stretched;
+        }
         self.report.trace = self.trace.hash();
         self.report.heights = self.model.height().0;
         self.report.micros = self.now;

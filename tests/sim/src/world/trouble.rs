@@ -54,6 +54,23 @@ impl World {
         Ok(())
     }
 
+    /// The liar sends what it held back, unless its process is gone.
+    pub(super) fn say_late(&mut self, message: Message) -> Result<(), Violation> {
+        let Some(liar) = self.liar.as_ref() else {
+            return Ok(());
+        };
+        let (from, to) = (liar.node, liar.others());
+        if self.nodes[from].running.is_none() {
+            return Ok(());
+        }
+        self.trace.note(
+            self.now,
+            format_args!("{from} -> all  {}, late", describe(&message)),
+        );
+        self.send(from, &to, message)
+            .map_err(|fault| self.violation(from, fault))
+    }
+
     // ---- crashes ------------------------------------------------------------------------------
 
     pub(super) fn choose_victim(&mut self) -> Result<(), Violation> {
