@@ -15,6 +15,8 @@
 //! | answers that a peer owes | 128, for 120 s | | the oldest is forgotten |
 //! | unread bytes of streams | TCP 32 × 256 KiB, growing as they are read; QUIC 2 MiB | | the sender waits |
 //! | bytes per second | as configured; strangers a part | strangers 16 MiB, or 256 KiB each | the sender waits |
+//! | streams that are opened | strangers 64 and 8 a second, known 512 and 100 a second | | the connection ends, its peer is at fault |
+//! | streams to be negotiated | 16 of a connection, 32 that wait | | reset |
 //! | gossip to send | 512 messages of up to 129 KiB | | dropped; a stranger is disconnected |
 //! | gossip without a verdict | | 8,192 | the oldest is ignored |
 //! | copies that are counted | | 8,192 names a topic, 1,024 peers | the oldest is forgotten |

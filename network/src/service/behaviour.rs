@@ -7,9 +7,8 @@ use libp2p::gossipsub::{
     self, IdentTopic, MessageAuthenticity, MessageId, PeerScoreParams, PeerScoreThresholds, TopicScoreParams,
     ValidationMode, WhitelistSubscriptionFilter,
 };
-use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{StreamProtocol, allow_block_list, identify, memory_connection_limits, ping};
+use libp2p::{StreamProtocol, allow_block_list, memory_connection_limits, ping};
 use vibecoin_primitives::Hash;
 use vibecoin_primitives::limits::KIB;
 
@@ -33,7 +32,8 @@ const DUPLICATE_CACHE: Duration = Duration::from_secs(60);
 /// Connections of validators and reserved peers beyond the bounds for others.
 const RESERVED_MAX: u32 = 256;
 
-/// The parts of the swarm.
+/// The parts of the swarm. The hello says what the protocol identify would, and a protocol less is one less to open
+/// streams of.
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
     pub gate: Gate,
@@ -42,7 +42,6 @@ pub struct Behaviour {
     pub bans: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
     pub gossip: gossipsub::Behaviour<gossipsub::IdentityTransform, WhitelistSubscriptionFilter>,
     pub streams: Streams,
-    pub identify: identify::Behaviour,
     pub ping: ping::Behaviour,
 }
 
@@ -119,12 +118,7 @@ fn scores(names: &Names) -> PeerScoreParams {
 }
 
 impl Behaviour {
-    pub fn new(
-        key: &Keypair,
-        config: &NetworkConfig,
-        seats: &Seats,
-        names: &Names,
-    ) -> Result<Self, NetworkError> {
+    pub fn new(config: &NetworkConfig, seats: &Seats, names: &Names) -> Result<Self, NetworkError> {
         let gossip = gossipsub::ConfigBuilder::default()
             .heartbeat_interval(Duration::from_millis(300))
             .heartbeat_initial_delay(Duration::from_millis(50))
@@ -178,10 +172,6 @@ impl Behaviour {
                 names.direct.clone(),
                 names.parts.clone(),
             ]),
-            identify: identify::Behaviour::new(
-                identify::Config::new("/vibecoin/1".to_owned(), key.public())
-                    .with_agent_version(config.agent.clone()),
-            ),
             ping: ping::Behaviour::new(
                 ping::Config::new()
                     .with_interval(Duration::from_secs(2))

@@ -4,7 +4,7 @@
 //! it may is read more slowly, and its sends wait. Strangers share one budget: each has an equal part of it,
 //! so that many of them together do not take the thread of the network from validators.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,8 +16,11 @@ use futures_util::{AsyncRead, AsyncWrite};
 use libp2p::PeerId as LibPeer;
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 use parking_lot::Mutex;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep};
 use vibecoin_primitives::limits::{KIB, MIB};
+
+use super::opened::Opened;
 
 /// Bytes per second of all strangers together.
 pub const STRANGERS_BYTES_PER_S: u64 = 16 * MIB as u64;
@@ -32,6 +35,12 @@ pub const GOSSIP_MESSAGE_BYTES: usize = 2 * KIB;
 const SAVED_MAX: Duration = Duration::from_secs(1);
 /// Bytes that are read at once: what a stream can be ahead of its budget.
 const READ_BYTES_MAX: usize = 64 * KIB;
+/// Streams of a connection that wait to be negotiated; more are reset.
+const ARRIVED_MAX: usize = 32;
+/// Streams that are taken from a connection before others have their turn.
+const TAKEN_AT_ONCE: usize = 16;
+/// Connections with too many streams that the swarm has yet to hear of. Each has ended by itself.
+const EXCESS_MAX: usize = 256;
 
 /// Returns a stranger's part when there are so many of them.
 pub fn part_of_strangers(strangers: usize, per_peer: u64) -> u64 {
@@ -45,6 +54,7 @@ pub struct Meter {
     per_s: AtomicU64,
     /// When what has come so far would have come at that pace.
     at: Mutex<Instant>,
+    opened: Opened,
 }
 
 impl Meter {
@@ -53,6 +63,7 @@ impl Meter {
         Self {
             per_s: AtomicU64::new(per_s.max(1)),
             at: Mutex::new(now.checked_sub(SAVED_MAX).unwrap_or(now)),
+            opened: Opened::new(now),
         }
     }
 
@@ -80,14 +91,29 @@ pub struct Meters {
     /// For a peer of which nothing is known.
     first: u64,
     of: Arc<Mutex<HashMap<LibPeer, Weak<Meter>>>>,
+    excess: mpsc::Sender<LibPeer>,
 }
 
 impl Meters {
-    /// Meters that permit new peers this pace.
-    pub fn new(first: u64) -> Self {
-        Self {
+    /// Meters that permit new peers this pace, and where they name the peers that open streams without end.
+    pub fn new(first: u64) -> (Self, mpsc::Receiver<LibPeer>) {
+        let (excess, exceeded) = mpsc::channel(EXCESS_MAX);
+        let meters = Self {
             first,
             of: Arc::default(),
+            excess,
+        };
+        (meters, exceeded)
+    }
+
+    /// Reads the streams of a connection through the meter of its peer.
+    pub fn connection<M: StreamMuxer>(&self, peer: LibPeer, inner: M) -> MeteredMuxer<M> {
+        MeteredMuxer {
+            inner,
+            meter: self.of(peer),
+            peer,
+            excess: self.excess.clone(),
+            arrived: VecDeque::new(),
         }
     }
 
@@ -110,49 +136,88 @@ impl Meters {
         }
     }
 
-    /// Sets the pace of a connected peer.
-    pub fn set(&self, peer: &LibPeer, per_s: u64) {
+    /// Sets the pace of a connected peer, and whether it may open streams as validators and named peers do.
+    pub fn set(&self, peer: &LibPeer, per_s: u64, is_known: bool) {
         if let Some(meter) = self.of.lock().get(peer).and_then(Weak::upgrade) {
             meter.per_s.store(per_s.max(1), Ordering::Relaxed);
+            meter.opened.set_known(is_known, Instant::now());
         }
     }
 }
 
-/// A connection whose streams are read through the meter of its peer.
-pub struct MeteredMuxer<M> {
-    pub inner: M,
-    pub meter: Arc<Meter>,
+/// A connection whose streams are counted and read through the meter of its peer. It ends when the peer opens too
+/// many.
+pub struct MeteredMuxer<M: StreamMuxer> {
+    inner: M,
+    meter: Arc<Meter>,
+    peer: LibPeer,
+    excess: mpsc::Sender<LibPeer>,
+    arrived: VecDeque<M::Substream>,
+}
+
+impl<M: StreamMuxer + Unpin> MeteredMuxer<M>
+where
+    M::Error: Send + Sync + 'static,
+{
+    /// Takes the streams that have come. All of them are counted: the swarm takes none while enough are negotiated,
+    /// and a peer that holds those open could open and drop others unseen.
+    fn take(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        for _ in 0..TAKEN_AT_ONCE {
+            let Poll::Ready(stream) = Pin::new(&mut self.inner).poll_inbound(cx) else {
+                return Ok(());
+            };
+            let stream = stream.map_err(io::Error::other)?;
+            if !self.meter.opened.take(Instant::now()) {
+                // The connection ends with the error; without room its peer goes without blame.
+                let _without_room = self.excess.try_send(self.peer);
+                return Err(io::Error::other("the peer opens streams without end"));
+            }
+            if self.arrived.len() < ARRIVED_MAX {
+                self.arrived.push_back(stream);
+            }
+        }
+        cx.waker().wake_by_ref();
+        Ok(())
+    }
 }
 
 impl<M: StreamMuxer + Unpin> StreamMuxer for MeteredMuxer<M>
 where
     M::Substream: Unpin,
+    M::Error: Send + Sync + 'static,
 {
     type Substream = Metered<M::Substream>;
-    type Error = M::Error;
+    type Error = io::Error;
 
     fn poll_inbound(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Self::Substream, Self::Error>> {
-        let inner = ready!(Pin::new(&mut self.inner).poll_inbound(cx))?;
-        Poll::Ready(Ok(Metered::new(inner, self.meter.clone())))
+        if self.arrived.is_empty() {
+            self.take(cx)?;
+        }
+        match self.arrived.pop_front() {
+            Some(inner) => Poll::Ready(Ok(Metered::new(inner, self.meter.clone()))),
+            None => Poll::Pending,
+        }
     }
 
     fn poll_outbound(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Self::Substream, Self::Error>> {
-        let inner = ready!(Pin::new(&mut self.inner).poll_outbound(cx))?;
+        let inner = ready!(Pin::new(&mut self.inner).poll_outbound(cx)).map_err(io::Error::other)?;
         Poll::Ready(Ok(Metered::new(inner, self.meter.clone())))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Pin::new(&mut self.inner).poll_close(cx)
+        Pin::new(&mut self.inner).poll_close(cx).map_err(io::Error::other)
     }
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, Self::Error>> {
-        Pin::new(&mut self.inner).poll(cx)
+        let event = Pin::new(&mut self.inner).poll(cx).map_err(io::Error::other)?;
+        self.take(cx)?;
+        event.map(Ok)
     }
 }
 
@@ -222,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_peer_has_one_budget_for_all_its_streams_and_saves_up_a_second_of_it() {
-        let meters = Meters::new(MB as u64);
+        let (meters, _) = Meters::new(MB as u64);
         let peer = LibPeer::random();
         let (meter, same) = (meters.of(peer), meters.of(peer));
         assert!(Arc::ptr_eq(&meter, &same));
@@ -243,7 +308,7 @@ mod tests {
         );
         assert_eq!(meter.spend(MB / 10, after(6_000)), ms(100));
         assert_eq!(meter.spend(MB, after(60_000)), Duration::ZERO);
-        meters.set(&peer, 2 * MB as u64);
+        meters.set(&peer, 2 * MB as u64, false);
         assert_eq!(same.spend(MB, after(60_000)), ms(500), "its pace was set");
     }
 
@@ -261,10 +326,57 @@ mod tests {
         assert_eq!([of(0), of(1), of(4)], [16 << 20, 16 << 20, 4 << 20]);
         assert_eq!(of(10_000), STRANGER_BYTES_PER_S_MIN);
         assert_eq!(part_of_strangers(1, 1_000), 1_000, "never more than any peer");
-        let meters = Meters::new(1);
+        let (meters, _) = Meters::new(1);
         for _ in 0..1_000 {
             drop(meters.of(LibPeer::random()));
         }
         assert!(meters.of.lock().len() <= 1);
+    }
+
+    /// A connection on which another stream has always come.
+    struct Endless;
+
+    impl StreamMuxer for Endless {
+        type Substream = futures_util::io::Cursor<Vec<u8>>;
+        type Error = io::Error;
+
+        fn poll_inbound(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<Self::Substream>> {
+            Poll::Ready(Ok(futures_util::io::Cursor::default()))
+        }
+
+        fn poll_outbound(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<Self::Substream>> {
+            Poll::Pending
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
+            Poll::Pending
+        }
+    }
+
+    #[test]
+    fn streams_that_nobody_takes_are_counted_bounded_and_end_the_connection() {
+        let (meters, mut exceeded) = Meters::new(1);
+        let peer = LibPeer::random();
+        let mut muxer = meters.connection(peer, Endless);
+        let waker = futures_util::task::noop_waker();
+        let mut cx = Context::from_waker(&waker);
+        let mut polls = 0;
+        while Pin::new(&mut muxer).poll(&mut cx).is_pending() {
+            polls += 1;
+            assert!(muxer.arrived.len() <= ARRIVED_MAX);
+            assert!(polls < 1_000, "streams without end are taken");
+        }
+        assert_eq!(exceeded.try_recv(), Ok(peer));
+        // What had come is given out before the end.
+        let mut given = 0;
+        while let Poll::Ready(Ok(_)) = Pin::new(&mut muxer).poll_inbound(&mut cx) {
+            given += 1;
+            assert!(given < 1_000, "streams without end are given out");
+        }
+        assert!(given >= ARRIVED_MAX, "{given}");
     }
 }

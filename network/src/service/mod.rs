@@ -11,7 +11,7 @@
 //! in bytes, and what does not fit is dropped and counted. What comes in goes to a [`Sink`].
 //!
 //! A peer is nobody until its hello has come: the genesis hash, its newest block, and the proof that it
-//! holds a validator's key. Read in this order: [`config`], `hello`, `lanes`, `meter`, `repeats`, `book`, `gate`,
+//! holds a validator's key. Read in this order: [`config`], `hello`, `lanes`, `meter`, `opened`, `repeats`, `book`, `gate`,
 //! `score`, `task`.
 
 mod behaviour;
@@ -22,6 +22,7 @@ mod handle;
 mod hello;
 mod lanes;
 mod meter;
+mod opened;
 mod repeats;
 mod score;
 mod streams;

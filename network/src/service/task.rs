@@ -190,6 +190,8 @@ pub struct Task {
     totals: Arc<Totals>,
     in_flight: Arc<InFlight>,
     turns: u32,
+    /// Peers that opened too many streams.
+    exceeded: mpsc::Receiver<LibPeer>,
     /// Lines that strangers may cause in the log, and those that validators and named peers may.
     stranger_lines: Bucket,
     known_lines: Bucket,
@@ -246,8 +248,8 @@ impl Task {
         if seats.inbound < config.inbound_max {
             warn!(target: "node::network", ?seats, ?files, "strangers have fewer seats: few files may be open");
         }
-        let meters = Meters::new(STRANGER_BYTES_PER_S_MIN.min(config.bytes_per_s_per_peer));
-        let behaviour = Behaviour::new(&key, &config, &seats, &names)?;
+        let (meters, exceeded) = Meters::new(STRANGER_BYTES_PER_S_MIN.min(config.bytes_per_s_per_peer));
+        let behaviour = Behaviour::new(&config, &seats, &names)?;
         let mut swarm = libp2p::SwarmBuilder::with_existing_identity(key)
             .with_tokio()
             .with_other_transport(|key| transport::quic(key, &meters))
@@ -324,6 +326,7 @@ impl Task {
             known_lines: Bucket::new(KNOWN_LINE_EACH, KNOWN_LINES, tokio::time::Instant::now()),
             stranger_lines: Bucket::new(STRANGER_LINE_EACH, STRANGER_LINES, tokio::time::Instant::now()),
             totals: Arc::default(),
+            exceeded,
             in_flight: Arc::default(),
             turns: 0,
             run: RandomState::new().hash_one(0),
@@ -379,6 +382,8 @@ impl Task {
                 Some(finding) = self.findings.recv() => self.on_finding(finding),
                 _ = turn.tick() => self.on_turn(),
             }
+                // Before the end of its connection is seen, so that its machine is known.
+                Some(peer) = self.exceeded.recv() => self.on_exceeded(peer),
         }
         self.save_book();
         let connected: Vec<LibPeer> = self.peers.keys().copied().collect();

@@ -12,7 +12,7 @@ use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::{PeerId as LibPeer, noise, quic, tcp, yamux};
 
-use super::meter::{MeteredMuxer, Meters};
+use super::meter::Meters;
 
 /// How long a QUIC handshake may take. Where UDP does not get through, TCP gets its turn after it.
 const QUIC_HANDSHAKE: Duration = Duration::from_secs(2);
@@ -67,8 +67,7 @@ where
     M::Substream: Unpin + Send + 'static,
     M::Error: Send + Sync + 'static,
 {
-    let meter = meters.of(peer);
-    StreamMuxerBox::new(MeteredMuxer { inner, meter })
+    StreamMuxerBox::new(meters.connection(peer, inner))
 }
 
 /// A muxer that closes at once. The one inside waits until its last bytes have been taken, and over a cut

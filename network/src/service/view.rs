@@ -124,6 +124,8 @@ pub enum Refusal {
     SlowReader,
     /// A stream beyond the bound of its lane.
     Streams,
+    /// A connection on which streams were opened without end.
+    Opened,
     /// A status that came sooner after the previous one than it is passed on.
     Status,
     /// A further copy of a gossiped message that is passed on often enough.
@@ -152,7 +154,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Oversize,
         Self::Undecodable,
         Self::WrongLane,
@@ -160,6 +162,7 @@ impl Refusal {
         Self::SlowFrame,
         Self::SlowReader,
         Self::Streams,
+        Self::Opened,
         Self::Status,
         Self::Copy,
         Self::Silent,
@@ -185,6 +188,7 @@ impl Refusal {
             Self::SlowFrame => "slow_frame",
             Self::SlowReader => "slow_reader",
             Self::Streams => "streams",
+            Self::Opened => "opened",
             Self::Status => "status",
             Self::Copy => "copy",
             Self::Silent => "silent",

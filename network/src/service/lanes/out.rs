@@ -30,8 +30,12 @@ pub const STRANGERS_QUEUE_BYTES_MAX: usize = 96 * MIB;
 /// Most bytes that wait for all validators and named peers together. Most of it is shared: a part is one
 /// allocation for all of its receivers.
 pub const KNOWN_QUEUE_BYTES_MAX: usize = 512 * MIB;
-/// How long a lane waits before it opens a stream again.
+/// How long a lane waits before it tries again to open a stream; doubles with each failure.
 const REOPEN: Duration = Duration::from_millis(50);
+const REOPEN_MAX: Duration = Duration::from_secs(1);
+/// Least time between two streams of a lane. A stream that holds is replaced at once when it breaks; one that the
+/// peer drops again and again costs no more streams than a stranger may open.
+const REOPEN_EACH: Duration = Duration::from_millis(400);
 /// How long a peer may refuse to take a stream.
 const OPEN_TIME: Duration = Duration::from_secs(30);
 /// How often one frame is written before it is given up.
@@ -156,6 +160,7 @@ pub fn open(
         waiting,
         traffic,
         tally,
+        opened: None,
     };
     (queue, writer)
 }
@@ -170,6 +175,8 @@ pub struct Writer {
     waiting: Arc<Waiting>,
     traffic: Arc<Traffic>,
     tally: Arc<Tally>,
+    /// When its stream was opened.
+    opened: Option<Instant>,
 }
 
 impl Writer {
@@ -212,16 +219,22 @@ impl Writer {
 
     /// A stream, as soon as there is one.
     async fn open(&mut self) -> Result<Stream, WriteEnd> {
+        if let Some(opened) = self.opened {
+            tokio::time::sleep(REOPEN_EACH.saturating_sub(opened.elapsed())).await;
+        }
         let begun = Instant::now();
+        let mut rest = REOPEN;
         while !self.frames.is_closed() {
             if begun.elapsed() > OPEN_TIME {
                 return Err(WriteEnd::Slow);
             }
             let opening = self.control.open_stream(self.peer, self.protocol.clone());
             if let Ok(Ok(stream)) = timeout(OPEN_TIME, opening).await {
+                self.opened = Some(Instant::now());
                 return Ok(stream);
             }
-            tokio::time::sleep(REOPEN).await;
+            tokio::time::sleep(rest).await;
+            rest = rest.saturating_mul(2).min(REOPEN_MAX);
         }
         Err(WriteEnd::Dropped)
     }

@@ -125,6 +125,13 @@ impl Task {
         let _not_connected = self.swarm.disconnect_peer_id(peer);
     }
 
+    /// A peer opens streams without end. Its connection ends by itself.
+    pub(super) fn on_exceeded(&mut self, peer: LibPeer) {
+        self.shared.tally.refuse(Refusal::Opened);
+        self.blame(peer, Severity::Serious, "streams without end");
+        let _closing = self.swarm.disconnect_peer_id(peer);
+    }
+
     /// A peer does not take what it is sent: it is disconnected, so that nothing more waits for it. One that
     /// is stopped or cut off is not at fault, a stranger that comes back to do the same is.
     pub(super) fn on_slow_reader(&mut self, peer: LibPeer, is_stranger: bool) {

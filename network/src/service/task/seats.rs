@@ -195,8 +195,8 @@ impl Task {
         let part = part_of_strangers(strangers.count(), per_peer);
         for (id, rank) in ranks {
             match rank {
-                Some(Rank::Known) => self.meters.set(&id, per_peer),
-                Some(Rank::Stranger) => self.meters.set(&id, part),
+                Some(Rank::Known) => self.meters.set(&id, per_peer, true),
+                Some(Rank::Stranger) => self.meters.set(&id, part, false),
                 None => {}
             }
         }

@@ -125,7 +125,7 @@ impl Stranger {
         let control = behaviour.streams.new_control();
         let key = keypair(&seed).unwrap();
         let id = key.public().to_peer_id();
-        let meters = Meters::new(1 << 40);
+        let (meters, _exceeded) = Meters::new(1 << 40);
         let swarm = {
             let _inside = runtime.enter();
             libp2p::SwarmBuilder::with_existing_identity(key)
@@ -343,6 +343,41 @@ fn a_known_message_under_a_thousand_numbers_is_passed_on_a_few_times_and_its_sen
     assert!(refused(&a, Refusal::Copy) > 256);
     assert!((1..=16).contains(&passed), "{passed} copies were handed on");
     assert!(before(&b) - known <= passed, "no more than that came to others");
+}
+
+#[test]
+fn streams_that_are_opened_and_dropped_cost_their_sender_the_connection_and_then_a_ban() {
+    let a = Node::start(config(132));
+    let stranger = Stranger::new(&a, 133);
+    // One that the node knows and one that it refuses.
+    let ping = StreamProtocol::new("/ipfs/ping/1.0.0");
+    let unknown = StreamProtocol::new("/ipfs/id/push/1.0.0");
+    stranger.say_hello();
+    a.connected();
+    for time in 1..=2 {
+        let (mut control, victim) = (stranger.control.clone(), stranger.victim);
+        let protocols = [ping.clone(), unknown.clone()];
+        let opening = stranger.runtime.spawn(async move {
+            for protocol in protocols.iter().cycle().take(10_000) {
+                let _dropped_or_refused = control.open_stream(victim, protocol.clone()).await;
+            }
+        });
+        stranger.closed();
+        opening.abort();
+        until("the refusal", || refused(&a, Refusal::Opened) == time);
+        if time == 1 {
+            a.disconnected();
+            assert!(a.network.bans().is_empty());
+            stranger.dial();
+            while stranger.next() != Seen::Connected {}
+        }
+    }
+    until("the ban", || {
+        a.network
+            .bans()
+            .iter()
+            .any(|ban| ban.id == stranger.id.to_string())
+    });
 }
 
 #[test]
