@@ -26,6 +26,7 @@
 //! | seats of strangers | `per_ip_max`, `per_subnet_max` | `inbound_max`, `outbound_max` | refused; a quiet one is closed |
 //! | address book | 32 an announcer, 64 its machine, 8 an address | 512 peers of 8 addresses | refused |
 //! | bans, points, banned machines | | 4,096 each | the first to end is forgotten |
+//! | numbers of peers that are gone | | strangers 1,024, known 1,024 | the oldest is forgotten |
 //! | findings, orders | | 1,024; 8,192 | the finder waits; the order is dropped |
 
 pub mod service;

@@ -2,7 +2,7 @@
 //! in `meeting` and `seats`, what peers pass on in `gossip`, what callers order and what faults cost in `orders`,
 //! what callers see in `shown`.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,9 +31,11 @@ use super::score::Scores;
 use super::streams::{Control, Incoming};
 use super::transport;
 use super::view::{Refusal, count};
+use numbers::Numbers;
 
 mod gossip;
 mod meeting;
+mod numbers;
 mod orders;
 mod seats;
 mod shown;
@@ -107,19 +109,21 @@ enum Finding {
     },
     LaneEnded {
         peer: LibPeer,
-        number: PeerId,
+        visit: u64,
         lane: Lane,
         fault: Option<LaneFault>,
     },
     SlowReader {
         peer: LibPeer,
-        number: PeerId,
+        visit: u64,
     },
 }
 
 /// A connected peer.
 struct Peer {
     number: PeerId,
+    /// Tells this visit from others of the same peer.
+    visit: u64,
     address: Multiaddr,
     outbound: bool,
     since: Instant,
@@ -172,8 +176,8 @@ pub struct Task {
     findings: mpsc::Receiver<Finding>,
     found: mpsc::Sender<Finding>,
     peers: HashMap<LibPeer, Peer>,
-    by_number: BTreeMap<PeerId, LibPeer>,
-    next_number: u64,
+    numbers: Numbers,
+    next_visit: u64,
     undecided: HashMap<GossipId, (MessageId, LibPeer)>,
     undecided_order: VecDeque<GossipId>,
     next_gossip: u64,
@@ -186,12 +190,12 @@ pub struct Task {
     validators_met: HashMap<PublicKey, Vec<LibPeer>>,
     seats: Seats,
     meters: Meters,
+    /// Peers that opened too many streams.
+    exceeded: mpsc::Receiver<LibPeer>,
     repeats: AllRepeats,
     totals: Arc<Totals>,
     in_flight: Arc<InFlight>,
     turns: u32,
-    /// Peers that opened too many streams.
-    exceeded: mpsc::Receiver<LibPeer>,
     /// Lines that strangers may cause in the log, and those that validators and named peers may.
     stranger_lines: Bucket,
     known_lines: Bucket,
@@ -310,8 +314,8 @@ impl Task {
             findings,
             found,
             peers: HashMap::new(),
-            by_number: BTreeMap::new(),
-            next_number: 1,
+            numbers: Numbers::new(),
+            next_visit: 0,
             undecided: HashMap::new(),
             undecided_order: VecDeque::new(),
             next_gossip: 1,
@@ -322,11 +326,11 @@ impl Task {
             validators_met: HashMap::new(),
             seats,
             meters,
+            exceeded,
             repeats: AllRepeats::default(),
             known_lines: Bucket::new(KNOWN_LINE_EACH, KNOWN_LINES, tokio::time::Instant::now()),
             stranger_lines: Bucket::new(STRANGER_LINE_EACH, STRANGER_LINES, tokio::time::Instant::now()),
             totals: Arc::default(),
-            exceeded,
             in_flight: Arc::default(),
             turns: 0,
             run: RandomState::new().hash_one(0),
@@ -378,12 +382,12 @@ impl Task {
                     None | Some(Order::Stop) => break,
                     Some(order) => self.on_order(order),
                 },
+                // Before the end of its connection is seen, so that its machine is known.
+                Some(peer) = self.exceeded.recv() => self.on_exceeded(peer),
                 event = self.swarm.select_next_some() => self.on_event(event),
                 Some(finding) = self.findings.recv() => self.on_finding(finding),
                 _ = turn.tick() => self.on_turn(),
             }
-                // Before the end of its connection is seen, so that its machine is known.
-                Some(peer) = self.exceeded.recv() => self.on_exceeded(peer),
         }
         self.save_book();
         let connected: Vec<LibPeer> = self.peers.keys().copied().collect();

@@ -175,7 +175,9 @@ impl<B: SyncBlock> Planner<B> {
         };
         if peer.is_worth_remembering() {
             if self.gone.len() >= GONE_MAX {
-                self.gone.pop_front();
+                // Identities are free: those that only left a question open displace none that lied.
+                let harmless = self.gone.iter().position(|(_, gone)| gone.lies == 0);
+                self.gone.remove(harmless.unwrap_or(0));
             }
             self.gone.push_back((id, peer));
         }

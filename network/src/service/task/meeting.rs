@@ -11,7 +11,7 @@ use libp2p::{Multiaddr, PeerId as LibPeer, Stream, StreamProtocol, ping};
 use tracing::{debug, info, warn};
 use vibecoin_primitives::text::is_hidden;
 use vibecoin_primitives::{Encoded as _, Height, decode, encode};
-use vibecoin_replica::{PeerId, Severity};
+use vibecoin_replica::Severity;
 
 use super::{Admitted, DIAL_TIME, Finding, Greeting, HELLO_TIME, Peer, Task};
 use crate::service::book::Announcer;
@@ -106,14 +106,14 @@ impl Task {
             self.swarm.close_connection(connection);
             return;
         }
-        let number = PeerId(self.next_number);
-        self.next_number = self.next_number.saturating_add(1);
-        self.by_number.insert(number, peer);
+        let number = self.numbers.met(peer);
+        self.next_visit = self.next_visit.saturating_add(1);
         let now = Instant::now();
         self.peers.insert(
             peer,
             Peer {
                 number,
+                visit: self.next_visit,
                 address,
                 outbound: endpoint.is_dialer(),
                 since: now,
@@ -137,7 +137,7 @@ impl Task {
         let Some(gone) = self.peers.remove(&peer) else {
             return;
         };
-        self.by_number.remove(&gone.number);
+        self.numbers.left(&peer);
         self.shared.lanes.write().remove(&gone.number);
         self.shared.view.peers.lock().remove(&gone.number);
         let privileged = self.is_privileged(&peer);
@@ -354,7 +354,8 @@ impl Task {
             traffic: traffic.clone(),
             owed: owed.clone(),
         });
-        let number = peer.number;
+        let (number, visit) = (peer.number, peer.visit);
+        self.numbers.admitted(&id, rank);
         let waiting = std::mem::take(&mut peer.waiting);
         let lane = |lane: Lane, protocol: &StreamProtocol| {
             let (control, tally) = (self.control.clone(), self.shared.tally.clone());
@@ -372,7 +373,7 @@ impl Task {
             let found = self.found.clone();
             tokio::spawn(async move {
                 if writer.run().await == WriteEnd::Slow {
-                    let _stopping = found.send(Finding::SlowReader { peer: id, number }).await;
+                    let _stopping = found.send(Finding::SlowReader { peer: id, visit }).await;
                 }
             });
             queue
@@ -455,13 +456,13 @@ impl Task {
             bytes_per_s: self.config.bytes_per_s_per_peer,
             step_time: STEP_TIME,
         };
-        let (found, number) = (self.found.clone(), peer.number);
+        let (found, visit) = (self.found.clone(), peer.visit);
         tokio::spawn(async move {
             let fault = reader.run(stream).await;
             let _stopping = found
                 .send(Finding::LaneEnded {
                     peer: id,
-                    number,
+                    visit,
                     lane,
                     fault,
                 })
@@ -480,12 +481,12 @@ impl Task {
             }
             Finding::LaneEnded {
                 peer,
-                number,
+                visit,
                 lane,
                 fault,
             } => {
-                // Of a connection before, when the numbers differ.
-                if let Some(peer) = self.peers.get_mut(&peer).filter(|peer| peer.number == number) {
+                // Otherwise it was a lane of a connection before.
+                if let Some(peer) = self.peers.get_mut(&peer).filter(|peer| peer.visit == visit) {
                     let [direct, parts] = &mut peer.reading;
                     let reading = match lane {
                         Lane::Direct => direct,
@@ -505,8 +506,8 @@ impl Task {
                     let _not_connected = self.swarm.disconnect_peer_id(peer);
                 }
             }
-            Finding::SlowReader { peer, number } => {
-                let admitted = self.peers.get(&peer).filter(|peer| peer.number == number);
+            Finding::SlowReader { peer, visit } => {
+                let admitted = self.peers.get(&peer).filter(|peer| peer.visit == visit);
                 let Some(admitted) = admitted.and_then(|peer| peer.admitted.as_ref()) else {
                     return;
                 };

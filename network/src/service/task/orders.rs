@@ -44,7 +44,7 @@ impl Task {
                 severity,
                 reason,
             } => {
-                if let Some(peer) = self.by_number.get(&peer).copied() {
+                if let Some(peer) = self.numbers.peer(peer) {
                     self.blame(peer, severity, &reason);
                 }
             }

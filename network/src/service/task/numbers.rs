@@ -1,0 +1,146 @@
+//! The numbers by which other rooms know peers. An identity that comes back has the number that it had, so that what
+//! is remembered of it there (what it proved, what was refused of it) holds for it still.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use libp2p::PeerId as LibPeer;
+use vibecoin_replica::PeerId;
+
+use crate::service::lanes::Rank;
+
+/// Most peers of each rank that are gone whose numbers are remembered: strangers, whose identities are free, displace
+/// no validator.
+const GONE_MAX: usize = 1_024;
+
+struct Numbered {
+    number: PeerId,
+    /// Of the newest connection on which it said hello. Of others nobody has heard.
+    rank: Option<Rank>,
+}
+
+/// Numbers of peers that are here, and of some that were.
+pub struct Numbers {
+    next: u64,
+    of: HashMap<LibPeer, Numbered>,
+    /// Those that are here.
+    here: BTreeMap<PeerId, LibPeer>,
+    /// Those that are not, the oldest first.
+    strangers_gone: VecDeque<LibPeer>,
+    known_gone: VecDeque<LibPeer>,
+}
+
+impl Numbers {
+    pub fn new() -> Self {
+        Self {
+            next: 1,
+            of: HashMap::new(),
+            here: BTreeMap::new(),
+            strangers_gone: VecDeque::new(),
+            known_gone: VecDeque::new(),
+        }
+    }
+
+    const fn gone(&mut self, rank: Rank) -> &mut VecDeque<LibPeer> {
+        match rank {
+            Rank::Stranger => &mut self.strangers_gone,
+            Rank::Known => &mut self.known_gone,
+        }
+    }
+
+    /// The number of a peer that connects.
+    pub fn met(&mut self, peer: LibPeer) -> PeerId {
+        let remembered = self.of.get(&peer).map(|known| (known.number, known.rank));
+        let number = match remembered {
+            Some((number, rank)) => {
+                if let Some(rank) = rank {
+                    self.gone(rank).retain(|other| *other != peer);
+                }
+                number
+            }
+            None => {
+                let number = PeerId(self.next);
+                self.next = self.next.saturating_add(1);
+                self.of.insert(peer, Numbered { number, rank: None });
+                number
+            }
+        };
+        self.here.insert(number, peer);
+        number
+    }
+
+    /// The peer said hello: other rooms hear of it.
+    pub fn admitted(&mut self, peer: &LibPeer, rank: Rank) {
+        if let Some(known) = self.of.get_mut(peer) {
+            known.rank = Some(rank);
+        }
+    }
+
+    /// The peer has no connection any more.
+    pub fn left(&mut self, peer: &LibPeer) {
+        let Some(known) = self.of.get(peer) else { return };
+        let rank = known.rank;
+        self.here.remove(&known.number);
+        let Some(rank) = rank else {
+            self.of.remove(peer);
+            return;
+        };
+        let gone = self.gone(rank);
+        gone.push_back(*peer);
+        if gone.len() > GONE_MAX
+            && let Some(oldest) = gone.pop_front()
+        {
+            self.of.remove(&oldest);
+        }
+    }
+
+    /// The peer with this number, if it is here.
+    pub fn peer(&self, number: PeerId) -> Option<LibPeer> {
+        self.here.get(&number).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn visit(numbers: &mut Numbers, peer: LibPeer, rank: Option<Rank>) -> PeerId {
+        let number = numbers.met(peer);
+        assert_eq!(numbers.peer(number), Some(peer));
+        if let Some(rank) = rank {
+            numbers.admitted(&peer, rank);
+        }
+        numbers.left(&peer);
+        assert_eq!(numbers.peer(number), None);
+        number
+    }
+
+    #[test]
+    fn an_identity_keeps_its_number_and_no_other_gets_it() {
+        let mut numbers = Numbers::new();
+        let [a, b] = [(); 2].map(|()| LibPeer::random());
+        let first = visit(&mut numbers, a, Some(Rank::Stranger));
+        assert_ne!(visit(&mut numbers, b, Some(Rank::Stranger)), first);
+        assert_eq!(
+            visit(&mut numbers, a, None),
+            first,
+            "a visit without a hello changes nothing"
+        );
+        assert_eq!(visit(&mut numbers, a, Some(Rank::Known)), first);
+        assert_eq!(visit(&mut numbers, a, None), first);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_strangers_displace_no_validator() {
+        let mut numbers = Numbers::new();
+        let [validator, first] = [(); 2].map(|()| LibPeer::random());
+        let number = visit(&mut numbers, validator, Some(Rank::Known));
+        let old = visit(&mut numbers, first, Some(Rank::Stranger));
+        for _ in 0..3_000 {
+            visit(&mut numbers, LibPeer::random(), Some(Rank::Stranger));
+            visit(&mut numbers, LibPeer::random(), None);
+        }
+        assert_eq!(numbers.of.len(), GONE_MAX.saturating_add(1));
+        assert_eq!(visit(&mut numbers, validator, None), number);
+        assert_ne!(visit(&mut numbers, first, None), old, "it is forgotten");
+    }
+}
