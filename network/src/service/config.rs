@@ -125,12 +125,14 @@ pub enum NetworkEvent {
     },
     /// A peer has said hello.
     Connected {
-        /// Who.
+        /// Who. An identity that comes back has the number that it had.
         peer: PeerId,
         /// Its newest block.
         head: Height,
         /// Which validator it proved to be.
         validator: Option<PublicKey>,
+        /// Whether it is a validator or was named by the operator.
+        known: bool,
     },
     /// A peer that had said hello is gone.
     Disconnected {

@@ -131,6 +131,7 @@ impl Node {
                 peer,
                 head,
                 validator,
+                ..
             } => Some((peer, head, validator)),
             _ => None,
         })
@@ -248,6 +249,49 @@ fn two_nodes_say_hello_and_talk_on_every_lane() {
     assert_eq!(seen.len(), 1);
     assert_eq!(seen.first().map(|peer| peer.id.clone()), Some(a.id()));
     a.publish_to(&b, &batch(1));
+}
+
+#[test]
+fn a_peer_that_comes_back_has_the_number_that_it_had() {
+    let a = Node::start(config(150));
+    let b = Node::start(to(config(151), &[&a]));
+    let (first, ..) = a.connected();
+    drop(b);
+    assert_eq!(a.disconnected(), first);
+    let c = Node::start(to(config(152), &[&a]));
+    let (other, ..) = a.connected();
+    assert_ne!(other, first);
+    let b = Node::start(to(config(151), &[&a]));
+    assert_eq!(a.connected().0, first);
+    // The number is that of the connection there is now.
+    let (a_on_b, ..) = b.connected();
+    let status = Message::Status { height: Height(8) };
+    b.network.send(a_on_b, &status);
+    assert_eq!(a.message(), (first, status.clone(), None));
+    a.network.send(first, &status);
+    assert_eq!(b.message(), (a_on_b, status, None));
+    drop(c);
+}
+
+#[test]
+fn validators_and_named_peers_are_shown_as_known_and_strangers_are_not() {
+    let a = Node::start(NetworkConfig {
+        reserved: vec![peer_id_of(&[154; 32])],
+        ..config(153)
+    });
+    let known = |node: &Node| {
+        node.wait("connection", |event| match event {
+            NetworkEvent::Connected { known, .. } => Some(known),
+            _ => None,
+        })
+    };
+    let named = Node::start(to(config(154), &[&a]));
+    assert!(known(&a));
+    assert!(known(&named), "it was told to stay connected with that one");
+    let _validator = Node::start(to(proven(config(155), 2), &[&a]));
+    assert!(known(&a));
+    let _stranger = Node::start(to(config(156), &[&a]));
+    assert!(!known(&a));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::error::NodeError;
 use crate::mail::Mailbox;
 use crate::metrics::Files;
 use crate::network::Outlet;
-use crate::serve::Server;
+use crate::serve::{Class, Server};
 use crate::shared::Shared;
 use crate::verify::{Tickets, Told};
 
@@ -351,7 +351,7 @@ impl Driver {
                 // Requests for blocks do not come this way in the node: they go to the thread that serves.
                 Action::Serve { to, from, count } => {
                     if let Some(server) = self.server.get() {
-                        server.ask(to, from, count);
+                        server.ask(Class::Stranger, to, from, count);
                     }
                 }
                 Action::Halt(fault) => return Err(fault.into()),

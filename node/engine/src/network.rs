@@ -11,6 +11,7 @@
 //! delays a vote, and strangers never displace validators. What does not fit is dropped: consensus sends again
 //! what matters, and catching up asks again. The intake rules on a message before anything dear is done for it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -34,7 +35,7 @@ use crate::error::{Listener, NodeError, kind_of};
 use crate::inspect::{Report, Unverified};
 use crate::mail::Mailbox;
 use crate::queue::{Bounds, FairQueue};
-use crate::serve::Server;
+use crate::serve::{Class, Server};
 use crate::verify::Gossiped;
 
 /// Gossiped transactions by validators that wait for the signature stage, and those by others.
@@ -65,6 +66,8 @@ pub struct Inlet {
     pub alive: Sender<()>,
     /// The thread that reads blocks for others; set once the network runs.
     pub server: Arc<OnceLock<Server>>,
+    /// Connected peers that are validators or that the operator named.
+    pub known: Mutex<BTreeSet<PeerId>>,
     /// The cheap checks.
     pub intake: Arc<Mutex<Intake>>,
     /// Called with what is refused.
@@ -85,12 +88,20 @@ impl Sink for Inlet {
                 peer,
                 head,
                 validator,
+                known,
             } => {
+                if known {
+                    self.known.lock().insert(peer);
+                }
                 self.intake.lock().connected(peer, validator);
                 self.mail.connected(peer, head, validator);
                 true
             }
             NetworkEvent::Disconnected { peer } => {
+                self.known.lock().remove(&peer);
+                if let Some(server) = self.server.get() {
+                    server.forget(peer);
+                }
                 self.intake.lock().disconnected(peer);
                 self.mail.disconnected(peer);
                 self.blocks.forget(peer);
@@ -137,10 +148,15 @@ impl Inlet {
                 };
                 self.blocks.push(class, from, bytes, unverified)
             }
-            Message::SyncRequest { from: first, count } => self
-                .server
-                .get()
-                .is_some_and(|server| server.ask(from, first, count)),
+            Message::SyncRequest { from: first, count } => {
+                let class = if self.known.lock().contains(&from) {
+                    Class::Known
+                } else {
+                    Class::Stranger
+                };
+                let server = self.server.get();
+                server.is_some_and(|server| server.ask(class, from, first, count))
+            }
             Message::Status { height } => {
                 self.mail.head(from, height);
                 true

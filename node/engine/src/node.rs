@@ -37,7 +37,7 @@ use crate::persist::Persist;
 use crate::queue::FairQueue;
 use crate::rounds::RoundBook;
 use crate::scrape::{Scrape, renderer};
-use crate::serve::Server;
+use crate::serve::{Paces, Server};
 use crate::shared::Shared;
 use crate::signals::Signals;
 use crate::verify::{Queues, SUBMISSIONS_MAX, Stage, Tickets};
@@ -199,6 +199,7 @@ impl Node {
             gossiped: gossiped.clone(),
             alive,
             server: server.clone(),
+            known: Mutex::default(),
             intake: intake.clone(),
             report: report.clone(),
             clock,
@@ -219,7 +220,12 @@ impl Node {
         if let Some(network) = &network {
             let _first_and_only = to_blame.set(network.clone());
             let (network, store) = (network.clone(), store.clone());
-            let started = Server::start(store, move |to, message| network.send(to, &message))?;
+            let paces = if validator_key.is_some() {
+                Paces::VALIDATOR
+            } else {
+                Paces::FULL_NODE
+            };
+            let started = Server::start(store, paces, move |to, message| network.send(to, &message))?;
             let _first_and_only = server.set(started);
         }
 

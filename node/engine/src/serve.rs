@@ -1,50 +1,60 @@
-//! The thread that answers peers' requests for stored blocks, away from the driver.
+//! The thread that answers peers' requests for stored blocks, away from the driver and the network. Whose turn it is
+//! and how much an answer may take is decided in [`turns`].
 
-use std::collections::BTreeMap;
+mod turns;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use tracing::warn;
 use vibecoin_network::wire::SYNC_BYTES_MAX;
 use vibecoin_primitives::Height;
-use vibecoin_primitives::limits::{BODY_BYTES_MAX, CERTIFICATE_BYTES_MAX, HEADER_BYTES_MAX, MIB};
+use vibecoin_primitives::limits::{BODY_BYTES_MAX, CERTIFICATE_BYTES_MAX, HEADER_BYTES_MAX, KIB, MIB};
 use vibecoin_replica::{CertifiedBlock, Message, PeerId, SYNC_BLOCKS_MAX};
 use vibecoin_storage::{StorageError, Store};
 
 use crate::error::NodeError;
+pub use turns::{Class, Paces};
+use turns::{Next, Request, Turn, Turns};
 
-/// Most requests that wait. More are dropped: a peer that gets no answer asks another node.
-const WAITING_MAX: usize = 64;
-/// Most requests of one peer that wait, so that none takes the places of the others.
-const WAITING_PER_PEER_MAX: usize = 2;
 /// Most bytes of bodies in one answer; a single larger block is sent alone.
 const BODIES_BYTES_MAX: usize = 4 * MIB;
+/// Most bytes that are read and encoded at once: one answer and its frame.
+pub const READING_BYTES_MAX: usize = 32 * MIB;
+/// Charge for an answer beside its bytes, for the work that does not depend on its size.
+const ANSWER_BYTES: usize = 8 * KIB;
+/// The same for each of its blocks, which is three reads; its header is within.
+const BLOCK_BYTES: usize = KIB;
+/// Bytes of a certificate's signature with its key.
+const SIGNATURE_BYTES: usize = 96;
 
 // The largest answer fits into a message.
 const _: () = assert!(BODIES_BYTES_MAX <= BODY_BYTES_MAX);
 const _: () = assert!(
     BODY_BYTES_MAX + SYNC_BLOCKS_MAX * (HEADER_BYTES_MAX + CERTIFICATE_BYTES_MAX + 64) <= SYNC_BYTES_MAX
 );
+const _: () = assert!(2 * SYNC_BYTES_MAX <= READING_BYTES_MAX);
 
-/// One request.
-#[derive(Clone, Copy, Debug)]
-struct Request {
-    peer: PeerId,
-    from: Height,
-    count: u32,
+/// What the thread and those who ask share.
+struct Desk {
+    state: Mutex<State>,
+    /// Rings after a request, and at the end.
+    bell: Condvar,
+    /// Times are counted from here.
+    begun: Instant,
 }
 
-/// How many requests of each peer wait.
-type Waiting = Arc<Mutex<BTreeMap<PeerId, usize>>>;
+struct State {
+    turns: Turns,
+    is_open: bool,
+}
 
 /// Answers requests for blocks from the store. Ends its thread when dropped.
 pub struct Server {
-    /// `None` only while it is being dropped.
-    requests: Option<Sender<Request>>,
-    waiting: Waiting,
+    desk: Arc<Desk>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -55,54 +65,58 @@ impl Server {
     /// [`NodeError::System`] when the system gives no thread.
     pub fn start(
         store: Arc<Store>,
+        paces: Paces,
         answer: impl Fn(PeerId, Message) + Send + 'static,
     ) -> Result<Self, NodeError> {
-        Self::over(move |height| stored(&store, height), answer)
+        Self::over(paces, move |height| stored(&store, height), answer)
     }
 
     fn over(
+        paces: Paces,
         read: impl Fn(Height) -> Result<Option<CertifiedBlock>, StorageError> + Send + 'static,
         answer: impl Fn(PeerId, Message) + Send + 'static,
     ) -> Result<Self, NodeError> {
-        let (requests, to_answer) = bounded(WAITING_MAX);
-        let waiting = Waiting::default();
-        let shared = waiting.clone();
+        let desk = Arc::new(Desk {
+            state: Mutex::new(State {
+                turns: Turns::new(paces),
+                is_open: true,
+            }),
+            bell: Condvar::new(),
+            begun: Instant::now(),
+        });
+        let shared = desk.clone();
         let thread = thread::Builder::new()
             .name("serve".to_owned())
-            .spawn(move || serve(&to_answer, &shared, read, answer))
+            .spawn(move || shared.serve(read, answer))
             .map_err(|error| NodeError::System {
                 what: "start a thread",
                 detail: error.to_string(),
             })?;
         Ok(Self {
-            requests: Some(requests),
-            waiting,
+            desk,
             thread: Some(thread),
         })
     }
 
     /// Takes a request in, at once. `false`: too many wait, and there will be no answer.
-    pub fn ask(&self, peer: PeerId, from: Height, count: u32) -> bool {
-        let Some(requests) = &self.requests else {
-            return false;
-        };
-        // The lock is held over both steps, so that the thread cannot count a request down before it is
-        // counted.
-        let mut waiting = self.waiting.lock();
-        let of_peer = waiting.get(&peer).copied().unwrap_or_default();
-        let taken =
-            of_peer < WAITING_PER_PEER_MAX && requests.try_send(Request { peer, from, count }).is_ok();
-        if taken {
-            waiting.insert(peer, of_peer.saturating_add(1));
-        }
+    pub fn ask(&self, class: Class, peer: PeerId, from: Height, count: u32) -> bool {
+        let request = Request { from, count };
+        let taken = self.desk.state.lock().turns.ask(class, peer, request);
+        self.desk.bell.notify_one();
         taken
+    }
+
+    /// The peer is gone: what it asked for is not read.
+    pub fn forget(&self, peer: PeerId) {
+        self.desk.state.lock().turns.forget(peer);
     }
 }
 
 impl Drop for Server {
     /// Waits for the answer that is being made, so that the store is free afterwards.
     fn drop(&mut self) {
-        self.requests = None;
+        self.desk.state.lock().is_open = false;
+        self.desk.bell.notify_one();
         if let Some(thread) = self.thread.take()
             && thread.thread().id() != thread::current().id()
         {
@@ -111,43 +125,70 @@ impl Drop for Server {
     }
 }
 
-fn serve(
-    requests: &Receiver<Request>,
-    waiting: &Waiting,
-    read: impl Fn(Height) -> Result<Option<CertifiedBlock>, StorageError>,
-    answer: impl Fn(PeerId, Message),
-) {
-    while let Ok(Request { peer, from, count }) = requests.recv() {
-        {
-            let mut waiting = waiting.lock();
-            let left = waiting.remove(&peer).unwrap_or_default().saturating_sub(1);
-            if left > 0 {
-                waiting.insert(peer, left);
+impl Desk {
+    fn serve(
+        &self,
+        read: impl Fn(Height) -> Result<Option<CertifiedBlock>, StorageError>,
+        answer: impl Fn(PeerId, Message),
+    ) {
+        while let Some(turn) = self.next() {
+            let Request { from, count } = turn.request;
+            let blocks = collect(from, count, turn.bytes_enough, &read);
+            let bytes = charge(&blocks);
+            let now = self.begun.elapsed();
+            self.state.lock().turns.spent(turn.class, bytes, now);
+            answer(turn.peer, Message::SyncResponse { from, blocks });
+        }
+    }
+
+    /// Waits for the next turn; `None` at the end.
+    fn next(&self) -> Option<Turn> {
+        let mut state = self.state.lock();
+        while state.is_open {
+            match state.turns.next(self.begun.elapsed()) {
+                Next::Answer(turn) => return Some(turn),
+                Next::Wait(time) => {
+                    let _rung_or_due = self.bell.wait_for(&mut state, time);
+                }
+                Next::Idle => self.bell.wait(&mut state),
             }
         }
-        let blocks = collect(from, count, &read);
-        answer(peer, Message::SyncResponse { from, blocks });
+        None
     }
 }
 
-/// The blocks of an answer: ascending, without gaps, as many as were asked for and fit; none when the first
-/// is not there.
+/// What an answer takes off the budget of its class.
+fn charge(blocks: &[CertifiedBlock]) -> usize {
+    blocks.iter().fold(ANSWER_BYTES, |sum, block| {
+        let signatures = block.certificate.signatures.len();
+        sum.saturating_add(block.body.len())
+            .saturating_add(BLOCK_BYTES)
+            .saturating_add(signatures.saturating_mul(SIGNATURE_BYTES))
+    })
+}
+
+/// The blocks of an answer: ascending, without gaps, as many as were asked for and fit, none after the one that
+/// brings their bodies to `bytes_enough`; none when the first is not there.
 fn collect(
     from: Height,
     count: u32,
+    bytes_enough: usize,
     read: impl Fn(Height) -> Result<Option<CertifiedBlock>, StorageError>,
 ) -> Vec<CertifiedBlock> {
     let count = usize::try_from(count).map_or(SYNC_BLOCKS_MAX, |count| count.clamp(1, SYNC_BLOCKS_MAX));
     let mut blocks: Vec<CertifiedBlock> = Vec::new();
     let mut bytes = 0_usize;
-    let heights = (from.0..=u64::MAX).map(Height).take(count);
-    let _full_or_done = heights.map(read).try_for_each(|read| match read {
+    let mut heights = (from.0..=u64::MAX).map(Height).take(count);
+    let _full_or_done = heights.try_for_each(|height| match read(height) {
         Ok(Some(block)) => {
             bytes = bytes.saturating_add(block.body.len());
             if !blocks.is_empty() && bytes > BODIES_BYTES_MAX {
                 return ControlFlow::Break(());
             }
             blocks.push(block);
+            if bytes >= bytes_enough {
+                return ControlFlow::Break(());
+            }
             ControlFlow::Continue(())
         }
         Ok(None) => ControlFlow::Break(()),
@@ -181,9 +222,18 @@ mod tests {
     use super::*;
     use vibecoin_primitives::{CommitCertificate, Hash, Header, PublicKey, Round, TimeMs};
 
+    use crossbeam_channel::{Receiver, Sender, bounded};
+
     /// What the disk says about blocks above 100.
     const HEAD: u64 = 100;
     const A: PeerId = PeerId(1);
+    /// So much that nothing waits for it.
+    const PACES: Paces = Paces {
+        known: 1 << 40,
+        strangers: 1 << 40,
+    };
+    /// Requests that wait in a test, at most.
+    const MANY: usize = 1_024;
 
     fn block(height: Height, body_bytes: usize) -> CertifiedBlock {
         let zero = Hash::ZERO;
@@ -231,8 +281,8 @@ mod tests {
             Ok((height.0 >= 1 && height.0 <= HEAD).then(|| block(height, body_bytes)))
         };
         let answer = move |peer, message| answers.send((peer, message)).unwrap();
-        let server = Server::over(read, answer).unwrap();
-        assert!(server.ask(A, Height(from), count));
+        let server = Server::over(PACES, read, answer).unwrap();
+        assert!(server.ask(Class::Stranger, A, Height(from), count));
         let (peer, message) = answered.recv().unwrap();
         let Message::SyncResponse { from: of, blocks } = message else {
             panic!("{message:?}");
@@ -274,67 +324,107 @@ mod tests {
         check(1, 16, BODY_BYTES_MAX, [1]);
     }
 
+    #[test]
+    fn an_answer_ends_with_the_block_that_is_enough_and_has_one_at_least() {
+        let heights = |bytes_enough| -> Vec<u64> {
+            let read = |height| Ok(Some(block(height, 100)));
+            let blocks = collect(Height(5), 16, bytes_enough, read);
+            blocks.iter().map(|block| block.header.height.0).collect()
+        };
+        assert_eq!(heights(250), [5, 6, 7]);
+        assert_eq!(heights(200), [5, 6]);
+        assert_eq!(heights(0), [5]);
+    }
+
+    #[test]
+    fn an_answer_without_blocks_is_not_free_and_a_full_one_costs_its_bytes() {
+        assert!(charge(&[]) >= 4 * KIB);
+        let one = charge(&[block(Height(1), MIB)]);
+        assert!(one > MIB, "{one}");
+        assert_eq!(
+            charge(&[block(Height(1), MIB), block(Height(2), MIB)]) - one,
+            one - charge(&[])
+        );
+    }
+
     /// A server whose thread reads nothing until it is let.
-    fn held() -> (Server, Sender<()>, Receiver<PeerId>, Receiver<()>) {
-        let (let_go, go) = bounded::<()>(WAITING_MAX + 1);
-        let (reading, reads) = bounded(WAITING_MAX + 1);
-        let (answers, answered) = bounded(WAITING_MAX + 1);
-        let read = move |_| {
+    fn held(paces: Paces, body: usize) -> (Server, Sender<()>, Receiver<PeerId>, Receiver<()>) {
+        let (let_go, go) = bounded::<()>(MANY);
+        let (reading, reads) = bounded(MANY);
+        let (answers, answered) = bounded(MANY);
+        let read = move |height| {
             reading.send(()).unwrap();
             go.recv().unwrap();
-            Ok(None)
+            Ok((body > 0).then(|| block(height, body)))
         };
         let answer = move |peer, _| answers.send(peer).unwrap();
-        (Server::over(read, answer).unwrap(), let_go, answered, reads)
+        (
+            Server::over(paces, read, answer).unwrap(),
+            let_go,
+            answered,
+            reads,
+        )
     }
 
     #[test]
-    fn one_peer_takes_two_places_and_gets_them_back() {
-        let (server, let_go, answered, reads) = held();
-        assert!(server.ask(A, Height(1), 1));
+    fn the_validator_that_asks_last_is_answered_before_the_strangers_that_wait() {
+        let (server, let_go, answered, reads) = held(PACES, 0);
+        let ask = |class, peer| server.ask(class, PeerId(peer), Height(1), 1);
+        assert!(ask(Class::Stranger, 1));
         // The first is being answered and does not wait any more.
         reads.recv().unwrap();
-        assert!(server.ask(A, Height(2), 1));
-        assert!(server.ask(A, Height(3), 1));
-        assert!(!server.ask(A, Height(4), 1), "two wait");
-        assert!(
-            server.ask(PeerId(2), Height(1), 1),
-            "others have their own places"
-        );
-        let_go.send(()).unwrap();
-        assert_eq!(answered.recv(), Ok(A));
-        reads.recv().unwrap();
-        assert!(server.ask(A, Height(4), 1));
-        assert!(!server.ask(A, Height(5), 1));
-        for _ in 0..4 {
+        assert!((1..=3).all(|peer| ask(Class::Stranger, peer)));
+        assert!(ask(Class::Stranger, 1));
+        assert!(ask(Class::Known, 9));
+        for _ in 0..6 {
             let_go.send(()).unwrap();
         }
-        let rest: Vec<_> = answered.iter().take(4).collect();
-        assert_eq!(rest, [A, A, PeerId(2), A]);
+        let order: Vec<u64> = answered.iter().take(6).map(|peer| peer.0).collect();
+        assert_eq!(order, [1, 9, 1, 2, 3, 1]);
+        assert!(
+            server.desk.state.lock().turns.is_empty(),
+            "nothing is kept of a peer"
+        );
     }
 
     #[test]
-    fn a_full_queue_drops_what_comes() {
-        let (server, let_go, answered, reads) = held();
-        assert!(server.ask(PeerId(1000), Height(1), 1));
+    fn what_a_peer_that_left_asked_for_is_not_read() {
+        let (server, let_go, answered, reads) = held(PACES, 0);
+        server.ask(Class::Stranger, A, Height(1), 1);
         reads.recv().unwrap();
-        let peers = || (0..).map(PeerId).take(WAITING_MAX);
-        assert!(peers().all(|peer| server.ask(peer, Height(1), 1)));
-        assert!(!server.ask(PeerId(2000), Height(1), 1));
-        for _ in 0..=WAITING_MAX {
-            let_go.send(()).unwrap();
+        server.ask(Class::Stranger, PeerId(2), Height(1), 1);
+        server.ask(Class::Stranger, PeerId(3), Height(1), 1);
+        server.forget(PeerId(2));
+        (0..2).for_each(|_| let_go.send(()).unwrap());
+        let order: Vec<u64> = answered.iter().take(2).map(|peer| peer.0).collect();
+        assert_eq!(order, [1, 3]);
+    }
+
+    #[test]
+    fn a_stranger_whose_budget_is_spent_waits_and_a_validator_does_not() {
+        // A byte in a second: the first answer takes all of it for years.
+        let paces = Paces {
+            strangers: 1,
+            ..PACES
+        };
+        let (server, let_go, answered, _reads) = held(paces, MIB);
+        (0..MANY / 2).for_each(|_| let_go.send(()).unwrap());
+        assert!(server.ask(Class::Stranger, A, Height(1), 1));
+        assert_eq!(answered.recv(), Ok(A));
+        assert!(server.ask(Class::Stranger, A, Height(2), 1));
+        for _ in 0..10 {
+            assert!(server.ask(Class::Known, PeerId(2), Height(1), 1));
+            assert_eq!(answered.recv(), Ok(PeerId(2)));
         }
-        assert_eq!(answered.iter().take(WAITING_MAX + 1).count(), WAITING_MAX + 1);
-        assert!(
-            server.waiting.lock().is_empty(),
-            "nothing is kept of whom was answered"
-        );
+        drop(server);
+        assert!(answered.recv().is_err(), "the stranger's second was answered");
     }
 
     #[test]
     fn the_thread_ends_with_the_server() {
-        let (server, let_go, answered, _reads) = held();
-        server.ask(A, Height(1), 1);
+        let (server, let_go, answered, reads) = held(PACES, 0);
+        server.ask(Class::Stranger, A, Height(1), 1);
+        reads.recv().unwrap();
         let_go.send(()).unwrap();
         drop(server);
         assert_eq!(answered.recv(), Ok(A));

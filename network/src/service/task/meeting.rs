@@ -413,6 +413,7 @@ impl Task {
             peer: number,
             head,
             validator,
+            known: rank == Rank::Known,
         });
         for (lane, stream) in waiting {
             self.on_stream(id, lane, stream);

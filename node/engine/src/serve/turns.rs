@@ -1,0 +1,437 @@
+//! Requests for old blocks that wait, and whose turn it is. Plain values: the caller has the clock and the disk.
+//!
+//! ```text
+//! ask ──▶ places of a class (two requests per peer) ──▶ next: peers in turn, at the pace of the class
+//! ```
+//!
+//! Validators and named peers have places and a budget of their own and go first, so no number of strangers delays
+//! a validator that catches up. Within a class each peer has its turn, and a turn is one answer of bounded size: a
+//! peer that always has requests waiting gets no more than one that asks now and then.
+//!
+//! There is no budget per peer: what one peer may have is what the others of its class leave. A node that joins
+//! alone gets all of a stranger's budget, and many peers together get no more than one.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use vibecoin_primitives::Height;
+use vibecoin_primitives::limits::MIB;
+use vibecoin_replica::PeerId;
+
+/// Most peers of a class whose requests wait. More than there are seats by default.
+pub const PEERS_MAX: usize = 256;
+/// Most requests of one peer that wait: as many as an honest peer has on their way.
+pub const REQUESTS_PER_PEER_MAX: usize = 2;
+/// How much of its budget a class may have saved up, as a time: what lets a short chain be fetched at once.
+const SAVED: Duration = Duration::from_secs(4);
+/// The part of a second's budget that an answer may take when nothing is saved up. A peer of unknown speed has
+/// 600 ms for an answer, two of its requests wait, and others may be before it.
+const ANSWERS_PER_S: u64 = 8;
+
+/// What a peer shares its places and its budget with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Validators and peers that the operator named.
+    Known,
+    /// All others.
+    Stranger,
+}
+
+/// Bytes per second of the answers to each class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paces {
+    /// Of all validators and named peers together.
+    pub known: u64,
+    /// Of all strangers together.
+    pub strangers: u64,
+}
+
+impl Paces {
+    /// The paces of a node that runs a validator. Encrypting and sending take the processor that it votes with:
+    /// 50 MB/s cost two busy cores a quarter of their blocks. A node that joins asks all that it finds, so from four
+    /// validators it gets 8 MiB/s, more than it can execute.
+    pub const VALIDATOR: Self = Self {
+        known: 16 * MIB as u64,
+        strangers: 2 * MIB as u64,
+    };
+    /// Those of other nodes, which are there to be asked.
+    pub const FULL_NODE: Self = Self {
+        known: 16 * MIB as u64,
+        strangers: 8 * MIB as u64,
+    };
+}
+
+/// A request for blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub from: Height,
+    pub count: u32,
+}
+
+/// A request whose turn it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    pub class: Class,
+    pub peer: PeerId,
+    pub request: Request,
+    /// Bytes from which on the answer gets no further block.
+    pub bytes_enough: usize,
+}
+
+/// What to do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Answer this.
+    Answer(Turn),
+    /// Nothing for so long, unless a request comes.
+    Wait(Duration),
+    /// Nothing until a request comes.
+    Idle,
+}
+
+/// A budget of bytes. An answer may begin while there is some, and its size is taken off afterwards.
+#[derive(Debug)]
+struct Budget {
+    per_s: u64,
+    /// When everything that was taken is earned.
+    earned_at: Duration,
+}
+
+impl Budget {
+    fn time(&self, bytes: usize) -> Duration {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let nanos = u128::from(bytes)
+            .saturating_mul(1_000_000_000)
+            .checked_div(u128::from(self.per_s));
+        Duration::from_nanos(nanos.map_or(u64::MAX, |nanos| u64::try_from(nanos).unwrap_or(u64::MAX)))
+    }
+
+    /// How much there is, as a time.
+    fn saved(&self, now: Duration) -> Duration {
+        SAVED.saturating_sub(self.earned_at.saturating_sub(now))
+    }
+
+    /// How long until there is some.
+    fn wait(&self, now: Duration) -> Duration {
+        let owed = self.earned_at.saturating_sub(now);
+        if owed < SAVED {
+            return Duration::ZERO;
+        }
+        // A wait of nothing would be no wait.
+        owed.saturating_sub(SAVED).max(Duration::from_millis(1))
+    }
+
+    fn take(&mut self, bytes: usize, now: Duration) {
+        let begun = self.earned_at.max(now);
+        self.earned_at = begun.saturating_add(self.time(bytes));
+    }
+
+    /// Size of an answer when so many peers wait: their part of what is saved.
+    fn share(&self, peers: usize, now: Duration) -> usize {
+        let saved = self.saved(now).as_millis();
+        let bytes = saved.saturating_mul(u128::from(self.per_s)) / 1_000;
+        let peers = u128::try_from(peers).unwrap_or(u128::MAX).max(1);
+        let part = bytes.checked_div(peers).unwrap_or(0);
+        let least = u128::from(self.per_s / ANSWERS_PER_S);
+        usize::try_from(part.max(least)).unwrap_or(usize::MAX)
+    }
+}
+
+/// The places of one class.
+#[derive(Debug)]
+struct Places {
+    waiting: BTreeMap<PeerId, VecDeque<Request>>,
+    /// Each peer with a request, once; the next one first.
+    order: VecDeque<PeerId>,
+    budget: Budget,
+}
+
+impl Places {
+    const fn new(per_s: u64) -> Self {
+        Self {
+            waiting: BTreeMap::new(),
+            order: VecDeque::new(),
+            budget: Budget {
+                per_s,
+                earned_at: Duration::ZERO,
+            },
+        }
+    }
+
+    fn ask(&mut self, peer: PeerId, request: Request) -> bool {
+        if let Some(own) = self.waiting.get_mut(&peer) {
+            // A peer that asks for more than it may has given up what it asked for first.
+            if own.len() >= REQUESTS_PER_PEER_MAX {
+                own.pop_front();
+            }
+            own.push_back(request);
+            return true;
+        }
+        if self.order.len() >= PEERS_MAX {
+            return false;
+        }
+        self.waiting.insert(peer, VecDeque::from([request]));
+        self.order.push_back(peer);
+        true
+    }
+
+    fn forget(&mut self, peer: PeerId) {
+        if self.waiting.remove(&peer).is_some() {
+            self.order.retain(|other| *other != peer);
+        }
+    }
+
+    /// The next request and its peer, which goes behind all others.
+    fn turn(&mut self) -> Option<(PeerId, Request)> {
+        let peer = self.order.pop_front()?;
+        let own = self.waiting.get_mut(&peer)?;
+        let request = own.pop_front();
+        if own.is_empty() {
+            self.waiting.remove(&peer);
+        } else {
+            self.order.push_back(peer);
+        }
+        Some((peer, request?))
+    }
+}
+
+/// The places of both classes.
+#[derive(Debug)]
+pub struct Turns {
+    known: Places,
+    strangers: Places,
+}
+
+impl Turns {
+    /// Nothing waits, and both budgets are full.
+    pub const fn new(paces: Paces) -> Self {
+        Self {
+            known: Places::new(paces.known),
+            strangers: Places::new(paces.strangers),
+        }
+    }
+
+    const fn of(&mut self, class: Class) -> &mut Places {
+        match class {
+            Class::Known => &mut self.known,
+            Class::Stranger => &mut self.strangers,
+        }
+    }
+
+    /// Takes a request in; false when every place of the class is taken.
+    pub fn ask(&mut self, class: Class, peer: PeerId, request: Request) -> bool {
+        self.of(class).ask(peer, request)
+    }
+
+    /// The peer is gone, with its requests.
+    pub fn forget(&mut self, peer: PeerId) {
+        self.known.forget(peer);
+        self.strangers.forget(peer);
+    }
+
+    /// What to do at `now`, a time since any fixed moment.
+    pub fn next(&mut self, now: Duration) -> Next {
+        let mut next = Next::Idle;
+        for class in [Class::Known, Class::Stranger] {
+            let places = self.of(class);
+            let peers = places.order.len();
+            if peers == 0 {
+                continue;
+            }
+            let wait = places.budget.wait(now);
+            if wait.is_zero() {
+                let bytes_enough = places.budget.share(peers, now);
+                if let Some((peer, request)) = places.turn() {
+                    return Next::Answer(Turn {
+                        class,
+                        peer,
+                        request,
+                        bytes_enough,
+                    });
+                }
+            } else {
+                next = match next {
+                    Next::Wait(other) => Next::Wait(other.min(wait)),
+                    _ => Next::Wait(wait),
+                };
+            }
+        }
+        next
+    }
+
+    /// An answer to a peer of this class took so many bytes.
+    pub fn spent(&mut self, class: Class, bytes: usize, now: Duration) {
+        self.of(class).budget.take(bytes, now);
+    }
+
+    /// Returns true if nothing waits and nothing is kept of any peer.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        let none = |places: &Places| places.waiting.is_empty() && places.order.is_empty();
+        none(&self.known) && none(&self.strangers)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, clippy::panic)]
+mod tests {
+    use super::*;
+
+    const PACES: Paces = Paces {
+        known: 8 * MIB as u64,
+        strangers: MIB as u64,
+    };
+
+    fn at(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn request(from: u64) -> Request {
+        Request {
+            from: Height(from),
+            count: 16,
+        }
+    }
+
+    fn stranger(turns: &mut Turns, peer: u64, from: u64) -> bool {
+        turns.ask(Class::Stranger, PeerId(peer), request(from))
+    }
+
+    /// Peers in the order of their answers at `now`, each of so many bytes.
+    fn answered(turns: &mut Turns, bytes: usize, now: Duration) -> Vec<u64> {
+        let mut peers = Vec::new();
+        while let Next::Answer(turn) = turns.next(now) {
+            turns.spent(turn.class, bytes, now);
+            peers.push(turn.peer.0);
+        }
+        peers
+    }
+
+    #[test]
+    fn peers_have_their_turns_however_many_requests_each_has() {
+        let mut turns = Turns::new(PACES);
+        for from in [1, 17] {
+            assert!(stranger(&mut turns, 1, from));
+        }
+        assert!(stranger(&mut turns, 2, 1));
+        assert!(stranger(&mut turns, 3, 1));
+        assert_eq!(answered(&mut turns, 0, at(0)), [1, 2, 3, 1]);
+        assert!(turns.is_empty());
+    }
+
+    #[test]
+    fn a_third_request_takes_the_place_of_the_first_of_the_same_peer() {
+        let mut turns = Turns::new(PACES);
+        for from in [1, 17, 33] {
+            assert!(stranger(&mut turns, 1, from));
+        }
+        let mut froms = Vec::new();
+        while let Next::Answer(turn) = turns.next(at(0)) {
+            froms.push(turn.request.from.0);
+        }
+        assert_eq!(froms, [17, 33]);
+    }
+
+    #[test]
+    fn strangers_that_hold_every_place_of_theirs_take_none_of_known_peers() {
+        let mut turns = Turns::new(PACES);
+        let places = u64::try_from(PEERS_MAX).unwrap_or_default();
+        assert!((0..places).all(|peer| stranger(&mut turns, peer, 1)));
+        assert!(!stranger(&mut turns, places, 1));
+        assert!(
+            stranger(&mut turns, 0, 17),
+            "those who wait keep their second place"
+        );
+        let validator = PeerId(places + 1);
+        assert!(turns.ask(Class::Known, validator, request(1)));
+        let Next::Answer(first) = turns.next(at(0)) else {
+            panic!("nothing to answer");
+        };
+        assert_eq!((first.class, first.peer), (Class::Known, validator));
+        turns.forget(PeerId(0));
+        assert!(stranger(&mut turns, places, 1), "one that left leaves its place");
+    }
+
+    #[test]
+    fn strangers_together_get_their_budget_and_what_was_saved_and_no_more() {
+        let mut turns = Turns::new(PACES);
+        let (mut bytes, mut of) = (0, [0_usize; 8]);
+        for ms in 0..20_000 {
+            for peer in 0..8 {
+                stranger(&mut turns, peer, ms);
+            }
+            while let Next::Answer(turn) = turns.next(at(ms)) {
+                let answer = turn.bytes_enough.min(4 * MIB);
+                turns.spent(turn.class, answer, at(ms));
+                bytes += answer;
+                if let Some(of) = usize::try_from(turn.peer.0).ok().and_then(|at| of.get_mut(at)) {
+                    *of += answer;
+                }
+                stranger(&mut turns, turn.peer.0, ms);
+            }
+        }
+        let (least, most) = (24 * MIB - MIB / 4, 24 * MIB + MIB / 4);
+        assert!(
+            (least..=most).contains(&bytes),
+            "{bytes} bytes in 20 s at 1 MiB/s and 4 MiB saved"
+        );
+        let [first, .., last] = of;
+        assert!(of.iter().all(|of| of.abs_diff(bytes / 8) < MIB), "{of:?}");
+        assert!(first.abs_diff(last) < MIB, "{of:?}");
+    }
+
+    #[test]
+    fn a_peer_that_asks_now_and_then_waits_for_one_answer_of_each_other_at_most() {
+        let mut turns = Turns::new(PACES);
+        for peer in 0..8 {
+            stranger(&mut turns, peer, 1);
+            stranger(&mut turns, peer, 17);
+        }
+        turns.spent(Class::Stranger, 64 * MIB, at(0));
+        let debt = turns.next(at(0));
+        let Next::Wait(wait) = debt else {
+            panic!("{debt:?}");
+        };
+        assert_eq!(wait, Duration::from_secs(60));
+        stranger(&mut turns, 100, 1);
+        let mut now = wait;
+        let mut before = 0;
+        loop {
+            match turns.next(now) {
+                Next::Answer(turn) if turn.peer == PeerId(100) => break,
+                Next::Answer(turn) => {
+                    assert_eq!(turn.bytes_enough, MIB / 8, "nothing is saved");
+                    turns.spent(turn.class, turn.bytes_enough, now);
+                    stranger(&mut turns, turn.peer.0, 1);
+                    before += 1;
+                }
+                Next::Wait(time) => now += time,
+                Next::Idle => panic!("a request is lost"),
+            }
+        }
+        assert_eq!(before, 8);
+    }
+
+    #[test]
+    fn a_lone_stranger_has_all_that_strangers_may_have() {
+        let mut turns = Turns::new(PACES);
+        stranger(&mut turns, 1, 1);
+        let Next::Answer(turn) = turns.next(at(0)) else {
+            panic!("nothing to answer");
+        };
+        assert_eq!(turn.bytes_enough, 4 * MIB, "all that is saved");
+    }
+
+    #[test]
+    fn what_strangers_owe_delays_no_known_peer() {
+        let mut turns = Turns::new(PACES);
+        turns.spent(Class::Stranger, 1 << 40, at(0));
+        stranger(&mut turns, 1, 1);
+        turns.ask(Class::Known, PeerId(2), request(1));
+        assert_eq!(answered(&mut turns, MIB, at(0)), [2]);
+        assert!(matches!(turns.next(at(0)), Next::Wait(_)));
+        turns.forget(PeerId(1));
+        assert_eq!(turns.next(at(0)), Next::Idle);
+        assert!(turns.is_empty());
+    }
+}
