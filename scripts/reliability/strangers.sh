@@ -13,7 +13,7 @@ Without names all attacks run, about 20 minutes. Needs root, iproute2 and iptabl
 namespaces is touched, and every attack ends by itself.
 
 Attacks of strangers:    blocks blocks-4 bodies status status-16 slow-frames copies book frames grafts streams
-                         transactions unfunded
+                         stream-churn fetch transactions unfunded
 Of one validator's key:  parts votes
 Of RPC clients:          rpc-silent rpc-slow rpc-prefaces rpc-unread rpc-flood rpc-unmatched rpc-batches
 While a node joins:      liars (STRANGERS_BLOCKS=10000 for M3)

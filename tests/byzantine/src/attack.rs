@@ -16,7 +16,7 @@ use vibecoin_primitives::{Hash, PublicKey, SecretKey};
 use crate::hello::Hello;
 use crate::material::Material;
 use crate::session::{DROPPED_WITHIN, Session};
-use crate::{blocks, book, frames, gossip, liar, parts, rpc, streams, votes};
+use crate::{blocks, book, fetch, frames, gossip, liar, parts, rpc, streams, votes};
 
 /// Rest of a stranger that was refused.
 const REFUSED_REST: Duration = Duration::from_millis(200);
@@ -63,6 +63,8 @@ attacks! {
     Frames "frames" "oversized, truncated, undecodable and misplaced frames and greetings (B6)",
     Grafts "grafts" "unknown topics grafted by the hundred thousand, prunes of 2^63 s, broken protobuf (B6)",
     Streams "streams" "ten thousand yamux streams, half-open dials and handshakes (B6)",
+    StreamChurn "stream-churn" "streams that are opened, get a proposal and are dropped, without pause (37)",
+    Fetch "fetch" "old blocks asked for as fast as answers come, from the first to the last and again (37)",
     Votes "votes" "10,000 validly signed votes a second of one validator, for heights to come (B7)",
     Transactions "transactions" "badly signed transactions by gossip (B7, fault 19)",
     Unfunded "unfunded" "20,000 gossiped messages a second, each a rightly signed transaction of an account that does not exist (M2)",
@@ -158,6 +160,12 @@ pub struct Report {
     pub bytes: u64,
     /// Messages sent.
     pub messages: u64,
+    /// Bytes of the bodies that nodes gave.
+    #[serde(default)]
+    pub fetched_bytes: u64,
+    /// Blocks that nodes gave.
+    #[serde(default)]
+    pub fetched_blocks: u64,
     /// Connections on which a rule was broken, and the node had its time to act.
     pub offences: u64,
     /// Those that the node closed within its time.
@@ -178,6 +186,8 @@ pub struct Tally {
     refused: AtomicU64,
     bytes: AtomicU64,
     messages: AtomicU64,
+    fetched_bytes: AtomicU64,
+    fetched_blocks: AtomicU64,
     offences: AtomicU64,
     dropped: AtomicU64,
     longest_ms: AtomicU64,
@@ -202,6 +212,11 @@ impl Tally {
     pub(crate) fn sent(&self, bytes: u64, messages: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.messages.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    pub(crate) fn fetched(&self, bytes: u64, blocks: u64) {
+        self.fetched_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.fetched_blocks.fetch_add(blocks, Ordering::Relaxed);
     }
 
     /// A connection with an offence has ended, by the node or, without `closed`, by us.
@@ -229,6 +244,8 @@ impl Tally {
             refused: read(&self.refused),
             bytes: read(&self.bytes),
             messages: read(&self.messages),
+            fetched_bytes: read(&self.fetched_bytes),
+            fetched_blocks: read(&self.fetched_blocks),
             offences: read(&self.offences),
             dropped: read(&self.dropped),
             longest_ms: read(&self.longest_ms),
@@ -331,6 +348,8 @@ impl Stage {
             Attack::Bodies => Some(blocks::bodies),
             Attack::Parts => Some(parts::out_of_turn),
             Attack::Status => Some(frames::status),
+            Attack::StreamChurn => Some(streams::churn),
+            Attack::Fetch => Some(fetch::at_full_speed),
             Attack::SlowFrames => Some(frames::never_finished),
             Attack::Copies => Some(gossip::copies),
             Attack::Grafts => Some(gossip::control),

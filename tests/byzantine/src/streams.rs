@@ -1,16 +1,17 @@
-//! Streams and connections that are opened and left alone (B6).
+//! Streams and connections that are opened and left alone (B6), and streams that are opened and dropped.
 
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use futures_util::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::attack::Stage;
 use crate::link::{connect, secure};
-use crate::session::DROPPED_WITHIN;
+use crate::session::{DROPPED_WITHIN, Session};
 use crate::wire::token;
 
 /// Streams that are opened on one connection.
@@ -19,6 +20,31 @@ const STREAMS: u32 = 10_000;
 const HALF_OPEN: usize = 25;
 /// Rest between two attempts.
 const REST: Duration = Duration::from_millis(100);
+
+/// Protocols that are proposed on streams which are dropped, in turn: one that nodes speak, and one that they spoke.
+const PROPOSED: [&str; 2] = ["/ipfs/ping/1.0.0", "/ipfs/id/push/1.0.0"];
+/// Streams after which a node must have had enough.
+const TOO_MANY: u64 = 512;
+
+/// Opens streams, proposes a protocol on each and drops it, as fast as they are taken.
+pub fn churn<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
+    Box::pin(async move {
+        let proposals = PROPOSED.map(|name| [token("/multistream/1.0.0"), token(name)].concat());
+        let mut opened = 0;
+        for proposal in proposals.iter().cycle() {
+            let mut stream = session.link.open_raw().await?;
+            stream.write_all(proposal).await?;
+            stream.flush().await?;
+            drop(stream);
+            stage.tally.sent(proposal.len() as u64, 1);
+            opened += 1;
+            if opened == TOO_MANY {
+                session.offend("streams opened and dropped");
+            }
+        }
+        Ok(())
+    })
+}
 
 /// On every node: connections with ten thousand streams, and connections that say nothing more.
 pub async fn flood(stage: &Arc<Stage>) {

@@ -124,6 +124,14 @@ pub const CASES: &[Case] = &[
     peer("grafts", "B6", Attack::Grafts, 4),
     peer("streams", "B6", Attack::Streams, 4),
     Case {
+        must_drop: true,
+        ..peer("stream-churn", "37", Attack::StreamChurn, 4)
+    },
+    Case {
+        blocks: 600,
+        ..peer("fetch", "37", Attack::Fetch, 8)
+    },
+    Case {
         on: On::Three,
         ..peer("votes", "B7", Attack::Votes, 1)
     },
@@ -335,6 +343,13 @@ fn shown(report: &Report) -> String {
         report.bytes >> 20,
         report.messages
     );
+    if report.fetched_blocks > 0 {
+        text += &format!(
+            ", {} blocks of {} KiB fetched",
+            report.fetched_blocks,
+            report.fetched_bytes >> 10
+        );
+    }
     if !report.kept.is_empty() {
         text += &format!(", kept after {:?}", report.kept);
     }
