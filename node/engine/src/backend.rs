@@ -14,7 +14,7 @@ use vibecoin_primitives::{
     StateDiff, Transaction, TransactionError,
 };
 use vibecoin_rpc_server::backend::{
-    AccountProof, Admitted, Backend, BackendError, ChainFacts, CommittedBlock, ConsensusStatus, Head,
+    AccountProof, Admitted, Backend, BackendError, Caller, ChainFacts, CommittedBlock, ConsensusStatus, Head,
     HealthCheck, HeightRounds, NodeStatus, PeersView, PohStatus, PoolAccount, PoolEntry, PoolStatus, Read,
     Refusal, StateContext, StateProofs, TransactionStatus,
 };
@@ -478,7 +478,7 @@ impl Backend for NodeBackend {
         self.shared.pool.get(id).map(|waiting| self.entry(waiting))
     }
 
-    async fn submit(&self, transactions: Vec<Transaction>) -> Vec<Result<Admitted, Refusal>> {
+    async fn submit(&self, _: Caller, transactions: Vec<Transaction>) -> Vec<Result<Admitted, Refusal>> {
         let count = transactions.len();
         let refuse = |error: BackendError| vec![Err(Refusal::Unavailable(error)); count];
         if self.shared.stopping.load(Ordering::Relaxed) {
@@ -639,7 +639,7 @@ impl Backend for NodeBackend {
         let nonce = waiting.unwrap_or_else(|| self.committed_nonce(faucet.address()));
         let head = self.shared.head().header.height;
         let gift = faucet.gift(&self.facts.genesis, &self.facts.params, head, nonce, to, amount);
-        let verdict = self.submit(vec![gift]).await.into_iter().next();
+        let verdict = self.submit(Caller::NODE, vec![gift]).await.into_iter().next();
         verdict
             .ok_or(BackendError::ShuttingDown)?
             .map(|admitted| admitted.id)

@@ -61,6 +61,8 @@ pub mod limits {
     pub const POH_VERIFY_BLOCKS_MAX: u64 = 100;
     /// Most items of a page.
     pub const PAGE_MAX: u32 = 1000;
+    /// Bytes of the items of a page, before they become JSON, above which the page ends early.
+    pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
     /// Items of a page when the caller names no number.
     pub const PAGE_DEFAULT: u32 = 100;
     /// Longest wait for `minHeight`, milliseconds.

@@ -93,10 +93,12 @@ pub struct Method {
     pub params: &'static [Param],
     /// Fields of the trailing object `options`; empty when the method has none.
     pub options: &'static [Param],
-    /// What a call takes from the caller's budget.
+    /// Units that a call takes from the caller's budget, when its answer is not longer than as many KiB.
     pub cost: u32,
     /// Whether the call may wait longer than the server's general timeout.
     pub waits: bool,
+    /// Whether the answer can be large: it is built off the threads that serve connections.
+    pub large: bool,
     /// For people.
     pub summary: &'static str,
 }
@@ -116,6 +118,7 @@ const fn method(name: &'static str, params: &'static [Param], cost: u32, summary
         options: &[],
         cost,
         waits: false,
+        large: false,
         summary,
     }
 }
@@ -127,6 +130,10 @@ impl Method {
 
     const fn waits(self) -> Self {
         Self { waits: true, ..self }
+    }
+
+    const fn large(self) -> Self {
+        Self { large: true, ..self }
     }
 }
 
@@ -158,7 +165,8 @@ pub const METHODS: &[Method] = &[
         MODERATE,
         "at most 100 accounts of one state",
     )
-    .options(&[AT]),
+    .options(&[AT])
+    .large(),
     method(
         "account_getNonce",
         ADDRESS,
@@ -171,12 +179,11 @@ pub const METHODS: &[Method] = &[
         EXPENSIVE,
         "all accounts in trie-key order, page by page",
     )
-    .options(&[AT, LIMIT, CURSOR, may("minBalance", Kind::U64)]),
-    method("chain_getBlock", BLOCK, MODERATE, "a block, or null").options(&[
-        DETAIL,
-        may("certificate", Kind::Bool),
-        may("poh", Kind::Bool),
-    ]),
+    .options(&[AT, LIMIT, CURSOR, may("minBalance", Kind::U64)])
+    .large(),
+    method("chain_getBlock", BLOCK, MODERATE, "a block, or null")
+        .options(&[DETAIL, may("certificate", Kind::Bool), may("poh", Kind::Bool)])
+        .large(),
     method(
         "chain_getBlocks",
         &[],
@@ -190,7 +197,8 @@ pub const METHODS: &[Method] = &[
         LIMIT,
         CURSOR,
         DETAIL,
-    ]),
+    ])
+    .large(),
     method(
         "chain_getCertificate",
         BLOCK,
@@ -211,7 +219,8 @@ pub const METHODS: &[Method] = &[
         BLOCK,
         MODERATE,
         "the receipts of a block, or null",
-    ),
+    )
+    .large(),
     method("chain_getStats", &[], MODERATE, "figures over the newest blocks")
         .options(&[may("window", Kind::U32)]),
     method("chain_getSupply", &[], CHEAP, "money in existence").options(&[AT]),
@@ -221,14 +230,16 @@ pub const METHODS: &[Method] = &[
         EXPENSIVE,
         "double signatures in blocks and on this node",
     )
-    .options(&[may("from", Kind::Block), LIMIT, CURSOR]),
+    .options(&[may("from", Kind::Block), LIMIT, CURSOR])
+    .large(),
     method("consensus_getParams", &[], CHEAP, "the chain's parameters"),
     method(
         "consensus_getRounds",
         &[may("height", Kind::U64)],
         MODERATE,
         "why a height took the rounds it took",
-    ),
+    )
+    .large(),
     method(
         "consensus_getSchedule",
         &[],
@@ -262,15 +273,15 @@ pub const METHODS: &[Method] = &[
         MODERATE,
         "money from the faucet of a dev chain",
     ),
-    method("mempool_getAccount", ADDRESS, CHEAP, "what waits for one account"),
+    method("mempool_getAccount", ADDRESS, CHEAP, "what waits for one account").large(),
     method("mempool_getStatus", &[], CHEAP, "the pool in figures"),
-    method("mempool_list", &[], EXPENSIVE, "what waits, page by page").options(&[
-        may("sender", Kind::Address),
-        LIMIT,
-        CURSOR,
-    ]),
+    method("mempool_list", &[], EXPENSIVE, "what waits, page by page")
+        .options(&[may("sender", Kind::Address), LIMIT, CURSOR])
+        .large(),
     method("net_getInfo", &[], CHEAP, "who this node is on the network"),
-    method("net_getPeers", &[], CHEAP, "connected peers").options(&[LIMIT]),
+    method("net_getPeers", &[], CHEAP, "connected peers")
+        .options(&[LIMIT])
+        .large(),
     method("node_getHealth", &[], CHEAP, "readiness, check by check"),
     method("node_getStatus", &[], CHEAP, "everything that status prints"),
     method("node_getSyncStatus", &[], CHEAP, "catching up"),
@@ -281,7 +292,8 @@ pub const METHODS: &[Method] = &[
         MODERATE,
         "the ticks of a block, page by page",
     )
-    .options(&[LIMIT, CURSOR]),
+    .options(&[LIMIT, CURSOR])
+    .large(),
     method("poh_getParams", &[], CHEAP, "the chain's pace"),
     method("poh_getStatus", &[], CHEAP, "the proposer's clock as it runs"),
     method(
@@ -289,7 +301,8 @@ pub const METHODS: &[Method] = &[
         HASH,
         MODERATE,
         "a transaction's place in the order, or null",
-    ),
+    )
+    .large(),
     method(
         "poh_verify",
         &[may("block", Kind::Block), may("to", Kind::Block)],
@@ -302,32 +315,37 @@ pub const METHODS: &[Method] = &[
         EXPENSIVE,
         "accounts, present or absent, with a proof",
     )
-    .options(&[AT]),
+    .options(&[AT])
+    .large(),
     method(
         "proof_getLightBlock",
         BLOCK,
         MODERATE,
         "header, certificate and validators, or null",
-    ),
+    )
+    .large(),
     method(
         "proof_getReceipt",
         HASH,
         EXPENSIVE,
         "a transaction and its receipt with a proof, or null",
-    ),
+    )
+    .large(),
     method(
         "proof_getStorage",
         &[need("address", Kind::Address), need("keys", Kind::Hashes)],
         EXPENSIVE,
         "slots, present or absent, with a proof",
     )
-    .options(&[AT]),
+    .options(&[AT])
+    .large(),
     method(
         "proof_getTransaction",
         HASH,
         EXPENSIVE,
         "a transaction and its receipt with a proof, or null",
-    ),
+    )
+    .large(),
     method(
         "proof_verify",
         &[need("proof", Kind::Bytes)],
@@ -339,7 +357,8 @@ pub const METHODS: &[Method] = &[
         &[],
         MODERATE,
         "this interface as an OpenRPC document",
-    ),
+    )
+    .large(),
     method("rpc_getLimits", &[], CHEAP, "the server's bounds"),
     method("rpc_getMethods", &[], CHEAP, "the names of all methods"),
     method(
@@ -366,7 +385,8 @@ pub const METHODS: &[Method] = &[
         &[need("raw", Kind::Bytes)],
         MODERATE,
         "a raw transaction in readable form",
-    ),
+    )
+    .large(),
     method(
         "tx_encode",
         &[need("unsigned", Kind::Object)],
@@ -379,20 +399,22 @@ pub const METHODS: &[Method] = &[
         CHEAP,
         "the least fee",
     ),
-    method("tx_get", HASH, MODERATE, "a transaction, or null"),
+    method("tx_get", HASH, MODERATE, "a transaction, or null").large(),
     method(
         "tx_getReceipt",
         HASH,
         MODERATE,
         "what became of a transaction, or null",
-    ),
+    )
+    .large(),
     method("tx_getStatus", HASH, CHEAP, "where a transaction stands"),
     method(
         "tx_getStatuses",
         &[need("hashes", Kind::Hashes)],
         MODERATE,
         "where at most 256 transactions stand",
-    ),
+    )
+    .large(),
     method(
         "tx_simulate",
         &[need("raw", Kind::Bytes)],

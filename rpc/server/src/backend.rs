@@ -12,6 +12,7 @@
 //! - methods without `async` return within about a millisecond, except those that say "expensive":
 //!   the server calls these on a blocking thread, a bounded number at a time.
 
+mod caller;
 mod peers;
 mod rounds;
 
@@ -27,6 +28,7 @@ use vibecoin_primitives::{
 };
 use vibecoin_trie::Proof;
 
+pub use caller::Caller;
 pub use peers::{Ban, NetworkFacts, Peer, PeersView};
 pub use rounds::{BodyVerdict, HeightRounds, RoundOutcome, RoundRecord, Tally, Voters, Wait};
 
@@ -555,9 +557,12 @@ pub trait Backend: Send + Sync + 'static {
     fn pooled(&self, id: &Hash) -> Option<PoolEntry>;
 
     /// Checks signatures and offers the transactions to the pool: one verdict each, in order. Sending
-    /// the same bytes again is no error. The answer comes when the verdicts are known, not later.
+    /// the same bytes again is no error. The answer comes when the verdicts are known, not later. Callers
+    /// take turns; when `from` or all of them have too much waiting, the verdicts are [`BackendError::Busy`],
+    /// at the first poll.
     fn submit(
         &self,
+        from: Caller,
         transactions: Vec<Transaction>,
     ) -> impl Future<Output = Vec<Result<Admitted, Refusal>>> + Send;
 

@@ -64,7 +64,8 @@ pub struct Config {
     pub call_timeout: Duration,
     /// How often WebSocket peers are pinged; they are cut off after two unanswered intervals and `call_timeout`.
     pub ping_interval: Duration,
-    /// Calls that compute (proofs, Proof of History, simulation, account lists) at the same time.
+    /// Calls that compute (Proof of History, simulation, figures over many blocks) at the same time. Answers that
+    /// can be large are built beside them, as many as [`crate::BUILDING_BYTES_MAX`] allows.
     pub expensive_calls_max: usize,
     /// Values of the `Host` header that are answered, without port. Guards against DNS rebinding.
     pub hosts: Vec<String>,

@@ -11,13 +11,16 @@ use jsonrpsee::types::{ErrorObjectOwned, Params, Request, SubscriptionId};
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
+use vibecoin_rpc_api::registry;
 use vibecoin_rpc_api::{ApiError, Code};
 
-use crate::gate::Calls;
+use crate::building::{self, ANSWER_BYTES_MAX};
+use crate::gate::{self, Calls, Rules};
 
 /// The methods as one connection sees them.
 #[derive(Clone)]
 pub(crate) struct Served {
+    pub(crate) rules: Arc<Rules>,
     pub(crate) methods: Methods,
     pub(crate) id: ConnectionId,
     pub(crate) response_bytes_max: usize,
@@ -59,7 +62,19 @@ impl Calls for Served {
             }
             (MethodCallback::Async(callback), _) => {
                 let (id, params) = (id.into_owned(), params.into_owned());
-                return callback(id, params, self.id, self.response_bytes_max, extensions).await;
+                let known = registry::find(&method);
+                if let Some(known) = known.filter(|known| known.large) {
+                    let bytes_max = self.response_bytes_max.min(ANSWER_BYTES_MAX);
+                    let call = callback(id.clone(), params, self.id, bytes_max, extensions);
+                    let built = building::build(&self.rules, known, call).await;
+                    return built.unwrap_or_else(|why| why.answer(id));
+                }
+                let answer = callback(id, params, self.id, self.response_bytes_max, extensions).await;
+                if let Some(known) = known {
+                    self.rules
+                        .charge_answer(gate::caller(), known, answer.as_ref().len());
+                }
+                return answer;
             }
             (MethodCallback::Unsubscription(callback), Some(_)) => {
                 // The library would log it as a warning and answer `false`.

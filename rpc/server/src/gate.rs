@@ -19,7 +19,8 @@ use vibecoin_rpc_api::registry::{self, Method};
 use vibecoin_rpc_api::views::TIMEOUT_MS_MAX;
 use vibecoin_rpc_api::{ApiError, Code};
 
-use crate::backend::BackendError;
+use crate::backend::{BackendError, Caller};
+use crate::building::BUILT_AT_ONCE_MAX;
 use crate::config::Config;
 use crate::envelope::{self, Entry, Message};
 use crate::host::{Hosts, Origins};
@@ -27,12 +28,18 @@ use crate::metrics::MethodLabel;
 use crate::params;
 use crate::rate::{Exhausted, RateLimiter};
 use crate::seats::{Limits, Seat, Seated, Seats, TooManyWait, Waiting};
+use crate::work::Work;
+
+/// Bytes of an answer that a unit of the caller's budget pays for.
+const ANSWER_BYTES_PER_UNIT: usize = 1024;
 
 /// What all connections share.
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) config: Arc<Config>,
     pub(crate) limiter: Option<RateLimiter>,
+    /// Turns to build answers that can be large.
+    pub(crate) building: Work,
     /// The connections of this listener.
     pub(crate) seats: Arc<Seats>,
     pub(crate) hosts: Hosts,
@@ -52,6 +59,7 @@ impl Rules {
         Self {
             hosts: Hosts::new(&config),
             origins: Origins::new(&config),
+            building: Work::new(BUILT_AT_ONCE_MAX),
             config,
             limiter,
             seats,
@@ -93,6 +101,26 @@ impl Rules {
         self.limiter.as_ref().filter(|_| !exempt)
     }
 
+    /// Charges for the bytes of an answer what the price of its method does not cover: a unit covers 1 KiB.
+    pub(crate) fn charge_answer(&self, caller: Caller, method: &Method, bytes: usize) {
+        let units = u32::try_from(bytes / ANSWER_BYTES_PER_UNIT).unwrap_or(u32::MAX);
+        self.charge(caller, units.saturating_sub(method.cost));
+    }
+
+    /// Charges for what showed only after a call was admitted.
+    pub(crate) fn charge(&self, caller: Caller, units: u32) {
+        if let Some(address) = caller.address.filter(|_| units > 0)
+            && let Some(limiter) = self.limits(address)
+        {
+            limiter.charge(address, units, Instant::now());
+        }
+    }
+
+    /// Refuses a caller that owes for what it was charged afterwards.
+    pub(crate) fn solvent(&self, caller: Caller) -> Result<(), Refused> {
+        caller.address.map_or(Ok(()), |address| self.pay(address, 0))
+    }
+
     fn pay(&self, peer: IpAddr, cost: u32) -> Result<(), Refused> {
         let Some(limiter) = self.limits(peer) else {
             return Ok(());
@@ -130,9 +158,21 @@ pub(crate) struct RateLimited {
     pub(crate) retry_after: Duration,
 }
 
-struct Refused {
+/// Why a call is not run.
+pub(crate) struct Refused {
     error: ApiError,
     limited: Option<RateLimited>,
+}
+
+impl Refused {
+    /// The answer to the call.
+    pub(crate) fn answer(self, id: Id<'_>) -> MethodResponse {
+        let mut response = refused(id, self.error);
+        if let Some(limited) = self.limited {
+            response.extensions_mut().insert(limited);
+        }
+        response
+    }
 }
 
 impl From<ApiError> for Refused {
@@ -159,9 +199,22 @@ tokio::task_local! {
     static CALLER: Arc<Seated>;
 }
 
-/// Whose share the call in work uses; `None` for a task that serves no connection.
-pub(crate) fn caller() -> Option<IpAddr> {
-    CALLER.try_with(|caller| caller.subject()).ok()
+/// Whose share the call in work uses; the node's own for a task that serves no connection.
+pub(crate) fn caller() -> Caller {
+    CALLER.try_with(|caller| caller.caller()).unwrap_or(Caller::NODE)
+}
+
+/// The connection of the call in work; `None` for a task that serves no connection.
+pub(crate) fn seated() -> Option<Arc<Seated>> {
+    CALLER.try_with(Arc::clone).ok()
+}
+
+/// Runs a call in another task than the one that serves its connection.
+pub(crate) async fn on_behalf_of<T>(seated: Option<Arc<Seated>>, call: impl Future<Output = T>) -> T {
+    match seated {
+        Some(seated) => CALLER.scope(seated, call).await,
+        None => call.await,
+    }
 }
 
 /// Marks the call in work as one that waits for a block, until the result is dropped. A task that serves no
@@ -230,6 +283,8 @@ impl<C: Calls> Gate<C> {
         let bytes_max = usize::try_from(self.rules.config.response_bytes_max).unwrap_or(usize::MAX);
         let mut answers = BatchResponseBuilder::new_with_limit(bytes_max);
         let mut all_limited = true;
+        // Entries that are answered wait for the others in memory.
+        let mut held = self.seated.hold(0);
         let (started, most) = (tokio::time::Instant::now(), self.rules.longest_time_limit());
         for entry in entries {
             let answer = match entry {
@@ -241,6 +296,7 @@ impl<C: Calls> Gate<C> {
                 Entry::Refused(id, error) => refused(id, *error),
             };
             all_limited &= answer.extensions().get::<RateLimited>().is_some();
+            self.seated.grow(&mut held, answer.as_ref().len());
             if let Err(too_large) = answers.append(answer) {
                 return Some(with_reason(too_large));
             }
@@ -271,13 +327,7 @@ impl<C: Calls> Gate<C> {
         }
         let method = match self.admit(&mut request) {
             Ok(method) => method,
-            Err(Refused { error, limited }) => {
-                let mut response = refused(request.id, error);
-                if let Some(limited) = limited {
-                    response.extensions_mut().insert(limited);
-                }
-                return response;
-            }
+            Err(why) => return why.answer(request.id),
         };
         let id = request.id.clone().into_owned();
         let calls = CALLER.scope(Arc::clone(&self.seated), self.calls.run(request));

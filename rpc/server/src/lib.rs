@@ -20,13 +20,15 @@
 //! serves every transport: the number of batch entries, ids and what else surrounds a call (`envelope`);
 //! then, each entry by itself, the method's name, the caller's budget, depth and names of the parameters,
 //! the time limit, and the form of errors (`gate`, `params`, `rate`); then its method (`dispatch`,
-//! `methods`), where expensive ones wait for a permit (`work`).
+//! `methods`), where expensive ones wait for a permit (`work`), as do those whose answers can be large
+//! (`building`).
 //!
 //! The operator has a listener of its own with methods of its own ([`RpcServer::start_admin`], `access`);
 //! figures for Prometheus have a third one ([`prometheus`]).
 
 mod access;
 pub mod backend;
+mod building;
 mod config;
 mod dispatch;
 mod envelope;
@@ -54,6 +56,7 @@ mod websocket;
 mod work;
 
 pub use access::AdminToken;
-pub use backend::{Backend, BackendError, Refusal};
+pub use backend::{Backend, BackendError, Caller, Refusal};
+pub use building::BUILDING_BYTES_MAX;
 pub use config::{Config, Rate};
 pub use server::RpcServer;

@@ -35,9 +35,9 @@ use vibecoin_trie::model::MemoryState;
 use vibecoin_trie::{Change, Sequential, Trie};
 
 use crate::backend::{
-    AccountProof, Admitted, Backend, BackendError, BuildFacts, ChainFacts, CommittedBlock, ConsensusStatus,
-    Head, HealthCheck, HeightRounds, NodeStatus, PeersView, PohStatus, PoolAccount, PoolEntry, PoolStatus,
-    Read, Refusal, StateContext, StateProofs, SyncStatus, TransactionStatus,
+    AccountProof, Admitted, Backend, BackendError, BuildFacts, Caller, ChainFacts, CommittedBlock,
+    ConsensusStatus, Head, HealthCheck, HeightRounds, NodeStatus, PeersView, PohStatus, PoolAccount,
+    PoolEntry, PoolStatus, Read, Refusal, StateContext, StateProofs, SyncStatus, TransactionStatus,
 };
 
 use chain::{build, diff, execute, insert, leaves, receipt, seal_storage, slot_rows};
@@ -80,6 +80,8 @@ pub struct MockBackend {
     earliest: AtomicU64,
     /// Held closed, it makes reading a diff take as long as a test wants.
     diffs_gate: Arc<Gate>,
+    /// The same of a block.
+    blocks_gate: Arc<Gate>,
 }
 
 /// What every account of the mock owns in genesis.
@@ -93,6 +95,13 @@ impl MockBackend {
     pub fn close_diffs(&self) -> Arc<Gate> {
         self.diffs_gate.close();
         Arc::clone(&self.diffs_gate)
+    }
+
+    /// Makes every reader of a block wait until the gate is opened.
+    #[must_use]
+    pub fn close_blocks(&self) -> Arc<Gate> {
+        self.blocks_gate.close();
+        Arc::clone(&self.blocks_gate)
     }
 
     /// The key of an account.
@@ -183,6 +192,7 @@ impl MockBackend {
             ready: AtomicBool::new(true),
             earliest: AtomicU64::new(0),
             diffs_gate: Arc::default(),
+            blocks_gate: Arc::default(),
         };
         mock.found(state);
         mock

@@ -1,4 +1,7 @@
 //! A token bucket per address, so that one caller cannot starve the others.
+//!
+//! A call pays its method's price before it runs. What only shows afterwards, such as the bytes of its answer, is
+//! charged then, and the bucket may go below zero: the address waits until it is above again.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,6 +14,9 @@ use crate::config::Rate;
 /// Addresses that are remembered at most. Full buckets are forgotten first: they carry no debt.
 const ADDRESSES_MAX: usize = 16_384;
 
+/// Deepest debt, in full buckets.
+const DEBT_MAX: i64 = 10;
+
 /// Budgets of all callers.
 #[derive(Debug)]
 pub(crate) struct RateLimiter {
@@ -20,8 +26,8 @@ pub(crate) struct RateLimiter {
 
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
-    /// Cost units left, in thousandths.
-    left: u64,
+    /// Cost units left, in thousandths; below zero it is debt.
+    left: i64,
     at: Instant,
 }
 
@@ -37,11 +43,39 @@ impl RateLimiter {
         }
     }
 
-    /// Takes `cost` units from the budget of `address`.
+    /// Takes `cost` units from the budget of `address`. A cost of zero asks whether it is in debt.
     pub(crate) fn take(&self, address: IpAddr, cost: u32, now: Instant) -> Result<(), Exhausted> {
-        let full = u64::from(self.rate.burst).saturating_mul(1000);
         // A cost above the whole budget could never be paid: it takes all of it.
-        let cost = u64::from(cost).saturating_mul(1000).min(full);
+        let cost = i64::from(cost).saturating_mul(1000).min(self.full());
+        self.update(address, now, |bucket| {
+            if bucket.left >= cost {
+                bucket.left = bucket.left.saturating_sub(cost);
+                return Ok(());
+            }
+            let missing = cost.saturating_sub(bucket.left);
+            let ms = missing
+                .checked_div(i64::from(self.rate.per_second))
+                .unwrap_or(i64::MAX);
+            let ms = u64::try_from(ms).unwrap_or_default();
+            Err(Exhausted(Duration::from_millis(ms.saturating_add(1))))
+        })
+    }
+
+    /// Takes `cost` units from the budget of `address`, whether they are there or not.
+    pub(crate) fn charge(&self, address: IpAddr, cost: u32, now: Instant) {
+        let cost = i64::from(cost).saturating_mul(1000);
+        let deepest = self.full().saturating_mul(DEBT_MAX).saturating_neg();
+        self.update(address, now, |bucket| {
+            bucket.left = bucket.left.saturating_sub(cost).max(deepest);
+        });
+    }
+
+    fn full(&self) -> i64 {
+        i64::from(self.rate.burst).saturating_mul(1000)
+    }
+
+    fn update<T>(&self, address: IpAddr, now: Instant, update: impl FnOnce(&mut Bucket) -> T) -> T {
+        let full = self.full();
         let mut buckets = self.buckets.lock();
         if buckets.len() >= ADDRESSES_MAX {
             buckets.retain(|_, bucket| self.refilled(bucket, now) < full);
@@ -54,27 +88,14 @@ impl RateLimiter {
             .or_insert(Bucket { left: full, at: now });
         bucket.left = self.refilled(bucket, now);
         bucket.at = now;
-        match bucket.left.checked_sub(cost) {
-            Some(left) => {
-                bucket.left = left;
-                Ok(())
-            }
-            None => {
-                let missing = cost.saturating_sub(bucket.left);
-                let ms = missing
-                    .checked_div(u64::from(self.rate.per_second))
-                    .unwrap_or(u64::MAX);
-                Err(Exhausted(Duration::from_millis(ms.saturating_add(1))))
-            }
-        }
+        update(bucket)
     }
 
     /// A thousandth of a unit per second is a unit per thousand seconds: milliseconds times the rate.
-    fn refilled(&self, bucket: &Bucket, now: Instant) -> u64 {
-        let full = u64::from(self.rate.burst).saturating_mul(1000);
-        let micros = u64::try_from(now.saturating_duration_since(bucket.at).as_micros()).unwrap_or(u64::MAX);
-        let back = micros.saturating_mul(u64::from(self.rate.per_second)) / 1000;
-        bucket.left.saturating_add(back).min(full)
+    fn refilled(&self, bucket: &Bucket, now: Instant) -> i64 {
+        let micros = i64::try_from(now.saturating_duration_since(bucket.at).as_micros()).unwrap_or(i64::MAX);
+        let back = micros.saturating_mul(i64::from(self.rate.per_second)) / 1000;
+        bucket.left.saturating_add(back).min(self.full())
     }
 }
 
@@ -132,6 +153,27 @@ mod tests {
             limiter.take("::ffff:10.0.0.1".parse().unwrap(), 1, now).is_err(),
             "the same caller by IPv6"
         );
+    }
+
+    #[test]
+    fn what_is_charged_afterwards_is_waited_for_and_has_a_floor() {
+        let (limiter, start) = (RateLimiter::new(RATE), Instant::now());
+        let caller = "10.0.0.1".parse().unwrap();
+        limiter.take(caller, 10, start).unwrap();
+        limiter.charge(caller, 40, start);
+        let Exhausted(wait) = limiter.take(caller, 0, start).unwrap_err();
+        assert!((3000..=3002).contains(&wait.as_millis()), "{wait:?}");
+        limiter.take(caller, 0, start + Duration::from_secs(3)).unwrap();
+        assert!(limiter.take(caller, 1, start + Duration::from_secs(3)).is_err());
+        for _ in 0..100 {
+            limiter.charge(caller, u32::MAX, start);
+        }
+        let Exhausted(wait) = limiter.take(caller, 0, start).unwrap_err();
+        assert!(
+            wait <= Duration::from_secs(21),
+            "ten buckets of two seconds: {wait:?}"
+        );
+        limiter.take("10.0.0.2".parse().unwrap(), 20, start).unwrap();
     }
 
     #[test]

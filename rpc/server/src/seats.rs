@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
+use crate::backend::Caller;
 use crate::config::Config;
 use crate::metrics::{Closed, RpcMetrics};
 use crate::rate::subject;
@@ -230,9 +231,13 @@ impl Seated {
         true
     }
 
-    /// Whose seat it is, as shares are counted.
-    pub(crate) fn subject(&self) -> IpAddr {
-        self.seat.subject
+    /// Whose share the calls of this connection use.
+    pub(crate) fn caller(&self) -> Caller {
+        let subject = self.seat.subject;
+        Caller {
+            address: Some(subject),
+            connection: if is_shared(subject) { self.id } else { 0 },
+        }
     }
 
     /// Begins a wait for a block, if one more connection may wait. A session, which keeps its seat in any

@@ -232,6 +232,7 @@ impl<B: Backend> Connection<'_, B> {
             rules: Arc::clone(rules),
             seated: Arc::clone(self.seated),
             calls: Served {
+                rules: Arc::clone(rules),
                 methods: self.shared.methods.clone(),
                 id: ConnectionId::from(self.id),
                 response_bytes_max: usize::try_from(config.response_bytes_max).unwrap_or(usize::MAX),

@@ -9,6 +9,7 @@
 )]
 
 mod admin;
+mod building;
 mod consensus;
 mod headers;
 mod hostile;

@@ -123,6 +123,7 @@ impl Session {
         let config = &self.rules.config;
         let bounded = |events: u32| usize::try_from(events).unwrap_or(usize::MAX);
         Served {
+            rules: Arc::clone(&self.rules),
             methods: self.methods.clone(),
             id: ConnectionId::from(self.id),
             response_bytes_max: bounded(config.response_bytes_max),

@@ -1,23 +1,20 @@
 //! Calls that compute, and subscriptions that read, run on blocking threads, a bounded number at a time.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, oneshot};
 use vibecoin_rpc_api::{ApiError, Code};
 
+use crate::backend::Caller;
 use crate::gate;
 
 /// Permits for work that would hold up the threads that serve connections. A free permit goes to the waiting
-/// address that holds fewest, in the order of turns: one address has all while no other waits, and cannot
+/// caller that holds fewest, in the order of turns: one caller has all while no other waits, and cannot
 /// have more than its share while others do.
 #[derive(Clone, Debug)]
 pub(crate) struct Work(Arc<Turns>);
-
-/// The address that a call is for; `None` for the node's own.
-type Subject = Option<IpAddr>;
 
 #[derive(Debug)]
 struct Turns(Mutex<State>);
@@ -26,15 +23,15 @@ struct Turns(Mutex<State>);
 struct State {
     free: usize,
     /// Permits in use.
-    held: HashMap<Subject, usize>,
-    /// Addresses with calls that wait, the next turn first.
-    waiting: VecDeque<(Subject, VecDeque<oneshot::Sender<Permit>>)>,
+    held: HashMap<Caller, usize>,
+    /// Callers with calls that wait, the next turn first.
+    waiting: VecDeque<(Caller, VecDeque<oneshot::Sender<Permit>>)>,
 }
 
 /// A turn to work, until it is dropped.
 #[derive(Debug)]
-struct Permit {
-    subject: Subject,
+pub(crate) struct Permit {
+    caller: Caller,
     /// `None` once the permit has been given back.
     turns: Option<Arc<Turns>>,
 }
@@ -42,7 +39,7 @@ struct Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(turns) = self.turns.take() {
-            turns.give_back(self.subject);
+            turns.give_back(self.caller);
         }
     }
 }
@@ -50,14 +47,14 @@ impl Drop for Permit {
 /// A call that waits for its turn.
 struct Queued {
     granted: oneshot::Receiver<Permit>,
-    subject: Subject,
+    caller: Caller,
     turns: Arc<Turns>,
 }
 
 impl Drop for Queued {
     fn drop(&mut self) {
         self.granted.close();
-        self.turns.0.lock().forget_closed(self.subject);
+        self.turns.0.lock().forget_closed(self.caller);
     }
 }
 
@@ -79,18 +76,19 @@ impl Work {
         run_with(permit, task).await
     }
 
-    async fn acquire(&self, subject: Subject) -> Result<Permit, ApiError> {
+    /// Waits for a turn.
+    pub(crate) async fn acquire(&self, caller: Caller) -> Result<Permit, ApiError> {
         let mut queued = {
             let mut state = self.0.0.lock();
-            if state.take_free(subject) {
+            if state.take_free(caller) {
                 return Ok(Permit {
-                    subject,
+                    caller,
                     turns: Some(Arc::clone(&self.0)),
                 });
             }
             Queued {
-                granted: state.enqueue(subject),
-                subject,
+                granted: state.enqueue(caller),
+                caller,
                 turns: Arc::clone(&self.0),
             }
         };
@@ -99,17 +97,17 @@ impl Work {
 }
 
 impl Turns {
-    /// Passes the permit of `subject` to the next call that still waits.
-    fn give_back(self: &Arc<Self>, mut subject: Subject) {
+    /// Passes the permit of `caller` to the next call that still waits.
+    fn give_back(self: &Arc<Self>, mut caller: Caller) {
         loop {
             let next = {
                 let mut state = self.0.lock();
-                state.release(subject);
+                state.release(caller);
                 state.grant()
             };
             let Some((of, sender)) = next else { return };
             let permit = Permit {
-                subject: of,
+                caller: of,
                 turns: Some(Arc::clone(self)),
             };
             match sender.send(permit) {
@@ -117,58 +115,58 @@ impl Turns {
                 // The call has just gone away.
                 Err(mut permit) => permit.turns = None,
             }
-            subject = of;
+            caller = of;
         }
     }
 }
 
 impl State {
-    fn held(&self, subject: Subject) -> usize {
-        self.held.get(&subject).copied().unwrap_or_default()
+    fn held(&self, caller: Caller) -> usize {
+        self.held.get(&caller).copied().unwrap_or_default()
     }
 
     /// Takes a permit that is free; calls wait only while none is.
-    fn take_free(&mut self, subject: Subject) -> bool {
+    fn take_free(&mut self, caller: Caller) -> bool {
         let Some(left) = self.free.checked_sub(1) else {
             return false;
         };
         self.free = left;
-        let held = self.held.entry(subject).or_default();
+        let held = self.held.entry(caller).or_default();
         *held = held.saturating_add(1);
         true
     }
 
-    fn release(&mut self, subject: Subject) {
+    fn release(&mut self, caller: Caller) {
         self.free = self.free.saturating_add(1);
-        match self.held(subject).saturating_sub(1) {
-            0 => self.held.remove(&subject),
-            left => self.held.insert(subject, left),
+        match self.held(caller).saturating_sub(1) {
+            0 => self.held.remove(&caller),
+            left => self.held.insert(caller, left),
         };
     }
 
-    fn enqueue(&mut self, subject: Subject) -> oneshot::Receiver<Permit> {
+    fn enqueue(&mut self, caller: Caller) -> oneshot::Receiver<Permit> {
         let (sender, granted) = oneshot::channel();
-        match self.waiting.iter_mut().find(|(of, _)| *of == subject) {
+        match self.waiting.iter_mut().find(|(of, _)| *of == caller) {
             Some((_, calls)) => calls.push_back(sender),
-            None => self.waiting.push_back((subject, VecDeque::from([sender]))),
+            None => self.waiting.push_back((caller, VecDeque::from([sender]))),
         }
         granted
     }
 
     /// Takes a free permit for the next call.
-    fn grant(&mut self) -> Option<(Subject, oneshot::Sender<Permit>)> {
+    fn grant(&mut self) -> Option<(Caller, oneshot::Sender<Permit>)> {
         let turns = self.waiting.iter().enumerate();
-        let (at, _) = turns.min_by_key(|(_, (subject, _))| self.held(*subject))?;
-        let (subject, mut calls) = self.waiting.remove(at)?;
+        let (at, _) = turns.min_by_key(|(_, (caller, _))| self.held(*caller))?;
+        let (caller, mut calls) = self.waiting.remove(at)?;
         let next = calls.pop_front()?;
         if !calls.is_empty() {
-            self.waiting.push_back((subject, calls));
+            self.waiting.push_back((caller, calls));
         }
-        self.take_free(subject).then_some((subject, next))
+        self.take_free(caller).then_some((caller, next))
     }
 
-    fn forget_closed(&mut self, subject: Subject) {
-        if let Some((_, calls)) = self.waiting.iter_mut().find(|(of, _)| *of == subject) {
+    fn forget_closed(&mut self, caller: Caller) {
+        if let Some((_, calls)) = self.waiting.iter_mut().find(|(of, _)| *of == caller) {
             calls.retain(|call| !call.is_closed());
         }
         self.waiting.retain(|(_, calls)| !calls.is_empty());
@@ -180,12 +178,20 @@ async fn run_with<T: Send + 'static>(
     permit: impl Send + 'static,
     task: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let running = tokio::task::spawn_blocking(move || {
+    on_a_thread(move || {
         let _permit = permit;
         task()
-    });
+    })
+    .await?
+}
+
+/// Runs `task` on a blocking thread.
+pub(crate) async fn on_a_thread<T: Send + 'static>(
+    task: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let running = tokio::task::spawn_blocking(task);
     match running.await {
-        Ok(done) => done,
+        Ok(done) => Ok(done),
         Err(error) if error.is_cancelled() => Err(stopping()),
         Err(error) => {
             tracing::error!(target: "rpc", %error, "a call panicked");
@@ -232,18 +238,23 @@ impl Readers {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
     use futures_util::FutureExt as _;
 
     use super::*;
 
-    const fn address(last: u8) -> Subject {
-        Some(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, last)))
+    const fn address(last: u8) -> Caller {
+        Caller {
+            address: Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, last))),
+            connection: 0,
+        }
     }
 
     #[test]
     fn permits_go_round_by_address() {
         let work = Work::new(4);
-        let now = |subject| work.acquire(subject).now_or_never();
+        let now = |caller| work.acquire(caller).now_or_never();
         let mut held: Vec<_> = (0..4).map(|_| now(address(1)).unwrap().unwrap()).collect();
         let mut waits = [1, 1, 1, 2, 2, 3].map(|last| Box::pin(work.acquire(address(last))));
         for wait in &mut waits {

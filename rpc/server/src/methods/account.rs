@@ -134,7 +134,6 @@ impl<B: Backend> AccountApiServer for Rpc<B> {
     }
 
     async fn list(&self, options: Option<AccountListOptions>) -> Result<Ctx<Page<AccountView>>, ApiError> {
-        self.expensive(move |rpc| rpc.accounts_page(options.unwrap_or_default()))
-            .await
+        self.accounts_page(options.unwrap_or_default())
     }
 }

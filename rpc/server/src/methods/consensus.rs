@@ -97,7 +97,7 @@ impl<B: Backend> ConsensusApiServer for Rpc<B> {
 
     async fn get_evidence(&self, options: Option<EvidenceOptions>) -> Result<Page<EvidenceView>, ApiError> {
         let options = options.unwrap_or_default();
-        self.expensive(move |rpc| rpc.evidence_page(options)).await
+        self.evidence_page(options)
     }
 
     async fn submit_evidence(&self, raw: BytesArg) -> Result<EvidenceView, ApiError> {

@@ -35,8 +35,7 @@ impl<B: Backend> ProofApiServer for Rpc<B> {
             .map(|address| self.address(address))
             .collect::<Result<_, _>>()?;
         let at = self.state_at(options.unwrap_or_default().at)?;
-        self.expensive(move |rpc| rpc.prove_accounts(at, &addresses))
-            .await
+        self.prove_accounts(at, &addresses)
     }
 
     async fn get_storage(
@@ -55,18 +54,17 @@ impl<B: Backend> ProofApiServer for Rpc<B> {
         let address = self.address(address)?;
         let slots: Vec<Hash> = keys.into_iter().map(HashArg::get).collect::<Result<_, _>>()?;
         let at = self.state_at(options.unwrap_or_default().at)?;
-        self.expensive(move |rpc| rpc.prove_slots(at, address, slots))
-            .await
+        self.prove_slots(at, address, slots)
     }
 
     async fn get_transaction(&self, hash: HashArg) -> Result<Option<ProofView>, ApiError> {
         let hash = hash.get()?;
-        self.expensive(move |rpc| rpc.prove_transaction(&hash)).await
+        self.prove_transaction(&hash)
     }
 
     async fn get_receipt(&self, hash: HashArg) -> Result<Option<ProofView>, ApiError> {
         let hash = hash.get()?;
-        self.expensive(move |rpc| rpc.prove_transaction(&hash)).await
+        self.prove_transaction(&hash)
     }
 
     async fn get_light_block(&self, block: Option<BlockRef>) -> Result<Option<LightBlockView>, ApiError> {

@@ -1,5 +1,7 @@
 //! `tx_*`: the way of a transaction in, and every way to ask about it.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use jsonrpsee::core::async_trait;
@@ -17,9 +19,11 @@ use vibecoin_rpc_api::views::{
 use vibecoin_rpc_api::{ApiError, Bytes, BytesArg, Code, HashArg, Shown, U64};
 
 use super::{Rpc, at_most, context, small};
-use crate::backend::{Backend, CommittedBlock, Refusal, TransactionStatus};
-use crate::gate::wait_for_block;
+use crate::backend::{Admitted, Backend, CommittedBlock, Refusal, TransactionStatus};
+use crate::gate::{self, wait_for_block};
 
+/// Units that a transaction with a bad signature costs its caller beside the price of the call.
+const BAD_SIGNATURE_UNITS: u32 = 20;
 /// Bytes of the signature at the end of a transaction.
 const SIGNATURE_BYTES: usize = 64;
 
@@ -192,7 +196,7 @@ impl<B: Backend> Rpc<B> {
             }
         }
         let verdicts = if wait == Wait::None {
-            self.submit_and_forget(transactions)
+            self.submit_and_forget(transactions).await
         } else {
             self.submit_and_wait(transactions, wait, timeout).await?
         };
@@ -216,9 +220,14 @@ impl<B: Backend> Rpc<B> {
             Wait::Final => wait_for_block()?,
             Wait::None | Wait::Mempool => None,
         };
-        let mut verdicts = self.backend.submit(transactions).await;
+        // In a task of its own: it is paid for when the caller has gone away, too.
+        let submitting = tokio::spawn(self.submitting(transactions));
+        let mut verdicts = submitting.await.map_err(|error| {
+            tracing::error!(target: "rpc", %error, "a submission ended early");
+            ApiError::internal("the node failed to answer; its log says why")
+        })?;
         if wait == Wait::Final {
-            let unsettled = |verdict: &&mut Result<crate::backend::Admitted, Refusal>| {
+            let unsettled = |verdict: &&mut Result<Admitted, Refusal>| {
                 verdict
                     .as_ref()
                     .is_ok_and(|admitted| !admitted.status.is_settled())
@@ -253,8 +262,8 @@ impl<B: Backend> Rpc<B> {
     }
 
     /// `wait: none`: answers with the hashes while the pool is still asked. What it says can be had from
-    /// `tx_getStatus`.
-    fn submit_and_forget(&self, transactions: Vec<Transaction>) -> Vec<BatchEntry> {
+    /// `tx_getStatus`. Only a node that is too busy to ask is told of.
+    async fn submit_and_forget(&self, transactions: Vec<Transaction>) -> Vec<BatchEntry> {
         let genesis = self.backend.facts().genesis;
         let taken = |transaction: &Transaction| {
             let status = status_view(transaction.id(&genesis), TransactionStatus::Unknown);
@@ -263,10 +272,39 @@ impl<B: Backend> Rpc<B> {
                 receipt: None,
             })
         };
-        let entries = transactions.iter().map(taken).collect();
-        let backend = std::sync::Arc::clone(&self.backend);
-        tokio::spawn(async move { backend.submit(transactions).await });
-        entries
+        let entries: Vec<BatchEntry> = transactions.iter().map(taken).collect();
+        let mut submitting = Box::pin(self.submitting(transactions));
+        // A full queue refuses at the first poll.
+        let first = poll_fn(|task| Poll::Ready(submitting.as_mut().poll(task))).await;
+        let Poll::Ready(verdicts) = first else {
+            tokio::spawn(submitting);
+            return entries;
+        };
+        let refused = |(entry, verdict): (BatchEntry, Result<_, Refusal>)| match verdict {
+            Err(refusal @ Refusal::Unavailable(_)) => BatchEntry::Refused {
+                error: refusal.into(),
+            },
+            _ => entry,
+        };
+        entries.into_iter().zip(verdicts).map(refused).collect()
+    }
+
+    /// Offers transactions to the pool. Bad signatures cost the node more than good ones, and their sender nothing
+    /// but what is charged here.
+    fn submitting(
+        &self,
+        transactions: Vec<Transaction>,
+    ) -> impl Future<Output = Vec<Result<Admitted, Refusal>>> + Send + use<B> {
+        let (own, caller) = (self.clone(), gate::caller());
+        async move {
+            let verdicts = own.backend.submit(caller, transactions).await;
+            let bad = verdicts
+                .iter()
+                .filter(|verdict| matches!(verdict, Err(Refusal::BadSignature { .. })));
+            let units = small(bad.count()).saturating_mul(BAD_SIGNATURE_UNITS);
+            own.rules.charge(caller, units);
+            verdicts
+        }
     }
 
     /// The block and position of a transaction that is in one.

@@ -36,6 +36,7 @@ impl Backend for MockBackend {
     }
 
     fn block(&self, height: Height) -> Result<Option<Arc<CommittedBlock>>, BackendError> {
+        self.blocks_gate.pass();
         self.kept(height)?;
         Ok(self.inner.read().blocks.get(height.0 as usize).cloned())
     }
@@ -159,7 +160,7 @@ impl Backend for MockBackend {
             .map(|transaction| Self::entry(&inner, transaction))
     }
 
-    async fn submit(&self, transactions: Vec<Transaction>) -> Vec<Result<Admitted, Refusal>> {
+    async fn submit(&self, _: Caller, transactions: Vec<Transaction>) -> Vec<Result<Admitted, Refusal>> {
         let verdicts = transactions
             .into_iter()
             .map(|transaction| self.admit(transaction))
@@ -287,7 +288,7 @@ impl Backend for MockBackend {
             .read(None, |state| state.accounts[&Self::address(giver)].nonce)?
             .value;
         let verdicts = self
-            .submit(vec![self.transfer(giver, nonce.0, to, amount.0)])
+            .submit(Caller::NODE, vec![self.transfer(giver, nonce.0, to, amount.0)])
             .await;
         verdicts.into_iter().next().unwrap().map(|admitted| admitted.id)
     }
