@@ -25,7 +25,8 @@ use crate::driver::Input;
 use crate::faucet::Faucet;
 use crate::recovery::Recovery;
 use crate::shared::{Fate, Shared};
-use crate::verify::{Submission, SubmitError};
+use crate::submissions::{Refused, SubmissionSender};
+use crate::verify::SubmitError;
 
 mod health;
 
@@ -34,7 +35,7 @@ pub struct NodeBackend {
     facts: ChainFacts,
     store: Arc<Store>,
     shared: Arc<Shared>,
-    submissions: Sender<Submission>,
+    submissions: SubmissionSender,
     clock: Clock,
     key: Option<PublicKey>,
     home: PathBuf,
@@ -60,6 +61,11 @@ pub struct Handles {
     pub recovery: Recovery,
 }
 
+/// Submissions of a caller, or of all of them, have no room: the caller may try again.
+const SUBMISSIONS_BUSY: BackendError = BackendError::Busy {
+    queue: "signature checks",
+};
+
 fn internal(error: impl ToString) -> BackendError {
     BackendError::Internal {
         detail: error.to_string(),
@@ -80,7 +86,7 @@ impl NodeBackend {
         facts: ChainFacts,
         store: Arc<Store>,
         shared: Arc<Shared>,
-        submissions: Sender<Submission>,
+        submissions: SubmissionSender,
         clock: Clock,
         key: Option<PublicKey>,
         home: PathBuf,
@@ -217,6 +223,7 @@ impl NodeBackend {
                 },
             }),
             Err(SubmitError::Pool { id, error }) => self.pool_refusal(id, error),
+            Err(SubmitError::Busy) => Err(Refusal::Unavailable(SUBMISSIONS_BUSY)),
         }
     }
 
@@ -478,21 +485,17 @@ impl Backend for NodeBackend {
         self.shared.pool.get(id).map(|waiting| self.entry(waiting))
     }
 
-    async fn submit(&self, _: Caller, transactions: Vec<Transaction>) -> Vec<Result<Admitted, Refusal>> {
+    async fn submit(&self, from: Caller, transactions: Vec<Transaction>) -> Vec<Result<Admitted, Refusal>> {
         let count = transactions.len();
         let refuse = |error: BackendError| vec![Err(Refusal::Unavailable(error)); count];
         if self.shared.stopping.load(Ordering::Relaxed) {
             return refuse(BackendError::ShuttingDown);
         }
         let (reply, answer) = oneshot::channel();
-        match self.submissions.try_send(Submission { transactions, reply }) {
+        match self.submissions.push(from, transactions, reply) {
             Ok(()) => {}
-            Err(TrySendError::Full(_)) => {
-                return refuse(BackendError::Busy {
-                    queue: "signature checks",
-                });
-            }
-            Err(TrySendError::Disconnected(_)) => return refuse(BackendError::ShuttingDown),
+            Err(Refused::Full) => return refuse(SUBMISSIONS_BUSY),
+            Err(Refused::Ended) => return refuse(BackendError::ShuttingDown),
         }
         match answer.await {
             Ok(verdicts) => verdicts

@@ -39,6 +39,7 @@ mod scrape;
 mod serve;
 mod shared;
 mod signals;
+mod submissions;
 mod sync_view;
 mod verify;
 mod waits;

@@ -40,7 +40,8 @@ use crate::scrape::{Scrape, renderer};
 use crate::serve::{Paces, Server};
 use crate::shared::Shared;
 use crate::signals::Signals;
-use crate::verify::{Queues, SUBMISSIONS_MAX, Stage, Tickets};
+use crate::submissions::submissions;
+use crate::verify::{Queues, Stage, Tickets};
 
 /// Threads that answer RPC. More than the cores of a small machine only fight the driver.
 const RPC_THREADS: usize = 2;
@@ -181,7 +182,7 @@ impl Node {
         let (urgent, urgent_inputs) = bounded::<Input>(URGENT_MAX);
         // The replica asks for one commit at a time.
         let (commits, to_commit) = bounded(1);
-        let (submissions, submitted) = bounded(SUBMISSIONS_MAX);
+        let (submissions, submitted) = submissions();
         let mail = Arc::new(Mailbox::default());
         let blocks = Arc::new(FairQueue::new([LIVE, ANSWERS]));
         let gossiped = Arc::new(FairQueue::new(GOSSIPED));

@@ -2,28 +2,28 @@
 //!
 //! A bad signature must not make the batch of all others dear. A gossiped message with one is refused as a whole,
 //! for the price of one batch of its own: who passes transactions on has checked them. Only what clients of this
-//! node submit is looked at one by one, since each gets its own verdict.
+//! node submit is looked at one by one, since each gets its own verdict; they take turns
+//! ([`crate::submissions`]).
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crossbeam_channel::{Receiver, Sender, select};
+use crossbeam_channel::{Sender, select};
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
 use vibecoin_consensus::Verdict;
 use vibecoin_mempool::{Inserted, MempoolError};
 use vibecoin_primitives::{Hash, KnownKeys, Transaction, TransactionError, VerifiedTransaction};
 use vibecoin_replica::{GossipId, PeerId, Refusal, Refused, Ticket};
+use vibecoin_rpc_server::Caller;
 
 use crate::driver::Input;
 use crate::inspect::Report;
 use crate::queue::FairQueue;
+use crate::submissions::{Line, Part, Slice, SubmissionReceiver};
 
 /// Most signatures checked in one batch: beyond it a batch gains nothing and delays the first caller.
 pub const BATCH_MAX: usize = 1024;
-/// Most submissions that wait for the signature stage; a caller beyond it is told "busy".
-pub const SUBMISSIONS_MAX: usize = 256;
 
 /// Tells the gossip layer whether a message may be passed on.
 pub type Forward = Box<dyn Fn(GossipId, Verdict) + Send>;
@@ -45,14 +45,9 @@ pub enum SubmitError {
         /// Why.
         error: MempoolError,
     },
-}
-
-/// Transactions to be checked and offered to the pool, with the way back for the verdicts.
-pub struct Submission {
-    /// As decoded.
-    pub transactions: Vec<Transaction>,
-    /// One verdict per transaction, in order.
-    pub reply: oneshot::Sender<Vec<Outcome>>,
+    /// It waited, and had to make room for others.
+    #[error("too many submissions wait")]
+    Busy,
 }
 
 /// Transactions that came by gossip, to be checked and offered to the pool.
@@ -68,7 +63,7 @@ pub struct Gossiped {
 /// Who waits for the verdicts.
 pub enum Origin {
     /// A client.
-    Client(oneshot::Sender<Vec<Outcome>>),
+    Client(Part),
     /// The gossip layer.
     Gossip(Option<GossipId>),
 }
@@ -111,11 +106,19 @@ impl Tickets {
 
     /// Completes a submission with the pool's answers and returns what the pool took.
     pub fn close(&self, ticket: Ticket, results: Vec<Result<Inserted, MempoolError>>) -> Option<Answer> {
-        let Pending {
+        let pending = self.pending.lock().as_mut()?.remove(&ticket)?;
+        Some(pending.answer(results))
+    }
+}
+
+impl Pending {
+    /// Completes the verdicts with the pool's.
+    fn answer(self, results: Vec<Result<Inserted, MempoolError>>) -> Answer {
+        let Self {
             mut verdicts,
             offered,
             origin,
-        } = self.pending.lock().as_mut()?.remove(&ticket)?;
+        } = self;
         let mut taken = Vec::with_capacity(offered.len());
         let open = verdicts.iter_mut().filter(|verdict| verdict.is_none());
         for ((verdict, transaction), result) in open.zip(offered).zip(results) {
@@ -128,11 +131,11 @@ impl Tickets {
                 Err(error) => Err(SubmitError::Pool { id, error }),
             });
         }
-        Some(Answer {
+        Answer {
             taken,
             verdicts: verdicts.into_iter().flatten().collect(),
             origin,
-        })
+        }
     }
 }
 
@@ -165,11 +168,11 @@ impl Answer {
         matches!(self.origin, Origin::Client(_))
     }
 
-    /// Tells the client; one that went away is no fault.
+    /// Tells the client.
     pub fn send(self) -> Told {
         match self.origin {
-            Origin::Client(reply) => {
-                let _gone = reply.send(self.verdicts);
+            Origin::Client(part) => {
+                part.fill(self.verdicts);
                 Told::Client
             }
             Origin::Gossip(None) => Told::Nobody,
@@ -192,17 +195,23 @@ fn verdict_of(outcomes: &[Outcome]) -> Verdict {
 
 struct Waiting {
     transactions: Vec<Transaction>,
-    origin: Origin,
-    /// The peer that it came from.
-    from: Option<PeerId>,
+    source: Source,
 }
 
-impl From<Submission> for Waiting {
-    fn from(Submission { transactions, reply }: Submission) -> Self {
+/// From where transactions came.
+enum Source {
+    Client { caller: Caller, part: Part },
+    Peer { peer: PeerId, gossip: Option<GossipId> },
+}
+
+impl From<Slice> for Waiting {
+    fn from(slice: Slice) -> Self {
         Self {
-            transactions,
-            origin: Origin::Client(reply),
-            from: None,
+            transactions: slice.transactions,
+            source: Source::Client {
+                caller: slice.caller,
+                part: slice.part,
+            },
         }
     }
 }
@@ -211,38 +220,46 @@ impl From<Gossiped> for Waiting {
     fn from(gossiped: Gossiped) -> Self {
         Self {
             transactions: gossiped.transactions,
-            origin: Origin::Gossip(gossiped.gossip),
-            from: Some(gossiped.from),
+            source: Source::Peer {
+                peer: gossiped.from,
+                gossip: gossiped.gossip,
+            },
         }
     }
 }
 
+impl Waiting {
+    /// The peer that it came from.
+    const fn peer(&self) -> Option<PeerId> {
+        match self.source {
+            Source::Peer { peer, .. } => Some(peer),
+            Source::Client { .. } => None,
+        }
+    }
+}
+
+/// Transactions that were checked, with those that are to be offered to the pool.
+type Checked = (Pending, Vec<Arc<VerifiedTransaction>>);
+
 /// The two queues of the signature stage.
 pub struct Queues {
-    /// From clients. The stage ends when all senders of it are gone.
-    pub submissions: Receiver<Submission>,
+    /// From clients. The stage ends when its other end is gone.
+    pub submissions: SubmissionReceiver,
     /// From peers.
     pub gossiped: Arc<FairQueue<Gossiped>>,
 }
 
 impl Queues {
-    /// Waits for the next entry; `None` at the end.
-    fn next(&self) -> Option<Waiting> {
-        loop {
-            if let Some(waiting) = self.more() {
-                return Some(waiting);
-            }
-            select! {
-                recv(self.submissions) -> submission => return submission.ok().map(Waiting::from),
-                recv(self.gossiped.bell()) -> _ => {}
-            }
+    /// Waits for more; `false` at the end.
+    fn wait(&self) -> bool {
+        if self.submissions.is_done() {
+            return false;
         }
-    }
-
-    /// The next entry if one waits.
-    fn more(&self) -> Option<Waiting> {
-        let submission = self.submissions.try_recv().ok().map(Waiting::from);
-        submission.or_else(|| self.gossiped.pop().map(Waiting::from))
+        select! {
+            recv(self.submissions.bell()) -> _ => {}
+            recv(self.gossiped.bell()) -> _ => {}
+        }
+        true
     }
 }
 
@@ -289,92 +306,126 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Runs until every sender of submissions is gone.
+    /// Runs until the other end of the queue of submissions is gone.
     pub fn run(&self, driver: &Sender<Input>) {
         let (mut keys, mut tainted) = (KnownKeys::default(), Tainted::default());
-        while let Some(first) = self.queues.next() {
-            let mut count = first.transactions.len();
-            let mut waiting = vec![first];
-            while count < BATCH_MAX {
-                let Some(next) = self.queues.more() else { break };
-                count = count.saturating_add(next.transactions.len());
-                waiting.push(next);
-            }
-            for (pending, transactions) in self.check(waiting, &mut keys, &mut tainted) {
-                let Some(ticket) = self.tickets.open(pending) else {
-                    return;
-                };
-                if driver.send(Input::Transactions { ticket, transactions }).is_err() {
-                    return;
-                }
+        while let Some(begun) = self.round(&mut keys, &mut tainted, driver) {
+            if !begun && !self.queues.wait() {
+                return;
             }
         }
     }
 
-    /// Checks the signatures of what waits; gives what is to be offered to the pool, entry by entry. Peers whose
-    /// gossip was bad lately come after all others, each message apart.
-    fn check(
-        &self,
-        waiting: Vec<Waiting>,
-        keys: &mut KnownKeys,
-        tainted: &mut Tainted,
-    ) -> Vec<(Pending, Vec<Arc<VerifiedTransaction>>)> {
-        let (apart, together): (Vec<_>, Vec<_>) =
-            waiting.into_iter().partition(|waiting| tainted.has(waiting.from));
-        let all = together.iter().flat_map(|waiting| &waiting.transactions);
-        let all: Vec<Transaction> = all.cloned().collect();
-        let mut checked = Vec::with_capacity(together.len());
-        if let Some(verified) = Transaction::verify_all(all, &self.genesis, keys) {
-            let mut verified = verified.into_iter();
-            for Waiting {
-                transactions, origin, ..
-            } in together
-            {
-                let own: Vec<_> = verified.by_ref().take(transactions.len()).collect();
-                checked.push(pending(own.into_iter().map(Ok), origin));
-            }
-        } else {
-            checked.extend(
-                together
-                    .into_iter()
-                    .filter_map(|one| self.look_at(one, keys, tainted)),
-            );
+    /// Checks some of what waits, in steps of bounded work: small submissions with what peers sent, large ones, and
+    /// then callers and peers with a bad signature lately. Says whether anything waited; `None` when the driver is gone.
+    fn round(&self, keys: &mut KnownKeys, tainted: &mut Tainted, driver: &Sender<Input>) -> Option<bool> {
+        let submissions = &self.queues.submissions;
+        let waiting =
+            |line| -> Vec<Waiting> { submissions.take(line).into_iter().map(Waiting::from).collect() };
+        let mut first = waiting(Line::Small);
+        let transactions = first.iter().map(|waiting| waiting.transactions.len());
+        let mut count = transactions.fold(0, usize::saturating_add);
+        while count < BATCH_MAX
+            && let Some(gossiped) = self.queues.gossiped.pop()
+        {
+            count = count.saturating_add(gossiped.transactions.len());
+            first.push(gossiped.into());
         }
-        checked.extend(
-            apart
-                .into_iter()
-                .filter_map(|one| self.look_at(one, keys, tainted)),
-        );
+        let (apart, together): (Vec<_>, Vec<_>) =
+            first.into_iter().partition(|waiting| tainted.has(waiting.peer()));
+        let mut begun = !together.is_empty();
+        self.offer(self.check(together, keys, tainted), driver)?;
+        let large = waiting(Line::Large);
+        begun |= !large.is_empty();
+        self.offer(self.check(large, keys, tainted), driver)?;
+        let suspects = waiting(Line::Tainted);
+        for suspect in apart.into_iter().chain(suspects) {
+            begun = true;
+            let checked = self.look_at(suspect, keys, tainted);
+            self.offer(checked, driver)?;
+        }
+        Some(begun)
+    }
+
+    /// Passes on what is good; `None` when the driver is gone.
+    fn offer(&self, checked: impl IntoIterator<Item = Checked>, driver: &Sender<Input>) -> Option<()> {
+        for (pending, transactions) in checked {
+            if transactions.is_empty()
+                && let Origin::Client(_) = pending.origin
+            {
+                // The pool has no part in it.
+                pending.answer(Vec::new()).send();
+                continue;
+            }
+            let ticket = self.tickets.open(pending)?;
+            driver.send(Input::Transactions { ticket, transactions }).ok()?;
+        }
+        Some(())
+    }
+
+    /// Checks signatures in one batch; gives what is to be offered to the pool, entry by entry. When the batch does not
+    /// hold, what peers sent is looked at message by message, and what clients sent in a batch of its own.
+    fn check(&self, waiting: Vec<Waiting>, keys: &mut KnownKeys, tainted: &mut Tainted) -> Vec<Checked> {
+        let all = waiting.iter().flat_map(|waiting| &waiting.transactions);
+        let all: Vec<Transaction> = all.cloned().collect();
+        if let Some(verified) = Transaction::verify_all(all, &self.genesis, keys) {
+            let mut verified = verified.into_iter().map(Ok);
+            let good = |waiting: Waiting| {
+                let own = verified.by_ref().take(waiting.transactions.len()).collect();
+                self.judged(own, waiting.source)
+            };
+            return waiting.into_iter().map(good).collect();
+        }
+        let (of_peers, of_clients): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|waiting| waiting.peer().is_some());
+        let all = of_clients.iter().flat_map(|waiting| &waiting.transactions);
+        let all: Vec<Transaction> = all.cloned().collect();
+        let mut verdicts = Transaction::verify_batch_with(all, &self.genesis, keys).into_iter();
+        let mut checked = Vec::with_capacity(of_clients.len().saturating_add(of_peers.len()));
+        for waiting in of_clients {
+            let own = verdicts.by_ref().take(waiting.transactions.len()).collect();
+            checked.push(self.judged(own, waiting.source));
+        }
+        let of_peers = of_peers.into_iter();
+        checked.extend(of_peers.filter_map(|one| self.look_at(one, keys, tainted)));
         checked
     }
 
     /// Checks what came in one message. Gossip with a bad signature is refused for the price of one batch.
-    fn look_at(
-        &self,
-        waiting: Waiting,
-        keys: &mut KnownKeys,
-        tainted: &mut Tainted,
-    ) -> Option<(Pending, Vec<Arc<VerifiedTransaction>>)> {
-        let Waiting {
-            transactions,
-            origin,
-            from,
-        } = waiting;
-        let Some(from) = from else {
+    fn look_at(&self, waiting: Waiting, keys: &mut KnownKeys, tainted: &mut Tainted) -> Option<Checked> {
+        let Waiting { transactions, source } = waiting;
+        let Source::Peer { peer, gossip } = source else {
             let verdicts = Transaction::verify_batch_with(transactions, &self.genesis, keys);
-            return Some(pending(verdicts.into_iter(), origin));
+            return Some(self.judged(verdicts, source));
         };
         if let Some(verified) = Transaction::verify_all(transactions, &self.genesis, keys) {
-            tainted.clear(from);
-            return Some(pending(verified.into_iter().map(Ok), origin));
+            tainted.clear(peer);
+            return Some(self.judged(verified.into_iter().map(Ok).collect(), source));
         }
-        tainted.note(from);
+        tainted.note(peer);
         let reason = "a gossiped transaction with a bad form or signature";
-        (self.report)(from, &Refusal::one_check(Refused::Transactions, reason));
-        if let Origin::Gossip(Some(gossip)) = origin {
+        (self.report)(peer, &Refusal::one_check(Refused::Transactions, reason));
+        if let Some(gossip) = gossip {
             (self.forward)(gossip, Verdict::Rejected(reason));
         }
         None
+    }
+
+    /// What was checked, as it is offered to the pool. A client's bad signature is noted.
+    fn judged(
+        &self,
+        verdicts: Vec<Result<VerifiedTransaction, TransactionError>>,
+        source: Source,
+    ) -> Checked {
+        let origin = match source {
+            Source::Peer { gossip, .. } => Origin::Gossip(gossip),
+            Source::Client { caller, part } => {
+                let is_good = verdicts.iter().all(Result::is_ok);
+                self.queues.submissions.judge(caller, is_good);
+                Origin::Client(part)
+            }
+        };
+        pending(verdicts.into_iter(), origin)
     }
 }
 

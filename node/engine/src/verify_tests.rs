@@ -2,9 +2,19 @@
 
 use vibecoin_primitives::{Address, Amount, Height, Nonce, Operation, SecretKey, TransactionBody};
 
+use crossbeam_channel::Receiver;
+use tokio::sync::oneshot;
+
 use super::*;
+use crate::submissions::{SubmissionSender, submissions};
 
 const GENESIS: Hash = Hash([9; 32]);
+
+/// A connection of a program of this machine.
+const LOCAL: Caller = Caller {
+    address: Some(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)),
+    connection: 1,
+};
 
 fn key(n: u8) -> SecretKey {
     SecretKey::from_seed(&[n; 32])
@@ -41,16 +51,20 @@ struct Bench {
     told: Arc<Mutex<Vec<(GossipId, Verdict)>>>,
     keys: KnownKeys,
     tainted: Tainted,
+    submissions: SubmissionSender,
+    driver: Sender<Input>,
+    offered: Receiver<Input>,
 }
 
 fn bench() -> Bench {
     let (blamed, told) = (Arc::new(Mutex::default()), Arc::new(Mutex::default()));
     let (blame, tell): (Arc<Mutex<Vec<_>>>, Arc<Mutex<Vec<_>>>) = (Arc::clone(&blamed), Arc::clone(&told));
-    let (_, submissions) = crossbeam_channel::bounded(1);
+    let (submissions, receiver) = submissions();
+    let (driver, offered) = crossbeam_channel::unbounded();
     let stage = Stage {
         genesis: GENESIS,
         queues: Queues {
-            submissions,
+            submissions: receiver,
             gossiped: Arc::new(FairQueue::new(crate::network::GOSSIPED)),
         },
         tickets: Arc::default(),
@@ -63,6 +77,9 @@ fn bench() -> Bench {
         told,
         keys: KnownKeys::default(),
         tainted: Tainted::default(),
+        submissions,
+        driver,
+        offered,
     }
 }
 
@@ -71,6 +88,31 @@ impl Bench {
     fn check(&mut self, waiting: Vec<Waiting>) -> Vec<usize> {
         let checked = self.stage.check(waiting, &mut self.keys, &mut self.tainted);
         checked.iter().map(|(_, offered)| offered.len()).collect()
+    }
+
+    /// One round of the stage: how many transactions of each entry were offered to the pool.
+    fn round(&mut self) -> Vec<usize> {
+        let begun = self
+            .stage
+            .round(&mut self.keys, &mut self.tainted, &self.driver)
+            .unwrap();
+        assert!(begun, "nothing waited");
+        let offered = |input| match input {
+            Input::Transactions { transactions, .. } => transactions.len(),
+            _ => panic!("nothing else is offered"),
+        };
+        self.offered.try_iter().map(offered).collect()
+    }
+
+    fn submit(&self, from: Caller, transactions: Vec<Transaction>) -> oneshot::Receiver<Vec<Outcome>> {
+        let (reply, answer) = oneshot::channel();
+        self.submissions.push(from, transactions, reply).unwrap();
+        answer
+    }
+
+    /// Transactions of clients that wait.
+    fn waiting(&self) -> usize {
+        self.stage.queues.submissions.held().1
     }
 }
 
@@ -94,7 +136,13 @@ fn a_gossiped_message_with_a_bad_signature_is_refused_whole_and_at_once() {
         "{told:?}"
     );
     assert!(bench.tainted.has(Some(PeerId(1))) && !bench.tainted.has(Some(PeerId(2))));
-    assert_eq!(bench.check(vec![gossip(1, vec![transaction(4, 4)])]), [1]);
+    let again = gossip(1, vec![transaction(4, 4)]);
+    assert!(
+        bench
+            .stage
+            .look_at(again, &mut bench.keys, &mut bench.tainted)
+            .is_some()
+    );
     assert!(
         !bench.tainted.has(Some(PeerId(1))),
         "a good message clears its name"
@@ -105,11 +153,12 @@ fn a_gossiped_message_with_a_bad_signature_is_refused_whole_and_at_once() {
 #[test]
 fn a_client_gets_a_verdict_for_each_transaction_whatever_peers_send_beside_it() {
     let mut bench = bench();
-    let (reply, _receiver) = oneshot::channel();
-    let client = Waiting::from(Submission {
-        transactions: vec![transaction(5, 5), transaction(6, 5), transaction(7, 7)],
-        reply,
-    });
+    let _answer = bench.submit(
+        LOCAL,
+        vec![transaction(5, 5), transaction(6, 5), transaction(7, 7)],
+    );
+    let mut taken = bench.stage.queues.submissions.take(Line::Small);
+    let client = Waiting::from(taken.pop().unwrap());
     let checked = bench.stage.check(
         vec![gossip(1, vec![transaction(1, 2)]), client],
         &mut bench.keys,
@@ -129,4 +178,60 @@ fn only_so_many_peers_are_remembered() {
         tainted.note(PeerId(peer));
     }
     assert_eq!(tainted.peers.len(), Tainted::MAX);
+}
+
+#[test]
+fn an_honest_submission_is_checked_before_a_flood_of_bad_ones_and_in_every_round() {
+    let mut bench = bench();
+    let bad = vec![transaction(6, 5); 100];
+    let flood: Vec<_> = (0..20).map(|_| bench.submit(LOCAL, bad.clone())).collect();
+    let other = Caller {
+        connection: 2,
+        ..LOCAL
+    };
+    let _first = bench.submit(other, vec![transaction(1, 1)]);
+    assert_eq!(bench.round(), [1], "the only one that is good");
+    let left = bench.waiting();
+    assert!((1..2_000).contains(&left), "{left} of the flood wait");
+    let _second = bench.submit(other, vec![transaction(2, 2)]);
+    assert_eq!(bench.round(), [1]);
+    assert_eq!(left - bench.waiting(), 32, "it has a bad name by now: one slice");
+    while bench.waiting() > 0 {
+        assert!(bench.round().is_empty(), "the driver hears nothing of bad ones");
+    }
+    for mut answer in flood {
+        let verdicts = answer.try_recv().unwrap();
+        assert_eq!(verdicts.len(), 100);
+        assert!(
+            verdicts
+                .iter()
+                .all(|verdict| matches!(verdict, Err(SubmitError::Transaction(_))))
+        );
+    }
+}
+
+#[test]
+fn good_transactions_beside_a_bad_one_of_another_caller_are_offered() {
+    let mut bench = bench();
+    let caller = |connection| Caller { connection, ..LOCAL };
+    let mut bad = bench.submit(caller(1), vec![transaction(6, 5)]);
+    let _good = [2, 3, 4].map(|n| bench.submit(caller(u32::from(n)), vec![transaction(n, n)]));
+    assert_eq!(bench.round(), [1, 1, 1]);
+    assert!(bad.try_recv().unwrap().iter().all(Result::is_err));
+}
+
+#[test]
+fn the_stage_ends_when_no_more_can_be_submitted_and_all_is_checked() {
+    let Bench {
+        stage,
+        submissions,
+        driver,
+        offered,
+        ..
+    } = bench();
+    let (reply, _answer) = oneshot::channel();
+    submissions.push(LOCAL, vec![transaction(1, 1)], reply).unwrap();
+    drop(submissions);
+    stage.run(&driver);
+    assert_eq!(offered.len(), 1);
 }
