@@ -46,6 +46,17 @@ pub enum StorageError {
         /// Version of this program.
         known: u32,
     },
+    /// The database was written by an older program, and this one does not convert it.
+    #[error(
+        "the database has schema {found}, this program needs schema {known}; \
+         start with an empty data folder and sync, or run the program that wrote it"
+    )]
+    SchemaTooOld {
+        /// Version in the database.
+        found: u32,
+        /// Version of this program.
+        known: u32,
+    },
     /// The database belongs to another chain.
     #[error("the database holds the chain {found}, the genesis given is {expected}")]
     GenesisMismatch {
@@ -97,8 +108,8 @@ pub enum FaultClass {
     Io,
     /// The program broke a rule of this room: a bug. Stop before it does harm.
     Safety,
-    /// A newer program wrote the data.
-    SchemaTooNew,
+    /// A program with another schema wrote the data.
+    OtherSchema,
 }
 
 impl FaultClass {
@@ -113,7 +124,7 @@ impl FaultClass {
             Self::DiskFull => 21,
             Self::Io => 22,
             Self::Safety => 30,
-            Self::SchemaTooNew => 50,
+            Self::OtherSchema => 50,
         }
     }
 }
@@ -126,7 +137,7 @@ impl StorageError {
             Self::Corrupt { .. } | Self::Missing { .. } => FaultClass::Corruption,
             Self::DiskFull { .. } => FaultClass::DiskFull,
             Self::Io { .. } => FaultClass::Io,
-            Self::SchemaTooNew { .. } => FaultClass::SchemaTooNew,
+            Self::SchemaTooNew { .. } | Self::SchemaTooOld { .. } => FaultClass::OtherSchema,
             Self::GenesisMismatch { .. } => FaultClass::GenesisMismatch,
             Self::Locked { .. } => FaultClass::Locked,
             Self::NotCreated { .. } => FaultClass::NotCreated,
@@ -240,7 +251,7 @@ mod tests {
             DiskFull,
             Io,
             Safety,
-            SchemaTooNew,
+            OtherSchema,
         ]
         .map(FaultClass::exit_code);
         assert_eq!(codes, [9, 11, 20, 21, 22, 30, 50]);

@@ -35,7 +35,9 @@ use vibecoin_trie::Nibbles;
 use wincode::{SchemaRead, SchemaWrite};
 
 /// The schema that this program reads and writes.
-pub const SCHEMA_VERSION: u32 = 1;
+///
+/// Since 2 the record of a trie node has the keys of its leaves, and a trie of one entry has a record.
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// Keys in the batch that commits a block: head, header, certificate, hash, body, receipts, diff.
 pub const COMMIT_KEYS: usize = 7;

@@ -393,7 +393,11 @@ fn the_wrong_genesis_a_newer_schema_and_an_empty_folder_are_told_apart() {
         "there is one already"
     );
     let mut batch = Batch::new();
-    batch.put(Family::Meta, schema::SCHEMA, 2u32.to_le_bytes());
+    batch.put(
+        Family::Meta,
+        schema::SCHEMA,
+        (schema::SCHEMA_VERSION + 1).to_le_bytes(),
+    );
     kv.write(&batch, true).unwrap();
     assert_eq!(code(&kv, None), Some(50));
 }
@@ -424,6 +428,28 @@ fn an_interrupted_creation_is_begun_again_and_a_wrong_genesis_root_is_refused() 
     assert!(other.get(Family::Meta, schema::CREATING).unwrap().is_some());
     Store::create(Arc::new(other.clone()), &right, config()).unwrap();
     assert_eq!(dump(&other), dump(&kv));
+}
+
+#[test]
+fn a_database_of_another_schema_is_refused_and_the_error_says_which() {
+    let (chain, kv, store) = chain_in_memory(2, 1);
+    store.close().unwrap();
+    let (now, shared) = (schema::SCHEMA_VERSION, || -> Arc<dyn KvStore> {
+        Arc::new(kv.clone())
+    });
+    for (version, code) in [(now - 1, 50), (now + 1, 50), (0, 20)] {
+        let mut other = Batch::new();
+        other.put(Family::Meta, schema::SCHEMA, version.to_le_bytes());
+        kv.write(&other, true).unwrap();
+        for answer in [
+            Store::open_or_create(shared(), &chain.genesis, config()),
+            Store::open(shared(), None, config()),
+        ] {
+            let error = answer.err().unwrap();
+            assert_eq!(error.exit_code(), code, "{error}");
+            assert!(error.to_string().contains(&version.to_string()), "{error}");
+        }
+    }
 }
 
 #[test]

@@ -32,9 +32,11 @@
 //!
 //! - It stores one record per [`NodeWrite`], under (owner, path): [`NodeRecord::encode`] gives the
 //!   bytes, `None` deletes. Records are absolute, so of several writes to a path only the last counts.
-//!   Leaves have no record: a leaf is a hash in its parent, its key and value are in the flat state.
-//! - It answers [`NodeReader::node`] with those bytes and [`NodeReader::leaf`] with the first flat
-//!   entry under a prefix, **both as of the state whose root the trie has** (before the update that asks).
+//!   Leaves have no record: a leaf is a key and a hash in its parent, its value is in the flat state. Only a
+//!   trie of one entry, which has no branch, has a record with that entry's key, under the empty path.
+//! - It answers [`NodeReader::node`] with those bytes and [`NodeReader::leaf`] with the value under a key,
+//!   **both as of the state whose root the trie has** (before the update that asks). Both are reads of one
+//!   row: what was deleted beside it costs nothing.
 //!   Everything read is checked against the hash that led to it, so wrong bytes are
 //!   [`TrieError::Corrupt`] and never a wrong root.
 //! - It gives old values with every change. The trie compares them with its leaves, so a flat state that

@@ -120,10 +120,7 @@ impl NodeReader for MemoryState {
         Ok(self.nodes.get(&(*owner, *path)).cloned())
     }
 
-    fn leaf(&self, owner: &Hash, prefix: &Nibbles) -> Result<Option<(Hash, Vec<u8>)>, ReadError> {
-        let first = self.flat.range((*owner, prefix.first_key())..).next();
-        Ok(first
-            .filter(|((found, key), _)| found == owner && prefix.leads_to(key))
-            .map(|((_, key), value)| (*key, value.clone())))
+    fn leaf(&self, owner: &Hash, key: &Hash) -> Result<Option<Vec<u8>>, ReadError> {
+        Ok(self.flat.get(&(*owner, *key)).cloned())
     }
 }

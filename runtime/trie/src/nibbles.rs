@@ -88,12 +88,6 @@ impl Nibbles {
         self.bytes.get(..packed_len(self.len)).unwrap_or_default()
     }
 
-    /// The lowest key under this path: the path, then zeros. Where a scan for its leaves starts.
-    #[must_use]
-    pub const fn first_key(&self) -> Hash {
-        Hash(self.bytes)
-    }
-
     /// Whether `key` starts with this path.
     #[must_use]
     pub fn leads_to(&self, key: &Hash) -> bool {

@@ -37,17 +37,17 @@ impl Trie {
                 Sub::Node(_, node) => node,
                 Sub::Stub(hash) | Sub::Unknown(hash) => source.load(&path, &hash)?,
                 Sub::Empty => break End::Empty,
-                Sub::Leaf(hash) => match value {
-                    Some(value) if commitment::leaf(self.kind, key, value) == hash => {
+                Sub::Leaf(leaf) => match value {
+                    Some(value) if commitment::leaf(self.kind, key, value) == leaf.hash => {
                         break End::Value(value.to_vec());
                     }
                     Some(_) => return Err(drift("the value it is said to have is not in the trie")),
                     None => {
-                        let (other, value) = source.leaf(&path, &hash)?;
-                        if other == *key {
+                        let value = source.leaf(&path, &leaf)?;
+                        if leaf.key == *key {
                             return Err(drift("it is said to be absent, the trie has a value"));
                         }
-                        break End::OtherLeaf { key: other, value };
+                        break End::OtherLeaf { key: leaf.key, value };
                     }
                 },
             };

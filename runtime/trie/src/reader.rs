@@ -17,11 +17,11 @@ pub trait NodeReader: Sync {
     /// [`ReadError`] when the store cannot answer; it reaches the caller in [`crate::TrieError::Read`].
     fn node(&self, owner: &Hash, path: &Nibbles) -> Result<Option<Vec<u8>>, ReadError>;
 
-    /// Returns the first flat entry, in key order, whose key starts with `prefix`, or `None`.
+    /// Returns the value that the flat state has under `key`, or `None`.
     ///
     /// # Errors
     /// As in [`NodeReader::node`].
-    fn leaf(&self, owner: &Hash, prefix: &Nibbles) -> Result<Option<(Hash, Vec<u8>)>, ReadError>;
+    fn leaf(&self, owner: &Hash, key: &Hash) -> Result<Option<Vec<u8>>, ReadError>;
 }
 
 /// One piece of work for [`Parallel::run`].

@@ -9,45 +9,81 @@
 //! 4       1            e: nibbles that the extension skips before the branch, 0 to 63
 //! 5       (e + 1) / 2  those nibbles, first one in the high half; a spare half byte is zero
 //! 5 + ..  32 * count   hashes of the children in slot order, none of them zero
+//! ..      32 * count   keys of the leaves in slot order
+//! ```
+//!
+//! A trie of one entry has no branch. Its record, under the empty path:
+//!
+//! ```text
+//! 0       2            zero: no children
+//! 2       32           the entry's key
 //! ```
 //!
 //! The hash of a record is the extension's when e > 0, else the branch's ([`crate::commitment`]). It does
-//! not cover `leaves`: a wrong bit there sends the reader to a record or a leaf that does not exist.
+//! not cover `leaves` and the keys: a wrong bit there sends the reader to a record or a value that does not exist
+//! or has another hash.
+//!
+//! The keys are there so that a leaf is read by its own key. Looking for the first row under the leaf's path
+//! instead costs a walk over every row that was deleted there, which a block's fees do not pay for; and a part
+//! of a key could be ground into many others.
 
 use crate::Nibbles;
 use crate::nibbles::packed_len;
-use crate::node::{Kids, Node, Sub};
+use crate::node::{Kids, Leaf, Node, Sub};
 use std::sync::Arc;
 use vibecoin_primitives::Hash;
 
-/// A node as the storage room sees it: something with bytes and a hash.
+/// Bytes of the record of a trie of one entry.
+const LONE_BYTES: usize = 2 + 32;
+
+/// A node as the storage room sees it: something with bytes.
 ///
 /// Cheap to clone: it shares the node with the trie, so bytes are made only when they are written.
 #[derive(Clone, Debug)]
-pub struct NodeRecord(Arc<Node>);
+pub struct NodeRecord(Content);
+
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    Node(Arc<Node>),
+    /// Key of the entry of a trie that has one. Boxed, because hardly any record is one.
+    Lone(Box<Hash>),
+}
 
 impl NodeRecord {
     pub(crate) const fn new(node: Arc<Node>) -> Self {
-        Self(node)
+        Self(Content::Node(node))
     }
 
-    /// The bytes to store, at most 5 + 32 + 16 * 32. See the docs of `record.rs` for the layout.
+    pub(crate) fn lone(key: Hash) -> Self {
+        Self(Content::Lone(Box::new(key)))
+    }
+
+    /// The bytes to store, at most 5 + 32 + 16 * 64. See the docs of `record.rs` for the layout.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.encoded_len());
-        encode(&self.0, &mut out);
-        out
+        match &self.0 {
+            Content::Node(node) => {
+                let mut out = Vec::with_capacity(self.encoded_len());
+                encode(node, &mut out);
+                out
+            }
+            Content::Lone(key) => [&[0, 0], key.0.as_slice()].concat(),
+        }
     }
 
     /// How many bytes [`NodeRecord::encode`] gives.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
-        self.0
-            .hashes()
-            .len()
-            .saturating_mul(32)
-            .saturating_add(packed_len(self.0.skipped().len()))
-            .saturating_add(5)
+        match &self.0 {
+            Content::Node(node) => node
+                .hashes()
+                .len()
+                .saturating_add(node.keys().len())
+                .saturating_mul(32)
+                .saturating_add(packed_len(node.skipped().len()))
+                .saturating_add(5),
+            Content::Lone(_) => LONE_BYTES,
+        }
     }
 
     /// Reads stored bytes: exactly one node in its only form.
@@ -55,13 +91,17 @@ impl NodeRecord {
     /// # Errors
     /// [`NodeError`], saying what is wrong. The hash is not checked here, for lack of one to compare with.
     pub fn decode(bytes: &[u8]) -> Result<Self, NodeError> {
-        decode(bytes).map(|node| Self(Arc::new(node)))
+        decode(bytes).map(Self)
     }
 
-    /// The hash that the parent has for this node.
+    /// The hash that the parent has for this node; `None` for the record of a trie of one entry, whose root
+    /// depends on the value.
     #[must_use]
-    pub fn hash(&self) -> Hash {
-        self.0.hash()
+    pub fn hash(&self) -> Option<Hash> {
+        match &self.0 {
+            Content::Node(node) => Some(node.hash()),
+            Content::Lone(_) => None,
+        }
     }
 }
 
@@ -77,7 +117,7 @@ pub enum NodeError {
         /// Bytes given.
         got: usize,
     },
-    /// Fewer than two children, or a leaf bit without a child.
+    /// One child, or a leaf bit without a child.
     #[error("node record has children {children:#06x} and leaves {leaves:#06x}")]
     Bitmap {
         /// The bitmap of children.
@@ -105,9 +145,22 @@ fn encode(node: &Node, out: &mut Vec<u8>) {
     for hash in node.hashes() {
         out.extend_from_slice(&hash.0);
     }
+    for key in node.keys() {
+        out.extend_from_slice(&key.0);
+    }
 }
 
-pub(crate) fn decode(bytes: &[u8]) -> Result<Node, NodeError> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<Content, NodeError> {
+    if let Some((&[0, 0], rest)) = bytes.split_first_chunk::<2>() {
+        let expected = LONE_BYTES;
+        let got = bytes.len();
+        let key = rest.try_into().map_err(|_| NodeError::Length { expected, got })?;
+        return Ok(Content::Lone(Box::new(Hash(key))));
+    }
+    decode_node(bytes).map(|node| Content::Node(Arc::new(node)))
+}
+
+fn decode_node(bytes: &[u8]) -> Result<Node, NodeError> {
     let short = NodeError::Length {
         expected: 5,
         got: bytes.len(),
@@ -121,7 +174,11 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Node, NodeError> {
         return Err(NodeError::Extension { count });
     }
     let hashes_len = (children.count_ones() as usize).saturating_mul(32);
-    let expected = packed_len(count).saturating_add(hashes_len).saturating_add(5);
+    let keys_len = (leaves.count_ones() as usize).saturating_mul(32);
+    let expected = packed_len(count)
+        .saturating_add(hashes_len)
+        .saturating_add(keys_len)
+        .saturating_add(5);
     let wrong = NodeError::Length {
         expected,
         got: bytes.len(),
@@ -129,23 +186,24 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Node, NodeError> {
     if bytes.len() != expected {
         return Err(wrong);
     }
-    let (packed, hashes) = rest.split_at_checked(packed_len(count)).ok_or(wrong)?;
+    let (packed, rest) = rest.split_at_checked(packed_len(count)).ok_or(wrong)?;
+    let (hashes, keys) = rest.split_at_checked(hashes_len).ok_or(wrong)?;
     let skipped = Nibbles::unpack(count, packed).ok_or(NodeError::Extension { count })?;
     let filled = (0u8..16).filter(|slot| children >> slot & 1 == 1);
     let mut kids = Kids::with_capacity(16);
+    let mut keys = keys.as_chunks::<32>().0.iter();
     for (slot, hash) in filled.zip(hashes.as_chunks::<32>().0) {
         let hash = Hash(*hash);
         if hash.is_zero() {
             return Err(NodeError::ZeroChild);
         }
-        kids.push(
-            slot,
-            if leaves >> slot & 1 == 1 {
-                Sub::Leaf(hash)
-            } else {
-                Sub::Stub(hash)
-            },
-        );
+        let sub = if leaves >> slot & 1 == 0 {
+            Sub::Stub(hash)
+        } else {
+            let key = Hash(*keys.next().ok_or(wrong)?);
+            Sub::Leaf(Leaf { key, hash })
+        };
+        kids.push(slot, sub);
     }
     Ok(Node::new(skipped, kids))
 }
@@ -167,9 +225,13 @@ mod tests {
             nibbles.push(u8::try_from(digit.to_digit(16).expect("hex")).expect("small"));
         }
         let mut kids = Kids::with_capacity(3);
-        kids.push(1, Sub::Leaf(Domain::Receipt.hash(b"a")));
+        let leaf = |key: u8, value: &[u8]| Leaf {
+            key: Hash([key; 32]),
+            hash: Domain::Receipt.hash(value),
+        };
+        kids.push(1, Sub::Leaf(leaf(0xe1, b"a")));
         kids.push(2, Sub::Stub(Domain::Receipt.hash(b"b")));
-        kids.push(15, Sub::Leaf(Domain::Receipt.hash(b"c")));
+        kids.push(15, Sub::Leaf(leaf(0xef, b"c")));
         NodeRecord::new(Arc::new(Node::new(nibbles, kids)))
     }
 
@@ -178,11 +240,27 @@ mod tests {
         let record = sample("abc");
         let bytes = record.encode();
         assert_eq!(bytes[..7], [0x06, 0x80, 0x02, 0x80, 3, 0xab, 0xc0]);
-        assert_eq!(bytes.len(), 7 + 96);
+        assert_eq!(bytes.len(), 7 + 96 + 64);
+        assert_eq!(bytes[103..], [[0xe1; 32], [0xef; 32]].concat());
         assert_eq!(bytes.len(), record.encoded_len());
         let again = NodeRecord::decode(&bytes).expect("own bytes");
         assert_eq!((again.hash(), again.encode()), (record.hash(), bytes));
         assert_ne!(sample("").hash(), record.hash());
+    }
+
+    #[test]
+    fn the_record_of_a_trie_of_one_entry_has_its_key() {
+        let key = Domain::Receipt.hash(b"key");
+        let bytes = [&[0, 0], &key.0[..]].concat();
+        let record = NodeRecord::decode(&bytes).expect("a key");
+        assert_eq!((record.encode(), record.encoded_len()), (bytes.clone(), 34));
+        assert_eq!(record.encode(), NodeRecord::lone(key).encode());
+        assert_eq!(record.hash(), None);
+        for wrong in [&bytes[..33], &[&bytes[..], &[0]].concat()] {
+            let got = wrong.len();
+            let error = NodeRecord::decode(wrong).err();
+            assert_eq!(error, Some(NodeError::Length { expected: 34, got }));
+        }
     }
 
     #[test]
@@ -212,8 +290,15 @@ mod tests {
         assert_eq!(
             with(0, 0x07),
             Some(NodeError::Length {
-                expected: 135,
-                got: 103
+                expected: 199,
+                got: 167
+            })
+        );
+        assert_eq!(
+            with(2, 0x06),
+            Some(NodeError::Length {
+                expected: 199,
+                got: 167
             })
         );
         for len in 0..good.len() {

@@ -1,7 +1,8 @@
 //! Loading what is not in memory, and checking it against the hash that led to it.
 
-use crate::node::{Node, Sub};
-use crate::{Nibbles, NodeReader, ReadError, TrieError, TrieKind, commitment, record};
+use crate::node::{Leaf, Node, Sub};
+use crate::record::{self, Content};
+use crate::{Nibbles, NodeReader, ReadError, TrieError, TrieKind, commitment};
 use std::sync::Arc;
 use vibecoin_primitives::Hash;
 
@@ -32,42 +33,44 @@ impl Source<'_> {
 
     /// Loads the node with `hash` at `path` and checks it.
     pub(crate) fn load(&self, path: &Nibbles, hash: &Hash) -> Result<Arc<Node>, TrieError> {
-        self.try_load(path, hash)?
-            .ok_or_else(|| self.corrupt(*path, "the node's record is missing"))
-    }
-
-    fn try_load(&self, path: &Nibbles, hash: &Hash) -> Result<Option<Arc<Node>>, TrieError> {
-        let Some(bytes) = self.read(path, self.reader.node(&self.owner, path))? else {
-            return Ok(None);
-        };
-        let node =
-            record::decode(&bytes).map_err(|_| self.corrupt(*path, "the node's record is malformed"))?;
-        if node.hash() != *hash {
-            return Err(self.corrupt(*path, "the node's record does not match its parent's hash"));
+        match self.record(path)? {
+            Content::Node(node) if node.hash() == *hash => Ok(node),
+            _ => Err(self.corrupt(*path, "the node's record does not match its parent's hash")),
         }
-        Ok(Some(Arc::new(node)))
     }
 
-    /// Loads key and value of the leaf with `hash` under `path` and checks them.
-    pub(crate) fn leaf(&self, path: &Nibbles, hash: &Hash) -> Result<(Hash, Vec<u8>), TrieError> {
-        let (key, value) = self
-            .read(path, self.reader.leaf(&self.owner, path))?
+    fn record(&self, path: &Nibbles) -> Result<Content, TrieError> {
+        let bytes = self
+            .read(path, self.reader.node(&self.owner, path))?
+            .ok_or_else(|| self.corrupt(*path, "the node's record is missing"))?;
+        record::decode(&bytes).map_err(|_| self.corrupt(*path, "the node's record is malformed"))
+    }
+
+    /// Loads the value of a leaf under `path` and checks it, and so the leaf's key.
+    pub(crate) fn leaf(&self, path: &Nibbles, leaf: &Leaf) -> Result<Vec<u8>, TrieError> {
+        let value = self
+            .read(path, self.reader.leaf(&self.owner, &leaf.key))?
             .ok_or_else(|| self.corrupt(*path, "the leaf is missing from the flat state"))?;
-        if !path.leads_to(&key) || commitment::leaf(self.kind, &key, &value) != *hash {
+        if !path.leads_to(&leaf.key) || commitment::leaf(self.kind, &leaf.key, &value) != leaf.hash {
             return Err(self.corrupt(*path, "the flat state's leaf does not match its parent's hash"));
         }
-        Ok((key, value))
+        Ok(value)
     }
 
     /// Finds out what a root is of which only the hash is known. Other subtries come back as they are.
     pub(crate) fn resolve_root(&self, root: &Sub) -> Result<Sub, TrieError> {
-        let Sub::Unknown(hash) = root else {
+        let &Sub::Unknown(hash) = root else {
             return Ok(root.clone());
         };
-        match self.try_load(&Nibbles::EMPTY, hash)? {
-            Some(node) => Ok(Sub::Node(*hash, node)),
-            // A trie of one entry has no node; the check against the root is in `leaf`.
-            None => self.leaf(&Nibbles::EMPTY, hash).map(|_| Sub::Leaf(*hash)),
+        let path = Nibbles::EMPTY;
+        match self.record(&path)? {
+            Content::Node(node) if node.hash() == hash => Ok(Sub::Node(hash, node)),
+            Content::Node(_) => Err(self.corrupt(path, "the root's record does not match the root")),
+            // That the trie has one entry is said by the record alone, so it is looked up.
+            Content::Lone(key) => {
+                let leaf = Leaf { key: *key, hash };
+                self.leaf(&path, &leaf).map(|_| Sub::Leaf(leaf))
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::commitment;
 use crate::nibbles::{common, nibble};
-use crate::node::{Kids, Node, Sub};
+use crate::node::{Kids, Leaf, Node, Sub};
 use crate::{Nibbles, NodeRecord, TrieKind};
 use std::sync::Arc;
 use vibecoin_primitives::Hash;
@@ -53,8 +53,8 @@ where
     let mut last: Option<(Hash, Part)> = None;
     for entry in entries {
         let (key, value) = entry?;
-        let leaf = Part::Leaf(commitment::leaf(kind, &key, value.as_ref()));
-        if let Some((before, part)) = last.replace((key, leaf)) {
+        let hash = commitment::leaf(kind, &key, value.as_ref());
+        if let Some((before, part)) = last.replace((key, Part::Leaf(Leaf { key, hash }))) {
             if before >= key {
                 return Err(NotAscending { before, key }.into());
             }
@@ -75,6 +75,9 @@ where
         return Ok(Hash::ZERO);
     };
     let part = close_below(&mut open, None, &key, part, &mut emit)?;
+    if let Part::Leaf(leaf) = &part {
+        emit(Nibbles::EMPTY, NodeRecord::lone(leaf.key))?;
+    }
     Ok(part.hang(&key, 0, &mut emit)?.hash())
 }
 
@@ -86,7 +89,7 @@ struct Open {
 
 /// A subtrie that is complete, but whose slot (and so its extension) is not yet known.
 enum Part {
-    Leaf(Hash),
+    Leaf(Leaf),
     Branch(Open),
 }
 
@@ -99,7 +102,7 @@ impl Part {
         emit: &mut impl FnMut(Nibbles, NodeRecord) -> Result<(), E>,
     ) -> Result<Sub, E> {
         let branch = match self {
-            Self::Leaf(hash) => return Ok(Sub::Leaf(hash)),
+            Self::Leaf(leaf) => return Ok(Sub::Leaf(leaf)),
             Self::Branch(branch) => branch,
         };
         let node = Node::new(Nibbles::between(key, depth, branch.depth), branch.kids);

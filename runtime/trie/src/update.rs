@@ -2,7 +2,7 @@
 
 use crate::commitment;
 use crate::nibbles::{common, nibble};
-use crate::node::{Kids, Node, Sub};
+use crate::node::{Kids, Leaf, Node, Sub};
 use crate::proof::VALUE_BYTES_MAX;
 use crate::reader::{Job, Parallel};
 use crate::source::Source;
@@ -52,7 +52,8 @@ impl Trie {
     /// depend on it. The new trie keeps every node in memory that `self` had there or that was touched.
     ///
     /// Costs about one walk to each key, sharing what the walks have in common. Flat state is read only
-    /// where a new key meets a leaf and where a removal leaves a leaf alone (one [`NodeReader::leaf`]).
+    /// where a new key meets a leaf and where a removal leaves a leaf alone (one [`NodeReader::leaf`], by the
+    /// leaf's own key), and for the entry of a trie that has one and is not in memory.
     ///
     /// # Errors
     /// [`TrieError::NotAscending`] and [`TrieError::ValueTooLarge`] for a malformed batch,
@@ -84,8 +85,10 @@ impl Trie {
                 source: self.source(reader),
                 writes: &mut writes,
             };
-            let root = batch.source.resolve_root(&self.root)?;
-            batch.subtrie(0, root, changes, Some(hands))?
+            let before = batch.source.resolve_root(&self.root)?;
+            let root = batch.subtrie(0, before.clone(), changes, Some(hands))?;
+            batch.write_root(&before, &root);
+            root
         };
         Ok((
             Self { root, ..self.clone() },
@@ -134,13 +137,6 @@ fn by_slot<'c, 'v>(changes: &'c [Change<'v>], depth: u8) -> ([&'c [Change<'v>]; 
     (groups, touched)
 }
 
-/// An entry of a subtrie that is built from nothing.
-#[derive(Clone, Copy)]
-struct Entry {
-    key: Hash,
-    leaf: Hash,
-}
-
 /// A subtrie after its changes, and the records that differ.
 type Updated = (Sub, Vec<NodeWrite>);
 
@@ -168,7 +164,7 @@ impl Batch<'_> {
                 }
                 Ok(self.build(depth, &self.entries(changes)))
             }
-            Sub::Leaf(hash) => self.leaf(depth, hash, changes),
+            Sub::Leaf(leaf) => self.leaf(depth, leaf, changes),
             Sub::Node(_, node) => self.node(depth, &node, changes, hands),
             Sub::Stub(hash) | Sub::Unknown(hash) => {
                 let node = self.source.load(&Nibbles::of_key(&first.key, depth), &hash)?;
@@ -178,12 +174,12 @@ impl Batch<'_> {
     }
 
     /// A slot with one leaf: the change that names its old value replaces it, otherwise it stays.
-    fn leaf(&mut self, depth: u8, hash: Hash, changes: &[Change<'_>]) -> Result<Sub, TrieError> {
+    fn leaf(&mut self, depth: u8, leaf: Leaf, changes: &[Change<'_>]) -> Result<Sub, TrieError> {
         let kind = self.source.kind;
         let mut named = false;
         for change in changes {
             let Some(old) = change.old else { continue };
-            if commitment::leaf(kind, &change.key, old) != hash {
+            if commitment::leaf(kind, &change.key, old) != leaf.hash {
                 return Err(self.drift(&change.key, "the value it is said to have is not in the trie"));
             }
             named = true;
@@ -198,16 +194,17 @@ impl Batch<'_> {
             true,
         ) = (changes, named)
         {
-            return Ok(Sub::Leaf(commitment::leaf(kind, key, new)));
+            let hash = commitment::leaf(kind, key, new);
+            return Ok(Sub::Leaf(Leaf { key: *key, hash }));
         }
         let mut entries = self.entries(changes);
         if !named && let Some(first) = changes.first() {
-            let (key, _) = self.source.leaf(&Nibbles::of_key(&first.key, depth), &hash)?;
-            let at = entries.partition_point(|entry| entry.key < key);
-            if entries.get(at).is_some_and(|entry| entry.key == key) {
-                return Err(self.drift(&key, "it is said to be absent, the trie has a value"));
+            self.source.leaf(&Nibbles::of_key(&first.key, depth), &leaf)?;
+            let at = entries.partition_point(|entry| entry.key < leaf.key);
+            if entries.get(at).is_some_and(|entry| entry.key == leaf.key) {
+                return Err(self.drift(&leaf.key, "it is said to be absent, the trie has a value"));
             }
-            entries.insert(at, Entry { key, leaf: hash });
+            entries.insert(at, leaf);
         }
         Ok(self.build(depth, &entries))
     }
@@ -352,14 +349,18 @@ impl Batch<'_> {
         let node = match only {
             Sub::Node(_, node) => node,
             Sub::Stub(hash) | Sub::Unknown(hash) => self.source.load(&below, &hash)?,
-            Sub::Empty | Sub::Leaf(_) => {
+            Sub::Leaf(leaf) => {
                 // That the child is a leaf is said by the record alone, not by its hash. Elsewhere a wrong
                 // bit is found by what it leads to; here it would change the root, so the leaf is looked up.
                 if touched >> nibble & 1 == 0 {
-                    self.source.leaf(&below, &only.hash())?;
+                    self.source.leaf(&below, &leaf)?;
                 }
                 self.write(path, None);
-                return Ok(only);
+                return Ok(Sub::Leaf(leaf));
+            }
+            Sub::Empty => {
+                self.write(path, None);
+                return Ok(Sub::Empty);
             }
         };
         self.write(below, None);
@@ -368,10 +369,10 @@ impl Batch<'_> {
     }
 
     /// Builds a subtrie at `depth` from sorted, distinct entries.
-    fn build(&mut self, depth: u8, entries: &[Entry]) -> Sub {
+    fn build(&mut self, depth: u8, entries: &[Leaf]) -> Sub {
         let (first, last) = match entries {
             [] => return Sub::Empty,
-            [one] => return Sub::Leaf(one.leaf),
+            [one] => return Sub::Leaf(*one),
             [first, .., last] => (first, last),
         };
         let at = common(&first.key, &last.key);
@@ -394,6 +395,22 @@ impl Batch<'_> {
         Sub::Node(hash, node)
     }
 
+    /// The record of a trie of one entry, which has no branch that could name the leaf's key.
+    fn write_root(&mut self, before: &Sub, after: &Sub) {
+        let key = |root: &Sub| match root {
+            Sub::Leaf(leaf) => Some(leaf.key),
+            _ => None,
+        };
+        // The record of a branch at the root is written and deleted where the branch is made and closed.
+        let node = match (key(before), key(after)) {
+            (before, Some(key)) if before != Some(key) => Some(NodeRecord::lone(key)),
+            (Some(_), None) if matches!(after, Sub::Empty) => None,
+            _ => return,
+        };
+        let path = Nibbles::EMPTY;
+        self.writes.push(NodeWrite { path, node });
+    }
+
     fn write(&mut self, path: Nibbles, node: Option<&Arc<Node>>) {
         self.writes.push(NodeWrite {
             path,
@@ -401,12 +418,12 @@ impl Batch<'_> {
         });
     }
 
-    fn entries(&self, changes: &[Change<'_>]) -> Vec<Entry> {
+    fn entries(&self, changes: &[Change<'_>]) -> Vec<Leaf> {
         let leaf = |change: &Change<'_>| {
-            let leaf = commitment::leaf(self.source.kind, &change.key, change.new?);
-            Some(Entry {
+            let hash = commitment::leaf(self.source.kind, &change.key, change.new?);
+            Some(Leaf {
                 key: change.key,
-                leaf,
+                hash,
             })
         };
         changes.iter().filter_map(leaf).collect()

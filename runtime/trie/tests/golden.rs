@@ -55,7 +55,7 @@ fn roots_records_and_proofs_are_the_frozen_ones() {
         fingerprint(&Trie::accounts(Hash::ZERO)),
         [
             "0xc0a6bacf3803075cf9086b9c02addba3a11b4afc9169c2584b4e5f56f50c1a41",
-            "0x77c6f448d7d7f9dc67eb2225bc7c575c858d1a5e76b793e2e573d7023bde1026",
+            "0x0608b422b1dbd40a11db239d70cdc0a29549b6f4c7f62af287fe2f15eb1f1fac",
             "0xe19a51ae6b320286cafd2c5a74389f6a9f6138ddf970588605960714154ced15"
         ]
     );
@@ -63,7 +63,7 @@ fn roots_records_and_proofs_are_the_frozen_ones() {
         fingerprint(&Trie::storage(Hash([7; 32]), Hash::ZERO)),
         [
             "0xedab73eb2d7dce93c31c1545b5122a6be8715677dd42322ddaf25199323f7c4f",
-            "0x29cf3fd0c6443ccbfad13d6cd4f41198e263aafb18b782de03f85361adf96650",
+            "0x990e30d0f4c61e3368b74f1793abefd500c38f444e2dea5c9efb76a036e2112c",
             "0x9dbf18a9dc480d8a01dc2cae777a4866813cff93456ba37754b14a557d7b3ab9"
         ]
     );

@@ -117,11 +117,19 @@ fn every_flipped_bit_and_every_missing_record_is_found_when_it_is_read() {
             .collect();
         let (key, old) = under.first().unwrap();
         let mut damaged = world.state.clone();
+        let leaves = u16::from_le_bytes([bytes[2], bytes[3]]).count_ones() as usize;
+        let keys_at = bytes.len() - 32 * leaves;
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            // The leaf bitmap is not hashed: it says what a child is, and a wrong answer is found below it.
-            let in_leaves = (16..32).contains(&bit);
+            // Leaf bitmap and keys are not hashed: they say what a child is and where it is, and a wrong answer is
+            // found where it leads.
+            let in_keys = bit / 8 >= keys_at;
+            let in_leaves = (16..32).contains(&bit) || in_keys;
+            // One bit of each byte of a key: a key has to be right as a whole.
+            if in_keys && bit % 8 != 0 {
+                continue;
+            }
             damaged.nodes.insert(*at, flipped);
             for (key, old) in under.iter().take(if in_leaves { under.len() } else { 1 }) {
                 for new in [None, Some(&b"other"[..])] {
@@ -181,13 +189,68 @@ fn a_flat_leaf_that_is_wrong_or_missing_is_found_when_it_is_read() {
     }
 }
 
+#[test]
+fn a_wrong_key_of_a_leaf_is_found_when_the_leaf_is_split_or_left_alone_or_shown() {
+    let world = world();
+    let at = (Hash::ZERO, Nibbles::of_key(&key("12"), 2));
+    let mut damaged = world.state.clone();
+    let record = damaged.nodes.get_mut(&at).unwrap();
+    // The last key of the record is the one of 12a4.
+    *record.last_mut().unwrap() ^= 1;
+    let change = |hex, old, new| Change {
+        key: key(hex),
+        old,
+        new,
+    };
+    for change in [
+        change("12a5", None, Some(&[1][..])),
+        change("1234", Some(&[1; 3][..]), None),
+    ] {
+        let error = world
+            .reopen()
+            .update(&[change], &damaged, &Sequential)
+            .unwrap_err();
+        assert!(
+            matches!(&error, TrieError::Corrupt { path, .. } if path.to_string() == "12a"),
+            "{error}"
+        );
+    }
+    let error = world.reopen().prove(&key("12a5"), None, &damaged).unwrap_err();
+    assert!(matches!(error, TrieError::Corrupt { .. }), "{error}");
+}
+
+#[test]
+fn a_wrong_or_missing_record_of_a_trie_of_one_entry_is_found() {
+    let world = World::with(&[(key("1234"), vec![1])]);
+    let root = (Hash::ZERO, Nibbles::EMPTY);
+    let record = |hex| [&[0, 0], &key(hex).0[..]].concat();
+    assert_eq!(world.state.nodes[&root], record("1234"));
+    let change = Change {
+        key: key("1235"),
+        old: None,
+        new: Some(&[2]),
+    };
+    let mut damaged = world.state.clone();
+    for record in [Some(record("1235")), Some(vec![0; 33]), None] {
+        match record {
+            Some(record) => damaged.nodes.insert(root, record),
+            None => damaged.nodes.remove(&root),
+        };
+        let error = world
+            .reopen()
+            .update(&[change], &damaged, &Sequential)
+            .unwrap_err();
+        assert!(matches!(error, TrieError::Corrupt { .. }), "{error}");
+    }
+}
+
 struct Broken;
 
 impl NodeReader for Broken {
     fn node(&self, _: &Hash, _: &Nibbles) -> Result<Option<Vec<u8>>, ReadError> {
         Err("disk is gone".into())
     }
-    fn leaf(&self, _: &Hash, _: &Nibbles) -> Result<Option<(Hash, Vec<u8>)>, ReadError> {
+    fn leaf(&self, _: &Hash, _: &Hash) -> Result<Option<Vec<u8>>, ReadError> {
         Err("disk is gone".into())
     }
 }

@@ -17,6 +17,10 @@ mod overlay;
 mod reader;
 mod view;
 
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
+mod cleared_tests;
+
 pub(crate) use cache::{Row, RowCache};
 pub(crate) use overlay::Overlay;
 pub use view::{AccountProof, SlotProof, StateView};

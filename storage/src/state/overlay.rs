@@ -116,9 +116,17 @@ impl<K, V> Default for Overlay<K, V> {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Look-ups and steps of scans on this thread, for tests of what a read costs.
+    pub(crate) static VISITS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 impl<K: Ord + Clone + Spread, V: Clone> Overlay<K, V> {
     /// The newest entry of a key.
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
+        #[cfg(test)]
+        VISITS.set(VISITS.get().wrapping_add(1));
         if self.runs.is_empty() {
             return None;
         }
@@ -174,6 +182,8 @@ impl<K: Ord + Clone + Spread, V: Clone> Overlay<K, V> {
 
     /// The first key at or above `from` (above it, with `after`) and its newest entry.
     pub(crate) fn next(&self, from: &K, after: bool) -> Option<(&K, &V)> {
+        #[cfg(test)]
+        VISITS.set(VISITS.get().wrapping_add(1));
         let first = |run: &'_ Run<K, V>| {
             run.entries
                 .partition_point(|(key, _)| if after { key <= from } else { key < from })

@@ -3,9 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use super::StateView;
-use super::view::Inner;
 use crate::StorageError;
-use crate::kv::{Direction, Family};
+use crate::kv::Family;
 use crate::schema;
 use vibecoin_execution::{ReadError as ExecutionReadError, State, StateChanges, StateError, StateReader};
 use vibecoin_primitives::{Account, Address, Hash, StateDiff, StateKey, account_key, slot_key};
@@ -84,8 +83,16 @@ impl NodeReader for StateView {
             .get(Family::State, &schema::node_key(owner, path))?)
     }
 
-    fn leaf(&self, owner: &Hash, prefix: &Nibbles) -> Result<Option<(Hash, Vec<u8>)>, ReadError> {
-        Ok(first_leaf(&self.inner, owner, prefix)?)
+    fn leaf(&self, owner: &Hash, key: &Hash) -> Result<Option<Vec<u8>>, ReadError> {
+        let Some(row) = self.row(&state_key(owner, *key))? else {
+            return Ok(None);
+        };
+        let leaf = if owner.is_zero() {
+            schema::account_leaf(&row)?
+        } else {
+            schema::slot_leaf(&row)?
+        };
+        Ok(Some(leaf.to_vec()))
     }
 }
 
@@ -94,61 +101,5 @@ fn state_key(owner: &Hash, key: Hash) -> StateKey {
         StateKey::Account(key)
     } else {
         StateKey::Slot(*owner, key)
-    }
-}
-
-/// The first row under a prefix: of the overlay and the base the lower key, where they have the same one
-/// the overlay's, and of those the first that is not deleted.
-fn first_leaf(
-    inner: &Inner,
-    owner: &Hash,
-    prefix: &Nibbles,
-) -> Result<Option<(Hash, Vec<u8>)>, StorageError> {
-    let own = |key: &StateKey| match key {
-        StateKey::Account(key) => owner.is_zero().then_some(*key),
-        StateKey::Slot(other, key) => (other == owner).then_some(*key),
-    };
-    let within = |key: &StateKey| own(key).filter(|key| prefix.leads_to(key));
-    let mut from = state_key(owner, prefix.first_key());
-    let mut stored =
-        inner
-            .base
-            .snapshot
-            .range(Family::State, &schema::flat_key(&from), None, Direction::Forward);
-    let mut next_stored = || -> Result<Option<(StateKey, Vec<u8>)>, StorageError> {
-        let Some((key, row)) = stored.next().transpose()? else {
-            return Ok(None);
-        };
-        Ok(schema::parse_flat_key(&key)
-            .filter(|key| within(key).is_some())
-            .map(|key| (key, row)))
-    };
-    let mut below = next_stored()?;
-    let mut after = false;
-    loop {
-        let above = inner
-            .rows
-            .next(&from, after)
-            .filter(|(key, _)| within(key).is_some());
-        let (key, row) = match (above, &mut below) {
-            (Some((key, row)), Some((other, _))) if key == other => {
-                let found = (*key, row.as_deref().map(<[u8]>::to_vec));
-                below = next_stored()?;
-                found
-            }
-            (Some((key, row)), Some((other, _))) if key < other => (*key, row.as_deref().map(<[u8]>::to_vec)),
-            (Some((key, row)), None) => (*key, row.as_deref().map(<[u8]>::to_vec)),
-            (_, Some((key, row))) => (*key, Some(std::mem::take(row))),
-            (None, None) => return Ok(None),
-        };
-        if let (Some(row), Some(hash)) = (row, own(&key)) {
-            let leaf = if owner.is_zero() {
-                schema::account_leaf(&row)?
-            } else {
-                schema::slot_leaf(&row)?
-            };
-            return Ok(Some((hash, leaf.to_vec())));
-        }
-        (from, after) = (key, true);
     }
 }

@@ -35,7 +35,7 @@ pub struct StoreConfig {
     pub rocks: RocksConfig,
     /// Rows kept in memory, about 250 bytes each and never more than 512 on average. Too few: every account is read from the database.
     pub rows_cached_max: usize,
-    /// Trie nodes kept in memory, about 400 bytes each; up to twice as many for a moment. Too few: nodes
+    /// Trie nodes kept in memory, about 500 bytes each; up to twice as many for a moment. Too few: nodes
     /// are read from the database for every block.
     pub trie_nodes_max: usize,
     /// Changed rows and places of transactions that start a materialiser step. Small steps write more bytes for

@@ -140,11 +140,17 @@ pub(crate) fn read_genesis(
             known: SCHEMA_VERSION,
         });
     }
-    if found != SCHEMA_VERSION {
+    if found == 0 {
         return Err(StorageError::corrupt(
             "schema version",
-            format!("there never was a version {found}"),
+            "there never was a version 0",
         ));
+    }
+    if found < SCHEMA_VERSION {
+        return Err(StorageError::SchemaTooOld {
+            found,
+            known: SCHEMA_VERSION,
+        });
     }
     let record = read_record::<GenesisRecord>(&**kv, Family::Meta, schema::GENESIS, "genesis record")?
         .ok_or_else(|| StorageError::missing("genesis record"))?;

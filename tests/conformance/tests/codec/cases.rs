@@ -239,7 +239,7 @@ fn trie() -> Vec<Case> {
                     .map(|node| node.encode())
                     .map_err(|error| error.to_string())
             },
-            limit: 5 + 32 + 16 * 32,
+            limit: 5 + 32 + 16 * 64,
             oracle: None,
             open_ended: false,
         });
