@@ -69,3 +69,37 @@ forward() { # command, arguments
   esac
   exec "$scripts/devnet.sh" "$command" "$@" </dev/null
 }
+
+# Starts a chain of one validator that lives as long as the script. Sets `scratch` (a folder that goes with it; the home
+# is `node` in it) and `url`. Wants `binary`.
+start_dev() {
+  unset "${!VIBECOIN__@}"
+  unset VIBECOIN_HOME VIBECOIN_URL VIBECOIN_OUTPUT VIBECOIN_PASSWORD
+  local line=
+  dev_node=
+  scratch=$(mktemp -d -t vibecoin-dev-XXXXXX)
+  trap stop_dev EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+  mkfifo "$scratch/ready"
+  "$binary" node --dev --home "$scratch/node" --rpc.port 0 >"$scratch/ready" 2>"$scratch/log" </dev/null &
+  dev_node=$!
+  # Its ready line, or the end of the file when the node has ended.
+  read -r line <"$scratch/ready" || true
+  url=$(sed -n 's/.*"rpc":"\([^"]*\)".*/\1/p' <<<"$line")
+  if [ -z "$url" ]; then
+    tail -n 20 "$scratch/log" >&2
+    die "the node ended before it was ready"
+  fi
+}
+
+# For the trap of start_dev.
+stop_dev() {
+  local status=$?
+  if [ -n "$dev_node" ]; then
+    kill "$dev_node" 2>/dev/null || true
+    wait "$dev_node" 2>/dev/null || true
+  fi
+  rm -rf "$scratch"
+  exit "$status"
+}
