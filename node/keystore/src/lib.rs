@@ -52,7 +52,7 @@ pub use error::{ErrorClass, KeyError};
 pub use file::KeyInfo;
 pub use home::{NodeKeyRole, NodeKeys};
 pub use keystore::{KeyList, Keystore, NEW_NAME_BYTES_MAX};
-pub use lock::HomeLock;
+pub use lock::{HomeLock, LOCK_FILE};
 pub use mnemonic::{COIN_TYPE_TEST, KeyFamily, Mnemonic};
 pub use node_key::{load_node_key, load_or_create_node_key, node_id};
 pub use passphrase::{NoPassphrase, PASSPHRASE_BYTES_MAX, Passphrase, PassphraseSource};

@@ -13,6 +13,7 @@ use std::fs::{DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
@@ -27,6 +28,22 @@ pub const FILE_BYTES_MAX: usize = 64 * 1024;
 const FILE_MODE: u32 = 0o600;
 /// Permissions of directories for them.
 const DIR_MODE: u32 = 0o700;
+
+/// Takes the exclusive lock of an open folder at this path, and waits while another process has it.
+pub type Wait = fn(&File, &Path) -> io::Result<()>;
+
+/// How this process waits.
+static WAIT: OnceLock<Wait> = OnceLock::new();
+
+/// Makes this process wait for the locks of folders in its own way: one that reports for whom, where there is somebody
+/// to read it. The first call counts.
+pub fn wait_with(wait: Wait) {
+    let _kept = WAIT.set(wait);
+}
+
+fn silently(folder: &File, _: &Path) -> io::Result<()> {
+    folder.lock()
+}
 
 /// How closed a directory must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +139,8 @@ impl PrivateDir {
     /// Waits until nobody else changes the directory, and keeps others from it.
     pub fn change(&self) -> Result<Changing<'_>, KeyError> {
         let lock = open_dir(&self.path)?;
-        lock.lock().map_err(KeyError::io("lock", &self.path))?;
+        let wait = WAIT.get().copied().unwrap_or(silently);
+        wait(&lock, &self.path).map_err(KeyError::io("lock", &self.path))?;
         Ok(Changing {
             dir: self,
             _lock: lock,
