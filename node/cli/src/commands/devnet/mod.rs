@@ -10,7 +10,8 @@
 //! - Only processes that were recorded here are ever signalled: by pid, start time, boot id and folder.
 //! - A node's program is started only after its process was recorded, so no process is left that nobody knows.
 //! - Nothing waits for a fixed time: starting waits for ready lines and then for equal heads.
-//! - Nothing is deleted that was not made here. The folder can be moved, also while the nodes run.
+//! - Nothing is deleted that was not made here. The folder can be moved, within its file system also while the
+//!   nodes run.
 //! - A command that is interrupted at any point leaves what the next one finishes or removes.
 //!
 //! Read in this order: `folder`, `state`, `process`, `ports`, `ready`, `run` (up and down), `nodes` (one by one).

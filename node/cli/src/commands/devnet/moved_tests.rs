@@ -72,6 +72,40 @@ fn a_devnet_that_is_moved_is_the_same_running_and_stopped() {
 }
 
 #[test]
+fn nodes_whose_folder_went_to_another_file_system_are_stopped_before_others_start() {
+    let bench = Bench::new();
+    bench.up("-v 2 -n 0");
+    let running = bench.pids();
+    let moved = elsewhere(&bench, "moved");
+    // What `mv` does between file systems.
+    copy(&bench.dir(), &moved.dir);
+    fs::remove_dir_all(bench.dir()).unwrap();
+    assert_eq!(Bench::pids_in(&moved.dir), running);
+    for line in ["up", "start-node 0", "add-node"] {
+        let line = format!("{line} --binary {}", bench.binary().display());
+        let refused = Bench::run_in(&moved.dir, &line).unwrap_err();
+        assert_eq!(refused.reason, "moved", "{line}: {refused:?}");
+        assert!(
+            refused
+                .hint
+                .unwrap()
+                .contains(&format!("`vibecoin devnet --dir {} down`", moved.dir.display())),
+            "{line}"
+        );
+    }
+    assert_eq!(
+        Bench::pids_in(&moved.dir),
+        running,
+        "nothing was started beside them"
+    );
+    assert_eq!(moved.ok("down")["stopped"], 2);
+    assert!(running.iter().flatten().all(|pid| !alive(*pid)));
+    assert_eq!(moved.up()["startedNodes"], 2);
+    assert_eq!(moved.ok("destroy")["destroyed"], true);
+    assert!(!moved.dir.exists());
+}
+
+#[test]
 fn a_copy_has_nodes_of_its_own() {
     let bench = Bench::new();
     bench.up("-v 1 -n 1");

@@ -103,6 +103,7 @@ fn open(dir: &Path, node: &NodeArg) -> Result<(Devnet, usize), CliError> {
 pub fn start(context: &Context, dir: &Path, args: &StartArgs) -> Result<Answer, CliError> {
     let binary = run::program(&args.start)?;
     let (mut net, number) = open(dir, &args.node)?;
+    net.refuse_adrift()?;
     let node = net.node(number)?;
     if let Some(pid) = net.pid(&node) {
         return Ok(
@@ -125,6 +126,7 @@ pub fn add(context: &Context, dir: &Path, args: &AddArgs) -> Result<Answer, CliE
     let binary = run::program(&args.start)?;
     Devnet::look(dir)?.existing()?;
     let mut net = Devnet::change(dir)?;
+    net.refuse_adrift()?;
     let first = net.node(0)?;
     let state = net.existing()?;
     let number = state.nodes.len();

@@ -42,6 +42,16 @@ pub fn started_at(pid: u32) -> Option<u64> {
     fields.get(19)?.parse().ok()
 }
 
+/// Returns true if the folder in which a process works was removed: by hand, or by a move to another file system, which
+/// copies the folder and deletes the original.
+pub fn is_adrift(pid: u32) -> bool {
+    let Ok(folder) = std::fs::read_link(format!("/proc/{pid}/cwd")) else {
+        return false;
+    };
+    // The kernel appends this to the path of a removed folder; one that is called so is still there.
+    folder.to_string_lossy().ends_with(" (deleted)") && !folder.exists()
+}
+
 /// Processor time that a process has used, user and system.
 pub fn cpu_time(pid: u32) -> Option<Duration> {
     // The unit of these fields, USER_HZ, is 100 on every machine that Linux runs Rust on.

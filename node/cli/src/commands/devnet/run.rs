@@ -29,6 +29,7 @@ pub fn up(context: &Context, dir: &Path, args: &UpArgs) -> Result<Answer, CliErr
     let begun = Instant::now();
     let binary = program(&args.start)?;
     let mut net = Devnet::change(dir)?;
+    net.refuse_adrift()?;
     if let Err(error) = setup::make_or_compare(&mut net, args) {
         // A refusal leaves nothing behind.
         net.abandon()?;
@@ -310,7 +311,11 @@ pub fn status(context: &Context, dir: &Path, args: &StatusArgs) -> Result<Answer
             return Ok(answer(context, args, json, text).exit(Exit::Failure));
         };
         let live = context.wait(async { Ok(look(&net).await) })?;
-        let all = live.iter().all(|live| live.pid.is_some());
+        let adrift = net.refuse_adrift().err();
+        if let Some(error) = adrift.as_ref().filter(|_| !args.watch) {
+            output::note(&error.to_text());
+        }
+        let all = adrift.is_none() && live.iter().all(|live| live.pid.is_some());
         let text = table::text(state, &live);
         if !args.watch {
             let answer = answer(context, args, table::json(state, &live), text);

@@ -4,6 +4,8 @@
 //! - A recorded process counts only together with its start time, the machine's boot id and the identity of the
 //!   folder: neither a process that got its number since nor a node of the folder that this one was copied from is
 //!   taken for a node.
+//! - A move to another file system is a copy whose original is deleted. Its nodes belong to the copy: they can be
+//!   stopped, and until they are, no others are started in their place.
 //! - Homes and logs are where their names say, in the folder: the file holds no place outside of it, so a devnet can
 //!   be moved.
 //! - A node is recorded as unfinished before its home is made, and again before it is deleted. A command that finds
@@ -120,6 +122,12 @@ impl NodeRecord {
     /// Whether it signs.
     pub fn is_validator(&self) -> bool {
         self.role == Role::Validator.name()
+    }
+
+    /// Returns true if its recorded process still runs, in a folder that was removed.
+    fn runs_adrift(&self) -> bool {
+        let runs = |pid: &u32| process::started_at(*pid) == self.started;
+        self.pid.filter(runs).is_some_and(process::is_adrift)
     }
 
     /// Forgets the process.
@@ -268,6 +276,28 @@ impl Devnet {
         nodes.filter(|node| self.pid(node).is_some()).cloned().collect()
     }
 
+    /// Refuses a devnet whose nodes work in a folder that was removed.
+    pub fn refuse_adrift(&self) -> Result<(), CliError> {
+        let running = self.running();
+        let adrift: Vec<String> = running
+            .iter()
+            .filter(|node| node.runs_adrift())
+            .map(|node| format!("{} (pid {})", node.name, node.pid.unwrap_or_default()))
+            .collect();
+        if adrift.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "the folder in which {} run is gone: it was moved to another file system, or deleted; {} holds what they \
+             had written by then, and nothing since",
+            adrift.join(", "),
+            self.dir.display()
+        );
+        Err(CliError::new(Exit::Failure, message)
+            .reason("moved")
+            .hint("`vibecoin devnet down` stops them, `vibecoin devnet up` then goes on with what is here"))
+    }
+
     /// Finds a node by its number or its name.
     pub fn position(&self, node: &str) -> Result<usize, CliError> {
         let state = self.existing()?;
@@ -360,7 +390,7 @@ impl State {
             recorded => recorded == folder::identity(dir)?,
         };
         for node in &mut state.nodes {
-            if !own {
+            if !own && !node.runs_adrift() {
                 node.forget();
             }
             node.place(dir);
