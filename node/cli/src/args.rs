@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::environment;
 use crate::error::CliError;
 use crate::output::{Answer, Format};
+use crate::usage::whole;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -132,7 +133,7 @@ pub struct Globals {
     #[arg(short, long, global = true, help_heading = "Global options")]
     pub yes: bool,
     /// Seconds to wait for a node's answer
-    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600), help_heading = "Global options")]
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30, allow_negative_numbers = true, value_parser = whole::<u64>(1..=3600), help_heading = "Global options")]
     pub timeout: u64,
 }
 

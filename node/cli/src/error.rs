@@ -150,7 +150,7 @@ impl CliError {
     /// A genesis file that was given to a client command.
     pub fn genesis(path: &Path, error: &GenesisError) -> Self {
         Self::new(Exit::InvalidFile, format!("{}: {error}", path.display()))
-            .hint("`vibecoin genesis new` writes a complete file to start from")
+            .hint(crate::genesis_hints::for_file(path, error))
     }
 
     /// A configuration that a client command or the daemon refuses.
@@ -302,14 +302,16 @@ fn never_seen(error: &ApiError) -> bool {
 
 fn hint_for(error: &ApiError) -> Option<String> {
     let hint = match error.class()? {
-        Code::NonceTooLow => "another transaction used this nonce; leave out --nonce to take the next one",
+        Code::NonceTooLow => {
+            "another transaction used this nonce; make it again without --nonce to take the next one"
+        }
         Code::NonceTooHigh => "send the transactions with the nonces before it first",
-        Code::FeeTooLow => "leave out --fee to pay what the node asks for",
+        Code::FeeTooLow => "make it again without --fee to pay what the node asks for",
         Code::ReplacementUnderpriced => "wait for the transaction with this nonce, or pay a higher --fee",
         Code::WrongChain => "the transaction was signed for another chain; sign it again for this one",
-        Code::Expired => "sign it again with a later --valid-for",
+        Code::Expired => "make it again with a larger --valid-for",
         Code::InsufficientFunds => {
-            "the sender pays the fee, the amounts, and the price of every new account and byte of a slot; see `vibecoin account show`"
+            "the sender pays the fee, the amounts, and the price of every new account and byte of a slot; see `vibecoin account show ADDRESS`"
         }
         Code::Timeout if never_seen(error) => {
             "check the hash and the node's chain; if it was sent, it may have been refused or have expired"
@@ -411,6 +413,9 @@ impl From<KeyError> for CliError {
             }
             KeyError::NoPassphrase { .. } => {
                 Some("give it on a terminal, with --password-file FILE, or in VIBECOIN_PASSWORD".to_owned())
+            }
+            KeyError::Exists { .. } => {
+                Some("keys are never overwritten: choose another name, or move that file away".to_owned())
             }
             KeyError::Locked { .. } => Some("stop that process first, or use another --home".to_owned()),
             KeyError::Missing { path } if path.ends_with("validator.key") => Some(format!(

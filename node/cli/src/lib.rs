@@ -23,20 +23,23 @@ mod output;
 mod dev;
 mod environment;
 mod files;
+mod genesis_hints;
 mod logging;
 mod passphrase;
+mod program;
 mod scratch;
 mod secrets;
 mod sending;
 mod turn;
+mod usage;
 mod wait;
 
 use std::process::ExitCode;
 
 use args::Arguments;
 use context::Context;
-use error::CliError;
 use output::Format;
+use program::Typed;
 
 /// Runs the command that the process was started with.
 #[must_use]
@@ -50,15 +53,16 @@ pub fn main() -> ExitCode {
         let _reported_later = vibecoin_engine::catch_signals();
     }
     logging::install_panic_hook();
-    let (outcome, format, quiet) = match Arguments::from_command_line(std::env::args_os()) {
+    vibecoin_keystore::private::wait_with(wait::for_keys);
+    let mut arguments = std::env::args_os();
+    let program = arguments.next();
+    let (outcome, typed, format, quiet) = match Arguments::from_command_line(std::env::args_os()) {
         Ok(arguments) => {
             let (format, quiet) = (arguments.globals.output, arguments.globals.quiet);
+            let typed = Typed::new(program, Some(&arguments.globals));
             output::be_quiet(quiet);
-            (
-                arguments.command.run(&Context::new(arguments.globals)),
-                format,
-                quiet,
-            )
+            let outcome = arguments.command.run(&Context::new(arguments.globals));
+            (outcome, typed, format, quiet)
         }
         Err(error) if !error.use_stderr() => {
             // Help and version were asked for: they are the result.
@@ -66,27 +70,23 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(error) => {
-            let format = args::format_of(
-                std::env::args_os()
-                    .skip(1)
-                    .map(|argument| argument.to_string_lossy().into_owned()),
-                environment::value("VIBECOIN_OUTPUT")
-                    .and_then(|word| word.into_string().ok())
-                    .as_deref(),
-            );
-            if format == Format::Text {
+            let words: Vec<String> = arguments
+                .map(|argument| argument.to_string_lossy().into_owned())
+                .collect();
+            let environment = environment::value("VIBECOIN_OUTPUT").and_then(|word| word.into_string().ok());
+            let format = args::format_of(words.iter().cloned(), environment.as_deref());
+            if format == Format::Text && is_help(&error) {
                 let _gone = error.print();
                 return ExitCode::from(exit::Exit::Usage.code());
             }
-            (Err(usage(&error)), format, false)
+            let error = usage::error(&error, words.into_iter());
+            (Err(error), Typed::new(program, None), format, false)
         }
     };
-    ExitCode::from(output::finish(&outcome, format, quiet))
+    ExitCode::from(output::finish(&typed.outcome(outcome), format, quiet))
 }
 
-/// What was typed wrong, in one line.
-fn usage(error: &clap::Error) -> CliError {
-    let text = error.to_string();
-    let first = text.split("\n\n").next().unwrap_or_default().replace('\n', " ");
-    CliError::usage(first.trim_start_matches("error: ").trim().to_owned()).hint("see --help")
+/// Returns true if only a part of a command was typed: its help says what can follow.
+fn is_help(error: &clap::Error) -> bool {
+    error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
 }

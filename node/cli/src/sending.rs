@@ -362,17 +362,35 @@ pub fn payment(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Reads an address for a payment: bech32m of this chain; `0x` hex only when it was allowed, because a
-/// typo in it cannot be noticed.
-pub fn payee(text: &str, prefix: &AddressPrefix, allow_hex: bool) -> Result<Address, CliError> {
-    if text.starts_with("0x") && !allow_hex {
-        return Err(
-            CliError::usage(format!("{text} is hex, which has no checksum against typos"))
-                .reason("bad_address")
-                .hint("use the bech32m form, or --allow-hex if you are sure"),
-        );
+/// Whether a command takes the hex form of an address for a payment: a typo in it cannot be noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hex {
+    /// The flag for it was given.
+    Allowed,
+    /// The command has a flag for it, which was not given.
+    NeedsFlag,
+    /// Not at all.
+    Refused,
+}
+
+impl Hex {
+    /// For a command with the flag.
+    pub const fn of_flag(is_given: bool) -> Self {
+        if is_given { Self::Allowed } else { Self::NeedsFlag }
     }
-    address(text, prefix)
+}
+
+/// Reads an address for a payment: bech32m of this chain, or `0x` hex where that is allowed.
+pub fn payee(text: &str, prefix: &AddressPrefix, hex: Hex) -> Result<Address, CliError> {
+    if !text.starts_with("0x") || hex == Hex::Allowed {
+        return address(text, prefix);
+    }
+    let hint = match hex {
+        Hex::NeedsFlag => "use the bech32m form, or --allow-hex if you are sure",
+        _ => "use the bech32m form",
+    };
+    let message = format!("{text} is hex, which has no checksum against typos");
+    Err(CliError::usage(message).reason("bad_address").hint(hint))
 }
 
 /// Reads an address of this chain in either form.
@@ -396,12 +414,16 @@ mod tests {
     fn a_payment_wants_a_checksum_and_the_chains_prefix() {
         let prefix = AddressPrefix::new("vibet").unwrap();
         let to = Address([9; 32]);
-        assert_eq!(payee(&to.to_text(&prefix), &prefix, false), Ok(to));
+        assert_eq!(payee(&to.to_text(&prefix), &prefix, Hex::Refused), Ok(to));
         let hex = vibecoin_primitives::hex::encode(&to.0);
-        assert_eq!(payee(&hex, &prefix, false).unwrap_err().reason, "bad_address");
-        assert_eq!(payee(&hex, &prefix, true), Ok(to));
+        for (allowed, names_flag) in [(Hex::NeedsFlag, true), (Hex::Refused, false)] {
+            let error = payee(&hex, &prefix, allowed).unwrap_err();
+            assert_eq!(error.reason, "bad_address");
+            assert_eq!(error.hint.unwrap().contains("--allow-hex"), names_flag);
+        }
+        assert_eq!(payee(&hex, &prefix, Hex::Allowed), Ok(to));
         let other = to.to_text(&AddressPrefix::new("vibe").unwrap());
-        let error = payee(&other, &prefix, true).unwrap_err();
+        let error = payee(&other, &prefix, Hex::Allowed).unwrap_err();
         assert_eq!((error.exit, error.code), (Exit::Usage, 1001));
     }
 

@@ -10,11 +10,12 @@ use vibecoin_primitives::PublicKey;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::say;
+use crate::wait::{self, Reports};
 
 /// Time between two attempts to take the lock. The lock of a file cannot be awaited with a deadline.
 const RETRY: Duration = Duration::from_millis(5);
-/// Silence after which the wait is mentioned.
-const SILENCE: Duration = Duration::from_secs(1);
+/// For whom this program waits.
+const WHO: &str = "another program that sends from this key";
 
 /// The exclusive right to send from one key of a home, until dropped or until the process ends, however it ends.
 ///
@@ -37,7 +38,7 @@ impl Turn {
             .map(File::from)
             .map_err(|error| CliError::file("open", &path)(error.into()))?;
         let started = Instant::now();
-        let mut mentioned = false;
+        let mut reports = Reports::begin();
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Self { _file: file }),
@@ -46,8 +47,9 @@ impl Turn {
             }
             let waited = started.elapsed();
             if waited >= timeout {
+                let holder = wait::holder(&file).map_or_else(String::new, |pid| format!(" (pid {pid})"));
                 let message = format!(
-                    "another program has been sending from this key for {} s ({})",
+                    "another program{holder} has been sending from this key for {} s ({})",
                     waited.as_secs(),
                     path.display()
                 );
@@ -55,9 +57,8 @@ impl Turn {
                     .reason("key_busy")
                     .hint("wait for it to end, or raise --timeout; nothing was sent"));
             }
-            if waited >= SILENCE && !mentioned {
-                mentioned = true;
-                say("waiting for another program that sends from this key");
+            if let Some(seconds) = reports.due() {
+                say(&wait::report(&file, &path, WHO, seconds));
             }
             tokio::time::sleep(RETRY).await;
         }
@@ -80,6 +81,8 @@ mod tests {
             (Exit::Timeout, "key_busy"),
             "{busy:?}"
         );
+        let holder = format!("(pid {})", std::process::id());
+        assert!(busy.message.contains(&holder), "{}", busy.message);
         assert!(
             Turn::take(home.path(), &other, Duration::ZERO).await.is_ok(),
             "another key has a turn of its own"

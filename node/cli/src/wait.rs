@@ -1,6 +1,7 @@
 //! Waiting for another process, never in silence: for whom, and for how long already.
 
 use std::fs::{File, TryLockError};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -53,22 +54,36 @@ impl Reports {
 /// # Errors
 /// What the system says of the file at `path`.
 pub fn lock(file: &File, path: &Path, who: &str) -> Result<(), CliError> {
+    take(file, path, who).map_err(CliError::file("lock", path))
+}
+
+/// Waits for the lock of a folder with keys; for [`vibecoin_keystore::private::wait_with`].
+pub fn for_keys(folder: &File, path: &Path) -> io::Result<()> {
+    take(folder, path, "another command that changes these keys")
+}
+
+fn take(file: &File, path: &Path, who: &str) -> io::Result<()> {
     let mut reports = Reports::begin();
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(()),
             Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => return Err(CliError::file("lock", path)(error)),
+            Err(TryLockError::Error(error)) => return Err(error),
         }
         if let Some(seconds) = reports.due() {
-            let holder = holder(file).map_or_else(String::new, |pid| format!(" (pid {pid})"));
-            note(&format!(
-                "waiting for {who}{holder}, for {seconds} s; it has the lock {}",
-                path.display()
-            ));
+            note(&report(file, path, who, seconds));
         }
         std::thread::sleep(RETRY);
     }
+}
+
+/// For whom a lock is waited for, and for how long already.
+pub fn report(file: &File, path: &Path, who: &str, seconds: u64) -> String {
+    let holder = holder(file).map_or_else(String::new, |pid| format!(" (pid {pid})"));
+    format!(
+        "waiting for {who}{holder}, for {seconds} s; it has the lock {}",
+        path.display()
+    )
 }
 
 /// Returns true if an open file is still the one that has this name.
@@ -80,7 +95,7 @@ pub fn is_at(file: &File, path: &Path) -> bool {
 }
 
 /// The process that has the lock of a file, where the system says so.
-fn holder(file: &File) -> Option<u32> {
+pub fn holder(file: &File) -> Option<u32> {
     let inode = file.metadata().ok()?.ino();
     let table = std::fs::read_to_string("/proc/locks").ok()?;
     table.lines().find_map(|line| locker(line, inode))

@@ -220,17 +220,23 @@ pub fn storage_hint(error: &StorageError) -> Option<String> {
 /// What the operator can do about a place that cannot be read or written.
 fn place_hint(kind: ErrorKind, what: &str) -> String {
     let user = rustix::process::geteuid().as_raw();
+    // What the store names may be more than a path.
+    let path = if what.starts_with('/') && !what.contains(char::is_whitespace) {
+        format!(" {what}")
+    } else {
+        String::new()
+    };
     match kind {
         ErrorKind::PermissionDenied => {
             format!(
-                "this process runs as user {user}, which may not do that with {what}: give it the right, see `ls -ld`"
+                "this process runs as user {user}, which may not do that with {what}: give it the right, see `namei -l{path}`"
             )
         }
         ErrorKind::NotFound
         | ErrorKind::NotADirectory
         | ErrorKind::IsADirectory
         | ErrorKind::AlreadyExists => {
-            format!("a part of the path of {what} is not what it must be, see `namei -l`")
+            format!("a part of the path of {what} is not what it must be, see `namei -l{path}`")
         }
         ErrorKind::ReadOnlyFilesystem => format!("the file system of {what} is mounted read-only"),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => format!("free some space where {what} is"),
@@ -263,7 +269,8 @@ impl NodeError {
             Self::Listen { listener, kind, .. } => Some(listener.hint(*kind)),
             Self::Storage { source, .. } => storage_hint(source),
             Self::Place { key, path, .. } => Some(format!(
-                "a part of the path of {path} is not what it must be, see `namei -l`; or name another place with --{key}"
+                "{}; or name another place with --{key}",
+                place_hint(ErrorKind::NotADirectory, path)
             )),
             Self::Access { path, .. } => Some(place_hint(ErrorKind::PermissionDenied, path)),
             _ => self.standing_hint().map(str::to_owned),
@@ -321,7 +328,10 @@ mod tests {
         };
         for (detail, part) in [
             ("Permission denied (os error 13)", "may not do that with /a/b"),
-            ("While mkdir: /a/b: Not a directory (os error 20)", "namei"),
+            (
+                "While mkdir: /a/b: Not a directory (os error 20)",
+                "`namei -l /a/b`",
+            ),
             ("Read-only file system (os error 30)", "read-only"),
             ("Input/output error (os error 5)", "check the disk"),
             ("something else", "check the disk"),

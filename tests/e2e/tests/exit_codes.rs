@@ -103,6 +103,7 @@ impl World {
         let node = ["node", "--rpc.port", "0", "--allow-unencrypted"];
         match situation {
             "an argument that is unknown" => on(empty, &["status", "--nonsense"]),
+            "a number that is out of its bounds" => on(empty, &["block", "list", "--limit", "1001"]),
             "no home directory is given or known" => bare(&["keys", "list"]),
             "the home directory is a file" => bare(&["--home", &path("a file"), "keys", "list"]),
             "the home directory is a link that leads nowhere" => {

@@ -7,6 +7,7 @@ use serde_json::json;
 use vibecoin_keystore::NEW_NAME_BYTES_MAX;
 use vibecoin_light::{PROOF_FILE_BYTES_MAX, ProofFile};
 use vibecoin_primitives::{Address, AddressPrefix};
+use vibecoin_rpc_api::limits::PAGE_MAX;
 use vibecoin_rpc_api::methods::{AccountApiClient as _, ProofApiClient as _};
 use vibecoin_rpc_api::views::{AccountListOptions, AddressesArg, AtOptions, ReadOptions};
 use vibecoin_rpc_api::{AddressArg, AddressText, Arg, BlockRef, Cursor, Text as _, U64};
@@ -16,7 +17,8 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
 use crate::output::Answer;
-use crate::sending::{amount, payee};
+use crate::sending::{Hex, amount, payee};
+use crate::usage::whole;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,7 +41,7 @@ pub enum AccountCommand {
     /// List all accounts, page by page
     List {
         /// Items per page, 1 to 1000
-        #[arg(long)]
+        #[arg(long, allow_negative_numbers = true, value_parser = whole::<u32>(1..=u64::from(PAGE_MAX)))]
         limit: Option<u32>,
         /// Where the page before ended
         #[arg(long)]
@@ -145,10 +147,10 @@ pub fn recipient(
     context: &Context,
     text: &str,
     prefix: &AddressPrefix,
-    allow_hex: bool,
+    hex: Hex,
 ) -> Result<Address, CliError> {
     if looks_like_an_address(text) {
-        return payee(text, prefix, allow_hex);
+        return payee(text, prefix, hex);
     }
     Ok(named(context, text)?.get()?.on(prefix)?)
 }

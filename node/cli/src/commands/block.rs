@@ -1,6 +1,7 @@
 //! `vibecoin block`: blocks, which are final as soon as they exist.
 
 use clap::{Args, Subcommand, ValueEnum};
+use vibecoin_rpc_api::limits::PAGE_MAX;
 use vibecoin_rpc_api::methods::ChainApiClient as _;
 use vibecoin_rpc_api::views::{BlockOptions, BlockRangeOptions, Order, Topic, TransactionDetail};
 use vibecoin_rpc_api::{Arg, BlockRef, Cursor, Text as _};
@@ -10,6 +11,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{Answer, message};
+use crate::usage::whole;
 
 /// How much of a block's transactions to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -69,7 +71,7 @@ pub struct ListArgs {
     #[arg(long)]
     ascending: bool,
     /// Items per page, 1 to 1000
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, allow_negative_numbers = true, value_parser = whole::<u32>(1..=u64::from(PAGE_MAX)))]
     limit: u32,
     /// Where the page before ended
     #[arg(long)]

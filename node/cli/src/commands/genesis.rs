@@ -11,6 +11,7 @@ use vibecoin_rpc_api::views::ParamsView;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::genesis_hints::for_typed;
 use crate::output::Answer;
 use crate::sending::{self, address, amount, number};
 use crate::{dev, files};
@@ -61,7 +62,7 @@ pub enum GenesisCommand {
         #[arg(long, value_enum)]
         fault_model: Option<FaultModelName>,
         /// Time of block 0 in milliseconds since 1970 [default: now]
-        #[arg(long, value_name = "MS", value_parser = number)]
+        #[arg(long, value_name = "MS", allow_negative_numbers = true, value_parser = number)]
         time_ms: Option<u64>,
         /// A funded account; may be repeated
         #[arg(long = "account", value_name = "ADDRESS=AMOUNT")]
@@ -280,15 +281,15 @@ fn new(genesis: &Genesis, out: Option<&Path>, force: bool) -> Result<Answer, Cli
 
 /// A genesis that was asked for on the command line and would be refused by `genesis validate`.
 fn refused(error: GenesisError) -> CliError {
-    CliError::usage(error.to_string()).hint("nothing was written")
+    CliError::usage(error.to_string()).hint(format!("{}; nothing was written", for_typed(&error)))
 }
 
 fn change(path: &Path, edit: impl FnOnce(&mut Genesis) -> Result<(), CliError>) -> Result<Answer, CliError> {
     let mut genesis = files::genesis_draft(path)?;
     edit(&mut genesis)?;
-    genesis
-        .check_draft()
-        .map_err(|error| CliError::genesis(path, &error).hint("the file is unchanged"))?;
+    genesis.check_draft().map_err(|error| {
+        CliError::genesis(path, &error).hint(format!("{}; the file is unchanged", for_typed(&error)))
+    })?;
     let hash = genesis.build().ok().map(|built| built.hash.to_string());
     files::write(path, &genesis.to_toml(), true)?;
     Ok(Answer::new(json!({ "file": path, "genesisHash": hash })))

@@ -14,6 +14,7 @@ use crate::exit::Exit;
 use crate::files;
 use crate::output::{self, Answer};
 use crate::passphrase::PassphraseArgs;
+use crate::usage::whole;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,6 +25,9 @@ Examples:
 
 /// What is put before a message that is signed by hand, so that it can never be a transaction or a vote.
 const MESSAGE_TAG: &[u8] = b"vibecoin/message/v1";
+
+/// The last account of a path of SLIP-10, whose numbers are below 2^31.
+const ACCOUNT_MAX: u64 = (1 << 31) - 1;
 
 /// The commands of `keys`.
 #[derive(Debug, Subcommand)]
@@ -42,8 +46,8 @@ pub enum KeysCommand {
         name: String,
         #[command(flatten)]
         from: ImportSource,
-        /// Which account of the words
-        #[arg(long, default_value_t = 0)]
+        /// Which account of the words, 0 to 2147483647
+        #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = whole::<u32>(0..=ACCOUNT_MAX))]
         account: u32,
         #[command(flatten)]
         passphrase: PassphraseArgs,

@@ -1,6 +1,7 @@
 //! `vibecoin mempool`: what waits on one node.
 
 use clap::Subcommand;
+use vibecoin_rpc_api::limits::PAGE_MAX;
 use vibecoin_rpc_api::methods::MempoolApiClient as _;
 use vibecoin_rpc_api::views::MempoolListOptions;
 use vibecoin_rpc_api::{Arg, Cursor, Text as _};
@@ -9,6 +10,7 @@ use super::account::named;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::Answer;
+use crate::usage::whole;
 
 /// The commands of `mempool`.
 #[derive(Debug, Subcommand)]
@@ -21,7 +23,7 @@ pub enum MempoolCommand {
         #[arg(long)]
         sender: Option<String>,
         /// Items per page, 1 to 1000
-        #[arg(long)]
+        #[arg(long, allow_negative_numbers = true, value_parser = whole::<u32>(1..=u64::from(PAGE_MAX)))]
         limit: Option<u32>,
         /// Where the page before ended
         #[arg(long)]

@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use serde_json::json;
 use vibecoin_rpc_api::U64;
+use vibecoin_rpc_api::limits::PAGE_MAX;
 use vibecoin_rpc_api::methods::{NetAdminApiClient as _, NetApiClient as _};
 use vibecoin_rpc_api::views::{PeerView, PeersOptions};
 
@@ -10,10 +11,14 @@ use crate::admin::Admin;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Answer, cell};
+use crate::usage::whole;
 
 const AFTER: &str = "\
 add, remove, ban and unban need the operator's listener of the node of --home: start it with
 --admin.listen 127.0.0.1:0.";
+
+/// The longest ban with an end, a century; without `--seconds` it has none.
+const BAN_SECONDS_MAX: u64 = 100 * 365 * 86_400;
 
 /// The commands of `peers`.
 #[derive(Debug, Subcommand)]
@@ -22,7 +27,7 @@ pub enum PeersCommand {
     /// Connected peers
     List {
         /// Most peers, 1 to 1000
-        #[arg(long)]
+        #[arg(long, allow_negative_numbers = true, value_parser = whole::<u32>(1..=u64::from(PAGE_MAX)))]
         limit: Option<u32>,
     },
     /// This node's identity and addresses
@@ -44,8 +49,8 @@ pub enum PeersCommand {
         /// Why, for others who look
         #[arg(long)]
         reason: Option<String>,
-        /// For how long; without it until `peers unban`
-        #[arg(long)]
+        /// For how long, 1 to 3153600000; without it until `peers unban`
+        #[arg(long, allow_negative_numbers = true, value_parser = whole::<u64>(1..=BAN_SECONDS_MAX))]
         seconds: Option<u64>,
     },
     /// Let a peer in again

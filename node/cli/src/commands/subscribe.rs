@@ -12,6 +12,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{self, Answer, Format, cell, message};
 use crate::sending::number;
+use crate::usage::whole;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -60,10 +61,10 @@ pub struct SubscribeArgs {
 #[derive(Args, Debug)]
 pub struct Follow {
     /// Start with this height, without a gap [default: the next block]
-    #[arg(long, value_name = "HEIGHT", value_parser = number)]
+    #[arg(long, value_name = "HEIGHT", allow_negative_numbers = true, value_parser = number)]
     from_height: Option<u64>,
     /// Stop after so many events
-    #[arg(long, value_parser = number)]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     count: Option<u64>,
 }
 

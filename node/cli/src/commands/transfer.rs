@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
-use crate::sending::{Chain, Choices, WaitFor, amount, build, number, pay, payment, sign};
+use crate::sending::{Chain, Choices, Hex, WaitFor, amount, build, number, pay, payment, sign};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -91,7 +91,7 @@ impl TransferArgs {
         key: &vibecoin_primitives::SecretKey,
     ) -> Result<Answer, CliError> {
         let chain = Chain::ask(context, client).await?;
-        let to = recipient(context, &self.to, &chain.prefix, self.allow_hex)?;
+        let to = recipient(context, &self.to, &chain.prefix, Hex::of_flag(self.allow_hex))?;
         let operations = vec![Operation::Transfer {
             to,
             amount: Amount(self.amount),

@@ -22,7 +22,7 @@ use crate::exit::Exit;
 use crate::files;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
-use crate::sending::{Chain, WaitFor, build, payment, report, sign, submit};
+use crate::sending::{Chain, Hex, WaitFor, build, payment, report, sign, submit};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -141,7 +141,7 @@ impl TxCommand {
                 let unsigned = context.wait(async {
                     let chain = Chain::ask(context, &client).await?;
                     let operations = operations(&transfers, &slots, |to| {
-                        recipient(context, to, &chain.prefix, allow_hex)
+                        recipient(context, to, &chain.prefix, Hex::of_flag(allow_hex))
                     })?;
                     let body = build(&client, &chain, sender, operations, choices.into()).await?;
                     Ok(unsigned(&body, chain.prefix))
@@ -410,7 +410,7 @@ mod tests {
         let prefix = AddressPrefix::new("vibet").unwrap();
         let to = Address([3; 32]).to_text(&prefix);
         let slot = Hash([4; 32]).to_text();
-        let recipient = |to: &str| crate::sending::payee(to, &prefix, false);
+        let recipient = |to: &str| crate::sending::payee(to, &prefix, crate::sending::Hex::NeedsFlag);
         let read = operations(
             &[format!("{to}=5")],
             &[format!("{slot}=0x0102"), format!("{slot}=")],

@@ -9,6 +9,10 @@ use vibecoin_rpc_api::{Arg, Text as _, U64};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Answer, cell, message};
+use crate::usage::whole;
+
+/// Upper bound of the heights that a node looks at for one answer.
+const HEIGHTS_MAX: u64 = 1_000;
 
 /// The commands of `validator`.
 #[derive(Debug, Subcommand)]
@@ -20,22 +24,22 @@ pub enum ValidatorCommand {
         /// Its key: 0x and 64 hex digits
         key: String,
         /// How many blocks to look at, 1 to 1000
-        #[arg(long)]
+        #[arg(long, allow_negative_numbers = true, value_parser = whole::<u32>(1..=HEIGHTS_MAX))]
         window: Option<u32>,
     },
     /// Whose turn it was, and whose it is to be
     Schedule {
         /// First height; default: the next one
-        #[arg(long, value_name = "HEIGHT", value_parser = crate::sending::number)]
+        #[arg(long, value_name = "HEIGHT", allow_negative_numbers = true, value_parser = crate::sending::number)]
         from: Option<u64>,
         /// How many heights, 1 to 1000
-        #[arg(long)]
+        #[arg(long, allow_negative_numbers = true, value_parser = whole::<u32>(1..=HEIGHTS_MAX))]
         count: Option<u32>,
     },
     /// Where voting stands on the node
     Status {
         /// Why this height took the rounds it took
-        #[arg(long, value_name = "HEIGHT", value_parser = crate::sending::number)]
+        #[arg(long, value_name = "HEIGHT", allow_negative_numbers = true, value_parser = crate::sending::number)]
         rounds: Option<u64>,
     },
 }

@@ -10,12 +10,13 @@ use vibecoin_primitives::{
 
 use super::{Figures, per_second};
 use crate::output::Answer;
+use crate::usage::whole;
 
 /// Arguments of `bench codec`.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct CodecArgs {
     /// Transfers in the block
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=20_000))]
+    #[arg(long, default_value_t = 1000, allow_negative_numbers = true, value_parser = whole::<u64>(1..=20_000))]
     pub transactions: u64,
 }
 

@@ -10,15 +10,16 @@ use super::{Figures, per_second};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Answer;
+use crate::usage::whole;
 
 /// Arguments of `bench poh`.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct PohArgs {
     /// Hashes of a tick
-    #[arg(long, default_value_t = 12_500)]
+    #[arg(long, default_value_t = 12_500, allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     pub hashes_per_tick: u64,
     /// Ticks of a block
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     pub ticks: u64,
 }
 

@@ -9,21 +9,22 @@ use vibecoin_storage::bench::{StateBench, run};
 use super::Figures;
 use crate::error::CliError;
 use crate::output::Answer;
+use crate::usage::whole;
 
 /// Arguments of `bench state`.
 #[derive(Args, Clone, Debug)]
 pub struct StateArgs {
     /// Accounts in the state
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 100_000, allow_negative_numbers = true, value_parser = whole::<u64>(1..=100_000_000))]
     pub accounts: u64,
     /// Blocks to commit
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, allow_negative_numbers = true, value_parser = whole::<u64>(1..=1_000_000))]
     pub blocks: u64,
     /// Random accounts changed by each block
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 10_000, allow_negative_numbers = true, value_parser = whole::<u64>(1..=100_000_000))]
     pub updates: u64,
     /// Proofs to make and verify
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 10_000, allow_negative_numbers = true, value_parser = whole::<u64>(1..=100_000_000))]
     pub proofs: u64,
     /// Keep every row in memory
     #[arg(long)]

@@ -11,6 +11,7 @@ use crate::commands::testnet::NetworkProfile;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Answer;
+use crate::usage::whole;
 
 /// Arguments of `bench worst-block`.
 #[derive(Args, Clone, Debug)]
@@ -19,7 +20,7 @@ pub struct WorstBlockArgs {
     #[arg(long, value_enum, default_value_t = NetworkProfile::Devnet)]
     pub profile: NetworkProfile,
     /// Accounts in the state besides those that the blocks touch
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 100_000, allow_negative_numbers = true, value_parser = whole::<usize>(0..=100_000_000))]
     pub accounts: usize,
     /// An empty folder on the disk to measure [default: a temporary one]
     #[arg(long, value_name = "DIR")]

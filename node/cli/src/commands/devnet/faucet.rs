@@ -14,7 +14,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
-use crate::sending::{Chain, Choices, WaitFor, pay, payment};
+use crate::sending::{Chain, Choices, Hex, WaitFor, pay, payment};
 
 /// What is given when nobody says how much: a thousand of the money's own unit.
 const AMOUNT_DEFAULT: u64 = 1_000_000_000_000;
@@ -64,7 +64,7 @@ pub fn run(context: &Context, dir: &Path, args: &FaucetArgs) -> Result<Answer, C
     let client = context.client()?;
     context.wait(async {
         let chain = Chain::ask(&context, &client).await?;
-        let to = recipient(&context, &args.to, &chain.prefix, false)?;
+        let to = recipient(&context, &args.to, &chain.prefix, Hex::Refused)?;
         let operations = vec![Operation::Transfer {
             to,
             amount: Amount(args.amount),

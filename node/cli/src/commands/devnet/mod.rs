@@ -42,6 +42,8 @@ use super::testnet::plan::NODES_MAX;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::Answer;
+use crate::program::quoted_path;
+use crate::usage::whole;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -153,13 +155,7 @@ fn named(dir: &Path, environment: Option<&OsStr>) -> String {
     if dir.as_os_str() == found {
         return String::new();
     }
-    let text = dir.display().to_string();
-    let plain = |letter: char| letter.is_alphanumeric() || "/._-+:@%".contains(letter);
-    if text.chars().all(plain) {
-        format!(" --dir {text}")
-    } else {
-        format!(" --dir '{}'", text.replace('\'', "'\\''"))
-    }
+    format!(" --dir {}", quoted_path(dir))
 }
 
 /// How nodes are started.
@@ -169,7 +165,7 @@ pub struct StartOptions {
     #[arg(long, value_name = "FILE")]
     pub binary: Option<PathBuf>,
     /// Seconds to wait until the nodes are ready and at one head
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, allow_negative_numbers = true, value_parser = whole::<u64>(1..=3600))]
     pub timeout: u64,
 }
 
@@ -177,10 +173,10 @@ pub struct StartOptions {
 #[derive(Args, Clone, Debug)]
 pub struct UpArgs {
     /// Validators [default: 4]
-    #[arg(short = 'v', long, env = "NODES", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=i64::from(NODES_MAX)))]
+    #[arg(short = 'v', long, env = "NODES", value_name = "COUNT", allow_negative_numbers = true, value_parser = whole::<u32>(1..=u64::from(NODES_MAX)))]
     pub validators: Option<u32>,
     /// Nodes that only follow [default: 1]
-    #[arg(short = 'n', long = "full", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(0..=i64::from(NODES_MAX)))]
+    #[arg(short = 'n', long = "full", value_name = "COUNT", allow_negative_numbers = true, value_parser = whole::<u32>(0..=u64::from(NODES_MAX)))]
     pub full: Option<u32>,
     /// Where all keys come from; equal seeds make equal keys [default: 1]
     #[arg(long, value_name = "TEXT")]
@@ -193,7 +189,7 @@ pub struct UpArgs {
     pub profile: Option<NetworkProfile>,
     /// RPC of the first node; P2P, metrics and admin follow; the next node is 10 higher [default: the first
     /// that is free, from 27100]
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", allow_negative_numbers = true, value_parser = whole::<u16>(1..=65_535))]
     pub base_port: Option<u16>,
     #[command(flatten)]
     pub start: StartOptions,
@@ -206,7 +202,7 @@ pub struct UpArgs {
 #[derive(Args, Clone, Copy, Debug)]
 pub struct GraceArgs {
     /// Seconds between SIGTERM and SIGKILL
-    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, allow_negative_numbers = true, value_parser = whole::<u64>(0..=3600))]
     pub grace: u64,
 }
 

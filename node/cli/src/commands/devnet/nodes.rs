@@ -18,6 +18,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
 use crate::output::Answer;
+use crate::usage::whole;
 
 /// Which node.
 #[derive(Args, Clone, Debug)]
@@ -32,7 +33,7 @@ pub struct StopArgs {
     #[command(flatten)]
     node: NodeArg,
     /// Seconds between SIGTERM and SIGKILL
-    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, allow_negative_numbers = true, value_parser = whole::<u64>(0..=3600))]
     grace: u64,
 }
 

@@ -32,6 +32,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{Answer, Format};
 use crate::passphrase::PassphraseArgs;
+use crate::usage::whole;
 use crate::{dev, files};
 use homes::Layout;
 use plan::{Hosts, NODES_MAX, Network, Node, Spec};
@@ -132,10 +133,10 @@ pub enum DeployFormat {
 #[command(after_help = EXAMPLES)]
 pub struct GenerateArgs {
     /// Validators
-    #[arg(short = 'v', long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=i64::from(NODES_MAX)))]
+    #[arg(short = 'v', long, default_value_t = 4, allow_negative_numbers = true, value_parser = whole::<u32>(1..=u64::from(NODES_MAX)))]
     pub validators: u32,
     /// Nodes that only follow
-    #[arg(short = 'n', long = "full", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=i64::from(NODES_MAX)))]
+    #[arg(short = 'n', long = "full", default_value_t = 0, allow_negative_numbers = true, value_parser = whole::<u32>(0..=u64::from(NODES_MAX)))]
     pub full: u32,
     /// The folder to write; must not hold a network
     #[arg(short = 'o', long, value_name = "DIR")]
@@ -147,7 +148,7 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "PREFIX", conflicts_with = "hosts")]
     pub hostname_prefix: Option<String>,
     /// RPC of the first node of a host; P2P, metrics and admin follow; the next node of it is 10 higher
-    #[arg(long, value_name = "PORT", default_value_t = 27_656, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", default_value_t = 27_656, allow_negative_numbers = true, value_parser = whole::<u16>(1..=65_535))]
     pub starting_port: u16,
     /// What to write beside the homes
     #[arg(long, value_enum, default_value = "files")]
@@ -165,10 +166,10 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "NAME")]
     pub network: Option<String>,
     /// Time of block 0 in milliseconds since 1970 [default: now]
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", allow_negative_numbers = true, value_parser = whole::<u64>(0..=u64::MAX))]
     pub time_ms: Option<u64>,
     /// Funded accounts with keys that everybody knows (dev0, dev1, …)
-    #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    #[arg(long, value_name = "COUNT", default_value_t = 0, allow_negative_numbers = true, value_parser = whole::<u32>(0..=1000))]
     pub dev_accounts: u32,
     /// File with the passphrase of the validator and account keys [default: they are not encrypted]
     #[arg(long, value_name = "FILE")]

@@ -30,6 +30,7 @@ use crate::exit::Exit;
 use crate::output::{self, Answer};
 use crate::passphrase::PassphraseArgs;
 use crate::sending::{Chain, sign};
+use crate::usage::whole;
 use accounts::{Member, Supply};
 use blocks::Blocks;
 use process::Usage;
@@ -38,22 +39,22 @@ use process::Usage;
 #[derive(Args, Clone, Debug)]
 pub struct LoadArgs {
     /// Accounts that send and receive
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
+    #[arg(long, default_value_t = 1_000, allow_negative_numbers = true, value_parser = whole::<u64>(2..=1_000_000))]
     pub accounts: u64,
     /// Transfers
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    #[arg(long, default_value_t = 10_000, allow_negative_numbers = true, value_parser = whole::<u64>(1..=10_000_000))]
     pub transactions: u64,
     /// Transfers per request
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100))]
+    #[arg(long, default_value_t = 100, allow_negative_numbers = true, value_parser = whole::<u64>(1..=100))]
     pub batch: u64,
     /// Connections that submit
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=256))]
+    #[arg(long, default_value_t = 4, allow_negative_numbers = true, value_parser = whole::<u64>(1..=256))]
     pub connections: u64,
     /// Who funds the accounts: name or address of a key of the home
     #[arg(long, default_value = "dev0")]
     pub from: String,
     /// Seconds after which the run is given up
-    #[arg(long, default_value_t = 600)]
+    #[arg(long, default_value_t = 600, allow_negative_numbers = true, value_parser = whole::<u64>(1..=86_400))]
     pub limit: u64,
     #[command(flatten)]
     passphrase: PassphraseArgs,

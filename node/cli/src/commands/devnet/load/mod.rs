@@ -31,6 +31,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{self, Answer};
 use crate::sending::Chain;
+use crate::usage::whole;
 use report::NodeCost;
 use watch::Watch;
 
@@ -43,25 +44,25 @@ const SETTLED_EVERY: Duration = Duration::from_millis(200);
 #[derive(Args, Clone, Debug)]
 pub struct LoadArgs {
     /// Transfers per second, over all nodes; 0 means as fast as they are taken
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
+    #[arg(long, default_value_t = 200, allow_negative_numbers = true, value_parser = whole::<u64>(0..=1_000_000))]
     pub tps: u64,
     /// Accounts that send and receive
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
+    #[arg(long, default_value_t = 200, allow_negative_numbers = true, value_parser = whole::<u64>(2..=1_000_000))]
     pub accounts: u64,
     /// Seconds of sending
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, default_value_t = 10, allow_negative_numbers = true, value_parser = whole::<u64>(1..=86_400))]
     pub secs: u64,
     /// Most transfers per request
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100))]
+    #[arg(long, default_value_t = 100, allow_negative_numbers = true, value_parser = whole::<u64>(1..=100))]
     pub batch: u64,
     /// Most transfers that were taken and are not final yet; 0 means no bound. Transfers of others loosen it
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(0..=10_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 10_000, allow_negative_numbers = true, value_parser = whole::<u64>(0..=10_000_000))]
     pub in_flight: u64,
     /// Send to these nodes only; numbers or names, separated by commas [default: all that run]
     #[arg(long, value_name = "NODES", value_delimiter = ',')]
     pub nodes: Vec<String>,
     /// Seconds that the last transfers may take to become final
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, default_value_t = 60, allow_negative_numbers = true, value_parser = whole::<u64>(1..=3600))]
     pub settle: u64,
 }
 

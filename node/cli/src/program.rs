@@ -1,0 +1,221 @@
+//! The commands that messages name, as the reader can type them: hints are written for `vibecoin COMMAND`, and shown
+//! with the name by which this program was called and the options that lead to the same node and home.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use crate::args::Globals;
+use crate::environment;
+use crate::error::CliError;
+use crate::output::Answer;
+
+/// How commands begin in the messages of this program.
+const WRITTEN: &str = "`vibecoin ";
+/// Commands that look at no node.
+const WITHOUT_NODE: [&str; 12] = [
+    "completions",
+    "config",
+    "db",
+    "debug",
+    "devnet",
+    "genesis",
+    "init",
+    "keys",
+    "node",
+    "proof",
+    "testnet",
+    "version",
+];
+/// Commands that look at no home of the caller's.
+const WITHOUT_HOME: [&str; 5] = ["completions", "debug", "devnet", "testnet", "version"];
+
+/// How commands are shown to this caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Typed {
+    program: String,
+    home: Option<String>,
+    url: Option<String>,
+}
+
+impl Typed {
+    /// From the name of the program, as the caller typed it, and the options. What a variable says is there for the
+    /// next command, too.
+    pub fn new(program: Option<OsString>, globals: Option<&Globals>) -> Self {
+        let unlike = |given: &OsStr, variable| environment::value(variable).as_deref() != Some(given);
+        let home = globals.and_then(|globals| globals.home.as_deref());
+        let url = globals.map(|globals| globals.url.as_str());
+        Self {
+            program: program
+                .as_deref()
+                .and_then(OsStr::to_str)
+                .filter(|name| !name.is_empty())
+                .map_or_else(|| "vibecoin".to_owned(), quoted),
+            home: home
+                .filter(|home| unlike(home.as_os_str(), "VIBECOIN_HOME"))
+                .map(|home| quoted(&home.display().to_string())),
+            url: url
+                .filter(|url| !matches!(*url, "local" | "dev") && unlike(OsStr::new(url), "VIBECOIN_URL"))
+                .map(quoted),
+        }
+    }
+
+    /// A text with its commands as this caller can type them.
+    pub fn shown(&self, text: &str) -> String {
+        let mut parts = text.split(WRITTEN);
+        let mut out = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let command = part.split('`').next().unwrap_or_default();
+            let first = command.split(' ').next().unwrap_or_default();
+            out.push_str(&format!("`{} ", self.program));
+            if let Some(home) = &self.home
+                && !WITHOUT_HOME.contains(&first)
+                && !command.contains("--home")
+            {
+                out.push_str(&format!("--home {home} "));
+            }
+            if let Some(url) = &self.url
+                && !WITHOUT_NODE.contains(&first)
+                && !command.contains("--url")
+            {
+                out.push_str(&format!("--url {url} "));
+            }
+            out.push_str(part);
+        }
+        out
+    }
+
+    /// The outcome of a command, in these words.
+    pub fn outcome(&self, outcome: Result<Answer, CliError>) -> Result<Answer, CliError> {
+        match outcome {
+            Ok(answer) => Ok(answer.reworded(|text| self.shown(&text))),
+            Err(error) => {
+                let message = self.shown(&error.message);
+                Err(CliError { message, ..error }.reworded(|hint| self.shown(&hint)))
+            }
+        }
+    }
+}
+
+/// A word of a shell's command line.
+pub fn quoted(text: &str) -> String {
+    let plain = |letter: char| letter.is_alphanumeric() || "/._-+:@%".contains(letter);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+/// A path as a word of a shell's command line.
+pub fn quoted_path(path: &Path) -> String {
+    quoted(&path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(program: &str, home: Option<&str>, url: Option<&str>) -> Typed {
+        Typed {
+            program: quoted(program),
+            home: home.map(quoted),
+            url: url.map(quoted),
+        }
+    }
+
+    #[test]
+    fn a_command_in_a_hint_is_one_that_the_caller_can_type() {
+        let plain = typed("vibecoin", None, None);
+        let text = "ask with `vibecoin tx wait 0xab`, or `vibecoin keys list`; see `ls /`";
+        assert_eq!(plain.shown(text), text);
+        let full = typed("./a b/vibecoin", Some("/h"), Some("http://127.0.0.1:1"));
+        assert_eq!(
+            full.shown(text),
+            "ask with `'./a b/vibecoin' --home /h --url http://127.0.0.1:1 tx wait 0xab`, \
+             or `'./a b/vibecoin' --home /h keys list`; see `ls /`"
+        );
+        assert_eq!(
+            full.shown("`vibecoin init --home /x --validator` makes one; `vibecoin devnet up`"),
+            "`'./a b/vibecoin' init --home /x --validator` makes one; `'./a b/vibecoin' devnet up`"
+        );
+    }
+
+    /// The text of a source file without its comments, with lines that go on joined.
+    fn strings_of(path: &Path) -> std::io::Result<String> {
+        let text = std::fs::read_to_string(path)?;
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let mut out = String::new();
+        for line in code {
+            match line.strip_suffix('\\') {
+                Some(goes_on) => out.push_str(goes_on.trim_start()),
+                None => out.push_str(&format!("{line}\n")),
+            }
+        }
+        Ok(out)
+    }
+
+    fn sources(folder: &Path, found: &mut Vec<std::path::PathBuf>) -> std::io::Result<()> {
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+            if path.is_dir() {
+                sources(&path, found)?;
+            } else if name.ends_with(".rs") && !name.ends_with("tests.rs") && name != "program.rs" {
+                found.push(path);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn every_command_that_a_message_names_can_be_typed() -> std::io::Result<()> {
+        use clap::Parser as _;
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut files = Vec::new();
+        for room in [
+            "src",
+            "../engine/src",
+            "../config/src",
+            "../../storage/src",
+            "../../genesis/src",
+        ] {
+            sources(&root.join(room), &mut files)?;
+        }
+        let mut named = 0_usize;
+        for path in files {
+            let text = strings_of(&path)?;
+            for part in text.split(WRITTEN).skip(1) {
+                let command = part.split('`').next().unwrap_or_default();
+                // Of whoever made a file, not a command to type.
+                if command == "testnet generate" {
+                    continue;
+                }
+                let words = command.split_whitespace().map(|word| match word {
+                    "N" | "PORT" | "AMOUNT" | "POWER" | "HEIGHT" => "1",
+                    word => word,
+                });
+                let line: Vec<_> = std::iter::once("vibecoin").chain(words).collect();
+                // A command in parts (`{}`) is one argument each; a whole group of commands answers with its help.
+                if let Err(error) = crate::args::Arguments::try_parse_from(&line) {
+                    assert!(!error.use_stderr(), "{}: `{command}`: {error}", path.display());
+                }
+                named = named.saturating_add(1);
+            }
+        }
+        assert!(named > 30, "{named}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_word_is_quoted_when_a_shell_would_read_it_otherwise() {
+        for (word, shown) in [
+            ("/a/b-c_d.e", "/a/b-c_d.e"),
+            ("a b", "'a b'"),
+            ("it's", r"'it'\''s'"),
+            ("", "''"),
+            ("$HOME", "'$HOME'"),
+        ] {
+            assert_eq!(quoted(word), shown);
+        }
+    }
+}

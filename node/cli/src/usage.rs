@@ -1,0 +1,155 @@
+//! Wrong arguments: clap finds them, and they are reported as every other error is: what, where, what to do.
+
+use std::error::Error as _;
+use std::ops::RangeInclusive;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, Command, CommandFactory as _};
+
+use crate::args::Arguments;
+use crate::error::CliError;
+use crate::output::message;
+
+/// The parser of an argument that is a whole number within bounds, which its error names.
+pub fn whole<T: TryFrom<u64> + 'static>(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let read = crate::sending::number(text).ok();
+        read.filter(|number| range.contains(number))
+            .and_then(|number| T::try_from(number).ok())
+            .ok_or_else(|| {
+                format!(
+                    "it is a whole number, {} to {}, without sign and leading zeros",
+                    range.start(),
+                    range.end()
+                )
+            })
+    }
+}
+
+/// What was typed wrong; `typed` are the arguments without the program.
+pub fn error(error: &clap::Error, typed: impl Iterator<Item = String>) -> CliError {
+    let out = CliError::usage(message(&what(error)));
+    let see = format!("see `{} --help`", command_of(&Arguments::command(), typed));
+    out.hint(match suggestion(error) {
+        Some(name) => format!("did you mean {name}? {see}"),
+        None => see,
+    })
+}
+
+fn what(error: &clap::Error) -> String {
+    let argument = texts(error, ContextKind::InvalidArg);
+    let argument = argument.iter().map(|name| plain(name)).collect::<Vec<_>>();
+    let names = argument.join(", ");
+    let value = texts(error, ContextKind::InvalidValue).join(", ");
+    match error.kind() {
+        ErrorKind::ValueValidation => match error.source() {
+            Some(source) => format!("{names} is {value:?}: {source}"),
+            None => format!("{names} is {value:?}, which is not allowed"),
+        },
+        ErrorKind::InvalidValue => {
+            let allowed = texts(error, ContextKind::ValidValue).join(", ");
+            let allowed = match allowed.as_str() {
+                "" => String::new(),
+                words => format!(": allowed are {words}"),
+            };
+            match value.as_str() {
+                "" => format!("{names} needs a value{allowed}"),
+                _ => format!("{names} is {value:?}{allowed}"),
+            }
+        }
+        ErrorKind::UnknownArgument => format!("unknown argument {names}"),
+        ErrorKind::InvalidSubcommand => {
+            let name = texts(error, ContextKind::InvalidSubcommand).join(" ");
+            format!("unknown command {name}")
+        }
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            "a command is missing".to_owned()
+        }
+        ErrorKind::MissingRequiredArgument => format!("missing: {names}"),
+        ErrorKind::ArgumentConflict => {
+            let other = texts(error, ContextKind::PriorArg);
+            let other: Vec<_> = other.iter().map(|name| plain(name)).collect();
+            match other.join(", ") {
+                same if same.is_empty() || same == names => format!("{names} may be given once"),
+                other => format!("{names} cannot be given together with {other}"),
+            }
+        }
+        _ => first_line(error),
+    }
+}
+
+/// What clap writes itself, in one line.
+fn first_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let first = text.split("\n\n").next().unwrap_or_default().replace('\n', " ");
+    first.trim_start_matches("error: ").trim().to_owned()
+}
+
+/// The name that was meant, if one looks like what was typed.
+fn suggestion(error: &clap::Error) -> Option<String> {
+    [
+        ContextKind::SuggestedArg,
+        ContextKind::SuggestedSubcommand,
+        ContextKind::SuggestedValue,
+    ]
+    .into_iter()
+    // The best of several is the last.
+    .find_map(|kind| texts(error, kind).last().map(|name| plain(name).to_owned()))
+}
+
+/// The command that the arguments are for, such as `vibecoin block list`. Not every error of clap names it.
+fn command_of(root: &Command, typed: impl Iterator<Item = String>) -> String {
+    let mut path = vec![root];
+    let mut is_value = false;
+    for word in typed.take_while(|word| word != "--") {
+        if is_value {
+            is_value = false;
+        } else if word.starts_with('-') {
+            is_value = path.iter().any(|command| takes_the_next(command, &word));
+        } else {
+            let sub = path.last().and_then(|command| command.find_subcommand(&word));
+            match sub {
+                Some(sub) => path.push(sub),
+                None => break,
+            }
+        }
+    }
+    path.into_iter()
+        .map(Command::get_name)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Returns true if the word behind this option is its value.
+fn takes_the_next(command: &Command, word: &str) -> bool {
+    let named = |argument: &&Arg| match word.strip_prefix("--") {
+        Some(long) => argument.get_long() == Some(long),
+        None => argument
+            .get_short()
+            .is_some_and(|short| word.strip_prefix('-') == Some(short.to_string().as_str())),
+    };
+    let found = command.get_arguments().find(named);
+    found.is_some_and(|argument| argument.get_action().takes_values())
+}
+
+fn texts(error: &clap::Error, kind: ContextKind) -> Vec<String> {
+    match error.get(kind) {
+        Some(ContextValue::String(text)) => vec![text.clone()],
+        Some(ContextValue::Strings(texts)) => texts.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// An option without the placeholder of its value: `--limit <LIMIT>` is `--limit`.
+fn plain(argument: &str) -> &str {
+    match argument.split_once([' ', '=']) {
+        Some((name, _)) if name.starts_with('-') => name,
+        _ => argument,
+    }
+}
+
+#[cfg(test)]
+#[path = "usage_tests.rs"]
+mod tests;
