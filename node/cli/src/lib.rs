@@ -27,6 +27,7 @@ mod genesis_hints;
 mod logging;
 mod passphrase;
 mod program;
+mod running;
 mod scratch;
 mod secrets;
 mod sending;

@@ -14,6 +14,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
 use crate::output::Answer;
+use crate::running::Running;
 
 /// Flags that every reader of `--help` should see; the others show with `config init --stdout`.
 const SHOWN: &[&str] = &[
@@ -28,6 +29,9 @@ const SHOWN: &[&str] = &[
     "log.format",
     "log.filter",
 ];
+
+/// The key of the port that a node answers at.
+const PORT_KEY: &str = "rpc.port";
 
 /// Every knob as a flag `--section.key VALUE`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -176,8 +180,9 @@ impl ConfigCommand {
                 Exit::InvalidFile,
             )
         };
+        let running = || Ok::<_, CliError>(context.home_if_any()?.and_then(Running::on));
         match self {
-            Self::Show { origin } => Ok(show(&loaded()?, origin)),
+            Self::Show { origin } => Ok(show(&loaded()?, origin, running()?.as_ref())),
             Self::Check { file } => check(context, file),
             Self::Init { stdout: true, .. } => {
                 Ok(Answer::new(json!({ "text": default_text() })).text(default_text()))
@@ -188,31 +193,57 @@ impl ConfigCommand {
                 if context.globals.config.is_none() {
                     crate::dev::make_private(context.home()?)?;
                 }
-                files::write(&path, &default_text(), overwrite)?;
+                files::write(&path, &default_text(), overwrite).map_err(|error| {
+                    match error.reason.as_str() {
+                        "exists" => error.hint("--overwrite replaces it, --stdout prints the text instead"),
+                        _ => error,
+                    }
+                })?;
                 Ok(Answer::new(json!({ "file": path })).text(format!("wrote {}", path.display())))
             }
-            Self::Get { key } => get(&loaded()?, &key),
+            Self::Get { key } => get(&loaded()?, &key, running()?.as_ref()),
         }
     }
 }
 
-fn show(loaded: &Loaded, with_origin: bool) -> Answer {
+/// The port that the running node has, where the key is that port and the configuration says otherwise: the node was
+/// started with a flag, with port 0, or before the file was changed.
+fn in_use(key: &str, value: &vibecoin_config::Value, running: Option<&Running>) -> Option<u16> {
+    let port = running?.port;
+    (key == PORT_KEY && *value != vibecoin_config::Value::Count(u64::from(port))).then_some(port)
+}
+
+fn show(loaded: &Loaded, with_origin: bool, running: Option<&Running>) -> Answer {
     let mut json = Map::new();
     let mut text = String::new();
     for (knob, value, origin) in loaded.entries() {
         let shown = to_json(&value);
+        let used = in_use(knob.key(), &value, running);
         let entry = if with_origin {
-            json!({ "value": shown, "origin": origin.to_string() })
+            let mut entry = json!({ "value": shown, "origin": origin.to_string() });
+            if let (Some(used), Value::Object(fields)) = (used, &mut entry) {
+                fields.insert("inUse".to_owned(), json!(used));
+            }
+            entry
         } else {
             shown
         };
         json.insert(knob.key().to_owned(), entry);
-        let origin = if with_origin {
-            format!("  # {origin}")
-        } else {
-            String::new()
+        let mut remarks = Vec::new();
+        if with_origin {
+            remarks.push(origin.to_string());
+        }
+        if let (Some(used), Some(running)) = (used, running) {
+            remarks.push(format!(
+                "the node that runs here (pid {}) has {used}",
+                running.pid
+            ));
+        }
+        let remarks = match remarks.as_slice() {
+            [] => String::new(),
+            some => format!("  # {}", some.join("; ")),
         };
-        text.push_str(&format!("{} = {value}{origin}\n", knob.key()));
+        text.push_str(&format!("{} = {value}{remarks}\n", knob.key()));
     }
     Answer::new(Value::Object(json)).text(text)
 }
@@ -235,7 +266,7 @@ fn check(context: &Context, file: Option<PathBuf>) -> Result<Answer, CliError> {
     )
 }
 
-fn get(loaded: &Loaded, key: &str) -> Result<Answer, CliError> {
+fn get(loaded: &Loaded, key: &str, running: Option<&Running>) -> Result<Answer, CliError> {
     let Some(knob) = knob(key) else {
         return Err(CliError::usage(format!("{key} is no key of the configuration"))
             .hint("`vibecoin config show` lists them all"));
@@ -247,6 +278,7 @@ fn get(loaded: &Loaded, key: &str) -> Result<Answer, CliError> {
         "origin": loaded.origin(key).to_string(),
         "environment": environment_name(knob),
         "allowed": knob.kind.allowed(),
+        "inUse": in_use(knob.key(), &value, running),
     });
     let text = match value {
         vibecoin_config::Value::Text(text) => text,
@@ -282,6 +314,18 @@ mod tests {
         assert_eq!(read("VIBECOIN__RPC__PORT"), Err(message.to_owned()));
         let odd_name = std::iter::once((bad(), "x".into()));
         assert_eq!(environment(odd_name, Exit::Config), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn the_port_in_use_is_shown_where_the_configuration_says_otherwise() {
+        use vibecoin_config::Value;
+        let running = Running { pid: 7, port: 4321 };
+        let used = |key, value| in_use(key, &Value::Count(value), Some(&running));
+        assert_eq!(used("rpc.port", 8545), Some(4321));
+        assert_eq!(used("rpc.port", 0), Some(4321));
+        assert_eq!(used("rpc.port", 4321), None);
+        assert_eq!(used("rpc.connections_max", 1), None);
+        assert_eq!(in_use("rpc.port", &Value::Count(8545), None), None);
     }
 
     #[test]

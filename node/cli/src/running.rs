@@ -1,0 +1,54 @@
+//! The node that runs on a home, as far as its files tell: no lock is taken, and nobody is asked.
+
+use std::fs::File;
+use std::path::Path;
+
+use vibecoin_config::Paths;
+use vibecoin_keystore::{HomeLock, LOCK_FILE};
+
+use crate::context::ENDPOINT_BYTES_MAX;
+use crate::{files, wait};
+
+/// A node that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// Its process.
+    pub pid: u32,
+    /// The port of its RPC.
+    pub port: u16,
+}
+
+impl Running {
+    /// The node of a home; `None` when none runs, or none that answers yet. The file with its address stays when a node
+    /// is killed: it counts while the home is locked by the process that the lock names.
+    pub fn on(home: &Path) -> Option<Self> {
+        let lock = File::open(home.join(LOCK_FILE)).ok()?;
+        let pid = wait::holder(&lock).filter(|pid| HomeLock::holder(home) == Some(*pid))?;
+        let text = files::read_text(&Paths::endpoint_in(home), ENDPOINT_BYTES_MAX).ok()?;
+        let port = text.trim().rsplit_once(':')?.1.parse().ok()?;
+        Some(Self { pid, port })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_a_killed_node_left_is_of_no_running_node() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(Paths::endpoint_in(home.path()), "http://127.0.0.1:4321\n").unwrap();
+        assert_eq!(Running::on(home.path()), None);
+        let lock = HomeLock::acquire(home.path()).unwrap();
+        let running = Running {
+            pid: std::process::id(),
+            port: 4321,
+        };
+        assert_eq!(Running::on(home.path()), Some(running));
+        std::fs::write(Paths::endpoint_in(home.path()), "http://[::1]:9\n").unwrap();
+        assert_eq!(Running::on(home.path()).map(|running| running.port), Some(9));
+        drop(lock);
+        assert_eq!(Running::on(home.path()), None);
+    }
+}
