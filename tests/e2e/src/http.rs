@@ -40,9 +40,17 @@ pub fn post(address: &str, body: &[u8]) -> io::Result<Answer> {
 /// # Errors
 /// When there is no answer.
 pub fn get(address: &str, path: &str) -> io::Result<Answer> {
+    get_as(address, address, path)
+}
+
+/// The same from a caller that knows the server by another name.
+///
+/// # Errors
+/// As [`get`].
+pub fn get_as(address: &str, host: &str, path: &str) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
-    let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(head.as_bytes())?;
     read(stream)
 }

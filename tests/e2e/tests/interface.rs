@@ -43,6 +43,11 @@ fn the_address_that_a_node_prints_is_one_that_its_commands_can_use() {
         assert_eq!(home.run(&["status"]).ok()["head"]["height"], "0", "{address}");
         let metrics = node.ready["metrics"].as_str().unwrap();
         assert_eq!(http::get(metrics, "/metrics").unwrap().status, 200, "{address}");
+        // As at the other listeners: a name that was rebound to this machine is none of ours.
+        for (host, status) in [("node.example:9100", 200), ("evil.example", 403)] {
+            let answer = http::get_as(metrics, host, "/metrics").unwrap();
+            assert_eq!(answer.status, status, "{address} {host}: {}", answer.body);
+        }
         // A lone node has no network to administer, which only its operator's listener can say.
         let bans = home.run(&["peers", "bans"]);
         assert_ne!(bans.code, 3, "{address}: {}", bans.json);

@@ -10,7 +10,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::config::Config;
-use crate::listener::{self, Answers};
+use crate::host::Hosts;
+use crate::listener::{self, Answers, LocalAddress};
 use crate::request::{not_allowed, plain, with_type};
 use crate::seats::{Limits, Seated, Seats};
 
@@ -20,6 +21,9 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 const CONNECTIONS_MAX: u32 = 64;
 /// Scrapes that are made at once; others wait.
 const SCRAPES_MAX: usize = 2;
+
+/// The answer to a request for a host that is not this node.
+const FOREIGN_HOST: &str = "the Host header names no host that this node answers for, see rpc.hosts\n";
 
 /// Makes the text of a scrape. Called on a thread that may block for a moment.
 pub type Render = Arc<dyn Fn() -> String + Send + Sync>;
@@ -32,7 +36,7 @@ pub struct MetricsServer {
 }
 
 impl MetricsServer {
-    /// Serves until it is stopped, with the deadlines of `common`.
+    /// Serves until it is stopped, with the deadlines and the hosts of `common`.
     ///
     /// # Errors
     /// When the listener has no address.
@@ -46,6 +50,7 @@ impl MetricsServer {
         });
         let seats = Seats::new(limits, Arc::clone(&common.metrics));
         let scraper = Arc::new(Scraper {
+            hosts: Hosts::new(common),
             render,
             scrapes: Semaphore::new(SCRAPES_MAX),
         });
@@ -74,12 +79,18 @@ impl MetricsServer {
 
 /// Answers scrapes.
 struct Scraper {
+    hosts: Hosts,
     render: Render,
     scrapes: Semaphore,
 }
 
 impl Answers for Scraper {
     async fn answer(&self, _: &Arc<Seated>, _: u32, request: Request<Incoming>) -> Response<HttpBody> {
+        let local = request.extensions().get::<LocalAddress>().map(|local| local.0);
+        // A page whose name was rebound to this machine would read the figures, too.
+        if !self.hosts.allow(request.headers(), request.uri(), local) {
+            return plain(StatusCode::FORBIDDEN, FOREIGN_HOST);
+        }
         match (request.method(), request.uri().path()) {
             (&Method::GET | &Method::HEAD, "/metrics") => {
                 let _turn = self.scrapes.acquire().await;
