@@ -13,7 +13,7 @@ use vibecoin_storage::{Head, StorageError};
 const SALT: [u8; SALT_BYTES] = [7; SALT_BYTES];
 
 fn log(file: &MemoryFile) -> Result<OpenedLog, StorageError> {
-    ConsensusLog::open_on(Box::new(file.clone()))
+    ConsensusLog::open_on(Box::new(file.clone()), Relied::All)
 }
 
 fn new_log() -> (MemoryFile, ConsensusLog) {
@@ -161,11 +161,11 @@ fn a_log_says_whether_it_is_whole() {
     assert_eq!((opened.whole, opened.log.height()), (false, Height(8)));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
-    let made = ConsensusLog::open_or_create(&path, Height(3), SALT).unwrap();
+    let made = ConsensusLog::open_or_create(&path, Height(3), SALT, Relied::All).unwrap();
     assert!(!made.whole, "it was not there");
     drop(made);
     assert!(
-        ConsensusLog::open_or_create(&path, Height(3), SALT)
+        ConsensusLog::open_or_create(&path, Height(3), SALT, Relied::All)
             .unwrap()
             .whole
     );
@@ -204,12 +204,12 @@ fn the_guard_goes_forward_only_and_says_the_same_thing_twice_at_most() {
     let mut guard = GuardFile::open_on(Box::new(file.clone())).unwrap();
     assert_eq!(guard.latest(), None);
     for next in [entry(1, 0, 1), entry(1, 0, 2), entry(1, 1, 0), entry(2, 0, 0)] {
-        guard.store(next.clone()).unwrap();
-        guard.store(next.clone()).unwrap();
+        guard.store(next.clone(), 8_192).unwrap();
+        guard.store(next.clone(), 8_192).unwrap();
         let mut other = next.clone();
         other.payload.push(1);
         assert_eq!(
-            guard.store(other).unwrap_err().exit_code(),
+            guard.store(other, 8_192).unwrap_err().exit_code(),
             30,
             "another message for {next:?}"
         );
@@ -221,20 +221,20 @@ fn the_guard_goes_forward_only_and_says_the_same_thing_twice_at_most() {
             payload: vec![],
             ..back
         };
-        assert!(guard.store(back).is_err());
+        assert!(guard.store(back, 8_192).is_err());
     }
     let long = GuardEntry {
         payload: vec![0; GUARD_PAYLOAD_BYTES_MAX + 1],
         ..entry(3, 0, 0)
     };
-    assert!(guard.store(long).is_err());
+    assert!(guard.store(long, 8_192).is_err());
 }
 
 #[test]
 fn a_torn_guard_write_leaves_the_entry_before_it_and_damage_to_both_slots_is_refused() {
     let file = MemoryFile::new(GuardFile::fresh());
     let mut guard = GuardFile::open_on(Box::new(file.clone())).unwrap();
-    (1..=4).for_each(|height| guard.store(entry(height, 0, 0)).unwrap());
+    (1..=4).for_each(|height| guard.store(entry(height, 0, 0), 8_192).unwrap());
     // A write that never became durable: power was cut in the middle of it.
     let mut torn = file.clone();
     torn.write_at(0, &[0xa5; 300]).unwrap();
@@ -286,7 +286,7 @@ fn a_slot_that_the_disk_lost_is_as_torn_as_a_damaged_one() {
                 .was_torn()
         );
         assert!(log(&log_file).unwrap().whole);
-        guard.store(entry(height, 0, 0)).unwrap();
+        guard.store(entry(height, 0, 0), 8_192).unwrap();
         let hash = Hash([9; 32]);
         let height = Height(height);
         witness.record(Head { height, hash }).unwrap();
@@ -296,7 +296,7 @@ fn a_slot_that_the_disk_lost_is_as_torn_as_a_damaged_one() {
     // The next entry takes the place of the lost one.
     let file = without_slot(&guard_file, 0);
     let mut guard = GuardFile::open_on(Box::new(file.clone())).unwrap();
-    guard.store(entry(9, 0, 0)).unwrap();
+    guard.store(entry(9, 0, 0), 8_192).unwrap();
     let again = GuardFile::open_on(Box::new(file)).unwrap();
     assert_eq!((again.latest(), again.was_torn()), (Some(&entry(9, 0, 0)), false));
 }
@@ -310,7 +310,10 @@ fn a_missing_guard_is_told_apart_from_a_damaged_one_and_is_never_made_silently()
         StorageError::Missing { .. }
     ));
     assert!(!path.exists());
-    GuardFile::create(&path).unwrap().store(entry(5, 0, 0)).unwrap();
+    GuardFile::create(&path)
+        .unwrap()
+        .store(entry(5, 0, 0), 8_192)
+        .unwrap();
     assert_eq!(GuardFile::open(&path).unwrap().latest(), Some(&entry(5, 0, 0)));
     assert!(
         GuardFile::create(&path).is_err(),

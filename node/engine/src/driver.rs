@@ -137,6 +137,8 @@ pub struct Driver {
     pub liar: Option<crate::byzantine::Liar>,
     /// How many of the pool's departures have been passed on to readers.
     pub departures_seen: u64,
+    /// How many of the pool's promotions have been passed on to peers.
+    pub promotions_seen: u64,
 }
 
 impl Driver {
@@ -308,9 +310,10 @@ impl Driver {
                         let taken = std::mem::take(&mut answer.taken).into_iter();
                         let kept = taken.filter(|transaction| pool.get(transaction.id()).is_some());
                         let kept: Vec<_> = kept.collect();
-                        if answer.is_from_client() {
-                            kept.iter()
-                                .for_each(|transaction| self.outlet.pass_on(transaction));
+                        for transaction in answer.take_own() {
+                            if pool.get(transaction.id()).is_some() {
+                                self.outlet.pass_on(&transaction);
+                            }
                         }
                         self.shared.pool.insert(kept, crate::clock::wall());
                         if let Told::Gossip { gossip, verdict } = answer.send() {
@@ -380,17 +383,20 @@ impl Driver {
         self.shared.metrics.storage.syncs.at(Files::Guard).inc();
         match &mut self.guard {
             GuardStore::File(file) => file
-                .store(vibecoin_storage::files::GuardEntry {
-                    height: entry.height,
-                    round: entry.round,
-                    step: match entry.step {
-                        GuardStep::Building => 0,
-                        GuardStep::Proposal => 1,
-                        GuardStep::Prevote => 2,
-                        GuardStep::Precommit => 3,
+                .store(
+                    vibecoin_storage::files::GuardEntry {
+                        height: entry.height,
+                        round: entry.round,
+                        step: match entry.step {
+                            GuardStep::Building => 0,
+                            GuardStep::Proposal => 1,
+                            GuardStep::Prevote => 2,
+                            GuardStep::Precommit => 3,
+                        },
+                        payload: encode(entry),
                     },
-                    payload: encode(entry),
-                })
+                    self.log.len(),
+                )
                 .map_err(storage("write the double-sign guard")),
             GuardStore::Memory => Ok(()),
         }
@@ -403,6 +409,13 @@ impl Driver {
             self.shared.note_departures(departed);
         }
         self.departures_seen = next;
+    }
+
+    /// Gives peers what was queued and is pending now.
+    fn pass_on_promoted(&mut self) {
+        let (promoted, next) = self.replica.pool().promoted_since(self.promotions_seen);
+        promoted.for_each(|transaction| self.outlet.pass_on(transaction));
+        self.promotions_seen = next;
     }
 
     fn note_pool(&self) {
@@ -421,6 +434,7 @@ impl Driver {
             self.outlet.stand(self.replica.stand());
         }
         self.note_departures();
+        self.pass_on_promoted();
         self.note_pool();
         self.shared
             .driver_beat_ms

@@ -242,7 +242,7 @@ metrics! {
     pub struct PoolMetrics in "pool" {
         /// Transactions.
         transactions: Gauge = "transactions",
-        /// Bytes of their encodings.
+        /// Bytes of memory that they are charged with.
         bytes: Gauge = "bytes",
         /// Transactions that could be in the next blocks.
         pending: Gauge = "pending_transactions",

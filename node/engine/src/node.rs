@@ -280,6 +280,7 @@ impl Node {
             shared: shared.clone(),
             clock,
             departures_seen: 0,
+            promotions_seen: 0,
         };
         let persist = Persist {
             store: store.clone(),

@@ -14,7 +14,9 @@ use vibecoin_genesis::{BuiltGenesis, GENESIS_BYTES_MAX, Genesis};
 use vibecoin_primitives::{FaultModel, Height, PublicKey, ValidatorSet, decode};
 use vibecoin_replica::{Head, Parent};
 use vibecoin_rpc_server::backend::Head as RpcHead;
-use vibecoin_storage::files::{ConsensusLog, GuardFile, HeadWitness, MemoryFile, OpenedLog, SALT_BYTES};
+use vibecoin_storage::files::{
+    ConsensusLog, GuardFile, HeadWitness, MemoryFile, OpenedLog, Relied, SALT_BYTES,
+};
 use vibecoin_storage::kv::RocksConfig;
 use vibecoin_storage::start::{Remembered, StartReport, check_start};
 use vibecoin_storage::{GenesisState, StateView, StorageError, Store, StoreConfig};
@@ -163,21 +165,17 @@ pub fn open(
             detail: error.to_string(),
         })
     })?;
-    let opened =
-        ConsensusLog::open_or_create(&paths.log, next, salt).map_err(storage("open the consensus log"))?;
+    // First, because it knows what of the log was signed for.
+    let (guard, guard_torn, newest_guard, relied) = guard_for(&paths.guard, genesis, role)?;
+    if guard_torn {
+        warn!(target: "node", path = %paths.guard.display(), "{TORN_GUARD}");
+    }
+    let opened = ConsensusLog::open_or_create(&paths.log, next, salt, relied)
+        .map_err(storage("open the consensus log"))?;
     if opened.dropped_bytes > 0 {
         info!(target: "node", bytes = opened.dropped_bytes, "dropped the torn tail of the consensus log");
     } else if had_log && !opened.whole {
         warn!(target: "node", path = %paths.log.display(), "{TORN_LOG}");
-    }
-    let (guard, guard_torn, newest_guard) = if is_guarded(genesis, role) {
-        let (file, newest) = open_guard(&paths.guard)?;
-        (GuardStore::File(Box::new(file.0)), file.1, newest)
-    } else {
-        (GuardStore::Memory, false, None)
-    };
-    if guard_torn {
-        warn!(target: "node", path = %paths.guard.display(), "{TORN_GUARD}");
     }
     let recovery = judge(
         &store,
@@ -198,6 +196,30 @@ pub fn open(
         witness,
         recovery,
     })
+}
+
+/// The guard of this role, whether one of its slots is damaged, its newest entry, and what of the log was signed for.
+fn guard_for(
+    path: &Path,
+    genesis: &BuiltGenesis,
+    role: &Role<'_>,
+) -> Result<(GuardStore, bool, Option<GuardEntry>, Relied), NodeError> {
+    if !is_guarded(genesis, role) {
+        return Ok((GuardStore::Memory, false, None, relied_unguarded(path, role)));
+    }
+    let ((file, torn), newest) = open_guard(path)?;
+    let relied = file.relied();
+    Ok((GuardStore::File(Box::new(file)), torn, newest, relied))
+}
+
+/// What a node relies on that makes no use of a guard. One without a key signs nothing, but its home may have signed
+/// before; a lone validator signs without a record of it.
+fn relied_unguarded(guard: &Path, role: &Role<'_>) -> Relied {
+    match (role.key, GuardFile::open(guard)) {
+        (None, Err(StorageError::Missing { .. })) => Relied::Nothing,
+        (None, Ok(file)) => file.relied(),
+        (None, Err(_)) | (Some(_), _) => Relied::All,
+    }
 }
 
 fn is_guarded(genesis: &BuiltGenesis, role: &Role<'_>) -> bool {
@@ -369,8 +391,25 @@ pub fn inspect(paths: &Paths, store: &Store, signs: bool) -> Result<Inspected, N
             witness.head()
         }
     };
+    let (guard, relied) = match copy(&paths.guard)? {
+        None if signs => {
+            return Err(NodeError::GuardLost {
+                detail: format!("{} is missing", paths.guard.display()),
+            });
+        }
+        None => (None, Relied::Nothing),
+        Some(file) => {
+            let ((file, torn), newest) =
+                guard_of(GuardFile::open_on(Box::new(file)).map_err(named(&paths.guard)))?;
+            if torn {
+                warnings.push(format!("{}: {TORN_GUARD}", paths.guard.display()));
+            }
+            // Without its key it keeps nobody from following.
+            (newest.map(|entry| entry.height).filter(|_| signs), file.relied())
+        }
+    };
     if let Some(file) = copy(&paths.log)? {
-        let opened = ConsensusLog::open_on(Box::new(file))
+        let opened = ConsensusLog::open_on(Box::new(file), relied)
             .map_err(named(&paths.log))
             .map_err(storage("open the consensus log"))?;
         decode_log(&opened)?;
@@ -381,23 +420,6 @@ pub fn inspect(paths: &Paths, store: &Store, signs: bool) -> Result<Inspected, N
             ));
         }
     }
-    let guard = match copy(&paths.guard)? {
-        None if signs => {
-            return Err(NodeError::GuardLost {
-                detail: format!("{} is missing", paths.guard.display()),
-            });
-        }
-        None => None,
-        Some(file) => {
-            let ((_, torn), newest) =
-                guard_of(GuardFile::open_on(Box::new(file)).map_err(named(&paths.guard)))?;
-            if torn {
-                warnings.push(format!("{}: {TORN_GUARD}", paths.guard.display()));
-            }
-            // Without its key it keeps nobody from following.
-            newest.map(|entry| entry.height).filter(|_| signs)
-        }
-    };
     let report = check_start(store, witness, guard).map_err(storage("check the database"))?;
     Ok(Inspected {
         witness,

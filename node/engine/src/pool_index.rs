@@ -7,6 +7,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use vibecoin_mempool::memory::{READERS_BYTES, block, charge, hashed};
 use vibecoin_primitives::{Address, FastMap, Hash, Nonce, TimeMs, VerifiedTransaction};
 
 /// One transaction that waits.
@@ -22,7 +23,7 @@ pub struct Waiting {
 struct Inner {
     by_id: FastMap<Hash, Waiting>,
     /// Ascending by nonce; never empty.
-    by_sender: FastMap<Address, VecDeque<(Nonce, Hash)>>,
+    by_sender: FastMap<Address, Vec<Arc<VerifiedTransaction>>>,
     /// In the order of arrival, the first of which waits; others may have left.
     arrivals: VecDeque<(TimeMs, Hash)>,
     bytes: u64,
@@ -30,23 +31,29 @@ struct Inner {
 
 impl Inner {
     fn insert(&mut self, transaction: Arc<VerifiedTransaction>, now: TimeMs) {
-        let (sender, nonce, id) = (transaction.sender(), transaction.body().nonce, *transaction.id());
+        let (sender, id) = (transaction.sender(), *transaction.id());
         let queue = self.by_sender.entry(sender).or_default();
-        let replaced = match queue.binary_search_by_key(&nonce, |(nonce, _)| *nonce) {
-            Ok(at) => queue.get_mut(at).map(|(_, old)| std::mem::replace(old, id)),
+        let replaced = match find(queue, transaction.body().nonce) {
+            Ok(at) => queue
+                .get_mut(at)
+                .map(|old| std::mem::replace(old, Arc::clone(&transaction))),
             Err(at) => {
-                queue.insert(at, (nonce, id));
+                if queue.capacity() == 0 {
+                    // Most senders have one.
+                    queue.reserve_exact(1);
+                }
+                queue.insert(at, Arc::clone(&transaction));
                 None
             }
         };
-        if let Some(old) = replaced.filter(|old| *old != id) {
-            self.forget(&old);
+        if let Some(old) = replaced.filter(|old| *old.id() != id) {
+            self.forget(old.id());
         }
         if let Some(there) = self.by_id.get_mut(&id) {
             there.transaction = transaction;
             return;
         }
-        self.bytes = self.bytes.saturating_add(u64::from(transaction.byte_len()));
+        self.bytes = self.bytes.saturating_add(charged(&transaction));
         self.arrivals.push_back((now, id));
         let since = now;
         self.by_id.insert(id, Waiting { transaction, since });
@@ -58,10 +65,14 @@ impl Inner {
         let Some(queue) = self.by_sender.get_mut(&sender) else {
             return;
         };
-        if let Ok(at) = queue.binary_search_by_key(&nonce, |(nonce, _)| *nonce)
-            && queue.get(at).is_some_and(|(_, there)| there == id)
+        if let Ok(at) = find(queue, nonce)
+            && queue.get(at).is_some_and(|there| there.id() == id)
         {
             queue.remove(at);
+            // What a long row took would else stay with its last entry.
+            if queue.len() < queue.capacity() / 4 {
+                queue.shrink_to(queue.len().saturating_mul(2));
+            }
         }
         if queue.is_empty() {
             self.by_sender.remove(&sender);
@@ -70,8 +81,7 @@ impl Inner {
 
     fn forget(&mut self, id: &Hash) -> Option<Waiting> {
         let gone = self.by_id.remove(id)?;
-        let bytes = u64::from(gone.transaction.byte_len());
-        self.bytes = self.bytes.saturating_sub(bytes);
+        self.bytes = self.bytes.saturating_sub(charged(&gone.transaction));
         Some(gone)
     }
 
@@ -81,11 +91,36 @@ impl Inner {
         while self.arrivals.front().is_some_and(|first| !waits(first)) {
             self.arrivals.pop_front();
         }
-        if self.arrivals.len() > self.by_id.len().saturating_mul(2).saturating_add(1024) {
+        if self.arrivals.len()
+            > self
+                .by_id
+                .len()
+                .saturating_mul(3)
+                .div_ceil(2)
+                .saturating_add(1024)
+        {
             self.arrivals.retain(waits);
         }
     }
 }
+
+fn charged(transaction: &VerifiedTransaction) -> u64 {
+    u64::try_from(charge(transaction)).unwrap_or(u64::MAX)
+}
+
+fn find(queue: &[Arc<VerifiedTransaction>], nonce: Nonce) -> Result<usize, usize> {
+    queue.binary_search_by_key(&nonce, |there| there.body().nonce)
+}
+
+/// The pool charges for this copy: what is in each of the three lists, the last of which has room for twice as many
+/// as were in it when it grew, and once more by half for those that have left.
+const _: () = assert!(
+    hashed(size_of::<(Hash, Waiting)>())
+        + hashed(size_of::<(Address, Vec<Arc<VerifiedTransaction>>)>())
+        + block(size_of::<Arc<VerifiedTransaction>>())
+        + size_of::<(TimeMs, Hash)>() * 3
+        <= READERS_BYTES
+);
 
 /// The readers' copy of the pool.
 #[derive(Default)]
@@ -98,7 +133,7 @@ pub struct PoolIndex {
 pub struct Totals {
     /// Transactions.
     pub count: u64,
-    /// Bytes of their encodings.
+    /// Bytes of memory that the pool charges for them.
     pub bytes: u64,
 }
 
@@ -130,7 +165,8 @@ impl PoolIndex {
     pub fn of_sender(&self, sender: &Address) -> Vec<Waiting> {
         let inner = self.inner.read();
         let ids = inner.by_sender.get(sender).into_iter().flatten();
-        ids.filter_map(|(_, id)| inner.by_id.get(id).cloned()).collect()
+        ids.filter_map(|waits| inner.by_id.get(waits.id()).cloned())
+            .collect()
     }
 
     /// At most `limit` transactions in ascending order of ids above `after`. Looks at all ids, once.
@@ -229,10 +265,7 @@ mod tests {
                 }
             }
             let totals = index.totals();
-            let bytes = model
-                .values()
-                .map(|it| u64::from(it.transaction.byte_len()))
-                .sum();
+            let bytes = model.values().map(|it| charged(&it.transaction)).sum();
             assert_eq!((totals.count, totals.bytes), (model.len() as u64, bytes));
             assert_eq!(index.oldest(), model.values().map(|it| it.since).min());
             let ids = |list: &[Waiting]| list.iter().map(|it| *it.transaction.id()).collect::<Vec<_>>();

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_channel::{Sender, select};
 use parking_lot::Mutex;
 use vibecoin_consensus::Verdict;
-use vibecoin_mempool::{Inserted, MempoolError};
+use vibecoin_mempool::{Inserted, MempoolError, Status};
 use vibecoin_primitives::{Hash, KnownKeys, Transaction, TransactionError, VerifiedTransaction};
 use vibecoin_replica::{GossipId, PeerId, Refusal, Refused, Ticket};
 use vibecoin_rpc_server::Caller;
@@ -120,11 +120,15 @@ impl Pending {
             origin,
         } = self;
         let mut taken = Vec::with_capacity(offered.len());
+        let mut pending = Vec::new();
         let open = verdicts.iter_mut().filter(|verdict| verdict.is_none());
         for ((verdict, transaction), result) in open.zip(offered).zip(results) {
             let id = *transaction.id();
             *verdict = Some(match result {
                 Ok(inserted) => {
+                    if inserted.status == Status::Pending {
+                        pending.push(Arc::clone(&transaction));
+                    }
                     taken.push(transaction);
                     Ok((id, inserted))
                 }
@@ -132,7 +136,9 @@ impl Pending {
             });
         }
         Answer {
+            some_queued: pending.len() < taken.len(),
             taken,
+            pending,
             verdicts: verdicts.into_iter().flatten().collect(),
             origin,
         }
@@ -143,6 +149,10 @@ impl Pending {
 pub struct Answer {
     /// What the pool took.
     pub taken: Vec<Arc<VerifiedTransaction>>,
+    /// Of these, what a block could have at once.
+    pending: Vec<Arc<VerifiedTransaction>>,
+    /// The others wait behind a nonce gap.
+    some_queued: bool,
     verdicts: Vec<Outcome>,
     origin: Origin,
 }
@@ -163,9 +173,15 @@ pub enum Told {
 }
 
 impl Answer {
-    /// Whether a client of this node gave the transactions.
-    pub const fn is_from_client(&self) -> bool {
-        matches!(self.origin, Origin::Client(_))
+    /// Takes out what this node is to pass on in its own name: what is pending of a client's, and of a gossiped message
+    /// that holds queued ones too and is therefore not forwarded. Queued ones cost nobody a fee, so they stay here until
+    /// they are pending; [`Mempool::promoted_since`](vibecoin_mempool::Mempool::promoted_since) tells when.
+    pub fn take_own(&mut self) -> Vec<Arc<VerifiedTransaction>> {
+        match self.origin {
+            Origin::Gossip(Some(_)) if !self.some_queued => Vec::new(),
+            Origin::Gossip(None) => Vec::new(),
+            Origin::Client(_) | Origin::Gossip(Some(_)) => std::mem::take(&mut self.pending),
+        }
     }
 
     /// Tells the client.
@@ -178,16 +194,17 @@ impl Answer {
             Origin::Gossip(None) => Told::Nobody,
             Origin::Gossip(Some(gossip)) => Told::Gossip {
                 gossip,
-                verdict: verdict_of(&self.verdicts),
+                verdict: verdict_of(&self.verdicts, self.some_queued),
             },
         }
     }
 }
 
 /// Whether a batch with good signatures may be passed on: one transaction that was news makes it worth while. What
-/// the pool refuses is nobody's fault: pools differ.
-fn verdict_of(outcomes: &[Outcome]) -> Verdict {
-    if outcomes.iter().any(Result::is_ok) {
+/// the pool refuses is nobody's fault: pools differ, and so does what they have behind a gap. A message with something
+/// queued in it goes no further.
+fn verdict_of(outcomes: &[Outcome], some_queued: bool) -> Verdict {
+    if !some_queued && outcomes.iter().any(Result::is_ok) {
         return Verdict::Fresh;
     }
     Verdict::Ignored

@@ -235,3 +235,71 @@ fn the_stage_ends_when_no_more_can_be_submitted_and_all_is_checked() {
     stage.run(&driver);
     assert_eq!(offered.len(), 1);
 }
+
+/// From where transactions come.
+enum Comes {
+    Client,
+    Peer(Option<GossipId>),
+}
+
+/// What becomes of two pending and, with `some_queued`, a queued transaction: the nonces that this node passes on itself,
+/// and whether the message is forwarded.
+fn answered(from: Comes, some_queued: bool) -> (Vec<u64>, Option<bool>) {
+    let mut bench = bench();
+    let mut transactions = vec![transaction(1, 1), transaction(2, 2)];
+    transactions.extend(some_queued.then(|| transaction(3, 3)));
+    let waiting = match from {
+        Comes::Client => {
+            let _answer = bench.submit(LOCAL, transactions);
+            Waiting::from(bench.stage.queues.submissions.take(Line::Small).pop().unwrap())
+        }
+        Comes::Peer(gossip) => Waiting {
+            transactions,
+            source: Source::Peer {
+                peer: PeerId(1),
+                gossip,
+            },
+        },
+    };
+    let mut checked = bench
+        .stage
+        .check(vec![waiting], &mut bench.keys, &mut bench.tainted);
+    let (pending, offered) = checked.pop().unwrap();
+    let ticket = bench.stage.tickets.open(pending).unwrap();
+    let results = offered.iter().map(|transaction| {
+        let is_queued = transaction.body().sender == key(3).public_key();
+        Ok(Inserted {
+            status: match is_queued {
+                true => Status::Queued { expected: Nonce(0) },
+                false => Status::Pending,
+            },
+            replaced: None,
+            evicted: vec![],
+        })
+    });
+    let mut answer = bench.stage.tickets.close(ticket, results.collect()).unwrap();
+    assert_eq!(answer.taken, offered, "readers see all of them");
+    let own = answer.take_own();
+    assert!(own.iter().all(|one| offered.contains(one)));
+    let own = own.iter().map(|one| one.body().sender);
+    let own = own.map(|sender| {
+        (1..4)
+            .find(|n| key(*n).public_key() == sender)
+            .map_or(0, u64::from)
+    });
+    let own = own.collect();
+    match answer.send() {
+        Told::Gossip { verdict, .. } => (own, Some(matches!(verdict, Verdict::Fresh))),
+        Told::Client | Told::Nobody => (own, None),
+    }
+}
+
+#[test]
+fn queued_transactions_go_no_further_than_this_node() {
+    let gossip = || Comes::Peer(Some(GossipId(1)));
+    assert_eq!(answered(Comes::Client, false), (vec![1, 2], None));
+    assert_eq!(answered(Comes::Client, true), (vec![1, 2], None));
+    assert_eq!(answered(gossip(), false), (vec![], Some(true)));
+    assert_eq!(answered(gossip(), true), (vec![1, 2], Some(false)));
+    assert_eq!(answered(Comes::Peer(None), true), (vec![], None));
+}

@@ -334,7 +334,7 @@ pub enum Refusal {
 pub struct PoolStatus {
     /// Transactions.
     pub count: u64,
-    /// Bytes of their encodings.
+    /// Bytes of memory that they take.
     pub bytes: u64,
     /// Of these, next in line for their senders without a gap.
     pub pending: u64,

@@ -12,9 +12,10 @@ pub const QUEUED_SHARE: usize = 8;
 /// Bounds of the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MempoolConfig {
-    /// Most transactions. Each costs about one KiB of memory besides its bytes.
+    /// Most transactions.
     pub count_max: usize,
-    /// Most bytes of their encodings; in memory they take up to a fifth more.
+    /// Most bytes of memory that they take, as [`crate::memory`] charges for them: decoded, and with about 1.6 KiB each
+    /// for the entries that name them.
     pub bytes_max: usize,
     /// Most transactions of one sender. Too low slows down a busy sender, too high lets few fill the pool.
     pub sender_count_max: usize,
@@ -24,7 +25,8 @@ pub struct MempoolConfig {
     pub ttl_ms: u64,
     /// By how much more a replacement must pay, in percent, and at least one base unit.
     pub replacement_percent: u64,
-    /// How many departures are remembered; at least `count_max`.
+    /// How many departures are remembered, at least `count_max`, in [`crate::memory::DEPARTURE_BYTES`] each besides
+    /// `bytes_max`.
     pub fates_max: usize,
 }
 
@@ -32,13 +34,13 @@ impl Default for MempoolConfig {
     fn default() -> Self {
         Self {
             count_max: 50_000,
-            // With what 50,000 entries cost besides, 128 MiB.
+            // Enough for 50,000 transfers, and 14,000 transactions of 4 KiB.
             bytes_max: 80 * MIB,
             sender_count_max: 4096,
             nonce_gap_max: 64,
             ttl_ms: 3 * 3600 * 1000,
             replacement_percent: 10,
-            fates_max: 100_000,
+            fates_max: 50_000,
         }
     }
 }

@@ -7,6 +7,7 @@ use vibecoin_execution::executor::SLOT_OVERHEAD_BYTES;
 use vibecoin_primitives::{Address, Amount, ChainParams, Nonce, Operation, VerifiedTransaction};
 
 use crate::Reason;
+use crate::memory::charge;
 
 /// Fee per byte, in 2^-16 base units, rounded down: fine enough to tell fees apart that differ by one, in
 /// every transaction up to 64 KiB. Above 2^48 base units per byte all rates are the same.
@@ -52,11 +53,13 @@ pub(crate) struct Rank {
 
 /// The order in which the last transactions of the rows leave a full pool: the greatest leaves first.
 ///
-/// Fees of transactions behind a nonce gap buy nothing, since no block can charge them.
+/// Fees of transactions behind a nonce gap buy nothing, since no block can charge them. Nor does the fee of a dear
+/// transaction behind a cheap one buy more than the cheap one's: it is charged only after that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Standing {
     /// Behind a nonce gap.
     pub queued: bool,
+    /// With [`Entry::lowest`] as its rate.
     pub rank: Rank,
 }
 
@@ -80,8 +83,13 @@ pub(crate) struct Entry {
     pub fee: Amount,
     /// Result of [`cost`].
     pub cost: Amount,
+    /// Result of [`charge`].
     bytes: u32,
+    /// It was pending at some time, so peers may have it from here.
+    pub was_pending: bool,
     pub rank: Rank,
+    /// The lowest rate of this and what is before it in its row: no block takes it for more than that.
+    pub lowest: FeeRate,
     pub since_ms: u64,
 }
 
@@ -89,19 +97,26 @@ impl Entry {
     /// `arrival` counts the transactions that this pool has taken.
     pub fn new(transaction: Arc<VerifiedTransaction>, cost: Amount, arrival: u64, since_ms: u64) -> Self {
         let (nonce, fee) = (transaction.body().nonce, transaction.body().fee);
-        let bytes = transaction.byte_len();
-        let rate = Reverse(FeeRate::new(fee, bytes));
+        let lowest = FeeRate::new(fee, transaction.byte_len());
+        let rate = Reverse(lowest);
         Self {
+            bytes: u32::try_from(charge(&transaction)).unwrap_or(u32::MAX),
             transaction,
             nonce,
             fee,
             cost,
-            bytes,
+            was_pending: false,
             rank: Rank { rate, arrival },
+            lowest,
             since_ms,
         }
     }
 
+    pub fn rate(&self) -> FeeRate {
+        self.rank.rate.0
+    }
+
+    /// Bytes of memory.
     pub fn bytes(&self) -> usize {
         usize::try_from(self.bytes).unwrap_or(usize::MAX)
     }
@@ -141,3 +156,7 @@ pub enum Status {
 
 /// Names a transaction within the pool.
 pub(crate) type Place = (Address, Nonce);
+
+pub(crate) fn place_of(transaction: &VerifiedTransaction) -> Place {
+    (transaction.sender(), transaction.body().nonce)
+}

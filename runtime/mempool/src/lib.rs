@@ -13,8 +13,11 @@
 //!   first, then the earlier arrival.
 //! - When the pool is full, tails leave for a newcomer: first the queued ones, whatever they pay, then the
 //!   cheapest pending ones, which the newcomer must outbid per byte. A newcomer that does not is refused.
-//!   Cheap transactions in front of a dear tail are thus safe until the tail has gone; in return nothing ever
-//!   tears a hole into a sender's row.
+//!   Only tails leave, so nothing ever tears a hole into a sender's row.
+//! - In that contest a transaction pays what the cheapest of it and those before it in its row pays per byte: no block
+//!   takes it for more. Else one dear transaction, which is never charged, would keep a row of cheap ones in front
+//!   of it in the pool.
+//! - The bound is on memory, not on encoded bytes: see [`memory`].
 //! - A queued newcomer evicts only queued ones that pay less per byte, and finds capacity in
 //!   [`config::QUEUED_SHARE`] of the pool only: until its gap closes no block can charge its fee, so it
 //!   must not cost pending transactions their place.
@@ -26,14 +29,16 @@
 //! - Whatever leaves does so for one stated [`Reason`], which is remembered for a while.
 //!
 //! Reading order: [`config`], [`entry`] (what a place in the row knows), `row` (one sender), [`pool`],
-//! [`selection`] (taking transactions for a block), [`fates`] (what became of those that left).
+//! [`selection`] (taking transactions for a block), [`fates`] (what became of those that left), [`memory`].
 
 pub mod config;
 pub mod entry;
 pub mod fates;
+pub mod memory;
 pub mod pool;
 pub mod selection;
 
+mod promoted;
 mod row;
 
 pub use config::MempoolConfig;

@@ -9,8 +9,10 @@ use vibecoin_primitives::{
     Account, Address, Amount, ChainParams, FastMap, Hash, Height, Nonce, VerifiedTransaction,
 };
 
-use crate::entry::{Entry, Place, Rank, Standing, cost};
+use crate::entry::{Entry, Place, Rank, Standing, cost, place_of};
 use crate::fates::Fates;
+use crate::memory::{charge, charge_for_transfers};
+use crate::promoted::Promoted;
 use crate::row::Row;
 use crate::selection::News;
 use crate::{Departure, FeeRate, MempoolConfig, Reason, Status};
@@ -26,16 +28,17 @@ pub struct Mempool {
     config: MempoolConfig,
     params: Arc<ChainParams>,
     /// Only asked, never walked. No row is empty.
-    pub(crate) rows: FastMap<Address, Row>,
-    by_id: FastMap<Hash, Place>,
+    pub(crate) rows: FastMap<Address, Box<Row>>,
+    by_id: FastMap<Hash, Arc<VerifiedTransaction>>,
     by_hash: FastMap<Hash, Arc<VerifiedTransaction>>,
-    by_arrival: BTreeMap<u64, Place>,
+    by_arrival: BTreeMap<u64, Arc<VerifiedTransaction>>,
     by_expiry: BTreeSet<(Height, u64)>,
     /// The first pending transaction of each row.
     pub(crate) heads: BTreeMap<Rank, Place>,
     /// The last transaction of each row.
     tails: BTreeMap<Standing, Place>,
     pub(crate) news: News,
+    promoted: Promoted,
     pending: usize,
     pending_bytes: usize,
     bytes: usize,
@@ -108,12 +111,12 @@ pub enum MempoolError {
         /// Its nonce.
         nonce: Nonce,
     },
-    /// Everything that could leave pays at least as much per byte.
+    /// Everything that could leave pays at least as much per byte as this, or as what is before this in its row.
     #[error("the pool is full ({count} transactions, {bytes} bytes); a fee below {least} does not get in")]
     PoolFull {
         /// Transactions in the pool.
         count: usize,
-        /// Bytes in the pool.
+        /// Bytes of memory charged for them.
         bytes: usize,
         /// The least fee with which it gets in; the largest amount when no fee suffices.
         least: Amount,
@@ -125,7 +128,7 @@ pub enum MempoolError {
     QueueFull {
         /// Transactions behind nonce gaps.
         count: usize,
-        /// Bytes behind nonce gaps.
+        /// Bytes of memory charged for them.
         bytes: usize,
         /// A transaction of this size behind a gap does not get in for less; the largest amount when no fee
         /// suffices.
@@ -172,10 +175,12 @@ struct Capacity {
 }
 
 impl Capacity {
-    /// The least fee that buys the capacity for `bytes` bytes.
-    fn least(&self, bytes: u32) -> Amount {
+    /// The least fee that buys the capacity for `bytes` encoded bytes behind transactions of which the cheapest has the
+    /// rate `before`.
+    fn least(&self, bytes: u32, before: FeeRate) -> Amount {
         match (&self.victims, self.above) {
             (None, _) => Amount::MAX,
+            (Some(_), Some(rate)) if rate >= before => Amount::MAX,
             (Some(_), Some(rate)) => rate.outbid(bytes),
             (Some(_), None) => Amount::ZERO,
         }
@@ -191,13 +196,13 @@ pub struct Stats {
     pub pending: usize,
     /// Of these, queued.
     pub queued: usize,
-    /// Bytes of their encodings.
+    /// Bytes of memory that they are charged with, see [`crate::memory`].
     pub bytes: usize,
     /// Accounts that sent them.
     pub senders: usize,
     /// When the oldest came in, in milliseconds of the caller's clock.
     pub oldest_ms: Option<u64>,
-    /// The fee per byte of the cheapest that could be evicted.
+    /// The fee per byte of the cheapest that could be evicted, or of a cheaper one before it in its row.
     pub cheapest: Option<FeeRate>,
 }
 
@@ -217,6 +222,7 @@ impl Mempool {
             heads: BTreeMap::new(),
             tails: BTreeMap::new(),
             news: News::default(),
+            promoted: Promoted::default(),
             pending: 0,
             pending_bytes: 0,
             bytes: 0,
@@ -260,7 +266,7 @@ impl Mempool {
         let account = account.copied().unwrap_or_default();
         let (sender, nonce) = (transaction.sender(), transaction.body().nonce);
         let outdated = |row: &Row| row.nonce() != account.nonce || row.balance() != account.balance;
-        if self.rows.get(&sender).is_some_and(outdated) {
+        if self.rows.get(&sender).is_some_and(|row| outdated(row)) {
             self.settle(&sender, account.nonce, account.balance);
         }
         let cost = self.check_row(&transaction, &account)?;
@@ -274,8 +280,13 @@ impl Mempool {
         self.next_arrival = arrival.saturating_add(1);
         let entry = Entry::new(transaction, cost, arrival, self.now_ms);
         self.enlist(&entry);
-        let row = self.rows.entry(sender).or_insert_with(|| Row::new(&account));
+        let row = self
+            .rows
+            .entry(sender)
+            .or_insert_with(|| Box::new(Row::new(&account)));
         let old = row.put(entry);
+        // The newcomer's own status is in the answer.
+        row.promoted.retain(|promoted| *promoted != nonce);
         let status = status(row, nonce);
         if let Some(old) = &old {
             self.unlist(old, Reason::Replaced { by: id });
@@ -298,7 +309,7 @@ impl Mempool {
         let first = self.fates.next();
         let mut spent: BTreeMap<Address, Nonce> = BTreeMap::new();
         for id in block.included {
-            let Some((sender, nonce)) = self.by_id.get(id).copied() else {
+            let Some((sender, nonce)) = self.by_id.get(id).map(|tx| place_of(tx)) else {
                 continue;
             };
             self.take(&(sender, nonce), Reason::Included { height: block.height });
@@ -329,21 +340,28 @@ impl Mempool {
     pub fn expire(&mut self, next_height: Height, now_ms: u64) -> Vec<Departure> {
         let first = self.fates.next();
         self.now_ms = self.now_ms.max(now_ms);
+        // Linked once each: a long row may expire from its front to its end.
+        let mut changed: BTreeSet<Address> = BTreeSet::new();
         while let Some((valid_until, arrival)) = self.by_expiry.first().copied()
             && valid_until < next_height
         {
-            let Some(place) = self.by_arrival.get(&arrival).copied() else {
+            let Some(place) = self.by_arrival.get(&arrival).map(|tx| place_of(tx)) else {
                 break;
             };
-            self.depart(&place, Reason::Expired { valid_until });
+            self.take(&place, Reason::Expired { valid_until });
+            changed.insert(place.0);
         }
         let limit_ms = self.config.ttl_ms;
-        while let Some(place) = self.by_arrival.first_key_value().map(|(_, place)| *place)
+        while let Some(place) = self.by_arrival.first_key_value().map(|(_, tx)| place_of(tx))
             && let Some(entry) = self.entry(&place)
             && let waited_ms = self.now_ms.saturating_sub(entry.since_ms)
             && waited_ms > limit_ms
         {
-            self.depart(&place, Reason::TooOld { waited_ms, limit_ms });
+            self.take(&place, Reason::TooOld { waited_ms, limit_ms });
+            changed.insert(place.0);
+        }
+        for address in changed {
+            self.relink(&address);
         }
         self.fates.since(first).copied().collect()
     }
@@ -391,8 +409,7 @@ impl Mempool {
     /// Takes everything out.
     pub fn clear(&mut self) -> Vec<Departure> {
         let first = self.fates.next();
-        while let Some((_, place)) = self.by_arrival.last_key_value() {
-            let place = *place;
+        while let Some(place) = self.by_arrival.last_key_value().map(|(_, tx)| place_of(tx)) {
             self.depart(&place, Reason::Cleared);
         }
         self.fates.since(first).copied().collect()
@@ -419,7 +436,7 @@ impl Mempool {
     /// The transaction with this id.
     #[must_use]
     pub fn get(&self, id: &Hash) -> Option<&Arc<VerifiedTransaction>> {
-        self.entry(self.by_id.get(id)?).map(|entry| &entry.transaction)
+        self.by_id.get(id)
     }
 
     /// The transaction with this hash, signature included: its signature has been checked.
@@ -434,7 +451,8 @@ impl Mempool {
         let waiting = self
             .by_id
             .get(id)
-            .and_then(|(sender, nonce)| Some((self.rows.get(sender)?, *nonce)));
+            .map(|tx| place_of(tx))
+            .and_then(|(sender, nonce)| Some((self.rows.get(&sender)?, nonce)));
         if let Some((row, nonce)) = waiting {
             return status(row, nonce);
         }
@@ -444,7 +462,7 @@ impl Mempool {
     /// The nonce that the sender should use next; `None` when it has nothing in the pool.
     #[must_use]
     pub fn pending_next(&self, sender: &Address) -> Option<Nonce> {
-        self.rows.get(sender).map(Row::next_nonce)
+        self.rows.get(sender).map(|row| row.next_nonce())
     }
 
     /// At most `limit` transactions in the order of their arrival, from after the one with arrival `after`.
@@ -452,7 +470,8 @@ impl Mempool {
     pub fn list(&self, after: Option<u64>, limit: usize) -> Vec<Listed> {
         let from = after.map_or(Some(0), |after| after.checked_add(1));
         let places = from.into_iter().flat_map(|from| self.by_arrival.range(from..));
-        let rows = places.filter_map(|(_, (sender, nonce))| Some((self.rows.get(sender)?, *nonce)));
+        let places = places.map(|(_, tx)| place_of(tx));
+        let rows = places.filter_map(|(sender, nonce)| Some((self.rows.get(&sender)?, nonce)));
         rows.filter_map(|(row, nonce)| Some(listed(row, row.get(nonce)?)))
             .take(limit)
             .collect()
@@ -472,11 +491,21 @@ impl Mempool {
         (self.fates.since(from), self.fates.next())
     }
 
+    /// The transactions that became pending after they had been queued, from number `from` on, oldest first, and the
+    /// number to ask from next time. Each comes once, and only while it is pending; a newcomer that is pending at once
+    /// does not. Some are missing when too many followed.
+    pub fn promoted_since(&self, from: u64) -> (impl Iterator<Item = &Arc<VerifiedTransaction>>, u64) {
+        let pending = |(sender, nonce): &Place| self.rows.get(sender)?.get_pending(*nonce);
+        let promoted = self.promoted.since(from).filter_map(pending);
+        (promoted.map(|entry| &entry.transaction), self.promoted.next())
+    }
+
     /// The least fee with which a transaction of `bytes` bytes without slots would get in now, as far as price
     /// goes, if nothing is missing before it; the largest amount when no fee suffices.
     #[must_use]
     pub fn least_fee(&self, bytes: u32) -> Amount {
-        let outbid = self.capacity_for(bytes, None, false).least(bytes);
+        let capacity = self.capacity_for(charge_for_transfers(bytes), None, false);
+        let outbid = capacity.least(bytes, FeeRate(u64::MAX));
         self.params.fee_for(bytes, 0).max(outbid)
     }
 
@@ -486,7 +515,7 @@ impl Mempool {
         let oldest = self
             .by_arrival
             .first_key_value()
-            .and_then(|(_, place)| self.entry(place));
+            .and_then(|(_, tx)| self.entry(&place_of(tx)));
         Stats {
             count: self.len(),
             pending: self.pending,
@@ -517,7 +546,7 @@ impl Mempool {
     ) -> Result<Amount, MempoolError> {
         let (got, fee) = (transaction.body().nonce, transaction.body().fee);
         let row = self.rows.get(&transaction.sender());
-        let mut others = row.map_or(0, Row::costs);
+        let mut others = row.map_or(0, |row| row.costs());
         if let Some(old) = row.and_then(|row| row.get(got)) {
             if self.is_pinned(&(transaction.sender(), got)) {
                 return Err(MempoolError::InBlock {
@@ -537,7 +566,7 @@ impl Mempool {
             others = others.saturating_sub(u128::from(old.cost.0));
         } else {
             let (expected, gap_max) = (
-                row.map_or(account.nonce, Row::next_nonce),
+                row.map_or(account.nonce, |row| row.next_nonce()),
                 self.config.nonce_gap_max,
             );
             if got.saturating_sub(expected.0).0 > gap_max {
@@ -548,7 +577,7 @@ impl Mempool {
                 });
             }
             let limit = self.config.sender_count_max;
-            if row.map_or(0, Row::len) >= limit {
+            if row.map_or(0, |row| row.len()) >= limit {
                 return Err(MempoolError::SenderLimit { limit });
             }
         }
@@ -576,11 +605,13 @@ impl Mempool {
             transaction.body().nonce,
             transaction.byte_len(),
         );
-        let expected = self.rows.get(&sender).map_or(account.nonce, Row::next_nonce);
+        let row = self.rows.get(&sender);
+        let expected = row.map_or(account.nonce, |row| row.next_nonce());
         let is_queued = nonce > expected;
-        let capacity = self.capacity_for(bytes, Some((sender, nonce)), is_queued);
-        let rate = FeeRate::new(transaction.body().fee, bytes);
-        let least = capacity.least(bytes);
+        let capacity = self.capacity_for(charge(transaction), Some((sender, nonce)), is_queued);
+        let before = row.map_or(FeeRate(u64::MAX), |row| row.lowest_before(nonce));
+        let rate = FeeRate::new(transaction.body().fee, bytes).min(before);
+        let least = capacity.least(bytes, before);
         match capacity.victims {
             Some(victims) if capacity.above.is_none_or(|above| above < rate) => Ok(victims),
             _ if is_queued => Err(MempoolError::QueueFull {
@@ -596,11 +627,11 @@ impl Mempool {
         }
     }
 
-    /// What must leave for `bytes` bytes at `place`, or of a sender without transactions in the pool.
+    /// What must leave for `bytes` bytes of memory at `place`, or of a sender without transactions in the pool.
     ///
     /// What is queued leaves before anything pending, and for a queued newcomer nothing else does. A pending
     /// newcomer need not outbid it.
-    fn capacity_for(&self, bytes: u32, place: Option<Place>, is_queued: bool) -> Capacity {
+    fn capacity_for(&self, bytes: usize, place: Option<Place>, is_queued: bool) -> Capacity {
         let (mut count_over, mut bytes_over) = self.excess(bytes, place, is_queued);
         let mut victims = Vec::new();
         let mut above: Option<FeeRate> = None;
@@ -647,10 +678,9 @@ impl Mempool {
     }
 
     /// By how many transactions and bytes a newcomer exceeds the bounds.
-    fn excess(&self, bytes: u32, place: Option<Place>, is_queued: bool) -> (usize, usize) {
+    fn excess(&self, bytes: usize, place: Option<Place>, is_queued: bool) -> (usize, usize) {
         let replaced = place.and_then(|place| self.entry(&place));
         let more = usize::from(replaced.is_none());
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         let less_bytes = replaced.map_or(0, Entry::bytes);
         let over = |count: usize, total: usize, count_max: usize, bytes_max: usize| {
             let total = total.saturating_add(bytes).saturating_sub(less_bytes);
@@ -716,7 +746,7 @@ impl Mempool {
     }
 
     fn depart_by_id(&mut self, id: &Hash, reason: Reason) -> bool {
-        let place = self.by_id.get(id).copied();
+        let place = self.by_id.get(id).map(|tx| place_of(tx));
         place.and_then(|place| self.depart(&place, reason)).is_some()
     }
 
@@ -737,10 +767,10 @@ impl Mempool {
 
     fn enlist(&mut self, entry: &Entry) {
         let transaction = &entry.transaction;
-        let place = (transaction.sender(), entry.nonce);
-        self.by_id.insert(*transaction.id(), place);
+        self.by_id.insert(*transaction.id(), Arc::clone(transaction));
         self.by_hash.insert(*transaction.hash(), Arc::clone(transaction));
-        self.by_arrival.insert(entry.rank.arrival, place);
+        self.by_arrival
+            .insert(entry.rank.arrival, Arc::clone(transaction));
         self.by_expiry
             .insert((transaction.body().valid_until, entry.rank.arrival));
         self.bytes = self.bytes.saturating_add(entry.bytes());
@@ -765,6 +795,10 @@ impl Mempool {
         let Some(row) = self.rows.get_mut(address) else {
             return;
         };
+        row.refresh();
+        for nonce in std::mem::take(&mut row.promoted) {
+            self.promoted.push((*address, nonce));
+        }
         let head = row.first_pending().map(|entry| (entry.rank, entry.nonce));
         relist(&mut self.heads, &mut row.head, head, address);
         let tail = row.last().map(|entry| (row.standing(entry), entry.nonce));

@@ -1,9 +1,11 @@
 //! The transactions of one sender, ascending by nonce.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 
 use vibecoin_primitives::{Account, Amount, Nonce};
 
+use crate::FeeRate;
 use crate::entry::{Entry, Rank, Standing};
 
 /// One sender's transactions, and its account as last heard of.
@@ -19,6 +21,10 @@ pub(crate) struct Row {
     /// Bytes of the pending entries.
     ready_bytes: usize,
     costs: u128,
+    /// From this index on [`Entry::lowest`] has to be computed anew; see [`Row::refresh`].
+    stale_from: Option<usize>,
+    /// Nonces that became pending for the first time since the pool looked.
+    pub promoted: Vec<Nonce>,
     /// How many pending entries the pool has counted.
     pub counted: usize,
     /// Bytes of the pending entries that the pool has counted.
@@ -84,8 +90,35 @@ impl Row {
     pub fn standing(&self, entry: &Entry) -> Standing {
         Standing {
             queued: !self.is_pending(entry.nonce),
-            rank: entry.rank,
+            rank: Rank {
+                rate: Reverse(entry.lowest),
+                arrival: entry.rank.arrival,
+            },
         }
+    }
+
+    /// The lowest rate of all that comes before `nonce`; the highest when nothing does.
+    pub fn lowest_before(&self, nonce: Nonce) -> FeeRate {
+        self.before(nonce)
+            .map_or(FeeRate(u64::MAX), |before| before.lowest)
+    }
+
+    /// Computes [`Entry::lowest`] anew behind what has changed since the last time. Once for many changes: a row may
+    /// lose thousands of entries from its front in one block.
+    pub fn refresh(&mut self) {
+        let Some(from) = self.stale_from.take() else {
+            return;
+        };
+        let before = from.checked_sub(1).and_then(|before| self.entries.get(before));
+        let mut lowest = before.map_or(FeeRate(u64::MAX), |before| before.lowest);
+        for entry in self.entries.range_mut(from.min(self.entries.len())..) {
+            lowest = lowest.min(entry.rate());
+            entry.lowest = lowest;
+        }
+    }
+
+    fn changed(&mut self, at: usize) {
+        self.stale_from = Some(self.stale_from.map_or(at, |from| from.min(at)));
     }
 
     pub fn last(&self) -> Option<&Entry> {
@@ -111,10 +144,16 @@ impl Row {
     }
 
     /// Puts an entry into the row and gives back the one whose nonce it has.
-    pub fn put(&mut self, entry: Entry) -> Option<Entry> {
+    pub fn put(&mut self, mut entry: Entry) -> Option<Entry> {
+        if self.entries.capacity() == 0 {
+            // Most senders have one.
+            self.entries.reserve_exact(1);
+        }
         self.costs = self.costs.saturating_add(u128::from(entry.cost.0));
         match self.find(entry.nonce) {
             Ok(at) => {
+                self.changed(at);
+                entry.was_pending = at < self.ready;
                 let place = self.entries.get_mut(at)?;
                 let bytes = entry.bytes();
                 let old = std::mem::replace(place, entry);
@@ -125,6 +164,7 @@ impl Row {
                 Some(old)
             }
             Err(at) => {
+                self.changed(at);
                 self.entries.insert(at, entry);
                 self.extend();
                 None
@@ -141,6 +181,11 @@ impl Row {
         self.ready = self.ready.min(at);
         self.ready_bytes = self.ready_bytes.saturating_sub(demoted_bytes);
         self.costs = self.costs.saturating_sub(u128::from(entry.cost.0));
+        self.changed(at);
+        // What a long row took would else stay with its last entry.
+        if self.entries.len() < self.entries.capacity() / 4 {
+            self.entries.shrink_to(self.entries.len().saturating_mul(2));
+        }
         Some(entry)
     }
 
@@ -156,11 +201,16 @@ impl Row {
 
     /// Counts on from the entries that are known to be pending.
     fn extend(&mut self) {
-        while let Some(entry) = self.entries.get(self.ready)
-            && entry.nonce == self.next_nonce()
+        while let next = self.next_nonce()
+            && let Some(entry) = self.entries.get_mut(self.ready)
+            && entry.nonce == next
         {
+            let bytes = entry.bytes();
+            if !std::mem::replace(&mut entry.was_pending, true) {
+                self.promoted.push(next);
+            }
             self.ready = self.ready.saturating_add(1);
-            self.ready_bytes = self.ready_bytes.saturating_add(entry.bytes());
+            self.ready_bytes = self.ready_bytes.saturating_add(bytes);
         }
     }
 

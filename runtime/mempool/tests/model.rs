@@ -10,12 +10,14 @@
 mod support;
 
 use std::cell::RefCell;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 use support::*;
+use vibecoin_mempool::memory::{charge, charge_for_transfers};
 use vibecoin_mempool::{
     Committed, Departure, Mempool, MempoolConfig, MempoolError, Reason, Selection, Status,
 };
@@ -98,13 +100,20 @@ impl Waiting {
     }
 
     fn bytes(&self) -> usize {
-        self.tx.byte_len() as usize
+        charge(&self.tx)
+    }
+
+    fn rate(&self) -> u128 {
+        rate(self.tx.body().fee.0, self.tx.byte_len() as usize)
     }
 
     fn is_better_than(&self, other: &Self) -> bool {
-        let rate = |w: &Self| (u128::from(w.tx.body().fee.0) << 16) / u128::from(w.tx.byte_len());
-        rate(self) > rate(other) || (rate(self) == rate(other) && self.arrival < other.arrival)
+        self.rate() > other.rate() || (self.rate() == other.rate() && self.arrival < other.arrival)
     }
+}
+
+fn rate(fee: u64, bytes: usize) -> u128 {
+    (u128::from(fee) << 16) / bytes as u128
 }
 
 fn cost(tx: &Tx) -> u64 {
@@ -161,19 +170,31 @@ impl Model {
         queued.fold((0, 0), |(count, bytes), w| (count + 1, bytes + w.bytes()))
     }
 
-    /// Those that leave for a newcomer of `bytes` bytes with this fee, or the name of the refusal.
+    /// The lowest rate of what a sender has before this nonce.
+    fn lowest_before(&self, sender: Address, nonce: u64) -> u128 {
+        let row = self.of(sender);
+        let before = row.iter().filter(|w| w.nonce() < nonce);
+        before.map(|w| w.rate()).min().unwrap_or(u128::MAX)
+    }
+
+    /// For how much a block takes it at most: it comes after what is before it in its row.
+    fn worth(&self, w: &Waiting) -> u128 {
+        self.lowest_before(w.tx.sender(), w.nonce()).min(w.rate())
+    }
+
+    /// Those that leave for a newcomer with this fee, of encoded bytes and bytes of memory, or the name of the refusal.
     fn make_room(
         &self,
         sender: Address,
         nonce: u64,
         fee: u64,
-        bytes: usize,
+        (encoded, bytes): (usize, usize),
     ) -> Result<Vec<Hash>, &'static str> {
         let is_queued = self
             .accounts
             .get(&sender)
             .is_some_and(|_| nonce > self.next_nonce(sender));
-        let rate = |fee: u64, bytes: usize| (u128::from(fee) << 16) / bytes as u128;
+        let own = rate(fee, encoded).min(self.lowest_before(sender, nonce));
         let mut rest: Vec<&Waiting> = self
             .waiting
             .iter()
@@ -204,10 +225,10 @@ impl Model {
             let worst = |pending: bool| {
                 rest.iter()
                     .filter(|w| may_leave(w) && is_pending(w) == pending)
-                    .reduce(|a, b| if a.is_better_than(b) { b } else { a })
+                    .min_by_key(|w| (self.worth(w), Reverse(w.arrival)))
             };
             // At the same rate the newcomer is the later arrival, so it is never better.
-            let outbid = |w: &&&Waiting| rate(fee, bytes) > rate(w.tx.body().fee.0, w.bytes());
+            let outbid = |w: &&&Waiting| own > self.worth(w);
             let leaves = if is_queued {
                 worst(false).filter(outbid)
             } else {
@@ -223,7 +244,7 @@ impl Model {
     }
 
     /// Whether `least` is the least fee that buys the place.
-    fn is_least(&self, least: Amount, sender: Address, nonce: u64, bytes: usize) -> bool {
+    fn is_least(&self, least: Amount, sender: Address, nonce: u64, bytes: (usize, usize)) -> bool {
         let gets_in = |fee| self.make_room(sender, nonce, fee, bytes).is_ok();
         match least {
             Amount::MAX => !gets_in(u64::MAX),
@@ -271,7 +292,7 @@ impl Model {
             arrival: self.arrivals,
             since: self.now,
         };
-        let evicted = self.make_room(sender, nonce, fee, tx.byte_len() as usize)?;
+        let evicted = self.make_room(sender, nonce, fee, (tx.byte_len() as usize, charge(tx)))?;
         let mut gone: BTreeMap<Hash, &'static str> = old.iter().map(|w| (*w.tx.id(), "Replaced")).collect();
         gone.extend(evicted.into_iter().map(|id| (id, "Evicted")));
         self.waiting.retain(|w| !gone.contains_key(w.tx.id()));
@@ -368,11 +389,13 @@ fn compare(pool: &Mempool, model: &Model, ever: &BTreeSet<Hash>) {
     );
     assert_eq!(stats.queued, stats.count - stats.pending);
     assert!(stats.count <= COUNT_MAX && stats.bytes <= model.bytes_max);
-    let one = model.bytes_max / (COUNT_MAX + 4);
-    for bytes in [one, 2 * one] {
+    for bytes in [tx_bytes(), 12 * tx_bytes()] {
         let least = pool.least_fee(bytes as u32);
         let stranger = Address([9; 32]);
-        assert!(model.is_least(least, stranger, 0, bytes), "{least:?}");
+        assert!(
+            model.is_least(least, stranger, 0, (bytes, charge_for_transfers(bytes as u32))),
+            "{least:?}"
+        );
     }
     assert_eq!(pool.has_pending(), pending > 0);
     let senders: BTreeSet<_> = model.waiting.iter().map(|w| w.tx.sender()).collect();
@@ -417,7 +440,7 @@ fn compare(pool: &Mempool, model: &Model, ever: &BTreeSet<Hash>) {
 
 fn play(steps: Vec<Step>, met: &mut BTreeMap<String, u64>) {
     let mut meet = |what: &str| *met.entry(what.to_owned()).or_default() += 1;
-    let bytes_max = tx_bytes() * (COUNT_MAX + 4);
+    let bytes_max = tx_charge() * (COUNT_MAX + 4);
     let config = MempoolConfig {
         count_max: COUNT_MAX,
         bytes_max,
@@ -465,7 +488,8 @@ fn play(steps: Vec<Step>, met: &mut BTreeMap<String, u64>) {
                 };
                 let mut body = body(sender, nonce, fee);
                 body.valid_until = Height((model.height + valid_for).saturating_sub(1));
-                body.operations = vec![transfer(if fee % 4 == 0 { 30 } else { 1 }); if long { 6 } else { 1 }];
+                body.operations =
+                    vec![transfer(if fee % 4 == 0 && !long { 30 } else { 1 }); if long { 40 } else { 1 }];
                 let mut tx = sign(sender, body);
                 if fee == 59
                     && let Some(known) = model.waiting.first()
@@ -483,7 +507,12 @@ fn play(steps: Vec<Step>, met: &mut BTreeMap<String, u64>) {
                     &got
                 {
                     let nonce = tx.body().nonce.0;
-                    assert!(model.is_least(*least, tx.sender(), nonce, tx.byte_len() as usize));
+                    assert!(model.is_least(
+                        *least,
+                        tx.sender(),
+                        nonce,
+                        (tx.byte_len() as usize, charge(&tx))
+                    ));
                 }
                 let before: Vec<_> = model.waiting.clone();
                 let (queued, queued_bytes) = model.queued();

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use support::*;
 use vibecoin_execution::InvalidTransaction;
+use vibecoin_mempool::memory::charge;
 use vibecoin_mempool::{
     Committed, Departure, FeeRate, Inserted, Mempool, MempoolConfig, MempoolError, Reason, Selection, Status,
 };
@@ -150,7 +151,7 @@ fn a_replacement_pays_a_tenth_more_rounded_up() {
         );
         assert_eq!(pool.get_by_hash(first.hash()), None);
         assert_eq!(take_all(&pool, &mut Selection::default()), [(1, 0), (1, 1)]);
-        assert_eq!(pool.stats().bytes, 2 * tx_bytes());
+        assert_eq!(pool.stats().bytes, 2 * tx_charge());
     }
 }
 
@@ -350,7 +351,7 @@ fn what_waits_behind_gaps_neither_fills_the_pool_nor_sets_its_price() {
 #[test]
 fn behind_gaps_the_higher_fee_per_byte_gets_the_share() {
     let mut pool = pool(MempoolConfig {
-        bytes_max: 16 * tx_bytes(),
+        bytes_max: 16 * tx_charge(),
         ..small(100)
     });
     let (cheap, dear) = (tx(1, 1, 20), tx(2, 1, 30));
@@ -358,7 +359,7 @@ fn behind_gaps_the_higher_fee_per_byte_gets_the_share() {
     put(&mut pool, &dear).unwrap();
     let full = MempoolError::QueueFull {
         count: 2,
-        bytes: 2 * tx_bytes(),
+        bytes: 2 * tx_charge(),
         least: Amount(21),
     };
     assert_eq!(
@@ -424,18 +425,18 @@ fn a_full_pool_gives_the_cheapest_tail_for_a_dearer_newcomer() {
     for tx in [&head, &tail, &other] {
         put(&mut pool, tx).unwrap();
     }
-    // Nonce 0 of sender 1 is cheaper, but behind its own tail.
-    let newcomer = tx(3, 0, 31);
-    let error = put(&mut pool, &tx(3, 0, 30));
+    // Nothing takes the tail before its head, so it pays no more than that.
+    let newcomer = tx(3, 0, 21);
+    let error = put(&mut pool, &tx(3, 0, 20));
     assert_eq!(
         error,
         Err(MempoolError::PoolFull {
             count: 3,
-            bytes: 3 * tx_bytes(),
-            least: Amount(31)
+            bytes: 3 * tx_charge(),
+            least: Amount(21)
         })
     );
-    assert_eq!(pool.least_fee(newcomer.byte_len()), Amount(31));
+    assert_eq!(pool.least_fee(newcomer.byte_len()), Amount(21));
     assert_eq!(
         put(&mut pool, &newcomer),
         Ok(Inserted {
@@ -484,7 +485,7 @@ fn a_newcomer_never_evicts_what_it_builds_on() {
 
 #[test]
 fn a_large_newcomer_evicts_as_many_as_it_needs_or_none() {
-    let bytes = tx_bytes();
+    let bytes = tx_charge();
     let mut pool = pool(MempoolConfig {
         bytes_max: 4 * bytes,
         ..small(10)
@@ -494,20 +495,20 @@ fn a_large_newcomer_evicts_as_many_as_it_needs_or_none() {
     }
     let large = |fee| {
         let mut body = body(4, 0, fee);
-        body.operations = vec![transfer(1); 8];
+        body.operations = vec![transfer(1); 45];
         sign(4, body)
     };
-    assert!((2 * bytes..3 * bytes).contains(&(large(0).byte_len() as usize)));
+    assert!((2 * bytes..3 * bytes).contains(&charge(&large(0))));
     let before = pool.stats();
     assert!(matches!(
         put(&mut pool, &large(50)),
         Err(MempoolError::PoolFull { .. })
     ));
     assert_eq!(pool.stats(), before, "all or none");
-    let evicted = put(&mut pool, &large(300)).unwrap().evicted;
+    let evicted = put(&mut pool, &large(400)).unwrap().evicted;
     assert_eq!(evicted, [id(&tx(1, 1, 20)), id(&tx(1, 0, 10)), id(&tx(2, 0, 30))]);
     assert!(pool.stats().bytes <= 4 * bytes);
-    let most = large(1_000_000 - 8);
+    let most = large(1_000_000 - 45);
     let mut tiny = support::pool(MempoolConfig {
         bytes_max: bytes,
         ..small(10)
@@ -856,4 +857,70 @@ fn what_is_in_a_block_under_construction_is_neither_replaced_nor_evicted() {
     pool.unpin_all();
     let replaced = put(&mut pool, &tx(1, 0, 1_000)).unwrap().replaced;
     assert_eq!(replaced, Some(id(&first)));
+}
+
+/// Both ways: a dear tail does not keep what is before it, and does not evict others for it.
+#[test]
+fn a_dear_tail_is_worth_no_more_than_the_cheap_head_that_it_waits_for() {
+    let mut pool = pool(small(4));
+    let (head, tail) = (tx(1, 0, 10), tx(1, 1, 100_000));
+    let honest = [tx(2, 0, 20), tx(3, 0, 20)];
+    for tx in [&head, &tail, &honest[0], &honest[1]] {
+        put(&mut pool, tx).unwrap();
+    }
+    // More of the same row displaces nobody, whatever it pays.
+    let more = MempoolError::PoolFull {
+        count: 4,
+        bytes: 4 * tx_charge(),
+        least: Amount::MAX,
+    };
+    assert_eq!(put(&mut pool, &tx(1, 2, 500_000)), Err(more));
+    // The row makes way for whoever pays more than its head, from its end.
+    assert_eq!(put(&mut pool, &tx(4, 0, 15)).unwrap().evicted, [id(&tail)]);
+    assert_eq!(put(&mut pool, &tx(5, 0, 15)).unwrap().evicted, [id(&head)]);
+    // A head that is replaced by a dear one lifts what is behind it.
+    let mut pool = support::pool(small(2));
+    put(&mut pool, &head).unwrap();
+    put(&mut pool, &tail).unwrap();
+    let least = |pool: &Mempool| pool.least_fee(u32::try_from(tx_bytes()).unwrap());
+    assert_eq!(least(&pool), Amount(11));
+    put(&mut pool, &tx(1, 0, 50)).unwrap();
+    assert_eq!(least(&pool), Amount(51));
+    // So does one that is included.
+    commit(&mut pool, 1, &[&tx(1, 0, 50)], &[(1, 1, 1_000_000)]);
+    put(&mut pool, &tx(2, 0, 60)).unwrap();
+    assert_eq!(least(&pool), Amount(61));
+}
+
+fn promoted(pool: &Mempool, seen: &mut u64) -> Vec<Hash> {
+    let (promoted, next) = pool.promoted_since(*seen);
+    *seen = next;
+    promoted.map(|tx| *tx.id()).collect()
+}
+
+#[test]
+fn what_becomes_pending_later_is_told_once_in_the_order_of_nonces() {
+    let mut pool = pool(small(20));
+    let mut seen = 0;
+    for nonce in [3, 1, 2] {
+        put(&mut pool, &tx(1, nonce, 20)).unwrap();
+    }
+    assert_eq!(promoted(&pool, &mut seen), []);
+    // The one that closes the gap is told by its status.
+    assert_eq!(put(&mut pool, &tx(1, 0, 20)), Ok(pending()));
+    let expected: Vec<Hash> = (1..4).map(|nonce| id(&tx(1, nonce, 20))).collect();
+    assert_eq!(promoted(&pool, &mut seen), expected);
+    put(&mut pool, &tx(1, 5, 20)).unwrap();
+    // A pending newcomer and its replacement are told by their status too.
+    put(&mut pool, &tx(2, 0, 20)).unwrap();
+    put(&mut pool, &tx(2, 0, 40)).unwrap();
+    assert_eq!(promoted(&pool, &mut seen), []);
+    // A gap that opened again tells nothing anew when it closes.
+    assert!(pool.remove(tx(1, 1, 20).id()));
+    put(&mut pool, &tx(1, 1, 20)).unwrap();
+    assert_eq!(promoted(&pool, &mut seen), []);
+    // A block may close one that the pool never saw filled.
+    commit(&mut pool, 1, &[], &[(1, 5, 1_000_000)]);
+    assert_eq!(promoted(&pool, &mut seen), [id(&tx(1, 5, 20))]);
+    assert_eq!(promoted(&pool, &mut seen), []);
 }

@@ -167,6 +167,9 @@ enum Done {
     Cut(u64),
 }
 
+/// Bytes that a disk writes whole or not at all.
+const SECTOR_BYTES: usize = 512;
+
 /// A file in memory. Clones share it, as a restarted process shares its disk.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryFile {
@@ -214,6 +217,42 @@ impl MemoryFile {
                 done => act(&mut left, done),
             }
         }
+        Self::new(left)
+    }
+
+    /// What a power cut leaves on a disk that writes its sectors in any order: each as it was at the last sync or after any
+    /// of the writes since, and so the size, all drawn from `seed`.
+    #[must_use]
+    pub fn crash_out_of_order(&self, seed: u64) -> Self {
+        let memory = self.inner.lock();
+        let versions = u64::try_from(memory.since.len())
+            .unwrap_or(u64::MAX)
+            .saturating_add(1);
+        let version_of = |place: usize| {
+            let place = u64::try_from(place).unwrap_or(u64::MAX).saturating_add(1);
+            rng::mix(seed ^ rng::mix(place))
+                .checked_rem(versions)
+                .unwrap_or(0)
+        };
+        let size_version = rng::mix(seed).checked_rem(versions).unwrap_or(0);
+        let (mut state, mut left) = (memory.synced.clone(), Vec::new());
+        let (mut version, mut size) = (0, 0);
+        let mut since = memory.since.iter();
+        loop {
+            if version == size_version {
+                size = state.len();
+            }
+            for (place, sector) in state.chunks(SECTOR_BYTES).enumerate() {
+                if version_of(place) == version {
+                    let offset = place.saturating_mul(SECTOR_BYTES);
+                    put(&mut left, u64::try_from(offset).unwrap_or(u64::MAX), sector);
+                }
+            }
+            let Some(done) = since.next() else { break };
+            act(&mut state, done);
+            version = version.saturating_add(1);
+        }
+        left.resize(size, 0);
         Self::new(left)
     }
 

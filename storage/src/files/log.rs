@@ -15,7 +15,9 @@
 //!
 //! A new height is a new generation in the slots; records of older generations no longer count, wherever
 //! they still lie. At open, the first record that is not whole ends the log: if no whole record follows
-//! it, it is the torn tail of a crash and is dropped; if one does, the file is damaged and refused.
+//! it, it is the torn tail of a crash and is dropped. If one does, a power cut made later pages of an append durable and
+//! earlier ones not, or the disk lost what it had. The double-sign guard tells: it knows where the log ended when the key
+//! signed last. Damage behind that is dropped like a torn tail, since nothing was signed for it; any other is refused.
 //!
 //! Payloads hold bytes chosen by others: a user's transaction is in the block's body. The search for a following
 //! record visits every offset, because the length of a damaged record says nothing, so those bytes are searched too. The
@@ -23,7 +25,7 @@
 //! mark nobody can make the search hash the rest of the file at many offsets.
 
 use super::slots::{Kind, SLOTS_BYTES, Slots};
-use super::{DiskFile, RawFile};
+use super::{DiskFile, RawFile, Relied};
 use crate::StorageError;
 use std::path::Path;
 use vibecoin_primitives::Height;
@@ -58,7 +60,7 @@ pub struct OpenedLog {
     pub log: ConsensusLog,
     /// The payloads of its records, oldest first.
     pub records: Vec<Vec<u8>>,
-    /// Bytes of the torn tail that was dropped.
+    /// Bytes that were dropped: a torn tail, and what a power cut left behind one.
     pub dropped_bytes: usize,
     /// The file was there, and every byte of it held: everything that this node appended and synced is in
     /// `records`.
@@ -67,23 +69,26 @@ pub struct OpenedLog {
 
 impl ConsensusLog {
     /// Opens the log, or makes an empty one for `height`. `salt` is for a new one: random bytes that nobody else knows.
+    /// `relied` is of the guard of the key that signs with this log.
     ///
     /// # Errors
-    /// [`StorageError::Corrupt`] when the file is damaged before its end, else a fault of the disk.
+    /// [`StorageError::Corrupt`] when the file is damaged before its end where a signature may have been made for it, else
+    /// a fault of the disk.
     pub fn open_or_create(
         path: &Path,
         height: Height,
         salt: [u8; SALT_BYTES],
+        relied: Relied,
     ) -> Result<OpenedLog, StorageError> {
         match DiskFile::open(path) {
             Err(StorageError::Missing { .. }) => {
                 let made = DiskFile::create(path, &Self::fresh(height, salt))?;
                 Ok(OpenedLog {
                     whole: false,
-                    ..Self::open_on(Box::new(made))?
+                    ..Self::open_on(Box::new(made), relied)?
                 })
             }
-            opened => Self::open_on(Box::new(opened?)),
+            opened => Self::open_on(Box::new(opened?), relied),
         }
     }
 
@@ -97,7 +102,7 @@ impl ConsensusLog {
     ///
     /// # Errors
     /// As [`ConsensusLog::open_or_create`].
-    pub fn open_on(mut file: Box<dyn RawFile>) -> Result<OpenedLog, StorageError> {
+    pub fn open_on(mut file: Box<dyn RawFile>, relied: Relied) -> Result<OpenedLog, StorageError> {
         let (name, bytes) = (file.name(), file.read()?);
         let (slots, payload) = Slots::open(KIND, &name, &bytes)?;
         let (height, salt) = read_entry(&name, &payload)?;
@@ -108,12 +113,12 @@ impl ConsensusLog {
             records.push(payload.to_vec());
         }
         let behind = end.saturating_add(1)..bytes.len();
-        if let Some(at) = behind
-            .into_iter()
-            .find(|at| record_at(&bytes, &generation, *at).is_some())
+        let follows = |at: &usize| record_at(&bytes, &generation, *at).is_some();
+        if !relied.spares(height, end)
+            && let Some(at) = behind.into_iter().find(follows)
         {
             let detail = format!(
-                "record {} at byte {end} is damaged, a whole one follows at byte {at}",
+                "record {} at byte {end} is damaged, a whole one follows at byte {at}, and this key may have signed for it",
                 records.len()
             );
             return Err(StorageError::corrupt(name, detail));
@@ -290,7 +295,9 @@ mod tests {
     fn a_log_without_a_salt_is_refused_with_a_way_out() {
         let older = Kind { version: 1, ..KIND };
         let file = MemoryFile::new(Slots::fresh(older, &7u64.to_le_bytes()));
-        let error = ConsensusLog::open_on(Box::new(file)).err().expect("version 1");
+        let error = ConsensusLog::open_on(Box::new(file), Relied::All)
+            .err()
+            .expect("version 1");
         let text = error.to_string();
         assert!(
             text.contains("version 1") && text.contains("move this file"),

@@ -5,7 +5,7 @@
 //!
 //! | file | grows | synced | a torn write | damage elsewhere |
 //! |---|---|---|---|---|
-//! | [`ConsensusLog`] | within a height | when told | the tail is dropped | refused |
+//! | [`ConsensusLog`] | within a height | when told | the tail is dropped | dropped where nothing was signed for it, else refused |
 //! | [`GuardFile`] | never | before `store` returns | the entry before it counts | refused |
 //! | [`HeadWitness`] | never | every 64 heights | the head before it counts | refused |
 //!
@@ -21,6 +21,6 @@ mod slots;
 mod witness;
 
 pub use device::{DiskFile, MemoryFile, RawFile};
-pub use guard::{GUARD_PAYLOAD_BYTES_MAX, GuardEntry, GuardFile};
+pub use guard::{GUARD_PAYLOAD_BYTES_MAX, GuardEntry, GuardFile, Relied};
 pub use log::{ConsensusLog, OpenedLog, RECORD_BYTES_MAX, SALT_BYTES};
 pub use witness::{HeadWitness, WITNESS_SYNC_EVERY};

@@ -46,12 +46,15 @@ pub(super) struct Slots {
     ahead: bool,
     /// Whether one of the slots was damaged when the file was opened.
     torn: bool,
+    /// The version of the entry that was read.
+    version: u32,
 }
 
 enum Slot {
     /// All zeros.
     Empty,
-    Whole(u64, Vec<u8>),
+    /// Sequence, version and payload.
+    Whole(u64, u32, Vec<u8>),
     Damaged(&'static str),
 }
 
@@ -77,12 +80,12 @@ impl Slots {
         let (first, second) = (parse(kind, first)?, parse(kind, second)?);
         let torn = match (&first, &second) {
             // A file of an earlier version that holds its first entry only.
-            (Slot::Whole(1, _), Slot::Empty) => false,
+            (Slot::Whole(1, ..), Slot::Empty) => false,
             (first, second) => [first, second]
                 .iter()
                 .any(|slot| !matches!(slot, Slot::Whole(..))),
         };
-        let made = |durable, sequence, payload| {
+        let made = |durable, sequence, version, payload| {
             Ok((
                 Self {
                     kind,
@@ -90,14 +93,15 @@ impl Slots {
                     durable,
                     ahead: false,
                     torn,
+                    version,
                 },
                 payload,
             ))
         };
         match (first, second) {
-            (Slot::Whole(a, _), Slot::Whole(b, payload)) if b > a => made(1, b, payload),
-            (Slot::Whole(a, payload), _) => made(0, a, payload),
-            (_, Slot::Whole(b, payload)) => made(1, b, payload),
+            (Slot::Whole(a, ..), Slot::Whole(b, version, payload)) if b > a => made(1, b, version, payload),
+            (Slot::Whole(a, version, payload), _) => made(0, a, version, payload),
+            (_, Slot::Whole(b, version, payload)) => made(1, b, version, payload),
             (Slot::Damaged(detail), _) | (_, Slot::Damaged(detail)) => {
                 Err(StorageError::corrupt(name, detail))
             }
@@ -108,6 +112,11 @@ impl Slots {
     /// The newest entry's number.
     pub(super) const fn sequence(&self) -> u64 {
         self.sequence
+    }
+
+    /// The version of the program's files when the entry was written that the open read.
+    pub(super) const fn version(&self) -> u32 {
+        self.version
     }
 
     /// Whether one slot was damaged when the file was opened: a torn write, or a bad disk.
@@ -198,7 +207,7 @@ fn parse(kind: Kind, slot: &[u8]) -> Result<Slot, StorageError> {
             found: version,
             known: kind.version,
         }),
-        _ => Ok(Slot::Whole(u64::from_le_bytes(long), payload.to_vec())),
+        version => Ok(Slot::Whole(u64::from_le_bytes(long), version, payload.to_vec())),
     }
 }
 

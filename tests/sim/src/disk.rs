@@ -129,14 +129,14 @@ impl Disk {
         let file = |file| on(file, Dirty::default());
         let store = Store::open(Arc::new(self.kv.clone()), Some(genesis), config)?;
         let witness = HeadWitness::open_on(file(&self.witness))?;
-        let opened = ConsensusLog::open_on(on(&self.log, self.log_dirty.clone()))?;
+        let guard = GuardFile::open_on(file(&self.guard))?;
+        let opened = ConsensusLog::open_on(on(&self.log, self.log_dirty.clone()), guard.relied())?;
         let records = opened
             .records
             .iter()
             .map(|bytes| decode(bytes))
             .collect::<Result<_, _>>();
         let records = records.map_err(|error| damaged(format!("log record: {error}")))?;
-        let guard = GuardFile::open_on(file(&self.guard))?;
         let newest_guard = guard.latest().map(|entry| decode(&entry.payload)).transpose();
         let newest_guard = newest_guard.map_err(|error| damaged(format!("guard entry: {error}")))?;
         // D4 and D5: a database that lost its tail is followed up in silence; one that does not hold together
@@ -175,7 +175,8 @@ impl Disk {
         &self.power
     }
 
-    /// The process dies. With `torn` the power goes with it, and what was not synced is lost or torn.
+    /// The process dies. With `torn` the power goes with it, and what was not synced is lost or torn: in half of the cases
+    /// its end is missing, in the others any sectors of it.
     /// Returns whether anything was lost.
     pub fn crash(&mut self, rng: &mut Rng, torn: bool) -> bool {
         self.power = Power::default();
@@ -189,7 +190,11 @@ impl Disk {
             .filter(|_| torn)
         {
             let written = file.read().unwrap();
-            *file = file.crash(rng.next());
+            let seed = rng.next();
+            *file = match seed % 2 {
+                0 => file.crash(seed),
+                _ => file.crash_out_of_order(seed),
+            };
             lost |= file.read().unwrap() != written;
         }
         self.kv = match self.forgotten.take() {

@@ -186,7 +186,7 @@ mod tests {
             step: 0,
             payload: vec![1],
         };
-        GuardFile::open(&path).unwrap().store(entry).unwrap();
+        GuardFile::open(&path).unwrap().store(entry, 0).unwrap();
         assert!(make_guard(&path).unwrap_err().hint.is_some());
         std::fs::write(&path, "").unwrap();
         assert!(make_guard(&path).is_err());

@@ -11,7 +11,7 @@ use crate::scalars::{AddressArg, CursorArg, U64};
 pub struct MempoolStatusView {
     /// Transactions.
     pub count: U64,
-    /// Bytes of their encodings.
+    /// Bytes of memory that they take on this node.
     pub bytes: U64,
     /// Next in line for their senders.
     pub pending: U64,

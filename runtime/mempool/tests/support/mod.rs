@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use vibecoin_mempool::memory::charge;
 use vibecoin_mempool::{Inserted, Mempool, MempoolConfig, MempoolError};
 use vibecoin_primitives::{
     Account, Address, Amount, ChainParams, Hash, Height, Nonce, Operation, SecretKey, TransactionBody,
@@ -69,9 +70,14 @@ pub fn tx(sender: u8, nonce: u64, fee: u64) -> Tx {
     sign(sender, body(sender, nonce, fee))
 }
 
-/// Bytes of [`tx`].
+/// Bytes of the encoding of [`tx`].
 pub fn tx_bytes() -> usize {
     tx(0, 0, 0).byte_len() as usize
+}
+
+/// Bytes of memory that [`tx`] is charged with.
+pub fn tx_charge() -> usize {
+    charge(&tx(0, 0, 0))
 }
 
 pub fn small(count_max: usize) -> MempoolConfig {

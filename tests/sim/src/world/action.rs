@@ -77,7 +77,7 @@ impl World {
                 if sabotage == Sabotage::GuardUnsaved {
                     return Ok(Flow::Go);
                 }
-                let stored = running.guard.store(guard_row(&entry));
+                let stored = running.guard.store(guard_row(&entry), running.log.len());
                 if let Err(StorageError::Refused(detail)) = &stored {
                     return Err((Rule::NoEquivocation, detail.clone()));
                 }

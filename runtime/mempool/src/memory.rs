@@ -1,0 +1,78 @@
+//! Memory that a transaction takes while it waits, as it is charged against
+//! [`MempoolConfig::bytes_max`](crate::MempoolConfig).
+//!
+//! The encoding is a poor measure: 64 operations that set slots of one byte are 2.9 KB sent and 5.6 KB decoded, and a
+//! small transfer costs five times its bytes in maps and lists. So what is charged is what the allocator gives out:
+//! the decoded transaction, and the entries that name it, at the load that a map has right after it grew.
+
+use std::mem::size_of;
+use std::sync::Arc;
+
+use vibecoin_primitives::{Address, Hash, Height, Operation, VerifiedTransaction};
+
+use crate::Departure;
+use crate::entry::{Entry, Place, Rank, Standing};
+use crate::row::Row;
+
+/// Charged for the readers' copy of the pool, which stands beside it and holds the same transactions. The node checks
+/// at compile time that its entries fit.
+pub const READERS_BYTES: usize = 400;
+
+/// Most that one remembered departure takes.
+pub const DEPARTURE_BYTES: usize = 2 * size_of::<Departure>() + hashed(size_of::<(Hash, u64)>());
+
+/// Charged for the entries that name a transaction, whatever is in it. Each may be the only one of its sender.
+pub const ENTRY_BYTES: usize = 2 * hashed(size_of::<(Hash, Arc<VerifiedTransaction>)>())
+    + hashed(size_of::<(Address, Box<Row>)>())
+    + block(size_of::<Row>())
+    + block(size_of::<Entry>())
+    + ordered(size_of::<(u64, Arc<VerifiedTransaction>)>())
+    + ordered(size_of::<(Height, u64)>())
+    + ordered(size_of::<(Rank, Place)>())
+    + ordered(size_of::<(Standing, Place)>())
+    + READERS_BYTES;
+
+/// Bytes that the allocator gives out for `bytes`: a head of eight, rounded up to 16, at least 32.
+#[must_use]
+pub const fn block(bytes: usize) -> usize {
+    let most = bytes.saturating_add(8).next_multiple_of(16);
+    if most < 32 { 32 } else { most }
+}
+
+/// An entry of a hash map that just doubled: a byte of control, and 7 of 16 buckets in use.
+#[must_use]
+pub const fn hashed(entry: usize) -> usize {
+    entry.saturating_add(1).saturating_mul(16).div_ceil(7)
+}
+
+/// An entry of a B-tree whose nodes are filled to six of eleven, as they are in ascending order.
+const fn ordered(entry: usize) -> usize {
+    entry.saturating_mul(11).div_ceil(6).saturating_add(8)
+}
+
+/// Bytes of memory that this transaction takes in the pool.
+#[must_use]
+pub fn charge(transaction: &VerifiedTransaction) -> usize {
+    let operations = &transaction.body().operations;
+    let values = operations.iter().map(|operation| match operation {
+        Operation::SetStorage { value, .. } if !value.is_empty() => block(value.len()),
+        Operation::SetStorage { .. } | Operation::Transfer { .. } => 0,
+    });
+    let list = block(operations.len().saturating_mul(size_of::<Operation>()));
+    values.fold(SHARED_BYTES.saturating_add(list), usize::saturating_add)
+}
+
+/// [`charge`] of a transaction of transfers whose encoding has so many bytes, at most.
+#[must_use]
+pub const fn charge_for_transfers(bytes: u32) -> usize {
+    // A transfer is 44 bytes encoded and as large as the largest operation in memory.
+    let list = (bytes as usize)
+        .saturating_mul(size_of::<Operation>())
+        .div_ceil(44);
+    SHARED_BYTES.saturating_add(block(list))
+}
+
+/// Charged for each transaction but its operations: the entries, and the part with the counts of [`Arc`] in front.
+const SHARED_BYTES: usize = ENTRY_BYTES + block(2 * size_of::<usize>() + size_of::<VerifiedTransaction>());
+
+const _: () = assert!(ENTRY_BYTES < 2_048);
