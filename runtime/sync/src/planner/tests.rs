@@ -387,39 +387,6 @@ fn peers_that_only_left_a_question_open_displace_no_liar() {
 }
 
 #[test]
-fn a_server_that_answers_late_and_little_is_used_at_its_pace_and_takes_no_blame() {
-    let mut planner = with(PlannerConfig::default(), &[(A, 10_000)]);
-    let mut asked: VecDeque<Ask> = VecDeque::new();
-    let (mut next, mut turns, mut useless) = (1, 0, 0);
-    for ms in (0..60_000).step_by(10) {
-        for ask in planner.plan(Height(next), at(ms)) {
-            // As the server does it: the third request takes the place of the first.
-            if asked.len() >= 2 {
-                asked.pop_front();
-            }
-            asked.push_back(ask);
-        }
-        if ms % 1_100 == 0 && ms > 0 {
-            turns += 1;
-            match asked.pop_front() {
-                Some(Ask { from, count, .. }) => {
-                    let count = u64::from(count.min(2));
-                    planner.answer(A, from, blocks(from.0, count), at(ms)).unwrap();
-                }
-                None => useless += 1,
-            }
-        }
-        while planner.pop(Height(next)).is_some() {
-            next += 1;
-        }
-        planner.advanced(Height(next));
-    }
-    assert_eq!((turns, useless), (54, 0), "it is asked before each of its turns");
-    assert!(next > 100, "{next}: blocks came twice");
-    assert_eq!(planner.status().resting, 0);
-}
-
-#[test]
 fn a_peer_that_only_lost_its_connection_starts_anew() {
     let mut planner = planner(&[(A, 16)]);
     planner.plan(Height(1), at(0));
