@@ -46,7 +46,10 @@ fn play(honest: &[u64], offers: &[(u8, u64, u64)], met: &mut BTreeMap<&'static s
         let worth = before.map(|tx| rate(tx.body().fee.0)).min().unwrap();
         for gone in inserted.evicted.iter().filter_map(|id| by_id.get(id)) {
             *met.entry("an honest one left").or_default() += 1;
-            assert!(rate(*gone) < worth, "{gone} left for {sender}/{nonce} with {fee}");
+            assert!(
+                rate(*gone) < worth,
+                "{gone} left for {sender:?}/{nonce} with {fee}"
+            );
         }
     }
     // What blocks take of what is left: nothing of a stranger comes out above the cheapest before it in its row.
