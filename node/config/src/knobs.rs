@@ -325,7 +325,7 @@ knobs! {
     mempool: MempoolConfig {
         /// Most transactions. Too few and bursts are refused.
         transactions_max: u32 = 50_000, range(1, 10_000_000);
-        /// Most bytes of memory that they take, decoded and with the lists that they are in. A transfer takes about 1.9 KiB.
+        /// Most bytes of memory that they take, decoded and with the lists that they are in. A transfer takes about 1.6 KiB.
         bytes_max: u64 = 80 * MIB, range(64 * KIB, 64 * GIB);
         /// Most transactions of one sender.
         per_sender_max: u32 = 1_024, range(1, 1_000_000);

@@ -14,7 +14,7 @@ pub const QUEUED_SHARE: usize = 8;
 pub struct MempoolConfig {
     /// Most transactions.
     pub count_max: usize,
-    /// Most bytes of memory that they take, as [`crate::memory`] charges for them: decoded, and with about 1.6 KiB each
+    /// Most bytes of memory that they take, as [`crate::memory`] charges for them: decoded, and with about 1.3 KiB each
     /// for the entries that name them.
     pub bytes_max: usize,
     /// Most transactions of one sender. Too low slows down a busy sender, too high lets few fill the pool.
