@@ -57,7 +57,7 @@ exits! {
     /// A key file is missing, unreadable, too open, of another owner, or the passphrase is wrong.
     Key = 40, "key or permissions";
     /// The data was written by a newer version.
-    SchemaTooNew = 50, "schema too new";
+    SchemaTooNew = 50, "other schema";
     /// SIGINT arrived a second time.
     Interrupted = 130, "signal";
     /// SIGTERM arrived a second time.

@@ -170,7 +170,7 @@ fn words_and_parameters() -> Vec<Case> {
         case(
             "\"devnet\"",
             "\"x\"",
-            replace("one of these words", "\"x\"", "\"production\""),
+            replace("one of these words", "\"x\"", "\"devnet\""),
         ),
         case("format = 1", "format = 2", write("format = 2", "format = 1")),
         case("format = 1\n", "", top("format = 1")),

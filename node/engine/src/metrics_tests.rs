@@ -44,7 +44,7 @@ async fn scrape(metrics: &Metrics) -> String {
     )
     .unwrap();
     let mut stream = TcpStream::connect(server.address()).await.unwrap();
-    let request = b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let request = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     stream.write_all(request).await.unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();

@@ -21,6 +21,11 @@ pub const READERS_BYTES: usize = 400;
 /// Most that one remembered departure takes.
 pub const DEPARTURE_BYTES: usize = 2 * size_of::<Departure>() + hashed(size_of::<(Hash, u64)>());
 
+/// Most that all remembered departures take, of as many as the default configuration has.
+pub const DEPARTURES_BYTES_MAX: usize = 12 * 1024 * 1024;
+
+const _: () = assert!(50_000 * DEPARTURE_BYTES <= DEPARTURES_BYTES_MAX);
+
 /// Charged for the entries that name a transaction, whatever is in it. Each may be the only one of its sender.
 pub const ENTRY_BYTES: usize = 2 * hashed(size_of::<(Hash, Arc<VerifiedTransaction>)>())
     + hashed(size_of::<(Address, Box<Row>)>())

@@ -143,7 +143,7 @@ async fn the_listeners_know_nothing_of_each_others_methods() {
 
 async fn scrape(server: &MetricsServer, request: &str) -> Answer {
     let mut stream = TcpStream::connect(server.address()).await.unwrap();
-    let request = format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let request = format!("{request} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     Answer::read(stream).await
 }
