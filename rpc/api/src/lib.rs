@@ -67,6 +67,7 @@ pub mod limits {
     pub const PAGE_DEFAULT: u32 = 100;
     /// Longest wait for `minHeight`, milliseconds.
     pub const MIN_HEIGHT_WAIT_MS: u64 = 2000;
-    /// Deepest nesting of JSON in parameters.
+    /// Deepest nesting of JSON in a member of a request, `params` or another: its own brackets count, those of the
+    /// request and of the batch do not.
     pub const JSON_DEPTH_MAX: usize = 64;
 }

@@ -13,6 +13,8 @@ use serde_json::value::RawValue;
 use vibecoin_rpc_api::limits::JSON_DEPTH_MAX;
 use vibecoin_rpc_api::{ApiError, ErrorData};
 
+use crate::params::too_deep;
+
 /// Most bytes of an id. It is sent back with the answer, so it must not be a load.
 pub(crate) const ID_BYTES_MAX: usize = 128;
 
@@ -149,6 +151,7 @@ fn entry(text: &str) -> Entry<'_> {
         version,
         method,
         params,
+        deep,
     } = match serde_json::from_str(text) {
         Ok(envelope) => envelope,
         Err(error) => return refused(Id::Null, format!("no JSON-RPC 2.0 request: {error}")),
@@ -160,6 +163,9 @@ fn entry(text: &str) -> Entry<'_> {
     let Some(id) = id else {
         return Entry::Notification;
     };
+    if let Some(member) = deep {
+        return Entry::Refused(id, Box::new(too_deep(&member)));
+    }
     Entry::Call(Request {
         jsonrpc: TwoPointZero,
         id,
@@ -178,6 +184,8 @@ struct Envelope<'t> {
     /// Its inside is `None` when it is no text.
     method: Option<Option<Cow<'t, str>>>,
     params: Option<&'t RawValue>,
+    /// The first member without a meaning that is nested too deep. Parameters are checked with their names.
+    deep: Option<Cow<'t, str>>,
 }
 
 impl<'t> Deserialize<'t> for Envelope<'t> {
@@ -210,10 +218,12 @@ impl<'t> Visitor<'t> for Members {
                 }
                 "method" => envelope.method.replace(read_text(text)).is_some(),
                 "params" => envelope.params.replace(value).is_some(),
-                _ if is_deep(text) => {
-                    return Err(A::Error::custom(format!("nested deeper than {JSON_DEPTH_MAX}")));
+                _ => {
+                    if envelope.deep.is_none() && is_deep(text) {
+                        envelope.deep = Some(name.0);
+                    }
+                    continue;
                 }
-                _ => false,
             };
             if twice {
                 return Err(A::Error::custom(format!("`{}` is given twice", name.0)));
@@ -227,7 +237,7 @@ impl<'t> Visitor<'t> for Members {
 #[derive(serde::Deserialize)]
 struct Text<'t>(#[serde(borrow)] Cow<'t, str>);
 
-fn read_text(value: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn read_text(value: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str::<Text<'_>>(value).ok().map(|text| text.0)
 }
 
@@ -363,7 +373,20 @@ mod tests {
         let deep = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
         let with = |n| format!(r#"{{"jsonrpc":"2.0","method":"m","id":1,"more":{}}}"#, deep(n));
         check(with(JSON_DEPTH_MAX), "m#1");
-        check(with(JSON_DEPTH_MAX + 1), "-32600#null");
+        check(with(JSON_DEPTH_MAX + 1), "-32602#1");
+        check(with(100_000), "-32602#1");
+        // What is no request for another reason is refused for that, and what asks for no answer has none.
+        let deep = deep(JSON_DEPTH_MAX + 1);
+        check(
+            format!(r#"{{"jsonrpc":"1.0","method":"m","id":1,"more":{deep}}}"#),
+            "-32600#1",
+        );
+        check(format!(r#"{{"more":{deep},"jsonrpc":"2.0","method":"m"}}"#), "-");
+    }
+
+    #[test]
+    fn an_entry_that_is_an_array_is_no_request_however_deep() {
+        let deep = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
         check(deep(100_000), "[-32600#null]");
     }
 }

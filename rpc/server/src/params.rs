@@ -107,7 +107,14 @@ fn by_position_only<'p>(method: &Method, params: &'p str, members: &[(&'p str, &
     }
 }
 
-fn unknown(method: &Method, name: &str) -> ApiError {
+/// Refuses a member of a request, `params` or another, that is nested too deep.
+pub(crate) fn too_deep(member: &str) -> ApiError {
+    let shown: String = member.chars().take(64).collect();
+    let message = format!("`{shown}` is nested deeper than {JSON_DEPTH_MAX}");
+    ApiError::invalid_params("too_deep", message).with("depthMax", JSON_DEPTH_MAX)
+}
+
+pub(crate) fn unknown(method: &Method, name: &str) -> ApiError {
     let mut known: Vec<&str> = method
         .params
         .iter()
@@ -181,10 +188,7 @@ impl<'p> Scan<'p> {
                 }
                 b'{' | b'[' => {
                     if depth >= JSON_DEPTH_MAX {
-                        let message = format!("parameters are nested deeper than {JSON_DEPTH_MAX}");
-                        return Err(
-                            ApiError::invalid_params("too_deep", message).with("depthMax", JSON_DEPTH_MAX)
-                        );
+                        return Err(too_deep("params"));
                     }
                     empty &= depth != 1;
                     let object = *byte == b'{';

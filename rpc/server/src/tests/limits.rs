@@ -145,11 +145,14 @@ async fn what_is_no_request_and_what_is_deep_beside_the_parameters_is_refused_wi
         r#""id":1,"jsonrpc":"1.0","method":"chain_getHead""#.to_owned(),
         r#""id":1,"jsonrpc":"2.0","method":7"#.to_owned(),
         r#""id":1,"jsonrpc":"2.0","method":"chain_getHead","method":"chain_getHead""#.to_owned(),
-        format!(r#""id":1,"jsonrpc":"2.0","method":"chain_getHead","more":{deep}"#),
     ] {
         let answer = served.post(&format!("{{{members}}}")).await.json();
         expect_error(&answer, -32600, "invalid_request");
     }
+    let beside = format!(r#"{{"id":1,"jsonrpc":"2.0","method":"chain_getHead","more":{deep}}}"#);
+    let answer = served.post(&beside).await.json();
+    expect_error(&answer, -32602, "too_deep");
+    assert_eq!(answer["id"], 1, "{answer}");
     let notification = served.post(r#"{"jsonrpc":"2.0","method":"chain_getHead"}"#).await;
     assert_eq!(notification.status, 200);
 }
@@ -176,6 +179,9 @@ async fn a_long_id_is_not_sent_back_over_websocket_and_a_long_message_is_refused
     socket.send(&" ".repeat(1024 * 1024 + 1)).await;
     let answer: Value = serde_json::from_str(&socket.receive().await).unwrap();
     assert_eq!(answer["error"]["code"], -32007);
+    assert_eq!(answer["error"]["data"]["requestBytesMax"], "1048576", "{answer}");
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert!(message.contains("WebSocket message"), "{message}");
 }
 
 #[tokio::test]
@@ -203,14 +209,9 @@ async fn unknown_methods_and_parameters_are_named() {
     assert_eq!(typo["error"]["data"]["parameter"], "adress");
     for options in [json!({"option": 1}), json!({"at": 1, "hight": 2})] {
         let inside = served.call("account_getBalance", json!(["x", options])).await;
-        expect_error(&inside, -32602, "invalid_params");
-        assert!(
-            inside["error"]["message"]
-                .as_str()
-                .unwrap()
-                .contains("unknown field"),
-            "{inside}"
-        );
+        expect_error(&inside, -32602, "unknown_parameter");
+        let named = inside["error"]["data"]["parameter"].as_str();
+        assert!(matches!(named, Some("option" | "hight")), "{inside}");
     }
     expect_error(
         &served.call("account_getBalance", json!({})).await,

@@ -154,7 +154,7 @@ async fn what_is_refused_is_refused_in_the_same_words_everywhere() {
         (call(r#""id":[]"#), "invalid_request"),
         (call(&format!(r#""id":"{}""#, "a".repeat(129))), "invalid_request"),
         (call(r#""id":1,"id":2"#), "invalid_request"),
-        (call(&format!(r#""id":1,"more":{}"#, deep(65))), "invalid_request"),
+        (call(&format!(r#""id":1,"more":{}"#, deep(65))), "too_deep"),
         (call(&format!(r#""id":1,"params":{}"#, deep(65))), "too_deep"),
         (call(r#""id":1,"params":{"x":1}"#), "unknown_parameter"),
         (call(r#""id":1,"params":[1]"#), "too_many_params"),
