@@ -52,15 +52,15 @@ fn announced(headers: &HeaderMap) -> Option<usize> {
 fn too_large(limit: usize) -> Response<HttpBody> {
     json(
         StatusCode::PAYLOAD_TOO_LARGE,
-        bare_error(Id::Null, request_too_large(limit)),
+        bare_error(Id::Null, request_too_large("a request over HTTP", limit)),
     )
 }
 
-/// -32007.
-pub(crate) fn request_too_large(limit: usize) -> ApiError {
+/// -32007. The limit is that of the transport, so `what` names it.
+pub(crate) fn request_too_large(what: &str, limit: usize) -> ApiError {
     let error = ApiError {
         code: jsonrpsee::types::error::OVERSIZED_REQUEST_CODE,
-        message: "the request is too large".to_owned(),
+        message: format!("the request is too large: {what} has at most {limit} bytes"),
         data: vibecoin_rpc_api::ErrorData {
             reason: "request_too_large".to_owned(),
             ..Default::default()

@@ -47,6 +47,7 @@ mod code {
     pub(super) const GOING_AWAY: u16 = 1001;
     pub(super) const PROTOCOL: u16 = 1002;
     pub(super) const POLICY: u16 = 1008;
+    pub(super) const TOO_BIG: u16 = 1009;
 }
 
 /// A session that is about to begin.
@@ -174,10 +175,7 @@ impl Session {
                             calls.push(self.call(&methods, &lane, message, held, out, &requested));
                         }
                         Ok(Event::TooLarge) => {
-                            let error = bare_error(Id::Null, request_too_large(message_max));
-                            if let Ok(error) = RawValue::from_string(error) {
-                                self.send(out, error, Vec::new()).await;
-                            }
+                            self.refuse_size(out, message_max).await;
                         }
                         Ok(Event::Ping(payload)) => {
                             let _ = out.send(Out::Pong(payload)).await;
@@ -187,6 +185,10 @@ impl Session {
                         Err(Fault::Gone) => return close(code::GOING_AWAY),
                         Err(Fault::Protocol) => return self.closes(code::PROTOCOL),
                         Err(Fault::Late) => return self.closes(code::POLICY),
+                        Err(Fault::TooBig) => {
+                            self.refuse_size(out, message_max).await;
+                            return self.closes(code::TOO_BIG);
+                        }
                     }
                 }
                 Some(()) = calls.next(), if !calls.is_empty() => {}
@@ -211,6 +213,14 @@ impl Session {
                     last_events: true,
                 };
             }
+        }
+    }
+
+    /// Answers a message that was too large to read.
+    async fn refuse_size(&self, out: &mpsc::Sender<Out>, message_max: usize) {
+        let error = bare_error(Id::Null, request_too_large("a WebSocket message", message_max));
+        if let Ok(error) = RawValue::from_string(error) {
+            self.send(out, error, Vec::new()).await;
         }
     }
 

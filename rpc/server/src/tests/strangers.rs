@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::hostile::{HTTP2, LARGE, closed, drip, frame, sent};
-use super::{Answer, RawSocket, Served, serve_with};
+use super::{Answer, RawSocket, Served, expect_error, serve_with};
 use crate::metrics::{Closed, RpcMetrics};
 use crate::mock::MockBackend;
 use crate::prometheus::MetricsServer;
@@ -351,14 +351,36 @@ async fn frames_against_the_protocol_end_the_session() {
         &[0x09, 0x80, 0, 0, 0, 0],
         &[0xc1, 0x80, 0, 0, 0, 0],
         &[0x89, 0xfe, 0, 200, 0, 0, 0, 0],
-        &[
-            0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0,
-        ],
     ] {
         let mut socket = RawSocket::open(&served).await;
         socket.0.write_all(bad).await.unwrap();
         let last = closed(socket.0).await;
         assert_eq!(last, [0x88, 2, 0x03, 0xea], "1002 for {bad:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_to_throw_away_is_answered_and_closed_as_too_big() {
+    let config = Config {
+        message_bytes_max: 1000,
+        ..patient()
+    };
+    let served = serve_with(config).await;
+    let announced = [
+        0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0,
+    ];
+    // The first fragment fits, eight are thrown away, and the next byte is one too many.
+    let mut fragments = frame(0x01, &[b' '; 1000]);
+    for _ in 0..8 {
+        fragments.extend(frame(0x00, &[b' '; 1000]));
+    }
+    fragments.extend(frame(0x00, b" "));
+    for too_big in [&announced[..], &fragments] {
+        let mut socket = RawSocket::open(&served).await;
+        socket.0.write_all(too_big).await.unwrap();
+        let error: serde_json::Value = serde_json::from_str(&socket.receive().await).unwrap();
+        expect_error(&error, -32007, "request_too_large");
+        assert_eq!(closed(socket.0).await, [0x88, 2, 0x03, 0xf1], "1009");
     }
 }
 

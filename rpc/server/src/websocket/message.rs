@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use soketto::Parsing;
-use soketto::base::{Codec, Header, OpCode};
+use soketto::base::{self, Codec, Header, OpCode};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::Instant;
 
@@ -35,6 +35,8 @@ pub(crate) enum Fault {
     Protocol,
     /// A message took too long.
     Late,
+    /// A message is so far above the limit that it is not even read to its end.
+    TooBig,
 }
 
 impl From<io::Error> for Fault {
@@ -144,7 +146,10 @@ impl<R: AsyncRead + Unpin> Messages<R> {
             let parsed = self
                 .codec
                 .decode_header(&self.buffer)
-                .map_err(|_| Fault::Protocol)?;
+                .map_err(|error| match error {
+                    base::Error::PayloadTooLarge { .. } => Fault::TooBig,
+                    _ => Fault::Protocol,
+                })?;
             let Parsing::Done {
                 value: header,
                 offset,
@@ -189,7 +194,7 @@ impl<R: AsyncRead + Unpin> Messages<R> {
         let there = oversized.left.min(self.buffer.len());
         self.buffer.drain(..there);
         oversized.left = oversized.left.saturating_sub(there);
-        oversized.budget = oversized.budget.checked_sub(there).ok_or(Fault::Protocol)?;
+        oversized.budget = oversized.budget.checked_sub(there).ok_or(Fault::TooBig)?;
         let ended = oversized.left == 0 && oversized.last;
         if ended {
             self.oversized = None;
