@@ -35,6 +35,33 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// What a parameter of this kind takes, in words.
+    #[must_use]
+    pub fn takes(self) -> String {
+        const ADDRESS: &str = "a text: bech32m, or 0x and 64 hex digits";
+        const HASH: &str = "a text: 0x and 64 hex digits";
+        const BYTES: &str = "a text: 0x and an even number of hex digits";
+        match self {
+            Self::Address => ADDRESS.to_owned(),
+            Self::Addresses => format!("an array of addresses, each {ADDRESS}"),
+            Self::AddressOrList => format!("an address or an array of addresses, each {ADDRESS}"),
+            Self::Block => "latest, genesis, earliest, a height, a 0x hash or {timestampMs}".to_owned(),
+            Self::Hash => HASH.to_owned(),
+            Self::Hashes => format!("an array of hashes, each {HASH}"),
+            Self::Bytes => BYTES.to_owned(),
+            Self::BytesList => format!("an array of bytes, each {BYTES}"),
+            Self::U64 => format!(
+                "a whole number from 0 to {}, as a number or a decimal text",
+                u64::MAX
+            ),
+            Self::U32 => format!("a whole number from 0 to {}", u32::MAX),
+            Self::Bool => "true or false".to_owned(),
+            Self::Text([]) => "a text".to_owned(),
+            Self::Text(allowed) => format!("one of the texts {}", allowed.join(", ")),
+            Self::Object => "an object".to_owned(),
+        }
+    }
+
     fn schema(self) -> Value {
         match self {
             Self::Address => json!({"type": "string", "description": "bech32m, or 0x and 64 hex digits"}),

@@ -302,6 +302,15 @@ pub mod text_option {
     }
 }
 
+/// Reads `null` as the default: every optional parameter may be written as `null`.
+pub(crate) fn or_default<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Deserialize<'de> + Default,
+    D: Deserializer<'de>,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
 /// A [`Text`] as it stands in answers, and in lists of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Shown<T>(pub T);

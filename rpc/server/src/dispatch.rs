@@ -80,7 +80,8 @@ impl Calls for Served {
                 // The library would log it as a warning and answer `false`.
                 if params.one::<SubscriptionId<'_>>().is_err() {
                     let message = "`subscription` is the number that sub_subscribe answered";
-                    return refused(id, ApiError::invalid_params("invalid_params", message));
+                    let error = ApiError::invalid_params("invalid_params", message);
+                    return refused(id, error.with("parameter", "subscription"));
                 }
                 return callback(id, params, self.id, self.response_bytes_max, extensions);
             }

@@ -28,6 +28,7 @@ use crate::metrics::MethodLabel;
 use crate::params;
 use crate::rate::{Exhausted, RateLimiter};
 use crate::seats::{Limits, Seat, Seated, Seats, TooManyWait, Waiting};
+use crate::values;
 use crate::work::Work;
 
 /// Bytes of an answer that a unit of the caller's budget pays for.
@@ -298,7 +299,7 @@ impl<C: Calls> Gate<C> {
             all_limited &= answer.extensions().get::<RateLimited>().is_some();
             self.seated.grow(&mut held, answer.as_ref().len());
             if let Err(too_large) = answers.append(answer) {
-                return Some(with_reason(too_large));
+                return Some(with_reason(too_large, None));
             }
         }
         if answers.is_empty() {
@@ -334,17 +335,20 @@ impl<C: Calls> Gate<C> {
         let mut running = std::pin::pin!(calls);
         // Most calls are done at the first look and need no timer.
         if let Poll::Ready(response) = poll_fn(|task| Poll::Ready(running.as_mut().poll(task))).await {
-            return with_reason(response);
+            return with_reason(response, Some(method));
         }
         let limited = tokio::time::timeout(self.rules.time_limit(method).min(most), running);
         if !method.waits {
-            return limited
-                .await
-                .map_or_else(|_| timed_out(id, method.name), with_reason);
+            return limited.await.map_or_else(
+                |_| timed_out(id, method.name),
+                |done| with_reason(done, Some(method)),
+            );
         }
         // Waiting for a block must not hold up the end of the server.
         tokio::select! {
-            waited = limited => waited.map_or_else(|_| timed_out(id, method.name), with_reason),
+            waited = limited => {
+                waited.map_or_else(|_| timed_out(id, method.name), |done| with_reason(done, Some(method)))
+            }
             () = self.rules.stop.clone().shutdown() => refused(id, BackendError::ShuttingDown.into()),
         }
     }
@@ -358,7 +362,9 @@ impl<C: Calls> Gate<C> {
             params::check_absent(method)?;
             return Ok(method);
         };
-        if let Cow::Owned(rewritten) = params::check(method, sent)? {
+        let checked = params::check(method, sent)?;
+        values::check(method, &checked)?;
+        if let Cow::Owned(rewritten) = checked {
             let rewritten = RawValue::from_string(rewritten)
                 .map_err(|error| ApiError::internal(format!("parameters could not be rewritten: {error}")))?;
             request.params = Some(Cow::Owned(rewritten));
@@ -376,7 +382,7 @@ fn refused(id: Id<'_>, error: ApiError) -> MethodResponse {
 }
 
 /// Gives an error of the library the form of ours: `data` is an object with a reason.
-fn with_reason(response: MethodResponse) -> MethodResponse {
+fn with_reason(response: MethodResponse, method: Option<&Method>) -> MethodResponse {
     // Our own codes are positive.
     if response.as_error_code().is_none_or(|code| code > 0) {
         return response;
@@ -396,7 +402,10 @@ fn with_reason(response: MethodResponse) -> MethodResponse {
     if error.code == Code::InvalidParams.number()
         && let Some(serde_json::Value::String(detail)) = error.data.facts.remove("detail")
     {
-        error.message = detail;
+        error.message = values::plain(&detail);
+        if let Some(param) = method.and_then(values::nested) {
+            error = error.with("parameter", param);
+        }
     }
     error.data.facts.retain(|_, fact| !fact.is_null());
     refused(sent.id.clone().into_owned(), error).with_extensions(response.extensions().clone())

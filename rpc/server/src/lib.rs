@@ -18,8 +18,8 @@
 //! A call passes, in this order: the seats for connections, `Host` and `Origin` (`host`), the size, time and
 //! type of the body (`server`, `request`) or of the WebSocket message (`websocket`). From there on one way
 //! serves every transport: the number of batch entries, ids and what else surrounds a call (`envelope`);
-//! then, each entry by itself, the method's name, the caller's budget, depth and names of the parameters,
-//! the time limit, and the form of errors (`gate`, `params`, `rate`); then its method (`dispatch`,
+//! then, each entry by itself, the method's name, the caller's budget, depth, names and
+//! values of the parameters, the time limit, and the form of errors (`gate`, `params`, `values`, `rate`); then its method (`dispatch`,
 //! `methods`), where expensive ones wait for a permit (`work`), as do those whose answers can be large
 //! (`building`).
 //!
@@ -51,6 +51,7 @@ mod socket;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
+mod values;
 mod watched;
 mod websocket;
 mod work;

@@ -91,7 +91,8 @@ impl Source {
             (Topic::Blocks, None, Some(TransactionDetail::Full)) => {
                 let message =
                     "subscriptions give `none` or `hashes`; the topic `transactions` gives the rest";
-                Err(ApiError::invalid_params("detail_not_available", message))
+                Err(ApiError::invalid_params("detail_not_available", message)
+                    .with("parameter", "transactions"))
             }
             (Topic::Blocks, None, detail) => Ok(Self::Blocks(detail.unwrap_or(TransactionDetail::None))),
             (Topic::Headers, None, None) => Ok(Self::Headers),
@@ -99,7 +100,8 @@ impl Source {
             (Topic::Account, None, None) => Err(ApiError::invalid_params(
                 "missing_parameter",
                 "the topic `account` needs `params.address`",
-            )),
+            )
+            .with("parameter", "address")),
             (Topic::Transactions, party, None) => Ok(Self::Transactions(party)),
             (Topic::Blocks | Topic::Headers, Some(_), _) => refuse("address"),
             (_, _, Some(_)) => refuse("transactions"),

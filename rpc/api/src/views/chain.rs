@@ -5,7 +5,7 @@ use vibecoin_primitives::{ChainParams, CommitCertificate, FaultModel, Hash, Head
 
 use super::{PohEntryView, TransactionView};
 use crate::block_ref::BlockRef;
-use crate::scalars::{CursorArg, Shown, U64};
+use crate::scalars::{CursorArg, Shown, U64, or_default};
 
 /// The chain: `chain_getInfo`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -328,10 +328,13 @@ impl From<&CommitCertificate> for CertificateView {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct BlockOptions {
     /// `none`, `hashes` (default) or `full`.
+    #[serde(deserialize_with = "or_default")]
     pub transactions: TransactionDetail,
     /// Whether to add the certificate.
+    #[serde(deserialize_with = "or_default")]
     pub certificate: bool,
     /// Whether to add the ticks.
+    #[serde(deserialize_with = "or_default")]
     pub poh: bool,
 }
 

@@ -7,7 +7,7 @@ use vibecoin_primitives::{
 
 use super::Context;
 use crate::error::ApiError;
-use crate::scalars::{AddressArg, AddressText, Bytes, BytesArg, HashArg, Shown, U64};
+use crate::scalars::{AddressArg, AddressText, Bytes, BytesArg, HashArg, Shown, U64, or_default};
 
 /// One operation, as answers show it and unsigned transactions name it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -248,6 +248,7 @@ pub const TIMEOUT_MS_DEFAULT: u64 = 10_000;
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct SubmitOptions {
     /// `none`, `mempool` (default) or `final`.
+    #[serde(deserialize_with = "or_default")]
     pub wait: Wait,
     /// Milliseconds to wait for `final`, at most 30000, default 10000.
     pub timeout_ms: Option<U64>,

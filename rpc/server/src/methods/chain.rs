@@ -232,7 +232,7 @@ impl<B: Backend> ChainApiServer for Rpc<B> {
         let window = options.unwrap_or_default().window.unwrap_or(STATS_WINDOW);
         if !(2..=STATS_WINDOW_MAX).contains(&window) {
             let message = format!("window is 2 to {STATS_WINDOW_MAX}, got {window}");
-            return Err(ApiError::invalid_params("window_out_of_range", message));
+            return Err(ApiError::invalid_params("window_out_of_range", message).with("parameter", "window"));
         }
         self.expensive(move |rpc| rpc.stats(window)).await
     }
@@ -245,7 +245,9 @@ impl<B: Backend> Rpc<B> {
         let detail = options.transactions.unwrap_or(TransactionDetail::None);
         if detail == TransactionDetail::Full {
             let message = "lists of blocks give `none` or `hashes`; ask for whole blocks one by one";
-            return Err(ApiError::invalid_params("detail_not_available", message));
+            return Err(
+                ApiError::invalid_params("detail_not_available", message).with("parameter", "transactions")
+            );
         }
         let checked = |block: Option<BlockRef>| block.map(BlockRef::get).transpose();
         let (from, to) = (checked(options.from)?, checked(options.to)?);

@@ -28,7 +28,7 @@ fn within(name: &str, got: u32, most: u32) -> Result<u32, ApiError> {
         return Ok(got);
     }
     let message = format!("{name} is 1 to {most}, got {got}");
-    Err(ApiError::invalid_params(&format!("{name}_out_of_range"), message))
+    Err(ApiError::invalid_params(&format!("{name}_out_of_range"), message).with("parameter", name))
 }
 
 #[async_trait]

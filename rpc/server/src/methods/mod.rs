@@ -247,7 +247,7 @@ fn page_size(limit: Option<u32>) -> Result<usize, ApiError> {
     let limit = limit.unwrap_or(PAGE_DEFAULT);
     if !(1..=PAGE_MAX).contains(&limit) {
         let message = format!("limit is 1 to {PAGE_MAX}, got {limit}");
-        return Err(ApiError::invalid_params("limit_out_of_range", message));
+        return Err(ApiError::invalid_params("limit_out_of_range", message).with("parameter", "limit"));
     }
     usize::try_from(limit).map_err(|error| ApiError::internal(error.to_string()))
 }

@@ -25,10 +25,10 @@ impl<B: Backend> ProofApiServer for Rpc<B> {
         let addresses = address.into_vec();
         at_most("addresses", addresses.len(), PROOF_KEYS_MAX)?;
         if addresses.is_empty() {
-            return Err(ApiError::invalid_params(
-                "nothing_to_prove",
-                "name at least one address",
-            ));
+            return Err(
+                ApiError::invalid_params("nothing_to_prove", "name at least one address")
+                    .with("parameter", "address"),
+            );
         }
         let addresses: Vec<Address> = addresses
             .into_iter()
@@ -46,10 +46,10 @@ impl<B: Backend> ProofApiServer for Rpc<B> {
     ) -> Result<ProofView, ApiError> {
         at_most("keys", keys.len(), PROOF_KEYS_MAX)?;
         if keys.is_empty() {
-            return Err(ApiError::invalid_params(
-                "nothing_to_prove",
-                "name at least one key",
-            ));
+            return Err(
+                ApiError::invalid_params("nothing_to_prove", "name at least one key")
+                    .with("parameter", "keys"),
+            );
         }
         let address = self.address(address)?;
         let slots: Vec<Hash> = keys.into_iter().map(HashArg::get).collect::<Result<_, _>>()?;

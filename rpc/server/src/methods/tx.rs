@@ -404,7 +404,7 @@ fn wait_time(timeout_ms: Option<U64>) -> Result<Duration, ApiError> {
     let ms = timeout_ms.map_or(TIMEOUT_MS_DEFAULT, |timeout| timeout.0);
     if ms > TIMEOUT_MS_MAX {
         let message = format!("timeoutMs is at most {TIMEOUT_MS_MAX}, got {ms}");
-        return Err(ApiError::invalid_params("timeout_out_of_range", message));
+        return Err(ApiError::invalid_params("timeout_out_of_range", message).with("parameter", "timeoutMs"));
     }
     Ok(Duration::from_millis(ms))
 }

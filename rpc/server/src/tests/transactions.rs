@@ -235,6 +235,16 @@ async fn a_script_can_sign_with_any_ed25519_tool() {
         typo["error"]["message"].as_str().unwrap().contains("nonse"),
         "{typo}"
     );
+    assert_eq!(typo["error"]["data"]["parameter"], "unsigned", "{typo}");
+    let operation = json!({"sender": "x", "nonce": 0, "fee": 0, "validUntil": 0, "operations": [7]});
+    for unsigned in [json!(7), json!([1, 2]), operation] {
+        let wrong = served.call("tx_encode", json!([unsigned])).await;
+        expect_error(&wrong, -32602, "invalid_params");
+        assert_eq!(wrong["error"]["data"]["parameter"], "unsigned", "{wrong}");
+        let message = wrong["error"]["message"].as_str().unwrap();
+        let foreign = ["struct", "enum", "at line", "View", "Unsigned"];
+        assert!(!foreign.iter().any(|word| message.contains(word)), "{message}");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,315 @@
+//! The values of parameters are checked against the table of methods before the generated code reads them: its
+//! errors name neither the parameter nor what it takes, but types of this program.
+//!
+//! Only the JSON type is checked here, and the range of integers. Texts that are malformed have codes of their own
+//! (1000 to 1003), which the methods give, and so have block references of any type.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserializer as _;
+use serde::de::{SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use vibecoin_rpc_api::registry::{Kind, Method, Param};
+use vibecoin_rpc_api::{ApiError, U64};
+
+use crate::envelope::read_text;
+use crate::params::unknown;
+
+/// Longest value that an error shows, bytes.
+const SHOWN_BYTES_MAX: usize = 64;
+
+/// Checks the values of `params`, whose names and number are known to be right.
+///
+/// # Errors
+/// -32602 that names the parameter and what it takes.
+pub(crate) fn check(method: &Method, params: &str) -> Result<(), ApiError> {
+    // The library takes a number and a text here, and the dispatcher checks them.
+    if method.name == "sub_unsubscribe" {
+        return Ok(());
+    }
+    if !params.trim_ascii_start().starts_with('[') {
+        let values: BTreeMap<&str, &RawValue> = serde_json::from_str(params).map_err(unreadable)?;
+        for (name, value) in values {
+            match method.params.iter().find(|param| param.name == name) {
+                Some(param) => check_one(param, value.get())?,
+                None => check_options(method, value.get())?,
+            }
+        }
+        return Ok(());
+    }
+    let values: Vec<&RawValue> = serde_json::from_str(params).map_err(unreadable)?;
+    for (index, value) in values.into_iter().enumerate() {
+        match method.params.get(index) {
+            Some(param) => check_one(param, value.get())?,
+            None => check_options(method, value.get())?,
+        }
+    }
+    Ok(())
+}
+
+/// The parameters are valid JSON with names and a number that were checked, so this is not reached.
+fn unreadable(error: serde_json::Error) -> ApiError {
+    ApiError::invalid_params("invalid_params", plain(&error.to_string()))
+}
+
+fn check_options(method: &Method, value: &str) -> Result<(), ApiError> {
+    if value == "null" {
+        return Ok(());
+    }
+    if !value.starts_with('{') {
+        let names: Vec<&str> = method.options.iter().map(|option| option.name).collect();
+        let takes = format!("an object with any of {}", names.join(", "));
+        return Err(wrong("options", &takes, &format!("got {}", shown(value))));
+    }
+    let values: BTreeMap<&str, &RawValue> = serde_json::from_str(value).map_err(unreadable)?;
+    for (name, value) in values {
+        let option = method.options.iter().find(|option| option.name == name);
+        check_one(option.ok_or_else(|| unknown(method, name))?, value.get())?;
+    }
+    Ok(())
+}
+
+fn check_one(param: &Param, value: &str) -> Result<(), ApiError> {
+    if value == "null" && !param.required {
+        return Ok(());
+    }
+    let is_text = |value: &str| read_text(value).is_some();
+    let is_array = value.starts_with('[');
+    let fits = match param.kind {
+        Kind::Block => true,
+        Kind::Address | Kind::Hash | Kind::Bytes | Kind::Text([]) => is_text(value),
+        Kind::Text(allowed) => read_text(value).is_some_and(|text| allowed.contains(&text.as_ref())),
+        Kind::U64 => serde_json::from_str::<U64>(value).is_ok(),
+        Kind::U32 => serde_json::from_str::<u32>(value).is_ok(),
+        Kind::Bool => matches!(value, "true" | "false"),
+        Kind::Object => value.starts_with('{'),
+        Kind::AddressOrList if !is_array => is_text(value),
+        Kind::AddressOrList | Kind::Addresses | Kind::Hashes | Kind::BytesList => {
+            if let Some((index, element)) = is_array.then(|| first_no_text(value)).flatten() {
+                let got = format!("the one at position {index} is {element}");
+                return Err(wrong(param.name, &param.kind.takes(), &got));
+            }
+            is_array
+        }
+    };
+    if fits {
+        return Ok(());
+    }
+    Err(wrong(
+        param.name,
+        &param.kind.takes(),
+        &format!("got {}", shown(value)),
+    ))
+}
+
+fn wrong(name: &str, takes: &str, got: &str) -> ApiError {
+    let message = format!("`{name}` takes {takes}; {got}");
+    ApiError::invalid_params("invalid_params", message).with("parameter", name)
+}
+
+/// A value as errors show it.
+fn shown(value: &str) -> &str {
+    match value.as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        _ if value.len() <= SHOWN_BYTES_MAX => value,
+        Some(b'"') => "another text",
+        _ => "another number",
+    }
+}
+
+/// The first element of an array that is no text, and its position from zero.
+fn first_no_text(array: &str) -> Option<(usize, String)> {
+    serde_json::Deserializer::from_str(array)
+        .deserialize_seq(Texts)
+        .ok()
+        .flatten()
+}
+
+struct Texts;
+
+impl<'t> Visitor<'t> for Texts {
+    type Value = Option<(usize, String)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'t>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+        let (mut found, mut index) = (None, 0usize);
+        // To its end: the reader takes no array that is left in the middle.
+        while let Some(element) = elements.next_element::<&RawValue>()? {
+            if found.is_none() && read_text(element.get()).is_none() {
+                found = Some((index, shown(element.get()).to_owned()));
+            }
+            index = index.saturating_add(1);
+        }
+        Ok(found)
+    }
+}
+
+/// The parameter of the method whose inside the table does not describe.
+pub(crate) fn nested(method: &Method) -> Option<&'static str> {
+    let nested = method.params.iter().find(|param| param.kind == Kind::Object);
+    nested.map(|param| param.name)
+}
+
+/// An error of the JSON reader without its places and the names of our types.
+pub(crate) fn plain(detail: &str) -> String {
+    let text = detail.split(" at line ").next().unwrap_or_default();
+    let Some((found, expected)) = text.rsplit_once(", expected ") else {
+        return text.to_owned();
+    };
+    let ours = [
+        "struct ",
+        "internally tagged enum ",
+        "enum ",
+        "tuple ",
+        "unit ",
+        "variant ",
+    ];
+    let expected = match expected {
+        "a sequence" => "an array",
+        "a map" => "an object",
+        "u8" | "u16" | "u32" | "u64" => "a whole number",
+        expected if ours.iter().any(|word| expected.starts_with(word)) => "an object",
+        expected => expected,
+    };
+    format!("{found}, expected {expected}")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use vibecoin_rpc_api::registry::{ADMIN_METHODS, METHODS, find};
+
+    use super::*;
+
+    /// A value of the right type.
+    fn good(kind: Kind) -> String {
+        match kind {
+            Kind::Address | Kind::Hash | Kind::Bytes | Kind::Text([]) | Kind::Block => "\"x\"".to_owned(),
+            Kind::Addresses | Kind::AddressOrList | Kind::Hashes | Kind::BytesList => "[\"x\"]".to_owned(),
+            Kind::U64 => "\"18446744073709551615\"".to_owned(),
+            Kind::U32 => "4294967295".to_owned(),
+            Kind::Bool => "true".to_owned(),
+            Kind::Text(allowed) => format!("{:?}", allowed[0]),
+            Kind::Object => "{}".to_owned(),
+        }
+    }
+
+    /// Values of a wrong type.
+    fn bad(kind: Kind) -> &'static [&'static str] {
+        match kind {
+            Kind::Block => &[],
+            Kind::Address | Kind::Hash | Kind::Bytes | Kind::Text(_) => &["7", "true", "{}", "[\"x\"]"],
+            Kind::Addresses | Kind::Hashes | Kind::BytesList => &["\"x\"", "7", "{}", "[\"x\",7]", "[[]]"],
+            Kind::AddressOrList => &["7", "{}", "[7]", "[null]"],
+            Kind::U64 => &[
+                "-1",
+                "1.0",
+                "\"\"",
+                "\"07\"",
+                "true",
+                "[]",
+                "18446744073709551616",
+            ],
+            Kind::U32 => &["-1", "1.0", "\"1\"", "4294967296", "{}"],
+            Kind::Bool => &["0", "\"true\"", "[]"],
+            Kind::Object => &["7", "\"x\"", "[]"],
+        }
+    }
+
+    #[test]
+    fn a_wrong_type_is_named_with_its_parameter_on_every_method() {
+        let mut refused = 0;
+        for method in METHODS.iter().chain(ADMIN_METHODS) {
+            if method.name == "sub_unsubscribe" {
+                continue;
+            }
+            let all: Vec<String> = method.params.iter().map(|param| good(param.kind)).collect();
+            assert_eq!(
+                check(method, &format!(" [{}]", all.join(","))),
+                Ok(()),
+                "{}",
+                method.name
+            );
+            for (index, param) in method.params.iter().enumerate() {
+                let null: &[&str] = if param.required && param.kind != Kind::Block {
+                    &["null"]
+                } else {
+                    &[]
+                };
+                for value in bad(param.kind).iter().chain(null) {
+                    let mut positions = all.clone();
+                    positions[index] = (*value).to_owned();
+                    let named = format!("{{\"{}\": {value}}}", param.name);
+                    for params in [format!("[{}]", positions.join(",")), named] {
+                        let error = check(method, &params).unwrap_err();
+                        assert_eq!(error.data.facts["parameter"], param.name, "{params}");
+                        assert!(error.message.contains("takes"), "{}", error.message);
+                        refused += 1;
+                    }
+                }
+            }
+            for option in method.options {
+                let with = |value: &str| format!("{{\"options\":{{\"{}\":{value}}}}}", option.name);
+                assert_eq!(check(method, &with(&good(option.kind))), Ok(()));
+                assert_eq!(check(method, &with("null")), Ok(()));
+                for value in bad(option.kind) {
+                    let error = check(method, &with(value)).unwrap_err();
+                    assert_eq!(error.data.facts["parameter"], option.name, "{value}");
+                    refused += 1;
+                }
+            }
+            if method.has_options() {
+                for value in ["7", "[]", "\"x\""] {
+                    let error = check(method, &format!("{{\"options\":{value}}}")).unwrap_err();
+                    assert_eq!(error.data.facts["parameter"], "options");
+                }
+            }
+        }
+        assert!(refused > 200, "{refused}");
+    }
+
+    #[test]
+    fn the_message_says_what_it_takes_and_what_it_got() {
+        let message = |method: &str, params: &str| check(find(method).unwrap(), params).unwrap_err().message;
+        assert_eq!(
+            message("account_get", "[7]"),
+            "`address` takes a text: bech32m, or 0x and 64 hex digits; got 7"
+        );
+        assert_eq!(
+            message("tx_getStatuses", r#"{"hashes":["0x", {}]}"#),
+            "`hashes` takes an array of hashes, each a text: 0x and 64 hex digits; \
+             the one at position 1 is an object"
+        );
+        assert_eq!(
+            message("chain_getBlocks", r#"[{"order":"up"}]"#),
+            "`order` takes one of the texts asc, desc; got \"up\""
+        );
+        assert!(message("account_get", r#"["x",{"hight":1}]"#).contains("unknown parameter `hight`"));
+    }
+
+    #[test]
+    fn errors_of_the_reader_lose_places_and_names_of_types() {
+        for (detail, shown) in [
+            (
+                "invalid type: integer `7`, expected internally tagged enum OperationView at line 1 column 9",
+                "invalid type: integer `7`, expected an object",
+            ),
+            (
+                "invalid type: integer `7`, expected a sequence",
+                "invalid type: integer `7`, expected an array",
+            ),
+            ("missing field `fee` at line 1 column 2", "missing field `fee`"),
+            (
+                "unknown field `a`, expected `b` or `c` at line 1 column 4",
+                "unknown field `a`, expected `b` or `c`",
+            ),
+        ] {
+            assert_eq!(plain(detail), shown);
+        }
+    }
+}
