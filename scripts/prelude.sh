@@ -25,7 +25,7 @@ die() {
 # The same for arguments that are wrong.
 wrong() {
   say "error: $1"
-  say "hint: ${2:-see $0 --help}"
+  say "hint: ${2:-see $(printf %q "$0") --help}"
   exit 2
 }
 
@@ -34,7 +34,7 @@ find_binary() { # [program]
   if [ -n "${VIBECOIN_BIN:-}" ]; then
     binary=$(type -P -- "$VIBECOIN_BIN" || true)
     [ -n "$binary" ] || die "VIBECOIN_BIN is $VIBECOIN_BIN, which is no program" \
-      "build one with $scripts/build.sh, which prints its path, or unset VIBECOIN_BIN"
+      "build one with $(printf %q "$scripts/build.sh"), which prints its path, or unset VIBECOIN_BIN"
   elif [ -f "${1:-}" ] && [ -x "${1:-}" ]; then
     binary=$1
   else

@@ -15,6 +15,7 @@ use vibecoin_storage::StorageError;
 
 use crate::exit::Exit;
 use crate::output::message;
+use crate::program::quoted_path;
 
 /// How the message begins when nobody answers; where it was tried is put in by [`CliError::at`].
 const NO_ANSWER: &str = "no node answers";
@@ -221,25 +222,25 @@ fn file_hint(kind: ErrorKind, path: &Path) -> Option<String> {
         ErrorKind::NotFound if path.is_symlink() => {
             format!(
                 "it is a symbolic link to a place where nothing is: `ls -l {}`",
-                path.display()
+                quoted_path(path)
             )
         }
         ErrorKind::NotFound if !folder.exists() => {
-            format!("make its folder first: `mkdir -p {}`", folder.display())
+            format!("make its folder first: `mkdir -p {}`", quoted_path(folder))
         }
-        ErrorKind::NotFound => format!("`ls {}` shows what is there", folder.display()),
+        ErrorKind::NotFound => format!("`ls {}` shows what is there", quoted_path(folder)),
         ErrorKind::PermissionDenied => {
             let which = if path.exists() { path } else { there };
             format!(
                 "this command runs as user {}: `ls -ld {}` shows whose it is and what others may do",
                 rustix::process::geteuid().as_raw(),
-                which.display()
+                quoted_path(which)
             )
         }
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             format!(
                 "free some space: `df {}` shows how much there is",
-                there.display()
+                quoted_path(there)
             )
         }
         ErrorKind::ReadOnlyFilesystem => {
@@ -420,7 +421,7 @@ impl From<KeyError> for CliError {
             KeyError::Locked { .. } => Some("stop that process first, or use another --home".to_owned()),
             KeyError::Missing { path } if path.ends_with("validator.key") => Some(format!(
                 "`vibecoin init --home {} --validator` makes one; a node that is not told to be a validator follows without",
-                path.parent().unwrap_or(path).display()
+                quoted_path(path.parent().unwrap_or(path))
             )),
             KeyError::Missing { path } => file_hint(ErrorKind::NotFound, path),
             KeyError::Owner {
@@ -429,11 +430,11 @@ impl From<KeyError> for CliError {
                 expected,
             } => Some(format!(
                 "run as user {found}, or give it to this one: `chown {expected} {}`",
-                path.display()
+                quoted_path(path)
             )),
             KeyError::Kind { path, found, .. } if found.contains("link") => Some(format!(
                 "a secret is not reached through a link; name what it leads to: `readlink -f {}`",
-                path.display()
+                quoted_path(path)
             )),
             _ => None,
         };

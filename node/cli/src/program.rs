@@ -2,12 +2,13 @@
 //! with the name by which this program was called and the options that lead to the same node and home.
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
 
 use crate::args::Globals;
 use crate::environment;
 use crate::error::CliError;
 use crate::output::Answer;
+
+pub use vibecoin_primitives::text::{quoted, quoted_path};
 
 /// How commands begin in the messages of this program.
 const WRITTEN: &str = "`vibecoin ";
@@ -96,23 +97,10 @@ impl Typed {
     }
 }
 
-/// A word of a shell's command line.
-pub fn quoted(text: &str) -> String {
-    let plain = |letter: char| letter.is_alphanumeric() || "/._-+:@%".contains(letter);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
-}
-
-/// A path as a word of a shell's command line.
-pub fn quoted_path(path: &Path) -> String {
-    quoted(&path.display().to_string())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn typed(program: &str, home: Option<&str>, url: Option<&str>) -> Typed {
@@ -167,6 +155,63 @@ mod tests {
         Ok(())
     }
 
+    /// A path with a space that is put into a command as it is would be two words.
+    #[test]
+    fn no_command_that_a_message_names_has_an_unquoted_path() {
+        use crate::error::CliError;
+        use std::io::{Error, ErrorKind};
+        use vibecoin_keystore::KeyError;
+
+        let folder = tempfile::Builder::new().prefix("a b").tempdir().unwrap();
+        let there = folder.path().join("it's");
+        std::fs::write(&there, "").unwrap();
+        std::os::unix::fs::symlink("nowhere", folder.path().join("link")).unwrap();
+        let mut hints = Vec::new();
+        for kind in [
+            ErrorKind::NotFound,
+            ErrorKind::PermissionDenied,
+            ErrorKind::StorageFull,
+        ] {
+            for name in ["it's", "link", "not/there"] {
+                let error = CliError::file("read", &folder.path().join(name))(Error::from(kind));
+                hints.extend(error.hint);
+            }
+        }
+        let path = || there.clone();
+        let keys = [
+            KeyError::TooOpen {
+                path: path(),
+                mode: 0o644,
+                allowed: 0o600,
+            },
+            KeyError::Owner {
+                path: path(),
+                found: 1,
+                expected: 2,
+            },
+            KeyError::Missing {
+                path: folder.path().join("validator.key"),
+            },
+        ];
+        for error in keys {
+            let error = CliError::from(error);
+            hints.push(error.message);
+            hints.extend(error.hint);
+        }
+        let root = folder.path().display().to_string();
+        let mut commands = 0_usize;
+        for hint in &hints {
+            // The remedy of a mode is the command alone.
+            let alone = hint.starts_with("chmod");
+            for command in hint.split('`').skip(usize::from(!alone)).step_by(2) {
+                commands = commands.saturating_add(1);
+                let word = command.find(&root).map(|at| command.split_at(at).0);
+                assert!(word.is_none_or(|before| before.ends_with('\'')), "{hint}");
+            }
+        }
+        assert!(commands > 10, "{hints:?}");
+    }
+
     #[test]
     fn every_command_that_a_message_names_can_be_typed() -> std::io::Result<()> {
         use clap::Parser as _;
@@ -204,18 +249,5 @@ mod tests {
         }
         assert!(named > 30, "{named}");
         Ok(())
-    }
-
-    #[test]
-    fn a_word_is_quoted_when_a_shell_would_read_it_otherwise() {
-        for (word, shown) in [
-            ("/a/b-c_d.e", "/a/b-c_d.e"),
-            ("a b", "'a b'"),
-            ("it's", r"'it'\''s'"),
-            ("", "''"),
-            ("$HOME", "'$HOME'"),
-        ] {
-            assert_eq!(quoted(word), shown);
-        }
     }
 }

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 
 use vibecoin_keystore::KeyError;
+use vibecoin_primitives::text::quoted;
 use vibecoin_replica::Fault;
 use vibecoin_storage::StorageError;
 
@@ -222,7 +223,7 @@ fn place_hint(kind: ErrorKind, what: &str) -> String {
     let user = rustix::process::geteuid().as_raw();
     // What the store names may be more than a path.
     let path = if what.starts_with('/') && !what.contains(char::is_whitespace) {
-        format!(" {what}")
+        format!(" {}", quoted(what))
     } else {
         String::new()
     };

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use vibecoin_primitives::text::quoted_path;
+
 /// What kind of failure it is; the discriminant is the exit code of a command that ends with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorClass {
@@ -63,7 +65,7 @@ pub enum KeyError {
         most: usize,
     },
     /// Others may read or enter it.
-    #[error("{} has mode {mode:04o}, allowed is {allowed:04o}: run `chmod {allowed:o} {}`", path.display(), path.display())]
+    #[error("{} has mode {mode:04o}, allowed is {allowed:04o}: run `chmod {allowed:o} {}`", path.display(), quoted_path(path))]
     TooOpen {
         /// The file or directory.
         path: PathBuf,
@@ -185,7 +187,7 @@ impl KeyError {
     #[must_use]
     pub fn remedy(&self) -> Option<String> {
         match self {
-            Self::TooOpen { path, allowed, .. } => Some(format!("chmod {allowed:o} {}", path.display())),
+            Self::TooOpen { path, allowed, .. } => Some(format!("chmod {allowed:o} {}", quoted_path(path))),
             _ => None,
         }
     }

@@ -490,11 +490,13 @@ fn a_secret_text_is_written_for_this_user_alone_and_never_over_anything() {
 #[test]
 fn the_remedy_of_an_open_file_is_a_command() {
     let home = tempfile::tempdir().unwrap();
-    let path = home.path().join("password");
+    let path = home.path().join("pass word");
     fs::write(&path, "x").unwrap();
     chmod(&path, 0o640);
     let error = read_secret_text(&path).unwrap_err();
-    assert_eq!(error.remedy(), Some(format!("chmod 600 {}", path.display())));
+    let command = format!("chmod 600 '{}'", path.display());
+    assert!(error.to_string().contains(&format!("`{command}`")), "{error}");
+    assert_eq!(error.remedy(), Some(command));
 }
 
 #[test]

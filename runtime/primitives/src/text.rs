@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::path::Path;
 
 /// Returns true if a character acts on what is around it instead of being seen.
 #[must_use]
@@ -27,6 +28,23 @@ pub fn is_hidden(c: char) -> bool {
 #[must_use]
 pub fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// Returns the text as one word of a shell's command line, in quotes where the shell would read it otherwise.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let plain = |letter: char| letter.is_alphanumeric() || "/._-+:@%".contains(letter);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+/// Returns the path as one word of a shell's command line.
+#[must_use]
+pub fn quoted_path(path: &Path) -> String {
+    quoted(&path.display().to_string())
 }
 
 /// Returns the text on one line with every hidden character escaped, cut after `chars_max` characters.
@@ -71,6 +89,20 @@ fn escaped(text: &str, chars_max: usize, is_hidden: impl Fn(char) -> bool) -> Co
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_is_quoted_when_a_shell_would_read_it_otherwise() {
+        for (word, shown) in [
+            ("/a/b-c_d.e", "/a/b-c_d.e"),
+            ("a b", "'a b'"),
+            ("it's", r"'it'\''s'"),
+            ("", "''"),
+            ("$HOME", "'$HOME'"),
+        ] {
+            assert_eq!(quoted(word), shown);
+            assert_eq!(quoted_path(Path::new(word)), shown);
+        }
+    }
 
     #[test]
     fn what_can_be_seen_is_left_alone() {

@@ -17,6 +17,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
 use crate::output::Answer;
+use crate::program::quoted_path;
 use crate::sending::{Hex, amount, payee};
 use crate::usage::whole;
 
@@ -218,7 +219,7 @@ fn proof(context: &Context, account: &str, out: PathBuf, force: bool, at: &At) -
         out.display(),
         bytes.len(),
         found.header.height,
-        out.display()
+        quoted_path(&out)
     );
     Ok(Answer::new(json).text(text))
 }

@@ -20,6 +20,7 @@ use crate::exit::Exit;
 use crate::files;
 use crate::output::{self, Answer};
 use crate::passphrase::PassphraseArgs;
+use crate::program::quoted_path;
 use crate::scratch::Scratch;
 
 const EXAMPLES: &str = "\
@@ -130,7 +131,7 @@ impl NodeArgs {
             let message = format!("there is no genesis file {}", path.display());
             return Err(CliError::new(Exit::Config, message).hint(format!(
                 "make the home first: `vibecoin init --home {} --genesis FILE`; or try `vibecoin node --dev`",
-                paths.home.display()
+                quoted_path(&paths.home)
             )));
         };
         if let Some(given) = given.filter(|given| **given != own) {

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::ask::Head;
 use super::state::{Devnet, NodeRecord, State};
+use crate::program::quoted_path;
 
 /// How a node is right now.
 #[derive(Clone, Debug, Default)]
@@ -92,9 +93,8 @@ pub fn json(state: &State, live: &[Live]) -> Value {
 
 /// What can be done next, ready to be pasted.
 pub fn next_commands(net: &Devnet, first: &NodeRecord) -> String {
-    let binary =
-        std::env::current_exe().map_or_else(|_| "vibecoin".to_owned(), |path| path.display().to_string());
-    let (rpc, home, dir) = (first.url(), first.home.display(), net.dir.display());
+    let binary = std::env::current_exe().map_or_else(|_| "vibecoin".to_owned(), |path| quoted_path(&path));
+    let (rpc, home, dir) = (first.url(), quoted_path(&first.home), quoted_path(&net.dir));
     format!(
         "\nnext\n  \
          {binary} -u {rpc} status\n  \
@@ -109,6 +109,20 @@ pub fn next_commands(net: &Devnet, first: &NodeRecord) -> String {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_next_commands_can_be_pasted_wherever_the_devnet_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let net = super::super::tests::devnet_of(&folder.path().join("my net"), 1, 0);
+        let text = next_commands(&net, &net.node(0).unwrap());
+        let dir = net.dir.display();
+        assert!(
+            text.contains(&format!("keys list --home '{dir}/validator-0'\n")),
+            "{text}"
+        );
+        assert!(text.contains(&format!("devnet --dir '{dir}' down\n")), "{text}");
+        assert!(!text.contains(&format!(" {dir}")), "{text}");
+    }
 
     #[test]
     fn columns_line_up_and_nothing_hangs_over_at_the_end() {
