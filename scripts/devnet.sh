@@ -31,7 +31,8 @@ HELP
 esac
 
 # For the hints of the binary, which is not on the path.
-export DEVNET_TYPED="$0"
+DEVNET_TYPED=$(printf %q "$0")
+export DEVNET_TYPED
 case $1 in
   up | restart)
     export DEVNET_DIR="${DEVNET_DIR:-$root/.devnet}"

@@ -28,7 +28,7 @@ const NO_HOME: &str = "no_home";
 /// Upper bound of the file that holds a node's address, in bytes.
 pub const ENDPOINT_BYTES_MAX: usize = 1024;
 /// The prefix of addresses when there is no genesis to ask.
-const PREFIX_DEFAULT: &str = "vibet";
+pub const PREFIX_DEFAULT: &str = "vibet";
 
 /// What every command shares.
 pub struct Context {

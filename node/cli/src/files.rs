@@ -162,9 +162,12 @@ fn replace_named(
     std::fs::File::open(folder)?.sync_all()
 }
 
+/// How the names of files begin that are written and have not got their own name yet.
+pub const TEMPORARY: &str = ".vibecoin-";
+
 fn temporary() -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".vibecoin-");
+    builder.prefix(TEMPORARY);
     builder
 }
 

@@ -11,7 +11,7 @@ fn a_cut_is_made_of_bans_survives_a_restart_of_a_node_and_is_healed() {
         .collect();
     let banned = |number: usize| {
         let home = up["nodes"][number]["home"].as_str().unwrap();
-        let text = fs::read_to_string(Path::new(home).join("bans")).unwrap_or_default();
+        let text = fs::read_to_string(Path::new(home).join("db/bans")).unwrap_or_default();
         let known = |line: &str| ids.iter().position(|id| *id == line).unwrap();
         let mut numbers: Vec<usize> = text.lines().map(known).collect();
         numbers.sort_unstable();
@@ -27,7 +27,7 @@ fn a_cut_is_made_of_bans_survives_a_restart_of_a_node_and_is_healed() {
 
     // A node that comes back is behind the cut again.
     bench.ok("kill-node 2");
-    fs::remove_file(bench.dir().join("validator-2/bans")).unwrap();
+    fs::remove_file(bench.dir().join("validator-2/db/bans")).unwrap();
     bench.start("start-node 2").unwrap();
     assert_eq!(banned(2), [0, 1, 4]);
 
@@ -47,6 +47,6 @@ fn a_cut_that_a_node_cannot_make_is_not_begun() {
     bench.up("-v 2 -n 0");
     fs::remove_file(bench.dir().join("validator-1/admin.token")).unwrap();
     assert_eq!(bench.run("partition 0/1").unwrap_err().reason, "no_admin");
-    assert!(!bench.dir().join("validator-0/bans").exists());
+    assert!(!bench.dir().join("validator-0/db/bans").exists());
     assert_eq!(bench.ok("heal")["healed"], false);
 }

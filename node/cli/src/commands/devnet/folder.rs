@@ -63,11 +63,26 @@ pub struct Locked {
 impl Locked {
     /// Makes the folder when it is not there, and takes its lock, waiting for the command that has it.
     pub fn take(dir: &Path) -> Result<Self, CliError> {
+        Self::take_writing(dir, |file, text| file.write_all(text.as_bytes()))
+    }
+
+    /// As [`Locked::take`]; `write` fills the lock file. When it fails, nothing stays that this command made.
+    fn take_writing(
+        dir: &Path,
+        write: impl Fn(&mut File, &str) -> std::io::Result<()>,
+    ) -> Result<Self, CliError> {
         loop {
             let made = make_folders(dir)?;
             let dir = dir.canonicalize().map_err(CliError::file("find", dir))?;
             let path = dir.join(LOCK_FILE);
-            let Some((mut file, new)) = open(&path)? else {
+            let opened = match open(&path) {
+                Err(error) => {
+                    remove_folders(&dir, &made);
+                    return Err(error);
+                }
+                opened => opened?,
+            };
+            let Some((mut file, new)) = opened else {
                 continue;
             };
             wait::lock(&file, &path, "another command that changes this devnet")?;
@@ -76,9 +91,15 @@ impl Locked {
                 continue;
             }
             if file.metadata().map_err(CliError::file("examine", &path))?.len() == 0 {
-                let text = serde_json::to_string(&Made { made }).unwrap_or_default();
-                file.write_all(text.as_bytes())
-                    .map_err(CliError::file("write", &path))?;
+                let made = Made { made };
+                let text = serde_json::to_string(&made).unwrap_or_default();
+                if let Err(error) = write(&mut file, &text) {
+                    let failed = CliError::file("write", &path)(error);
+                    if new {
+                        let _first_error_counts = Self { dir, file, new }.remove_made(&made.made);
+                    }
+                    return Err(failed);
+                }
             }
             return Ok(Self { dir, file, new });
         }
@@ -97,29 +118,45 @@ impl Locked {
     pub fn remove(self) -> Result<bool, CliError> {
         let path = self.dir.join(LOCK_FILE);
         let made = Made::read(&path).unwrap_or_default().made;
+        self.remove_made(&made)
+    }
+
+    fn remove_made(self, made: &[PathBuf]) -> Result<bool, CliError> {
+        let path = self.dir.join(LOCK_FILE);
         if wait::is_at(&self.file, &path) {
             std::fs::remove_file(&path).map_err(CliError::file("delete", &path))?;
         }
-        if made.is_empty() || std::fs::remove_dir(&self.dir).is_err() {
-            return Ok(false);
-        }
-        let mut inner = self.dir.as_path();
-        for outer in made.iter().skip(1) {
-            // A moved devnet leaves alone the folders that it is in now.
-            if inner.parent() != Some(outer.as_path()) || std::fs::remove_dir(outer).is_err() {
-                break;
-            }
-            inner = outer;
-        }
-        Ok(true)
+        Ok(remove_folders(&self.dir, made))
     }
+}
+
+/// Removes the folders that were made for a devnet and are empty now, its own first. Returns true if that is gone.
+fn remove_folders(dir: &Path, made: &[PathBuf]) -> bool {
+    if made.is_empty() || std::fs::remove_dir(dir).is_err() {
+        return false;
+    }
+    let mut inner = dir;
+    for outer in made.iter().skip(1) {
+        // A moved devnet leaves alone the folders that it is in now.
+        if inner.parent() != Some(outer.as_path()) || std::fs::remove_dir(outer).is_err() {
+            break;
+        }
+        inner = outer;
+    }
+    true
 }
 
 /// Makes a folder and those that lead to it. Returns those that were not there, innermost first.
 fn make_folders(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
     let dir = std::path::absolute(dir).map_err(CliError::file("find", dir))?;
     let missing: Vec<&Path> = dir.ancestors().take_while(|folder| !folder.exists()).collect();
-    make_private(&dir)?;
+    if let Err(error) = make_private(&dir) {
+        // Of several some may have been made.
+        for folder in missing {
+            let _not_there = std::fs::remove_dir(folder);
+        }
+        return Err(error);
+    }
     let made = missing
         .into_iter()
         .map(|folder| folder.canonicalize().map_err(CliError::file("find", folder)));
@@ -169,6 +206,25 @@ mod tests {
         let own = root.join("own");
         std::fs::create_dir(&own).unwrap();
         assert!(!Locked::take(&own).unwrap().remove().unwrap());
+        assert_eq!(std::fs::read_dir(&own).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_written_leaves_nothing() {
+        let full = |file: &mut File, text: &str| {
+            // As a disk does that is full after the first bytes.
+            file.write_all(&text.as_bytes()[..4])?;
+            Err(std::io::ErrorKind::StorageFull.into())
+        };
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path();
+        let refused = Locked::take_writing(&root.join("a/net"), full).err().unwrap();
+        assert_eq!(refused.exit, crate::exit::Exit::DiskFull);
+        assert!(!root.join("a").exists());
+        // A folder of the user's stays, without a lock.
+        let own = root.join("own");
+        std::fs::create_dir(&own).unwrap();
+        assert!(Locked::take_writing(&own, full).is_err());
         assert_eq!(std::fs::read_dir(&own).unwrap().count(), 0);
     }
 

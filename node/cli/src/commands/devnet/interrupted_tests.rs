@@ -53,7 +53,7 @@ fn a_devnet_whose_making_was_interrupted_is_made_anew() {
         assert_eq!(text_of(&bench.run("down").unwrap()), "nothing to stop");
         let up = bench.up(line);
         assert!(up["startedNodes"].as_u64().unwrap() >= 3, "{missing}: {up}");
-        let data = fs::read_to_string(bench.dir().join("validator-0/data")).unwrap();
+        let data = fs::read_to_string(bench.dir().join("validator-0/db/data")).unwrap();
         assert_eq!(data.lines().count(), 1, "{missing}: a new home");
         assert_eq!(bench.ok("destroy --grace 0")["destroyed"], true);
         assert!(!bench.dir().exists());

@@ -26,6 +26,7 @@ mod partition;
 mod ports;
 mod process;
 mod ready;
+mod remains;
 mod run;
 mod setup;
 mod state;

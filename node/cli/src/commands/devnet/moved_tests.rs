@@ -65,7 +65,7 @@ fn a_devnet_that_is_moved_is_the_same_running_and_stopped() {
     let again = elsewhere(&bench, "again");
     fs::rename(&moved.dir, &again.dir).unwrap();
     assert_eq!(again.up()["startedNodes"], 2);
-    let data = fs::read_to_string(again.dir.join("validator-0/data")).unwrap();
+    let data = fs::read_to_string(again.dir.join("validator-0/db/data")).unwrap();
     assert_eq!(data.lines().count(), 2, "the same home");
     assert_eq!(again.ok("destroy")["destroyed"], true);
     assert!(!again.dir.exists());
@@ -172,7 +172,7 @@ fn a_devnet_behind_a_link_is_that_of_the_folder() {
     symlink(&other, &home).unwrap();
     assert_eq!(link.up()["startedNodes"], 1);
     assert_eq!(link.ok("destroy")["destroyed"], true);
-    assert!(other.join("data").exists(), "what a link leads to stays");
+    assert!(other.join("db/data").exists(), "what a link leads to stays");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::process::{self, Ended};
 use super::ready::{self, Agreed, ReadyLine};
 use super::state::{Devnet, NodeRecord, STATE_FILE};
 use super::table::{self, Live};
-use super::{GraceArgs, RestartArgs, StartOptions, StatusArgs, UpArgs, folder, partition, setup};
+use super::{GraceArgs, RestartArgs, StartOptions, StatusArgs, UpArgs, folder, partition, remains, setup};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -344,9 +344,9 @@ fn answer(context: &Context, args: &StatusArgs, json: serde_json::Value, text: S
 
 /// Stops everything and deletes what was made.
 pub fn destroy(dir: &Path, args: &GraceArgs) -> Result<Answer, CliError> {
-    let said = |text: &str| Ok(Answer::new(json!({ "destroyed": text == "destroyed" })).text(text));
+    let nothing = || Ok(Answer::new(json!({ "destroyed": false })).text("nothing to destroy"));
     if !dir.exists() {
-        return said("nothing to destroy");
+        return nothing();
     }
     if !dir.join(STATE_FILE).exists() {
         let mut entries = std::fs::read_dir(dir).map_err(CliError::file("read", dir))?;
@@ -359,16 +359,21 @@ pub fn destroy(dir: &Path, args: &GraceArgs) -> Result<Answer, CliError> {
                 .reason("no_devnet")
                 .hint("nothing was deleted"));
         }
-        return said("nothing to destroy");
+        return nothing();
     }
     let mut net = Devnet::change(dir)?;
     let folder = net.dir.clone();
+    let state = net.state.clone();
     output::note(&stop_all(&mut net, *args)?);
-    if !net.delete()? {
-        output::note(&format!(
-            "kept {}: it was not made by the devnet, or holds files that were not",
-            folder.display()
-        ));
+    let gone = net.delete()?;
+    let kept = if gone {
+        Vec::new()
+    } else {
+        remains::kept(&folder, state.as_ref())?
+    };
+    for path in &kept {
+        output::note(&format!("kept {}: it was not made by the devnet", path.display()));
     }
-    said("destroyed")
+    let kept: Vec<_> = kept.iter().map(|path| path.display().to_string()).collect();
+    Ok(Answer::new(json!({ "destroyed": true, "kept": kept })).text("destroyed"))
 }

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::folder::{self, LOCK_FILE, Locked};
 use super::process;
+use super::remains::{Accounts, remove_node};
 use crate::commands::testnet::plan::Role;
 use crate::context::Context;
 use crate::error::CliError;
@@ -193,21 +194,24 @@ impl Devnet {
         let Some(state) = &mut self.state else {
             return Ok(());
         };
+        if !state.nodes.iter().any(|node| node.unfinished) {
+            return Ok(());
+        }
         let whole = !state.is_unfinished();
+        let accounts = Accounts::of(state)?;
         let (left, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut state.nodes)
             .into_iter()
             .partition(|node| node.unfinished);
         state.nodes = kept;
-        if left.is_empty() {
-            return Ok(());
-        }
         let names: Vec<_> = left.iter().map(|node| node.name.as_str()).collect();
         output::note(&format!(
             "a command was interrupted here: removing what it left of {}",
             names.join(", ")
         ));
         for node in &left {
-            remove_node(node)?;
+            for path in remove_node(node, &accounts)? {
+                output::note(&format!("kept {}: it was not made by the devnet", path.display()));
+            }
         }
         if whole {
             return self.save();
@@ -340,8 +344,11 @@ impl Devnet {
             // From here on the next command goes on with the deletion, however far this one comes.
             self.save()?;
         }
-        for node in self.state.iter().flat_map(|state| &state.nodes) {
-            remove_node(node)?;
+        if let Some(state) = &self.state {
+            let accounts = Accounts::of(state)?;
+            for node in &state.nodes {
+                remove_node(node, &accounts)?;
+            }
         }
         for name in [OLD_NEW_FILE, &files::locked_name(STATE_FILE), STATE_FILE] {
             remove(&self.dir.join(name))?;
@@ -406,15 +413,8 @@ fn is_node_name(name: &str) -> bool {
     one && ![STATE_FILE, LOCK_FILE].contains(&name)
 }
 
-/// Deletes what a node has in the folder.
-fn remove_node(node: &NodeRecord) -> Result<(), CliError> {
-    [&node.home, &node.log, &log_before(&node.log)]
-        .into_iter()
-        .try_for_each(|path| remove(path))
-}
-
 /// Deletes a folder or a file, or a link without what it leads to.
-fn remove(path: &Path) -> Result<(), CliError> {
+pub fn remove(path: &Path) -> Result<(), CliError> {
     let done = if path.is_dir() && !path.is_symlink() {
         std::fs::remove_dir_all(path)
     } else {

@@ -64,10 +64,12 @@ fn stand_in() {
         vibecoin_config::parse(&fs::read_to_string(vibecoin_config::Paths::config_in(&home)).unwrap())
             .unwrap();
     let listener = TcpListener::bind(("127.0.0.1", config.rpc.port)).unwrap();
+    // Where a node has its data: what else is in a home is a user's.
+    fs::create_dir_all(home.join("db")).unwrap();
     let mut data = File::options()
         .create(true)
         .append(true)
-        .open(home.join("data"))
+        .open(home.join("db/data"))
         .unwrap();
     writeln!(data, "started").unwrap();
     // Where there is a file `other-chain`, the node has other blocks.
@@ -128,7 +130,7 @@ fn operate(stream: &TcpStream, home: &Path) -> Option<()> {
     loop {
         let (head, request) = request(&mut reader)?;
         assert!(head.contains(&format!("authorization: bearer {TOKEN}")), "{head}");
-        let bans = home.join("bans");
+        let bans = home.join("db/bans");
         let mut lines: Vec<String> = fs::read_to_string(&bans)
             .unwrap_or_default()
             .lines()
@@ -326,7 +328,7 @@ fn up_and_down_work_twice_and_the_data_stays() {
     assert_eq!(text_of(&bench.run("down").unwrap()), "nothing to stop");
 
     bench.up("");
-    let data = fs::read_to_string(bench.dir().join("validator-0/data")).unwrap();
+    let data = fs::read_to_string(bench.dir().join("validator-0/db/data")).unwrap();
     assert_eq!(data.lines().count(), 2);
     bench.start("restart").unwrap();
     assert_ne!(bench.pids(), first);
@@ -546,15 +548,27 @@ fn destroy_removes_what_was_made_and_nothing_else() {
     let bench = Bench::new();
     bench.up("-v 1 -n 1");
     fs::write(bench.dir().join("mine"), "precious").unwrap();
+    let inside = bench.dir().canonicalize().unwrap().join("validator-0/mine");
+    fs::create_dir(&inside).unwrap();
+    fs::write(inside.join("f"), "precious").unwrap();
     let pids = bench.pids();
-    assert_eq!(bench.ok("destroy --grace 5")["destroyed"], true);
+    let destroyed = bench.ok("destroy --grace 5");
+    assert_eq!(destroyed["destroyed"], true);
+    let mine = bench.dir().canonicalize().unwrap().join("mine");
+    assert_eq!(destroyed["kept"], json!([mine, inside]));
     assert!(pids.iter().flatten().all(|pid| !alive(*pid)));
     let left: Vec<_> = fs::read_dir(bench.dir())
         .unwrap()
         .flatten()
         .map(|entry| entry.file_name())
         .collect();
-    assert_eq!(left, ["mine"]);
+    assert_eq!(left.len(), 2, "mine and validator-0: {left:?}");
+    let home: Vec<_> = fs::read_dir(inside.parent().unwrap())
+        .unwrap()
+        .flatten()
+        .collect();
+    assert_eq!(home.len(), 1, "{home:?}");
+    assert!(inside.join("f").exists());
     let refused = bench.run("destroy").unwrap_err();
     assert!(refused.message.contains("not a devnet"));
     assert!(bench.dir().join("mine").exists());

@@ -18,6 +18,8 @@ pub const PORT_STEP: u16 = 10;
 pub const FAUCET_BALANCE: Amount = Amount(1_000_000_000_000_000_000);
 /// The name of the faucet's key.
 pub const FAUCET: &str = "faucet";
+/// How the names of the keys begin that validators are paid to.
+pub const PAYOUT: &str = "payout";
 
 /// What a node does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,9 +174,9 @@ impl Network {
     pub fn plan(spec: &Spec) -> Result<Self, CliError> {
         let nodes = nodes(spec)?;
         let dev = dev_keys(spec.dev_accounts)?;
-        let faucet = seeded_key(&spec.seed, "faucet", 0);
+        let faucet = seeded_key(&spec.seed, FAUCET, 0);
         let payouts: Vec<_> = (0..spec.validators)
-            .map(|index| (format!("payout{index}"), seeded_key(&spec.seed, "payout", index)))
+            .map(|index| (format!("{PAYOUT}{index}"), seeded_key(&spec.seed, PAYOUT, index)))
             .collect();
         let mut funded: BTreeMap<Address, Amount> = dev
             .iter()
