@@ -6,6 +6,7 @@
 //! | `VIBECOIN_HOME`, `VIBECOIN_URL`, `VIBECOIN_OUTPUT`, `NO_COLOR` | it is not empty |
 //! | `VIBECOIN_PASSWORD` | it is set; an empty one is an error, never "no passphrase" |
 //! | `VIBECOIN__SECTION__KEY` | it is set; what it says must be valid (`vibecoin-config`) |
+//! | another `VIBECOIN_…` | never: it is refused, unless the scripts, the build or the tests use it |
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -23,7 +23,7 @@
 //! ```
 //!
 //! Read in this order: `knobs` (every knob with its default, its range and its price), `load`
-//! (layers, unknown keys, origins), `kind` (what a value may be), `text` (the default file), `paths` (where
+//! (layers, unknown keys, origins), `variables` (names in the environment), `kind` (what a value may be), `text` (the default file), `paths` (where
 //! the files of a home are).
 
 mod entry;
@@ -34,6 +34,7 @@ mod load;
 mod paths;
 mod suggest;
 mod text;
+mod variables;
 
 pub use error::{ConfigError, Place, Problem};
 pub use kind::{Kind, Value};

@@ -12,13 +12,12 @@ use crate::kind::Value;
 use crate::knobs::{Config, KNOBS, Knob, SECTIONS, knob};
 use crate::suggest::closest;
 use crate::text::environment_name;
+use crate::variables;
 
 /// Most bytes of a configuration file.
 pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
 /// What the environment variables of the configuration start with.
 pub const ENV_PREFIX: &str = "VIBECOIN__";
-/// What all environment variables of this program start with.
-const PROGRAM_PREFIX: &str = "VIBECOIN_";
 
 /// The layer that decided a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,14 +102,14 @@ impl Sources {
         self
     }
 
-    /// Environment variables; those that neither start with [`ENV_PREFIX`] nor spell a knob without it are passed
-    /// over.
+    /// Environment variables; those that are not this program's are passed over, as are those of its that are no knobs,
+    /// such as `VIBECOIN_HOME`.
     #[must_use]
     pub fn env(mut self, pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         self.env.extend(
             pairs
                 .into_iter()
-                .filter(|(name, _)| name.starts_with(ENV_PREFIX) || misspelt(name).is_some()),
+                .filter(|(name, value)| name.starts_with(ENV_PREFIX) || variables::is_unknown(name, value)),
         );
         self
     }
@@ -134,8 +133,9 @@ impl Sources {
             let place = Place::Environment {
                 variable: variable.clone(),
             };
-            if let Some(meant) = misspelt(variable) {
-                let suggestion = Some(environment_name(meant));
+            let misspelt = variables::misspelt(variable).map(environment_name);
+            if misspelt.is_some() || !variable.starts_with(ENV_PREFIX) {
+                let suggestion = misspelt.or_else(|| variables::meant(variable));
                 return Err(ConfigError {
                     place,
                     key: String::new(),
@@ -187,21 +187,6 @@ fn merge(file: &str, overrides: Vec<(&'static str, Value)>) -> Result<Config, co
 fn key_of(variable: &str) -> String {
     let rest = variable.strip_prefix(ENV_PREFIX).unwrap_or(variable);
     rest.to_ascii_lowercase().replacen("__", ".", 1)
-}
-
-/// The knob that a variable names with other underscores or letters than it should (`VIBECOIN_RPC_PORT`). Passed
-/// over, it would leave the operator with a default. Two spellings of one knob would also have no order.
-fn misspelt(variable: &str) -> Option<&'static Knob> {
-    let rest = variable
-        .get(..PROGRAM_PREFIX.len())
-        .filter(|prefix| prefix.eq_ignore_ascii_case(PROGRAM_PREFIX))
-        .and_then(|prefix| variable.get(prefix.len()..))?;
-    let letters = |text: &str| text.replace('_', "").to_ascii_lowercase();
-    let wanted = letters(rest);
-    let found = KNOBS
-        .iter()
-        .find(|knob| letters(knob.section) + &letters(knob.name) == wanted)?;
-    (environment_name(found) != variable).then_some(found)
 }
 
 fn read(key: &str, text: &str, place: &Place) -> Result<(&'static Knob, Value), ConfigError> {

@@ -79,6 +79,16 @@ fn a_variable_that_spells_a_knob_otherwise_is_refused_by_name() {
     ] {
         assert_eq!(load(name).unwrap().config, Config::default(), "{name}");
     }
+    for (name, meant) in [
+        ("VIBECOIN_RPC__PROT", "VIBECOIN__RPC__PORT"),
+        ("VIBECOIN_PORT", "VIBECOIN__RPC__PORT"),
+        ("VIBECOIN_NOPE", "VIBECOIN_HOME"),
+    ] {
+        assert_eq!(
+            load(name).unwrap_err().to_string(),
+            format!("environment variable {name}: unknown key; did you mean {meant:?}?")
+        );
+    }
     // No other variable of the program is the name of a knob without its underscores.
     for knob in KNOBS {
         assert!(load(&environment_name(knob)).map_or_else(|error| error.key == knob.key(), |_| true));

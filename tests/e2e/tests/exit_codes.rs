@@ -140,6 +140,9 @@ impl World {
             "a variable of the environment misspells a key" => {
                 with(on(empty, &["config", "show"]), "VIBECOIN_RPC_PORT", "1")
             }
+            "a variable of the environment is one that nothing reads" => {
+                with(on(empty, &["config", "show"]), "VIBECOIN_NOPE", "1")
+            }
             "the file to read is a folder" => on(empty, &["genesis", "validate", "/"]),
             "the file to read is not text" => on(empty, &["genesis", "validate", &path("not text")]),
             "a proof file proves nothing" => on(running, &["proof", "verify", &path("a file")]),

@@ -130,6 +130,8 @@ fn environment(
                 let message = format!("environment variable {name}: its value is not UTF-8 text");
                 return Err(CliError::new(exit, message));
             }
+            // Its name is looked at all the same.
+            (Ok(name), Err(_)) => read.push((name, String::new())),
             _ => {}
         }
     }
