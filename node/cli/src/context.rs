@@ -8,7 +8,7 @@ use jsonrpsee::http_client::{HttpClient, HttpClientBuilder};
 use jsonrpsee::ws_client::{WsClient, WsClientBuilder};
 use vibecoin_config::{Config, Paths};
 use vibecoin_genesis::{BuiltGenesis, Genesis};
-use vibecoin_keystore::{Keystore, NodeKeys};
+use vibecoin_keystore::{KeyError, Keystore, NodeKeys};
 use vibecoin_primitives::AddressPrefix;
 
 use crate::args::Globals;
@@ -212,12 +212,36 @@ impl Context {
             })
     }
 
-    /// The account keys of the home.
+    /// The account keys of the home, to which one is to be added: makes their directory.
     ///
     /// # Errors
     /// Exit 40 when the directory is not this user's alone.
     pub fn keystore(&self) -> Result<Keystore, CliError> {
         Ok(self.node_keys()?.accounts()?)
+    }
+
+    /// The account keys of the home; an error names their directory when there is none. Makes nothing.
+    ///
+    /// # Errors
+    /// As [`Context::keystore`].
+    pub fn keys_there(&self) -> Result<Result<Keystore, PathBuf>, CliError> {
+        let keys = self.node_keys()?;
+        match keys.accounts_dir().symlink_metadata() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(Err(keys.accounts_dir().to_owned()))
+            }
+            _ => Ok(Ok(keys.accounts()?)),
+        }
+    }
+
+    /// The account keys of the home, among which one is looked for by its name or address. Makes nothing.
+    ///
+    /// # Errors
+    /// As [`Context::keystore`], and exit 5 when there are no keys.
+    pub fn keys_with(&self, query: &str) -> Result<Keystore, CliError> {
+        let query = query.to_owned();
+        let nothing = |dir| CliError::from(KeyError::NotFound { query, dir });
+        self.keys_there()?.map_err(nothing)
     }
 
     /// All keys of the home.

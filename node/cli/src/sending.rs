@@ -356,10 +356,24 @@ pub fn amount(text: &str) -> Result<u64, String> {
 /// # Errors
 /// As [`amount`], and for 0.
 pub fn payment(text: &str) -> Result<u64, String> {
-    match amount(text)? {
-        0 => Err("a transfer of 0 moves nothing and would still cost the fee".to_owned()),
-        amount => Ok(amount),
+    match funds(text) {
+        Err(_) if text == "0" => Err("a transfer of 0 moves nothing and would still cost the fee".to_owned()),
+        read => read,
     }
+}
+
+/// Reads an amount that is more than nothing.
+///
+/// # Errors
+/// In words for the person who typed it.
+pub fn funds(text: &str) -> Result<u64, String> {
+    let read = number(text).ok().filter(|amount| *amount > 0);
+    read.ok_or_else(|| {
+        format!(
+            "an amount is here a whole number of base units, 1 to {}, without sign and leading zeros",
+            u64::MAX
+        )
+    })
 }
 
 /// Whether a command takes the hex form of an address for a payment: a typo in it cannot be noticed.
@@ -448,9 +462,12 @@ mod tests {
             let error = "an amount is a whole number of base units, 0 to 18446744073709551615, without sign and leading zeros".to_owned();
             assert!(number(text).is_err(), "{text}");
             assert_eq!(amount(text), Err(error.clone()), "{text}");
-            assert_eq!(payment(text), Err(error), "{text}");
+            let error = error.replace(" is a", " is here a").replace(" 0 to ", " 1 to ");
+            assert_eq!(payment(text), Err(error.clone()), "{text}");
+            assert_eq!(funds(text), Err(error), "{text}");
         }
-        assert_eq!(payment("1"), Ok(1));
+        assert_eq!((payment("1"), funds("1")), (Ok(1), Ok(1)));
+        assert!(funds("0").unwrap_err().contains("1 to"));
         assert!(payment("0").unwrap_err().contains("moves nothing"));
     }
 

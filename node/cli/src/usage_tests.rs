@@ -134,7 +134,7 @@ fn no_number_is_left_to_the_words_of_clap() {
     numbers(&Arguments::command(), "", &mut found);
     assert!(found.len() > 30, "{found:?}");
     for (path, long) in found {
-        let words = ["-1", "1.5", "x", "18446744073709551616"];
+        let words = ["-1", "+1", "01", "1.5", "x", "18446744073709551616"];
         for word in words {
             let line = format!("{} --{long}={word}", path.trim());
             let message = refused(&line).message;

@@ -113,7 +113,7 @@ fn every_bad_transaction_is_refused_with_its_code_and_the_node_goes_on() {
     send(&[&to, "18446744073709551615"]).fails(4, "insufficient_funds");
     send(&[&to, "18446744073709551616"]).fails(2, "usage");
     send(&[&to, "0"]).fails(2, "usage");
-    send(&["nobody", "1"]).fails(2, "bad_address");
+    send(&["nobody", "1"]).fails(5, "not_found");
     let typo = format!(
         "{}{}",
         &to[..to.len() - 1],

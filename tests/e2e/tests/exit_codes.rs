@@ -126,6 +126,42 @@ impl World {
                 &["transfer", "dev1", "18446744073709551615", "--from", "dev0"],
             ),
             "the key does not exist" => on(running, &["keys", "show", "nobody"]),
+            "the key whose account is asked for does not exist" => {
+                on(running, &["account", "show", "nobody"])
+            }
+            "the key that is to be paid does not exist" => {
+                on(running, &["transfer", "nobody", "1", "--from", "dev0"])
+            }
+            "a genesis file is to get an account that it has" => {
+                let (path, show) = (
+                    running.file("genesis.toml"),
+                    running.run(&["genesis", "show"]).ok(),
+                );
+                let account = show["accounts"][0]["address"].as_str().unwrap();
+                on(
+                    running,
+                    &["genesis", "add-account", path.to_str().unwrap(), account, "1"],
+                )
+            }
+            "a genesis file is to get a validator that it has" => {
+                let (path, show) = (
+                    running.file("genesis.toml"),
+                    running.run(&["genesis", "show"]).ok(),
+                );
+                let validator = &show["validators"][0];
+                let word = |field: &str| validator[field].as_str().unwrap();
+                let path = path.to_str().unwrap();
+                on(
+                    running,
+                    &["genesis", "add-validator", path, word("key"), "1", word("payout")],
+                )
+            }
+            "the words of a key to import are not valid" => {
+                let file = empty.file("words");
+                std::fs::write(&file, "abandon ".repeat(11)).unwrap();
+                std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+                on(empty, &["keys", "import", "a", "--mnemonic", &path("words")])
+            }
             "the account does not exist" => on(running, &["account", "show", NOBODY]),
             "the transaction does not exist" => on(running, &["tx", "show", NOBODY]),
             "the file to read does not exist" => on(empty, &["genesis", "validate", "nowhere.toml"]),

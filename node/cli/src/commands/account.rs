@@ -12,6 +12,7 @@ use vibecoin_rpc_api::methods::{AccountApiClient as _, ProofApiClient as _};
 use vibecoin_rpc_api::views::{AccountListOptions, AddressesArg, AtOptions, ReadOptions};
 use vibecoin_rpc_api::{AddressArg, AddressText, Arg, BlockRef, Cursor, Text as _, U64};
 
+use super::keys::NAME_OR_ADDRESS;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -126,20 +127,21 @@ impl AccountCommand {
 }
 
 /// An address as it was typed, or that of a key of the home. The node checks the prefix.
+///
+/// # Errors
+/// Exit 5 for what is as short as a name and names no key, 2 for an address with a typo.
 pub fn named(context: &Context, text: &str) -> Result<AddressArg, CliError> {
     if looks_like_an_address(text) {
         return Ok(Arg::new(AddressText::from_text(text)?));
     }
-    match context.keystore()?.find(text).map_err(CliError::from) {
+    match context.keys_with(text).and_then(|keys| Ok(keys.find(text)?)) {
         Ok(info) => Ok(Address::from(info.public_key).into()),
         // A key that is there and cannot be read is that, and no address.
         Err(error) if error.exit != Exit::NotFound => Err(error),
-        Err(_) => {
-            let home = context.home()?.display();
-            Ok(Arg::new(AddressText::from_text(text).map_err(|error| {
-                CliError::from(error).hint(format!("there is no key {text:?} in {home} either"))
-            })?))
-        }
+        Err(error) => match AddressText::from_text(text) {
+            Ok(address) => Ok(Arg::new(address)),
+            Err(_) => Err(error.hint(NAME_OR_ADDRESS)),
+        },
     }
 }
 

@@ -13,7 +13,8 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::genesis_hints::for_typed;
 use crate::output::Answer;
-use crate::sending::{self, address, amount, number};
+use crate::sending::{address, funds, number};
+use crate::usage::whole;
 use crate::{dev, files};
 
 const EXAMPLES: &str = "\
@@ -84,7 +85,7 @@ pub enum GenesisCommand {
         /// The account
         address: String,
         /// What it owns, in base units
-        #[arg(allow_negative_numbers = true, value_parser = amount)]
+        #[arg(allow_negative_numbers = true, value_parser = funds)]
         amount: u64,
     },
     /// Add a validator to a file
@@ -120,7 +121,7 @@ impl GenesisCommand {
     /// Does it.
     ///
     /// # Errors
-    /// Exit 7 for a file that is refused.
+    /// Exit 7 for a file that is refused, 2 for what was typed and does not go with it.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let built = |file: Option<PathBuf>| {
             let path = context.genesis_or(file)?;
@@ -233,7 +234,7 @@ fn add_account(genesis: &mut Genesis, text: &str) -> Result<(), CliError> {
         .split_once('=')
         .ok_or_else(|| CliError::usage(format!("{text:?} is no ADDRESS=AMOUNT")))?;
     let who = address(who, &prefix_of(genesis)?)?;
-    let amount = sending::amount(amount).map_err(|error| CliError::usage(format!("{text:?}: {error}")))?;
+    let amount = funds(amount).map_err(|error| CliError::usage(format!("{text:?}: {error}")))?;
     if genesis.accounts.insert(who, Amount(amount)).is_some() {
         return Err(CliError::usage(format!("the account in {text:?} is there twice")));
     }
@@ -255,9 +256,9 @@ fn add_validator(genesis: &mut Genesis, text: &str) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Reads a voting power. That it is not 0 is a rule of the genesis, which names the line.
+/// Reads a voting power.
 fn power(text: &str) -> Result<u64, String> {
-    number(text).map_err(|error| format!("the voting power is {text:?}, {error}"))
+    whole(1..=u64::MAX)(text).map_err(|error| format!("the voting power is {text:?}, {error}"))
 }
 
 fn new(genesis: &Genesis, out: Option<&Path>, force: bool) -> Result<Answer, CliError> {
@@ -272,11 +273,21 @@ fn new(genesis: &Genesis, out: Option<&Path>, force: bool) -> Result<Answer, Cli
     let said = match &hash {
         Some(hash) => format!("wrote {}: {hash}", path.display()),
         None => format!(
-            "wrote {}; add accounts and validators before it can be used",
-            path.display()
+            "wrote {}; add {} before it can be used",
+            path.display(),
+            missing(genesis)
         ),
     };
     Ok(Answer::new(json!({ "file": path, "genesisHash": hash })).text(said))
+}
+
+/// What a draft that is good so far lacks.
+fn missing(genesis: &Genesis) -> &'static str {
+    match (genesis.accounts.is_empty(), genesis.validators.is_empty()) {
+        (true, false) => "an account",
+        (false, true) => "a validator",
+        _ => "accounts and validators",
+    }
 }
 
 /// A genesis that was asked for on the command line and would be refused by `genesis validate`.
@@ -287,8 +298,9 @@ fn refused(error: GenesisError) -> CliError {
 fn change(path: &Path, edit: impl FnOnce(&mut Genesis) -> Result<(), CliError>) -> Result<Answer, CliError> {
     let mut genesis = files::genesis_draft(path)?;
     edit(&mut genesis)?;
+    // The file was good: what was typed does not go with it.
     genesis.check_draft().map_err(|error| {
-        CliError::genesis(path, &error).hint(format!("{}; the file is unchanged", for_typed(&error)))
+        CliError::usage(error.to_string()).hint(format!("{}; the file is unchanged", for_typed(&error)))
     })?;
     let hash = genesis.build().ok().map(|built| built.hash.to_string());
     files::write(path, &genesis.to_toml(), true)?;
@@ -322,4 +334,108 @@ fn show(genesis: &Genesis, built: &BuiltGenesis) -> Result<Value, CliError> {
             .map(|(who, amount)| json!({ "address": show(who), "balance": amount.0.to_string() }))
             .collect::<Vec<_>>(),
     }))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::Arguments;
+    use crate::output::Format;
+
+    const KEY: &str = "0x8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c";
+
+    fn run(words: &[&str]) -> Result<String, CliError> {
+        let line = ["vibecoin", "genesis"].iter().chain(words);
+        let arguments = Arguments::try_parse_from(line)
+            .map_err(|error| crate::usage::error(&error, words.iter().map(|word| (*word).to_owned())))?;
+        let context = Context::new(arguments.globals);
+        let answer = arguments.command.run(&context)?;
+        Ok(answer.render(Format::Text))
+    }
+
+    fn payout(seed: u8) -> String {
+        let key = vibecoin_primitives::SecretKey::from_seed(&[seed; 32]).public_key();
+        Address::from(key).to_text(&AddressPrefix::new("vibet").unwrap())
+    }
+
+    #[test]
+    fn what_is_typed_twice_or_is_nothing_is_wrong_usage_for_every_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("g.toml");
+        let path = file.to_str().unwrap();
+        let (first, second) = (payout(1), payout(2));
+        let (account, validator) = (format!("{first}=5"), format!("{KEY}=1={first}"));
+        let made = run(&[
+            "new",
+            "--account",
+            &account,
+            "--validator",
+            &validator,
+            "--out",
+            path,
+        ]);
+        assert!(made.unwrap().contains(": 0x"));
+        let text = std::fs::read_to_string(&file).unwrap();
+        let other = folder.path().join("other.toml");
+        let other = other.to_str().unwrap();
+        let refused: [&[&str]; 8] = [
+            &["add-account", path, &first, "5"],
+            &["add-account", path, &second, "0"],
+            &["add-account", path, &second, "-1"],
+            &["add-validator", path, KEY, "1", &first],
+            &["add-validator", path, KEY, "0", &first],
+            &["add-validator", path, KEY, "-1", &first],
+            &[
+                "new",
+                "--account",
+                &account,
+                "--account",
+                &account,
+                "--out",
+                other,
+            ],
+            &[
+                "new",
+                "--validator",
+                &validator,
+                "--validator",
+                &validator,
+                "--out",
+                other,
+            ],
+        ];
+        for words in refused {
+            let error = run(words).unwrap_err();
+            assert_eq!(
+                (error.exit, error.reason.as_str()),
+                (Exit::Usage, "usage"),
+                "{words:?}"
+            );
+            if words.contains(&"0") || words.contains(&"-1") {
+                assert!(error.message.contains(" 1 to "), "{}", error.message);
+            }
+        }
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+        assert!(!Path::new(other).exists());
+    }
+
+    #[test]
+    fn a_new_file_that_is_not_complete_says_what_it_lacks() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("g.toml");
+        let path = file.to_str().unwrap();
+        let first = payout(1);
+        let (account, validator) = (format!("{first}=5"), format!("{KEY}=1={first}"));
+        for (words, lacks) in [
+            (&[][..], "add accounts and validators before"),
+            (&["--account", account.as_str()], "add a validator before"),
+            (&["--validator", validator.as_str()], "add an account before"),
+        ] {
+            let said = run(&[&["new", "--force", "--out", path][..], words].concat()).unwrap();
+            assert!(said.contains(lacks), "{said}");
+        }
+    }
 }

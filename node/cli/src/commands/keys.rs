@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use vibecoin_keystore::{COIN_TYPE_TEST, KeyInfo, Keystore, Mnemonic, import};
+use vibecoin_keystore::{COIN_TYPE_TEST, KeyError, KeyInfo, KeyList, Keystore, Mnemonic, import};
 use vibecoin_primitives::{PublicKey, SecretKey, Signature};
 
 use super::debug::bytes;
@@ -22,6 +22,9 @@ Examples:
   vibecoin keys import bob --mnemonic words.txt    the same key from its words
   vibecoin keys list
   vibecoin keys sign alice --message 0x68656c6c6f";
+
+/// What to do about a name that no key has where an address could stand, too.
+pub const NAME_OR_ADDRESS: &str = "give the name of a key, which `vibecoin keys list` shows, or an address";
 
 /// What is put before a message that is signed by hand, so that it can never be a transaction or a vote.
 const MESSAGE_TAG: &[u8] = b"vibecoin/message/v1";
@@ -141,11 +144,11 @@ impl KeysCommand {
                 account,
                 passphrase,
             } => {
-                let key = from.read(account)?;
+                let key = from.read(account).map_err(of_import)?;
                 store(context, &name, &key, &passphrase).map(|info| Answer::new(view(&info)))
             }
-            Self::List => list(&context.keystore()?),
-            Self::Show { key } => Ok(Answer::new(view(&context.keystore()?.find(&key)?))),
+            Self::List => list(context),
+            Self::Show { key } => Ok(Answer::new(view(&context.keys_with(&key)?.find(&key)?))),
             Self::Sign {
                 key,
                 message,
@@ -162,14 +165,16 @@ impl KeysCommand {
                 message,
             } => verify(&public_key, &signature, &message),
             Self::Export { key, passphrase } => export(context, &key, &passphrase),
-            Self::Rename { from, to } => Ok(Answer::new(view(&context.keystore()?.rename(&from, &to)?))),
+            Self::Rename { from, to } => {
+                Ok(Answer::new(view(&context.keys_with(&from)?.rename(&from, &to)?)))
+            }
             Self::Delete { name } => delete(context, &name),
             Self::Passwd {
                 key,
                 new_password_file,
                 passphrase,
             } => {
-                let keys = opened(context, &passphrase)?;
+                let keys = opened(context, context.keys_with(&key)?, &passphrase)?;
                 let new = passphrase.to_replace(new_password_file.as_deref(), &key)?;
                 let info = keys.change_passphrase(&key, &mut passphrase.source(), new.as_ref())?;
                 Ok(Answer::new(view(&info)))
@@ -179,28 +184,42 @@ impl KeysCommand {
 }
 
 impl ImportSource {
-    fn read(&self, account: u32) -> Result<SecretKey, CliError> {
+    fn read(&self, account: u32) -> Result<SecretKey, KeyError> {
         let text = |path: &PathBuf| files::read_secret(path);
-        let key = match self {
+        match self {
             Self {
                 mnemonic: Some(path), ..
-            } => Mnemonic::parse(&text(path)?)?.account_key(COIN_TYPE_TEST, account)?,
+            } => Mnemonic::parse(&text(path)?)?.account_key(COIN_TYPE_TEST, account),
             Self {
                 hex_file: Some(path), ..
-            } => import::hex_seed(&text(path)?)?,
+            } => import::hex_seed(&text(path)?),
             Self {
                 solana_json: Some(path),
                 ..
-            } => import::solana_json(&text(path)?)?,
-            _ => return Err(CliError::usage("nothing to import")),
-        };
-        Ok(key)
+            } => import::solana_json(&text(path)?),
+            // The parser of the arguments wants one of them.
+            _ => Err(KeyError::Import {
+                detail: "nothing to import".to_owned(),
+            }),
+        }
+    }
+}
+
+/// What is to be imported is a file of the caller's like others: when its content is wrong, no key of the home is.
+fn of_import(error: KeyError) -> CliError {
+    let content = matches!(error, KeyError::Import { .. });
+    let error = CliError::from(error);
+    if !content {
+        return error;
+    }
+    CliError {
+        hint: error.hint,
+        ..CliError::new(Exit::InvalidFile, error.message)
     }
 }
 
 /// The keys of the home, with unencrypted ones if that was allowed. A dev chain's keys are public anyway.
-pub fn opened(context: &Context, passphrase: &PassphraseArgs) -> Result<Keystore, CliError> {
-    let keys = context.keystore()?;
+fn opened(context: &Context, keys: Keystore, passphrase: &PassphraseArgs) -> Result<Keystore, CliError> {
     let dev = context.genesis()?.is_some_and(|genesis| genesis.params.dev);
     Ok(if dev || passphrase.allow_unencrypted {
         keys.allow_unencrypted()
@@ -211,7 +230,8 @@ pub fn opened(context: &Context, passphrase: &PassphraseArgs) -> Result<Keystore
 
 /// A key of the home, after asking for its passphrase.
 pub fn load(context: &Context, key: &str, passphrase: &PassphraseArgs) -> Result<SecretKey, CliError> {
-    Ok(opened(context, passphrase)?.load(key, &mut passphrase.source())?)
+    let keys = opened(context, context.keys_with(key)?, passphrase)?;
+    Ok(keys.load(key, &mut passphrase.source())?)
 }
 
 fn store(
@@ -221,7 +241,7 @@ fn store(
     passphrase: &PassphraseArgs,
 ) -> Result<KeyInfo, CliError> {
     crate::dev::make_private(context.home()?)?;
-    let keys = opened(context, passphrase)?;
+    let keys = opened(context, context.keystore()?, passphrase)?;
     let passphrase = passphrase.for_new_key(name)?;
     Ok(keys.create(name, key, passphrase.as_ref())?)
 }
@@ -238,8 +258,11 @@ fn new(context: &Context, name: &str, passphrase: &PassphraseArgs) -> Result<Ans
     Ok(Answer::new(json).shown_once())
 }
 
-fn list(keys: &Keystore) -> Result<Answer, CliError> {
-    let list = keys.list()?;
+fn list(context: &Context) -> Result<Answer, CliError> {
+    let (list, dir) = match context.keys_there()? {
+        Ok(keys) => (keys.list()?, keys.dir().to_owned()),
+        Err(dir) => (KeyList::default(), dir),
+    };
     for refused in &list.refused {
         output::note(&format!("warning: {refused}"));
     }
@@ -253,7 +276,7 @@ fn list(keys: &Keystore) -> Result<Answer, CliError> {
         })
         .collect();
     let text = if text.is_empty() {
-        format!("no keys in {}\n", keys.dir().display())
+        format!("no keys in {}\n", dir.display())
     } else {
         text
     };
@@ -285,7 +308,7 @@ fn export(context: &Context, key: &str, passphrase: &PassphraseArgs) -> Result<A
     if !context.globals.yes {
         return Err(CliError::usage("the secret would be printed").hint("say --yes if that is what you want"));
     }
-    let keys = opened(context, passphrase)?;
+    let keys = opened(context, context.keys_with(key)?, passphrase)?;
     let seed = keys.export(key, &mut passphrase.source())?;
     Ok(Answer::new(json!({ "seed": seed.as_str() })).text(seed.as_str()))
 }
@@ -295,7 +318,7 @@ fn delete(context: &Context, name: &str) -> Result<Answer, CliError> {
         return Err(CliError::usage(format!("the key {name} would be gone for good"))
             .hint("say --yes if you have its words or a copy"));
     }
-    context.keystore()?.delete(name)?;
+    context.keys_with(name)?.delete(name)?;
     Ok(Answer::new(json!({ "deleted": name })).text(format!("deleted {name}")))
 }
 
@@ -305,15 +328,88 @@ pub fn resolve(context: &Context, who: &str) -> Result<PublicKey, CliError> {
     {
         return Ok(crate::sending::address(who, &context.prefix()?)?.public_key());
     }
-    match context.keystore()?.find(who) {
+    match context.keys_with(who).and_then(|keys| Ok(keys.find(who)?)) {
         Ok(info) => Ok(info.public_key),
-        Err(error) => {
-            let error = CliError::from(error);
-            Err(if error.exit == Exit::NotFound {
-                error.hint("give a key's name or an address")
-            } else {
-                error
-            })
+        Err(error) => Err(if error.exit == Exit::NotFound {
+            error.hint(NAME_OR_ADDRESS)
+        } else {
+            error
+        }),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn commands_that_only_look_make_nothing() {
+        use crate::args::Arguments;
+        use clap::Parser as _;
+
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("absent");
+        let run = |line: &str| {
+            let words = ["vibecoin", "--yes", "--home", home.to_str().unwrap()].into_iter();
+            let arguments = Arguments::try_parse_from(words.chain(line.split(' '))).unwrap();
+            let context = Context::new(arguments.globals);
+            arguments.command.run(&context)
+        };
+        for line in [
+            "keys show a",
+            "keys export a",
+            "keys sign a --message 00",
+            "keys rename a b",
+            "keys delete a",
+            "keys passwd a",
+            "account show a",
+            "account proof a --out f",
+            "mempool account a",
+            "transfer a 1 --from a",
+            "tx build --from a --transfer a=1",
+        ] {
+            let error = run(line).unwrap_err();
+            assert_eq!(
+                (error.exit, error.reason.as_str()),
+                (Exit::NotFound, "not_found"),
+                "{line}"
+            );
+            assert!(!home.exists(), "{line}");
+        }
+        let listed = run("keys list").unwrap().render(crate::output::Format::Text);
+        assert_eq!(
+            listed.trim_end(),
+            format!("no keys in {}", home.join("keys").display())
+        );
+        assert!(!home.exists());
+    }
+
+    #[test]
+    fn a_file_without_a_key_is_invalid_and_one_that_may_not_be_read_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "abandon ".repeat(11)).unwrap();
+        let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let some = || Some(path.clone());
+        let sources = [(some(), None, None), (None, some(), None), (None, None, some())];
+        for (mnemonic, hex_file, solana_json) in sources {
+            let from = ImportSource {
+                mnemonic,
+                hex_file,
+                solana_json,
+            };
+            for (bits, exit) in [(0o600, Exit::InvalidFile), (0o644, Exit::Key)] {
+                mode(bits);
+                let error = from.read(0).map_err(of_import).err().unwrap();
+                assert_eq!(error.exit, exit, "{from:?}: {error:?}");
+                assert_eq!(
+                    (error.code, &error.reason),
+                    (i64::from(exit.code()), &exit.symbol())
+                );
+            }
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::commands::testnet::plan::Role;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::sending::number;
 use crate::{files, output};
 
 /// The file's name in the folder.
@@ -305,8 +306,10 @@ impl Devnet {
     /// Finds a node by its number or its name.
     pub fn position(&self, node: &str) -> Result<usize, CliError> {
         let state = self.existing()?;
-        let found = match node.parse::<usize>() {
-            Ok(number) => (number < state.nodes.len()).then_some(number),
+        let found = match number(node) {
+            Ok(number) => usize::try_from(number)
+                .ok()
+                .filter(|number| *number < state.nodes.len()),
             Err(_) => state.nodes.iter().position(|known| known.name == node),
         };
         found.ok_or_else(|| {

@@ -587,7 +587,10 @@ fn logs_are_those_of_the_nodes_that_were_asked_for() {
     bench.up("-v 1 -n 1");
     assert!(bench.run("logs").is_ok());
     assert!(bench.run("logs full-0 --grep ready").is_ok());
-    assert_eq!(bench.run("logs 7").unwrap_err().exit, Exit::NotFound);
+    for node in ["7", "+0", "00"] {
+        let refused = bench.run(&format!("logs {node}")).unwrap_err();
+        assert_eq!(refused.exit, Exit::NotFound, "{node}");
+    }
 }
 
 #[test]
