@@ -248,7 +248,8 @@ knobs! {
         response_bytes_max: u32 = RESPONSE_BYTES_MAX, range(KIB, GIB);
         /// How long a call may take, in milliseconds, unless it waits on purpose.
         request_timeout_ms: u64 = 10_000, range(10, 600_000);
-        /// Expensive calls (proofs, simulation, history) at once. They share the disk with the commit.
+        /// Calls that compute (Proof of History, simulation, figures over many blocks) at once. They share the disk
+        /// with the commit. Answers that can be large, such as blocks, lists and proofs, have a bound of their own.
         expensive_calls_max: u32 = 4, range(1, 1024);
         /// Cost units that one IP address may spend per second (a cheap read costs 1); 0 means no limit.
         /// Too low and honest load tools are refused; without a limit one caller can starve all others.
@@ -294,7 +295,8 @@ knobs! {
 
     /// Figures for Prometheus, on a listener of its own.
     metrics: MetricsConfig {
-        /// Address and port, such as `127.0.0.1:9464`. Empty: off. Anybody who can connect can read.
+        /// Address and port, such as `127.0.0.1:9464`. Empty: off. Anybody who can connect can read. A Prometheus
+        /// that asks by a host name needs that name in `rpc.hosts`.
         listen: String = String::new(), Kind::Listen;
     }
 
