@@ -79,7 +79,7 @@ fn check_one(param: &Param, value: &str) -> Result<(), ApiError> {
     let fits = match param.kind {
         Kind::Block => true,
         Kind::Address | Kind::Hash | Kind::Bytes | Kind::Text([]) => is_text(value),
-        Kind::Text(allowed) => read_text(value).is_some_and(|text| allowed.contains(&text.as_ref())),
+        Kind::Text(allowed) => read_text(value).is_some_and(|text| allowed.iter().any(|word| *word == text)),
         Kind::U64 => serde_json::from_str::<U64>(value).is_ok(),
         Kind::U32 => serde_json::from_str::<u32>(value).is_ok(),
         Kind::Bool => matches!(value, "true" | "false"),

@@ -366,7 +366,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("g.toml");
         let path = file.to_str().unwrap();
-        let (first, second) = (payout(1), payout(2));
+        // The key of a validator is no account, so it is not that of the first seed.
+        let (first, second) = (payout(2), payout(3));
         let (account, validator) = (format!("{first}=5"), format!("{KEY}=1={first}"));
         let made = run(&[
             "new",
@@ -427,12 +428,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("g.toml");
         let path = file.to_str().unwrap();
-        let first = payout(1);
+        let first = payout(2);
         let (account, validator) = (format!("{first}=5"), format!("{KEY}=1={first}"));
         for (words, lacks) in [
             (&[][..], "add accounts and validators before"),
-            (&["--account", account.as_str()], "add a validator before"),
-            (&["--validator", validator.as_str()], "add an account before"),
+            (&["--account", account.as_str()][..], "add a validator before"),
+            (&["--validator", validator.as_str()][..], "add an account before"),
         ] {
             let said = run(&[&["new", "--force", "--out", path][..], words].concat()).unwrap();
             assert!(said.contains(lacks), "{said}");
