@@ -69,12 +69,16 @@ const POOL_MIB_MAX: u64 = 154;
 /// MiB that a node may grow by while slots are cleared.
 const CLEARS_MIB_MAX: u64 = 128;
 const VALIDATORS: [usize; 4] = [0, 1, 2, 3];
+/// Half of them can decide nothing, so that what they take stays in the pool.
+const HALF: [usize; 2] = [0, 1];
 const ALL: [usize; 5] = [0, 1, 2, 3, FOLLOWER];
 
 /// The accounts of a network, with the nonces that come next.
 struct Accounts<'a> {
     arena: &'a Arena,
     nonces: BTreeMap<usize, u64>,
+    /// Validators that take transactions, by turns.
+    to: &'static [usize],
 }
 
 impl<'a> Accounts<'a> {
@@ -82,6 +86,7 @@ impl<'a> Accounts<'a> {
         Self {
             arena,
             nonces: BTreeMap::new(),
+            to: &VALIDATORS,
         }
     }
 
@@ -119,7 +124,7 @@ impl<'a> Accounts<'a> {
     fn send(&self, transactions: &[String]) -> (usize, String) {
         let (mut refused, mut reason) = (0, String::new());
         for (turn, batch) in transactions.chunks(BATCH).enumerate() {
-            let node = VALIDATORS[turn % VALIDATORS.len()];
+            let node = self.to[turn % self.to.len()];
             match self.rpc(node).call("tx_submitBatch", &json!([batch])) {
                 Ok(answer) => {
                     let entries = answer.as_array().or_else(|| answer["results"].as_array());
@@ -278,9 +283,17 @@ struct Filled {
     percent: u64,
 }
 
-/// Sends batches that cannot be included to all validators, and measures the nodes meanwhile.
+/// Sends batches, and measures the nodes meanwhile. To half of the validators they are sent while the others are
+/// stopped; the rate is then taken from when these are back.
 fn fill(arena: &Arena, accounts: &Accounts<'_>, batches: impl Iterator<Item = Vec<String>>) -> Filled {
     let clean = arena.millirate(&VALIDATORS, CLEAN);
+    let stopped: Vec<usize> = VALIDATORS
+        .into_iter()
+        .filter(|node| !accounts.to.contains(node))
+        .collect();
+    for node in &stopped {
+        arena.cluster.stop(*node);
+    }
     let begun = Instant::now();
     let from = arena.mark(0);
     let ((sent, refused, mut reason), grown) = arena.growth(|| {
@@ -296,7 +309,12 @@ fn fill(arena: &Arena, accounts: &Accounts<'_>, batches: impl Iterator<Item = Ve
         (sent, refused, reason)
     });
     arena.cluster.assert_alive();
-    let rate = from.map_or(0, |from| arena.rate_since(0, &from));
+    let rate = if stopped.is_empty() {
+        from.map_or(0, |from| arena.rate_since(0, &from))
+    } else {
+        arena.start(&stopped);
+        arena.millirate(&VALIDATORS, CLEAN)
+    };
     reason.truncate(120);
     Filled {
         sent,
@@ -326,12 +344,12 @@ impl Filled {
     }
 }
 
-/// M1: the pool is filled with large transactions, faster than blocks take them.
+/// M1: the pool is filled with large transactions while nothing is decided.
 ///
 /// # Panics
 /// When the network does not start, or a node ends by itself.
 pub fn pool(table: &mut Table) {
-    large(table, POOL, 0);
+    large(table, POOL, 0, &HALF);
 }
 
 /// M1: large transactions whose first nonce is missing, so that all of them wait behind a gap.
@@ -339,13 +357,14 @@ pub fn pool(table: &mut Table) {
 /// # Panics
 /// When the network does not start, or a node ends by itself.
 pub fn pool_queued(table: &mut Table) {
-    large(table, POOL_QUEUED, 1);
+    large(table, POOL_QUEUED, 1, &VALIDATORS);
 }
 
-fn large(table: &mut Table, name: &str, first_nonce: u64) {
+fn large(table: &mut Table, name: &str, first_nonce: u64, to: &'static [usize]) {
     let arena = Arena::new(&[]);
     arena.start(&ALL);
-    let accounts = Accounts::new(&arena);
+    let mut accounts = Accounts::new(&arena);
+    accounts.to = to;
     let batches = (0..accounts.keys().len()).map(|account| {
         let made = (first_nonce..PER_SENDER).map(|nonce| {
             let operation = Operation::SetStorage {
@@ -361,7 +380,7 @@ fn large(table: &mut Table, name: &str, first_nonce: u64) {
     filled.row(table, name, &what, 90);
 }
 
-/// M1: the pool is filled with small transactions of many senders, faster than blocks take them.
+/// M1: the pool is filled with small transactions of many senders while nothing is decided.
 ///
 /// # Panics
 /// When the network does not start, or a node ends by itself.
@@ -411,6 +430,7 @@ pub fn pool_many(table: &mut Table) {
         });
         made.collect()
     });
+    accounts.to = &HALF;
     let filled = fill(&arena, &accounts, batches);
     let what = format!("{} of {} senders", filled.sent, senders.len());
     // The callers take most of both cores: M1 is about memory.
