@@ -28,6 +28,13 @@ pub(crate) enum Message<'t> {
     One(Entry<'t>),
     /// A batch, never empty.
     Batch(Vec<Entry<'t>>),
+    /// A batch with more entries than it may have; the error is the answer, with `null` for an id.
+    TooMany {
+        /// The answer.
+        error: Box<ApiError>,
+        /// How many entries there are.
+        entries: u32,
+    },
     /// Neither: the error is the answer, with `null` for an id.
     Refused(Box<ApiError>),
 }
@@ -78,7 +85,7 @@ fn try_read(message: &[u8], entries_max: u32) -> Result<Message<'_>, ApiError> {
         let kept_max = usize::try_from(entries_max).unwrap_or(usize::MAX);
         let entries = Entries { kept_max }.deserialize(&mut json);
         let entries = entries.and_then(|entries| json.end().map(|()| entries));
-        return batch(entries.map_err(no_json)?, entries_max).map(Message::Batch);
+        return batch(entries.map_err(no_json)?, entries_max);
     }
     let value: &RawValue = serde_json::from_str(text).map_err(no_json)?;
     if value.get().starts_with('{') {
@@ -89,7 +96,7 @@ fn try_read(message: &[u8], entries_max: u32) -> Result<Message<'_>, ApiError> {
     ))
 }
 
-fn batch<'t>(found: Found<'t>, entries_max: u32) -> Result<Vec<Entry<'t>>, ApiError> {
+fn batch<'t>(found: Found<'t>, entries_max: u32) -> Result<Message<'t>, ApiError> {
     if found.count == 0 {
         return Err(invalid_request("the batch is empty"));
     }
@@ -97,9 +104,13 @@ fn batch<'t>(found: Found<'t>, entries_max: u32) -> Result<Vec<Entry<'t>>, ApiEr
         let message = format!("a batch has at most {entries_max} entries, got {}", found.count);
         let code = jsonrpsee::types::error::TOO_BIG_BATCH_REQUEST_CODE;
         let error = library_error(code, "batch_too_large", message);
-        return Err(error.with("batchEntriesMax", entries_max));
+        return Ok(Message::TooMany {
+            error: Box::new(error.with("batchEntriesMax", entries_max)),
+            entries: u32::try_from(found.count).unwrap_or(u32::MAX),
+        });
     }
-    Ok(found.first.into_iter().map(|text| entry(text.get())).collect())
+    let entries = found.first.into_iter().map(|text| entry(text.get()));
+    Ok(Message::Batch(entries.collect()))
 }
 
 /// Reads an array and keeps no more of it than a batch may have.
@@ -293,7 +304,7 @@ mod tests {
                 let entries: Vec<_> = entries.iter().map(show).collect();
                 format!("[{}]", entries.join(" "))
             }
-            Message::Refused(error) => format!("{}!", error.code),
+            Message::TooMany { error, .. } | Message::Refused(error) => format!("{}!", error.code),
         };
         assert_eq!(shown, expected, "{}", String::from_utf8_lossy(message.as_ref()));
     }
@@ -361,9 +372,10 @@ mod tests {
         let call = r#"{"jsonrpc":"2.0","method":"m","id":1}"#;
         check(format!("[{call},1,{call}]"), "[m#1 -32600#null m#1]");
         check("[1,2,3,4]", "-32010!");
-        let Message::Refused(error) = read(b"[0,0,0,0,0]", 3) else {
+        let Message::TooMany { error, entries } = read(b"[0,0,0,0,0]", 3) else {
             panic!("a batch of five");
         };
+        assert_eq!(entries, 5);
         assert!(error.message.contains("got 5"), "{}", error.message);
         check("[1,2,3,4", "-32700!");
     }

@@ -33,6 +33,8 @@ use crate::work::Work;
 
 /// Bytes of an answer that a unit of the caller's budget pays for.
 const ANSWER_BYTES_PER_UNIT: usize = 1024;
+/// Bytes of a message that a unit covers; those of the first unit are free.
+const REQUEST_BYTES_PER_UNIT: usize = 4096;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -106,6 +108,15 @@ impl Rules {
     pub(crate) fn charge_answer(&self, caller: Caller, method: &Method, bytes: usize) {
         let units = u32::try_from(bytes / ANSWER_BYTES_PER_UNIT).unwrap_or(u32::MAX);
         self.charge(caller, units.saturating_sub(method.cost));
+    }
+
+    /// Takes the price of looking at a message: the budget is asked before a large one is parsed.
+    fn pay_message(&self, caller: Caller, bytes: usize) -> Result<(), Refused> {
+        let units = u32::try_from(bytes / REQUEST_BYTES_PER_UNIT).unwrap_or(u32::MAX);
+        match caller.address.filter(|_| units > 0) {
+            Some(address) => self.pay(address, units),
+            None => Ok(()),
+        }
     }
 
     /// Charges for what showed only after a call was admitted.
@@ -254,6 +265,10 @@ impl Lane {
 impl<C: Calls> Gate<C> {
     /// Answers a message; `None` when it asks for no answer. HTTP has no lane: its requests come one by one.
     pub(crate) async fn answer(&self, message: &[u8], lane: Option<&Lane>) -> Option<MethodResponse> {
+        let caller = self.seated.caller();
+        if let Err(why) = self.rules.pay_message(caller, message.len()) {
+            return Some(why.answer(Id::Null));
+        }
         match envelope::read(message, self.rules.config.batch_entries_max) {
             Message::One(Entry::Call(request)) => {
                 let waits = self
@@ -275,6 +290,11 @@ impl<C: Calls> Gate<C> {
                     None => None,
                 };
                 self.batch(entries).await
+            }
+            Message::TooMany { error, entries } => {
+                // Counting them took about as long as the cheapest calls do.
+                self.rules.charge(caller, entries);
+                Some(refused(Id::Null, *error))
             }
             Message::Refused(error) => Some(refused(Id::Null, *error)),
         }

@@ -52,6 +52,28 @@ async fn a_cheap_call_is_answered_while_as_many_large_answers_as_may_are_being_b
 }
 
 #[tokio::test]
+async fn a_large_message_is_paid_for_before_it_is_parsed_and_too_many_entries_afterwards() {
+    // `text` is no JSON: what is refused for it was parsed.
+    let large = |units: usize| "x".repeat(units * 4096);
+    let served = serve_with(limited(10)).await;
+    expect_error(&served.post(&large(10)).await.json(), -32700, "parse_error");
+    expect_error(&served.post(&large(1)).await.json(), 1401, "rate_limited");
+    expect_error(&served.post("x").await.json(), -32700, "parse_error");
+    let served = serve_with(limited(10)).await;
+    let many = format!("[{}]", vec!["1"; 200].join(","));
+    expect_error(&served.post(&many).await.json(), -32010, "batch_too_large");
+    let refused = served.post(HEAD).await.json();
+    expect_error(&refused, 1401, "rate_limited");
+    let wait: u64 = refused["error"]["data"]["retryAfterMs"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    // A budget of ten in debt by at most ten times as much, one unit a second.
+    assert!(wait > 90_000, "{wait}");
+}
+
+#[tokio::test]
 async fn answered_entries_of_a_batch_count_while_the_others_are_waited_for() {
     let served = Arc::new(serve().await);
     let gate = served.node.close_blocks();
