@@ -1,6 +1,6 @@
 //! The caller's end of the network.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,12 +10,13 @@ use std::time::Duration;
 use libp2p::{Multiaddr, PeerId as LibPeer};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use vibecoin_consensus::Verdict;
 use vibecoin_primitives::Height;
 use vibecoin_replica::{GossipId, Message, PeerId, Severity};
 
 use super::config::{NetworkConfig, NetworkError, Sink};
-use super::lanes::AllLanes;
+use super::lanes::{AllLanes, Bucket};
 use super::task::{Order, Task};
 use super::view::{BanInfo, NetworkCounters, NetworkInfo, PeerInfo, Protocol, Tally, View};
 use crate::wire::Envelope;
@@ -25,22 +26,27 @@ const ORDERS_MAX: usize = 8_192;
 /// Most messages that are known to have been published.
 const PUBLISHED_MAX: usize = 8_192;
 
+/// How often one message is published, and how often at once. An honest node sends a vote ten times in the second after it
+/// met others again. Well below what [`super::repeats`] blames a peer for, whatever makes this node repeat itself.
+const COPY_EACH: Duration = Duration::from_millis(100);
+const COPY_BURST: u32 = 16;
+
 /// Messages that were published, so that those that are published again get another number.
 #[derive(Default)]
 pub(super) struct Copies {
-    known: HashSet<[u8; 32]>,
+    known: HashMap<[u8; 32], Bucket>,
     order: VecDeque<[u8; 32]>,
 }
 
 impl Copies {
     /// The number of this copy: 0 for the first, so that one message of several nodes is one message. Those of
     /// further copies are drawn: a peer that knew the next ones could send them first, to no use, and
-    /// what this node sends would then be taken for duplicates.
-    pub(super) fn next(&mut self, envelope: &[u8]) -> u16 {
+    /// what this node sends would then be taken for duplicates. `None` when it was published too often of late.
+    pub(super) fn next(&mut self, envelope: &[u8], now: Instant) -> Option<u16> {
         let hash = *blake3::hash(envelope).as_bytes();
-        if self.known.contains(&hash) {
+        if let Some(copies) = self.known.get_mut(&hash) {
             let [a, b, ..] = RandomState::new().hash_one(hash).to_le_bytes();
-            return u16::from_le_bytes([a, b]);
+            return copies.take(now).then_some(u16::from_le_bytes([a, b]));
         }
         if self.order.len() >= PUBLISHED_MAX
             && let Some(oldest) = self.order.pop_front()
@@ -48,8 +54,8 @@ impl Copies {
             self.known.remove(&oldest);
         }
         self.order.push_back(hash);
-        self.known.insert(hash);
-        0
+        self.known.insert(hash, Bucket::new(COPY_EACH, COPY_BURST, now));
+        Some(0)
     }
 }
 
@@ -144,15 +150,17 @@ impl Network {
     /// message published again is another one to the duplicate caches, so it is never swallowed.
     pub fn publish(&self, message: &Message) {
         let envelope = self.shared.envelope.pack(message);
-        let copy = self.shared.copies.lock().next(&envelope);
-        let mut data = copy.to_le_bytes().to_vec();
-        data.extend_from_slice(&envelope);
         let transactions = matches!(message, Message::Transactions(_));
         let protocol = if transactions {
             Protocol::Transactions
         } else {
             Protocol::Consensus
         };
+        let Some(copy) = self.shared.copies.lock().next(&envelope, Instant::now()) else {
+            return self.shared.tally.dropped_out(protocol);
+        };
+        let mut data = copy.to_le_bytes().to_vec();
+        data.extend_from_slice(&envelope);
         let len = data.len();
         match self.order(Order::Publish { transactions, data }) {
             Ok(()) => self.shared.tally.sent(protocol, len),

@@ -657,15 +657,34 @@ fn a_frame_that_says_it_is_too_long_is_a_fault_before_any_of_it_has_come() {
 
 #[test]
 fn the_first_copy_has_number_zero_and_nobody_knows_the_numbers_of_the_next_ones() {
-    let of =
-        |copies: &mut super::handle::Copies| -> Vec<u16> { (0..9).map(|_| copies.next(b"vote")).collect() };
+    let now = tokio::time::Instant::now();
+    let of = |copies: &mut super::handle::Copies| -> Vec<u16> {
+        (0..9).filter_map(|_| copies.next(b"vote", now)).collect()
+    };
     let (mut one, mut other) = (super::handle::Copies::default(), super::handle::Copies::default());
     let (ours, theirs) = (of(&mut one), of(&mut other));
     assert_eq!((ours[0], theirs[0]), (0, 0));
     assert_ne!(ours[1..], theirs[1..]);
     let different: std::collections::HashSet<u16> = ours.iter().copied().collect();
     assert!(different.len() > 5, "{ours:?}");
-    assert_eq!(one.next(b"another"), 0);
+    assert_eq!(one.next(b"another", now), Some(0));
+}
+
+#[test]
+fn nothing_makes_a_node_publish_a_message_as_often_as_others_would_ban_it_for() {
+    let (mut copies, start) = (super::handle::Copies::default(), tokio::time::Instant::now());
+    let in_a_second = |copies: &mut super::handle::Copies, second: u64| {
+        let at = |n: u64| start + Duration::from_secs(second) + Duration::from_micros(n * 100);
+        (0..10_000)
+            .filter(|n| copies.next(b"piece", at(*n)).is_some())
+            .count()
+    };
+    let published: Vec<usize> = (0..3).map(|second| in_a_second(&mut copies, second)).collect();
+    assert!((16..=27).contains(&published[0]), "{published:?}");
+    assert!(
+        published[1..].iter().all(|count| (9..=11).contains(count)),
+        "{published:?}"
+    );
 }
 
 proptest! {

@@ -31,9 +31,6 @@ const IN_A_ROW_MAX: u32 = 64;
 /// Bytes of a transfer, for the fee that the pool's status shows.
 const TYPICAL_TRANSACTION_BYTES: u32 = 180;
 
-/// Stands for this node's own operator where a peer is named.
-const OPERATOR: PeerId = PeerId(u64::MAX);
-
 /// What the driver is told.
 pub enum Input {
     /// Transactions whose signatures have been checked.
@@ -189,18 +186,7 @@ impl Driver {
                 },
                 Some(Input::Disconnected { peer }) => Event::Disconnected { peer },
                 Some(Input::Refused { from, height }) => Event::Refused { from, height },
-                // As if a peer had sent it; whoever sends what is right is never blamed.
-                Some(Input::Evidence(evidence)) => {
-                    let message = Message::Evidence(evidence);
-                    // It did not come by gossip, so nobody else passes it on.
-                    self.outlet.broadcast(&message);
-                    Event::Message {
-                        from: OPERATOR,
-                        message: Box::new(message),
-                        verified: Vec::new(),
-                        gossip: None,
-                    }
-                }
+                Some(Input::Evidence(evidence)) => Event::Evidence(evidence),
                 Some(Input::Committed { height, state }) => {
                     commits_open = commits_open.saturating_sub(1);
                     Event::Committed { height, state }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use vibecoin_consensus::{GuardEntry, HaltReason, LogRecord, MonoTime, Verdict};
 use vibecoin_mempool::{Inserted, MempoolError};
 use vibecoin_primitives::{
-    Body, CommitCertificate, Hash, Header, Height, PublicKey, Receipts, Round, StateDiff, TimeMs,
+    Body, CommitCertificate, Evidence, Hash, Header, Height, PublicKey, Receipts, Round, StateDiff, TimeMs,
     VerifiedTransaction,
 };
 
@@ -74,6 +74,9 @@ pub enum Event<S> {
         /// The height of the first of them.
         height: Height,
     },
+    /// Evidence that a client of this node handed in. Peers are told only of what is news here: whoever repeats a
+    /// piece must not make this node publish it again and again, for which others would ban it.
+    Evidence(Box<Evidence>),
     /// Transactions whose signatures have been checked.
     Transactions {
         /// Comes back with the answer.

@@ -243,6 +243,11 @@ impl<S: State, O: Orderer> Replica<S, O> {
                 verified,
                 gossip,
             } => self.on_message(from, *message, verified, gossip),
+            Event::Evidence(evidence) => {
+                if self.on_evidence((*evidence).clone()) == Verdict::Fresh {
+                    self.do_it(Action::Broadcast(Message::Evidence(evidence)));
+                }
+            }
             Event::Connected {
                 peer,
                 head,

@@ -730,6 +730,47 @@ fn evidence_about_a_height_to_come_is_in_no_block_and_stops_nobody() {
 }
 
 #[test]
+fn evidence_that_a_client_repeats_is_told_to_peers_once() {
+    let mut net = Net::new(&VALIDATORS);
+    let liar = key(4);
+    let twice = [Some(Hash([1; 32])), Some(Hash([2; 32]))].map(|block| {
+        let vote = Vote {
+            height: Height(1),
+            round: Round(0),
+            kind: VoteKind::Prevote,
+            block,
+            validator: liar.public_key(),
+        };
+        vote.sign(&net.chain.genesis, &liar)
+    });
+    let [one, other] = twice;
+    let evidence = Evidence::votes(one, other);
+    let repeat = |net: &mut Net| {
+        for _ in 0..1_000 {
+            net.step(0, Event::Evidence(Box::new(evidence.clone())));
+        }
+    };
+    let told = |net: &Net| {
+        let sent = net.sent.iter();
+        sent.filter(|(node, message)| *node == 0 && matches!(message, Message::Evidence(_)))
+            .count()
+    };
+    repeat(&mut net);
+    assert_eq!(told(&net), 1);
+    let carried = |net: &Net| {
+        let commits = net.nodes[0].commits.iter();
+        commits
+            .filter(|commit| !commit.body.v1().evidence.is_empty())
+            .count()
+    };
+    net.until(0, 8);
+    assert_eq!(carried(&net), 1);
+    repeat(&mut net);
+    net.until(0, 12);
+    assert_eq!((told(&net), carried(&net)), (1, 1), "what is recorded is no news");
+}
+
+#[test]
 fn two_different_parts_in_one_place_become_evidence_in_a_block() {
     let mut net = Net::new(&VALIDATORS);
     // Height 1: whoever proposes also signs another opening, which reaches everybody.
