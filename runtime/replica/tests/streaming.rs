@@ -903,11 +903,12 @@ fn rounds_that_go_on_failing_hold_few_blocks_and_fill_no_log() {
     }
     assert!(late > 50, "{late} blocks of late rounds");
     assert!(bytes / late < 4_096, "{bytes} bytes in {late} blocks");
-    // Once proposals come through, a transaction is committed after an empty block. The first one has waited for longer
-    // than the pool keeps any, so it is sent again.
+    // Once proposals come through, the first block is empty. With it the transaction leaves, which has waited for longer
+    // than the pool keeps any; sent again, it is committed.
     net.loses = Box::new(|_, _, _| false);
+    (0..4).for_each(|node| net.until(node, 1));
     (0..4).for_each(|node| net.give(node, 0));
-    net.until(0, 2);
+    net.until(0, 3);
     let transactions: usize = net.nodes[0].commits.iter().map(|commit| commit.ids.len()).sum();
     assert_eq!(transactions, 1);
 }
