@@ -251,6 +251,7 @@ impl Orderer for BftOrderer {
         if let Some(through) = self.shell.silent_through {
             self.shell.guard.abstain_through(through);
         }
+        self.shell.guard.keep_abstention();
         self.shell.own.start(self.shell.guard.newest());
         // What was read may never have been synced: a killed process leaves it to the page cache.
         self.shell.unsynced = !read.inputs.is_empty();

@@ -246,6 +246,31 @@ impl Guard {
         self.abstains_through = self.abstains_through.max(Some(height));
     }
 
+    /// Makes an abstention outlast this process. What made it necessary may be gone at the next start: a log that was lost
+    /// is whole again once it is written anew, and a vote of this key may have come back into it.
+    pub fn keep_abstention(&mut self) {
+        let Some(height) = self.abstains_through else {
+            return;
+        };
+        let (round, step) = (Round(u32::MAX), GuardStep::Precommit);
+        let end = Position { height, round, step };
+        if self
+            .newest
+            .as_ref()
+            .is_some_and(|newest| newest.position() >= end)
+        {
+            return;
+        }
+        self.advance(GuardEntry {
+            height,
+            round,
+            step,
+            block: None,
+            digest: Hash([0xff; 32]),
+            signature: None,
+        });
+    }
+
     /// Whether the key may not act at `height`.
     #[must_use]
     pub fn abstains(&self, height: Height) -> bool {

@@ -316,3 +316,53 @@ fn a_node_without_a_key_follows_and_says_nothing() {
             .any(|o| matches!(o, Output::Send(_) | Output::Guard(_) | Output::Build { .. }))
     );
 }
+
+#[test]
+fn an_abstention_outlasts_the_next_start_whatever_comes_back_meanwhile() {
+    let mut bench = Bench::started(4, 3);
+    let first = bench.proposal(0, 1);
+    let block = Some(first.header.hash());
+    bench.propose(first.clone());
+    bench.check(&first.header, true);
+    bench.votes(VoteKind::Prevote, 0, block);
+    let own = bench.log.iter().rev().find_map(|record| match record {
+        LogRecord::Vote(vote) if vote.vote.validator == bench.me.public_key() => Some(vote.clone()),
+        _ => None,
+    });
+    let own = own.unwrap();
+    assert_eq!(
+        (own.vote.kind, own.vote.block),
+        (VoteKind::Precommit, block),
+        "it is locked"
+    );
+    // With the log the lock is lost. A peer gives the key its precommit back, so that the log has it at the second start.
+    bench.log.clear();
+    bench.restart();
+    assert!(bench.orderer.status().abstaining);
+    assert_eq!(bench.give(ConsensusMessage::Vote(own)).0, Verdict::Fresh);
+    bench.restart();
+    assert!(bench.orderer.status().abstaining);
+    // In the next round the others want another block, without a proof of lock.
+    bench.votes(VoteKind::Precommit, 0, None);
+    bench.orderer.on_time(T0.after(600_000));
+    let mut said = bench.drain();
+    let second = bench.proposal(1, 2);
+    let other = Some(second.header.hash());
+    said.extend(bench.propose(second.clone()).1);
+    said.extend(bench.check(&second.header, true));
+    said.extend(bench.votes(VoteKind::Prevote, 1, other));
+    assert_eq!(own_votes(&said), vec![]);
+}
+
+#[test]
+fn a_silence_that_was_asked_for_once_outlasts_the_next_start() {
+    let mut bench = Bench::new(4, 3);
+    bench.orderer.abstain_through(Height(1));
+    bench.orderer.replay(bench.params(1), vec![], None, T0);
+    bench.drain();
+    bench.restart();
+    assert!(bench.orderer.status().abstaining);
+    let own = vote(&bench.me.clone(), VoteKind::Prevote, 1, 0, None);
+    let (_, outputs) = bench.give(ConsensusMessage::Vote(own));
+    assert_eq!(halted(&outputs), None, "an earlier process may have signed it");
+}
