@@ -5,7 +5,6 @@ use std::fmt;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::Value;
 use vibecoin_primitives::{Hash, Height, TimeMs};
 
 use crate::error::{ApiError, Code};
@@ -137,18 +136,20 @@ impl<'de> Visitor<'de> for RefVisitor {
         Ok(Height(height).into())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<BlockRef, A::Error> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase", deny_unknown_fields)]
-        struct ByTime {
-            timestamp_ms: U64,
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<BlockRef, A::Error> {
+        // Read to its end: an error in between would be one of the whole parameters. Nothing else is kept.
+        let (mut time, mut others) = (None, false);
+        while let Some(member) = map.next_key()? {
+            match member {
+                Member::TimestampMs if time.is_none() => time = map.next_value::<MaybeTime>()?.0,
+                Member::TimestampMs | Member::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                    others = true;
+                }
+            }
         }
-        // Read to its end first: an error in between would be one of the whole parameters.
-        let map = Value::deserialize(de::value::MapAccessDeserializer::new(map))?;
-        let by_time = serde_json::from_value::<ByTime>(map).map_err(|_| BlockRef::malformed());
-        Ok(BlockRef(
-            by_time.map(|by_time| BlockSelector::Time(by_time.timestamp_ms.into())),
-        ))
+        let time = time.filter(|_| !others).ok_or_else(BlockRef::malformed);
+        Ok(BlockRef(time.map(BlockSelector::Time)))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<BlockRef, A::Error> {
@@ -166,6 +167,65 @@ impl<'de> Visitor<'de> for RefVisitor {
 
     fn visit_f64<E: de::Error>(self, _: f64) -> Result<BlockRef, E> {
         Ok(BlockRef(Err(BlockRef::malformed())))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "camelCase")]
+enum Member {
+    TimestampMs,
+    #[serde(other)]
+    Other,
+}
+
+/// A time, or `None` for a value of any other kind, of which nothing is kept.
+struct MaybeTime(Option<TimeMs>);
+
+impl<'de> Deserialize<'de> for MaybeTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TimeVisitor)
+    }
+}
+
+struct TimeVisitor;
+
+impl<'de> Visitor<'de> for TimeVisitor {
+    type Value = MaybeTime;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_u64<E: de::Error>(self, ms: u64) -> Result<MaybeTime, E> {
+        Ok(MaybeTime(Some(TimeMs(ms))))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<MaybeTime, E> {
+        Ok(MaybeTime(parse_decimal(text).map(TimeMs)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<MaybeTime, A::Error> {
+        IgnoredAny.visit_seq(items).map(|_| MaybeTime(None))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<MaybeTime, A::Error> {
+        IgnoredAny.visit_map(members).map(|_| MaybeTime(None))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<MaybeTime, E> {
+        Ok(MaybeTime(None))
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<MaybeTime, E> {
+        Ok(MaybeTime(None))
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<MaybeTime, E> {
+        Ok(MaybeTime(None))
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<MaybeTime, E> {
+        Ok(MaybeTime(None))
     }
 }
 
@@ -216,6 +276,15 @@ mod tests {
             "{}",
             "{\"timestamp\":1}",
             "{\"timestampMs\":[]}",
+            "{\"timestampMs\":{\"x\":[1]}}",
+            "{\"timestampMs\":null}",
+            "{\"timestampMs\":true}",
+            "{\"timestampMs\":-1}",
+            "{\"timestampMs\":1.5}",
+            "{\"timestampMs\":\"07\"}",
+            "{\"timestampMs\":1,\"x\":1}",
+            "{\"x\":[1],\"timestampMs\":1}",
+            "{\"timestampMs\":1,\"timestampMs\":2}",
             "[[7]]",
         ] {
             assert_eq!(

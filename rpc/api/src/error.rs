@@ -161,6 +161,12 @@ impl ApiError {
         error
     }
 
+    /// A list or a range that is too large for one call (1402).
+    pub fn too_many(what: &str, got: usize, limit: usize) -> Self {
+        let message = format!("at most {limit} {what} in one call, got {got}");
+        Self::new(Code::TooExpensive, message).with("limit", limit)
+    }
+
     /// Adds a fact. Give 64-bit integers as strings.
     #[must_use]
     pub fn with(mut self, name: &str, fact: impl Into<Value>) -> Self {

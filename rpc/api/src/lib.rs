@@ -18,7 +18,7 @@
 //! # }
 //! ```
 //!
-//! Read in this order: [`scalars`] and [`block_ref`] (single values), [`error`] (codes), [`views`]
+//! Read in this order: [`scalars`] and [`block_ref`] (single values), [`list`], [`error`] (codes), [`views`]
 //! (answers and options), [`methods`] (the traits), [`registry`] (the same methods as a table: parameter
 //! names, cost, documentation).
 //!
@@ -33,6 +33,7 @@
 
 pub mod block_ref;
 pub mod error;
+pub mod list;
 pub mod methods;
 pub mod registry;
 pub mod scalars;
@@ -40,6 +41,7 @@ pub mod views;
 
 pub use block_ref::{BlockRef, BlockSelector};
 pub use error::{ApiError, Code, ErrorData};
+pub use list::AtMost;
 pub use scalars::{
     AddressArg, AddressText, Arg, Bytes, BytesArg, Cursor, CursorArg, HashArg, Shown, Text, U64,
 };

@@ -52,6 +52,9 @@ impl Serialize for U64 {
     }
 }
 
+/// Longest text that an error repeats, bytes.
+const SHOWN_BYTES_MAX: usize = 64;
+
 /// Reads a decimal without sign, spaces or superfluous zeros.
 pub(crate) fn parse_decimal(text: &str) -> Option<u64> {
     let canonical = text == "0" || !text.starts_with('0');
@@ -75,9 +78,13 @@ impl<'de> Deserialize<'de> for U64 {
                 Ok(U64(value))
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<U64, E> {
-                parse_decimal(text)
-                    .map(U64)
-                    .ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+                parse_decimal(text).map(U64).ok_or_else(|| {
+                    let found = match text.len() {
+                        0..=SHOWN_BYTES_MAX => de::Unexpected::Str(text),
+                        _ => de::Unexpected::Other("another text"),
+                    };
+                    E::invalid_value(found, &self)
+                })
             }
         }
         deserializer.deserialize_any(Decimal)
@@ -332,9 +339,14 @@ impl<'de, T: Text> Deserialize<'de> for Shown<T> {
 ///
 /// The text is read where it stands in the request; nothing is copied but the value.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Arg<T>(Result<T, ApiError>);
+pub struct Arg<T>(Result<T, Box<ApiError>>);
 
 impl<T> Arg<T> {
+    /// The verdict on a text.
+    pub(crate) fn judged(verdict: Result<T, ApiError>) -> Self {
+        Self(verdict.map_err(Box::new))
+    }
+
     /// A good parameter, for callers.
     pub const fn new(value: T) -> Self {
         Self(Ok(value))
@@ -345,7 +357,7 @@ impl<T> Arg<T> {
     /// # Errors
     /// What [`Text::from_text`] said about the text.
     pub fn get(self) -> Result<T, ApiError> {
-        self.0
+        self.0.map_err(|error| *error)
     }
 }
 
@@ -378,7 +390,9 @@ impl<T: Text> Serialize for Arg<T> {
 
 impl<'de, T: Text> Deserialize<'de> for Arg<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(StrVisitor::<T>::new()).map(Self)
+        deserializer
+            .deserialize_str(StrVisitor::<T>::new())
+            .map(Self::judged)
     }
 }
 

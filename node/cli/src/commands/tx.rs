@@ -313,6 +313,7 @@ fn sign_file(
     }
     let operations = unsigned
         .operations
+        .get("operations")?
         .into_iter()
         .map(|operation| operation.get(&prefix))
         .collect::<Result<_, _>>()?;

@@ -3,6 +3,8 @@
 use jsonrpsee::proc_macros::rpc;
 
 use crate::error::ApiError;
+use crate::limits::ADDRESSES_MAX;
+use crate::list::AtMost;
 use crate::scalars::AddressArg;
 use crate::views::{
     AccountListOptions, AccountView, AtOptions, BalanceView, Ctx, NonceView, Page, ReadOptions,
@@ -26,7 +28,7 @@ pub trait AccountApi {
     #[method(name = "getMany", param_kind = map)]
     async fn get_many(
         &self,
-        addresses: Vec<AddressArg>,
+        addresses: AtMost<AddressArg, ADDRESSES_MAX>,
         options: Option<AtOptions>,
     ) -> Result<Ctx<Vec<Option<AccountView>>>, ApiError>;
 

@@ -4,6 +4,8 @@ use jsonrpsee::proc_macros::rpc;
 
 use crate::block_ref::BlockRef;
 use crate::error::ApiError;
+use crate::limits::PROOF_KEYS_MAX;
+use crate::list::AtMost;
 use crate::scalars::{AddressArg, BytesArg, HashArg};
 use crate::views::{AccountProofView, AddressesArg, AtOptions, LightBlockView, ProofView, Verdict};
 
@@ -26,7 +28,7 @@ pub trait ProofApi {
     async fn get_storage(
         &self,
         address: AddressArg,
-        keys: Vec<HashArg>,
+        keys: AtMost<HashArg, PROOF_KEYS_MAX>,
         options: Option<AtOptions>,
     ) -> Result<ProofView, ApiError>;
 

@@ -3,6 +3,8 @@
 use jsonrpsee::proc_macros::rpc;
 
 use crate::error::ApiError;
+use crate::limits::{STATUSES_MAX, SUBMIT_BATCH_MAX};
+use crate::list::AtMost;
 use crate::scalars::{BytesArg, HashArg};
 use crate::views::{
     AtOptions, BatchEntry, DecodedTransaction, EncodedTransaction, FeeEstimate, ReceiptView, SimulationView,
@@ -27,7 +29,7 @@ pub trait TxApi {
     #[method(name = "submitBatch", param_kind = map)]
     async fn submit_batch(
         &self,
-        raws: Vec<BytesArg>,
+        raws: AtMost<BytesArg, SUBMIT_BATCH_MAX>,
         options: Option<SubmitOptions>,
     ) -> Result<Vec<BatchEntry>, ApiError>;
 
@@ -47,7 +49,7 @@ pub trait TxApi {
     ///
     /// Errors: 1000, 1402.
     #[method(name = "getStatuses", param_kind = map)]
-    async fn get_statuses(&self, hashes: Vec<HashArg>) -> Result<Vec<StatusView>, ApiError>;
+    async fn get_statuses(&self, hashes: AtMost<HashArg, STATUSES_MAX>) -> Result<Vec<StatusView>, ApiError>;
 
     /// What became of a transaction, or `null` when it is in no block.
     ///

@@ -9,6 +9,7 @@ mod consensus;
 mod mempool;
 mod net;
 mod node;
+mod operation;
 mod poh;
 mod proof;
 mod rounds;
@@ -32,6 +33,7 @@ pub use net::{BanView, NetInfoView, PeerView, PeersOptions};
 pub use node::{
     HealthCheckView, HealthView, LimitsView, NodeStatusView, NodeVersionView, SyncStatusView, WaitingView,
 };
+pub use operation::OperationView;
 pub use poh::{EntriesOptions, PohEntryView, PohParamsView, PohStatusView, PohVerdict, TransactionOrderView};
 pub use proof::{
     AccountProofView, AddressesArg, LightBlockView, ProofView, ProvenAccountView, ProvenSlotView, Verdict,
@@ -39,9 +41,9 @@ pub use proof::{
 pub use rounds::{BlockPowerView, ObservedRoundView, RoundView, RoundsView, TallyView, TimeoutView};
 pub use subscription::{AccountChangeView, SubscriptionEvent, Topic, TopicParams, TransactionEventView};
 pub use transaction::{
-    BatchEntry, DecodedTransaction, EncodedTransaction, FailureView, FeeEstimate, LocationView,
-    OperationView, ReceiptView, SimulationView, StatusView, SubmitOptions, Submitted, TIMEOUT_MS_DEFAULT,
-    TIMEOUT_MS_MAX, TransactionState, TransactionView, UnsignedTransaction, Wait, WaitOptions,
+    BatchEntry, DecodedTransaction, EncodedTransaction, FailureView, FeeEstimate, LocationView, ReceiptView,
+    SimulationView, StatusView, SubmitOptions, Submitted, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX,
+    TransactionState, TransactionView, UnsignedTransaction, Wait, WaitOptions,
 };
 
 use serde::{Deserialize, Serialize};

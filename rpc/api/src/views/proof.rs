@@ -1,31 +1,69 @@
 //! Proofs. The `proof` field is the one that proves: one binary value that `vibecoin-light` checks
 //! offline. The other fields show what it says.
 
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::{
     AccountView, CertificateView, HeaderView, ReceiptView, SlotView, TransactionView, ValidatorView,
 };
-use crate::scalars::{AddressArg, AddressText, Bytes, Shown};
+use crate::error::ApiError;
+use crate::limits::PROOF_KEYS_MAX;
+use crate::list::{AtMost, ListVisitor};
+use crate::scalars::{AddressArg, AddressText, Bytes, Shown, Text as _};
 
 /// One address or several.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum AddressesArg {
     /// One.
     One(AddressArg),
     /// Several, at most 64.
-    Many(Vec<AddressArg>),
+    Many(AtMost<AddressArg, PROOF_KEYS_MAX>),
 }
 
 impl AddressesArg {
     /// All of them.
-    #[must_use]
-    pub fn into_vec(self) -> Vec<AddressArg> {
+    ///
+    /// # Errors
+    /// 1402 when there are more than [`PROOF_KEYS_MAX`].
+    pub fn get(self) -> Result<Vec<AddressArg>, ApiError> {
         match self {
-            Self::One(address) => vec![address],
-            Self::Many(addresses) => addresses,
+            Self::One(address) => Ok(vec![address]),
+            Self::Many(addresses) => addresses.get("addresses"),
         }
+    }
+}
+
+/// The derived reader would keep the whole value as a tree to try one form after the other.
+impl<'de> Deserialize<'de> for AddressesArg {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AddressesVisitor)
+    }
+}
+
+struct AddressesVisitor;
+
+impl<'de> Visitor<'de> for AddressesVisitor {
+    type Value = AddressesArg;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an address or an array of addresses")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<AddressesArg, E> {
+        Ok(AddressesArg::One(AddressArg::judged(AddressText::from_text(
+            text,
+        ))))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, addresses: A) -> Result<AddressesArg, A::Error> {
+        ListVisitor(PhantomData)
+            .visit_seq(addresses)
+            .map(AddressesArg::Many)
     }
 }
 

@@ -1,67 +1,13 @@
 //! Transactions: unsigned, raw, waiting, included.
 
 use serde::{Deserialize, Serialize};
-use vibecoin_primitives::{
-    Address, AddressPrefix, Hash, Height, Operation, Outcome, Receipt, Signature, Transaction,
-};
+use vibecoin_primitives::limits::OPERATIONS_MAX;
+use vibecoin_primitives::{Address, AddressPrefix, Hash, Height, Outcome, Receipt, Signature, Transaction};
 
-use super::Context;
+use super::{Context, OperationView};
 use crate::error::ApiError;
-use crate::scalars::{AddressArg, AddressText, Bytes, BytesArg, HashArg, Shown, U64, or_default};
-
-/// One operation, as answers show it and unsigned transactions name it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "camelCase", deny_unknown_fields)]
-pub enum OperationView {
-    /// Moves money.
-    Transfer {
-        /// Who receives.
-        to: AddressArg,
-        /// Base units, above zero.
-        amount: U64,
-    },
-    /// Sets one slot of the sender's storage; an empty value removes it.
-    SetStorage {
-        /// The slot.
-        slot: HashArg,
-        /// The value.
-        value: BytesArg,
-    },
-}
-
-impl OperationView {
-    /// The operation as shown on this chain.
-    #[must_use]
-    pub fn new(operation: &Operation, prefix: AddressPrefix) -> Self {
-        match operation {
-            Operation::Transfer { to, amount } => Self::Transfer {
-                to: AddressText::new(*to, prefix).into(),
-                amount: (*amount).into(),
-            },
-            Operation::SetStorage { slot, value } => Self::SetStorage {
-                slot: (*slot).into(),
-                value: value.clone().into(),
-            },
-        }
-    }
-
-    /// The operation that is meant.
-    ///
-    /// # Errors
-    /// 1000 and 1001 for texts that are malformed or of another network.
-    pub fn get(self, prefix: &AddressPrefix) -> Result<Operation, ApiError> {
-        Ok(match self {
-            Self::Transfer { to, amount } => Operation::Transfer {
-                to: to.get()?.on(prefix)?,
-                amount: amount.into(),
-            },
-            Self::SetStorage { slot, value } => Operation::SetStorage {
-                slot: slot.get()?,
-                value: value.get()?.0,
-            },
-        })
-    }
-}
+use crate::list::AtMost;
+use crate::scalars::{AddressArg, AddressText, Bytes, Shown, U64, or_default};
 
 /// A transaction before it is signed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,7 +22,7 @@ pub struct UnsignedTransaction {
     /// Last height at which it may be in a block.
     pub valid_until: U64,
     /// One or more.
-    pub operations: Vec<OperationView>,
+    pub operations: AtMost<OperationView, OPERATIONS_MAX>,
 }
 
 /// A transaction as it is sent.

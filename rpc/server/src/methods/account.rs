@@ -7,9 +7,9 @@ use vibecoin_rpc_api::methods::AccountApiServer;
 use vibecoin_rpc_api::views::{
     AccountListOptions, AccountView, AtOptions, BalanceView, Ctx, NonceView, Page, ReadOptions,
 };
-use vibecoin_rpc_api::{AddressArg, ApiError, BlockRef, BlockSelector};
+use vibecoin_rpc_api::{AddressArg, ApiError, AtMost, BlockRef, BlockSelector};
 
-use super::{Query, Rpc, answer, at_most, context, hash_position, page_size};
+use super::{Query, Rpc, answer, context, hash_position, page_size};
 use crate::backend::{Backend, BackendError, Read};
 
 impl<B: Backend> Rpc<B> {
@@ -87,11 +87,11 @@ impl<B: Backend> AccountApiServer for Rpc<B> {
 
     async fn get_many(
         &self,
-        addresses: Vec<AddressArg>,
+        addresses: AtMost<AddressArg, ADDRESSES_MAX>,
         options: Option<AtOptions>,
     ) -> Result<Ctx<Vec<Option<AccountView>>>, ApiError> {
-        at_most("addresses", addresses.len(), ADDRESSES_MAX)?;
         let addresses: Vec<Address> = addresses
+            .get("addresses")?
             .into_iter()
             .map(|address| self.address(address))
             .collect::<Result<_, _>>()?;

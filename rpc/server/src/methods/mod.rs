@@ -230,16 +230,12 @@ fn in_order(from: Height, to: Height) -> Result<(), ApiError> {
     Err(ApiError::invalid_params("empty_range", message))
 }
 
-/// Refuses lists that are too long for one call.
+/// Refuses what is too much for one call. Lists of the caller are [`vibecoin_rpc_api::AtMost`].
 fn at_most(what: &str, got: usize, limit: usize) -> Result<(), ApiError> {
     if got <= limit {
         return Ok(());
     }
-    Err(ApiError::new(
-        Code::TooExpensive,
-        format!("at most {limit} {what} in one call, got {got}"),
-    )
-    .with("limit", limit))
+    Err(ApiError::too_many(what, got, limit))
 }
 
 /// A number of items within its range.

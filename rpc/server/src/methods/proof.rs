@@ -10,9 +10,11 @@ use vibecoin_rpc_api::views::{
     LocationView, ProofView, ProvenAccountView, ProvenSlotView, ReceiptView, SlotView, TransactionView,
     ValidatorView, Verdict,
 };
-use vibecoin_rpc_api::{AddressArg, AddressText, ApiError, BlockRef, Bytes, BytesArg, Code, HashArg, Shown};
+use vibecoin_rpc_api::{
+    AddressArg, AddressText, ApiError, AtMost, BlockRef, Bytes, BytesArg, Code, HashArg, Shown,
+};
 
-use super::{Rpc, at_most};
+use super::Rpc;
 use crate::backend::Backend;
 
 #[async_trait]
@@ -22,8 +24,7 @@ impl<B: Backend> ProofApiServer for Rpc<B> {
         address: AddressesArg,
         options: Option<AtOptions>,
     ) -> Result<AccountProofView, ApiError> {
-        let addresses = address.into_vec();
-        at_most("addresses", addresses.len(), PROOF_KEYS_MAX)?;
+        let addresses = address.get()?;
         if addresses.is_empty() {
             return Err(
                 ApiError::invalid_params("nothing_to_prove", "name at least one address")
@@ -41,10 +42,10 @@ impl<B: Backend> ProofApiServer for Rpc<B> {
     async fn get_storage(
         &self,
         address: AddressArg,
-        keys: Vec<HashArg>,
+        keys: AtMost<HashArg, PROOF_KEYS_MAX>,
         options: Option<AtOptions>,
     ) -> Result<ProofView, ApiError> {
-        at_most("keys", keys.len(), PROOF_KEYS_MAX)?;
+        let keys = keys.get("keys")?;
         if keys.is_empty() {
             return Err(
                 ApiError::invalid_params("nothing_to_prove", "name at least one key")

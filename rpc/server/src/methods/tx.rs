@@ -16,7 +16,7 @@ use vibecoin_rpc_api::views::{
     SimulationView, StatusView, SubmitOptions, Submitted, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX,
     TransactionState, TransactionView, UnsignedTransaction, Wait, WaitOptions,
 };
-use vibecoin_rpc_api::{ApiError, Bytes, BytesArg, Code, HashArg, Shown, U64};
+use vibecoin_rpc_api::{ApiError, AtMost, Bytes, BytesArg, Code, HashArg, Shown, U64};
 
 use super::{Rpc, at_most, context, small};
 use crate::backend::{Admitted, Backend, CommittedBlock, Refusal, TransactionStatus};
@@ -48,10 +48,10 @@ impl<B: Backend> TxApiServer for Rpc<B> {
 
     async fn submit_batch(
         &self,
-        raws: Vec<BytesArg>,
+        raws: AtMost<BytesArg, SUBMIT_BATCH_MAX>,
         options: Option<SubmitOptions>,
     ) -> Result<Vec<BatchEntry>, ApiError> {
-        at_most("transactions", raws.len(), SUBMIT_BATCH_MAX)?;
+        let raws = raws.get("transactions")?;
         let options = options.unwrap_or_default();
         let timeout = wait_time(options.timeout_ms)?;
         self.reach(options.min_height).await?;
@@ -81,8 +81,8 @@ impl<B: Backend> TxApiServer for Rpc<B> {
         Ok(status_view(hash, self.backend.status(&hash)?))
     }
 
-    async fn get_statuses(&self, hashes: Vec<HashArg>) -> Result<Vec<StatusView>, ApiError> {
-        at_most("hashes", hashes.len(), STATUSES_MAX)?;
+    async fn get_statuses(&self, hashes: AtMost<HashArg, STATUSES_MAX>) -> Result<Vec<StatusView>, ApiError> {
+        let hashes = hashes.get("hashes")?;
         let status = |hash: HashArg| -> Result<StatusView, ApiError> {
             let hash = hash.get()?;
             Ok(status_view(hash, self.backend.status(&hash)?))
@@ -343,13 +343,9 @@ impl<B: Backend> Rpc<B> {
 
     fn unsigned(&self, unsigned: UnsignedTransaction) -> Result<TransactionBody, ApiError> {
         let facts = self.backend.facts();
-        at_most(
-            "operations",
-            unsigned.operations.len(),
-            vibecoin_primitives::limits::OPERATIONS_MAX,
-        )?;
         let operations = unsigned
             .operations
+            .get("operations")?
             .into_iter()
             .map(|operation| operation.get(&facts.prefix));
         let body = TransactionBody {

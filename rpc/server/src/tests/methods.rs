@@ -104,7 +104,7 @@ async fn the_generated_client_is_understood_in_every_method() {
         .unwrap();
     assert_eq!(account.value.unwrap().balance.0, BALANCE.0 + 5);
     let many = client.get_many(
-        vec![alice.into(), Address([9; 32]).into()],
+        vec![alice.into(), Address([9; 32]).into()].into(),
         Some(AtOptions { at: at.clone() }),
     );
     let many = many.await.unwrap().value;
@@ -137,7 +137,7 @@ async fn the_generated_client_is_understood_in_every_method() {
 
     assert!(
         client
-            .submit_batch(vec![raw.clone().into()], Some(options))
+            .submit_batch(vec![raw.clone().into()].into(), Some(options))
             .await
             .unwrap()
             .len()
@@ -154,7 +154,14 @@ async fn the_generated_client_is_understood_in_every_method() {
         0
     );
     TxApiClient::get_status(&client, hash.into()).await.unwrap();
-    assert_eq!(client.get_statuses(vec![hash.into(); 3]).await.unwrap().len(), 3);
+    assert_eq!(
+        client
+            .get_statuses(vec![hash.into(); 3].into())
+            .await
+            .unwrap()
+            .len(),
+        3
+    );
     assert!(
         TxApiClient::get_receipt(&client, hash.into())
             .await
@@ -172,7 +179,8 @@ async fn the_generated_client_is_understood_in_every_method() {
         operations: vec![OperationView::Transfer {
             to: bob.into(),
             amount: U64(1),
-        }],
+        }]
+        .into(),
     };
     client.encode(unsigned.clone()).await.unwrap();
     client.estimate_fee(unsigned).await.unwrap();
@@ -195,7 +203,7 @@ async fn the_generated_client_is_understood_in_every_method() {
         .await
         .unwrap();
 
-    let both = AddressesArg::Many(vec![alice.into(), bob.into()]);
+    let both = AddressesArg::Many(vec![alice.into(), bob.into()].into());
     let proof = ProofApiClient::get_account(&client, both, Some(AtOptions { at: at.clone() }))
         .await
         .unwrap();
@@ -208,7 +216,7 @@ async fn the_generated_client_is_understood_in_every_method() {
     client
         .get_storage(
             alice.into(),
-            vec![Hash::ZERO.into()],
+            vec![Hash::ZERO.into()].into(),
             Some(AtOptions { at: at.clone() }),
         )
         .await
@@ -581,7 +589,7 @@ async fn proofs_that_the_server_gives_hold_offline() {
         let file = ProofFile::from_text(&file.to_text()).unwrap();
         verify(&trust, &file).unwrap().facts
     };
-    let addresses = AddressesArg::Many(vec![MockBackend::address(0).into(), Address([9; 32]).into()]);
+    let addresses = AddressesArg::Many(vec![MockBackend::address(0).into(), Address([9; 32]).into()].into());
     let proof = ProofApiClient::get_account(&client, addresses, None)
         .await
         .unwrap();
@@ -597,7 +605,7 @@ async fn proofs_that_the_server_gives_hold_offline() {
             shown.value.as_ref().map(|v| v.balance.into())
         );
     }
-    let keys = vec![slot.into(), Hash([8; 32]).into()];
+    let keys = vec![slot.into(), Hash([8; 32]).into()].into();
     let proof = client
         .get_storage(MockBackend::address(0).into(), keys, None)
         .await

@@ -29,7 +29,7 @@ async fn a_batch_takes_all_waits_once_and_answers_each_in_order() {
         timeout_ms: Some(U64(5000)),
         min_height: None,
     };
-    let entries = client.submit_batch(raws, Some(options)).await.unwrap();
+    let entries = client.submit_batch(raws.into(), Some(options)).await.unwrap();
     assert_eq!(entries.len(), 52);
     for (index, entry) in entries.iter().enumerate() {
         match entry {

@@ -106,7 +106,7 @@ pub async fn fund(
             timeout_ms,
             min_height: None,
         };
-        for entry in client.submit_batch(raws, Some(options)).await? {
+        for entry in client.submit_batch(raws.into(), Some(options)).await? {
             match entry {
                 BatchEntry::Refused { error } => {
                     return Err(CliError::from(error).hint("is the funding account rich enough?"));
