@@ -84,19 +84,28 @@ fn by_name<'p>(
             "options stand either beside the parameters or in `options`, not both",
         ));
     }
-    let list = |own: &dyn Fn(&str) -> bool| -> String {
-        let own: Vec<String> = members
-            .iter()
-            .filter(|(name, _)| own(name))
-            .map(|(name, value)| format!("\"{name}\":{value}"))
-            .collect();
-        own.join(",")
-    };
-    let (params, options) = (list(&is_param), list(&is_option));
-    let comma = if params.is_empty() { "" } else { "," };
-    Ok(Cow::Owned(format!(
-        "{{{params}{comma}\"options\":{{{options}}}}}"
-    )))
+    // The values are copied once: they can be as long as a request.
+    let mut moved = String::with_capacity(params.len().saturating_add(16));
+    moved.push('{');
+    push_members(&mut moved, members, is_param);
+    if moved.len() > 1 {
+        moved.push(',');
+    }
+    moved.push_str("\"options\":{");
+    push_members(&mut moved, members, is_option);
+    moved.push_str("}}");
+    Ok(Cow::Owned(moved))
+}
+
+/// Writes the members that are `own`, with commas between them.
+fn push_members(out: &mut String, members: &[(&str, &str)], own: impl Fn(&str) -> bool) {
+    let own = members.iter().filter(|(name, _)| own(name));
+    for (index, (name, value)) in own.enumerate() {
+        out.push_str(if index == 0 { "\"" } else { ",\"" });
+        out.push_str(name);
+        out.push_str("\":");
+        out.push_str(value);
+    }
 }
 
 /// The library reads the parameter of `sub_unsubscribe` by position only.

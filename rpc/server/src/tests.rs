@@ -14,6 +14,7 @@ mod consensus;
 mod headers;
 mod hostile;
 mod limits;
+mod memory;
 mod methods;
 mod pipeline;
 mod ranges;

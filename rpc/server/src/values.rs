@@ -19,6 +19,9 @@ use crate::params::unknown;
 /// Longest value that an error shows, bytes.
 const SHOWN_BYTES_MAX: usize = 64;
 
+/// Longest part of a reader's error that is shown, characters.
+const DETAIL_CHARS_MAX: usize = 256;
+
 /// Checks the values of `params`, whose names and number are known to be right.
 ///
 /// # Errors
@@ -74,14 +77,14 @@ fn check_one(param: &Param, value: &str) -> Result<(), ApiError> {
     if value == "null" && !param.required {
         return Ok(());
     }
-    let is_text = |value: &str| read_text(value).is_some();
     let is_array = value.starts_with('[');
     let fits = match param.kind {
         Kind::Block => true,
         Kind::Address | Kind::Hash | Kind::Bytes | Kind::Text([]) => is_text(value),
         Kind::Text(allowed) => read_text(value).is_some_and(|text| allowed.iter().any(|word| *word == text)),
         Kind::U64 => serde_json::from_str::<U64>(value).is_ok(),
-        Kind::U32 => serde_json::from_str::<u32>(value).is_ok(),
+        // The reader's error would repeat a text, however long.
+        Kind::U32 => !value.starts_with('"') && serde_json::from_str::<u32>(value).is_ok(),
         Kind::Bool => matches!(value, "true" | "false"),
         Kind::Object => value.starts_with('{'),
         Kind::AddressOrList if !is_array => is_text(value),
@@ -101,6 +104,11 @@ fn check_one(param: &Param, value: &str) -> Result<(), ApiError> {
         &param.kind.takes(),
         &format!("got {}", shown(value)),
     ))
+}
+
+/// Whether valid JSON is a text that can be read. Only escapes can make one unreadable, so others are not looked into.
+fn is_text(value: &str) -> bool {
+    value.starts_with('"') && (!value.contains('\\') || read_text(value).is_some())
 }
 
 fn wrong(name: &str, takes: &str, got: &str) -> ApiError {
@@ -137,10 +145,11 @@ impl<'t> Visitor<'t> for Texts {
     }
 
     fn visit_seq<A: SeqAccess<'t>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+        // Every element is looked at where it stands in the request, and none is kept.
         let (mut found, mut index) = (None, 0usize);
         // To its end: the reader takes no array that is left in the middle.
         while let Some(element) = elements.next_element::<&RawValue>()? {
-            if found.is_none() && read_text(element.get()).is_none() {
+            if found.is_none() && !is_text(element.get()) {
                 found = Some((index, shown(element.get()).to_owned()));
             }
             index = index.saturating_add(1);
@@ -159,8 +168,10 @@ pub(crate) fn nested(method: &Method) -> Option<&'static str> {
 pub(crate) fn plain(detail: &str) -> String {
     let text = detail.split(" at line ").next().unwrap_or_default();
     let Some((found, expected)) = text.rsplit_once(", expected ") else {
-        return text.to_owned();
+        return text.chars().take(DETAIL_CHARS_MAX).collect();
     };
+    // It may repeat a name of any length.
+    let found: String = found.chars().take(DETAIL_CHARS_MAX).collect();
     let ours = [
         "struct ",
         "internally tagged enum ",
@@ -310,6 +321,26 @@ mod tests {
             ),
         ] {
             assert_eq!(plain(detail), shown);
+        }
+        let long = format!("unknown field `{}`, expected `to` or `amount`", "x".repeat(1000));
+        let short = plain(&long);
+        assert!(
+            short.ends_with(", expected `to` or `amount`") && short.len() < 300,
+            "{short}"
+        );
+    }
+
+    #[test]
+    fn a_text_that_cannot_be_read_is_found_in_a_list_wherever_it_stands() {
+        let method = find("tx_getStatuses").unwrap();
+        assert_eq!(check(method, r#"[["a","\u0041\\\"","\ud83d\ude00"]]"#), Ok(()));
+        for bad in [r#""\ud800""#, "7", "null", "[]", "{}"] {
+            let error = check(method, &format!("[[\"\",\"\\n\",{bad}]]")).unwrap_err();
+            assert!(
+                error.message.contains("the one at position 2 is"),
+                "{}",
+                error.message
+            );
         }
     }
 }

@@ -1,0 +1,130 @@
+//! What the requests of a hostile caller take of the allocator on their way to a method and back.
+#![allow(unsafe_code, reason = "an allocator that counts, in a test")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use vibecoin_rpc_api::registry::{Kind, METHODS, Method, Param};
+
+use super::*;
+
+/// Bytes that are given out.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+/// The most that were since the last measurement began.
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+struct Counting;
+
+impl Counting {
+    fn add(bytes: usize) {
+        let held = HELD.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        PEAK.fetch_max(held, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: every call is handed to the system's allocator with the caller's arguments unchanged, so the contract that the
+// caller keeps is the one that it needs. The counters neither allocate nor panic.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        Self::add(layout.size());
+        // SAFETY: see the impl.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: see the impl.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // Both blocks may exist at once.
+        Self::add(size);
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: see the impl.
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Bytes of a hostile value, about.
+const VALUE_BYTES: usize = 2 * 1024 * 1024;
+/// Copies of a request that may exist at once: the caller's, the one that is received, which grows by doubling, and
+/// those that go to the method. An error per entry was 40 of them, a tree of values a hundred. Other tests of the
+/// process have room in it, too.
+const COPIES_MAX: usize = 12;
+
+/// A list of as many entries as fit into a value.
+fn list(entry: &str) -> String {
+    let count = VALUE_BYTES / (entry.len() + 1);
+    format!("[{entry}{}]", format!(",{entry}").repeat(count - 1))
+}
+
+/// Values of a parameter that can hold others, each full of bad ones.
+fn hostile(kind: Kind) -> Vec<String> {
+    match kind {
+        Kind::Addresses | Kind::AddressOrList | Kind::Hashes | Kind::BytesList => {
+            vec![list("\"\""), list("\"\\u0030\""), list("0"), list("[]")]
+        }
+        Kind::Block => vec![list("0"), format!("{{\"timestampMs\":{}}}", list("0"))],
+        Kind::Object => {
+            let unsigned = |operations: &str| {
+                format!(r#"{{"sender":"","nonce":0,"fee":0,"validUntil":0,"operations":{operations}}}"#)
+            };
+            vec![
+                unsigned(&list(r#"{"type":"transfer","to":"","amount":0}"#)),
+                unsigned(&format!("[{{\"to\":{},\"type\":\"transfer\"}}]", list("0"))),
+                format!("{{\"sender\":{}}}", list("0")),
+            ]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// A call of the method with this value for one parameter, and what it needs of the others.
+fn call(method: &Method, param: &Param, value: &str) -> String {
+    let address = vibecoin_primitives::hex::encode(&[7; 32]);
+    let mut others = String::new();
+    for other in method
+        .params
+        .iter()
+        .filter(|other| other.required && other.name != param.name)
+    {
+        let list = matches!(other.kind, Kind::Addresses | Kind::Hashes | Kind::BytesList);
+        let (open, close) = if list { ("[", "]") } else { ("", "") };
+        others += &format!(",\"{}\":{open}\"{address}\"{close}", other.name);
+    }
+    format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"{}","params":{{"{}":{value}{others}}}}}"#,
+        method.name, param.name
+    )
+}
+
+#[tokio::test]
+async fn a_request_full_of_bad_values_takes_no_more_than_a_few_copies_of_itself() {
+    let served = serve().await;
+    let mut calls = 0;
+    for method in METHODS.iter().filter(|method| !method.name.starts_with("sub_")) {
+        for param in method.params.iter().chain(method.options) {
+            for value in hostile(param.kind) {
+                let request = call(method, param, &value);
+                let before = HELD.load(Ordering::Relaxed);
+                PEAK.store(before, Ordering::Relaxed);
+                let answer = served.post(&request).await.json();
+                let most = PEAK.load(Ordering::Relaxed).saturating_sub(before);
+                let what = format!("{} of {}, {:.40}", param.name, method.name, value);
+                assert!(
+                    most < COPIES_MAX * VALUE_BYTES,
+                    "{what}: {most} bytes for a request of {}",
+                    request.len()
+                );
+                assert!(answer["error"]["code"].is_i64(), "{what}: {answer}");
+                assert!(answer.to_string().len() < 2048, "{what}");
+                calls += 1;
+            }
+        }
+    }
+    assert!(calls > 60, "{calls}");
+}
