@@ -20,6 +20,7 @@ mod error;
 mod exit;
 mod output;
 
+mod chain;
 mod dev;
 mod environment;
 mod files;
@@ -31,6 +32,7 @@ mod running;
 mod scratch;
 mod secrets;
 mod sending;
+mod taken;
 mod turn;
 mod usage;
 mod wait;

@@ -7,20 +7,19 @@ use vibecoin_primitives::{
     Address, AddressPrefix, Amount, Hash, Height, Nonce, Operation, PublicKey, SecretKey, Signature,
     Transaction, TransactionBody, TransactionV1, encode, transaction_bytes,
 };
-use vibecoin_rpc_api::methods::{AccountApiClient as _, ChainApiClient as _, TxApiClient as _};
+use vibecoin_rpc_api::methods::{AccountApiClient as _, TxApiClient as _};
 use vibecoin_rpc_api::views::{
-    ChainInfo, SubmitOptions, Submitted, TIMEOUT_MS_MAX, TransactionState, Wait, WaitOptions,
+    SubmitOptions, Submitted, TIMEOUT_MS_MAX, TransactionState, Wait, WaitOptions,
 };
 use vibecoin_rpc_api::{AddressText, Code, Text as _, U64};
 
+use crate::chain::Chain;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{Answer, cell, message};
+use crate::taken::Signed;
 use crate::turn::Turn;
-
-/// How many heights a transaction stays valid when nobody says.
-pub const VALID_FOR_DEFAULT: u64 = 10_000;
 
 /// How far a sender waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -44,89 +43,13 @@ impl From<WaitFor> for Wait {
     }
 }
 
-/// The chain that a transaction is for.
-pub struct Chain {
-    /// What the node says of it.
-    pub info: ChainInfo,
-    /// Its genesis hash.
-    pub genesis: Hash,
-    /// The prefix of its addresses.
-    pub prefix: AddressPrefix,
-}
-
-impl Chain {
-    /// Asks the node; a home that belongs to another chain is an error, before anything is signed.
-    pub async fn ask(context: &Context, client: &HttpClient) -> Result<Self, CliError> {
-        let info = client.get_info().await?;
-        let chain = Self::from_info(info)?;
-        if let Some(own) = context.built_genesis()?
-            && own.hash != chain.genesis
-        {
-            let message = format!(
-                "the node is on the chain {}, the home {} on {}",
-                chain.genesis,
-                context.home()?.display(),
-                own.hash
-            );
-            return Err(CliError::new(Exit::Rejected, message)
-                .reason("wrong_chain")
-                .hint("use the --url of a node of this home, or another --home"));
-        }
-        Ok(chain)
-    }
-
-    /// Takes the node's word.
-    pub fn from_info(info: ChainInfo) -> Result<Self, CliError> {
-        let prefix = AddressPrefix::new(&info.address_prefix).map_err(|error| {
-            CliError::new(Exit::Failure, format!("the node's answer is no chain: {error}"))
-        })?;
-        let genesis = info.genesis_hash.0;
-        Ok(Self {
-            info,
-            genesis,
-            prefix,
-        })
-    }
-
-    /// The least fee of a transaction of this size that sets or clears so many slots.
-    #[must_use]
-    pub fn fee_for(&self, bytes: usize, slots: u32) -> Amount {
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        let params = &self.info.params;
-        let of_bytes = params.fee_per_byte.0.saturating_mul(bytes);
-        let of_slots = params.fee_per_slot.0.saturating_mul(u64::from(slots));
-        Amount(params.fee_min.0.saturating_add(of_bytes).saturating_add(of_slots))
-    }
-
-    /// The last height of a transaction that is made now.
-    #[must_use]
-    pub fn valid_until(&self, valid_for: Option<u64>) -> Height {
-        let window = self.info.params.validity_window.0;
-        let ahead = valid_for.unwrap_or_else(|| VALID_FOR_DEFAULT.min(window));
-        Height(self.info.head.height.0.saturating_add(ahead))
-    }
-
-    /// The default validity less a random number of heights.
-    fn valid_for_spread(&self) -> u64 {
-        let ahead = VALID_FOR_DEFAULT.min(self.info.params.validity_window.0);
-        // A short window leaves little to give away.
-        let spread = VALID_FOR_SPREAD.min(ahead / 8).saturating_add(1);
-        let random = getrandom::u64().unwrap_or_default();
-        ahead.saturating_sub(random.checked_rem(spread).unwrap_or_default())
-    }
-
-    /// An address as it is shown on this chain.
-    #[must_use]
-    pub fn show(&self, address: Address) -> String {
-        address.to_text(&self.prefix)
-    }
-}
-
 /// What the caller leaves to this program.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Choices {
     /// The fee; default: the least.
     pub fee: Option<u64>,
+    /// Upper bound of the fee when it is not given.
+    pub fee_max: Option<u64>,
     /// The nonce; default: the next one, with what waits in the pool counted.
     pub nonce: Option<u64>,
     /// How many heights it stays valid.
@@ -135,19 +58,20 @@ pub struct Choices {
 
 /// Attempts of a payment whose nonce another program takes first.
 const ATTEMPTS_MAX: usize = 32;
-/// Upper bound of the heights by which the default validity of two payments differs.
-const VALID_FOR_SPREAD: u64 = 1_024;
 
 /// Signs a payment and submits it. Equal payments that are asked for at the same time are different
 /// transactions, each with a nonce of its own:
 ///
 /// - programs that use the same home take turns, from reading the nonce to the pool's acknowledgment;
-/// - a nonce that a program elsewhere has taken is refused by the pool, and the next one is tried;
+/// - a nonce that a program elsewhere has taken is refused by the pool, and the next one is tried, but only once
+///   the other transaction is proven to be in a final block ([`Signed::prove_superseded`]): at no time can more
+///   than one of the signed payments still be included;
 /// - without `--valid-for`, the last heights of two payments differ, so that equal payments from two
 ///   homes are two transactions and never answered as one.
 ///
 /// # Errors
-/// Those of the node; exit 6 when the turn does not come in time.
+/// Those of the node; exit 6 when the turn does not come in time, exit 4 for a refusal that is not proven. The data
+/// of an error that comes after signing names what was signed.
 pub async fn pay(
     context: &Context,
     client: &HttpClient,
@@ -161,25 +85,45 @@ pub async fn pay(
         valid_for: choices.valid_for.or_else(|| Some(chain.valid_for_spread())),
         ..choices
     };
+    let sender = key.public_key();
     // A nonce that was typed is nobody's to change: the node decides about it.
     if choices.nonce.is_some() {
-        let body = build(client, chain, key.public_key(), operations, choices).await?;
+        let body = build(client, chain, sender, operations, choices).await?;
         let fee = body.fee;
         let (_, raw) = sign(body, &chain.genesis, key);
         return Ok(report(&submit(context, client, raw, wait).await?, Some(fee)));
     }
-    let turn = Turn::take(context.home()?, &key.public_key(), context.timeout()).await?;
+    let turn = Turn::take(context.home()?, &sender, context.timeout()).await?;
     let mut attempts = 0_usize;
     let (hash, fee, taken) = loop {
         attempts = attempts.saturating_add(1);
-        let body = build(client, chain, key.public_key(), operations.clone(), choices).await?;
-        let fee = body.fee;
+        let (nonce, seen) = next_nonce(client, sender).await?;
+        let choices = Choices {
+            nonce: Some(nonce.0),
+            ..choices
+        };
+        let body = build(client, chain, sender, operations.clone(), choices).await?;
+        let (fee, valid_until) = (body.fee, body.valid_until);
         let (hash, raw) = sign(body, &chain.genesis, key);
+        let signed = Signed {
+            sender: Address(sender.0),
+            nonce,
+            seen,
+            valid_until,
+            hash,
+        };
         // The turn ends when the pool has it: only then does the next reader of the nonce see it.
         match submit(context, client, raw, WaitFor::Mempool).await {
             Ok(taken) => break (hash, fee, taken),
-            Err(error) if attempts < ATTEMPTS_MAX && is_taken(&error) => {}
-            Err(error) => return Err(error),
+            Err(error) if is_taken(&error) => {
+                if let Err(why) = signed.prove_superseded(context, client, chain).await {
+                    return Err(signed.unproven(&error, why));
+                }
+                if attempts >= ATTEMPTS_MAX {
+                    return Err(error);
+                }
+            }
+            Err(error) => return Err(signed.named_in(error)),
         }
     };
     drop(turn);
@@ -199,6 +143,12 @@ fn is_taken(error: &CliError) -> bool {
         .any(|code| error.code == i64::from(code.number()))
 }
 
+/// The next nonce of an account with what waits in the pool counted, and the height of the state it was read from.
+async fn next_nonce(client: &HttpClient, sender: PublicKey) -> Result<(Nonce, Height), CliError> {
+    let read = client.get_nonce(Address(sender.0).into()).await?;
+    Ok((read.value.pending_next.into(), Height(read.context.height.0)))
+}
+
 /// Fills in fee, nonce and last height.
 pub async fn build(
     client: &HttpClient,
@@ -209,12 +159,7 @@ pub async fn build(
 ) -> Result<TransactionBody, CliError> {
     let nonce = match choices.nonce {
         Some(nonce) => Nonce(nonce),
-        None => client
-            .get_nonce(Address(sender.0).into())
-            .await?
-            .value
-            .pending_next
-            .into(),
+        None => next_nonce(client, sender).await?.0,
     };
     let mut body = TransactionBody {
         chain: chain.genesis.prefix(),
@@ -225,7 +170,7 @@ pub async fn build(
         operations,
     };
     if choices.fee.is_none() {
-        body.fee = chain.fee_for(signed_bytes(&body), body.slot_count());
+        body.fee = chain.fee(signed_bytes(&body), body.slot_count(), choices.fee_max)?;
     }
     Ok(body)
 }
@@ -240,7 +185,7 @@ fn signed_bytes(body: &TransactionBody) -> usize {
 }
 
 /// Milliseconds that a node may hold a call of this command.
-fn timeout_ms(context: &Context) -> u64 {
+pub fn timeout_ms(context: &Context) -> u64 {
     u64::try_from(context.timeout().as_millis())
         .unwrap_or(u64::MAX)
         .min(TIMEOUT_MS_MAX)

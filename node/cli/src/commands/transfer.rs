@@ -8,11 +8,12 @@ use vibecoin_rpc_api::Text as _;
 
 use super::account::recipient;
 use super::keys;
+use crate::chain::Chain;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
-use crate::sending::{Chain, Choices, Hex, WaitFor, amount, build, number, pay, payment, sign};
+use crate::sending::{Choices, Hex, WaitFor, amount, build, number, pay, payment, sign};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,7 +21,12 @@ Examples:
   vibecoin transfer vibet1… 1000 --from alice --dry-run      what would be sent, and its fee
 
 Amounts are base units. A transfer to an address without an account also burns the price of an account
-(`accountPrice` of `vibecoin rpc chain_getInfo`). Exit 4: refused, or included and failed.";
+(`accountPrice` of `vibecoin rpc chain_getInfo`). Exit 4: refused, or included and failed.
+
+With the chain's genesis file in the home (`vibecoin init --genesis FILE`) the node is not believed: the fee follows
+from the file, the last height from a block under a certificate, and a nonce that another program took is proven before
+the payment is signed again. Without the file the node's word counts for the last height and, up to a bound, for the
+fee; a nonce that it calls taken ends with exit 4 and the hash of what was signed, which may still be included.";
 
 /// Arguments of `transfer`.
 #[derive(Args, Debug)]
@@ -55,10 +61,14 @@ pub struct ChoiceArgs {
     /// Fee in base units [default: the least]
     #[arg(long, allow_negative_numbers = true, value_parser = amount)]
     pub fee: Option<u64>,
+    /// Sign nothing when the least fee is above this, in base units [default with a genesis file: no bound; without:
+    /// a thousand times what is usual]
+    #[arg(long, value_name = "FEE", conflicts_with = "fee", allow_negative_numbers = true, value_parser = amount)]
+    pub fee_max: Option<u64>,
     /// Nonce [default: the next one, with what waits in the pool counted]
     #[arg(long, allow_negative_numbers = true, value_parser = number)]
     pub nonce: Option<u64>,
-    /// How many heights it stays valid [default: 10000, or the chain's window]
+    /// How many heights it stays valid, from the newest block on [default: 10000, or the chain's window]
     #[arg(long, value_name = "HEIGHTS", allow_negative_numbers = true, value_parser = number)]
     pub valid_for: Option<u64>,
 }
@@ -67,6 +77,7 @@ impl From<ChoiceArgs> for Choices {
     fn from(args: ChoiceArgs) -> Self {
         Self {
             fee: args.fee,
+            fee_max: args.fee_max,
             nonce: args.nonce,
             valid_for: args.valid_for,
         }

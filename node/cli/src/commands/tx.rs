@@ -16,13 +16,14 @@ use vibecoin_rpc_api::{AddressText, HashArg, Text as _, U64};
 use super::account::{At, recipient};
 use super::keys;
 use super::transfer::ChoiceArgs;
+use crate::chain::Chain;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
-use crate::sending::{Chain, Hex, WaitFor, build, payment, report, sign, submit};
+use crate::sending::{Hex, WaitFor, build, payment, report, sign, submit};
 
 const EXAMPLES: &str = "\
 Examples:

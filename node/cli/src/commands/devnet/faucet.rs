@@ -6,6 +6,7 @@ use clap::Args;
 use vibecoin_primitives::{Amount, Operation, SecretKey};
 
 use super::state::{Devnet, NodeRecord};
+use crate::chain::Chain;
 use crate::commands::account::recipient;
 use crate::commands::keys;
 use crate::commands::testnet::plan::FAUCET;
@@ -14,7 +15,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
-use crate::sending::{Chain, Choices, Hex, WaitFor, pay, payment};
+use crate::sending::{Choices, Hex, WaitFor, pay, payment};
 
 /// What is given when nobody says how much: a thousand of the money's own unit.
 const AMOUNT_DEFAULT: u64 = 1_000_000_000_000;

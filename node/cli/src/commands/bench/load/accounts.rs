@@ -13,10 +13,11 @@ use vibecoin_rpc_api::{Arg, BlockRef, Cursor, Text as _, U64};
 use super::AMOUNT;
 use super::blocks::Blocks;
 use super::submit::Outcome;
+use crate::chain::Chain;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::sending::{Chain, Choices, build, sign};
+use crate::sending::{Choices, build, sign};
 
 /// Funding transactions that are under way together.
 const FUNDING_AT_ONCE: usize = 50;

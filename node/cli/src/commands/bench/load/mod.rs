@@ -23,13 +23,14 @@ use serde_json::json;
 use vibecoin_primitives::{Address, Amount, Height, Nonce, Operation, TransactionBody};
 
 use super::rounded;
+use crate::chain::Chain;
 use crate::commands::keys;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{self, Answer};
 use crate::passphrase::PassphraseArgs;
-use crate::sending::{Chain, sign};
+use crate::sending::sign;
 use crate::usage::whole;
 use accounts::{Member, Supply};
 use blocks::Blocks;
@@ -94,7 +95,7 @@ impl LoadArgs {
         };
         let client = context.client()?;
         let chain = Chain::ask(context, &client).await?;
-        let fee = transfer_fee(&chain);
+        let fee = transfer_fee(&chain)?;
         say(format!("funding {} accounts", self.accounts));
         let mut members = accounts::members(self.accounts);
         accounts::fund(
@@ -251,7 +252,10 @@ impl LoadArgs {
 }
 
 /// The least fee of a transfer. All transfers have one size.
-pub fn transfer_fee(chain: &Chain) -> Amount {
+///
+/// # Errors
+/// As [`Chain::fee`].
+pub fn transfer_fee(chain: &Chain) -> Result<Amount, CliError> {
     let key = vibecoin_primitives::SecretKey::from_seed(&[0; 32]);
     let body = TransactionBody {
         chain: chain.genesis.prefix(),
@@ -264,5 +268,5 @@ pub fn transfer_fee(chain: &Chain) -> Amount {
             amount: AMOUNT,
         }],
     };
-    chain.fee_for(sign(body, &chain.genesis, &key).1.len(), 0)
+    chain.fee(sign(body, &chain.genesis, &key).1.len(), 0, None)
 }

@@ -23,6 +23,7 @@ use super::ask;
 use super::faucet;
 use super::process;
 use super::state::{Devnet, NodeRecord};
+use crate::chain::Chain;
 use crate::commands::bench::load::accounts::{self, Member, Seen};
 use crate::commands::bench::load::process::Usage;
 use crate::commands::bench::load::{AMOUNT, transfer_fee};
@@ -30,7 +31,6 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{self, Answer};
-use crate::sending::Chain;
 use crate::usage::whole;
 use report::NodeCost;
 use watch::Watch;
@@ -130,7 +130,7 @@ pub fn run(context: &Context, dir: &Path, args: &LoadArgs) -> Result<Answer, Cli
     context.wait(async {
         let client = near.client()?;
         let chain = Chain::ask(&near, &client).await?;
-        let fee = transfer_fee(&chain);
+        let fee = transfer_fee(&chain)?;
         say(context, format!("funding {} accounts", args.accounts));
         let mut members = accounts::members(args.accounts);
         accounts::fund(

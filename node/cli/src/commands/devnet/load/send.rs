@@ -14,11 +14,12 @@ use vibecoin_rpc_api::{ApiError, Code};
 
 use super::LoadArgs;
 use super::watch::Watch;
+use crate::chain::Chain;
 use crate::commands::bench::load::AMOUNT;
 use crate::commands::bench::load::accounts::{self, Seen};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::sending::{Chain, sign};
+use crate::sending::sign;
 
 /// Most transfers that are signed ahead, over all nodes; each has about 250 bytes.
 const AHEAD_MAX: usize = 400_000;

@@ -1,0 +1,220 @@
+//! The chain that a transaction is made for, and how much of it rests on a node's word.
+
+use jsonrpsee::http_client::HttpClient;
+use vibecoin_light::{ProofFile, Trust, verify_light_block};
+use vibecoin_primitives::{Address, AddressPrefix, Amount, ChainParams, Hash, Height};
+use vibecoin_rpc_api::methods::{ChainApiClient as _, ProofApiClient as _};
+use vibecoin_rpc_api::views::{ChainInfo, ParamsView};
+
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::files;
+
+/// How many heights a transaction stays valid when nobody says.
+pub const VALID_FOR_DEFAULT: u64 = 10_000;
+/// Upper bound of the heights by which the default validity of two payments differs.
+const VALID_FOR_SPREAD: u64 = 1_024;
+/// Without a genesis file, a fee of more than so many times the fee on a chain of the devnet profile is not signed
+/// unasked.
+const FEE_TIMES_MAX: u64 = 1_000;
+
+/// The chain that a transaction is for.
+pub struct Chain {
+    /// What the node says of it. With a genesis file in the home, parameters and prefix are those of the file.
+    pub info: ChainInfo,
+    /// Its genesis hash.
+    pub genesis: Hash,
+    /// The prefix of its addresses.
+    pub prefix: AddressPrefix,
+    /// What the genesis file of the home lets one believe.
+    trust: Option<Trust>,
+    /// The newest height: under a certificate if there is a genesis file, the node's word otherwise.
+    head: Height,
+}
+
+impl Chain {
+    /// Asks the node; a home that belongs to another chain is an error, before anything is signed.
+    ///
+    /// With a genesis file in the home the node is not believed: prices and rules are those of the file, and the
+    /// newest height is one that a quorum has signed, so that no node can make a fee or a validity longer.
+    pub async fn ask(context: &Context, client: &HttpClient) -> Result<Self, CliError> {
+        let mut info = client.get_info().await?;
+        let Some(own) = context.built_genesis()? else {
+            return Self::from_info(info);
+        };
+        if own.hash != info.genesis_hash.0 {
+            let message = format!(
+                "the node is on the chain {}, the home {} on {}",
+                info.genesis_hash.0,
+                context.home()?.display(),
+                own.hash
+            );
+            return Err(CliError::new(Exit::Rejected, message)
+                .reason("wrong_chain")
+                .hint("use the --url of a node of this home, or another --home"));
+        }
+        info.params = ParamsView::from(&own.params);
+        info.address_prefix.clone_from(&own.params.address_prefix);
+        let trust = files::trust(&own);
+        let head = verified_head(client, &trust).await?;
+        Ok(Self {
+            trust: Some(trust),
+            head,
+            ..Self::from_info(info)?
+        })
+    }
+
+    /// Takes the node's word.
+    fn from_info(info: ChainInfo) -> Result<Self, CliError> {
+        let prefix = AddressPrefix::new(&info.address_prefix).map_err(|error| {
+            CliError::new(Exit::Failure, format!("the node's answer is no chain: {error}"))
+        })?;
+        Ok(Self {
+            genesis: info.genesis_hash.0,
+            head: Height(info.head.height.0),
+            prefix,
+            trust: None,
+            info,
+        })
+    }
+
+    /// What proofs of this chain are checked with; `None` without a genesis file.
+    pub const fn trust(&self) -> Option<&Trust> {
+        self.trust.as_ref()
+    }
+
+    /// The least fee of a transaction of this size that sets or clears so many slots.
+    ///
+    /// # Errors
+    /// Exit 4 if it is above `fee_max`, or, without that, above what is plausible while only the node names the
+    /// prices.
+    pub fn fee(&self, bytes: usize, slots: u32, fee_max: Option<u64>) -> Result<Amount, CliError> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let params = &self.info.params;
+        let of_bytes = params.fee_per_byte.0.saturating_mul(u64::from(bytes));
+        let of_slots = params.fee_per_slot.0.saturating_mul(u64::from(slots));
+        let fee = params.fee_min.0.saturating_add(of_bytes).saturating_add(of_slots);
+        let (most, named) = match (fee_max, &self.trust) {
+            (Some(most), _) => (most, "--fee-max allows"),
+            (None, Some(_)) => return Ok(Amount(fee)),
+            (None, None) => {
+                let usual = ChainParams::devnet().fee_for(bytes, slots).0;
+                let most = usual.saturating_mul(FEE_TIMES_MAX);
+                (most, "is believed of a node without a genesis file")
+            }
+        };
+        if fee <= most {
+            return Ok(Amount(fee));
+        }
+        let message = format!(
+            "the least fee would be {fee} base units, more than the {most} that {named}; nothing was signed"
+        );
+        let hint = format!(
+            "`vibecoin init --genesis FILE` gives the home the chain's genesis file, which has the prices; --fee-max {fee} pays this fee"
+        );
+        Err(CliError::new(Exit::Rejected, message)
+            .reason("fee_too_high")
+            .hint(hint))
+    }
+
+    /// The last height of a transaction that is made now.
+    #[must_use]
+    pub fn valid_until(&self, valid_for: Option<u64>) -> Height {
+        let ahead = valid_for.unwrap_or_else(|| VALID_FOR_DEFAULT.min(self.info.params.validity_window.0));
+        Height(self.head.0.saturating_add(ahead))
+    }
+
+    /// The default validity less a random number of heights.
+    pub fn valid_for_spread(&self) -> u64 {
+        let ahead = VALID_FOR_DEFAULT.min(self.info.params.validity_window.0);
+        // A short window leaves little to give away.
+        let spread = VALID_FOR_SPREAD.min(ahead / 8).saturating_add(1);
+        let random = getrandom::u64().unwrap_or_default();
+        ahead.saturating_sub(random.checked_rem(spread).unwrap_or_default())
+    }
+
+    /// An address as it is shown on this chain.
+    #[must_use]
+    pub fn show(&self, address: Address) -> String {
+        address.to_text(&self.prefix)
+    }
+}
+
+/// The height of the newest block that the node proves. It may be old, never from the future.
+async fn verified_head(client: &HttpClient, trust: &Trust) -> Result<Height, CliError> {
+    let block = client.get_light_block(None).await?;
+    let block = block.ok_or_else(|| CliError::unverified("the node has no newest block"))?;
+    let proven = ProofFile::from_bytes(&block.proof.0.0).and_then(|file| verify_light_block(trust, &file));
+    proven.map(|proven| proven.height).map_err(|error| {
+        CliError::unverified(format!("the node does not prove its newest block: {error}"))
+            .reason("proof_invalid")
+            .hint("another --url names another node")
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use vibecoin_primitives::{PublicKey, TimeMs};
+    use vibecoin_rpc_api::views::HeadView;
+    use vibecoin_rpc_api::{Shown, U64};
+
+    use super::*;
+
+    fn chain(params: &ChainParams) -> Chain {
+        let head = HeadView {
+            height: U64(7),
+            hash: Shown(Hash::ZERO),
+            state_root: Shown(Hash::ZERO),
+            timestamp_ms: TimeMs(0).into(),
+            proposer: Shown(PublicKey([0; 32])),
+            tx_count: 0,
+        };
+        Chain::from_info(ChainInfo {
+            chain_id: "devnet".to_owned(),
+            network: "devnet".to_owned(),
+            genesis_hash: Shown(Hash::ZERO),
+            address_prefix: params.address_prefix.clone(),
+            symbol: params.symbol.clone(),
+            decimals: params.decimals,
+            protocol_version: 1,
+            api_version: "1.0.0".to_owned(),
+            dev: false,
+            params: ParamsView::from(params),
+            head,
+            earliest: U64(0),
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn a_nodes_word_about_prices_is_believed_up_to_a_bound_or_up_to_what_was_allowed() {
+        let honest = ChainParams::devnet();
+        let fee = honest.fee_for(200, 1);
+        assert_eq!(chain(&honest).fee(200, 1, None), Ok(fee));
+        let most = fee.0 * FEE_TIMES_MAX;
+        let dear = |fee_min: u64| {
+            let of_size = fee.0 - honest.fee_min.0;
+            chain(&ChainParams {
+                fee_min: Amount(fee_min - of_size),
+                ..honest.clone()
+            })
+        };
+        assert_eq!(dear(most).fee(200, 1, None), Ok(Amount(most)));
+        let error = dear(most + 1).fee(200, 1, None).unwrap_err();
+        assert_eq!(
+            (error.exit, error.reason.as_str()),
+            (Exit::Rejected, "fee_too_high")
+        );
+        assert!(
+            error.message.contains(&(most + 1).to_string()),
+            "{}",
+            error.message
+        );
+        let allowed = dear(most + 1).fee(200, 1, Some(most + 1));
+        assert_eq!(allowed, Ok(Amount(most + 1)));
+        let error = chain(&honest).fee(200, 1, Some(fee.0 - 1)).unwrap_err();
+        assert_eq!(error.reason, "fee_too_high", "a bound of the user counts always");
+    }
+}

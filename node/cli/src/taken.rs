@@ -1,0 +1,176 @@
+//! A payment that a node refuses because its nonce is taken: may it be made again?
+//!
+//! The refusal alone says nothing. A node could answer so every time, collect payments with one nonce after the other,
+//! and have all of them included later. Nor is it enough that the nonce is used in a certified state: the payment
+//! itself could have used it. What counts is a proof of another transaction with this sender and nonce in a final block:
+//! with it the refused payment can never be included, and the next one is the only one.
+
+use jsonrpsee::http_client::HttpClient;
+use serde_json::{Value, json};
+use vibecoin_light::{Fact, ProofFile, Trust, verify};
+use vibecoin_primitives::{Address, Hash, Height, Nonce};
+use vibecoin_rpc_api::methods::{ChainApiClient as _, MempoolApiClient, ProofApiClient, TxApiClient};
+use vibecoin_rpc_api::views::{
+    BlockOptions, BlockTransactions, TransactionDetail, TransactionView, WaitOptions,
+};
+use vibecoin_rpc_api::{Text as _, U64};
+
+use crate::chain::Chain;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::sending::timeout_ms;
+
+/// Blocks that are searched for the other transaction. Between reading a nonce and a refusal there are few.
+const BLOCKS_MAX: u64 = 64;
+
+/// A payment that was signed and sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Signed {
+    /// Who pays.
+    pub sender: Address,
+    /// Its nonce.
+    pub nonce: Nonce,
+    /// The height of the state from which the nonce was read, on the node's word.
+    pub seen: Height,
+    /// The last height at which it may be in a block.
+    pub valid_until: Height,
+    /// Its hash.
+    pub hash: Hash,
+}
+
+impl Signed {
+    /// Succeeds if another transaction in a final block has the nonce. One that waits in the pool is awaited.
+    ///
+    /// # Errors
+    /// Why that is not proven.
+    pub async fn prove_superseded(
+        &self,
+        context: &Context,
+        client: &HttpClient,
+        chain: &Chain,
+    ) -> Result<(), CliError> {
+        let Some(trust) = chain.trust() else {
+            return Err(
+                CliError::unverified("the home has no genesis file to check a proof with").hint(
+                    "`vibecoin init --genesis FILE` gives the home the chain's genesis file, with which it is proven",
+                ),
+            );
+        };
+        let found = self.find(context, client, chain, trust);
+        tokio::time::timeout(context.timeout(), found)
+            .await
+            .unwrap_or_else(|_| Err(CliError::new(Exit::Timeout, "no proof came in time")))
+    }
+
+    async fn find(
+        &self,
+        context: &Context,
+        client: &HttpClient,
+        chain: &Chain,
+        trust: &Trust,
+    ) -> Result<(), CliError> {
+        // What waits is not final. Once it is settled it is looked for in blocks like everything else, because
+        // something else may have replaced it.
+        let waiting = MempoolApiClient::get_account(client, self.sender.into()).await?;
+        let mut waiting = waiting.pending.iter().chain(&waiting.queued);
+        if let Some(other) = waiting.find(|entry| self.has_same_nonce(&entry.transaction, chain)) {
+            let options = WaitOptions {
+                timeout_ms: Some(U64(timeout_ms(context))),
+            };
+            let hash = other.transaction.hash.0;
+            let _settled = TxApiClient::wait(client, hash.into(), Some(options)).await?;
+            if self.is_proven_by(client, trust, hash).await? {
+                return Ok(());
+            }
+        }
+        for ahead in 1..=BLOCKS_MAX {
+            let height = Height(self.seen.0.saturating_add(ahead));
+            let options = BlockOptions {
+                transactions: TransactionDetail::Full,
+                ..BlockOptions::default()
+            };
+            let Some(block) = client.get_block(Some(height.into()), Some(options)).await? else {
+                break;
+            };
+            let Some(BlockTransactions::Full(transactions)) = block.transactions else {
+                continue;
+            };
+            for other in transactions {
+                if self.has_same_nonce(&other, chain)
+                    && self.is_proven_by(client, trust, other.hash.0).await?
+                {
+                    return Ok(());
+                }
+            }
+        }
+        Err(CliError::unverified("no other transaction with it was found"))
+    }
+
+    /// Returns true if the node says that this is another transaction with the same sender and nonce: where to look,
+    /// and no more.
+    fn has_same_nonce(&self, other: &TransactionView, chain: &Chain) -> bool {
+        other.nonce.0 == self.nonce.0
+            && other.hash.0 != self.hash
+            && other.sender.0.on(&chain.prefix) == Ok(self.sender)
+    }
+
+    /// Returns true if the transaction with this hash is proven to be in a block and to have the nonce.
+    async fn is_proven_by(&self, client: &HttpClient, trust: &Trust, hash: Hash) -> Result<bool, CliError> {
+        let Some(found) = ProofApiClient::get_transaction(client, hash.into()).await? else {
+            return Ok(false);
+        };
+        let proven = ProofFile::from_bytes(&found.proof.0.0)
+            .and_then(|file| verify(trust, &file))
+            .map_err(|error| CliError::unverified(format!("the node's proof is invalid: {error}")))?;
+        Ok(proven.facts.iter().any(|fact| match fact {
+            Fact::Transaction { transaction, .. } => {
+                transaction.sender() == self.sender
+                    && transaction.body().nonce == self.nonce
+                    && *transaction.id() != self.hash
+            }
+            _ => false,
+        }))
+    }
+
+    /// The error of a refusal without proof: names what was signed, since it may still be included.
+    pub fn unproven(&self, refusal: &CliError, why: CliError) -> CliError {
+        let message = format!(
+            "the node refuses the payment ({}), but does not prove that another one has its nonce {}: {}. {} is signed and may be included until height {}; no second payment was made",
+            refusal.reason,
+            self.nonce,
+            why.message,
+            self.hash.to_text(),
+            self.valid_until
+        );
+        let look = format!(
+            "ask with `vibecoin tx status {}`, also at another node, before you pay again",
+            self.hash.to_text()
+        );
+        let hint = why
+            .hint
+            .map_or_else(|| look.clone(), |hint| format!("{look}; {hint}"));
+        let error = CliError::new(Exit::Rejected, message)
+            .reason("unproven_refusal")
+            .hint(hint)
+            .data(json!({ "refusal": refusal.reason }));
+        self.named_in(error)
+    }
+
+    /// Adds what was signed to the facts of an error: whatever the node answers, it has the payment.
+    pub fn named_in(&self, mut error: CliError) -> CliError {
+        let signed = json!({
+            "hash": self.hash.to_text(),
+            "nonce": self.nonce.0.to_string(),
+            "validUntil": self.valid_until.0.to_string(),
+        });
+        match &mut error.data {
+            Value::Object(facts) => {
+                facts.insert("signed".to_owned(), signed);
+            }
+            data @ Value::Null => *data = json!({ "signed": signed }),
+            _ => {}
+        }
+        error
+    }
+}
