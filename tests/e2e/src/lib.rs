@@ -4,6 +4,7 @@
 //! Tests wait for lines and answers, never for time.
 //!
 //! - [`Home`] is a directory and the commands that are run on it; [`Node`] a running node.
+//! - [`Liar`] is a server in front of a node that lies.
 //! - [`http`] speaks to a node byte by byte, for requests that no proper client would send.
 
 // A harness may stop at the first surprise, as a test may.
@@ -15,6 +16,7 @@
 )]
 
 pub mod http;
+mod liar;
 mod node;
 
 use std::io::{BufRead as _, BufReader};
@@ -24,6 +26,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use liar::{Honest, Liar};
 pub use node::{Node, call};
 
 /// The binary under test.

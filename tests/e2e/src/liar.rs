@@ -1,0 +1,76 @@
+//! A server in front of a node that changes what it likes.
+
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+
+use serde_json::{Value, json};
+
+use crate::call;
+
+/// Calls the node behind the server: method and parameters give the whole answer, `result` or `error`.
+pub type Honest<'a> = &'a dyn Fn(&str, Value) -> Value;
+
+/// A server that answers as it was told to, with a node to ask. It listens until the test process ends.
+pub struct Liar {
+    url: String,
+}
+
+impl Liar {
+    /// Starts one on loopback. `answer` gets method, parameters and the node, and gives the whole answer.
+    ///
+    /// # Panics
+    /// When there is no port.
+    pub fn start(node: &str, answer: impl Fn(&str, Value, Honest<'_>) -> Value + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("its address"));
+        let node = node.to_owned();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                // One request per connection; a client that goes away is its own affair.
+                let _gone = serve(stream, |method, params| {
+                    let honest = |method: &str, params: Value| {
+                        call(&node, method, params).unwrap_or_else(
+                            |error| json!({ "error": { "code": -32603, "message": error.to_string() } }),
+                        )
+                    };
+                    answer(method, params, &honest)
+                });
+            }
+        });
+        Self { url }
+    }
+
+    /// Where it answers.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+fn serve(stream: TcpStream, answer: impl Fn(&str, Value) -> Value) -> io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    let mut length = 0;
+    loop {
+        let mut header = String::new();
+        if reader.read_line(&mut header)? == 0 || header == "\r\n" {
+            break;
+        }
+        if let Some(value) = header.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().map_err(io::Error::other)?;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    let request: Value = serde_json::from_slice(&body)?;
+    let method = request["method"].as_str().unwrap_or_default();
+    let mut response = answer(method, request["params"].clone());
+    response["jsonrpc"] = json!("2.0");
+    response["id"] = request["id"].clone();
+    let body = response.to_string();
+    let mut stream = reader.into_inner();
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}

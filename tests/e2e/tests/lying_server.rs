@@ -1,0 +1,211 @@
+//! What a server that lies gets signed: never more money, more payments or a longer validity than was asked for.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use vibecoin_tests_e2e::{Home, Liar, Node, Ran};
+
+/// Half of the money of an account of the developer's chain.
+const FEE: u64 = 500_000_000_000_000;
+/// What a payment moves.
+const AMOUNT: u64 = 7;
+
+fn transfer(home: &Home, url: &str, more: &[&str]) -> Ran {
+    let amount = AMOUNT.to_string();
+    let words = ["--url", url, "transfer", "dev1", &amount, "--from", "dev4"];
+    home.run(&[&words[..], &["--allow-unencrypted"], more].concat())
+}
+
+fn balance(home: &Home, who: &str) -> u64 {
+    number(&home.run(&["account", "show", who]).ok()["value"]["balance"])
+}
+
+fn number(value: &Value) -> u64 {
+    value
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+/// The next nonce of the payer, as a whole answer.
+fn nonce(home: &Home, node: &Node) -> Value {
+    node.call("account_getNonce", json!({ "address": home.address("dev4") }))
+}
+
+/// A home with the same keys and no genesis file.
+fn without_genesis(home: &Home) -> Home {
+    let bare = Home::new();
+    let copied = Command::new("cp")
+        .arg("-r")
+        .args([home.file("keys"), bare.path().to_owned()])
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    bare
+}
+
+fn refusal() -> Value {
+    let data = json!({ "reason": "nonce_too_low", "retryable": false });
+    json!({ "error": { "code": 1303, "message": "the nonce is used", "data": data } })
+}
+
+#[test]
+fn the_prices_and_the_head_that_a_server_names_do_not_decide_what_is_signed() {
+    let home = Home::new();
+    let node = Node::dev(&home);
+    let liar = Liar::start(node.address(), |method, params, node| {
+        let mut answer = node(method, params);
+        if method == "chain_getInfo" {
+            answer["result"]["params"]["feeMin"] = json!(FEE.to_string());
+            answer["result"]["head"]["height"] = json!("1000000");
+        }
+        answer
+    });
+    let honest = transfer(&home, node.url(), &["--dry-run"]).ok();
+    let made = transfer(&home, liar.url(), &["--dry-run"]).ok();
+    assert_eq!(made["fee"], honest["fee"]);
+    assert_eq!(made["validUntil"], honest["validUntil"]);
+    let sent = transfer(&home, liar.url(), &[]).ok();
+    assert_eq!(sent["fee"], honest["fee"]);
+
+    // Without a genesis file there is a bound, and whoever wants more has to name it.
+    let bare = without_genesis(&home);
+    for more in [&[][..], &["--dry-run"]] {
+        let refused = transfer(&bare, liar.url(), more);
+        refused.fails(4, "fee_too_high");
+        let message = refused.json["error"]["message"].as_str().unwrap();
+        assert!(message.contains("5000000000"), "the fee is named: {message}");
+    }
+    let most = (2 * FEE).to_string();
+    let made = transfer(&bare, liar.url(), &["--dry-run", "--fee-max", &most]).ok();
+    assert!(number(&made["fee"]) >= FEE, "{made}");
+    transfer(&home, node.url(), &["--fee-max", "1"]).fails(4, "fee_too_high");
+    let sent = transfer(&bare, node.url(), &[]).ok();
+    assert_eq!(
+        (&sent["status"], &sent["fee"]),
+        (&json!("included"), &honest["fee"])
+    );
+}
+
+#[test]
+fn a_payment_that_a_server_refuses_without_proof_is_the_only_one_that_is_signed() {
+    let home = Home::new();
+    let node = Node::dev(&home);
+    let bare = without_genesis(&home);
+    for home in [&home, &bare] {
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&taken);
+        let liar = Liar::start(node.address(), move |method, params, node| {
+            if method == "tx_submit" {
+                log.lock().unwrap().push(params["raw"].clone());
+                return refusal();
+            }
+            let mut answer = node(method, params);
+            if method == "account_getNonce" {
+                let next = &mut answer["result"]["value"]["pendingNext"];
+                *next = json!((number(next) + log.lock().unwrap().len() as u64).to_string());
+            }
+            answer
+        });
+        let refused = transfer(home, liar.url(), &[]);
+        refused.fails(4, "unproven_refusal");
+        let taken = taken.lock().unwrap();
+        assert_eq!(taken.len(), 1, "one payment was asked for");
+        // It is named, because it is as valid as before.
+        let error = &refused.json["error"];
+        let hash = error["data"]["signed"]["hash"].as_str().unwrap();
+        assert!(error["message"].as_str().unwrap().contains(hash), "{error}");
+        let options = json!({ "wait": "final" });
+        let sent = node.call("tx_submit", json!({ "raw": taken[0], "options": options }));
+        assert_eq!(
+            (&sent["hash"], &sent["status"]),
+            (&json!(hash), &json!("included"))
+        );
+    }
+}
+
+#[test]
+fn a_payment_that_used_its_nonce_itself_is_not_made_again() {
+    let home = Home::new();
+    let node = Node::dev(&home);
+    let before = balance(&home, "dev1");
+    let taken = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&taken);
+    let liar = Liar::start(node.address(), move |method, mut params, node| {
+        if method != "tx_submit" {
+            return node(method, params);
+        }
+        *count.lock().unwrap() += 1;
+        params["options"]["wait"] = json!("final");
+        let sent = node(method, params);
+        assert_eq!(sent["result"]["status"], "included", "{sent}");
+        refusal()
+    });
+    // Its nonce is used in the certified state, and still another payment would be one too many.
+    transfer(&home, liar.url(), &[]).fails(4, "unproven_refusal");
+    assert_eq!(*taken.lock().unwrap(), 1);
+    assert_eq!(balance(&home, "dev1") - before, AMOUNT);
+}
+
+#[test]
+fn a_nonce_that_another_payment_provably_used_is_followed_by_the_next() {
+    let home = Home::new();
+    let node = Node::dev(&home);
+    let before = balance(&home, "dev1");
+    // Another program is faster between the question for the nonce and the payment.
+    let stale = nonce(&home, &node);
+    let _faster = transfer(&home, node.url(), &[]).ok();
+    let asked = AtomicBool::new(false);
+    let slow = Liar::start(node.address(), move |method, params, node| {
+        if method == "account_getNonce" && !asked.swap(true, Ordering::Relaxed) {
+            return json!({ "result": stale });
+        }
+        node(method, params)
+    });
+    let sent = transfer(&home, slow.url(), &[]).ok();
+    assert_eq!(sent["status"], "included", "{sent}");
+    assert_eq!(balance(&home, "dev1") - before, 2 * AMOUNT);
+}
+
+#[test]
+fn a_nonce_that_is_taken_in_the_pool_is_followed_by_the_next_once_it_is_final() {
+    let home = Home::new();
+    let node = Node::dev(&home);
+    let before = balance(&home, "dev1");
+    let mut seen = nonce(&home, &node);
+    let next = number(&seen["value"]["pendingNext"]);
+    let following = (next + 1).to_string();
+    // A payment behind a gap stays in the pool until the one before it comes.
+    let dry = ["--nonce", &next.to_string(), "--dry-run"];
+    let first = transfer(&home, node.url(), &dry).ok()["raw"].clone();
+    let queued = ["--nonce", &following, "--wait", "mempool"];
+    let queued = transfer(&home, node.url(), &queued).ok();
+    assert_eq!(queued["status"], "queued", "{queued}");
+    seen["value"]["pendingNext"] = json!(following);
+    let asked = AtomicBool::new(false);
+    let slow = Liar::start(node.address(), move |method, params, node| {
+        match method {
+            "account_getNonce" if !asked.swap(true, Ordering::Relaxed) => return json!({ "result": seen }),
+            "tx_wait" => {
+                let sent = node("tx_submit", json!({ "raw": first }));
+                assert!(sent["error"].is_null(), "{sent}");
+            }
+            _ => {}
+        }
+        node(method, params)
+    });
+    let sent = transfer(&home, slow.url(), &[]).ok();
+    assert_eq!(sent["status"], "included", "{sent}");
+    assert_ne!(sent["hash"], queued["hash"]);
+    assert_eq!(balance(&home, "dev1") - before, 3 * AMOUNT);
+}
