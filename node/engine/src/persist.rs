@@ -129,8 +129,7 @@ impl Persist {
             receipts,
             certificate: Some(certificate),
         };
-        self.shared.publish(head, view, Arc::new(block), bytes, wall());
-        // Last: a transaction is found in the pool or in the block at every moment.
-        self.shared.pool.remove(&ids);
+        self.shared
+            .publish(head, view, Arc::new(block), bytes, &ids, wall());
     }
 }

@@ -112,6 +112,26 @@ fn find(queue: &[Arc<VerifiedTransaction>], nonce: Nonce) -> Result<usize, usize
     queue.binary_search_by_key(&nonce, |there| there.body().nonce)
 }
 
+/// The first nonce from `committed` on that does not wait. Nonces ascend without repeating, so the first ones are
+/// without a gap exactly as long as each is its position ahead of `committed`.
+fn next_nonce(queue: &[Arc<VerifiedTransaction>], committed: Nonce) -> Nonce {
+    let passed = queue.partition_point(|there| there.body().nonce < committed);
+    let queue = queue.get(passed..).unwrap_or_default();
+    let (mut unbroken, mut end) = (0usize, queue.len());
+    while unbroken < end {
+        let middle = unbroken.midpoint(end);
+        let ahead = queue
+            .get(middle)
+            .map(|there| there.body().nonce.0.saturating_sub(committed.0));
+        if ahead == Some(middle as u64) {
+            unbroken = middle.saturating_add(1);
+        } else {
+            end = middle;
+        }
+    }
+    committed.saturating_add(unbroken as u64)
+}
+
 /// The pool charges for this copy: what is in each of the three lists, the last of which has room for twice as many
 /// as were in it when it grew, and once more by half for those that have left.
 const _: () = assert!(
@@ -167,6 +187,20 @@ impl PoolIndex {
         let ids = inner.by_sender.get(sender).into_iter().flatten();
         ids.filter_map(|waits| inner.by_id.get(waits.id()).cloned())
             .collect()
+    }
+
+    /// Returns true if the transaction with this id waits.
+    pub fn contains(&self, id: &Hash) -> bool {
+        self.inner.read().by_id.contains_key(id)
+    }
+
+    /// The nonce that `nonce` of a sender waits for, when its next nonce is `committed`; `None` when it is next in
+    /// line. Two searches by halves, and nothing is copied.
+    pub fn gap(&self, sender: &Address, nonce: Nonce, committed: Nonce) -> Option<Nonce> {
+        let inner = self.inner.read();
+        let queue = inner.by_sender.get(sender).map_or(&[][..], Vec::as_slice);
+        let next = next_nonce(queue, committed);
+        (nonce >= next).then_some(next)
     }
 
     /// At most `limit` transactions in ascending order of ids above `after`. Looks at all ids, once.
@@ -286,6 +320,19 @@ mod tests {
             );
             let mut mine: Vec<&Waiting> = model.values().filter(|it| place(it).0 == one.sender()).collect();
             mine.sort_by_key(|it| place(it).1);
+            for committed in 0..7 {
+                // From nonce to nonce.
+                let mut next = Nonce(committed);
+                for it in &mine {
+                    if place(it).1 == next {
+                        next = Nonce(next.0 + 1);
+                    }
+                }
+                for nonce in (0..7).map(Nonce) {
+                    let gap = (nonce >= next).then_some(next);
+                    assert_eq!(index.gap(&one.sender(), nonce, Nonce(committed)), gap);
+                }
+            }
             let mine: Vec<Hash> = mine.iter().map(|it| *it.transaction.id()).collect();
             assert_eq!(ids(&index.of_sender(&one.sender())), mine);
             assert_eq!(

@@ -123,13 +123,17 @@ impl Shared {
         self.height.subscribe()
     }
 
-    /// A block is durable and readable: from now on everybody may know.
+    /// A block is durable and readable: from now on everybody may know. `ids` are its transactions.
+    ///
+    /// They leave the pool once they are found in the block, and before those who wait for a block look again:
+    /// a transaction is found in the pool or in the block at every moment.
     pub fn publish(
         &self,
         head: Head,
         view: StateView,
         block: Arc<CommittedBlock>,
         body_bytes: usize,
+        ids: &[Hash],
         now: TimeMs,
     ) {
         let height = head.header.height;
@@ -146,6 +150,7 @@ impl Shared {
         }
         *self.newest.write() = (Arc::new(head), view);
         self.last_commit_ms.store(now.0, Ordering::Relaxed);
+        self.pool.remove(ids);
         self.height.send_replace(height);
     }
 
