@@ -11,7 +11,7 @@ use vibecoin_execution::{BlockContext, BlockExecutor, ExecutionError, InvalidTra
 use vibecoin_mempool::{Inserted, MempoolError, Status};
 use vibecoin_primitives::{
     Account, Address, Amount, CommitCertificate, Evidence, Hash, Header, Height, Nonce, PublicKey, Receipt,
-    StateDiff, Transaction, TransactionError,
+    Receipts, StateDiff, Transaction, TransactionError,
 };
 use vibecoin_rpc_server::backend::{
     AccountProof, Admitted, Backend, BackendError, Caller, ChainFacts, CommittedBlock, ConsensusStatus, Head,
@@ -153,13 +153,8 @@ impl NodeBackend {
 
     /// Whether a transaction in the pool waits behind a gap, and for which nonce.
     fn gap(&self, sender: &Address, nonce: Nonce) -> Option<Nonce> {
-        let mut next = self.committed_nonce(sender);
-        for waiting in self.shared.pool.of_sender(sender) {
-            if waiting.transaction.body().nonce == next {
-                next = next.saturating_add(1);
-            }
-        }
-        (nonce >= next).then_some(next)
+        let committed = self.committed_nonce(sender);
+        self.shared.pool.gap(sender, nonce, committed)
     }
 
     fn committed_nonce(&self, sender: &Address) -> Nonce {
@@ -383,6 +378,25 @@ impl Backend for NodeBackend {
         })))
     }
 
+    fn count(&self, height: Height) -> Result<Option<(Header, u32)>, BackendError> {
+        let counted = |header: &Header, receipts: &Receipts| {
+            let count = u32::try_from(receipts.0.len()).unwrap_or(u32::MAX);
+            (header.clone(), count)
+        };
+        if let Some(block) = self.shared.recent(height) {
+            return Ok(Some(counted(&block.header, &block.receipts)));
+        }
+        if height > self.shared.head().header.height {
+            return Ok(None);
+        }
+        let blocks = self.store.blocks();
+        let Some(header) = blocks.header(height).map_err(from_store)? else {
+            return Ok(None);
+        };
+        let receipts = blocks.receipts(height).map_err(from_store)?.unwrap_or_default();
+        Ok(Some(counted(&header, &receipts)))
+    }
+
     fn certificate(&self, height: Height) -> Result<Option<CommitCertificate>, BackendError> {
         if height > self.shared.head().header.height {
             return Ok(None);
@@ -460,12 +474,12 @@ impl Backend for NodeBackend {
 
     fn status(&self, id: &Hash) -> Result<TransactionStatus, BackendError> {
         if let Some(waiting) = self.shared.pool.get(id) {
+            // The block may have become final since the pool was asked.
+            if let Some(status) = self.included(id)? {
+                return Ok(status);
+            }
             let gap = self.gap(&waiting.transaction.sender(), waiting.transaction.body().nonce);
             return Ok(match gap {
-                // The block may have become final since the pool was asked.
-                _ if self.included(id)?.is_some() => {
-                    return Ok(self.included(id)?.unwrap_or(TransactionStatus::Pending));
-                }
                 Some(expected) => TransactionStatus::Queued { expected },
                 None => TransactionStatus::Pending,
             });
@@ -483,6 +497,10 @@ impl Backend for NodeBackend {
 
     fn pooled(&self, id: &Hash) -> Option<PoolEntry> {
         self.shared.pool.get(id).map(|waiting| self.entry(waiting))
+    }
+
+    fn in_pool(&self, id: &Hash) -> bool {
+        self.shared.pool.contains(id)
     }
 
     async fn submit(&self, from: Caller, transactions: Vec<Transaction>) -> Vec<Result<Admitted, Refusal>> {

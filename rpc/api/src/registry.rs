@@ -171,6 +171,14 @@ const MODERATE: u32 = 10;
 /// Computes: proofs, signatures by the hundred, Proof of History.
 const EXPENSIVE: u32 = 50;
 
+/// Blocks of `chain_getStats` that a unit pays for; the method's price covers the first 40.
+pub const STATS_BLOCKS_PER_UNIT: u32 = 4;
+/// Units of each block whose ticks `poh_verify` computes; the method's price covers the first five.
+pub const POH_BLOCK_UNITS: u32 = 10;
+/// Units of each block that the receipts of a `tx_submitBatch` are read from; the method's price covers the first
+/// five.
+pub const RECEIPTS_BLOCK_UNITS: u32 = 10;
+
 const AT: Param = may("at", Kind::Block);
 const MIN_HEIGHT: Param = may("minHeight", Kind::U64);
 const LIMIT: Param = may("limit", Kind::U32);
@@ -248,8 +256,13 @@ pub const METHODS: &[Method] = &[
         "the receipts of a block, or null",
     )
     .large(),
-    method("chain_getStats", &[], MODERATE, "figures over the newest blocks")
-        .options(&[may("window", Kind::U32)]),
+    method(
+        "chain_getStats",
+        &[],
+        MODERATE,
+        "figures over the newest blocks, a unit for four",
+    )
+    .options(&[may("window", Kind::U32)]),
     method("chain_getSupply", &[], CHEAP, "money in existence").options(&[AT]),
     method(
         "consensus_getEvidence",
@@ -334,7 +347,7 @@ pub const METHODS: &[Method] = &[
         "poh_verify",
         &[may("block", Kind::Block), may("to", Kind::Block)],
         EXPENSIVE,
-        "computes ticks again, at most 100 blocks",
+        "computes ticks again, at most 100 blocks, ten units each",
     ),
     method(
         "proof_getAccount",

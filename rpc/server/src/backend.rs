@@ -464,6 +464,14 @@ pub struct HealthCheck {
     pub detail: String,
 }
 
+fn unsettled<'f>(
+    found: &'f mut [TransactionStatus],
+    ids: &'f [Hash],
+) -> impl Iterator<Item = (&'f mut TransactionStatus, &'f Hash)> {
+    let all = found.iter_mut().zip(ids);
+    all.filter(|(status, _)| !status.is_settled())
+}
+
 /// The node, as the server sees it.
 pub trait Backend: Send + Sync + 'static {
     /// What does not change.
@@ -496,6 +504,18 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// [`BackendError::Pruned`] and [`BackendError::Internal`].
     fn block(&self, height: Height) -> Result<Option<Arc<CommittedBlock>>, BackendError>;
+
+    /// The header at `height` and the number of its transactions; `None` above the head. Without the body.
+    ///
+    /// # Errors
+    /// [`BackendError::Pruned`] and [`BackendError::Internal`].
+    fn count(&self, height: Height) -> Result<Option<(Header, u32)>, BackendError> {
+        let block = self.block(height)?;
+        Ok(block.map(|block| {
+            let count = u32::try_from(block.receipts.0.len()).unwrap_or(u32::MAX);
+            (block.header.clone(), count)
+        }))
+    }
 
     /// The certificate of the block at `height`; `None` above the head and for genesis.
     ///
@@ -556,6 +576,13 @@ pub trait Backend: Send + Sync + 'static {
     /// The transaction with this id while it is in the pool.
     fn pooled(&self, id: &Hash) -> Option<PoolEntry>;
 
+    /// Returns true while the transaction with this id is in the pool. One look-up in memory: asked at every
+    /// block for each transaction that is waited for. Those of a block have left the pool when
+    /// [`Backend::head_watch`] reports it.
+    fn in_pool(&self, id: &Hash) -> bool {
+        self.pooled(id).is_some()
+    }
+
     /// Checks signatures and offers the transactions to the pool: one verdict each, in order. Sending
     /// the same bytes again is no error. The answer comes when the verdicts are known, not later. Callers
     /// take turns; when `from` or all of them have too much waiting, the verdicts are [`BackendError::Busy`],
@@ -569,7 +596,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Waits until all of `ids` are settled, or `timeout` is over, and says where each stands.
     ///
     /// The default looks again whenever a block is committed; a transaction that leaves the pool
-    /// between two blocks is noticed at the next one.
+    /// between two blocks is noticed at the next one. One that was found in the pool is not asked for again
+    /// until it has left.
     ///
     /// # Errors
     /// [`BackendError::Internal`] and [`BackendError::ShuttingDown`].
@@ -585,12 +613,11 @@ pub trait Backend: Send + Sync + 'static {
             loop {
                 // Marked as seen first: a block that is committed during the look is not missed.
                 watch.borrow_and_update();
-                for (status, id) in found
-                    .iter_mut()
-                    .zip(&ids)
-                    .filter(|(status, _)| !status.is_settled())
-                {
-                    *status = self.status(id)?;
+                for (status, id) in unsettled(&mut found, &ids) {
+                    let was_in_pool = *status != TransactionStatus::Unknown;
+                    if !(was_in_pool && self.in_pool(id)) {
+                        *status = self.status(id)?;
+                    }
                 }
                 if found.iter().all(TransactionStatus::is_settled) {
                     return Ok(found);
@@ -602,9 +629,14 @@ pub trait Backend: Send + Sync + 'static {
                 match changed {
                     Ok(Ok(())) => {}
                     Ok(Err(_)) => return Err(BackendError::ShuttingDown),
-                    Err(_) => return Ok(found),
+                    Err(_) => break,
                 }
             }
+            // What is still in the pool may be pending now and was queued before.
+            for (status, id) in unsettled(&mut found, &ids) {
+                *status = self.status(id)?;
+            }
+            Ok(found)
         }
     }
 

@@ -27,7 +27,8 @@ use crate::host::{Hosts, Origins};
 use crate::metrics::MethodLabel;
 use crate::params;
 use crate::rate::{Exhausted, RateLimiter};
-use crate::seats::{Limits, Seat, Seated, Seats, TooManyWait, Waiting};
+use crate::seats::{InLine, Limits, Seat, Seated, Seats, TooManyWait, Waiting};
+use crate::settling::Settling;
 use crate::values;
 use crate::work::Work;
 
@@ -43,6 +44,8 @@ pub(crate) struct Rules {
     pub(crate) limiter: Option<RateLimiter>,
     /// Turns to build answers that can be large.
     pub(crate) building: Work,
+    /// Transactions that calls wait for.
+    pub(crate) settling: Settling,
     /// The connections of this listener.
     pub(crate) seats: Arc<Seats>,
     pub(crate) hosts: Hosts,
@@ -63,6 +66,7 @@ impl Rules {
             hosts: Hosts::new(&config),
             origins: Origins::new(&config),
             building: Work::new(BUILT_AT_ONCE_MAX),
+            settling: Settling::default(),
             config,
             limiter,
             seats,
@@ -234,15 +238,28 @@ pub(crate) async fn on_behalf_of<T>(seated: Option<Arc<Seated>>, call: impl Futu
 pub(crate) fn wait_for_block() -> Result<Option<Waiting>, ApiError> {
     let waiting = CALLER.try_with(|caller| caller.wait()).ok().transpose();
     waiting.map_err(|too_many| {
-        let (of, limit) = match too_many {
-            TooManyWait::OfAddress(limit) => ("of this address ", limit),
-            TooManyWait::OfAll(limit) => ("", limit),
-        };
-        let message = format!("{limit} calls {of}wait for a block already; a WebSocket session may wait");
-        ApiError::new(Code::RateLimited, message)
-            .with("queue", "waiting")
-            .with("limit", limit.to_string())
+        refuse_wait(
+            too_many,
+            "wait for a block already; a WebSocket session may wait",
+            "waiting",
+        )
     })
+}
+
+/// Marks the call in work as one that waits for its turn, until the result is dropped.
+pub(crate) fn line_up() -> Result<Option<InLine>, ApiError> {
+    let in_line = CALLER.try_with(|caller| caller.line_up()).ok().transpose();
+    in_line.map_err(|too_many| refuse_wait(too_many, "wait for their turn already", "turns"))
+}
+
+fn refuse_wait(too_many: TooManyWait, what: &str, queue: &str) -> ApiError {
+    let (of, limit) = match too_many {
+        TooManyWait::OfAddress(limit) => ("of this address ", limit),
+        TooManyWait::OfAll(limit) => ("", limit),
+    };
+    ApiError::new(Code::RateLimited, format!("{limit} calls {of}{what}"))
+        .with("queue", queue)
+        .with("limit", limit.to_string())
 }
 
 /// Calls of one connection run one after the other, so that one answer at a time can be large. Those that

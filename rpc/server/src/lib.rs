@@ -47,6 +47,7 @@ mod rate;
 mod request;
 mod seats;
 mod server;
+mod settling;
 mod socket;
 mod subscriptions;
 #[cfg(test)]

@@ -77,6 +77,7 @@ pub struct MockBackend {
     /// Blocks are made as transactions come.
     instant: AtomicBool,
     ready: AtomicBool,
+    status_calls: AtomicU64,
     earliest: AtomicU64,
     /// Held closed, it makes reading a diff take as long as a test wants.
     diffs_gate: Arc<Gate>,
@@ -190,6 +191,7 @@ impl MockBackend {
             heads,
             instant: AtomicBool::new(false),
             ready: AtomicBool::new(true),
+            status_calls: AtomicU64::new(0),
             earliest: AtomicU64::new(0),
             diffs_gate: Arc::default(),
             blocks_gate: Arc::default(),
@@ -240,6 +242,12 @@ impl MockBackend {
     #[must_use]
     pub fn watchers(&self) -> usize {
         self.heads.receiver_count()
+    }
+
+    /// How often the status of a transaction was asked for.
+    #[must_use]
+    pub fn status_calls(&self) -> u64 {
+        self.status_calls.load(Ordering::SeqCst)
     }
 
     /// Forgets the blocks below `height`.

@@ -5,8 +5,11 @@
 //! between requests or does not read its answer gives its seat up to a newcomer, and is closed at its
 //! deadline in any case. So silent sockets delay nobody, from whatever address they come.
 //!
-//! A call that waits for a block costs its caller nothing. Such connections have half of the seats, an
-//! address a share of that half, and they make room for a newcomer when no other connection can.
+//! A call that waits for a block, or for its turn to be worked on, costs the node nothing but its seat. Each
+//! kind has half of the seats, an address a share of that half, and both make room for a newcomer when no
+//! other connection can.
+
+mod line;
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -24,6 +27,8 @@ use crate::metrics::{Closed, RpcMetrics};
 use crate::rate::subject;
 use crate::socket::Socket;
 
+pub(crate) use line::InLine;
+
 /// A connection that is younger than this is evicted only when all others are, too: its request is most
 /// likely on its way.
 const FRESH: Duration = Duration::from_millis(100);
@@ -35,7 +40,7 @@ const READ_RATE_MIN: u64 = 8 * 1024;
 /// One address may hold this part of all seats before its connections are the first to be evicted, and this
 /// part of the seats for calls that wait.
 const FAIR_SHARE: usize = 4;
-/// Calls that wait may hold this part of all seats.
+/// Calls that wait for a block may hold this part of all seats, and so may those that wait for their turn.
 const WAITING_SHARE: usize = 2;
 
 /// What a connection is doing, from the server's side.
@@ -51,6 +56,8 @@ pub(crate) enum Phase {
     Work,
     /// The call waits for a block.
     Waiting,
+    /// The call waits for its turn to be worked on.
+    InLine,
     /// Between two requests.
     Idle,
     /// A WebSocket session, with its own deadlines.
@@ -108,7 +115,7 @@ impl Limits {
             Phase::Header => Some((self.header, Closed::SlowRequest)),
             Phase::Idle => Some((self.idle, Closed::Idle)),
             // The server answers a slow body itself, calls have a time limit, and sessions are pinged.
-            Phase::Body | Phase::Work | Phase::Waiting | Phase::Session => None,
+            Phase::Body | Phase::Work | Phase::Waiting | Phase::InLine | Phase::Session => None,
         }
     }
 }
@@ -276,6 +283,8 @@ impl Drop for Waiting {
 }
 
 /// A call may not wait: as many do as may.
+///
+/// Of both kinds: for a block ([`Seated::wait`]) and for a turn ([`Seated::line_up`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TooManyWait {
     OfAddress(usize),
@@ -302,7 +311,7 @@ impl Seats {
     }
 
     /// Takes a seat for a new connection, if need be that of one without a request in work, or else of one
-    /// that waits for a block. `None` when there is none to be had.
+    /// that waits for a block or for its turn. `None` when there is none to be had.
     pub(crate) fn take(self: &Arc<Self>, id: u32, peer: IpAddr, now: Instant) -> Option<Seated> {
         let subject = subject(peer);
         let mut taken = self.taken.lock();
@@ -333,7 +342,7 @@ impl Seats {
         for seat in taken.values() {
             let count = of_subject.entry(seat.subject).or_default();
             *count = count.saturating_add(1);
-            if seat.state.lock().phase == Phase::Waiting {
+            if seat.waits_since().is_some() {
                 let count = waiting.entry(seat.subject).or_default();
                 *count = count.saturating_add(1);
             }
@@ -536,7 +545,7 @@ impl Seat {
         if state.debt.saturating_add(waited) > limits.write {
             return Some(Closed::SlowReader);
         }
-        if state.phase == Phase::Waiting {
+        if matches!(state.phase, Phase::Waiting | Phase::InLine) {
             let socket = self.socket.get().and_then(Weak::upgrade);
             return socket
                 .is_some_and(|socket| socket.is_closed())
@@ -552,10 +561,10 @@ impl Seat {
         state.stuck.is_some_and(long) || (state.phase == Phase::Body && long(state.since))
     }
 
-    /// When the wait of its call began.
+    /// When the wait of its call for a block or for its turn began.
     fn waits_since(&self) -> Option<Instant> {
         let state = self.state.lock();
-        (state.phase == Phase::Waiting).then_some(state.since)
+        matches!(state.phase, Phase::Waiting | Phase::InLine).then_some(state.since)
     }
 
     /// The least is evicted first; `None` keeps its seat, or waits.
@@ -565,7 +574,7 @@ impl Seat {
         let stalled = |since: Instant| now.saturating_duration_since(since) >= STALLED;
         let class = match state.phase {
             Phase::Work if state.stuck.is_some_and(stalled) => 1,
-            Phase::Work | Phase::Waiting | Phase::Session => return None,
+            Phase::Work | Phase::Waiting | Phase::InLine | Phase::Session => return None,
             _ if state.proven => 2,
             _ => 0,
         };

@@ -10,6 +10,12 @@ use vibecoin_rpc_api::{ApiError, Code};
 use crate::backend::Caller;
 use crate::gate;
 
+/// Calls of one caller that may wait for a turn; those beyond are refused. Connections without a session are bounded by
+/// their seats before that.
+const QUEUED_PER_CALLER_MAX: usize = 64;
+/// Calls that may wait for a turn.
+const QUEUED_MAX: usize = 1024;
+
 /// Permits for work that would hold up the threads that serve connections. A free permit goes to the waiting
 /// caller that holds fewest, in the order of turns: one caller has all while no other waits, and cannot
 /// have more than its share while others do.
@@ -67,7 +73,8 @@ impl Work {
         }))))
     }
 
-    /// Runs `task` on a blocking thread once a permit is free. Waiting is bounded by the call's time limit.
+    /// Runs `task` on a blocking thread once a permit is free. Waiting is bounded by the call's time limit, and
+    /// by [`Self::acquire`].
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         task: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
@@ -76,7 +83,10 @@ impl Work {
         run_with(permit, task).await
     }
 
-    /// Waits for a turn.
+    /// Waits for a turn. The connection of the call in work is one that gives way to newcomers meanwhile.
+    ///
+    /// # Errors
+    /// 1401 at once when too many calls wait: of the caller, of its address, or in total.
     pub(crate) async fn acquire(&self, caller: Caller) -> Result<Permit, ApiError> {
         let mut queued = {
             let mut state = self.0.0.lock();
@@ -87,11 +97,12 @@ impl Work {
                 });
             }
             Queued {
-                granted: state.enqueue(caller),
+                granted: state.enqueue(caller)?,
                 caller,
                 turns: Arc::clone(&self.0),
             }
         };
+        let _in_line = gate::line_up()?;
         (&mut queued.granted).await.map_err(|_| stopping())
     }
 }
@@ -144,13 +155,20 @@ impl State {
         };
     }
 
-    fn enqueue(&mut self, caller: Caller) -> oneshot::Receiver<Permit> {
+    fn enqueue(&mut self, caller: Caller) -> Result<oneshot::Receiver<Permit>, ApiError> {
+        let all = self.waiting.iter().map(|(_, calls)| calls.len());
+        if all.fold(0, usize::saturating_add) >= QUEUED_MAX {
+            return Err(too_many_queued("", QUEUED_MAX));
+        }
         let (sender, granted) = oneshot::channel();
         match self.waiting.iter_mut().find(|(of, _)| *of == caller) {
+            Some((_, calls)) if calls.len() >= QUEUED_PER_CALLER_MAX => {
+                return Err(too_many_queued("of this caller ", QUEUED_PER_CALLER_MAX));
+            }
             Some((_, calls)) => calls.push_back(sender),
             None => self.waiting.push_back((caller, VecDeque::from([sender]))),
         }
-        granted
+        Ok(granted)
     }
 
     /// Takes a free permit for the next call.
@@ -198,6 +216,13 @@ pub(crate) async fn on_a_thread<T: Send + 'static>(
             Err(ApiError::internal("the node failed to answer; its log says why"))
         }
     }
+}
+
+fn too_many_queued(of: &str, limit: usize) -> ApiError {
+    let message = format!("{limit} calls {of}wait for their turn already");
+    ApiError::new(Code::RateLimited, message)
+        .with("queue", "turns")
+        .with("limit", limit.to_string())
 }
 
 fn stopping() -> ApiError {
@@ -273,6 +298,26 @@ mod tests {
         }
         let order: Vec<usize> = order.iter().map(|(call, _)| *call).collect();
         assert_eq!(order, [3, 5, 0, 4], "fewest first, then in turn");
+    }
+
+    #[test]
+    fn a_call_too_many_is_refused_at_once_and_those_of_others_are_not() {
+        let work = Work::new(2);
+        let mut held = [(); 2].map(|()| work.acquire(address(1)).now_or_never().unwrap().ok());
+        let mut waits: Vec<_> = (0..QUEUED_PER_CALLER_MAX)
+            .map(|_| Box::pin(work.acquire(address(1))))
+            .collect();
+        assert!(waits.iter_mut().all(|wait| wait.now_or_never().is_none()));
+        let refused = work.acquire(address(1)).now_or_never().unwrap().unwrap_err();
+        assert_eq!(refused.code, Code::RateLimited.number());
+        assert_eq!(refused.data.facts.get("queue").unwrap(), "turns");
+        let mut other = Box::pin(work.acquire(address(2)));
+        assert!((&mut other).now_or_never().is_none());
+        drop(held[0].take());
+        assert!(
+            other.now_or_never().unwrap().is_ok(),
+            "it holds none, and is next"
+        );
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! `chain_*`.
 
 use jsonrpsee::core::async_trait;
-use vibecoin_primitives::{Address, BLOCK_VERSION, Hash, Height, records, tick_root};
+use vibecoin_primitives::{
+    Address, AddressPrefix, BLOCK_VERSION, Hash, Height, Transaction, records, tick_root,
+};
 use vibecoin_rpc_api::limits::PAGE_BYTES_MAX;
 use vibecoin_rpc_api::methods::ChainApiServer;
+use vibecoin_rpc_api::registry::STATS_BLOCKS_PER_UNIT;
 use vibecoin_rpc_api::views::{
     AtOptions, BlockOptions, BlockRangeOptions, BlockTransactions, BlockView, CertificateView, ChainInfo,
     Ctx, FeeSuggestion, HeadView, HeaderView, LocationView, Order, Page, ParamsView, PohEntryView,
@@ -61,12 +64,7 @@ impl<B: Backend> Rpc<B> {
             .zip(&block.receipts.0)
             .zip(0u32..)
             .map(|((transaction, receipt), index)| {
-                let location = LocationView {
-                    height: block.header.height.into(),
-                    block_hash: Shown(block.hash),
-                    index,
-                };
-                TransactionView::new(transaction, receipt.v1().transaction, prefix, Some(location))
+                transaction_view(block, transaction, receipt.v1().transaction, index, prefix)
             })
             .collect()
     }
@@ -106,6 +104,22 @@ impl<B: Backend> Rpc<B> {
             None => Ok(None),
         }
     }
+}
+
+/// A transaction of a block with its location.
+pub(crate) fn transaction_view(
+    block: &CommittedBlock,
+    transaction: &Transaction,
+    id: Hash,
+    index: u32,
+    prefix: AddressPrefix,
+) -> TransactionView {
+    let location = LocationView {
+        height: block.header.height.into(),
+        block_hash: Shown(block.hash),
+        index,
+    };
+    TransactionView::new(transaction, id, prefix, Some(location))
 }
 
 fn transaction_ids(block: &CommittedBlock) -> Vec<Shown<Hash>> {
@@ -234,7 +248,14 @@ impl<B: Backend> ChainApiServer for Rpc<B> {
             let message = format!("window is 2 to {STATS_WINDOW_MAX}, got {window}");
             return Err(ApiError::invalid_params("window_out_of_range", message).with("parameter", "window"));
         }
-        self.expensive(move |rpc| rpc.stats(window)).await
+        let head = self.backend.head().header.height;
+        let from = head
+            .saturating_sub(u64::from(window).saturating_sub(1))
+            .max(self.backend.earliest());
+        let blocks = head.0.saturating_sub(from.0).saturating_add(1);
+        let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
+        self.charge_beyond("chain_getStats", blocks.div_ceil(STATS_BLOCKS_PER_UNIT));
+        self.expensive(move |rpc| rpc.stats(from, head)).await
     }
 }
 
@@ -309,19 +330,14 @@ impl<B: Backend> Rpc<B> {
         Ok(Page { items, next_cursor })
     }
 
-    fn stats(&self, window: u32) -> Result<StatsView, ApiError> {
-        let head = self.backend.head().header.height;
-        let from = head
-            .saturating_sub(u64::from(window).saturating_sub(1))
-            .max(self.backend.earliest());
+    fn stats(&self, from: Height, head: Height) -> Result<StatsView, ApiError> {
         let (mut times, mut transactions, mut empty) = (Vec::new(), 0u64, 0u32);
         for height in from.0..=head.0 {
-            let Some(block) = self.backend.block(Height(height))? else {
+            let Some((header, count)) = self.backend.count(Height(height))? else {
                 break;
             };
-            times.push(block.header.time.0);
-            let count = block.receipts.0.len();
-            transactions = transactions.saturating_add(count as u64);
+            times.push(header.time.0);
+            transactions = transactions.saturating_add(u64::from(count));
             empty = empty.saturating_add(u32::from(count == 0));
         }
         let span = times

@@ -1,7 +1,7 @@
 //! The methods, one file per namespace, and what they share: naming a block, reading a state, paging.
 
 mod account;
-mod chain;
+pub(crate) mod chain;
 mod consensus;
 mod dev;
 mod evidence;
@@ -26,13 +26,14 @@ use vibecoin_rpc_api::methods::{
     NetApiServer, NodeApiServer, PohApiServer, ProofApiServer, RpcApiServer, SubscriptionApiServer,
     TxApiServer,
 };
+use vibecoin_rpc_api::registry;
 use vibecoin_rpc_api::views::{Context, Ctx};
 use vibecoin_rpc_api::{
     AddressArg, ApiError, BlockRef, BlockSelector, Code, Cursor, CursorArg, Shown, Text, U64,
 };
 
 use crate::backend::{Backend, BackendError, Read, StateContext};
-use crate::gate::{Rules, wait_for_block};
+use crate::gate::{self, Rules, wait_for_block};
 use crate::work::{Readers, Work};
 
 /// The methods over a backend. Cloning copies pointers.
@@ -98,6 +99,13 @@ impl<B: Backend> Rpc<B> {
 
     pub(crate) fn address(&self, argument: AddressArg) -> Result<Address, ApiError> {
         argument.get()?.on(&self.prefix())
+    }
+
+    /// Charges what a call costs beyond the price of its method, before its work begins: calls that are admitted
+    /// at the same time find the debt.
+    fn charge_beyond(&self, method: &str, units: u32) {
+        let paid = registry::find(method).map_or(0, |method| method.cost);
+        self.rules.charge(gate::caller(), units.saturating_sub(paid));
     }
 
     /// Runs an expensive task against the backend.

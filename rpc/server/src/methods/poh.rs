@@ -7,6 +7,7 @@ use vibecoin_poh::{Pace, SealedTick};
 use vibecoin_primitives::{Hash, Height, Round};
 use vibecoin_rpc_api::limits::POH_VERIFY_BLOCKS_MAX;
 use vibecoin_rpc_api::methods::PohApiServer;
+use vibecoin_rpc_api::registry::POH_BLOCK_UNITS;
 use vibecoin_rpc_api::views::{
     EntriesOptions, Page, PohEntryView, PohParamsView, PohStatusView, PohVerdict, TransactionOrderView,
 };
@@ -82,6 +83,8 @@ impl<B: Backend> PohApiServer for Rpc<B> {
             usize::try_from(count).unwrap_or(usize::MAX),
             usize::try_from(POH_VERIFY_BLOCKS_MAX).unwrap_or(usize::MAX),
         )?;
+        let blocks = u32::try_from(count).unwrap_or(u32::MAX);
+        self.charge_beyond("poh_verify", blocks.saturating_mul(POH_BLOCK_UNITS));
         self.expensive(move |rpc| rpc.verify_poh(from, to)).await
     }
 

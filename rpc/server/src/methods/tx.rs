@@ -1,5 +1,6 @@
 //! `tx_*`: the way of a transaction in, and every way to ask about it.
 
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use vibecoin_primitives::{
 };
 use vibecoin_rpc_api::limits::{STATUSES_MAX, SUBMIT_BATCH_MAX};
 use vibecoin_rpc_api::methods::TxApiServer;
+use vibecoin_rpc_api::registry::RECEIPTS_BLOCK_UNITS;
 use vibecoin_rpc_api::views::{
     AtOptions, BatchEntry, DecodedTransaction, EncodedTransaction, FeeEstimate, LocationView, ReceiptView,
     SimulationView, StatusView, SubmitOptions, Submitted, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX,
@@ -21,9 +23,13 @@ use vibecoin_rpc_api::{ApiError, AtMost, Bytes, BytesArg, Code, HashArg, Shown, 
 use super::{Rpc, at_most, context, small};
 use crate::backend::{Admitted, Backend, CommittedBlock, Refusal, TransactionStatus};
 use crate::gate::{self, wait_for_block};
+use crate::work::on_a_thread;
 
 /// Units that a transaction with a bad signature costs its caller beside the price of the call.
 const BAD_SIGNATURE_UNITS: u32 = 20;
+/// Blocks that an answer may need on a thread that serves connections. Receipts of one submission mostly come from
+/// one block, which is still in memory.
+const BLOCKS_AT_HAND_MAX: usize = 4;
 /// Bytes of the signature at the end of a transaction.
 const SIGNATURE_BYTES: usize = 64;
 
@@ -87,7 +93,11 @@ impl<B: Backend> TxApiServer for Rpc<B> {
             let hash = hash.get()?;
             Ok(status_view(hash, self.backend.status(&hash)?))
         };
-        hashes.into_iter().map(status).collect()
+        let statuses: Vec<StatusView> = hashes.into_iter().map(status).collect::<Result<_, _>>()?;
+        // The outcome of each was read from the receipts of its block.
+        let included = statuses.iter().filter(|status| status.height.is_some());
+        self.charge_beyond("tx_getStatuses", small(included.count()));
+        Ok(statuses)
     }
 
     async fn get_receipt(&self, hash: HashArg) -> Result<Option<ReceiptView>, ApiError> {
@@ -103,6 +113,7 @@ impl<B: Backend> TxApiServer for Rpc<B> {
             return self.submitted(hash, status);
         }
         let _waiting = wait_for_block()?;
+        let _awaited = self.rules.settling.wait(gate::caller(), 1)?;
         let status = self.backend.settle(vec![hash], timeout).await?.pop();
         settled(self.submitted(hash, status.unwrap_or(TransactionStatus::Unknown))?)
     }
@@ -217,7 +228,10 @@ impl<B: Backend> Rpc<B> {
     ) -> Result<Vec<BatchEntry>, ApiError> {
         // Before the pool takes anything: a refusal means that nothing has happened.
         let _waiting = match wait {
-            Wait::Final => wait_for_block()?,
+            Wait::Final => Some((
+                wait_for_block()?,
+                self.rules.settling.wait(gate::caller(), transactions.len())?,
+            )),
             Wait::None | Wait::Mempool => None,
         };
         // In a task of its own: it is paid for when the caller has gone away, too.
@@ -246,6 +260,32 @@ impl<B: Backend> Rpc<B> {
                 }
             }
         }
+        let included = verdicts
+            .iter()
+            .filter_map(|verdict| match verdict.as_ref().ok()?.status {
+                TransactionStatus::Included { height, .. } => Some(height),
+                _ => None,
+            });
+        let blocks = included.collect::<BTreeSet<_>>().len();
+        if blocks <= BLOCKS_AT_HAND_MAX {
+            return self.entries(verdicts);
+        }
+        // Bytes sent again that were included long ago: each block is read from the store.
+        self.charge_beyond(
+            "tx_submitBatch",
+            small(blocks).saturating_mul(RECEIPTS_BLOCK_UNITS),
+        );
+        let permit = self.rules.building.acquire(gate::caller()).await?;
+        let own = self.clone();
+        on_a_thread(move || {
+            let _permit = permit;
+            own.entries(verdicts)
+        })
+        .await?
+    }
+
+    /// What became of each transaction, with receipts.
+    fn entries(&self, verdicts: Vec<Result<Admitted, Refusal>>) -> Result<Vec<BatchEntry>, ApiError> {
         // Transactions of one batch mostly come into the same block: it is read once.
         let mut block = None;
         verdicts

@@ -132,6 +132,7 @@ impl Backend for MockBackend {
     }
 
     fn status(&self, id: &Hash) -> Result<TransactionStatus, BackendError> {
+        self.status_calls.fetch_add(1, Ordering::SeqCst);
         let inner = self.inner.read();
         if let Some((height, index)) = inner.places.get(id) {
             let outcome = Outcome::Success;
@@ -158,6 +159,10 @@ impl Backend for MockBackend {
             .pool
             .get(id)
             .map(|transaction| Self::entry(&inner, transaction))
+    }
+
+    fn in_pool(&self, id: &Hash) -> bool {
+        self.inner.read().pool.contains_key(id)
     }
 
     async fn submit(&self, _: Caller, transactions: Vec<Transaction>) -> Vec<Result<Admitted, Refusal>> {

@@ -18,6 +18,7 @@ use vibecoin_rpc_api::{AddressText, ApiError, Code, Shown, U64};
 use super::Source;
 use crate::backend::{Backend, CommittedBlock};
 use crate::methods::Rpc;
+use crate::methods::chain::transaction_view;
 use crate::rate::Exhausted;
 use crate::seats::Seat;
 
@@ -331,17 +332,12 @@ impl<B: Backend> Reader<B> {
                 Address(body.sender.0) == party || body.operations.iter().any(pays)
             })
         };
-        let views = self
-            .rpc
-            .transaction_views(block)
-            .into_iter()
-            .zip(block.body.transactions())
-            .zip(&block.receipts.0)
-            .zip(0u32..);
-        views
-            .filter(|(((_, transaction), _), _)| concerns(transaction))
-            .map(|(((transaction, _), receipt), index)| TransactionEventView {
-                transaction,
+        let prefix = self.rpc.prefix();
+        let all = block.body.transactions().zip(&block.receipts.0).zip(0u32..);
+        // Few of a block concern one party: views are built for these alone.
+        all.filter(|((transaction, _), _)| concerns(transaction))
+            .map(|((transaction, receipt), index)| TransactionEventView {
+                transaction: transaction_view(block, transaction, receipt.v1().transaction, index, prefix),
                 receipt: ReceiptView::new(receipt, block.header.height, index),
             })
             .collect()

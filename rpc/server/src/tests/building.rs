@@ -11,10 +11,11 @@ use serde_json::json;
 use vibecoin_primitives::encode;
 use vibecoin_rpc_api::registry::{self, METHODS};
 
-use super::hostile::LARGE;
+use super::hostile::{LARGE, closed, sent};
 use super::{expect_error, never, serve, serve_with};
 use crate::building::{BUILT_AT_ONCE_MAX, build};
 use crate::gate::{self, Rules};
+use crate::metrics::Closed;
 use crate::mock::MockBackend;
 use crate::{Config, Rate};
 
@@ -49,6 +50,71 @@ async fn a_cheap_call_is_answered_while_as_many_large_answers_as_may_are_being_b
         assert_eq!(answer["result"]["height"], "0", "{answer}");
     }
     assert_eq!(gate.most(), BUILT_AT_ONCE_MAX);
+}
+
+#[tokio::test]
+async fn newcomers_are_answered_while_every_seat_is_in_line_for_a_turn_to_compute() {
+    let config = Config {
+        connections_max: 8,
+        ..Config::default()
+    };
+    let (metrics, running) = (Arc::clone(&config.metrics), config.expensive_calls_max);
+    let served = Arc::new(serve_with(config).await);
+    let gate = served.node.close_blocks();
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"poh_verify"}"#;
+    let request = format!(
+        "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut streams = Vec::new();
+    for count in 1..=8 {
+        streams.push(sent(served.server.address(), request.as_bytes()).await);
+        while gate.inside() < running.min(count)
+            || served.server.seats().in_line() < count.saturating_sub(running)
+        {
+            tokio::task::yield_now().await;
+        }
+    }
+    for _ in 0..4 {
+        let head = served.post(HEAD).await.json();
+        assert_eq!(head["result"]["height"], "0", "{head}");
+    }
+    assert_eq!(metrics.turned_away.get(), 0);
+    assert!(metrics.closed.at(Closed::Evicted).get() >= 1);
+    assert!(
+        closed(streams.remove(running)).await.is_empty(),
+        "the oldest in line has gone"
+    );
+    assert_eq!(gate.inside(), running, "what is worked on keeps its seat");
+    gate.open();
+}
+
+#[tokio::test]
+async fn calls_that_read_many_blocks_are_paid_for_by_the_block() {
+    let call = |method: &str, params: serde_json::Value| {
+        json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string()
+    };
+    for (first, units) in [
+        // Of 101 blocks.
+        (call("chain_getStats", json!({"window": 1000})), 26),
+        (call("poh_verify", json!([1, 20])), 200),
+        // What the price of the method covers.
+        (call("chain_getStats", json!({"window": 10})), 10),
+        (call("poh_verify", json!([1, 2])), 50),
+    ] {
+        // Asking for the head costs one unit.
+        for (burst, status) in [(units + 1, 200), (units, 429)] {
+            let served = serve_with(Config {
+                rate: Some(Rate { per_second: 0, burst }),
+                ..limited(burst)
+            })
+            .await;
+            served.node.produce(100);
+            let answer = served.post(&first).await.json();
+            assert!(answer["result"].is_object(), "{first}: {answer}");
+            assert_eq!(served.post(HEAD).await.status, status, "{first} with {burst}");
+        }
+    }
 }
 
 #[tokio::test]

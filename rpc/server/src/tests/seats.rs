@@ -270,3 +270,64 @@ fn a_newcomer_ends_the_oldest_wait_of_the_address_with_most_when_no_other_can_go
     }
     assert!(seats.take(12, ip(20), Instant::now()).is_none());
 }
+
+#[test]
+fn calls_in_line_have_half_of_the_seats_and_a_newcomer_displaces_the_oldest_of_who_has_most() {
+    let config = Config {
+        connections_max: 16,
+        ..small()
+    };
+    let (seats, start) = (seats(config), Instant::now());
+    let take = |id: u32, ip: IpAddr| {
+        let seated = seats.take(id, ip, start).unwrap();
+        seated.enter(Phase::Work);
+        seated
+    };
+    let greedy = [take(0, ip(1)), take(1, ip(1)), take(2, ip(1))];
+    let mut line: Vec<_> = greedy.iter().map(Seated::line_up).collect();
+    assert_eq!(line.pop().unwrap().unwrap_err(), TooManyWait::OfAddress(2));
+    assert_eq!(greedy[2].state.lock().phase, Phase::Work, "it is answered");
+    line.remove(0).unwrap();
+    assert_eq!(greedy[0].state.lock().phase, Phase::Work, "its turn has come");
+    line.push(greedy[0].line_up());
+
+    let local = IpAddr::from([127, 0, 0, 1]);
+    let others: Vec<_> = (3..9).map(|id| take(id, local)).collect();
+    line.extend(others.iter().map(Seated::line_up));
+    assert!(
+        line.iter().all(Result::is_ok),
+        "this machine has no share of its own"
+    );
+    assert_eq!(seats.in_line(), 8);
+    let local_too = take(9, local);
+    assert_eq!(local_too.line_up().unwrap_err(), TooManyWait::OfAll(8));
+    let newcomer = take(10, ip(2));
+    line.push(newcomer.line_up());
+    assert!(line.last().unwrap().is_ok());
+    assert_eq!(closed(&others[0]), Some(Closed::Evicted));
+    assert_eq!(seats.in_line(), 8);
+
+    // All seats are taken; those in line give way, and none that is worked on does.
+    let rest: Vec<_> = (11..17u8).map(|id| take(id.into(), ip(id))).collect();
+    let more: Vec<_> = (20..24u8).map(|id| take(id.into(), ip(id))).collect();
+    assert_eq!(seats.in_line(), 4);
+    let at_work = rest.iter().chain(&more).chain([&greedy[2], &local_too]);
+    assert!(at_work.into_iter().all(|seated| closed(seated).is_none()));
+}
+
+#[test]
+fn a_turn_that_comes_after_its_call_has_timed_out_changes_nothing() {
+    let (seats, now) = (seats(small()), Instant::now());
+    let seated = seats.take(0, ip(1), now).unwrap();
+    seated.enter(Phase::Work);
+    let late = seated.line_up().unwrap();
+    seated.enter(Phase::Idle);
+    drop(late);
+    assert_eq!(seated.state.lock().phase, Phase::Idle);
+    let none = seated.line_up().unwrap();
+    assert_eq!(seated.state.lock().phase, Phase::Idle, "no call is in work");
+    drop(none);
+    assert!(seated.upgrade());
+    let _in_line = seated.line_up().unwrap();
+    assert_eq!(seated.state.lock().phase, Phase::Session);
+}

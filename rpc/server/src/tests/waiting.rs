@@ -1,15 +1,18 @@
 //! Calls that wait for a block, and what they leave to others.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use vibecoin_primitives::{encode, hex};
 
 use super::hostile::{closed, sent};
-use super::{RawSocket, Served, expect_error, serve_with};
+use super::{RawSocket, Served, expect_error, serve, serve_with};
 use crate::Config;
+use crate::backend::{Backend as _, Caller, TransactionStatus};
 use crate::metrics::{Closed, MethodLabel};
 use crate::mock::MockBackend;
 
@@ -135,4 +138,75 @@ async fn a_wait_too_many_is_refused_by_name_before_anything_happens() {
     session.send(&wait_for(UNKNOWN)).await;
     watchers(&served, 2).await;
     session.0.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn transactions_that_stay_in_the_pool_are_not_asked_for_at_every_block() {
+    let node = MockBackend::new();
+    // All wait for the first nonce.
+    let stuck: Vec<_> = (1..=50)
+        .map(|nonce| node.transfer(0, nonce, MockBackend::address(1), 1))
+        .collect();
+    let verdicts = node.submit(Caller::NODE, stuck).await;
+    let ids: Vec<_> = verdicts.into_iter().map(|verdict| verdict.unwrap().id).collect();
+    let before = node.status_calls();
+    let mut settling = Box::pin(node.settle(ids, Duration::from_secs(600)));
+    assert!((&mut settling).now_or_never().is_none());
+    assert_eq!(node.status_calls() - before, 50, "once at the start");
+    for _ in 0..3 {
+        node.produce(1);
+        assert!((&mut settling).now_or_never().is_none());
+    }
+    assert_eq!(node.status_calls() - before, 50, "and at no block");
+    let first = node.transfer(0, 0, MockBackend::address(1), 1);
+    assert!(
+        node.submit(Caller::NODE, vec![first])
+            .await
+            .iter()
+            .all(Result::is_ok)
+    );
+    let before = node.status_calls();
+    node.produce(1);
+    let found = settling.await.unwrap();
+    let is_included = |status: &TransactionStatus| matches!(status, TransactionStatus::Included { .. });
+    assert!(found.iter().all(is_included), "{found:?}");
+    assert_eq!(node.status_calls() - before, 50, "once when they have left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_ends_says_where_each_stands_by_then() {
+    let node = MockBackend::new();
+    let transfer = |nonce| node.transfer(0, nonce, MockBackend::address(1), 1);
+    let verdicts = node.submit(Caller::NODE, vec![transfer(1)]).await;
+    let ids: Vec<_> = verdicts.into_iter().map(|verdict| verdict.unwrap().id).collect();
+    let mut settling = Box::pin(node.settle(ids, Duration::from_secs(600)));
+    assert!((&mut settling).now_or_never().is_none(), "it is queued");
+    assert!(
+        node.submit(Caller::NODE, vec![transfer(0)])
+            .await
+            .iter()
+            .all(Result::is_ok)
+    );
+    assert_eq!(settling.await.unwrap(), [TransactionStatus::Pending]);
+}
+
+#[tokio::test]
+async fn a_caller_waits_for_so_many_transactions_at_once() {
+    let served = serve().await;
+    let raws: Vec<String> = (0..2)
+        .flat_map(|from| (1..=50).map(move |nonce| (from, nonce)))
+        .map(|(from, nonce)| served.node.transfer(from, nonce, MockBackend::address(5), 1))
+        .map(|transaction| hex::encode(&encode(&transaction)))
+        .collect();
+    let mut session = RawSocket::open(&served).await;
+    for id in 1..=5 {
+        let params = json!([raws, {"wait": "final"}]);
+        let call = json!({"jsonrpc": "2.0", "id": id, "method": "tx_submitBatch", "params": params});
+        session.send(&call.to_string()).await;
+    }
+    let answer: Value = serde_json::from_str(&session.receive().await).unwrap();
+    expect_error(&answer, 1401, "rate_limited");
+    assert_eq!(answer["error"]["data"]["queue"], "waiting transactions");
+    assert_eq!(answer["error"]["data"]["limit"], "400");
+    watchers(&served, 4).await;
 }
