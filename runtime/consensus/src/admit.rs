@@ -3,6 +3,7 @@
 use malachitebft_core_consensus::MAX_FUTURE_ROUND_LOOKAHEAD;
 use vibecoin_primitives::{Height, Proposal, PublicKey, Round, SignedProposal, SignedVote, VoteKind};
 
+use crate::certificates;
 use crate::context::{self, CoreInput, ValidatorSet};
 use crate::future::Keeping;
 use crate::shell::{STATEMENTS_MAX, Shell, Spoken};
@@ -68,12 +69,14 @@ impl BftOrderer {
             ConsensusMessage::Vote(_) | ConsensusMessage::Proposal(_) if too_far => Verdict::Ignored,
             ConsensusMessage::Vote(vote) => self.shell.check_vote(&set, vote),
             ConsensusMessage::Proposal(proposal) => self.shell.check_proposal(&set, proposal),
-            ConsensusMessage::Polka(certificate) => self.shell.check_polka(&set, certificate),
-            ConsensusMessage::Round(certificate) => self.shell.check_round(&set, certificate),
+            ConsensusMessage::Polka(_) | ConsensusMessage::Round(_) => {
+                self.shell.check_foreign(&set, &message, round)
+            }
         };
         // What was seen before may still be news to the core: it can have come inside a certificate.
         if matches!(verdict, Verdict::Fresh | Verdict::Known) {
             self.shell.saw(message.height());
+            let proven = certificates::proven(&message);
             self.feed(match message {
                 ConsensusMessage::Vote(vote) => CoreInput::Vote(context::vote_in(vote)),
                 ConsensusMessage::Proposal(proposal) => CoreInput::Proposal(context::proposal_in(*proposal)),
@@ -84,6 +87,9 @@ impl BftOrderer {
                     CoreInput::RoundCertificate(context::round_certificate_in(certificate))
                 }
             });
+            if let (Some(of), Some(core)) = (proven, &self.core) {
+                self.shell.led_to(of, round, context::round_out(core.round()));
+            }
         }
         verdict
     }
@@ -170,16 +176,12 @@ impl Shell {
 
     pub(crate) fn check_vote(&mut self, set: &ValidatorSet, vote: &SignedVote) -> Verdict {
         if set.member(&vote.vote.validator).is_none() {
-            return Verdict::Rejected("vote of no validator");
+            return self.of_no_validator(&vote.vote.validator, "vote of no validator");
         }
         if self.verifier.knows_vote(vote) {
             return Verdict::Known;
         }
-        let kind = match vote.vote.kind {
-            VoteKind::Prevote => Spoken::Prevote,
-            VoteKind::Precommit => Spoken::Precommit,
-        };
-        let of = (vote.vote.round, kind, vote.vote.validator);
+        let of = (vote.vote.round, Spoken::of(vote.vote.kind), vote.vote.validator);
         if self.has_spoken(&of) {
             return Verdict::Ignored;
         }
@@ -191,12 +193,35 @@ impl Shell {
         }
     }
 
+    /// Keeps the keys that leave with this set, for as long as a node could be behind that passes on what they sign.
+    pub(crate) fn note_who_left(&mut self, set: &ValidatorSet) {
+        let height = set.params().height;
+        self.left
+            .retain(|key, since| height < since.saturating_add(FUTURE_HEIGHTS) && set.member(key).is_none());
+        let Some(old) = &self.set else { return };
+        for member in old.params().validators.members() {
+            if set.member(&member.key).is_none() {
+                self.left.insert(member.key, height);
+            }
+        }
+    }
+
+    /// The verdict on what no validator signed. Who passed it on is not to blame where it may know the signer from a
+    /// height before.
+    fn of_no_validator(&self, signer: &PublicKey, fault: &'static str) -> Verdict {
+        if self.left.contains_key(signer) {
+            Verdict::Ignored
+        } else {
+            Verdict::Rejected(fault)
+        }
+    }
+
     /// Whether enough was taken of a validator that contradicts itself.
-    fn has_spoken(&self, of: &(Round, Spoken, PublicKey)) -> bool {
+    pub(crate) fn has_spoken(&self, of: &(Round, Spoken, PublicKey)) -> bool {
         self.spoken.get(of).is_some_and(|taken| *taken >= STATEMENTS_MAX)
     }
 
-    fn note_spoken(&mut self, of: (Round, Spoken, PublicKey)) {
+    pub(crate) fn note_spoken(&mut self, of: (Round, Spoken, PublicKey)) {
         let taken = self.spoken.entry(of).or_default();
         *taken = taken.saturating_add(1);
     }
@@ -209,12 +234,20 @@ impl Shell {
         if let Err(fault) = proposal_shape(proposal) {
             return Verdict::Rejected(fault);
         }
+        if set.member(&proposal.proposer).is_none() {
+            return self.of_no_validator(&proposal.proposer, "proposal of no validator");
+        }
+        let of = (proposal.round, Spoken::Proposal, proposal.proposer);
         let in_turn = turn(proposal.round) == proposal.proposer
             && turn(proposal.header.round) == proposal.header.proposer;
         if !in_turn {
             // Who passed it on may be a height behind and cannot tell whose turn it is: only the signature
-            // says whether it is to blame. Not remembered: whoever is out of turn must not fill the memory.
-            return if signed.verify(&self.genesis).is_ok() {
+            // says whether it is to blame. Not remembered: whoever is out of turn must not fill the memory. It is
+            // counted, since each costs a signature check.
+            return if self.has_spoken(&of) {
+                Verdict::Ignored
+            } else if signed.verify(&self.genesis).is_ok() {
+                self.note_spoken(of);
                 Verdict::Ignored
             } else {
                 Verdict::Rejected("bad signature of a proposal")
@@ -223,7 +256,6 @@ impl Shell {
         if self.verifier.knows_proposal(signed) {
             return Verdict::Known;
         }
-        let of = (proposal.round, Spoken::Proposal, proposal.proposer);
         if self.has_spoken(&of) {
             return Verdict::Ignored;
         }

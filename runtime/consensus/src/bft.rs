@@ -85,8 +85,10 @@ impl BftOrderer {
         };
         shell.verifier.forget_below(height);
         shell.own.begin_height(height);
+        shell.note_who_left(&set);
         shell.set = Some(set.clone());
         shell.spoken.clear();
+        shell.certificates.clear();
         shell.timers.clear();
         shell.armed = false;
         shell.held = false;

@@ -66,7 +66,7 @@
 //! Modules: [`orderer`] (the trait and its vocabulary), [`message`] (what validators send), [`log`]
 //! (what the log stores), [`guard`] (what keeps a key from signing twice); private: `bft` (the calls),
 //! `admit` (rules for messages), `shell` (the core's effects), `replay` (coming back from the log),
-//! `context` (our types as the core sees them), `timers`, `wait` (for a proposal), `verify`, `future`.
+//! `certificates` (which are taken), `context` (our types as the core sees them), `timers`, `wait` (for a proposal), `verify`, `future`.
 
 pub mod guard;
 pub mod log;
@@ -75,6 +75,7 @@ pub mod orderer;
 
 mod admit;
 mod bft;
+mod certificates;
 mod context;
 mod future;
 mod own;

@@ -15,9 +15,10 @@ use malachitebft_core_types::{
 use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{
     CommitCertificate, Evidence, Hash, Header, Height, PartStatement, PublicKey, Round, SecretKey, Signature,
-    SignedPart, SignedProposal, SignedVote,
+    SignedPart, SignedProposal, SignedVote, VoteKind,
 };
 
+use crate::certificates::Certificates;
 use crate::context::{self, BlockValue, CoreInput, CoreState, Ctx, Key, ValidatorSet};
 use crate::own::OwnKey;
 use crate::replay::Replay;
@@ -50,6 +51,15 @@ pub(crate) enum Spoken {
     Proposal,
     Prevote,
     Precommit,
+}
+
+impl Spoken {
+    pub(crate) const fn of(kind: VoteKind) -> Self {
+        match kind {
+            VoteKind::Prevote => Self::Prevote,
+            VoteKind::Precommit => Self::Precommit,
+        }
+    }
 }
 
 /// What is known about a block of the current height.
@@ -86,6 +96,9 @@ pub(crate) struct Shell {
     pub set: Option<ValidatorSet>,
     /// How many different statements of each validator were taken at this height, by round; see [`STATEMENTS_MAX`].
     pub spoken: BTreeMap<(Round, Spoken, PublicKey), u8>,
+    pub certificates: Certificates,
+    /// Keys that left the set not long ago, and the first height without them.
+    pub left: BTreeMap<PublicKey, Height>,
     pub now: MonoTime,
     pub timers: Timers,
     /// Round 0's propose timer may run.
@@ -132,6 +145,8 @@ impl Shell {
             verifier: Verifier::new(genesis),
             set: None,
             spoken: BTreeMap::new(),
+            certificates: Certificates::default(),
+            left: BTreeMap::new(),
             now: MonoTime::default(),
             timers: Timers::default(),
             armed: false,
