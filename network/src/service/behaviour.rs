@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::gossipsub::{
-    self, IdentTopic, MessageAuthenticity, MessageId, PeerScoreParams, PeerScoreThresholds, TopicScoreParams,
-    ValidationMode, WhitelistSubscriptionFilter,
+    self, IdentTopic, MessageAuthenticity, MessageId, ValidationMode, WhitelistSubscriptionFilter,
 };
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{StreamProtocol, allow_block_list, memory_connection_limits, ping};
 use vibecoin_primitives::Hash;
-use vibecoin_primitives::limits::KIB;
+use vibecoin_primitives::limits::{KIB, MIB};
 
 use super::config::{NetworkConfig, NetworkError, Seats};
 use super::gate::Gate;
 use super::hello::HELLO_PROTOCOL;
+use super::meter::{GOSSIP_MESSAGE_BYTES, STRANGERS_BYTES_PER_S};
 use super::streams::Streams;
 use crate::wire::{CONSENSUS_BYTES_MAX, ENVELOPE_BYTES, EVIDENCE_MESSAGE_BYTES_MAX, TRANSACTIONS_BYTES_MAX};
 
@@ -27,8 +27,21 @@ const _: () = assert!(EVIDENCE_MESSAGE_BYTES_MAX <= CONSENSUS_BYTES_MAX);
 const GOSSIP_QUEUE_MAX: usize = 512;
 /// Bytes before the envelope: which copy of the message this is, see `repeats`.
 pub const COPY_BYTES: usize = 2;
-/// How long a message is known, so that it is taken once.
-const DUPLICATE_CACHE: Duration = Duration::from_secs(60);
+/// How long a message is known, so that it is taken once. Longer than anybody has it to give: it waits at most five
+/// seconds in a queue, and a node forgets it after the six of [`HISTORY`].
+const DUPLICATE_CACHE: Duration = Duration::from_secs(DUPLICATE_CACHE_SECS);
+const DUPLICATE_CACHE_SECS: u64 = 15;
+/// What a message that is known takes, in bytes: its identity three times, and the tables around them.
+const DUPLICATE_BYTES: u64 = 256;
+/// Most bytes of what is known of the messages of strangers, at the pace at which they may send them.
+pub const DUPLICATES_BYTES_MAX: usize = 32 * MIB;
+const _: () = assert!(
+    STRANGERS_BYTES_PER_S / GOSSIP_MESSAGE_BYTES as u64 * DUPLICATE_CACHE_SECS * DUPLICATE_BYTES
+        <= DUPLICATES_BYTES_MAX as u64
+);
+const HEARTBEAT: Duration = Duration::from_millis(300);
+/// In heartbeats: a message whose verdict takes longer cannot be passed on any more.
+const HISTORY: usize = 20;
 /// Connections of validators and reserved peers beyond the bounds for others.
 const RESERVED_MAX: u32 = 256;
 
@@ -90,37 +103,10 @@ fn message_id(message: &gossipsub::Message) -> MessageId {
     MessageId::new(hasher.finalize().as_bytes())
 }
 
-/// How gossip itself rates peers. Only what an honest peer never does costs anything: in a network of four
-/// on one machine many share an address, some are slow, and whole topics are silent for minutes.
-fn scores(names: &Names) -> PeerScoreParams {
-    let topic = TopicScoreParams {
-        topic_weight: 1.0,
-        time_in_mesh_weight: 0.0,
-        first_message_deliveries_weight: 0.0,
-        mesh_message_deliveries_weight: 0.0,
-        mesh_failure_penalty_weight: 0.0,
-        invalid_message_deliveries_weight: -2.0,
-        invalid_message_deliveries_decay: 0.9,
-        ..TopicScoreParams::default()
-    };
-    let topics = [names.consensus.hash(), names.transactions.hash()];
-    PeerScoreParams {
-        topics: topics.into_iter().map(|name| (name, topic.clone())).collect(),
-        app_specific_weight: 0.0,
-        ip_colocation_factor_weight: 0.0,
-        behaviour_penalty_weight: -1.0,
-        behaviour_penalty_threshold: 6.0,
-        behaviour_penalty_decay: 0.8,
-        slow_peer_weight: 0.0,
-        retain_score: Duration::from_secs(600),
-        ..PeerScoreParams::default()
-    }
-}
-
 impl Behaviour {
     pub fn new(config: &NetworkConfig, seats: &Seats, names: &Names) -> Result<Self, NetworkError> {
         let gossip = gossipsub::ConfigBuilder::default()
-            .heartbeat_interval(Duration::from_millis(300))
+            .heartbeat_interval(HEARTBEAT)
             .heartbeat_initial_delay(Duration::from_millis(50))
             .validation_mode(ValidationMode::Anonymous)
             .validate_messages()
@@ -128,9 +114,13 @@ impl Behaviour {
             .max_transmit_size(GOSSIP_BYTES_MAX + KIB)
             .duplicate_cache_time(DUPLICATE_CACHE)
             .flood_publish(true)
-            // In heartbeats: a message whose verdict takes longer cannot be passed on any more.
-            .history_length(20)
-            .history_gossip(4)
+            .history_length(HISTORY)
+            // Nobody says what it has, and nobody listens to it: gossip would keep what was promised until it comes, and
+            // anybody can promise without end. What is lost between two peers comes from others.
+            .history_gossip(0)
+            .max_ihave_messages_heartbeat(0)
+            // Half of those that pass messages on to this node are peers that it chose itself.
+            .mesh_outbound_min(3)
             .prune_backoff(Duration::from_secs(10))
             .connection_handler_queue_len(GOSSIP_QUEUE_MAX)
             .max_transmit_size_for_topic(STATEMENT_BYTES_MAX, names.consensus.hash())
@@ -138,15 +128,13 @@ impl Behaviour {
             .build()
             .map_err(start)?;
         let topics = [names.consensus.hash(), names.transactions.hash()];
+        // Without scores of its own: they remember every message for two minutes, and ours see more.
         let mut gossip = gossipsub::Behaviour::new_with_subscription_filter(
             MessageAuthenticity::Anonymous,
             gossip,
             WhitelistSubscriptionFilter(topics.into_iter().collect()),
         )
         .map_err(start)?;
-        gossip
-            .with_peer_score(scores(names), PeerScoreThresholds::default())
-            .map_err(start)?;
         gossip.subscribe(&names.consensus).map_err(start)?;
         gossip.subscribe(&names.transactions).map_err(start)?;
         let inbound = seats

@@ -145,6 +145,8 @@ struct Peer {
     reading: [usize; 2],
     rtt: Duration,
     pings_lost: u32,
+    /// Its statements that were of no use.
+    useless: Bucket,
 }
 
 struct Admitted {
@@ -154,6 +156,13 @@ struct Admitted {
     rank: Rank,
     traffic: Arc<Traffic>,
     owed: Arc<Owed>,
+}
+
+/// A gossiped message that waits for its verdict.
+struct Undecided {
+    id: MessageId,
+    source: LibPeer,
+    is_statement: bool,
 }
 
 /// A task that ends when it is dropped.
@@ -178,7 +187,7 @@ pub struct Task {
     peers: HashMap<LibPeer, Peer>,
     numbers: Numbers,
     next_visit: u64,
-    undecided: HashMap<GossipId, (MessageId, LibPeer)>,
+    undecided: HashMap<GossipId, Undecided>,
     undecided_order: VecDeque<GossipId>,
     next_gossip: u64,
     book: Book,

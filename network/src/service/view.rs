@@ -130,6 +130,8 @@ pub enum Refusal {
     Status,
     /// A further copy of a gossiped message that is passed on often enough.
     Copy,
+    /// A statement of no use here, from a stranger that sends too many of them.
+    Useless,
     /// A connection that did not say hello in time.
     Silent,
     /// A hello that does not decode, is over its bounds, or is one of too many.
@@ -154,7 +156,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Oversize,
         Self::Undecodable,
         Self::WrongLane,
@@ -165,6 +167,7 @@ impl Refusal {
         Self::Opened,
         Self::Status,
         Self::Copy,
+        Self::Useless,
         Self::Silent,
         Self::Hello,
         Self::Guest,
@@ -191,6 +194,7 @@ impl Refusal {
             Self::Opened => "opened",
             Self::Status => "status",
             Self::Copy => "copy",
+            Self::Useless => "useless",
             Self::Silent => "silent",
             Self::Hello => "hello",
             Self::Guest => "guest",

@@ -1,16 +1,24 @@
 //! What peers pass on, until its verdict is known.
 
+use std::time::Duration;
+
 use libp2p::PeerId as LibPeer;
 use libp2p::gossipsub::{self, MessageAcceptance, MessageId};
 use vibecoin_replica::{GossipId, Message, Severity};
 
-use super::Task;
+use super::{Task, Undecided};
 use crate::service::behaviour::COPY_BYTES;
 use crate::service::config::NetworkEvent;
+use crate::service::lanes::Rank;
 use crate::service::meter::GOSSIP_MESSAGE_BYTES;
 use crate::service::repeats::{Repeat, name_of};
 use crate::service::view::{Protocol, Refusal, count};
 
+/// Statements without use that a stranger may send at once, and how often another one. Relays pass on only what is
+/// of use to themselves: that of this node's height is of use here, too. One that is some heights behind sends what is
+/// of no use, but no more than its validators say there: a few hundred statements a height, and copies of them.
+pub(super) const USELESS_BURST: u32 = 8_192;
+pub(super) const USELESS_EACH: Duration = Duration::from_micros(500);
 /// Most gossiped messages whose verdict is waited for; the oldest is given up.
 const UNDECIDED_MAX: usize = 8_192;
 
@@ -66,7 +74,15 @@ impl Task {
         {
             self.decide(oldest, MessageAcceptance::Ignore);
         }
-        self.undecided.insert(gossip, (id, source));
+        let is_statement = !transactions;
+        self.undecided.insert(
+            gossip,
+            Undecided {
+                id,
+                source,
+                is_statement,
+            },
+        );
         self.undecided_order.push_back(gossip);
         let event = NetworkEvent::Message {
             from: number,
@@ -80,8 +96,25 @@ impl Task {
     }
 
     pub(super) fn decide(&mut self, gossip: GossipId, acceptance: MessageAcceptance) {
-        if let Some((id, source)) = self.undecided.remove(&gossip) {
+        if let Some(Undecided { id, source, .. }) = self.undecided.remove(&gossip) {
             self.report(&id, &source, acceptance);
+        }
+    }
+
+    /// A message is of no use to this node, for no fault of its own. Strangers that send such statements without end are
+    /// to blame. Transactions are not counted: whether there is room for one differs from node to node.
+    pub(super) fn ignore(&mut self, gossip: GossipId) {
+        let statement = self.undecided.get(&gossip).filter(|one| one.is_statement);
+        let source = statement.map(|one| one.source);
+        self.decide(gossip, MessageAcceptance::Ignore);
+        let Some(source) = source else { return };
+        let Some(peer) = self.peers.get_mut(&source) else {
+            return;
+        };
+        let rank = peer.admitted.as_ref().map(|admitted| admitted.rank);
+        if rank == Some(Rank::Stranger) && !peer.useless.take(tokio::time::Instant::now()) {
+            self.shared.tally.refuse(Refusal::Useless);
+            self.blame(source, Severity::Minor, "statements of no use without end");
         }
     }
 

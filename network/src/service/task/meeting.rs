@@ -13,13 +13,15 @@ use vibecoin_primitives::text::is_hidden;
 use vibecoin_primitives::{Encoded as _, Height, decode, encode};
 use vibecoin_replica::Severity;
 
+use super::gossip::{USELESS_BURST, USELESS_EACH};
 use super::{Admitted, DIAL_TIME, Finding, Greeting, HELLO_TIME, Peer, Task};
 use crate::service::book::Announcer;
 use crate::service::config::NetworkEvent;
 use crate::service::gate::ip_of;
 use crate::service::hello::{ADDRESSES_MAX, AGENT_BYTES_MAX, HELLO_PROTOCOL, Hello, reachable};
 use crate::service::lanes::{
-    Lane, LaneFault, Lanes, Owed, Rank, Reader, STEP_TIME, Traffic, WriteEnd, open, read_frame, write_frame,
+    Bucket, Lane, LaneFault, Lanes, Owed, Rank, Reader, STEP_TIME, Traffic, WriteEnd, open, read_frame,
+    write_frame,
 };
 use crate::service::view::{Protocol, Refusal, count};
 use crate::wire::WIRE_VERSION;
@@ -128,6 +130,7 @@ impl Task {
                 reading: [0; 2],
                 rtt: Duration::ZERO,
                 pings_lost: 0,
+                useless: Bucket::new(USELESS_EACH, USELESS_BURST, now.into()),
             },
         );
         self.say_hello(peer);

@@ -28,17 +28,14 @@ impl Task {
                     debug!(target: "node::network", %error, "not published");
                 }
             }
-            Order::Forward { gossip, verdict } => self.decide(
-                gossip,
-                match verdict {
-                    Verdict::Fresh | Verdict::Known => MessageAcceptance::Accept,
-                    Verdict::Ignored => MessageAcceptance::Ignore,
-                    Verdict::Rejected(_) => {
-                        count(&self.shared.tally.rejected);
-                        MessageAcceptance::Reject
-                    }
-                },
-            ),
+            Order::Forward { gossip, verdict } => match verdict {
+                Verdict::Fresh | Verdict::Known => self.decide(gossip, MessageAcceptance::Accept),
+                Verdict::Ignored => self.ignore(gossip),
+                Verdict::Rejected(_) => {
+                    count(&self.shared.tally.rejected);
+                    self.decide(gossip, MessageAcceptance::Reject);
+                }
+            },
             Order::Blame {
                 peer,
                 severity,
