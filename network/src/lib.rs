@@ -19,6 +19,8 @@
 //! | streams to be negotiated | 16 of a connection, 32 that wait | | reset |
 //! | gossip to send | 512 messages of up to 129 KiB | | dropped; a stranger is disconnected |
 //! | gossip without a verdict | | 8,192 | the oldest is ignored |
+//! | gossip that is known, for 15 s | known: as its bytes per second allow | strangers 8,192 messages a second of 256 bytes, 32 MiB | the sender waits |
+//! | statements of no use | strangers 8,192 and 2,000 a second | | its peer is at fault |
 //! | copies that are counted | | 8,192 names a topic, 1,024 peers | the oldest is forgotten |
 //! | hellos being read | 4 of 18 KiB, 32 in all | | dropped; beyond 32 the peer is at fault |
 //! | connections being negotiated | 8 a machine, 24 a subnet | strangers 64, known 64 | denied |

@@ -65,6 +65,63 @@ fn a_certificate_moves_the_round_only_when_everything_in_it_is_right() {
     assert_eq!(bench.give(good).0, Verdict::Known);
 }
 
+/// A certificate that of two validators each says this of round `round`.
+fn skip(round: u32, votes: [(&SecretKey, Option<Hash>); 2]) -> ConsensusMessage {
+    let mut votes = votes.map(|(key, block)| RoundVote {
+        kind: VoteKind::Prevote,
+        block,
+        validator: key.public_key(),
+        signature: vote(key, VoteKind::Prevote, 1, round, block).signature,
+    });
+    votes.sort_by_key(|vote| vote.validator);
+    ConsensusMessage::Round(RoundCertificate {
+        height: Height(1),
+        round: Round(round),
+        kind: RoundCertificateKind::Skip,
+        votes: votes.to_vec(),
+    })
+}
+
+fn block_of(number: u64) -> Option<Hash> {
+    let mut block = [9; 32];
+    block[..8].copy_from_slice(&number.to_le_bytes());
+    Some(Hash(block))
+}
+
+#[test]
+fn certificates_that_one_validator_makes_without_end_are_taken_a_few_times_and_a_needed_one_always() {
+    let mut bench = Bench::started(4, 3);
+    let others = bench.others();
+    let (liar, honest, other) = (&others[0], &others[1], &others[2]);
+    let before = signature_checks();
+    // The round is entered with the first; all others are valid and say nothing of use.
+    let taken: Vec<ConsensusMessage> = (0..10_000)
+        .map(|number| skip(2, [(honest, None), (liar, block_of(number))]))
+        .filter(|message| bench.give(message.clone()).0 != Verdict::Ignored)
+        .collect();
+    assert_eq!(bench.orderer.status().round, Round(2));
+    assert!((1..=16).contains(&taken.len()), "{} were taken", taken.len());
+    assert!(signature_checks() - before < 100);
+    // What was taken is still passed on, to whom it is news.
+    assert!(
+        taken
+            .iter()
+            .all(|message| bench.give(message.clone()).0 == Verdict::Known)
+    );
+    // A vote of a validator that has not spoken is news, in whatever it comes.
+    let news = skip(2, [(other, None), (liar, block_of(20_000))]);
+    assert_eq!(bench.give(news).0, Verdict::Fresh);
+    assert_eq!(
+        bench.vote(liar, VoteKind::Prevote, 2, block_of(30_000)).0,
+        Verdict::Ignored,
+        "votes in certificates count"
+    );
+    // This node is behind again: one good certificate brings it on.
+    let good = skip(40, [(honest, None), (other, None)]);
+    assert_eq!(bench.give(good).0, Verdict::Fresh);
+    assert_eq!(bench.orderer.status().round, Round(40));
+}
+
 #[test]
 fn a_polka_that_was_missed_lets_the_node_precommit() {
     let mut bench = Bench::started(4, 3);

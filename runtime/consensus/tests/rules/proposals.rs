@@ -114,3 +114,37 @@ fn a_locked_block_may_be_proposed_again_by_the_next_proposer() {
     let (verdict, outputs) = bench.propose(again);
     assert_eq!((verdict, checks(&outputs)), (Verdict::Fresh, 1));
 }
+
+#[test]
+fn a_proposal_of_no_validator_is_rejected_without_a_signature_check() {
+    let mut bench = Bench::started(4, 3);
+    let stranger = SecretKey::from_seed(&[99; 32]);
+    for round in 0..3 {
+        let mut proposal = bench.proposal(round, 1);
+        proposal.proposer = stranger.public_key();
+        proposal.header.proposer = stranger.public_key();
+        let before = signature_checks();
+        let signed = ConsensusMessage::Proposal(Box::new(proposal.sign(&GENESIS, &stranger)));
+        let (verdict, outputs) = bench.give(signed);
+        assert_eq!(
+            (verdict, outputs),
+            (Verdict::Rejected("proposal of no validator"), vec![])
+        );
+        assert_eq!(signature_checks() - before, 0);
+    }
+}
+
+#[test]
+fn proposals_out_of_turn_are_checked_twice_for_each_validator_and_round() {
+    let mut bench = Bench::started(4, 3);
+    let key = bench.proposer(1);
+    let before = signature_checks();
+    for salt in 0..50 {
+        let mut proposal = bench.proposal(0, salt);
+        proposal.proposer = key.public_key();
+        proposal.header.proposer = key.public_key();
+        let (verdict, outputs) = bench.propose(proposal);
+        assert_eq!((verdict, outputs), (Verdict::Ignored, vec![]));
+    }
+    assert_eq!(signature_checks() - before, 2);
+}
