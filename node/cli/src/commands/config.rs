@@ -311,7 +311,7 @@ mod tests {
         let read = |name: &str| {
             environment(std::iter::once((name.into(), bad())), Exit::Config).map_err(|error| error.message)
         };
-        assert_eq!(read("OTHER"), Ok(Vec::new()));
+        assert_eq!(read("OTHER"), Ok(vec![("OTHER".to_owned(), String::new())]));
         let message = "environment variable VIBECOIN__RPC__PORT: its value is not UTF-8 text";
         assert_eq!(read("VIBECOIN__RPC__PORT"), Err(message.to_owned()));
         let odd_name = std::iter::once((bad(), "x".into()));
