@@ -698,22 +698,26 @@ fn a_peer_that_asks_for_a_body_over_and_over_gets_a_few_at_a_time() {
     );
 }
 
+/// Two prevotes of one validator for different blocks of a height.
+fn double_vote(net: &Net, height: Height) -> Evidence {
+    let byzantine = key(4);
+    let [one, other] = [1, 2].map(|block| {
+        let vote = Vote {
+            height,
+            round: Round(0),
+            kind: VoteKind::Prevote,
+            block: Some(Hash([block; 32])),
+            validator: byzantine.public_key(),
+        };
+        vote.sign(&net.chain.genesis, &byzantine)
+    });
+    Evidence::votes(one, other)
+}
+
 #[test]
 fn evidence_about_a_height_to_come_is_in_no_block_and_stops_nobody() {
     let mut net = Net::new(&VALIDATORS);
-    let liar = key(4);
-    let twice = [Some(Hash([1; 32])), Some(Hash([2; 32]))].map(|block| {
-        let vote = Vote {
-            height: Height(1_000_000_000),
-            round: Round(0),
-            kind: VoteKind::Prevote,
-            block,
-            validator: liar.public_key(),
-        };
-        vote.sign(&net.chain.genesis, &liar)
-    });
-    let [one, other] = twice;
-    let evidence = Evidence::votes(one, other);
+    let evidence = double_vote(&net, Height(1_000_000_000));
     for to in 0..3 {
         let message = Message::Evidence(Box::new(evidence.clone()));
         net.wire.push_back((3, to, message));
@@ -732,19 +736,7 @@ fn evidence_about_a_height_to_come_is_in_no_block_and_stops_nobody() {
 #[test]
 fn evidence_that_a_client_repeats_is_told_to_peers_once() {
     let mut net = Net::new(&VALIDATORS);
-    let liar = key(4);
-    let twice = [Some(Hash([1; 32])), Some(Hash([2; 32]))].map(|block| {
-        let vote = Vote {
-            height: Height(1),
-            round: Round(0),
-            kind: VoteKind::Prevote,
-            block,
-            validator: liar.public_key(),
-        };
-        vote.sign(&net.chain.genesis, &liar)
-    });
-    let [one, other] = twice;
-    let evidence = Evidence::votes(one, other);
+    let evidence = double_vote(&net, Height(1));
     let repeat = |net: &mut Net| {
         for _ in 0..1_000 {
             net.step(0, Event::Evidence(Box::new(evidence.clone())));
