@@ -27,13 +27,13 @@ const _: () = assert!(EVIDENCE_MESSAGE_BYTES_MAX <= CONSENSUS_BYTES_MAX);
 const GOSSIP_QUEUE_MAX: usize = 512;
 /// Bytes before the envelope: which copy of the message this is, see `repeats`.
 pub const COPY_BYTES: usize = 2;
-/// How long a message is known, so that it is taken once. Longer than anybody has it to give: it waits at most five
-/// seconds in a queue, and a node forgets it after the six of [`HISTORY`].
+/// How long the duplicate cache holds a message id. Longer than a message lives: at most five seconds in a send queue,
+/// and six in the message cache ([`HISTORY`]).
 const DUPLICATE_CACHE: Duration = Duration::from_secs(DUPLICATE_CACHE_SECS);
 const DUPLICATE_CACHE_SECS: u64 = 15;
-/// What a message that is known takes, in bytes: its identity three times, and the tables around them.
+/// Bytes per entry of the duplicate cache: three copies of the message id, and the overhead of the tables.
 const DUPLICATE_BYTES: u64 = 256;
-/// Most bytes of what is known of the messages of strangers, at the pace at which they may send them.
+/// Upper bound of the duplicate cache in bytes, for strangers that send at their rate limit.
 pub const DUPLICATES_BYTES_MAX: usize = 32 * MIB;
 const _: () = assert!(
     STRANGERS_BYTES_PER_S / GOSSIP_MESSAGE_BYTES as u64 * DUPLICATE_CACHE_SECS * DUPLICATE_BYTES
@@ -115,8 +115,8 @@ impl Behaviour {
             .duplicate_cache_time(DUPLICATE_CACHE)
             .flood_publish(true)
             .history_length(HISTORY)
-            // Nobody says what it has, and nobody listens to it: gossip would keep what was promised until it comes, and
-            // anybody can promise without end. What is lost between two peers comes from others.
+            // No lazy gossip (IHAVE, IWANT): without peer scores gossipsub never expires the promises of peers, so any
+            // peer could grow them without bound. A message lost on one link arrives over another.
             .history_gossip(0)
             .max_ihave_messages_heartbeat(0)
             // Half of those that pass messages on to this node are peers that it chose itself.

@@ -125,13 +125,13 @@ pub enum NetworkEvent {
     },
     /// A peer has said hello.
     Connected {
-        /// Who. An identity that comes back has the number that it had.
+        /// The peer. Its number stays the same across reconnects of one identity.
         peer: PeerId,
         /// Its newest block.
         head: Height,
         /// Which validator it proved to be.
         validator: Option<PublicKey>,
-        /// Whether it is a validator or was named by the operator.
+        /// True for a validator or a peer from the configuration.
         known: bool,
     },
     /// A peer that had said hello is gone.

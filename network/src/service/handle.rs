@@ -41,7 +41,7 @@ pub(super) struct Copies {
 impl Copies {
     /// The number of this copy: 0 for the first, so that one message of several nodes is one message. Those of
     /// further copies are drawn: a peer that knew the next ones could send them first, to no use, and
-    /// what this node sends would then be taken for duplicates. `None` when it was published too often of late.
+    /// what this node sends would then be taken for duplicates. `None` if the message exceeds its publish rate.
     pub(super) fn next(&mut self, envelope: &[u8], now: Instant) -> Option<u16> {
         let hash = *blake3::hash(envelope).as_bytes();
         if let Some(copies) = self.known.get_mut(&hash) {

@@ -371,7 +371,7 @@ mod tests {
             assert!(polls < 1_000, "streams without end are taken");
         }
         assert_eq!(exceeded.try_recv(), Ok(peer));
-        // What had come is given out before the end.
+        // Streams accepted before the limit are returned first.
         let mut given = 0;
         while let Poll::Ready(Ok(_)) = Pin::new(&mut muxer).poll_inbound(&mut cx) {
             given += 1;

@@ -122,7 +122,7 @@ enum Finding {
 /// A connected peer.
 struct Peer {
     number: PeerId,
-    /// Tells this visit from others of the same peer.
+    /// Distinguishes successive connections of the same peer.
     visit: u64,
     address: Multiaddr,
     outbound: bool,

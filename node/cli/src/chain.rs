@@ -11,7 +11,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
 
-/// How many heights a transaction stays valid when nobody says.
+/// Default of `--valid-for`, in heights.
 pub const VALID_FOR_DEFAULT: u64 = 10_000;
 /// Upper bound of the heights by which the default validity of two payments differs.
 const VALID_FOR_SPREAD: u64 = 1_024;
@@ -21,13 +21,13 @@ const FEE_TIMES_MAX: u64 = 1_000;
 
 /// The chain that a transaction is for.
 pub struct Chain {
-    /// What the node says of it. With a genesis file in the home, parameters and prefix are those of the file.
+    /// The node's `chain_getInfo`, with parameters and prefix replaced by those of the genesis file if the home has one.
     pub info: ChainInfo,
     /// Its genesis hash.
     pub genesis: Hash,
     /// The prefix of its addresses.
     pub prefix: AddressPrefix,
-    /// What the genesis file of the home lets one believe.
+    /// Verifies proofs against the genesis file of the home; `None` without one.
     trust: Option<Trust>,
     /// The newest height: under a certificate if there is a genesis file, the node's word otherwise.
     head: Height,
@@ -79,7 +79,7 @@ impl Chain {
         })
     }
 
-    /// What proofs of this chain are checked with; `None` without a genesis file.
+    /// The verifier of proofs; `None` without a genesis file.
     pub const fn trust(&self) -> Option<&Trust> {
         self.trust.as_ref()
     }

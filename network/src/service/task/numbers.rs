@@ -14,7 +14,7 @@ const GONE_MAX: usize = 1_024;
 
 struct Numbered {
     number: PeerId,
-    /// Of the newest connection on which it said hello. Of others nobody has heard.
+    /// The rank on the newest connection that completed the hello; `None` before any did.
     rank: Option<Rank>,
 }
 
