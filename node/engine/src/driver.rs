@@ -95,6 +95,31 @@ pub enum GuardStore {
     Memory,
 }
 
+impl GuardStore {
+    /// Records what is about to be signed, durably. `log_end` is where the consensus log ends, which has the causes.
+    ///
+    /// # Errors
+    /// [`NodeError::Storage`]: nothing may be signed then.
+    pub fn store(&mut self, entry: &GuardEntry, log_end: usize) -> Result<(), NodeError> {
+        let Self::File(file) = self else {
+            return Ok(());
+        };
+        let stored = vibecoin_storage::files::GuardEntry {
+            height: entry.height,
+            round: entry.round,
+            step: match entry.step {
+                GuardStep::Building => 0,
+                GuardStep::Proposal => 1,
+                GuardStep::Prevote => 2,
+                GuardStep::Precommit => 3,
+            },
+            payload: encode(entry),
+        };
+        file.store(stored, log_end)
+            .map_err(storage("write the double-sign guard"))
+    }
+}
+
 /// The replica with its hands.
 pub struct Driver {
     /// The brain.
@@ -367,25 +392,7 @@ impl Driver {
 
     fn write_guard(&mut self, entry: &GuardEntry) -> Result<(), NodeError> {
         self.shared.metrics.storage.syncs.at(Files::Guard).inc();
-        match &mut self.guard {
-            GuardStore::File(file) => file
-                .store(
-                    vibecoin_storage::files::GuardEntry {
-                        height: entry.height,
-                        round: entry.round,
-                        step: match entry.step {
-                            GuardStep::Building => 0,
-                            GuardStep::Proposal => 1,
-                            GuardStep::Prevote => 2,
-                            GuardStep::Precommit => 3,
-                        },
-                        payload: encode(entry),
-                    },
-                    self.log.len(),
-                )
-                .map_err(storage("write the double-sign guard")),
-            GuardStore::Memory => Ok(()),
-        }
+        self.guard.store(entry, self.log.len())
     }
 
     /// Takes from the readers' copy what left the pool, and keeps the reason for those who ask.

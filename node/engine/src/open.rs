@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustix::fs::Access;
 use tracing::{info, warn};
 use vibecoin_config::{Config, Paths};
-use vibecoin_consensus::{GuardEntry, LogRecord};
+use vibecoin_consensus::{Guard, GuardEntry, LogRecord};
 use vibecoin_execution::read_schedule;
 use vibecoin_genesis::{BuiltGenesis, GENESIS_BYTES_MAX, Genesis};
 use vibecoin_primitives::{FaultModel, Height, PublicKey, ValidatorSet, decode};
@@ -166,9 +166,25 @@ pub fn open(
         })
     })?;
     // First, because it knows what of the log was signed for.
-    let (guard, guard_torn, newest_guard, relied) = guard_for(&paths.guard, genesis, role)?;
+    let (mut guard, guard_torn, mut newest_guard, relied) = guard_for(&paths.guard, genesis, role)?;
     if guard_torn {
         warn!(target: "node", path = %paths.guard.display(), "{TORN_GUARD}");
+    }
+    // Judged before the log is opened for writing, which makes it whole: a start that ends after that would leave
+    // nothing by which the next one sees what was lost. So the silence is durable first.
+    let recovery = judge(
+        &store,
+        witness.head(),
+        &LogFound::look(&paths.log, relied)?.unwrap_or(LogFound {
+            height: next,
+            whole: false,
+        }),
+        guard_torn,
+        newest_guard.as_ref(),
+        role,
+    )?;
+    if let Some(through) = recovery.silent_through {
+        newest_guard = remember_silence(&mut guard, newest_guard, through)?;
     }
     let opened = ConsensusLog::open_or_create(&paths.log, next, salt, relied)
         .map_err(storage("open the consensus log"))?;
@@ -177,14 +193,6 @@ pub fn open(
     } else if had_log && !opened.whole {
         warn!(target: "node", path = %paths.log.display(), "{TORN_LOG}");
     }
-    let recovery = judge(
-        &store,
-        witness.head(),
-        &opened,
-        guard_torn,
-        newest_guard.as_ref(),
-        role,
-    )?;
     let records = decode_log(&opened)?;
     Ok(Opened {
         store: Arc::new(store),
@@ -196,6 +204,43 @@ pub fn open(
         witness,
         recovery,
     })
+}
+
+/// What the consensus log knows, before anything is written to it.
+struct LogFound {
+    /// The height that it is about.
+    height: Height,
+    /// It was there, and every byte of it held.
+    whole: bool,
+}
+
+impl LogFound {
+    /// Looks at a copy, because opening the file cuts a torn tail; `None` when there is no file.
+    fn look(path: &Path, relied: Relied) -> Result<Option<Self>, NodeError> {
+        let Some(opened) = open_log_copy(path, relied)? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            height: opened.log.height(),
+            whole: opened.whole,
+        }))
+    }
+}
+
+/// Writes into the guard that the key signs nothing through this height. Returns the guard's newest entry.
+fn remember_silence(
+    store: &mut GuardStore,
+    newest: Option<GuardEntry>,
+    through: Height,
+) -> Result<Option<GuardEntry>, NodeError> {
+    let mut guard = Guard::new(newest);
+    guard.abstain_through(through);
+    guard.keep_abstention();
+    if let Some(entry) = guard.take_unsaved() {
+        // No part of the log is behind it: what the key signed at these heights, it does not go on from.
+        store.store(&entry, 0)?;
+    }
+    Ok(guard.newest().cloned())
 }
 
 /// The guard of this role, whether one of its slots is damaged, its newest entry, and what of the log was signed for.
@@ -288,7 +333,7 @@ fn guard_of(
 fn judge(
     store: &Store,
     witness: Option<vibecoin_storage::Head>,
-    log: &OpenedLog,
+    log: &LogFound,
     guard_torn: bool,
     guard: Option<&GuardEntry>,
     role: &Role<'_>,
@@ -306,7 +351,7 @@ fn judge(
         witness: witness.map(|head| head.height),
         guard,
         guard_torn,
-        log: log.log.height(),
+        log: log.height,
         log_whole: log.whole,
     };
     let recovery = Recovery {
@@ -344,6 +389,41 @@ fn may_recover(report: &StartReport, recovery: &Recovery, role: &Role<'_>) -> Re
     })
 }
 
+/// A copy of a consensus file in memory; `None` when there is no file.
+fn copy(path: &Path) -> Result<Option<MemoryFile>, NodeError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(MemoryFile::new(bytes))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(NodeError::System {
+            what: "read a consensus file",
+            detail: format!("{}: {error}", path.display()),
+        }),
+    }
+}
+
+/// Puts the path into a report of damage.
+fn named(path: &Path) -> impl Fn(StorageError) -> StorageError {
+    let path = path.display().to_string();
+    move |error| match error {
+        StorageError::Corrupt { detail, .. } => StorageError::Corrupt {
+            what: path.clone(),
+            detail,
+        },
+        other => other,
+    }
+}
+
+/// Opens a copy of the consensus log; `None` when there is no file.
+fn open_log_copy(path: &Path, relied: Relied) -> Result<Option<OpenedLog>, NodeError> {
+    let Some(file) = copy(path)? else {
+        return Ok(None);
+    };
+    ConsensusLog::open_on(Box::new(file), relied)
+        .map(Some)
+        .map_err(named(path))
+        .map_err(storage("open the consensus log"))
+}
+
 /// The consensus files of a stopped node, looked at without changing them.
 #[derive(Debug)]
 pub struct Inspected {
@@ -363,21 +443,6 @@ pub struct Inspected {
 /// # Errors
 /// What a start would refuse the files with.
 pub fn inspect(paths: &Paths, store: &Store, signs: bool) -> Result<Inspected, NodeError> {
-    let copy = |path: &Path| match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(MemoryFile::new(bytes))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(NodeError::System {
-            what: "read a consensus file",
-            detail: format!("{}: {error}", path.display()),
-        }),
-    };
-    let named = |path: &Path| {
-        let path = path.display().to_string();
-        move |error: StorageError| match error {
-            StorageError::Corrupt { detail, .. } => StorageError::Corrupt { what: path, detail },
-            other => other,
-        }
-    };
     let mut warnings = Vec::new();
     let witness = match copy(&paths.witness)? {
         None => None,
@@ -408,10 +473,7 @@ pub fn inspect(paths: &Paths, store: &Store, signs: bool) -> Result<Inspected, N
             (newest.map(|entry| entry.height).filter(|_| signs), file.relied())
         }
     };
-    if let Some(file) = copy(&paths.log)? {
-        let opened = ConsensusLog::open_on(Box::new(file), relied)
-            .map_err(named(&paths.log))
-            .map_err(storage("open the consensus log"))?;
+    if let Some(opened) = open_log_copy(&paths.log, relied)? {
         decode_log(&opened)?;
         if !opened.whole {
             warnings.push(format!(
@@ -471,7 +533,30 @@ pub fn head_of(store: &Store) -> Result<(Head<StateView>, RpcHead), NodeError> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{make_folder, needs_guard};
+    use super::{GuardStore, make_folder, needs_guard, open_guard, remember_silence};
+    use vibecoin_consensus::Guard;
+    use vibecoin_primitives::Height;
+    use vibecoin_storage::files::GuardFile;
+
+    #[test]
+    fn silence_is_in_the_guard_before_anything_else_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("guard");
+        let mut store = GuardStore::File(Box::new(GuardFile::create(&path).unwrap()));
+        let newest = remember_silence(&mut store, None, Height(11)).unwrap();
+        drop(store);
+        let ((file, torn), found) = open_guard(&path).unwrap();
+        assert!(!torn);
+        assert_eq!(found, newest);
+        let guard = Guard::new(found);
+        assert!(guard.abstains(Height(10)) && !guard.abstains(Height(12)));
+        // Again, it costs nothing, and a shorter silence does not shorten it.
+        let mut store = GuardStore::File(Box::new(file));
+        for through in [11, 5] {
+            let again = remember_silence(&mut store, guard.newest().cloned(), Height(through)).unwrap();
+            assert_eq!(again.as_ref(), guard.newest());
+        }
+    }
 
     #[test]
     fn a_place_where_no_folder_can_be_is_a_fault_of_the_configuration() {
