@@ -313,10 +313,11 @@ knobs! {
     storage: StorageConfig {
         /// The folder of the database.
         db_dir: PathBuf = "db".into(), Kind::Path;
-        /// Memory for blocks read from the database, in bytes. Too little and cold reads go to disk.
+        /// Memory for blocks read from the database and for its write buffers, in bytes: the more is being written, the
+        /// fewer blocks stay. Too little and cold reads go to disk.
         block_cache_bytes: u64 = 64 * MIB, range(MIB, 1024 * GIB);
-        /// Memory of one write buffer, in bytes; there are up to three for each kind of record. Too little and
-        /// small files pile up.
+        /// Memory of one write buffer, in bytes; all kinds of records together have up to four times as much. Too little
+        /// and small files pile up.
         write_buffer_bytes: u64 = 16 * MIB, range(MIB, 64 * GIB);
         /// State updates and transactions that may wait to be materialised behind the commit. A crash replays at most
         /// these; a full queue slows the chain down.

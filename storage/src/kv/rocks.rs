@@ -5,7 +5,8 @@ use crate::StorageError;
 use rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor,
     CompactOptions, DB, DBCompressionType, DBRecoveryMode, FlushOptions, IngestExternalFileOptions,
-    IteratorMode, LogLevel, Options, ReadOptions, SstFileWriter, WriteBatch, WriteOptions,
+    IteratorMode, LogLevel, Options, ReadOptions, SstFileWriter, WriteBatch, WriteBufferManager,
+    WriteOptions,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,9 +27,11 @@ const INGEST_ROWS_MIN: usize = 1_000;
 /// Knobs of the database. The defaults keep an idle node small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RocksConfig {
-    /// Bytes of uncompressed blocks kept in memory, over all families. Too few: reads go to the disk.
+    /// Bytes of uncompressed blocks and of write buffers kept in memory, over all families: the more is being written,
+    /// the fewer blocks stay. Too few: reads go to the disk.
     pub block_cache_bytes: usize,
-    /// Bytes of one write buffer; over all families at most four times as many. Too few: many small files.
+    /// Bytes of one write buffer; over all families at most four times as many, out of the above. Too few: many small
+    /// files.
     pub write_buffer_bytes: usize,
     /// Files kept open. Too few: files are opened over and over.
     pub open_files_max: i32,
@@ -61,6 +64,7 @@ pub struct RocksKv {
     db: Arc<DB>,
     path: PathBuf,
     cache: Cache,
+    buffers: WriteBufferManager,
     config: RocksConfig,
     counters: Counters,
 }
@@ -87,7 +91,13 @@ impl RocksKv {
         let families = Family::ALL.map(|family| {
             ColumnFamilyDescriptor::new(family.name(), family_options(family, &cache, &config))
         });
-        let db = DB::open_cf_descriptors(&database_options(&config), path, families)
+        // Out of the same memory as the cache. Writers never wait for it: beyond the bound they flush earlier.
+        let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
+            config.write_buffer_bytes.saturating_mul(4),
+            false,
+            cache.clone(),
+        );
+        let db = DB::open_cf_descriptors(&database_options(&config, &buffers), path, families)
             .map_err(|error| StorageError::rocks(name(), &error))?;
         let ingest = path.join(INGEST_FOLDER);
         // Files of an ingest that a crash cut off: nothing refers to them.
@@ -99,6 +109,7 @@ impl RocksKv {
             db: Arc::new(db),
             path: path.to_owned(),
             cache,
+            buffers,
             config,
             counters: Counters::default(),
         })
@@ -153,7 +164,7 @@ fn handle(db: &DB, family: Family) -> Result<&ColumnFamily, StorageError> {
         .ok_or_else(|| StorageError::missing(format!("family {}", family.name())))
 }
 
-fn database_options(config: &RocksConfig) -> Options {
+fn database_options(config: &RocksConfig, buffers: &WriteBufferManager) -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
@@ -164,7 +175,7 @@ fn database_options(config: &RocksConfig) -> Options {
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     options.set_max_open_files(config.open_files_max);
     options.set_max_background_jobs(config.background_jobs);
-    options.set_db_write_buffer_size(config.write_buffer_bytes.saturating_mul(4));
+    options.set_write_buffer_manager(buffers);
     options.set_max_total_wal_size((config.write_buffer_bytes as u64).saturating_mul(8));
     options.set_bytes_per_sync(MIB as u64);
     options.set_log_level(LogLevel::Warn);
@@ -346,6 +357,8 @@ impl KvStore for RocksKv {
                 .fold(0u64, u64::saturating_add)
         };
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        // The write buffers are charged to the cache.
+        let blocks = self.cache.get_usage().saturating_sub(self.buffers.get_usage());
         KvStats {
             batches: load(&self.counters.batches),
             synced: load(&self.counters.synced),
@@ -353,7 +366,7 @@ impl KvStore for RocksKv {
             bytes_written: load(&self.counters.bytes),
             disk_bytes: property("rocksdb.live-sst-files-size"),
             write_buffer_bytes: property("rocksdb.cur-size-all-mem-tables"),
-            block_cache_bytes: u64::try_from(self.cache.get_usage()).unwrap_or(u64::MAX),
+            block_cache_bytes: u64::try_from(blocks).unwrap_or(u64::MAX),
         }
     }
 
