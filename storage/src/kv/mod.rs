@@ -155,6 +155,14 @@ pub trait KvRead: Send + Sync {
     /// [`StorageError`] when the disk fails or the block that holds the key is damaged.
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError>;
 
+    /// As [`KvRead::get`], for a value that the caller keeps: the store's own cache has no room made for it.
+    ///
+    /// # Errors
+    /// As [`KvRead::get`].
+    fn get_uncached(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.get(family, key)
+    }
+
     /// The rows with `from <= key < to`, in the given direction; without `to`, to the end of the family.
     fn range<'a>(
         &'a self,

@@ -280,6 +280,15 @@ impl KvRead for Frozen {
             .map_err(read_fault(family))
     }
 
+    fn get_uncached(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        let handle = handle(self.borrow_owner(), family)?;
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        self.borrow_dependent()
+            .get_cf_opt(handle, key, options)
+            .map_err(read_fault(family))
+    }
+
     fn range<'a>(
         &'a self,
         family: Family,

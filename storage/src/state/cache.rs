@@ -9,9 +9,9 @@ use vibecoin_primitives::{FastMap, StateKey};
 pub(crate) type Row = Option<Arc<[u8]>>;
 
 const SHARDS: usize = 16;
-/// Bytes that a cache may hold for each row that it may hold. An account with its address takes a quarter of it;
-/// the largest slots take nine times as much, so that of those there are fewer.
-const ROW_BYTES: usize = 512;
+/// Bytes that a cache may hold for each row that it may hold. An account with its address takes as much at most;
+/// the largest slots take thirteen times as much, so that of those there are fewer.
+const ROW_BYTES: usize = 320;
 /// Bytes of an entry besides its row: key, place in the queue, counters and the map's own.
 const ENTRY_BYTES: usize = 192;
 /// Bytes that every shard may hold, so that the largest row fits in the smallest cache.
@@ -53,7 +53,7 @@ impl Entry {
 }
 
 impl RowCache {
-    /// A cache of at most about `rows_max` rows and 512 bytes for each of them, together.
+    /// A cache of at most about `rows_max` rows and 320 bytes for each of them, together.
     pub(crate) fn new(rows_max: usize) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         let shard_rows_max = rows_max.div_ceil(SHARDS);

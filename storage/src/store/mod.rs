@@ -33,7 +33,7 @@ use vibecoin_primitives::{Hash, Height};
 pub struct StoreConfig {
     /// The database's own knobs; used by [`Store::open_path`] and its like.
     pub rocks: RocksConfig,
-    /// Rows kept in memory, about 250 bytes each and never more than 512 on average. Too few: every account is read from the database.
+    /// Rows kept in memory, about 250 bytes each and never more than 320 on average. Too few: every account is read from the database.
     pub rows_cached_max: usize,
     /// Trie nodes kept in memory, about 500 bytes each; up to twice as many for a moment. Too few: nodes
     /// are read from the database for every block.
