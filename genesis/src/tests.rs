@@ -89,7 +89,7 @@ fn the_hash_of_a_fixed_file_never_changes() {
     let hash = genesis().build().unwrap().hash;
     assert_eq!(
         hash.to_string(),
-        "0xa8f34111e2ae0547dee1c632a893b9451e442a948c11c3f9c3f2da79c92db799"
+        "0x153e089e3e9dfc751fd4617af3d20c615665bf359c553a979247db25054ef9d9"
     );
 }
 
