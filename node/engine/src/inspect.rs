@@ -179,7 +179,10 @@ impl Inspector {
                 }
             }
             Message::Body { body, .. } => {
-                if let Ok(body) = decode::<Body>(body) {
+                // A body past its bounds is invalid whatever its signatures are.
+                if let Ok(body) = decode::<Body>(body)
+                    && examine::within_bounds(&self.chain.params, &body)
+                {
                     unknown.extend(body.transactions().filter(|tx| !(self.known)(tx)).cloned());
                 }
             }
@@ -274,7 +277,9 @@ impl Inspector {
             let refused = Input::Refused { from, height };
             return self.checked.send(refused).map(|()| None).map_err(|_| Ended);
         }
-        if let Ok(body) = decode::<Body>(&block.body) {
+        if let Ok(body) = decode::<Body>(&block.body)
+            && examine::within_bounds(&self.chain.params, &body)
+        {
             // The pool has little of what was decided long ago: looking would cost more.
             answer.unknown = body.transactions().cloned().collect();
         }

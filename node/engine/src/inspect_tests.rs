@@ -224,6 +224,24 @@ fn check_good(message: Message, expected: &str) {
     assert_eq!(look_at(message), (Vec::new(), vec![expected.to_owned()]));
 }
 
+#[test]
+fn the_signatures_of_a_body_past_its_bounds_are_not_looked_at() {
+    let most = chain().params.block_transactions_max as usize;
+    let signed = transaction(1);
+    for (count, looked_at) in [(most, true), (most + 1, false)] {
+        let body = encode(&body(vec![signed.clone(); count]));
+        let header = Box::new(header(2, Hash::ZERO, &body));
+        let before = signature_checks();
+        let (refusals, passed) = look_at(Message::Body { header, body });
+        assert_eq!(signature_checks() > before, looked_at, "{count}");
+        assert_eq!(
+            (refusals.len(), passed.len()),
+            (0, 1),
+            "the replica says what is wrong"
+        );
+    }
+}
+
 /// Every kind of refusal costs one check of a signature at most. Only where a part's own signature is good is there one
 /// more, of all its transactions in one batch.
 fn check_refused(message: Message, kind: Refused, checks: u32, passed_on: &[&str]) {

@@ -4,7 +4,9 @@
 //! find some in its pool.
 
 use vibecoin_primitives::planted::{Bug, active};
-use vibecoin_primitives::{BlockPart, CertificateError, Header, Height, body_hash};
+use vibecoin_primitives::{
+    BlockPart, Body, CertificateError, ChainParams, Demand, Header, Height, body_hash,
+};
 
 use crate::intake::{Refusal, Refused};
 use crate::{CertifiedBlock, Chain};
@@ -33,6 +35,14 @@ pub fn body(header: &Header, body: &[u8]) -> Result<(), Refusal> {
     }
     let reason = "the body does not belong to its header";
     Err(Refusal::free(Refused::Mismatch, reason))
+}
+
+/// Returns true if a body has at most the transactions that a block may have, and demands at most what one may. Another
+/// one is invalid whatever its signatures are, and its bytes may hold ten times as many of them.
+#[must_use]
+pub fn within_bounds(params: &ChainParams, body: &Body) -> bool {
+    body.transaction_count() <= params.block_transactions_max as usize
+        && Demand::default().of_block(body.transactions(), params).is_ok()
 }
 
 /// Checks that an answer is a run of blocks from `first` on, each the child of the one before, with its body.

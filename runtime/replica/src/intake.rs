@@ -15,7 +15,7 @@ use vibecoin_consensus::MonoTime;
 use vibecoin_primitives::limits::{KIB, TICKS_MAX};
 use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{
-    BlockPart, ChainParams, Hash, Height, PartContent, PublicKey, Round, transaction_bytes,
+    BlockPart, ChainParams, Demand, Hash, Height, PartContent, PublicKey, Round, transaction_bytes,
 };
 
 use crate::{Message, PeerId};
@@ -299,14 +299,17 @@ fn in_time(asked: Option<MonoTime>, now: MonoTime) -> Ruling {
 #[derive(Debug, Default)]
 struct Stream {
     bytes: usize,
+    transactions: usize,
+    demand: Demand,
     conflicts: u32,
     /// The digest that came first, by sequence number.
     seen: BTreeMap<u32, Hash>,
 }
 
 /// The cheap checks. Bounded: questions and answers per peer, streams by the window of rounds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Intake {
+    params: ChainParams,
     block_bytes: usize,
     parts_per_s: u64,
     stand: Stand,
@@ -325,12 +328,16 @@ impl Intake {
         let block_ms = params.ticks_ms(params.ticks_per_block).max(1);
         let bytes = u64::from(params.block_bytes_max).max(64 * 1024);
         Self {
+            params: params.clone(),
             block_bytes,
             parts_per_s: bytes
                 .saturating_mul(2_000)
                 .checked_div(block_ms)
                 .unwrap_or(u64::MAX),
-            ..Self::default()
+            stand: Stand::default(),
+            peers: BTreeMap::new(),
+            gone: VecDeque::new(),
+            streams: BTreeMap::new(),
         }
     }
 
@@ -473,6 +480,18 @@ impl Intake {
         let room = parts.saturating_mul(PART_BYTES_MIN);
         if total > self.block_bytes.saturating_add(room) {
             return refuse(Refused::Oversized, "parts of more bytes than a block has");
+        }
+        if let PartContent::Tick(tick) = &part.content {
+            // Bytes alone allow ten times the signatures that a block may have, and each would be checked.
+            let transactions = stream.transactions.saturating_add(tick.transactions.len());
+            let demand = stream.demand.of_block(&tick.transactions, &self.params);
+            let (Ok(demand), true) = (
+                demand,
+                transactions <= self.params.block_transactions_max as usize,
+            ) else {
+                return refuse(Refused::Oversized, "parts that demand more than a block may");
+            };
+            (stream.transactions, stream.demand) = (transactions, demand);
         }
         stream.bytes = total;
         stream.seen.insert(statement.sequence, statement.digest);

@@ -234,6 +234,27 @@ fn a_proposer_sends_one_block_and_no_more() {
     );
 }
 
+#[test]
+fn a_proposer_sends_the_transactions_of_one_block_and_no_more() {
+    let room = ChainParams {
+        block_transactions_max: 10,
+        ..params()
+    };
+    let demand = ChainParams {
+        block_operations_max: 10,
+        ..params()
+    };
+    for params in [room, demand] {
+        let mut intake = intake(&params);
+        let mut rule = |sequence, count| intake.rule(peer(1), &part(1, HEIGHT, 0, sequence, count), at(1));
+        assert_eq!(rule(1, 6), Ruling::Take);
+        assert_eq!(refused(rule(2, 5)), Some(Refused::Oversized));
+        // What was refused does not count.
+        assert_eq!(rule(3, 4), Ruling::Take);
+        assert_eq!(refused(rule(4, 1)), Some(Refused::Oversized));
+    }
+}
+
 fn part_bytes_of(message: &Message) -> usize {
     match message {
         Message::Part(part) => part_bytes(part),
