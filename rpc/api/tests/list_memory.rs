@@ -1,60 +1,15 @@
 //! What the parameters of a hostile request hold while they are read, against what the allocator gave out.
-#![allow(
-    unsafe_code,
-    clippy::unwrap_used,
-    clippy::arithmetic_side_effects,
-    reason = "an allocator that counts, in a test"
-)]
+#![allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+#[path = "support/counting.rs"]
+mod counting;
 
+use counting::Measurement;
 use serde::de::DeserializeOwned;
 use vibecoin_primitives::limits::OPERATIONS_MAX;
 use vibecoin_rpc_api::limits::{ADDRESSES_MAX, PROOF_KEYS_MAX, STATUSES_MAX, SUBMIT_BATCH_MAX};
 use vibecoin_rpc_api::views::{AddressesArg, OperationView, TopicParams, UnsignedTransaction};
 use vibecoin_rpc_api::{AddressArg, AtMost, BlockRef, BytesArg, Code, HashArg};
-
-/// Bytes that are given out.
-static HELD: AtomicUsize = AtomicUsize::new(0);
-/// The most that were since the last measurement began.
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-impl Counting {
-    fn add(bytes: usize) {
-        let held = HELD.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        PEAK.fetch_max(held, Ordering::Relaxed);
-    }
-}
-
-// SAFETY: every call is handed to the system's allocator with the caller's arguments unchanged, so the contract that the
-// caller keeps is the one that it needs. The counters neither allocate nor panic.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        Self::add(layout.size());
-        // SAFETY: see the impl.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: see the impl.
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Both blocks may exist at once.
-        Self::add(size);
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: see the impl.
-        unsafe { System.realloc(at, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Bytes of a request, about: the server takes no longer one over HTTP.
 const REQUEST_BYTES: usize = 5 * 1024 * 1024;
@@ -75,10 +30,9 @@ fn list(entry: &str) -> String {
 
 /// Reads a parameter, which must hold next to nothing, and gives it to `judge`.
 fn check<T: DeserializeOwned>(what: &str, json: &str, judge: impl FnOnce(Option<T>)) {
-    let before = HELD.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
+    let measured = Measurement::begin();
     let read = serde_json::from_str::<T>(json);
-    let most = PEAK.load(Ordering::Relaxed) - before;
+    let most = measured.most();
     assert!(
         most <= BESIDE_BYTES_MAX,
         "{what}: {most} bytes beside a request of {}",

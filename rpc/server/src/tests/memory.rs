@@ -1,53 +1,12 @@
 //! What the requests of a hostile caller take of the allocator on their way to a method and back.
-#![allow(unsafe_code, reason = "an allocator that counts, in a test")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+#[path = "../../../api/tests/support/counting.rs"]
+mod counting;
 
+use counting::Measurement;
 use vibecoin_rpc_api::registry::{Kind, METHODS, Method, Param};
 
 use super::*;
-
-/// Bytes that are given out.
-static HELD: AtomicUsize = AtomicUsize::new(0);
-/// The most that were since the last measurement began.
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-impl Counting {
-    fn add(bytes: usize) {
-        let held = HELD.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        PEAK.fetch_max(held, Ordering::Relaxed);
-    }
-}
-
-// SAFETY: every call is handed to the system's allocator with the caller's arguments unchanged, so the contract that the
-// caller keeps is the one that it needs. The counters neither allocate nor panic.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        Self::add(layout.size());
-        // SAFETY: see the impl.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: see the impl.
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Both blocks may exist at once.
-        Self::add(size);
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: see the impl.
-        unsafe { System.realloc(at, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Bytes of a hostile value, about.
 const VALUE_BYTES: usize = 2 * 1024 * 1024;
@@ -110,10 +69,9 @@ async fn a_request_full_of_bad_values_takes_no_more_than_a_few_copies_of_itself(
         for param in method.params.iter().chain(method.options) {
             for value in hostile(param.kind) {
                 let request = call(method, param, &value);
-                let before = HELD.load(Ordering::Relaxed);
-                PEAK.store(before, Ordering::Relaxed);
+                let measured = Measurement::begin();
                 let answer = served.post(&request).await.json();
-                let most = PEAK.load(Ordering::Relaxed).saturating_sub(before);
+                let most = measured.most();
                 let what = format!("{} of {}, {:.40}", param.name, method.name, value);
                 assert!(
                     most < COPIES_MAX * VALUE_BYTES,
