@@ -46,7 +46,8 @@ pub struct Config {
     /// closed that holds most without moving.
     pub held_bytes_max: usize,
     /// Bytes of one WebSocket session in memory above which it is read no further. One answer may go
-    /// beyond it.
+    /// beyond it. Subscriptions read on while half of it is free: as many sessions as there may be stay below
+    /// [`Config::held_bytes_max`] when none of them reads.
     pub websocket_held_bytes_max: usize,
     /// Calls of one WebSocket session that wait for a block at the same time.
     pub websocket_calls_max: usize,
@@ -107,7 +108,7 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(20),
             held_bytes_max: 64 * 1024 * 1024,
-            websocket_held_bytes_max: 1024 * 1024,
+            websocket_held_bytes_max: 256 * 1024,
             websocket_calls_max: 16,
             history_readers_max: 1,
             subscriptions_per_connection_max: 32,

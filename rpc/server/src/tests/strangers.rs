@@ -283,6 +283,40 @@ async fn a_session_that_never_reads_holds_bounded_bytes_until_it_is_closed() {
 }
 
 #[tokio::test]
+async fn subscriptions_that_are_never_read_hold_a_part_of_what_their_session_may() {
+    let config = Config {
+        write_timeout: Duration::from_millis(200),
+        stall_timeout: NEVER,
+        ..patient()
+    };
+    let (metrics, sessions, all) = (
+        Arc::clone(&config.metrics),
+        Config::default().websockets_max as usize,
+        config.held_bytes_max,
+    );
+    let served = serve_with(config).await;
+    // 24 times a thousand blocks: what the kernel does not take is more than a session may hold.
+    served.node.produce(1000);
+    let mut socket = RawSocket::open(&served).await;
+    for id in 0..24 {
+        let ask = json!({"jsonrpc": "2.0", "id": id, "method": "sub_subscribe", "params":
+            {"topic": "blocks", "fromHeight": "0"}});
+        socket.send(&ask.to_string()).await;
+    }
+    let mut most = 0;
+    while metrics.closed.at(Closed::SlowReader).get() == 0 {
+        most = most.max(served.server.seats().held());
+        tokio::task::yield_now().await;
+    }
+    assert!(most > 64 * 1024, "{most}");
+    assert!(
+        most * sessions <= all / 2,
+        "{most} bytes, and {sessions} sessions there may be"
+    );
+    freed(&served).await;
+}
+
+#[tokio::test]
 async fn sessions_that_never_read_are_closed_when_all_hold_too_much_and_others_go_on() {
     let config = Config {
         held_bytes_max: 1024 * 1024,
