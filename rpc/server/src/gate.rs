@@ -24,18 +24,23 @@ use crate::building::BUILT_AT_ONCE_MAX;
 use crate::config::Config;
 use crate::envelope::{self, Entry, Message};
 use crate::host::{Hosts, Origins};
+use crate::listener::DISCARDED_BYTES_MAX;
 use crate::metrics::MethodLabel;
 use crate::params;
 use crate::rate::{Exhausted, RateLimiter};
 use crate::seats::{InLine, Limits, Seat, Seated, Seats, TooManyWait, Waiting};
 use crate::settling::Settling;
 use crate::values;
-use crate::work::Work;
+use crate::work::{Work, in_long_steps};
 
 /// Bytes of an answer that a unit of the caller's budget pays for.
 const ANSWER_BYTES_PER_UNIT: usize = 1024;
 /// Bytes of a message that a unit covers; those of the first unit are free.
 const REQUEST_BYTES_PER_UNIT: usize = 4096;
+/// Most bytes of a message that is read on a thread that serves all connections: a tenth of a millisecond.
+const READ_HERE_BYTES_MAX: usize = 64 * 1024;
+/// Larger messages that are read at the same time.
+const READ_AT_ONCE_MAX: usize = 2;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -44,6 +49,8 @@ pub(crate) struct Rules {
     pub(crate) limiter: Option<RateLimiter>,
     /// Turns to build answers that can be large.
     pub(crate) building: Work,
+    /// Turns to read messages that are large.
+    reading: Work,
     /// Transactions that calls wait for.
     pub(crate) settling: Settling,
     /// The connections of this listener.
@@ -66,6 +73,7 @@ impl Rules {
             hosts: Hosts::new(&config),
             origins: Origins::new(&config),
             building: Work::new(BUILT_AT_ONCE_MAX),
+            reading: Work::new(READ_AT_ONCE_MAX),
             settling: Settling::default(),
             config,
             limiter,
@@ -114,13 +122,41 @@ impl Rules {
         self.charge(caller, units.saturating_sub(method.cost));
     }
 
-    /// Takes the price of looking at a message: the budget is asked before a large one is parsed.
-    fn pay_message(&self, caller: Caller, bytes: usize) -> Result<(), Refused> {
-        let units = u32::try_from(bytes / REQUEST_BYTES_PER_UNIT).unwrap_or(u32::MAX);
-        match caller.address.filter(|_| units > 0) {
-            Some(address) => self.pay(address, units),
-            None => Ok(()),
+    /// Takes the price of `bytes` of a message, less what is `paid` for it: the budget is asked before a large message is
+    /// read.
+    pub(crate) fn pay_message(&self, caller: Caller, paid: &mut Paid, bytes: usize) -> Result<(), Refused> {
+        let units = message_units(bytes);
+        let missing = units.saturating_sub(paid.0);
+        if let Some(address) = caller.address.filter(|_| missing > 0) {
+            self.pay(address, missing)?;
+            paid.0 = units;
         }
+        Ok(())
+    }
+
+    /// Charges for bytes that were read and discarded. Refusing costs a unit in any case: a caller that goes on after it
+    /// has been refused goes deeper into debt.
+    pub(crate) fn charge_discarded(&self, caller: Caller, bytes: usize) {
+        self.charge(caller, message_units(bytes).saturating_add(1));
+    }
+
+    /// Returns how many bytes are read and discarded, so that the caller can read its answer.
+    pub(crate) fn discards_max(&self, peer: IpAddr) -> usize {
+        match self.deep_debt(peer) {
+            Some(_) => 0,
+            None => DISCARDED_BYTES_MAX,
+        }
+    }
+
+    /// Returns the answer to a connection of a caller that is deep in debt, and charges for it.
+    pub(crate) fn refuse_connection(&self, peer: IpAddr) -> Option<Refused> {
+        let wait = self.deep_debt(peer)?;
+        self.limits(peer)?.charge(peer, 1, Instant::now());
+        Some(Refused::for_debt(wait))
+    }
+
+    fn deep_debt(&self, peer: IpAddr) -> Option<Exhausted> {
+        self.limits(peer)?.deep_debt(peer, Instant::now())
     }
 
     /// Charges for what showed only after a call was admitted.
@@ -143,13 +179,7 @@ impl Rules {
         };
         limiter
             .take(peer, cost, Instant::now())
-            .map_err(|Exhausted(wait)| Refused {
-                error: ApiError::new(Code::RateLimited, "the budget of this address is used up").with(
-                    "retryAfterMs",
-                    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).to_string(),
-                ),
-                limited: Some(RateLimited { retry_after: wait }),
-            })
+            .map_err(Refused::for_debt)
     }
 
     fn time_limit(&self, method: &Method) -> Duration {
@@ -168,19 +198,55 @@ impl Rules {
     }
 }
 
+/// Units that are paid for the bytes of one message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Paid(u32);
+
+fn message_units(bytes: usize) -> u32 {
+    u32::try_from(bytes / REQUEST_BYTES_PER_UNIT).unwrap_or(u32::MAX)
+}
+
 /// Marks an answer that says "too many": over HTTP its status becomes 429.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RateLimited {
-    pub(crate) retry_after: Duration,
+    retry_after: Duration,
+}
+
+impl RateLimited {
+    /// The value of `Retry-After`.
+    pub(crate) const fn retry_after_seconds(self) -> u64 {
+        self.retry_after.as_secs().saturating_add(1)
+    }
 }
 
 /// Why a call is not run.
+#[derive(Debug)]
 pub(crate) struct Refused {
     error: ApiError,
     limited: Option<RateLimited>,
 }
 
 impl Refused {
+    fn for_debt(Exhausted(wait): Exhausted) -> Self {
+        let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let error = ApiError::new(Code::RateLimited, "the budget of this address is used up");
+        Self {
+            error: error.with("retryAfterMs", ms.to_string()),
+            limited: Some(RateLimited { retry_after: wait }),
+        }
+    }
+
+    /// The answer to a connection of which nothing is read, as HTTP.
+    pub(crate) fn before_a_seat(self) -> String {
+        let seconds = self.limited.map_or(1, RateLimited::retry_after_seconds);
+        let body = bare_error(Id::Null, self.error);
+        format!(
+            "HTTP/1.1 429 Too Many Requests\r\nretry-after: {seconds}\r\nconnection: close\r\n\
+             content-type: application/json; charset=utf-8\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
     /// The answer to the call.
     pub(crate) fn answer(self, id: Id<'_>) -> MethodResponse {
         let mut response = refused(id, self.error);
@@ -280,12 +346,31 @@ impl Lane {
 }
 
 impl<C: Calls> Gate<C> {
-    /// Answers a message; `None` when it asks for no answer. HTTP has no lane: its requests come one by one.
+    /// Answers a message whose bytes are paid for; `None` when it asks for no answer. HTTP has no lane: its requests come
+    /// one by one.
     pub(crate) async fn answer(&self, message: &[u8], lane: Option<&Lane>) -> Option<MethodResponse> {
-        let caller = self.seated.caller();
-        if let Err(why) = self.rules.pay_message(caller, message.len()) {
-            return Some(why.answer(Id::Null));
+        if message.len() <= READ_HERE_BYTES_MAX {
+            return self.read_and_answer(message, lane).await;
         }
+        // Five megabytes are parsed in some passes of 5 to 20 ms each, which no other connection has to wait for.
+        let turn = self.rules.reading.acquire(self.seated.caller());
+        let turn = CALLER.scope(Arc::clone(&self.seated), turn);
+        let mut turn = match tokio::time::timeout(self.rules.config.call_timeout, turn).await {
+            Ok(Ok(turn)) => Some(turn),
+            Ok(Err(error)) => return Some(refused(Id::Null, error)),
+            Err(_) => return Some(timed_out(Id::Null, "the message")),
+        };
+        let mut answering = std::pin::pin!(self.read_and_answer(message, lane));
+        in_long_steps(poll_fn(|task| {
+            let step = answering.as_mut().poll(task);
+            // The first step reads the message and, most often, the parameters. What waits keeps no turn.
+            drop(turn.take());
+            step
+        }))
+        .await
+    }
+
+    async fn read_and_answer(&self, message: &[u8], lane: Option<&Lane>) -> Option<MethodResponse> {
         match envelope::read(message, self.rules.config.batch_entries_max) {
             Message::One(Entry::Call(request)) => {
                 let waits = self
@@ -310,7 +395,7 @@ impl<C: Calls> Gate<C> {
             }
             Message::TooMany { error, entries } => {
                 // Counting them took about as long as the cheapest calls do.
-                self.rules.charge(caller, entries);
+                self.rules.charge(self.seated.caller(), entries);
                 Some(refused(Id::Null, *error))
             }
             Message::Refused(error) => Some(refused(Id::Null, *error)),
@@ -517,5 +602,48 @@ mod tests {
             assert_eq!(entry["id"], id);
             assert_eq!(entry["error"]["code"], 1403, "{entry}");
         }
+    }
+
+    /// Answers a call while the thread that asked for it is held up.
+    #[derive(Clone)]
+    struct Slow {
+        begun: Arc<tokio::sync::Notify>,
+        go_on: Arc<std::sync::Mutex<std::sync::mpsc::Receiver<()>>>,
+    }
+
+    impl Calls for Slow {
+        async fn run(&self, request: Request<'_>) -> MethodResponse {
+            self.begun.notify_one();
+            let _ = self.go_on.lock().map(|go_on| go_on.recv());
+            refused(request.id, ApiError::internal("slow"))
+        }
+    }
+
+    #[test]
+    fn a_large_message_does_not_hold_up_the_thread_that_serves_others() {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(1).enable_time().build().unwrap();
+        let (send, receive) = std::sync::mpsc::channel();
+        let begun = Arc::new(tokio::sync::Notify::new());
+        let calls = Slow {
+            begun: Arc::clone(&begun),
+            go_on: Arc::new(std::sync::Mutex::new(receive)),
+        };
+        let (stop, _handle) = jsonrpsee::server::stop_channel();
+        let rules = Arc::new(Rules::new(Arc::new(Config::default()), false, stop));
+        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let seated = Arc::new(rules.seats.take(0, peer, Instant::now()).unwrap());
+        let gate = Gate { rules, seated, calls };
+        let space = " ".repeat(READ_HERE_BYTES_MAX);
+        let message = format!(r#"{{"jsonrpc":"2.0","id":1,{space}"method":"chain_getHead"}}"#);
+        // Both run on the one thread of the runtime: the second lets the first go on.
+        let answering = runtime.spawn(async move { gate.answer(message.as_bytes(), None).await });
+        let other = runtime.spawn(async move {
+            begun.notified().await;
+            send.send(()).unwrap();
+        });
+        let answer = runtime.block_on(answering).unwrap().unwrap();
+        assert_eq!(answer.as_error_code(), Some(ApiError::internal("").code));
+        runtime.block_on(other).unwrap();
     }
 }

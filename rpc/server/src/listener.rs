@@ -5,6 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -18,9 +19,11 @@ use jsonrpsee::server::{HttpBody, StopHandle};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::seats::{Phase, Queued, Seat, Seated, Seats};
-use crate::socket::{Socket, Stream};
+use crate::socket::{Socket, Stream, linger};
 use crate::watched::Watched;
 
+/// Most bytes that are read and discarded behind an answer that was given before all of a request was read.
+pub(crate) const DISCARDED_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes of a request's header.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// How often it is said that connections cannot be accepted: callers can bring that about.
@@ -40,6 +43,19 @@ pub(crate) trait Answers: Send + Sync + 'static {
 
     /// A connection found no seat.
     fn turned_away(&self) {}
+
+    /// Returns the answer to a connection from an address of which nothing is read, whatever it asks.
+    fn refuse(&self, _peer: IpAddr) -> Option<String> {
+        None
+    }
+
+    /// Returns how many bytes that follow an answer are read and discarded, so that the peer can read the answer.
+    fn discards_max(&self, _seated: &Seated) -> usize {
+        DISCARDED_BYTES_MAX
+    }
+
+    /// So many bytes were.
+    fn discarded(&self, _seated: &Seated, _bytes: usize) {}
 }
 
 /// The address of this machine at which a request's connection arrived.
@@ -95,10 +111,15 @@ pub(crate) async fn serve<A: Answers>(
                 continue;
             }
         };
+        if let Some(answer) = answers.refuse(peer.ip()) {
+            write_at_once(&stream, answer.as_bytes());
+            tokio::task::yield_now().await;
+            continue;
+        }
         id = id.wrapping_add(1);
         let Some(seated) = seats.take(id, peer.ip(), Instant::now()) else {
             answers.turned_away();
-            turn_away(&stream);
+            write_at_once(&stream, TOO_MANY);
             continue;
         };
         let connection = connection(stream, Arc::new(seated), id, Arc::clone(&answers), stop.clone());
@@ -108,11 +129,13 @@ pub(crate) async fn serve<A: Answers>(
     }
 }
 
-/// Answers 429 without reading, as far as the socket takes it at once.
-fn turn_away(stream: &TcpStream) {
-    const ANSWER: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconnection: close\r\n\
-        content-type: text/plain\r\ncontent-length: 21\r\n\r\ntoo many connections\n";
-    let _ = stream.try_write(ANSWER);
+/// The answer to a connection for which there is no seat.
+const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconnection: close\r\n\
+    content-type: text/plain\r\ncontent-length: 21\r\n\r\ntoo many connections\n";
+
+/// Answers without reading, as far as the socket takes it at once.
+fn write_at_once(stream: &TcpStream, answer: &[u8]) {
+    let _ = stream.try_write(answer);
 }
 
 async fn connection<A: Answers>(
@@ -125,16 +148,19 @@ async fn connection<A: Answers>(
     // Answers are written in one piece; waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
     let seat = Arc::clone(seated.seat());
+    let (ending, unread) = ((Arc::clone(&seated), Arc::clone(&answers)), Arc::new(AtomicBool::new(false)));
+    let is_unread = Arc::clone(&unread);
     let local = stream.local_addr().ok().map(|local| LocalAddress(local.ip()));
     let service = service_fn(move |mut request: Request<Incoming>| {
         if let Some(local) = local {
             request.extensions_mut().insert(local);
         }
-        let (seated, answers) = (Arc::clone(&seated), Arc::clone(&answers));
+        let (seated, answers, unread) = (Arc::clone(&seated), Arc::clone(&answers), Arc::clone(&unread));
         async move {
             let whole = request.body().is_end_stream();
             seated.enter(if whole { Phase::Work } else { Phase::Body });
             let answer = answers.answer(&seated, id, request).await;
+            unread.store(seated.reads_a_body(), Ordering::Relaxed);
             Ok::<_, std::convert::Infallible>(watched_answer(&seated, answer))
         }
     });
@@ -143,7 +169,7 @@ async fn connection<A: Answers>(
     builder.header_read_timeout(None).max_buf_size(HEADER_BYTES_MAX);
     let socket = Socket::new(stream);
     seat.watch(&socket);
-    let io = TokioIo::new(Watched::new(Stream(socket), Arc::clone(&seat)));
+    let io = TokioIo::new(Watched::new(Stream(Arc::clone(&socket)), Arc::clone(&seat)));
     let mut serving = std::pin::pin!(builder.serve_connection(io, service).with_upgrades());
     let mut stopped = std::pin::pin!(stop.shutdown());
     let mut stopping = false;
@@ -162,7 +188,30 @@ async fn connection<A: Answers>(
     };
     if let Err(error) = ended {
         tracing::debug!(target: "rpc", peer = %seat.peer, %error, "connection ended");
+    } else if is_unread.load(Ordering::Relaxed) && !stopping {
+        let (seated, answers) = ending;
+        let discarded = take_leave(&seated, &socket, answers.discards_max(&seated), stopped).await;
+        answers.discarded(&seated, discarded);
     }
+}
+
+/// Reads and discards at most `bytes_max` that still arrive behind the last answer, so that the peer can read it. Returns
+/// how many bytes it were.
+pub(crate) async fn take_leave(
+    seated: &Seated,
+    socket: &Arc<Socket>,
+    bytes_max: usize,
+    stopped: impl Future<Output = ()>,
+) -> usize {
+    seated.enter(Phase::Lingering);
+    let mut discarded = 0;
+    tokio::select! {
+        () = linger(socket, bytes_max, &mut discarded) => {}
+        _ = seated.closing() => {}
+        () = stopped => {}
+    }
+    seated.discarded(discarded);
+    discarded
 }
 
 /// Notes when the answer has left, and counts its bytes until then.

@@ -122,6 +122,10 @@ metrics! {
         seconds: Seconds = "call_seconds",
         /// Connections that were turned away because there were too many.
         turned_away: Counter = "connections_turned_away_total",
+        /// Bytes of requests and WebSocket frames that were read, discarded ones included.
+        received_bytes: Counter = "received_bytes_total",
+        /// Connections that were turned away because their address owes too much.
+        debtors: Counter = "debtors_turned_away_total",
         /// Connections that the server closed, by the reason.
         closed: Labelled<Closed, Counter> = "connections_closed_total",
     }

@@ -16,6 +16,8 @@ const ADDRESSES_MAX: usize = 16_384;
 
 /// Deepest debt, in full buckets.
 const DEBT_MAX: i64 = 10;
+/// A caller that owes more full buckets than this is deep in debt: it went on after it had been refused.
+const DEBT_DEEP: i64 = DEBT_MAX / 2;
 
 /// Budgets of all callers.
 #[derive(Debug)]
@@ -52,12 +54,7 @@ impl RateLimiter {
                 bucket.left = bucket.left.saturating_sub(cost);
                 return Ok(());
             }
-            let missing = cost.saturating_sub(bucket.left);
-            let ms = missing
-                .checked_div(i64::from(self.rate.per_second))
-                .unwrap_or(i64::MAX);
-            let ms = u64::try_from(ms).unwrap_or_default();
-            Err(Exhausted(Duration::from_millis(ms.saturating_add(1))))
+            Err(self.until(cost.saturating_sub(bucket.left)))
         })
     }
 
@@ -68,6 +65,25 @@ impl RateLimiter {
         self.update(address, now, |bucket| {
             bucket.left = bucket.left.saturating_sub(cost).max(deepest);
         });
+    }
+
+    /// Returns how long `address` has to wait for a budget above zero, if it is deep in debt.
+    pub(crate) fn deep_debt(&self, address: IpAddr, now: Instant) -> Option<Exhausted> {
+        let left = {
+            let buckets = self.buckets.lock();
+            self.refilled(buckets.get(&subject(address))?, now)
+        };
+        let deep = self.full().saturating_mul(DEBT_DEEP).saturating_neg();
+        (left < deep).then(|| self.until(left.saturating_neg()))
+    }
+
+    /// The time after which `missing` thousandths of a unit have come back.
+    fn until(&self, missing: i64) -> Exhausted {
+        let ms = missing
+            .checked_div(i64::from(self.rate.per_second))
+            .unwrap_or(i64::MAX);
+        let ms = u64::try_from(ms).unwrap_or_default();
+        Exhausted(Duration::from_millis(ms.saturating_add(1)))
     }
 
     fn full(&self) -> i64 {
@@ -174,6 +190,20 @@ mod tests {
             "ten buckets of two seconds: {wait:?}"
         );
         limiter.take("10.0.0.2".parse().unwrap(), 20, start).unwrap();
+    }
+
+    #[test]
+    fn a_caller_that_owes_more_than_half_of_the_deepest_debt_is_deep_in_debt_until_it_owes_less() {
+        let (limiter, start) = (RateLimiter::new(RATE), Instant::now());
+        let caller = "10.0.0.1".parse().unwrap();
+        assert_eq!(limiter.deep_debt(caller, start), None, "it never called");
+        limiter.charge(caller, 120, start);
+        assert_eq!(limiter.deep_debt(caller, start), None, "100 units are five buckets of 20");
+        limiter.charge(caller, 1, start);
+        let Exhausted(wait) = limiter.deep_debt(caller, start).unwrap();
+        assert!((10_100..=10_102).contains(&wait.as_millis()), "{wait:?}");
+        assert_eq!(limiter.deep_debt(caller, start + Duration::from_millis(100)), None);
+        assert_eq!(limiter.deep_debt("10.0.0.2".parse().unwrap(), start), None);
     }
 
     #[test]

@@ -3,50 +3,89 @@
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
-use jsonrpsee::server::HttpBody;
+use jsonrpsee::server::{HttpBody, MethodResponse};
 use jsonrpsee::types::Id;
 use mediatype::{MediaType, ReadParams as _, names};
 use vibecoin_rpc_api::ApiError;
 
-use crate::gate::bare_error;
+use crate::gate::{Paid, RateLimited, Refused, Rules, bare_error};
 use crate::host::{Origin, only};
-use crate::seats::{Held, Seated};
+use crate::seats::{Held, Phase, Seated};
 
 /// The methods that are answered where JSON-RPC is; GET with an upgrade.
 pub(crate) const RPC_METHODS: &str = "POST, GET, OPTIONS";
 
-/// A body above the limit is read and thrown away up to this multiple of it, so that the caller gets to
-/// read the answer instead of a broken connection.
+/// A body above the limit is read and thrown away up to this multiple of it, as long as the caller's budget pays for it,
+/// so that the caller gets to read the answer instead of a broken connection.
 pub(crate) const DRAIN_FACTOR: usize = 8;
 
 /// Reads a body of at most `limit` bytes within `time_max`. What has arrived counts for the connection.
+///
+/// A caller pays for a body before it is read: for the length that is announced, or as the chunks come. One that cannot is
+/// answered at once, and its connection is closed ([`crate::listener`]).
 pub(crate) async fn read_body(
+    rules: &Rules,
     seated: &Seated,
     body: Incoming,
-    headers: &HeaderMap,
     limit: usize,
     time_max: Duration,
 ) -> Result<(Bytes, Held), Box<Response<HttpBody>>> {
     let reading = async {
-        if announced(headers).is_some_and(|length| length > limit) {
-            drain(body, limit.saturating_mul(DRAIN_FACTOR)).await;
-            return Err(Box::new(too_large(limit)));
+        let mut paid = Paid::default();
+        let announced = body.size_hint().exact();
+        match announced.map(|length| usize::try_from(length).unwrap_or(usize::MAX)) {
+            Some(length) if length > limit => {
+                let drained = length <= limit.saturating_mul(DRAIN_FACTOR)
+                    && drain(rules, seated, body, &mut paid).await.is_ok();
+                let refused = too_large(limit);
+                return Err(if drained {
+                    seated.enter(Phase::Work);
+                    refused
+                } else {
+                    closing(refused)
+                });
+            }
+            announced => {
+                let length = announced.unwrap_or(0);
+                rules.pay_message(seated.caller(), &mut paid, length).map_err(cannot_pay)?;
+            }
         }
-        collect(seated, body, limit).await.map_err(Box::new)
+        let read = collect(rules, seated, body, limit, &mut paid).await?;
+        seated.enter(Phase::Work);
+        Ok(read)
     };
-    tokio::time::timeout(time_max, reading).await.unwrap_or_else(|_| {
-        Err(Box::new(plain(
-            StatusCode::REQUEST_TIMEOUT,
-            "the request took too long to arrive\n",
-        )))
-    })
+    let Ok(read) = tokio::time::timeout(time_max, reading).await else {
+        let text = "the request took too long to arrive\n";
+        return Err(Box::new(plain(StatusCode::REQUEST_TIMEOUT, text)));
+    };
+    read.map_err(Box::new)
 }
 
-fn announced(headers: &HeaderMap) -> Option<usize> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+/// Closes the connection behind an answer: the rest of the request is not read.
+fn closing(mut answer: Response<HttpBody>) -> Response<HttpBody> {
+    let close = HeaderValue::from_static("close");
+    answer.headers_mut().insert(header::CONNECTION, close);
+    answer
+}
+
+fn cannot_pay(refused: Refused) -> Response<HttpBody> {
+    closing(answered(refused.answer(Id::Null)))
+}
+
+/// An answer to a message. Each has status 200, errors too, but 413 and 429, which proxies understand.
+pub(crate) fn answered(answer: MethodResponse) -> Response<HttpBody> {
+    let limited = answer.extensions().get::<RateLimited>().copied();
+    let text = String::from(Box::<str>::from(answer.into_json()));
+    let Some(limited) = limited else {
+        return json(StatusCode::OK, text);
+    };
+    let mut response = json(StatusCode::TOO_MANY_REQUESTS, text);
+    let seconds = HeaderValue::from(limited.retry_after_seconds());
+    response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    response
 }
 
 fn too_large(limit: usize) -> Response<HttpBody> {
@@ -70,9 +109,11 @@ pub(crate) fn request_too_large(what: &str, limit: usize) -> ApiError {
 }
 
 async fn collect(
+    rules: &Rules,
     seated: &Seated,
     mut body: Incoming,
     limit: usize,
+    paid: &mut Paid,
 ) -> Result<(Bytes, Held), Response<HttpBody>> {
     let (mut held, mut first, mut whole) = (seated.hold(0), Bytes::new(), Vec::new());
     while let Some(frame) = body.frame().await {
@@ -81,9 +122,13 @@ async fn collect(
         };
         let Ok(bytes) = frame.into_data() else { continue };
         let read = first.len().saturating_add(whole.len());
-        if read.saturating_add(bytes.len()) > limit {
-            return Err(too_large(limit));
+        let with_these = read.saturating_add(bytes.len());
+        if with_these > limit {
+            return Err(closing(too_large(limit)));
         }
+        rules
+            .pay_message(seated.caller(), paid, with_these)
+            .map_err(cannot_pay)?;
         seated.grow(&mut held, bytes.len());
         // Most requests come in one piece, which is not copied.
         if read == 0 {
@@ -101,16 +146,15 @@ async fn collect(
     Ok((body, held))
 }
 
-/// Reads and forgets at most `limit` bytes.
-async fn drain(mut body: Incoming, limit: usize) {
-    let mut left = limit;
+/// Reads and forgets a body, as long as it is paid for.
+async fn drain(rules: &Rules, seated: &Seated, mut body: Incoming, paid: &mut Paid) -> Result<(), Refused> {
+    let mut read = 0usize;
+    rules.solvent(seated.caller())?;
     while let Some(Ok(frame)) = body.frame().await {
-        let bytes = frame.data_ref().map_or(0, Bytes::len);
-        match left.checked_sub(bytes) {
-            Some(rest) => left = rest,
-            None => return,
-        }
+        read = read.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+        rules.pay_message(seated.caller(), paid, read)?;
     }
+    Ok(())
 }
 
 /// Whether the request asks for a WebSocket. The header is a list, and may be repeated.

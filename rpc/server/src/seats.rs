@@ -62,6 +62,8 @@ pub(crate) enum Phase {
     Idle,
     /// A WebSocket session, with its own deadlines.
     Session,
+    /// Answered before all that it sends was read; what still arrives is discarded, for a bounded time.
+    Lingering,
 }
 
 /// How long each phase may take, and how many bytes may wait.
@@ -114,8 +116,14 @@ impl Limits {
             Phase::Opened => Some((self.first_byte, Closed::Silent)),
             Phase::Header => Some((self.header, Closed::SlowRequest)),
             Phase::Idle => Some((self.idle, Closed::Idle)),
-            // The server answers a slow body itself, calls have a time limit, and sessions are pinged.
-            Phase::Body | Phase::Work | Phase::Waiting | Phase::InLine | Phase::Session => None,
+            // The server answers a slow body itself, calls have a time limit, sessions are pinged, and lingering
+            // ends by itself.
+            Phase::Body
+            | Phase::Work
+            | Phase::Waiting
+            | Phase::InLine
+            | Phase::Session
+            | Phase::Lingering => None,
         }
     }
 }
@@ -143,6 +151,7 @@ pub(crate) struct Seat {
     /// Those among them that wait to be sent.
     queued: AtomicUsize,
     held_by_all: Arc<AtomicUsize>,
+    metrics: Arc<RpcMetrics>,
     room: Notify,
     closing: watch::Sender<Option<Closed>>,
     /// The turn to read history for a subscription of this connection.
@@ -321,7 +330,7 @@ impl Seats {
         } else if taken.len() >= self.limits.seats_max {
             self.evict(&mut taken, None, now)?;
         }
-        let seat = Arc::new(Seat::new(peer, Arc::clone(&self.held), now));
+        let seat = Arc::new(Seat::new(peer, Arc::clone(&self.held), Arc::clone(&self.metrics), now));
         taken.insert(id, Arc::clone(&seat));
         drop(taken);
         Some(Seated {
@@ -450,13 +459,18 @@ impl Seats {
     }
 
     #[cfg(test)]
+    pub(crate) fn metrics(&self) -> &RpcMetrics {
+        &self.metrics
+    }
+
+    #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 }
 
 impl Seat {
-    fn new(peer: IpAddr, held_by_all: Arc<AtomicUsize>, now: Instant) -> Self {
+    fn new(peer: IpAddr, held_by_all: Arc<AtomicUsize>, metrics: Arc<RpcMetrics>, now: Instant) -> Self {
         Self {
             peer,
             subject: subject(peer),
@@ -473,6 +487,7 @@ impl Seat {
             held: AtomicUsize::new(0),
             queued: AtomicUsize::new(0),
             held_by_all,
+            metrics,
             room: Notify::new(),
             closing: watch::Sender::new(None),
             history: tokio::sync::Mutex::default(),
@@ -485,6 +500,11 @@ impl Seat {
         let _ = self.socket.set(Arc::downgrade(socket));
     }
 
+    /// The socket of the connection, while it is open.
+    pub(crate) fn socket(&self) -> Option<Arc<Socket>> {
+        self.socket.get().and_then(Weak::upgrade)
+    }
+
     /// Returns when the server wants the connection closed.
     pub(crate) async fn closing(&self) -> Closed {
         let mut closing = self.closing.subscribe();
@@ -495,7 +515,7 @@ impl Seat {
 
     pub(crate) fn enter(&self, phase: Phase) {
         let mut state = self.state.lock();
-        if state.phase == Phase::Session {
+        if state.phase == Phase::Session && phase != Phase::Lingering {
             return;
         }
         state.phase = phase;
@@ -506,8 +526,21 @@ impl Seat {
         }
     }
 
-    /// Bytes have arrived.
-    pub(crate) fn arrived(&self) {
+    /// Returns true while a request is being read.
+    pub(crate) fn reads_a_body(&self) -> bool {
+        self.state.lock().phase == Phase::Body
+    }
+
+    /// Counts bytes that were read and discarded.
+    pub(crate) fn discarded(&self, bytes: usize) {
+        self.metrics
+            .received_bytes
+            .inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    /// `bytes` have arrived.
+    pub(crate) fn arrived(&self, bytes: usize) {
+        self.discarded(bytes);
         let mut state = self.state.lock();
         if matches!(state.phase, Phase::Opened | Phase::Idle) {
             state.phase = Phase::Header;
@@ -546,8 +579,8 @@ impl Seat {
             return Some(Closed::SlowReader);
         }
         if matches!(state.phase, Phase::Waiting | Phase::InLine) {
-            let socket = self.socket.get().and_then(Weak::upgrade);
-            return socket
+            return self
+                .socket()
                 .is_some_and(|socket| socket.is_closed())
                 .then_some(Closed::Left);
         }
@@ -573,10 +606,12 @@ impl Seat {
         let fresh = now.saturating_duration_since(state.owes) < FRESH;
         let stalled = |since: Instant| now.saturating_duration_since(since) >= STALLED;
         let class = match state.phase {
-            Phase::Work if state.stuck.is_some_and(stalled) => 1,
+            // It has its answer.
+            Phase::Lingering => return Some((false, 0, state.owes)),
+            Phase::Work if state.stuck.is_some_and(stalled) => 2,
             Phase::Work | Phase::Waiting | Phase::InLine | Phase::Session => return None,
-            _ if state.proven => 2,
-            _ => 0,
+            _ if state.proven => 3,
+            _ => 1,
         };
         Some((fresh, class, state.owes))
     }

@@ -1,11 +1,10 @@
 //! The listener: one port for JSON-RPC over HTTP and WebSocket, and for health.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use jsonrpsee::server::{ConnectionId, HttpBody, Methods, ServerHandle, StopHandle, stop_channel};
 use jsonrpsee::types::Id;
@@ -16,15 +15,16 @@ use crate::access::AdminToken;
 use crate::backend::Backend;
 use crate::config::Config;
 use crate::dispatch::Served;
-use crate::gate::{Gate, RateLimited, Rules, bare_error};
+use crate::gate::{Gate, Rules, bare_error};
 use crate::host::Origin;
 use crate::listener::{self, Answers, LocalAddress};
 use crate::methods::{self, Rpc};
 use crate::pages;
 use crate::request::{
-    RPC_METHODS, check_type, is_upgrade, json, not_allowed, nothing, plain, preflight, read_body, share,
+    RPC_METHODS, answered, check_type, is_upgrade, json, not_allowed, nothing, plain, preflight, read_body,
+    share,
 };
-use crate::seats::{Phase, Seated};
+use crate::seats::Seated;
 use crate::websocket::{self, Session};
 
 /// A server that runs. Dropping it stops the server.
@@ -173,6 +173,24 @@ impl<B: Backend> Answers for Shared<B> {
     fn turned_away(&self) {
         self.rules.config.metrics.turned_away.inc();
     }
+
+    fn refuse(&self, peer: IpAddr) -> Option<String> {
+        // The operator is answered whatever the token's owner did before.
+        if self.token.is_some() {
+            return None;
+        }
+        let refused = self.rules.refuse_connection(peer)?;
+        self.rules.config.metrics.debtors.inc();
+        Some(refused.before_a_seat())
+    }
+
+    fn discards_max(&self, seated: &Seated) -> usize {
+        self.rules.discards_max(seated.peer)
+    }
+
+    fn discarded(&self, seated: &Seated, bytes: usize) {
+        self.rules.charge_discarded(seated.caller(), bytes);
+    }
 }
 
 /// One connection, while it asks.
@@ -213,21 +231,19 @@ impl<B: Backend> Connection<'_, B> {
         response
     }
 
-    /// Every JSON-RPC answer has status 200, errors too, but 413 and 429, which proxies understand.
     async fn answer(&self, request: Request<Incoming>) -> Response<HttpBody> {
         let rules = &self.shared.rules;
         let config = &rules.config;
         let (parts, body) = request.into_parts();
         let limit = usize::try_from(config.request_bytes_max).unwrap_or(usize::MAX);
         let time_max = config.body_timeout.min(config.call_timeout);
-        let read = read_body(self.seated, body, &parts.headers, limit, time_max).await;
+        let read = read_body(rules, self.seated, body, limit, time_max).await;
         // Read before it is refused: who still writes would find a broken connection instead of the answer.
         let read = read.and_then(|read| check_type(&parts.headers).map(|()| read));
         let (body, _held) = match read {
             Ok(read) => read,
             Err(response) => return *response,
         };
-        self.seated.enter(Phase::Work);
         let gate = Gate {
             rules: Arc::clone(rules),
             seated: Arc::clone(self.seated),
@@ -239,20 +255,7 @@ impl<B: Backend> Connection<'_, B> {
                 subscribing: None,
             },
         };
-        let Some(answer) = gate.answer(&body, None).await else {
-            return nothing();
-        };
-        let limited = answer.extensions().get::<RateLimited>().copied();
-        let text = String::from(Box::<str>::from(answer.into_json()));
-        let Some(RateLimited { retry_after }) = limited else {
-            return json(StatusCode::OK, text);
-        };
-        let mut response = json(StatusCode::TOO_MANY_REQUESTS, text);
-        let seconds = retry_after.as_secs().saturating_add(1);
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        response
+        gate.answer(&body, None).await.map_or_else(nothing, answered)
     }
 
     /// Begins a session, if there may be one more.

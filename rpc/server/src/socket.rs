@@ -5,10 +5,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use std::time::Duration;
+
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+
+/// How long a connection that has been answered and is read no further is kept for its peer to close it.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
+/// Bytes that are read at once.
+const CHUNK_BYTES: usize = 8 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Socket(Mutex<TcpStream>);
@@ -27,6 +34,26 @@ impl Socket {
             None => false,
         }
     }
+}
+
+/// Reads and discards at most `bytes_max` until the peer has closed its side, for a bounded time. Adds what it reads
+/// to `discarded`.
+///
+/// Closing a socket that holds unread bytes resets the connection, and a reset can overtake the answer: a peer that
+/// is still sending would see a broken connection instead.
+pub(crate) async fn linger(socket: &Arc<Socket>, bytes_max: usize, discarded: &mut usize) {
+    let mut stream = Stream(Arc::clone(socket));
+    let reading = async {
+        let mut chunk = [0; CHUNK_BYTES];
+        while *discarded < bytes_max {
+            match stream.read(&mut chunk).await {
+                Ok(read @ 1..) => *discarded = discarded.saturating_add(read),
+                Ok(0) | Err(_) => return,
+            }
+        }
+    };
+    // A peer that does not close in time is closed.
+    let _ = tokio::time::timeout(LINGER_TIMEOUT, reading).await;
 }
 
 /// The side of the protocol.

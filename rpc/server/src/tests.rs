@@ -11,6 +11,7 @@
 mod admin;
 mod building;
 mod consensus;
+mod debtors;
 mod headers;
 mod hostile;
 mod limits;
@@ -160,6 +161,10 @@ impl Answer {
     pub(crate) async fn read(mut stream: TcpStream) -> Self {
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).await.unwrap();
+        Self::of(bytes)
+    }
+
+    pub(crate) fn of(bytes: Vec<u8>) -> Self {
         let text = String::from_utf8(bytes).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
         let status = head

@@ -60,8 +60,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         }
         let before = into.filled().len();
         let outcome = Pin::new(&mut self.stream).poll_read(task, into);
-        if into.filled().len() > before {
-            self.seat.arrived();
+        let arrived = into.filled().len().saturating_sub(before);
+        if arrived > 0 {
+            self.seat.arrived(arrived);
         }
         outcome
     }

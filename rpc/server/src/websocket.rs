@@ -31,6 +31,7 @@ use tokio::time::Instant;
 
 use crate::dispatch::{Begun, Served, Subscribing};
 use crate::gate::{Gate, Lane, Rules, bare_error};
+use crate::listener::take_leave;
 use crate::metrics::Closed;
 use crate::request::{plain, request_too_large};
 use crate::seats::{Held, Queued, Seated};
@@ -48,6 +49,8 @@ mod code {
     pub(super) const PROTOCOL: u16 = 1002;
     pub(super) const POLICY: u16 = 1008;
     pub(super) const TOO_BIG: u16 = 1009;
+    /// "Try again later", of the registry that section 11.7 begins.
+    pub(super) const TRY_AGAIN: u16 = 1013;
 }
 
 /// A session that is about to begin.
@@ -84,7 +87,8 @@ enum Out {
 impl Session {
     /// Runs until the peer leaves, breaks a rule, or the server stops.
     pub(crate) async fn run(self, upgrade: OnUpgrade) {
-        let seated = Arc::clone(&self.seated);
+        let (seated, rules) = (Arc::clone(&self.seated), Arc::clone(&self.rules));
+        let socket = seated.socket();
         let time_max = self.rules.config.header_timeout;
         let talking = async {
             match tokio::time::timeout(time_max, upgrade).await {
@@ -97,7 +101,14 @@ impl Session {
             () = talking => {}
             why = seated.closing() => {
                 tracing::debug!(target: "rpc", peer = %seated.peer, ?why, "session closed");
+                return;
             }
+        }
+        let Some(socket) = socket else { return };
+        let (bytes_max, stopped) = (rules.discards_max(seated.peer), rules.stop.clone().shutdown());
+        let discarded = take_leave(&seated, &socket, bytes_max, stopped).await;
+        if discarded > 0 {
+            rules.charge_discarded(seated.caller(), discarded);
         }
     }
 
@@ -151,7 +162,8 @@ impl Session {
         let message_max = config.message_bytes_max.min(config.request_bytes_max);
         let message_max = usize::try_from(message_max).unwrap_or(usize::MAX);
         let time_max = config.body_timeout.min(config.call_timeout);
-        let mut messages = Messages::new(reader, message_max, time_max);
+        let (rules, seated) = (Arc::clone(&self.rules), Arc::clone(&self.seated));
+        let mut messages = Messages::new(rules, seated, reader, message_max, time_max);
         let requested = AtomicUsize::new(0);
         let mut calls = FuturesUnordered::new();
         let mut seen = Instant::now();
@@ -166,16 +178,20 @@ impl Session {
                 && requested.load(Ordering::Relaxed) < held_max
                 && self.seated.queued() <= held_max;
             tokio::select! {
-                event = messages.next(&self.seated), if has_room && !stopping => {
+                event = messages.next(), if has_room && !stopping => {
                     seen = Instant::now();
                     match event {
                         Ok(Event::Message(message)) => {
-                            let held = messages.take_held(&self.seated);
+                            let held = messages.take_held();
                             requested.fetch_add(message.len(), Ordering::Relaxed);
                             calls.push(self.call(&methods, &lane, message, held, out, &requested));
                         }
                         Ok(Event::TooLarge) => {
                             self.refuse_size(out, message_max).await;
+                        }
+                        Ok(Event::Unpaid(refused)) => {
+                            let answer = refused.answer(Id::Null).into_json();
+                            self.send(out, answer, Vec::new()).await;
                         }
                         Ok(Event::Ping(payload)) => {
                             let _ = out.send(Out::Pong(payload)).await;
@@ -184,6 +200,7 @@ impl Session {
                         Ok(Event::Close) => return close(code::NORMAL),
                         Err(Fault::Gone) => return close(code::GOING_AWAY),
                         Err(Fault::Protocol) => return self.closes(code::PROTOCOL),
+                        Err(Fault::Debt) => return self.closes(code::TRY_AGAIN),
                         Err(Fault::Late) => return self.closes(code::POLICY),
                         Err(Fault::TooBig) => {
                             self.refuse_size(out, message_max).await;

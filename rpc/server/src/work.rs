@@ -1,9 +1,11 @@
 //! Calls that compute, and subscriptions that read, run on blocking threads, a bounded number at a time.
 
 use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Semaphore, oneshot};
 use vibecoin_rpc_api::{ApiError, Code};
 
@@ -216,6 +218,22 @@ pub(crate) async fn on_a_thread<T: Send + 'static>(
             Err(ApiError::internal("the node failed to answer; its log says why"))
         }
     }
+}
+
+/// Polls a future whose steps can take long: the thread gives up its other tasks to another one meanwhile.
+pub(crate) async fn in_long_steps<F: Future>(future: F) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    // Other runtimes have one thread, which serves nobody else meanwhile.
+    let hands_over = matches!(Handle::current().runtime_flavor(), RuntimeFlavor::MultiThread);
+    poll_fn(|task| {
+        let mut step = || future.as_mut().poll(task);
+        if hands_over {
+            tokio::task::block_in_place(step)
+        } else {
+            step()
+        }
+    })
+    .await
 }
 
 fn too_many_queued(of: &str, limit: usize) -> ApiError {

@@ -98,6 +98,22 @@ fn on_this_machine_the_longest_silent_gives_way_and_work_does_not() {
 }
 
 #[test]
+fn a_connection_that_lingers_behind_its_answer_goes_first() {
+    let (seats, start) = (seats(small()), Instant::now());
+    let silent: Vec<_> = (1..8u8)
+        .map(|id| seats.take(id.into(), ip(id), start).unwrap())
+        .collect();
+    let later = start + SECOND;
+    let lingering = seats.take(8, ip(8), later).unwrap();
+    // A session, too, once it is over.
+    assert!(lingering.upgrade());
+    lingering.enter(Phase::Lingering);
+    assert!(seats.take(9, ip(9), later).is_some());
+    assert_eq!(closed(&lingering), Some(Closed::Evicted));
+    assert!(silent.iter().all(|seated| closed(seated).is_none()));
+}
+
+#[test]
 fn when_all_seats_are_at_work_a_newcomer_gets_none() {
     let (seats, start) = (seats(small()), Instant::now());
     let working: Vec<_> = (0..8u8)

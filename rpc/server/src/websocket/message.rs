@@ -1,6 +1,7 @@
 //! Messages out of a stream of WebSocket frames (RFC 6455), bounded in bytes and time.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use soketto::Parsing;
@@ -8,6 +9,7 @@ use soketto::base::{self, Codec, Header, OpCode};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::Instant;
 
+use crate::gate::{Paid, Refused, Rules};
 use crate::request::DRAIN_FACTOR;
 use crate::seats::{Held, Seated};
 
@@ -20,6 +22,8 @@ pub(crate) enum Event {
     Message(Vec<u8>),
     /// A message above the limit, which has been thrown away.
     TooLarge,
+    /// A message that its sender cannot pay for. It is thrown away if it is small; else [`Fault::Debt`] comes next.
+    Unpaid(Refused),
     /// To be answered with the same bytes.
     Ping(Vec<u8>),
     Pong,
@@ -35,8 +39,10 @@ pub(crate) enum Fault {
     Protocol,
     /// A message took too long.
     Late,
-    /// A message is so far above the limit that it is not even read to its end.
+    /// A message is so far above the limit, or its sender so poor, that it is not even read to its end.
     TooBig,
+    /// A message that its sender cannot pay for is too large to be thrown away.
+    Debt,
 }
 
 impl From<io::Error> for Fault {
@@ -47,6 +53,8 @@ impl From<io::Error> for Fault {
 
 /// Reads messages. Cancelling [`Messages::next`] loses nothing.
 pub(crate) struct Messages<R> {
+    rules: Arc<Rules>,
+    seated: Arc<Seated>,
     stream: R,
     codec: Codec,
     message_bytes_max: usize,
@@ -56,13 +64,19 @@ pub(crate) struct Messages<R> {
     message: Option<Vec<u8>>,
     /// When the oldest incomplete message or frame began to arrive.
     begun: Option<Instant>,
-    oversized: Option<Oversized>,
+    /// For the bytes of the message that is arriving: each frame is paid for when its header is there.
+    paid: Paid,
+    refused: Option<Discarded>,
     held: Option<Held>,
 }
 
 /// A message that is thrown away as it arrives.
 #[derive(Clone, Copy)]
-struct Oversized {
+struct Discarded {
+    /// Its sender could not pay for it; otherwise it is above the limit.
+    unpaid: bool,
+    /// Bytes of the message that have arrived.
+    read: usize,
     /// Bytes that are left of the present frame.
     left: usize,
     /// The present frame is the last one.
@@ -71,11 +85,32 @@ struct Oversized {
     budget: usize,
 }
 
+impl Discarded {
+    /// A message of which no byte has arrived and up to `budget` are thrown away.
+    const fn unpaid(budget: usize) -> Self {
+        Self {
+            unpaid: true,
+            read: 0,
+            left: 0,
+            last: false,
+            budget,
+        }
+    }
+}
+
 impl<R: AsyncRead + Unpin> Messages<R> {
-    pub(crate) fn new(stream: R, message_bytes_max: usize, message_time_max: Duration) -> Self {
+    pub(crate) fn new(
+        rules: Arc<Rules>,
+        seated: Arc<Seated>,
+        stream: R,
+        message_bytes_max: usize,
+        message_time_max: Duration,
+    ) -> Self {
         let mut codec = Codec::new();
         codec.set_max_data_size(message_bytes_max.saturating_mul(DRAIN_FACTOR));
         Self {
+            rules,
+            seated,
             stream,
             codec,
             message_bytes_max,
@@ -83,18 +118,19 @@ impl<R: AsyncRead + Unpin> Messages<R> {
             buffer: Vec::new(),
             message: None,
             begun: None,
-            oversized: None,
+            paid: Paid::default(),
+            refused: None,
             held: None,
         }
     }
 
     /// The account of the message that has just been returned.
-    pub(crate) fn take_held(&mut self, seated: &Seated) -> Held {
-        self.held.take().unwrap_or_else(|| seated.hold(0))
+    pub(crate) fn take_held(&mut self) -> Held {
+        self.held.take().unwrap_or_else(|| self.seated.hold(0))
     }
 
     /// The next message or control frame.
-    pub(crate) async fn next(&mut self, seated: &Seated) -> Result<Event, Fault> {
+    pub(crate) async fn next(&mut self) -> Result<Event, Fault> {
         let mut chunk = [0; CHUNK_BYTES];
         loop {
             if let Some(event) = self.step()? {
@@ -114,25 +150,30 @@ impl<R: AsyncRead + Unpin> Messages<R> {
                 return Err(Fault::Gone);
             };
             self.begun.get_or_insert_with(Instant::now);
-            let held = self.held.get_or_insert_with(|| seated.hold(0));
-            seated.grow(held, read);
+            let held = self.held.get_or_insert_with(|| self.seated.hold(0));
+            self.seated.grow(held, read);
             self.buffer.extend_from_slice(bytes);
         }
     }
 
     fn step(&mut self) -> Result<Option<Event>, Fault> {
         let event = self.parse()?;
-        if event.is_some() && self.message.is_none() && self.oversized.is_none() {
-            self.begun = (!self.buffer.is_empty()).then(Instant::now);
-            if self.buffer.is_empty() {
-                // A large message must not leave its buffer behind.
-                self.buffer = Vec::new();
-                if !matches!(event, Some(Event::Message(_))) {
-                    self.held = None;
-                }
-            }
+        if event.is_some() && self.message.is_none() && self.refused.is_none() {
+            self.end_message(matches!(event, Some(Event::Message(_))));
         }
         Ok(event)
+    }
+
+    /// Nothing of a message is left but what is in the buffer.
+    fn end_message(&mut self, keeps_held: bool) {
+        self.begun = (!self.buffer.is_empty()).then(Instant::now);
+        if self.buffer.is_empty() {
+            // A large message must not leave its buffer behind.
+            self.buffer = Vec::new();
+            if !keeps_held {
+                self.held = None;
+            }
+        }
     }
 
     fn parse(&mut self) -> Result<Option<Event>, Fault> {
@@ -140,7 +181,7 @@ impl<R: AsyncRead + Unpin> Messages<R> {
             if self.throw_away()? {
                 return Ok(Some(Event::TooLarge));
             }
-            if self.oversized.is_some_and(|oversized| oversized.left > 0) {
+            if self.refused.is_some_and(|refused| refused.left > 0) {
                 return Ok(None);
             }
             let parsed = self
@@ -168,11 +209,16 @@ impl<R: AsyncRead + Unpin> Messages<R> {
                 }));
             }
             let begins = header.opcode() != OpCode::Continue;
-            if begins == (self.message.is_some() || self.oversized.is_some()) {
+            if begins == (self.message.is_some() || self.refused.is_some()) {
                 return Err(Fault::Protocol);
             }
             if self.refuse(&header, offset) {
                 continue;
+            }
+            if let Err(refused) = self.pay(&header) {
+                let budget = self.rules.discards_max(self.seated.peer);
+                self.discard(&header, offset, Discarded::unpaid(budget));
+                return Ok(Some(Event::Unpaid(refused)));
             }
             let Some(payload) = self.take(&header, offset) else {
                 return Ok(None);
@@ -180,47 +226,85 @@ impl<R: AsyncRead + Unpin> Messages<R> {
             let mut message = self.message.take().unwrap_or_default();
             message.extend_from_slice(&payload);
             if header.is_fin() {
+                self.paid = Paid::default();
                 return Ok(Some(Event::Message(message)));
             }
             self.message = Some(message);
         }
     }
 
-    /// Throws away what is there of a frame of an oversized message; true after its last byte.
+    /// Throws away what is there of a frame of a refused message; true after the last byte of one above the limit.
     fn throw_away(&mut self) -> Result<bool, Fault> {
-        let Some(oversized) = &mut self.oversized else {
+        let Some(refused) = &mut self.refused else {
             return Ok(false);
         };
-        let there = oversized.left.min(self.buffer.len());
-        self.buffer.drain(..there);
-        oversized.left = oversized.left.saturating_sub(there);
-        oversized.budget = oversized.budget.checked_sub(there).ok_or(Fault::TooBig)?;
-        let ended = oversized.left == 0 && oversized.last;
-        if ended {
-            self.oversized = None;
+        let fault = if refused.unpaid { Fault::Debt } else { Fault::TooBig };
+        // Known before it is read: a message that is not thrown away is not read to its bound, either.
+        if refused.unpaid && refused.left > refused.budget {
+            self.rules.charge_discarded(self.seated.caller(), refused.read);
+            return Err(fault);
         }
-        Ok(ended)
+        let there = refused.left.min(self.buffer.len());
+        self.buffer.drain(..there);
+        refused.left = refused.left.saturating_sub(there);
+        refused.budget = refused.budget.checked_sub(there).ok_or(fault)?;
+        refused.read = refused.read.saturating_add(there);
+        let (unpaid, read) = (refused.unpaid, refused.read);
+        let ended = refused.left == 0 && refused.last;
+        let caller = self.seated.caller();
+        if !unpaid {
+            let paid = self.rules.pay_message(caller, &mut self.paid, read);
+            paid.map_err(|_| Fault::TooBig)?;
+        }
+        if ended {
+            self.refused = None;
+            self.paid = Paid::default();
+        }
+        if ended && unpaid {
+            self.rules.charge_discarded(caller, read);
+            self.end_message(false);
+        }
+        Ok(ended && !unpaid)
     }
 
-    /// Whether this frame belongs to a message that is too large. If so, its header is consumed.
+    /// Whether this frame belongs to a message that is too large, or is already refused. If so, its header is consumed.
     fn refuse(&mut self, header: &Header, offset: usize) -> bool {
         let there = self.message.as_ref().map_or(0, Vec::len);
         let fits = there.saturating_add(header.payload_len()) <= self.message_bytes_max;
-        let budget = match self.oversized {
+        let refused = match self.refused {
             None if fits => return false,
-            None => self.message_bytes_max.saturating_mul(DRAIN_FACTOR),
-            Some(oversized) => oversized.budget,
+            None => Discarded {
+                unpaid: false,
+                read: there,
+                budget: self.message_bytes_max.saturating_mul(DRAIN_FACTOR),
+                left: 0,
+                last: false,
+            },
+            Some(refused) => refused,
         };
+        self.discard(header, offset, refused);
+        true
+    }
+
+    /// Pays for a frame, with those of its message before it.
+    fn pay(&mut self, header: &Header) -> Result<(), Refused> {
+        let there = self.message.as_ref().map_or(0, Vec::len);
+        let bytes = there.saturating_add(header.payload_len());
+        self.rules
+            .pay_message(self.seated.caller(), &mut self.paid, bytes)
+    }
+
+    /// Begins to throw a frame away, and what there is of its message.
+    fn discard(&mut self, header: &Header, offset: usize, message: Discarded) {
         self.message = None;
         // What is thrown away is not in memory.
         self.held = None;
         self.buffer.drain(..offset.min(self.buffer.len()));
-        self.oversized = Some(Oversized {
+        self.refused = Some(Discarded {
             left: header.payload_len(),
             last: header.is_fin(),
-            budget,
+            ..message
         });
-        true
     }
 
     /// Takes a whole frame out of the buffer and returns its payload.
