@@ -274,6 +274,34 @@ fn a_peer_that_comes_back_has_the_number_that_it_had() {
 }
 
 #[test]
+fn a_question_may_be_answered_on_the_next_connection() {
+    let a = Node::start(config(157));
+    let b = Node::start(to(config(158), &[&a]));
+    let (b_on_a, ..) = a.connected();
+    let (a_on_b, ..) = b.connected();
+    let question = Message::SyncRequest {
+        from: Height(1),
+        count: 1,
+    };
+    a.network.send(b_on_a, &question);
+    assert_eq!(b.message(), (a_on_b, question, None));
+    drop(b);
+    assert_eq!(a.disconnected(), b_on_a);
+    let b = Node::start(to(config(158), &[&a]));
+    assert_eq!(a.connected().0, b_on_a);
+    let (a_on_b, ..) = b.connected();
+    let answer = Message::SyncResponse {
+        from: Height(1),
+        blocks: Vec::new(),
+    };
+    b.network.send(a_on_b, &answer);
+    assert_eq!(a.message(), (b_on_a, answer.clone(), None));
+    // One answer for each question, all the same.
+    b.network.send(a_on_b, &answer);
+    assert_eq!(a.disconnected(), b_on_a);
+}
+
+#[test]
 fn validators_and_named_peers_are_shown_as_known_and_strangers_are_not() {
     let a = Node::start(NetworkConfig {
         reserved: vec![peer_id_of(&[154; 32])],

@@ -14,7 +14,10 @@ const QUESTIONS_MAX: usize = 128;
 /// How long an answer may take.
 const ANSWER_TIME: Duration = Duration::from_secs(120);
 
-/// Questions that a peer has not answered.
+/// Most questions to a peer that is gone that are remembered: those that it may still be answering. The newest.
+const QUESTIONS_GONE_MAX: usize = 16;
+
+/// Questions that a peer has not answered, on whatever connection it was asked.
 #[derive(Default)]
 pub struct Owed {
     /// The kind of the answer, and when it was asked for.
@@ -34,6 +37,14 @@ impl Owed {
             questions.pop_front();
         }
         questions.push_back((answer, Instant::now()));
+    }
+
+    /// The peer is gone: few questions are remembered until it is back.
+    pub fn shorten(&self) {
+        let mut questions = self.questions.lock();
+        let older = questions.len().saturating_sub(QUESTIONS_GONE_MAX);
+        questions.drain(..older);
+        questions.shrink_to_fit();
     }
 
     /// Takes the oldest question that an answer of this kind is for.

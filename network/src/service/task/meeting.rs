@@ -20,8 +20,7 @@ use crate::service::config::NetworkEvent;
 use crate::service::gate::ip_of;
 use crate::service::hello::{ADDRESSES_MAX, AGENT_BYTES_MAX, HELLO_PROTOCOL, Hello, reachable};
 use crate::service::lanes::{
-    Bucket, Lane, LaneFault, Lanes, Owed, Rank, Reader, STEP_TIME, Traffic, WriteEnd, open, read_frame,
-    write_frame,
+    Bucket, Lane, LaneFault, Lanes, Rank, Reader, STEP_TIME, Traffic, WriteEnd, open, read_frame, write_frame,
 };
 use crate::service::view::{Protocol, Refusal, count};
 use crate::wire::WIRE_VERSION;
@@ -348,7 +347,7 @@ impl Task {
         };
         let traffic = Arc::new(Traffic::default());
         traffic.head.store(head.0, Ordering::Relaxed);
-        let owed = Arc::new(Owed::default());
+        let owed = self.numbers.admitted(&id, rank);
         peer.admitted = Some(Admitted {
             agent: agent.chars().filter(|c| !is_hidden(*c)).collect(),
             run,
@@ -358,7 +357,6 @@ impl Task {
             owed: owed.clone(),
         });
         let (number, visit) = (peer.number, peer.visit);
-        self.numbers.admitted(&id, rank);
         let waiting = std::mem::take(&mut peer.waiting);
         let lane = |lane: Lane, protocol: &StreamProtocol| {
             let (control, tally) = (self.control.clone(), self.shared.tally.clone());

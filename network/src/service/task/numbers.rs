@@ -1,12 +1,15 @@
 //! The numbers by which other rooms know peers. An identity that comes back has the number that it had, so that what
-//! is remembered of it there (what it proved, what was refused of it) holds for it still.
+//! is remembered of it there (what it proved, what was refused of it) holds for it still; and it owes the answers that
+//! it owed. A connection may break on one side only: the other one answers, on the next, what it was asked on the
+//! last.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
 use libp2p::PeerId as LibPeer;
 use vibecoin_replica::PeerId;
 
-use crate::service::lanes::Rank;
+use crate::service::lanes::{Owed, Rank};
 
 /// Most peers of each rank that are gone whose numbers are remembered: strangers, whose identities are free, displace
 /// no validator.
@@ -16,6 +19,7 @@ struct Numbered {
     number: PeerId,
     /// The rank on the newest connection that completed the hello; `None` before any did.
     rank: Option<Rank>,
+    owed: Arc<Owed>,
 }
 
 /// Numbers of peers that are here, and of some that were.
@@ -60,7 +64,12 @@ impl Numbers {
             None => {
                 let number = PeerId(self.next);
                 self.next = self.next.saturating_add(1);
-                self.of.insert(peer, Numbered { number, rank: None });
+                let numbered = Numbered {
+                    number,
+                    rank: None,
+                    owed: Arc::default(),
+                };
+                self.of.insert(peer, numbered);
                 number
             }
         };
@@ -68,11 +77,13 @@ impl Numbers {
         number
     }
 
-    /// The peer said hello: other rooms hear of it.
-    pub fn admitted(&mut self, peer: &LibPeer, rank: Rank) {
-        if let Some(known) = self.of.get_mut(peer) {
-            known.rank = Some(rank);
-        }
+    /// The peer said hello: other rooms hear of it. Returns the answers that it owes.
+    pub fn admitted(&mut self, peer: &LibPeer, rank: Rank) -> Arc<Owed> {
+        let Some(known) = self.of.get_mut(peer) else {
+            return Arc::default();
+        };
+        known.rank = Some(rank);
+        Arc::clone(&known.owed)
     }
 
     /// The peer has no connection any more.
@@ -84,6 +95,7 @@ impl Numbers {
             self.of.remove(peer);
             return;
         };
+        known.owed.shorten();
         let gone = self.gone(rank);
         gone.push_back(*peer);
         if gone.len() > GONE_MAX
@@ -127,6 +139,32 @@ mod tests {
         );
         assert_eq!(visit(&mut numbers, a, Some(Rank::Known)), first);
         assert_eq!(visit(&mut numbers, a, None), first);
+    }
+
+    #[test]
+    fn a_peer_owes_on_its_next_connection_what_it_owed_on_the_last_and_a_few_answers_at_most() {
+        use crate::wire::kind;
+        use vibecoin_primitives::{Hash, Height};
+        let mut numbers = Numbers::new();
+        let [honest, other] = [(); 2].map(|()| LibPeer::random());
+        let question = vibecoin_replica::Message::BodyRequest {
+            height: Height(1),
+            block: Hash::ZERO,
+        };
+        let meet = |numbers: &mut Numbers, peer| {
+            numbers.met(peer);
+            numbers.admitted(&peer, Rank::Stranger)
+        };
+        meet(&mut numbers, honest).asked(&question);
+        numbers.left(&honest);
+        assert!(!meet(&mut numbers, other).take(kind::BODY), "asked of another");
+        let owed = meet(&mut numbers, honest);
+        assert!(owed.take(kind::BODY));
+        assert!(!owed.take(kind::BODY), "one answer for each question");
+        (0..1_000).for_each(|_| owed.asked(&question));
+        numbers.left(&honest);
+        let owed = meet(&mut numbers, honest);
+        assert_eq!((0..1_000).filter(|_| owed.take(kind::BODY)).count(), 16);
     }
 
     #[test]
