@@ -8,6 +8,8 @@
 //!      6      …  the message, encoded by primitives::codec
 //! ```
 
+use std::sync::Arc;
+
 use vibecoin_primitives::limits::{BODY_BYTES_MAX, EVIDENCE_BYTES_MAX, HEADER_BYTES_MAX, KIB, MIB};
 use vibecoin_primitives::{BlockPart, Encoded, Hash, encode};
 use vibecoin_replica::Message;
@@ -143,6 +145,22 @@ impl Encoded for Carried {
     const BYTES_MAX: usize = SYNC_BYTES_MAX;
 }
 
+/// A message that is packed once, however many peers it is sent to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame(Arc<[u8]>);
+
+impl Frame {
+    /// Bytes of the message and its envelope.
+    #[must_use]
+    pub fn byte_len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn bytes(&self) -> Arc<[u8]> {
+        Arc::clone(&self.0)
+    }
+}
+
 /// Packs and opens messages for one chain.
 #[derive(Clone, Copy, Debug)]
 pub struct Envelope {
@@ -166,6 +184,12 @@ impl Envelope {
         bytes.push(kind_of(message));
         bytes.extend_from_slice(&encode(message));
         bytes
+    }
+
+    /// Packs a message that several peers may be sent.
+    #[must_use]
+    pub fn frame(&self, message: &Message) -> Frame {
+        Frame(self.pack(message).into())
     }
 
     /// Checks an envelope whose message has `len` bytes, before any of them is there; returns its kind.

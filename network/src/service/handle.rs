@@ -19,7 +19,7 @@ use super::config::{NetworkConfig, NetworkError, Sink};
 use super::lanes::{AllLanes, Bucket};
 use super::task::{Order, Task};
 use super::view::{BanInfo, NetworkCounters, NetworkInfo, PeerInfo, Protocol, Tally, View};
-use crate::wire::Envelope;
+use crate::wire::{Envelope, Frame};
 
 /// Most orders that wait for the swarm.
 const ORDERS_MAX: usize = 8_192;
@@ -176,6 +176,21 @@ impl Network {
                 lanes.owed.asked(message);
                 lanes.direct.push(frame, &self.shared.tally);
             }
+            None => self.shared.tally.dropped_out(Protocol::Direct),
+        }
+    }
+
+    /// Packs a message for [`Network::send_frame`].
+    #[must_use]
+    pub fn frame(&self, message: &Message) -> Frame {
+        self.shared.envelope.frame(message)
+    }
+
+    /// Sends a message that is no request to one peer on the direct lane. Peers that wait for the same frame share its
+    /// bytes.
+    pub fn send_frame(&self, to: PeerId, frame: &Frame) {
+        match self.shared.lanes.read().get(&to) {
+            Some(lanes) => lanes.direct.push(frame.bytes(), &self.shared.tally),
             None => self.shared.tally.dropped_out(Protocol::Direct),
         }
     }

@@ -17,7 +17,7 @@ use crate::error::NodeError;
 use crate::mail::Mailbox;
 use crate::metrics::Files;
 use crate::network::Outlet;
-use crate::serve::{Class, Server};
+use crate::serve::{Class, Request, Server};
 use crate::shared::Shared;
 use crate::verify::{Tickets, Told};
 
@@ -311,7 +311,12 @@ impl Driver {
                     self.commits.send(commit).map_err(lost)?;
                 }
                 // W5: the height before is durable.
-                Action::ResetLog { height } => self.log.reset(height).map_err(storage("reset the log"))?,
+                Action::ResetLog { height } => {
+                    self.log.reset(height).map_err(storage("reset the log"))?;
+                    if let Some(server) = self.server.get() {
+                        server.clear_bodies();
+                    }
+                }
                 Action::Admitted { ticket, results } => {
                     self.shared.metrics.offered(&results);
                     self.note_departures();
@@ -365,7 +370,13 @@ impl Driver {
                 // Requests for blocks do not come this way in the node: they go to the thread that serves.
                 Action::Serve { to, from, count } => {
                     if let Some(server) = self.server.get() {
-                        server.ask(Class::Stranger, to, from, count);
+                        server.ask(Class::Stranger, to, Request::Blocks { from, count });
+                    }
+                }
+                Action::GiveBody { to, block } => {
+                    if let Some(server) = self.server.get() {
+                        let pack = || self.replica.body(&block);
+                        self.outlet.give_body(server, to, block, pack);
                     }
                 }
                 Action::Halt(fault) => return Err(fault.into()),

@@ -25,7 +25,7 @@ use vibecoin_network::service::{
     Form, Network, NetworkConfig, NetworkError, NetworkEvent, NetworkGuard, Sink, ValidatorProof,
 };
 use vibecoin_primitives::limits::{EVIDENCE_BYTES_MAX, HEADER_BYTES_MAX, KIB, MIB};
-use vibecoin_primitives::{Height, SecretKey, Transaction, VerifiedTransaction, transaction_bytes};
+use vibecoin_primitives::{Hash, Height, SecretKey, Transaction, VerifiedTransaction, transaction_bytes};
 use vibecoin_replica::intake::part_bytes;
 use vibecoin_replica::{Chain, GossipId, Intake, Message, PeerId, Ruling, Severity, Stand};
 
@@ -35,7 +35,7 @@ use crate::error::{Listener, NodeError, kind_of};
 use crate::inspect::{Report, Unverified};
 use crate::mail::Mailbox;
 use crate::queue::{Bounds, FairQueue};
-use crate::serve::{Class, Server};
+use crate::serve::{Class, Request, Server};
 use crate::verify::Gossiped;
 
 /// Gossiped transactions by validators that wait for the signature stage, and those by others.
@@ -49,6 +49,9 @@ pub const GOSSIPED: [Bounds; 2] = [
         bytes_max: 8 * MIB,
     },
 ];
+
+/// Connected peers that are validators or that the operator named.
+pub type KnownPeers = Arc<Mutex<BTreeSet<PeerId>>>;
 
 /// Sorts what peers send into the queues.
 pub struct Inlet {
@@ -67,7 +70,7 @@ pub struct Inlet {
     /// The thread that reads blocks for others; set once the network runs.
     pub server: Arc<OnceLock<Server>>,
     /// Connected peers that are validators or that the operator named.
-    pub known: Mutex<BTreeSet<PeerId>>,
+    pub known: KnownPeers,
     /// The cheap checks.
     pub intake: Arc<Mutex<Intake>>,
     /// Called with what is refused.
@@ -112,6 +115,15 @@ impl Sink for Inlet {
     }
 }
 
+/// What a peer shares its places and its pace with when it asks for blocks.
+fn class_of(known: &KnownPeers, peer: PeerId) -> Class {
+    if known.lock().contains(&peer) {
+        Class::Known
+    } else {
+        Class::Stranger
+    }
+}
+
 impl Inlet {
     fn message(&self, from: PeerId, message: Message, gossip: Option<GossipId>) -> bool {
         let bytes = weight(&message);
@@ -149,13 +161,10 @@ impl Inlet {
                 self.blocks.push(class, from, bytes, unverified)
             }
             Message::SyncRequest { from: first, count } => {
-                let class = if self.known.lock().contains(&from) {
-                    Class::Known
-                } else {
-                    Class::Stranger
-                };
+                let class = class_of(&self.known, from);
                 let server = self.server.get();
-                server.is_some_and(|server| server.ask(class, from, first, count))
+                let request = Request::Blocks { from: first, count };
+                server.is_some_and(|server| server.ask(class, from, request))
             }
             Message::Status { height } => {
                 self.mail.head(from, height);
@@ -303,6 +312,7 @@ pub(crate) fn settings(
 pub struct Outlet {
     network: Option<Network>,
     intake: Arc<Mutex<Intake>>,
+    known: KnownPeers,
     /// Transactions taken from clients that have not been passed on.
     fresh: Vec<Transaction>,
     fresh_bytes: usize,
@@ -313,10 +323,11 @@ const BATCH_BYTES: usize = 24 * 1024;
 
 impl Outlet {
     /// The way out through `network`.
-    pub fn new(network: Option<Network>, intake: Arc<Mutex<Intake>>) -> Self {
+    pub fn new(network: Option<Network>, intake: Arc<Mutex<Intake>>, known: KnownPeers) -> Self {
         Self {
             network,
             intake,
+            known,
             ..Self::default()
         }
     }
@@ -346,6 +357,26 @@ impl Outlet {
         }
         if let Some(network) = &self.network {
             network.send(to, message);
+        }
+    }
+
+    /// Gives a peer the body of a block that may be decided next, which is packed by `pack` for the first one. A
+    /// validator gets it at once, since its vote waits; others get it when it is their turn.
+    pub fn give_body(
+        &self,
+        server: &Server,
+        to: PeerId,
+        block: Hash,
+        pack: impl FnOnce() -> Option<Message>,
+    ) {
+        let Some(network) = &self.network else { return };
+        let Some(frame) = server.body(block, || Some(network.frame(&pack()?))) else {
+            return;
+        };
+        if self.intake.lock().validator(to).is_some() {
+            network.send_frame(to, &frame);
+        } else {
+            server.ask(class_of(&self.known, to), to, Request::Body(block));
         }
     }
 

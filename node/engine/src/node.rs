@@ -30,14 +30,14 @@ use crate::faucet::Faucet;
 use crate::inspect::{ANSWERS, CHECKED_MAX, Inspector, LIVE, reporter};
 use crate::listeners::{Listeners, Running};
 use crate::mail::Mailbox;
-use crate::network::{GOSSIPED, Inlet, Outlet};
+use crate::network::{GOSSIPED, Inlet, KnownPeers, Outlet};
 use crate::open::{Opened, Role, head_of, open, read_genesis, storage};
 use crate::peers::Peers;
 use crate::persist::Persist;
 use crate::queue::FairQueue;
 use crate::rounds::RoundBook;
 use crate::scrape::{Scrape, renderer};
-use crate::serve::{Paces, Server};
+use crate::serve::{Answer, Paces, Server};
 use crate::shared::Shared;
 use crate::signals::Signals;
 use crate::submissions::submissions;
@@ -192,6 +192,7 @@ impl Node {
 
         let server = Arc::new(OnceLock::new());
         let intake = Arc::new(Mutex::new(Intake::new(&chain.params)));
+        let known_peers = KnownPeers::default();
         let to_blame = Arc::new(OnceLock::new());
         let report = reporter(shared.clone(), to_blame.clone());
         let inlet = Inlet {
@@ -200,7 +201,7 @@ impl Node {
             gossiped: gossiped.clone(),
             alive,
             server: server.clone(),
-            known: Mutex::default(),
+            known: known_peers.clone(),
             intake: intake.clone(),
             report: report.clone(),
             clock,
@@ -226,7 +227,10 @@ impl Node {
             } else {
                 Paces::FULL_NODE
             };
-            let started = Server::start(store, paces, move |to, message| network.send(to, &message))?;
+            let started = Server::start(store, paces, move |to, answer| match answer {
+                Answer::Blocks(message) => network.send(to, &message),
+                Answer::Body(frame) => network.send_frame(to, &frame),
+            })?;
             let _first_and_only = server.set(started);
         }
 
@@ -270,7 +274,7 @@ impl Node {
             },
             was_checked: false,
             position: None,
-            outlet: Outlet::new(network.clone(), intake),
+            outlet: Outlet::new(network.clone(), intake, known_peers),
             server,
             in_a_row: 0,
             #[cfg(feature = "byzantine")]

@@ -1,6 +1,8 @@
-//! The thread that answers peers' requests for stored blocks, away from the driver and the network. Whose turn it is
-//! and how much an answer may take is decided in [`turns`].
+//! The thread that answers peers' requests for blocks, away from the driver and the network: for stored ones, and of
+//! peers that are no validators, for bodies of the height being decided. Whose turn it is and how much an answer may
+//! take is decided in [`turns`].
 
+mod bodies;
 mod turns;
 
 use std::ops::ControlFlow;
@@ -10,15 +12,16 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 use tracing::warn;
-use vibecoin_network::wire::SYNC_BYTES_MAX;
-use vibecoin_primitives::Height;
+use vibecoin_network::wire::{Frame, SYNC_BYTES_MAX};
 use vibecoin_primitives::limits::{BODY_BYTES_MAX, CERTIFICATE_BYTES_MAX, HEADER_BYTES_MAX, KIB, MIB};
+use vibecoin_primitives::{Hash, Height};
 use vibecoin_replica::{CertifiedBlock, Message, PeerId, SYNC_BLOCKS_MAX};
 use vibecoin_storage::{StorageError, Store};
 
 use crate::error::NodeError;
-pub use turns::{Class, Paces};
-use turns::{Next, Request, Turn, Turns};
+use bodies::Bodies;
+pub use turns::{Class, Paces, Request};
+use turns::{Next, Turn, Turns};
 
 /// Most bytes of bodies in one answer; a single larger block is sent alone.
 const BODIES_BYTES_MAX: usize = 4 * MIB;
@@ -49,7 +52,16 @@ struct Desk {
 
 struct State {
     turns: Turns,
+    bodies: Bodies,
     is_open: bool,
+}
+
+/// What a peer is given.
+pub enum Answer {
+    /// Old blocks.
+    Blocks(Message),
+    /// The body of a block that may be decided next.
+    Body(Frame),
 }
 
 /// Answers requests for blocks from the store. Ends its thread when dropped.
@@ -66,7 +78,7 @@ impl Server {
     pub fn start(
         store: Arc<Store>,
         paces: Paces,
-        answer: impl Fn(PeerId, Message) + Send + 'static,
+        answer: impl Fn(PeerId, Answer) + Send + 'static,
     ) -> Result<Self, NodeError> {
         Self::over(paces, move |height| stored(&store, height), answer)
     }
@@ -74,11 +86,12 @@ impl Server {
     fn over(
         paces: Paces,
         read: impl Fn(Height) -> Result<Option<CertifiedBlock>, StorageError> + Send + 'static,
-        answer: impl Fn(PeerId, Message) + Send + 'static,
+        answer: impl Fn(PeerId, Answer) + Send + 'static,
     ) -> Result<Self, NodeError> {
         let desk = Arc::new(Desk {
             state: Mutex::new(State {
                 turns: Turns::new(paces),
+                bodies: Bodies::default(),
                 is_open: true,
             }),
             bell: Condvar::new(),
@@ -99,11 +112,27 @@ impl Server {
     }
 
     /// Takes a request in, at once. `false`: too many wait, and there will be no answer.
-    pub fn ask(&self, class: Class, peer: PeerId, from: Height, count: u32) -> bool {
-        let request = Request { from, count };
+    pub fn ask(&self, class: Class, peer: PeerId, request: Request) -> bool {
         let taken = self.desk.state.lock().turns.ask(class, peer, request);
         self.desk.bell.notify_one();
         taken
+    }
+
+    /// The packed body of a block that may be decided next: what `pack` gives for the first peer that asks for it, and
+    /// the same for all others. For the driver alone, which is the one that packs.
+    pub fn body(&self, block: Hash, pack: impl FnOnce() -> Option<Frame>) -> Option<Frame> {
+        let kept = self.desk.state.lock().bodies.get(&block);
+        // Packed without the lock, for which the network's thread would wait.
+        kept.or_else(|| {
+            let frame = pack()?;
+            self.desk.state.lock().bodies.keep(block, frame.clone());
+            Some(frame)
+        })
+    }
+
+    /// Another height is being decided: peers that wait for bodies get the blocks with their certificates.
+    pub fn clear_bodies(&self) {
+        self.desk.state.lock().bodies.clear();
     }
 
     /// The peer is gone: what it asked for is not read.
@@ -129,15 +158,27 @@ impl Desk {
     fn serve(
         &self,
         read: impl Fn(Height) -> Result<Option<CertifiedBlock>, StorageError>,
-        answer: impl Fn(PeerId, Message),
+        answer: impl Fn(PeerId, Answer),
     ) {
         while let Some(turn) = self.next() {
-            let Request { from, count } = turn.request;
-            let blocks = collect(from, count, turn.bytes_enough, &read);
-            let bytes = charge(&blocks);
+            let (given, bytes) = match turn.request {
+                Request::Blocks { from, count } => {
+                    let blocks = collect(from, count, turn.bytes_enough, &read);
+                    let bytes = charge(&blocks);
+                    (Answer::Blocks(Message::SyncResponse { from, blocks }), bytes)
+                }
+                Request::Body(block) => {
+                    // Its height is over, or others took its place.
+                    let Some(frame) = self.state.lock().bodies.get(&block) else {
+                        continue;
+                    };
+                    let bytes = ANSWER_BYTES.saturating_add(frame.byte_len());
+                    (Answer::Body(frame), bytes)
+                }
+            };
             let now = self.begun.elapsed();
             self.state.lock().turns.spent(turn.class, bytes, now);
-            answer(turn.peer, Message::SyncResponse { from, blocks });
+            answer(turn.peer, given);
         }
     }
 
@@ -218,9 +259,10 @@ fn stored(store: &Store, height: Height) -> Result<Option<CertifiedBlock>, Stora
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
-    use vibecoin_primitives::{CommitCertificate, Hash, Header, PublicKey, Round, TimeMs};
+    use vibecoin_network::Envelope;
+    use vibecoin_primitives::{CommitCertificate, Header, PublicKey, Round, TimeMs};
 
     use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -235,36 +277,55 @@ mod tests {
     /// Requests that wait in a test, at most.
     const MANY: usize = 1_024;
 
-    fn block(height: Height, body_bytes: usize) -> CertifiedBlock {
+    fn header(height: Height) -> Header {
         let zero = Hash::ZERO;
+        Header {
+            version: 1,
+            height,
+            round: Round(0),
+            proposer: PublicKey([0; 32]),
+            parent: zero,
+            time: TimeMs(0),
+            ticks: 0,
+            poh_seq: 0,
+            poh_hash: zero,
+            body_hash: zero,
+            tx_root: zero,
+            receipt_root: zero,
+            evidence_root: zero,
+            state_root: zero,
+            validators_hash: zero,
+            next_validators_hash: zero,
+            params_hash: zero,
+            last_commit_hash: zero,
+        }
+    }
+
+    fn block(height: Height, body_bytes: usize) -> CertifiedBlock {
         CertifiedBlock {
-            header: Header {
-                version: 1,
-                height,
-                round: Round(0),
-                proposer: PublicKey([0; 32]),
-                parent: zero,
-                time: TimeMs(0),
-                ticks: 0,
-                poh_seq: 0,
-                poh_hash: zero,
-                body_hash: zero,
-                tx_root: zero,
-                receipt_root: zero,
-                evidence_root: zero,
-                state_root: zero,
-                validators_hash: zero,
-                next_validators_hash: zero,
-                params_hash: zero,
-                last_commit_hash: zero,
-            },
+            header: header(height),
             body: vec![7; body_bytes],
             certificate: CommitCertificate {
                 height,
                 round: Round(0),
-                block: zero,
+                block: Hash::ZERO,
                 signatures: Vec::new(),
             },
+        }
+    }
+
+    /// The packed body of a block, of about so many bytes.
+    pub fn frame(body_bytes: usize) -> Frame {
+        Envelope::new(&Hash::ZERO).frame(&Message::Body {
+            header: Box::new(header(Height(1))),
+            body: vec![7; body_bytes],
+        })
+    }
+
+    const fn blocks(from: u64, count: u32) -> Request {
+        Request::Blocks {
+            from: Height(from),
+            count,
         }
     }
 
@@ -282,10 +343,10 @@ mod tests {
         };
         let answer = move |peer, message| answers.send((peer, message)).unwrap();
         let server = Server::over(PACES, read, answer).unwrap();
-        assert!(server.ask(Class::Stranger, A, Height(from), count));
+        assert!(server.ask(Class::Stranger, A, blocks(from, count)));
         let (peer, message) = answered.recv().unwrap();
-        let Message::SyncResponse { from: of, blocks } = message else {
-            panic!("{message:?}");
+        let Answer::Blocks(Message::SyncResponse { from: of, blocks }) = message else {
+            panic!("no blocks");
         };
         assert_eq!((peer, of), (A, Height(from)));
         let heights: Vec<_> = blocks.iter().map(|block| block.header.height.0).collect();
@@ -369,7 +430,7 @@ mod tests {
     #[test]
     fn the_validator_that_asks_last_is_answered_before_the_strangers_that_wait() {
         let (server, let_go, answered, reads) = held(PACES, 0);
-        let ask = |class, peer| server.ask(class, PeerId(peer), Height(1), 1);
+        let ask = |class, peer| server.ask(class, PeerId(peer), blocks(1, 1));
         assert!(ask(Class::Stranger, 1));
         // The first is being answered and does not wait any more.
         reads.recv().unwrap();
@@ -390,10 +451,10 @@ mod tests {
     #[test]
     fn what_a_peer_that_left_asked_for_is_not_read() {
         let (server, let_go, answered, reads) = held(PACES, 0);
-        server.ask(Class::Stranger, A, Height(1), 1);
+        server.ask(Class::Stranger, A, blocks(1, 1));
         reads.recv().unwrap();
-        server.ask(Class::Stranger, PeerId(2), Height(1), 1);
-        server.ask(Class::Stranger, PeerId(3), Height(1), 1);
+        server.ask(Class::Stranger, PeerId(2), blocks(1, 1));
+        server.ask(Class::Stranger, PeerId(3), blocks(1, 1));
         server.forget(PeerId(2));
         (0..2).for_each(|_| let_go.send(()).unwrap());
         let order: Vec<u64> = answered.iter().take(2).map(|peer| peer.0).collect();
@@ -409,11 +470,11 @@ mod tests {
         };
         let (server, let_go, answered, _reads) = held(paces, MIB);
         (0..MANY / 2).for_each(|_| let_go.send(()).unwrap());
-        assert!(server.ask(Class::Stranger, A, Height(1), 1));
+        assert!(server.ask(Class::Stranger, A, blocks(1, 1)));
         assert_eq!(answered.recv(), Ok(A));
-        assert!(server.ask(Class::Stranger, A, Height(2), 1));
+        assert!(server.ask(Class::Stranger, A, blocks(2, 1)));
         for _ in 0..10 {
-            assert!(server.ask(Class::Known, PeerId(2), Height(1), 1));
+            assert!(server.ask(Class::Known, PeerId(2), blocks(1, 1)));
             assert_eq!(answered.recv(), Ok(PeerId(2)));
         }
         drop(server);
@@ -421,9 +482,49 @@ mod tests {
     }
 
     #[test]
+    fn a_body_is_packed_once_and_given_to_strangers_at_their_pace_until_its_height_is_over() {
+        let (answers, answered) = bounded(MANY);
+        let answer = move |peer, given| match given {
+            Answer::Body(frame) => answers.send((peer, frame)).unwrap(),
+            Answer::Blocks(_) => panic!("nobody asked for blocks"),
+        };
+        // A byte in a second: the first body takes all of it for years.
+        let paces = Paces {
+            strangers: 1,
+            ..PACES
+        };
+        let server = Server::over(paces, |_| Ok(None), answer).unwrap();
+        let [first, later] = [Hash([1; 32]), Hash([2; 32])];
+        let packed = server.body(first, || Some(frame(MIB))).unwrap();
+        let again = server.body(first, || panic!("packed a second time"));
+        assert_eq!(again.as_ref(), Some(&packed));
+        let ask = |class, peer, block| server.ask(class, PeerId(peer), Request::Body(block));
+        assert!(ask(Class::Stranger, 1, first));
+        assert_eq!(answered.recv(), Ok((A, packed.clone())));
+        assert!(ask(Class::Stranger, 1, first) && ask(Class::Stranger, 2, first));
+        // Peers that the operator named have a budget of their own.
+        for peer in 3..10 {
+            assert!(ask(Class::Known, peer, first));
+            assert_eq!(answered.recv(), Ok((PeerId(peer), packed.clone())));
+        }
+        server.clear_bodies();
+        assert!(ask(Class::Known, 3, first));
+        assert_eq!(server.body(later, || None), None, "the replica has none");
+        let packed = server.body(later, || Some(frame(MIB + 1))).unwrap();
+        assert!(ask(Class::Known, 4, later));
+        assert_eq!(
+            answered.recv(),
+            Ok((PeerId(4), packed)),
+            "the first is not given any more"
+        );
+        drop(server);
+        assert!(answered.recv().is_err(), "a stranger got more than its pace");
+    }
+
+    #[test]
     fn the_thread_ends_with_the_server() {
         let (server, let_go, answered, reads) = held(PACES, 0);
-        server.ask(Class::Stranger, A, Height(1), 1);
+        server.ask(Class::Stranger, A, blocks(1, 1));
         reads.recv().unwrap();
         let_go.send(()).unwrap();
         drop(server);

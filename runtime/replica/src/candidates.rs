@@ -227,6 +227,13 @@ impl<S: State> Candidates<S> {
         })
     }
 
+    /// Returns true if the body of a block is here.
+    pub fn has_body(&self, block: &Hash) -> bool {
+        self.blocks
+            .get(block)
+            .is_some_and(|candidate| candidate.body.is_some())
+    }
+
     /// The block that `proposer` made for `round`.
     pub fn own(&self, round: Round, proposer: &PublicKey) -> Option<Header> {
         let mut headers = self.blocks.values().map(|candidate| &candidate.header);

@@ -141,6 +141,13 @@ pub enum Action<S> {
         /// How many blocks.
         count: u32,
     },
+    /// Answer a peer's request for the body of a block of the height being decided; [`crate::Replica::body`] has it.
+    GiveBody {
+        /// Whom.
+        to: PeerId,
+        /// The block.
+        block: Hash,
+    },
     /// Whether a gossiped message may be passed on.
     Forward {
         /// Of the event.

@@ -162,6 +162,11 @@ impl<S: State, O: Orderer> Replica<S, O> {
         self.candidates.held()
     }
 
+    /// The body of a block of the height being decided, encoded anew with each call: keep it for all that ask.
+    pub fn body(&self, block: &Hash) -> Option<Message> {
+        self.candidates.message(block)
+    }
+
     /// Double signatures that came to light and wait for a block of ours.
     pub fn evidence_waiting(&self) -> &[Evidence] {
         self.evidence.waiting()
@@ -467,10 +472,8 @@ impl<S: State, O: Orderer> Replica<S, O> {
             Message::Part(part) => self.on_part(*part, verified),
             Message::Body { header, body } => self.on_body(from, &header, body, &verified),
             Message::BodyRequest { block, .. } => {
-                if self.may_have_a_body(from)
-                    && let Some(message) = self.candidates.message(&block)
-                {
-                    self.do_it(Action::Send { to: from, message });
+                if self.may_have_a_body(from) && self.candidates.has_body(&block) {
+                    self.do_it(Action::GiveBody { to: from, block });
                 }
                 Verdict::Ignored
             }

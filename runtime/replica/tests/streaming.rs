@@ -240,6 +240,11 @@ impl Net {
                     self.wire.push_back((node, to.0 as usize, message.clone()));
                     self.sent.push((node, message));
                 }
+                Action::GiveBody { to, block } => {
+                    let body = self.nodes[node].replica.body(&block).expect("the body is here");
+                    self.wire.push_back((node, to.0 as usize, body.clone()));
+                    self.sent.push((node, body));
+                }
                 Action::Serve { to, from, count } => {
                     let blocks = self.nodes[node].commits.iter();
                     let blocks = blocks

@@ -1,7 +1,8 @@
-//! Requests for old blocks that wait, and whose turn it is. Plain values: the caller has the clock and the disk.
+//! Requests for blocks that wait, and whose turn it is. Plain values: the caller has the clock and the disk.
 //!
 //! ```text
-//! ask ──▶ places of a class (two requests per peer) ──▶ next: peers in turn, at the pace of the class
+//! ask ──▶ places of a class (two requests for old blocks and one for a body, per peer) ──▶ next: peers in turn, at the
+//!                                                                                          pace of the class
 //! ```
 //!
 //! Validators and named peers have places and a budget of their own and go first, so no number of strangers delays
@@ -14,13 +15,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use vibecoin_primitives::Height;
 use vibecoin_primitives::limits::MIB;
+use vibecoin_primitives::{Hash, Height};
 use vibecoin_replica::PeerId;
 
 /// Most peers of a class whose requests wait. More than there are seats by default.
 pub const PEERS_MAX: usize = 256;
-/// Most requests of one peer that wait: as many as an honest peer has on their way.
+/// Most requests of one peer for old blocks that wait: as many as an honest peer has on their way. One for a body is
+/// beside them.
 pub const REQUESTS_PER_PEER_MAX: usize = 2;
 /// How much of its budget a class may have saved up, as a time: what lets a short chain be fetched at once.
 const SAVED: Duration = Duration::from_secs(4);
@@ -61,11 +63,19 @@ impl Paces {
     };
 }
 
-/// A request for blocks.
+/// What a peer asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Request {
-    pub from: Height,
-    pub count: u32,
+pub enum Request {
+    /// Decided blocks.
+    Blocks { from: Height, count: u32 },
+    /// The body of a block that may be decided next.
+    Body(Hash),
+}
+
+impl Request {
+    const fn is_body(&self) -> bool {
+        matches!(self, Self::Body(_))
+    }
 }
 
 /// A request whose turn it is.
@@ -160,9 +170,19 @@ impl Places {
 
     fn ask(&mut self, peer: PeerId, request: Request) -> bool {
         if let Some(own) = self.waiting.get_mut(&peer) {
+            // Its body is at the front, if it wants one: it is of use for less than a second. The one that it asked for
+            // before is of another round, or of a height that is over.
+            let bodies = usize::from(own.front().is_some_and(Request::is_body));
+            if request.is_body() {
+                if bodies > 0 {
+                    own.pop_front();
+                }
+                own.push_front(request);
+                return true;
+            }
             // A peer that asks for more than it may has given up what it asked for first.
-            if own.len() >= REQUESTS_PER_PEER_MAX {
-                own.pop_front();
+            if own.len().saturating_sub(bodies) >= REQUESTS_PER_PEER_MAX {
+                own.remove(bodies);
             }
             own.push_back(request);
             return true;
@@ -287,10 +307,19 @@ mod tests {
     }
 
     fn request(from: u64) -> Request {
-        Request {
+        Request::Blocks {
             from: Height(from),
             count: 16,
         }
+    }
+
+    /// What peers asked for, in the order of their answers.
+    fn requests(turns: &mut Turns) -> Vec<Request> {
+        let next = || match turns.next(at(0)) {
+            Next::Answer(turn) => Some(turn.request),
+            Next::Wait(_) | Next::Idle => None,
+        };
+        std::iter::from_fn(next).collect()
     }
 
     fn stranger(turns: &mut Turns, peer: u64, from: u64) -> bool {
@@ -325,11 +354,34 @@ mod tests {
         for from in [1, 17, 33] {
             assert!(stranger(&mut turns, 1, from));
         }
-        let mut froms = Vec::new();
-        while let Next::Answer(turn) = turns.next(at(0)) {
-            froms.push(turn.request.from.0);
+        assert_eq!(requests(&mut turns), [17, 33].map(request));
+    }
+
+    #[test]
+    fn a_peer_waits_for_one_body_which_goes_before_its_old_blocks_and_displaces_none() {
+        let mut turns = Turns::new(PACES);
+        let body = |n| Request::Body(Hash([n; 32]));
+        for asked in [request(1), body(1), request(17), body(2), request(33)] {
+            assert!(turns.ask(Class::Stranger, PeerId(1), asked));
         }
-        assert_eq!(froms, [17, 33]);
+        assert_eq!(requests(&mut turns), [body(2), request(17), request(33)]);
+        assert!(turns.is_empty());
+    }
+
+    #[test]
+    fn bodies_are_given_at_the_pace_of_old_blocks() {
+        let mut turns = Turns::new(PACES);
+        let mut bodies = 0;
+        for ms in 0..10_000 {
+            for peer in 0..10 {
+                turns.ask(Class::Stranger, PeerId(peer), Request::Body(Hash::ZERO));
+            }
+            while let Next::Answer(turn) = turns.next(at(ms)) {
+                turns.spent(turn.class, MIB, at(ms));
+                bodies += 1;
+            }
+        }
+        assert_eq!(bodies, 14, "10 s at 1 MiB/s, and 4 MiB saved");
     }
 
     #[test]

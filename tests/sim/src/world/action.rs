@@ -100,6 +100,13 @@ impl World {
                 }
                 self.say(index, Some(to.0 as usize), message).map(|()| Flow::Go)
             }
+            Action::GiveBody { to, block } => {
+                let Some(message) = running.replica.body(&block) else {
+                    return Ok(Flow::Go);
+                };
+                trace.note(now, format_args!("{index} -> {}  {}", to.0, describe(&message)));
+                self.say(index, Some(to.0 as usize), message).map(|()| Flow::Go)
+            }
             Action::Forward { gossip, verdict } => {
                 if matches!(verdict, Verdict::Fresh | Verdict::Known) {
                     self.forward(index, gossip.0);
