@@ -19,7 +19,7 @@ use crate::metrics::Files;
 use crate::network::Outlet;
 use crate::serve::{Class, Request, Server};
 use crate::shared::Shared;
-use crate::verify::{Tickets, Told};
+use crate::verify::{Own, Tickets, Told};
 
 /// Most inputs that wait for the driver; senders wait beyond it.
 pub const INBOX_MAX: usize = 64;
@@ -326,9 +326,15 @@ impl Driver {
                         let taken = std::mem::take(&mut answer.taken).into_iter();
                         let kept = taken.filter(|transaction| pool.get(transaction.id()).is_some());
                         let kept: Vec<_> = kept.collect();
-                        for transaction in answer.take_own() {
-                            if pool.get(transaction.id()).is_some() {
-                                self.outlet.pass_on(&transaction);
+                        let waits = |it: &Arc<VerifiedTransaction>| pool.get(it.id()).is_some();
+                        match answer.take_own() {
+                            Own::Any(own) => {
+                                let own = own.iter().filter(|it| waits(it));
+                                own.for_each(|transaction| self.outlet.pass_on(transaction));
+                            }
+                            Own::Message(mut own) => {
+                                own.retain(waits);
+                                self.outlet.publish(&own);
                             }
                         }
                         self.shared.pool.insert(kept, crate::clock::wall());

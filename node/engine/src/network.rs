@@ -408,6 +408,15 @@ impl Outlet {
         }
     }
 
+    /// Sends transactions at once, as a message of their own.
+    pub fn publish(&self, transactions: &[Arc<VerifiedTransaction>]) {
+        let Some(network) = &self.network else { return };
+        if !transactions.is_empty() {
+            let all = transactions.iter().map(|one| one.transaction().clone());
+            network.publish(&Message::Transactions(all.collect()));
+        }
+    }
+
     /// Sends what waits.
     pub fn flush(&mut self) {
         if self.fresh.is_empty() {

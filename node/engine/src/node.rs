@@ -304,6 +304,7 @@ impl Node {
         threads.push(thread("persist", move || persist.run())?);
         let (for_rpc, to_driver) = (inbox.clone(), inbox);
         let to_tell = network.clone();
+        let for_stage = shared.clone();
         let signatures = Stage {
             genesis: chain.genesis,
             queues: Queues {
@@ -311,6 +312,7 @@ impl Node {
                 gossiped,
             },
             tickets,
+            pool: Box::new(move |id| Some(for_stage.pool.get(id)?.transaction)),
             report: report.clone(),
             forward: Box::new(move |gossip, verdict| {
                 if let Some(network) = &to_tell {

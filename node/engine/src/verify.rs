@@ -3,7 +3,9 @@
 //! A bad signature must not make the batch of all others dear. A gossiped message with one is refused as a whole,
 //! for the price of one batch of its own: who passes transactions on has checked them. Only what clients of this
 //! node submit is looked at one by one, since each gets its own verdict; they take turns
-//! ([`crate::submissions`]).
+//! ([`crate::submissions`]). A copy of what was checked before costs no check ([`proofs`]).
+
+mod proofs;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use crossbeam_channel::{Sender, select};
 use parking_lot::Mutex;
 use vibecoin_consensus::Verdict;
 use vibecoin_mempool::{Inserted, MempoolError, Status};
-use vibecoin_primitives::{Hash, KnownKeys, Transaction, TransactionError, VerifiedTransaction};
+use vibecoin_primitives::{Hash, Transaction, TransactionError, VerifiedTransaction};
 use vibecoin_replica::{GossipId, PeerId, Refusal, Refused, Ticket};
 use vibecoin_rpc_server::Caller;
 
@@ -21,6 +23,8 @@ use crate::driver::Input;
 use crate::inspect::Report;
 use crate::queue::FairQueue;
 use crate::submissions::{Line, Part, Slice, SubmissionReceiver};
+pub use proofs::Lookup;
+use proofs::{Proof, Proofs};
 
 /// Most signatures checked in one batch: beyond it a batch gains nothing and delays the first caller.
 pub const BATCH_MAX: usize = 1024;
@@ -157,6 +161,15 @@ pub struct Answer {
     origin: Origin,
 }
 
+/// What this node is to pass on in its own name.
+pub enum Own {
+    /// In any company.
+    Any(Vec<Arc<VerifiedTransaction>>),
+    /// As one message: all nodes that were given the message that these come from then publish the same one, which
+    /// gossip carries once.
+    Message(Vec<Arc<VerifiedTransaction>>),
+}
+
 /// What there is to tell about a completed submission.
 pub enum Told {
     /// The client has its answer.
@@ -176,11 +189,11 @@ impl Answer {
     /// Takes out what this node is to pass on in its own name: what is pending of a client's, and of a gossiped message
     /// that holds queued ones too and is therefore not forwarded. Queued ones cost nobody a fee, so they stay here until
     /// they are pending; [`Mempool::promoted_since`](vibecoin_mempool::Mempool::promoted_since) tells when.
-    pub fn take_own(&mut self) -> Vec<Arc<VerifiedTransaction>> {
+    pub fn take_own(&mut self) -> Own {
         match self.origin {
-            Origin::Gossip(Some(_)) if !self.some_queued => Vec::new(),
-            Origin::Gossip(None) => Vec::new(),
-            Origin::Client(_) | Origin::Gossip(Some(_)) => std::mem::take(&mut self.pending),
+            Origin::Gossip(Some(_)) if self.some_queued => Own::Message(std::mem::take(&mut self.pending)),
+            Origin::Gossip(_) => Own::Message(Vec::new()),
+            Origin::Client(_) => Own::Any(std::mem::take(&mut self.pending)),
         }
     }
 
@@ -316,6 +329,8 @@ pub struct Stage {
     pub queues: Queues,
     /// Who waits for verdicts.
     pub tickets: Arc<Tickets>,
+    /// Gives what waits in the pool: it was checked before.
+    pub pool: Lookup,
     /// Called with gossip that no honest peer passes on.
     pub report: Report,
     /// Tells the gossip layer what becomes of a message.
@@ -325,8 +340,8 @@ pub struct Stage {
 impl Stage {
     /// Runs until the other end of the queue of submissions is gone.
     pub fn run(&self, driver: &Sender<Input>) {
-        let (mut keys, mut tainted) = (KnownKeys::default(), Tainted::default());
-        while let Some(begun) = self.round(&mut keys, &mut tainted, driver) {
+        let (mut proofs, mut tainted) = (Proofs::default(), Tainted::default());
+        while let Some(begun) = self.round(&mut proofs, &mut tainted, driver) {
             if !begun && !self.queues.wait() {
                 return;
             }
@@ -335,7 +350,7 @@ impl Stage {
 
     /// Checks some of what waits, in steps of bounded work: small submissions with what peers sent, large ones, and
     /// then callers and peers with a bad signature lately. Says whether anything waited; `None` when the driver is gone.
-    fn round(&self, keys: &mut KnownKeys, tainted: &mut Tainted, driver: &Sender<Input>) -> Option<bool> {
+    fn round(&self, proofs: &mut Proofs, tainted: &mut Tainted, driver: &Sender<Input>) -> Option<bool> {
         let submissions = &self.queues.submissions;
         let waiting =
             |line| -> Vec<Waiting> { submissions.take(line).into_iter().map(Waiting::from).collect() };
@@ -351,14 +366,14 @@ impl Stage {
         let (apart, together): (Vec<_>, Vec<_>) =
             first.into_iter().partition(|waiting| tainted.has(waiting.peer()));
         let mut begun = !together.is_empty();
-        self.offer(self.check(together, keys, tainted), driver)?;
+        self.offer(self.check(together, proofs, tainted), driver)?;
         let large = waiting(Line::Large);
         begun |= !large.is_empty();
-        self.offer(self.check(large, keys, tainted), driver)?;
+        self.offer(self.check(large, proofs, tainted), driver)?;
         let suspects = waiting(Line::Tainted);
         for suspect in apart.into_iter().chain(suspects) {
             begun = true;
-            let checked = self.look_at(suspect, keys, tainted);
+            let checked = self.look_at(suspect, proofs, tainted);
             self.offer(checked, driver)?;
         }
         Some(begun)
@@ -382,10 +397,9 @@ impl Stage {
 
     /// Checks signatures in one batch; gives what is to be offered to the pool, entry by entry. When the batch does not
     /// hold, what peers sent is looked at message by message, and what clients sent in a batch of its own.
-    fn check(&self, waiting: Vec<Waiting>, keys: &mut KnownKeys, tainted: &mut Tainted) -> Vec<Checked> {
+    fn check(&self, waiting: Vec<Waiting>, proofs: &mut Proofs, tainted: &mut Tainted) -> Vec<Checked> {
         let all = waiting.iter().flat_map(|waiting| &waiting.transactions);
-        let all: Vec<Transaction> = all.cloned().collect();
-        if let Some(verified) = Transaction::verify_all(all, &self.genesis, keys) {
+        if let Some(verified) = proofs.all(all, &self.genesis, &self.pool) {
             let mut verified = verified.into_iter().map(Ok);
             let good = |waiting: Waiting| {
                 let own = verified.by_ref().take(waiting.transactions.len()).collect();
@@ -396,26 +410,25 @@ impl Stage {
         let (of_peers, of_clients): (Vec<_>, Vec<_>) =
             waiting.into_iter().partition(|waiting| waiting.peer().is_some());
         let all = of_clients.iter().flat_map(|waiting| &waiting.transactions);
-        let all: Vec<Transaction> = all.cloned().collect();
-        let mut verdicts = Transaction::verify_batch_with(all, &self.genesis, keys).into_iter();
+        let mut verdicts = proofs.each(all, &self.genesis, &self.pool).into_iter();
         let mut checked = Vec::with_capacity(of_clients.len().saturating_add(of_peers.len()));
         for waiting in of_clients {
             let own = verdicts.by_ref().take(waiting.transactions.len()).collect();
             checked.push(self.judged(own, waiting.source));
         }
         let of_peers = of_peers.into_iter();
-        checked.extend(of_peers.filter_map(|one| self.look_at(one, keys, tainted)));
+        checked.extend(of_peers.filter_map(|one| self.look_at(one, proofs, tainted)));
         checked
     }
 
     /// Checks what came in one message. Gossip with a bad signature is refused for the price of one batch.
-    fn look_at(&self, waiting: Waiting, keys: &mut KnownKeys, tainted: &mut Tainted) -> Option<Checked> {
+    fn look_at(&self, waiting: Waiting, proofs: &mut Proofs, tainted: &mut Tainted) -> Option<Checked> {
         let Waiting { transactions, source } = waiting;
         let Source::Peer { peer, gossip } = source else {
-            let verdicts = Transaction::verify_batch_with(transactions, &self.genesis, keys);
+            let verdicts = proofs.each(&transactions, &self.genesis, &self.pool);
             return Some(self.judged(verdicts, source));
         };
-        if let Some(verified) = Transaction::verify_all(transactions, &self.genesis, keys) {
+        if let Some(verified) = proofs.all(&transactions, &self.genesis, &self.pool) {
             tainted.clear(peer);
             return Some(self.judged(verified.into_iter().map(Ok).collect(), source));
         }
@@ -429,11 +442,7 @@ impl Stage {
     }
 
     /// What was checked, as it is offered to the pool. A client's bad signature is noted.
-    fn judged(
-        &self,
-        verdicts: Vec<Result<VerifiedTransaction, TransactionError>>,
-        source: Source,
-    ) -> Checked {
+    fn judged(&self, verdicts: Vec<Proof>, source: Source) -> Checked {
         let origin = match source {
             Source::Peer { gossip, .. } => Origin::Gossip(gossip),
             Source::Client { caller, part } => {
@@ -447,15 +456,12 @@ impl Stage {
 }
 
 /// A submission whose signatures were checked, and what of it is to be offered to the pool.
-fn pending(
-    checked: impl Iterator<Item = Result<VerifiedTransaction, TransactionError>>,
-    origin: Origin,
-) -> (Pending, Vec<Arc<VerifiedTransaction>>) {
+fn pending(checked: impl Iterator<Item = Proof>, origin: Origin) -> (Pending, Vec<Arc<VerifiedTransaction>>) {
     let (mut verdicts, mut offered) = (Vec::new(), Vec::new());
     for verdict in checked {
         match verdict {
             Ok(transaction) => {
-                offered.push(Arc::new(transaction));
+                offered.push(transaction);
                 verdicts.push(None);
             }
             Err(error) => verdicts.push(Some(Err(SubmitError::Transaction(error)))),

@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use vibecoin_primitives::{Address, Amount, Height, Nonce, Operation, SecretKey, TransactionBody};
 
@@ -49,7 +49,9 @@ struct Bench {
     stage: Stage,
     blamed: Arc<Mutex<Vec<(PeerId, Refusal)>>>,
     told: Arc<Mutex<Vec<(GossipId, Verdict)>>>,
-    keys: KnownKeys,
+    proofs: Proofs,
+    /// What the pool holds.
+    pool: Arc<Mutex<HashMap<Hash, Arc<VerifiedTransaction>>>>,
     tainted: Tainted,
     submissions: SubmissionSender,
     driver: Sender<Input>,
@@ -61,6 +63,8 @@ fn bench() -> Bench {
     let (blame, tell): (Arc<Mutex<Vec<_>>>, Arc<Mutex<Vec<_>>>) = (Arc::clone(&blamed), Arc::clone(&told));
     let (submissions, receiver) = submissions();
     let (driver, offered) = crossbeam_channel::unbounded();
+    let pool: Arc<Mutex<HashMap<_, _>>> = Arc::default();
+    let looked_up = Arc::clone(&pool);
     let stage = Stage {
         genesis: GENESIS,
         queues: Queues {
@@ -68,6 +72,7 @@ fn bench() -> Bench {
             gossiped: Arc::new(FairQueue::new(crate::network::GOSSIPED)),
         },
         tickets: Arc::default(),
+        pool: Box::new(move |id| looked_up.lock().get(id).cloned()),
         report: Arc::new(move |peer, refusal| blame.lock().push((peer, *refusal))),
         forward: Box::new(move |gossip, verdict| tell.lock().push((gossip, verdict))),
     };
@@ -75,7 +80,8 @@ fn bench() -> Bench {
         stage,
         blamed,
         told,
-        keys: KnownKeys::default(),
+        proofs: Proofs::default(),
+        pool,
         tainted: Tainted::default(),
         submissions,
         driver,
@@ -86,7 +92,7 @@ fn bench() -> Bench {
 impl Bench {
     /// How many transactions of each entry are offered to the pool.
     fn check(&mut self, waiting: Vec<Waiting>) -> Vec<usize> {
-        let checked = self.stage.check(waiting, &mut self.keys, &mut self.tainted);
+        let checked = self.stage.check(waiting, &mut self.proofs, &mut self.tainted);
         checked.iter().map(|(_, offered)| offered.len()).collect()
     }
 
@@ -94,7 +100,7 @@ impl Bench {
     fn round(&mut self) -> Vec<usize> {
         let begun = self
             .stage
-            .round(&mut self.keys, &mut self.tainted, &self.driver)
+            .round(&mut self.proofs, &mut self.tainted, &self.driver)
             .unwrap();
         assert!(begun, "nothing waited");
         let offered = |input| match input {
@@ -140,7 +146,7 @@ fn a_gossiped_message_with_a_bad_signature_is_refused_whole_and_at_once() {
     assert!(
         bench
             .stage
-            .look_at(again, &mut bench.keys, &mut bench.tainted)
+            .look_at(again, &mut bench.proofs, &mut bench.tainted)
             .is_some()
     );
     assert!(
@@ -161,7 +167,7 @@ fn a_client_gets_a_verdict_for_each_transaction_whatever_peers_send_beside_it() 
     let client = Waiting::from(taken.pop().unwrap());
     let checked = bench.stage.check(
         vec![gossip(1, vec![transaction(1, 2)]), client],
-        &mut bench.keys,
+        &mut bench.proofs,
         &mut bench.tainted,
     );
     let [(pending, offered)] = checked.as_slice() else {
@@ -169,6 +175,66 @@ fn a_client_gets_a_verdict_for_each_transaction_whatever_peers_send_beside_it() 
     };
     let bad: Vec<bool> = pending.verdicts.iter().map(Option::is_some).collect();
     assert_eq!((bad.as_slice(), offered.len()), (&[false, true, false][..], 2));
+}
+
+impl Bench {
+    /// What a message that this peer sends alone offers to the pool.
+    fn offers(&mut self, from: u64, transactions: Vec<Transaction>) -> Vec<Arc<VerifiedTransaction>> {
+        let checked = self.stage.check(
+            vec![gossip(from, transactions)],
+            &mut self.proofs,
+            &mut self.tainted,
+        );
+        checked.into_iter().flat_map(|(_, offered)| offered).collect()
+    }
+}
+
+/// Returns true if each of these is one and the same value, so that no signature was checked for another one.
+fn are_same(some: &[Arc<VerifiedTransaction>], others: &[Arc<VerifiedTransaction>]) -> bool {
+    some.len() == others.len()
+        && some
+            .iter()
+            .zip(others)
+            .all(|(one, other)| Arc::ptr_eq(one, other))
+}
+
+#[test]
+fn a_copy_of_what_was_checked_is_offered_without_another_check() {
+    let mut bench = bench();
+    let copies = vec![transaction(1, 1), transaction(2, 2), transaction(1, 1)];
+    let first = bench.offers(1, copies.clone());
+    assert_eq!(first.len(), 3);
+    assert!(Arc::ptr_eq(&first[0], &first[2]), "twice in one batch");
+    let again = bench.offers(2, copies.clone());
+    assert!(are_same(&first, &again), "checked lately");
+    // What the pool holds is known for longer.
+    bench.pool.lock().insert(*first[0].id(), Arc::clone(&first[0]));
+    bench.proofs = Proofs::default();
+    let later = bench.offers(3, copies);
+    assert!(are_same(&first[..1], &later[..1]) && !are_same(&first[1..2], &later[1..2]));
+    // A client's copy, beside a bad one that looks at all of them one by one.
+    let _answer = bench.submit(LOCAL, vec![transaction(6, 5), transaction(1, 1)]);
+    let taken = bench.stage.queues.submissions.take(Line::Small).pop().unwrap();
+    let checked = bench
+        .stage
+        .check(vec![taken.into()], &mut bench.proofs, &mut bench.tainted);
+    assert!(are_same(&checked[0].1, &first[..1]));
+    assert!(bench.blamed.lock().is_empty());
+}
+
+#[test]
+fn a_bad_signature_on_a_known_transaction_is_found() {
+    let mut bench = bench();
+    assert_eq!(bench.offers(1, vec![transaction(1, 1)]).len(), 1);
+    assert_eq!(transaction(1, 1).id(&GENESIS), transaction(1, 2).id(&GENESIS));
+    assert!(bench.offers(2, vec![transaction(1, 2)]).is_empty());
+    assert!(
+        bench
+            .offers(3, vec![transaction(2, 2), transaction(2, 1)])
+            .is_empty()
+    );
+    let blamed: Vec<u64> = bench.blamed.lock().iter().map(|(peer, _)| peer.0).collect();
+    assert_eq!(blamed, [2, 3]);
 }
 
 #[test]
@@ -263,7 +329,7 @@ fn answered(from: Comes, some_queued: bool) -> (Vec<u64>, Option<bool>) {
     };
     let mut checked = bench
         .stage
-        .check(vec![waiting], &mut bench.keys, &mut bench.tainted);
+        .check(vec![waiting], &mut bench.proofs, &mut bench.tainted);
     let (pending, offered) = checked.pop().unwrap();
     let ticket = bench.stage.tickets.open(pending).unwrap();
     let results = offered.iter().map(|transaction| {
@@ -279,7 +345,17 @@ fn answered(from: Comes, some_queued: bool) -> (Vec<u64>, Option<bool>) {
     });
     let mut answer = bench.stage.tickets.close(ticket, results.collect()).unwrap();
     assert_eq!(answer.taken, offered, "readers see all of them");
-    let own = answer.take_own();
+    let is_client = matches!(answer.origin, Origin::Client(_));
+    let own = match answer.take_own() {
+        Own::Any(own) => {
+            assert!(is_client, "all that were given a message publish the same one");
+            own
+        }
+        Own::Message(own) => {
+            assert!(!is_client, "single ones travel together");
+            own
+        }
+    };
     assert!(own.iter().all(|one| offered.contains(one)));
     let own = own.iter().map(|one| one.body().sender);
     let own = own.map(|sender| {
