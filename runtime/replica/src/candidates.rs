@@ -1,6 +1,6 @@
 //! Blocks that others propose at the height being decided: their parts, their bodies, and our verdicts.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use vibecoin_consensus::{BlockEvent, LogRecord, MonoTime, Orderer, Step, Verdict};
@@ -8,8 +8,8 @@ use vibecoin_execution::State;
 use vibecoin_primitives::limits::{BLOCK_BYTES_MAX, KIB, MIB, TICKS_MAX};
 use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{
-    Block, BlockPart, Body, Hash, Header, Height, PartContent, PublicKey, Round, VerifiedTransaction, encode,
-    transaction_bytes,
+    Block, BlockPart, Body, Hash, Header, Height, PartContent, PublicKey, Round, ValidatorSet,
+    VerifiedTransaction, Vote, encode, transaction_bytes,
 };
 
 use crate::assembly::{Assembly, Taken};
@@ -85,13 +85,81 @@ fn body_bytes(body: &Body) -> usize {
         .fold(0, |sum, tx| sum.saturating_add(transaction_bytes(tx)))
 }
 
-/// A proposed block whose body is missing.
+/// A proposed block whose body is missing. Two requests for it are on their way at most, to different peers.
 struct Wanted {
     header: Header,
     /// When to ask for it, again.
     ask_at: MonoTime,
     /// How often it was asked for.
     asked: usize,
+    /// When to ask a voter for it beside that, again, and how often one was asked.
+    voter_at: MonoTime,
+    voters_asked: usize,
+    /// The peer that was asked last, and the voter.
+    newest: [Option<PeerId>; 2],
+}
+
+impl Wanted {
+    const fn new(header: Header, ask_at: MonoTime) -> Self {
+        Self {
+            header,
+            ask_at,
+            asked: 0,
+            voter_at: MonoTime(0),
+            voters_asked: 0,
+            newest: [None; 2],
+        }
+    }
+
+    /// The peer to ask at `now`, if one is due: the proposer first, then all in turn.
+    fn next_peer(
+        &mut self,
+        hash: &Hash,
+        peers: &BTreeMap<PeerId, Option<PublicKey>>,
+        now: MonoTime,
+    ) -> Option<PeerId> {
+        if self.ask_at > now {
+            return None;
+        }
+        let [newest, voter] = &mut self.newest;
+        let waits = voter.filter(|_| self.voter_at > now);
+        let proposer = |(_, key): &(&PeerId, &Option<PublicKey>)| **key == Some(self.header.proposer);
+        let first = (self.asked == 0).then(|| peers.iter().find(proposer)).flatten();
+        *newest = match first {
+            Some((peer, _)) => Some(*peer),
+            None => in_turn(hash, self.asked, peers.keys(), waits),
+        };
+        self.ask_at = now.after(RETRY_MICROS);
+        self.asked = self.asked.saturating_add(1);
+        *newest
+    }
+
+    /// The voter to ask at `now`, if one is due.
+    fn next_voter(&mut self, hash: &Hash, voters: &[PeerId], now: MonoTime) -> Option<PeerId> {
+        if self.voter_at > now {
+            return None;
+        }
+        let [newest, voter] = &mut self.newest;
+        let waits = newest.filter(|_| self.ask_at > now);
+        let next = in_turn(hash, self.voters_asked, voters.iter(), waits)?;
+        *voter = Some(next);
+        self.voter_at = now.after(RETRY_MICROS);
+        self.voters_asked = self.voters_asked.saturating_add(1);
+        Some(next)
+    }
+}
+
+/// The peer whose turn it is to be asked for a body, other than `waits`, which has been asked.
+fn in_turn<'a>(
+    hash: &Hash,
+    asked: usize,
+    peers: impl ExactSizeIterator<Item = &'a PeerId> + Clone,
+    waits: Option<PeerId>,
+) -> Option<PeerId> {
+    let count = peers.len();
+    let turn = asked.saturating_add(usize::from(hash.0[0])).checked_rem(count)?;
+    let mut from_turn = peers.cycle().skip(turn).take(count);
+    from_turn.find(|peer| waits != Some(**peer)).copied()
 }
 
 /// A part of the next height's block, with what is known of its transactions.
@@ -108,7 +176,12 @@ pub(crate) struct Candidates<S: State> {
     sizes: BTreeMap<Hash, usize>,
     /// Bytes of blocks of this height that went into the log.
     logged_bytes: usize,
+    /// The newest block that was decided, for a validator that lacks it: the others may commit it before the request
+    /// of one from which it was kept gets to them.
+    decided: Option<(Hash, Block)>,
     wanted: BTreeMap<Hash, Wanted>,
+    /// The block of the newest vote of each validator, and its height.
+    voted: BTreeMap<PublicKey, (Height, Hash)>,
     /// Blocks that were proposed at another time than they name, and the round for which their verdict is
     /// kept back.
     untimely: BTreeMap<Hash, Round>,
@@ -124,7 +197,9 @@ impl<S: State> Default for Candidates<S> {
             blocks: BTreeMap::new(),
             sizes: BTreeMap::new(),
             logged_bytes: 0,
+            decided: None,
             wanted: BTreeMap::new(),
+            voted: BTreeMap::new(),
             untimely: BTreeMap::new(),
             early: VecDeque::new(),
             assemblies: Vec::new(),
@@ -134,6 +209,13 @@ impl<S: State> Default for Candidates<S> {
     }
 }
 
+/// Whether so many validators have more than a third of the power: one of them follows the rules.
+fn has_an_honest_one(set: &ValidatorSet, keys: &BTreeSet<&PublicKey>) -> bool {
+    let members = keys.iter().filter_map(|key| set.find(key));
+    let power = members.fold(0u64, |sum, (_, member)| sum.saturating_add(member.power.0));
+    power.saturating_mul(3) > set.total_power()
+}
+
 impl<S: State> Candidates<S> {
     /// Forgets everything about `done`, which is durable, and the heights below it.
     pub fn begin_height(&mut self, done: Height) {
@@ -141,6 +223,7 @@ impl<S: State> Candidates<S> {
         self.sizes.clear();
         self.logged_bytes = 0;
         self.wanted.clear();
+        self.voted.retain(|_, (height, _)| *height > done);
         self.untimely.clear();
         self.assemblies.clear();
         self.early.retain(|(_, header, _)| header.height > done);
@@ -218,20 +301,37 @@ impl<S: State> Candidates<S> {
         Some(LogRecord::Block(Box::new(block)))
     }
 
+    /// Keeps a block that was decided, in the place of the one before.
+    pub fn keep_decided(&mut self, hash: Hash, header: &Header, body: &Body) {
+        let block = Block {
+            header: header.clone(),
+            body: body.clone(),
+        };
+        self.decided = Some((hash, block));
+    }
+
+    /// A block whose body is here: of the height being decided, or the one decided last.
+    fn whole(&self, block: &Hash) -> Option<(&Header, &Body)> {
+        let candidate = self.blocks.get(block);
+        if let Some(candidate) = candidate {
+            return Some((&candidate.header, candidate.body.as_ref()?));
+        }
+        let decided = self.decided.as_ref().filter(|(hash, _)| hash == block);
+        decided.map(|(_, block)| (&block.header, &block.body))
+    }
+
     /// The body of a block as a message, for a peer that asks.
     pub fn message(&self, block: &Hash) -> Option<Message> {
-        let candidate = self.blocks.get(block)?;
+        let (header, body) = self.whole(block)?;
         Some(Message::Body {
-            header: Box::new(candidate.header.clone()),
-            body: encode(candidate.body.as_ref()?),
+            header: Box::new(header.clone()),
+            body: encode(body),
         })
     }
 
     /// Returns true if the body of a block is here.
     pub fn has_body(&self, block: &Hash) -> bool {
-        self.blocks
-            .get(block)
-            .is_some_and(|candidate| candidate.body.is_some())
+        self.whole(block).is_some()
     }
 
     /// The block that `proposer` made for `round`.
@@ -274,12 +374,26 @@ impl<S: State> Candidates<S> {
                 self.wanted.remove(&least);
             }
         }
-        let wanted = Wanted {
-            header,
-            ask_at,
-            asked: 0,
-        };
-        self.wanted.insert(hash, wanted);
+        self.wanted.insert(hash, Wanted::new(header, ask_at));
+    }
+
+    /// Notes a vote whose signature was checked: its validator has the block. One for each validator is kept.
+    pub fn note_vote(&mut self, vote: &Vote) {
+        if let Some(block) = vote.block {
+            self.voted.insert(vote.validator, (vote.height, block));
+        }
+    }
+
+    /// Validators other than its proposer that voted for a block last.
+    fn voters<'a>(
+        voted: &'a BTreeMap<PublicKey, (Height, Hash)>,
+        hash: &'a Hash,
+        header: &'a Header,
+    ) -> impl Iterator<Item = &'a PublicKey> {
+        let for_it = voted.iter().filter(|(key, (height, block))| {
+            (height, block) == (&header.height, hash) && **key != header.proposer
+        });
+        for_it.map(|(key, _)| key)
     }
 
     /// The assembly of this proposer and round; a new one takes the place of the lowest round's.
@@ -557,35 +671,41 @@ impl<S: State, O: Orderer> Replica<S, O> {
         self.candidates.want(hash, header, self.now.mono.after(grace));
     }
 
-    /// Asks one peer for each body that is due: its proposer first, then everybody in turn.
+    /// Asks for each body that is due: its proposer first, then everybody in turn. A validator asks another one beside
+    /// that which voted for the block: as soon as the votes show that an honest one has it, or when parts were waited
+    /// for long enough. A proposer that keeps its block from this node alone would else delay it by
+    /// [`RETRY_MICROS`], in which it may lose its turn.
     pub(crate) fn ask_for_bodies(&mut self) {
         let now = self.now.mono;
         let mut asks = Vec::new();
-        for (hash, wanted) in &mut self.candidates.wanted {
-            if wanted.ask_at > now {
+        let Candidates { wanted, voted, .. } = &mut self.candidates;
+        for (hash, wanted) in wanted {
+            asks.extend(
+                wanted
+                    .next_peer(hash, &self.peers, now)
+                    .map(|to| (to, wanted.header.height, *hash)),
+            );
+            if self.key.is_none() {
+                // It has no turn to lose, and would fetch every body twice.
                 continue;
             }
-            let proposer = |(_, key): &(&PeerId, &Option<PublicKey>)| **key == Some(wanted.header.proposer);
-            let first = (wanted.asked == 0)
-                .then(|| self.peers.iter().find(proposer))
-                .flatten();
-            let turn = wanted
-                .asked
-                .saturating_add(usize::from(hash.0[0]))
-                .checked_rem(self.peers.len());
-            let to = first.or_else(|| self.peers.iter().nth(turn?));
-            wanted.ask_at = now.after(RETRY_MICROS);
-            wanted.asked = wanted.asked.saturating_add(1);
-            if let Some((to, _)) = to {
-                let message = Message::BodyRequest {
-                    height: wanted.header.height,
-                    block: *hash,
-                };
-                asks.push(Action::Send { to: *to, message });
+            let voters: BTreeSet<&PublicKey> = Candidates::<S>::voters(voted, hash, &wanted.header).collect();
+            if voters.is_empty() || (wanted.asked == 0 && !has_an_honest_one(&self.chain.validators, &voters))
+            {
+                continue;
             }
+            let here = self.peers.iter();
+            let here = here.filter(|(_, key)| key.as_ref().is_some_and(|key| voters.contains(key)));
+            let here: Vec<PeerId> = here.map(|(peer, _)| *peer).collect();
+            asks.extend(
+                wanted
+                    .next_voter(hash, &here, now)
+                    .map(|to| (to, wanted.header.height, *hash)),
+            );
         }
-        for ask in asks {
-            self.do_it(ask);
+        for (to, height, block) in asks {
+            let message = Message::BodyRequest { height, block };
+            self.do_it(Action::Send { to, message });
         }
     }
 
@@ -829,6 +949,43 @@ mod tests {
         assert!(candidates.has_log_room(SMALL_BLOCK_BYTES));
         candidates.begin_height(Height(1));
         assert!(candidates.has_log_room(BLOCK_BYTES_MAX));
+    }
+
+    #[test]
+    fn two_requests_for_a_body_are_on_their_way_at_most_and_never_to_one_peer() {
+        let hash = header(0).hash();
+        let peers: BTreeMap<PeerId, Option<PublicKey>> = (0..5u8)
+            .map(|n| (PeerId(n.into()), Some(PublicKey([n; 32]))))
+            .collect();
+        let voters: Vec<PeerId> = (2..5).map(PeerId).collect();
+        let mut wanted = Wanted::new(header(0), MonoTime(60_000));
+        let mut asked: VecDeque<(MonoTime, PeerId)> = VecDeque::new();
+        let mut all = BTreeSet::new();
+        for now in (0..3_000_000).step_by(10_000).map(MonoTime) {
+            // The votes show up while parts are waited for.
+            let voters = if now.0 < 30_000 { &[][..] } else { &voters };
+            let due = [
+                wanted.next_peer(&hash, &peers, now),
+                wanted.next_voter(&hash, voters, now),
+            ];
+            asked.retain(|(at, _)| at.after(RETRY_MICROS) > now);
+            for to in due.into_iter().flatten() {
+                assert!(
+                    asked.iter().all(|(_, other)| *other != to),
+                    "{to:?} is asked twice"
+                );
+                asked.push_back((now, to));
+                all.insert(to);
+            }
+            assert!(asked.len() <= 2, "{asked:?}");
+            let expected = match now.0 {
+                0..30_000 => 0,
+                30_000..60_000 => 1,
+                _ => 2,
+            };
+            assert_eq!(asked.len(), expected, "at {now:?}");
+        }
+        assert_eq!(all.len(), peers.len(), "everybody has its turn");
     }
 
     #[test]

@@ -141,7 +141,8 @@ pub enum Action<S> {
         /// How many blocks.
         count: u32,
     },
-    /// Answer a peer's request for the body of a block of the height being decided; [`crate::Replica::body`] has it.
+    /// Answer a peer's request for the body of a block of the height being decided, or of the newest decided one;
+    /// [`crate::Replica::body`] has it.
     GiveBody {
         /// Whom.
         to: PeerId,

@@ -162,7 +162,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
         self.candidates.held()
     }
 
-    /// The body of a block of the height being decided, encoded anew with each call: keep it for all that ask.
+    /// The body of a block of the height being decided, or of the newest decided one, encoded anew with each call: keep it for all that ask.
     pub fn body(&self, block: &Hash) -> Option<Message> {
         self.candidates.message(block)
     }
@@ -505,14 +505,20 @@ impl<S: State, O: Orderer> Replica<S, O> {
     /// a second would leave a node that missed a block behind for as long.
     fn on_statement(&mut self, from: PeerId, message: ConsensusMessage) -> Verdict {
         let height = message.height();
-        let signer = match &message {
-            ConsensusMessage::Vote(vote) => Some(vote.vote.validator),
+        let vote = match &message {
+            ConsensusMessage::Vote(vote) => Some(vote.vote.clone()),
             _ => None,
         };
         let verdict = self.orderer.on_message(message, self.now.mono);
-        let by_itself = signer.is_some() && self.peers.get(&from) == Some(&signer);
-        if by_itself && matches!(verdict, Verdict::Fresh | Verdict::Known) {
-            self.planner.has(from, height.saturating_sub(1));
+        if let Some(vote) = vote
+            && matches!(verdict, Verdict::Fresh | Verdict::Known)
+        {
+            if self.peers.get(&from) == Some(&Some(vote.validator)) {
+                self.planner.has(from, height.saturating_sub(1));
+            }
+            if height >= self.next_height() {
+                self.candidates.note_vote(&vote);
+            }
         }
         verdict
     }
@@ -674,6 +680,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
             });
         };
         self.builder = None;
+        self.candidates.keep_decided(hash, &header, &body);
         self.evidence.in_block(&body);
         for piece in &body.v1().evidence {
             self.watch_evidence(piece);

@@ -461,6 +461,39 @@ fn a_lost_part_is_made_up_for_by_the_body() {
 }
 
 #[test]
+fn a_block_that_its_proposer_keeps_from_one_validator_costs_that_one_no_time() {
+    const BLOCKS: usize = 12;
+    let mut net = Net::new(&VALIDATORS);
+    net.loses = Box::new(|from, to, message| {
+        from == 0 && to == 1 && matches!(message, Message::Part(_) | Message::Body { .. })
+    });
+    let mut times = [const { Vec::new() }; 4];
+    for _ in 0..20_000 {
+        if net.nodes.iter().all(|node| node.commits.len() >= BLOCKS) {
+            break;
+        }
+        net.pass();
+        for (node, times) in net.nodes.iter().zip(&mut times) {
+            times.resize(node.commits.len(), net.now.mono);
+        }
+    }
+    assert_eq!(
+        times[1][..BLOCKS],
+        times[2][..BLOCKS],
+        "the others got it at these times"
+    );
+    let commits = net.nodes[2].commits.iter();
+    let kept_back = commits.filter(|commit| commit.header.proposer == key(1).public_key());
+    let kept_back = kept_back.count();
+    assert!(kept_back >= 2, "{kept_back}");
+    assert!(
+        net.body_requests() <= 2 * (kept_back + 1),
+        "{}",
+        net.body_requests()
+    );
+}
+
+#[test]
 fn parts_in_any_order_make_the_same_block() {
     let mut net = Net::new(&VALIDATORS);
     let mut held = false;
