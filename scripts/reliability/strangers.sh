@@ -9,13 +9,14 @@ usage: scripts/reliability/strangers.sh [--no-build] [ATTACK...]
 Four validators and a follower, each in a network namespace of its own, are attacked from another namespace by
 vibecoin-stranger, a raw client with identities and addresses of its choice. One row per attack: block rate during
 and after it against the clean rate, memory of the node that grew most, and whether the attacker was disconnected.
-Without names all attacks run, about 20 minutes. Needs root, iproute2 and iptables; nothing outside of the
+Without names all attacks run, about 30 minutes. Needs root, iproute2 and iptables; nothing outside of the
 namespaces is touched, and every attack ends by itself.
 
 Attacks of strangers:    blocks blocks-4 bodies status status-16 slow-frames copies book frames grafts streams
-                         stream-churn fetch transactions unfunded
-Of one validator's key:  parts votes
+                         stream-churn fetch transactions unfunded ghosts certificates evidence
+Of one validator's key:  parts votes certificates-valid
 Of RPC clients:          rpc-silent rpc-slow rpc-prefaces rpc-unread rpc-flood rpc-unmatched rpc-batches
+                         rpc-evidence rpc-poh rpc-waits rpc-lists
 While a node joins:      liars (STRANGERS_BLOCKS=10000 for M3)
 Without a stranger:      clears (STRANGERS_SLOTS=60000 for the full case) pool pool-queued
                          pool-many (STRANGERS_TRANSACTIONS=1000000 for M1) descriptors twins clock

@@ -16,7 +16,9 @@ use vibecoin_primitives::{Hash, PublicKey, SecretKey};
 use crate::hello::Hello;
 use crate::material::Material;
 use crate::session::{DROPPED_WITHIN, Session};
-use crate::{blocks, book, fetch, frames, gossip, liar, parts, rpc, streams, votes};
+use crate::{
+    blocks, book, certificates, evidence, fetch, frames, ghosts, gossip, liar, parts, rpc, streams, votes,
+};
 
 /// Rest of a stranger that was refused.
 const REFUSED_REST: Duration = Duration::from_millis(200);
@@ -66,6 +68,10 @@ attacks! {
     StreamChurn "stream-churn" "streams that are opened, get a proposal and are dropped, without pause (37)",
     Fetch "fetch" "old blocks asked for as fast as answers come, from the first to the last and again (37)",
     Votes "votes" "10,000 validly signed votes a second of one validator, for heights to come (B7)",
+    Ghosts "ghosts" "proposals, votes and parts, each rightly signed under a key that is no validator's (41)",
+    Certificates "certificates" "certificates in the validators' names that none of them signed (41)",
+    CertificatesValid "certificates-valid" "valid certificates without end: another validator's vote and contradicting ones of one's own (41)",
+    Evidence "evidence" "known, repeated and badly signed double votes by gossip (41)",
     Transactions "transactions" "badly signed transactions by gossip (B7, fault 19)",
     Unfunded "unfunded" "20,000 gossiped messages a second, each a rightly signed transaction of an account that does not exist (M2)",
     LiarHead "liar-head" "sync: claims a head of 2^63 and stays silent (B9)",
@@ -79,6 +85,10 @@ attacks! {
     RpcUnread "rpc-unread" "WebSocket clients that subscribe and never read (M5)",
     RpcFlood "rpc-flood" "badly signed transactions by RPC, in full batches (B7)",
     RpcBatches "rpc-batches" "slow sockets, and every hundredth a batch of 10,000 calls, again and again (M4)",
+    RpcEvidence "rpc-evidence" "one double vote handed in by RPC again and again, and badly signed ones (41)",
+    RpcPoh "rpc-poh" "poh_verify of 100 blocks, again and again (41)",
+    RpcWaits "rpc-waits" "waits for transactions that stay in the pool, 100 to a call (41)",
+    RpcLists "rpc-lists" "5 MiB of list entries that are none (41)",
     RpcUnmatched "rpc-unmatched" "subscriptions over all blocks that match nothing (fault 9)",
 }
 
@@ -103,7 +113,7 @@ pub struct Setting {
     pub strangers: usize,
     /// How long.
     pub time: Duration,
-    /// A validator's key, for the attacks of a validator.
+    /// A validator's key, for the attacks of a validator and with what it signed; an account's, for [`Attack::RpcWaits`].
     pub key: Option<SecretKey>,
     /// The validators, in whose names certificates are forged.
     pub validators: Vec<PublicKey>,
@@ -176,6 +186,9 @@ pub struct Report {
     pub reason: String,
     /// Rules that were broken without being dropped in time, with the number of connections.
     pub kept: BTreeMap<String, u64>,
+    /// Answers of RPC calls: `result`, or the reason of the error, with their number.
+    #[serde(default)]
+    pub answers: BTreeMap<String, u64>,
 }
 
 /// Counters of a running attack.
@@ -192,6 +205,7 @@ pub struct Tally {
     dropped: AtomicU64,
     longest_ms: AtomicU64,
     kept: Mutex<BTreeMap<String, u64>>,
+    answers: Mutex<BTreeMap<String, u64>>,
     reason: Mutex<String>,
 }
 
@@ -217,6 +231,12 @@ impl Tally {
     pub(crate) fn fetched(&self, bytes: u64, blocks: u64) {
         self.fetched_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.fetched_blocks.fetch_add(blocks, Ordering::Relaxed);
+    }
+
+    /// An RPC call was answered.
+    pub(crate) fn answered(&self, kind: String) {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        *answers.entry(kind).or_default() += 1;
     }
 
     /// A connection with an offence has ended, by the node or, without `closed`, by us.
@@ -251,6 +271,11 @@ impl Tally {
             longest_ms: read(&self.longest_ms),
             reason: self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             kept: self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            answers: self
+                .answers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
         }
     }
 }
@@ -330,6 +355,13 @@ impl Stage {
         }
     }
 
+    /// The key that strangers prove to have: a validator's evidence needs its signatures, not its place.
+    #[must_use]
+    pub fn proven_key(&self) -> Option<&SecretKey> {
+        let key = self.setting.key.as_ref();
+        key.filter(|_| self.attack != Attack::Evidence)
+    }
+
     /// The greeting that the attack begins with.
     #[must_use]
     pub fn hello(&self) -> Hello {
@@ -354,6 +386,10 @@ impl Stage {
             Attack::Copies => Some(gossip::copies),
             Attack::Grafts => Some(gossip::control),
             Attack::Votes => Some(votes::flood),
+            Attack::Ghosts => Some(ghosts::flood),
+            Attack::Certificates => Some(certificates::forged),
+            Attack::CertificatesValid => Some(certificates::valid),
+            Attack::Evidence => Some(evidence::flood),
             Attack::Transactions => Some(gossip::bad_transactions),
             Attack::Unfunded => Some(gossip::unfunded),
             Attack::LiarHead

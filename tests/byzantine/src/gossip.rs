@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use vibecoin_network::Envelope;
 use vibecoin_primitives::{Nonce, Transaction};
 use vibecoin_replica::Message;
 
@@ -36,6 +37,19 @@ const BATCH_REST: Duration = Duration::from_millis(25);
 #[must_use]
 pub fn opened(stage: &Stage, data: &[u8]) -> Option<Message> {
     stage.envelope.open(data.get(COPY_BYTES..)?).ok()
+}
+
+/// A message as gossiped data, as one of its copies.
+#[must_use]
+pub fn packed(envelope: &Envelope, message: &Message, copy: u16) -> Vec<u8> {
+    [&copy.to_le_bytes()[..], &envelope.pack(message)].concat()
+}
+
+/// A frame that publishes these statements.
+#[must_use]
+pub fn statements<T: AsRef<[u8]>>(stage: &Stage, all: impl IntoIterator<Item = T>) -> Vec<u8> {
+    let publish = |rpc: Rpc, data: T| rpc.publish(&stage.names.consensus, data.as_ref());
+    all.into_iter().fold(Rpc::default(), publish).frame()
 }
 
 /// Publishes everything that comes by again, under every copy number.
@@ -122,10 +136,8 @@ pub fn unfunded<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFutur
                 let Some(transaction) = prepared.get(number % prepared.len().max(1)) else {
                     return Ok(());
                 };
-                let envelope = stage
-                    .envelope
-                    .pack(&Message::Transactions(vec![transaction.clone()]));
-                let data = [&[0; COPY_BYTES][..], &envelope].concat();
+                let message = Message::Transactions(vec![transaction.clone()]);
+                let data = packed(&stage.envelope, &message, 0);
                 rpc = rpc.publish(&stage.names.transactions, &data);
             }
             session
@@ -148,8 +160,7 @@ pub fn bad_transactions<'a>(
             for Transaction::V1(transaction) in &mut batch {
                 transaction.body.nonce = Nonce(transaction.body.nonce.0 + 1_000);
             }
-            let envelope = stage.envelope.pack(&Message::Transactions(batch.clone()));
-            let data = [&[0; COPY_BYTES][..], &envelope].concat();
+            let data = packed(&stage.envelope, &Message::Transactions(batch.clone()), 0);
             let rpc = Rpc::default().publish(&stage.names.transactions, &data);
             session
                 .write(&mut stream, &rpc.frame(), batch.len() as u64)

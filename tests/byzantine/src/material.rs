@@ -1,12 +1,14 @@
 //! What is dear to make: bodies full of badly signed transactions. Made before the time of an attack begins.
 
 use vibecoin_primitives::{
-    Address, Amount, Body, BodyV1, CommitCertificate, CommitSignature, Hash, Header, Height, Nonce,
+    Address, Amount, Body, BodyV1, CommitCertificate, CommitSignature, Evidence, Hash, Header, Height, Nonce,
     Operation, PartContent, PublicKey, Round, SecretKey, Signature, Tick, TimeMs, Transaction,
     TransactionBody, TransactionV1, encode,
 };
 
 use crate::attack::{Attack, Setting};
+use crate::rpc::Request;
+use crate::{evidence, ghosts, rpc};
 
 /// Transactions of one body: as many as a block may have, close to its limit in bytes.
 const TRANSACTIONS: u64 = 20_000;
@@ -22,6 +24,9 @@ const BATCH: u64 = 500;
 /// Transactions of accounts that do not exist: 20,000 a second for as long as the attack lasts.
 const UNFUNDED: u64 = 300_000;
 
+/// Transactions behind a missing nonce, of one sender: fewer than a sender may have in a pool.
+const QUEUED: u64 = 1_000;
+
 /// Prepared bytes. Each is empty when the attack does not need it.
 #[derive(Default)]
 pub struct Material {
@@ -31,6 +36,14 @@ pub struct Material {
     pub content: Option<(Vec<u8>, Hash)>,
     /// Badly signed transactions.
     pub transactions: Vec<Transaction>,
+    /// Gossiped statements of no validator about heights that are far away.
+    pub statements: Vec<Vec<u8>>,
+    /// Rightly signed pieces of evidence of one offence.
+    pub evidence: Vec<Evidence>,
+    /// Pieces of evidence with a bad signature, of other offences.
+    pub bad_evidence: Vec<Evidence>,
+    /// What a client of the RPC interface sends in turns.
+    pub requests: Vec<Request>,
 }
 
 impl Material {
@@ -62,22 +75,52 @@ impl Material {
                 let digest = content.digest();
                 material.content = Some((encode(&content), digest));
             }
+            Attack::Ghosts => material.statements = ghosts::far(setting),
+            Attack::Evidence | Attack::RpcEvidence => {
+                if let Some(key) = &setting.key {
+                    material.evidence = evidence::of_one_offence(setting, key);
+                    material.bad_evidence = evidence::badly_signed(setting, key);
+                }
+            }
+            Attack::RpcWaits => {
+                if let Some(key) = &setting.key {
+                    material.transactions = queued(setting, key);
+                }
+            }
             Attack::Unfunded => material.transactions = unfunded(setting),
             Attack::Transactions | Attack::Frames | Attack::RpcFlood => {
                 material.transactions = badly_signed(BATCH, setting);
             }
             _ => {}
         }
+        material.requests = rpc::requests(attack, &material);
         material
     }
+}
+
+/// Rightly signed transfers behind a nonce that is missing: they stay in the pool.
+fn queued(setting: &Setting, key: &SecretKey) -> Vec<Transaction> {
+    let transfer = |nonce: u64| {
+        let body = TransactionBody {
+            chain: setting.genesis.prefix(),
+            sender: key.public_key(),
+            nonce: Nonce(nonce),
+            fee: Amount(100_000),
+            valid_until: Height(50_000),
+            operations: vec![Operation::Transfer {
+                to: Address::from(key.public_key()),
+                amount: Amount(1),
+            }],
+        };
+        body.sign(&setting.genesis, key)
+    };
+    (1..=QUEUED).map(transfer).collect()
 }
 
 /// Rightly signed transfers of accounts that do not exist.
 fn unfunded(setting: &Setting) -> Vec<Transaction> {
     let transfer = |number: u64| {
-        let mut seed = [0x66; 32];
-        seed[..8].copy_from_slice(&number.to_le_bytes());
-        let key = SecretKey::from_seed(&seed);
+        let key = SecretKey::from_seed(&numbered(0x66, number));
         let body = TransactionBody {
             chain: setting.genesis.prefix(),
             sender: key.public_key(),
@@ -97,19 +140,13 @@ fn unfunded(setting: &Setting) -> Vec<Transaction> {
 /// Transactions whose signatures are well-formed and cover something else, so that each costs a whole check.
 fn badly_signed(count: u64, setting: &Setting) -> Vec<Transaction> {
     let keys: Vec<SecretKey> = (0..SENDERS)
-        .map(|number| {
-            let mut seed = [0x33; 32];
-            seed[..8].copy_from_slice(&number.to_le_bytes());
-            SecretKey::from_seed(&seed)
-        })
+        .map(|number| SecretKey::from_seed(&numbered(0x33, number)))
         .collect();
     let signatures: Vec<Signature> = keys.iter().map(|key| key.sign(b"something else")).collect();
     let senders: Vec<PublicKey> = keys.iter().map(SecretKey::public_key).collect();
     (0..count)
         .map(|number| {
             let of = (number % SENDERS) as usize;
-            let mut slot = [0; 32];
-            slot[..8].copy_from_slice(&number.to_le_bytes());
             let body = TransactionBody {
                 chain: setting.genesis.prefix(),
                 sender: senders[of],
@@ -117,7 +154,7 @@ fn badly_signed(count: u64, setting: &Setting) -> Vec<Transaction> {
                 fee: Amount(1_000),
                 valid_until: Height(1 << 20),
                 operations: vec![Operation::SetStorage {
-                    slot: Hash(slot),
+                    slot: Hash(numbered(0, number)),
                     value: vec![7; VALUE_BYTES],
                 }],
             };
@@ -127,6 +164,14 @@ fn badly_signed(count: u64, setting: &Setting) -> Vec<Transaction> {
             })
         })
         .collect()
+}
+
+/// Bytes that belong to a number and a purpose.
+#[must_use]
+pub fn numbered(purpose: u8, number: u64) -> [u8; 32] {
+    let mut bytes = [purpose; 32];
+    bytes[..8].copy_from_slice(&number.to_le_bytes());
+    bytes
 }
 
 /// A header that belongs to a body and to nothing else.

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use vibecoin_primitives::{encode, hex};
+use vibecoin_primitives::{Evidence, encode, hex};
 
 use crate::attack::{Attack, Stage};
 use crate::link::connect;
+use crate::material::Material;
 
 /// Rest of a client that was refused, and of one that sends slowly.
 const REST: Duration = Duration::from_secs(1);
@@ -23,6 +24,12 @@ const BATCH_CALLS: usize = 10_000;
 const BATCHERS_EACH: usize = 100;
 /// Transactions of one call.
 const BATCH: usize = 100;
+/// How long a call waits for its transactions.
+const WAIT_MS: u64 = 5_000;
+/// Blocks of one `poh_verify`: as many as a call may name.
+const POH_BLOCKS: u32 = 100;
+/// Bytes of a message that is a list: as many as a message may have.
+const LIST_BYTES: usize = 5 * 1024 * 1024;
 /// How long a client waits before it subscribes to all blocks anew.
 const SCAN: Duration = Duration::from_secs(2);
 /// Bytes of answers that it reads.
@@ -67,10 +74,9 @@ async fn client(stage: &Stage, target: SocketAddr, source: Option<IpAddr>, numbe
         Attack::RpcSlow => slow(stage, &mut stream).await,
         Attack::RpcPrefaces => prefaces(stage, &mut stream).await,
         Attack::RpcUnread => unread(stage, &mut stream).await,
-        Attack::RpcFlood => submit(stage, &mut stream).await,
-        Attack::RpcBatches if number.is_multiple_of(BATCHERS_EACH) => batches(stage, &mut stream).await,
-        Attack::RpcBatches => slow(stage, &mut stream).await,
-        _ => unmatched(stage, &mut stream).await,
+        Attack::RpcUnmatched => unmatched(stage, &mut stream).await,
+        Attack::RpcBatches if !number.is_multiple_of(BATCHERS_EACH) => slow(stage, &mut stream).await,
+        _ => again(stage, &mut stream, number).await,
     };
     life.ended = Some(Instant::now());
     drop(life);
@@ -188,50 +194,120 @@ async fn unread(stage: &Stage, stream: &mut TcpStream) -> io::Result<()> {
     }
 }
 
-/// Batches of badly signed transactions on one connection, each sent when the last one was answered.
-async fn submit(stage: &Stage, stream: &mut TcpStream) -> io::Result<()> {
-    let batch = stage.material.transactions.iter().take(BATCH);
-    let raws: Vec<String> = batch
-        .map(|transaction| hex::encode(&encode(transaction)))
-        .collect();
-    let count = raws.len() as u64;
-    let call = serde_json::json!({
-        "jsonrpc": "2.0", "id": 1, "method": "tx_submitBatch", "params": [raws]
-    });
-    let call = call.to_string();
+/// A call or batch over HTTP, and the calls or transactions that are in it.
+pub struct Request {
+    bytes: Vec<u8>,
+    count: u64,
+}
+
+fn post(body: &str, count: u64) -> Request {
     let head = format!(
         "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        call.len()
+        body.len()
     );
-    let request = [head, call].concat();
-    let mut answer = vec![0; 64 * 1024];
-    loop {
-        stream.write_all(request.as_bytes()).await?;
-        stage.tally.sent(request.len() as u64, count);
-        // Whatever comes is an answer, or a part of it: the next request follows at once.
-        if stream.read(&mut answer).await? == 0 {
-            return Ok(());
-        }
+    Request {
+        bytes: [head.as_bytes(), body.as_bytes()].concat(),
+        count,
     }
 }
 
-/// Batches of calls without pause.
-async fn batches(stage: &Stage, stream: &mut TcpStream) -> io::Result<()> {
-    let call = r#"{"jsonrpc":"2.0","id":1,"method":"chain_getHead"}"#;
-    let calls = vec![call; BATCH_CALLS].join(",");
-    let head = format!(
-        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n[",
-        calls.len() + 2
-    );
-    let request = [&head, &calls, "]"].concat();
+fn call(method: &str, params: &serde_json::Value, count: u64) -> Request {
+    let call = serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+    post(&call.to_string(), count)
+}
+
+/// What the clients of an attack send.
+#[must_use]
+pub fn requests(attack: Attack, material: &Material) -> Vec<Request> {
+    let batches = |options: serde_json::Value| {
+        material
+            .transactions
+            .chunks(BATCH)
+            .map(|batch| {
+                let raws: Vec<String> = batch.iter().map(|one| hex::encode(&encode(one))).collect();
+                call(
+                    "tx_submitBatch",
+                    &serde_json::json!([raws, options]),
+                    raws.len() as u64,
+                )
+            })
+            .collect()
+    };
+    let pieces = |pieces: &[Evidence]| -> Vec<Request> {
+        let raws = pieces.iter().map(|piece| hex::encode(&encode(piece)));
+        raws.map(|raw| call("consensus_submitEvidence", &serde_json::json!([raw]), 1))
+            .collect()
+    };
+    match attack {
+        Attack::RpcFlood => batches(serde_json::json!({})),
+        Attack::RpcWaits => batches(serde_json::json!({ "wait": "final", "timeoutMs": WAIT_MS })),
+        Attack::RpcBatches => {
+            let calls = vec![r#"{"jsonrpc":"2.0","id":1,"method":"chain_getHead"}"#; BATCH_CALLS];
+            vec![post(&format!("[{}]", calls.join(",")), BATCH_CALLS as u64)]
+        }
+        Attack::RpcPoh => vec![call(
+            "poh_verify",
+            &serde_json::json!(["1", POH_BLOCKS.to_string()]),
+            1,
+        )],
+        Attack::RpcEvidence => {
+            let (good, bad) = (&material.evidence, &material.bad_evidence);
+            let mut requests = pieces(&good[..good.len().min(1)]);
+            requests.extend(pieces(&bad[..bad.len().min(1)]));
+            requests
+        }
+        Attack::RpcLists => {
+            let address = format!("0x{}", "11".repeat(32));
+            let lists = [
+                ("account_getMany", String::new()),
+                ("tx_getStatuses", String::new()),
+                ("tx_submitBatch", String::new()),
+                ("proof_getAccount", String::new()),
+                ("proof_getStorage", format!("\"{address}\",")),
+            ];
+            let of_nothing = |(method, before): (&str, String)| {
+                let head = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":[{before}["#);
+                let entries = (LIST_BYTES - head.len() - "]]}".len()) / "\"\",".len();
+                post(
+                    &[head, vec!["\"\""; entries].join(","), "]]}".to_owned()].concat(),
+                    1,
+                )
+            };
+            lists.map(of_nothing).into()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The prepared requests in turns on one connection, from another one on for each client, each sent when the last one was
+/// answered.
+async fn again(stage: &Stage, stream: &mut TcpStream, number: usize) -> io::Result<()> {
+    let requests = &stage.material.requests;
+    let first = number.checked_rem(requests.len()).unwrap_or(0);
     let mut answer = vec![0; 64 * 1024];
-    loop {
-        stream.write_all(request.as_bytes()).await?;
-        stage.tally.sent(request.len() as u64, BATCH_CALLS as u64);
-        if stream.read(&mut answer).await? == 0 {
+    for request in requests.iter().cycle().skip(first) {
+        stream.write_all(&request.bytes).await?;
+        stage.tally.sent(request.bytes.len() as u64, request.count);
+        // Whatever comes is an answer, or a part of it: the next request follows at once.
+        let read = stream.read(&mut answer).await?;
+        if read == 0 {
             return Ok(());
         }
+        stage.tally.answered(kind_of(&answer[..read]));
     }
+    Ok(())
+}
+
+/// The reason of the first error in an answer, `result`, or the HTTP status.
+fn kind_of(answer: &[u8]) -> String {
+    let text = String::from_utf8_lossy(answer);
+    if let Some((_, behind)) = text.split_once("\"reason\":\"") {
+        return behind.split('"').next().unwrap_or_default().to_owned();
+    }
+    if text.contains("\"result\"") {
+        return "result".to_owned();
+    }
+    text.split_whitespace().nth(1).unwrap_or_default().to_owned()
 }
 
 async fn unmatched(stage: &Stage, stream: &mut TcpStream) -> io::Result<()> {
@@ -253,4 +329,43 @@ async fn unmatched(stage: &Stage, stream: &mut TcpStream) -> io::Result<()> {
         return Err(io::Error::other(shown));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_named_by_its_first_reason_its_result_or_its_status() {
+        let head = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n";
+        for (body, kind) in [
+            (
+                r#"{"error":{"code":1401,"data":{"reason":"rate_limited","x":1}}}"#,
+                "rate_limited",
+            ),
+            (r#"{"jsonrpc":"2.0","result":7}"#, "result"),
+            ("", "200"),
+        ] {
+            assert_eq!(kind_of([head, body].concat().as_bytes()), kind);
+        }
+    }
+
+    #[test]
+    fn a_list_of_nothing_is_json_that_fills_a_message() {
+        for request in requests(Attack::RpcLists, &Material::default()) {
+            let text = String::from_utf8(request.bytes).unwrap();
+            let (_, body) = text.split_once("\r\n\r\n").unwrap();
+            assert!(
+                (LIST_BYTES - 3..=LIST_BYTES).contains(&body.len()),
+                "{}",
+                body.len()
+            );
+            let call: serde_json::Value = serde_json::from_str(body).unwrap();
+            let list = call["params"]
+                .as_array()
+                .and_then(|params| params.last())
+                .unwrap();
+            assert!(list.as_array().unwrap().iter().all(|entry| entry == ""));
+        }
+    }
 }

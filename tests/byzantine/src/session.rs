@@ -104,7 +104,7 @@ impl Session {
                 });
             }
         });
-        if let Some(key) = &stage.setting.key {
+        if let Some(key) = stage.proven_key() {
             hello.proof = Some(ValidatorProof::make(&stage.setting.genesis, &identity.seed, key));
         }
         let mut stream = link.open(HELLO_PROTOCOL).await?;

@@ -11,8 +11,8 @@ use vibecoin_primitives::{Hash, Height, Round, SecretKey, Vote, VoteKind};
 use vibecoin_replica::Message;
 
 use crate::attack::Stage;
+use crate::gossip;
 use crate::session::Session;
-use crate::wire::Rpc;
 
 /// Heights ahead of the head that are voted for.
 const HEIGHTS: u64 = 40;
@@ -66,14 +66,11 @@ fn frames(stage: &Stage, key: &SecretKey) -> Vec<Vec<u8>> {
         .map(|vote| {
             let signed = vote.sign(&stage.setting.genesis, key);
             let message = Message::Consensus(ConsensusMessage::Vote(signed));
-            [&[0, 0][..], &stage.envelope.pack(&message)].concat()
+            gossip::packed(&stage.envelope, &message, 0)
         })
         .collect();
     votes
         .chunks(PER_FRAME)
-        .map(|chunk| {
-            let publish = |rpc: Rpc, data: &Vec<u8>| rpc.publish(&stage.names.consensus, data);
-            chunk.iter().fold(Rpc::default(), publish).frame()
-        })
+        .map(|chunk| gossip::statements(stage, chunk))
         .collect()
 }

@@ -23,7 +23,7 @@ Only loopback and private addresses are attacked, and never for longer than two 
   --source IP         an address to connect from; again for each further one
   --strangers N       identities at once on each target (default 1)
   --seconds N         how long (default 15)
-  --key-file FILE     a file with the seed of a validator's key in hex, for the attacks of a validator
+  --key-file FILE     a file with the seed of a key in hex: a validator's, or an account's for rpc-waits
   --validator KEY     a validator, in whose name certificates are forged; again for each further one
 
 attacks:";

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use vibecoin_byzantine::{Attack, Report};
 use vibecoin_keystore::{NoPassphrase, NodeKeyRole, NodeKeys};
-use vibecoin_primitives::{AddressPrefix, hex};
+use vibecoin_primitives::{AddressPrefix, SecretKey, hex};
 
 use crate::cluster::Cluster;
 use crate::homes::{P2P_PORT, Plan, RPC_PORT, Transport, binary, sibling};
@@ -159,8 +159,10 @@ impl Arena {
                 command.args(["--source", &source.to_string()]);
             }
         }
-        if how.with_key {
-            command.arg("--key-file").arg(self.key_file());
+        if let Some(key) = &how.key {
+            let path = self.keys.path().join("seed");
+            std::fs::write(&path, hex::encode(key.seed().as_slice())).expect("write the key file");
+            command.arg("--key-file").arg(path);
         }
         let mut child = command
             .stdin(Stdio::piped())
@@ -174,16 +176,16 @@ impl Arena {
         attacker
     }
 
-    /// The seed of the traitor's key in a file, as the attacker reads it.
-    fn key_file(&self) -> std::path::PathBuf {
+    /// The traitor's key.
+    ///
+    /// # Panics
+    /// When its home has none.
+    #[must_use]
+    pub fn traitor_key(&self) -> SecretKey {
         let prefix = AddressPrefix::new("vibet").expect("a good prefix");
         let keys = NodeKeys::new(&self.cluster.homes.paths[TRAITOR], prefix).allow_unencrypted();
-        let key = keys
-            .load(NodeKeyRole::Validator, &mut NoPassphrase)
-            .expect("the validator's key that init made");
-        let path = self.keys.path().join("seed");
-        std::fs::write(&path, hex::encode(key.seed().as_slice())).expect("write the key file");
-        path
+        keys.load(NodeKeyRole::Validator, &mut NoPassphrase)
+            .expect("the validator's key that init made")
     }
 
     /// Where a node is now; the last block that it is known to have when it does not answer.
@@ -268,8 +270,8 @@ pub struct How<'a> {
     pub strangers: usize,
     /// Whether they come from all addresses of the attacker, or from one.
     pub spread: bool,
-    /// Whether the attacker has the traitor's key.
-    pub with_key: bool,
+    /// A key that the attacker has.
+    pub key: Option<SecretKey>,
     /// How long.
     pub time: Duration,
 }

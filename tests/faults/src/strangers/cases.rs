@@ -38,11 +38,14 @@ pub struct Case {
     spread: bool,
     seconds: u64,
     on: On,
+    key: Key,
     rate_percent: u64,
     memory_mib: u64,
     must_drop: bool,
     /// Blocks that the chain must have before, at [`FAST_MS`]; 0: at the usual pace, and as few as there are.
     blocks: u64,
+    /// Kind of answer that shows that the attack reached what it is for; empty: none is needed.
+    answer: &'static str,
 }
 
 /// Milliseconds between two blocks of a chain that must become long.
@@ -51,16 +54,25 @@ const FAST_MS: u64 = 100;
 /// What is attacked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum On {
-    /// The network listeners of all nodes.
+    /// The network listeners of all nodes that run.
     All,
     /// That of one node.
     One,
-    /// Those of the honest three, with the fourth validator's key.
-    Three,
     /// The RPC listener of one node.
     Rpc,
     /// Its RPC, admin and metrics listeners.
     Listeners,
+}
+
+/// The key that the attacker has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Key {
+    /// None but those that it makes.
+    None,
+    /// That of the fourth validator, which does not run.
+    Traitor,
+    /// That of an account with money.
+    Account,
 }
 
 const fn peer(name: &'static str, id: &'static str, attack: Attack, strangers: usize) -> Case {
@@ -72,10 +84,12 @@ const fn peer(name: &'static str, id: &'static str, attack: Attack, strangers: u
         spread: true,
         seconds: 15,
         on: On::All,
+        key: Key::None,
         rate_percent: 90,
         memory_mib: 64,
         must_drop: false,
         blocks: 0,
+        answer: "",
     }
 }
 
@@ -97,7 +111,7 @@ pub const CASES: &[Case] = &[
         ..peer("bodies", "1", Attack::Bodies, 2)
     },
     Case {
-        on: On::Three,
+        key: Key::Traitor,
         must_drop: true,
         ..peer("parts", "2", Attack::Parts, 1)
     },
@@ -132,8 +146,25 @@ pub const CASES: &[Case] = &[
         ..peer("fetch", "37", Attack::Fetch, 8)
     },
     Case {
-        on: On::Three,
+        key: Key::Traitor,
         ..peer("votes", "B7", Attack::Votes, 1)
+    },
+    Case {
+        must_drop: true,
+        ..peer("ghosts", "41", Attack::Ghosts, 3)
+    },
+    Case {
+        must_drop: true,
+        ..peer("certificates", "41", Attack::Certificates, 2)
+    },
+    Case {
+        key: Key::Traitor,
+        ..peer("certificates-valid", "41", Attack::CertificatesValid, 1)
+    },
+    Case {
+        key: Key::Traitor,
+        must_drop: true,
+        ..peer("evidence", "41", Attack::Evidence, 2)
     },
     Case {
         must_drop: true,
@@ -188,6 +219,33 @@ pub const CASES: &[Case] = &[
         seconds: 20,
         ..peer("rpc-unmatched", "9", Attack::RpcUnmatched, 0)
     },
+    Case {
+        on: On::Rpc,
+        key: Key::Traitor,
+        strangers: 64,
+        answer: "result",
+        ..peer("rpc-evidence", "41", Attack::RpcEvidence, 0)
+    },
+    Case {
+        on: On::Rpc,
+        strangers: 200,
+        blocks: 120,
+        answer: "result",
+        ..peer("rpc-poh", "41", Attack::RpcPoh, 0)
+    },
+    Case {
+        on: On::Rpc,
+        key: Key::Account,
+        strangers: 256,
+        answer: "result",
+        ..peer("rpc-waits", "41", Attack::RpcWaits, 0)
+    },
+    Case {
+        on: On::Rpc,
+        strangers: 64,
+        answer: "too_expensive",
+        ..peer("rpc-lists", "41", Attack::RpcLists, 0)
+    },
 ];
 
 /// What the attacks on RPC need of a node: the other listeners, and the limits that are the default.
@@ -235,13 +293,17 @@ pub fn run(name: &str, table: &mut Table) {
     arena
         .cluster
         .wait_all_reach(&[0, 1, 2, 3], case.blocks, HEALS_WITHIN.saturating_mul(2));
+    let running: &[usize] = match case.key {
+        Key::Traitor => &[0, 1, 2, FOLLOWER],
+        Key::None | Key::Account => &[0, 1, 2, 3, FOLLOWER],
+    };
+    let validators: Vec<usize> = running.iter().copied().filter(|node| *node != FOLLOWER).collect();
     // Whom the rate is taken of: under an attack on RPC, those who can still be asked.
     let watched: &[usize] = match case.on {
-        On::Three => &[0, 1, 2, FOLLOWER],
-        On::Rpc | On::Listeners => &[1, 2, 3],
-        _ => &[0, 1, 2, 3, FOLLOWER],
+        On::Rpc | On::Listeners => validators.get(1..).unwrap_or_default(),
+        On::All | On::One => running,
     };
-    if case.on == On::Three {
+    if case.key == Key::Traitor {
         arena.cluster.kill(TRAITOR);
         // Its turns are passed over after a few.
         std::thread::sleep(RECOVERS);
@@ -251,9 +313,8 @@ pub fn run(name: &str, table: &mut Table) {
     }
     let clean = arena.millirate(watched, CLEAN);
     let targets = match case.on {
-        On::All => peers(&[0, 1, 2, 3, FOLLOWER]),
+        On::All => peers(running),
         On::One => peers(&[0]),
-        On::Three => peers(&[0, 1, 2, FOLLOWER]),
         On::Rpc => interfaces(&[0]),
         On::Listeners => {
             let mut listeners = interfaces(&[0]);
@@ -266,7 +327,11 @@ pub fn run(name: &str, table: &mut Table) {
         targets: &targets,
         strangers: case.strangers,
         spread: case.spread,
-        with_key: case.on == On::Three,
+        key: match case.key {
+            Key::None => None,
+            Key::Traitor => Some(arena.traitor_key()),
+            Key::Account => arena.cluster.homes.accounts.first().cloned(),
+        },
         time,
     };
     let ended = AtomicBool::new(false);
@@ -325,6 +390,10 @@ pub fn run(name: &str, table: &mut Table) {
         text += " VOID";
         met = false;
     }
+    if !case.answer.is_empty() && !report.answers.contains_key(case.answer) {
+        text += &format!(" VOID: no answer was {:?}", case.answer);
+        met = false;
+    }
     table.row(case.id, case.name, &target, text, met);
     if case.attack == Attack::Book {
         book(&arena, table);
@@ -349,6 +418,9 @@ fn shown(report: &Report) -> String {
             report.fetched_blocks,
             report.fetched_bytes >> 10
         );
+    }
+    if !report.answers.is_empty() {
+        text += &format!(", answers {:?}", report.answers);
     }
     if !report.kept.is_empty() {
         text += &format!(", kept after {:?}", report.kept);

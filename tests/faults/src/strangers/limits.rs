@@ -465,7 +465,7 @@ pub fn descriptors(table: &mut Table) {
         targets: &interfaces(&[0, 1]),
         strangers: 400,
         spread: true,
-        with_key: false,
+        key: None,
         time,
     };
     let mut attacker = arena.attacker(Attack::RpcSilent, &how);

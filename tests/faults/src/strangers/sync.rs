@@ -86,7 +86,7 @@ pub fn run(table: &mut Table) {
             targets: &targets,
             strangers: LIARS,
             spread: true,
-            with_key: false,
+            key: None,
             time: TIME,
         };
         let mut attacker = arena.attacker(attack, &how);

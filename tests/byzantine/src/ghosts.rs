@@ -1,0 +1,140 @@
+//! Statements of validators that do not exist, each rightly signed (41).
+
+use std::io;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use vibecoin_consensus::ConsensusMessage;
+use vibecoin_network::Envelope;
+use vibecoin_primitives::{
+    BlockPart, Hash, Height, PartContent, PartStatement, Proposal, Round, SecretKey, Tick, Vote, VoteKind,
+};
+use vibecoin_replica::Message;
+
+use crate::attack::{Setting, Stage};
+use crate::material::header;
+use crate::session::Session;
+use crate::wire::frame;
+use crate::{gossip, material};
+
+/// Statements in one frame.
+const PER_FRAME: usize = 64;
+/// Prepared statements about heights that no node comes to.
+const FAR: usize = 20_000;
+const FAR_HEIGHT: Height = Height(1_000_000);
+/// Keys that these are spread over.
+const FAR_KEYS: u64 = 64;
+/// Heights from the head on that statements about the present are for: the head is known half a second late.
+const HEIGHTS: u64 = 4;
+
+/// Each connection in turn sends statements about the present height, statements about heights far away, and parts.
+pub fn flood<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
+    Box::pin(async move {
+        match stage.next_message(1) % 3 {
+            0 => present(stage, session).await,
+            1 => far_away(stage, session).await,
+            _ => parts(stage, session).await,
+        }
+    })
+}
+
+async fn present(stage: &Stage, session: &mut Session) -> io::Result<()> {
+    let mut stream = session.gossip().await?;
+    loop {
+        let head = stage.head();
+        let from = stage.next_message(PER_FRAME) as u64;
+        let key = ghost(from);
+        let made = (from..from + PER_FRAME as u64).map(|number| {
+            let height = Height(head + 1 + number % HEIGHTS);
+            let message = statement(&stage.setting.genesis, &key, height, number);
+            gossip::packed(&stage.envelope, &message, 0)
+        });
+        let frame = gossip::statements(stage, made);
+        session.write(&mut stream, &frame, PER_FRAME as u64).await?;
+        session.offend("statements of no validator");
+    }
+}
+
+/// No rule is broken: a node cannot know the validators of a height far away.
+async fn far_away(stage: &Stage, session: &Session) -> io::Result<()> {
+    let mut stream = session.gossip().await?;
+    for frame in stage.material.statements.chunks(PER_FRAME).cycle() {
+        let frame = gossip::statements(stage, frame);
+        session.write(&mut stream, &frame, PER_FRAME as u64).await?;
+    }
+    Ok(())
+}
+
+async fn parts(stage: &Stage, session: &mut Session) -> io::Result<()> {
+    let mut lane = session.link.open(&stage.names.parts).await?;
+    loop {
+        let number = stage.next_message(1) as u64;
+        let key = ghost(number);
+        let content = PartContent::Tick(Tick {
+            hash: hash_of(number),
+            transactions: Vec::new(),
+        });
+        let statement = PartStatement {
+            height: Height(stage.head() + 1),
+            round: Round(0),
+            proposer: key.public_key(),
+            parent: hash_of(number),
+            sequence: 1,
+            digest: content.digest(),
+        };
+        let part = BlockPart {
+            signed: statement.sign(&stage.setting.genesis, &key),
+            content,
+        };
+        let bytes = stage.envelope.pack(&Message::Part(Box::new(part)));
+        session.write(&mut lane, &frame(&bytes), 1).await?;
+        session.offend("parts of no validator");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Prepared statements about heights far away, as gossiped data.
+#[must_use]
+pub fn far(setting: &Setting) -> Vec<Vec<u8>> {
+    let keys: Vec<SecretKey> = (0..FAR_KEYS).map(ghost).collect();
+    let envelope = Envelope::new(&setting.genesis);
+    keys.iter()
+        .cycle()
+        .zip(0..FAR as u64)
+        .map(|(key, number)| {
+            let message = statement(&setting.genesis, key, FAR_HEIGHT, number);
+            gossip::packed(&envelope, &message, 0)
+        })
+        .collect()
+}
+
+/// A proposal or a vote that no other number gives.
+fn statement(genesis: &Hash, key: &SecretKey, height: Height, number: u64) -> Message {
+    Message::Consensus(if number.is_multiple_of(2) {
+        let vote = Vote {
+            kind: VoteKind::Prevote,
+            height,
+            round: Round(0),
+            block: Some(hash_of(number)),
+            validator: key.public_key(),
+        };
+        ConsensusMessage::Vote(vote.sign(genesis, key))
+    } else {
+        let proposal = Proposal {
+            height,
+            round: Round(0),
+            header: header(height, key.public_key(), hash_of(number)),
+            lock_round: None,
+            proposer: key.public_key(),
+        };
+        ConsensusMessage::Proposal(Box::new(proposal.sign(genesis, key)))
+    })
+}
+
+fn ghost(number: u64) -> SecretKey {
+    SecretKey::from_seed(&material::numbered(0x77, number))
+}
+
+fn hash_of(number: u64) -> Hash {
+    Hash(material::numbered(0x78, number))
+}
