@@ -55,12 +55,20 @@ async fn present(stage: &Stage, session: &mut Session) -> io::Result<()> {
     }
 }
 
-/// No rule is broken: a node cannot know the validators of a height far away.
+/// No rule is broken: a node cannot know the validators of a height far away. Each connection begins at another
+/// statement, and repeats them as further copies.
 async fn far_away(stage: &Stage, session: &Session) -> io::Result<()> {
     let mut stream = session.gossip().await?;
-    for frame in stage.material.statements.chunks(PER_FRAME).cycle() {
-        let frame = gossip::statements(stage, frame);
-        session.write(&mut stream, &frame, PER_FRAME as u64).await?;
+    let prepared = &stage.material.statements;
+    let first = stage.next_message(FAR / 20);
+    for copy in 0..u16::MAX {
+        let order = prepared.iter().cycle().skip(first % prepared.len().max(1));
+        let all: Vec<&Vec<u8>> = order.take(prepared.len()).collect();
+        for chunk in all.chunks(PER_FRAME) {
+            let copies = chunk.iter().map(|data| gossip::copied(data, copy));
+            let frame = gossip::statements(stage, copies);
+            session.write(&mut stream, &frame, chunk.len() as u64).await?;
+        }
     }
     Ok(())
 }

@@ -45,6 +45,16 @@ pub fn packed(envelope: &Envelope, message: &Message, copy: u16) -> Vec<u8> {
     [&copy.to_le_bytes()[..], &envelope.pack(message)].concat()
 }
 
+/// Another copy of gossiped data.
+#[must_use]
+pub fn copied(data: &[u8], copy: u16) -> Vec<u8> {
+    let mut data = data.to_vec();
+    for (byte, number) in data.iter_mut().zip(copy.to_le_bytes()) {
+        *byte = number;
+    }
+    data
+}
+
 /// A frame that publishes these statements.
 #[must_use]
 pub fn statements<T: AsRef<[u8]>>(stage: &Stage, all: impl IntoIterator<Item = T>) -> Vec<u8> {
