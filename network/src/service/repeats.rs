@@ -14,7 +14,7 @@ use std::time::Duration;
 use libp2p::PeerId as LibPeer;
 use tokio::time::Instant;
 
-use super::lanes::Bucket;
+use super::lanes::{Bucket, Rank};
 
 /// Messages whose copies are counted, on each topic.
 const COUNTED_MAX: usize = 8_192;
@@ -25,9 +25,14 @@ const BURST: u32 = 4;
 /// By how many refused copies of a message the peer that sends the most of them must be ahead of all others
 /// together, for more of them to count against it.
 const LEAD_MAX: u32 = 64;
-/// Such copies of all messages that a peer may send at once, and how often one is forgiven.
+/// Such copies of all messages that a stranger may send at once, and how often one is forgiven.
 const EXCESS_MAX: u32 = 256;
 const EXCESS_EACH: Duration = Duration::from_millis(20);
+/// The same for validators and named peers. One that forwards an attacker's copies of every statement of a height that
+/// does not end is far ahead of all others here, when these copies came here first: two a second of some 400 messages.
+/// A ban for that would stop the chain.
+const KNOWN_EXCESS_MAX: u32 = 16_384;
+const KNOWN_EXCESS_EACH: Duration = Duration::from_micros(500);
 /// Peers whose refused copies are counted.
 const PEERS_MAX: usize = 1_024;
 
@@ -96,13 +101,13 @@ pub struct AllRepeats {
 
 impl Repeats {
     /// Counts a copy that a peer sent.
-    pub fn copy(&mut self, name: Name, from: LibPeer, now: Instant) -> Repeat {
+    pub fn copy(&mut self, name: Name, from: LibPeer, rank: Rank, now: Instant) -> Repeat {
         if let Some(counted) = self.counted.get_mut(&name) {
             if counted.passed.take(now) {
                 return Repeat::Fresh;
             }
             if counted.refused(from) {
-                return self.excess_of(from, now);
+                return self.excess_of(from, rank, now);
             }
             return Repeat::Enough;
         }
@@ -123,14 +128,17 @@ impl Repeats {
         Repeat::Fresh
     }
 
-    fn excess_of(&mut self, from: LibPeer, now: Instant) -> Repeat {
+    fn excess_of(&mut self, from: LibPeer, rank: Rank, now: Instant) -> Repeat {
         if self.excess.len() >= PEERS_MAX && !self.excess.contains_key(&from) {
             self.excess.retain(|_, bucket| !bucket.is_full(now));
         }
         if self.excess.len() >= PEERS_MAX && !self.excess.contains_key(&from) {
             return Repeat::Enough;
         }
-        let fresh = || Bucket::new(EXCESS_EACH, EXCESS_MAX, now);
+        let fresh = || match rank {
+            Rank::Stranger => Bucket::new(EXCESS_EACH, EXCESS_MAX, now),
+            Rank::Known => Bucket::new(KNOWN_EXCESS_EACH, KNOWN_EXCESS_MAX, now),
+        };
         let bucket = self.excess.entry(from).or_insert_with(fresh);
         if bucket.take(now) {
             Repeat::Enough
@@ -154,12 +162,15 @@ mod tests {
         let (mut repeats, peer, start) = (Repeats::default(), LibPeer::random(), Instant::now());
         let vote = name_of(b"vote");
         let passed = |repeats: &mut Repeats, at: Instant, count: usize| {
-            let copies = (0..count).map(|_| repeats.copy(vote, peer, at));
+            let copies = (0..count).map(|_| repeats.copy(vote, peer, Rank::Stranger, at));
             copies.filter(|copy| *copy == Repeat::Fresh).count()
         };
         assert_eq!(passed(&mut repeats, start, 100), 4);
         assert_eq!(passed(&mut repeats, later(start, 500), 100), 1);
-        assert_eq!(repeats.copy(name_of(b"another"), peer, start), Repeat::Fresh);
+        assert_eq!(
+            repeats.copy(name_of(b"another"), peer, Rank::Stranger, start),
+            Repeat::Fresh
+        );
         // As the chain's timeouts are: each copy passes.
         for turn in 4..40 {
             assert_eq!(
@@ -175,7 +186,9 @@ mod tests {
         let (mut repeats, start) = (Repeats::default(), Instant::now());
         let [liar, honest] = [(); 2].map(|()| LibPeer::random());
         let vote = name_of(b"vote");
-        let copies: Vec<Repeat> = (0..1_000).map(|_| repeats.copy(vote, liar, start)).collect();
+        let copies: Vec<Repeat> = (0..1_000)
+            .map(|_| repeats.copy(vote, liar, Rank::Stranger, start))
+            .collect();
         let fault = copies.iter().position(|copy| *copy == Repeat::Fault);
         assert_eq!(
             fault,
@@ -187,7 +200,10 @@ mod tests {
             for tenth in 0..10 {
                 let now = later(start, 1_000 * second + 100 * tenth);
                 for vote in [b"a", b"b", b"c", b"d", b"e"] {
-                    assert_ne!(repeats.copy(name_of(vote), honest, now), Repeat::Fault);
+                    assert_ne!(
+                        repeats.copy(name_of(vote), honest, Rank::Stranger, now),
+                        Repeat::Fault
+                    );
                 }
             }
         }
@@ -204,7 +220,7 @@ mod tests {
                 let copies = if turn == 0 { 4 } else { 1 };
                 for _ in 0..copies {
                     for relay in relays {
-                        let copy = repeats.copy(name_of(&vote.to_le_bytes()), relay, now);
+                        let copy = repeats.copy(name_of(&vote.to_le_bytes()), relay, Rank::Stranger, now);
                         assert_ne!(copy, Repeat::Fault, "vote {vote}, turn {turn}");
                     }
                 }
@@ -213,12 +229,36 @@ mod tests {
     }
 
     #[test]
+    fn a_validator_that_forwards_an_attackers_copies_while_a_height_does_not_end_is_not_at_fault() {
+        let (mut repeats, start) = (Repeats::default(), Instant::now());
+        let [attacker, relay] = [(); 2].map(|()| LibPeer::random());
+        let banned_at = |repeats: &mut Repeats, rank| {
+            // The attacker's own copies come first and take what passes, every half second for ten minutes.
+            (0..1_200_u64).find(|turn| {
+                let now = later(start, turn * 500);
+                (0..400_u32).any(|vote| {
+                    let name = name_of(&vote.to_le_bytes());
+                    let _passed = repeats.copy(name, attacker, Rank::Known, now);
+                    repeats.copy(name, relay, rank, now) == Repeat::Fault
+                })
+            })
+        };
+        assert_eq!(banned_at(&mut repeats, Rank::Known), None);
+        assert!(banned_at(&mut Repeats::default(), Rank::Stranger).is_some());
+        // Without end is without end for a validator, too.
+        let vote = name_of(b"vote");
+        let mut copies =
+            (0..40_000).map(|_| repeats.copy(vote, attacker, Rank::Known, later(start, 600_000)));
+        assert!(copies.any(|copy| copy == Repeat::Fault));
+    }
+
+    #[test]
     fn what_is_counted_is_bounded() {
         let (mut repeats, now) = (Repeats::default(), Instant::now());
         for number in 0..20_000_u32 {
             let name = name_of(&number.to_le_bytes());
             let peer = LibPeer::random();
-            let copies = (0..6).filter(|_| repeats.copy(name, peer, now) == Repeat::Fresh);
+            let copies = (0..6).filter(|_| repeats.copy(name, peer, Rank::Stranger, now) == Repeat::Fresh);
             assert_eq!(copies.count(), 4);
         }
         assert_eq!(repeats.counted.len(), COUNTED_MAX);

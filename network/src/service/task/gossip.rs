@@ -32,12 +32,11 @@ impl Task {
         };
         self.shared.tally.received(protocol, message.data.len());
         self.meters.charge(&source, GOSSIP_MESSAGE_BYTES);
-        let Some(number) = self
-            .peers
-            .get(&source)
-            .filter(|peer| peer.admitted.is_some())
-            .map(|peer| peer.number)
-        else {
+        let sender = self.peers.get(&source).and_then(|peer| {
+            let admitted = peer.admitted.as_ref()?;
+            Some((peer.number, admitted.rank))
+        });
+        let Some((number, rank)) = sender else {
             return self.report(&id, &source, MessageAcceptance::Ignore);
         };
         let envelope = message.data.get(COPY_BYTES..).unwrap_or_default();
@@ -46,7 +45,7 @@ impl Task {
         } else {
             &mut self.repeats.consensus
         };
-        let copy = repeats.copy(name_of(envelope), source, tokio::time::Instant::now());
+        let copy = repeats.copy(name_of(envelope), source, rank, tokio::time::Instant::now());
         if copy != Repeat::Fresh {
             self.shared.tally.refuse(Refusal::Copy);
             self.report(&id, &source, MessageAcceptance::Ignore);
