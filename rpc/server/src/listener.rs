@@ -148,7 +148,10 @@ async fn connection<A: Answers>(
     // Answers are written in one piece; waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
     let seat = Arc::clone(seated.seat());
-    let (ending, unread) = ((Arc::clone(&seated), Arc::clone(&answers)), Arc::new(AtomicBool::new(false)));
+    let (ending, unread) = (
+        (Arc::clone(&seated), Arc::clone(&answers)),
+        Arc::new(AtomicBool::new(false)),
+    );
     let is_unread = Arc::clone(&unread);
     let local = stream.local_addr().ok().map(|local| LocalAddress(local.ip()));
     let service = service_fn(move |mut request: Request<Incoming>| {

@@ -198,11 +198,18 @@ mod tests {
         let caller = "10.0.0.1".parse().unwrap();
         assert_eq!(limiter.deep_debt(caller, start), None, "it never called");
         limiter.charge(caller, 120, start);
-        assert_eq!(limiter.deep_debt(caller, start), None, "100 units are five buckets of 20");
+        assert_eq!(
+            limiter.deep_debt(caller, start),
+            None,
+            "100 units are five buckets of 20"
+        );
         limiter.charge(caller, 1, start);
         let Exhausted(wait) = limiter.deep_debt(caller, start).unwrap();
         assert!((10_100..=10_102).contains(&wait.as_millis()), "{wait:?}");
-        assert_eq!(limiter.deep_debt(caller, start + Duration::from_millis(100)), None);
+        assert_eq!(
+            limiter.deep_debt(caller, start + Duration::from_millis(100)),
+            None
+        );
         assert_eq!(limiter.deep_debt("10.0.0.2".parse().unwrap(), start), None);
     }
 

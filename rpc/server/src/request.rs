@@ -50,7 +50,9 @@ pub(crate) async fn read_body(
             }
             announced => {
                 let length = announced.unwrap_or(0);
-                rules.pay_message(seated.caller(), &mut paid, length).map_err(cannot_pay)?;
+                rules
+                    .pay_message(seated.caller(), &mut paid, length)
+                    .map_err(cannot_pay)?;
             }
         }
         let read = collect(rules, seated, body, limit, &mut paid).await?;

@@ -330,7 +330,12 @@ impl Seats {
         } else if taken.len() >= self.limits.seats_max {
             self.evict(&mut taken, None, now)?;
         }
-        let seat = Arc::new(Seat::new(peer, Arc::clone(&self.held), Arc::clone(&self.metrics), now));
+        let seat = Arc::new(Seat::new(
+            peer,
+            Arc::clone(&self.held),
+            Arc::clone(&self.metrics),
+            now,
+        ));
         taken.insert(id, Arc::clone(&seat));
         drop(taken);
         Some(Seated {

@@ -43,14 +43,17 @@ fn received(served: &Served) -> u64 {
 /// number of bytes that the server read.
 async fn flood(served: &Served, headers: &str, bytes: usize) -> (Answer, u64) {
     let before = received(served);
-    let head = format!(
-        "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{headers}\r\n\r\n"
-    );
+    let head =
+        format!("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{headers}\r\n\r\n");
     let (mut reader, mut writer) = served.connect().await.into_split();
     let writing = async {
         let chunk = "x".repeat(16 * 1024);
         let chunked = headers.contains("chunked");
-        let chunk = if chunked { format!("4000\r\n{chunk}\r\n") } else { chunk };
+        let chunk = if chunked {
+            format!("4000\r\n{chunk}\r\n")
+        } else {
+            chunk
+        };
         let mut whole = writer.write_all(head.as_bytes()).await.is_ok();
         for _ in 0..bytes / (16 * 1024) {
             whole = whole && writer.write_all(chunk.as_bytes()).await.is_ok();

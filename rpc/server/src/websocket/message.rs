@@ -238,7 +238,11 @@ impl<R: AsyncRead + Unpin> Messages<R> {
         let Some(refused) = &mut self.refused else {
             return Ok(false);
         };
-        let fault = if refused.unpaid { Fault::Debt } else { Fault::TooBig };
+        let fault = if refused.unpaid {
+            Fault::Debt
+        } else {
+            Fault::TooBig
+        };
         // Known before it is read: a message that is not thrown away is not read to its bound, either.
         if refused.unpaid && refused.left > refused.budget {
             self.rules.charge_discarded(self.seated.caller(), refused.read);
