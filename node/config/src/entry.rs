@@ -48,12 +48,26 @@ pub(crate) fn origin(text: &str) -> Verdict {
 /// The first directive that means nothing, with the level that it resembles.
 pub(crate) fn filter(text: &str) -> Result<(), (String, Option<&'static str>)> {
     for directive in text.split(',') {
-        if directive.contains('[') {
-            continue;
-        }
-        let (target, level) = directive
-            .split_once('=')
-            .map_or((None, directive), |(target, level)| (Some(target), level));
+        let (target, level) = match directive.split_once('[') {
+            // Of a span: `target[span{field=value}]=level`, where target and level may be left out.
+            Some((target, span)) => {
+                let Some((_, level)) = span.rsplit_once(']') else {
+                    return Err((directive.to_owned(), None));
+                };
+                let level = if level.is_empty() {
+                    Some("trace")
+                } else {
+                    level.strip_prefix('=')
+                };
+                (
+                    Some(target).filter(|target| !target.is_empty()),
+                    level.unwrap_or_default(),
+                )
+            }
+            None => directive
+                .split_once('=')
+                .map_or((None, directive), |(target, level)| (Some(target), level)),
+        };
         let is_target = |target: &str| {
             let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '-' | '.');
             !target.is_empty() && target.chars().all(known)
