@@ -72,7 +72,7 @@ pub enum StorageError {
         what: String,
     },
     /// There is no chain here yet.
-    #[error("{what} holds no chain; run `init` first")]
+    #[error("{what} holds no chain yet")]
     NotCreated {
         /// The database folder.
         what: String,

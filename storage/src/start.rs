@@ -83,10 +83,10 @@ impl Damage {
             }
             Self::Record(fault) => match fault.record {
                 Record::Row | Record::Node | Record::Index | Record::Supply => {
-                    "run `db check`; then restore a copy of the database, or move its folder away and start: a node with peers fetches the chain again"
+                    "run `vibecoin db check`; then restore a copy of the database, or move its folder away and start: a node with peers fetches the chain again"
                 }
                 _ => {
-                    "run `db check`; then try `db rewind` below the named height, which refuses where it cannot, restore a copy of the database, or move its folder away and start: a node with peers fetches the chain again"
+                    "run `vibecoin db check`; then try `vibecoin db rewind --to HEIGHT --yes` below the named height, which refuses where it cannot, restore a copy of the database, or move its folder away and start: a node with peers fetches the chain again"
                 }
             },
         }

@@ -8,6 +8,7 @@ use vibecoin_keystore::{KeyError, KeyInfo, Passphrase, PassphraseSource};
 use zeroize::Zeroizing;
 
 use crate::error::CliError;
+use crate::exit::Exit;
 use crate::{files, secrets};
 
 /// Where the passphrase of a key comes from.
@@ -51,7 +52,11 @@ impl PassphraseArgs {
                 Ok(Some(Passphrase::from_file_text(&text)?))
             }
             None if self.allow_unencrypted => Ok(None),
-            None => ask_twice(name).map(Some),
+            // Everywhere else is the old one.
+            None => ask_twice(name).map(Some).map_err(|error| match error.exit {
+                Exit::Key => error.hint("give the new one on a terminal, or with --new-password-file FILE"),
+                _ => error,
+            }),
         }
     }
 }

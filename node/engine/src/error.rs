@@ -205,14 +205,19 @@ pub(crate) fn kind_of(text: &str) -> ErrorKind {
 pub fn storage_hint(error: &StorageError) -> Option<String> {
     let hint = match (error.exit_code(), error) {
         (9, _) => "stop the process that has it first, or use another --home",
-        (10, _) => "make the home first: `vibecoin init --home DIR --genesis FILE`",
+        (10, _) => "a node makes it at its first start: `vibecoin node`",
         (11, _) => "this home belongs to another chain; choose another --home or the right genesis file",
         (20, _) => {
             "run `vibecoin db check` to see what is damaged; then restore a copy of the database, or move its folder away and start: a node with peers fetches the chain again, and signs nothing that it may have signed before"
         }
         (21, _) => "free some space and start again; nothing acknowledged is lost",
         (22, StorageError::Io { what, detail }) => return Some(place_hint(kind_of(detail), what)),
-        (50, _) => "this home was written by a newer version; use that version",
+        (_, StorageError::SchemaTooNew { .. }) => {
+            "this home was written by a newer version; use that version"
+        }
+        (_, StorageError::SchemaTooOld { .. }) => {
+            "use the version that wrote it, or move the database folder away and start: a node with peers fetches the chain again"
+        }
         _ => return None,
     };
     Some(hint.to_owned())
@@ -282,7 +287,7 @@ impl NodeError {
     fn standing_hint(&self) -> Option<&'static str> {
         match self {
             Self::GuardLost { .. } => Some(
-                "restore the guard file; a key that certainly never signed gets one by `vibecoin init --i-know-this-key-never-signed`",
+                "restore the guard file; for a key that certainly never signed, remove what is left of it, and `vibecoin init --i-know-this-key-never-signed` makes a new one",
             ),
             _ => None,
         }

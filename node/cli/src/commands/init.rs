@@ -77,8 +77,8 @@ impl InitArgs {
                 passphrase.as_ref(),
             )?;
         }
-        if self.key_never_signed && !files::exists(&paths.guard)? {
-            make_guard(&paths.guard)?;
+        if self.key_never_signed {
+            guard_by_hand(&paths.guard)?;
         }
         self.place_config(context, moniker.as_ref())?;
         let validator = if keys.exists(NodeKeyRole::Validator)? {
@@ -153,6 +153,22 @@ pub fn make_guard(path: &Path) -> Result<(), CliError> {
     }
     GuardFile::create(path)?;
     Ok(())
+}
+
+/// Makes the guard of a key that was put here by hand. One that is there and whole stays.
+fn guard_by_hand(path: &Path) -> Result<(), CliError> {
+    if !files::exists(path)? {
+        return make_guard(path);
+    }
+    GuardFile::open(path).map(drop).map_err(|error| {
+        CliError::new(Exit::SafetyHalt, format!("{}: {error}", path.display()))
+            .hint("restore the guard file, or remove it if its key certainly never signed")
+    })
+}
+
+/// Returns true if the guard remembers a signature: its key belongs to it, and no other.
+pub fn is_used(guard: &Path) -> bool {
+    GuardFile::open(guard).is_ok_and(|guard| guard.latest().is_some())
 }
 
 /// Takes a guard that is there if nothing was ever signed with it.

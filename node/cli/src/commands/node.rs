@@ -9,10 +9,11 @@ use serde::Serialize;
 use vibecoin_config::{LogFormat, Paths};
 use vibecoin_engine::{NodeOptions, Ready};
 use vibecoin_genesis::Genesis;
-use vibecoin_keystore::NodeKeyRole;
+use vibecoin_keystore::{KeyError, NodeKeyRole};
 use vibecoin_primitives::SecretKey;
 
 use super::config::{KnobArgs, load};
+use super::init;
 use crate::context::{Context, keys_of};
 use crate::dev;
 use crate::error::CliError;
@@ -169,7 +170,14 @@ impl NodeArgs {
         if self.dev || passphrase.allow_unencrypted {
             keys = keys.allow_unencrypted();
         }
-        Ok(Some(keys.load(NodeKeyRole::Validator, &mut passphrase.source())?))
+        let key = keys.load(NodeKeyRole::Validator, &mut passphrase.source());
+        key.map(Some).map_err(|error| match error {
+            KeyError::Missing { .. } if init::is_used(&paths.guard) => CliError::from(error).hint(
+                "put it back from a copy of the home; without one, leave this home, whose double-sign guard remembers \
+                 what the key signed, and make another: `vibecoin init --home DIR --validator`",
+            ),
+            error => error.into(),
+        })
     }
 }
 

@@ -101,7 +101,7 @@ fn read(path: &Path) -> Result<ProofFile, CliError> {
     })?;
     ProofFile::from_text(&text).map_err(|error| {
         invalid(error.to_string()).hint(
-            "a proof file has one form, byte for byte: one that a tool has laid out anew must be fetched again, with `vibecoin account proof ADDRESS --out FILE`",
+            "a proof file has one form, byte for byte: one that a tool has laid out anew must be fetched again, with `vibecoin account proof ADDRESS --out FILE --force`",
         )
     })
 }

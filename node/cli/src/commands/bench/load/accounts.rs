@@ -110,7 +110,7 @@ pub async fn fund(
         for entry in client.submit_batch(raws.into(), Some(options)).await? {
             match entry {
                 BatchEntry::Refused { error } => {
-                    return Err(CliError::from(error).hint("is the funding account rich enough?"));
+                    return Err(error.into());
                 }
                 BatchEntry::Taken(taken) if taken.status.success != Some(true) => {
                     let message = format!(
