@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jsonrpsee::http_client::{HttpClient, HttpClientBuilder};
@@ -15,7 +17,8 @@ use crate::args::Globals;
 use crate::commands::config::{KnobArgs, load};
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::{environment, files};
+use crate::wait::Reports;
+use crate::{environment, files, output};
 
 /// Where a node answers when nothing else is known.
 pub const LOCAL_URL: &str = "http://127.0.0.1:8545";
@@ -36,6 +39,18 @@ pub struct Context {
     pub globals: Globals,
     /// An error is reported only to a command that needs a home: most do not.
     home: Result<PathBuf, CliError>,
+    waiting: Mutex<(Awaited, Reports)>,
+}
+
+/// What a command waits for while its future is pending.
+#[derive(Clone, Debug)]
+enum Awaited {
+    /// An answer of the node.
+    Answer,
+    /// An answer of the node that comes once something has happened.
+    Event(String),
+    /// Something that reports itself.
+    Reported,
 }
 
 impl Context {
@@ -52,7 +67,11 @@ impl Context {
                     .hint("give one with --home DIR")
             })
             .and_then(|home| resolved(&home));
-        Self { globals, home }
+        Self {
+            globals,
+            home,
+            waiting: Mutex::new((Awaited::Answer, Reports::begin())),
+        }
     }
 
     /// The same options for another node and its home.
@@ -65,6 +84,7 @@ impl Context {
         Self {
             globals,
             home: Ok(home.to_owned()),
+            waiting: Mutex::new((Awaited::Answer, Reports::begin())),
         }
     }
 
@@ -195,7 +215,7 @@ impl Context {
             .map_err(CliError::from)
     }
 
-    /// Runs a client's work on this thread.
+    /// Runs a client's work on this thread. While it is pending, what it waits for is reported.
     ///
     /// # Errors
     /// What the work answers, or exit 1 when the system gives no event loop. When no node answers, the error
@@ -205,11 +225,76 @@ impl Context {
             .enable_all()
             .build()
             .map_err(|error| CliError::new(Exit::Failure, format!("cannot start an event loop: {error}")))?
-            .block_on(work)
+            .block_on(self.reported(work))
             .map_err(|error| match self.url() {
                 Ok(url) => error.at(&url),
                 Err(_) => error,
             })
+    }
+
+    /// The same for work that reports its own waits, or that follows what happens.
+    ///
+    /// # Errors
+    /// As [`Self::wait`].
+    pub fn wait_unreported<T>(&self, work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+        self.awaits(Awaited::Reported);
+        self.wait(work)
+    }
+
+    /// From now on the work waits for the node to answer `event`, such as "has 0x… in a block"; until
+    /// [`Self::expect_answer`].
+    pub fn expect_event(&self, event: impl Into<String>) {
+        self.awaits(Awaited::Event(event.into()));
+    }
+
+    /// From now on the work waits for an answer of the node.
+    pub fn expect_answer(&self) {
+        self.awaits(Awaited::Answer);
+    }
+
+    /// From now on the work reports its own waits.
+    pub fn expect_reports(&self) {
+        self.awaits(Awaited::Reported);
+    }
+
+    fn awaits(&self, awaited: Awaited) {
+        *self.waiting() = (awaited, Reports::begin());
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, (Awaited, Reports)> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn reported<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        self.waiting().1 = Reports::begin();
+        loop {
+            let until_due = self.waiting().1.until_due();
+            match tokio::time::timeout(until_due, &mut work).await {
+                Ok(done) => return done,
+                Err(_pending) => self.report_wait(),
+            }
+        }
+    }
+
+    fn report_wait(&self) {
+        let (awaited, seconds) = {
+            let mut waiting = self.waiting();
+            (waiting.0.clone(), waiting.1.due())
+        };
+        let (Some(seconds), false) = (seconds, self.globals.no_progress) else {
+            return;
+        };
+        let url = self.url().unwrap_or_default();
+        match awaited {
+            Awaited::Answer => output::say(&format!("waiting for the node at {url}, for {seconds} s")),
+            Awaited::Event(event) => {
+                output::say(&format!(
+                    "waiting until the node at {url} {event}, for {seconds} s"
+                ));
+            }
+            Awaited::Reported => {}
+        }
     }
 
     /// The account keys of the home, to which one is to be added: makes their directory.

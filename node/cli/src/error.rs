@@ -16,6 +16,7 @@ use vibecoin_storage::StorageError;
 use crate::exit::Exit;
 use crate::output::message;
 use crate::program::quoted_path;
+use crate::taken::Sent;
 
 /// How the message begins when nobody answers; where it was tried is put in by [`CliError::at`].
 const NO_ANSWER: &str = "no node answers";
@@ -38,7 +39,9 @@ pub struct CliError {
     /// What can be done.
     pub hint: Option<String>,
     /// Facts for programs.
-    pub data: Value,
+    pub data: Box<Value>,
+    /// The transaction that was signed and sent before the command failed.
+    pub sent: Option<Box<Sent>>,
 }
 
 impl CliError {
@@ -50,7 +53,8 @@ impl CliError {
             reason: exit.symbol(),
             message: message.into(),
             hint: None,
-            data: Value::Null,
+            data: Box::new(Value::Null),
+            sent: None,
         }
     }
 
@@ -110,6 +114,7 @@ impl CliError {
     /// With facts for programs.
     #[must_use]
     pub fn data(self, data: Value) -> Self {
+        let data = Box::new(data);
         Self { data, ..self }
     }
 
@@ -168,24 +173,35 @@ impl CliError {
     /// The JSON that goes to stdout.
     #[must_use]
     pub fn to_json(&self) -> Value {
+        let mut data = (*self.data).clone();
+        if let Some(sent) = &self.sent {
+            match &mut data {
+                Value::Object(facts) => {
+                    facts.insert("signed".to_owned(), sent.to_json());
+                }
+                data => *data = json!({ "signed": sent.to_json() }),
+            }
+        }
         json!({ "error": {
             "code": self.code,
             "reason": self.reason,
             "message": self.message,
             "hint": self.hint,
-            "data": self.data,
+            "data": data,
         }})
     }
 
     /// The lines that go to stderr.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let hint = self
-            .hint
-            .as_ref()
-            .map(|hint| format!("\nhint: {hint}"))
-            .unwrap_or_default();
-        format!("error: {} ({}){hint}", self.message, self.reason)
+        let mut text = format!("error: {} ({})", self.message, self.reason);
+        if let Some(sent) = &self.sent {
+            text.push_str(&format!("\nsigned: {}", sent.to_text()));
+        }
+        if let Some(hint) = &self.hint {
+            text.push_str(&format!("\nhint: {hint}"));
+        }
+        text
     }
 }
 
@@ -290,7 +306,8 @@ impl From<ApiError> for CliError {
             reason,
             message,
             hint,
-            data: serde_json::to_value(&error.data).unwrap_or(Value::Null),
+            data: Box::new(serde_json::to_value(&error.data).unwrap_or(Value::Null)),
+            sent: None,
         }
     }
 }
@@ -299,6 +316,13 @@ impl From<ApiError> for CliError {
 fn never_seen(error: &ApiError) -> bool {
     let status = error.data.facts.get("status").and_then(Value::as_str);
     error.class() == Some(Code::Timeout) && status == Some("unknown")
+}
+
+/// What to do about a transaction that a node has and that is not in a block yet.
+pub fn waiting_hint(hash: &str) -> String {
+    format!(
+        "it waits in the node's pool, which a restart of the node empties; ask with `vibecoin tx wait {hash}`"
+    )
 }
 
 fn hint_for(error: &ApiError) -> Option<String> {
@@ -319,10 +343,7 @@ fn hint_for(error: &ApiError) -> Option<String> {
         }
         Code::Timeout => {
             let hash = error.data.facts.get("hash").and_then(Value::as_str);
-            return Some(format!(
-                "it waits in the node's pool, which a restart of the node empties; ask with `vibecoin tx wait {}`",
-                visible(hash.unwrap_or("HASH"), REASON_CHARS_MAX)
-            ));
+            return Some(waiting_hint(&visible(hash.unwrap_or("HASH"), REASON_CHARS_MAX)));
         }
         Code::AdminRefused => "`vibecoin peers list` and `vibecoin peers bans` show whom this node knows",
         Code::Pruned => "ask a node that keeps more history, or a later height",
@@ -682,7 +703,7 @@ mod tests {
     fn only_an_error_of_the_connection_gets_the_address() {
         let error = CliError::no_answer("refused").at("http://h:1");
         assert_eq!(error.message, "no node answers at http://h:1: refused");
-        assert_eq!(error.data, json!({ "url": "http://h:1" }));
+        assert_eq!(*error.data, json!({ "url": "http://h:1" }));
         assert_eq!(error.exit, Exit::CannotConnect);
         let other = CliError::usage("x");
         assert_eq!(other.clone().at("http://h:1"), other);

@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{Answer, cell, message};
-use crate::taken::Signed;
+use crate::taken::{Sent, Signed};
 use crate::turn::Turn;
 
 /// How far a sender waits.
@@ -90,12 +90,26 @@ pub async fn pay(
     if choices.nonce.is_some() {
         let body = build(client, chain, sender, operations, choices).await?;
         let fee = body.fee;
-        let (_, raw) = sign(body, &chain.genesis, key);
-        return Ok(report(&submit(context, client, raw, wait).await?, Some(fee)));
+        let unnamed = Sent::new(&body, None);
+        let (hash, raw) = sign(body, &chain.genesis, key);
+        let sent = Sent {
+            hash: Some(hash),
+            ..unnamed
+        };
+        if wait == WaitFor::Final {
+            expect_final(context, &hash);
+        }
+        let submitted = submit(context, client, raw, wait).await;
+        return Ok(report(
+            &submitted.map_err(|error| sent.named_in(error))?,
+            Some(fee),
+        ));
     }
+    context.expect_reports();
     let turn = Turn::take(context.home()?, &sender, context.timeout()).await?;
+    context.expect_answer();
     let mut attempts = 0_usize;
-    let (hash, fee, taken) = loop {
+    let (signed, fee, taken) = loop {
         attempts = attempts.saturating_add(1);
         let (nonce, seen) = next_nonce(client, sender).await?;
         let choices = Choices {
@@ -114,7 +128,7 @@ pub async fn pay(
         };
         // The turn ends when the pool has it: only then does the next reader of the nonce see it.
         match submit(context, client, raw, WaitFor::Mempool).await {
-            Ok(taken) => break (hash, fee, taken),
+            Ok(taken) => break (signed, fee, taken),
             Err(error) if is_taken(&error) => {
                 if let Err(why) = signed.prove_superseded(context, client, chain).await {
                     return Err(signed.unproven(&error, why));
@@ -133,7 +147,12 @@ pub async fn pay(
     let options = WaitOptions {
         timeout_ms: Some(U64(timeout_ms(context))),
     };
-    Ok(report(&client.wait(hash.into(), Some(options)).await?, Some(fee)))
+    expect_final(context, &signed.hash);
+    let submitted = client.wait(signed.hash.into(), Some(options)).await;
+    Ok(report(
+        &submitted.map_err(|error| signed.named_in(error.into()))?,
+        Some(fee),
+    ))
 }
 
 /// Returns true if the node refused a transaction because another one has its nonce.
@@ -189,6 +208,11 @@ pub fn timeout_ms(context: &Context) -> u64 {
     u64::try_from(context.timeout().as_millis())
         .unwrap_or(u64::MAX)
         .min(TIMEOUT_MS_MAX)
+}
+
+/// From now on the node is asked to answer once a transaction is in a block.
+pub fn expect_final(context: &Context, hash: &Hash) {
+    context.expect_event(format!("has {} in a block", hash.to_text()));
 }
 
 /// Sends a transaction and waits as asked.

@@ -8,21 +8,92 @@
 use jsonrpsee::http_client::HttpClient;
 use serde_json::{Value, json};
 use vibecoin_light::{Fact, ProofFile, Trust, verify};
-use vibecoin_primitives::{Address, Hash, Height, Nonce};
+use vibecoin_primitives::{Address, Hash, Height, Nonce, TransactionBody};
 use vibecoin_rpc_api::methods::{ChainApiClient as _, MempoolApiClient, ProofApiClient, TxApiClient};
 use vibecoin_rpc_api::views::{
     BlockOptions, BlockTransactions, TransactionDetail, TransactionView, WaitOptions,
 };
-use vibecoin_rpc_api::{Text as _, U64};
+use vibecoin_rpc_api::{Code, Text as _, U64};
 
 use crate::chain::Chain;
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, waiting_hint};
 use crate::exit::Exit;
 use crate::sending::timeout_ms;
 
 /// Blocks that are searched for the other transaction. Between reading a nonce and a refusal there are few.
 const BLOCKS_MAX: u64 = 64;
+
+/// What identifies a signed transaction that a node was given. Whatever the node answers, it has the transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Its hash; `None` where the genesis hash that it depends on is not known.
+    pub hash: Option<Hash>,
+    /// Its nonce.
+    pub nonce: Nonce,
+    /// The last height at which it may be in a block.
+    pub valid_until: Height,
+}
+
+impl Sent {
+    /// From a transaction's body.
+    pub fn new(body: &TransactionBody, hash: Option<Hash>) -> Self {
+        Self {
+            hash,
+            nonce: body.nonce,
+            valid_until: body.valid_until,
+        }
+    }
+
+    /// Adds the transaction to an error that came after it was signed. Where the outcome is unknown, the hint names
+    /// the command that asks for it, before another transaction is made.
+    pub fn named_in(self, error: CliError) -> CliError {
+        let is = |code: Code| error.code == i64::from(code.number());
+        let is_refused = matches!(error.exit, Exit::Rejected | Exit::Usage);
+        let is_taken = is(Code::NonceTooLow) || is(Code::ReplacementUnderpriced);
+        let is_unknown = error.data.get("status").and_then(Value::as_str) == Some("unknown");
+        let hint = match (self.hash, error.hint) {
+            (None, hint) => hint,
+            (Some(hash), _) if is(Code::Timeout) && !is_unknown => Some(waiting_hint(&hash.to_text())),
+            (_, hint) if is_refused && !is_taken => hint,
+            (Some(hash), Some(hint)) => Some(format!("{}; {hint}", lookup_hint(hash))),
+            (Some(hash), None) => Some(lookup_hint(hash)),
+        };
+        CliError {
+            hint,
+            sent: Some(Box::new(self)),
+            ..error
+        }
+    }
+
+    /// The facts for programs.
+    pub fn to_json(self) -> Value {
+        json!({
+            "hash": self.hash.map(|hash| hash.to_text()),
+            "nonce": self.nonce.0.to_string(),
+            "validUntil": self.valid_until.0.to_string(),
+        })
+    }
+
+    /// The line for people.
+    pub fn to_text(self) -> String {
+        let hash = self
+            .hash
+            .map_or_else(|| "a transaction".to_owned(), |hash| hash.to_text());
+        format!(
+            "{hash} with nonce {} may be included until height {}",
+            self.nonce, self.valid_until
+        )
+    }
+}
+
+/// How to find out what became of a transaction.
+fn lookup_hint(hash: Hash) -> String {
+    format!(
+        "ask with `vibecoin tx status {}`, also at another node, before you pay again",
+        hash.to_text()
+    )
+}
 
 /// A payment that was signed and sent.
 #[derive(Clone, Copy, Debug)]
@@ -136,17 +207,10 @@ impl Signed {
     /// The error of a refusal without proof: names what was signed, since it may still be included.
     pub fn unproven(&self, refusal: &CliError, why: CliError) -> CliError {
         let message = format!(
-            "the node refuses the payment ({}), but does not prove that another one has its nonce {}: {}. {} is signed and may be included until height {}; no second payment was made",
-            refusal.reason,
-            self.nonce,
-            why.message,
-            self.hash.to_text(),
-            self.valid_until
+            "the node refuses the payment ({}), but does not prove that another one has its nonce: {}; no second payment was made",
+            refusal.reason, why.message
         );
-        let look = format!(
-            "ask with `vibecoin tx status {}`, also at another node, before you pay again",
-            self.hash.to_text()
-        );
+        let look = lookup_hint(self.hash);
         let hint = why
             .hint
             .map_or_else(|| look.clone(), |hint| format!("{look}; {hint}"));
@@ -157,20 +221,13 @@ impl Signed {
         self.named_in(error)
     }
 
-    /// Adds what was signed to the facts of an error: whatever the node answers, it has the payment.
-    pub fn named_in(&self, mut error: CliError) -> CliError {
-        let signed = json!({
-            "hash": self.hash.to_text(),
-            "nonce": self.nonce.0.to_string(),
-            "validUntil": self.valid_until.0.to_string(),
-        });
-        match &mut error.data {
-            Value::Object(facts) => {
-                facts.insert("signed".to_owned(), signed);
-            }
-            data @ Value::Null => *data = json!({ "signed": signed }),
-            _ => {}
-        }
-        error
+    /// Adds what was signed to an error.
+    pub fn named_in(&self, error: CliError) -> CliError {
+        let sent = Sent {
+            hash: Some(self.hash),
+            nonce: self.nonce,
+            valid_until: self.valid_until,
+        };
+        sent.named_in(error)
     }
 }

@@ -17,6 +17,7 @@ const FIRST_AFTER: Duration = Duration::from_secs(1);
 const THEN_EVERY: Duration = Duration::from_secs(10);
 
 /// When a wait is reported: after a while, then every ten seconds.
+#[derive(Debug)]
 pub struct Reports {
     begun: Instant,
     next: Duration,
@@ -36,6 +37,11 @@ impl Reports {
             begun: Instant::now(),
             next: first,
         }
+    }
+
+    /// The time until a report is due.
+    pub fn until_due(&self) -> Duration {
+        self.next.saturating_sub(self.begun.elapsed())
     }
 
     /// The seconds that the wait has taken, when a report is due.

@@ -10,7 +10,8 @@ use crate::call;
 /// Calls the node behind the server: method and parameters give the whole answer, `result` or `error`.
 pub type Honest<'a> = &'a dyn Fn(&str, Value) -> Value;
 
-/// A server that answers as it was told to, with a node to ask. It listens until the test process ends.
+/// A server that answers as it was told to, with a node to ask: `null` is no answer at all. It listens until the test
+/// process ends.
 pub struct Liar {
     url: String,
 }
@@ -64,6 +65,9 @@ fn serve(stream: TcpStream, answer: impl Fn(&str, Value) -> Value) -> io::Result
     let request: Value = serde_json::from_slice(&body)?;
     let method = request["method"].as_str().unwrap_or_default();
     let mut response = answer(method, request["params"].clone());
+    if response.is_null() {
+        return Ok(());
+    }
     response["jsonrpc"] = json!("2.0");
     response["id"] = request["id"].clone();
     let body = response.to_string();

@@ -59,7 +59,12 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn new(what: &[&str], output: &Output) -> Self {
+    /// What a process printed that was run with `-o json`.
+    ///
+    /// # Panics
+    /// When stdout is not exactly one JSON value.
+    #[must_use]
+    pub fn new(what: &[&str], output: &Output) -> Self {
         let stdout = String::from_utf8_lossy(&output.stdout);
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         // Exactly one JSON value, for errors too: the output contract.

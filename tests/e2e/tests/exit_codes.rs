@@ -11,8 +11,8 @@
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
-use vibecoin_tests_e2e::{Home, Node, binary};
+use serde_json::{Value, json};
+use vibecoin_tests_e2e::{Home, Liar, Node, binary};
 
 const TABLE: &str = include_str!("../../../node/cli/exit-codes.md");
 /// A hash that nothing has.
@@ -44,7 +44,11 @@ fn rows() -> Vec<Row> {
 struct World {
     /// With a node of a development chain.
     running: Home,
-    _node: Node,
+    node: Node,
+    /// In front of that node: dear, and takes no payment.
+    liar: Liar,
+    /// The keys of the running home, and no genesis file.
+    keys: Home,
     /// Of a chain with one validator; its node is stopped.
     stopped: Home,
     /// Nothing is in it.
@@ -55,6 +59,21 @@ impl World {
     fn new() -> Self {
         let running = Home::new();
         let node = Node::dev(&running);
+        let liar = Liar::start(node.address(), |method, params, node| {
+            if method == "tx_submit" {
+                let data = json!({ "reason": "nonce_too_low", "retryable": false });
+                return json!({ "error": { "code": 1303, "message": "the nonce is used", "data": data } });
+            }
+            let mut answer = node(method, params);
+            if method == "chain_getInfo" {
+                answer["result"]["params"]["feeMin"] = json!("500000000000000");
+            }
+            answer
+        });
+        let keys = Home::new();
+        let mut copy = Command::new("cp");
+        copy.arg("-r").arg(running.file("keys")).arg(keys.path());
+        assert!(copy.status().unwrap().success());
         let stopped = Home::devnet();
         assert_eq!(Node::start(&stopped, &["--allow-unencrypted"]).stop(), 0);
         let empty = Home::new();
@@ -62,7 +81,9 @@ impl World {
         std::fs::write(empty.file("not text"), b"\xff\xfe").unwrap();
         Self {
             running,
-            _node: node,
+            node,
+            liar,
+            keys,
             stopped,
             empty,
         }
@@ -124,6 +145,39 @@ impl World {
             "the sender does not have the money" => on(
                 running,
                 &["transfer", "dev1", "18446744073709551615", "--from", "dev0"],
+            ),
+            "the least fee is more than the sender allows" => on(
+                running,
+                &["transfer", "dev1", "1", "--from", "dev0", "--fee-max", "1"],
+            ),
+            "the node wants a fee that is believed of no node, and there is no genesis file" => {
+                let pay = ["transfer", "dev1", "1", "--from", "dev0", "--allow-unencrypted"];
+                on(&self.keys, &[&["--url", self.liar.url()], &pay[..]].concat())
+            }
+            "the node calls a nonce taken, and proves no other transaction with it" => on(
+                running,
+                &[
+                    "--url",
+                    self.liar.url(),
+                    "transfer",
+                    "dev1",
+                    "1",
+                    "--from",
+                    "dev0",
+                ],
+            ),
+            "the node is of another chain than the home" => on(
+                &self.stopped,
+                &[
+                    "--url",
+                    self.node.url(),
+                    "transfer",
+                    "rich",
+                    "1",
+                    "--from",
+                    "rich",
+                    "--allow-unencrypted",
+                ],
             ),
             "the key does not exist" => on(running, &["keys", "show", "nobody"]),
             "the key whose account is asked for does not exist" => {

@@ -103,6 +103,8 @@ pub fn follow(
     context.wait(async {
         let client = context.websocket().await?;
         let mut events = client.follow(topic, params, follow.from_height.map(U64)).await?;
+        // A stream is silent while nothing happens.
+        context.expect_reports();
         let mut seen = Vec::new();
         let mut left = follow.count.unwrap_or(u64::MAX);
         while left > 0 {

@@ -23,7 +23,8 @@ use crate::exit::Exit;
 use crate::files;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
-use crate::sending::{Hex, WaitFor, build, payment, report, sign, submit};
+use crate::sending::{Hex, WaitFor, build, expect_final, payment, report, sign, submit};
+use crate::taken::Sent;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -166,11 +167,24 @@ impl TxCommand {
             }
             Self::Send { raw, wait } => {
                 let raw = raw_bytes(&raw)?;
-                let fee = decode::<Transaction>(&raw)
-                    .ok()
-                    .map(|transaction| transaction.body().fee);
+                // What cannot be decoded cannot be included either.
+                let transaction = decode::<Transaction>(&raw).ok();
+                let fee = transaction.as_ref().map(|transaction| transaction.body().fee);
+                let genesis = context.built_genesis()?.map(|built| built.hash);
+                let sent = transaction.map(|transaction| {
+                    let of_chain = genesis.filter(|hash| hash.prefix() == transaction.body().chain);
+                    Sent::new(transaction.body(), of_chain.map(|hash| transaction.id(&hash)))
+                });
                 let client = context.client()?;
-                context.wait(async { Ok(report(&submit(context, &client, raw, wait).await?, fee)) })
+                if let Some(hash) = sent.and_then(|sent| sent.hash).filter(|_| wait == WaitFor::Final) {
+                    expect_final(context, &hash);
+                }
+                let outcome =
+                    context.wait(async { Ok(report(&submit(context, &client, raw, wait).await?, fee)) });
+                outcome.map_err(|error| match sent {
+                    Some(sent) => sent.named_in(error),
+                    None => error,
+                })
             }
             Self::Show { hash } => {
                 let found = call(context, &hash, async |client, hash| Ok(client.get(hash).await?))?;
@@ -185,6 +199,7 @@ impl TxCommand {
                 let options = WaitOptions {
                     timeout_ms: Some(timeout_ms),
                 };
+                expect_final(context, &Hash::from_text(&hash)?);
                 let submitted = call(context, &hash, async |client, hash| {
                     Ok(client.wait(hash, Some(options)).await?)
                 })?;

@@ -176,7 +176,7 @@ fn join(
     let from = lines.first().map_or(0, ready::ReadyLine::height);
     let answering = begun.elapsed();
     let node = net.node(number)?;
-    let (reached, took, transactions) = context.wait(async {
+    let (reached, took, transactions) = context.wait_unreported(async {
         partition::apply_to(net, &[number]).await?;
         // Behind a cut only those on its own side can be caught up with.
         let others = partition::same_side(net, number, others)?;

@@ -17,6 +17,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{self, Answer};
+use crate::wait::Reports;
 
 /// What the bans say of themselves.
 const REASON: &str = "partition";
@@ -40,7 +41,7 @@ pub fn cut(context: &Context, dir: &Path, args: &PartitionArgs) -> Result<Answer
     net.running()
         .iter()
         .try_for_each(|node| Admin::of(node).map(drop))?;
-    context.wait(async {
+    context.wait_unreported(async {
         if !net.existing()?.partition.is_empty() {
             forgive(&net, &groups).await?;
         }
@@ -65,7 +66,7 @@ pub fn heal(context: &Context, dir: &Path) -> Result<Answer, CliError> {
     if net.existing()?.partition.is_empty() {
         return Ok(Answer::new(json!({ "healed": false })).text("the network is not cut"));
     }
-    context.wait(forgive(&net, &[]))?;
+    context.wait_unreported(forgive(&net, &[]))?;
     net.existing_mut()?.partition.clear();
     net.save()?;
     Ok(Answer::new(json!({ "healed": true })).text("healed"))
@@ -170,6 +171,7 @@ async fn forgive(net: &Devnet, next: &[Vec<String>]) -> Result<(), CliError> {
 /// Waits until no connection goes across the cut.
 async fn until_cut(net: &Devnet) -> Result<(), CliError> {
     let begun = Instant::now();
+    let mut reports = Reports::begin();
     loop {
         let mut left = Vec::new();
         let state = net.existing()?;
@@ -195,6 +197,12 @@ async fn until_cut(net: &Devnet) -> Result<(), CliError> {
                 ),
             )
             .hint("the bans are in place; `vibecoin devnet heal` takes them back"));
+        }
+        if let Some(seconds) = reports.due() {
+            output::say(&format!(
+                "waiting for the end of connections across the cut, for {seconds} s: {}",
+                left.join(", ")
+            ));
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }

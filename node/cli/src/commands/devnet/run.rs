@@ -66,7 +66,7 @@ fn start_all(
     let ready = start(net, binary, &stopped, deadline)?;
     let before = ready.iter().map(ReadyLine::height).max().unwrap_or(0);
     let nodes = net.existing()?.nodes.clone();
-    let agreed = context.wait(async {
+    let agreed = context.wait_unreported(async {
         partition::apply_to(net, &stopped).await?;
         // Both sides of a cut cannot be at one head.
         if net.existing()?.partition.is_empty() {
@@ -78,7 +78,7 @@ fn start_all(
         }
     })?;
     let took = begun.elapsed();
-    let live = context.wait(async { Ok(look(net).await) })?;
+    let live = context.wait_unreported(async { Ok(look(net).await) })?;
     let state = net.existing()?;
     let mut json = table::json(state, &live);
     if let Some(fields) = json.as_object_mut() {
@@ -310,7 +310,7 @@ pub fn status(context: &Context, dir: &Path, args: &StatusArgs) -> Result<Answer
             let text = format!("there is no devnet in {}", net.dir.display());
             return Ok(answer(context, args, json, text).exit(Exit::Failure));
         };
-        let live = context.wait(async { Ok(look(&net).await) })?;
+        let live = context.wait_unreported(async { Ok(look(&net).await) })?;
         let adrift = net.refuse_adrift().err();
         if let Some(error) = adrift.as_ref().filter(|_| !args.watch) {
             output::note(&error.to_text());

@@ -72,7 +72,7 @@ impl LoadArgs {
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let key = keys::load(context, &self.from, &self.passphrase)?;
         let limit = Duration::from_secs(self.limit);
-        context.wait(async {
+        context.wait_unreported(async {
             let work = self.load(context, &key);
             tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
                 Err(CliError::new(
