@@ -93,3 +93,6 @@ pub fn main() -> ExitCode {
 fn is_help(error: &clap::Error) -> bool {
     error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
 }
+
+#[cfg(test)]
+mod hints_tests;

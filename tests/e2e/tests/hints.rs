@@ -1,0 +1,1023 @@
+//! Hints, followed to the letter: each test meets errors, does what their hints say, and sees that the errors are gone.
+//! `node/cli/hints.md` names for every hint of the program the test that follows it.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fs::{self, File, Permissions};
+use std::io::Read as _;
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use vibecoin_tests_e2e::{Home, Liar, Node, Ran, binary};
+
+const TABLE: &str = include_str!("../../../node/cli/hints.md");
+/// Arguments of a validator's node whose keys are not encrypted.
+const SIGNS: [&str; 2] = ["--validator", "--allow-unencrypted"];
+const DEV_NODE: [&str; 4] = ["node", "--dev", "--rpc.port", "0"];
+/// An address that no machine has.
+const ELSEWHERE: &str = "203.0.113.1";
+
+/// The rows of the table that one test follows.
+struct Rows {
+    waiting: RefCell<BTreeSet<String>>,
+    all: Vec<String>,
+}
+
+impl Rows {
+    fn of(test: &str) -> Self {
+        let all: Vec<_> = TABLE
+            .lines()
+            .filter(|line| line.ends_with(&format!("| `{test}` |")))
+            .map(|line| line[2..].split(" | ").next().unwrap().to_owned())
+            .collect();
+        assert!(!all.is_empty(), "no row names {test}");
+        Self {
+            waiting: RefCell::new(all.iter().cloned().collect()),
+            all,
+        }
+    }
+
+    /// The hint of a command that failed, and the rows of the table that it is made of.
+    fn hint(&self, ran: &Ran) -> Hint {
+        assert_ne!(ran.code, 0, "{}", ran.json);
+        let error = &ran.json["error"];
+        let text = |field: &str| error[field].as_str().unwrap_or_default().to_owned();
+        // Some messages have the remedy in them.
+        let hint = Hint(format!("{}\n{}", text("message"), text("hint")));
+        let found: Vec<_> = self.all.iter().filter(|row| is_made_of(&hint.0, row)).collect();
+        assert!(
+            !found.is_empty(),
+            "the table has no row of this test for {}",
+            ran.json
+        );
+        for row in found {
+            self.waiting.borrow_mut().remove(row);
+        }
+        hint
+    }
+
+    /// Every row was met.
+    fn end(self) {
+        let waiting = self.waiting.into_inner();
+        assert!(waiting.is_empty(), "not followed: {waiting:#?}");
+    }
+}
+
+/// Returns true if a text has the parts of a row in their order: what is in braces can be anything, and commands have
+/// the name by which the program was called and its options.
+fn is_made_of(text: &str, row: &str) -> bool {
+    let row = row
+        .replace("`vibecoin devnet ", "`{} devnet{} ")
+        .replace("`vibecoin ", "`{} ");
+    let mut rest = text;
+    for (number, part) in row.split(['{', '}']).enumerate() {
+        if number % 2 == 1 {
+            continue;
+        }
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    true
+}
+
+/// What an error says that can be done.
+struct Hint(String);
+
+impl Hint {
+    /// Checks that an option is named, and returns it.
+    fn option<'a>(&self, option: &'a str) -> &'a str {
+        let words = self.0.split(|c: char| c.is_whitespace() || ",;:?`".contains(c));
+        assert!(
+            words.into_iter().any(|word| word == option),
+            "{option}: {}",
+            self.0
+        );
+        option
+    }
+
+    /// The word behind an option.
+    fn value(&self, option: &str) -> String {
+        let (_, rest) = self.0.split_once(&format!("{option} ")).unwrap();
+        rest.split([' ', ',', ';', '`', '\n']).next().unwrap().to_owned()
+    }
+
+    /// The commands that it names.
+    fn commands(&self) -> Vec<&str> {
+        self.0.split('`').skip(1).step_by(2).collect()
+    }
+
+    /// Runs the command that has these words, with its placeholders replaced, as a shell does.
+    fn follow(&self, words: &str, values: &[(&str, &str)]) -> Output {
+        let commands = self.commands();
+        let found = commands.iter().find(|command| command.contains(words));
+        let line = *found.unwrap_or_else(|| panic!("no command {words}: {}", self.0));
+        let line = line.split(' ').map(|word| {
+            let value = values.iter().find(|(name, _)| *name == word);
+            value.map_or(word, |(_, value)| *value)
+        });
+        let line = line.collect::<Vec<_>>().join(" ");
+        let mut shell = Command::new("sh");
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("VIBECOIN_") {
+                shell.env_remove(name);
+            }
+        }
+        let output = shell.args(["-c", &line]).stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+        output
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A file that its owner alone can read.
+fn secret(home: &Home, name: &str, content: &str) -> String {
+    let path = home.file(name);
+    fs::write(&path, content).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    text(&path).to_owned()
+}
+
+fn copy(from: &Home) -> Home {
+    let home = Home::new();
+    let copied = Command::new("cp")
+        .args(["-r", "--preserve=mode"])
+        .arg(format!("{}/.", from.path().display()))
+        .arg(home.path())
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    home
+}
+
+/// Runs the program without the options of the harness.
+fn bare(arguments: &[&str]) -> Ran {
+    let output = Command::new(binary())
+        .env_clear()
+        .args(["-o", "json"])
+        .args(arguments)
+        .output()
+        .unwrap();
+    Ran::new(arguments, &output)
+}
+
+#[test]
+fn hints_about_homes_and_files() {
+    let rows = Rows::of("hints_about_homes_and_files");
+    let home = Home::new();
+    let path = |name: &str| text(&home.file(name)).to_owned();
+    fs::write(home.file("file"), "").unwrap();
+
+    let hint = rows.hint(&bare(&["keys", "list"]));
+    let _list = bare(&["keys", "list", hint.option("--home"), &path("new")]).ok();
+    let hint = rows.hint(&bare(&["--home", &path("file"), "keys", "list"]));
+    let _list = bare(&["keys", "list", hint.option("--home"), &path("new")]).ok();
+
+    let _made = home.run(&["config", "init"]).ok();
+    let hint = rows.hint(&home.run(&["config", "init"]));
+    let _made = home.run(&["config", "init", hint.option("--overwrite")]).ok();
+    let printed = home
+        .command(&["config", "init", hint.option("--stdout")])
+        .output()
+        .unwrap();
+    assert!(
+        printed.status.success() && !printed.stdout.is_empty(),
+        "{printed:?}"
+    );
+
+    let genesis = ["genesis", "new", "--out"];
+    let hint = rows.hint(&home.run(&[&genesis[..], &[&path("file")]].concat()));
+    let _made = home
+        .run(&[&genesis[..], &[&path("file"), hint.option("--force")]].concat())
+        .ok();
+    let _made = home
+        .run(&["genesis", "new", hint.option("--out"), &path("another")])
+        .ok();
+    let _another_place = rows.hint(&home.run(&[&genesis[..], &[&path("file/g.toml")]].concat()));
+    let _made = home.run(&[&genesis[..], &[&path("place.toml")]].concat()).ok();
+
+    let devnet = Home::devnet();
+    let _a_file = rows.hint(&devnet.run(&["genesis", "validate", text(devnet.path())]));
+    let _valid = devnet
+        .run(&["genesis", "validate", text(&devnet.file("given.toml"))])
+        .ok();
+
+    let hint = rows.hint(&devnet.run(&["db", "stats"]));
+    assert_eq!(Node::start(&devnet, &SIGNS).stop(), 0);
+    let _stats = bare(&["db", "stats", hint.option("--home"), text(devnet.path())]).ok();
+
+    let linked = Home::new();
+    let init = ["init", "--validator", "--allow-unencrypted"];
+    symlink("nowhere", linked.file("consensus")).unwrap();
+    let _make_it = rows.hint(&linked.run(&init));
+    fs::create_dir(linked.file("nowhere")).unwrap();
+    let _made = linked.run(&init).ok();
+    let linked = Home::new();
+    symlink("nowhere", linked.file("consensus")).unwrap();
+    let _remove_it = rows.hint(&linked.run(&init));
+    fs::remove_file(linked.file("consensus")).unwrap();
+    let _made = linked.run(&init).ok();
+
+    let generate = |folder: &str| home.run(&["testnet", "generate", "-v", "1", "--out", &path(folder)]);
+    let _network = generate("net").ok();
+    let _another = rows.hint(&generate("net"));
+    let _network = generate("net2").ok();
+    let _created = fs::create_dir(home.file("net3"));
+    fs::write(home.file("net3/network.json.unfinished"), "nonsense").unwrap();
+    let _another = rows.hint(&generate("net3"));
+    let _network = generate("net4").ok();
+    fs::remove_file(home.file("net3/network.json.unfinished")).unwrap();
+    let _network = generate("net3").ok();
+    rows.end();
+}
+
+#[test]
+fn hints_about_keys() {
+    let rows = Rows::of("hints_about_keys");
+    let home = Home::new();
+    let (old, new) = (secret(&home, "old", "one\n"), secret(&home, "new", "two\n"));
+
+    let hint = rows.hint(&home.run(&["keys", "new", "a"]));
+    let _made = home
+        .run(&["keys", "new", "a", hint.option("--password-file"), &old])
+        .ok();
+    let made = home
+        .command(&["keys", "new", "b"])
+        .env(hint.option("VIBECOIN_PASSWORD"), "one")
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+
+    let shown = |output: Output| String::from_utf8(output.stdout).unwrap();
+    let hint = rows.hint(&home.run(&["keys", "show", "nobody"]));
+    assert!(shown(hint.follow("keys list", &[])).contains("a "));
+    let _there = home.run(&["keys", "show", "a"]).ok();
+    // Far enough to ask a node.
+    let build = |from| home.run(&["-u", "http://127.0.0.1:1", "tx", "build", "--from", from]);
+    let hint = rows.hint(&build("nobody"));
+    assert!(shown(hint.follow("keys list", &[])).contains("a "));
+    build("a").fails(3, "cannot_connect");
+
+    let export = ["keys", "export", "a", "--password-file", &old];
+    let hint = rows.hint(&home.run(&export));
+    let _seed = home.run(&[&export[..], &[hint.option("--yes")]].concat()).ok();
+
+    let create = ["keys", "new", "c", "--allow-unencrypted"];
+    let _made = home.run(&create).ok();
+    let _another_name = rows.hint(&home.run(&create));
+    let _made = home.run(&["keys", "new", "d", "--allow-unencrypted"]).ok();
+    fs::rename(home.file("keys/c.json"), home.file("away")).unwrap();
+    let _made = home.run(&create).ok();
+
+    let sign = ["keys", "sign", "c", "--message", "00"];
+    let hint = rows.hint(&home.run(&sign));
+    let _signed = home
+        .run(&[&sign[..], &[hint.option("--allow-unencrypted")]].concat())
+        .ok();
+
+    let hint = rows.hint(&home.run(&["keys", "delete", "c"]));
+    let _gone = home.run(&["keys", "delete", "c", hint.option("--yes")]).ok();
+
+    let passwd = ["keys", "passwd", "a", "--password-file", &old];
+    let hint = rows.hint(&home.run(&passwd));
+    let _changed = home
+        .run(&[&passwd[..], &[hint.option("--new-password-file"), &new]].concat())
+        .ok();
+    let _seed = home
+        .run(&["keys", "export", "a", "--yes", "--password-file", &new])
+        .ok();
+
+    symlink("old", home.file("link")).unwrap();
+    let with = |name: &str, file: &str| home.run(&["keys", "new", name, "--password-file", file]);
+    let hint = rows.hint(&with("e", text(&home.file("link"))));
+    let target = shown(hint.follow("readlink", &[]));
+    let _made = with("e", target.trim()).ok();
+
+    fs::set_permissions(&old, Permissions::from_mode(0o644)).unwrap();
+    let hint = rows.hint(&with("f", &old));
+    let line = hint.0.lines().last().unwrap();
+    assert!(
+        Command::new("sh").args(["-c", line]).status().unwrap().success(),
+        "{line}"
+    );
+    let _made = with("f", &old).ok();
+    rows.end();
+}
+
+#[test]
+fn hints_about_arguments() {
+    let rows = Rows::of("hints_about_arguments");
+    let home = Home::new();
+    let hint = rows.hint(&home.run(&["config", "list", "--colour", "never"]));
+    let _other = rows.hint(&home.run(&["config", "get"]));
+    let help = hint.follow("--help", &[]);
+    assert!(!help.stdout.is_empty());
+    let hint = rows.hint(&home.run(&["config", "show", "--colour", "never"]));
+    let _shown = home
+        .run(&["config", "show", hint.option("--color"), "never"])
+        .ok();
+
+    let hint = rows.hint(&home.run(&["config", "get", "rpc.prot"]));
+    let all = String::from_utf8(hint.follow("config show", &[]).stdout).unwrap();
+    let key = all.lines().find(|line| line.starts_with("rpc.port")).unwrap();
+    let _got = home.run(&["config", "get", key.split(' ').next().unwrap()]).ok();
+
+    fs::write(home.file("config.toml"), "[rpc]\nprot = 1\n").unwrap();
+    let hint = rows.hint(&home.run(&["config", "show"]));
+    let printed = hint.follow("config init --stdout", &[]).stdout;
+    fs::write(home.file("config.toml"), printed).unwrap();
+    let _shown = home.run(&["config", "show"]).ok();
+    rows.end();
+}
+
+#[test]
+fn hints_of_a_running_node() {
+    let rows = Rows::of("hints_of_a_running_node");
+    let home = Home::new();
+    let node = Node::dev(&home);
+    let file = |name: &str| text(&home.file(name)).to_owned();
+
+    let _stranger = home.run(&["keys", "new", "stranger", "--allow-unencrypted"]).ok();
+    let show = ["account", "show", "stranger"];
+    let _receive = rows.hint(&home.run(&show));
+    let _sent = home.run(&["transfer", "stranger", "1000", "--from", "dev0"]).ok();
+    let _shown = home.run(&show).ok();
+
+    let hex = home.run(&["keys", "show", "dev1"]).ok()["publicKey"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let transfer = ["transfer", &hex, "1", "--from", "dev0"];
+    let hint = rows.hint(&home.run(&transfer));
+    let _sent = home
+        .run(&[&transfer[..], &[hint.option("--allow-hex")]].concat())
+        .ok();
+
+    let _file = home
+        .run(&["account", "proof", "dev0", "--out", &file("proof")])
+        .ok();
+    let proof = fs::read_to_string(home.file("proof")).unwrap();
+    fs::write(home.file("proof"), format!(" {proof}")).unwrap();
+    let verify = ["proof", "verify", &file("proof")];
+    let hint = rows.hint(&home.run(&verify));
+    let values = [("ADDRESS", home.address("dev0")), ("FILE", file("proof"))];
+    let values = values.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let _fetched = hint.follow("account proof", &values);
+    let _proven = home.run(&verify).ok();
+    let hint = rows.hint(&Home::new().run(&verify));
+    let genesis = file("genesis.toml");
+    let trusted = [&verify[..], &[hint.option("--genesis"), &genesis]].concat();
+    let _proven = Home::new().run(&trusted).ok();
+
+    let block = ["rpc", "chain_getBlock"];
+    let hint = rows.hint(&home.run(&[&block[..], &["{block:latest}"]].concat()));
+    let quoted = hint.0.split('\'').nth(1).unwrap();
+    let _block = home.run(&[&block[..], &[quoted]].concat()).ok();
+    let hint = rows.hint(&home.run(&["rpc", "chain_getHaed"]));
+    let methods = String::from_utf8(hint.follow("rpc_getMethods", &[]).stdout).unwrap();
+    assert!(methods.contains("chain_getHead"), "{methods}");
+    let _head = home.run(&["rpc", "chain_getHead"]).ok();
+
+    let hint = rows.hint(&home.run(&["subscribe", "headers", "--from-height", "0"]));
+    let count = [hint.option("--count"), "1"];
+    let _first = home
+        .run(&[&["subscribe", "headers", "--from-height", "0"], &count[..]].concat())
+        .ok();
+    hint.option("-o");
+    let lines = Command::new(binary())
+        .args([
+            "-o",
+            "ndjson",
+            "--home",
+            text(home.path()),
+            "subscribe",
+            "headers",
+            "--from-height",
+            "0",
+        ])
+        .args(count)
+        .output()
+        .unwrap();
+    assert!(lines.status.success(), "{lines:?}");
+    let hint = rows.hint(&home.run(&["subscribe", "account"]));
+    let named = home.run(&["subscribe", "account", hint.option("--account"), "dev0"]);
+    let message = named.json["error"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("stream without end"),
+        "the account is known: {message}"
+    );
+
+    let build = ["tx", "build", "--from", "dev0", "--out", &file("unsigned")];
+    let hint = rows.hint(&home.run(&build));
+    let _built = home
+        .run(&[&build[..], &[hint.option("--transfer"), "dev1=1"]].concat())
+        .ok();
+    let hint = rows.hint(&home.run(&["tx", "send", &file("unsigned")]));
+    let values = [
+        ("FILE", file("unsigned")),
+        ("KEY", "dev0".to_owned()),
+        ("SIGNED", file("signed")),
+    ];
+    let values = values.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let _signed = hint.follow("tx sign", &values);
+    let _sent = home.run(&["tx", "send", &file("signed")]).ok();
+
+    let hint = rows.hint(&home.run(&["-u", node.address(), "status"]));
+    let _status = home.run(&["status", "--url", &hint.value("--url")]).ok();
+    let endpoint = fs::read_dir(home.path())
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path());
+    let written = format!("{}\n", node.url());
+    let mut endpoint = endpoint.filter(|path| fs::read(path).is_ok_and(|text| text == written.as_bytes()));
+    let endpoint = endpoint.next().expect("a file with the address of the node");
+    fs::write(&endpoint, "nonsense").unwrap();
+    let hint = rows.hint(&home.run(&["status"]));
+    let _status = home.run(&["status", hint.option("--url"), node.url()]).ok();
+    fs::write(&endpoint, &written).unwrap();
+
+    let _stop_it = rows.hint(&home.run(&["db", "check"]));
+    // The operator's methods, before and after the listener is there.
+    let hint = rows.hint(&home.run(&["peers", "bans"]));
+    let admin = hint.value("--admin.listen");
+    let (mut follower, mut rest) = home.follow_headers();
+    assert_eq!(node.stop(), 0);
+    let _checked = home.run(&["db", "check"]).ok();
+    let mut last = String::new();
+    rest.read_to_string(&mut last).unwrap();
+    assert!(!follower.wait().unwrap().success());
+    let last = last.lines().last().unwrap();
+    let closed = Ran {
+        code: 3,
+        json: serde_json::from_str(last).unwrap(),
+        stderr: String::new(),
+    };
+    let go_on = rows.hint(&closed).value("--from-height");
+    let node = Node::start(
+        &home,
+        &[
+            "--dev",
+            "--admin.listen",
+            &admin,
+            "--p2p.listen",
+            "/ip4/127.0.0.1/tcp/0",
+        ],
+    );
+    let _bans = home.run(&["peers", "bans"]).ok();
+    let _sent = home.run(&["transfer", "dev1", "1", "--from", "dev0"]).ok();
+    let next = home
+        .run(&["subscribe", "headers", "--from-height", &go_on, "--count", "1"])
+        .ok();
+    assert_eq!(
+        next[0]["header"]["height"]
+            .as_str()
+            .or(next[0]["height"].as_str()),
+        Some(&*go_on),
+        "{next}"
+    );
+
+    let id = node.ready["peerId"].as_str().map_or_else(
+        || {
+            home.run(&["peers", "id"]).ok()["peerId"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        },
+        str::to_owned,
+    );
+    let hint = rows.hint(&home.run(&["peers", "unban", &id]));
+    let _peers = hint.follow("peers list", &[]);
+    let _bans = hint.follow("peers bans", &[]);
+
+    // A home that knows where the operator's listener is, and not its token.
+    let other = Home::new();
+    let listen = node.ready["admin"].as_str().unwrap();
+    fs::write(
+        other.file("config.toml"),
+        format!("[admin]\nlisten = \"{listen}\"\n"),
+    )
+    .unwrap();
+    let hint = rows.hint(&other.run(&["peers", "bans"]));
+    let _other_token = secret(&other, "admin.token", &format!("{}\n", "0".repeat(64)));
+    let of_that_node = rows.hint(&other.run(&["peers", "bans"]));
+    let _bans = bare(&["peers", "bans", of_that_node.option("--home"), text(home.path())]).ok();
+    fs::remove_file(other.file("admin.token")).unwrap();
+    let flag = hint.option("--admin.listen");
+    let _node = Node::start(
+        &other,
+        &[
+            "--dev",
+            flag,
+            "127.0.0.1:0",
+            "--p2p.listen",
+            "/ip4/127.0.0.1/tcp/0",
+        ],
+    );
+    let _bans = other.run(&["peers", "bans"]).ok();
+    rows.end();
+}
+
+/// The home of another node's chain with the same keys and no genesis file.
+fn without_genesis(home: &Home) -> Home {
+    let bare = Home::new();
+    let copied = Command::new("cp")
+        .arg("-r")
+        .args([home.file("keys"), bare.path().to_owned()])
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    bare
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_str().unwrap().parse().unwrap()
+}
+
+#[test]
+fn hints_of_payments() {
+    let rows = Rows::of("hints_of_payments");
+    let home = Home::new();
+    let node = Node::dev(&home);
+    let genesis = text(&home.file("genesis.toml")).to_owned();
+    let pay = |more: &[&str]| home.run(&[&["transfer", "dev1", "7", "--from", "dev4"], more].concat());
+    let _sent = pay(&[]).ok();
+    let next = || {
+        let read = node.call("account_getNonce", json!({ "address": home.address("dev4") }));
+        number(&read["value"]["pendingNext"])
+    };
+
+    // What the node refuses.
+    let hint = rows.hint(&pay(&["--nonce", "0"]));
+    let _status = hint.follow("tx status", &[]);
+    hint.option("--nonce");
+    let _sent = pay(&[]).ok();
+    let hint = rows.hint(&pay(&["--fee", "0"]));
+    hint.option("--fee");
+    let _sent = pay(&[]).ok();
+    let hint = rows.hint(&pay(&["--valid-for", "0"]));
+    let _sent = pay(&[hint.option("--valid-for"), "100"]).ok();
+    let all = u64::MAX.to_string();
+    let hint = rows.hint(&home.run(&["transfer", "dev1", &all, "--from", "dev4"]));
+    let shown = hint.follow("account show", &[("ADDRESS", &home.address("dev4"))]);
+    assert!(String::from_utf8(shown.stdout).unwrap().contains("balance"));
+    let _sent = pay(&[]).ok();
+    let other_chain = format!("0x{}", "11".repeat(32));
+    let (unsigned, signed) = (
+        text(&home.file("unsigned")).to_owned(),
+        text(&home.file("signed")).to_owned(),
+    );
+    let build = [
+        "tx",
+        "build",
+        "--from",
+        "dev4",
+        "--transfer",
+        "dev1=1",
+        "--out",
+        &unsigned,
+    ];
+    let sign = [
+        "tx", "sign", &unsigned, "--key", "dev4", "--out", &signed, "--force",
+    ];
+    let _built = home.run(&build).ok();
+    let _signed = home
+        .run(&[&sign[..], &["--genesis-hash", &other_chain]].concat())
+        .ok();
+    let _again = rows.hint(&home.run(&["tx", "send", &signed]));
+    let _signed = home.run(&sign).ok();
+    let _sent = home.run(&["tx", "send", &signed]).ok();
+
+    // Behind a gap: it waits, can be replaced, and is final once the gap is filled.
+    let gap = next();
+    let behind = (gap + 1).to_string();
+    let hint = rows.hint(&pay(&["--nonce", &behind, "--timeout", "1"]));
+    let hint_of_another = rows.hint(&home.run(&[
+        "transfer", "dev2", "7", "--from", "dev4", "--nonce", &behind, "--wait", "mempool",
+    ]));
+    let _higher = home
+        .run(&[
+            "transfer",
+            "dev2",
+            "7",
+            "--from",
+            "dev4",
+            "--nonce",
+            &behind,
+            "--wait",
+            "mempool",
+            hint_of_another.option("--fee"),
+            "1000000",
+        ])
+        .ok();
+    let _first = pay(&["--nonce", &gap.to_string()]).ok();
+    let line = hint
+        .commands()
+        .into_iter()
+        .find(|command| command.contains("tx wait"))
+        .unwrap();
+    let waited = Command::new("sh").args(["-c", line]).output().unwrap();
+    // It was replaced: the wait has an answer, which is not that the payment is in a block.
+    assert_eq!(waited.status.code(), Some(4), "{waited:?}");
+    assert!(
+        String::from_utf8_lossy(&waited.stdout).contains("replaced"),
+        "{waited:?}"
+    );
+
+    // Another program has the turn.
+    let turn = fs::read_dir(home.path())
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path());
+    let turns: Vec<_> = turn
+        .filter(|path| {
+            path.file_name()
+                .unwrap()
+                .to_string_lossy()
+                .starts_with("sending-")
+        })
+        .collect();
+    let held: Vec<_> = turns.iter().map(|path| File::open(path).unwrap()).collect();
+    assert!(held.iter().all(|file| file.try_lock().is_ok()));
+    let hint = rows.hint(&pay(&["--timeout", "1"]));
+    hint.option("--timeout");
+    drop(held);
+    let _sent = pay(&[]).ok();
+
+    // Nodes that are not what they seem.
+    let other = Home::new();
+    let other_node = Node::dev(&other);
+    let hint = rows.hint(&pay(&["--url", other_node.url()]));
+    let _sent = pay(&[hint.option("--url"), node.url()]).ok();
+    let unproven = Liar::start(node.address(), |method, params, node| {
+        let mut answer = node(method, params);
+        if method == "proof_getLightBlock" {
+            answer["result"]["proof"] = json!("0x00");
+        }
+        answer
+    });
+    let hint = rows.hint(&pay(&["--url", unproven.url()]));
+    let _sent = pay(&[hint.option("--url"), node.url()]).ok();
+    let dear = Liar::start(node.address(), |method, params, node| {
+        let mut answer = node(method, params);
+        if method == "chain_getInfo" {
+            answer["result"]["params"]["feeMin"] = json!("500000000000000");
+        }
+        answer
+    });
+    let keys = without_genesis(&home);
+    let pay_from = |home: &Home, url: &str, more: &[&str]| {
+        let words = [
+            "--url",
+            url,
+            "transfer",
+            "dev1",
+            "7",
+            "--from",
+            "dev4",
+            "--allow-unencrypted",
+        ];
+        home.run(&[&words[..], more].concat())
+    };
+    let hint = rows.hint(&pay_from(&keys, dear.url(), &[]));
+    let most = hint.value("--fee-max");
+    let _made = pay_from(&keys, dear.url(), &["--dry-run", hint.option("--fee-max"), &most]).ok();
+    let _placed = hint.follow("init --genesis", &[("FILE", &genesis)]);
+    let _sent = pay_from(&keys, dear.url(), &[]).ok();
+    let refuses = Liar::start(node.address(), |method, params, node| {
+        if method == "tx_submit" {
+            let data = json!({ "reason": "nonce_too_low", "retryable": false });
+            return json!({ "error": { "code": 1303, "message": "the nonce is used", "data": data } });
+        }
+        node(method, params)
+    });
+    let keys = without_genesis(&home);
+    let refused = pay_from(&keys, refuses.url(), &[]);
+    let hint = rows.hint(&refused);
+    let _status = hint.follow("tx status", &[]);
+    let _placed = hint.follow("init --genesis", &[("FILE", &genesis)]);
+    let still = pay_from(&keys, refuses.url(), &[]);
+    assert!(
+        !still.json.to_string().contains("no genesis file"),
+        "{}",
+        still.json
+    );
+    rows.end();
+}
+
+#[test]
+fn hints_of_a_node_that_does_not_start() {
+    let rows = Rows::of("hints_of_a_node_that_does_not_start");
+    let chain = Home::devnet();
+    let given = text(&chain.file("given.toml")).to_owned();
+    let other = Home::devnet();
+    let others = text(&other.file("given.toml")).to_owned();
+    let node = |home: &Home, more: &[&str]| home.run(&[&["node", "--rpc.port", "0"], more].concat());
+    let starts = |home: &Home, more: &[&str]| assert_eq!(Node::start(home, more).stop(), 0);
+
+    // Places and addresses.
+    let home = Home::new();
+    fs::write(home.file("file"), "").unwrap();
+    let inside = text(&home.file("file/db")).to_owned();
+    let dev = |more: &[&str]| home.run(&[&DEV_NODE[..], more].concat());
+    let hint = rows.hint(&dev(&["--storage.db_dir", &inside]));
+    let part = hint
+        .commands()
+        .into_iter()
+        .find(|command| command.starts_with("namei"))
+        .unwrap();
+    let shown = Command::new("sh").args(["-c", part]).output().unwrap();
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("- "), "{shown:?}");
+    let flag = hint.option("--storage.db_dir");
+    starts(&home, &["--dev", flag, text(&home.file("place"))]);
+    let home = Home::new();
+    let dev = |more: &[&str]| home.run(&[&DEV_NODE[..], more].concat());
+    let hint = rows.hint(&dev(&["--rpc.addr", ELSEWHERE]));
+    starts(&home, &["--dev", hint.option("--rpc.addr"), "127.0.0.1"]);
+    let hint = rows.hint(&dev(&["--metrics.listen", &format!("{ELSEWHERE}:0")]));
+    starts(&home, &["--dev", hint.option("--metrics.listen"), "127.0.0.1:0"]);
+
+    // The token of the operator.
+    let admin = ["--admin.listen", "127.0.0.1:0"];
+    starts(&home, &[&["--dev"], &admin[..]].concat());
+    fs::set_permissions(home.file("admin.token"), Permissions::from_mode(0o644)).unwrap();
+    let hint = rows.hint(&dev(&admin));
+    let _closed = hint.follow("chmod", &[]);
+    starts(&home, &[&["--dev"], &admin[..]].concat());
+
+    // No node, no home.
+    let empty = Home::new();
+    let hint = rows.hint(&empty.run(&["status"]));
+    let commands: Vec<_> = hint.commands();
+    assert!(
+        commands.iter().any(|line| line.ends_with(" node --dev")),
+        "{commands:?}"
+    );
+    let running = Node::dev(&empty);
+    let _status = empty.run(&["status"]).ok();
+    let _status = Home::new()
+        .run(&["status", hint.option("--url"), running.url()])
+        .ok();
+    drop(running);
+    let empty = Home::new();
+    let hint = rows.hint(&node(&empty, &[]));
+    let _made = hint.follow("init --home", &[("FILE", &given)]);
+    starts(&empty, &[]);
+
+    // Chains.
+    let hint = rows.hint(&chain.run(&["init", "--genesis", &others]));
+    let another = Home::new();
+    let _made = bare(&[
+        "init",
+        hint.option("--home"),
+        text(another.path()),
+        "--genesis",
+        &others,
+    ])
+    .ok();
+    let hint = rows.hint(&node(&chain, &["--genesis", &others]));
+    hint.option("--home");
+    starts(&another, &["--genesis", &others]);
+    let hint = rows.hint(&node(&chain, &["--dev"]));
+    hint.option("--dev");
+    starts(&chain, &SIGNS);
+    let mixed = copy(&chain);
+    fs::copy(&others, mixed.file("genesis.toml")).unwrap();
+    let _the_right_file = rows.hint(&node(&mixed, &SIGNS));
+    fs::copy(&given, mixed.file("genesis.toml")).unwrap();
+    starts(&mixed, &SIGNS);
+
+    // Keys and guards.
+    let fresh = Home::new();
+    let _made = fresh.run(&["init", "--genesis", &given]).ok();
+    let hint = rows.hint(&node(&fresh, &SIGNS));
+    let made = hint.follow(
+        "init --home",
+        &[("--validator", "--validator --allow-unencrypted")],
+    );
+    assert!(made.status.success());
+    starts(&fresh, &SIGNS);
+    let lost = copy(&chain);
+    fs::remove_file(lost.file("validator.key")).unwrap();
+    let hint = rows.hint(&node(&lost, &SIGNS));
+    fs::copy(chain.file("validator.key"), lost.file("validator.key")).unwrap();
+    starts(&lost, &SIGNS);
+    let another = Home::new();
+    let values = [
+        ("DIR", text(another.path())),
+        ("--validator", "--validator --allow-unencrypted"),
+    ];
+    let _made = hint.follow("init --home", &values);
+    let made_by_hand = Home::devnet();
+    let guard = made_by_hand.file("consensus/guard");
+    for left in [None, Some("")] {
+        match left {
+            None => fs::remove_file(&guard).unwrap(),
+            Some(text) => fs::write(&guard, text).unwrap(),
+        }
+        let hint = rows.hint(&node(&made_by_hand, &SIGNS));
+        if left.is_some() {
+            let never = made_by_hand.run(&["init", "--i-know-this-key-never-signed"]);
+            let _remove_it = rows.hint(&never);
+            fs::remove_file(&guard).unwrap();
+        }
+        let _made = hint.follow("--i-know-this-key-never-signed", &[]);
+        starts(&made_by_hand, &SIGNS);
+    }
+    let with_key = copy(&chain);
+    let rewind = ["--yes", "db", "rewind", "--to", "0"];
+    let _without = rows.hint(&with_key.run(&rewind));
+    fs::remove_file(with_key.file("validator.key")).unwrap();
+    let _rewound = with_key.run(&rewind).ok();
+
+    // A database that is damaged, and a copy of it.
+    let damaged = copy(&chain);
+    fs::write(damaged.file("db/CURRENT"), "nonsense").unwrap();
+    let hint = rows.hint(&node(&damaged, &SIGNS));
+    let line = hint
+        .commands()
+        .into_iter()
+        .find(|command| command.ends_with("db check"))
+        .unwrap();
+    let checked = Command::new("sh").args(["-c", line]).output().unwrap();
+    assert_eq!(checked.status.code(), Some(20), "{checked:?}");
+    assert!(
+        String::from_utf8_lossy(&checked.stderr).contains("CURRENT"),
+        "{checked:?}"
+    );
+    fs::copy(chain.file("db/CURRENT"), damaged.file("db/CURRENT")).unwrap();
+    starts(&damaged, &SIGNS);
+    rows.end();
+}
+
+/// A devnet of one validator and one node that follows. Stopped when dropped.
+struct Devnet {
+    scratch: Home,
+}
+
+impl Devnet {
+    fn dir(&self) -> String {
+        text(&self.scratch.file("net")).to_owned()
+    }
+
+    fn run(&self, line: &str) -> Ran {
+        let dir = self.dir();
+        let words: Vec<_> = line.split(' ').collect();
+        self.scratch
+            .run(&[&["devnet", "--dir", &dir], &words[..]].concat())
+    }
+
+    fn state(&self) -> Value {
+        serde_json::from_slice(&fs::read(self.scratch.file("net/devnet.json")).unwrap()).unwrap()
+    }
+
+    fn edit(&self, file: &str, from: &str, to: &str) {
+        let path = self.scratch.file("net").join(file);
+        let before = fs::read_to_string(&path).unwrap();
+        assert!(before.contains(from), "{file}: {before}");
+        fs::write(path, before.replacen(from, to, 1)).unwrap();
+    }
+}
+
+impl Drop for Devnet {
+    fn drop(&mut self) {
+        let dir = self.dir();
+        let _stopped = self
+            .scratch
+            .command(&["devnet", "--dir", &dir, "down", "--grace", "0"])
+            .output();
+    }
+}
+
+#[test]
+fn hints_about_a_devnet() {
+    const SMALL: &str = "up -v 1 -n 1";
+    let rows = Rows::of("hints_about_a_devnet");
+    // One test at a time looks for free ports, those of the program itself included.
+    let ports = File::options()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(std::env::temp_dir().join("vibecoin-devnet-tests.lock"))
+        .unwrap();
+    ports.lock().unwrap();
+    let net = Devnet { scratch: Home::new() };
+    let file = |name: &str| net.scratch.file("net").join(name);
+
+    let hint = rows.hint(&net.run("stop-node 0"));
+    hint.option("--dir");
+    assert!(hint.commands()[0].ends_with("up"), "{:?}", hint.commands());
+    let hint = rows.hint(&net.run(&format!("{SMALL} --binary /dev/null")));
+    let program = binary();
+    let binary = format!("{} {}", hint.option("--binary"), text(&program));
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let _leave_it_out = rows.hint(&net.run(&format!("{SMALL} --base-port {port}")));
+    fs::create_dir_all(file("validator-0")).unwrap();
+    let _away = rows.hint(&net.run(SMALL));
+    fs::rename(file("validator-0"), net.scratch.file("away")).unwrap();
+    let up = net.run(&format!("{SMALL} {binary}")).ok();
+    assert_eq!(up["startedNodes"], 2, "{up}");
+
+    // While it runs.
+    let hint = rows.hint(&net.run("up -v 2"));
+    assert!(hint.commands()[0].ends_with("destroy"), "{:?}", hint.commands());
+    let _up = net.run("up").ok();
+    let hint = rows.hint(&net.run("partition 0"));
+    assert!(hint.0.contains("0,1/2,3"));
+    let _cut = net.run("partition 0/1").ok();
+    let _joined = net.run("heal").ok();
+    let hint = rows.hint(&net.run("stop-node 7"));
+    assert!(hint.0.contains("full-0"), "{}", hint.0);
+    let _stopped = net.run("stop-node full-0").ok();
+    let hint = rows.hint(&net.run("load --nodes 1 --secs 1 --tps 10 --accounts 2"));
+    let _started = hint.follow("start-node", &[]);
+    let _load = net.run("load --nodes 1 --secs 1 --tps 10 --accounts 2").ok();
+    let owner = net.run("status").json["nodes"][0]["home"]
+        .as_str()
+        .map(str::to_owned);
+    let first = owner.unwrap_or_else(|| text(&file("validator-0")).to_owned());
+    let key = bare(&["--home", &first, "keys", "show", "faucet"]).ok();
+    let _bech32m = rows.hint(&net.run(&format!("faucet {} 5", key["publicKey"].as_str().unwrap())));
+    let _sent = net
+        .run(&format!("faucet {} 5", key["address"].as_str().unwrap()))
+        .ok();
+
+    // More nodes.
+    let hint = rows.hint(&net.run("add-node --validator"));
+    hint.option("--validator");
+    let next = net.state()["basePort"].as_u64().unwrap() + 20;
+    let taken = TcpListener::bind(("127.0.0.1", u16::try_from(next).unwrap())).unwrap();
+    let hint = rows.hint(&net.run("add-node"));
+    assert_eq!(hint.commands().len(), 2, "{:?}", hint.commands());
+    drop(taken);
+    let more = net
+        .scratch
+        .run(&["keys", "new", "more", "--allow-unencrypted"])
+        .ok();
+    let added = format!("[accounts]\n{} = 5\n", more["address"].as_str().unwrap());
+    net.edit("validator-0/genesis.toml", "[accounts]\n", &added);
+    let _unedited = rows.hint(&net.run("add-node"));
+    net.edit("validator-0/genesis.toml", &added, "[accounts]\n");
+    let _added = net.run("add-node").ok();
+
+    // A node without a listener for its operator.
+    let _stopped = net.run("stop-node 1").ok();
+    fs::remove_file(file("full-0/admin.token")).unwrap();
+    let listen = fs::read_to_string(file("full-0/config.toml")).unwrap();
+    let (_, admin) = listen.split_once("[admin]\n").unwrap();
+    let line = admin
+        .lines()
+        .find(|line| line.starts_with("listen"))
+        .unwrap()
+        .to_owned();
+    net.edit("full-0/config.toml", &line, &format!("#{line}"));
+    let _started = net.run("start-node 1").ok();
+    let hint = rows.hint(&net.run("partition 0/1"));
+    assert!(hint.commands().contains(&"admin.listen"), "{:?}", hint.commands());
+    let _stopped = net.run("stop-node 1").ok();
+    net.edit("full-0/config.toml", &format!("#{line}"), &line);
+    let _started = net.run("start-node 1").ok();
+    let _cut = net.run("partition 0/1").ok();
+    let _joined = net.run("heal").ok();
+
+    // Stopped, moved to other ports, and unknown to this version.
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let other_base = format!("up --base-port {}", free.clamp(20_000, 60_000));
+    let hint = rows.hint(&net.run(&other_base));
+    hint.option("--base-port");
+    let _down = hint.follow("down", &[]);
+    let hint = rows.hint(&net.run("faucet dev0"));
+    assert!(hint.commands()[0].ends_with(" up"), "{:?}", hint.commands());
+    let kept = fs::read_to_string(file("devnet.json")).unwrap();
+    fs::write(file("devnet.json"), "nonsense").unwrap();
+    let _delete = rows.hint(&net.run("status"));
+    let mut old: Value = serde_json::from_str(&kept).unwrap();
+    old["seed"] = json!("");
+    fs::write(file("devnet.json"), old.to_string()).unwrap();
+    let hint = rows.hint(&net.run("up"));
+    let _gone = hint.follow("destroy", &[]);
+    let up = net.run(SMALL).ok();
+    assert_eq!(up["startedNodes"], 2, "{up}");
+    let _gone = net.run("destroy").ok();
+    rows.end();
+}
