@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::Resettable;
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
@@ -59,8 +60,28 @@ impl Arguments {
                 command = command.mut_arg(option, |argument| argument.env(variable));
             }
         }
+        for (path, option, variable) in OF_DEVNET {
+            if environment::value(variable).is_none() {
+                command = without_variable(command, path, option);
+            }
+        }
         let matches = command.try_get_matches_from_mut(arguments)?;
         Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    }
+}
+
+/// Options of commands that a variable of the environment may set.
+const OF_DEVNET: [(&[&str], &str, &str); 3] = [
+    (&["devnet"], "dir", "DEVNET_DIR"),
+    (&["devnet"], "typed", "DEVNET_TYPED"),
+    (&["devnet", "up"], "validators", "NODES"),
+];
+
+/// The command whose option, of the subcommand at `path`, is set by no variable.
+fn without_variable(command: clap::Command, path: &[&str], option: &'static str) -> clap::Command {
+    match path.split_first() {
+        Some((first, rest)) => command.mut_subcommand(first, |sub| without_variable(sub, rest, option)),
+        None => command.mut_arg(option, |argument| argument.env(Resettable::Reset)),
     }
 }
 

@@ -149,3 +149,72 @@ fn the_port_that_the_running_node_has_is_shown_beside_the_one_of_the_configurati
     assert_eq!(node.stop(), 0);
     assert!(home.run(&["config", "show", "--origin"]).ok()["rpc.port"]["inUse"].is_null());
 }
+
+#[test]
+fn a_wait_for_a_node_says_for_what_and_how_long() {
+    let home = Home::new();
+    let node = Node::dev(&home);
+    let read = node.call(
+        "account_getNonce",
+        serde_json::json!({ "address": home.address("dev0") }),
+    );
+    let next: u64 = read["value"]["pendingNext"].as_str().unwrap().parse().unwrap();
+    let pay = |nonce: u64| {
+        let nonce = nonce.to_string();
+        home.command(&["transfer", "dev1", "1", "--from", "dev0", "--nonce", &nonce])
+    };
+    let first_line = |waiting: &mut std::process::Child| {
+        let mut line = String::new();
+        let mut stderr = BufReader::new(waiting.stderr.take().unwrap());
+        stderr.read_line(&mut line).unwrap();
+        (line, stderr)
+    };
+    // Behind a gap it cannot be in a block.
+    let mut behind = pay(next + 1)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (line, _stderr) = first_line(&mut behind);
+    let begins = format!("waiting until the node at {} has 0x", node.url());
+    assert!(
+        line.starts_with(&begins) && line.ends_with(" in a block, for 1 s\n"),
+        "{line}"
+    );
+    assert!(pay(next).output().unwrap().status.success());
+    assert!(behind.wait().unwrap().success());
+
+    // A node that takes the call and does not answer.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let mut asking = home
+        .command(&["--url", &url, "status"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (line, _stderr) = first_line(&mut asking);
+    assert_eq!(line, format!("waiting for the node at {url}, for 1 s\n"));
+    asking.kill().unwrap();
+    asking.wait().unwrap();
+}
+
+#[test]
+fn a_variable_of_the_devnet_that_is_empty_counts_as_not_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let output = Command::new(binary())
+            .args(["-o", "json", "devnet"])
+            .args(arguments)
+            .current_dir(folder.path())
+            .envs(["NODES", "DEVNET_DIR", "DEVNET_TYPED"].map(|name| (name, "")))
+            .output()
+            .unwrap();
+        vibecoin_tests_e2e::Ran::new(arguments, &output)
+    };
+    run(&["up", "--binary", "/dev/null"]).fails(5, "not_found");
+    let none = run(&["stop-node", "0"]);
+    none.fails(5, "not_found");
+    let hint = none.json["error"]["hint"].as_str().unwrap();
+    assert!(hint.contains("devnet up`"), "{hint}");
+}

@@ -140,7 +140,7 @@ impl DevnetArgs {
             DevnetCommand::Load(args) => load::run(context, dir, &args),
             DevnetCommand::Destroy(args) => run::destroy(dir, &args),
         };
-        let named = named(&self.dir, std::env::var_os("DEVNET_DIR").as_deref());
+        let named = named(&self.dir, crate::environment::value("DEVNET_DIR").as_deref());
         let typed =
             |text: String| text.replace(&format!("`{OWN_NAME} "), &format!("`{}{named} ", self.typed));
         match outcome {

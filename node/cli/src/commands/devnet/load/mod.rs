@@ -32,6 +32,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{self, Answer};
 use crate::usage::whole;
+use crate::wait::Reports;
 use report::NodeCost;
 use watch::Watch;
 
@@ -127,7 +128,7 @@ pub fn run(context: &Context, dir: &Path, args: &LoadArgs) -> Result<Answer, Cli
         .into_iter()
         .filter_map(|node| Some((node.clone(), net.pid(&node)?)))
         .collect();
-    context.wait(async {
+    context.wait_unreported(async {
         let client = near.client()?;
         let chain = Chain::ask(&near, &client).await?;
         let fee = transfer_fee(&chain)?;
@@ -238,6 +239,7 @@ async fn settle(
     outcome: &send::Outcome,
 ) -> Result<Settled, CliError> {
     let deadline = super::run::deadline(args.settle);
+    let mut reports = Reports::begin();
     loop {
         // Any node will do: what one has is final for all.
         let mut seen = None;
@@ -264,6 +266,12 @@ async fn settle(
         } else if Instant::now() >= deadline {
             return Ok(Settled::default());
         }
+        if let Some(seconds) = reports.due() {
+            output::say(&format!(
+                "waiting until every transfer is in a block, for {seconds} s of {}",
+                args.settle
+            ));
+        }
         tokio::time::sleep(SETTLED_EVERY).await;
     }
 }
@@ -274,7 +282,12 @@ fn targets(net: &Devnet, args: &LoadArgs) -> Result<Vec<NodeRecord>, CliError> {
     if !args.nodes.is_empty() {
         let mut wanted = Vec::new();
         for node in &args.nodes {
-            let node = net.node(net.position(node)?)?;
+            let named = node;
+            let node = net.node(net.position(named)?)?;
+            if wanted.iter().any(|known: &NodeRecord| known.name == node.name) {
+                let nodes = args.nodes.join(",");
+                return Err(CliError::usage(format!("node {named} is in {nodes} twice")));
+            }
             if net.pid(&node).is_none() {
                 return Err(
                     CliError::new(Exit::CannotConnect, format!("{} does not run", node.name))
