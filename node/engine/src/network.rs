@@ -308,7 +308,6 @@ pub(crate) fn settings(
 }
 
 /// What the driver says to peers. A node without a network says it to nobody.
-#[derive(Default)]
 pub struct Outlet {
     network: Option<Network>,
     intake: Arc<Mutex<Intake>>,
@@ -328,7 +327,8 @@ impl Outlet {
             network,
             intake,
             known,
-            ..Self::default()
+            fresh: Vec::new(),
+            fresh_bytes: 0,
         }
     }
 
