@@ -9,7 +9,8 @@ use vibecoin_primitives::{
 };
 use vibecoin_rpc_api::methods::{AccountApiClient as _, TxApiClient as _};
 use vibecoin_rpc_api::views::{
-    SubmitOptions, Submitted, TIMEOUT_MS_MAX, TransactionState, Wait, WaitOptions,
+    StatusView, SubmitOptions, Submitted, TIMEOUT_MS_MAX, TransactionState, TransactionView, Wait,
+    WaitOptions,
 };
 use vibecoin_rpc_api::{AddressText, Code, Text as _, U64};
 
@@ -99,7 +100,7 @@ pub async fn pay(
         if wait == WaitFor::Final {
             expect_final(context, &hash);
         }
-        let submitted = submit(context, client, raw, wait).await;
+        let submitted = submit(context, client, raw, wait, Some(hash)).await;
         return Ok(report(
             &submitted.map_err(|error| sent.named_in(error))?,
             Some(fee),
@@ -127,7 +128,7 @@ pub async fn pay(
             hash,
         };
         // The turn ends when the pool has it: only then does the next reader of the nonce see it.
-        match submit(context, client, raw, WaitFor::Mempool).await {
+        match submit(context, client, raw, WaitFor::Mempool, Some(hash)).await {
             Ok(taken) => break (signed, fee, taken),
             Err(error) if is_taken(&error) => {
                 if let Err(why) = signed.prove_superseded(context, client, chain).await {
@@ -148,9 +149,12 @@ pub async fn pay(
         timeout_ms: Some(U64(timeout_ms(context))),
     };
     expect_final(context, &signed.hash);
-    let submitted = client.wait(signed.hash.into(), Some(options)).await;
+    let waited = client.wait(signed.hash.into(), Some(options)).await;
+    let submitted = waited
+        .map_err(CliError::from)
+        .and_then(|submitted| about(Some(signed.hash), submitted));
     Ok(report(
-        &submitted.map_err(|error| signed.named_in(error.into()))?,
+        &submitted.map_err(|error| signed.named_in(error))?,
         Some(fee),
     ))
 }
@@ -215,19 +219,62 @@ pub fn expect_final(context: &Context, hash: &Hash) {
     context.expect_event(format!("has {} in a block", hash.to_text()));
 }
 
-/// Sends a transaction and waits as asked.
+/// Names the transaction that an answer is about.
+pub trait About {
+    /// Its hash, and that of its receipt.
+    fn hashes(&self) -> impl Iterator<Item = Hash>;
+}
+
+impl About for StatusView {
+    fn hashes(&self) -> impl Iterator<Item = Hash> {
+        std::iter::once(self.hash.0)
+    }
+}
+
+impl About for TransactionView {
+    fn hashes(&self) -> impl Iterator<Item = Hash> {
+        std::iter::once(self.hash.0)
+    }
+}
+
+impl About for Submitted {
+    fn hashes(&self) -> impl Iterator<Item = Hash> {
+        let of_receipt = self.receipt.iter().map(|receipt| receipt.hash.0);
+        self.status.hashes().chain(of_receipt)
+    }
+}
+
+/// Refuses an answer about another transaction than the one that was asked about: what a server names instead may well
+/// be in a block. `None` where the hash cannot be known, without the genesis hash.
+pub fn about<T: About>(hash: Option<Hash>, answer: T) -> Result<T, CliError> {
+    let Some(asked) = hash else {
+        return Ok(answer);
+    };
+    let other = answer.hashes().find(|named| *named != asked);
+    match other {
+        None => Ok(answer),
+        Some(other) => {
+            let (asked, other) = (asked.to_text(), other.to_text());
+            let message = format!("the node was asked about transaction {asked} and answered about {other}");
+            Err(CliError::new(Exit::Failure, message).reason("bad_answer"))
+        }
+    }
+}
+
+/// Sends a transaction and waits as asked. `hash` is the transaction's own, if it is known.
 pub async fn submit(
     context: &Context,
     client: &HttpClient,
     raw: Vec<u8>,
     wait: WaitFor,
+    hash: Option<Hash>,
 ) -> Result<Submitted, CliError> {
     let options = SubmitOptions {
         wait: wait.into(),
         timeout_ms: Some(U64(timeout_ms(context))),
         min_height: None,
     };
-    Ok(client.submit(raw.into(), Some(options)).await?)
+    about(hash, client.submit(raw.into(), Some(options)).await?)
 }
 
 /// What became of a transaction, as every sending command prints it. A failed one ends with exit 4.

@@ -60,6 +60,40 @@ fn refusal() -> Value {
 }
 
 #[test]
+fn an_answer_about_another_transaction_is_no_answer() {
+    let home = Home::new();
+    let node = Node::dev(&home);
+    // Somebody else's payment, which every honest node confirms.
+    let other = transfer(&home, node.url(), &[]).ok();
+    let honest = other["hash"].as_str().unwrap().to_owned();
+    let balance_before = balance(&home, "dev1");
+    let liar = Liar::start(node.address(), move |method, params, node| match method {
+        // The payment is kept back.
+        "tx_submit" | "tx_wait" => node("tx_wait", json!({ "hash": honest })),
+        "tx_getStatus" | "tx_get" => node(method, json!({ "hash": honest })),
+        _ => node(method, params),
+    });
+    let ran = transfer(&home, liar.url(), &[]);
+    ran.fails(1, "bad_answer");
+    let signed = ran.json["error"]["data"]["signed"]["hash"].as_str().unwrap();
+    assert_ne!(signed, other["hash"].as_str().unwrap(), "its own hash is named");
+    for command in ["show", "status", "wait"] {
+        home.run(&["--url", liar.url(), "tx", command, signed])
+            .fails(1, "bad_answer");
+        let _true = home
+            .run(&[
+                "--url",
+                node.url(),
+                "tx",
+                command,
+                other["hash"].as_str().unwrap(),
+            ])
+            .ok();
+    }
+    assert_eq!(balance(&home, "dev1"), balance_before);
+}
+
+#[test]
 fn the_prices_and_the_head_that_a_server_names_do_not_decide_what_is_signed() {
     let home = Home::new();
     let node = Node::dev(&home);

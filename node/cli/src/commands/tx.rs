@@ -11,7 +11,7 @@ use vibecoin_primitives::{
 };
 use vibecoin_rpc_api::methods::TxApiClient as _;
 use vibecoin_rpc_api::views::{AtOptions, OperationView, TransactionView, UnsignedTransaction, WaitOptions};
-use vibecoin_rpc_api::{AddressText, HashArg, Text as _, U64};
+use vibecoin_rpc_api::{AddressText, Text as _, U64};
 
 use super::account::{At, recipient};
 use super::keys;
@@ -23,7 +23,7 @@ use crate::exit::Exit;
 use crate::files;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
-use crate::sending::{Hex, WaitFor, build, expect_final, payment, report, sign, submit};
+use crate::sending::{Hex, WaitFor, about, build, expect_final, payment, report, sign, submit};
 use crate::taken::Sent;
 
 const EXAMPLES: &str = "\
@@ -179,15 +179,21 @@ impl TxCommand {
                 if let Some(hash) = sent.and_then(|sent| sent.hash).filter(|_| wait == WaitFor::Final) {
                     expect_final(context, &hash);
                 }
-                let outcome =
-                    context.wait(async { Ok(report(&submit(context, &client, raw, wait).await?, fee)) });
+                let hash = sent.and_then(|sent| sent.hash);
+                let outcome = context.wait(async {
+                    let submitted = submit(context, &client, raw, wait, hash).await?;
+                    Ok(report(&submitted, fee))
+                });
                 outcome.map_err(|error| match sent {
                     Some(sent) => sent.named_in(error),
                     None => error,
                 })
             }
             Self::Show { hash } => {
-                let found = call(context, &hash, async |client, hash| Ok(client.get(hash).await?))?;
+                let found = call(context, &hash, async |client, hash| {
+                    let found = client.get(hash.into()).await?;
+                    found.map(|found| about(Some(hash), found)).transpose()
+                })?;
                 found.map(Answer::new).ok_or_else(|| unknown(&hash))
             }
             Self::Wait { hash } => {
@@ -201,12 +207,12 @@ impl TxCommand {
                 };
                 expect_final(context, &Hash::from_text(&hash)?);
                 let submitted = call(context, &hash, async |client, hash| {
-                    Ok(client.wait(hash, Some(options)).await?)
+                    about(Some(hash), client.wait(hash.into(), Some(options)).await?)
                 })?;
                 Ok(report(&submitted, None))
             }
             Self::Status { hash } => Ok(Answer::new(call(context, &hash, async |client, hash| {
-                Ok(client.get_status(hash).await?)
+                about(Some(hash), client.get_status(hash.into()).await?)
             })?)),
             Self::Decode { raw } => decode_raw(context, raw_bytes(&raw)?),
             Self::Simulate { raw, at } => {
@@ -235,9 +241,9 @@ fn unknown(hash: &str) -> CliError {
 fn call<T>(
     context: &Context,
     hash: &str,
-    ask: impl AsyncFnOnce(&jsonrpsee::http_client::HttpClient, HashArg) -> Result<T, CliError>,
+    ask: impl AsyncFnOnce(&jsonrpsee::http_client::HttpClient, Hash) -> Result<T, CliError>,
 ) -> Result<T, CliError> {
-    let hash: HashArg = Hash::from_text(hash)?.into();
+    let hash = Hash::from_text(hash)?;
     let client = context.client()?;
     context.wait(ask(&client, hash))
 }
