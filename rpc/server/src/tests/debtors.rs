@@ -162,25 +162,17 @@ async fn a_body_far_above_the_limit_is_not_read_at_all() {
 
 #[tokio::test]
 async fn a_debtor_that_goes_on_is_turned_away_before_it_has_a_seat() {
-    let config = Config {
-        rate: Some(Rate {
-            per_second: 100,
-            burst: 20,
-        }),
-        ..limited(20)
-    };
-    let metrics = Arc::clone(&config.metrics);
-    let served = serve_with(config).await;
-    let announced = format!("content-length: {}", MIB);
-    while metrics.debtors.get() == 0 {
-        let (answer, _) = flood(&served, &announced, MIB).await;
-        assert!(matches!(answer.status, 200 | 429), "{}", answer.head);
+    let served = spent(20).await;
+    let turned_away = || served.server.seats().metrics().debtors.get();
+    let announced = format!("content-length: {MIB}");
+    while turned_away() == 0 {
+        expect_refusal(&flood(&served, &announced, MIB).await.0);
     }
     let before = received(&served);
     let answer = Answer::of(closed(served.connect().await).await);
     expect_refusal(&answer);
     assert_eq!(received(&served), before);
-    assert!(metrics.debtors.get() >= 2);
+    assert!(turned_away() >= 2);
 }
 
 #[tokio::test]
