@@ -39,8 +39,8 @@ const ANSWER_BYTES_PER_UNIT: usize = 1024;
 const REQUEST_BYTES_PER_UNIT: usize = 4096;
 /// Most bytes of a message that is read on a thread that serves all connections: a tenth of a millisecond.
 const READ_HERE_BYTES_MAX: usize = 64 * 1024;
-/// Larger messages that are read at the same time.
-const READ_AT_ONCE_MAX: usize = 2;
+/// Larger messages that are read at the same time: one leaves a core to the calls of others.
+const READ_AT_ONCE_MAX: usize = 1;
 
 /// What all connections share.
 #[derive(Debug)]

@@ -118,6 +118,7 @@ async fn collect(
     paid: &mut Paid,
 ) -> Result<(Bytes, Held), Response<HttpBody>> {
     let (mut held, mut first, mut whole) = (seated.hold(0), Bytes::new(), Vec::new());
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
             return Err(plain(StatusCode::BAD_REQUEST, "the request broke off\n"));
@@ -137,8 +138,13 @@ async fn collect(
             first = bytes;
             continue;
         }
-        whole.extend_from_slice(&std::mem::take(&mut first));
+        if whole.is_empty() {
+            // Grown piece by piece, a large one would lie in memory twice.
+            whole.reserve_exact(announced.clamp(with_these, limit));
+            whole.extend_from_slice(&std::mem::take(&mut first));
+        }
         whole.extend_from_slice(&bytes);
+        seated.all_have_room().await;
     }
     let body = if whole.is_empty() {
         first

@@ -133,8 +133,15 @@ impl Limits {
 pub(crate) struct Seats {
     limits: Limits,
     taken: Mutex<HashMap<u32, Arc<Seat>>>,
-    held: Arc<AtomicUsize>,
+    held: Arc<HeldByAll>,
     metrics: Arc<RpcMetrics>,
+}
+
+/// Bytes of requests and answers of all connections in memory, those that are being closed included.
+#[derive(Debug, Default)]
+struct HeldByAll {
+    bytes: AtomicUsize,
+    freed: Notify,
 }
 
 /// The seat of one connection.
@@ -150,7 +157,7 @@ pub(crate) struct Seat {
     held: AtomicUsize,
     /// Those among them that wait to be sent.
     queued: AtomicUsize,
-    held_by_all: Arc<AtomicUsize>,
+    held_by_all: Arc<HeldByAll>,
     metrics: Arc<RpcMetrics>,
     room: Notify,
     closing: watch::Sender<Option<Closed>>,
@@ -217,6 +224,20 @@ impl Seated {
         held.bytes = held.bytes.saturating_add(bytes);
         self.seat.add(bytes);
         self.seats.relieve();
+    }
+
+    /// Returns once the listener holds no more than it may. Connections that are being closed hold their bytes until
+    /// their tasks have run: what is read meanwhile would come on top.
+    pub(crate) async fn all_have_room(&self) {
+        let held = &self.seats.held;
+        loop {
+            let mut freed = std::pin::pin!(held.freed.notified());
+            freed.as_mut().enable();
+            if held.bytes.load(Ordering::Relaxed) <= self.seats.limits.held_max {
+                return;
+            }
+            freed.await;
+        }
     }
 
     /// Keeps `bytes` of an answer on the account of this connection.
@@ -439,7 +460,7 @@ impl Seats {
 
     /// Closes connections until the others hold no more than the listener may keep in memory.
     fn relieve(&self) {
-        if self.held.load(Ordering::Relaxed) <= self.limits.held_max {
+        if self.held.bytes.load(Ordering::Relaxed) <= self.limits.held_max {
             return;
         }
         let now = Instant::now();
@@ -470,12 +491,12 @@ impl Seats {
 
     #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
+        self.held.bytes.load(Ordering::Relaxed)
     }
 }
 
 impl Seat {
-    fn new(peer: IpAddr, held_by_all: Arc<AtomicUsize>, metrics: Arc<RpcMetrics>, now: Instant) -> Self {
+    fn new(peer: IpAddr, held_by_all: Arc<HeldByAll>, metrics: Arc<RpcMetrics>, now: Instant) -> Self {
         Self {
             peer,
             subject: subject(peer),
@@ -623,12 +644,13 @@ impl Seat {
 
     fn add(&self, bytes: usize) {
         self.held.fetch_add(bytes, Ordering::Relaxed);
-        self.held_by_all.fetch_add(bytes, Ordering::Relaxed);
+        self.held_by_all.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     fn release(&self, bytes: usize) {
         let freed = take_off(&self.held, bytes);
-        self.held_by_all.fetch_sub(freed, Ordering::Relaxed);
+        self.held_by_all.bytes.fetch_sub(freed, Ordering::Relaxed);
+        self.held_by_all.freed.notify_waiters();
     }
 
     /// At most `bytes` that waited were sent.

@@ -153,6 +153,7 @@ impl<R: AsyncRead + Unpin> Messages<R> {
             let held = self.held.get_or_insert_with(|| self.seated.hold(0));
             self.seated.grow(held, read);
             self.buffer.extend_from_slice(bytes);
+            self.seated.all_have_room().await;
         }
     }
 
