@@ -37,6 +37,8 @@ use crate::work::{Work, in_long_steps};
 const ANSWER_BYTES_PER_UNIT: usize = 1024;
 /// Bytes of a message that a unit covers; those of the first unit are free.
 const REQUEST_BYTES_PER_UNIT: usize = 4096;
+/// Units for what is answered without a call: a notification, an entry that is none, a method that there is not.
+const REFUSED_COST: u32 = 1;
 /// Most bytes of a message that is read on a thread that serves all connections: a tenth of a millisecond.
 const READ_HERE_BYTES_MAX: usize = 64 * 1024;
 /// Larger messages that are read at the same time: one leaves a core to the calls of others.
@@ -384,8 +386,11 @@ impl<C: Calls> Gate<C> {
                 Some(self.pass(request, Duration::MAX).await)
             }
             // No method of ours is useful without an answer: nothing is run.
-            Message::One(Entry::Notification) => None,
-            Message::One(Entry::Refused(id, error)) => Some(refused(id, *error)),
+            Message::One(Entry::Notification) => {
+                self.rules.charge(self.seated.caller(), REFUSED_COST);
+                None
+            }
+            Message::One(Entry::Refused(id, error)) => Some(self.refuse(id, *error)),
             Message::Batch(entries) => {
                 let _turn = match lane {
                     Some(lane) => Some(lane.turn().await),
@@ -398,7 +403,19 @@ impl<C: Calls> Gate<C> {
                 self.rules.charge(self.seated.caller(), entries);
                 Some(refused(Id::Null, *error))
             }
-            Message::Refused(error) => Some(refused(Id::Null, *error)),
+            // A larger one has been paid for by its bytes.
+            Message::Refused(error) if message.len() >= REQUEST_BYTES_PER_UNIT => {
+                Some(refused(Id::Null, *error))
+            }
+            Message::Refused(error) => Some(self.refuse(Id::Null, *error)),
+        }
+    }
+
+    /// Refuses what is no call, for the price of one.
+    fn refuse(&self, id: Id<'_>, error: ApiError) -> MethodResponse {
+        match self.rules.pay(self.seated.peer, REFUSED_COST) {
+            Ok(()) => refused(id, error),
+            Err(why) => why.answer(id),
         }
     }
 
@@ -415,8 +432,11 @@ impl<C: Calls> Gate<C> {
                     let left = most.saturating_sub(started.elapsed());
                     self.pass(request, left).await
                 }
-                Entry::Notification => continue,
-                Entry::Refused(id, error) => refused(id, *error),
+                Entry::Notification => {
+                    self.rules.charge(self.seated.caller(), REFUSED_COST);
+                    continue;
+                }
+                Entry::Refused(id, error) => self.refuse(id, *error),
             };
             all_limited &= answer.extensions().get::<RateLimited>().is_some();
             self.seated.grow(&mut held, answer.as_ref().len());
@@ -476,8 +496,10 @@ impl<C: Calls> Gate<C> {
     }
 
     fn admit(&self, request: &mut Request<'_>) -> Result<&'static Method, Refused> {
-        let method = self.rules.method(&request.method)?;
-        self.rules.pay(self.seated.peer, method.cost)?;
+        let method = self.rules.method(&request.method);
+        let cost = method.as_ref().map_or(REFUSED_COST, |method| method.cost);
+        self.rules.pay(self.seated.peer, cost)?;
+        let method = method?;
         let sent = request.params.as_ref().map(|params| params.get());
         let Some(sent) = sent.filter(|sent| *sent != "null") else {
             request.params = None;

@@ -124,7 +124,7 @@ async fn a_large_message_is_paid_for_before_it_is_parsed_and_too_many_entries_af
     let served = serve_with(limited(10)).await;
     expect_error(&served.post(&large(10)).await.json(), -32700, "parse_error");
     expect_error(&served.post(&large(1)).await.json(), 1401, "rate_limited");
-    expect_error(&served.post("x").await.json(), -32700, "parse_error");
+    expect_error(&served.post("x").await.json(), 1401, "rate_limited");
     let served = serve_with(limited(50)).await;
     let many = format!("[{}]", vec!["1"; 200].join(","));
     expect_error(&served.post(&many).await.json(), -32010, "batch_too_large");

@@ -224,13 +224,11 @@ async fn a_small_message_of_a_debtor_is_thrown_away_and_its_session_goes_on() {
         frame(0x80, half.as_bytes()),
     ];
     socket.0.write_all(&unpaid.concat()).await.unwrap();
-    for _ in 0..2 {
+    socket.0.write_all(&frame(0x81, b"x")).await.unwrap();
+    for _ in 0..3 {
         let error: Value = serde_json::from_str(&socket.receive().await).unwrap();
         expect_error(&error, 1401, "rate_limited");
     }
-    socket.send("x").await;
-    let error: Value = serde_json::from_str(&socket.receive().await).unwrap();
-    expect_error(&error, -32700, "parse_error");
     // What was thrown away is charged: 10 and 3 units.
     let wait = served.post(HEAD).await.json()["error"]["data"]["retryAfterMs"].clone();
     let wait: u64 = wait.as_str().unwrap().parse().unwrap();
@@ -270,4 +268,25 @@ async fn others_are_answered_while_a_debtor_is_refused() {
     };
     tokio::join!(flooding, honest);
     assert!(served.post(LARGE).await.status == 429);
+}
+
+#[tokio::test]
+async fn what_is_no_call_costs_a_unit_all_the_same() {
+    for message in [
+        "[1,1,1,1]",
+        r#"[{"jsonrpc":"2.0","id":1,"method":"no_such"}]"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"no_such"}"#,
+        r#"{"jsonrpc":"2.0","method":"chain_getHead"}"#,
+        "{",
+        "1",
+    ] {
+        let served = serve_with(limited(20)).await;
+        let mut sent = 0;
+        // Debts of notifications show at the next call.
+        while served.post(HEAD).await.status == 200 {
+            let _answered = served.post(message).await;
+            sent += 1;
+            assert!(sent <= 20, "{message} is free");
+        }
+    }
 }
