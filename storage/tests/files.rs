@@ -124,7 +124,7 @@ fn bytes_of_a_payload_are_a_record_for_the_owner_of_the_salt_only() {
 #[test]
 fn a_new_height_starts_empty_wherever_the_crash_falls() {
     let (file, mut open) = new_log();
-    (0..5).for_each(|n| open.append(&record(n)).unwrap());
+    (0..30).for_each(|n| open.append(&record(n)).unwrap());
     open.sync().unwrap();
     open.reset(Height(8)).unwrap();
     let mut cuts_undone = 0;
@@ -138,9 +138,40 @@ fn a_new_height_starts_empty_wherever_the_crash_falls() {
         cuts_undone += usize::from(opened.dropped_bytes > 0);
     }
     assert!(cuts_undone > 0, "no crash undid the cut");
+    let mut partly = 0;
+    for seed in 0..200 {
+        let left = file.crash_out_of_order(seed);
+        let first = left.read().unwrap().get(8192).copied().unwrap_or_default();
+        let older = left.read().unwrap().iter().skip(8192).any(|byte| *byte != 0);
+        let opened = log(&left).unwrap();
+        assert_eq!(opened.whole, older || opened.dropped_bytes == 0, "seed {seed}");
+        partly += usize::from(older && first == 0);
+    }
+    assert!(partly > 0, "no crash undid a part of the cut");
     open.append(b"x").unwrap();
     open.sync().unwrap();
     assert_eq!(log(&file.crash(1)).unwrap().records, [b"x".to_vec()]);
+}
+
+#[test]
+fn a_log_of_a_height_that_is_committed_is_emptied_at_the_start() {
+    let (file, mut open) = new_log();
+    (0..3).for_each(|n| open.append(&record(n)).unwrap());
+    open.sync().unwrap();
+    let height = open.height();
+    for (next, records) in [
+        (height.0 - 1, 3),
+        (height.0, 3),
+        (height.0 + 1, 0),
+        (height.0 + 1, 0),
+    ] {
+        let opened = log(&file).unwrap().brought_to(Height(next)).unwrap();
+        assert_eq!(opened.log.height(), Height(next).max(height));
+        assert_eq!(opened.records.len(), records, "height {next}");
+    }
+    // Durable: what is written next stands alone.
+    let opened = log(&file.crash(0)).unwrap();
+    assert_eq!((opened.log.height().0, opened.records.len()), (height.0 + 1, 0));
 }
 
 #[test]

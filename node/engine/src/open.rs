@@ -193,6 +193,9 @@ pub fn open(
     } else if had_log && !opened.whole {
         warn!(target: "node", path = %paths.log.display(), "{TORN_LOG}");
     }
+    let opened = opened
+        .brought_to(next)
+        .map_err(storage("reset the consensus log"))?;
     let records = decode_log(&opened)?;
     Ok(Opened {
         store: Arc::new(store),

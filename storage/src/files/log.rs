@@ -67,6 +67,22 @@ pub struct OpenedLog {
     pub whole: bool,
 }
 
+impl OpenedLog {
+    /// Empties a log that is about a height below `next`: the process ended between the commit of a block and the reset of
+    /// the log. What comes next would else stand behind records of another height, and damage in front of it would
+    /// count as damage to what was signed for.
+    ///
+    /// # Errors
+    /// A fault of the disk; stop then.
+    pub fn brought_to(mut self, next: Height) -> Result<Self, StorageError> {
+        if self.log.height() < next {
+            self.log.reset(next)?;
+            self.records.clear();
+        }
+        Ok(self)
+    }
+}
+
 impl ConsensusLog {
     /// Opens the log, or makes an empty one for `height`. `salt` is for a new one: random bytes that nobody else knows.
     /// `relied` is of the guard of the key that signs with this log.
@@ -130,11 +146,15 @@ impl ConsensusLog {
         // A process that was killed leaves records which the kernel has and the disk does not. What is
         // derived from them may be signed, so they are made durable before anybody sees them.
         file.sync()?;
-        // A reset makes the new generation durable, not the cut behind it: after a power cut the records of the height
-        // before may lie there again. Then nothing of this height was ever synced, and nothing is missing.
-        // Each reset syncs the cut of the one before, so they are of the generation before.
+        // A reset makes the new generation durable, not the cut behind it: after a power cut records of the height
+        // before may lie there again, or any sectors of them. The first sync of this height would have made the cut
+        // durable, so nothing of it was ever synced, and nothing is missing. Each reset syncs the cut of the one
+        // before, so they are of the generation before.
         let older = Generation::new(salt, slots.sequence().saturating_sub(1));
-        let is_cut_undone = records.is_empty() && record_at(&bytes, &older, SLOTS_BYTES).is_some();
+        let dropped = bytes.get(end..).unwrap_or_default();
+        let is_cut_undone = dropped
+            .windows(older.mark.len())
+            .any(|bytes| *bytes == older.mark);
         let whole = (dropped_bytes == 0 || is_cut_undone) && !slots.was_torn();
         Ok(OpenedLog {
             log: Self {

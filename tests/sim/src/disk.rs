@@ -35,6 +35,8 @@ pub struct Disk {
 pub struct Opened {
     pub store: Arc<Store>,
     pub log: ConsensusLog,
+    /// The log was about a height that is committed: the process ended between the commit and the reset.
+    pub log_is_older: bool,
     pub records: Vec<LogRecord>,
     pub guard: GuardFile,
     pub newest_guard: Option<GuardEntry>,
@@ -131,12 +133,6 @@ impl Disk {
         let witness = HeadWitness::open_on(file(&self.witness))?;
         let guard = GuardFile::open_on(file(&self.guard))?;
         let opened = ConsensusLog::open_on(on(&self.log, self.log_dirty.clone()), guard.relied())?;
-        let records = opened
-            .records
-            .iter()
-            .map(|bytes| decode(bytes))
-            .collect::<Result<_, _>>();
-        let records = records.map_err(|error| damaged(format!("log record: {error}")))?;
         let newest_guard = guard.latest().map(|entry| decode(&entry.payload)).transpose();
         let newest_guard = newest_guard.map_err(|error| damaged(format!("guard entry: {error}")))?;
         // D4 and D5: a database that lost its tail is followed up in silence; one that does not hold together
@@ -154,9 +150,19 @@ impl Disk {
             log: opened.log.height(),
             log_whole: opened.whole,
         };
+        let next = report.head.height.saturating_add(1);
+        let log_is_older = opened.log.height() < next;
+        let opened = opened.brought_to(next)?;
+        let records = opened
+            .records
+            .iter()
+            .map(|bytes| decode(bytes))
+            .collect::<Result<_, _>>();
+        let records = records.map_err(|error| damaged(format!("log record: {error}")))?;
         Ok(Opened {
             store: Arc::new(store),
             log: opened.log,
+            log_is_older,
             records,
             guard,
             newest_guard,

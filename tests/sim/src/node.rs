@@ -95,6 +95,7 @@ impl Node {
         let Opened {
             store,
             log,
+            log_is_older,
             records,
             guard,
             newest_guard,
@@ -123,7 +124,7 @@ impl Node {
         let started = Started {
             head: head.parent.header.height,
             records: records.len(),
-            log_is_older: log.height().0 < next,
+            log_is_older,
             guard: newest_guard.as_ref().map(GuardEntry::position),
         };
         let orderer = BftOrderer::new(OrdererConfig {
