@@ -34,7 +34,7 @@ exits! {
     NotFound = 5, "not found";
     /// The wait ended first; the outcome may still come.
     Timeout = 6, "timeout";
-    /// A configuration or genesis file given to a client command is invalid.
+    /// A configuration or genesis file given to a client command is invalid, or would be with what is to be added.
     InvalidFile = 7, "input file invalid";
     /// A proof, certificate or signature is not what it claims.
     VerificationFailed = 8, "verification failed";

@@ -104,14 +104,17 @@ fn a_writer_of_a_genesis_refuses_what_the_check_refuses_and_leaves_the_file() {
         .as_str()
         .unwrap()
         .to_owned();
-    // The same validator again; a validator without power; money that does not fit; money for nobody.
+    // The same validator or account again, and money that does not fit: the code of the check.
     home.run(&["genesis", "add-validator", path, &key, "1", &rich])
-        .fails(2, "usage");
+        .fails(7, "input_file_invalid");
+    home.run(&["genesis", "add-account", path, &rich, "5"])
+        .fails(7, "input_file_invalid");
     let other = home.run(&["keys", "new", "other", "--allow-unencrypted"]).ok();
     let other = other["address"].as_str().unwrap();
-    home.run(&["genesis", "add-account", path, other, "0"])
-        .fails(2, "usage");
     home.run(&["genesis", "add-account", path, other, &u64::MAX.to_string()])
+        .fails(7, "input_file_invalid");
+    // Money for nobody is wrong with any file.
+    home.run(&["genesis", "add-account", path, other, "0"])
         .fails(2, "usage");
     assert_eq!(
         std::fs::read_to_string(&file).unwrap(),

@@ -210,6 +210,14 @@ impl World {
                     &["genesis", "add-validator", path, word("key"), "1", word("payout")],
                 )
             }
+            "a genesis file is to get more money than there can be" => {
+                let path = running.file("genesis.toml");
+                let most = u64::MAX.to_string();
+                on(
+                    running,
+                    &["genesis", "add-account", path.to_str().unwrap(), NOBODY, &most],
+                )
+            }
             "the words of a key to import are not valid" => {
                 let file = empty.file("words");
                 std::fs::write(&file, "abandon ".repeat(11)).unwrap();

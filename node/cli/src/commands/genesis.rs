@@ -121,7 +121,7 @@ impl GenesisCommand {
     /// Does it.
     ///
     /// # Errors
-    /// Exit 7 for a file that is refused, 2 for what was typed and does not go with it.
+    /// Exit 7 for a file that is refused, or would be with what is to be added; 2 for what is wrong by itself.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let built = |file: Option<PathBuf>| {
             let path = context.genesis_or(file)?;
@@ -143,7 +143,7 @@ impl GenesisCommand {
             } => {
                 let mut genesis = start(profile, network, prefix, fault_model, time_ms)?;
                 for text in &accounts {
-                    add_account(&mut genesis, text)?;
+                    add_account(&mut genesis, text, Exit::Usage)?;
                 }
                 for text in &validators {
                     add_validator(&mut genesis, text)?;
@@ -155,7 +155,7 @@ impl GenesisCommand {
                 address,
                 amount,
             } => change(&file, |genesis| {
-                add_account(genesis, &format!("{address}={amount}"))
+                add_account(genesis, &format!("{address}={amount}"), Exit::InvalidFile)
             }),
             Self::AddValidator {
                 file,
@@ -229,14 +229,18 @@ fn prefix_of(genesis: &Genesis) -> Result<AddressPrefix, CliError> {
         .map_err(|error| CliError::new(Exit::InvalidFile, error.to_string()))
 }
 
-fn add_account(genesis: &mut Genesis, text: &str) -> Result<(), CliError> {
+/// Adds what an argument says; `twice` is how it ends when the account is there.
+fn add_account(genesis: &mut Genesis, text: &str, twice: Exit) -> Result<(), CliError> {
     let (who, amount) = text
         .split_once('=')
         .ok_or_else(|| CliError::usage(format!("{text:?} is no ADDRESS=AMOUNT")))?;
     let who = address(who, &prefix_of(genesis)?)?;
     let amount = funds(amount).map_err(|error| CliError::usage(format!("{text:?}: {error}")))?;
     if genesis.accounts.insert(who, Amount(amount)).is_some() {
-        return Err(CliError::usage(format!("the account in {text:?} is there twice")));
+        return Err(CliError::new(
+            twice,
+            format!("the account in {text:?} is there twice"),
+        ));
     }
     Ok(())
 }
@@ -298,9 +302,9 @@ fn refused(error: GenesisError) -> CliError {
 fn change(path: &Path, edit: impl FnOnce(&mut Genesis) -> Result<(), CliError>) -> Result<Answer, CliError> {
     let mut genesis = files::genesis_draft(path)?;
     edit(&mut genesis)?;
-    // The file was good: what was typed does not go with it.
+    // The code of `genesis validate`, which would refuse the file; the file was good, so the remedy is another.
     genesis.check_draft().map_err(|error| {
-        CliError::usage(error.to_string()).hint(format!("{}; the file is unchanged", for_typed(&error)))
+        CliError::genesis(path, &error).hint(format!("{}; the file is unchanged", for_typed(&error)))
     })?;
     let hash = genesis.build().ok().map(|built| built.hash.to_string());
     files::write(path, &genesis.to_toml(), true)?;
@@ -362,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_typed_twice_or_is_nothing_is_wrong_usage_for_every_writer() {
+    fn what_is_typed_twice_or_is_nothing_is_refused_by_every_writer() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("g.toml");
         let path = file.to_str().unwrap();
@@ -382,11 +386,24 @@ mod tests {
         let text = std::fs::read_to_string(&file).unwrap();
         let other = folder.path().join("other.toml");
         let other = other.to_str().unwrap();
-        let refused: [&[&str]; 8] = [
+        // What does not go with the file has the code of `validate`, which would refuse the two together.
+        let most = u64::MAX.to_string();
+        let unfit: [&[&str]; 3] = [
             &["add-account", path, &first, "5"],
+            &["add-account", path, &second, &most],
+            &["add-validator", path, KEY, "1", &first],
+        ];
+        for words in unfit {
+            let error = run(words).unwrap_err();
+            assert_eq!(
+                (error.exit, error.reason.as_str()),
+                (Exit::InvalidFile, "input_file_invalid"),
+                "{words:?}"
+            );
+        }
+        let wrong: [&[&str]; 6] = [
             &["add-account", path, &second, "0"],
             &["add-account", path, &second, "-1"],
-            &["add-validator", path, KEY, "1", &first],
             &["add-validator", path, KEY, "0", &first],
             &["add-validator", path, KEY, "-1", &first],
             &[
@@ -408,7 +425,7 @@ mod tests {
                 other,
             ],
         ];
-        for words in refused {
+        for words in wrong {
             let error = run(words).unwrap_err();
             assert_eq!(
                 (error.exit, error.reason.as_str()),
