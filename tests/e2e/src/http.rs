@@ -55,6 +55,56 @@ pub fn get_as(address: &str, host: &str, path: &str) -> io::Result<Answer> {
     read(stream)
 }
 
+/// Opens a WebSocket session, sends one message in one frame, and reads the text of the first frame that comes back.
+///
+/// # Errors
+/// When there is no session or no answer.
+pub fn message(address: &str, message: &[u8]) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    let head = format!(
+        "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes())?;
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    if line.split(' ').nth(1) != Some("101") {
+        return Err(io::Error::other(format!("no session but {line:?}")));
+    }
+    while line != "\r\n" {
+        line.clear();
+        if reader.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    // Text and the last frame; masked, with 8 bytes of length; the mask of zeros changes nothing.
+    let mut frame = vec![0x81, 0xff];
+    frame.extend(u64::try_from(message.len()).unwrap().to_be_bytes());
+    frame.extend([0; 4]);
+    frame.extend(message);
+    stream.write_all(&frame)?;
+    let mut head = [0; 2];
+    reader.read_exact(&mut head)?;
+    let length = match head[1] {
+        126 => {
+            let mut length = [0; 2];
+            reader.read_exact(&mut length)?;
+            u64::from(u16::from_be_bytes(length))
+        }
+        127 => {
+            let mut length = [0; 8];
+            reader.read_exact(&mut length)?;
+            u64::from_be_bytes(length)
+        }
+        length => length.into(),
+    };
+    let mut text = String::new();
+    reader.take(length).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 fn read(stream: TcpStream) -> io::Result<Answer> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();

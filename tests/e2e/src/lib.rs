@@ -4,6 +4,7 @@
 //! Tests wait for lines and answers, never for time.
 //!
 //! - [`Home`] is a directory and the commands that are run on it; [`Node`] a running node.
+//! - [`Devnet`] is a local network of several.
 //! - [`Liar`] is a server in front of a node that lies.
 //! - [`http`] speaks to a node byte by byte, for requests that no proper client would send.
 
@@ -15,6 +16,7 @@
     clippy::indexing_slicing
 )]
 
+mod devnet;
 pub mod http;
 mod liar;
 mod node;
@@ -26,6 +28,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use devnet::Devnet;
 pub use liar::{Honest, Liar};
 pub use node::{Node, call};
 

@@ -20,7 +20,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
-use vibecoin_tests_e2e::{Home, Liar, Node, Ran, binary};
+use vibecoin_tests_e2e::{Devnet, Home, Liar, Node, Ran, binary};
 
 const TABLE: &str = include_str!("../../../node/cli/hints.md");
 /// Arguments of a validator's node whose keys are not encrypted.
@@ -865,59 +865,12 @@ fn hints_of_a_node_that_does_not_start() {
     rows.end();
 }
 
-/// A devnet of one validator and one node that follows. Stopped when dropped.
-struct Devnet {
-    scratch: Home,
-}
-
-impl Devnet {
-    fn dir(&self) -> String {
-        text(&self.scratch.file("net")).to_owned()
-    }
-
-    fn run(&self, line: &str) -> Ran {
-        let dir = self.dir();
-        let words: Vec<_> = line.split(' ').collect();
-        self.scratch
-            .run(&[&["devnet", "--dir", &dir], &words[..]].concat())
-    }
-
-    fn state(&self) -> Value {
-        serde_json::from_slice(&fs::read(self.scratch.file("net/devnet.json")).unwrap()).unwrap()
-    }
-
-    fn edit(&self, file: &str, from: &str, to: &str) {
-        let path = self.scratch.file("net").join(file);
-        let before = fs::read_to_string(&path).unwrap();
-        assert!(before.contains(from), "{file}: {before}");
-        fs::write(path, before.replacen(from, to, 1)).unwrap();
-    }
-}
-
-impl Drop for Devnet {
-    fn drop(&mut self) {
-        let dir = self.dir();
-        let _stopped = self
-            .scratch
-            .command(&["devnet", "--dir", &dir, "down", "--grace", "0"])
-            .output();
-    }
-}
-
 #[test]
 fn hints_about_a_devnet() {
     const SMALL: &str = "up -v 1 -n 1";
     let rows = Rows::of("hints_about_a_devnet");
-    // One test at a time looks for free ports, those of the program itself included.
-    let ports = File::options()
-        .create(true)
-        .write(true)
-        .truncate(false)
-        .open(std::env::temp_dir().join("vibecoin-devnet-tests.lock"))
-        .unwrap();
-    ports.lock().unwrap();
-    let net = Devnet { scratch: Home::new() };
-    let file = |name: &str| net.scratch.file("net").join(name);
+    let net = Devnet::new();
+    let file = |name: &str| net.scratch().file("net").join(name);
 
     let hint = rows.hint(&net.run("stop-node 0"));
     hint.option("--dir");
@@ -930,7 +883,7 @@ fn hints_about_a_devnet() {
     let _leave_it_out = rows.hint(&net.run(&format!("{SMALL} --base-port {port}")));
     fs::create_dir_all(file("validator-0")).unwrap();
     let _away = rows.hint(&net.run(SMALL));
-    fs::rename(file("validator-0"), net.scratch.file("away")).unwrap();
+    fs::rename(file("validator-0"), net.scratch().file("away")).unwrap();
     let up = net.run(&format!("{SMALL} {binary}")).ok();
     assert_eq!(up["startedNodes"], 2, "{up}");
 
@@ -967,7 +920,7 @@ fn hints_about_a_devnet() {
     assert_eq!(hint.commands().len(), 2, "{:?}", hint.commands());
     drop(taken);
     let more = net
-        .scratch
+        .scratch()
         .run(&["keys", "new", "more", "--allow-unencrypted"])
         .ok();
     let added = format!("[accounts]\n{} = 5\n", more["address"].as_str().unwrap());

@@ -119,7 +119,8 @@ fn a_follower_of_a_node_that_stops_learns_where_to_go_on() {
 #[test]
 fn callers_cannot_write_warnings_into_the_log() {
     let home = Home::new();
-    let node = Node::start(&home, &["--dev", "--rpc.response_bytes_max", "1024"]);
+    let limits = ["--rpc.response_bytes_max", "1024", "--rpc.body_bytes_max", "4096"];
+    let node = Node::start(&home, &[&["--dev"], &limits[..]].concat());
     for (method, params) in [
         ("sub_subscribe", json!([1])),
         ("sub_subscribe", json!({"topic": "blocks"})),
@@ -139,6 +140,14 @@ fn callers_cannot_write_warnings_into_the_log() {
             .body
             .contains("parse_error")
     );
+    // More than a message may have, in both ways of calling.
+    let large = [b' '; 5000];
+    for answer in [
+        http::post(node.address(), &large).unwrap().body,
+        http::message(node.address(), &large).unwrap(),
+    ] {
+        assert!(answer.contains("request_too_large"), "{answer}");
+    }
     assert_eq!(node.stop(), 0);
     let log = std::fs::read_to_string(home.file("node.log")).unwrap();
     for level in ["WARN", "ERROR"] {
