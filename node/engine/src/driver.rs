@@ -7,8 +7,9 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, at, never, select};
 use tracing::{debug, info, warn};
 use vibecoin_consensus::{BftOrderer, GuardEntry, GuardStep, LogRecord, Orderer, Step};
-use vibecoin_primitives::{Evidence, Height, PublicKey, Round, VerifiedTransaction, encode};
+use vibecoin_primitives::{Evidence, Hash, Height, PublicKey, Round, VerifiedTransaction, encode};
 use vibecoin_replica::{Action, Commit, Event, GossipId, Message, PeerId, Replica, Ticket};
+use vibecoin_rpc_server::backend::PohStatus;
 use vibecoin_storage::StateView;
 use vibecoin_storage::files::{ConsensusLog, GuardFile};
 
@@ -478,15 +479,17 @@ impl Driver {
             *evidence = waiting.to_vec();
         }
         drop(evidence);
-        if let Some((height, ticks, hash)) = self.replica.building() {
-            let mut poh = self.shared.poh.lock();
-            poh.height = height;
-            poh.tick = ticks;
-            poh.hash = hash;
-            let behind_us = self.replica.building_behind_us().unwrap_or_default();
-            poh.drift_ms = i64::try_from(behind_us / 1000).unwrap_or(i64::MAX);
+        if let Some(building) = self.replica.building() {
+            let behind_us = self.replica.building_behind_us();
+            note_building(&mut self.shared.poh.lock(), building, behind_us);
         }
     }
+}
+
+/// Puts into the status of the clock how far the own block is, and how late its newest tick ended.
+fn note_building(poh: &mut PohStatus, building: (Height, u32, Hash), behind_us: Option<u64>) {
+    (poh.height, poh.tick, poh.hash) = building;
+    poh.drift_ms = i64::try_from(behind_us.unwrap_or_default() / 1000).unwrap_or(i64::MAX);
 }
 
 fn storage(context: &'static str) -> impl Fn(vibecoin_storage::StorageError) -> NodeError {
@@ -496,4 +499,26 @@ fn storage(context: &'static str) -> impl Fn(vibecoin_storage::StorageError) -> 
 /// Says once what the driver starts from.
 pub fn announce(head: Height, records: usize, guard: Option<&GuardEntry>) {
     info!(target: "node::consensus", %head, log_records = records, guard = guard.is_some(), "consensus starts");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_of_the_clock_says_how_late_the_newest_tick_ended() {
+        let mut poh = PohStatus::default();
+        let building = (Height(7), 3, Hash([5; 32]));
+        for (behind_us, drift_ms) in [
+            (Some(12_345), 12),
+            (Some(999), 0),
+            (Some(2_000), 2),
+            (Some(u64::MAX), i64::try_from(u64::MAX / 1000).unwrap_or(i64::MAX)),
+            (None, 0),
+        ] {
+            note_building(&mut poh, building, behind_us);
+            assert_eq!((poh.height, poh.tick, poh.hash), building);
+            assert_eq!(poh.drift_ms, drift_ms, "{behind_us:?}");
+        }
+    }
 }
