@@ -175,6 +175,10 @@ async fn what_is_refused_is_refused_in_the_same_words_everywhere() {
     ] {
         let answer = both.answer(&message).await.expect(&message);
         assert_eq!(answer["error"]["data"]["reason"], reason, "{message}: {answer}");
+        if reason == "invalid_request" {
+            assert_eq!(answer["error"]["code"], -32600, "{message}: {answer}");
+            assert_eq!(answer.get("id"), Some(&Value::Null), "{message}: {answer}");
+        }
     }
     let bytes = both
         .answer(b"{\"jsonrpc\":\"2.0\",\"id\":\"\xff\"}")
