@@ -17,7 +17,8 @@ use crate::hello::Hello;
 use crate::material::Material;
 use crate::session::{DROPPED_WITHIN, Session};
 use crate::{
-    blocks, book, certificates, evidence, fetch, frames, ghosts, gossip, liar, parts, rpc, streams, votes,
+    blocks, book, certificates, evidence, fetch, frames, ghosts, gossip, liar, parts, rpc, silent, streams,
+    votes,
 };
 
 /// Rest of a stranger that was refused.
@@ -79,6 +80,7 @@ attacks! {
     LiarCertificate "liar-certificate" "sync: right blocks under wrong certificates (B9)",
     LiarStall "liar-stall" "sync: honest for half of the way, then silent (B9)",
     LiarShrinks "liar-shrinks" "sync: claims a great head, later a small one (B9)",
+    P2pSilent "p2p-silent" "sockets on the network listener that send nothing, or a byte a second before and in the hello (fault 4)",
     RpcSilent "rpc-silent" "sockets that send nothing (fault 4)",
     RpcSlow "rpc-slow" "requests at a byte a second (fault 4)",
     RpcPrefaces "rpc-prefaces" "HTTP/2 prefaces with open streams and closed windows (fault 4)",
@@ -405,6 +407,7 @@ impl Stage {
                 (Attack::Book, _) => book::fill(self).await,
                 (Attack::Frames, _) => frames::broken(self).await,
                 (Attack::Streams, _) => streams::flood(self).await,
+                (Attack::P2pSilent, _) => silent::run(self).await,
                 _ => rpc::run(self).await,
             }
         };

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::AsyncWriteExt as _;
 use futures_util::future::BoxFuture;
@@ -27,6 +27,8 @@ const STEP_BYTES: usize = 256 * 1024;
 const HELD: usize = 2;
 /// Rest between two broken connections.
 const REST: Duration = Duration::from_millis(20);
+/// Time that a node gives a frame at a byte a second after its last full step: the deadline of a step.
+const STEP_TIME: Duration = Duration::from_secs(5);
 /// The rules that [`broken`] breaks, in turn.
 const RULES: [&str; 10] = [
     "a frame over the limit of its lane",
@@ -54,6 +56,7 @@ pub fn status<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<
             .collect();
         loop {
             session.write(&mut lane, &burst, STATUS_BURST).await?;
+            session.offend("statuses without end");
             tokio::task::yield_now().await;
         }
     })
@@ -78,10 +81,15 @@ pub fn never_finished<'a>(_: &'a Arc<Stage>, session: &'a mut Session) -> BoxFut
             }
             left -= STEP_BYTES;
         }
+        let dripping = Instant::now();
         loop {
             tokio::time::sleep(DRIP).await;
             for lane in &mut lanes {
                 session.write(lane, &[1], 0).await?;
+            }
+            // A frame that a byte keeps alive is past its deadline from here on.
+            if dripping.elapsed() >= STEP_TIME {
+                session.offend("a frame at a byte a second");
             }
         }
     })

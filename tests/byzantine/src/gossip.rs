@@ -17,6 +17,8 @@ use crate::wire::{Rpc, field, varint};
 const COPY_BYTES: usize = 2;
 /// Copy numbers that exist.
 const COPIES: u16 = 4_096;
+/// Copies of one message after which a node must have had enough.
+const COPIES_TOO_MANY: u16 = 1_024;
 /// Copies in one frame.
 const COPIES_PER_FRAME: u16 = 64;
 /// Unknown topics of one burst, and of one frame: a frame has its limit.
@@ -83,6 +85,9 @@ pub fn copies<'a>(_: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, 
                 session
                     .write(&mut stream, &rpc.frame(), u64::from(COPIES_PER_FRAME))
                     .await?;
+                if next >= COPIES_TOO_MANY {
+                    session.offend("copies of one message");
+                }
             }
         }
         Ok(())
@@ -127,6 +132,7 @@ pub fn control<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture
             broken.truncate(50);
             let frame = [varint(broken.len() as u64), broken].concat();
             let _closed = session.write(&mut stream, &frame, 1).await;
+            session.offend("protobuf that is none");
             stream = session.gossip().await?;
         }
         Ok(())

@@ -24,7 +24,7 @@
 //!
 //! [`wire`] (bytes), [`hello`], [`link`] (a connection), [`session`] (a connection to a node that admitted the
 //! peer), [`attack`] (names, counters, the loop of strangers), then one module per kind: `blocks`, `parts`, `frames`,
-//! `gossip`, `votes`, `ghosts`, `certificates`, `evidence`, `book`, `streams`, `fetch`, `liar`, `rpc`.
+//! `gossip`, `votes`, `ghosts`, `certificates`, `evidence`, `book`, `streams`, `silent`, `fetch`, `liar`, `rpc`.
 //!
 //! Load is bounded: by the time of an attack, by the strangers on each target, and by the nodes, which read at the
 //! pace that they allow. The program refuses to attack anything but loopback and private addresses.
@@ -57,6 +57,7 @@ mod liar;
 mod material;
 mod parts;
 mod rpc;
+mod silent;
 mod streams;
 mod votes;
 

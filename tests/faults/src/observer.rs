@@ -168,8 +168,8 @@ impl<'a> Observer<'a> {
         audit
     }
 
-    /// How much evidence a node knows of, as far as its interface tells.
-    fn evidence(&self, node: usize) -> usize {
+    /// Number of pieces of evidence that a node shows.
+    pub fn evidence(&self, node: usize) -> usize {
         let answer = self.cluster.rpc(node).call("consensus_getEvidence", &json!({}));
         let items = answer.as_ref().ok().and_then(|answer| answer["items"].as_array());
         items.map_or(0, Vec::len)
@@ -248,6 +248,8 @@ pub struct Audit {
     pub evidence: usize,
     /// Blocks that took more than one round.
     pub later_rounds: u64,
+    /// The latest round that a block took.
+    pub round_max: u64,
     /// The longest time between two blocks, in milliseconds.
     pub longest_gap_ms: u64,
     /// What is wrong.
@@ -264,9 +266,9 @@ impl Audit {
                 self.wrong
                     .push(format!("I1: block {height} does not follow its parent"));
             }
-            if header["round"].as_u64().unwrap_or(0) > 0 {
-                self.later_rounds += 1;
-            }
+            let round = header["round"].as_u64().unwrap_or(0);
+            self.later_rounds += u64::from(round > 0);
+            self.round_max = self.round_max.max(round);
             let times = (number(&parent["timestampMs"]), number(&header["timestampMs"]));
             let (Some(before), Some(after)) = times else {
                 self.wrong.push(format!("block {height} has no time"));

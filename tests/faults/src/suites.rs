@@ -338,10 +338,19 @@ const LIES: [(&str, &str, bool); 13] = [
     ("B4", "too-many-ticks", false),
 ];
 
+/// How long the network is watched under each lie.
+const LYING: Duration = Duration::from_secs(20);
+/// Seconds after which evidence must be visible over RPC, counted from the first block.
+const EVIDENCE_VISIBLE_S_MAX: u64 = 10;
+/// Percent of the clean rate that the three honest ones must keep.
+const LYING_PERCENT_MIN: u64 = 60;
+/// Rounds beside the first one that a block may take where one proposes what the others refuse (B3).
+const EXTRA_ROUNDS_MAX: u64 = 1;
+
 /// B1, B3, B4: one of four validators lies, in one way after the other.
 ///
 /// # Panics
-/// When an invariant is broken, or the three honest ones stop.
+/// When an invariant is broken, the three honest ones stop, or a target is missed.
 pub fn byzantine(seed: u64) {
     announce("four validators, one of which lies", seed);
     let program = byzantine_program();
@@ -352,11 +361,19 @@ pub fn byzantine(seed: u64) {
         let mut cluster = Cluster::new(Plan::validators(4));
         let variables = vec![("VIBECOIN_BYZANTINE".to_owned(), lie.to_owned())];
         cluster.replace_program(3, program.clone(), variables);
-        up(&cluster);
+        let all = cluster.validators();
+        cluster.start(&all);
         let observer = Observer::new(&cluster);
-        let from = cluster.top(&honest);
-        let begun = Instant::now();
-        std::thread::sleep(Duration::from_secs(20));
+        cluster.wait_for_block(&honest, 0, HEALS_WITHIN);
+        let first = Instant::now();
+        let (visible, from, begun) = std::thread::scope(|scope| {
+            let visible = double.then(|| scope.spawn(|| evidence_visible(&observer, &honest, first)));
+            cluster.wait_for_block(&all, WARM_UP_BLOCKS, HEALS_WITHIN);
+            let (from, begun) = (cluster.top(&honest), Instant::now());
+            std::thread::sleep(LYING);
+            let visible = visible.and_then(|asked| asked.join().expect("evidence is asked for"));
+            (visible, from, begun)
+        });
         let blocks = cluster.top(&honest).saturating_sub(from);
         let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let millirate = blocks.saturating_mul(1_000_000) / took.max(1);
@@ -368,12 +385,24 @@ pub fn byzantine(seed: u64) {
         cluster.wait_all_reach(&honest, height, HEALS_WITHIN);
         let audit = observer.audit(&honest, height, false);
         let share = millirate * 100 / clean.max(1);
-        let text = format!(
-            "{share} % of clean, {} blocks with evidence, {} shown, {} of {} in later rounds",
-            audit.blocks_with_evidence, audit.evidence, audit.later_rounds, audit.blocks
+        let mut text = format!(
+            "{share} % of clean, {} blocks with evidence, {} shown, {} of {} in later rounds, the latest {}",
+            audit.blocks_with_evidence, audit.evidence, audit.later_rounds, audit.blocks, audit.round_max
         );
         let caught = audit.blocks_with_evidence > 0;
-        table.row(id, lie, "≥ 60 %, no fork", text, share >= 60 && caught == double);
+        let mut target = format!("≥ {LYING_PERCENT_MIN} %, no fork");
+        let mut met = share >= LYING_PERCENT_MIN && caught == double;
+        if double {
+            let after = visible.map_or("never".to_owned(), |time| format!("{} ms", time.as_millis()));
+            text += &format!(", evidence by RPC after {after}");
+            target += &format!(", evidence by RPC in {EVIDENCE_VISIBLE_S_MAX} s");
+            met &= visible.is_some_and(|time| time <= Duration::from_secs(EVIDENCE_VISIBLE_S_MAX));
+        }
+        if id == "B3" {
+            target += &format!(", round ≤ {EXTRA_ROUNDS_MAX}");
+            met &= audit.round_max <= EXTRA_ROUNDS_MAX;
+        }
+        table.row(id, lie, &target, text, met);
         audit.assert_clean();
         assert!(
             blocks > 0,
@@ -386,10 +415,27 @@ pub fn byzantine(seed: u64) {
         two_liars(lie, &program, &mut table);
     }
     println!("\n{table}");
+    assert_eq!(table.missed(), 0, "targets are missed");
+}
+
+/// Time from `begun` until one of these nodes first shows evidence; `None` when none does while they are watched.
+fn evidence_visible(observer: &Observer<'_>, nodes: &[usize], begun: Instant) -> Option<Duration> {
+    while begun.elapsed() < LYING {
+        if nodes.iter().any(|node| observer.evidence(*node) > 0) {
+            return Some(begun.elapsed());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    None
 }
 
 /// What two of four do together, beyond what any of these networks promises to survive.
 const TWO_LIES: [&str; 3] = ["equivocate-votes", "equivocate-proposals", "equivocate-parts"];
+
+/// Exit code of a safety halt.
+const SAFETY_HALT: i32 = 30;
+/// The log lines of a node that ends with it: the blocks that contradict each other.
+const HALTS: [&str; 2] = ["two blocks are certified at height", "has a quorum but is invalid here"];
 
 /// B8: two of four validators lie. The network may stop or fork, but no honest node ever replaces a block that it has
 /// called final, and one that ends does so with exit code 30.
@@ -401,6 +447,7 @@ fn two_liars(lie: &str, program: &Path, table: &mut Table) {
         cluster.replace_program(liar, program.to_path_buf(), variables);
     }
     cluster.start(&[0, 1, 2, 3]);
+    let observer = Observer::new(&cluster);
     let hash_at = |node: usize, height: u64| {
         let header = cluster
             .rpc(node)
@@ -441,14 +488,23 @@ fn two_liars(lie: &str, program: &Path, table: &mut Table) {
         "{} final blocks seen, {replaced} replaced, {forked} heights forked, ended with {ends:?}",
         final_blocks.len()
     );
-    let good_end = ends.iter().flatten().all(|code| *code == 30);
+    let good_end = ends.iter().flatten().all(|code| *code == SAFETY_HALT);
+    // A node that ended has what it ended over in its log; one that goes on shows what the two signed.
+    let shows = |node: usize, end: Option<i32>| match end {
+        Some(_) => {
+            let log = std::fs::read_to_string(cluster.log(node)).unwrap_or_default();
+            HALTS.iter().any(|text| log.contains(text))
+        }
+        None => observer.evidence(node) > 0,
+    };
+    let proven = honest.iter().zip(&ends).all(|(node, end)| shows(*node, *end));
     let what = format!("two of four: {lie}");
     table.row(
         "B8",
         &what,
-        "no final block replaced, ends with 30 only",
-        text,
-        replaced == 0 && good_end,
+        "no final block replaced, ends with 30 only, with the evidence",
+        format!("{text}, evidence on both: {proven}"),
+        replaced == 0 && good_end && proven,
     );
     assert!(
         replaced == 0 && good_end,

@@ -1,5 +1,7 @@
 //! The attacks with their parameters and targets.
 
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,10 +20,14 @@ const RECOVERS: Duration = Duration::from_secs(5);
 const RECOVERED_PERCENT: u64 = 95;
 /// Milliseconds within which an honest client is answered, at the 99th percentile.
 const HONEST_MS_MAX: u64 = 100;
+/// How long a health check may take at all.
+const HEALTH: Duration = Duration::from_secs(2);
 /// How often the honest client calls.
 const HONEST_BEAT: Duration = Duration::from_millis(50);
 /// Milliseconds for which a socket that sends nothing useful may be kept.
 const USELESS_MS_MAX: u64 = 12_000;
+/// The same on the network listener: 4 s for the handshakes, 4 s from there for the hello, and what a busy node needs.
+const SILENT_PEER_MS_MAX: u64 = 6_000;
 /// Percent of the offenders that must be dropped. Under load a node resets streams before it has read anything, and
 /// what it never saw it cannot punish: one in thousands. Of fewer than a hundred, all must be.
 const DROPPED_PERCENT: u64 = 99;
@@ -117,16 +123,24 @@ pub const CASES: &[Case] = &[
     },
     Case {
         spread: false,
+        must_drop: true,
         ..peer("status", "6", Attack::Status, 16)
     },
-    peer("status-16", "6", Attack::Status, 16),
+    Case {
+        must_drop: true,
+        ..peer("status-16", "6", Attack::Status, 16)
+    },
     Case {
         on: On::One,
         memory_mib: 128,
         seconds: 20,
+        must_drop: true,
         ..peer("slow-frames", "7", Attack::SlowFrames, 40)
     },
-    peer("copies", "11", Attack::Copies, 1),
+    Case {
+        must_drop: true,
+        ..peer("copies", "11", Attack::Copies, 1)
+    },
     Case {
         seconds: 40,
         ..peer("book", "15", Attack::Book, 8)
@@ -135,8 +149,19 @@ pub const CASES: &[Case] = &[
         must_drop: true,
         ..peer("frames", "B6", Attack::Frames, 4)
     },
-    peer("grafts", "B6", Attack::Grafts, 4),
-    peer("streams", "B6", Attack::Streams, 4),
+    Case {
+        must_drop: true,
+        ..peer("grafts", "B6", Attack::Grafts, 4)
+    },
+    Case {
+        must_drop: true,
+        ..peer("streams", "B6", Attack::Streams, 4)
+    },
+    Case {
+        on: On::One,
+        seconds: 30,
+        ..peer("p2p-silent", "4", Attack::P2pSilent, 2_000)
+    },
     Case {
         must_drop: true,
         ..peer("stream-churn", "37", Attack::StreamChurn, 4)
@@ -260,13 +285,32 @@ const RPC_SETTINGS: &[(&str, &str)] = &[
 struct Honest {
     millis: Vec<u64>,
     failed: u64,
+    /// The same of the metrics page, which has a listener of its own, where there is one.
+    health_millis: Vec<u64>,
+    health_failed: u64,
+}
+
+fn p99(millis: &mut [u64]) -> u64 {
+    millis.sort_unstable();
+    let at = millis.len().saturating_sub(1) * 99 / 100;
+    millis.get(at).copied().unwrap_or(0)
 }
 
 impl Honest {
     fn p99(&mut self) -> u64 {
-        self.millis.sort_unstable();
-        let at = self.millis.len().saturating_sub(1) * 99 / 100;
-        self.millis.get(at).copied().unwrap_or(0)
+        p99(&mut self.millis)
+    }
+
+    /// Adds the health checks to a row; returns true if they were answered in time.
+    fn row_of_health(&mut self, target: &mut String, text: &mut String) -> bool {
+        let worst = p99(&mut self.health_millis);
+        *target += &format!(", health p99 ≤ {HONEST_MS_MAX} ms");
+        *text += &format!(
+            ", health p99 {worst} ms, {} of {} failed",
+            self.health_failed,
+            self.health_millis.len()
+        );
+        !self.health_millis.is_empty() && worst <= HONEST_MS_MAX && self.health_failed == 0
     }
 }
 
@@ -340,10 +384,14 @@ pub fn run(name: &str, table: &mut Table) {
             let mut attacker = arena.attacker(case.attack, &how);
             attacker.go();
             let honest = scope.spawn(|| honest_client(&arena, &ended));
+            let health = rpc.then(|| scope.spawn(|| health_client(&arena, &ended)));
             let during = arena.millirate(watched, time.saturating_sub(Duration::from_secs(1)));
             let report = attacker.report();
             ended.store(true, Ordering::Relaxed);
-            let honest = honest.join().expect("an honest client");
+            let mut honest = honest.join().expect("an honest client");
+            if let Some(health) = health {
+                (honest.health_millis, honest.health_failed) = health.join().expect("health checks");
+            }
             std::thread::sleep(RECOVERS);
             (during, report, honest, arena.millirate(watched, CLEAN))
         })
@@ -375,10 +423,18 @@ pub fn run(name: &str, table: &mut Table) {
             honest.millis.len()
         );
         met &= p99 <= HONEST_MS_MAX && honest.failed == 0;
+        met &= honest.row_of_health(&mut target, &mut text);
         if case.on == On::Listeners {
             target += &format!(", closed in {} s", USELESS_MS_MAX / 1000);
             met &= report.longest_ms <= USELESS_MS_MAX;
         }
+    }
+    if case.attack == Attack::P2pSilent {
+        target += &format!(
+            ", closed in {} s, each honest peer admitted in 5 s",
+            SILENT_PEER_MS_MAX / 1000
+        );
+        met &= report.longest_ms <= SILENT_PEER_MS_MAX && report.offences > 0 && report.refused == 0;
     }
     if case.must_drop {
         target += ", dropped in 5 s";
@@ -446,6 +502,33 @@ fn honest_client(arena: &Arena, ended: &AtomicBool) -> Honest {
         std::thread::sleep(HONEST_BEAT.saturating_sub(begun.elapsed()));
     }
     honest
+}
+
+/// Asks one node for its metrics page until the end: milliseconds of each answer, and the number of those that failed.
+fn health_client(arena: &Arena, ended: &AtomicBool) -> (Vec<u64>, u64) {
+    let address = format!("{}:{METRICS_PORT}", arena.cluster.net.address(0));
+    let address: SocketAddr = address.parse().expect("an address");
+    let (mut millis, mut failed) = (Vec::new(), 0);
+    while !ended.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        failed += u64::from(!shows_metrics(address));
+        millis.push(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
+        std::thread::sleep(HONEST_BEAT.saturating_sub(begun.elapsed()));
+    }
+    (millis, failed)
+}
+
+fn shows_metrics(address: SocketAddr) -> bool {
+    let ask = || -> io::Result<String> {
+        let mut stream = TcpStream::connect_timeout(&address, HEALTH)?;
+        stream.set_read_timeout(Some(HEALTH))?;
+        let head = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes())?;
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line)?;
+        Ok(line)
+    };
+    ask().is_ok_and(|line| line.starts_with("HTTP/1.1 200 "))
 }
 
 /// The packets that tell of dials on a stranger's word: to loopback, and to a name server.
@@ -525,7 +608,7 @@ mod tests {
     fn the_honest_client_is_judged_by_its_slowest_calls() {
         let mut honest = Honest {
             millis: (1..=200).rev().collect(),
-            failed: 0,
+            ..Honest::default()
         };
         assert_eq!(honest.p99(), 198);
         assert_eq!(Honest::default().p99(), 0);
