@@ -60,7 +60,7 @@ attacks! {
     Bodies "bodies" "4 MB bodies under the headers of current proposals (fault 1)",
     Parts "parts" "a validator's 4.1 MB parts out of its turn (fault 2)",
     Status "status" "status messages without pause (fault 6)",
-    SlowFrames "slow-frames" "frames announced, nearly sent and never finished, then a byte a second (fault 7)",
+    SlowFrames "slow-frames" "frames that begin and go on with a byte a second (fault 7)",
     Copies "copies" "known gossip published again under every copy number (fault 11)",
     Book "book" "greetings of many identities full of addresses that nobody listens at (fault 15)",
     Frames "frames" "oversized, truncated, undecodable and misplaced frames and greetings (B6)",

@@ -21,13 +21,11 @@ use crate::wire::frame;
 const STATUS_BURST: u64 = 2_000;
 /// Rest between the bytes of a frame that is never finished.
 const DRIP: Duration = Duration::from_secs(1);
-/// Bytes of such a frame that come at once, in steps of this.
-const STEP_BYTES: usize = 256 * 1024;
 /// Streams of each stranger that hold such a frame.
 const HELD: usize = 2;
 /// Rest between two broken connections.
 const REST: Duration = Duration::from_millis(20);
-/// Time that a node gives a frame at a byte a second after its last full step: the deadline of a step.
+/// Time that a node gives a frame, or 64 KiB of it.
 const STEP_TIME: Duration = Duration::from_secs(5);
 /// The rules that [`broken`] breaks, in turn.
 const RULES: [&str; 10] = [
@@ -62,34 +60,30 @@ pub fn status<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<
     })
 }
 
-/// Announces frames of the greatest length, sends nearly all of each, then a byte a second.
-pub fn never_finished<'a>(_: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
+/// Begins frames of a kind that may come unasked, as long as it may be, and goes on with a byte a second.
+///
+/// The frames of an answer cannot be held like this: without a question they are refused at their first bytes.
+pub fn never_finished<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
     Box::pin(async move {
         let mut lanes = Vec::new();
         for _ in 0..HELD {
             lanes.push(session.direct().await?);
         }
-        let announced = SYNC_BYTES_MAX + ENVELOPE_BYTES;
+        let mut whole = stage.envelope.pack(&Message::Status { height: Height(1) });
+        whole.resize(ENVELOPE_BYTES + REQUEST_BYTES_MAX, 0);
+        let begun = &frame(&whole)[..size_of::<u32>() + ENVELOPE_BYTES];
         for lane in &mut lanes {
-            session.write(lane, &(announced as u32).to_le_bytes(), 1).await?;
-        }
-        let step = vec![1; STEP_BYTES];
-        let mut left = announced - STEP_BYTES;
-        while left > STEP_BYTES {
-            for lane in &mut lanes {
-                session.write(lane, &step, 0).await?;
-            }
-            left -= STEP_BYTES;
+            session.write(lane, begun, 1).await?;
         }
         let dripping = Instant::now();
         loop {
             tokio::time::sleep(DRIP).await;
-            for lane in &mut lanes {
-                session.write(lane, &[1], 0).await?;
-            }
-            // A frame that a byte keeps alive is past its deadline from here on.
+            // From here on the frames are past the deadline of a step.
             if dripping.elapsed() >= STEP_TIME {
                 session.offend("a frame at a byte a second");
+            }
+            for lane in &mut lanes {
+                session.write(lane, &[0], 0).await?;
             }
         }
     })

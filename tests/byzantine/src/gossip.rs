@@ -101,6 +101,13 @@ pub fn control<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture
         let mut stream = session.gossip().await?;
         let topics = [stage.names.consensus.clone(), stage.names.transactions.clone()];
         for burst in 0u32.. {
+            // A frame that ends inside of a field: the node closes the stream, and gets a new one.
+            let mut broken = field(2, &[1; 100]);
+            broken.truncate(50);
+            let frame = [varint(broken.len() as u64), broken].concat();
+            let _closed = session.write(&mut stream, &frame, 1).await;
+            session.offend("protobuf that is none");
+            stream = session.gossip().await?;
             let mut next = 0;
             while next < TOPICS {
                 let range = next..next + TOPICS_PER_FRAME;
@@ -127,13 +134,6 @@ pub fn control<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture
                 rpc = rpc.subscribe(&format!("s/{burst}/{number}"), true);
             }
             session.write(&mut stream, &rpc.frame(), 1_000).await?;
-            // A frame that ends inside of a field: the node closes the stream, and gets a new one.
-            let mut broken = field(2, &[1; 100]);
-            broken.truncate(50);
-            let frame = [varint(broken.len() as u64), broken].concat();
-            let _closed = session.write(&mut stream, &frame, 1).await;
-            session.offend("protobuf that is none");
-            stream = session.gossip().await?;
         }
         Ok(())
     })
