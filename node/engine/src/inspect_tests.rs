@@ -8,12 +8,15 @@
 use std::collections::BTreeMap;
 
 use crossbeam_channel::bounded;
+use vibecoin_consensus::MonoTime;
 use parking_lot::Mutex;
 use vibecoin_primitives::{
     Address, Amount, BLOCK_VERSION, BlockPart, BodyV1, ChainParams, CommitCertificate, CommitSignature, Hash,
     Header, Nonce, Operation, PartStatement, Power, PublicKey, Round, SecretKey, Signature, Tick, TimeMs,
     TransactionBody, Validator, ValidatorSet, body_hash, encode, signature_checks,
 };
+
+use vibecoin_replica::{Intake, Ruling, Stand};
 
 use super::*;
 
@@ -263,6 +266,92 @@ fn check_cost(message: Message, kind: Refused, checks: u32, passed_on: &[&str], 
         refusal.reason
     );
     assert_eq!(passed, passed_on);
+}
+
+/// The peer's rules, with the turn of another validator.
+fn intake() -> Intake {
+    let mut intake = Intake::new(&chain().params);
+    intake.connected(FROM, Some(key(1).public_key()));
+    intake.stand(Stand {
+        height: Height(5),
+        round: Round(0),
+        first: Round(0),
+        turns: vec![key(2).public_key()],
+        next_turns: Vec::new(),
+    });
+    intake
+}
+
+/// The refusal of a message that breaks this rule, and the signature checks that were made for it.
+fn broken(kind: Refused) -> (Refusal, u64) {
+    let ask = Message::SyncRequest {
+        from: Height(5),
+        count: 2,
+    };
+    let now = MonoTime(1_000_000);
+    let mut intake = intake();
+    let good = run_of_blocks(&[transaction(0)]);
+    let message = match kind {
+        Refused::Unasked => blocks(good),
+        Refused::Oversized => {
+            intake.asked(FROM, &ask, now);
+            blocks(good)
+        }
+        Refused::Repeated => {
+            intake.asked(FROM, &ask, now);
+            let two = blocks(good[..2].to_vec());
+            assert_eq!(intake.rule(FROM, &two, now), Ruling::Take);
+            two
+        }
+        Refused::Flood => {
+            // The first one beyond the bound is a fault; of those after it one now and then.
+            let status = Message::Status { height: Height(3) };
+            let rulings = std::iter::repeat_with(|| (signature_checks(), intake.rule(FROM, &status, now)));
+            let refused = rulings.take(10_000).find_map(|(before, ruling)| match ruling {
+                Ruling::Refuse(refusal) => Some((refusal, signature_checks() - before)),
+                _ => None,
+            });
+            return refused.unwrap();
+        }
+        Refused::OutOfTurn => Message::Part(Box::new(part(vec![transaction(0)]))),
+        Refused::Mismatch => {
+            let mut other = part(vec![transaction(0)]);
+            other.content = part(vec![transaction(1)]).content;
+            Message::Part(Box::new(other))
+        }
+        Refused::Signature => {
+            let mut unsigned = part(vec![transaction(0)]);
+            unsigned.signed.signature = Signature([7; 64]);
+            Message::Part(Box::new(unsigned))
+        }
+        Refused::Certificate => {
+            let mut first = good;
+            first[0].certificate.signatures[0].signature = Signature([7; 64]);
+            blocks(first)
+        }
+        Refused::Transactions => Message::Part(Box::new(part(vec![transaction(0), forged(1)]))),
+    };
+    let before = signature_checks();
+    if let Ruling::Refuse(refusal) = intake.rule(FROM, &message, now)
+        && refusal.kind == kind
+    {
+        return (refusal, signature_checks() - before);
+    }
+    let (refusals, _) = look_at(message);
+    (refusals[0], signature_checks() - before)
+}
+
+/// A message is refused at the cost of one check of a signature at most, whatever rule it breaks. A part with a good
+/// signature of its own and a bad transaction costs one more: the batch of all its transactions.
+#[test]
+fn a_message_that_breaks_a_rule_costs_one_check_at_most_whatever_the_rule() {
+    for kind in Refused::ALL {
+        let (refusal, cost) = broken(kind);
+        assert_eq!(refusal.kind, kind, "{}", refusal.reason);
+        assert!(refusal.checks <= 1, "{kind:?}: {} checks", refusal.checks);
+        let batch = u64::from(kind == Refused::Transactions);
+        assert_eq!(cost, u64::from(refusal.checks) + batch, "{kind:?}");
+    }
 }
 
 #[test]
