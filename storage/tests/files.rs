@@ -124,7 +124,7 @@ fn bytes_of_a_payload_are_a_record_for_the_owner_of_the_salt_only() {
 #[test]
 fn a_new_height_starts_empty_wherever_the_crash_falls() {
     let (file, mut open) = new_log();
-    (0..30).for_each(|n| open.append(&record(n)).unwrap());
+    (0..60).for_each(|n| open.append(&record(n % 3)).unwrap());
     open.sync().unwrap();
     open.reset(Height(8)).unwrap();
     let mut cuts_undone = 0;
