@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use crossbeam_channel::bounded;
-use vibecoin_consensus::MonoTime;
 use parking_lot::Mutex;
+use vibecoin_consensus::MonoTime;
 use vibecoin_primitives::{
     Address, Amount, BLOCK_VERSION, BlockPart, BodyV1, ChainParams, CommitCertificate, CommitSignature, Hash,
     Header, Nonce, Operation, PartStatement, Power, PublicKey, Round, SecretKey, Signature, Tick, TimeMs,

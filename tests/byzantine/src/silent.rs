@@ -107,7 +107,10 @@ async fn slow(stage: &Stage, target: SocketAddr, source: Option<IpAddr>) -> io::
             break;
         }
         stage.tally.sent(1, 0);
-        if tokio::time::timeout(REST, until_closed(&mut stream)).await.is_ok() {
+        if tokio::time::timeout(REST, until_closed(&mut stream))
+            .await
+            .is_ok()
+        {
             break;
         }
     }

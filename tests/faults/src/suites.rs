@@ -435,7 +435,10 @@ const TWO_LIES: [&str; 3] = ["equivocate-votes", "equivocate-proposals", "equivo
 /// Exit code of a safety halt.
 const SAFETY_HALT: i32 = 30;
 /// The log lines of a node that ends with it: the blocks that contradict each other.
-const HALTS: [&str; 2] = ["two blocks are certified at height", "has a quorum but is invalid here"];
+const HALTS: [&str; 2] = [
+    "two blocks are certified at height",
+    "has a quorum but is invalid here",
+];
 
 /// B8: two of four validators lie. The network may stop or fork, but no honest node ever replaces a block that it has
 /// called final, and one that ends does so with exit code 30.

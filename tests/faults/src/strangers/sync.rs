@@ -97,9 +97,8 @@ pub fn run(table: &mut Table) {
         let took = join(&arena);
         let report: Report = attacker.report();
         arena.cluster.assert_alive();
-        let banned = report.offences > 0
-            && report.dropped == report.offences
-            && report.longest_ms <= LEFT_MS_MAX;
+        let banned =
+            report.offences > 0 && report.dropped == report.offences && report.longest_ms <= LEFT_MS_MAX;
         let delayed_max = clean.saturating_add(Duration::from_millis(LEFT_MS_MAX * LIARS as u64));
         let in_time = took <= clean.saturating_mul(2);
         let text = format!(
