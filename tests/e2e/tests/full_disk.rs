@@ -18,7 +18,7 @@ use vibecoin_primitives::SecretKey;
 use vibecoin_tests_e2e::{Home, Node};
 
 /// Set where the disk may be mounted: in a mount namespace of this test's own.
-const MOUNT_AT: &str = "VIBECOIN_TEST_FULL_DISK";
+const MOUNT_AT: &str = "TEST_FULL_DISK";
 /// In this much space the homes of the test fit.
 const SIZE: &str = "size=128m";
 /// What a file takes on it is a multiple of this.
