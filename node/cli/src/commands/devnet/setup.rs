@@ -1,8 +1,9 @@
 //! Making a devnet, and giving its nodes their ports.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use vibecoin_config::Paths;
+use vibecoin_config::{Config, Paths};
 use vibecoin_primitives::TimeMs;
 
 use super::UpArgs;
@@ -222,7 +223,17 @@ fn move_to(net: &mut Devnet, network: &Network, base: u16) -> Result<(), CliErro
     net.save()?;
     let dir = net.dir.clone();
     for node in &network.nodes {
-        let path = Paths::config_in(&dir.join(&node.name));
+        let home = dir.join(&node.name);
+        // The addresses that were learned are those of the ports before: of a copied devnet, the nodes of the original,
+        // which have the same keys.
+        let learned = home.join(&Config::default().p2p.peers_file);
+        match std::fs::remove_file(&learned) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(CliError::file("remove", &learned)(error));
+            }
+            _ => {}
+        }
+        let path = Paths::config_in(&home);
         files::write_locked(&path, &homes::config(network, node, Layout::default()))?;
     }
     let state = net.existing_mut()?;
