@@ -44,7 +44,7 @@ fn five_hundred_seeds_of_four_validators_keep_every_rule() {
         (
             "starts between commit and reset of the log",
             sum.commits_found,
-            count / 10,
+            count / 20,
         ),
         ("blocks of a later round", sum.late_rounds, count),
         ("untimely proposals", sum.untimely, count / 10),
