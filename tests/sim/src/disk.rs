@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use vibecoin_consensus::{GuardEntry, GuardStep, LogRecord};
+use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{Hash, Height, decode, encode};
 use vibecoin_storage::files::{self, ConsensusLog, GuardFile, HeadWitness, MemoryFile, RawFile};
 use vibecoin_storage::kv::MemoryKv;
@@ -152,7 +153,12 @@ impl Disk {
         };
         let next = report.head.height.saturating_add(1);
         let log_is_older = opened.log.height() < next;
-        let opened = opened.brought_to(next)?;
+        // The bug needs the block of the head to be in the log still.
+        let opened = if active(Bug::AppliedTwice) {
+            opened
+        } else {
+            opened.brought_to(next)?
+        };
         let records = opened
             .records
             .iter()
