@@ -42,7 +42,7 @@ pub struct Context {
     waiting: Mutex<(Awaited, Reports)>,
 }
 
-/// What a command waits for while its future is pending.
+/// The event that a pending command waits for.
 #[derive(Clone, Debug)]
 enum Awaited {
     /// An answer of the node.

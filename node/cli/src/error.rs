@@ -318,7 +318,7 @@ fn never_seen(error: &ApiError) -> bool {
     error.class() == Some(Code::Timeout) && status == Some("unknown")
 }
 
-/// What to do about a transaction that a node has and that is not in a block yet.
+/// The hint for a transaction that is in the pool and not in a block yet.
 pub fn waiting_hint(hash: &str) -> String {
     format!(
         "it waits in the node's pool, which a restart of the node empties; ask with `vibecoin tx wait {hash}`"

@@ -24,7 +24,7 @@ use crate::sending::timeout_ms;
 /// Blocks that are searched for the other transaction. Between reading a nonce and a refusal there are few.
 const BLOCKS_MAX: u64 = 64;
 
-/// What identifies a signed transaction that a node was given. Whatever the node answers, it has the transaction.
+/// Identifies a signed transaction that was submitted. The node has it, whatever it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
     /// Its hash; `None` where the genesis hash that it depends on is not known.

@@ -115,7 +115,7 @@ impl Sink for Inlet {
     }
 }
 
-/// What a peer shares its places and its pace with when it asks for blocks.
+/// The class whose slots and rate limit a peer shares when it requests blocks.
 fn class_of(known: &KnownPeers, peer: PeerId) -> Class {
     if known.lock().contains(&peer) {
         Class::Known

@@ -209,7 +209,7 @@ pub fn open(
     })
 }
 
-/// What the consensus log knows, before anything is written to it.
+/// Height and integrity of the consensus log, read before anything is written to it.
 struct LogFound {
     /// The height that it is about.
     height: Height,

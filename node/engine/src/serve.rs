@@ -56,7 +56,7 @@ struct State {
     is_open: bool,
 }
 
-/// What a peer is given.
+/// The response to a peer.
 pub enum Answer {
     /// Old blocks.
     Blocks(Message),

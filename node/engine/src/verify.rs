@@ -161,7 +161,7 @@ pub struct Answer {
     origin: Origin,
 }
 
-/// What this node is to pass on in its own name.
+/// Transactions that this node publishes itself.
 pub enum Own {
     /// In any company.
     Any(Vec<Arc<VerifiedTransaction>>),

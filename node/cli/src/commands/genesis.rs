@@ -386,7 +386,7 @@ mod tests {
         let text = std::fs::read_to_string(&file).unwrap();
         let other = folder.path().join("other.toml");
         let other = other.to_str().unwrap();
-        // What does not go with the file has the code of `validate`, which would refuse the two together.
+        // A conflict with the file has the exit code of `validate`, which would refuse the result.
         let most = u64::MAX.to_string();
         let unfit: [&[&str]; 3] = [
             &["add-account", path, &first, "5"],

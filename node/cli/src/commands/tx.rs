@@ -167,7 +167,7 @@ impl TxCommand {
             }
             Self::Send { raw, wait } => {
                 let raw = raw_bytes(&raw)?;
-                // What cannot be decoded cannot be included either.
+                // A transaction that cannot be decoded cannot be included either.
                 let transaction = decode::<Transaction>(&raw).ok();
                 let fee = transaction.as_ref().map(|transaction| transaction.body().fee);
                 let genesis = context.built_genesis()?.map(|built| built.hash);

@@ -30,7 +30,7 @@ const SAVED: Duration = Duration::from_secs(4);
 /// 600 ms for an answer, two of its requests wait, and others may be before it.
 const ANSWERS_PER_S: u64 = 8;
 
-/// What a peer shares its places and its budget with.
+/// The class whose slots and byte budget a peer shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// Validators and peers that the operator named.
@@ -63,7 +63,7 @@ impl Paces {
     };
 }
 
-/// What a peer asked for.
+/// A request of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Decided blocks.
@@ -313,7 +313,7 @@ mod tests {
         }
     }
 
-    /// What peers asked for, in the order of their answers.
+    /// Requests of peers, in the order of their answers.
     fn requests(turns: &mut Turns) -> Vec<Request> {
         let next = || match turns.next(at(0)) {
             Next::Answer(turn) => Some(turn.request),

@@ -526,7 +526,7 @@ fn another_base_port_moves_a_devnet_that_is_down_and_a_taken_port_names_its_owne
     let genesis = fs::read(bench.dir().join("validator-0/genesis.toml")).unwrap();
     let base = ports::Listening::now().free_base(20, None).unwrap() + 100;
     assert_ne!(u64::from(base), before);
-    // What the nodes learned of others: in a copy, the addresses of the original's.
+    // The address book: in a copy, it has the addresses of the original's nodes.
     let learned = bench.dir().join("validator-1/peers.json");
     fs::write(&learned, "{}").unwrap();
     let up = bench.up(&format!("--base-port {base}"));
