@@ -23,7 +23,7 @@ pub struct MempoolConfig {
     pub nonce_gap_max: u64,
     /// How long a transaction waits at most, in milliseconds.
     pub ttl_ms: u64,
-    /// By how much more a replacement must pay, in percent, and at least one base unit.
+    /// By how much more a replacement must pay, in percent, and at least one base unit. Its rate must not be lower.
     pub replacement_percent: u64,
     /// How many departures are remembered, at least `count_max`, in [`crate::memory::DEPARTURE_BYTES`] each besides
     /// `bytes_max`.

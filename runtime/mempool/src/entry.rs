@@ -9,8 +9,11 @@ use vibecoin_primitives::{Address, Amount, ChainParams, Nonce, Operation, Verifi
 use crate::Reason;
 use crate::memory::charge;
 
-/// Fee per byte, in 2^-16 base units, rounded down: fine enough to tell fees apart that differ by one, in
+/// Bid per byte, in 2^-16 base units, rounded down: fine enough to tell bids apart that differ by one, in
 /// every transaction up to 64 KiB. Above 2^48 base units per byte all rates are the same.
+///
+/// The bid is the part of the fee above the least fee ([`ChainParams::fee_for`]). The least fee is the price of what a
+/// transaction uses: if it counted, transactions with many slots would rank above all others at no further cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct FeeRate(pub u64);
 
@@ -18,28 +21,40 @@ pub struct FeeRate(pub u64);
 const RATE_BITS: u32 = 16;
 
 impl FeeRate {
-    /// The rate of a transaction that pays `fee` for `bytes`.
+    /// The rate of `bytes` bytes with this bid.
     #[must_use]
-    pub fn new(fee: Amount, bytes: u32) -> Self {
-        if let Some(fee) = fee.0.checked_mul(1 << RATE_BITS) {
-            return Self(fee.checked_div(u64::from(bytes)).unwrap_or(u64::MAX));
+    pub fn new(bid: Amount, bytes: u32) -> Self {
+        if let Some(bid) = bid.0.checked_mul(1 << RATE_BITS) {
+            return Self(bid.checked_div(u64::from(bytes)).unwrap_or(u64::MAX));
         }
         // Beyond all real fees; the slow division is for them alone.
-        let rate = (u128::from(fee.0) << RATE_BITS).checked_div(u128::from(bytes));
+        let rate = (u128::from(bid.0) << RATE_BITS).checked_div(u128::from(bytes));
         Self(rate.and_then(|rate| u64::try_from(rate).ok()).unwrap_or(u64::MAX))
     }
 
-    /// The least fee with which `bytes` bytes have a higher rate than this; the largest amount when none
+    /// The rate of a transaction on a chain with these parameters.
+    #[must_use]
+    pub fn of(transaction: &VerifiedTransaction, params: &ChainParams) -> Self {
+        let (body, bytes) = (transaction.body(), transaction.byte_len());
+        let least = params.fee_for(bytes, body.slot_count());
+        Self::new(body.fee.saturating_sub(least.0), bytes)
+    }
+
+    /// The least bid with which `bytes` bytes have a higher rate than this; the largest amount when none
     /// has.
     #[must_use]
     pub fn outbid(self, bytes: u32) -> Amount {
-        let Some(higher) = self.0.checked_add(1) else {
-            return Amount::MAX;
-        };
-        let fee = u128::from(higher)
+        let higher = self.0.checked_add(1);
+        higher.map_or(Amount::MAX, |higher| Self(higher).reach(bytes))
+    }
+
+    /// The least bid with which `bytes` bytes have at least this rate; the largest amount when none has.
+    #[must_use]
+    pub fn reach(self, bytes: u32) -> Amount {
+        let bid = u128::from(self.0)
             .saturating_mul(u128::from(bytes))
             .div_ceil(1 << RATE_BITS);
-        Amount(u64::try_from(fee).unwrap_or(u64::MAX))
+        Amount(u64::try_from(bid).unwrap_or(u64::MAX))
     }
 }
 
@@ -95,9 +110,14 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// `arrival` counts the transactions that this pool has taken.
-    pub fn new(transaction: Arc<VerifiedTransaction>, cost: Amount, arrival: u64, since_ms: u64) -> Self {
+    pub fn new(
+        transaction: Arc<VerifiedTransaction>,
+        lowest: FeeRate,
+        cost: Amount,
+        arrival: u64,
+        since_ms: u64,
+    ) -> Self {
         let (nonce, fee) = (transaction.body().nonce, transaction.body().fee);
-        let lowest = FeeRate::new(fee, transaction.byte_len());
         let rate = Reverse(lowest);
         Self {
             bytes: u32::try_from(charge(&transaction)).unwrap_or(u32::MAX),

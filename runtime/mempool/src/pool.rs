@@ -93,7 +93,7 @@ pub enum MempoolError {
         /// The sender's balance.
         available: Amount,
     },
-    /// One with this nonce waits already, and this one does not pay enough more.
+    /// One with this nonce waits already, and this one does not pay enough more, or bids less per byte.
     #[error("replacing {existing} takes a fee of at least {least}, this one pays {got}")]
     ReplacementUnderpriced {
         /// The one that waits.
@@ -111,7 +111,7 @@ pub enum MempoolError {
         /// Its nonce.
         nonce: Nonce,
     },
-    /// Everything that could leave pays at least as much per byte as this, or as what is before this in its row.
+    /// Everything that could leave bids at least as much per byte as this, or as what is before this in its row.
     #[error("the pool is full ({count} transactions, {bytes} bytes); a fee below {least} does not get in")]
     PoolFull {
         /// Transactions in the pool.
@@ -121,7 +121,7 @@ pub enum MempoolError {
         /// The least fee with which it gets in; the largest amount when no fee suffices.
         least: Amount,
     },
-    /// It waits behind a nonce gap, and everything else there that could leave pays at least as much per byte.
+    /// It waits behind a nonce gap, and everything else there that could leave bids at least as much per byte.
     #[error(
         "no capacity behind nonce gaps ({count} transactions, {bytes} bytes); a fee below {least} does not get in"
     )]
@@ -175,9 +175,9 @@ struct Capacity {
 }
 
 impl Capacity {
-    /// The least fee that buys the capacity for `bytes` encoded bytes behind transactions of which the cheapest has the
+    /// The least bid that buys the capacity for `bytes` encoded bytes behind transactions of which the cheapest has the
     /// rate `before`.
-    fn least(&self, bytes: u32, before: FeeRate) -> Amount {
+    fn least_bid(&self, bytes: u32, before: FeeRate) -> Amount {
         match (&self.victims, self.above) {
             (None, _) => Amount::MAX,
             (Some(_), Some(rate)) if rate >= before => Amount::MAX,
@@ -202,7 +202,7 @@ pub struct Stats {
     pub senders: usize,
     /// When the oldest came in, in milliseconds of the caller's clock.
     pub oldest_ms: Option<u64>,
-    /// The fee per byte of the cheapest that could be evicted, or of a cheaper one before it in its row.
+    /// The bid per byte of the cheapest that could be evicted, or of a cheaper one before it in its row.
     pub cheapest: Option<FeeRate>,
 }
 
@@ -278,7 +278,8 @@ impl Mempool {
             .collect();
         let arrival = self.next_arrival;
         self.next_arrival = arrival.saturating_add(1);
-        let entry = Entry::new(transaction, cost, arrival, self.now_ms);
+        let rate = FeeRate::of(&transaction, &self.params);
+        let entry = Entry::new(transaction, rate, cost, arrival, self.now_ms);
         self.enlist(&entry);
         let row = self
             .rows
@@ -505,8 +506,8 @@ impl Mempool {
     #[must_use]
     pub fn least_fee(&self, bytes: u32) -> Amount {
         let capacity = self.capacity_for(charge_for_transfers(bytes), None, false);
-        let outbid = capacity.least(bytes, FeeRate(u64::MAX));
-        self.params.fee_for(bytes, 0).max(outbid)
+        let bid = capacity.least_bid(bytes, FeeRate(u64::MAX));
+        self.params.fee_for(bytes, 0).saturating_add(bid.0)
     }
 
     /// The pool in figures.
@@ -554,7 +555,14 @@ impl Mempool {
                     nonce: got,
                 });
             }
-            let least = replacement_fee(old.fee, self.config.replacement_percent);
+            // A lower rate would take back a bid that others have left the pool for.
+            let (bytes, slots) = (transaction.byte_len(), transaction.body().slot_count());
+            let same_rate = self
+                .params
+                .fee_for(bytes, slots)
+                .checked_add(old.rate().reach(bytes));
+            let more = replacement_fee(old.fee, self.config.replacement_percent);
+            let least = same_rate.zip(more).map(|(rate, more)| rate.max(more));
             if least.is_none_or(|least| fee < least) {
                 let least = least.unwrap_or(Amount::MAX);
                 return Err(MempoolError::ReplacementUnderpriced {
@@ -610,8 +618,9 @@ impl Mempool {
         let is_queued = nonce > expected;
         let capacity = self.capacity_for(charge(transaction), Some((sender, nonce)), is_queued);
         let before = row.map_or(FeeRate(u64::MAX), |row| row.lowest_before(nonce));
-        let rate = FeeRate::new(transaction.body().fee, bytes).min(before);
-        let least = capacity.least(bytes, before);
+        let rate = FeeRate::of(transaction, &self.params).min(before);
+        let obligatory = self.params.fee_for(bytes, transaction.body().slot_count());
+        let least = obligatory.saturating_add(capacity.least_bid(bytes, before).0);
         match capacity.victims {
             Some(victims) if capacity.above.is_none_or(|above| above < rate) => Ok(victims),
             _ if is_queued => Err(MempoolError::QueueFull {

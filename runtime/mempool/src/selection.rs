@@ -60,7 +60,7 @@ impl News {
 }
 
 impl Mempool {
-    /// The best transaction that can come next in the block: of all senders the one that pays most per
+    /// The best transaction that can come next in the block: of all senders the one that bids most per
     /// byte, of each sender the lowest nonce.
     #[must_use]
     pub fn next(&self, selection: &mut Selection) -> Option<Arc<VerifiedTransaction>> {

@@ -112,8 +112,9 @@ impl Waiting {
     }
 }
 
+/// What is paid above the least fee, 10, per byte.
 fn rate(fee: u64, bytes: usize) -> u128 {
-    (u128::from(fee) << 16) / bytes as u128
+    (u128::from(fee.saturating_sub(10)) << 16) / bytes as u128
 }
 
 fn cost(tx: &Tx) -> u64 {
@@ -268,8 +269,9 @@ impl Model {
             if self.is_pinned(old) {
                 return Err("InBlock");
             }
+            let lower = rate(fee, tx.byte_len() as usize) < old.rate();
             let old = old.tx.body().fee.0;
-            if fee * 10 < old * 11 || fee == old {
+            if lower || fee * 10 < old * 11 || fee == old {
                 return Err("ReplacementUnderpriced");
             }
         } else if nonce > self.next_nonce(sender) + GAP_MAX {

@@ -16,7 +16,7 @@ use vibecoin_mempool::memory::charge;
 use vibecoin_mempool::{
     Committed, Departure, FeeRate, Inserted, Mempool, MempoolConfig, MempoolError, Reason, Selection, Status,
 };
-use vibecoin_primitives::{Amount, Hash, Height, Nonce, Operation};
+use vibecoin_primitives::{Amount, ChainParams, Hash, Height, Nonce, Operation};
 
 fn pending() -> Inserted {
     Inserted {
@@ -349,7 +349,7 @@ fn what_waits_behind_gaps_neither_fills_the_pool_nor_sets_its_price() {
 }
 
 #[test]
-fn behind_gaps_the_higher_fee_per_byte_gets_the_share() {
+fn behind_gaps_the_higher_bid_per_byte_gets_the_share() {
     let mut pool = pool(MempoolConfig {
         bytes_max: 16 * tx_charge(),
         ..small(100)
@@ -523,7 +523,7 @@ fn a_large_newcomer_evicts_as_many_as_it_needs_or_none() {
 }
 
 #[test]
-fn selection_goes_by_fee_per_byte_then_arrival_and_keeps_each_senders_order() {
+fn selection_goes_by_bid_per_byte_then_arrival_and_keeps_each_senders_order() {
     let mut pool = pool(small(10));
     for (sender, nonce, fee) in [(1, 0, 10), (1, 1, 99), (2, 0, 30), (3, 0, 30), (4, 1, 500)] {
         put(&mut pool, &tx(sender, nonce, fee)).unwrap();
@@ -812,7 +812,7 @@ fn an_account_that_moved_on_is_noticed_with_the_next_transaction() {
 }
 
 #[test]
-fn the_fee_that_outbids_a_rate_is_the_least_one() {
+fn the_bids_that_outbid_and_reach_a_rate_are_the_least_ones() {
     for (fee, bytes) in [
         (1u64, 3u32),
         (10, 200),
@@ -830,6 +830,9 @@ fn the_fee_that_outbids_a_rate_is_the_least_one() {
             }
             assert!(FeeRate::new(least, size) > rate);
             assert!(FeeRate::new(least.saturating_sub(1), size) <= rate);
+            let same = rate.reach(size);
+            assert!(FeeRate::new(same, size) >= rate && same <= least);
+            assert!(same == Amount::ZERO || FeeRate::new(same.saturating_sub(1), size) < rate);
         }
     }
     assert_eq!(FeeRate::new(Amount(1), 100).outbid(100), Amount(2));
@@ -890,6 +893,156 @@ fn a_dear_tail_is_worth_no_more_than_the_cheap_head_that_it_waits_for() {
     commit(&mut pool, 1, &[&tx(1, 0, 50)], &[(1, 1, 1_000_000)]);
     put(&mut pool, &tx(2, 0, 60)).unwrap();
     assert_eq!(least(&pool), Amount(61));
+}
+
+/// Parameters whose least fee has a price per byte and per slot.
+fn priced() -> ChainParams {
+    let devnet = ChainParams::devnet();
+    ChainParams {
+        fee_min: devnet.fee_min,
+        fee_per_byte: devnet.fee_per_byte,
+        fee_per_slot: devnet.fee_per_slot,
+        ..params()
+    }
+}
+
+fn priced_pool(config: MempoolConfig) -> Mempool {
+    Mempool::new(config, Arc::new(priced()))
+}
+
+/// The least fee of this transaction.
+fn least_of(tx: &Tx) -> u64 {
+    priced().fee_for(tx.byte_len(), tx.body().slot_count()).0
+}
+
+/// A transfer that pays `bid` above its least fee.
+fn bidding(sender: u8, nonce: u64, bid: u64) -> Tx {
+    tx(sender, nonce, least_of(&tx(sender, nonce, 0)) + bid)
+}
+
+/// A transaction that clears many slots and pays `bid` above its least fee.
+fn clearing(sender: u8, nonce: u64, bid: u64) -> Tx {
+    let clears = |fee| {
+        let mut body = body(sender, nonce, fee);
+        let clear = |slot| Operation::SetStorage {
+            slot: Hash([slot; 32]),
+            value: vec![],
+        };
+        body.operations = (0..20).map(clear).collect();
+        sign(sender, body)
+    };
+    clears(least_of(&clears(0)) + bid)
+}
+
+#[test]
+fn transactions_at_their_least_fees_rank_alike_whatever_slots_they_have() {
+    for order in [[1, 2], [2, 1]] {
+        let mut pool = priced_pool(small(10));
+        let made = order.map(|sender| match sender {
+            1 => clearing(1, 0, 0),
+            _ => bidding(2, 0, 0),
+        });
+        for tx in &made {
+            assert_eq!(FeeRate::of(tx, &priced()), FeeRate(0));
+            put(&mut pool, tx).unwrap();
+        }
+        let taken = take_all(&pool, &mut Selection::default());
+        assert_eq!(taken, order.map(|sender| (sender, 0)), "by arrival");
+    }
+}
+
+#[test]
+fn blocks_take_the_higher_bid_per_byte_not_the_higher_price_of_slots() {
+    let mut pool = priced_pool(small(10));
+    let bids = [
+        clearing(1, 0, 0),
+        clearing(2, 0, 10),
+        bidding(3, 0, 1),
+        bidding(4, 0, 10),
+    ];
+    for tx in &bids {
+        put(&mut pool, tx).unwrap();
+    }
+    // Ten for a thousand bytes are more than nothing, and less than one for two hundred.
+    assert!(bids[1].byte_len() > 4 * bids[2].byte_len());
+    let taken = take_all(&pool, &mut Selection::default());
+    assert_eq!(taken, [(4, 0), (2, 0), (3, 0), (1, 0)]);
+}
+
+/// A flood of transactions with many slots, each at its least fee.
+#[test]
+fn a_pool_full_of_slots_makes_room_for_a_transfer_that_bids_one_more() {
+    let mut pool = priced_pool(small(2));
+    let flood = [clearing(1, 0, 0), clearing(2, 0, 0)];
+    for tx in &flood {
+        put(&mut pool, tx).unwrap();
+    }
+    let (plain, dearer) = (bidding(3, 0, 0), bidding(3, 0, 1));
+    let full = |pool: &Mempool, tx: &Tx| MempoolError::PoolFull {
+        count: 2,
+        bytes: pool.stats().bytes,
+        least: Amount(least_of(tx) + 1),
+    };
+    assert_eq!(put(&mut pool, &plain), Err(full(&pool, &plain)));
+    // What the refusal and the suggestion name is enough.
+    assert_eq!(pool.least_fee(plain.byte_len()), dearer.body().fee);
+    assert_eq!(put(&mut pool, &dearer).unwrap().evicted, [id(&flood[1])]);
+    assert_eq!(
+        put(&mut pool, &bidding(4, 0, 1)).unwrap().evicted,
+        [id(&flood[0])]
+    );
+    // Slots do not buy the place back.
+    let clears = clearing(1, 0, 0);
+    let refused = put(&mut pool, &clears);
+    let enough = match refused {
+        Err(MempoolError::PoolFull { least, .. }) => least.0 - least_of(&clears),
+        other => panic!("{other:?}"),
+    };
+    assert!(put(&mut pool, &clearing(1, 0, enough - 1)).is_err());
+    assert_eq!(
+        put(&mut pool, &clearing(1, 0, enough)).unwrap().evicted,
+        [id(&bidding(4, 0, 1))]
+    );
+}
+
+#[test]
+fn behind_gaps_slots_are_no_bid_either() {
+    let mut pool = priced_pool(small(8));
+    let flood = clearing(1, 1, 0);
+    put(&mut pool, &flood).unwrap();
+    assert_eq!(pool.config().queued_count_max(), 1);
+    assert_eq!(put(&mut pool, &bidding(2, 1, 1)).unwrap().evicted, [id(&flood)]);
+    assert!(matches!(
+        put(&mut pool, &clearing(1, 1, 0)),
+        Err(MempoolError::QueueFull { .. })
+    ));
+}
+
+/// Else a transfer with a high bid evicts others, and is then replaced by slots at their least fee, which blocks take
+/// last: the bid is never charged.
+#[test]
+fn a_replacement_takes_no_bid_back() {
+    let mut pool = priced_pool(small(2));
+    let (bid, evicted) = (bidding(1, 0, 1_000), bidding(2, 0, 0));
+    put(&mut pool, &evicted).unwrap();
+    put(&mut pool, &bidding(3, 0, 5)).unwrap();
+    assert_eq!(put(&mut pool, &bid).unwrap().evicted, [id(&evicted)]);
+    let slots = clearing(1, 0, 0);
+    assert!(slots.body().fee.0 > 2 * bid.body().fee.0);
+    let least = match put(&mut pool, &slots) {
+        Err(MempoolError::ReplacementUnderpriced { existing, least, got }) => {
+            assert_eq!((existing, got), (id(&bid), slots.body().fee));
+            least.0 - slots.body().fee.0
+        }
+        other => panic!("{other:?}"),
+    };
+    assert!(put(&mut pool, &clearing(1, 0, least - 1)).is_err());
+    assert_eq!(
+        put(&mut pool, &clearing(1, 0, least)).unwrap().replaced,
+        Some(id(&bid))
+    );
+    assert!(FeeRate::of(&clearing(1, 0, least), &priced()) >= FeeRate::of(&bid, &priced()));
+    assert!(FeeRate::of(&clearing(1, 0, least - 1), &priced()) < FeeRate::of(&bid, &priced()));
 }
 
 fn promoted(pool: &Mempool, seen: &mut u64) -> Vec<Hash> {
