@@ -464,15 +464,13 @@ impl Driver {
             Step::Precommit => "precommit",
         };
         drop(consensus);
-        // Validators name the height that they decide: the one before it exists.
         let head = self.shared.head().header.height;
-        let plan = self.replica.sync_status();
-        let seen = status.highest_seen.saturating_sub(1);
+        let (plan, known) = (self.replica.sync_status(), self.replica.known_height());
         let peers = u32::try_from(plan.peers).unwrap_or(u32::MAX);
         self.shared
             .sync
             .lock()
-            .note(self.clock.uptime_ms(), head, seen.max(plan.target), peers);
+            .note(self.clock.uptime_ms(), head, known, peers);
         let waiting = self.replica.evidence_waiting();
         let mut evidence = self.shared.evidence.lock();
         if evidence.as_slice() != waiting {

@@ -43,7 +43,7 @@ struct Sample {
 }
 
 impl SyncView {
-    /// A look: our height, the highest one that peers say they have, and how many peers can give blocks.
+    /// A look: our height, the highest one that is known to exist, and how many peers can give blocks.
     /// `now_ms` is from a clock that never goes back. Cheap; call it as often as you like.
     pub fn note(&mut self, now_ms: u64, current: Height, target: Height, peers: u32) {
         self.current = current;

@@ -27,6 +27,7 @@ mod candidates;
 mod catch_up;
 mod chain;
 mod evidence;
+mod known;
 mod load;
 mod propose;
 mod replica;

@@ -88,6 +88,8 @@ pub struct Replica<S: State, O: Orderer> {
     /// Since when bodies given to a peer are counted, and how many they are.
     given: BTreeMap<PeerId, (MonoTime, u32)>,
     pub(crate) planner: Planner<Synced>,
+    /// The highest height of a verified vote, by validator.
+    pub(crate) voted: BTreeMap<PublicKey, Height>,
     pub(crate) evidence: EvidenceBook,
     pub(crate) load: LoadControl,
     status_sent: Option<MonoTime>,
@@ -122,6 +124,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
             peers: BTreeMap::new(),
             given: BTreeMap::new(),
             planner: Planner::new(planner),
+            voted: BTreeMap::new(),
             evidence: EvidenceBook::default(),
             load: LoadControl::default(),
             status_sent: None,
@@ -516,6 +519,8 @@ impl<S: State, O: Orderer> Replica<S, O> {
             if self.peers.get(&from) == Some(&Some(vote.validator)) {
                 self.planner.has(from, height.saturating_sub(1));
             }
+            let voted = self.voted.entry(vote.validator).or_default();
+            *voted = height.max(*voted);
             if height >= self.next_height() {
                 self.candidates.note_vote(&vote);
             }

@@ -18,6 +18,11 @@ fn key(n: u8) -> SecretKey {
 }
 
 fn chain() -> Chain {
+    chain_of(&[200])
+}
+
+/// A chain whose validators have these keys and equal power.
+fn chain_of(validators: &[u8]) -> Chain {
     let params = ChainParams {
         hashes_per_tick: 8,
         ticks_per_block: 4,
@@ -25,12 +30,13 @@ fn chain() -> Chain {
         empty_block_interval_ms: 100,
         ..ChainParams::devnet()
     };
-    let validator = Validator {
-        key: key(200).public_key(),
+    let validators = validators.iter().map(|n| Validator {
+        key: key(*n).public_key(),
         power: Power(1),
         payout: Address::from(key(201).public_key()),
-    };
-    Chain::new(Hash([9; 32]), params, ValidatorSet::new(vec![validator]).unwrap())
+    });
+    let set = ValidatorSet::new(validators.collect()).unwrap();
+    Chain::new(Hash([9; 32]), params, set)
 }
 
 fn genesis(chain: &Chain) -> Parent<MemoryState> {
@@ -66,7 +72,10 @@ fn genesis(chain: &Chain) -> Parent<MemoryState> {
 }
 
 fn replica(key: Option<SecretKey>) -> Follower {
-    let chain = chain();
+    replica_of(chain(), key)
+}
+
+fn replica_of(chain: Chain, key: Option<SecretKey>) -> Follower {
     let public = key.as_ref().map(SecretKey::public_key);
     let orderer = BftOrderer::new(OrdererConfig {
         genesis: chain.genesis,
@@ -164,4 +173,125 @@ fn a_validator_takes_part_in_the_stand_of_every_round() {
     assert!(stand.turns.iter().all(|turn| *turn == key(200).public_key()));
     assert_eq!(stand.turns.len(), 4);
     assert!(stand.next_turns.is_empty(), "nothing is decided");
+}
+
+const VALIDATORS: [u8; 4] = [200, 202, 203, 204];
+/// More than any test waits in monotonic time.
+const AGE_OLD_MS: u64 = 60_000;
+
+/// A time at which the genesis block, which is the head, is so old.
+fn when(micros: u64, age_ms: u64) -> Now {
+    Now {
+        mono: MonoTime(micros),
+        wall: TimeMs(age_ms.saturating_add(1_000_000)),
+    }
+}
+
+/// A follower of four validators whose head has this age, with peers that claim heights.
+fn follower(age_ms: u64, peers: &[(u64, Option<u8>, u64)]) -> Follower {
+    let mut follower = replica_of(chain_of(&VALIDATORS), None);
+    for (peer, validator, head) in peers {
+        let event = Event::Connected {
+            peer: PeerId(*peer),
+            head: Height(*head),
+            validator: validator.map(|n| key(n).public_key()),
+        };
+        follower.step(when(2, age_ms), event);
+    }
+    follower
+}
+
+/// A vote of this validator comes by gossip.
+fn vote(follower: &mut Follower, age_ms: u64, validator: u8, height: u64) {
+    let vote = vibecoin_primitives::Vote {
+        height: Height(height),
+        round: Round(0),
+        kind: vibecoin_primitives::VoteKind::Prevote,
+        block: Some(Hash([1; 32])),
+        validator: key(validator).public_key(),
+    };
+    let vote = vote.sign(&follower.chain.genesis, &key(validator));
+    let event = Event::Message {
+        from: PEER,
+        message: Box::new(Message::Consensus(ConsensusMessage::Vote(vote))),
+        verified: Vec::new(),
+        gossip: None,
+    };
+    follower.step(when(3, age_ms), event);
+}
+
+#[test]
+fn claims_of_strangers_do_not_count_while_blocks_come_as_they_are_due() {
+    let strangers = [(1, None, 1 << 40), (2, None, 1 << 40), (3, None, 0)];
+    // The bound is five times 100 ms, and two seconds.
+    for (age_ms, known) in [(0, 0), (2_500, 0), (2_501, 1 << 40)] {
+        assert_eq!(
+            follower(age_ms, &strangers).known_height(),
+            Height(known),
+            "{age_ms}"
+        );
+    }
+}
+
+#[test]
+fn a_clock_far_behind_the_head_does_not_make_it_recent() {
+    let mut follower = follower(AGE_OLD_MS, &[(1, None, 500), (2, None, 500)]);
+    let early = Now {
+        mono: MonoTime(3),
+        wall: TimeMs(1_000_000 - 2_501),
+    };
+    follower.step(early, Event::Time);
+    assert_eq!(follower.known_height(), Height(500));
+}
+
+/// A node that joins, and knows no validator.
+#[test]
+fn strangers_show_that_an_old_head_is_behind_until_they_fail_to_give_blocks() {
+    let mut follower = follower(AGE_OLD_MS, &[(1, None, 500), (2, None, 500)]);
+    assert_eq!(follower.known_height(), Height(500));
+    while follower.known_height() != Height(0) {
+        let due = follower.next_deadline().unwrap();
+        assert!(due < MonoTime(2_000_000), "they are silent");
+        follower.step(when(due.0, AGE_OLD_MS), Event::Time);
+    }
+    // In and after their rests.
+    for _ in 0..20 {
+        let due = follower.next_deadline().unwrap();
+        follower.step(when(due.0, AGE_OLD_MS), Event::Time);
+        assert_eq!(follower.known_height(), Height(0));
+    }
+}
+
+#[test]
+fn votes_ahead_of_one_validator_in_four_do_not_count_and_of_two_do() {
+    for age_ms in [0, AGE_OLD_MS] {
+        let mut follower = follower(age_ms, &[(PEER.0, None, 0)]);
+        for height in 2..=6 {
+            vote(&mut follower, age_ms, 200, height);
+        }
+        assert_eq!(follower.known_height(), Height(0), "age {age_ms}");
+        // The lower one of the two, and the block below the vote.
+        vote(&mut follower, age_ms, 202, 5);
+        assert_eq!(follower.known_height(), Height(4), "age {age_ms}");
+    }
+}
+
+#[test]
+fn claims_of_validators_with_more_than_a_third_count_at_once() {
+    let known = |peers: &[(u64, Option<u8>, u64)]| follower(0, peers).known_height();
+    let one = (1, Some(200), 1 << 40);
+    assert_eq!(known(&[one]), Height(0));
+    assert_eq!(
+        known(&[one, (2, Some(200), 1 << 40)]),
+        Height(0),
+        "one key, twice"
+    );
+    assert_eq!(
+        known(&[one, (2, None, 1 << 40), (3, Some(205), 1 << 40)]),
+        Height(0)
+    );
+    assert_eq!(known(&[one, (2, Some(202), 50)]), Height(50));
+    let mut mixed = follower(0, &[one]);
+    vote(&mut mixed, 0, 203, 4);
+    assert_eq!(mixed.known_height(), Height(3), "a status and a vote");
 }

@@ -16,6 +16,7 @@
 //! - A node that is one block behind asks only after a grace time: consensus is about to deliver that block.
 //! - A peer that stays silent, has less than it claims or breaks the form of an answer rests, each time
 //!   longer, and its range goes to another. So a false head costs a few requests and nothing more.
+//! - Claims that their peers do not keep cease to count for the target, in and after the rest.
 //! - What is here and what is asked for is bounded in blocks and in bytes.
 //! - Votes of validators ([`Planner::hint`]) show that blocks exist when no peer has told its head.
 //!

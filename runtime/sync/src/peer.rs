@@ -17,6 +17,9 @@ pub struct PeerId(pub u64);
 const GIVEN_UP_MAX: usize = 8;
 /// A lie weighs as much as this many stalls.
 const LIE_WEIGHT: u32 = 3;
+/// Failures in a row after which the claim of a peer that gave blocks before does not count. One is enough for a peer
+/// that never gave any.
+const MISSES_MAX: u32 = 3;
 /// Beyond this the rest does not grow, so that more need not be counted.
 const FAILURES_MAX: u32 = 16;
 
@@ -42,7 +45,11 @@ pub(crate) struct Peer {
     pub(crate) latency: u64,
     pub(crate) stalls: u32,
     pub(crate) lies: u32,
-    /// Until then it is not asked and its claim does not count.
+    /// Failures since it last gave blocks.
+    pub(crate) misses: u32,
+    /// It gave blocks at some time.
+    pub(crate) gave: bool,
+    /// Until then it is not asked.
     pub(crate) rest_until: MonoTime,
     /// Where it failed last: that is asked of others, if they have it.
     pub(crate) avoid: Option<Range<Height>>,
@@ -61,6 +68,8 @@ impl Peer {
             latency: 0,
             stalls: 0,
             lies: 0,
+            misses: 0,
+            gave: false,
             rest_until: MonoTime::default(),
             avoid: None,
             lacks_until: MonoTime::default(),
@@ -71,10 +80,11 @@ impl Peer {
     /// Whether the record must outlive the connection: a liar does not become honest by dialling again,
     /// and an answer to an open request may still come.
     pub(crate) fn is_worth_remembering(&self) -> bool {
-        self.lies > 0 || !self.given_up.is_empty()
+        self.lies > 0 || self.misses > 0 || !self.given_up.is_empty()
     }
 
-    /// The same peer after it came back. Its stalls are forgotten: they were the old connection's.
+    /// The same peer after it came back. Its stalls are forgotten: they were the old connection's. A claim that it did
+    /// not keep counts only once it gives blocks again.
     pub(crate) fn back(self, claimed: Height, config: &PlannerConfig) -> Self {
         let fresh = Self::new(claimed, config);
         if self.lies > 0 {
@@ -86,6 +96,8 @@ impl Peer {
         } else {
             Self {
                 given_up: self.given_up,
+                misses: self.misses,
+                gave: self.gave,
                 ..fresh
             }
         }
@@ -95,6 +107,13 @@ impl Peer {
         self.rest_until > now
     }
 
+    /// Whether its claim shows that blocks exist. A peer that claims blocks and does not give them is asked again after
+    /// its rest, but believed only after it gave some.
+    pub(crate) const fn is_credible(&self) -> bool {
+        let misses_max = if self.gave { MISSES_MAX } else { 1 };
+        self.lies == 0 && self.misses < misses_max
+    }
+
     pub(crate) const fn failures(&self) -> u32 {
         self.stalls.saturating_add(self.lies.saturating_mul(LIE_WEIGHT))
     }
@@ -102,6 +121,7 @@ impl Peer {
     /// It was silent, or had less than it claimed.
     pub(crate) fn stalled(&mut self, at: Range<Height>, now: MonoTime, config: &PlannerConfig) {
         self.stalls = self.stalls.saturating_add(1).min(FAILURES_MAX);
+        self.misses = self.misses.saturating_add(1);
         self.rest(at, now, config);
     }
 
@@ -132,6 +152,7 @@ impl Peer {
     /// It answered a request for `count` blocks with `got` of them, at least one.
     pub(crate) fn delivered(&mut self, count: u32, got: u32, micros: u64, config: &PlannerConfig) {
         self.stalls = self.stalls.saturating_sub(1);
+        (self.misses, self.gave) = (0, true);
         self.latency = if self.latency == 0 {
             micros.max(1)
         } else {

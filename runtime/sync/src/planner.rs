@@ -65,8 +65,10 @@ pub enum AnswerFault {
 /// Where the planner stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct PlannerStatus {
-    /// The height to reach. With three or more peers at least two of them claim it, so that one liar
-    /// cannot spoil an estimate; the plan itself follows the highest claim.
+    /// The height to reach, by the claims of peers that did not fail to give what they claim. With three or more
+    /// of those at least two claim it, so that one false claim does not spoil an estimate; the plan itself follows
+    /// the highest claim. Identities are free: who must not be misled asks validators
+    /// ([`Planner::claim`]).
     pub target: Height,
     /// Requests on their way.
     pub in_flight: usize,
@@ -621,13 +623,19 @@ impl<B: SyncBlock> Planner<B> {
             .min()
     }
 
+    /// The newest block that a connected peer claims to have.
+    #[must_use]
+    pub fn claim(&self, peer: PeerId) -> Option<Height> {
+        self.peers.get(&peer).map(|peer| peer.claimed)
+    }
+
     /// Where the planner stands.
     #[must_use]
     pub fn status(&self) -> PlannerStatus {
         let mut claims: Vec<_> = self
             .peers
             .values()
-            .filter(|peer| !peer.rests(self.now))
+            .filter(|peer| peer.is_credible())
             .map(|peer| Reverse(peer.claimed))
             .collect();
         claims.sort_unstable();
