@@ -13,6 +13,45 @@ pub(crate) const NAME_CHARS_MAX: usize = 64;
 /// Levels of the log.
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
+/// Targets of this program's own log lines.
+pub(crate) const TARGETS: [&str; 7] = [
+    "node",
+    "node::chain",
+    "node::consensus",
+    "node::network",
+    "node::poh",
+    "node::sync",
+    "rpc",
+];
+/// The libraries that log, as the beginning of their targets.
+const LIBRARIES: [&str; 25] = [
+    "arc_malachitebft",
+    "attohttpc",
+    "h2",
+    "hickory_net",
+    "hickory_proto",
+    "hickory_resolver",
+    "hyper_rustls",
+    "hyper_util",
+    "if_watch",
+    "igd_next",
+    "jni",
+    "jsonrpsee",
+    "libp2p",
+    "multistream_select",
+    "netlink_packet_route",
+    "netlink_proto",
+    "netlink_sys",
+    "quinn",
+    "quinn_proto",
+    "quinn_udp",
+    "rtnetlink",
+    "rustls",
+    "rustls_platform_verifier",
+    "soketto",
+    "yamux",
+];
+
 /// `Err` with what was probably meant, if that can be told.
 pub(crate) type Verdict = Result<(), Option<String>>;
 
@@ -42,10 +81,11 @@ pub(crate) fn origin(text: &str) -> Verdict {
     }
 }
 
-/// Levels, or pairs of a target and a level. What else the log's own filters know is left to them.
+/// Levels, or pairs of a target and a level. What else the log's own filters know is left to them. A target stands for
+/// all that begin with it.
 ///
 /// # Errors
-/// The first directive that means nothing, with the level that it resembles.
+/// The first directive that means nothing, with the level or the target that it resembles.
 pub(crate) fn filter(text: &str) -> Result<(), (String, Option<&'static str>)> {
     for directive in text.split(',') {
         let (target, level) = match directive.split_once('[') {
@@ -77,8 +117,17 @@ pub(crate) fn filter(text: &str) -> Result<(), (String, Option<&'static str>)> {
             let meant = if is_level { None } else { closest(level, LEVELS) };
             return Err((directive.to_owned(), meant));
         }
+        if let Some(target) = target.filter(|target| !logs(target)) {
+            return Err((directive.to_owned(), closest(target, TARGETS)));
+        }
     }
     Ok(())
+}
+
+/// Returns true if there are log lines whose target begins so.
+fn logs(target: &str) -> bool {
+    let of_library = |library: &str| library.starts_with(target) || target.starts_with(library);
+    TARGETS.iter().any(|own| own.starts_with(target)) || LIBRARIES.into_iter().any(of_library)
 }
 
 /// A name, an IPv4 address, or an IPv6 address, which has one form where it is in brackets.
@@ -146,6 +195,7 @@ fn serialised(text: &str) -> Option<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -226,9 +276,59 @@ mod tests {
             ("info, warn", " warn", Some("warn")),
             ("=info", "=info", None),
             ("", "", None),
+            ("info,nodee=trace", "nodee=trace", Some("node")),
+            ("node::snyc=debug", "node::snyc=debug", Some("node::sync")),
+            ("node::mempool[x]=debug", "node::mempool[x]=debug", None),
         ] {
             assert_eq!(filter(bad), Err((directive.to_owned(), meant)), "{bad}");
         }
+    }
+
+    /// The packages of the lock file that log, as the beginnings of targets.
+    #[test]
+    fn the_libraries_that_log_are_known() {
+        let lock = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.lock");
+        let lock = std::fs::read_to_string(lock).unwrap();
+        let package = |text: &str| {
+            let mut lines = text.lines();
+            let name = lines.find_map(|line| line.strip_prefix("name = \""))?;
+            let depends = lines.any(|line| matches!(line.trim(), "\"tracing\"," | "\"log\","));
+            let is_own = name.starts_with("vibecoin") || name.starts_with("tracing");
+            (depends && !is_own).then(|| name.trim_end_matches('"').replace('-', "_"))
+        };
+        let found: Vec<_> = lock.split("[[package]]").filter_map(package).collect();
+        assert!(found.len() > 30, "{found:?}");
+        for library in &found {
+            assert!(logs(library), "{library} is not in LIBRARIES");
+        }
+        for library in LIBRARIES {
+            let name = format!("name = \"{}", library.replace('_', "-"));
+            let as_it_is = format!("name = \"{library}");
+            assert!(lock.contains(&name) || lock.contains(&as_it_is), "{library}");
+        }
+    }
+
+    /// The sources name the target of every line.
+    #[test]
+    fn the_targets_of_the_program_are_known() {
+        let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+        let mut folders: Vec<_> = ["node", "network", "rpc"].map(|name| root.join(name)).into();
+        let mut found = std::collections::BTreeSet::new();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|end| end == "rs") {
+                    let text = std::fs::read_to_string(&path).unwrap();
+                    let after = text.split("target: \"").skip(1);
+                    found.extend(after.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+                }
+            }
+        }
+        // This line and the one above are no targets.
+        found.retain(|target| target.starts_with(char::is_alphabetic));
+        assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), TARGETS);
     }
 
     #[test]

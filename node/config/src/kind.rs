@@ -102,9 +102,11 @@ impl Kind {
             Self::Path => "a path".to_owned(),
             Self::Listen => "an IP address and a port, such as 127.0.0.1:9464, or nothing".to_owned(),
             Self::Name => format!("1 to {} characters that can be seen", entry::NAME_CHARS_MAX),
-            Self::Filter => {
-                "error, warn, info, debug, trace, off, or target=level, separated by commas".to_owned()
-            }
+            Self::Filter => format!(
+                "error, warn, info, debug, trace, off, or target=level, separated by commas; targets are {}, and \
+                 those of libraries",
+                entry::TARGETS.join(", ")
+            ),
             Self::Word(words) => format!("one of {}", words.join(", ")),
             Self::Hosts => "a list of host names and addresses without port, or *".to_owned(),
             Self::Origins => "a list of origins such as https://host or http://host:port, or *".to_owned(),

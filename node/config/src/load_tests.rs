@@ -152,6 +152,7 @@ fn a_text_with_a_form_of_its_own_is_checked() {
         ("log.filter", "node[{a=b}]=lots", "trace"),
         ("log.filter", "info,a[b", "trace"),
         ("log.filter", "a]b[=debug", "trace"),
+        ("log.filter", "nodee=trace", "node=trace"),
         ("rpc.port", "+5", "5"),
         ("rpc.port", "007", "0"),
         ("rpc.port", " 5", "7"),
