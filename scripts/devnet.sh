@@ -11,7 +11,7 @@ usage: scripts/devnet.sh COMMAND [OPTIONS]
 
 Builds the node with scripts/build.sh and runs `vibecoin devnet COMMAND`, which does the work:
 
-  up           start the network, wait until every node has the same head, print where it is
+  up           start the network, wait until every node has caught up, print where it is
   down         stop it: SIGTERM, then SIGKILL after the grace time; the data stays
   restart      down, then up
   status       print the table of nodes; exit 1 unless every node runs
@@ -35,7 +35,7 @@ DEVNET_TYPED=$(printf %q "$0")
 export DEVNET_TYPED
 case $1 in
   up | restart)
-    export DEVNET_DIR="${DEVNET_DIR:-$root/.devnet}"
+    default_devnet
     find_binary
     ;;
   *) find_devnet "$@" ;;

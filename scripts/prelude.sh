@@ -42,11 +42,17 @@ find_binary() { # [program]
   fi
 }
 
+# Exports DEVNET_DIR, and the folder that needs no mention in hints.
+default_devnet() {
+  export DEVNET_DIR_DEFAULT="$root/.devnet"
+  export DEVNET_DIR="${DEVNET_DIR:-$DEVNET_DIR_DEFAULT}"
+}
+
 # Exports DEVNET_DIR and sets `binary` for commands on the devnet. One that runs keeps the program that started it:
 # nothing is built under its feet.
 find_devnet() { # arguments of the command
   local argument previous=
-  export DEVNET_DIR="${DEVNET_DIR:-$root/.devnet}"
+  default_devnet
   local dir=$DEVNET_DIR
   for argument in "$@"; do
     [ "$previous" != --dir ] || dir=$argument

@@ -6,5 +6,5 @@
 forward up "$@" <<'HELP'
 usage: scripts/start-devnet.sh [-v VALIDATORS] [-n FULL] [OPTIONS]
 
-Starts the devnet and waits until every node has the same head.
+Starts the devnet and waits until every node has caught up.
 HELP

@@ -68,7 +68,7 @@ impl Admin {
         let home = context.home()?.display();
         // The context would name the public address.
         let named = |error: ClientError| {
-            let error = CliError::from(error).at(&self.url);
+            let error = CliError::from(error).at(&self.url, || context.home_hint());
             if error.data.get("httpStatus").and_then(Value::as_u64) != Some(401) {
                 return error;
             }

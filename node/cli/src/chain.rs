@@ -110,9 +110,14 @@ impl Chain {
         let message = format!(
             "the least fee would be {fee} base units, more than the {most} that {named}; nothing was signed"
         );
-        let hint = format!(
-            "`vibecoin init --genesis FILE` gives the home the chain's genesis file, which has the prices; --fee-max {fee} pays this fee"
-        );
+        let hint = match self.trust {
+            Some(_) => {
+                format!("the prices are those of the home's genesis file; --fee-max {fee} pays this fee")
+            }
+            None => format!(
+                "`vibecoin init --genesis FILE` gives the home the chain's genesis file, which has the prices; --fee-max {fee} pays this fee"
+            ),
+        };
         Err(CliError::new(Exit::Rejected, message)
             .reason("fee_too_high")
             .hint(hint))

@@ -15,6 +15,7 @@ use vibecoin_primitives::AddressPrefix;
 
 use crate::args::Globals;
 use crate::commands::config::{KnobArgs, load};
+use crate::commands::devnet;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::wait::Reports;
@@ -30,6 +31,8 @@ const REQUEST_BYTES_MAX: u32 = 64 * 1024 * 1024;
 const NO_HOME: &str = "no_home";
 /// Upper bound of the file that holds a node's address, in bytes.
 pub const ENDPOINT_BYTES_MAX: usize = 1024;
+/// Time without an event of a stream after which the wait is reported.
+const SILENCE: Duration = Duration::from_secs(10);
 /// The prefix of addresses when there is no genesis to ask.
 pub const PREFIX_DEFAULT: &str = "vibet";
 
@@ -159,7 +162,7 @@ impl Context {
     /// # Errors
     /// Exit 2 for a home that is no directory; what is wrong with the file that the node of the home wrote.
     pub fn url(&self) -> Result<String, CliError> {
-        if !matches!(self.globals.url.as_str(), "local" | "dev") {
+        if !is_of_home(&self.globals.url) {
             return Ok(self.globals.url.clone());
         }
         let Some(home) = self.home_if_any()? else {
@@ -227,9 +230,37 @@ impl Context {
             .map_err(|error| CliError::new(Exit::Failure, format!("cannot start an event loop: {error}")))?
             .block_on(self.reported(work))
             .map_err(|error| match self.url() {
-                Ok(url) => error.at(&url),
+                Ok(url) => error.at(&url, || self.start_hint()),
                 Err(_) => error,
             })
+    }
+
+    /// What to do about a node that does not answer at the address that was named, or of the home.
+    fn start_hint(&self) -> String {
+        let named = Some(self.globals.url.as_str()).filter(|url| !is_of_home(url));
+        match (self.devnet_hint(named), named) {
+            (Some(hint), _) => hint,
+            (None, Some(_)) => "check that a node runs there; another --url names another node".to_owned(),
+            (None, None) => format!("{}; --url names another node", self.home_hint()),
+        }
+    }
+
+    fn devnet_hint(&self, named: Option<&str>) -> Option<String> {
+        devnet::restart_hint(self.home.as_deref().ok()?, named)
+    }
+
+    /// The command that starts the node of the home.
+    pub fn home_hint(&self) -> String {
+        if let Some(hint) = self.devnet_hint(None) {
+            return hint;
+        }
+        let hint = match self.genesis() {
+            Ok(Some(genesis)) if genesis.params.dev => "start it with `vibecoin node --dev`",
+            Ok(None) => "start a chain of your own with `vibecoin node --dev`",
+            // What is wrong with a genesis file is reported by the node.
+            Ok(Some(_)) | Err(_) => "start it with `vibecoin node`",
+        };
+        hint.to_owned()
     }
 
     /// The same for work that reports its own waits, or that follows what happens.
@@ -245,6 +276,17 @@ impl Context {
     /// [`Self::expect_answer`].
     pub fn expect_event(&self, event: impl Into<String>) {
         self.awaits(Awaited::Event(event.into()));
+    }
+
+    /// From now on the work waits for the next event of a stream. The first one should be there soon; between two, a
+    /// short silence is no news.
+    pub fn expect_next(&self, event: &str, is_first: bool) {
+        let reports = if is_first {
+            Reports::begin()
+        } else {
+            Reports::after(SILENCE)
+        };
+        *self.waiting() = (Awaited::Event(event.to_owned()), reports);
     }
 
     /// From now on the work waits for an answer of the node.
@@ -388,6 +430,11 @@ pub fn paths_of(home: &Path) -> Result<Paths, CliError> {
 /// The keys of a home, where its configuration has them.
 pub fn keys_of(paths: &Paths, prefix: AddressPrefix) -> NodeKeys {
     NodeKeys::new(&paths.home, prefix).with_places(&paths.keystore, &paths.node_key)
+}
+
+/// Returns true if this stands for the node of the home.
+pub fn is_of_home(url: &str) -> bool {
+    matches!(url, "local" | "dev")
 }
 
 /// Refuses an address that no node can be at, and says how it is written.

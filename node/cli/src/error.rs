@@ -98,17 +98,22 @@ impl CliError {
     /// Nobody answers, for this cause.
     pub fn no_answer(cause: impl std::fmt::Display) -> Self {
         Self::new(Exit::CannotConnect, format!("{NO_ANSWER}: {cause}"))
-            .hint("start it with `vibecoin node`, or a chain of your own with `vibecoin node --dev`; --url names another node")
     }
 
-    /// With the address that was tried, if nobody answered there.
+    /// With the address that was tried, and what can be done there, if nobody answered. What else is to be done comes
+    /// first.
     #[must_use]
-    pub fn at(self, url: &str) -> Self {
+    pub fn at(self, url: &str, hint: impl FnOnce() -> String) -> Self {
         let Some(cause) = self.message.strip_prefix(NO_ANSWER) else {
             return self;
         };
         let message = format!("{NO_ANSWER} at {url}{cause}");
-        Self { message, ..self }.data(json!({ "url": url }))
+        let located = Self { message, ..self }.data(json!({ "url": url }));
+        let start = hint();
+        match located.hint.clone() {
+            Some(first) => located.hint(format!("{first}; {start}")),
+            None => located.hint(start),
+        }
     }
 
     /// With facts for programs.
@@ -318,6 +323,18 @@ fn never_seen(error: &ApiError) -> bool {
     error.class() == Some(Code::Timeout) && status == Some("unknown")
 }
 
+/// Returns true for a node that runs without the network.
+fn lacks_network(error: &ApiError) -> bool {
+    error.message.starts_with("the network ")
+}
+
+/// Returns true for a simulation on another state than the newest.
+fn is_of_the_past(error: &ApiError) -> bool {
+    error
+        .message
+        .starts_with("transactions are simulated on the newest state")
+}
+
 /// The hint for a transaction that is in the pool and not in a block yet.
 pub fn waiting_hint(hash: &str) -> String {
     format!(
@@ -346,6 +363,11 @@ fn hint_for(error: &ApiError) -> Option<String> {
             return Some(waiting_hint(&visible(hash.unwrap_or("HASH"), REASON_CHARS_MAX)));
         }
         Code::AdminRefused => "`vibecoin peers list` and `vibecoin peers bans` show whom this node knows",
+        Code::Disabled if lacks_network(error) => {
+            "start the node with --p2p.listen /ip4/127.0.0.1/tcp/0, or another address; another --url names a node with peers"
+        }
+        Code::Disabled if is_of_the_past(error) => "leave out --at",
+        Code::Disabled => "another --url names a node that may have it",
         Code::Pruned => "ask a node that keeps more history, or a later height",
         Code::MethodNotFound => "`vibecoin rpc rpc_getMethods` lists the methods of this node",
         _ => return None,
@@ -701,12 +723,16 @@ mod tests {
 
     #[test]
     fn only_an_error_of_the_connection_gets_the_address() {
-        let error = CliError::no_answer("refused").at("http://h:1");
+        let error = CliError::no_answer("refused").at("http://h:1", || "start it".to_owned());
+        assert_eq!(error.hint.as_deref(), Some("start it"));
+        let signed = CliError::no_answer("refused").hint("ask");
+        let signed = signed.at("http://h:1", || "start it".to_owned());
+        assert_eq!(signed.hint.as_deref(), Some("ask; start it"));
         assert_eq!(error.message, "no node answers at http://h:1: refused");
         assert_eq!(*error.data, json!({ "url": "http://h:1" }));
         assert_eq!(error.exit, Exit::CannotConnect);
         let other = CliError::usage("x");
-        assert_eq!(other.clone().at("http://h:1"), other);
+        assert_eq!(other.clone().at("http://h:1", String::new), other);
     }
 
     #[test]

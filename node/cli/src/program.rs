@@ -2,14 +2,17 @@
 //! with the name by which this program was called and the options that lead to the same node and home.
 
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 
 use crate::args::Globals;
-use crate::environment;
+use crate::context::is_of_home;
 use crate::error::CliError;
 use crate::output::Answer;
 
 pub use vibecoin_primitives::text::{quoted, quoted_path};
 
+/// The name of this program in messages as they are written.
+const NAME: &str = "vibecoin";
 /// How commands begin in the messages of this program.
 const WRITTEN: &str = "`vibecoin ";
 /// Commands that look at no node.
@@ -39,10 +42,9 @@ pub struct Typed {
 }
 
 impl Typed {
-    /// From the name of the program, as the caller typed it, and the options. What a variable says is there for the
-    /// next command, too.
+    /// From the name of the program, as the caller typed it, and the options. What a variable says is named too: it may
+    /// have been set for this command alone.
     pub fn new(program: Option<OsString>, globals: Option<&Globals>) -> Self {
-        let unlike = |given: &OsStr, variable| environment::value(variable).as_deref() != Some(given);
         let home = globals.and_then(|globals| globals.home.as_deref());
         let url = globals.map(|globals| globals.url.as_str());
         Self {
@@ -50,13 +52,19 @@ impl Typed {
                 .as_deref()
                 .and_then(OsStr::to_str)
                 .filter(|name| !name.is_empty())
-                .map_or_else(|| "vibecoin".to_owned(), quoted),
-            home: home
-                .filter(|home| unlike(home.as_os_str(), "VIBECOIN_HOME"))
-                .map(|home| quoted(&home.display().to_string())),
-            url: url
-                .filter(|url| !matches!(*url, "local" | "dev") && unlike(OsStr::new(url), "VIBECOIN_URL"))
-                .map(quoted),
+                .map_or_else(|| NAME.to_owned(), quoted),
+            home: home.map(quoted_path),
+            url: url.filter(|url| !is_of_home(url)).map(quoted),
+        }
+    }
+
+    /// For messages of a command that acts on another node than its options name: one of a devnet. The program is
+    /// named later, by [`Self::shown`] of the caller's own.
+    pub fn elsewhere(url: &str, home: &Path) -> Self {
+        Self {
+            program: NAME.to_owned(),
+            home: Some(quoted_path(home)),
+            url: Some(quoted(url)),
         }
     }
 
@@ -68,6 +76,11 @@ impl Typed {
             let command = part.split('`').next().unwrap_or_default();
             let first = command.split(' ').next().unwrap_or_default();
             out.push_str(&format!("`{} ", self.program));
+            // Home and node are named already.
+            if first.starts_with('-') {
+                out.push_str(part);
+                continue;
+            }
             if let Some(home) = &self.home
                 && !WITHOUT_HOME.contains(&first)
                 && !command.contains("--home")
@@ -89,18 +102,19 @@ impl Typed {
     pub fn outcome(&self, outcome: Result<Answer, CliError>) -> Result<Answer, CliError> {
         match outcome {
             Ok(answer) => Ok(answer.reworded(|text| self.shown(&text))),
-            Err(error) => {
-                let message = self.shown(&error.message);
-                Err(CliError { message, ..error }.reworded(|hint| self.shown(&hint)))
-            }
+            Err(error) => Err(self.error(error)),
         }
+    }
+
+    /// An error in these words.
+    pub fn error(&self, error: CliError) -> CliError {
+        let message = self.shown(&error.message);
+        CliError { message, ..error }.reworded(|hint| self.shown(&hint))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     fn typed(program: &str, home: Option<&str>, url: Option<&str>) -> Typed {
@@ -125,6 +139,30 @@ mod tests {
         assert_eq!(
             full.shown("`vibecoin init --home /x --validator` makes one; `vibecoin devnet up`"),
             "`'./a b/vibecoin' init --home /x --validator` makes one; `'./a b/vibecoin' devnet up`"
+        );
+    }
+
+    #[test]
+    fn a_command_for_a_node_of_a_devnet_names_its_home_and_address() {
+        let node = Typed::elsewhere("http://127.0.0.1:27100", Path::new("/d/validator 0"));
+        let inner = node.shown("`vibecoin keys list`, `vibecoin tx wait 0xab`, `vibecoin devnet up`");
+        let caller = typed("./v", Some("/h"), Some("http://h:1"));
+        assert_eq!(
+            caller.shown(&inner),
+            "`./v --home '/d/validator 0' keys list`, \
+             `./v --home '/d/validator 0' --url http://127.0.0.1:27100 tx wait 0xab`, `./v devnet up`"
+        );
+    }
+
+    #[test]
+    fn an_option_that_a_variable_may_have_set_for_one_command_is_named() {
+        use clap::Parser as _;
+        let line = ["vibecoin", "--home", "/h", "--url", "http://h:1", "status"];
+        let globals = crate::args::Arguments::try_parse_from(line).map(|arguments| arguments.globals);
+        let globals = globals.ok();
+        assert_eq!(
+            Typed::new(Some("./v".into()), globals.as_ref()),
+            typed("./v", Some("/h"), Some("http://h:1"))
         );
     }
 

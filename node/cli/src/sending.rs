@@ -12,7 +12,7 @@ use vibecoin_rpc_api::views::{
     StatusView, SubmitOptions, Submitted, TIMEOUT_MS_MAX, TransactionState, TransactionView, Wait,
     WaitOptions,
 };
-use vibecoin_rpc_api::{AddressText, Code, Text as _, U64};
+use vibecoin_rpc_api::{AddressText, ApiError, Code, Text as _, U64};
 
 use crate::chain::Chain;
 use crate::context::Context;
@@ -423,9 +423,17 @@ pub fn payee(text: &str, prefix: &AddressPrefix, hex: Hex) -> Result<Address, Cl
     Err(CliError::usage(message).reason("bad_address").hint(hint))
 }
 
-/// Reads an address of this chain in either form.
+/// Reads an address of this chain in either form. An error names the text: there may be several.
 pub fn address(text: &str, prefix: &AddressPrefix) -> Result<Address, CliError> {
-    Ok(AddressText::from_text(text)?.on(prefix)?)
+    let read = AddressText::from_text(text).and_then(|address| address.on(prefix));
+    read.map_err(|error| wrong_address(text, error))
+}
+
+/// The error of a text that is no address, or none of this chain.
+pub fn wrong_address(text: &str, error: ApiError) -> CliError {
+    let error = CliError::from(error);
+    let message = message(&format!("{text:?}: {}", error.message));
+    CliError { message, ..error }
 }
 
 /// Signs and encodes.
@@ -455,6 +463,11 @@ mod tests {
         let other = to.to_text(&AddressPrefix::new("vibe").unwrap());
         let error = payee(&other, &prefix, Hex::Allowed).unwrap_err();
         assert_eq!((error.exit, error.code), (Exit::Usage, 1001));
+        assert!(
+            error.message.contains(&other),
+            "of several it is named: {}",
+            error.message
+        );
     }
 
     #[test]

@@ -438,6 +438,14 @@ fn hints_of_a_running_node() {
     let _signed = hint.follow("tx sign", &values);
     let _sent = home.run(&["tx", "send", &file("signed")]).ok();
 
+    let signed = file("signed");
+    let simulate = |more: &[&str]| home.run(&[&["tx", "simulate", &signed], more].concat());
+    let hint = rows.hint(&simulate(&["--at", "0"]));
+    hint.option("--at");
+    // It was sent, so what it would do now is another error.
+    assert_ne!(simulate(&[]).json["error"]["reason"], "disabled");
+    let hint_of_network = rows.hint(&home.run(&["peers", "list"]));
+
     let hint = rows.hint(&home.run(&["-u", node.address(), "status"]));
     let _status = home.run(&["status", "--url", &hint.value("--url")]).ok();
     let endpoint = fs::read_dir(home.path())
@@ -480,6 +488,8 @@ fn hints_of_a_running_node() {
         ],
     );
     let _bans = home.run(&["peers", "bans"]).ok();
+    assert_eq!(hint_of_network.value("--p2p.listen"), "/ip4/127.0.0.1/tcp/0");
+    let _peers = home.run(&["peers", "list"]).ok();
     let _sent = home.run(&["transfer", "dev1", "1", "--from", "dev0"]).ok();
     let next = home
         .run(&["subscribe", "headers", "--from-height", &go_on, "--count", "1"])
@@ -699,6 +709,12 @@ fn hints_of_payments() {
     let _made = pay_from(&keys, dear.url(), &["--dry-run", hint.option("--fee-max"), &most]).ok();
     let _placed = hint.follow("init --genesis", &[("FILE", &genesis)]);
     let _sent = pay_from(&keys, dear.url(), &[]).ok();
+    // Now the home has the file, and the only bound is the caller's own.
+    let hint = rows.hint(&pay_from(&keys, node.url(), &["--fee-max", "1"]));
+    assert!(!hint.0.contains("init --genesis"), "{}", hint.0);
+    let (_, least) = hint.0.rsplit_once("--fee-max ").unwrap();
+    let least = least.split(' ').next().unwrap();
+    let _sent = pay_from(&keys, node.url(), &[hint.option("--fee-max"), least]).ok();
     let refuses = Liar::start(node.address(), |method, params, node| {
         if method == "tx_submit" {
             let data = json!({ "reason": "nonce_too_low", "retryable": false });
@@ -773,7 +789,25 @@ fn hints_of_a_node_that_does_not_start() {
     let _status = Home::new()
         .run(&["status", hint.option("--url"), running.url()])
         .ok();
-    drop(running);
+    // At an address that was named.
+    let at = |option: &str, url: &str| Home::new().run(&[option, url, "status"]);
+    let hint = rows.hint(&at("--url", "http://127.0.0.1:1"));
+    let _status = at(hint.option("--url"), running.url()).ok();
+    assert_eq!(running.stop(), 0);
+    // A home of a development chain is not started as that of another, and the other way round.
+    let commands = |hint: &Hint| {
+        hint.commands()
+            .iter()
+            .map(|line| (*line).to_owned())
+            .collect::<Vec<_>>()
+    };
+    let hint = rows.hint(&empty.run(&["status"]));
+    assert!(commands(&hint)[0].ends_with(" node --dev"), "{}", hint.0);
+    starts(&empty, &["--dev"]);
+    let hint = rows.hint(&chain.run(&["status"]));
+    assert!(commands(&hint)[0].ends_with(" node"), "{}", hint.0);
+    assert_eq!(commands(&hint).len(), 1, "{}", hint.0);
+    starts(&chain, &SIGNS);
     let empty = Home::new();
     let hint = rows.hint(&node(&empty, &[]));
     let _made = hint.follow("init --home", &[("FILE", &given)]);
@@ -875,6 +909,10 @@ fn hints_about_a_devnet() {
     let hint = rows.hint(&net.run("stop-node 0"));
     hint.option("--dir");
     assert!(hint.commands()[0].ends_with("up"), "{:?}", hint.commands());
+    // An answer, and no error: its hint is beside it.
+    let status = Hint(net.run("status").stderr);
+    status.option("--dir");
+    assert_eq!(status.commands(), hint.commands());
     let hint = rows.hint(&net.run(&format!("{SMALL} --binary /dev/null")));
     let program = binary();
     let binary = format!("{} {}", hint.option("--binary"), text(&program));
@@ -907,9 +945,26 @@ fn hints_about_a_devnet() {
     let first = owner.unwrap_or_else(|| text(&file("validator-0")).to_owned());
     let key = bare(&["--home", &first, "keys", "show", "faucet"]).ok();
     let _bech32m = rows.hint(&net.run(&format!("faucet {} 5", key["publicKey"].as_str().unwrap())));
+    // The keys of the devnet, at its node; the caller has a home of another kind.
+    let hint = Hint(net.run("faucet nobody").json["error"]["hint"].to_string());
+    let listed = String::from_utf8(hint.follow("keys list", &[]).stdout).unwrap();
+    assert!(listed.contains("dev0 "), "{listed}");
     let _sent = net
         .run(&format!("faucet {} 5", key["address"].as_str().unwrap()))
         .ok();
+    // Without a validator it waits in the pool of the node that has taken it.
+    let _stopped = net.run("stop-node 0").ok();
+    let waits = net.run("faucet dev1 5 --timeout 1");
+    waits.fails(6, "timeout");
+    let hint = Hint(waits.json["error"]["hint"].as_str().unwrap().to_owned());
+    let line = hint.commands().into_iter().find(|line| line.contains("tx wait"));
+    let line = format!("{} --timeout 1", line.unwrap());
+    let waited = Command::new("sh").args(["-c", &line]).output().unwrap();
+    // It is asked for at that node, which has it; another would not know it, or not answer.
+    assert_eq!(waited.status.code(), Some(6), "{line}: {waited:?}");
+    let waited = String::from_utf8_lossy(&waited.stderr).into_owned();
+    assert!(waited.contains("it may still come"), "{waited}");
+    let _started = net.run("start-node 0").ok();
 
     // More nodes.
     let hint = rows.hint(&net.run("add-node --validator"));
@@ -924,10 +979,13 @@ fn hints_about_a_devnet() {
         .run(&["keys", "new", "more", "--allow-unencrypted"])
         .ok();
     let added = format!("[accounts]\n{} = 5\n", more["address"].as_str().unwrap());
-    net.edit("validator-0/genesis.toml", "[accounts]\n", &added);
+    // The parameters, from which a node of another chain would be made, and an account, which is not taken from the file.
+    net.edit("validator-0/genesis.toml", "fee_min = ", "fee_min = 1");
     let _unedited = rows.hint(&net.run("add-node"));
-    net.edit("validator-0/genesis.toml", &added, "[accounts]\n");
+    net.edit("validator-0/genesis.toml", "fee_min = 1", "fee_min = ");
+    net.edit("validator-0/genesis.toml", "[accounts]\n", &added);
     let _added = net.run("add-node").ok();
+    net.edit("validator-0/genesis.toml", &added, "[accounts]\n");
 
     // A node without a listener for its operator.
     let _stopped = net.run("stop-node 1").ok();
@@ -959,8 +1017,21 @@ fn hints_about_a_devnet() {
     let hint = rows.hint(&net.run(&other_base));
     hint.option("--base-port");
     let _down = hint.follow("down", &[]);
-    let hint = rows.hint(&net.run("faucet dev0"));
-    assert!(hint.commands()[0].ends_with(" up"), "{:?}", hint.commands());
+    for line in ["faucet dev0", "add-node"] {
+        let hint = rows.hint(&net.run(line));
+        assert!(
+            hint.commands()[0].ends_with(" up"),
+            "{line}: {:?}",
+            hint.commands()
+        );
+    }
+    // A home of the devnet is not one for `vibecoin node`.
+    let status = || bare(&["--home", &first, "status"]);
+    let hint = rows.hint(&status());
+    assert_eq!(hint.commands().len(), 1, "{}", hint.0);
+    let _up = hint.follow(" up", &[]);
+    let _status = status().ok();
+    let _down = net.run("down").ok();
     let kept = fs::read_to_string(file("devnet.json")).unwrap();
     fs::write(file("devnet.json"), "nonsense").unwrap();
     let _delete = rows.hint(&net.run("status"));

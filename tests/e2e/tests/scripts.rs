@@ -108,10 +108,10 @@ fn a_script_does_the_same_through_a_link_from_anywhere_and_with_a_path_for_cd() 
         );
         assert_eq!(text(&ran.stdout), text(&direct.stdout), "{}", script.display());
     }
-    // The hints have the name that was typed.
+    // The hints have the name that was typed, and the folder of a variable that may have been set for this command.
     let dir = [program[0], ("DEVNET_DIR", "none")];
     let ran = run(Path::new("./y"), &["kill-node", "0"], folder.path(), &dir);
-    assert!(text(&ran.stderr).contains("`./y up`"), "{ran:?}");
+    assert!(text(&ran.stderr).contains("`./y --dir none up`"), "{ran:?}");
 }
 
 #[test]

@@ -197,6 +197,33 @@ fn a_wait_for_a_node_says_for_what_and_how_long() {
     assert_eq!(line, format!("waiting for the node at {url}, for 1 s\n"));
     asking.kill().unwrap();
     asking.wait().unwrap();
+
+    // Streams, of a chain that makes blocks on demand.
+    for (words, awaited) in [
+        (&["subscribe", "headers"][..], "the next block"),
+        (&["block", "watch"], "the next block"),
+        (
+            &["subscribe", "account", "--account", "dev9"],
+            "a change of this account",
+        ),
+        (&["subscribe", "transactions"], "the next transaction"),
+    ] {
+        let mut following = home
+            .command(&[words, &["--count", "1"]].concat())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (line, _stderr) = first_line(&mut following);
+        let url = node.url();
+        assert_eq!(
+            line,
+            format!("waiting until the node at {url} has {awaited}, for 1 s\n"),
+            "{words:?}"
+        );
+        following.kill().unwrap();
+        following.wait().unwrap();
+    }
 }
 
 #[test]
@@ -207,7 +234,7 @@ fn a_variable_of_the_devnet_that_is_empty_counts_as_not_set() {
             .args(["-o", "json", "devnet"])
             .args(arguments)
             .current_dir(folder.path())
-            .envs(["NODES", "DEVNET_DIR", "DEVNET_TYPED"].map(|name| (name, "")))
+            .envs(["NODES", "DEVNET_DIR", "DEVNET_DIR_DEFAULT", "DEVNET_TYPED"].map(|name| (name, "")))
             .output()
             .unwrap();
         vibecoin_tests_e2e::Ran::new(arguments, &output)

@@ -19,12 +19,12 @@ use crate::exit::Exit;
 use crate::files;
 use crate::output::Answer;
 use crate::program::quoted_path;
-use crate::sending::{Hex, amount, payee};
+use crate::sending::{Hex, amount, payee, wrong_address};
 use crate::usage::whole;
 
 const EXAMPLES: &str = "\
 Examples:
-  vibecoin account show dev0                     a name of the keystore, or an address
+  vibecoin account show dev0               a name of the keystore, or an address
   vibecoin account show vibet1… --at 100
   vibecoin account proof vibet1… --out proof.json
   vibecoin proof verify proof.json --genesis genesis.toml";
@@ -132,7 +132,8 @@ impl AccountCommand {
 /// Exit 5 for what is as short as a name and names no key, 2 for an address with a typo.
 pub fn named(context: &Context, text: &str) -> Result<AddressArg, CliError> {
     if looks_like_an_address(text) {
-        return Ok(Arg::new(AddressText::from_text(text)?));
+        let read = AddressText::from_text(text);
+        return Ok(Arg::new(read.map_err(|error| wrong_address(text, error))?));
     }
     match context.keys_with(text).and_then(|keys| Ok(keys.find(text)?)) {
         Ok(info) => Ok(Address::from(info.public_key).into()),

@@ -441,6 +441,27 @@ mod tests {
     }
 
     #[test]
+    fn of_several_addresses_the_bad_one_is_named() {
+        let (good, mut bad) = (payout(2), payout(3));
+        assert_ne!(bad.pop(), None);
+        // Of another network: the checksum covers the prefix, so it is made with it.
+        let key = vibecoin_primitives::SecretKey::from_seed(&[4; 32]).public_key();
+        let other = Address::from(key).to_text(&AddressPrefix::new("vibe").unwrap());
+        let known = format!("{good}=1");
+        for bad in [&bad, &other] {
+            let (account, validator) = (format!("{bad}=1"), format!("{KEY}=1={bad}"));
+            for option in [["--account", &account], ["--validator", &validator]] {
+                let error = run(&[&["new", "--account", &known][..], &option].concat()).unwrap_err();
+                assert!(
+                    error.message.starts_with(&format!("{bad:?}: ")),
+                    "{}",
+                    error.message
+                );
+            }
+        }
+    }
+
+    #[test]
     fn a_new_file_that_is_not_complete_says_what_it_lacks() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("g.toml");

@@ -17,7 +17,8 @@ use crate::usage::whole;
 const EXAMPLES: &str = "\
 Examples:
   vibecoin subscribe headers
-  vibecoin -o ndjson subscribe account --account dev0 --from-height 0 --count 3";
+  vibecoin -o ndjson subscribe account --account dev0 --from-height 0 \\
+      --count 3";
 
 /// What can be followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -103,11 +104,12 @@ pub fn follow(
     context.wait(async {
         let client = context.websocket().await?;
         let mut events = client.follow(topic, params, follow.from_height.map(U64)).await?;
-        // A stream is silent while nothing happens.
-        context.expect_reports();
+        let mut is_first = true;
         let mut seen = Vec::new();
         let mut left = follow.count.unwrap_or(u64::MAX);
         while left > 0 {
+            context.expect_next(awaited(topic), is_first);
+            is_first = false;
             let event = match events.next().await {
                 Some(Ok(event)) => event,
                 Some(Err(error)) => {
@@ -140,6 +142,15 @@ pub fn follow(
             Answer::printed()
         })
     })
+}
+
+/// What the node does next, for reports of a silent stream.
+const fn awaited(topic: Topic) -> &'static str {
+    match topic {
+        Topic::Blocks | Topic::Headers => "has the next block",
+        Topic::Account => "has a change of this account",
+        Topic::Transactions => "has the next transaction",
+    }
 }
 
 fn closed(event: &SubscriptionEvent, reason: &str) -> CliError {

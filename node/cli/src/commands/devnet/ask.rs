@@ -12,6 +12,7 @@ use vibecoin_rpc_api::BlockRef;
 use vibecoin_rpc_api::methods::ChainApiClient as _;
 use vibecoin_rpc_api::views::BlockRangeOptions;
 
+use super::faucet::no_node;
 use super::state::NodeRecord;
 use crate::admin::read_token;
 use crate::context::paths_of;
@@ -58,6 +59,29 @@ pub async fn heads(clients: &[HttpClient]) -> Vec<Option<Head>> {
         }
     };
     join_all(clients.iter().map(ask)).await
+}
+
+/// What to do about a node that does not answer although its process runs.
+pub fn silent_hint(node: &NodeRecord) -> String {
+    format!(
+        "its process runs: `vibecoin devnet logs {}` shows what it does",
+        node.name
+    )
+}
+
+/// The hash of the chain's genesis, of the first of these nodes that answers.
+///
+/// # Errors
+/// That of the last one when none answers.
+pub async fn genesis_hash(nodes: &[NodeRecord]) -> Result<Hash, CliError> {
+    let mut failed = no_node();
+    for node in nodes {
+        match client(node.url())?.get_info().await {
+            Ok(info) => return Ok(info.genesis_hash.0),
+            Err(error) => failed = CliError::from(error).at(node.url(), || silent_hint(node)),
+        }
+    }
+    Err(failed)
 }
 
 /// Whether all nodes have the same block at a height. `None`: one of them does not have it, or does not

@@ -15,6 +15,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
+use crate::program::Typed;
 use crate::sending::{Choices, Hex, WaitFor, pay, payment};
 
 /// What is given when nobody says how much: a thousand of the money's own unit.
@@ -48,7 +49,8 @@ pub fn funder(context: &Context, net: &Devnet) -> Result<(SecretKey, Context), C
         password_file: None,
         allow_unencrypted: true,
     };
-    let key = keys::load(&context, FAUCET, &open)?;
+    let shown = Typed::elsewhere(&context.globals.url, context.home()?);
+    let key = keys::load(&context, FAUCET, &open).map_err(|error| shown.error(error))?;
     Ok((key, context))
 }
 
@@ -62,19 +64,24 @@ pub fn no_node() -> CliError {
 pub fn run(context: &Context, dir: &Path, args: &FaucetArgs) -> Result<Answer, CliError> {
     let net = Devnet::look(dir)?;
     let (key, context) = funder(context, &net)?;
+    let paid = paid(&context, &key, args);
+    Typed::elsewhere(&context.globals.url, context.home()?).outcome(paid)
+}
+
+fn paid(context: &Context, key: &SecretKey, args: &FaucetArgs) -> Result<Answer, CliError> {
     let client = context.client()?;
     context.wait(async {
-        let chain = Chain::ask(&context, &client).await?;
-        let to = recipient(&context, &args.to, &chain.prefix, Hex::Refused)?;
+        let chain = Chain::ask(context, &client).await?;
+        let to = recipient(context, &args.to, &chain.prefix, Hex::Refused)?;
         let operations = vec![Operation::Transfer {
             to,
             amount: Amount(args.amount),
         }];
         pay(
-            &context,
+            context,
             &client,
             &chain,
-            &key,
+            key,
             operations,
             Choices::default(),
             args.wait,

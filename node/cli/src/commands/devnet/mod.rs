@@ -42,8 +42,8 @@ use super::testnet::NetworkProfile;
 use super::testnet::plan::NODES_MAX;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output::Answer;
-use crate::program::quoted_path;
+use crate::output::{self, Answer};
+use crate::program::{Typed, quoted_path};
 use crate::usage::whole;
 
 const EXAMPLES: &str = "\
@@ -56,7 +56,7 @@ Examples:
   vibecoin devnet load --tps 500 --secs 30
   vibecoin devnet destroy
 
-Nodes are named by their number, from 0, or their name. Everything is in one folder: --dir, or DEVNET_DIR,
+Nodes are named by their number, from 0, or their name. Everything is in one folder: --dir, or DEVNET_DIR, \
 or .devnet here. Accounts dev0 to dev9 and faucet are funded; their keys are in the home of the first node.";
 
 /// Arguments of `devnet`.
@@ -87,7 +87,7 @@ const OWN_NAME: &str = "vibecoin devnet";
 /// The commands of `devnet`.
 #[derive(Debug, Subcommand)]
 enum DevnetCommand {
-    /// Start the network and wait until every node has the same head
+    /// Start the network and wait until every node has caught up
     Up(UpArgs),
     /// Stop it: SIGTERM, then SIGKILL after the grace time; the data stays
     Down(GraceArgs),
@@ -97,7 +97,7 @@ enum DevnetCommand {
     Status(StatusArgs),
     /// Print what nodes logged
     Logs(logs::LogsArgs),
-    /// Add a node that follows, and wait until it is at the head
+    /// Add a node that follows to a devnet that runs, and wait until it is at the head
     AddNode(nodes::AddArgs),
     /// Stop a node with SIGTERM
     StopNode(nodes::StopArgs),
@@ -124,11 +124,12 @@ impl DevnetArgs {
     /// As the exit codes of each command say; exit 30 when two nodes have different blocks at one height.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let dir = &self.dir;
+        let words = Words::of(dir, &self.typed);
         let outcome = match self.command {
             DevnetCommand::Up(args) => run::up(context, dir, &args),
             DevnetCommand::Down(args) => run::down(dir, &args),
             DevnetCommand::Restart(args) => run::restart(context, dir, &args),
-            DevnetCommand::Status(args) => run::status(context, dir, &args),
+            DevnetCommand::Status(args) => run::status(context, dir, &args, &words),
             DevnetCommand::Logs(args) => logs::run(dir, &args),
             DevnetCommand::AddNode(args) => nodes::add(context, dir, &args),
             DevnetCommand::StopNode(args) => nodes::stop(dir, &args),
@@ -140,23 +141,78 @@ impl DevnetArgs {
             DevnetCommand::Load(args) => load::run(context, dir, &args),
             DevnetCommand::Destroy(args) => run::destroy(dir, &args),
         };
-        let named = named(&self.dir, crate::environment::value("DEVNET_DIR").as_deref());
-        let typed =
-            |text: String| text.replace(&format!("`{OWN_NAME} "), &format!("`{}{named} ", self.typed));
         match outcome {
-            Ok(answer) => Ok(answer.reworded(typed)),
-            Err(error) => Err(error.reworded(typed)),
+            Ok(answer) => Ok(answer.reworded(|text| words.shown(&text))),
+            Err(error) => Err(error.reworded(|hint| words.shown(&hint))),
         }
     }
 }
 
-/// The option that hints need to be about the same devnet: none where it is found without.
-fn named(dir: &Path, environment: Option<&OsStr>) -> String {
-    let found = environment.unwrap_or(OsStr::new(DIR_DEFAULT));
-    if dir.as_os_str() == found {
+/// How hints name the commands of one devnet.
+struct Words {
+    /// What the caller typed for `vibecoin devnet`.
+    typed: String,
+    /// The option that names the folder, where one is needed.
+    named: String,
+}
+
+impl Words {
+    /// For the devnet in `dir`, of a caller who typed `typed` for `vibecoin devnet`.
+    fn of(dir: &Path, typed: &str) -> Self {
+        let [set, usual] = ["DEVNET_DIR", "DEVNET_DIR_DEFAULT"].map(crate::environment::value);
+        Self {
+            typed: typed.to_owned(),
+            named: named(dir, set.as_deref(), usual.as_deref()),
+        }
+    }
+
+    /// A text with the commands of this devnet as the caller can type them.
+    fn shown(&self, text: &str) -> String {
+        let written = format!("`{OWN_NAME} ");
+        let mut parts = text.split(&written);
+        let mut out = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let named = if part.starts_with("--dir ") {
+                ""
+            } else {
+                &self.named
+            };
+            out.push_str(&format!("`{}{named} {part}", self.typed));
+        }
+        out
+    }
+
+    /// Writes a line for people beside a result, in these words.
+    fn note(&self, text: &str) {
+        let text = self.shown(text);
+        output::note(&Typed::new(std::env::args_os().next(), None).shown(&text));
+    }
+}
+
+/// The option that hints need to be about the same devnet: none where every command finds it without. A variable
+/// `DEVNET_DIR` that is set may have been set for one command alone. `usual` is the folder of a script's callers.
+fn named(dir: &Path, set: Option<&OsStr>, usual: Option<&OsStr>) -> String {
+    let usual = usual.unwrap_or(OsStr::new(DIR_DEFAULT));
+    if dir.as_os_str() == usual && set.is_none_or(|set| set == usual) {
         return String::new();
     }
     format!(" --dir {}", quoted_path(dir))
+}
+
+/// How the devnet whose node has this home is started again; `None` for a home of no devnet. `url` is the address that
+/// was tried, if the caller named one.
+pub fn restart_hint(home: &Path, url: Option<&str>) -> Option<String> {
+    let home = home.canonicalize().ok()?;
+    let dir = home.parent()?;
+    let net = state::Devnet::look(dir).ok()?;
+    let node = net.existing().ok()?.nodes.iter().find(|node| node.home == home)?;
+    if url.is_some_and(|url| url != node.url()) {
+        return None;
+    }
+    let dir = quoted_path(dir);
+    Some(format!(
+        "the home is of a devnet: `vibecoin devnet --dir {dir} up` starts what does not run of it"
+    ))
 }
 
 /// How nodes are started.
@@ -165,7 +221,7 @@ pub struct StartOptions {
     /// The program that the nodes run [default: this one]
     #[arg(long, value_name = "FILE")]
     pub binary: Option<PathBuf>,
-    /// Seconds to wait until the nodes are ready and at one head
+    /// Seconds to wait until the nodes are ready and have caught up
     #[arg(long, value_name = "SECONDS", default_value_t = 60, allow_negative_numbers = true, value_parser = whole::<u64>(1..=3600))]
     pub timeout: u64,
 }

@@ -1,6 +1,5 @@
 //! Devnets whose folder is moved, copied, linked or the user's own.
 
-use std::ffi::OsStr;
 use std::os::unix::fs::symlink;
 
 use super::*;
@@ -147,7 +146,8 @@ fn a_devnet_of_an_older_version_is_known_where_it_was_made_and_nowhere_else() {
 fn a_folder_of_the_users_own_stays_without_what_the_devnet_made() {
     let bench = Bench::new();
     fs::create_dir(bench.dir()).unwrap();
-    assert_eq!(text_of(&bench.run("destroy").unwrap()), "nothing to destroy");
+    let destroyed = text_of(&bench.run("destroy").unwrap());
+    assert!(destroyed.starts_with("nothing to destroy"), "{destroyed}");
     assert_eq!(names(&bench.dir()), [""; 0]);
     bench.up("-v 1 -n 0");
     assert_eq!(bench.ok("destroy --grace 5")["destroyed"], true);
@@ -200,14 +200,4 @@ fn a_state_file_cannot_make_destroy_reach_out_of_the_folder() {
         fs::remove_file(bench.dir().join("devnet.json")).unwrap();
     }
     assert!(other.join("precious").exists());
-}
-
-#[test]
-fn hints_name_the_folder_unless_it_is_found_without() {
-    let named = |dir: &str, environment: Option<&str>| named(Path::new(dir), environment.map(OsStr::new));
-    assert_eq!(named(".devnet", None), "");
-    assert_eq!(named("/a/b", Some("/a/b")), "");
-    assert_eq!(named(".devnet", Some("/a/b")), " --dir .devnet");
-    assert_eq!(named("/a/b", None), " --dir /a/b");
-    assert_eq!(named("/a b/it's", None), r" --dir '/a b/it'\''s'");
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::json;
 
+use super::faucet::no_node;
 use super::ports::{Listening, MOVE_ALL};
 use super::process::{self, Ended};
 use super::ready;
@@ -128,6 +129,11 @@ pub fn add(context: &Context, dir: &Path, args: &AddArgs) -> Result<Answer, CliE
     Devnet::look(dir)?.existing()?;
     let mut net = Devnet::change(dir)?;
     net.refuse_adrift()?;
+    // Alone it could be at no head, and of no chain that others are on.
+    let running = net.running();
+    if running.is_empty() {
+        return Err(no_node());
+    }
     let first = net.node(0)?;
     let state = net.existing()?;
     let number = state.nodes.len();
@@ -136,11 +142,15 @@ pub fn add(context: &Context, dir: &Path, args: &AddArgs) -> Result<Answer, CliE
         .nodes
         .get(number)
         .ok_or_else(|| CliError::new(Exit::Failure, "the devnet has other nodes than its numbers say"))?;
-    // It must be the chain of the others, and is made from their seed: compare before anything is written.
+    // It must be the chain of the others. The plan has the parameters of the file and the accounts of the seed.
     let path = paths_of(&first.home)?.genesis;
-    let ours = files::build(&path, &files::genesis(&path)?)?.hash;
-    if files::build(&path, &network.genesis)?.hash != ours {
-        let message = format!("{} is not what this devnet was made with", path.display());
+    let planned = files::build(&path, &network.genesis)?.hash;
+    let theirs = context.wait_unreported(ask::genesis_hash(&running))?;
+    if planned != theirs {
+        let message = format!(
+            "{} is not what this devnet was made with: its nodes run the chain {theirs}",
+            path.display()
+        );
         return Err(CliError::new(Exit::GenesisMismatch, message)
             .hint("nodes can be added to a devnet whose genesis file was not edited"));
     }
@@ -176,10 +186,11 @@ fn join(
     let from = lines.first().map_or(0, ready::ReadyLine::height);
     let answering = begun.elapsed();
     let node = net.node(number)?;
-    let (reached, took, transactions) = context.wait_unreported(async {
+    let (reached, took, transactions, compared) = context.wait_unreported(async {
         partition::apply_to(net, &[number]).await?;
         // Behind a cut only those on its own side can be caught up with.
         let others = partition::same_side(net, number, others)?;
+        let compared = !others.is_empty();
         let reached = ready::at_head(&node, &others, deadline).await?;
         let took = begun.elapsed();
         let client = ask::client(node.url())?;
@@ -189,7 +200,7 @@ fn join(
             .await
             .ok()
             .flatten();
-        Ok::<_, CliError>((reached, took, transactions))
+        Ok::<_, CliError>((reached, took, transactions, compared))
     })?;
     let blocks = reached.height.saturating_sub(from);
     let catching_up = took.saturating_sub(answering).as_secs_f64();
@@ -201,14 +212,20 @@ fn join(
         }
         _ => format!(" ({block_rate} blocks/s)"),
     };
+    let head = if compared {
+        format!(
+            " and is at the head, height {}, after {:.2} s: {blocks} blocks{applied} in {catching_up:.2} s",
+            reached.height,
+            took.as_secs_f64()
+        )
+    } else {
+        "; it was compared with no other node: it can reach none that runs".to_owned()
+    };
     let text = format!(
-        "{} (node {number}, pid {}) answered at height {from} after {:.2} s and is at the head, height {}, \
-         after {:.2} s: {blocks} blocks{applied} in {catching_up:.2} s\nrpc {}\nlog {}\n",
+        "{} (node {number}, pid {}) answered at height {from} after {:.2} s{head}\nrpc {}\nlog {}\n",
         node.name,
         node.pid.unwrap_or(0),
         answering.as_secs_f64(),
-        reached.height,
-        took.as_secs_f64(),
         node.url(),
         node.log.display(),
     );
@@ -223,7 +240,7 @@ fn join(
         "height": reached.height.to_string(),
         "hash": reached.hash.to_string(),
         "answeredAfterMs": ms(answering),
-        "atHeadAfterMs": ms(took),
+        "atHeadAfterMs": compared.then(|| ms(took)),
         "blocks": blocks,
         "transactions": transactions,
         "blocksPerSecond": block_rate,

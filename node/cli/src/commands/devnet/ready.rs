@@ -144,27 +144,29 @@ pub struct Agreed {
     pub hash: Hash,
 }
 
-/// Waits until every node has the same block at one height, `least` or higher.
+/// Waits until every node has the same block at one height: `least` or higher, and not below the highest head that
+/// any of them had when the wait began.
 ///
 /// # Errors
 /// Exit 1 when one of them ends, exit 6 when the time is up, exit 30 when they have different blocks.
-pub async fn equal_heads(nodes: &[NodeRecord], least: u64, deadline: Instant) -> Result<Agreed, CliError> {
+pub async fn caught_up(nodes: &[NodeRecord], least: u64, deadline: Instant) -> Result<Agreed, CliError> {
     let clients = ask::clients(nodes)?;
     let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
     let mut reports = Reports::after(REPORT_AFTER);
+    let mut highest = None;
     loop {
         let heads = ask::heads(&clients).await;
+        let answered: Option<Vec<u64>> = heads.iter().map(|head| head.map(|head| head.height)).collect();
+        // Of the first look at all of them: the chain goes on meanwhile.
+        highest = highest.or_else(|| answered.iter().flatten().copied().max());
+        let least = least.max(highest.unwrap_or(0));
         if let Some(seconds) = reports.due() {
             let heights = heights(&names, &heads);
             crate::output::note(&format!(
                 "waiting for one block of all nodes at height {least} or above, for {seconds} s: {heights}"
             ));
         }
-        let lowest = heads
-            .iter()
-            .map(|head| head.map(|head| head.height))
-            .min()
-            .flatten();
+        let lowest = answered.iter().flatten().copied().min();
         if let Some(height) = lowest.filter(|height| *height >= least)
             && let Some(hash) = ask::same_block(&clients, &names, height).await?
         {
@@ -204,7 +206,7 @@ fn heights(names: &[&str], heads: &[Option<ask::Head>]) -> String {
 /// while the next block travels, with the same block. Returns that height.
 ///
 /// # Errors
-/// As [`equal_heads`].
+/// As [`caught_up`].
 pub async fn at_head(
     node: &NodeRecord,
     others: &[NodeRecord],

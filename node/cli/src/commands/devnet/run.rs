@@ -9,9 +9,11 @@ use serde_json::json;
 use super::ask;
 use super::process::{self, Ended};
 use super::ready::{self, Agreed, ReadyLine};
-use super::state::{Devnet, NodeRecord, STATE_FILE};
+use super::state::{Devnet, NodeRecord, START_HINT, STATE_FILE};
 use super::table::{self, Live};
-use super::{GraceArgs, RestartArgs, StartOptions, StatusArgs, UpArgs, folder, partition, remains, setup};
+use super::{
+    GraceArgs, RestartArgs, StartOptions, StatusArgs, UpArgs, Words, folder, partition, remains, setup,
+};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -68,9 +70,9 @@ fn start_all(
     let nodes = net.existing()?.nodes.clone();
     let agreed = context.wait_unreported(async {
         partition::apply_to(net, &stopped).await?;
-        // Both sides of a cut cannot be at one head.
+        // The sides of a cut cannot catch up with each other.
         if net.existing()?.partition.is_empty() {
-            ready::equal_heads(&nodes, HEIGHT_LEAST.max(before), deadline)
+            ready::caught_up(&nodes, HEIGHT_LEAST.max(before), deadline)
                 .await
                 .map(Some)
         } else {
@@ -109,11 +111,11 @@ fn start_all(
 fn summary(started: usize, all: usize, took: Duration, agreed: Option<Agreed>) -> String {
     let head = match agreed {
         Some(agreed) => format!(
-            "all at one head (height {}, {})",
+            "every node has the block at height {} ({})",
             agreed.height,
             short(&agreed.hash.to_string())
         ),
-        None => "the network is cut, so heads were not compared".to_owned(),
+        None => "the network is cut, so blocks were not compared".to_owned(),
     };
     if started == 0 {
         return format!("the devnet is already running: {all} nodes, {head}\n");
@@ -217,8 +219,10 @@ pub fn deadline(seconds: u64) -> Instant {
 /// Stops everything.
 pub fn down(dir: &Path, args: &GraceArgs) -> Result<Answer, CliError> {
     // A folder that is no devnet gets no lock file from us.
-    if Devnet::look(dir)?.state.is_none() {
-        return Ok(Answer::new(json!({ "stopped": 0 })).text("nothing to stop"));
+    let net = Devnet::look(dir)?;
+    if net.state.is_none() {
+        let text = format!("nothing to stop: there is no devnet in {}", net.dir.display());
+        return Ok(Answer::new(json!({ "stopped": 0 })).text(text));
     }
     let mut net = Devnet::change(dir)?;
     let running = net.running().len();
@@ -302,18 +306,19 @@ pub async fn look(net: &Devnet) -> Vec<Live> {
 }
 
 /// Shows how every node is.
-pub fn status(context: &Context, dir: &Path, args: &StatusArgs) -> Result<Answer, CliError> {
+pub fn status(context: &Context, dir: &Path, args: &StatusArgs, words: &Words) -> Result<Answer, CliError> {
     loop {
         let net = Devnet::look(dir)?;
         let Some(state) = &net.state else {
             let json = json!({ "version": 1, "nodes": [] });
             let text = format!("there is no devnet in {}", net.dir.display());
+            words.note(&format!("hint: {START_HINT}"));
             return Ok(answer(context, args, json, text).exit(Exit::Failure));
         };
         let live = context.wait_unreported(async { Ok(look(&net).await) })?;
         let adrift = net.refuse_adrift().err();
         if let Some(error) = adrift.as_ref().filter(|_| !args.watch) {
-            output::note(&error.to_text());
+            words.note(&error.to_text());
         }
         let all = adrift.is_none() && live.iter().all(|live| live.pid.is_some());
         let text = table::text(state, &live);
@@ -324,7 +329,7 @@ pub fn status(context: &Context, dir: &Path, args: &StatusArgs) -> Result<Answer
         let read = if args.json || context.globals.output != Format::Text {
             output::stream(&format!("{}\n", table::json(state, &live)))?
         } else {
-            output::screen(&text)?
+            output::screen(&words.shown(&text))?
         };
         if !read {
             return Ok(Answer::printed());
@@ -344,7 +349,11 @@ fn answer(context: &Context, args: &StatusArgs, json: serde_json::Value, text: S
 
 /// Stops everything and deletes what was made.
 pub fn destroy(dir: &Path, args: &GraceArgs) -> Result<Answer, CliError> {
-    let nothing = || Ok(Answer::new(json!({ "destroyed": false })).text("nothing to destroy"));
+    let nothing = || {
+        let dir = std::path::absolute(dir).map_err(CliError::file("find", dir))?;
+        let text = format!("nothing to destroy: there is no devnet in {}", dir.display());
+        Ok(Answer::new(json!({ "destroyed": false })).text(text))
+    };
     if !dir.exists() {
         return nothing();
     }

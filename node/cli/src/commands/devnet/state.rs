@@ -33,6 +33,9 @@ const OLD_NEW_FILE: &str = "devnet.json.new";
 const STATE_BYTES_MAX: usize = 1024 * 1024;
 /// The version of the file.
 const VERSION: u32 = 1;
+/// What to do where there is no devnet.
+pub const START_HINT: &str =
+    "start one with `vibecoin devnet up`, or name its folder with --dir or DEVNET_DIR";
 
 /// The file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -437,6 +440,5 @@ pub fn log_before(log: &Path) -> PathBuf {
 }
 
 fn nothing(dir: &Path) -> CliError {
-    CliError::new(Exit::NotFound, format!("there is no devnet in {}", dir.display()))
-        .hint("start one with `vibecoin devnet up`, or name its folder with --dir or DEVNET_DIR")
+    CliError::new(Exit::NotFound, format!("there is no devnet in {}", dir.display())).hint(START_HINT)
 }

@@ -78,12 +78,16 @@ fn stand_in() {
     } else {
         "1"
     };
+    // As a node has it, which reads the file once.
+    let genesis = home.join("genesis.toml");
+    let info = info(&crate::files::build(&genesis, &crate::files::genesis(&genesis).unwrap()).unwrap());
     fs::write(home.join("admin.token"), TOKEN).unwrap();
     fs::set_permissions(home.join("admin.token"), fs::Permissions::from_mode(0o600)).unwrap();
     let admin = TcpListener::bind(&config.admin.listen).unwrap();
+    let operated = home.clone();
     std::thread::spawn(move || {
         for stream in admin.incoming() {
-            operate(&stream.unwrap(), &home);
+            operate(&stream.unwrap(), &operated);
         }
     });
     // The harness has begun a line.
@@ -92,9 +96,40 @@ fn stand_in() {
         json!({ "event": "ready", "rpc": format!("http://127.0.0.1:{}", config.rpc.port), "height": "3" })
     );
     for stream in listener.incoming() {
-        let hash = hash.repeat(64);
-        std::thread::spawn(move || answer(&stream.unwrap(), &hash));
+        let (hash, home, info) = (hash.repeat(64), home.clone(), info.clone());
+        std::thread::spawn(move || answer(&stream.unwrap(), &hash, &home, &info));
     }
+}
+
+/// What a node answers to `chain_getInfo`.
+fn info(genesis: &vibecoin_genesis::BuiltGenesis) -> Value {
+    use vibecoin_primitives::{Hash, PublicKey, TimeMs};
+    use vibecoin_rpc_api::views::{ChainInfo, HeadView, ParamsView};
+    use vibecoin_rpc_api::{Shown, U64};
+    let params = &genesis.params;
+    let head = HeadView {
+        height: U64(3),
+        hash: Shown(Hash::ZERO),
+        state_root: Shown(Hash::ZERO),
+        timestamp_ms: TimeMs(0).into(),
+        proposer: Shown(PublicKey([0; 32])),
+        tx_count: 0,
+    };
+    serde_json::to_value(ChainInfo {
+        chain_id: params.network.clone(),
+        network: params.network.clone(),
+        genesis_hash: Shown(genesis.hash),
+        address_prefix: params.address_prefix.clone(),
+        symbol: params.symbol.clone(),
+        decimals: params.decimals,
+        protocol_version: 1,
+        api_version: "1.0.0".to_owned(),
+        dev: false,
+        params: ParamsView::from(params),
+        head,
+        earliest: U64(0),
+    })
+    .unwrap()
 }
 
 /// Reads one request: its headers in lower case, and the JSON.
@@ -152,15 +187,16 @@ fn operate(stream: &TcpStream, home: &Path) -> Option<()> {
     }
 }
 
-/// Answers the questions of one connection: a chain of three blocks.
-fn answer(stream: &TcpStream, hash: &str) -> Option<()> {
+/// Answers the questions of one connection: a chain of three blocks, of which a node with a file `behind` has two.
+fn answer(stream: &TcpStream, hash: &str, home: &Path, info: &Value) -> Option<()> {
     let mut reader = BufReader::new(stream);
     loop {
         let (_, request) = request(&mut reader)?;
         let (hash, zeros) = (format!("0x{hash}"), format!("0x{}", "0".repeat(64)));
         let result = match request["method"].as_str()? {
+            "chain_getInfo" => info.clone(),
             "chain_getHead" => json!({
-                "height": "3", "hash": hash, "stateRoot": zeros, "timestampMs": "1", "proposer": zeros,
+                "height": if home.join("behind").exists() { "2" } else { "3" }, "hash": hash, "stateRoot": zeros, "timestampMs": "1", "proposer": zeros,
                 "txCount": 0,
             }),
             "chain_getHeader" => json!({
@@ -299,8 +335,15 @@ fn alive(pid: u32) -> bool {
 #[test]
 fn up_and_down_work_twice_and_the_data_stays() {
     let bench = Bench::new();
-    assert_eq!(text_of(&bench.run("down").unwrap()), "nothing to stop");
-    assert_eq!(text_of(&bench.run("destroy").unwrap()), "nothing to destroy");
+    for (command, nothing) in [("down", "stop"), ("destroy", "destroy")] {
+        assert_eq!(
+            text_of(&bench.run(command).unwrap()),
+            format!(
+                "nothing to {nothing}: there is no devnet in {}",
+                bench.dir().display()
+            )
+        );
+    }
     assert!(!bench.dir().exists());
 
     let up = bench.up("-v 2 -n 1");
@@ -397,6 +440,57 @@ fn a_node_that_is_added_is_of_the_same_chain_and_has_ports_of_its_own() {
 }
 
 #[test]
+fn a_node_is_added_only_to_a_chain_that_runs_and_is_the_planned_one() {
+    let bench = Bench::new();
+    bench.up("-v 2 -n 0");
+    // The first node's file, edited while it runs: the plan would be another chain's.
+    let path = bench.dir().join("validator-0/genesis.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let mut genesis = crate::files::genesis(&path).unwrap();
+    genesis.params.fee_min.0 += 1;
+    fs::write(&path, genesis.to_toml()).unwrap();
+    let error = bench.start("add-node").unwrap_err();
+    assert_eq!(error.exit, Exit::GenesisMismatch, "{}", error.message);
+    fs::write(&path, text).unwrap();
+
+    bench.run("down --grace 0").unwrap();
+    let error = bench.start("add-node").unwrap_err();
+    assert_eq!(error.exit, Exit::CannotConnect, "{}", error.message);
+    assert!(error.hint.unwrap().contains("devnet --dir"), "names the folder");
+    assert_eq!(bench.pids().len(), 2);
+    assert!(!bench.dir().join("full-0").exists());
+
+    // One node alone answers, and is not called at the head.
+    let alone = bench.start("start-node 1").unwrap();
+    assert!(
+        text_of(&alone).contains("compared with no other node"),
+        "{}",
+        text_of(&alone)
+    );
+    assert_eq!(json_of(&alone)["atHeadAfterMs"], Value::Null);
+    let second = json_of(&bench.start("start-node 0").unwrap());
+    assert!(second["atHeadAfterMs"].is_u64(), "{second}");
+    bench.start("add-node").unwrap();
+}
+
+#[test]
+fn a_devnet_is_not_up_while_one_of_its_nodes_is_behind() {
+    let bench = Bench::new();
+    bench.up("-v 2 -n 0");
+    let behind = bench.dir().join("validator-1/behind");
+    fs::write(&behind, "").unwrap();
+    let error = bench.start("up --timeout 1").unwrap_err();
+    assert_eq!(error.exit, Exit::Timeout);
+    assert!(
+        error.message.contains("validator-0 3, validator-1 2"),
+        "{}",
+        error.message
+    );
+    fs::remove_file(&behind).unwrap();
+    assert_eq!(bench.up("")["commonHeight"], "3");
+}
+
+#[test]
 fn a_pid_that_belongs_to_somebody_else_now_is_never_signalled() {
     let bench = Bench::new();
     bench.up("-v 1 -n 0");
@@ -457,6 +551,44 @@ fn hints_name_what_the_caller_typed() {
     let expected = format!("`scripts/devnet.sh --dir {dir} up`");
     assert!(over_a_script.contains(&expected), "{over_a_script}");
     assert!(!over_a_script.contains("vibecoin devnet"), "{over_a_script}");
+}
+
+#[test]
+fn hints_name_the_folder_unless_every_command_finds_it_without() {
+    let shown = |dir: &str, set: Option<&str>, usual: Option<&str>| {
+        named(Path::new(dir), set.map(OsStr::new), usual.map(OsStr::new))
+    };
+    assert_eq!(shown(".devnet", None, None), "");
+    assert_eq!(shown("x y", None, None), " --dir 'x y'");
+    // The variable may stand in front of this command alone.
+    assert_eq!(shown("other", Some("other"), None), " --dir other");
+    assert_eq!(shown(".devnet", Some("other"), None), " --dir .devnet");
+    // The scripts always set it.
+    assert_eq!(shown("/c/.devnet", Some("/c/.devnet"), Some("/c/.devnet")), "");
+    assert_eq!(shown("/d", Some("/d"), Some("/c/.devnet")), " --dir /d");
+    let words = Words {
+        typed: "./d.sh".to_owned(),
+        named: " --dir /d".to_owned(),
+    };
+    assert_eq!(
+        words.shown("`vibecoin devnet up`, `vibecoin devnet --dir /e up`"),
+        "`./d.sh --dir /d up`, `./d.sh --dir /e up`"
+    );
+}
+
+#[test]
+fn the_devnet_of_a_home_is_known_by_its_file() {
+    let bench = Bench::new();
+    bench.up("-v 1 -n 0");
+    let home = bench.dir().join("validator-0");
+    let dir = bench.dir().canonicalize().unwrap();
+    let hint = restart_hint(&home, None).unwrap();
+    assert!(hint.contains(&format!("--dir {} up`", dir.display())), "{hint}");
+    let node = Devnet::look(&bench.dir()).unwrap().node(0).unwrap();
+    assert_eq!(restart_hint(&home, Some(node.url())), Some(hint));
+    assert_eq!(restart_hint(&home, Some("http://127.0.0.1:1")), None);
+    assert_eq!(restart_hint(&bench.dir(), None), None);
+    assert_eq!(restart_hint(Path::new("/nowhere/at/all"), None), None);
 }
 
 #[test]

@@ -31,6 +31,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{self, Answer};
+use crate::program::Typed;
 use crate::usage::whole;
 use crate::wait::Reports;
 use report::NodeCost;
@@ -123,12 +124,13 @@ pub fn run(context: &Context, dir: &Path, args: &LoadArgs) -> Result<Answer, Cli
         )));
     }
     let (funder, near) = faucet::funder(context, &net)?;
+    let shown = Typed::elsewhere(&near.globals.url, near.home()?);
     let meters: Vec<(NodeRecord, u32)> = net
         .running()
         .into_iter()
         .filter_map(|node| Some((node.clone(), net.pid(&node)?)))
         .collect();
-    context.wait_unreported(async {
+    let done = context.wait_unreported(async {
         let client = near.client()?;
         let chain = Chain::ask(&near, &client).await?;
         let fee = transfer_fee(&chain)?;
@@ -147,7 +149,8 @@ pub fn run(context: &Context, dir: &Path, args: &LoadArgs) -> Result<Answer, Cli
         say(context, "signing".to_owned());
         let jobs = send::Jobs::start(args, &chain, nodes.len(), &before, fee);
         measure(context, args, &nodes, &meters, &members, &before, jobs).await
-    })
+    });
+    shown.outcome(done)
 }
 
 async fn measure(
