@@ -18,14 +18,14 @@ use crate::usage::whole;
 
 const EXAMPLES: &str = "\
 Examples:
-  vibecoin node --dev                                  a chain of your own, with ten funded accounts
-  vibecoin keys list --home DIR                        who is dev0?
+  vibecoin node --dev              a chain of your own with ten funded accounts
+  vibecoin keys list --home DIR    who is dev0?
   vibecoin transfer vibet1… 1000 --from dev0 --home DIR --wait final
-  vibecoin account proof vibet1… --out proof.json      an answer that anybody can check
+  vibecoin account proof vibet1… --out proof.json
   vibecoin proof verify proof.json --genesis DIR/genesis.toml
 
-Exit codes: 0 ok, 2 usage, 3 cannot connect, 4 transaction rejected, 5 not found, 6 timeout, 7 input file
-invalid, 8 verification failed, 9 locked, 10 config, 12 not ready, 20 corruption, 40 key.";
+Exit codes: 0 ok, 2 usage, 3 cannot connect, 4 transaction rejected, 5 not found, 6 timeout, 7 input file invalid, \
+8 verification failed, 9 locked, 10 config, 12 not ready, 20 corruption, 40 key.";
 
 /// VibeCoin: a ledger whose every answer can be checked.
 #[derive(Debug, Parser)]

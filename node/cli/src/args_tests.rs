@@ -171,3 +171,38 @@ fn the_form_of_an_error_is_known_even_when_the_arguments_are_not() {
     assert_eq!(of("nonsense -o what", None), Format::Text);
     assert_eq!(of("x -- -o json", None), Format::Text);
 }
+
+/// Every command with its path, such as `devnet up`.
+fn commands(command: clap::Command, path: &str, found: &mut Vec<(String, clap::Command)>) {
+    for sub in command.get_subcommands() {
+        commands(sub.clone(), &format!("{path} {}", sub.get_name()), found);
+    }
+    found.push((path.to_owned(), command));
+}
+
+/// The text behind the options is wrapped by clap at the width of the terminal: a paragraph that is wrapped in the source
+/// too has short lines in between, and an example that is wrapped cannot be copied.
+#[test]
+fn no_help_text_is_wrapped_twice() {
+    let mut all = Vec::new();
+    commands(Arguments::command(), "vibecoin", &mut all);
+    let mut looked_at = 0_usize;
+    for (path, command) in all {
+        let Some(after) = command.get_after_help().map(ToString::to_string) else {
+            continue;
+        };
+        looked_at += 1;
+        let is_prose = |line: &&str| !line.is_empty() && !line.starts_with(' ');
+        for (line, next) in after.lines().zip(after.lines().skip(1)) {
+            assert!(!(is_prose(&line) && is_prose(&next)), "{path}: {line}\n{next}");
+        }
+        let shown = command.term_width(80).render_long_help().to_string();
+        for line in after.lines().filter(|line| line.starts_with(' ')) {
+            assert!(
+                shown.lines().any(|shown| shown == line.trim_end()),
+                "{path}: not one line of 80 columns: {line}"
+            );
+        }
+    }
+    assert!(looked_at > 10, "{looked_at}");
+}

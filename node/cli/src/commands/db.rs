@@ -21,11 +21,11 @@ use crate::output::{self, Answer};
 
 const EXAMPLES: &str = "\
 Examples:
-  vibecoin db check --home DIR          re-derive everything, name the first fault (exit 20)
-  vibecoin db check --quick             without walking the Proof of History and checking signatures
+  vibecoin db check --home DIR     re-derive everything, name the first fault
+  vibecoin db check --quick        without Proof of History and signatures
   vibecoin db rewind --to 1000 --yes
 
-The node must be stopped: exit 9 names the process that holds the home.";
+The node must be stopped: exit 9 names the process that holds the home. A fault ends with exit 20.";
 
 /// Blocks between two progress lines.
 const PROGRESS_BLOCKS: u64 = 10_000;

@@ -19,9 +19,11 @@ use crate::{dev, files};
 const EXAMPLES: &str = "\
 Examples:
   vibecoin init --home DIR --genesis genesis.toml   a node that follows
+
 A chain of your own, with this home as its validator:
-  vibecoin init --home DIR --validator              prints the validator's public key
-  vibecoin genesis new --validator KEY=1=PAYOUT --account PAYOUT=1000000 --out genesis.toml
+  vibecoin init --home DIR --validator       prints the validator's public key
+  vibecoin genesis new --validator KEY=1=PAYOUT --account PAYOUT=1000000 \\
+      --out genesis.toml
   vibecoin init --home DIR --genesis genesis.toml
   vibecoin node --home DIR";
 

@@ -18,8 +18,8 @@ use crate::usage::whole;
 
 const EXAMPLES: &str = "\
 Examples:
-  vibecoin keys new alice                          24 words and an encrypted key file
-  vibecoin keys import bob --mnemonic words.txt    the same key from its words
+  vibecoin keys new alice                        24 words and an encrypted file
+  vibecoin keys import bob --mnemonic words.txt  the same key from its words
   vibecoin keys list
   vibecoin keys sign alice --message 0x68656c6c6f";
 

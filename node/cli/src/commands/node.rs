@@ -26,14 +26,15 @@ use crate::scratch::Scratch;
 
 const EXAMPLES: &str = "\
 Examples:
-  vibecoin node --dev                          a chain of your own in a temporary home
-  vibecoin node --dev --home DIR --rpc.port 0  the same, kept in DIR, on a free port
+  vibecoin node --dev                  a chain of your own in a temporary home
+  vibecoin node --dev --home DIR --rpc.port 0     kept in DIR, on a free port
   vibecoin init --home DIR --genesis FILE && vibecoin node --home DIR
 
-When the node answers, one line of JSON appears on stdout:
-  {\"event\":\"ready\",\"rpc\":\"http://127.0.0.1:8545\",\"chainId\":…,\"genesisHash\":…,\"height\":…,
-   \"p2p\":…,\"peerId\":…,\"metrics\":…,\"admin\":…}       null where the node does not listen
-Logs go to stderr. SIGTERM and SIGINT stop it cleanly; a second one stops it at once.
+When the node answers, one line of JSON appears on stdout, null where the node does not listen:
+  {\"event\":\"ready\",\"rpc\":\"http://127.0.0.1:8545\",\"chainId\":…,
+   \"genesisHash\":…,\"height\":…,\"p2p\":…,\"peerId\":…,\"metrics\":…,\"admin\":…}
+
+Logs go to stderr. SIGTERM and SIGINT stop it cleanly; a second one stops it at once. \
 Every key of the configuration is also a flag: --section.key VALUE.";
 
 /// Arguments of `node`.

@@ -14,7 +14,7 @@ use crate::output::{Answer, cell};
 use crate::usage::whole;
 
 const AFTER: &str = "\
-add, remove, ban and unban need the operator's listener of the node of --home: start it with
+add, remove, ban and unban need the operator's listener of the node of --home: start it with \
 --admin.listen 127.0.0.1:0.";
 
 /// The longest ban with an end, a century; without `--seconds` it has none.

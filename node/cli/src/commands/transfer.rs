@@ -18,14 +18,14 @@ use crate::sending::{Choices, Hex, WaitFor, amount, build, number, pay, payment,
 const EXAMPLES: &str = "\
 Examples:
   vibecoin transfer vibet1… 1000 --from dev0 --home DIR --wait final
-  vibecoin transfer vibet1… 1000 --from alice --dry-run      what would be sent, and its fee
+  vibecoin transfer vibet1… 1000 --from alice --dry-run   what would be sent
 
-Amounts are base units. A transfer to an address without an account also burns the price of an account
+Amounts are base units. A transfer to an address without an account also burns the price of an account \
 (`accountPrice` of `vibecoin rpc chain_getInfo`). Exit 4: refused, or included and failed.
 
-With the chain's genesis file in the home (`vibecoin init --genesis FILE`) the node is not believed: the fee follows
-from the file, the last height from a block under a certificate, and a nonce that another program took is proven before
-the payment is signed again. Without the file the node's word counts for the last height and, up to a bound, for the
+With the chain's genesis file in the home (`vibecoin init --genesis FILE`) the node is not believed: the fee follows \
+from the file, the last height from a block under a certificate, and a nonce that another program took is proven before \
+the payment is signed again. Without the file the node's word counts for the last height and, up to a bound, for the \
 fee; a nonce that it calls taken ends with exit 4 and the hash of what was signed, which may still be included.";
 
 /// Arguments of `transfer`.

@@ -29,7 +29,7 @@ use crate::taken::Sent;
 const EXAMPLES: &str = "\
 Examples:
   vibecoin tx build --from alice --transfer vibet1…=1000 --out unsigned.json
-  vibecoin tx sign unsigned.json --key alice --out signed.hex      offline, with the home's genesis
+  vibecoin tx sign unsigned.json --key alice --out signed.hex
   vibecoin tx send signed.hex --wait final
   vibecoin tx status 0x<hash>";
 

@@ -20,7 +20,8 @@ const EXAMPLES: &str = "\
 Examples:
   vibecoin bench verify -o json
   vibecoin bench state --accounts 1000000
-  vibecoin -u http://127.0.0.1:8545 bench load --home DIR --accounts 10000 --transactions 100000";
+  vibecoin -u http://127.0.0.1:8545 bench load --home DIR --accounts 10000 \\
+      --transactions 100000";
 
 /// The commands of `bench`.
 #[derive(Debug, Subcommand)]

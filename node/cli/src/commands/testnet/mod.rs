@@ -40,13 +40,17 @@ use unfinished::Unfinished;
 
 const EXAMPLES: &str = "\
 Examples:
-  vibecoin testnet generate -v 4 -n 1 -o net --hostname-prefix node --format systemd
-  vibecoin testnet generate -v 3 -o net --host 10.0.0.1 --host 10.0.0.2 --host 10.0.0.3
+  vibecoin testnet generate -v 4 -n 1 -o net --hostname-prefix node \\
+      --format systemd
+  vibecoin testnet generate -v 3 -o net --host 10.0.0.1 --host 10.0.0.2 \\
+      --host 10.0.0.3
   vibecoin testnet generate -v 4 -o net --format compose
-  vibecoin testnet generate -v 4 -o net --seed 7 --time-ms 1700000000000   the same files each time
 
-Whoever knows the seed has every key. Without --seed the keys come from the operating system's randomness.
-Copy each home to its host and run `vibecoin node --home HOME --allow-unencrypted` there, or with
+The same files each time:
+  vibecoin testnet generate -v 4 -o net --seed 7 --time-ms 1700000000000
+
+Whoever knows the seed has every key. Without --seed the keys come from the operating system's randomness. \
+Copy each home to its host and run `vibecoin node --home HOME --allow-unencrypted` there, or with \
 --password-file as the keys were made with. (For results as JSON write --output json; -o is the folder.)";
 
 /// The commands of `testnet`.
