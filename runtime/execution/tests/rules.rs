@@ -675,7 +675,7 @@ fn damaged_records_are_named() {
     assert!(what(read_schedule(&with(records::BURNED, &[1])).unwrap_err()).contains("schedule\" is missing"));
     assert!(what(read_schedule(&with(records::SCHEDULE, &[1])).unwrap_err()).contains("malformed"));
 
-    let schedule = encode(&ProposerSchedule { turns: vec![] });
+    let schedule = encode(&ProposerSchedule::default());
     let error = execute_body(with(records::SCHEDULE, &schedule), context(), &[], Round(0));
     assert_eq!(error, Err(ExecutionError::Schedule { expected: 3, got: 0 }));
 }

@@ -12,13 +12,16 @@ use crate::{Encoded, Height, Round, Validator, ValidatorSet};
 pub const PENALTY_MIN: u32 = 64;
 /// Longest penalty, in heights.
 pub const PENALTY_MAX: u32 = 1024;
-/// Credit that one proposal costs, and the most that a validator can be owed or owe.
-pub const CREDIT_MAX: i64 = 1 << 40;
+/// Credit that one proposal costs.
+pub const CREDIT: i64 = 1 << 40;
+/// The most that a validator can be owed or owe. Not reached: credit only changes hands, and 40,000 patterns of absence
+/// gave nobody more than nine proposals of it, in either direction.
+const CREDIT_BOUND: i64 = CREDIT << 6;
 
 /// Where one validator stands in the proposer order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, SchemaWrite, SchemaRead)]
 pub struct Turn {
-    /// Proposals that the validator is owed, in units of one [`CREDIT_MAX`]th; below zero it had more
+    /// Proposals that the validator is owed, in units of one [`CREDIT`]th; below zero it had more
     /// than its share.
     pub credit: i64,
     /// The validator goes last at heights below this one.
@@ -27,15 +30,28 @@ pub struct Turn {
     pub penalty: u32,
 }
 
+/// The newest blocks, as far as one validator proposed them all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, SchemaWrite, SchemaRead)]
+pub struct Row {
+    /// Index of the validator.
+    pub proposer: u32,
+    /// How many they are, less twice what it was credited for these heights; in units of one [`CREDIT`]th.
+    pub excess: i64,
+}
+
 /// The proposer order of the next height: a record in the state, so a function of chain data alone.
 ///
 /// At each height the validators that are *present* share one proposal: present are those that are
 /// neither held back nor were passed over at this height, for the chain knows no other absence. Each is
-/// credited its power divided by theirs, and the proposer is debited what all of them were credited.
+/// credited its power divided by theirs, and the proposer is debited what all of them were credited. So
+/// credit only changes hands: what one proposes beyond its share it owes to those that were present, and
+/// an absence earns nothing.
+///
+/// The order looks at each credit against the mean, per unit of power, of those that are not held back.
 /// First comes, of those that are owed something, the one that would be owed a whole proposal first
 /// (earliest eligible virtual deadline first), so while nobody misses a turn no credit reaches one
-/// proposal in either direction. [`CREDIT_MAX`] bounds it whatever happens, and the credits of those that
-/// are not held back add up to zero, so an absence earns nothing.
+/// proposal in either direction. Where that would give one validator more blocks in a row than twice its
+/// share and two, it lets the others go first.
 ///
 /// Later rounds go down the same order, and every validator is reached within `n` rounds. A validator
 /// whose turn passed without a block goes last for [`PENALTY_MIN`] heights, doubling up to
@@ -47,11 +63,13 @@ pub struct Turn {
 pub struct ProposerSchedule {
     /// One entry per validator, in the order of the set.
     pub turns: Vec<Turn>,
+    /// Who proposed last, and how much of late.
+    pub row: Row,
 }
 
 impl Encoded for ProposerSchedule {
     const NAME: &'static str = "proposer schedule";
-    const BYTES_MAX: usize = VALIDATORS_MAX * 20 + 8;
+    const BYTES_MAX: usize = VALIDATORS_MAX * 20 + 20;
 }
 
 /// The order of one height, sorted once: place `r` proposes in round `r`.
@@ -79,18 +97,22 @@ struct Entry {
     index: usize,
     turn: Turn,
     power: u64,
+    /// The credit against the mean of those that are not held back.
+    owed: i64,
     held: bool,
+    /// Another block in a row would be one too many.
+    waits: bool,
 }
 
 impl Entry {
     /// Whether the validator is owed something, and then how far it is from a whole proposal; else how
     /// far it is from being owed something. Divided by the power it is a number of heights.
     fn distance(&self) -> (bool, u64) {
-        let owes = self.turn.credit < 0;
+        let owes = self.owed < 0;
         let distance = if owes {
-            self.turn.credit
+            self.owed
         } else {
-            CREDIT_MAX.saturating_sub(self.turn.credit).max(0)
+            CREDIT.saturating_sub(self.owed).max(0)
         };
         (owes, distance.unsigned_abs())
     }
@@ -102,6 +124,7 @@ impl Entry {
         let nearer = product(mine, other.power).cmp(&product(its, self.power));
         self.held
             .cmp(&other.held)
+            .then(self.waits.cmp(&other.waits))
             .then(owes.cmp(&other_owes))
             .then(nearer)
     }
@@ -113,6 +136,7 @@ impl ProposerSchedule {
     pub fn genesis(set: &ValidatorSet) -> Self {
         Self {
             turns: vec![Turn::default(); set.members().len()],
+            row: Row::default(),
         }
     }
 
@@ -127,7 +151,9 @@ impl ProposerSchedule {
                 index,
                 turn: *turn,
                 power: validator.power.0,
+                owed: turn.credit,
                 held: false,
+                waits: false,
             })
             .collect();
         let mut penalised: Vec<&mut Entry> = entries
@@ -145,7 +171,21 @@ impl ProposerSchedule {
                 entry.held = true;
             }
         }
+        centre(&mut entries);
+        self.limit_row(&mut entries);
         entries
+    }
+
+    /// Whoever proposed last lets the others go first where another block would be more than twice its share and two.
+    fn limit_row(&self, entries: &mut [Entry]) {
+        let (_, power) = listed(entries);
+        let proposer = usize::try_from(self.row.proposer).unwrap_or(usize::MAX);
+        if let Some(entry) = entries.get_mut(proposer)
+            && !active(Bug::CreditUnbounded)
+        {
+            let excess = self.row.excess.saturating_add(beyond(credit(entry.power, power)));
+            entry.waits = excess > CREDIT.saturating_mul(2);
+        }
     }
 
     /// The order at `height`, the height that this schedule is for. Sorts: keep it where it is asked often.
@@ -200,43 +240,57 @@ impl ProposerSchedule {
                 (turn.penalty_until, turn.penalty) = (Height::ZERO, 0);
             }
         }
-        share(&mut entries, proposer, &missed);
-        let mut next_schedule = Self {
+        let credited = share(&mut entries, proposer, &missed);
+        let index = u32::try_from(proposer).unwrap_or(u32::MAX);
+        let before = if self.row.proposer == index { self.row.excess } else { 0 };
+        Self {
             turns: entries.into_iter().map(|entry| entry.turn).collect(),
-        };
-        next_schedule.centre(set, next);
-        next_schedule
-    }
-
-    /// Brings the sum of the credits of those that are not held back to zero, each by its share, and the
-    /// credits into their bounds. Neither changes anything as long as nobody misses a turn.
-    fn centre(&mut self, set: &ValidatorSet, height: Height) {
-        if active(Bug::CreditUnbounded) {
-            return;
-        }
-        let entries = self.entries(set, height);
-        let listed = entries.iter().filter(|entry| !entry.held);
-        let (sum, power) = listed.fold((0i128, 0i128), |(sum, power), entry| {
-            (
-                sum.saturating_add(i128::from(entry.turn.credit)),
-                power.saturating_add(i128::from(entry.power)),
-            )
-        });
-        for (turn, entry) in self.turns.iter_mut().zip(&entries) {
-            if !entry.held {
-                // Below 2^64 times 200 credits, and below 2^57 of power.
-                let part = sum.saturating_mul(i128::from(entry.power));
-                let part = part.checked_div_euclid(power).unwrap_or(0);
-                let part = i64::try_from(part).unwrap_or(if part < 0 { i64::MIN } else { i64::MAX });
-                turn.credit = turn.credit.saturating_sub(part);
-            }
-            turn.credit = turn.credit.clamp(-CREDIT_MAX, CREDIT_MAX);
+            row: Row {
+                proposer: index,
+                excess: before.saturating_add(beyond(credited)).max(-CREDIT_BOUND),
+            },
         }
     }
 }
 
-/// Credits those that are present, and debits the proposer with the sum of it.
-fn share(entries: &mut [Entry], proposer: usize, missed: &[bool]) {
+/// What one block adds to [`Row::excess`], by what its proposer was credited for that height.
+const fn beyond(credited: i64) -> i64 {
+    CREDIT.saturating_sub(credited.saturating_mul(2))
+}
+
+/// The part of one proposal that `power` of `total` is.
+fn credit(power: u64, total: u64) -> i64 {
+    let credit = u128::from(power).saturating_mul(u128::from(CREDIT.unsigned_abs()));
+    let credit = credit.checked_div(u128::from(total)).unwrap_or(0);
+    i64::try_from(credit).unwrap_or(CREDIT)
+}
+
+/// The summed credit and power of those that are not held back.
+fn listed(entries: &[Entry]) -> (i128, u64) {
+    let listed = entries.iter().filter(|entry| !entry.held);
+    listed.fold((0i128, 0u64), |(sum, power), entry| {
+        (
+            sum.saturating_add(i128::from(entry.turn.credit)),
+            power.saturating_add(entry.power),
+        )
+    })
+}
+
+/// Sets what each is owed: its credit against the mean of those that are not held back. While nobody misses a turn that
+/// mean is zero. The credits themselves stay, so who is held back or comes back takes nothing from the others.
+fn centre(entries: &mut [Entry]) {
+    let (sum, power) = listed(entries);
+    for entry in entries.iter_mut().filter(|entry| !entry.held) {
+        // Below 2^54 of credit and 2^57 of power.
+        let mean = sum.saturating_mul(i128::from(entry.power));
+        let mean = mean.checked_div_euclid(i128::from(power)).unwrap_or(0);
+        let mean = i64::try_from(mean).unwrap_or(if mean < 0 { i64::MIN } else { i64::MAX });
+        entry.owed = entry.turn.credit.saturating_sub(mean);
+    }
+}
+
+/// Credits those that are present, and debits the proposer with the sum of it. Returns what the proposer was credited.
+fn share(entries: &mut [Entry], proposer: usize, missed: &[bool]) -> i64 {
     let is_present = |entry: &Entry| {
         let passed_over = missed.get(entry.index).copied().unwrap_or(true);
         !passed_over && (!entry.held || entry.index == proposer || active(Bug::CreditUnbounded))
@@ -245,15 +299,19 @@ fn share(entries: &mut [Entry], proposer: usize, missed: &[bool]) {
     let power = present.fold(0u64, |sum, entry| sum.saturating_add(entry.power));
     let mut paid = 0i64;
     for entry in entries.iter_mut().filter(|entry| is_present(entry)) {
-        let credit = u128::from(entry.power).saturating_mul(u128::from(CREDIT_MAX.unsigned_abs()));
-        let credit = credit.checked_div(u128::from(power)).unwrap_or(0);
-        let credit = i64::try_from(credit).unwrap_or(CREDIT_MAX);
+        let credit = credit(entry.power, power);
         entry.turn.credit = entry.turn.credit.saturating_add(credit);
         paid = paid.saturating_add(credit);
     }
-    if let Some(entry) = entries.get_mut(proposer) {
-        entry.turn.credit = entry.turn.credit.saturating_sub(paid);
+    let Some(entry) = entries.get_mut(proposer) else {
+        return 0;
+    };
+    entry.turn.credit = entry.turn.credit.saturating_sub(paid);
+    let credited = credit(entry.power, power);
+    for entry in entries.iter_mut().filter(|_| !active(Bug::CreditUnbounded)) {
+        entry.turn.credit = entry.turn.credit.clamp(-CREDIT_BOUND, CREDIT_BOUND);
     }
+    credited
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ fn run(powers: &[u64], heights: u64, mut absent: impl FnMut(u64, &[usize]) -> Ve
         });
         schedule = schedule.after(&set, height, Round(u32::try_from(round).unwrap()));
         for turn in &schedule.turns {
-            assert!(turn.credit.abs() <= CREDIT_MAX, "{turn:?} is out of its bounds");
+            assert!(turn.credit.abs() <= 12 * CREDIT, "{turn:?} is out of its bounds");
         }
     }
     seen
@@ -94,8 +94,8 @@ fn check_rows(seen: &[Seen]) {
     }
 }
 
-/// Nobody proposes more than 1.5 times its share in any hundred heights; a share of less than
-/// 22 blocks may be exceeded by eleven: 25 of 15.0 is the most that 6,000 random patterns of absence gave.
+/// Nobody proposes more than 1.5 times its share in any hundred heights, where that share is twelve blocks or more; less
+/// may be exceeded by six (5.3 was the most of 40,000 patterns of absence). No rule could give a smaller one what it asks for: see docs/protocol.md, section 15.
 fn check_windows(seen: &[Seen]) {
     for index in 0..seen[0].shares.len() {
         let (mut proposed, mut share) = (0.0, 0.0);
@@ -106,7 +106,7 @@ fn check_windows(seen: &[Seen]) {
                 proposed -= f64::from(u8::from(old.proposer == index));
                 share -= old.shares[index];
             }
-            let most = (1.5 * share).max(share + 11.0) + 1e-6;
+            let most = (1.5 * share).max(share + 6.0) + 1e-6;
             assert!(
                 proposed <= most,
                 "{index} proposed {proposed} of {WINDOW} blocks to height {at}, its share is {share}"
@@ -211,9 +211,10 @@ fn powers() -> impl Strategy<Value = Vec<u64>> {
     })
 }
 
-/// Found by the test below: 18 blocks of 11.9, where those before one validator are absent half of the time.
+/// Found by the test below: 18 blocks of 11.9, where those before one validator are absent half of the time and
+/// credits were centred whenever somebody was held back.
 #[test]
-fn a_validator_that_absences_favour_stays_within_eleven_blocks_of_its_share() {
+fn a_validator_that_absences_favour_stays_within_its_bounds() {
     let powers = [
         19, 73, 50, 35, 64, 37, 50, 64, 19, 59, 70, 96, 45, 2, 95, 3, 20, 48, 68, 96, 31, 56, 18, 41, 72, 40,
         17, 6, 67, 12, 13, 27, 78, 50, 75, 75, 97, 4, 19, 60, 51, 20, 60, 25, 21, 92, 31, 50, 75, 66, 9, 19,
@@ -224,7 +225,7 @@ fn a_validator_that_absences_favour_stays_within_eleven_blocks_of_its_share() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_absence_gives_anybody_more_than_its_share(

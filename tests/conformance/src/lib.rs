@@ -11,7 +11,7 @@ use vibecoin_primitives::{
     Account, AccountRow, AccountType, Address, Amount, Block, BlockPart, Body, BodyV1, ChainParams,
     CommitCertificate, CommitSignature, DiffEntry, Evidence, Failure, FaultModel, Hash, Header, Height,
     MerklePath, Nonce, OffenceRecord, Operation, Outcome, PartContent, PartStatement, Power, Proposal,
-    ProposerSchedule, PublicKey, Receipt, ReceiptV1, Receipts, Round, SecretKey, SignedPart, SignedProposal,
+    ProposerSchedule, PublicKey, Receipt, ReceiptV1, Receipts, Round, Row, SecretKey, SignedPart, SignedProposal,
     SignedVote, SlotRow, StateDiff, StateKey, Tick, TimeMs, Transaction, TransactionBody, Turn, Validator,
     ValidatorSet, Vote, VoteKind, encode,
 };
@@ -429,6 +429,10 @@ pub fn schedule() -> ProposerSchedule {
                 penalty: 16,
             },
         ],
+        row: Row {
+            proposer: 1,
+            excess: -0x0102_0304,
+        },
     }
 }
 

@@ -6,7 +6,7 @@ use vibecoin_primitives::limits::{
 };
 use vibecoin_primitives::{
     Block, BlockPart, Body, BodyV1, CommitCertificate, CommitSignature, Encoded, Evidence, Failure, Hash,
-    OffenceRecord, Operation, Outcome, PartContent, Power, ProposerSchedule, PublicKey, Receipt, Receipts,
+    OffenceRecord, Operation, Outcome, PartContent, Power, ProposerSchedule, PublicKey, Receipt, Receipts, Row,
     Signature, Tick, Transaction, TransactionV1, Turn, Validator, ValidatorSet, decode, encode,
 };
 use vibecoin_replica::{CertifiedBlock, Message, SYNC_BLOCKS_MAX};
@@ -113,6 +113,7 @@ fn the_largest_certificate_set_and_schedule_fit() {
             };
             VALIDATORS_MAX
         ],
+        row: Row::default(),
     });
     check(&OffenceRecord {
         kinds: vec![15; VALIDATORS_MAX],
