@@ -15,7 +15,7 @@ Runs, one after the other, and stops at the first that fails:
   lints        clippy over every target, warnings are errors
   build        everything, with the binary that the process tests start (VIBECOIN_BIN)
   tests        all tests of the workspace: cargo nextest where it is installed, else cargo test
-  planted bugs the simulator must find each bug that a test build has on purpose
+  planted bugs the simulator and the tests must find each bug that a test build has on purpose
   doc tests    the examples in the documentation
   corpora      every saved fuzzing input, through every fuzz target
 
@@ -105,7 +105,8 @@ tests() {
 
 planted_bugs() {
   # A build of its own: no other binary may have these bugs.
-  cargo test --release --locked -p vibecoin-tests-sim --features planted --test planted -- --nocapture
+  cargo test --release --locked -p vibecoin-tests-sim -p vibecoin-replica -p vibecoin-primitives \
+    --features planted --test planted --test streaming --test signature_paths -- --nocapture
 }
 
 doc_tests() {

@@ -173,7 +173,12 @@ impl<R: StateReader> BlockExecutor<R> {
         self.undo.clear();
         self.charged = None;
         let (fees, burned, index) = (self.fees, self.burned, self.receipts.len());
-        if let Some(result) = contained(|| self.attempt(transaction)) {
+        let result = if active(Bug::PanicUncontained) {
+            Some(self.attempt(transaction))
+        } else {
+            contained(|| self.attempt(transaction))
+        };
+        if let Some(result) = result {
             self.charged = None;
             return result;
         }
@@ -491,12 +496,13 @@ impl<R: StateReader> BlockExecutor<R> {
     }
 }
 
-/// A transfer of this many base units panics while [`Bug::PoisonPanics`] is planted.
+/// A transfer of this many base units panics while [`Bug::PoisonPanics`] or [`Bug::PanicUncontained`] is planted.
 pub const POISON: Amount = Amount(6_660_666);
 
 /// The bug of the executor that a test plants.
 fn planted_panic(amount: Amount) {
-    assert!(!(active(Bug::PoisonPanics) && amount == POISON), "planted");
+    let planted = active(Bug::PoisonPanics) || active(Bug::PanicUncontained);
+    assert!(!(planted && amount == POISON), "planted");
 }
 
 /// Where `address` is in `touched`, reading its account when the block has not met it yet.

@@ -71,6 +71,13 @@ pub enum Bug {
     UndoForgotten,
     /// A shape of transaction panics the executor. A network that notices it has failed: not in [`Bug::ALL`].
     PoisonPanics,
+    /// As [`Bug::PoisonPanics`], and the panic is not contained: `runtime/replica/tests/streaming.rs`.
+    PanicUncontained,
+    /// Candidates of past rounds are never dropped. The simulator does not count them:
+    /// `runtime/replica/tests/streaming.rs`.
+    CandidatesKept,
+    /// The last signature of a batch is not checked: `runtime/primitives/tests/signature_paths.rs`.
+    BatchTail,
 }
 
 impl Bug {
@@ -142,6 +149,9 @@ impl Bug {
             Self::StretchUnbounded => "stretch-unbounded",
             Self::UndoForgotten => "undo-forgotten",
             Self::PoisonPanics => "poison-panics",
+            Self::PanicUncontained => "panic-uncontained",
+            Self::CandidatesKept => "candidates-kept",
+            Self::BatchTail => "batch-tail",
         }
     }
 }

@@ -264,6 +264,9 @@ impl<S: State> Candidates<S> {
     /// Drops blocks of the lowest rounds as long as there are too many, or of too many bytes. Those of the newest
     /// rounds stay, and those that may still be decided: a body that is needed after all is fetched again.
     pub fn bound(&mut self, round: Round, pinned: &[Hash]) {
+        if active(Bug::CandidatesKept) {
+            return;
+        }
         let recent = round.0.saturating_sub(RECENT_ROUNDS);
         loop {
             let (count, bytes) = self.held();

@@ -18,6 +18,7 @@ use vibecoin_consensus::{
 };
 use vibecoin_execution::{MemoryState, State};
 use vibecoin_mempool::{Mempool, MempoolConfig};
+use vibecoin_primitives::planted::Planted;
 use vibecoin_primitives::*;
 use vibecoin_replica::assembly::{Assembly, Taken};
 use vibecoin_replica::{
@@ -81,6 +82,10 @@ fn genesis(chain: &Chain) -> Parent<MemoryState> {
 }
 
 fn transfer(chain: &Chain, nonce: u64) -> Arc<VerifiedTransaction> {
+    transfer_of(chain, nonce, Amount(5))
+}
+
+fn transfer_of(chain: &Chain, nonce: u64, amount: Amount) -> Arc<VerifiedTransaction> {
     let body = TransactionBody {
         chain: chain.genesis.prefix(),
         sender: key(50).public_key(),
@@ -89,7 +94,7 @@ fn transfer(chain: &Chain, nonce: u64) -> Arc<VerifiedTransaction> {
         valid_until: Height(50),
         operations: vec![Operation::Transfer {
             to: Address::from(key(51).public_key()),
-            amount: Amount(5),
+            amount,
         }],
     };
     let signed = body.sign(&chain.genesis, &key(50));
@@ -117,6 +122,8 @@ struct Net {
     wire: VecDeque<(usize, usize, Message)>,
     loses: Loses,
     sent: Vec<(usize, Message)>,
+    /// The node that no planted bug affects.
+    unaffected: Option<usize>,
     /// The wall clock is what it showed when the other one was at zero.
     now: Now,
 }
@@ -135,6 +142,7 @@ impl Net {
             wire: VecDeque::new(),
             loses: Box::new(|_, _, _| false),
             sent: Vec::new(),
+            unaffected: None,
             now: Now {
                 mono: MonoTime(1),
                 wall,
@@ -227,6 +235,7 @@ impl Net {
 
     fn step(&mut self, node: usize, event: Event<MemoryState>) {
         let now = self.clocks_of(node);
+        let _without = (self.unaffected == Some(node)).then(|| Planted::new(None));
         self.nodes[node].replica.step(now, event);
         while let Some(action) = self.nodes[node].replica.poll() {
             match action {
@@ -281,14 +290,15 @@ impl Net {
     }
 
     fn give(&mut self, node: usize, nonce: u64) {
-        let transactions = vec![transfer(&self.chain, nonce)];
-        self.step(
-            node,
-            Event::Transactions {
-                ticket: Ticket(nonce),
-                transactions,
-            },
-        );
+        self.submit(node, transfer(&self.chain, nonce));
+    }
+
+    fn submit(&mut self, node: usize, transaction: Arc<VerifiedTransaction>) {
+        let event = Event::Transactions {
+            ticket: Ticket(transaction.body().nonce.0),
+            transactions: vec![transaction],
+        };
+        self.step(node, event);
     }
 
     fn deliver(&mut self, from: usize, to: usize, message: Message) {
@@ -902,27 +912,30 @@ fn gossiped_statements_get_a_verdict_each() {
     );
 }
 
-#[test]
-fn rounds_that_go_on_failing_hold_few_blocks_and_fill_no_log() {
-    const ROUNDS: u32 = 1_000;
-    let mut net = Net::new(&VALIDATORS);
+/// Lets `rounds` rounds fail, each for want of its proposal; returns the highest number of blocks that the first node
+/// held.
+fn fail_rounds(net: &mut Net, rounds: u32) -> usize {
     net.loses =
         Box::new(|_, _, message| matches!(message, Message::Consensus(ConsensusMessage::Proposal(_))));
     (0..4).for_each(|node| net.give(node, 0));
     let round = |net: &Net| net.nodes[0].replica.orderer().status().round.0;
+    let mut held_max = 0;
     for _ in 0..4_000_000 {
-        if round(&net) >= ROUNDS {
+        if round(net) >= rounds {
             break;
         }
         net.pass();
-        let (count, _) = net.nodes[0].replica.candidates_held();
-        assert!(
-            count <= CANDIDATES_MAX + 1,
-            "{count} blocks in round {}",
-            round(&net)
-        );
+        held_max = held_max.max(net.nodes[0].replica.candidates_held().0);
     }
-    assert!(round(&net) >= ROUNDS, "only {} rounds", round(&net));
+    assert!(round(net) >= rounds, "only {} rounds", round(net));
+    held_max
+}
+
+#[test]
+fn rounds_that_go_on_failing_hold_few_blocks_and_fill_no_log() {
+    let mut net = Net::new(&VALIDATORS);
+    let held_max = fail_rounds(&mut net, 1_000);
+    assert!(held_max <= CANDIDATES_MAX + 1, "{held_max} blocks");
     let logged = net.nodes.iter().flat_map(|node| &node.logged);
     let (mut late, mut bytes) = (0, 0);
     for (round, transactions, size) in logged {
@@ -1000,4 +1013,93 @@ fn only_parts_without_a_gap_and_without_fault_count_as_progress() {
         content,
     };
     assert_eq!(parts_after(&odd), 0, "a transaction that may not be in the block");
+}
+
+/// Bugs that these tests find.
+#[cfg(feature = "planted")]
+mod planted_bugs {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use vibecoin_execution::executor::POISON;
+    use vibecoin_primitives::planted::Bug;
+
+    use super::*;
+
+    #[test]
+    fn candidates_that_are_never_dropped_are_found() {
+        let _planted = Planted::new(Some(Bug::CandidatesKept));
+        // A node holds its own blocks, one in four rounds.
+        let rounds = 4 * (CANDIDATES_MAX as u32 + 4);
+        let held_max = fail_rounds(&mut Net::new(&VALIDATORS), rounds);
+        assert!(held_max > CANDIDATES_MAX + 1, "{held_max} blocks");
+    }
+
+    /// Height and round of a part with a transaction: there is but the one that panics the executor.
+    fn poisoned(message: &Message) -> Option<(Height, Round)> {
+        let Message::Part(part) = message else { return None };
+        let PartContent::Tick(tick) = &part.content else {
+            return None;
+        };
+        let statement = &part.signed.statement;
+        (!tick.transactions.is_empty()).then_some((statement.height, statement.round))
+    }
+
+    /// The first node, which has no bug, alone has a transaction that panics the executor of the others.
+    fn with_poison() -> Net {
+        let mut net = Net::new(&VALIDATORS);
+        net.unaffected = Some(0);
+        net.loses = Box::new(|_, _, message| matches!(message, Message::Transactions(_)));
+        let poison = transfer_of(&net.chain, 0, POISON);
+        net.submit(0, poison);
+        net
+    }
+
+    #[test]
+    fn a_proposed_block_that_panics_the_executor_is_invalid_and_the_next_proposer_goes_on() {
+        let _planted = Planted::new(Some(Bug::PoisonPanics));
+        let mut net = with_poison();
+        (0..4).for_each(|node| net.until(node, 9));
+        net.all_agree(9);
+        let sent = net.sent.iter();
+        let proposed: Vec<_> = sent
+            .filter_map(|(from, message)| Some((*from, poisoned(message)?)))
+            .collect();
+        let mut rounds: Vec<_> = proposed.iter().map(|(_, round)| *round).collect();
+        rounds.dedup();
+        assert!(!rounds.is_empty());
+        assert!(proposed.iter().all(|(from, _)| *from == 0), "{proposed:?}");
+        let judges = (1..4).map(|n| net.nodes[n].replica.key().unwrap());
+        let judges: Vec<PublicKey> = judges.collect();
+        for (height, round) in rounds.into_iter().filter(|(height, _)| height.0 <= 9) {
+            let prevotes: Vec<&Vote> = net
+                .sent
+                .iter()
+                .filter_map(|(_, message)| match message {
+                    Message::Consensus(ConsensusMessage::Vote(signed)) => Some(&signed.vote),
+                    _ => None,
+                })
+                .filter(|vote| (vote.height, vote.round, vote.kind) == (height, round, VoteKind::Prevote))
+                .filter(|vote| judges.contains(&vote.validator))
+                .collect();
+            assert!(prevotes.len() >= 3, "{height}/{round}: {prevotes:?}");
+            assert!(prevotes.iter().all(|vote| vote.block.is_none()), "{prevotes:?}");
+            let commit = &net.nodes[0].commits[height.0 as usize - 1];
+            assert!(commit.header.round > round, "height {height}");
+            assert_ne!(commit.header.proposer, key(1).public_key(), "height {height}");
+        }
+        for node in &net.nodes {
+            // Judged, not only missed.
+            assert!(node.logged.iter().any(|(_, transactions, _)| *transactions == 1));
+            assert!(node.commits.iter().all(|commit| commit.ids.is_empty()));
+        }
+    }
+
+    #[test]
+    fn a_panic_that_is_not_contained_is_found() {
+        let _planted = Planted::new(Some(Bug::PanicUncontained));
+        let mut net = with_poison();
+        let ended = catch_unwind(AssertUnwindSafe(|| net.until(1, 9)));
+        let reason = ended.unwrap_err();
+        assert_eq!(reason.downcast_ref::<&str>(), Some(&"planted"));
+    }
 }

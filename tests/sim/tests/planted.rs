@@ -89,8 +89,12 @@ fn exposure(bug: Bug) -> Exposure {
         Bug::NeverAgain => honest(&[Rule::Liveness]),
         Bug::QuestionForgotten | Bug::TurnStale => honest(&[Rule::NoBlame]),
         Bug::StretchUnbounded => against(Lie::Stretches, &[Rule::Pace]),
-        // Not among `Bug::ALL`: see the tests below.
-        Bug::UndoForgotten | Bug::PoisonPanics => honest(&[]),
+        // Not among `Bug::ALL`: see the tests below and those that the docs of each bug name.
+        Bug::UndoForgotten
+        | Bug::PoisonPanics
+        | Bug::PanicUncontained
+        | Bug::CandidatesKept
+        | Bug::BatchTail => honest(&[]),
     }
 }
 
