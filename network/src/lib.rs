@@ -23,8 +23,8 @@
 //! | statements of no use | strangers 8,192 and 2,000 a second | | its peer is at fault |
 //! | copies that are counted | | 8,192 names a topic, 1,024 peers | the oldest is forgotten |
 //! | hellos being read | 4 of 18 KiB, 32 in all | | dropped; beyond 32 the peer is at fault |
-//! | connections being negotiated | 8 a machine, 24 a subnet | strangers 64, known 64 | denied |
-//! | connections without a hello | 8 a machine, 1 of a banned one | 64 | the oldest of the largest crowd is closed |
+//! | connections being negotiated | 8 a machine, 24 a subnet | strangers 64, as many that end, known 64 | the oldest of the largest group is closed, or the new one denied |
+//! | connections without a hello | 8 a machine, 1 of a banned one | 64 | the oldest of the largest group is closed, or the new one |
 //! | seats of strangers | `per_ip_max`, `per_subnet_max` | `inbound_max`, `outbound_max` | refused; a quiet one is closed |
 //! | address book | 32 an announcer, 64 its machine, 8 an address | 512 peers of 8 addresses | refused |
 //! | bans, points, banned machines | | 4,096 each | the first to end is forgotten |

@@ -1,5 +1,6 @@
 //! What the swarm is made of.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::connection_limits::{self, ConnectionLimits};
@@ -11,11 +12,13 @@ use libp2p::{StreamProtocol, allow_block_list, memory_connection_limits, ping};
 use vibecoin_primitives::Hash;
 use vibecoin_primitives::limits::{KIB, MIB};
 
+use super::arrivals::Arrivals;
 use super::config::{NetworkConfig, NetworkError, Seats};
 use super::gate::Gate;
 use super::hello::HELLO_PROTOCOL;
 use super::meter::{GOSSIP_MESSAGE_BYTES, STRANGERS_BYTES_PER_S};
 use super::streams::Streams;
+use super::view::Tally;
 use crate::wire::{CONSENSUS_BYTES_MAX, ENVELOPE_BYTES, EVIDENCE_MESSAGE_BYTES_MAX, TRANSACTIONS_BYTES_MAX};
 
 /// Most bytes of one gossiped message.
@@ -104,7 +107,13 @@ fn message_id(message: &gossipsub::Message) -> MessageId {
 }
 
 impl Behaviour {
-    pub fn new(config: &NetworkConfig, seats: &Seats, names: &Names) -> Result<Self, NetworkError> {
+    pub fn new(
+        config: &NetworkConfig,
+        seats: &Seats,
+        names: &Names,
+        arrivals: Arrivals,
+        tally: Arc<Tally>,
+    ) -> Result<Self, NetworkError> {
         let gossip = gossipsub::ConfigBuilder::default()
             .heartbeat_interval(HEARTBEAT)
             .heartbeat_initial_delay(Duration::from_millis(50))
@@ -150,7 +159,7 @@ impl Behaviour {
             .with_max_established_per_peer(Some(2));
         let memory = usize::try_from(config.memory_max_bytes).unwrap_or(usize::MAX);
         Ok(Self {
-            gate: Gate::new(seats.pending),
+            gate: Gate::new(seats.pending, arrivals, tally),
             limits: connection_limits::Behaviour::new(limits),
             memory: memory_connection_limits::Behaviour::with_max_bytes(memory),
             bans: allow_block_list::Behaviour::default(),

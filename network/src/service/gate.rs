@@ -1,5 +1,5 @@
-//! Nobody but the address book decides whom this node dials, and no address takes every place where
-//! connections are negotiated.
+//! Nobody but the address book decides whom this node dials, and no crowd of addresses takes every place where
+//! connections are negotiated: when all are taken, the largest group makes way for others (`displace`).
 //!
 //! Parts of the swarm dial on their own: opening a stream to a peer that has just been sent away dials it
 //! back, and it would come in as one that we chose, past every bound for strangers.
@@ -7,8 +7,11 @@
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
+use futures_util::future::AbortHandle;
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::multiaddr::Protocol;
@@ -17,6 +20,10 @@ use libp2p::swarm::{
     ToSwarm, dummy,
 };
 use libp2p::{Multiaddr, PeerId as LibPeer};
+
+use super::arrivals::Arrivals;
+use super::displace::{Holder, Origin, displaced};
+use super::view::{Refusal, Tally};
 
 #[derive(Debug, thiserror::Error)]
 #[error("the address book has not asked for this dial")]
@@ -30,6 +37,9 @@ struct TooManyPending(usize);
 const PENDING_PER_PLACE_MAX: usize = 8;
 /// The same for all addresses of a subnet.
 const PENDING_PER_SUBNET_MAX: usize = 24;
+/// Age at which a negotiation may be displaced by a connection whose place has as many. A handshake takes two ways there
+/// and back.
+const SETTLED_AFTER: Duration = Duration::from_secs(1);
 /// Most connections that are being negotiated from machines of validators and named peers, over QUIC and over TCP.
 const PENDING_FRIENDS_MAX: usize = 64;
 /// Most such machines that are remembered.
@@ -79,37 +89,41 @@ pub const fn subnet(ip: IpAddr) -> [u8; 7] {
 }
 
 /// Denies every dial but the one that was announced, and negotiations beyond the bounds.
-#[derive(Debug)]
 pub struct Gate {
     open_for: Option<ConnectionId>,
     pending: HashMap<ConnectionId, Pending>,
+    /// Those that were displaced and have not ended yet.
+    ending: HashSet<ConnectionId>,
     pending_max: usize,
     /// Machines of validators and named peers, which have places of their own.
     friends: HashSet<IpAddr>,
+    arrivals: Arrivals,
+    tally: Arc<Tally>,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// Returns true if two connections count together.
+type Among = fn(Origin, Origin) -> bool;
+
+#[derive(Debug)]
 struct Pending {
-    place: Place,
+    origin: Origin,
     is_friend: bool,
-}
-
-/// Where a connection comes from, and whether over QUIC, whose first packet anybody may send in another's name.
-type Place = (IpAddr, bool);
-
-fn place_of(from: &Multiaddr) -> Option<Place> {
-    let is_quic = from.iter().any(|part| part == Protocol::QuicV1);
-    Some((machine(ip_of(from)?), is_quic))
+    since: Instant,
+    /// Ends the negotiation. One without it is never displaced.
+    end: Option<AbortHandle>,
 }
 
 impl Gate {
     /// A gate that lets so many connections of strangers be negotiated at once.
-    pub fn new(pending_max: u32) -> Self {
+    pub fn new(pending_max: u32, arrivals: Arrivals, tally: Arc<Tally>) -> Self {
         Self {
             open_for: None,
             pending: HashMap::new(),
+            ending: HashSet::new(),
             pending_max: usize::try_from(pending_max).unwrap_or(usize::MAX),
             friends: HashSet::new(),
+            arrivals,
+            tally,
         }
     }
 
@@ -128,35 +142,85 @@ impl Gate {
         }
     }
 
-    /// Admits one more pending connection. `true`: it uses the quota of validators and named peers, which is separate for
-    /// QUIC, whose source addresses can be spoofed, and TCP. Beyond that quota the general one applies.
-    fn admit(&self, place: Place, is_friend: bool) -> Result<bool, TooManyPending> {
-        let count = |of: &dyn Fn(&Pending) -> bool| self.pending.values().filter(|other| of(other)).count();
-        let within = |count: usize, most: usize| {
-            if count < most {
-                Ok(())
-            } else {
-                Err(TooManyPending(count))
-            }
+    /// Returns true if a friend at this place has one left: those for QUIC, whose source addresses can be spoofed, are
+    /// apart from those for TCP. Beyond its own places a friend is a stranger.
+    fn has_place_of_friends(&self, origin: Origin) -> bool {
+        let friends = || self.pending.values().filter(|other| other.is_friend);
+        let all = friends().filter(|other| other.origin.is_quic() == origin.is_quic());
+        let own = friends().filter(|other| other.origin == origin);
+        self.friends.contains(&origin.machine())
+            && all.count() < PENDING_FRIENDS_MAX
+            && own.count() < PENDING_PER_PLACE_MAX
+    }
+
+    fn on_arrival(
+        &mut self,
+        connection: ConnectionId,
+        from: &Multiaddr,
+        now: Instant,
+    ) -> Result<(), TooManyPending> {
+        let end = self.arrivals.take(from);
+        let Some(origin) = Origin::of(from) else {
+            return Ok(());
         };
-        let (ip, quic) = place;
-        if is_friend {
-            let friends = |other: &Pending| other.is_friend && other.place.1 == quic;
-            let own = |other: &Pending| other.is_friend && other.place == place;
-            if count(&friends) < PENDING_FRIENDS_MAX && count(&own) < PENDING_PER_PLACE_MAX {
-                return Ok(true);
-            }
+        let is_friend = self.has_place_of_friends(origin);
+        if !is_friend {
+            self.make_place(origin, now)?;
         }
-        within(count(&|other| !other.is_friend), self.pending_max)?;
-        if ip.is_loopback() {
-            return Ok(false);
-        }
-        let strange = |other: &Pending| !other.is_friend && other.place == place;
-        within(count(&strange), PENDING_PER_PLACE_MAX)?;
-        let near = |other: &Pending| {
-            !other.is_friend && subnet(other.place.0) == subnet(ip) && other.place.1 == quic
+        self.pending.insert(
+            connection,
+            Pending {
+                origin,
+                is_friend,
+                since: now,
+                end,
+            },
+        );
+        Ok(())
+    }
+
+    /// Finds a place for a stranger's connection, if need be that of another.
+    fn make_place(&mut self, newcomer: Origin, now: Instant) -> Result<(), TooManyPending> {
+        let strangers = || self.pending.iter().filter(|(_, other)| !other.is_friend);
+        let is_free = newcomer.machine().is_loopback();
+        let bounds: [(Among, usize); 3] = [
+            (|own, other| own == other, PENDING_PER_PLACE_MAX),
+            (Origin::is_near, PENDING_PER_SUBNET_MAX),
+            (|_, _| true, self.pending_max),
+        ];
+        // The narrowest of the bounds that are reached: a place among these is one among the others, too.
+        let mut bounds = bounds.into_iter().skip(if is_free { 2 } else { 0 });
+        let reached = bounds.find(|(among, most)| {
+            let others = strangers().filter(|(_, other)| among(newcomer, other.origin));
+            others.count() >= *most
+        });
+        let Some((among, most)) = reached else {
+            return Ok(());
         };
-        within(count(&near), PENDING_PER_SUBNET_MAX).map(|()| false)
+        // Those that were displaced hold their sockets until their tasks have run.
+        if self.ending.len() >= self.pending_max {
+            return Err(TooManyPending(most));
+        }
+        let holders: Vec<Holder<ConnectionId>> = strangers()
+            .filter(|(_, other)| other.end.is_some() && among(newcomer, other.origin))
+            .map(|(id, other)| Holder {
+                key: *id,
+                origin: other.origin,
+                age: now.saturating_duration_since(other.since),
+            })
+            .collect();
+        let out = displaced(newcomer, &holders, SETTLED_AFTER).ok_or(TooManyPending(most))?;
+        if let Some(end) = self.pending.remove(&out).and_then(|pending| pending.end) {
+            end.abort();
+        }
+        self.ending.insert(out);
+        self.tally.refuse(Refusal::Pending);
+        Ok(())
+    }
+
+    fn on_end(&mut self, connection: ConnectionId) {
+        self.pending.remove(&connection);
+        self.ending.remove(&connection);
     }
 }
 
@@ -184,13 +248,8 @@ impl NetworkBehaviour for Gate {
         _: &Multiaddr,
         from: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        let Some(place) = place_of(from) else {
-            return Ok(());
-        };
-        let is_friend = self.friends.contains(&place.0);
-        let is_friend = self.admit(place, is_friend).map_err(ConnectionDenied::new)?;
-        self.pending.insert(connection, Pending { place, is_friend });
-        Ok(())
+        self.on_arrival(connection, from, Instant::now())
+            .map_err(ConnectionDenied::new)
     }
 
     fn handle_established_inbound_connection(
@@ -217,10 +276,10 @@ impl NetworkBehaviour for Gate {
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
             FromSwarm::ConnectionEstablished(established) => {
-                self.pending.remove(&established.connection_id);
+                self.on_end(established.connection_id);
             }
             FromSwarm::ListenFailure(failure) => {
-                self.pending.remove(&failure.connection_id);
+                self.on_end(failure.connection_id);
             }
             _ => {}
         }
@@ -236,13 +295,20 @@ impl NetworkBehaviour for Gate {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
 mod tests {
+    use futures_util::future::Abortable;
+
     use super::*;
+
+    fn gate(pending_max: u32) -> Gate {
+        Gate::new(pending_max, Arrivals::default(), Arc::default())
+    }
 
     #[test]
     fn only_the_announced_dial_passes_and_only_once() {
         let [asked, other] = [1, 2].map(ConnectionId::new_unchecked);
-        let mut gate = Gate::new(1_000);
+        let mut gate = gate(1_000);
         let passes = |gate: &mut Gate, dial| {
             let peer = Some(LibPeer::random());
             gate.handle_pending_outbound_connection(dial, peer, &[], Endpoint::Dialer)
@@ -257,7 +323,7 @@ mod tests {
 
     #[test]
     fn one_address_takes_a_few_of_the_places_where_connections_are_negotiated() {
-        let mut gate = Gate::new(1_000);
+        let mut gate = gate(1_000);
         let mut ids = (1..).map(ConnectionId::new_unchecked);
         let own: Multiaddr = "/ip4/10.0.0.1/tcp/4000".parse().unwrap();
         let mut comes = |gate: &mut Gate, from: &str| {
@@ -311,7 +377,7 @@ mod tests {
 
     #[test]
     fn machines_of_validators_have_places_when_strangers_have_taken_all() {
-        let mut gate = Gate::new(10);
+        let mut gate = gate(10);
         let mut ids = (1..).map(ConnectionId::new_unchecked);
         let own: Multiaddr = "/ip4/10.0.0.1/tcp/4000".parse().unwrap();
         let mut comes = |gate: &mut Gate, from: String| {
@@ -335,7 +401,7 @@ mod tests {
 
     #[test]
     fn packets_in_a_friends_name_take_neither_its_places_over_tcp_nor_those_of_other_friends() {
-        let mut gate = Gate::new(10);
+        let mut gate = gate(10);
         let mut ids = (1..).map(ConnectionId::new_unchecked);
         let own: Multiaddr = "/ip4/10.0.0.1/tcp/4000".parse().unwrap();
         let mut comes = |gate: &mut Gate, from: &str| {
@@ -355,5 +421,137 @@ mod tests {
         ] {
             assert!(comes(&mut gate, friend), "{friend}");
         }
+    }
+
+    /// A gate whose time stands still unless a test moves it.
+    struct Timed {
+        gate: Gate,
+        now: Instant,
+        next: usize,
+    }
+
+    impl Timed {
+        fn new(pending_max: u32) -> Self {
+            Self {
+                gate: gate(pending_max),
+                now: Instant::now(),
+                next: 1,
+            }
+        }
+
+        /// The connection's number and its negotiation, or `None` where the gate refuses it.
+        fn comes(&mut self, from: &str) -> Option<(ConnectionId, Abortable<std::future::Pending<()>>)> {
+            let from: Multiaddr = from.parse().unwrap();
+            let id = ConnectionId::new_unchecked(self.next);
+            self.next += 1;
+            let registration = self.gate.arrivals.announce(from.clone());
+            let taken = self.gate.on_arrival(id, &from, self.now).is_ok();
+            taken.then(|| (id, Abortable::new(std::future::pending(), registration)))
+        }
+
+        /// Ends of displaced connections, as the swarm reports them.
+        fn ends(&mut self) {
+            let ending: Vec<ConnectionId> = self.gate.ending.iter().copied().collect();
+            ending.into_iter().for_each(|id| self.gate.on_end(id));
+        }
+
+        fn refused(&self) -> u64 {
+            self.gate.tally.read().refused(Refusal::Pending)
+        }
+    }
+
+    #[test]
+    fn a_stranger_finds_a_place_and_keeps_it_while_sixteen_addresses_reconnect_without_pause() {
+        let mut timed = Timed::new(64);
+        let mut crowd = Vec::new();
+        for number in 0..1_000 {
+            let from = format!("/ip4/198.18.{}.{}/tcp/1", number % 8, 10 + number / 8 % 2);
+            crowd.extend(timed.comes(&from));
+        }
+        assert_eq!(crowd.len(), 64);
+        for from in ["/ip4/203.0.113.1/tcp/1", "/ip4/198.18.0.99/tcp/1"] {
+            let (_, honest) = timed.comes(from).expect("a place for the stranger");
+            for step in 1..500 {
+                timed.now += SETTLED_AFTER / 500;
+                for number in 0..16 {
+                    let from = format!("/ip4/198.18.{}.{}/tcp/1", (step + number) % 8, 10 + number / 8);
+                    crowd.extend(timed.comes(&from));
+                }
+                timed.ends();
+                assert!(timed.gate.pending.len() <= 64);
+            }
+            assert!(!honest.is_aborted(), "{from} was displaced");
+        }
+        let ended = crowd.iter().filter(|(_, negotiation)| negotiation.is_aborted());
+        let ended = u64::try_from(ended.count()).unwrap();
+        assert_eq!(timed.refused(), ended, "each one is counted");
+        assert!(ended >= 2);
+    }
+
+    #[test]
+    fn a_stranger_in_a_subnet_that_has_all_its_places_displaces_one_of_the_largest_machine() {
+        let mut timed = Timed::new(64);
+        let crowd: Vec<_> = (0..100)
+            .filter_map(|number| timed.comes(&format!("/ip4/198.18.0.{}/tcp/1", 10 + number % 4)))
+            .collect();
+        assert_eq!(crowd.len(), PENDING_PER_SUBNET_MAX);
+        assert!(timed.comes("/ip4/198.18.0.99/tcp/1").is_some());
+        let ended = crowd.iter().filter(|(_, negotiation)| negotiation.is_aborted());
+        assert_eq!(ended.count(), 1);
+        assert_eq!(timed.gate.pending.len(), PENDING_PER_SUBNET_MAX);
+    }
+
+    #[test]
+    fn a_machine_with_all_its_places_displaces_its_own_settled_connections_alone() {
+        let mut timed = Timed::new(64);
+        let other = timed.comes("/ip4/9.9.9.9/tcp/1").expect("a place");
+        let own: Vec<_> = (0..PENDING_PER_PLACE_MAX)
+            .filter_map(|_| timed.comes("/ip4/8.8.8.8/tcp/1"))
+            .collect();
+        timed.now += SETTLED_AFTER - Duration::from_millis(1);
+        assert!(timed.comes("/ip4/8.8.8.8/tcp/1").is_none());
+        timed.now += Duration::from_millis(1);
+        assert!(timed.comes("/ip4/8.8.8.8/tcp/1").is_some());
+        let ended = own.iter().filter(|(_, negotiation)| negotiation.is_aborted());
+        assert_eq!(ended.count(), 1);
+        assert!(!other.1.is_aborted());
+    }
+
+    #[test]
+    fn displaced_connections_that_have_not_ended_are_bounded() {
+        let mut timed = Timed::new(16);
+        let (mut taken, mut all) = (0, Vec::new());
+        for _ in 0..16 {
+            all.extend(timed.comes("/ip4/127.0.0.1/tcp/1"));
+        }
+        for _ in 0..100 {
+            timed.now += SETTLED_AFTER;
+            let came = timed.comes("/ip4/127.0.0.1/tcp/1");
+            taken += usize::from(came.is_some());
+            all.extend(came);
+            assert!(timed.gate.pending.len() + timed.gate.ending.len() <= 32);
+        }
+        assert_eq!(taken, 16);
+        timed.ends();
+        assert!(timed.comes("/ip4/127.0.0.1/tcp/1").is_some());
+        assert_eq!(timed.gate.ending.len(), 1);
+    }
+
+    #[test]
+    fn strangers_displace_no_friend() {
+        let mut timed = Timed::new(4);
+        timed.gate.befriend(&"/ip4/9.9.9.9/tcp/1".parse().unwrap());
+        let friends: Vec<_> = (0..PENDING_PER_PLACE_MAX)
+            .filter_map(|_| timed.comes("/ip4/9.9.9.9/tcp/1"))
+            .collect();
+        assert_eq!(friends.len(), PENDING_PER_PLACE_MAX);
+        let mut strangers = Vec::new();
+        for number in 0..100 {
+            timed.now += SETTLED_AFTER;
+            strangers.extend(timed.comes(&format!("/ip4/{}.1.1.1/tcp/1", 10 + number)));
+            timed.ends();
+        }
+        assert_eq!(strangers.len(), 100);
+        assert!(friends.iter().all(|(_, negotiation)| !negotiation.is_aborted()));
     }
 }

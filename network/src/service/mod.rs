@@ -11,12 +11,14 @@
 //! in bytes, and what does not fit is dropped and counted. What comes in goes to a [`Sink`].
 //!
 //! A peer is nobody until its hello has come: the genesis hash, its newest block, and the proof that it
-//! holds a validator's key. Read in this order: [`config`], `hello`, `lanes`, `meter`, `opened`, `repeats`, `book`, `gate`,
-//! `score`, `task`.
+//! holds a validator's key. Read in this order: [`config`], `hello`, `lanes`, `meter`, `opened`, `repeats`, `book`, `arrivals`,
+//! `displace`, `gate`, `score`, `task`.
 
+mod arrivals;
 mod behaviour;
 mod book;
 mod config;
+mod displace;
 mod gate;
 mod handle;
 mod hello;

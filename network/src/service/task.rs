@@ -19,6 +19,7 @@ use vibecoin_consensus::Verdict;
 use vibecoin_primitives::PublicKey;
 use vibecoin_replica::{GossipId, PeerId, Severity};
 
+use super::arrivals::Arrivals;
 use super::behaviour::{Behaviour, BehaviourEvent, Names};
 use super::book::{Book, OUTBOUND_WANTED, Scopes};
 use super::config::{NetworkConfig, NetworkError, Seats, Sink, open_files_max};
@@ -262,12 +263,13 @@ impl Task {
             warn!(target: "node::network", ?seats, ?files, "strangers have fewer seats: few files may be open");
         }
         let (meters, exceeded) = Meters::new(STRANGER_BYTES_PER_S_MIN.min(config.bytes_per_s_per_peer));
-        let behaviour = Behaviour::new(&config, &seats, &names)?;
+        let arrivals = Arrivals::default();
+        let behaviour = Behaviour::new(&config, &seats, &names, arrivals.clone(), shared.tally.clone())?;
         let mut swarm = libp2p::SwarmBuilder::with_existing_identity(key)
             .with_tokio()
-            .with_other_transport(|key| transport::quic(key, &meters))
+            .with_other_transport(|key| transport::quic(key, &meters).map(|inner| arrivals.watch(inner)))
             .map_err(|error| start(error.to_string()))?
-            .with_other_transport(|key| transport::tcp(key, &meters))
+            .with_other_transport(|key| transport::tcp(key, &meters).map(|inner| arrivals.watch(inner)))
             .map_err(|error| start(error.to_string()))?
             .with_dns()
             .map_err(|error| start(error.to_string()))?

@@ -146,7 +146,7 @@ pub enum Refusal {
     BannedPlace,
     /// A connection of a banned identity, or of one beyond its own number of connections.
     Connection,
-    /// A connection whose negotiation was beyond the bounds of its address or of all.
+    /// A connection whose negotiation was beyond the bounds of its address or of all, or made way for one from elsewhere.
     Pending,
     /// An address that a peer announced and that is not dialled on its word.
     Address,

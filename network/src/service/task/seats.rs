@@ -1,10 +1,9 @@
 //! Who may stay: seats of connections that have yet to say hello, and of strangers.
 //!
 //! Validators and peers that the operator named take none of them. Before its hello a validator that this node
-//! has not met is any connection, so connections of all kinds are heard, for a few seconds: a crowd from one
-//! place makes room for others, and where strangers are banned one at a time may still prove what it is.
+//! has not met is any connection, so connections of all kinds are heard, for a few seconds: the largest group makes
+//! way for others (`displace`), and where strangers are banned one at a time may still prove what it is.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use tracing::debug;
 use vibecoin_primitives::PublicKey;
 
 use super::{Peer, Task};
+use crate::service::displace::{Holder, Origin, displaced};
 use crate::service::gate::{ip_of, machine, subnet};
 use crate::service::lanes::Rank;
 use crate::service::meter::part_of_strangers;
@@ -22,7 +22,7 @@ use crate::service::view::Refusal;
 const GUESTS_PER_MACHINE_MAX: usize = 8;
 /// The same for a machine that is banned.
 const GUESTS_BANNED_MAX: usize = 1;
-/// How long a connection keeps its seat before another may take it. A hello takes two ways there and back.
+/// Age at which a guest may be displaced by one whose place has as many. A hello takes two ways there and back.
 const GUEST_KEEPS: Duration = Duration::from_secs(1);
 /// How long a stranger may have sent nothing before another may take its seat.
 const QUIET_KEEPS: Duration = Duration::from_secs(60);
@@ -108,21 +108,21 @@ impl Task {
             return true;
         }
         self.shared.tally.refuse(Refusal::Guest);
-        let mut crowds: HashMap<Option<IpAddr>, usize> = HashMap::new();
-        for (_, peer) in guests() {
-            let crowd = crowds.entry(machine_of(&peer.address)).or_default();
-            *crowd = crowd.saturating_add(1);
-        }
-        let oldest = guests()
-            .filter(|(_, peer)| peer.since.elapsed() > GUEST_KEEPS)
-            .max_by_key(|(_, peer)| {
-                let crowd = crowds.get(&machine_of(&peer.address)).copied();
-                (crowd, peer.since.elapsed())
-            });
-        let Some(oldest) = oldest.map(|(id, _)| *id) else {
+        let holders: Vec<Holder<LibPeer>> = guests()
+            .filter(|(id, _)| !self.is_privileged(id) && !self.was_validator(id))
+            .filter_map(|(id, peer)| {
+                Some(Holder {
+                    key: *id,
+                    origin: Origin::proven(&peer.address)?,
+                    age: now.saturating_duration_since(peer.since),
+                })
+            })
+            .collect();
+        let newcomer = Origin::proven(address);
+        let Some(out) = newcomer.and_then(|newcomer| displaced(newcomer, &holders, GUEST_KEEPS)) else {
             return false;
         };
-        self.send_away(oldest);
+        self.send_away(out);
         true
     }
 

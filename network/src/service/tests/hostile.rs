@@ -130,6 +130,8 @@ impl Stranger {
             let _inside = runtime.enter();
             libp2p::SwarmBuilder::with_existing_identity(key)
                 .with_tokio()
+                .with_other_transport(|key| transport::quic(key, &meters))
+                .unwrap()
                 .with_other_transport(|key| transport::tcp(key, &meters))
                 .unwrap()
                 .with_behaviour(|_| behaviour)
@@ -532,5 +534,25 @@ fn half_open_connections_end_and_others_are_let_in() {
     until("a refusal", || refused(&a, Refusal::Pending) > 0);
     let b = Node::start(to(config(131), &[&a]));
     let (_, _) = (a.connected(), b.connected());
+    drop(open);
+}
+
+#[test]
+fn a_stranger_is_let_in_at_once_though_silent_sockets_hold_every_place() {
+    let mut config = config(134);
+    config.listen.push("/ip4/127.0.0.1/udp/0/quic-v1".to_owned());
+    let a = Node::start(config);
+    let addresses = a.network.info().addresses;
+    let at = |part: &str| addresses.iter().find(|address| address.contains(part)).unwrap();
+    let port: u16 = at("/tcp/").split('/').nth(4).unwrap().parse().unwrap();
+    let mut stranger = Stranger::far(&a, [135; 32]);
+    // Of loopback, the transport is the one part of an origin that can differ.
+    stranger.address = at("/quic-v1").parse().unwrap();
+    let open: Vec<std::net::TcpStream> = (0..100)
+        .map(|_| std::net::TcpStream::connect(("127.0.0.1", port)).unwrap())
+        .collect();
+    until("a refusal", || refused(&a, Refusal::Pending) > 0);
+    stranger.dial();
+    assert_eq!(stranger.next(), Seen::Connected, "its first dial");
     drop(open);
 }
