@@ -7,12 +7,14 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, at, never, select};
 use tracing::{debug, info, warn};
 use vibecoin_consensus::{BftOrderer, GuardEntry, GuardStep, LogRecord, Orderer, Step};
+use vibecoin_mempool::Status;
 use vibecoin_primitives::{Evidence, Hash, Height, PublicKey, Round, VerifiedTransaction, encode};
 use vibecoin_replica::{Action, Commit, Event, GossipId, Message, PeerId, Replica, Ticket};
 use vibecoin_rpc_server::backend::PohStatus;
 use vibecoin_storage::StateView;
 use vibecoin_storage::files::{ConsensusLog, GuardFile};
 
+use crate::again::Again;
 use crate::clock::Clock;
 use crate::error::NodeError;
 use crate::mail::Mailbox;
@@ -162,6 +164,8 @@ pub struct Driver {
     pub departures_seen: u64,
     /// How many of the pool's promotions have been passed on to peers.
     pub promotions_seen: u64,
+    /// What peers are told again until a block has it.
+    pub again: Again,
 }
 
 impl Driver {
@@ -246,7 +250,9 @@ impl Driver {
             return Some(input);
         }
         self.in_a_row = 0;
-        let deadline = self.replica.next_deadline().map(|at| self.clock.instant(at));
+        let deadlines = [self.replica.next_deadline(), self.again.next()];
+        let deadline = deadlines.into_iter().flatten().min();
+        let deadline = deadline.map(|at| self.clock.instant(at));
         if deadline.is_some_and(|at| at <= Instant::now()) {
             return None;
         }
@@ -330,8 +336,10 @@ impl Driver {
                         let waits = |it: &Arc<VerifiedTransaction>| pool.get(it.id()).is_some();
                         match answer.take_own() {
                             Own::Any(own) => {
-                                let own = own.iter().filter(|it| waits(it));
-                                own.for_each(|transaction| self.outlet.pass_on(transaction));
+                                for transaction in own.iter().filter(|it| waits(it)) {
+                                    self.outlet.pass_on(transaction);
+                                    self.again.told(self.clock.now().mono, *transaction.id());
+                                }
                             }
                             Own::Message(mut own) => {
                                 own.retain(waits);
@@ -425,8 +433,26 @@ impl Driver {
     /// Gives peers what was queued and is pending now.
     fn pass_on_promoted(&mut self) {
         let (promoted, next) = self.replica.pool().promoted_since(self.promotions_seen);
-        promoted.for_each(|transaction| self.outlet.pass_on(transaction));
+        for transaction in promoted {
+            self.outlet.pass_on(transaction);
+            self.again.told(self.clock.now().mono, *transaction.id());
+        }
         self.promotions_seen = next;
+    }
+
+    /// Tells peers again what no block has taken.
+    fn pass_on_again(&mut self) {
+        let now = self.clock.now().mono;
+        if self.again.next().is_none_or(|at| at > now) {
+            return;
+        }
+        let pool = self.replica.pool();
+        let pending = |id: &Hash| pool.status(id) == Status::Pending;
+        for id in self.again.take(now, pending) {
+            if let Some(transaction) = pool.get(&id) {
+                self.outlet.pass_on(transaction);
+            }
+        }
     }
 
     fn note_pool(&self) {
@@ -446,6 +472,7 @@ impl Driver {
         }
         self.note_departures();
         self.pass_on_promoted();
+        self.pass_on_again();
         self.note_pool();
         self.shared
             .driver_beat_ms

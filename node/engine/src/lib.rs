@@ -15,6 +15,7 @@
 //!
 //! The engine makes no rule. What it does with an action is written beside each arm in `driver`.
 
+mod again;
 mod backend;
 #[cfg(feature = "byzantine")]
 mod byzantine;

@@ -22,6 +22,7 @@ use vibecoin_rpc_server::backend::{BuildFacts, ChainFacts, PeersView};
 use vibecoin_rpc_server::{Config as ServerConfig, Rate, RpcServer};
 use vibecoin_storage::Store;
 
+use crate::again::Again;
 use crate::backend::{Handles, NodeBackend};
 use crate::clock::{Clock, wall};
 use crate::driver::{Driver, INBOX_MAX, Input, URGENT_MAX, announce};
@@ -285,6 +286,7 @@ impl Node {
             clock,
             departures_seen: 0,
             promotions_seen: 0,
+            again: Again::default(),
         };
         let persist = Persist {
             store: store.clone(),

@@ -242,7 +242,11 @@ impl ProposerSchedule {
         }
         let credited = share(&mut entries, proposer, &missed);
         let index = u32::try_from(proposer).unwrap_or(u32::MAX);
-        let before = if self.row.proposer == index { self.row.excess } else { 0 };
+        let before = if self.row.proposer == index {
+            self.row.excess
+        } else {
+            0
+        };
         Self {
             turns: entries.into_iter().map(|entry| entry.turn).collect(),
             row: Row {

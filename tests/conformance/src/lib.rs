@@ -11,9 +11,9 @@ use vibecoin_primitives::{
     Account, AccountRow, AccountType, Address, Amount, Block, BlockPart, Body, BodyV1, ChainParams,
     CommitCertificate, CommitSignature, DiffEntry, Evidence, Failure, FaultModel, Hash, Header, Height,
     MerklePath, Nonce, OffenceRecord, Operation, Outcome, PartContent, PartStatement, Power, Proposal,
-    ProposerSchedule, PublicKey, Receipt, ReceiptV1, Receipts, Round, Row, SecretKey, SignedPart, SignedProposal,
-    SignedVote, SlotRow, StateDiff, StateKey, Tick, TimeMs, Transaction, TransactionBody, Turn, Validator,
-    ValidatorSet, Vote, VoteKind, encode,
+    ProposerSchedule, PublicKey, Receipt, ReceiptV1, Receipts, Round, Row, SecretKey, SignedPart,
+    SignedProposal, SignedVote, SlotRow, StateDiff, StateKey, Tick, TimeMs, Transaction, TransactionBody,
+    Turn, Validator, ValidatorSet, Vote, VoteKind, encode,
 };
 
 mod protocol;

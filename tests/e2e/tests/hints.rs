@@ -965,6 +965,8 @@ fn hints_about_a_devnet() {
     let waited = String::from_utf8_lossy(&waited.stderr).into_owned();
     assert!(waited.contains("it may still come"), "{waited}");
     let _started = net.run("start-node 0").ok();
+    // Its node tells the validator of it, which was not there when it came.
+    let _final = hint.follow("tx wait", &[]);
 
     // More nodes.
     let hint = rows.hint(&net.run("add-node --validator"));

@@ -6,8 +6,8 @@ use vibecoin_primitives::limits::{
 };
 use vibecoin_primitives::{
     Block, BlockPart, Body, BodyV1, CommitCertificate, CommitSignature, Encoded, Evidence, Failure, Hash,
-    OffenceRecord, Operation, Outcome, PartContent, Power, ProposerSchedule, PublicKey, Receipt, Receipts, Row,
-    Signature, Tick, Transaction, TransactionV1, Turn, Validator, ValidatorSet, decode, encode,
+    OffenceRecord, Operation, Outcome, PartContent, Power, ProposerSchedule, PublicKey, Receipt, Receipts,
+    Row, Signature, Tick, Transaction, TransactionV1, Turn, Validator, ValidatorSet, decode, encode,
 };
 use vibecoin_replica::{CertifiedBlock, Message, SYNC_BLOCKS_MAX};
 use vibecoin_tests_conformance as values;
