@@ -89,7 +89,7 @@ fn the_hash_of_a_fixed_file_never_changes() {
     let hash = genesis().build().unwrap().hash;
     assert_eq!(
         hash.to_string(),
-        "0x153e089e3e9dfc751fd4617af3d20c615665bf359c553a979247db25054ef9d9"
+        "0x8da745abd76f97e2c5c15cedce0ed62609b6bad1b8eba4a4f905cdb16c42b6a6"
     );
 }
 

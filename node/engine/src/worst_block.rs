@@ -263,7 +263,11 @@ impl Bench {
         ];
         let mut mixed = self.kind("cleared and transferred", slots.min(OWNERS), 1, |_| clear(0));
         let transfers = self.users.iter().skip(slots.min(OWNERS)).enumerate();
-        let transfers = transfers.filter_map(|(n, user)| self.sign(user, vec![transfer(stranger(n), 1)]));
+        let transfers = transfers.filter_map(|(n, user)| {
+            // Half the fee, or they would be ranked before the others and take their places.
+            let fee = Amount(FEE.0 / 2);
+            self.sign(user, fee, vec![transfer(stranger(n), 1)])
+        });
         mixed.transactions.extend(transfers);
         kinds.push(mixed);
         // An offence is recorded once per validator, height and kind: two of each height, from the head down.
@@ -298,7 +302,7 @@ impl Bench {
         let transactions = self.users.iter().take(count).enumerate().filter_map(|(n, user)| {
             let first = n.saturating_mul(each);
             let operations = (first..first.saturating_add(each)).map(&operation);
-            self.sign(user, operations.collect())
+            self.sign(user, FEE, operations.collect())
         });
         Kind {
             name,
@@ -307,12 +311,12 @@ impl Bench {
         }
     }
 
-    fn sign(&self, user: &SecretKey, operations: Vec<Operation>) -> Option<VerifiedTransaction> {
+    fn sign(&self, user: &SecretKey, fee: Amount, operations: Vec<Operation>) -> Option<VerifiedTransaction> {
         let body = TransactionBody {
             chain: self.chain.genesis.prefix(),
             sender: user.public_key(),
             nonce: Nonce(0),
-            fee: FEE,
+            fee,
             valid_until: self.header.height.saturating_add(10),
             operations,
         };

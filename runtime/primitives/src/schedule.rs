@@ -35,8 +35,8 @@ pub struct Turn {
 pub struct Row {
     /// Index of the validator.
     pub proposer: u32,
-    /// How many they are, less twice what it was credited for these heights; in units of one [`CREDIT`]th.
-    pub excess: i64,
+    /// How many they are beyond twice what it was credited for these heights; in units of one [`CREDIT`]th.
+    pub excess: u64,
 }
 
 /// The proposer order of the next height: a record in the state, so a function of chain data alone.
@@ -183,8 +183,8 @@ impl ProposerSchedule {
         if let Some(entry) = entries.get_mut(proposer)
             && !active(Bug::CreditUnbounded)
         {
-            let excess = self.row.excess.saturating_add(beyond(credit(entry.power, power)));
-            entry.waits = excess > CREDIT.saturating_mul(2);
+            let excess = grown(self.row.excess, credit(entry.power, power));
+            entry.waits = excess > CREDIT.unsigned_abs().saturating_mul(2);
         }
     }
 
@@ -251,15 +251,16 @@ impl ProposerSchedule {
             turns: entries.into_iter().map(|entry| entry.turn).collect(),
             row: Row {
                 proposer: index,
-                excess: before.saturating_add(beyond(credited)).max(-CREDIT_BOUND),
+                excess: grown(before, credited),
             },
         }
     }
 }
 
-/// What one block adds to [`Row::excess`], by what its proposer was credited for that height.
-const fn beyond(credited: i64) -> i64 {
-    CREDIT.saturating_sub(credited.saturating_mul(2))
+/// [`Row::excess`] after one block more, for whose height its proposer was credited so much.
+fn grown(excess: u64, credited: i64) -> u64 {
+    let twice = credited.unsigned_abs().saturating_mul(2);
+    excess.saturating_add(CREDIT.unsigned_abs()).saturating_sub(twice)
 }
 
 /// The part of one proposal that `power` of `total` is.

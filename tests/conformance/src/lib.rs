@@ -431,7 +431,7 @@ pub fn schedule() -> ProposerSchedule {
         ],
         row: Row {
             proposer: 1,
-            excess: -0x0102_0304,
+            excess: 0x0102_0304,
         },
     }
 }

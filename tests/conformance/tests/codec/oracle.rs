@@ -185,7 +185,7 @@ structs! { real:
     StateDiff { parent_root: real::Hash, root: real::Hash, entries: Vec<real::DiffEntry> }
     Validator { key: real::PublicKey, power: real::Power, payout: real::Address }
     Turn { credit: i64, penalty_until: real::Height, penalty: u32 }
-    Row { proposer: u32, excess: i64 }
+    Row { proposer: u32, excess: u64 }
     ProposerSchedule { turns: Vec<real::Turn>, row: real::Row }
     OffenceRecord { kinds: Vec<u8> }
     MerklePath { index: u64, count: u64, siblings: Vec<real::Hash> }
