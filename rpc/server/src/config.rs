@@ -107,7 +107,7 @@ impl Default for Config {
             body_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(20),
-            held_bytes_max: 64 * 1024 * 1024,
+            held_bytes_max: 32 * 1024 * 1024,
             websocket_held_bytes_max: 256 * 1024,
             websocket_calls_max: 16,
             history_readers_max: 1,
