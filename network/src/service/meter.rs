@@ -39,8 +39,21 @@ const READ_BYTES_MAX: usize = 64 * KIB;
 const ARRIVED_MAX: usize = 32;
 /// Streams that are taken from a connection before others have their turn.
 const TAKEN_AT_ONCE: usize = 16;
-/// Connections with too many streams that the swarm has yet to hear of. Each has ended by itself.
-const EXCESS_MAX: usize = 256;
+/// Faults of streams that the swarm has yet to hear of.
+const FAULTS_MAX: usize = 256;
+/// Bytes in which an incoming stream says which protocol it speaks.
+const NAMED_WITHIN: usize = 256;
+/// What the names of all gossip protocols hold.
+const GOSSIP_NAME: &[u8] = b"/meshsub/";
+
+/// What a peer did with its streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamFault {
+    /// It opens streams without end. Its connection ends by itself.
+    Opened,
+    /// It sent gossip that does not decode.
+    Garbled,
+}
 
 /// Returns a stranger's part when there are so many of them.
 pub fn part_of_strangers(strangers: usize, per_peer: u64) -> u64 {
@@ -91,19 +104,19 @@ pub struct Meters {
     /// For a peer of which nothing is known.
     first: u64,
     of: Arc<Mutex<HashMap<LibPeer, Weak<Meter>>>>,
-    excess: mpsc::Sender<LibPeer>,
+    faults: mpsc::Sender<(LibPeer, StreamFault)>,
 }
 
 impl Meters {
-    /// Meters that permit new peers this pace, and where they name the peers that open streams without end.
-    pub fn new(first: u64) -> (Self, mpsc::Receiver<LibPeer>) {
-        let (excess, exceeded) = mpsc::channel(EXCESS_MAX);
+    /// Meters that permit new peers this pace, and where they name the peers whose streams break a rule.
+    pub fn new(first: u64) -> (Self, mpsc::Receiver<(LibPeer, StreamFault)>) {
+        let (faults, found) = mpsc::channel(FAULTS_MAX);
         let meters = Self {
             first,
             of: Arc::default(),
-            excess,
+            faults,
         };
-        (meters, exceeded)
+        (meters, found)
     }
 
     /// Reads the streams of a connection through the meter of its peer.
@@ -112,7 +125,7 @@ impl Meters {
             inner,
             meter: self.of(peer),
             peer,
-            excess: self.excess.clone(),
+            faults: self.faults.clone(),
             arrived: VecDeque::new(),
         }
     }
@@ -151,7 +164,7 @@ pub struct MeteredMuxer<M: StreamMuxer> {
     inner: M,
     meter: Arc<Meter>,
     peer: LibPeer,
-    excess: mpsc::Sender<LibPeer>,
+    faults: mpsc::Sender<(LibPeer, StreamFault)>,
     arrived: VecDeque<M::Substream>,
 }
 
@@ -169,7 +182,7 @@ where
             let stream = stream.map_err(io::Error::other)?;
             if !self.meter.opened.take(Instant::now()) {
                 // The connection ends with the error; without room its peer goes without blame.
-                let _without_room = self.excess.try_send(self.peer);
+                let _without_room = self.faults.try_send((self.peer, StreamFault::Opened));
                 return Err(io::Error::other("the peer opens streams without end"));
             }
             if self.arrived.len() < ARRIVED_MAX {
@@ -197,7 +210,10 @@ where
             self.take(cx)?;
         }
         match self.arrived.pop_front() {
-            Some(inner) => Poll::Ready(Ok(Metered::new(inner, self.meter.clone()))),
+            Some(inner) => {
+                let watch = Watch::new(self.peer, self.faults.clone());
+                Poll::Ready(Ok(Metered::new(inner, self.meter.clone(), Some(watch))))
+            }
             None => Poll::Pending,
         }
     }
@@ -207,7 +223,7 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Result<Self::Substream, Self::Error>> {
         let inner = ready!(Pin::new(&mut self.inner).poll_outbound(cx)).map_err(io::Error::other)?;
-        Poll::Ready(Ok(Metered::new(inner, self.meter.clone())))
+        Poll::Ready(Ok(Metered::new(inner, self.meter.clone(), None)))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -226,14 +242,58 @@ pub struct Metered<S> {
     inner: S,
     meter: Arc<Meter>,
     pause: Option<Pin<Box<Sleep>>>,
+    /// Of a stream that the peer opened.
+    watch: Option<Watch>,
 }
 
 impl<S> Metered<S> {
-    fn new(inner: S, meter: Arc<Meter>) -> Self {
+    fn new(inner: S, meter: Arc<Meter>, watch: Option<Watch>) -> Self {
         Self {
             inner,
             meter,
             pause: None,
+            watch,
+        }
+    }
+}
+
+/// Finds out when gossip does not decode. `libp2p-gossipsub` tells nobody and keeps the connection. It closes its side of an
+/// incoming stream then, and otherwise only of one that its peer has ended.
+struct Watch {
+    peer: LibPeer,
+    faults: mpsc::Sender<(LibPeer, StreamFault)>,
+    /// What came first, until the protocol is known.
+    first: Vec<u8>,
+    is_gossip: bool,
+    has_ended: bool,
+}
+
+impl Watch {
+    const fn new(peer: LibPeer, faults: mpsc::Sender<(LibPeer, StreamFault)>) -> Self {
+        Self {
+            peer,
+            faults,
+            first: Vec::new(),
+            is_gossip: false,
+            has_ended: false,
+        }
+    }
+
+    fn on_read(&mut self, bytes: &[u8]) {
+        let room = NAMED_WITHIN.saturating_sub(self.first.len());
+        if self.is_gossip || room == 0 {
+            return;
+        }
+        self.first.extend(bytes.iter().take(room));
+        let mut parts = self.first.windows(GOSSIP_NAME.len());
+        self.is_gossip = parts.any(|part| part == GOSSIP_NAME);
+    }
+
+    fn on_close(&mut self) {
+        if self.is_gossip && !self.has_ended {
+            self.has_ended = true;
+            // Without room its peer goes without blame.
+            let _without_room = self.faults.try_send((self.peer, StreamFault::Garbled));
         }
     }
 }
@@ -246,7 +306,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         }
         let len = buf.len().min(READ_BYTES_MAX);
         let some = buf.get_mut(..len).unwrap_or_default();
-        let count = ready!(Pin::new(&mut self.inner).poll_read(cx, some))?;
+        let is_asked = !some.is_empty();
+        let read = ready!(Pin::new(&mut self.inner).poll_read(cx, some));
+        if let Some(watch) = &mut self.watch {
+            match &read {
+                Ok(0) if !is_asked => {}
+                Ok(0) | Err(_) => watch.has_ended = true,
+                Ok(count) => watch.on_read(buf.get(..*count).unwrap_or_default()),
+            }
+        }
+        let count = read?;
         let wait = self.meter.spend(count, Instant::now());
         // Even a sleep of nothing lasts until the timer's next millisecond.
         if !wait.is_zero() {
@@ -274,6 +343,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(watch) = &mut self.watch {
+            watch.on_close();
+        }
         Pin::new(&mut self.inner).poll_close(cx)
     }
 }
@@ -358,8 +430,30 @@ mod tests {
     }
 
     #[test]
+    fn only_gossip_that_its_peer_did_not_end_is_a_fault_when_it_is_closed_here() {
+        let faults_of = |bytes: &[u8], ended: bool| {
+            let (faults, mut found) = mpsc::channel(8);
+            let mut watch = Watch::new(LibPeer::random(), faults);
+            bytes.chunks(7).for_each(|chunk| watch.on_read(chunk));
+            watch.has_ended = ended;
+            watch.on_close();
+            watch.on_close();
+            std::iter::from_fn(|| found.try_recv().ok()).count()
+        };
+        let gossip = b"\x13/multistream/1.0.0\n\x0f/meshsub/1.1.0\n\x04....";
+        assert_eq!(faults_of(gossip, false), 1, "once");
+        assert_eq!(faults_of(gossip, true), 0);
+        assert_eq!(
+            faults_of(b"\x13/multistream/1.0.0\n\x0f/ipfs/id/1.0.0\n", false),
+            0
+        );
+        let late = [vec![b'.'; NAMED_WITHIN], gossip.to_vec()].concat();
+        assert_eq!(faults_of(&late, false), 0, "it is another protocol's content");
+    }
+
+    #[test]
     fn streams_that_nobody_takes_are_counted_bounded_and_end_the_connection() {
-        let (meters, mut exceeded) = Meters::new(1);
+        let (meters, mut found) = Meters::new(1);
         let peer = LibPeer::random();
         let mut muxer = meters.connection(peer, Endless);
         let waker = futures_util::task::noop_waker();
@@ -370,7 +464,7 @@ mod tests {
             assert!(muxer.arrived.len() <= ARRIVED_MAX);
             assert!(polls < 1_000, "streams without end are taken");
         }
-        assert_eq!(exceeded.try_recv(), Ok(peer));
+        assert_eq!(found.try_recv(), Ok((peer, StreamFault::Opened)));
         // Streams accepted before the limit are returned first.
         let mut given = 0;
         while let Poll::Ready(Ok(_)) = Pin::new(&mut muxer).poll_inbound(&mut cx) {

@@ -26,7 +26,7 @@ use super::config::{NetworkConfig, NetworkError, Seats, Sink, open_files_max};
 use super::handle::{Shared, peer_address};
 use super::hello::{HELLO_PROTOCOL, Hello, keypair};
 use super::lanes::{Bucket, InFlight, Lane, LaneFault, Owed, Rank, Totals, Traffic};
-use super::meter::{Meters, STRANGER_BYTES_PER_S_MIN};
+use super::meter::{Meters, STRANGER_BYTES_PER_S_MIN, StreamFault};
 use super::repeats::AllRepeats;
 use super::score::Scores;
 use super::streams::{Control, Incoming};
@@ -200,8 +200,8 @@ pub struct Task {
     validators_met: HashMap<PublicKey, Vec<LibPeer>>,
     seats: Seats,
     meters: Meters,
-    /// Peers that opened too many streams.
-    exceeded: mpsc::Receiver<LibPeer>,
+    /// Peers whose streams broke a rule.
+    stream_faults: mpsc::Receiver<(LibPeer, StreamFault)>,
     repeats: AllRepeats,
     totals: Arc<Totals>,
     in_flight: Arc<InFlight>,
@@ -262,7 +262,7 @@ impl Task {
         if seats.inbound < config.inbound_max {
             warn!(target: "node::network", ?seats, ?files, "strangers have fewer seats: few files may be open");
         }
-        let (meters, exceeded) = Meters::new(STRANGER_BYTES_PER_S_MIN.min(config.bytes_per_s_per_peer));
+        let (meters, stream_faults) = Meters::new(STRANGER_BYTES_PER_S_MIN.min(config.bytes_per_s_per_peer));
         let arrivals = Arrivals::default();
         let behaviour = Behaviour::new(&config, &seats, &names, arrivals.clone(), shared.tally.clone())?;
         let mut swarm = libp2p::SwarmBuilder::with_existing_identity(key)
@@ -337,7 +337,7 @@ impl Task {
             validators_met: HashMap::new(),
             seats,
             meters,
-            exceeded,
+            stream_faults,
             repeats: AllRepeats::default(),
             known_lines: Bucket::new(KNOWN_LINE_EACH, KNOWN_LINES, tokio::time::Instant::now()),
             stranger_lines: Bucket::new(STRANGER_LINE_EACH, STRANGER_LINES, tokio::time::Instant::now()),
@@ -394,7 +394,7 @@ impl Task {
                     Some(order) => self.on_order(order),
                 },
                 // Before the end of its connection is seen, so that its machine is known.
-                Some(peer) = self.exceeded.recv() => self.on_exceeded(peer),
+                Some((peer, fault)) = self.stream_faults.recv() => self.on_stream_fault(peer, fault),
                 event = self.swarm.select_next_some() => self.on_event(event),
                 Some(finding) = self.findings.recv() => self.on_finding(finding),
                 _ = turn.tick() => self.on_turn(),

@@ -11,6 +11,7 @@ use vibecoin_replica::Severity;
 use super::seats::machine_of;
 use super::{Order, Task};
 use crate::service::lanes::Rank;
+use crate::service::meter::StreamFault;
 use crate::service::score::{BAN_TIME, Ban, Remembered, points_of};
 use crate::service::view::{Refusal, count};
 
@@ -122,10 +123,13 @@ impl Task {
         let _not_connected = self.swarm.disconnect_peer_id(peer);
     }
 
-    /// A peer opens streams without end. Its connection ends by itself.
-    pub(super) fn on_exceeded(&mut self, peer: LibPeer) {
-        self.shared.tally.refuse(Refusal::Opened);
-        self.blame(peer, Severity::Serious, "streams without end");
+    pub(super) fn on_stream_fault(&mut self, peer: LibPeer, fault: StreamFault) {
+        let (refusal, reason) = match fault {
+            StreamFault::Opened => (Refusal::Opened, "streams without end"),
+            StreamFault::Garbled => (Refusal::Undecodable, "gossip that does not decode"),
+        };
+        self.shared.tally.refuse(refusal);
+        self.blame(peer, Severity::Serious, reason);
         let _closing = self.swarm.disconnect_peer_id(peer);
     }
 

@@ -524,6 +524,25 @@ fn a_hundred_thousand_unknown_topics_and_a_backoff_without_end_change_nothing() 
 }
 
 #[test]
+fn gossip_that_does_not_decode_is_refused_and_its_sender_disconnected() {
+    let a = Node::start(config(136));
+    let b = Node::start(to(config(137), &[&a]));
+    let (_, _) = (a.connected(), b.connected());
+    let stranger = Stranger::new(&a, 138);
+    stranger.say_hello();
+    let (_peer, ..) = a.connected();
+    let gossip = StreamProtocol::new("/meshsub/1.1.0");
+    // What decodes is none, nor is a stream that its opener ends.
+    let decodes = stranger.write(&gossip, &control(&field(3, &field(1, b"topic"))));
+    drop(decodes);
+    let _open = stranger.write(&gossip, &[4, 0xff, 0xff, 0xff, 0xff]);
+    stranger.closed();
+    until("the refusal", || refused(&a, Refusal::Undecodable) == 1);
+    a.publish_to(&b, &batch(1));
+    b.publish_to(&a, &batch(2));
+}
+
+#[test]
 fn half_open_connections_end_and_others_are_let_in() {
     let a = Node::start(config(130));
     let address = a.address();
