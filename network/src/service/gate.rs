@@ -23,6 +23,7 @@ use libp2p::{Multiaddr, PeerId as LibPeer};
 
 use super::arrivals::Arrivals;
 use super::displace::{Holder, Origin, displaced};
+use super::lanes::Bucket;
 use super::view::{Refusal, Tally};
 
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +89,13 @@ pub const fn subnet(ip: IpAddr) -> [u8; 7] {
     }
 }
 
+/// How often connections from one machine may be negotiated, over QUIC and over TCP: so many at once, and then one in each of
+/// these times. A handshake costs this node more than its sender, and is over soon; loopback is free.
+const ARRIVALS_BURST: u32 = 16;
+const ARRIVALS_EACH: Duration = Duration::from_millis(500);
+/// Machines of which that is counted; beyond it all are forgiven.
+const ARRIVALS_COUNTED_MAX: usize = 8_192;
+
 /// Denies every dial but the one that was announced, and negotiations beyond the bounds.
 pub struct Gate {
     open_for: Option<ConnectionId>,
@@ -98,6 +106,8 @@ pub struct Gate {
     /// Machines of validators and named peers, which have places of their own.
     friends: HashSet<IpAddr>,
     arrivals: Arrivals,
+    /// How often connections came of late.
+    paces: HashMap<(IpAddr, bool), Bucket>,
     tally: Arc<Tally>,
 }
 
@@ -123,6 +133,7 @@ impl Gate {
             pending_max: usize::try_from(pending_max).unwrap_or(usize::MAX),
             friends: HashSet::new(),
             arrivals,
+            paces: HashMap::new(),
             tally,
         }
     }
@@ -165,6 +176,9 @@ impl Gate {
         };
         let is_friend = self.has_place_of_friends(origin);
         if !is_friend {
+            if !self.is_in_pace(origin, now) {
+                return Err(TooManyPending(self.pending.len()));
+            }
             self.make_place(origin, now)?;
         }
         self.pending.insert(
@@ -177,6 +191,22 @@ impl Gate {
             },
         );
         Ok(())
+    }
+
+    fn is_in_pace(&mut self, from: Origin, now: Instant) -> bool {
+        if from.machine().is_loopback() {
+            return true;
+        }
+        let now = tokio::time::Instant::from_std(now);
+        if self.paces.len() >= ARRIVALS_COUNTED_MAX {
+            self.paces.retain(|_, pace| !pace.is_full(now));
+            if self.paces.len() >= ARRIVALS_COUNTED_MAX {
+                self.paces.clear();
+            }
+        }
+        let fresh = || Bucket::new(ARRIVALS_EACH, ARRIVALS_BURST, now);
+        let pace = self.paces.entry((from.machine(), from.is_quic()));
+        pace.or_insert_with(fresh).take(now)
     }
 
     /// Finds a place for a stranger's connection, if need be that of another.
@@ -535,6 +565,35 @@ mod tests {
         timed.ends();
         assert!(timed.comes("/ip4/127.0.0.1/tcp/1").is_some());
         assert_eq!(timed.gate.ending.len(), 1);
+    }
+
+    #[test]
+    fn a_machine_begins_a_few_handshakes_a_second_and_takes_none_from_others() {
+        let mut timed = Timed::new(64);
+        timed.gate.befriend(&"/ip4/9.9.9.9/tcp/1".parse().unwrap());
+        let begun = |timed: &mut Timed, from: &str| {
+            let arrivals = (0..100).filter(|_| {
+                let came = timed.comes(from);
+                // Half a handshake, and gone.
+                came.is_some_and(|(id, _)| {
+                    timed.gate.on_end(id);
+                    true
+                })
+            });
+            arrivals.count()
+        };
+        assert_eq!(begun(&mut timed, "/ip4/8.8.8.8/tcp/1"), 16);
+        assert_eq!(begun(&mut timed, "/ip4/8.8.8.8/udp/1/quic-v1"), 16);
+        assert_eq!(begun(&mut timed, "/ip4/8.8.8.9/tcp/1"), 16, "another machine");
+        assert_eq!(begun(&mut timed, "/ip4/9.9.9.9/tcp/1"), 100, "a friend");
+        assert_eq!(begun(&mut timed, "/ip4/127.0.0.1/tcp/1"), 100, "loopback");
+        timed.now += Duration::from_secs(3);
+        assert_eq!(begun(&mut timed, "/ip4/8.8.8.8/tcp/1"), 6);
+        for host in 0..20_000u32 {
+            let ip = std::net::Ipv4Addr::from(0x0b00_0000 + host);
+            let _begun = timed.comes(&format!("/ip4/{ip}/tcp/1"));
+        }
+        assert!(timed.gate.paces.len() <= ARRIVALS_COUNTED_MAX);
     }
 
     #[test]

@@ -7,14 +7,16 @@ use std::collections::BTreeMap;
 
 use vibecoin_consensus::MonoTime;
 use vibecoin_primitives::Hash;
+use vibecoin_primitives::limits::KIB;
 
 /// Transactions that are remembered; more are told once. Some 100 bytes each.
 const REMEMBERED_MAX: usize = 8_192;
 /// First and longest wait before a transaction is told again.
 const WAIT_MIN_US: u64 = 4_000_000;
 const WAIT_MAX_US: u64 = 64_000_000;
-/// Transactions that are told again at once, and how often that is.
+/// Transactions that are told again at once and their bytes, of which the last may go beyond, and how often that is.
 const BATCH_MAX: usize = 64;
+const BATCH_BYTES_MAX: usize = 128 * KIB;
 const BATCH_EACH_US: u64 = 1_000_000;
 
 struct Told {
@@ -53,16 +55,16 @@ impl Again {
         Some((*at).max(self.rests_until))
     }
 
-    /// The transactions that are due, of those that still wait. Each comes again after twice the time.
-    pub fn take(&mut self, now: MonoTime, waits: impl Fn(&Hash) -> bool) -> Vec<Hash> {
-        let mut batch = Vec::new();
-        while self.next().is_some_and(|at| at <= now) && batch.len() < BATCH_MAX {
+    /// The transactions that are due, of those that still wait: `waits` gives their size. Each comes again after twice the
+    /// time.
+    pub fn take(&mut self, now: MonoTime, waits: impl Fn(&Hash) -> Option<usize>) -> Vec<Hash> {
+        let (mut batch, mut bytes) = (Vec::new(), 0usize);
+        while self.next().is_some_and(|at| at <= now) && batch.len() < BATCH_MAX && bytes < BATCH_BYTES_MAX {
             let Some((_, told)) = self.due.pop_first() else {
                 break;
             };
-            if !waits(&told.id) {
-                continue;
-            }
+            let Some(size) = waits(&told.id) else { continue };
+            bytes = bytes.saturating_add(size);
             batch.push(told.id);
             let wait_us = told.wait_us.saturating_mul(2).min(WAIT_MAX_US);
             self.insert(now, Told { wait_us, ..told });
@@ -96,11 +98,11 @@ mod tests {
         let mut times = Vec::new();
         while times.len() < 7 {
             let now = again.next().unwrap();
-            assert_eq!(again.take(now, |_| true), [hash(1)]);
+            assert_eq!(again.take(now, |_| Some(1)), [hash(1)]);
             times.push(now.0 / SECOND);
         }
         assert_eq!(times, [4, 12, 28, 60, 124, 188, 252]);
-        assert_eq!(again.take(again.next().unwrap(), |_| false), []);
+        assert_eq!(again.take(again.next().unwrap(), |_| None), []);
         assert_eq!(again.next(), None, "what a block has taken is forgotten");
     }
 
@@ -110,9 +112,10 @@ mod tests {
         (0..REMEMBERED_MAX as u64 + 5).for_each(|n| again.told(MonoTime(n), hash(n)));
         assert_eq!(again.due.len(), REMEMBERED_MAX);
         let late = MonoTime(100 * SECOND);
-        assert_eq!(again.take(late, |_| true).len(), BATCH_MAX);
-        assert_eq!(again.take(late, |_| true), []);
+        assert_eq!(again.take(late, |_| Some(1)).len(), BATCH_MAX);
+        assert_eq!(again.take(late, |_| Some(1)), []);
         assert_eq!(again.next(), Some(MonoTime(101 * SECOND)));
-        assert_eq!(again.take(MonoTime(101 * SECOND), |_| true).len(), BATCH_MAX);
+        let large = again.take(MonoTime(101 * SECOND), |_| Some(BATCH_BYTES_MAX / 2));
+        assert_eq!(large.len(), 2, "bytes are bounded as well");
     }
 }

@@ -447,7 +447,10 @@ impl Driver {
             return;
         }
         let pool = self.replica.pool();
-        let pending = |id: &Hash| pool.status(id) == Status::Pending;
+        let pending = |id: &Hash| {
+            let transaction = pool.get(id).filter(|_| pool.status(id) == Status::Pending)?;
+            usize::try_from(transaction.byte_len()).ok()
+        };
         for id in self.again.take(now, pending) {
             if let Some(transaction) = pool.get(&id) {
                 self.outlet.pass_on(transaction);

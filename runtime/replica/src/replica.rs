@@ -264,6 +264,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
                 self.peers.insert(peer, validator);
                 self.planner.connected(peer, head);
                 if let Some(validator) = validator {
+                    self.planner.is_validator(peer);
                     self.orderer.back(validator, now.mono);
                 }
             }

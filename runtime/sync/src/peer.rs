@@ -49,6 +49,8 @@ pub(crate) struct Peer {
     pub(crate) misses: u32,
     /// It gave blocks at some time.
     pub(crate) gave: bool,
+    /// It proved to be a validator.
+    pub(crate) is_validator: bool,
     /// Until then it is not asked.
     pub(crate) rest_until: MonoTime,
     /// Where it failed last: that is asked of others, if they have it.
@@ -70,6 +72,7 @@ impl Peer {
             lies: 0,
             misses: 0,
             gave: false,
+            is_validator: false,
             rest_until: MonoTime::default(),
             avoid: None,
             lacks_until: MonoTime::default(),
@@ -112,6 +115,12 @@ impl Peer {
     pub(crate) const fn is_credible(&self) -> bool {
         let misses_max = if self.gave { MISSES_MAX } else { 1 };
         self.lies == 0 && self.misses < misses_max
+    }
+
+    /// Whether it is asked before those that showed nothing yet, of which there may be any number: it is a validator
+    /// or gave blocks, and has not failed since.
+    pub(crate) const fn is_proven(&self) -> bool {
+        (self.gave || self.is_validator) && self.lies == 0 && self.misses == 0
     }
 
     pub(crate) const fn failures(&self) -> u32 {

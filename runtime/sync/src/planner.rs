@@ -169,6 +169,13 @@ impl<B: SyncBlock> Planner<B> {
         self.peers.insert(id, peer);
     }
 
+    /// The peer proved to be a validator, of which there are few: it is asked before others.
+    pub fn is_validator(&mut self, peer: PeerId) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.is_validator = true;
+        }
+    }
+
     /// A peer is gone. What it was asked for is asked of others; blocks that it gave stay.
     pub fn disconnected(&mut self, id: PeerId) {
         self.take_back_all(id);
@@ -306,11 +313,22 @@ impl<B: SyncBlock> Planner<B> {
     }
 
     /// Whom to ask for the blocks from `from` to before `end`, and for how many.
+    ///
+    /// Identities are free, so whoever showed nothing yet is asked last, and while a proven peer has the block, for
+    /// one thing at a time together: silent strangers that come and go cost one request, not all of them.
     fn choose(&self, from: Height, end: Height) -> Option<(PeerId, u32)> {
+        let proven = |peer: &Peer| peer.is_proven() && !peer.rests(self.now);
+        let has_proven = self
+            .peers
+            .values()
+            .any(|peer| proven(peer) && self.reach(peer) >= from);
+        let tried = |peer: &Peer| !peer.is_proven() && peer.in_flight > 0;
+        let only_proven = has_proven && self.peers.values().any(tried);
         let (id, peer, end) = self
             .peers
             .iter()
             .filter(|(_, peer)| self.is_free(peer) && self.reach(peer) >= from)
+            .filter(|(_, peer)| peer.is_proven() || !only_proven)
             .filter_map(|(id, peer)| {
                 let end = match &peer.avoid {
                     Some(avoid) if avoid.contains(&from) && self.others_have(*id, from) => from,
@@ -319,7 +337,15 @@ impl<B: SyncBlock> Planner<B> {
                 };
                 (end > from).then_some((id, peer, end))
             })
-            .min_by_key(|(id, peer, _)| (peer.failures(), peer.in_flight, peer.latency, **id))?;
+            .min_by_key(|(id, peer, _)| {
+                (
+                    !peer.is_proven(),
+                    peer.failures(),
+                    peer.in_flight,
+                    peer.latency,
+                    **id,
+                )
+            })?;
         let end = end.min(self.reach(peer).saturating_add(1));
         let blocks = end.0.saturating_sub(from.0).min(u64::from(peer.batch));
         Some((*id, u32::try_from(blocks).unwrap_or(u32::MAX).max(1)))

@@ -166,10 +166,24 @@ impl Task {
         let quietest = seated()
             .filter(|(_, peer)| peer.quiet_since.elapsed() > QUIET_KEEPS)
             .max_by_key(|(_, peer)| peer.quiet_since.elapsed());
-        let Some(quietest) = quietest.map(|(id, _)| *id) else {
+        // Or the largest group makes way, where that makes the shares more even: a few machines do not keep all seats.
+        let crowded = || {
+            let now = Instant::now();
+            let holders: Vec<Holder<LibPeer>> = seated()
+                .filter_map(|(id, peer)| {
+                    Some(Holder {
+                        key: *id,
+                        origin: Origin::proven(&peer.address)?,
+                        age: now.saturating_duration_since(peer.since),
+                    })
+                })
+                .collect();
+            displaced(Origin::proven(&peer.address)?, &holders, Duration::MAX)
+        };
+        let Some(out) = quietest.map(|(id, _)| *id).or_else(crowded) else {
             return Err(Refusal::Seat);
         };
-        self.send_away(quietest);
+        self.send_away(out);
         Ok(())
     }
 

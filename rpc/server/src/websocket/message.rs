@@ -15,6 +15,11 @@ use crate::seats::{Held, Seated};
 
 /// Bytes that are read at once.
 const CHUNK_BYTES: usize = 8 * 1024;
+/// Frames of a message beyond which each must bring this many bytes on average. A frame costs work, however little is in it.
+const FRAMES_FREE: usize = 256;
+const FRAME_BYTES_MIN: usize = 64;
+/// Pings, pongs and closes that a peer may send in a second.
+const CONTROLS_PER_S_MAX: u32 = 64;
 
 /// What the peer sent.
 pub(crate) enum Event {
@@ -68,6 +73,10 @@ pub(crate) struct Messages<R> {
     paid: Paid,
     refused: Option<Discarded>,
     held: Option<Held>,
+    /// Frames of the message that is arriving.
+    frames: usize,
+    /// Control frames since then.
+    controls: (Instant, u32),
 }
 
 /// A message that is thrown away as it arrives.
@@ -121,6 +130,8 @@ impl<R: AsyncRead + Unpin> Messages<R> {
             paid: Paid::default(),
             refused: None,
             held: None,
+            frames: 0,
+            controls: (Instant::now(), 0),
         }
     }
 
@@ -203,7 +214,11 @@ impl<R: AsyncRead + Unpin> Messages<R> {
                 return Err(Fault::Protocol);
             }
             if header.opcode().is_control() {
-                return Ok(self.take(&header, offset).map(|payload| match header.opcode() {
+                let Some(payload) = self.take(&header, offset) else {
+                    return Ok(None);
+                };
+                self.count_control()?;
+                return Ok(Some(match header.opcode() {
                     OpCode::Ping => Event::Ping(payload),
                     OpCode::Pong => Event::Pong,
                     _ => Event::Close,
@@ -211,6 +226,13 @@ impl<R: AsyncRead + Unpin> Messages<R> {
             }
             let begins = header.opcode() != OpCode::Continue;
             if begins == (self.message.is_some() || self.refused.is_some()) {
+                return Err(Fault::Protocol);
+            }
+            if self
+                .message
+                .as_ref()
+                .is_some_and(|message| self.is_shredded(message.len()))
+            {
                 return Err(Fault::Protocol);
             }
             if self.refuse(&header, offset) {
@@ -226,12 +248,33 @@ impl<R: AsyncRead + Unpin> Messages<R> {
             };
             let mut message = self.message.take().unwrap_or_default();
             message.extend_from_slice(&payload);
+            self.frames = if begins { 1 } else { self.frames.saturating_add(1) };
             if header.is_fin() {
                 self.paid = Paid::default();
                 return Ok(Some(Event::Message(message)));
             }
             self.message = Some(message);
         }
+    }
+
+    /// Whether this many bytes came in too many frames.
+    const fn is_shredded(&self, bytes: usize) -> bool {
+        self.frames
+            .saturating_sub(FRAMES_FREE)
+            .saturating_mul(FRAME_BYTES_MIN)
+            > bytes
+    }
+
+    fn count_control(&mut self) -> Result<(), Fault> {
+        let (since, count) = &mut self.controls;
+        if since.elapsed() >= Duration::from_secs(1) {
+            (*since, *count) = (Instant::now(), 0);
+        }
+        *count = count.saturating_add(1);
+        if *count > CONTROLS_PER_S_MAX {
+            return Err(Fault::Protocol);
+        }
+        Ok(())
     }
 
     /// Throws away what is there of a frame of a refused message; true after the last byte of one above the limit.
