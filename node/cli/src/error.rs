@@ -350,6 +350,7 @@ fn hint_for(error: &ApiError) -> Option<String> {
         Code::NonceTooHigh => "send the transactions with the nonces before it first",
         Code::FeeTooLow => "make it again without --fee to pay what the node asks for",
         Code::ReplacementUnderpriced => "wait for the transaction with this nonce, or pay a higher --fee",
+        Code::MempoolFull => "wait until blocks have taken some of it, or pay a higher --fee",
         Code::WrongChain => "the transaction was signed for another chain; sign it again for this one",
         Code::Expired => "make it again with a larger --valid-for",
         Code::InsufficientFunds => {

@@ -112,7 +112,7 @@ pub enum MempoolError {
         nonce: Nonce,
     },
     /// Everything that could leave bids at least as much per byte as this, or as what is before this in its row.
-    #[error("the pool is full ({count} transactions, {bytes} bytes); a fee below {least} does not get in")]
+    #[error("the pool is full ({count} transactions, {bytes} bytes); {}", what_gets_in(*.least))]
     PoolFull {
         /// Transactions in the pool.
         count: usize,
@@ -122,9 +122,7 @@ pub enum MempoolError {
         least: Amount,
     },
     /// It waits behind a nonce gap, and everything else there that could leave bids at least as much per byte.
-    #[error(
-        "no capacity behind nonce gaps ({count} transactions, {bytes} bytes); a fee below {least} does not get in"
-    )]
+    #[error("no capacity behind nonce gaps ({count} transactions, {bytes} bytes); {}", what_gets_in(*.least))]
     QueueFull {
         /// Transactions behind nonce gaps.
         count: usize,
@@ -140,6 +138,13 @@ pub enum MempoolError {
         /// The limit.
         limit: usize,
     },
+}
+
+fn what_gets_in(least: Amount) -> String {
+    if least == Amount::MAX {
+        return "no fee gets in before others leave".to_owned();
+    }
+    format!("a fee below {least} does not get in")
 }
 
 /// A block was committed.

@@ -872,6 +872,12 @@ fn a_dear_tail_is_worth_no_more_than_the_cheap_head_that_it_waits_for() {
         put(&mut pool, tx).unwrap();
     }
     // More of the same row displaces nobody, whatever it pays.
+    let never = MempoolError::PoolFull {
+        count: 3,
+        bytes: 9,
+        least: Amount::MAX,
+    };
+    assert!(never.to_string().ends_with("no fee gets in before others leave"));
     let more = MempoolError::PoolFull {
         count: 4,
         bytes: 4 * tx_charge(),

@@ -26,18 +26,28 @@ pub fn boot_id() -> Result<String, CliError> {
     Ok(text.trim().to_owned())
 }
 
-/// The fields of `/proc/PID/stat` behind the name, which may hold anything.
 fn stat(pid: u32) -> Option<Vec<String>> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, rest) = text.rsplit_once(") ")?;
-    Some(rest.split(' ').map(str::to_owned).collect())
+    fields_of(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The fields of `/proc/PID/stat` behind the name, which may hold anything.
+fn fields_of(stat: &str) -> Option<Vec<String>> {
+    let (_, rest) = stat.rsplit_once(") ")?;
+    Some(rest.split_whitespace().map(str::to_owned).collect())
 }
 
 /// When a process started, in clock ticks since boot; nothing when it is gone or only waits to be reaped.
 pub fn started_at(pid: u32) -> Option<u64> {
-    let fields = stat(pid)?;
-    if matches!(fields.first()?.as_str(), "Z" | "X") {
-        return None;
+    start_of_living(&stat(pid)?)
+}
+
+/// The first thread of a killed process may end before the others, which keep its files and locks until they end too.
+fn start_of_living(fields: &[String]) -> Option<u64> {
+    let threads: u64 = fields.get(17)?.parse().ok()?;
+    match fields.first()?.as_str() {
+        "X" => return None,
+        "Z" if threads <= 1 => return None,
+        _ => {}
     }
     fields.get(19)?.parse().ok()
 }
@@ -229,6 +239,20 @@ fn in_path(program: &str) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_lives_until_its_last_thread_has_ended() {
+        let start = |state: &str, threads: u32| {
+            let stat = format!(
+                "77 (a) name) {state} 1 77 77 0 -1 4194560 9 0 0 0 5 6 0 0 20 0 {threads} 0 4321 1000 10"
+            );
+            start_of_living(&fields_of(&stat).unwrap())
+        };
+        assert_eq!(start("S", 9), Some(4321));
+        assert_eq!(start("Z", 3), Some(4321), "others hold its locks still");
+        assert_eq!(start("Z", 1), None);
+        assert_eq!(start("X", 0), None);
+    }
 
     #[test]
     fn a_process_is_known_by_its_start_and_a_stranger_is_never_signalled() {
