@@ -117,10 +117,10 @@ impl Peer {
         self.lies == 0 && self.misses < misses_max
     }
 
-    /// Whether it is asked before those that showed nothing yet, of which there may be any number: it is a validator
-    /// or gave blocks, and has not failed since.
-    pub(crate) const fn is_proven(&self) -> bool {
-        (self.gave || self.is_validator) && self.lies == 0 && self.misses == 0
+    /// Whether it is asked before all others, of which there may be any number: a validator that has not failed since it
+    /// gave blocks.
+    pub(crate) const fn is_trusted(&self) -> bool {
+        self.is_validator && self.lies == 0 && self.misses == 0
     }
 
     pub(crate) const fn failures(&self) -> u32 {

@@ -314,21 +314,17 @@ impl<B: SyncBlock> Planner<B> {
 
     /// Whom to ask for the blocks from `from` to before `end`, and for how many.
     ///
-    /// Identities are free, so whoever showed nothing yet is asked last, and while a proven peer has the block, for
-    /// one thing at a time together: silent strangers that come and go cost one request, not all of them.
+    /// Identities are free. So validators come first, and while one has the block all others are asked for one thing at a
+    /// time together: silent strangers that come and go under new names do not hold up a node that knows a validator.
     fn choose(&self, from: Height, end: Height) -> Option<(PeerId, u32)> {
-        let proven = |peer: &Peer| peer.is_proven() && !peer.rests(self.now);
-        let has_proven = self
-            .peers
-            .values()
-            .any(|peer| proven(peer) && self.reach(peer) >= from);
-        let tried = |peer: &Peer| !peer.is_proven() && peer.in_flight > 0;
-        let only_proven = has_proven && self.peers.values().any(tried);
+        let trusted = |peer: &Peer| peer.is_trusted() && !peer.rests(self.now) && self.reach(peer) >= from;
+        let is_tried = |peer: &Peer| !peer.is_trusted() && peer.in_flight > 0;
+        let only_trusted = self.peers.values().any(trusted) && self.peers.values().any(is_tried);
         let (id, peer, end) = self
             .peers
             .iter()
             .filter(|(_, peer)| self.is_free(peer) && self.reach(peer) >= from)
-            .filter(|(_, peer)| peer.is_proven() || !only_proven)
+            .filter(|(_, peer)| peer.is_trusted() || !only_trusted)
             .filter_map(|(id, peer)| {
                 let end = match &peer.avoid {
                     Some(avoid) if avoid.contains(&from) && self.others_have(*id, from) => from,
@@ -339,7 +335,7 @@ impl<B: SyncBlock> Planner<B> {
             })
             .min_by_key(|(id, peer, _)| {
                 (
-                    !peer.is_proven(),
+                    !peer.is_trusted(),
                     peer.failures(),
                     peer.in_flight,
                     peer.latency,
