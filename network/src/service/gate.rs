@@ -1,4 +1,4 @@
-//! Nobody but the address book decides whom this node dials, and no crowd of addresses takes every place where
+//! Nobody but the address book decides whom this node dials, and no group of addresses fills every slot in which
 //! connections are negotiated: when all are taken, the largest group makes way for others (`displace`).
 //!
 //! Parts of the swarm dial on their own: opening a stream to a peer that has just been sent away dials it

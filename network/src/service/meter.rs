@@ -43,10 +43,10 @@ const TAKEN_AT_ONCE: usize = 16;
 const FAULTS_MAX: usize = 256;
 /// Bytes in which an incoming stream says which protocol it speaks.
 const NAMED_WITHIN: usize = 256;
-/// What the names of all gossip protocols hold.
+/// Part of the protocol name of every gossipsub version.
 const GOSSIP_NAME: &[u8] = b"/meshsub/";
 
-/// What a peer did with its streams.
+/// Protocol violation on a peer's streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamFault {
     /// It opens streams without end. Its connection ends by itself.
@@ -257,12 +257,12 @@ impl<S> Metered<S> {
     }
 }
 
-/// Finds out when gossip does not decode. `libp2p-gossipsub` tells nobody and keeps the connection. It closes its side of an
+/// Detects gossip frames that do not decode. `libp2p-gossipsub` reports no event and keeps the connection. It closes its side of an
 /// incoming stream then, and otherwise only of one that its peer has ended.
 struct Watch {
     peer: LibPeer,
     faults: mpsc::Sender<(LibPeer, StreamFault)>,
-    /// What came first, until the protocol is known.
+    /// First bytes of the stream, until the protocol is known.
     first: Vec<u8>,
     is_gossip: bool,
     has_ended: bool,

@@ -235,7 +235,7 @@ impl Context {
             })
     }
 
-    /// What to do about a node that does not answer at the address that was named, or of the home.
+    /// Hint for a node that does not answer at the address that was named, or of the home.
     fn start_hint(&self) -> String {
         let named = Some(self.globals.url.as_str()).filter(|url| !is_of_home(url));
         match (self.devnet_hint(named), named) {

@@ -532,7 +532,7 @@ fn gossip_that_does_not_decode_is_refused_and_its_sender_disconnected() {
     stranger.say_hello();
     let (_peer, ..) = a.connected();
     let gossip = StreamProtocol::new("/meshsub/1.1.0");
-    // What decodes is none, nor is a stream that its opener ends.
+    // A valid frame, and a stream closed by its sender, are not faults.
     let decodes = stranger.write(&gossip, &control(&field(3, &field(1, b"topic"))));
     drop(decodes);
     let _open = stranger.write(&gossip, &[4, 0xff, 0xff, 0xff, 0xff]);

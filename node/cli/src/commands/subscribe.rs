@@ -144,7 +144,7 @@ pub fn follow(
     })
 }
 
-/// What the node does next, for reports of a silent stream.
+/// Next event of the node, for reports of a silent stream.
 const fn awaited(topic: Topic) -> &'static str {
     match topic {
         Topic::Blocks | Topic::Headers => "has the next block",

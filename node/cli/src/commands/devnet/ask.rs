@@ -61,7 +61,7 @@ pub async fn heads(clients: &[HttpClient]) -> Vec<Option<Head>> {
     join_all(clients.iter().map(ask)).await
 }
 
-/// What to do about a node that does not answer although its process runs.
+/// Hint for a node that does not answer although its process runs.
 pub fn silent_hint(node: &NodeRecord) -> String {
     format!(
         "its process runs: `vibecoin devnet logs {}` shows what it does",

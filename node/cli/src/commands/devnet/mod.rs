@@ -150,7 +150,7 @@ impl DevnetArgs {
 
 /// How hints name the commands of one devnet.
 struct Words {
-    /// What the caller typed for `vibecoin devnet`.
+    /// Command line prefix that the caller used for `vibecoin devnet`.
     typed: String,
     /// The option that names the folder, where one is needed.
     named: String,

@@ -33,7 +33,7 @@ const OLD_NEW_FILE: &str = "devnet.json.new";
 const STATE_BYTES_MAX: usize = 1024 * 1024;
 /// The version of the file.
 const VERSION: u32 = 1;
-/// What to do where there is no devnet.
+/// Hint for a directory without a devnet.
 pub const START_HINT: &str =
     "start one with `vibecoin devnet up`, or name its folder with --dir or DEVNET_DIR";
 

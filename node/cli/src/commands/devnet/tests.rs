@@ -101,7 +101,7 @@ fn stand_in() {
     }
 }
 
-/// What a node answers to `chain_getInfo`.
+/// Response of a node to `chain_getInfo`.
 fn info(genesis: &vibecoin_genesis::BuiltGenesis) -> Value {
     use vibecoin_primitives::{Hash, PublicKey, TimeMs};
     use vibecoin_rpc_api::views::{ChainInfo, HeadView, ParamsView};
