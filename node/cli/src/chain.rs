@@ -4,7 +4,7 @@ use jsonrpsee::http_client::HttpClient;
 use vibecoin_light::{ProofFile, Trust, verify_light_block};
 use vibecoin_primitives::{Address, AddressPrefix, Amount, ChainParams, Hash, Height};
 use vibecoin_rpc_api::methods::{ChainApiClient as _, ProofApiClient as _};
-use vibecoin_rpc_api::views::{ChainInfo, ParamsView};
+use vibecoin_rpc_api::views::{ChainInfo, MempoolStatusView, ParamsView};
 
 use crate::context::Context;
 use crate::error::CliError;
@@ -18,6 +18,10 @@ const VALID_FOR_SPREAD: u64 = 1_024;
 /// Without a genesis file, a fee of more than so many times the fee on a chain of the devnet profile is not signed
 /// unasked.
 const FEE_TIMES_MAX: u64 = 1_000;
+/// Bytes of the transaction without slots whose fee `mempool_getStatus` names.
+const POOL_FEE_BYTES: u32 = 180;
+/// A pool is full when so small a part of it is free: one of this many.
+const POOL_FULL_PART: u64 = 64;
 
 /// The chain that a transaction is for.
 pub struct Chain {
@@ -91,19 +95,8 @@ impl Chain {
     /// prices.
     pub fn fee(&self, bytes: usize, slots: u32, fee_max: Option<u64>) -> Result<Amount, CliError> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let params = &self.info.params;
-        let of_bytes = params.fee_per_byte.0.saturating_mul(u64::from(bytes));
-        let of_slots = params.fee_per_slot.0.saturating_mul(u64::from(slots));
-        let fee = params.fee_min.0.saturating_add(of_bytes).saturating_add(of_slots);
-        let (most, named) = match (fee_max, &self.trust) {
-            (Some(most), _) => (most, "--fee-max allows"),
-            (None, Some(_)) => return Ok(Amount(fee)),
-            (None, None) => {
-                let usual = ChainParams::devnet().fee_for(bytes, slots).0;
-                let most = usual.saturating_mul(FEE_TIMES_MAX);
-                (most, "is believed of a node without a genesis file")
-            }
-        };
+        let fee = self.least_fee(bytes, slots);
+        let (most, named) = self.fee_bound(bytes, slots, fee_max);
         if fee <= most {
             return Ok(Amount(fee));
         }
@@ -121,6 +114,71 @@ impl Chain {
         Err(CliError::new(Exit::Rejected, message)
             .reason("fee_too_high")
             .hint(hint))
+    }
+
+    /// Upper bound of a fee that nobody typed, and whose it is.
+    fn fee_bound(&self, bytes: u32, slots: u32, fee_max: Option<u64>) -> (u64, &'static str) {
+        match (fee_max, &self.trust) {
+            (Some(most), _) => (most, "--fee-max allows"),
+            (None, Some(_)) => (u64::MAX, "an amount can be"),
+            (None, None) => {
+                let usual = ChainParams::devnet().fee_for(bytes, slots).0;
+                let most = usual.saturating_mul(FEE_TIMES_MAX);
+                (most, "is believed of a node without a genesis file")
+            }
+        }
+    }
+
+    /// The least fee by the prices of the chain.
+    fn least_fee(&self, bytes: u32, slots: u32) -> u64 {
+        let params = &self.info.params;
+        let of_bytes = params.fee_per_byte.0.saturating_mul(u64::from(bytes));
+        let of_slots = params.fee_per_slot.0.saturating_mul(u64::from(slots));
+        params.fee_min.0.saturating_add(of_bytes).saturating_add(of_slots)
+    }
+
+    /// The fee with which a transaction gets into the node's pool: the least, and where the pool is full a bid above it.
+    ///
+    /// Only the node knows the price of a place in its pool, so the bid is bounded by the prices of the chain: the
+    /// whole fee is at most twice the least, and within the bounds of [`Self::fee`]. It is decided before the payment
+    /// is signed: a payment that was refused could still be included, so none is signed again for a higher fee.
+    ///
+    /// # Errors
+    /// As [`Self::fee`], and exit 4 if the pool is full and a higher fee is needed; nothing was signed.
+    pub fn fee_in(
+        &self,
+        pool: &MempoolStatusView,
+        bytes: usize,
+        slots: u32,
+        fee_max: Option<u64>,
+    ) -> Result<Amount, CliError> {
+        let least = self.fee(bytes, slots, fee_max)?;
+        let over = pool.min_fee.0.saturating_sub(self.least_fee(POOL_FEE_BYTES, 0));
+        if over == 0 || !is_full(pool) {
+            return Ok(least);
+        }
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        // Bids compete per byte.
+        let bid = u128::from(over)
+            .saturating_mul(u128::from(bytes))
+            .div_ceil(u128::from(POOL_FEE_BYTES));
+        let bid = u64::try_from(bid).unwrap_or(u64::MAX);
+        let needed = least.0.saturating_add(bid);
+        let most = least
+            .0
+            .saturating_mul(2)
+            .min(self.fee_bound(bytes, slots, fee_max).0);
+        if needed <= most {
+            // A tenth more, for the bids that arrive meanwhile.
+            let more = bid.div_ceil(10);
+            return Ok(Amount(needed.saturating_add(more).min(most)));
+        }
+        let message = format!(
+            "the node's pool is full, and a fee below {needed} base units does not get in, more than the {most} that are paid without --fee; nothing was signed"
+        );
+        Err(CliError::new(Exit::Rejected, message)
+            .reason("mempool_full")
+            .hint("wait until blocks have taken some of it, or pay a higher --fee"))
     }
 
     /// The last height of a transaction that is made now.
@@ -144,6 +202,12 @@ impl Chain {
     pub fn show(&self, address: Address) -> String {
         address.to_text(&self.prefix)
     }
+}
+
+/// Returns true if a pool is close to one of its bounds.
+fn is_full(pool: &MempoolStatusView) -> bool {
+    let close = |has: u64, max: u64| has >= max.saturating_sub(max / POOL_FULL_PART);
+    close(pool.count.0, pool.count_max.0) || close(pool.bytes.0, pool.bytes_max.0)
 }
 
 /// The height of the newest block that the node proves. It may be old, never from the future.
@@ -191,6 +255,67 @@ mod tests {
             earliest: U64(0),
         })
         .unwrap()
+    }
+
+    /// A pool of `count` transactions, of 10 at most, that takes a small transaction for `over` above the least fee.
+    fn pool(params: &ChainParams, count: u64, over: u64) -> MempoolStatusView {
+        MempoolStatusView {
+            count: U64(count),
+            bytes: U64(0),
+            pending: U64(count),
+            queued: U64(0),
+            oldest_ms: None,
+            min_fee: U64(params.fee_for(POOL_FEE_BYTES, 0).0.saturating_add(over)),
+            count_max: U64(10),
+            bytes_max: U64(1_000_000),
+            per_sender_max: U64(10),
+        }
+    }
+
+    #[test]
+    fn a_full_pool_gets_a_bid_that_is_bounded_by_the_least_fee_and_by_the_caller() {
+        let params = ChainParams::devnet();
+        let chain = self::chain(&params);
+        let bytes = 360;
+        let least = params.fee_for(360, 1);
+        let fee = |count, over, fee_max| {
+            let pool = pool(&params, count, over);
+            chain.fee_in(&pool, bytes, 1, fee_max).map(|fee| fee.0 - least.0)
+        };
+        assert_eq!(fee(10, 0, None), Ok(0), "only what is queued has to leave");
+        assert_eq!(fee(9, 100, None), Ok(0), "a pool with free places has no price");
+        // By bytes: twice as long, twice the bid; and a tenth more.
+        assert_eq!(fee(10, 1, None), Ok(3));
+        assert_eq!(fee(10, 100, None), Ok(220));
+        let refused = |answer: Result<u64, CliError>| {
+            let error = answer.unwrap_err();
+            (error.exit, error.reason)
+        };
+        let full = || (Exit::Rejected, "mempool_full".to_owned());
+        assert_eq!(
+            fee(10, least.0 / 2, None),
+            Ok(least.0),
+            "up to twice the least fee"
+        );
+        assert_eq!(refused(fee(10, least.0 / 2 + 1, None)), full());
+        assert_eq!(refused(fee(10, u64::MAX, None)), full());
+        assert_eq!(fee(10, 100, Some(least.0 + 200)), Ok(200));
+        assert_eq!(refused(fee(10, 100, Some(least.0 + 199))), full());
+        assert_eq!(
+            refused(fee(10, least.0, Some(u64::MAX))),
+            full(),
+            "both bounds count"
+        );
+        let mut of_bytes = pool(&params, 0, 100);
+        of_bytes.bytes = of_bytes.bytes_max;
+        assert_eq!(chain.fee_in(&of_bytes, bytes, 1, None), Ok(Amount(least.0 + 220)));
+        // A node without a genesis file is believed no more with a bid than without.
+        let dear = ChainParams {
+            fee_min: Amount(least.0 * FEE_TIMES_MAX - (least.0 - params.fee_min.0)),
+            ..params
+        };
+        let refusal = self::chain(&dear).fee_in(&pool(&dear, 10, 1), bytes, 1, None);
+        assert_eq!(refused(refusal.map(|fee| fee.0)), full());
     }
 
     #[test]

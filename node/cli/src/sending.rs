@@ -7,7 +7,7 @@ use vibecoin_primitives::{
     Address, AddressPrefix, Amount, Hash, Height, Nonce, Operation, PublicKey, SecretKey, Signature,
     Transaction, TransactionBody, TransactionV1, encode, transaction_bytes,
 };
-use vibecoin_rpc_api::methods::{AccountApiClient as _, TxApiClient as _};
+use vibecoin_rpc_api::methods::{AccountApiClient as _, MempoolApiClient, TxApiClient};
 use vibecoin_rpc_api::views::{
     StatusView, SubmitOptions, Submitted, TIMEOUT_MS_MAX, TransactionState, TransactionView, Wait,
     WaitOptions,
@@ -47,7 +47,7 @@ impl From<WaitFor> for Wait {
 /// What the caller leaves to this program.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Choices {
-    /// The fee; default: the least.
+    /// The fee; default: the least, and a bid where the node's pool is full.
     pub fee: Option<u64>,
     /// Upper bound of the fee when it is not given.
     pub fee_max: Option<u64>,
@@ -59,6 +59,8 @@ pub struct Choices {
 
 /// Attempts of a payment whose nonce another program takes first.
 const ATTEMPTS_MAX: usize = 32;
+/// Last heights that are drawn for a payment until the node knows no transaction with its hash.
+const DRAWS_MAX: usize = 8;
 
 /// Signs a payment and submits it. Equal payments that are asked for at the same time are different
 /// transactions, each with a nonce of its own:
@@ -67,12 +69,15 @@ const ATTEMPTS_MAX: usize = 32;
 /// - a nonce that a program elsewhere has taken is refused by the pool, and the next one is tried, but only once
 ///   the other transaction is proven to be in a final block ([`Signed::prove_superseded`]): at no time can more
 ///   than one of the signed payments still be included;
-/// - without `--valid-for`, the last heights of two payments differ, so that equal payments from two
-///   homes are two transactions and never answered as one.
+/// - without `--valid-for`, the last height is drawn at random, and drawn again where the node knows the hash that
+///   follows ([`sign_unknown`]): a node answers equal transactions as one, and one of two equal payments from two
+///   homes would be lost. What remains is a draw of the same height (1 in 1,025 or less) while the other payment is
+///   on its way to this node.
 ///
 /// # Errors
-/// Those of the node; exit 6 when the turn does not come in time, exit 4 for a refusal that is not proven. The data
-/// of an error that comes after signing names what was signed.
+/// Those of the node; exit 6 when the turn does not come in time, exit 4 for a refusal that is not proven, for a full
+/// pool that wants more than is paid unasked, and where every hash that was drawn is known. The data of an error that
+/// comes after sending names what was signed.
 pub async fn pay(
     context: &Context,
     client: &HttpClient,
@@ -82,21 +87,12 @@ pub async fn pay(
     choices: Choices,
     wait: WaitFor,
 ) -> Result<Answer, CliError> {
-    let choices = Choices {
-        valid_for: choices.valid_for.or_else(|| Some(chain.valid_for_spread())),
-        ..choices
-    };
     let sender = key.public_key();
     // A nonce that was typed is nobody's to change: the node decides about it.
     if choices.nonce.is_some() {
         let body = build(client, chain, sender, operations, choices).await?;
-        let fee = body.fee;
-        let unnamed = Sent::new(&body, None);
-        let (hash, raw) = sign(body, &chain.genesis, key);
-        let sent = Sent {
-            hash: Some(hash),
-            ..unnamed
-        };
+        let (body, hash, raw) = sign_unknown(client, chain, key, body, choices.valid_for).await?;
+        let (fee, sent) = (body.fee, Sent::new(&body, Some(hash)));
         if wait == WaitFor::Final {
             expect_final(context, &hash);
         }
@@ -118,8 +114,8 @@ pub async fn pay(
             ..choices
         };
         let body = build(client, chain, sender, operations.clone(), choices).await?;
+        let (body, hash, raw) = sign_unknown(client, chain, key, body, choices.valid_for).await?;
         let (fee, valid_until) = (body.fee, body.valid_until);
-        let (hash, raw) = sign(body, &chain.genesis, key);
         let signed = Signed {
             sender: Address(sender.0),
             nonce,
@@ -149,7 +145,7 @@ pub async fn pay(
         timeout_ms: Some(U64(timeout_ms(context))),
     };
     expect_final(context, &signed.hash);
-    let waited = client.wait(signed.hash.into(), Some(options)).await;
+    let waited = TxApiClient::wait(client, signed.hash.into(), Some(options)).await;
     let submitted = waited
         .map_err(CliError::from)
         .and_then(|submitted| about(Some(signed.hash), submitted));
@@ -170,6 +166,38 @@ fn is_taken(error: &CliError) -> bool {
 async fn next_nonce(client: &HttpClient, sender: PublicKey) -> Result<(Nonce, Height), CliError> {
     let read = client.get_nonce(Address(sender.0).into()).await?;
     Ok((read.value.pending_next.into(), Height(read.context.height.0)))
+}
+
+/// Signs a payment. Unless its validity was chosen (`valid_for`), its last height is drawn until the node knows no
+/// transaction with the hash. Only hashes leave this machine: a node that claims to know one learns nothing and gets
+/// no second payment.
+///
+/// # Errors
+/// Exit 4 if the node knows each of [`DRAWS_MAX`] hashes; nothing was sent.
+async fn sign_unknown(
+    client: &HttpClient,
+    chain: &Chain,
+    key: &SecretKey,
+    mut body: TransactionBody,
+    valid_for: Option<u64>,
+) -> Result<(TransactionBody, Hash, Vec<u8>), CliError> {
+    if valid_for.is_some() {
+        let (hash, raw) = sign(body.clone(), &chain.genesis, key);
+        return Ok((body, hash, raw));
+    }
+    for _ in 0..DRAWS_MAX {
+        body.valid_until = chain.valid_until(Some(chain.valid_for_spread()));
+        let (hash, raw) = sign(body.clone(), &chain.genesis, key);
+        let found = about(Some(hash), TxApiClient::get_status(client, hash.into()).await?)?;
+        if found.status == TransactionState::Unknown {
+            return Ok((body, hash, raw));
+        }
+    }
+    let message =
+        format!("the node knows a payment with each of {DRAWS_MAX} last heights already; nothing was sent");
+    Err(CliError::new(Exit::Rejected, message)
+        .reason("known_payment")
+        .hint("another --url names another node"))
 }
 
 /// Fills in fee, nonce and last height.
@@ -193,7 +221,8 @@ pub async fn build(
         operations,
     };
     if choices.fee.is_none() {
-        body.fee = chain.fee(signed_bytes(&body), body.slot_count(), choices.fee_max)?;
+        let pool = MempoolApiClient::get_status(client).await?;
+        body.fee = chain.fee_in(&pool, signed_bytes(&body), body.slot_count(), choices.fee_max)?;
     }
     Ok(body)
 }
@@ -274,7 +303,10 @@ pub async fn submit(
         timeout_ms: Some(U64(timeout_ms(context))),
         min_height: None,
     };
-    about(hash, client.submit(raw.into(), Some(options)).await?)
+    about(
+        hash,
+        TxApiClient::submit(client, raw.into(), Some(options)).await?,
+    )
 }
 
 /// What became of a transaction, as every sending command prints it. A failed one ends with exit 4.

@@ -47,6 +47,8 @@ struct World {
     node: Node,
     /// In front of that node: dear, and takes no payment.
     liar: Liar,
+    /// In front of that node: its pool is full, and it knows every transaction.
+    full: Liar,
     /// The keys of the running home, and no genesis file.
     keys: Home,
     /// Of a chain with one validator; its node is stopped.
@@ -70,6 +72,17 @@ impl World {
             }
             answer
         });
+        let full = Liar::start(node.address(), |method, params, node| {
+            if method == "tx_getStatus" {
+                return json!({ "result": { "hash": params["hash"], "status": "pending" } });
+            }
+            let mut answer = node(method, params);
+            if method == "mempool_getStatus" {
+                answer["result"]["count"] = answer["result"]["countMax"].clone();
+                answer["result"]["minFee"] = json!(u64::MAX.to_string());
+            }
+            answer
+        });
         let keys = Home::new();
         let mut copy = Command::new("cp");
         copy.arg("-r").arg(running.file("keys")).arg(keys.path());
@@ -83,6 +96,7 @@ impl World {
             running,
             node,
             liar,
+            full,
             keys,
             stopped,
             empty,
@@ -166,6 +180,14 @@ impl World {
                     "dev0",
                 ],
             ),
+            "the node's pool is full and wants more than is paid without a typed fee" => {
+                let pay = ["transfer", "dev1", "1", "--from", "dev0"];
+                on(running, &[&["--url", self.full.url()], &pay[..]].concat())
+            }
+            "the node knows every payment that is drawn before it is sent" => {
+                let pay = ["transfer", "dev1", "1", "--from", "dev0", "--fee", "1000000"];
+                on(running, &[&["--url", self.full.url()], &pay[..]].concat())
+            }
             "the node is of another chain than the home" => on(
                 &self.stopped,
                 &[

@@ -690,6 +690,16 @@ fn hints_of_payments() {
         }
         answer
     });
+    let full = Liar::start(node.address(), |method, params, node| {
+        let mut answer = node(method, params);
+        if method == "mempool_getStatus" {
+            answer["result"]["count"] = answer["result"]["countMax"].clone();
+            answer["result"]["minFee"] = json!("500000000");
+        }
+        answer
+    });
+    let hint = rows.hint(&pay(&["--url", full.url()]));
+    let _sent = pay(&["--url", full.url(), hint.option("--fee"), "500000000"]).ok();
     let keys = without_genesis(&home);
     let pay_from = |home: &Home, url: &str, more: &[&str]| {
         let words = [

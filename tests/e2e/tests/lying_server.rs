@@ -67,14 +67,28 @@ fn an_answer_about_another_transaction_is_no_answer() {
     let other = transfer(&home, node.url(), &[]).ok();
     let honest = other["hash"].as_str().unwrap().to_owned();
     let balance_before = balance(&home, "dev1");
+    let is_sent = Arc::new(AtomicBool::new(false));
+    let early = Arc::clone(&is_sent);
     let liar = Liar::start(node.address(), move |method, params, node| match method {
         // The payment is kept back.
-        "tx_submit" | "tx_wait" => node("tx_wait", json!({ "hash": honest })),
-        "tx_getStatus" | "tx_get" => node(method, json!({ "hash": honest })),
+        "tx_submit" | "tx_wait" => {
+            early.store(true, Ordering::Relaxed);
+            node("tx_wait", json!({ "hash": honest }))
+        }
+        "tx_get" => node(method, json!({ "hash": honest })),
+        "tx_getStatus" if early.load(Ordering::Relaxed) => node(method, json!({ "hash": honest })),
         _ => node(method, params),
     });
     let ran = transfer(&home, liar.url(), &[]);
     ran.fails(1, "bad_answer");
+    // Now before it is sent too: then nothing is.
+    let unsent = transfer(&home, liar.url(), &[]);
+    unsent.fails(1, "bad_answer");
+    assert!(
+        unsent.json["error"]["data"]["signed"].is_null(),
+        "{}",
+        unsent.json
+    );
     let signed = ran.json["error"]["data"]["signed"]["hash"].as_str().unwrap();
     assert_ne!(signed, other["hash"].as_str().unwrap(), "its own hash is named");
     for command in ["show", "status", "wait"] {
@@ -129,6 +143,102 @@ fn the_prices_and_the_head_that_a_server_names_do_not_decide_what_is_signed() {
         (&sent["status"], &sent["fee"]),
         (&json!("included"), &honest["fee"])
     );
+}
+
+#[test]
+fn the_price_of_a_place_that_a_server_names_is_paid_up_to_as_much_as_the_least_fee() {
+    let home = Home::new();
+    let node = Node::dev(&home);
+    let least = number(&transfer(&home, node.url(), &["--dry-run"]).ok()["fee"]);
+    let honest = number(&node.call("mempool_getStatus", json!({}))["minFee"]);
+    let pool = |over: u64| {
+        Liar::start(node.address(), move |method, params, node| {
+            let mut answer = node(method, params);
+            if method == "mempool_getStatus" {
+                answer["result"]["count"] = answer["result"]["countMax"].clone();
+                answer["result"]["minFee"] = json!((honest + over).to_string());
+            }
+            answer
+        })
+    };
+    let fee = |ran: Ran| number(&ran.ok()["fee"]);
+    let empty = pool(0);
+    assert_eq!(fee(transfer(&home, empty.url(), &["--dry-run"])), least);
+    let small = pool(1);
+    let bid = fee(transfer(&home, small.url(), &[])) - least;
+    assert!((1..=4).contains(&bid), "{bid}");
+    // A larger bid than is paid unasked, or than the caller allows: nothing is signed.
+    let dear = pool(2 * least);
+    let most = least.to_string();
+    for (liar, more) in [
+        (&dear, &[][..]),
+        (&dear, &["--dry-run"]),
+        (&small, &["--fee-max", &most]),
+    ] {
+        let refused = transfer(&home, liar.url(), more);
+        refused.fails(4, "mempool_full");
+        assert!(refused.json["error"]["data"].is_null(), "{}", refused.json);
+    }
+    let typed = (4 * least).to_string();
+    assert_eq!(fee(transfer(&home, dear.url(), &["--fee", &typed])), 4 * least);
+}
+
+#[test]
+fn a_payment_whose_hash_the_node_knows_is_made_another_one_before_it_is_sent() {
+    let home = Home::new();
+    let node = Node::dev(&home);
+    for more in [&[][..], &["--nonce", "1"]] {
+        let before = balance(&home, "dev1");
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        let (questions, log) = (Arc::clone(&asked), Arc::clone(&taken));
+        let liar = Liar::start(node.address(), move |method, params, node| {
+            match method {
+                "tx_getStatus" => {
+                    let mut asked = questions.lock().unwrap();
+                    asked.push(params["hash"].clone());
+                    if asked.len() == 1 {
+                        return json!({ "result": { "hash": params["hash"], "status": "pending" } });
+                    }
+                }
+                "tx_submit" => log.lock().unwrap().push(params["raw"].clone()),
+                _ => {}
+            }
+            node(method, params)
+        });
+        let sent = transfer(&home, liar.url(), more).ok();
+        assert_eq!(sent["status"], "included", "{sent}");
+        let (asked, taken) = (asked.lock().unwrap(), taken.lock().unwrap());
+        assert_eq!(taken.len(), 1, "{more:?}");
+        let decoded = node.call("tx_decode", json!({ "raw": taken[0] }));
+        let hash = &decoded["transaction"]["hash"];
+        assert_ne!(*hash, asked[0], "{more:?}");
+        assert_eq!((hash, hash), (&sent["hash"], &asked[1]));
+        assert_eq!(balance(&home, "dev1") - before, AMOUNT);
+    }
+}
+
+#[test]
+fn a_node_that_knows_every_payment_gets_none() {
+    let home = Home::new();
+    let node = Node::dev(&home);
+    let taken = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&taken);
+    let liar = Liar::start(node.address(), move |method, params, node| match method {
+        "tx_getStatus" => json!({ "result": { "hash": params["hash"], "status": "included" } }),
+        "tx_submit" => {
+            *count.lock().unwrap() += 1;
+            node(method, params)
+        }
+        _ => node(method, params),
+    });
+    let refused = transfer(&home, liar.url(), &[]);
+    refused.fails(4, "known_payment");
+    assert!(refused.json["error"]["data"].is_null(), "{}", refused.json);
+    assert_eq!(*taken.lock().unwrap(), 0);
+    // A validity that was typed is not changed, and the node decides.
+    let typed = transfer(&home, liar.url(), &["--valid-for", "100"]).ok();
+    assert_eq!(typed["status"], "included", "{typed}");
 }
 
 #[test]

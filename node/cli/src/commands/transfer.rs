@@ -23,8 +23,8 @@ Examples:
 Amounts are base units. A transfer to an address without an account also burns the price of an account \
 (`accountPrice` of `vibecoin rpc chain_getInfo`). Exit 4: refused, or included and failed.
 
-With the chain's genesis file in the home (`vibecoin init --genesis FILE`) the node is not believed: the fee follows \
-from the file, the last height from a block under a certificate, and a nonce that another program took is proven before \
+With the chain's genesis file in the home (`vibecoin init --genesis FILE`) the node is not believed: the least fee \
+follows from the file, what a full pool wants is paid up to as much again, the last height from a block under a certificate, and a nonce that another program took is proven before \
 the payment is signed again. Without the file the node's word counts for the last height and, up to a bound, for the \
 fee; a nonce that it calls taken ends with exit 4 and the hash of what was signed, which may still be included.";
 
@@ -58,11 +58,11 @@ pub struct TransferArgs {
 /// What is chosen for the sender when left out.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct ChoiceArgs {
-    /// Fee in base units [default: the least]
+    /// Fee in base units [default: the least; where the node's pool is full also a bid, of at most as much again]
     #[arg(long, allow_negative_numbers = true, value_parser = amount)]
     pub fee: Option<u64>,
-    /// Sign nothing when the least fee is above this, in base units [default with a genesis file: no bound; without:
-    /// a thousand times what is usual]
+    /// Sign nothing when the fee would be above this, in base units [default with a genesis file: twice the least;
+    /// without: a thousand times what is usual]
     #[arg(long, value_name = "FEE", conflicts_with = "fee", allow_negative_numbers = true, value_parser = amount)]
     pub fee_max: Option<u64>,
     /// Nonce [default: the next one, with what waits in the pool counted]
