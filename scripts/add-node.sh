@@ -6,5 +6,5 @@
 forward add-node "$@" <<'HELP'
 usage: scripts/add-node.sh
 
-Adds a node that follows to a devnet that runs, and waits until it is at the head.
+Adds a node that follows to a devnet that runs, and waits until it is at the head. It gets the next free ports.
 HELP

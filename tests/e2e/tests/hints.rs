@@ -981,11 +981,6 @@ fn hints_about_a_devnet() {
     // More nodes.
     let hint = rows.hint(&net.run("add-node --validator"));
     hint.option("--validator");
-    let next = net.state()["basePort"].as_u64().unwrap() + 20;
-    let taken = TcpListener::bind(("127.0.0.1", u16::try_from(next).unwrap())).unwrap();
-    let hint = rows.hint(&net.run("add-node"));
-    assert_eq!(hint.commands().len(), 2, "{:?}", hint.commands());
-    drop(taken);
     let more = net
         .scratch()
         .run(&["keys", "new", "more", "--allow-unencrypted"])
@@ -996,7 +991,18 @@ fn hints_about_a_devnet() {
     let _unedited = rows.hint(&net.run("add-node"));
     net.edit("validator-0/genesis.toml", "fee_min = 1", "fee_min = ");
     net.edit("validator-0/genesis.toml", "[accounts]\n", &added);
-    let _added = net.run("add-node").ok();
+    // Its ports are another program's: it gets the next ones.
+    let next = net.state()["basePort"].as_u64().unwrap() + 20;
+    let taken = TcpListener::bind(("127.0.0.1", u16::try_from(next).unwrap())).unwrap();
+    let ran = net.run("add-node");
+    let own = net.state()["nodes"][2]["ownPort"].as_u64().unwrap();
+    assert!(
+        own > next && ran.stderr.contains(&format!("ports from {own} on")),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(ran.ok()["rpc"], format!("http://127.0.0.1:{own}"));
+    drop(taken);
     net.edit("validator-0/genesis.toml", &added, "[accounts]\n");
 
     // A node without a listener for its operator.

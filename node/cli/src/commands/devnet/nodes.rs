@@ -14,11 +14,12 @@ use super::state::{Devnet, NodeRecord};
 use super::{StartOptions, ask, partition, run, setup};
 use crate::commands::testnet::homes::{self, Layout};
 use crate::commands::testnet::not_in_this_version;
+use crate::commands::testnet::plan::Network;
 use crate::context::{Context, paths_of};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
-use crate::output::Answer;
+use crate::output::{Answer, note};
 use crate::usage::whole;
 
 /// Which node.
@@ -137,11 +138,7 @@ pub fn add(context: &Context, dir: &Path, args: &AddArgs) -> Result<Answer, CliE
     let first = net.node(0)?;
     let state = net.existing()?;
     let number = state.nodes.len();
-    let network = setup::plan_with(state, &first.home, state.base_port, 1)?;
-    let node = network
-        .nodes
-        .get(number)
-        .ok_or_else(|| CliError::new(Exit::Failure, "the devnet has other nodes than its numbers say"))?;
+    let mut network = setup::plan_with(state, &first.home, 1)?;
     // It must be the chain of the others. The plan has the parameters of the file and the accounts of the seed.
     let path = paths_of(&first.home)?.genesis;
     let planned = files::build(&path, &network.genesis)?.hash;
@@ -154,8 +151,12 @@ pub fn add(context: &Context, dir: &Path, args: &AddArgs) -> Result<Answer, CliE
         return Err(CliError::new(Exit::GenesisMismatch, message)
             .hint("nodes can be added to a devnet whose genesis file was not edited"));
     }
-    Listening::now().check(node.ports, MOVE_ALL)?;
-    let record = setup::record(&net.dir, node);
+    let own_port = place(&mut network, number)?;
+    let node = network.nodes.get(number).ok_or_else(unnumbered)?;
+    let record = NodeRecord {
+        own_port,
+        ..setup::record(&net.dir, node)
+    };
     let home = record.home.clone();
     if home.exists() {
         return Err(setup::unknown(&home));
@@ -169,6 +170,35 @@ pub fn add(context: &Context, dir: &Path, args: &AddArgs) -> Result<Answer, CliE
         return Err(error);
     }
     join(context, &mut net, number, &binary, &args.start)
+}
+
+/// Gives a node that is added free ports. Returns the first of them where they are not those of its number: another
+/// devnet may have these.
+fn place(network: &mut Network, number: usize) -> Result<Option<u16>, CliError> {
+    let others = network.nodes.iter().enumerate();
+    let others: Vec<_> = others
+        .filter(|(other, _)| *other != number)
+        .map(|(_, node)| node.ports)
+        .collect();
+    let node = network.nodes.get_mut(number).ok_or_else(unnumbered)?;
+    let listening = Listening::now();
+    let Some(free) = listening.next_free(node.ports, &others) else {
+        listening.check(node.ports, MOVE_ALL)?;
+        return Err(unnumbered());
+    };
+    if free == node.ports {
+        return Ok(None);
+    }
+    note(&format!(
+        "{} has the ports from {} on: those from {} on are taken",
+        node.name, free.first, node.ports.first
+    ));
+    node.ports = free;
+    Ok(Some(free.first))
+}
+
+fn unnumbered() -> CliError {
+    CliError::new(Exit::Failure, "the devnet has other nodes than its numbers say")
 }
 
 /// Starts a node and waits for it.

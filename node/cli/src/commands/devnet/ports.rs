@@ -9,6 +9,8 @@ use crate::exit::Exit;
 /// Where the search for free ports begins and ends.
 const FIRST: u16 = 27_100;
 const LAST: u16 = 31_000;
+/// The greatest first port of a node, which has four.
+const FIRST_PORT_MAX: u16 = u16::MAX - 3;
 
 /// What to do about a port that is taken while the devnet is made or moved.
 pub const OTHER_BASE: &str = "choose another --base-port, or leave it out";
@@ -45,6 +47,25 @@ impl Listening {
                 .reason("port_taken")
                 .hint(hint),
         )
+    }
+
+    /// Returns true if none of a node's ports is taken.
+    pub fn has_free(&self, ports: Ports) -> bool {
+        self.taken(ports).is_none()
+    }
+
+    /// The first ports from `planned` on, or else from where every search begins, that are free and none of `others`,
+    /// which are those of the devnet's nodes, running or not.
+    pub fn next_free(&self, planned: Ports, others: &[Ports]) -> Option<Ports> {
+        let step = usize::from(PORT_STEP);
+        (planned.first..=FIRST_PORT_MAX)
+            .step_by(step)
+            .chain((FIRST..LAST).step_by(step))
+            .map(|first| Ports { first })
+            .find(|ports| {
+                let is_other = |port| others.iter().any(|other| other.all().contains(&port));
+                self.has_free(*ports) && !ports.all().into_iter().any(is_other)
+            })
     }
 
     /// The first base from which so many nodes have free ports; `preferred` is tried before all others.
@@ -120,5 +141,28 @@ mod tests {
         let pid = format!("(pid {})", std::process::id());
         assert!(error.message.contains(&pid), "{}", error.message);
         assert_ne!(now.free_base(1, Some(ports.first)).unwrap(), ports.first);
+    }
+
+    #[test]
+    fn a_node_gets_the_next_ports_that_are_free_and_of_no_other_node() {
+        let now = Listening([(40_012, 1), (40_020, 2)].into());
+        let next = |first: u16, others: &[u16]| {
+            let others: Vec<_> = others.iter().map(|first| Ports { first: *first }).collect();
+            now.next_free(Ports { first }, &others).map(|ports| ports.first)
+        };
+        assert_eq!(
+            next(40_000, &[]),
+            Some(40_000),
+            "the planned ones, if they can be had"
+        );
+        assert_eq!(next(40_010, &[]), Some(40_030));
+        assert_eq!(
+            next(40_010, &[40_030, 40_043]),
+            Some(40_050),
+            "a part in common is too much"
+        );
+        assert_eq!(next(65_530, &[65_530]), Some(FIRST), "at the end it begins anew");
+        let all = Listening((0..=u16::MAX).map(|port| (port, 1)).collect());
+        assert_eq!(all.next_free(Ports { first: 40_000 }, &[]), None);
     }
 }

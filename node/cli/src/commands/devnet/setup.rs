@@ -11,7 +11,7 @@ use super::ports::{Listening, OTHER_BASE};
 use super::state::{Devnet, NodeRecord, State};
 use crate::commands::genesis::FaultModelName;
 use crate::commands::testnet::homes::{self, Layout};
-use crate::commands::testnet::plan::{Hosts, Network, Node, Spec};
+use crate::commands::testnet::plan::{self, Hosts, Network, Node, Ports, Spec};
 use crate::context::paths_of;
 use crate::dev::{self, DEV_ACCOUNTS};
 use crate::error::CliError;
@@ -126,8 +126,14 @@ pub fn record(dir: &Path, node: &Node) -> NodeRecord {
         log: dir.join(format!("{}.log", node.name)),
         started: None,
         peer_id: node.id(),
+        own_port: None,
         unfinished: false,
     }
+}
+
+/// The ports that a node has by its number.
+fn planned_ports(base: u16, number: usize) -> Result<Ports, CliError> {
+    plan::ports(base, u16::try_from(number).unwrap_or(u16::MAX))
 }
 
 /// Refuses to take one devnet for another.
@@ -192,16 +198,22 @@ fn ports(net: &mut Devnet, asked: Option<u16>) -> Result<(), CliError> {
         return Ok(());
     }
     let listening = Listening::now();
+    let first_home = net.node(0)?.home;
+    let as_they_are = plan(net.existing()?, &first_home)?;
+    let are_free = as_they_are
+        .nodes
+        .iter()
+        .all(|node| listening.has_free(node.ports));
+    if are_free && asked.is_none_or(|asked| asked == base) {
+        return settle(net);
+    }
     let new = match asked {
         Some(asked) => asked,
         None => listening.free_base(count, Some(base))?,
     };
-    let network = plan(net.existing()?, &net.node(0)?.home, new)?;
+    let network = plan_from(net.existing()?, &first_home, new, 0)?;
     for node in &network.nodes {
         listening.check(node.ports, OTHER_BASE)?;
-    }
-    if new == base {
-        return settle(net);
     }
     move_to(net, &network, new)
 }
@@ -213,7 +225,7 @@ pub fn settle(net: &mut Devnet) -> Result<(), CliError> {
         return Ok(());
     }
     let base = state.base_port;
-    let network = plan(state, &net.node(0)?.home, base)?;
+    let network = plan(state, &net.node(0)?.home)?;
     move_to(net, &network, base)
 }
 
@@ -236,19 +248,37 @@ fn move_to(net: &mut Devnet, network: &Network, base: u16) -> Result<(), CliErro
         let path = Paths::config_in(&home);
         files::write_locked(&path, &homes::config(network, node, Layout::default()))?;
     }
+    let mut nodes = Vec::new();
+    for (number, node) in network.nodes.iter().enumerate() {
+        let is_planned = planned_ports(base, number)? == node.ports;
+        nodes.push(NodeRecord {
+            own_port: (!is_planned).then_some(node.ports.first),
+            ..record(&dir, node)
+        });
+    }
     let state = net.existing_mut()?;
-    (state.base_port, state.moving) = (base, false);
-    state.nodes = network.nodes.iter().map(|node| record(&dir, node)).collect();
+    (state.base_port, state.moving, state.nodes) = (base, false, nodes);
     net.save()
 }
 
-/// The network that a devnet is, with the ports from `base`.
-pub fn plan(state: &State, first_home: &Path, base: u16) -> Result<Network, CliError> {
-    plan_with(state, first_home, base, 0)
+/// The network that a devnet is, with the ports that it has.
+pub fn plan(state: &State, first_home: &Path) -> Result<Network, CliError> {
+    plan_with(state, first_home, 0)
 }
 
 /// The same, with more nodes that only follow.
-pub fn plan_with(state: &State, first_home: &Path, base: u16, more: u32) -> Result<Network, CliError> {
+pub fn plan_with(state: &State, first_home: &Path, more: u32) -> Result<Network, CliError> {
+    let mut network = plan_from(state, first_home, state.base_port, more)?;
+    for (node, record) in network.nodes.iter_mut().zip(&state.nodes) {
+        if let Some(first) = record.own_port {
+            node.ports = Ports { first };
+        }
+    }
+    Ok(network)
+}
+
+/// The same with all ports from `base`.
+fn plan_from(state: &State, first_home: &Path, base: u16, more: u32) -> Result<Network, CliError> {
     let genesis = files::genesis(&paths_of(first_home)?.genesis)?;
     let validators = state.nodes.iter().filter(|node| node.is_validator()).count();
     let full = state.nodes.len().saturating_sub(validators);

@@ -60,7 +60,7 @@ pub struct State {
     /// The program that last started nodes, for scripts that want the same one.
     #[serde(default)]
     pub program: PathBuf,
-    /// RPC of the first node; the others follow ten apart.
+    /// RPC of the first node; the others follow ten apart, except those with an `ownPort`.
     #[serde(default)]
     pub base_port: u16,
     /// Names of the nodes that are cut off from each other, group by group; empty when nobody is.
@@ -107,6 +107,9 @@ pub struct NodeRecord {
     /// Its name on the network.
     #[serde(default)]
     pub peer_id: String,
+    /// The first of its ports, where they are others than its number and `basePort` say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_port: Option<u16>,
     /// Its home is being made or deleted.
     #[serde(default, skip_serializing_if = "is_false")]
     pub unfinished: bool,

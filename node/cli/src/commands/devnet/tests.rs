@@ -710,6 +710,8 @@ fn destroy_removes_what_was_made_and_nothing_else() {
     assert!(bench.dir().join("mine").exists());
 }
 
+#[path = "added_tests.rs"]
+mod added;
 #[path = "cut_tests.rs"]
 mod cut;
 #[path = "interrupted_tests.rs"]
