@@ -14,12 +14,13 @@ use crate::context::{Context, ENDPOINT_BYTES_MAX};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
+use crate::node_url::NodeUrl;
 
 /// A client of the operator's listener.
 pub struct Admin {
     /// Shows the token with every call.
     pub client: HttpClient,
-    url: String,
+    url: NodeUrl,
 }
 
 impl Admin {
@@ -53,7 +54,10 @@ impl Admin {
             .request_timeout(context.timeout())
             .build(&url)
             .map_err(|error| CliError::usage(format!("{url} is no address of a node: {error}")))?;
-        Ok(Self { client, url })
+        Ok(Self {
+            client,
+            url: url.into(),
+        })
     }
 
     /// Runs a call on this thread.

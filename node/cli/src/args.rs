@@ -13,6 +13,7 @@ use crate::commands::{
 use crate::context::Context;
 use crate::environment;
 use crate::error::CliError;
+use crate::node_url::NodeUrl;
 use crate::output::{Answer, Format};
 use crate::usage::whole;
 
@@ -57,7 +58,11 @@ impl Arguments {
         let mut command = Self::command();
         for (option, variable) in VARIABLES {
             if environment::value(variable).is_some() {
-                command = command.mut_arg(option, |argument| argument.env(variable));
+                // The help shows the values of variables; an address may hold a password.
+                let is_hidden = option == "url";
+                command = command.mut_arg(option, |argument| {
+                    argument.env(variable).hide_env_values(is_hidden)
+                });
             }
         }
         for (path, option, variable) in OF_DEVNET {
@@ -121,7 +126,7 @@ pub struct Globals {
         default_value = "local",
         help_heading = "Global options"
     )]
-    pub url: String,
+    pub url: NodeUrl,
     /// Form of results on stdout ($VIBECOIN_OUTPUT)
     #[arg(
         short,

@@ -18,6 +18,7 @@ use crate::commands::config::{KnobArgs, load};
 use crate::commands::devnet;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::node_url::NodeUrl;
 use crate::wait::Reports;
 use crate::{environment, files, output};
 
@@ -81,7 +82,7 @@ impl Context {
     #[must_use]
     pub fn at(&self, url: &str, home: &Path) -> Self {
         let globals = Globals {
-            url: url.to_owned(),
+            url: url.into(),
             ..self.globals.clone()
         };
         Self {
@@ -161,21 +162,22 @@ impl Context {
     ///
     /// # Errors
     /// Exit 2 for a home that is no directory; what is wrong with the file that the node of the home wrote.
-    pub fn url(&self) -> Result<String, CliError> {
-        if !is_of_home(&self.globals.url) {
+    pub fn url(&self) -> Result<NodeUrl, CliError> {
+        if !self.globals.url.is_of_home() {
             return Ok(self.globals.url.clone());
         }
         let Some(home) = self.home_if_any()? else {
-            return Ok(LOCAL_URL.to_owned());
+            return Ok(LOCAL_URL.into());
         };
         let path = Paths::endpoint_in(home);
         let text = match files::read_text(&path, ENDPOINT_BYTES_MAX) {
             Ok(text) => text,
-            Err(error) if error.exit == Exit::NotFound => return Ok(LOCAL_URL.to_owned()),
+            Err(error) if error.exit == Exit::NotFound => return Ok(LOCAL_URL.into()),
             Err(error) => return Err(error),
         };
-        Some(text.trim().to_owned())
+        Some(text.trim())
             .filter(|url| url.starts_with("http://"))
+            .map(NodeUrl::from)
             .ok_or_else(|| {
                 let message = format!("{} does not hold the address of a node", path.display());
                 CliError::new(Exit::InvalidFile, message)
@@ -195,8 +197,10 @@ impl Context {
             .max_response_size(RESPONSE_BYTES_MAX)
             // A call that waits on purpose answers by itself before this ends.
             .request_timeout(self.timeout().saturating_add(Duration::from_secs(5)))
-            .build(&url)
-            .map_err(|error| CliError::usage(format!("{url} is no address of a node: {error}")))
+            .build(url.secret())
+            .map_err(|error| {
+                CliError::usage(format!("{url} is no address of a node: {error}")).without_password(&url)
+            })
     }
 
     /// A client over WebSocket.
@@ -206,14 +210,15 @@ impl Context {
     pub async fn websocket(&self) -> Result<WsClient, CliError> {
         let url = self.url()?;
         check_scheme(&url)?;
-        let url = url
+        let typed = url.secret();
+        let address = typed
             .strip_prefix("http")
-            .map_or_else(|| url.clone(), |rest| format!("ws{rest}"));
+            .map_or_else(|| typed.to_owned(), |rest| format!("ws{rest}"));
         WsClientBuilder::new()
             .max_response_size(RESPONSE_BYTES_MAX)
             .connection_timeout(self.timeout())
             .request_timeout(self.timeout())
-            .build(&url)
+            .build(&address)
             .await
             .map_err(CliError::from)
     }
@@ -230,14 +235,14 @@ impl Context {
             .map_err(|error| CliError::new(Exit::Failure, format!("cannot start an event loop: {error}")))?
             .block_on(self.reported(work))
             .map_err(|error| match self.url() {
-                Ok(url) => error.at(&url, || self.start_hint()),
+                Ok(url) => error.at(&url, || self.start_hint()).without_password(&url),
                 Err(_) => error,
             })
     }
 
     /// Hint for a node that does not answer at the address that was named, or of the home.
     fn start_hint(&self) -> String {
-        let named = Some(self.globals.url.as_str()).filter(|url| !is_of_home(url));
+        let named = Some(&self.globals.url).filter(|url| !url.is_of_home());
         match (self.devnet_hint(named), named) {
             (Some(hint), _) => hint,
             (None, Some(_)) => "check that a node runs there; another --url names another node".to_owned(),
@@ -245,8 +250,8 @@ impl Context {
         }
     }
 
-    fn devnet_hint(&self, named: Option<&str>) -> Option<String> {
-        devnet::restart_hint(self.home.as_deref().ok()?, named)
+    fn devnet_hint(&self, named: Option<&NodeUrl>) -> Option<String> {
+        devnet::restart_hint(self.home.as_deref().ok()?, named.map(NodeUrl::secret))
     }
 
     /// The command that starts the node of the home.
@@ -327,7 +332,7 @@ impl Context {
         let (Some(seconds), false) = (seconds, self.globals.no_progress) else {
             return;
         };
-        let url = self.url().unwrap_or_default();
+        let url = self.url().map(|url| url.to_string()).unwrap_or_default();
         match awaited {
             Awaited::Answer => output::say(&format!("waiting for the node at {url}, for {seconds} s")),
             Awaited::Event(event) => {
@@ -432,15 +437,14 @@ pub fn keys_of(paths: &Paths, prefix: AddressPrefix) -> NodeKeys {
     NodeKeys::new(&paths.home, prefix).with_places(&paths.keystore, &paths.node_key)
 }
 
-/// Returns true if this stands for the node of the home.
-pub fn is_of_home(url: &str) -> bool {
-    matches!(url, "local" | "dev")
-}
-
 /// Refuses an address that no node can be at, and says how it is written.
-fn check_scheme(url: &str) -> Result<(), CliError> {
-    let (refused, rest) = match url.split_once("://") {
-        None => ("is no address of a node: it does not begin with http://", url),
+fn check_scheme(url: &NodeUrl) -> Result<(), CliError> {
+    let shown = url.to_string();
+    let (refused, rest) = match shown.split_once("://") {
+        None => (
+            "is no address of a node: it does not begin with http://",
+            shown.as_str(),
+        ),
         Some(("https" | "wss", rest)) => ("cannot be used: a node speaks http, without TLS", rest),
         Some(_) => return Ok(()),
     };
@@ -495,12 +499,12 @@ mod tests {
             "https://127.0.0.1:27100",
             "wss://127.0.0.1:27100",
         ] {
-            let error = check_scheme(url).err();
+            let error = check_scheme(&url.into()).err();
             let error = error.map(|error| (error.exit, error.hint));
             let hint = Some("write --url http://127.0.0.1:27100".to_owned());
             assert_eq!(error, Some((Exit::Usage, hint)), "{url}");
         }
-        assert_eq!(check_scheme(LOCAL_URL), Ok(()));
+        assert_eq!(check_scheme(&LOCAL_URL.into()), Ok(()));
     }
 
     #[test]

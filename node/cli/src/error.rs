@@ -14,6 +14,7 @@ use vibecoin_rpc_api::{ApiError, Code};
 use vibecoin_storage::StorageError;
 
 use crate::exit::Exit;
+use crate::node_url::NodeUrl;
 use crate::output::message;
 use crate::program::quoted_path;
 use crate::taken::Sent;
@@ -103,17 +104,24 @@ impl CliError {
     /// With the address that was tried, and what can be done there, if nobody answered. What else is to be done comes
     /// first.
     #[must_use]
-    pub fn at(self, url: &str, hint: impl FnOnce() -> String) -> Self {
+    pub fn at(self, url: &NodeUrl, hint: impl FnOnce() -> String) -> Self {
         let Some(cause) = self.message.strip_prefix(NO_ANSWER) else {
             return self;
         };
         let message = format!("{NO_ANSWER} at {url}{cause}");
-        let located = Self { message, ..self }.data(json!({ "url": url }));
+        let located = Self { message, ..self }.data(json!({ "url": url.to_string() }));
         let start = hint();
         match located.hint.clone() {
             Some(first) => located.hint(format!("{first}; {start}")),
             None => located.hint(start),
         }
+    }
+
+    /// Without the password of an address that a text of others may quote.
+    #[must_use]
+    pub fn without_password(self, url: &NodeUrl) -> Self {
+        let message = url.without_password(&self.message);
+        Self { message, ..self }.reworded(|hint| url.without_password(&hint))
     }
 
     /// With facts for programs.
@@ -724,16 +732,16 @@ mod tests {
 
     #[test]
     fn only_an_error_of_the_connection_gets_the_address() {
-        let error = CliError::no_answer("refused").at("http://h:1", || "start it".to_owned());
+        let error = CliError::no_answer("refused").at(&"http://h:1".into(), || "start it".to_owned());
         assert_eq!(error.hint.as_deref(), Some("start it"));
         let signed = CliError::no_answer("refused").hint("ask");
-        let signed = signed.at("http://h:1", || "start it".to_owned());
+        let signed = signed.at(&"http://h:1".into(), || "start it".to_owned());
         assert_eq!(signed.hint.as_deref(), Some("ask; start it"));
         assert_eq!(error.message, "no node answers at http://h:1: refused");
         assert_eq!(*error.data, json!({ "url": "http://h:1" }));
         assert_eq!(error.exit, Exit::CannotConnect);
         let other = CliError::usage("x");
-        assert_eq!(other.clone().at("http://h:1", String::new), other);
+        assert_eq!(other.clone().at(&"http://h:1".into(), String::new), other);
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod environment;
 mod files;
 mod genesis_hints;
 mod logging;
+mod node_url;
 mod passphrase;
 mod program;
 mod running;
@@ -41,6 +42,7 @@ use std::process::ExitCode;
 
 use args::Arguments;
 use context::Context;
+use node_url::NodeUrl;
 use output::Format;
 use program::Typed;
 
@@ -82,7 +84,11 @@ pub fn main() -> ExitCode {
                 let _gone = error.print();
                 return ExitCode::from(exit::Exit::Usage.code());
             }
-            let error = usage::error(&error, words.into_iter());
+            let error = usage::error(&error, words.iter().cloned());
+            // A word that is not expected is quoted, and may be an address.
+            let error = words
+                .into_iter()
+                .fold(error, |error, word| error.without_password(&NodeUrl::from(word)));
             (Err(error), Typed::new(program, None), format, false)
         }
     };

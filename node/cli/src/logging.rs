@@ -69,8 +69,13 @@ pub fn for_client(context: &Context) {
         _ => "trace",
     };
     let _already = builder(&context.globals)
-        .with_env_filter(EnvFilter::new(filter))
+        .with_env_filter(EnvFilter::new(client_filter(filter)))
         .try_init();
+}
+
+/// At `debug` the WebSocket client writes down the password of the node's address.
+fn client_filter(level: &str) -> String {
+    format!("{level},jsonrpsee-client=info")
 }
 
 /// Standard error, with characters escaped that hide in a line or turn it around: logs quote peers,

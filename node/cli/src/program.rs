@@ -5,8 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use crate::args::Globals;
-use crate::context::is_of_home;
 use crate::error::CliError;
+use crate::node_url::NodeUrl;
 use crate::output::Answer;
 
 pub use vibecoin_primitives::text::{quoted, quoted_path};
@@ -46,7 +46,7 @@ impl Typed {
     /// have been set for this command alone.
     pub fn new(program: Option<OsString>, globals: Option<&Globals>) -> Self {
         let home = globals.and_then(|globals| globals.home.as_deref());
-        let url = globals.map(|globals| globals.url.as_str());
+        let url = globals.map(|globals| &globals.url);
         Self {
             program: program
                 .as_deref()
@@ -54,17 +54,17 @@ impl Typed {
                 .filter(|name| !name.is_empty())
                 .map_or_else(|| NAME.to_owned(), quoted),
             home: home.map(quoted_path),
-            url: url.filter(|url| !is_of_home(url)).map(quoted),
+            url: url.filter(|url| !url.is_of_home()).map(shown_url),
         }
     }
 
     /// For messages of a command that acts on another node than its options name: one of a devnet. The program is
     /// named later, by [`Self::shown`] of the caller's own.
-    pub fn elsewhere(url: &str, home: &Path) -> Self {
+    pub fn elsewhere(url: &NodeUrl, home: &Path) -> Self {
         Self {
             program: NAME.to_owned(),
             home: Some(quoted_path(home)),
-            url: Some(quoted(url)),
+            url: Some(shown_url(url)),
         }
     }
 
@@ -113,6 +113,11 @@ impl Typed {
     }
 }
 
+/// An address as it is named in a command. Its password, if it has one, is left to the reader.
+fn shown_url(url: &NodeUrl) -> String {
+    quoted(&url.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_command_for_a_node_of_a_devnet_names_its_home_and_address() {
-        let node = Typed::elsewhere("http://127.0.0.1:27100", Path::new("/d/validator 0"));
+        let node = Typed::elsewhere(&"http://127.0.0.1:27100".into(), Path::new("/d/validator 0"));
         let inner = node.shown("`vibecoin keys list`, `vibecoin tx wait 0xab`, `vibecoin devnet up`");
         let caller = typed("./v", Some("/h"), Some("http://h:1"));
         assert_eq!(

@@ -78,7 +78,7 @@ pub async fn genesis_hash(nodes: &[NodeRecord]) -> Result<Hash, CliError> {
     for node in nodes {
         match client(node.url())?.get_info().await {
             Ok(info) => return Ok(info.genesis_hash.0),
-            Err(error) => failed = CliError::from(error).at(node.url(), || silent_hint(node)),
+            Err(error) => failed = CliError::from(error).at(&node.url().into(), || silent_hint(node)),
         }
     }
     Err(failed)

@@ -177,7 +177,7 @@ async fn until_cut(net: &Devnet) -> Result<(), CliError> {
         let state = net.existing()?;
         for node in net.running() {
             let peers = ask::peers(&ask::client(node.url())?).await;
-            let peers = peers.map_err(|error| error.at(node.url(), || ask::silent_hint(&node)))?;
+            let peers = peers.map_err(|error| error.at(&node.url().into(), || ask::silent_hint(&node)))?;
             for other in across(&state.partition, &state.nodes, &node) {
                 if peers.contains(&other.peer_id) {
                     left.push(format!("{} with {}", node.name, other.name));

@@ -19,7 +19,7 @@ pub struct Usage {
 pub fn pid_of(context: &Context) -> Option<u32> {
     let home = context.home().ok()?;
     let endpoint = std::fs::read_to_string(Paths::endpoint_in(home)).ok()?;
-    if endpoint.trim() != context.url().ok()?.trim_end_matches('/') {
+    if endpoint.trim() != context.url().ok()?.secret().trim_end_matches('/') {
         return None;
     }
     let pid = HomeLock::holder(home)?;
