@@ -32,7 +32,7 @@ use std::time::Duration;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::info::Info;
 
-pub use endpoint::{CONTENT_TYPE, MetricsServer};
+pub use endpoint::{CONTENT_TYPE, MetricsServer, Render};
 pub use prometheus_client::metrics::counter::Counter;
 pub use prometheus_client::metrics::gauge::Gauge;
 pub use prometheus_client::registry::Registry;

@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use hyper::body::Incoming;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
 use jsonrpsee::server::{HttpBody, ServerHandle, stop_channel};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::Mutex;
 
 use crate::config::Config;
 use crate::host::Hosts;
@@ -19,8 +21,8 @@ use crate::seats::{Limits, Seated, Seats};
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Connections at once. Scrapers need one; the rest is room in which a burst of strangers passes by.
 const CONNECTIONS_MAX: u32 = 64;
-/// Scrapes that are made at once; others wait.
-const SCRAPES_MAX: usize = 2;
+/// Age up to which a page is sent again. Rendering takes 0.2 ms, and scrapers ask once in some seconds.
+const PAGE_AGE_MAX: Duration = Duration::from_millis(100);
 
 /// The answer to a request for a host that is not this node.
 const FOREIGN_HOST: &str = "the Host header names no host that this node answers for, see rpc.hosts\n";
@@ -52,7 +54,7 @@ impl MetricsServer {
         let scraper = Arc::new(Scraper {
             hosts: Hosts::new(common),
             render,
-            scrapes: Semaphore::new(SCRAPES_MAX),
+            page: Arc::default(),
         });
         tokio::spawn(listener::serve(listener, seats, scraper, stop));
         Ok(Self { address, handle })
@@ -81,7 +83,25 @@ impl MetricsServer {
 struct Scraper {
     hosts: Hosts,
     render: Render,
-    scrapes: Semaphore,
+    page: Arc<Mutex<Page>>,
+}
+
+/// The newest page and when it was rendered.
+#[derive(Default)]
+struct Page(Option<(Instant, Bytes)>);
+
+impl Page {
+    /// Returns the page, rendered anew if it is too old.
+    fn at(&mut self, now: Instant, render: &Render) -> Bytes {
+        if let Some((rendered, text)) = &self.0
+            && now.saturating_duration_since(*rendered) < PAGE_AGE_MAX
+        {
+            return text.clone();
+        }
+        let text = Bytes::from(render());
+        self.0 = Some((now, text.clone()));
+        text
+    }
 }
 
 impl Answers for Scraper {
@@ -93,15 +113,45 @@ impl Answers for Scraper {
         }
         match (request.method(), request.uri().path()) {
             (&Method::GET | &Method::HEAD, "/metrics") => {
-                let _turn = self.scrapes.acquire().await;
+                // The thread keeps the lock, so that requests that are given up do not render side by side.
+                let mut page = Arc::clone(&self.page).lock_owned().await;
                 let render = Arc::clone(&self.render);
-                match tokio::task::spawn_blocking(move || render()).await {
-                    Ok(text) => with_type(StatusCode::OK, HttpBody::from(text), CONTENT_TYPE),
+                match tokio::task::spawn_blocking(move || page.at(Instant::now(), &render)).await {
+                    Ok(text) => with_type(StatusCode::OK, HttpBody::new(Full::new(text)), CONTENT_TYPE),
                     Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n"),
                 }
             }
             (_, "/metrics") => not_allowed("GET, HEAD", "GET /metrics\n"),
             _ => plain(StatusCode::NOT_FOUND, "figures are at /metrics\n"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn requests_within_the_age_of_a_page_share_it_and_a_later_one_renders_anew() {
+        let rendered = Arc::new(AtomicUsize::new(0));
+        let render: Render = {
+            let rendered = Arc::clone(&rendered);
+            Arc::new(move || rendered.fetch_add(1, Ordering::Relaxed).to_string())
+        };
+        let (mut page, start) = (Page::default(), Instant::now());
+        let ms = Duration::from_millis;
+        for (age, text) in [
+            (ms(0), "0"),
+            (ms(99), "0"),
+            (ms(100), "1"),
+            (ms(199), "1"),
+            (ms(5_000), "2"),
+        ] {
+            let shown = start.checked_add(age).map(|now| page.at(now, &render));
+            assert_eq!(shown.as_deref(), Some(text.as_bytes()), "after {age:?}");
+        }
+        assert_eq!(rendered.load(Ordering::Relaxed), 3);
     }
 }

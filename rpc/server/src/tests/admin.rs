@@ -13,7 +13,7 @@ use crate::gate::Rules;
 use crate::methods::{self, Rpc};
 use crate::metrics::RpcMetrics;
 use crate::mock::MockBackend;
-use crate::prometheus::{MetricsServer, Registry, render};
+use crate::prometheus::{MetricsServer, Registry, Render, render};
 use crate::{AdminToken, Config, RpcServer};
 
 const TOKEN: [u8; 32] = [7; 32];
@@ -158,10 +158,14 @@ async fn calls_are_counted_and_shown_with_their_help_from_the_start() {
     let served = super::serve_with(config).await;
     let mut registry = Registry::default();
     metrics.register(&mut registry);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let server =
-        MetricsServer::start(listener, &Config::default(), Arc::new(move || render(&registry))).unwrap();
+    let render: Render = Arc::new(move || render(&registry));
+    // A page is kept for a moment: each scrape has a server of its own.
+    let start = async || {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        MetricsServer::start(listener, &Config::default(), Arc::clone(&render)).unwrap()
+    };
 
+    let server = start().await;
     let text = scrape(&server, "GET /metrics").await.body;
     for declared in RpcMetrics::DECLARED {
         let help = format!("# HELP {} {}.", declared.family(), declared.help_line());
@@ -176,6 +180,7 @@ async fn calls_are_counted_and_shown_with_their_help_from_the_start() {
     served.call("chain_getHead", json!([])).await;
     served.call("chain_getBlock", json!(["nonsense"])).await;
     served.call("made_up", json!([])).await;
+    let server = start().await;
     let answer = scrape(&server, "GET /metrics").await;
     assert!(
         answer.head.contains(crate::prometheus::CONTENT_TYPE),
