@@ -3,86 +3,11 @@
 
 use serde_json::{Value, json};
 
-/// What kind of value a parameter is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// An address.
-    Address,
-    /// One address or a list.
-    AddressOrList,
-    /// A list of addresses.
-    Addresses,
-    /// A block reference.
-    Block,
-    /// A hash.
-    Hash,
-    /// A list of hashes.
-    Hashes,
-    /// Raw bytes.
-    Bytes,
-    /// A list of raw bytes.
-    BytesList,
-    /// A 64-bit integer.
-    U64,
-    /// A number below 2^32.
-    U32,
-    /// True or false.
-    Bool,
-    /// A text; the allowed ones, or none when it is free.
-    Text(&'static [&'static str]),
-    /// An object.
-    Object,
-}
+use crate::limits::{ADDRESSES_MAX, PROOF_KEYS_MAX, STATUSES_MAX, SUBMIT_BATCH_MAX};
 
-impl Kind {
-    /// What a parameter of this kind takes, in words.
-    #[must_use]
-    pub fn takes(self) -> String {
-        const ADDRESS: &str = "a text: bech32m, or 0x and 64 hex digits";
-        const HASH: &str = "a text: 0x and 64 hex digits";
-        const BYTES: &str = "a text: 0x and an even number of hex digits";
-        match self {
-            Self::Address => ADDRESS.to_owned(),
-            Self::Addresses => format!("an array of addresses, each {ADDRESS}"),
-            Self::AddressOrList => format!("an address or an array of addresses, each {ADDRESS}"),
-            Self::Block => "latest, genesis, earliest, a height, a 0x hash or {timestampMs}".to_owned(),
-            Self::Hash => HASH.to_owned(),
-            Self::Hashes => format!("an array of hashes, each {HASH}"),
-            Self::Bytes => BYTES.to_owned(),
-            Self::BytesList => format!("an array of bytes, each {BYTES}"),
-            Self::U64 => format!(
-                "a whole number from 0 to {}, as a number or a decimal text",
-                u64::MAX
-            ),
-            Self::U32 => format!("a whole number from 0 to {}", u32::MAX),
-            Self::Bool => "true or false".to_owned(),
-            Self::Text([]) => "a text".to_owned(),
-            Self::Text(allowed) => format!("one of the texts {}", allowed.join(", ")),
-            Self::Object => "an object".to_owned(),
-        }
-    }
+mod kind;
 
-    fn schema(self) -> Value {
-        match self {
-            Self::Address => json!({"type": "string", "description": "bech32m, or 0x and 64 hex digits"}),
-            Self::Addresses => json!({"type": "array", "items": Self::Address.schema()}),
-            Self::AddressOrList => json!({"oneOf": [Self::Address.schema(), Self::Addresses.schema()]}),
-            Self::Block => {
-                json!({"description": "latest, genesis, earliest, height, 0x hash or {timestampMs}"})
-            }
-            Self::Hash => json!({"type": "string", "pattern": "^0x[0-9a-fA-F]{64}$"}),
-            Self::Hashes => json!({"type": "array", "items": Self::Hash.schema()}),
-            Self::Bytes => json!({"type": "string", "pattern": "^0x([0-9a-fA-F]{2})*$"}),
-            Self::BytesList => json!({"type": "array", "items": Self::Bytes.schema()}),
-            Self::U64 => json!({"type": ["string", "integer"], "description": "64-bit integer"}),
-            Self::U32 => json!({"type": "integer", "minimum": 0}),
-            Self::Bool => json!({"type": "boolean"}),
-            Self::Text([]) => json!({"type": "string"}),
-            Self::Text(allowed) => json!({"type": "string", "enum": allowed}),
-            Self::Object => json!({"type": "object"}),
-        }
-    }
-}
+pub use kind::Kind;
 
 /// One parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,7 +121,7 @@ pub const METHODS: &[Method] = &[
     method("account_getBalance", ADDRESS, CHEAP, "a balance in base units").options(&[AT, MIN_HEIGHT]),
     method(
         "account_getMany",
-        &[need("addresses", Kind::Addresses)],
+        &[need("addresses", Kind::Addresses(ADDRESSES_MAX))],
         MODERATE,
         "at most 100 accounts of one state",
     )
@@ -351,7 +276,7 @@ pub const METHODS: &[Method] = &[
     ),
     method(
         "proof_getAccount",
-        &[need("address", Kind::AddressOrList)],
+        &[need("address", Kind::AddressOrList(PROOF_KEYS_MAX))],
         EXPENSIVE,
         "accounts, present or absent, with a proof",
     )
@@ -373,7 +298,10 @@ pub const METHODS: &[Method] = &[
     .large(),
     method(
         "proof_getStorage",
-        &[need("address", Kind::Address), need("keys", Kind::Hashes)],
+        &[
+            need("address", Kind::Address),
+            need("keys", Kind::Hashes(PROOF_KEYS_MAX)),
+        ],
         EXPENSIVE,
         "slots, present or absent, with a proof",
     )
@@ -450,7 +378,7 @@ pub const METHODS: &[Method] = &[
     method("tx_getStatus", HASH, CHEAP, "where a transaction stands"),
     method(
         "tx_getStatuses",
-        &[need("hashes", Kind::Hashes)],
+        &[need("hashes", Kind::Hashes(STATUSES_MAX))],
         MODERATE,
         "where at most 256 transactions stand",
     )
@@ -472,7 +400,7 @@ pub const METHODS: &[Method] = &[
     .waits(),
     method(
         "tx_submitBatch",
-        &[need("raws", Kind::BytesList)],
+        &[need("raws", Kind::BytesList(SUBMIT_BATCH_MAX))],
         EXPENSIVE,
         "sends at most 100 transactions",
     )

@@ -42,8 +42,8 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// How long a reader may keep an answer waiting in all. Reading faster than 8 KiB/s pays for it.
     pub write_timeout: Duration,
-    /// Bytes of requests and answers in memory, all connections together. Above it the connection is
-    /// closed that holds most without moving.
+    /// Bytes of requests and answers in memory, all connections together. Above it connections are closed: those
+    /// that do not move first, then those with most of the address that holds most.
     pub held_bytes_max: usize,
     /// Bytes of one WebSocket session in memory above which it is read no further. One answer may go
     /// beyond it. Subscriptions read on while half of it is free: as many sessions as there may be stay below

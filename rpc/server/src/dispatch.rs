@@ -1,13 +1,16 @@
 //! From a call that has been admitted to its method.
 
+use std::future::ready;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use jsonrpsee::server::{
     BoundedSubscriptions, ConnectionId, MethodCallback, MethodResponse, MethodSink, Methods,
     RandomIntegerIdProvider, SubscriptionState,
 };
 use jsonrpsee::types::error::reject_too_many_subscriptions;
-use jsonrpsee::types::{ErrorObjectOwned, Params, Request, SubscriptionId};
+use jsonrpsee::types::{ErrorObjectOwned, Id, Params, Request, SubscriptionId};
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -42,7 +45,7 @@ pub(crate) struct Subscribing {
 pub(crate) type Begun = Arc<Mutex<Vec<mpsc::Receiver<Box<RawValue>>>>>;
 
 impl Calls for Served {
-    async fn run(&self, request: Request<'_>) -> MethodResponse {
+    fn run(&self, request: Request<'_>) -> BoxFuture<'_, MethodResponse> {
         let Request {
             id,
             method,
@@ -51,14 +54,17 @@ impl Calls for Served {
             ..
         } = request;
         let params = Params::new(params.as_ref().map(|params| params.get()));
-        let refused = |id, error: ApiError| MethodResponse::error(id, ErrorObjectOwned::from(error));
+        let refused = |id: Id<'_>, error: ApiError| {
+            let error = MethodResponse::error(id, ErrorObjectOwned::from(error));
+            ready(error).boxed()
+        };
         let Some((_, callback)) = self.methods.method_with_name(&method) else {
             let message = format!("there is no method `{method}`");
             return refused(id, ApiError::new(Code::MethodNotFound, message));
         };
         let (callback, subscribing) = match (callback, &self.subscribing) {
             (MethodCallback::Sync(callback), _) => {
-                return callback(id, params, self.response_bytes_max, extensions);
+                return ready(callback(id, params, self.response_bytes_max, extensions)).boxed();
             }
             (MethodCallback::Async(callback), _) => {
                 let (id, params) = (id.into_owned(), params.into_owned());
@@ -66,15 +72,21 @@ impl Calls for Served {
                 if let Some(known) = known.filter(|known| known.large) {
                     let bytes_max = self.response_bytes_max.min(ANSWER_BYTES_MAX);
                     let call = callback(id.clone(), params, self.id, bytes_max, extensions);
-                    let built = building::build(&self.rules, known, call).await;
-                    return built.unwrap_or_else(|why| why.answer(id));
+                    let built = building::build(&self.rules, known, call);
+                    return built
+                        .map(|built| built.unwrap_or_else(|why| why.answer(id)))
+                        .boxed();
                 }
-                let answer = callback(id, params, self.id, self.response_bytes_max, extensions).await;
-                if let Some(known) = known {
-                    self.rules
-                        .charge_answer(gate::caller(), known, answer.as_ref().len());
+                let call = callback(id, params, self.id, self.response_bytes_max, extensions);
+                return async move {
+                    let answer = call.await;
+                    if let Some(known) = known {
+                        self.rules
+                            .charge_answer(gate::caller(), known, answer.as_ref().len());
+                    }
+                    answer
                 }
-                return answer;
+                .boxed();
             }
             (MethodCallback::Unsubscription(callback), Some(_)) => {
                 // The library would log it as a warning and answer `false`.
@@ -83,7 +95,7 @@ impl Calls for Served {
                     let error = ApiError::invalid_params("invalid_params", message);
                     return refused(id, error.with("parameter", "subscription"));
                 }
-                return callback(id, params, self.id, self.response_bytes_max, extensions);
+                return ready(callback(id, params, self.id, self.response_bytes_max, extensions)).boxed();
             }
             (MethodCallback::Subscription(callback), Some(subscribing)) => (callback, subscribing),
             (MethodCallback::Subscription(_) | MethodCallback::Unsubscription(_), None) => {
@@ -95,7 +107,7 @@ impl Calls for Served {
         };
         let Some(subscription_permit) = subscribing.taken.acquire() else {
             let error = reject_too_many_subscriptions(subscribing.taken.max());
-            return MethodResponse::error(id, error);
+            return ready(MethodResponse::error(id, error)).boxed();
         };
         // The library sends its answer into the sink, too, in front of the events.
         let (sink, mut events) = mpsc::channel(subscribing.events_max.max(1));
@@ -104,10 +116,14 @@ impl Calls for Served {
             id_provider: &RandomIntegerIdProvider,
             subscription_permit,
         };
-        let response = callback(id, params, MethodSink::new(sink), state, extensions).await;
-        if response.is_success() && events.recv().await.is_some() {
-            subscribing.begun.lock().push(events);
+        let call = callback(id, params, MethodSink::new(sink), state, extensions);
+        async move {
+            let response = call.await;
+            if response.is_success() && events.recv().await.is_some() {
+                subscribing.begun.lock().push(events);
+            }
+            response
         }
-        response
+        .boxed()
     }
 }

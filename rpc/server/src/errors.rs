@@ -1,8 +1,16 @@
-//! From the node's reasons to the interface's codes.
+//! From the reasons of the node and of the library to the interface's codes.
 
+use jsonrpsee::server::MethodResponse;
+use jsonrpsee::types::ErrorObjectOwned;
+use jsonrpsee::types::error::{
+    INVALID_REQUEST_CODE, OVERSIZED_REQUEST_CODE, OVERSIZED_RESPONSE_CODE, TOO_BIG_BATCH_RESPONSE_CODE,
+    TOO_MANY_SUBSCRIPTIONS_CODE,
+};
+use vibecoin_rpc_api::registry::Method;
 use vibecoin_rpc_api::{ApiError, Code};
 
 use crate::backend::{BackendError, Refusal};
+use crate::values;
 
 impl From<BackendError> for ApiError {
     fn from(error: BackendError) -> Self {
@@ -71,5 +79,49 @@ impl From<Refusal> for ApiError {
             Refusal::AccountLimit { limit } => new(Code::AccountLimit).with("limit", limit.to_string()),
             Refusal::Unavailable(error) => error.into(),
         }
+    }
+}
+
+/// Gives an error of the library the form of ours: `data` is an object with a reason.
+pub(crate) fn with_reason(response: MethodResponse, method: Option<&Method>) -> MethodResponse {
+    // Our own codes are positive.
+    if response.as_error_code().is_none_or(|code| code > 0) {
+        return response;
+    }
+    let Ok(sent) = serde_json::from_str::<jsonrpsee::types::Response<'_, ()>>(response.as_ref()) else {
+        return response;
+    };
+    let jsonrpsee::types::ResponsePayload::Error(object) = &sent.payload else {
+        return response;
+    };
+    let mut error = ApiError::from(&object.clone().into_owned());
+    if !error.data.reason.is_empty() {
+        return response;
+    }
+    error.data.reason = library_reason(error.code).to_owned();
+    error.data.retryable = error.code == TOO_MANY_SUBSCRIPTIONS_CODE;
+    if error.code == Code::InvalidParams.number()
+        && let Some(serde_json::Value::String(detail)) = error.data.facts.remove("detail")
+    {
+        error.message = values::plain(&detail);
+        if let Some(param) = method.and_then(values::nested) {
+            error = error.with("parameter", param);
+        }
+    }
+    error.data.facts.retain(|_, fact| !fact.is_null());
+    let id = sent.id.clone().into_owned();
+    MethodResponse::error(id, ErrorObjectOwned::from(error)).with_extensions(response.extensions().clone())
+}
+
+/// The reason of a code that the library uses.
+fn library_reason(code: i32) -> &'static str {
+    let own = Code::ALL.iter().find(|own| own.number() == code);
+    match code {
+        INVALID_REQUEST_CODE => "invalid_request",
+        OVERSIZED_REQUEST_CODE => "request_too_large",
+        OVERSIZED_RESPONSE_CODE => "response_too_large",
+        TOO_BIG_BATCH_RESPONSE_CODE => "batch_response_too_large",
+        TOO_MANY_SUBSCRIPTIONS_CODE => "too_many_subscriptions",
+        _ => own.map_or("internal", |own| own.reason()),
     }
 }

@@ -8,11 +8,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
+use hyper::body::Bytes;
 use jsonrpsee::server::{BatchResponseBuilder, MethodResponse, StopHandle};
-use jsonrpsee::types::error::{
-    INVALID_REQUEST_CODE, OVERSIZED_REQUEST_CODE, OVERSIZED_RESPONSE_CODE, TOO_BIG_BATCH_RESPONSE_CODE,
-    TOO_MANY_SUBSCRIPTIONS_CODE,
-};
 use jsonrpsee::types::{ErrorObjectOwned, Id, Request};
 use serde_json::value::RawValue;
 use vibecoin_rpc_api::registry::{self, Method};
@@ -23,6 +21,7 @@ use crate::backend::{BackendError, Caller};
 use crate::building::BUILT_AT_ONCE_MAX;
 use crate::config::Config;
 use crate::envelope::{self, Entry, Message};
+use crate::errors::with_reason;
 use crate::host::{Hosts, Origins};
 use crate::listener::DISCARDED_BYTES_MAX;
 use crate::metrics::MethodLabel;
@@ -31,7 +30,7 @@ use crate::rate::{Exhausted, RateLimiter};
 use crate::seats::{InLine, Limits, Seat, Seated, Seats, TooManyWait, Waiting};
 use crate::settling::Settling;
 use crate::values;
-use crate::work::{Work, in_long_steps};
+use crate::work::{Permit, Work, in_long_steps};
 
 /// Bytes of an answer that a unit of the caller's budget pays for.
 const ANSWER_BYTES_PER_UNIT: usize = 1024;
@@ -39,9 +38,12 @@ const ANSWER_BYTES_PER_UNIT: usize = 1024;
 const REQUEST_BYTES_PER_UNIT: usize = 4096;
 /// Units for what is answered without a call: a notification, an entry that is none, a method that there is not.
 const REFUSED_COST: u32 = 1;
-/// Most bytes of a message that is read on a thread that serves all connections: a tenth of a millisecond.
+/// Most bytes of a message that is read without a turn: some tens of microseconds.
+const READ_AT_ONCE_BYTES_MAX: usize = 8 * 1024;
+/// Most bytes of a message that is read on a thread that serves all connections: a quarter of a millisecond.
 const READ_HERE_BYTES_MAX: usize = 64 * 1024;
-/// Larger messages that are read at the same time: one leaves a core to the calls of others.
+/// Messages of either size with turns that are read at the same time: one leaves a thread, or a core, to the calls of
+/// others.
 const READ_AT_ONCE_MAX: usize = 1;
 
 /// What all connections share.
@@ -51,8 +53,10 @@ pub(crate) struct Rules {
     pub(crate) limiter: Option<RateLimiter>,
     /// Turns to build answers that can be large.
     pub(crate) building: Work,
-    /// Turns to read messages that are large.
+    /// Turns to read messages above [`READ_AT_ONCE_BYTES_MAX`].
     reading: Work,
+    /// Turns to read messages above [`READ_HERE_BYTES_MAX`].
+    reading_large: Work,
     /// Transactions that calls wait for.
     pub(crate) settling: Settling,
     /// The connections of this listener.
@@ -76,6 +80,7 @@ impl Rules {
             origins: Origins::new(&config),
             building: Work::new(BUILT_AT_ONCE_MAX),
             reading: Work::new(READ_AT_ONCE_MAX),
+            reading_large: Work::new(READ_AT_ONCE_MAX),
             settling: Settling::default(),
             config,
             limiter,
@@ -144,10 +149,16 @@ impl Rules {
 
     /// Returns how many bytes are read and discarded, so that the caller can read its answer.
     pub(crate) fn discards_max(&self, peer: IpAddr) -> usize {
-        match self.deep_debt(peer) {
-            Some(_) => 0,
-            None => DISCARDED_BYTES_MAX,
+        if self.is_deep_in_debt(peer) {
+            0
+        } else {
+            DISCARDED_BYTES_MAX
         }
+    }
+
+    /// Returns true if `peer` went on after it had been refused, and owes for it.
+    pub(crate) fn is_deep_in_debt(&self, peer: IpAddr) -> bool {
+        self.deep_debt(peer).is_some()
     }
 
     /// Returns the answer to a connection of a caller that is deep in debt, and charges for it.
@@ -267,8 +278,16 @@ impl From<ApiError> for Refused {
 
 /// The methods behind the gate.
 pub(crate) trait Calls: Sync {
-    /// Runs a call that has been admitted.
-    fn run(&self, request: Request<'_>) -> impl Future<Output = MethodResponse> + Send;
+    /// Begins a call that has been admitted. The result holds what it needs of the request, so that the message can be
+    /// freed while the call waits.
+    fn run(&self, request: Request<'_>) -> BoxFuture<'_, MethodResponse>;
+}
+
+/// A call that has been admitted and owns what it needs of its request.
+struct Begun<'c> {
+    method: &'static Method,
+    id: Id<'static>,
+    running: BoxFuture<'c, MethodResponse>,
 }
 
 /// What every message of a connection passes, whatever the transport.
@@ -349,66 +368,89 @@ impl Lane {
 
 impl<C: Calls> Gate<C> {
     /// Answers a message whose bytes are paid for; `None` when it asks for no answer. HTTP has no lane: its requests come
-    /// one by one.
-    pub(crate) async fn answer(&self, message: &[u8], lane: Option<&Lane>) -> Option<MethodResponse> {
-        if message.len() <= READ_HERE_BYTES_MAX {
+    /// one by one. The message of a single call is freed when the call has begun.
+    pub(crate) async fn answer(&self, message: Bytes, lane: Option<&Lane>) -> Option<MethodResponse> {
+        let bytes = message.len();
+        if bytes <= READ_AT_ONCE_BYTES_MAX {
             return self.read_and_answer(message, lane).await;
         }
-        // Five megabytes are parsed in some passes of 5 to 20 ms each, which no other connection has to wait for.
-        let turn = self.rules.reading.acquire(self.seated.caller());
-        let turn = CALLER.scope(Arc::clone(&self.seated), turn);
-        let mut turn = match tokio::time::timeout(self.rules.config.call_timeout, turn).await {
-            Ok(Ok(turn)) => Some(turn),
-            Ok(Err(error)) => return Some(refused(Id::Null, error)),
-            Err(_) => return Some(timed_out(Id::Null, "the message")),
+        let is_large = bytes > READ_HERE_BYTES_MAX;
+        let mut turn = match self.turn_to_read(is_large).await {
+            Ok(turn) => Some(turn),
+            Err(refused) => return Some(refused),
         };
         let mut answering = std::pin::pin!(self.read_and_answer(message, lane));
-        in_long_steps(poll_fn(|task| {
+        let answering = poll_fn(|task| {
             let step = answering.as_mut().poll(task);
             // The first step reads the message and, most often, the parameters. What waits keeps no turn.
             drop(turn.take());
             step
-        }))
-        .await
+        });
+        if is_large {
+            // Five megabytes are parsed in some passes of 5 to 20 ms each, which no other connection has to wait for.
+            in_long_steps(answering).await
+        } else {
+            answering.await
+        }
     }
 
-    async fn read_and_answer(&self, message: &[u8], lane: Option<&Lane>) -> Option<MethodResponse> {
-        match envelope::read(message, self.rules.config.batch_entries_max) {
+    /// Waits for a turn to read a message, in turns between callers. Read in the order of their arrival, the messages of
+    /// some hundred connections hold up short calls for as long as all of them take.
+    async fn turn_to_read(&self, is_large: bool) -> Result<Permit, MethodResponse> {
+        let caller = self.seated.caller();
+        let turn = async {
+            if !is_large {
+                return self.rules.reading.acquire_unread(caller, &self.seated).await;
+            }
+            let turn = self.rules.reading_large.acquire(caller);
+            CALLER.scope(Arc::clone(&self.seated), turn).await
+        };
+        match tokio::time::timeout(self.rules.config.call_timeout, turn).await {
+            Ok(turn) => turn.map_err(|error| refused(Id::Null, error)),
+            Err(_) => Err(timed_out(Id::Null, "the message")),
+        }
+    }
+
+    async fn read_and_answer(&self, message: Bytes, lane: Option<&Lane>) -> Option<MethodResponse> {
+        let (call, _turn) = match envelope::read(&message, self.rules.config.batch_entries_max) {
             Message::One(Entry::Call(request)) => {
                 let waits = self
                     .rules
                     .method(&request.method)
                     .is_ok_and(|method| method.waits);
-                let _turn = match lane.filter(|_| !waits) {
+                let turn = match lane.filter(|_| !waits) {
                     Some(lane) => Some(lane.turn().await),
                     None => None,
                 };
-                Some(self.pass(request, Duration::MAX).await)
+                (self.pass(request, Duration::MAX), turn)
             }
             // No method of ours is useful without an answer: nothing is run.
             Message::One(Entry::Notification) => {
                 self.rules.charge(self.seated.caller(), REFUSED_COST);
-                None
+                return None;
             }
-            Message::One(Entry::Refused(id, error)) => Some(self.refuse(id, *error)),
+            Message::One(Entry::Refused(id, error)) => return Some(self.refuse(id, *error)),
             Message::Batch(entries) => {
                 let _turn = match lane {
                     Some(lane) => Some(lane.turn().await),
                     None => None,
                 };
-                self.batch(entries).await
+                return self.batch(entries).await;
             }
             Message::TooMany { error, entries } => {
                 // Counting them took about as long as the cheapest calls do.
                 self.rules.charge(self.seated.caller(), entries);
-                Some(refused(Id::Null, *error))
+                return Some(refused(Id::Null, *error));
             }
             // A larger one has been paid for by its bytes.
             Message::Refused(error) if message.len() >= REQUEST_BYTES_PER_UNIT => {
-                Some(refused(Id::Null, *error))
+                return Some(refused(Id::Null, *error));
             }
-            Message::Refused(error) => Some(self.refuse(Id::Null, *error)),
-        }
+            Message::Refused(error) => return Some(self.refuse(Id::Null, *error)),
+        };
+        // The call has its own copy of the parameters, and may wait long.
+        drop(message);
+        Some(call.await)
     }
 
     /// Refuses what is no call, for the price of one.
@@ -430,6 +472,9 @@ impl<C: Calls> Gate<C> {
             let answer = match entry {
                 Entry::Call(request) => {
                     let left = most.saturating_sub(started.elapsed());
+                    // The copy that the call has beside the message.
+                    let params = request.params.as_ref().map_or(0, |params| params.get().len());
+                    let _copy = self.seated.hold(params);
                     self.pass(request, left).await
                 }
                 Entry::Notification => {
@@ -454,27 +499,43 @@ impl<C: Calls> Gate<C> {
         Some(response)
     }
 
-    /// Runs one call for at most `most`, and counts it.
-    async fn pass(&self, request: Request<'_>, most: Duration) -> MethodResponse {
-        let (method, started) = (MethodLabel::of(&request.method), Instant::now());
-        let response = self.run(request, most).await;
-        let metrics = &self.rules.config.metrics;
-        metrics.called(method, response.as_error_code(), started.elapsed());
-        response
+    /// Begins one call, which runs for at most `most`, and counts it when it ends.
+    fn pass(
+        &self,
+        request: Request<'_>,
+        most: Duration,
+    ) -> impl Future<Output = MethodResponse> + Send + use<'_, C> {
+        let (label, started) = (MethodLabel::of(&request.method), Instant::now());
+        let begun = self.begin(request, most);
+        async move {
+            let response = match begun {
+                Ok(begun) => self.finish(begun, most).await,
+                Err(refused) => refused,
+            };
+            let metrics = &self.rules.config.metrics;
+            metrics.called(label, response.as_error_code(), started.elapsed());
+            response
+        }
     }
 
-    /// Runs one call for at most `most`, and never longer than its method may take.
-    async fn run(&self, mut request: Request<'_>, most: Duration) -> MethodResponse {
+    /// Admits a call and begins it, or returns the refusal.
+    fn begin(&self, mut request: Request<'_>, most: Duration) -> Result<Begun<'_>, MethodResponse> {
         if most.is_zero() {
-            return timed_out(request.id, "the batch");
+            return Err(timed_out(request.id, "the batch"));
         }
         let method = match self.admit(&mut request) {
             Ok(method) => method,
-            Err(why) => return why.answer(request.id),
+            Err(why) => return Err(why.answer(request.id)),
         };
         let id = request.id.clone().into_owned();
-        let calls = CALLER.scope(Arc::clone(&self.seated), self.calls.run(request));
-        let mut running = std::pin::pin!(calls);
+        let running = CALLER.sync_scope(Arc::clone(&self.seated), || self.calls.run(request));
+        Ok(Begun { method, id, running })
+    }
+
+    /// Runs a call for at most `most`, and never longer than its method may take.
+    async fn finish(&self, begun: Begun<'_>, most: Duration) -> MethodResponse {
+        let Begun { method, id, running } = begun;
+        let mut running = std::pin::pin!(CALLER.scope(Arc::clone(&self.seated), running));
         // Most calls are done at the first look and need no timer.
         if let Poll::Ready(response) = poll_fn(|task| Poll::Ready(running.as_mut().poll(task))).await {
             return with_reason(response, Some(method));
@@ -525,147 +586,11 @@ fn refused(id: Id<'_>, error: ApiError) -> MethodResponse {
     MethodResponse::error(id, ErrorObjectOwned::from(error))
 }
 
-/// Gives an error of the library the form of ours: `data` is an object with a reason.
-fn with_reason(response: MethodResponse, method: Option<&Method>) -> MethodResponse {
-    // Our own codes are positive.
-    if response.as_error_code().is_none_or(|code| code > 0) {
-        return response;
-    }
-    let Ok(sent) = serde_json::from_str::<jsonrpsee::types::Response<'_, ()>>(response.as_ref()) else {
-        return response;
-    };
-    let jsonrpsee::types::ResponsePayload::Error(object) = &sent.payload else {
-        return response;
-    };
-    let mut error = ApiError::from(&object.clone().into_owned());
-    if !error.data.reason.is_empty() {
-        return response;
-    }
-    error.data.reason = library_reason(error.code).to_owned();
-    error.data.retryable = error.code == TOO_MANY_SUBSCRIPTIONS_CODE;
-    if error.code == Code::InvalidParams.number()
-        && let Some(serde_json::Value::String(detail)) = error.data.facts.remove("detail")
-    {
-        error.message = values::plain(&detail);
-        if let Some(param) = method.and_then(values::nested) {
-            error = error.with("parameter", param);
-        }
-    }
-    error.data.facts.retain(|_, fact| !fact.is_null());
-    refused(sent.id.clone().into_owned(), error).with_extensions(response.extensions().clone())
-}
-
-/// The reason of a code that the library uses.
-fn library_reason(code: i32) -> &'static str {
-    let own = Code::ALL.iter().find(|own| own.number() == code);
-    match code {
-        INVALID_REQUEST_CODE => "invalid_request",
-        OVERSIZED_REQUEST_CODE => "request_too_large",
-        OVERSIZED_RESPONSE_CODE => "response_too_large",
-        TOO_BIG_BATCH_RESPONSE_CODE => "batch_response_too_large",
-        TOO_MANY_SUBSCRIPTIONS_CODE => "too_many_subscriptions",
-        _ => own.map_or("internal", |own| own.reason()),
-    }
-}
-
 /// An error before any method is known.
 pub(crate) fn bare_error(id: Id<'_>, error: ApiError) -> String {
     refused(id, error).into_json().get().to_owned()
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
-mod tests {
-    use std::net::Ipv4Addr;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::*;
-
-    /// Takes every call and answers none.
-    #[derive(Clone, Default)]
-    struct Silent(Arc<AtomicUsize>);
-
-    impl Calls for Silent {
-        async fn run(&self, _: Request<'_>) -> MethodResponse {
-            self.0.fetch_add(1, Ordering::Relaxed);
-            std::future::pending().await
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_batch_ends_at_one_deadline_and_the_entries_behind_it_are_not_run() {
-        let config = Config::default();
-        let longest = config.call_timeout + Duration::from_millis(TIMEOUT_MS_MAX);
-        let expected_runs = longest.as_millis().div_ceil(config.call_timeout.as_millis());
-        let calls = Silent::default();
-        let (stop, _handle) = jsonrpsee::server::stop_channel();
-        let rules = Arc::new(Rules::new(Arc::new(config), false, stop));
-        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let seated = rules.seats.take(0, peer, Instant::now()).unwrap();
-        let gate = Gate {
-            rules,
-            seated: Arc::new(seated),
-            calls: calls.clone(),
-        };
-        let call = |id| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"chain_getHead"}}"#);
-        let batch: Vec<String> = (0..50).map(call).collect();
-        let batch = format!("[{}]", batch.join(","));
-        let started = tokio::time::Instant::now();
-        let answer = gate.answer(batch.as_bytes(), None).await.unwrap();
-        assert_eq!(
-            started.elapsed().as_secs(),
-            longest.as_secs(),
-            "of the paused clock"
-        );
-        assert_eq!(calls.0.load(Ordering::Relaxed) as u128, expected_runs);
-        let answer: Vec<serde_json::Value> = serde_json::from_str(answer.as_ref()).unwrap();
-        assert_eq!(answer.len(), 50);
-        for (id, entry) in answer.iter().enumerate() {
-            assert_eq!(entry["id"], id);
-            assert_eq!(entry["error"]["code"], 1403, "{entry}");
-        }
-    }
-
-    /// Answers a call while the thread that asked for it is held up.
-    #[derive(Clone)]
-    struct Slow {
-        begun: Arc<tokio::sync::Notify>,
-        go_on: Arc<std::sync::Mutex<std::sync::mpsc::Receiver<()>>>,
-    }
-
-    impl Calls for Slow {
-        async fn run(&self, request: Request<'_>) -> MethodResponse {
-            self.begun.notify_one();
-            let _ = self.go_on.lock().map(|go_on| go_on.recv());
-            refused(request.id, ApiError::internal("slow"))
-        }
-    }
-
-    #[test]
-    fn a_large_message_does_not_hold_up_the_thread_that_serves_others() {
-        let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        let runtime = runtime.worker_threads(1).enable_time().build().unwrap();
-        let (send, receive) = std::sync::mpsc::channel();
-        let begun = Arc::new(tokio::sync::Notify::new());
-        let calls = Slow {
-            begun: Arc::clone(&begun),
-            go_on: Arc::new(std::sync::Mutex::new(receive)),
-        };
-        let (stop, _handle) = jsonrpsee::server::stop_channel();
-        let rules = Arc::new(Rules::new(Arc::new(Config::default()), false, stop));
-        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let seated = Arc::new(rules.seats.take(0, peer, Instant::now()).unwrap());
-        let gate = Gate { rules, seated, calls };
-        let space = " ".repeat(READ_HERE_BYTES_MAX);
-        let message = format!(r#"{{"jsonrpc":"2.0","id":1,{space}"method":"chain_getHead"}}"#);
-        // Both run on the one thread of the runtime: the second lets the first go on.
-        let answering = runtime.spawn(async move { gate.answer(message.as_bytes(), None).await });
-        let other = runtime.spawn(async move {
-            begun.notified().await;
-            send.send(()).unwrap();
-        });
-        let answer = runtime.block_on(answering).unwrap().unwrap();
-        assert_eq!(answer.as_error_code(), Some(ApiError::internal("").code));
-        runtime.block_on(other).unwrap();
-    }
-}
+#[path = "tests/gate.rs"]
+mod tests;

@@ -67,7 +67,7 @@ pub(crate) async fn read_body(
 }
 
 /// Closes the connection behind an answer: the rest of the request is not read.
-fn closing(mut answer: Response<HttpBody>) -> Response<HttpBody> {
+pub(crate) fn closing(mut answer: Response<HttpBody>) -> Response<HttpBody> {
     let close = HeaderValue::from_static("close");
     answer.headers_mut().insert(header::CONNECTION, close);
     answer

@@ -52,6 +52,8 @@ pub(crate) enum Phase {
     Header,
     /// Its header is complete, its body may not be.
     Body,
+    /// The request is complete and waits for its turn to be read; evicted like one that is on its way.
+    Unread,
     /// The request is complete and its answer is not yet written.
     Work,
     /// The call waits for a block.
@@ -119,6 +121,7 @@ impl Limits {
             // The server answers a slow body itself, calls have a time limit, sessions are pinged, and lingering
             // ends by itself.
             Phase::Body
+            | Phase::Unread
             | Phase::Work
             | Phase::Waiting
             | Phase::InLine
@@ -458,24 +461,36 @@ impl Seats {
         }
     }
 
-    /// Closes connections until the others hold no more than the listener may keep in memory.
+    /// Closes connections until the others hold no more than the listener may keep in memory: those that keep the server
+    /// waiting first, then of the address that holds most the one that holds most. So many clients of one address cannot
+    /// end the request of another.
     fn relieve(&self) {
         if self.held.bytes.load(Ordering::Relaxed) <= self.limits.held_max {
             return;
         }
         let now = Instant::now();
         let taken = self.taken.lock();
-        let mut open: Vec<_> = taken
+        let open: Vec<_> = taken
             .values()
             .filter(|seat| seat.closing.borrow().is_none())
-            .map(|seat| (seat.keeps_waiting(now), seat.held.load(Ordering::Relaxed), seat))
+            .map(|seat| (seat, seat.held.load(Ordering::Relaxed)))
             .collect();
-        let mut held = open
-            .iter()
-            .fold(0usize, |sum, (_, held, _)| sum.saturating_add(*held));
-        // Those that keep the server waiting first, then whoever holds most.
-        open.sort_by_key(|(waiting, held, _)| Reverse((*waiting, *held)));
-        for (_, bytes, seat) in open {
+        let (mut held, mut of_address) = (0usize, HashMap::<IpAddr, usize>::new());
+        for (seat, bytes) in &open {
+            held = held.saturating_add(*bytes);
+            let own = of_address.entry(seat.subject).or_default();
+            *own = own.saturating_add(*bytes);
+        }
+        let rank = |seat: &Seat, bytes: usize| {
+            let own = of_address.get(&seat.subject).filter(|_| !is_shared(seat.subject));
+            (seat.keeps_waiting(now), own.copied().unwrap_or(bytes), bytes)
+        };
+        let mut ranked: Vec<_> = open
+            .into_iter()
+            .map(|(seat, bytes)| (rank(seat, bytes), seat))
+            .collect();
+        ranked.sort_by_key(|(rank, _)| Reverse(*rank));
+        for ((_, _, bytes), seat) in ranked {
             if held <= self.limits.held_max {
                 return;
             }

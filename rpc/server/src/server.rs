@@ -21,8 +21,8 @@ use crate::listener::{self, Answers, LocalAddress};
 use crate::methods::{self, Rpc};
 use crate::pages;
 use crate::request::{
-    RPC_METHODS, answered, check_type, is_upgrade, json, not_allowed, nothing, plain, preflight, read_body,
-    share,
+    RPC_METHODS, answered, check_type, closing, is_upgrade, json, not_allowed, nothing, plain, preflight,
+    read_body, share,
 };
 use crate::seats::Seated;
 use crate::websocket::{self, Session};
@@ -130,8 +130,11 @@ struct Shared<B> {
     backend: Arc<B>,
 }
 
-impl<B: Backend> Answers for Shared<B> {
-    async fn answer(&self, seated: &Arc<Seated>, id: u32, request: Request<Incoming>) -> Response<HttpBody> {
+/// Units for an answer to what is no call: health, a method or path that is not served.
+const PAGE_COST: u32 = 1;
+
+impl<B: Backend> Shared<B> {
+    async fn route(&self, seated: &Arc<Seated>, id: u32, request: Request<Incoming>) -> Response<HttpBody> {
         let local = request.extensions().get::<LocalAddress>().map(|local| local.0);
         if !self.rules.hosts.allow(request.headers(), request.uri(), local) {
             return plain(
@@ -168,6 +171,24 @@ impl<B: Backend> Answers for Shared<B> {
             ),
             _ => plain(StatusCode::NOT_FOUND, "nothing here\n"),
         }
+    }
+}
+
+impl<B: Backend> Answers for Shared<B> {
+    async fn answer(&self, seated: &Arc<Seated>, id: u32, request: Request<Incoming>) -> Response<HttpBody> {
+        // Calls pay for their bytes and their methods.
+        let is_call = request.method() == Method::POST;
+        let answer = self.route(seated, id, request).await;
+        if is_call || self.token.is_some() || answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return answer;
+        }
+        // Health is answered in any case: one that asks without a pause loses its connection, and gets no other until it
+        // owes less.
+        self.rules.charge(seated.caller(), PAGE_COST);
+        if self.rules.is_deep_in_debt(seated.peer) {
+            return closing(answer);
+        }
+        answer
     }
 
     fn turned_away(&self) {
@@ -255,7 +276,7 @@ impl<B: Backend> Connection<'_, B> {
                 subscribing: None,
             },
         };
-        gate.answer(&body, None).await.map_or_else(nothing, answered)
+        gate.answer(body, None).await.map_or_else(nothing, answered)
     }
 
     /// Begins a session, if there may be one more.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserializer as _;
-use serde::de::{SeqAccess, Visitor};
+use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use vibecoin_rpc_api::registry::{Kind, Method, Param};
 use vibecoin_rpc_api::{ApiError, U64};
@@ -87,11 +87,10 @@ fn check_one(param: &Param, value: &str) -> Result<(), ApiError> {
         Kind::U32 => !value.starts_with('"') && serde_json::from_str::<u32>(value).is_ok(),
         Kind::Bool => matches!(value, "true" | "false"),
         Kind::Object => value.starts_with('{'),
-        Kind::AddressOrList if !is_array => is_text(value),
-        Kind::AddressOrList | Kind::Addresses | Kind::Hashes | Kind::BytesList => {
-            if let Some((index, element)) = is_array.then(|| first_no_text(value)).flatten() {
-                let got = format!("the one at position {index} is {element}");
-                return Err(wrong(param.name, &param.kind.takes(), &got));
+        Kind::AddressOrList(_) if !is_array => is_text(value),
+        Kind::AddressOrList(max) | Kind::Addresses(max) | Kind::Hashes(max) | Kind::BytesList(max) => {
+            if is_array {
+                check_list(param, value, max)?;
             }
             is_array
         }
@@ -127,34 +126,66 @@ fn shown(value: &str) -> &str {
     }
 }
 
-/// The first element of an array that is no text, and its position from zero.
-fn first_no_text(array: &str) -> Option<(usize, String)> {
-    serde_json::Deserializer::from_str(array)
-        .deserialize_seq(Texts)
-        .ok()
-        .flatten()
+/// Checks the entries of a list where they stand in the request: nothing of them is copied or kept, and of a list that is
+/// too long those beyond `max` are only counted.
+fn check_list(param: &Param, array: &str, max: usize) -> Result<(), ApiError> {
+    let (mut count, mut wrong_entry) = (0usize, None);
+    let texts = Texts {
+        max,
+        count: &mut count,
+        wrong_entry: &mut wrong_entry,
+    };
+    // The array is valid JSON: an error says only that reading has ended at `wrong_entry`.
+    let _ended = serde_json::Deserializer::from_str(array).deserialize_seq(texts);
+    if let Some((index, entry)) = wrong_entry {
+        let got = format!("the one at position {index} is {entry}");
+        return Err(wrong(param.name, &param.kind.takes(), &got));
+    }
+    if count > max {
+        return Err(ApiError::too_many(entries_noun(param), count, max));
+    }
+    Ok(())
 }
 
-struct Texts;
+/// Returns what errors call the entries of a list.
+fn entries_noun(param: &Param) -> &'static str {
+    match param.kind {
+        Kind::BytesList(_) => "transactions",
+        Kind::AddressOrList(_) => "addresses",
+        _ => param.name,
+    }
+}
 
-impl<'t> Visitor<'t> for Texts {
-    type Value = Option<(usize, String)>;
+struct Texts<'c> {
+    max: usize,
+    /// Number of entries that were read.
+    count: &'c mut usize,
+    /// The first entry that is no text, and its position from zero.
+    wrong_entry: &'c mut Option<(usize, String)>,
+}
+
+impl<'t> Visitor<'t> for Texts<'_> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array")
     }
 
-    fn visit_seq<A: SeqAccess<'t>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
-        // Every element is looked at where it stands in the request, and none is kept.
-        let (mut found, mut index) = (None, 0usize);
-        // To its end: the reader takes no array that is left in the middle.
-        while let Some(element) = elements.next_element::<&RawValue>()? {
-            if found.is_none() && !is_text(element.get()) {
-                found = Some((index, shown(element.get()).to_owned()));
+    fn visit_seq<A: SeqAccess<'t>>(self, mut entries: A) -> Result<(), A::Error> {
+        while *self.count < self.max {
+            let Some(entry) = entries.next_element::<&RawValue>()? else {
+                return Ok(());
+            };
+            if !is_text(entry.get()) {
+                *self.wrong_entry = Some((*self.count, shown(entry.get()).to_owned()));
+                return Err(A::Error::custom("an entry is no text"));
             }
-            index = index.saturating_add(1);
+            *self.count = self.count.saturating_add(1);
         }
-        Ok(found)
+        while entries.next_element::<IgnoredAny>()?.is_some() {
+            *self.count = self.count.saturating_add(1);
+        }
+        Ok(())
     }
 }
 
@@ -201,7 +232,9 @@ mod tests {
     fn good(kind: Kind) -> String {
         match kind {
             Kind::Address | Kind::Hash | Kind::Bytes | Kind::Text([]) | Kind::Block => "\"x\"".to_owned(),
-            Kind::Addresses | Kind::AddressOrList | Kind::Hashes | Kind::BytesList => "[\"x\"]".to_owned(),
+            Kind::Addresses(_) | Kind::AddressOrList(_) | Kind::Hashes(_) | Kind::BytesList(_) => {
+                "[\"x\"]".to_owned()
+            }
             Kind::U64 => "\"18446744073709551615\"".to_owned(),
             Kind::U32 => "4294967295".to_owned(),
             Kind::Bool => "true".to_owned(),
@@ -215,8 +248,10 @@ mod tests {
         match kind {
             Kind::Block => &[],
             Kind::Address | Kind::Hash | Kind::Bytes | Kind::Text(_) => &["7", "true", "{}", "[\"x\"]"],
-            Kind::Addresses | Kind::Hashes | Kind::BytesList => &["\"x\"", "7", "{}", "[\"x\",7]", "[[]]"],
-            Kind::AddressOrList => &["7", "{}", "[7]", "[null]"],
+            Kind::Addresses(_) | Kind::Hashes(_) | Kind::BytesList(_) => {
+                &["\"x\"", "7", "{}", "[\"x\",7]", "[[]]"]
+            }
+            Kind::AddressOrList(_) => &["7", "{}", "[7]", "[null]"],
             Kind::U64 => &[
                 "-1",
                 "1.0",
@@ -327,6 +362,47 @@ mod tests {
         assert!(
             short.ends_with(", expected `to` or `amount`") && short.len() < 300,
             "{short}"
+        );
+    }
+
+    #[test]
+    fn a_list_is_refused_at_its_first_wrong_entry_and_for_its_length_before_any_method_sees_it() {
+        let code = |method: &str, params: &str| {
+            let error = check(find(method).unwrap(), params).unwrap_err();
+            (error.code, error.message)
+        };
+        let mut lists = 0;
+        for method in METHODS {
+            for (index, param) in method.params.iter().enumerate() {
+                let Some(max) = param.kind.entries_max() else {
+                    continue;
+                };
+                let with = |entries: &str| {
+                    let mut values: Vec<String> =
+                        method.params.iter().map(|param| good(param.kind)).collect();
+                    values[index] = format!("[{entries}]");
+                    format!("[{}]", values.join(","))
+                };
+                let full = vec!["\"x\""; max].join(",");
+                assert_eq!(check(method, &with(&full)), Ok(()), "{}", method.name);
+                // What stands behind the bound is counted and not looked at.
+                for (behind, got) in [("\"x\"", 1), ("7,{\"y\":[1]},[]", 3)] {
+                    let (code, message) = code(method.name, &with(&format!("{full},{behind}")));
+                    assert_eq!(code, vibecoin_rpc_api::Code::TooExpensive.number(), "{message}");
+                    let expected = format!("in one call, got {}", max.saturating_add(got));
+                    assert!(
+                        message.starts_with(&format!("at most {max} ")) && message.ends_with(&expected),
+                        "{message}"
+                    );
+                }
+                let (_, message) = code(method.name, &with(&format!("7,{full}")));
+                assert!(message.ends_with("the one at position 0 is 7"), "{message}");
+                lists += 1;
+            }
+        }
+        assert_eq!(
+            lists, 5,
+            "account_getMany, proof_getAccount, proof_getStorage, tx_getStatuses, tx_submitBatch"
         );
     }
 

@@ -266,8 +266,8 @@ impl Session {
             calls,
         };
         let bytes = message.len();
-        let answer = gate.answer(&message, Some(lane)).await;
-        drop((message, held));
+        let answer = gate.answer(message.into(), Some(lane)).await;
+        drop(held);
         requested.fetch_sub(bytes, Ordering::Relaxed);
         if let Some(answer) = answer {
             let mut begun = std::mem::take(&mut *begun.lock());

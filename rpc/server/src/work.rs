@@ -11,6 +11,7 @@ use vibecoin_rpc_api::{ApiError, Code};
 
 use crate::backend::Caller;
 use crate::gate;
+use crate::seats::{Phase, Seat};
 
 /// Calls of one caller that may wait for a turn; those beyond are refused. Connections without a session are bounded by
 /// their seats before that.
@@ -90,22 +91,58 @@ impl Work {
     /// # Errors
     /// 1401 at once when too many calls wait: of the caller, of its address, or in total.
     pub(crate) async fn acquire(&self, caller: Caller) -> Result<Permit, ApiError> {
-        let mut queued = {
-            let mut state = self.0.0.lock();
-            if state.take_free(caller) {
-                return Ok(Permit {
-                    caller,
-                    turns: Some(Arc::clone(&self.0)),
-                });
-            }
-            Queued {
-                granted: state.enqueue(caller)?,
-                caller,
-                turns: Arc::clone(&self.0),
-            }
+        let queued = match self.enqueue(caller)? {
+            Place::Granted(permit) => return Ok(permit),
+            Place::Queued(queued) => queued,
         };
         let _in_line = gate::line_up()?;
-        (&mut queued.granted).await.map_err(|_| stopping())
+        queued.granted().await
+    }
+
+    /// Waits for a turn to read a message: its connection is evicted like one whose request is on its way.
+    ///
+    /// # Errors
+    /// 1401 at once when too many calls wait: of the caller, or in total.
+    pub(crate) async fn acquire_unread(&self, caller: Caller, seat: &Seat) -> Result<Permit, ApiError> {
+        let queued = match self.enqueue(caller)? {
+            Place::Granted(permit) => return Ok(permit),
+            Place::Queued(queued) => queued,
+        };
+        seat.enter(Phase::Unread);
+        let granted = queued.granted().await;
+        seat.enter(Phase::Work);
+        granted
+    }
+
+    fn enqueue(&self, caller: Caller) -> Result<Place, ApiError> {
+        let turns = Arc::clone(&self.0);
+        let mut state = self.0.0.lock();
+        if state.take_free(caller) {
+            drop(state);
+            return Ok(Place::Granted(Permit {
+                caller,
+                turns: Some(turns),
+            }));
+        }
+        let granted = state.enqueue(caller)?;
+        drop(state);
+        Ok(Place::Queued(Queued {
+            granted,
+            caller,
+            turns,
+        }))
+    }
+}
+
+/// Outcome of asking for a turn.
+enum Place {
+    Granted(Permit),
+    Queued(Queued),
+}
+
+impl Queued {
+    async fn granted(mut self) -> Result<Permit, ApiError> {
+        (&mut self.granted).await.map_err(|_| stopping())
     }
 }
 

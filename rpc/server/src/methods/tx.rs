@@ -195,6 +195,14 @@ impl<B: Backend> Rpc<B> {
         wait: Wait,
         timeout: Duration,
     ) -> Result<Vec<BatchEntry>, ApiError> {
+        // Before anything is decoded: a refusal means that nothing has happened, and costs next to nothing.
+        let _waiting = match wait {
+            Wait::Final => Some((
+                wait_for_block()?,
+                self.rules.settling.wait(gate::caller(), raws.len())?,
+            )),
+            Wait::None | Wait::Mempool => None,
+        };
         let mut entries: Vec<Option<BatchEntry>> = Vec::with_capacity(raws.len());
         let mut transactions = Vec::with_capacity(raws.len());
         for raw in raws {
@@ -226,14 +234,6 @@ impl<B: Backend> Rpc<B> {
         wait: Wait,
         timeout: Duration,
     ) -> Result<Vec<BatchEntry>, ApiError> {
-        // Before the pool takes anything: a refusal means that nothing has happened.
-        let _waiting = match wait {
-            Wait::Final => Some((
-                wait_for_block()?,
-                self.rules.settling.wait(gate::caller(), transactions.len())?,
-            )),
-            Wait::None | Wait::Mempool => None,
-        };
         // In a task of its own: it is paid for when the caller has gone away, too.
         let submitting = tokio::spawn(self.submitting(transactions));
         let mut verdicts = submitting.await.map_err(|error| {

@@ -268,3 +268,32 @@ fn every_list_is_built_beside_the_threads_of_the_listeners() {
         );
     }
 }
+
+#[tokio::test]
+async fn the_parameters_that_a_call_of_a_batch_keeps_count_beside_the_batch() {
+    let served = Arc::new(serve().await);
+    let gate = served.node.close_blocks();
+    let space = " ".repeat(100_000);
+    let call = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"chain_getBlock","params":[{space}"latest"]}}"#);
+    let asking = |body: String| {
+        let served = Arc::clone(&served);
+        tokio::spawn(async move { served.post(&body).await.json() })
+    };
+    let mut held = Vec::new();
+    let mut asked = Vec::new();
+    for (count, body) in [(1, call.clone()), (2, format!("[{call}]"))] {
+        asked.push(asking(body));
+        while gate.inside() < count {
+            tokio::task::yield_now().await;
+        }
+        held.push(served.server.seats().held());
+    }
+    // A single call keeps its parameters alone, one of a batch both.
+    let (single, both) = (held[0], held[1]);
+    assert_eq!(single, call.len());
+    assert!(both - single >= 2 * space.len(), "{held:?}");
+    gate.open();
+    for answer in asked {
+        assert!(answer.await.unwrap().to_string().contains("\"height\":\"0\""));
+    }
+}

@@ -290,3 +290,34 @@ async fn what_is_no_call_costs_a_unit_all_the_same() {
         }
     }
 }
+
+#[tokio::test]
+async fn one_that_asks_for_health_without_a_pause_is_answered_and_then_kept_out() {
+    let served = serve_with(Config {
+        rate: Some(Rate {
+            per_second: 0,
+            burst: 10,
+        }),
+        ..limited(10)
+    })
+    .await;
+    let ask = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let (mut stream, mut answered) = (served.connect().await, 0);
+    loop {
+        stream.write_all(ask).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\nok\n") {
+            answer.push(stream.read_u8().await.unwrap());
+        }
+        answered += 1;
+        if String::from_utf8_lossy(&answer).contains("\r\nconnection: close") {
+            break;
+        }
+        assert!(answered < 500, "no end");
+    }
+    assert!(answered > 60, "the budget and five times as much: {answered}");
+    drop(stream);
+    // Of the next connection nothing is read.
+    let refused = closed(served.connect().await).await;
+    assert!(refused.starts_with(b"HTTP/1.1 429"), "{refused:?}");
+}

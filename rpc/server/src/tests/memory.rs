@@ -24,7 +24,7 @@ fn list(entry: &str) -> String {
 /// Values of a parameter that can hold others, each full of bad ones.
 fn hostile(kind: Kind) -> Vec<String> {
     match kind {
-        Kind::Addresses | Kind::AddressOrList | Kind::Hashes | Kind::BytesList => {
+        Kind::Addresses(_) | Kind::AddressOrList(_) | Kind::Hashes(_) | Kind::BytesList(_) => {
             vec![list("\"\""), list("\"\\u0030\""), list("0"), list("[]")]
         }
         Kind::Block => vec![list("0"), format!("{{\"timestampMs\":{}}}", list("0"))],
@@ -51,7 +51,7 @@ fn call(method: &Method, param: &Param, value: &str) -> String {
         .iter()
         .filter(|other| other.required && other.name != param.name)
     {
-        let list = matches!(other.kind, Kind::Addresses | Kind::Hashes | Kind::BytesList);
+        let list = other.kind.entries_max().is_some();
         let (open, close) = if list { ("[", "]") } else { ("", "") };
         others += &format!(",\"{}\":{open}\"{address}\"{close}", other.name);
     }

@@ -200,6 +200,22 @@ fn the_reader_that_holds_most_is_closed_when_all_hold_too_much() {
 }
 
 #[test]
+fn many_requests_of_one_address_are_closed_before_the_larger_one_of_another() {
+    let (seats, now) = (seats(small()), Instant::now());
+    let taken: Vec<_> = [1, 1, 1, 2]
+        .iter()
+        .zip(0u32..)
+        .map(|(last, id)| seats.take(id, ip(*last), now).unwrap())
+        .collect();
+    let _own = [taken[0].hold(150), taken[1].hold(250), taken[2].hold(200)];
+    let honest = taken[3].hold(390);
+    let more = taken[0].hold(20);
+    let all: Vec<_> = taken.iter().map(closed).collect();
+    assert_eq!(all, [None, Some(Closed::Memory), None, None]);
+    drop((honest, more));
+}
+
+#[test]
 fn bytes_without_a_guard_are_forgotten_with_their_connection() {
     let (seats, now) = (seats(small()), Instant::now());
     let seated = seats.take(0, ip(1), now).unwrap();

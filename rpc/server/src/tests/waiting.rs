@@ -117,6 +117,9 @@ async fn a_wait_too_many_is_refused_by_name_before_anything_happens() {
     for (method, params) in [
         ("tx_submit", json!([raw, {"wait": "final"}])),
         ("tx_submitBatch", json!([[raw], {"wait": "final"}])),
+        // Nothing is decoded for a call that may not wait.
+        ("tx_submit", json!(["0x00", {"wait": "final"}])),
+        ("tx_submitBatch", json!([["0x00"], {"wait": "final"}])),
         (
             "account_get",
             json!({"address": hex::encode(&[1; 32]), "minHeight": 9}),
