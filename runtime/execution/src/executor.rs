@@ -440,7 +440,13 @@ impl<R: StateReader> BlockExecutor<R> {
         if expected != got {
             return Err(ExecutionError::Schedule { expected, got });
         }
-        let next = schedule.after(&self.context.validators, self.context.height, round);
+        let (set, height) = (&self.context.validators, self.context.height);
+        let mut next = schedule.after(set, height, round);
+        next.hold_back(
+            set,
+            height,
+            self.offences.iter().map(|offence| &offence.validator),
+        );
         if next != schedule {
             self.slots
                 .insert((self.system, records::SCHEDULE), Some(encode(&next)));

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use support::*;
 use vibecoin_execution::{
     BlockExecutor, BlockOutcome, ExecutionError, InvalidTransaction, MemoryState, ReadError, State,
-    StateError, StateReader, admit, execute_body, read_burned, read_schedule, read_supply,
+    StateError, StateReader, admit, execute_block, execute_body, read_burned, read_schedule, read_supply,
 };
 use vibecoin_primitives::{
     Account, AccountType, Address, Amount, ChainParams, Failure, Hash, Height, Nonce, Operation, Outcome,
@@ -390,6 +390,26 @@ fn a_later_round_punishes_those_who_missed_their_turn() {
             .unwrap()
             .after(&validators(), HEIGHT, one_round())
     );
+}
+
+#[test]
+fn an_offence_that_a_block_records_holds_its_signer_back() {
+    let state = state(&[]);
+    let offender = validators().members()[1].key;
+    let offence = vibecoin_primitives::Offence {
+        height: Height(1),
+        validator: offender,
+        kind: vibecoin_primitives::OffenceKind::Proposal,
+    };
+    let outcome = execute_block(&state, context(), &[], [offence], Round(0)).unwrap();
+    let next = read_schedule(&state.apply(&outcome.changes).unwrap().0).unwrap();
+    let mut expected = read_schedule(&state)
+        .unwrap()
+        .after(&validators(), HEIGHT, Round(0));
+    expected.hold_back(&validators(), HEIGHT, [&offender]);
+    assert_eq!(next, expected);
+    let until = HEIGHT.0 + 1 + u64::from(vibecoin_primitives::PENALTY_MAX);
+    assert_eq!(next.turns[1].penalty_until, Height(until));
 }
 
 fn one_round() -> Round {

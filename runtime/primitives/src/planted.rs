@@ -54,6 +54,8 @@ pub enum Bug {
     CreditUnbounded,
     /// Evidence that a block has recorded may be recorded again.
     EvidenceRepeated,
+    /// A recorded double signature does not hold its signer back.
+    OffenderFavoured,
     /// The proposer order of equals depends on a hash map.
     HashMapOrder,
     /// Records of the consensus log are read without a look at their checksum.
@@ -82,7 +84,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug that a test network must notice.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::SignBeforeSync,
         Self::GuardAfterSend,
         Self::LockForgotten,
@@ -106,6 +108,7 @@ impl Bug {
         Self::CommitUnsynced,
         Self::CreditUnbounded,
         Self::EvidenceRepeated,
+        Self::OffenderFavoured,
         Self::HashMapOrder,
         Self::TornRecord,
         Self::NeverAgain,
@@ -141,6 +144,7 @@ impl Bug {
             Self::CommitUnsynced => "commit-unsynced",
             Self::CreditUnbounded => "credit-unbounded",
             Self::EvidenceRepeated => "evidence-repeated",
+            Self::OffenderFavoured => "offender-favoured",
             Self::HashMapOrder => "hash-map-order",
             Self::TornRecord => "torn-record",
             Self::NeverAgain => "never-again",

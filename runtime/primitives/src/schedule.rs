@@ -6,7 +6,7 @@ use wincode::{SchemaRead, SchemaWrite};
 
 use crate::limits::VALIDATORS_MAX;
 use crate::planted::{Bug, active, noise};
-use crate::{Encoded, Height, Round, Validator, ValidatorSet};
+use crate::{Encoded, Height, PublicKey, Round, Validator, ValidatorSet};
 
 /// First penalty, in heights, of a validator that missed its turn.
 pub const PENALTY_MIN: u32 = 64;
@@ -26,7 +26,7 @@ pub struct Turn {
     pub credit: i64,
     /// The validator goes last at heights below this one.
     pub penalty_until: Height,
-    /// Length of its last penalty in heights; 0 when it proposed since.
+    /// Length of its last penalty in heights; 0 when it proposed since, without an offence in that block.
     pub penalty: u32,
 }
 
@@ -57,6 +57,10 @@ pub struct Row {
 /// whose turn passed without a block goes last for [`PENALTY_MIN`] heights, doubling up to
 /// [`PENALTY_MAX`] on repetition, and is credited nothing; a block that it proposes clears that. At most
 /// a third of the power is held back, those released first being taken back into the order first.
+///
+/// A validator whose double signature a block records goes last for [`PENALTY_MAX`] heights as well: two
+/// proposals for one round can make the round of the next proposer fail too, while the first block is decided
+/// in the end, so that by the rounds alone nobody would have missed a turn.
 ///
 /// Source: docs/protocol.md, section 15.
 #[derive(Clone, Debug, PartialEq, Eq, Default, SchemaWrite, SchemaRead)]
@@ -215,7 +219,8 @@ impl ProposerSchedule {
 
     /// The schedule of the height after `height`, whose block was created in `round`.
     ///
-    /// The proposers of lower rounds missed their turn; that is the only input.
+    /// The proposers of lower rounds missed their turn. What the block's evidence shows is told by
+    /// [`Self::hold_back`].
     #[must_use]
     pub fn after(&self, set: &ValidatorSet, height: Height, round: Round) -> Self {
         let mut entries = self.entries(set, height);
@@ -253,6 +258,27 @@ impl ProposerSchedule {
                 proposer: index,
                 excess: grown(before, credited),
             },
+        }
+    }
+}
+
+impl ProposerSchedule {
+    /// Holds back those whose offences the block of `height` records, for [`PENALTY_MAX`] heights. `self` is the
+    /// schedule of the height after it.
+    pub fn hold_back<'a>(
+        &mut self,
+        set: &ValidatorSet,
+        height: Height,
+        offenders: impl IntoIterator<Item = &'a PublicKey>,
+    ) {
+        if active(Bug::OffenderFavoured) {
+            return;
+        }
+        let until = height.saturating_add(1).saturating_add(u64::from(PENALTY_MAX));
+        for (index, _) in offenders.into_iter().filter_map(|key| set.find(key)) {
+            if let Some(turn) = self.turns.get_mut(index) {
+                (turn.penalty_until, turn.penalty) = (until, PENALTY_MAX);
+            }
         }
     }
 }

@@ -94,8 +94,9 @@ fn check_rows(seen: &[Seen]) {
     }
 }
 
-/// Nobody proposes more than 1.5 times its share in any hundred heights, where that share is twelve blocks or more; less
-/// may be exceeded by six (5.3 was the most of 40,000 patterns of absence). No rule could give a smaller one what it asks for: see docs/protocol.md, section 15.
+/// Nobody proposes more than 1.5 times its share in any hundred heights, or ten blocks more than its share where that is
+/// more (7.9 was the most of 55,000 patterns of absence: 23 of 15.1, with powers that differ by a factor of 10,000). No rule
+/// could give a small share what it asks for: see docs/protocol.md, section 15.
 fn check_windows(seen: &[Seen]) {
     for index in 0..seen[0].shares.len() {
         let (mut proposed, mut share) = (0.0, 0.0);
@@ -106,7 +107,7 @@ fn check_windows(seen: &[Seen]) {
                 proposed -= f64::from(u8::from(old.proposer == index));
                 share -= old.shares[index];
             }
-            let most = (1.5 * share).max(share + 6.0) + 1e-6;
+            let most = (1.5 * share).max(share + 10.0) + 1e-6;
             assert!(
                 proposed <= most,
                 "{index} proposed {proposed} of {WINDOW} blocks to height {at}, its share is {share}"
@@ -301,4 +302,50 @@ fn powers_at_the_limit_do_not_overflow() {
     check_bounds(&run(&[huge, huge, huge, 1], 300, |height, _| {
         vec![false, height % 3 == 0, height > 200, false]
     }));
+}
+
+/// At how many of the heights after `offence` each validator comes first, while nobody misses a turn.
+fn first_after(powers: &[u64], offence: Height, offenders: &[usize], heights: u64) -> Vec<u32> {
+    let set = set(powers);
+    let mut schedule = ProposerSchedule::genesis(&set);
+    let mut first = vec![0; powers.len()];
+    for height in (1..=offence.0 + heights).map(Height) {
+        let index = schedule.order(&set, height).index(Round::ZERO).unwrap();
+        first[index] += u32::from(height > offence);
+        schedule = schedule.after(&set, height, Round::ZERO);
+        if height == offence {
+            schedule.hold_back(&set, height, offenders.iter().map(|index| &KEYS[*index]));
+        }
+    }
+    first
+}
+
+/// Two proposals for one round, shown to the next proposer, make the next round fail too, and the third decides the block
+/// of the first: by rounds nobody missed a turn, and the offender would have every fourth one.
+#[test]
+fn whose_offence_is_recorded_comes_last_for_the_longest_penalty() {
+    let penalty = u64::from(PENALTY_MAX);
+    for offence in (1..=8).map(Height) {
+        let first = first_after(&[1; 4], offence, &[2], penalty);
+        assert_eq!(first[2], 0, "recorded at height {offence}");
+        assert_eq!(first.iter().sum::<u32>(), PENALTY_MAX);
+        let first = first_after(&[1; 4], offence, &[2], penalty + 400);
+        assert!((99..=101).contains(&first[2]), "{first:?} once it is over");
+    }
+}
+
+#[test]
+fn offenders_with_more_than_a_third_of_the_power_are_not_all_held_back() {
+    let first = first_after(&[1; 4], Height(3), &[1, 2], 300);
+    assert_eq!(first[1], 0, "{first:?}");
+    assert!(first[2] >= 99, "the second of them has its turns: {first:?}");
+}
+
+#[test]
+fn an_offence_of_nobody_in_the_set_changes_nothing() {
+    let set = set(&[1; 4]);
+    let schedule = ProposerSchedule::genesis(&set);
+    let mut later = schedule.clone();
+    later.hold_back(&set, Height(1), [&KEYS[5]]);
+    assert_eq!(later, schedule);
 }

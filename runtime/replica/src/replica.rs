@@ -43,6 +43,8 @@ pub(crate) struct Committing {
     ids: Vec<Hash>,
     /// Operations of its transactions.
     operations: usize,
+    /// Whose double signatures it records.
+    offenders: Vec<PublicKey>,
     accounts: Vec<(Address, Option<Account>)>,
 }
 
@@ -212,12 +214,12 @@ impl<S: State, O: Orderer> Replica<S, O> {
         let rounds = (first.0..).take(usize::try_from(length).unwrap_or(usize::MAX));
         let turns = rounds.map_while(|round| key(schedule, height, Round(round)));
         let next_turns = self.committing.as_ref().map(|commit| {
-            let round = if active(Bug::TurnStale) {
-                Round::ZERO
+            let mut schedule = if active(Bug::TurnStale) {
+                schedule.after(set, height, Round::ZERO)
             } else {
-                commit.header.round
+                schedule.after(set, height, commit.header.round)
             };
-            let schedule = schedule.after(set, height, round);
+            schedule.hold_back(set, height, &commit.offenders);
             let next = height.saturating_add(1);
             let turns = (0..Stand::NEXT_ROUNDS).map_while(|round| key(&schedule, next, Round(round)));
             turns.collect()
@@ -396,6 +398,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
             ids,
             operations,
             accounts,
+            offenders: _,
         } = commit;
         let params = &self.chain.params;
         self.load.on_block(
@@ -708,6 +711,12 @@ impl<S: State, O: Orderer> Replica<S, O> {
             operations: body.transactions().fold(0, |sum, transaction| {
                 sum.saturating_add(transaction.body().operations.len())
             }),
+            offenders: body
+                .v1()
+                .evidence
+                .iter()
+                .map(|piece| piece.offender().0)
+                .collect(),
             accounts: outcome
                 .changes
                 .accounts

@@ -959,9 +959,13 @@ fn hints_about_a_devnet() {
     let hint = Hint(net.run("faucet nobody").json["error"]["hint"].to_string());
     let listed = String::from_utf8(hint.follow("keys list", &[]).stdout).unwrap();
     assert!(listed.contains("dev0 "), "{listed}");
-    let _sent = net
+    let sent = net
         .run(&format!("faucet {} 5", key["address"].as_str().unwrap()))
         .ok();
+    // The other node has the block too before the validator stops: it gives the next payment its nonce.
+    let follower = net.state()["nodes"][1]["rpc"].as_str().unwrap().to_owned();
+    let hash = sent["hash"].as_str().unwrap();
+    let _there = bare(&["--url", &follower, "tx", "wait", hash]).ok();
     // Without a validator it waits in the pool of the node that has taken it.
     let _stopped = net.run("stop-node 0").ok();
     let waits = net.run("faucet dev1 5 --timeout 1");

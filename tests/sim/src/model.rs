@@ -8,8 +8,8 @@ use vibecoin_execution::{
 use vibecoin_genesis::BuiltGenesis;
 use vibecoin_poh::{Chain as PohChain, Pace, seed};
 use vibecoin_primitives::{
-    Address, Block, CommitCertificate, Evidence, Hash, Header, Height, PublicKey, Receipts, TimeMs,
-    Transaction, VerifiedTransaction, tick_root,
+    Address, Block, CommitCertificate, Evidence, Hash, Header, Height, PENALTY_MAX, PublicKey, Receipts,
+    TimeMs, Transaction, VerifiedTransaction, tick_root,
 };
 use vibecoin_replica::{Chain, Commit};
 
@@ -137,6 +137,7 @@ impl Model {
         self.execute(&block, receipts, ids)?;
         self.supply()?;
         self.check_row(header)?;
+        self.check_offender(header)?;
         self.check_evidence(&block)?;
         self.evidence.extend(body.v1().evidence.iter().cloned());
         self.decided.push(Decided {
@@ -354,6 +355,21 @@ impl Model {
         if row * rest > 2 * power * row + 2 * rest {
             let detail = format!(
                 "{} created {row} blocks in a row up to {}",
+                header.proposer, header.height
+            );
+            return Err((Rule::Schedule, detail));
+        }
+        Ok(())
+    }
+
+    /// Whose offence a block recorded is in no first round for the longest penalty: others come before it.
+    fn check_offender(&self, header: &Header) -> Result<(), Fault> {
+        let since = header.height.0.saturating_sub(u64::from(PENALTY_MAX));
+        let recorded = self.iter().skip(since.saturating_sub(1) as usize);
+        let mut pieces = recorded.flat_map(|(_, decided)| &decided.block.body.v1().evidence);
+        if header.round.0 == 0 && pieces.any(|piece| piece.offender().0 == header.proposer) {
+            let detail = format!(
+                "{} created {} in the first round, and a block before has its offence",
                 header.proposer, header.height
             );
             return Err((Rule::Schedule, detail));

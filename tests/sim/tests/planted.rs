@@ -77,6 +77,7 @@ fn exposure(bug: Bug) -> Exposure {
         // The observer's own execution, which has no bugs, may notice before the shares do.
         Bug::CreditUnbounded => honest(&[Rule::Schedule, Rule::Validity]),
         Bug::EvidenceRepeated => against(Lie::RepeatedEvidence, &[Rule::Evidence]),
+        Bug::OffenderFavoured => against(Lie::EquivocatingProposals, &[Rule::Schedule, Rule::Validity]),
         // An order that changes from run to run shows wherever something is derived twice.
         Bug::HashMapOrder => honest(&[
             Rule::NoBlame,
