@@ -76,6 +76,20 @@ pub struct Shared {
     copies: Mutex<Copies>,
 }
 
+impl Shared {
+    pub fn new(config: &NetworkConfig, orders: mpsc::Sender<Order>) -> Self {
+        Self {
+            envelope: Envelope::new(&config.genesis),
+            orders,
+            lanes: AllLanes::default(),
+            view: View::default(),
+            tally: Arc::new(Tally::default()),
+            head: AtomicU64::new(config.head.0),
+            copies: Mutex::new(Copies::default()),
+        }
+    }
+}
+
 /// Ends the network.
 pub struct NetworkGuard {
     orders: mpsc::Sender<Order>,
@@ -102,15 +116,7 @@ impl Network {
     /// [`NetworkError`] naming the address that cannot be used, or what else went wrong.
     pub fn start(config: NetworkConfig, sink: Arc<dyn Sink>) -> Result<(Self, NetworkGuard), NetworkError> {
         let (orders, received) = mpsc::channel(ORDERS_MAX);
-        let shared = Arc::new(Shared {
-            envelope: Envelope::new(&config.genesis),
-            orders: orders.clone(),
-            lanes: AllLanes::default(),
-            view: View::default(),
-            tally: Arc::new(Tally::default()),
-            head: AtomicU64::new(config.head.0),
-            copies: Mutex::new(Copies::default()),
-        });
+        let shared = Arc::new(Shared::new(&config, orders.clone()));
         let failed = |detail: String| NetworkError::Start { detail };
         let (ready, started) = std::sync::mpsc::channel();
         let for_task = shared.clone();

@@ -34,6 +34,19 @@ pub(super) fn machine_of(address: &Multiaddr) -> Option<IpAddr> {
     ip_of(address).map(machine).filter(|ip| !ip.is_loopback())
 }
 
+/// Connections as [`displaced`] compares them; those without an IP address are left out.
+fn holders<'a>(peers: impl Iterator<Item = (&'a LibPeer, &'a Peer)>, now: Instant) -> Vec<Holder<LibPeer>> {
+    peers
+        .filter_map(|(id, peer)| {
+            Some(Holder {
+                key: *id,
+                origin: Origin::proven(&peer.address)?,
+                age: now.saturating_duration_since(peer.since),
+            })
+        })
+        .collect()
+}
+
 impl Peer {
     const fn is_guest(&self) -> bool {
         !self.outbound && self.admitted.is_none()
@@ -108,16 +121,8 @@ impl Task {
             return true;
         }
         self.shared.tally.refuse(Refusal::Guest);
-        let holders: Vec<Holder<LibPeer>> = guests()
-            .filter(|(id, _)| !self.is_privileged(id) && !self.was_validator(id))
-            .filter_map(|(id, peer)| {
-                Some(Holder {
-                    key: *id,
-                    origin: Origin::proven(&peer.address)?,
-                    age: now.saturating_duration_since(peer.since),
-                })
-            })
-            .collect();
+        let unproven = guests().filter(|(id, _)| !self.is_privileged(id) && !self.was_validator(id));
+        let holders = holders(unproven, now);
         let newcomer = Origin::proven(address);
         let Some(out) = newcomer.and_then(|newcomer| displaced(newcomer, &holders, GUEST_KEEPS)) else {
             return false;
@@ -168,16 +173,7 @@ impl Task {
             .max_by_key(|(_, peer)| peer.quiet_since.elapsed());
         // Or the largest group makes way, where that makes the shares more even: a few machines do not keep all seats.
         let crowded = || {
-            let now = Instant::now();
-            let holders: Vec<Holder<LibPeer>> = seated()
-                .filter_map(|(id, peer)| {
-                    Some(Holder {
-                        key: *id,
-                        origin: Origin::proven(&peer.address)?,
-                        age: now.saturating_duration_since(peer.since),
-                    })
-                })
-                .collect();
+            let holders = holders(seated(), Instant::now());
             displaced(Origin::proven(&peer.address)?, &holders, Duration::MAX)
         };
         let Some(out) = quietest.map(|(id, _)| *id).or_else(crowded) else {
@@ -227,3 +223,7 @@ impl Task {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
+mod tests;
