@@ -3,13 +3,14 @@
 //! Gossip carries a message once. Where no link stood at that moment, or the only node that had it ended, nobody would ever
 //! hear of the transaction, though its client was told that it waits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vibecoin_consensus::MonoTime;
 use vibecoin_primitives::Hash;
 use vibecoin_primitives::limits::KIB;
+use vibecoin_rpc_server::Caller;
 
-/// Transactions that are remembered; more are told once. Some 100 bytes each.
+/// Transactions that are remembered; more are told once. Some 300 bytes each.
 const REMEMBERED_MAX: usize = 8_192;
 /// First and longest wait before a transaction is told again.
 const WAIT_MIN_US: u64 = 4_000_000;
@@ -19,8 +20,18 @@ const BATCH_MAX: usize = 64;
 const BATCH_BYTES_MAX: usize = 128 * KIB;
 const BATCH_EACH_US: u64 = 1_000_000;
 
+/// Whose part of the list a transaction takes. A full list is shared equally.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Share {
+    /// Submitted by this RPC client.
+    Caller(Caller),
+    /// Pending since a gap before it was closed, whoever sent it.
+    Promoted,
+}
+
 struct Told {
     id: Hash,
+    share: Share,
     wait_us: u64,
 }
 
@@ -29,24 +40,68 @@ struct Told {
 pub struct Again {
     /// By time and number.
     due: BTreeMap<(MonoTime, u64), Told>,
+    /// Number and time of each, by share; no share is empty.
+    shares: BTreeMap<Share, BTreeMap<u64, MonoTime>>,
+    /// The sizes of the shares.
+    sizes: BTreeSet<(usize, Share)>,
     count: u64,
     /// No batch before this.
     rests_until: MonoTime,
 }
 
 impl Again {
-    /// Peers were told of a transaction just now.
-    pub fn told(&mut self, now: MonoTime, id: Hash) {
-        if self.due.len() < REMEMBERED_MAX {
-            let wait_us = WAIT_MIN_US;
-            self.insert(now, Told { id, wait_us });
+    /// Peers were told of a transaction just now. In a full list the largest share loses its newest, unless that is this
+    /// one's.
+    pub fn told(&mut self, now: MonoTime, share: Share, id: Hash) {
+        if self.due.len() >= REMEMBERED_MAX && !self.displace(share) {
+            return;
         }
+        self.count = self.count.saturating_add(1);
+        let wait_us = WAIT_MIN_US;
+        self.insert(now, self.count, Told { id, share, wait_us });
     }
 
-    fn insert(&mut self, now: MonoTime, told: Told) {
-        self.count = self.count.saturating_add(1);
+    fn size(&self, share: Share) -> usize {
+        self.shares.get(&share).map_or(0, BTreeMap::len)
+    }
+
+    /// Forgets the newest of the largest share, if that is larger than this one with one more. Returns true if it was.
+    fn displace(&mut self, share: Share) -> bool {
+        let after = self.size(share).saturating_add(1);
+        let Some((_, largest)) = self.sizes.last().copied().filter(|(size, _)| *size > after) else {
+            return false;
+        };
+        let newest = self.shares.get(&largest).and_then(|share| share.last_key_value());
+        newest
+            .map(|(number, at)| (*at, *number))
+            .is_some_and(|key| self.remove(key).is_some())
+    }
+
+    fn insert(&mut self, now: MonoTime, number: u64, told: Told) {
         let at = MonoTime(now.0.saturating_add(told.wait_us));
-        self.due.insert((at, self.count), told);
+        self.resize(told.share, |share| {
+            share.insert(number, at);
+        });
+        self.due.insert((at, number), told);
+    }
+
+    fn remove(&mut self, key: (MonoTime, u64)) -> Option<Told> {
+        let told = self.due.remove(&key)?;
+        self.resize(told.share, |share| {
+            share.remove(&key.1);
+        });
+        Some(told)
+    }
+
+    fn resize(&mut self, share: Share, change: impl FnOnce(&mut BTreeMap<u64, MonoTime>)) {
+        self.sizes.remove(&(self.size(share), share));
+        change(self.shares.entry(share).or_default());
+        let size = self.size(share);
+        if size == 0 {
+            self.shares.remove(&share);
+        } else {
+            self.sizes.insert((size, share));
+        }
     }
 
     /// When the next batch is due.
@@ -60,14 +115,15 @@ impl Again {
     pub fn take(&mut self, now: MonoTime, waits: impl Fn(&Hash) -> Option<usize>) -> Vec<Hash> {
         let (mut batch, mut bytes) = (Vec::new(), 0usize);
         while self.next().is_some_and(|at| at <= now) && batch.len() < BATCH_MAX && bytes < BATCH_BYTES_MAX {
-            let Some((_, told)) = self.due.pop_first() else {
+            let Some(key) = self.due.first_key_value().map(|(key, _)| *key) else {
                 break;
             };
+            let Some(told) = self.remove(key) else { break };
             let Some(size) = waits(&told.id) else { continue };
             bytes = bytes.saturating_add(size);
             batch.push(told.id);
             let wait_us = told.wait_us.saturating_mul(2).min(WAIT_MAX_US);
-            self.insert(now, Told { wait_us, ..told });
+            self.insert(now, key.1, Told { wait_us, ..told });
         }
         if !batch.is_empty() {
             self.rests_until = MonoTime(now.0.saturating_add(BATCH_EACH_US));
@@ -91,10 +147,40 @@ mod tests {
         hash
     }
 
+    fn caller(connection: u32) -> Share {
+        Share::Caller(Caller {
+            connection,
+            ..Caller::NODE
+        })
+    }
+
+    #[test]
+    fn a_full_list_is_shared_equally_and_the_newest_of_the_largest_share_leave() {
+        let mut again = Again::default();
+        let max = REMEMBERED_MAX as u64;
+        (0..max).for_each(|n| again.told(MonoTime(n), caller(1), hash(n)));
+        (0..5).for_each(|n| again.told(MonoTime(max), caller(2), hash(max + n)));
+        again.told(MonoTime(max), Share::Promoted, hash(2 * max));
+        let sizes = |again: &Again| [caller(1), caller(2), Share::Promoted].map(|share| again.size(share));
+        assert_eq!(sizes(&again), [REMEMBERED_MAX - 6, 5, 1]);
+        let waits = |again: &Again, n| again.due.values().any(|told| told.id == hash(n));
+        assert!(waits(&again, max - 7) && !waits(&again, max - 6) && waits(&again, max + 4));
+        // Neither takes from the other beyond one half.
+        (0..max).for_each(|n| again.told(MonoTime(max), caller(2), hash(3 * max + n)));
+        (0..max).for_each(|n| again.told(MonoTime(max), caller(1), hash(5 * max + n)));
+        let [first, second, third] = sizes(&again);
+        assert_eq!((first + second + third, third), (REMEMBERED_MAX, 1));
+        assert!(first.abs_diff(second) <= 1, "{first} and {second}");
+        // Those that no block has taken keep their share, those that have left give it back.
+        let late = MonoTime(max + WAIT_MIN_US);
+        again.take(late, |id| (*id == hash(0)).then_some(1));
+        assert!(sizes(&again) == [1, 0, 0] && again.due.len() == 1);
+    }
+
     #[test]
     fn what_still_waits_is_told_again_at_growing_intervals() {
         let mut again = Again::default();
-        again.told(MonoTime(0), hash(1));
+        again.told(MonoTime(0), Share::Promoted, hash(1));
         let mut times = Vec::new();
         while times.len() < 7 {
             let now = again.next().unwrap();
@@ -109,7 +195,7 @@ mod tests {
     #[test]
     fn what_is_told_again_is_bounded_in_number_and_pace() {
         let mut again = Again::default();
-        (0..REMEMBERED_MAX as u64 + 5).for_each(|n| again.told(MonoTime(n), hash(n)));
+        (0..REMEMBERED_MAX as u64 + 5).for_each(|n| again.told(MonoTime(n), caller(1), hash(n)));
         assert_eq!(again.due.len(), REMEMBERED_MAX);
         let late = MonoTime(100 * SECOND);
         assert_eq!(again.take(late, |_| Some(1)).len(), BATCH_MAX);

@@ -474,11 +474,17 @@ impl Backend for NodeBackend {
 
     fn status(&self, id: &Hash) -> Result<TransactionStatus, BackendError> {
         if let Some(waiting) = self.shared.pool.get(id) {
+            let head = self.shared.head().header.height;
             // The block may have become final since the pool was asked.
             if let Some(status) = self.included(id)? {
                 return Ok(status);
             }
-            let gap = self.gap(&waiting.transaction.sender(), waiting.transaction.body().nonce);
+            let body = waiting.transaction.body();
+            // The pool takes out a bounded number at a time of those that expire at one height.
+            if body.valid_until <= head {
+                return Ok(TransactionStatus::Expired);
+            }
+            let gap = self.gap(&waiting.transaction.sender(), body.nonce);
             return Ok(match gap {
                 Some(expected) => TransactionStatus::Queued { expected },
                 None => TransactionStatus::Pending,

@@ -14,7 +14,7 @@ use vibecoin_rpc_server::backend::PohStatus;
 use vibecoin_storage::StateView;
 use vibecoin_storage::files::{ConsensusLog, GuardFile};
 
-use crate::again::Again;
+use crate::again::{Again, Share};
 use crate::clock::Clock;
 use crate::error::NodeError;
 use crate::mail::Mailbox;
@@ -335,10 +335,11 @@ impl Driver {
                         let kept: Vec<_> = kept.collect();
                         let waits = |it: &Arc<VerifiedTransaction>| pool.get(it.id()).is_some();
                         match answer.take_own() {
-                            Own::Any(own) => {
+                            Own::Any(caller, own) => {
+                                let share = Share::Caller(caller);
                                 for transaction in own.iter().filter(|it| waits(it)) {
                                     self.outlet.pass_on(transaction);
-                                    self.again.told(self.clock.now().mono, *transaction.id());
+                                    self.again.told(self.clock.now().mono, share, *transaction.id());
                                 }
                             }
                             Own::Message(mut own) => {
@@ -435,7 +436,8 @@ impl Driver {
         let (promoted, next) = self.replica.pool().promoted_since(self.promotions_seen);
         for transaction in promoted {
             self.outlet.pass_on(transaction);
-            self.again.told(self.clock.now().mono, *transaction.id());
+            self.again
+                .told(self.clock.now().mono, Share::Promoted, *transaction.id());
         }
         self.promotions_seen = next;
     }

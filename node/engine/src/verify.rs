@@ -67,7 +67,7 @@ pub struct Gossiped {
 /// Who waits for the verdicts.
 pub enum Origin {
     /// A client.
-    Client(Part),
+    Client(Caller, Part),
     /// The gossip layer.
     Gossip(Option<GossipId>),
 }
@@ -163,8 +163,8 @@ pub struct Answer {
 
 /// Transactions that this node publishes itself.
 pub enum Own {
-    /// In any company.
-    Any(Vec<Arc<VerifiedTransaction>>),
+    /// In any company, submitted by this client.
+    Any(Caller, Vec<Arc<VerifiedTransaction>>),
     /// As one message: all nodes that were given the message that these come from then publish the same one, which
     /// gossip carries once.
     Message(Vec<Arc<VerifiedTransaction>>),
@@ -193,14 +193,14 @@ impl Answer {
         match self.origin {
             Origin::Gossip(Some(_)) if self.some_queued => Own::Message(std::mem::take(&mut self.pending)),
             Origin::Gossip(_) => Own::Message(Vec::new()),
-            Origin::Client(_) => Own::Any(std::mem::take(&mut self.pending)),
+            Origin::Client(caller, _) => Own::Any(caller, std::mem::take(&mut self.pending)),
         }
     }
 
     /// Tells the client.
     pub fn send(self) -> Told {
         match self.origin {
-            Origin::Client(part) => {
+            Origin::Client(_, part) => {
                 part.fill(self.verdicts);
                 Told::Client
             }
@@ -383,7 +383,7 @@ impl Stage {
     fn offer(&self, checked: impl IntoIterator<Item = Checked>, driver: &Sender<Input>) -> Option<()> {
         for (pending, transactions) in checked {
             if transactions.is_empty()
-                && let Origin::Client(_) = pending.origin
+                && let Origin::Client(..) = pending.origin
             {
                 // The pool has no part in it.
                 pending.answer(Vec::new()).send();
@@ -448,7 +448,7 @@ impl Stage {
             Source::Client { caller, part } => {
                 let is_good = verdicts.iter().all(Result::is_ok);
                 self.queues.submissions.judge(caller, is_good);
-                Origin::Client(part)
+                Origin::Client(caller, part)
             }
         };
         pending(verdicts.into_iter(), origin)

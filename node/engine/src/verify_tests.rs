@@ -345,9 +345,9 @@ fn answered(from: Comes, some_queued: bool) -> (Vec<u64>, Option<bool>) {
     });
     let mut answer = bench.stage.tickets.close(ticket, results.collect()).unwrap();
     assert_eq!(answer.taken, offered, "readers see all of them");
-    let is_client = matches!(answer.origin, Origin::Client(_));
+    let is_client = matches!(answer.origin, Origin::Client(..));
     let own = match answer.take_own() {
-        Own::Any(own) => {
+        Own::Any(_, own) => {
             assert!(is_client, "all that were given a message publish the same one");
             own
         }

@@ -25,6 +25,9 @@ pub struct MempoolConfig {
     pub ttl_ms: u64,
     /// By how much more a replacement must pay, in percent, and at least one base unit. Its rate must not be lower.
     pub replacement_percent: u64,
+    /// Most transactions that one step takes out because they expired or waited too long; the others follow in later
+    /// steps. Too high stops the node where many expire at one height, too low keeps memory in use.
+    pub expired_step_max: usize,
     /// How many departures are remembered, at least `count_max`, in [`crate::memory::DEPARTURE_BYTES`] each besides
     /// `bytes_max`.
     pub fates_max: usize,
@@ -40,6 +43,8 @@ impl Default for MempoolConfig {
             nonce_gap_max: 64,
             ttl_ms: 3 * 3600 * 1000,
             replacement_percent: 10,
+            // Some 5 ms with what the node does about each.
+            expired_step_max: 512,
             fates_max: 50_000,
         }
     }
@@ -67,6 +72,7 @@ impl MempoolConfig {
             .saturating_sub(1);
         self.nonce_gap_max = self.nonce_gap_max.min(most);
         self.fates_max = self.fates_max.max(self.count_max);
+        self.expired_step_max = self.expired_step_max.max(1);
         self
     }
 }

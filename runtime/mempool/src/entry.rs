@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use vibecoin_execution::executor::SLOT_OVERHEAD_BYTES;
-use vibecoin_primitives::{Address, Amount, ChainParams, Nonce, Operation, VerifiedTransaction};
+use vibecoin_primitives::{Address, Amount, ChainParams, Height, Nonce, Operation, VerifiedTransaction};
 
 use crate::Reason;
 use crate::memory::charge;
@@ -105,6 +105,9 @@ pub(crate) struct Entry {
     pub rank: Rank,
     /// The lowest rate of this and what is before it in its row: no block takes it for more than that.
     pub lowest: FeeRate,
+    pub valid_until: Height,
+    /// The lowest last height of this and what is before it in its row: no block above takes it.
+    pub until_min: Height,
     pub since_ms: u64,
 }
 
@@ -119,6 +122,7 @@ impl Entry {
     ) -> Self {
         let (nonce, fee) = (transaction.body().nonce, transaction.body().fee);
         let rate = Reverse(lowest);
+        let valid_until = transaction.body().valid_until;
         Self {
             bytes: u32::try_from(charge(&transaction)).unwrap_or(u32::MAX),
             transaction,
@@ -128,6 +132,8 @@ impl Entry {
             was_pending: false,
             rank: Rank { rate, arrival },
             lowest,
+            valid_until,
+            until_min: valid_until,
             since_ms,
         }
     }

@@ -18,6 +18,8 @@
 //!   takes it for more. Else one dear transaction, which is never charged, would keep a row of cheap ones in front
 //!   of it in the pool.
 //! - The bound is on memory, not on encoded bytes: see [`memory`].
+//! - A row evicts nobody if it expires before blocks have taken what is pending, at least
+//!   [`capacity::EVICTING_HEIGHTS_MIN`] heights: no block may ever charge it. Nor does a replacement shorten a row that far.
 //! - A queued newcomer evicts only queued ones that bid less per byte, and finds capacity in
 //!   [`config::QUEUED_SHARE`] of the pool only: until its gap closes no block can charge its fee, so it
 //!   must not cost pending transactions their place.
@@ -30,11 +32,16 @@
 //!   than their share may be queued for a while; they are the first to leave.
 //! - Whatever leaves does so for one stated [`Reason`], which is remembered for a while.
 //!
-//! Reading order: [`config`], [`entry`] (what a place in the row knows), `row` (one sender), [`pool`],
-//! [`selection`] (taking transactions for a block), [`fates`] (what became of those that left), [`memory`].
+//! Reading order: [`config`], [`entry`] (what a place in the row knows), `row` (one sender), [`pool`], [`capacity`] (what
+//! leaves a full pool), [`expiry`], [`class`] and [`selection`] (taking transactions for a block), [`fates`] (what became
+//! of those that left), [`memory`].
 
+pub mod capacity;
+pub mod class;
 pub mod config;
 pub mod entry;
+pub mod error;
+pub mod expiry;
 pub mod fates;
 pub mod memory;
 pub mod pool;
@@ -43,8 +50,10 @@ pub mod selection;
 mod promoted;
 mod row;
 
+pub use class::BlockSpace;
 pub use config::MempoolConfig;
 pub use entry::{FeeRate, Status};
+pub use error::MempoolError;
 pub use fates::{Departure, Reason};
-pub use pool::{Committed, Inserted, Listed, Mempool, MempoolError, Stats};
+pub use pool::{Committed, Inserted, Listed, Mempool, Stats};
 pub use selection::Selection;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use vibecoin_primitives::{Address, Hash, Height, Operation, VerifiedTransaction};
 
 use crate::Departure;
+use crate::class::Class;
 use crate::entry::{Entry, Place, Rank, Standing};
 use crate::row::Row;
 
@@ -33,7 +34,7 @@ pub const ENTRY_BYTES: usize = 2 * hashed(size_of::<(Hash, Arc<VerifiedTransacti
     + block(size_of::<Entry>())
     + ordered(size_of::<(u64, Arc<VerifiedTransaction>)>())
     + ordered(size_of::<(Height, u64)>())
-    + ordered(size_of::<(Rank, Place)>())
+    + ordered(size_of::<((Class, Rank), Place)>())
     + ordered(size_of::<(Standing, Place)>())
     + READERS_BYTES;
 

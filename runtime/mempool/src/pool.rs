@@ -9,13 +9,14 @@ use vibecoin_primitives::{
     Account, Address, Amount, ChainParams, FastMap, Hash, Height, Nonce, VerifiedTransaction,
 };
 
+use crate::class::{BlockSpace, Class};
 use crate::entry::{Entry, Place, Rank, Standing, cost, place_of};
 use crate::fates::Fates;
-use crate::memory::{charge, charge_for_transfers};
+use crate::memory::charge;
 use crate::promoted::Promoted;
 use crate::row::Row;
 use crate::selection::News;
-use crate::{Departure, FeeRate, MempoolConfig, Reason, Status};
+use crate::{Departure, FeeRate, MempoolConfig, MempoolError, Reason, Status};
 
 /// Most transactions that are remembered as set aside.
 pub const ASIDE_MAX: usize = 1024;
@@ -25,26 +26,30 @@ pub const ASIDE_MAX: usize = 1024;
 /// Every operation costs a few ordered-map steps, whatever the pool holds.
 #[derive(Clone, Debug)]
 pub struct Mempool {
-    config: MempoolConfig,
-    params: Arc<ChainParams>,
+    pub(crate) config: MempoolConfig,
+    pub(crate) params: Arc<ChainParams>,
     /// Only asked, never walked. No row is empty.
     pub(crate) rows: FastMap<Address, Box<Row>>,
     by_id: FastMap<Hash, Arc<VerifiedTransaction>>,
     by_hash: FastMap<Hash, Arc<VerifiedTransaction>>,
-    by_arrival: BTreeMap<u64, Arc<VerifiedTransaction>>,
-    by_expiry: BTreeSet<(Height, u64)>,
+    pub(crate) by_arrival: BTreeMap<u64, Arc<VerifiedTransaction>>,
+    pub(crate) by_expiry: BTreeSet<(Height, u64)>,
     /// The first pending transaction of each row.
-    pub(crate) heads: BTreeMap<Rank, Place>,
+    pub(crate) heads: BTreeMap<(Class, Rank), Place>,
     /// The last transaction of each row.
-    tails: BTreeMap<Standing, Place>,
+    pub(crate) tails: BTreeMap<Standing, Place>,
     pub(crate) news: News,
     promoted: Promoted,
-    pending: usize,
-    pending_bytes: usize,
-    bytes: usize,
+    pub(crate) pending: usize,
+    pub(crate) pending_bytes: usize,
+    pub(crate) bytes: usize,
     next_arrival: u64,
-    now_ms: u64,
-    fates: Fates,
+    /// The height after the newest committed block: what is valid only below it has expired.
+    pub(crate) next_height: Height,
+    pub(crate) now_ms: u64,
+    /// The time by which transactions have waited too long or not; see [`Mempool::expire`].
+    pub(crate) expired_ms: u64,
+    pub(crate) fates: Fates,
     /// The last nonce of each sender in the block under construction. Only asked, never walked.
     pinned: FastMap<Address, Nonce>,
     /// Ids of transactions that made the executor panic, oldest first.
@@ -60,91 +65,6 @@ pub struct Inserted {
     pub replaced: Option<Hash>,
     /// Transactions that left a full pool for it.
     pub evicted: Vec<Hash>,
-}
-
-/// Why the pool refused a transaction. The pool is as if it had never seen it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum MempoolError {
-    /// It could not be in a block.
-    #[error(transparent)]
-    Invalid(#[from] InvalidTransaction),
-    /// It is in the pool already.
-    #[error("transaction {id} is in the pool already")]
-    AlreadyKnown {
-        /// Its id.
-        id: Hash,
-    },
-    /// Too many transactions are missing before it.
-    #[error("nonce {got} is more than {gap_max} ahead of {expected}, the first that is missing")]
-    NonceGap {
-        /// The first nonce that is missing, what waits in the pool included.
-        expected: Nonce,
-        /// The transaction's nonce.
-        got: Nonce,
-        /// How far ahead this pool allows.
-        gap_max: u64,
-    },
-    /// The sender cannot pay it on top of what it has in the pool.
-    #[error("the sender needs {needed} for this and what it has in the pool, it has {available}")]
-    InsufficientFunds {
-        /// Fees of this and the sender's other transactions, and what they move to others and pay for storage.
-        needed: Amount,
-        /// The sender's balance.
-        available: Amount,
-    },
-    /// One with this nonce waits already, and this one does not pay enough more, or bids less per byte.
-    #[error("replacing {existing} takes a fee of at least {least}, this one pays {got}")]
-    ReplacementUnderpriced {
-        /// The one that waits.
-        existing: Hash,
-        /// The least fee that replaces it.
-        least: Amount,
-        /// The fee offered.
-        got: Amount,
-    },
-    /// One with this nonce is in a block under construction and cannot be replaced any more.
-    #[error("nonce {nonce} is taken by {existing}, which is being put into a block")]
-    InBlock {
-        /// The one in the block.
-        existing: Hash,
-        /// Its nonce.
-        nonce: Nonce,
-    },
-    /// Everything that could leave bids at least as much per byte as this, or as what is before this in its row.
-    #[error("the pool is full ({count} transactions, {bytes} bytes); {}", what_gets_in(*.least))]
-    PoolFull {
-        /// Transactions in the pool.
-        count: usize,
-        /// Bytes of memory charged for them.
-        bytes: usize,
-        /// The least fee with which it gets in; the largest amount when no fee suffices.
-        least: Amount,
-    },
-    /// It waits behind a nonce gap, and everything else there that could leave bids at least as much per byte.
-    #[error("no capacity behind nonce gaps ({count} transactions, {bytes} bytes); {}", what_gets_in(*.least))]
-    QueueFull {
-        /// Transactions behind nonce gaps.
-        count: usize,
-        /// Bytes of memory charged for them.
-        bytes: usize,
-        /// A transaction of this size behind a gap does not get in for less; the largest amount when no fee
-        /// suffices.
-        least: Amount,
-    },
-    /// The sender has too many transactions in the pool.
-    #[error("the sender has {limit} transactions in the pool, which is the limit")]
-    SenderLimit {
-        /// The limit.
-        limit: usize,
-    },
-}
-
-fn what_gets_in(least: Amount) -> String {
-    if least == Amount::MAX {
-        return "no fee gets in before others leave".to_owned();
-    }
-    format!("a fee below {least} does not get in")
 }
 
 /// A block was committed.
@@ -169,27 +89,6 @@ pub struct Listed {
     pub arrival: u64,
     /// When it came in, in milliseconds of the caller's clock.
     pub since_ms: u64,
-}
-
-/// What must leave for a newcomer.
-struct Capacity {
-    /// What leaves, in this order; `None` when not enough can.
-    victims: Option<Vec<Place>>,
-    /// The highest fee rate that the newcomer has to outbid.
-    above: Option<FeeRate>,
-}
-
-impl Capacity {
-    /// The least bid that buys the capacity for `bytes` encoded bytes behind transactions of which the cheapest has the
-    /// rate `before`.
-    fn least_bid(&self, bytes: u32, before: FeeRate) -> Amount {
-        match (&self.victims, self.above) {
-            (None, _) => Amount::MAX,
-            (Some(_), Some(rate)) if rate >= before => Amount::MAX,
-            (Some(_), Some(rate)) => rate.outbid(bytes),
-            (Some(_), None) => Amount::ZERO,
-        }
-    }
 }
 
 /// The pool in figures.
@@ -232,7 +131,9 @@ impl Mempool {
             pending_bytes: 0,
             bytes: 0,
             next_arrival: 0,
+            next_height: Height(0),
             now_ms: 0,
+            expired_ms: 0,
             fates: Fates::new(config.fates_max),
             pinned: FastMap::default(),
             aside: VecDeque::new(),
@@ -260,6 +161,8 @@ impl Mempool {
         now_ms: u64,
     ) -> Result<Inserted, MempoolError> {
         self.now_ms = self.now_ms.max(now_ms);
+        self.next_height = self.next_height.max(next_height);
+        self.expire_row(&transaction.sender());
         let id = *transaction.id();
         if self.by_id.contains_key(&id) {
             return Err(MempoolError::AlreadyKnown { id });
@@ -275,6 +178,7 @@ impl Mempool {
             self.settle(&sender, account.nonce, account.balance);
         }
         let cost = self.check_row(&transaction, &account)?;
+        self.expire_for(charge(&transaction), (sender, nonce));
         let victims = self.make_room(&transaction, &account)?;
 
         let evicted = victims
@@ -293,7 +197,7 @@ impl Mempool {
         let old = row.put(entry);
         // The newcomer's own status is in the answer.
         row.promoted.retain(|promoted| *promoted != nonce);
-        let status = status(row, nonce);
+        let status = status(row, nonce, self.next_height);
         if let Some(old) = &old {
             self.unlist(old, Reason::Replaced { by: id });
         }
@@ -308,8 +212,8 @@ impl Mempool {
         })
     }
 
-    /// Follows the chain: takes out what was included, what the new accounts rule out, and what is too
-    /// old for the next block. Gives all departures.
+    /// Follows the chain: takes out what was included, what the new accounts rule out, and some of what is too old for the
+    /// next block, as [`Mempool::expire`] does. Gives all departures.
     pub fn on_committed(&mut self, block: &Committed<'_>, now_ms: u64) -> Vec<Departure> {
         self.pinned.clear();
         let first = self.fates.next();
@@ -339,36 +243,6 @@ impl Mempool {
             self.settle(&sender, nonce, balance);
         }
         self.expire(block.height.saturating_add(1), now_ms);
-        self.fates.since(first).copied().collect()
-    }
-
-    /// Takes out what cannot be in a block at `next_height` or later, and what has waited too long.
-    pub fn expire(&mut self, next_height: Height, now_ms: u64) -> Vec<Departure> {
-        let first = self.fates.next();
-        self.now_ms = self.now_ms.max(now_ms);
-        // Linked once each: a long row may expire from its front to its end.
-        let mut changed: BTreeSet<Address> = BTreeSet::new();
-        while let Some((valid_until, arrival)) = self.by_expiry.first().copied()
-            && valid_until < next_height
-        {
-            let Some(place) = self.by_arrival.get(&arrival).map(|tx| place_of(tx)) else {
-                break;
-            };
-            self.take(&place, Reason::Expired { valid_until });
-            changed.insert(place.0);
-        }
-        let limit_ms = self.config.ttl_ms;
-        while let Some(place) = self.by_arrival.first_key_value().map(|(_, tx)| place_of(tx))
-            && let Some(entry) = self.entry(&place)
-            && let waited_ms = self.now_ms.saturating_sub(entry.since_ms)
-            && waited_ms > limit_ms
-        {
-            self.take(&place, Reason::TooOld { waited_ms, limit_ms });
-            changed.insert(place.0);
-        }
-        for address in changed {
-            self.relink(&address);
-        }
         self.fates.since(first).copied().collect()
     }
 
@@ -408,7 +282,7 @@ impl Mempool {
         self.pinned.clear();
     }
 
-    fn is_pinned(&self, (sender, nonce): &Place) -> bool {
+    pub(crate) fn is_pinned(&self, (sender, nonce): &Place) -> bool {
         self.pinned.get(sender).is_some_and(|last| nonce <= last)
     }
 
@@ -421,7 +295,7 @@ impl Mempool {
         self.fates.since(first).copied().collect()
     }
 
-    /// How many transactions there are.
+    /// How many transactions there are, with those that have expired and are still to be taken out.
     #[must_use]
     pub fn len(&self) -> usize {
         self.by_arrival.len()
@@ -433,19 +307,21 @@ impl Mempool {
         self.by_arrival.is_empty()
     }
 
-    /// Whether a block could be made of something. A pool of queued transactions alone has nothing for it.
+    /// Whether a block could be made of something. A pool of queued transactions alone has nothing for it. What has
+    /// expired counts until it is taken out.
     #[must_use]
     pub fn has_pending(&self) -> bool {
         self.pending > 0
     }
 
-    /// The transaction with this id.
+    /// The transaction with this id, unless it has expired.
     #[must_use]
     pub fn get(&self, id: &Hash) -> Option<&Arc<VerifiedTransaction>> {
-        self.by_id.get(id)
+        let found = self.by_id.get(id)?;
+        (found.body().valid_until >= self.next_height).then_some(found)
     }
 
-    /// The transaction with this hash, signature included: its signature has been checked.
+    /// The transaction with this hash, signature included: its signature has been checked. It may have expired.
     #[must_use]
     pub fn get_by_hash(&self, hash: &Hash) -> Option<&Arc<VerifiedTransaction>> {
         self.by_hash.get(hash)
@@ -460,7 +336,11 @@ impl Mempool {
             .map(|tx| place_of(tx))
             .and_then(|(sender, nonce)| Some((self.rows.get(&sender)?, nonce)));
         if let Some((row, nonce)) = waiting {
-            return status(row, nonce);
+            let valid_until = row.get(nonce).map_or(self.next_height, |entry| entry.valid_until);
+            if valid_until < self.next_height {
+                return Status::Departed(Reason::Expired { valid_until });
+            }
+            return status(row, nonce, self.next_height);
         }
         self.fates.get(id).map_or(Status::Unknown, Status::Departed)
     }
@@ -468,7 +348,10 @@ impl Mempool {
     /// The nonce that the sender should use next; `None` when it has nothing in the pool.
     #[must_use]
     pub fn pending_next(&self, sender: &Address) -> Option<Nonce> {
-        self.rows.get(sender).map(|row| row.next_nonce())
+        let row = self.rows.get(sender)?;
+        // A row of expired transactions alone is none.
+        let valid = row.entries().any(|entry| entry.valid_until >= self.next_height);
+        valid.then(|| row.next_nonce_at(self.next_height))
     }
 
     /// At most `limit` transactions in the order of their arrival, from after the one with arrival `after`.
@@ -478,7 +361,7 @@ impl Mempool {
         let places = from.into_iter().flat_map(|from| self.by_arrival.range(from..));
         let places = places.map(|(_, tx)| place_of(tx));
         let rows = places.filter_map(|(sender, nonce)| Some((self.rows.get(&sender)?, nonce)));
-        rows.filter_map(|(row, nonce)| Some(listed(row, row.get(nonce)?)))
+        rows.filter_map(|(row, nonce)| self.listed(row, row.get(nonce)?))
             .take(limit)
             .collect()
     }
@@ -488,7 +371,17 @@ impl Mempool {
         self.rows
             .get(sender)
             .into_iter()
-            .flat_map(|row| row.entries().map(|entry| listed(row, entry)))
+            .flat_map(|row| row.entries().filter_map(|entry| self.listed(row, entry)))
+    }
+
+    /// `None` for what has expired.
+    fn listed(&self, row: &Row, entry: &Entry) -> Option<Listed> {
+        (entry.valid_until >= self.next_height).then(|| Listed {
+            transaction: Arc::clone(&entry.transaction),
+            status: status(row, entry.nonce, self.next_height),
+            arrival: entry.rank.arrival,
+            since_ms: entry.since_ms,
+        })
     }
 
     /// The last departures from number `from` on, oldest first, and the number to ask from next time.
@@ -503,16 +396,8 @@ impl Mempool {
     pub fn promoted_since(&self, from: u64) -> (impl Iterator<Item = &Arc<VerifiedTransaction>>, u64) {
         let pending = |(sender, nonce): &Place| self.rows.get(sender)?.get_pending(*nonce);
         let promoted = self.promoted.since(from).filter_map(pending);
+        let promoted = promoted.filter(|entry| entry.until_min >= self.next_height);
         (promoted.map(|entry| &entry.transaction), self.promoted.next())
-    }
-
-    /// The least fee with which a transaction of `bytes` bytes without slots would get in now, as far as price
-    /// goes, if nothing is missing before it; the largest amount when no fee suffices.
-    #[must_use]
-    pub fn least_fee(&self, bytes: u32) -> Amount {
-        let capacity = self.capacity_for(charge_for_transfers(bytes), None, false);
-        let bid = capacity.least_bid(bytes, FeeRate(u64::MAX));
-        self.params.fee_for(bytes, 0).saturating_add(bid.0)
     }
 
     /// The pool in figures.
@@ -540,7 +425,12 @@ impl Mempool {
         rates.map(|(standing, _)| standing.rank.rate.0).min()
     }
 
-    fn entry(&self, place: &Place) -> Option<&Entry> {
+    /// Where the transaction with this arrival is.
+    pub(crate) fn place_of_arrival(&self, arrival: u64) -> Option<Place> {
+        self.by_arrival.get(&arrival).map(|tx| place_of(tx))
+    }
+
+    pub(crate) fn entry(&self, place: &Place) -> Option<&Entry> {
         self.rows.get(&place.0)?.get(place.1)
     }
 
@@ -568,6 +458,10 @@ impl Mempool {
                 .checked_add(old.rate().reach(bytes));
             let more = replacement_fee(old.fee, self.config.replacement_percent);
             let least = same_rate.zip(more).map(|(rate, more)| rate.max(more));
+            // Nor would one that expires before a block is bound to have it.
+            let until_min = self.evicting_until_min();
+            let shortens = transaction.body().valid_until < until_min && old.until_min >= until_min;
+            let least = least.filter(|_| !shortens);
             if least.is_none_or(|least| fee < least) {
                 let least = least.unwrap_or(Amount::MAX);
                 return Err(MempoolError::ReplacementUnderpriced {
@@ -607,124 +501,10 @@ impl Mempool {
         Ok(amount(own))
     }
 
-    /// Which tails must leave for `transaction`. Changes nothing.
-    fn make_room(
-        &self,
-        transaction: &VerifiedTransaction,
-        account: &Account,
-    ) -> Result<Vec<Place>, MempoolError> {
-        let (sender, nonce, bytes) = (
-            transaction.sender(),
-            transaction.body().nonce,
-            transaction.byte_len(),
-        );
-        let row = self.rows.get(&sender);
-        let expected = row.map_or(account.nonce, |row| row.next_nonce());
-        let is_queued = nonce > expected;
-        let capacity = self.capacity_for(charge(transaction), Some((sender, nonce)), is_queued);
-        let before = row.map_or(FeeRate(u64::MAX), |row| row.lowest_before(nonce));
-        let rate = FeeRate::of(transaction, &self.params).min(before);
-        let obligatory = self.params.fee_for(bytes, transaction.body().slot_count());
-        let least = obligatory.saturating_add(capacity.least_bid(bytes, before).0);
-        match capacity.victims {
-            Some(victims) if capacity.above.is_none_or(|above| above < rate) => Ok(victims),
-            _ if is_queued => Err(MempoolError::QueueFull {
-                count: self.len().saturating_sub(self.pending),
-                bytes: self.bytes.saturating_sub(self.pending_bytes),
-                least,
-            }),
-            _ => Err(MempoolError::PoolFull {
-                count: self.len(),
-                bytes: self.bytes,
-                least,
-            }),
-        }
-    }
-
-    /// What must leave for `bytes` bytes of memory at `place`, or of a sender without transactions in the pool.
-    ///
-    /// What is queued leaves before anything pending, and for a queued newcomer nothing else does. A pending
-    /// newcomer need not outbid it.
-    fn capacity_for(&self, bytes: usize, place: Option<Place>, is_queued: bool) -> Capacity {
-        let (mut count_over, mut bytes_over) = self.excess(bytes, place, is_queued);
-        let mut victims = Vec::new();
-        let mut above: Option<FeeRate> = None;
-        let mut tails = self.tails.iter().rev().map(|(key, place)| (*key, *place));
-        let mut listed = tails.next();
-        // Tails that show once those behind them are gone.
-        let mut bared: BTreeMap<Standing, Place> = BTreeMap::new();
-        while count_over > 0 || bytes_over > 0 {
-            let shown = bared.last_key_value().map(|(key, place)| (*key, *place));
-            let first = listed.max(shown);
-            let Some((standing, victim)) = first.filter(|(standing, _)| standing.queued || !is_queued) else {
-                return Capacity { victims: None, above };
-            };
-            if listed == first {
-                listed = tails.next();
-            } else {
-                bared.pop_last();
-            }
-            // It is in a block under construction, and so is everything before it in its row.
-            if self.is_pinned(&victim) {
-                continue;
-            }
-            // Of the newcomer's own row only what comes after it can leave.
-            if place.is_some_and(|(sender, nonce)| victim.0 == sender && victim.1 <= nonce) {
-                continue;
-            }
-            let Some(row) = self.rows.get(&victim.0) else {
-                continue;
-            };
-            count_over = count_over.saturating_sub(1);
-            bytes_over = bytes_over.saturating_sub(row.get(victim.1).map_or(0, Entry::bytes));
-            if let Some(before) = row.before(victim.1) {
-                bared.insert(row.standing(before), (victim.0, before.nonce));
-            }
-            if is_queued || !standing.queued {
-                above = above.max(Some(standing.rank.rate.0));
-            }
-            victims.push(victim);
-        }
-        Capacity {
-            victims: Some(victims),
-            above,
-        }
-    }
-
-    /// By how many transactions and bytes a newcomer exceeds the bounds.
-    fn excess(&self, bytes: usize, place: Option<Place>, is_queued: bool) -> (usize, usize) {
-        let replaced = place.and_then(|place| self.entry(&place));
-        let more = usize::from(replaced.is_none());
-        let less_bytes = replaced.map_or(0, Entry::bytes);
-        let over = |count: usize, total: usize, count_max: usize, bytes_max: usize| {
-            let total = total.saturating_add(bytes).saturating_sub(less_bytes);
-            (
-                count.saturating_add(more).saturating_sub(count_max),
-                total.saturating_sub(bytes_max),
-            )
-        };
-        let config = &self.config;
-        let whole = over(self.len(), self.bytes, config.count_max, config.bytes_max);
-        if !is_queued {
-            return whole;
-        }
-        let (count, total) = (
-            self.len().saturating_sub(self.pending),
-            self.bytes.saturating_sub(self.pending_bytes),
-        );
-        // More than the share is there when pending transactions have lost one before them. They need not
-        // leave for the newcomer, but it must not add to them.
-        let queued = over(
-            count,
-            total,
-            config.queued_count_max().max(count),
-            config.queued_bytes_max().max(total),
-        );
-        (whole.0.max(queued.0), whole.1.max(queued.1))
-    }
-
     /// Brings a row in line with its account: used nonces leave, then the tails that it cannot pay for.
     fn settle(&mut self, address: &Address, nonce: Nonce, balance: Amount) {
+        // Behind what has expired nothing becomes pending.
+        self.expire_row(address);
         while let Some(got) = self.first_nonce(address).filter(|first| *first < nonce) {
             self.take(
                 &(*address, got),
@@ -760,7 +540,7 @@ impl Mempool {
     }
 
     fn depart_by_id(&mut self, id: &Hash, reason: Reason) -> bool {
-        let place = self.by_id.get(id).map(|tx| place_of(tx));
+        let place = self.get(id).map(|tx| place_of(tx));
         place.and_then(|place| self.depart(&place, reason)).is_some()
     }
 
@@ -773,7 +553,7 @@ impl Mempool {
 
     /// Takes a transaction out of its row and all lists but `heads` and `tails`: [`Mempool::relink`] must
     /// follow.
-    fn take(&mut self, place: &Place, reason: Reason) -> Option<Hash> {
+    pub(crate) fn take(&mut self, place: &Place, reason: Reason) -> Option<Hash> {
         let entry = self.rows.get_mut(&place.0)?.take(place.1)?;
         self.unlist(&entry, reason);
         Some(*entry.transaction.id())
@@ -790,8 +570,13 @@ impl Mempool {
         self.bytes = self.bytes.saturating_add(entry.bytes());
     }
 
-    fn unlist(&mut self, entry: &Entry, reason: Reason) {
+    fn unlist(&mut self, entry: &Entry, mut reason: Reason) {
         let transaction = &entry.transaction;
+        // It has been answered so before.
+        if entry.valid_until < self.next_height && !matches!(reason, Reason::Included { .. }) {
+            let valid_until = entry.valid_until;
+            reason = Reason::Expired { valid_until };
+        }
         self.by_id.remove(transaction.id());
         self.by_hash.remove(transaction.hash());
         self.by_arrival.remove(&entry.rank.arrival);
@@ -805,7 +590,7 @@ impl Mempool {
     }
 
     /// Brings `heads`, `tails` and the counts in line with a row that has changed.
-    fn relink(&mut self, address: &Address) {
+    pub(crate) fn relink(&mut self, address: &Address) {
         let Some(row) = self.rows.get_mut(address) else {
             return;
         };
@@ -813,7 +598,12 @@ impl Mempool {
         for nonce in std::mem::take(&mut row.promoted) {
             self.promoted.push((*address, nonce));
         }
-        let head = row.first_pending().map(|entry| (entry.rank, entry.nonce));
+        let head = row.first_pending().map(|entry| {
+            let known = row.head.filter(|(_, rank)| *rank == entry.rank);
+            let class = || Class::of(&BlockSpace::needed(&entry.transaction, &self.params));
+            let class = known.map_or_else(class, |(class, _)| class);
+            ((class, entry.rank), entry.nonce)
+        });
         relist(&mut self.heads, &mut row.head, head, address);
         let tail = row.last().map(|entry| (row.standing(entry), entry.nonce));
         relist(&mut self.tails, &mut row.tail, tail, address);
@@ -853,22 +643,12 @@ fn relist<K: Copy + Ord>(
     *listed = key;
 }
 
-fn status(row: &Row, nonce: Nonce) -> Status {
-    if row.is_pending(nonce) {
+fn status(row: &Row, nonce: Nonce, next_height: Height) -> Status {
+    let expected = row.next_nonce_at(next_height);
+    if nonce < expected {
         Status::Pending
     } else {
-        Status::Queued {
-            expected: row.next_nonce(),
-        }
-    }
-}
-
-fn listed(row: &Row, entry: &Entry) -> Listed {
-    Listed {
-        transaction: Arc::clone(&entry.transaction),
-        status: status(row, entry.nonce),
-        arrival: entry.rank.arrival,
-        since_ms: entry.since_ms,
+        Status::Queued { expected }
     }
 }
 

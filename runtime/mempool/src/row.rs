@@ -3,9 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 
-use vibecoin_primitives::{Account, Amount, Nonce};
+use vibecoin_primitives::{Account, Amount, Height, Nonce};
 
 use crate::FeeRate;
+use crate::class::Class;
 use crate::entry::{Entry, Rank, Standing};
 
 /// One sender's transactions, and its account as last heard of.
@@ -21,7 +22,7 @@ pub(crate) struct Row {
     /// Bytes of the pending entries.
     ready_bytes: usize,
     costs: u128,
-    /// From this index on [`Entry::lowest`] has to be computed anew; see [`Row::refresh`].
+    /// From this index on [`Entry::lowest`] and [`Entry::until_min`] have to be computed anew; see [`Row::refresh`].
     stale_from: Option<usize>,
     /// Nonces that became pending for the first time since the pool looked.
     pub promoted: Vec<Nonce>,
@@ -29,8 +30,8 @@ pub(crate) struct Row {
     pub counted: usize,
     /// Bytes of the pending entries that the pool has counted.
     pub counted_bytes: usize,
-    /// Under which rank the pool lists this row's first pending entry.
-    pub head: Option<Rank>,
+    /// Under which class and rank the pool lists this row's first pending entry.
+    pub head: Option<(Class, Rank)>,
     /// Under which standing the pool lists this row's last entry.
     pub tail: Option<Standing>,
 }
@@ -83,6 +84,25 @@ impl Row {
         nonce < self.next_nonce()
     }
 
+    /// [`Row::next_nonce`] for a block at `height`: what has expired and still waits to be taken out is missing.
+    pub fn next_nonce_at(&self, height: Height) -> Nonce {
+        let is_valid = |entry: &Entry| entry.until_min >= height;
+        let valid = self.entries.partition_point(is_valid);
+        let ready = u64::try_from(self.ready.min(valid)).unwrap_or(u64::MAX);
+        self.nonce.saturating_add(ready)
+    }
+
+    /// Returns true if some entry has expired before a block at `height`.
+    pub fn has_expired(&self, height: Height) -> bool {
+        self.last().is_some_and(|last| last.until_min < height)
+    }
+
+    /// The lowest last height of all that comes before `nonce`; the highest when nothing does.
+    pub fn until_before(&self, nonce: Nonce) -> Height {
+        self.before(nonce)
+            .map_or(Height(u64::MAX), |before| before.until_min)
+    }
+
     pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.entries.iter()
     }
@@ -103,17 +123,20 @@ impl Row {
             .map_or(FeeRate(u64::MAX), |before| before.lowest)
     }
 
-    /// Computes [`Entry::lowest`] anew behind what has changed since the last time. Once for many changes: a row may
-    /// lose thousands of entries from its front in one block.
+    /// Computes [`Entry::lowest`] and [`Entry::until_min`] anew behind what has changed since the last time. Once for many
+    /// changes: a row may lose thousands of entries from its front in one block.
     pub fn refresh(&mut self) {
         let Some(from) = self.stale_from.take() else {
             return;
         };
         let before = from.checked_sub(1).and_then(|before| self.entries.get(before));
         let mut lowest = before.map_or(FeeRate(u64::MAX), |before| before.lowest);
+        let mut until = before.map_or(Height(u64::MAX), |before| before.until_min);
         for entry in self.entries.range_mut(from.min(self.entries.len())..) {
             lowest = lowest.min(entry.rate());
             entry.lowest = lowest;
+            until = until.min(entry.valid_until);
+            entry.until_min = until;
         }
     }
 

@@ -1,15 +1,23 @@
 //! Taking transactions for a block, while more of them arrive.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::Arc;
 
 use vibecoin_primitives::{Address, FastMap, Nonce, VerifiedTransaction};
 
-use crate::Mempool;
+use crate::class::{BlockSpace, Class};
 use crate::entry::{Place, Rank};
+use crate::{FeeRate, Mempool};
 
 /// How many arrivals are remembered for selections that are under way.
 const NEWS_MAX: usize = 16_384;
+
+/// Transactions of one class that do not fit after which a selection takes no more heads of this class.
+///
+/// What is lost is less than twice what the largest of the class needs: of a block, once. Without a bound a builder
+/// would look at every transaction that sets many slots, for every block, once the slots of the block are used up.
+pub const MISFITS_MAX: u32 = 8;
 
 /// How far the selection for one block has got. Taking leaves the pool as it is.
 ///
@@ -17,17 +25,37 @@ const NEWS_MAX: usize = 16_384;
 ///
 /// At every moment the candidates are, for each sender that was not skipped, its pending transaction with
 /// the next nonce. They are found in two places: `waiting` has those of senders that were taken from and
-/// of senders with news, the pool's heads beyond `cursor` have the rest. Either may hold what is no
+/// of senders with news, the heads of each [`Class`] from that of `fronts` on have the rest. Either may hold what is no
 /// candidate any more; that shows when it comes up.
+///
+/// The classes bound the work: of a class that cannot fit any more, nothing is looked at, and of one that could, at most
+/// [`MISFITS_MAX`] in vain. So one block costs as many looks as it has transactions, arrivals and classes, whatever the
+/// pool holds; those that have expired and wait to be taken out come on top.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// Number of the news to look at next; `None` before the first step.
     news: Option<u64>,
-    /// All heads up to this rank have been looked at.
-    cursor: Option<Rank>,
+    /// The best head of each class that has not been looked at.
+    fronts: BTreeMap<Rank, (Class, Place)>,
     waiting: BTreeMap<Rank, Place>,
     /// The next nonce of each sender that was taken from; `None` for those skipped.
     next: FastMap<Address, Option<Nonce>>,
+    /// Number of transactions of each class that did not fit.
+    misfits: BTreeMap<Class, u32>,
+    looked_at: u64,
+}
+
+impl Selection {
+    /// Number of transactions that were looked at so far.
+    #[must_use]
+    pub const fn looked_at(&self) -> u64 {
+        self.looked_at
+    }
+
+    /// Returns true if the heads of this class are looked at.
+    fn is_open(&self, class: Class) -> bool {
+        self.misfits.get(&class).is_none_or(|count| *count < MISFITS_MAX)
+    }
 }
 
 /// Senders that have a new pending transaction, in the order of arrival.
@@ -64,15 +92,21 @@ impl Mempool {
     /// byte, of each sender the lowest nonce.
     #[must_use]
     pub fn next(&self, selection: &mut Selection) -> Option<Arc<VerifiedTransaction>> {
-        self.next_within(selection, u32::MAX)
+        self.next_within(selection, &BlockSpace::UNLIMITED)
     }
 
-    /// [`Mempool::next`] among those of at most `bytes_max` bytes. A sender whose next transaction is
-    /// larger is skipped.
-    pub fn next_within(&self, selection: &mut Selection, bytes_max: u32) -> Option<Arc<VerifiedTransaction>> {
+    /// [`Mempool::next`] among those that fit into `space`, which must not grow during a selection. A sender whose next
+    /// transaction does not fit is skipped; behind [`MISFITS_MAX`] of a class that did not fit, one that would may be
+    /// left for the next block.
+    pub fn next_within(
+        &self,
+        selection: &mut Selection,
+        space: &BlockSpace,
+    ) -> Option<Arc<VerifiedTransaction>> {
         self.catch_up(selection);
         loop {
-            let (rank, (sender, nonce)) = self.advance(selection)?;
+            let (rank, (sender, nonce)) = self.advance(selection, space)?;
+            selection.looked_at = selection.looked_at.saturating_add(1);
             let Some(row) = self.rows.get(&sender) else {
                 continue;
             };
@@ -82,7 +116,13 @@ impl Mempool {
             let Some(entry) = row.get_pending(nonce).filter(|entry| entry.rank == rank) else {
                 continue;
             };
-            if entry.transaction.byte_len() > bytes_max {
+            if entry.until_min < self.next_height {
+                continue;
+            }
+            let need = BlockSpace::needed(&entry.transaction, &self.params);
+            if !space.holds(&need) {
+                let misfits = selection.misfits.entry(Class::of(&need)).or_default();
+                *misfits = misfits.saturating_add(1);
                 self.skip_sender(selection, &sender);
                 continue;
             }
@@ -100,8 +140,9 @@ impl Mempool {
 
     /// Looks at what has arrived since the last step.
     fn catch_up(&self, selection: &mut Selection) {
-        let from = selection.news.replace(self.news.next());
-        let Some(from) = from else { return };
+        let Some(from) = selection.news.replace(self.news.next()) else {
+            return self.open_classes(selection);
+        };
         if let Some(news) = self.news.since(from) {
             for sender in news {
                 let next = selection.next.get(sender).copied();
@@ -110,8 +151,8 @@ impl Mempool {
             }
             return;
         }
-        // Too much has happened: look at everything again.
-        selection.cursor = None;
+        // Too much has happened: look at everything again, but for classes that are closed.
+        self.open_classes(selection);
         let taken: Vec<_> = selection
             .next
             .iter()
@@ -119,6 +160,18 @@ impl Mempool {
             .collect();
         for (sender, next) in taken {
             self.wait(selection, &sender, next);
+        }
+    }
+
+    /// Begins with the best head of every class. One search for each.
+    fn open_classes(&self, selection: &mut Selection) {
+        selection.fronts.clear();
+        let mut from = Unbounded;
+        while let Some(((class, rank), place)) = self.heads.range((from, Unbounded)).next() {
+            if selection.is_open(*class) {
+                selection.fronts.insert(*rank, (*class, *place));
+            }
+            from = Excluded((*class, Rank::LAST));
         }
     }
 
@@ -131,17 +184,34 @@ impl Mempool {
     }
 
     /// The best candidate, which is then no longer one.
-    fn advance(&self, selection: &mut Selection) -> Option<(Rank, Place)> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let from = selection.cursor.map_or(Unbounded, Excluded);
-        let head = self.heads.range((from, Unbounded)).next();
-        let waiting = selection.waiting.first_key_value();
-        if let Some((rank, place)) = head
-            && waiting.is_none_or(|(other, _)| rank < other)
-        {
-            selection.cursor = Some(*rank);
-            return Some((*rank, *place));
+    fn advance(&self, selection: &mut Selection, space: &BlockSpace) -> Option<(Rank, Place)> {
+        loop {
+            let waiting = selection.waiting.first_key_value().map(|(rank, _)| *rank);
+            let Some(front) = selection
+                .fronts
+                .first_entry()
+                .filter(|front| waiting.is_none_or(|other| *front.key() < other))
+            else {
+                return selection.waiting.pop_first();
+            };
+            let (rank, (class, place)) = front.remove_entry();
+            // The space only shrinks, so the class is not looked at again.
+            if !selection.is_open(class) || !class.may_fit(space) {
+                continue;
+            }
+            let rest = (Excluded((class, rank)), Included((class, Rank::LAST)));
+            if let Some(((_, following), place)) = self.heads.range(rest).next() {
+                selection.fronts.insert(*following, (class, *place));
+            }
+            return Some((rank, place));
         }
-        selection.waiting.pop_first()
     }
+}
+
+impl Rank {
+    /// Behind every transaction.
+    const LAST: Self = Self {
+        rate: std::cmp::Reverse(FeeRate(0)),
+        arrival: u64::MAX,
+    };
 }

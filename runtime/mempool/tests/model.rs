@@ -17,6 +17,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 use support::*;
+use vibecoin_mempool::capacity::EVICTING_HEIGHTS_MIN;
 use vibecoin_mempool::memory::{charge, charge_for_transfers};
 use vibecoin_mempool::{
     Committed, Departure, Mempool, MempoolConfig, MempoolError, Reason, Selection, Status,
@@ -66,7 +67,7 @@ fn step() -> impl Strategy<Value = Step> {
         0..7u64,
         10..60u64,
         any::<bool>(),
-        0..12u64,
+        prop_oneof![2 => 0..12u64, 3 => 12..30u64],
     )
         .prop_map(|(sender, follows, ahead, fee, long, valid_for)| Step::Insert {
             sender,
@@ -101,6 +102,10 @@ impl Waiting {
 
     fn bytes(&self) -> usize {
         charge(&self.tx)
+    }
+
+    fn until(&self) -> u64 {
+        self.tx.body().valid_until.0
     }
 
     fn rate(&self) -> u128 {
@@ -178,6 +183,18 @@ impl Model {
         before.map(|w| w.rate()).min().unwrap_or(u128::MAX)
     }
 
+    /// The lowest last height of what a sender has before this nonce.
+    fn until_before(&self, sender: Address, nonce: u64) -> u64 {
+        let row = self.of(sender);
+        let before = row.iter().filter(|w| w.nonce() < nonce);
+        before.map(|w| w.until()).min().unwrap_or(u64::MAX)
+    }
+
+    /// Returns true if nothing leaves for what has this last height.
+    fn is_brief(&self, until: u64) -> bool {
+        until < self.height + EVICTING_HEIGHTS_MIN
+    }
+
     /// For how much a block takes it at most: it comes after what is before it in its row.
     fn worth(&self, w: &Waiting) -> u128 {
         self.lowest_before(w.tx.sender(), w.nonce()).min(w.rate())
@@ -188,7 +205,7 @@ impl Model {
         &self,
         sender: Address,
         nonce: u64,
-        fee: u64,
+        (fee, until): (u64, u64),
         (encoded, bytes): (usize, usize),
     ) -> Result<Vec<Hash>, &'static str> {
         let is_queued = self
@@ -217,6 +234,11 @@ impl Model {
             rest.len() < COUNT_MAX && total(rest) <= self.bytes_max && (share || !is_queued)
         };
         let mut gone = vec![];
+        let until = until.min(self.until_before(sender, nonce));
+        let refusal = if is_queued { "QueueFull" } else { "PoolFull" };
+        if !fits(&rest) && self.is_brief(until) {
+            return Err(refusal);
+        }
         while !fits(&rest) {
             let may_leave = |w: &Waiting| {
                 let behind = |o: &&Waiting| o.tx.sender() == w.tx.sender() && o.nonce() > w.nonce();
@@ -236,7 +258,7 @@ impl Model {
                 worst(false).or(worst(true).filter(outbid))
             };
             let Some(leaves) = leaves.map(|w| *w.tx.id()) else {
-                return Err(if is_queued { "QueueFull" } else { "PoolFull" });
+                return Err(refusal);
             };
             gone.push(leaves);
             rest.retain(|w| *w.tx.id() != leaves);
@@ -245,8 +267,14 @@ impl Model {
     }
 
     /// Whether `least` is the least fee that buys the place.
-    fn is_least(&self, least: Amount, sender: Address, nonce: u64, bytes: (usize, usize)) -> bool {
-        let gets_in = |fee| self.make_room(sender, nonce, fee, bytes).is_ok();
+    fn is_least(
+        &self,
+        least: Amount,
+        (sender, nonce): (Address, u64),
+        until: u64,
+        bytes: (usize, usize),
+    ) -> bool {
+        let gets_in = |fee| self.make_room(sender, nonce, (fee, until), bytes).is_ok();
         match least {
             Amount::MAX => !gets_in(u64::MAX),
             least => gets_in(least.0) && (least.0 <= 10 || !gets_in(least.0 - 1)),
@@ -270,8 +298,10 @@ impl Model {
                 return Err("InBlock");
             }
             let lower = rate(fee, tx.byte_len() as usize) < old.rate();
+            let until = self.until_before(sender, nonce).min(old.until());
+            let shortens = self.is_brief(tx.body().valid_until.0) && !self.is_brief(until);
             let old = old.tx.body().fee.0;
-            if lower || fee * 10 < old * 11 || fee == old {
+            if lower || shortens || fee * 10 < old * 11 || fee == old {
                 return Err("ReplacementUnderpriced");
             }
         } else if nonce > self.next_nonce(sender) + GAP_MAX {
@@ -294,7 +324,8 @@ impl Model {
             arrival: self.arrivals,
             since: self.now,
         };
-        let evicted = self.make_room(sender, nonce, fee, (tx.byte_len() as usize, charge(tx)))?;
+        let until = tx.body().valid_until.0;
+        let evicted = self.make_room(sender, nonce, (fee, until), (tx.byte_len() as usize, charge(tx)))?;
         let mut gone: BTreeMap<Hash, &'static str> = old.iter().map(|w| (*w.tx.id(), "Replaced")).collect();
         gone.extend(evicted.into_iter().map(|id| (id, "Evicted")));
         self.waiting.retain(|w| !gone.contains_key(w.tx.id()));
@@ -334,7 +365,10 @@ impl Model {
     fn expire(&mut self, gone: &mut BTreeMap<Hash, &'static str>) {
         let (height, now) = (self.height, self.now);
         self.leave(gone, "Expired", |w| w.tx.body().valid_until.0 < height);
-        self.leave(gone, "TooOld", |w| now - w.since > TTL_MS);
+        // What is in a block under construction stays, and with it what arrived later.
+        let pinned = self.waiting.iter().filter(|w| self.is_pinned(w));
+        let held = pinned.map(|w| w.arrival).min().unwrap_or(u64::MAX);
+        self.leave(gone, "TooOld", |w| now - w.since > TTL_MS && w.arrival < held);
     }
 
     /// The best pending transaction that follows on what was taken.
@@ -394,10 +428,8 @@ fn compare(pool: &Mempool, model: &Model, ever: &BTreeSet<Hash>) {
     for bytes in [tx_bytes(), 12 * tx_bytes()] {
         let least = pool.least_fee(bytes as u32);
         let stranger = Address([9; 32]);
-        assert!(
-            model.is_least(least, stranger, 0, (bytes, charge_for_transfers(bytes as u32))),
-            "{least:?}"
-        );
+        let sizes = (bytes, charge_for_transfers(bytes as u32));
+        assert!(model.is_least(least, (stranger, 0), u64::MAX, sizes), "{least:?}");
     }
     assert_eq!(pool.has_pending(), pending > 0);
     let senders: BTreeSet<_> = model.waiting.iter().map(|w| w.tx.sender()).collect();
@@ -450,6 +482,7 @@ fn play(steps: Vec<Step>, met: &mut BTreeMap<String, u64>) {
         nonce_gap_max: GAP_MAX,
         ttl_ms: TTL_MS,
         replacement_percent: 10,
+        expired_step_max: 512,
         fates_max: 10_000,
     };
     let mut pool = pool(config);
@@ -511,8 +544,8 @@ fn play(steps: Vec<Step>, met: &mut BTreeMap<String, u64>) {
                     let nonce = tx.body().nonce.0;
                     assert!(model.is_least(
                         *least,
-                        tx.sender(),
-                        nonce,
+                        (tx.sender(), nonce),
+                        tx.body().valid_until.0,
                         (tx.byte_len() as usize, charge(&tx))
                     ));
                 }
@@ -559,6 +592,9 @@ fn play(steps: Vec<Step>, met: &mut BTreeMap<String, u64>) {
                     }
                     (Err(name), Err(error)) => {
                         assert_eq!(refusal(&error), name);
+                        if model.is_brief(tx.body().valid_until.0) && name.ends_with("Full") {
+                            meet("refused as brief");
+                        }
                         meet(if name == "Invalid" {
                             "refused as Invalid"
                         } else {
@@ -685,6 +721,7 @@ fn pool_and_model_agree() {
         "queued left for pending",
         "pending left with nothing queued",
         "taken late",
+        "refused as brief",
     ] {
         assert!(
             met.borrow().get(what).is_some_and(|count| *count >= 40),

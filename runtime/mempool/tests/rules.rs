@@ -14,7 +14,8 @@ use support::*;
 use vibecoin_execution::InvalidTransaction;
 use vibecoin_mempool::memory::charge;
 use vibecoin_mempool::{
-    Committed, Departure, FeeRate, Inserted, Mempool, MempoolConfig, MempoolError, Reason, Selection, Status,
+    BlockSpace, Committed, Departure, FeeRate, Inserted, Mempool, MempoolConfig, MempoolError, Reason,
+    Selection, Status,
 };
 use vibecoin_primitives::{Amount, ChainParams, Hash, Height, Nonce, Operation};
 
@@ -583,11 +584,15 @@ fn what_does_not_fit_into_the_block_makes_way_for_what_does() {
     put(&mut pool, &tx(1, 1, 900)).unwrap();
     put(&mut pool, &tx(2, 0, 10)).unwrap();
     let mut selection = Selection::default();
-    let bytes = u32::try_from(tx_bytes()).unwrap();
-    assert_eq!(pool.next_within(&mut selection, bytes - 1), None);
+    let space = BlockSpace::needed(&tx(2, 0, 10), &params());
+    let smaller = BlockSpace {
+        bytes: space.bytes - 1,
+        ..space
+    };
+    assert_eq!(pool.next_within(&mut selection, &smaller), None);
     let mut selection = Selection::default();
-    assert_eq!(pool.next_within(&mut selection, bytes), Some(tx(2, 0, 10)));
-    assert_eq!(pool.next_within(&mut selection, bytes), None);
+    assert_eq!(pool.next_within(&mut selection, &space), Some(tx(2, 0, 10)));
+    assert_eq!(pool.next_within(&mut selection, &space), None);
 }
 
 #[test]

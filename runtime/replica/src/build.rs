@@ -12,11 +12,11 @@
 
 use vibecoin_consensus::MonoTime;
 use vibecoin_execution::{BlockExecutor, ExecutionError, State};
-use vibecoin_mempool::{Mempool, Selection};
+use vibecoin_mempool::{BlockSpace, Mempool, Selection};
 use vibecoin_poh::{Chain as PohChain, seed};
 use vibecoin_primitives::{
-    BLOCK_VERSION, Body, BodyV1, CommitCertificate, Demand, Evidence, Hash, Header, Height, PartContent,
-    PublicKey, Round, Tick, TimeMs, VerifiedTransaction, body_hash, encode, merkle, tick_root,
+    BLOCK_VERSION, Body, BodyV1, CommitCertificate, Evidence, Hash, Header, Height, PartContent, PublicKey,
+    Round, Tick, TimeMs, VerifiedTransaction, body_hash, encode, merkle, tick_root,
 };
 
 use crate::Chain;
@@ -74,8 +74,9 @@ pub struct Builder<S: State> {
     ticks: Vec<Tick>,
     roots: Vec<Hash>,
     ids: Vec<Hash>,
-    bytes: usize,
-    demand: Demand,
+    space: BlockSpace,
+    /// Operations of the transactions that were taken.
+    operations: u64,
     window: MonoTime,
     phase: Phase,
     /// How late the newest tick ended, in microseconds.
@@ -129,8 +130,8 @@ impl<S: State> Builder<S> {
             ticks: Vec::new(),
             roots: Vec::new(),
             ids: Vec::new(),
-            bytes: 0,
-            demand: Demand::default(),
+            space: BlockSpace::of_block(&chain.params),
+            operations: 0,
             window: now,
             phase: Phase::Burst,
             behind_us: 0,
@@ -212,6 +213,12 @@ impl<S: State> Builder<S> {
         waits && self.hold_until.is_none_or(|until| now < until)
     }
 
+    /// Number of transactions of the pool that were looked at for this block so far.
+    #[must_use]
+    pub const fn looked_at(&self) -> u64 {
+        self.selection.looked_at()
+    }
+
     /// When [`Builder::step`] wants to be called next; `None` while only a transaction can end the wait.
     #[must_use]
     pub fn due(&self, pool_is_empty: bool) -> Option<MonoTime> {
@@ -273,27 +280,21 @@ impl<S: State> Builder<S> {
         let block_most = (self.chain.params.block_transactions_max as usize).min(self.operations_enough);
         let enough = u64::try_from(self.operations_enough).unwrap_or(u64::MAX);
         let tick_most = block_most.div_ceil(self.intake_ticks()).max(32);
-        let bytes_most = self.chain.params.block_bytes_max as usize;
         let mut transactions = Vec::new();
         let mut hashes = Vec::new();
-        while transactions.len() < tick_most && self.ids.len() < block_most && self.demand.operations < enough
-        {
-            let Some(next) = pool.next(&mut self.selection) else {
+        while transactions.len() < tick_most && self.ids.len() < block_most && self.operations < enough {
+            // What does not fit into the block waits for the next one: no transaction is refused for it.
+            let Some(next) = pool.next_within(&mut self.selection, &self.space) else {
                 break;
             };
-            let bytes = next.byte_len() as usize;
-            let params = &self.chain.params;
-            let demand = self.demand.plus(Demand::of(next.body(), params));
-            // What the block has no room for waits for the next one: no transaction is refused for it.
-            let fits =
-                self.bytes.saturating_add(bytes) <= bytes_most && demand.exceeds_block(params).is_none();
-            if !fits || !self.execute(&next, pool)? {
+            if !self.execute(&next, pool)? {
                 pool.skip_sender(&mut self.selection, &next.sender());
                 continue;
             }
             pool.pin(&next);
-            self.demand = demand;
-            self.bytes = self.bytes.saturating_add(bytes);
+            let need = BlockSpace::needed(&next, &self.chain.params);
+            self.space = self.space.less(need);
+            self.operations = self.operations.saturating_add(need.demand.operations);
             self.ids.push(*next.id());
             hashes.push(*next.hash());
             transactions.push(next.transaction().clone());

@@ -305,7 +305,9 @@ impl<S: State, O: Orderer> Replica<S, O> {
         };
         let wanted = self.candidates.next_deadline();
         let sync = self.planner.next_deadline();
-        [self.orderer.next_deadline(), builder, arm, wanted, sync]
+        // The rest of what expired follows in the next step, which events of peers may precede.
+        let expired = self.pool.has_expired().then_some(self.now.mono);
+        [self.orderer.next_deadline(), builder, arm, wanted, sync, expired]
             .into_iter()
             .flatten()
             .min()
@@ -416,7 +418,6 @@ impl<S: State, O: Orderer> Replica<S, O> {
             },
             self.now.wall.0,
         );
-        self.pool.expire(height.saturating_add(1), self.now.wall.0);
         self.head = Head {
             parent: Parent {
                 header,
@@ -756,6 +757,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
     // ---- what time brings ---------------------------------------------------------------------
 
     fn work(&mut self) {
+        self.pool.expire_more();
         self.work_builder();
         self.bound_candidates();
         if !self.halted && !self.armed && self.committing.is_none() {

@@ -250,6 +250,31 @@ fn slots(net: &Net) -> usize {
 }
 
 #[test]
+fn a_builder_does_not_look_at_what_its_block_has_no_space_for() {
+    let mut net = Net::new(1);
+    for sender in 1..USERS {
+        let slots = (0..8).map(|n| set(n, 0)).collect();
+        let large = net.sign(sender, 0, slots);
+        net.offer(0, large);
+    }
+    // Larger, so that it bids less per byte and comes last.
+    let transfers = vec![transfer(address(50), 5); 8];
+    let last = net.sign(0, 0, transfers);
+    net.offer(0, last);
+    let (mut now, mut builder) = (MonoTime(0), net.begin(vec![]));
+    let pool = &mut net.pools[0];
+    loop {
+        now = builder.due(!pool.has_pending()).unwrap_or(now).max(now);
+        if builder.step(pool, now).unwrap() == Step::Complete {
+            break;
+        }
+    }
+    // Two with 8 of the block's 20 slots each, and the transfers.
+    assert_eq!(builder.looked_at(), 3);
+    assert_eq!(builder.finish(TimeMs(0)).unwrap().body.transaction_count(), 3);
+}
+
+#[test]
 fn what_a_block_has_no_room_for_waits_and_every_block_stays_within_its_bounds() {
     let mut net = Net::new(1);
     for bytes in [64, 0] {
