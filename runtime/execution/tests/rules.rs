@@ -408,7 +408,7 @@ fn an_offence_that_a_block_records_holds_its_signer_back() {
         .after(&validators(), HEIGHT, Round(0));
     expected.hold_back(&validators(), HEIGHT, [&offender]);
     assert_eq!(next, expected);
-    let until = HEIGHT.0 + 1 + u64::from(vibecoin_primitives::PENALTY_MAX);
+    let until = HEIGHT.0 + 1 + u64::from(vibecoin_primitives::PENALTY_OFFENCE);
     assert_eq!(next.turns[1].penalty_until, Height(until));
 }
 

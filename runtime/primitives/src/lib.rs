@@ -68,7 +68,9 @@ pub use offence::{Offence, OffenceKind, OffenceRecord};
 pub use params::{ChainParams, FaultModel, ParamsError};
 pub use part::{BlockPart, PartContent, PartStatement, SignedPart};
 pub use receipt::{Failure, Outcome, Receipt, ReceiptV1, Receipts};
-pub use schedule::{CREDIT, PENALTY_MAX, PENALTY_MIN, ProposerOrder, ProposerSchedule, Row, Turn};
+pub use schedule::{
+    CREDIT, PENALTY_MAX, PENALTY_MIN, PENALTY_OFFENCE, ProposerOrder, ProposerSchedule, Row, Turn,
+};
 pub use state::{
     Account, AccountRow, AccountType, DiffEntry, SlotRow, StateDiff, StateKey, account_key, records, slot_key,
 };

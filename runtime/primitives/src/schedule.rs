@@ -12,6 +12,9 @@ use crate::{Encoded, Height, PublicKey, Round, Validator, ValidatorSet};
 pub const PENALTY_MIN: u32 = 64;
 /// Longest penalty, in heights.
 pub const PENALTY_MAX: u32 = 1024;
+/// Penalty, in heights, of a validator whose offence a block records. Longer than any for missed turns, and known by that:
+/// no block that the validator proposes ends it.
+pub const PENALTY_OFFENCE: u32 = 2048;
 /// Credit that one proposal costs.
 pub const CREDIT: i64 = 1 << 40;
 /// The most that a validator can be owed or owe. Not reached: credit only changes hands, and 40,000 patterns of absence
@@ -28,6 +31,13 @@ pub struct Turn {
     pub penalty_until: Height,
     /// Length of its last penalty in heights; 0 when it proposed since, without an offence in that block.
     pub penalty: u32,
+}
+
+impl Turn {
+    /// Returns true if the validator is held back at `height` for an offence.
+    const fn is_for_offence(&self, height: Height) -> bool {
+        self.penalty > PENALTY_MAX && self.penalty_until.0 > height.0
+    }
 }
 
 /// The newest blocks, as far as one validator proposed them all.
@@ -56,10 +66,11 @@ pub struct Row {
 /// Later rounds go down the same order, and every validator is reached within `n` rounds. A validator
 /// whose turn passed without a block goes last for [`PENALTY_MIN`] heights, doubling up to
 /// [`PENALTY_MAX`] on repetition, and is credited nothing; a block that it proposes clears that. At most
-/// a third of the power is held back, those released first being taken back into the order first.
+/// a third of the power is held back, those released first being taken back into the order first,
+/// offenders after all others.
 ///
-/// A validator whose double signature a block records goes last for [`PENALTY_MAX`] heights as well: two
-/// proposals for one round can make the round of the next proposer fail too, while the first block is decided
+/// A validator whose double signature a block records goes last for [`PENALTY_OFFENCE`] heights, whatever it
+/// proposes meanwhile: two proposals for one round can make the round of the next proposer fail too, while the first block is decided
 /// in the end, so that by the rounds alone nobody would have missed a turn.
 ///
 /// Source: docs/protocol.md, section 15.
@@ -164,8 +175,15 @@ impl ProposerSchedule {
             .iter_mut()
             .filter(|entry| entry.turn.penalty_until > height)
             .collect();
-        // The longest still to serve is held first; the others return once a third of the power is held.
-        penalised.sort_by_key(|entry| (std::cmp::Reverse(entry.turn.penalty_until), entry.index));
+        // Offenders first, then the longest still to serve; the others return once a third of the power is held.
+        penalised.sort_by_key(|entry| {
+            let turn = &entry.turn;
+            (
+                !turn.is_for_offence(height),
+                std::cmp::Reverse(turn.penalty_until),
+                entry.index,
+            )
+        });
         let third = set.total_power() / 3;
         let mut power = 0u64;
         for entry in penalised {
@@ -238,6 +256,9 @@ impl ProposerSchedule {
         let next = height.saturating_add(1);
         for (entry, missed) in entries.iter_mut().zip(&missed) {
             let turn = &mut entry.turn;
+            if turn.is_for_offence(next) {
+                continue;
+            }
             if *missed {
                 turn.penalty = turn.penalty.saturating_mul(2).clamp(PENALTY_MIN, PENALTY_MAX);
                 turn.penalty_until = next.saturating_add(u64::from(turn.penalty));
@@ -263,7 +284,7 @@ impl ProposerSchedule {
 }
 
 impl ProposerSchedule {
-    /// Holds back those whose offences the block of `height` records, for [`PENALTY_MAX`] heights. `self` is the
+    /// Holds back those whose offences the block of `height` records, for [`PENALTY_OFFENCE`] heights. `self` is the
     /// schedule of the height after it.
     pub fn hold_back<'a>(
         &mut self,
@@ -274,10 +295,12 @@ impl ProposerSchedule {
         if active(Bug::OffenderFavoured) {
             return;
         }
-        let until = height.saturating_add(1).saturating_add(u64::from(PENALTY_MAX));
+        let until = height
+            .saturating_add(1)
+            .saturating_add(u64::from(PENALTY_OFFENCE));
         for (index, _) in offenders.into_iter().filter_map(|key| set.find(key)) {
             if let Some(turn) = self.turns.get_mut(index) {
-                (turn.penalty_until, turn.penalty) = (until, PENALTY_MAX);
+                (turn.penalty_until, turn.penalty) = (until, PENALTY_OFFENCE);
             }
         }
     }

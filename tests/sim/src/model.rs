@@ -8,7 +8,7 @@ use vibecoin_execution::{
 use vibecoin_genesis::BuiltGenesis;
 use vibecoin_poh::{Chain as PohChain, Pace, seed};
 use vibecoin_primitives::{
-    Address, Block, CommitCertificate, Evidence, Hash, Header, Height, PENALTY_MAX, PublicKey, Receipts,
+    Address, Block, CommitCertificate, Evidence, Hash, Header, Height, PENALTY_OFFENCE, PublicKey, Receipts,
     TimeMs, Transaction, VerifiedTransaction, tick_root,
 };
 use vibecoin_replica::{Chain, Commit};
@@ -364,7 +364,7 @@ impl Model {
 
     /// Whose offence a block recorded is in no first round for the longest penalty: others come before it.
     fn check_offender(&self, header: &Header) -> Result<(), Fault> {
-        let since = header.height.0.saturating_sub(u64::from(PENALTY_MAX));
+        let since = header.height.0.saturating_sub(u64::from(PENALTY_OFFENCE));
         let recorded = self.iter().skip(since.saturating_sub(1) as usize);
         let mut pieces = recorded.flat_map(|(_, decided)| &decided.block.body.v1().evidence);
         if header.round.0 == 0 && pieces.any(|piece| piece.offender().0 == header.proposer) {

@@ -4,8 +4,8 @@
 //! the diff of each block that changed the record holds it as it was before.
 
 use vibecoin_primitives::{
-    Address, Header, Height, PENALTY_MAX, ProposerSchedule, PublicKey, Round, SlotRow, StateKey, account_key,
-    decode, records, slot_key,
+    Address, Header, Height, PENALTY_OFFENCE, ProposerSchedule, PublicKey, Round, SlotRow, StateKey,
+    account_key, decode, records, slot_key,
 };
 use vibecoin_rpc_api::views::{ProposerTurnView, ValidatorRecordView, ValidatorView};
 use vibecoin_rpc_api::{ApiError, Code, Shown};
@@ -40,7 +40,7 @@ impl<B: Backend> Rpc<B> {
         // A block that changed nothing about the order, because its proposer was the only one that was
         // not held back, does not write it. Nobody is held back for longer than the longest penalty.
         let newest = self.backend.head().header.height;
-        let last = height.saturating_add(u64::from(PENALTY_MAX)).min(newest);
+        let last = height.saturating_add(u64::from(PENALTY_OFFENCE)).min(newest);
         for later in (height.0..=last.0).map(Height) {
             let Some(diff) = self.backend.diff(later)? else {
                 break;
@@ -52,7 +52,7 @@ impl<B: Backend> Rpc<B> {
             }
         }
         match self.next_schedule()? {
-            (next, schedule) if next.0.saturating_sub(height.0) <= u64::from(PENALTY_MAX) => Ok(schedule),
+            (next, schedule) if next.0.saturating_sub(height.0) <= u64::from(PENALTY_OFFENCE) => Ok(schedule),
             _ => Err(missing()),
         }
     }
