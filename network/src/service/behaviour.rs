@@ -128,6 +128,8 @@ impl Behaviour {
             // peer could grow them without bound. A message lost on one link arrives over another.
             .history_gossip(0)
             .max_ihave_messages_heartbeat(0)
+            // No IDONTWANT either: it goes out before anybody looks at who sent the message.
+            .idontwant_message_size_threshold(usize::MAX)
             // Half of those that pass messages on to this node are peers that it chose itself.
             .mesh_outbound_min(3)
             .prune_backoff(Duration::from_secs(10))

@@ -594,7 +594,10 @@ impl Backend for NodeBackend {
     }
 
     fn pool_account(&self, address: &Address) -> PoolAccount {
-        let waiting = self.shared.pool.of_sender(address);
+        let head = self.shared.head().header.height;
+        let mut waiting = self.shared.pool.of_sender(address);
+        // What has expired and is still to be taken out counts for nothing: a nonce behind it would wait for ever.
+        waiting.retain(|waiting| waiting.transaction.body().valid_until > head);
         let mut next = self.committed_nonce(address);
         let mut entries = Vec::with_capacity(waiting.len());
         for waiting in waiting {

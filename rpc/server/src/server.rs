@@ -130,7 +130,7 @@ struct Shared<B> {
     backend: Arc<B>,
 }
 
-/// Units for an answer to what is no call: health, a method or path that is not served.
+/// Units for an answer to what is no call: health, a method, path, host, origin or type of content that is not served.
 const PAGE_COST: u32 = 1;
 
 impl<B: Backend> Shared<B> {
@@ -176,15 +176,20 @@ impl<B: Backend> Shared<B> {
 
 impl<B: Backend> Answers for Shared<B> {
     async fn answer(&self, seated: &Arc<Seated>, id: u32, request: Request<Incoming>) -> Response<HttpBody> {
-        // Calls pay for their bytes and their methods.
-        let is_call = request.method() == Method::POST;
+        let is_post = request.method() == Method::POST;
         let answer = self.route(seated, id, request).await;
-        if is_call || self.token.is_some() || answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        if self.token.is_some() || answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return answer;
         }
-        // Health is answered in any case: one that asks without a pause loses its connection, and gets no other until it
-        // owes less.
-        self.rules.charge(seated.caller(), PAGE_COST);
+        // Calls pay for their bytes and their methods; what never became one pays here.
+        let is_call = is_post
+            && (answer.status().is_success()
+                || [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::TOO_MANY_REQUESTS].contains(&answer.status()));
+        if !is_call {
+            self.rules.charge(seated.caller(), PAGE_COST);
+        }
+        // Health is answered in any case: one that asks without a pause, or goes on with calls while it owes for many,
+        // loses its connection, and gets no other until it owes less.
         if self.rules.is_deep_in_debt(seated.peer) {
             return closing(answer);
         }

@@ -25,7 +25,7 @@ use jsonrpsee::server::{BoundedSubscriptions, ConnectionId, HttpBody, Methods};
 use jsonrpsee::types::Id;
 use serde_json::value::RawValue;
 use soketto::base::{Codec, Header, OpCode};
-use tokio::io::{AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, WriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -51,6 +51,14 @@ mod code {
     pub(super) const TOO_BIG: u16 = 1009;
     /// "Try again later", of the registry that section 11.7 begins.
     pub(super) const TRY_AGAIN: u16 = 1013;
+}
+
+/// What a session answers.
+enum Task {
+    Message(Vec<u8>, Held),
+    /// The peer goes on, and its message is refused.
+    Refuse(Box<RawValue>),
+    Ping(Vec<u8>),
 }
 
 /// A session that is about to begin.
@@ -155,8 +163,8 @@ impl Session {
         }
     }
 
-    /// Reads and answers messages, and returns how to close.
-    async fn read(&self, reader: ReadHalf<TokioIo<Upgraded>>, out: &mpsc::Sender<Out>) -> Out {
+    /// Reads and answers messages, and returns how to close. Awaits nothing that depends on the peer's reading.
+    async fn read(&self, reader: impl AsyncRead + Unpin, out: &mpsc::Sender<Out>) -> Out {
         let config = &self.rules.config;
         let (methods, lane) = (self.methods(), self.lane());
         let message_max = config.message_bytes_max.min(config.request_bytes_max);
@@ -165,7 +173,8 @@ impl Session {
         let (rules, seated) = (Arc::clone(&self.rules), Arc::clone(&self.seated));
         let mut messages = Messages::new(rules, seated, reader, message_max, time_max);
         let requested = AtomicUsize::new(0);
-        let mut calls = FuturesUnordered::new();
+        let mut tasks = FuturesUnordered::new();
+        let serve = |task| self.serve(&methods, &lane, task, out, &requested);
         let mut seen = Instant::now();
         let mut ping = tokio::time::interval(config.ping_interval.max(Duration::from_millis(1)));
         // The handshake has just shown that the peer is there.
@@ -174,7 +183,7 @@ impl Session {
         let mut stopping = false;
         loop {
             let held_max = config.websocket_held_bytes_max;
-            let has_room = calls.len() < config.websocket_calls_max
+            let has_room = tasks.len() < config.websocket_calls_max
                 && requested.load(Ordering::Relaxed) < held_max
                 && self.seated.queued() <= held_max;
             tokio::select! {
@@ -184,18 +193,17 @@ impl Session {
                         Ok(Event::Message(message)) => {
                             let held = messages.take_held();
                             requested.fetch_add(message.len(), Ordering::Relaxed);
-                            calls.push(self.call(&methods, &lane, message, held, out, &requested));
+                            tasks.push(serve(Task::Message(message, held)));
                         }
                         Ok(Event::TooLarge) => {
-                            self.refuse_size(out, message_max).await;
+                            let answer = too_large(message_max);
+                            tasks.extend(answer.and_then(|answer| self.refuse(out, answer)).map(serve));
                         }
                         Ok(Event::Unpaid(refused)) => {
                             let answer = refused.answer(Id::Null).into_json();
-                            self.send(out, answer, Vec::new()).await;
+                            tasks.extend(self.refuse(out, answer).map(serve));
                         }
-                        Ok(Event::Ping(payload)) => {
-                            let _ = out.send(Out::Pong(payload)).await;
-                        }
+                        Ok(Event::Ping(payload)) => tasks.push(serve(Task::Ping(payload))),
                         Ok(Event::Pong) => {}
                         Ok(Event::Close) => return close(code::NORMAL),
                         Err(Fault::Gone) => return close(code::GOING_AWAY),
@@ -203,12 +211,12 @@ impl Session {
                         Err(Fault::Debt) => return self.closes(code::TRY_AGAIN),
                         Err(Fault::Late) => return self.closes(code::POLICY),
                         Err(Fault::TooBig) => {
-                            self.refuse_size(out, message_max).await;
+                            let _unsent = too_large(message_max).and_then(|answer| self.refuse(out, answer));
                             return self.closes(code::TOO_BIG);
                         }
                     }
                 }
-                Some(()) = calls.next(), if !calls.is_empty() => {}
+                Some(()) = tasks.next(), if !tasks.is_empty() => {}
                 // Taken answers are a reason to look again.
                 () = self.seated.room(held_max), if self.seated.queued() > held_max => {}
                 _ = ping.tick() => {
@@ -224,7 +232,7 @@ impl Session {
                 }
                 () = &mut stopped, if !stopping => stopping = true,
             }
-            if stopping && calls.is_empty() {
+            if stopping && tasks.is_empty() {
                 return Out::Close {
                     code: code::GOING_AWAY,
                     last_events: true,
@@ -233,11 +241,32 @@ impl Session {
         }
     }
 
-    /// Answers a message that was too large to read.
-    async fn refuse_size(&self, out: &mpsc::Sender<Out>, message_max: usize) {
-        let error = bare_error(Id::Null, request_too_large("a WebSocket message", message_max));
-        if let Ok(error) = RawValue::from_string(error) {
-            self.send(out, error, Vec::new()).await;
+    /// Sends a refusal, before whatever comes next; returns it as a task while the writer waits for the peer.
+    fn refuse(&self, out: &mpsc::Sender<Out>, answer: Box<RawValue>) -> Option<Task> {
+        let queued = self.seated.queue(answer.get().len());
+        match out.try_send(Out::Answer(answer, queued, Vec::new())) {
+            Err(mpsc::error::TrySendError::Full(Out::Answer(answer, ..))) => Some(Task::Refuse(answer)),
+            // An error of another kind says that the writer has ended, and the session with it.
+            _ => None,
+        }
+    }
+
+    /// Serves one message or frame. Nothing of it waits for the peer in the session's own loop: that has to go on, or calls
+    /// would keep the turns that they have been given for as long as the peer reads nothing.
+    async fn serve(
+        &self,
+        methods: &Served,
+        lane: &Lane,
+        task: Task,
+        out: &mpsc::Sender<Out>,
+        requested: &AtomicUsize,
+    ) {
+        match task {
+            Task::Message(message, held) => self.call(methods, lane, message, held, out, requested).await,
+            Task::Refuse(answer) => self.send(out, answer, Vec::new()).await,
+            Task::Ping(payload) => {
+                let _ = out.send(Out::Pong(payload)).await;
+            }
         }
     }
 
@@ -294,6 +323,12 @@ impl Session {
         // An error says that the writer has ended, and the session with it.
         let _ = out.send(Out::Answer(answer, queued, begun)).await;
     }
+}
+
+/// The answer to a message that was too large to read.
+fn too_large(message_max: usize) -> Option<Box<RawValue>> {
+    let error = bare_error(Id::Null, request_too_large("a WebSocket message", message_max));
+    RawValue::from_string(error).ok()
 }
 
 const fn close(code: u16) -> Out {
@@ -365,4 +400,83 @@ async fn frame<W: AsyncWrite + Unpin>(writer: &mut W, kind: OpCode, payload: &[u
         writer.write_all(payload).await?;
     }
     writer.flush().await
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use futures_util::FutureExt as _;
+    use jsonrpsee::RpcModule;
+
+    use super::*;
+    use crate::Config;
+    use crate::backend::Caller;
+    use crate::building::BUILT_AT_ONCE_MAX;
+
+    /// A frame as clients send it, of less than 126 bytes; the mask is zeros.
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(payload.len()).unwrap();
+        [&[first, 0x80 | length, 0, 0, 0, 0], payload].concat()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_call_gives_its_turn_back_though_its_peer_reads_nothing() {
+        let (stop, _handle) = jsonrpsee::server::stop_channel();
+        let rules = Arc::new(Rules::new(Arc::new(Config::default()), false, stop));
+        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let seated = rules.seats.take(0, peer, std::time::Instant::now()).unwrap();
+        let (begun, go_on) = (
+            Arc::new(tokio::sync::Notify::new()),
+            Arc::new(tokio::sync::Notify::new()),
+        );
+        let mut module = RpcModule::new((Arc::clone(&begun), Arc::clone(&go_on)));
+        module
+            .register_async_method("chain_getBlock", |_, context, _| async move {
+                context.0.notify_one();
+                context.1.notified().await;
+                "a block"
+            })
+            .unwrap();
+        let session = Session {
+            rules: Arc::clone(&rules),
+            methods: module.into(),
+            seated: Arc::new(seated),
+            id: 0,
+        };
+        let (mut peer, reader) = tokio::io::duplex(64 * 1024);
+        let call = frame(0x81, br#"{"jsonrpc":"2.0","id":1,"method":"chain_getBlock"}"#);
+        peer.write_all(&call).await.unwrap();
+        // Nobody takes anything out, as of a writer that waits for its peer.
+        let (out, _unread) = mpsc::channel(OUTGOING_MAX);
+        let other = Caller {
+            address: None,
+            connection: 7,
+        };
+        let freed = async {
+            begun.notified().await;
+            peer.write_all(&frame(0x89, &[]).repeat(2 * OUTGOING_MAX))
+                .await
+                .unwrap();
+            while out.capacity() > 0 {
+                tokio::task::yield_now().await;
+            }
+            go_on.notify_one();
+            loop {
+                let turns: Vec<_> = (0..BUILT_AT_ONCE_MAX)
+                    .map(|_| rules.building.acquire(other).now_or_never())
+                    .collect();
+                if turns.iter().all(|turn| matches!(turn, Some(Ok(_)))) {
+                    return;
+                }
+                drop(turns);
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            _ = session.read(reader, &out) => panic!("the session ended"),
+            () = freed => {}
+        }
+    }
 }

@@ -16,7 +16,7 @@ use crate::seats::{Phase, Seat};
 /// Calls of one caller that may wait for a turn; those beyond are refused. Connections without a session are bounded by
 /// their seats before that.
 const QUEUED_PER_CALLER_MAX: usize = 64;
-/// Calls that may wait for a turn.
+/// Calls that may wait for a turn. Beyond, the newest of the caller with most makes way for one of a caller with fewer.
 const QUEUED_MAX: usize = 1024;
 
 /// Permits for work that would hold up the threads that serve connections. A free permit goes to the waiting
@@ -142,7 +142,10 @@ enum Place {
 
 impl Queued {
     async fn granted(mut self) -> Result<Permit, ApiError> {
-        (&mut self.granted).await.map_err(|_| stopping())
+        // Whoever waits keeps the turns alive: it has made way for a caller with fewer.
+        (&mut self.granted)
+            .await
+            .map_err(|_| too_many_queued("", QUEUED_MAX))
     }
 }
 
@@ -195,15 +198,22 @@ impl State {
     }
 
     fn enqueue(&mut self, caller: Caller) -> Result<oneshot::Receiver<Permit>, ApiError> {
+        let own = self.waiting.iter().find(|(of, _)| *of == caller);
+        let own = own.map_or(0, |(_, calls)| calls.len());
+        if own >= QUEUED_PER_CALLER_MAX {
+            return Err(too_many_queued("of this caller ", QUEUED_PER_CALLER_MAX));
+        }
         let all = self.waiting.iter().map(|(_, calls)| calls.len());
         if all.fold(0, usize::saturating_add) >= QUEUED_MAX {
-            return Err(too_many_queued("", QUEUED_MAX));
+            let most = self.waiting.iter_mut().max_by_key(|(_, calls)| calls.len());
+            let more = most.filter(|(_, calls)| calls.len() > own.saturating_add(1));
+            let Some((_, calls)) = more else {
+                return Err(too_many_queued("", QUEUED_MAX));
+            };
+            calls.pop_back();
         }
         let (sender, granted) = oneshot::channel();
         match self.waiting.iter_mut().find(|(of, _)| *of == caller) {
-            Some((_, calls)) if calls.len() >= QUEUED_PER_CALLER_MAX => {
-                return Err(too_many_queued("of this caller ", QUEUED_PER_CALLER_MAX));
-            }
             Some((_, calls)) => calls.push_back(sender),
             None => self.waiting.push_back((caller, VecDeque::from([sender]))),
         }
@@ -373,6 +383,33 @@ mod tests {
             other.now_or_never().unwrap().is_ok(),
             "it holds none, and is next"
         );
+    }
+
+    #[test]
+    fn in_a_full_line_the_newest_call_of_the_caller_with_most_makes_way() {
+        let work = Work::new(1);
+        let _held = work.acquire(address(1)).now_or_never().unwrap().unwrap();
+        let per_caller = QUEUED_PER_CALLER_MAX;
+        let callers = u8::try_from(QUEUED_MAX / per_caller).unwrap();
+        let mut waits: Vec<_> = (0..callers)
+            .flat_map(|last| std::iter::repeat_n(last + 2, per_caller))
+            .map(|last| Box::pin(work.acquire(address(last))))
+            .collect();
+        assert!(waits.iter_mut().all(|wait| wait.now_or_never().is_none()));
+        let mut other = Box::pin(work.acquire(address(200)));
+        assert!((&mut other).now_or_never().is_none(), "it waits");
+        let ended: Vec<_> = waits
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(at, wait)| Some((at, wait.now_or_never()?)))
+            .collect();
+        let [(at, Err(refused))] = &ended[..] else {
+            panic!("{} calls ended", ended.len());
+        };
+        assert_eq!(refused.code, Code::RateLimited.number());
+        assert_eq!(at % per_caller, per_caller - 1, "the newest of one of them");
+        let one_more = work.acquire(address(2)).now_or_never().unwrap();
+        assert!(one_more.is_err(), "who has most displaces nobody");
     }
 
     #[test]

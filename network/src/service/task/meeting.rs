@@ -102,6 +102,9 @@ impl Task {
             self.say_hello(peer);
             return;
         }
+        // Until it is admitted: gossipsub remembers a message before anybody looks at who sent it, and would drop the copies of
+        // those that are admitted.
+        self.swarm.behaviour_mut().gossip.blacklist_peer(&peer);
         if established > 1 || (!endpoint.is_dialer() && !self.has_room(&peer, &address)) {
             debug!(target: "node::network", %peer, %address, "too many connections from there");
             self.swarm.close_connection(connection);
@@ -136,6 +139,7 @@ impl Task {
     }
 
     pub(super) fn on_gone(&mut self, peer: LibPeer) {
+        self.swarm.behaviour_mut().gossip.remove_blacklisted_peer(&peer);
         let Some(gone) = self.peers.remove(&peer) else {
             return;
         };
@@ -386,8 +390,9 @@ impl Task {
         };
         self.share_out();
         self.shared.lanes.write().insert(number, lanes);
+        let behaviour = self.swarm.behaviour_mut();
+        behaviour.gossip.remove_blacklisted_peer(&id);
         if validator.is_some() {
-            let behaviour = self.swarm.behaviour_mut();
             behaviour.gate.befriend(&at);
             behaviour.limits.bypass_peer_id(&id);
             behaviour.gossip.add_explicit_peer(&id);

@@ -542,6 +542,31 @@ fn gossip_that_does_not_decode_is_refused_and_its_sender_disconnected() {
     b.publish_to(&a, &batch(2));
 }
 
+/// A relay that hears what validators gossip, and hands it on over connections without a hello, stopped four of them: each
+/// message was known, and ignored, before the copy of a peer that was admitted came.
+#[test]
+fn what_is_gossiped_before_a_hello_is_not_taken_and_keeps_out_no_copy_of_it() {
+    let a = Node::start(config(139));
+    let guest = Stranger::new(&a, 140);
+    let admitted = Stranger::new(&a, 141);
+    admitted.say_hello();
+    while admitted.next() != Seen::Listens {}
+    a.connected();
+    let data = [&[0, 0][..], &Envelope::new(&GENESIS).pack(&batch(1))].concat();
+    let topic = guest.names.transactions.hash();
+    let message = [field(2, &data), field(4, topic.as_str().as_bytes())].concat();
+    let publish = field(2, &message);
+    let mut frames = varint(publish.len() as u64);
+    frames.extend(publish);
+    // What comes behind the message in its stream shows that it has been looked at.
+    frames.extend([4, 0xff, 0xff, 0xff, 0xff]);
+    let _stream = guest.write(&StreamProtocol::new("/meshsub/1.1.0"), &frames);
+    guest.closed();
+    admitted.publish.send(data).unwrap();
+    let (_peer, message, _) = a.message();
+    assert_eq!(message, batch(1));
+}
+
 #[test]
 fn half_open_connections_end_and_others_are_let_in() {
     let a = Node::start(config(130));
