@@ -116,7 +116,7 @@ impl Chain {
             .hint(hint))
     }
 
-    /// Upper bound of a fee that nobody typed, and whose it is.
+    /// Upper bound of a default fee, and who set it.
     fn fee_bound(&self, bytes: u32, slots: u32, fee_max: Option<u64>) -> (u64, &'static str) {
         match (fee_max, &self.trust) {
             (Some(most), _) => (most, "--fee-max allows"),

@@ -596,7 +596,7 @@ impl Backend for NodeBackend {
     fn pool_account(&self, address: &Address) -> PoolAccount {
         let head = self.shared.head().header.height;
         let mut waiting = self.shared.pool.of_sender(address);
-        // What has expired and is still to be taken out counts for nothing: a nonce behind it would wait for ever.
+        // Expired transactions that are still in the pool do not count: a nonce behind them is never reached.
         waiting.retain(|waiting| waiting.transaction.body().valid_until > head);
         let mut next = self.committed_nonce(address);
         let mut entries = Vec::with_capacity(waiting.len());

@@ -385,7 +385,7 @@ mod tests {
                 };
                 let full = vec!["\"x\""; max].join(",");
                 assert_eq!(check(method, &with(&full)), Ok(()), "{}", method.name);
-                // What stands behind the bound is counted and not looked at.
+                // Entries beyond the bound are counted, not parsed.
                 for (behind, got) in [("\"x\"", 1), ("7,{\"y\":[1]},[]", 3)] {
                     let (code, message) = code(method.name, &with(&format!("{full},{behind}")));
                     assert_eq!(code, vibecoin_rpc_api::Code::TooExpensive.number(), "{message}");

@@ -53,7 +53,7 @@ mod code {
     pub(super) const TRY_AGAIN: u16 = 1013;
 }
 
-/// What a session answers.
+/// A message or control frame that a session answers.
 enum Task {
     Message(Vec<u8>, Held),
     /// The peer goes on, and its message is refused.
@@ -448,7 +448,7 @@ mod tests {
         let (mut peer, reader) = tokio::io::duplex(64 * 1024);
         let call = frame(0x81, br#"{"jsonrpc":"2.0","id":1,"method":"chain_getBlock"}"#);
         peer.write_all(&call).await.unwrap();
-        // Nobody takes anything out, as of a writer that waits for its peer.
+        // The channel is never drained, like that of a writer blocked on its peer.
         let (out, _unread) = mpsc::channel(OUTGOING_MAX);
         let other = Caller {
             address: None,

@@ -142,7 +142,7 @@ enum Place {
 
 impl Queued {
     async fn granted(mut self) -> Result<Permit, ApiError> {
-        // Whoever waits keeps the turns alive: it has made way for a caller with fewer.
+        // The queue outlives its waiters, so a closed channel means that the call was evicted.
         (&mut self.granted)
             .await
             .map_err(|_| too_many_queued("", QUEUED_MAX))

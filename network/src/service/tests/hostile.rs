@@ -558,7 +558,7 @@ fn what_is_gossiped_before_a_hello_is_not_taken_and_keeps_out_no_copy_of_it() {
     let publish = field(2, &message);
     let mut frames = varint(publish.len() as u64);
     frames.extend(publish);
-    // What comes behind the message in its stream shows that it has been looked at.
+    // The bad frame after the message in the same stream is the sign that the message was processed.
     frames.extend([4, 0xff, 0xff, 0xff, 0xff]);
     let _stream = guest.write(&StreamProtocol::new("/meshsub/1.1.0"), &frames);
     guest.closed();

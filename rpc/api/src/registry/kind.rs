@@ -34,7 +34,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What a parameter of this kind takes, in words.
+    /// Description of the values of this kind.
     #[must_use]
     pub fn takes(self) -> String {
         const ADDRESS: &str = "a text: bech32m, or 0x and 64 hex digits";

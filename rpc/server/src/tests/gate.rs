@@ -1,4 +1,4 @@
-//! How long the gate keeps a message, and whom it holds up.
+//! The gate: lifetime of messages in memory, and isolation of callers.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::net::Ipv4Addr;
