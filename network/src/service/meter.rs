@@ -21,6 +21,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use vibecoin_primitives::limits::{KIB, MIB};
 
 use super::opened::Opened;
+use super::weight::Weigher;
 
 /// Bytes per second of all strangers together.
 pub const STRANGERS_BYTES_PER_S: u64 = 16 * MIB as u64;
@@ -28,8 +29,8 @@ pub const STRANGERS_BYTES_PER_S: u64 = 16 * MIB as u64;
 pub const STRANGER_BYTES_PER_S_MIN: u64 = 256 * KIB as u64;
 /// Bytes that any peer may send at once.
 const BURST_BYTES_MIN: u64 = 64 * KIB as u64;
-/// Charge for a gossiped message beside its bytes, for the work that does not depend on its size: decoding, duplicate lookup
-/// and validation. Limits all strangers together to 8,000 messages per second.
+/// Charge for a gossiped message that is new to this node, beside its bytes, for the work that does not depend on its size:
+/// decoding and validation. Limits all strangers together to 8,000 messages per second.
 pub const GOSSIP_MESSAGE_BYTES: usize = 2 * KIB;
 /// How much a peer may have saved up, as a time.
 const SAVED_MAX: Duration = Duration::from_secs(1);
@@ -257,8 +258,9 @@ impl<S> Metered<S> {
     }
 }
 
-/// Detects gossip frames that do not decode. `libp2p-gossipsub` reports no event and keeps the connection. It closes its side of an
-/// incoming stream then, and otherwise only of one that its peer has ended.
+/// Detects gossip frames that do not decode, and weighs all of them. `libp2p-gossipsub` reports no event for what does not
+/// decode and keeps the connection. It closes its side of an incoming stream then, and otherwise only of one that its peer has
+/// ended.
 struct Watch {
     peer: LibPeer,
     faults: mpsc::Sender<(LibPeer, StreamFault)>,
@@ -266,6 +268,7 @@ struct Watch {
     first: Vec<u8>,
     is_gossip: bool,
     has_ended: bool,
+    weigher: Weigher,
 }
 
 impl Watch {
@@ -276,17 +279,23 @@ impl Watch {
             first: Vec::new(),
             is_gossip: false,
             has_ended: false,
+            weigher: Weigher::new(),
         }
     }
 
-    fn on_read(&mut self, bytes: &[u8]) {
+    /// Looks at bytes that came; returns what to charge for them beside their count.
+    fn on_read(&mut self, bytes: &[u8]) -> usize {
         let room = NAMED_WITHIN.saturating_sub(self.first.len());
-        if self.is_gossip || room == 0 {
-            return;
+        if !self.is_gossip && room == 0 {
+            return 0;
         }
-        self.first.extend(bytes.iter().take(room));
-        let mut parts = self.first.windows(GOSSIP_NAME.len());
-        self.is_gossip = parts.any(|part| part == GOSSIP_NAME);
+        let charge = self.weigher.charge(bytes);
+        if !self.is_gossip {
+            self.first.extend(bytes.iter().take(room));
+            let mut parts = self.first.windows(GOSSIP_NAME.len());
+            self.is_gossip = parts.any(|part| part == GOSSIP_NAME);
+        }
+        if self.is_gossip { charge } else { 0 }
     }
 
     fn on_close(&mut self) {
@@ -308,15 +317,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         let some = buf.get_mut(..len).unwrap_or_default();
         let is_asked = !some.is_empty();
         let read = ready!(Pin::new(&mut self.inner).poll_read(cx, some));
+        let mut charge = 0;
         if let Some(watch) = &mut self.watch {
             match &read {
                 Ok(0) if !is_asked => {}
                 Ok(0) | Err(_) => watch.has_ended = true,
-                Ok(count) => watch.on_read(buf.get(..*count).unwrap_or_default()),
+                Ok(count) => charge = watch.on_read(buf.get(..*count).unwrap_or_default()),
             }
         }
         let count = read?;
-        let wait = self.meter.spend(count, Instant::now());
+        let wait = self.meter.spend(count.saturating_add(charge), Instant::now());
         // Even a sleep of nothing lasts until the timer's next millisecond.
         if !wait.is_zero() {
             self.pause = Some(Box::pin(sleep(wait)));
@@ -434,7 +444,9 @@ mod tests {
         let faults_of = |bytes: &[u8], ended: bool| {
             let (faults, mut found) = mpsc::channel(8);
             let mut watch = Watch::new(LibPeer::random(), faults);
-            bytes.chunks(7).for_each(|chunk| watch.on_read(chunk));
+            for chunk in bytes.chunks(7) {
+                let _charge = watch.on_read(chunk);
+            }
             watch.has_ended = ended;
             watch.on_close();
             watch.on_close();

@@ -11,7 +11,7 @@
 //! in bytes, and what does not fit is dropped and counted. What comes in goes to a [`Sink`].
 //!
 //! A peer is nobody until its hello has come: the genesis hash, its newest block, and the proof that it
-//! holds a validator's key. Read in this order: [`config`], `hello`, `lanes`, `meter`, `opened`, `repeats`, `book`, `arrivals`,
+//! holds a validator's key. Read in this order: [`config`], `hello`, `lanes`, `meter`, `weight`, `opened`, `repeats`, `book`, `arrivals`,
 //! `displace`, `gate`, `score`, `task`.
 
 mod arrivals;
@@ -31,6 +31,7 @@ mod streams;
 mod task;
 mod transport;
 mod view;
+mod weight;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects)]

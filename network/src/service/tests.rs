@@ -753,3 +753,21 @@ proptest! {
         }
     }
 }
+
+/// A field of a protobuf message: a number below 16, and bytes.
+pub(in crate::service) fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut out = vec![number << 3 | 2];
+    out.extend(varint(u64::try_from(bytes.len()).unwrap()));
+    out.extend_from_slice(bytes);
+    out
+}
+
+pub(in crate::service) fn varint(mut value: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    while value >= 0x80 {
+        out.push(value.to_le_bytes()[0] | 0x80);
+        value >>= 7;
+    }
+    out.push(value.to_le_bytes()[0]);
+    out
+}

@@ -28,6 +28,9 @@ const TOPICS_PER_FRAME: u32 = 4_000;
 const BACKOFF_S: u64 = 1 << 63;
 /// Identities of messages in one frame.
 const IDS: u64 = 2_000;
+/// Identities and messages in one frame of [`unwanted`].
+const UNWANTED_PER_FRAME: u16 = 3_990;
+const MESSAGES_PER_FRAME: u16 = 100;
 /// Messages of one frame of [`unfunded`], and the time between two frames: two strangers on each of five nodes send
 /// 20,000 in a second.
 const UNFUNDED_AT_ONCE: usize = 50;
@@ -134,6 +137,37 @@ pub fn control<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture
                 rpc = rpc.subscribe(&format!("s/{burst}/{number}"), true);
             }
             session.write(&mut stream, &rpc.frame(), 1_000).await?;
+        }
+        Ok(())
+    })
+}
+
+/// Frames that are cheap to send: ids of messages that are not wanted, a message that is known already, messages of a form
+/// that nobody takes. None of them is a fault.
+pub fn unwanted<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
+    Box::pin(async move {
+        let mut stream = session.gossip().await?;
+        let known = stage.material.transactions.iter().take(1).cloned().collect();
+        let known = packed(&stage.envelope, &Message::Transactions(known), 0);
+        for burst in (0..=u16::MAX).cycle() {
+            let ids = (0..UNWANTED_PER_FRAME).map(|id| id.wrapping_add(burst).to_le_bytes());
+            let ids = Rpc::default().unwanted(ids).frame();
+            let mut copies = Rpc::default();
+            let mut signed = Rpc::default();
+            for _ in 0..MESSAGES_PER_FRAME {
+                copies = copies.publish(&stage.names.transactions, &known);
+                signed = signed.signed(&stage.names.consensus);
+            }
+            for _ in 0..8 {
+                session
+                    .write(&mut stream, &ids, u64::from(UNWANTED_PER_FRAME))
+                    .await?;
+            }
+            for frame in [copies.frame(), signed.frame()] {
+                session
+                    .write(&mut stream, &frame, u64::from(MESSAGES_PER_FRAME))
+                    .await?;
+            }
         }
         Ok(())
     })

@@ -234,6 +234,22 @@ impl Rpc {
         self
     }
 
+    /// Adds a refusal of messages, by their identities.
+    #[must_use]
+    pub fn unwanted(mut self, ids: impl IntoIterator<Item = [u8; 2]>) -> Self {
+        let ids: Vec<u8> = ids.into_iter().flat_map(|id| field(1, &id)).collect();
+        self.0.extend(field(3, &field(5, &ids)));
+        self
+    }
+
+    /// Adds a message that names its author, which the nodes do not take.
+    #[must_use]
+    pub fn signed(mut self, topic: &str) -> Self {
+        let message = [field(1, b"author"), field(4, topic.as_bytes())].concat();
+        self.0.extend(field(2, &message));
+        self
+    }
+
     /// The frame: length, then the fields.
     #[must_use]
     pub fn frame(&self) -> Vec<u8> {

@@ -461,24 +461,6 @@ fn one_validator_has_two_seats_of_a_validator_and_no_more() {
     assert_eq!(met.iter().filter(|validator| validator.is_none()).count(), 1);
 }
 
-/// A field of a protobuf message: a number below 16, and bytes.
-fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-    let mut out = vec![number << 3 | 2];
-    out.extend(varint(u64::try_from(bytes.len()).unwrap()));
-    out.extend_from_slice(bytes);
-    out
-}
-
-fn varint(mut value: u64) -> Vec<u8> {
-    let mut out = Vec::new();
-    while value >= 0x80 {
-        out.push(value.to_le_bytes()[0] | 0x80);
-        value >>= 7;
-    }
-    out.push(value.to_le_bytes()[0]);
-    out
-}
-
 /// One gossip frame of these control messages.
 fn control(messages: &[u8]) -> Vec<u8> {
     let rpc = field(3, messages);

@@ -153,6 +153,7 @@ pub const CASES: &[Case] = &[
         must_drop: true,
         ..peer("grafts", "B6", Attack::Grafts, 4)
     },
+    peer("unwanted", "53", Attack::Unwanted, 1),
     Case {
         must_drop: true,
         ..peer("streams", "B6", Attack::Streams, 4)
