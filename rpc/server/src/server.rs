@@ -130,7 +130,8 @@ struct Shared<B> {
     backend: Arc<B>,
 }
 
-/// Units for an answer to what is no call: health, a method, path, host, origin or type of content that is not served.
+/// Units for an answer to what is no call: health, the start of a session, a method, path, host, origin or type of content that
+/// is not served.
 const PAGE_COST: u32 = 1;
 
 impl<B: Backend> Shared<B> {
@@ -178,15 +179,18 @@ impl<B: Backend> Answers for Shared<B> {
     async fn answer(&self, seated: &Arc<Seated>, id: u32, request: Request<Incoming>) -> Response<HttpBody> {
         let is_post = request.method() == Method::POST;
         let answer = self.route(seated, id, request).await;
-        if self.token.is_some() || answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        if self.token.is_some() {
             return answer;
         }
-        // Calls pay for their bytes and their methods; what never became one pays here.
+        // Calls pay for their bytes and their methods; what never became one pays here, and so does the start of a session.
         let is_call = is_post
             && (answer.status().is_success()
                 || [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::TOO_MANY_REQUESTS].contains(&answer.status()));
         if !is_call {
             self.rules.charge(seated.caller(), PAGE_COST);
+        }
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return answer;
         }
         // Health is answered in any case: one that asks without a pause, or goes on with calls while it owes for many,
         // loses its connection, and gets no other until it owes less.

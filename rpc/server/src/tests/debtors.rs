@@ -229,10 +229,10 @@ async fn a_small_message_of_a_debtor_is_thrown_away_and_its_session_goes_on() {
         let error: Value = serde_json::from_str(&socket.receive().await).unwrap();
         expect_error(&error, 1401, "rate_limited");
     }
-    // What was thrown away is charged: 10 and 3 units.
+    // The start of the session is charged, and what was thrown away: 1, 10 and 3 units.
     let wait = served.post(HEAD).await.json()["error"]["data"]["retryAfterMs"].clone();
     let wait: u64 = wait.as_str().unwrap().parse().unwrap();
-    assert!((10_000..=14_001).contains(&wait), "{wait} ms");
+    assert!((11_000..=15_001).contains(&wait), "{wait} ms");
 }
 
 #[tokio::test]
@@ -320,4 +320,35 @@ async fn one_that_asks_for_health_without_a_pause_is_answered_and_then_kept_out(
     // Of the next connection nothing is read.
     let refused = closed(served.connect().await).await;
     assert!(refused.starts_with(b"HTTP/1.1 429"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn the_start_of_a_session_and_what_is_no_call_cost_a_unit() {
+    let upgrade = "GET / HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+                   sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let requests = [
+        (101, upgrade),
+        (200, "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n"),
+        (404, "GET /none HTTP/1.1\r\nhost: localhost\r\n\r\n"),
+        (405, "PUT / HTTP/1.1\r\nhost: localhost\r\n\r\n"),
+        (403, "GET / HTTP/1.1\r\nhost: evil.example\r\n\r\n"),
+        (
+            415,
+            "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n",
+        ),
+    ];
+    // 15 of 20 units: what comes back in a second is less than what a test may take.
+    let body = "x".repeat(15 * 4096);
+    for (status, request) in requests {
+        let served = serve_with(limited(20)).await;
+        for _ in 0..10 {
+            let mut stream = sent(served.server.address(), request.as_bytes()).await;
+            let mut head = [0; 12];
+            stream.read_exact(&mut head).await.unwrap();
+            let expected = format!("HTTP/1.1 {status}");
+            assert_eq!(String::from_utf8_lossy(&head), expected, "{request}");
+        }
+        let refused = served.post(&body).await;
+        assert_eq!(refused.status, 429, "{request}");
+    }
 }
