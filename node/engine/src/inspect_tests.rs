@@ -188,7 +188,7 @@ fn look_at(message: Message) -> (Vec<Refusal>, Vec<String>) {
         refusals,
         alive: _alive,
     } = bench();
-    let mut keys = KnownKeys::default();
+    let mut keys = Keys::default();
     let unverified = Unverified {
         from: FROM,
         message,
@@ -474,4 +474,21 @@ fn a_flood_of_answers_leaves_the_room_of_parts_alone() {
         is_evidence: false,
     };
     assert!(inspector.queue.push(0, FROM, 4 * MIB, part));
+}
+
+#[test]
+fn signatures_checked_on_two_threads_give_the_transactions_in_order_and_one_bad_one_refuses_all() {
+    let count = 2 * TWO_THREADS_FROM as u64;
+    let good: Vec<Transaction> = (0..count).map(transaction).collect();
+    let genesis = chain().genesis;
+    let mut keys = Keys::default();
+    let checked = check_signatures(good.clone(), &genesis, &mut keys).unwrap();
+    let hashes = |all: &[Transaction]| all.iter().map(Transaction::hash).collect::<Vec<_>>();
+    let found: Vec<Hash> = checked.iter().map(|transaction| *transaction.hash()).collect();
+    assert_eq!(found, hashes(&good));
+    for at in [0, count / 2 - 1, count / 2, count - 1] {
+        let mut bad = good.clone();
+        bad[usize::try_from(at).unwrap()] = forged(at);
+        assert!(check_signatures(bad, &genesis, &mut keys).is_none(), "{at}");
+    }
 }

@@ -16,12 +16,14 @@ use vibecoin_mempool::{Mempool, MempoolConfig};
 use vibecoin_primitives::{
     Account, Address, Amount, Body, BodyV1, ChainParams, CommitCertificate, CommitSignature, Demand, Domain,
     Evidence, Hash, Header, Height, Nonce, Operation, Power, ProposerSchedule, Receipts, Round, SecretKey,
-    TimeMs, TransactionBody, Validator, VerifiedTransaction, Vote, VoteKind,
+    TimeMs, Transaction, TransactionBody, Validator, VerifiedTransaction, Vote, VoteKind,
 };
 use vibecoin_replica::build::{Builder, Built, Extras, Step};
 use vibecoin_replica::check::judge;
 use vibecoin_replica::{Chain, Parent};
 use vibecoin_storage::{CommitBlock, GenesisState, StateView, StorageError, Store, StoreConfig};
+
+use crate::inspect::{Keys, SLICE, check_signatures};
 
 /// Accounts that have large slots.
 const OWNERS: usize = 1_024;
@@ -56,7 +58,7 @@ pub struct WorstReport {
     pub demand: Demand,
     /// Time to judge it when every signature was checked before, as of transactions that came by gossip.
     pub judged: Duration,
-    /// Time to judge it when no signature was.
+    /// The same with the time to check all signatures before, as of a block that comes in one piece at its end.
     pub judged_unknown: Duration,
     /// Time to make it, by its ticks.
     pub block_time: Duration,
@@ -348,18 +350,18 @@ impl Bench {
         // Without its state, which would keep the store open.
         let (header, body) =
             self.open(|state| self.build(state, kind).map(|built| (built.header, built.body)))?;
-        let judged = |known: &dyn Fn(&Hash) -> Option<VerifiedTransaction>| {
-            self.open(|state| {
-                let parent = self.parent(state);
-                let begun = Instant::now();
-                let verdict = judge(&self.chain, &parent, &header, &body, &known);
-                let took = begun.elapsed();
-                match verdict.map_err(failed)? {
-                    Ok(_) => Ok(took),
-                    Err(fault) => Err(failed(format!("block of kind {name}: {fault}"))),
-                }
-            })
-        };
+        let judged = self.open(|state| {
+            let parent = self.parent(state);
+            let begun = Instant::now();
+            let verdict = judge(&self.chain, &parent, &header, &body, &|hash| {
+                known.get(hash).cloned()
+            });
+            let took = begun.elapsed();
+            match verdict.map_err(failed)? {
+                Ok(_) => Ok(took),
+                Err(fault) => Err(failed(format!("block of kind {name}: {fault}"))),
+            }
+        })?;
         let params = &self.chain.params;
         let demand = body.transactions().fold(Demand::default(), |sum, transaction| {
             sum.plus(Demand::of(transaction.body(), params))
@@ -368,10 +370,23 @@ impl Bench {
             kind: name,
             transactions: body.transaction_count(),
             demand,
-            judged: judged(&|hash| known.get(hash).cloned())?,
-            judged_unknown: judged(&|_| None)?,
+            judged,
+            judged_unknown: judged.saturating_add(self.check_signatures(&body)?),
             block_time: Duration::from_millis(params.ticks_ms(params.ticks_per_block)),
         })
+    }
+
+    /// Returns how long the signatures of a block take that come in one part, so that nothing is executed meanwhile.
+    fn check_signatures(&self, body: &Body) -> Result<Duration, WorstError> {
+        let mut unknown: Vec<Transaction> = body.transactions().cloned().collect();
+        let mut keys = Keys::default();
+        let begun = Instant::now();
+        while !unknown.is_empty() {
+            let some = unknown.split_off(unknown.len().saturating_sub(SLICE));
+            check_signatures(some, &self.chain.genesis, &mut keys)
+                .ok_or_else(|| failed("a bad signature"))?;
+        }
+        Ok(begun.elapsed())
     }
 
     /// Opens the store anew, so that nothing of it is in memory.
