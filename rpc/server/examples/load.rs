@@ -1,4 +1,4 @@
-//! How fast the server is by itself: a node in memory, callers in the same process, over loopback.
+//! Throughput of the server alone: a node in memory, callers in the same process, over loopback.
 //!
 //! `cargo run --release -p vibecoin-rpc-server --features mock --example load`
 //!

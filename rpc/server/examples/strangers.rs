@@ -1,11 +1,12 @@
-//! Strangers against the three listeners of a running node, and honest callers beside them.
+//! Hostile unauthenticated peers against the three listeners of a running node, and honest callers
+//! beside them.
 //!
 //! `cargo run --release -p vibecoin-rpc-server --example strangers -- RPC ADMIN METRICS [SECONDS]`
 //!
 //! On each listener 1,000 sockets stay silent, 1,000 send a byte a second and 200 speak HTTP/2; a socket
-//! that is closed comes again after a second. Meanwhile an honest caller asks on a new connection each
-//! time. Prints a line per listener and fails when an honest p99 is above 100 ms, or a socket lived on
-//! past its deadline. `scripts/reliability/rpc-strangers.sh` starts a node for it.
+//! that is closed is opened again after a second. Meanwhile an honest caller sends each request on a new
+//! connection. Prints a line per listener and fails when an honest p99 is above 100 ms, or a socket
+//! outlived its deadline. `scripts/reliability/rpc-strangers.sh` starts a node for it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -28,7 +29,7 @@ use tokio::time::{Instant, sleep, timeout};
 const SILENT: usize = 1_000;
 const SLOW: usize = 1_000;
 const HTTP2: usize = 200;
-/// The defaults of `vibecoin_rpc_server::Config`, with a second for a machine that is busy.
+/// The defaults of `vibecoin_rpc_server::Config`, plus a second for a machine that is busy.
 const SILENT_DEADLINE: Duration = Duration::from_secs(5 + 1);
 const SLOW_DEADLINE: Duration = Duration::from_secs(10 + 1);
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -135,7 +136,7 @@ async fn listener(name: &str, address: SocketAddr, request: &'static str, until:
     at(990) <= HONEST_P99_MAX && late == 0 && in_time > 0
 }
 
-/// One call; an answer of any status is one.
+/// One call; an answer of any status counts.
 async fn honest(address: SocketAddr, request: &str) -> std::io::Result<bool> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(request.as_bytes()).await?;
@@ -161,7 +162,7 @@ async fn stranger(kind: Stranger, address: SocketAddr, counted: &Counted) {
             .await;
     }
     let mut chunk = [0; 512];
-    // Well past the deadline the count is of one that is late.
+    // Well past the deadline the count is of late closes.
     while begun.elapsed() < deadline * 2 {
         if matches!(kind, Stranger::Slow) && stream.write_all(b"P").await.is_err() {
             break;

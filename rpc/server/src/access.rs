@@ -1,4 +1,4 @@
-//! Who may use the operator's listener: whoever shows the token of the node's home.
+//! Access to the operator's listener: a request must carry the token of the node's home.
 
 use hyper::header::{self, HeaderMap};
 use vibecoin_rpc_api::{ApiError, Code};
@@ -28,7 +28,7 @@ impl AdminToken {
             .map(Self)
     }
 
-    /// As it is shown by callers and stored in the home.
+    /// Returns the text that callers send and the home stores.
     #[must_use]
     pub fn to_text(&self) -> String {
         vibecoin_primitives::hex::encode(&self.0)
@@ -36,17 +36,17 @@ impl AdminToken {
             .to_owned()
     }
 
-    /// Whether `shown` is this token. The time does not depend on where the two differ.
+    /// Returns true if `shown` is this token. The time does not depend on where the two differ.
     fn is(&self, shown: &Self) -> bool {
         let differing = self.0.iter().zip(&shown.0).fold(0u8, |sum, (a, b)| sum | (a ^ b));
         std::hint::black_box(differing) == 0
     }
 
-    /// Whether the request may pass.
+    /// Checks that the request may pass.
     ///
     /// # Errors
     /// [`Code::Unauthenticated`] without the token, [`Code::Forbidden`] when a web page is behind the
-    /// request: pages have no business here, whoever served them.
+    /// request: pages are refused, whatever their origin.
     pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         if headers.contains_key(header::ORIGIN) {
             return Err(ApiError::new(
@@ -69,7 +69,7 @@ impl AdminToken {
     }
 }
 
-/// What follows the scheme, whose name has no case.
+/// Returns the text behind the scheme, whose name is case-insensitive.
 fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())

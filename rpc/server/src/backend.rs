@@ -1,16 +1,16 @@
-//! What the server asks of a node. The engine implements it; tests have a small chain of their own
-//! ([`crate::mock`]).
+//! Interface between the server and a node. The engine implements it; tests use a small chain in
+//! memory ([`crate::mock`]).
 //!
-//! Values are those of `vibecoin-primitives`: how they look in JSON is the server's business.
+//! Values are those of `vibecoin-primitives`: their JSON form is defined by the server.
 //!
-//! What an implementation promises:
+//! Contract of an implementation:
 //! - reads never wait for the thread that makes blocks, and are consistent: one call answers from one
 //!   state, and names it;
 //! - everything it shows is final and durable. [`Backend::head`], [`Backend::head_watch`] and the
 //!   answers of one node never go back;
 //! - what is final can be read at once, even while indexes are still being written behind the commit;
-//! - methods without `async` return within about a millisecond, except those that say "expensive":
-//!   the server calls these on a blocking thread, a bounded number at a time.
+//! - methods without `async` return within about a millisecond, except those documented as
+//!   "expensive": the server calls these on a blocking thread, a bounded number at a time.
 
 mod caller;
 mod peers;
@@ -32,14 +32,14 @@ pub use caller::Caller;
 pub use peers::{Ban, NetworkFacts, Peer, PeersView};
 pub use rounds::{BodyVerdict, HeightRounds, RoundOutcome, RoundRecord, Tally, Voters, Wait};
 
-/// Why the node cannot answer.
+/// Reasons why the node cannot answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackendError {
     /// The block does not exist yet.
     #[error("height {height} is in the future, the head is {head}")]
     Future {
-        /// Asked for.
+        /// The requested height.
         height: Height,
         /// The newest height.
         head: Height,
@@ -47,7 +47,7 @@ pub enum BackendError {
     /// This node no longer has it.
     #[error("height {height} is pruned, the earliest is {earliest}")]
     Pruned {
-        /// Asked for.
+        /// The requested height.
         height: Height,
         /// The oldest height for which this kind of data is kept.
         earliest: Height,
@@ -55,7 +55,7 @@ pub enum BackendError {
     /// The feature is switched off on this node.
     #[error("{feature} is not available on this node")]
     Disabled {
-        /// What was asked for.
+        /// Name of the feature.
         feature: &'static str,
     },
     /// The node is stopping.
@@ -64,18 +64,18 @@ pub enum BackendError {
     /// A bounded queue is full.
     #[error("the node is busy: {queue} is full")]
     Busy {
-        /// Which queue.
+        /// Name of the queue.
         queue: &'static str,
     },
-    /// A read failed or a task died: the node's own fault. The detail is for the log.
+    /// A read failed or a task died: a fault of the node. The detail is for the log.
     #[error("internal error: {detail}")]
     Internal {
-        /// What happened.
+        /// Description of the fault.
         detail: String,
     },
 }
 
-/// What does not change while the node runs.
+/// Facts that are constant while the node runs.
 #[derive(Clone, Debug)]
 pub struct ChainFacts {
     /// Name of the chain (`chainId`).
@@ -88,11 +88,11 @@ pub struct ChainFacts {
     pub prefix: AddressPrefix,
     /// The validators; the set never changes yet.
     pub validators: ValidatorSet,
-    /// Who made this program.
+    /// Version and origin of this program.
     pub build: BuildFacts,
 }
 
-/// Facts about the program.
+/// Version and origin of the program.
 #[derive(Clone, Debug, Default)]
 pub struct BuildFacts {
     /// Version of the program.
@@ -127,7 +127,7 @@ pub struct CommittedBlock {
     pub body: Body,
     /// One receipt per transaction, in order.
     pub receipts: Receipts,
-    /// Why it is final; `None` for genesis only.
+    /// Proof of finality; `None` for genesis only.
     pub certificate: Option<CommitCertificate>,
 }
 
@@ -153,14 +153,14 @@ pub struct Read<T> {
     pub value: T,
 }
 
-/// Proofs of one state, in the order asked for.
+/// Proofs of one state, in the order of the request.
 #[derive(Clone, Debug)]
 pub struct StateProofs {
     /// The header whose state root the proofs lead to.
     pub header: Header,
     /// Its certificate; `None` for genesis only.
     pub certificate: Option<CommitCertificate>,
-    /// One per account asked for.
+    /// One per requested account.
     pub accounts: Vec<AccountProof>,
 }
 
@@ -169,12 +169,12 @@ pub struct StateProofs {
 pub struct AccountProof {
     /// In the account trie, under `account_key(address)`.
     pub account: Proof,
-    /// In its storage trie, under `slot_key(slot)`, one per slot asked for. Empty when the account is
-    /// absent or has no storage trie (then every slot is proven absent by the account itself).
+    /// In its storage trie, under `slot_key(slot)`, one per requested slot. Empty when the account is
+    /// absent or has no storage trie (then every slot is proven absent by the account alone).
     pub slots: Vec<Proof>,
 }
 
-/// Where a transaction stands.
+/// Status of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TransactionStatus {
     /// Never seen here, or long forgotten.
@@ -192,48 +192,48 @@ pub enum TransactionStatus {
         height: Height,
         /// Position in the block, from zero.
         index: u32,
-        /// Whether its operations applied.
+        /// Success or failure of its operations.
         outcome: Outcome,
     },
     /// Left the pool.
     Dropped {
-        /// Why.
+        /// Reason of the drop.
         reason: String,
     },
     /// Another transaction with the same sender and nonce took its place.
     Replaced {
-        /// That one.
+        /// Id of the replacement.
         by: Hash,
     },
-    /// Its `valid_until` passed before it came into a block.
+    /// Its `valid_until` passed before a block included it.
     Expired,
 }
 
 impl TransactionStatus {
-    /// Whether nothing more will happen to it.
+    /// Returns true if the status is final.
     #[must_use]
     pub const fn is_settled(&self) -> bool {
         !matches!(self, Self::Unknown | Self::Pending | Self::Queued { .. })
     }
 }
 
-/// A transaction that was taken.
+/// A transaction that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admitted {
     /// [`Transaction::id`].
     pub id: Hash,
-    /// Pending or queued; or where it stands already, when the same bytes were sent before.
+    /// Pending or queued; or its existing status, when the same bytes were sent before.
     pub status: TransactionStatus,
 }
 
-/// Why a transaction was not taken.
+/// Reasons why a transaction was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
     /// The signature rule does not hold.
     #[error("bad signature: {detail}")]
     BadSignature {
-        /// What the verifier said.
+        /// Message of the verifier.
         detail: String,
     },
     /// Made for another chain.
@@ -241,7 +241,7 @@ pub enum Refusal {
     WrongChain {
         /// This chain's prefix of the genesis hash.
         expected: String,
-        /// The prefix found.
+        /// The prefix in the transaction.
         got: String,
     },
     /// The nonce is used.
@@ -249,7 +249,7 @@ pub enum Refusal {
     NonceTooLow {
         /// The account's next nonce.
         expected: Nonce,
-        /// The transaction's.
+        /// Nonce of the transaction.
         got: Nonce,
     },
     /// The nonce is too far ahead.
@@ -257,65 +257,65 @@ pub enum Refusal {
     NonceTooHigh {
         /// The account's next nonce.
         expected: Nonce,
-        /// The transaction's.
+        /// Nonce of the transaction.
         got: Nonce,
-        /// How far ahead the pool allows.
+        /// Maximum gap that the pool allows.
         gap_max: u64,
     },
-    /// The sender cannot pay fee and amount, what already waits included.
+    /// The sender cannot pay fee and amount, transactions in the pool included.
     #[error("the sender needs {needed} and has {available}")]
     InsufficientFunds {
-        /// Needed.
+        /// Required balance.
         needed: Amount,
-        /// There.
+        /// Available balance.
         available: Amount,
     },
     /// The fee is too low.
     #[error("the fee is {got}, the least is {least}")]
     FeeTooLow {
-        /// Least fee.
+        /// Minimum fee.
         least: Amount,
-        /// The transaction's.
+        /// Fee of the transaction.
         got: Amount,
     },
     /// Too many bytes or operations, or a slot value too long.
     #[error("too large: {what} {got}, the limit is {limit}")]
     TooLarge {
-        /// Of what: `bytes`, `operations`, …
+        /// The bounded quantity: `bytes`, `operations`, …
         what: &'static str,
-        /// Found.
+        /// Size of the transaction.
         got: u64,
-        /// Allowed.
+        /// The limit.
         limit: u64,
     },
     /// No operations, or an operation that can never apply.
     #[error("malformed: {detail}")]
     Malformed {
-        /// What is wrong.
+        /// Description of the fault.
         detail: String,
     },
     /// `valid_until` has passed, or is too far ahead.
     #[error("validUntil {valid_until} is outside {least} to {most}")]
     Expired {
-        /// The transaction's.
+        /// `valid_until` of the transaction.
         valid_until: Height,
         /// The next block's height.
         least: Height,
-        /// The furthest that is allowed.
+        /// The highest allowed height.
         most: Height,
     },
-    /// A transaction with this nonce waits already, and this one does not pay enough more.
+    /// The pool has a transaction with this nonce, and this one does not pay enough more.
     #[error("a replacement must pay at least {least}, this one pays {got}")]
     ReplacementUnderpriced {
-        /// Least fee.
+        /// Minimum fee.
         least: Amount,
-        /// The transaction's.
+        /// Fee of the transaction.
         got: Amount,
     },
     /// The pool is full.
     #[error("the pool is full: {detail}")]
     PoolFull {
-        /// Which bound, and what would get in.
+        /// The bound that was reached, and the fee that would be accepted.
         detail: String,
     },
     /// The sender has too many transactions in the pool.
@@ -324,25 +324,25 @@ pub enum Refusal {
         /// The bound.
         limit: u64,
     },
-    /// Not now.
+    /// The node cannot answer at present.
     #[error(transparent)]
     Unavailable(#[from] BackendError),
 }
 
-/// What is in the pool.
+/// Contents and limits of the pool.
 #[derive(Clone, Debug, Default)]
 pub struct PoolStatus {
     /// Transactions.
     pub count: u64,
-    /// Bytes of memory that they take.
+    /// Bytes of memory that the transactions take.
     pub bytes: u64,
-    /// Of these, next in line for their senders without a gap.
+    /// Transactions that are next in line for their senders, without a gap.
     pub pending: u64,
-    /// Of these, behind a gap.
+    /// Transactions behind a gap.
     pub queued: u64,
-    /// When the oldest came in; `None` when empty.
+    /// Arrival time of the oldest; `None` when empty.
     pub oldest: Option<TimeMs>,
-    /// Least fee of a small transaction that would get in now.
+    /// Minimum fee of a small transaction that would be accepted now.
     pub fee_min: Amount,
     /// Bound on `count`.
     pub count_max: u64,
@@ -355,37 +355,37 @@ pub struct PoolStatus {
 /// One transaction in the pool.
 #[derive(Clone, Debug)]
 pub struct PoolEntry {
-    /// The transaction, checked.
+    /// The verified transaction.
     pub transaction: Arc<VerifiedTransaction>,
-    /// Whether it is behind a gap of nonces.
+    /// True if it is behind a gap of nonces.
     pub queued: bool,
 }
 
-/// What the pool holds for one account.
+/// Transactions of one account in the pool.
 #[derive(Clone, Debug, Default)]
 pub struct PoolAccount {
     /// Ascending by nonce.
     pub entries: Vec<PoolEntry>,
-    /// The nonce to use next, counting what is pending; `None` when nothing is.
+    /// The next free nonce, counting pending transactions; `None` when there are none.
     pub next_nonce: Option<Nonce>,
 }
 
-/// The proposer's Proof of History as it runs.
+/// Progress of the proposer's Proof of History.
 #[derive(Clone, Debug, Default)]
 pub struct PohStatus {
-    /// The height that is being worked on.
+    /// The height in progress.
     pub height: Height,
-    /// Ticks of it that are done.
+    /// Number of completed ticks of it.
     pub tick: u32,
     /// The newest hash.
     pub hash: Hash,
     /// Hashes per second measured on this machine, 0 when not measured.
     pub measured_hash_rate: u64,
-    /// How late the newest tick of the node's own block ended.
+    /// Delay of the newest tick of the node's own block.
     pub drift_ms: i64,
 }
 
-/// Where consensus stands.
+/// State of consensus.
 #[derive(Clone, Debug, Default)]
 pub struct ConsensusStatus {
     /// The height being decided.
@@ -394,48 +394,48 @@ pub struct ConsensusStatus {
     pub round: Round,
     /// `propose`, `prevote`, `precommit`, `commit` or `idle`.
     pub step: &'static str,
-    /// Whether this node votes, and with which key.
+    /// Public key with which this node votes; `None` when it does not vote.
     pub validator: Option<vibecoin_primitives::PublicKey>,
-    /// When the newest block was committed here.
+    /// Time of the newest commit on this node.
     pub last_commit: Option<TimeMs>,
     /// The double-sign guard keeps this node from voting at this height.
     pub abstaining: bool,
-    /// Waits that ran out since the start.
+    /// Expired timeouts since the start.
     pub timeouts: u64,
 }
 
-/// Where the node stands in catching up.
+/// Progress of synchronization.
 #[derive(Clone, Debug, Default)]
 pub struct SyncStatus {
-    /// Whether it is at the head as far as it knows.
+    /// True if it is at the head as far as it knows.
     pub synced: bool,
-    /// The stage, for people: `synced`, `blocks`, `snapshot`, …
+    /// The stage, for humans: `synced`, `blocks`, `snapshot`, …
     pub stage: String,
-    /// The height that is known to exist.
+    /// The highest height that is known to exist.
     pub target: Height,
     /// Peers that blocks can be fetched from.
     pub peers: u32,
-    /// Blocks per 1,000 seconds, over the last while.
+    /// Recent rate, in blocks per 1,000 seconds.
     pub blocks_per_1000_s: u64,
-    /// Milliseconds left, when they can be told.
+    /// Estimated milliseconds left; `None` when unknown.
     pub eta_ms: Option<u64>,
 }
 
-/// What a node waits for before it takes part again, or before it has the next block.
+/// Condition that a node waits for before it takes part again, or before it has the next block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// A stable name: `blocks_lost`, `may_have_signed`, `no_network`, `peers`, `quorum`, `blocks`.
     pub reason: &'static str,
-    /// The height that ends it.
+    /// The height that ends the wait.
     pub through: Height,
-    /// The same for people.
+    /// Description for humans.
     pub detail: String,
 }
 
-/// How the node is.
+/// State of the node.
 #[derive(Clone, Debug, Default)]
 pub struct NodeStatus {
-    /// Name of the node, for people.
+    /// Name of the node, for humans.
     pub moniker: String,
     /// `validator`, `full` or `dev`.
     pub role: String,
@@ -443,13 +443,13 @@ pub struct NodeStatus {
     pub uptime_ms: u64,
     /// Connected peers.
     pub peers: u32,
-    /// Bytes of the home directory, 0 when not known.
+    /// Bytes of the home directory, 0 when unknown.
     pub disk_bytes: u64,
-    /// Bytes free on its file system, 0 when not known.
+    /// Bytes free on its file system, 0 when unknown.
     pub disk_free_bytes: u64,
-    /// Catching up.
+    /// Progress of synchronization.
     pub sync: SyncStatus,
-    /// What it waits for before it takes part again; `None` when it does.
+    /// Condition that it waits for before it takes part again; `None` when it takes part.
     pub waiting: Option<Waiting>,
 }
 
@@ -458,9 +458,9 @@ pub struct NodeStatus {
 pub struct HealthCheck {
     /// A stable name: `database`, `synced`, `head_age`, `shutdown`, …
     pub name: &'static str,
-    /// Whether it holds.
+    /// True if the check passes.
     pub ok: bool,
-    /// What was found, for people.
+    /// Result of the check, for humans.
     pub detail: String,
 }
 
@@ -474,13 +474,13 @@ fn unsettled<'f>(
 
 /// The node, as the server sees it.
 pub trait Backend: Send + Sync + 'static {
-    /// What does not change.
+    /// Facts that never change.
     fn facts(&self) -> &ChainFacts;
 
     /// The newest block. Memory only.
     fn head(&self) -> Arc<Head>;
 
-    /// Tells of new blocks: the newest height, after everything of that block can be read.
+    /// Watch of the newest height. A height is announced after everything of its block can be read.
     fn head_watch(&self) -> watch::Receiver<Height>;
 
     /// The oldest height whose body and receipts are kept.
@@ -499,7 +499,7 @@ pub trait Backend: Send + Sync + 'static {
     fn height_of(&self, block: &Hash) -> Result<Option<Height>, BackendError>;
 
     /// The block at `height` with its receipts and certificate; `None` above the head. New blocks
-    /// should come from memory: every subscriber asks for them.
+    /// should be served from memory: every subscriber asks for them.
     ///
     /// # Errors
     /// [`BackendError::Pruned`] and [`BackendError::Internal`].
@@ -523,13 +523,13 @@ pub trait Backend: Send + Sync + 'static {
     /// [`BackendError::Pruned`] and [`BackendError::Internal`].
     fn certificate(&self, height: Height) -> Result<Option<CommitCertificate>, BackendError>;
 
-    /// What the block at `height` changed in the state; `None` above the head.
+    /// Changes of the state by the block at `height`; `None` above the head.
     ///
     /// # Errors
     /// [`BackendError::Pruned`] and [`BackendError::Internal`].
     fn diff(&self, height: Height) -> Result<Option<Arc<StateDiff>>, BackendError>;
 
-    /// Accounts, in the order asked for, all from one state: the newest when `at` is `None`.
+    /// Accounts, in the order of the request, all from one state: the newest when `at` is `None`.
     ///
     /// # Errors
     /// [`BackendError::Future`], [`BackendError::Pruned`] and [`BackendError::Internal`].
@@ -550,7 +550,7 @@ pub trait Backend: Send + Sync + 'static {
         slots: &[Hash],
     ) -> Result<Read<Vec<Option<Vec<u8>>>>, BackendError>;
 
-    /// At most `limit` accounts in trie-key order, from the first key above `after`. Expensive.
+    /// Up to `limit` accounts in trie-key order, from the first key above `after`. Expensive.
     ///
     /// # Errors
     /// As [`Backend::accounts`].
@@ -564,10 +564,11 @@ pub trait Backend: Send + Sync + 'static {
     /// Proofs of accounts and of the named slots of each, from one state. Expensive.
     ///
     /// # Errors
-    /// As [`Backend::accounts`]; [`BackendError::Pruned`] says from where on proofs can be made.
+    /// As [`Backend::accounts`]; [`BackendError::Pruned`] contains the first height that can be
+    /// proven.
     fn prove(&self, at: Option<Height>, keys: &[(Address, Vec<Hash>)]) -> Result<StateProofs, BackendError>;
 
-    /// Where the transaction with this id stands.
+    /// Status of the transaction with this id.
     ///
     /// # Errors
     /// [`BackendError::Internal`].
@@ -576,15 +577,15 @@ pub trait Backend: Send + Sync + 'static {
     /// The transaction with this id while it is in the pool.
     fn pooled(&self, id: &Hash) -> Option<PoolEntry>;
 
-    /// Returns true while the transaction with this id is in the pool. One look-up in memory: asked at every
-    /// block for each transaction that is waited for. Those of a block have left the pool when
+    /// Returns true while the transaction with this id is in the pool. One look-up in memory: called at
+    /// every block for each transaction that is waited for. Those of a block have left the pool when
     /// [`Backend::head_watch`] reports it.
     fn in_pool(&self, id: &Hash) -> bool {
         self.pooled(id).is_some()
     }
 
-    /// Checks signatures and offers the transactions to the pool: one verdict each, in order. Sending
-    /// the same bytes again is no error. The answer comes when the verdicts are known, not later. Callers
+    /// Checks signatures and offers the transactions to the pool: one verdict each, in order. Sending the
+    /// same bytes again is not an error. The answer is sent when the verdicts are known, not later. Callers
     /// take turns; when `from` or all of them have too much waiting, the verdicts are [`BackendError::Busy`],
     /// at the first poll.
     fn submit(
@@ -593,11 +594,11 @@ pub trait Backend: Send + Sync + 'static {
         transactions: Vec<Transaction>,
     ) -> impl Future<Output = Vec<Result<Admitted, Refusal>>> + Send;
 
-    /// Waits until all of `ids` are settled, or `timeout` is over, and says where each stands.
+    /// Waits until all of `ids` are settled, or `timeout` is over, and returns the status of each.
     ///
-    /// The default looks again whenever a block is committed; a transaction that leaves the pool
-    /// between two blocks is noticed at the next one. One that was found in the pool is not asked for again
-    /// until it has left.
+    /// The default looks again whenever a block is committed; a transaction that leaves the pool between
+    /// two blocks is noticed at the next one. One that was found in the pool is not looked up again until
+    /// it has left.
     ///
     /// # Errors
     /// [`BackendError::Internal`] and [`BackendError::ShuttingDown`].
@@ -632,7 +633,7 @@ pub trait Backend: Send + Sync + 'static {
                     Err(_) => break,
                 }
             }
-            // What is still in the pool may be pending now and was queued before.
+            // A transaction that is still in the pool may be pending now and was queued before.
             for (status, id) in unsettled(&mut found, &ids) {
                 *status = self.status(id)?;
             }
@@ -640,10 +641,11 @@ pub trait Backend: Send + Sync + 'static {
         }
     }
 
-    /// What `transaction` would do if it were next, without doing it. Expensive.
+    /// Result of `transaction` if it were executed next, without executing it. Expensive.
     ///
     /// # Errors
-    /// [`Refusal`] when it could not be in a block at all. The default says it is not available.
+    /// [`Refusal`] when no block could include it. The default reports that simulation is
+    /// unavailable.
     fn simulate(&self, transaction: Transaction) -> Result<Read<Receipt>, Refusal> {
         drop(transaction);
         Err(BackendError::Disabled {
@@ -652,33 +654,33 @@ pub trait Backend: Send + Sync + 'static {
         .into())
     }
 
-    /// The pool in figures.
+    /// Contents and limits of the pool.
     fn pool_status(&self) -> PoolStatus;
 
-    /// At most `limit` transactions in ascending order of ids above `after`, of `sender` or of all.
+    /// Up to `limit` transactions in ascending order of ids above `after`, of `sender` or of all.
     fn pool_list(&self, sender: Option<&Address>, after: Option<&Hash>, limit: usize) -> Vec<PoolEntry>;
 
-    /// What the pool holds for one account.
+    /// Transactions of one account in the pool.
     fn pool_account(&self, address: &Address) -> PoolAccount;
 
-    /// The Proof of History as it runs.
+    /// Progress of the Proof of History.
     fn poh_status(&self) -> PohStatus;
 
-    /// Where consensus stands.
+    /// State of consensus.
     fn consensus_status(&self) -> ConsensusStatus;
 
-    /// The rounds of a height, if they are still remembered. Memory only.
+    /// The rounds of a height, if they are still in memory. Memory only.
     fn rounds(&self, height: Height) -> Option<HeightRounds> {
         let _ = height;
         None
     }
 
-    /// Double signatures that wait here for a block.
+    /// Double-sign evidence that waits for a block.
     fn evidence_waiting(&self) -> Vec<Evidence> {
         Vec::new()
     }
 
-    /// Takes a double signature that has been checked, to be told to others and put into a block.
+    /// Accepts verified double-sign evidence, to be broadcast and included in a block.
     ///
     /// # Errors
     /// [`BackendError::Busy`], [`BackendError::Disabled`] and [`BackendError::ShuttingDown`].
@@ -689,21 +691,21 @@ pub trait Backend: Send + Sync + 'static {
         })
     }
 
-    /// The network; `None` when this node has none.
+    /// The network; `None` when this node runs without one.
     fn network(&self) -> Option<Arc<dyn PeersView>> {
         None
     }
 
-    /// How the node is.
+    /// State of the node.
     fn node_status(&self) -> NodeStatus;
 
-    /// Whether the main loop turns: `/livez`. Nothing about peers or sync.
+    /// Returns true if the main loop makes progress: `/livez`. Independent of peers and sync.
     fn is_live(&self) -> bool;
 
-    /// The checks behind `/readyz`; ready when all hold.
+    /// The checks behind `/readyz`; ready when all pass.
     fn health(&self) -> Vec<HealthCheck>;
 
-    /// Sends money from the faucet of a dev chain and returns the transaction's id.
+    /// Sends funds from the faucet of a dev chain and returns the transaction's id.
     fn faucet(&self, to: Address, amount: Amount) -> impl Future<Output = Result<Hash, Refusal>> + Send {
         let _ = (to, amount);
         async {

@@ -1,93 +1,96 @@
-//! The server's knobs. Every bound has a default that is safe on a public address.
+//! Configuration of the server. Every bound has a default that is safe on a public address.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::metrics::RpcMetrics;
 
-/// How the server behaves. `Config::default()` is the public default.
+/// Configuration of the server. `Config::default()` is the public default.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Most bytes of a request. Too low refuses batches of large transactions, too high costs memory
+    /// Maximum bytes of a request. Too low refuses batches of large transactions, too high costs memory
     /// per connection.
     pub request_bytes_max: u32,
-    /// Most bytes of a WebSocket message, when that is less than [`Config::request_bytes_max`]: many
+    /// Maximum bytes of a WebSocket message, when that is less than [`Config::request_bytes_max`]: many
     /// messages of one connection may be in work at once.
     pub message_bytes_max: u32,
-    /// Most bytes of an answer, a whole JSON-RPC batch included.
+    /// Maximum bytes of an answer, a whole JSON-RPC batch included.
     pub response_bytes_max: u32,
-    /// Most entries of a JSON-RPC batch. Each counts for the rate limit by itself.
+    /// Maximum number of entries of a JSON-RPC batch. Each counts separately for the rate limit.
     pub batch_entries_max: u32,
-    /// Most connections, HTTP and WebSocket together. A further one takes the seat of a connection without
-    /// a request in work, or else of one whose call waits for a block; when there is none, it gets 429 and is
-    /// closed. Calls that wait for a block hold at most half of these, one address at most a quarter of that
-    /// half; in WebSocket sessions they have [`Config::websocket_calls_max`] instead.
+    /// Maximum number of connections, HTTP and WebSocket together. A further one takes the seat of a
+    /// connection without a request in work, or else of one whose call waits for a block; when there is none,
+    /// it gets 429 and is closed. Calls that wait for a block hold up to half of these, one address up to a
+    /// quarter of that half; in WebSocket sessions they have [`Config::websocket_calls_max`] instead.
     pub connections_max: u32,
-    /// Most connections of one address, or of one IPv6 /64. Loopback addresses, which all programs of the
-    /// machine share, have no bound of their own.
+    /// Maximum number of connections of one address, or of one IPv6 /64. Loopback addresses, which all
+    /// programs of the machine share, are not bounded separately.
     pub connections_per_address_max: u32,
-    /// Most WebSocket sessions. Fewer than [`Config::connections_max`], so that calls always find a seat.
+    /// Maximum number of WebSocket sessions. Fewer than [`Config::connections_max`], so that calls always
+    /// find a seat.
     pub websockets_max: u32,
-    /// Most WebSocket sessions of one address, as above.
+    /// Maximum number of WebSocket sessions of one address, as above.
     pub websockets_per_address_max: u32,
-    /// How long a new connection may be silent.
+    /// Maximum time until the first byte of a new connection.
     pub first_byte_timeout: Duration,
-    /// How long the header of a request may take from its first byte; never longer than
+    /// Maximum time of a request's header from its first byte; never longer than
     /// [`Config::call_timeout`].
     pub header_timeout: Duration,
-    /// How long the body of a request, or a WebSocket message, may take; never longer than
+    /// Maximum time of a request's body, or of a WebSocket message; never longer than
     /// [`Config::call_timeout`].
     pub body_timeout: Duration,
-    /// How long a connection may rest between two requests.
+    /// Maximum time that a connection may be idle between two requests.
     pub idle_timeout: Duration,
-    /// How long a reader may keep an answer waiting in all. Reading faster than 8 KiB/s pays for it.
+    /// Maximum total time that a reader may stall an answer. Reading faster than 8 KiB/s pays for
+    /// it.
     pub write_timeout: Duration,
-    /// Bytes of requests and answers in memory, all connections together. Above it connections are closed: those
-    /// that do not move first, then those with most of the address that holds most.
+    /// Maximum bytes of requests and answers in memory, all connections together. Above it connections are
+    /// closed: stalled ones first, then the largest of the address that holds the most.
     pub held_bytes_max: usize,
-    /// Bytes of one WebSocket session in memory above which it is read no further. One answer may go
-    /// beyond it. Subscriptions read on while half of it is free: as many sessions as there may be stay below
+    /// Bytes of one WebSocket session in memory above which reading from it stops. One answer may exceed it.
+    /// Subscriptions read on while half of it is free: the maximum number of sessions stays below
     /// [`Config::held_bytes_max`] when none of them reads.
     pub websocket_held_bytes_max: usize,
     /// Calls of one WebSocket session that wait for a block at the same time.
     pub websocket_calls_max: usize,
-    /// Subscriptions that read history at the same time, on threads of their own.
+    /// Subscriptions that read history at the same time, on dedicated threads.
     pub history_readers_max: usize,
-    /// Most subscriptions of one WebSocket connection.
+    /// Maximum number of subscriptions of one WebSocket connection.
     pub subscriptions_per_connection_max: u32,
     /// Events of one subscription that wait for a slow WebSocket reader; see also [`Config::websocket_held_bytes_max`].
     pub message_buffer: u32,
-    /// How long a subscription waits for its reader before it ends with `lagged`.
+    /// Time that a subscription waits for its reader before it ends with `lagged`.
     pub stall_timeout: Duration,
     /// Blocks that a subscription which was once live may fall behind before it ends with `lagged`.
     pub lag_blocks_max: u64,
-    /// Longest time of a call that does not wait for a block, and of reading a request.
+    /// Maximum time of a call that does not wait for a block, and of reading a request.
     pub call_timeout: Duration,
-    /// How often WebSocket peers are pinged; they are cut off after two unanswered intervals and `call_timeout`.
+    /// Interval of pings to WebSocket peers; they are cut off after two unanswered intervals and
+    /// `call_timeout`.
     pub ping_interval: Duration,
     /// Calls that compute (Proof of History, simulation, figures over many blocks) at the same time. Answers that
     /// can be large are built beside them, as many as [`crate::BUILDING_BYTES_MAX`] allows.
     pub expensive_calls_max: usize,
-    /// Values of the `Host` header that are answered, without port. Guards against DNS rebinding.
+    /// Accepted values of the `Host` header, without port. Guards against DNS rebinding.
     pub hosts: Vec<String>,
     /// Origins (`https://explorer.example`) whose pages may call; none by default.
     pub origins: Vec<String>,
-    /// The budget of one address; `None` is no limit.
+    /// The budget of one address; `None` is unlimited.
     pub rate: Option<Rate>,
-    /// Whether callers on the loopback interface have no limit.
+    /// True if callers on the loopback interface have no limit.
     pub rate_exempts_loopback: bool,
     /// Namespaces that are served, such as `chain`; empty means all.
     pub namespaces: Vec<String>,
-    /// Where calls are counted.
+    /// Metrics of the calls.
     pub metrics: Arc<RpcMetrics>,
 }
 
-/// A token bucket. What a call costs is in `vibecoin_rpc_api::registry`.
+/// A token bucket. The cost of a call is in `vibecoin_rpc_api::registry`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Cost units that come back per second.
+    /// Cost units that are refilled per second.
     pub per_second: u32,
-    /// Cost units that may be saved up.
+    /// Maximum cost units that accumulate.
     pub burst: u32,
 }
 
@@ -132,14 +135,14 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The first of [`Config::hosts`] and [`Config::origins`] that names nothing, and so would match no
-    /// request: the name of its list, itself, and how an entry is written.
+    /// The first invalid entry of [`Config::hosts`] and [`Config::origins`], which would match no
+    /// request: the name of its list, the entry, and the expected form of an entry.
     #[must_use]
     pub fn unreadable(&self) -> Option<(&'static str, &str, &'static str)> {
         crate::host::unreadable(self)
     }
 
-    /// Whether the method is served under `namespaces`. Methods about the interface always are.
+    /// Returns true if the method is served under `namespaces`. Methods about the interface always are.
     #[must_use]
     pub fn serves(&self, method: &str) -> bool {
         let namespace = method.split(['_', '.']).next().unwrap_or(method);

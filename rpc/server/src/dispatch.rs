@@ -1,4 +1,4 @@
-//! From a call that has been admitted to its method.
+//! Dispatch of an admitted call to its method.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(crate) struct Served {
     pub(crate) methods: Methods,
     pub(crate) id: ConnectionId,
     pub(crate) response_bytes_max: usize,
-    /// What subscriptions need; `None` where there is no way to send events.
+    /// State of the session's subscriptions; `None` where the transport cannot send events.
     pub(crate) subscribing: Option<Subscribing>,
 }
 
@@ -41,7 +41,8 @@ pub(crate) struct Subscribing {
     pub(crate) begun: Begun,
 }
 
-/// The events of subscriptions whose acknowledgement has not been sent yet: it comes before all of them.
+/// The events of subscriptions whose acknowledgement has not been sent yet: it is sent before all of
+/// them.
 pub(crate) type Begun = Arc<Mutex<Vec<mpsc::Receiver<Box<RawValue>>>>>;
 
 impl Calls for Served {
@@ -89,7 +90,7 @@ impl Calls for Served {
                 .boxed();
             }
             (MethodCallback::Unsubscription(callback), Some(_)) => {
-                // The library would log it as a warning and answer `false`.
+                // The library would log a warning and answer `false`.
                 if params.one::<SubscriptionId<'_>>().is_err() {
                     let message = "`subscription` is the number that sub_subscribe answered";
                     let error = ApiError::invalid_params("invalid_params", message);

@@ -1,6 +1,6 @@
-//! From the bytes of a message to the calls in it, the same for every transport.
+//! Parsing of a message into its calls, the same for every transport.
 //!
-//! What stands around a call is checked here: that the message is JSON, the number of entries of a batch,
+//! The envelope of a call is checked here: that the message is JSON, the number of entries of a batch,
 //! and each entry's version, id, method name and further members. `params` are left to [`crate::params`].
 
 use std::borrow::Cow;
@@ -15,24 +15,24 @@ use vibecoin_rpc_api::{ApiError, ErrorData};
 
 use crate::params::too_deep;
 
-/// Most bytes of an id. It is sent back with the answer, so it must not be a load.
+/// Maximum bytes of an id. It is echoed in the answer, so it must not be a load.
 pub(crate) const ID_BYTES_MAX: usize = 128;
 
-/// -32700.
+/// JSON-RPC error code of invalid JSON.
 const PARSE_ERROR: i32 = -32700;
 
-/// A message.
+/// A parsed message.
 #[derive(Debug)]
 pub(crate) enum Message<'t> {
     /// One request.
     One(Entry<'t>),
     /// A batch, never empty.
     Batch(Vec<Entry<'t>>),
-    /// A batch with more entries than it may have; the error is the answer, with `null` for an id.
+    /// A batch with too many entries; the error is the answer, with `null` for an id.
     TooMany {
-        /// The answer.
+        /// The error to answer.
         error: Box<ApiError>,
-        /// How many entries there are.
+        /// Number of entries.
         entries: u32,
     },
     /// Neither: the error is the answer, with `null` for an id.
@@ -42,15 +42,15 @@ pub(crate) enum Message<'t> {
 /// A request, alone or in a batch.
 #[derive(Debug)]
 pub(crate) enum Entry<'t> {
-    /// To be answered.
+    /// A call, to be answered.
     Call(Request<'t>),
-    /// A request without an id: nothing may be answered.
+    /// A request without an id: it must not be answered.
     Notification,
-    /// No request; to be answered with the error, and the id if one can be told.
+    /// An invalid request; answered with the error, and with the id if it is readable.
     Refused(Id<'t>, Box<ApiError>),
 }
 
-/// -32600.
+/// Builds error -32600.
 fn invalid_request(message: impl Into<String>) -> ApiError {
     let code = jsonrpsee::types::error::INVALID_REQUEST_CODE;
     library_error(code, "invalid_request", message)
@@ -190,9 +190,9 @@ fn entry(text: &str) -> Entry<'_> {
 #[derive(Default)]
 struct Envelope<'t> {
     id: Option<Id<'t>>,
-    /// Whether it is the one that is served.
+    /// True if it is the supported version.
     version: Option<bool>,
-    /// Its inside is `None` when it is no text.
+    /// The inner value is `None` when it is not a string.
     method: Option<Option<Cow<'t, str>>>,
     params: Option<&'t RawValue>,
     /// The first member without a meaning that is nested too deep. Parameters are checked with their names.
@@ -267,7 +267,7 @@ fn read_id(value: &str) -> Result<Id<'_>, String> {
     }
 }
 
-/// Whether brackets are nested too deep in valid JSON.
+/// Returns true if brackets are nested too deep in valid JSON.
 fn is_deep(json: &str) -> bool {
     let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
     for byte in json.bytes() {
@@ -291,7 +291,8 @@ fn is_deep(json: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// What a message is: calls by their method, `-` for a notification, errors by their code.
+    /// Renders a message as text: calls by their method, `-` for a notification, errors by their
+    /// code.
     fn check(message: impl AsRef<[u8]>, expected: &str) {
         let show = |entry: &Entry<'_>| match entry {
             Entry::Call(request) => format!("{}#{}", request.method, request.id),
@@ -387,7 +388,8 @@ mod tests {
         check(with(JSON_DEPTH_MAX), "m#1");
         check(with(JSON_DEPTH_MAX + 1), "-32602#1");
         check(with(100_000), "-32602#1");
-        // What is no request for another reason is refused for that, and what asks for no answer has none.
+        // An entry that is invalid for another reason is refused for that, and a notification gets no
+        // answer.
         let deep = deep(JSON_DEPTH_MAX + 1);
         check(
             format!(r#"{{"jsonrpc":"1.0","method":"m","id":1,"more":{deep}}}"#),

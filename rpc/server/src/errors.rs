@@ -1,4 +1,4 @@
-//! From the reasons of the node and of the library to the interface's codes.
+//! Conversion of the errors of the node and of the library to the interface's codes.
 
 use jsonrpsee::server::MethodResponse;
 use jsonrpsee::types::ErrorObjectOwned;
@@ -82,9 +82,10 @@ impl From<Refusal> for ApiError {
     }
 }
 
-/// Gives an error of the library the form of ours: `data` is an object with a reason.
+/// Converts an error of the library to the form of the interface: `data` is an object with a
+/// reason.
 pub(crate) fn with_reason(response: MethodResponse, method: Option<&Method>) -> MethodResponse {
-    // Our own codes are positive.
+    // Codes of the interface are positive.
     if response.as_error_code().is_none_or(|code| code > 0) {
         return response;
     }

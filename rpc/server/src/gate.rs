@@ -1,5 +1,5 @@
-//! What every call passes on its way in and out: the method's name, the caller's budget, the names of
-//! the parameters, and the time limit. Entries of a batch pass one by one.
+//! Checks of every call, before and after it runs: the method's name, the caller's budget, the names
+//! of the parameters, and the time limit. Entries of a batch are checked one by one.
 
 use std::borrow::Cow;
 use std::future::poll_fn;
@@ -36,17 +36,17 @@ use crate::work::{Permit, Work, in_long_steps};
 const ANSWER_BYTES_PER_UNIT: usize = 1024;
 /// Bytes of a message that a unit covers; those of the first unit are free.
 const REQUEST_BYTES_PER_UNIT: usize = 4096;
-/// Units for what is answered without a call: a notification, an entry that is none, a method that there is not.
+/// Units for an answer without a call: to a notification, an invalid entry, or an unknown method.
 const REFUSED_COST: u32 = 1;
-/// Most bytes of a message that is read without a turn: some tens of microseconds.
+/// Maximum bytes of a message that is read without a turn: some tens of microseconds.
 const READ_AT_ONCE_BYTES_MAX: usize = 8 * 1024;
-/// Most bytes of a message that is read on a thread that serves all connections: a quarter of a millisecond.
+/// Maximum bytes of a message that is read on a thread that serves all connections: a quarter of a millisecond.
 const READ_HERE_BYTES_MAX: usize = 64 * 1024;
 /// Messages of either size with turns that are read at the same time: one leaves a thread, or a core, to the calls of
 /// others.
 const READ_AT_ONCE_MAX: usize = 1;
 
-/// What all connections share.
+/// State shared by all connections.
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) config: Arc<Config>,
@@ -63,9 +63,9 @@ pub(crate) struct Rules {
     pub(crate) seats: Arc<Seats>,
     pub(crate) hosts: Hosts,
     pub(crate) origins: Origins,
-    /// Whether `dev_*` methods exist.
+    /// True if `dev_*` methods exist.
     pub(crate) dev: bool,
-    /// Says when the server stops.
+    /// Reports the stop of the server.
     pub(crate) stop: StopHandle,
     /// The methods of this listener.
     table: &'static [Method],
@@ -99,7 +99,7 @@ impl Rules {
         }
     }
 
-    /// Whether this listener answers to the method.
+    /// Returns true if this listener answers to the method.
     pub(crate) fn serves(&self, method: &str) -> bool {
         self.config.serves(method) && (self.dev || !method.starts_with("dev_"))
     }
@@ -117,20 +117,20 @@ impl Rules {
             })
     }
 
-    /// Whether `peer` has a budget at all.
+    /// Returns the limiter, if calls of `peer` are limited.
     pub(crate) fn limits(&self, peer: IpAddr) -> Option<&RateLimiter> {
         let exempt = self.config.rate_exempts_loopback && peer.to_canonical().is_loopback();
         self.limiter.as_ref().filter(|_| !exempt)
     }
 
-    /// Charges for the bytes of an answer what the price of its method does not cover: a unit covers 1 KiB.
+    /// Charges for the bytes of an answer beyond the price of its method: a unit covers 1 KiB.
     pub(crate) fn charge_answer(&self, caller: Caller, method: &Method, bytes: usize) {
         let units = u32::try_from(bytes / ANSWER_BYTES_PER_UNIT).unwrap_or(u32::MAX);
         self.charge(caller, units.saturating_sub(method.cost));
     }
 
-    /// Takes the price of `bytes` of a message, less what is `paid` for it: the budget is asked before a large message is
-    /// read.
+    /// Takes the price of `bytes` of a message, less what is `paid` for it: the budget is checked before a
+    /// large message is read.
     pub(crate) fn pay_message(&self, caller: Caller, paid: &mut Paid, bytes: usize) -> Result<(), Refused> {
         let units = message_units(bytes);
         let missing = units.saturating_sub(paid.0);
@@ -141,13 +141,14 @@ impl Rules {
         Ok(())
     }
 
-    /// Charges for bytes that were read and discarded. Refusing costs a unit in any case: a caller that goes on after it
-    /// has been refused goes deeper into debt.
+    /// Charges for bytes that were read and discarded. Refusing costs a unit in any case: a caller that
+    /// continues after it has been refused goes deeper into debt.
     pub(crate) fn charge_discarded(&self, caller: Caller, bytes: usize) {
         self.charge(caller, message_units(bytes).saturating_add(1));
     }
 
-    /// Returns how many bytes are read and discarded, so that the caller can read its answer.
+    /// Returns the number of bytes that are read and discarded, so that the caller can read its
+    /// answer.
     pub(crate) fn discards_max(&self, peer: IpAddr) -> usize {
         if self.is_deep_in_debt(peer) {
             0
@@ -156,7 +157,7 @@ impl Rules {
         }
     }
 
-    /// Returns true if `peer` went on after it had been refused, and owes for it.
+    /// Returns true if `peer` continued after it had been refused, and owes for it.
     pub(crate) fn is_deep_in_debt(&self, peer: IpAddr) -> bool {
         self.deep_debt(peer).is_some()
     }
@@ -172,7 +173,7 @@ impl Rules {
         self.limits(peer)?.deep_debt(peer, Instant::now())
     }
 
-    /// Charges for what showed only after a call was admitted.
+    /// Charges for costs that are known only after a call was admitted.
     pub(crate) fn charge(&self, caller: Caller, units: u32) {
         if let Some(address) = caller.address.filter(|_| units > 0)
             && let Some(limiter) = self.limits(address)
@@ -181,7 +182,7 @@ impl Rules {
         }
     }
 
-    /// Refuses a caller that owes for what it was charged afterwards.
+    /// Refuses a caller that is in debt from such charges.
     pub(crate) fn solvent(&self, caller: Caller) -> Result<(), Refused> {
         caller.address.map_or(Ok(()), |address| self.pay(address, 0))
     }
@@ -219,7 +220,7 @@ fn message_units(bytes: usize) -> u32 {
     u32::try_from(bytes / REQUEST_BYTES_PER_UNIT).unwrap_or(u32::MAX)
 }
 
-/// Marks an answer that says "too many": over HTTP its status becomes 429.
+/// Marks an answer that reports "too many": over HTTP its status becomes 429.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RateLimited {
     retry_after: Duration,
@@ -232,7 +233,7 @@ impl RateLimited {
     }
 }
 
-/// Why a call is not run.
+/// Refusal of a call.
 #[derive(Debug)]
 pub(crate) struct Refused {
     error: ApiError,
@@ -249,7 +250,7 @@ impl Refused {
         }
     }
 
-    /// The answer to a connection of which nothing is read, as HTTP.
+    /// The HTTP answer to a connection of which nothing is read.
     pub(crate) fn before_a_seat(self) -> String {
         let seconds = self.limited.map_or(1, RateLimited::retry_after_seconds);
         let body = bare_error(Id::Null, self.error);
@@ -278,8 +279,8 @@ impl From<ApiError> for Refused {
 
 /// The methods behind the gate.
 pub(crate) trait Calls: Sync {
-    /// Begins a call that has been admitted. The result holds what it needs of the request, so that the message can be
-    /// freed while the call waits.
+    /// Begins a call that has been admitted. The result owns what it needs of the request, so that the
+    /// message can be freed while the call waits.
     fn run(&self, request: Request<'_>) -> BoxFuture<'_, MethodResponse>;
 }
 
@@ -290,7 +291,7 @@ struct Begun<'c> {
     running: BoxFuture<'c, MethodResponse>,
 }
 
-/// What every message of a connection passes, whatever the transport.
+/// Checks for every message of a connection, whatever the transport.
 pub(crate) struct Gate<C> {
     pub(crate) rules: Arc<Rules>,
     pub(crate) seated: Arc<Seated>,
@@ -298,11 +299,11 @@ pub(crate) struct Gate<C> {
 }
 
 tokio::task_local! {
-    /// The connection of the call in work. The library hands methods their parameters alone.
+    /// The connection of the call in work. The library passes only the parameters to methods.
     static CALLER: Arc<Seated>;
 }
 
-/// Whose share the call in work uses; the node's own for a task that serves no connection.
+/// The caller that the call in work is charged to; the node for a task that serves no connection.
 pub(crate) fn caller() -> Caller {
     CALLER.try_with(|caller| caller.caller()).unwrap_or(Caller::NODE)
 }
@@ -367,8 +368,8 @@ impl Lane {
 }
 
 impl<C: Calls> Gate<C> {
-    /// Answers a message whose bytes are paid for; `None` when it asks for no answer. HTTP has no lane: its requests come
-    /// one by one. The message of a single call is freed when the call has begun.
+    /// Answers a message whose bytes are paid for; `None` when it asks for no answer. HTTP has no lane: its
+    /// requests arrive one by one. The message of a single call is freed when the call has begun.
     pub(crate) async fn answer(&self, message: Bytes, lane: Option<&Lane>) -> Option<MethodResponse> {
         let bytes = message.len();
         if bytes <= READ_AT_ONCE_BYTES_MAX {
@@ -382,20 +383,22 @@ impl<C: Calls> Gate<C> {
         let mut answering = std::pin::pin!(self.read_and_answer(message, lane));
         let answering = poll_fn(|task| {
             let step = answering.as_mut().poll(task);
-            // The first step reads the message and, most often, the parameters. What waits keeps no turn.
+            // The first step reads the message and, usually, the parameters. A waiting call holds no
+            // turn.
             drop(turn.take());
             step
         });
         if is_large {
-            // Five megabytes are parsed in some passes of 5 to 20 ms each, which no other connection has to wait for.
+            // Five megabytes are parsed in some passes of 5 to 20 ms each, which must not block other
+            // connections.
             in_long_steps(answering).await
         } else {
             answering.await
         }
     }
 
-    /// Waits for a turn to read a message, in turns between callers. Read in the order of their arrival, the messages of
-    /// some hundred connections hold up short calls for as long as all of them take.
+    /// Waits for a turn to read a message, in turns between callers. Read in the order of their arrival, the
+    /// messages of some hundred connections hold up short calls for as long as all of them take.
     async fn turn_to_read(&self, is_large: bool) -> Result<Permit, MethodResponse> {
         let caller = self.seated.caller();
         let turn = async {
@@ -424,7 +427,7 @@ impl<C: Calls> Gate<C> {
                 };
                 (self.pass(request, Duration::MAX), turn)
             }
-            // No method of ours is useful without an answer: nothing is run.
+            // None of the methods is useful without an answer: nothing is run.
             Message::One(Entry::Notification) => {
                 self.rules.charge(self.seated.caller(), REFUSED_COST);
                 return None;
@@ -448,12 +451,12 @@ impl<C: Calls> Gate<C> {
             }
             Message::Refused(error) => return Some(self.refuse(Id::Null, *error)),
         };
-        // The call has its own copy of the parameters, and may wait long.
+        // The call has a copy of the parameters, and may wait long.
         drop(message);
         Some(call.await)
     }
 
-    /// Refuses what is no call, for the price of one.
+    /// Refuses an invalid entry, for the price of a call.
     fn refuse(&self, id: Id<'_>, error: ApiError) -> MethodResponse {
         match self.rules.pay(self.seated.peer, REFUSED_COST) {
             Ok(()) => refused(id, error),
@@ -472,7 +475,7 @@ impl<C: Calls> Gate<C> {
             let answer = match entry {
                 Entry::Call(request) => {
                     let left = most.saturating_sub(started.elapsed());
-                    // The copy that the call has beside the message.
+                    // The call's copy, beside the message.
                     let params = request.params.as_ref().map_or(0, |params| params.get().len());
                     let _copy = self.seated.hold(params);
                     self.pass(request, left).await
@@ -499,7 +502,7 @@ impl<C: Calls> Gate<C> {
         Some(response)
     }
 
-    /// Begins one call, which runs for at most `most`, and counts it when it ends.
+    /// Begins one call, which runs for up to `most`, and counts it when it ends.
     fn pass(
         &self,
         request: Request<'_>,
@@ -532,11 +535,11 @@ impl<C: Calls> Gate<C> {
         Ok(Begun { method, id, running })
     }
 
-    /// Runs a call for at most `most`, and never longer than its method may take.
+    /// Runs a call for up to `most`, and never longer than its method may take.
     async fn finish(&self, begun: Begun<'_>, most: Duration) -> MethodResponse {
         let Begun { method, id, running } = begun;
         let mut running = std::pin::pin!(CALLER.scope(Arc::clone(&self.seated), running));
-        // Most calls are done at the first look and need no timer.
+        // Calls usually complete at the first poll and need no timer.
         if let Poll::Ready(response) = poll_fn(|task| Poll::Ready(running.as_mut().poll(task))).await {
             return with_reason(response, Some(method));
         }

@@ -1,4 +1,4 @@
-//! Hosts and origins as requests name them, parsed: every way to write one is one value.
+//! Hosts and origins as requests name them, parsed: every spelling of one has the same value.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,7 +11,7 @@ use crate::config::Config;
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Host {
     Ip(IpAddr),
-    /// In lower case, without the dot of the root.
+    /// In lower case, without the dot of the DNS root.
     Name(String),
 }
 
@@ -34,7 +34,7 @@ impl Host {
     }
 }
 
-/// A host with the port that stands behind it, if one does.
+/// A host with the port behind it, if there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Place {
     host: Host,
@@ -47,7 +47,7 @@ impl Place {
     }
 
     fn of(authority: &Authority) -> Option<Self> {
-        // `None` for credentials, too: they have no business in `Host` or `Origin`.
+        // `None` for credentials, too: they are invalid in `Host` and `Origin`.
         let port = authority.as_str().strip_prefix(authority.host())?;
         let port = match port {
             "" | ":" => None,
@@ -57,7 +57,7 @@ impl Place {
         Some(Self { host, port })
     }
 
-    /// Reads an entry of the configuration: a port is passed over, and brackets may be left out.
+    /// Reads an entry of the configuration: a port is ignored, and brackets may be left out.
     fn configured(text: &str) -> Option<Host> {
         if let Ok(ip) = text.parse::<Ipv6Addr>() {
             return Some(Host::Ip(IpAddr::V6(ip).to_canonical()));
@@ -66,7 +66,7 @@ impl Place {
     }
 }
 
-/// The values of `Host` that a listener answers.
+/// The accepted values of `Host` of a listener.
 #[derive(Clone, Debug)]
 pub(crate) struct Hosts {
     any: bool,
@@ -82,10 +82,10 @@ impl Hosts {
         }
     }
 
-    /// Guards against DNS rebinding: a page of a stranger whose name points here names itself in `Host`.
+    /// Guards against DNS rebinding: a foreign page whose name resolves to this node has that name in `Host`.
     ///
-    /// `local` is the address at which the connection arrived. Who names it has used no name that could
-    /// have been rebound.
+    /// `local` is the address at which the connection arrived. A request that names it has used no name that
+    /// could have been rebound.
     pub(crate) fn allow(&self, headers: &HeaderMap, target: &Uri, local: Option<IpAddr>) -> bool {
         let Some(named) = only(headers, &header::HOST).and_then(Place::parse) else {
             return false;
@@ -101,7 +101,7 @@ impl Hosts {
     }
 }
 
-/// Where a page was served from: scheme, host and port (RFC 6454).
+/// Origin of a page: scheme, host and port (RFC 6454).
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Served {
     scheme: String,
@@ -124,7 +124,7 @@ impl Served {
         })
     }
 
-    /// Whether it was this node, as the request names it, that served the page.
+    /// Returns true if this node, as the request names it, served the page.
     fn is_own(&self, host: &Place) -> bool {
         let Some(default) = port_of(&self.scheme) else {
             return false;
@@ -141,8 +141,8 @@ fn port_of(scheme: &str) -> Option<u16> {
     }
 }
 
-/// The first entry of the configuration that names nothing, and so would match no request: its list, itself,
-/// and how such an entry is written.
+/// The first invalid entry of the configuration, which would match no request: its list, the entry, and the
+/// expected form of such an entry.
 pub(crate) fn unreadable(config: &Config) -> Option<(&'static str, &str, &'static str)> {
     let host = config
         .hosts
@@ -161,9 +161,9 @@ pub(crate) fn unreadable(config: &Config) -> Option<(&'static str, &str, &'stati
     }
 }
 
-/// What a request says about the page behind it.
+/// Origin of a request.
 pub(crate) enum Origin {
-    /// No page is behind the call.
+    /// The request has no origin: it is not from a page.
     Absent,
     /// A page that may call.
     Allowed(HeaderValue),

@@ -1,7 +1,7 @@
 //! The JSON-RPC server over a [`Backend`]: HTTP and WebSocket on one port, health beside it.
 //!
-//! It knows the chain's types and rules of form, and no engine, database or network. What a node is
-//! asked is [`backend`]; what a caller may do is bounded by [`Config`].
+//! It knows the chain's types and rules of form, and no engine, database or network. [`backend`] is
+//! the interface to the node; [`Config`] bounds what a caller may do.
 //!
 //! ```no_run
 //! # async fn example<B: vibecoin_rpc_server::Backend>(backend: std::sync::Arc<B>) -> std::io::Result<()> {
@@ -16,15 +16,15 @@
 //! ```
 //!
 //! A call passes, in this order: the seats for connections, `Host` and `Origin` (`host`), the size, time and
-//! type of the body (`server`, `request`) or of the WebSocket message (`websocket`). From there on one way
-//! serves every transport: the number of batch entries, ids and what else surrounds a call (`envelope`);
-//! then, each entry by itself, the method's name, the caller's budget, depth, names and
-//! values of the parameters, the time limit, and the form of errors (`gate`, `params`, `values`, `rate`); then its method (`dispatch`,
-//! `methods`), where expensive ones wait for a permit (`work`), as do those whose answers can be large
-//! (`building`).
+//! type of the body (`server`, `request`) or of the WebSocket message (`websocket`). From there on every
+//! transport takes the same path: the number of batch entries, ids and the rest of the envelope (`envelope`);
+//! then, for each entry separately, the method's name, the caller's budget, depth, names and values of the
+//! parameters, the time limit, and the form of errors (`gate`, `params`, `values`, `rate`); then its method
+//! (`dispatch`, `methods`), where expensive ones wait for a permit (`work`), as do those whose answers can be
+//! large (`building`).
 //!
-//! The operator has a listener of its own with methods of its own ([`RpcServer::start_admin`], `access`);
-//! figures for Prometheus have a third one ([`prometheus`]).
+//! The operator has a separate listener with separate methods ([`RpcServer::start_admin`], `access`);
+//! metrics for Prometheus have a third one ([`prometheus`]).
 
 mod access;
 pub mod backend;

@@ -1,6 +1,6 @@
-//! A port that answers HTTP/1.1: connections take seats, keep to deadlines, and are watched on the way.
+//! A port that answers HTTP/1.1: connections take seats, have deadlines, and are observed while in use.
 //!
-//! All listeners are this one; they differ in what they answer.
+//! All listeners use it; they differ in their answers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
@@ -22,16 +22,16 @@ use crate::seats::{Phase, Queued, Seat, Seated, Seats};
 use crate::socket::{Socket, Stream, linger};
 use crate::watched::Watched;
 
-/// Most bytes that are read and discarded behind an answer that was given before all of a request was read.
+/// Maximum bytes that are read and discarded behind an answer that was given before all of a request was read.
 pub(crate) const DISCARDED_BYTES_MAX: usize = 64 * 1024;
-/// Most bytes of a request's header.
+/// Maximum bytes of a request's header.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
-/// How often it is said that connections cannot be accepted: callers can bring that about.
+/// Interval of the warning that connections cannot be accepted: callers can cause that condition.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
-/// How long accepting pauses when the process has no file descriptor left.
+/// Pause of accepting when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What a listener answers.
+/// Answers of a listener.
 pub(crate) trait Answers: Send + Sync + 'static {
     /// Answers one request of a connection.
     fn answer(
@@ -44,17 +44,19 @@ pub(crate) trait Answers: Send + Sync + 'static {
     /// A connection found no seat.
     fn turned_away(&self) {}
 
-    /// Returns the answer to a connection from an address of which nothing is read, whatever it asks.
+    /// Returns the answer to a connection from an address of which nothing is read, whatever it
+    /// requests.
     fn refuse(&self, _peer: IpAddr) -> Option<String> {
         None
     }
 
-    /// Returns how many bytes that follow an answer are read and discarded, so that the peer can read the answer.
+    /// Returns the number of bytes behind an answer that are read and discarded, so that the peer can read
+    /// the answer.
     fn discards_max(&self, _seated: &Seated) -> usize {
         DISCARDED_BYTES_MAX
     }
 
-    /// So many bytes were.
+    /// Called with the number of bytes that were discarded.
     fn discarded(&self, _seated: &Seated, _bytes: usize) {}
 }
 
@@ -62,8 +64,8 @@ pub(crate) trait Answers: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LocalAddress(pub(crate) IpAddr);
 
-/// Where programs of this machine reach a listener. One that listens at all addresses listens at loopback,
-/// too, and "all" is no address to connect to, nor one to name in `Host`.
+/// Address at which programs of this machine reach a listener. One that listens at all addresses listens
+/// at loopback, too, and "all" is not an address to connect to, nor one to name in `Host`.
 pub(crate) fn reachable(listener: SocketAddr) -> SocketAddr {
     let ip = match listener.ip().to_canonical() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
@@ -77,7 +79,7 @@ pub(crate) fn reachable(listener: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listener.port())
 }
 
-/// Accepts connections until `stop` says so.
+/// Accepts connections until `stop` reports the end.
 pub(crate) async fn serve<A: Answers>(
     listener: TcpListener,
     seats: Arc<Seats>,
@@ -101,7 +103,7 @@ pub(crate) async fn serve<A: Answers>(
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of file descriptors, most likely. A connection without a request gives its own back.
+                // Probably out of file descriptors. A connection without a request is closed to free one.
                 if warned.is_none_or(|warned| warned.elapsed() >= WARNING_INTERVAL) {
                     warned = Some(Instant::now());
                     tracing::warn!(target: "rpc", %error, "cannot accept connections");
@@ -124,7 +126,7 @@ pub(crate) async fn serve<A: Answers>(
         };
         let connection = connection(stream, Arc::new(seated), id, Arc::clone(&answers), stop.clone());
         tokio::spawn(connection);
-        // In a burst of connections each one is looked at before the next may take its seat.
+        // In a burst of connections each one is polled before the next may take its seat.
         tokio::task::yield_now().await;
     }
 }
@@ -168,7 +170,7 @@ async fn connection<A: Answers>(
         }
     });
     let mut builder = http1::Builder::new();
-    // Every deadline is one of the seat's.
+    // Every deadline is enforced by the seat.
     builder.header_read_timeout(None).max_buf_size(HEADER_BYTES_MAX);
     let socket = Socket::new(stream);
     seat.watch(&socket);
@@ -198,8 +200,8 @@ async fn connection<A: Answers>(
     }
 }
 
-/// Reads and discards at most `bytes_max` that still arrive behind the last answer, so that the peer can read it. Returns
-/// how many bytes it were.
+/// Reads and discards up to `bytes_max` that still arrive behind the last answer, so that the peer can read
+/// it. Returns the number of these bytes.
 pub(crate) async fn take_leave(
     seated: &Seated,
     socket: &Arc<Socket>,
@@ -217,9 +219,9 @@ pub(crate) async fn take_leave(
     discarded
 }
 
-/// Notes when the answer has left, and counts its bytes until then.
+/// Records when the answer has been sent, and counts its bytes until then.
 fn watched_answer(seated: &Seated, answer: Response<HttpBody>) -> Response<HttpBody> {
-    // A new session notes for itself.
+    // A new session records for itself.
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         return answer;
     }

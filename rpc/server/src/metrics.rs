@@ -1,4 +1,4 @@
-//! Figures of the RPC servers.
+//! Metrics of the RPC servers.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use vibecoin_rpc_api::registry::{ADMIN_METHODS, METHODS};
 use crate::metrics;
 use crate::prometheus::{Counter, Label, Labelled, Seconds};
 
-/// A method as a label. What nobody knows shares one value, so that callers cannot make up series.
+/// A method as a label. Unknown names share one value, so that callers cannot create series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MethodLabel(usize);
 
@@ -69,7 +69,7 @@ impl Label for ReasonLabel {
     }
 }
 
-/// Why the server closed a connection.
+/// Reasons why the server closed a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closed {
     /// Another connection needed its seat.

@@ -1,7 +1,7 @@
 //! A node in a few hundred lines: one validator, blocks on demand, everything in memory.
 //!
-//! It makes real blocks (ticks, roots, certificates, diffs, proofs), so that what comes out of the server
-//! can be checked to the end; its pool and its rules are the simplest that do.
+//! It makes real blocks (ticks, roots, certificates, diffs, proofs), so that the server's output can be
+//! verified completely; its pool and its rules are the simplest that work.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -68,24 +68,24 @@ struct Inner {
 /// The node.
 pub struct MockBackend {
     facts: ChainFacts,
-    /// Of all validators; the node's own is the first.
+    /// Keys of all validators; the node's is the first.
     keys: Vec<SecretKey>,
     network: Arc<MockPeers>,
     inner: RwLock<Inner>,
     head: RwLock<Arc<Head>>,
     heads: watch::Sender<Height>,
-    /// Blocks are made as transactions come.
+    /// Blocks are made as transactions arrive.
     instant: AtomicBool,
     ready: AtomicBool,
     status_calls: AtomicU64,
     earliest: AtomicU64,
-    /// Held closed, it makes reading a diff take as long as a test wants.
+    /// While closed, reading a diff takes as long as a test wants.
     diffs_gate: Arc<Gate>,
-    /// The same of a block.
+    /// The same for blocks.
     blocks_gate: Arc<Gate>,
 }
 
-/// What every account of the mock owns in genesis.
+/// Genesis balance of every account of the mock.
 pub const BALANCE: Amount = Amount(1_000_000_000);
 /// Accounts in genesis: those of [`MockBackend::key`] 0 to 9.
 pub const ACCOUNTS: u8 = 10;
@@ -233,18 +233,18 @@ impl MockBackend {
         self.instant.store(true, Ordering::SeqCst);
     }
 
-    /// What `/readyz` says.
+    /// Sets the result of `/readyz`.
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::SeqCst);
     }
 
-    /// How many wait for blocks now: every subscription that runs is one.
+    /// Number of tasks that wait for blocks: every running subscription is one.
     #[must_use]
     pub fn watchers(&self) -> usize {
         self.heads.receiver_count()
     }
 
-    /// How often the status of a transaction was asked for.
+    /// Number of requests for the status of a transaction.
     #[must_use]
     pub fn status_calls(&self) -> u64 {
         self.status_calls.load(Ordering::SeqCst)
@@ -283,17 +283,17 @@ impl MockBackend {
         body.sign(&self.facts.genesis, &key)
     }
 
-    /// Double signatures that wait; the next block carries them.
+    /// Stores evidence; the next block carries it.
     pub fn hold_evidence(&self, evidence: Evidence) {
         self.inner.write().evidence.push(evidence);
     }
 
-    /// What `consensus_getRounds` is to find in memory.
+    /// Stores rounds for `consensus_getRounds`.
     pub fn remember(&self, rounds: HeightRounds) {
         self.inner.write().rounds.push(rounds);
     }
 
-    /// Makes `count` blocks; the first takes everything from the pool that can run.
+    /// Makes `count` blocks; the first takes every executable transaction from the pool.
     pub fn produce(&self, count: u64) {
         for _ in 0..count {
             self.produce_in(Round(0), &[]);
@@ -544,7 +544,7 @@ impl MockBackend {
         })
     }
 
-    /// Whether a nonce below this one is neither used nor in the pool.
+    /// Returns the gap, if a nonce below this one is neither used nor in the pool.
     fn gap_below(inner: &Inner, transaction: &VerifiedTransaction) -> Option<Nonce> {
         let (sender, nonce) = (transaction.sender(), transaction.body().nonce);
         let next = inner

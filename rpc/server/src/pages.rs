@@ -7,7 +7,7 @@ use vibecoin_rpc_api::views::{HealthCheckView, HealthView};
 use crate::backend::Backend;
 use crate::request::{json, plain};
 
-/// What `node_getHealth` says.
+/// The answer of `node_getHealth`.
 pub(crate) fn health_view<B: Backend>(backend: &B) -> HealthView {
     let checks = backend.health();
     HealthView {
@@ -24,7 +24,8 @@ pub(crate) fn health_view<B: Backend>(backend: &B) -> HealthView {
     }
 }
 
-/// `/livez` asks whether the process turns, `/readyz` and `/health` whether it should get traffic.
+/// `/livez` checks that the process makes progress, `/readyz` and `/health` that it should get
+/// traffic.
 pub(crate) fn health<B: Backend>(backend: &B, path: &str, verbose: bool) -> Response<HttpBody> {
     let view = health_view(backend);
     let good = if path == "/livez" { view.live } else { view.ready };

@@ -1,4 +1,4 @@
-//! Parameters are checked before the generated code sees them: it ignores names that it does not know.
+//! Checks parameters before the generated code sees them: it ignores unknown names.
 //!
 //! One pass over the text, which is valid JSON already: depth, repeated names, unknown names, too many
 //! positions. Options that stand beside the parameters are moved into the object `options`.
@@ -9,14 +9,14 @@ use vibecoin_rpc_api::ApiError;
 use vibecoin_rpc_api::limits::JSON_DEPTH_MAX;
 use vibecoin_rpc_api::registry::Method;
 
-/// Most members of one object. The largest object of the interface has a dozen; the bound keeps the
+/// Maximum number of members of one object. The largest object of the interface has a dozen; the bound keeps the
 /// search for repeated names cheap.
 const MEMBERS_MAX: usize = 64;
 
 /// Checks `params` for `method` and returns them in the form that the generated code reads.
 ///
 /// # Errors
-/// -32602 that names what is wrong.
+/// -32602 with the name of the fault.
 pub(crate) fn check<'p>(method: &Method, params: &'p str) -> Result<Cow<'p, str>, ApiError> {
     match Scan::new(params).run()? {
         Shape::Array { count } => {
@@ -47,8 +47,8 @@ pub(crate) fn check_absent(method: &Method) -> Result<(), ApiError> {
     complete(method, |_, _| false)
 }
 
-/// Refuses a call without one of the parameters that it needs. The generated code says only that there
-/// are too few.
+/// Refuses a call without a required parameter. The generated code reports only that there are too
+/// few.
 fn complete(method: &Method, is_there: impl Fn(usize, &str) -> bool) -> Result<(), ApiError> {
     let mut params = method.params.iter().enumerate();
     let missing = params.find(|(index, param)| param.required && !is_there(*index, param.name));
@@ -146,7 +146,7 @@ pub(crate) fn unknown(method: &Method, name: &str) -> ApiError {
     ApiError::invalid_params("unknown_parameter", message).with("parameter", shown)
 }
 
-/// What the outermost value is.
+/// Kind of the outermost value.
 enum Shape<'p> {
     Scalar,
     Array { count: usize },
@@ -160,7 +160,7 @@ struct Scan<'p> {
     /// One per open bracket: where its names begin in `names`, or `None` for an array.
     open: Vec<Option<usize>>,
     names: Vec<&'p str>,
-    /// The next string of the innermost object is a name.
+    /// True if the next string of the innermost object is a name.
     name_next: bool,
 }
 

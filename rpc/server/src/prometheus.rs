@@ -1,7 +1,7 @@
-//! Figures for Prometheus: how a room declares them, and the listener that shows them.
+//! Metrics for Prometheus: their declaration in a crate, and the listener that serves them.
 //!
-//! A room has one struct, made by [`crate::metrics!`]: the field's documentation is the help text, and
-//! every series exists from the start, so that a rule that watches for a rare fault finds it at 0.
+//! A crate has one struct, made by [`crate::metrics!`]: the field's documentation is the help text,
+//! and every series exists from the start, so that a rule that watches for a rare fault finds it at 0.
 //!
 //! ```
 //! use vibecoin_rpc_server::metrics;
@@ -37,19 +37,19 @@ pub use prometheus_client::metrics::counter::Counter;
 pub use prometheus_client::metrics::gauge::Gauge;
 pub use prometheus_client::registry::Registry;
 
-/// A gauge of a quantity that is no whole number.
+/// A gauge of a fractional quantity.
 pub type FloatGauge = Gauge<f64, AtomicU64>;
-/// A counter of a quantity that is no whole number, such as seconds.
+/// A counter of a fractional quantity, such as seconds.
 pub type FloatCounter = Counter<f64, AtomicU64>;
 
-/// One figure as it is declared: for the documentation, and to check a scrape against.
+/// Declaration of a metric: for the documentation, and to check a scrape against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Declared {
     /// Its whole name.
     pub name: &'static str,
     /// `counter`, `gauge` or `histogram`.
     pub kind: &'static str,
-    /// The label that tells its series apart, if there is one.
+    /// The label that distinguishes its series, if there is one.
     pub label: Option<&'static str>,
     /// The lines of its documentation.
     pub help: &'static [&'static str],
@@ -65,28 +65,28 @@ impl Declared {
             .map(|line| line.trim())
             .collect::<Vec<_>>()
             .join(" ");
-        // The encoder puts a full stop behind it.
+        // The encoder appends a full stop.
         line.trim_end_matches('.').to_owned()
     }
 
-    /// The name that HELP and TYPE stand at: that of a counter is without its suffix.
+    /// The name in HELP and TYPE: that of a counter is without its suffix.
     #[must_use]
     pub fn family(&self) -> &'static str {
         self.name.strip_suffix("_total").unwrap_or(self.name)
     }
 }
 
-/// What a figure can be.
+/// A metric type.
 pub trait Metric {
     /// For [`Declared::kind`].
     const KIND: &'static str;
     /// For [`Declared::label`].
     const LABEL: Option<&'static str> = None;
 
-    /// The figure at its start.
+    /// Initial value of the metric.
     fn new() -> Self;
 
-    /// Shows it.
+    /// Registers the metric.
     fn register(&self, registry: &mut Registry, declared: &Declared);
 }
 
@@ -117,16 +117,16 @@ plain_metric! {
 #[derive(Clone, Debug)]
 pub struct Seconds(prometheus_client::metrics::histogram::Histogram);
 
-/// The least bucket, and how many there are.
+/// The smallest bucket, and the number of buckets.
 const BUCKETS: (f64, u16) = (0.0001, 19);
 
 impl Seconds {
-    /// Notes a duration. Takes a lock for a moment; not for the innermost loops.
+    /// Records a duration. Takes a lock for a moment; not for the innermost loops.
     pub fn observe(&self, took: Duration) {
         self.0.observe(took.as_secs_f64());
     }
 
-    /// Notes a duration in microseconds.
+    /// Records a duration in microseconds.
     pub fn observe_micros(&self, micros: u64) {
         self.observe(Duration::from_micros(micros));
     }
@@ -154,7 +154,7 @@ pub trait Label: Copy {
     /// Every value, in the order of [`Label::index`].
     fn all() -> Vec<&'static str>;
 
-    /// Where this one is in [`Label::all`].
+    /// Index of this one in [`Label::all`].
     fn index(self) -> usize;
 }
 
@@ -184,7 +184,7 @@ macro_rules! label {
 
 type LabelSet = [(&'static str, &'static str); 1];
 
-/// One figure for each value of a label. Looking one up costs an index.
+/// One metric for each value of a label. A look-up costs an index.
 #[derive(Clone, Debug)]
 pub struct Labelled<L, M> {
     family: Family<LabelSet, M>,
@@ -193,7 +193,7 @@ pub struct Labelled<L, M> {
 }
 
 impl<L: Label, M: Clone + Default> Labelled<L, M> {
-    /// The figure for a value.
+    /// The metric of a value.
     ///
     /// # Panics
     /// Never for labels made by [`crate::label!`]: a value that is not in its own list is a bug.
@@ -231,7 +231,7 @@ where
     }
 }
 
-/// A room's figures.
+/// Declares the metrics of a crate.
 #[macro_export]
 macro_rules! metrics {
     ($(#[doc = $room_doc:literal])* $vis:vis struct $Room:ident in $room:literal {
@@ -248,7 +248,7 @@ macro_rules! metrics {
         }
 
         impl $Room {
-            /// What is declared, in order.
+            /// The declared metrics, in order.
             pub const DECLARED: &'static [$crate::prometheus::Declared] = &[ $(
                 $crate::prometheus::Declared {
                     name: concat!("vibecoin_", $room, "_", $name),
@@ -258,7 +258,7 @@ macro_rules! metrics {
                 },
             )* ];
 
-            /// Shows all of them.
+            /// Registers all of them.
             pub fn register(&self, registry: &mut $crate::prometheus::Registry) {
                 let mut declared = Self::DECLARED.iter();
                 $( if let Some(declared) = declared.next() {
@@ -281,7 +281,7 @@ pub const BUILD_HELP: &str = "Which program this is; always 1";
 #[must_use]
 pub fn render(registry: &Registry) -> String {
     let mut text = String::new();
-    // Writing into a text cannot fail.
+    // Writing to a string cannot fail.
     let _always = prometheus_client::encoding::text::encode(&mut text, registry);
     text
 }

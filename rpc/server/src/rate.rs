@@ -1,7 +1,7 @@
 //! A token bucket per address, so that one caller cannot starve the others.
 //!
-//! A call pays its method's price before it runs. What only shows afterwards, such as the bytes of its answer, is
-//! charged then, and the bucket may go below zero: the address waits until it is above again.
+//! A call pays its method's price before it runs. Costs that are known only afterwards, such as the bytes of
+//! its answer, are charged then, and the bucket may go below zero: the address waits until it is above again.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,12 +11,13 @@ use parking_lot::Mutex;
 
 use crate::config::Rate;
 
-/// Addresses that are remembered at most. Full buckets are forgotten first: they carry no debt.
+/// Maximum number of remembered addresses. Full buckets are forgotten first: they carry no debt.
 const ADDRESSES_MAX: usize = 16_384;
 
-/// Deepest debt, in full buckets.
+/// Maximum debt, in full buckets.
 const DEBT_MAX: i64 = 10;
-/// A caller that owes more full buckets than this is deep in debt: it went on after it had been refused.
+/// A caller that owes more full buckets than this is deep in debt: it continued after it had been
+/// refused.
 const DEBT_DEEP: i64 = DEBT_MAX / 2;
 
 /// Budgets of all callers.
@@ -33,7 +34,7 @@ struct Bucket {
     at: Instant,
 }
 
-/// The budget is used up; it is enough again after this time.
+/// The budget is used up; it is sufficient again after this time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Exhausted(pub(crate) Duration);
 
@@ -45,7 +46,7 @@ impl RateLimiter {
         }
     }
 
-    /// Takes `cost` units from the budget of `address`. A cost of zero asks whether it is in debt.
+    /// Takes `cost` units from the budget of `address`. A cost of zero checks for debt.
     pub(crate) fn take(&self, address: IpAddr, cost: u32, now: Instant) -> Result<(), Exhausted> {
         // A cost above the whole budget could never be paid: it takes all of it.
         let cost = i64::from(cost).saturating_mul(1000).min(self.full());
@@ -58,7 +59,7 @@ impl RateLimiter {
         })
     }
 
-    /// Takes `cost` units from the budget of `address`, whether they are there or not.
+    /// Takes `cost` units from the budget of `address`, even if they are not there.
     pub(crate) fn charge(&self, address: IpAddr, cost: u32, now: Instant) {
         let cost = i64::from(cost).saturating_mul(1000);
         let deepest = self.full().saturating_mul(DEBT_MAX).saturating_neg();
@@ -67,7 +68,7 @@ impl RateLimiter {
         });
     }
 
-    /// Returns how long `address` has to wait for a budget above zero, if it is deep in debt.
+    /// Returns the time that `address` has to wait for a budget above zero, if it is deep in debt.
     pub(crate) fn deep_debt(&self, address: IpAddr, now: Instant) -> Option<Exhausted> {
         let left = {
             let buckets = self.buckets.lock();
@@ -77,7 +78,7 @@ impl RateLimiter {
         (left < deep).then(|| self.until(left.saturating_neg()))
     }
 
-    /// The time after which `missing` thousandths of a unit have come back.
+    /// Time after which `missing` thousandths of a unit are refilled.
     fn until(&self, missing: i64) -> Exhausted {
         let ms = missing
             .checked_div(i64::from(self.rate.per_second))
@@ -115,7 +116,7 @@ impl RateLimiter {
     }
 }
 
-/// Whose budget it is: the address, or the /64 of an IPv6 address, which one caller owns as a whole.
+/// Key of the budget: the address, or the /64 of an IPv6 address, which one caller owns as a whole.
 pub(crate) fn subject(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,

@@ -1,4 +1,4 @@
-//! HTTP requests and answers: who may ask, how much is read, and what answers look like.
+//! HTTP requests and answers: permitted callers, read limits, and the form of answers.
 
 use std::time::Duration;
 
@@ -15,17 +15,17 @@ use crate::gate::{Paid, RateLimited, Refused, Rules, bare_error};
 use crate::host::{Origin, only};
 use crate::seats::{Held, Phase, Seated};
 
-/// The methods that are answered where JSON-RPC is; GET with an upgrade.
+/// The HTTP methods that are answered where JSON-RPC is; GET with an upgrade.
 pub(crate) const RPC_METHODS: &str = "POST, GET, OPTIONS";
 
-/// A body above the limit is read and thrown away up to this multiple of it, as long as the caller's budget pays for it,
-/// so that the caller gets to read the answer instead of a broken connection.
+/// A body above the limit is read and discarded up to this multiple of it, as long as the caller's budget
+/// pays for it, so that the caller can read the answer instead of a broken connection.
 pub(crate) const DRAIN_FACTOR: usize = 8;
 
-/// Reads a body of at most `limit` bytes within `time_max`. What has arrived counts for the connection.
+/// Reads a body of up to `limit` bytes within `time_max`. What has arrived counts for the connection.
 ///
-/// A caller pays for a body before it is read: for the length that is announced, or as the chunks come. One that cannot is
-/// answered at once, and its connection is closed ([`crate::listener`]).
+/// A caller pays for a body before it is read: for the announced length, or as the chunks arrive. One that
+/// cannot is answered at once, and its connection is closed ([`crate::listener`]).
 pub(crate) async fn read_body(
     rules: &Rules,
     seated: &Seated,
@@ -77,7 +77,8 @@ fn cannot_pay(refused: Refused) -> Response<HttpBody> {
     closing(answered(refused.answer(Id::Null)))
 }
 
-/// An answer to a message. Each has status 200, errors too, but 413 and 429, which proxies understand.
+/// An answer to a message. Each has status 200, errors too, except 413 and 429, which proxies
+/// understand.
 pub(crate) fn answered(answer: MethodResponse) -> Response<HttpBody> {
     let limited = answer.extensions().get::<RateLimited>().copied();
     let text = String::from(Box::<str>::from(answer.into_json()));
@@ -133,7 +134,7 @@ async fn collect(
             .pay_message(seated.caller(), paid, with_these)
             .map_err(cannot_pay)?;
         seated.grow(&mut held, bytes.len());
-        // Most requests come in one piece, which is not copied.
+        // Requests usually arrive in one piece, which is not copied.
         if read == 0 {
             first = bytes;
             continue;
@@ -154,7 +155,7 @@ async fn collect(
     Ok((body, held))
 }
 
-/// Reads and forgets a body, as long as it is paid for.
+/// Reads and discards a body, as long as it is paid for.
 async fn drain(rules: &Rules, seated: &Seated, mut body: Incoming, paid: &mut Paid) -> Result<(), Refused> {
     let mut read = 0usize;
     rules.solvent(seated.caller())?;
@@ -165,13 +166,13 @@ async fn drain(rules: &Rules, seated: &Seated, mut body: Incoming, paid: &mut Pa
     Ok(())
 }
 
-/// Whether the request asks for a WebSocket. The header is a list, and may be repeated.
+/// Returns true if the request asks for a WebSocket. The header is a list, and may be repeated.
 pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {
     listed(headers, &header::UPGRADE).any(|protocol| protocol.eq_ignore_ascii_case("websocket"))
 }
 
-/// The elements of a header that is a list (RFC 9110, section 5.6.1). A value that is no text is one
-/// element that equals nothing.
+/// The elements of a header that is a list (RFC 9110, section 5.6.1). A value that is not text is
+/// one element that equals nothing.
 fn listed<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
     let values = headers.get_all(name).into_iter();
     let texts = values.map(|value| value.to_str().unwrap_or("\u{fffd}"));
@@ -202,7 +203,7 @@ pub(crate) fn check_type(headers: &HeaderMap) -> Result<(), Box<Response<HttpBod
     Err(Box::new(refused))
 }
 
-/// JSON has one charset (RFC 8259, section 8.1), which some clients name. Other parameters mean nothing.
+/// JSON has one charset (RFC 8259, section 8.1), which some clients name. Other parameters are ignored.
 fn is_json(text: &str) -> bool {
     let Ok(media) = MediaType::parse(text.trim_ascii()) else {
         return false;
@@ -223,14 +224,14 @@ pub(crate) fn not_allowed(allow: &'static str, text: &'static str) -> Response<H
     refused
 }
 
-/// Lets a page read an answer.
+/// Adds the headers that let a page read an answer.
 pub(crate) fn share(response: &mut Response<HttpBody>, origin: HeaderValue) {
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(header::VARY, HeaderValue::from_static("origin"));
 }
 
-/// Answers what a browser asks before a page's first call, and what anybody may ask.
+/// Answers the preflight request of a browser, which is open to any caller.
 pub(crate) fn preflight(origin: Origin) -> Response<HttpBody> {
     let mut response = plain(StatusCode::NO_CONTENT, "");
     let allow = HeaderValue::from_static(RPC_METHODS);
@@ -254,7 +255,7 @@ pub(crate) fn preflight(origin: Origin) -> Response<HttpBody> {
     response
 }
 
-/// The answer to what asks for none.
+/// The answer to a message without a call.
 pub(crate) fn nothing() -> Response<HttpBody> {
     Response::new(HttpBody::empty())
 }

@@ -1,13 +1,13 @@
-//! The connections of one listener: who sits where, how long a connection may take for what it does, and
-//! the bytes that are kept in memory for it.
+//! Connection slots ("seats") of one listener: admission and eviction, the deadlines of each phase of a
+//! connection, and the bytes that are kept in memory for it.
 //!
-//! A seat is kept by a connection whose request is in work. One that sends nothing, sends slowly, rests
-//! between requests or does not read its answer gives its seat up to a newcomer, and is closed at its
-//! deadline in any case. So silent sockets delay nobody, from whatever address they come.
+//! A connection whose request is in work keeps its seat. One that sends nothing, sends slowly, is idle
+//! between requests or does not read its answer loses its seat to a new connection, and is closed at
+//! its deadline in any case. So silent sockets delay no other caller, from any address.
 //!
 //! A call that waits for a block, or for its turn to be worked on, costs the node nothing but its seat. Each
-//! kind has half of the seats, an address a share of that half, and both make room for a newcomer when no
-//! other connection can.
+//! kind has half of the seats, an address a share of that half, and both yield their seats to a new
+//! connection when no other connection can.
 
 mod line;
 
@@ -29,13 +29,13 @@ use crate::socket::Socket;
 
 pub(crate) use line::InLine;
 
-/// A connection that is younger than this is evicted only when all others are, too: its request is most
-/// likely on its way.
+/// A connection that is younger than this is evicted only when all others are, too: its request is
+/// probably on its way.
 const FRESH: Duration = Duration::from_millis(100);
-/// A reader that has taken nothing for this long may be closed to make room.
+/// A reader that has taken nothing for this long may be closed to free its seat.
 const STALLED: Duration = Duration::from_secs(1);
-/// Bytes per second that a reader must take once it keeps the server waiting. Each byte taken pays for a
-/// part of the time waited.
+/// Minimum bytes per second that a reader must take once it keeps the server waiting. Each byte taken
+/// pays for a part of the time waited.
 const READ_RATE_MIN: u64 = 8 * 1024;
 /// One address may hold this part of all seats before its connections are the first to be evicted, and this
 /// part of the seats for calls that wait.
@@ -43,7 +43,7 @@ const FAIR_SHARE: usize = 4;
 /// Calls that wait for a block may hold this part of all seats, and so may those that wait for their turn.
 const WAITING_SHARE: usize = 2;
 
-/// What a connection is doing, from the server's side.
+/// Phase of a connection, from the server's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// Accepted; nothing has arrived.
@@ -68,7 +68,7 @@ pub(crate) enum Phase {
     Lingering,
 }
 
-/// How long each phase may take, and how many bytes may wait.
+/// Maximum time of each phase, and maximum bytes that may wait.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) seats_max: usize,
@@ -104,7 +104,7 @@ impl Limits {
         }
     }
 
-    /// How often deadlines are looked at: a quarter of the shortest, at most four times a second.
+    /// Interval of the checks of deadlines: a quarter of the shortest, up to four times a second.
     pub(crate) fn sweep_interval(&self) -> Duration {
         let shortest = self.first_byte.min(self.header).min(self.idle).min(self.write);
         shortest
@@ -118,8 +118,8 @@ impl Limits {
             Phase::Opened => Some((self.first_byte, Closed::Silent)),
             Phase::Header => Some((self.header, Closed::SlowRequest)),
             Phase::Idle => Some((self.idle, Closed::Idle)),
-            // The server answers a slow body itself, calls have a time limit, sessions are pinged, and lingering
-            // ends by itself.
+            // The server answers a slow body, calls have a time limit, sessions are pinged, and lingering is
+            // bounded in time.
             Phase::Body
             | Phase::Unread
             | Phase::Work
@@ -154,7 +154,7 @@ pub(crate) struct Seat {
     subject: IpAddr,
     socket: OnceLock<Weak<Socket>>,
     state: Mutex<State>,
-    /// The peer does not take what is written, or has not yet made up for it.
+    /// True while the peer does not take what is written, or has not yet made up for it.
     slow: AtomicBool,
     /// Bytes of requests and answers of this connection in memory.
     held: AtomicUsize,
@@ -171,13 +171,14 @@ pub(crate) struct Seat {
 #[derive(Debug)]
 struct State {
     phase: Phase,
-    /// When the phase began.
+    /// Start of the phase.
     since: Instant,
-    /// Since when the peer has owed a whole request. Beginning one does not make a connection younger.
+    /// Time since when the peer has owed a whole request. Beginning one does not make a connection
+    /// younger.
     owes: Instant,
-    /// It has been answered at least once.
+    /// True once it has been answered.
     proven: bool,
-    /// Since when the peer does not take what is written to it.
+    /// Time since when the peer does not take what is written to it.
     stuck: Option<Instant>,
     /// Time that the peer kept the server waiting, less what it has paid for by reading.
     debt: Duration,
@@ -229,8 +230,8 @@ impl Seated {
         self.seats.relieve();
     }
 
-    /// Returns once the listener holds no more than it may. Connections that are being closed hold their bytes until
-    /// their tasks have run: what is read meanwhile would come on top.
+    /// Returns once the listener holds no more than it may. Connections that are being closed hold their
+    /// bytes until their tasks have run: bytes read meanwhile would be added to them.
     pub(crate) async fn all_have_room(&self) {
         let held = &self.seats.held;
         loop {
@@ -248,7 +249,7 @@ impl Seated {
         self.seats.queue(&self.seat, bytes)
     }
 
-    /// Makes this connection a WebSocket session, if there may be one more.
+    /// Makes this connection a WebSocket session, if one more is allowed.
     pub(crate) fn upgrade(&self) -> bool {
         let taken = self.seats.taken.lock();
         let limits = &self.seats.limits;
@@ -271,7 +272,7 @@ impl Seated {
         true
     }
 
-    /// Whose share the calls of this connection use.
+    /// The caller that the calls of this connection are charged to.
     pub(crate) fn caller(&self) -> Caller {
         let subject = self.seat.subject;
         Caller {
@@ -281,7 +282,7 @@ impl Seated {
     }
 
     /// Begins a wait for a block, if one more connection may wait. A session, which keeps its seat in any
-    /// case, has a bound of its own.
+    /// case, has a separate bound.
     pub(crate) fn wait(&self) -> Result<Waiting, TooManyWait> {
         let taken = self.seats.taken.lock();
         let limits = &self.seats.limits;
@@ -315,7 +316,7 @@ impl Drop for Waiting {
     }
 }
 
-/// A call may not wait: as many do as may.
+/// A call may not wait: the maximum number of calls wait already.
 ///
 /// Of both kinds: for a block ([`Seated::wait`]) and for a turn ([`Seated::line_up`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -324,7 +325,7 @@ pub(crate) enum TooManyWait {
     OfAll(usize),
 }
 
-/// Whether many callers may stand behind this address: programs and proxies of this machine.
+/// Returns true if this address may stand for many callers: programs and proxies of this machine.
 const fn is_shared(subject: IpAddr) -> bool {
     subject.is_loopback()
 }
@@ -344,7 +345,7 @@ impl Seats {
     }
 
     /// Takes a seat for a new connection, if need be that of one without a request in work, or else of one
-    /// that waits for a block or for its turn. `None` when there is none to be had.
+    /// that waits for a block or for its turn. `None` when there is none.
     pub(crate) fn take(self: &Arc<Self>, id: u32, peer: IpAddr, now: Instant) -> Option<Seated> {
         let subject = subject(peer);
         let mut taken = self.taken.lock();
@@ -396,7 +397,8 @@ impl Seats {
             let greedy = of_subject.get(&seat.subject).is_some_and(|count| *count > share);
             Some(((!greedy, rank), *id))
         });
-        // Waits are interrupted last: sockets that cost their owner nothing cannot end another's.
+        // Waits are interrupted last: sockets that cost their owner nothing cannot end a wait of
+        // another caller.
         let waits = || {
             candidates().filter_map(|(id, seat)| {
                 let count = waiting.get(&seat.subject).copied().unwrap_or_default();
@@ -440,7 +442,7 @@ impl Seats {
     }
 
     /// Keeps bytes of a request on the account of a connection until the result is dropped. When all
-    /// connections keep too much, the one that holds most without moving is closed.
+    /// connections keep too much, the stalled one that holds the most is closed.
     fn hold(&self, seat: &Arc<Seat>, bytes: usize) -> Held {
         seat.add(bytes);
         self.relieve();
@@ -461,9 +463,9 @@ impl Seats {
         }
     }
 
-    /// Closes connections until the others hold no more than the listener may keep in memory: those that keep the server
-    /// waiting first, then of the address that holds most the one that holds most. So many clients of one address cannot
-    /// end the request of another.
+    /// Closes connections until the others hold no more than the listener may keep in memory: those that keep
+    /// the server waiting first, then the largest one of the address that holds the most. So many clients of
+    /// one address cannot end the request of another.
     fn relieve(&self) {
         if self.held.bytes.load(Ordering::Relaxed) <= self.limits.held_max {
             return;
@@ -535,7 +537,7 @@ impl Seat {
         }
     }
 
-    /// The socket to look at while a call waits, when nothing is read from it.
+    /// The socket to watch while a call waits, when nothing is read from it.
     pub(crate) fn watch(&self, socket: &Arc<Socket>) {
         // A connection has one socket.
         let _ = self.socket.set(Arc::downgrade(socket));
@@ -546,7 +548,7 @@ impl Seat {
         self.socket.get().and_then(Weak::upgrade)
     }
 
-    /// Returns when the server wants the connection closed.
+    /// Returns the reason when the server wants the connection closed.
     pub(crate) async fn closing(&self) -> Closed {
         let mut closing = self.closing.subscribe();
         let why = closing.wait_for(Option::is_some).await;
@@ -579,7 +581,7 @@ impl Seat {
             .inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
 
-    /// `bytes` have arrived.
+    /// Counts `bytes` that have arrived.
     pub(crate) fn arrived(&self, bytes: usize) {
         self.discarded(bytes);
         let mut state = self.state.lock();
@@ -589,7 +591,7 @@ impl Seat {
         }
     }
 
-    /// The peer has no room for what was to be written.
+    /// The peer's receive window is full.
     pub(crate) fn stuck(&self) {
         self.slow.store(true, Ordering::Relaxed);
         self.state.lock().stuck.get_or_insert_with(Instant::now);
@@ -635,13 +637,13 @@ impl Seat {
         state.stuck.is_some_and(long) || (state.phase == Phase::Body && long(state.since))
     }
 
-    /// When the wait of its call for a block or for its turn began.
+    /// Start of the call's wait for a block or for its turn.
     fn waits_since(&self) -> Option<Instant> {
         let state = self.state.lock();
         matches!(state.phase, Phase::Waiting | Phase::InLine).then_some(state.since)
     }
 
-    /// The least is evicted first; `None` keeps its seat, or waits.
+    /// Order of eviction, lowest first; `None` keeps its seat, or waits.
     fn rank(&self, now: Instant) -> Option<(bool, u8, Instant)> {
         let state = self.state.lock();
         let fresh = now.saturating_duration_since(state.owes) < FRESH;
@@ -668,7 +670,7 @@ impl Seat {
         self.held_by_all.freed.notify_waiters();
     }
 
-    /// At most `bytes` that waited were sent.
+    /// Up to `bytes` that waited were sent.
     pub(crate) fn sent(&self, bytes: usize) {
         self.release(take_off(&self.queued, bytes));
         self.room.notify_waiters();
@@ -679,7 +681,7 @@ impl Seat {
         self.queued.load(Ordering::Relaxed)
     }
 
-    /// Returns once at most `bytes_max` wait to be sent.
+    /// Returns once no more than `bytes_max` wait to be sent.
     pub(crate) async fn room(&self, bytes_max: usize) {
         loop {
             let mut changed = std::pin::pin!(self.room.notified());
@@ -692,7 +694,7 @@ impl Seat {
     }
 }
 
-/// Takes up to `bytes` off a count and returns how many it were.
+/// Subtracts up to `bytes` from a count and returns the difference.
 fn take_off(count: &AtomicUsize, bytes: usize) -> usize {
     let before = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
         Some(count.saturating_sub(bytes))
@@ -702,7 +704,7 @@ fn take_off(count: &AtomicUsize, bytes: usize) -> usize {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        // What was under way where no guard could travel is gone with the connection.
+        // Bytes that were under way without a guard are gone with the connection.
         self.release(usize::MAX);
     }
 }
@@ -728,7 +730,7 @@ pub(crate) struct Queued {
 }
 
 impl Queued {
-    /// Lets `bytes` go where this guard cannot follow; [`Seat::sent`] takes them off the account.
+    /// Releases `bytes` from this guard; [`Seat::sent`] takes them off the account.
     pub(crate) fn pass_on(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);
     }

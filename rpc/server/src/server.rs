@@ -53,7 +53,8 @@ impl RpcServer {
         Self::listen(listener, backend, rules, methods, None, handle)
     }
 
-    /// Serves the operator's methods on `listener`, over HTTP alone, to whoever shows the token.
+    /// Serves the operator's methods on `listener`, over HTTP alone, to callers that present the
+    /// token.
     ///
     /// # Errors
     /// As [`RpcServer::start`].
@@ -95,13 +96,13 @@ impl RpcServer {
         })
     }
 
-    /// Where it listens.
+    /// The address at which it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where programs of this machine reach it.
+    /// The address at which programs of this machine reach it.
     #[must_use]
     pub fn endpoint(&self) -> SocketAddr {
         listener::reachable(self.address)
@@ -115,22 +116,23 @@ impl RpcServer {
     /// Stops taking connections and calls, lets running calls end, and returns when all have or when
     /// `grace` is over.
     pub async fn stop(self, grace: Duration) {
-        // An error says that it has stopped already.
+        // An error means that it has stopped already.
         let _ = self.handle.stop();
         let _ = tokio::time::timeout(grace, self.handle.stopped()).await;
     }
 }
 
-/// What all connections share.
+/// State shared by all connections.
 struct Shared<B> {
     rules: Arc<Rules>,
     methods: Methods,
-    /// What callers must show; set on the admin listener alone.
+    /// The token that callers must present; set on the admin listener alone.
     token: Option<AdminToken>,
     backend: Arc<B>,
 }
 
-/// Units for an answer to what is no call: health, the start of a session, a method, path, host, origin or type of content that
+/// Units for an answer to a request that is not a call: health, the start of a session, a method, path, host,
+/// origin or type of content that is not served.
 /// is not served.
 const PAGE_COST: u32 = 1;
 
@@ -182,7 +184,8 @@ impl<B: Backend> Answers for Shared<B> {
         if self.token.is_some() {
             return answer;
         }
-        // Calls pay for their bytes and their methods; what never became one pays here, and so does the start of a session.
+        // Calls pay for their bytes and their methods; other requests pay here, and so does the start of a
+        // session.
         let is_call = is_post
             && (answer.status().is_success()
                 || [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::TOO_MANY_REQUESTS].contains(&answer.status()));
@@ -192,8 +195,8 @@ impl<B: Backend> Answers for Shared<B> {
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return answer;
         }
-        // Health is answered in any case: one that asks without a pause, or goes on with calls while it owes for many,
-        // loses its connection, and gets no other until it owes less.
+        // Health is answered in any case: a caller that asks without a pause, or continues with calls while
+        // it owes for many, loses its connection, and gets no other until it owes less.
         if self.rules.is_deep_in_debt(seated.peer) {
             return closing(answer);
         }
@@ -205,7 +208,7 @@ impl<B: Backend> Answers for Shared<B> {
     }
 
     fn refuse(&self, peer: IpAddr) -> Option<String> {
-        // The operator is answered whatever the token's owner did before.
+        // The operator is answered regardless of earlier use of the token.
         if self.token.is_some() {
             return None;
         }
@@ -223,7 +226,7 @@ impl<B: Backend> Answers for Shared<B> {
     }
 }
 
-/// One connection, while it asks.
+/// One connection, during a request.
 struct Connection<'s, B> {
     shared: &'s Shared<B>,
     seated: &'s Arc<Seated>,
@@ -268,7 +271,8 @@ impl<B: Backend> Connection<'_, B> {
         let limit = usize::try_from(config.request_bytes_max).unwrap_or(usize::MAX);
         let time_max = config.body_timeout.min(config.call_timeout);
         let read = read_body(rules, self.seated, body, limit, time_max).await;
-        // Read before it is refused: who still writes would find a broken connection instead of the answer.
+        // Read before it is refused: a caller that is still writing would find a broken connection instead
+        // of the answer.
         let read = read.and_then(|read| check_type(&parts.headers).map(|()| read));
         let (body, _held) = match read {
             Ok(read) => read,
@@ -288,7 +292,7 @@ impl<B: Backend> Connection<'_, B> {
         gate.answer(body, None).await.map_or_else(nothing, answered)
     }
 
-    /// Begins a session, if there may be one more.
+    /// Begins a session, if one more is allowed.
     fn websocket(&self, mut request: Request<Incoming>) -> Response<HttpBody> {
         let answer = match websocket::handshake(&request) {
             Ok(answer) => answer,

@@ -1,4 +1,4 @@
-//! A bound on the transactions that calls wait for: each is looked at whenever a block is committed.
+//! Bounds the transactions that calls wait for: each is looked up whenever a block is committed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use crate::backend::Caller;
 
 /// Transactions that the calls of one caller may wait for.
 pub(crate) const SETTLING_PER_CALLER_MAX: usize = 400;
-/// Transactions that all calls together may wait for. A look at one that is still in the pool takes 100 ns.
+/// Transactions that all calls together may wait for. A look-up of one that is still in the pool takes 100
+/// ns.
 pub(crate) const SETTLING_MAX: usize = 8_192;
 
 const _: () = assert!(SETTLING_PER_CALLER_MAX >= vibecoin_rpc_api::limits::SUBMIT_BATCH_MAX);

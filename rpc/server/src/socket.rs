@@ -1,4 +1,5 @@
-//! The socket of a connection: the protocol reads and writes it, and its seat looks whether the peer is there.
+//! The socket of a connection: the protocol reads and writes it, and its seat checks if the peer is still
+//! connected.
 
 use std::io;
 use std::pin::Pin;
@@ -12,9 +13,9 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-/// How long a connection that has been answered and is read no further is kept for its peer to close it.
+/// Time that an answered connection, which is read no further, is kept for its peer to close it.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
-/// Bytes that are read at once.
+/// Bytes of one read.
 const CHUNK_BYTES: usize = 8 * 1024;
 
 #[derive(Debug)]
@@ -25,7 +26,7 @@ impl Socket {
         Arc::new(Self(Mutex::new(stream)))
     }
 
-    /// Returns true if the peer has closed its side, whatever is still to be read in front of the end.
+    /// Returns true if the peer has closed its side, even if unread bytes are in front of the end.
     pub(crate) fn is_closed(&self) -> bool {
         let stream = self.0.lock();
         match stream.ready(Interest::READABLE).now_or_never() {
@@ -36,8 +37,8 @@ impl Socket {
     }
 }
 
-/// Reads and discards at most `bytes_max` until the peer has closed its side, for a bounded time. Adds what it reads
-/// to `discarded`.
+/// Reads and discards up to `bytes_max` until the peer has closed its side, for a bounded time. Adds the
+/// bytes read to `discarded`.
 ///
 /// Closing a socket that holds unread bytes resets the connection, and a reset can overtake the answer: a peer that
 /// is still sending would see a broken connection instead.
@@ -56,7 +57,7 @@ pub(crate) async fn linger(socket: &Arc<Socket>, bytes_max: usize, discarded: &m
     let _ = tokio::time::timeout(LINGER_TIMEOUT, reading).await;
 }
 
-/// The side of the protocol.
+/// The protocol's side.
 #[derive(Debug)]
 pub(crate) struct Stream(pub(crate) Arc<Socket>);
 

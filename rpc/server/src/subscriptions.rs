@@ -1,10 +1,10 @@
-//! `sub_*`: what is there, then live, without a gap.
+//! `sub_*`: existing blocks, then live ones, without a gap.
 //!
-//! A subscription keeps no queue of its own. It reads blocks from the backend, first those that exist,
-//! then each one when the head says that it is there; so the way from backfill to live has no seam, and a
-//! slow reader costs a position, not memory. Blocks are read in short turns off the threads that serve
-//! calls ([`crate::work::Readers`], `feed`), one turn per connection at a time; history is paid for from
-//! the caller's budget. What is on its way to the reader counts for its connection
+//! A subscription keeps no queue. It reads blocks from the backend, first those that exist, then each one
+//! when the head announces it; so the transition from backfill to live has no gap, and a slow reader
+//! costs a position, not memory. Blocks are read in short turns off the threads that serve calls
+//! ([`crate::work::Readers`], `feed`), one turn per connection at a time; history is paid for from the
+//! caller's budget. Bytes on their way to the reader count for its connection
 //! (`Config::websocket_held_bytes_max`).
 //!
 //! A reader that does not take anything for `Config::stall_timeout`, or falls `Config::lag_blocks_max`
@@ -49,7 +49,7 @@ impl<B: Backend> SubscriptionApiServer for Rpc<B> {
 }
 
 impl<B: Backend> Rpc<B> {
-    /// Where a subscription starts: as asked, or with the next block.
+    /// Start of a subscription: the requested height, or the next block.
     fn first_height(&self, from: Option<U64>) -> Result<Height, ApiError> {
         let head = self.backend.head().header.height;
         let Some(from) = from.map(Height::from) else {
@@ -63,7 +63,7 @@ impl<B: Backend> Rpc<B> {
             }
             .into());
         }
-        // The next block is there to be waited for; what lies behind it may be years away.
+        // The next block can be waited for; heights beyond it may be years away.
         if from > head.saturating_add(1) {
             return Err(BackendError::Future { height: from, head }.into());
         }
@@ -71,7 +71,7 @@ impl<B: Backend> Rpc<B> {
     }
 }
 
-/// What a subscription tells of each block.
+/// Contents of a subscription's events.
 #[derive(Clone, Copy)]
 enum Source {
     Blocks(TransactionDetail),

@@ -132,7 +132,7 @@ impl RawSocket {
         self.0.write_all(&frame).await.unwrap();
     }
 
-    /// Reads the next text message; pings are passed over.
+    /// Reads the next text message; pings are skipped.
     pub(crate) async fn receive(&mut self) -> String {
         loop {
             let kind = self.0.read_u8().await.unwrap();

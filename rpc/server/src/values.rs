@@ -1,8 +1,8 @@
-//! The values of parameters are checked against the table of methods before the generated code reads them: its
-//! errors name neither the parameter nor what it takes, but types of this program.
+//! Checks the values of parameters against the table of methods before the generated code reads them: its
+//! errors name neither the parameter nor the accepted values, but types of this program.
 //!
-//! Only the JSON type is checked here, and the range of integers. Texts that are malformed have codes of their own
-//! (1000 to 1003), which the methods give, and so have block references of any type.
+//! Only the JSON type is checked here, and the range of integers. Malformed strings have separate codes (1000
+//! to 1003), which the methods return, and so have block references of any type.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,18 +16,18 @@ use vibecoin_rpc_api::{ApiError, U64};
 use crate::envelope::read_text;
 use crate::params::unknown;
 
-/// Longest value that an error shows, bytes.
+/// Maximum bytes of a value in an error.
 const SHOWN_BYTES_MAX: usize = 64;
 
-/// Longest part of a reader's error that is shown, characters.
+/// Maximum characters of a reader's message in an error.
 const DETAIL_CHARS_MAX: usize = 256;
 
 /// Checks the values of `params`, whose names and number are known to be right.
 ///
 /// # Errors
-/// -32602 that names the parameter and what it takes.
+/// -32602 that names the parameter and the accepted values.
 pub(crate) fn check(method: &Method, params: &str) -> Result<(), ApiError> {
-    // The library takes a number and a text here, and the dispatcher checks them.
+    // The library accepts a number and a string here, and the dispatcher checks them.
     if method.name == "sub_unsubscribe" {
         return Ok(());
     }
@@ -83,7 +83,7 @@ fn check_one(param: &Param, value: &str) -> Result<(), ApiError> {
         Kind::Address | Kind::Hash | Kind::Bytes | Kind::Text([]) => is_text(value),
         Kind::Text(allowed) => read_text(value).is_some_and(|text| allowed.iter().any(|word| *word == text)),
         Kind::U64 => serde_json::from_str::<U64>(value).is_ok(),
-        // The reader's error would repeat a text, however long.
+        // The reader's error would repeat a string, however long.
         Kind::U32 => !value.starts_with('"') && serde_json::from_str::<u32>(value).is_ok(),
         Kind::Bool => matches!(value, "true" | "false"),
         Kind::Object => value.starts_with('{'),
@@ -105,7 +105,8 @@ fn check_one(param: &Param, value: &str) -> Result<(), ApiError> {
     ))
 }
 
-/// Whether valid JSON is a text that can be read. Only escapes can make one unreadable, so others are not looked into.
+/// Returns true if valid JSON is a readable string. Only escapes can make one unreadable, so others are not
+/// examined.
 fn is_text(value: &str) -> bool {
     value.starts_with('"') && (!value.contains('\\') || read_text(value).is_some())
 }
@@ -115,7 +116,7 @@ fn wrong(name: &str, takes: &str, got: &str) -> ApiError {
     ApiError::invalid_params("invalid_params", message).with("parameter", name)
 }
 
-/// A value as errors show it.
+/// A value as shown in errors.
 fn shown(value: &str) -> &str {
     match value.as_bytes().first() {
         Some(b'{') => "an object",
@@ -126,8 +127,8 @@ fn shown(value: &str) -> &str {
     }
 }
 
-/// Checks the entries of a list where they stand in the request: nothing of them is copied or kept, and of a list that is
-/// too long those beyond `max` are only counted.
+/// Checks the entries of a list in place, in the request: nothing of them is copied or kept, and of a list
+/// that is too long those beyond `max` are only counted.
 fn check_list(param: &Param, array: &str, max: usize) -> Result<(), ApiError> {
     let (mut count, mut wrong_entry) = (0usize, None);
     let texts = Texts {
@@ -135,7 +136,7 @@ fn check_list(param: &Param, array: &str, max: usize) -> Result<(), ApiError> {
         count: &mut count,
         wrong_entry: &mut wrong_entry,
     };
-    // The array is valid JSON: an error says only that reading has ended at `wrong_entry`.
+    // The array is valid JSON: an error means only that reading has ended at `wrong_entry`.
     let _ended = serde_json::Deserializer::from_str(array).deserialize_seq(texts);
     if let Some((index, entry)) = wrong_entry {
         let got = format!("the one at position {index} is {entry}");
@@ -147,7 +148,7 @@ fn check_list(param: &Param, array: &str, max: usize) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Returns what errors call the entries of a list.
+/// Returns the noun that errors use for the entries of a list.
 fn entries_noun(param: &Param) -> &'static str {
     match param.kind {
         Kind::BytesList(_) => "transactions",
@@ -160,7 +161,7 @@ struct Texts<'c> {
     max: usize,
     /// Number of entries that were read.
     count: &'c mut usize,
-    /// The first entry that is no text, and its position from zero.
+    /// The first entry that is not a string, and its position from zero.
     wrong_entry: &'c mut Option<(usize, String)>,
 }
 
@@ -189,13 +190,13 @@ impl<'t> Visitor<'t> for Texts<'_> {
     }
 }
 
-/// The parameter of the method whose inside the table does not describe.
+/// The parameter of the method whose contents the table does not describe.
 pub(crate) fn nested(method: &Method) -> Option<&'static str> {
     let nested = method.params.iter().find(|param| param.kind == Kind::Object);
     nested.map(|param| param.name)
 }
 
-/// An error of the JSON reader without its places and the names of our types.
+/// An error of the JSON reader without its positions and the names of Rust types.
 pub(crate) fn plain(detail: &str) -> String {
     let text = detail.split(" at line ").next().unwrap_or_default();
     let Some((found, expected)) = text.rsplit_once(", expected ") else {

@@ -1,7 +1,7 @@
-//! A stream whose seat hears of what arrives and of what the peer takes.
+//! A stream that reports to its seat the bytes that arrive and the bytes that the peer takes.
 //!
-//! Nothing is read while the peer does not take what was written to it: a peer that asks and never reads
-//! fills its own side of the connection instead of this node's memory.
+//! Nothing is read while the peer does not take what was written to it: a peer that sends requests and
+//! never reads fills its side of the connection instead of this node's memory.
 
 use std::io;
 use std::pin::Pin;
@@ -16,9 +16,9 @@ use crate::seats::Seat;
 pub(crate) struct Watched<S> {
     stream: S,
     seat: Arc<Seat>,
-    /// The last write found no room.
+    /// True if the last write was blocked.
     stuck: bool,
-    /// Who wants to read meanwhile.
+    /// The task that wants to read meanwhile.
     reader: Option<Waker>,
 }
 

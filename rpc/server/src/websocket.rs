@@ -1,10 +1,10 @@
 //! WebSocket sessions (RFC 6455), bounded in bytes, calls and time.
 //!
-//! A session is read no further while its answers wait to be taken or its calls hold too much; one answer
+//! Reading from a session stops while its answers wait to be taken or its calls hold too much; one answer
 //! at a time can be large. A message has a deadline, a peer that answers no ping is closed, and one that
 //! does not read is closed by its seat ([`crate::seats`]).
 //!
-//! Each subscription has a queue of its own, which the writer knows from the moment on at which the
+//! Each subscription has a separate queue, which the writer knows from the moment on at which the
 //! subscription is acknowledged. When the server stops, subscriptions end with a last event, and the session
 //! closes with 1001 behind them.
 
@@ -56,12 +56,12 @@ mod code {
 /// A message or control frame that a session answers.
 enum Task {
     Message(Vec<u8>, Held),
-    /// The peer goes on, and its message is refused.
+    /// A refused message; the session continues.
     Refuse(Box<RawValue>),
     Ping(Vec<u8>),
 }
 
-/// A session that is about to begin.
+/// A session before its start.
 pub(crate) struct Session {
     pub(crate) rules: Arc<Rules>,
     pub(crate) methods: Methods,
@@ -87,7 +87,7 @@ enum Out {
     Pong(Vec<u8>),
     Close {
         code: u16,
-        /// Subscriptions end by themselves; what they still have to say comes first.
+        /// Subscriptions are ending; their last events are sent first.
         last_events: bool,
     },
 }
@@ -163,7 +163,8 @@ impl Session {
         }
     }
 
-    /// Reads and answers messages, and returns how to close. Awaits nothing that depends on the peer's reading.
+    /// Reads and answers messages, and returns the close code. Awaits nothing that depends on the peer's
+    /// reading.
     async fn read(&self, reader: impl AsyncRead + Unpin, out: &mpsc::Sender<Out>) -> Out {
         let config = &self.rules.config;
         let (methods, lane) = (self.methods(), self.lane());
@@ -177,7 +178,7 @@ impl Session {
         let serve = |task| self.serve(&methods, &lane, task, out, &requested);
         let mut seen = Instant::now();
         let mut ping = tokio::time::interval(config.ping_interval.max(Duration::from_millis(1)));
-        // The handshake has just shown that the peer is there.
+        // The handshake has just proven that the peer is connected.
         ping.reset();
         let mut stopped = std::pin::pin!(self.rules.stop.clone().shutdown());
         let mut stopping = false;
@@ -217,12 +218,12 @@ impl Session {
                     }
                 }
                 Some(()) = tasks.next(), if !tasks.is_empty() => {}
-                // Taken answers are a reason to look again.
+                // Answers that were taken are a reason to check again.
                 () = self.seated.room(held_max), if self.seated.queued() > held_max => {}
                 _ = ping.tick() => {
                     let silence_max = config.ping_interval.saturating_mul(2).saturating_add(config.call_timeout);
                     if !has_room {
-                        // It is this side that does not listen.
+                        // It is this side that does not read.
                         seen = Instant::now();
                     } else if seen.elapsed() > silence_max {
                         return self.closes(code::POLICY);
@@ -241,18 +242,18 @@ impl Session {
         }
     }
 
-    /// Sends a refusal, before whatever comes next; returns it as a task while the writer waits for the peer.
+    /// Sends a refusal, before any later message; returns it as a task while the writer waits for the peer.
     fn refuse(&self, out: &mpsc::Sender<Out>, answer: Box<RawValue>) -> Option<Task> {
         let queued = self.seated.queue(answer.get().len());
         match out.try_send(Out::Answer(answer, queued, Vec::new())) {
             Err(mpsc::error::TrySendError::Full(Out::Answer(answer, ..))) => Some(Task::Refuse(answer)),
-            // An error of another kind says that the writer has ended, and the session with it.
+            // Another error means that the writer has ended, and the session with it.
             _ => None,
         }
     }
 
-    /// Serves one message or frame. Nothing of it waits for the peer in the session's own loop: that has to go on, or calls
-    /// would keep the turns that they have been given for as long as the peer reads nothing.
+    /// Serves one message or frame. No part of it waits for the peer in the session's loop: that has to
+    /// continue, or calls would keep their turns for as long as the peer reads nothing.
     async fn serve(
         &self,
         methods: &Served,
@@ -320,7 +321,7 @@ impl Session {
         begun: Vec<mpsc::Receiver<Box<RawValue>>>,
     ) {
         let queued = self.seated.queue(answer.get().len());
-        // An error says that the writer has ended, and the session with it.
+        // An error means that the writer has ended, and the session with it.
         let _ = out.send(Out::Answer(answer, queued, begun)).await;
     }
 }
@@ -338,7 +339,7 @@ const fn close(code: u16) -> Out {
     }
 }
 
-/// Writes answers and events as they come, until told to close.
+/// Writes answers and events as they arrive, until it receives a close.
 async fn write(
     mut writer: WriteHalf<TokioIo<Upgraded>>,
     mut outgoing: mpsc::Receiver<Out>,

@@ -13,14 +13,15 @@ use crate::backend::Caller;
 use crate::gate;
 use crate::seats::{Phase, Seat};
 
-/// Calls of one caller that may wait for a turn; those beyond are refused. Connections without a session are bounded by
-/// their seats before that.
+/// Maximum number of calls of one caller that wait for a turn; those beyond are refused. Connections without
+/// a session are bounded by their seats before that.
 const QUEUED_PER_CALLER_MAX: usize = 64;
-/// Calls that may wait for a turn. Beyond, the newest of the caller with most makes way for one of a caller with fewer.
+/// Maximum number of calls that wait for a turn. Beyond, the newest of the caller with the most is evicted
+/// for one of a caller with fewer.
 const QUEUED_MAX: usize = 1024;
 
 /// Permits for work that would hold up the threads that serve connections. A free permit goes to the waiting
-/// caller that holds fewest, in the order of turns: one caller has all while no other waits, and cannot
+/// caller that holds the fewest, in the order of turns: one caller has all while no other waits, and cannot
 /// have more than its share while others do.
 #[derive(Clone, Debug)]
 pub(crate) struct Work(Arc<Turns>);
@@ -41,7 +42,7 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct Permit {
     caller: Caller,
-    /// `None` once the permit has been given back.
+    /// `None` once the permit has been returned.
     turns: Option<Arc<Turns>>,
 }
 
@@ -86,7 +87,8 @@ impl Work {
         run_with(permit, task).await
     }
 
-    /// Waits for a turn. The connection of the call in work is one that gives way to newcomers meanwhile.
+    /// Waits for a turn. The connection of the call in work may be evicted for a new connection
+    /// meanwhile.
     ///
     /// # Errors
     /// 1401 at once when too many calls wait: of the caller, of its address, or in total.
@@ -165,7 +167,7 @@ impl Turns {
             };
             match sender.send(permit) {
                 Ok(()) => return,
-                // The call has just gone away.
+                // The caller has just disconnected.
                 Err(mut permit) => permit.turns = None,
             }
             caller = of;
@@ -240,7 +242,8 @@ impl State {
     }
 }
 
-/// Runs `task` on a blocking thread, which keeps the permit: a caller that goes away does not free it early.
+/// Runs `task` on a blocking thread, which keeps the permit: a caller that disconnects does not free it
+/// early.
 async fn run_with<T: Send + 'static>(
     permit: impl Send + 'static,
     task: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
@@ -267,10 +270,10 @@ pub(crate) async fn on_a_thread<T: Send + 'static>(
     }
 }
 
-/// Polls a future whose steps can take long: the thread gives up its other tasks to another one meanwhile.
+/// Polls a future whose steps can take long: the thread hands its other tasks to another one meanwhile.
 pub(crate) async fn in_long_steps<F: Future>(future: F) -> F::Output {
     let mut future = std::pin::pin!(future);
-    // Other runtimes have one thread, which serves nobody else meanwhile.
+    // Other runtimes have one thread, which serves no other task meanwhile.
     let hands_over = matches!(Handle::current().runtime_flavor(), RuntimeFlavor::MultiThread);
     poll_fn(|task| {
         let mut step = || future.as_mut().poll(task);
@@ -294,11 +297,12 @@ fn stopping() -> ApiError {
     ApiError::new(Code::ShuttingDown, "the node is shutting down")
 }
 
-/// Readers of the newest blocks at the same time, however many subscriptions there are.
+/// Number of concurrent readers of the newest blocks, however many subscriptions there are.
 const LIVE_READERS_MAX: usize = 2;
 
-/// Turns to read blocks for subscriptions. A turn is short and turns go round in the order of asking, so
-/// that subscriptions over the whole history delay each other, and neither calls nor live events.
+/// Turns to read blocks for subscriptions. A turn is short and turns are granted in the order of
+/// requests, so that subscriptions over the whole history delay each other, and neither calls nor live
+/// events.
 #[derive(Clone, Debug)]
 pub(crate) struct Readers {
     history: Arc<Semaphore>,
@@ -424,7 +428,7 @@ mod tests {
         drop(left);
         drop(held);
         assert!(last.as_mut().now_or_never().is_none());
-        // It goes away with the permit in hand.
+        // It is dropped while it holds the permit.
         drop(granted);
         drop(last.now_or_never().unwrap().unwrap());
         let state = work.0.0.lock();

@@ -1,11 +1,11 @@
-//! Whose share of the node a call uses.
+//! The caller that a call is charged to.
 
 use std::net::IpAddr;
 
-/// Whose share of the node a call uses: callers take turns, and bounds are theirs.
+/// The caller that a call is charged to: callers take turns, and bounds apply per caller.
 ///
-/// One address is one caller, and so is a whole IPv6 /64. Behind a loopback address stand all programs and proxies of
-/// the machine: there each connection is a caller of its own.
+/// One address is one caller, and so is a whole IPv6 /64. A loopback address stands for all programs and
+/// proxies of the machine: there each connection is a separate caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Caller {
     /// The address, of IPv6 its /64; `None` for the node itself.

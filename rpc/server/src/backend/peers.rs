@@ -1,10 +1,11 @@
-//! The network as the server sees it. The engine implements this over the network room's handle.
+//! Interface between the server and the network. The engine implements it over the handle of the
+//! network crate.
 
 use vibecoin_primitives::{Height, PublicKey};
 
-/// What the server asks of the network. Every method returns at once.
+/// Queries and commands of the server to the network. Every method returns at once.
 pub trait PeersView: Send + Sync + 'static {
-    /// Who this node is on the network.
+    /// This node's identity and addresses.
     fn info(&self) -> NetworkFacts;
 
     /// Connected peers, the oldest connection first.
@@ -13,7 +14,7 @@ pub trait PeersView: Send + Sync + 'static {
     /// Connects to a peer and stays connected. `address` is a multiaddress that ends in `/p2p/ID`.
     ///
     /// # Errors
-    /// What is wrong with the address, or with this peer.
+    /// A message if the address or the peer is invalid.
     fn add(&self, address: &str) -> Result<(), String>;
 
     /// Drops the connection and does not dial again.
@@ -22,32 +23,32 @@ pub trait PeersView: Send + Sync + 'static {
     /// When there is no such peer.
     fn remove(&self, id: &str) -> Result<(), String>;
 
-    /// Drops a peer and refuses it: for `seconds`, or until it is let in again.
+    /// Drops a peer and refuses it: for `seconds`, or until it is unbanned.
     ///
     /// # Errors
-    /// When `id` is no identity.
+    /// When `id` is not an identity.
     fn ban(&self, id: &str, reason: &str, seconds: Option<u64>) -> Result<(), String>;
 
-    /// Lets a peer in again.
+    /// Lifts a ban.
     ///
     /// # Errors
     /// When it is not banned.
     fn unban(&self, id: &str) -> Result<(), String>;
 
-    /// Who is banned.
+    /// The banned peers.
     fn bans(&self) -> Vec<Ban>;
 }
 
-/// Who this node is on the network.
+/// This node's identity and addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NetworkFacts {
-    /// Our identity.
+    /// The node's identity.
     pub peer_id: String,
-    /// Where it listens, as full multiaddresses.
+    /// Listen addresses, as full multiaddresses.
     pub listen: Vec<String>,
-    /// What others are told.
+    /// Announced addresses.
     pub external: Vec<String>,
-    /// What it speaks.
+    /// Supported protocols.
     pub protocols: Vec<String>,
 }
 
@@ -56,35 +57,35 @@ pub struct NetworkFacts {
 pub struct Peer {
     /// Its identity.
     pub id: String,
-    /// Where it is connected from or to.
+    /// Remote address of the connection.
     pub address: String,
-    /// Whether it opened the connection.
+    /// True if it opened the connection.
     pub inbound: bool,
-    /// What it says it is.
+    /// Its agent string, unverified.
     pub agent: String,
     /// Its consensus key, when it has proven one of the validator set.
     pub validator: Option<PublicKey>,
-    /// The newest block that it says it has.
+    /// The height of the newest block that it announced.
     pub head: Height,
-    /// What we think of it; it is banned when this is too low.
+    /// Score of the peer; it is banned when this is too low.
     pub score: i64,
     /// Round trip time, milliseconds, when it was measured.
     pub rtt_ms: Option<u64>,
-    /// Bytes from it.
+    /// Bytes received from it.
     pub bytes_in: u64,
-    /// Bytes to it.
+    /// Bytes sent to it.
     pub bytes_out: u64,
     /// Milliseconds since it was connected.
     pub connected_ms: u64,
 }
 
-/// A peer that is kept out.
+/// A banned peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ban {
     /// Its identity.
     pub id: String,
-    /// Why.
+    /// Reason of the ban.
     pub reason: String,
-    /// Seconds left; `None` is until it is let in again.
+    /// Seconds left; `None` is until it is unbanned.
     pub seconds_left: Option<u64>,
 }

@@ -1,4 +1,4 @@
-//! Why a height took the rounds it took.
+//! Record of the rounds of a height.
 
 use vibecoin_primitives::{Hash, Height, PublicKey, Round, TimeMs};
 
@@ -9,9 +9,9 @@ pub struct HeightRounds {
     pub height: Height,
     /// The block that was decided; `None` while the height is open.
     pub decided: Option<Hash>,
-    /// Ascending by round; the oldest are given up first when there were too many.
+    /// Ascending by round; the oldest are dropped first when there are too many.
     pub rounds: Vec<RoundRecord>,
-    /// Rounds that were given up.
+    /// Number of dropped rounds.
     pub forgotten: u32,
 }
 
@@ -20,27 +20,28 @@ pub struct HeightRounds {
 pub struct RoundRecord {
     /// Its number.
     pub round: Round,
-    /// Whose turn it was; `None` when the round has not begun here and only votes of it came.
+    /// Proposer of the round; `None` when the round has not begun here and only votes of it
+    /// arrived.
     pub proposer: Option<PublicKey>,
-    /// When it began here.
+    /// Start of the round here.
     pub started: TimeMs,
-    /// The block that was proposed, and after how many milliseconds.
+    /// The proposed block, and after how many milliseconds it arrived.
     pub proposal: Option<(Hash, u64)>,
-    /// What became of its body here, and after how many milliseconds.
+    /// Verdict on its body here, and after how many milliseconds.
     pub body: Option<(BodyVerdict, u64)>,
     /// First votes.
     pub prevotes: Tally,
     /// Second votes.
     pub precommits: Tally,
-    /// Waits that ran out here, and after how many milliseconds.
+    /// Expired timeouts here, and after how many milliseconds.
     pub timeouts: Vec<(Wait, u64)>,
-    /// How it ended here.
+    /// Outcome of the round here.
     pub outcome: RoundOutcome,
-    /// How long it took here, in milliseconds; `None` while it runs.
+    /// Duration here, in milliseconds; `None` while it runs.
     pub took_ms: Option<u64>,
 }
 
-/// Whether a proposed block's body was good.
+/// Verdict on the body of a proposed block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyVerdict {
     /// It obeys every rule.
@@ -72,7 +73,7 @@ impl Wait {
     }
 }
 
-/// How a round ended.
+/// Outcome of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoundOutcome {
     /// It runs.
@@ -86,18 +87,19 @@ pub enum RoundOutcome {
 /// Votes of one kind in one round, by power. Each validator counts once, with its first vote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Power for each block, in the order in which the first vote for it came; few blocks are told apart.
+    /// Power for each block, in the order in which the first vote for it arrived; only a few blocks are
+    /// counted separately.
     pub blocks: Vec<(Hash, u64)>,
     /// Power for no block.
     pub nil: u64,
-    /// Power for blocks that are not told apart.
+    /// Power for blocks that are not counted separately.
     pub other: u64,
-    /// Who voted, by index in the validator set.
+    /// Validators that voted, by index in the validator set.
     pub voters: Voters,
 }
 
 impl Tally {
-    /// Nobody voted.
+    /// No votes.
     pub const EMPTY: Self = Self {
         blocks: Vec::new(),
         nil: 0,
@@ -105,7 +107,7 @@ impl Tally {
         voters: Voters([0; WORDS]),
     };
 
-    /// The power of everybody who voted.
+    /// The power of all voters.
     #[must_use]
     pub fn power(&self) -> u64 {
         self.blocks
@@ -123,7 +125,7 @@ pub struct Voters([u64; WORDS]);
 const WORDS: usize = vibecoin_primitives::limits::VALIDATORS_MAX.div_ceil(64);
 
 impl Voters {
-    /// Whether this member is in the set.
+    /// Returns true if this member is in the set.
     #[must_use]
     pub fn has(&self, index: usize) -> bool {
         self.0
@@ -131,7 +133,8 @@ impl Voters {
             .is_some_and(|word| word & Self::bit(index) != 0)
     }
 
-    /// Puts a member in; whether it is new. An index beyond the largest validator set is never new.
+    /// Adds a member; returns true if it is new. An index beyond the largest validator set is never
+    /// new.
     pub fn insert(&mut self, index: usize) -> bool {
         let Some(word) = self.0.get_mut(index / 64) else {
             return false;
@@ -141,7 +144,7 @@ impl Voters {
         new
     }
 
-    /// How many members are in the set.
+    /// Number of members in the set.
     #[must_use]
     pub fn count(&self) -> u32 {
         self.0

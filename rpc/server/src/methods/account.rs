@@ -43,15 +43,15 @@ impl<B: Backend> Rpc<B> {
             None => (self.state_at(options.at)?, None),
         };
         let read = match self.backend.list_accounts(at, after, limit) {
-            // The state of the first page is gone with a later block. A list that no height was named for
-            // goes on in the newest state: in the order of the keys no account comes twice, and none is
-            // left out that was there all the time.
+            // The state of the first page is pruned by a later block. A list without a named height
+            // continues in the newest state: in the order of the keys no account is listed twice, and
+            // none is left out that existed all the time.
             Err(BackendError::Pruned { .. }) if after.is_some() && !pinned => {
                 self.backend.list_accounts(None, after, limit)
             }
             read => read,
         }?;
-        // A page may come out short, even empty, when many accounts own less: the cursor goes on.
+        // A page may be short, even empty, when many accounts own less: the cursor continues.
         let next_cursor = read
             .value
             .last()

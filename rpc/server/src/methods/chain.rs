@@ -23,9 +23,9 @@ const TRANSFER_BYTES: u32 = 188;
 const HASH_JSON_BYTES: usize = 69;
 /// Bytes of a header in JSON, about.
 const HEADER_JSON_BYTES: usize = 1500;
-/// Blocks that `chain_getStats` looks at when the caller names no number.
+/// Default number of blocks of `chain_getStats`.
 const STATS_WINDOW: u32 = 100;
-/// Most blocks that it looks at.
+/// Maximum number of blocks of `chain_getStats`.
 const STATS_WINDOW_MAX: u32 = 1000;
 
 impl<B: Backend> Rpc<B> {
@@ -34,7 +34,7 @@ impl<B: Backend> Rpc<B> {
         HeadView::new(&head.header, head.hash, head.transactions)
     }
 
-    /// A block with as much as `options` asks for.
+    /// A block with the details that `options` requests.
     pub(crate) fn block_view(&self, block: &CommittedBlock, options: &BlockOptions) -> BlockView {
         let transactions = match options.transactions {
             TransactionDetail::None => None,
@@ -282,8 +282,8 @@ impl<B: Backend> Rpc<B> {
             Some(from) => self.existing(from)?,
             None => earliest,
         };
-        // References are read once: later pages keep the last height of the first page's range, and go on
-        // when the start of the range has been pruned since.
+        // References are resolved once: later pages keep the last height of the first page's range, and
+        // continue when the start of the range has been pruned since.
         let (from, to) = match &cursor {
             Some(cursor) => (least.max(earliest), cursor.height),
             None if least < earliest => {

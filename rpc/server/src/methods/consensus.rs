@@ -13,13 +13,13 @@ use super::Rpc;
 use super::rounds::tally_view;
 use crate::backend::Backend;
 
-/// Heights that `consensus_getSchedule` tells when the caller names no number.
+/// Default number of heights of `consensus_getSchedule`.
 const SCHEDULE_DEFAULT: u32 = 10;
-/// Most heights that it tells.
+/// Maximum number of heights of `consensus_getSchedule`.
 const SCHEDULE_MAX: u32 = 1000;
-/// Blocks that `consensus_getValidator` looks at when the caller names no number.
+/// Default number of blocks of `consensus_getValidator`.
 const WINDOW_DEFAULT: u32 = 100;
-/// Most blocks that it looks at.
+/// Maximum number of blocks of `consensus_getValidator`.
 const WINDOW_MAX: u32 = 1000;
 
 /// A number of heights within its range.

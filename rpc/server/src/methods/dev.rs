@@ -1,4 +1,4 @@
-//! `dev_*`: served only when genesis says `dev`.
+//! `dev_*`: served only when genesis has `dev` set.
 
 use jsonrpsee::core::async_trait;
 use vibecoin_rpc_api::methods::{DevApiServer, TxApiServer};

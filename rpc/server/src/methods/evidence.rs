@@ -1,4 +1,4 @@
-//! Double signatures: found in blocks, waiting here, handed in.
+//! Double-sign evidence: found in blocks, waiting here, submitted.
 
 use vibecoin_primitives::{Evidence, EvidenceError, Height, decode, encode, merkle};
 use vibecoin_rpc_api::views::{EvidenceOptions, EvidenceView, Page};
@@ -7,14 +7,15 @@ use vibecoin_rpc_api::{ApiError, Bytes, Code, Shown};
 use super::{Query, Rpc, number_position, page_size};
 use crate::backend::Backend;
 
-/// Most blocks that one page looks at.
+/// Maximum number of blocks that one page scans.
 const SCAN_MAX: u64 = 10_000;
-/// Places that a height has in a cursor; more than a block may carry, and the bound on what waits.
+/// Positions that a height has in a cursor; more than a block may carry, and the bound on waiting
+/// evidence.
 const PLACES: u64 = 1024;
 const _: () = assert!(vibecoin_primitives::limits::EVIDENCE_MAX < 1024);
 
 impl<B: Backend> Rpc<B> {
-    /// A page: what is in blocks up to the head of the first page, then what waits here.
+    /// A page: evidence in blocks up to the head of the first page, then waiting evidence.
     pub(super) fn evidence_page(&self, options: EvidenceOptions) -> Result<Page<EvidenceView>, ApiError> {
         let limit = page_size(options.limit)?;
         let query = Query::new(&[b"consensus_getEvidence"]);
@@ -61,7 +62,7 @@ impl<B: Backend> Rpc<B> {
         Ok(Page { items, next_cursor })
     }
 
-    /// At most `room` pieces of one block behind the first `skip`, and whether more follow in it.
+    /// Up to `room` pieces of one block behind the first `skip`, and true if more follow in it.
     fn evidence_at(
         &self,
         height: Height,
@@ -71,7 +72,7 @@ impl<B: Backend> Rpc<B> {
         let Some((header, _)) = self.backend.header(height)? else {
             return Ok((Vec::new(), false));
         };
-        // The header says whether it is worth reading the body.
+        // The root in the header shows if the body has any.
         if header.evidence_root == merkle::root(&[]) {
             return Ok((Vec::new(), false));
         }
@@ -82,7 +83,7 @@ impl<B: Backend> Rpc<B> {
         Ok(cut(all.map(|piece| view(piece, Some(height))).collect(), room))
     }
 
-    /// Checks a double signature and hands it to the node.
+    /// Verifies double-sign evidence and hands it to the node.
     pub(super) fn take_evidence(&self, raw: &[u8]) -> Result<EvidenceView, ApiError> {
         let evidence: Evidence =
             decode(raw).map_err(|error| ApiError::new(Code::BadEncoding, format!("evidence: {error}")))?;

@@ -1,4 +1,4 @@
-//! Whose turn it was: the proposer order of heights that exist, read back from the chain.
+//! Past proposers: the proposer order of heights that exist, read back from the chain.
 //!
 //! The order of a height is a record in the state before it. Only the newest state is kept readable, but
 //! the diff of each block that changed the record holds it as it was before.
@@ -13,7 +13,7 @@ use vibecoin_rpc_api::{ApiError, Code, Shown};
 use super::{Rpc, small};
 use crate::backend::Backend;
 
-/// Most heights that a schedule is computed ahead.
+/// Maximum number of heights that a schedule is computed ahead.
 pub(super) const AHEAD_MAX: u64 = 1000;
 
 impl<B: Backend> Rpc<B> {
@@ -38,7 +38,8 @@ impl<B: Backend> Rpc<B> {
         let missing = || ApiError::internal(format!("the diff of height {height} has no proposer schedule"));
         let key = StateKey::Slot(account_key(&Address::system()), slot_key(&records::SCHEDULE));
         // A block that changed nothing about the order, because its proposer was the only one that was
-        // not held back, does not write it. Nobody is held back for longer than the longest penalty.
+        // not held back, does not write it. No validator is held back for longer than the longest
+        // penalty.
         let newest = self.backend.head().header.height;
         let last = height.saturating_add(u64::from(PENALTY_OFFENCE)).min(newest);
         for later in (height.0..=last.0).map(Height) {
@@ -57,15 +58,15 @@ impl<B: Backend> Rpc<B> {
         }
     }
 
-    /// Whose turns passed before this block was created. Costs a read of the block's diff only when
-    /// somebody's did.
+    /// Validators whose turns passed before this block was created. Costs a read of the block's
+    /// diff only when there are any.
     fn passed_over(&self, header: &Header) -> Result<Vec<PublicKey>, ApiError> {
         if header.round == Round::ZERO {
             return Ok(Vec::new());
         }
         let set = &self.backend.facts().validators;
         let schedule = self.past_schedule(header.height)?;
-        // After a whole circle the same names come again.
+        // After a whole cycle the same names repeat.
         let count = header.round.0.min(small(set.members().len()));
         Ok((0..count)
             .filter_map(|round| schedule.proposer(set, header.height, Round(round)))
@@ -73,7 +74,7 @@ impl<B: Backend> Rpc<B> {
             .collect())
     }
 
-    /// Whose turn it was at a height that exists; `None` above the head.
+    /// The proposers of a height that exists; `None` above the head.
     pub(super) fn past_turn(&self, height: Height) -> Result<Option<ProposerTurnView>, ApiError> {
         let Some((header, _)) = self.backend.header(height)? else {
             return Ok(None);
@@ -88,7 +89,7 @@ impl<B: Backend> Rpc<B> {
         }))
     }
 
-    /// `count` turns from `from` on: what was, then what is to be.
+    /// `count` turns from `from` on: past ones, then scheduled ones.
     pub(super) fn turns(&self, from: Option<Height>, count: u32) -> Result<Vec<ProposerTurnView>, ApiError> {
         let set = &self.backend.facts().validators;
         let (mut next, mut schedule) = self.next_schedule()?;
@@ -99,10 +100,10 @@ impl<B: Backend> Rpc<B> {
             return Err(ApiError::new(Code::FutureHeight, message).with("head", head));
         }
         let mut turns = Vec::new();
-        // Genesis was nobody's turn.
+        // Genesis has no proposer.
         for height in (from.0.max(1)..).map(Height).take(count as usize) {
             if height < next {
-                // The head may be a block further than when the schedule was read, never less.
+                // The head may be a block further than when the schedule was read, never behind.
                 turns.extend(self.past_turn(height)?);
                 continue;
             }
@@ -124,7 +125,7 @@ impl<B: Backend> Rpc<B> {
         Ok(turns)
     }
 
-    /// What a validator did in the newest `window` blocks.
+    /// The record of a validator in the newest `window` blocks.
     pub(super) fn record(&self, key: &PublicKey, window: u32) -> Result<ValidatorRecordView, ApiError> {
         let set = &self.backend.facts().validators;
         let Some((index, validator)) = set.find(key) else {

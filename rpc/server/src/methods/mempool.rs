@@ -42,7 +42,7 @@ impl<B: Backend> Rpc<B> {
     }
 }
 
-/// How many of the first entries have at most `bytes_max` bytes together.
+/// Number of leading entries that have up to `bytes_max` bytes together.
 fn count_within(bytes_max: usize, entries: &[PoolEntry]) -> usize {
     let bytes = |entry: &PoolEntry| usize::try_from(entry.transaction.byte_len()).unwrap_or(usize::MAX);
     let sums = entries.iter().scan(0usize, |sum, entry| {
@@ -73,7 +73,7 @@ impl<B: Backend> MempoolApiServer for Rpc<B> {
             .transpose()?;
         let mut entries = self.backend.pool_list(sender.as_ref(), after.as_ref(), limit);
         let found = entries.len();
-        // A page of large transactions ends early, behind its first at the soonest.
+        // A page of large transactions ends early, after its first at the soonest.
         let fitting = count_within(PAGE_BYTES_MAX, &entries).max(1);
         entries.truncate(fitting);
         let next_cursor = entries

@@ -1,4 +1,5 @@
-//! The methods, one file per namespace, and what they share: naming a block, reading a state, paging.
+//! The methods, one file per namespace, and shared helpers: resolving a block, reading a state,
+//! paging.
 
 mod account;
 pub(crate) mod chain;
@@ -101,8 +102,8 @@ impl<B: Backend> Rpc<B> {
         argument.get()?.on(&self.prefix())
     }
 
-    /// Charges what a call costs beyond the price of its method, before its work begins: calls that are admitted
-    /// at the same time find the debt.
+    /// Charges the cost of a call beyond the price of its method, before its work begins: calls that are
+    /// admitted at the same time see the debt.
     fn charge_beyond(&self, method: &str, units: u32) {
         let paid = registry::find(method).map_or(0, |method| method.cost);
         self.rules.charge(gate::caller(), units.saturating_sub(paid));
@@ -131,7 +132,7 @@ impl<B: Backend> Rpc<B> {
         })
     }
 
-    /// The last block that is not later than `time_ms`: a search by halves over the headers.
+    /// The last block that is not later than `time_ms`: a binary search over the headers.
     fn height_at(&self, time_ms: u64, head: Height) -> Result<Option<Height>, ApiError> {
         let is_later = |height: Height| -> Result<bool, BackendError> {
             Ok(self
@@ -155,7 +156,7 @@ impl<B: Backend> Rpc<B> {
         Ok(Some(low))
     }
 
-    /// The height that a reference names, where `null` is no answer.
+    /// The height that a reference names; an unknown one is an error.
     ///
     /// # Errors
     /// 1101 for a height above the head, 1102 for a hash that is unknown or a time before the first block.
@@ -182,13 +183,13 @@ impl<B: Backend> Rpc<B> {
         let selector = at.map_or(Ok(BlockSelector::Latest), BlockRef::get)?;
         match selector {
             BlockSelector::Latest => Ok(None),
-            // Whether it is there is answered together with the state.
+            // Its existence is checked together with the state.
             BlockSelector::Height(height) => Ok(Some(height)),
             other => self.existing(other.into()).map(Some),
         }
     }
 
-    /// Waits until the node has `height`, at most two seconds.
+    /// Waits until the node has `height`, up to two seconds.
     async fn reach(&self, height: Option<U64>) -> Result<(), ApiError> {
         let Some(height) = height else { return Ok(()) };
         if self.backend.head().header.height.0 >= height.0 {
@@ -238,7 +239,7 @@ fn in_order(from: Height, to: Height) -> Result<(), ApiError> {
     Err(ApiError::invalid_params("empty_range", message))
 }
 
-/// Refuses what is too much for one call. Lists of the caller are [`vibecoin_rpc_api::AtMost`].
+/// Refuses more items than one call allows. Lists of the caller are [`vibecoin_rpc_api::AtMost`].
 fn at_most(what: &str, got: usize, limit: usize) -> Result<(), ApiError> {
     if got <= limit {
         return Ok(());
@@ -256,12 +257,12 @@ fn page_size(limit: Option<u32>) -> Result<usize, ApiError> {
     usize::try_from(limit).map_err(|error| ApiError::internal(error.to_string()))
 }
 
-/// Names a query, so that a cursor cannot be used with another one.
+/// Identifies a query, so that a cursor cannot be used with another one.
 struct Query([u8; 8]);
 
 impl Query {
     fn new(parts: &[&[u8]]) -> Self {
-        // A cursor is no secret and proves nothing: the first bytes of any hash will do.
+        // A cursor is not secret and proves nothing: the first bytes of any hash suffice.
         let joined: Vec<u8> = parts
             .iter()
             .flat_map(|part| [&part.len().to_le_bytes()[..], part].concat())

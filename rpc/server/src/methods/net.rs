@@ -12,7 +12,7 @@ use crate::backend::{Backend, BackendError, Peer, PeersView};
 
 /// The reason of a ban when the operator names none.
 const BAN_REASON: &str = "by the operator";
-/// Most characters of a reason; more is cut off.
+/// Maximum number of characters of a reason; more is cut off.
 const REASON_CHARS_MAX: usize = 200;
 
 impl<B: Backend> Rpc<B> {

@@ -157,7 +157,7 @@ impl<B: Backend> Rpc<B> {
         Ok(verdict)
     }
 
-    /// Returns the hashes computed, or what is wrong. Genesis has no ticks and is right.
+    /// Returns the number of hashes computed, or the fault. Genesis has no ticks and is valid.
     fn verify_block_poh(&self, block: &CommittedBlock) -> Result<u64, String> {
         let (header, ticks) = (&block.header, &block.body.v1().ticks);
         if header.height == Height::ZERO && ticks.is_empty() {

@@ -126,7 +126,7 @@ impl<B: Backend> Rpc<B> {
     fn check(&self, file: &ProofFile) -> Result<(), vibecoin_light::LightError> {
         let facts = self.backend.facts();
         let trust = Trust::new(facts.genesis, &facts.params, facts.validators.clone());
-        // A file that lost its claims proves nothing that anybody asked for, though its block may be good.
+        // A file that lost its claims proves nothing that was requested, though its block may be valid.
         vibecoin_light::verify(&trust, file).map(|_| ())
     }
 
@@ -230,7 +230,8 @@ impl<B: Backend> Rpc<B> {
     }
 }
 
-/// Shows what a proof of ours says. A stranger decodes it after checking; see `vibecoin-light`.
+/// Decodes the claim of a proof made here. A client decodes it after verification; see
+/// `vibecoin-light`.
 fn claimed_account(value: Option<&[u8]>) -> Result<Option<Account>, ApiError> {
     let fact = value.map(vibecoin_primitives::decode::<Account>).transpose();
     fact.map_err(|error| ApiError::internal(format!("an account in the trie is malformed: {error}")))

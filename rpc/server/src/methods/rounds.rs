@@ -1,4 +1,4 @@
-//! Why a height took the rounds it took, in figures and in words.
+//! Reasons for the rounds of a height, in figures and in words.
 
 use vibecoin_primitives::{Hash, Height, PublicKey, Round, ValidatorSet};
 use vibecoin_rpc_api::views::{
@@ -9,11 +9,11 @@ use vibecoin_rpc_api::{ApiError, Code, Shown, U64};
 use super::Rpc;
 use crate::backend::{Backend, BodyVerdict, HeightRounds, RoundOutcome, RoundRecord, Tally};
 
-/// Most rounds of one height that are listed; the last ones are.
+/// Maximum number of rounds of one height that are listed, the last ones.
 const ROUNDS_MAX: u32 = 64;
 
 impl<B: Backend> Rpc<B> {
-    /// The rounds of a height: from memory, or what the chain says.
+    /// The rounds of a height: from memory, or from the chain.
     pub(super) fn rounds_view(&self, height: Option<U64>) -> Result<RoundsView, ApiError> {
         let head = self.backend.head().header.height;
         let height = height.map_or(head.saturating_add(1), Height::from);
@@ -47,8 +47,8 @@ impl<B: Backend> Rpc<B> {
         }
     }
 
-    /// A block says in which round it was created, its certificate in which it was decided; the
-    /// proposers of the rounds before follow from the schedule.
+    /// A block contains the round in which it was created, its certificate the round in which it
+    /// was decided; the proposers of the rounds before follow from the schedule.
     fn by_the_chain(&self, height: Height) -> Result<RoundsView, ApiError> {
         let missing = || ApiError::internal(format!("height {height} has no header"));
         let (header, hash) = self.backend.header(height)?.ok_or_else(missing)?;
@@ -98,7 +98,7 @@ impl<B: Backend> Rpc<B> {
         Ok(view)
     }
 
-    /// In words: what held up each round that passed.
+    /// Describes in words the cause of each round that passed.
     fn why(&self, seen: &HeightRounds) -> String {
         let passed: Vec<String> = seen
             .rounds
@@ -143,7 +143,7 @@ impl<B: Backend> Rpc<B> {
     }
 }
 
-/// The first digits of a key: enough to tell validators apart in a sentence.
+/// The first digits of a key: enough to distinguish validators in a sentence.
 fn short(key: &PublicKey) -> String {
     key.to_string().chars().take(10).collect()
 }
@@ -187,7 +187,7 @@ fn observed_round(set: &ValidatorSet, round: RoundRecord) -> ObservedRoundView {
     }
 }
 
-/// Votes as shown, with the names of those that are missing.
+/// The view of votes, with the names of missing validators.
 pub(super) fn tally_view(set: &ValidatorSet, tally: &Tally) -> TallyView {
     let absent = set.members().iter().enumerate();
     let absent = absent.filter(|(index, _)| !tally.voters.has(*index));

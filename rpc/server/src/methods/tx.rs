@@ -1,4 +1,4 @@
-//! `tx_*`: the way of a transaction in, and every way to ask about it.
+//! `tx_*`: submission of transactions, and queries about them.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -27,8 +27,8 @@ use crate::work::on_a_thread;
 
 /// Units that a transaction with a bad signature costs its caller beside the price of the call.
 const BAD_SIGNATURE_UNITS: u32 = 20;
-/// Blocks that an answer may need on a thread that serves connections. Receipts of one submission mostly come from
-/// one block, which is still in memory.
+/// Blocks that an answer may need on a thread that serves connections. Receipts of one submission usually are
+/// in one block, which is still in memory.
 const BLOCKS_AT_HAND_MAX: usize = 4;
 /// Bytes of the signature at the end of a transaction.
 const SIGNATURE_BYTES: usize = 64;
@@ -188,14 +188,15 @@ impl<B: Backend> TxApiServer for Rpc<B> {
 }
 
 impl<B: Backend> Rpc<B> {
-    /// Offers all, then waits once for all that were taken. One entry per raw transaction, in order.
+    /// Offers all, then waits once for all that were accepted. One entry per raw transaction, in
+    /// order.
     async fn submit_all(
         &self,
         raws: Vec<BytesArg>,
         wait: Wait,
         timeout: Duration,
     ) -> Result<Vec<BatchEntry>, ApiError> {
-        // Before anything is decoded: a refusal means that nothing has happened, and costs next to nothing.
+        // Before anything is decoded: a refusal has no effect, and costs next to nothing.
         let _waiting = match wait {
             Wait::Final => Some((
                 wait_for_block()?,
@@ -234,7 +235,7 @@ impl<B: Backend> Rpc<B> {
         wait: Wait,
         timeout: Duration,
     ) -> Result<Vec<BatchEntry>, ApiError> {
-        // In a task of its own: it is paid for when the caller has gone away, too.
+        // In a separate task: it is paid for even if the caller disconnects.
         let submitting = tokio::spawn(self.submitting(transactions));
         let mut verdicts = submitting.await.map_err(|error| {
             tracing::error!(target: "rpc", %error, "a submission ended early");
@@ -284,9 +285,9 @@ impl<B: Backend> Rpc<B> {
         .await?
     }
 
-    /// What became of each transaction, with receipts.
+    /// Outcome of each transaction, with receipts.
     fn entries(&self, verdicts: Vec<Result<Admitted, Refusal>>) -> Result<Vec<BatchEntry>, ApiError> {
-        // Transactions of one batch mostly come into the same block: it is read once.
+        // Transactions of one batch usually are in the same block: it is read once.
         let mut block = None;
         verdicts
             .into_iter()
@@ -301,8 +302,8 @@ impl<B: Backend> Rpc<B> {
             .collect()
     }
 
-    /// `wait: none`: answers with the hashes while the pool is still asked. What it says can be had from
-    /// `tx_getStatus`. Only a node that is too busy to ask is told of.
+    /// `wait: none`: answers with the hashes while the pool is still deciding. Its verdict is available
+    /// from `tx_getStatus`. Only a node that is too busy to decide is reported.
     async fn submit_and_forget(&self, transactions: Vec<Transaction>) -> Vec<BatchEntry> {
         let genesis = self.backend.facts().genesis;
         let taken = |transaction: &Transaction| {
@@ -329,8 +330,8 @@ impl<B: Backend> Rpc<B> {
         entries.into_iter().zip(verdicts).map(refused).collect()
     }
 
-    /// Offers transactions to the pool. Bad signatures cost the node more than good ones, and their sender nothing
-    /// but what is charged here.
+    /// Offers transactions to the pool. Bad signatures cost the node more than good ones, and their sender
+    /// nothing but what is charged here.
     fn submitting(
         &self,
         transactions: Vec<Transaction>,
@@ -347,7 +348,7 @@ impl<B: Backend> Rpc<B> {
         }
     }
 
-    /// The block and position of a transaction that is in one.
+    /// The block and position of an included transaction.
     pub(crate) fn included(
         &self,
         id: &Hash,
@@ -421,7 +422,7 @@ fn unsigned_transaction(body: TransactionBody) -> Transaction {
     })
 }
 
-/// Reads a raw transaction: size first, then the one encoding.
+/// Reads a raw transaction: size first, then its only valid encoding.
 fn read(raw: BytesArg) -> Result<Transaction, ApiError> {
     let bytes = raw.get()?.0;
     decode::<Transaction>(&bytes).map_err(|error| match error {
@@ -445,7 +446,7 @@ fn wait_time(timeout_ms: Option<U64>) -> Result<Duration, ApiError> {
     Ok(Duration::from_millis(ms))
 }
 
-/// An answer to a caller who asked for the end: 1403 when it has not come.
+/// The answer to a caller that asked for a final status: 1403 when there is none in time.
 fn settled(submitted: Submitted) -> Result<Submitted, ApiError> {
     let state = submitted.status.status;
     let open = matches!(

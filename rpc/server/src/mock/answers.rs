@@ -1,4 +1,4 @@
-//! What the server asks of a node.
+//! [`crate::Backend`] of the mock.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What a block does to a state, and what it leaves behind: receipts, roots, diffs.
+//! Execution of a block on a state, and its results: receipts, roots, diffs.
 
 use super::*;
 
@@ -6,7 +6,8 @@ pub(super) fn leaves(tick: &Tick) -> Vec<Hash> {
     tick.transactions.iter().map(Transaction::hash).collect()
 }
 
-/// Every transaction succeeds or is impossible: enough for a server that does not look inside.
+/// Every transaction succeeds or is impossible: enough for a server that does not inspect the
+/// effects.
 pub(super) fn execute(state: &mut State, transaction: &VerifiedTransaction) {
     let body = transaction.body();
     let sender = transaction.sender();

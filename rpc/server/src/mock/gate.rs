@@ -22,7 +22,7 @@ impl Gate {
         self.state.lock().closed = true;
     }
 
-    /// Lets everybody through.
+    /// Releases every thread.
     pub fn open(&self) {
         self.state.lock().closed = false;
         self.changed.notify_all();
@@ -37,13 +37,13 @@ impl Gate {
         state.passed += 1;
     }
 
-    /// Threads that wait.
+    /// Number of waiting threads.
     #[must_use]
     pub fn inside(&self) -> usize {
         self.state.lock().inside
     }
 
-    /// Most threads that waited at once.
+    /// Maximum number of threads that waited at once.
     #[must_use]
     pub fn most(&self) -> usize {
         self.state.lock().most

@@ -1,4 +1,4 @@
-//! `GET /metrics`, on a listener of its own.
+//! `GET /metrics`, on a separate listener.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,11 +17,12 @@ use crate::listener::{self, Answers, LocalAddress};
 use crate::request::{not_allowed, plain, with_type};
 use crate::seats::{Limits, Seated, Seats};
 
-/// How the answer is written.
+/// Content type of the answer.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// Connections at once. Scrapers need one; the rest is room in which a burst of strangers passes by.
+/// Maximum number of connections. Scrapers need one; the rest is capacity for a burst of
+/// unauthenticated peers.
 const CONNECTIONS_MAX: u32 = 64;
-/// Age up to which a page is sent again. Rendering takes 0.2 ms, and scrapers ask once in some seconds.
+/// Maximum age of a cached page. Rendering takes 0.2 ms, and scrapers ask once in some seconds.
 const PAGE_AGE_MAX: Duration = Duration::from_millis(100);
 
 /// The answer to a request for a host that is not this node.
@@ -60,13 +61,13 @@ impl MetricsServer {
         Ok(Self { address, handle })
     }
 
-    /// Where it listens.
+    /// The address at which it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where programs of this machine reach it.
+    /// The address at which programs of this machine reach it.
     #[must_use]
     pub fn endpoint(&self) -> SocketAddr {
         listener::reachable(self.address)
@@ -74,7 +75,7 @@ impl MetricsServer {
 
     /// Takes no more connections.
     pub fn stop(self) {
-        // An error says that it has stopped already.
+        // An error means that it has stopped already.
         let _ = self.handle.stop();
     }
 }
@@ -91,7 +92,7 @@ struct Scraper {
 struct Page(Option<(Instant, Bytes)>);
 
 impl Page {
-    /// Returns the page, rendered anew if it is too old.
+    /// Returns the page, rendered again if it is too old.
     fn at(&mut self, now: Instant, render: &Render) -> Bytes {
         if let Some((rendered, text)) = &self.0
             && now.saturating_duration_since(*rendered) < PAGE_AGE_MAX
@@ -107,13 +108,13 @@ impl Page {
 impl Answers for Scraper {
     async fn answer(&self, _: &Arc<Seated>, _: u32, request: Request<Incoming>) -> Response<HttpBody> {
         let local = request.extensions().get::<LocalAddress>().map(|local| local.0);
-        // A page whose name was rebound to this machine would read the figures, too.
+        // A page whose name was rebound to this machine would read the metrics, too.
         if !self.hosts.allow(request.headers(), request.uri(), local) {
             return plain(StatusCode::FORBIDDEN, FOREIGN_HOST);
         }
         match (request.method(), request.uri().path()) {
             (&Method::GET | &Method::HEAD, "/metrics") => {
-                // The thread keeps the lock, so that requests that are given up do not render side by side.
+                // The thread keeps the lock, so that abandoned requests do not render side by side.
                 let mut page = Arc::clone(&self.page).lock_owned().await;
                 let render = Arc::clone(&self.render);
                 match tokio::task::spawn_blocking(move || page.at(Instant::now(), &render)).await {

@@ -1,4 +1,4 @@
-//! One subscription: reads in turns, sends with a bound, and says why it ends.
+//! One subscription: reads in turns, sends with a bound, and reports the reason of its end.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,12 +30,12 @@ const TURN_TIME_MAX: Duration = Duration::from_millis(5);
 const LIVE_BLOCKS: u64 = 2;
 /// Blocks of history that cost one unit of the caller's budget.
 const BLOCKS_PER_COST: u64 = 16;
-/// How long the last event of a subscription may wait for its reader.
+/// Maximum time that the last event of a subscription waits for its reader.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Why a subscription ends.
+/// Reasons why a subscription ends.
 enum End {
-    /// The reader is gone or has unsubscribed: nobody is left to tell.
+    /// The reader has disconnected or unsubscribed: no event is sent.
     Gone,
     /// The reader is too slow.
     Lagged,
@@ -61,7 +61,7 @@ impl From<ApiError> for End {
 pub(super) struct Feed<B> {
     reader: Reader<B>,
     sink: SubscriptionSink,
-    /// The first height that the reader has not been told of in full.
+    /// The first height that was not sent to the reader in full.
     next: Height,
     seq: u64,
     /// Blocks of history that were read and not yet paid for.
@@ -164,7 +164,7 @@ impl<B: Backend> Feed<B> {
         }
     }
 
-    /// Waits until the reader has taken most of what was sent.
+    /// Waits until the reader has taken the larger part of what was sent.
     async fn has_room(&self, seat: &Seat) -> Result<(), End> {
         let config = &self.reader.rpc.rules.config;
         let room = seat.room(config.websocket_held_bytes_max / 2);
@@ -203,13 +203,13 @@ impl<B: Backend> Feed<B> {
     }
 }
 
-/// What one turn has found.
+/// Result of one turn.
 struct ReadBlocks {
     /// Events, each with the height that it belongs to.
     events: Vec<(Height, Box<RawValue>)>,
     /// The first height that was not read.
     next: Height,
-    /// Why reading ended early.
+    /// Reason of an early end.
     end: Option<ApiError>,
 }
 
@@ -229,7 +229,7 @@ impl<B> Clone for Reader<B> {
 }
 
 impl<B: Backend> Reader<B> {
-    /// Reads from `next` on, at most to `head`, for one turn.
+    /// Reads from `next` on, up to `head`, for one turn.
     fn read(&self, next: Height, head: Height, seq: u64) -> ReadBlocks {
         let mut read = ReadBlocks {
             events: Vec::new(),
@@ -343,7 +343,7 @@ impl<B: Backend> Reader<B> {
             .collect()
     }
 
-    /// What the block did to one account, from its diff.
+    /// The change of one account by the block, from its diff.
     fn account_change(
         &self,
         height: Height,
@@ -352,7 +352,7 @@ impl<B: Backend> Reader<B> {
         let diff = self.rpc.backend.diff(height).map_err(ApiError::from)?;
         let diff = match diff {
             Some(diff) => diff,
-            // Genesis is no change of an earlier state; a store keeps no diff of it.
+            // Genesis does not change an earlier state; a store keeps no diff of it.
             None if height == Height::ZERO => return Ok(None),
             None => return Err(lost(height)),
         };

@@ -159,7 +159,7 @@ async fn calls_are_counted_and_shown_with_their_help_from_the_start() {
     let mut registry = Registry::default();
     metrics.register(&mut registry);
     let render: Render = Arc::new(move || render(&registry));
-    // A page is kept for a moment: each scrape has a server of its own.
+    // A page is cached for a moment: each scrape has its own server.
     let start = async || {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         MetricsServer::start(listener, &Config::default(), Arc::clone(&render)).unwrap()

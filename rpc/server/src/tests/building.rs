@@ -98,7 +98,7 @@ async fn calls_that_read_many_blocks_are_paid_for_by_the_block() {
         // Of 101 blocks.
         (call("chain_getStats", json!({"window": 1000})), 26),
         (call("poh_verify", json!([1, 20])), 200),
-        // What the price of the method covers.
+        // Within the price of the method.
         (call("chain_getStats", json!({"window": 10})), 10),
         (call("poh_verify", json!([1, 2])), 50),
     ] {
@@ -119,7 +119,7 @@ async fn calls_that_read_many_blocks_are_paid_for_by_the_block() {
 
 #[tokio::test]
 async fn a_large_message_is_paid_for_before_it_is_parsed_and_too_many_entries_afterwards() {
-    // `text` is no JSON: what is refused for it was parsed.
+    // `text` is not JSON: a refusal for that proves that it was parsed.
     let large = |units: usize| "x".repeat(units * 4096);
     let served = serve_with(limited(10)).await;
     expect_error(&served.post(&large(10)).await.json(), -32700, "parse_error");

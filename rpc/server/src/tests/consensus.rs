@@ -1,4 +1,4 @@
-//! Rounds, turns, validators and double signatures, over several validators.
+//! Rounds, turns, validators and double-sign evidence, over several validators.
 
 use serde_json::{Value, json};
 use vibecoin_primitives::{

@@ -1,4 +1,5 @@
-//! Callers that cannot pay: refused before what they send is read, and with less the more they go on.
+//! Callers that cannot pay: refused before their messages are read, and answered less the longer they
+//! continue.
 
 use std::sync::Arc;
 
@@ -13,11 +14,11 @@ use crate::mock::MockBackend;
 use crate::{AdminToken, Config, Rate, RpcServer};
 
 const HEAD: &str = r#"{"jsonrpc":"2.0","id":1,"method":"chain_getHead"}"#;
-/// Bytes that the protocol reads ahead of what it is asked for: some of its buffers.
+/// Bytes that the protocol reads ahead: some of its buffers.
 const READ_AHEAD: u64 = 4 * 64 * 1024;
 const MIB: usize = 1024 * 1024;
 
-/// A budget that does not come back while a test runs.
+/// A budget that is not refilled while a test runs.
 fn limited(burst: u32) -> Config {
     Config {
         rate: Some(Rate { per_second: 1, burst }),
@@ -26,10 +27,10 @@ fn limited(burst: u32) -> Config {
     }
 }
 
-/// A server whose caller has used up all of its `burst`, and no more.
+/// A server whose caller has used up exactly its `burst`.
 async fn spent(burst: u32) -> Served {
     let served = serve_with(limited(burst)).await;
-    // It is paid for, and no JSON.
+    // It is paid for, and is not JSON.
     let all = "x".repeat(burst as usize * 4096);
     expect_error(&served.post(&all).await.json(), -32700, "parse_error");
     served
@@ -203,7 +204,7 @@ async fn the_operator_is_never_turned_away() {
 async fn a_message_of_a_session_is_paid_for_by_its_header_and_a_large_one_ends_a_debtors_session() {
     let served = spent(1000).await;
     let mut socket = RawSocket::open(&served).await;
-    // Not a byte of its text follows.
+    // No byte of its text follows.
     let announced = [0x81, 0xff, 0, 0, 0, 0, 0, 0x0f, 0xff, 0xff, 0, 0, 0, 0];
     socket.0.write_all(&announced).await.unwrap();
     let error: Value = serde_json::from_str(&socket.receive().await).unwrap();
@@ -219,7 +220,7 @@ async fn a_small_message_of_a_debtor_is_thrown_away_and_its_session_goes_on() {
     let half = "x".repeat(5000);
     let unpaid = [
         frame(0x81, "x".repeat(40_000).as_bytes()),
-        // In two fragments, of which the first is already too dear.
+        // In two fragments, of which the first already costs too much.
         frame(0x01, half.as_bytes()),
         frame(0x80, half.as_bytes()),
     ];
@@ -229,7 +230,7 @@ async fn a_small_message_of_a_debtor_is_thrown_away_and_its_session_goes_on() {
         let error: Value = serde_json::from_str(&socket.receive().await).unwrap();
         expect_error(&error, 1401, "rate_limited");
     }
-    // The start of the session is charged, and what was thrown away: 1, 10 and 3 units.
+    // The start of the session is charged, and the discarded bytes: 1, 10 and 3 units.
     let wait = served.post(HEAD).await.json()["error"]["data"]["retryAfterMs"].clone();
     let wait: u64 = wait.as_str().unwrap().parse().unwrap();
     assert!((11_000..=15_001).contains(&wait), "{wait} ms");
@@ -262,7 +263,7 @@ async fn others_are_answered_while_a_debtor_is_refused() {
     };
     let honest = async {
         for _ in 0..20 {
-            // Health costs nothing, and is asked for from the debtor's own address.
+            // Health is free, and is requested from the debtor's address.
             assert_eq!(served.get("/livez").await.status, 200);
         }
     };
@@ -317,7 +318,7 @@ async fn one_that_asks_for_health_without_a_pause_is_answered_and_then_kept_out(
     }
     assert!(answered > 60, "the budget and five times as much: {answered}");
     drop(stream);
-    // Of the next connection nothing is read.
+    // Nothing of the next connection is read.
     let refused = closed(served.connect().await).await;
     assert!(refused.starts_with(b"HTTP/1.1 429"), "{refused:?}");
 }
@@ -337,7 +338,7 @@ async fn the_start_of_a_session_and_what_is_no_call_cost_a_unit() {
             "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n",
         ),
     ];
-    // 15 of 20 units: what comes back in a second is less than what a test may take.
+    // 15 of 20 units: the refill of a second is less than what a test may take.
     let body = "x".repeat(15 * 4096);
     for (status, request) in requests {
         let served = serve_with(limited(20)).await;

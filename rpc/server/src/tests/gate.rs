@@ -10,7 +10,7 @@ use jsonrpsee::server::ServerHandle;
 use super::*;
 use crate::seats::Phase;
 
-/// Takes every call and answers none.
+/// Accepts every call and answers none.
 #[derive(Clone, Default)]
 struct Silent(Arc<AtomicUsize>);
 
@@ -88,7 +88,7 @@ fn a_large_message_does_not_hold_up_the_thread_that_serves_others() {
     let gate = Gate { rules, seated, calls };
     let space = " ".repeat(READ_HERE_BYTES_MAX);
     let message = format!(r#"{{"jsonrpc":"2.0","id":1,{space}"method":"chain_getHead"}}"#);
-    // Both run on the one thread of the runtime: the second lets the first go on.
+    // Both run on the one thread of the runtime: the second yields to the first.
     let answering = runtime.spawn(async move { gate.answer(message.into(), None).await });
     let other = runtime.spawn(async move {
         begun.notified().await;
@@ -99,7 +99,7 @@ fn a_large_message_does_not_hold_up_the_thread_that_serves_others() {
     runtime.block_on(other).unwrap();
 }
 
-/// Bytes that note when they are freed.
+/// Bytes that record when they are freed.
 struct Noted(Arc<AtomicBool>, Vec<u8>);
 
 impl AsRef<[u8]> for Noted {

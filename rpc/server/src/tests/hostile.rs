@@ -1,4 +1,4 @@
-//! A hostile caller: every way to hold a connection without asking anything that is worth it.
+//! A hostile caller: every way to hold a connection without a useful request.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ pub(crate) const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\
     \x00\x00\x00\x04\x00\x00\x00\x00\x00\
     \x00\x00\x01\x01\x05\x00\x00\x00\x01\x82";
 
-/// A connection that has sent `bytes`, and sends nothing more by itself.
+/// A connection that has sent `bytes`, and sends nothing more on its part.
 pub(crate) async fn sent(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
     if !bytes.is_empty() {
@@ -32,7 +32,7 @@ pub(crate) async fn closed(mut stream: TcpStream) -> Vec<u8> {
     all
 }
 
-/// Sends a byte whenever the server gives it time to, until the server closes.
+/// Sends a byte whenever the server allows it, until the server closes.
 pub(crate) async fn drip(mut stream: TcpStream, byte: u8) {
     let mut chunk = [0; 64];
     loop {

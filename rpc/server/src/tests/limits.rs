@@ -1,4 +1,4 @@
-//! Every bound is met over a real socket, and the server goes on.
+//! Every bound is reached over a real socket, and the server continues to serve.
 
 use std::time::Duration;
 
@@ -305,7 +305,7 @@ async fn connections_above_the_limit_are_turned_away_and_a_free_seat_is_taken_ag
     assert_eq!(Answer::read(served.connect().await).await.status, 429);
     assert_eq!(Answer::read(served.connect().await).await.status, 429);
     drop(first);
-    // The seat comes back when the server has noticed: asked again until then.
+    // The seat is free when the server has noticed: retried until then.
     let mut status = 429;
     for _ in 0..1000 {
         let mut stream = served.connect().await;

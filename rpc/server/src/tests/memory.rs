@@ -1,4 +1,4 @@
-//! What the requests of a hostile caller take of the allocator on their way to a method and back.
+//! Allocations for the requests of a hostile caller on their way to a method and back.
 
 #[path = "../../../api/tests/support/counting.rs"]
 mod counting;
@@ -8,11 +8,11 @@ use vibecoin_rpc_api::registry::{Kind, METHODS, Method, Param};
 
 use super::*;
 
-/// Bytes of a hostile value, about.
+/// Approximate bytes of a hostile value.
 const VALUE_BYTES: usize = 2 * 1024 * 1024;
-/// Copies of a request that may exist at once: the caller's, the one that is received, which grows by doubling, and
-/// those that go to the method. An error per entry was 40 of them, a tree of values a hundred. Other tests of the
-/// process have room in it, too.
+/// Copies of a request that may exist at once: the caller's, the one that is received, which grows by
+/// doubling, and those that go to the method. An error per entry was 40 of them, a tree of values a hundred.
+/// The bound includes the allocations of other tests of the process.
 const COPIES_MAX: usize = 12;
 
 /// A list of as many entries as fit into a value.
@@ -42,7 +42,8 @@ fn hostile(kind: Kind) -> Vec<String> {
     }
 }
 
-/// A call of the method with this value for one parameter, and what it needs of the others.
+/// A call of the method with this value for one parameter, and valid values of the other required
+/// ones.
 fn call(method: &Method, param: &Param, value: &str) -> String {
     let address = vibecoin_primitives::hex::encode(&[7; 32]);
     let mut others = String::new();

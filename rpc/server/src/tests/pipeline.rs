@@ -1,4 +1,4 @@
-//! One way for every transport: the same message has the same answer over HTTP and over WebSocket.
+//! One path for every transport: the same message has the same answer over HTTP and over WebSocket.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ impl Both {
         Self { served, socket }
     }
 
-    /// Sends a message both ways and returns what both answered: one value, or `None` for no byte.
+    /// Sends a message both ways and returns the common answer: one value, or `None` for no byte.
     async fn answer(&mut self, message: impl AsRef<[u8]>) -> Option<Value> {
         let message = message.as_ref();
         let shown = String::from_utf8_lossy(message).into_owned();
@@ -53,7 +53,7 @@ impl Both {
         http
     }
 
-    /// Checks what both answer: for each request its id, and the code of an error or 0.
+    /// Checks both answers: for each request its id, and the code of an error or 0.
     async fn check(&mut self, message: impl AsRef<[u8]>, expected: Value) {
         let shown = String::from_utf8_lossy(message.as_ref()).into_owned();
         let one = |answer: &Value| {
@@ -79,7 +79,8 @@ impl Both {
     }
 }
 
-/// The examples of the specification (jsonrpc.org/specification, section 7), with methods of ours.
+/// The examples of the specification (jsonrpc.org/specification, section 7), with methods of this
+/// interface.
 #[tokio::test]
 async fn the_examples_of_the_specification_are_answered_as_it_says() {
     let mut both = Both::start().await;
@@ -187,7 +188,7 @@ async fn what_is_refused_is_refused_in_the_same_words_everywhere() {
     expect_error(&bytes, -32700, "parse_error");
 }
 
-/// Errors of the library itself have our form, too.
+/// Errors of the library have the form of the interface, too.
 #[tokio::test]
 async fn an_answer_that_is_too_large_says_so_in_one_form() {
     let served = serve_with(Config {
@@ -219,7 +220,7 @@ async fn a_subscription_has_one_answer_and_it_comes_first() {
             let answer: Value = serde_json::from_str(&socket.receive().await).unwrap();
             match answer["id"].as_str() {
                 Some("the last one") => break,
-                // Events come behind the answer that names their subscription.
+                // Events follow the answer that names their subscription.
                 None if answer["method"] == "sub_event" => {
                     let subscription = answer["params"]["subscription"].clone();
                     assert!(subscriptions.contains(&subscription), "{answer}");
@@ -323,7 +324,7 @@ async fn a_server_that_stops_ends_each_subscription_with_a_last_event_and_closes
         [format!("0x{}", "11".repeat(32)), {"timeoutMs": 30_000}]});
     socket.send(&wait.to_string()).await;
     let mut seen = Vec::new();
-    // Two answers and three events; then all is quiet.
+    // Two answers and three events; then nothing more is sent.
     while seen.len() < 5 {
         let text: Value = serde_json::from_str(&socket.receive().await).unwrap();
         seen.push(text);

@@ -1,4 +1,4 @@
-//! What lies beyond the chain, and what moves while it is read.
+//! References beyond the chain, and ranges that move while they are read.
 
 use serde_json::{Value, json};
 use vibecoin_primitives::encode;
@@ -117,7 +117,7 @@ async fn ranges_beyond_the_chain_are_refused_by_name() {
         Some(2),
         "{whole}"
     );
-    // A time after the newest block names the newest.
+    // A time after the newest block resolves to the newest.
     let late = json!({"from": 9, "to": {"timestampMs": u64::MAX.to_string()}});
     let late = served.call("chain_getBlocks", late).await;
     assert_eq!(
@@ -152,7 +152,7 @@ async fn pages_of_accounts_go_on_when_the_state_of_the_first_is_gone() {
     seen.sort();
     seen.dedup();
     assert_eq!((count, seen.len(), height), (11, 11, 3));
-    // Who asks for one state does not get another.
+    // A request for one state is not answered from another.
     let first = served
         .call("account_list", json!({"limit": 4, "at": height}))
         .await;
@@ -203,7 +203,7 @@ async fn transactions_can_be_followed_by_who_is_paid() {
             && parties.iter().any(|(from, to)| *from == bob && *to != bob),
         "{parties:?}"
     );
-    // Nothing else of that block comes: the next event is of the next one.
+    // Nothing else of that block follows: the next event is of the next one.
     let raw = encode(&served.node.transfer(0, 1, MockBackend::address(1), 8));
     served.http().submit(raw.into(), None).await.unwrap();
     served.node.produce(1);

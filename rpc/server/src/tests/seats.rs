@@ -1,4 +1,4 @@
-//! Who gets a seat, who loses it, and when.
+//! Admission to seats, and eviction from them.
 #![allow(
     clippy::unwrap_used,
     clippy::arithmetic_side_effects,
@@ -339,7 +339,7 @@ fn calls_in_line_have_half_of_the_seats_and_a_newcomer_displaces_the_oldest_of_w
     assert_eq!(closed(&others[0]), Some(Closed::Evicted));
     assert_eq!(seats.in_line(), 8);
 
-    // All seats are taken; those in line give way, and none that is worked on does.
+    // All seats are taken; those in line are evicted, and none that is worked on is.
     let rest: Vec<_> = (11..17u8).map(|id| take(id.into(), ip(id))).collect();
     let more: Vec<_> = (20..24u8).map(|id| take(id.into(), ip(id))).collect();
     assert_eq!(seats.in_line(), 4);

@@ -1,4 +1,5 @@
-//! Strangers who hold connections: each is closed in time, and honest calls get through meanwhile.
+//! Unauthenticated peers that hold connections: each is closed in time, and honest calls are served
+//! meanwhile.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ const NEVER: Duration = Duration::from_secs(24 * 3600);
 const SOON: Duration = Duration::from_millis(40);
 const GET: &str = "GET /metrics HTTP/1.1\r\nhost: localhost\r\n";
 
-/// No deadline is ever met: whatever is closed, is closed for another reason.
+/// No deadline is ever reached: every close has another reason.
 fn patient() -> Config {
     Config {
         first_byte_timeout: NEVER,
@@ -67,7 +68,7 @@ impl Listeners {
     }
 }
 
-/// Any answer to a whole request is an honest one: the listeners differ in what they allow.
+/// Any answer to a whole request counts: the listeners differ in what they allow.
 async fn is_answered(address: SocketAddr) -> bool {
     let request = format!("{GET}connection: close\r\n\r\n");
     let answer = Answer::read(sent(address, request.as_bytes()).await).await;
@@ -109,7 +110,7 @@ async fn hundreds_of_silent_slow_and_foreign_sockets_take_no_seat_from_a_call() 
                 round
             })
             .collect();
-        // All but those with a seat have been closed, though no deadline was met.
+        // All but those with a seat have been closed, though no deadline was reached.
         let mut open_of_round = vec![open / rounds; rounds];
         while open > seats_max {
             open_of_round[closing.join_next().await.unwrap().unwrap()] -= 1;
@@ -295,7 +296,7 @@ async fn subscriptions_that_are_never_read_hold_a_part_of_what_their_session_may
         config.held_bytes_max,
     );
     let served = serve_with(config).await;
-    // 24 times a thousand blocks: what the kernel does not take is more than a session may hold.
+    // 24 times a thousand blocks: what the kernel does not buffer is more than a session may hold.
     served.node.produce(1000);
     let mut socket = RawSocket::open(&served).await;
     for id in 0..24 {
@@ -329,8 +330,8 @@ async fn sessions_that_never_read_are_closed_when_all_hold_too_much_and_others_g
     let mut asking = JoinSet::new();
     for _ in 0..5 {
         let mut socket = RawSocket::open(&served).await;
-        // It asks until it is closed: how many answers the kernel takes before the server holds any differs
-        // from machine to machine.
+        // It sends requests until it is closed: the number of answers that the kernel buffers before the
+        // server holds any differs from machine to machine.
         asking.spawn(async move {
             let ask = frame(0x81, LARGE.as_bytes()).repeat(100);
             while socket.0.write_all(&ask).await.is_ok() {}
@@ -403,7 +404,7 @@ async fn a_message_that_is_too_large_to_throw_away_is_answered_and_closed_as_too
     let announced = [
         0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0,
     ];
-    // The first fragment fits, eight are thrown away, and the next byte is one too many.
+    // The first fragment fits, eight are discarded, and the next byte is one too many.
     let mut fragments = frame(0x01, &[b' '; 1000]);
     for _ in 0..8 {
         fragments.extend(frame(0x00, &[b' '; 1000]));
@@ -421,7 +422,7 @@ async fn a_message_that_is_too_large_to_throw_away_is_answered_and_closed_as_too
 #[tokio::test]
 async fn a_message_in_shreds_and_pings_without_end_close_the_session() {
     let served = serve_with(patient()).await;
-    // Empty frames cost their sender nothing, and 1,300 of them come in one read.
+    // Empty frames cost their sender nothing, and 1,300 of them arrive in one read.
     let shreds = [frame(0x01, b"7"), frame(0x00, b"").repeat(400), frame(0x80, b"")].concat();
     let pings = frame(0x89, b"").repeat(100);
     for input in [shreds, pings] {
@@ -515,7 +516,7 @@ async fn history_is_read_off_the_threads_that_serve_calls_and_in_bounded_number(
     })
     .await;
     served.node.produce(50);
-    // The whole server runs on the thread of this test: a reader that held it up would hold up all.
+    // The whole server runs on the thread of this test: a blocked reader would block all.
     let gate = served.node.close_diffs();
     let address = vibecoin_primitives::hex::encode(&MockBackend::address(5).0);
     let mut sockets = Vec::new();
@@ -540,7 +541,7 @@ async fn history_is_read_off_the_threads_that_serve_calls_and_in_bounded_number(
     }
     assert_eq!(gate.inside(), 2, "of 192 subscriptions");
     gate.open();
-    // All of them come to their end: 192 times 50 blocks, and the one that follows.
+    // All of them complete: 192 times 50 blocks, and the one that follows.
     while gate.passed() < 192 * 50 {
         tokio::task::yield_now().await;
     }

@@ -220,7 +220,7 @@ async fn subscriptions_above_the_limit_of_a_connection_are_refused_and_a_free_on
     let third = client.follow(Topic::Headers, None, None).await.unwrap_err();
     assert_eq!(ApiError::from_client(&third).unwrap().code, -32006);
     first.unsubscribe().await.unwrap();
-    // Ended subscriptions give their place back when their task has noticed.
+    // Ended subscriptions free their place when their task has noticed.
     let mut again = client.follow(Topic::Headers, None, None).await;
     for _ in 0..1000 {
         if again.is_ok() {
@@ -298,7 +298,7 @@ impl FrameReader {
         }
     }
 
-    /// The next text message; pings are passed over.
+    /// The next text message; pings are skipped.
     async fn text(&mut self) -> Value {
         loop {
             self.fill(2).await;

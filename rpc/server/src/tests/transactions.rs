@@ -1,4 +1,4 @@
-//! The way of a transaction through the server.
+//! Submission of transactions through the server.
 
 use serde_json::{Value, json};
 use vibecoin_primitives::{Amount, Hash, SecretKey, Transaction, encode, hex};

@@ -1,4 +1,4 @@
-//! Calls that wait for a block, and what they leave to others.
+//! Calls that wait for a block, and the capacity that they leave to others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::backend::{Backend as _, Caller, TransactionStatus};
 use crate::metrics::{Closed, MethodLabel};
 use crate::mock::MockBackend;
 
-/// A transaction that nobody knows.
+/// Id of an unknown transaction.
 const UNKNOWN: &str = "0x0101010101010101010101010101010101010101010101010101010101010101";
 
 fn seats(count: u32) -> Config {
@@ -130,7 +130,7 @@ async fn a_wait_too_many_is_refused_by_name_before_anything_happens() {
     let pool = served.call("mempool_getStatus", json!([])).await;
     assert_eq!(pool["result"]["count"], "0");
 
-    // What needs no wait is answered as ever.
+    // A call that needs no wait is answered as always.
     let taken = served.call("tx_submit", json!([raw])).await;
     served.node.produce(1);
     let hash = taken["result"]["hash"].as_str().unwrap();

@@ -1,4 +1,4 @@
-//! Messages out of a stream of WebSocket frames (RFC 6455), bounded in bytes and time.
+//! Reads messages from a stream of WebSocket frames (RFC 6455), bounded in bytes and time.
 
 use std::io;
 use std::sync::Arc;
@@ -13,21 +13,23 @@ use crate::gate::{Paid, Refused, Rules};
 use crate::request::DRAIN_FACTOR;
 use crate::seats::{Held, Seated};
 
-/// Bytes that are read at once.
+/// Bytes of one read.
 const CHUNK_BYTES: usize = 8 * 1024;
-/// Frames of a message beyond which each must bring this many bytes on average. A frame costs work, however little is in it.
+/// Frames of a message beyond which each must contain this many bytes on average. A frame costs work, however
+/// small it is.
 const FRAMES_FREE: usize = 256;
 const FRAME_BYTES_MIN: usize = 64;
 /// Pings, pongs and closes that a peer may send in a second.
 const CONTROLS_PER_S_MAX: u32 = 64;
 
-/// What the peer sent.
+/// A message or frame from the peer.
 pub(crate) enum Event {
     /// A whole text or binary message.
     Message(Vec<u8>),
-    /// A message above the limit, which has been thrown away.
+    /// A message above the limit, which has been discarded.
     TooLarge,
-    /// A message that its sender cannot pay for. It is thrown away if it is small; else [`Fault::Debt`] comes next.
+    /// A message that its sender cannot pay for. It is discarded if it is small; else [`Fault::Debt`]
+    /// follows.
     Unpaid(Refused),
     /// To be answered with the same bytes.
     Ping(Vec<u8>),
@@ -35,18 +37,19 @@ pub(crate) enum Event {
     Close,
 }
 
-/// Why the session cannot go on.
+/// Reasons why the session ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The peer is gone.
+    /// The peer has disconnected.
     Gone,
     /// The peer broke the protocol.
     Protocol,
     /// A message took too long.
     Late,
-    /// A message is so far above the limit, or its sender so poor, that it is not even read to its end.
+    /// A message is so far above the limit, or its sender so deep in debt, that it is not even read to
+    /// its end.
     TooBig,
-    /// A message that its sender cannot pay for is too large to be thrown away.
+    /// A message that its sender cannot pay for is too large to be discarded.
     Debt,
 }
 
@@ -67,9 +70,10 @@ pub(crate) struct Messages<R> {
     buffer: Vec<u8>,
     /// The fragments of the message that is arriving.
     message: Option<Vec<u8>>,
-    /// When the oldest incomplete message or frame began to arrive.
+    /// Time at which the oldest incomplete message or frame began to arrive.
     begun: Option<Instant>,
-    /// For the bytes of the message that is arriving: each frame is paid for when its header is there.
+    /// Payment for the bytes of the message that is arriving: each frame is paid for when its header
+    /// is there.
     paid: Paid,
     refused: Option<Discarded>,
     held: Option<Held>,
@@ -79,23 +83,23 @@ pub(crate) struct Messages<R> {
     controls: (Instant, u32),
 }
 
-/// A message that is thrown away as it arrives.
+/// A message that is discarded as it arrives.
 #[derive(Clone, Copy)]
 struct Discarded {
-    /// Its sender could not pay for it; otherwise it is above the limit.
+    /// True if its sender could not pay for it; otherwise it is above the limit.
     unpaid: bool,
     /// Bytes of the message that have arrived.
     read: usize,
-    /// Bytes that are left of the present frame.
+    /// Bytes that are left of the current frame.
     left: usize,
-    /// The present frame is the last one.
+    /// True if the current frame is the last one.
     last: bool,
-    /// Bytes that may still be thrown away.
+    /// Bytes that may still be discarded.
     budget: usize,
 }
 
 impl Discarded {
-    /// A message of which no byte has arrived and up to `budget` are thrown away.
+    /// A message of which no byte has arrived and up to `budget` are discarded.
     const fn unpaid(budget: usize) -> Self {
         Self {
             unpaid: true,
@@ -176,7 +180,7 @@ impl<R: AsyncRead + Unpin> Messages<R> {
         Ok(event)
     }
 
-    /// Nothing of a message is left but what is in the buffer.
+    /// Resets the message; only buffered bytes remain.
     fn end_message(&mut self, keeps_held: bool) {
         self.begun = (!self.buffer.is_empty()).then(Instant::now);
         if self.buffer.is_empty() {
@@ -257,7 +261,7 @@ impl<R: AsyncRead + Unpin> Messages<R> {
         }
     }
 
-    /// Whether this many bytes came in too many frames.
+    /// Returns true if this many bytes arrived in too many frames.
     const fn is_shredded(&self, bytes: usize) -> bool {
         self.frames
             .saturating_sub(FRAMES_FREE)
@@ -277,7 +281,8 @@ impl<R: AsyncRead + Unpin> Messages<R> {
         Ok(())
     }
 
-    /// Throws away what is there of a frame of a refused message; true after the last byte of one above the limit.
+    /// Discards the available bytes of a frame of a refused message; true after the last byte of one above
+    /// the limit.
     fn throw_away(&mut self) -> Result<bool, Fault> {
         let Some(refused) = &mut self.refused else {
             return Ok(false);
@@ -287,7 +292,7 @@ impl<R: AsyncRead + Unpin> Messages<R> {
         } else {
             Fault::TooBig
         };
-        // Known before it is read: a message that is not thrown away is not read to its bound, either.
+        // Known before it is read: a message that is not discarded is not read to its bound, either.
         if refused.unpaid && refused.left > refused.budget {
             self.rules.charge_discarded(self.seated.caller(), refused.read);
             return Err(fault);
@@ -315,7 +320,8 @@ impl<R: AsyncRead + Unpin> Messages<R> {
         Ok(ended && !unpaid)
     }
 
-    /// Whether this frame belongs to a message that is too large, or is already refused. If so, its header is consumed.
+    /// Returns true if this frame belongs to a message that is too large, or is already refused. If so, its
+    /// header is consumed.
     fn refuse(&mut self, header: &Header, offset: usize) -> bool {
         let there = self.message.as_ref().map_or(0, Vec::len);
         let fits = there.saturating_add(header.payload_len()) <= self.message_bytes_max;
@@ -342,10 +348,10 @@ impl<R: AsyncRead + Unpin> Messages<R> {
             .pay_message(self.seated.caller(), &mut self.paid, bytes)
     }
 
-    /// Begins to throw a frame away, and what there is of its message.
+    /// Begins to discard a frame, and the received part of its message.
     fn discard(&mut self, header: &Header, offset: usize, message: Discarded) {
         self.message = None;
-        // What is thrown away is not in memory.
+        // Discarded bytes are not in memory.
         self.held = None;
         self.buffer.drain(..offset.min(self.buffer.len()));
         self.refused = Some(Discarded {
