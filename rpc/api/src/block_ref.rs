@@ -1,4 +1,4 @@
-//! Block references: every way to name a block, and the one meaning of each.
+//! Block references: every form that names a block, and its meaning.
 
 use std::fmt;
 
@@ -10,10 +10,10 @@ use vibecoin_primitives::{Hash, Height, TimeMs};
 use crate::error::{ApiError, Code};
 use crate::scalars::{U64, parse_decimal};
 
-/// Which block is meant. The default is the newest.
+/// The referenced block. The default is the newest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BlockSelector {
-    /// The newest block, which is final: there is no other kind.
+    /// The newest block. Every block is final.
     #[default]
     Latest,
     /// Block 0.
@@ -36,10 +36,10 @@ pub enum BlockSelector {
 pub struct BlockRef(Result<BlockSelector, ApiError>);
 
 impl BlockRef {
-    /// Which block is meant.
+    /// Returns the referenced block.
     ///
     /// # Errors
-    /// 1002 when the text names none; for `pending` the message points to `mempool_*`.
+    /// 1002 when the text is not a reference; for `pending` the message points to `mempool_*`.
     pub fn get(self) -> Result<BlockSelector, ApiError> {
         self.0
     }
@@ -137,7 +137,7 @@ impl<'de> Visitor<'de> for RefVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<BlockRef, A::Error> {
-        // Read to its end: an error in between would be one of the whole parameters. Nothing else is kept.
+        // Read to its end: an error within it would be one of the whole parameters. Nothing else is kept.
         let (mut time, mut others) = (None, false);
         while let Some(member) = map.next_key()? {
             match member {

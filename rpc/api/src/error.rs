@@ -1,4 +1,4 @@
-//! Errors: stable positive codes, a symbolic reason, whether trying again can help, and facts.
+//! Errors: stable positive codes, a symbolic reason, a `retryable` flag, and facts.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $reason:literal, $retryable:literal;)*) => {
-        /// What went wrong, by class. The number and the reason of a code never change.
+        /// Error class. The number and the reason of a code never change.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         #[non_exhaustive]
         pub enum Code { $($(#[$doc])* $name,)* }
@@ -29,7 +29,7 @@ macro_rules! codes {
                 match self { $(Self::$name => $reason,)* }
             }
 
-            /// Whether the same request may succeed later.
+            /// Returns true if the same request may succeed later.
             #[must_use]
             pub const fn retryable(self) -> bool {
                 match self { $(Self::$name => $retryable,)* }
@@ -39,13 +39,13 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The node failed; its log says more.
+    /// The node failed; its log has the details.
     Internal = -32603, "internal", true;
     /// A parameter is missing, unknown, given twice, or of the wrong type.
     InvalidParams = -32602, "invalid_params", false;
     /// The request names no method of this listener.
     MethodNotFound = -32601, "method_not_found", false;
-    /// Bytes or an integer are not in the one form that is accepted.
+    /// Bytes or an integer are not in the accepted encoding.
     BadEncoding = 1000, "bad_encoding", false;
     /// Not an address of this chain.
     BadAddress = 1001, "bad_address", false;
@@ -55,9 +55,9 @@ codes! {
     BadCursor = 1003, "bad_cursor", false;
     /// The block does not exist yet.
     FutureHeight = 1101, "height_in_future", true;
-    /// What was named does not exist, and `null` is no possible answer.
+    /// The named item does not exist, and `null` is not a possible answer.
     NotFound = 1102, "not_found", false;
-    /// It existed, but this node no longer has it; `earliest` says from where on it does.
+    /// It existed, but this node no longer has it; `earliest` is the first height that it has.
     Pruned = 1103, "pruned", false;
     /// The node is catching up.
     Syncing = 1201, "syncing", true;
@@ -77,11 +77,11 @@ codes! {
     NonceTooHigh = 1304, "nonce_too_high", true;
     /// The sender cannot pay.
     InsufficientFunds = 1305, "insufficient_funds", true;
-    /// The fee is below the chain's or the pool's least fee.
+    /// The fee is below the minimum fee of the chain or the pool.
     FeeTooLow = 1306, "fee_too_low", false;
     /// More bytes or operations than the chain allows.
     TransactionTooLarge = 1307, "transaction_too_large", false;
-    /// `validUntil` has passed, or lies further ahead than the chain allows.
+    /// `validUntil` has passed, or is further ahead than the chain allows.
     Expired = 1308, "expired", false;
     /// The pool or the chain has the transaction already.
     AlreadyKnown = 1309, "already_known", false;
@@ -93,30 +93,30 @@ codes! {
     ExecutionWouldFail = 1312, "execution_would_fail", false;
     /// The sender has too many transactions in the pool.
     AccountLimit = 1313, "account_limit", true;
-    /// The caller asks faster than its share.
+    /// The caller exceeds its rate limit.
     RateLimited = 1401, "rate_limited", true;
     /// The range or the list is too large for one call.
     TooExpensive = 1402, "too_expensive", false;
-    /// The wait ended first; the outcome may still come.
+    /// The wait ended first; the outcome may still follow.
     Timeout = 1403, "timeout", true;
-    /// The caller showed no token, or not this node's.
+    /// The caller sent no token, or not this node's.
     Unauthenticated = 1501, "unauthenticated", false;
-    /// The caller may not do this.
+    /// The caller lacks permission.
     Forbidden = 1502, "forbidden", false;
-    /// The proof cannot be made here.
+    /// The proof cannot be made on this node.
     ProofUnavailable = 1601, "proof_unavailable", true;
-    /// The operator's wish cannot be done; the message says why.
+    /// The operator's request was refused; the message contains the reason.
     AdminRefused = 1701, "admin_refused", false;
 }
 
 /// An error as it is sent: `{code, message, data: {reason, retryable, …facts}}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ApiError {
-    /// The number of a [`Code`], or one that the library uses.
+    /// The number of a [`Code`], or a code of the library.
     pub code: i32,
-    /// For people.
+    /// Message for humans.
     pub message: String,
-    /// For programs.
+    /// Data for programs.
     pub data: ErrorData,
 }
 
@@ -126,10 +126,10 @@ pub struct ErrorData {
     /// A stable symbol.
     #[serde(default)]
     pub reason: String,
-    /// Whether the same request may succeed later.
+    /// True if the same request may succeed later.
     #[serde(default)]
     pub retryable: bool,
-    /// What else is known, such as `expectedNonce`. 64-bit integers are decimal strings.
+    /// Further facts, such as `expectedNonce`. 64-bit integers are decimal strings.
     #[serde(flatten)]
     pub facts: Map<String, Value>,
 }
@@ -149,12 +149,12 @@ impl ApiError {
         }
     }
 
-    /// A fault of the node itself. The caller learns that it happened, the log learns what.
+    /// A fault of the node. The caller receives a general message, the log the details.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(Code::Internal, message)
     }
 
-    /// A parameter error (-32602) with a reason of its own.
+    /// A parameter error (-32602) with a specific reason.
     pub fn invalid_params(reason: &str, message: impl Into<String>) -> Self {
         let mut error = Self::new(Code::InvalidParams, message);
         reason.clone_into(&mut error.data.reason);
@@ -167,14 +167,14 @@ impl ApiError {
         Self::new(Code::TooExpensive, message).with("limit", limit)
     }
 
-    /// Adds a fact. Give 64-bit integers as strings.
+    /// Adds a fact. Pass 64-bit integers as strings.
     #[must_use]
     pub fn with(mut self, name: &str, fact: impl Into<Value>) -> Self {
         self.data.facts.insert(name.to_owned(), fact.into());
         self
     }
 
-    /// The class, when the number is one of ours.
+    /// The class, when the number is one of this interface.
     #[must_use]
     pub fn class(&self) -> Option<Code> {
         Code::ALL.iter().copied().find(|code| code.number() == self.code)
@@ -196,7 +196,7 @@ impl From<ApiError> for ErrorObjectOwned {
 }
 
 impl From<&ErrorObjectOwned> for ApiError {
-    /// Reads an error that a node sent; errors of the library itself keep their text as `detail`.
+    /// Reads an error from a node; errors of the library keep their text as `detail`.
     fn from(object: &ErrorObjectOwned) -> Self {
         let sent = object.data().map_or("null", serde_json::value::RawValue::get);
         let data = serde_json::from_str::<ErrorData>(sent).unwrap_or_else(|_| {
@@ -219,7 +219,7 @@ impl From<&ErrorObjectOwned> for ApiError {
 }
 
 impl ApiError {
-    /// The error that a node answered with; `None` when the call failed on the way.
+    /// The error in a node's answer; `None` when the call failed in transit.
     #[must_use]
     pub fn from_client(error: &jsonrpsee::core::client::Error) -> Option<Self> {
         match error {

@@ -1,4 +1,4 @@
-//! The node's interface as types: what can be asked, what comes back, what can go wrong.
+//! The node's interface as types: requests, answers and errors.
 //!
 //! Server and client are generated from the same traits ([`methods`]), so they cannot disagree. This
 //! crate opens no socket and knows no node; it links neither the database nor the network.
@@ -24,12 +24,12 @@
 //!
 //! # Conventions
 //!
-//! - Methods are `namespace_camelCase`. Parameters come by name or by position. Options are a last
-//!   object by position; by name they stand beside the parameters, or in an object `options`.
+//! - Methods are `namespace_camelCase`. Parameters are passed by name or by position. Options are a
+//!   last object by position; by name they stand beside the parameters, or in an object `options`.
 //! - Unknown and repeated names are refused with -32602 that names them.
 //! - A 64-bit integer is a decimal string in answers, and a number or a decimal string in requests.
 //! - Money is in base units, time in milliseconds since 1970, bytes in lower-case hex behind `0x`.
-//! - What does not exist is `null`, not an error.
+//! - A missing item is `null`, not an error.
 
 pub mod block_ref;
 pub mod error;
@@ -51,25 +51,25 @@ pub const API_VERSION: &str = "1.0.0";
 
 /// Bounds that are part of the interface.
 pub mod limits {
-    /// Most addresses of `account_getMany`.
+    /// Maximum number of addresses of `account_getMany`.
     pub const ADDRESSES_MAX: usize = 100;
-    /// Most transactions of `tx_submitBatch`.
+    /// Maximum number of transactions of `tx_submitBatch`.
     pub const SUBMIT_BATCH_MAX: usize = 100;
-    /// Most hashes of `tx_getStatuses`.
+    /// Maximum number of hashes of `tx_getStatuses`.
     pub const STATUSES_MAX: usize = 256;
-    /// Most accounts or slots of one proof.
+    /// Maximum number of accounts or slots of one proof.
     pub const PROOF_KEYS_MAX: usize = 64;
-    /// Most blocks of `poh_verify`.
+    /// Maximum number of blocks of `poh_verify`.
     pub const POH_VERIFY_BLOCKS_MAX: u64 = 100;
-    /// Most items of a page.
+    /// Maximum number of items of a page.
     pub const PAGE_MAX: u32 = 1000;
     /// Bytes of the items of a page, before they become JSON, above which the page ends early.
     pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
-    /// Items of a page when the caller names no number.
+    /// Default number of items of a page.
     pub const PAGE_DEFAULT: u32 = 100;
-    /// Longest wait for `minHeight`, milliseconds.
+    /// Maximum wait for `minHeight`, milliseconds.
     pub const MIN_HEIGHT_WAIT_MS: u64 = 2000;
-    /// Deepest nesting of JSON in a member of a request, `params` or another: its own brackets count, those of the
-    /// request and of the batch do not.
+    /// Maximum nesting of JSON in a member of a request, `params` or another: its own brackets count, those
+    /// of the request and of the batch do not.
     pub const JSON_DEPTH_MAX: usize = 64;
 }

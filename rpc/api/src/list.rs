@@ -1,4 +1,4 @@
-//! Lists as parameters: no more of one is kept than a call may name.
+//! Lists as parameters: only the allowed number of elements is kept.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::error::ApiError;
 
-/// A list of at most `N` elements.
+/// A list of up to `N` elements.
 ///
-/// A longer one is read to its end, which the JSON needs, and counted for the error, but from element `N + 1` on nothing
-/// of it is kept: a request of 5 MiB can hold 1.7 million texts that are no address, each with an error of its own.
-/// Elements behind the `N`-th are valid JSON and otherwise not looked at.
+/// A longer one is read to its end, which the JSON needs, and counted for the error, but nothing from element
+/// `N + 1` on is kept: a request of 5 MiB can hold 1.7 million strings that are not addresses, each with a
+/// separate error. Elements behind the `N`-th are valid JSON and otherwise not examined.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AtMost<T, const N: usize> {
     /// Empty when a list that was read is too long.
@@ -33,7 +33,7 @@ impl<T, const N: usize> AtMost<T, N> {
     }
 }
 
-/// For callers, who may name as many as they like: the node refuses what is too long.
+/// For callers, which may pass any number: the node refuses a list that is too long.
 impl<T, const N: usize> From<Vec<T>> for AtMost<T, N> {
     fn from(kept: Vec<T>) -> Self {
         Self {
@@ -86,7 +86,7 @@ impl<'de, T: Deserialize<'de>, const N: usize> Visitor<'de> for ListVisitor<T, N
         }
         let mut count = kept.len();
         while elements.next_element::<IgnoredAny>()?.is_some() {
-            // Given back at the first element that is too many.
+            // Freed at the first excess element.
             kept = Vec::new();
             count = count.saturating_add(1);
         }

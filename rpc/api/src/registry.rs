@@ -1,5 +1,4 @@
-//! The methods as a table: what the server checks parameter names against, what calls cost, and what
-//! the OpenRPC document is made of.
+//! Table of the methods: accepted parameter names, costs, and the contents of the OpenRPC document.
 
 use serde_json::{Value, json};
 
@@ -14,9 +13,9 @@ pub use kind::Kind;
 pub struct Param {
     /// Its name.
     pub name: &'static str,
-    /// What it is.
+    /// Type of its values.
     pub kind: Kind,
-    /// Whether it must be there.
+    /// True if it is required.
     pub required: bool,
 }
 
@@ -47,16 +46,16 @@ pub struct Method {
     pub options: &'static [Param],
     /// Units that a call takes from the caller's budget, when its answer is not longer than as many KiB.
     pub cost: u32,
-    /// Whether the call may wait longer than the server's general timeout.
+    /// True if the call may wait longer than the server's general timeout.
     pub waits: bool,
-    /// Whether the answer can be large: it is built off the threads that serve connections.
+    /// True if the answer can be large: it is built off the threads that serve connections.
     pub large: bool,
-    /// For people.
+    /// Summary for humans.
     pub summary: &'static str,
 }
 
 impl Method {
-    /// Whether the method takes an object `options` after its parameters.
+    /// Returns true if the method takes an object `options` after its parameters.
     #[must_use]
     pub const fn has_options(&self) -> bool {
         !self.options.is_empty()
@@ -100,8 +99,8 @@ const EXPENSIVE: u32 = 50;
 pub const STATS_BLOCKS_PER_UNIT: u32 = 4;
 /// Units of each block whose ticks `poh_verify` computes; the method's price covers the first five.
 pub const POH_BLOCK_UNITS: u32 = 10;
-/// Units of each block that the receipts of a `tx_submitBatch` are read from; the method's price covers the first
-/// five.
+/// Units of each block that the receipts of a `tx_submitBatch` are read from; the method's price covers the
+/// first five.
 pub const RECEIPTS_BLOCK_UNITS: u32 = 10;
 
 const AT: Param = may("at", Kind::Block);
@@ -413,7 +412,7 @@ pub const METHODS: &[Method] = &[
 
 const PEER: &[Param] = &[need("id", Kind::Text(&[]))];
 
-/// Every method of the admin listener, sorted by name. The public one knows none of them.
+/// Every method of the admin listener, sorted by name. The public listener has none of them.
 pub const ADMIN_METHODS: &[Method] = &[
     method(
         "net_addPeer",

@@ -1,8 +1,8 @@
-//! How single values look in JSON: integers as decimal strings, bytes as hex, addresses as bech32m.
+//! JSON form of single values: integers as decimal strings, bytes as hex, addresses as bech32m.
 //!
-//! Output has exactly one form. Input that is a text may be malformed in a way that has its own error
-//! code (1000, 1001, 1003), which the JSON layer could not give: such parameters are [`Arg`], which
-//! holds the verdict until the method asks for the value.
+//! Output has exactly one form. A malformed input string may have a specific error code (1000, 1001,
+//! 1003), which the JSON layer cannot return: such parameters are [`Arg`], which holds the verdict
+//! until the method asks for the value.
 
 use std::fmt;
 
@@ -52,7 +52,7 @@ impl Serialize for U64 {
     }
 }
 
-/// Longest text that an error repeats, bytes.
+/// Maximum bytes of an input text that an error repeats.
 const SHOWN_BYTES_MAX: usize = 64;
 
 /// Reads a decimal without sign, spaces or superfluous zeros.
@@ -91,7 +91,7 @@ impl<'de> Deserialize<'de> for U64 {
     }
 }
 
-/// A value that is a text in JSON.
+/// A value that is a string in JSON.
 pub trait Text: Sized {
     /// Reads the text.
     ///
@@ -149,7 +149,7 @@ impl Text for Bytes {
     }
 }
 
-/// An address with the prefix it was written with; `None` when it was written as `0x` hex.
+/// An address with the prefix of its text form; `None` when it was written as `0x` hex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressText {
     /// The address.
@@ -221,20 +221,20 @@ impl fmt::Display for AddressText {
     }
 }
 
-/// Where a page ends: opaque to callers, and bound to the query it came from.
+/// End of a page: opaque to callers, and bound to its query.
 ///
 /// The bytes are base64url of `query hash (8) ‖ height (8, LE) ‖ position`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
     /// First eight bytes of a hash over the query.
     pub query: [u8; 8],
-    /// The height that all pages of the query are read at.
+    /// The height at which all pages of the query are read.
     pub height: Height,
-    /// Where the next page starts, in the query's own terms.
+    /// Start of the next page, in a form specific to the query.
     pub position: Vec<u8>,
 }
 
-/// Longest cursor text that is looked at.
+/// Maximum bytes of a cursor text that is parsed.
 const CURSOR_TEXT_BYTES_MAX: usize = 256;
 
 impl Text for Cursor {
@@ -318,7 +318,7 @@ where
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// A [`Text`] as it stands in answers, and in lists of them.
+/// A [`Text`] as in answers, and in lists of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Shown<T>(pub T);
 
@@ -334,20 +334,20 @@ impl<'de, T: Text> Deserialize<'de> for Shown<T> {
     }
 }
 
-/// A text parameter with its verdict: any text is taken, and a malformed one answers with its own
-/// code (not -32602) when the method asks for the value.
+/// A text parameter with its verdict: any text is accepted, and a malformed one returns its
+/// specific code (not -32602) when the method asks for the value.
 ///
-/// The text is read where it stands in the request; nothing is copied but the value.
+/// The text is read in place, in the request; only the value is copied.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Arg<T>(Result<T, Box<ApiError>>);
 
 impl<T> Arg<T> {
-    /// The verdict on a text.
+    /// Wraps the verdict on a text.
     pub(crate) fn judged(verdict: Result<T, ApiError>) -> Self {
         Self(verdict.map_err(Box::new))
     }
 
-    /// A good parameter, for callers.
+    /// A valid parameter, for callers.
     pub const fn new(value: T) -> Self {
         Self(Ok(value))
     }
@@ -355,7 +355,7 @@ impl<T> Arg<T> {
     /// The value.
     ///
     /// # Errors
-    /// What [`Text::from_text`] said about the text.
+    /// The error of [`Text::from_text`].
     pub fn get(self) -> Result<T, ApiError> {
         self.0.map_err(|error| *error)
     }

@@ -1,4 +1,4 @@
-//! What the parameters of a hostile request hold while they are read, against what the allocator gave out.
+//! Memory that the parameters of a hostile request hold while they are read, as counted by the allocator.
 #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
 
 #[path = "support/counting.rs"]
@@ -11,7 +11,7 @@ use vibecoin_rpc_api::limits::{ADDRESSES_MAX, PROOF_KEYS_MAX, STATUSES_MAX, SUBM
 use vibecoin_rpc_api::views::{AddressesArg, OperationView, TopicParams, UnsignedTransaction};
 use vibecoin_rpc_api::{AddressArg, AtMost, BlockRef, BytesArg, Code, HashArg};
 
-/// Bytes of a request, about: the server takes no longer one over HTTP.
+/// Approximate bytes of a request: the server's limit over HTTP.
 const REQUEST_BYTES: usize = 5 * 1024 * 1024;
 /// Bytes that a parameter may hold beside the request: a few hundred errors.
 const BESIDE_BYTES_MAX: usize = 256 * 1024;
@@ -28,7 +28,7 @@ fn list(entry: &str) -> String {
     list
 }
 
-/// Reads a parameter, which must hold next to nothing, and gives it to `judge`.
+/// Reads a parameter, which must hold next to nothing, and passes it to `judge`.
 fn check<T: DeserializeOwned>(what: &str, json: &str, judge: impl FnOnce(Option<T>)) {
     let measured = Measurement::begin();
     let read = serde_json::from_str::<T>(json);
@@ -58,7 +58,7 @@ fn a_request_full_of_bad_values_is_read_and_not_kept() {
     trees();
 }
 
-/// Lists of texts that are none of what they should be.
+/// Lists of strings of the wrong type.
 fn bad_entries() {
     let texts = list("\"\"");
     assert!(texts.len() > 5_000_000 && texts.matches(',').count() > 1_700_000);
@@ -97,7 +97,7 @@ fn bad_entries() {
     });
 }
 
-/// Arrays where a single value should stand.
+/// Arrays in place of a single value.
 fn trees() {
     let numbers = list("0");
     check(

@@ -22,7 +22,7 @@ pub trait AccountApi {
         options: Option<ReadOptions>,
     ) -> Result<Ctx<Option<AccountView>>, ApiError>;
 
-    /// At most 100 accounts of one state, in the order asked for.
+    /// Up to 100 accounts of one state, in the order of the request.
     ///
     /// Errors: 1001, 1002, 1101, 1103, 1402.
     #[method(name = "getMany", param_kind = map)]
@@ -48,8 +48,8 @@ pub trait AccountApi {
     #[method(name = "getNonce", param_kind = map)]
     async fn get_nonce(&self, address: AddressArg) -> Result<Ctx<NonceView>, ApiError>;
 
-    /// All accounts in trie-key order, page by page. No account comes twice, and none is left out that was
-    /// there all the time, also when the chain moves between two pages.
+    /// All accounts in trie-key order, page by page. No account is listed twice, and none is left out that
+    /// existed all the time, also when the chain moves between two pages.
     ///
     /// Errors: 1002, 1003, 1101, 1103.
     #[method(name = "list", param_kind = map)]

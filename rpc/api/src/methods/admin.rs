@@ -1,4 +1,4 @@
-//! `net_*` on the admin listener: who may connect. Callers show the token of the home.
+//! `net_*` on the admin listener: connections and bans. Callers present the token of the home.
 
 use jsonrpsee::proc_macros::rpc;
 
@@ -31,13 +31,13 @@ pub trait NetAdminApi {
         seconds: Option<U64>,
     ) -> Result<bool, ApiError>;
 
-    /// Lets a peer in again.
+    /// Lifts the ban of a peer.
     ///
     /// Errors: 1203 (no network), 1701.
     #[method(name = "unbanPeer", param_kind = map)]
     async fn unban_peer(&self, id: String) -> Result<bool, ApiError>;
 
-    /// Who is banned.
+    /// The banned peers.
     ///
     /// Errors: 1203 (no network).
     #[method(name = "getBans", param_kind = map)]

@@ -11,11 +11,11 @@ use crate::views::{
 
 #[rpc(client, server, namespace = "chain")]
 pub trait ChainApi {
-    /// What the chain is, its rules, and where its head is. Constant time.
+    /// Identity of the chain, its rules, and its head. Constant time.
     #[method(name = "getInfo", param_kind = map)]
     async fn get_info(&self) -> Result<ChainInfo, ApiError>;
 
-    /// The newest block in short. Constant time.
+    /// Summary of the newest block. Constant time.
     #[method(name = "getHead", param_kind = map)]
     async fn get_head(&self) -> Result<HeadView, ApiError>;
 
@@ -36,13 +36,13 @@ pub trait ChainApi {
     async fn get_header(&self, block: Option<BlockRef>) -> Result<Option<HeaderView>, ApiError>;
 
     /// A range of blocks, page by page. The first page fixes `to`, so that pages fit together. A range that
-    /// is not there as a whole is refused.
+    /// is not available as a whole is refused.
     ///
     /// Errors: 1002, 1003, 1101, 1102, 1103, -32602 `empty_range`.
     #[method(name = "getBlocks", param_kind = map)]
     async fn get_blocks(&self, options: Option<BlockRangeOptions>) -> Result<Page<BlockView>, ApiError>;
 
-    /// Why a block is final; `null` for genesis and for blocks that do not exist.
+    /// Proof of a block's finality; `null` for genesis and for blocks that do not exist.
     ///
     /// Errors: 1002, 1103.
     #[method(name = "getCertificate", param_kind = map)]
@@ -54,17 +54,17 @@ pub trait ChainApi {
     #[method(name = "getReceipts", param_kind = map)]
     async fn get_receipts(&self, block: Option<BlockRef>) -> Result<Option<Vec<ReceiptView>>, ApiError>;
 
-    /// Money in existence, base units.
+    /// Supply of the currency, base units.
     ///
     /// Errors: 1002, 1101, 1103.
     #[method(name = "getSupply", param_kind = map)]
     async fn get_supply(&self, options: Option<AtOptions>) -> Result<Ctx<SupplyView>, ApiError>;
 
-    /// Fees that get in now, base units.
+    /// Fees that are accepted now, base units.
     #[method(name = "getFeeSuggestion", param_kind = map)]
     async fn get_fee_suggestion(&self) -> Result<FeeSuggestion, ApiError>;
 
-    /// Figures over the newest blocks.
+    /// Statistics over the newest blocks.
     #[method(name = "getStats", param_kind = map)]
     async fn get_stats(&self, options: Option<StatsOptions>) -> Result<StatsView, ApiError>;
 }

@@ -12,12 +12,12 @@ use vibecoin_primitives::PublicKey;
 
 #[rpc(client, server, namespace = "consensus")]
 pub trait ConsensusApi {
-    /// Where consensus stands on this node.
+    /// State of consensus on this node.
     #[method(name = "getStatus", param_kind = map)]
     async fn get_status(&self) -> Result<ConsensusStatusView, ApiError>;
 
-    /// Why a height took the rounds it took: as this node saw it for the newest 256 heights, from the
-    /// chain for older ones. Default: the height being decided.
+    /// Record of the rounds of a height: as observed by this node for the newest 256 heights, from
+    /// the chain for older ones. Default: the height being decided.
     ///
     /// Errors: 1101, 1103.
     #[method(name = "getRounds", param_kind = map)]
@@ -27,7 +27,7 @@ pub trait ConsensusApi {
     #[method(name = "getValidators", param_kind = map)]
     async fn get_validators(&self) -> Result<ValidatorSetView, ApiError>;
 
-    /// What a validator did in the newest blocks, from the chain alone. Expensive.
+    /// Record of a validator in the newest blocks, from the chain alone. Expensive.
     ///
     /// Errors: 1000, 1102 (not a validator).
     #[method(name = "getValidator", param_kind = map)]
@@ -37,7 +37,8 @@ pub trait ConsensusApi {
         options: Option<ValidatorOptions>,
     ) -> Result<ValidatorRecordView, ApiError>;
 
-    /// Who proposes: what was for heights that exist, what is to be if no turn is missed for others.
+    /// Proposers: the actual ones for heights that exist, the scheduled ones if no turn is missed
+    /// for others.
     ///
     /// Errors: 1101, 1103.
     #[method(name = "getSchedule", param_kind = map)]
@@ -48,14 +49,14 @@ pub trait ConsensusApi {
     #[method(name = "getParams", param_kind = map)]
     async fn get_params(&self) -> Result<ParamsView, ApiError>;
 
-    /// Double signatures: those in blocks, ascending, then those that wait on this node. A page looks at
-    /// 10,000 blocks at most, so it may be short though more follows.
+    /// Double-sign evidence: in blocks, ascending, then waiting on this node. A page scans up to 10,000
+    /// blocks, so it may be short even if more follows.
     ///
     /// Errors: 1002, 1003, 1103.
     #[method(name = "getEvidence", param_kind = map)]
     async fn get_evidence(&self, options: Option<EvidenceOptions>) -> Result<Page<EvidenceView>, ApiError>;
 
-    /// Hands in a double signature, encoded; returns its hash.
+    /// Submits double-sign evidence, encoded; returns its hash.
     ///
     /// Errors: 1000, 1203, 1401.
     #[method(name = "submitEvidence", param_kind = map)]

@@ -1,4 +1,4 @@
-//! `dev_*`: only on chains whose genesis says `dev`.
+//! `dev_*`: only on chains whose genesis has `dev` set.
 
 use jsonrpsee::proc_macros::rpc;
 

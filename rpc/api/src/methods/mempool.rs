@@ -1,4 +1,4 @@
-//! `mempool_*`: what waits on this node.
+//! `mempool_*`: transactions in the pool of this node.
 
 use jsonrpsee::proc_macros::rpc;
 
@@ -8,17 +8,17 @@ use crate::views::{MempoolAccountView, MempoolEntryView, MempoolListOptions, Mem
 
 #[rpc(client, server, namespace = "mempool")]
 pub trait MempoolApi {
-    /// The pool in figures.
+    /// Contents and limits of the pool.
     #[method(name = "getStatus", param_kind = map)]
     async fn get_status(&self) -> Result<MempoolStatusView, ApiError>;
 
-    /// What waits, ascending by hash, page by page. The pool moves on between pages.
+    /// Transactions in the pool, ascending by hash, page by page. The pool changes between pages.
     ///
     /// Errors: 1001, 1003.
     #[method(name = "list", param_kind = map)]
     async fn list(&self, options: Option<MempoolListOptions>) -> Result<Page<MempoolEntryView>, ApiError>;
 
-    /// What waits for one account, ascending by nonce.
+    /// Transactions of one account in the pool, ascending by nonce.
     ///
     /// Errors: 1001.
     #[method(name = "getAccount", param_kind = map)]

@@ -1,12 +1,13 @@
-//! The methods, one trait per namespace. `…Server` is what the node implements, `…Client` what callers
-//! use; both are generated from the trait.
+//! The methods, one trait per namespace. `…Server` is implemented by the node, `…Client` is used by
+//! callers; both are generated from the trait.
 //!
-//! Errors named with a method come on top of those that any call can give: -32602 (parameters), 1401
-//! (rate limit), 1403 (timeout), 1204 (shutting down), -32603 (the node's own fault).
+//! Errors named with a method are in addition to those that any call can return: -32602
+//! (parameters), 1401 (rate limit), 1403 (timeout), 1204 (shutting down), -32603 (a fault of the
+//! node).
 //!
-//! Parameters are named in `registry` once more, with their kinds; a test keeps the two alike.
+//! Parameters are repeated in `registry`, with their kinds; a test compares the two.
 
-// The traits are read by the macro; what it generates is documented by it.
+// The macro reads the traits, and documents the items that it generates.
 #![allow(missing_docs, clippy::too_many_arguments)]
 
 mod account;

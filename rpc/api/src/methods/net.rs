@@ -7,7 +7,7 @@ use crate::views::{NetInfoView, PeerView, PeersOptions};
 
 #[rpc(client, server, namespace = "net")]
 pub trait NetApi {
-    /// Who this node is on the network.
+    /// This node's identity and addresses on the network.
     ///
     /// Errors: 1203 (no network).
     #[method(name = "getInfo", param_kind = map)]

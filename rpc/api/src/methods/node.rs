@@ -1,4 +1,4 @@
-//! `node_*`: the node itself.
+//! `node_*`: status, health and version of the node.
 
 use jsonrpsee::proc_macros::rpc;
 
@@ -7,7 +7,7 @@ use crate::views::{HealthView, NodeStatusView, NodeVersionView, SyncStatusView};
 
 #[rpc(client, server, namespace = "node")]
 pub trait NodeApi {
-    /// Everything `vibecoin status` prints.
+    /// Everything that `vibecoin status` prints.
     #[method(name = "getStatus", param_kind = map)]
     async fn get_status(&self) -> Result<NodeStatusView, ApiError>;
 
@@ -15,11 +15,11 @@ pub trait NodeApi {
     #[method(name = "getHealth", param_kind = map)]
     async fn get_health(&self) -> Result<HealthView, ApiError>;
 
-    /// The program.
+    /// Build of the program.
     #[method(name = "getVersion", param_kind = map)]
     async fn get_version(&self) -> Result<NodeVersionView, ApiError>;
 
-    /// Catching up.
+    /// Progress of synchronization.
     #[method(name = "getSyncStatus", param_kind = map)]
     async fn get_sync_status(&self) -> Result<SyncStatusView, ApiError>;
 }

@@ -11,11 +11,11 @@ use crate::views::{
 
 #[rpc(client, server, namespace = "poh")]
 pub trait PohApi {
-    /// The proposer's clock as it runs.
+    /// Progress of the proposer's clock.
     #[method(name = "getStatus", param_kind = map)]
     async fn get_status(&self) -> Result<PohStatusView, ApiError>;
 
-    /// The chain's pace.
+    /// Timing parameters of the chain.
     #[method(name = "getParams", param_kind = map)]
     async fn get_params(&self) -> Result<PohParamsView, ApiError>;
 
@@ -29,13 +29,13 @@ pub trait PohApi {
         options: Option<EntriesOptions>,
     ) -> Result<Option<Page<PohEntryView>>, ApiError>;
 
-    /// Computes the ticks of a block again, or of all blocks up to `to`, at most 100. Expensive.
+    /// Recomputes the ticks of a block, or of all blocks up to `to`, no more than 100. Expensive.
     ///
     /// Errors: 1002, 1101, 1102, 1103, 1402, -32602 `empty_range`.
     #[method(name = "verify", param_kind = map)]
     async fn verify(&self, block: Option<BlockRef>, to: Option<BlockRef>) -> Result<PohVerdict, ApiError>;
 
-    /// A transaction's place in the order; `null` when it is in no block.
+    /// Position of a transaction in the order; `null` when no block includes it.
     ///
     /// Errors: 1000, 1103.
     #[method(name = "getTransactionOrder", param_kind = map)]

@@ -1,4 +1,4 @@
-//! `proof_*`: answers that a stranger can check with the genesis file alone.
+//! `proof_*`: answers that a client can verify with only the genesis file.
 
 use jsonrpsee::proc_macros::rpc;
 
@@ -11,9 +11,9 @@ use crate::views::{AccountProofView, AddressesArg, AtOptions, LightBlockView, Pr
 
 #[rpc(client, server, namespace = "proof")]
 pub trait ProofApi {
-    /// One account or at most 64, present or absent, with one proof for all.
+    /// One account or up to 64, present or absent, with one proof for all.
     ///
-    /// Errors: 1001, 1002, 1101, 1103 (`earliest` says from where on), 1402, 1601.
+    /// Errors: 1001, 1002, 1101, 1103 (`earliest` is the first provable height), 1402, 1601.
     #[method(name = "getAccount", param_kind = map)]
     async fn get_account(
         &self,
@@ -21,7 +21,7 @@ pub trait ProofApi {
         options: Option<AtOptions>,
     ) -> Result<AccountProofView, ApiError>;
 
-    /// At most 64 slots of one account, present or absent.
+    /// Up to 64 slots of one account, present or absent.
     ///
     /// Errors: 1000, 1001, 1002, 1101, 1103, 1402, 1601.
     #[method(name = "getStorage", param_kind = map)]
@@ -32,7 +32,7 @@ pub trait ProofApi {
         options: Option<AtOptions>,
     ) -> Result<ProofView, ApiError>;
 
-    /// A transaction in its block, with its receipt; `null` when it is in no block.
+    /// A transaction in its block, with its receipt; `null` when no block includes it.
     ///
     /// Errors: 1000, 1103.
     #[method(name = "getTransaction", param_kind = map)]
@@ -50,7 +50,7 @@ pub trait ProofApi {
     #[method(name = "getLightBlock", param_kind = map)]
     async fn get_light_block(&self, block: Option<BlockRef>) -> Result<Option<LightBlockView>, ApiError>;
 
-    /// Whether a binary proof holds on this chain. For convenience: check offline to be sure.
+    /// Verifies a binary proof for this chain. A convenience: check offline to be sure.
     ///
     /// Errors: 1000.
     #[method(name = "verify", param_kind = map)]

@@ -1,4 +1,4 @@
-//! `rpc_*`: the interface about itself.
+//! `rpc_*`: description of the interface.
 
 use jsonrpsee::proc_macros::rpc;
 use serde_json::Value;

@@ -8,8 +8,9 @@ use crate::views::{SubscriptionEvent, Topic, TopicParams};
 
 #[rpc(client, server, namespace = "sub")]
 pub trait SubscriptionApi {
-    /// Follows a topic from `fromHeight` (default: the next block), first what is there, then live,
-    /// without a gap. A reader that is too slow gets a last event `{closed: "lagged", resumeFrom}`.
+    /// Follows a topic from `fromHeight` (default: the next block), first existing blocks, then
+    /// live ones, without a gap. A reader that is too slow gets a last event `{closed: "lagged",
+    /// resumeFrom}`.
     ///
     /// A node that stops sends `{closed: "shutdown", resumeFrom}` and closes the session with 1001.
     ///

@@ -13,17 +13,18 @@ use crate::views::{
 
 #[rpc(client, server, namespace = "tx")]
 pub trait TxApi {
-    /// Sends a transaction: the one method that writes. Sending the same bytes again is no error.
+    /// Sends a transaction: the only method that writes. Sending the same bytes again is not an
+    /// error.
     ///
-    /// With `wait` = `final` it answers when the transaction is in a block; when the time is up first it
-    /// answers 1403 with `hash`, and the transaction goes on.
+    /// With `wait` = `final` it answers when a block includes the transaction; when the time is up first
+    /// it answers 1403 with `hash`, and the transaction proceeds.
     ///
     /// Errors: 1000, 1202, 1301 to 1313, 1403.
     #[method(name = "submit", param_kind = map)]
     async fn submit(&self, raw: BytesArg, options: Option<SubmitOptions>) -> Result<Submitted, ApiError>;
 
-    /// Sends at most 100 transactions: takes all, then waits once for all. One entry each, in order;
-    /// entries that are still waiting when the time is up say so in `status`.
+    /// Sends up to 100 transactions: offers all, then waits once for all. One entry each, in order;
+    /// entries that are still waiting when the time is up report that in `status`.
     ///
     /// Errors: 1202, 1402; those of single transactions are in the entries.
     #[method(name = "submitBatch", param_kind = map)]
@@ -39,19 +40,19 @@ pub trait TxApi {
     #[method(name = "get", param_kind = map)]
     async fn get(&self, hash: HashArg) -> Result<Option<TransactionView>, ApiError>;
 
-    /// Where a transaction stands.
+    /// Status of a transaction.
     ///
     /// Errors: 1000.
     #[method(name = "getStatus", param_kind = map)]
     async fn get_status(&self, hash: HashArg) -> Result<StatusView, ApiError>;
 
-    /// Where at most 256 transactions stand, in order.
+    /// Status of up to 256 transactions, in order.
     ///
     /// Errors: 1000, 1402.
     #[method(name = "getStatuses", param_kind = map)]
     async fn get_statuses(&self, hashes: AtMost<HashArg, STATUSES_MAX>) -> Result<Vec<StatusView>, ApiError>;
 
-    /// What became of a transaction, or `null` when it is in no block.
+    /// Outcome of a transaction, or `null` when no block includes it.
     ///
     /// Errors: 1000.
     #[method(name = "getReceipt", param_kind = map)]
@@ -75,13 +76,13 @@ pub trait TxApi {
     #[method(name = "decode", param_kind = map)]
     async fn decode(&self, raw: BytesArg) -> Result<DecodedTransaction, ApiError>;
 
-    /// What a raw transaction would do if it were next.
+    /// Expected result of a raw transaction if it were executed next.
     ///
     /// Errors: 1000, 1203, 1301 to 1313.
     #[method(name = "simulate", param_kind = map)]
     async fn simulate(&self, raw: BytesArg, options: Option<AtOptions>) -> Result<SimulationView, ApiError>;
 
-    /// The least fee of a transaction with these operations, base units.
+    /// Minimum fee of a transaction with these operations, base units.
     ///
     /// Errors: 1000, 1001.
     #[method(name = "estimateFee", param_kind = map)]

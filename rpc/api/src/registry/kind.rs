@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// Type of a parameter. Lists carry the most entries that they may have.
+/// Type of a parameter. Lists contain their maximum number of entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// An address.
@@ -27,7 +27,7 @@ pub enum Kind {
     U32,
     /// True or false.
     Bool,
-    /// A text; the allowed ones, or none when it is free.
+    /// A string; its allowed values, or none when it is free.
     Text(&'static [&'static str]),
     /// An object.
     Object,
@@ -61,7 +61,7 @@ impl Kind {
         }
     }
 
-    /// Number of entries that a list of this kind may have; `None` for other kinds.
+    /// Maximum number of entries of a list of this kind; `None` for other kinds.
     #[must_use]
     pub const fn entries_max(self) -> Option<usize> {
         match self {

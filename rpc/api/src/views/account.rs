@@ -12,7 +12,7 @@ use crate::scalars::{AddressText, Bytes, CursorArg, Shown, U64};
 pub struct AccountView {
     /// Its address.
     pub address: Shown<AddressText>,
-    /// Base units owned.
+    /// Balance in base units.
     pub balance: U64,
     /// The nonce of its next transaction.
     pub nonce: U64,
@@ -45,10 +45,10 @@ impl AccountView {
     }
 }
 
-/// A balance: `account_getBalance`. An account that does not exist owns 0.
+/// A balance: `account_getBalance`. An account that does not exist has balance 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BalanceView {
-    /// Base units owned.
+    /// Balance in base units.
     pub balance: U64,
 }
 
@@ -58,7 +58,7 @@ pub struct BalanceView {
 pub struct NonceView {
     /// The next nonce as of the newest block.
     pub committed: U64,
-    /// The next nonce when everything that waits in this node's pool without a gap is counted.
+    /// The next nonce including transactions in this node's pool that have no gap.
     pub pending_next: U64,
 }
 
@@ -67,7 +67,7 @@ pub struct NonceView {
 pub struct SlotView {
     /// The slot.
     pub slot: Shown<Hash>,
-    /// Its value; `null` when there is none.
+    /// Its value; `null` if it is unset.
     pub value: Option<Shown<Bytes>>,
 }
 
@@ -77,7 +77,7 @@ pub struct SlotView {
 pub struct ReadOptions {
     /// The state to read; default `latest`.
     pub at: Option<BlockRef>,
-    /// Wait at most two seconds until the node has this height, else 1202.
+    /// Wait up to two seconds until the node has this height, else 1202.
     pub min_height: Option<U64>,
 }
 
@@ -94,12 +94,13 @@ pub struct AtOptions {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct AccountListOptions {
     /// The state to read; default `latest`. Later pages keep the height of the first. When that state is
-    /// gone, pages that named no height go on in the newest one; `context` names the state of each page.
+    /// pruned, pages that named no height continue in the newest one; `context` names the state of each
+    /// page.
     pub at: Option<BlockRef>,
     /// Items per page, 1 to 1000, default 100.
     pub limit: Option<u32>,
-    /// From the page before.
+    /// Cursor of the previous page.
     pub cursor: Option<CursorArg>,
-    /// Leave out accounts that own less.
+    /// Minimum balance of listed accounts.
     pub min_balance: Option<U64>,
 }

@@ -19,7 +19,7 @@ pub struct ChainInfo {
     pub genesis_hash: Shown<Hash>,
     /// The part of addresses before the `1`.
     pub address_prefix: String,
-    /// Symbol of the money. All amounts are base units; see `decimals`.
+    /// Symbol of the currency. All amounts are base units; see `decimals`.
     pub symbol: String,
     /// Decimal places between the symbol's unit and the base unit.
     pub decimals: u8,
@@ -27,7 +27,7 @@ pub struct ChainInfo {
     pub protocol_version: u16,
     /// Version of this interface, semantic.
     pub api_version: String,
-    /// Whether this is a chain for development.
+    /// True if this is a chain for development.
     pub dev: bool,
     /// The chain's rules.
     pub params: ParamsView,
@@ -41,7 +41,7 @@ pub struct ChainInfo {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ParamsView {
-    /// Hash that every header carries.
+    /// Hash of the parameters, contained in every header.
     pub hash: Shown<Hash>,
     /// `byzantine` (quorum above 2/3) or `crash` (quorum above 1/2).
     pub fault_model: String,
@@ -53,45 +53,45 @@ pub struct ParamsView {
     pub ticks_per_block: u16,
     /// Hashes of a tick.
     pub hashes_per_tick: u32,
-    /// Most bytes of the transactions of a block.
+    /// Maximum bytes of the transactions of a block.
     pub block_bytes_max: u32,
-    /// Most transactions of a block.
+    /// Maximum number of transactions of a block.
     pub block_transactions_max: u32,
-    /// Most bytes of a transaction.
+    /// Maximum bytes of a transaction.
     pub transaction_bytes_max: u32,
-    /// Most operations of a transaction.
+    /// Maximum number of operations of a transaction.
     pub operations_max: u32,
-    /// Most bytes of a slot's value.
+    /// Maximum bytes of a slot's value.
     pub slot_value_bytes_max: u32,
-    /// Most operations of a block.
+    /// Maximum number of operations of a block.
     pub block_operations_max: u32,
-    /// Most slots that a block sets or clears.
+    /// Maximum number of slots that a block sets or clears.
     pub block_slots_max: u32,
-    /// Most bytes of the old and new rows of a block, each old row counted at its largest.
+    /// Maximum bytes of the old and new rows of a block, each old row counted at its largest.
     pub block_state_bytes_max: u32,
-    /// Most bytes of the evidence of a block.
+    /// Maximum bytes of the evidence of a block.
     pub block_evidence_bytes_max: u32,
-    /// Most slots that a transaction sets or clears.
+    /// Maximum number of slots that a transaction sets or clears.
     pub transaction_slots_max: u32,
-    /// Most bytes of the old and new rows of a transaction.
+    /// Maximum bytes of the old and new rows of a transaction.
     pub transaction_state_bytes_max: u32,
-    /// How many heights ahead `validUntil` may lie.
+    /// Maximum number of heights that `validUntil` may be ahead.
     pub validity_window: U64,
-    /// Least fee of a transaction, base units.
+    /// Minimum fee of a transaction, base units.
     pub fee_min: U64,
-    /// Least fee per byte on top of it, base units.
+    /// Minimum fee per byte on top of it, base units.
     pub fee_per_byte: U64,
-    /// Least fee per slot that is set or cleared, on top of both, base units.
+    /// Minimum fee per slot that is set or cleared, on top of both, base units.
     pub fee_per_slot: U64,
     /// Burned when an account is created, base units.
     pub account_price: U64,
     /// Burned per byte of a slot, base units.
     pub storage_byte_price: U64,
-    /// Longest time without a block, milliseconds; 0 means no empty blocks.
+    /// Maximum time without a block, milliseconds; 0 means no empty blocks.
     pub empty_block_interval_ms: u32,
-    /// Timeouts in milliseconds: first propose, prevote, precommit; growth per round; longest.
+    /// Timeouts in milliseconds: first propose, prevote, precommit; growth per round; maximum.
     pub timeouts_ms: [u32; 5],
-    /// How old evidence may be, in heights.
+    /// Maximum age of evidence, in heights.
     pub evidence_age_max: U64,
 }
 
@@ -137,7 +137,7 @@ impl From<&ChainParams> for ParamsView {
     }
 }
 
-/// The newest block in short: `chain_getHead`.
+/// Summary of the newest block: `chain_getHead`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HeadView {
@@ -149,7 +149,7 @@ pub struct HeadView {
     pub state_root: Shown<Hash>,
     /// Its time, milliseconds since 1970.
     pub timestamp_ms: U64,
-    /// Who created it.
+    /// Its proposer.
     pub proposer: Shown<PublicKey>,
     /// Transactions in it.
     pub tx_count: u32,
@@ -174,7 +174,7 @@ impl HeadView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HeaderView {
-    /// The block's hash: what validators voted on.
+    /// The block's hash, which validators sign.
     pub hash: Shown<Hash>,
     /// Version of the block.
     pub version: u16,
@@ -182,7 +182,7 @@ pub struct HeaderView {
     pub height: U64,
     /// The round in which the block was created.
     pub round: u32,
-    /// Who created it; zeros for genesis.
+    /// Its proposer; zeros for genesis.
     pub proposer: Shown<PublicKey>,
     /// The parent's hash; zeros for genesis.
     pub parent_hash: Shown<Hash>,
@@ -215,7 +215,7 @@ pub struct HeaderView {
 }
 
 impl HeaderView {
-    /// The header with its hash, which the caller has.
+    /// The header with its hash, which the caller provides.
     #[must_use]
     pub fn new(header: &Header, hash: Hash) -> Self {
         Self {
@@ -251,13 +251,13 @@ pub struct BlockView {
     pub header: HeaderView,
     /// Transactions in it.
     pub tx_count: u32,
-    /// The transactions, as `transactions` asked for.
+    /// The transactions, in the detail that `transactions` requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transactions: Option<BlockTransactions>,
-    /// The certificate, when asked for; absent for genesis.
+    /// The certificate, when requested; absent for genesis.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateView>,
-    /// The ticks, when asked for.
+    /// The ticks, when requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poh: Option<Vec<PohEntryView>>,
 }
@@ -272,20 +272,20 @@ pub enum BlockTransactions {
     Full(Vec<TransactionView>),
 }
 
-/// How much to tell of a block's transactions.
+/// Detail of a block's transactions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum TransactionDetail {
-    /// Only their count.
+    /// Their count only.
     None,
     /// Their hashes.
     #[default]
     Hashes,
-    /// Everything.
+    /// Full transactions.
     Full,
 }
 
-/// Why a block is final.
+/// Proof of a block's finality: the precommits of a quorum.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateView {
@@ -302,7 +302,7 @@ pub struct CertificateView {
 /// One precommit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommitSignatureView {
-    /// Who signed.
+    /// The signing validator.
     pub validator: Shown<PublicKey>,
     /// The signature.
     pub signature: Shown<Signature>,
@@ -330,10 +330,10 @@ pub struct BlockOptions {
     /// `none`, `hashes` (default) or `full`.
     #[serde(deserialize_with = "or_default")]
     pub transactions: TransactionDetail,
-    /// Whether to add the certificate.
+    /// True to add the certificate.
     #[serde(deserialize_with = "or_default")]
     pub certificate: bool,
-    /// Whether to add the ticks.
+    /// True to add the ticks.
     #[serde(deserialize_with = "or_default")]
     pub poh: bool,
 }
@@ -350,9 +350,9 @@ pub struct BlockRangeOptions {
     pub order: Option<Order>,
     /// Items per page, 1 to 1000, default 100.
     pub limit: Option<u32>,
-    /// From the page before.
+    /// Cursor of the previous page.
     pub cursor: Option<CursorArg>,
-    /// `none` (default) or `hashes`; whole blocks come one by one.
+    /// `none` (default) or `hashes`; full blocks are read one by one.
     pub transactions: Option<TransactionDetail>,
 }
 
@@ -367,7 +367,7 @@ pub enum Order {
     Desc,
 }
 
-/// Money in existence, base units: `chain_getSupply`.
+/// Supply of the currency, base units: `chain_getSupply`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SupplyView {
     /// Sum of all balances: created minus burned.
@@ -386,17 +386,17 @@ pub struct SupplyView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FeeSuggestion {
-    /// The least that is taken now.
+    /// The lowest fee that is accepted now.
     pub slow: U64,
-    /// Above the least by a margin.
+    /// Above the lowest by a margin.
     pub normal: U64,
-    /// Ahead of most others.
+    /// Above the fees of the majority of pooled transactions.
     pub fast: U64,
-    /// The size of transaction the figures are for: one transfer.
+    /// Transaction size that the figures apply to: one transfer.
     pub bytes: u32,
-    /// Add this for each further byte.
+    /// Fee for each further byte.
     pub per_byte: U64,
-    /// Add this for each slot that is set or cleared.
+    /// Fee for each slot that is set or cleared.
     pub per_slot: U64,
 }
 
@@ -404,17 +404,17 @@ pub struct FeeSuggestion {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct StatsOptions {
-    /// How many of the newest blocks to look at, 2 to 1000, default 100.
+    /// Number of newest blocks to include, 2 to 1000, default 100.
     pub window: Option<u32>,
 }
 
-/// Figures over the newest blocks: `chain_getStats`.
+/// Statistics over the newest blocks: `chain_getStats`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StatsView {
-    /// First block looked at.
+    /// First included block.
     pub from_height: U64,
-    /// Last block looked at.
+    /// Last included block.
     pub to_height: U64,
     /// Transactions in them.
     pub tx_count: U64,

@@ -7,7 +7,7 @@ use super::TallyView;
 use crate::block_ref::BlockRef;
 use crate::scalars::{AddressText, Bytes, CursorArg, Shown, U64};
 
-/// Where consensus stands: `consensus_getStatus`.
+/// State of consensus: `consensus_getStatus`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConsensusStatusView {
@@ -17,27 +17,27 @@ pub struct ConsensusStatusView {
     pub round: u32,
     /// `propose`, `prevote`, `precommit`, `commit` or `idle`.
     pub step: String,
-    /// Who proposes in that round; absent when the schedule is not known.
+    /// Proposer of that round; absent when the schedule is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proposer: Option<Shown<PublicKey>>,
-    /// Whether this node votes.
+    /// True if this node votes.
     pub is_validator: bool,
-    /// The key it votes with.
+    /// The key that it votes with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validator: Option<Shown<PublicKey>>,
-    /// When the newest block was committed here, milliseconds since 1970.
+    /// Time of the newest commit on this node, milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_commit_ms: Option<U64>,
     /// The double-sign guard keeps this node from voting at this height.
     #[serde(default)]
     pub abstaining: bool,
-    /// Waits that ran out since the start.
+    /// Expired timeouts since the start.
     #[serde(default)]
     pub timeouts: U64,
-    /// First votes seen in this round; absent when they are not known.
+    /// Prevotes seen in this round; absent when unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prevotes: Option<TallyView>,
-    /// Second votes seen in this round; absent when they are not known.
+    /// Precommits seen in this round; absent when unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precommits: Option<TallyView>,
 }
@@ -45,7 +45,7 @@ pub struct ConsensusStatusView {
 /// One validator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ValidatorView {
-    /// Names the validator and checks its votes.
+    /// Public key: identifies the validator and verifies its votes.
     pub key: Shown<PublicKey>,
     /// Voting power.
     pub power: U64,
@@ -54,7 +54,7 @@ pub struct ValidatorView {
 }
 
 impl ValidatorView {
-    /// The validator as shown on this chain.
+    /// The view of the validator on this chain.
     #[must_use]
     pub const fn new(validator: &Validator, prefix: AddressPrefix) -> Self {
         Self {
@@ -69,7 +69,7 @@ impl ValidatorView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ValidatorSetView {
-    /// Hash that headers carry.
+    /// Hash of the set, contained in headers.
     pub hash: Shown<Hash>,
     /// Summed power.
     pub total_power: U64,
@@ -78,7 +78,7 @@ pub struct ValidatorSetView {
 }
 
 impl ValidatorSetView {
-    /// The set as shown on this chain.
+    /// The view of the set on this chain.
     #[must_use]
     pub fn new(set: &ValidatorSet, prefix: AddressPrefix) -> Self {
         Self {
@@ -97,13 +97,14 @@ impl ValidatorSetView {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ScheduleOptions {
-    /// The first height; default the next one. At most 1000 heights ahead of it.
+    /// The first height; default the next one. Up to 1000 heights ahead of it.
     pub from_height: Option<U64>,
-    /// How many heights, 1 to 1000, default 10.
+    /// Number of heights, 1 to 1000, default 10.
     pub count: Option<u32>,
 }
 
-/// Whose turn it was, or is to be if no turn is missed before: `consensus_getSchedule`.
+/// Past proposer of a height, or scheduled one if no turn is missed before:
+/// `consensus_getSchedule`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProposerTurnView {
@@ -111,13 +112,13 @@ pub struct ProposerTurnView {
     pub height: U64,
     /// The proposer of round 0.
     pub proposer: Shown<PublicKey>,
-    /// The round in which the block was created; absent for heights to come.
+    /// The round in which the block was created; absent for future heights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub round: Option<u32>,
-    /// Who created it; absent for heights to come.
+    /// The proposer that created it; absent for future heights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_by: Option<Shown<PublicKey>>,
-    /// Whose turns passed without a block.
+    /// Validators whose turns passed without a block.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub passed_over: Vec<Shown<PublicKey>>,
 }
@@ -126,28 +127,28 @@ pub struct ProposerTurnView {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ValidatorOptions {
-    /// How many of the newest blocks to look at, 1 to 1000, default 100.
+    /// Number of newest blocks to include, 1 to 1000, default 100.
     pub window: Option<u32>,
 }
 
-/// What a validator did in the newest blocks: `consensus_getValidator`.
+/// Record of a validator in the newest blocks: `consensus_getValidator`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ValidatorRecordView {
     /// Key, power and payout.
     #[serde(flatten)]
     pub validator: ValidatorView,
-    /// First block looked at.
+    /// First included block.
     pub from_height: U64,
-    /// Last block looked at.
+    /// Last included block.
     pub to_height: U64,
-    /// Blocks that it created.
+    /// Number of blocks that it created.
     pub proposed: u32,
-    /// Turns that passed without a block of it.
+    /// Number of its turns that passed without a block of it.
     pub missed: u32,
-    /// Certificates looked at.
+    /// Number of included certificates.
     pub certificates: u32,
-    /// Of these, signed by it. A certificate holds a quorum, not everybody: a slow vote is left out.
+    /// Of these, signed by it. A certificate holds a quorum, not all votes: a slow vote is left out.
     pub signed: u32,
     /// `signed` of `certificates`, in thousandths.
     pub uptime_permille: u32,
@@ -160,29 +161,29 @@ pub struct ValidatorRecordView {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct EvidenceOptions {
-    /// First block to look at; default: 10,000 blocks back.
+    /// First block to scan; default: 10,000 blocks back.
     pub from: Option<BlockRef>,
     /// Items per page, 1 to 1000, default 100.
     pub limit: Option<u32>,
-    /// From the page before.
+    /// Cursor of the previous page.
     pub cursor: Option<CursorArg>,
 }
 
-/// A double signature.
+/// Double-sign evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EvidenceView {
-    /// Names it.
+    /// Hash that identifies it.
     pub hash: Shown<Hash>,
     /// `duplicateVote`, `duplicateProposal` or `duplicatePart`.
     pub kind: String,
-    /// Who signed both.
+    /// The validator that signed both.
     pub offender: Shown<PublicKey>,
-    /// At which height.
+    /// Height of the two signatures.
     pub height: U64,
-    /// The block that carries it; absent while it waits for one.
+    /// The block that includes it; absent while it waits for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block: Option<U64>,
-    /// All of it, encoded.
+    /// The evidence, encoded.
     pub raw: Shown<Bytes>,
 }

@@ -1,26 +1,26 @@
-//! Transactions that wait.
+//! Transactions in the pool.
 
 use serde::{Deserialize, Serialize};
 
 use super::TransactionView;
 use crate::scalars::{AddressArg, CursorArg, U64};
 
-/// The pool in figures: `mempool_getStatus`.
+/// Contents and limits of the pool: `mempool_getStatus`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MempoolStatusView {
-    /// Transactions.
+    /// Number of transactions.
     pub count: U64,
     /// Bytes of memory that they take on this node.
     pub bytes: U64,
-    /// Next in line for their senders.
+    /// Transactions that are next in line for their senders.
     pub pending: U64,
-    /// Behind a gap of nonces.
+    /// Transactions behind a gap of nonces.
     pub queued: U64,
-    /// When the oldest came in, milliseconds since 1970; absent when the pool is empty.
+    /// Arrival time of the oldest, milliseconds since 1970; absent when the pool is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_ms: Option<U64>,
-    /// Least fee of a small transaction that would get in now, base units.
+    /// Minimum fee of a small transaction that would be accepted now, base units.
     pub min_fee: U64,
     /// Bound on `count`.
     pub count_max: U64,
@@ -30,22 +30,22 @@ pub struct MempoolStatusView {
     pub per_sender_max: U64,
 }
 
-/// One transaction that waits.
+/// One transaction in the pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MempoolEntryView {
     /// The transaction.
     #[serde(flatten)]
     pub transaction: TransactionView,
-    /// Whether it is behind a gap of nonces.
+    /// True if it is behind a gap of nonces.
     pub queued: bool,
 }
 
-/// What waits for one account, ascending by nonce: `mempool_getAccount`.
+/// Transactions of one account in the pool, ascending by nonce: `mempool_getAccount`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MempoolAccountView {
-    /// Next in line.
+    /// Transactions next in line.
     pub pending: Vec<MempoolEntryView>,
-    /// Behind a gap.
+    /// Transactions behind a gap.
     pub queued: Vec<MempoolEntryView>,
 }
 
@@ -53,10 +53,10 @@ pub struct MempoolAccountView {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct MempoolListOptions {
-    /// Only of this sender.
+    /// Restricts the list to this sender.
     pub sender: Option<AddressArg>,
     /// Items per page, 1 to 1000, default 100.
     pub limit: Option<u32>,
-    /// From the page before.
+    /// Cursor of the previous page.
     pub cursor: Option<CursorArg>,
 }

@@ -1,7 +1,7 @@
-//! What answers look like. Field names are camelCase, 64-bit integers decimal strings, bytes hex.
+//! JSON form of answers. Field names are camelCase, 64-bit integers decimal strings, bytes hex.
 //!
-//! Within a major version of the API fields are only added, so readers must ignore what they do not
-//! know; parameters are the opposite and refuse it.
+//! Within a major version of the API fields are only added, so readers must ignore unknown ones;
+//! parameters are the opposite: unknown ones are refused.
 
 mod account;
 mod chain;
@@ -80,6 +80,6 @@ pub struct Ctx<T> {
 pub struct Page<T> {
     /// The items.
     pub items: Vec<T>,
-    /// Where the next page starts; `null` at the end.
+    /// Cursor of the next page; `null` at the end.
     pub next_cursor: Option<String>,
 }

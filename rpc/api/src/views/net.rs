@@ -5,17 +5,17 @@ use vibecoin_primitives::PublicKey;
 
 use crate::scalars::{Shown, U64};
 
-/// Who the node is on the network: `net_getInfo`.
+/// The node's identity and addresses on the network: `net_getInfo`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NetInfoView {
-    /// Its identity.
+    /// Its peer ID.
     pub peer_id: String,
-    /// Where it listens, as full multiaddresses.
+    /// Listen addresses, as full multiaddresses.
     pub listen: Vec<String>,
-    /// What others are told.
+    /// Announced addresses.
     pub external: Vec<String>,
-    /// What it speaks.
+    /// Supported protocols.
     pub protocols: Vec<String>,
     /// Connected peers.
     pub peers: u32,
@@ -25,7 +25,7 @@ pub struct NetInfoView {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PeersOptions {
-    /// Items, 1 to 1000, default 100.
+    /// Number of items, 1 to 1000, default 100.
     pub limit: Option<u32>,
 }
 
@@ -33,41 +33,41 @@ pub struct PeersOptions {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PeerView {
-    /// Its identity.
+    /// Its peer ID.
     pub id: String,
-    /// Where it is connected from or to.
+    /// Remote address of the connection.
     pub address: String,
     /// `inbound` when it opened the connection, otherwise `outbound`.
     pub direction: String,
-    /// What it says it is.
+    /// Its agent string, unverified.
     pub client_version: String,
     /// Its consensus key, when it has proven one of the validator set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validator: Option<Shown<PublicKey>>,
-    /// The newest block that it says it has.
+    /// Height of the newest block that it announced.
     pub height: U64,
-    /// What the node thinks of it; below a bound it is banned.
+    /// Score that the node assigns to it; below a bound it is banned.
     pub score: i32,
     /// Round trip time in milliseconds, when it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rtt_ms: Option<U64>,
-    /// Bytes from it.
+    /// Bytes received from it.
     pub bytes_in: U64,
-    /// Bytes to it.
+    /// Bytes sent to it.
     pub bytes_out: U64,
     /// Milliseconds since it was connected.
     pub connected_ms: U64,
 }
 
-/// A peer that is kept out: `net_getBans`.
+/// A banned peer: `net_getBans`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BanView {
-    /// Its identity.
+    /// Its peer ID.
     pub id: String,
-    /// Why.
+    /// Reason of the ban.
     pub reason: String,
-    /// Seconds left; absent when it is kept out until somebody lets it in.
+    /// Seconds left; absent when it is banned until an operator unbans it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds_left: Option<U64>,
 }

@@ -1,15 +1,15 @@
-//! The node itself.
+//! Status, health, version and limits of the node.
 
 use serde::{Deserialize, Serialize};
 
 use super::{HeadView, MempoolStatusView};
 use crate::scalars::U64;
 
-/// Everything `status` prints, in one call: `node_getStatus`.
+/// Everything that `status` prints, in one call: `node_getStatus`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeStatusView {
-    /// Name of the node, for people; empty when it has none.
+    /// Name of the node, for humans; empty when it has none.
     #[serde(default)]
     pub moniker: String,
     /// Version of the program.
@@ -22,59 +22,59 @@ pub struct NodeStatusView {
     pub head: HeadView,
     /// The oldest height whose block it has.
     pub earliest: U64,
-    /// Catching up.
+    /// Progress of synchronization.
     pub sync: SyncStatusView,
     /// Connected peers.
     pub peers: u32,
     /// The pool.
     pub mempool: MempoolStatusView,
-    /// Bytes of the home directory; 0 when not known.
+    /// Bytes of the home directory; 0 when unknown.
     pub disk_bytes: U64,
-    /// Bytes free on its file system; 0 when not known.
+    /// Bytes free on its file system; 0 when unknown.
     pub disk_free_bytes: U64,
     /// Milliseconds since the start.
     pub uptime_ms: U64,
-    /// Whether `/readyz` says 200.
+    /// True if `/readyz` answers 200.
     pub ready: bool,
-    /// What the node waits for before it takes part again; absent when it does.
+    /// Condition that the node waits for before it takes part again; absent when it takes part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<WaitingView>,
 }
 
-/// What a node waits for before it takes part again, or before it has the next block.
+/// Condition that a node waits for before it takes part again, or before it has the next block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WaitingView {
-    /// A stable name. `blocks_lost`: the database lost blocks at its end, which come from peers;
-    /// `may_have_signed`: the validator's key may have signed without a record, and is silent;
-    /// `quorum`: too few validators are connected to decide a block; `peers`: no peer is connected; `blocks`: the
-    /// connected peers give no new block; `no_network`: the configuration has no way to other nodes.
+    /// A stable name. `blocks_lost`: the database lost blocks at its end, which are fetched from peers;
+    /// `may_have_signed`: the validator's key may have signed without a record, and is silent; `quorum`: too
+    /// few validators are connected to decide a block; `peers`: no peer is connected; `blocks`: the connected
+    /// peers provide no new block; `no_network`: the configuration has no way to other nodes.
     pub reason: String,
     /// The height that ends it.
     pub through: U64,
-    /// The same for people.
+    /// Description for humans.
     pub detail: String,
 }
 
-/// Catching up: `node_getSyncStatus`.
+/// Progress of synchronization: `node_getSyncStatus`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SyncStatusView {
     /// `synced` or `syncing`.
     pub state: String,
-    /// The stage, for people.
+    /// The stage, for humans.
     pub stage: String,
     /// The node's height.
     pub current: U64,
-    /// The height that is known to exist.
+    /// The highest height that is known to exist.
     pub target: U64,
     /// Peers that blocks can be fetched from.
     #[serde(default)]
     pub peers: u32,
-    /// Blocks per 1,000 seconds, over the last while.
+    /// Recent rate, in blocks per 1,000 seconds.
     #[serde(default)]
     pub blocks_per_1000_s: U64,
-    /// Milliseconds left, when they can be told.
+    /// Estimated milliseconds left; absent when unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eta_ms: Option<U64>,
 }
@@ -82,9 +82,9 @@ pub struct SyncStatusView {
 /// Readiness: `node_getHealth`, and the body of `/readyz?verbose`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthView {
-    /// Whether every check holds.
+    /// True if every check passes.
     pub ready: bool,
-    /// Whether the main loop turns.
+    /// True if the main loop makes progress.
     pub live: bool,
     /// The checks.
     pub checks: Vec<HealthCheckView>,
@@ -95,13 +95,13 @@ pub struct HealthView {
 pub struct HealthCheckView {
     /// A stable name.
     pub name: String,
-    /// Whether it holds.
+    /// True if it passes.
     pub ok: bool,
-    /// What was found.
+    /// Result of the check.
     pub detail: String,
 }
 
-/// The program: `node_getVersion`.
+/// Build of the program: `node_getVersion`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeVersionView {
@@ -123,26 +123,26 @@ pub struct NodeVersionView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LimitsView {
-    /// Most bytes of a request.
+    /// Maximum bytes of a request.
     pub request_bytes_max: u32,
-    /// Most bytes of an answer.
+    /// Maximum bytes of an answer.
     pub response_bytes_max: u32,
-    /// Most entries of a JSON-RPC batch.
+    /// Maximum number of entries of a JSON-RPC batch.
     pub batch_entries_max: u32,
-    /// Deepest nesting of JSON.
+    /// Maximum nesting of JSON.
     pub json_depth_max: u32,
-    /// Most connections.
+    /// Maximum number of connections.
     pub connections_max: u32,
-    /// Most subscriptions of a connection.
+    /// Maximum number of subscriptions of a connection.
     pub subscriptions_per_connection_max: u32,
-    /// Most transactions of `tx_submitBatch`.
+    /// Maximum number of transactions of `tx_submitBatch`.
     pub submit_batch_max: u32,
-    /// Longest time of a call that does not wait, milliseconds.
+    /// Maximum time of a call that does not wait, milliseconds.
     pub timeout_ms: u32,
-    /// Cost units per second and address; absent when there is no limit for the caller.
+    /// Cost units per second and address; absent when the caller is not limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_per_second: Option<u32>,
-    /// Cost units that may be saved up.
+    /// Maximum cost units that accumulate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_burst: Option<u32>,
 }

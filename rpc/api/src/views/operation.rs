@@ -10,13 +10,13 @@ use vibecoin_primitives::{AddressPrefix, Operation};
 use crate::error::ApiError;
 use crate::scalars::{AddressArg, AddressText, BytesArg, HashArg, U64};
 
-/// One operation, as answers show it and unsigned transactions name it.
+/// One operation, as in answers and in unsigned transactions.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum OperationView {
-    /// Moves money.
+    /// Transfers base units.
     Transfer {
-        /// Who receives.
+        /// The recipient.
         to: AddressArg,
         /// Base units, above zero.
         amount: U64,
@@ -31,7 +31,7 @@ pub enum OperationView {
 }
 
 impl OperationView {
-    /// The operation as shown on this chain.
+    /// The view of the operation on this chain.
     #[must_use]
     pub fn new(operation: &Operation, prefix: AddressPrefix) -> Self {
         match operation {
@@ -46,7 +46,7 @@ impl OperationView {
         }
     }
 
-    /// The operation that is meant.
+    /// Converts the view to the operation.
     ///
     /// # Errors
     /// 1000 and 1001 for texts that are malformed or of another network.
@@ -64,8 +64,9 @@ impl OperationView {
     }
 }
 
-/// The derived reader of a tagged enum keeps all members as trees of values until it has seen `type`: 30 times the
-/// bytes of a list of numbers that stands where a text should. Here each member is read as what it must be.
+/// The derived reader of a tagged enum keeps all members as trees of values until it has seen `type`: 30
+/// times the bytes of a list of numbers in place of a string. Here each member is read as the type that it
+/// must have.
 impl<'de> Deserialize<'de> for OperationView {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(OperationVisitor)
@@ -140,7 +141,7 @@ struct Members {
     value: Option<BytesArg>,
 }
 
-/// A member that is there is a value: `null` is none.
+/// A present member must have a value: `null` is not one.
 fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }

@@ -5,13 +5,13 @@ use vibecoin_primitives::Hash;
 
 use crate::scalars::{CursorArg, Shown, U64};
 
-/// The proposer's clock as it runs: `poh_getStatus`.
+/// Progress of the proposer's clock: `poh_getStatus`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PohStatusView {
-    /// The height that is being worked on.
+    /// The height in progress.
     pub height: U64,
-    /// Ticks of it that are done.
+    /// Number of its completed ticks.
     pub tick: u32,
     /// The newest hash.
     pub hash: Shown<Hash>,
@@ -21,11 +21,11 @@ pub struct PohStatusView {
     pub ticks_per_block: u16,
     /// Hashes per second measured on the node's machine; 0 when not measured.
     pub measured_hash_rate: U64,
-    /// Milliseconds by which the newest tick of the node's own block ended late; 0 when it makes none.
+    /// Delay of the newest tick of the node's own block, milliseconds; 0 when it makes none.
     pub drift_ms: i32,
 }
 
-/// The chain's pace: `poh_getParams`.
+/// Timing parameters of the chain: `poh_getParams`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PohParamsView {
@@ -51,7 +51,7 @@ pub struct PohEntryView {
     pub num_hashes: u32,
     /// The hash at its end.
     pub hash: Shown<Hash>,
-    /// What was mixed in: the Merkle root of its transactions, zeros when there are none.
+    /// The mixed-in hash: the Merkle root of its transactions, zeros when there are none.
     pub mixin: Shown<Hash>,
     /// Its transactions, in order.
     pub tx_hashes: Vec<Shown<Hash>>,
@@ -63,31 +63,31 @@ pub struct PohEntryView {
 pub struct EntriesOptions {
     /// Items per page, 1 to 1000, default 100.
     pub limit: Option<u32>,
-    /// From the page before.
+    /// Cursor of the previous page.
     pub cursor: Option<CursorArg>,
 }
 
-/// Whether the ticks of blocks follow from each other: `poh_verify`.
+/// Verdict on the ticks of blocks: `poh_verify`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PohVerdict {
-    /// Whether all do.
+    /// True if the ticks of all blocks follow from each other.
     pub valid: bool,
-    /// Blocks looked at.
+    /// Number of verified blocks.
     pub blocks: u32,
     /// Hashes computed.
     pub hashes: U64,
-    /// Height of the first block that does not, with its first bad tick in `reason`.
+    /// Height of the first invalid block, with its first bad tick in `reason`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_bad: Option<U64>,
-    /// What is wrong with it.
+    /// Description of its fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Milliseconds taken.
     pub elapsed_ms: U64,
 }
 
-/// A transaction's place in the order: `poh_getTransactionOrder`.
+/// Position of a transaction in the order: `poh_getTransactionOrder`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TransactionOrderView {
@@ -95,7 +95,7 @@ pub struct TransactionOrderView {
     pub height: U64,
     /// Position in the block, from zero.
     pub index: u32,
-    /// The tick it came in, from zero.
+    /// The tick that contains it, from zero.
     pub tick: u32,
     /// Position in the tick, from zero.
     pub entry: u32,

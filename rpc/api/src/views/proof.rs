@@ -1,5 +1,5 @@
-//! Proofs. The `proof` field is the one that proves: one binary value that `vibecoin-light` checks
-//! offline. The other fields show what it says.
+//! Proofs. The `proof` field is the only one that proves: one binary value that `vibecoin-light`
+//! checks offline. The other fields show its contents.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -19,14 +19,14 @@ use crate::scalars::{AddressArg, AddressText, Bytes, Shown, Text as _};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum AddressesArg {
-    /// One.
+    /// A single address.
     One(AddressArg),
-    /// Several, at most 64.
+    /// Up to 64 addresses.
     Many(AtMost<AddressArg, PROOF_KEYS_MAX>),
 }
 
 impl AddressesArg {
-    /// All of them.
+    /// Returns all addresses.
     ///
     /// # Errors
     /// 1402 when there are more than [`PROOF_KEYS_MAX`].
@@ -81,7 +81,7 @@ pub struct ProvenAccountView {
 pub struct AccountProofView {
     /// The block whose state it is.
     pub header: HeaderView,
-    /// Why the block is final; absent for genesis.
+    /// Proof that the block is final; absent for genesis.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateView>,
     /// The accounts, in ascending order of addresses.
@@ -93,19 +93,19 @@ pub struct AccountProofView {
 /// A slot that is proven to have a value or none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProvenSlotView {
-    /// Whose slot.
+    /// Owner of the slot.
     pub address: Shown<AddressText>,
     /// The slot and its value.
     #[serde(flatten)]
     pub slot: SlotView,
 }
 
-/// What a proof of slots or of a transaction says, and the proof.
+/// Claims of a proof of slots or of a transaction, and the proof.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProofView {
     /// The block.
     pub header: HeaderView,
-    /// Why the block is final; absent for genesis.
+    /// Proof that the block is final; absent for genesis.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateView>,
     /// The slots, for `proof_getStorage`.
@@ -121,7 +121,7 @@ pub struct ProofView {
     pub proof: Shown<Bytes>,
 }
 
-/// What a light client needs of one block: `proof_getLightBlock`.
+/// Inputs of a light client for one block: `proof_getLightBlock`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LightBlockView {
     /// The header.
@@ -135,12 +135,13 @@ pub struct LightBlockView {
     pub proof: Shown<Bytes>,
 }
 
-/// Whether a proof holds: `proof_verify`. A node's word; the offline check is the real one.
+/// Verdict on a proof: `proof_verify`. The node's assertion only; the offline check is
+/// authoritative.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// Whether it holds.
+    /// True if it is valid.
     pub valid: bool,
-    /// Why not.
+    /// Reason if it is invalid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

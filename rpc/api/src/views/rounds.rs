@@ -1,4 +1,4 @@
-//! Why a height took the rounds it took.
+//! Record of the rounds of a height.
 
 use serde::{Deserialize, Serialize};
 use vibecoin_primitives::{Hash, PublicKey};
@@ -13,16 +13,16 @@ pub struct RoundsView {
     pub height: U64,
     /// `observed` by this node, or read from the `chain`, which keeps less.
     pub source: String,
-    /// The block that was decided; absent while the height is open.
+    /// The decided block; absent while the height is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided: Option<Shown<Hash>>,
     /// Summed power of the validators, to compare votes with.
     pub total_power: U64,
     /// Ascending by round.
     pub rounds: Vec<RoundView>,
-    /// Earlier rounds that are not listed, because there were too many.
+    /// Number of earlier rounds that are not listed, because there were too many.
     pub rounds_left_out: u32,
-    /// In words, for people.
+    /// Explanation for humans.
     pub why: String,
 }
 
@@ -32,41 +32,41 @@ pub struct RoundsView {
 pub struct RoundView {
     /// Its number.
     pub round: u32,
-    /// Whose turn it was; absent when the round has not begun on this node.
+    /// Its proposer; absent when the round has not begun on this node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proposer: Option<Shown<PublicKey>>,
     /// `open`, `decided`, or `passed` when the next one began.
     pub outcome: String,
-    /// What the node saw of it; absent when read from the chain.
+    /// The node's observations; absent when read from the chain.
     #[serde(flatten)]
     pub observed: Option<ObservedRoundView>,
 }
 
-/// What a node saw of a round. Times are milliseconds after the round began there.
+/// A node's observations of a round. Times are milliseconds after the round began there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObservedRoundView {
-    /// When it began here, milliseconds since 1970.
+    /// Start of the round on this node, milliseconds since 1970.
     pub started_ms: U64,
-    /// How long it took here; absent while it runs.
+    /// Duration on this node; absent while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub took_ms: Option<U64>,
-    /// The block that was proposed.
+    /// The proposed block.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proposal: Option<Shown<Hash>>,
-    /// When the proposal came.
+    /// Arrival time of the proposal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proposal_after_ms: Option<U64>,
     /// `none`, `valid` or `invalid`.
     pub body: String,
-    /// When the body was judged.
+    /// Time of the verdict on the body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_after_ms: Option<U64>,
-    /// First votes.
+    /// Prevotes.
     pub prevotes: TallyView,
-    /// Second votes.
+    /// Precommits.
     pub precommits: TallyView,
-    /// Waits that ran out.
+    /// Expired timeouts.
     pub timeouts: Vec<TimeoutView>,
 }
 
@@ -74,7 +74,7 @@ pub struct ObservedRoundView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TallyView {
-    /// Power of everybody who voted.
+    /// Power of all voters.
     pub power: U64,
     /// Validators that voted.
     pub voters: u32,
@@ -82,9 +82,9 @@ pub struct TallyView {
     pub blocks: Vec<BlockPowerView>,
     /// Power for no block.
     pub nil: U64,
-    /// Power for further blocks, when there were too many to tell apart.
+    /// Power for further blocks, when there were too many to count separately.
     pub other: U64,
-    /// Whose vote did not come.
+    /// Validators whose votes did not arrive.
     pub missing: Vec<Shown<PublicKey>>,
 }
 
@@ -98,12 +98,12 @@ pub struct BlockPowerView {
     pub power: U64,
 }
 
-/// A wait that ran out.
+/// An expired timeout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TimeoutView {
     /// `propose`, `prevote` or `precommit`.
     pub step: String,
-    /// When.
+    /// Time of the expiry.
     pub after_ms: U64,
 }

@@ -1,4 +1,4 @@
-//! Subscriptions: topics, and the events that come.
+//! Subscriptions: topics and events.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -8,7 +8,7 @@ use vibecoin_primitives::Hash;
 use super::{AccountView, ReceiptView, TransactionDetail, TransactionView};
 use crate::scalars::{AddressArg, AddressText, Shown, U64};
 
-/// What can be followed.
+/// Topic of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Topic {
@@ -18,8 +18,8 @@ pub enum Topic {
     Headers,
     /// Changes of one account; `params.address`. `data` is the block, the account before and after.
     Account,
-    /// Every transaction, or those that `params.address` sent or is paid by; `data` is the transaction and
-    /// its receipt.
+    /// Every transaction, or those that `params.address` sent or receives from; `data` is the transaction
+    /// and its receipt.
     Transactions,
 }
 
@@ -35,27 +35,27 @@ pub struct TopicParams {
     pub transactions: Option<TransactionDetail>,
 }
 
-/// What `sub_event` carries in `params.result`.
+/// Contents of `params.result` in `sub_event`.
 ///
-/// Either `data` is there, or `closed`: then nothing comes after it.
+/// Contains either `data` or `closed`: no event follows the latter.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SubscriptionEvent {
-    /// Counts the events of this subscription from zero, without a gap.
+    /// Sequence number of the event in this subscription, from zero, without a gap.
     pub seq: U64,
     /// The topic.
     pub topic: Topic,
-    /// The height that the event is about, or that the subscription ended before.
+    /// Height of the event, or the height before which the subscription ended.
     pub height: U64,
     /// The event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Box<RawValue>>,
-    /// Why the subscription ended: `lagged` (the reader is too slow), `pruned` (the node no longer has
-    /// the next block), `shutdown` (the node stops; the session closes with 1001 behind it) or `error`.
+    /// Reason of the end: `lagged` (the reader is too slow), `pruned` (the node no longer has the next
+    /// block), `shutdown` (the node stops; the session closes with 1001 behind it) or `error`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<String>,
     /// Subscribe again with this `fromHeight` to miss nothing. With topics that have several events
-    /// per block, events of that height may come a second time.
+    /// per block, events of that height may be repeated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume_from: Option<U64>,
 }

@@ -13,33 +13,33 @@ use crate::scalars::{AddressArg, AddressText, Bytes, Shown, U64, or_default};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UnsignedTransaction {
-    /// Who will sign.
+    /// The signer's address.
     pub sender: AddressArg,
     /// The sender's next nonce.
     pub nonce: U64,
     /// Base units for the proposer.
     pub fee: U64,
-    /// Last height at which it may be in a block.
+    /// Last height whose block may include it.
     pub valid_until: U64,
-    /// One or more.
+    /// The operations, one or more.
     pub operations: AtMost<OperationView, OPERATIONS_MAX>,
 }
 
-/// A transaction as it is sent.
+/// A signed transaction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TransactionView {
-    /// Names the transaction; does not depend on the signature.
+    /// Transaction id; does not depend on the signature.
     pub hash: Shown<Hash>,
-    /// Who pays and signs.
+    /// The account that pays and signs.
     pub sender: Shown<AddressText>,
     /// Its nonce.
     pub nonce: U64,
     /// Base units for the proposer.
     pub fee: U64,
-    /// Last height at which it may be in a block.
+    /// Last height whose block may include it.
     pub valid_until: U64,
-    /// Applied in order, all or none.
+    /// Operations, applied in order, all or none.
     pub operations: Vec<OperationView>,
     /// The signature.
     pub signature: Shown<Signature>,
@@ -47,7 +47,7 @@ pub struct TransactionView {
     pub leaf_hash: Shown<Hash>,
     /// Bytes of its encoding.
     pub bytes: u32,
-    /// Where it is; absent while it waits.
+    /// Its location; absent while it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<LocationView>,
 }
@@ -55,7 +55,7 @@ pub struct TransactionView {
 impl Eq for TransactionView {}
 
 impl TransactionView {
-    /// The transaction as shown on this chain.
+    /// The view of the transaction on this chain.
     #[must_use]
     pub fn new(
         transaction: &Transaction,
@@ -84,7 +84,7 @@ impl TransactionView {
     }
 }
 
-/// A place in the chain.
+/// Location in the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LocationView {
@@ -96,7 +96,7 @@ pub struct LocationView {
     pub index: u32,
 }
 
-/// What became of a transaction in a block.
+/// Outcome of a transaction in a block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReceiptView {
@@ -106,25 +106,25 @@ pub struct ReceiptView {
     pub height: U64,
     /// Position in the block, from zero.
     pub index: u32,
-    /// Whether all operations applied. When not, none did, and fee and nonce were spent.
+    /// True if all operations applied. Otherwise none did, and fee and nonce were spent.
     pub success: bool,
     /// Base units paid to the proposer.
     pub fee: U64,
     /// Base units burned for new accounts and storage.
     pub burned: U64,
-    /// Why it failed.
+    /// Reason of the failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureView>,
 }
 
-/// Why a transaction in a block failed.
+/// Failure of a transaction in a block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailureView {
     /// Position of the operation, from zero.
     pub operation: u32,
     /// A stable symbol.
     pub reason: String,
-    /// For people.
+    /// Description for humans.
     pub message: String,
 }
 
@@ -171,22 +171,22 @@ impl ReceiptView {
     }
 }
 
-/// How far a submission waits.
+/// Extent of a submission's wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Wait {
-    /// Answer with the hash once the transaction is read; what the pool says is not waited for.
+    /// Answer with the hash once the transaction is read, without waiting for the pool's verdict.
     None,
-    /// Until the pool has taken or refused it.
+    /// Until the pool has accepted or refused it.
     #[default]
     Mempool,
     /// Until it is in a block, which is final.
     Final,
 }
 
-/// Longest wait that a caller may ask for, in milliseconds.
+/// Maximum wait that a caller may request, in milliseconds.
 pub const TIMEOUT_MS_MAX: u64 = 30_000;
-/// The wait when the caller names none, in milliseconds.
+/// Default wait, in milliseconds.
 pub const TIMEOUT_MS_DEFAULT: u64 = 10_000;
 
 /// Options of `tx_submit` and `tx_submitBatch`.
@@ -196,9 +196,9 @@ pub struct SubmitOptions {
     /// `none`, `mempool` (default) or `final`.
     #[serde(deserialize_with = "or_default")]
     pub wait: Wait,
-    /// Milliseconds to wait for `final`, at most 30000, default 10000.
+    /// Milliseconds to wait for `final`, up to 30000, default 10000.
     pub timeout_ms: Option<U64>,
-    /// Wait at most two seconds until the node has this height, else 1202.
+    /// Wait up to two seconds until the node has this height, else 1202.
     pub min_height: Option<U64>,
 }
 
@@ -206,11 +206,11 @@ pub struct SubmitOptions {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct WaitOptions {
-    /// Milliseconds to wait, at most 30000, default 10000.
+    /// Milliseconds to wait, up to 30000, default 10000.
     pub timeout_ms: Option<U64>,
 }
 
-/// Where a transaction stands.
+/// Status of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum TransactionState {
@@ -222,21 +222,21 @@ pub enum TransactionState {
     Queued,
     /// In a block: final.
     Included,
-    /// Left the pool; `reason` says why.
+    /// Left the pool; `reason` has the cause.
     Dropped,
-    /// Another transaction took its nonce; `by` names it.
+    /// Another transaction took its nonce; `by` is its hash.
     Replaced,
     /// `validUntil` passed.
     Expired,
 }
 
-/// Where a transaction stands, with what is known: `tx_getStatus`.
+/// Status of a transaction, with further facts: `tx_getStatus`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusView {
     /// The transaction.
     pub hash: Shown<Hash>,
-    /// Where it stands.
+    /// State of the transaction.
     pub status: TransactionState,
     /// The block, when included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -244,13 +244,13 @@ pub struct StatusView {
     /// Position in the block, when included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<u32>,
-    /// Whether the operations applied, when included.
+    /// True if the operations applied, when included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub success: Option<bool>,
-    /// Why it was dropped.
+    /// Reason of the drop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// What replaced it.
+    /// Hash of the replacement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Shown<Hash>>,
     /// The nonce that is missing first, when queued.
@@ -261,7 +261,7 @@ pub struct StatusView {
 /// The answer to a submission.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Submitted {
-    /// Where the transaction stands; the hash is in it.
+    /// Status of the transaction, with its hash.
     #[serde(flatten)]
     pub status: StatusView,
     /// The receipt, when included.
@@ -275,18 +275,18 @@ pub struct Submitted {
 pub enum BatchEntry {
     /// Refused; the others are not affected.
     Refused {
-        /// Why.
+        /// The error.
         error: ApiError,
     },
-    /// Taken.
+    /// Accepted.
     Taken(Submitted),
 }
 
-/// The bytes to sign, and how to make a raw transaction of them: `tx_encode`.
+/// The bytes to sign, and the parts of the raw transaction: `tx_encode`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EncodedTransaction {
-    /// Sign these with ed25519.
+    /// Message to sign with ed25519.
     pub signing_bytes: Shown<Bytes>,
     /// The raw transaction is these bytes followed by the 64 bytes of the signature.
     pub unsigned_raw: Shown<Bytes>,
@@ -294,7 +294,7 @@ pub struct EncodedTransaction {
     pub hash: Shown<Hash>,
     /// Bytes of the raw transaction.
     pub bytes: u32,
-    /// Least fee for that size, base units.
+    /// Minimum fee for that size, base units.
     pub fee_min: U64,
 }
 
@@ -304,30 +304,30 @@ pub struct EncodedTransaction {
 pub struct DecodedTransaction {
     /// The transaction.
     pub transaction: TransactionView,
-    /// Whether it names this chain.
+    /// True if it is for this chain.
     pub chain_matches: bool,
-    /// Whether the signature rule holds; false when it names another chain.
+    /// True if the signature rule holds; false when it is for another chain.
     pub signature_valid: bool,
-    /// Least fee for its size, base units.
+    /// Minimum fee for its size, base units.
     pub fee_min: U64,
-    /// The first thing that is wrong with it.
+    /// The first fault of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
 
-/// What a transaction would do: `tx_simulate`.
+/// Expected result of a transaction: `tx_simulate`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SimulationView {
-    /// The state it was tried on.
+    /// The state that it was executed on.
     pub context: Context,
-    /// The receipt it would get in the next block.
+    /// The receipt that it would get in the next block.
     pub receipt: ReceiptView,
 }
 
 /// The fee of a transaction: `tx_estimateFee`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeeEstimate {
-    /// Least fee, base units.
+    /// Minimum fee, base units.
     pub fee: U64,
     /// Bytes of the signed transaction.
     pub bytes: u32,

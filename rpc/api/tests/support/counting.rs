@@ -1,5 +1,5 @@
-//! An allocator that counts the bytes that are given out, for tests of what a hostile request can make a node hold. The tests
-//! of the server share this file.
+//! An allocator that counts allocated bytes, for tests of the memory that a hostile request can make a node
+//! hold. The tests of the server share this file.
 #![allow(
     unsafe_code,
     clippy::arithmetic_side_effects,
@@ -9,9 +9,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes that are given out.
+/// Allocated bytes.
 static HELD: AtomicUsize = AtomicUsize::new(0);
-/// The most that were since the last measurement began.
+/// Their maximum since the last measurement began.
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
 struct Counting;
@@ -23,8 +23,8 @@ impl Counting {
     }
 }
 
-// SAFETY: every call is handed to the system's allocator with the caller's arguments unchanged, so the contract that the
-// caller keeps is the one that it needs. The counters neither allocate nor panic.
+// SAFETY: every call is passed to the system's allocator with the caller's arguments unchanged, so the
+// contract that the caller keeps is the one that it needs. The counters neither allocate nor panic.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         Self::add(layout.size());
@@ -61,7 +61,7 @@ impl Measurement {
         Self(before)
     }
 
-    /// Returns the most bytes that were held since, beyond those held at the beginning.
+    /// Returns the maximum of bytes that were held since, beyond those held at the beginning.
     pub fn most(&self) -> usize {
         PEAK.load(Ordering::Relaxed).saturating_sub(self.0)
     }
