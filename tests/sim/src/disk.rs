@@ -1,4 +1,4 @@
-//! What a node has when the power comes back.
+//! Durable state of a node, across process and power failures.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use vibecoin_storage::{StorageError, Store, StoreConfig};
 
 use crate::rng::Rng;
 
-/// Salt of the logs: no transaction of a scenario is made to look like a record.
+/// Salt of the logs: no transaction of a scenario imitates a record.
 const LOG_SALT: [u8; files::SALT_BYTES] = [0x5a; files::SALT_BYTES];
 
 /// Three files and a database, all in memory, all able to lose what was not synced.
@@ -24,46 +24,46 @@ pub struct Disk {
     witness: MemoryFile,
     power: Power,
     log_dirty: Dirty,
-    /// What the database really holds, when it lied about a commit.
+    /// Actual contents of the database after a falsely acknowledged commit.
     pub forgotten: Option<MemoryKv>,
-    /// The database as it was at an earlier block, and that block.
+    /// A copy of the database at an earlier block, and that block.
     pub kept: Option<(MemoryKv, (Height, Hash))>,
-    /// The database has lost blocks on purpose.
+    /// True if the database lost blocks on purpose.
     pub tail_lost: bool,
 }
 
-/// Everything that a start finds.
+/// State of a node as found at a start.
 pub struct Opened {
     pub store: Arc<Store>,
     pub log: ConsensusLog,
-    /// The log was about a height that is committed: the process ended between the commit and the reset.
+    /// True if the log is about a committed height: the process ended between the commit and the reset.
     pub log_is_older: bool,
     pub records: Vec<LogRecord>,
     pub guard: GuardFile,
     pub newest_guard: Option<GuardEntry>,
     pub witness: HeadWitness,
-    /// The database lost blocks that peers have.
+    /// True if the database lost blocks that peers have.
     pub lost: bool,
     /// The last height at which the key must be silent.
     pub silent_through: Option<Height>,
 }
 
-/// The switch that ends a sync before it is done.
+/// Switch that makes a sync fail before it is done.
 #[derive(Clone, Default)]
 pub struct Power(Arc<AtomicBool>);
 
-/// Whether a file holds bytes that a power cut would take. A process that is killed leaves them behind.
+/// True if a file holds bytes that a power failure would lose. A killed process leaves them behind.
 #[derive(Clone, Default)]
 struct Dirty(Arc<AtomicBool>);
 
 impl Power {
-    /// The next sync does not come back.
+    /// Makes the next sync fail.
     pub fn fail_next_sync(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// A file whose sync can be the moment at which the power fails.
+/// A file whose sync can be interrupted by a power failure.
 struct PowerFile {
     file: MemoryFile,
     power: Power,
@@ -105,7 +105,7 @@ pub fn io_error(detail: &str) -> StorageError {
 }
 
 impl Disk {
-    /// The disk of a node that was just initialised; `genesis` holds block 0.
+    /// The disk of a newly initialised node; `genesis` holds block 0.
     pub fn new(genesis: &MemoryKv) -> Self {
         Self {
             kv: genesis.crash(),
@@ -136,8 +136,8 @@ impl Disk {
         let opened = ConsensusLog::open_on(on(&self.log, self.log_dirty.clone()), guard.relied())?;
         let newest_guard = guard.latest().map(|entry| decode(&entry.payload)).transpose();
         let newest_guard = newest_guard.map_err(|error| damaged(format!("guard entry: {error}")))?;
-        // D4 and D5: a database that lost its tail is followed up in silence; one that does not hold together
-        // never gets to sign.
+        // D4 and D5: a database that lost its tail is caught up without signing; an inconsistent one never
+        // gets to sign.
         let signed = newest_guard.as_ref().map(|entry: &GuardEntry| entry.height);
         let report = check_start(&store, witness.head(), signed)?;
         if let Some(damage) = report.unmendable() {
@@ -178,7 +178,7 @@ impl Disk {
         })
     }
 
-    /// Whether the log holds something that a power cut would take.
+    /// Returns true if the log holds bytes that a power failure would lose.
     pub fn log_is_dirty(&self) -> bool {
         self.log_dirty.0.load(Ordering::Relaxed)
     }
@@ -187,16 +187,15 @@ impl Disk {
         &self.power
     }
 
-    /// The process dies. With `torn` the power goes with it, and what was not synced is lost or torn: in half of the cases
-    /// its end is missing, in the others any sectors of it.
-    /// Returns whether anything was lost.
+    /// Ends the process. With `torn` the power fails, too, and unsynced bytes are lost or torn: in half of
+    /// the cases the end is missing, in the others any sectors. Returns true if anything was lost.
     pub fn crash(&mut self, rng: &mut Rng, torn: bool) -> bool {
         self.power = Power::default();
         if torn {
             self.log_dirty = Dirty::default();
         }
         let mut lost = false;
-        // Of a process that was only killed, the kernel keeps what was written; it is still not durable.
+        // When only the process is killed, the kernel keeps written bytes; they are still not durable.
         for file in [&mut self.log, &mut self.guard, &mut self.witness]
             .into_iter()
             .filter(|_| torn)
@@ -216,7 +215,7 @@ impl Disk {
         lost
     }
 
-    /// Puts the database of an earlier block back, if one was kept; returns that block.
+    /// Restores the database of an earlier block, if one was kept; returns that block.
     pub fn lose_tail(&mut self) -> Option<(Height, Hash)> {
         let (kv, block) = self.kept.take()?;
         self.kv = kv;
@@ -224,18 +223,18 @@ impl Disk {
         Some(block)
     }
 
-    /// Throws the log away.
+    /// Discards the log.
     pub fn lose_log(&mut self, height: Height) {
         self.log = MemoryFile::new(ConsensusLog::fresh(height, LOG_SALT));
         self.log_dirty = Dirty::default();
     }
 
-    /// Throws the guard away.
+    /// Discards the guard.
     pub fn lose_guard(&mut self) {
         self.guard = MemoryFile::new(GuardFile::fresh());
     }
 
-    /// Lets every write to the log fail from now on.
+    /// Makes every write to the log fail from now on.
     pub fn fail_log(&self) {
         self.log.fail(io_error("the disk is broken"));
     }
@@ -248,7 +247,7 @@ fn damaged(detail: String) -> StorageError {
     }
 }
 
-/// A guard entry as its file takes it.
+/// A guard entry in the form of its file.
 pub fn guard_row(entry: &GuardEntry) -> files::GuardEntry {
     files::GuardEntry {
         height: entry.height,

@@ -1,4 +1,4 @@
-//! Blocks that are wrong in one thing, and consistent in everything else.
+//! Forges blocks with one fault that are otherwise consistent.
 
 use vibecoin_execution::{BlockContext, execute_block};
 use vibecoin_poh::{Chain as PohChain, Pace, seed};
@@ -14,7 +14,7 @@ use crate::Lie;
 use crate::rng::Rng;
 use crate::traffic::Traffic;
 
-/// What a forger knows.
+/// Inputs of a forger.
 pub struct Workshop<'a> {
     pub chain: &'a Chain,
     pub key: &'a SecretKey,
@@ -24,18 +24,18 @@ pub struct Workshop<'a> {
     pub state: &'a StateView,
     /// The certificate of the block below the parent.
     pub older: Option<CommitCertificate>,
-    /// Transactions that were sent before.
+    /// Transactions of earlier blocks.
     pub old: &'a [Transaction],
 }
 
 impl Workshop<'_> {
-    /// A block like this one, with one thing wrong. `None`: there is nothing to be wrong about.
+    /// A copy of this block with one fault. `None` if the fault does not apply to it.
     pub fn forge(&mut self, lie: Lie, block: &Block) -> Option<Block> {
         let Block { mut header, body } = block.clone();
         let mut inner = body.v1().clone();
         let other = Hash([self.rng.next() as u8; 32]);
         match lie {
-            // No lie by itself: the other half gets the block as it was.
+            // Valid alone: the other half gets the original block.
             Lie::EquivocatingProposals => header.time = TimeMs(header.time.0 + 1),
             Lie::WrongStateRoot => header.state_root = other,
             Lie::WrongTxRoot => header.tx_root = other,
@@ -79,7 +79,8 @@ impl Workshop<'_> {
                 return Some(self.rebuilt(header, inner));
             }
             Lie::RepeatedEvidence => {
-                // Against itself, about height 1 and the same each time, so that its first block with it is good.
+                // Against itself, about height 1 and the same each time, so that its first block with it is
+                // valid.
                 inner.evidence = vec![self.confession()];
                 return Some(self.rebuilt(header, inner));
             }
@@ -93,7 +94,7 @@ impl Workshop<'_> {
         Some(Block { header, body })
     }
 
-    /// The bytes of another body, and one that decodes.
+    /// The bytes of another body, which decodes.
     pub fn swapped(&mut self, body: &Body) -> Vec<u8> {
         let mut inner = body.v1().clone();
         if let Some(tick) = inner.ticks.first_mut() {
@@ -102,7 +103,7 @@ impl Workshop<'_> {
         encode(&Body::V1(inner))
     }
 
-    /// A tick's hash is off; the later ticks follow from it, or from the right one.
+    /// The hash of a tick is wrong; the later ticks follow from it, or from the right one.
     fn wrong_poh(&mut self, mut header: Header, mut inner: BodyV1) -> Block {
         let wrong = self.rng.index(inner.ticks.len());
         let consistent = self.rng.chance(700);
@@ -135,8 +136,8 @@ impl Workshop<'_> {
         chain.hash()
     }
 
-    /// The block with everything that follows from its transactions made anew. Where they cannot be
-    /// executed, receipts and state stay what they were.
+    /// The block with everything that depends on its transactions recomputed. Where they cannot be
+    /// executed, receipts and state stay unchanged.
     fn rebuilt(&self, mut header: Header, mut inner: BodyV1) -> Block {
         let start = seed(header.parent, header.height.0, header.round.0, &header.proposer.0);
         header.poh_hash = self.seal(start, &mut inner.ticks);
@@ -168,7 +169,7 @@ impl Workshop<'_> {
         sealed(header, inner)
     }
 
-    /// Two prevotes of its own for height 1.
+    /// Two prevotes of the forger for height 1.
     fn confession(&self) -> Evidence {
         let vote = |block| {
             let vote = Vote {
@@ -183,7 +184,7 @@ impl Workshop<'_> {
         Evidence::votes(vote(None), vote(Some(self.chain.genesis)))
     }
 
-    /// Two votes that somebody else never signed.
+    /// Two votes that the accused validator never signed.
     fn slander(&mut self, header: &Header) -> Option<Evidence> {
         let members = self.chain.validators.members();
         let victims: Vec<PublicKey> = members.iter().map(|member| member.key).collect();
@@ -204,7 +205,7 @@ impl Workshop<'_> {
         Some(Evidence::votes(vote(None), vote(Some(header.parent))))
     }
 
-    /// A certificate that is good but for one thing.
+    /// A certificate with one fault.
     pub fn certificate(&mut self, good: &CommitCertificate) -> CommitCertificate {
         let mut forged = good.clone();
         match self.rng.below(6) {
@@ -235,7 +236,7 @@ impl Workshop<'_> {
         forged
     }
 
-    /// The liar's own precommit, `count` times.
+    /// The faulty validator's own precommit, `count` times.
     pub fn alone(&self, certificate: &CommitCertificate, count: usize) -> Vec<CommitSignature> {
         let signed = certificate
             .precommit(self.key.public_key())
@@ -265,7 +266,7 @@ fn sealed(mut header: Header, inner: BodyV1) -> Block {
     Block { header, body }
 }
 
-/// The block as its proposer streams it.
+/// The parts of a block as its proposer streams them.
 pub fn parts(genesis: &Hash, key: &SecretKey, block: &Block) -> Vec<BlockPart> {
     let Block { header, body } = block;
     let inner = body.v1();
@@ -294,7 +295,7 @@ pub fn parts(genesis: &Hash, key: &SecretKey, block: &Block) -> Vec<BlockPart> {
         .collect()
 }
 
-/// A vote in somebody's name, with whatever signature.
+/// A vote in another validator's name, with an arbitrary signature.
 pub fn vote_of(validator: PublicKey, like: &Vote, block: Option<Hash>, signature: Signature) -> SignedVote {
     SignedVote {
         vote: Vote {
@@ -306,7 +307,7 @@ pub fn vote_of(validator: PublicKey, like: &Vote, block: Option<Hash>, signature
     }
 }
 
-/// The round after.
+/// The next round.
 pub fn after(round: Round) -> Round {
     Round(round.0 + 1)
 }

@@ -1,5 +1,5 @@
-//! What stands in front of a replica: the cheap checks of the node, in the same order, so that honest peers are
-//! shown never to be blamed by them.
+//! Checks in front of a replica: the cheap checks of the node, in the same order, to show that they never
+//! blame honest peers.
 
 use vibecoin_primitives::planted::Planted;
 use vibecoin_replica::{Event, Message, PeerId, Refusal, Ruling, examine};
@@ -10,7 +10,7 @@ use crate::world::World;
 use crate::{Sabotage, Violation};
 
 impl World {
-    /// Looks at a message before its node does; `None` when nothing of it is passed on.
+    /// Checks a message before its node receives it; `None` when nothing of it is passed on.
     pub fn examine(
         &mut self,
         from: usize,
@@ -89,7 +89,7 @@ impl World {
             .map_err(|fault| self.violation(to, fault))
     }
 
-    /// A node blames a peer: an honest one only for what the wire did to its messages.
+    /// A node blames a peer: an honest one only for wire faults in its messages.
     pub fn blamed(&mut self, index: usize, peer: PeerId, reason: &str) -> Result<(), Fault> {
         self.trace
             .note(self.now, format_args!("{index} blames {}: {reason}", peer.0));
@@ -100,7 +100,7 @@ impl World {
         Ok(())
     }
 
-    /// Tells a node's intake where its replica stands, when that has changed.
+    /// Updates a node's intake with the position of its replica, when that has changed.
     pub fn note_stand(&mut self, index: usize) {
         let bug = Planted::new(self.config.bug);
         if let Some(running) = &mut self.nodes[index].running {

@@ -1,10 +1,11 @@
-//! Blocks with failed and refused transactions between good ones, looked at by a second opinion.
+//! Compares blocks with failed and refused transactions between valid ones against an independent
+//! model.
 //!
-//! Whatever a transaction leaves behind that fails, or that the builder tries and leaves out, every node leaves
-//! behind alike, and no network of equal nodes notices. So the blocks here are compared with a model that knows
-//! nothing of undoing: it applies the transactions whose receipts say success, and nothing else. Receipts, rows of
-//! the diff and root must be the model's, and a validator that starts from scratch must give the same bytes, for
-//! each of several rounds that a height takes.
+//! Side effects of a transaction that fails, or that the builder tries and leaves out, are the same on every
+//! node, and no network of equal nodes detects them. So the blocks here are compared with a model without
+//! undo: it applies the transactions whose receipts report success, and nothing else. Receipts, rows of the
+//! diff and root must be the model's, and a validator that starts from scratch must return the same bytes,
+//! for each of several rounds that a height takes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,12 +27,12 @@ use vibecoin_storage::{CommitBlock, GenesisState, StateView, Store, StoreConfig}
 
 use crate::rng::Rng;
 
-/// Accounts with money; as many more have none at first.
+/// Accounts with a balance; as many more have none at first.
 const USERS: u64 = 8;
 /// Rounds that a height takes.
 const ROUNDS: u32 = 3;
 
-/// What the model knows of the state: no undoing, no reading, no trie.
+/// State of the model: no undo, no reads, no trie.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
 struct World {
     accounts: BTreeMap<Address, (u64, u64)>,
@@ -49,11 +50,11 @@ pub struct Leftovers {
     certificate: Option<CommitCertificate>,
     world: World,
     poison: bool,
-    /// Transactions that failed.
+    /// Number of failed transactions.
     pub failed: usize,
-    /// Transactions that waited when a block was done.
+    /// Number of transactions that waited when a block was done.
     pub left_out: usize,
-    /// Transactions that left the pool because they made the executor panic.
+    /// Number of transactions that left the pool because they made the executor panic.
     pub set_aside: usize,
 }
 
@@ -215,7 +216,7 @@ impl Leftovers {
     /// Makes a height: a block in each round, each compared, and the last one committed.
     ///
     /// # Errors
-    /// What was found that should not be.
+    /// A description of the unexpected result.
     pub fn height(&mut self) -> Result<(), String> {
         let mut last = None;
         for round in 0..ROUNDS {
@@ -266,7 +267,8 @@ impl Leftovers {
         }
     }
 
-    /// Compares a block with the model and with execution from scratch; gives the model's state after it.
+    /// Compares a block with the model and with execution from scratch; returns the model's state after
+    /// it.
     fn compare(&mut self, built: &Built<StateView>) -> Result<World, String> {
         let Built {
             header,
@@ -319,7 +321,8 @@ impl Leftovers {
         Ok(world)
     }
 
-    /// The rows of the diff are those in which the two worlds differ, and the chain's own.
+    /// Checks that the rows of the diff are those in which the two worlds differ, and the chain's
+    /// own.
     fn compare_diff(&self, at: &str, diff: &StateDiff, world: &World) -> Result<(), String> {
         let mut expected = 0;
         for (address, account) in &world.accounts {
@@ -533,7 +536,7 @@ fn slots_of(state: &StateView) -> Result<BTreeMap<(Address, Hash), Vec<u8>>, Str
     Ok(found)
 }
 
-/// The same state in the slow store, whose root comes from its definition.
+/// The same state in the slow store, whose root follows from its definition.
 fn slow_state(state: &StateView, world: &World) -> Result<MemoryState, String> {
     use vibecoin_primitives::{AccountType, records};
     let mut slots = world.slots.clone();

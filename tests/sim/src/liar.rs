@@ -1,4 +1,4 @@
-//! The liar's mouth: what its node says is changed, multiplied or held back on the way out.
+//! Outgoing-message faults of a Byzantine node: its messages are changed, multiplied or withheld.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,18 +17,18 @@ use crate::rng::Rng;
 use crate::stretch::Turn;
 use crate::{Config, Lie, Stretched};
 
-/// Transactions that a liar remembers, to use them again.
+/// Number of transactions that a Byzantine node remembers for replay.
 const OLD_MAX: usize = 200;
-/// Votes for far-away places that follow each vote.
+/// Votes for distant heights and rounds that follow each vote.
 const FAR_VOTES: u64 = 12;
 
-/// A message and the nodes that get it.
+/// A message and its receivers.
 pub struct Said {
     pub to: Vec<usize>,
     pub message: Message,
 }
 
-/// One of the blocks that the liar shows in the place of its own.
+/// A block that the Byzantine node shows in place of its own.
 struct Shown {
     to: Vec<usize>,
     header: Header,
@@ -45,19 +45,19 @@ pub struct Liar {
     key: SecretKey,
     pub(crate) me: PublicKey,
     pub(crate) rng: Rng,
-    /// The newest proposal of each round that it heard or made.
+    /// The newest proposal of each round that it received or made.
     proposed: BTreeMap<(Height, Round), Hash>,
-    /// What is shown in the place of a block of its own.
+    /// Blocks shown in place of one of its own.
     shown: BTreeMap<Hash, Vec<Shown>>,
-    /// Transactions that it heard.
+    /// Transactions that it received.
     old: Vec<Transaction>,
-    /// The turn whose parts and proposal it times.
+    /// The turn whose parts and proposal it delays.
     pub(crate) turn: Option<Turn>,
-    /// Whether everybody hears everything.
+    /// True if every node receives every message.
     pub open: bool,
-    /// What was changed, added or held back.
+    /// Number of changed, added and withheld messages.
     pub lies: u64,
-    /// What became of the turns that it stretched.
+    /// Outcomes of the turns that it stretched.
     pub stretched: Stretched,
 }
 
@@ -82,11 +82,11 @@ impl Liar {
         }
     }
 
-    /// The lie of a height.
+    /// The behaviour at a height.
     pub(crate) fn at(&self, height: Height) -> Lie {
         let kinds = Lie::ALL.len() - 3;
         match self.lie {
-            // Neither none, nor mixed, nor twins.
+            // Any of the behaviours except none, mixed and twins.
             Lie::Mixed => Lie::ALL[1 + Rng::new(self.seed ^ (height.0 << 20), 8).index(kinds)],
             lie => lie,
         }
@@ -104,7 +104,7 @@ impl Liar {
         [one.into_iter().collect(), two.into_iter().collect()]
     }
 
-    /// What it hears.
+    /// Records a received message.
     pub fn hear(&mut self, message: &Message) {
         match message {
             Message::Consensus(ConsensusMessage::Proposal(signed)) => {
@@ -123,7 +123,7 @@ impl Liar {
         }
     }
 
-    /// The answer to a request for a block that its own node does not know.
+    /// The answer to a request for a block that its own node does not have.
     pub fn answer(&mut self, from: usize, message: &Message) -> Option<Said> {
         let Message::BodyRequest { block, .. } = message else {
             return None;
@@ -139,7 +139,7 @@ impl Liar {
         })
     }
 
-    /// Its node has made a block: what the others are shown.
+    /// Messages in place of a block that its node has made.
     pub fn built(&mut self, block: &Block, store: &Store) -> Vec<Said> {
         let Block { header, .. } = block;
         let lie = self.at(header.height);
@@ -219,7 +219,7 @@ impl Liar {
         work(&mut workshop)
     }
 
-    /// What leaves in the place of a message to one node or to all.
+    /// Messages in place of one to a single node or to all.
     pub fn speak(&mut self, to: Option<usize>, message: Message, store: &Store) -> Vec<Said> {
         let to = to.map_or_else(|| self.others(), |to| vec![to]);
         let as_it_is = |message| {
@@ -248,7 +248,8 @@ impl Liar {
                 };
                 let said = shown.iter().map(|shown| self.propose(proposal, shown));
                 let turns = u32::try_from(self.nodes).expect("few nodes");
-                // In its next turn at this height it claims a quorum for its block, and says so before this one.
+                // In its next turn at this height it claims a quorum for its block, and claims that before
+                // this one.
                 let again = Proposal {
                     round: Round(proposal.round.0 + turns),
                     lock_round: Some(proposal.round),
@@ -274,7 +275,7 @@ impl Liar {
         }
     }
 
-    /// Who does not get a block of its own.
+    /// Nodes that do not get one of its own blocks.
     fn keeps(&self, height: Height, block: Option<Hash>) -> Vec<usize> {
         match self.at(height) {
             Lie::WithheldProposals => self.others(),
@@ -282,7 +283,7 @@ impl Liar {
                 let [one, _] = self.halves(height);
                 one
             }
-            // What is shown in its place has been sent.
+            // The block shown in its place has been sent.
             lie if lie.is_about_blocks() && block.is_none_or(|block| self.shown.contains_key(&block)) => {
                 self.others()
             }
@@ -399,7 +400,7 @@ impl Liar {
         }
     }
 
-    /// Votes for a block of its own are votes for what was shown in its place.
+    /// Turns votes for one of its own blocks into votes for the blocks shown in its place.
     fn for_shown(&self, signed: &SignedVote, to: &[usize]) -> Vec<Said> {
         let vote = &signed.vote;
         let shown = vote.block.and_then(|block| self.shown.get(&block));
@@ -483,7 +484,8 @@ impl Liar {
         ]
     }
 
-    /// Blocks for somebody who catches up: one of them is another block, under a certificate of the liar's.
+    /// Blocks for a node that catches up: one of them is replaced, under a certificate of the Byzantine
+    /// node.
     fn forged_blocks(
         &mut self,
         from: Height,

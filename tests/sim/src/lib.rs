@@ -10,18 +10,19 @@
 //!                   Chain model         Observer
 //! ```
 //!
-//! What runs is what ships: `Replica` with `BftOrderer`, `Store`, `ConsensusLog`, `GuardFile`,
-//! `HeadWitness`, `Envelope`. Only the clock, the wire and the bytes below the files are made up here.
+//! The code under test is the production code: `Replica` with `BftOrderer`, `Store`, `ConsensusLog`,
+//! `GuardFile`, `HeadWitness`, `Envelope`. Only the clock, the wire and the bytes below the files are
+//! simulated.
 //!
-//! A run has two phases. In the first, everything that [`Faults`] allows goes wrong; every step is
-//! checked against the invariants of `reliability.md`, section 2.1 ([`Rule`] lists them). In the second,
-//! faults are off, and every node must gain three heights within a virtual minute. A [`Sabotage`] breaks
-//! one promise on purpose: the tests of this crate show that each of them is noticed.
+//! A run has two phases. In the first, all faults of [`Faults`] are active; every step is checked
+//! against the invariants of `reliability.md`, section 2.1 ([`Rule`] lists them). In the second, faults
+//! are off, and every node must gain three heights within a virtual minute. A [`Sabotage`] breaks one
+//! promise on purpose: the tests of this crate show that each of them is detected.
 //!
-//! Read in this order: `plan` (what is run), `world` (the scheduler), `node` (performing actions), `disk`,
-//! `model` and `observer` (the invariants), `traffic`, `trace`, `rng`.
+//! Read in this order: `plan` (configuration of a run), `world` (the scheduler), `node` (performing
+//! actions), `disk`, `model` and `observer` (the invariants), `traffic`, `trace`, `rng`.
 //!
-//! What it is not: threads, sockets, RocksDB and real files are tested by `storage` and `tests/e2e`.
+//! Out of scope: threads, sockets, RocksDB and real files are tested by `storage` and `tests/e2e`.
 
 #![allow(
     clippy::unwrap_used,

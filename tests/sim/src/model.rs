@@ -1,4 +1,5 @@
-//! The chain as it ought to be: the first decision of each height, re-executed on a second, naive state.
+//! Reference model of the chain: the first decision of each height, re-executed on a second, naive
+//! state.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,7 @@ use vibecoin_replica::{Chain, Commit};
 use crate::observer::is_quorum;
 use crate::report::Rule;
 
-/// A height that was decided.
+/// A decided height.
 pub struct Decided {
     pub hash: Hash,
     pub block: Block,
@@ -24,7 +25,7 @@ pub struct Decided {
     pub ids: Vec<Hash>,
 }
 
-/// Everything that was decided, and the state after it.
+/// All decided blocks, and the state after them.
 pub struct Model {
     chain: Chain,
     genesis: Header,
@@ -34,9 +35,9 @@ pub struct Model {
     heights: BTreeMap<Hash, Height>,
     nonces: BTreeMap<Address, u64>,
     pub evidence: Vec<Evidence>,
-    /// Who may be found in evidence.
+    /// The only validator that may be accused in evidence.
     liar: Option<PublicKey>,
-    /// Certificates whose signatures have been checked: every node brings the same few.
+    /// Certificates whose signatures have been checked: every node sends the same few.
     checked: Vec<CommitCertificate>,
 }
 
@@ -96,13 +97,13 @@ impl Model {
             .map(|(decided, height)| (Height(height), decided))
     }
 
-    /// The nonce that comes next in blocks.
+    /// The next expected nonce in blocks.
     pub fn nonce(&self, sender: &Address) -> u64 {
         self.nonces.get(sender).copied().unwrap_or(0)
     }
 
-    /// Takes a node's decision: the first one of a height is checked on its own, later ones against it.
-    /// `clock` is what the clock shows that is furthest ahead, of those that do not lie.
+    /// Takes a node's decision: the first one of a height is checked alone, later ones against it.
+    /// `clock` is the furthest ahead of the honest nodes' clocks.
     pub fn decide<S>(&mut self, commit: &Commit<S>, clock: TimeMs) -> Result<bool, Fault> {
         let Commit {
             header,
@@ -174,7 +175,7 @@ impl Model {
             verified.map_err(|error| (Rule::Certificates, format!("certificate of {height}: {error}")))?;
             self.checked.push(certificate.clone());
         }
-        // Counted a second time, in the plainest way.
+        // Counted a second time, in the simplest way.
         let signers: std::collections::BTreeSet<PublicKey> = certificate.signers();
         let power: u64 = signers
             .iter()
@@ -227,7 +228,7 @@ impl Model {
         }
     }
 
-    /// A quorum prevoted the block in the round that it was made for, so one of them found it timely.
+    /// A quorum prevoted the block in its own round, so one of them found it timely.
     fn time(&self, header: &Header, clock: TimeMs) -> Result<(), Fault> {
         let (params, parent) = (&self.chain.params, self.parent().0);
         let earliest = parent.time.0 + u64::from(header.ticks) * u64::from(params.tick_ms);
@@ -258,7 +259,7 @@ impl Model {
         )?;
         let pace = Pace::new(hashes, u64::from(count)).map_err(|error| (rule, error.to_string()))?;
         let start = seed(parent_hash, header.height.0, header.round.0, &header.proposer.0);
-        // Made again from the start, where nodes verify it in lanes.
+        // Recomputed from the start, where nodes verify it in lanes.
         let mut chain = PohChain::new(pace, start);
         for (index, tick) in ticks.iter().enumerate() {
             chain.advance(hashes - 1);
@@ -317,7 +318,7 @@ impl Model {
         Ok(())
     }
 
-    /// Every piece proves something, against nobody but the liar, and something new.
+    /// Each piece must be valid, against the Byzantine validator only, and new.
     fn check_evidence(&self, block: &Block) -> Result<(), Fault> {
         let pieces = &block.body.v1().evidence;
         for (index, piece) in pieces.iter().enumerate() {
@@ -343,8 +344,8 @@ impl Model {
         Ok(())
     }
 
-    /// Nobody creates more than twice its share plus two blocks in a row. Found without a look at the order:
-    /// where nobody was passed over, at least two thirds of the power share the blocks.
+    /// No validator creates more than twice its share plus two blocks in a row. Computed without the order:
+    /// where no validator was passed over, two thirds of the power or more share the blocks.
     fn check_row(&self, header: &Header) -> Result<(), Fault> {
         let before = self.decided.iter().rev().map(|decided| &decided.block.header);
         let mine = |other: &&Header| other.proposer == header.proposer && other.round.0 == 0;
@@ -362,7 +363,8 @@ impl Model {
         Ok(())
     }
 
-    /// Whose offence a block recorded is in no first round for the longest penalty: others come before it.
+    /// A validator whose offence is in a block creates none in a first round for the longest penalty:
+    /// others precede it.
     fn check_offender(&self, header: &Header) -> Result<(), Fault> {
         let since = header.height.0.saturating_sub(u64::from(PENALTY_OFFENCE));
         let recorded = self.iter().skip(since.saturating_sub(1) as usize);
@@ -393,7 +395,7 @@ impl Model {
         )
     }
 
-    /// What `address` owns now.
+    /// The balance of `address`.
     pub fn balance(&self, address: &Address) -> u64 {
         self.state
             .account(address)

@@ -1,4 +1,4 @@
-//! One node: the replica with simulated hands. Performs actions in order and asserts D1 to D3 while it does.
+//! One node: the replica with a simulated host. Performs actions in order and asserts D1 to D3 meanwhile.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::report::Rule;
 
 pub type Fault = (Rule, String);
 
-/// Records that one height's log may hold; far more than a run makes.
+/// Maximum number of records of one height's log; far more than a run makes.
 const LOG_RECORDS_MAX: usize = 4000;
 
 /// A node, running or not.
@@ -26,28 +26,28 @@ pub struct Node {
     pub public: PublicKey,
     pub disk: Disk,
     pub running: Option<Running>,
-    /// Counts starts: what was meant for an earlier process does not reach a later one.
+    /// Number of starts: events for an earlier process do not reach a later one.
     pub boot: u64,
-    /// The exit code, once it stopped for good.
+    /// The exit code, once it stopped permanently.
     pub halted: Option<u8>,
-    /// The newest block that was acknowledged as durable. Survives everything.
+    /// The newest block that was acknowledged as durable. Survives every crash.
     pub acked: (Height, Hash),
     /// Milliseconds that its wall clock is ahead.
     pub wall_ahead: u64,
-    /// Thousandths of its own second in a true one.
+    /// Rate of its clock: thousandths of its own second in a true one.
     pub pace: u64,
-    /// Whether its log has begun to fail.
+    /// True once its log has begun to fail.
     pub log_failed: bool,
-    /// Whether it contradicts itself on purpose.
+    /// True if it equivocates on purpose.
     pub lies: bool,
 }
 
 /// A process.
 pub struct Running {
     pub replica: Replica<StateView, BftOrderer>,
-    /// The cheap checks in front of it.
+    /// The cheap checks in front of the replica.
     pub intake: Intake,
-    /// Where the replica stood when the intake was last told.
+    /// Position of the replica at the last update of the intake.
     pub position: Option<(Height, Round, bool)>,
     pub store: Arc<Store>,
     pub log: ConsensusLog,
@@ -55,11 +55,11 @@ pub struct Running {
     pub witness: HeadWitness,
     /// The block that is being stored.
     pub committing: Option<Box<Commit<StateView>>>,
-    /// When it is to be woken.
+    /// Time of the next wake.
     pub wake_at: Option<u64>,
-    /// Actions that it still performs before it crashes.
+    /// Number of actions that it still performs before it crashes.
     pub dies_after: Option<u64>,
-    /// Wakes in a row at which its deadline did not move.
+    /// Number of consecutive wakes at which its deadline did not move.
     pub spins: u32,
     began: u64,
     mono_base: u64,
@@ -178,7 +178,8 @@ impl Node {
         Ok(started)
     }
 
-    /// D1: before something of ours leaves, its causes are in the log and the guard covers it, durably.
+    /// D1: before one of its messages leaves, the causes are in the log and the guard covers it,
+    /// durably.
     pub fn may_leave(&self, genesis: &Hash, message: &Message) -> Result<(), Fault> {
         let Some((at, entry)) = own_statement(self.public, genesis, message) else {
             return Ok(());
@@ -206,7 +207,7 @@ impl Node {
         Ok(())
     }
 
-    /// I3 and I9 over a restart: what was acknowledged is still there.
+    /// I3 and I9 across a restart: acknowledged blocks still exist.
     fn check_head(&self, store: &Store) -> Result<(), Fault> {
         let (height, hash) = self.acked;
         let head = store.head();
@@ -231,7 +232,7 @@ impl Node {
     }
 }
 
-/// What a start found.
+/// Result of a start.
 pub struct Started {
     pub head: Height,
     pub records: usize,
@@ -265,8 +266,8 @@ fn head_of(store: &Store) -> Result<Head<StateView>, StorageError> {
     })
 }
 
-/// The place of a message of our own that nobody must see before the guard covers it, and the guard entry
-/// of what is signed in it.
+/// The position of an own message that no peer must see before the guard covers it, and the guard entry
+/// of its signed content.
 pub fn own_statement(
     me: PublicKey,
     genesis: &Hash,
@@ -301,7 +302,7 @@ pub fn own_statement(
     }
 }
 
-/// A message in a few words, for the trace.
+/// A short description of a message, for the trace.
 pub fn describe(message: &Message) -> String {
     use crate::trace::Short;
     let block = |block: &Option<Hash>| {

@@ -1,8 +1,8 @@
-//! The passive observer: it hears everything that is sent, before any link loses it, and forgets nothing.
+//! The passive observer: it receives every sent message, before any link loses it, and forgets nothing.
 //!
-//! Who is excused may contradict itself and break its locks. Everybody else is held to two rules that no
-//! single node could check of the others: nobody says two things in one step, and nobody votes against
-//! what the prevotes of all allow.
+//! An excused validator may equivocate and break its locks. All others must keep two rules that no
+//! single node could check of the others: no validator signs two messages for one step, and none votes
+//! against what the prevotes of all allow.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use vibecoin_replica::Message;
 use crate::node::Fault;
 use crate::report::Rule;
 
-/// What a key says once in a round.
+/// The kinds of messages of which a key signs one per round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Saying {
     Built,
-    /// A part of a block, by its number.
+    /// A part of a block, with its number.
     Streamed(u32),
     Proposed,
     Prevoted,
@@ -29,22 +29,22 @@ enum Saying {
 
 type Place = (PublicKey, Height, Round, Saying);
 
-/// Everything that was signed, and every block that was sent by its builder.
+/// All signed messages, and every block that was sent by its builder.
 pub struct Observer {
     validators: Arc<ValidatorSet>,
     fault_model: FaultModel,
     said: BTreeMap<Place, Option<Hash>>,
-    /// Who prevoted a block in a round.
+    /// Validators that prevoted a block in a round.
     prevotes: BTreeMap<(Height, Hash, Round), BTreeSet<PublicKey>>,
-    /// What each key precommitted last: a lock, until a later round prevotes something else.
+    /// The last precommit of each key: a lock, until a later round prevotes another block.
     locks: BTreeMap<PublicKey, (Height, Round, Hash)>,
-    /// A signer that may contradict itself.
+    /// A signer that may equivocate.
     excused: Option<PublicKey>,
-    /// How often it has, with two votes or two proposals that anybody can hold against it.
+    /// Number of its equivocations with two votes or two proposals that can be proven to any node.
     pub contradictions: u64,
 }
 
-/// Whether this power decides: counted here in the plainest way, apart from the code under test.
+/// Returns true if this power is a quorum: counted in the simplest way, apart from the code under test.
 pub fn is_quorum(model: FaultModel, power: u64, total: u64) -> bool {
     match model {
         FaultModel::Byzantine => 3 * power > 2 * total,
@@ -69,9 +69,9 @@ impl Observer {
         }
     }
 
-    /// Takes what `sender` sends. `Err` says who breaks which rule, and where.
+    /// Takes a message from `sender`. `Err` names the validator, the broken rule, and the position.
     pub fn hear(&mut self, sender: PublicKey, message: &Message) -> Result<(), Fault> {
-        // What is forged never verifies; only what a liar says in its own name counts.
+        // A forgery never verifies; only messages of a Byzantine node under its own name count.
         if self.excused == Some(sender) {
             return self.hear_liar(sender, message);
         }
@@ -158,7 +158,7 @@ impl Observer {
         }
     }
 
-    /// Whether a quorum prevoted the block in a round; `also` is taken to have, if it is given.
+    /// Returns true if a quorum prevoted the block in a round; `also` is counted as a voter, if given.
     fn is_polka(&self, height: Height, round: Round, block: Hash, also: Option<PublicKey>) -> bool {
         let mut voters = self
             .prevotes

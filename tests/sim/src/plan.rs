@@ -1,40 +1,41 @@
-//! What a run is: a seed, the number of validators, what is broken on purpose, and the faults.
+//! Configuration of a run: a seed, the number of validators, the sabotage, and the faults.
 
 use vibecoin_primitives::planted::Bug;
 use vibecoin_primitives::{Amount, ChainParams, FaultModel};
 
 use crate::rng::Rng;
 
-/// The node that a [`Sabotage`] is done to.
+/// The node that a [`Sabotage`] or a [`Lie`] applies to.
 pub const SABOTEUR: usize = 0;
 
-/// Heights that the phase with faults goes on for.
+/// Heights of the phase with faults.
 const HEIGHTS: u64 = 12;
 
-/// A run. Two equal ones give equal traces.
+/// A run. Equal configurations have equal traces.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Decides everything else.
+    /// The seed of every random choice.
     pub seed: u64,
     /// Validators.
     pub nodes: usize,
     /// Heights decided before faults are switched off.
     pub heights: u64,
-    /// Which faults the chain's quorums allow for.
+    /// Fault model of the chain's quorums.
     pub fault_model: FaultModel,
-    /// What is broken on purpose in the node [`SABOTEUR`].
+    /// The promise that the node [`SABOTEUR`] breaks on purpose.
     pub sabotage: Sabotage,
-    /// How the validator [`SABOTEUR`] lies.
+    /// Byzantine behaviour of the validator [`SABOTEUR`].
     pub lie: Lie,
     /// The bug that every node has; only a build with the feature `planted` has any.
     pub bug: Option<Bug>,
-    /// Nodes that are dead for long between the two phases.
+    /// Number of nodes that are down for long between the two phases.
     pub outage: usize,
-    /// Heights that they are dead for, if they leave a quorum, and that the calm phase has at least.
+    /// Heights that they are down for, if they leave a quorum, and minimum heights of the calm
+    /// phase.
     pub absence: [u64; 2],
-    /// Messages lost meanwhile, in thousandths.
+    /// Messages lost during the outage, in thousandths.
     pub outage_loss: u64,
-    /// Whether every line of the trace is printed.
+    /// True if every line of the trace is printed.
     pub print: bool,
 }
 
@@ -66,7 +67,7 @@ impl Config {
         }
     }
 
-    /// A run with one validator that lies.
+    /// A run with one Byzantine validator.
     #[must_use]
     pub const fn lying(nodes: usize, seed: u64, lie: Lie) -> Self {
         Self {
@@ -85,8 +86,8 @@ impl Config {
         }
     }
 
-    /// A run in which one validator is away for long enough to be held back, comes back, and is watched until
-    /// its turn has come again.
+    /// A run in which one validator is absent for long enough to be held back, returns, and is watched until
+    /// its next turn.
     #[must_use]
     pub const fn returning(nodes: usize, seed: u64) -> Self {
         Self {
@@ -96,7 +97,8 @@ impl Config {
         }
     }
 
-    /// A run in which exactly three of four go on for `heights`, and one message of a hundred is lost.
+    /// A run in which exactly three of four continue for `heights`, and one message of a hundred is
+    /// lost.
     #[must_use]
     pub const fn exactly_a_quorum(seed: u64, heights: u64) -> Self {
         Self {
@@ -107,8 +109,8 @@ impl Config {
         }
     }
 
-    /// One of the kinds of runs that a long search goes through: mostly four honest validators, sometimes
-    /// seven, three that may only stop, or one that lies.
+    /// One of the kinds of runs of a long search: usually four honest validators, sometimes seven, three
+    /// that may only stop, or one that is Byzantine.
     #[must_use]
     pub const fn of_many(seed: u64) -> Self {
         match seed % 50 {
@@ -125,12 +127,12 @@ impl Config {
         }
     }
 
-    /// Whether this node says what it likes.
+    /// Returns true if this node is Byzantine.
     pub(crate) fn lies(&self, node: usize) -> bool {
         self.lie != Lie::None && (node == SABOTEUR || node >= self.nodes)
     }
 
-    /// Whether this node says two things with one key, or forgets what it said. Twins do neither.
+    /// Returns true if this node equivocates with one key, or forgets its own votes. Twins do neither.
     pub(crate) fn contradicts_itself(&self, node: usize) -> bool {
         let forgets = matches!(
             self.sabotage,
@@ -139,7 +141,7 @@ impl Config {
         node == SABOTEUR && (forgets || !matches!(self.lie, Lie::None | Lie::Twins))
     }
 
-    /// The command that runs this again and prints every step.
+    /// The command that repeats this run and prints every step.
     #[must_use]
     pub fn replay_command(&self) -> String {
         let Self {
@@ -180,25 +182,26 @@ impl Config {
     }
 }
 
-/// How one validator lies. It is the node [`SABOTEUR`], and its power is below a third.
+/// Byzantine behaviours of one validator. It is the node [`SABOTEUR`], and its power is below a
+/// third.
 ///
-/// The liar runs the node's own code; what that code says is changed, multiplied or held back on its way
-/// out. So it lies with good timing and good signatures, which is what makes lies dangerous.
+/// The validator runs the node's own code; its outgoing messages are changed, multiplied or withheld. So
+/// the faults have valid timing and valid signatures, which makes them dangerous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lie {
-    /// It is honest.
+    /// Honest.
     None,
-    /// Prevotes two things in each round and tells different halves, or everybody both.
+    /// Prevotes two blocks in each round and sends one to each half, or both to every node.
     EquivocatingPrevotes,
     /// The same with precommits.
     EquivocatingPrecommits,
-    /// Makes two blocks for each round of its own and shows each half another one.
+    /// Makes two blocks for each of its rounds and shows a different one to each half.
     EquivocatingProposals,
-    /// Votes for what was proposed last, whatever it is locked on.
+    /// Votes for the newest proposal, whatever its lock.
     Amnesia,
-    /// Precommits no block, ever.
+    /// Always precommits nil.
     NilPrecommits,
-    /// Keeps its blocks' bodies from a random half.
+    /// Withholds its blocks' bodies from a random half.
     WithheldBodies,
     /// Never proposes.
     WithheldProposals,
@@ -212,38 +215,39 @@ pub enum Lie {
     WrongTime,
     /// Dates its blocks an hour ahead of all clocks.
     FutureTime,
-    /// One hash of the Proof of History is off; sometimes everything after it follows from it.
+    /// One hash of the Proof of History is wrong; sometimes everything after it follows from it.
     WrongPoh,
-    /// No ticks, or more than there can be.
+    /// No ticks, or more than allowed.
     WrongTicks,
     /// A transaction twice, in one block or again in a later one.
     TransactionTwice,
-    /// A transaction in somebody else's name.
+    /// A transaction in another account's name.
     ForgedTransaction,
-    /// Evidence against somebody who did nothing.
+    /// Evidence against an innocent validator.
     ForgedEvidence,
-    /// Evidence that is good, again in each of its blocks.
+    /// Valid evidence, repeated in each of its blocks.
     RepeatedEvidence,
     /// A certificate of the parent that proves nothing: a signer twice, too few, another height.
     ForgedLastCommit,
-    /// A good header with the bytes of another body.
+    /// A valid header with the bytes of another body.
     SwappedBody,
-    /// Votes in the names of all others.
+    /// Votes in the names of all other validators.
     ForgedVotes,
-    /// Certificates of rounds and of blocks that prove nothing, also in answers to those who catch up.
+    /// Certificates of rounds and of blocks that prove nothing, also in answers to nodes that catch
+    /// up.
     ForgedCertificates,
-    /// Votes for heights and rounds that are far away.
+    /// Votes for distant heights and rounds.
     FarVotes,
-    /// Times its parts and proposals as late as the others wait for them, and sometimes later.
+    /// Delays its parts and proposals to the end of the others' timeouts, and sometimes beyond.
     Stretches,
-    /// Another of these at each height.
+    /// A different one of these at each height.
     Mixed,
-    /// Two nodes that follow every rule, with one key.
+    /// Two correct nodes that share one key.
     Twins,
 }
 
 impl Lie {
-    /// Every lie, and none.
+    /// Every behaviour, the honest one included.
     pub const ALL: [Self; 27] = [
         Self::None,
         Self::EquivocatingPrevotes,
@@ -308,7 +312,7 @@ impl Lie {
         }
     }
 
-    /// Lies that leave a pair of signatures behind, which must end in a block.
+    /// Behaviours that produce a pair of signatures, which must be included in a block as evidence.
     pub(crate) const fn is_evident(self) -> bool {
         matches!(
             self,
@@ -316,7 +320,7 @@ impl Lie {
         )
     }
 
-    /// Lies that are told in place of a block of one's own.
+    /// Behaviours that replace a block of the node.
     pub(crate) const fn is_about_blocks(self) -> bool {
         matches!(
             self,
@@ -338,22 +342,22 @@ impl Lie {
     }
 }
 
-/// A promise that is broken on purpose, always at node [`SABOTEUR`]: a test of the test.
+/// A promise that is broken on purpose, always at node [`SABOTEUR`]: a test of the tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sabotage {
     /// All promises are kept.
     None,
-    /// A crash takes the consensus log with it, synced or not. The guard stays.
+    /// A crash loses the consensus log, synced or not. The guard stays.
     LogLost,
-    /// A crash takes log and guard.
+    /// A crash loses log and guard.
     LogAndGuardLost,
     /// From some moment on every write to the log fails.
     LogFails,
     /// Guard entries are not written.
     GuardUnsaved,
-    /// The disk says that commits are durable, and forgets the last one in the next crash.
+    /// The disk reports commits as durable, and loses the last one in the next crash.
     CommitForgotten,
-    /// A crash takes the newest blocks out of the database; log, guard and witness stay.
+    /// A crash loses the newest blocks of the database; log, guard and witness stay.
     TailLost,
     /// The validator signs a second, different prevote each time.
     Equivocation,
@@ -388,18 +392,19 @@ impl Sabotage {
     }
 }
 
-/// How bad the first phase is. Ranges as in TigerBeetle's simulator (`reliability.md`, section 1).
+/// Intensity of the faults in the first phase. Ranges as in TigerBeetle's simulator
+/// (`reliability.md`, section 1).
 #[derive(Clone, Debug)]
 pub struct Faults {
     /// Messages lost, in thousandths: 0 to 300.
     pub loss: u64,
-    /// Messages that come twice: 0 to 500.
+    /// Messages that are delivered twice: 0 to 500.
     pub duplication: u64,
     /// Messages with a flipped bit: 0, in every fourth seed up to 10.
     pub damage: u64,
-    /// Shortest way of a message, microseconds.
+    /// Minimum delay of a message, microseconds.
     pub delay: u64,
-    /// What is added to it at most; messages overtake each other.
+    /// Maximum additional delay; messages overtake each other.
     pub jitter: u64,
     /// Messages that take a hundred times as long, in thousandths.
     pub stragglers: u64,
@@ -409,21 +414,21 @@ pub struct Faults {
     pub down: u64,
     /// Crashes after which a node is started again only when faults are off, in thousandths: 0 to 200.
     pub stays_down: u64,
-    /// Crashes that lose what was not synced, in thousandths: 800 to 1000. The others keep what was written.
+    /// Crashes that lose unsynced bytes, in thousandths: 800 to 1000. The others keep written bytes.
     pub tear: u64,
     /// Mean time between partitions; 0 is none.
     pub partition_every: u64,
     /// Mean time of a partition.
     pub partition: u64,
-    /// Mean time that a commit takes.
+    /// Mean duration of a commit.
     pub commit: u64,
-    /// How much wall clocks differ at most, milliseconds.
+    /// Maximum difference of wall clocks, milliseconds.
     pub clock_offset: u64,
-    /// How much faster or slower clocks run at most, in thousandths.
+    /// Maximum difference of clock rates, in thousandths.
     pub clock_drift: u64,
     /// Mean time between transactions.
     pub traffic_every: u64,
-    /// Changed rows after which a store materialises.
+    /// Number of changed rows after which a store materialises.
     pub step_updates: u64,
     /// Gossiped messages that a receiver passes on to each other node, in thousandths.
     pub relay: u64,
@@ -460,7 +465,7 @@ impl Faults {
         }
     }
 
-    /// What is left when faults are switched off: short ways and quick commits.
+    /// The remaining delays when faults are switched off: short deliveries and quick commits.
     pub(crate) fn calm(&self) -> Self {
         Self {
             loss: 0,
@@ -477,7 +482,8 @@ impl Faults {
     }
 }
 
-/// The power of each validator. That of a liar, or of one that loses blocks, is below a third, and that of nobody is a quorum.
+/// The power of each validator. That of a Byzantine one, or of one that loses blocks, is below a third, and
+/// no validator alone is a quorum.
 pub(crate) fn powers(config: &Config) -> Vec<u64> {
     let mut rng = Rng::new(config.seed, 6);
     let equal = rng.chance(600) || config.nodes < 4;
@@ -487,8 +493,9 @@ pub(crate) fn powers(config: &Config) -> Vec<u64> {
     if let Some(first) = powers.first_mut()
         && (config.lie != Lie::None || config.sabotage == Sabotage::TailLost)
     {
-        // One that is silent for a height must not be needed for it: with a third of the power the height would
-        // wait for ever. Of four or more, each with a power of one to three, the first one with a power of one.
+        // A validator that is silent for a height must not be needed for it: with a third of the power the
+        // height would wait for ever. Of four or more, each with a power of one to three, the first one has a
+        // power of one.
         *first = 1;
     }
     powers

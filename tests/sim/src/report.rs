@@ -1,4 +1,4 @@
-//! What came out of a run.
+//! Results of a run.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,47 +10,47 @@ use vibecoin_primitives::Hash;
 
 use crate::{Config, run};
 
-/// What must hold. I1 to I10 are the invariants of `reliability.md` 2.1, D1 to D3 the rules on durable order
-/// of its section 2.0.
+/// The checked rules. I1 to I10 are the invariants of `reliability.md` 2.1, D1 to D3 the rules on durable
+/// order of its section 2.0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// I1: no two nodes have different blocks at one height.
     Agreement,
     /// I2: every block re-executes to its roots on a second state.
     Validity,
-    /// I3: what was acknowledged is there for ever, at its height.
+    /// I3: an acknowledged block is there for ever, at its height.
     NoLoss,
-    /// I4: every transaction at most once, nonces without gaps.
+    /// I4: a transaction is included no more than once, nonces without gaps.
     NoDoubleEffect,
-    /// I5: balances plus burned are what genesis made.
+    /// I5: the sum of balances and burned is that of genesis.
     Supply,
-    /// I6: nobody signs two messages for one step, or builds two blocks for one round.
+    /// I6: no validator signs two messages for one step, or builds two blocks for one round.
     NoEquivocation,
-    /// Nobody precommits without a quorum of prevotes, or prevotes against its lock.
+    /// No validator precommits without a quorum of prevotes, or prevotes against its lock.
     Locking,
-    /// Nobody proposes far more than its share in a row.
+    /// No validator proposes far more than its share in a row.
     Schedule,
-    /// Evidence in blocks is good and new, and double signatures in the open end there.
+    /// Evidence in blocks is valid and new, and public double signatures are included.
     Evidence,
     /// I7: every certificate has a quorum of distinct validators.
     Certificates,
-    /// I8: the Proof of History goes on where the parent's ended.
+    /// I8: the Proof of History continues where the parent's ended.
     ProofOfHistory,
-    /// I9: a head never goes back, over restarts too.
+    /// I9: a head never goes back, across restarts too.
     MonotonicHead,
     /// I10: logs and pools stay small.
     Bounded,
     /// D1: nothing signed leaves before its causes and its guard entry are durable.
     DurableOrder,
-    /// D2 and D3: a height begins, and is told of, after its parent's commit is durable.
+    /// D2 and D3: a height begins, and is announced, after its parent's commit is durable.
     CommitFirst,
-    /// An honest node never stops by itself.
+    /// An honest node never stops on a fault.
     NoHalt,
-    /// A node that lost nothing does not abstain.
+    /// A node that lost no data does not abstain.
     NoAbstention,
-    /// Nobody is blamed who followed the rules.
+    /// No peer is blamed that followed the rules.
     NoBlame,
-    /// A node starts again from what a crash leaves.
+    /// A node starts again from the state that a crash leaves.
     Recovery,
     /// Without faults every node gains heights.
     Liveness,
@@ -58,36 +58,36 @@ pub enum Rule {
     Pace,
     /// Without a quorum no height is gained.
     CleanStop,
-    /// Without faults a good transaction gets into a block.
+    /// Without faults a valid transaction is included in a block.
     Inclusion,
-    /// No block is dated ahead of every clock, but for the earliest time that it may name.
+    /// No block's time is ahead of every clock, except for the earliest permitted time.
     Time,
-    /// Bytes on the wire are within its limits and open again.
+    /// Messages are within the size limits and decode again.
     Wire,
 }
 
-/// A rule that did not hold.
+/// A violated rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{rule:?} violated by node {node} at {micros} µs: {detail}")]
 pub struct Violation {
-    /// Which.
+    /// The rule.
     pub rule: Rule,
-    /// At which node.
+    /// Index of the node.
     pub node: usize,
-    /// When, in virtual microseconds.
+    /// Time, in virtual microseconds.
     pub micros: u64,
-    /// What was seen.
+    /// Description of the observation.
     pub detail: String,
 }
 
-/// Turns of a proposer that stretches them, and what became of them.
+/// Outcomes of the turns that a proposer stretches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stretched {
-    /// Timed as late as the rule allows: the block was decided in its round.
+    /// Delayed to the limit of the rule: the block was decided in its round.
     pub allowed: u64,
     /// The same, and another block was decided.
     pub allowed_lost: u64,
-    /// Timed as if each part began the wait again: the block was decided in its round.
+    /// Delayed as if each part restarted the timeout: the block was decided in its round.
     pub dribbled: u64,
     /// The same, and another block was decided.
     pub dribbled_lost: u64,
@@ -102,32 +102,32 @@ impl Stretched {
     }
 }
 
-/// Figures of a run that kept all rules.
+/// Statistics of a run that kept all rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// Hash of every line of the trace.
     pub trace: Hash,
     /// Blocks decided.
     pub heights: u64,
-    /// Virtual microseconds.
+    /// Duration, in virtual microseconds.
     pub micros: u64,
-    /// Messages sent, one for each receiver.
+    /// Messages sent, counted per receiver.
     pub sent: u64,
-    /// Lost by a link, a partition or a receiver that was down.
+    /// Messages lost by a link, a partition or a receiver that was down.
     pub lost: u64,
-    /// That came twice.
+    /// Messages delivered twice.
     pub duplicated: u64,
-    /// With a flipped bit.
+    /// Messages with a flipped bit.
     pub damaged: u64,
-    /// Crashes.
+    /// Number of crashes.
     pub crashes: u64,
-    /// Crashes that lost something which had been written but not synced.
+    /// Crashes that lost written but unsynced bytes.
     pub torn: u64,
     /// Starts that found a commit whose log was not reset yet.
     pub commits_found: u64,
     /// Blocks that were decided in a round after the first.
     pub late_rounds: u64,
-    /// Proposals that a node found to come at another time than they name.
+    /// Proposals whose time a node found to differ from their arrival.
     pub untimely: u64,
     /// Sync requests that were answered with blocks.
     pub served: u64,
@@ -137,7 +137,7 @@ pub struct Report {
     pub submitted: u64,
     /// Transactions in blocks.
     pub transactions: u64,
-    /// Of them, those that failed.
+    /// Of these, those that failed.
     pub failed: u64,
     /// Transactions that a pool refused.
     pub refused: u64,
@@ -147,30 +147,30 @@ pub struct Report {
     pub guard_refusals: u64,
     /// Inputs that the core answered with an error.
     pub core_errors: u64,
-    /// What [`crate::SABOTEUR`] signed and sent after its log began to fail.
+    /// Messages that [`crate::SABOTEUR`] signed and sent after its log began to fail.
     pub signed_after_fault: u64,
-    /// How often the database of [`crate::SABOTEUR`] lost its newest blocks.
+    /// Number of times that the database of [`crate::SABOTEUR`] lost its newest blocks.
     pub tails_lost: u64,
     /// Pieces of evidence in blocks, each against [`crate::SABOTEUR`].
     pub evidence: u64,
-    /// Messages that were refused before a replica saw them.
+    /// Messages that were refused before a replica received them.
     pub turned_away: u64,
-    /// Messages that the liar changed, added or held back.
+    /// Messages that the Byzantine node changed, added or withheld.
     pub lies: u64,
-    /// Turns that the liar stretched.
+    /// Turns that the Byzantine node stretched.
     pub stretched: Stretched,
     /// Longest time of a height while a proposer that stretches its turns was watched, virtual microseconds.
     pub slowest: u64,
     /// Gossiped messages that were passed on.
     pub relayed: u64,
-    /// Heights gained while nodes were dead for long.
+    /// Heights gained while nodes were down for long.
     pub outage_heights: u64,
     /// The exit code of each node that halted.
     pub halted: Vec<Option<u8>>,
 }
 
 impl Report {
-    /// Adds another run's figures; the trace, the slowest height and what halted stay.
+    /// Adds another run's figures; the trace, the slowest height and the exit codes stay.
     pub fn add(&mut self, other: &Self) {
         macro_rules! add {
             ($($field:ident)*) => { $(self.$field += other.$field;)* };
@@ -257,7 +257,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Names the seed if the code under test panics.
+/// Prints the seed if the code under test panics.
 struct NameSeed<'a>(&'a Config);
 
 impl Drop for NameSeed<'_> {
@@ -268,10 +268,10 @@ impl Drop for NameSeed<'_> {
     }
 }
 
-/// Runs and gives the report.
+/// Runs and returns the report.
 ///
 /// # Panics
-/// With the seed and the command to run it again, when a rule did not hold.
+/// With the seed and the command to repeat the run, when a rule did not hold.
 #[must_use]
 pub fn check(config: &Config) -> Report {
     let _seed = NameSeed(config);
@@ -281,7 +281,7 @@ pub fn check(config: &Config) -> Report {
     }
 }
 
-/// Runs. A panic would have been the end of a node's process, so it is a node that stopped by itself.
+/// Runs. A panic would end a node's process, so it counts as a node that halted.
 fn run_or_panic(config: &Config) -> Result<Report, Violation> {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let _seed = NameSeed(config);
@@ -300,7 +300,7 @@ fn run_or_panic(config: &Config) -> Result<Report, Violation> {
 }
 
 /// Runs numbered configurations on all cores, each run on one thread, and hands over each result as it
-/// comes, with its number.
+/// arrives, with its number.
 ///
 /// # Panics
 /// When `done` does.
@@ -331,7 +331,7 @@ pub fn run_each(
 /// Runs several configurations on all cores; results in order.
 ///
 /// # Panics
-/// Never: a run that panics is one that broke a rule.
+/// Never: a run that panics counts as a violated rule.
 #[must_use]
 pub fn run_all(configs: &[Config]) -> Vec<Result<Report, Violation>> {
     let results = Mutex::new(BTreeMap::new());
@@ -346,10 +346,10 @@ pub fn run_all(configs: &[Config]) -> Vec<Result<Report, Violation>> {
     results.into_values().collect()
 }
 
-/// Runs several configurations on all cores and gives their reports, in order.
+/// Runs several configurations on all cores and returns their reports, in order.
 ///
 /// # Panics
-/// With every seed that broke a rule and the command to run it again.
+/// With every seed that broke a rule and the command to repeat it.
 #[must_use]
 pub fn check_all(configs: &[Config]) -> Vec<Report> {
     let results = run_all(configs);

@@ -1,11 +1,12 @@
-//! Numbers that look random and come from the seed alone.
+//! Pseudo-random numbers from the seed alone.
 
 /// A splitmix64 generator.
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 
 impl Rng {
-    /// A generator of its own for each purpose of a seed, so that a draw more in one changes no other.
+    /// A separate generator for each purpose of a seed, so that an additional draw in one changes no
+    /// other.
     pub fn new(seed: u64, purpose: u64) -> Self {
         let mut rng = Self(seed ^ purpose.rotate_left(32));
         rng.next();
@@ -36,7 +37,7 @@ impl Rng {
         self.below(1000) < permille
     }
 
-    /// A wait with the mean `mean`, never 0, at most twice the mean.
+    /// A wait with the mean `mean`, never 0, no more than twice the mean.
     pub fn wait(&mut self, mean: u64) -> u64 {
         1 + self.below(mean.saturating_mul(2))
     }

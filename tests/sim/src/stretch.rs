@@ -1,4 +1,4 @@
-//! A proposer that times its parts and its proposal as late as the others wait for them.
+//! A proposer that delays its parts and its proposal to the end of the others' timeouts.
 //!
 //! ```text
 //! its block is ready                          W                     1.5 W
@@ -7,8 +7,8 @@
 //!   Dribbles                       part 0                       part 1 ...   each 0.8 W after the one before
 //! ```
 //!
-//! Its block is ready about when the others begin to wait (`W` is the propose timeout of the round): the pool is not empty or
-//! the empty-block interval is over, and a block takes a few ticks.
+//! Its block is ready about when the others begin to wait (`W` is the propose timeout of the round): the pool
+//! is not empty or the empty-block interval is over, and a block takes a few ticks.
 
 use vibecoin_consensus::ConsensusMessage;
 use vibecoin_primitives::{Header, Height, Round};
@@ -17,41 +17,43 @@ use vibecoin_replica::Message;
 use crate::Lie;
 use crate::liar::Liar;
 
-/// When all parts leave that come within the propose timeout, in hundredths of it.
+/// Time at which all parts leave to arrive within the propose timeout, in hundredths of it.
 const PARTS_AT: u64 = 75;
-/// When the proposal leaves that comes within the stretched timeout.
+/// Time at which the proposal leaves to arrive within the stretched timeout.
 const PROPOSAL_AT: u64 = 130;
-/// The time from one part to the next of a proposer that begins the wait again with each of them.
+/// Time from one part to the next of a proposer that tries to restart the timeout with each of
+/// them.
 const DRIBBLE: u64 = 80;
 
-/// How a turn is timed.
+/// Timing of a turn.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Timing {
     AtOnce,
-    /// As late as it gets through.
+    /// The latest timing that succeeds.
     Allowed,
-    /// As late as it got through when each part began the wait again.
+    /// The latest timing that succeeded when each part restarted the timeout.
     Dribbles,
 }
 
-/// A turn of the liar.
+/// A turn of the Byzantine node.
 pub struct Turn {
     at: (Height, Round),
     timing: Timing,
     parts: Vec<Message>,
-    /// When its proposal leaves.
+    /// Time at which its proposal leaves.
     proposes: Option<u64>,
 }
 
-/// When a message leaves.
+/// Time at which a message leaves.
 pub enum Timed {
     Now(Message),
-    /// Messages, each after so many microseconds.
+    /// Messages, each with its delay in microseconds.
     Later(Vec<(u64, Message)>),
 }
 
 impl Liar {
-    /// Holds back parts of a block of its own until the block is ready, and times them and the proposal.
+    /// Holds back parts of one of its own blocks until the block is ready, and delays them and the
+    /// proposal.
     pub fn time(&mut self, message: Message, now: u64) -> Timed {
         let at = match &message {
             Message::Part(part) if part.signed.statement.proposer == self.me => {
@@ -79,7 +81,7 @@ impl Liar {
         timed
     }
 
-    /// Counts what became of a turn, when its height is decided.
+    /// Counts the outcome of a turn, when its height is decided.
     pub fn count_turn(&mut self, decided: &Header) {
         let Some(turn) = self.turn.take_if(|turn| turn.at.0 <= decided.height) else {
             return;
@@ -98,7 +100,8 @@ impl Liar {
         *count += 1;
     }
 
-    /// In the storm most turns are as they should be: one that fails costs the turns of many heights.
+    /// In the storm the larger part of the turns is correct: one that fails costs the turns of many
+    /// heights.
     fn draw_timing(&mut self) -> Timing {
         match self.rng.below(10) {
             _ if self.open && self.rng.chance(500) => Timing::Dribbles,
@@ -116,7 +119,8 @@ impl Liar {
             turn.parts.push(message);
             return Timed::Later(Vec::new());
         }
-        // A block that is proposed again has no parts, and a proposal is repeated while its round goes on.
+        // A block that is proposed again has no parts, and a proposal is repeated while its round
+        // continues.
         if turn.parts.is_empty() || turn.proposes.is_some_and(|at| at <= now) {
             return Timed::Now(message);
         }
@@ -126,7 +130,7 @@ impl Liar {
         let params = &self.chain.params;
         let length = u64::from(params.timeout_propose_ms)
             + u64::from(params.timeout_delta_ms) * u64::from(turn.at.1.0);
-        // Hundredths of so many milliseconds.
+        // Hundredths of that many milliseconds.
         let micros = |share: u64| length.min(u64::from(params.timeout_max_ms)) * 10 * share;
         let parts = turn.parts.iter().cloned();
         let (mut messages, after) = match turn.timing {

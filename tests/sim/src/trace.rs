@@ -1,4 +1,4 @@
-//! The trace: one line for each thing that happens, hashed, and printed when wanted.
+//! The trace: one line for each event, hashed, and printed when requested.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
@@ -27,7 +27,7 @@ impl Trace {
         writeln!(self.line, "{ms:>7}.{rest:03} {what}").expect("a string takes everything");
         self.hasher.update(self.line.as_bytes());
         if self.print {
-            // Whoever reads may have seen enough, as `head` does.
+            // The reader may have closed the pipe, as `head` does.
             let _closed = io::stdout().write_all(self.line.as_bytes());
         }
     }
@@ -37,7 +37,7 @@ impl Trace {
     }
 }
 
-/// The first bytes of a hash, enough to tell blocks apart.
+/// The first bytes of a hash, enough to distinguish blocks.
 pub struct Short<'a>(pub &'a Hash);
 
 impl fmt::Display for Short<'_> {
@@ -47,7 +47,7 @@ impl fmt::Display for Short<'_> {
     }
 }
 
-/// A record of the consensus log in a few words.
+/// A short description of a record of the consensus log.
 pub struct Recorded<'a>(pub &'a LogRecord);
 
 impl fmt::Display for Recorded<'_> {

@@ -1,4 +1,4 @@
-//! Clients: transactions that are good, bad, in conflict with each other, or come twice.
+//! Clients: transactions that are valid, invalid, in conflict with each other, or duplicated.
 
 use vibecoin_primitives::{
     Address, Amount, Hash, Height, Nonce, Operation, PublicKey, SecretKey, Signature, Transaction,
@@ -8,9 +8,9 @@ use vibecoin_primitives::{
 use crate::model::Model;
 use crate::rng::Rng;
 
-/// Accounts with money at genesis; the last one has little.
+/// Accounts with a balance at genesis; the last one has little.
 const FUNDED: u8 = 6;
-/// Addresses that come into being by transfers.
+/// Addresses that are created by transfers.
 const NEW: u8 = 6;
 /// The account of probes.
 const PROBER: u8 = 99;
@@ -22,7 +22,7 @@ pub struct Traffic {
     keys: Vec<SecretKey>,
     rng: Rng,
     genesis: Hash,
-    /// Sent before, to be sent again.
+    /// Earlier transactions, to be sent again.
     old: Vec<Transaction>,
 }
 
@@ -41,7 +41,7 @@ impl Traffic {
         }
     }
 
-    /// Who owns what at the start.
+    /// Balances at the start.
     pub fn balances() -> impl Iterator<Item = (Address, Amount)> {
         let users = (0..FUNDED).map(|index| {
             let balance = if index + 1 == FUNDED { POOR } else { RICH };
@@ -50,12 +50,12 @@ impl Traffic {
         users.chain([(Self::prober(), Amount(RICH))])
     }
 
-    /// Who sends [`Traffic::probe`].
+    /// Sender of [`Traffic::probe`].
     pub fn prober() -> Address {
         Address::from(user(PROBER).public_key())
     }
 
-    /// A transaction with which nothing is wrong, with a fee above all others; nobody else uses its sender.
+    /// A valid transaction with a fee above all others; its sender is used for nothing else.
     pub fn probe(&self, nonce: u64) -> Transaction {
         let body = TransactionBody {
             chain: self.genesis.prefix(),
@@ -126,7 +126,7 @@ impl Traffic {
         }
     }
 
-    /// The next transaction; clients know the chain as `model` has it.
+    /// The next transaction; clients know the chain from `model`.
     pub fn next(&mut self, model: &Model) -> Transaction {
         if self.rng.chance(50) && !self.old.is_empty() {
             let index = self.rng.index(self.old.len());

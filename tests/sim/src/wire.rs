@@ -1,4 +1,5 @@
-//! The wire: links that lose, repeat, delay, damage and cut; gossip that passes on; who is connected to whom.
+//! The wire: links that lose, repeat, delay, damage and cut; gossip that is relayed; the connections between
+//! nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use crate::report::Rule;
 use crate::stretch::Timed;
 use crate::world::{Happening, World};
 
-/// Gossiped messages that may still be passed on.
+/// Gossiped messages that may still be relayed.
 const GOSSIP_MAX: usize = 4096;
 
 /// A message and its bytes.
@@ -20,19 +21,19 @@ pub struct Packed {
     pub message: Message,
 }
 
-/// A message on its way.
+/// A message in transit.
 pub struct Parcel {
     pub from: usize,
     pub to: usize,
     pub packed: Arc<Packed>,
-    /// The bytes as they arrive, when they are not those that were sent.
+    /// The bytes as they arrive, when they differ from those that were sent.
     pub damaged: Option<Vec<u8>>,
     pub gossip: Option<u64>,
-    /// The processes between which a stream carries it: it ends with either. `None` for what is gossiped.
+    /// The processes between which a stream carries it: it ends with either. `None` for gossip.
     pub stream: Option<(u64, u64)>,
 }
 
-/// What is gossiped, and who has had it.
+/// A gossiped message, and the nodes that have received it.
 #[derive(Default)]
 pub struct Gossip {
     messages: BTreeMap<u64, (Arc<Packed>, BTreeSet<usize>)>,
@@ -50,14 +51,14 @@ impl Gossip {
         self.next
     }
 
-    /// Whether the node gets this for the first time.
+    /// Returns true if the node receives this for the first time.
     fn is_new(&mut self, id: u64, node: usize) -> bool {
         self.messages.get_mut(&id).is_none_or(|(_, had)| had.insert(node))
     }
 }
 
 impl World {
-    /// The bytes of a message, which must open to the same message.
+    /// The bytes of a message, which must decode to the same message.
     pub fn pack(&self, message: Message) -> Result<Arc<Packed>, Fault> {
         let bytes = self.envelope.pack(&message);
         let opened = self
@@ -79,7 +80,7 @@ impl World {
             self.report.lost += 1;
             return;
         }
-        // Between two nodes there is a stream: it may lose its end, but it says nothing twice.
+        // Between two nodes there is a stream: it may lose its end, but it does not duplicate.
         let direct = matches!(
             packed.message,
             Message::Body { .. }
@@ -130,7 +131,7 @@ impl World {
             self.report.lost += 1;
             return Ok(());
         }
-        // Bytes that are what was sent open to what was sent: `pack` has seen it.
+        // Bytes equal to those sent decode to the message sent: `pack` has checked it.
         let message = match damaged {
             None => packed.message.clone(),
             Some(bytes) => match self.envelope.open(&bytes) {
@@ -178,7 +179,7 @@ impl World {
         )
     }
 
-    /// A node finds a gossiped message worth passing on.
+    /// A node accepts a gossiped message for relay.
     pub fn forward(&mut self, node: usize, id: u64) {
         let Some((packed, had)) = self.gossip.messages.get(&id) else {
             return;
@@ -193,7 +194,8 @@ impl World {
         }
     }
 
-    /// How often a message is passed on, in thousandths. What a liar says in the open gets around.
+    /// Probability that a message is relayed, in thousandths. Public messages of a Byzantine node
+    /// are relayed more.
     fn relays(&self, message: &Message) -> u64 {
         let by_liar = self.liar.as_ref().is_some_and(|liar| {
             own_statement(self.nodes[liar.node].public, &self.chain.genesis, message).is_some()
@@ -205,10 +207,10 @@ impl World {
         }
     }
 
-    /// Sends to one, or to everybody; the observer hears it first.
+    /// Sends to one node, or to all; the observer receives it first.
     pub fn say(&mut self, from: usize, to: Option<usize>, message: Message) -> Result<(), Fault> {
         let node = &self.nodes[from];
-        // A twin may hand on a body that the other one of its key has made: nothing is signed by that.
+        // A twin may relay a body that the other one of its key has made: nothing is signed by that.
         let twins = self
             .nodes
             .iter()
@@ -261,13 +263,13 @@ impl World {
         Ok(())
     }
 
-    // ---- who is connected to whom ---------------------------------------------------------------
+    // ---- connections between nodes ---------------------------------------------------------------
 
     fn is_cut(&self, a: usize, b: usize) -> bool {
         self.apart.contains(&a) != self.apart.contains(&b)
     }
 
-    /// Lets every pair find out, soon, whether it is connected.
+    /// Lets every pair check, soon, if it is connected.
     pub fn look_at_links(&mut self) {
         for a in 0..self.nodes.len() {
             for b in 0..a {
@@ -277,7 +279,7 @@ impl World {
         }
     }
 
-    /// A process is gone, and so are its connections.
+    /// Removes the connections of a process that has ended.
     pub fn unlink(&mut self, node: usize) {
         for peer in 0..self.nodes.len() {
             if self.linked.remove(&(node.min(peer), node.max(peer))) {
@@ -293,7 +295,7 @@ impl World {
         }
     }
 
-    /// Whether two nodes see each other has changed, or not.
+    /// Updates the connection between two nodes.
     pub fn link(&mut self, a: usize, b: usize) -> Result<(), Violation> {
         let up = self.nodes[a].running.is_some() && self.nodes[b].running.is_some() && !self.is_cut(a, b);
         if up == self.linked.contains(&(a, b)) {
@@ -320,7 +322,7 @@ impl World {
         Ok(())
     }
 
-    /// A node notices that a peer is gone, if it has not come back meanwhile.
+    /// A node notices that a peer has disconnected, if it has not reconnected meanwhile.
     pub fn gone(&mut self, node: usize, peer: usize) -> Result<(), Violation> {
         if self.linked.contains(&(node.min(peer), node.max(peer))) {
             return Ok(());

@@ -1,4 +1,4 @@
-//! The scheduler: one queue of happenings, one virtual time, every choice from the seed.
+//! The scheduler: one queue of events, one virtual time, every choice from the seed.
 
 mod action;
 mod phases;
@@ -33,38 +33,39 @@ use crate::traffic::Traffic;
 use crate::wire::{Gossip, Parcel};
 use crate::{Config, Faults, Lie, Report, Rule, SABOTEUR, Sabotage, Violation};
 
-/// Longest phase with faults, in virtual microseconds; a stormy seed may decide little.
+/// Maximum duration of the phase with faults, in virtual microseconds; a seed with many faults may
+/// decide little.
 const STORM_MICROS_MAX: u64 = 60_000_000;
-/// In which time every node must gain [`CALM_HEIGHTS`] once faults are off.
+/// Time in which every node must gain [`CALM_HEIGHTS`] once faults are off.
 const CALM_MICROS: u64 = 60_000_000;
 const CALM_HEIGHTS: u64 = 3;
-/// What each further height may add to that time.
+/// Time that each further height may add to that.
 const HEIGHT_MICROS: u64 = 2_000_000;
-/// Longest time without a block in an outage that leaves a quorum and loses messages.
+/// Maximum time without a block in an outage that leaves a quorum and loses messages.
 const GAP_MICROS: u64 = 5_000_000;
 /// Bytes of blocks in one answer to a sync request.
 const SERVE_BYTES_MAX: usize = 1 << 20;
-/// Good transactions that must get into blocks once faults are off.
+/// Valid transactions that must be included in blocks once faults are off.
 const PROBES: u64 = 5;
-/// In which time they must, and in which time a double signature must end in a block.
+/// Time in which they must be, and in which a double signature must be included in a block.
 const PROBE_MICROS: u64 = 30_000_000;
 const EVIDENCE_MICROS: u64 = 10_000_000;
-/// Heights for which a proposer that stretches its turns is watched.
+/// Number of heights for which a proposer that stretches its turns is watched.
 const PACE_HEIGHTS: u64 = 16;
-/// What a height may take besides its waits: ticks, ways of messages, commits, a body that is asked for.
+/// Time of a height in addition to its timeouts: ticks, deliveries, commits, a requested body.
 const PACE_SLACK_MICROS: u64 = 300_000;
-/// How long a network without a quorum is watched.
+/// Time for which a network without a quorum is watched.
 const STOP_MICROS: u64 = 20_000_000;
 /// Transactions whose signatures have been checked, remembered for all nodes together.
 const VERIFIED_MAX: usize = 4096;
-/// Wakes in a row without progress that are no busy loop yet.
+/// Maximum number of consecutive wakes without progress that do not count as a busy loop.
 const SPINS_MAX: u32 = 20;
 
 pub enum Happening {
     Deliver(Parcel),
-    /// Whether two nodes are connected may have changed.
+    /// The connection between two nodes may have changed.
     Link(usize, usize),
-    /// A node finds that a peer's process is gone.
+    /// A node notices that a peer's process has ended.
     Gone {
         node: usize,
         peer: usize,
@@ -84,7 +85,7 @@ pub enum Happening {
     Cut,
     Heal,
     Submit,
-    /// The liar sends what it held back.
+    /// The Byzantine node sends messages that it held back.
     Said {
         message: Message,
     },
@@ -103,16 +104,16 @@ pub struct World {
     serial: u64,
     rng: Rng,
     pub wire: Rng,
-    /// Nodes on the other side of the present partition.
+    /// Nodes on the other side of the current partition.
     pub apart: BTreeSet<usize>,
-    /// Pairs of nodes that see each other, the smaller first.
+    /// Pairs of connected nodes, the smaller index first.
     pub linked: BTreeSet<(usize, usize)>,
     pub gossip: Gossip,
     pub liar: Option<Liar>,
     /// Nodes that do not start before the outage is over.
     dead: BTreeSet<usize>,
     pub calm: bool,
-    /// When a height was decided last, for the first time.
+    /// Time of the first decision of the newest height.
     pub decided_at: u64,
     model: Model,
     pub observer: Observer,
@@ -368,7 +369,7 @@ impl World {
         if status.is_some_and(|status| status.abstaining) {
             self.report.abstentions += 1;
             self.trace.note(self.now, format_args!("{index} abstains"));
-            // A twin that heard its own key say something else before it spoke has no record of what it said.
+            // A twin that received a different message of its own key before it sent one has no record of it.
             let reason = self.config.lie == Lie::Twins
                 || matches!(
                     self.config.sabotage,
@@ -403,7 +404,7 @@ impl World {
             ),
         );
         self.take_transactions(at, vec![transaction.clone()])?;
-        // What the gossip layer does: the node passes it on, and some others get it.
+        // As the gossip layer does: the node relays it, and some others receive it.
         let packed = self.pack(Message::Transactions(vec![transaction]));
         let packed = packed.map_err(|fault| self.violation(at, fault))?;
         for to in 0..self.nodes.len() {
@@ -414,7 +415,7 @@ impl World {
         Ok(())
     }
 
-    /// Checks signatures, as the node's verifying thread does, and hands over what is good.
+    /// Checks signatures, as the node's verifying thread does, and hands over valid transactions.
     pub fn take_transactions(
         &mut self,
         index: usize,

@@ -1,4 +1,5 @@
-//! Validators that are away for long: the others go on, and who comes back gets its share and no more.
+//! Validators that are absent for long: the others continue, and one that returns gets its share and
+//! no more.
 
 #![allow(clippy::indexing_slicing, reason = "tests stop at the first surprise")]
 
@@ -6,7 +7,7 @@ use vibecoin_tests_sim::{Config, Lie, check_all};
 
 #[test]
 fn a_validator_that_comes_back_gets_no_more_than_its_turns() {
-    // The rule `Schedule` looks at every block.
+    // The rule `Schedule` checks every block.
     let configs: Vec<Config> = (7000..7004).map(|seed| Config::returning(4, seed)).collect();
     for report in check_all(&configs) {
         assert!(report.outage_heights >= 20, "void: {report:?}");

@@ -1,5 +1,5 @@
-//! Quorums of more than half, where nodes stop and none lies: three nodes survive the loss of one, and stop
-//! cleanly when they lose two.
+//! Quorums of more than half, where nodes stop and none is Byzantine: three nodes survive the loss of one,
+//! and stop cleanly when they lose two.
 
 #![allow(clippy::arithmetic_side_effects, reason = "tests stop at the first surprise")]
 

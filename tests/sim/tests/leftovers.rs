@@ -1,4 +1,4 @@
-//! Failed and refused transactions leave nothing behind; see `src/leftovers.rs`.
+//! Failed and refused transactions have no side effects; see `src/leftovers.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 

@@ -1,4 +1,5 @@
-//! One validator lies: the others stay safe and go on, and double signatures end up in blocks.
+//! One Byzantine validator: the others stay safe and live, and double signatures are included in
+//! blocks.
 
 #![allow(
     clippy::expect_used,

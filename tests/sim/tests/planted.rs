@@ -1,7 +1,7 @@
-//! The test of the tests: every planted bug is found within 500 seeds, by one of the rules.
+//! The test of the tests: every planted bug is detected within 500 seeds, by one of the rules.
 //!
 //! `cargo test --release -p vibecoin-tests-sim --features planted --test planted -- --nocapture` prints
-//! after how many seeds each bug was found, and how.
+//! the number of seeds until each bug was detected, and the rule.
 
 #![allow(
     clippy::arithmetic_side_effects,
@@ -12,14 +12,14 @@
 use vibecoin_primitives::planted::{Bug, Planted};
 use vibecoin_tests_sim::{Config, Leftovers, Lie, Rule, Sabotage, Violation, check_all, run_all};
 
-/// Within so many seeds each bug must be found.
+/// Maximum number of seeds until a bug must be detected.
 const SEEDS_MAX: u64 = 500;
-/// Seeds that are run at a time.
+/// Number of seeds that are run together.
 const STRIDE: usize = 4;
 /// The first of them.
 const FIRST: u64 = 50_000;
 
-/// What exposes a bug, and the rules of which one must notice it.
+/// The conditions that expose a bug, and the rules of which one must detect it.
 type Exposure = (Lie, Sabotage, &'static [Rule]);
 
 const fn honest(rules: &'static [Rule]) -> Exposure {
@@ -33,14 +33,14 @@ const fn against(lie: Lie, rules: &'static [Rule]) -> Exposure {
 fn exposure(bug: Bug) -> Exposure {
     match bug {
         Bug::SignBeforeSync | Bug::GuardAfterSend => honest(&[Rule::DurableOrder]),
-        // The node itself may notice first: its replay derives another vote than the log has.
+        // The node may detect it first: its replay derives another vote than the log has.
         Bug::LockForgotten => honest(&[Rule::Locking, Rule::NoEquivocation, Rule::NoHalt]),
         Bug::AbstentionForgotten => (
             Lie::None,
             Sabotage::LogLost,
             &[Rule::Locking, Rule::NoEquivocation],
         ),
-        // What it signed too early may be in a record that a power cut damages.
+        // A vote signed too early may be in a record that a power failure damages.
         Bug::SilenceForgotten => (
             Lie::None,
             Sabotage::TailLost,
@@ -74,11 +74,11 @@ fn exposure(bug: Bug) -> Exposure {
         Bug::NonceOffByOne => honest(&[Rule::Inclusion]),
         Bug::AppliedTwice => honest(&[Rule::NoHalt, Rule::Validity, Rule::CommitFirst, Rule::Liveness]),
         Bug::CommitUnsynced => honest(&[Rule::CommitFirst, Rule::NoLoss, Rule::MonotonicHead]),
-        // The observer's own execution, which has no bugs, may notice before the shares do.
+        // The observer's execution, which has no bugs, may detect it before the shares do.
         Bug::CreditUnbounded => honest(&[Rule::Schedule, Rule::Validity]),
         Bug::EvidenceRepeated => against(Lie::RepeatedEvidence, &[Rule::Evidence]),
         Bug::OffenderFavoured => against(Lie::EquivocatingProposals, &[Rule::Schedule, Rule::Validity]),
-        // An order that changes from run to run shows wherever something is derived twice.
+        // An order that changes from run to run shows wherever a value is derived twice.
         Bug::HashMapOrder => honest(&[
             Rule::NoBlame,
             Rule::Validity,
@@ -102,7 +102,7 @@ fn exposure(bug: Bug) -> Exposure {
 fn config(bug: Bug, seed: u64) -> Config {
     let (lie, sabotage, _) = exposure(bug);
     let base = match bug {
-        // Somebody must be held back and come back.
+        // A validator must be held back and return.
         Bug::CreditUnbounded => Config::returning(4, seed),
         _ => Config::new(4, seed),
     };
@@ -114,8 +114,8 @@ fn config(bug: Bug, seed: u64) -> Config {
     }
 }
 
-/// The first seed that finds the bug, counted from one, and what it says. A run that stalls without the bug, too, is passed
-/// over: a key that is silent may be missing to every quorum.
+/// The first seed that detects the bug, counted from one, and its violation. A run that stalls without the
+/// bug, too, is skipped: a silent key may be missing to every quorum.
 fn find(bug: Bug) -> Option<(u64, Violation)> {
     let stalls = |seed: u64| {
         let without = Config {

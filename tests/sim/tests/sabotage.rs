@@ -1,4 +1,4 @@
-//! Tests of the test: each broken promise is noticed, by the rule that is there for it.
+//! Tests of the tests: each broken promise is detected, by the rule for it.
 
 #![allow(
     clippy::expect_used,
@@ -52,7 +52,7 @@ fn a_validator_that_lost_log_and_guard_votes_twice_and_the_observer_sees_it() {
     let results = results(Sabotage::LogAndGuardLost);
     let doubles = broken(&results, Rule::NoEquivocation);
     assert!(doubles >= 3, "{doubles} double votes in {results:?}");
-    // One liar of four breaks nothing else; what it has forgotten may also have been a lock.
+    // One Byzantine node of four breaks nothing else; the lost votes may also have been a lock.
     let locks = broken(&results, Rule::Locking);
     let failed = results.iter().filter(|result| result.is_err()).count();
     assert_eq!(failed, doubles + locks, "{results:?}");
@@ -84,7 +84,8 @@ fn a_commit_that_the_disk_forgets_is_noticed_by_the_node_itself_or_as_a_head_tha
     for violation in results.iter().filter_map(|result| result.as_ref().err()) {
         assert_eq!(violation.node, SABOTEUR, "{violation}");
     }
-    // The guard or the witness is ahead of the database, if the node had signed on or synced since.
+    // The guard or the witness is ahead of the database, if the node had signed further or synced
+    // since.
     let itself = broken(&results, Rule::Recovery);
     let back = broken(&results, Rule::MonotonicHead);
     assert!(

@@ -1,4 +1,4 @@
-//! Honest networks under faults: every rule holds, whatever goes wrong.
+//! Honest networks under faults: every rule holds, whatever the faults.
 //!
 //! `SIM_SEEDS=20000 cargo test --release -p vibecoin-tests-sim --test seeds` runs that many seeds of four
 //! validators, from `SIM_FIRST` on. `SIM_FRESH` repeats the fresh ones of an earlier run, which prints it.
@@ -17,7 +17,7 @@ fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
 }
 
-/// Runs seeds and adds up what they went through.
+/// Runs seeds and sums up their statistics.
 fn run_all(nodes: usize, seeds: impl Iterator<Item = u64>) -> Report {
     let configs: Vec<Config> = seeds.map(|seed| Config::new(nodes, seed)).collect();
     let mut sum = Report::default();
@@ -32,7 +32,7 @@ fn five_hundred_seeds_of_four_validators_keep_every_rule() {
     let (first, count) = (number("SIM_FIRST", 0), number("SIM_SEEDS", 500));
     let sum = run_all(4, first..first + count);
     println!("{count} seeds from {first}: {sum:?}");
-    // A run in which little went wrong shows nothing.
+    // A run with few faults proves nothing.
     for (what, found, least) in [
         ("heights", sum.heights, 10 * count),
         ("lost messages", sum.lost, 300 * count),
@@ -60,7 +60,7 @@ fn five_hundred_seeds_of_four_validators_keep_every_rule() {
     }
 }
 
-/// Seeds that nobody has run before, so that the net grows wider with every run.
+/// Seeds that were never run before, so that coverage grows with every run.
 #[test]
 fn fresh_seeds_keep_every_rule() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -79,7 +79,7 @@ fn fresh_seeds_keep_every_rule() {
     println!("{} fresh seeds from {base} on", reports.len());
 }
 
-/// Seeds that broke a rule once, each with what it showed.
+/// Seeds that broke a rule once, each with its finding.
 #[test]
 fn seeds_that_found_something_keep_every_rule() {
     let found = [
@@ -87,16 +87,18 @@ fn seeds_that_found_something_keep_every_rule() {
         Config::lying(4, 1_882_762_205_200_487, Lie::EquivocatingProposals),
         // A validator that had missed a block stayed ten blocks behind for ever and never had a turn.
         Config::lying(4, 3_000_003_495, Lie::EquivocatingProposals),
-        // A twin heard its own key precommit something else and abstained after a crash, as it should.
+        // A twin received a different precommit of its own key and abstained after a crash, as it
+        // should.
         Config::lying(4, 3_000_001_315, Lie::Twins),
-        // A twin handed on a body that the other one had made, and was blamed for a statement without a guard.
+        // A twin relayed a body that the other one had made, and was blamed for a statement without a guard.
         Config::lying(4, 2_026_117_555, Lie::Twins),
         // A short answer was counted for the longer of two questions, and the longer answer was then too long.
         Config::crashing(3, 2_026_130_263, 2),
-        // A block was in the log, not yet synced, while its verdict was kept back, and older votes were said again.
+        // A block was in the log, not yet synced, while its verdict was held back, and older votes were
+        // repeated.
         Config::new(4, 2_026_113_917),
-        // A power cut tore the guard and undid the cut of the log at the new height: what lay there of the height before
-        // counted as damage, and the key was silent for a height.
+        // A power failure tore the guard and undid the cut of the log at the new height: the remains of the
+        // height before counted as damage, and the key was silent for a height.
         Config::new(4, 2_026_303_688),
     ];
     for (report, config) in check_all(&found).iter().zip(&found) {

@@ -1,4 +1,4 @@
-//! Runs one seed and prints what happened, with `--trace` every step; or runs many, and prints how far it is.
+//! Runs one seed and prints its events, with `--trace` every step; or runs many, and prints the progress.
 
 #![allow(
     clippy::arithmetic_side_effects,
@@ -17,7 +17,7 @@ use vibecoin_primitives::FaultModel;
 use vibecoin_primitives::planted::{self, Bug};
 use vibecoin_tests_sim::{Config, Lie, Report, Sabotage, run, run_each};
 
-/// How often a long run says how far it is.
+/// Interval of the progress reports of a long run.
 const PROGRESS: Duration = Duration::from_secs(10);
 
 const USAGE: &str = "usage: sim --seed S [options]
@@ -43,7 +43,7 @@ fn by_name<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str, wanted: &str) -
     all.iter().copied().find(|item| name(*item) == wanted)
 }
 
-/// The run, and how many if not one.
+/// The run, and the number of runs if not one.
 fn parse(mut arguments: impl Iterator<Item = String>) -> Option<(Config, Option<usize>)> {
     let mut config = Config::new(4, 0);
     let mut many = None;
@@ -75,7 +75,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Option<(Config, Option<
     sane.then_some((config, many))
 }
 
-/// What a long run has seen so far.
+/// Totals of a long run.
 struct Sum {
     report: Report,
     done: usize,

@@ -1,11 +1,11 @@
-//! Performing what a replica asks for, on a disk that may fail in the middle of it.
+//! Performs the actions of a replica, on a disk that may fail during any of them.
 
 use super::*;
 
-/// What performing an action led to.
+/// Outcome of an action.
 enum Flow {
     Go,
-    /// The power failed in the middle of it.
+    /// The power failed during the action.
     Dead,
     Halted(u8),
 }
@@ -22,7 +22,7 @@ impl World {
             let dies = running.dies_after == Some(0);
             running.dies_after = running.dies_after.map(|left| left.saturating_sub(1));
             if dies {
-                // Half of the deaths are between two actions, half in the middle of a sync.
+                // Half of the crashes are between two actions, half during a sync.
                 if !is_sync(&action) || self.rng.chance(500) {
                     self.crash(index);
                     return Ok(());
@@ -194,7 +194,7 @@ impl World {
         Ok(())
     }
 
-    /// The block becomes durable, the node is told, and so is everybody who waits for it.
+    /// Makes the block durable and notifies the node and every waiting client.
     pub(super) fn stored(&mut self, index: usize, boot: u64) -> Result<(), Violation> {
         let sabotage = if index == SABOTEUR {
             self.config.sabotage
@@ -212,7 +212,7 @@ impl World {
         if sabotage == Sabotage::CommitForgotten && height >= Height(3) {
             node.disk.forgotten = Some(node.disk.kv.crash());
         }
-        // Kept before this block and put back later: between one and many blocks are lost.
+        // Kept before this block and restored later: between one and many blocks are lost.
         if sabotage == Sabotage::TailLost && height >= Height(3) && self.rng.chance(200) {
             node.disk.kept = Some((node.disk.kv.crash(), node.acked));
         }
@@ -252,7 +252,7 @@ fn is_sync(action: &Action<StateView>) -> bool {
     )
 }
 
-/// The result of a write: D6, the first error is the last.
+/// Outcome of a write. D6: the first error is the last.
 fn written(result: Result<(), StorageError>) -> Flow {
     match result {
         Ok(()) => Flow::Go,

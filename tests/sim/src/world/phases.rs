@@ -1,4 +1,4 @@
-//! From the first start over storm and outage to the calm, and what must hold at the end.
+//! Phases from the first start over storm and outage to the calm, and the final checks.
 
 use super::*;
 
@@ -29,7 +29,7 @@ impl World {
         Ok(())
     }
 
-    /// Faults off, but some nodes are dead for long: the others go on, if they are a quorum.
+    /// Faults off, but some nodes are down for long: the others continue, if they are a quorum.
     pub(super) fn outage(&mut self) -> Result<(), Violation> {
         if self.config.outage == 0 {
             return Ok(());
@@ -141,7 +141,8 @@ impl World {
         Ok(())
     }
 
-    /// Faults off, everybody up: the chain goes on, and everybody follows. Liars go on lying.
+    /// Faults off, every node up: the chain continues, and every node follows. Byzantine nodes
+    /// remain so.
     pub(super) fn calm(&mut self) -> Result<(), Violation> {
         self.quiet();
         let heights = self.config.absence[1].max(CALM_HEIGHTS);
@@ -171,8 +172,8 @@ impl World {
         self.await_evidence()
     }
 
-    /// Once faults are off, a proposer that stretches its turns makes no height longer than one wait for a proposal may be,
-    /// and the waits for votes of the round that fails.
+    /// Once faults are off, a proposer that stretches its turns makes no height longer than one wait for a
+    /// proposal may be, and the waits for votes of the round that fails.
     fn keep_pace(&mut self) -> Result<(), Violation> {
         if self.config.lie != Lie::Stretches {
             return Ok(());
@@ -188,7 +189,7 @@ impl World {
         let millis: u64 = millis.into_iter().map(u64::from).sum();
         // The slowest clock is three hundredths too slow.
         let longest = (millis * 1000 + PACE_SLACK_MICROS) * 104 / 100;
-        // Who still catches up is missing in votes.
+        // A node that still catches up does not vote.
         let height = self.model.height();
         let everybody: Vec<usize> = (0..self.nodes.len()).collect();
         self.reach(&everybody, height)?;
@@ -209,8 +210,8 @@ impl World {
         Ok(())
     }
 
-    /// Once faults are off, a double signature ends in a block. The time counts from the next one: a liar
-    /// that is being passed over has to wait for its turn first.
+    /// Once faults are off, a double signature is included in a block. The time counts from the next one:
+    /// a Byzantine node that is being passed over has to wait for its turn first.
     fn await_evidence(&mut self) -> Result<(), Violation> {
         let before = self.observer.contradictions;
         let last = self.model.height().0 + 2 * u64::from(PENALTY_MAX);
@@ -236,7 +237,7 @@ impl World {
         Ok(())
     }
 
-    /// Hands good transactions to everybody, once: a pool that has them must not lose them.
+    /// Hands valid transactions to every node, once: a pool that has them must not lose them.
     fn probe(&mut self) -> Result<(), Violation> {
         let probes: Vec<Transaction> = (0..PROBES).map(|nonce| self.traffic.probe(nonce)).collect();
         for node in 0..self.nodes.len() {
@@ -245,11 +246,11 @@ impl World {
         Ok(())
     }
 
-    /// Every node that is left has the same chain, on disk too.
+    /// Checks that every remaining node has the same chain, on disk too.
     pub(super) fn finish(mut self) -> Result<Report, Violation> {
         for index in 0..self.nodes.len() {
             if self.nodes[index].halted.is_none() {
-                // The checks of a start are the node's own.
+                // The checks of a start are those of the node.
                 let _bug = Planted::new(self.config.bug);
                 self.check_chain(index)
                     .map_err(|fault| self.violation(index, fault))?;
@@ -340,5 +341,5 @@ impl World {
         Ok(())
     }
 
-    // ---- happenings ---------------------------------------------------------------------------
+    // ---- events -------------------------------------------------------------------------------------
 }

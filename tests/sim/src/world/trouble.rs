@@ -1,4 +1,4 @@
-//! What goes wrong: cuts, crashes, halts, and lies that are shown to the observer.
+//! Faults: partitions, crashes, halts, and Byzantine messages with their report to the observer.
 
 use super::action::block_of;
 use super::*;
@@ -19,7 +19,7 @@ impl World {
         }
     }
 
-    /// The saboteur's second prevote, for a block that nobody made.
+    /// The saboteur's second prevote, for a block that does not exist.
     pub(super) fn equivocate(&mut self, from: usize, message: &Message) -> Result<(), Fault> {
         if let Message::Consensus(ConsensusMessage::Vote(signed)) = message
             && signed.vote.kind == VoteKind::Prevote
@@ -36,7 +36,7 @@ impl World {
         Ok(())
     }
 
-    /// A liar that has made a block shows others in its place.
+    /// A Byzantine node that has made a block shows others in its place.
     pub(super) fn show(&mut self, index: usize, block: &Block) -> Result<(), Fault> {
         let Some(liar) = self.liar.as_mut().filter(|liar| liar.node == index) else {
             return Ok(());
@@ -44,7 +44,7 @@ impl World {
         let Some(running) = &self.nodes[index].running else {
             return Ok(());
         };
-        // A liar executes like everybody.
+        // A Byzantine node executes like all others.
         let bug = Planted::new(self.config.bug);
         let said = liar.built(block, &running.store);
         drop(bug);
@@ -54,7 +54,7 @@ impl World {
         Ok(())
     }
 
-    /// The liar sends what it held back, unless its process is gone.
+    /// Sends the held-back messages of the Byzantine node, unless its process has ended.
     pub(super) fn say_late(&mut self, message: Message) -> Result<(), Violation> {
         let Some(liar) = self.liar.as_ref() else {
             return Ok(());
@@ -105,7 +105,7 @@ impl World {
             return;
         };
         self.unlink(index);
-        // The thread that commits may have been done, or not.
+        // The thread that commits may have finished, or not.
         if let Some(commit) = running.committing
             && self.rng.chance(500)
         {
@@ -120,7 +120,7 @@ impl World {
         let disk = &mut self.nodes[index].disk;
         let lost = disk.crash(&mut self.rng, torn);
         if index == SABOTEUR {
-            // What is told to its clients before the crash is another matter: here the blocks count.
+            // Notifications of its clients before the crash are out of scope: here the blocks count.
             if sabotage == Sabotage::TailLost
                 && let Some(block) = disk.lose_tail()
             {
@@ -148,7 +148,7 @@ impl World {
         }
     }
 
-    /// Adds what a process counted before it ends.
+    /// Adds the counters of a process before it ends.
     pub(super) fn count(&mut self, index: usize) {
         if let Some(running) = &self.nodes[index].running {
             let counters = running.replica.orderer().status().counters;
