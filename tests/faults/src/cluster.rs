@@ -1,4 +1,4 @@
-//! A network of nodes, each in a namespace of its own.
+//! A network of nodes, each in a separate namespace.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,12 +14,12 @@ use crate::netns::Net;
 use crate::process::Process;
 use crate::rpc::{CallError, Rpc};
 
-/// How long a call for a head may take.
+/// Time limit of a request for a head.
 const HEAD_LIMIT: Duration = Duration::from_secs(2);
-/// How often something that is waited for is looked at.
+/// Poll interval of waits.
 const POLL: Duration = Duration::from_millis(20);
 
-/// The head that a node shows.
+/// Head of a node as reported over RPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     /// Its height.
@@ -28,15 +28,15 @@ pub struct Head {
     pub hash: Hash,
 }
 
-/// A network of nodes. Everything is gone when it is dropped.
+/// A network of nodes. Dropping it removes everything.
 pub struct Cluster {
     // Dropped in this order: processes before the namespaces that they are in.
     processes: Vec<Mutex<Option<Process>>>,
-    /// What is between the nodes.
+    /// Network between the nodes.
     pub net: Net,
-    /// What the nodes started from.
+    /// Initial homes of the nodes.
     pub homes: Homes,
-    /// What the nodes are.
+    /// Kinds and numbers of the nodes.
     pub plan: Plan,
     programs: Vec<(PathBuf, Vec<(String, String)>)>,
     folder: TempDir,
@@ -46,14 +46,14 @@ impl Cluster {
     /// Makes namespaces and homes. No node runs yet.
     ///
     /// # Panics
-    /// When this machine cannot have the namespaces, or a home cannot be made.
+    /// When this machine does not support the namespaces, or a home cannot be made.
     #[must_use]
     pub fn new(plan: Plan) -> Self {
         let net = Net::new(plan.nodes()).unwrap_or_else(|error| panic!("{error}"));
         Self::over(net, plan)
     }
 
-    /// The same over a network that has been prepared, with emulated links for example.
+    /// The same over a prepared network, for example with emulated links.
     ///
     /// # Panics
     /// When a home cannot be made.
@@ -75,7 +75,7 @@ impl Cluster {
         }
     }
 
-    /// Lets a node run another program, with these variables besides.
+    /// Replaces the program of a node, and adds these environment variables.
     pub fn replace_program(&mut self, node: usize, program: PathBuf, variables: Vec<(String, String)>) {
         self.programs[node] = (program, variables);
     }
@@ -86,7 +86,7 @@ impl Cluster {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All validators' numbers.
+    /// Indices of all validators.
     #[must_use]
     pub fn validators(&self) -> Vec<usize> {
         (0..self.plan.validators).collect()
@@ -95,7 +95,7 @@ impl Cluster {
     /// Starts nodes side by side and waits until each answers.
     ///
     /// # Panics
-    /// When one does not, or runs already.
+    /// When one does not answer, or runs already.
     pub fn start(&self, nodes: &[usize]) {
         std::thread::scope(|scope| {
             for node in nodes {
@@ -122,26 +122,26 @@ impl Cluster {
         *process = Some(Process::start(command, self.log(node)));
     }
 
-    /// The log of a node.
+    /// Path of a node's log.
     #[must_use]
     pub fn log(&self, node: usize) -> PathBuf {
         self.homes.paths[node].join("node.log")
     }
 
-    /// `kill -9`; waits until the process is gone.
+    /// `kill -9`; waits until the process has ended.
     ///
     /// # Panics
-    /// When it did not run any more.
+    /// When it was not running.
     pub fn kill(&self, node: usize) {
         let mut process = self.process(node);
         process.as_mut().expect("the node runs").kill();
         *process = None;
     }
 
-    /// Stops a node as an operator does; waits until the process is gone.
+    /// Stops a node as an operator does; waits until the process has ended.
     ///
     /// # Panics
-    /// When it did not run any more.
+    /// When it was not running.
     pub fn stop(&self, node: usize) {
         let mut process = self.process(node);
         process.as_mut().expect("the node runs").stop();
@@ -156,7 +156,7 @@ impl Cluster {
         self.process(node).as_ref().expect("the node runs").pause();
     }
 
-    /// Goes on with a frozen node.
+    /// Resumes a frozen node.
     ///
     /// # Panics
     /// When it does not run.
@@ -170,16 +170,16 @@ impl Cluster {
         self.process(node).as_ref().map(Process::pid)
     }
 
-    /// The exit code of a node that has ended by itself; 128 and more for a signal.
+    /// The exit code of a node that has exited; 128 and more for a signal.
     #[must_use]
     pub fn exit_code(&self, node: usize) -> Option<i32> {
         self.process(node).as_mut().and_then(Process::exit_code)
     }
 
-    /// Fails when a node has ended by itself.
+    /// Asserts that no node has exited.
     ///
     /// # Panics
-    /// Then.
+    /// When one has.
     pub fn assert_alive(&self) {
         for node in 0..self.processes.len() {
             if let Some(process) = self.process(node).as_mut() {
@@ -188,7 +188,7 @@ impl Cluster {
         }
     }
 
-    /// The RPC interface of a node, whether it runs or not.
+    /// The RPC interface of a node, running or not.
     ///
     /// # Panics
     /// Never: addresses of namespaces are addresses.
@@ -215,7 +215,7 @@ impl Cluster {
         heads.map(|head| head.height).max().unwrap_or(0)
     }
 
-    /// Waits until one of the nodes shows a higher head than `height`; returns how long it took.
+    /// Waits until one of the nodes has a higher head than `height`; returns the time taken.
     ///
     /// # Panics
     /// After `bound`, with the heads and the end of each log.
@@ -223,7 +223,7 @@ impl Cluster {
         self.wait("a new block", bound, || self.top(nodes) > height)
     }
 
-    /// Waits until a node's head is at most one block behind the highest of the others.
+    /// Waits until a node's head is no more than one block behind the highest of the others.
     ///
     /// # Panics
     /// After `bound`.
@@ -246,7 +246,7 @@ impl Cluster {
         });
     }
 
-    /// Waits until something holds; returns how long it took.
+    /// Waits until a condition holds; returns the time taken.
     ///
     /// # Panics
     /// After `bound`, with the heads and logs.
@@ -286,7 +286,7 @@ impl Cluster {
         text
     }
 
-    /// Keeps the folder of the homes, with all logs, and says where it is.
+    /// Keeps the folder of the homes, with all logs, and returns its path.
     pub fn keep_logs(&mut self) -> PathBuf {
         self.folder.disable_cleanup(true);
         self.folder.path().to_owned()
@@ -301,7 +301,7 @@ impl Drop for Cluster {
     }
 }
 
-/// Reads a 64-bit integer, which the interface writes as a string.
+/// Reads a 64-bit integer, which the interface encodes as a string.
 #[must_use]
 pub fn number(value: &Value) -> Option<u64> {
     value.as_str()?.parse().ok()

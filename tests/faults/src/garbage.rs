@@ -1,6 +1,6 @@
-//! Strangers who send garbage. Some send bytes that are no protocol, frames that are too large, one byte
-//! now and then, or nothing at all after the dial; one speaks the protocol well enough to be let in, and
-//! then says what no honest node says, on gossip and on every lane.
+//! Attackers that send garbage. Some send bytes of no protocol, frames that are too large, one byte now
+//! and then, or nothing at all after the dial; one implements the protocol well enough to be admitted,
+//! and then sends messages that no honest node sends, on gossip and on every lane.
 
 use std::fmt;
 use std::io::{Read as _, Write as _};
@@ -22,27 +22,27 @@ use crate::cluster::Cluster;
 use crate::homes::P2P_PORT;
 use crate::random::Random;
 
-/// Connections that are opened and left alone.
+/// Number of idle connections.
 const HALF_OPEN: usize = 200;
-/// How long a write or read may take.
+/// Time limit of a write or read.
 const LIMIT: Duration = Duration::from_secs(1);
 /// Bytes of one burst of noise.
 const BURST_BYTES: usize = 64 * 1024;
-/// How long an attacker rests between two connections.
+/// Pause of an attacker between two connections.
 const REST: Duration = Duration::from_millis(5);
 
-/// What was done.
+/// Totals of an attack.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Connections that were accepted.
     pub connections: u64,
-    /// Bytes that went out.
+    /// Bytes that were sent.
     pub bytes: u64,
-    /// Connections that the node closed while we still talked.
+    /// Connections that the node closed while the attacker was still sending.
     pub dropped: u64,
-    /// Messages of the one that was let in.
+    /// Messages of the admitted attacker.
     pub messages: u64,
-    /// How often a node had enough of that one and dropped it.
+    /// Number of times that a node dropped the admitted attacker.
     pub thrown_out: u64,
 }
 
@@ -115,7 +115,8 @@ fn dial(target: SocketAddr, counters: &Counters) -> Option<TcpStream> {
     Some(stream)
 }
 
-/// Whether the bytes went out. A node that closes the connection counts as one that defended itself.
+/// Returns true if the bytes were sent. A node that closes the connection counts as one that defended
+/// itself.
 fn send(stream: &mut TcpStream, bytes: &[u8], counters: &Counters) -> bool {
     let sent = stream.write_all(bytes).is_ok();
     if sent {
@@ -137,8 +138,8 @@ fn noise(mut stream: TcpStream, random: &mut Random, counters: &Counters, ended:
     }
 }
 
-/// Speaks the first words of the protocol negotiation rightly, then announces a frame of 2^63 bytes, or the
-/// handshake message of the greatest length with rubbish in it.
+/// Sends a correct start of the protocol negotiation, then announces a frame of 2^63 bytes, or the
+/// handshake message of the maximum length with random contents.
 fn oversize(mut stream: TcpStream, random: &mut Random, counters: &Counters, _: &AtomicBool) {
     if !send(&mut stream, b"\x13/multistream/1.0.0\n", counters) {
         return;
@@ -153,12 +154,12 @@ fn oversize(mut stream: TcpStream, random: &mut Random, counters: &Counters, _: 
         frame.extend(random.bytes(usize::from(u16::MAX)));
         send(&mut stream, &frame, counters);
     }
-    // The answer, or the end: a node that keeps the connection open costs itself, not us.
+    // The answer, or the end: keeping the connection open costs the node, not the attacker.
     let mut answer = [0; 64];
     while stream.read(&mut answer).is_ok_and(|len| len > 0) {}
 }
 
-/// One byte every half second: a connection that is always about to say something.
+/// One byte every half second: a connection whose message never completes.
 fn drip(mut stream: TcpStream, random: &mut Random, counters: &Counters, ended: &AtomicBool) {
     let begun = Instant::now();
     while !ended.load(Ordering::Relaxed) && begun.elapsed() < Duration::from_secs(15) {
@@ -169,7 +170,7 @@ fn drip(mut stream: TcpStream, random: &mut Random, counters: &Counters, ended: 
     }
 }
 
-/// Many connections on which nothing is ever said.
+/// Many connections on which nothing is ever sent.
 fn half_open(targets: &[SocketAddr], counters: &Counters, ended: &AtomicBool) {
     let mut open = Vec::new();
     while !ended.load(Ordering::Relaxed) {
@@ -182,10 +183,10 @@ fn half_open(targets: &[SocketAddr], counters: &Counters, ended: &AtomicBool) {
     }
 }
 
-/// How long one identity is used. Peers with the patience for more see the next one all the same.
+/// Lifetime of one identity. Peers that tolerate it for longer see the next one all the same.
 const LIFE: Duration = Duration::from_secs(5);
 
-/// Counts who lets the stranger in and who throws it out.
+/// Counts admissions and disconnections of the attacker.
 #[derive(Default)]
 struct Doors {
     let_in: AtomicU64,
@@ -203,7 +204,8 @@ impl Sink for Doors {
     }
 }
 
-/// Says hello rightly, and then what no honest node says; with a new name whenever all have had enough.
+/// Sends a correct handshake, and then invalid messages; with a new identity whenever all nodes have
+/// dropped it.
 fn member(cluster: &Cluster, counters: &Counters, ended: &AtomicBool, seed: u64) {
     let mut random = Random::new(seed.wrapping_add(99));
     while !ended.load(Ordering::Relaxed) {
@@ -276,7 +278,7 @@ fn fill<const N: usize>(random: &mut Random) -> [u8; N] {
     bytes
 }
 
-/// Well-formed, and wrong.
+/// A well-formed message with invalid contents.
 fn bad_message(cluster: &Cluster, random: &mut Random) -> Message {
     let genesis = cluster.homes.genesis_hash;
     let own = SecretKey::from_seed(&fill(random));
@@ -295,9 +297,9 @@ fn bad_message(cluster: &Cluster, random: &mut Random) -> Message {
     };
     let strange = vote(own.public_key()).sign(&genesis, &own);
     match random.below(9) {
-        // In a validator's name, without its key, mostly for heights that are far away.
+        // In a validator's name, without its key, usually for distant heights.
         0 => Message::Consensus(ConsensusMessage::Vote(forged)),
-        // Rightly signed by somebody who has no vote.
+        // Validly signed by a key without voting power.
         1 => Message::Consensus(ConsensusMessage::Vote(strange)),
         2 => Message::Evidence(Box::new(Evidence::votes(forged, strange))),
         3 => Message::Status {
@@ -335,7 +337,7 @@ fn bad_message(cluster: &Cluster, random: &mut Random) -> Message {
     }
 }
 
-/// A transaction whose signature is nobody's.
+/// A transaction with an invalid signature.
 fn unsigned(key: &SecretKey, genesis: Hash) -> Transaction {
     let body = TransactionBody {
         chain: genesis.prefix(),

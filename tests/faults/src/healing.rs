@@ -1,7 +1,8 @@
-//! A home whose database lost its last blocks, under a guard and a witness that are current: the node follows,
-//! says what it waits for, signs nothing at or below what it signed, and then signs again by itself.
+//! A home whose database lost its last blocks, under a guard and a witness that are current: the node
+//! follows, reports what it waits for, signs nothing at or below its last signature, and then resumes signing
+//! without intervention.
 //!
-//! Every signed vote and proposal that goes over the network is written down by a stranger who only listens.
+//! Every signed vote and proposal on the network is recorded by a passive peer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -26,18 +27,18 @@ use crate::scenarios::HEALS_WITHIN;
 const VICTIM: usize = 3;
 /// The node without a key that loses blocks.
 const FOLLOWER: usize = 4;
-/// How long blocks are waited for, per block: far more than one takes.
+/// Time limit of a wait for blocks, per block: far more than one takes.
 const PER_BLOCK: Duration = Duration::from_secs(1);
 /// Bytes that are cut from the end of RocksDB's own log.
 const CUT_BYTES: u64 = 20_000;
 
-/// What a key signed at a place: 0 for a proposal, 1 for a prevote, 2 for a precommit.
+/// Position of a signature of a key: 0 for a proposal, 1 for a prevote, 2 for a precommit.
 type Place = (Height, Round, u8);
 
-/// The blocks that a key signed for, by place.
+/// The blocks that a key signed for, by position.
 type Signed = BTreeMap<Place, BTreeSet<Option<Hash>>>;
 
-/// Everything that was heard signed, by key and place.
+/// All received signatures, by key and position.
 #[derive(Default)]
 struct Heard(Mutex<BTreeMap<PublicKey, Signed>>);
 
@@ -194,7 +195,7 @@ fn validator_loses(cluster: &Cluster, heard: &Heard, count: Option<u64>) {
     });
     let reached = cluster.head(VICTIM).expect("it answers").height;
     cluster.kill(VICTIM);
-    // What is on its way arrives meanwhile.
+    // Messages in transit arrive meanwhile.
     let top = cluster.top(&others);
     cluster.wait_for_block(&others, top.saturating_add(2), HEALS_WITHIN);
     let (before, signed) = (heard.of(&key), heard.newest(&key));
@@ -205,7 +206,7 @@ fn validator_loses(cluster: &Cluster, heard: &Heard, count: Option<u64>) {
         fs::remove_dir_all(&kept).expect("nothing is left of it");
     }
 
-    // Alone first, so that what it says can be looked at.
+    // Alone first, so that its status can be read.
     cluster
         .net
         .partition(&[&[0, 1, 2, FOLLOWER], &[VICTIM]])

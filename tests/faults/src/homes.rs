@@ -1,4 +1,4 @@
-//! The homes of a network's nodes. This is the one place that knows how they are made.
+//! The homes of a network's nodes. Their creation is defined here only.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,33 +14,33 @@ use crate::netns::Net;
 pub const P2P_PORT: u16 = 27_656;
 /// The port of every node's RPC.
 pub const RPC_PORT: u16 = 8_545;
-/// Accounts that clients move money among.
+/// Number of accounts that clients transfer between.
 pub const ACCOUNTS: usize = 50;
-/// What each of them has in the beginning.
+/// Initial balance of each of them.
 pub const BALANCE: u64 = 1_000_000_000_000;
 
-/// Blocks come at one pace whether or not clients send: else a fault that slows the clients down would
-/// show as a lower block rate, and the rate that it is compared with would be theirs too.
+/// Blocks have a constant interval, with or without traffic: else a fault that slows the clients down
+/// would show as a lower block rate, and the rate that it is compared with would depend on them, too.
 const IDLE: &str = "empty_block_interval_ms = 1000";
-/// Milliseconds between blocks in most runs.
+/// Milliseconds between blocks in the usual run.
 pub const PACE_MS: u64 = 100;
 
-/// What kind of network.
+/// Kinds and numbers of nodes of a network.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// Nodes that vote, numbered from 0.
+    /// Number of nodes that vote, numbered from 0.
     pub validators: usize,
-    /// Nodes that follow, numbered after them.
+    /// Number of nodes that follow, numbered after them.
     pub followers: usize,
-    /// Whether the validators trust each other not to lie (quorum above a half).
+    /// True for the crash-fault model, in which no validator is Byzantine (quorum above a half).
     pub crash_model: bool,
-    /// What the nodes speak to each other over.
+    /// Transport between the nodes.
     pub transport: Transport,
     /// Milliseconds between two blocks without transactions.
     pub pace_ms: u64,
 }
 
-/// What is under the messages of a network.
+/// Transport of the messages of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// QUIC, and TCP where QUIC does not connect: as `testnet generate` writes it.
@@ -65,7 +65,7 @@ impl Transport {
 }
 
 impl Plan {
-    /// Validators and nothing else, of which up to a third may lie.
+    /// Validators only, of which less than a third may be Byzantine.
     #[must_use]
     pub const fn validators(validators: usize) -> Self {
         Self {
@@ -77,7 +77,7 @@ impl Plan {
         }
     }
 
-    /// All nodes.
+    /// Number of nodes.
     #[must_use]
     pub const fn nodes(&self) -> usize {
         self.validators.saturating_add(self.followers)
@@ -86,17 +86,17 @@ impl Plan {
 
 /// The homes of a network.
 pub struct Homes {
-    /// One per node.
+    /// Path of each node's home.
     pub paths: Vec<PathBuf>,
-    /// What they speak to each other over.
+    /// Transport between the nodes.
     pub transport: Transport,
     /// The libp2p identity of each node.
     pub peer_ids: Vec<String>,
     /// The key of each validator.
     pub validators: Vec<PublicKey>,
-    /// The accounts with money, and their keys.
+    /// Keys of the funded accounts.
     pub accounts: Vec<SecretKey>,
-    /// What genesis gave to whom, payout accounts included.
+    /// Genesis balances, payout accounts included.
     pub genesis: BTreeMap<Address, u64>,
     /// The hash of block 0.
     pub genesis_hash: Hash,
@@ -157,7 +157,7 @@ pub fn command(home: &Path, arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).expect("a command prints one JSON value")
 }
 
-/// Takes what the caller has set for a node of their own out of a command's environment.
+/// Removes the caller's node variables from a command's environment.
 #[must_use]
 pub fn clean(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
@@ -191,7 +191,7 @@ impl Homes {
             }
         }
         let accounts: Vec<SecretKey> = (0..ACCOUNTS).map(account).collect();
-        // Payout accounts are there from the beginning too, so that nothing is ever burned for a new one.
+        // Payout accounts exist from the beginning too, so that nothing is ever burned for a new one.
         let payouts: Vec<Address> = (0..plan.validators)
             .map(|n| Address::from(account(ACCOUNTS.saturating_add(n)).public_key()))
             .collect();
@@ -256,7 +256,7 @@ impl Homes {
         }
     }
 
-    /// What the environment of a node's process must say.
+    /// Environment variables of a node's process.
     #[must_use]
     pub fn environment(&self, net: &Net, node: usize) -> Vec<(String, String)> {
         let peers: Vec<String> = self
@@ -273,7 +273,7 @@ impl Homes {
         [
             ("RPC__ADDR", net.address(node)),
             ("RPC__PORT", RPC_PORT.to_string()),
-            // The callers are this test, not strangers.
+            // The callers are this test, not unauthenticated clients.
             ("RPC__COST_PER_S_PER_IP", "0".to_owned()),
             (
                 "P2P__LISTEN",

@@ -1,17 +1,18 @@
-//! Whole networks of real processes, and what is done to them: cuts, loss, pauses, kills, garbage.
+//! Whole networks of real processes, and faults injected into them: cuts, loss, pauses, kills,
+//! garbage.
 //!
 //! Every test runs as root on a machine with network namespaces and fails, with the reason, on any other.
 //!
-//! - [`netns`] makes the namespaces and damages what is between them; [`wire`] is the thinking of the
-//!   link emulator `vibecoin-netwire`, which gives delay and jitter;
-//! - [`homes`] makes what the nodes start from, [`process`] runs one of them;
-//! - [`cluster`] is all of that together, [`workload`] the clients, [`observer`] the one who only looks;
+//! - [`netns`] makes the namespaces and injects faults between them; [`wire`] is the logic of the
+//!   link emulator `vibecoin-netwire`, which adds delay and jitter;
+//! - [`homes`] makes the initial homes of the nodes, [`process`] runs one of them;
+//! - [`cluster`] is all of that together, [`workload`] the clients, [`observer`] a passive observer;
 //! - [`scenarios`] are the faults by the names of the test programme, with the [`table`] of results;
-//! - [`healing`] takes blocks from a database under a current guard, with every vote written down outside;
+//! - [`healing`] removes blocks from a database under a current guard, with every vote recorded outside;
 //! - [`suites`] are whole runs, [`strangers`] the one against hostile peers and clients;
-//! - [`history`] judges what clients were told, with the chain as the order of everything.
+//! - [`history`] checks the answers to clients, with the chain as the total order.
 
-// A harness may stop at the first surprise, as a test may.
+// A harness may stop at the first unexpected result, as a test may.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! Network namespaces on one bridge, and what can be done to the packets between them.
+//! Network namespaces on one bridge, and faults of the packets between them.
 //!
 //! ```text
 //!   host ── bridge 10.a.b.1 ──┬── veth ── namespace 0, eth0 10.a.b.10
@@ -6,9 +6,9 @@
 //!                             └── …           and, with an emulated link, a second network
 //!                                             10.(a+64).b.10, … over TUN devices
 //! ```
-//! Every name starts with the process id of its owner. What a dead owner left behind is removed by the
-//! next one; what a living one made goes when it is dropped. The host always reaches every namespace:
-//! faults are between the namespaces alone.
+//! Every name starts with the process id of its owner. Namespaces of a dead owner are removed by the
+//! next one; those of a living one are removed when it is dropped. The host always reaches every
+//! namespace: faults are between the namespaces alone.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -17,11 +17,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// What all names start with.
+/// Prefix of all names.
 const PREFIX: &str = "vcf";
 /// The last byte of the address of namespace 0.
 const FIRST_HOST: u8 = 10;
-/// Most namespaces of one network: the device names must stay short.
+/// Maximum number of namespaces of one network: the device names must stay short.
 pub const ENDS_MAX: usize = 10;
 /// Subnets that are tried before giving up.
 const SUBNETS_TRIED: u8 = 64;
@@ -29,7 +29,7 @@ const SUBNETS_TRIED: u8 = 64;
 /// Networks made by this process so far.
 static MADE: AtomicU8 = AtomicU8::new(0);
 
-/// What a machine lacks, or a command that failed.
+/// A missing feature of the machine, or a command that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {detail}; {remedy}")]
 pub struct NetError {
@@ -62,8 +62,8 @@ fn ip(arguments: &str) -> Result<String, NetError> {
     run(Command::new("ip").args(arguments.split_whitespace()))
 }
 
-/// Checks that this machine can do everything, and says what it is. A feature that is missing is an
-/// error: a test that needs it fails and does not pass by doing nothing.
+/// Checks that this machine has all required features, and returns its description. A feature that
+/// is missing is an error: a test that needs it fails and does not pass by doing nothing.
 ///
 /// # Errors
 /// [`NetError`] with the first thing that does not work.
@@ -88,7 +88,7 @@ pub struct Net {
 }
 
 impl Net {
-    /// Makes this many namespaces, after removing what dead owners left.
+    /// Makes this many namespaces, after removing those of dead owners.
     ///
     /// # Errors
     /// [`NetError`] when the machine cannot, or all subnets are taken.
@@ -126,7 +126,7 @@ impl Net {
         Ok(())
     }
 
-    /// How many namespaces there are.
+    /// Number of namespaces.
     #[must_use]
     pub const fn ends(&self) -> usize {
         self.ends
@@ -187,7 +187,7 @@ impl Net {
             .args(arguments))
     }
 
-    /// What TCP in a namespace does against congestion. It decides how much loss hurts.
+    /// Congestion control of TCP in a namespace. It decides how much loss hurts.
     ///
     /// # Errors
     /// [`NetError`] when it cannot be read.
@@ -211,7 +211,8 @@ impl Net {
         Ok(())
     }
 
-    /// Cuts every way between namespaces of different groups. One in no group is left as it is.
+    /// Cuts every path between namespaces of different groups. One that is in none is left as it
+    /// is.
     ///
     /// # Errors
     /// [`NetError`] when a rule cannot be set.
@@ -227,7 +228,7 @@ impl Net {
         Ok(())
     }
 
-    /// Loses so many packets of a million on every way between two namespaces, in each direction.
+    /// Loses so many packets of a million on every path between two namespaces, in each direction.
     ///
     /// # Errors
     /// [`NetError`] when a rule cannot be set.
@@ -241,7 +242,7 @@ impl Net {
         Ok(())
     }
 
-    /// Gives a namespace further addresses, and the others a way to them.
+    /// Adds addresses to a namespace, and routes to them for the others.
     ///
     /// # Errors
     /// [`NetError`] when they cannot be set.
@@ -261,16 +262,16 @@ impl Net {
         Ok(())
     }
 
-    /// Sends what has no other way out of a namespace onto the bridge, where nobody takes it: so it can be
-    /// counted.
+    /// Routes packets without another route out of a namespace onto the bridge, where no host accepts
+    /// them: so they can be counted.
     ///
     /// # Errors
-    /// [`NetError`] when the way cannot be set.
+    /// [`NetError`] when the route cannot be set.
     pub fn lead_astray(&self, end: usize) -> Result<(), NetError> {
         ip(&format!("-n {} route add default dev eth0", self.namespace(end))).map(|_| ())
     }
 
-    /// Counts packets that leave a namespace and match, in the terms of iptables, from now on.
+    /// Counts packets that leave a namespace and match, in the syntax of iptables, from now on.
     ///
     /// # Errors
     /// [`NetError`] when the rule cannot be set.
@@ -285,7 +286,7 @@ impl Net {
     /// [`NetError`] when they cannot be read.
     pub fn counted(&self, end: usize) -> Result<Vec<u64>, NetError> {
         let text = self.inside(end, "iptables -w -nvxL OUTPUT")?;
-        // Two lines of headings; then packets come first.
+        // Two header lines; then packets are the first column.
         let rows = text
             .lines()
             .skip(2)
@@ -293,7 +294,7 @@ impl Net {
         Ok(rows.filter_map(|packets| packets.parse().ok()).collect())
     }
 
-    /// Takes back every cut and all loss.
+    /// Removes every cut and all loss.
     ///
     /// # Errors
     /// [`NetError`] when the rules cannot be removed.
@@ -303,7 +304,7 @@ impl Net {
     }
 
     /// Connects the namespaces by a second network whose links are emulated by `netwire`, a program
-    /// of this crate; `links` says how, such as `delay-ms=50 jitter-ms=10`.
+    /// of this crate; `links` has the parameters, such as `delay-ms=50 jitter-ms=10`.
     ///
     /// # Errors
     /// [`NetError`] when there are no TUN devices.
@@ -340,7 +341,7 @@ impl Drop for Net {
         self.wire = None;
         for end in self.all() {
             let _already_gone = ip(&format!("netns del {}", self.namespace(end)));
-            // A namespace lives on while a process is in it; its device must not.
+            // A namespace exists while a process is in it; its device must not.
             let _already_gone = ip(&format!("link del {}", self.veth(end)));
         }
         let _already_gone = ip(&format!("link del {}", self.bridge()));
@@ -368,7 +369,7 @@ fn free_subnet(number: u8) -> Result<(u8, u8), NetError> {
         })
 }
 
-/// Removes namespaces and devices of owners that are gone, with the processes in them.
+/// Removes namespaces and devices of ended owners, with the processes in them.
 fn remove_stale() -> Result<(), NetError> {
     let spaces = ip("netns list")?;
     for space in spaces.lines().filter_map(|line| line.split_whitespace().next()) {
@@ -385,7 +386,7 @@ fn remove_stale() -> Result<(), NetError> {
         let name = line.split(": ").nth(1).unwrap_or_default();
         let name = name.split('@').next().unwrap_or_default();
         if owner_is_gone(name) {
-            // The other end of a pair goes with the first.
+            // The other end of a pair is removed with the first.
             let _already_gone = ip(&format!("link del {name}"));
         }
     }
@@ -464,7 +465,7 @@ impl EmulatedLink {
 
 impl Drop for EmulatedLink {
     fn drop(&mut self) {
-        // The end of its input ends it; the devices go with it.
+        // The end of its input ends it; the devices are removed with it.
         self.stdin = None;
         let _ended = self.child.wait();
     }
@@ -478,7 +479,7 @@ mod tests {
     fn only_what_a_dead_owner_made_is_stale() {
         let own = format!("{PREFIX}{}a-0", std::process::id());
         assert!(!owner_is_gone(&own));
-        // Above the highest process id that Linux gives out.
+        // Above the maximum process id of Linux.
         assert!(owner_is_gone("vcf4194999a-0"));
         assert!(owner_is_gone("vcf4194999bv3"));
         for name in ["eth0", "vcf", "vcfx", "docker0", "vcf99999999999999999999a"] {

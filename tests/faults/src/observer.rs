@@ -1,4 +1,4 @@
-//! A passive observer: looks at every node while faults run, and at everything when they are over.
+//! A passive observer: polls every node while faults run, and audits everything afterwards.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,10 +15,10 @@ use crate::cluster::{Cluster, Head, hash, number};
 use crate::process::rss_kib;
 use crate::rpc::Rpc;
 
-/// How often each node is looked at.
+/// Poll interval of each node.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// What was seen so far.
+/// Observations so far.
 #[derive(Debug, Default)]
 struct Seen {
     blocks: BTreeMap<u64, Hash>,
@@ -27,7 +27,7 @@ struct Seen {
     violations: Vec<String>,
 }
 
-/// Looks at heads and memory, and complains about forks (I1) and heads that go back (I9).
+/// Polls heads and memory, and reports forks (I1) and heads that go back (I9).
 pub struct Observer<'a> {
     cluster: &'a Cluster,
     seen: Mutex<Seen>,
@@ -35,7 +35,7 @@ pub struct Observer<'a> {
 }
 
 impl<'a> Observer<'a> {
-    /// An observer that has seen nothing.
+    /// An observer without observations.
     #[must_use]
     pub fn new(cluster: &'a Cluster) -> Self {
         Self {
@@ -45,7 +45,7 @@ impl<'a> Observer<'a> {
         }
     }
 
-    /// Looks at one node until the end.
+    /// Polls one node until the end.
     pub fn watch(&self, node: usize) {
         while !self.ended.load(Ordering::Relaxed) {
             if let Ok(head) = self.cluster.head(node) {
@@ -87,14 +87,14 @@ impl<'a> Observer<'a> {
         self.cluster.pid(node).and_then(rss_kib).unwrap_or(0)
     }
 
-    /// The most resident memory that any node had, in KiB.
+    /// The maximum resident memory of any node, in KiB.
     #[must_use]
     pub fn rss_max_kib(&self) -> u64 {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.rss_kib.values().flatten().copied().max().unwrap_or(0)
     }
 
-    /// What was wrong while it ran.
+    /// Violations during the run.
     #[must_use]
     pub fn violations(&self) -> Vec<String> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -102,7 +102,7 @@ impl<'a> Observer<'a> {
     }
 
     /// Compares all blocks of all these nodes, from genesis to `height`, with each other, with their
-    /// certificates and with what was seen on the way.
+    /// certificates and with the earlier observations.
     #[must_use]
     pub fn audit(&self, nodes: &[usize], height: u64, honest: bool) -> Audit {
         let chains: Vec<Vec<Value>> = std::thread::scope(|scope| {
@@ -168,7 +168,7 @@ impl<'a> Observer<'a> {
         audit
     }
 
-    /// Number of pieces of evidence that a node shows.
+    /// Number of pieces of evidence that a node reports.
     pub fn evidence(&self, node: usize) -> usize {
         let answer = self.cluster.rpc(node).call("consensus_getEvidence", &json!({}));
         let items = answer.as_ref().ok().and_then(|answer| answer["items"].as_array());
@@ -235,16 +235,16 @@ fn certificate(shown: &Value) -> Option<CommitCertificate> {
     })
 }
 
-/// What the audit found.
+/// Results of the audit.
 #[derive(Clone, Debug, Default)]
 pub struct Audit {
-    /// Blocks compared.
+    /// Number of compared blocks.
     pub blocks: u64,
-    /// Certificates that hold.
+    /// Number of valid certificates.
     pub certificates: u64,
     /// Blocks that carry evidence.
     pub blocks_with_evidence: usize,
-    /// Evidence that some node shows.
+    /// Number of pieces of evidence that some node reports.
     pub evidence: usize,
     /// Blocks that took more than one round.
     pub later_rounds: u64,
@@ -252,7 +252,7 @@ pub struct Audit {
     pub round_max: u64,
     /// The longest time between two blocks, in milliseconds.
     pub longest_gap_ms: u64,
-    /// What is wrong.
+    /// Descriptions of faults.
     pub wrong: Vec<String>,
 }
 
@@ -285,10 +285,10 @@ impl Audit {
         }
     }
 
-    /// Fails with everything that is wrong.
+    /// Asserts that the audit found no faults.
     ///
     /// # Panics
-    /// When something is.
+    /// With every fault.
     pub fn assert_clean(&self) {
         let shown = self.wrong.len().min(20);
         assert!(

@@ -1,4 +1,4 @@
-//! One node's process: started until it answers, paused, killed, looked at.
+//! Process of one node: start, pause, kill, and measurements.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-/// Lines of a log that a failure shows.
+/// Lines of a log that a failure prints.
 const LOG_LINES_SHOWN: usize = 30;
 
 /// A running node. Killed when dropped.
@@ -58,10 +58,10 @@ impl Process {
         self.child.id()
     }
 
-    /// SIGKILL; waits until the process is gone.
+    /// SIGKILL; waits until the process has ended.
     ///
     /// # Panics
-    /// When it had ended by itself before: an honest node never does.
+    /// When it had exited before: an honest node never does.
     pub fn kill(&mut self) {
         self.assert_alive();
         self.child.kill().expect("kill -9");
@@ -71,24 +71,24 @@ impl Process {
     /// SIGTERM; waits until the process has ended.
     ///
     /// # Panics
-    /// When it had ended by itself before.
+    /// When it had exited before.
     pub fn stop(&mut self) {
         self.assert_alive();
         self.signal("TERM");
         let _status = self.child.wait().expect("the node is gone");
     }
 
-    /// Fails with the end of the log when the process has ended.
+    /// Asserts that the process still runs; prints the end of the log.
     ///
     /// # Panics
-    /// Then.
+    /// When it has ended.
     pub fn assert_alive(&mut self) {
         if let Ok(Some(status)) = self.child.try_wait() {
             panic!("a node ended by itself: {status}\n{}", tail(&self.log));
         }
     }
 
-    /// The exit code of a process that has ended by itself; 128 and more for a signal.
+    /// The exit code of a process that has exited; 128 and more for a signal.
     pub fn exit_code(&mut self) -> Option<i32> {
         use std::os::unix::process::ExitStatusExt as _;
         let status = self.child.try_wait().ok().flatten()?;
@@ -122,13 +122,13 @@ impl Process {
     }
 }
 
-/// Resident memory of a process in KiB; `None` when it is gone.
+/// Resident memory of a process in KiB; `None` when it has ended.
 #[must_use]
 pub fn rss_kib(pid: u32) -> Option<u64> {
     memory_kib(pid, "VmRSS:")
 }
 
-/// The most resident memory that a process ever had, in KiB; `None` when it is gone.
+/// The maximum resident memory of a process so far, in KiB; `None` when it has ended.
 #[must_use]
 pub fn peak_kib(pid: u32) -> Option<u64> {
     memory_kib(pid, "VmHWM:")
@@ -140,11 +140,11 @@ fn memory_kib(pid: u32, name: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Processor seconds that a process has used so far; `None` when it is gone.
+/// Processor seconds that a process has used so far; `None` when it has ended.
 #[must_use]
 pub fn cpu_ticks(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in brackets may hold anything; what follows it is fixed.
+    // The name in brackets may contain anything; the fields behind it are fixed.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;

@@ -1,4 +1,4 @@
-//! Numbers that only a seed decides.
+//! Pseudo-random numbers from a seed.
 
 /// A small generator (splitmix64). Good enough to spread faults; never for keys.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ impl Random {
         usize::try_from(self.below(end)).unwrap_or(0)
     }
 
-    /// True in so many of a million cases.
+    /// Returns true in so many of a million cases.
     pub fn in_million(&mut self, cases: u32) -> bool {
         self.below(1_000_000) < u64::from(cases)
     }

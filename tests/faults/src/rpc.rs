@@ -6,28 +6,28 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// Most bytes of an answer.
+/// Maximum bytes of an answer.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// How long a connection may take.
+/// Time limit of a connection.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// Why there is no result.
+/// Reasons for a missing result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// Nothing was sent: the node certainly did not see the call.
+    /// Nothing was sent: the node certainly did not receive the call.
     #[error("not sent: {0}")]
     NotSent(String),
-    /// The call went out and no answer came back: it may have had its effect.
+    /// The call was sent and no answer arrived: it may have had its effect.
     #[error("no answer: {0}")]
     NoAnswer(String),
     /// The node refused.
     #[error("refused with {code} {reason}: {message}")]
     Refused {
-        /// The number.
+        /// The error code.
         code: i64,
         /// The stable reason.
         reason: String,
-        /// The text.
+        /// The message.
         message: String,
     },
 }
@@ -52,7 +52,7 @@ impl Rpc {
         Self::new(self.address, limit)
     }
 
-    /// Where it is.
+    /// The address of the interface.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -98,7 +98,8 @@ impl Rpc {
             body.len()
         );
         stream.write_all(request.as_bytes())?;
-        // Anew before each read: a node that sends a byte now and then must not hold us for ever.
+        // Recomputed before each read: a node that sends a byte now and then must not hold the
+        // client for ever.
         let left = || {
             let left = until.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
             if left.is_zero() {

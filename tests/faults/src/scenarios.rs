@@ -1,7 +1,7 @@
-//! The faults, one function per row of the test programme, and what each must show.
+//! The faults, one function per row of the test programme, and their expected effects.
 //!
-//! What is about correctness is asserted: no fork, nothing lost, it heals at all. Rates and times depend on
-//! the machine: they are measured, printed beside their targets, and judged by the reader.
+//! Correctness is asserted: no fork, nothing lost, the network heals. Rates and times depend on the
+//! machine: they are measured, printed beside their targets, and judged by the reader.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,18 +16,18 @@ use crate::random::Random;
 use crate::table::{Table, Verdict};
 use crate::workload::{CLIENTS, Workload};
 
-/// Whatever heals does so within this, or it does not heal at all.
+/// Time limit of a recovery; beyond it the network counts as not healed.
 pub const HEALS_WITHIN: Duration = Duration::from_secs(90);
-/// From when on the rounds of a block are told that was waited for.
+/// Wait for a block from which on its rounds are printed.
 const LATE: Duration = Duration::from_millis(800);
-/// So many blocks after it was at the head, a node that was started again takes part like the others.
+/// Number of blocks after it reached the head until a restarted node takes part like the others.
 const FOLLOWS: u64 = 2;
-/// How long messages of before a cut may still be on their way.
+/// Time for which messages from before a cut may still be in transit.
 const IN_FLIGHT: Duration = Duration::from_secs(2);
-/// Violations that a failure shows.
+/// Number of violations that a failure prints.
 const VIOLATIONS_SHOWN: usize = 20;
 
-/// How long everything takes.
+/// Duration of each fault.
 #[derive(Clone, Copy, Debug)]
 pub struct Lengths {
     /// Without faults, for the clean rate.
@@ -67,7 +67,7 @@ impl Lengths {
         }
     }
 
-    /// As the test programme asks for.
+    /// As the test programme requires.
     #[must_use]
     pub const fn long() -> Self {
         Self {
@@ -84,14 +84,14 @@ impl Lengths {
     }
 }
 
-/// A run over one cluster: the faults, and the table of what they did.
+/// A run over one cluster: the faults, and the table of their effects.
 pub struct Run<'a> {
     cluster: &'a Cluster,
     lengths: Lengths,
     random: Random,
     /// Blocks per 1,000 seconds without faults.
     clean_millirate: u64,
-    /// What was measured.
+    /// Measured values.
     pub table: Table,
 }
 
@@ -145,7 +145,8 @@ impl<'a> Run<'a> {
         self.cluster.validators()
     }
 
-    /// Sleeps through a fault and returns blocks per 1,000 seconds at these nodes, over it.
+    /// Sleeps through a fault and returns blocks per 1,000 seconds of these nodes, over its
+    /// duration.
     fn rate_during(&self, nodes: &[usize], time: Duration) -> u64 {
         let (begun, from) = (Instant::now(), self.cluster.top(nodes));
         std::thread::sleep(time);
@@ -157,7 +158,7 @@ impl<'a> Run<'a> {
             .unwrap_or(0)
     }
 
-    /// A rate against the clean one, in words; and whether it reaches a share of it.
+    /// A rate relative to the clean one, in words; and true if it reaches a share of it.
     fn against_clean(&self, millirate: u64, percent: u64) -> (String, bool) {
         let share = millirate
             .saturating_mul(100)
@@ -175,7 +176,7 @@ impl<'a> Run<'a> {
         self.cluster.net.heal().unwrap_or_else(|error| panic!("{error}"));
     }
 
-    /// All validators at one height, and how long that took.
+    /// Waits until all validators are at one height; returns the time taken.
     fn wait_together(&self) -> Duration {
         let begun = Instant::now();
         let all = self.all();
@@ -191,7 +192,7 @@ impl<'a> Run<'a> {
         self.cluster.wait_for_block(&all, from, HEALS_WITHIN)
     }
 
-    /// The rate without faults, which others are compared with.
+    /// The rate without faults, for comparison.
     pub fn clean(&mut self) {
         let all = self.all();
         self.clean_millirate = self.rate_during(&all, self.lengths.clean);
@@ -201,7 +202,7 @@ impl<'a> Run<'a> {
         assert!(rate > 0, "no blocks without faults\n{}", self.cluster.describe());
     }
 
-    /// N1: two against two. Nobody decides anything; afterwards it goes on.
+    /// N1: two against two. Neither side decides; afterwards the chain continues.
     pub fn two_against_two(&mut self) {
         let all = self.all();
         self.partition(&[&[0, 1], &[2, 3]]);
@@ -284,7 +285,7 @@ impl<'a> Run<'a> {
         self.wait_together();
     }
 
-    /// The rate, and the longest time in which the head stood still.
+    /// The rate, and the maximum time without a new head.
     fn rate_and_gap(&self, nodes: &[usize], time: Duration) -> (u64, Duration) {
         let (begun, from) = (Instant::now(), self.cluster.top(nodes));
         let (mut last, mut at, mut gap) = (from, begun, Duration::ZERO);
@@ -304,7 +305,7 @@ impl<'a> Run<'a> {
         (rate.unwrap_or(0), gap)
     }
 
-    /// N5: one node hears nothing, then is not heard.
+    /// N5: one node receives nothing, then none receives from it.
     pub fn one_way(&mut self) {
         let others = [0, 1, 2];
         for deaf in [true, false] {
@@ -388,7 +389,7 @@ impl<'a> Run<'a> {
         );
     }
 
-    /// N9: every node is killed and started again, each in its own rhythm of one to five seconds.
+    /// N9: every node is killed and restarted, each at a separate interval of one to five seconds.
     pub fn storm(&mut self) {
         let all = self.all();
         let ended = AtomicBool::new(false);
@@ -488,7 +489,7 @@ impl<'a> Run<'a> {
         );
     }
 
-    /// Why blocks were late, as a node saw it.
+    /// Prints why blocks were late, as a node observed it.
     fn tell_rounds(&self, node: usize, heights: std::ops::Range<u64>) {
         for height in heights {
             let params = serde_json::json!({"height": height.to_string()});
@@ -500,7 +501,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// B6: garbage from somebody who is no validator.
+    /// B6: garbage from a peer that is not a validator.
     pub fn garbage(&mut self, observer: &Observer<'_>) {
         let all = self.all();
         let rss = || {
@@ -540,7 +541,7 @@ impl<'a> Run<'a> {
         self.wait_together();
     }
 
-    /// A node that was never there starts with nothing but the genesis file.
+    /// A new node starts with only the genesis file.
     pub fn join(&mut self, node: usize) {
         let all = self.all();
         let height = self.cluster.top(&all);
@@ -563,7 +564,7 @@ impl<'a> Run<'a> {
 }
 
 /// Runs clients and an observer around `faults`, then checks everything: history, chains, certificates.
-/// Returns the audit and what the clients did.
+/// Returns the audit and the clients' statistics.
 ///
 /// # Panics
 /// With the violations when there are any.
@@ -593,7 +594,7 @@ pub fn under_observation(
     let running: Vec<usize> = (0..cluster.plan.nodes())
         .filter(|node| cluster.pid(*node).is_some())
         .collect();
-    // Nothing that was acknowledged is above this height, and everybody has it.
+    // No acknowledged block is above this height, and every node has it.
     let height = cluster.top(&running);
     cluster.wait_all_reach(&running, height, HEALS_WITHIN);
     let audit = observer.audit(&running, height, true);
@@ -644,7 +645,7 @@ pub fn under_observation(
     (audit, summary)
 }
 
-/// Lets observer and clients end also when a fault fails: their threads would be waited for for ever.
+/// Ends observer and clients also when a fault fails: their threads would be joined for ever.
 struct EndAll<'a>(&'a Observer<'a>, &'a Workload<'a>);
 
 impl Drop for EndAll<'_> {

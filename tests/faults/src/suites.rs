@@ -15,23 +15,23 @@ use crate::observer::Observer;
 use crate::scenarios::{HEALS_WITHIN, Lengths, Run, under_observation};
 use crate::table::{Table, Verdict};
 
-/// How long a run is.
+/// Length of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
     /// For every change.
     Short,
-    /// As the test programme asks for.
+    /// As the test programme requires.
     Long,
 }
 
-/// Blocks that must come before anything is damaged.
+/// Blocks that must be decided before any fault.
 const WARM_UP_BLOCKS: u64 = 5;
 
 fn say(text: &str) {
     println!("-- {text}");
 }
 
-/// Prints what machine this is. The figures mean nothing without it.
+/// Prints a description of the machine. The figures mean nothing without it.
 fn announce(what: &str, seed: u64) {
     let machine = probe().unwrap_or_else(|error| panic!("{error}"));
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -55,7 +55,8 @@ fn up(cluster: &Cluster) {
     ));
 }
 
-/// Four validators and a follower go through every network fault, with clients on them all the time.
+/// Four validators and a follower pass through every network fault, with clients on them all the
+/// time.
 ///
 /// # Panics
 /// When an invariant is broken, or the network does not heal.
@@ -113,7 +114,7 @@ pub fn network(length: Length, seed: u64) {
     ));
 }
 
-/// One validator alone is killed again and again under the clients: the smallest run of everything here.
+/// One validator alone is killed repeatedly under the clients: the smallest run of everything here.
 ///
 /// # Panics
 /// When an invariant is broken.
@@ -209,7 +210,7 @@ pub fn crash(seed: u64) {
     );
 
     let _before = kill(1);
-    // What was under way may end; after that nothing may.
+    // Transactions in transit may complete; after that none may.
     std::thread::sleep(Duration::from_secs(2));
     let stopped = cluster.top(&[2]);
     std::thread::sleep(Duration::from_secs(8));
@@ -310,7 +311,7 @@ pub fn link(seed: u64) {
     audit.assert_clean();
 }
 
-/// Where the program is that lies.
+/// Path of the program with Byzantine behaviours.
 fn byzantine_program() -> PathBuf {
     let path = sibling("vibecoin-byzantine");
     assert!(
@@ -321,7 +322,7 @@ fn byzantine_program() -> PathBuf {
     path
 }
 
-/// What the last of four validators does, with what is expected of it.
+/// Behaviours of the last of four validators, with the expected evidence.
 const LIES: [(&str, &str, bool); 13] = [
     ("B1", "equivocate-votes", true),
     ("B1", "equivocate-proposals", true),
@@ -338,16 +339,17 @@ const LIES: [(&str, &str, bool); 13] = [
     ("B4", "too-many-ticks", false),
 ];
 
-/// How long the network is watched under each lie.
+/// Time for which the network is watched under each behaviour.
 const LYING: Duration = Duration::from_secs(20);
 /// Seconds after which evidence must be visible over RPC, counted from the first block.
 const EVIDENCE_VISIBLE_S_MAX: u64 = 10;
 /// Percent of the clean rate that the three honest ones must keep.
 const LYING_PERCENT_MIN: u64 = 60;
-/// Rounds beside the first one that a block may take where one proposes what the others refuse (B3).
+/// Rounds beside the first one that a block may take when one validator proposes what the others
+/// refuse (B3).
 const EXTRA_ROUNDS_MAX: u64 = 1;
 
-/// B1, B3, B4: one of four validators lies, in one way after the other.
+/// B1, B3, B4: one of four validators is Byzantine, with one behaviour after the other.
 ///
 /// # Panics
 /// When an invariant is broken, the three honest ones stop, or a target is missed.
@@ -418,7 +420,8 @@ pub fn byzantine(seed: u64) {
     assert_eq!(table.missed(), 0, "targets are missed");
 }
 
-/// Time from `begun` until one of these nodes first shows evidence; `None` when none does while they are watched.
+/// Time from `begun` until one of these nodes first reports evidence; `None` when none does while they are
+/// watched.
 fn evidence_visible(observer: &Observer<'_>, nodes: &[usize], begun: Instant) -> Option<Duration> {
     while begun.elapsed() < LYING {
         if nodes.iter().any(|node| observer.evidence(*node) > 0) {
@@ -429,19 +432,19 @@ fn evidence_visible(observer: &Observer<'_>, nodes: &[usize], begun: Instant) ->
     None
 }
 
-/// What two of four do together, beyond what any of these networks promises to survive.
+/// Behaviours of two of four together, beyond the fault tolerance of these networks.
 const TWO_LIES: [&str; 3] = ["equivocate-votes", "equivocate-proposals", "equivocate-parts"];
 
 /// Exit code of a safety halt.
 const SAFETY_HALT: i32 = 30;
-/// The log lines of a node that ends with it: the blocks that contradict each other.
+/// The log lines of a node that ends with it: the contradicting blocks.
 const HALTS: [&str; 2] = [
     "two blocks are certified at height",
     "has a quorum but is invalid here",
 ];
 
-/// B8: two of four validators lie. The network may stop or fork, but no honest node ever replaces a block that it has
-/// called final, and one that ends does so with exit code 30.
+/// B8: two of four validators are Byzantine. The network may stop or fork, but no honest node ever replaces a
+/// block that it has called final, and one that ends does so with exit code 30.
 fn two_liars(lie: &str, program: &Path, table: &mut Table) {
     let honest = [0, 1];
     let mut cluster = Cluster::new(Plan::validators(4));
@@ -492,7 +495,8 @@ fn two_liars(lie: &str, program: &Path, table: &mut Table) {
         final_blocks.len()
     );
     let good_end = ends.iter().flatten().all(|code| *code == SAFETY_HALT);
-    // A node that ended has what it ended over in its log; one that goes on shows what the two signed.
+    // A node that ended has the reason in its log; one that continues reports the evidence of both
+    // signatures.
     let shows = |node: usize, end: Option<i32>| match end {
         Some(_) => {
             let log = std::fs::read_to_string(cluster.log(node)).unwrap_or_default();

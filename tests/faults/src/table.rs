@@ -1,8 +1,8 @@
-//! Targets beside what was measured.
+//! Table of targets and measured values.
 
 use std::fmt;
 
-/// Whether a target was met. A figure that depends on the machine is reported, never asserted.
+/// Comparison with a target. A figure that depends on the machine is reported, never asserted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// As good as the target or better.
@@ -59,7 +59,7 @@ impl Table {
         self.0.push(row);
     }
 
-    /// How many targets were missed.
+    /// Number of missed targets.
     #[must_use]
     pub fn missed(&self) -> usize {
         self.0.iter().filter(|row| row.verdict == Verdict::Missed).count()

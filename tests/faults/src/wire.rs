@@ -1,30 +1,30 @@
-//! The link emulator's thinking: which packet is lost, and when each of the others is due.
+//! Logic of the link emulator: which packet is lost, and when each of the others is due.
 //!
-//! No clock and no device: the program `vibecoin-netwire` feeds it packets and the time.
+//! No clock and no device: the program `vibecoin-netwire` passes it packets and the time.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use crate::random::Random;
 
-/// Most packets on their way at once; more are dropped, as a full router does.
+/// Maximum number of packets in transit; more are dropped, as a full router does.
 pub const PACKETS_MAX: usize = 16_384;
 
-/// What every link does to packets.
+/// Parameters of every link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Link {
-    /// Microseconds that every packet takes.
+    /// Delay of every packet, microseconds.
     pub delay_us: u64,
-    /// Up to so many microseconds more, for each packet anew.
+    /// Maximum additional delay, drawn for each packet, microseconds.
     pub jitter_us: u64,
     /// Packets of a million that are lost.
     pub loss_ppm: u32,
-    /// Packets of a million that overtake the others: they do not wait for the delay.
+    /// Packets of a million that overtake the others: they skip the delay.
     pub reorder_ppm: u32,
 }
 
 impl Link {
-    /// Reads `delay-ms=50 jitter-ms=10 loss=0.2 reorder=0.01`; what is not named is zero.
+    /// Reads `delay-ms=50 jitter-ms=10 loss=0.2 reorder=0.01`; an unnamed parameter is zero.
     ///
     /// # Errors
     /// In words, for an unknown name or a bad figure.
@@ -58,7 +58,7 @@ fn micros(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("{text} ms is too long"))
 }
 
-/// A share from 0 to 1, with at most six digits after the point, in millionths.
+/// A share from 0 to 1, with up to six digits after the point, in millionths.
 fn share(text: &str) -> Result<u32, String> {
     let wrong = || format!("{text:?} is no share from 0 to 1");
     let (whole, rest) = text.split_once('.').unwrap_or((text, ""));
@@ -74,34 +74,34 @@ fn share(text: &str) -> Result<u32, String> {
         .ok_or_else(wrong)
 }
 
-/// A packet and where it goes.
+/// A packet and its destination.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Packet {
-    /// The end that it comes from.
+    /// The end that sends it.
     pub from: usize,
-    /// The end that it goes to.
+    /// The end that receives it.
     pub to: usize,
     /// Its bytes.
     pub bytes: Vec<u8>,
 }
 
-/// Packets on their way.
+/// Packets in transit.
 #[derive(Debug)]
 pub struct Wire {
     link: Link,
     random: Random,
     due: BinaryHeap<Reverse<(u64, u64, Packet)>>,
-    /// When the newest packet of each direction is due: jitter alone does not reorder.
+    /// Due time of the newest packet of each direction: jitter alone does not reorder.
     newest: BTreeMap<(usize, usize), u64>,
     pushed: u64,
-    /// Packets that were lost because the link says so.
+    /// Packets lost by the loss of the link.
     pub lost: u64,
-    /// Packets that were dropped because too many were on their way.
+    /// Packets dropped because too many were in transit.
     pub overflowed: u64,
 }
 
 impl Wire {
-    /// An empty wire; the seed decides what is lost and how long each packet takes.
+    /// An empty wire; the seed decides losses and delays.
     #[must_use]
     pub const fn new(link: Link, seed: u64) -> Self {
         Self {
@@ -115,7 +115,7 @@ impl Wire {
         }
     }
 
-    /// Changes the links for packets that come from now on.
+    /// Changes the links for packets that arrive from now on.
     pub const fn set(&mut self, link: Link) {
         self.link = link;
     }
@@ -146,7 +146,7 @@ impl Wire {
         self.due.push(Reverse((at, self.pushed, packet)));
     }
 
-    /// When the next packet is due.
+    /// Due time of the next packet.
     #[must_use]
     pub fn next_due(&self) -> Option<u64> {
         self.due.peek().map(|Reverse((at, ..))| *at)

@@ -1,4 +1,4 @@
-//! Clients that move money while faults run, and write down everything that they were told.
+//! Clients that transfer funds while faults run, and record every answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -19,25 +19,25 @@ use crate::history::{
 use crate::random::Random;
 use crate::rpc::{CallError, Rpc};
 
-/// Clients at the same time.
+/// Number of concurrent clients.
 pub const CLIENTS: usize = 8;
 /// Transfers of one call.
 const BATCH_MAX: usize = 4;
-/// How long a client waits for transfers to be final.
+/// Time that a client waits for transfers to be final.
 const FINAL_WAIT: Duration = Duration::from_secs(2);
-/// How long a call may take altogether.
+/// Time limit of a call.
 const CALL_LIMIT: Duration = Duration::from_secs(4);
-/// How long a client stays away from a node that did not answer.
+/// Time that a client avoids a node that did not answer.
 const AVOID: Duration = Duration::from_secs(1);
-/// How long clients may take at the end to settle what is unknown.
+/// Time limit of the clients, at the end, to settle unknown transfers.
 const SETTLE: Duration = Duration::from_secs(20);
-/// What every transfer pays: above the least fee.
+/// Fee of every transfer: above the minimum fee.
 const FEE: u64 = 1_000;
 /// Transfers are valid for the whole run.
 const VALID_UNTIL: Height = Height(90_000);
-/// How far back reads at a height go. Nodes keep the newest state readable, and older ones only for a while.
+/// Depth of reads at a height. Nodes keep the newest state readable, and older ones only for a while.
 const READ_BACK: u64 = 2;
-/// Most accounts of one read.
+/// Maximum number of accounts of one read.
 const READ_ACCOUNTS: usize = 6;
 
 /// The clients' shared record.
@@ -51,25 +51,25 @@ pub struct Workload<'a> {
     faults_from_us: AtomicU64,
     faults_to_us: AtomicU64,
     record: Mutex<(Vec<Transfer>, Vec<Call>)>,
-    /// Why calls had no answer, by method and reason.
+    /// Reasons of missing answers, by method.
     reasons: Mutex<BTreeMap<String, u64>>,
 }
 
-/// One account of one client. At most one transfer of it is open at a time.
+/// One account of one client. No more than one transfer of it is open at a time.
 struct Purse {
     key: SecretKey,
     address: Address,
     nonce: u64,
-    /// Sent, and nobody knows what became of it: the bytes, to be sent again.
+    /// Sent, with an unknown outcome: the bytes, to be sent again.
     open: Option<(Hash, String)>,
     /// The last one that was acknowledged.
     last: Option<(Hash, String)>,
-    /// Its open transfer was given up: which nonce comes next must be asked for.
+    /// Its open transfer was given up: the next nonce must be queried.
     unsure: bool,
 }
 
 impl<'a> Workload<'a> {
-    /// Clients that talk to these nodes. The run begins now.
+    /// Clients of these nodes. The run begins now.
     #[must_use]
     pub fn new(cluster: &'a Cluster, nodes: &[usize], seed: u64) -> Self {
         Self {
@@ -100,18 +100,18 @@ impl<'a> Workload<'a> {
         self.faults_to_us.store(self.now_us(), Ordering::SeqCst);
     }
 
-    /// The clients settle what is open, and end.
+    /// The clients settle open transfers, and end.
     pub fn end(&self) {
         self.ended.store(true, Ordering::SeqCst);
     }
 
-    /// Calls that were answered well so far.
+    /// Number of successful calls so far.
     #[must_use]
     pub fn ok(&self) -> u64 {
         self.ok.load(Ordering::Relaxed)
     }
 
-    /// Why calls had no answer, in words.
+    /// Reasons of missing answers, in words.
     #[must_use]
     pub fn reasons(&self) -> String {
         let reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,7 +122,7 @@ impl<'a> Workload<'a> {
         texts.join(", ")
     }
 
-    /// Waits for so many more calls that are answered well.
+    /// Waits for so many more successful calls.
     pub fn wait_for_ok(&self, calls: u64) {
         let from = self.ok();
         let bound = Duration::from_secs(60);
@@ -164,7 +164,7 @@ impl<'a> Workload<'a> {
         .collect()
     }
 
-    /// Reads the chain of a node and puts everything together. All clients have ended by now.
+    /// Reads the chain of a node and assembles the history. All clients have ended by now.
     ///
     /// # Panics
     /// When the chain cannot be read.
@@ -236,7 +236,7 @@ fn shown_transfer(transaction: &Value) -> Option<Transfer> {
     })
 }
 
-/// Reads an address as it is shown.
+/// Reads an address in its text form.
 fn address(value: &Value) -> Option<Address> {
     Address::from_any_text(value.as_str()?)
         .ok()
@@ -249,7 +249,7 @@ struct Client<'a> {
     random: Random,
     purses: Vec<Purse>,
     avoid: BTreeMap<usize, Instant>,
-    /// The highest head that this client has heard of.
+    /// The highest head that this client has received.
     head: u64,
     made: Vec<Transfer>,
     calls: Vec<Call>,
@@ -278,7 +278,7 @@ impl Client<'_> {
         }
     }
 
-    /// A node that did not just fail to answer, if there is one.
+    /// A node other than those that recently failed to answer, if there is one.
     fn choose_node(&mut self) -> Option<usize> {
         let now = Instant::now();
         self.avoid.retain(|_, until| *until > now);
@@ -363,8 +363,8 @@ impl Client<'_> {
         self.note(node, start, end, supply.map_or(Done::ReadFailed, Done::Supply));
     }
 
-    /// Asks which nonce comes next. A node that is behind may say too little: the chain will refuse the
-    /// nonce then, and it is asked for again.
+    /// Queries the next nonce. A node that is behind may return one that is too low: the chain will
+    /// refuse the nonce then, and it is queried again.
     fn ask_nonce(&mut self, node: usize, number: usize) {
         let who = hex::encode(&self.purses[number].address.0);
         let (_, _, answer) = self.call(node, "account_getNonce", &json!([who]));
@@ -391,7 +391,7 @@ impl Client<'_> {
             let number = free[(first + step) % free.len()];
             let purse = &mut self.purses[number];
             let to = Address::from(all[self.random.index(all.len())].public_key());
-            // Now and then more than there is: the chain must say so, and take only the fee.
+            // Now and then more than the balance: the chain must refuse it, and take only the fee.
             let amount = match self.random.below(20) {
                 0 => u64::MAX / 4,
                 _ => 1 + self.random.below(10_000),
@@ -423,7 +423,7 @@ impl Client<'_> {
         self.send(node, &chosen, true);
     }
 
-    /// Sends again what nobody knows the fate of.
+    /// Sends again a transfer of unknown outcome.
     fn send_again(&mut self, node: usize) {
         let open: Vec<usize> = (0..self.purses.len())
             .filter(|purse| self.purses[*purse].open.is_some())
@@ -456,7 +456,7 @@ impl Client<'_> {
                     purse.open = None;
                     purse.unsure = true;
                 }
-                // No node takes it any more, or none did: another one takes its place.
+                // No node accepts it any more, or none did: another one replaces it.
                 Outcome::Unknown if !first && is_refused(&answer, index) => {
                     purse.open = None;
                     purse.unsure = true;
@@ -467,7 +467,7 @@ impl Client<'_> {
         }
     }
 
-    /// Sends what is final once more: the answer must be the same.
+    /// Sends a final transfer once more: the answer must be the same.
     fn send_acknowledged_again(&mut self, node: usize) {
         let number = self.random.index(self.purses.len());
         let Some((id, raw)) = self.purses[number].last.clone() else {
@@ -475,7 +475,7 @@ impl Client<'_> {
         };
         let params = json!([[raw], { "wait": "final", "timeoutMs": "1000" }]);
         let (start, end, answer) = self.call(node, "tx_submitBatch", &params);
-        // Whatever is not an acknowledgement says nothing here: a node that is behind does not know better.
+        // Only an acknowledgement counts here: a node that is behind does not have the block.
         let outcome = fate(&answer, 0, false);
         self.note(node, start, end, Done::Send { id, outcome });
     }
@@ -491,7 +491,7 @@ impl Client<'_> {
     }
 }
 
-/// What became of entry `index` of a batch. A refusal promises that the transfer never happens only when
+/// Outcome of entry `index` of a batch. A refusal guarantees that the transfer never happens only when
 /// it was never sent before: another node may have it.
 fn fate(answer: &Result<Value, CallError>, index: usize, first: bool) -> Outcome {
     let refused = |code: i64, reason: &str| {
@@ -521,7 +521,7 @@ fn fate(answer: &Result<Value, CallError>, index: usize, first: bool) -> Outcome
     }
 }
 
-/// Whether the pool refused entry `index` of a batch for what it is.
+/// Returns true if the pool refused entry `index` of a batch for its contents.
 fn is_refused(answer: &Result<Value, CallError>, index: usize) -> bool {
     let reason = answer
         .as_ref()

@@ -1,4 +1,5 @@
-//! A database that lost its end under a current guard, with real processes and a listener outside.
+//! A database that lost its last blocks under a current guard, with real processes and a passive
+//! peer.
 
 #![allow(missing_docs)]
 

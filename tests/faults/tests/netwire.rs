@@ -1,4 +1,4 @@
-//! Namespaces, cuts and the link emulator over real devices: packets are treated as was asked for.
+//! Namespaces, cuts and the link emulator over real devices: packets are treated as configured.
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic)]
 
@@ -64,7 +64,7 @@ fn the_emulated_link_delays_and_jitters_as_told() {
     slow.sort_unstable();
     println!("30 + 0 to 10 ms each way: {slow:?} µs");
     assert_eq!(slow.len(), 20);
-    // Never faster than asked for. How much slower depends on who else uses the machine.
+    // Never faster than configured. How much slower depends on the load of the machine.
     assert!(slow.first().is_some_and(|least| *least >= 60_000), "{slow:?}");
     net.set_links("").unwrap_or_else(|error| panic!("{error}"));
     let fast = round_trips(&net, &address, 20);
@@ -78,7 +78,7 @@ fn a_cut_is_one_way_until_it_is_healed() {
     let address = format!("{}:9000", net.address(1));
     let _echo = Echo::start(&net, &address);
     assert_eq!(round_trips(&net, &address, 3).len(), 3);
-    // A cut between others is none of our business.
+    // A cut between other namespaces has no effect here.
     net.cut(2, 1).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(round_trips(&net, &address, 3).len(), 3);
     let rules = |end| {

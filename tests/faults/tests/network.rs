@@ -1,5 +1,5 @@
-//! A devnet of four goes through partitions, loss, cuts, pauses, garbage and kills while clients move
-//! money; afterwards one chain must explain everything that they were told.
+//! A devnet of four passes through partitions, loss, cuts, pauses, garbage and kills while clients
+//! transfer funds; afterwards one chain must explain all their answers.
 
 #![allow(missing_docs)]
 

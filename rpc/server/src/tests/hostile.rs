@@ -13,7 +13,7 @@ pub(crate) const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\
     \x00\x00\x00\x04\x00\x00\x00\x00\x00\
     \x00\x00\x01\x01\x05\x00\x00\x00\x01\x82";
 
-/// A connection that has sent `bytes`, and sends nothing more on its part.
+/// A connection that has sent `bytes`, and sends nothing more.
 pub(crate) async fn sent(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
     if !bytes.is_empty() {

@@ -1,4 +1,5 @@
-//! The node, in the build that can lie: `VIBECOIN_BYZANTINE` names the lie (see `byzantine` in the engine).
+//! The node, in the build with Byzantine behaviours: `VIBECOIN_BYZANTINE` names one (see `byzantine` in the
+//! engine).
 
 fn main() -> std::process::ExitCode {
     vibecoin_cli::main()

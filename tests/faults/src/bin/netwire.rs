@@ -1,13 +1,13 @@
 //! A link emulator for machines without `tc netem`: one TUN device per end, and every packet between
-//! two of them is delayed, lost or overtaken as asked.
+//! two of them is delayed, lost or reordered as configured.
 //!
 //! ```text
 //! usage: vibecoin-netwire PREFIX ENDS SEED [delay-ms=N] [jitter-ms=N] [loss=P] [reorder=P]
 //! ```
-//! The devices are called PREFIX0 to PREFIX(ENDS-1). Whoever started this moves each into its
-//! namespace and gives it an address whose last byte is 10 + its number; that byte alone decides where
-//! a packet goes. One line `ready` on stdout says that they are there. Each line on stdin changes the
-//! links from then on; the end of stdin ends the program, and with it the devices.
+//! The devices are called PREFIX0 to PREFIX(ENDS-1). The parent process moves each into its namespace
+//! and assigns it an address whose last byte is 10 + its number; that byte alone decides the
+//! destination of a packet. One line `ready` on stdout reports that they exist. Each line on stdin
+//! changes the links from then on; the end of stdin ends the program, and with it the devices.
 
 use std::io::BufRead as _;
 use std::process::ExitCode;
@@ -20,13 +20,13 @@ use vibecoin_tests_faults::wire::{Link, Packet, Wire, ipv4_destination};
 
 /// The last byte of the address of end 0.
 const FIRST_HOST: u8 = 10;
-/// Most ends of one wire.
+/// Maximum number of ends of one wire.
 const ENDS_MAX: usize = 32;
-/// Bytes of the largest packet that is passed on.
+/// Maximum size of a forwarded packet, in bytes.
 const PACKET_BYTES_MAX: usize = 65_536;
 /// Packets between the readers and the wire.
 const QUEUE_MAX: usize = 1024;
-/// How long the wire sleeps when nothing is on its way.
+/// Sleep of the wire when nothing is in transit.
 const IDLE: Duration = Duration::from_millis(500);
 
 enum Heard {
@@ -83,7 +83,7 @@ fn open(name: &str) -> Result<Tun, String> {
     Ok(tun)
 }
 
-/// Reads one device until the program ends. A device that is down answers with errors: it is waited for.
+/// Reads one device until the program ends. A device that is down returns errors: the reader waits.
 fn read(device: &Tun, end: usize, ends: usize, tell: &SyncSender<Heard>) {
     let mut bytes = vec![0; PACKET_BYTES_MAX];
     loop {

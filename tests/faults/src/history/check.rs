@@ -1,11 +1,11 @@
 //! The check. Every rule is a row of the list "RPC history checking" in the reliability document:
 //!
-//! - (a) an acknowledged transfer is in the chain exactly once, at the height that was told;
-//! - (b) one that failed is never in the chain; one of unknown fate at most once;
-//! - (c) what was first sent after another was acknowledged is not at a lower height;
+//! - (a) an acknowledged transfer is in the chain exactly once, at the acknowledged height;
+//! - (b) one that failed is never in the chain; one of unknown fate no more than once;
+//! - (c) a transfer first sent after another was acknowledged is not at a lower height;
 //! - (d) every value that was read is the model's at that height;
-//! - (e) no node shows a height and later a lower one, over restarts too;
-//! - (f) two nodes give the same block for a height;
+//! - (e) no node reports a height and later a lower one, across restarts too;
+//! - (f) two nodes return the same block for a height;
 //! - (g) no money appears or disappears;
 //! - a run with too little traffic proves nothing and is void.
 
@@ -15,12 +15,12 @@ use vibecoin_primitives::{Address, Hash};
 
 use super::record::{AccountState, ChainTransfer, Done, History, Outcome, ReadAnswer, Transfer};
 
-/// Least ok calls per second before the faults.
+/// Minimum ok calls per second before the faults.
 pub const OK_PER_SECOND_MIN: u64 = 50;
-/// Least ok calls while faults run.
+/// Minimum ok calls while faults run.
 pub const OK_IN_FAULTS_MIN: u64 = 1_000;
 
-/// Something that one correct chain cannot explain.
+/// An observation that one correct chain cannot explain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
     /// (a)
@@ -28,9 +28,9 @@ pub enum Violation {
     AckLost {
         /// The transfer.
         id: Hash,
-        /// What the client was told.
+        /// The acknowledged height.
         told: u64,
-        /// Where the chain has it.
+        /// Heights in the chain.
         found: Vec<u64>,
     },
     /// (b)
@@ -38,7 +38,7 @@ pub enum Violation {
     FailedIsThere {
         /// The transfer.
         id: Hash,
-        /// Where the chain has it.
+        /// Its height in the chain.
         height: u64,
     },
     /// (a), (b)
@@ -46,7 +46,7 @@ pub enum Violation {
     Twice {
         /// The transfer.
         id: Hash,
-        /// Where the chain has it.
+        /// Its heights in the chain.
         heights: Vec<u64>,
     },
     /// (c)
@@ -56,7 +56,7 @@ pub enum Violation {
         id: Hash,
         /// Its height.
         height: u64,
-        /// The height that was known before it was sent.
+        /// The highest height known before it was sent.
         acked: u64,
     },
     /// (d)
@@ -70,7 +70,7 @@ pub enum Violation {
         account: Address,
         /// The answer.
         got: AccountState,
-        /// The model's.
+        /// The value of the model.
         expected: AccountState,
     },
     /// (d)
@@ -78,7 +78,7 @@ pub enum Violation {
     OtherHeight {
         /// The node.
         node: usize,
-        /// The height asked for.
+        /// The requested height.
         asked: u64,
         /// The height of the answer.
         got: u64,
@@ -88,9 +88,9 @@ pub enum Violation {
     WentBack {
         /// The node.
         node: usize,
-        /// What it had shown.
+        /// The earlier head.
         before: u64,
-        /// What it showed later.
+        /// The later head.
         after: u64,
     },
     /// (f)
@@ -102,7 +102,7 @@ pub enum Violation {
         height: u64,
         /// The answer.
         got: Hash,
-        /// The chain's.
+        /// The hash in the chain.
         expected: Option<Hash>,
     },
     /// (g)
@@ -110,7 +110,7 @@ pub enum Violation {
     Money {
         /// The height.
         height: u64,
-        /// What does not add up.
+        /// Description of the difference.
         detail: String,
     },
     /// A transaction that no client made.
@@ -128,31 +128,31 @@ pub enum Violation {
         id: Hash,
         /// Its height.
         height: u64,
-        /// Which rule.
+        /// The broken rule.
         detail: String,
     },
-    /// The chain that was read has a gap.
+    /// The chain as read has a gap.
     #[error("the chain has height {got} where {expected} belongs")]
     Gap {
-        /// The height that belongs there.
+        /// The expected height.
         expected: u64,
-        /// The height found.
+        /// The actual height.
         got: u64,
     },
     /// Too little traffic to prove anything.
     #[error("void: {detail}")]
     Void {
-        /// What was too little.
+        /// The quantity that was too small.
         detail: String,
     },
 }
 
-/// What a run was.
+/// Statistics of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Calls.
+    /// Number of calls.
     pub calls: u64,
-    /// Calls that were answered well.
+    /// Number of successful calls.
     pub ok: u64,
     /// Of those, while faults ran.
     pub ok_in_faults: u64,
@@ -186,7 +186,7 @@ pub fn check(history: &History) -> (Summary, Vec<Violation>) {
 struct Model {
     /// Heights by transaction.
     placed: BTreeMap<Hash, Vec<u64>>,
-    /// By account: what it holds from a height on, ascending.
+    /// By account: its state from a height on, ascending.
     states: BTreeMap<Address, Vec<(u64, AccountState)>>,
     blocks: BTreeMap<u64, Hash>,
 }
@@ -249,7 +249,7 @@ impl Model {
         self.states.entry(who).or_default().push((height, state));
     }
 
-    /// Applies one transfer; says which rule it breaks.
+    /// Applies one transfer; returns the rule that it breaks, if any.
     fn apply(&mut self, height: u64, there: &ChainTransfer) -> Result<(), String> {
         let transfer = &there.transfer;
         let mut sender = self
@@ -377,7 +377,7 @@ fn check_reads(history: &History, model: &Model, found: &mut Vec<Violation>) {
                     .genesis
                     .saturating_add(supply.minted)
                     .checked_sub(supply.burned);
-                // Nothing is minted, and every account is there from the beginning: nothing is burned.
+                // Nothing is minted, and every account exists from the beginning: nothing is burned.
                 let whole = (history.supply, 0, 0);
                 if expected != Some(supply.total) || (supply.genesis, supply.burned, supply.minted) != whole {
                     found.push(Violation::Money {
@@ -417,7 +417,7 @@ fn check_read(node: usize, answer: &ReadAnswer, model: &Model, found: &mut Vec<V
     }
 }
 
-/// (e): what a node once showed or acknowledged, it never takes back.
+/// (e): a height that a node once reported or acknowledged stays.
 fn check_heads(history: &History, found: &mut Vec<Violation>) {
     let mut shown: BTreeMap<usize, Vec<(u64, u64)>> = BTreeMap::new();
     for call in &history.calls {

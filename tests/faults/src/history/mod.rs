@@ -1,6 +1,6 @@
-//! What clients were told while faults ran, and whether one chain explains all of it.
+//! Answers to clients while faults ran, and the check that one chain explains all of them.
 //!
-//! The chain gives the total order, so the check needs no search: see [`check`].
+//! The chain is the total order, so the check needs no search: see [`check`].
 
 mod check;
 mod record;

@@ -1,19 +1,19 @@
-//! The record: calls with the time they took, and the chain that was found at the end.
+//! The record: calls with their times, and the chain at the end.
 
 use std::collections::BTreeMap;
 
 use vibecoin_primitives::{Address, Hash};
 
-/// A transfer that some client made. Its id names it everywhere.
+/// A transfer of a client, identified by its id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transfer {
     /// The transaction's id.
     pub id: Hash,
-    /// Who pays.
+    /// The sender.
     pub from: Address,
-    /// Who gets it.
+    /// The recipient.
     pub to: Address,
-    /// How much.
+    /// The amount.
     pub amount: u64,
     /// The fee.
     pub fee: u64,
@@ -21,21 +21,21 @@ pub struct Transfer {
     pub nonce: u64,
 }
 
-/// How a sending ended, as the client knows it.
+/// Outcome of a submission, as the client knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The node said that the transfer is final at this height.
+    /// The node reported that the transfer is final at this height.
     Ok {
         /// The height.
         height: u64,
     },
     /// Certainly without effect: it was refused, or never sent.
     Fail,
-    /// Nobody knows: no answer, or still waiting.
+    /// Unknown: no answer, or still waiting.
     Unknown,
 }
 
-/// What an account was said to hold.
+/// State of an account in an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccountState {
     /// Its balance.
@@ -47,71 +47,71 @@ pub struct AccountState {
 /// The answer to a read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadAnswer {
-    /// At which height.
+    /// The height.
     pub height: u64,
-    /// Which block that is.
+    /// Hash of the block at that height.
     pub block: Hash,
     /// The accounts.
     pub accounts: Vec<(Address, AccountState)>,
 }
 
-/// The answer to a question for the money in existence.
+/// The answer to a query of the supply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SupplyAnswer {
-    /// At which height.
+    /// The height.
     pub height: u64,
-    /// In existence.
+    /// Total supply.
     pub total: u64,
-    /// In the beginning.
+    /// Supply of genesis.
     pub genesis: u64,
-    /// Gone for ever.
+    /// Burned since genesis.
     pub burned: u64,
-    /// Made since.
+    /// Minted since genesis.
     pub minted: u64,
 }
 
-/// What a call did.
+/// Effect of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Done {
     /// Sent a transfer, for the first time or again.
     Send {
         /// The transfer's id.
         id: Hash,
-        /// How it ended.
+        /// Its outcome.
         outcome: Outcome,
     },
     /// Read accounts at the newest height of the node.
     ReadLatest(ReadAnswer),
-    /// Read accounts at a height that was asked for.
+    /// Read accounts at a requested height.
     ReadAt {
-        /// The height asked for.
+        /// The requested height.
         asked: u64,
         /// The answer.
         answer: ReadAnswer,
     },
-    /// Asked for the money in existence.
+    /// Queried the supply.
     Supply(SupplyAnswer),
-    /// A read without an answer. It says nothing.
+    /// A read without an answer, which proves nothing.
     ReadFailed,
 }
 
 /// One call of one client. Times are microseconds since the run began.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// Who called.
+    /// The calling client.
     pub client: usize,
-    /// Which node.
+    /// The called node.
     pub node: usize,
-    /// When it began.
+    /// Start of the call.
     pub start_us: u64,
-    /// When it ended.
+    /// End of the call.
     pub end_us: u64,
-    /// What it did.
+    /// Effect and answer.
     pub done: Done,
 }
 
 impl Call {
-    /// Whether the client was told something definite and good.
+    /// Returns true if the client received a definite success.
     #[must_use]
     pub const fn is_ok(&self) -> bool {
         !matches!(
@@ -125,16 +125,16 @@ impl Call {
     }
 }
 
-/// A transaction as the chain has it.
+/// A transaction in the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainTransfer {
-    /// What it says.
+    /// The transfer in it.
     pub transfer: Transfer,
-    /// Whether its receipt says success.
+    /// True if its receipt reports success.
     pub success: bool,
 }
 
-/// A block as the chain has it.
+/// A block in the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainBlock {
     /// Its height.
@@ -145,7 +145,7 @@ pub struct ChainBlock {
     pub transfers: Vec<ChainTransfer>,
 }
 
-/// When what happened, in microseconds since the run began.
+/// Times of the faults, in microseconds since the run began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Phase {
     /// Faults began.
@@ -154,12 +154,12 @@ pub struct Phase {
     pub faults_to_us: u64,
 }
 
-/// Everything that is needed to judge a run.
+/// Inputs of the check of a run.
 #[derive(Clone, Debug)]
 pub struct History {
-    /// The accounts that are followed, with what genesis gave them.
+    /// The tracked accounts, with their genesis balances.
     pub genesis: BTreeMap<Address, u64>,
-    /// All money of genesis.
+    /// Total supply of genesis.
     pub supply: u64,
     /// All transfers that clients made.
     pub made: Vec<Transfer>,
@@ -167,7 +167,7 @@ pub struct History {
     pub calls: Vec<Call>,
     /// The chain, from height 1 without gaps.
     pub chain: Vec<ChainBlock>,
-    /// When faults ran.
+    /// Times of the faults.
     pub phase: Phase,
     /// Hash of block 0.
     pub genesis_hash: Hash,

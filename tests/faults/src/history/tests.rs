@@ -1,4 +1,4 @@
-//! Histories made by hand: a good one, and one for every way to be bad.
+//! Hand-made histories: a valid one, and one for every violation.
 
 use std::collections::BTreeMap;
 
@@ -91,7 +91,7 @@ const SUPPLY: SupplyAnswer = SupplyAnswer {
 };
 
 /// Two accounts with 100 each. Transfer 1 pays 10 at height 1, transfer 2 pays 20 at height 2, transfer 3
-/// wants too much at height 3 and fails on the chain; transfer 4 was refused, transfer 5 is unknown.
+/// exceeds the balance at height 3 and fails on the chain; transfer 4 was refused, transfer 5 is unknown.
 fn good() -> History {
     let made = vec![
         transfer(1, 1, 2, 10, 0),
@@ -157,7 +157,7 @@ fn good() -> History {
     }
 }
 
-/// Changes the good history and says what is found.
+/// Changes the valid history and returns the violations.
 fn found(change: impl FnOnce(&mut History)) -> Vec<String> {
     let mut history = good();
     change(&mut history);
@@ -192,7 +192,7 @@ fn a_good_history_is_explained() {
 
 #[test]
 fn an_acknowledged_transfer_that_is_lost_or_elsewhere_is_noticed() {
-    // Transfer 5 was told to be final and is nowhere.
+    // Transfer 5 was acknowledged as final and is not in the chain.
     one(
         |h| {
             replace(
@@ -206,7 +206,7 @@ fn an_acknowledged_transfer_that_is_lost_or_elsewhere_is_noticed() {
         },
         "(a)",
     );
-    // Transfer 1 was told to be at another height when it was sent again.
+    // Transfer 1 was acknowledged at another height when it was sent again.
     one(
         |h| {
             replace(
@@ -229,7 +229,7 @@ fn a_failed_transfer_in_the_chain_is_noticed() {
         history.chain.push(block(4, &[refused]));
     };
     one(change, "(b) transfer");
-    // The same for one of unknown fate is fine.
+    // The same for one of unknown outcome is valid.
     let unknown = |history: &mut History| history.chain.push(block(4, &[(transfer(5, 1, 2, 2, 2), true)]));
     assert_eq!(found(unknown), [""; 0]);
 }

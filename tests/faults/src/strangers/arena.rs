@@ -17,32 +17,32 @@ use crate::netns::Net;
 use crate::process::rss_kib;
 use crate::scenarios::HEALS_WITHIN;
 
-/// Validators of the network; a follower comes after them.
+/// Validators of the network; a follower is numbered after them.
 pub const VALIDATORS: usize = 4;
 /// The node that follows.
 pub const FOLLOWER: usize = VALIDATORS;
-/// The validator whose key the attacker has, where it has one.
+/// The validator whose key the attacker has, in attacks with a key.
 pub const TRAITOR: usize = VALIDATORS - 1;
 /// Port of the metrics listener.
 pub const METRICS_PORT: u16 = 9_464;
 /// Port of the admin listener.
 pub const ADMIN_PORT: u16 = 9_465;
-/// Milliseconds between two blocks: slow enough that the nodes leave the processors idle for half of the time,
-/// fast enough that a few seconds hold many blocks.
+/// Milliseconds between two blocks: slow enough that the nodes leave the processors idle for half of the
+/// time, fast enough that a few seconds hold many blocks.
 const PACE_MS: u64 = 250;
-/// Blocks that must come first.
+/// Blocks that must be decided first.
 const WARM_UP_BLOCKS: u64 = 8;
 /// Subnets that the attacker has addresses in, and addresses in each.
 const SUBNETS: u8 = 8;
 const PER_SUBNET: u8 = 2;
-/// Priority of the attacker: it shares the nodes' processors, which a stranger does not.
+/// Priority of the attacker: it shares the nodes' processors, which a remote attacker does not.
 const NICE: &str = "10";
-/// How often memory is looked at.
+/// Sampling interval of memory.
 const LOOK: Duration = Duration::from_millis(100);
-/// How often a head is asked for before it counts as unknown.
+/// Attempts to read a head before it counts as unknown.
 const HEAD_TRIES: usize = 3;
 
-/// A network of validators and a follower, and a place for the attacker.
+/// A network of validators and a follower, and a namespace for the attacker.
 pub struct Arena {
     /// The nodes.
     pub cluster: Cluster,
@@ -52,7 +52,7 @@ pub struct Arena {
     keys: tempfile::TempDir,
 }
 
-/// How far a node was, and when.
+/// Height of a node, and the time of the observation.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark {
     at: Instant,
@@ -69,10 +69,10 @@ impl Mark {
 }
 
 impl Arena {
-    /// Makes the network; nothing runs yet. Every node gets these variables besides.
+    /// Makes the network; nothing runs yet. Every node gets these variables in addition.
     ///
     /// # Panics
-    /// When this machine cannot have the namespaces.
+    /// When this machine does not support the namespaces.
     #[must_use]
     pub fn new(variables: &[(&str, &str)]) -> Self {
         Self::paced(variables, PACE_MS)
@@ -81,7 +81,7 @@ impl Arena {
     /// The same with so many milliseconds between two blocks.
     ///
     /// # Panics
-    /// When this machine cannot have the namespaces.
+    /// When this machine does not support the namespaces.
     #[must_use]
     pub fn paced(variables: &[(&str, &str)], pace_ms: u64) -> Self {
         let plan = Plan {
@@ -129,7 +129,7 @@ impl Arena {
         }
     }
 
-    /// Prepares an attack in a process of its own; [`Attacker::go`] lets it begin.
+    /// Prepares an attack in a separate process; [`Attacker::go`] lets it begin.
     ///
     /// # Panics
     /// When the program is missing or refuses its arguments.
@@ -179,7 +179,7 @@ impl Arena {
     /// The traitor's key.
     ///
     /// # Panics
-    /// When its home has none.
+    /// When its home has no key.
     #[must_use]
     pub fn traitor_key(&self) -> SecretKey {
         let prefix = AddressPrefix::new("vibet").expect("a good prefix");
@@ -188,7 +188,7 @@ impl Arena {
             .expect("the validator's key that init made")
     }
 
-    /// Where a node is now; the last block that it is known to have when it does not answer.
+    /// Height of a node now; the last block that it is known to have when it does not answer.
     #[must_use]
     pub fn mark(&self, node: usize) -> Option<Mark> {
         let head = (0..HEAD_TRIES).find_map(|_| self.cluster.head(node).ok())?;
@@ -196,8 +196,8 @@ impl Arena {
         Some(Mark { at, height })
     }
 
-    /// Blocks per 1,000 seconds of the slowest of these nodes over a time; a node that does not answer at the end
-    /// counts as standing still.
+    /// Blocks per 1,000 seconds of the slowest of these nodes over a time; a node that does not answer at the
+    /// end counts as stalled.
     #[must_use]
     pub fn millirate(&self, nodes: &[usize], time: Duration) -> u64 {
         let marks = || {
@@ -238,8 +238,8 @@ impl Arena {
             .collect()
     }
 
-    /// Does something while looking at memory; returns what it gave and by how many KiB the node that grew most
-    /// did, at its highest.
+    /// Runs `work` while sampling memory; returns its result and the growth in KiB, at its maximum, of the
+    /// node that grew most.
     pub fn growth<T>(&self, work: impl FnOnce() -> T) -> (T, u64) {
         let before = self.memory();
         let ended = AtomicBool::new(false);
@@ -262,17 +262,17 @@ impl Arena {
     }
 }
 
-/// How an attack is run.
+/// Parameters of an attack.
 pub struct How<'a> {
     /// Nodes and ports.
     pub targets: &'a [(usize, u16)],
-    /// Identities on each of them.
+    /// Number of identities on each of them.
     pub strangers: usize,
-    /// Whether they come from all addresses of the attacker, or from one.
+    /// True to use all addresses of the attacker, false to use one.
     pub spread: bool,
     /// A key that the attacker has.
     pub key: Option<SecretKey>,
-    /// How long.
+    /// Duration.
     pub time: Duration,
 }
 

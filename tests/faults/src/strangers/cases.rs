@@ -12,26 +12,27 @@ use super::arena::{ADMIN_PORT, Arena, FOLLOWER, How, METRICS_PORT, TRAITOR, inte
 use crate::scenarios::HEALS_WITHIN;
 use crate::table::{Table, Verdict};
 
-/// How long the clean rate is taken, and the rate afterwards.
+/// Duration of the clean rate's measurement, and of the rate afterwards.
 const CLEAN: Duration = Duration::from_secs(12);
-/// How long a network has to recover.
+/// Time in which a network must recover.
 const RECOVERS: Duration = Duration::from_secs(5);
-/// Percent of the clean rate at which it counts as recovered: what twelve seconds can tell.
+/// Percent of the clean rate at which it counts as recovered: the resolution of twelve seconds.
 const RECOVERED_PERCENT: u64 = 95;
 /// Milliseconds within which an honest client is answered, at the 99th percentile.
 const HONEST_MS_MAX: u64 = 100;
-/// How long a health check may take at all.
+/// Time limit of a health check.
 const HEALTH: Duration = Duration::from_secs(2);
-/// How often the honest client calls.
+/// Interval of the honest client's calls.
 const HONEST_BEAT: Duration = Duration::from_millis(50);
 /// Milliseconds for which a socket that sends nothing useful may be kept.
 const USELESS_MS_MAX: u64 = 12_000;
-/// The same on the network listener: 4 s for the handshakes, 4 s from there for the hello, and what a busy node needs.
+/// The same on the network listener: 4 s for the handshakes, 4 s from there for the hello, and some for a
+/// busy node.
 const SILENT_PEER_MS_MAX: u64 = 6_000;
-/// Percent of the offenders that must be dropped. Under load a node resets streams before it has read anything, and
-/// what it never saw it cannot punish: one in thousands. Of fewer than a hundred, all must be.
+/// Minimum percentage of offenders that are dropped. Under load a node resets streams before it has read
+/// anything, and it cannot punish an unread message: one in thousands. Of fewer than a hundred, all must be.
 const DROPPED_PERCENT: u64 = 99;
-/// Entries of a node's book that one attacker's addresses may have.
+/// Entries of a node's address book that one attacker's addresses may have.
 const BOOK_SHARE_MAX: usize = 128;
 
 /// One attack with its parameters and targets.
@@ -48,16 +49,17 @@ pub struct Case {
     rate_percent: u64,
     memory_mib: u64,
     must_drop: bool,
-    /// Blocks that the chain must have before, at [`FAST_MS`]; 0: at the usual pace, and as few as there are.
+    /// Blocks that the chain must have before, at [`FAST_MS`]; 0: at the usual interval, and as few as there
+    /// are.
     blocks: u64,
-    /// Kind of answer that shows that the attack reached what it is for; empty: none is needed.
+    /// Kind of answer that proves that the attack reached its target; empty: none is needed.
     answer: &'static str,
 }
 
 /// Milliseconds between two blocks of a chain that must become long.
 const FAST_MS: u64 = 100;
 
-/// What is attacked.
+/// Targets of an attack.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum On {
     /// The network listeners of all nodes that run.
@@ -73,11 +75,11 @@ enum On {
 /// The key that the attacker has.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Key {
-    /// None but those that it makes.
+    /// Only keys that it generates.
     None,
     /// That of the fourth validator, which does not run.
     Traitor,
-    /// That of an account with money.
+    /// That of a funded account.
     Account,
 }
 
@@ -99,7 +101,7 @@ const fn peer(name: &'static str, id: &'static str, attack: Attack, strangers: u
     }
 }
 
-/// All of them.
+/// All attacks.
 pub const CASES: &[Case] = &[
     Case {
         memory_mib: 128,
@@ -274,19 +276,19 @@ pub const CASES: &[Case] = &[
     },
 ];
 
-/// What the attacks on RPC need of a node: the other listeners, and the limits that are the default.
+/// Settings of a node for the attacks on RPC: the other listeners, and the default limits.
 const RPC_SETTINGS: &[(&str, &str)] = &[
     ("METRICS__LISTEN", "ADDRESS:9464"),
     ("ADMIN__LISTEN", "ADDRESS:9465"),
     ("RPC__COST_PER_S_PER_IP", "5000"),
 ];
 
-/// What an honest client met.
+/// Measurements of an honest client.
 #[derive(Default)]
 struct Honest {
     millis: Vec<u64>,
     failed: u64,
-    /// The same of the metrics page, which has a listener of its own, where there is one.
+    /// The same of the metrics page, which has a separate listener, if there is one.
     health_millis: Vec<u64>,
     health_failed: u64,
 }
@@ -315,10 +317,10 @@ impl Honest {
     }
 }
 
-/// Runs one case on a network of its own.
+/// Runs one case on a separate network.
 ///
 /// # Panics
-/// When the network does not start, or a node ends by itself.
+/// When the network does not start, or a node exits.
 pub fn run(name: &str, table: &mut Table) {
     let Some(case) = CASES.iter().find(|case| case.name == name) else {
         return;
@@ -343,7 +345,7 @@ pub fn run(name: &str, table: &mut Table) {
         Key::None | Key::Account => &[0, 1, 2, 3, FOLLOWER],
     };
     let validators: Vec<usize> = running.iter().copied().filter(|node| *node != FOLLOWER).collect();
-    // Whom the rate is taken of: under an attack on RPC, those who can still be asked.
+    // Nodes whose rate is measured: under an attack on RPC, those that still answer.
     let watched: &[usize] = match case.on {
         On::Rpc | On::Listeners => validators.get(1..).unwrap_or_default(),
         On::All | On::One => running,
@@ -442,7 +444,7 @@ pub fn run(name: &str, table: &mut Table) {
         met &= report.offences > 0 && report.dropped * 100 >= report.offences * DROPPED_PERCENT;
     }
     text += &shown(&report);
-    // An attack that nobody let in shows nothing.
+    // An attack that no node admitted proves nothing.
     if !rpc && report.admitted == 0 {
         text += " VOID";
         met = false;
@@ -488,7 +490,7 @@ fn shown(report: &Report) -> String {
     text
 }
 
-/// Calls one node until the end, from an address of its own.
+/// Calls one node until the end, from a separate address.
 fn honest_client(arena: &Arena, ended: &AtomicBool) -> Honest {
     let rpc = arena.cluster.rpc(0);
     let mut honest = Honest::default();
@@ -505,7 +507,8 @@ fn honest_client(arena: &Arena, ended: &AtomicBool) -> Honest {
     honest
 }
 
-/// Asks one node for its metrics page until the end: milliseconds of each answer, and the number of those that failed.
+/// Requests one node's metrics page until the end: milliseconds of each answer, and the number of those that
+/// failed.
 fn health_client(arena: &Arena, ended: &AtomicBool) -> (Vec<u64>, u64) {
     let address = format!("{}:{METRICS_PORT}", arena.cluster.net.address(0));
     let address: SocketAddr = address.parse().expect("an address");
@@ -532,7 +535,8 @@ fn shows_metrics(address: SocketAddr) -> bool {
     ask().is_ok_and(|line| line.starts_with("HTTP/1.1 200 "))
 }
 
-/// The packets that tell of dials on a stranger's word: to loopback, and to a name server.
+/// Packets that reveal dials to addresses from an unauthenticated peer: to loopback, and to a name
+/// server.
 fn count_dials(arena: &Arena) {
     for node in [0, 1, 2, 3, FOLLOWER] {
         let counted = arena.cluster.net.lead_astray(node).and_then(|()| {
@@ -545,7 +549,7 @@ fn count_dials(arena: &Arena) {
     }
 }
 
-/// What became of the address books, and how many dials went where nobody should be dialled.
+/// Contents of the address books, and the number of dials to forbidden addresses.
 fn book(arena: &Arena, table: &mut Table) {
     let (mut loopback, mut dials, mut names, mut worst) = (0, 0, 0, (0, 0));
     for node in [0, 1, 2, 3, FOLLOWER] {
@@ -554,7 +558,7 @@ fn book(arena: &Arena, table: &mut Table) {
         loopback += count(0);
         dials += count(1);
         names += count(2);
-        // The book is written at the end.
+        // The address book is written at the end.
         arena.cluster.stop(node);
         let text = std::fs::read_to_string(arena.cluster.homes.paths[node].join("peers.json"));
         let entries: Vec<Value> = serde_json::from_str(&text.unwrap_or_default()).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Limits without a stranger: the dearest ordinary transactions (fault 3), a full pool (M1), few file descriptors
-//! (M6), a clock that is wrong (N7).
+//! Limits without an attacker: the most expensive ordinary transactions (fault 3), a full pool (M1), few file
+//! descriptors (M6), a clock that is wrong (N7).
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
@@ -35,30 +35,31 @@ pub const TWINS: &str = "twins";
 /// A validator whose clock is wrong.
 pub const CLOCK: &str = "clock";
 
-/// Slots that are set and cleared, unless `STRANGERS_SLOTS` names another number; the case has 60,000.
+/// Number of slots that are set and cleared, unless `STRANGERS_SLOTS` names another number; the case
+/// has 60,000.
 const SLOTS: u64 = 12_000;
 /// Bytes of each.
 const SLOT_BYTES: usize = 4_096;
-/// Slots that one transaction sets: as many as fit into its limit.
+/// Slots that one transaction sets: the maximum within its limit.
 const SET_PER_TRANSACTION: usize = 15;
-/// Slots that one transaction clears: as many as it may have operations.
+/// Slots that one transaction clears: its maximum number of operations.
 const CLEARED_PER_TRANSACTION: usize = 64;
 /// Transactions in one call.
 const BATCH: usize = 40;
-/// What each pays: far above any least fee.
+/// Fee of each: far above any minimum fee.
 const FEE: u64 = 50_000_000;
-/// How long transactions may take to be final.
+/// Time limit until transactions are final.
 const FINAL: Duration = Duration::from_secs(180);
-/// How long a call may take.
+/// Time limit of a call.
 const CALL: Duration = Duration::from_secs(20);
-/// How long rates are taken.
+/// Duration of a rate's measurement.
 const CLEAN: Duration = Duration::from_secs(12);
-/// Small transactions for the pool, ten of each sender, unless `STRANGERS_TRANSACTIONS` names another number; M1 has
-/// 1,000,000.
+/// Small transactions for the pool, ten of each sender, unless `STRANGERS_TRANSACTIONS` names another number;
+/// M1 has 1,000,000.
 const MANY: u64 = 100_000;
-/// What each sender gets first: the fees of its transactions, what they send, and room.
+/// Initial transfer to each sender: the fees and amounts of its transactions, and a margin.
 const SHARE: u64 = 20_000_000;
-/// Set transactions that wait at a time: 24 MB, which every pool has room for.
+/// Set transactions that wait at a time: 24 MB, within the capacity of every pool.
 const SETS_WAITING: usize = 400;
 /// Transfers in one transaction that hands out the shares.
 const SHARES_PER_TRANSACTION: usize = 64;
@@ -71,15 +72,15 @@ const CLEARS_MIB_MAX: u64 = 128;
 /// Exit code of a node whose key signs in another process, too.
 const SAFETY_HALT: i32 = 30;
 const VALIDATORS: [usize; 4] = [0, 1, 2, 3];
-/// Half of them can decide nothing, so that what they take stays in the pool.
+/// Half of them can decide nothing, so that accepted transactions stay in the pool.
 const HALF: [usize; 2] = [0, 1];
 const ALL: [usize; 5] = [0, 1, 2, 3, FOLLOWER];
 
-/// The accounts of a network, with the nonces that come next.
+/// The accounts of a network, with their next nonces.
 struct Accounts<'a> {
     arena: &'a Arena,
     nonces: BTreeMap<usize, u64>,
-    /// Validators that take transactions, by turns.
+    /// Validators that accept transactions, by turns.
     to: &'static [usize],
 }
 
@@ -122,7 +123,7 @@ impl<'a> Accounts<'a> {
         hex::encode(&encode(&body.sign(&genesis, key)))
     }
 
-    /// Sends, by turns to each validator; returns how many were refused, and the last reason.
+    /// Sends, by turns to each validator; returns the number of refused ones, and the last reason.
     fn send(&self, transactions: &[String]) -> (usize, String) {
         let (mut refused, mut reason) = (0, String::new());
         for (turn, batch) in transactions.chunks(BATCH).enumerate() {
@@ -146,7 +147,7 @@ impl<'a> Accounts<'a> {
         (refused, reason)
     }
 
-    /// How many of the transactions made so far a node has not committed.
+    /// Number of transactions made so far that a node has not committed.
     fn open(&self, node: usize) -> u64 {
         let rpc = self.rpc(node);
         let open = self.nonces.iter().map(|(account, next)| {
@@ -162,7 +163,7 @@ impl<'a> Accounts<'a> {
         self.wait_open(0)
     }
 
-    /// Waits until at most so many are not committed; `None` when they are not in time.
+    /// Waits until no more than so many are uncommitted; `None` when they are not in time.
     fn wait_open(&self, most: u64) -> Option<Duration> {
         let begun = Instant::now();
         while begun.elapsed() < FINAL {
@@ -187,7 +188,7 @@ fn slot(number: u64) -> Hash {
 /// Fault 3: many large slots are set, the nodes restart, and all slots are cleared in few bytes.
 ///
 /// # Panics
-/// When the network does not start, or a node ends by itself.
+/// When the network does not start, or a node exits.
 pub fn clears(table: &mut Table) {
     let slots = setting("STRANGERS_SLOTS", SLOTS);
     let arena = Arena::new(&[]);
@@ -230,7 +231,7 @@ pub fn clears(table: &mut Table) {
         begun.elapsed().as_secs()
     );
     table.row("3", "clears: setting", "", text, Verdict::Figure);
-    // Cold: what was written lies in the database, not in a cache of the process.
+    // Cold: the written data is in the database, not in a cache of the process.
     for node in ALL {
         arena.cluster.stop(node);
     }
@@ -274,7 +275,7 @@ fn rounds(arena: &Arena, from: u64, to: u64) -> (u64, u64) {
     (later, longest)
 }
 
-/// What filling the pools came to.
+/// Results of filling the pools.
 struct Filled {
     sent: usize,
     seconds: u64,
@@ -285,8 +286,8 @@ struct Filled {
     percent: u64,
 }
 
-/// Sends batches, and measures the nodes meanwhile. To half of the validators they are sent while the others are
-/// stopped; the rate is then taken from when these are back.
+/// Sends batches, and measures the nodes meanwhile. To half of the validators they are sent while the others
+/// are stopped; the rate is then measured from when these are back.
 fn fill(arena: &Arena, accounts: &Accounts<'_>, batches: impl Iterator<Item = Vec<String>>) -> Filled {
     let clean = arena.millirate(&VALIDATORS, CLEAN);
     let stopped: Vec<usize> = VALIDATORS
@@ -349,7 +350,7 @@ impl Filled {
 /// M1: the pool is filled with large transactions while nothing is decided.
 ///
 /// # Panics
-/// When the network does not start, or a node ends by itself.
+/// When the network does not start, or a node exits.
 pub fn pool(table: &mut Table) {
     large(table, POOL, 0, &HALF);
 }
@@ -357,7 +358,7 @@ pub fn pool(table: &mut Table) {
 /// M1: large transactions whose first nonce is missing, so that all of them wait behind a gap.
 ///
 /// # Panics
-/// When the network does not start, or a node ends by itself.
+/// When the network does not start, or a node exits.
 pub fn pool_queued(table: &mut Table) {
     large(table, POOL_QUEUED, 1, &VALIDATORS);
 }
@@ -385,7 +386,7 @@ fn large(table: &mut Table, name: &str, first_nonce: u64, to: &'static [usize]) 
 /// M1: the pool is filled with small transactions of many senders while nothing is decided.
 ///
 /// # Panics
-/// When the network does not start, or a node ends by itself.
+/// When the network does not start, or a node exits.
 pub fn pool_many(table: &mut Table) {
     let many = setting("STRANGERS_TRANSACTIONS", MANY);
     let arena = Arena::new(&[("RPC__COST_PER_S_PER_IP", "0")]);
@@ -435,7 +436,7 @@ pub fn pool_many(table: &mut Table) {
     accounts.to = &HALF;
     let filled = fill(&arena, &accounts, batches);
     let what = format!("{} of {} senders", filled.sent, senders.len());
-    // The callers take most of both cores: M1 is about memory.
+    // The callers use the larger part of both cores: M1 is about memory.
     filled.row(table, POOL_MANY, &what, 0);
 }
 
@@ -452,7 +453,7 @@ fn wrapped(folder: &Path, prefix: &str) -> PathBuf {
 /// M6: nodes with 256 file descriptors, and more clients than that.
 ///
 /// # Panics
-/// When the network does not start, or a node ends by itself.
+/// When the network does not start, or a node exits.
 pub fn descriptors(table: &mut Table) {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let program = wrapped(folder.path(), "prlimit --nofile=256:256");
@@ -472,7 +473,7 @@ pub fn descriptors(table: &mut Table) {
     };
     let mut attacker = arena.attacker(Attack::RpcSilent, &how);
     attacker.go();
-    // The two that are attacked may be asked by nobody else; the chain shows whether they take part.
+    // The two that are attacked may be unable to answer others; the chain shows if they take part.
     let during = arena.millirate(&[2, 3], time);
     let report = attacker.report();
     arena.cluster.assert_alive();
@@ -485,7 +486,7 @@ pub fn descriptors(table: &mut Table) {
     );
     let met = percent >= 90 && back <= Duration::from_secs(5);
     table.row("M6", DESCRIPTORS, "no end, ≥ 90 %, back in 5 s", text, met);
-    // The same with connections to the network listeners: validators must keep their places.
+    // The same with connections to the network listeners: validators must keep their connections.
     std::thread::sleep(Duration::from_secs(5));
     let how = How {
         targets: &peers(&[0, 1]),
@@ -511,10 +512,10 @@ pub fn descriptors(table: &mut Table) {
     table.row("M6", &what, "no end, ≥ 90 %, back in 5 s", text, met);
 }
 
-/// B2: the same key on two unmodified nodes. The others go on; the twins may stop themselves.
+/// B2: the same key on two unmodified nodes. The others continue; the twins may stop themselves.
 ///
 /// # Panics
-/// When the network does not start, or an honest node ends by itself.
+/// When the network does not start, or an honest node exits.
 pub fn twins(table: &mut Table) {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let program = folder.path().join("twin.sh");
@@ -524,7 +525,7 @@ pub fn twins(table: &mut Table) {
     let mut arena = Arena::new(&[]);
     let homes = arena.cluster.homes.paths.clone();
     let node_key = std::fs::read(homes[FOLLOWER].join("node.key")).expect("the follower's own key");
-    // Everything of the validator's home, before it ever ran, but the name on the network.
+    // Everything of the validator's home, before it ever ran, except the name on the network.
     let status = std::process::Command::new("cp")
         .args(["-a", "--"])
         .arg(homes[TRAITOR].join("."))
@@ -558,20 +559,20 @@ pub fn twins(table: &mut Table) {
         to.saturating_sub(from)
     );
     let mut ended = ends.iter().flatten();
-    // One that ends leaves the other alone with the key: so at least one must, and for no other reason.
+    // One that ends leaves the other alone with the key: so one or both must, and for no other reason.
     let stopped = ends.iter().any(Option::is_some) && ended.all(|code| *code == SAFETY_HALT);
     let met = percent >= 60 && agree && stopped && honest.iter().all(|node| running(*node));
     let target = format!("≥ 60 %, no fork, honest nodes stay, a twin ends with {SAFETY_HALT}");
     table.row("B2", TWINS, &target, text, met);
 }
 
-/// Where Debian's package faketime has its library.
+/// Path of the library of Debian's package faketime.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
 /// N7: the clock of one validator is wrong by an hour, or by half a second.
 ///
 /// # Panics
-/// When the network does not start, or a node ends by itself.
+/// When the network does not start, or a node exits.
 pub fn clock(table: &mut Table) {
     assert!(
         Path::new(FAKETIME).is_file(),
@@ -581,7 +582,7 @@ pub fn clock(table: &mut Table) {
         let mut arena = Arena::new(&[]);
         let honest = [0, 1, 2];
         arena.start(&honest);
-        // Three of four, the fourth missing: what its absence costs is the clean rate's part.
+        // Three of four, the fourth missing: the cost of its absence is part of the clean rate.
         std::thread::sleep(Duration::from_secs(3));
         let clean = arena.millirate(&honest, CLEAN);
         let variables = [
@@ -643,14 +644,14 @@ fn clock_steps(table: &mut Table) {
             "{percent} % of four, {later} of {} in later rounds, longest gap {longest} ms, newest block {ahead} ms ahead",
             to.saturating_sub(from)
         );
-        // Of four that work to three: what the one's absence costs is not the clock's.
+        // From four running validators to three: the cost of the absence is not the clock's.
         let what = format!("{CLOCK}: a step to {shift} s in mid-run");
         let met = percent >= 50 && ahead <= 500 && to > from;
         table.row("N7", &what, "≥ 50 %, ≤ 500 ms ahead", text, met);
     }
 }
 
-/// How far the time of a block is ahead of the clock of this machine.
+/// Lead of a block's time over the clock of this machine.
 fn ahead_ms(arena: &Arena, height: u64) -> u64 {
     let header = arena
         .cluster

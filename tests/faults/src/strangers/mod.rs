@@ -1,14 +1,14 @@
 //! Hostile peers and clients against whole networks of processes: one row per attack, with its targets.
 //!
-//! Four validators and a follower run in namespaces of their own; the attacker (`vibecoin-stranger`) runs in
-//! another one, with sixteen source addresses in eight subnets, at a lower priority than the nodes, since it shares
-//! their processors and a stranger would not. Rates are those of the slowest node. The clean rate is taken on the
-//! same network just before the attack.
+//! Four validators and a follower run in separate namespaces; the attacker (`vibecoin-stranger`) runs in
+//! another one, with sixteen source addresses in eight subnets, at a lower priority than the nodes, since it
+//! shares their processors and a remote attacker would not. Rates are those of the slowest node. The clean
+//! rate is taken on the same network just before the attack.
 //!
-//! - [`cases`]: the attacks with their parameters and targets, and how one is measured;
+//! - [`cases`]: the attacks with their parameters and targets, and their measurement;
 //! - [`arena`]: the network and the attacker's process;
-//! - [`sync`]: a node that joins beside peers that lie;
-//! - [`limits`]: ordinary transactions of the dearest kind, a full pool, few file descriptors, wrong clocks.
+//! - [`sync`]: a node that joins beside Byzantine peers;
+//! - [`limits`]: ordinary transactions of the most expensive kind, a full pool, few file descriptors, wrong clocks.
 
 use crate::table::Table;
 
@@ -17,7 +17,7 @@ pub mod cases;
 pub mod limits;
 pub mod sync;
 
-/// A number that the environment may name.
+/// A number from an environment variable, with a default.
 fn setting(name: &str, otherwise: u64) -> u64 {
     let named = std::env::var(name).ok();
     named.and_then(|text| text.parse().ok()).unwrap_or(otherwise)
@@ -43,13 +43,13 @@ pub fn names() -> Vec<String> {
     names
 }
 
-/// Runs attacks by name, all of them when none is named; returns the number of targets that were missed.
+/// Runs attacks by name, all of them when none is named; returns the number of missed targets.
 ///
 /// # Errors
 /// In words, for a name that does not exist.
 ///
 /// # Panics
-/// When a network does not start, or a node ends by itself.
+/// When a network does not start, or a node exits.
 pub fn run(chosen: &[&str]) -> Result<usize, String> {
     let known = names();
     if let Some(unknown) = chosen

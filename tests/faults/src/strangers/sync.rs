@@ -1,4 +1,4 @@
-//! A node that joins from genesis while peers lie to it (B9).
+//! A node that joins from genesis beside Byzantine peers (B9).
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,21 +18,21 @@ pub const NAME: &str = "liars";
 const BLOCKS: u64 = 800;
 /// Milliseconds between blocks: the chain must become long soon.
 const PACE_MS: u64 = 60;
-/// How long the liars lie to each joining node.
+/// Duration of the Byzantine behaviour for each joining node.
 const TIME: Duration = Duration::from_secs(12);
-/// The nodes that stay, from which it can fetch them.
+/// The nodes that stay, from which it can fetch the blocks.
 const SERVING: [usize; 2] = [0, 1];
-/// Liars of one kind.
+/// Number of Byzantine peers of one kind.
 const LIARS: usize = 2;
 /// MiB of a node that joins: those of an idle one, and 200.
 const JOIN_MIB_MAX: u64 = 222;
-/// Milliseconds in which a joining node must have left a peer that lied to it. One that is silent instead cannot see
-/// that it was left: so long each may delay the join.
+/// Milliseconds in which a joining node must have left a peer with invalid answers. One that is silent
+/// instead cannot detect that it was left: this is the delay that each may cause.
 const LEFT_MS_MAX: u64 = 1_000;
-/// Joins without liars, of which the slower counts.
+/// Joins without Byzantine peers, of which the slower counts.
 const CLEAN_JOINS: usize = 2;
 
-/// The kinds, and whether what they do must cost them their connection.
+/// The kinds, and true if the behaviour must cost the connection.
 const KINDS: [(Attack, bool); 5] = [
     (Attack::LiarHead, false),
     (Attack::LiarGaps, true),
@@ -41,14 +41,14 @@ const KINDS: [(Attack, bool); 5] = [
     (Attack::LiarShrinks, false),
 ];
 
-/// Runs every kind against a node that starts from nothing.
+/// Runs every kind against a node that starts from genesis.
 ///
 /// # Panics
 /// When the network does not start, or a node does not join at all.
 pub fn run(table: &mut Table) {
     let arena = Arena::paced(&[], PACE_MS);
     let wanted = setting("STRANGERS_BLOCKS", BLOCKS);
-    // The chain must grow that long first.
+    // The chain must reach that length first.
     let grown = HEALS_WITHIN
         .saturating_mul(3)
         .saturating_add(Duration::from_millis(wanted * PACE_MS * 4));
@@ -57,7 +57,7 @@ pub fn run(table: &mut Table) {
     copy(home, &pristine);
     arena.start(&[0, 1, 2, 3]);
     arena.cluster.wait_all_reach(&[0, 1, 2, 3], wanted, grown);
-    // Two of four decide nothing: the chain stands still, and every join is as long as the others.
+    // Two of four decide nothing: the chain stalls, and every join has the same length.
     arena.cluster.kill(2);
     arena.cluster.kill(3);
     let mut clean = Duration::ZERO;
@@ -83,7 +83,7 @@ pub fn run(table: &mut Table) {
     );
     for (attack, is_offence) in KINDS {
         let mut targets = peers(&[FOLLOWER]);
-        // The liars have the truth from here.
+        // The Byzantine peers fetch the true chain from here.
         targets.extend(peers(&[0]));
         let how = How {
             targets: &targets,
@@ -125,7 +125,7 @@ pub fn run(table: &mut Table) {
     }
 }
 
-/// Starts the follower; returns how long it takes to the head.
+/// Starts the follower; returns the time until it is at the head.
 fn join(arena: &Arena) -> Duration {
     let begun = Instant::now();
     arena.cluster.start(&[FOLLOWER]);
