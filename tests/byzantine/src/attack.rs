@@ -1,4 +1,4 @@
-//! The attacks by name, what they are run with, and what they report.
+//! The attacks by name, their settings, and their reports.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,9 +21,9 @@ use crate::{
     votes,
 };
 
-/// Rest of a stranger that was refused.
+/// Pause of an attacking client that was refused.
 const REFUSED_REST: Duration = Duration::from_millis(200);
-/// Rest between two connections.
+/// Pause between two connections.
 const REST: Duration = Duration::from_millis(20);
 /// Connections under one identity before the next one is taken.
 const LIVES: u32 = 2;
@@ -46,7 +46,7 @@ macro_rules! attacks {
                 match self { $(Self::$variant => $name),* }
             }
 
-            /// What it does, in a line.
+            /// Description in one line.
             #[must_use]
             pub const fn about(self) -> &'static str {
                 match self { $(Self::$variant => $about),* }
@@ -103,32 +103,33 @@ impl Attack {
     }
 }
 
-/// What an attack is run with.
+/// Settings of an attack.
 #[derive(Clone)]
 pub struct Setting {
     /// The chain.
     pub genesis: Hash,
     /// Listeners of the nodes: TCP for the network, or RPC for the attacks on it.
     pub targets: Vec<SocketAddr>,
-    /// Addresses to connect from; empty: as the system chooses.
+    /// Source addresses; empty: chosen by the system.
     pub sources: Vec<IpAddr>,
-    /// Identities at once on each node.
+    /// Number of concurrent identities on each node.
     pub strangers: usize,
-    /// How long.
+    /// Duration.
     pub time: Duration,
-    /// A validator's key, for the attacks of a validator and with what it signed; an account's, for [`Attack::RpcWaits`].
+    /// A validator's key, for the attacks of a validator and with its signatures; an account's, for
+    /// [`Attack::RpcWaits`].
     pub key: Option<SecretKey>,
-    /// The validators, in whose names certificates are forged.
+    /// The validators, under whose names certificates are forged.
     pub validators: Vec<PublicKey>,
 }
 
-/// An identity of a stranger.
+/// An identity of an attacking client.
 pub struct Identity {
     /// Seed of the key.
     pub seed: [u8; 32],
     /// The key.
     pub keypair: Keypair,
-    /// Where it connects from.
+    /// Source address of its connections.
     pub source: Option<IpAddr>,
 }
 
@@ -160,34 +161,35 @@ impl Names {
     }
 }
 
-/// What was done, and what the nodes did about it.
+/// Actions of the attack, and reactions of the nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// Connections made.
+    /// Number of connections made.
     pub connections: u64,
-    /// Connections after which the node opened its lane.
+    /// Number of connections after which the node opened its lane.
     pub admitted: u64,
-    /// Connections that were refused, or ended before that.
+    /// Number of connections that were refused, or ended before that.
     pub refused: u64,
     /// Bytes sent.
     pub bytes: u64,
     /// Messages sent.
     pub messages: u64,
-    /// Bytes of the bodies that nodes gave.
+    /// Bytes of bodies received from nodes.
     #[serde(default)]
     pub fetched_bytes: u64,
-    /// Blocks that nodes gave.
+    /// Number of blocks received from nodes.
     #[serde(default)]
     pub fetched_blocks: u64,
     /// Connections on which a rule was broken, and the node had its time to act.
     pub offences: u64,
-    /// Those that the node closed within its time.
+    /// Those that the node closed within the time limit.
     pub dropped: u64,
-    /// Milliseconds of the longest stay after an offence.
+    /// Milliseconds of the longest connection time after an offence.
     pub longest_ms: u64,
-    /// Why the last connection was refused.
+    /// Reason of the last refusal.
     pub reason: String,
-    /// Rules that were broken without being dropped in time, with the number of connections.
+    /// Broken rules after which the node did not disconnect in time, with the number of
+    /// connections.
     pub kept: BTreeMap<String, u64>,
     /// Answers of RPC calls: `result`, or the reason of the error, with their number.
     #[serde(default)]
@@ -242,11 +244,12 @@ impl Tally {
         *answers.entry(kind).or_default() += 1;
     }
 
-    /// A connection with an offence has ended, by the node or, without `closed`, by us.
+    /// A connection with an offence has ended: closed by the node or, without `closed`, by the
+    /// attacker.
     pub(crate) fn offended(&self, at: Instant, closed: Option<Instant>, rule: Option<&str>) {
         let stayed = closed.unwrap_or_else(Instant::now).saturating_duration_since(at);
         let in_time = closed.is_some() && stayed <= DROPPED_WITHIN;
-        // One that we end before its time is over says nothing about the node.
+        // A connection that the attacker ends before the time limit proves nothing about the node.
         if closed.is_some() || stayed >= DROPPED_WITHIN {
             self.offences.fetch_add(1, Ordering::Relaxed);
             self.dropped.fetch_add(u64::from(in_time), Ordering::Relaxed);
@@ -285,9 +288,9 @@ impl Tally {
 
 /// A prepared attack.
 pub struct Stage {
-    /// Which.
+    /// The attack.
     pub attack: Attack,
-    /// With what.
+    /// Its settings.
     pub setting: Setting,
     /// Names of the chain.
     pub names: Names,
@@ -295,14 +298,14 @@ pub struct Stage {
     pub envelope: Envelope,
     /// Counters.
     pub tally: Tally,
-    /// What is dear to make, made before the time begins.
+    /// Inputs that are expensive to make, made before the time begins.
     pub material: Material,
     heads: Vec<AtomicU64>,
     identities: AtomicU64,
     messages: AtomicUsize,
 }
 
-/// What a stranger does on a connection, until it ends.
+/// Actions of an attacking client on a connection, until it ends.
 type Act = for<'a> fn(&'a Arc<Stage>, &'a mut Session) -> BoxFuture<'a, io::Result<()>>;
 
 impl Stage {
@@ -323,25 +326,25 @@ impl Stage {
         })
     }
 
-    /// The number of the first of so many prepared messages that nobody has sent yet.
+    /// The index of the first of so many prepared messages that were not sent yet.
     #[must_use]
     pub fn next_message(&self, count: usize) -> usize {
         self.messages.fetch_add(count, Ordering::Relaxed)
     }
 
-    /// Notes the head that a node told of.
+    /// Records the head that a node announced.
     pub fn saw_head(&self, node: usize, height: u64) {
         self.heads[node].fetch_max(height, Ordering::Relaxed);
     }
 
-    /// The newest head that any node told of.
+    /// The highest head that any node announced.
     #[must_use]
     pub fn head(&self) -> u64 {
         let heads = self.heads.iter().map(|head| head.load(Ordering::Relaxed));
         heads.max().unwrap_or(0)
     }
 
-    /// An identity that was never used, at the source of this number.
+    /// A new identity, at the source address of this index.
     #[must_use]
     pub fn identity(&self, source: usize) -> Identity {
         let number = self.identities.fetch_add(1, Ordering::Relaxed);
@@ -358,14 +361,15 @@ impl Stage {
         }
     }
 
-    /// The key that strangers prove to have: a validator's evidence needs its signatures, not its place.
+    /// The key that attacking clients prove to have: evidence against a validator needs its signatures,
+    /// not its identity.
     #[must_use]
     pub fn proven_key(&self) -> Option<&SecretKey> {
         let key = self.setting.key.as_ref();
         key.filter(|_| self.attack != Attack::Evidence)
     }
 
-    /// The greeting that the attack begins with.
+    /// The initial hello of the attack.
     #[must_use]
     pub fn hello(&self) -> Hello {
         let head = match self.attack {
@@ -419,11 +423,11 @@ impl Stage {
         self.tally.report()
     }
 
-    /// On every node so many strangers: each connects, acts, and comes back when it is thrown out.
+    /// So many clients on every node: each connects, acts, and reconnects when it is disconnected.
     async fn assault(self: &Arc<Self>, act: Act) {
         let mut tasks = tokio::task::JoinSet::new();
         let nodes = self.setting.targets.len();
-        // The liars' last target is the honest source of blocks, never a victim.
+        // The last target of Byzantine sync peers is the honest source of blocks, never a victim.
         let victims = if liar::is_liar(self.attack) {
             nodes.saturating_sub(1)
         } else {

@@ -1,4 +1,4 @@
-//! Large answers that were asked for once, or never (fault 1).
+//! Large answers that were requested once, or never (fault 1).
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::material::{BODIES, certificate, header};
 use crate::session::{Event, Session};
 use crate::wire::frame;
 
-/// How often a body is sent under one header.
+/// Number of times that a body is sent under one header.
 const BODY_TIMES: usize = 3;
 
 fn answer(stage: &Stage, from: Height, count: u32) -> Vec<u8> {
@@ -37,7 +37,7 @@ fn answer(stage: &Stage, from: Height, count: u32) -> Vec<u8> {
     frame(&stage.envelope.pack(&Message::SyncResponse { from, blocks }))
 }
 
-/// Waits for a request for blocks, then answers it without end; a newer request changes the range.
+/// Waits for a request for blocks, then answers it endlessly; a newer request changes the range.
 pub fn answer_again<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
     Box::pin(async move {
         let mut lane = session.direct().await?;
@@ -46,7 +46,7 @@ pub fn answer_again<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxF
             let event = if frame.is_empty() {
                 session.event().await
             } else {
-                // Whatever waits is taken, and nothing is waited for.
+                // Takes a waiting event without blocking.
                 tokio::select! {
                     biased;
                     event = session.event() => event,
@@ -71,7 +71,7 @@ pub fn answer_again<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxF
     })
 }
 
-/// Sends a body full of bad signatures under the header of each proposal that comes by.
+/// Sends a body full of bad signatures under the header of each received proposal.
 pub fn bodies<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
     Box::pin(async move {
         let mut lane = session.direct().await?;

@@ -1,4 +1,4 @@
-//! Greetings that fill a node's address book (fault 15).
+//! Hellos that fill a node's address book (fault 15).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,18 +9,18 @@ use libp2p::PeerId;
 use crate::attack::Stage;
 use crate::session::{Event, Session};
 
-/// Port of every address that is made up: a mark by which they are found in a node's book and in its packets.
+/// Port of every invented address: a mark that identifies them in a node's address book and in its packets.
 pub const MARK_PORT: u16 = 40_007;
-/// Identities that greet each node.
+/// Number of identities that send a hello to each node.
 pub const IDENTITIES: usize = 620;
-/// Addresses in one greeting.
+/// Addresses in one hello.
 const ADDRESSES: usize = 32;
-/// Time for one greeting to be answered.
+/// Time limit of the answer to a hello.
 const ANSWER: Duration = Duration::from_secs(1);
-/// Rest after one that was refused.
+/// Pause after one that was refused.
 const REFUSED: Duration = Duration::from_millis(100);
 
-/// An address where nobody is: loopback, private or a name.
+/// An address without a listener: loopback, private or a name.
 fn made_up(number: usize, peer: &PeerId) -> String {
     let low = number % 250 + 1;
     let at = match number % 4 {
@@ -32,7 +32,7 @@ fn made_up(number: usize, peer: &PeerId) -> String {
     format!("{at}/p2p/{peer}")
 }
 
-/// Greets every node under one identity after the other.
+/// Sends every node a hello under one identity after the other.
 pub async fn fill(stage: &Arc<Stage>) {
     let mut tasks = tokio::task::JoinSet::new();
     for node in 0..stage.setting.targets.len() {
@@ -57,7 +57,7 @@ async fn greet(stage: &Arc<Stage>, node: usize, number: usize) {
     let identity = stage.identity(number);
     let own = identity.keypair.public().to_peer_id();
     let mut hello = stage.hello();
-    // Three of four tell of themselves an address that nothing speaks against at first sight.
+    // Three of four claim an address for themselves that passes the first checks.
     hello.addresses = (0..4).map(|way| made_up(number + way, &own)).collect();
     hello.others = (0..ADDRESSES)
         .map(|other| made_up(number * ADDRESSES + other, &PeerId::random()))

@@ -1,4 +1,4 @@
-//! Certificates without end: none of them true, or all of them (41).
+//! Endless certificates: all invalid, or all valid (41).
 
 use std::io;
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use crate::{gossip, material};
 
 /// Certificates in one frame.
 const PER_FRAME: usize = 32;
-/// Rounds that forged ones are of, and heights from the head on: the head is known half a second late.
+/// Rounds of forged ones, and heights from the head on: the head is known half a second late.
 const ROUNDS: u32 = 8;
 const HEIGHTS: u64 = 4;
-/// Certificates that are made of one vote of another validator before the next one is looked for: 12,000 a second of
-/// three validators that each vote eight times.
+/// Certificates that are made from one vote of another validator before the next one is used: 12,000 a second
+/// of three validators that each vote eight times.
 const PER_VOTE: usize = 512;
 
-/// Certificates of the right form in the validators' names, whose signatures cover something else.
+/// Well-formed certificates in the validators' names, whose signatures cover other bytes.
 pub fn forged<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
     Box::pin(async move {
         let mut stream = session.gossip().await?;
@@ -79,8 +79,8 @@ fn forge(height: Height, number: u64, validators: &[PublicKey], signature: Signa
     })
 }
 
-/// Valid certificates of the newest round that another validator voted in: its vote, and one of ours, each for another
-/// block. No rule is broken: who passes on what is valid is not to blame.
+/// Valid certificates of the newest round in which another validator voted: its vote, and one of the
+/// attacker, each for another block. No rule is broken: a peer that relays valid messages is not at fault.
 pub fn valid<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
     Box::pin(async move {
         let Some(key) = stage.setting.key.clone() else {

@@ -1,4 +1,4 @@
-//! Double votes of one validator that everybody knows of, or that nobody signed (41).
+//! Double votes of one validator that every node knows, or that were never signed (41).
 
 use std::io;
 use std::sync::Arc;
@@ -16,12 +16,12 @@ const PER_FRAME: usize = 32;
 /// Pieces about one offence, and of those with a bad signature.
 const PIECES: u32 = 4_000;
 const BAD_PIECES: u32 = 512;
-/// The height of the offence, and those of offences that nobody committed: all old when an attack begins.
+/// The height of the offence, and the heights of invented offences: all old when an attack begins.
 const OFFENCE: Height = Height(1);
 const NO_OFFENCE: Height = Height(2);
 
-/// Each second connection sends pieces with bad signatures, the others the pieces about one offence: first each once,
-/// then as further copies.
+/// Each second connection sends pieces with bad signatures, the others the pieces about one offence: first
+/// each once, then as further copies.
 pub fn flood<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
     Box::pin(async move {
         let mut stream = session.gossip().await?;
@@ -48,7 +48,7 @@ pub fn flood<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'
     })
 }
 
-/// Rightly signed pieces that all prove one offence, each by the votes of another round.
+/// Validly signed pieces that all prove one offence, each by the votes of another round.
 #[must_use]
 pub fn of_one_offence(setting: &Setting, key: &SecretKey) -> Vec<Evidence> {
     let piece = |round| {
@@ -58,7 +58,7 @@ pub fn of_one_offence(setting: &Setting, key: &SecretKey) -> Vec<Evidence> {
     (0..PIECES).map(piece).collect()
 }
 
-/// Pieces in whose second vote the signature covers something else.
+/// Pieces in whose second vote the signature covers other bytes.
 #[must_use]
 pub fn badly_signed(setting: &Setting, key: &SecretKey) -> Vec<Evidence> {
     let signature = key.sign(b"something else");

@@ -1,4 +1,4 @@
-//! Old blocks, asked for without end.
+//! Endless requests for old blocks.
 
 use std::io;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use crate::attack::Stage;
 use crate::session::{Event, Session};
 use crate::wire::frame;
 
-/// Requests that are on their way at once, as many as a node lets one peer have.
+/// Maximum number of outstanding requests, as a node permits one peer.
 const REQUESTS: usize = 2;
 /// Time after which a request counts as dropped, and another one is sent.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Asks for the whole chain from the start, again and again, as fast as answers come.
+/// Requests the whole chain from the start, repeatedly, as fast as answers arrive.
 pub fn at_full_speed<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
     Box::pin(async move {
         let mut lane = session.direct().await?;

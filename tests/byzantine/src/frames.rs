@@ -19,13 +19,13 @@ use crate::wire::frame;
 
 /// Status messages in one write.
 const STATUS_BURST: u64 = 2_000;
-/// Rest between the bytes of a frame that is never finished.
+/// Interval of the bytes of a frame that is never finished.
 const DRIP: Duration = Duration::from_secs(1);
-/// Streams of each stranger that hold such a frame.
+/// Streams of each client that hold such a frame.
 const HELD: usize = 2;
-/// Rest between two broken connections.
+/// Pause between two broken connections.
 const REST: Duration = Duration::from_millis(20);
-/// Time that a node gives a frame, or 64 KiB of it.
+/// Time that a node permits for a frame, or for 64 KiB of it.
 const STEP_TIME: Duration = Duration::from_secs(5);
 /// The rules that [`broken`] breaks, in turn.
 const RULES: [&str; 10] = [
@@ -41,7 +41,7 @@ const RULES: [&str; 10] = [
     "hellos without end",
 ];
 
-/// Status messages as fast as they go out, of heights around the head.
+/// Status messages at full speed, of heights around the head.
 pub fn status<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
     Box::pin(async move {
         let mut lane = session.direct().await?;
@@ -60,9 +60,10 @@ pub fn status<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<
     })
 }
 
-/// Begins frames of a kind that may come unasked, as long as it may be, and goes on with a byte a second.
+/// Begins frames of a kind that may arrive unsolicited, at their maximum length, and continues with a byte a
+/// second.
 ///
-/// The frames of an answer cannot be held like this: without a question they are refused at their first bytes.
+/// The frames of an answer cannot be held like this: without a request they are refused at their first bytes.
 pub fn never_finished<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
     Box::pin(async move {
         let mut lanes = Vec::new();
@@ -148,7 +149,7 @@ async fn break_rule(stage: &Stage, session: &mut Session, way: usize) -> io::Res
             bytes.push(0);
             frame(&bytes)
         }
-        // The half of a frame, and the end of the stream: no rule is broken, it is only of no use.
+        // Half of a frame, and the end of the stream: no rule is broken, it is only useless.
         _ => {
             let bytes = frame(&status());
             session.write(&mut lane, &bytes[..bytes.len() / 2], 1).await?;

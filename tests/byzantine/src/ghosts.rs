@@ -1,4 +1,4 @@
-//! Statements of validators that do not exist, each rightly signed (41).
+//! Statements of validators that do not exist, each validly signed (41).
 
 use std::io;
 use std::sync::Arc;
@@ -19,15 +19,16 @@ use crate::{gossip, material};
 
 /// Statements in one frame.
 const PER_FRAME: usize = 64;
-/// Prepared statements about heights that no node comes to.
+/// Prepared statements about heights that no node reaches.
 const FAR: usize = 20_000;
 const FAR_HEIGHT: Height = Height(1_000_000);
 /// Keys that these are spread over.
 const FAR_KEYS: u64 = 64;
-/// Heights from the head on that statements about the present are for: the head is known half a second late.
+/// Heights from the head on of statements about the present: the head is known half a second late.
 const HEIGHTS: u64 = 4;
 
-/// Each connection in turn sends statements about the present height, statements about heights far away, and parts.
+/// Each connection in turn sends statements about the present height, statements about distant heights, and
+/// parts.
 pub fn flood<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
     Box::pin(async move {
         match stage.next_message(1) % 3 {
@@ -55,8 +56,8 @@ async fn present(stage: &Stage, session: &mut Session) -> io::Result<()> {
     }
 }
 
-/// No rule is broken: a node cannot know the validators of a height far away. Each connection begins at another
-/// statement, and repeats them as further copies.
+/// No rule is broken: a node cannot know the validators of a distant height. Each connection begins at
+/// another statement, and repeats them as further copies.
 async fn far_away(stage: &Stage, session: &Session) -> io::Result<()> {
     let mut stream = session.gossip().await?;
     let prepared = &stage.material.statements;
@@ -73,7 +74,7 @@ async fn far_away(stage: &Stage, session: &Session) -> io::Result<()> {
     Ok(())
 }
 
-/// A node drops the stream unread and blames nobody: only validators have a lane for parts.
+/// A node drops the stream unread and blames no peer: only validators have a lane for parts.
 async fn parts(stage: &Stage, session: &Session) -> io::Result<()> {
     let mut lane = session.link.open(&stage.names.parts).await?;
     loop {
@@ -101,7 +102,7 @@ async fn parts(stage: &Stage, session: &Session) -> io::Result<()> {
     }
 }
 
-/// Prepared statements about heights far away, as gossiped data.
+/// Prepared statements about distant heights, as gossiped data.
 #[must_use]
 pub fn far(setting: &Setting) -> Vec<Vec<u8>> {
     let keys: Vec<SecretKey> = (0..FAR_KEYS).map(ghost).collect();
@@ -116,7 +117,7 @@ pub fn far(setting: &Setting) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// A proposal or a vote that no other number gives.
+/// A proposal or a vote that is unique to its number.
 fn statement(genesis: &Hash, key: &SecretKey, height: Height, number: u64) -> Message {
     Message::Consensus(if number.is_multiple_of(2) {
         let vote = Vote {

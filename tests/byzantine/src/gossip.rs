@@ -1,4 +1,4 @@
-//! Gossip that costs more than it should (faults 11 and 19, B6).
+//! Gossip of excessive cost (faults 11 and 19, B6).
 
 use std::io;
 use std::sync::Arc;
@@ -15,30 +15,30 @@ use crate::wire::{Rpc, field, varint};
 
 /// Bytes before the envelope of a gossiped message: the number of the copy.
 const COPY_BYTES: usize = 2;
-/// Copy numbers that exist.
+/// Number of valid copy numbers.
 const COPIES: u16 = 4_096;
-/// Copies of one message after which a node must have had enough.
+/// Copies of one message after which a node must disconnect.
 const COPIES_TOO_MANY: u16 = 1_024;
 /// Copies in one frame.
 const COPIES_PER_FRAME: u16 = 64;
 /// Unknown topics of one burst, and of one frame: a frame has its limit.
 const TOPICS: u32 = 100_000;
 const TOPICS_PER_FRAME: u32 = 4_000;
-/// Prune for so long.
+/// Backoff of a PRUNE.
 const BACKOFF_S: u64 = 1 << 63;
-/// Identities of messages in one frame.
+/// Message ids in one frame.
 const IDS: u64 = 2_000;
-/// Identities and messages in one frame of [`unwanted`].
+/// Message ids and messages in one frame of [`unwanted`].
 const UNWANTED_PER_FRAME: u16 = 3_990;
 const MESSAGES_PER_FRAME: u16 = 100;
-/// Messages of one frame of [`unfunded`], and the time between two frames: two strangers on each of five nodes send
-/// 20,000 in a second.
+/// Messages of one frame of [`unfunded`], and the time between two frames: two clients on each of five nodes
+/// send 20,000 in a second.
 const UNFUNDED_AT_ONCE: usize = 50;
 const UNFUNDED_EACH: Duration = Duration::from_millis(25);
-/// Rest between two batches: 20,000 transactions a second with the batches of the material.
+/// Pause between two batches: 20,000 transactions a second with the batches of the material.
 const BATCH_REST: Duration = Duration::from_millis(25);
 
-/// The message in gossiped data.
+/// Decodes the message in gossiped data.
 #[must_use]
 pub fn opened(stage: &Stage, data: &[u8]) -> Option<Message> {
     stage.envelope.open(data.get(COPY_BYTES..)?).ok()
@@ -67,7 +67,7 @@ pub fn statements<T: AsRef<[u8]>>(stage: &Stage, all: impl IntoIterator<Item = T
     all.into_iter().fold(Rpc::default(), publish).frame()
 }
 
-/// Publishes everything that comes by again, under every copy number.
+/// Publishes every received message again, under every copy number.
 pub fn copies<'a>(_: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
     Box::pin(async move {
         let mut stream = session.gossip().await?;
@@ -97,8 +97,8 @@ pub fn copies<'a>(_: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, 
     })
 }
 
-/// Control messages of gossip that no honest peer sends: unknown topics, prunes for ever, identities of messages
-/// that nobody has, subscriptions without end, protobuf that is none.
+/// Control messages of gossip that no honest peer sends: unknown topics, endless PRUNE, ids of messages that
+/// no peer has, endless subscriptions, invalid protobuf.
 pub fn control<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
     Box::pin(async move {
         let mut stream = session.gossip().await?;
@@ -142,8 +142,8 @@ pub fn control<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture
     })
 }
 
-/// Frames that are cheap to send: ids of messages that are not wanted, a message that is known already, messages of a form
-/// that nobody takes. None of them is a fault.
+/// Frames that are cheap to send: IDONTWANT, a message that is known already, messages of an unsupported
+/// form. None of them is a fault.
 pub fn unwanted<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
     Box::pin(async move {
         let mut stream = session.gossip().await?;
@@ -173,7 +173,8 @@ pub fn unwanted<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFutur
     })
 }
 
-/// Messages of one rightly signed transaction each, of accounts that do not exist: nobody is to blame for passing them on.
+/// Messages of one validly signed transaction each, of accounts that do not exist: no peer is at fault for
+/// relaying them.
 pub fn unfunded<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
     Box::pin(async move {
         let mut stream = session.gossip().await?;
@@ -198,7 +199,7 @@ pub fn unfunded<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFutur
     })
 }
 
-/// Batches of transactions whose signatures are bad, each batch another one.
+/// Batches of transactions with bad signatures, each batch different.
 pub fn bad_transactions<'a>(
     stage: &'a Arc<Stage>,
     session: &'a mut Session,

@@ -1,14 +1,16 @@
-//! The first message of a connection, in bytes of our own: the node's type is private, and this one may lie.
+//! The first message of a connection, encoded here: the node's type is private, and this one may contain
+//! false values.
 
 use vibecoin_network::service::ValidatorProof;
 use vibecoin_network::wire::WIRE_VERSION;
 use vibecoin_primitives::{Encoded, Hash, Height, encode};
 use wincode::{SchemaRead, SchemaWrite};
 
-/// Protocol of the greeting.
+/// Protocol of the hello.
 pub const HELLO_PROTOCOL: &str = "/vibecoin/hello/1";
 
-/// What a node sends of itself first. The test `a_node_admits_the_client` fails when the node's own form changes.
+/// Contents of a node's first message. The test `a_node_admits_the_client` fails when the node's encoding
+/// changes.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub struct Hello {
     /// Version of the wire.
@@ -19,11 +21,11 @@ pub struct Hello {
     pub head: Height,
     /// Name and version of the program.
     pub agent: String,
-    /// Run of the program.
+    /// Id of this run of the program.
     pub run: u64,
-    /// Which validator it is.
+    /// Proof of the validator's identity.
     pub proof: Option<ValidatorProof>,
-    /// Addresses of its own.
+    /// The peer's addresses.
     pub addresses: Vec<String>,
     /// Addresses of other peers.
     pub others: Vec<String>,
@@ -35,7 +37,7 @@ impl Encoded for Hello {
 }
 
 impl Hello {
-    /// A greeting of a peer that claims this head.
+    /// A hello of a peer that claims this head.
     #[must_use]
     pub fn new(genesis: Hash, head: u64) -> Self {
         Self {

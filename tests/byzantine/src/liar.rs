@@ -1,4 +1,4 @@
-//! Peers that lie to a node which catches up (B9). What is true in their answers comes from an honest node: the
+//! Byzantine peers of a node that catches up (B9). Valid parts of their answers come from an honest node: the
 //! last of the targets.
 
 use std::io;
@@ -15,12 +15,12 @@ use crate::hello::Hello;
 use crate::session::{Event, Session};
 use crate::wire::frame;
 
-/// Time for the honest node's answer.
+/// Time limit of the honest node's answer.
 const ANSWER: Duration = Duration::from_secs(2);
-/// When the peer with the shrinking head takes it back.
+/// Time after which the peer with the shrinking head retracts it.
 const SHRINKS_AFTER: Duration = Duration::from_secs(2);
 
-/// Whether the attack needs an honest node beside its victims.
+/// Returns true if the attack needs an honest node beside its victims.
 #[must_use]
 pub const fn is_liar(attack: Attack) -> bool {
     matches!(
@@ -33,7 +33,7 @@ pub const fn is_liar(attack: Attack) -> bool {
     )
 }
 
-/// The honest node, asked as a peer asks.
+/// Client of the honest node, with the requests of a peer.
 struct Source {
     session: Session,
     lane: SubstreamBox,
@@ -67,7 +67,7 @@ impl Source {
     }
 }
 
-/// Answers the victim's requests, each kind of peer in its own way.
+/// Answers the victim's requests, with the behaviour of the peer's kind.
 pub fn answer<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
     Box::pin(async move {
         let mut source = Source::connect(stage).await?;
@@ -113,7 +113,7 @@ pub fn answer<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<
     })
 }
 
-/// The same block with signatures that cover something else.
+/// The same block with signatures that cover other bytes.
 fn miscertified(mut block: CertifiedBlock) -> CertifiedBlock {
     for entry in &mut block.certificate.signatures {
         let Signature(bytes) = &mut entry.signature;

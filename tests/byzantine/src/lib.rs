@@ -1,7 +1,7 @@
 //! A hostile peer and a hostile RPC client.
 //!
-//! No engine and no swarm behaviours: a raw client over TCP, Noise and Yamux that speaks the node's protocols well
-//! enough to be admitted, and then does what no honest peer does, at full speed. [`Attack`] names what it can do.
+//! No engine and no swarm behaviours: a raw client over TCP, Noise and Yamux that implements the node's
+//! protocols well enough to be admitted, and then attacks at full speed. [`Attack`] lists the attacks.
 //!
 //! # Running one attack
 //!
@@ -22,14 +22,15 @@
 //!
 //! # Reading order
 //!
-//! [`wire`] (bytes), [`hello`], [`link`] (a connection), [`session`] (a connection to a node that admitted the
-//! peer), [`attack`] (names, counters, the loop of strangers), then one module per kind: `blocks`, `parts`, `frames`,
-//! `gossip`, `votes`, `ghosts`, `certificates`, `evidence`, `book`, `streams`, `silent`, `fetch`, `liar`, `rpc`.
+//! [`wire`] (bytes), [`hello`], [`link`] (a connection), [`session`] (a connection to a node that admitted
+//! the peer), [`attack`] (names, counters, the loop of attacking clients), then one module per kind:
+//! `blocks`, `parts`, `frames`, `gossip`, `votes`, `ghosts`, `certificates`, `evidence`, `book`, `streams`,
+//! `silent`, `fetch`, `liar`, `rpc`.
 //!
-//! Load is bounded: by the time of an attack, by the strangers on each target, and by the nodes, which read at the
-//! pace that they allow. The program refuses to attack anything but loopback and private addresses.
+//! Load is bounded: by the time of an attack, by the clients on each target, and by the nodes, which read at
+//! the rate that they permit. The program refuses to attack anything but loopback and private addresses.
 
-// A test tool: it may stop at the first surprise, as a test may.
+// A test tool: it may stop at the first unexpected result, as a test may.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,

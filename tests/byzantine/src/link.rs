@@ -17,13 +17,13 @@ use tokio::task::AbortHandle;
 
 use crate::wire::propose;
 
-/// Time for a dial with its handshakes.
+/// Time limit of a dial with its handshakes.
 const DIAL: Duration = Duration::from_secs(4);
-/// Time for a stream to be agreed on.
+/// Time limit of a stream's negotiation.
 const OPEN: Duration = Duration::from_secs(4);
 /// Stream requests that wait for the muxer.
 const WANTED_MAX: usize = 64;
-/// Streams of the node that wait to be taken.
+/// Inbound streams that wait to be accepted.
 const ARRIVALS_MAX: usize = 64;
 
 /// A connection after Noise: nothing has been multiplexed yet.
@@ -123,7 +123,7 @@ impl Link {
         tokio::time::timeout(OPEN, opened).await?
     }
 
-    /// Opens a stream and agrees on nothing.
+    /// Opens a stream without negotiation.
     ///
     /// # Errors
     /// When the connection has ended.
@@ -134,7 +134,7 @@ impl Link {
         got.await.map_err(|_| gone())?
     }
 
-    /// When the connection ended.
+    /// Time at which the connection ended.
     #[must_use]
     pub fn closed_at(&self) -> Option<Instant> {
         *self.closed.borrow()
@@ -162,7 +162,7 @@ async fn drive(
             }
             match muxer.poll_inbound_unpin(cx) {
                 Poll::Ready(Ok(stream)) => {
-                    // Without room it is dropped, which resets it.
+                    // Without capacity it is dropped, which resets it.
                     let _full = arrived.try_send(stream);
                     moved = true;
                 }

@@ -1,4 +1,5 @@
-//! What is dear to make: bodies full of badly signed transactions. Made before the time of an attack begins.
+//! Inputs that are expensive to make: bodies full of badly signed transactions. Made before the time of an
+//! attack begins.
 
 use vibecoin_primitives::{
     Address, Amount, Body, BodyV1, CommitCertificate, CommitSignature, Evidence, Hash, Header, Height, Nonce,
@@ -36,18 +37,18 @@ pub struct Material {
     pub content: Option<(Vec<u8>, Hash)>,
     /// Badly signed transactions.
     pub transactions: Vec<Transaction>,
-    /// Gossiped statements of no validator about heights that are far away.
+    /// Gossiped statements of nonexistent validators about distant heights.
     pub statements: Vec<Vec<u8>>,
-    /// Rightly signed pieces of evidence of one offence.
+    /// Validly signed pieces of evidence of one offence.
     pub evidence: Vec<Evidence>,
     /// Pieces of evidence with a bad signature, of other offences.
     pub bad_evidence: Vec<Evidence>,
-    /// What a client of the RPC interface sends in turns.
+    /// Requests of an RPC client, sent in turns.
     pub requests: Vec<Request>,
 }
 
 impl Material {
-    /// Makes what an attack needs.
+    /// Makes the inputs of an attack.
     #[must_use]
     pub fn new(attack: Attack, setting: &Setting) -> Self {
         let mut material = Self::default();
@@ -98,7 +99,7 @@ impl Material {
     }
 }
 
-/// Rightly signed transfers behind a nonce that is missing: they stay in the pool.
+/// Validly signed transfers behind a nonce that is missing: they stay in the pool.
 fn queued(setting: &Setting, key: &SecretKey) -> Vec<Transaction> {
     let transfer = |nonce: u64| {
         let body = TransactionBody {
@@ -117,7 +118,7 @@ fn queued(setting: &Setting, key: &SecretKey) -> Vec<Transaction> {
     (1..=QUEUED).map(transfer).collect()
 }
 
-/// Rightly signed transfers of accounts that do not exist.
+/// Validly signed transfers of accounts that do not exist.
 fn unfunded(setting: &Setting) -> Vec<Transaction> {
     let transfer = |number: u64| {
         let key = SecretKey::from_seed(&numbered(0x66, number));
@@ -137,7 +138,7 @@ fn unfunded(setting: &Setting) -> Vec<Transaction> {
     (0..UNFUNDED).map(transfer).collect()
 }
 
-/// Transactions whose signatures are well-formed and cover something else, so that each costs a whole check.
+/// Transactions whose signatures are well-formed and cover other bytes, so that each costs a whole check.
 fn badly_signed(count: u64, setting: &Setting) -> Vec<Transaction> {
     let keys: Vec<SecretKey> = (0..SENDERS)
         .map(|number| SecretKey::from_seed(&numbered(0x33, number)))
@@ -166,7 +167,7 @@ fn badly_signed(count: u64, setting: &Setting) -> Vec<Transaction> {
         .collect()
 }
 
-/// Bytes that belong to a number and a purpose.
+/// Bytes derived from a number and a purpose.
 #[must_use]
 pub fn numbered(purpose: u8, number: u64) -> [u8; 32] {
     let mut bytes = [purpose; 32];
@@ -174,7 +175,7 @@ pub fn numbered(purpose: u8, number: u64) -> [u8; 32] {
     bytes
 }
 
-/// A header that belongs to a body and to nothing else.
+/// A header of a body, with otherwise arbitrary contents.
 #[must_use]
 pub fn header(height: Height, proposer: PublicKey, body_hash: Hash) -> Header {
     let nothing = Hash([0; 32]);

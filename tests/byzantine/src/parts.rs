@@ -1,4 +1,4 @@
-//! A validator that floods the others with parts of blocks out of its turn (fault 2).
+//! A validator that floods the others with parts of blocks outside of its turn (fault 2).
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::attack::Stage;
 use crate::session::Session;
 use crate::wire::frame;
 
-/// Sends parts of 4 MB, each rightly signed, for heights and rounds in which it is not the sender's turn.
+/// Sends parts of 4 MB, each validly signed, for heights and rounds in which it is not the sender's turn.
 pub fn out_of_turn<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
     Box::pin(async move {
         let mut lane = session.link.open(&stage.names.parts).await?;
@@ -48,7 +48,7 @@ fn part(stage: &Stage, height: Height, round: Round, number: u32) -> Option<Vec<
         sequence: 1 + number % 20,
         digest: *digest,
     };
-    // The content comes last in the encoding: an empty one makes place for the prepared one.
+    // The content is last in the encoding: an empty one is replaced by the prepared one.
     let empty = PartContent::Tick(Tick {
         hash: Hash([0; 32]),
         transactions: Vec::new(),

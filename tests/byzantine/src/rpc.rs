@@ -13,31 +13,31 @@ use crate::attack::{Attack, Stage};
 use crate::link::connect;
 use crate::material::Material;
 
-/// Rest of a client that was refused, and of one that sends slowly.
+/// Pause of a client that was refused, and of one that sends slowly.
 const REST: Duration = Duration::from_secs(1);
 /// Subscriptions of one connection.
 const SUBSCRIPTIONS: u32 = 24;
 /// Requests on one HTTP/2 connection.
 const HTTP2_STREAMS: u32 = 195;
-/// Calls of one batch, and of how many clients one sends batches.
+/// Calls of one batch, and the number of clients of which one sends batches.
 const BATCH_CALLS: usize = 10_000;
 const BATCHERS_EACH: usize = 100;
 /// Transactions of one call.
 const BATCH: usize = 100;
-/// How long a call waits for its transactions.
+/// Time that a call waits for its transactions.
 const WAIT_MS: u64 = 5_000;
-/// Blocks of one `poh_verify`: as many as a call may name.
+/// Blocks of one `poh_verify`: the maximum of a call.
 const POH_BLOCKS: u32 = 100;
-/// Bytes of a message that is a list: as many as a message may have.
+/// Bytes of a message that is a list: the maximum of a message.
 const LIST_BYTES: usize = 5 * 1024 * 1024;
-/// How long a client waits before it subscribes to all blocks anew.
+/// Pause of a client before it subscribes to all blocks again.
 const SCAN: Duration = Duration::from_secs(2);
-/// Bytes of answers that it reads.
+/// Bytes of answers that the client reads.
 const ANSWER_BYTES: u64 = 64 * 1024;
-/// Bytes that a client sends at most while it is slow.
+/// Initial bytes of a slow client.
 const SLOW_HEAD: &str = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nX-Slow: ";
 
-/// On every listener so many clients, each again and again.
+/// So many clients on every listener, each in an endless loop.
 pub async fn run(stage: &Arc<Stage>) {
     let mut tasks = tokio::task::JoinSet::new();
     for target in &stage.setting.targets {
@@ -80,12 +80,12 @@ async fn client(stage: &Stage, target: SocketAddr, source: Option<IpAddr>, numbe
     };
     life.ended = Some(Instant::now());
     drop(life);
-    // One that was turned away at once rests: nobody gains by dialling faster.
+    // A client that was refused at once pauses: dialling faster has no advantage.
     tokio::time::sleep(REST.saturating_sub(begun.elapsed())).await;
     ended
 }
 
-/// Counts how long the server kept a client that is of no use to it.
+/// Measures the time for which the server kept a useless client.
 struct Life<'a> {
     stage: &'a Stage,
     begun: Instant,
@@ -187,14 +187,14 @@ async fn subscribe(
 async fn unread(stage: &Stage, stream: &mut TcpStream) -> io::Result<()> {
     let params = |_| serde_json::json!({ "topic": "blocks", "fromHeight": "0" });
     subscribe(stage, stream, params).await?;
-    // Closed by the server means: a write fails. Empty pongs cost it nothing else.
+    // A failed write means that the server has closed. Empty pongs cost it nothing else.
     loop {
         tokio::time::sleep(REST).await;
         stream.write_all(&[0x8a, 0x80, 0, 0, 0, 0]).await?;
     }
 }
 
-/// A call or batch over HTTP, and the calls or transactions that are in it.
+/// A call or batch over HTTP, and the number of calls or transactions in it.
 pub struct Request {
     bytes: Vec<u8>,
     count: u64,
@@ -216,7 +216,7 @@ fn call(method: &str, params: &serde_json::Value, count: u64) -> Request {
     post(&call.to_string(), count)
 }
 
-/// What the clients of an attack send.
+/// Requests of an attack's clients.
 #[must_use]
 pub fn requests(attack: Attack, material: &Material) -> Vec<Request> {
     let batches = |options: serde_json::Value| {
@@ -279,8 +279,8 @@ pub fn requests(attack: Attack, material: &Material) -> Vec<Request> {
     }
 }
 
-/// The prepared requests in turns on one connection, from another one on for each client, each sent when the last one was
-/// answered.
+/// The prepared requests in turns on one connection, from another one on for each client, each sent when the
+/// last one was answered.
 async fn again(stage: &Stage, stream: &mut TcpStream, number: usize) -> io::Result<()> {
     let requests = &stage.material.requests;
     let first = number.checked_rem(requests.len()).unwrap_or(0);
@@ -288,7 +288,7 @@ async fn again(stage: &Stage, stream: &mut TcpStream, number: usize) -> io::Resu
     for request in requests.iter().cycle().skip(first) {
         stream.write_all(&request.bytes).await?;
         stage.tally.sent(request.bytes.len() as u64, request.count);
-        // Whatever comes is an answer, or a part of it: the next request follows at once.
+        // Any bytes are an answer, or a part of it: the next request follows at once.
         let read = stream.read(&mut answer).await?;
         if read == 0 {
             return Ok(());
@@ -320,7 +320,7 @@ async fn unmatched(stage: &Stage, stream: &mut TcpStream) -> io::Result<()> {
         })
     };
     subscribe(stage, stream, params).await?;
-    // On a short chain the blocks are soon read: so they are asked for again and again.
+    // On a short chain the blocks are soon read: so they are requested repeatedly.
     let mut answers = Vec::new();
     let _again = tokio::time::timeout(SCAN, stream.take(ANSWER_BYTES).read_to_end(&mut answers)).await;
     let answers = String::from_utf8_lossy(&answers);

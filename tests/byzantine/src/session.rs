@@ -1,4 +1,5 @@
-//! A stranger that a node has admitted: it greets rightly, answers pings, and hands on what the node sends.
+//! A client that a node has admitted: it sends a valid hello, answers pings, and passes on the node's
+//! messages.
 
 use std::io;
 use std::sync::Arc;
@@ -17,9 +18,9 @@ use crate::hello::{HELLO_PROTOCOL, Hello};
 use crate::link::Link;
 use crate::wire::{Rpc, accept, frame, read_frame, read_varint};
 
-/// Version of gossipsub that the client speaks.
+/// Version of gossipsub that the client supports.
 pub const GOSSIP_PROTOCOL: &str = "/meshsub/1.1.0";
-/// Time that a node has to open its lane after the hello.
+/// Time limit of a node to open its lane after the hello.
 const ADMISSION: Duration = Duration::from_secs(4);
 /// Events that wait for the attack; more are dropped.
 const EVENTS_MAX: usize = 256;
@@ -28,10 +29,10 @@ const GOSSIP_BYTES_MAX: u64 = 1 << 20;
 /// Time in which a node must disconnect a peer that broke a rule.
 pub const DROPPED_WITHIN: Duration = Duration::from_secs(5);
 
-/// What a node sent.
+/// An event of the node.
 #[derive(Debug)]
 pub enum Event {
-    /// Its greeting.
+    /// Its hello.
     Hello(Box<Hello>),
     /// It opened its lane: the peer is admitted.
     Admitted,
@@ -53,10 +54,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects, greets and waits until the node has opened its lane.
+    /// Connects, sends the hello and waits until the node has opened its lane.
     ///
     /// # Errors
-    /// When the node does not let the peer in.
+    /// When the node does not admit the peer.
     pub async fn join(
         stage: &Arc<Stage>,
         node: usize,
@@ -81,7 +82,7 @@ impl Session {
         }
     }
 
-    /// Connects and greets.
+    /// Connects and sends the hello.
     ///
     /// # Errors
     /// When the node does not accept the connection.
@@ -130,7 +131,7 @@ impl Session {
     /// Opens the lane for requests and answers.
     ///
     /// # Errors
-    /// When the node does not take it.
+    /// When the node does not accept it.
     pub async fn direct(&self) -> io::Result<SubstreamBox> {
         self.link.open(&self.stage.names.direct).await
     }
@@ -138,7 +139,7 @@ impl Session {
     /// Opens the gossip stream and subscribes to both topics.
     ///
     /// # Errors
-    /// When the node does not take it.
+    /// When the node does not accept it.
     pub async fn gossip(&self) -> io::Result<SubstreamBox> {
         let names = &self.stage.names;
         let mut stream = self.link.open(GOSSIP_PROTOCOL).await?;
@@ -163,14 +164,15 @@ impl Session {
         Ok(())
     }
 
-    /// Notes that a rule has been broken by now, and which: from here on the node has [`DROPPED_WITHIN`].
+    /// Records a broken rule: from here on the node has [`DROPPED_WITHIN`].
     pub fn offend(&mut self, rule: &'static str) {
         if self.offended.is_none() {
             self.offended = Some((Instant::now(), rule));
         }
     }
 
-    /// Waits, at the end of an attack on this connection, whether the node still drops it in time.
+    /// Waits, at the end of an attack on this connection, for a disconnect by the node within the
+    /// time limit.
     pub async fn linger(&self) {
         if let Some((offended, _)) = self.offended {
             let left = DROPPED_WITHIN.saturating_sub(offended.elapsed());

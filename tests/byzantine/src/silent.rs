@@ -1,5 +1,5 @@
-//! Sockets on the network listener that send nothing or too slowly, and an honest peer that wants in meanwhile
-//! (fault 4).
+//! Sockets on the network listener that send nothing or too slowly, and an honest peer that connects
+//! meanwhile (fault 4).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -16,14 +16,14 @@ use crate::link::{Link, connect};
 use crate::session::{DROPPED_WITHIN, Session};
 use crate::wire::{frame, token};
 
-/// Rest between two bytes, and of a socket that was turned away.
+/// Interval of two bytes, and pause of a socket that was refused.
 const REST: Duration = Duration::from_secs(1);
-/// Rest of an honest peer between two attempts to connect.
+/// Pause of an honest peer between two attempts to connect.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// On every node so many sockets: each second one is silent, a quarter sends a byte a second before the handshake,
-/// a quarter does the handshake and then says hello at that pace. Beside them one honest peer connects, stays for a
-/// second and leaves, again and again.
+/// So many sockets on every node: each second one is silent, a quarter sends a byte a second before the
+/// handshake, a quarter does the handshake and then sends the hello at that rate. Beside them one honest peer
+/// connects, stays for a second and leaves, repeatedly.
 pub async fn run(stage: &Arc<Stage>) {
     let mut tasks = tokio::task::JoinSet::new();
     for (node, target) in stage.setting.targets.iter().enumerate() {
@@ -47,7 +47,7 @@ pub async fn run(stage: &Arc<Stage>) {
     while tasks.join_next().await.is_some() {}
 }
 
-/// Counts how long the node keeps a connection that is of no use to it.
+/// Measures the time for which the node keeps a useless connection.
 struct Life<'a> {
     stage: &'a Stage,
     begun: Instant,
@@ -139,7 +139,8 @@ async fn slow_hello(stage: &Stage, link: &Link) -> io::Result<()> {
     Ok(())
 }
 
-/// An honest peer, from an address of its own: it must be admitted within [`DROPPED_WITHIN`], however often it dials.
+/// An honest peer, from a separate address: it must be admitted within [`DROPPED_WITHIN`], however often it
+/// dials.
 async fn honest(stage: &Arc<Stage>, node: usize) {
     let mut identity = stage.identity(0);
     identity.source = None;

@@ -1,4 +1,4 @@
-//! Streams and connections that are opened and left alone (B6), and streams that are opened and dropped.
+//! Streams and connections that are opened and left idle (B6), and streams that are opened and dropped.
 
 use std::io;
 use std::net::IpAddr;
@@ -16,17 +16,18 @@ use crate::wire::token;
 
 /// Streams that are opened on one connection.
 const STREAMS: u32 = 10_000;
-/// Connections of each stranger that stop in the middle of a handshake.
+/// Connections of each client that stop in the middle of a handshake.
 const HALF_OPEN: usize = 25;
-/// Rest between two attempts.
+/// Pause between two attempts.
 const REST: Duration = Duration::from_millis(100);
 
-/// Protocols that are proposed on streams which are dropped, in turn: one that nodes speak, and one that they spoke.
+/// Protocols that are proposed on streams which are dropped, in turn: one that nodes support, and one that
+/// they supported.
 const PROPOSED: [&str; 2] = ["/ipfs/ping/1.0.0", "/ipfs/id/push/1.0.0"];
-/// Streams after which a node must have had enough.
+/// Streams after which a node must disconnect.
 const TOO_MANY: u64 = 512;
 
-/// Opens streams, proposes a protocol on each and drops it, as fast as they are taken.
+/// Opens streams, proposes a protocol on each and drops it, as fast as they are accepted.
 pub fn churn<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
     Box::pin(async move {
         let proposals = PROPOSED.map(|name| [token("/multistream/1.0.0"), token(name)].concat());
@@ -46,7 +47,7 @@ pub fn churn<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'
     })
 }
 
-/// On every node: connections with ten thousand streams, and connections that say nothing more.
+/// On every node: connections with ten thousand streams, and connections that send nothing more.
 pub async fn flood(stage: &Arc<Stage>) {
     let mut tasks = tokio::task::JoinSet::new();
     for node in 0..stage.setting.targets.len() {
@@ -76,7 +77,7 @@ pub async fn flood(stage: &Arc<Stage>) {
     while tasks.join_next().await.is_some() {}
 }
 
-/// A yamux header: version 0, window update with the flag SYN, no credit beyond the first window.
+/// A Yamux header: version 0, window update with the flag SYN, no credit beyond the first window.
 fn syn(stream: u32) -> Vec<u8> {
     let mut header = vec![0, 1, 0, 1];
     header.extend(stream.to_be_bytes());
@@ -115,7 +116,7 @@ async fn many(stage: &Stage, node: usize, stranger: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// A connection that stops after nothing, after a word, or before its key.
+/// A connection that stops after nothing, after a token, or before its key.
 async fn half(
     stage: &Stage,
     node: usize,

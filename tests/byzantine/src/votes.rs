@@ -1,4 +1,4 @@
-//! More votes than anybody needs, each rightly signed (B7).
+//! Excess votes, each validly signed (B7).
 
 use std::io;
 use std::sync::Arc;
@@ -20,13 +20,13 @@ const HEIGHTS: u64 = 40;
 const ROUNDS: u32 = 250;
 /// Votes in one frame.
 const PER_FRAME: usize = 50;
-/// Rest between frames: 10,000 votes a second.
+/// Pause between frames: 10,000 votes a second.
 const REST: Duration = Duration::from_millis(5);
 
 /// Frames of votes; made once, when the head is known.
 static FRAMES: OnceCell<Vec<Vec<u8>>> = OnceCell::const_new();
 
-/// Sends votes for heights to come, without end.
+/// Sends votes for future heights, endlessly.
 pub fn flood<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
     Box::pin(async move {
         let Some(key) = stage.setting.key.clone() else {

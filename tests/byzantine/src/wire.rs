@@ -1,6 +1,7 @@
-//! Bytes that a peer of the network writes and reads: protocol negotiation, frames of a lane, gossip in protobuf.
+//! Bytes that a peer of the network writes and reads: protocol negotiation, frames of a lane, gossip in
+//! protobuf.
 //!
-//! Written by hand, so that each of them can be malformed on purpose.
+//! Encoded by hand, so that each of them can be malformed on purpose.
 
 use std::io;
 
@@ -10,7 +11,7 @@ use futures_util::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _}
 const MULTISTREAM: &str = "/multistream/1.0.0";
 /// Maximum bytes of a negotiation token that are read.
 const TOKEN_BYTES_MAX: usize = 1024;
-/// Proposals after which an inbound negotiation is given up.
+/// Proposals after which an inbound negotiation fails.
 const PROPOSALS_MAX: usize = 16;
 
 /// An unsigned LEB128 integer.
@@ -79,7 +80,7 @@ pub async fn propose(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), protoco
     Ok(())
 }
 
-/// Negotiates as the side that the stream was opened to; returns the protocol that was agreed on.
+/// Negotiates as the side that the stream was opened to; returns the negotiated protocol.
 ///
 /// # Errors
 /// When nothing known is proposed.
@@ -144,7 +145,7 @@ pub fn integer(number: u64, value: u64) -> Vec<u8> {
     [varint(number << 3), varint(value)].concat()
 }
 
-/// Splits a protobuf message into its fields of bytes; integers are passed over.
+/// Splits a protobuf message into its fields of bytes; integers are skipped.
 #[must_use]
 pub fn fields(mut bytes: &[u8]) -> Vec<(u64, &[u8])> {
     fn take(bytes: &mut &[u8]) -> Option<u64> {
@@ -198,7 +199,7 @@ impl Rpc {
         self
     }
 
-    /// Adds a request to join the mesh of these topics.
+    /// Adds a GRAFT of these topics.
     #[must_use]
     pub fn graft<T: AsRef<str>>(mut self, topics: impl IntoIterator<Item = T>) -> Self {
         let grafts = topics
@@ -209,7 +210,7 @@ impl Rpc {
         self
     }
 
-    /// Adds a refusal to be in the mesh of a topic for so many seconds.
+    /// Adds a PRUNE of a topic with a backoff of so many seconds.
     #[must_use]
     pub fn prune(mut self, topic: &str, backoff_s: u64) -> Self {
         let prune = [field(1, topic.as_bytes()), integer(3, backoff_s)].concat();
@@ -217,7 +218,7 @@ impl Rpc {
         self
     }
 
-    /// Adds an announcement of messages, by their identities.
+    /// Adds an IHAVE of messages, by their ids.
     #[must_use]
     pub fn have(mut self, topic: &str, ids: &[Vec<u8>]) -> Self {
         let mut have = field(1, topic.as_bytes());
@@ -226,7 +227,7 @@ impl Rpc {
         self
     }
 
-    /// Adds a request for messages, by their identities.
+    /// Adds an IWANT of messages, by their ids.
     #[must_use]
     pub fn want(mut self, ids: &[Vec<u8>]) -> Self {
         let want: Vec<u8> = ids.iter().flat_map(|id| field(1, id)).collect();
@@ -234,7 +235,7 @@ impl Rpc {
         self
     }
 
-    /// Adds a refusal of messages, by their identities.
+    /// Adds an IDONTWANT of messages, by their ids.
     #[must_use]
     pub fn unwanted(mut self, ids: impl IntoIterator<Item = [u8; 2]>) -> Self {
         let ids: Vec<u8> = ids.into_iter().flat_map(|id| field(1, &id)).collect();
@@ -242,7 +243,7 @@ impl Rpc {
         self
     }
 
-    /// Adds a message that names its author, which the nodes do not take.
+    /// Adds a message that names its author, which the nodes refuse.
     #[must_use]
     pub fn signed(mut self, topic: &str) -> Self {
         let message = [field(1, b"author"), field(4, topic.as_bytes())].concat();
@@ -301,7 +302,7 @@ mod tests {
         assert_eq!(accepted.unwrap(), "/known/1");
     }
 
-    /// The traits of one library over those of the other.
+    /// Adapts the I/O traits of one library to those of the other.
     struct Compat<'a>(&'a mut tokio::io::DuplexStream);
 
     impl AsyncRead for Compat<'_> {

@@ -1,4 +1,4 @@
-//! The client against the node's own network service: what the client writes is what a node reads.
+//! The client against the node's own network service: the node decodes what the client encodes.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 use vibecoin_byzantine::{Attack, Setting, Stage};
 use vibecoin_primitives::{Hash, PublicKey, SecretKey, hex};
 
-/// Longest attack.
+/// Maximum duration of an attack, in seconds.
 const SECONDS_MAX: u64 = 120;
-/// Most strangers on each target.
+/// Maximum number of attacking clients on each target.
 const STRANGERS_MAX: usize = 2_000;
 
 const HELP: &str = "\
@@ -133,7 +133,7 @@ fn parse(arguments: &[String]) -> Result<(Attack, Setting), String> {
     Ok((attack, setting))
 }
 
-/// Whether an address may be attacked at all.
+/// Returns true if an address is a permitted target.
 fn is_own(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_private(),
