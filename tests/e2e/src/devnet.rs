@@ -1,4 +1,4 @@
-//! A local network in a folder of its own.
+//! A local network in a temporary folder.
 
 use std::fs::{self, File};
 
@@ -9,7 +9,7 @@ use crate::{Home, Ran};
 /// A devnet, not yet made. Stopped when dropped.
 pub struct Devnet {
     scratch: Home,
-    /// One test at a time looks for free ports, those of the program itself included.
+    /// Lock on the search for free ports, including the search of the program under test.
     _ports: File,
 }
 
@@ -23,7 +23,7 @@ impl Devnet {
     /// Waits until no other test has one.
     ///
     /// # Panics
-    /// When there is no temporary directory.
+    /// When the temporary directory cannot be made.
     #[must_use]
     pub fn new() -> Self {
         let ports = File::options()
@@ -49,7 +49,7 @@ impl Devnet {
         self.scratch.file("net").to_string_lossy().into_owned()
     }
 
-    /// Runs `devnet` with these words.
+    /// Runs `devnet` with these arguments.
     #[must_use]
     pub fn run(&self, line: &str) -> Ran {
         let dir = self.dir();
@@ -58,7 +58,7 @@ impl Devnet {
             .run(&[&["devnet", "--dir", &dir], &words[..]].concat())
     }
 
-    /// What is recorded about it.
+    /// The recorded state of the devnet.
     ///
     /// # Panics
     /// When there is none.
@@ -68,10 +68,10 @@ impl Devnet {
         serde_json::from_slice(&recorded).expect("a record in JSON")
     }
 
-    /// Replaces a text that is in one of its files.
+    /// Replaces a text in one of its files.
     ///
     /// # Panics
-    /// When it is not in it.
+    /// When the file does not contain it.
     pub fn edit(&self, file: &str, from: &str, to: &str) {
         let path = self.scratch.file("net").join(file);
         let before = fs::read_to_string(&path).expect("the file");

@@ -1,10 +1,10 @@
-//! HTTP by hand: what goes out is exactly what the test says.
+//! HTTP by hand: the bytes on the wire are exactly those of the test.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// Longest wait for an answer.
+/// Maximum wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An answer.
@@ -30,7 +30,7 @@ pub fn post(address: &str, body: &[u8]) -> io::Result<Answer> {
     let sent = stream
         .write_all(head.as_bytes())
         .and_then(|()| stream.write_all(body));
-    // An early refusal closes the pipe under our hands; the answer is what counts.
+    // An early refusal closes the pipe during the write; the answer is what counts.
     let answer = read(stream);
     if answer.is_err() { sent.and(answer) } else { answer }
 }
@@ -43,7 +43,7 @@ pub fn get(address: &str, path: &str) -> io::Result<Answer> {
     get_as(address, address, path)
 }
 
-/// The same from a caller that knows the server by another name.
+/// The same with another `Host` name for the server.
 ///
 /// # Errors
 /// As [`get`].
@@ -55,7 +55,8 @@ pub fn get_as(address: &str, host: &str, path: &str) -> io::Result<Answer> {
     read(stream)
 }
 
-/// Opens a WebSocket session, sends one message in one frame, and reads the text of the first frame that comes back.
+/// Opens a WebSocket session, sends one message in one frame, and reads the text of the first frame of the
+/// answer.
 ///
 /// # Errors
 /// When there is no session or no answer.

@@ -1,4 +1,4 @@
-//! A server in front of a node that changes what it likes.
+//! A proxy in front of a node that falsifies answers.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -7,27 +7,29 @@ use serde_json::{Value, json};
 
 use crate::call;
 
-/// Calls the node behind the server: method and parameters give the whole answer, `result` or `error`.
+/// Calls the node behind the proxy: method and parameters in, the whole answer out, `result` or
+/// `error`.
 pub type Honest<'a> = &'a dyn Fn(&str, Value) -> Value;
 
-/// A server that answers as it was told to, with a node to ask: `null` is no answer at all. It listens until the test
+/// A server with scripted answers, in front of a node: `null` is no answer at all. It listens until the test
 /// process ends.
 pub struct Liar {
     url: String,
 }
 
 impl Liar {
-    /// Starts one on loopback. `answer` gets method, parameters and the node, and gives the whole answer.
+    /// Starts one on loopback. `answer` receives method, parameters and the node, and returns the whole
+    /// answer.
     ///
     /// # Panics
-    /// When there is no port.
+    /// When there is no free port.
     pub fn start(node: &str, answer: impl Fn(&str, Value, Honest<'_>) -> Value + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("its address"));
         let node = node.to_owned();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                // One request per connection; a client that goes away is its own affair.
+                // One request per connection; a disconnect of the client is ignored.
                 let _gone = serve(stream, |method, params| {
                     let honest = |method: &str, params: Value| {
                         call(&node, method, params).unwrap_or_else(
@@ -41,7 +43,7 @@ impl Liar {
         Self { url }
     }
 
-    /// Where it answers.
+    /// The URL of the proxy.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url

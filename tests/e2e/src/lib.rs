@@ -1,14 +1,15 @@
-//! Whole processes, seen from outside: what a user or a script sees.
+//! Black-box tests of whole processes: the output that a user or a script sees.
 //!
-//! The binary comes from the environment variable `VIBECOIN_BIN`; without it every test fails and says so.
+//! The path of the binary is in the environment variable `VIBECOIN_BIN`; without it every test fails and
+//! reports that.
 //! Tests wait for lines and answers, never for time.
 //!
 //! - [`Home`] is a directory and the commands that are run on it; [`Node`] a running node.
 //! - [`Devnet`] is a local network of several.
-//! - [`Liar`] is a server in front of a node that lies.
-//! - [`http`] speaks to a node byte by byte, for requests that no proper client would send.
+//! - [`Liar`] is a proxy in front of a node that falsifies answers.
+//! - [`http`] sends raw bytes to a node, for requests that no proper client would send.
 
-// A harness may stop at the first surprise, as a test may.
+// A harness may stop at the first unexpected result, as a test may.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -35,7 +36,7 @@ pub use node::{Node, call};
 /// The binary under test.
 ///
 /// # Panics
-/// When nobody said where it is.
+/// When the variable is not set.
 #[must_use]
 pub fn binary() -> PathBuf {
     let path = std::env::var_os("VIBECOIN_BIN").expect(
@@ -50,7 +51,7 @@ pub fn binary() -> PathBuf {
     path
 }
 
-/// What a command printed.
+/// Output of a command.
 #[derive(Debug)]
 pub struct Ran {
     /// The exit code.
@@ -62,7 +63,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// What a process printed that was run with `-o json`.
+    /// Output of a process that was run with `-o json`.
     ///
     /// # Panics
     /// When stdout is not exactly one JSON value.
@@ -91,10 +92,10 @@ impl Ran {
         self.json
     }
 
-    /// Checks how a command failed.
+    /// Checks the exit code and the reason of a failed command.
     ///
     /// # Panics
-    /// When it did not fail so.
+    /// When they differ, or it did not fail.
     pub fn fails(&self, code: i32, reason: &str) {
         let error = &self.json["error"];
         assert_eq!(
@@ -114,7 +115,7 @@ impl Ran {
     }
 }
 
-/// A home directory of its own, gone when dropped.
+/// A temporary home directory, removed when dropped.
 pub struct Home {
     dir: TempDir,
 }
@@ -129,7 +130,7 @@ impl Home {
     /// An empty one.
     ///
     /// # Panics
-    /// When there is no temporary directory.
+    /// When the temporary directory cannot be made.
     #[must_use]
     pub fn new() -> Self {
         Self {

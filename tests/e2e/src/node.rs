@@ -1,4 +1,4 @@
-//! A running node: started until it answers, stopped or killed.
+//! A running node: start until it answers, stop, kill.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -77,10 +77,10 @@ impl Node {
         Self::start(home, &["--dev"])
     }
 
-    /// Where it answers.
+    /// The URL of its RPC.
     ///
     /// # Panics
-    /// When the ready line does not say.
+    /// When the ready line does not contain it.
     #[must_use]
     pub fn url(&self) -> &str {
         self.ready["rpc"]
@@ -135,7 +135,7 @@ impl Node {
         status.code().unwrap_or(-1)
     }
 
-    /// SIGKILL; waits until the process is gone.
+    /// SIGKILL; waits until the process has ended.
     ///
     /// # Panics
     /// When it cannot be killed.

@@ -1,4 +1,4 @@
-//! Bad input of every kind: each answers its own code and reason, and the node goes on.
+//! Bad input of every kind: each is answered with its code and reason, and the node continues.
 
 #![allow(
     missing_docs,
@@ -149,7 +149,7 @@ fn every_bad_transaction_is_refused_with_its_code_and_the_node_goes_on() {
     assert_eq!(node.stop(), 0);
 }
 
-/// A passphrase that cannot be had leaves no guard without its key behind, so that the next try succeeds.
+/// A missing passphrase leaves no guard without its key behind, so that the next try succeeds.
 #[test]
 fn an_init_that_got_no_passphrase_can_be_repeated() {
     let home = Home::new();
@@ -201,7 +201,7 @@ fn every_bad_request_is_refused_and_the_node_goes_on() {
     }});
     assert_eq!(call("tx_encode", overflow)["error"]["code"], -32602);
 
-    // Ten megabytes, a thousand entries, a thousand levels, and no JSON at all.
+    // Ten megabytes, a thousand entries, a thousand levels, and invalid JSON.
     let big = format!(
         "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tx_submit\",\"params\":[\"0x{}\"]}}",
         "00".repeat(5 << 20)

@@ -1,4 +1,4 @@
-//! What people trip over: inputs of daily use, each with the answer that a user expects.
+//! Common mistakes: inputs of daily use, each with the answer that a user expects.
 
 #![allow(
     missing_docs,
@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use vibecoin_tests_e2e::{Devnet, Home, Node, binary};
 
-/// Payments that are asked for at once.
+/// Number of concurrent payments.
 const PAYMENTS: u64 = 20;
 
 fn balance(home: &Home, who: &str) -> u64 {
@@ -106,7 +106,7 @@ fn a_writer_of_a_genesis_refuses_what_the_check_refuses_and_leaves_the_file() {
         .as_str()
         .unwrap()
         .to_owned();
-    // The same validator or account again, and money that does not fit: the code of the check.
+    // The same validator or account again, and funds that do not fit: the code of the check.
     home.run(&["genesis", "add-validator", path, &key, "1", &rich])
         .fails(7, "input_file_invalid");
     home.run(&["genesis", "add-account", path, &rich, "5"])
@@ -115,7 +115,7 @@ fn a_writer_of_a_genesis_refuses_what_the_check_refuses_and_leaves_the_file() {
     let other = other["address"].as_str().unwrap();
     home.run(&["genesis", "add-account", path, other, &u64::MAX.to_string()])
         .fails(7, "input_file_invalid");
-    // Money for nobody is wrong with any file.
+    // Zero funds are invalid in any file.
     home.run(&["genesis", "add-account", path, other, "0"])
         .fails(2, "usage");
     assert_eq!(
@@ -124,7 +124,7 @@ fn a_writer_of_a_genesis_refuses_what_the_check_refuses_and_leaves_the_file() {
         "the file is untouched"
     );
     let _valid = home.run(&["genesis", "validate", path]).ok();
-    // `new` asks the same check.
+    // `new` runs the same check.
     let twice = format!("{key}=1={rich}");
     let out = home.file("new.toml");
     home.run(&[
@@ -314,7 +314,8 @@ fn a_refused_second_node_touches_nothing_of_the_first() {
 #[test]
 fn a_load_runs_at_once_on_a_devnet_that_has_just_started() {
     let net = Devnet::new();
-    // Its blocks follow each other so closely that the state of one is gone soon after it was named.
+    // Its blocks follow each other so closely that the state of one is pruned soon after it was
+    // named.
     let up = net.run("up -v 4 -n 0 --profile bench").ok();
     assert_eq!(up["startedNodes"], 4, "{up}");
     let load = net.run("load --secs 1 --tps 20 --accounts 8").ok();

@@ -1,4 +1,4 @@
-//! What people trip over: texts in another Unicode form, variables that are empty, homes behind links.
+//! Common mistakes: texts in another Unicode form, variables that are empty, homes behind links.
 
 #![allow(
     missing_docs,
@@ -15,7 +15,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use vibecoin_tests_e2e::{Home, Node, binary};
 
-/// What some editors put in front of a text.
+/// Byte order mark, which some editors put in front of a text.
 const MARK: &str = "\u{feff}";
 
 /// Puts the mark in front of a file.
@@ -203,7 +203,7 @@ fn variables_that_are_empty_count_as_not_set() {
         assert!(output.status.success(), "{arguments:?}: {output:?}");
     }
     assert!(home.file("vibecoin/keys/a.json").exists());
-    // What is set still counts, and is still checked.
+    // A set variable still counts, and is still checked.
     let output = run(&[("VIBECOIN_OUTPUT", "json")], &["version"]);
     assert!(parsed(&output).1["version"].is_string());
     assert_eq!(

@@ -1,4 +1,4 @@
-//! How commands end: every situation of the table in `node/cli/exit-codes.md` is brought about.
+//! Exit codes of commands: every situation of the table in `node/cli/exit-codes.md` is produced.
 
 #![allow(
     missing_docs,
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use vibecoin_tests_e2e::{Home, Liar, Node, binary};
 
 const TABLE: &str = include_str!("../../../node/cli/exit-codes.md");
-/// A hash that nothing has.
+/// A hash that identifies nothing.
 const NOBODY: &str = "0x1111111111111111111111111111111111111111111111111111111111111111";
 
 /// A row of the table.
@@ -40,20 +40,20 @@ fn rows() -> Vec<Row> {
         .collect()
 }
 
-/// Homes in which the situations are brought about.
+/// Homes for the situations of the table.
 struct World {
-    /// With a node of a development chain.
+    /// The home of a running node of a development chain.
     running: Home,
     node: Node,
-    /// In front of that node: dear, and takes no payment.
+    /// Proxy of that node: demands high fees, and accepts no payment.
     liar: Liar,
-    /// In front of that node: its pool is full, and it knows every transaction.
+    /// Proxy of that node: its pool is full, and it knows every transaction.
     full: Liar,
     /// The keys of the running home, and no genesis file.
     keys: Home,
-    /// Of a chain with one validator; its node is stopped.
+    /// The home of a chain with one validator; its node is stopped.
     stopped: Home,
-    /// Nothing is in it.
+    /// An empty home.
     empty: Home,
 }
 
@@ -116,12 +116,12 @@ impl World {
         home
     }
 
-    /// The command that meets the situation, and the home that it needs until it has ended.
+    /// The command that produces the situation, and the home that it needs until it has ended.
     fn command(&self, situation: &str) -> (Command, Option<Home>) {
         let (running, empty) = (&self.running, &self.empty);
         let path = |name: &str| empty.file(name).to_str().unwrap().to_owned();
         let on = |home: &Home, arguments: &[&str]| (home.command(arguments), None);
-        // The home as it is named here, not as the harness names it.
+        // The home as named here, not by the harness.
         let bare = |arguments: &[&str]| {
             let mut command = Command::new(binary());
             command.env_clear().args(["-o", "json"]).args(arguments);

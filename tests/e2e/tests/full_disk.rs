@@ -1,4 +1,4 @@
-//! A disk without space: what is there stays whole, and what could not be made is not in the way later.
+//! A disk without space: existing files stay whole, and partial files do not block a later start.
 
 #![allow(
     missing_docs,
@@ -17,11 +17,11 @@ use std::process::Command;
 use vibecoin_primitives::SecretKey;
 use vibecoin_tests_e2e::{Home, Node};
 
-/// Set where the disk may be mounted: in a mount namespace of this test's own.
+/// Mount point of the disk: set in a mount namespace of this test.
 const MOUNT_AT: &str = "TEST_FULL_DISK";
-/// In this much space the homes of the test fit.
+/// Size of the disk, sufficient for the homes of the test.
 const SIZE: &str = "size=128m";
-/// What a file takes on it is a multiple of this.
+/// Allocation unit of files on it.
 const PAGE_BYTES: usize = 4096;
 
 /// All files in a folder and below.
@@ -68,7 +68,8 @@ fn fill_page(home: &Home, genesis: &Path) -> String {
 #[test]
 fn a_full_disk_cuts_no_file_and_blocks_no_later_start() {
     let Some(disk) = std::env::var_os(MOUNT_AT).map(PathBuf::from) else {
-        // Again, in a namespace in which a small disk can be mounted, and as the place of all temporary files.
+        // Runs the test again in a namespace in which a small disk can be mounted, and holds all temporary
+        // files.
         let disk = tempfile::tempdir().unwrap();
         let test = "a_full_disk_cuts_no_file_and_blocks_no_later_start";
         let ran = Command::new("unshare")
@@ -123,7 +124,7 @@ fn a_full_disk_cuts_no_file_and_blocks_no_later_start() {
         .fails(21, "disk_full");
     assert_eq!(files(dev.path()), [] as [PathBuf; 0]);
 
-    // With space again, all goes on from where it was.
+    // With space again, everything continues from where it was.
     fs::remove_file(filler).unwrap();
     let _added = chain.run(&add).ok();
     let _valid = chain.run(&["genesis", "validate", genesis_path]).ok();

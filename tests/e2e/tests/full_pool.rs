@@ -1,4 +1,4 @@
-//! A pool that is full of transactions with the least fee.
+//! A pool that is full of transactions with the minimum fee.
 
 #![allow(
     missing_docs,
@@ -13,7 +13,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use vibecoin_tests_e2e::{Devnet, Ran, binary, call};
 
-/// Places in the pool.
+/// Capacity of the pool.
 const PLACES: usize = 4;
 
 fn number(value: &Value) -> u64 {
@@ -28,7 +28,7 @@ fn a_transfer_gets_into_a_pool_that_is_full_of_least_fees() {
     let pool = format!("[mempool]\ntransactions_max = {PLACES}\n\n[metrics]\n");
     net.edit("validator-0/config.toml", "[metrics]\n", &pool);
     let _started = net.run("start-node 0").ok();
-    // One of two validators makes no block: what is in the pool stays there.
+    // One of two validators makes no block: pooled transactions stay there.
     let _stopped = net.run("stop-node 1").ok();
     let first = &net.state()["nodes"][0];
     let (home, url) = (first["home"].as_str().unwrap(), first["rpc"].as_str().unwrap());

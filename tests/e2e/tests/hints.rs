@@ -1,5 +1,5 @@
-//! Hints, followed to the letter: each test meets errors, does what their hints say, and sees that the errors are gone.
-//! `node/cli/hints.md` names for every hint of the program the test that follows it.
+//! Hints, followed to the letter: each test causes errors, follows their hints, and checks that the errors
+//! are gone. `node/cli/hints.md` names for every hint of the program the test that follows it.
 
 #![allow(
     missing_docs,
@@ -49,12 +49,12 @@ impl Rows {
         }
     }
 
-    /// The hint of a command that failed, and the rows of the table that it is made of.
+    /// The hint of a failed command; marks the rows of the table that it is composed of as used.
     fn hint(&self, ran: &Ran) -> Hint {
         assert_ne!(ran.code, 0, "{}", ran.json);
         let error = &ran.json["error"];
         let text = |field: &str| error[field].as_str().unwrap_or_default().to_owned();
-        // Some messages have the remedy in them.
+        // Some messages contain the remedy.
         let hint = Hint(format!("{}\n{}", text("message"), text("hint")));
         let found: Vec<_> = self.all.iter().filter(|row| is_made_of(&hint.0, row)).collect();
         assert!(
@@ -68,15 +68,15 @@ impl Rows {
         hint
     }
 
-    /// Every row was met.
+    /// Asserts that every row was used.
     fn end(self) {
         let waiting = self.waiting.into_inner();
         assert!(waiting.is_empty(), "not followed: {waiting:#?}");
     }
 }
 
-/// Returns true if a text has the parts of a row in their order: what is in braces can be anything, and commands have
-/// the name by which the program was called and its options.
+/// Returns true if a text has the parts of a row in their order: a part in braces matches anything, and
+/// commands have the name by which the program was called and its options.
 fn is_made_of(text: &str, row: &str) -> bool {
     let row = row
         .replace("`vibecoin devnet ", "`{} devnet{} ")
@@ -94,7 +94,7 @@ fn is_made_of(text: &str, row: &str) -> bool {
     true
 }
 
-/// What an error says that can be done.
+/// The remedy that an error suggests.
 struct Hint(String);
 
 impl Hint {
@@ -115,7 +115,7 @@ impl Hint {
         rest.split([' ', ',', ';', '`', '\n']).next().unwrap().to_owned()
     }
 
-    /// The commands that it names.
+    /// The commands that it contains.
     fn commands(&self) -> Vec<&str> {
         self.0.split('`').skip(1).step_by(2).collect()
     }
@@ -268,7 +268,7 @@ fn hints_about_keys() {
     let hint = rows.hint(&home.run(&["keys", "show", "nobody"]));
     assert!(shown(hint.follow("keys list", &[])).contains("a "));
     let _there = home.run(&["keys", "show", "a"]).ok();
-    // Far enough to ask a node.
+    // Far enough to query a node.
     let build = |from| home.run(&["-u", "http://127.0.0.1:1", "tx", "build", "--from", from]);
     let hint = rows.hint(&build("nobody"));
     assert!(shown(hint.follow("keys list", &[])).contains("a "));
@@ -442,7 +442,7 @@ fn hints_of_a_running_node() {
     let simulate = |more: &[&str]| home.run(&[&["tx", "simulate", &signed], more].concat());
     let hint = rows.hint(&simulate(&["--at", "0"]));
     hint.option("--at");
-    // It was sent, so what it would do now is another error.
+    // It was sent, so a simulation now returns another error.
     assert_ne!(simulate(&[]).json["error"]["reason"], "disabled");
     let hint_of_network = rows.hint(&home.run(&["peers", "list"]));
 
@@ -461,7 +461,7 @@ fn hints_of_a_running_node() {
     fs::write(&endpoint, &written).unwrap();
 
     let _stop_it = rows.hint(&home.run(&["db", "check"]));
-    // The operator's methods, before and after the listener is there.
+    // The operator's methods, before and after the listener is up.
     let hint = rows.hint(&home.run(&["peers", "bans"]));
     let admin = hint.value("--admin.listen");
     let (mut follower, mut rest) = home.follow_headers();
@@ -515,7 +515,7 @@ fn hints_of_a_running_node() {
     let _peers = hint.follow("peers list", &[]);
     let _bans = hint.follow("peers bans", &[]);
 
-    // A home that knows where the operator's listener is, and not its token.
+    // A home that knows the address of the operator's listener, and not its token.
     let other = Home::new();
     let listen = node.ready["admin"].as_str().unwrap();
     fs::write(
@@ -572,7 +572,7 @@ fn hints_of_payments() {
         number(&read["value"]["pendingNext"])
     };
 
-    // What the node refuses.
+    // Transactions that the node refuses.
     let hint = rows.hint(&pay(&["--nonce", "0"]));
     let _status = hint.follow("tx status", &[]);
     hint.option("--nonce");
@@ -642,7 +642,7 @@ fn hints_of_payments() {
         .find(|command| command.contains("tx wait"))
         .unwrap();
     let waited = Command::new("sh").args(["-c", line]).output().unwrap();
-    // It was replaced: the wait has an answer, which is not that the payment is in a block.
+    // It was replaced: the wait has an answer other than that the payment is in a block.
     assert_eq!(waited.status.code(), Some(4), "{waited:?}");
     assert!(
         String::from_utf8_lossy(&waited.stdout).contains("replaced"),
@@ -669,7 +669,7 @@ fn hints_of_payments() {
     drop(held);
     let _sent = pay(&[]).ok();
 
-    // Nodes that are not what they seem.
+    // Nodes that are misidentified.
     let other = Home::new();
     let other_node = Node::dev(&other);
     let hint = rows.hint(&pay(&["--url", other_node.url()]));
@@ -756,7 +756,7 @@ fn hints_of_a_node_that_does_not_start() {
     let node = |home: &Home, more: &[&str]| home.run(&[&["node", "--rpc.port", "0"], more].concat());
     let starts = |home: &Home, more: &[&str]| assert_eq!(Node::start(home, more).stop(), 0);
 
-    // Places and addresses.
+    // Paths and addresses.
     let home = Home::new();
     fs::write(home.file("file"), "").unwrap();
     let inside = text(&home.file("file/db")).to_owned();
@@ -799,12 +799,12 @@ fn hints_of_a_node_that_does_not_start() {
     let _status = Home::new()
         .run(&["status", hint.option("--url"), running.url()])
         .ok();
-    // At an address that was named.
+    // At a named address.
     let at = |option: &str, url: &str| Home::new().run(&[option, url, "status"]);
     let hint = rows.hint(&at("--url", "http://127.0.0.1:1"));
     let _status = at(hint.option("--url"), running.url()).ok();
     assert_eq!(running.stop(), 0);
-    // A home of a development chain is not started as that of another, and the other way round.
+    // A home of a development chain is not started as that of another, and vice versa.
     let commands = |hint: &Hint| {
         hint.commands()
             .iter()
@@ -919,7 +919,7 @@ fn hints_about_a_devnet() {
     let hint = rows.hint(&net.run("stop-node 0"));
     hint.option("--dir");
     assert!(hint.commands()[0].ends_with("up"), "{:?}", hint.commands());
-    // An answer, and no error: its hint is beside it.
+    // A success whose hint is beside it.
     let status = Hint(net.run("status").stderr);
     status.option("--dir");
     assert_eq!(status.commands(), hint.commands());
@@ -962,11 +962,12 @@ fn hints_about_a_devnet() {
     let sent = net
         .run(&format!("faucet {} 5", key["address"].as_str().unwrap()))
         .ok();
-    // The other node has the block too before the validator stops: it gives the next payment its nonce.
+    // The other node has the block too before the validator stops: it supplies the nonce of the next
+    // payment.
     let follower = net.state()["nodes"][1]["rpc"].as_str().unwrap().to_owned();
     let hash = sent["hash"].as_str().unwrap();
     let _there = bare(&["--url", &follower, "tx", "wait", hash]).ok();
-    // Without a validator it waits in the pool of the node that has taken it.
+    // Without a validator it waits in the pool of the node that has accepted it.
     let _stopped = net.run("stop-node 0").ok();
     let waits = net.run("faucet dev1 5 --timeout 1");
     waits.fails(6, "timeout");
@@ -974,12 +975,12 @@ fn hints_about_a_devnet() {
     let line = hint.commands().into_iter().find(|line| line.contains("tx wait"));
     let line = format!("{} --timeout 1", line.unwrap());
     let waited = Command::new("sh").args(["-c", &line]).output().unwrap();
-    // It is asked for at that node, which has it; another would not know it, or not answer.
+    // It is looked up at that node, which has it; another would not know it, or not answer.
     assert_eq!(waited.status.code(), Some(6), "{line}: {waited:?}");
     let waited = String::from_utf8_lossy(&waited.stderr).into_owned();
     assert!(waited.contains("it may still come"), "{waited}");
     let _started = net.run("start-node 0").ok();
-    // Its node tells the validator of it, which was not there when it came.
+    // Its node announces it to the validator, which was not running when it arrived.
     let _final = hint.follow("tx wait", &[]);
 
     // More nodes.
@@ -990,12 +991,13 @@ fn hints_about_a_devnet() {
         .run(&["keys", "new", "more", "--allow-unencrypted"])
         .ok();
     let added = format!("[accounts]\n{} = 5\n", more["address"].as_str().unwrap());
-    // The parameters, from which a node of another chain would be made, and an account, which is not taken from the file.
+    // The parameters, from which a node of another chain would be made, and an account, which is not read
+    // from the file.
     net.edit("validator-0/genesis.toml", "fee_min = ", "fee_min = 1");
     let _unedited = rows.hint(&net.run("add-node"));
     net.edit("validator-0/genesis.toml", "fee_min = 1", "fee_min = ");
     net.edit("validator-0/genesis.toml", "[accounts]\n", &added);
-    // Its ports are another program's: it gets the next ones.
+    // Its ports are used by another program: it gets the next ones.
     let next = net.state()["basePort"].as_u64().unwrap() + 20;
     let taken = TcpListener::bind(("127.0.0.1", u16::try_from(next).unwrap())).unwrap();
     let ran = net.run("add-node");
@@ -1009,7 +1011,7 @@ fn hints_about_a_devnet() {
     drop(taken);
     net.edit("validator-0/genesis.toml", &added, "[accounts]\n");
 
-    // A node without a listener for its operator.
+    // A node without an admin listener.
     let _stopped = net.run("stop-node 1").ok();
     fs::remove_file(file("full-0/admin.token")).unwrap();
     let listen = fs::read_to_string(file("full-0/config.toml")).unwrap();

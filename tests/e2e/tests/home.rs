@@ -1,5 +1,5 @@
-//! The files of a home: tools find them where the node does, damage is named by both alike, and secrets stay
-//! with their owner.
+//! The files of a home: tools find them where the node does, both report damage alike, and secrets stay with
+//! their owner.
 
 #![allow(
     missing_docs,
@@ -137,7 +137,7 @@ fn tools_look_where_the_node_looks_and_never_call_clean_what_it_refuses() {
         "{clean}"
     );
 
-    // The database of before, under the guard and the witness of now.
+    // The earlier database, under the current guard and witness.
     let (db, kept) = (home.file("state/db"), home.file("kept"));
     copy(&db, &kept);
     let node = Node::start(&home, &SIGNS);
@@ -161,7 +161,7 @@ fn tools_look_where_the_node_looks_and_never_call_clean_what_it_refuses() {
     let message = refused.json["error"]["message"].as_str().unwrap();
     assert!(message.contains("decides blocks alone"), "{message}");
 
-    // What the message promises: a follower's database brings it back.
+    // The promise of the message: a follower's database restores it.
     fs::remove_dir_all(&db).unwrap();
     fs::rename(&newer, &db).unwrap();
     let _clean = home.run(&["db", "check"]).ok();
@@ -184,7 +184,7 @@ fn a_damaged_guard_is_named_at_the_start_and_by_the_check() {
     let checked = home.run(&["db", "check", "--quick"]).ok();
     let warning = checked["warnings"][0].as_str().unwrap_or_default().to_owned();
     assert!(warning.contains("one of the two slots"), "{checked}");
-    // The log is whole and knows what was signed, so the validator goes on.
+    // The log is whole and contains the signed votes, so the validator continues.
     let node = Node::start(&home, &signs);
     block(&home);
     assert_eq!(node.stop(), 0);
@@ -194,13 +194,14 @@ fn a_damaged_guard_is_named_at_the_start_and_by_the_check() {
         "{log}"
     );
 
-    // Without the log nothing knows: a validator alone must not go on.
+    // Without the log there is no record: a validator alone must not continue.
     flip(&guard, 60 + 4096);
     fs::rename(home.file("consensus/log"), home.file("log")).unwrap();
     for _start in 0..2 {
         let refused = home.run(&["node", "--rpc.port", "0", "--validator", "--allow-unencrypted"]);
         refused.fails(20, "corruption");
-        // An empty log would be whole, and the start after this one would not see that one was lost.
+        // An empty log would be whole, and the start after this one would not detect that one was
+        // lost.
         assert!(!home.file("consensus/log").exists());
     }
     fs::rename(home.file("log"), home.file("consensus/log")).unwrap();
@@ -260,7 +261,8 @@ fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(digit).collect()
 }
 
-/// How often these bytes are in the memory that a process can write; `None` when its memory may not be read.
+/// Number of occurrences of these bytes in the writable memory of a process; `None` when its memory may not
+/// be read.
 fn copies(pid: u32, bytes: &[u8]) -> Option<usize> {
     let memory = match fs::File::open(format!("/proc/{pid}/mem")) {
         Ok(memory) => memory,
@@ -279,7 +281,7 @@ fn copies(pid: u32, bytes: &[u8]) -> Option<usize> {
         }
         let [from, to] = [from, to].map(|text| u64::from_str_radix(text, 16).unwrap());
         let mut part = vec![0; usize::try_from(to.saturating_sub(from)).unwrap()];
-        // A part may go away meanwhile; what cannot be read holds no copy.
+        // A region may be unmapped meanwhile; unreadable memory holds no copy.
         let read = memory.read_at(&mut part, from).unwrap_or(0);
         found = found.saturating_add(
             part[..read]
@@ -291,7 +293,7 @@ fn copies(pid: u32, bytes: &[u8]) -> Option<usize> {
     Some(found)
 }
 
-/// The environment that a process was started with is shown by the kernel for as long as it lives.
+/// The kernel shows the environment that a process was started with for as long as it lives.
 #[test]
 fn a_passphrase_does_not_stay_in_the_environment_of_a_node_and_no_core_is_dumped() {
     const PASSPHRASE: &str = "correct-horse-battery";
@@ -315,7 +317,7 @@ fn a_passphrase_does_not_stay_in_the_environment_of_a_node_and_no_core_is_dumped
     let node = Node::start_with(&home, &["--validator"], &[("VIBECOIN_PASSWORD", PASSPHRASE)]);
     let proc = |file: &str| fs::read(format!("/proc/{}/{file}", node.pid()));
     let proc = |file: &str| String::from_utf8_lossy(&proc(file).unwrap()).into_owned();
-    // Who is not root may not even look, now that the process cannot be dumped.
+    // Users other than root may not even read it, now that the process cannot be dumped.
     let environment = match fs::read(format!("/proc/{}/environ", node.pid())) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) => {
@@ -353,7 +355,7 @@ fn a_passphrase_does_not_stay_in_the_environment_of_a_node_and_no_core_is_dumped
     }
     assert_eq!(node.stop(), 0);
 
-    // A wrong one is still a wrong one, and an empty one is none.
+    // A wrong one is still wrong, and an empty one does not count.
     for (text, code) in [("wrong", 40), ("", 40)] {
         let mut command = home.command(&["node", "--rpc.port", "0", "--validator"]);
         let output = command.env("VIBECOIN_PASSWORD", text).output().unwrap();

@@ -1,4 +1,4 @@
-//! The interface of a whole node as its own command line and other programs meet it.
+//! The interface of a whole node, over its own command line and other programs.
 
 #![allow(
     missing_docs,
@@ -43,12 +43,12 @@ fn the_address_that_a_node_prints_is_one_that_its_commands_can_use() {
         assert_eq!(home.run(&["status"]).ok()["head"]["height"], "0", "{address}");
         let metrics = node.ready["metrics"].as_str().unwrap();
         assert_eq!(http::get(metrics, "/metrics").unwrap().status, 200, "{address}");
-        // As at the other listeners: a name that was rebound to this machine is none of ours.
+        // As at the other listeners: a name that was rebound to this machine is refused.
         for (host, status) in [("node.example:9100", 200), ("evil.example", 403)] {
             let answer = http::get_as(metrics, host, "/metrics").unwrap();
             assert_eq!(answer.status, status, "{address} {host}: {}", answer.body);
         }
-        // A lone node has no network to administer, which only its operator's listener can say.
+        // A lone node has no network to administer, which only its admin listener can report.
         let bans = home.run(&["peers", "bans"]);
         assert_ne!(bans.code, 3, "{address}: {}", bans.json);
         assert_eq!(node.stop(), 0);
@@ -140,7 +140,7 @@ fn callers_cannot_write_warnings_into_the_log() {
             .body
             .contains("parse_error")
     );
-    // More than a message may have, in both ways of calling.
+    // Above the limit of a message, in both ways of calling.
     let large = [b' '; 5000];
     for answer in [
         http::post(node.address(), &large).unwrap().body,

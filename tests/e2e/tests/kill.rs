@@ -1,6 +1,7 @@
 //! `kill -9` under load, with an observer outside: nothing that was acknowledged may be lost.
 //!
-//! `VIBECOIN_E2E_KILLS` says how many (default 3); `VIBECOIN_E2E_SEED` when in the load they come.
+//! `VIBECOIN_E2E_KILLS` is their number (default 3); `VIBECOIN_E2E_SEED` decides their times within
+//! the load.
 
 #![allow(
     missing_docs,
@@ -24,12 +25,12 @@ use vibecoin_primitives::{
 };
 use vibecoin_tests_e2e::{Home, Node, call};
 
-/// Senders at the same time.
+/// Number of concurrent senders.
 const SENDERS: u64 = 4;
 /// Transactions of one request.
 const BATCH: u64 = 20;
 
-/// What the observer was told: by transaction, the height it is final at; by height, the state root.
+/// Acknowledgements to the observer: by transaction, its final height; by height, the state root.
 #[derive(Default)]
 struct Told {
     transactions: BTreeMap<String, String>,
@@ -42,7 +43,7 @@ fn from_environment(name: &str, default: u64) -> u64 {
         .map_or(default, |text| text.parse().expect("a number"))
 }
 
-/// The next of a sequence that only the seed decides.
+/// The next number of a sequence that only the seed decides.
 fn next(state: &mut u64) -> u64 {
     *state ^= *state << 13;
     *state ^= *state >> 7;
@@ -50,7 +51,7 @@ fn next(state: &mut u64) -> u64 {
     *state
 }
 
-/// Sends batches from one account until the node is gone. Every answer goes to the observer.
+/// Sends batches from one account until the node has ended. Every answer is passed to the observer.
 fn send(
     address: &str,
     genesis: Hash,
@@ -93,7 +94,7 @@ fn send(
     }
 }
 
-/// Everything that the observer was told must still be so.
+/// Every acknowledgement to the observer must still hold.
 fn check(node: &Node, told: &Told) {
     let hashes: Vec<&String> = told.transactions.keys().collect();
     for group in hashes.chunks(256) {
@@ -164,7 +165,7 @@ fn nothing_acknowledged_is_lost_by_kill_9_under_load() {
                 scope.spawn(move || send(address, genesis, key, &tell, acknowledged));
             }
             drop(tell);
-            // The kill comes at an acknowledgement, while the other senders' batches are on their way.
+            // The kill follows an acknowledgement, while the other senders' batches are in transit.
             let mut heard = 0;
             let mut running = Some(&mut node);
             for (hash, height) in observer {

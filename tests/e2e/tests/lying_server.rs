@@ -1,4 +1,5 @@
-//! What a server that lies gets signed: never more money, more payments or a longer validity than was asked for.
+//! Bounds on what a Byzantine server gets signed: never more funds, more payments or a longer validity than
+//! requested.
 
 #![allow(
     missing_docs,
@@ -15,9 +16,9 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use vibecoin_tests_e2e::{Home, Liar, Node, Ran, binary};
 
-/// Half of the money of an account of the developer's chain.
+/// Half of the funds of an account of the developer's chain.
 const FEE: u64 = 500_000_000_000_000;
-/// What a payment moves.
+/// Amount of a payment.
 const AMOUNT: u64 = 7;
 
 fn transfer(home: &Home, url: &str, more: &[&str]) -> Ran {
@@ -63,14 +64,14 @@ fn refusal() -> Value {
 fn an_answer_about_another_transaction_is_no_answer() {
     let home = Home::new();
     let node = Node::dev(&home);
-    // Somebody else's payment, which every honest node confirms.
+    // Another account's payment, which every honest node confirms.
     let other = transfer(&home, node.url(), &[]).ok();
     let honest = other["hash"].as_str().unwrap().to_owned();
     let balance_before = balance(&home, "dev1");
     let is_sent = Arc::new(AtomicBool::new(false));
     let early = Arc::clone(&is_sent);
     let liar = Liar::start(node.address(), move |method, params, node| match method {
-        // The payment is kept back.
+        // The payment is withheld.
         "tx_submit" | "tx_wait" => {
             early.store(true, Ordering::Relaxed);
             node("tx_wait", json!({ "hash": honest }))
@@ -81,7 +82,7 @@ fn an_answer_about_another_transaction_is_no_answer() {
     });
     let ran = transfer(&home, liar.url(), &[]);
     ran.fails(1, "bad_answer");
-    // Now before it is sent too: then nothing is.
+    // Now before it is sent too: then nothing is sent.
     let unsent = transfer(&home, liar.url(), &[]);
     unsent.fails(1, "bad_answer");
     assert!(
@@ -126,7 +127,7 @@ fn the_prices_and_the_head_that_a_server_names_do_not_decide_what_is_signed() {
     let sent = transfer(&home, liar.url(), &[]).ok();
     assert_eq!(sent["fee"], honest["fee"]);
 
-    // Without a genesis file there is a bound, and whoever wants more has to name it.
+    // Without a genesis file there is a bound, and a caller that wants more has to name it.
     let bare = without_genesis(&home);
     for more in [&[][..], &["--dry-run"]] {
         let refused = transfer(&bare, liar.url(), more);
@@ -167,7 +168,7 @@ fn the_price_of_a_place_that_a_server_names_is_paid_up_to_as_much_as_the_least_f
     let small = pool(1);
     let bid = fee(transfer(&home, small.url(), &[])) - least;
     assert!((1..=4).contains(&bid), "{bid}");
-    // A larger bid than is paid unasked, or than the caller allows: nothing is signed.
+    // A higher fee than is paid by default, or than the caller permits: nothing is signed.
     let dear = pool(2 * least);
     let most = least.to_string();
     for (liar, more) in [
@@ -236,7 +237,7 @@ fn a_node_that_knows_every_payment_gets_none() {
     refused.fails(4, "known_payment");
     assert!(refused.json["error"]["data"].is_null(), "{}", refused.json);
     assert_eq!(*taken.lock().unwrap(), 0);
-    // A validity that was typed is not changed, and the node decides.
+    // A validity from the command line is not changed, and the node decides.
     let typed = transfer(&home, liar.url(), &["--valid-for", "100"]).ok();
     assert_eq!(typed["status"], "included", "{typed}");
 }
@@ -265,7 +266,7 @@ fn a_payment_that_a_server_refuses_without_proof_is_the_only_one_that_is_signed(
         refused.fails(4, "unproven_refusal");
         let taken = taken.lock().unwrap();
         assert_eq!(taken.len(), 1, "one payment was asked for");
-        // It is named, because it is as valid as before.
+        // It is reported, because it is as valid as before.
         let error = &refused.json["error"];
         let hash = error["data"]["signed"]["hash"].as_str().unwrap();
         let options = json!({ "wait": "final" });
@@ -305,7 +306,7 @@ fn a_nonce_that_another_payment_provably_used_is_followed_by_the_next() {
     let home = Home::new();
     let node = Node::dev(&home);
     let before = balance(&home, "dev1");
-    // Another program is faster between the question for the nonce and the payment.
+    // Another program is faster between the query of the nonce and the payment.
     let stale = nonce(&home, &node);
     let _faster = transfer(&home, node.url(), &[]).ok();
     let asked = AtomicBool::new(false);
@@ -328,7 +329,7 @@ fn a_nonce_that_is_taken_in_the_pool_is_followed_by_the_next_once_it_is_final() 
     let mut seen = nonce(&home, &node);
     let next = number(&seen["value"]["pendingNext"]);
     let following = (next + 1).to_string();
-    // A payment behind a gap stays in the pool until the one before it comes.
+    // A payment behind a gap stays in the pool until the one before it arrives.
     let dry = ["--nonce", &next.to_string(), "--dry-run"];
     let first = transfer(&home, node.url(), &dry).ok()["raw"].clone();
     let queued = ["--nonce", &following, "--wait", "mempool"];
@@ -353,8 +354,8 @@ fn a_nonce_that_is_taken_in_the_pool_is_followed_by_the_next_once_it_is_final() 
     assert_eq!(balance(&home, "dev1") - before, 3 * AMOUNT);
 }
 
-/// The answers after which a transaction may be included all the same: refusals without proof, and those that say
-/// nothing about it.
+/// The answers after which a transaction may be included all the same: refusals without proof, and those that
+/// contain no verdict on it.
 const ANSWERS: [(i64, &str); 5] = [
     (1303, "nonce_too_low"),
     (1305, "insufficient_funds"),
@@ -428,7 +429,7 @@ fn the_text_of_a_failure_names_what_was_signed_and_may_be_included() {
                 stderr.lines().any(|line| line == expected),
                 "{expected}\n{line:?}: {stderr}"
             );
-            // Another payment would be a second one where nothing is known about the first.
+            // Another payment would be a second one when the state of the first is unknown.
             let look = format!("tx status {}`", word("hash"));
             let is_refusal = code > 1304 && code < 1400 || code == 1403;
             assert_eq!(stderr.contains(&look), !is_refusal, "{line:?}: {stderr}");
@@ -440,7 +441,7 @@ fn the_text_of_a_failure_names_what_was_signed_and_may_be_included() {
 fn a_payment_that_gets_no_answer_is_named() {
     let home = Home::new();
     let node = Node::dev(&home);
-    // Takes the payment, and goes away without a word.
+    // Accepts the payment, and disconnects without an answer.
     let liar = Liar::start(node.address(), |method, params, node| match method {
         "tx_submit" => Value::Null,
         _ => node(method, params),

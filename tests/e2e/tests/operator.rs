@@ -1,4 +1,4 @@
-//! The operator's listener, the figures for Prometheus, voting and the faucet, on a node as it is shipped.
+//! The admin listener, the metrics for Prometheus, voting and the faucet, on a production node.
 
 #![allow(
     missing_docs,
@@ -57,7 +57,7 @@ fn the_operator_bans_and_lets_in_again_and_nobody_else_does() {
     home.run(&["peers", "unban", &id]).fails(1, "admin_refused");
     home.run(&["peers", "add", "nonsense"]).fails(1, "admin_refused");
 
-    // Without the token, with a wrong one, and at the public door.
+    // Without the token, with a wrong one, and at the public listener.
     let request = json!({"jsonrpc": "2.0", "id": 1, "method": "net_getBans"}).to_string();
     let refused = http::post(admin, request.as_bytes()).unwrap();
     assert_eq!(refused.status, 401, "{}", refused.body);
@@ -81,7 +81,7 @@ fn a_scrape_shows_everything_that_is_documented() {
         .run(&["transfer", to, "1000", "--from", "dev0", "--wait", "final"])
         .ok();
     assert_eq!(sent["success"], true, "{sent}");
-    // A figure may follow the answer by a moment: it is counted after the commit was told.
+    // A metric may follow the answer by a moment: it is counted after the commit was announced.
     let figures = [
         "vibecoin_consensus_validator 1",
         "vibecoin_execution_transactions_total 1",

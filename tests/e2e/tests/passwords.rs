@@ -1,4 +1,4 @@
-//! The password in the address of a node goes to the node and to no other place.
+//! The password in the address of a node is sent to the node and to no other place.
 
 #![allow(
     missing_docs,
@@ -14,7 +14,7 @@ use serde_json::json;
 use vibecoin_tests_e2e::{Home, Liar, Node, binary};
 
 const PASSWORD: &str = "tops3cret";
-/// A hash that nothing has.
+/// A hash that identifies nothing.
 const HASH: &str = "0x1111111111111111111111111111111111111111111111111111111111111111";
 
 /// Everything that a command prints, as text and as JSON.
@@ -74,7 +74,7 @@ fn no_message_shows_the_password_of_an_address() {
             "{text}"
         );
     }
-    // An address in the place of something else is quoted.
+    // An address in place of another argument is quoted.
     let text = printed(&home, &url, &["status", &url], true);
     assert!(text.contains("user@127.0.0.1:1"), "{text}");
     assert!(!text.contains(PASSWORD), "{text}");

@@ -1,4 +1,4 @@
-//! The scripts of the checkout: from any directory, through links, and in an environment that is not theirs.
+//! The scripts of the checkout: from any directory, through links, and in a foreign environment.
 
 #![allow(
     missing_docs,
@@ -40,7 +40,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Scripts that run the node's program, with arguments that get that far.
+/// Scripts that run the node's program, with arguments that reach that point.
 const RUNNERS: [(&str, &[&str]); 12] = [
     ("add-node.sh", &[]),
     ("devnet-logs.sh", &[]),
@@ -108,7 +108,8 @@ fn a_script_does_the_same_through_a_link_from_anywhere_and_with_a_path_for_cd() 
         );
         assert_eq!(text(&ran.stdout), text(&direct.stdout), "{}", script.display());
     }
-    // The hints have the name that was typed, and the folder of a variable that may have been set for this command.
+    // The hints contain the name that was typed, and the folder of a variable that may have been set for this
+    // command.
     let dir = [program[0], ("DEVNET_DIR", "none")];
     let ran = run(Path::new("./y"), &["kill-node", "0"], folder.path(), &dir);
     assert!(text(&ran.stderr).contains("`./y --dir none up`"), "{ran:?}");

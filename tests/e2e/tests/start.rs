@@ -79,7 +79,7 @@ fn a_signal_in_the_middle_of_the_start_ends_a_dev_node_without_its_home() {
     let temporary = tempfile::tempdir().unwrap();
     for signal in ["TERM", "INT"] {
         let mut node = Started::new(temporary.path(), &DEV);
-        // The first thing that it leaves behind if it is not careful.
+        // The first item that a careless implementation leaves behind.
         while entries(temporary.path()).is_empty() {
             assert!(node.child.try_wait().unwrap().is_none(), "it ended by itself");
             std::thread::yield_now();
@@ -153,7 +153,7 @@ fn a_port_that_is_taken_is_named_with_its_flag_and_the_hint_helps() {
             Vec::<PathBuf>::new(),
             "{flag}: nothing is left"
         );
-        // What the hint says to do instead.
+        // The remedy in the hint.
         let instead: Vec<&str> = hint.split('`').nth(1).unwrap().split(' ').collect();
         assert_eq!(instead[0], flag);
         let mut node = Started::new(temporary.path(), &[&arguments[..], &instead].concat());
@@ -206,7 +206,7 @@ fn a_home_behind_a_link_is_the_same_home_for_every_command() {
         node.signal("TERM");
         assert_eq!(node.end().0, Some(0));
     }
-    // A folder with keys inside of a home is another matter, with a slash at its end or without.
+    // A folder with keys inside of a home is different, with a slash at its end or without.
     std::fs::rename(home.file("keys"), folder.path().join("keys")).unwrap();
     symlink(folder.path().join("keys"), home.file("keys")).unwrap();
     home.run(&["keys", "list"]).fails(40, "key_or_permissions");
@@ -243,7 +243,7 @@ fn a_validator_without_a_quorum_is_not_ready_and_says_for_whom_it_waits() {
     let ready = node.ready();
     let url = ready["rpc"].as_str().unwrap();
     let address = url.trim_start_matches("http://");
-    // From its first answer on, before any time for others has passed.
+    // From its first answer on, before any timeout for others has passed.
     let answer = http::get(address, "/readyz?verbose").unwrap();
     assert_eq!(answer.status, 503, "{}", answer.body);
     let checks: Value = serde_json::from_str(&answer.body).unwrap();
@@ -264,7 +264,7 @@ fn a_validator_without_a_quorum_is_not_ready_and_says_for_whom_it_waits() {
     assert!(detail.contains("block 1") && detail.contains(" s"), "{detail}");
     node.signal("TERM");
     assert_eq!(node.end().0, Some(0));
-    // One that needs nobody is ready at once.
+    // A node that needs no peers is ready at once.
     let alone = Home::devnet();
     let node = Node::start(&alone, &["--validator", "--allow-unencrypted"]);
     assert_eq!(http::get(node.address(), "/readyz").unwrap().status, 200);

@@ -1,4 +1,4 @@
-//! The tour of the README, and what must not work on the way.
+//! The tour of the README, and the failures that it must not have.
 
 #![allow(
     missing_docs,
@@ -12,7 +12,7 @@
 use serde_json::json;
 use vibecoin_tests_e2e::{Home, Node};
 
-/// An address that nobody has used: bech32m of the dev chain.
+/// An unused address: bech32m of the dev chain.
 fn stranger(home: &Home) -> String {
     home.run(&["keys", "new", "stranger", "--allow-unencrypted"]).ok()["address"]
         .as_str()
@@ -81,7 +81,7 @@ fn a_transfer_becomes_a_proven_balance_and_the_store_is_clean() {
     home.run(&["db", "check"]).fails(9, "locked");
     assert_eq!(node.stop(), 0);
 
-    // From here on nobody is asked.
+    // From here on no node is queried.
     let proven = home.run(&["proof", "verify", proof, "--genesis", genesis]).ok();
     assert_eq!(proven["account"]["balance"], "1000", "{proven}");
     assert_eq!(proven["address"], to);
@@ -122,7 +122,7 @@ fn a_transfer_becomes_a_proven_balance_and_the_store_is_clean() {
         "{checked}"
     );
 
-    // It comes back as it was.
+    // It restarts unchanged.
     let node = Node::dev(&home);
     assert_eq!(node.ready["height"], status["head"]["height"]);
     assert_eq!(

@@ -1,4 +1,5 @@
-//! What messages say: errors of arguments, hints that can be typed, waits, and the port that is in use.
+//! Contents of messages: errors of arguments, hints that can be typed, waits, and the port that is in
+//! use.
 
 #![allow(
     missing_docs,
@@ -169,7 +170,7 @@ fn a_wait_for_a_node_says_for_what_and_how_long() {
         stderr.read_line(&mut line).unwrap();
         (line, stderr)
     };
-    // Behind a gap it cannot be in a block.
+    // Behind a gap no block can include it.
     let mut behind = pay(next + 1)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -184,7 +185,7 @@ fn a_wait_for_a_node_says_for_what_and_how_long() {
     assert!(pay(next).output().unwrap().status.success());
     assert!(behind.wait().unwrap().success());
 
-    // A node that takes the call and does not answer.
+    // A node that accepts the call and does not answer.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     let mut asking = home
