@@ -1,11 +1,12 @@
-//! One fixed value of every encoded type: what the golden lines pin and what the fuzzers start from.
+//! One fixed value of every encoded type: the inputs of the golden lines and the seeds of the
+//! fuzzers.
 //!
-//! The tests of this crate hold what no single room can check: that the bytes of every type are those
-//! of `golden.txt` and of an independent codec, that foreign bytes have one form, that the pure rooms
-//! are pure, and that the dependencies are the ones we agreed on.
+//! The tests of this crate check what no single crate can: that the bytes of every type are those of
+//! `golden.txt` and of an independent codec, that foreign bytes have one form, that the pure crates
+//! are pure, and that the dependencies are the permitted ones.
 //!
 //! Every hash, key and number below has bytes that differ from each other, so that a swapped field or
-//! a turned byte order cannot hide.
+//! a reversed byte order is detected.
 
 use vibecoin_primitives::{
     Account, AccountRow, AccountType, Address, Amount, Block, BlockPart, Body, BodyV1, ChainParams,
@@ -38,7 +39,7 @@ pub const fn hash(first: u8) -> Hash {
     Hash(bytes)
 }
 
-/// The genesis hash that everything here is signed for.
+/// The genesis hash of every signature here.
 pub const GENESIS: Hash = hash(0xa0);
 
 /// The key with the seed `[n; 32]`.
@@ -136,7 +137,7 @@ pub fn full_body() -> Body {
     })
 }
 
-/// A body with nothing in it.
+/// An empty body.
 #[must_use]
 pub fn empty_body() -> Body {
     Body::V1(BodyV1::default())
@@ -231,7 +232,7 @@ pub fn part(sequence: u32, content: PartContent) -> BlockPart {
     }
 }
 
-/// The opening of a block that follows another and brings evidence.
+/// The opening of a block that follows another and includes evidence.
 #[must_use]
 pub fn opening_part() -> BlockPart {
     part(
@@ -267,7 +268,7 @@ pub fn tick_part() -> BlockPart {
     )
 }
 
-/// What is signed of [`tick_part`].
+/// The signed content of [`tick_part`].
 #[must_use]
 pub fn signed_part() -> SignedPart {
     tick_part().signed
@@ -292,7 +293,7 @@ pub fn receipt(outcome: Outcome) -> Receipt {
     })
 }
 
-/// A receipt for every reason to fail, with the reason's name.
+/// A receipt for every reason of failure, with the reason's name.
 #[must_use]
 pub fn failures() -> Vec<(&'static str, Receipt)> {
     let failed = |reason| receipt(Outcome::Failed { operation: 2, reason });

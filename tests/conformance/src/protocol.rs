@@ -1,4 +1,4 @@
-//! Values of the consensus room and of the wire: messages, log records, guard entries.
+//! Values of the consensus crate and of the wire: messages, log records, guard entries.
 
 use vibecoin_consensus::{
     ConsensusMessage, GuardEntry, GuardStep, LogRecord, PolkaCertificate, RoundCertificate,

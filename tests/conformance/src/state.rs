@@ -1,4 +1,4 @@
-//! A small state with its tries, a final block over it, and proofs that lead there.
+//! A small state with its tries, a final block over it, and proofs of its contents.
 
 use vibecoin_light::{Claim, ProofFile, Trust};
 use vibecoin_primitives::{
@@ -27,7 +27,7 @@ pub struct KnownState {
     slot_nodes: MemoryState,
 }
 
-/// Builds a trie from nothing.
+/// Builds a trie from scratch.
 fn build(empty: &Trie, entries: &[(Hash, Vec<u8>)]) -> (Trie, MemoryState) {
     let changes: Vec<_> = entries
         .iter()
@@ -258,7 +258,7 @@ pub fn proof_file() -> ProofFile {
     )
 }
 
-/// What a stranger knows before looking at [`proof_file`].
+/// Trust anchors of a verifier of [`proof_file`].
 #[must_use]
 pub fn proof_trust() -> Trust {
     Trust::new(GENESIS, &crash_params(), validator_set())

@@ -1,8 +1,8 @@
-//! Fuzz targets: what may never happen, whatever bytes come in.
+//! Fuzz targets: properties that must hold for arbitrary input bytes.
 //!
-//! Each target is a plain function over bytes that panics when a promise is broken. `scripts/fuzz.sh`
-//! drives them with libFuzzer; `tests/replay.rs` runs them over the saved inputs in `corpus/` on every
-//! change. An input that found something is added to `corpus/` and stays there.
+//! Each target is a plain function over bytes that panics when a property is violated.
+//! `scripts/fuzz.sh` drives them with libFuzzer; `tests/replay.rs` runs them over the saved inputs in
+//! `corpus/` on every change. An input that found a bug is added to `corpus/` and stays there.
 
 mod settings;
 mod state;
@@ -12,9 +12,9 @@ mod wire;
 pub struct Target {
     /// Its name, and the name of its folder in `corpus/`.
     pub name: &'static str,
-    /// Takes any bytes; panics when a promise is broken.
+    /// Takes any bytes; panics when a property is violated.
     pub run: fn(&[u8]),
-    /// Inputs to start from, with file names.
+    /// Initial inputs, with file names.
     pub seeds: fn() -> Vec<(String, Vec<u8>)>,
 }
 

@@ -11,7 +11,7 @@ use vibecoin_trie::{Change, NodeRecord, Proof, Sequential, Trie, TrieKind, verif
 
 type Seeds = Vec<(String, Vec<u8>)>;
 
-/// A trie with some keys, and every key that a proof is asked for: present and absent ones.
+/// A trie with some keys, and the keys of the requested proofs: present and absent ones.
 struct Known {
     root: Hash,
     keys: Vec<(Hash, Option<&'static [u8]>)>,
@@ -20,7 +20,7 @@ struct Known {
 }
 
 static KNOWN: LazyLock<Known> = LazyLock::new(|| {
-    // Two keys that share 62 nibbles, and some that part at the top.
+    // Two keys that share 62 nibbles, and some that differ in the first one.
     let mut deep = values::hash(0x11);
     deep.0[31] = 0x10;
     let mut twin = deep;
@@ -86,7 +86,7 @@ pub fn proof(bytes: &[u8]) {
     if let Ok(proven) = verify(TrieKind::Account, &KNOWN.root, &key, &proof) {
         assert_eq!(proven, value, "a proof of what is not so");
     }
-    // Only leaves know their kind; an absence that shows no leaf is the same in both.
+    // Only leaves have a kind; an absence that shows no leaf is the same in both.
     if let Ok(proven) = verify(TrieKind::Storage, &KNOWN.root, &key, &proof) {
         assert!(
             proven.is_none() && value.is_none(),
@@ -107,7 +107,7 @@ pub fn proof_seeds() -> Seeds {
         .collect()
 }
 
-/// A proof file: its text and its bytes, against what a stranger knows.
+/// A proof file: its text and its bytes, against the trust anchors of a verifier.
 pub fn proof_file(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes)
         && let Ok(file) = ProofFile::from_text(text)
@@ -121,7 +121,7 @@ pub fn proof_file(bytes: &[u8]) {
     }
 }
 
-/// The fuzzer cannot sign, so whatever verifies is about the one block that the fixed keys have signed.
+/// The fuzzer cannot sign, so any valid proof is about the one block that the fixed keys have signed.
 fn check_proof_file(file: &ProofFile) {
     static STATE: LazyLock<values::KnownState> = LazyLock::new(values::known_state);
     let Ok(proven) = vibecoin_light::verify(&values::proof_trust(), file) else {

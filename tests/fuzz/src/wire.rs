@@ -1,4 +1,4 @@
-//! Targets over the codec: what peers and clients send.
+//! Targets over the codec: messages of peers and clients.
 
 use vibecoin_consensus::{ConsensusMessage, GuardEntry, LogRecord};
 use vibecoin_network::Envelope;
@@ -19,7 +19,7 @@ fn seed<T: Encoded>(name: &str, value: &T) -> (String, Vec<u8>) {
     (name.to_owned(), encode(value))
 }
 
-/// Decodes, and checks what must hold for every value: one form, within its limit.
+/// Decodes, and checks the properties of every value: one form, within its limit.
 fn read<T: Encoded + SchemaReadOwned<DefaultConfig, Dst = T>>(bytes: &[u8]) -> Option<T> {
     match decode::<T>(bytes) {
         Ok(value) => {
@@ -51,7 +51,8 @@ pub fn transaction(bytes: &[u8]) {
     let (id, hash) = (transaction.id(&values::GENESIS), transaction.hash());
     let alone = transaction.clone().verify(&values::GENESIS);
     let batch = Transaction::verify_batch(vec![transaction.clone(), values::transfer()], &values::GENESIS);
-    // The reason may differ: a batch does not say whether a key is no point or the equation fails.
+    // The reason may differ: a batch does not distinguish a key that is not a point from a failed
+    // equation.
     let accepted = batch.first().is_some_and(Result::is_ok);
     assert_eq!(accepted, alone.is_ok(), "a batch decides as one check does");
     assert!(
@@ -154,7 +155,8 @@ pub fn certificate(bytes: &[u8]) {
             .verify(&values::GENESIS, model, &set, height, &block)
             .is_ok()
         {
-            // The fuzzer cannot sign: what verifies is what the fixed keys have signed.
+            // The fuzzer cannot sign: a valid certificate is the one that the fixed keys have
+            // signed.
             assert_eq!(certificate, values::certificate(), "a certificate out of nowhere");
             assert!(model == FaultModel::Crash, "9 of 14 is no quorum of 2/3");
             assert_eq!(certificate.signers().len(), certificate.signatures.len());
@@ -201,7 +203,7 @@ pub fn evidence_seeds() -> Seeds {
     ]
 }
 
-/// A part of a block, and what is signed of it alone.
+/// A part of a block, and its signed content alone.
 pub fn part(bytes: &[u8]) {
     if let Some(signed) = read::<SignedPart>(bytes) {
         check_signed_part(&signed);
@@ -293,7 +295,7 @@ pub fn consensus_seeds() -> Seeds {
 
 const ENVELOPE: Envelope = Envelope::new(&values::GENESIS);
 
-/// What a peer sends, in its envelope.
+/// A message of a peer, in its envelope.
 pub fn message(bytes: &[u8]) {
     if let Ok(message) = ENVELOPE.open(bytes) {
         assert_eq!(ENVELOPE.pack(&message), bytes, "two forms of one message");
@@ -310,7 +312,7 @@ pub fn message_seeds() -> Seeds {
     values::messages().iter().map(pack).collect()
 }
 
-/// What is stored: receipts, accounts, rows, sets, schedules, parameters.
+/// Stored values: receipts, accounts, rows, sets, schedules, parameters.
 pub fn records(bytes: &[u8]) {
     read::<Receipt>(bytes);
     if let Some(receipts) = read::<Receipts>(bytes) {

@@ -1,6 +1,6 @@
-//! Every saved input, through its target: what fuzzing once found is never lost again.
+//! Every saved input, through its target: a regression test of every finding.
 //!
-//! `UPDATE_CORPUS=1 cargo test` writes the seeds anew from the fixed values, beside what was found.
+//! `UPDATE_CORPUS=1 cargo test` rewrites the seeds from the fixed values, beside the findings.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
-//! An allocator that remembers the largest request of each thread.
+//! An allocator that records the largest request of each thread.
 //!
-//! "Refused without allocation" cannot be seen from outside: a request for a terabyte may succeed on
-//! paper. So the requests themselves are watched.
+//! "Refused without allocation" is not observable from outside: a request for a terabyte may succeed
+//! virtually. So the requests themselves are recorded.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -19,7 +19,7 @@ fn note(size: usize) {
     let _ = LARGEST.try_with(|largest| largest.set(largest.get().max(size)));
 }
 
-// SAFETY: every call is handed to the system's allocator with the caller's arguments unchanged, so the
+// SAFETY: every call is passed to the system's allocator with the caller's arguments unchanged, so the
 // contract that the caller keeps is the one that it needs. `note` neither allocates nor panics.
 unsafe impl GlobalAlloc for Watching {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -49,7 +49,7 @@ unsafe impl GlobalAlloc for Watching {
 #[global_allocator]
 static ALLOCATOR: Watching = Watching;
 
-/// Runs `f` and returns its result and the bytes of the largest single allocation that it asked for.
+/// Runs `f` and returns its result and the size of its largest single allocation.
 pub fn largest_during<T>(f: impl FnOnce() -> T) -> (T, usize) {
     LARGEST.set(0);
     let result = f();

@@ -1,4 +1,4 @@
-//! The list of encoded types: everything that the golden lines and the refusals run over.
+//! The list of encoded types: the inputs of the golden lines and the refusals.
 
 use bincode::Options as _;
 use vibecoin_consensus::RoundCertificateKind;
@@ -16,34 +16,35 @@ use wincode::config::DefaultConfig;
 use crate::layout::{self, Mark};
 use crate::oracle::Mirrored;
 
-/// What the decoder of a type makes of foreign bytes: the re-encoding of what it read.
+/// Decodes foreign bytes and encodes the result again.
 type Redo = fn(&[u8]) -> Result<Vec<u8>, String>;
 
 /// A fixed value of an encoded type.
 pub struct Case {
-    /// The type, and which value of it.
+    /// Name of the type and of the value.
     pub name: String,
     /// Its encoding.
     pub bytes: Vec<u8>,
     /// The type's decoder.
     pub redo: Redo,
-    /// Most bytes that the type may have.
+    /// Maximum bytes that the type may have.
     pub limit: usize,
-    /// What other codecs say; `None` for formats that are not bincode's.
+    /// Results of the other codecs; `None` for formats that are not bincode's.
     pub oracle: Option<Oracle>,
-    /// The last field takes all that is left, so that longer and shorter bytes are other values.
+    /// True if the last field takes all remaining bytes, so that longer and shorter bytes are other
+    /// values.
     pub open_ended: bool,
 }
 
-/// What the independent codecs say about a value.
+/// Results of the independent codecs for a value.
 pub struct Oracle {
-    /// What `bincode` 1.3.3 writes.
+    /// Encoding of `bincode` 1.3.3.
     pub bincode: Vec<u8>,
-    /// What [`crate::layout`] writes.
+    /// Encoding of [`crate::layout`].
     pub layout: Vec<u8>,
-    /// Where the structural bytes stand.
+    /// Positions of the structural bytes.
     pub marks: Vec<(usize, Mark)>,
-    /// Whether `bincode` 1.3.3, set to refuse trailing bytes, reads a value from foreign bytes.
+    /// True if `bincode` 1.3.3, set to refuse trailing bytes, reads a value from foreign bytes.
     pub accepts: fn(&[u8]) -> bool,
 }
 
@@ -178,7 +179,7 @@ fn envelope(kind: &str, message: &Message) -> Case {
     }
 }
 
-/// The formats of the trie, which are drawn byte by byte and not by the codec.
+/// The formats of the trie, which are encoded byte by byte and not by the codec.
 fn trie() -> Vec<Case> {
     // Keys chosen for their shape: a branch at the top, below slot 1 an extension of 62 nibbles.
     let mut deep = values::hash(0x11);

@@ -1,4 +1,5 @@
-//! Values at their limits: what the parameters allow must be encoded, accepted and within its size.
+//! Values at their limits: everything that the parameters permit must be encoded, accepted and
+//! within its size.
 
 use vibecoin_primitives::limits::{
     BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, EVIDENCE_MAX, OPERATIONS_MAX, SLOT_VALUE_BYTES_MAX, TICKS_MAX,
@@ -190,7 +191,7 @@ fn the_largest_answers_to_sync_requests_can_be_sent() {
     };
     let from = values::header().height;
     for body in bodies() {
-        // What fits into four megabytes goes in one answer, or one block of any size; here are both.
+        // Up to four megabytes are sent in one answer, or one block of any size; here are both.
         let mut blocks = vec![block(&body)];
         blocks.extend(vec![block(&values::full_body()); SYNC_BLOCKS_MAX - 1]);
         sent(Message::SyncResponse { from, blocks });

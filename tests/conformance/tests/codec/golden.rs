@@ -1,6 +1,6 @@
 //! The golden file: a line per encoded value and per hash, which a change of format must touch.
 //!
-//! `UPDATE_GOLDEN=1 cargo test --release -p vibecoin-tests-conformance` writes it anew. A line that
+//! `UPDATE_GOLDEN=1 cargo test --release -p vibecoin-tests-conformance` rewrites it. A line that
 //! changes means that nodes of two versions no longer understand each other: a new version of the type,
 //! a migration, or a refusal to start belongs to the same commit.
 
@@ -37,7 +37,7 @@ fn plain_blake3(bytes: &[u8]) -> String {
     const_hex::encode(blake3::hash(bytes).as_bytes())
 }
 
-/// Everything that is hashed or signed, with its name.
+/// Every hashed or signed value, with its name.
 fn derived() -> Vec<(String, String)> {
     let hex = |hash: Hash| const_hex::encode(hash.0);
     let genesis = values::GENESIS;

@@ -1,7 +1,7 @@
-//! A second, slow writer of the layout, which also says where each structural byte stands.
+//! A second, slow writer of the layout, which also reports the position of each structural byte.
 //!
 //! It shares no code with `wincode` and none with `bincode`: the rules of `docs/protocol.md`, section 1,
-//! written down once more. The refusal tests use the positions to break every one of those bytes.
+//! implemented once more. The refusal tests use the positions to break every one of those bytes.
 
 use serde::ser::{
     self, Impossible, Serialize, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
@@ -11,16 +11,16 @@ use serde::ser::{
 type Error = serde::de::value::Error;
 type Unit = Result<(), Error>;
 
-/// What a structural byte decides.
+/// Meaning of a structural byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
     /// One byte, 0 or 1.
     Bool,
     /// One byte: 0 for `None`, 1 for `Some`.
     Option,
-    /// Four bytes: which variant.
+    /// Four bytes: index of the variant.
     Tag,
-    /// Eight bytes: how many elements follow.
+    /// Eight bytes: number of elements that follow.
     Length,
 }
 

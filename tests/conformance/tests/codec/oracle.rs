@@ -1,7 +1,7 @@
 //! The types once more, for serde: fields in the order in which `docs/protocol.md` draws them.
 //!
-//! `bincode` 1.3.3 and [`crate::layout`] write these mirrors; both must give the bytes that `wincode`
-//! gives for the real types.
+//! `bincode` 1.3.3 and [`crate::layout`] write these mirrors; both must return the bytes that
+//! `wincode` returns for the real types.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use vibecoin_consensus as consensus;
@@ -230,7 +230,7 @@ structs! { real:
     }
 }
 
-/// A set keeps its members to itself.
+/// The members of a set are private.
 #[derive(Serialize, Deserialize)]
 pub struct ValidatorSet {
     validators: Vec<Validator>,
@@ -416,7 +416,7 @@ enums! { light:
     }
 }
 
-/// A list that is a value of its own.
+/// A list that is a separate value.
 impl Mirrored for real::Receipts {
     type Mirror = Vec<Receipt>;
     fn mirror(&self) -> Self::Mirror {

@@ -1,10 +1,10 @@
-//! Foreign bytes: one form per value, and nothing is paid for bytes that lie about their length.
+//! Foreign bytes: one form per value, and no allocation for bytes with a false length.
 
 use crate::allocations::largest_during;
 use crate::cases::{self, Case};
 use crate::layout::Mark;
 
-/// Decodes and says what follows: refused, or accepted in the one form that the value has.
+/// Decodes and returns the result: refused, or accepted in the only form of the value.
 fn accepted(case: &Case, bytes: &[u8]) -> bool {
     match (case.redo)(bytes) {
         Ok(again) => {
@@ -90,7 +90,8 @@ fn every_flag_tag_and_length_out_of_range_is_refused() {
                     for value in [1 << 32, 1 << 40, 1 << 63, u64::MAX] {
                         let bytes = with(&case.bytes, offset, &value.to_le_bytes());
                         let ((), largest) = largest_during(|| refused(&case, &bytes, &what(value)));
-                        // Room for a copy of what stands before the lie, and for the message.
+                        // Enough for a copy of the bytes before the false length, and for the
+                        // message.
                         let bound = 64 * bytes.len() + 4096;
                         assert!(
                             largest <= bound,
@@ -109,10 +110,11 @@ fn every_flag_tag_and_length_out_of_range_is_refused() {
     );
 }
 
-/// A length that is large but allowed may cost memory before the bytes run out: never more than this.
+/// A length that is large but permitted may cost memory before the bytes end: never more than this.
 const PREALLOCATION_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// The diff record is read from our own disk alone, behind a checksum, and may hold a whole block's changes.
+/// The diff record is read from the local disk only, behind a checksum, and may hold a whole block's
+/// changes.
 const LOCAL: &[(&str, usize)] = &[("state diff", 512 * 1024 * 1024)];
 
 #[test]

@@ -1,4 +1,4 @@
-//! The workspace as cargo sees it: packages, and who depends on whom on this platform.
+//! The workspace according to cargo: packages, and their dependencies on this platform.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -35,7 +35,7 @@ pub struct Declared {
     pub kind: Option<String>,
 }
 
-/// The packages that cargo would take for this platform, and which of them are ours.
+/// The packages that cargo would use for this platform, and those of the workspace among them.
 pub struct Graph {
     pub packages: BTreeMap<String, Package>,
     pub members: BTreeSet<String>,
@@ -65,8 +65,8 @@ impl Graph {
     }
 }
 
-/// Asks cargo, from the lock file and the crates at hand. Only where a crate was never downloaded, in a
-/// clone that was not built yet, is the registry asked.
+/// Runs cargo, from the lock file and the crates at hand. Only if a crate was never downloaded, in a
+/// clone that was not built yet, is the registry queried.
 fn cargo(arguments: &[&str]) -> String {
     cargo_in(".", arguments)
 }
@@ -94,9 +94,10 @@ fn cargo_in(folder: &str, arguments: &[&str]) -> String {
         .unwrap_or_else(|said| panic!("cargo {arguments:?}: {said}"))
 }
 
-/// What a crate links, as a tree: normal dependencies with the features that this crate alone asks for,
-/// without what only builds, tests or expands macros. `cargo metadata` cannot tell this: it joins the
-/// features of the whole workspace and names optional dependencies that nobody switched on.
+/// Linked packages of a crate, as a tree: normal dependencies with the features that this crate alone
+/// requests, without those that only build, test or expand macros. `cargo metadata` does not provide
+/// this: it joins the features of the whole workspace and names optional dependencies that are not
+/// enabled.
 pub struct Tree(Vec<(usize, String)>);
 
 impl Tree {
@@ -127,7 +128,7 @@ impl Tree {
         self.0.iter().map(|(_, name)| name.as_str())
     }
 
-    /// A way from the root to a package that `wanted` accepts, not going through packages that `closed`
+    /// A path from the root to a package that `wanted` accepts, not through packages that `closed`
     /// accepts.
     pub fn way(&self, wanted: impl Fn(&str) -> bool, closed: impl Fn(&str) -> bool) -> Option<String> {
         let mut way: Vec<&str> = Vec::new();
@@ -154,8 +155,8 @@ pub struct Locked {
     pub source: Option<String>,
 }
 
-/// Name and version of everything that any of our crates builds with, on any platform and in any way. A lock
-/// file names more: optional dependencies that nobody switched on.
+/// Name and version of every build dependency of the workspace's crates, on any platform and in any way. A
+/// lock file names more: optional dependencies that are not enabled.
 fn built(folder: &str) -> BTreeSet<(String, String)> {
     let arguments = [
         "tree",

@@ -1,6 +1,6 @@
 //! SPDX expressions, as far as crates use them: names, `WITH`, `AND`, `OR`, brackets and the old slash.
 
-/// Whether `expression` can be met with licences that `allowed` accepts. `AND` binds tighter than `OR`.
+/// Returns true if `expression` can be met with licences that `allowed` accepts. `AND` binds tighter than `OR`.
 pub fn permits(expression: &str, allowed: &dyn Fn(&str) -> bool) -> Result<bool, String> {
     let spaced = expression
         .replace('/', " OR ")

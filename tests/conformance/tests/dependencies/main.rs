@@ -1,4 +1,4 @@
-//! What the crates of the workspace may depend on, and what the pure ones may touch.
+//! Permitted dependencies of the workspace's crates, and permitted operations of the pure ones.
 #![allow(
     missing_docs,
     clippy::unwrap_used,

@@ -1,14 +1,15 @@
-//! The pure rooms are pure: equal events give equal bytes, because there is nothing else to read.
+//! The pure crates are pure: equal events give equal bytes, because there is no other input.
 //!
-//! Two looks. What is linked: no crate under `runtime/`, nor `genesis`, reaches the outside world by any
-//! path but the consensus core (which names tokio and libp2p-identity in its manifest and does no I/O with
-//! them). What is written: no clock, file, socket, thread or environment in the sources, and no walk over a map without an order.
+//! Two checks. Linked code: no crate under `runtime/`, nor `genesis`, reaches the outside world by any path
+//! but the consensus core (which names tokio and libp2p-identity in its manifest and does no I/O with them).
+//! Source text: no clock, file, socket, thread or environment in the sources, and no iteration over a map
+//! without an order.
 
 use std::path::{Path, PathBuf};
 
 use crate::graph::{Graph, Package, Tree, root};
 
-/// Crates that stand for the outside: runtimes, sockets, databases, ambient randomness, clocks.
+/// Crates of the outside world: runtimes, sockets, databases, ambient randomness, clocks.
 const OUTSIDE: &[&str] = &[
     // runtimes, sockets, files
     "async-std",
@@ -50,7 +51,7 @@ const OUTSIDE: &[&str] = &[
     "web-time",
 ];
 
-/// The same, by the start of the name.
+/// The same, by prefix of the name.
 const OUTSIDE_FAMILIES: &[&str] = &[
     "libp2p",
     "jsonrpsee",
@@ -102,7 +103,7 @@ fn the_exception_for_the_consensus_core_is_needed_and_the_search_sees_through_it
     );
 }
 
-/// Words that a pure source has no use for, and what to do instead.
+/// Words that a pure source does not need, and the alternatives.
 const MARKERS: &[(&str, &str)] = &[
     ("std::time::Instant", "time comes in with the event"),
     ("Instant::now", "time comes in with the event"),
@@ -126,14 +127,16 @@ const MARKERS: &[(&str, &str)] = &[
     ("eprintln!", "the core returns values, the shell speaks"),
 ];
 
-/// Where a marker, or a walk over the named map, is right: file, marker or name, and the reason.
+/// Permitted markers, and permitted iterations over the named map: file, marker or name, and the
+/// reason.
 const ALLOWED: &[(&str, &str, &str)] = &[(
     "runtime/mempool/src/selection.rs",
     "next",
     "each sender goes into a map ordered by rank, so the order in which they are put there cannot show",
 )];
 
-/// What shows the order of a map that has none. Asking such a map is fine; walking it is not.
+/// Calls that expose the order of an unordered map. Look-ups in such a map are fine; iteration is
+/// not.
 const WALKS: &[&str] = &[
     ".iter()",
     ".iter_mut()",
@@ -148,7 +151,7 @@ const WALKS: &[&str] = &[
     ".extract_if(",
 ];
 
-/// The part of a source that is in the product: without comments, and up to the tests at its end.
+/// The production part of a source: without comments, and up to the tests at its end.
 fn product(source: &str) -> impl Iterator<Item = (usize, &str)> {
     let lines = source.lines().enumerate().map(|(index, line)| (index + 1, line));
     lines
@@ -156,7 +159,7 @@ fn product(source: &str) -> impl Iterator<Item = (usize, &str)> {
         .map(|(number, line)| (number, line.split("//").next().unwrap_or_default()))
 }
 
-/// Whether `word` stands in `line` by itself and not inside a longer name.
+/// Returns true if `word` is a whole word in `line`, not part of a longer name.
 fn has_word(line: &str, word: &str) -> bool {
     let part_of_name = |c: char| c.is_alphanumeric() || c == '_';
     line.match_indices(word).any(|(at, _)| {
@@ -213,7 +216,7 @@ fn unordered_names(source: &str) -> Vec<String> {
     names
 }
 
-/// The lines of the product with chains of calls put back on one line, as they are read.
+/// The lines of the production part with chains of calls joined on one line.
 fn statements(source: &str) -> Vec<(usize, String)> {
     let mut statements: Vec<(usize, String)> = Vec::new();
     for (number, line) in product(source) {
@@ -225,7 +228,7 @@ fn statements(source: &str) -> Vec<(usize, String)> {
     statements
 }
 
-/// Places where one of `names` is walked.
+/// Places that iterate over one of `names`.
 fn walks(file: &str, source: &str, names: &[String]) -> Vec<String> {
     let mut found = Vec::new();
     for (number, line) in statements(source) {

@@ -18,8 +18,8 @@ fn product(text: &str) -> u64 {
         .product()
 }
 
-/// The bound that an item of a file sets, in bytes: of a constant its value, of a `Bounds` or a configuration the sum of
-/// what it gives as bound in total.
+/// The bound that an item of a file sets, in bytes: of a constant its value, of a `Bounds` or a configuration
+/// the sum of its total bounds.
 fn bound(code: &str, name: &str) -> u64 {
     let constant = format!("pub const {name}: ");
     let (start, end) = match code.find(&constant) {

@@ -16,7 +16,7 @@ struct Policy {
     bans: Bans,
 }
 
-/// What `cargo deny check advisories` goes by; this test has no database.
+/// Inputs of `cargo deny check advisories`; this test has no database.
 #[derive(Deserialize)]
 struct Advisories {
     version: u32,
@@ -85,7 +85,7 @@ fn assert_none(what: &str, found: &[String]) {
     assert!(found.is_empty(), "{what}:\n{}", found.join("\n"));
 }
 
-/// The packages that a list of bans hits. Bans with wrappers are looked at apart.
+/// The packages that a list of bans matches. Bans with wrappers are checked separately.
 fn banned(bans: &[Ban], packages: &[(&str, Locked)]) -> Vec<String> {
     let mut found = Vec::new();
     for (file, Locked { name, version, .. }) in packages {
@@ -113,11 +113,12 @@ fn every_locked_crate_comes_from_one_registry() {
     let mut found = Vec::new();
     for (file, Locked { name, source, .. }) in locked() {
         let good = match &source {
-            // One registry for all: cargo's own, unless a configuration of this repository names another.
+            // One registry for all: cargo's default, unless a configuration of this repository names
+            // another.
             Some(source) => {
                 source.starts_with("registry+") && *registry.get_or_insert(source.clone()) == *source
             }
-            // Without a source it is a path: ours, and nothing else.
+            // Without a source it is a path: a crate of the workspace.
             None => name.starts_with("vibecoin-"),
         };
         if !good {
@@ -159,7 +160,8 @@ fn a_banned_name_and_an_old_version_are_found() {
     assert_eq!(count("arc-malachitebft-core-consensus", "0.8.2"), 0);
     assert_eq!(count("arc-malachitebft-core-consensus", "0.8.3"), 1);
     assert_eq!(count("serde", "1.0.0"), 0);
-    // What meets strangers first: TLS certificates, the Noise handshake, HTTP/2, QUIC.
+    // Crates that process data of unauthenticated peers first: TLS certificates, the Noise
+    // handshake, HTTP/2, QUIC.
     for (name, old, good) in [
         ("rustls-webpki", "0.103.12", "0.103.13"),
         ("snow", "0.9.4", "0.9.5"),
