@@ -18,7 +18,7 @@ use crate::params::too_deep;
 /// Maximum bytes of an id. It is echoed in the answer, so it must not be a load.
 pub(crate) const ID_BYTES_MAX: usize = 128;
 
-/// JSON-RPC error code of invalid JSON.
+/// Code of invalid JSON: -32700.
 const PARSE_ERROR: i32 = -32700;
 
 /// A parsed message.

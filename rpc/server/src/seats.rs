@@ -670,7 +670,7 @@ impl Seat {
         self.held_by_all.freed.notify_waiters();
     }
 
-    /// Up to `bytes` that waited were sent.
+    /// Takes up to `bytes` that were sent off the account.
     pub(crate) fn sent(&self, bytes: usize) {
         self.release(take_off(&self.queued, bytes));
         self.room.notify_waiters();
@@ -694,7 +694,7 @@ impl Seat {
     }
 }
 
-/// Subtracts up to `bytes` from a count and returns the difference.
+/// Subtracts up to `bytes` from a count and returns the number subtracted.
 fn take_off(count: &AtomicUsize, bytes: usize) -> usize {
     let before = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
         Some(count.saturating_sub(bytes))
