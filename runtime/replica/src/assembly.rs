@@ -1,15 +1,15 @@
-//! A proposed block as its parts come in: checked and executed tick by tick.
+//! A proposed block assembled from its parts: checked and executed tick by tick.
 //!
 //! ```text
 //! part 0    part 1    part 2   ...  part T          proposal (header)
 //! opening   tick 0    tick 1        tick T-1              │
 //!             │ signatures, execution, Proof of History   ▼
-//!             └───────────── as they come ──────────▶  compare roots, vote
+//!             └────────── as they arrive ───────────▶  compare roots, vote
 //! ```
 //!
-//! An assembly is no verdict: it only has the work done before the header comes. Whatever is odd in it
-//! (an invalid transaction, a wrong tick) ends the work, and the whole body is judged by
-//! [`crate::check::judge`] once a proposal names it.
+//! An assembly is not a verdict: it only has the work done before the header arrives. Any irregularity (an
+//! invalid transaction, a wrong tick) ends the work, and the whole body is judged by [`crate::check::judge`]
+//! once a proposal names it.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -29,23 +29,23 @@ use crate::check::{JudgeError, Parent, Streamed, context, evidence_bytes, pace};
 
 /// Ticks whose Proof of History is checked at once: they fill one vector of the widest verifier, or two of AVX2.
 const TICKS_AT_ONCE: usize = 16;
-/// Signatures checked in one batch: what a bad one costs.
+/// Signatures checked in one batch: the cost of a bad one.
 pub(crate) const SIGNATURES_AT_ONCE: usize = 1_024;
 
-/// What became of a part.
+/// Outcome of taking a part.
 #[derive(Debug)]
 pub enum Taken {
-    /// It was of use.
+    /// It was new.
     Fresh,
-    /// It was here before.
+    /// It was known already.
     Known,
-    /// The proposer signed something else in its place.
+    /// The proposer signed different content for the same position.
     Conflict(Evidence),
     /// It goes past the end of the block, or past a limit.
     Beyond,
 }
 
-/// The work that is done while parts come.
+/// The work done while parts arrive.
 struct Work<S: State> {
     executor: BlockExecutor<S>,
     verifier: Verifier,
@@ -54,14 +54,14 @@ struct Work<S: State> {
     ids: Vec<Hash>,
 }
 
-/// A block of the next height, as far as it has come.
+/// A block of the next height, as far as received.
 pub struct Assembly<S: State> {
     round: Round,
     proposer: PublicKey,
     tick_count: usize,
-    /// One per part taken, by sequence number: what contradicts them is evidence.
+    /// One per part taken, by sequence number: a contradicting statement is evidence.
     statements: BTreeMap<u32, SignedPart>,
-    /// Parts that came before their turn.
+    /// Parts that arrived before their predecessors.
     early: BTreeMap<u32, BlockPart>,
     opening: Option<(Option<CommitCertificate>, Vec<Evidence>)>,
     ticks: Vec<Tick>,
@@ -69,12 +69,12 @@ pub struct Assembly<S: State> {
     transactions: usize,
     bytes: usize,
     demand: Demand,
-    /// `None` once something in the block was found odd.
+    /// `None` once an irregularity was found in the block.
     work: Option<Work<S>>,
 }
 
 impl<S: State> Assembly<S> {
-    /// Starts with nothing. `None` when `proposer` is no validator or the parameters allow no pace.
+    /// Starts empty. `None` when `proposer` is not a validator or the parameters allow no pace.
     pub fn new(chain: &Chain, parent: &Parent<S>, round: Round, proposer: PublicKey) -> Option<Self> {
         let height = parent.header.height.saturating_add(1);
         let (_, member) = chain.validators.find(&proposer)?;
@@ -110,18 +110,18 @@ impl<S: State> Assembly<S> {
         (self.round, self.proposer)
     }
 
-    /// What was signed in this part's place, if a part was taken there.
+    /// The statement signed for this position, if a part was taken there.
     pub fn statement(&self, sequence: u32) -> Option<&SignedPart> {
         self.statements.get(&sequence)
     }
 
-    /// Whether every part is here.
+    /// Returns true if every part is here.
     pub fn is_whole(&self) -> bool {
         self.opening.is_some() && self.ticks.len() == self.tick_count
     }
 
-    /// The parts that are here without a gap. None count once something in them is odd: the block is invalid, and nothing
-    /// is gained by waiting for the rest of it.
+    /// The parts that are here without a gap. None count once an irregularity was found: the block is
+    /// invalid, and nothing is gained by waiting for the rest of it.
     pub fn progress(&self) -> Progress {
         let parts = match self.work {
             Some(_) => self.next_sequence(),
@@ -135,8 +135,8 @@ impl<S: State> Assembly<S> {
         }
     }
 
-    /// Takes a part that is whole and whose signature and place were checked. `known` gives transactions
-    /// whose signatures have been checked before.
+    /// Takes a complete part whose signature and position were checked. `known` returns transactions whose
+    /// signatures have been checked before.
     ///
     /// # Errors
     /// [`JudgeError`] when this node cannot read its own state.
@@ -164,7 +164,7 @@ impl<S: State> Assembly<S> {
         Ok(Taken::Fresh)
     }
 
-    /// The sequence number of the part that comes next.
+    /// The sequence number of the next part.
     fn next_sequence(&self) -> u32 {
         if self.opening.is_none() {
             return 0;
@@ -174,7 +174,7 @@ impl<S: State> Assembly<S> {
             .saturating_add(1)
     }
 
-    /// Bounds what a lying proposer can make us keep: never more than one block.
+    /// Bounds the memory that a Byzantine proposer can occupy: never more than one block.
     fn has_room(&mut self, chain: &Chain, part: &BlockPart) -> bool {
         let tick = match &part.content {
             PartContent::Tick(tick) => tick,
@@ -189,7 +189,7 @@ impl<S: State> Assembly<S> {
         let fits = sequence <= self.tick_count
             && transactions <= chain.params.block_transactions_max as usize
             && bytes <= chain.params.block_bytes_max as usize;
-        // Before any signature: what a block may demand shows in its bytes.
+        // Before any signature check: the demand of a block follows from its bytes.
         let demand = self.demand.of_block(&tick.transactions, &chain.params);
         let (true, Ok(demand)) = (fits, demand) else {
             return false;
@@ -227,8 +227,8 @@ impl<S: State> Assembly<S> {
         Ok(())
     }
 
-    /// Ends the assembly: the encoded body and the body, and the work done on it if nothing was odd.
-    /// `None` when parts are missing, or when these parts are not the block of the header.
+    /// Ends the assembly: the encoded body and the body, and the work done on it if no irregularity was
+    /// found. `None` when parts are missing, or when these parts are not the block of the header.
     pub fn finish(&mut self, header: &Header) -> Option<(Body, Option<Streamed<S>>)> {
         if !self.is_whole() || (header.round, header.proposer) != (self.round, self.proposer) {
             return None;
@@ -240,7 +240,7 @@ impl<S: State> Assembly<S> {
             evidence,
         });
         if vibecoin_primitives::body_hash(&encode(&body)) != header.body_hash {
-            // Of another block by the same proposer: the parts stay, for the header that they belong to.
+            // Of another block by the same proposer: the parts are kept for the header that they belong to.
             let Body::V1(BodyV1 {
                 ticks,
                 last_commit,
@@ -264,7 +264,7 @@ impl<S: State> Assembly<S> {
 }
 
 impl<S: State> Work<S> {
-    /// Whether every transaction of the tick may be in the block.
+    /// Returns true if every transaction of the tick is allowed in the block.
     fn execute(
         &mut self,
         chain: &Chain,
@@ -279,7 +279,7 @@ impl<S: State> Work<S> {
             .filter(|(_, found)| found.is_none())
             .map(|(transaction, _)| transaction.clone())
             .collect();
-        // One that does not hold makes the block invalid: the others are not worth a look.
+        // One invalid signature makes the block invalid: the others need no check.
         let mut slots = verified.iter_mut().filter(|slot| slot.is_none());
         for some in unknown.chunks(SIGNATURES_AT_ONCE) {
             let checked = Transaction::verify_all(some.to_vec(), &chain.genesis, &mut KnownKeys::default());
@@ -300,7 +300,7 @@ impl<S: State> Work<S> {
         Ok(true)
     }
 
-    /// Whether the Proof of History holds as far as it was checked; it is, a few ticks at a time.
+    /// Returns true if the Proof of History holds as far as it was checked; it is checked a few ticks at a time.
     fn check_tick(&mut self, tick: &Tick, root: Hash, last: bool) -> bool {
         self.unchecked.push(SealedTick {
             hash: tick.hash,

@@ -5,10 +5,10 @@
 //!                    └ start                                  └ start + tick_ms
 //! ```
 //!
-//! The last tick that takes transactions is held open while the pool is empty, so an idle chain
-//! answers at once; the empty-block interval ends the wait. After it come the quiet ticks, which
-//! take nothing, so that the state root is ready with the last hash. A builder that falls behind
-//! moves its schedule instead of rushing through more than [`CATCH_UP_TICKS`].
+//! The last tick that takes transactions is held open while the pool is empty, so an idle chain answers at
+//! once; the empty-block interval ends the wait. The quiet ticks follow, which take nothing, so that the
+//! state root is ready with the last hash. A builder that falls behind moves its schedule instead of rushing
+//! through more than [`CATCH_UP_TICKS`].
 
 use vibecoin_consensus::MonoTime;
 use vibecoin_execution::{BlockExecutor, ExecutionError, State};
@@ -22,28 +22,28 @@ use vibecoin_primitives::{
 use crate::Chain;
 use crate::check::{Executed, JudgeError, Parent, context, evidence_bytes, pace};
 
-/// How many ticks a builder that fell behind makes up for.
+/// Number of ticks that a builder makes up for after falling behind.
 pub const CATCH_UP_TICKS: u64 = 4;
 
-/// A finished block with everything that executing it gave.
+/// A finished block with the results of executing it.
 #[derive(Clone, Debug)]
 pub struct Built<S> {
     /// The header, ready to be proposed.
     pub header: Header,
-    /// The body.
+    /// The decoded body.
     pub body: Body,
     /// Receipts, diff, state.
     pub executed: Executed<S>,
 }
 
 enum Phase {
-    /// The burst of hashes at the start of the window comes next.
+    /// Next: the burst of hashes at the start of the window.
     Burst,
-    /// Taking transactions and mixing in comes next.
+    /// Next: taking transactions and mixing in.
     Mix,
 }
 
-/// What a step led to.
+/// Outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Call again at [`Builder::due`].
@@ -52,11 +52,11 @@ pub enum Step {
     Complete,
 }
 
-/// What a block carries besides transactions.
+/// Contents of a block besides transactions.
 pub struct Extras {
     /// The parent's certificate; `None` at height 1.
     pub last_commit: Option<CommitCertificate>,
-    /// Double signatures to be punished.
+    /// Double signatures to punish.
     pub evidence: Vec<Evidence>,
 }
 
@@ -79,11 +79,11 @@ pub struct Builder<S: State> {
     operations: u64,
     window: MonoTime,
     phase: Phase,
-    /// How late the newest tick ended, in microseconds.
+    /// Delay of the end of the newest tick, in microseconds.
     behind_us: u64,
-    /// Until when the last intake tick is held open for a first transaction; `None` is for ever.
+    /// Time until which the last intake tick is held open for a first transaction; `None` is without end.
     hold_until: Option<MonoTime>,
-    /// Operations after which this block takes no more transactions.
+    /// Number of operations after which this block takes no more transactions.
     operations_enough: usize,
 }
 
@@ -91,7 +91,7 @@ impl<S: State> Builder<S> {
     /// Starts a block on `parent` at `now`.
     ///
     /// # Errors
-    /// [`JudgeError`] when the parameters allow no pace or the proposer is no validator.
+    /// [`JudgeError`] when the parameters allow no pace or the proposer is not a validator.
     #[expect(
         clippy::too_many_arguments,
         reason = "each is a different fact, and there is one caller"
@@ -152,7 +152,7 @@ impl<S: State> Builder<S> {
         (self.height, self.round)
     }
 
-    /// The height, the ticks that are done, and the newest hash.
+    /// The height, the number of ticks done, and the newest hash.
     #[must_use]
     pub fn progress(&self) -> (Height, u32, Hash) {
         (
@@ -162,13 +162,13 @@ impl<S: State> Builder<S> {
         )
     }
 
-    /// How long after its due time the newest tick ended, in microseconds.
+    /// Delay of the newest tick's end after its due time, in microseconds.
     #[must_use]
     pub const fn behind_us(&self) -> u64 {
         self.behind_us
     }
 
-    /// What the block carries besides ticks, as its first part.
+    /// The contents of the block besides ticks, as its first part.
     #[must_use]
     pub fn opening(&self) -> PartContent {
         PartContent::Opening {
@@ -197,7 +197,7 @@ impl<S: State> Builder<S> {
         usize::from(self.chain.params.ticks_in_round(self.round))
     }
 
-    /// Ticks that take transactions, at least one.
+    /// Number of ticks that take transactions, minimum one.
     fn intake_ticks(&self) -> usize {
         self.tick_count()
             .saturating_sub(usize::from(self.chain.params.quiet_ticks))
@@ -213,13 +213,13 @@ impl<S: State> Builder<S> {
         waits && self.hold_until.is_none_or(|until| now < until)
     }
 
-    /// Number of transactions of the pool that were looked at for this block so far.
+    /// Number of transactions of the pool considered for this block so far.
     #[must_use]
     pub const fn looked_at(&self) -> u64 {
         self.selection.looked_at()
     }
 
-    /// When [`Builder::step`] wants to be called next; `None` while only a transaction can end the wait.
+    /// Time of the next call of [`Builder::step`]; `None` while only a transaction can end the wait.
     #[must_use]
     pub fn due(&self, pool_is_empty: bool) -> Option<MonoTime> {
         match self.phase {
@@ -234,7 +234,7 @@ impl<S: State> Builder<S> {
         }
     }
 
-    /// Does what is due at `now`, at most one phase of one tick.
+    /// Performs the work that is due at `now`, up to one phase of one tick.
     ///
     /// # Errors
     /// [`JudgeError`] when this node cannot read its own state.
@@ -252,7 +252,7 @@ impl<S: State> Builder<S> {
             }
             Phase::Mix => {
                 // A tick that was held open for a transaction is due as soon as there is one: it has no
-                // schedule that it could be behind of.
+                // schedule to be behind.
                 let held = self.is_last_intake() && self.hold_until.is_none_or(|until| self.window < until);
                 self.behind_us = if held { 0 } else { now.0.saturating_sub(due.0) };
                 if self.ticks.len() < self.intake_ticks() {
@@ -275,7 +275,7 @@ impl<S: State> Builder<S> {
         }
     }
 
-    /// Takes what the pool offers for this tick, executes it and mixes it in.
+    /// Takes the transactions that the pool offers for this tick, executes them and mixes them in.
     fn take(&mut self, pool: &mut Mempool) -> Result<(), JudgeError> {
         let block_most = (self.chain.params.block_transactions_max as usize).min(self.operations_enough);
         let enough = u64::try_from(self.operations_enough).unwrap_or(u64::MAX);
@@ -283,7 +283,7 @@ impl<S: State> Builder<S> {
         let mut transactions = Vec::new();
         let mut hashes = Vec::new();
         while transactions.len() < tick_most && self.ids.len() < block_most && self.operations < enough {
-            // What does not fit into the block waits for the next one: no transaction is refused for it.
+            // A transaction that does not fit into the block waits for the next one: none is refused for its size.
             let Some(next) = pool.next_within(&mut self.selection, &self.space) else {
                 break;
             };
@@ -303,8 +303,8 @@ impl<S: State> Builder<S> {
         self.seal(transactions, &hashes)
     }
 
-    /// Whether the transaction went into the block; one that may not is left out. One that meets a bug of the
-    /// executor leaves the pool for good, or every block of ours would meet it again.
+    /// Returns true if the transaction was included; one that is not allowed is left out. One that triggers a
+    /// bug of the executor leaves the pool for good, or every block of ours would trigger it again.
     fn execute(&mut self, transaction: &VerifiedTransaction, pool: &mut Mempool) -> Result<bool, JudgeError> {
         match self.executor.execute(transaction) {
             Ok(_) => Ok(true),
@@ -335,8 +335,8 @@ impl<S: State> Builder<S> {
         Ok(())
     }
 
-    /// Closes the block: state root, header. `wall` is this node's clock; the header's time is never
-    /// before what the ticks need after the parent.
+    /// Closes the block: state root, header. `wall` is this node's clock; the header's time is never earlier
+    /// than the parent's time plus the duration of the ticks.
     ///
     /// # Errors
     /// [`JudgeError`] when this node cannot read its own state.

@@ -1,4 +1,4 @@
-//! Blocks that others propose at the height being decided: their parts, their bodies, and our verdicts.
+//! Blocks of other proposers at the height being decided: their parts, their bodies, and our verdicts.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -18,34 +18,34 @@ use crate::event::{Action, Fault};
 use crate::replica::RETRY_MICROS;
 use crate::{Message, PeerId, Replica};
 
-/// Most candidate blocks kept for one height.
+/// Maximum number of candidate blocks kept for one height.
 pub const CANDIDATES_MAX: usize = 16;
-/// Most bytes of candidate blocks kept for one height: bodies, and what executing them gave.
+/// Maximum bytes of candidate blocks kept for one height: bodies, and the results of executing them.
 pub const CANDIDATES_BYTES_MAX: usize = 48 * MIB;
-/// First round whose blocks carry no transactions: where so many rounds failed, smaller blocks are what helps, and
+/// First round whose blocks carry no transactions: after so many failed rounds smaller blocks help, and
 /// thousands of rounds must fit into the log.
 pub const EMPTY_FROM: Round = Round(8);
-/// Most bytes of blocks of one height in the log, beside [`SMALL_BLOCK_BYTES`] for each round: those of the rounds
-/// before [`EMPTY_FROM`], twice.
+/// Maximum bytes of blocks of one height in the log, beside [`SMALL_BLOCK_BYTES`] for each round: those of
+/// the rounds before [`EMPTY_FROM`], twice.
 pub const LOG_BLOCK_BYTES_MAX: usize = 64 * MIB;
-/// A block of this size is logged whatever is in the log.
+/// A block of this size is logged whatever the log holds.
 pub const SMALL_BLOCK_BYTES: usize = 64 * KIB;
-/// Rounds before the present one whose blocks are not dropped for new ones: their votes may still come.
+/// Rounds before the present one whose blocks are not dropped for new ones: their votes may still arrive.
 const RECENT_ROUNDS: u32 = 2;
-/// Bytes that a changed row is taken to hold beside its value.
+/// Bytes that a changed row is assumed to hold beside its value.
 const ROW_BYTES: usize = 96;
-/// Most bodies kept whose proposal has not come yet.
+/// Maximum number of bodies kept whose proposal has not arrived yet.
 pub const EARLY_BODIES_MAX: usize = 4;
-/// Most blocks that are streamed in at once: those of so many rounds.
+/// Maximum number of blocks streamed in at once: those of so many rounds.
 pub const ASSEMBLIES_MAX: usize = 4;
-/// Most parts of the next height's block that are kept until this height is committed.
+/// Maximum number of parts of the next height's block kept until this height is committed.
 pub const LATER_PARTS_MAX: usize = 2 * (TICKS_MAX + 1);
-/// Most bytes of transactions in them.
+/// Maximum bytes of transactions in them.
 pub const LATER_PARTS_BYTES_MAX: usize = 8 * MIB;
-/// How long parts of a proposed block are waited for before the whole body is asked for.
+/// Time to wait for the parts of a proposed block before the whole body is requested, in microseconds.
 const PARTS_GRACE_MICROS: u64 = 60_000;
 
-/// Transactions whose signatures were checked before they came here, by hash.
+/// Transactions whose signatures were checked before they arrived here, by hash.
 pub(crate) type Verified = HashMap<Hash, Arc<VerifiedTransaction>>;
 
 /// A block of the height being decided.
@@ -55,14 +55,14 @@ pub(crate) struct Candidate<S> {
     pub body: Option<Body>,
     /// `None`: invalid.
     pub executed: Option<Executed<S>>,
-    /// Whether the block is in the log.
+    /// True once the block is in the log.
     pub logged: bool,
 }
 
 const _: () = assert!(2 * EMPTY_FROM.0 as usize * BLOCK_BYTES_MAX <= LOG_BLOCK_BYTES_MAX);
 
 impl<S> Candidate<S> {
-    /// Bytes that it holds, about.
+    /// Approximate number of bytes that it holds.
     fn bytes(&self) -> usize {
         let body = self.body.as_ref().map_or(0, body_bytes);
         let executed = self.executed.as_ref().map_or(0, |executed| {
@@ -71,7 +71,7 @@ impl<S> Candidate<S> {
                 let bytes = row(&entry.old).saturating_add(row(&entry.new));
                 sum.saturating_add(bytes).saturating_add(ROW_BYTES)
             });
-            // The state above the parent's holds what the diff holds.
+            // The state on top of the parent's holds the same rows as the diff.
             let ids = executed.ids.len().saturating_mul(ROW_BYTES);
             rows.saturating_mul(2).saturating_add(ids)
         });
@@ -85,17 +85,17 @@ fn body_bytes(body: &Body) -> usize {
         .fold(0, |sum, tx| sum.saturating_add(transaction_bytes(tx)))
 }
 
-/// A proposed block whose body is missing. Two requests for it are on their way at most, to different peers.
+/// A proposed block whose body is missing. Up to two requests for it are in flight, to different peers.
 struct Wanted {
     header: Header,
-    /// When to ask for it, again.
+    /// Time of the next request.
     ask_at: MonoTime,
-    /// How often it was asked for.
+    /// Number of requests so far.
     asked: usize,
-    /// When to ask a voter for it beside that, again, and how often one was asked.
+    /// Time of the next additional request to a voter, and the number of those requests so far.
     voter_at: MonoTime,
     voters_asked: usize,
-    /// The peer that was asked last, and the voter.
+    /// The last peer asked, and the last voter asked.
     newest: [Option<PeerId>; 2],
 }
 
@@ -111,7 +111,7 @@ impl Wanted {
         }
     }
 
-    /// The peer to ask at `now`, if one is due: the proposer first, then all in turn.
+    /// The peer to ask at `now`, if a request is due: the proposer first, then all in turn.
     fn next_peer(
         &mut self,
         hash: &Hash,
@@ -134,7 +134,7 @@ impl Wanted {
         *newest
     }
 
-    /// The voter to ask at `now`, if one is due.
+    /// The voter to ask at `now`, if a request is due.
     fn next_voter(&mut self, hash: &Hash, voters: &[PeerId], now: MonoTime) -> Option<PeerId> {
         if self.voter_at > now {
             return None;
@@ -149,7 +149,7 @@ impl Wanted {
     }
 }
 
-/// The peer whose turn it is to be asked for a body, other than `waits`, which has been asked.
+/// The next peer in turn to ask for a body, other than `waits`, which has been asked.
 fn in_turn<'a>(
     hash: &Hash,
     asked: usize,
@@ -162,28 +162,27 @@ fn in_turn<'a>(
     from_turn.find(|peer| waits != Some(**peer)).copied()
 }
 
-/// A part of the next height's block, with what is known of its transactions.
+/// A part of the next height's block, with its transactions that are known as checked.
 struct Later {
     part: BlockPart,
     verified: Arc<Verified>,
     bytes: usize,
 }
 
-/// What is known about the blocks of the height being decided.
+/// State of the blocks of the height being decided.
 pub(crate) struct Candidates<S: State> {
     blocks: BTreeMap<Hash, Candidate<S>>,
     /// Bytes that each of them holds.
     sizes: BTreeMap<Hash, usize>,
-    /// Bytes of blocks of this height that went into the log.
+    /// Bytes of blocks of this height written to the log.
     logged_bytes: usize,
-    /// The newest block that was decided, for a validator that lacks it: the others may commit it before the request
-    /// of one from which it was kept gets to them.
+    /// The newest decided block, for a validator that lacks it: the others may commit it before that
+    /// validator's request reaches a peer that kept it.
     decided: Option<(Hash, Block)>,
     wanted: BTreeMap<Hash, Wanted>,
     /// The block of the newest vote of each validator, and its height.
     voted: BTreeMap<PublicKey, (Height, Hash)>,
-    /// Blocks that were proposed at another time than they name, and the round for which their verdict is
-    /// kept back.
+    /// Blocks that were proposed at another time than they name, and the round for which their verdict is kept back.
     untimely: BTreeMap<Hash, Round>,
     early: VecDeque<(Hash, Header, Vec<u8>)>,
     assemblies: Vec<Assembly<S>>,
@@ -209,7 +208,7 @@ impl<S: State> Default for Candidates<S> {
     }
 }
 
-/// Whether so many validators have more than a third of the power: one of them follows the rules.
+/// Returns true if these validators have more than a third of the power, so that one of them is honest.
 fn has_an_honest_one(set: &ValidatorSet, keys: &BTreeSet<&PublicKey>) -> bool {
     let members = keys.iter().filter_map(|key| set.find(key));
     let power = members.fold(0u64, |sum, (_, member)| sum.saturating_add(member.power.0));
@@ -217,7 +216,7 @@ fn has_an_honest_one(set: &ValidatorSet, keys: &BTreeSet<&PublicKey>) -> bool {
 }
 
 impl<S: State> Candidates<S> {
-    /// Forgets everything about `done`, which is durable, and the heights below it.
+    /// Drops everything about `done`, which is durable, and the heights below it.
     pub fn begin_height(&mut self, done: Height) {
         self.blocks.clear();
         self.sizes.clear();
@@ -238,7 +237,7 @@ impl<S: State> Candidates<S> {
         self.blocks.remove(block)
     }
 
-    /// Notes that a block is in the log.
+    /// Records that a block is in the log.
     pub fn mark_logged(&mut self, block: &Hash) {
         if let Some(candidate) = self.blocks.get_mut(block) {
             candidate.logged = true;
@@ -256,13 +255,13 @@ impl<S: State> Candidates<S> {
         (self.blocks.len(), bytes)
     }
 
-    /// Whether a block of this size may go into the log.
+    /// Returns true if a block of this size fits into the log.
     fn has_log_room(&self, bytes: usize) -> bool {
         bytes <= SMALL_BLOCK_BYTES || self.logged_bytes.saturating_add(bytes) <= LOG_BLOCK_BYTES_MAX
     }
 
-    /// Drops blocks of the lowest rounds as long as there are too many, or of too many bytes. Those of the newest
-    /// rounds stay, and those that may still be decided: a body that is needed after all is fetched again.
+    /// Drops blocks of the lowest rounds while there are too many, or too many bytes. Those of the newest
+    /// rounds are kept, and those that may still be decided: a body that is needed after all is fetched again.
     pub fn bound(&mut self, round: Round, pinned: &[Hash]) {
         if active(Bug::CandidatesKept) {
             return;
@@ -285,14 +284,14 @@ impl<S: State> Candidates<S> {
         }
     }
 
-    /// Whether more is kept than there should be.
+    /// Returns true if more is kept than the bounds allow.
     pub fn is_over(&self) -> bool {
         let (count, bytes) = self.held();
         count > CANDIDATES_MAX || bytes > CANDIDATES_BYTES_MAX
     }
 
-    /// The record of a block that is not in the log yet; from now on it is. A node without a key logs
-    /// blocks too: its replay may decide one and need the body.
+    /// The record of a block that is not in the log yet; from now on it is. A node without a key logs blocks
+    /// too: its replay may decide one and need the body.
     fn take_record(&mut self, block: &Hash) -> Option<LogRecord> {
         let candidate = self.blocks.get_mut(block).filter(|candidate| !candidate.logged)?;
         let block = Block {
@@ -304,7 +303,7 @@ impl<S: State> Candidates<S> {
         Some(LogRecord::Block(Box::new(block)))
     }
 
-    /// Keeps a block that was decided, in the place of the one before.
+    /// Keeps a decided block, in place of the previous one.
     pub fn keep_decided(&mut self, hash: Hash, header: &Header, body: &Body) {
         let block = Block {
             header: header.clone(),
@@ -313,7 +312,7 @@ impl<S: State> Candidates<S> {
         self.decided = Some((hash, block));
     }
 
-    /// A block whose body is here: of the height being decided, or the one decided last.
+    /// A block whose body is here: of the height being decided, or the last decided one.
     fn whole(&self, block: &Hash) -> Option<(&Header, &Body)> {
         let candidate = self.blocks.get(block);
         if let Some(candidate) = candidate {
@@ -323,7 +322,7 @@ impl<S: State> Candidates<S> {
         decided.map(|(_, block)| (&block.header, &block.body))
     }
 
-    /// The body of a block as a message, for a peer that asks.
+    /// The body of a block as a message, for a peer that requests it.
     pub fn message(&self, block: &Hash) -> Option<Message> {
         let (header, body) = self.whole(block)?;
         Some(Message::Body {
@@ -345,7 +344,7 @@ impl<S: State> Candidates<S> {
             .cloned()
     }
 
-    /// Whether the block was judged, and the verdict.
+    /// The verdict on the block; `None` while it has not been judged.
     pub fn verdict(&self, block: &Hash) -> Option<bool> {
         self.blocks
             .get(block)
@@ -354,7 +353,7 @@ impl<S: State> Candidates<S> {
 
     pub fn keep(&mut self, hash: Hash, candidate: Candidate<S>) {
         if self.blocks.len() >= CANDIDATES_MAX {
-            // Invalid ones go first: nothing needs them but the memory of the verdict, which the orderer has.
+            // Invalid ones are dropped first: only the verdict is needed, and the orderer has it.
             let victim = self
                 .blocks
                 .iter()
@@ -368,8 +367,8 @@ impl<S: State> Candidates<S> {
         self.blocks.insert(hash, candidate);
     }
 
-    /// Notes that the body of a block is missing. Where there is no room, the block makes it whose body was asked
-    /// for most often: bodies that there are come at the first or second time, and a liar's never.
+    /// Records that the body of a block is missing. When full, evicts the entry with the most requests: an
+    /// existing body arrives after one or two, an invented one never does.
     pub fn want(&mut self, hash: Hash, header: Header, ask_at: MonoTime) {
         if self.wanted.len() >= CANDIDATES_MAX {
             let least = self.wanted.iter().max_by_key(|(_, wanted)| wanted.asked);
@@ -380,14 +379,14 @@ impl<S: State> Candidates<S> {
         self.wanted.insert(hash, Wanted::new(header, ask_at));
     }
 
-    /// Notes a vote whose signature was checked: its validator has the block. One for each validator is kept.
+    /// Records a vote whose signature was checked: its validator has the block. One per validator is kept.
     pub fn note_vote(&mut self, vote: &Vote) {
         if let Some(block) = vote.block {
             self.voted.insert(vote.validator, (vote.height, block));
         }
     }
 
-    /// Validators other than its proposer that voted for a block last.
+    /// Validators other than the block's proposer whose last vote is for it.
     fn voters<'a>(
         voted: &'a BTreeMap<PublicKey, (Height, Hash)>,
         hash: &'a Hash,
@@ -399,7 +398,7 @@ impl<S: State> Candidates<S> {
         for_it.map(|(key, _)| key)
     }
 
-    /// The assembly of this proposer and round; a new one takes the place of the lowest round's.
+    /// The assembly of this proposer and round; a new one replaces that of the lowest round.
     fn assembly(
         &mut self,
         of: (Round, PublicKey),
@@ -464,7 +463,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
     pub(crate) fn on_part(&mut self, part: BlockPart, verified: Verified) -> Verdict {
         let statement = &part.signed.statement;
         let ahead = statement.height.0.checked_sub(self.next_height().0);
-        // While a block is being committed, parts of the next one begin to come.
+        // While a block is being committed, parts of the next one begin to arrive.
         let (Some(ahead @ (0 | 1)), Some(_)) = (ahead, self.chain.validators.find(&statement.proposer))
         else {
             return Verdict::Ignored;
@@ -498,7 +497,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
         self.take_part(part, &verified)
     }
 
-    /// Whether it is this validator's turn in this round.
+    /// Returns true if it is this validator's turn in this round.
     fn is_turn(&self, (round, proposer): (Round, PublicKey)) -> bool {
         let turn = self.turns.proposer(&self.chain.validators, round);
         turn.is_some_and(|member| member.key == proposer)
@@ -511,8 +510,8 @@ impl<S: State, O: Orderer> Replica<S, O> {
         if statement.parent != self.head.parent.hash || !self.is_turn(of) {
             return Verdict::Ignored;
         }
-        // An idle proposer streams what it has and then waits for a transaction: a block is under way, and
-        // may be missed, only when a part holds one.
+        // An idle proposer streams the parts it has and then waits for a transaction: a block is under way,
+        // and may be missed, only when a part holds one.
         let under_way = match &part.content {
             PartContent::Tick(tick) => !tick.transactions.is_empty(),
             PartContent::Opening { .. } => false,
@@ -528,7 +527,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
         match assembly.take(chain, part, &known) {
             Ok(Taken::Fresh) => {
                 let progress = assembly.progress();
-                // Whoever is at work on a later round's block says nothing about this round.
+                // A proposer that works on a later round's block shows nothing about this round.
                 if under_way && of.0 == Round::ZERO {
                     self.orderer.arm_propose(self.now.mono);
                 }
@@ -549,7 +548,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
         }
     }
 
-    /// Takes what came for this height while the one before was being committed.
+    /// Takes the parts that arrived for this height while the previous one was being committed.
     pub(crate) fn take_later_parts(&mut self) {
         for _ in 0..self.candidates.later.len() {
             let Some((part, verified)) = self.candidates.pop_later() else {
@@ -583,8 +582,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
         }
     }
 
-    /// Judges the block of a header from its parts. `false` when they are not all here, or are another
-    /// block's.
+    /// Judges the block of a header from its parts. `false` when they are not all here, or belong to another block.
     fn judge_assembly(&mut self, hash: Hash, header: &Header) -> bool {
         let of = (header.round, header.proposer);
         let assembly = self
@@ -638,7 +636,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
             self.tell_checked(&hash);
             return Verdict::Fresh;
         }
-        // Only somebody's proposal tells whether this block is of any use: a few are kept until it comes.
+        // Only a proposal shows whether this block is needed: a few are kept until it arrives.
         let near = header.height <= self.next_height().saturating_add(1);
         let early = &mut self.candidates.early;
         if near && self.peers.contains_key(&from) && !early.iter().any(|(early, _, _)| *early == hash) {
@@ -674,10 +672,10 @@ impl<S: State, O: Orderer> Replica<S, O> {
         self.candidates.want(hash, header, self.now.mono.after(grace));
     }
 
-    /// Asks for each body that is due: its proposer first, then everybody in turn. A validator asks another one beside
-    /// that which voted for the block: as soon as the votes show that an honest one has it, or when parts were waited
-    /// for long enough. A proposer that keeps its block from this node alone would else delay it by
-    /// [`RETRY_MICROS`], in which it may lose its turn.
+    /// Requests each body that is due: from its proposer first, then from every peer in turn. A validator
+    /// also asks one that voted for the block: as soon as the votes show that an honest one has it, or once
+    /// the wait for parts has expired. Otherwise a proposer that withholds its block from this node alone
+    /// would delay it by [`RETRY_MICROS`], in which it may lose its turn.
     pub(crate) fn ask_for_bodies(&mut self) {
         let now = self.now.mono;
         let mut asks = Vec::new();
@@ -689,7 +687,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
                     .map(|to| (to, wanted.header.height, *hash)),
             );
             if self.key.is_none() {
-                // It has no turn to lose, and would fetch every body twice.
+                // A node that does not validate has no turn to lose, and would fetch every body twice.
                 continue;
             }
             let voters: BTreeSet<&PublicKey> = Candidates::<S>::voters(voted, hash, &wanted.header).collect();
@@ -712,8 +710,8 @@ impl<S: State, O: Orderer> Replica<S, O> {
         }
     }
 
-    /// Judges a body and keeps it with the verdict. `false` when the bytes are not the body that
-    /// the header names, which is no verdict.
+    /// Judges a body and keeps it with the verdict. `false` when the bytes are not the body that the header
+    /// names, which is not a verdict.
     fn judge_body(&mut self, header: &Header, encoded: &[u8], verified: &Verified) -> bool {
         match open_body(header, encoded) {
             Ok(None) => false,
@@ -725,7 +723,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
         }
     }
 
-    /// The bytes that the header names are no body at all: invalid, whoever sent them.
+    /// The bytes that the header names do not decode: invalid, whichever peer sent them.
     pub(crate) fn keep_undecodable(&mut self, header: Header) {
         let candidate = Candidate {
             header: header.clone(),
@@ -766,7 +764,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
         }
     }
 
-    /// Tells the orderer the verdict on a block that was judged, with the block in the log before it.
+    /// Reports the verdict on a judged block to the orderer, after the block is in the log.
     fn tell_checked(&mut self, hash: &Hash) {
         let Some(candidate) = self.candidates.blocks.get(hash) else {
             return;
@@ -776,8 +774,8 @@ impl<S: State, O: Orderer> Replica<S, O> {
         if self.resume_decision(hash) {
             return;
         }
-        // Rounds that go on failing must not fill the disk: a large block of a late round is left out, as if it
-        // had not come in time. No honest proposer makes one.
+        // Rounds that keep failing must not fill the disk: a large block of a late round is left out, as if
+        // it had not arrived in time. An honest proposer makes none.
         if header.round >= EMPTY_FROM && !logged && !self.candidates.has_log_room(bytes) {
             self.candidates.take(hash);
             return;
@@ -794,7 +792,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
             .on_block(BlockEvent::Checked { header, valid }, self.now.mono);
     }
 
-    /// Drops blocks of rounds that are over, when too much is kept.
+    /// Drops blocks of past rounds when too much is kept.
     pub(crate) fn bound_candidates(&mut self) {
         if self.candidates.is_over() {
             let (round, pinned) = (self.orderer.status().round, self.orderer.pinned());
@@ -804,9 +802,9 @@ impl<S: State, O: Orderer> Replica<S, O> {
 
     // ---- time ---------------------------------------------------------------------------------
 
-    /// Notes a block that is proposed at another time than it names, while this node may still prevote it in
-    /// the round that it was made for. In later rounds a quorum must have prevoted it in that one. Which round
-    /// the proposal is for says nothing: its proposer could name a later one first.
+    /// Records a block that is proposed at another time than it names, while this node may still prevote it
+    /// in the round that it was made for. In later rounds a quorum must have prevoted it in that one. The
+    /// round of the proposal proves nothing: its proposer could name a later one first.
     fn look_at_clock(&mut self, hash: Hash, header: &Header) {
         let votes = self
             .key
@@ -824,13 +822,13 @@ impl<S: State, O: Orderer> Replica<S, O> {
         });
     }
 
-    /// Whether this node may still prevote in a round.
+    /// Returns true if this node may still prevote in a round.
     fn may_prevote_in(&self, round: Round) -> bool {
         let status = self.orderer.status();
         (status.round, status.step) <= (round, Step::Propose)
     }
 
-    /// Tells the verdicts that were kept back until this node had prevoted nothing.
+    /// Reports the verdicts that were kept back until this node had prevoted nil.
     pub(crate) fn tell_untimely(&mut self) {
         loop {
             let untimely = self.candidates.untimely.iter();
@@ -843,7 +841,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
                 self.candidates.untimely.remove(hash);
                 self.tell_checked(hash);
             }
-            // It may bring the next round, in which more of them are over.
+            // This may start the next round, in which more of them are over.
             self.pump();
         }
     }
@@ -879,7 +877,8 @@ mod tests {
         }
     }
 
-    /// Keeps one block per round, each with a body of so many bytes of transactions, and drops as the replica does.
+    /// Keeps one block per round, each with a body of so many bytes of transactions, and drops blocks as the
+    /// replica does.
     fn rounds(count: u32, transactions: usize, pinned: &[Hash]) -> Candidates<MemoryState> {
         let mut candidates = Candidates::<MemoryState>::default();
         for round in 0..count {
@@ -965,7 +964,7 @@ mod tests {
         let mut asked: VecDeque<(MonoTime, PeerId)> = VecDeque::new();
         let mut all = BTreeSet::new();
         for now in (0..3_000_000).step_by(10_000).map(MonoTime) {
-            // The votes show up while parts are waited for.
+            // The votes arrive during the wait for parts.
             let voters = if now.0 < 30_000 { &[][..] } else { &voters };
             let due = [
                 wanted.next_peer(&hash, &peers, now),

@@ -1,4 +1,4 @@
-//! Applying blocks that others have decided, each with the certificate that proves it.
+//! Application of blocks that others have decided, each with the certificate that proves it.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::check::open_body;
 use crate::event::Action;
 use crate::{CertifiedBlock, Message, PeerId, Replica};
 
-/// A decided block as it came from a peer.
+/// A decided block as received from a peer.
 pub(crate) struct Synced {
     block: CertifiedBlock,
-    /// Transactions of the answer that it came in whose signatures have been checked.
+    /// Transactions of the same response whose signatures have been checked.
     verified: Arc<Verified>,
 }
 
@@ -70,7 +70,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
             verified: verified.clone(),
         });
         match self.planner.answer(from, first, blocks.collect(), self.now.mono) {
-            // Late, or to a question from before a reconnection: the peer may be honest.
+            // Late, or for a request from before a reconnection: the peer may be honest.
             Ok(()) | Err(AnswerFault::Unsolicited { .. }) => {}
             Err(fault) => self.blame(from, &fault.to_string()),
         }
@@ -78,7 +78,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
         Verdict::Ignored
     }
 
-    /// Gives the orderer the next block that came with a certificate.
+    /// Passes the next block that arrived with a certificate to the orderer.
     pub(crate) fn apply_synced(&mut self) {
         while !self.halted && self.committing.is_none() {
             let height = self.next_height();

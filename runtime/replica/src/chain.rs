@@ -1,15 +1,15 @@
-//! The facts of one chain that never change while it runs.
+//! The constants of one chain, which never change while it runs.
 
 use std::sync::Arc;
 
 use vibecoin_primitives::{ChainParams, FaultModel, Hash, ValidatorSet};
 
-/// What every rule of the chain needs to know.
+/// Constants that every rule of the chain needs.
 #[derive(Clone, Debug)]
 pub struct Chain {
     /// Hash of block 0: names the chain in everything that is signed.
     pub genesis: Hash,
-    /// The parameters.
+    /// The parameters of the chain.
     pub params: Arc<ChainParams>,
     /// `params.hash()`.
     pub params_hash: Hash,
@@ -20,7 +20,7 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// Puts the facts together and computes their hashes once.
+    /// Collects the constants and computes their hashes once.
     #[must_use]
     pub fn new(genesis: Hash, params: ChainParams, validators: ValidatorSet) -> Self {
         Self {
@@ -32,7 +32,7 @@ impl Chain {
         }
     }
 
-    /// Which faults the validators survive.
+    /// The faults that the validator set tolerates.
     #[must_use]
     pub fn fault_model(&self) -> FaultModel {
         self.params.fault_model

@@ -1,7 +1,7 @@
-//! Whether a block is valid: a pure function of header, body, parent and parent state.
+//! Block validity: a pure function of header, body, parent and parent state.
 //!
-//! Cheap rules come first. Nothing is hashed before sizes, counts, proposer and ticks hold, so a
-//! block that lies about them costs its sender more than its receivers.
+//! Cheap rules are checked first. Nothing is hashed before sizes, counts, proposer and ticks hold, so a block
+//! that misstates them costs its sender more than its receivers.
 
 use std::collections::BTreeSet;
 
@@ -21,16 +21,16 @@ use vibecoin_primitives::{
 use crate::Chain;
 use crate::assembly::SIGNATURES_AT_ONCE;
 
-/// Why a block is invalid.
+/// Reason why a block is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlockError {
-    /// A field of the header is not what its parent and the rules make it.
+    /// A field of the header differs from the value that its parent and the rules require.
     #[error("header field {field} is {got}, expected {expected}")]
     Field {
-        /// The field.
+        /// Name of the field.
         field: &'static str,
-        /// The value that the rules give.
+        /// The value that the rules require.
         expected: String,
         /// The value found.
         got: String,
@@ -41,11 +41,11 @@ pub enum BlockError {
     /// The body is over a limit of the chain's parameters.
     #[error("{what} is {got}, allowed are {limit}")]
     Limit {
-        /// What is counted.
+        /// The counted quantity.
         what: &'static str,
         /// The count found.
         got: usize,
-        /// The most allowed.
+        /// The maximum allowed.
         limit: usize,
     },
     /// The Proof of History does not hold.
@@ -54,33 +54,33 @@ pub enum BlockError {
     /// The parent's certificate does not hold.
     #[error("certificate of the parent: {0}")]
     Certificate(#[from] CertificateError),
-    /// A piece of evidence proves nothing, is too old, or was given twice.
+    /// A piece of evidence proves nothing, is too old, or is repeated.
     #[error("evidence {index}: {detail}")]
     Evidence {
         /// Position in the body, from zero.
         index: usize,
-        /// What is wrong with it.
+        /// The violation.
         detail: String,
     },
-    /// A transaction is malformed or its signature bad.
+    /// A transaction is malformed or its signature invalid.
     #[error("transaction {index}: {fault}")]
     Transaction {
         /// Position in the block, from zero.
         index: usize,
-        /// What is wrong with it.
+        /// The violation.
         fault: TransactionError,
     },
-    /// A transaction may not be in the block, or the state could not be computed.
+    /// A transaction is not allowed in the block, or the state could not be computed.
     #[error("execution: {0}")]
     Execution(String),
 }
 
-/// Why a block could not be judged: a fault of this node, never of the block.
+/// Reason why a block could not be judged: a fault of this node, never of the block.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the parent state could not be read: {0}")]
 pub struct JudgeError(pub String);
 
-/// What executing a valid block gives.
+/// Results of executing a valid block.
 #[derive(Clone, Debug)]
 pub struct Executed<S> {
     /// Receipts, fees and burned amounts.
@@ -93,7 +93,7 @@ pub struct Executed<S> {
     pub ids: Vec<Hash>,
 }
 
-/// The block that another one builds on, with the state after it.
+/// The parent of a block, with the state after it.
 #[derive(Clone, Debug)]
 pub struct Parent<S> {
     /// Its header.
@@ -144,7 +144,7 @@ pub fn pace(chain: &Chain, header: &Header) -> Result<Pace, PohError> {
     Pace::new(u64::from(chain.params.hashes_per_tick), u64::from(ticks))
 }
 
-/// Checks what the header alone shows. No hashing.
+/// Checks everything that the header alone shows. No hashing.
 ///
 /// # Errors
 /// [`BlockError`] naming the first field that does not hold.
@@ -187,13 +187,13 @@ fn earliest<S>(chain: &Chain, parent: &Parent<S>, header: &Header) -> TimeMs {
     parent.header.time.saturating_add(ticks)
 }
 
-/// Whether a new proposal comes near the time that its header names, by the clock of this node. It is no
-/// part of validity, for two honest nodes may see it differently: who finds a block untimely prevotes
-/// nothing in its round, and takes it when the others do.
+/// Returns true if a new proposal arrives near the time that its header names, by the clock of this node. It
+/// is not part of validity, since two honest nodes may disagree: a node that finds a block untimely prevotes
+/// nil in its round, and accepts it when the others do.
 ///
-/// The earliest time that a block may name is always timely: when the chain's time has run ahead of the
-/// clocks, nothing else can follow. What a message may take grows with each round, so that a network that
-/// is slower than its parameters say goes on.
+/// The earliest time that a block may name is always timely: when the chain's time is ahead of the clocks,
+/// nothing else can follow. The time allowed for a message grows with each round, so that a network slower
+/// than its parameters assume makes progress.
 pub fn is_timely<S>(chain: &Chain, parent: &Parent<S>, header: &Header, clock: TimeMs) -> bool {
     let rounds = u64::from(header.round.0).saturating_add(1);
     let delay = u64::from(chain.params.message_delay_ms).saturating_mul(rounds);
@@ -203,9 +203,9 @@ pub fn is_timely<S>(chain: &Chain, parent: &Parent<S>, header: &Header, clock: T
         || active(Bug::UntimelyTaken)
 }
 
-/// Decodes a body that belongs to `header`, or says that it does not.
+/// Decodes a body that belongs to `header`.
 ///
-/// `Ok(None)` is no verdict on the header: the bytes are another body, and their sender is to blame.
+/// `Ok(None)` is not a verdict on the header: the bytes are another body, and their sender is to blame.
 ///
 /// # Errors
 /// [`BlockError::Codec`] when the bytes that the header names do not decode.
@@ -218,8 +218,8 @@ pub fn open_body(header: &Header, encoded: &[u8]) -> Result<Option<Body>, BlockE
     Ok(Some(decode(encoded)?))
 }
 
-/// Checks a body against its header and everything it refers to; its ticks, the signatures of
-/// transactions and execution are left.
+/// Checks a body against its header and everything it refers to, except its ticks, the signatures of
+/// transactions and execution.
 fn check_body<S>(chain: &Chain, parent: &Parent<S>, header: &Header, body: &Body) -> Result<(), BlockError> {
     let inner = body.v1();
     limit("number of ticks", inner.ticks.len(), usize::from(header.ticks))?;
@@ -294,7 +294,7 @@ fn check_body<S>(chain: &Chain, parent: &Parent<S>, header: &Header, body: &Body
     Ok(())
 }
 
-/// Bytes of these pieces of evidence.
+/// Total bytes of these pieces of evidence.
 pub(crate) fn evidence_bytes<'e>(evidence: impl IntoIterator<Item = &'e Evidence>) -> usize {
     evidence
         .into_iter()
@@ -302,7 +302,7 @@ pub(crate) fn evidence_bytes<'e>(evidence: impl IntoIterator<Item = &'e Evidence
 }
 
 /// Checks that no block below has recorded an offence of this body: each is recorded once. No hashing, but
-/// a read of the state for each piece.
+/// one state read for each piece.
 fn check_unrecorded<S: State>(
     chain: &Chain,
     parent: &Parent<S>,
@@ -317,7 +317,7 @@ fn check_unrecorded<S: State>(
     Ok(Ok(()))
 }
 
-/// Whether a block up to this state has recorded the offence, as far as that still matters.
+/// Returns true if a block up to this state has recorded the offence, as far as that still matters.
 pub(crate) fn is_recorded<S: State>(chain: &Chain, state: &S, offence: &Offence) -> Result<bool, JudgeError> {
     let record = read_offences(state, offence.height).map_err(|error| JudgeError(error.to_string()))?;
     Ok(record.is_some_and(|record| record.has(&chain.validators, offence)))
@@ -378,7 +378,7 @@ fn verify_transactions(
         .filter(|(_, found)| found.is_none())
         .map(|((index, transaction), _)| (index, transaction.clone()))
         .unzip();
-    // In batches, of which the first with a bad signature is the last.
+    // In batches; the first with an invalid signature is the last checked.
     let batches = unknown.chunks(SIGNATURES_AT_ONCE);
     let verdicts = batches.flat_map(|some| Transaction::verify_batch(some.to_vec(), &chain.genesis));
     for (index, verdict) in at.into_iter().zip(verdicts) {
@@ -401,9 +401,9 @@ pub fn context(chain: &Chain, height: Height, payout: Address) -> BlockContext {
     }
 }
 
-/// Judges a whole block: `Ok(Ok(_))` is valid, `Ok(Err(_))` invalid.
+/// Judges a whole block: `Ok(Ok(_))` is valid, `Ok(Err(_))` is invalid.
 ///
-/// `known` gives transactions whose signatures this node has checked before.
+/// `known` returns transactions whose signatures this node has checked before.
 ///
 /// # Errors
 /// [`JudgeError`] when this node could not read its own state; the block is not judged then.
@@ -435,20 +435,20 @@ pub fn judge<S: State>(
     execute(chain, parent, header, body, &transactions)
 }
 
-/// What was found out about a block's ticks while they were streamed in: their Proof of History holds
-/// and their transactions have been executed.
+/// Results on a block's ticks from while they were streamed in: their Proof of History holds and their
+/// transactions have been executed.
 pub struct Streamed<S: State> {
     /// The ticks' Merkle roots.
     pub roots: Vec<Hash>,
     /// The last tick's hash.
     pub tip: Hash,
-    /// Where execution stands after the last tick.
+    /// The executor after the last tick.
     pub executor: BlockExecutor<S>,
     /// Identifiers of the transactions, in block order.
     pub ids: Vec<Hash>,
 }
 
-/// Judges a block whose ticks were looked at while they came; the verdict is that of [`judge`].
+/// Judges a block whose ticks were checked while they arrived; the verdict is that of [`judge`].
 ///
 /// # Errors
 /// As [`judge`].
@@ -495,8 +495,8 @@ fn execute<S: State>(
     let offences = body.v1().evidence.iter().map(Evidence::offence);
     let outcome = match execute_block(&parent.state, context, transactions, offences, header.round) {
         Ok(outcome) => outcome,
-        // Invalid for a transaction that meets a bug, too: the same program says so everywhere, and no block
-        // stops every validator at once.
+        // A transaction that triggers a bug makes the block invalid too: the same program returns the same
+        // verdict everywhere, and no block stops every validator at once.
         Err(error @ (ExecutionError::Invalid { .. } | ExecutionError::Panicked { .. })) => {
             return Ok(Err(BlockError::Execution(error.to_string())));
         }
@@ -506,7 +506,7 @@ fn execute<S: State>(
     conclude(parent, header, outcome, ids)
 }
 
-/// Applies what execution gave, and compares the roots.
+/// Applies the results of execution, and compares the roots.
 fn conclude<S: State>(
     parent: &Parent<S>,
     header: &Header,

@@ -1,4 +1,4 @@
-//! What a replica is told, and what it wants done.
+//! Inputs ([`Event`]) and outputs ([`Action`]) of the replica.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use vibecoin_sync::PeerId;
 
 use crate::Message;
 
-/// The time, made by the caller: a clock that never goes back, and the wall clock.
+/// The time, read by the caller: a monotonic clock and the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Now {
     /// For timers.
@@ -22,73 +22,73 @@ pub struct Now {
     pub wall: TimeMs,
 }
 
-/// Names a gossiped message whose forwarding waits for a verdict; the network room gives the numbers out.
+/// Identifies a gossiped message whose forwarding waits for a verdict; the network crate assigns the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GossipId(pub u64);
 
-/// Names a submission, so that its answer finds the way back.
+/// Identifies a submission, so that its answer can be matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
-/// Something that happened.
+/// An input of the replica.
 #[derive(Debug)]
 pub enum Event<S> {
-    /// The process starts: what the consensus log and the guard file hold. The first event, once.
+    /// The process starts, with the contents of the consensus log and the guard file. The first event, once.
     Start {
         /// Records of the log, oldest first.
         records: Vec<LogRecord>,
-        /// The newest entry of the guard; `None` says that this key never signed.
+        /// The newest entry of the guard; `None` if this key never signed.
         guard: Option<GuardEntry>,
     },
     /// A deadline is due.
     Time,
     /// A peer sent a message that passed the wire's limits.
     Message {
-        /// Who.
+        /// The sender.
         from: PeerId,
-        /// What.
+        /// The message.
         message: Box<Message>,
-        /// Transactions of it whose signatures have been checked already.
+        /// Its transactions whose signatures have been checked already.
         verified: Vec<VerifiedTransaction>,
-        /// Set when the message came by gossip: [`Action::Forward`] must follow.
+        /// Set when the message arrived by gossip: [`Action::Forward`] must follow.
         gossip: Option<GossipId>,
     },
     /// A peer of the same chain is connected.
     Connected {
-        /// Who.
+        /// The peer.
         peer: PeerId,
-        /// The newest block that it says it has.
+        /// The newest block that it claims to have.
         head: Height,
-        /// Which validator it proved to be.
+        /// The validator identity that it proved, if any.
         validator: Option<PublicKey>,
     },
-    /// A peer is gone.
+    /// A peer disconnected.
     Disconnected {
-        /// Who.
+        /// The peer.
         peer: PeerId,
     },
-    /// Blocks that a peer gave from this height on were refused before they came here: others are asked at once.
+    /// Blocks of a peer from this height on were refused before they arrived here: others are asked at once.
     Refused {
-        /// Who gave them.
+        /// The peer that sent them.
         from: PeerId,
-        /// The height of the first of them.
+        /// The height of the first refused block.
         height: Height,
     },
-    /// Evidence that a client of this node handed in. Peers are told only of what is news here: whoever repeats a
+    /// Evidence that a client of this node submitted. Only new evidence is published: a client that repeats a
     /// piece must not make this node publish it again and again, for which others would ban it.
     Evidence(Box<Evidence>),
     /// Transactions whose signatures have been checked.
     Transactions {
-        /// Comes back with the answer.
+        /// Returned with the answer.
         ticket: Ticket,
         /// Oldest first.
         transactions: Vec<Arc<VerifiedTransaction>>,
     },
-    /// The commit that was asked for is durable; `state` is the state after it.
+    /// The requested commit is durable; `state` is the state after it.
     Committed {
-        /// Its height.
+        /// The height of the committed block.
         height: Height,
-        /// The state to go on from.
+        /// The state to continue from.
         state: S,
     },
 }
@@ -96,15 +96,15 @@ pub enum Event<S> {
 /// A decided block with everything that is stored of it.
 #[derive(Clone, Debug)]
 pub struct Commit<S> {
-    /// The header.
+    /// The header of the block.
     pub header: Header,
     /// Its hash.
     pub hash: Hash,
     /// The body.
     pub body: Body,
-    /// What makes it final.
+    /// The certificate that makes it final.
     pub certificate: CommitCertificate,
-    /// One per transaction.
+    /// One receipt per transaction.
     pub receipts: Receipts,
     /// The changed rows.
     pub diff: StateDiff,
@@ -114,7 +114,7 @@ pub struct Commit<S> {
     pub state: S,
 }
 
-/// Something to do. Actions are performed in order; a sync action is complete before the next begins.
+/// An output of the replica. Actions are performed in order; a sync action is complete before the next begins.
 #[derive(Debug)]
 pub enum Action<S> {
     /// Append to the consensus log.
@@ -123,90 +123,90 @@ pub enum Action<S> {
     SyncLog,
     /// Make the entry durable in the guard file.
     Guard(GuardEntry),
-    /// Send to everybody: parts of a block to every validator, statements by gossip, a status to every peer.
+    /// Send to all: parts of a block to every validator, statements by gossip, a status to every peer.
     Broadcast(Message),
     /// Send to one peer.
     Send {
-        /// Whom.
+        /// The recipient.
         to: PeerId,
-        /// What.
+        /// The message.
         message: Message,
     },
     /// Answer a peer's sync request from the stored blocks.
     Serve {
-        /// Whom.
+        /// The requesting peer.
         to: PeerId,
         /// First height wanted.
         from: Height,
-        /// How many blocks.
+        /// Number of blocks requested.
         count: u32,
     },
     /// Answer a peer's request for the body of a block of the height being decided, or of the newest decided one;
     /// [`crate::Replica::body`] has it.
     GiveBody {
-        /// Whom.
+        /// The requesting peer.
         to: PeerId,
         /// The block.
         block: Hash,
     },
-    /// Whether a gossiped message may be passed on.
+    /// Report the verdict on a gossiped message to the gossip layer.
     Forward {
-        /// Of the event.
+        /// As in the event.
         gossip: GossipId,
-        /// Fresh and known ones are passed on; ignored ones are not; rejected ones are the sender's fault.
+        /// Fresh and known ones are forwarded; ignored ones are not; rejected ones are the sender's fault.
         verdict: Verdict,
     },
-    /// Store the block in one atomic synced write, then say [`Event::Committed`].
+    /// Store the block in one atomic synced write, then report [`Event::Committed`].
     Commit(Box<Commit<S>>),
     /// Empty the log: the height before this one is durable.
     ResetLog {
-        /// The height that the log is for now.
+        /// The height that the log is for from now on.
         height: Height,
     },
     /// The answer to [`Event::Transactions`], one entry per transaction, in order.
     Admitted {
-        /// Of the event.
+        /// As in the event.
         ticket: Ticket,
-        /// What became of each.
+        /// The result for each transaction.
         results: Vec<Result<Inserted, MempoolError>>,
     },
-    /// A round began. Information only.
+    /// A round began. Informational only.
     RoundStarted {
-        /// At which height.
+        /// The height of the round.
         height: Height,
-        /// Which round.
+        /// The round.
         round: Round,
-        /// Whose turn it is.
+        /// The proposer of the round.
         proposer: PublicKey,
     },
-    /// A proposal came at another time than it names: this node votes for nothing in its round. Information
-    /// only; when it comes often, a clock is wrong.
+    /// A proposal arrived at another time than it names: this node prevotes nil in its round. Informational
+    /// only; when frequent, a clock is wrong.
     Untimely {
-        /// At which height.
+        /// The height of the proposal.
         height: Height,
-        /// In which round.
+        /// The round of the proposal.
         round: Round,
-        /// What the block names.
+        /// The time that the block names.
         time: TimeMs,
-        /// What the clock of this node showed.
+        /// The wall clock of this node.
         clock: TimeMs,
     },
-    /// A peer sent what no honest node sends.
+    /// A peer sent a message that an honest node never sends.
     Blame {
-        /// Who.
+        /// The peer.
         peer: PeerId,
-        /// What was wrong.
+        /// The violation.
         reason: String,
     },
-    /// Stop the process with the reason's exit code. Nothing follows.
+    /// Stop the process with the reason's exit code. No action follows.
     Halt(Fault),
 }
 
-/// Why a replica stops for good.
+/// Reason why a replica stops for good.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Going on could break safety.
+    /// Continuing could break safety.
     #[error(transparent)]
     Consensus(#[from] HaltReason),
     /// This node cannot read its own state.
@@ -215,15 +215,15 @@ pub enum Fault {
     /// A block was decided whose body this node does not have.
     #[error("block {block} at height {height} was decided, but its body is missing here")]
     BodyMissing {
-        /// The height.
+        /// The height of the block.
         height: Height,
-        /// The block.
+        /// The hash of the block.
         block: Hash,
     },
 }
 
 impl Fault {
-    /// The exit code of the process.
+    /// Exit code of the process.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {

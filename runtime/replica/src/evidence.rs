@@ -1,4 +1,4 @@
-//! Double signatures that came to light and wait for a block.
+//! Double signatures that were found and wait for a block.
 
 use std::collections::VecDeque;
 
@@ -7,15 +7,15 @@ use vibecoin_primitives::{Body, Evidence, Height, Offence, PublicKey};
 
 use crate::check::JudgeError;
 
-/// Pieces of evidence that wait for a block, of all validators: at most 1 MiB.
+/// Maximum number of pieces of evidence that wait for a block, of all validators: up to 1 MiB.
 pub const EVIDENCE_WAITING_MAX: usize = 256;
-/// Pieces of evidence that wait for a block, of one validator: who makes evidence against itself must not
-/// keep that against others out.
+/// Maximum number of pieces of evidence that wait for a block, of one validator: one that produces evidence
+/// against itself must not crowd out evidence against others.
 pub const OFFENDER_WAITING_MAX: usize = 16;
-/// Offences remembered as recorded, so that most repetitions cost no read of the state.
+/// Number of offences remembered as recorded, so that a repetition rarely costs a state read.
 const RECORDED_MAX: usize = 1024;
 
-/// What waits, and what was recorded last.
+/// Waiting evidence, and the offences recorded last.
 #[derive(Debug, Default)]
 pub(crate) struct EvidenceBook {
     waiting: Vec<Evidence>,
@@ -23,7 +23,7 @@ pub(crate) struct EvidenceBook {
 }
 
 impl EvidenceBook {
-    /// Whether evidence of this offence waits or was seen in a block. The state is the one that knows all.
+    /// Returns true if evidence of this offence waits or was seen in a block. Only the state is complete.
     pub fn knows(&self, offence: &Offence) -> bool {
         self.waits(offence) || self.recorded.contains(offence)
     }
@@ -37,7 +37,7 @@ impl EvidenceBook {
         self.waiting.iter().any(|piece| piece.offence() == *offence)
     }
 
-    /// Takes a verified piece; `false` when its offence is not new or there is no room.
+    /// Takes a verified piece; `false` when its offence is known or the book is full.
     pub fn add(&mut self, evidence: Evidence) -> bool {
         let offence = evidence.offence();
         let room = self.waiting.len() < EVIDENCE_WAITING_MAX
@@ -57,8 +57,8 @@ impl EvidenceBook {
         of_it.count()
     }
 
-    /// Evidence for a block of ours: nothing older than `oldest`, about a height above the block's, or
-    /// recorded, which is dropped for good.
+    /// Evidence for a block of ours, none about a height above the block's. Pieces older than `oldest` or
+    /// already recorded are dropped for good.
     ///
     /// # Errors
     /// [`JudgeError`] when `is_recorded` could not read the state.
@@ -80,7 +80,7 @@ impl EvidenceBook {
         Ok(now.take(EVIDENCE_MAX).cloned().collect())
     }
 
-    /// Drops what a decided block has recorded.
+    /// Drops the evidence that a decided block has recorded.
     pub fn in_block(&mut self, body: &Body) {
         for piece in &body.v1().evidence {
             let offence = piece.offence();
@@ -92,7 +92,7 @@ impl EvidenceBook {
         }
     }
 
-    /// What waits.
+    /// The waiting evidence.
     pub fn waiting(&self) -> &[Evidence] {
         &self.waiting
     }

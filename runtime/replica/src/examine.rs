@@ -1,7 +1,8 @@
-//! The dear checks of what [`crate::Intake`] let through, cheapest first: hashes, then one signature or certificate.
+//! Expensive checks of messages that passed [`crate::Intake`], cheapest first: hashes, then one signature or
+//! certificate.
 //!
-//! Signatures of transactions come after all of these, and are the caller's: it may check them in batches and
-//! find some in its pool.
+//! Signatures of transactions are checked after all of these, by the caller: it may batch them and find some
+//! in its pool.
 
 use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{
@@ -11,10 +12,10 @@ use vibecoin_primitives::{
 use crate::intake::{Refusal, Refused};
 use crate::{CertifiedBlock, Chain};
 
-/// Checks that the content of a part is what its proposer signed, and the signature.
+/// Checks that the content of a part is the one its proposer signed, and the signature.
 ///
 /// # Errors
-/// [`Refusal`] after no check of a signature, or after one.
+/// [`Refusal`], before any check of a signature, or after one.
 pub fn part(chain: &Chain, part: &BlockPart) -> Result<(), Refusal> {
     if !part.is_whole() {
         let reason = "a part with another content than was signed";
@@ -28,7 +29,7 @@ pub fn part(chain: &Chain, part: &BlockPart) -> Result<(), Refusal> {
 /// Checks that a body is the one that its header names.
 ///
 /// # Errors
-/// [`Refusal`], after no check of a signature.
+/// [`Refusal`], before any check of a signature.
 pub fn body(header: &Header, body: &[u8]) -> Result<(), Refusal> {
     if body_hash(body) == header.body_hash || active(Bug::CachedHash) {
         return Ok(());
@@ -37,18 +38,18 @@ pub fn body(header: &Header, body: &[u8]) -> Result<(), Refusal> {
     Err(Refusal::free(Refused::Mismatch, reason))
 }
 
-/// Returns true if a body has at most the transactions that a block may have, and demands at most what one may. Another
-/// one is invalid whatever its signatures are, and its bytes may hold ten times as many of them.
+/// Returns true if a body is within the limits on a block's transactions and on its demand. Any other is
+/// invalid whatever its signatures are, and its bytes may hold ten times as many of them.
 #[must_use]
 pub fn within_bounds(params: &ChainParams, body: &Body) -> bool {
     body.transaction_count() <= params.block_transactions_max as usize
         && Demand::default().of_block(body.transactions(), params).is_ok()
 }
 
-/// Checks that an answer is a run of blocks from `first` on, each the child of the one before, with its body.
+/// Checks that a response is a run of blocks from `first` on, each the child of the previous one, with its body.
 ///
 /// # Errors
-/// [`Refusal`], after no check of a signature.
+/// [`Refusal`], before any check of a signature.
 pub fn blocks(first: Height, blocks: &[CertifiedBlock]) -> Result<(), Refusal> {
     let refuse = |reason| Err(Refusal::free(Refused::Mismatch, reason));
     let mut parent = None;
@@ -67,10 +68,10 @@ pub fn blocks(first: Height, blocks: &[CertifiedBlock]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Checks the certificate of a block of an answer, as one batch of signatures.
+/// Checks the certificate of a block in a response, as one batch of signatures.
 ///
 /// # Errors
-/// [`Refusal`] after one check, or after none when it is about another block or names no quorum.
+/// [`Refusal`], after one check, or before any when it is about another block or names no quorum.
 pub fn certificate(chain: &Chain, block: &CertifiedBlock) -> Result<(), Refusal> {
     let Header { height, .. } = block.header;
     block

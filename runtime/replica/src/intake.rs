@@ -1,12 +1,13 @@
-//! Cheap checks of what peers send, before a signature of it is looked at.
+//! Cheap checks of messages from peers, before any signature is checked.
 //!
 //! ```text
-//!  size ─▶ share of the peer ─▶ asked for, or its sender's turn ─▶ (examine) hash ─▶ signature ─▶ all the rest
+//! size ─▶ share of the peer ─▶ requested, or its sender's turn ─▶ (examine) hash ─▶ signature ─▶ the rest
 //! ```
 //!
-//! An [`Intake`] remembers which questions are open, whose turn it is and how much each proposer may still send.
-//! It is fed by whoever holds the replica: connections, questions as they leave, and [`Stand`] after each step.
-//! It may lag behind the replica by a step, so nothing that an honest peer sends around a change of height or
+//! An [`Intake`] remembers the open requests, the proposers in turn and how much each proposer may still
+//! send. The owner of the replica feeds it: connections, requests as they leave, and [`Stand`] after each
+//! step. It may lag behind the replica by a step, so no message that an honest peer sends around a change of
+//! height or round is a fault: such messages are [`Ruling::Drop`]ped without blame.
 //! round is a fault: such messages are [`Ruling::Drop`]ped without blame.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -20,27 +21,27 @@ use vibecoin_primitives::{
 
 use crate::{Message, PeerId};
 
-/// Questions to one peer that may be open at once; older ones are forgotten. The planner rests a peer that does
+/// Maximum number of open requests to one peer; older ones are forgotten. The planner pauses a peer that does
 /// not answer, so honest peers are minutes away from it.
 pub const OPEN_MAX: usize = 32;
-/// Answered questions of one peer that are remembered, to know a second answer from one to no question.
+/// Answered requests of one peer that are remembered, to distinguish a repeated response from an unsolicited one.
 pub const ANSWERED_MAX: usize = 64;
-/// Peers that are gone whose questions are remembered.
+/// Disconnected peers whose requests are remembered.
 pub const GONE_MAX: usize = 64;
-/// How long an answer is taken after its question, in microseconds. Later ones are dropped without blame.
+/// Time after a request within which its response is accepted, in microseconds. Later ones are dropped without blame.
 pub const ANSWER_GRACE_MICROS: u64 = 60_000_000;
-/// Rounds below and above the present one whose parts are taken.
+/// Rounds below and above the present one whose parts are accepted.
 const ROUNDS_BELOW: u32 = 2;
 const ROUNDS_ABOVE: u32 = 3;
-/// Parts with another content under a sequence number that was used, per block: each is evidence, one is enough.
+/// Parts with different content under a used sequence number, per block: each is evidence, one is enough.
 const CONFLICTS_MAX: u32 = 4;
-/// Blocks whose parts one proposer may send in a burst: what its queue to this node holds, twice.
+/// Blocks whose parts one proposer may send in a burst: twice the capacity of its queue to this node.
 const BURST_BLOCKS: u64 = 8;
-/// Small messages on the direct lane (a head, a question for a body) in a burst and per second. Honest nodes send
-/// two heads a second and ask for a body five times a second at most.
+/// Small messages on the direct lane (a status, a body request) in a burst and per second. Honest nodes send
+/// two statuses and up to five body requests a second.
 const SMALL_BURST: u64 = 512;
 const SMALL_PER_S: u64 = 128;
-/// How often one peer is blamed for floods at most, in microseconds.
+/// Minimum time between two flood reports about one peer, in microseconds.
 const FLOOD_BLAME_MICROS: u64 = 250_000;
 /// Bytes of a part beside its transactions.
 const PART_BYTES_MIN: usize = 512;
@@ -48,29 +49,29 @@ const PART_BYTES_MIN: usize = 512;
 /// The rule that a refused message broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Refused {
-    /// More bytes, parts or blocks than the chain or the question allows.
+    /// More bytes, parts or blocks than the chain or the request allows.
     Oversized,
     /// More messages than an honest peer sends.
     Flood,
-    /// An answer without a question.
+    /// A response without a request.
     Unasked,
-    /// A second answer to one question.
+    /// A second response to one request.
     Repeated,
-    /// A part by a validator whose turn it is not, or in the name of another one.
+    /// A part by a validator out of its turn, or in the name of another one.
     OutOfTurn,
-    /// A content, body or link that is not what its hash names.
+    /// A content, body or link that does not match its hash.
     Mismatch,
     /// The message's own signature does not hold.
     Signature,
     /// The certificate of a block proves nothing.
     Certificate,
-    /// A transaction that the sender had to check before it passed it on has a bad form or signature: in a part
-    /// that it signed, or in its gossip.
+    /// A transaction that the sender had to check before forwarding it is malformed or has an invalid
+    /// signature: in a part that it signed, or in its gossip.
     Transactions,
 }
 
 impl Refused {
-    /// Every kind.
+    /// All kinds.
     pub const ALL: [Self; 9] = [
         Self::Oversized,
         Self::Flood,
@@ -83,37 +84,37 @@ impl Refused {
         Self::Transactions,
     ];
 
-    /// How much it says about its sender.
+    /// Severity of the violation.
     #[must_use]
     pub const fn severity(self) -> Severity {
         match self {
             Self::Mismatch | Self::Signature | Self::Certificate => Severity::Grave,
-            // A node whose rules differ may do it once; one that goes on is banned.
+            // A node with different rules may do it once; one that continues is banned.
             Self::OutOfTurn | Self::Transactions => Severity::Serious,
             Self::Oversized | Self::Flood | Self::Unasked | Self::Repeated => Severity::Minor,
         }
     }
 }
 
-/// How much a broken rule says about a peer.
+/// Severity of a violation, as a measure of its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// A race or a late answer may explain one; ten in short time lead to a ban.
+    /// A race or a late response may explain one; ten in a short time lead to a ban.
     Minor,
-    /// The peer follows other rules or none: two in short time lead to a ban.
+    /// The peer follows other rules or none: two in a short time lead to a ban.
     Serious,
     /// Neither a race nor a broken stream explains it: a ban at once.
     Grave,
 }
 
-/// A message that no honest peer sends, and what it cost to find out.
+/// A message that an honest peer never sends, and the cost of detecting it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The rule.
+    /// The violated rule.
     pub kind: Refused,
     /// The reason as text.
     pub reason: &'static str,
-    /// Signature checks that were spent on it: 0 or 1. A certificate is one check: it is verified as one batch.
+    /// Signature checks spent on it: 0 or 1. A certificate is one check: it is verified as one batch.
     pub checks: u32,
 }
 
@@ -139,31 +140,31 @@ impl Refusal {
     }
 }
 
-/// What is to be done with a message.
+/// Decision on a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ruling {
-    /// It is worth a closer look.
+    /// Pass it on to the expensive checks.
     Take,
-    /// It contradicts a part that was taken: its statement alone is of use, its transactions are not.
+    /// It contradicts an accepted part: only its statement is needed, not its transactions.
     Evidence,
-    /// Of no use, and nobody's fault.
+    /// Not needed, without blame.
     Drop,
     /// Its sender is to blame.
     Refuse(Refusal),
 }
 
-/// Where the replica stands, as far as [`Intake`] needs to know.
+/// Position of the replica, as far as [`Intake`] needs it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stand {
     /// The height being decided.
     pub height: Height,
-    /// Its round.
+    /// The current round.
     pub round: Round,
     /// First round of `turns`.
     pub first: Round,
     /// Proposers of the rounds at this height from `first` on.
     pub turns: Vec<PublicKey>,
-    /// Proposers of the first rounds of the next height; empty as long as they are not known.
+    /// Proposers of the first rounds of the next height; empty while they are not known.
     pub next_turns: Vec<PublicKey>,
 }
 
@@ -176,11 +177,11 @@ impl Stand {
         (Round(first), length.saturating_add(1))
     }
 
-    /// Rounds of the next height whose proposers are named.
+    /// Number of rounds of the next height whose proposers are named.
     pub const NEXT_ROUNDS: u32 = 2;
 }
 
-/// A bucket that drains with time.
+/// A leaky bucket.
 #[derive(Clone, Copy, Debug, Default)]
 struct Share {
     level: u64,
@@ -205,7 +206,7 @@ impl Share {
     }
 }
 
-/// A question for blocks.
+/// A request for blocks.
 #[derive(Clone, Copy, Debug)]
 struct BlocksAsked {
     from: Height,
@@ -239,7 +240,7 @@ fn remember<T>(queue: &mut VecDeque<T>, item: T, max: usize) {
 }
 
 impl Peer {
-    /// Blames for a flood now and then, and drops the rest of it.
+    /// Reports a flood at bounded intervals, and drops the rest of it.
     fn flood(&mut self, reason: &'static str, now: MonoTime) -> Ruling {
         let due = self
             .flood_blamed
@@ -261,7 +262,8 @@ impl Peer {
     }
 
     fn blocks(&mut self, from: Height, got: usize, now: MonoTime) -> Ruling {
-        // One may have been given up and asked again for more or less: the answer is to the smallest that it fits.
+        // One may have been abandoned and repeated with another count: the response belongs to the smallest
+        // that it fits.
         let fits = |count: u32| u32::try_from(got).is_ok_and(|got| got <= count);
         let here = || self.blocks.iter().enumerate().filter(|(_, it)| it.from == from);
         let fitting = here()
@@ -289,24 +291,24 @@ impl Peer {
     }
 }
 
-/// An answer after all that time is of no use, and its peer may only be slow.
+/// A response after that time is not needed, and its peer may only be slow.
 fn in_time(asked: Option<MonoTime>, now: MonoTime) -> Ruling {
     let in_time = asked.is_some_and(|at| now <= at.after(ANSWER_GRACE_MICROS));
     if in_time { Ruling::Take } else { Ruling::Drop }
 }
 
-/// What has come of one block that is being streamed.
+/// Parts received of one block that is being streamed.
 #[derive(Debug, Default)]
 struct Stream {
     bytes: usize,
     transactions: usize,
     demand: Demand,
     conflicts: u32,
-    /// The digest that came first, by sequence number.
+    /// The digest that arrived first, by sequence number.
     seen: BTreeMap<u32, Hash>,
 }
 
-/// The cheap checks. Bounded: questions and answers per peer, streams by the window of rounds.
+/// The cheap checks. Bounded: requests and responses per peer, streams by the window of rounds.
 #[derive(Debug)]
 pub struct Intake {
     params: ChainParams,
@@ -314,17 +316,17 @@ pub struct Intake {
     parts_per_s: u64,
     stand: Stand,
     peers: BTreeMap<PeerId, Peer>,
-    /// Peers that are not connected any more, oldest first.
+    /// Disconnected peers, oldest first.
     gone: VecDeque<PeerId>,
     streams: BTreeMap<(Height, Round, PublicKey), Stream>,
 }
 
 impl Intake {
-    /// An intake without peers that expects nothing.
+    /// An intake without peers or open requests.
     #[must_use]
     pub fn new(params: &ChainParams) -> Self {
         let block_bytes = params.block_bytes_max as usize;
-        // A validator makes one block in each of its turns; twice that leaves room for rounds that fail.
+        // A validator makes one block in each of its turns; twice that leaves capacity for failed rounds.
         let block_ms = params.ticks_ms(params.ticks_per_block).max(1);
         let bytes = u64::from(params.block_bytes_max).max(64 * 1024);
         Self {
@@ -341,7 +343,7 @@ impl Intake {
         }
     }
 
-    /// Notes where the replica stands now.
+    /// Updates the position of the replica.
     pub fn stand(&mut self, stand: Stand) {
         let (height, first) = (stand.height, stand.first);
         self.streams
@@ -349,7 +351,7 @@ impl Intake {
         self.stand = stand;
     }
 
-    /// A peer is connected.
+    /// Registers a connected peer.
     pub fn connected(&mut self, peer: PeerId, validator: Option<PublicKey>) {
         self.gone.retain(|gone| *gone != peer);
         let known = self.peers.entry(peer).or_default();
@@ -357,7 +359,7 @@ impl Intake {
         known.connected = true;
     }
 
-    /// A peer is gone. Its questions are remembered for a while: their answers may be on their way.
+    /// Removes a disconnected peer. Its requests are remembered for a while: their responses may be in flight.
     pub fn disconnected(&mut self, peer: PeerId) {
         let Some(known) = self.peers.get_mut(&peer) else {
             return;
@@ -381,7 +383,7 @@ impl Intake {
         self.peers.get(&peer).and_then(|peer| peer.validator)
     }
 
-    /// Notes a message that leaves, if it is a question.
+    /// Records an outgoing message, if it is a request.
     pub fn asked(&mut self, to: PeerId, message: &Message, now: MonoTime) {
         let Some(peer) = self.peers.get_mut(&to) else {
             return;
@@ -400,11 +402,11 @@ impl Intake {
         }
     }
 
-    /// What to do with a message, as far as no signature has to be checked for it. Forgets the question of an
-    /// answer: one answer for each.
+    /// Rules on a message, as far as possible without checking a signature. Forgets the request of a
+    /// response: one response for each.
     pub fn rule(&mut self, from: PeerId, message: &Message, now: MonoTime) -> Ruling {
         let Some(peer) = self.peers.get_mut(&from).filter(|peer| peer.connected) else {
-            // Of a connection that ended meanwhile, or that has yet to begin.
+            // Of a connection that ended meanwhile, or that has not begun yet.
             return match message {
                 Message::Part(_) | Message::Body { .. } | Message::SyncResponse { .. } => Ruling::Drop,
                 _ => Ruling::Take,
@@ -434,7 +436,7 @@ impl Intake {
         let Some(peer) = self.peers.get_mut(&from) else {
             return Ruling::Drop;
         };
-        // Parts are passed on by nobody: they come from the proposer, which has proven its key.
+        // Parts are not forwarded: they arrive from the proposer, which has proven its key.
         if peer.validator != Some(statement.proposer) {
             return refuse(Refused::OutOfTurn, "a part of another one's block");
         }
@@ -454,7 +456,7 @@ impl Intake {
             return peer.flood("parts of more blocks than a validator can make", now);
         }
         match self.turn(statement.height, statement.round) {
-            // Late, or of a height that this node has yet to come to.
+            // Late, or of a height that this node has not reached.
             Turn::Elsewhere => return Ruling::Drop,
             Turn::Of(proposer) if proposer != statement.proposer => {
                 return refuse(Refused::OutOfTurn, "a part out of turn");
@@ -482,7 +484,7 @@ impl Intake {
             return refuse(Refused::Oversized, "parts of more bytes than a block has");
         }
         if let PartContent::Tick(tick) = &part.content {
-            // Bytes alone allow ten times the signatures that a block may have, and each would be checked.
+            // The byte limit alone allows ten times the signatures that a block may have, and each would be checked.
             let transactions = stream.transactions.saturating_add(tick.transactions.len());
             let demand = stream.demand.of_block(&tick.transactions, &self.params);
             let (Ok(demand), true) = (
@@ -498,7 +500,7 @@ impl Intake {
         Ruling::Take
     }
 
-    /// Whose turn it is at a height and round.
+    /// The turn at a height and round.
     fn turn(&self, height: Height, round: Round) -> Turn {
         let place = |turns: &[PublicKey], first: Round| {
             let at = round.0.checked_sub(first.0).map(usize::try_from);
@@ -512,7 +514,7 @@ impl Intake {
             return Turn::Elsewhere;
         }
         if self.stand.next_turns.is_empty() {
-            // Who decided the present height before us begins the next one: any validator may be first there.
+            // A peer that decided the present height before us begins the next one: any validator may be first there.
             return if round == Round::ZERO {
                 Turn::Unknown
             } else {
@@ -529,7 +531,7 @@ enum Turn {
     Elsewhere,
 }
 
-/// Bytes of a part's transactions, and a little for the rest of it.
+/// Bytes of a part's transactions, plus an allowance for the rest of it.
 #[must_use]
 pub fn part_bytes(part: &BlockPart) -> usize {
     match &part.content {

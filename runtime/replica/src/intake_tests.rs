@@ -25,8 +25,8 @@ fn peer(n: u8) -> PeerId {
     PeerId(u64::from(n))
 }
 
-/// Validators 1 to 4 are the peers of their numbers, number 9 is a stranger. At height 10 the rounds 0 to 3 are
-/// theirs in order.
+/// Validators 1 to 4 are the peers of the same numbers, number 9 is not a validator. At height 10 the rounds
+/// 0 to 3 are theirs in order.
 fn intake(params: &ChainParams) -> Intake {
     let mut intake = Intake::new(params);
     for n in 1..=4 {
@@ -93,7 +93,7 @@ fn at(second: u64) -> MonoTime {
     MonoTime(second * 1_000_000)
 }
 
-/// The rule that a message is refused by, at no cost.
+/// The rule by which a message is refused, at no cost.
 fn refused(ruling: Ruling) -> Option<Refused> {
     match ruling {
         Ruling::Refuse(refusal) => {
@@ -249,7 +249,7 @@ fn a_proposer_sends_the_transactions_of_one_block_and_no_more() {
         let mut rule = |sequence, count| intake.rule(peer(1), &part(1, HEIGHT, 0, sequence, count), at(1));
         assert_eq!(rule(1, 6), Ruling::Take);
         assert_eq!(refused(rule(2, 5)), Some(Refused::Oversized));
-        // What was refused does not count.
+        // A refused message does not count.
         assert_eq!(rule(3, 4), Ruling::Take);
         assert_eq!(refused(rule(4, 1)), Some(Refused::Oversized));
     }
@@ -344,7 +344,7 @@ fn an_answer_with_more_blocks_than_asked_for_is_refused() {
 #[test]
 fn late_answers_are_taken_for_a_while_and_each_question_once() {
     let mut intake = intake(&params());
-    // Given up after a while, and asked again for less.
+    // Abandoned after a while, and requested again with a smaller count.
     intake.asked(A, &ask(7, 16), at(1));
     intake.asked(A, &ask(7, 2), at(3));
     assert_eq!(intake.rule(A, &answer(7, 16), at(20)), Ruling::Take);

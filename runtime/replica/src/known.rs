@@ -1,4 +1,4 @@
-//! The height that is known to exist, which says whether this node is behind.
+//! The height that is known to exist, from which the node derives whether it is behind.
 
 use std::collections::BTreeMap;
 
@@ -8,18 +8,19 @@ use vibecoin_primitives::{Height, PublicKey};
 
 use crate::Replica;
 
-/// A head whose time is this many empty-block intervals, and [`RECENT_MS`], away from the clock at most is recent.
+/// A head is recent if its time is within this many empty-block intervals plus [`RECENT_MS`] of the clock.
 const RECENT_INTERVALS: u64 = 5;
-/// In milliseconds.
+/// In milliseconds; added to [`RECENT_INTERVALS`].
 const RECENT_MS: u64 = 2_000;
 
 impl<S: State, O: Orderer> Replica<S, O> {
-    /// The highest block that is known to exist, at least the head.
+    /// The highest block known to exist, not below the head.
     ///
-    /// It is what validators with more than a third of the power claim or have voted after: one of them is honest. While
-    /// the head is recent by its own certified time, nothing else counts, since identities of strangers are free. When
-    /// it is not, the node may be behind and know no validator: then the claims of all peers count that did not fail to
-    /// give the blocks ([`vibecoin_sync::PlannerStatus::target`]).
+    /// The height that validators with more than a third of the power claim, or imply by voting above it: one
+    /// of them is honest. While the head is recent by its certified time, nothing else counts, since
+    /// identities of other peers are free. When it is not, the node may be behind and know no validator: then
+    /// the claims of all peers count, except those that failed to deliver the blocks
+    /// ([`vibecoin_sync::PlannerStatus::target`]).
     pub fn known_height(&self) -> Height {
         let known = self.vouched_height().max(self.head.parent.header.height);
         if self.is_head_recent() {
@@ -29,8 +30,8 @@ impl<S: State, O: Orderer> Replica<S, O> {
         }
     }
 
-    /// The highest block that validators with more than a third of the power claim to have, by their status or their
-    /// votes; zero when that is not above the head.
+    /// The highest block that validators with more than a third of the power claim to have, by their status
+    /// or their votes; zero when that is not above the head.
     fn vouched_height(&self) -> Height {
         let head = self.head.parent.header.height;
         let mut claims: BTreeMap<PublicKey, Height> = BTreeMap::new();
@@ -64,7 +65,8 @@ impl<S: State, O: Orderer> Replica<S, O> {
         Height::ZERO
     }
 
-    /// Whether blocks come about as they are due. Never on a chain without empty blocks, where an old head says nothing.
+    /// Returns true if blocks are produced on time. Never on a chain without empty blocks, where an old head
+    /// proves nothing.
     fn is_head_recent(&self) -> bool {
         let interval = u64::from(self.chain.params.empty_block_interval_ms);
         let age_max = interval

@@ -1,4 +1,4 @@
-//! The node's brain as a plain value: [`Event`] in, [`Action`] out.
+//! The node's state machine as a plain value: [`Event`] in, [`Action`] out.
 //!
 //! ```text
 //!  transactions ─▶ pool ─▶ Builder ─┐            ┌─▶ Append, SyncLog, Guard, Broadcast
@@ -6,14 +6,12 @@
 //!  messages ──▶ bodies ──▶ judge ───┘            └─▶ Commit ─▶ (durable) ─▶ Committed ─▶ next height
 //! ```
 //!
-//! No clock, no file, no socket, no thread. The engine feeds it events and performs its actions in
-//! order; the simulator does the same with a clock, a disk and a wire of its own. What the simulator
-//! proves is what runs.
+//! No clock, no file, no socket, no thread. The engine feeds it events and performs its actions in order; the
+//! simulator does the same with a simulated clock, disk and network. The tested code is the code that runs.
 //!
-//! Read in this order: [`event`] (the vocabulary), [`check`] (whether a block is valid), [`build`]
-//! (making one), [`assembly`] (one that is being streamed in), [`replica`](Replica) and its parts
-//! `propose`, `candidates` and `catch_up`. [`intake`] and [`examine`] stand in front of it: the checks that
-//! cost little come before the first signature.
+//! Read in this order: [`event`] (the vocabulary), [`check`] (block validity), [`build`] (making a block),
+//! [`assembly`] (a block that is being streamed in), [`replica`](Replica) and its parts `propose`, `candidates`
+//! and `catch_up`. [`intake`] and [`examine`] run before it: cheap checks precede the first signature.
 
 pub mod assembly;
 pub mod build;

@@ -1,19 +1,19 @@
-//! How much a block of ours may hold, so that blocks come on time.
+//! Size limit of our own blocks, so that blocks are on time.
 //!
-//! The chain's parameters say what a block may hold at most; machines and networks differ in how much of
-//! that they get through in a block's time. Every node watches how long full blocks take until they are
-//! durable here, and puts less into its own when they are late. It is a habit of the proposer, no rule:
-//! any block within the parameters is valid.
+//! The chain's parameters set the maximum of a block; machines and networks differ in how much of it they
+//! process in a block's time. Every node measures how long full blocks take until they are durable here, and
+//! puts less into its own when they are late. This is a local heuristic of the proposer, not a consensus
+//! rule: any block within the parameters is valid.
 
-/// Operations that a block of ours may always hold: where blocks are late for lack of CPU, smaller ones are
-/// no faster, and clear the pool more slowly.
+/// Minimum limit on operations: where blocks are late for lack of CPU, smaller ones are not faster, and clear
+/// the pool more slowly.
 const LEAST: usize = 1_000;
-/// What the first block may hold.
+/// Limit of the first block.
 const FIRST: usize = 1_000;
 /// Slack on top of one and a half times the nominal time, in microseconds: votes and syncs.
 const SLACK_MICROS: u64 = 50_000;
 
-/// The habit.
+/// The controller: the current limit on operations of our own blocks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LoadControl {
     limit: usize,
@@ -26,8 +26,8 @@ impl Default for LoadControl {
 }
 
 impl LoadControl {
-    /// Operations of the next block of ours, `most` being the chain's bound. Operations and not transactions: the work
-    /// of a transaction grows with what it does.
+    /// Operations of the next block of ours, `most` being the chain's bound. Operations and not transactions:
+    /// the work of a transaction grows with its operations.
     pub fn limit(&self, most: usize) -> usize {
         self.limit.min(most)
     }
@@ -37,11 +37,11 @@ impl LoadControl {
     pub fn on_block(&mut self, took: u64, nominal: u64, operations: usize, first_round: bool, most: usize) {
         let on_time = (nominal.saturating_mul(3) / 2).saturating_add(SLACK_MICROS);
         let late = took > on_time || !first_round;
-        // A block with little in it was late for another reason.
+        // A nearly empty block was late for another reason.
         if late && operations >= self.limit / 4 {
             self.limit = (self.limit / 4).saturating_mul(3).max(LEAST);
         } else if !late && operations >= (self.limit / 4).saturating_mul(3) {
-            // Far from late: the load went away, and what waits wants out.
+            // Far from late: the load has dropped, and waiting transactions should be included.
             let early = took <= (nominal.saturating_mul(5) / 4).saturating_add(SLACK_MICROS / 2);
             let more = if early { self.limit / 4 } else { self.limit / 16 };
             self.limit = self.limit.saturating_add(more).saturating_add(8).min(most);

@@ -1,4 +1,4 @@
-//! What replicas send each other. Bounds are checked by the wire before a message gets here.
+//! Messages between replicas. The wire checks bounds before a message arrives here.
 
 use vibecoin_consensus::ConsensusMessage;
 use vibecoin_primitives::limits::BODY_BYTES_MAX;
@@ -7,10 +7,10 @@ use wincode::containers;
 use wincode::len::UseIntLen;
 use wincode::{SchemaRead, SchemaWrite};
 
-/// Most blocks in one answer to a sync request.
+/// Maximum number of blocks in one response to a sync request.
 pub const SYNC_BLOCKS_MAX: usize = 16;
 
-/// A block that was decided, with the proof that it was.
+/// A decided block with its proof.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub struct CertifiedBlock {
     /// The header.
@@ -35,37 +35,37 @@ pub enum Message {
         #[wincode(with = "containers::Vec<u8, UseIntLen<u64, BODY_BYTES_MAX>>")]
         body: Vec<u8>,
     },
-    /// Asks for the body of a proposed block.
+    /// Requests the body of a proposed block.
     BodyRequest {
         /// The block's height.
         height: Height,
         /// Its hash.
         block: Hash,
     },
-    /// Asks for decided blocks from this height on.
+    /// Requests decided blocks from this height on.
     SyncRequest {
         /// The first height wanted.
         from: Height,
-        /// How many, 1 to [`SYNC_BLOCKS_MAX`].
+        /// Number of blocks, 1 to [`SYNC_BLOCKS_MAX`].
         count: u32,
     },
-    /// The answer: decided blocks, ascending and without gaps, at most [`SYNC_BLOCKS_MAX`]; fewer than
-    /// asked when they are large, none when the peer does not have them.
+    /// The response: decided blocks, ascending and without gaps, up to [`SYNC_BLOCKS_MAX`]; fewer than
+    /// requested when they are large, none when the peer does not have them.
     SyncResponse {
-        /// As asked.
+        /// Echo of the request.
         from: Height,
-        /// The blocks.
+        /// The decided blocks.
         blocks: Vec<CertifiedBlock>,
     },
     /// Transactions for the pool.
     Transactions(Vec<Transaction>),
-    /// One part of a block that is being made.
+    /// One part of a block under construction.
     Part(Box<BlockPart>),
-    /// A double signature that came to light.
+    /// A double signature.
     Evidence(Box<Evidence>),
     /// The sender's newest durable block.
     Status {
-        /// Its height.
+        /// The height of that block.
         height: Height,
     },
 }

@@ -1,4 +1,4 @@
-//! Making blocks when it is our turn, and streaming them to the validators as they are made.
+//! Making blocks in our turn, and streaming them to the validators during construction.
 
 use vibecoin_consensus::{BlockEvent, LogRecord, Orderer};
 use vibecoin_execution::State;
@@ -69,7 +69,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
         }
     }
 
-    /// Sends the parts that are ready and have not been sent.
+    /// Sends the parts that are ready and not yet sent.
     fn stream_parts(&mut self) {
         if self.chain.validators.members().len() == 1 {
             return;

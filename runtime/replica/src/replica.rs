@@ -1,7 +1,7 @@
-//! The node's brain as a value: one event in, actions out.
+//! The node's state machine as a value: one event in, actions out.
 //!
-//! This file has the value itself, its heights and what the orderer asks for. [`crate::propose`] makes
-//! blocks, [`crate::candidates`] takes those of others, [`crate::catch_up`] applies decided ones.
+//! This file has the value itself, its heights and the handling of the orderer's outputs. [`crate::propose`]
+//! makes blocks, [`crate::candidates`] receives those of others, [`crate::catch_up`] applies decided ones.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -28,22 +28,22 @@ use crate::intake::Stand;
 use crate::load::LoadControl;
 use crate::{Chain, Message, PeerId};
 
-/// How long to wait before asking again for a body, in microseconds.
+/// Time before a body is requested again, in microseconds.
 pub const RETRY_MICROS: u64 = 200_000;
-/// Most bodies that one peer is given in that time: each costs far more than the question.
+/// Maximum number of bodies sent to one peer in that time: each costs far more than the request.
 pub const BODIES_PER_RETRY: u32 = 4;
-/// How often peers are told of our newest block at most, in microseconds.
+/// Minimum time between two announcements of our newest block, in microseconds.
 pub const STATUS_MICROS: u64 = 500_000;
 
-/// What is needed of a block once its commit has been handed over.
+/// Data of a block needed after its commit has been handed over.
 pub(crate) struct Committing {
     pub header: Header,
     hash: Hash,
     certificate: CommitCertificate,
     ids: Vec<Hash>,
-    /// Operations of its transactions.
+    /// Number of operations in its transactions.
     operations: usize,
-    /// Whose double signatures it records.
+    /// Validators whose double signatures it records.
     offenders: Vec<PublicKey>,
     accounts: Vec<(Address, Option<Account>)>,
 }
@@ -55,7 +55,7 @@ pub(crate) struct Deciding {
     evidence: Vec<Evidence>,
 }
 
-/// Where the chain stands.
+/// The newest block of the chain.
 pub struct Head<S> {
     /// The newest block and the state after it.
     pub parent: Parent<S>,
@@ -63,7 +63,7 @@ pub struct Head<S> {
     pub certificate: Option<CommitCertificate>,
 }
 
-/// One validator or full node, without its hands.
+/// One validator or full node, without I/O.
 ///
 /// Generic over the state, so that the same code runs over RocksDB and over the simulator's memory,
 /// and over the orderer.
@@ -73,9 +73,9 @@ pub struct Replica<S: State, O: Orderer> {
     pub(crate) orderer: O,
     pub(crate) pool: Mempool,
     pub(crate) head: Head<S>,
-    /// Who proposes at the next height, sorted once: each part asks for it.
+    /// Proposers at the next height, sorted once: each part needs them.
     pub(crate) turns: ProposerOrder,
-    /// When the head became durable here.
+    /// Time at which the head became durable here.
     head_since: MonoTime,
     pub(crate) candidates: Candidates<S>,
     pub(crate) builder: Option<Builder<S>>,
@@ -83,11 +83,11 @@ pub struct Replica<S: State, O: Orderer> {
     pub(crate) parts_sent: usize,
     /// The commit that the caller is performing.
     pub(crate) committing: Option<Committing>,
-    /// What was decided about a block whose body is not here any more: it is fetched again.
+    /// A decision on a block whose body is no longer here: it is fetched again.
     pub(crate) deciding: Option<Deciding>,
-    /// Connected peers, and which validator each one is.
+    /// Connected peers, and the validator identity of each.
     pub(crate) peers: BTreeMap<PeerId, Option<PublicKey>>,
-    /// Since when bodies given to a peer are counted, and how many they are.
+    /// Start of the counting window for bodies sent to a peer, and their number.
     given: BTreeMap<PeerId, (MonoTime, u32)>,
     pub(crate) planner: Planner<Synced>,
     /// The highest height of a verified vote, by validator.
@@ -102,7 +102,7 @@ pub struct Replica<S: State, O: Orderer> {
 }
 
 impl<S: State, O: Orderer> Replica<S, O> {
-    /// Makes a replica that stands at `head`. `key` is the validator's public key, if it is one.
+    /// Makes a replica with the head `head`. `key` is the validator's public key, if it is one.
     pub fn new(chain: Chain, key: Option<PublicKey>, orderer: O, pool: Mempool, head: Head<S>) -> Self {
         // As long as validators wait for late votes, consensus may still deliver a block that others have.
         let planner = PlannerConfig {
@@ -162,38 +162,39 @@ impl<S: State, O: Orderer> Replica<S, O> {
         &self.orderer
     }
 
-    /// Number of blocks of the height being decided that are kept, and the bytes that they hold, about.
+    /// Number of blocks kept of the height being decided, and approximately the bytes that they hold.
     pub fn candidates_held(&self) -> (usize, usize) {
         self.candidates.held()
     }
 
-    /// The body of a block of the height being decided, or of the newest decided one, encoded anew with each call: keep it for all that ask.
+    /// The body of a block of the height being decided, or of the newest decided one. Each call encodes it
+    /// again: keep it for all requests.
     pub fn body(&self, block: &Hash) -> Option<Message> {
         self.candidates.message(block)
     }
 
-    /// Double signatures that came to light and wait for a block of ours.
+    /// Double signatures that were found and wait for a block of ours.
     pub fn evidence_waiting(&self) -> &[Evidence] {
         self.evidence.waiting()
     }
 
-    /// Where catching up stands.
+    /// State of catching up.
     pub fn sync_status(&self) -> vibecoin_sync::PlannerStatus {
         self.planner.status()
     }
 
-    /// The block under construction, if any: its height, ticks that are done, and the newest hash.
+    /// The block under construction, if any: its height, the number of ticks done, and the newest hash.
     pub fn building(&self) -> Option<(Height, u32, Hash)> {
         self.builder.as_ref().map(Builder::progress)
     }
 
-    /// How late the newest tick of the own block ended, in microseconds.
+    /// Delay of the end of the newest tick of the own block, in microseconds.
     pub fn building_behind_us(&self) -> Option<u64> {
         self.builder.as_ref().map(Builder::behind_us)
     }
 
-    /// Where the replica stands: the height that parts are taken for, its round, and whether its block is being
-    /// committed. When it changes, [`Replica::stand`] gives another answer.
+    /// The height that parts are taken for, its round, and true while its block is being committed. When it
+    /// changes, [`Replica::stand`] returns another value.
     pub fn position(&self) -> (Height, Round, bool) {
         (
             self.next_height(),
@@ -202,7 +203,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
         )
     }
 
-    /// Whose turn it is now and soon, for [`crate::Intake`].
+    /// Proposers of the current and the next rounds, for [`crate::Intake`].
     pub fn stand(&self) -> Stand {
         let (height, round, _) = self.position();
         let (set, schedule) = (&self.chain.validators, &self.head.parent.schedule);
@@ -233,12 +234,12 @@ impl<S: State, O: Orderer> Replica<S, O> {
         }
     }
 
-    /// The chain's facts.
+    /// The chain's constants.
     pub const fn chain(&self) -> &Chain {
         &self.chain
     }
 
-    /// Takes one event; then drain [`Replica::poll`].
+    /// Processes one event; then drain [`Replica::poll`].
     pub fn step(&mut self, now: Now, event: Event<S>) {
         if self.halted {
             return;
@@ -287,12 +288,12 @@ impl<S: State, O: Orderer> Replica<S, O> {
         self.work();
     }
 
-    /// The next thing to do.
+    /// The next action to perform.
     pub fn poll(&mut self) -> Option<Action<S>> {
         self.actions.pop_front()
     }
 
-    /// When [`Event::Time`] is due.
+    /// Time at which [`Event::Time`] is due.
     pub fn next_deadline(&self) -> Option<MonoTime> {
         let builder = self
             .builder
@@ -305,7 +306,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
         };
         let wanted = self.candidates.next_deadline();
         let sync = self.planner.next_deadline();
-        // The rest of what expired follows in the next step, which events of peers may precede.
+        // The rest of the expired transactions follows in the next step, which events of peers may precede.
         let expired = self.pool.has_expired().then_some(self.now.mono);
         [self.orderer.next_deadline(), builder, arm, wanted, sync, expired]
             .into_iter()
@@ -329,7 +330,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
         self.head.parent.header.height.saturating_add(1)
     }
 
-    /// Until when an empty block waits; `None` is for ever.
+    /// Time until which an empty block waits; `None` is without end.
     pub(crate) fn hold_until(&self) -> Option<MonoTime> {
         let interval = u64::from(self.chain.params.empty_block_interval_ms);
         (interval > 0).then(|| self.head_since.after(interval.saturating_mul(1000)))
@@ -353,8 +354,8 @@ impl<S: State, O: Orderer> Replica<S, O> {
         if active(Bug::AppliedTwice) && !records.is_empty() {
             self.apply_twice(&records);
         }
-        // These are in the log already: to append them again would make it grow with every start, and
-        // leave it unsynced when the votes that follow from it are sent.
+        // These are in the log already: appending them again would make it grow with every start, and leave
+        // it unsynced when the votes that follow from it are sent.
         for record in &records {
             let LogRecord::Block(block) = record else { continue };
             if block.header.height != height {
@@ -369,7 +370,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
         self.orderer.replay(params, records, guard, self.now.mono);
     }
 
-    /// What [`Bug::AppliedTwice`] does: the block of the head is in the log still, so it is applied again.
+    /// Effect of [`Bug::AppliedTwice`]: the block of the head is still in the log, so it is applied again.
     fn apply_twice(&mut self, records: &[LogRecord]) {
         let head = &mut self.head.parent;
         let stored = records
@@ -498,7 +499,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
                 self.planner.head(from, height);
                 Verdict::Ignored
             }
-            // Signatures are checked before transactions come here as `Event::Transactions`.
+            // Signatures are checked before transactions arrive here as `Event::Transactions`.
             Message::Transactions(_) => Verdict::Ignored,
         };
         if let Some(gossip) = gossip {
@@ -509,8 +510,8 @@ impl<S: State, O: Orderer> Replica<S, O> {
         }
     }
 
-    /// A message of consensus. Who votes at a height has the block below: that it says so itself only twice
-    /// a second would leave a node that missed a block behind for as long.
+    /// Handles a consensus message. A vote for height h proves that its sender has block h-1; we record it at once,
+    /// since a status is sent only twice a second and a node that missed a block would be behind for as long.
     fn on_statement(&mut self, from: PeerId, message: ConsensusMessage) -> Verdict {
         let height = message.height();
         let vote = match &message {
@@ -533,7 +534,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
         verdict
     }
 
-    /// Counts a question for a body; an honest peer asks for each once in [`RETRY_MICROS`].
+    /// Counts a body request; an honest peer requests each body once in [`RETRY_MICROS`].
     fn may_have_a_body(&mut self, peer: PeerId) -> bool {
         if !self.peers.contains_key(&peer) {
             return false;
@@ -557,14 +558,14 @@ impl<S: State, O: Orderer> Replica<S, O> {
     fn on_evidence(&mut self, evidence: Evidence) -> Verdict {
         let (_, at) = evidence.offender();
         let next = self.next_height();
-        // Too old to count, or about a height that this node has not come to: no block of ours may carry
-        // it yet, and who saw the offence puts it into one of its own.
+        // Too old to count, or about a height that this node has not reached: no block of ours may carry it
+        // yet, and a node that saw the offence puts it into its own block.
         if at.saturating_add(self.chain.params.evidence_age_max) < next || at > next {
             return Verdict::Ignored;
         }
         let offence = evidence.offence();
-        // Nothing is passed on whose signatures were not looked at: of a known offence that is the piece that waits here,
-        // to the byte.
+        // Nothing is forwarded whose signatures were not checked: of a known offence that is only the waiting
+        // piece, byte for byte.
         if self.evidence.has(&evidence) {
             return Verdict::Known;
         }
@@ -593,14 +594,14 @@ impl<S: State, O: Orderer> Replica<S, O> {
         }
     }
 
-    /// Evidence against this node's own key may show that it signs elsewhere too.
+    /// Evidence against this node's own key may show that the key also signs elsewhere.
     fn watch_evidence(&mut self, evidence: &Evidence) {
         if self.key == Some(evidence.offender().0) {
             self.orderer.on_own_evidence(evidence);
         }
     }
 
-    /// Keeps evidence that came to light here for a block of ours, and tells the others.
+    /// Keeps evidence found here for a block of ours, and broadcasts it.
     pub(crate) fn found_evidence(&mut self, evidence: Evidence) {
         self.watch_evidence(&evidence);
         if self.evidence.add(evidence.clone()) {
@@ -608,7 +609,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
         }
     }
 
-    /// Tells peers where we are, but not more often than they need to know.
+    /// Announces our head to peers, rate limited by [`STATUS_MICROS`].
     fn tell_status(&mut self, height: Height) {
         let due = self
             .status_sent
@@ -634,7 +635,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
                     round,
                     proposer,
                 } => {
-                    // A block for a round that is over would be finished, logged and sent for nothing.
+                    // A block for a past round would be finished, logged and sent without use.
                     if self
                         .builder
                         .as_ref()
@@ -654,7 +655,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
                     rebuild,
                 } => self.build(height, round, rebuild),
                 Output::Check { header, round } => self.check(*header, round),
-                // Who lacks the body of a block that is proposed again asks for it.
+                // A peer that lacks the body of a block that is proposed again requests it.
                 Output::Restream { .. } => {}
                 Output::Decided {
                     certificate,
@@ -669,7 +670,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
     fn commit(&mut self, certificate: CommitCertificate, header: Header, evidence: Vec<Evidence>) {
         let hash = header.hash();
         if self.candidates.verdict(&hash).is_none() && header.height == self.next_height() {
-            // Of a round that was long over: its body was dropped for those of later ones.
+            // Of a round long past: its body was dropped for those of later ones.
             self.candidates.want(hash, header.clone(), self.now.mono);
             self.deciding = Some(Deciding {
                 certificate,
@@ -754,7 +755,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
         true
     }
 
-    // ---- what time brings ---------------------------------------------------------------------
+    // ---- timed work ---------------------------------------------------------------------------
 
     fn work(&mut self) {
         self.pool.expire_more();

@@ -102,7 +102,7 @@ fn now(micros: u64) -> Now {
     }
 }
 
-/// The first block of the chain, as its validator committed it.
+/// The first block of the chain, as committed by its validator.
 fn first_block() -> Box<Commit<MemoryState>> {
     let mut lone = replica(Some(key(200)));
     for _ in 0..1_000 {
@@ -176,10 +176,10 @@ fn a_validator_takes_part_in_the_stand_of_every_round() {
 }
 
 const VALIDATORS: [u8; 4] = [200, 202, 203, 204];
-/// More than any test waits in monotonic time.
+/// Longer than any wait of these tests in monotonic time.
 const AGE_OLD_MS: u64 = 60_000;
 
-/// A time at which the genesis block, which is the head, is so old.
+/// A time at which the genesis block, which is the head, has this age.
 fn when(micros: u64, age_ms: u64) -> Now {
     Now {
         mono: MonoTime(micros),
@@ -201,7 +201,7 @@ fn follower(age_ms: u64, peers: &[(u64, Option<u8>, u64)]) -> Follower {
     follower
 }
 
-/// A vote of this validator comes by gossip.
+/// Delivers a vote of this validator by gossip.
 fn vote(follower: &mut Follower, age_ms: u64, validator: u8, height: u64) {
     let vote = vibecoin_primitives::Vote {
         height: Height(height),
@@ -223,7 +223,7 @@ fn vote(follower: &mut Follower, age_ms: u64, validator: u8, height: u64) {
 #[test]
 fn claims_of_strangers_do_not_count_while_blocks_come_as_they_are_due() {
     let strangers = [(1, None, 1 << 40), (2, None, 1 << 40), (3, None, 0)];
-    // The bound is five times 100 ms, and two seconds.
+    // The bound is five times 100 ms, plus two seconds.
     for (age_ms, known) in [(0, 0), (2_500, 0), (2_501, 1 << 40)] {
         assert_eq!(
             follower(age_ms, &strangers).known_height(),
@@ -244,7 +244,7 @@ fn a_clock_far_behind_the_head_does_not_make_it_recent() {
     assert_eq!(follower.known_height(), Height(500));
 }
 
-/// A node that joins, and knows no validator.
+/// A joining node that knows no validator.
 #[test]
 fn strangers_show_that_an_old_head_is_behind_until_they_fail_to_give_blocks() {
     let mut follower = follower(AGE_OLD_MS, &[(1, None, 500), (2, None, 500)]);
@@ -254,7 +254,7 @@ fn strangers_show_that_an_old_head_is_behind_until_they_fail_to_give_blocks() {
         assert!(due < MonoTime(2_000_000), "they are silent");
         follower.step(when(due.0, AGE_OLD_MS), Event::Time);
     }
-    // In and after their rests.
+    // During and after their pauses.
     for _ in 0..20 {
         let due = follower.next_deadline().unwrap();
         follower.step(when(due.0, AGE_OLD_MS), Event::Time);
@@ -270,7 +270,7 @@ fn votes_ahead_of_one_validator_in_four_do_not_count_and_of_two_do() {
             vote(&mut follower, age_ms, 200, height);
         }
         assert_eq!(follower.known_height(), Height(0), "age {age_ms}");
-        // The lower one of the two, and the block below the vote.
+        // The lower of the two, and the block below the vote.
         vote(&mut follower, age_ms, 202, 5);
         assert_eq!(follower.known_height(), Height(4), "age {age_ms}");
     }

@@ -1,5 +1,5 @@
-//! What a block may demand: builders stay within it, validators look at it before anything dear, and pools that
-//! differ spend no nonce twice.
+//! Bounds on a block's demand: builders stay within it, validators check it before anything expensive, and
+//! differing pools spend no nonce twice.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -127,7 +127,7 @@ impl Net {
             .unwrap();
     }
 
-    /// The validator whose turn it is, by its place in the set.
+    /// The proposer in turn, with its position in the set.
     fn turn(&self) -> (usize, PublicKey) {
         let height = self.parent.header.height.saturating_add(1);
         let schedule = &self.parent.schedule;
@@ -257,7 +257,7 @@ fn a_builder_does_not_look_at_what_its_block_has_no_space_for() {
         let large = net.sign(sender, 0, slots);
         net.offer(0, large);
     }
-    // Larger, so that it bids less per byte and comes last.
+    // Larger, so that it bids less per byte and is last in order.
     let transfers = vec![transfer(address(50), 5); 8];
     let last = net.sign(0, 0, transfers);
     net.offer(0, last);
@@ -353,7 +353,7 @@ fn a_block_past_a_bound_is_invalid_before_its_signatures_are_looked_at() {
             Err(BlockError::Limit { what: found, .. }) => assert_eq!(found, what),
             other => panic!("{what}: {other:?}"),
         }
-        // The same in a part of the block: nothing is kept of it.
+        // The same in a part of the block: none of it is kept.
         let tick = Tick {
             hash: Hash::ZERO,
             transactions,
@@ -436,7 +436,7 @@ fn one_nonce_given_to_two_proposers_is_spent_once() {
     let mut net = Net::new(3);
     let mut proposers = std::collections::BTreeSet::new();
     for nonce in 0..9u64 {
-        // Each validator has another transaction of the same sender with the same nonce.
+        // Each validator has a different transaction of the same sender with the same nonce.
         let twins: Vec<_> = (0..3u8)
             .map(|n| net.sign(1, nonce, vec![transfer(address(60 + n), 1_000)]))
             .collect();
@@ -447,7 +447,7 @@ fn one_nonce_given_to_two_proposers_is_spent_once() {
         proposers.insert(proposer);
         let built = net.build(Vec::new());
         assert_eq!(built.executed.ids, [*twins[index].id()]);
-        // A proposer that puts a second one beside it makes no valid block.
+        // A proposer that includes a second one makes an invalid block.
         let Body::V1(mut body) = built.body.clone();
         body.ticks[1]
             .transactions

@@ -1,4 +1,4 @@
-//! One validator over a state in memory: blocks come out, and no altered block is valid.
+//! One validator over a state in memory: it produces blocks, and no altered block is valid.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -103,7 +103,7 @@ impl Run {
             genesis: chain.genesis,
             key: Some(key.clone()),
         });
-        // One test gives it evidence against itself.
+        // One test submits evidence against it.
         let orderer = orderer.with_unwatched_key();
         let pool = Mempool::new(MempoolConfig::default(), chain.params.clone());
         let head = Head {
@@ -334,7 +334,7 @@ fn a_restart_from_the_log_decides_the_very_block_that_was_built() {
     });
     run.until(1);
     let first = run.commits[0].hash;
-    // The process dies after the log was synced and before the commit: the log is all there is.
+    // The process stops after the log was synced and before the commit: only the log remains.
     let records: Vec<LogRecord> = run
         .log
         .iter()
@@ -361,7 +361,7 @@ fn a_restart_from_the_log_decides_the_very_block_that_was_built() {
     assert_eq!(again.commits[0].hash, first);
 }
 
-/// Evidence against the validator about a height, made in a round.
+/// Evidence against the validator for a height, made in a round.
 fn evidence(chain: &Chain, height: u64, round: u32) -> Evidence {
     let vote = |block| {
         let vote = Vote {
@@ -389,7 +389,7 @@ fn evidence_of(commit: &Commit<MemoryState>) -> &[Evidence] {
     &commit.body.v1().evidence
 }
 
-/// The block with this evidence, and everything in the header that follows from it but the state root.
+/// The block with this evidence, and everything in the header that follows from it except the state root.
 fn with_evidence(commit: &Commit<MemoryState>, evidence: Vec<Evidence>) -> (Header, Body) {
     let body = Body::V1(BodyV1 {
         evidence,
@@ -412,7 +412,7 @@ fn an_offence_is_recorded_once_and_a_block_that_repeats_it_is_invalid() {
     };
     chain = Chain::new(chain.genesis, params, chain.validators.as_ref().clone());
     let mut run = Run::new(&chain);
-    // The block under construction has its first part already: the next one takes it.
+    // The block under construction has its first part already: the next one includes it.
     give_evidence(&mut run, evidence(&chain, 1, 0));
     run.until(3);
     assert_eq!(evidence_of(&run.commits[0]), []);
@@ -451,7 +451,7 @@ fn an_offence_is_recorded_once_and_a_block_that_repeats_it_is_invalid() {
         matches!(twice, Err(BlockError::Evidence { index: 1, .. })),
         "{twice:?}"
     );
-    // Another height is another offence: only the state root is not the one of that block.
+    // Another height is another offence: only the state root differs from the one of that block.
     let other = judged(2, vec![evidence(&chain, 2, 0)]);
     assert!(
         matches!(
@@ -464,7 +464,7 @@ fn an_offence_is_recorded_once_and_a_block_that_repeats_it_is_invalid() {
         "{other:?}"
     );
 
-    // The record is there while evidence about height 1 may be in a block, up to height 5, and then gone.
+    // The record exists while evidence about height 1 may be in a block, up to height 5, and is then deleted.
     let recorded = |commit: &Commit<MemoryState>| {
         vibecoin_execution::read_offences(&commit.state, Height(1))
             .unwrap()

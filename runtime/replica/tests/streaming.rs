@@ -1,5 +1,5 @@
-//! Four validators over states in memory and links that lose what a test tells them to lose: blocks are
-//! streamed, made up for, agreed on, and caught up with.
+//! Four validators over states in memory and links with configured loss: blocks are streamed, fetched when
+//! missed, agreed on, and caught up with.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -105,17 +105,17 @@ struct Node {
     replica: Replica<MemoryState, BftOrderer>,
     commits: Vec<Commit<MemoryState>>,
     blames: Vec<String>,
-    /// Milliseconds that its clock is ahead.
+    /// Offset of its clock, in milliseconds ahead.
     ahead: u64,
-    /// Proposals that it found untimely.
+    /// Number of proposals that it found untimely.
     untimely: usize,
-    /// Round, transactions and bytes of each block that went into its log.
+    /// Round, transactions and bytes of each block written to its log.
     logged: Vec<(Round, usize, usize)>,
 }
 
 type Loses = Box<dyn FnMut(usize, usize, &Message) -> bool>;
 
-/// Nodes whose messages arrive at once, in order, unless `loses` says otherwise.
+/// Nodes whose messages arrive at once, in order, unless `loses` drops them.
 struct Net {
     chain: Chain,
     nodes: Vec<Node>,
@@ -124,12 +124,12 @@ struct Net {
     sent: Vec<(usize, Message)>,
     /// The node that no planted bug affects.
     unaffected: Option<usize>,
-    /// The wall clock is what it showed when the other one was at zero.
+    /// The wall clock is its value when the monotonic clock was zero.
     now: Now,
 }
 
 impl Net {
-    /// `keys`: one node each; `None` is a node that only follows.
+    /// `keys`: one node each; `None` is a follower.
     fn new(keys: &[Option<u8>]) -> Self {
         Self::with_clocks(keys, TimeMs(2_000_000), &[])
     }
@@ -155,7 +155,7 @@ impl Net {
         for (node, ahead) in net.nodes.iter_mut().zip(ahead) {
             node.ahead = *ahead;
         }
-        // Everybody is connected before anybody starts.
+        // All nodes are connected before any starts.
         for node in 0..keys.len() {
             for other in (0..keys.len()).filter(|other| *other != node) {
                 let event = net.connected(other);
@@ -392,7 +392,7 @@ fn a_liar_at_work_on_later_rounds_does_not_take_an_idle_proposers_turn() {
         {
             let PartStatement { height, parent, .. } = part.signed.statement;
             lied_at = height;
-            // One of these rounds is its turn; what it says of the others is ignored.
+            // One of these rounds is its turn; its messages about the others are ignored.
             for round in (1..4).map(Round) {
                 let header = Header {
                     height,
@@ -447,7 +447,7 @@ fn a_liar_at_work_on_later_rounds_does_not_take_an_idle_proposers_turn() {
 #[test]
 fn a_transaction_that_only_the_proposer_knows_is_checked_and_executed_by_all() {
     let mut net = Net::new(&VALIDATORS);
-    // Whoever proposes, three of four see it for the first time in a part.
+    // Whichever node proposes, three of four see it for the first time in a part.
     net.give(0, 0);
     for node in 0..4 {
         net.until(node, 5);
@@ -460,7 +460,7 @@ fn a_transaction_that_only_the_proposer_knows_is_checked_and_executed_by_all() {
 
 #[test]
 fn a_lost_part_is_made_up_for_by_the_body() {
-    // With three of four validators, none can be done without.
+    // With three of four validators, none may be missing.
     let mut net = Net::new(&[Some(1), Some(2), Some(3)]);
     net.loses = Box::new(|_, to, message| {
         to == 2 && matches!(message, Message::Part(part) if part.signed.statement.sequence == 2)
@@ -507,7 +507,7 @@ fn a_block_that_its_proposer_keeps_from_one_validator_costs_that_one_no_time() {
 fn parts_in_any_order_make_the_same_block() {
     let mut net = Net::new(&VALIDATORS);
     let mut held = false;
-    // Node 3 gets the first tick of every block after the others: it goes round once more.
+    // Node 3 gets the first tick of every block after the others: it is delayed once more.
     net.loses = Box::new(move |_, to, message| {
         let first = to == 3 && matches!(message, Message::Part(part) if part.signed.statement.sequence == 1);
         held = first && !held;
@@ -669,7 +669,7 @@ fn a_synced_block_with_a_wrong_certificate_is_refused_and_its_sender_blamed() {
         lies -= i32::from(lie);
         lie
     });
-    // Node 1 gives block 1 under the certificate of block 2 before anybody answers truly.
+    // Node 1 sends block 1 under the certificate of block 2 before any peer answers correctly.
     let commits = &net.nodes[1].commits;
     let forged = CertifiedBlock {
         header: commits[0].header.clone(),
@@ -710,7 +710,7 @@ fn a_peer_that_asks_for_a_body_over_and_over_gets_a_few_at_a_time() {
         }
         _ => None,
     };
-    // Nobody hears of the first proposal, so that its proposer still has the block at hand.
+    // The first proposal is dropped for all, so that its proposer still has the block at hand.
     net.loses = Box::new(|_, _, _| true);
     let (proposer, header) = loop {
         net.pass();
@@ -813,7 +813,7 @@ fn evidence_that_a_client_repeats_is_told_to_peers_once() {
 #[test]
 fn two_different_parts_in_one_place_become_evidence_in_a_block() {
     let mut net = Net::new(&VALIDATORS);
-    // Height 1: whoever proposes also signs another opening, which reaches everybody.
+    // Height 1: each proposer also signs another opening, which reaches every node.
     while !net
         .sent
         .iter()
@@ -912,8 +912,7 @@ fn gossiped_statements_get_a_verdict_each() {
     );
 }
 
-/// Lets `rounds` rounds fail, each for want of its proposal; returns the highest number of blocks that the first node
-/// held.
+/// Lets `rounds` rounds fail, each without a proposal; returns the highest number of blocks that the first node held.
 fn fail_rounds(net: &mut Net, rounds: u32) -> usize {
     net.loses =
         Box::new(|_, _, message| matches!(message, Message::Consensus(ConsensusMessage::Proposal(_))));
@@ -946,8 +945,8 @@ fn rounds_that_go_on_failing_hold_few_blocks_and_fill_no_log() {
     }
     assert!(late > 50, "{late} blocks of late rounds");
     assert!(bytes / late < 4_096, "{bytes} bytes in {late} blocks");
-    // Once proposals come through, the first block is empty. With it the transaction leaves, which has waited for longer
-    // than the pool keeps any; sent again, it is committed.
+    // Once proposals arrive, the first block is empty. With it the transaction leaves, which has waited for
+    // longer than the pool keeps any; sent again, it is committed.
     net.loses = Box::new(|_, _, _| false);
     (0..4).for_each(|node| net.until(node, 1));
     (0..4).for_each(|node| net.give(node, 0));
@@ -1034,7 +1033,7 @@ mod planted_bugs {
         assert!(held_max > CANDIDATES_MAX + 1, "{held_max} blocks");
     }
 
-    /// Height and round of a part with a transaction: there is but the one that panics the executor.
+    /// Height and round of a part with a transaction: the only one is that which panics the executor.
     fn poisoned(message: &Message) -> Option<(Height, Round)> {
         let Message::Part(part) = message else { return None };
         let PartContent::Tick(tick) = &part.content else {
