@@ -1,4 +1,4 @@
-//! What a message must fulfil before the core sees it: cheap rules first, signatures last.
+//! Admission rules for messages before they reach the core: cheap rules first, signatures last.
 
 use malachitebft_core_consensus::MAX_FUTURE_ROUND_LOOKAHEAD;
 use vibecoin_primitives::{Height, Proposal, PublicKey, Round, SignedProposal, SignedVote, VoteKind};
@@ -12,9 +12,9 @@ use crate::{
     RoundCertificateKind, Statement, Verdict,
 };
 
-/// No honest chain gets to this round of one height: at a third of a second per round it takes days.
+/// An honest chain never reaches this round of one height: at a third of a second per round it takes days.
 const ROUND_MAX: Round = Round(1_000_000);
-/// How many rounds ahead of ours votes and proposals are taken, as in the core.
+/// Number of rounds ahead of ours for which votes and proposals are accepted, as in the core.
 const ROUNDS_AHEAD: u32 = MAX_FUTURE_ROUND_LOOKAHEAD;
 
 impl BftOrderer {
@@ -40,9 +40,9 @@ impl BftOrderer {
         }
     }
 
-    /// A message from too far ahead to be kept. That a validator is there is worth knowing all the same:
-    /// a node that was away for long hears nothing nearer. What is noted is never further ahead than this
-    /// node can see, so one liar cannot make it look for blocks for ever.
+    /// A message too far ahead to be kept. It still shows that a validator is there, which is worth recording:
+    /// a node that was offline for long receives nothing nearer. The recorded height is never further ahead
+    /// than this node can see, so one Byzantine validator cannot make it look for blocks for ever.
     fn admit_far(&mut self, current: Height, message: &ConsensusMessage) -> Verdict {
         let (Some(set), ConsensusMessage::Vote(vote)) = (self.shell.set.clone(), message) else {
             return Verdict::Ignored;
@@ -73,7 +73,7 @@ impl BftOrderer {
                 self.shell.check_foreign(&set, &message, round)
             }
         };
-        // What was seen before may still be news to the core: it can have come inside a certificate.
+        // A known message may still be new to the core: it can have arrived inside a certificate.
         if matches!(verdict, Verdict::Fresh | Verdict::Known) {
             self.shell.saw(message.height());
             let proven = certificates::proven(&message);
@@ -94,8 +94,8 @@ impl BftOrderer {
         verdict
     }
 
-    /// A message for one of the next heights: kept if a validator of this height signed it. Whether it
-    /// was that validator's turn is asked again when the height begins.
+    /// A message for one of the next heights: kept if a validator of this height signed it. The turn of that
+    /// validator is checked again when the height begins.
     pub(crate) fn admit_later(&mut self, message: ConsensusMessage) -> Verdict {
         let Some(set) = self.shell.set.clone() else {
             return Verdict::Ignored;
@@ -135,8 +135,8 @@ impl BftOrderer {
 }
 
 impl Shell {
-    /// Halts when a message under this node's own key was signed by another process. `None`: it is
-    /// somebody else's, or may be ours.
+    /// Halts when a message under this node's own key was signed by another process. `None`: it is another
+    /// validator's, or may be ours.
     fn watch_own_key(&mut self, message: &ConsensusMessage) -> Option<Verdict> {
         let (statement, what) = match message {
             ConsensusMessage::Vote(signed) if signed.vote.validator == self.me => {
@@ -193,7 +193,7 @@ impl Shell {
         }
     }
 
-    /// Keeps the keys that leave with this set, for as long as a node could be behind that passes on what they sign.
+    /// Keeps the keys that leave with this set, for as long as a node that forwards their messages could be behind.
     pub(crate) fn note_who_left(&mut self, set: &ValidatorSet) {
         let height = set.params().height;
         self.left
@@ -206,8 +206,8 @@ impl Shell {
         }
     }
 
-    /// The verdict on what no validator signed. Who passed it on is not to blame where it may know the signer from a
-    /// height before.
+    /// The verdict on a message that no validator signed. Its forwarder is not to blame where it may know the
+    /// signer from an earlier height.
     fn of_no_validator(&self, signer: &PublicKey, fault: &'static str) -> Verdict {
         if self.left.contains_key(signer) {
             Verdict::Ignored
@@ -216,7 +216,7 @@ impl Shell {
         }
     }
 
-    /// Whether enough was taken of a validator that contradicts itself.
+    /// Returns true if the maximum number of statements was accepted of an equivocating validator.
     pub(crate) fn has_spoken(&self, of: &(Round, Spoken, PublicKey)) -> bool {
         self.spoken.get(of).is_some_and(|taken| *taken >= STATEMENTS_MAX)
     }
@@ -226,8 +226,8 @@ impl Shell {
         *taken = taken.saturating_add(1);
     }
 
-    /// The rules that hold for a proposal whatever the body is. The core would accept a header whose
-    /// creator is not the scheduled one, so it never sees one.
+    /// Rules for a proposal that hold whatever the body is. The core would accept a header whose creator is
+    /// not the scheduled one, so such a header never reaches it.
     pub(crate) fn check_proposal(&mut self, set: &ValidatorSet, signed: &SignedProposal) -> Verdict {
         let proposal = &signed.proposal;
         let turn = |round| context::key_of(set.proposer(context::round_in(round)));
@@ -241,9 +241,9 @@ impl Shell {
         let in_turn = turn(proposal.round) == proposal.proposer
             && turn(proposal.header.round) == proposal.header.proposer;
         if !in_turn {
-            // Who passed it on may be a height behind and cannot tell whose turn it is: only the signature
-            // says whether it is to blame. Not remembered: whoever is out of turn must not fill the memory. It is
-            // counted, since each costs a signature check.
+            // The forwarder may be a height behind and unable to determine the turn: only the signature shows
+            // whether it is to blame. Not remembered: messages out of turn must not fill the memory. Counted,
+            // since each costs a signature check.
             return if self.has_spoken(&of) {
                 Verdict::Ignored
             } else if signed.verify(&self.genesis).is_ok() {
@@ -305,7 +305,7 @@ impl Shell {
     }
 }
 
-/// What must hold between a proposal and its header, whoever's turn it is.
+/// Rules that relate a proposal to its header, independent of the turn.
 fn proposal_shape(proposal: &Proposal) -> Result<(), &'static str> {
     let Proposal {
         height,

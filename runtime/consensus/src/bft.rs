@@ -1,8 +1,8 @@
-//! The orderer itself: what each call does.
+//! The orderer: implementation of each call.
 //!
-//! The core yields effects while it holds its own state, so what effects may touch lives in
-//! [`crate::shell`], apart from the core. Everything that one call causes is one burst, which is put into
-//! the order that durability asks for when the call ends.
+//! The core yields effects while it holds its own state, so the state that effects may access lives in
+//! [`crate::shell`], apart from the core. The outputs of one call form one burst, which is put into the order
+//! that durability requires when the call ends.
 
 use malachitebft_core_consensus::{Error, LocallyProposedValue, MisbehaviorEvidence, Params, process};
 use malachitebft_core_types::{ValuePayload, VoteExtensionPolicy};
@@ -20,11 +20,11 @@ use crate::{
     Orderer, Output, Progress, Status, Step, Verdict,
 };
 
-/// What does not change while the process runs.
+/// Configuration that is constant while the process runs.
 pub struct OrdererConfig {
-    /// The chain: part of everything signed.
+    /// Genesis hash of the chain: part of everything signed.
     pub genesis: Hash,
-    /// The key to sign with; `None` on a node that only follows.
+    /// The signing key; `None` on a follower.
     pub key: Option<SecretKey>,
 }
 
@@ -46,21 +46,21 @@ impl BftOrderer {
         }
     }
 
-    /// Keeps the key silent up to and including `height`, from the start on: the home shows that the key may
-    /// have signed there without a record of it that can be trusted. Call it before [`Orderer::replay`].
+    /// Abstains up to and including `height`, from the start on: the home shows that the key may have signed
+    /// there without a trustworthy record of it. Call it before [`Orderer::replay`].
     pub const fn abstain_through(&mut self, height: Height) {
         self.shell.silent_through = Some(height);
     }
 
-    /// Tells that the guard file may have lost its newest entry, while the log is whole. What was signed is in
-    /// the log; that a block was begun is not, so the round in progress counts as one in which it was. Call it
-    /// before [`Orderer::replay`].
+    /// Declares that the guard file may have lost its newest entry, while the log is complete. Signed
+    /// messages are in the log; the beginning of a block is not, so the round in progress counts as one in
+    /// which a block was begun. Call it before [`Orderer::replay`].
     pub const fn doubt_newest(&mut self) {
         self.shell.newest_in_doubt = true;
     }
 
-    /// The same for a node that contradicts itself on purpose, as those of the tests do: its own key's
-    /// messages from elsewhere do not stop it.
+    /// The same orderer for a node that equivocates on purpose, as in tests: messages of its own key from
+    /// elsewhere do not stop it.
     #[must_use]
     pub fn with_unwatched_key(mut self) -> Self {
         self.shell.own.unwatched = true;
@@ -109,7 +109,7 @@ impl BftOrderer {
                 value_payload: ValuePayload::ProposalAndParts,
                 enabled: shell.key.is_some(),
             },
-            // The core's own queue for later heights stays empty: ours comes before it.
+            // The core's own queue for later heights stays empty: ours precedes it.
             1,
             1,
         ));
@@ -127,7 +127,7 @@ impl BftOrderer {
         ));
     }
 
-    /// Gives the core one input, and every input that comes of it.
+    /// Feeds the core one input, and every input that results from it.
     pub(crate) fn feed(&mut self, input: CoreInput) {
         let Self { core, shell, .. } = self;
         let Some(core) = core else { return };
@@ -147,7 +147,7 @@ impl BftOrderer {
         }
     }
 
-    /// Ends a call: what it caused becomes the caller's to do.
+    /// Ends a call: its burst becomes outputs for the caller.
     pub(crate) fn finish(&mut self) {
         self.shell.close_burst();
     }
@@ -255,7 +255,7 @@ impl Orderer for BftOrderer {
         }
         self.shell.guard.keep_abstention();
         self.shell.own.start(self.shell.guard.newest());
-        // What was read may never have been synced: a killed process leaves it to the page cache.
+        // Records just read may never have been synced: a killed process leaves them to the page cache.
         self.shell.unsynced = !read.inputs.is_empty();
         if let Some(newest) = self.shell.guard.newest()
             && alone

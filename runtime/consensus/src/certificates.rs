@@ -1,10 +1,10 @@
-//! Which certificates of others are taken.
+//! Admission of certificates from other nodes.
 //!
-//! Of a few votes anybody can put together certificates without end, and a validator that contradicts itself can sign
-//! another vote for each: all of them are valid, and each would cost every node its signatures and be passed on to all.
-//! So a certificate is taken when it brings this node to a later round, when it has a vote of a validator that is still
-//! heard, or as one of the first of its round. Those first ones are passed on whenever they come again: a node that was
-//! away needs them, and a few prove as much as all.
+//! Any node can assemble certificates without end from a few votes, and an equivocating validator can sign
+//! another vote for each: all of them are valid, and each would cost every node its signature checks and be
+//! forwarded to all. So a certificate is accepted when it brings this node to a later round, when it has a vote
+//! of a validator whose statements are still accepted, or as one of the first of its round. Those first ones are
+//! forwarded whenever they arrive again: a node that was offline needs them, and a few prove as much as all.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use crate::context::ValidatorSet;
 use crate::shell::{Shell, Spoken};
 use crate::{ConsensusMessage, RoundCertificateKind, Verdict};
 
-/// Certificates of one kind and round that are taken though they bring nothing new.
+/// Maximum number of certificates of one kind and round that are accepted without adding anything new.
 const CERTIFICATES_MAX: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,14 +24,14 @@ pub(crate) enum Proof {
     Precommit,
 }
 
-/// What a certificate proves.
+/// The round and the kind of proof of a certificate.
 pub(crate) type Proven = (Round, Proof);
 
-/// The certificates that were taken at this height.
+/// The certificates accepted at this height.
 #[derive(Default)]
 pub(crate) struct Certificates {
     taken: BTreeMap<Proven, BTreeSet<[u8; 32]>>,
-    /// Of these one was taken for the round that it leads to, and did not lead there.
+    /// Proofs of which a certificate was accepted for the round that it leads to, and did not lead there.
     stuck: BTreeSet<Proven>,
 }
 
@@ -58,7 +58,7 @@ impl Certificates {
     }
 }
 
-/// What a message proves, if it is a certificate.
+/// The proof of a message, if it is a certificate.
 pub(crate) const fn proven(message: &ConsensusMessage) -> Option<Proven> {
     match message {
         ConsensusMessage::Polka(certificate) => Some((certificate.round, Proof::Polka)),
@@ -73,14 +73,14 @@ pub(crate) const fn proven(message: &ConsensusMessage) -> Option<Proven> {
     }
 }
 
-/// Whether a certificate leads from `current` to a later round, as the core sees it.
+/// Returns true if a certificate leads from `current` to a later round, as the core sees it.
 fn leads_on((round, proof): Proven, current: Round) -> bool {
     proof != Proof::Polka && round > current
 }
 
 impl Shell {
-    /// The rules for a certificate that came from elsewhere; the core asks for those of [`Self::check_polka`] and
-    /// [`Self::check_round`] alone.
+    /// The rules for a certificate from another node; the core requires only those of [`Self::check_polka`]
+    /// and [`Self::check_round`].
     pub(crate) fn check_foreign(
         &mut self,
         set: &ValidatorSet,
@@ -124,7 +124,7 @@ impl Shell {
         verdict
     }
 
-    /// Notes to which round a certificate led.
+    /// Records the round to which a certificate led.
     pub(crate) fn led_to(&mut self, of: Proven, before: Round, after: Round) {
         if leads_on(of, before) && leads_on(of, after) {
             self.certificates.stuck.insert(of);

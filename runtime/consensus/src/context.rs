@@ -1,4 +1,4 @@
-//! Our types as the core sees them, and the way there and back.
+//! Our types as the core sees them, and the conversions in both directions.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -29,7 +29,7 @@ pub(crate) struct Height(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key(pub p::PublicKey);
 
-/// A block's header with its hash, which is taken once.
+/// A block's header with its hash, which is computed once.
 #[derive(Clone)]
 pub(crate) struct BlockValue(Arc<(Hash, Header)>);
 
@@ -64,14 +64,14 @@ pub(crate) struct ValidatorSet(Arc<SetOfHeight>);
 #[derive(Debug)]
 struct SetOfHeight {
     params: HeightParams,
-    /// Sorted once: the core and every message ask for proposers.
+    /// Sorted once: the core and every message need proposers.
     order: ProposerOrder,
     members: Vec<Validator>,
     first: Validator,
     total: u64,
 }
 
-/// Never made: bodies go over our own protocol.
+/// Never constructed: bodies use our own protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NoPart {}
 
@@ -305,7 +305,7 @@ impl core::Validator<Ctx> for Validator {
 
 impl ValidatorSet {
     /// Checks that the core can compute with the set: the core multiplies powers and would panic, and
-    /// asks for proposers without a way to answer "none".
+    /// requests proposers without an option for "none".
     pub fn new(params: HeightParams) -> Result<Self, &'static str> {
         let members: Vec<Validator> = params
             .validators
@@ -339,7 +339,7 @@ impl ValidatorSet {
         &self.0.params
     }
 
-    /// The proposer of a round. Total: a schedule that names nobody (excluded by `new`) gives the first
+    /// The proposer of a round. Total: a schedule without a proposer (excluded by `new`) yields the first
     /// validator, the same one on every node.
     pub fn proposer(&self, round: core::Round) -> &Validator {
         let round = p::Round(round.as_u32().unwrap_or(0));
@@ -442,7 +442,7 @@ const fn honest_fraction(model: FaultModel) -> (u64, u64) {
     }
 }
 
-/// Whether `power` of `total` includes a validator that is not faulty.
+/// Returns true if `power` of `total` includes a validator that is not faulty.
 pub(crate) fn is_honest(model: FaultModel, power: u64, total: u64) -> bool {
     let (numerator, denominator) = honest_fraction(model);
     u128::from(power).saturating_mul(u128::from(denominator))

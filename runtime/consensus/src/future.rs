@@ -1,7 +1,7 @@
 //! Messages for the next heights, kept until their height begins.
 //!
-//! Bounded per validator and height. Signatures are checked before a message gets here, so nobody can
-//! take another validator's room.
+//! Bounded per validator and height. Signatures are checked before a message arrives here, so no sender can
+//! occupy another validator's capacity.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use vibecoin_primitives::{Height, PublicKey, SignedProposal, SignedVote};
 
 use crate::ConsensusMessage;
 
-/// How many heights ahead of the current one messages are kept for.
+/// Number of heights ahead of the current one for which messages are kept.
 pub const FUTURE_HEIGHTS: u64 = 4;
-/// Votes of one validator kept for one height: both votes of four rounds.
+/// Maximum number of votes of one validator kept for one height: both votes of four rounds.
 const VOTES_MAX: usize = 8;
-/// Proposals of one validator kept for one height.
+/// Maximum number of proposals of one validator kept for one height.
 const PROPOSALS_MAX: usize = 2;
 
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ pub(crate) struct Future {
     heights: BTreeMap<Height, BTreeMap<PublicKey, Kept>>,
 }
 
-/// What became of a message.
+/// Outcome of keeping a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Keeping {
     Kept,
@@ -68,7 +68,7 @@ impl Future {
         keep(&mut slot.proposals, proposal, PROPOSALS_MAX)
     }
 
-    /// Takes what was kept for `height`, proposals first, and drops what was kept for lower heights.
+    /// Takes the messages kept for `height`, proposals first, and drops those kept for lower heights.
     pub fn take(&mut self, height: Height) -> Vec<ConsensusMessage> {
         let mut later = self.heights.split_off(&height);
         let mut proposals = Vec::new();

@@ -1,9 +1,9 @@
-//! What keeps a key from signing twice.
+//! Double-sign protection of a key.
 //!
-//! The guard is a value: the newest thing this key did, in the order (height, round, step). It moves
-//! forward only. The caller makes each entry durable in a file of its own before the message leaves, so
-//! neither a crash, nor a lost log, nor a bug in the core can make this key contradict itself. A refusal
-//! is an abstention: the node goes on without that signature.
+//! The guard is a value: the newest act of this key, in the order (height, round, step). It only moves
+//! forward. The caller makes each entry durable in a separate file before the message leaves, so neither a
+//! crash, nor a lost log, nor a bug in the core can make this key equivocate. A refusal is an abstention: the
+//! node continues without that signature.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use wincode::{SchemaRead, SchemaWrite};
 /// The steps of a round in the order in which a key takes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, SchemaWrite, SchemaRead)]
 pub enum GuardStep {
-    /// Began to stream a block that it builds. Nothing of the round is signed but its parts.
+    /// Began to stream a block that it builds. Only the parts of the block are signed in the round.
     Building,
     /// Signed a proposal.
     Proposal,
@@ -24,19 +24,19 @@ pub enum GuardStep {
     Precommit,
 }
 
-/// The newest thing that the key did: what the guard file stores.
+/// The newest act of the key: the content of the guard file.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub struct GuardEntry {
-    /// At which height.
+    /// The height of the act.
     pub height: Height,
-    /// In which round.
+    /// The round of the act.
     pub round: Round,
-    /// Which step.
+    /// The step of the act.
     pub step: GuardStep,
-    /// The block that the message names, for people; `None` for a vote for no block and for `Building`.
+    /// The block that the message names, for human readers; `None` for a nil vote and for `Building`.
     pub block: Option<Hash>,
-    /// Digest of the bytes signed. For `Building`: of the newest message signed at this height before,
-    /// zero when there is none.
+    /// Digest of the bytes signed. For `Building`: of the newest message signed earlier at this height, zero
+    /// when there is none.
     pub digest: Hash,
     /// The signature; `None` for `Building`.
     pub signature: Option<Signature>,
@@ -48,7 +48,7 @@ impl Encoded for GuardEntry {
 }
 
 impl GuardEntry {
-    /// Where the entry stands in the order that never goes back.
+    /// Position of the entry in the order, which only moves forward.
     #[must_use]
     pub const fn position(&self) -> Position {
         Position {
@@ -59,14 +59,14 @@ impl GuardEntry {
     }
 }
 
-/// A place in the order of everything a key may do.
+/// A position in the order of all acts of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
-    /// Height first,
+    /// The height, compared first.
     pub height: Height,
-    /// then the round,
+    /// The round, compared second.
     pub round: Round,
-    /// then the step.
+    /// The step, compared last.
     pub step: GuardStep,
 }
 
@@ -76,35 +76,35 @@ impl fmt::Display for Position {
     }
 }
 
-/// Why the guard did not let the key act.
+/// Reason why the guard refused an act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GuardRefusal {
-    /// The key has been further than this.
+    /// The key has already passed this position.
     #[error("asked for {asked}, but this key has been at {newest}")]
     GoesBack {
-        /// What was asked.
+        /// The requested position.
         asked: Position,
-        /// Where the key stands.
+        /// The newest position of the key.
         newest: Position,
     },
-    /// The key has signed another message in this very step.
+    /// The key has signed a different message at this very position.
     #[error("this key has signed another message at {at}")]
     Different {
-        /// The step.
+        /// The position of that message.
         at: Position,
     },
-    /// What the key signed at this height is not in the log, so its locks are unknown.
+    /// Messages that the key signed at this height are missing from the log, so its locks are unknown.
     #[error("asked for {asked}, but this key abstains up to height {through}")]
     Abstains {
-        /// What was asked.
+        /// The requested position.
         asked: Position,
         /// The last height without signatures.
         through: Height,
     },
 }
 
-/// A message that a key is asked to sign.
+/// A message to be signed by a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
     at: Position,
@@ -162,7 +162,7 @@ impl Statement {
         }
     }
 
-    /// The place in the order of what a key signs.
+    /// Position of the statement in the order of a key's acts.
     #[must_use]
     pub(crate) const fn position(&self) -> Position {
         self.at
@@ -174,7 +174,7 @@ impl Statement {
     }
 }
 
-/// Whether a place to build in was entered for the first time.
+/// Outcome of entering a position to build in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Building {
     /// Nothing was streamed there before.
@@ -192,7 +192,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// The guard after a start: `newest` is what its file holds. `None` says that the key never signed.
+    /// The guard after a start: `newest` is the content of its file. `None` means that the key never signed.
     #[must_use]
     pub const fn new(newest: Option<GuardEntry>) -> Self {
         Self {
@@ -208,7 +208,7 @@ impl Guard {
         self.newest.as_ref()
     }
 
-    /// The newest entry if it was not handed out for saving yet.
+    /// The newest entry if it was not returned for saving yet.
     pub fn take_unsaved(&mut self) -> Option<GuardEntry> {
         let unsaved = std::mem::take(&mut self.unsaved);
         self.newest.clone().filter(|_| unsaved)
@@ -216,9 +216,9 @@ impl Guard {
 
     /// Compares the guard with the log of `height`: `logged` are this key's own messages in it.
     ///
-    /// When the newest entry is ahead of the log, the key abstains up to that entry's height: it may
-    /// hold a lock that nobody remembers. When the log is ahead, because the process ended between the
-    /// two syncs, the guard catches up, so that logged messages may be sent.
+    /// When the newest entry is ahead of the log, the key abstains up to that entry's height: it may hold a
+    /// lock that is recorded nowhere. When the log is ahead, because the process ended between the two syncs,
+    /// the guard catches up, so that logged messages may be sent.
     pub fn compare_with_log(&mut self, height: Height, logged: Vec<GuardEntry>) {
         if let Some(newest) = &self.newest {
             let nothing_signed = newest.step == GuardStep::Building && newest.digest.is_zero();
@@ -236,8 +236,8 @@ impl Guard {
         }
     }
 
-    /// Keeps the key from acting up to and including `height`: what it signed there may be recorded nowhere
-    /// any more. Never shortens an abstention.
+    /// Keeps the key from acting up to and including `height`: its signatures there may no longer be
+    /// recorded. Never shortens an abstention.
     pub fn abstain_through(&mut self, height: Height) {
         if active(Bug::SilenceForgotten) {
             self.abstains_through = None;
@@ -246,8 +246,8 @@ impl Guard {
         self.abstains_through = self.abstains_through.max(Some(height));
     }
 
-    /// Makes an abstention outlast this process. What made it necessary may be gone at the next start: a log that was lost
-    /// is whole again once it is written anew, and a vote of this key may have come back into it.
+    /// Makes an abstention outlast this process. Its cause may be gone at the next start: a lost log is
+    /// complete again once it is rewritten, and may contain a vote of this key that a peer returned.
     pub fn keep_abstention(&mut self) {
         let Some(height) = self.abstains_through else {
             return;
@@ -271,18 +271,18 @@ impl Guard {
         });
     }
 
-    /// Whether the key may not act at `height`.
+    /// Returns true if the key must not act at `height`.
     #[must_use]
     pub fn abstains(&self, height: Height) -> bool {
         self.abstains_through.is_some_and(|through| height <= through)
             || self.newest.as_ref().is_some_and(|newest| height < newest.height)
     }
 
-    /// Enters a place to build in, before the first part leaves.
+    /// Enters a position to build in, before the first part leaves.
     ///
     /// # Errors
-    /// [`GuardRefusal`] when the key has been further. Building again where it was building, or where it
-    /// proposed the result, is no refusal: the caller must then use the block it has.
+    /// [`GuardRefusal`] when the key has passed it. Building again where it was building, or where it
+    /// proposed the result, is not a refusal: the caller must then use the block it has.
     pub fn build(&mut self, height: Height, round: Round) -> Result<Building, GuardRefusal> {
         let asked = Position {
             height,
@@ -311,8 +311,7 @@ impl Guard {
         Ok(Building::First)
     }
 
-    /// Signs a statement if it contradicts nothing; the very statement signed last gives the same
-    /// signature.
+    /// Signs a statement that contradicts no earlier one; repeating the last statement returns the same signature.
     ///
     /// # Errors
     /// [`GuardRefusal`]; nothing was signed and nothing changed.

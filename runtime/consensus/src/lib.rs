@@ -1,24 +1,24 @@
-//! Ordering and finality: which block is the next one, decided by votes.
+//! Ordering and finality: the next block is decided by votes.
 //!
 //! [`Orderer`] is a state machine without clock, socket, file or thread. The caller feeds it messages,
 //! facts about blocks and the time, and performs the [`Output`]s it polls, in order. [`BftOrderer`] is
 //! the implementation: a shell around a Tendermint-style core whose types never leave this crate.
 //!
-//! What a caller has to do:
+//! Duties of the caller:
 //!
 //! 1. At start: [`Orderer::replay`] with the records of the consensus log and the newest guard entry,
 //!    both possibly empty. Afterwards one [`Orderer::start_height`] per height, after the previous
 //!    block is durable.
-//! 2. After every call, [`Orderer::poll`] until it gives `None`, and perform each output before the
-//!    next. Within one burst the order is: every [`Output::Append`], then [`Output::SyncLog`], then at
-//!    most one [`Output::Guard`], then what leaves the node or asks the node to work, and last
+//! 2. After every call, [`Orderer::poll`] until it returns `None`, and perform each output before the
+//!    next. Within one burst the order is: every [`Output::Append`], then [`Output::SyncLog`], then up to
+//!    one [`Output::Guard`], then messages to send and requests for work, and last
 //!    [`Output::Decided`]. So nothing signed leaves before its causes and the guard entry that covers it
 //!    are durable.
 //! 3. Call [`Orderer::on_time`] at or after [`Orderer::next_deadline`].
 //! 4. Answer [`Output::Build`] with [`BlockEvent::Built`] and [`Output::Check`] with
 //!    [`BlockEvent::Checked`]. The block itself must be appended to the log ([`LogRecord::Block`])
 //!    *before* either event.
-//! 5. After [`Output::Halt`] nothing else comes: end the process with [`HaltReason::exit_code`].
+//! 5. After [`Output::Halt`] nothing follows: end the process with [`HaltReason::exit_code`].
 //!
 //! A lone validator decides height 1:
 //!
@@ -63,10 +63,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Modules: [`orderer`] (the trait and its vocabulary), [`message`] (what validators send), [`log`]
-//! (what the log stores), [`guard`] (what keeps a key from signing twice); private: `bft` (the calls),
-//! `admit` (rules for messages), `shell` (the core's effects), `replay` (coming back from the log),
-//! `certificates` (which are taken), `context` (our types as the core sees them), `timers`, `wait` (for a proposal), `verify`, `future`.
+//! Modules: [`orderer`] (the trait and its vocabulary), [`message`] (messages between validators), [`log`]
+//! (records of the log), [`guard`] (double-sign protection); private: `bft` (the calls), `admit` (rules for
+//! messages), `shell` (the core's effects), `replay` (recovery from the log), `certificates` (their admission),
+//! `context` (our types as the core sees them), `timers`, `wait` (for a proposal), `verify`, `future`.
 
 pub mod guard;
 pub mod log;

@@ -1,22 +1,22 @@
-//! What the consensus log stores: every input that the state of a height depends on.
+//! Records of the consensus log: every input that the state of a height depends on.
 //!
-//! The log is reset once the height's block and certificate are durable elsewhere. It holds what the
-//! core needs to come back to the same state after a crash, so that the node derives the very votes it
-//! had signed. It is never trusted alone: [`crate::Guard`] decides what may be signed.
+//! The log is reset once the height's block and certificate are durable elsewhere. It holds the inputs that
+//! the core needs to return to the same state after a crash, so that the node derives the same votes that it
+//! had signed. It is never trusted alone: [`crate::Guard`] decides which messages may be signed.
 
 use vibecoin_primitives::{Block, Encoded, Header, Height, PublicKey, Round, SignedProposal, SignedVote};
 use wincode::{SchemaRead, SchemaWrite};
 
 use crate::PolkaCertificate;
 
-/// Which wait ran out.
+/// Step whose timeout expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, SchemaWrite, SchemaRead)]
 pub enum TimeoutStep {
-    /// No proposal came.
+    /// No proposal arrived.
     Propose,
-    /// Prevotes came, but no quorum for one choice.
+    /// Prevotes arrived, but no quorum for one choice.
     Prevote,
-    /// Precommits came, but no quorum for one choice.
+    /// Precommits arrived, but no quorum for one choice.
     Precommit,
 }
 
@@ -28,32 +28,32 @@ pub enum LogRecord {
     Vote(SignedVote),
     /// An accepted proposal, ours or another's.
     Proposal(Box<SignedProposal>),
-    /// A wait ran out.
+    /// A timeout expired.
     Timeout {
-        /// At which height.
+        /// The height of the timeout.
         height: Height,
-        /// In which round.
+        /// The round of the timeout.
         round: Round,
-        /// Which wait.
+        /// The step whose timeout expired.
         step: TimeoutStep,
     },
     /// A block was built or checked.
     Value {
-        /// Its header.
+        /// The header of the block.
         header: Box<Header>,
         /// The round it was built or seen in.
         round: Round,
         /// The round of its proof of lock, if any.
         valid_round: Option<Round>,
-        /// Who proposed it in that round.
+        /// The proposer in that round.
         proposer: PublicKey,
         /// The verdict.
         valid: bool,
     },
     /// A verified polka certificate.
     Polka(PolkaCertificate),
-    /// A block with its body. Appended by the caller before it tells the orderer about the block;
-    /// [`crate::Orderer::replay`] passes over it.
+    /// A block with its body. Appended by the caller before it reports the block to the orderer;
+    /// [`crate::Orderer::replay`] skips it.
     Block(Box<Block>),
 }
 

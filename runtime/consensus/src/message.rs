@@ -1,4 +1,4 @@
-//! What validators send each other.
+//! Messages between validators.
 
 use vibecoin_primitives::limits::{HEADER_BYTES_MAX, VALIDATORS_MAX};
 use vibecoin_primitives::{
@@ -22,55 +22,55 @@ pub enum ConsensusMessage {
 /// One signature in a certificate whose votes differ in nothing but the signer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub struct VoteSignature {
-    /// Who signed.
+    /// The signer.
     pub validator: PublicKey,
-    /// Over the vote that the certificate implies.
+    /// Signature over the vote that the certificate implies.
     pub signature: Signature,
 }
 
 /// Prevotes of a quorum for one block in one round. Entries in strictly ascending validator order.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub struct PolkaCertificate {
-    /// At which height.
+    /// The height of the prevotes.
     pub height: Height,
-    /// In which round.
+    /// The round of the prevotes.
     pub round: Round,
-    /// The block.
+    /// The block that they are for.
     pub block: Hash,
     /// The prevotes.
     pub signatures: Vec<VoteSignature>,
 }
 
-/// Why a round may be entered.
+/// Justification for entering a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, SchemaWrite, SchemaRead)]
 pub enum RoundCertificateKind {
-    /// Votes of the round itself, of more power than may be faulty: the round may be skipped to.
+    /// Votes of the round itself, of more power than may be faulty: the node may skip to the round.
     Skip,
-    /// Precommits of a quorum in the round before.
+    /// Precommits of a quorum in the previous round.
     Precommit,
 }
 
 /// One vote of a [`RoundCertificate`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub struct RoundVote {
-    /// Which step.
+    /// The step of the vote.
     pub kind: VoteKind,
     /// The block voted for, if any.
     pub block: Option<Hash>,
-    /// Who voted.
+    /// The voter.
     pub validator: PublicKey,
-    /// Over that vote.
+    /// Signature over that vote.
     pub signature: Signature,
 }
 
 /// Votes that justify entering a round. Entries in strictly ascending validator order.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub struct RoundCertificate {
-    /// At which height.
+    /// The height of the votes.
     pub height: Height,
     /// The round of the votes.
     pub round: Round,
-    /// What they justify.
+    /// The justification that they provide.
     pub kind: RoundCertificateKind,
     /// The votes, one per validator.
     pub votes: Vec<RoundVote>,

@@ -1,4 +1,4 @@
-//! The trait [`Orderer`] and the words it speaks.
+//! The trait [`Orderer`] and its vocabulary.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use vibecoin_primitives::{
 
 use crate::{ConsensusMessage, GuardEntry, LogRecord, Progress};
 
-/// Microseconds on a clock that never goes back. The caller makes it; only differences mean anything.
+/// Microseconds of a monotonic clock, read by the caller; only differences are meaningful.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct MonoTime(pub u64);
 
@@ -21,7 +21,7 @@ impl MonoTime {
     }
 }
 
-/// How long each step waits, in microseconds: first value, growth per round, ceiling.
+/// Timeout of each step, in microseconds: first value, growth per round, maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// For a proposal.
@@ -30,14 +30,14 @@ pub struct Timeouts {
     pub prevote: u64,
     /// For a quorum of precommits to agree.
     pub precommit: u64,
-    /// What each grows by per round.
+    /// Growth of each per round.
     pub delta: u64,
-    /// What none grows beyond.
+    /// Maximum of each.
     pub max: u64,
 }
 
 impl Timeouts {
-    /// How often a node that waits sends its messages of the round again. Does not grow: what was lost
+    /// Interval at which a waiting node sends its messages of the round again. Does not grow: a lost message
     /// is needed before the next timeout.
     #[must_use]
     pub const fn rebroadcast(&self) -> u64 {
@@ -60,34 +60,34 @@ impl From<&ChainParams> for Timeouts {
     }
 }
 
-/// Everything that a height depends on. A function of the chain up to the height before.
+/// Inputs of a height. A function of the chain up to the previous height.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeightParams {
-    /// Which height.
+    /// The height to decide.
     pub height: Height,
-    /// Who votes on it.
+    /// The validators that vote on it.
     pub validators: Arc<ValidatorSet>,
-    /// Who proposes in which round.
+    /// The proposer order of its rounds.
     pub schedule: ProposerSchedule,
-    /// Which quorum decides. The same at every height of a chain.
+    /// The fault model, which determines the quorum. The same at every height of a chain.
     pub fault_model: FaultModel,
-    /// How long steps wait.
+    /// Timeouts of its steps.
     pub timeouts: Timeouts,
 }
 
-/// What the caller found out about a block.
+/// A result about a block, reported by the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BlockEvent {
     /// The answer to [`Output::Build`]: the block is complete and in the log.
     Built {
-        /// As asked.
+        /// The requested height.
         height: Height,
-        /// As asked.
+        /// The requested round.
         round: Round,
         /// The block.
         header: Box<Header>,
     },
-    /// The answer to [`Output::Check`], or earlier than it when the body came first: the body is in the
+    /// The answer to [`Output::Check`], or earlier than it when the body arrived first: the body is in the
     /// log and was checked. The verdict is a pure function of header, body and parent.
     Checked {
         /// The block.
@@ -95,20 +95,20 @@ pub enum BlockEvent {
         /// The verdict.
         valid: bool,
     },
-    /// A block of the current height that came with a certificate, complete and checked. The
-    /// certificate is verified here; one that proves nothing changes nothing. `valid: false` under a
-    /// good certificate is a safety halt.
+    /// A block of the current height that arrived with a certificate, complete and checked. The certificate
+    /// is verified here; one that proves nothing changes nothing. `valid: false` under a valid certificate is
+    /// a safety halt.
     Synced {
         /// The block.
         header: Box<Header>,
-        /// What makes it final.
+        /// The certificate that makes it final.
         certificate: CommitCertificate,
         /// The verdict on the body.
         valid: bool,
     },
 }
 
-/// What the caller is to do. See the crate's page for the order.
+/// An output for the caller to perform. See the crate's page for the order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Append to the consensus log; need not be durable yet.
@@ -119,21 +119,21 @@ pub enum Output {
     Guard(GuardEntry),
     /// Send to all validators.
     Send(ConsensusMessage),
-    /// A round began. Information only.
+    /// A round began. Informational only.
     RoundStarted {
-        /// At which height.
+        /// The height of the round.
         height: Height,
-        /// Which round.
+        /// The round.
         round: Round,
-        /// Whose turn it is.
+        /// The proposer of the round.
         proposer: PublicKey,
     },
     /// It is our turn: build a block and answer with [`BlockEvent::Built`]. The guard entry
     /// `Building` for this height and round is durable by now, so parts may be streamed.
     Build {
-        /// At which height.
+        /// The height of the block.
         height: Height,
-        /// In which round.
+        /// The round of the block.
         round: Round,
         /// We were building here before a restart: answer with the finished block from the log, or
         /// not at all. Another block would contradict parts already sent.
@@ -149,27 +149,27 @@ pub enum Output {
     },
     /// Send the stored body of `block` again.
     Restream {
-        /// At which height.
+        /// The height of the block.
         height: Height,
-        /// In which round.
+        /// The round of the proposal.
         round: Round,
-        /// Which block.
+        /// The hash of the block.
         block: Hash,
     },
     /// The height is decided. Nothing more happens until [`Orderer::start_height`].
     Decided {
-        /// What makes the block final; entries in ascending validator order.
+        /// The certificate that makes the block final; entries in ascending validator order.
         certificate: CommitCertificate,
         /// The block.
         header: Box<Header>,
         /// Double signatures seen at this height; each verifies against the height's validators.
         evidence: Vec<Evidence>,
     },
-    /// Going on could break safety: stop. Nothing comes after this.
+    /// Continuing could break safety: stop. No output follows.
     Halt(HaltReason),
 }
 
-/// Why the orderer stopped for good.
+/// Reason why the orderer stopped for good.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HaltReason {
@@ -180,7 +180,7 @@ pub enum HaltReason {
     ReplayDivergence {
         /// The height.
         height: Height,
-        /// What differs.
+        /// The difference.
         detail: String,
     },
     /// The only validator of the chain has signed something that its log does not hold, so it can
@@ -231,7 +231,7 @@ pub enum HaltReason {
     BadHeightParams {
         /// The height.
         height: Height,
-        /// What is wrong.
+        /// The violation.
         detail: &'static str,
     },
     /// A rule of the core was broken.
@@ -239,13 +239,13 @@ pub enum HaltReason {
     Core {
         /// The height.
         height: Height,
-        /// What the core said.
+        /// The error that the core reported.
         detail: String,
     },
 }
 
 impl HaltReason {
-    /// The exit code of the process: 20 (own data lost), 30 (safety halt).
+    /// Exit code of the process: 20 (own data lost), 30 (safety halt).
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
@@ -255,20 +255,20 @@ impl HaltReason {
     }
 }
 
-/// What became of a message: what a gossip layer needs to know before it forwards it.
+/// Outcome of a message, which the gossip layer needs before it forwards it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// New, and every signature in it is good.
+    /// New, and every signature in it is valid.
     Fresh,
-    /// Good, and seen before.
+    /// Valid, and seen before.
     Known,
-    /// Not for now: another height, too far ahead, or no room. Says nothing about the sender.
+    /// Not accepted now: another height, too far ahead, or no capacity. Not a fault of the sender.
     Ignored,
-    /// No honest node sends this.
+    /// An honest node never sends this.
     Rejected(&'static str),
 }
 
-/// Where in a round the node stands.
+/// Position of the node within a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
     /// Before the first height, or between a decision and the next height.
@@ -281,7 +281,7 @@ pub enum Step {
     Precommit,
 }
 
-/// Counts since start, for metrics.
+/// Counters since start, for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Counters {
     /// Signatures made.
@@ -302,7 +302,7 @@ pub struct Counters {
     pub core_errors: u64,
 }
 
-/// A look at the state, for RPC and metrics.
+/// Snapshot of the state, for RPC and metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     /// The height being decided, or decided last.
@@ -311,12 +311,12 @@ pub struct Status {
     pub round: Round,
     /// The step.
     pub step: Step,
-    /// The guard keeps this node from signing at this height.
+    /// True if the guard keeps this node from signing at this height.
     pub abstaining: bool,
     /// The highest height that a verified message of a validator named, as far as this node looks ahead;
     /// above `height` means that others are ahead and blocks should be fetched.
     pub highest_seen: Height,
-    /// Counts.
+    /// Counters since start.
     pub counters: Counters,
 }
 
@@ -325,8 +325,8 @@ pub trait Orderer: Send {
     /// Begins a height. Called after the previous block is durable, and the log reset.
     fn start_height(&mut self, params: HeightParams, now: MonoTime);
 
-    /// Begins the first height after the start of the process, from what the log and the guard file
-    /// hold. Records of other heights are passed over. `guard: None` says that this key never signed.
+    /// Begins the first height after the start of the process, from the contents of the log and the guard
+    /// file. Records of other heights are skipped. `guard: None` means that this key never signed.
     fn replay(
         &mut self,
         params: HeightParams,
@@ -335,14 +335,14 @@ pub trait Orderer: Send {
         now: MonoTime,
     );
 
-    /// Blocks that may still be decided though their rounds are over: the one that this node is locked on, and the
-    /// one that a quorum prevoted last. Whoever holds bodies keeps theirs.
+    /// Blocks that may still be decided although their rounds are over: the one that this node is locked on,
+    /// and the one that a quorum prevoted last. The caller keeps their bodies.
     fn pinned(&self) -> Vec<Hash>;
 
-    /// Takes a message of a peer, already limited in size and rate.
+    /// Processes a message of a peer, already limited in size and rate.
     fn on_message(&mut self, message: ConsensusMessage, now: MonoTime) -> Verdict;
 
-    /// Takes a fact about a block.
+    /// Processes a result about a block.
     fn on_block(&mut self, event: BlockEvent, now: MonoTime);
 
     /// Fires the timers that are due.
@@ -353,39 +353,39 @@ pub trait Orderer: Send {
     /// height; later calls change nothing.
     fn arm_propose(&mut self, now: MonoTime);
 
-    /// A new part of the block of `round` came, and this much of the block is here: its proposer is at work. The wait
-    /// for its proposal, where one runs, ends later by the share of half a propose timeout that `progress` is of the
-    /// block. It never ends sooner for it, and never later than one and a half propose timeouts after it began,
-    /// whatever comes and when ([`crate::PROPOSE_STRETCH_DIVISOR`]).
+    /// A new part of the block of `round` arrived, and `progress` of the block is here: its proposer is
+    /// active. A running wait for its proposal is extended by half a propose timeout times the share that
+    /// `progress` is of the block. It is never shortened, and never ends later than one and a half propose
+    /// timeouts after it began, whatever arrives and when ([`crate::PROPOSE_STRETCH_DIVISOR`]).
     fn proposal_comes(&mut self, round: Round, progress: Progress, now: MonoTime);
 
-    /// The connection with a validator has ended: it is waited for half as long in its turns. It is waited
-    /// for since others may still hear it.
+    /// A validator disconnected: the wait for its proposals is halved. It is not skipped, since others may
+    /// still receive its messages.
     fn gone(&mut self, validator: PublicKey, now: MonoTime);
 
-    /// There is a connection with a validator: for a moment it is often told again what this node says in
-    /// this round. It has not heard it, and may be needed for a quorum.
+    /// A validator connected: for a short time the messages of this node in this round are rebroadcast often.
+    /// The validator has not received them, and may be needed for a quorum.
     fn back(&mut self, validator: PublicKey, now: MonoTime);
 
-    /// Signs the next part of the block that [`Output::Build`] asked for. The guard entry that covers all
-    /// parts is durable by then. `None` for anything else: parts are signed once, in order, and not at all
-    /// where parts may have left before a restart.
+    /// Signs the next part of the block requested by [`Output::Build`]. The guard entry that covers all parts
+    /// is durable by then. `None` for anything else: parts are signed once, in order, and never where parts
+    /// may have left before a restart.
     fn sign_part(&mut self, statement: PartStatement) -> Option<SignedPart>;
 
-    /// A part of a block that a peer sent, signed by this node's own key; the signature was checked. Halts
-    /// when this process did not sign it.
+    /// A part of a block received from a peer, signed by this node's own key; the signature was checked.
+    /// Halts when this process did not sign it.
     fn on_own_part(&mut self, statement: &PartStatement);
 
-    /// Evidence against this node's own key; it was verified. Halts when the height is one at which this
-    /// process, and none before it, has signed: it never contradicts itself, so another process did.
+    /// Verified evidence against this node's own key. Halts when the height is one at which this process, and
+    /// no earlier one, has signed: it never equivocates, so another process did.
     fn on_own_evidence(&mut self, evidence: &Evidence);
 
-    /// When [`Orderer::on_time`] is due.
+    /// Time at which [`Orderer::on_time`] is due.
     fn next_deadline(&self) -> Option<MonoTime>;
 
-    /// The next thing to do.
+    /// The next output to perform.
     fn poll(&mut self) -> Option<Output>;
 
-    /// Where things stand.
+    /// Snapshot of the current state.
     fn status(&self) -> Status;
 }

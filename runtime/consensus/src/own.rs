@@ -1,9 +1,9 @@
-//! Notices when this node's key signs in another place too.
+//! Detection of another process that signs with this node's key.
 //!
-//! Everything that this process signs at the height in progress is remembered here. A message under the
-//! same key that is not among it was signed by another process, unless an earlier process of this home may
-//! have signed it: up to the guard's entry at the start. Old messages that come back after a restart are
-//! therefore no reason to stop, and neither is evidence about heights from before this process signed.
+//! Everything that this process signs at the height in progress is remembered here. A message under the same
+//! key that is not among it was signed by another process, unless an earlier process of this home may have
+//! signed it: up to the guard's entry at the start. Old messages that return after a restart are therefore
+//! not a reason to stop, nor is evidence about heights from before this process signed.
 
 use std::collections::BTreeMap;
 
@@ -11,35 +11,35 @@ use vibecoin_primitives::{Hash, Height, PartStatement, Round};
 
 use crate::{GuardEntry, GuardStep, Position};
 
-/// Places remembered: three for each of a thousand rounds of one height.
+/// Number of positions remembered: three for each of a thousand rounds of one height.
 const PLACES_MAX: usize = 3 * 1024;
 
 #[derive(Debug, Default)]
 pub(crate) struct OwnKey {
-    /// Up to here an earlier process of this home may have signed, and what it signed last.
+    /// Position up to which an earlier process of this home may have signed, and the digest of its last message.
     before: Option<(Position, Hash)>,
-    /// What this process signed at the height in progress, and where it builds.
+    /// Digests of the messages that this process signed at the height in progress, and the positions where it builds.
     signed: BTreeMap<Position, Hash>,
     /// The first height at which this process signed.
     first: Option<Height>,
     /// Digests of the parts of the block that was streamed last, in order.
     parts: Option<(Height, Round, Vec<Hash>)>,
-    /// Not watched: this node contradicts itself on purpose.
+    /// Not watched: this node equivocates on purpose.
     pub unwatched: bool,
 }
 
 impl OwnKey {
-    /// A process starts with this newest guard entry.
+    /// Starts a process with this newest guard entry.
     pub fn start(&mut self, newest: Option<&GuardEntry>) {
         self.before = newest.map(|entry| (entry.position(), entry.digest));
     }
 
-    /// A height begins: messages of lower ones are never looked at again.
+    /// Begins a height: messages of lower ones are not checked any more.
     pub fn begin_height(&mut self, height: Height) {
         self.signed.retain(|at, _| at.height >= height);
     }
 
-    /// This process signed, or began to build.
+    /// Records that this process signed, or began to build.
     pub fn signed(&mut self, at: Position, digest: Hash) {
         if at.step != GuardStep::Building {
             self.first.get_or_insert(at.height);
@@ -50,7 +50,7 @@ impl OwnKey {
         }
     }
 
-    /// This process signed the next part of a block.
+    /// Records that this process signed the next part of a block.
     pub fn signed_part(&mut self, statement: &PartStatement) {
         let PartStatement { height, round, .. } = *statement;
         match &mut self.parts {
@@ -59,7 +59,7 @@ impl OwnKey {
         }
     }
 
-    /// Whether neither this process nor an earlier one of this home can have signed this.
+    /// Returns true if neither this process nor an earlier one of this home can have signed this.
     pub fn is_foreign(&self, at: Position, digest: &Hash) -> bool {
         if self.unwatched {
             return false;
@@ -89,8 +89,8 @@ impl OwnKey {
         !before && !self.signed.contains_key(&at)
     }
 
-    /// Whether evidence against this key at a height says that another process signed: this one signed
-    /// there or below, and no earlier one did.
+    /// Returns true if evidence against this key at a height proves that another process signed: this one
+    /// signed there or below, and no earlier one did.
     pub fn is_foreign_at(&self, height: Height) -> bool {
         let before = self.before.as_ref().map(|(before, _)| before.height);
         !self.unwatched && self.first.is_some_and(|first| first <= height) && before < Some(height)

@@ -1,8 +1,8 @@
-//! Coming back from the log after the process ended.
+//! Recovery from the log after the process ended.
 //!
-//! Replay feeds the core what the log holds, in order, and the core arrives at the same state and derives
-//! the same messages. Nothing is sent, built or logged meanwhile, except messages that are new: those
-//! whose causes the log kept, but not themselves.
+//! Replay feeds the core the contents of the log, in order, and the core reaches the same state and derives
+//! the same messages. Nothing is sent, built or logged meanwhile, except new messages: those whose causes are
+//! in the log, but not themselves.
 
 use malachitebft_core_consensus::ProposedValue;
 use malachitebft_core_types::{Validity, ValueOrigin};
@@ -14,16 +14,16 @@ use crate::shell::{Known, Shell, timeout_of};
 use crate::timers::TimerKind;
 use crate::{BftOrderer, ConsensusMessage, GuardEntry, LogRecord, Output, Statement, TimeoutStep};
 
-/// What is put off or told apart while the log is replayed.
+/// State of a replay of the log: deferred work and new messages.
 #[derive(Default)]
 pub(crate) struct Replay {
-    /// The core asked for a block to propose.
+    /// The core requested a block to propose.
     pub build: bool,
-    /// Signatures that the log did not hold: these messages are new.
+    /// Signatures missing from the log: these messages are new.
     pub signed: Vec<Signature>,
 }
 
-/// The log of one height, taken apart.
+/// The log of one height, split by purpose.
 pub(crate) struct ReadLog {
     pub inputs: Vec<CoreInput>,
     /// Our own messages as the guard sees them.
@@ -31,7 +31,7 @@ pub(crate) struct ReadLog {
 }
 
 impl BftOrderer {
-    /// What the end of a replay leaves to do: everything that was held back and still matters.
+    /// Performs the remaining work at the end of a replay: everything that was held back and still matters.
     pub(crate) fn after_replay(&mut self) {
         let Self {
             core: Some(core),
@@ -52,7 +52,7 @@ impl BftOrderer {
             round: context::round_out(round),
             proposer: context::key_of(set.proposer(round)),
         });
-        // What we had said in this round may not have left.
+        // Our messages of this round may not have left.
         if let Some(signed) = shell.proposed_in(context::round_out(round))
             && !replay.signed.contains(&signed.signature)
         {
@@ -70,8 +70,8 @@ impl BftOrderer {
             }
         }
         if replay.build && core.driver.step_is_propose() {
-            // Parts of a block may have left in this round: no other block is begun in it. Alone there is nobody
-            // to send parts to.
+            // Parts of a block may have left in this round: no other block is begun in it. A lone validator
+            // has no peer to send parts to.
             if shell.newest_in_doubt && set.params().validators.members().len() > 1 {
                 let _entered_or_refused = shell.guard.build(height, context::round_out(round));
             }
@@ -88,8 +88,8 @@ impl BftOrderer {
 }
 
 impl Shell {
-    /// Takes a log apart. Blocks are the caller's; records of other heights were left by a commit
-    /// whose reset of the log was cut short.
+    /// Splits a log. Blocks are the caller's; records of other heights were left by a commit whose reset of
+    /// the log was interrupted.
     pub(crate) fn read_log(&mut self, height: Height, records: Vec<LogRecord>) -> ReadLog {
         let mut read = ReadLog {
             inputs: Vec::new(),

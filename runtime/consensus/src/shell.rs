@@ -1,4 +1,4 @@
-//! What the effects of the core may touch, and what they do to it.
+//! Performs the effects of the consensus core, on the state that they may access.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
@@ -30,19 +30,19 @@ use crate::{
     OrdererConfig, Output, Position, Progress, Statement, TimeoutStep, Verdict,
 };
 
-/// The last round whose precommit wait ends as soon as a quorum precommitted no block.
+/// The last round whose precommit wait ends as soon as a quorum precommitted nil.
 const SHORT_WAIT_ROUND_MAX: Round = Round(1);
 
-/// By what the wait for a proposal of a validator is divided whose connection has ended.
+/// Divisor of the wait for a proposal of a validator that is disconnected.
 const GONE_DIVISOR: u64 = 2;
-/// How soon a validator that is back is told again what this node says, and how often, in microseconds: a
-/// fresh connection may lose what is said before both sides have said what they listen to.
+/// Interval at which messages are rebroadcast for a reconnected validator, in microseconds: a fresh
+/// connection may lose messages before both sides have announced their subscriptions.
 const AGAIN_MICROS: u64 = 100_000;
-/// For how long.
+/// Duration of these rebroadcasts, in microseconds.
 const BACK_MICROS: u64 = 1_000_000;
 
-/// Different statements of one kind that are taken of a validator in a round: one, and one that contradicts it. More
-/// prove nothing more, and each would cost every node a signature check and be passed on to all.
+/// Maximum number of different statements of one kind accepted of a validator in a round: one, and one that
+/// contradicts it. More prove nothing more, and each would cost every node a signature check and be forwarded to all.
 pub(crate) const STATEMENTS_MAX: u8 = 2;
 
 /// The kind of a statement.
@@ -62,7 +62,7 @@ impl Spoken {
     }
 }
 
-/// What is known about a block of the current height.
+/// State of a block of the current height.
 pub(crate) struct Known {
     pub value: BlockValue,
     /// The round of the first proposal for it.
@@ -70,11 +70,11 @@ pub(crate) struct Known {
     pub verdict: Option<bool>,
     /// A scheduled proposer signed a proposal for it.
     pub proposed: bool,
-    /// The core took the verdict.
+    /// The core accepted the verdict.
     pub taken: bool,
 }
 
-/// What one call caused, before it is put in order.
+/// Outputs of one call, before they are ordered.
 #[derive(Default)]
 pub(crate) struct Burst {
     pub appends: Vec<LogRecord>,
@@ -90,29 +90,29 @@ pub(crate) struct Shell {
     pub silent_through: Option<Height>,
     /// See [`crate::BftOrderer::doubt_newest`].
     pub newest_in_doubt: bool,
-    /// What this process signed, to tell it from what another one signs with the same key.
+    /// Messages signed by this process, to distinguish them from those that another one signs with the same key.
     pub own: OwnKey,
     pub verifier: Verifier,
     pub set: Option<ValidatorSet>,
-    /// How many different statements of each validator were taken at this height, by round; see [`STATEMENTS_MAX`].
+    /// Number of different statements of each validator accepted at this height, by round; see [`STATEMENTS_MAX`].
     pub spoken: BTreeMap<(Round, Spoken, PublicKey), u8>,
     pub certificates: Certificates,
-    /// Keys that left the set not long ago, and the first height without them.
+    /// Keys that left the set recently, and the first height without them.
     pub left: BTreeMap<PublicKey, Height>,
     pub now: MonoTime,
     pub timers: Timers,
     /// Round 0's propose timer may run.
     pub armed: bool,
-    /// Round 0's propose timer was asked for before it may run.
+    /// Round 0's propose timer was requested before it may run.
     pub held: bool,
-    /// Of the propose timer that was set last.
+    /// State of the propose timer that was set last.
     pub propose: ProposeWait,
-    /// Validators whose connection has ended.
+    /// Validators that are disconnected.
     pub gone: BTreeSet<PublicKey>,
-    /// Until when a validator that came back is told everything often.
+    /// Time until which messages are rebroadcast often for a reconnected validator.
     pub back_until: MonoTime,
     pub blocks: BTreeMap<Hash, Known>,
-    /// Inputs that effects gave rise to.
+    /// Inputs caused by effects.
     pub inputs: VecDeque<CoreInput>,
     pub decided: Option<Hash>,
     /// Our newest proposal of this height.
@@ -121,7 +121,7 @@ pub(crate) struct Shell {
     pub streaming: Option<(Height, Round, u32)>,
     pub replay: Option<Replay>,
     pub burst: Burst,
-    /// Appended, but not asked to be durable yet.
+    /// Records were appended, but a sync was not requested yet.
     pub unsynced: bool,
     pub halt: Option<HaltReason>,
     pub out: VecDeque<Output>,
@@ -132,7 +132,7 @@ pub(crate) struct Shell {
 impl Shell {
     pub(crate) fn new(config: OrdererConfig) -> Self {
         let OrdererConfig { genesis, key } = config;
-        // Without a key the node is nobody: no validator has the zero key, it is of small order.
+        // Without a key the node has no identity: no validator has the zero key, it is of small order.
         let me = key.as_ref().map_or(PublicKey([0; 32]), SecretKey::public_key);
         Self {
             genesis,
@@ -188,10 +188,10 @@ impl Shell {
         }
     }
 
-    /// Appends, then one sync of them, then the guard, then what they allow.
+    /// Orders the outputs: appends, then one sync of them, then the guard, then the messages that these allow.
     pub(crate) fn close_burst(&mut self) {
         let Burst { appends, mut rest } = mem::take(&mut self.burst);
-        // The core applies our own precommit before it hands it out, so it can decide first.
+        // The core applies our own precommit before it outputs it, so it can decide first.
         rest.sort_by_key(|output| matches!(output, Output::Decided { .. }));
         if self.halt.is_some() {
             return;
@@ -228,8 +228,8 @@ impl Shell {
         })
     }
 
-    /// Performs one effect of the core. It never reports a fault back: the core would log it and go on
-    /// as if nothing had happened. Faults halt.
+    /// Performs one effect of the core. It never reports a fault back: the core would log it and continue as
+    /// if nothing had happened. Faults halt.
     pub(crate) fn effect(&mut self, effect: Effect<Ctx>) -> Result<Resume<Ctx>, Infallible> {
         Ok(match effect {
             Effect::CancelAllTimeouts(resume) => {
@@ -325,7 +325,8 @@ impl Shell {
             }
             Effect::VerifyCommitCertificate(certificate, set, _, resume) => {
                 self.check_own_decision(certificate, &set);
-                // The core panics on "no". It is "no" only when memory is broken: then we have halted.
+                // The core panics on a negative answer. It is negative only when memory is corrupt: then we
+                // have halted.
                 resume.resume_with(Ok(()))
             }
             Effect::VerifyPolkaCertificate(certificate, set, _, resume) => {
@@ -360,7 +361,7 @@ impl Shell {
         })
     }
 
-    /// What only the core's state tells, asked after each input.
+    /// Reads the facts that only the core's state contains, after each input.
     pub(crate) fn look_at(&mut self, core: &CoreState) {
         if self.halt.is_some() || self.decided.is_some() {
             return;
@@ -372,7 +373,7 @@ impl Shell {
             height, fault_model, ..
         } = set.params();
         let round = context::round_out(core.round());
-        // A quorum for no block: nothing can be decided in this round any more, so the wait is over.
+        // A quorum for nil: nothing can be decided in this round any more, so the wait is over.
         let wait = Timer {
             height: *height,
             round,
@@ -384,7 +385,8 @@ impl Shell {
         {
             self.timers.set(wait, self.now);
         }
-        // An honest validator has voted in round 0, so its proposal is out, and may have missed us.
+        // An honest validator has voted in round 0, so its proposal was sent, and may have been lost on the
+        // way to us.
         if self.held
             && votes.per_round(core.round()).is_some_and(|votes| {
                 let total = core::ValidatorSet::total_voting_power(&set);
@@ -535,7 +537,7 @@ impl Shell {
         self.hasten(TimerKind::Rebroadcast, self.now.after(AGAIN_MICROS), |_| true);
     }
 
-    /// Moves timers of this height that would fire later than `at`. Returns true if there were any.
+    /// Advances timers of this height that would fire later than `at`. Returns true if there were any.
     fn hasten(&mut self, kind: TimerKind, at: MonoTime, which: impl Fn(&Timer) -> bool) -> bool {
         let Some(height) = self.height() else { return false };
         let later = self.timers.of_kind(height, kind);
@@ -548,7 +550,7 @@ impl Shell {
         any
     }
 
-    /// Whether a message of ours is not in the log yet. Refused signatures are no messages.
+    /// Returns true if a message of ours is not in the log yet. Refused signatures are not messages.
     pub(crate) fn is_news(&self, signature: &Signature) -> bool {
         *signature != TOMBSTONE
             && self
@@ -598,7 +600,7 @@ impl Shell {
         }
     }
 
-    /// The guard said no. The node goes on without the signature; alone it cannot go on.
+    /// The guard refused to sign. The node continues without the signature; a lone validator cannot continue.
     pub(crate) fn refused(&mut self) {
         self.counters.refused = self.counters.refused.saturating_add(1);
         let (Some(set), Some(newest)) = (&self.set, self.guard.newest()) else {
@@ -675,7 +677,7 @@ impl Shell {
         proposed.filter(|signed| signed.proposal.round == round).cloned()
     }
 
-    /// Logs an input that the core took. During replay only what the log does not hold.
+    /// Logs an input that the core accepted. During replay only inputs missing from the log.
     pub(crate) fn append(&mut self, input: CoreInput) {
         let Some(height) = self.height() else { return };
         let record = match input {
@@ -725,13 +727,13 @@ impl Shell {
         self.burst.appends.push(record);
     }
 
-    /// The core took a proposal of the scheduled proposer: its body is wanted, unless it was checked.
+    /// The core accepted a proposal of the scheduled proposer: its body is requested, unless it was checked.
     pub(crate) fn proposal_taken(&mut self, proposal: &core::SignedProposal<Ctx>) {
         let round = context::round_out(proposal.message.round());
         let ask = self.replay.is_none();
         let value = proposal.message.value().clone();
         let known = self.know(&value, round);
-        // Whoever proposes for a later round says nothing about the first.
+        // A proposer of a later round shows nothing about the first.
         let is_turn_begun = round == Round::ZERO && known.verdict.is_none();
         match known.verdict {
             None if !known.proposed => {
@@ -741,7 +743,7 @@ impl Shell {
                     self.burst.rest.push(check);
                 }
             }
-            // The core had no room for the verdict when it came; for a proposed block it has.
+            // The core had no capacity for the verdict when it arrived; for a proposed block it has.
             Some(valid) if !known.taken => {
                 known.taken = true;
                 self.inputs.push_back(proposed_value(value, valid));
@@ -826,8 +828,8 @@ impl Shell {
         });
     }
 
-    /// Evidence that a stranger accepts. The core also pairs proposals that differ in their lock round
-    /// alone, which is no evidence on the chain.
+    /// Evidence that any verifier accepts. The core also pairs proposals that differ only in their lock
+    /// round, which is not evidence on the chain.
     pub(crate) fn evidence(&self, found: MisbehaviorEvidence<Ctx>) -> Vec<Evidence> {
         let Some(set) = &self.set else { return Vec::new() };
         let votes = found
@@ -854,7 +856,7 @@ impl Known {
     }
 }
 
-/// The caller's verdict as the core takes it. The round is where the block was created: the core pairs
+/// The caller's verdict as the core accepts it. The round is that of the block's creation: the core pairs
 /// verdicts and proposals by the block alone.
 pub(crate) fn proposed_value(value: BlockValue, valid: bool) -> CoreInput {
     let header = value.header();
@@ -895,7 +897,7 @@ pub(crate) const fn timer_kind(kind: TimeoutKind) -> Option<TimerKind> {
         TimeoutKind::Prevote => Some(TimerKind::Prevote),
         TimeoutKind::Precommit => Some(TimerKind::Precommit),
         TimeoutKind::Rebroadcast => Some(TimerKind::Rebroadcast),
-        // Asked for only with a target time, which the core is not given.
+        // Requested only with a target time, which the core is not given.
         TimeoutKind::FinalizeHeight(_) => None,
     }
 }

@@ -6,7 +6,7 @@ use vibecoin_primitives::{Height, Round};
 
 use crate::MonoTime;
 
-/// What a timer waits for.
+/// The event that a timer waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TimerKind {
     Propose,
@@ -22,8 +22,8 @@ pub(crate) struct Timer {
     pub kind: TimerKind,
 }
 
-/// At most one timer per (height, round, kind). The serial number orders timers that are due at the same
-/// time by when they were set.
+/// One timer per (height, round, kind). The serial number orders timers that are due at the same time by when
+/// they were set.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
     due: BTreeMap<(MonoTime, u64), Timer>,
@@ -55,12 +55,12 @@ impl Timers {
         self.index.contains_key(&timer)
     }
 
-    /// When a timer fires, if it is set.
+    /// Time at which a timer fires, if it is set.
     pub fn due(&self, timer: Timer) -> Option<MonoTime> {
         self.index.get(&timer).map(|(at, _)| *at)
     }
 
-    /// The timers of one kind at a height, and when they fire.
+    /// The timers of one kind at a height, with their times.
     pub fn of_kind(&self, height: Height, kind: TimerKind) -> impl Iterator<Item = (Timer, MonoTime)> {
         let timers = self.index.iter();
         let found = timers.filter(move |(timer, _)| timer.height == height && timer.kind == kind);

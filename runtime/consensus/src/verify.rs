@@ -1,7 +1,7 @@
 //! Signature checks, each made once.
 //!
-//! A (message, signature) pair that verified is remembered whole, so memory can only repeat a verdict
-//! about the very same bytes: it can never turn a bad certificate into a good one.
+//! A (message, signature) pair that verified is remembered whole, so memory can only repeat a verdict about
+//! the very same bytes: it can never turn an invalid certificate into a valid one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,12 +11,12 @@ use vibecoin_primitives::{
     SignedVote, ValidatorSet,
 };
 
-/// Stands where the guard refused a signature. Not a signature: `R` is of small order.
+/// Placeholder for a signature that the guard refused. Not a signature: `R` is of small order.
 pub(crate) const TOMBSTONE: Signature = Signature([0; 64]);
 
-/// Most votes remembered; beyond it verdicts are just not remembered.
+/// Maximum number of votes remembered; beyond it verdicts are not remembered.
 const VOTES_MAX: usize = 1 << 15;
-/// Most proposals remembered.
+/// Maximum number of proposals remembered.
 const PROPOSALS_MAX: usize = 1 << 8;
 
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(crate) struct Verifier {
     pub remembered: u64,
 }
 
-/// Why a list of votes proves nothing.
+/// Reason why a list of votes proves nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CertificateFault {
     NotAscending,
@@ -61,7 +61,7 @@ impl Verifier {
         }
     }
 
-    /// Forgets what is below `height`.
+    /// Forgets entries below `height`.
     pub fn forget_below(&mut self, height: Height) {
         self.votes.retain(|vote| vote.vote.height >= height);
         self.proposals.retain(|(at, ..), _| *at >= height);
@@ -122,8 +122,8 @@ impl Verifier {
         good
     }
 
-    /// Checks that `votes` are by distinct members of `set`, in ascending order, with enough power, and
-    /// all correctly signed. Cheap rules first; signatures not seen before are checked in one batch.
+    /// Checks that `votes` are by distinct members of `set`, in ascending order, with enough power, and all
+    /// correctly signed. Cheap rules first; signatures not seen before are checked in one batch.
     pub fn certificate(
         &mut self,
         set: &ValidatorSet,
@@ -153,7 +153,7 @@ impl Verifier {
         for SignedVote { vote, signature } in &new {
             batch.push(&vote.validator, &vote.signing_bytes(&self.genesis), signature);
         }
-        // Which of them is bad is not looked for: that would cost whoever reads it more than whoever sent it.
+        // The bad one is not identified: that would cost the receiver more than the sender.
         if !batch.all_hold(&mut self.keys) {
             return Err(CertificateFault::BadSignature);
         }

@@ -1,4 +1,4 @@
-//! How long a proposal is waited for: the propose timeout, and what parts of the block add to it.
+//! The wait for a proposal: the propose timeout, and its extension by parts of the block.
 //!
 //! ```text
 //! begin                         length                       length + length / 2
@@ -6,17 +6,18 @@
 //!   │   without any part          │ k of n parts │              │ all parts, but no proposal
 //! ```
 //!
-//! Each part adds the same share, so a proposer that falls behind the pace of the shares runs out of time, and one that
-//! sends every part too late gains no more than half a timeout. See `docs/adr/0009-bounded-propose-wait.md`.
+//! Each part adds the same share, so the timeout of a proposer that falls behind the pace of the shares
+//! expires, and one that sends every part too late gains no more than half a timeout. See
+//! `docs/adr/0009-bounded-propose-wait.md`.
 
 use crate::MonoTime;
 
-/// The parts of a block add to the propose timeout at most this fraction of it: one half. With the parameters of devnet and
-/// production each part then adds one and a half ticks, so a proposer that is late but keeps the pace of the chain gets
-/// through.
+/// The parts of a block extend the propose timeout by up to this fraction of it: one half. With the
+/// parameters of devnet and production each part then adds one and a half ticks, so a proposer that is late
+/// but keeps the pace of the chain succeeds.
 pub const PROPOSE_STRETCH_DIVISOR: u64 = 2;
 
-/// How much of the block of a round has been received: parts without a gap, counted from the first one.
+/// Received share of the block of a round: parts without a gap, counted from the first one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Parts received.
@@ -30,7 +31,7 @@ pub struct Progress {
 pub(crate) struct ProposeWait {
     /// The propose timeout of the round, in microseconds.
     length: u64,
-    /// When the wait ends if no part comes.
+    /// End of the wait if no part arrives.
     end: MonoTime,
 }
 
@@ -46,7 +47,7 @@ impl ProposeWait {
         self.length
     }
 
-    /// When the wait ends after this much of the block.
+    /// End of the wait after this much of the block.
     pub fn end_after(&self, progress: Progress) -> MonoTime {
         let stretch = self.length.checked_div(PROPOSE_STRETCH_DIVISOR).unwrap_or(0);
         let parts = u64::from(progress.parts.min(progress.of));
@@ -54,7 +55,7 @@ impl ProposeWait {
         self.end.after(share.unwrap_or(0))
     }
 
-    /// Ends the wait at `at` if that is sooner; parts that come later add to the new end.
+    /// Ends the wait at `at` if that is sooner; parts that arrive later extend the new end.
     pub fn shorten(&mut self, at: MonoTime) {
         self.end = self.end.min(at);
     }

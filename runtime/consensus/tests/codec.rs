@@ -1,4 +1,4 @@
-//! Everything that is sent or stored comes back as it was, fits its limit, and nothing else decodes.
+//! Every message and record decodes to the same value, fits its limit, and nothing else decodes.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -130,8 +130,8 @@ fn guard_entries() -> Vec<GuardEntry> {
         .collect()
 }
 
-/// Every prefix, a byte too many, and every single bit flipped: refused, or another value whose only
-/// encoding these bytes are.
+/// Every prefix, one extra byte, and every single bit flipped: refused, or another value whose only encoding
+/// these bytes are.
 fn assert_strict<T>(value: &T)
 where
     T: Encoded

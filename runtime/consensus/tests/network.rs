@@ -142,7 +142,7 @@ fn with_the_log_lost_the_guard_abstains_and_nothing_is_contradicted() {
     let mut abstained = 0;
     for seed in 0..8 {
         let mut config = Config::new(4, 400 + seed);
-        // One at a time: the height waits for a quorum, and who lost the log is no part of it.
+        // One at a time: the height waits for a quorum, to which a node that lost its log does not belong.
         config.crash_every = 5;
         config.lose_log = true;
         let net = run(config, 60, 600);

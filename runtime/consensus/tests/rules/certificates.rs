@@ -1,4 +1,4 @@
-//! Certificates of rounds, and messages of no sense at all.
+//! Certificates of rounds, and meaningless messages.
 
 use super::*;
 
@@ -65,7 +65,7 @@ fn a_certificate_moves_the_round_only_when_everything_in_it_is_right() {
     assert_eq!(bench.give(good).0, Verdict::Known);
 }
 
-/// A certificate that of two validators each says this of round `round`.
+/// A skip certificate of round `round` from these votes of two validators.
 fn skip(round: u32, votes: [(&SecretKey, Option<Hash>); 2]) -> ConsensusMessage {
     let mut votes = votes.map(|(key, block)| RoundVote {
         kind: VoteKind::Prevote,
@@ -94,7 +94,7 @@ fn certificates_that_one_validator_makes_without_end_are_taken_a_few_times_and_a
     let others = bench.others();
     let (liar, honest, other) = (&others[0], &others[1], &others[2]);
     let before = signature_checks();
-    // The round is entered with the first; all others are valid and say nothing of use.
+    // The round is entered with the first; all others are valid but redundant.
     let taken: Vec<ConsensusMessage> = (0..10_000)
         .map(|number| skip(2, [(honest, None), (liar, block_of(number))]))
         .filter(|message| bench.give(message.clone()).0 != Verdict::Ignored)
@@ -102,13 +102,13 @@ fn certificates_that_one_validator_makes_without_end_are_taken_a_few_times_and_a
     assert_eq!(bench.orderer.status().round, Round(2));
     assert!((1..=16).contains(&taken.len()), "{} were taken", taken.len());
     assert!(signature_checks() - before < 100);
-    // What was taken is still passed on, to whom it is news.
+    // Accepted certificates are still forwarded, to nodes that lack them.
     assert!(
         taken
             .iter()
             .all(|message| bench.give(message.clone()).0 == Verdict::Known)
     );
-    // A vote of a validator that has not spoken is news, in whatever it comes.
+    // A vote of a validator that has not voted is new, in whatever message it arrives.
     let news = skip(2, [(other, None), (liar, block_of(20_000))]);
     assert_eq!(bench.give(news).0, Verdict::Fresh);
     assert_eq!(
@@ -116,7 +116,7 @@ fn certificates_that_one_validator_makes_without_end_are_taken_a_few_times_and_a
         Verdict::Ignored,
         "votes in certificates count"
     );
-    // This node is behind again: one good certificate brings it on.
+    // This node is behind again: one good certificate moves it on.
     let good = skip(40, [(honest, None), (other, None)]);
     assert_eq!(bench.give(good).0, Verdict::Fresh);
     assert_eq!(bench.orderer.status().round, Round(40));

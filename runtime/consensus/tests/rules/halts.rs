@@ -1,4 +1,4 @@
-//! Blocks with certificates, and contradictions that end the node.
+//! Blocks with certificates, and contradictions that stop the node.
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn a_quorum_for_a_block_that_is_invalid_here_is_a_safety_halt() {
     };
     assert_eq!(outputs.last(), Some(&Output::Halt(reason.clone())));
     assert_eq!(reason.exit_code(), 30);
-    // Nothing comes after it.
+    // Nothing is accepted after it.
     assert_eq!(bench.propose(proposal).0, Verdict::Ignored);
     bench.orderer.start_height(bench.params(2), T0);
     bench.orderer.on_time(T0.after(10_000_000));

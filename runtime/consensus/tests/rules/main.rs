@@ -75,7 +75,7 @@ impl Bench {
         params(height, &self.set, &self.schedule)
     }
 
-    /// A new process over what the old one left.
+    /// A new process over the files of the old one.
     fn restart(&mut self) -> Vec<Output> {
         self.orderer = BftOrderer::new(OrdererConfig {
             genesis: GENESIS,
@@ -86,7 +86,7 @@ impl Bench {
         self.drain()
     }
 
-    /// Takes the outputs; log and guard file are kept up.
+    /// Takes the outputs; updates log and guard file.
     fn drain(&mut self) -> Vec<Output> {
         let outputs = drain(&mut self.orderer);
         for output in &outputs {
@@ -172,7 +172,7 @@ impl Bench {
         self.give(ConsensusMessage::Vote(vote(key, kind, 1, round, block)))
     }
 
-    /// All others vote the same; what the last vote caused.
+    /// All others vote the same; returns the outputs of the last vote.
     fn votes(&mut self, kind: VoteKind, round: u32, block: Option<Hash>) -> Vec<Output> {
         let others = self.others();
         others

@@ -1,4 +1,4 @@
-//! Messages: whose and for which height are taken.
+//! Messages: accepted senders and heights.
 
 use super::*;
 
@@ -89,7 +89,7 @@ fn messages_for_later_heights_are_bounded_per_validator_and_height() {
         }
     }
     assert_eq!(kept, 4 * 8);
-    // Another validator still has room, and a stranger has none.
+    // Another validator still has capacity, and a node outside the set has none.
     let message = ConsensusMessage::Vote(vote(&others[1], VoteKind::Prevote, 2, 0, None));
     assert_eq!(bench.give(message).0, Verdict::Fresh);
     let stranger = SecretKey::from_seed(&[99; 32]);

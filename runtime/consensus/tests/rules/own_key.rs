@@ -1,4 +1,4 @@
-//! The node's own key in another process: noticed at once, but never a memory of one's own.
+//! The node's own key in another process: detected at once, without mistaking the node's own old messages for it.
 
 use super::*;
 
@@ -57,7 +57,7 @@ fn what_we_signed_may_come_back_before_and_after_a_restart() {
     assert_eq!(halted(&give(&mut bench)), None);
     bench.restart();
     assert_eq!(halted(&give(&mut bench)), None);
-    // What the guard contradicts, and what it has not come to, is another's.
+    // A message that contradicts the guard, or is ahead of it, was signed elsewhere.
     let other = vote(&bench.me.clone(), VoteKind::Prevote, 1, 0, None);
     let (_, outputs) = bench.give(ConsensusMessage::Vote(other));
     assert_eq!(halted(&outputs), Some(&elsewhere("prevote", 1, 0)));
@@ -65,7 +65,7 @@ fn what_we_signed_may_come_back_before_and_after_a_restart() {
     let later = vote(&bench.me.clone(), VoteKind::Precommit, 1, 0, Some(block));
     let (_, outputs) = bench.give(ConsensusMessage::Vote(later));
     assert_eq!(halted(&outputs), Some(&elsewhere("precommit", 1, 0)));
-    // The log is gone: the key abstains, and any vote of this height may be ours.
+    // The log is lost: the key abstains, and any vote of this height may be ours.
     bench.log.clear();
     for _ in 0..2 {
         bench.restart();

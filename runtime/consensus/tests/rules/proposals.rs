@@ -1,4 +1,4 @@
-//! Proposals: which are checked, and what is voted for.
+//! Proposals: those that are checked, and the votes for them.
 
 use super::*;
 
@@ -80,7 +80,7 @@ fn proposals_that_no_honest_validator_makes_never_reach_the_core() {
         assert!(matches!(verdict, Verdict::Rejected(_)), "case {i}: {verdict:?}");
         assert_eq!(outputs, vec![], "case {i}");
     }
-    // Whoever passed these on may be a height behind: it is not to blame for a turn it cannot know.
+    // The forwarders may be a height behind: they are not to blame for a turn that they cannot know.
     let turns = [out_of_turn.clone(), stolen_block];
     for (i, wrong) in turns.into_iter().enumerate() {
         let (verdict, outputs) = bench.propose(wrong);

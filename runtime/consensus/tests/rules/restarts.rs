@@ -1,4 +1,4 @@
-//! What a restart finds in log and guard, and what may be said after it.
+//! Contents of log and guard at a restart, and the messages allowed after it.
 
 use super::*;
 
@@ -57,7 +57,7 @@ fn a_proposer_whose_guard_may_have_lost_its_newest_entry_begins_no_block_in_the_
     };
     assert!(outputs.contains(&build(0, true)) && !outputs.contains(&build(0, false)));
     assert_eq!(bench.guard.as_ref().unwrap().step, GuardStep::Building);
-    // It votes as ever; alone it has nobody to send parts to and builds.
+    // It votes as always; a lone validator has no peer to send parts to and builds.
     bench.orderer.arm_propose(T0);
     bench.orderer.on_time(T0.after(600_000));
     assert_eq!(own_votes(&bench.drain()), vec![(VoteKind::Prevote, None)]);
@@ -151,7 +151,7 @@ fn a_log_that_says_otherwise_than_the_code_is_a_safety_halt() {
             *record = LogRecord::Vote(forged.clone());
         }
     }
-    // A guard that agrees with the forged log, so that only the replay can notice.
+    // A guard that agrees with the forged log, so that only the replay can detect it.
     bench.guard = None;
     let outputs = bench.restart();
     assert!(matches!(
@@ -335,7 +335,7 @@ fn an_abstention_outlasts_the_next_start_whatever_comes_back_meanwhile() {
         (VoteKind::Precommit, block),
         "it is locked"
     );
-    // With the log the lock is lost. A peer gives the key its precommit back, so that the log has it at the second start.
+    // With the log the lock is lost. A peer returns the key's precommit, so that the log has it at the second start.
     bench.log.clear();
     bench.restart();
     assert!(bench.orderer.status().abstaining);

@@ -1,4 +1,4 @@
-//! What parts of a block add to the wait for its proposal, and what they do not.
+//! Extension of the wait for a proposal by parts of its block, and its limits.
 
 use super::*;
 
@@ -13,8 +13,8 @@ fn progress(parts: u32) -> Progress {
     Progress { parts, of: PARTS }
 }
 
-/// Gives the orderer parts at these times, counted from the beginning of the wait in round 0, and returns when it prevotes
-/// for no block.
+/// Delivers parts at these times, counted from the beginning of the wait in round 0, and returns the time of
+/// the nil prevote.
 fn waits(arrivals: impl IntoIterator<Item = (u64, Progress)>) -> u64 {
     let mut bench = Bench::started(4, 3);
     bench.orderer.arm_propose(T0);
@@ -28,7 +28,7 @@ fn waits(arrivals: impl IntoIterator<Item = (u64, Progress)>) -> u64 {
         .expect("the wait ends")
 }
 
-/// Lets every deadline before `until` pass. Returns when the orderer first prevoted for no block.
+/// Lets every deadline before `until` pass. Returns the time of the first nil prevote.
 fn run_until(bench: &mut Bench, until: u64) -> Option<u64> {
     let until = T0.after(until);
     let mut ended = None;
@@ -76,7 +76,7 @@ fn a_silent_proposer_is_waited_for_one_propose_timeout() {
 
 #[test]
 fn parts_that_come_just_in_time_do_not_begin_the_wait_again() {
-    // This took four propose timeouts once: each part began the wait again.
+    // This took four propose timeouts once: each part restarted the wait.
     let just_in_time = (1..=4).map(|part| (u64::from(part) * (LENGTH - 1), progress(part)));
     let share = LENGTH / 2 / u64::from(PARTS);
     assert_eq!(waits(just_in_time), LENGTH + share);
@@ -141,7 +141,7 @@ fn whatever_comes_and_when_no_round_waits_longer_than_one_and_a_half_propose_tim
         let of = rng.below(25) as u32;
         let (mut at, mut left, mut parts) = (0, false, 0);
         let ended = loop {
-            // Often just in time, which is what a Byzantine proposer does.
+            // Repeatedly just in time, as a Byzantine proposer does.
             let due = bench.orderer.next_deadline().unwrap_or(T0).0 - T0.0;
             at = if rng.below(2) == 0 && due > at {
                 due - 1
@@ -183,6 +183,6 @@ fn whatever_comes_and_when_no_round_waits_longer_than_one_and_a_half_propose_tim
         );
         assert!(left || ended >= length, "seed {seed}: only {ended} µs");
     }
-    // The bound is met, so that the test is not void.
+    // The bound is reached, so that the test is not void.
     assert_eq!(longest, [450_000, 600_000, 750_000]);
 }

@@ -1,4 +1,4 @@
-//! Waits: when they begin, when they end, and who is waited for half as long.
+//! Waits: their begin, their end, and the halved wait for a disconnected validator.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! A network of orderers in one thread: fake clock, fake wire, fake disk, everything from one seed.
+//! A network of orderers in one thread: simulated clock, network and disk, everything from one seed.
 #![allow(
     dead_code,
     missing_docs,
@@ -116,7 +116,7 @@ pub fn assert_in_order(outputs: &[Output]) {
     assert!(ranks.iter().filter(|r| **r == 2).count() <= 1);
 }
 
-/// What survives a crash.
+/// State that survives a crash.
 #[derive(Clone, Default)]
 pub struct Disk {
     pub log: Vec<Vec<u8>>,
@@ -130,7 +130,7 @@ pub struct Node {
     pub key: SecretKey,
     pub disk: Disk,
     pub up: bool,
-    /// Outputs still performed before the node dies.
+    /// Number of outputs still performed before the node crashes.
     pub dies_after: Option<u64>,
     pub evidence: Vec<Evidence>,
     pub halted: Option<HaltReason>,
@@ -148,11 +148,11 @@ pub enum Happening {
     Restart(usize),
 }
 
-/// What a faulty validator does besides following the rules.
+/// Byzantine behaviour of a validator that otherwise follows the rules.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     None,
-    /// Says nothing at all.
+    /// Sends nothing at all.
     Silent,
     /// Sends a second prevote for a made-up block.
     DoublePrevote,
@@ -170,11 +170,11 @@ pub struct Config {
     pub delay_us: u64,
     pub fault_model: FaultModel,
     pub faults: Vec<Fault>,
-    /// Every so many heights a node crashes in the middle of a burst; 0 is never.
+    /// Number of heights between crashes of a node in the middle of a burst; 0 is never.
     pub crash_every: u64,
     pub lose_log: bool,
     pub lose_guard: bool,
-    /// From virtual second 0.1 to 2, nodes in the set hear nobody outside of it.
+    /// From virtual second 0.1 to 2, nodes in the set receive no messages from outside of it.
     pub partition: Vec<usize>,
 }
 
@@ -309,7 +309,7 @@ impl Net {
         let node = &mut self.nodes[i];
         node.up = false;
         node.dies_after = None;
-        // Of what was written but not synced, any prefix may survive.
+        // Of the bytes written but not synced, any prefix may survive.
         let written = node.disk.unsynced.len() as u64 * keep / 2;
         let survives: Vec<Vec<u8>> = node.disk.unsynced.drain(..).take(written as usize).collect();
         node.disk.log.extend(survives);
@@ -322,7 +322,7 @@ impl Net {
         self.later(50_000, Happening::Restart(i));
     }
 
-    /// Performs everything the node asks for, until it is done or dies.
+    /// Performs every output of the node, until it is done or crashes.
     fn perform(&mut self, i: usize) {
         loop {
             let outputs = drain(&mut self.nodes[i].orderer);
@@ -468,8 +468,8 @@ impl Net {
         }
     }
 
-    /// Nothing signed leaves before its record and its guard entry are durable, and no key ever says
-    /// two things in one step.
+    /// Nothing signed leaves before its record and its guard entry are durable, and no key ever signs two
+    /// messages in one step.
     fn note_own(&mut self, i: usize, message: &ConsensusMessage) {
         let node = &self.nodes[i];
         let me = node.key.public_key();
@@ -605,7 +605,7 @@ impl Net {
             .push(encode(&LogRecord::Block(Box::new(block))));
     }
 
-    /// A node that is behind fetches the next block with its certificate from anyone.
+    /// A node that is behind fetches the next block with its certificate from any other.
     fn sync(&mut self, i: usize) {
         let height = self.nodes[i].disk.chain.len();
         let found = self
