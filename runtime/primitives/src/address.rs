@@ -1,4 +1,4 @@
-//! Addresses: 32 bytes, shown as bech32m behind the prefix of the chain.
+//! Addresses: 32 bytes, displayed as bech32m with the prefix of the chain.
 
 use std::fmt;
 
@@ -8,8 +8,7 @@ use wincode::{SchemaRead, SchemaWrite};
 
 use crate::{Domain, PublicKey};
 
-/// The address of an account: a user's public key, or a domain-separated hash for the accounts that
-/// belong to the chain itself.
+/// The address of an account: a user's public key, or a domain-separated hash for the accounts of the chain itself.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, SchemaWrite, SchemaRead)]
 pub struct Address(pub [u8; 32]);
 
@@ -26,7 +25,7 @@ impl From<PublicKey> for Address {
 }
 
 impl Address {
-    /// The public key that this address is, for a user's account.
+    /// The public key that equals this address, for a user's account.
     #[must_use]
     pub const fn public_key(&self) -> PublicKey {
         PublicKey(self.0)
@@ -47,7 +46,7 @@ impl Address {
     /// Reads bech32m text with exactly this prefix.
     ///
     /// # Errors
-    /// [`AddressError`], saying what is wrong with the text.
+    /// [`AddressError`] with the first rule that the text violates.
     pub fn from_text(text: &str, prefix: &AddressPrefix) -> Result<Self, AddressError> {
         let (found, address) = Self::from_any_text(text)?;
         if found != *prefix {
@@ -59,10 +58,10 @@ impl Address {
         Ok(address)
     }
 
-    /// Reads bech32m text and returns the prefix it carries.
+    /// Reads bech32m text and returns its prefix.
     ///
     /// # Errors
-    /// [`AddressError`], saying what is wrong with the text.
+    /// [`AddressError`] with the first rule that the text violates.
     pub fn from_any_text(text: &str) -> Result<(AddressPrefix, Self), AddressError> {
         if text.len() > ADDRESS_TEXT_BYTES_MAX {
             return Err(AddressError::Length { got: text.len() });
@@ -84,7 +83,7 @@ impl Address {
     }
 }
 
-/// What is wrong, for the person who typed it.
+/// Description of the error, for the user who typed the text.
 fn detail_of(text: &str, error: &CheckedHrpstringError) -> &'static str {
     use bech32::primitives::decode::{CharError, UncheckedHrpstringError as Unchecked};
     match error {
@@ -102,7 +101,7 @@ fn detail_of(text: &str, error: &CheckedHrpstringError) -> &'static str {
     }
 }
 
-/// Longest address text that is looked at.
+/// Maximum length of an address text that is parsed.
 pub const ADDRESS_TEXT_BYTES_MAX: usize = 128;
 
 /// The part before the `1` of an address: 1 to 16 lower-case letters, from genesis.
@@ -110,7 +109,7 @@ pub const ADDRESS_TEXT_BYTES_MAX: usize = 128;
 pub struct AddressPrefix(Hrp);
 
 impl AddressPrefix {
-    /// Checks and takes a prefix.
+    /// Checks and wraps a prefix.
     ///
     /// # Errors
     /// [`AddressError::BadPrefix`] unless it is 1 to 16 lower-case ASCII letters.
@@ -129,14 +128,14 @@ impl fmt::Display for AddressPrefix {
     }
 }
 
-/// Why a text is no address of this chain.
+/// Reason why a text is not an address of this chain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddressError {
     /// Not bech32m: a wrong character or checksum.
     #[error("not a bech32m address: {detail}")]
     Text {
-        /// What the decoder said.
+        /// The decoder's message.
         detail: String,
     },
     /// The payload is not 32 bytes.

@@ -1,4 +1,4 @@
-//! Which members of a batch do not hold, by halving it.
+//! Search for the invalid members of a batch, by halving it.
 //!
 //! ```text
 //! whole ✗ ─┬─ left ✓
@@ -8,9 +8,10 @@
 
 use super::SignatureError;
 
-/// Slices of at most this length are checked one by one: a batch of so few gains nothing.
+/// Slices up to this length are checked one by one: a batch of so few gains nothing.
 const ALONE_MAX: usize = 4;
-/// Bad members after which the rest is checked one by one: halving has no advantage when many are bad.
+/// Number of invalid members after which the rest is checked one by one: halving has no advantage when many
+/// are invalid.
 const BAD_MAX: usize = 16;
 
 /// Verdicts in the order of `items`. `holds` checks a slice as a whole, `alone` one member; where they agree, the
@@ -25,7 +26,7 @@ pub(super) fn verdicts<T>(
     }
     let mut verdicts = Vec::with_capacity(items.len());
     let mut bad = 0usize;
-    // Slices from right to left, the next one last; `true` says that one of its members is known not to hold.
+    // Slices from right to left, the next one last; `true` means that one of its members is known to be invalid.
     let mut open = vec![(items, true)];
     while let Some((slice, spoiled)) = open.pop() {
         if slice.len() > ALONE_MAX && bad < BAD_MAX {
@@ -57,7 +58,7 @@ pub(super) fn verdicts<T>(
 mod tests {
     use super::*;
 
-    /// Verdicts over members of which `false` is bad, with the members that were looked at in batches and alone.
+    /// Verdicts over members of which `false` is invalid, with the number of members checked in batches and alone.
     fn check(items: &[bool]) -> (usize, usize) {
         let (mut batched, mut single) = (0, 0);
         let found = verdicts(

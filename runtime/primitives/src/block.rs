@@ -1,4 +1,4 @@
-//! Blocks: a header that validators vote on, and a body that travels apart.
+//! Blocks: a header that validators vote on, and a body that is sent separately.
 
 use wincode::{SchemaRead, SchemaWrite};
 
@@ -11,7 +11,7 @@ use crate::{
 /// The version that this program writes and accepts.
 pub const BLOCK_VERSION: u16 = 1;
 
-/// A block's header. Its hash names the block and is what validators vote on.
+/// A block's header. Its hash identifies the block and is the value that validators vote on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, SchemaWrite, SchemaRead)]
 pub struct Header {
     /// [`BLOCK_VERSION`].
@@ -20,13 +20,13 @@ pub struct Header {
     pub height: Height,
     /// The round in which the block was created; kept when it is proposed again later.
     pub round: Round,
-    /// Who created it; zero bytes for genesis.
+    /// The validator that created it; zero bytes for genesis.
     pub proposer: PublicKey,
     /// Hash of the parent's header; zero for genesis.
     pub parent: Hash,
-    /// When it was created; never less than the parent's time plus the nominal length of its ticks.
+    /// Time of creation; not before the parent's time plus the nominal length of its ticks.
     pub time: TimeMs,
-    /// Ticks in the body.
+    /// Number of ticks in the body.
     pub ticks: u16,
     /// Hashes of the Proof of History since genesis: the parent's plus ticks times hashes per tick.
     pub poh_seq: u64,
@@ -48,7 +48,7 @@ pub struct Header {
     pub next_validators_hash: Hash,
     /// Hash of the chain's parameters.
     pub params_hash: Hash,
-    /// Hash of the parent's certificate as the body carries it; zero at heights 0 and 1.
+    /// Hash of the parent's certificate as contained in the body; zero at heights 0 and 1.
     pub last_commit_hash: Hash,
 }
 
@@ -70,18 +70,18 @@ impl Header {
 pub struct Tick {
     /// The chain's hash at the end of the tick.
     pub hash: Hash,
-    /// Transactions taken in during the tick, in order.
+    /// Transactions included during the tick, in order.
     pub transactions: Vec<Transaction>,
 }
 
-/// What a block carries.
+/// The contents of a block.
 #[derive(Clone, Debug, PartialEq, Eq, Default, SchemaWrite, SchemaRead)]
 pub struct BodyV1 {
     /// The ticks, in order.
     pub ticks: Vec<Tick>,
     /// The parent's certificate; `None` at heights 0 and 1.
     pub last_commit: Option<CommitCertificate>,
-    /// Double signatures that came to light.
+    /// Double signatures to punish.
     pub evidence: Vec<Evidence>,
 }
 
@@ -110,7 +110,7 @@ impl Body {
         self.v1().ticks.iter().flat_map(|tick| tick.transactions.iter())
     }
 
-    /// How many transactions the body has.
+    /// Number of transactions in the body.
     #[must_use]
     pub fn transaction_count(&self) -> usize {
         self.v1()
@@ -119,7 +119,7 @@ impl Body {
             .fold(0, |sum, tick| sum.saturating_add(tick.transactions.len()))
     }
 
-    /// The hash that the header carries.
+    /// The hash that the header contains.
     #[must_use]
     pub fn hash(&self) -> Hash {
         body_hash(&encode(self))
@@ -148,9 +148,9 @@ pub fn tick_root(hashes: &[Hash]) -> Hash {
 /// A header and its body.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub struct Block {
-    /// What is voted on.
+    /// The part that is voted on.
     pub header: Header,
-    /// What it carries.
+    /// The contents of the block.
     pub body: Body,
 }
 

@@ -2,13 +2,13 @@
 //!
 //! Integers little-endian and fixed in size, `u64` lengths, `u32` enum tags, one byte for `bool`
 //! and `Option`. `wincode` writes it; `bincode` 1.3.3 is the oracle in `tests/conformance`.
-//! Foreign bytes are accepted only when they have no byte left over and equal their own
-//! re-encoding, so a value has exactly one encoding and its hash can be taken over either.
+//! Foreign bytes are accepted only when they have no byte left over and equal their own re-encoding, so a
+//! value has exactly one encoding and its hash can be taken over either.
 
 use wincode::config::DefaultConfig;
 use wincode::{SchemaReadOwned, SchemaWrite};
 
-/// Why bytes were not accepted as a value of a type.
+/// Reason why bytes were not accepted as a value of a type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CodecError {
@@ -17,9 +17,9 @@ pub enum CodecError {
     TooLarge {
         /// The type.
         what: &'static str,
-        /// Bytes given.
+        /// Number of bytes received.
         got: usize,
-        /// Bytes allowed.
+        /// Number of bytes allowed.
         limit: usize,
     },
     /// The bytes do not decode, or bytes are left over.
@@ -27,15 +27,15 @@ pub enum CodecError {
     Malformed {
         /// The type.
         what: &'static str,
-        /// What the decoder said.
+        /// The decoder's message.
         detail: String,
     },
-    /// The bytes decode but are not the encoding of what they decode to.
+    /// The bytes decode but differ from the encoding of the decoded value.
     #[error("{what} is not in canonical form: its re-encoding differs at byte {offset}")]
     NotCanonical {
         /// The type.
         what: &'static str,
-        /// First byte that differs.
+        /// Position of the first byte that differs.
         offset: usize,
     },
 }
@@ -44,7 +44,7 @@ pub enum CodecError {
 pub trait Encoded: SchemaWrite<DefaultConfig, Src = Self> + Sized {
     /// The name used in errors.
     const NAME: &'static str;
-    /// Most bytes an encoding may have.
+    /// Maximum bytes of an encoding.
     const BYTES_MAX: usize;
 }
 
@@ -62,7 +62,7 @@ pub fn encode<T: SchemaWrite<DefaultConfig, Src = T>>(value: &T) -> Vec<u8> {
     wincode::serialize(value).expect("value within the codec's limits")
 }
 
-/// Returns how many bytes [`encode`] would give, without writing them.
+/// Returns the length of [`encode`]'s result, without writing it.
 #[must_use]
 pub fn encoded_len<T: SchemaWrite<DefaultConfig, Src = T>>(value: &T) -> usize {
     #[expect(clippy::expect_used, reason = "as in `encode`")]
@@ -70,7 +70,8 @@ pub fn encoded_len<T: SchemaWrite<DefaultConfig, Src = T>>(value: &T) -> usize {
     usize::try_from(len).unwrap_or(usize::MAX)
 }
 
-/// The decoder's word for bytes that end inside a value is how many it wanted to read next, which helps nobody.
+/// For bytes that end inside a value the decoder reports the number of bytes it tried to read next, which is
+/// not useful.
 fn detail_of(error: &wincode::ReadError) -> String {
     match error {
         wincode::ReadError::Io(wincode::io::ReadError::ReadSizeLimit(_)) => {
@@ -84,7 +85,7 @@ fn detail_of(error: &wincode::ReadError) -> String {
 /// Decodes foreign bytes: within the type's limit, exact, and canonical.
 ///
 /// # Errors
-/// [`CodecError`], naming the type and what was wrong.
+/// [`CodecError`], with the type and the fault.
 pub fn decode<T>(bytes: &[u8]) -> Result<T, CodecError>
 where
     T: Encoded + SchemaReadOwned<DefaultConfig, Dst = T>,

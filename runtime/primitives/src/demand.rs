@@ -1,10 +1,10 @@
-//! What executing transactions may ask of a node, at most, as their bytes alone show it.
+//! Upper bounds on the work of executing transactions, derived from their bytes alone.
 //!
-//! A block is small and what it does to the state need not be: an operation of 44 bytes clears a value of
-//! 4 KiB that is on the disk. So blocks and transactions have bounds on what they demand besides their size.
-//! Every count here is an upper bound that needs no state: an old row counts as the largest that may be there.
-//! So admission, proposer and validator count the same, a block over a bound is refused before any signature
-//! is checked, and a failed transaction counts like one that succeeded
+//! A block is small and its effect on the state need not be: an operation of 44 bytes clears a value of 4 KiB
+//! that is on the disk. So blocks and transactions have bounds on their demand besides their size. Every
+//! count here is an upper bound that needs no state: an old row counts as the largest possible one. So
+//! admission, proposer and validator count the same, a block over a bound is refused before any signature is
+//! checked, and a failed transaction counts like a successful one
 //! (`docs/adr/0007-static-bounds-on-state-work.md`).
 
 use crate::limits::{ACCOUNT_ROW_BYTES_MAX, SLOT_ROW_OVERHEAD_BYTES};
@@ -13,26 +13,26 @@ use crate::{ChainParams, Operation, Transaction, TransactionBody};
 /// Bytes of an account's old and new row.
 const ACCOUNT_ROWS_BYTES: u64 = 2 * ACCOUNT_ROW_BYTES_MAX as u64;
 
-/// What transactions demand besides their bytes: upper bounds, known without the state.
+/// The demand of transactions besides their bytes: upper bounds, known without the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Demand {
-    /// Operations.
+    /// Number of operations.
     pub operations: u64,
-    /// Slots set or cleared; one that is set twice counts twice.
+    /// Number of slots set or cleared; one that is set twice counts twice.
     pub slots: u64,
     /// Bytes of old and new rows: for every transaction its sender's account, for every transfer its
     /// recipient's, for every slot the largest value that it may hold and the new one.
     pub state_bytes: u64,
 }
 
-/// A bound that a demand goes past.
+/// A bound that a demand exceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Excess {
-    /// What is counted.
+    /// The counted quantity.
     pub what: &'static str,
-    /// The count.
+    /// The count found.
     pub got: u64,
-    /// The bound.
+    /// The maximum allowed.
     pub limit: u32,
 }
 
@@ -74,7 +74,7 @@ impl Demand {
         }
     }
 
-    /// Both demands.
+    /// The sum of both demands.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self {
@@ -84,7 +84,7 @@ impl Demand {
         }
     }
 
-    /// The first bound of a transaction that this demand goes past.
+    /// The first bound of a transaction that this demand exceeds.
     #[must_use]
     pub fn exceeds_transaction(&self, params: &ChainParams) -> Option<Excess> {
         first_excess([
@@ -102,7 +102,7 @@ impl Demand {
         ])
     }
 
-    /// The first bound of a block that this demand goes past.
+    /// The first bound of a block that this demand exceeds.
     #[must_use]
     pub fn exceeds_block(&self, params: &ChainParams) -> Option<Excess> {
         first_excess([
@@ -119,7 +119,7 @@ impl Demand {
     /// The demand of all these transactions, while each is within its bounds and their sum within a block's.
     ///
     /// # Errors
-    /// The first bound that is passed; what comes after it is not looked at.
+    /// The first bound that is exceeded; the transactions after it are not checked.
     pub fn of_block<'t>(
         self,
         transactions: impl IntoIterator<Item = &'t Transaction>,
@@ -241,7 +241,7 @@ mod tests {
             let count = u64::from(params.block_transactions_max);
             assert_eq!(Demand::transfers(count, count).exceeds_block(&params), None);
             let value = Demand::of(&body(vec![set(4096)]), &params);
-            // 4,283 bytes of transaction each: at most 979 are in 4 MiB.
+            // 4,283 bytes of transaction each: up to 979 fit into 4 MiB.
             let most = params.block_slots_max.min(979);
             let values = (0..most).fold(Demand::default(), |sum, _| sum.plus(value));
             assert_eq!(values.exceeds_block(&params), None);

@@ -1,19 +1,19 @@
 //! BLAKE3 with one key per purpose.
 //!
-//! `H_d(x) = blake3::keyed_hash(key_d, x)` where `key_d = blake3::derive_key(context_d, "")`, so no
-//! value hashed for one purpose can stand for another. The Proof of History chain alone uses plain
-//! BLAKE3, because its price is the hash itself.
+//! `H_d(x) = blake3::keyed_hash(key_d, x)` where `key_d = blake3::derive_key(context_d, "")`, so a value
+//! hashed for one purpose cannot stand for another. Only the Proof of History chain uses plain BLAKE3,
+//! because its cost is the hash itself.
 
 use std::fmt;
 use std::sync::LazyLock;
 use wincode::{SchemaRead, SchemaWrite};
 
-/// A BLAKE3 hash: 32 bytes, shown as lower-case hex behind `0x`.
+/// A BLAKE3 hash: 32 bytes, displayed as lower-case hex with the prefix `0x`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, SchemaWrite, SchemaRead)]
 pub struct Hash(pub [u8; 32]);
 
 impl Hash {
-    /// 32 zero bytes: "nothing there" (the empty trie, the empty Merkle tree, the parent of genesis).
+    /// 32 zero bytes: absence (the empty trie, the empty Merkle tree, the parent of genesis).
     pub const ZERO: Self = Self([0; 32]);
 
     /// The bytes.
@@ -22,20 +22,20 @@ impl Hash {
         &self.0
     }
 
-    /// Whether this is [`Hash::ZERO`].
+    /// Returns true if this is [`Hash::ZERO`].
     #[must_use]
     pub fn is_zero(&self) -> bool {
         *self == Self::ZERO
     }
 
-    /// The first four bytes, which a transaction carries to name its chain.
+    /// The first four bytes, by which a transaction identifies its chain.
     #[must_use]
     pub const fn prefix(&self) -> [u8; 4] {
         let [a, b, c, d, ..] = self.0;
         [a, b, c, d]
     }
 
-    /// Reads 64 hex digits behind `0x`.
+    /// Reads 64 hex digits with the prefix `0x`.
     ///
     /// # Errors
     /// [`crate::HexError`] when the prefix, the length or a digit is wrong.
@@ -58,7 +58,7 @@ impl fmt::Debug for Hash {
 
 macro_rules! domains {
     ($($(#[$doc:meta])* $name:ident = $context:literal,)*) => {
-        /// What a hash is for. Every purpose has its own BLAKE3 key.
+        /// The purpose of a hash. Every purpose has its own BLAKE3 key.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Domain { $($(#[$doc])* $name,)* }
 
@@ -66,7 +66,7 @@ macro_rules! domains {
             /// Every domain, in declaration order.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// The context string that the domain's key is derived from.
+            /// The context string from which the domain's key is derived.
             #[must_use]
             pub const fn context(self) -> &'static str {
                 match self { $(Self::$name => $context,)* }
@@ -76,7 +76,7 @@ macro_rules! domains {
 }
 
 domains! {
-    /// A block header; the hash is what validators vote on.
+    /// A block header; the hash is the value that validators vote on.
     Header = "vibecoin header v1",
     /// A block body.
     Body = "vibecoin body v1",
@@ -112,7 +112,7 @@ domains! {
     TrieBranchPair = "vibecoin trie branch pair v1",
     /// The top pair of a branch's binary tree.
     TrieBranchTop = "vibecoin trie branch top v1",
-    /// The addresses that belong to the chain itself.
+    /// The addresses of the chain's own accounts.
     SystemAddress = "vibecoin system address v1",
     /// Coefficients of a signature batch.
     SignatureBatch = "vibecoin signature batch v1",

@@ -1,6 +1,6 @@
-//! Lower-case hex behind `0x`: how hashes, keys, signatures and raw bytes are shown and read.
+//! Lower-case hex with the prefix `0x`: the text form of hashes, keys, signatures and raw bytes.
 
-/// Why a hex text was refused.
+/// Reason why a hex text was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HexError {
@@ -10,17 +10,17 @@ pub enum HexError {
     /// A fixed-length value has another length.
     #[error("expected {expected} bytes ({} hex digits after 0x), found {digits} digits", expected.saturating_mul(2))]
     Length {
-        /// Bytes the value has.
+        /// Number of bytes of the value.
         expected: usize,
-        /// Digits found.
+        /// Number of digits found.
         digits: usize,
     },
-    /// A character is no hex digit, or there is an odd number of digits.
+    /// A character is not a hex digit, or there is an odd number of digits.
     #[error("not hex: a character is no hex digit, or their number is odd")]
     Digit,
 }
 
-/// Writes `bytes` as lower-case hex behind `0x`.
+/// Writes `bytes` as lower-case hex with the prefix `0x`.
 #[must_use]
 pub fn encode(bytes: &[u8]) -> String {
     const_hex::encode_prefixed(bytes)

@@ -8,11 +8,11 @@
 //! 2. `s` is canonical (`s < L`);
 //! 3. `[8][s]B = [8]R + [8][k]A` with `k = SHA-512(R ‖ A ‖ message)` (ZIP-215, with the cofactor).
 //!
-//! Because of the cofactor, checking one by one and checking in batches always agree, so a batch may
-//! decide. `ed25519-dalek` makes keys and signatures; `ed25519-zebra` decides rules 2 and 3 for one signature,
-//! [`SignatureBatch`] puts the same equation to `curve25519-dalek` for many, with keys it has seen before.
-//! `verify_batch` of `ed25519-dalek` never decides anything: on crafted input it disagrees with
-//! itself from one batch size to the next.
+//! Because of the cofactor, checking one by one and checking in batches always agree, so a batch may decide.
+//! `ed25519-dalek` makes keys and signatures; `ed25519-zebra` decides rules 2 and 3 for one signature,
+//! [`SignatureBatch`] evaluates the same equation with `curve25519-dalek` for many, with keys it has seen
+//! before. `verify_batch` of `ed25519-dalek` never decides anything: on crafted input its result differs from
+//! one batch size to the next.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -56,7 +56,7 @@ macro_rules! hex_text {
             }
         }
         impl $type {
-            /// Reads lower- or upper-case hex behind `0x`, of exactly the right length.
+            /// Reads lower- or upper-case hex with the prefix `0x`, of exactly the right length.
             ///
             /// # Errors
             /// [`HexError`] when the prefix, the length or a digit is wrong.
@@ -69,7 +69,7 @@ macro_rules! hex_text {
 hex_text!(PublicKey);
 hex_text!(Signature);
 
-/// Why a signature or a key was refused.
+/// Reason why a signature or a key was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignatureError {
@@ -79,7 +79,7 @@ pub enum SignatureError {
     /// The key is one of the eight torsion points (or their other encoding).
     #[error("public key is of small order")]
     KeySmallOrder,
-    /// The key's bytes are no point of the curve.
+    /// The key's bytes are not a point of the curve.
     #[error("public key is not a point of the curve")]
     KeyNotAPoint,
     /// The `y` of `R` is not below the field's prime.
@@ -88,7 +88,7 @@ pub enum SignatureError {
     /// `R` is one of the eight torsion points.
     #[error("R of the signature is of small order")]
     RSmallOrder,
-    /// `R` is no point, `s` is not below the group order, or the equation does not hold.
+    /// `R` is not a point, `s` is not below the group order, or the equation does not hold.
     #[error("signature does not match the key and the message")]
     Mismatch,
 }
@@ -146,8 +146,8 @@ thread_local! {
     static CHECKS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Signature checks that this thread has made so far. A batch counts as one each time its equation is evaluated, so
-/// tests can tell what a message cost.
+/// Number of signature checks that this thread has made so far. A batch counts as one each time its equation
+/// is evaluated, so tests can measure the cost of a message.
 #[must_use]
 pub fn signature_checks() -> u64 {
     CHECKS.get()
@@ -158,7 +158,7 @@ fn count_check() {
 }
 
 impl PublicKey {
-    /// Rule 1 for this key, and that it is a point: what registration of a key asks for.
+    /// Rule 1 for this key, and that it is a point: the conditions for registering a key.
     ///
     /// # Errors
     /// [`SignatureError::KeyNotCanonical`], [`SignatureError::KeySmallOrder`] or
@@ -210,9 +210,9 @@ fn check_cheaply(key: &PublicKey, signature: &Signature) -> Result<(), Signature
     })
 }
 
-/// Points of the public keys of signatures that were checked before: finding one again costs a lookup, a point
-/// from its 32 bytes a fifth of a check. Bounded; what was not asked for longest is forgotten first, in halves.
-/// No verdict depends on what is known.
+/// Points of the public keys of signatures that were checked before: a cached point costs a lookup, decoding
+/// one from its 32 bytes a fifth of a check. Bounded; the least recently used are evicted first, in halves.
+/// No verdict depends on the cached keys.
 #[derive(Debug, Default)]
 pub struct KnownKeys {
     recent: HashMap<PublicKey, EdwardsPoint>,
@@ -220,10 +220,11 @@ pub struct KnownKeys {
 }
 
 impl KnownKeys {
-    /// Most keys in each half: what a table of 2^14 places takes before it grows, together about 6 MiB.
+    /// Maximum number of keys in each half: the capacity of a table of 2^14 places before it grows, together
+    /// about 6 MiB.
     const HALF: usize = 14_336;
 
-    /// The point of `key`, from memory or from its bytes; `None` when it is no point of the curve.
+    /// The point of `key`, from memory or from its bytes; `None` when it is not a point of the curve.
     fn point(&mut self, key: &PublicKey) -> Option<EdwardsPoint> {
         if let Some(point) = self.recent.get(key) {
             return Some(*point);
@@ -255,7 +256,7 @@ struct Item {
 
 #[allow(clippy::arithmetic_side_effects)] // Scalars and points: nothing can overflow.
 impl Item {
-    /// Rules 2 and 3, without chance.
+    /// Rules 2 and 3, deterministic.
     fn holds_alone(&self, key: &EdwardsPoint) -> bool {
         count_check();
         let s = Option::<Scalar>::from(Scalar::from_canonical_bytes(*self.signature.s_bytes()));
@@ -292,13 +293,13 @@ impl SignatureBatch {
         }
     }
 
-    /// Signatures queued.
+    /// Number of signatures queued.
     #[must_use]
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Whether nothing is queued.
+    /// Returns true if no signature is queued.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
@@ -322,7 +323,7 @@ impl SignatureBatch {
         });
     }
 
-    /// [`SignatureBatch::verify_with`] when the keys are not likely to come again.
+    /// [`SignatureBatch::verify_with`] for keys that are not likely to be used again.
     #[must_use]
     pub fn verify(self) -> Vec<Result<(), SignatureError>> {
         self.verify_with(&mut KnownKeys::default())
@@ -330,10 +331,10 @@ impl SignatureBatch {
 
     /// Checks all queued signatures and returns a verdict for each, in the order they were queued.
     ///
-    /// The coefficients come from a BLAKE3 stream over the whole batch, so nobody who sends a
-    /// signature can predict them, and no ambient randomness is read. When the batch as a whole
-    /// fails, it is halved until the signatures that do not hold are found: one among 1,024 costs about
-    /// two more batches, and many cost little more than all of them one by one.
+    /// The coefficients are drawn from a BLAKE3 stream over the whole batch, so no sender of a signature can
+    /// predict them, and no ambient randomness is read. When the batch as a whole fails, it is halved until
+    /// the invalid signatures are found: one among 1,024 costs about two more batches, and many cost little
+    /// more than all of them one by one.
     #[must_use]
     pub fn verify_with(self, keys: &mut KnownKeys) -> Vec<Result<(), SignatureError>> {
         let mut stream = self.transcript.finalize_xof();
@@ -352,8 +353,8 @@ impl SignatureBatch {
         self.items.iter().map(verdict).collect()
     }
 
-    /// Returns true if every queued signature holds: for a caller to whom one that does not hold makes all of
-    /// them worthless. Costs one batch, whatever is in it.
+    /// Returns true if every queued signature holds: for a caller that discards all of them if one is
+    /// invalid. Costs one batch, whatever it contains.
     #[must_use]
     pub fn all_hold(self, keys: &mut KnownKeys) -> bool {
         let mut stream = self.transcript.finalize_xof();
@@ -362,9 +363,9 @@ impl SignatureBatch {
     }
 }
 
-/// Whether `[8]([Σ z s]B - Σ [z]R - Σ [z k]A)` is the neutral point, with a coefficient `z` of 128 bits from
-/// `stream` for each signature: then all hold, and when one does not hold, this does with a chance of 2^-128.
-/// Terms of the same key are added up before they are multiplied.
+/// Returns true if `[8]([Σ z s]B - Σ [z]R - Σ [z k]A)` is the neutral point, with a coefficient `z` of 128
+/// bits from `stream` for each signature: this holds if all signatures hold, and otherwise with a chance of
+/// 2^-128. Terms of the same key are added up before they are multiplied.
 #[allow(clippy::arithmetic_side_effects)] // Scalars and points: nothing can overflow.
 fn equation(items: &[&Item], stream: &mut blake3::OutputReader, keys: &mut KnownKeys) -> bool {
     count_check();
@@ -409,8 +410,8 @@ fn equation(items: &[&Item], stream: &mut blake3::OutputReader, keys: &mut Known
 
 /// A private key; has no `Debug`.
 ///
-/// Its seed lies in one place of the heap from its birth on: a value that is moved leaves no copy behind, and
-/// clones share the place. It is wiped when the last of them is dropped.
+/// Its seed is in one place of the heap from its creation on: a value that is moved leaves no copy behind,
+/// and clones share the place. It is wiped when the last of them is dropped.
 #[derive(Clone)]
 pub struct SecretKey(Arc<ed25519_dalek::SigningKey>);
 
@@ -423,13 +424,13 @@ impl SecretKey {
         key
     }
 
-    /// What is derived here passes over the stack, below the caller's frame.
+    /// Values derived here pass over the stack, below the caller's frame.
     #[inline(never)]
     fn boxed(seed: &[u8; 32]) -> Self {
         Self(Arc::new(ed25519_dalek::SigningKey::from_bytes(seed)))
     }
 
-    /// The seed, in memory that wipes itself.
+    /// The seed, in memory that is wiped when dropped.
     #[must_use]
     pub fn seed(&self) -> Box<Zeroizing<[u8; 32]>> {
         let mut seed = Box::new(Zeroizing::new([0; 32]));
@@ -443,7 +444,7 @@ impl SecretKey {
         PublicKey(self.0.verifying_key().to_bytes())
     }
 
-    /// Signs `message`; the public key is the key's own, never the caller's.
+    /// Signs `message`; the public key in the hash is the key's own, never the caller's.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> Signature {
         let signature = self.signed(message);
@@ -457,7 +458,7 @@ impl SecretKey {
     }
 }
 
-/// Words of the stack that [`wipe_stack`] overwrites: more than deriving a key or signing takes.
+/// Words of the stack that [`wipe_stack`] overwrites: more than the derivation of a key or signing uses.
 const STACK_WORDS: usize = 2048;
 
 /// Overwrites the stack below the caller's frame, where functions that have returned left their values. Call

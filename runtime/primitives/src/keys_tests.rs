@@ -37,7 +37,7 @@ fn craft(
     (PublicKey(key), Signature(signature))
 }
 
-/// Thirty-two bytes that belong to this number.
+/// Thirty-two bytes derived from this number.
 fn seed_of(number: u64) -> [u8; 32] {
     *blake3::hash(&number.to_le_bytes()).as_bytes()
 }
@@ -84,7 +84,7 @@ fn the_acceptance_matrix_holds_singly_and_in_batches() {
         assert_eq!(both(&key, message, &signature), Ok(()), "mixed-order R");
     }
 
-    // Small-order A or R: refused before the equation is asked.
+    // Small-order A or R: refused before the equation is evaluated.
     for torsion in &EIGHT_TORSION {
         let (key, signature) = craft(message, 0, 55, *torsion, none);
         assert_eq!(
@@ -207,9 +207,9 @@ fn four_hundred_crafted_signatures_get_the_same_verdict_in_every_batch_size() {
     }
 }
 
-/// The library computes large sums in another way than small ones, in steps of its own from 190, 500 and 800 points
+/// The library computes large sums by another method than small ones, in steps from 190, 500 and 800 points
 /// on. A sum that wrongly fails costs time only, since the signatures are then checked one by one: no test of
-/// verdicts sees it.
+/// verdicts detects it.
 #[test]
 fn the_equation_of_a_large_batch_holds_exactly_when_every_signature_does() {
     let mut keys = KnownKeys::default();
@@ -229,8 +229,8 @@ fn the_equation_of_a_large_batch_holds_exactly_when_every_signature_does() {
     }
 }
 
-/// The table of the base point is the same code on every processor; sums of many points are what vectors of
-/// different widths compute, the widest that this one has.
+/// The table of the base point is the same code on every processor; sums of many points are computed with
+/// vectors of different widths, the widest that this one has.
 #[test]
 fn sums_of_any_number_of_points_agree_with_the_table_of_the_base_point() {
     let scalar = |name: u64| Scalar::from_bytes_mod_order(seed_of(name));

@@ -1,13 +1,12 @@
-//! The words of the chain: every value that is hashed, signed, sent or stored, and its one encoding.
+//! The data types of the chain: every value that is hashed, signed, sent or stored, and its one encoding.
 //!
 //! Pure data and pure rules. No clock, no file, no socket, no ambient randomness.
 //!
-//! Read in this order: [`hash`] and [`codec`] (how bytes become values and names), [`keys`] (the
-//! signature rule), [`transaction`], [`block`], [`vote`] (votes, certificates, evidence),
-//! [`offence`] (which evidence the chain has),
-//! [`validators`], [`schedule`] (the proposer order), [`state`], [`params`] and [`limits`].
+//! Read in this order: [`hash`] and [`codec`] (encoding and identifiers of values), [`keys`] (the signature
+//! rule), [`transaction`], [`block`], [`vote`] (votes, certificates, evidence), [`offence`] (recorded
+//! offences), [`validators`], [`schedule`] (the proposer order), [`state`], [`params`] and [`limits`].
 //!
-//! What has been checked has a type of its own:
+//! Checked values have a different type:
 //!
 //! ```
 //! use vibecoin_primitives::*;

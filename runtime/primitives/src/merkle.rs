@@ -35,12 +35,12 @@ fn seal(count: u64, top: &Hash) -> Hash {
     Domain::MerkleRoot.hash_parts(&[&count.to_le_bytes(), &top.0])
 }
 
-/// The way from one leaf to the root.
+/// The path from one leaf to the root.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub struct MerklePath {
     /// Position of the leaf, from zero.
     pub index: u64,
-    /// Leaves in the list.
+    /// Number of leaves in the list.
     pub count: u64,
     /// Siblings from the leaf upwards; a level at which the node is promoted has none.
     pub siblings: Vec<Hash>,

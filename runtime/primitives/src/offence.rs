@@ -1,4 +1,4 @@
-//! Which double signatures a chain has recorded: each offence once.
+//! Double signatures recorded by a chain: each offence once.
 
 use wincode::{SchemaRead, SchemaWrite};
 
@@ -30,21 +30,21 @@ impl OffenceKind {
     }
 }
 
-/// What a piece of evidence is about. A chain records each offence once.
+/// The subject of a piece of evidence. A chain records each offence once.
 ///
-/// The round is no part of it: the offender chooses it freely, so an index by round would have no bound.
+/// The round is not part of it: the offender chooses it freely, so an index by round would have no bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Offence {
     /// Height of the two messages.
     pub height: Height,
-    /// Who signed both.
+    /// The signer of both messages.
     pub validator: PublicKey,
-    /// What was signed twice.
+    /// The kind of message signed twice.
     pub kind: OffenceKind,
 }
 
 impl Evidence {
-    /// The offence that this piece shows.
+    /// The offence that this piece proves.
     #[must_use]
     pub fn offence(&self) -> Offence {
         let (validator, height) = self.offender();
@@ -64,7 +64,7 @@ impl Evidence {
     }
 }
 
-/// The recorded offences of one height: a record in the state, there from the first block that has
+/// The recorded offences of one height: a record in the state, which exists from the first block that has
 /// evidence about the height until evidence about it is too old for any block.
 ///
 /// ```text
@@ -83,7 +83,7 @@ impl Encoded for OffenceRecord {
 }
 
 impl OffenceRecord {
-    /// Whether the offence is recorded. `set` is that of the record's height.
+    /// Returns true if the offence is recorded. `set` is that of the record's height.
     #[must_use]
     pub fn has(&self, set: &ValidatorSet, offence: &Offence) -> bool {
         let index = set.find(&offence.validator).map(|(index, _)| index);
@@ -91,7 +91,7 @@ impl OffenceRecord {
         kinds.is_some_and(|kinds| kinds & offence.kind.bit() != 0)
     }
 
-    /// Records an offence; one of nobody in the set changes nothing.
+    /// Records an offence; one of a validator outside the set changes nothing.
     pub fn add(&mut self, set: &ValidatorSet, offence: &Offence) {
         let Some((index, _)) = set.find(&offence.validator) else {
             return;

@@ -10,17 +10,17 @@ use crate::limits::{
 use crate::planted::{Bug, active};
 use crate::{AddressPrefix, Amount, Demand, Domain, Encoded, Hash, Round, encode};
 
-/// Which faults the validators survive.
+/// The faults that the validator set tolerates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub enum FaultModel {
-    /// Quorums of more than 2/3: safe while less than 1/3 of the power lies.
+    /// Quorums of more than 2/3: safe while less than 1/3 of the power is Byzantine.
     Byzantine,
-    /// Quorums of more than 1/2: nodes may stop, none may lie. For one organisation's cluster.
+    /// Quorums of more than 1/2: nodes may stop, none may be Byzantine. For one organisation's cluster.
     Crash,
 }
 
 impl FaultModel {
-    /// Whether `power` of `total` decides a vote.
+    /// Returns true if `power` of `total` decides a vote.
     ///
     /// More than 2/3 (Byzantine) or more than 1/2 (crash), so any two deciding groups share a
     /// validator that follows the rules.
@@ -35,7 +35,7 @@ impl FaultModel {
     #[must_use]
     pub fn quorum_fraction(self) -> (u64, u64) {
         match self {
-            // A hair less than two thirds: of the small powers of a simulation, two thirds exceed it.
+            // Slightly less than two thirds: with the small powers of a simulation, two thirds exceed it.
             Self::Byzantine if active(Bug::QuorumOfTwoThirds) => (1999, 3000),
             Self::Byzantine => (2, 3),
             Self::Crash => (1, 2),
@@ -46,66 +46,66 @@ impl FaultModel {
 /// The rules of one chain. Hashed into every header.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub struct ChainParams {
-    /// Name of the network, for people.
+    /// Name of the network, for display.
     pub network: String,
     /// Prefix of addresses.
     pub address_prefix: String,
-    /// Symbol of the money, for people.
+    /// Symbol of the currency, for display.
     pub symbol: String,
-    /// Decimal places of the money, for people; every interface uses base units.
+    /// Decimal places of the currency, for display; every interface uses base units.
     pub decimals: u8,
-    /// Which faults the validators survive.
+    /// The faults that the validator set tolerates.
     pub fault_model: FaultModel,
     /// A chain for development: no empty blocks, developer methods, guard in memory.
     pub dev: bool,
 
     /// Nominal length of a tick in milliseconds.
     pub tick_ms: u32,
-    /// Ticks of a block created in round 0; later rounds have a quarter, at least one.
+    /// Ticks of a block created in round 0; later rounds have a quarter, minimum one.
     pub ticks_per_block: u16,
     /// Hashes in a tick, exactly.
     pub hashes_per_tick: u32,
     /// Ticks before the end of a block at which intake closes.
     pub quiet_ticks: u16,
 
-    /// Most bytes of the transactions of a block.
+    /// Maximum bytes of the transactions of a block.
     pub block_bytes_max: u32,
-    /// Most transactions of a block.
+    /// Maximum number of transactions of a block.
     pub block_transactions_max: u32,
-    /// Most bytes of one transaction.
+    /// Maximum bytes of one transaction.
     pub transaction_bytes_max: u32,
-    /// Most operations of one transaction.
+    /// Maximum number of operations of one transaction.
     pub operations_max: u32,
-    /// Most bytes of a slot's value.
+    /// Maximum bytes of a slot's value.
     pub slot_value_bytes_max: u32,
-    /// Most operations of the transactions of a block.
+    /// Maximum number of operations of the transactions of a block.
     pub block_operations_max: u32,
-    /// Most slots that a block sets or clears, each counted as often as it is.
+    /// Maximum number of slots that a block sets or clears, each counted as often as it is.
     pub block_slots_max: u32,
-    /// Most bytes of the old and new rows of a block, as [`crate::Demand`] counts them.
+    /// Maximum bytes of the old and new rows of a block, as [`crate::Demand`] counts them.
     pub block_state_bytes_max: u32,
-    /// Most bytes of the evidence of a block.
+    /// Maximum bytes of the evidence of a block.
     pub block_evidence_bytes_max: u32,
-    /// Most slots that a transaction sets or clears.
+    /// Maximum number of slots that a transaction sets or clears.
     pub transaction_slots_max: u32,
-    /// Most bytes of the old and new rows of a transaction, as [`crate::Demand`] counts them.
+    /// Maximum bytes of the old and new rows of a transaction, as [`crate::Demand`] counts them.
     pub transaction_state_bytes_max: u32,
-    /// How many heights ahead `valid_until` may lie.
+    /// Maximum number of heights that `valid_until` may lie ahead.
     pub validity_window: u64,
 
-    /// Least fee of a transaction.
+    /// Minimum fee of a transaction.
     pub fee_min: Amount,
-    /// Least fee per byte of a transaction, on top of `fee_min`.
+    /// Minimum fee per byte of a transaction, on top of `fee_min`.
     pub fee_per_byte: Amount,
-    /// Least fee per slot that a transaction sets or clears, whatever it holds: reading what is there costs
-    /// as much as reading the largest value.
+    /// Minimum fee per slot that a transaction sets or clears, whatever its value: reading the old value
+    /// costs as much as reading the largest one.
     pub fee_per_slot: Amount,
     /// Burned when a transfer creates an account.
     pub account_price: Amount,
     /// Burned when a slot is set, per byte of value plus 32.
     pub storage_byte_price: Amount,
 
-    /// Longest time without a block in milliseconds; 0 means no empty blocks.
+    /// Maximum time without a block in milliseconds; 0 means no empty blocks.
     pub empty_block_interval_ms: u32,
     /// First propose timeout in milliseconds.
     pub timeout_propose_ms: u32,
@@ -113,17 +113,17 @@ pub struct ChainParams {
     pub timeout_prevote_ms: u32,
     /// First precommit timeout in milliseconds.
     pub timeout_precommit_ms: u32,
-    /// What every timeout grows by per round, in milliseconds.
+    /// Growth of every timeout per round, in milliseconds.
     pub timeout_delta_ms: u32,
-    /// Longest timeout in milliseconds.
+    /// Maximum of every timeout, in milliseconds.
     pub timeout_max_ms: u32,
-    /// How far the clocks of validators may differ, in milliseconds.
+    /// Maximum difference between the clocks of validators, in milliseconds.
     pub clock_precision_ms: u32,
-    /// How long a message may take, in milliseconds.
+    /// Maximum delay of a message, in milliseconds.
     pub message_delay_ms: u32,
-    /// How old evidence may be, in heights.
+    /// Maximum age of evidence, in heights.
     pub evidence_age_max: u64,
-    /// How old a trusted height may be once the validator set has changed, in seconds.
+    /// Maximum age of a trusted height once the validator set has changed, in seconds.
     pub trust_period_s: u64,
 }
 
@@ -136,11 +136,11 @@ impl Encoded for ChainParams {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("parameter {name} is {got}, allowed is {allowed}")]
 pub struct ParamsError {
-    /// The parameter.
+    /// Name of the parameter.
     pub name: &'static str,
-    /// Its value.
+    /// The value found.
     pub got: String,
-    /// What is allowed.
+    /// The allowed range.
     pub allowed: String,
 }
 
@@ -160,7 +160,8 @@ impl ChainParams {
             hashes_per_tick: 12_500,
             quiet_ticks: 1,
             block_bytes_max: 4 * 1024 * 1024,
-            // With the slots below, what two slow cores judge in half of a block's 100 ms from cold rows: ADR 7.
+            // With the slots below, the amount that two slow cores judge in half of a block's 100 ms from
+            // cold rows: ADR 7.
             block_transactions_max: 1_000,
             transaction_bytes_max: 64 * 1024,
             operations_max: 64,
@@ -203,7 +204,7 @@ impl ChainParams {
         }
     }
 
-    /// The same with the largest bounds on blocks: for a chain whose blocks take as long as they take.
+    /// The same with the largest bounds on blocks: for a chain whose block time is not limited.
     #[must_use]
     pub fn unpaced(self) -> Self {
         Self {
@@ -234,7 +235,7 @@ impl ChainParams {
         }
     }
 
-    /// The hash that every header carries.
+    /// The hash that every header contains.
     #[must_use]
     pub fn hash(&self) -> Hash {
         Domain::Params.hash(&encode(self))
@@ -258,7 +259,7 @@ impl ChainParams {
         u64::from(ticks).saturating_mul(u64::from(self.tick_ms))
     }
 
-    /// Least fee of a transaction of `bytes` bytes that sets or clears `slots` slots.
+    /// Minimum fee of a transaction of `bytes` bytes that sets or clears `slots` slots.
     ///
     /// Known from the transaction alone, so that admission and execution never differ about it.
     #[must_use]
@@ -271,7 +272,7 @@ impl ChainParams {
     /// The prefix of addresses.
     ///
     /// # Errors
-    /// [`ParamsError`] when it is no prefix; [`ChainParams::check`] has excluded that.
+    /// [`ParamsError`] when it is not a valid prefix; [`ChainParams::check`] has excluded that.
     pub fn prefix(&self) -> Result<AddressPrefix, ParamsError> {
         AddressPrefix::new(&self.address_prefix).map_err(|_| ParamsError {
             name: "address_prefix",
@@ -396,7 +397,7 @@ impl ChainParams {
             0,
             60_000,
         )?;
-        // Without it no later round would be more patient than the first.
+        // Without it no later round would wait longer than the first.
         range("message_delay_ms", u64::from(self.message_delay_ms), 1, 60_000)?;
         range("evidence_age_max", self.evidence_age_max, 1, 100_000_000)?;
         range("trust_period_s", self.trust_period_s, 1, 10 * 365 * 24 * 3600)
@@ -404,8 +405,8 @@ impl ChainParams {
 }
 
 impl ChainParams {
-    /// The bounds on what blocks and transactions demand. A block takes at least the largest transaction, or a
-    /// transaction that was admitted could never be in a block.
+    /// The bounds on the demand of blocks and transactions. A block fits the largest transaction, or an
+    /// admitted transaction might never fit into a block.
     fn check_demands(
         &self,
         range: impl Fn(&'static str, u64, u64, u64) -> Result<(), ParamsError>,

@@ -1,8 +1,8 @@
-//! A proposed block in pieces, sent to the validators while it is made.
+//! A proposed block in parts, sent to the validators during construction.
 //!
-//! The opening comes first, then one part for each tick, in order. Each is signed by the proposer on its
-//! own, so a part can be dropped or blamed before anything in it is looked at; two different parts with
-//! one sequence number prove that the proposer made two blocks.
+//! The opening is sent first, then one part for each tick, in order. Each is signed separately by the
+//! proposer, so a part can be dropped or blamed before its content is checked; two different parts with one
+//! sequence number prove that the proposer made two blocks.
 
 use wincode::{SchemaRead, SchemaWrite};
 
@@ -16,14 +16,14 @@ use crate::{
 /// Prefix of the bytes that a part's signature covers.
 pub const PART_TAG: &[u8] = b"vibecoin/part/v1";
 
-/// What a proposer signs for each part.
+/// The statement that a proposer signs for each part.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub struct PartStatement {
     /// The block's height.
     pub height: Height,
-    /// The round that it is made in.
+    /// The round in which it is made.
     pub round: Round,
-    /// Who makes it.
+    /// The proposer that makes it.
     pub proposer: PublicKey,
     /// Hash of the parent's header.
     pub parent: Hash,
@@ -33,23 +33,23 @@ pub struct PartStatement {
     pub digest: Hash,
 }
 
-/// A statement with its signature: what is left of a part when its content is of no use any more.
+/// A statement with its signature: the part of a block part that is kept once the content is not needed.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub struct SignedPart {
-    /// What is signed.
+    /// The signed statement.
     pub statement: PartStatement,
-    /// By `statement.proposer`.
+    /// Signature by `statement.proposer`.
     pub signature: Signature,
 }
 
-/// What a part brings.
+/// The content of a part.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub enum PartContent {
-    /// Everything of the body but its ticks; known when the block is begun.
+    /// Everything of the body except its ticks; known when the block is begun.
     Opening {
         /// The parent's certificate; `None` at height 1.
         last_commit: Option<CommitCertificate>,
-        /// Double signatures that came to light.
+        /// Double signatures to punish.
         evidence: Vec<Evidence>,
     },
     /// One tick.
@@ -59,9 +59,9 @@ pub enum PartContent {
 /// One part of a proposed block.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub struct BlockPart {
-    /// What the proposer signed.
+    /// The statement that the proposer signed.
     pub signed: SignedPart,
-    /// What the statement's digest is of.
+    /// The content that the statement's digest covers.
     pub content: PartContent,
 }
 
@@ -92,7 +92,7 @@ impl PartStatement {
 }
 
 impl SignedPart {
-    /// Checks the signature alone; whether it is the proposer's turn is the caller's question.
+    /// Checks the signature alone; the caller checks whether it is the proposer's turn.
     ///
     /// # Errors
     /// [`SignatureError`] when the signature rule does not hold.
@@ -104,7 +104,7 @@ impl SignedPart {
 }
 
 impl BlockPart {
-    /// Whether the content is what the statement names. The signature is checked apart.
+    /// Returns true if the content matches the statement. The signature is checked separately.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         let opening = matches!(self.content, PartContent::Opening { .. });
@@ -124,7 +124,7 @@ impl Encoded for BlockPart {
         BLOCK_BYTES_MAX + CERTIFICATE_BYTES_MAX + EVIDENCE_MAX * EVIDENCE_BYTES_MAX + KIB;
 }
 
-// A pair of them fits into a piece of evidence, and what a part adds to its content into the spare room.
+// A pair of them fits into a piece of evidence, and the overhead of a part into the spare space.
 const _: () = assert!(2 * SignedPart::BYTES_MAX + 64 <= EVIDENCE_BYTES_MAX);
 const _: () = assert!(SignedPart::BYTES_MAX + 64 <= KIB);
 

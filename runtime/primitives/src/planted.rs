@@ -1,22 +1,22 @@
-//! Bugs that are planted on purpose: the test of the simulator.
+//! Deliberate bugs: the test of the simulator.
 //!
-//! A test network that finds nothing shows nothing, unless it is known what it would find. With the cargo
-//! feature `planted`, which no shipped binary has, each [`Bug`] can be switched on for one thread, and the
-//! simulator (`tests/sim`) must notice every one of them. Without the feature [`active`] is a constant
+//! A test network that finds nothing shows nothing, unless it is known which bugs it would find. With the
+//! cargo feature `planted`, which no shipped binary has, each [`Bug`] can be switched on for one thread, and
+//! the simulator (`tests/sim`) must detect every one of them. Without the feature [`active`] is a constant
 //! `false` and costs nothing.
 
-/// A bug that some crate has when it is active.
+/// A bug that a crate has when it is active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bug {
-    /// What is signed leaves before the log is synced.
+    /// Signed messages leave before the log is synced.
     SignBeforeSync,
-    /// What is signed leaves before the guard entry is durable.
+    /// Signed messages leave before the guard entry is durable.
     GuardAfterSend,
     /// The prevotes of the others are not replayed at a start, so the lock is forgotten.
     LockForgotten,
     /// A guard that is ahead of the log does not abstain.
     AbstentionForgotten,
-    /// A home whose database lost blocks is not silent where it had signed.
+    /// A home whose database lost blocks does not abstain where it had signed.
     SilenceForgotten,
     /// Two thirds of the power are enough, where more than two thirds are needed.
     QuorumOfTwoThirds,
@@ -28,29 +28,29 @@ pub enum Bug {
     SignatureUnchecked,
     /// The state root in a header is not compared.
     StateRootUnchecked,
-    /// A body is taken for the one that the header names without a look at its hash.
+    /// A body is accepted for a header without a check of its hash.
     CachedHash,
     /// One tick of the Proof of History is not checked.
     TickUnchecked,
-    /// A header's time may be anything.
+    /// A header's time is not checked.
     TimeUnchecked,
-    /// A proposal is voted for whatever the clock says.
+    /// A proposal is voted for whatever the clock shows.
     UntimelyTaken,
-    /// A block that is named for a later round first is not asked for its time.
+    /// A block whose first proposal names a later round is not checked for its time.
     LaterRoundTimely,
     /// Evidence in a block is not checked.
     EvidenceUnchecked,
-    /// Double signatures that this node saw are thrown away.
+    /// Double signatures that this node saw are discarded.
     EvidenceOverlooked,
     /// A spent nonce may be spent again.
     NonceUnchecked,
-    /// The pool takes the nonce after the next one for the next one.
+    /// The pool mistakes the nonce after the next one for the next one.
     NonceOffByOne,
     /// A block that is stored when the process starts is applied once more.
     AppliedTwice,
-    /// A commit is told of before it is durable: a crash drops the last batch.
+    /// A commit is reported before it is durable: a crash drops the last batch.
     CommitUnsynced,
-    /// A validator that is held back goes on being credited, without bound.
+    /// A validator that is held back continues to be credited, without bound.
     CreditUnbounded,
     /// Evidence that a block has recorded may be recorded again.
     EvidenceRepeated,
@@ -58,20 +58,20 @@ pub enum Bug {
     OffenderFavoured,
     /// The proposer order of equals depends on a hash map.
     HashMapOrder,
-    /// Records of the consensus log are read without a look at their checksum.
+    /// Records of the consensus log are read without a check of their checksum.
     TornRecord,
-    /// What was lost on the way is never sent again.
+    /// Lost messages are never sent again.
     NeverAgain,
-    /// Questions to a peer are forgotten with its connection, so its late answers look unasked.
+    /// Requests to a peer are forgotten with its connection, so its late responses appear unsolicited.
     QuestionForgotten,
     /// The turns of the next height are derived as if the present one had been decided in its first round.
     TurnStale,
-    /// Every part of a proposal begins the wait for it again, without an end.
+    /// Every part of a proposal restarts the wait for it, without an end.
     StretchUnbounded,
-    /// Of a failed transaction, the step that came last is not undone. All nodes agree about it, so that it takes a
-    /// second opinion to find it: `tests/sim/src/leftovers.rs`, not [`Bug::ALL`].
+    /// The last step of a failed transaction is not undone. All nodes agree about it, so that detection needs
+    /// an independent implementation: `tests/sim/src/leftovers.rs`, not [`Bug::ALL`].
     UndoForgotten,
-    /// A shape of transaction panics the executor. A network that notices it has failed: not in [`Bug::ALL`].
+    /// A shape of transaction panics the executor. A network that detects it has failed: not in [`Bug::ALL`].
     PoisonPanics,
     /// As [`Bug::PoisonPanics`], and the panic is not contained: `runtime/replica/tests/streaming.rs`.
     PanicUncontained,
@@ -83,7 +83,7 @@ pub enum Bug {
 }
 
 impl Bug {
-    /// Every bug that a test network must notice.
+    /// Every bug that a test network must detect.
     pub const ALL: [Self; 30] = [
         Self::SignBeforeSync,
         Self::GuardAfterSend,
@@ -117,7 +117,7 @@ impl Bug {
         Self::StretchUnbounded,
     ];
 
-    /// Its name on the command line.
+    /// Name of the bug on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -160,7 +160,7 @@ impl Bug {
     }
 }
 
-/// Whether this build can have bugs at all.
+/// True if this build can have bugs.
 pub const BUILT_IN: bool = cfg!(feature = "planted");
 
 #[cfg(feature = "planted")]
@@ -174,20 +174,20 @@ mod switch {
         static DRAWN: Cell<u64> = const { Cell::new(0) };
     }
 
-    /// Whether the code of this thread has the bug now.
+    /// Returns true if the code of this thread has the bug now.
     #[must_use]
     pub fn active(bug: Bug) -> bool {
         ACTIVE.get() == Some(bug)
     }
 
-    /// Numbers in the place of a hash map's random keys: others with each call, the same in each run.
+    /// Values in place of a hash map's random keys: different with each call, the same in each run.
     #[must_use]
     pub fn noise() -> u64 {
         DRAWN.set(DRAWN.get().wrapping_add(1));
         DRAWN.get().wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
     }
 
-    /// The code of this thread has the bug until this is dropped.
+    /// Guard: the code of this thread has the bug until this is dropped.
     #[derive(Debug)]
     pub struct Planted(Option<Bug>);
 
@@ -198,7 +198,7 @@ mod switch {
             Self(ACTIVE.replace(bug))
         }
 
-        /// Begins a run: the same calls give the same noise.
+        /// Begins a run: the same calls return the same noise.
         pub fn reset_noise() {
             DRAWN.set(0);
         }
@@ -214,14 +214,14 @@ mod switch {
 #[cfg(feature = "planted")]
 pub use switch::{Planted, active, noise};
 
-/// Whether the code of this thread has the bug now: never, in this build.
+/// Returns true if the code of this thread has the bug now: never, in this build.
 #[cfg(not(feature = "planted"))]
 #[must_use]
 pub const fn active(_bug: Bug) -> bool {
     false
 }
 
-/// Numbers in the place of a hash map's random keys; this build has no use for them.
+/// Values in place of a hash map's random keys; unused in this build.
 #[cfg(not(feature = "planted"))]
 #[must_use]
 pub const fn noise() -> u64 {
@@ -241,7 +241,7 @@ impl Planted {
         Self
     }
 
-    /// Does nothing.
+    /// No operation in this build.
     pub const fn reset_noise() {}
 }
 

@@ -1,4 +1,4 @@
-//! Receipts: what became of a transaction that is in a block.
+//! Receipts: outcomes of the transactions of a block.
 
 use wincode::{SchemaRead, SchemaWrite};
 
@@ -17,15 +17,15 @@ pub enum Receipt {
 pub struct ReceiptV1 {
     /// [`crate::Transaction::id`].
     pub transaction: Hash,
-    /// What was paid to the proposer.
+    /// Base units paid to the proposer.
     pub fee: Amount,
-    /// What was burned for new accounts and storage; zero when an operation failed.
+    /// Base units burned for new accounts and storage; zero when an operation failed.
     pub burned: Amount,
-    /// Whether the operations applied.
+    /// Outcome of the operations.
     pub outcome: Outcome,
 }
 
-/// Whether the operations of a transaction applied, and if not, why.
+/// Outcome of the operations of a transaction, with the reason of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub enum Outcome {
     /// All operations applied.
@@ -34,15 +34,15 @@ pub enum Outcome {
     Failed {
         /// Position of the operation that failed, from zero.
         operation: u32,
-        /// Why.
+        /// Reason of the failure.
         reason: Failure,
     },
 }
 
-/// Why an operation failed.
+/// Reason why an operation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, thiserror::Error)]
 pub enum Failure {
-    /// The sender does not have what the operation moves or burns.
+    /// The sender does not have the amount that the operation moves or burns.
     #[error("insufficient funds: the operation needs {needed}, the account has {available}")]
     InsufficientFunds {
         /// Base units needed by the operation, prices included.

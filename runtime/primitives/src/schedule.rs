@@ -10,26 +10,25 @@ use crate::{Encoded, Height, PublicKey, Round, Validator, ValidatorSet};
 
 /// First penalty, in heights, of a validator that missed its turn.
 pub const PENALTY_MIN: u32 = 64;
-/// Longest penalty, in heights.
+/// Maximum penalty, in heights.
 pub const PENALTY_MAX: u32 = 1024;
-/// Penalty, in heights, of a validator whose offence a block records. Longer than any for missed turns, and known by that:
-/// no block that the validator proposes ends it.
+/// Penalty, in heights, of a validator whose offence a block records. Longer than any for missed turns, by
+/// which it is distinguished: no block that the validator proposes ends it.
 pub const PENALTY_OFFENCE: u32 = 2048;
-/// Credit that one proposal costs.
+/// Cost of one proposal, in credit.
 pub const CREDIT: i64 = 1 << 40;
-/// The most that a validator can be owed or owe. Not reached: credit only changes hands, and 40,000 patterns of absence
-/// gave nobody more than nine proposals of it, in either direction.
+/// Maximum absolute credit of a validator. Not reached: credit is only transferred, and in 40,000 patterns of
+/// absence no validator had more than nine proposals of it, in either direction.
 const CREDIT_BOUND: i64 = CREDIT << 6;
 
-/// Where one validator stands in the proposer order.
+/// Position of one validator in the proposer order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, SchemaWrite, SchemaRead)]
 pub struct Turn {
-    /// Proposals that the validator is owed, in units of one [`CREDIT`]th; below zero it had more
-    /// than its share.
+    /// Proposals that the validator is owed, in units of one [`CREDIT`]th; below zero it had more than its share.
     pub credit: i64,
-    /// The validator goes last at heights below this one.
+    /// The validator is last in the order at heights below this one.
     pub penalty_until: Height,
-    /// Length of its last penalty in heights; 0 when it proposed since, without an offence in that block.
+    /// Length of its last penalty in heights; 0 when it has proposed since, without an offence in that block.
     pub penalty: u32,
 }
 
@@ -40,45 +39,43 @@ impl Turn {
     }
 }
 
-/// The newest blocks, as far as one validator proposed them all.
+/// The newest blocks, as far as one validator proposed all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, SchemaWrite, SchemaRead)]
 pub struct Row {
     /// Index of the validator.
     pub proposer: u32,
-    /// How many they are beyond twice what it was credited for these heights; in units of one [`CREDIT`]th.
+    /// Their number beyond twice the validator's credit for these heights; in units of one [`CREDIT`]th.
     pub excess: u64,
 }
 
 /// The proposer order of the next height: a record in the state, so a function of chain data alone.
 ///
-/// At each height the validators that are *present* share one proposal: present are those that are
-/// neither held back nor were passed over at this height, for the chain knows no other absence. Each is
-/// credited its power divided by theirs, and the proposer is debited what all of them were credited. So
-/// credit only changes hands: what one proposes beyond its share it owes to those that were present, and
+/// At each height the validators that are *present* share one proposal: present are those that are neither held
+/// back nor were passed over at this height, for the chain knows no other absence. Each is credited its power
+/// divided by theirs, and the proposer is debited the sum of these credits. So credit is only transferred: a
+/// proposer owes the blocks beyond its share to those that were present, and an absence earns nothing.
 /// an absence earns nothing.
 ///
-/// The order looks at each credit against the mean, per unit of power, of those that are not held back.
-/// First comes, of those that are owed something, the one that would be owed a whole proposal first
-/// (earliest eligible virtual deadline first), so while nobody misses a turn no credit reaches one
-/// proposal in either direction. Where that would give one validator more blocks in a row than twice its
-/// share and two, it lets the others go first.
+/// The order compares each credit with the mean, per unit of power, of those that are not held back. First is, of
+/// those that are owed something, the one that would be owed a whole proposal first (earliest eligible virtual
+/// deadline first), so while no turn is missed no credit reaches one proposal in either direction. A validator
+/// that would thereby have more blocks in a row than twice its share and two is placed after the others.
 ///
-/// Later rounds go down the same order, and every validator is reached within `n` rounds. A validator
-/// whose turn passed without a block goes last for [`PENALTY_MIN`] heights, doubling up to
-/// [`PENALTY_MAX`] on repetition, and is credited nothing; a block that it proposes clears that. At most
-/// a third of the power is held back, those released first being taken back into the order first,
-/// offenders after all others.
+/// Later rounds follow the same order, and every validator is reached within `n` rounds. A validator whose
+/// turn passed without a block is last for [`PENALTY_MIN`] heights, doubling up to [`PENALTY_MAX`] on
+/// repetition, and is credited nothing; a block that it proposes clears that. Up to a third of the power is
+/// held back; those released first are returned to the order first, offenders after all others.
 ///
-/// A validator whose double signature a block records goes last for [`PENALTY_OFFENCE`] heights, whatever it
-/// proposes meanwhile: two proposals for one round can make the round of the next proposer fail too, while the first block is decided
-/// in the end, so that by the rounds alone nobody would have missed a turn.
+/// A validator whose double signature a block records is last for [`PENALTY_OFFENCE`] heights, whatever it
+/// proposes meanwhile: two proposals for one round can make the round of the next proposer fail too, while
+/// the first block is decided in the end, so that by the rounds alone no validator would have missed a turn.
 ///
 /// Source: docs/protocol.md, section 15.
 #[derive(Clone, Debug, PartialEq, Eq, Default, SchemaWrite, SchemaRead)]
 pub struct ProposerSchedule {
     /// One entry per validator, in the order of the set.
     pub turns: Vec<Turn>,
-    /// Who proposed last, and how much of late.
+    /// The last proposer, and its recent blocks beyond its share.
     pub row: Row,
 }
 
@@ -87,12 +84,12 @@ impl Encoded for ProposerSchedule {
     const BYTES_MAX: usize = VALIDATORS_MAX * 20 + 20;
 }
 
-/// The order of one height, sorted once: place `r` proposes in round `r`.
+/// The order of one height, sorted once: the entry at position `r` proposes in round `r`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ProposerOrder(Vec<usize>);
 
 impl ProposerOrder {
-    /// Index in the set of the proposer of a round; `None` only when nobody is in the order.
+    /// Index in the set of the proposer of a round; `None` only when the order is empty.
     #[must_use]
     pub fn index(&self, round: Round) -> Option<usize> {
         let at = usize::try_from(round.0).ok()?.checked_rem(self.0.len())?;
@@ -115,13 +112,13 @@ struct Entry {
     /// The credit against the mean of those that are not held back.
     owed: i64,
     held: bool,
-    /// Another block in a row would be one too many.
+    /// True if another block in a row would be one too many.
     waits: bool,
 }
 
 impl Entry {
-    /// Whether the validator is owed something, and then how far it is from a whole proposal; else how
-    /// far it is from being owed something. Divided by the power it is a number of heights.
+    /// The first value is false if the validator is owed something; the second is then its distance from a
+    /// whole proposal, else from being owed something. Divided by the power it is a number of heights.
     fn distance(&self) -> (bool, u64) {
         let owes = self.owed < 0;
         let distance = if owes {
@@ -175,7 +172,7 @@ impl ProposerSchedule {
             .iter_mut()
             .filter(|entry| entry.turn.penalty_until > height)
             .collect();
-        // Offenders first, then the longest still to serve; the others return once a third of the power is held.
+        // Offenders first, then the longest remaining; the others return once a third of the power is held.
         penalised.sort_by_key(|entry| {
             let turn = &entry.turn;
             (
@@ -198,7 +195,7 @@ impl ProposerSchedule {
         entries
     }
 
-    /// Whoever proposed last lets the others go first where another block would be more than twice its share and two.
+    /// Places the last proposer after the others where another block would be more than twice its share and two.
     fn limit_row(&self, entries: &mut [Entry]) {
         let (_, power) = listed(entries);
         let proposer = usize::try_from(self.row.proposer).unwrap_or(usize::MAX);
@@ -210,7 +207,7 @@ impl ProposerSchedule {
         }
     }
 
-    /// The order at `height`, the height that this schedule is for. Sorts: keep it where it is asked often.
+    /// The order at `height`, the height that this schedule is for. Sorts: cache it where it is needed often.
     #[must_use]
     pub fn order(&self, set: &ValidatorSet, height: Height) -> ProposerOrder {
         Self::sorted(self.entries(set, height))
@@ -237,7 +234,7 @@ impl ProposerSchedule {
 
     /// The schedule of the height after `height`, whose block was created in `round`.
     ///
-    /// The proposers of lower rounds missed their turn. What the block's evidence shows is told by
+    /// The proposers of lower rounds missed their turn. Offences in the block's evidence are applied by
     /// [`Self::hold_back`].
     #[must_use]
     pub fn after(&self, set: &ValidatorSet, height: Height, round: Round) -> Self {
@@ -284,8 +281,8 @@ impl ProposerSchedule {
 }
 
 impl ProposerSchedule {
-    /// Holds back those whose offences the block of `height` records, for [`PENALTY_OFFENCE`] heights. `self` is the
-    /// schedule of the height after it.
+    /// Holds back the validators whose offences the block of `height` records, for [`PENALTY_OFFENCE`]
+    /// heights. `self` is the schedule of the height after it.
     pub fn hold_back<'a>(
         &mut self,
         set: &ValidatorSet,
@@ -306,13 +303,13 @@ impl ProposerSchedule {
     }
 }
 
-/// [`Row::excess`] after one block more, for whose height its proposer was credited so much.
+/// [`Row::excess`] after one more block, for whose height its proposer was credited so much.
 fn grown(excess: u64, credited: i64) -> u64 {
     let twice = credited.unsigned_abs().saturating_mul(2);
     excess.saturating_add(CREDIT.unsigned_abs()).saturating_sub(twice)
 }
 
-/// The part of one proposal that `power` of `total` is.
+/// The share of one proposal for `power` of `total`.
 fn credit(power: u64, total: u64) -> i64 {
     let credit = u128::from(power).saturating_mul(u128::from(CREDIT.unsigned_abs()));
     let credit = credit.checked_div(u128::from(total)).unwrap_or(0);
@@ -330,8 +327,9 @@ fn listed(entries: &[Entry]) -> (i128, u64) {
     })
 }
 
-/// Sets what each is owed: its credit against the mean of those that are not held back. While nobody misses a turn that
-/// mean is zero. The credits themselves stay, so who is held back or comes back takes nothing from the others.
+/// Sets `owed` of each: its credit against the mean of those that are not held back. While no turn is missed
+/// that mean is zero. The credits themselves are unchanged, so a validator that is held back or returns takes
+/// nothing from the others.
 fn centre(entries: &mut [Entry]) {
     let (sum, power) = listed(entries);
     for entry in entries.iter_mut().filter(|entry| !entry.held) {
@@ -343,7 +341,7 @@ fn centre(entries: &mut [Entry]) {
     }
 }
 
-/// Credits those that are present, and debits the proposer with the sum of it. Returns what the proposer was credited.
+/// Credits those that are present, and debits the proposer with the sum of it. Returns the proposer's credit.
 fn share(entries: &mut [Entry], proposer: usize, missed: &[bool]) -> i64 {
     let is_present = |entry: &Entry| {
         let passed_over = missed.get(entry.index).copied().unwrap_or(true);

@@ -1,4 +1,4 @@
-//! Tests of the proposer order: what each validator gets, whatever the others do.
+//! Tests of the proposer order: the share of each validator, whatever the others do.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{Address, Power, PublicKey, SecretKey};
 
-/// Heights over which a share is compared with what was proposed.
+/// Number of heights over which a share is compared with the blocks proposed.
 const WINDOW: usize = 100;
 
 /// A hundred keys, ascending: the order of a set is known then.
@@ -37,14 +37,14 @@ fn set(powers: &[u64]) -> ValidatorSet {
     ValidatorSet::new(validators.collect()).unwrap()
 }
 
-/// What happened at one height.
+/// Record of one height.
 struct Seen {
     proposer: usize,
-    /// Of each validator: its power in that of those that were neither held back nor passed over.
+    /// For each validator: its power as a share of those that were neither held back nor passed over.
     shares: Vec<f64>,
 }
 
-/// A chain on which `absent` says which validators miss their turn, given the height and the order.
+/// A chain on which `absent` returns the validators that miss their turn, given the height and the order.
 fn run(powers: &[u64], heights: u64, mut absent: impl FnMut(u64, &[usize]) -> Vec<bool>) -> Vec<Seen> {
     let set = set(powers);
     let mut schedule = ProposerSchedule::genesis(&set);
@@ -52,7 +52,7 @@ fn run(powers: &[u64], heights: u64, mut absent: impl FnMut(u64, &[usize]) -> Ve
     for height in (1..=heights).map(Height) {
         let ProposerOrder(order) = schedule.order(&set, height);
         let absent = absent(height.0, &order);
-        // Somebody makes a block in the end.
+        // One validator makes a block in the end.
         let round = order.iter().position(|index| !absent[*index]).unwrap_or(0);
         let held: Vec<bool> = schedule.entries(&set, height).iter().map(|e| e.held).collect();
         let present = |index: usize| {
@@ -76,7 +76,7 @@ fn run(powers: &[u64], heights: u64, mut absent: impl FnMut(u64, &[usize]) -> Ve
     seen
 }
 
-/// Nobody proposes more than twice its share plus two in a row.
+/// No validator proposes more than twice its share plus two in a row.
 fn check_rows(seen: &[Seen]) {
     let mut from = 0;
     for (at, now) in seen.iter().enumerate() {
@@ -94,9 +94,9 @@ fn check_rows(seen: &[Seen]) {
     }
 }
 
-/// Nobody proposes more than 1.5 times its share in any hundred heights, or ten blocks more than its share where that is
-/// more (7.9 was the most of 55,000 patterns of absence: 23 of 15.1, with powers that differ by a factor of 10,000). No rule
-/// could give a small share what it asks for: see docs/protocol.md, section 15.
+/// No validator proposes more than 1.5 times its share in any hundred heights, or ten blocks more than its share
+/// where that is more (7.9 was the maximum of 55,000 patterns of absence: 23 of 15.1, with powers that differ by
+/// a factor of 10,000). No rule could give a small share exactly its due: see docs/protocol.md, section 15.
 fn check_windows(seen: &[Seen]) {
     for index in 0..seen[0].shares.len() {
         let (mut proposed, mut share) = (0.0, 0.0);
@@ -121,7 +121,7 @@ fn check_bounds(seen: &[Seen]) {
     check_windows(seen);
 }
 
-/// Numbers without a pattern.
+/// Pseudorandom values.
 fn noise(mut seed: u64) -> impl FnMut() -> u64 {
     move || {
         seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -134,17 +134,17 @@ fn noise(mut seed: u64) -> impl FnMut() -> u64 {
 /// Patterns of absence. `period` is in heights; `victim` is singled out by some of them.
 #[derive(Clone, Copy, Debug)]
 enum Absence {
-    /// Each validator misses each turn with a chance of its own.
+    /// Each validator misses each turn with an individual chance.
     Flapping,
-    /// Each goes away now and then, for up to two periods.
+    /// Each is absent now and then, for up to two periods.
     Leaving,
-    /// All but one are away every other period.
+    /// All but one are absent every other period.
     AllButOne,
-    /// Whoever comes before a drawn place is away.
+    /// All before a drawn position in the order are absent.
     Front,
-    /// The victim is there, then away, then the only one that is not away half of the time.
+    /// The victim is present, then absent, then half of the time all before it are absent.
     Favoured,
-    /// Two take turns at being away.
+    /// Two are absent alternately.
     Alternating,
 }
 
@@ -197,7 +197,7 @@ fn absence(pattern: Absence, count: usize, period: u64, seed: u64) -> impl FnMut
     }
 }
 
-/// Sets of 1 to 100 validators: equal, mixed, of two sizes, and one that towers over the others.
+/// Sets of 1 to 100 validators: equal, mixed, of two sizes, and one far larger than the others.
 fn powers() -> impl Strategy<Value = Vec<u64>> {
     let count = prop_oneof![1usize..=8, 9usize..=100];
     (count, 0u8..4, any::<u64>()).prop_map(|(count, kind, seed)| {
@@ -212,8 +212,8 @@ fn powers() -> impl Strategy<Value = Vec<u64>> {
     })
 }
 
-/// Found by the test below: 18 blocks of 11.9, where those before one validator are absent half of the time and
-/// credits were centred whenever somebody was held back.
+/// Found by the test below: 18 blocks of 11.9, where those before one validator are absent half of the time
+/// and credits were centred whenever a validator was held back.
 #[test]
 fn a_validator_that_absences_favour_stays_within_its_bounds() {
     let powers = [
@@ -304,7 +304,7 @@ fn powers_at_the_limit_do_not_overflow() {
     }));
 }
 
-/// At how many of the heights after `offence` each validator comes first, while nobody misses a turn.
+/// Number of heights after `offence` at which each validator is first, while no turn is missed.
 fn first_after(powers: &[u64], offence: Height, offenders: &[usize], heights: u64) -> Vec<u32> {
     let set = set(powers);
     let mut schedule = ProposerSchedule::genesis(&set);
@@ -320,8 +320,8 @@ fn first_after(powers: &[u64], offence: Height, offenders: &[usize], heights: u6
     first
 }
 
-/// Two proposals for one round, shown to the next proposer, make the next round fail too, and the third decides the block
-/// of the first: by rounds nobody missed a turn, and the offender would have every fourth one.
+/// Two proposals for one round, shown to the next proposer, make the next round fail too, and the third decides
+/// the block of the first: by rounds no validator missed a turn, and the offender would have every fourth one.
 #[test]
 fn whose_offence_is_recorded_comes_last_for_the_penalty_of_an_offence() {
     let penalty = u64::from(PENALTY_OFFENCE);
@@ -359,7 +359,7 @@ fn neither_a_block_nor_a_missed_turn_changes_the_penalty_of_an_offence() {
     schedule.hold_back(&set, Height(0), [&KEYS[2]]);
     let penalty = schedule.turns[2];
     for height in (1..=u64::from(PENALTY_OFFENCE)).map(Height) {
-        // All others miss their turns now and then; it makes the block, or is passed over too.
+        // All others miss some of their turns; it makes the block, or is passed over too.
         let round = if height.0.is_multiple_of(5) {
             height.0 % 2 + 3
         } else {

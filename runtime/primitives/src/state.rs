@@ -1,4 +1,4 @@
-//! What the state holds: accounts, slots, and the chain's own records.
+//! Contents of the state: accounts, slots, and the chain's own records.
 
 use wincode::containers;
 use wincode::len::UseIntLen;
@@ -7,13 +7,13 @@ use wincode::{SchemaRead, SchemaWrite};
 use crate::limits::{ACCOUNT_ROW_BYTES_MAX, BLOCK_ROWS_MAX, DIFF_BYTES_MAX, SLOT_VALUE_BYTES_MAX};
 use crate::{Address, Amount, Domain, Encoded, Hash, Nonce};
 
-/// What kind of account this is.
+/// Kind of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, SchemaWrite, SchemaRead)]
 pub enum AccountType {
     /// Its address is a public key whose owner signs for it.
     #[default]
     User,
-    /// Belongs to the chain; nobody signs for it.
+    /// Belongs to the chain; no key signs for it.
     System,
 }
 
@@ -22,11 +22,11 @@ pub enum AccountType {
 pub struct Account {
     /// Base units owned.
     pub balance: Amount,
-    /// Transactions spent; the nonce of the next one.
+    /// Number of transactions spent; the nonce of the next one.
     pub nonce: Nonce,
-    /// What kind of account this is.
+    /// The kind of the account.
     pub kind: AccountType,
-    /// Hash of the account's code; always `None` until contracts come.
+    /// Hash of the account's code; always `None` until contracts are supported.
     pub code: Option<Hash>,
     /// Root of the account's storage trie; `None` when it has no slots.
     pub storage_root: Option<Hash>,
@@ -97,7 +97,7 @@ pub struct DiffEntry {
     pub new: Option<Vec<u8>>,
 }
 
-/// Most bytes of memory that the entries of one diff may ask for when decoded.
+/// Maximum bytes of memory that the entries of one diff may request when decoded.
 const DIFF_MEMORY_MAX: usize = BLOCK_ROWS_MAX * size_of::<DiffEntry>();
 
 /// Everything a block changed in the state, ascending by key: the commit of the block.

@@ -1,14 +1,13 @@
-//! Text of strangers made fit to be shown: on a terminal, in a log, in a table.
+//! Untrusted text made safe to display: on a terminal, in a log, in a table.
 //!
-//! A control character can move the cursor, recolour or clear a terminal; a bidirectional control can
-//! turn a line around; characters without width can hide in a name. All are shown as the escape by which
-//! JSON would write them.
+//! A control character can move the cursor, recolour or clear a terminal; a bidirectional control can reverse
+//! a line; characters without width can hide in a name. All are displayed as their JSON escape.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// Returns true if a character acts on what is around it instead of being seen.
+/// Returns true if a character affects its surroundings instead of being visible.
 #[must_use]
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
@@ -24,13 +23,13 @@ pub fn is_hidden(c: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Returns the text without the byte-order mark that some editors put in front of it.
+/// Returns the text without the byte-order mark that some editors insert at its start.
 #[must_use]
 pub fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
-/// Returns the text as one word of a shell's command line, in quotes where the shell would read it otherwise.
+/// Returns the text as one word of a shell's command line, in quotes where the shell would interpret it otherwise.
 #[must_use]
 pub fn quoted(text: &str) -> String {
     let plain = |letter: char| letter.is_alphanumeric() || "/._-+:@%".contains(letter);
@@ -73,7 +72,7 @@ fn escaped(text: &str, chars_max: usize, is_hidden: impl Fn(char) -> bool) -> Co
             '\r' => out.push_str("\\r"),
             _ if is_hidden(c) => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
-                    // A string takes whatever is written to it.
+                    // Writing to a string cannot fail.
                     let _ = write!(out, "\\u{unit:04x}");
                 }
             }

@@ -1,11 +1,11 @@
-//! Transactions: what a user signs, and what has been checked.
+//! Transactions: as signed by a user, and as verified.
 //!
-//! A transaction is a body and a signature. The body lists operations that apply all or none.
-//! Signed are the bytes `"vibecoin/transaction/v1" ‖ genesis hash (32) ‖ body`; only the first four
-//! bytes of the genesis hash are sent, to tell "wrong chain" from "bad signature".
+//! A transaction is a body and a signature. The body lists operations that apply all or none. Signed are the
+//! bytes `"vibecoin/transaction/v1" ‖ genesis hash (32) ‖ body`; only the first four bytes of the genesis
+//! hash are sent, to distinguish "wrong chain" from "bad signature".
 //!
 //! Two hashes, never to be mixed up:
-//! - [`Transaction::id`] covers the signed bytes: names the transaction in RPC, indexes and
+//! - [`Transaction::id`] covers the signed bytes: identifies the transaction in RPC, indexes and
 //!   deduplication, and does not depend on the signature;
 //! - [`Transaction::hash`] covers all sent bytes: the Merkle leaf of a tick, and the only key under
 //!   which a verified signature may be remembered.
@@ -33,18 +33,18 @@ pub enum Transaction {
 /// Version 1 of a signed transaction.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub struct TransactionV1 {
-    /// What is signed.
+    /// The signed body.
     pub body: TransactionBody,
-    /// By `body.sender`.
+    /// Signature by `body.sender`.
     pub signature: Signature,
 }
 
-/// What the sender signs.
+/// The part of a transaction that the sender signs.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub struct TransactionBody {
     /// First four bytes of the genesis hash.
     pub chain: [u8; 4],
-    /// Who pays, signs, and whose account the operations act on.
+    /// The account that pays and signs, and on which the operations act.
     pub sender: PublicKey,
     /// Must equal the nonce of the sender's account.
     pub nonce: Nonce,
@@ -59,21 +59,21 @@ pub struct TransactionBody {
     pub operations: Vec<Operation>,
 }
 
-/// One thing a transaction does.
+/// One operation of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub enum Operation {
     /// Moves `amount` to `to`, creating the account (for a price that is burned) when it is new.
     Transfer {
-        /// Who receives.
+        /// The recipient.
         to: Address,
-        /// How much, above zero.
+        /// The amount, above zero.
         amount: Amount,
     },
     /// Sets one slot of the sender's own storage; an empty value removes the slot.
     SetStorage {
         /// The slot.
         slot: Hash,
-        /// The new value, at most [`SLOT_VALUE_BYTES_MAX`] bytes.
+        /// The new value, up to [`SLOT_VALUE_BYTES_MAX`] bytes.
         #[wincode(with = "containers::Vec<u8, UseIntLen<u64, SLOT_VALUE_BYTES_MAX>>")]
         value: Vec<u8>,
     },
@@ -115,7 +115,7 @@ impl TransactionBody {
     }
 }
 
-/// `tag ‖ genesis hash ‖ encoding of value`: the form of everything that is signed.
+/// `tag ‖ genesis hash ‖ encoding of value`: the form of all signed bytes.
 #[must_use]
 pub fn signed_bytes<T>(tag: &[u8], genesis: &Hash, value: &T) -> Vec<u8>
 where
@@ -144,7 +144,7 @@ impl Transaction {
         &inner.signature
     }
 
-    /// Names the transaction: the hash of the bytes that are signed.
+    /// Identifies the transaction: the hash of the signed bytes.
     #[must_use]
     pub fn id(&self, genesis: &Hash) -> Hash {
         Domain::TransactionId.hash(&self.body().signing_bytes(genesis))
@@ -156,7 +156,7 @@ impl Transaction {
         Domain::TransactionHash.hash(&encode(self))
     }
 
-    /// Checks what needs no state: the chain prefix, the number of operations, then the signature.
+    /// Checks everything that needs no state: the chain prefix, the number of operations, then the signature.
     ///
     /// # Errors
     /// [`TransactionError`] with the first rule that does not hold.
@@ -175,8 +175,7 @@ impl Transaction {
         Self::verify_batch_with(transactions, genesis, &mut KnownKeys::default())
     }
 
-    /// [`Transaction::verify_batch`] for one who checks batch after batch: a sender that comes again costs
-    /// less.
+    /// [`Transaction::verify_batch`] for a caller that checks batch after batch: a repeated sender costs less.
     #[must_use]
     pub fn verify_batch_with(
         transactions: Vec<Self>,
@@ -203,8 +202,8 @@ impl Transaction {
             .collect()
     }
 
-    /// Checks transactions of which one bad one makes all worthless, as those of a block: `None` at the first
-    /// bad form, or for the price of one batch when a signature does not hold. Never looks for the bad one.
+    /// Checks transactions that are all discarded if one is invalid, as those of a block: `None` at the first
+    /// malformed one, or for the cost of one batch when a signature does not hold. Never looks for the invalid one.
     #[must_use]
     pub fn verify_all(
         transactions: Vec<Self>,
@@ -238,7 +237,7 @@ fn check_form(transaction: &Transaction, genesis: &Hash) -> Result<Vec<u8>, Tran
     Ok(body.signing_bytes(genesis))
 }
 
-/// Why a transaction is refused before any state is looked at.
+/// Reason why a transaction is refused before any state is read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransactionError {
@@ -253,7 +252,7 @@ pub enum TransactionError {
     /// No operations, or too many.
     #[error("a transaction has 1 to {OPERATIONS_MAX} operations, this one has {got}")]
     OperationCount {
-        /// Operations found.
+        /// Number of operations found.
         got: usize,
     },
     /// The signature rule does not hold.
@@ -314,20 +313,20 @@ impl VerifiedTransaction {
         &self.hash
     }
 
-    /// Bytes of the encoding.
+    /// Length of the encoding in bytes.
     #[must_use]
     pub const fn byte_len(&self) -> u32 {
         self.bytes
     }
 
-    /// Gives the transaction back.
+    /// Unwraps the transaction.
     #[must_use]
     pub fn into_inner(self) -> Transaction {
         self.transaction
     }
 }
 
-/// Bytes of the encoding of `transaction`, as counted against block and pool limits.
+/// Length of the encoding of `transaction` in bytes, as counted against block and pool limits.
 #[must_use]
 pub fn transaction_bytes(transaction: &Transaction) -> usize {
     encoded_len(transaction)

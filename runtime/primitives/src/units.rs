@@ -1,4 +1,4 @@
-//! Integers that must not be mixed up: heights, rounds, amounts, nonces, powers, times.
+//! Distinct integer types: heights, rounds, amounts, nonces, powers, times.
 
 use std::fmt;
 use wincode::{SchemaRead, SchemaWrite};
@@ -79,7 +79,7 @@ units! {
     Round(u32),
     /// Money in base units.
     Amount(u64),
-    /// How many transactions an account has spent.
+    /// Number of transactions that an account has spent.
     Nonce(u64),
     /// Voting power.
     Power(u64),

@@ -8,7 +8,7 @@ use crate::{Address, Domain, Encoded, Hash, Power, PublicKey, SignatureError, en
 /// One validator.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub struct Validator {
-    /// Signs proposals and votes; names the validator.
+    /// The key of proposals and votes; identifies the validator.
     pub key: PublicKey,
     /// Voting power, above zero.
     pub power: Power,
@@ -22,14 +22,14 @@ pub struct ValidatorSet {
     validators: Vec<Validator>,
 }
 
-/// Why a list of validators is no set.
+/// Reason why a list of validators is not a set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ValidatorSetError {
     /// No validators, or too many.
     #[error("a validator set has 1 to {VALIDATORS_MAX} members, this one has {got}")]
     Count {
-        /// Members found.
+        /// Number of members found.
         got: usize,
     },
     /// The same key twice, or keys out of order.
@@ -44,15 +44,15 @@ pub enum ValidatorSetError {
         /// The validator.
         key: PublicKey,
     },
-    /// The powers add up to more than the thresholds can be computed with.
+    /// The sum of the powers exceeds the range in which thresholds can be computed.
     #[error("the summed power is above {TOTAL_POWER_MAX}")]
     TotalPower,
-    /// A key that no signature could ever verify under.
+    /// A key under which no signature can verify.
     #[error("validator {key}: {fault}")]
     Key {
         /// The key.
         key: PublicKey,
-        /// What is wrong with it.
+        /// The violated rule.
         fault: SignatureError,
     },
     /// Fees would go to the key that signs votes.
@@ -126,7 +126,7 @@ impl ValidatorSet {
         self.validators.get(index).map(|validator| (index, validator))
     }
 
-    /// The summed power, at most [`TOTAL_POWER_MAX`].
+    /// The summed power, up to [`TOTAL_POWER_MAX`].
     #[must_use]
     pub fn total_power(&self) -> u64 {
         self.validators
@@ -134,7 +134,7 @@ impl ValidatorSet {
             .fold(0, |sum, v| sum.saturating_add(v.power.0))
     }
 
-    /// The hash that headers carry.
+    /// The hash that headers contain.
     #[must_use]
     pub fn hash(&self) -> Hash {
         Domain::Validators.hash(&encode(self))

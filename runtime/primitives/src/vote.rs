@@ -20,57 +20,57 @@ pub const PROPOSAL_TAG: &[u8] = b"vibecoin/proposal/v1";
 /// First or second step of voting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, SchemaWrite, SchemaRead)]
 pub enum VoteKind {
-    /// "I find this block good."
+    /// A vote for a valid block.
     Prevote,
-    /// "I saw more than the quorum find it good."
+    /// A vote to decide a block that a quorum prevoted.
     Precommit,
 }
 
-/// What a validator signs when it votes.
+/// The statement that a validator signs when it votes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, SchemaWrite, SchemaRead)]
 pub struct Vote {
-    /// Which step.
+    /// The step of the vote.
     pub kind: VoteKind,
-    /// At which height.
+    /// The height of the vote.
     pub height: Height,
-    /// In which round.
+    /// The round of the vote.
     pub round: Round,
-    /// The block's hash; `None` is a vote for no block.
+    /// The block's hash; `None` is a nil vote.
     pub block: Option<Hash>,
-    /// Who votes.
+    /// The voter.
     pub validator: PublicKey,
 }
 
 /// A vote with its signature.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, SchemaWrite, SchemaRead)]
 pub struct SignedVote {
-    /// What is signed.
+    /// The signed vote.
     pub vote: Vote,
-    /// By `vote.validator`.
+    /// Signature by `vote.validator`.
     pub signature: Signature,
 }
 
-/// What a proposer signs.
+/// The statement that a proposer signs.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub struct Proposal {
-    /// At which height.
+    /// The height of the proposal.
     pub height: Height,
-    /// In which round.
+    /// The round of the proposal.
     pub round: Round,
-    /// The block's header; the body travels apart.
+    /// The block's header; the body is sent separately.
     pub header: Header,
     /// The round in which a quorum prevoted this block, for a block proposed again.
     pub lock_round: Option<Round>,
-    /// Who proposes.
+    /// The proposer.
     pub proposer: PublicKey,
 }
 
 /// A proposal with its signature.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub struct SignedProposal {
-    /// What is signed.
+    /// The signed proposal.
     pub proposal: Proposal,
-    /// By `proposal.proposer`.
+    /// Signature by `proposal.proposer`.
     pub signature: Signature,
 }
 
@@ -93,7 +93,7 @@ impl Vote {
 }
 
 impl SignedVote {
-    /// Checks the signature alone; whether the signer is a validator is the caller's question.
+    /// Checks the signature alone; the caller checks whether the signer is a validator.
     ///
     /// # Errors
     /// [`SignatureError`] when the signature rule does not hold.
@@ -123,7 +123,7 @@ impl Proposal {
 }
 
 impl SignedProposal {
-    /// Checks the signature alone; whether it is the proposer's turn is the caller's question.
+    /// Checks the signature alone; the caller checks whether it is the proposer's turn.
     ///
     /// # Errors
     /// [`SignatureError`] when the signature rule does not hold.
@@ -147,16 +147,16 @@ impl Encoded for SignedProposal {
 /// One precommit of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub struct CommitSignature {
-    /// Who signed.
+    /// The signer.
     pub validator: PublicKey,
-    /// Over the precommit for the certificate's block.
+    /// Signature over the precommit for the certificate's block.
     pub signature: Signature,
 }
 
-/// Precommits of a quorum: what makes a block final. Entries in ascending validator order.
+/// Precommits of a quorum, which make a block final. Entries in ascending validator order.
 ///
-/// The certificates of two nodes for one block may hold different signers, so nothing hashes "the"
-/// certificate but the next block, whose copy is the one that counts.
+/// The certificates of two nodes for one block may hold different signers, so only the next block hashes a
+/// certificate, and its copy is the one that counts.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub struct CommitCertificate {
     /// The block's height.
@@ -169,7 +169,7 @@ pub struct CommitCertificate {
     pub signatures: Vec<CommitSignature>,
 }
 
-/// Why a certificate proves nothing.
+/// Reason why a certificate proves nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateError {
@@ -178,13 +178,13 @@ pub enum CertificateError {
         "certificate is for block {got} at height {got_height}, expected {expected} at height {expected_height}"
     )]
     OtherBlock {
-        /// The block asked about.
+        /// The expected block.
         expected: Hash,
-        /// Its height.
+        /// The expected height.
         expected_height: Height,
-        /// The block certified.
+        /// The certified block.
         got: Hash,
-        /// Its height.
+        /// The certified height.
         got_height: Height,
     },
     /// Entries are not strictly ascending by validator.
@@ -193,17 +193,17 @@ pub enum CertificateError {
         /// The entry that is not above its predecessor.
         validator: PublicKey,
     },
-    /// A signer is no validator of that height.
+    /// A signer is not a validator of that height.
     #[error("{validator} is not a validator at this height")]
     UnknownSigner {
         /// The signer.
         validator: PublicKey,
     },
-    /// A signature does not verify; one bad entry spoils the certificate. Whose it is is not looked for: that would
-    /// cost many checks, and whoever sent the certificate is at fault in any case.
+    /// A signature does not verify; one invalid entry invalidates the certificate. The bad one is not
+    /// identified: that would cost many checks, and the sender of the certificate is at fault in any case.
     #[error("one of the {signers} signatures in the certificate does not hold")]
     BadSignature {
-        /// Signers in the certificate.
+        /// Number of signers in the certificate.
         signers: usize,
     },
     /// Not enough power.
@@ -222,17 +222,17 @@ impl Encoded for CommitCertificate {
 }
 
 impl CommitCertificate {
-    /// The hash that the next header carries.
+    /// The hash that the next header contains.
     #[must_use]
     pub fn hash(&self) -> Hash {
         Domain::Certificate.hash(&encode(self))
     }
 
-    /// Checks that `set` decided `block` at `height`: a quorum of distinct members of the set, in
-    /// ascending order, every signature good.
+    /// Checks that `set` decided `block` at `height`: a quorum of distinct members of the set, in ascending
+    /// order, every signature valid.
     ///
     /// # Errors
-    /// [`CertificateError`] with the first rule that does not hold. Cheap rules come first.
+    /// [`CertificateError`] with the first rule that does not hold. Cheap rules are checked first.
     pub fn verify(
         &self,
         genesis: &Hash,
@@ -304,7 +304,7 @@ impl CommitCertificate {
     }
 }
 
-/// Two messages that an honest validator never signs both. The pair proves itself.
+/// Two messages of which an honest validator signs only one. The pair proves itself.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub enum Evidence {
     /// Two votes of one kind, height and round for different blocks.
@@ -330,17 +330,17 @@ pub enum Evidence {
     },
 }
 
-/// Why a pair of messages proves nothing.
+/// Reason why a pair of messages proves nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvidenceError {
-    /// Signer, height, round or kind differ, or both say the same.
+    /// Signer, height, round or kind differ, or both are the same statement.
     #[error("the two messages do not contradict each other")]
     NoConflict,
     /// The pair is not in ascending order, so that it would have two encodings.
     #[error("the two messages are not in ascending order")]
     Order,
-    /// The signer is no validator of that height.
+    /// The signer is not a validator of that height.
     #[error("{validator} is not a validator at this height")]
     UnknownSigner {
         /// The signer.
@@ -387,7 +387,7 @@ impl Evidence {
         }
     }
 
-    /// Who signed both, and at which height.
+    /// The signer of both, and their height.
     #[must_use]
     pub fn offender(&self) -> (PublicKey, Height) {
         match self {
@@ -431,7 +431,7 @@ impl Evidence {
         }
         set.find(&validator)
             .ok_or(EvidenceError::UnknownSigner { validator })?;
-        // Both at once: what proves nothing costs one check.
+        // Both at once: a pair that proves nothing costs one check.
         let mut batch = SignatureBatch::new();
         match self {
             Self::DuplicateVote { first, second } => {

@@ -1,4 +1,4 @@
-//! What is refused costs one signature check at most, and none where a cheaper rule decides.
+//! A refused message costs up to one signature check, and none where a cheaper rule decides.
 
 #![allow(
     clippy::unwrap_used,
@@ -39,7 +39,7 @@ fn set() -> ValidatorSet {
     ValidatorSet::new((1..=100).map(member).collect()).unwrap()
 }
 
-/// Asserts how many signature checks it takes to refuse.
+/// Asserts the number of signature checks that a refusal takes.
 fn refused<T, E>(expected: u64, what: &str, check: impl FnOnce() -> Result<T, E>) {
     let before = signature_checks();
     assert!(check().is_err(), "{what}");

@@ -1,6 +1,6 @@
-//! The seed of a key lies in one place of the process's memory, and in none when the key is gone.
+//! The seed of a key is in one place of the process's memory, and in none when the key is dropped.
 //!
-//! A process of its own: nothing else may write to this memory while it is read.
+//! A separate process: nothing else may write to this memory while it is read.
 
 #![allow(
     missing_docs,
@@ -16,7 +16,7 @@ use std::os::unix::fs::FileExt as _;
 use vibecoin_primitives::{SecretKey, wipe_stack};
 use zeroize::Zeroizing;
 
-/// The seed is looked for under this mask, so that what is compared with is no copy of it.
+/// The search uses the seed under this mask, so that the pattern is not a copy of it.
 const MASK: u8 = 0xA5;
 /// Bytes of memory that are read at once.
 const PART: usize = 1 << 20;
@@ -25,7 +25,7 @@ fn masked() -> [u8; 32] {
     std::array::from_fn(|i| u8::try_from(i * 7 % 251).unwrap() ^ 0x3C ^ MASK)
 }
 
-/// Makes the key as a reader of files does: the seed is in memory that wipes itself.
+/// Makes the key as a reader of files does: the seed is in memory that is wiped when dropped.
 #[inline(never)]
 fn key() -> SecretKey {
     let mut seed = Box::new(Zeroizing::new([0; 32]));
@@ -35,7 +35,7 @@ fn key() -> SecretKey {
     SecretKey::from_seed(&seed)
 }
 
-/// Passes the key from hand to hand, as a node does on its way from the file to the signer.
+/// Moves the key through several calls, as a node does from the file to the signer.
 #[inline(never)]
 fn passed_on(key: SecretKey, times: u32) -> Option<SecretKey> {
     let [key, _] = black_box([Some(key), None]);
@@ -45,7 +45,7 @@ fn passed_on(key: SecretKey, times: u32) -> Option<SecretKey> {
     passed_on(key?, times - 1)
 }
 
-/// Copies of the seed in the memory that this process can write.
+/// Number of copies of the seed in the writable memory of this process.
 fn copies() -> usize {
     let mask = black_box(masked());
     let memory = File::open("/proc/self/mem").unwrap();
@@ -60,16 +60,16 @@ fn copies() -> usize {
             continue;
         }
         let [from, to] = [from, to].map(|text| u64::from_str_radix(text, 16).unwrap());
-        // Parts overlap by what a seed across their border needs.
+        // Parts overlap by the length of a seed across their border.
         for at in (from..to).step_by(PART - 31) {
             let part = usize::try_from(to - at).unwrap().min(PART);
-            // A guard page cannot be read; what cannot be read holds no copy.
+            // A guard page cannot be read; an unreadable page holds no copy.
             let read = memory.read_at(&mut buffer[..part], at).unwrap_or(0);
             for (here, window) in (at..).zip(buffer[..read].windows(32)) {
                 let same = window.iter().zip(&mask).all(|(byte, mask)| byte ^ MASK == *mask);
                 found += usize::from(same && !own.contains(&here));
             }
-            // Nothing that was read stays where it would be counted.
+            // Bytes that were read must not stay where they would be counted.
             buffer.fill(0);
         }
     }

@@ -1,5 +1,5 @@
-//! One rule, several ways to check it: alone, in a batch of any size, with keys that are known, and as part of a
-//! transaction. All give one verdict, for every case and in every company.
+//! One rule, several ways to check it: alone, in a batch of any size, with known keys, and as part of a
+//! transaction. All return one verdict, for every case and in every combination.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -15,7 +15,7 @@ use vibecoin_primitives::{
     SignatureBatch, SignatureError, Transaction, TransactionBody, TransactionV1,
 };
 
-/// Numbers from a seed.
+/// Pseudorandom values from a seed.
 struct Dice(blake3::OutputReader);
 
 impl Dice {
@@ -54,7 +54,7 @@ const L: [u8; 32] = [
 
 type Case = (PublicKey, Vec<u8>, Signature);
 
-/// A signature that holds, or one that something was done to.
+/// A valid signature, or a modified one.
 fn case(dice: &mut Dice) -> Case {
     let secret = SecretKey::from_seed(&[dice.below(5) as u8; 32]);
     let mut message = dice.bytes::<9>()[..dice.below(10)].to_vec();
@@ -91,7 +91,7 @@ fn in_batch(cases: &[Case], keys: &mut KnownKeys) -> Vec<Result<(), SignatureErr
     batch.verify_with(keys)
 }
 
-/// Fails if `found`, the verdicts of one way to check, are not those of another.
+/// Fails if `found`, the verdicts of one way to check, differ from those of another.
 fn same<T: PartialEq + Debug>(found: &T, expected: &T, way: &str, round: usize) -> Result<(), String> {
     let agree = found == expected;
     agree
@@ -123,7 +123,7 @@ fn compare_signatures() -> Result<(), String> {
         for _ in 0..2 {
             same(&in_batch(&cases, &mut known), &alone, "known keys", round)?;
         }
-        // Those that hold, among themselves: the path on which nothing is checked alone.
+        // The valid ones among themselves: the path on which nothing is checked alone.
         let good = cases
             .into_iter()
             .zip(alone)
@@ -159,7 +159,7 @@ fn compare_transactions() -> Result<(), String> {
         same(&batch, &alone, "new keys", round)?;
         let with = Transaction::verify_batch_with(transactions.clone(), &genesis, &mut known);
         same(&with, &alone, "known keys", round)?;
-        // As those of a block: the good ones, and one bad one after them.
+        // As those of a block: the valid ones, and one invalid one after them.
         let pairs = transactions.into_iter().zip(&alone);
         let (good, bad): (Vec<_>, Vec<_>) = pairs.partition(|(_, verdict)| verdict.is_ok());
         let mut block: Vec<Transaction> = good.into_iter().map(|(transaction, _)| transaction).collect();
