@@ -1,38 +1,38 @@
-//! The bounds and the patience of a [`crate::Planner`].
+//! Bounds and timeouts of a [`crate::Planner`].
 
 use vibecoin_primitives::limits::{BODY_BYTES_MAX, MIB};
 
-/// Bounds and waiting times. Times are in microseconds. Zero counts and bytes are read as 1.
+/// Bounds and timeouts. Times are in microseconds. Zero counts and bytes are read as 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannerConfig {
-    /// Most requests that are on their way at once. Too few leaves peers idle.
+    /// Maximum number of requests in flight. Too few leaves peers idle.
     pub requests_max: usize,
-    /// Most requests that are on their way to one peer.
+    /// Maximum number of requests in flight to one peer.
     pub requests_per_peer_max: usize,
-    /// Most blocks in one request; must not exceed what peers answer.
+    /// Maximum number of blocks in one request; must not exceed the number that peers answer with.
     pub blocks_per_request_max: u32,
-    /// How far beyond the next height blocks are asked for. Bounds the number of blocks held.
+    /// Number of heights beyond the next one for which blocks are requested. Bounds the number of blocks held.
     pub window_blocks: u32,
-    /// Most bytes of blocks held. What is on its way is estimated and counted against the same bound.
+    /// Maximum bytes of blocks held. Requests in flight are estimated and counted against the same bound.
     pub buffered_bytes_max: usize,
-    /// What a full answer may bring at most; the estimate of one request never exceeds it.
+    /// Maximum bytes of a full response; the estimate of one request never exceeds it.
     pub answer_bytes_max: usize,
-    /// How long a peer of unknown speed has for an answer.
+    /// Timeout of a response from a peer of unknown speed.
     pub timeout_first: u64,
-    /// The shortest patience with a fast peer. Too short asks busy peers twice; too long waits for one whose
-    /// end nobody has noticed.
+    /// Minimum timeout for a fast peer. Too short asks busy peers twice; too long waits for one that
+    /// disconnected unnoticed.
     pub timeout_min: u64,
-    /// How long a peer is not asked again for blocks that it only may have had and has not.
+    /// Time for which a peer is not asked again for unclaimed blocks that it turned out to lack.
     pub lacks_rest: u64,
-    /// The longest patience with a slow peer.
+    /// Maximum timeout for a slow peer.
     pub timeout_max: u64,
-    /// How long the block that consensus is about to deliver is waited for before it is asked for.
+    /// Wait before the block that consensus is about to deliver is requested.
     pub grace: u64,
-    /// The first rest of a peer that failed; doubles with each failure.
+    /// First pause of a peer that failed; doubles with each failure.
     pub rest_first: u64,
-    /// The longest rest.
+    /// Maximum pause.
     pub rest_max: u64,
-    /// How long a block that was handed out may be without effect before it is asked for again.
+    /// Time for which a block handed out may have no effect before it is requested again.
     pub taken_max: u64,
 }
 

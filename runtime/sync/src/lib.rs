@@ -1,7 +1,7 @@
-//! Which blocks to ask for next, and from whom.
+//! Plan of block requests: the next heights, and the peers to ask.
 //!
-//! Pure: the caller passes what happened and the time, and sends what [`Planner::plan`] returns. Blocks are
-//! not looked into; whether a certificate holds is the caller's question, who tells by
+//! Pure: the caller passes events and the time, and sends the requests that [`Planner::plan`] returns. Block
+//! contents are not inspected; the caller verifies certificates, and reports bad blocks by
 //! [`Planner::refused`].
 //!
 //! ```text
@@ -14,13 +14,13 @@
 //! ```
 //!
 //! - A node that is one block behind asks only after a grace time: consensus is about to deliver that block.
-//! - A peer that stays silent, has less than it claims or breaks the form of an answer rests, each time
-//!   longer, and its range goes to another. So a false head costs a few requests and nothing more.
-//! - Claims that their peers do not keep cease to count for the target, in and after the rest.
-//! - What is here and what is asked for is bounded in blocks and in bytes.
-//! - Votes of validators ([`Planner::hint`]) show that blocks exist when no peer has told its head.
+//! - A peer that stays silent, has less than it claims or violates the form of a response is paused, each time
+//!  longer, and its range is requested from another. So a false head costs a few requests and nothing more.
+//! - Claims that their peers do not fulfil cease to count for the target, during and after the pause.
+//! - The blocks held and requested are bounded in number and in bytes.
+//! - Votes of validators ([`Planner::hint`]) show that blocks exist before any peer has announced its head.
 //!
-//! Reading order: [`config`], [`peer`] (what is known of one peer), [`planner`].
+//! Reading order: [`config`], [`peer`] (the record of one peer), [`planner`].
 
 pub mod config;
 pub mod peer;

@@ -1,4 +1,4 @@
-//! What is known of one peer: what it claims, how fast it is, and how far it can be relied on.
+//! Record of one peer: its claims, its speed, and its reliability.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -8,28 +8,28 @@ use vibecoin_primitives::Height;
 
 use crate::PlannerConfig;
 
-/// Names a peer; the network room gives the numbers out.
+/// Identifies a peer; the network crate assigns the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(pub u64);
 
-/// Most requests of one peer that are remembered after they were given up. Older ones would be unsolicited
-/// answers; between so many failures lie minutes of rest.
+/// Maximum number of abandoned requests of one peer that are remembered. Responses to older ones would be
+/// unsolicited; so many failures take minutes of pauses.
 const GIVEN_UP_MAX: usize = 8;
-/// A lie weighs as much as this many stalls.
+/// A Byzantine response weighs as much as this many stalls.
 const LIE_WEIGHT: u32 = 3;
-/// Failures in a row after which the claim of a peer that gave blocks before does not count. One is enough for a peer
-/// that never gave any.
+/// Consecutive failures after which the claim of a peer that delivered blocks before does not count. One is
+/// enough for a peer that never delivered any.
 const MISSES_MAX: u32 = 3;
-/// Beyond this the rest does not grow, so that more need not be counted.
+/// Beyond this the pause does not grow, so that more need not be counted.
 const FAILURES_MAX: u32 = 16;
 
-/// A request whose answer is not waited for any more.
+/// A request whose response is no longer awaited.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GivenUp {
     pub(crate) from: Height,
     pub(crate) count: u32,
     pub(crate) sent: MonoTime,
-    /// `false` when the peer's word is not taken for it any more.
+    /// `false` when the peer's response to it is no longer trusted.
     pub(crate) useful: bool,
 }
 
@@ -37,25 +37,25 @@ pub(crate) struct GivenUp {
 pub(crate) struct Peer {
     pub(crate) claimed: Height,
     pub(crate) in_flight: usize,
-    /// Blocks per request: grows with full answers, shrinks to what short ones brought. A peer that
-    /// trickles is thus asked for little, and large blocks are asked for one by one.
+    /// Blocks per request: grows with full responses, shrinks to the size of short ones. A slow peer is thus
+    /// asked for few, and large blocks are requested one by one.
     pub(crate) batch: u32,
     pub(crate) timeout: u64,
-    /// Smoothed microseconds per answer; 0 before the first.
+    /// Smoothed microseconds per response; 0 before the first.
     pub(crate) latency: u64,
     pub(crate) stalls: u32,
     pub(crate) lies: u32,
-    /// Failures since it last gave blocks.
+    /// Failures since it last delivered blocks.
     pub(crate) misses: u32,
-    /// It gave blocks at some time.
+    /// It has delivered blocks.
     pub(crate) gave: bool,
     /// It proved to be a validator.
     pub(crate) is_validator: bool,
-    /// Until then it is not asked.
+    /// End of its pause, before which it is not asked.
     pub(crate) rest_until: MonoTime,
-    /// Where it failed last: that is asked of others, if they have it.
+    /// The range at which it last failed: requested from other peers, if they have it.
     pub(crate) avoid: Option<Range<Height>>,
-    /// Until when it is not asked for blocks that it does not claim.
+    /// Time until which it is not asked for blocks that it does not claim.
     pub(crate) lacks_until: MonoTime,
     pub(crate) given_up: VecDeque<GivenUp>,
 }
@@ -80,14 +80,14 @@ impl Peer {
         }
     }
 
-    /// Whether the record must outlive the connection: a liar does not become honest by dialling again,
-    /// and an answer to an open request may still come.
+    /// Returns true if the record must outlive the connection: a Byzantine peer does not become honest by
+    /// reconnecting, and a response to an open request may still arrive.
     pub(crate) fn is_worth_remembering(&self) -> bool {
         self.lies > 0 || self.misses > 0 || !self.given_up.is_empty()
     }
 
-    /// The same peer after it came back. Its stalls are forgotten: they were the old connection's. A claim that it did
-    /// not keep counts only once it gives blocks again.
+    /// The same peer after a reconnection. Its stalls are forgotten: they belong to the old connection. A
+    /// claim that it did not fulfil counts only once it delivers blocks again.
     pub(crate) fn back(self, claimed: Height, config: &PlannerConfig) -> Self {
         let fresh = Self::new(claimed, config);
         if self.lies > 0 {
@@ -110,15 +110,15 @@ impl Peer {
         self.rest_until > now
     }
 
-    /// Whether its claim shows that blocks exist. A peer that claims blocks and does not give them is asked again after
-    /// its rest, but believed only after it gave some.
+    /// Returns true if its claim shows that blocks exist. A peer that claims blocks and does not deliver them
+    /// is asked again after its pause, but its claims count only after it delivered some.
     pub(crate) const fn is_credible(&self) -> bool {
         let misses_max = if self.gave { MISSES_MAX } else { 1 };
         self.lies == 0 && self.misses < misses_max
     }
 
-    /// Whether it is asked before all others, of which there may be any number: a validator that has not failed since it
-    /// gave blocks.
+    /// Returns true if it is asked before all others, of which there may be any number: a validator that has
+    /// not failed since it delivered blocks.
     pub(crate) const fn is_trusted(&self) -> bool {
         self.is_validator && self.lies == 0 && self.misses == 0
     }
@@ -127,14 +127,14 @@ impl Peer {
         self.stalls.saturating_add(self.lies.saturating_mul(LIE_WEIGHT))
     }
 
-    /// It was silent, or had less than it claimed.
+    /// Records a timeout, or that it had less than it claimed.
     pub(crate) fn stalled(&mut self, at: Range<Height>, now: MonoTime, config: &PlannerConfig) {
         self.stalls = self.stalls.saturating_add(1).min(FAILURES_MAX);
         self.misses = self.misses.saturating_add(1);
         self.rest(at, now, config);
     }
 
-    /// It did what no honest peer does. Nothing that it still sends is of use.
+    /// Records Byzantine behaviour. Its later responses to open requests are discarded.
     pub(crate) fn lied(&mut self, at: Range<Height>, now: MonoTime, config: &PlannerConfig) {
         self.lies = self.lies.saturating_add(1).min(FAILURES_MAX);
         for given_up in &mut self.given_up {
@@ -158,7 +158,7 @@ impl Peer {
         self.stalled(at, now, config);
     }
 
-    /// It answered a request for `count` blocks with `got` of them, at least one.
+    /// Records a response of `got` blocks, one or more, to a request for `count`.
     pub(crate) fn delivered(&mut self, count: u32, got: u32, micros: u64, config: &PlannerConfig) {
         self.stalls = self.stalls.saturating_sub(1);
         (self.misses, self.gave) = (0, true);
@@ -190,7 +190,7 @@ impl Peer {
         self.given_up.iter().any(|given_up| given_up.from == from)
     }
 
-    /// The count of the smallest given-up question from there that an answer fits.
+    /// The count of the smallest abandoned request from that height that a response fits.
     pub(crate) fn fitting_given_up(&self, from: Height, fits: impl Fn(u32) -> bool) -> Option<u32> {
         let counts = self
             .given_up
@@ -200,7 +200,7 @@ impl Peer {
         counts.filter(|count| fits(*count)).min()
     }
 
-    /// The request that a late answer belongs to: one that it fits, or any from that height.
+    /// The request that a late response belongs to: one that it fits, or any from that height.
     pub(crate) fn take_given_up(&mut self, from: Height, fits: impl Fn(u32) -> bool) -> Option<GivenUp> {
         let here = || self.given_up.iter().enumerate().filter(|(_, it)| it.from == from);
         let fitting = here()
@@ -211,7 +211,7 @@ impl Peer {
     }
 }
 
-/// Three parts of the old value, one of the new.
+/// Three parts of the old value and one of the new.
 pub(crate) const fn smoothed(old: u64, new: u64) -> u64 {
     (old.saturating_mul(3).saturating_add(new)).wrapping_shr(2)
 }

@@ -1,4 +1,4 @@
-//! The planner: ranges asked, blocks that wait for their turn, peers.
+//! The planner: ranges requested, buffered blocks, peers.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
@@ -10,88 +10,88 @@ use vibecoin_primitives::Height;
 use crate::peer::{GivenUp, Peer, smoothed};
 use crate::{PeerId, PlannerConfig};
 
-/// Most peers that are gone whose record is remembered.
+/// Maximum number of disconnected peers whose record is remembered.
 const GONE_MAX: usize = 64;
-/// What a block is taken to weigh before the first one came.
+/// Assumed size of a block before the first one arrived.
 const BLOCK_BYTES_FIRST: u64 = 64 * 1024;
 
-/// What the planner must know of a block.
+/// Properties of a block that the planner needs.
 pub trait SyncBlock {
-    /// Its height.
+    /// The block's height.
     fn height(&self) -> Height;
-    /// The memory that it holds, about.
+    /// Approximate memory that it holds, in bytes.
     fn byte_len(&self) -> usize;
 }
 
 /// A request to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ask {
-    /// Whom.
+    /// The recipient.
     pub peer: PeerId,
     /// The first height.
     pub from: Height,
-    /// How many blocks, at least one.
+    /// Number of blocks, one or more.
     pub count: u32,
 }
 
-/// What no honest peer answers.
+/// Fault of a response that an honest peer never sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnswerFault {
-    /// Nobody asked this peer for that.
+    /// This peer was not asked for that.
     #[error("blocks from height {from} came without having been asked for")]
     Unsolicited {
-        /// The first height that the answer names.
+        /// The first height that the response names.
         from: Height,
     },
-    /// More than was asked for.
+    /// More blocks than requested.
     #[error("{got} blocks came where {asked} were asked for")]
     TooMany {
-        /// How many were asked for.
+        /// Number of blocks requested.
         asked: u32,
-        /// How many came.
+        /// Number of blocks received.
         got: usize,
     },
-    /// The blocks do not start where they should, or leave a gap.
+    /// The blocks do not start at the expected height, or leave a gap.
     #[error("the block of height {got} came where height {expected} was due")]
     OutOfOrder {
-        /// The height that was due.
+        /// The height expected.
         expected: Height,
-        /// The height that came.
+        /// The height received.
         got: Height,
     },
 }
 
-/// Where the planner stands.
+/// Snapshot of the planner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct PlannerStatus {
-    /// The height to reach, by the claims of peers that did not fail to give what they claim. With three or more
-    /// of those at least two claim it, so that one false claim does not spoil an estimate; the plan itself follows
-    /// the highest claim. Identities are free: who must not be misled asks validators
-    /// ([`Planner::claim`]).
+    /// The height to reach, by the claims of peers that did not fail to deliver what they claim. With three
+    /// or more of those, two must claim it, so that one false claim does not distort an estimate; the plan
+    /// itself follows the highest claim. Identities are free: a caller that must not be misled uses the
+    /// claims of validators ([`Planner::claim`]).
     pub target: Height,
-    /// Requests on their way.
+    /// Number of requests in flight.
     pub in_flight: usize,
-    /// Blocks that wait for their turn.
+    /// Number of blocks buffered until their turn.
     pub buffered: usize,
-    /// Their bytes.
+    /// Bytes of the buffered blocks.
     pub buffered_bytes: usize,
-    /// Peers that are connected.
+    /// Number of connected peers.
     pub peers: usize,
-    /// Those of them that are not asked at the moment, for what they did.
+    /// Number of those that are paused because of failures.
     pub resting: usize,
 }
 
-/// A request on its way. Requests never overlap, so the first height names one.
+/// A request in flight. Requests never overlap, so the first height identifies one.
 #[derive(Clone, Copy, Debug)]
 struct InFlight {
     peer: PeerId,
     count: u32,
     sent: MonoTime,
     deadline: MonoTime,
-    /// Estimated when it was sent.
+    /// Estimate at the time of sending.
     bytes: usize,
-    /// Beyond what the peer claims, asked because votes show that the block exists.
+    /// Beyond the peer's claim, requested because votes show that the block exists.
     guessed: bool,
 }
 
@@ -102,29 +102,29 @@ struct Held<B> {
     block: B,
 }
 
-/// Plans the way from one height to the head of the chain. See the crate's documentation.
+/// Plans the requests from one height to the head of the chain. See the crate's documentation.
 ///
 /// Call [`Planner::plan`] after every other call and when [`Planner::next_deadline`] is due.
 #[derive(Debug)]
 pub struct Planner<B> {
     config: PlannerConfig,
     peers: BTreeMap<PeerId, Peer>,
-    /// Peers that left with a lie or an open request on their record, oldest first.
+    /// Disconnected peers with faults or an open request on their record, oldest first.
     gone: VecDeque<(PeerId, Peer)>,
     in_flight: BTreeMap<Height, InFlight>,
     held: BTreeMap<Height, Held<B>>,
     held_bytes: usize,
-    /// Blocks that were handed out and are not below `next` yet, and who gave them.
+    /// Blocks handed out that are not below `next` yet, and the peers that sent them.
     taken: BTreeMap<Height, PeerId>,
     hint: Height,
     next: Height,
-    /// When the block at `next` was first known to exist.
+    /// Time at which the block at `next` was first known to exist.
     waiting_since: Option<MonoTime>,
-    /// The highest head that a peer came with since the last look.
+    /// The highest head of a newly connected peer since the last plan.
     found: Height,
     /// The height at which that was the next block.
     undelivered: Height,
-    /// The weight of a block: jumps up, sinks slowly.
+    /// The estimated size of a block: rises at once, falls slowly.
     block_bytes: u64,
     now: MonoTime,
 }
@@ -153,7 +153,7 @@ impl<B: SyncBlock> Planner<B> {
 
     // ---- peers --------------------------------------------------------------------------------
 
-    /// A peer is connected and says what its newest block is.
+    /// Adds a connected peer with the newest block that it announced.
     pub fn connected(&mut self, id: PeerId, head: Height) {
         self.found = self.found.max(head);
         if self.peers.contains_key(&id) {
@@ -176,7 +176,7 @@ impl<B: SyncBlock> Planner<B> {
         }
     }
 
-    /// A peer is gone. What it was asked for is asked of others; blocks that it gave stay.
+    /// Removes a disconnected peer. Its requests are sent to others; blocks that it delivered are kept.
     pub fn disconnected(&mut self, id: PeerId) {
         self.take_back_all(id);
         let Some(peer) = self.peers.remove(&id) else {
@@ -184,7 +184,7 @@ impl<B: SyncBlock> Planner<B> {
         };
         if peer.is_worth_remembering() {
             if self.gone.len() >= GONE_MAX {
-                // Identities are free: those that only left a question open displace none that lied.
+                // Identities are free: records with an open request only do not displace Byzantine ones.
                 let harmless = self.gone.iter().position(|(_, gone)| gone.lies == 0);
                 self.gone.remove(harmless.unwrap_or(0));
             }
@@ -192,7 +192,7 @@ impl<B: SyncBlock> Planner<B> {
         }
     }
 
-    /// A peer says what its newest block is; it may be lower than before.
+    /// Updates the newest block that a peer announced; it may be lower than before.
     pub fn head(&mut self, peer: PeerId, head: Height) {
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.claimed = head;
@@ -211,13 +211,13 @@ impl<B: SyncBlock> Planner<B> {
         self.hint = self.hint.max(height);
     }
 
-    // ---- asking -------------------------------------------------------------------------------
+    // ---- requests -----------------------------------------------------------------------------
 
-    /// What to ask for now, lowest heights first. `next` is the height that the caller needs next.
+    /// Requests to send now, lowest heights first. `next` is the height that the caller needs next.
     pub fn plan(&mut self, next: Height, now: MonoTime) -> Vec<Ask> {
         self.now = self.now.max(now);
         self.advanced(next);
-        // A block that somebody had before this node could hear of it: consensus will not deliver it.
+        // A block that a peer had before this node connected: consensus will not deliver it.
         if std::mem::take(&mut self.found) >= self.next {
             self.undelivered = self.next;
         }
@@ -234,7 +234,7 @@ impl<B: SyncBlock> Planner<B> {
                 break;
             };
             let Some((peer, count)) = self.choose(from, end) else {
-                // Who is free may not have this height, or have failed at it, and still be of use above.
+                // Free peers may not have this height, or have failed at it, and still be needed above.
                 if !self
                     .peers
                     .values()
@@ -255,7 +255,7 @@ impl<B: SyncBlock> Planner<B> {
         asks
     }
 
-    /// Whether there is anything to ask for that consensus is not about to deliver.
+    /// Returns true if there are blocks to request that consensus is not about to deliver.
     fn is_due(&mut self) -> bool {
         let (mut claimed, mut reach) = (Height::ZERO, Height::ZERO);
         for peer in self.peers.values().filter(|peer| !peer.rests(self.now)) {
@@ -270,7 +270,7 @@ impl<B: SyncBlock> Planner<B> {
         claimed > self.next || self.undelivered == self.next || since.after(self.config.grace) <= self.now
     }
 
-    /// Up to where a peer may be asked: its claim, or a little of what votes show to exist.
+    /// The highest block that a peer may be asked for: its claim, or a little of what votes show to exist.
     fn reach(&self, peer: &Peer) -> Height {
         let guess = self.hint.saturating_sub(1).min(
             self.next
@@ -287,8 +287,8 @@ impl<B: SyncBlock> Planner<B> {
         peer.in_flight < self.config.requests_per_peer_max && !peer.rests(self.now)
     }
 
-    /// The first run of heights at or above `cursor` that is neither here nor asked for: its first height
-    /// and the one after its last.
+    /// The first run of heights at or above `cursor` that is neither held nor requested: its first height and
+    /// the one after its last.
     fn first_gap(&self, cursor: Height, window_end: Height) -> Option<(Height, Height)> {
         let mut from = cursor.max(self.next);
         if let Some((start, ask)) = self.in_flight.range(..=from).next_back() {
@@ -312,10 +312,11 @@ impl<B: SyncBlock> Planner<B> {
         None
     }
 
-    /// Whom to ask for the blocks from `from` to before `end`, and for how many.
+    /// The peer to ask for the blocks from `from` to before `end`, and their count.
     ///
-    /// Identities are free. So validators come first, and while one has the block all others are asked for one thing at a
-    /// time together: silent strangers that come and go under new names do not hold up a node that knows a validator.
+    /// Identities are free. So validators are preferred, and while one has the block all others together have
+    /// one request at a time: silent peers that reconnect under new identities do not delay a node that knows
+    /// a validator.
     fn choose(&self, from: Height, end: Height) -> Option<(PeerId, u32)> {
         let trusted = |peer: &Peer| peer.is_trusted() && !peer.rests(self.now) && self.reach(peer) >= from;
         let is_tried = |peer: &Peer| !peer.is_trusted() && peer.in_flight > 0;
@@ -347,7 +348,7 @@ impl<B: SyncBlock> Planner<B> {
         Some((*id, u32::try_from(blocks).unwrap_or(u32::MAX).max(1)))
     }
 
-    /// Whether another peer could be asked for a height that this one failed at.
+    /// Returns true if another peer could be asked for a height at which this one failed.
     fn others_have(&self, id: PeerId, height: Height) -> bool {
         self.peers.iter().any(|(other, peer)| {
             *other != id
@@ -357,8 +358,8 @@ impl<B: SyncBlock> Planner<B> {
         })
     }
 
-    /// How much of a request fits into the memory that is left, with its estimate. The lowest gap always
-    /// fits: without it nothing above is of any use.
+    /// The part of a request that fits into the remaining memory, with its estimate. The lowest gap always
+    /// fits: without it nothing above can be applied.
     fn fit(&mut self, from: Height, count: u32) -> Option<(u32, usize)> {
         let first = self.held.keys().next().is_none_or(|held| *held > from)
             && self.in_flight.range(self.next..from).next().is_none();
@@ -400,8 +401,8 @@ impl<B: SyncBlock> Planner<B> {
         self.in_flight.insert(from, ask);
     }
 
-    /// How long to wait for this peer at most: where a faster one could be asked instead, a slow one gets
-    /// no more than a multiple of its time.
+    /// Maximum time to wait for this peer: where a faster one could be asked instead, a slow one has no more
+    /// than a multiple of its time.
     fn patience(&self, id: PeerId, from: Height) -> u64 {
         let others = self.peers.iter().filter(|(other, peer)| {
             **other != id
@@ -437,7 +438,7 @@ impl<B: SyncBlock> Planner<B> {
         }
     }
 
-    /// Takes a request off the way and remembers it for its late answer.
+    /// Abandons a request in flight and remembers it for its late response.
     fn take_back(&mut self, from: Height) -> Option<PeerId> {
         let ask = self.in_flight.remove(&from)?;
         let peer = self.peers.get_mut(&ask.peer)?;
@@ -463,7 +464,7 @@ impl<B: SyncBlock> Planner<B> {
         }
     }
 
-    /// The caller has had the block for long and is still where it was: it lost it.
+    /// The caller has had the block for long and has not advanced: it lost it.
     fn ask_again_for_taken(&mut self) {
         if self.taken.contains_key(&self.next)
             && self
@@ -475,12 +476,12 @@ impl<B: SyncBlock> Planner<B> {
         }
     }
 
-    // ---- answers ------------------------------------------------------------------------------
+    // ---- responses ----------------------------------------------------------------------------
 
-    /// Takes an answer. Answers that come late, twice in effect, or from a peer that is gone are harmless.
+    /// Processes a response. Responses that are late, repeated, or from a disconnected peer are harmless.
     ///
     /// # Errors
-    /// [`AnswerFault`] says what to blame the peer with; nothing of the answer is kept.
+    /// [`AnswerFault`] names the fault of the peer; nothing of the response is kept.
     pub fn answer(
         &mut self,
         id: PeerId,
@@ -493,8 +494,8 @@ impl<B: SyncBlock> Planner<B> {
         let Some(peer) = self.peers.get_mut(&id) else {
             return Ok(());
         };
-        // A request may have been given up and made again for more or less: the answer counts for the smallest
-        // that it fits. So none that comes later is too long for what is left.
+        // A request may have been abandoned and repeated with another count: the response counts for the
+        // smallest that it fits. So a later one is never too long for the remaining request.
         let fits = |count: u32| u32::try_from(blocks.len()).is_ok_and(|got| got <= count);
         let open = self.in_flight.get(&from).filter(|ask| ask.peer == id).copied();
         let smallest = |count: u32| {
@@ -516,7 +517,7 @@ impl<B: SyncBlock> Planner<B> {
                 .map(|ask| (ask.count, ask.sent, ask.useful, false)),
         };
         let Some((count, sent, useful, guessed)) = request else {
-            // Perhaps the answer to a question from before a reconnection: no reason to think worse of it.
+            // Possibly the response to a request from before a reconnection: not counted as a failure.
             return Err(AnswerFault::Unsolicited { from });
         };
         if let Err(fault) = check_form(from, count, &blocks) {
@@ -540,7 +541,7 @@ impl<B: SyncBlock> Planner<B> {
         Ok(())
     }
 
-    /// Puts blocks in their places. When there is no room the highest leave: the lowest are needed first.
+    /// Stores blocks by height. When full, the highest are dropped: the lowest are needed first.
     fn keep(&mut self, peer: PeerId, blocks: Vec<B>) {
         let largest = blocks.iter().map(SyncBlock::byte_len).max().unwrap_or_default();
         let largest = u64::try_from(largest).unwrap_or(u64::MAX).max(1);
@@ -559,7 +560,7 @@ impl<B: SyncBlock> Planner<B> {
         }
     }
 
-    /// Drops the highest block that waits, if it is above `keep`.
+    /// Drops the highest buffered block, if it is above `keep`.
     fn drop_highest(&mut self, keep: Height) -> bool {
         let above = self
             .held
@@ -576,15 +577,15 @@ impl<B: SyncBlock> Planner<B> {
         Some(held)
     }
 
-    /// Hands out the block at `next`, if it is here, with the peer that gave it. It is not asked for
-    /// again, unless it is [refused](Self::refused) or nothing follows from it for long.
+    /// Hands out the block at `next`, if it is here, with the peer that sent it. It is not requested again,
+    /// unless it is [refused](Self::refused) or has no effect for long.
     pub fn pop(&mut self, next: Height) -> Option<(PeerId, B)> {
         let held = self.take(next)?;
         self.taken.insert(next, held.peer);
         Some((held.peer, held.block))
     }
 
-    /// The block that this peer gave for that height is bad. Everything else from it is dropped, and
+    /// The block that this peer sent for that height is invalid. Everything else from it is dropped, and
     /// others are asked.
     pub fn refused(&mut self, id: PeerId, height: Height) {
         let now = self.now;
@@ -600,7 +601,7 @@ impl<B: SyncBlock> Planner<B> {
         }
     }
 
-    /// Blocks below `next` are of no use any more.
+    /// Drops blocks below `next`, which are not needed any more.
     pub fn advanced(&mut self, next: Height) {
         if next <= self.next {
             return;
@@ -613,12 +614,12 @@ impl<B: SyncBlock> Planner<B> {
         for held in below.values() {
             self.held_bytes = self.held_bytes.saturating_sub(held.bytes);
         }
-        // Requests that lie below altogether stay until their answer: it says how fast the peer is.
+        // Requests entirely below stay until their response, which measures the peer's speed.
     }
 
     // ---- for the caller -----------------------------------------------------------------------
 
-    /// When to call [`Planner::plan`] even if nothing happens.
+    /// Time at which to call [`Planner::plan`] even without an event.
     #[must_use]
     pub fn next_deadline(&self) -> Option<MonoTime> {
         let requests = self.in_flight.values().map(|ask| ask.deadline);
@@ -651,7 +652,7 @@ impl<B: SyncBlock> Planner<B> {
         self.peers.get(&peer).map(|peer| peer.claimed)
     }
 
-    /// Where the planner stands.
+    /// Snapshot of the planner.
     #[must_use]
     pub fn status(&self) -> PlannerStatus {
         let mut claims: Vec<_> = self

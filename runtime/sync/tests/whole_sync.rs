@@ -1,4 +1,4 @@
-//! Whole syncs against scripted peers in virtual time: from one honest peer a sync always ends, within its
+//! Whole syncs against scripted peers in virtual time: with one honest peer a sync always ends, within its
 //! bounds, whatever the others do.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::arithmetic_side_effects)]
 
@@ -11,7 +11,7 @@ use vibecoin_sync::{Ask, PeerId, Planner, PlannerConfig, SyncBlock};
 
 const MS: u64 = 1_000;
 const SECOND: u64 = 1_000 * MS;
-/// No sync here takes this long.
+/// Longer than any sync here.
 const LONG: u64 = 3_600 * SECOND;
 
 #[derive(Clone, Debug)]
@@ -38,24 +38,24 @@ enum Manner {
     Empty,
     /// Claims a head of 2^63 and has the chain.
     FarHead,
-    /// Claims a head of 2^63 and says nothing beyond the chain's end.
+    /// Claims a head of 2^63 and is silent beyond the chain's end.
     FarHeadSilent,
     Gaps,
     Silent,
     /// Honest up to half of the chain, silent after.
     StallsAfterHalf,
     BadBlocks,
-    /// A bad block now and then.
+    /// An invalid block now and then.
     SomeBadBlocks,
-    /// Says later that its head is lower, and means it.
+    /// Announces a lower head later, truthfully.
     SmallerHeadLater,
-    /// Leaves with every third request and comes back a second later.
+    /// Disconnects at every third request and reconnects a second later.
     Vanishing,
-    /// One block per answer.
+    /// One block per response.
     Trickling,
     /// Answers three seconds later than it could.
     Slow,
-    /// More blocks than asked for.
+    /// More blocks than requested.
     TooMany,
     /// Answers everything twice.
     Twice,
@@ -195,7 +195,7 @@ impl World {
         self.later(latency, Happening::Answer(ask.peer, from, answer));
     }
 
-    /// Everything that is due at this time; the bounds hold at every step.
+    /// Performs everything that is due at this time; the bounds hold at every step.
     fn turn(&mut self) {
         while let Some((peer, block)) = self.planner.pop(Height(self.next)) {
             assert_eq!(block.height, self.next, "in order");
@@ -223,7 +223,7 @@ impl World {
         assert!(u32::try_from(status.buffered).unwrap() <= self.config.window_blocks);
     }
 
-    /// Runs until the head is reached; the time that it took.
+    /// Runs until the head is reached; returns the time taken.
     fn run(&mut self, most: u64) -> Result<u64, String> {
         self.turn();
         while self.next <= self.head {
@@ -296,8 +296,8 @@ fn check(others: Vec<Script>, head: u64, block_bytes: usize, latency: u64) -> Re
     let mut peers = others;
     peers.push(honest(latency));
     let bad = u64::try_from(peers.len()).unwrap();
-    // Each of the others may hold up the lowest range with every rest that ends; as rests grow, that adds
-    // up to no more than one longest patience in syncs of this size.
+    // Each of the others may hold up the lowest range with every pause that ends; as pauses grow, that adds
+    // up to no more than one maximum timeout in syncs of this size.
     let patience = bad * config.timeout_max;
     let mut world = World::new(config, peers, head, block_bytes);
     world.run(2 * alone + patience)?;

@@ -66,7 +66,7 @@ fn with(config: PlannerConfig, peers: &[(PeerId, u64)]) -> Planner<Block> {
     planner
 }
 
-/// A planner that hears of a peer's newest block while it is connected.
+/// A planner to which a connected peer announces its newest block.
 fn planner_that_hears(peer: PeerId, head: u64) -> Planner<Block> {
     let mut planner = planner(&[(peer, head - 1)]);
     assert_eq!(planner.plan(Height(head), at(0)), []);
@@ -292,7 +292,8 @@ fn a_false_head_costs_a_few_requests_and_the_others_finish() {
     assert!(asked < 80, "{asked} requests in ten minutes");
 }
 
-/// Two peers claim what does not exist and answer nothing, in and after their rests, and after they reconnect.
+/// Two peers claim blocks that do not exist and answer nothing, during and after their pauses, and after they
+/// reconnect.
 #[test]
 fn claims_that_are_never_kept_cease_to_count() {
     const D: PeerId = PeerId(4);
@@ -328,7 +329,7 @@ fn a_claim_counts_again_once_its_peer_gives_blocks() {
     assert_eq!(planner.status().target, Height(1000));
 }
 
-/// A node that is behind does not call itself synced for one slow answer of the only peer that helps it.
+/// A node that is behind does not report itself synced after one slow response of the only peer that serves it.
 #[test]
 fn the_claim_of_a_peer_that_gave_blocks_outlives_some_failures_in_a_row() {
     let mut planner = planner(&[(A, 1000)]);
@@ -578,13 +579,14 @@ fn a_block_that_was_handed_out_without_effect_is_asked_for_again() {
     assert_eq!(planner.plan(Height(1), at(10_000)), [ask(A, 1, 1)]);
 }
 
-/// Whoever says hello, is asked, stays silent until it is given up, leaves, and comes back under another name.
+/// Peers that connect, are asked, stay silent until the request is abandoned, disconnect, and return under
+/// another identity.
 #[test]
 fn silent_strangers_that_come_and_go_cost_one_request_at_a_time() {
     let mut planner = planner(&[(A, 400)]);
     planner.is_validator(A);
     let (mut next, mut silent) = (1u64, 0u64);
-    // 200 looks, in each of which the validator answers and six strangers come and go.
+    // 200 plans, in each of which the validator answers and six other peers connect and disconnect.
     for look in 0..200u64 {
         let now = at(10 + look * 100);
         for number in 0..6 {
