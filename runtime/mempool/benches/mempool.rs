@@ -58,7 +58,7 @@ fn transactions(senders: usize, count: usize, fee: u64) -> Vec<Arc<VerifiedTrans
         .collect()
 }
 
-/// The least time of each figure over all runs, by name and in the order of the first run.
+/// The minimum time of each figure over all runs, by name and in the order of the first run.
 #[derive(Default)]
 struct Figures(Vec<(String, f64)>);
 

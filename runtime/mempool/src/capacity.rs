@@ -1,4 +1,4 @@
-//! Which transactions leave a full pool for a newcomer.
+//! Evictions from a full pool for an incoming transaction.
 
 use std::collections::BTreeMap;
 
@@ -8,21 +8,21 @@ use crate::entry::{Entry, Place, Standing};
 use crate::memory::{charge, charge_for_transfers};
 use crate::{FeeRate, Mempool, MempoolError};
 
-/// Heights, from the next block's on, for which a transaction and all before it in its row are valid at least, if others
-/// leave a full pool for it.
+/// Minimum number of heights, from the next block's on, for which a transaction and all before it in its row
+/// must be valid to evict others from a full pool.
 pub const EVICTING_HEIGHTS_MIN: u64 = 4;
 
-/// What must leave for a newcomer.
+/// Evictions needed for an incoming transaction.
 pub(crate) struct Capacity {
-    /// What leaves, in this order; `None` when not enough can.
+    /// The transactions to evict, in this order; `None` when not enough can be evicted.
     victims: Option<Vec<Place>>,
-    /// The highest fee rate that the newcomer has to outbid.
+    /// The highest fee rate that the incoming transaction has to outbid.
     above: Option<FeeRate>,
 }
 
 impl Capacity {
-    /// The least bid that buys the capacity for `bytes` encoded bytes behind transactions of which the cheapest has the
-    /// rate `before`.
+    /// The minimum bid that buys the capacity for `bytes` encoded bytes behind transactions of which the
+    /// cheapest has the rate `before`.
     fn least_bid(&self, bytes: u32, before: FeeRate) -> Amount {
         match (&self.victims, self.above) {
             (None, _) => Amount::MAX,
@@ -34,8 +34,8 @@ impl Capacity {
 }
 
 impl Mempool {
-    /// The least fee with which a transaction of `bytes` bytes without slots would get in now, as far as price
-    /// goes, if nothing is missing before it; the largest amount when no fee suffices.
+    /// The minimum fee with which a transaction of `bytes` bytes without slots would be accepted now, as far
+    /// as the price is concerned, if no nonce is missing before it; the largest amount when no fee suffices.
     #[must_use]
     pub fn least_fee(&self, bytes: u32) -> Amount {
         let capacity = self.capacity_for(charge_for_transfers(bytes), None, false);
@@ -43,8 +43,8 @@ impl Mempool {
         self.params.fee_for(bytes, 0).saturating_add(bid.0)
     }
 
-    /// Lowest last height of a row that may evict others. What expires before blocks have taken as much as is pending may
-    /// never be charged its fee, however high.
+    /// Minimum last height of a row that may evict others. A transaction that expires before blocks have
+    /// included as much as is pending may never be charged its fee, however high.
     pub(crate) fn evicting_until_min(&self) -> Height {
         let block = usize::try_from(self.params.block_transactions_max).unwrap_or(usize::MAX);
         let blocks = u64::try_from(self.pending.div_ceil(block.max(1))).unwrap_or(u64::MAX);
@@ -54,7 +54,7 @@ impl Mempool {
         self.next_height.saturating_add(heights)
     }
 
-    /// Which tails must leave for `transaction`. Changes nothing.
+    /// The tails to evict for `transaction`. Changes nothing.
     pub(crate) fn make_room(
         &self,
         transaction: &VerifiedTransaction,
@@ -98,17 +98,17 @@ impl Mempool {
         }
     }
 
-    /// What must leave for `bytes` bytes of memory at `place`, or of a sender without transactions in the pool.
+    /// Evictions needed for `bytes` bytes of memory at `place`, or of a sender without transactions in the pool.
     ///
-    /// What is queued leaves before anything pending, and for a queued newcomer nothing else does. A pending
-    /// newcomer need not outbid it.
+    /// Queued transactions are evicted before pending ones, and only they for a queued one. A pending one
+    /// need not outbid them.
     fn capacity_for(&self, bytes: usize, place: Option<Place>, is_queued: bool) -> Capacity {
         let (mut count_over, mut bytes_over) = self.excess(bytes, place, is_queued);
         let mut victims = Vec::new();
         let mut above: Option<FeeRate> = None;
         let mut tails = self.tails.iter().rev().map(|(key, place)| (*key, *place));
         let mut listed = tails.next();
-        // Tails that show once those behind them are gone.
+        // Tails that appear once those behind them are evicted.
         let mut bared: BTreeMap<Standing, Place> = BTreeMap::new();
         while count_over > 0 || bytes_over > 0 {
             let shown = bared.last_key_value().map(|(key, place)| (*key, *place));
@@ -125,7 +125,7 @@ impl Mempool {
             if self.is_pinned(&victim) {
                 continue;
             }
-            // Of the newcomer's own row only what comes after it can leave.
+            // Of its own row only later transactions can be evicted.
             if place.is_some_and(|(sender, nonce)| victim.0 == sender && victim.1 <= nonce) {
                 continue;
             }
@@ -148,7 +148,7 @@ impl Mempool {
         }
     }
 
-    /// By how many transactions and bytes a newcomer exceeds the bounds.
+    /// Number of transactions and bytes by which an incoming transaction exceeds the bounds.
     pub(crate) fn excess(&self, bytes: usize, place: Option<Place>, is_queued: bool) -> (usize, usize) {
         let replaced = place.and_then(|place| self.entry(&place));
         let more = usize::from(replaced.is_none());
@@ -169,8 +169,8 @@ impl Mempool {
             self.len().saturating_sub(self.pending),
             self.bytes.saturating_sub(self.pending_bytes),
         );
-        // More than the share is there when pending transactions have lost one before them. They need not
-        // leave for the newcomer, but it must not add to them.
+        // More than the share is queued when pending transactions have lost one before them. These need not
+        // be evicted for a queued one, but it must not add to them.
         let queued = over(
             count,
             total,

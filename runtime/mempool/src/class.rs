@@ -1,8 +1,8 @@
-//! Space of a block, and classes of transactions by how much of it they need.
+//! Space of a block, and classes of transactions by the space that they need.
 
 use vibecoin_primitives::{ChainParams, Demand, VerifiedTransaction};
 
-/// An amount of the space of a block: left in it, or needed by a transaction.
+/// An amount of the space of a block: remaining, or needed by a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockSpace {
     /// Bytes of the encoding.
@@ -12,7 +12,7 @@ pub struct BlockSpace {
 }
 
 impl BlockSpace {
-    /// More than all transactions need.
+    /// More than all transactions need together.
     pub const UNLIMITED: Self = Self {
         bytes: u64::MAX,
         demand: Demand {
@@ -44,7 +44,7 @@ impl BlockSpace {
         }
     }
 
-    /// The space that is left once `used` is taken.
+    /// The space that remains after `used`.
     #[must_use]
     pub const fn less(self, used: Self) -> Self {
         let (own, other) = (self.demand, used.demand);
@@ -58,7 +58,7 @@ impl BlockSpace {
         }
     }
 
-    /// Both together.
+    /// The sum of both.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self {
@@ -78,8 +78,8 @@ impl BlockSpace {
     }
 }
 
-/// The binary orders of magnitude of what a transaction needs: all transactions of a class need the same up to a factor
-/// of two.
+/// The binary orders of magnitude of the space that a transaction needs: all transactions of a class need the
+/// same up to a factor of two.
 ///
 /// With the limits of the devnet there are fewer than 600 classes: a slot needs between one and two times the bytes of
 /// rows of the largest value, and operations set both counts.

@@ -1,35 +1,36 @@
-//! The bounds of the pool. They are this node's own affair.
+//! Bounds of the pool, local to this node.
 
 use vibecoin_primitives::limits::MIB;
 
 /// Share of the pool, by count and by bytes, that transactions behind a nonce gap may take together: an eighth.
 ///
-/// They cannot be in a block, so nothing ever charges their fees and whoever fills their share fills it for
-/// free. An eighth of the default pool holds 6,250 of them, several times what arrives out of order between two
-/// blocks.
+/// They cannot be in a block, so their fees are never charged and filling their share is free. An eighth of the
+/// default pool holds 6,250 of them, several times the number that arrives out of order between two blocks.
 pub const QUEUED_SHARE: usize = 8;
 
 /// Bounds of the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MempoolConfig {
-    /// Most transactions.
+    /// Maximum number of transactions.
     pub count_max: usize,
-    /// Most bytes of memory that they take, as [`crate::memory`] charges for them: decoded, and with about 1.3 KiB each
-    /// for the entries that name them.
+    /// Maximum bytes of memory that they take, as charged by [`crate::memory`]: decoded, and with about 1.3
+    /// KiB each for the entries that refer to them.
     pub bytes_max: usize,
-    /// Most transactions of one sender. Too low slows down a busy sender, too high lets few fill the pool.
+    /// Maximum number of transactions of one sender. Too low slows down a busy sender, too high lets few fill
+    /// the pool.
     pub sender_count_max: usize,
-    /// How far a nonce may lie ahead of the first one that is missing; less than `sender_count_max`.
+    /// Maximum distance of a nonce from the first one that is missing; less than `sender_count_max`.
     pub nonce_gap_max: u64,
-    /// How long a transaction waits at most, in milliseconds.
+    /// Maximum time that a transaction waits, in milliseconds.
     pub ttl_ms: u64,
-    /// By how much more a replacement must pay, in percent, and at least one base unit. Its rate must not be lower.
+    /// Minimum increase of the fee of a replacement, in percent, and one base unit or more. Its rate must not
+    /// be lower.
     pub replacement_percent: u64,
-    /// Most transactions that one step takes out because they expired or waited too long; the others follow in later
-    /// steps. Too high stops the node where many expire at one height, too low keeps memory in use.
+    /// Maximum number of transactions that one step removes because they expired or waited too long; the others
+    /// follow in later steps. Too high stops the node where many expire at one height, too low keeps memory in use.
     pub expired_step_max: usize,
-    /// How many departures are remembered, at least `count_max`, in [`crate::memory::DEPARTURE_BYTES`] each besides
-    /// `bytes_max`.
+    /// Number of departures remembered, `count_max` or more, in [`crate::memory::DEPARTURE_BYTES`] each
+    /// besides `bytes_max`.
     pub fates_max: usize,
 }
 
@@ -37,13 +38,13 @@ impl Default for MempoolConfig {
     fn default() -> Self {
         Self {
             count_max: 50_000,
-            // Enough for 50,000 transfers, and 14,000 transactions of 4 KiB.
+            // Enough for 50,000 transfers, or 14,000 transactions of 4 KiB.
             bytes_max: 80 * MIB,
             sender_count_max: 4096,
             nonce_gap_max: 64,
             ttl_ms: 3 * 3600 * 1000,
             replacement_percent: 10,
-            // Some 5 ms with what the node does about each.
+            // About 5 ms with the node's work for each.
             expired_step_max: 512,
             fates_max: 50_000,
         }
@@ -64,7 +65,7 @@ impl MempoolConfig {
     }
 
     /// The same, with `nonce_gap_max` low enough that a sender's queued transactions never keep out the one
-    /// that they wait for, and room to remember a departure of everything at once.
+    /// that they wait for, and capacity to remember the departure of all at once.
     #[must_use]
     pub(crate) fn sane(mut self) -> Self {
         let most = u64::try_from(self.sender_count_max)

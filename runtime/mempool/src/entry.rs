@@ -1,4 +1,4 @@
-//! What the pool knows of one transaction.
+//! The pool's record of one transaction.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -9,11 +9,12 @@ use vibecoin_primitives::{Address, Amount, ChainParams, Height, Nonce, Operation
 use crate::Reason;
 use crate::memory::charge;
 
-/// Bid per byte, in 2^-16 base units, rounded down: fine enough to tell bids apart that differ by one, in
+/// Bid per byte, in 2^-16 base units, rounded down: fine enough to distinguish bids that differ by one, in
 /// every transaction up to 64 KiB. Above 2^48 base units per byte all rates are the same.
 ///
-/// The bid is the part of the fee above the least fee ([`ChainParams::fee_for`]). The least fee is the price of what a
-/// transaction uses: if it counted, transactions with many slots would rank above all others at no further cost.
+/// The bid is the part of the fee above the minimum fee ([`ChainParams::fee_for`]). The minimum fee is the
+/// price of the resources that a transaction uses: if it counted, transactions with many slots would rank
+/// above all others at no further cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct FeeRate(pub u64);
 
@@ -27,7 +28,7 @@ impl FeeRate {
         if let Some(bid) = bid.0.checked_mul(1 << RATE_BITS) {
             return Self(bid.checked_div(u64::from(bytes)).unwrap_or(u64::MAX));
         }
-        // Beyond all real fees; the slow division is for them alone.
+        // Beyond all real fees; only these need the slow division.
         let rate = (u128::from(bid.0) << RATE_BITS).checked_div(u128::from(bytes));
         Self(rate.and_then(|rate| u64::try_from(rate).ok()).unwrap_or(u64::MAX))
     }
@@ -40,15 +41,14 @@ impl FeeRate {
         Self::new(body.fee.saturating_sub(least.0), bytes)
     }
 
-    /// The least bid with which `bytes` bytes have a higher rate than this; the largest amount when none
-    /// has.
+    /// The minimum bid with which `bytes` bytes have a higher rate than this; the largest amount when none has.
     #[must_use]
     pub fn outbid(self, bytes: u32) -> Amount {
         let higher = self.0.checked_add(1);
         higher.map_or(Amount::MAX, |higher| Self(higher).reach(bytes))
     }
 
-    /// The least bid with which `bytes` bytes have at least this rate; the largest amount when none has.
+    /// The minimum bid with which `bytes` bytes reach this rate; the largest amount when none does.
     #[must_use]
     pub fn reach(self, bytes: u32) -> Amount {
         let bid = u128::from(self.0)
@@ -58,18 +58,18 @@ impl FeeRate {
     }
 }
 
-/// The order in which transactions compete: the first goes into a block first and out of the pool last.
-/// No two transactions have the same.
+/// The order in which transactions compete: the first is included in a block first and evicted last. No two
+/// transactions have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
     pub rate: Reverse<FeeRate>,
     pub arrival: u64,
 }
 
-/// The order in which the last transactions of the rows leave a full pool: the greatest leaves first.
+/// The order in which the last transactions of the rows are evicted from a full pool: the greatest first.
 ///
-/// Fees of transactions behind a nonce gap buy nothing, since no block can charge them. Nor does the fee of a dear
-/// transaction behind a cheap one buy more than the cheap one's: it is charged only after that.
+/// Fees of transactions behind a nonce gap buy nothing, since no block can charge them. Nor does the high fee
+/// of a transaction behind a cheap one buy more than the cheap one's: it is charged only after that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Standing {
     /// Behind a nonce gap.
@@ -89,8 +89,8 @@ impl Standing {
     };
 }
 
-/// One transaction in its sender's row. What the row and the lists go by is kept beside the pointer, so
-/// that they need not follow it.
+/// One transaction in its sender's row. The sort keys of the row and the lists are stored beside the pointer,
+/// so that these need not follow it.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub transaction: Arc<VerifiedTransaction>,
@@ -100,19 +100,19 @@ pub(crate) struct Entry {
     pub cost: Amount,
     /// Result of [`charge`].
     bytes: u32,
-    /// It was pending at some time, so peers may have it from here.
+    /// True if it was ever pending, so that peers may have received it from here.
     pub was_pending: bool,
     pub rank: Rank,
-    /// The lowest rate of this and what is before it in its row: no block takes it for more than that.
+    /// The lowest rate of this and its predecessors in the row: no block includes it for more than that.
     pub lowest: FeeRate,
     pub valid_until: Height,
-    /// The lowest last height of this and what is before it in its row: no block above takes it.
+    /// The lowest last height of this and its predecessors in the row: no block above includes it.
     pub until_min: Height,
     pub since_ms: u64,
 }
 
 impl Entry {
-    /// `arrival` counts the transactions that this pool has taken.
+    /// `arrival` counts the transactions that this pool has accepted.
     pub fn new(
         transaction: Arc<VerifiedTransaction>,
         lowest: FeeRate,
@@ -148,8 +148,8 @@ impl Entry {
     }
 }
 
-/// The most that a transaction takes from its sender, the prices of new accounts aside: the pool cannot tell
-/// which recipients exist. Those prices are burned, so a row cannot be emptied through them for free.
+/// Maximum amount that a transaction takes from its sender, except the prices of new accounts: the pool does
+/// not know which recipients exist. Those prices are burned, so a row cannot be emptied through them for free.
 pub(crate) fn cost(transaction: &VerifiedTransaction, params: &ChainParams) -> u128 {
     let body = transaction.body();
     let moved = body.operations.iter().map(|operation| match operation {
@@ -164,12 +164,12 @@ pub(crate) fn cost(transaction: &VerifiedTransaction, params: &ChainParams) -> u
     moved.fold(u128::from(body.fee.0), u128::saturating_add)
 }
 
-/// Where a transaction stands with this pool.
+/// Status of a transaction in this pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// In the pool; nothing stands before it but its sender's earlier transactions in the pool.
+    /// In the pool; only its sender's earlier transactions in the pool precede it.
     Pending,
-    /// In the pool, but the transaction with this nonce must come first.
+    /// In the pool, but the transaction with this nonce must precede it.
     Queued {
         /// The first nonce that is missing.
         expected: Nonce,
@@ -180,7 +180,7 @@ pub enum Status {
     Unknown,
 }
 
-/// Names a transaction within the pool.
+/// Identifies a transaction within the pool.
 pub(crate) type Place = (Address, Nonce);
 
 pub(crate) fn place_of(transaction: &VerifiedTransaction) -> Place {

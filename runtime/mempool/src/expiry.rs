@@ -1,12 +1,12 @@
-//! Taking out what can be in no block any more, a bounded number at a time.
+//! Removal of transactions that can no longer be in a block, a bounded number at a time.
 //!
-//! A transaction has expired from the moment on that its last height is passed: it is not selected, not relayed, and
-//! answered as departed, and what its sender has behind it is queued. That takes the comparison of one height; see
-//! [`Entry::until_min`](crate::entry::Entry). Its memory, the lists that name it and the figures of
+//! A transaction has expired as soon as its last height is passed: it is not selected, not relayed, and
+//! reported as departed, and its sender's later ones are queued. That takes the comparison of one height; see
+//! [`Entry::until_min`](crate::entry::Entry). Its memory, the lists that refer to it and the figures of
 //! [`Stats`](crate::Stats) follow later, in steps of
-//! [`MempoolConfig::expired_step_max`](crate::MempoolConfig): tens of thousands may expire at one height, and to take
-//! them out at once kept a node from its duties for most of a second. What needs their place earlier takes them out
-//! itself: a transaction of the same sender, and a newcomer in a full pool.
+//! [`MempoolConfig::expired_step_max`](crate::MempoolConfig): tens of thousands may expire at one height, and
+//! removing them at once kept a node from its duties for nearly a second. An operation that needs their place
+//! earlier removes them itself: a transaction of the same sender, and an incoming one in a full pool.
 
 use std::collections::BTreeSet;
 
@@ -16,8 +16,8 @@ use crate::entry::Place;
 use crate::{Departure, Mempool, Reason};
 
 impl Mempool {
-    /// From now on nothing counts that cannot be in a block at `next_height` or later. Takes out some of that and of what
-    /// has waited too long, as [`Mempool::expire_more`] does.
+    /// From now on no transaction counts that cannot be in a block at `next_height` or later. Removes some of
+    /// these and of those that have waited too long, as [`Mempool::expire_more`] does.
     pub fn expire(&mut self, next_height: Height, now_ms: u64) -> Vec<Departure> {
         self.now_ms = self.now_ms.max(now_ms);
         self.next_height = self.next_height.max(next_height);
@@ -25,8 +25,9 @@ impl Mempool {
         self.expire_more()
     }
 
-    /// Takes out at most [`MempoolConfig::expired_step_max`](crate::MempoolConfig) of what had expired, or waited for too
-    /// long, when [`Mempool::expire`] was called last. Call it in every step; without anything to do it is two searches.
+    /// Removes up to [`MempoolConfig::expired_step_max`](crate::MempoolConfig) of the transactions that had
+    /// expired, or waited too long, when [`Mempool::expire`] was called last. Call it in every step; without
+    /// work it is two searches.
     pub fn expire_more(&mut self) -> Vec<Departure> {
         let first = self.fates.next();
         // Linked once each: a long row may expire from its front to its end.
@@ -44,7 +45,7 @@ impl Mempool {
         self.fates.since(first).copied().collect()
     }
 
-    /// Returns true if [`Mempool::expire_more`] has something to do.
+    /// Returns true if [`Mempool::expire_more`] has work to do.
     #[must_use]
     pub fn has_expired(&self) -> bool {
         self.first_expired().or_else(|| self.first_too_old()).is_some()
@@ -59,7 +60,7 @@ impl Mempool {
         Some((place, Reason::Expired { valid_until }))
     }
 
-    /// What is in a block under construction stays until the block is committed or given up.
+    /// Transactions in a block under construction stay until the block is committed or abandoned.
     fn first_too_old(&self) -> Option<(Place, Reason)> {
         let (arrival, _) = self.by_arrival.first_key_value()?;
         let place = self.place_of_arrival(*arrival)?;
@@ -69,7 +70,7 @@ impl Mempool {
             .then_some((place, Reason::TooOld { waited_ms, limit_ms }))
     }
 
-    /// Takes out what has expired of one sender, so that its row is as it seems.
+    /// Removes the expired transactions of one sender, so that its row matches its visible state.
     pub(crate) fn expire_row(&mut self, sender: &Address) {
         let height = self.next_height;
         let Some(row) = self.rows.get(sender).filter(|row| row.has_expired(height)) else {
@@ -83,7 +84,7 @@ impl Mempool {
         self.relink(sender);
     }
 
-    /// Takes out expired transactions until `bytes` more at `place` fit, or none is left.
+    /// Removes expired transactions until `bytes` more at `place` fit, or none is left.
     pub(crate) fn expire_for(&mut self, bytes: usize, place: Place) {
         while self.excess(bytes, Some(place), false) != (0, 0)
             && let Some((expired, reason)) = self.first_expired()

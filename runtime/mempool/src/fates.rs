@@ -1,4 +1,4 @@
-//! What became of the transactions that left.
+//! Outcomes of the transactions that left.
 
 use std::collections::VecDeque;
 
@@ -8,20 +8,20 @@ use vibecoin_primitives::{Amount, FastMap, Hash, Height};
 /// A transaction left the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Departure {
-    /// Its id.
+    /// The transaction's identifier.
     pub id: Hash,
-    /// Why it left.
+    /// The reason for which it left.
     pub reason: Reason,
 }
 
-/// Why a transaction left the pool.
+/// Reason why a transaction left the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reason {
-    /// It is in a block.
+    /// It was included in a block.
     #[error("included at height {height}")]
     Included {
-        /// The block.
+        /// Height of the block.
         height: Height,
     },
     /// Its sender sent another one with the same nonce and a higher fee.
@@ -33,10 +33,10 @@ pub enum Reason {
     /// The pool was full and another one paid more per byte, or this one waited behind a nonce gap.
     #[error("evicted from a full pool for {by}")]
     Evicted {
-        /// One that took its room.
+        /// A transaction that took its place.
         by: Hash,
     },
-    /// The last height at which it was allowed has passed.
+    /// Its last allowed height has passed.
     #[error("expired: valid until height {valid_until}")]
     Expired {
         /// That height.
@@ -45,7 +45,7 @@ pub enum Reason {
     /// It has waited for longer than this node keeps transactions.
     #[error("waited {waited_ms} ms, the limit is {limit_ms} ms")]
     TooOld {
-        /// How long it waited, in milliseconds.
+        /// Time that it waited, in milliseconds.
         waited_ms: u64,
         /// The limit, in milliseconds.
         limit_ms: u64,
@@ -53,21 +53,21 @@ pub enum Reason {
     /// It can no longer be in a block.
     #[error("invalid: {0}")]
     Invalid(InvalidTransaction),
-    /// Its sender can no longer pay everything it has in the pool.
+    /// Its sender can no longer pay for all its transactions in the pool.
     #[error("the sender's transactions in the pool need {needed}, its balance is {available}")]
     Unaffordable {
-        /// Fees of the sender's transactions up to and including this one, and what they move to others and pay
-        /// for storage.
+        /// Fees of the sender's transactions up to and including this one, and the amounts that they transfer
+        /// and pay for storage.
         needed: Amount,
         /// The sender's balance.
         available: Amount,
     },
-    /// It was taken out by hand.
+    /// It was removed manually.
     #[error("taken out by the operator")]
     Cleared,
 }
 
-/// The last departures, oldest first, and where each id is among them.
+/// The last departures, oldest first, and the position of each identifier among them.
 #[derive(Clone, Debug)]
 pub(crate) struct Fates {
     ring: VecDeque<Departure>,

@@ -1,9 +1,10 @@
-//! Memory that a transaction takes while it waits, as it is charged against
+//! Memory of a transaction in the pool, as charged against
 //! [`MempoolConfig::bytes_max`](crate::MempoolConfig).
 //!
-//! The encoding is a poor measure: 64 operations that set slots of one byte are 2.9 KB sent and 5.6 KB decoded, and a
-//! small transfer costs five times its bytes in maps and lists. So what is charged is what the allocator gives out:
-//! the decoded transaction, and the entries that name it, at the load that a map has right after it grew.
+//! The encoding is a poor measure: 64 operations that set slots of one byte are 2.9 KB sent and 5.6 KB
+//! decoded, and a small transfer costs five times its bytes in maps and lists. So the charge is the memory
+//! that the allocator returns: the decoded transaction, and the entries that refer to it, at the load of a
+//! map right after it grew.
 
 use std::mem::size_of;
 use std::sync::Arc;
@@ -15,19 +16,19 @@ use crate::class::Class;
 use crate::entry::{Entry, Place, Rank, Standing};
 use crate::row::Row;
 
-/// Charged for the readers' copy of the pool, which stands beside it and holds the same transactions. The node checks
-/// at compile time that its entries fit.
+/// Charge for the readers' copy of the pool, which exists beside it and holds the same transactions. The node
+/// checks at compile time that its entries fit.
 pub const READERS_BYTES: usize = 400;
 
-/// Most that one remembered departure takes.
+/// Maximum bytes of one remembered departure.
 pub const DEPARTURE_BYTES: usize = 2 * size_of::<Departure>() + hashed(size_of::<(Hash, u64)>());
 
-/// Most that all remembered departures take, of as many as the default configuration has.
+/// Maximum bytes of all remembered departures, of as many as the default configuration has.
 pub const DEPARTURES_BYTES_MAX: usize = 12 * 1024 * 1024;
 
 const _: () = assert!(50_000 * DEPARTURE_BYTES <= DEPARTURES_BYTES_MAX);
 
-/// Charged for the entries that name a transaction, whatever is in it. Each may be the only one of its sender.
+/// Charge for the entries that refer to a transaction, whatever its content. Each may be the only one of its sender.
 pub const ENTRY_BYTES: usize = 2 * hashed(size_of::<(Hash, Arc<VerifiedTransaction>)>())
     + hashed(size_of::<(Address, Box<Row>)>())
     + block(size_of::<Row>())
@@ -38,14 +39,14 @@ pub const ENTRY_BYTES: usize = 2 * hashed(size_of::<(Hash, Arc<VerifiedTransacti
     + ordered(size_of::<(Standing, Place)>())
     + READERS_BYTES;
 
-/// Bytes that the allocator gives out for `bytes`: a head of eight, rounded up to 16, at least 32.
+/// Bytes that the allocator uses for `bytes`: a header of eight, rounded up to 16, minimum 32.
 #[must_use]
 pub const fn block(bytes: usize) -> usize {
     let most = bytes.saturating_add(8).next_multiple_of(16);
     if most < 32 { 32 } else { most }
 }
 
-/// An entry of a hash map that just doubled: a byte of control, and 7 of 16 buckets in use.
+/// An entry of a hash map that just doubled: a control byte, and 7 of 16 buckets in use.
 #[must_use]
 pub const fn hashed(entry: usize) -> usize {
     entry.saturating_add(1).saturating_mul(16).div_ceil(7)
@@ -68,7 +69,7 @@ pub fn charge(transaction: &VerifiedTransaction) -> usize {
     values.fold(SHARED_BYTES.saturating_add(list), usize::saturating_add)
 }
 
-/// [`charge`] of a transaction of transfers whose encoding has so many bytes, at most.
+/// Upper bound of [`charge`] for a transaction of transfers whose encoding has so many bytes.
 #[must_use]
 pub const fn charge_for_transfers(bytes: u32) -> usize {
     // A transfer is 44 bytes encoded and as large as the largest operation in memory.
@@ -78,7 +79,7 @@ pub const fn charge_for_transfers(bytes: u32) -> usize {
     SHARED_BYTES.saturating_add(block(list))
 }
 
-/// Charged for each transaction but its operations: the entries, and the part with the counts of [`Arc`] in front.
+/// Charge for each transaction except its operations: the entries, and the part with the counts of [`Arc`] in front.
 const SHARED_BYTES: usize = ENTRY_BYTES + block(2 * size_of::<usize>() + size_of::<VerifiedTransaction>());
 
 const _: () = assert!(ENTRY_BYTES < 2_048);

@@ -1,4 +1,4 @@
-//! The pool itself.
+//! The pool.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -18,17 +18,17 @@ use crate::row::Row;
 use crate::selection::News;
 use crate::{Departure, FeeRate, MempoolConfig, MempoolError, Reason, Status};
 
-/// Most transactions that are remembered as set aside.
+/// Maximum number of transactions remembered as set aside.
 pub const ASIDE_MAX: usize = 1024;
 
 /// Transactions that wait for a block.
 ///
-/// Every operation costs a few ordered-map steps, whatever the pool holds.
+/// Every operation costs a few ordered-map steps, independent of the size of the pool.
 #[derive(Clone, Debug)]
 pub struct Mempool {
     pub(crate) config: MempoolConfig,
     pub(crate) params: Arc<ChainParams>,
-    /// Only asked, never walked. No row is empty.
+    /// Only for lookups, never iterated. No row is empty.
     pub(crate) rows: FastMap<Address, Box<Row>>,
     by_id: FastMap<Hash, Arc<VerifiedTransaction>>,
     by_hash: FastMap<Hash, Arc<VerifiedTransaction>>,
@@ -44,37 +44,37 @@ pub struct Mempool {
     pub(crate) pending_bytes: usize,
     pub(crate) bytes: usize,
     next_arrival: u64,
-    /// The height after the newest committed block: what is valid only below it has expired.
+    /// The height after the newest committed block: transactions valid only below it have expired.
     pub(crate) next_height: Height,
     pub(crate) now_ms: u64,
-    /// The time by which transactions have waited too long or not; see [`Mempool::expire`].
+    /// The time against which waiting times are measured; see [`Mempool::expire`].
     pub(crate) expired_ms: u64,
     pub(crate) fates: Fates,
-    /// The last nonce of each sender in the block under construction. Only asked, never walked.
+    /// The last nonce of each sender in the block under construction. Only for lookups, never iterated.
     pinned: FastMap<Address, Nonce>,
-    /// Ids of transactions that made the executor panic, oldest first.
+    /// Identifiers of transactions that made the executor panic, oldest first.
     aside: VecDeque<Hash>,
 }
 
-/// A transaction was taken.
+/// Result of accepting a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inserted {
     /// [`Status::Pending`] or [`Status::Queued`].
     pub status: Status,
     /// The transaction whose place it took.
     pub replaced: Option<Hash>,
-    /// Transactions that left a full pool for it.
+    /// Transactions that were evicted from a full pool for it.
     pub evicted: Vec<Hash>,
 }
 
-/// A block was committed.
+/// A committed block.
 #[derive(Clone, Copy, Debug)]
 pub struct Committed<'a> {
     /// Its height.
     pub height: Height,
-    /// Ids of its transactions.
+    /// Identifiers of its transactions.
     pub included: &'a [Hash],
-    /// Accounts that it changed, as they are now. Those without transactions in the pool do no harm.
+    /// Accounts that it changed, with their new values. Those without transactions in the pool do no harm.
     pub accounts: &'a [(Address, Option<Account>)],
 }
 
@@ -85,26 +85,26 @@ pub struct Listed {
     pub transaction: Arc<VerifiedTransaction>,
     /// [`Status::Pending`] or [`Status::Queued`].
     pub status: Status,
-    /// Counts what this pool has taken; where [`Mempool::list`] goes on.
+    /// Counts the accepted transactions of this pool; the position at which [`Mempool::list`] continues.
     pub arrival: u64,
-    /// When it came in, in milliseconds of the caller's clock.
+    /// Time of arrival, in milliseconds of the caller's clock.
     pub since_ms: u64,
 }
 
-/// The pool in figures.
+/// Statistics of the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Stats {
-    /// Transactions.
+    /// Number of transactions.
     pub count: usize,
-    /// Of these, pending.
+    /// Number of pending ones.
     pub pending: usize,
-    /// Of these, queued.
+    /// Number of queued ones.
     pub queued: usize,
     /// Bytes of memory that they are charged with, see [`crate::memory`].
     pub bytes: usize,
-    /// Accounts that sent them.
+    /// Number of accounts that sent them.
     pub senders: usize,
-    /// When the oldest came in, in milliseconds of the caller's clock.
+    /// Arrival of the oldest, in milliseconds of the caller's clock.
     pub oldest_ms: Option<u64>,
     /// The bid per byte of the cheapest that could be evicted, or of a cheaper one before it in its row.
     pub cheapest: Option<FeeRate>,
@@ -146,13 +146,13 @@ impl Mempool {
         &self.config
     }
 
-    /// Takes a transaction in, or says why not.
+    /// Accepts a transaction, or returns the reason of the refusal.
     ///
     /// `account` is the sender's at the last committed block, `next_height` the height after that block.
     ///
     /// # Errors
-    /// [`MempoolError`] with the first rule that does not hold: form, nonce and fee, then replacement or
-    /// the sender's bounds, then funds, then room.
+    /// [`MempoolError`] with the first rule that does not hold: form, nonce and fee, then replacement or the
+    /// sender's bounds, then funds, then capacity.
     pub fn insert(
         &mut self,
         transaction: Arc<VerifiedTransaction>,
@@ -195,7 +195,7 @@ impl Mempool {
             .entry(sender)
             .or_insert_with(|| Box::new(Row::new(&account)));
         let old = row.put(entry);
-        // The newcomer's own status is in the answer.
+        // Its own status is in the answer.
         row.promoted.retain(|promoted| *promoted != nonce);
         let status = status(row, nonce, self.next_height);
         if let Some(old) = &old {
@@ -212,8 +212,8 @@ impl Mempool {
         })
     }
 
-    /// Follows the chain: takes out what was included, what the new accounts rule out, and some of what is too old for the
-    /// next block, as [`Mempool::expire`] does. Gives all departures.
+    /// Applies a committed block: removes the included transactions, those that the new accounts invalidate,
+    /// and some of those too old for the next block, as [`Mempool::expire`] does. Returns all departures.
     pub fn on_committed(&mut self, block: &Committed<'_>, now_ms: u64) -> Vec<Departure> {
         self.pinned.clear();
         let first = self.fates.next();
@@ -234,7 +234,7 @@ impl Mempool {
                 .saturating_add(u64::from(active(Bug::NonceOffByOne)));
             self.settle(address, nonce, account.balance);
         }
-        // Whoever is in the block but not among the accounts has spent nonces all the same.
+        // Senders in the block but not among the accounts have spent nonces all the same.
         for (sender, next) in spent {
             let Some(row) = self.rows.get(&sender) else {
                 continue;
@@ -246,20 +246,19 @@ impl Mempool {
         self.fates.since(first).copied().collect()
     }
 
-    /// Takes one transaction out by hand and says whether it was there. What its sender sent after it
-    /// stays, queued.
+    /// Removes one transaction manually and returns true if it was there. Its sender's later ones stay, queued.
     pub fn remove(&mut self, id: &Hash) -> bool {
         self.depart_by_id(id, Reason::Cleared)
     }
 
-    /// Takes a transaction out that could not be executed and says whether it was there. What its sender
-    /// sent after it stays, queued.
+    /// Removes a transaction that could not be executed and returns true if it was there. Its sender's later
+    /// ones stay, queued.
     pub fn reject(&mut self, id: &Hash, why: InvalidTransaction) -> bool {
         self.depart_by_id(id, Reason::Invalid(why))
     }
 
-    /// Takes a transaction out that made the executor panic and never takes it again, as long as it is among the
-    /// last [`ASIDE_MAX`] of them. Says whether it was there.
+    /// Removes a transaction that made the executor panic and never accepts it again, as long as it is among
+    /// the last [`ASIDE_MAX`] of them. Returns true if it was there.
     pub fn set_aside(&mut self, id: &Hash) -> bool {
         if !self.aside.contains(id) {
             if self.aside.len() >= ASIDE_MAX {
@@ -270,14 +269,14 @@ impl Mempool {
         self.depart_by_id(id, Reason::Invalid(InvalidTransaction::SetAside))
     }
 
-    /// The transaction with this id is in a block under construction: nothing replaces or evicts it until
-    /// [`Mempool::on_committed`] or [`Mempool::unpin_all`], so that nobody is told that it left while the
-    /// block makes it final. Pin in the order of nonces.
+    /// The transaction with this id is in a block under construction: it is neither replaced nor evicted
+    /// until [`Mempool::on_committed`] or [`Mempool::unpin_all`], so that its departure is never reported
+    /// while the block makes it final. Pin in the order of nonces.
     pub fn pin(&mut self, transaction: &VerifiedTransaction) {
         self.pinned.insert(transaction.sender(), transaction.body().nonce);
     }
 
-    /// The block under construction is given up.
+    /// The block under construction is abandoned.
     pub fn unpin_all(&mut self) {
         self.pinned.clear();
     }
@@ -286,7 +285,7 @@ impl Mempool {
         self.pinned.get(sender).is_some_and(|last| nonce <= last)
     }
 
-    /// Takes everything out.
+    /// Removes all transactions.
     pub fn clear(&mut self) -> Vec<Departure> {
         let first = self.fates.next();
         while let Some(place) = self.by_arrival.last_key_value().map(|(_, tx)| place_of(tx)) {
@@ -295,20 +294,20 @@ impl Mempool {
         self.fates.since(first).copied().collect()
     }
 
-    /// How many transactions there are, with those that have expired and are still to be taken out.
+    /// Number of transactions, including those that have expired and are still to be removed.
     #[must_use]
     pub fn len(&self) -> usize {
         self.by_arrival.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_arrival.is_empty()
     }
 
-    /// Whether a block could be made of something. A pool of queued transactions alone has nothing for it. What has
-    /// expired counts until it is taken out.
+    /// Returns true if there are transactions for a block. A pool of queued transactions alone has none.
+    /// Expired ones count until they are removed.
     #[must_use]
     pub fn has_pending(&self) -> bool {
         self.pending > 0
@@ -327,7 +326,7 @@ impl Mempool {
         self.by_hash.get(hash)
     }
 
-    /// Where the transaction with this id stands.
+    /// Status of the transaction with this id.
     #[must_use]
     pub fn status(&self, id: &Hash) -> Status {
         let waiting = self
@@ -345,7 +344,7 @@ impl Mempool {
         self.fates.get(id).map_or(Status::Unknown, Status::Departed)
     }
 
-    /// The nonce that the sender should use next; `None` when it has nothing in the pool.
+    /// The nonce that the sender should use next; `None` when it has no transaction in the pool.
     #[must_use]
     pub fn pending_next(&self, sender: &Address) -> Option<Nonce> {
         let row = self.rows.get(sender)?;
@@ -354,7 +353,7 @@ impl Mempool {
         valid.then(|| row.next_nonce_at(self.next_height))
     }
 
-    /// At most `limit` transactions in the order of their arrival, from after the one with arrival `after`.
+    /// Up to `limit` transactions in the order of their arrival, from after the one with arrival `after`.
     #[must_use]
     pub fn list(&self, after: Option<u64>, limit: usize) -> Vec<Listed> {
         let from = after.map_or(Some(0), |after| after.checked_add(1));
@@ -366,7 +365,7 @@ impl Mempool {
             .collect()
     }
 
-    /// What one sender has in the pool, ascending by nonce.
+    /// Transactions of one sender, ascending by nonce.
     pub fn of_sender(&self, sender: &Address) -> impl Iterator<Item = Listed> {
         self.rows
             .get(sender)
@@ -374,7 +373,7 @@ impl Mempool {
             .flat_map(|row| row.entries().filter_map(|entry| self.listed(row, entry)))
     }
 
-    /// `None` for what has expired.
+    /// `None` for an expired one.
     fn listed(&self, row: &Row, entry: &Entry) -> Option<Listed> {
         (entry.valid_until >= self.next_height).then(|| Listed {
             transaction: Arc::clone(&entry.transaction),
@@ -384,15 +383,15 @@ impl Mempool {
         })
     }
 
-    /// The last departures from number `from` on, oldest first, and the number to ask from next time.
-    /// Some are missing when more than `fates_max` have left since.
+    /// The last departures from number `from` on, oldest first, and the number to pass next time. Some are
+    /// missing when more than `fates_max` have left since.
     pub fn departures_since(&self, from: u64) -> (impl ExactSizeIterator<Item = &Departure>, u64) {
         (self.fates.since(from), self.fates.next())
     }
 
-    /// The transactions that became pending after they had been queued, from number `from` on, oldest first, and the
-    /// number to ask from next time. Each comes once, and only while it is pending; a newcomer that is pending at once
-    /// does not. Some are missing when too many followed.
+    /// The transactions that became pending after they had been queued, from number `from` on, oldest first,
+    /// and the number to pass next time. Each is returned once, and only while it is pending; one that is
+    /// pending on arrival is not. Some are missing when too many followed.
     pub fn promoted_since(&self, from: u64) -> (impl Iterator<Item = &Arc<VerifiedTransaction>>, u64) {
         let pending = |(sender, nonce): &Place| self.rows.get(sender)?.get_pending(*nonce);
         let promoted = self.promoted.since(from).filter_map(pending);
@@ -400,7 +399,7 @@ impl Mempool {
         (promoted.map(|entry| &entry.transaction), self.promoted.next())
     }
 
-    /// The pool in figures.
+    /// Statistics of the pool.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let oldest = self
@@ -425,7 +424,7 @@ impl Mempool {
         rates.map(|(standing, _)| standing.rank.rate.0).min()
     }
 
-    /// Where the transaction with this arrival is.
+    /// Position of the transaction with this arrival.
     pub(crate) fn place_of_arrival(&self, arrival: u64) -> Option<Place> {
         self.by_arrival.get(&arrival).map(|tx| place_of(tx))
     }
@@ -450,7 +449,7 @@ impl Mempool {
                     nonce: got,
                 });
             }
-            // A lower rate would take back a bid that others have left the pool for.
+            // A lower rate would withdraw a bid for which others have been evicted.
             let (bytes, slots) = (transaction.byte_len(), transaction.body().slot_count());
             let same_rate = self
                 .params
@@ -458,7 +457,7 @@ impl Mempool {
                 .checked_add(old.rate().reach(bytes));
             let more = replacement_fee(old.fee, self.config.replacement_percent);
             let least = same_rate.zip(more).map(|(rate, more)| rate.max(more));
-            // Nor would one that expires before a block is bound to have it.
+            // A replacement that expires before a block must include it would do the same.
             let until_min = self.evicting_until_min();
             let shortens = transaction.body().valid_until < until_min && old.until_min >= until_min;
             let least = least.filter(|_| !shortens);
@@ -488,8 +487,8 @@ impl Mempool {
                 return Err(MempoolError::SenderLimit { limit });
             }
         }
-        // What the transactions behind it cost counts too: once it closes their gap, or moves more than the
-        // one that it replaces, they could be left without their fees.
+        // The costs of the transactions behind it count too: once it closes their gap, or transfers more than
+        // the one that it replaces, they could be left without their fees.
         let own = cost(transaction, &self.params);
         let needed = others.saturating_add(own);
         if needed > u128::from(account.balance.0) {
@@ -501,9 +500,9 @@ impl Mempool {
         Ok(amount(own))
     }
 
-    /// Brings a row in line with its account: used nonces leave, then the tails that it cannot pay for.
+    /// Reconciles a row with its account: used nonces leave, then the tails that it cannot pay for.
     fn settle(&mut self, address: &Address, nonce: Nonce, balance: Amount) {
-        // Behind what has expired nothing becomes pending.
+        // Behind expired transactions none becomes pending.
         self.expire_row(address);
         while let Some(got) = self.first_nonce(address).filter(|first| *first < nonce) {
             self.take(
@@ -544,15 +543,14 @@ impl Mempool {
         place.and_then(|place| self.depart(&place, reason)).is_some()
     }
 
-    /// Takes a transaction out and gives its id.
+    /// Removes a transaction and returns its id.
     fn depart(&mut self, place: &Place, reason: Reason) -> Option<Hash> {
         let id = self.take(place, reason);
         self.relink(&place.0);
         id
     }
 
-    /// Takes a transaction out of its row and all lists but `heads` and `tails`: [`Mempool::relink`] must
-    /// follow.
+    /// Removes a transaction from its row and all lists except `heads` and `tails`: [`Mempool::relink`] must follow.
     pub(crate) fn take(&mut self, place: &Place, reason: Reason) -> Option<Hash> {
         let entry = self.rows.get_mut(&place.0)?.take(place.1)?;
         self.unlist(&entry, reason);
@@ -572,7 +570,7 @@ impl Mempool {
 
     fn unlist(&mut self, entry: &Entry, mut reason: Reason) {
         let transaction = &entry.transaction;
-        // It has been answered so before.
+        // It has been reported so before.
         if entry.valid_until < self.next_height && !matches!(reason, Reason::Included { .. }) {
             let valid_until = entry.valid_until;
             reason = Reason::Expired { valid_until };
@@ -589,7 +587,7 @@ impl Mempool {
         });
     }
 
-    /// Brings `heads`, `tails` and the counts in line with a row that has changed.
+    /// Reconciles `heads`, `tails` and the counts with a row that has changed.
     pub(crate) fn relink(&mut self, address: &Address) {
         let Some(row) = self.rows.get_mut(address) else {
             return;
@@ -623,7 +621,7 @@ impl Mempool {
     }
 }
 
-/// Lists a row under the key that it has now.
+/// Lists a row under its current key.
 fn relist<K: Copy + Ord>(
     list: &mut BTreeMap<K, Place>,
     listed: &mut Option<K>,
@@ -652,7 +650,7 @@ fn status(row: &Row, nonce: Nonce, next_height: Height) -> Status {
     }
 }
 
-/// The least fee that replaces one of `fee`; `None` when it does not fit.
+/// The minimum fee that replaces one of `fee`; `None` when it does not fit.
 fn replacement_fee(fee: Amount, percent: u64) -> Option<Amount> {
     let more = u128::from(fee.0)
         .saturating_mul(u128::from(percent))

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use crate::entry::Place;
 
-/// Most promotions that are remembered. More than are queued in a default pool, so that one transaction which closes
-/// every gap loses none.
+/// Maximum number of promotions remembered. More than are queued in a default pool, so that one transaction
+/// which closes every gap loses none.
 pub(crate) const PROMOTED_MAX: usize = 8_192;
 
 /// The last promotions, oldest first.

@@ -9,7 +9,7 @@ use crate::FeeRate;
 use crate::class::Class;
 use crate::entry::{Entry, Rank, Standing};
 
-/// One sender's transactions, and its account as last heard of.
+/// One sender's transactions, and the last known values of its account.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Row {
     /// The account's next nonce. No entry has a lower one.
@@ -17,22 +17,22 @@ pub(crate) struct Row {
     balance: Amount,
     /// Strictly ascending by nonce.
     entries: VecDeque<Entry>,
-    /// How many entries from the front have the nonces `nonce`, `nonce + 1`, ...: those are pending.
+    /// Number of entries from the front with the nonces `nonce`, `nonce + 1`, ...: those are pending.
     ready: usize,
     /// Bytes of the pending entries.
     ready_bytes: usize,
     costs: u128,
-    /// From this index on [`Entry::lowest`] and [`Entry::until_min`] have to be computed anew; see [`Row::refresh`].
+    /// Index from which [`Entry::lowest`] and [`Entry::until_min`] are outdated; see [`Row::refresh`].
     stale_from: Option<usize>,
-    /// Nonces that became pending for the first time since the pool looked.
+    /// Nonces that became pending for the first time since the pool last read this.
     pub promoted: Vec<Nonce>,
-    /// How many pending entries the pool has counted.
+    /// Number of pending entries that the pool has counted.
     pub counted: usize,
     /// Bytes of the pending entries that the pool has counted.
     pub counted_bytes: usize,
-    /// Under which class and rank the pool lists this row's first pending entry.
+    /// Class and rank under which the pool lists this row's first pending entry.
     pub head: Option<(Class, Rank)>,
-    /// Under which standing the pool lists this row's last entry.
+    /// Standing under which the pool lists this row's last entry.
     pub tail: Option<Standing>,
 }
 
@@ -84,7 +84,7 @@ impl Row {
         nonce < self.next_nonce()
     }
 
-    /// [`Row::next_nonce`] for a block at `height`: what has expired and still waits to be taken out is missing.
+    /// [`Row::next_nonce`] for a block at `height`: expired entries that are still to be removed are missing.
     pub fn next_nonce_at(&self, height: Height) -> Nonce {
         let is_valid = |entry: &Entry| entry.until_min >= height;
         let valid = self.entries.partition_point(is_valid);
@@ -97,7 +97,7 @@ impl Row {
         self.last().is_some_and(|last| last.until_min < height)
     }
 
-    /// The lowest last height of all that comes before `nonce`; the highest when nothing does.
+    /// The lowest last height of all entries before `nonce`; the highest when there are none.
     pub fn until_before(&self, nonce: Nonce) -> Height {
         self.before(nonce)
             .map_or(Height(u64::MAX), |before| before.until_min)
@@ -117,14 +117,14 @@ impl Row {
         }
     }
 
-    /// The lowest rate of all that comes before `nonce`; the highest when nothing does.
+    /// The lowest rate of all entries before `nonce`; the highest when there are none.
     pub fn lowest_before(&self, nonce: Nonce) -> FeeRate {
         self.before(nonce)
             .map_or(FeeRate(u64::MAX), |before| before.lowest)
     }
 
-    /// Computes [`Entry::lowest`] and [`Entry::until_min`] anew behind what has changed since the last time. Once for many
-    /// changes: a row may lose thousands of entries from its front in one block.
+    /// Recomputes [`Entry::lowest`] and [`Entry::until_min`] behind the changes since the last time. Once for
+    /// many changes: a row may lose thousands of entries from its front in one block.
     pub fn refresh(&mut self) {
         let Some(from) = self.stale_from.take() else {
             return;
@@ -166,10 +166,10 @@ impl Row {
         self.entries.get(at.checked_sub(1)?)
     }
 
-    /// Puts an entry into the row and gives back the one whose nonce it has.
+    /// Puts an entry into the row and returns the one whose nonce it has.
     pub fn put(&mut self, mut entry: Entry) -> Option<Entry> {
         if self.entries.capacity() == 0 {
-            // Most senders have one.
+            // A typical sender has one.
             self.entries.reserve_exact(1);
         }
         self.costs = self.costs.saturating_add(u128::from(entry.cost.0));
@@ -195,7 +195,7 @@ impl Row {
         }
     }
 
-    /// Takes an entry out. What comes after it is queued, until [`Row::set_account`] moves the account on.
+    /// Removes an entry. Later entries are queued, until [`Row::set_account`] advances the account.
     pub fn take(&mut self, nonce: Nonce) -> Option<Entry> {
         let at = self.find(nonce).ok()?;
         let demoted = self.entries.range(at.min(self.ready)..self.ready);
@@ -205,14 +205,14 @@ impl Row {
         self.ready_bytes = self.ready_bytes.saturating_sub(demoted_bytes);
         self.costs = self.costs.saturating_sub(u128::from(entry.cost.0));
         self.changed(at);
-        // What a long row took would else stay with its last entry.
+        // Otherwise the memory of a long row would stay with its last entry.
         if self.entries.len() < self.entries.capacity() / 4 {
             self.entries.shrink_to(self.entries.len().saturating_mul(2));
         }
         Some(entry)
     }
 
-    /// Notes what the account is now. Entries with used nonces must have been taken out.
+    /// Updates the account. Entries with used nonces must have been removed.
     pub fn set_account(&mut self, nonce: Nonce, balance: Amount) {
         self.balance = balance;
         if nonce != self.nonce {
@@ -222,7 +222,7 @@ impl Row {
         self.extend();
     }
 
-    /// Counts on from the entries that are known to be pending.
+    /// Continues counting from the entries that are known to be pending.
     fn extend(&mut self) {
         while let next = self.next_nonce()
             && let Some(entry) = self.entries.get_mut(self.ready)
@@ -237,7 +237,7 @@ impl Row {
         }
     }
 
-    /// Where the entry with this nonce is, or would be. Constant time among the pending.
+    /// Position of the entry with this nonce, or its insertion point. Constant time among the pending.
     fn find(&self, nonce: Nonce) -> Result<usize, usize> {
         if self.nonce <= nonce && nonce < self.next_nonce() {
             return usize::try_from(nonce.saturating_sub(self.nonce.0).0).map_err(|_| self.entries.len());

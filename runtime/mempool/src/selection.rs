@@ -1,4 +1,4 @@
-//! Taking transactions for a block, while more of them arrive.
+//! Selection of transactions for a block, while more of them arrive.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound::{Excluded, Included, Unbounded};
@@ -10,32 +10,33 @@ use crate::class::{BlockSpace, Class};
 use crate::entry::{Place, Rank};
 use crate::{FeeRate, Mempool};
 
-/// How many arrivals are remembered for selections that are under way.
+/// Number of arrivals remembered for running selections.
 const NEWS_MAX: usize = 16_384;
 
-/// Transactions of one class that do not fit after which a selection takes no more heads of this class.
+/// Number of misfits of one class after which a selection takes no more heads of this class.
 ///
-/// What is lost is less than twice what the largest of the class needs: of a block, once. Without a bound a builder
-/// would look at every transaction that sets many slots, for every block, once the slots of the block are used up.
+/// The loss is less than twice the space that the largest of the class needs: of a block, once. Without a
+/// bound a builder would examine every transaction that sets many slots, for every block, once the slots of
+/// the block are used up.
 pub const MISFITS_MAX: u32 = 8;
 
-/// How far the selection for one block has got. Taking leaves the pool as it is.
+/// State of the selection for one block. Taking leaves the pool unchanged.
 ///
 /// A selection serves one block: start a new one after [`Mempool::on_committed`].
 ///
-/// At every moment the candidates are, for each sender that was not skipped, its pending transaction with
-/// the next nonce. They are found in two places: `waiting` has those of senders that were taken from and
-/// of senders with news, the heads of each [`Class`] from that of `fronts` on have the rest. Either may hold what is no
-/// candidate any more; that shows when it comes up.
+/// At every moment the candidates are, for each sender that was not skipped, its pending transaction with the
+/// next nonce. They are found in two places: `waiting` has those of senders that were taken from and of
+/// senders with arrivals, the heads of each [`Class`] from that of `fronts` on have the rest. Either may hold
+/// entries that are not candidates any more; that is detected when they are reached.
 ///
-/// The classes bound the work: of a class that cannot fit any more, nothing is looked at, and of one that could, at most
-/// [`MISFITS_MAX`] in vain. So one block costs as many looks as it has transactions, arrivals and classes, whatever the
-/// pool holds; those that have expired and wait to be taken out come on top.
+/// The classes bound the work: of a class that cannot fit any more none is examined, and of one that could,
+/// up to [`MISFITS_MAX`] without success. So one block costs as many checks as it has transactions, arrivals
+/// and classes, whatever the pool holds, plus those for expired transactions that are still to be removed.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Number of the news to look at next; `None` before the first step.
+    /// Number of the next arrival to examine; `None` before the first step.
     news: Option<u64>,
-    /// The best head of each class that has not been looked at.
+    /// The best head of each class that has not been examined.
     fronts: BTreeMap<Rank, (Class, Place)>,
     waiting: BTreeMap<Rank, Place>,
     /// The next nonce of each sender that was taken from; `None` for those skipped.
@@ -46,13 +47,13 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Number of transactions that were looked at so far.
+    /// Number of transactions examined so far.
     #[must_use]
     pub const fn looked_at(&self) -> u64 {
         self.looked_at
     }
 
-    /// Returns true if the heads of this class are looked at.
+    /// Returns true if the heads of this class are still examined.
     fn is_open(&self, class: Class) -> bool {
         self.misfits.get(&class).is_none_or(|count| *count < MISFITS_MAX)
     }
@@ -62,7 +63,7 @@ impl Selection {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct News {
     ring: VecDeque<Address>,
-    /// Number of the news at the front of the ring.
+    /// Number of the arrival at the front of the ring.
     first: u64,
 }
 
@@ -80,7 +81,7 @@ impl News {
             .saturating_add(u64::try_from(self.ring.len()).unwrap_or(u64::MAX))
     }
 
-    /// The news from number `from` on; `None` when some of them are forgotten.
+    /// The arrivals from number `from` on; `None` when some of them are forgotten.
     fn since(&self, from: u64) -> Option<impl Iterator<Item = &Address>> {
         let at = usize::try_from(from.checked_sub(self.first)?).ok()?;
         Some(self.ring.range(at.min(self.ring.len())..))
@@ -88,15 +89,16 @@ impl News {
 }
 
 impl Mempool {
-    /// The best transaction that can come next in the block: of all senders the one that bids most per
-    /// byte, of each sender the lowest nonce.
+    /// The best transaction that can be next in the block: of all senders the one that bids most per byte, of
+    /// each sender the lowest nonce.
     #[must_use]
     pub fn next(&self, selection: &mut Selection) -> Option<Arc<VerifiedTransaction>> {
         self.next_within(selection, &BlockSpace::UNLIMITED)
     }
 
-    /// [`Mempool::next`] among those that fit into `space`, which must not grow during a selection. A sender whose next
-    /// transaction does not fit is skipped; behind [`MISFITS_MAX`] of a class that did not fit, one that would may be
+    /// [`Mempool::next`] among those that fit into `space`, which must not grow during a selection. A sender
+    /// whose next transaction does not fit is skipped; after [`MISFITS_MAX`] misfits of a class, one that
+    /// would fit may be left for the next block.
     /// left for the next block.
     pub fn next_within(
         &self,
@@ -133,12 +135,12 @@ impl Mempool {
         }
     }
 
-    /// Takes nothing more from this sender: call it when the block could not have what was offered.
+    /// Takes no more from this sender: call it when the offered transaction cannot be in the block.
     pub fn skip_sender(&self, selection: &mut Selection, sender: &Address) {
         selection.next.insert(*sender, None);
     }
 
-    /// Looks at what has arrived since the last step.
+    /// Examines the arrivals since the last step.
     fn catch_up(&self, selection: &mut Selection) {
         let Some(from) = selection.news.replace(self.news.next()) else {
             return self.open_classes(selection);
@@ -151,7 +153,7 @@ impl Mempool {
             }
             return;
         }
-        // Too much has happened: look at everything again, but for classes that are closed.
+        // Too many arrivals: examine all again, except classes that are closed.
         self.open_classes(selection);
         let taken: Vec<_> = selection
             .next
@@ -183,7 +185,7 @@ impl Mempool {
         }
     }
 
-    /// The best candidate, which is then no longer one.
+    /// Removes and returns the best candidate.
     fn advance(&self, selection: &mut Selection, space: &BlockSpace) -> Option<(Rank, Place)> {
         loop {
             let waiting = selection.waiting.first_key_value().map(|(rank, _)| *rank);
@@ -195,7 +197,7 @@ impl Mempool {
                 return selection.waiting.pop_first();
             };
             let (rank, (class, place)) = front.remove_entry();
-            // The space only shrinks, so the class is not looked at again.
+            // The space only shrinks, so the class is not examined again.
             if !selection.is_open(class) || !class.may_fit(space) {
                 continue;
             }

@@ -202,13 +202,13 @@ fn a_row_that_expires_within_a_few_heights_evicts_nobody() {
         .unwrap()
         .evicted;
     assert_eq!(evicted.len(), 1, "with one height more it does");
-    // Behind a transaction that expires soon nothing is charged either, however long it is valid.
+    // Behind a transaction that expires soon no fee is charged either, however long the transaction is valid.
     let mut pool = pool_with_brief_head();
     assert!(is_refused(&put(&mut pool, &tx(20, 1, 90_000))));
     assert_eq!(pool.stats().pending, 10);
 }
 
-/// A full pool in which the first transaction of sender 20 expires soon; it found capacity.
+/// A full pool in which the first transaction of sender 20 expires soon; it was accepted.
 fn pool_with_brief_head() -> Mempool {
     let mut pool = pool(small(10));
     put(&mut pool, &valid_until(20, 0, 90_000, EVICTING_HEIGHTS_MIN)).unwrap();
@@ -226,7 +226,7 @@ fn the_more_is_pending_the_longer_a_row_must_be_valid_to_evict_others() {
     for sender in 0..10 {
         put(&mut pool, &tx(sender, 0, 10)).unwrap();
     }
-    // Ten blocks of one transaction take what is pending.
+    // Ten blocks of one transaction include all that is pending.
     assert!(is_refused(&put(&mut pool, &valid_until(20, 0, 90_000, 10))));
     assert!(put(&mut pool, &valid_until(20, 0, 90_000, 11)).is_ok());
 }
@@ -277,7 +277,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Two pools without bounds to speak of: one takes all that expired out at once, the other one of them at a step.
+/// Two effectively unbounded pools: one removes all expired transactions at once, the other one per step.
 struct Twins {
     quick: Mempool,
     slow: Mempool,
@@ -285,7 +285,7 @@ struct Twins {
     nonces: BTreeMap<Address, u64>,
     ever: Vec<Hash>,
     promotions: (u64, u64),
-    /// Comparisons while the slow one was behind.
+    /// Number of comparisons while the slow one was behind.
     behind: u64,
 }
 

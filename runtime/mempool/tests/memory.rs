@@ -1,4 +1,4 @@
-//! What the pool charges for transactions against what the allocator gave out for them.
+//! The pool's charge for transactions compared with the memory allocated for them.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::arithmetic_side_effects)]
 
 mod support;
@@ -14,7 +14,7 @@ use vibecoin_primitives::{
     Address, Amount, Hash, Height, Nonce, Operation, SecretKey, Transaction, TransactionBody,
 };
 
-/// Bytes that are given out, with the allocator's head and rounding.
+/// Bytes allocated, with the allocator's header and rounding.
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
 struct Counting;
@@ -49,7 +49,7 @@ fn held() -> usize {
     HELD.load(Ordering::Relaxed)
 }
 
-/// Transactions that are offered at a time.
+/// Number of transactions offered at a time.
 const CHUNK: usize = 500;
 
 fn sign(sender: u64, nonce: u64, fee: u64, operations: &[Operation]) -> Transaction {
@@ -67,9 +67,9 @@ fn sign(sender: u64, nonce: u64, fee: u64, operations: &[Operation]) -> Transact
     body.sign(&GENESIS, &key)
 }
 
-/// Fills a pool with transactions of these operations, of `senders` accounts in turns, until `count_max` are in it or
-/// its bound in bytes holds; then an eighth as many that pay more, so that all lists are used ones. Checks that
-/// the memory that has come to be held is at most a tenth above, and not less than two fifths of, what is charged.
+/// Fills a pool with transactions of these operations, of `senders` accounts in turns, until `count_max` are
+/// in it or its bound in bytes holds; then adds an eighth as many that pay more, so that all lists have been
+/// used. Checks that the memory held is up to a tenth above, and not less than two fifths of, the charge.
 fn check(name: &str, count_max: usize, senders: u64, operations: &[Operation]) {
     let config = MempoolConfig {
         count_max,
@@ -91,7 +91,7 @@ fn check(name: &str, count_max: usize, senders: u64, operations: &[Operation]) {
         }
     };
     offer(0, count_max as u64 + CHUNK as u64, 10_000);
-    // Of others, who pay more: tails leave, so that all lists are used ones.
+    // From other senders, at a higher price: tails are evicted, so that all lists have been used.
     offer(senders, 6 * CHUNK as u64, 1_000_000_000);
     let stats = pool.stats();
     let departed = pool.departures_since(0).0.len();
@@ -102,10 +102,10 @@ fn check(name: &str, count_max: usize, senders: u64, operations: &[Operation]) {
     assert!(stats.bytes <= config.bytes_max, "{name}: {stats:?}");
     let figures = format!("{name}: {real} bytes are held, {accounted} are accounted: {stats:?}");
     assert!(real <= accounted + accounted / 10, "{figures}");
-    // Of a few senders each shares its row, which is charged to each transaction.
+    // With few senders each shares its row, which is charged to each transaction.
     assert!(real >= accounted / 5 * 2, "{figures}");
     drop(pool);
-    // Threads that check signatures keep some of their own.
+    // Threads that check signatures keep some memory.
     let behind = held().saturating_sub(before);
     assert!(behind <= 64 * 1024, "{name}: {behind} bytes stay behind");
 }

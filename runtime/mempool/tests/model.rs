@@ -36,7 +36,7 @@ const TTL_MS: u64 = 50;
 enum Step {
     Insert {
         sender: u8,
-        /// What follows on the sender's pending transactions, whatever `ahead` is.
+        /// It follows the sender's pending transactions, whatever `ahead` is.
         follows: bool,
         ahead: u64,
         fee: u64,
@@ -47,7 +47,7 @@ enum Step {
         most: usize,
         skip_one: bool,
     },
-    /// Commits what was taken so far; others may have used nonces and money too.
+    /// Commits the transactions taken so far; others may have used nonces and balance too.
     Commit {
         also: Vec<(u8, u64, u64)>,
     },
@@ -117,7 +117,7 @@ impl Waiting {
     }
 }
 
-/// What is paid above the least fee, 10, per byte.
+/// The part of the fee above the minimum, 10, per byte.
 fn rate(fee: u64, bytes: usize) -> u128 {
     (u128::from(fee.saturating_sub(10)) << 16) / bytes as u128
 }
@@ -130,7 +130,7 @@ fn cost(tx: &Tx) -> u64 {
     tx.body().fee.0 + tx.body().operations.iter().map(amount).sum::<u64>()
 }
 
-/// The whole pool as one list, and the chain as the test makes it up.
+/// The whole pool as one list, and the chain as invented by the test.
 struct Model {
     waiting: Vec<Waiting>,
     accounts: BTreeMap<Address, (u64, u64)>,
@@ -176,31 +176,31 @@ impl Model {
         queued.fold((0, 0), |(count, bytes), w| (count + 1, bytes + w.bytes()))
     }
 
-    /// The lowest rate of what a sender has before this nonce.
+    /// The lowest rate of a sender's transactions before this nonce.
     fn lowest_before(&self, sender: Address, nonce: u64) -> u128 {
         let row = self.of(sender);
         let before = row.iter().filter(|w| w.nonce() < nonce);
         before.map(|w| w.rate()).min().unwrap_or(u128::MAX)
     }
 
-    /// The lowest last height of what a sender has before this nonce.
+    /// The lowest last height of a sender's transactions before this nonce.
     fn until_before(&self, sender: Address, nonce: u64) -> u64 {
         let row = self.of(sender);
         let before = row.iter().filter(|w| w.nonce() < nonce);
         before.map(|w| w.until()).min().unwrap_or(u64::MAX)
     }
 
-    /// Returns true if nothing leaves for what has this last height.
+    /// Returns true if a transaction with this last height evicts no other.
     fn is_brief(&self, until: u64) -> bool {
         until < self.height + EVICTING_HEIGHTS_MIN
     }
 
-    /// For how much a block takes it at most: it comes after what is before it in its row.
+    /// Maximum rate at which a block includes it: its predecessors in the row are included first.
     fn worth(&self, w: &Waiting) -> u128 {
         self.lowest_before(w.tx.sender(), w.nonce()).min(w.rate())
     }
 
-    /// Those that leave for a newcomer with this fee, of encoded bytes and bytes of memory, or the name of the refusal.
+    /// Transactions evicted for one with this fee, of encoded bytes and bytes of memory, or the name of the refusal.
     fn make_room(
         &self,
         sender: Address,
@@ -250,7 +250,7 @@ impl Model {
                     .filter(|w| may_leave(w) && is_pending(w) == pending)
                     .min_by_key(|w| (self.worth(w), Reverse(w.arrival)))
             };
-            // At the same rate the newcomer is the later arrival, so it is never better.
+            // At the same rate it is the later arrival, so it is never better.
             let outbid = |w: &&&Waiting| own > self.worth(w);
             let leaves = if is_queued {
                 worst(false).filter(outbid)
@@ -266,7 +266,7 @@ impl Model {
         Ok(gone)
     }
 
-    /// Whether `least` is the least fee that buys the place.
+    /// Returns true if `least` is the minimum fee that buys the place.
     fn is_least(
         &self,
         least: Amount,
@@ -281,7 +281,7 @@ impl Model {
         }
     }
 
-    /// The name of the refusal, or the ids that leave for it.
+    /// The name of the refusal, or the ids evicted for it.
     fn insert(&mut self, tx: &Tx) -> Result<BTreeMap<Hash, &'static str>, &'static str> {
         let (sender, nonce) = (tx.sender(), tx.body().nonce.0);
         let (account_nonce, balance) = self.accounts[&sender];
@@ -365,13 +365,13 @@ impl Model {
     fn expire(&mut self, gone: &mut BTreeMap<Hash, &'static str>) {
         let (height, now) = (self.height, self.now);
         self.leave(gone, "Expired", |w| w.tx.body().valid_until.0 < height);
-        // What is in a block under construction stays, and with it what arrived later.
+        // Transactions in a block under construction stay, and with them those that arrived later.
         let pinned = self.waiting.iter().filter(|w| self.is_pinned(w));
         let held = pinned.map(|w| w.arrival).min().unwrap_or(u64::MAX);
         self.leave(gone, "TooOld", |w| now - w.since > TTL_MS && w.arrival < held);
     }
 
-    /// The best pending transaction that follows on what was taken.
+    /// The best pending transaction that follows those taken.
     fn next(&self, taken: &BTreeMap<Address, Option<u64>>) -> Option<Tx> {
         let follows = |w: &&Waiting| {
             let sender = w.tx.sender();
@@ -415,7 +415,7 @@ fn refusal(error: &MempoolError) -> String {
         .to_owned()
 }
 
-/// Everything that can be asked of the pool, against the list.
+/// Every query of the pool, against the list.
 fn compare(pool: &Mempool, model: &Model, ever: &BTreeSet<Hash>) {
     let stats = pool.stats();
     let pending = model.waiting.iter().filter(|w| model.is_pending(w)).count();
@@ -699,7 +699,7 @@ fn pool_and_model_agree() {
         Ok(())
     });
     played.unwrap();
-    // A run that met too little proves nothing.
+    // A run with too few events proves nothing.
     for what in [
         "Included",
         "Replaced",
@@ -730,7 +730,7 @@ fn pool_and_model_agree() {
     }
 }
 
-/// A selection that is far behind the news starts over and still offers everything once.
+/// A selection that is far behind the arrivals starts over and still offers each transaction once.
 #[test]
 fn a_selection_that_missed_much_offers_everything_once() {
     let mut pool = pool(MempoolConfig {

@@ -247,7 +247,7 @@ fn a_sender_must_afford_everything_that_it_has_in_the_pool() {
     // The one that is replaced does not count.
     assert_eq!(put(tx(1, 1, 30), 100), refused(101, 100));
     assert!(put(tx(1, 1, 29), 100).is_ok());
-    // What is queued counts for the one that closes the gap.
+    // Queued transactions count for the one that closes the gap.
     assert_eq!(put(tx(2, 1, 50), 100), Ok(queued(0)));
     assert_eq!(put(tx(2, 0, 49), 100), refused(101, 100));
     assert_eq!(put(tx(2, 0, 48), 100), Ok(pending()));
@@ -274,7 +274,7 @@ fn the_price_of_storage_counts_towards_what_a_sender_must_afford() {
     assert_eq!(put(needed), Ok(pending()));
 }
 
-/// A reviewer's case: the first transaction of a row takes the money that the others promise as fees.
+/// Found in review: the first transaction of a row takes the funds that the others promise as fees.
 #[test]
 fn no_transaction_takes_the_fees_of_those_behind_it() {
     let balance = 100_000;
@@ -283,7 +283,7 @@ fn no_transaction_takes_the_fees_of_those_behind_it() {
         body.operations = vec![transfer(balance - 10)];
         sign(1, body)
     };
-    // Whether the drain comes first or closes the gap afterwards.
+    // Whether the drain is first or closes the gap afterwards.
     for order in [[0, 1, 2, 3], [1, 2, 3, 0]] {
         let mut pool = pool(small(40));
         let mut declared = 0;
@@ -295,7 +295,7 @@ fn no_transaction_takes_the_fees_of_those_behind_it() {
         let drained = pool.get(drain(0).id()).is_some();
         assert_eq!(declared, if drained { 10 } else { 2_700 }, "one or the other");
     }
-    // An account that another transaction has emptied: what it cannot move any more leaves too, before it
+    // An account emptied by another transaction: the transfer that it can no longer pay leaves too, before it
     // takes the fees of the rest.
     let mut pool = pool(small(40));
     pool.insert(tx(1, 0, 900), Some(&account(0, balance)), Height(1), 0)
@@ -319,7 +319,7 @@ fn no_transaction_takes_the_fees_of_those_behind_it() {
     );
 }
 
-/// A reviewer's case: many accounts send dear transactions with nonces from 1 and none with 0.
+/// Found in review: many accounts send high-fee transactions with nonces from 1 and none with 0.
 #[test]
 fn what_waits_behind_gaps_neither_fills_the_pool_nor_sets_its_price() {
     let mut pool = pool(small(40));
@@ -391,12 +391,12 @@ fn what_a_gap_has_opened_before_may_exceed_the_share_but_leaves_first() {
         put(&mut pool, &tx(5, 0, 10)).unwrap().evicted,
         [id(&tx(1, 5, 500))]
     );
-    // Whoever waits behind another gap must not add to them.
+    // A transaction behind another gap must not add to them.
     assert_eq!(
         put(&mut pool, &tx(6, 1, 501)).unwrap().evicted,
         [id(&tx(1, 4, 500))]
     );
-    // The row's own gap closes: those behind it are pending again, but one has left for the newcomer.
+    // The row's own gap closes: those behind it are pending again, but one was evicted for it.
     assert_eq!(
         put(&mut pool, &tx(1, 0, 10)).unwrap().evicted,
         [id(&tx(1, 3, 500))]
@@ -426,7 +426,7 @@ fn a_full_pool_gives_the_cheapest_tail_for_a_dearer_newcomer() {
     for tx in [&head, &tail, &other] {
         put(&mut pool, tx).unwrap();
     }
-    // Nothing takes the tail before its head, so it pays no more than that.
+    // No block includes the tail before its head, so it pays no more than that.
     let newcomer = tx(3, 0, 21);
     let error = put(&mut pool, &tx(3, 0, 20));
     assert_eq!(
@@ -476,7 +476,7 @@ fn a_newcomer_never_evicts_what_it_builds_on() {
         put(&mut pool, &tx(1, 1, 100)),
         Err(MempoolError::PoolFull { .. })
     ));
-    // But it may evict what builds on it.
+    // But it may evict its own successors.
     let mut pool = support::pool(small(2));
     let behind = tx(1, 1, 20);
     put(&mut pool, &behind).unwrap();
@@ -536,7 +536,7 @@ fn selection_goes_by_bid_per_byte_then_arrival_and_keeps_each_senders_order() {
     let mut long = body(5, 0, 59);
     long.operations = vec![transfer(1); 8];
     put(&mut pool, &sign(5, long)).unwrap();
-    // More than any other in all, less than the first per byte.
+    // More than any other in total, less than the first per byte.
     assert_eq!(
         take_all(&pool, &mut Selection::default())[..3],
         [(2, 0), (3, 0), (5, 0)]
@@ -856,18 +856,18 @@ fn what_is_in_a_block_under_construction_is_neither_replaced_nor_evicted() {
         nonce: Nonce(0),
     };
     assert_eq!(put(&mut pool, &tx(1, 0, 1_000)), Err(taken));
-    // The tail is not in the block: it makes room, and then nothing is left that could.
+    // The tail is not in the block: it is evicted, and then no other can be.
     assert_eq!(put(&mut pool, &tx(2, 0, 500)).unwrap().evicted, [id(&second)]);
     let full = put(&mut pool, &tx(3, 0, 400));
     assert!(matches!(full, Err(MempoolError::PoolFull { .. })), "{full:?}");
     assert_eq!(pool.status(&id(&first)), Status::Pending);
-    // The block is given up.
+    // The block is abandoned.
     pool.unpin_all();
     let replaced = put(&mut pool, &tx(1, 0, 1_000)).unwrap().replaced;
     assert_eq!(replaced, Some(id(&first)));
 }
 
-/// Both ways: a dear tail does not keep what is before it, and does not evict others for it.
+/// Both ways: a high-fee tail does not keep its predecessors, and does not evict others for them.
 #[test]
 fn a_dear_tail_is_worth_no_more_than_the_cheap_head_that_it_waits_for() {
     let mut pool = pool(small(4));
@@ -876,7 +876,7 @@ fn a_dear_tail_is_worth_no_more_than_the_cheap_head_that_it_waits_for() {
     for tx in [&head, &tail, &honest[0], &honest[1]] {
         put(&mut pool, tx).unwrap();
     }
-    // More of the same row displaces nobody, whatever it pays.
+    // More of the same row evicts no other, whatever it pays.
     let never = MempoolError::PoolFull {
         count: 3,
         bytes: 9,
@@ -889,10 +889,10 @@ fn a_dear_tail_is_worth_no_more_than_the_cheap_head_that_it_waits_for() {
         least: Amount::MAX,
     };
     assert_eq!(put(&mut pool, &tx(1, 2, 500_000)), Err(more));
-    // The row makes way for whoever pays more than its head, from its end.
+    // The row is evicted, from its end, by any transaction that pays more than its head.
     assert_eq!(put(&mut pool, &tx(4, 0, 15)).unwrap().evicted, [id(&tail)]);
     assert_eq!(put(&mut pool, &tx(5, 0, 15)).unwrap().evicted, [id(&head)]);
-    // A head that is replaced by a dear one lifts what is behind it.
+    // A head that is replaced by a high-fee one raises the standing of those behind it.
     let mut pool = support::pool(small(2));
     put(&mut pool, &head).unwrap();
     put(&mut pool, &tail).unwrap();
@@ -900,13 +900,13 @@ fn a_dear_tail_is_worth_no_more_than_the_cheap_head_that_it_waits_for() {
     assert_eq!(least(&pool), Amount(11));
     put(&mut pool, &tx(1, 0, 50)).unwrap();
     assert_eq!(least(&pool), Amount(51));
-    // So does one that is included.
+    // So does an included one.
     commit(&mut pool, 1, &[&tx(1, 0, 50)], &[(1, 1, 1_000_000)]);
     put(&mut pool, &tx(2, 0, 60)).unwrap();
     assert_eq!(least(&pool), Amount(61));
 }
 
-/// Parameters whose least fee has a price per byte and per slot.
+/// Parameters whose minimum fee has a price per byte and per slot.
 fn priced() -> ChainParams {
     let devnet = ChainParams::devnet();
     ChainParams {
@@ -921,17 +921,17 @@ fn priced_pool(config: MempoolConfig) -> Mempool {
     Mempool::new(config, Arc::new(priced()))
 }
 
-/// The least fee of this transaction.
+/// The minimum fee of this transaction.
 fn least_of(tx: &Tx) -> u64 {
     priced().fee_for(tx.byte_len(), tx.body().slot_count()).0
 }
 
-/// A transfer that pays `bid` above its least fee.
+/// A transfer that pays `bid` above its minimum fee.
 fn bidding(sender: u8, nonce: u64, bid: u64) -> Tx {
     tx(sender, nonce, least_of(&tx(sender, nonce, 0)) + bid)
 }
 
-/// A transaction that clears many slots and pays `bid` above its least fee.
+/// A transaction that clears many slots and pays `bid` above its minimum fee.
 fn clearing(sender: u8, nonce: u64, bid: u64) -> Tx {
     let clears = |fee| {
         let mut body = body(sender, nonce, fee);
@@ -980,7 +980,7 @@ fn blocks_take_the_higher_bid_per_byte_not_the_higher_price_of_slots() {
     assert_eq!(taken, [(4, 0), (2, 0), (3, 0), (1, 0)]);
 }
 
-/// A flood of transactions with many slots, each at its least fee.
+/// A flood of transactions with many slots, each at its minimum fee.
 #[test]
 fn a_pool_full_of_slots_makes_room_for_a_transfer_that_bids_one_more() {
     let mut pool = priced_pool(small(2));
@@ -995,7 +995,7 @@ fn a_pool_full_of_slots_makes_room_for_a_transfer_that_bids_one_more() {
         least: Amount(least_of(tx) + 1),
     };
     assert_eq!(put(&mut pool, &plain), Err(full(&pool, &plain)));
-    // What the refusal and the suggestion name is enough.
+    // The fee named by the refusal and the suggestion is enough.
     assert_eq!(pool.least_fee(plain.byte_len()), dearer.body().fee);
     assert_eq!(put(&mut pool, &dearer).unwrap().evicted, [id(&flood[1])]);
     assert_eq!(
@@ -1029,8 +1029,8 @@ fn behind_gaps_slots_are_no_bid_either() {
     ));
 }
 
-/// Else a transfer with a high bid evicts others, and is then replaced by slots at their least fee, which blocks take
-/// last: the bid is never charged.
+/// Otherwise a transfer with a high bid evicts others, and is then replaced by slots at their minimum fee,
+/// which blocks include last: the bid is never charged.
 #[test]
 fn a_replacement_takes_no_bid_back() {
     let mut pool = priced_pool(small(2));
@@ -1070,16 +1070,16 @@ fn what_becomes_pending_later_is_told_once_in_the_order_of_nonces() {
         put(&mut pool, &tx(1, nonce, 20)).unwrap();
     }
     assert_eq!(promoted(&pool, &mut seen), []);
-    // The one that closes the gap is told by its status.
+    // The one that closes the gap is reported by its status.
     assert_eq!(put(&mut pool, &tx(1, 0, 20)), Ok(pending()));
     let expected: Vec<Hash> = (1..4).map(|nonce| id(&tx(1, nonce, 20))).collect();
     assert_eq!(promoted(&pool, &mut seen), expected);
     put(&mut pool, &tx(1, 5, 20)).unwrap();
-    // A pending newcomer and its replacement are told by their status too.
+    // A pending transaction and its replacement are reported by their status too.
     put(&mut pool, &tx(2, 0, 20)).unwrap();
     put(&mut pool, &tx(2, 0, 40)).unwrap();
     assert_eq!(promoted(&pool, &mut seen), []);
-    // A gap that opened again tells nothing anew when it closes.
+    // A gap that opened again causes no new report when it closes.
     assert!(pool.remove(tx(1, 1, 20).id()));
     put(&mut pool, &tx(1, 1, 20)).unwrap();
     assert_eq!(promoted(&pool, &mut seen), []);

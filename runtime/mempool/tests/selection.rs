@@ -1,4 +1,4 @@
-//! Selection within the space of a block: what is taken, and at what expense.
+//! Selection within the space of a block: its result, and its cost.
 #![allow(
     clippy::unwrap_used,
     clippy::arithmetic_side_effects,
@@ -25,7 +25,7 @@ fn sender(number: u64) -> SecretKey {
     SecretKey::from_seed(&seed)
 }
 
-/// A transaction that clears so many slots, or else moves money.
+/// A transaction that clears so many slots, or otherwise transfers an amount.
 fn offer(number: u64, nonce: u64, fee: u64, slots: usize) -> Tx {
     let clear = Operation::SetStorage {
         slot: Hash([1; 32]),
@@ -57,7 +57,7 @@ fn with_slots(slots: u64) -> BlockSpace {
     }
 }
 
-/// Takes all that fits into `space`; gives the slots of each.
+/// Takes all that fit into `space`; returns the slots of each.
 fn take(pool: &Mempool, selection: &mut Selection, mut space: BlockSpace) -> Vec<u64> {
     let mut taken = Vec::new();
     while let Some(next) = pool.next_within(selection, &space) {
@@ -96,7 +96,7 @@ fn of_a_class_that_could_still_fit_few_are_looked_at_in_vain() {
     for misfits in [20, 2_000] {
         let pool = crowded(misfits, 20);
         let mut selection = Selection::default();
-        // Behind one of 20 slots there is space for one of 16, which has the class of 20.
+        // Behind one of 20 slots a transaction of 16 would fit, which has the class of 20.
         assert_eq!(take(&pool, &mut selection, with_slots(36)), [20, 0, 0, 0]);
         assert_eq!(selection.looked_at(), 4 + u64::from(MISFITS_MAX), "of {misfits}");
         // The next block has them all before it.
@@ -117,7 +117,7 @@ fn what_arrives_while_a_block_is_made_is_taken_though_its_class_is_closed() {
     assert_eq!(take(&pool, &mut selection, with_slots(16)), [16, 0]);
 }
 
-/// What a scan of all candidates takes: the best that fits, each time; a sender whose next does not fit is left alone.
+/// Result of a scan of all candidates: the best that fits, each time; a sender whose next does not fit is skipped.
 fn scan(offers: &[Tx], mut space: BlockSpace) -> Vec<Hash> {
     let mut rows: BTreeMap<Address, Vec<(usize, &Tx)>> = BTreeMap::new();
     for (arrival, one) in offers.iter().enumerate() {

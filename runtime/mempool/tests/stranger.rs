@@ -1,4 +1,4 @@
-//! A stranger against honest transactions in a full pool.
+//! A hostile sender against honest transactions in a full pool.
 #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
 
 mod support;
@@ -11,7 +11,7 @@ use support::{pool, put, small, tx, tx_bytes};
 use vibecoin_mempool::{FeeRate, Selection};
 use vibecoin_primitives::{Amount, Hash};
 
-/// Transactions that fit.
+/// Number of transactions that fit.
 const COUNT_MAX: usize = 24;
 const STRANGERS: u8 = 3;
 /// The first honest sender.
@@ -21,11 +21,12 @@ fn rate(fee: u64) -> FeeRate {
     FeeRate::new(Amount(fee), u32::try_from(tx_bytes()).unwrap())
 }
 
-/// Honest senders have one transaction each. Strangers then offer anything in any order, and replace what they have.
+/// Honest senders have one transaction each. Hostile ones then offer anything in any order, and replace their
+/// transactions.
 ///
-/// Of the most that blocks could ever charge a stranger for what it has in the pool, nothing may be less per byte than
-/// any honest transaction that left for it: what a row pays is what blocks take of it, in the order of its nonces, and
-/// no block takes its next one while the fees of others are higher.
+/// Of the maximum that blocks could ever charge a hostile sender for its transactions in the pool, none may be
+/// less per byte than any honest transaction that was evicted for it: a row pays for the part that blocks
+/// include, in the order of its nonces, and no block includes its next one while the fees of others are higher.
 fn play(honest: &[u64], offers: &[(u8, u64, u64)], met: &mut BTreeMap<&'static str, u64>) {
     let mut pool = pool(small(COUNT_MAX));
     let mut by_id: BTreeMap<Hash, u64> = BTreeMap::new();
@@ -52,7 +53,8 @@ fn play(honest: &[u64], offers: &[(u8, u64, u64)], met: &mut BTreeMap<&'static s
             );
         }
     }
-    // What blocks take of what is left: nothing of a stranger comes out above the cheapest before it in its row.
+    // Transactions that blocks include from the rest: none of a hostile sender ranks above the cheapest
+    // before it in its row.
     let mut selection = Selection::default();
     let mut last = u64::MAX;
     while let Some(one) = pool.next(&mut selection) {

@@ -15,7 +15,7 @@
 //!
 //! - A node that is one block behind asks only after a grace time: consensus is about to deliver that block.
 //! - A peer that stays silent, has less than it claims or violates the form of a response is paused, each time
-//!  longer, and its range is requested from another. So a false head costs a few requests and nothing more.
+//!   longer, and its range is requested from another. So a false head costs a few requests and nothing more.
 //! - Claims that their peers do not fulfil cease to count for the target, during and after the pause.
 //! - The blocks held and requested are bounded in number and in bytes.
 //! - Votes of validators ([`Planner::hint`]) show that blocks exist before any peer has announced its head.

@@ -1,4 +1,4 @@
-//! Makes transactions and pools for the tests.
+//! Transactions and pools for the tests.
 #![allow(
     dead_code,
     clippy::unwrap_used,
