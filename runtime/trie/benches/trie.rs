@@ -1,4 +1,4 @@
-//! What the trie costs at a million keys, and the two branch layouts side by side (ADR 3).
+//! Cost of the trie at a million keys, and the two branch layouts side by side (ADR 3).
 //!
 //! `cargo bench -p vibecoin-trie` or, with other sizes, `cargo bench -p vibecoin-trie -- 200000`.
 #![allow(
@@ -48,7 +48,7 @@ fn value(n: u64, round: u64) -> Vec<u8> {
     value
 }
 
-/// CPU time of this thread in microseconds where the system tells it, else time on the wall.
+/// CPU time of this thread in microseconds if the system reports it, otherwise wall time.
 fn clock() -> impl Fn() -> f64 {
     let read = || -> Option<f64> {
         let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
@@ -163,7 +163,7 @@ impl Bench {
                 .filter_map(|w| Some(w.node.as_ref()?.encode().len()))
                 .sum::<usize>();
             encode_us += time();
-            // The trie that goes on is always the one that is wholly in memory.
+            // The trie that continues is always the one that is entirely in memory.
             self.trie = match keep_levels {
                 None => trie,
                 Some(_) => self.trie.update(&changes, &self.state, &Sequential).unwrap().0,
@@ -264,7 +264,7 @@ impl Bench {
         }
     }
 
-    /// The branches that a batch makes dirty, hashed both ways, and what both ways show in a proof.
+    /// The branches that a batch makes dirty, hashed in both layouts, and the size of both in a proof.
     fn layouts(&mut self) {
         let rows = self.rows(10_000, [4, 0, 0]);
         let (_, writes) = self
@@ -366,7 +366,7 @@ fn binary_pairs(slots: &commitment::Slots) -> usize {
         .sum()
 }
 
-/// The layout that was not taken: H(bitmap ‖ children).
+/// The rejected layout: H(bitmap ‖ children).
 fn concatenation(slots: &commitment::Slots) -> Hash {
     let mut input = [0u8; 2 + 512];
     let mut len = 2;

@@ -1,4 +1,4 @@
-//! What is hashed: the commitment that every node of the chain must compute alike.
+//! Hash rules of the commitment, which every node of the chain must compute identically.
 //!
 //! ```text
 //! empty trie  32 zero bytes
@@ -11,14 +11,13 @@
 //!               top(l, r)  = H_top(l ‖ r)                on the highest level
 //! ```
 //!
-//! A branch has at least two children and no value of its own. A leaf's hash names its whole key, so
-//! it does not depend on where the leaf hangs. Every kind of node has a hash domain of its own, so a
-//! node of one kind can never be shown as another.
+//! A branch has two or more children and no value. A leaf's hash covers its whole key, so it does not depend on the
+//! leaf's position. Every kind of node has a separate hash domain, so a node of one kind can never pass for another.
 
 use crate::Nibbles;
 use vibecoin_primitives::{Domain, Hash};
 
-/// Which trie: the two kinds differ in the domain of their leaves.
+/// Kind of a trie: the two kinds differ in the domain of their leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TrieKind {
     /// The one trie of accounts, keyed by hashed address.
@@ -83,13 +82,13 @@ pub fn pair(level: u8, left: &Hash, right: &Hash) -> Hash {
 /// The hashes of a branch's four quarters, each over four slots: the row in the middle of its tree.
 pub type Quarters = [Hash; 4];
 
-/// Returns the hash of a branch. At most 15 compressions: one per pair that is not empty.
+/// Returns the hash of a branch. Up to 15 compressions: one per pair that is not empty.
 #[must_use]
 pub fn branch(slots: &Slots) -> Hash {
     branch_of_quarters(&quarters(slots, |_| None))
 }
 
-/// Returns the quarters of a branch; `known` gives those that need not be computed, by position.
+/// Returns the quarters of a branch; `known` returns those that need not be computed, by position.
 #[must_use]
 pub fn quarters(slots: &Slots, known: impl Fn(usize) -> Option<Hash>) -> Quarters {
     let mut row = [Hash::ZERO; 4];
@@ -109,8 +108,8 @@ pub fn branch_of_quarters(quarters: &Quarters) -> Hash {
     top
 }
 
-/// Returns what a proof shows of a branch for `nibble`: the neighbour on each level, from the slots up.
-/// `quarters` are those of `slots`.
+/// Returns the part of a branch that a proof contains for `nibble`: the neighbour on each level, from the
+/// slots up. `quarters` are those of `slots`.
 #[must_use]
 pub fn siblings(slots: &Slots, quarters: &Quarters, nibble: u8) -> [Hash; 4] {
     let [h0] = beside(slots.as_chunks::<1>().0, nibble);

@@ -1,9 +1,9 @@
-//! Why an update or a proof could not be made.
+//! Errors of updates and proofs.
 
 use crate::{Nibbles, ReadError};
 use vibecoin_primitives::Hash;
 
-/// Why the trie refused. Nothing is changed by an operation that fails.
+/// Error of a trie operation. An operation that fails changes nothing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrieError {
@@ -21,38 +21,38 @@ pub enum TrieError {
     ValueTooLarge {
         /// The key.
         key: Hash,
-        /// Bytes given.
+        /// Number of bytes received.
         got: usize,
     },
-    /// The old value that the caller named is not the one under the trie's root: the flat state (or
-    /// the caller's view of it) and the trie have drifted apart.
+    /// The old value that the caller named is not the one under the trie's root: the flat state (or the
+    /// caller's view of it) and the trie differ.
     #[error("the value given for {key} of owner {owner} is not the one in the trie: {detail}")]
     Drift {
-        /// Whose trie.
+        /// The trie's owner.
         owner: Hash,
         /// The key.
         key: Hash,
-        /// What was expected and found.
+        /// The difference.
         detail: &'static str,
     },
-    /// A stored record or leaf is missing, malformed, or does not hash to what its parent says.
+    /// A stored record or leaf is missing, malformed, or does not match its parent's hash.
     #[error("trie of owner {owner} is corrupt at path {path}: {detail}")]
     Corrupt {
-        /// Whose trie.
+        /// The trie's owner.
         owner: Hash,
-        /// Where.
+        /// The path of the record.
         path: Nibbles,
-        /// What is wrong there.
+        /// The fault of the record.
         detail: &'static str,
     },
-    /// The reader could not answer.
+    /// The reader failed.
     #[error("cannot read trie of owner {owner} at path {path}")]
     Read {
-        /// Whose trie.
+        /// The trie's owner.
         owner: Hash,
-        /// Where.
+        /// The path that was read.
         path: Nibbles,
-        /// What the reader said.
+        /// The reader's error.
         source: ReadError,
     },
 }

@@ -1,8 +1,8 @@
 //! The state's Merkle Patricia trie: batch update, stubs, proofs, and roots from a sorted stream.
 //!
-//! The trie is pure. It keeps hashes and shape, never values; values live in the flat state, and
-//! what is not in memory is asked of a [`NodeReader`], which the storage room implements. There is
-//! one account trie and one storage trie per contract; an *owner* tells them apart
+//! The trie is pure. It keeps hashes and shape, never values; values are in the flat state, and nodes that
+//! are not in memory are read through a [`NodeReader`], which the storage crate implements. There is one
+//! account trie and one storage trie per contract, distinguished by an *owner*
 //! ([`Hash::ZERO`](vibecoin_primitives::Hash::ZERO) for the account trie, else the hashed account key).
 //!
 //! ```
@@ -28,28 +28,28 @@
 //! # }
 //! ```
 //!
-//! # What the storage room does with it
+//! # Duties of the storage crate
 //!
-//! - It stores one record per [`NodeWrite`], under (owner, path): [`NodeRecord::encode`] gives the
+//! - It stores one record per [`NodeWrite`], under (owner, path): [`NodeRecord::encode`] returns the
 //!   bytes, `None` deletes. Records are absolute, so of several writes to a path only the last counts.
 //!   Leaves have no record: a leaf is a key and a hash in its parent, its value is in the flat state. Only a
 //!   trie of one entry, which has no branch, has a record with that entry's key, under the empty path.
 //! - It answers [`NodeReader::node`] with those bytes and [`NodeReader::leaf`] with the value under a key,
-//!   **both as of the state whose root the trie has** (before the update that asks). Both are reads of one
-//!   row: what was deleted beside it costs nothing.
-//!   Everything read is checked against the hash that led to it, so wrong bytes are
+//!   **both as of the state whose root the trie has** (before the update that reads). Both are reads of one
+//!   row: deleted neighbours cost nothing.
+//!   All bytes read are checked against the hash that led to them, so wrong bytes are
 //!   [`TrieError::Corrupt`] and never a wrong root.
-//! - It gives old values with every change. The trie compares them with its leaves, so a flat state that
-//!   has drifted from the trie is found at the first write, and no flat read is needed to replace a value.
+//! - It passes old values with every change. The trie compares them with its leaves, so a flat state that
+//!   differs from the trie is detected at the first write, and no flat read is needed to replace a value.
 //! - It updates storage tries before the account trie, since their roots are part of the accounts' values.
 //! - It caps memory with [`Trie::node_count`] and [`Trie::shrink`] or [`Trie::prune`].
 //! - It checks or rebuilds a whole trie from the flat state with [`root_of_sorted`] and [`build_sorted`].
 //!
 //! # Reading order
 //!
-//! [`nibbles`] (paths), [`commitment`] (what is hashed), `node` (shape) and `record` (its bytes),
-//! `trie` (the value and its memory), `update` (the batch), [`proof`] (format and verifier, without the rest),
-//! `stream` (roots from sorted entries), [`model`] (the slow and obvious twin, for tests).
+//! [`nibbles`] (paths), [`commitment`] (hash rules), `node` (shape) and `record` (its bytes), `trie` (the
+//! value and its memory), `update` (the batch), [`proof`] (format and verifier, without the rest), `stream`
+//! (roots from sorted entries), [`model`] (a slow reference implementation, for tests).
 
 pub mod commitment;
 pub mod model;

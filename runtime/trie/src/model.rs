@@ -1,7 +1,7 @@
-//! The slow and obvious twin of the trie, for tests of this and other rooms.
+//! A slow and obvious reference implementation of the trie, for tests of this and other crates.
 //!
-//! Nothing here is shared with the trie but the hash domains: [`naive_root`] computes the commitment from
-//! its definition, from scratch. [`MemoryState`] is the storage room in two maps.
+//! Only the hash domains are shared with the trie: [`naive_root`] computes the commitment from its
+//! definition, from scratch. [`MemoryState`] is the storage crate in two maps.
 
 use crate::{Change, Nibbles, NodeReader, NodeWrites, ReadError, TrieKind};
 use std::collections::BTreeMap;
@@ -85,7 +85,7 @@ pub struct MemoryState {
 }
 
 impl MemoryState {
-    /// Stores what an update did: its node writes and the changes it was made of.
+    /// Stores the result of an update: its node writes and its changes.
     pub fn apply(&mut self, writes: &NodeWrites, changes: &[Change<'_>]) {
         for write in &writes.writes {
             let at = (writes.owner, write.path);

@@ -1,4 +1,4 @@
-//! Paths: sequences of at most 64 nibbles (half bytes), high nibble of a byte first.
+//! Paths: sequences of up to 64 nibbles (half bytes), high nibble of a byte first.
 
 use std::fmt;
 use vibecoin_primitives::Hash;
@@ -17,7 +17,7 @@ pub struct Nibbles {
 }
 
 impl Nibbles {
-    /// The empty path: where the root is.
+    /// The empty path: that of the root.
     pub const EMPTY: Self = Self {
         bytes: [0; 32],
         len: 0,
@@ -64,13 +64,13 @@ impl Nibbles {
         (Self::of_key(&Hash(bytes), count) == path).then_some(path)
     }
 
-    /// How many nibbles.
+    /// Number of nibbles.
     #[must_use]
     pub const fn len(&self) -> u8 {
         self.len
     }
 
-    /// Whether there are none.
+    /// Returns true if there are none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
@@ -88,20 +88,20 @@ impl Nibbles {
         self.bytes.get(..packed_len(self.len)).unwrap_or_default()
     }
 
-    /// Whether `key` starts with this path.
+    /// Returns true if `key` starts with this path.
     #[must_use]
     pub fn leads_to(&self, key: &Hash) -> bool {
         Self::of_key(key, self.len) == *self
     }
 
-    /// Appends a database key for this path: the packed bytes, then the nibble count in one byte.
-    /// Different paths give different bytes (without the count, `1` and `10` would not).
+    /// Appends a database key for this path: the packed bytes, then the nibble count in one byte. Different
+    /// paths have different bytes (without the count, `1` and `10` would not).
     pub fn write_key(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.packed());
         out.push(self.len);
     }
 
-    /// Appends a nibble; only the low half of `value` counts. A full path stays as it is.
+    /// Appends a nibble; only the low half of `value` counts. A full path is unchanged.
     pub(crate) fn push(&mut self, value: u8) {
         let Some(byte) = self.bytes.get_mut(usize::from(self.len / 2)) else {
             return;
@@ -114,7 +114,7 @@ impl Nibbles {
         self.len = self.len.saturating_add(1);
     }
 
-    /// Appends all of `other`, as far as there is room.
+    /// Appends all of `other`, up to the capacity.
     pub(crate) fn extend(&mut self, other: &Self) {
         for value in (0..other.len).filter_map(|index| other.get(index)) {
             self.push(value);
@@ -131,7 +131,7 @@ impl Nibbles {
         Self::of_key(&Hash(self.bytes), len.min(self.len))
     }
 
-    /// How many of these nibbles `key` has from nibble `depth` on, before the first that differs.
+    /// Number of these nibbles that `key` has from nibble `depth` on, before the first that differs.
     pub(crate) fn common_with(&self, key: &Hash, depth: u8) -> u8 {
         (0..self.len)
             .find(|&index| self.get(index) != Some(nibble(key, depth.saturating_add(index))))
@@ -144,7 +144,7 @@ pub(crate) const fn packed_len(count: u8) -> usize {
     count.div_ceil(2) as usize
 }
 
-/// The nibble of `key` at `index`; zero past the end, which no caller asks for.
+/// The nibble of `key` at `index`; zero past the end, which no caller requests.
 #[inline]
 pub(crate) fn nibble(key: &Hash, index: u8) -> u8 {
     let byte = key.0.get(usize::from(index / 2)).copied().unwrap_or(0);
@@ -155,7 +155,7 @@ pub(crate) fn nibble(key: &Hash, index: u8) -> u8 {
     }
 }
 
-/// How many nibbles two keys share from the start: 64 when they are equal.
+/// Number of nibbles that two keys share from the start: 64 when they are equal.
 pub(crate) fn common(a: &Hash, b: &Hash) -> u8 {
     let mut shared = 0u8;
     for (x, y) in a.0.iter().zip(&b.0) {

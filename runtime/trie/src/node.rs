@@ -9,9 +9,9 @@ use crate::commitment::{self, Quarters, Slots};
 use std::sync::Arc;
 use vibecoin_primitives::Hash;
 
-/// A leaf as its parent has it: where its value is, and the hash that its key and value must have.
+/// A leaf as stored in its parent: the location of its value, and the hash that its key and value must have.
 ///
-/// The key is not hashed into the branch. Whoever relies on it reads the value under it and compares the hash.
+/// The key is not hashed into the branch. Code that relies on it reads the value under it and compares the hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Leaf {
     pub(crate) key: Hash,
@@ -39,7 +39,7 @@ pub(crate) struct Node {
     /// The leaves' keys in slot order, one per bit of `leaves`. Beside the children, because the upper levels
     /// have no leaves.
     keys: Box<[Hash]>,
-    /// Kept for well-filled branches, where it saves more than half of the hashing of an update and nearly
+    /// Kept for well-filled branches, where they save more than half of the hashing of an update and nearly
     /// all of a proof's. Those are the upper levels: at a million keys, 70,000 of 350,000 nodes.
     quarters: Option<Box<Quarters>>,
 }
@@ -47,7 +47,7 @@ pub(crate) struct Node {
 /// A branch with more children than this keeps the hashes of its quarters.
 const CHILDREN_WITHOUT_QUARTERS_MAX: usize = 8;
 
-/// What a slot (or the root) holds.
+/// Content of a slot (or of the root).
 #[derive(Clone, Debug)]
 pub(crate) enum Sub {
     Empty,
@@ -95,7 +95,7 @@ impl Kids {
         }
     }
 
-    /// Adds what slot `nibble` holds, which must be above the slots added before it.
+    /// Adds the content of slot `nibble`, which must be above the slots added before it.
     pub(crate) fn push(&mut self, nibble: u8, sub: Sub) {
         let bit = 1u16 << (nibble & 15);
         debug_assert!(self.children < bit, "slots are added in order");
@@ -188,7 +188,7 @@ impl Node {
         }
     }
 
-    /// The same node with other children in memory; `keep` says what becomes of each node below.
+    /// The same node with other children in memory; `keep` returns the node to keep in place of each node below.
     pub(crate) fn with_memory(&self, mut keep: impl FnMut(&Arc<Node>) -> Option<Arc<Node>>) -> Self {
         let mut node = self.clone();
         let mut resident = 1u32;
@@ -222,7 +222,7 @@ impl Node {
         &self.keys
     }
 
-    /// What slot `nibble` holds.
+    /// The content of slot `nibble`.
     pub(crate) fn slot(&self, nibble: u8) -> Sub {
         let bit = 1u16 << (nibble & 15);
         if self.children & bit == 0 {
@@ -258,7 +258,7 @@ impl Node {
         }
     }
 
-    /// What a proof shows beside slot `nibble`.
+    /// The part of a proof beside slot `nibble`.
     pub(crate) fn siblings(&self, nibble: u8) -> [Hash; 4] {
         let slots = self.slots();
         let quarters = self

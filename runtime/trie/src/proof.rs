@@ -1,12 +1,12 @@
 //! Proofs that a key has a value, or has none: the bytes, and the verifier.
 //!
-//! This module needs only the hash rules ([`crate::commitment`]) and paths: a stranger can check a proof
+//! This module needs only the hash rules ([`crate::commitment`]) and paths: any verifier can check a proof
 //! with it from a root, a key and bytes, without a trie.
 //!
 //! # Format
 //!
-//! A proof is the way from the root to where the key ends: steps, then exactly one end. A step or end
-//! is one tag byte and what the tag calls for.
+//! A proof is the path from the root to the end of the key: steps, then exactly one end. A step or end is one
+//! tag byte and the fields of that tag.
 //!
 //! ```text
 //! tag           followed by                        meaning
@@ -20,19 +20,19 @@
 //!               bytes nibbles, 32 bytes child
 //! ```
 //!
-//! Refused before anything is hashed: more than [`PROOF_BYTES_MAX`] bytes, unknown tags, a neighbour that
-//! is zero (it has no bit), a branch without a neighbour (it would have one child), an extension behind
-//! an extension or before anything but a branch, a path deeper than a key, and bytes left over. So every
-//! proof has one encoding. Tags from 0x84 on are free for range proofs.
+//! Refused before any hashing: more than [`PROOF_BYTES_MAX`] bytes, unknown tags, a neighbour that is zero
+//! (it has no bit), a branch without a neighbour (it would have one child), an extension behind an extension
+//! or before anything but a branch, a path deeper than a key, and bytes left over. So every proof has one
+//! encoding. Tags from 0x84 on are free for range proofs.
 
 use crate::commitment::{self, TrieKind};
 use crate::nibbles::{KEY_NIBBLES, Nibbles, common, nibble, packed_len};
 use vibecoin_primitives::Hash;
 
-/// Most bytes a value may have.
+/// Maximum bytes of a value.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 
-/// Most bytes an encoded proof may have: 64 full branches and the longest end.
+/// Maximum bytes of an encoded proof: 64 full branches and the longest end.
 pub const PROOF_BYTES_MAX: usize = 64 * (1 + 4 * 32) + 1 + 32 + VALUE_BYTES_MAX;
 
 const EXTENSION: u8 = 0x40;
@@ -41,36 +41,36 @@ const END_VALUE: u8 = 0x81;
 const END_OTHER_LEAF: u8 = 0x82;
 const END_DIVERGING: u8 = 0x83;
 
-/// Why a proof was not accepted.
+/// Reason why a proof was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProofError {
     /// Longer than any proof can be.
     #[error("proof of {got} bytes is over the limit of {PROOF_BYTES_MAX}")]
     TooLarge {
-        /// Bytes given.
+        /// Number of bytes received.
         got: usize,
     },
     /// The bytes are not a proof in its one form.
     #[error("malformed proof at byte {offset}: {detail}")]
     Malformed {
-        /// Where the offending step or end starts.
+        /// Offset of the offending step or end.
         offset: usize,
-        /// What is wrong there.
+        /// The violation.
         detail: &'static str,
     },
-    /// The other leaf that is shown does not lie on the key's path.
+    /// The other leaf in the proof is not on the key's path.
     #[error("the leaf of {shown} does not lie on the path of {key}")]
     OffPath {
-        /// The key asked for.
+        /// The requested key.
         key: Hash,
-        /// The key shown.
+        /// The key in the proof.
         shown: Hash,
     },
-    /// What is shown to prove the key's absence does not exclude it.
+    /// The end of the proof does not exclude the key.
     #[error("what is shown does not exclude {key}")]
     NotAbsent {
-        /// The key asked for.
+        /// The requested key.
         key: Hash,
     },
     /// The proof leads to another root.
@@ -92,7 +92,7 @@ pub(crate) enum Step {
     Branch([Hash; 4]),
 }
 
-/// Where the key's path ends.
+/// The end of the key's path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Empty,
@@ -195,7 +195,7 @@ impl Proof {
         }
     }
 
-    /// The value that the proof claims, `None` when it claims absence. Not to be believed before [`verify`].
+    /// The value that the proof claims, `None` when it claims absence. Not to be trusted before [`verify`].
     #[must_use]
     pub fn claimed_value(&self) -> Option<&[u8]> {
         match &self.end {
@@ -204,7 +204,7 @@ impl Proof {
         }
     }
 
-    /// Nibbles of the key that the steps go through; at most 64, since `decode` and `prove` count them.
+    /// Nibbles of the key that the steps cover; up to 64, since `decode` and `prove` count them.
     fn depth(&self) -> u8 {
         self.steps
             .iter()
@@ -305,10 +305,10 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Returns what the trie with `root` holds under `key`: its value, or `None` for proven absence.
+/// Returns the value of `key` in the trie with `root`, or `None` for proven absence.
 ///
-/// `kind` and `root` must come from a trusted place (a certified header's state root, or the storage root
-/// in a proven account), `key` from the caller's own hashing. About four hashes per branch.
+/// `kind` and `root` must be from a trusted source (a certified header's state root, or the storage root in a
+/// proven account), `key` from the caller's own hashing. About four hashes per branch.
 ///
 /// # Errors
 /// [`ProofError`]: the proof is about another key, another kind of trie or another root, or is a forgery.

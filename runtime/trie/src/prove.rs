@@ -1,4 +1,4 @@
-//! Making proofs: one walk from the root to where the key ends.
+//! Construction of proofs: one walk from the root to the end of the key.
 
 use crate::commitment;
 use crate::nibbles::nibble;
@@ -8,14 +8,14 @@ use crate::{Nibbles, NodeReader, Trie, TrieError};
 use vibecoin_primitives::Hash;
 
 impl Trie {
-    /// Returns the proof that `key` has `value` (as the flat state says), or that it has none.
+    /// Returns the proof that `key` has `value` (from the flat state), or that it has none.
     ///
-    /// `reader` shows the state that this trie has. Nodes that are not in memory are loaded and checked,
-    /// but not kept. The proof is checked against the trie as it is made, never against hope.
+    /// `reader` has the state of this trie. Nodes that are not in memory are loaded and checked, but not
+    /// kept. The proof is checked against the trie during its construction.
     ///
     /// # Errors
-    /// [`TrieError::Drift`] when `value` is not what the trie has, [`TrieError::Corrupt`] and
-    /// [`TrieError::Read`] when a node cannot be had.
+    /// [`TrieError::Drift`] when `value` differs from the trie, [`TrieError::Corrupt`] and
+    /// [`TrieError::Read`] when a node cannot be loaded.
     pub fn prove(
         &self,
         key: &Hash,

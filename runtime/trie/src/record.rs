@@ -19,13 +19,13 @@
 //! 2       32           the entry's key
 //! ```
 //!
-//! The hash of a record is the extension's when e > 0, else the branch's ([`crate::commitment`]). It does
-//! not cover `leaves` and the keys: a wrong bit there sends the reader to a record or a value that does not exist
+//! The hash of a record is the extension's when e > 0, else the branch's ([`crate::commitment`]). It does not
+//! cover `leaves` and the keys: a wrong bit there leads the reader to a record or a value that does not exist
 //! or has another hash.
 //!
-//! The keys are there so that a leaf is read by its own key. Looking for the first row under the leaf's path
-//! instead costs a walk over every row that was deleted there, which a block's fees do not pay for; and a part
-//! of a key could be ground into many others.
+//! The keys are stored so that a leaf is read by its own key. A search for the first row under the leaf's
+//! path would cost a walk over every row that was deleted there, which a block's fees do not pay for; and a
+//! part of a key could be ground into many others.
 
 use crate::Nibbles;
 use crate::nibbles::packed_len;
@@ -36,7 +36,7 @@ use vibecoin_primitives::Hash;
 /// Bytes of the record of a trie of one entry.
 const LONE_BYTES: usize = 2 + 32;
 
-/// A node as the storage room sees it: something with bytes.
+/// A node as the storage crate sees it: its bytes.
 ///
 /// Cheap to clone: it shares the node with the trie, so bytes are made only when they are written.
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ impl NodeRecord {
         Self(Content::Lone(Box::new(key)))
     }
 
-    /// The bytes to store, at most 5 + 32 + 16 * 64. See the docs of `record.rs` for the layout.
+    /// The bytes to store, up to 5 + 32 + 16 * 64. See the docs of `record.rs` for the layout.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         match &self.0 {
@@ -71,7 +71,7 @@ impl NodeRecord {
         }
     }
 
-    /// How many bytes [`NodeRecord::encode`] gives.
+    /// Length of the result of [`NodeRecord::encode`].
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         match &self.0 {
@@ -89,13 +89,12 @@ impl NodeRecord {
     /// Reads stored bytes: exactly one node in its only form.
     ///
     /// # Errors
-    /// [`NodeError`], saying what is wrong. The hash is not checked here, for lack of one to compare with.
+    /// [`NodeError`] with the violation. The hash is not checked here, for lack of one to compare with.
     pub fn decode(bytes: &[u8]) -> Result<Self, NodeError> {
         decode(bytes).map(Self)
     }
 
-    /// The hash that the parent has for this node; `None` for the record of a trie of one entry, whose root
-    /// depends on the value.
+    /// The parent's hash of this node; `None` for the record of a trie of one entry, whose root depends on the value.
     #[must_use]
     pub fn hash(&self) -> Option<Hash> {
         match &self.0 {
@@ -105,16 +104,16 @@ impl NodeRecord {
     }
 }
 
-/// Why bytes are not a node's record.
+/// Reason why bytes are not a node's record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeError {
-    /// Shorter or longer than its own bitmap and nibble count say.
+    /// Shorter or longer than implied by its bitmap and nibble count.
     #[error("node record has {got} bytes where {expected} are needed")]
     Length {
         /// Bytes needed.
         expected: usize,
-        /// Bytes given.
+        /// Number of bytes received.
         got: usize,
     },
     /// One child, or a leaf bit without a child.
@@ -128,7 +127,7 @@ pub enum NodeError {
     /// Too many skipped nibbles, or a spare half byte that is not zero.
     #[error("node record has a malformed extension of {count} nibbles")]
     Extension {
-        /// The nibble count given.
+        /// The nibble count found.
         count: u8,
     },
     /// A child's hash is zero, which means "no child".

@@ -1,4 +1,4 @@
-//! Loading what is not in memory, and checking it against the hash that led to it.
+//! Loading of nodes that are not in memory, with a check against the hash that led to them.
 
 use crate::node::{Leaf, Node, Sub};
 use crate::record::{self, Content};
@@ -6,7 +6,7 @@ use crate::{Nibbles, NodeReader, ReadError, TrieError, TrieKind, commitment};
 use std::sync::Arc;
 use vibecoin_primitives::Hash;
 
-/// Where reads come from and whose trie it is: what every walk carries along.
+/// The reader and the trie's identity, which every walk needs.
 #[derive(Clone, Copy)]
 pub(crate) struct Source<'a> {
     pub(crate) kind: TrieKind,
@@ -57,7 +57,7 @@ impl Source<'_> {
         Ok(value)
     }
 
-    /// Finds out what a root is of which only the hash is known. Other subtries come back as they are.
+    /// Determines the kind of a root of which only the hash is known. Other subtries are returned unchanged.
     pub(crate) fn resolve_root(&self, root: &Sub) -> Result<Sub, TrieError> {
         let &Sub::Unknown(hash) = root else {
             return Ok(root.clone());
@@ -66,7 +66,7 @@ impl Source<'_> {
         match self.record(&path)? {
             Content::Node(node) if node.hash() == hash => Ok(Sub::Node(hash, node)),
             Content::Node(_) => Err(self.corrupt(path, "the root's record does not match the root")),
-            // That the trie has one entry is said by the record alone, so it is looked up.
+            // Only the record shows that the trie has one entry, so the leaf is read and checked.
             Content::Lone(key) => {
                 let leaf = Leaf { key: *key, hash };
                 self.leaf(&path, &leaf).map(|_| Sub::Leaf(leaf))

@@ -11,18 +11,18 @@ use vibecoin_primitives::Hash;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("key {key} does not come after {before}")]
 pub struct NotAscending {
-    /// The key before.
+    /// The previous key.
     pub before: Hash,
     /// The key that should have been higher.
     pub key: Hash,
 }
 
-/// Returns the root of the trie that holds exactly `entries`, which come in strictly ascending key order.
+/// Returns the root of the trie that holds exactly `entries`, in strictly ascending key order.
 ///
-/// For checking a database: no node is read or kept, at most one open branch per nibble of depth.
+/// For checking a database: no node is read or kept, except up to one open branch per nibble of depth.
 ///
 /// # Errors
-/// The first error that an entry is, or [`NotAscending`].
+/// The first error among the entries, or [`NotAscending`].
 pub fn root_of_sorted<V, E>(
     kind: TrieKind,
     entries: impl IntoIterator<Item = Result<(Hash, V), E>>,
@@ -34,7 +34,7 @@ where
     build_sorted(kind, entries, |_, _| Ok(()))
 }
 
-/// As [`root_of_sorted`], and hands every record of the trie to `emit`, a node after all nodes below it.
+/// Like [`root_of_sorted`], and passes every record of the trie to `emit`, a node after all nodes below it.
 ///
 /// For rebuilding the stored nodes of a trie from the flat state.
 ///

@@ -1,4 +1,4 @@
-//! The trie as a value: cheap to clone, never changed in place, as much of it in memory as one likes.
+//! The trie as a value: cheap to clone, never changed in place, with any part of it in memory.
 
 use crate::node::{Node, Sub};
 use crate::source::Source;
@@ -8,9 +8,9 @@ use vibecoin_primitives::Hash;
 
 /// One trie at one state.
 ///
-/// Cloning copies a pointer. [`Trie::update`] returns a new trie that shares whatever did not change, so
-/// several candidates for the next block exist side by side and cost only what they differ by. What is
-/// not in memory is a stub, a hash that is loaded and checked when it is needed.
+/// Cloning copies a pointer. [`Trie::update`] returns a new trie that shares all unchanged nodes, so several
+/// candidates for the next block exist side by side and cost only their differences. Nodes that are not in
+/// memory are stubs: hashes, loaded and checked when needed.
 #[derive(Clone, Debug)]
 pub struct Trie {
     pub(crate) kind: TrieKind,
@@ -49,26 +49,26 @@ impl Trie {
         self.root.hash()
     }
 
-    /// Whether the trie holds nothing.
+    /// Returns true if the trie is empty.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         matches!(self.root, Sub::Empty)
     }
 
-    /// Which kind of trie this is.
+    /// The kind of this trie.
     #[must_use]
     pub const fn kind(&self) -> TrieKind {
         self.kind
     }
 
-    /// Whose trie this is: [`Hash::ZERO`] for the account trie, else the hashed account key.
+    /// The owner of this trie: [`Hash::ZERO`] for the account trie, else the hashed account key.
     #[must_use]
     pub const fn owner(&self) -> Hash {
         self.owner
     }
 
-    /// How many nodes are in memory. Constant time. A node takes about 106 bytes, 40 for each child and 32 more
-    /// for each leaf among them, a well-filled one 130 more; with hashed keys that is about 400 bytes on average.
+    /// Number of nodes in memory. Constant time. A node takes about 106 bytes, 40 for each child and 32 more for
+    /// each leaf among them, a well-filled one 130 more; with hashed keys that is about 400 bytes on average.
     #[must_use]
     pub fn node_count(&self) -> usize {
         self.root.resident() as usize
@@ -76,15 +76,15 @@ impl Trie {
 
     /// Returns the trie with only the uppermost `levels` of nodes in memory.
     ///
-    /// Costs time in proportion to the nodes kept. Memory comes back when the last trie and the last
-    /// [`crate::NodeRecord`] that share the dropped nodes are gone.
+    /// Costs time in proportion to the nodes kept. Memory is freed when the last trie and the last
+    /// [`crate::NodeRecord`] that share the dropped nodes are dropped.
     #[must_use]
     pub fn prune(&self, levels: u8) -> Self {
         self.with_memory(|node| keep_levels(node, levels))
     }
 
-    /// Returns the trie with at most `nodes_max` nodes in memory, upper levels before lower ones and
-    /// neighbouring subtries alike. A trie within the bound comes back as it is, at no cost.
+    /// Returns the trie with up to `nodes_max` nodes in memory, upper levels before lower ones and
+    /// neighbouring subtries alike. A trie within the bound is returned unchanged, at no cost.
     #[must_use]
     pub fn shrink(&self, nodes_max: usize) -> Self {
         let budget = u32::try_from(nodes_max).unwrap_or(u32::MAX);
@@ -113,7 +113,7 @@ fn keep_levels(node: &Arc<Node>, levels: u8) -> Option<Arc<Node>> {
     Some(Arc::new(node.with_memory(|kid| keep_levels(kid, below))))
 }
 
-/// Keeps at most `budget` nodes of a subtrie: its top, and of each child's subtrie a part in proportion.
+/// Keeps up to `budget` nodes of a subtrie: its top, and of each child's subtrie a part in proportion.
 fn keep_share(node: &Arc<Node>, budget: u32) -> Option<Arc<Node>> {
     if node.resident() <= budget {
         return Some(Arc::clone(node));
@@ -122,8 +122,8 @@ fn keep_share(node: &Arc<Node>, budget: u32) -> Option<Arc<Node>> {
         u64::from(budget.checked_sub(1)?),
         u64::from(node.resident()).saturating_sub(1),
     );
-    // Shares are cut from a running total, so what rounding takes from one child goes to the next and the
-    // shares sum to what is left.
+    // Shares are differences of a running total, so the rounding error of one child is passed to the next and
+    // the shares sum to the budget.
     let (mut seen, mut given) = (0u64, 0u64);
     Some(Arc::new(node.with_memory(|kid| {
         seen = seen.saturating_add(u64::from(kid.resident()));

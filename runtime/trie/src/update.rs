@@ -10,55 +10,55 @@ use crate::{Nibbles, NodeReader, NodeRecord, Trie, TrieError};
 use std::sync::Arc;
 use vibecoin_primitives::Hash;
 
-/// What a block does to one key.
+/// Change of one key by a block.
 ///
-/// Swap `old` and `new` to undo it. A change whose two sides are equal does nothing.
+/// Swap `old` and `new` to undo it. A change whose two sides are equal has no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change<'a> {
     /// The hashed key.
     pub key: Hash,
     /// The value before, `None` when the key is absent. Checked against the trie.
     pub old: Option<&'a [u8]>,
-    /// The value after, `None` to remove the key; at most [`VALUE_BYTES_MAX`] bytes.
+    /// The value after, `None` to remove the key; up to [`VALUE_BYTES_MAX`] bytes.
     pub new: Option<&'a [u8]>,
 }
 
-/// The node that a path holds from now on.
+/// The new node at a path.
 #[derive(Clone, Debug)]
 pub struct NodeWrite {
-    /// Where, in the trie of [`NodeWrites::owner`].
+    /// The path, in the trie of [`NodeWrites::owner`].
     pub path: Nibbles,
-    /// What to store there, or `None` to delete what may be there.
+    /// The node to store there, or `None` to delete the stored one, if any.
     pub node: Option<NodeRecord>,
 }
 
-/// What an update did to the stored nodes of one trie.
+/// The changes of an update to the stored nodes of one trie.
 #[derive(Clone, Debug)]
 pub struct NodeWrites {
-    /// Whose trie: [`Hash::ZERO`] for the account trie, else the hashed account key.
+    /// The trie's owner: [`Hash::ZERO`] for the account trie, else the hashed account key.
     pub owner: Hash,
     /// In ascending order of paths, each path once.
     pub writes: Vec<NodeWrite>,
 }
 
-/// Below this many changes the subtries are not worth handing out.
+/// Minimum number of changes for which the subtries are updated in parallel.
 const PARALLEL_CHANGES_MIN: usize = 128;
 
 impl Trie {
-    /// Returns the trie after `changes`, and the records that differ. `self` stays as it is.
+    /// Returns the trie after `changes`, and the records that differ. `self` is unchanged.
     ///
-    /// `changes` are strictly ascending by key. `reader` shows the state that `self` has, without the
-    /// changes. `hands` may update the 16 subtries below the root at the same time; the result does not
-    /// depend on it. The new trie keeps every node in memory that `self` had there or that was touched.
+    /// `changes` are strictly ascending by key. `reader` has the state of `self`, without the changes.
+    /// `hands` may update the 16 subtries below the root at the same time; the result does not depend on it.
+    /// The new trie keeps every node in memory that `self` had there or that was touched.
     ///
-    /// Costs about one walk to each key, sharing what the walks have in common. Flat state is read only
-    /// where a new key meets a leaf and where a removal leaves a leaf alone (one [`NodeReader::leaf`], by the
-    /// leaf's own key), and for the entry of a trie that has one and is not in memory.
+    /// Costs about one walk to each key, with the common parts shared. Flat state is read only where a new
+    /// key meets a leaf and where a removal leaves a leaf alone (one [`NodeReader::leaf`], by the leaf's own
+    /// key), and for the entry of a trie that has one and is not in memory.
     ///
     /// # Errors
     /// [`TrieError::NotAscending`] and [`TrieError::ValueTooLarge`] for a malformed batch,
     /// [`TrieError::Drift`] when an old value is not the one in the trie, [`TrieError::Corrupt`] and
-    /// [`TrieError::Read`] when a node cannot be had.
+    /// [`TrieError::Read`] when a node cannot be loaded.
     pub fn update(
         &self,
         changes: &[Change<'_>],
@@ -114,7 +114,7 @@ fn check_batch(changes: &[Change<'_>]) -> Result<(), TrieError> {
     Ok(())
 }
 
-/// Sorts by path; of several writes to one path (a node made and then merged away) the last counts.
+/// Sorts by path; of several writes to one path (a node made and then merged) the last counts.
 fn settle(mut writes: Vec<NodeWrite>) -> Vec<NodeWrite> {
     writes.reverse();
     writes.sort_by_key(|write| write.path);
@@ -173,7 +173,7 @@ impl Batch<'_> {
         }
     }
 
-    /// A slot with one leaf: the change that names its old value replaces it, otherwise it stays.
+    /// A slot with one leaf: the change with its old value replaces it, otherwise it stays.
     fn leaf(&mut self, depth: u8, leaf: Leaf, changes: &[Change<'_>]) -> Result<Sub, TrieError> {
         let kind = self.source.kind;
         let mut named = false;
@@ -229,7 +229,7 @@ impl Batch<'_> {
         let Some(turn) = skipped.get(shared) else {
             return self.branch(depth, &skipped, node, changes, hands);
         };
-        // A new branch inside the extension: the old one moves below it, behind what is left.
+        // A new branch inside the extension: the old one moves below it, behind the remaining nibbles.
         let Some(first) = changes.first() else {
             return Ok(Sub::Empty);
         };
@@ -281,7 +281,7 @@ impl Batch<'_> {
         self.close(path, *skipped, kids, node, touched)
     }
 
-    /// The subtries below one branch, each updated by whichever hand takes it.
+    /// The subtries below one branch, updated in parallel.
     fn spread(
         &mut self,
         depth: u8,
@@ -317,15 +317,15 @@ impl Batch<'_> {
                     self.writes.extend(writes);
                     sub
                 }
-                // Nothing to do there; or hands that left it lying, which must not change the root.
+                // No changes there; or a job that the executor did not run, which must not change the root.
                 None => self.subtrie(depth, node.slot(slot), group, None)?,
             });
         }
         Ok(subs)
     }
 
-    /// Makes the canonical subtrie of a branch that may have lost children. `before` is the branch as it was,
-    /// `touched` are the slots that the batch went into.
+    /// Makes the canonical subtrie of a branch that may have lost children. `before` is the branch before the
+    /// update, `touched` are the slots with changes in the batch.
     fn close(
         &mut self,
         path: Nibbles,
@@ -341,7 +341,7 @@ impl Batch<'_> {
         let Some((nibble, only)) = kids.only() else {
             return Ok(self.finish(path, Node::after(before, touched, skipped, kids)));
         };
-        // One child left: a leaf moves up as it is, a node takes the nibbles over.
+        // One child left: a leaf moves up unchanged, a node absorbs the nibbles.
         let mut way = skipped;
         way.push(nibble);
         let mut below = path;
@@ -350,8 +350,8 @@ impl Batch<'_> {
             Sub::Node(_, node) => node,
             Sub::Stub(hash) | Sub::Unknown(hash) => self.source.load(&below, &hash)?,
             Sub::Leaf(leaf) => {
-                // That the child is a leaf is said by the record alone, not by its hash. Elsewhere a wrong
-                // bit is found by what it leads to; here it would change the root, so the leaf is looked up.
+                // Only the record shows that the child is a leaf, not its hash. Elsewhere a wrong bit is
+                // detected when it is followed; here it would change the root, so the leaf is read and checked.
                 if touched >> nibble & 1 == 0 {
                     self.source.leaf(&below, &leaf)?;
                 }

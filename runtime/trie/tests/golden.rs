@@ -15,7 +15,7 @@ fn keys() -> Vec<Hash> {
     keys
 }
 
-/// One hash over everything that a trie commits to, stores and shows.
+/// One hash over everything that a trie commits to, stores and proves.
 fn fingerprint(empty: &Trie) -> [String; 3] {
     let keys = keys();
     let changes: Vec<Change<'_>> = keys

@@ -14,7 +14,7 @@ use support::{Rng, World, scale};
 use vibecoin_primitives::Hash;
 use vibecoin_trie::{PROOF_BYTES_MAX, Proof, ProofError, Trie, TrieError, TrieKind, verify};
 
-/// What a stranger makes of bytes: `Ok` with the answer when they are accepted.
+/// A verifier's result for these bytes: `Ok` with the value when they are accepted.
 fn judge(world: &World, root: &Hash, key: &Hash, bytes: &[u8]) -> Result<Option<Vec<u8>>, ProofError> {
     let proof = Proof::decode(bytes)?;
     assert_eq!(proof.encode(), bytes, "a proof has one encoding");
@@ -41,7 +41,7 @@ fn random_world(rng: &mut Rng) -> World {
     world
 }
 
-/// A key that is there, or one near it, or any.
+/// A key that exists, or one near it, or any.
 fn some_key(rng: &mut Rng, keys: &[Hash]) -> Hash {
     if keys.is_empty() || rng.chance(10) {
         return rng.uniform_key();
@@ -111,13 +111,13 @@ fn mutate(rng: &mut Rng, bytes: &[u8], other: &[u8]) -> Vec<u8> {
             out.swap(at, to);
         }
         8 if out.len() > 66 => {
-            // Two neighbouring hashes change places.
+            // Two neighbouring hashes are swapped.
             let from = 1 + rng.below(out.len() - 65);
             let (left, right) = out[from..from + 64].split_at_mut(32);
             left.swap_with_slice(right);
         }
         9 => {
-            // A stretch, such as a whole step, is dropped or said twice.
+            // A stretch, such as a whole step, is dropped or repeated.
             let to = at + rng.below((out.len() - at).min(130)) + 1;
             let stretch = out[at..to].to_vec();
             if rng.chance(50) {
@@ -299,7 +299,7 @@ fn absence_is_not_shown_by_the_key_itself_nor_by_what_lies_elsewhere() {
     let world = World::with(&[(key, vec![1]), (near, vec![2]), (far, vec![3])]);
     let root = world.trie.root();
     let own = world.trie.prove(&key, Some(&[1]), &world.state).unwrap().encode();
-    // The key's own leaf in the dress of another leaf.
+    // The key's own leaf encoded as another leaf.
     let mut dressed = own[..own.len() - 2].to_vec();
     dressed.extend([&[0x82][..], &key.0, &[1]].concat());
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What the trie refuses: malformed batches, a state that has drifted, and damaged records.
+//! Refusals of the trie: malformed batches, a state that differs, and damaged records.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -122,8 +122,8 @@ fn every_flipped_bit_and_every_missing_record_is_found_when_it_is_read() {
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            // Leaf bitmap and keys are not hashed: they say what a child is and where it is, and a wrong answer is
-            // found where it leads.
+            // Leaf bitmap and keys are not hashed: they describe the kind and position of a child, and a
+            // wrong value is detected when it is followed.
             let in_keys = bit / 8 >= keys_at;
             let in_leaves = (16..32).contains(&bit) || in_keys;
             // One bit of each byte of a key: a key has to be right as a whole.
@@ -278,7 +278,7 @@ fn a_reader_that_fails_is_told_with_the_place_and_its_reason() {
         world.reopen().prove(&change.key, None, &Broken),
         Err(TrieError::Read { .. })
     ));
-    // What is in memory needs no reader, unless a removal leaves a leaf alone.
+    // Nodes in memory need no reader, unless a removal leaves a leaf alone.
     let replaced = Change {
         new: Some(&[2]),
         ..change

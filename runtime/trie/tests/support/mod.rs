@@ -47,8 +47,8 @@ impl Rng {
         Domain::TrieAccountKey.hash(&self.next().to_le_bytes())
     }
 
-    /// A key that shares a random number of nibbles with one of a few stems, so that paths run together for
-    /// long and fork at every depth. Real keys are hashes and never look like this.
+    /// A key that shares a random number of nibbles with one of a few stems, so that paths are common for
+    /// long and fork at every depth. Real keys are hashes and never have this form.
     pub fn clustered_key(&mut self) -> Hash {
         let stem = Hash([[0x00, 0x11, 0x12, 0xff][self.below(4)]; 32]);
         let mut nibbles: Vec<u8> = stem.0.iter().flat_map(|b| [b >> 4, b & 15]).collect();
@@ -71,13 +71,13 @@ impl Rng {
     }
 }
 
-/// What a batch wants: a value or nothing for each key.
+/// Target of a batch: a value or `None` for each key.
 pub type Wishes = BTreeMap<Hash, Option<Vec<u8>>>;
 
 /// One change with its bytes: key, old value, new value.
 pub type Row = (Hash, Option<Vec<u8>>, Option<Vec<u8>>);
 
-/// A state and its trie, kept in step.
+/// A state and its trie, updated together.
 pub struct World {
     pub kind: TrieKind,
     pub state: MemoryState,
@@ -162,7 +162,7 @@ pub fn changes(rows: &[Row]) -> Vec<Change<'_>> {
         .collect()
 }
 
-/// Hands that do the last job first.
+/// An executor that runs the last job first.
 pub struct Backwards;
 
 impl Parallel for Backwards {
@@ -171,7 +171,7 @@ impl Parallel for Backwards {
     }
 }
 
-/// Hands that do some jobs twice and the others not at all.
+/// An executor that runs some jobs twice and the others not at all.
 pub struct Careless;
 
 impl Parallel for Careless {
@@ -183,12 +183,12 @@ impl Parallel for Careless {
     }
 }
 
-/// How many times the usual number of random cases to run: `VIBECOIN_TEST_SCALE`, or 1.
+/// Factor on the usual number of random cases: `VIBECOIN_TEST_SCALE`, or 1.
 pub fn scale() -> u64 {
     std::env::var("VIBECOIN_TEST_SCALE").map_or(1, |text| text.parse().expect("a number"))
 }
 
-/// Hands that do every job on a thread of its own.
+/// An executor that runs every job on a separate thread.
 pub struct Threads;
 
 impl Parallel for Threads {
