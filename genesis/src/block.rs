@@ -9,7 +9,7 @@ use vibecoin_trie::{NotAscending, TrieKind, root_of_sorted};
 
 use crate::{Genesis, GenesisError};
 
-/// What a chain starts from, as plain facts.
+/// Initial data of a chain, as plain values.
 ///
 /// # Block 0
 ///
@@ -23,8 +23,8 @@ use crate::{Genesis, GenesisError};
 /// | `validators_hash`, `next_validators_hash` | hash of the validator set |
 /// | `params_hash` | hash of the parameters, with network name, prefix and fault model |
 ///
-/// `poh_hash` is zero because nothing was hashed before block 0; the chain of block 1 starts from a
-/// seed over the hash of this header, so nobody can compute it before the genesis file is fixed.
+/// `poh_hash` is zero because nothing was hashed before block 0; the chain of block 1 starts from a seed over
+/// the hash of this header, so it cannot be computed before the genesis file is fixed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuiltGenesis {
     /// Header of block 0.
@@ -50,8 +50,8 @@ pub struct BuiltGenesis {
 impl Genesis {
     /// Checks the genesis and makes block 0 and its state.
     ///
-    /// Linear in the number of accounts, about 6 µs for each; most of it decides whether its address is a
-    /// point of the curve, so that somebody can sign for it.
+    /// Linear in the number of accounts, about 6 µs for each; the main cost is the check that its address is
+    /// a point of the curve, so that a key can sign for it.
     ///
     /// # Errors
     /// [`GenesisError`], without a position, for the first rule that does not hold.
@@ -167,7 +167,7 @@ fn root<V: AsRef<[u8]>>(
     root_of_sorted(kind, entries.map(Ok))
 }
 
-/// Addresses are distinct and sorted by their hashes, so only two that hash alike can bring this about.
+/// Addresses are distinct and sorted by their hashes, so only a hash collision can cause this.
 impl From<NotAscending> for GenesisError {
     fn from(error: NotAscending) -> Self {
         Self::value(

@@ -16,7 +16,7 @@ impl Genesis {
         Ok((set, self.check_accounts(&prefix)?))
     }
 
-    /// Checks a file that is being written: every rule but that there must be an account and a validator.
+    /// Checks a file that is being written: every rule except that there must be an account and a validator.
     /// An accepted draft becomes valid by adding the missing entries alone.
     ///
     /// # Errors
@@ -49,7 +49,7 @@ impl Genesis {
         Ok(set)
     }
 
-    /// Names the entry of the list that a set's error is about.
+    /// Names the list entry that caused a set's error.
     fn set_error(&self, error: &ValidatorSetError) -> GenesisError {
         let index_of = |key: &PublicKey| self.validators.iter().position(|validator| validator.key == *key);
         let field = |key: &PublicKey, field: &str| {
@@ -140,7 +140,7 @@ impl Genesis {
     }
 }
 
-/// The owner of money must be a key that somebody can sign with.
+/// The owner of a balance must be a key under which signatures can verify.
 fn check_owner(address: &Address, key: impl Fn() -> String) -> Result<(), GenesisError> {
     if *address == Address::system() {
         return Err(GenesisError::value(

@@ -1,4 +1,4 @@
-//! A TOML document whose every part knows its name and its place, so that every error can say both.
+//! A TOML document whose every part has its name and its position, so that every error can report both.
 
 use std::borrow::Borrow;
 use std::ops::Range;
@@ -9,7 +9,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 use crate::suggest::closest;
 use crate::{GenesisError, Position, Problem};
 
-/// Longest part of a found value that an error repeats, in characters.
+/// Maximum length of a found value in an error, in characters.
 const SHOWN_CHARS_MAX: usize = 80;
 
 /// Parses `text` as TOML.
@@ -28,9 +28,9 @@ pub(crate) fn parse(text: &str) -> Result<Spanned<DeTable<'_>>, GenesisError> {
 /// A named table.
 pub(crate) struct Section<'a, 'i> {
     text: &'i str,
-    /// What its entries' names start with: empty, or the table's name and a dot.
+    /// Prefix of its entries' names: empty, or the table's name and a dot.
     path: String,
-    /// Where it is; `None` for the whole document and for a table that is left out.
+    /// Its position; `None` for the whole document and for a table that is left out.
     span: Option<Range<usize>>,
     table: Option<&'a DeTable<'i>>,
 }
@@ -38,7 +38,7 @@ pub(crate) struct Section<'a, 'i> {
 /// A named value.
 pub(crate) struct Entry<'a, 'i> {
     text: &'i str,
-    /// The full name of the key, as errors show it.
+    /// The full name of the key, as shown in errors.
     pub name: String,
     /// The key as it was found; for a member of a list, nothing.
     pub key: &'a str,
@@ -57,7 +57,7 @@ impl<'a, 'i> Section<'a, 'i> {
         }
     }
 
-    /// How many entries it has.
+    /// Number of entries.
     pub fn len(&self) -> usize {
         self.table.map_or(0, DeTable::len)
     }
@@ -68,7 +68,7 @@ impl<'a, 'i> Section<'a, 'i> {
         Some(self.entry(key.get_ref(), key.span(), value))
     }
 
-    /// The entry with this key; `expected` says what belongs there.
+    /// The entry with this key; `expected` describes its value.
     pub fn required(&self, key: &str, expected: &str) -> Result<Entry<'a, 'i>, GenesisError> {
         self.get(key).ok_or_else(|| GenesisError {
             position: self.span.as_ref().map(|span| Position::of(self.text, span.start)),
@@ -121,8 +121,8 @@ impl<'a, 'i> Section<'a, 'i> {
         })
     }
 
-    /// The place of the value with this full name, as [`GenesisError::key`] has it; of what it is in
-    /// when it is not there itself.
+    /// The position of the value with this full name, as in [`GenesisError::key`]; that of its container when
+    /// the value is missing.
     pub fn find(&self, name: &str) -> Option<Position> {
         let (head, rest) = name.split_once('.').unwrap_or((name, ""));
         let (key, index) = head.split_once('[').unwrap_or((head, ""));
@@ -150,17 +150,17 @@ impl<'a, 'i> Section<'a, 'i> {
 }
 
 impl<'a, 'i> Entry<'a, 'i> {
-    /// The place of the value.
+    /// The position of the value.
     pub fn position(&self) -> Position {
         Position::of(self.text, self.value.span().start)
     }
 
-    /// The place of the key.
+    /// The position of the key.
     pub fn key_position(&self) -> Position {
         Position::of(self.text, self.key_span.start)
     }
 
-    /// The value as it is.
+    /// The value unchanged.
     pub fn value(&self) -> &'a DeValue<'i> {
         self.value.get_ref()
     }
@@ -243,7 +243,7 @@ impl<'a, 'i> Entry<'a, 'i> {
         }
     }
 
-    /// One of a few words.
+    /// One of a list of words.
     pub fn word<T: Copy>(&self, words: &[(&'static str, T)]) -> Result<T, GenesisError> {
         let found = self.string()?;
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == found) {
@@ -271,7 +271,7 @@ impl<'a, 'i> Entry<'a, 'i> {
         }
     }
 
-    /// A list of at most `most` tables.
+    /// A list of up to `most` tables.
     pub fn tables(&self, what: &'static str, most: usize) -> Result<Vec<Section<'a, 'i>>, GenesisError> {
         let DeValue::Array(list) = self.value() else {
             return Err(self.wrong_type("a list of tables"));
@@ -309,7 +309,7 @@ fn kind(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// At most [`SHOWN_CHARS_MAX`] characters of a text from the file.
+/// Up to [`SHOWN_CHARS_MAX`] characters of a text from the file.
 fn clip(text: &str) -> String {
     match text.char_indices().nth(SHOWN_CHARS_MAX) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),

@@ -1,10 +1,10 @@
-//! What is wrong with a genesis: where, which key, what was found, and what is allowed.
+//! Errors of a genesis: the position, the key, the value found, and the values allowed.
 
 use std::fmt;
 
 use vibecoin_primitives::{AddressError, Amount, SignatureError};
 
-/// A place in the text, both counted from 1; columns are characters.
+/// A position in the text, both counted from 1; columns are characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// The line.
@@ -14,7 +14,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// The place of a byte offset in `text`.
+    /// The position of a byte offset in `text`.
     pub(crate) fn of(text: &str, offset: usize) -> Self {
         let before = text.get(..offset).unwrap_or(text);
         let lines = before.bytes().filter(|byte| *byte == b'\n').count();
@@ -33,16 +33,16 @@ impl fmt::Display for Position {
     }
 }
 
-/// Why a genesis was refused. Shown as `line 7, column 1: parameters.tick_ms: found 0, allowed is 1 to 1000`.
+/// Reason why a genesis was refused. Shown as `line 7, column 1: parameters.tick_ms: found 0, allowed is 1 to 1000`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{problem}", place(position.as_ref(), key))]
 #[non_exhaustive]
 pub struct GenesisError {
-    /// Where in the text; `None` when the value did not come from a text.
+    /// Position in the text; `None` when the value is not from a text.
     pub position: Option<Position>,
     /// The key: `network`, `parameters.tick_ms`, `validators[0].power`, `accounts.vibe1…`; empty for the whole file.
     pub key: String,
-    /// What is wrong with it.
+    /// The violation.
     pub problem: Problem,
 }
 
@@ -80,50 +80,50 @@ impl GenesisError {
     }
 }
 
-/// What is wrong.
+/// The violation of a genesis rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
     /// The text or a list in it is over its limit.
     #[error("found {found} {what}, allowed are at most {most}")]
     TooMany {
-        /// What there is too much of.
+        /// The counted quantity.
         what: &'static str,
-        /// How much there is.
+        /// The count found.
         found: usize,
-        /// How much is allowed.
+        /// The maximum allowed.
         most: usize,
     },
     /// The text is not TOML.
     #[error("not TOML: {detail}")]
     Syntax {
-        /// What the TOML parser said.
+        /// The parser's message.
         detail: String,
     },
-    /// A key that means nothing here.
+    /// An unknown key.
     #[error("unknown key {found:?}{}; known are {known}", did_you_mean(suggestion.as_deref()))]
     UnknownKey {
         /// The key.
         found: String,
-        /// The known key that looks most like it, if one does.
+        /// The most similar known key, if there is one.
         suggestion: Option<&'static str>,
-        /// All keys that are known here.
+        /// All keys that are known at this position.
         known: String,
     },
-    /// A word that is none of those allowed.
+    /// A word that is not one of those allowed.
     #[error("found {found:?}{}; allowed are {known}", did_you_mean(suggestion.as_deref()))]
     UnknownWord {
         /// The word.
         found: String,
-        /// The allowed word that looks most like it, if one does.
+        /// The most similar allowed word, if there is one.
         suggestion: Option<&'static str>,
         /// All words that are allowed.
         known: String,
     },
-    /// A key that must be there.
+    /// A required key is missing.
     #[error("missing; expected {expected}")]
     Missing {
-        /// What belongs there.
+        /// The value that belongs there.
         expected: String,
     },
     /// A value of another kind.
@@ -131,7 +131,7 @@ pub enum Problem {
     WrongType {
         /// The kind that was found.
         found: &'static str,
-        /// What belongs there.
+        /// The kind that belongs there.
         expected: &'static str,
     },
     /// A value that is not allowed.
@@ -139,7 +139,7 @@ pub enum Problem {
     Value {
         /// The value.
         found: String,
-        /// What is allowed.
+        /// The allowed values.
         allowed: String,
     },
     /// A rule for the whole that does not hold.
@@ -148,21 +148,21 @@ pub enum Problem {
         /// The broken rule, with the values found.
         detail: String,
     },
-    /// A text that is no address of this chain.
+    /// A text that is not an address of this chain.
     #[error("{0}")]
     Address(AddressError),
     /// The same account or validator for the second time.
     #[error("{what} is here twice{}", first.map(|at| format!("; the first is at {at}")).unwrap_or_default())]
     Duplicate {
-        /// What is doubled.
+        /// The kind of the repeated entry.
         what: &'static str,
-        /// Where the first one is.
+        /// Position of the first one.
         first: Option<Position>,
     },
-    /// A key that no signature can ever verify under.
+    /// A key under which no signature can verify.
     #[error("nobody can ever sign for this key: {0}")]
     WeakKey(SignatureError),
-    /// The balances add up to more than an amount can hold.
+    /// The sum of the balances exceeds the range of an amount.
     #[error(
         "found {found} on top of the {before} of other accounts, allowed are at most {} together",
         u64::MAX

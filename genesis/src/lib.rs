@@ -1,7 +1,6 @@
-//! The genesis file, and the block, state, parameters and validators that it stands for.
+//! The genesis file, and the block, state, parameters and validators that it defines.
 //!
-//! Pure: takes text, returns values. Whoever holds the file checks everything else against the hash
-//! that comes out of it.
+//! Pure: takes text, returns values. The holder of the file checks everything else against the resulting hash.
 //!
 //! ```text
 //!  genesis.toml ──parse──▶ Genesis ──build──▶ BuiltGenesis { header, hash, params, validators, state }
@@ -35,9 +34,8 @@
 //! # Ok::<(), vibecoin_genesis::GenesisError>(())
 //! ```
 //!
-//! Read in this order: [`Genesis`] here, `parse` (the file's grammar), `document` (values that know their
-//! place), `write`, `block`
-//! (what block 0 is), `parameters` (the table of parameters with their units), `time`, `suggest`.
+//! Read in this order: [`Genesis`] here, `parse` (the file's grammar), `document` (values with their positions),
+//! `write`, `block` (block 0), `parameters` (the table of parameters with their units), `time`, `suggest`.
 
 mod block;
 mod check;
@@ -59,35 +57,35 @@ pub use error::{GenesisError, Position, Problem};
 
 /// The version of the file's format that this program reads and writes.
 pub const FORMAT: u64 = 1;
-/// Most bytes of a genesis file.
+/// Maximum bytes of a genesis file.
 pub const GENESIS_BYTES_MAX: usize = 128 * MIB;
-/// Most accounts that genesis may fund.
+/// Maximum number of accounts that genesis may fund.
 pub const ACCOUNTS_MAX: usize = 1_000_000;
 /// The last time that genesis may have: 9999-12-31T23:59:59.999Z, the end of RFC 3339.
 pub const TIME_MAX: TimeMs = TimeMs(253_402_300_799_999);
 
-/// Most bytes of a line that `to_toml` writes for an account: address, ` = `, quoted balance, newline.
+/// Maximum bytes of a line that `to_toml` writes for an account: address, ` = `, quoted balance, newline.
 const ACCOUNT_LINE_BYTES_MAX: usize = (16 + 1 + 52 + 6) + 3 + 22 + 1;
-/// Most bytes that `to_toml` writes for a validator.
+/// Maximum bytes that `to_toml` writes for a validator.
 const VALIDATOR_BYTES_MAX: usize = 512;
-// Whatever `to_toml` writes, `parse` reads.
+// `parse` reads every output of `to_toml`.
 const _: () = assert!(
     ACCOUNTS_MAX * ACCOUNT_LINE_BYTES_MAX + VALIDATORS_MAX * VALIDATOR_BYTES_MAX + MIB <= GENESIS_BYTES_MAX
 );
 
-/// Everything that a genesis file says.
+/// The content of a genesis file.
 ///
-/// The fields are public, so a value that did not come from [`Genesis::parse`] may break a rule;
-/// [`Genesis::build`] checks them all.
+/// The fields are public, so a value that is not from [`Genesis::parse`] may break a rule; [`Genesis::build`]
+/// checks them all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Genesis {
-    /// The time of block 0, at most [`TIME_MAX`].
+    /// The time of block 0, up to [`TIME_MAX`].
     pub time: TimeMs,
     /// The rules of the chain: name, prefix, fault model and parameters.
     pub params: ChainParams,
-    /// The first validators, in the order of the file; the order does not reach the hash.
+    /// The first validators, in the order of the file; the order does not affect the hash.
     pub validators: Vec<Validator>,
-    /// Who owns how much at the start, in base units; 1 to [`ACCOUNTS_MAX`] accounts.
+    /// The initial balances, in base units; 1 to [`ACCOUNTS_MAX`] accounts.
     pub accounts: BTreeMap<Address, Amount>,
 }
 
@@ -95,12 +93,12 @@ pub struct Genesis {
 ///
 /// A file that leaves a parameter to its profile depends on the tables of
 /// [`vibecoin_primitives::ChainParams`], which therefore never change for a released chain.
-/// [`Genesis::to_toml`] writes every parameter, so what it writes depends on nothing.
+/// [`Genesis::to_toml`] writes every parameter, so its output depends on no profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
     /// A local network of several nodes: blocks of 100 ms.
     Devnet,
-    /// A network of its own machines: blocks of 320 ms.
+    /// A network of dedicated machines: blocks of 320 ms.
     Production,
     /// One node for a developer: blocks on demand.
     Dev,

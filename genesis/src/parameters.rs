@@ -1,20 +1,20 @@
-//! The table of numeric parameters: name, unit, and how to read and set each.
+//! The table of numeric parameters: name, unit, and accessors of each.
 //!
-//! Ranges are not here: [`vibecoin_primitives::ChainParams::check`] knows them.
+//! Ranges are not here: [`vibecoin_primitives::ChainParams::check`] has them.
 
 use vibecoin_primitives::{Amount, ChainParams};
 
 /// One key of the table `[parameters]`.
 pub(crate) struct Parameter {
-    /// The key, equal to the field's name.
+    /// Name of the key, equal to the field's name.
     pub name: &'static str,
-    /// What it is, with its unit.
+    /// Description, with its unit.
     pub doc: &'static str,
-    /// The heading that it starts, if it is the first of its group.
+    /// The heading of its group, if it is the first of it.
     pub heading: Option<&'static str>,
     /// Reads the field.
     pub get: fn(&ChainParams) -> u64,
-    /// Sets the field, or returns the most that it can hold.
+    /// Sets the field, or returns its maximum.
     pub set: fn(&mut ChainParams, u64) -> Result<(), u64>,
 }
 
@@ -61,7 +61,7 @@ macro_rules! parameters {
             $(parameters!(@entry $name, $doc, None),)*
         )*];
 
-        // A field that is added to the chain's parameters stops the build until it is listed.
+        // A field added to the chain's parameters breaks the build until it is listed.
         const _: fn(&ChainParams) = |params| {
             let ChainParams {
                 network: _, address_prefix: _, symbol: _, decimals: _, fault_model: _, dev: _,

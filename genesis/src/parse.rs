@@ -11,7 +11,7 @@
 //! ```
 //!
 //! An integer may be written as decimal text, and must be above 2^63 - 1, where TOML's integers end.
-//! Whatever is not in this list is an error.
+//! Everything that is not in this list is an error.
 
 use std::collections::BTreeMap;
 
@@ -45,9 +45,9 @@ impl Genesis {
     /// Reads a genesis file and checks every rule, so that [`Genesis::build`] accepts the result.
     ///
     /// # Errors
-    /// [`GenesisError`] with line, column and key of the first thing that is wrong: not TOML, a key that
-    /// is unknown, missing or there twice, a value of the wrong kind or out of range, a bad address or
-    /// key, balances that overflow. Nothing is parsed above [`GENESIS_BYTES_MAX`].
+    /// [`GenesisError`] with line, column and key of the first fault: not TOML, a key that is unknown,
+    /// missing or repeated, a value of the wrong kind or out of range, a bad address or key, balances that
+    /// overflow. Nothing is parsed above [`GENESIS_BYTES_MAX`].
     pub fn parse(text: &str) -> Result<Self, GenesisError> {
         Self::read(text, false)
     }
@@ -105,7 +105,7 @@ impl Genesis {
     }
 }
 
-/// Gives an error of the whole its place in the text.
+/// Adds the position in the text to an error of the whole.
 fn locate(root: &Section<'_, '_>, error: GenesisError) -> GenesisError {
     GenesisError {
         position: root.find(&error.key),
@@ -113,7 +113,7 @@ fn locate(root: &Section<'_, '_>, error: GenesisError) -> GenesisError {
     }
 }
 
-/// The profile's parameters, overridden by what the file says; without a profile the file says all.
+/// The profile's parameters, overridden by those of the file; without a profile the file must contain all.
 fn params(root: &Section<'_, '_>) -> Result<ChainParams, GenesisError> {
     let profile = root
         .get("profile")
@@ -157,7 +157,7 @@ fn params(root: &Section<'_, '_>) -> Result<ChainParams, GenesisError> {
     Ok(params)
 }
 
-/// An entry that only a profile may stand in for.
+/// An entry that only a profile can replace.
 fn setting<'a, 'i>(
     section: &Section<'a, 'i>,
     key: &str,
@@ -238,7 +238,7 @@ fn accounts(
     for entry in section.entries() {
         let address = Address::from_text(entry.key, prefix)
             .map_err(|error| entry.key_error(Problem::Address(error)))?;
-        // The TOML parser finds the same text twice; this finds the same address in capitals.
+        // The TOML parser detects a repeated text; this detects the same address in capitals.
         if accounts.insert(address, Amount(entry.integer()?)).is_some() {
             let same = |other: &Entry<'_, '_>| Address::from_text(other.key, prefix) == Ok(address);
             let first = section.entries().find(same).map(|other| other.key_position());

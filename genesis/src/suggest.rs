@@ -1,10 +1,10 @@
-//! "Did you mean": the known name that a mistyped one is closest to.
+//! "Did you mean": the known name closest to a mistyped one.
 
-/// Longest name that is compared; a longer one resembles nothing.
+/// Maximum length of a compared name; a longer one resembles none.
 const NAME_BYTES_MAX: usize = 64;
 
-/// Returns the name of `known` with the least edit distance to `found`, when at most a third of the
-/// letters (and at least two) would have to change. The first of equals.
+/// Returns the name of `known` with the minimum edit distance to `found`, when up to a third of the letters
+/// (or two) would have to change. The first of equals.
 pub(crate) fn closest(found: &str, known: &[&'static str]) -> Option<&'static str> {
     if found.len() > NAME_BYTES_MAX {
         return None;

@@ -64,7 +64,7 @@ fn genesis() -> Genesis {
     Genesis::parse(&text()).unwrap()
 }
 
-/// The error of the base text after one replacement.
+/// The error from the base text after one replacement.
 #[track_caller]
 fn refused(from: &str, to: &str) -> String {
     let changed = text().replacen(from, to, 1);
@@ -246,7 +246,7 @@ fn the_order_of_the_file_does_not_reach_the_hash() {
 #[test]
 fn every_field_reaches_the_hash() {
     let mut base = genesis();
-    // Fewer than `operations_max`, which would otherwise have no value beside its own.
+    // Less than `operations_max`, which would otherwise have no value beside its own.
     base.params.transaction_slots_max = 32;
     let mut hashes = vec![base.build().unwrap().hash];
     let mut changed = |what: &str, change: &dyn Fn(&mut Genesis)| {
@@ -668,7 +668,7 @@ prop_compose! {
         }
         for (parameter, nudge) in PARAMETERS.iter().zip(nudges) {
             let old = (parameter.get)(&params);
-            // Small and large values alike; what the rules refuse is put back.
+            // Small and large values alike; values refused by the rules are reverted.
             let bits = nudge.map_or(0, |value| value % 63);
             if let Some(value) = nudge
                 && ((parameter.set)(&mut params, value >> bits).is_err() || params.check().is_err())

@@ -20,7 +20,7 @@ fn days_to_march(year: i64) -> i64 {
         .saturating_sub(719_468)
 }
 
-/// Days from the first of March to the first of the month that comes `index` months later.
+/// Days from the first of March to the first of the month `index` months later.
 fn days_to_month(index: i64) -> i64 {
     index.saturating_mul(153).saturating_add(2).div_euclid(5)
 }
@@ -52,7 +52,7 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> Option<i64> {
 
 /// Year, month and day of a day counted from 1970-01-01, from 1970 on.
 fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    // An estimate from the mean length of a year, which may be a year off, put right by looking.
+    // An estimate from the mean length of a year, which may be a year off, then corrected by comparison.
     let estimate = days
         .saturating_add(719_468)
         .saturating_mul(400)
@@ -89,12 +89,12 @@ pub(crate) fn to_text(time: TimeMs) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z")
 }
 
-/// Takes a date with time and offset, whole milliseconds, from 1970 to 9999; `None` for all else.
+/// Accepts a date with time and offset, whole milliseconds, from 1970 to 9999; `None` for all else.
 pub(crate) fn from_datetime(value: &Datetime) -> Option<TimeMs> {
     let (date, time, offset) = (value.date?, value.time?, value.offset?);
     let nanosecond = i64::from(time.nanosecond.unwrap_or(0));
     let second = i64::from(time.second.unwrap_or(0));
-    // A leap second has no number of its own in Unix time.
+    // A leap second has no separate number in Unix time.
     if nanosecond.rem_euclid(1_000_000) != 0 || second > 59 {
         return None;
     }

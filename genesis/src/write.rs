@@ -14,8 +14,8 @@ pub(crate) const FAULT_MODELS: [(&str, FaultModel); 2] =
 impl Genesis {
     /// Returns the genesis file of this value: complete, commented, and always the same text.
     ///
-    /// Every parameter is written, none is left to a profile. Accounts are in address order. Of a value
-    /// that [`Genesis::build`] accepts, [`Genesis::parse`] reads back exactly that value.
+    /// Every parameter is written, none is left to a profile. Accounts are in address order. For a value that
+    /// [`Genesis::build`] accepts, [`Genesis::parse`] reads back exactly that value.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let accounts_bytes = self.accounts.len().saturating_mul(crate::ACCOUNT_LINE_BYTES_MAX);
@@ -113,7 +113,7 @@ fn entry(out: &mut String, key: &str, value: &str, comment: &str) -> fmt::Result
     writeln!(out, "{setting:<40} # {comment}")
 }
 
-/// TOML integers end at 2^63 - 1; what is larger is written as text.
+/// TOML integers end at 2^63 - 1; larger ones are written as text.
 fn number(value: u64) -> String {
     if i64::try_from(value).is_ok() {
         value.to_string()

@@ -1,9 +1,10 @@
-//! Panics of one transaction that end at that transaction.
+//! Containment of a panic to the transaction that caused it.
 //!
 //! A panic is a bug, and everywhere else it ends the process. Here it would end all of them: a transaction
-//! whose shape meets a bug of the executor is gossiped to every validator, taken by each proposer in turn, and
-//! taken again after each restart. So the execution of one transaction is contained: the panic is reported, the
-//! transaction has no effect, and the block goes on without it (`docs/adr/0008-contained-panics.md`).
+//! whose shape triggers a bug of the executor is gossiped to every validator, included by each proposer in
+//! turn, and included again after each restart. So the execution of one transaction is contained: the panic
+//! is reported, the transaction has no effect, and the block continues without it
+//! (`docs/adr/0008-contained-panics.md`).
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +13,7 @@ thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Whether a panic of this thread is contained now. A panic hook that ends the process asks first.
+/// Returns true if a panic of this thread is contained now. A panic hook that ends the process checks this first.
 #[must_use]
 pub fn is_contained() -> bool {
     DEPTH.get() > 0
@@ -34,8 +35,8 @@ impl Drop for Mark {
     }
 }
 
-/// What `work` returns, or `None` when it panicked. What it was changing may be left half changed: the caller
-/// restores it.
+/// Returns the result of `work`, or `None` when it panicked. Its changes may then be incomplete: the caller
+/// restores the state.
 pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
     let mark = Mark::new();
     let result = catch_unwind(AssertUnwindSafe(work)).ok();

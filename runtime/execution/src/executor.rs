@@ -21,7 +21,7 @@ use crate::{
 /// Bytes that a slot is charged for on top of its value.
 pub const SLOT_OVERHEAD_BYTES: u64 = 32;
 
-/// What executing a block needs to know besides the state.
+/// Inputs of a block's execution besides the state.
 #[derive(Clone, Debug)]
 pub struct BlockContext {
     /// The rules of the chain.
@@ -30,43 +30,43 @@ pub struct BlockContext {
     pub validators: Arc<ValidatorSet>,
     /// The block's height.
     pub height: Height,
-    /// Where the fees go: the payout account of the block's proposer.
+    /// The recipient of the fees: the payout account of the block's proposer.
     pub payout: Address,
 }
 
-/// What a block did.
+/// Results of executing a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockOutcome {
     /// One receipt per transaction, in order.
     pub receipts: Receipts,
-    /// The state after the block, where it differs.
+    /// The changes of the state by the block.
     pub changes: StateChanges,
     /// Fees of all transactions, credited to the payout account.
     pub fees: Amount,
-    /// What was burned for accounts and storage.
+    /// Base units burned for accounts and storage.
     pub burned: Amount,
 }
 
-/// Why a block, or one transaction of it, was not executed.
+/// Reason why a block, or one transaction of it, was not executed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExecutionError {
-    /// The transaction may not be in the block. The executor is as if it had never seen it.
+    /// The transaction is not allowed in the block. The executor is unchanged.
     #[error("transaction {id} at position {index} is invalid: {reason}")]
     Invalid {
-        /// Position that the transaction has, or would have had, in the block.
+        /// Position of the transaction in the block, had it been included.
         index: usize,
-        /// Its id.
+        /// Its identifier.
         id: Hash,
         /// The rule that does not hold.
         reason: InvalidTransaction,
     },
-    /// The transaction met a bug of this program. The executor is as if it had never seen it.
+    /// The transaction triggered a bug of this program. The executor is unchanged.
     #[error("transaction {id} at position {index} made the executor panic")]
     Panicked {
-        /// Position that the transaction has, or would have had, in the block.
+        /// Position of the transaction in the block, had it been included.
         index: usize,
-        /// Its id.
+        /// Its identifier.
         id: Hash,
     },
     /// The state could not be read. The node is broken, not the block.
@@ -75,22 +75,22 @@ pub enum ExecutionError {
     /// The state belongs to another validator set: the proposer schedule has another length.
     #[error("the proposer schedule has {got} entries, the validator set has {expected}")]
     Schedule {
-        /// Validators.
+        /// Number of validators.
         expected: usize,
-        /// Entries in the schedule.
+        /// Number of entries in the schedule.
         got: usize,
     },
     /// The payout account or the burned total would overflow; impossible while the supply fits 64 bits.
     #[error("{what} would overflow: {value} + {added}")]
     Overflow {
-        /// Which sum.
+        /// Name of the sum.
         what: &'static str,
         /// Its value before the block.
         value: Amount,
-        /// What the block adds.
+        /// Base units that the block adds.
         added: Amount,
     },
-    /// Money appeared or vanished. A bug of this program; nothing of the block may be kept.
+    /// Balances and burned total do not add up. A bug of this program; nothing of the block may be kept.
     #[error("the balances changed by {delta} with {burned} burned; their sum must be zero")]
     Supply {
         /// Sum of all balance changes.
@@ -108,11 +108,11 @@ struct Touched {
     now: Option<Account>,
 }
 
-/// How to undo one step of the transaction under way.
+/// The inverse of one step of the current transaction.
 #[derive(Debug)]
 enum Undo {
     Account(usize, Option<Account>),
-    /// The slot as the block saw it before; the outer `None` is "not touched yet".
+    /// The slot as the block saw it before; the outer `None` means that it was not touched yet.
     Slot((Address, Hash), Option<Option<Vec<u8>>>),
 }
 
@@ -125,11 +125,11 @@ pub struct BlockExecutor<R> {
     context: BlockContext,
     system: Address,
     touched: Vec<Touched>,
-    /// Where an address is in `touched`. Only asked, never walked.
+    /// Position of an address in `touched`. Only for lookups, never iterated.
     index: FastMap<Address, usize>,
     slots: BTreeMap<(Address, Hash), Option<Vec<u8>>>,
     undo: Vec<Undo>,
-    /// The sender of the transaction under way, once it is charged, and its account before.
+    /// The sender of the current transaction, once it is charged, and its account before.
     charged: Option<(usize, Option<Account>)>,
     receipts: Vec<Receipt>,
     fees: Amount,
@@ -156,19 +156,19 @@ impl<R: StateReader> BlockExecutor<R> {
         }
     }
 
-    /// Names the offences that the block's evidence shows; [`BlockExecutor::finish`] records them.
+    /// Registers the offences in the block's evidence; [`BlockExecutor::finish`] records them.
     ///
     /// The caller has checked the evidence, and that none of it is recorded already.
     pub fn record_offences(&mut self, offences: impl IntoIterator<Item = Offence>) {
         self.offences.extend(offences);
     }
 
-    /// Executes the next transaction of the block and gives its receipt.
+    /// Executes the next transaction of the block and returns its receipt.
     ///
     /// # Errors
-    /// [`ExecutionError::Invalid`] when the transaction may not be in the block, [`ExecutionError::Panicked`] when
-    /// it met a bug: the executor is as if it had never seen it and can go on. [`ExecutionError::Read`] when
-    /// the state could not be read: the executor must be dropped.
+    /// [`ExecutionError::Invalid`] when the transaction is not allowed in the block,
+    /// [`ExecutionError::Panicked`] when it triggered a bug: the executor is unchanged and can continue.
+    /// [`ExecutionError::Read`] when the state could not be read: the executor must be dropped.
     pub fn execute(&mut self, transaction: &VerifiedTransaction) -> Result<Receipt, ExecutionError> {
         self.undo.clear();
         self.charged = None;
@@ -240,7 +240,7 @@ impl<R: StateReader> BlockExecutor<R> {
         announce(&self.reader, transactions);
     }
 
-    /// How many transactions the block has so far.
+    /// Number of transactions in the block so far.
     pub const fn count(&self) -> usize {
         self.receipts.len()
     }
@@ -250,7 +250,7 @@ impl<R: StateReader> BlockExecutor<R> {
         self.fees
     }
 
-    /// Credits the fees, writes the chain's records and hands out what the block did.
+    /// Credits the fees, writes the chain's records and returns the results of the block.
     ///
     /// `round` is the round in which the block was created.
     ///
@@ -268,7 +268,7 @@ impl<R: StateReader> BlockExecutor<R> {
             .filter_map(|touched| Some((touched.address, touched.now?)))
             .collect();
         if self.slots.keys().any(|(owner, _)| *owner == self.system) {
-            // A user who sets a slot has paid a fee, but the system account changes by its slots alone.
+            // A user that sets a slot has paid a fee, but the system account changes by its slots alone.
             let system = Account {
                 kind: AccountType::System,
                 ..Account::default()
@@ -287,7 +287,7 @@ impl<R: StateReader> BlockExecutor<R> {
         })
     }
 
-    /// Applies one operation, or nothing of it.
+    /// Applies one operation, or none of it.
     fn apply(&mut self, sender: usize, operation: &Operation) -> Result<Result<(), Failure>, ReadError> {
         match operation {
             Operation::Transfer { to, amount } => self.transfer(sender, to, *amount),
@@ -391,7 +391,7 @@ impl<R: StateReader> BlockExecutor<R> {
         self.set(index, account);
     }
 
-    /// Takes the operations of the transaction under way back, the last one first.
+    /// Undoes the operations of the current transaction, the last one first.
     fn roll_back(&mut self) {
         if active(Bug::UndoForgotten) {
             self.undo.pop();
@@ -484,7 +484,7 @@ impl<R: StateReader> BlockExecutor<R> {
         Ok(())
     }
 
-    /// What left the accounts is what was burned.
+    /// Checks that the balances decreased by the burned amount.
     fn check_supply(&self) -> Result<(), ExecutionError> {
         let balance = |account: Option<Account>| i128::from(account.unwrap_or_default().balance.0);
         // 64-bit values, at most a few million of them: far from the end of 128 bits.
@@ -505,13 +505,13 @@ impl<R: StateReader> BlockExecutor<R> {
 /// A transfer of this many base units panics while [`Bug::PoisonPanics`] or [`Bug::PanicUncontained`] is planted.
 pub const POISON: Amount = Amount(6_660_666);
 
-/// The bug of the executor that a test plants.
+/// The planted bug of the executor.
 fn planted_panic(amount: Amount) {
     let planted = active(Bug::PoisonPanics) || active(Bug::PanicUncontained);
     assert!(!(planted && amount == POISON), "planted");
 }
 
-/// Where `address` is in `touched`, reading its account when the block has not met it yet.
+/// Position of `address` in `touched`, after reading its account when it is new in the block.
 ///
 /// Not a method, so that the borrow of the block's other parts stays free.
 fn touch<R: StateReader>(
@@ -558,8 +558,8 @@ pub fn announce<'t>(reader: &impl StateReader, transactions: impl IntoIterator<I
 /// Executes all transactions of a block without evidence, as validators do.
 ///
 /// # Errors
-/// [`ExecutionError::Invalid`] names the first transaction that makes the block invalid; the other
-/// errors are no property of the block.
+/// [`ExecutionError::Invalid`] with the first transaction that makes the block invalid; the other errors are
+/// not properties of the block.
 pub fn execute_body<'t, R: StateReader>(
     reader: R,
     context: BlockContext,
@@ -569,7 +569,7 @@ pub fn execute_body<'t, R: StateReader>(
     execute_block(reader, context, transactions, [], round)
 }
 
-/// Executes all transactions of a block, and records what its evidence shows, as validators do.
+/// Executes all transactions of a block, and records the offences in its evidence, as validators do.
 ///
 /// # Errors
 /// As [`execute_body`].

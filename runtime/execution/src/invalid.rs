@@ -1,4 +1,4 @@
-//! What a block may not hold: the rules that are checked before a transaction touches the state.
+//! Transactions that a block must not hold: the rules checked before a transaction touches the state.
 
 use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{
@@ -6,7 +6,7 @@ use vibecoin_primitives::{
     VerifiedTransaction,
 };
 
-/// Why a transaction may not be in the block (or, asked by [`admit`], in the next one).
+/// Reason why a transaction is not allowed in the block (or, from [`admit`], in the next one).
 ///
 /// A validator refuses a block with such a transaction; a proposer leaves the transaction out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -25,21 +25,21 @@ pub enum InvalidTransaction {
     OperationCount {
         /// The chain's limit.
         limit: u32,
-        /// Operations of the transaction.
+        /// Number of operations of the transaction.
         got: usize,
     },
     /// The transaction demands more of the state than the chain allows.
     #[error("{} are {}, the chain allows {}", .0.what, .0.got, .0.limit)]
     Demand(Excess),
-    /// The fee is below the least fee for a transaction of this size and with so many slots.
+    /// The fee is below the minimum fee for a transaction of this size and with so many slots.
     #[error("fee {got} is below the least fee {least}")]
     FeeTooLow {
-        /// The least fee for this many bytes.
+        /// The minimum fee for this many bytes.
         least: Amount,
         /// The fee offered.
         got: Amount,
     },
-    /// The last height at which the transaction was allowed has passed.
+    /// The last allowed height of the transaction has passed.
     #[error("expired: valid until height {valid_until}, the block has height {height}")]
     Expired {
         /// Last height at which the transaction may be in a block.
@@ -47,12 +47,12 @@ pub enum InvalidTransaction {
         /// The block's height.
         height: Height,
     },
-    /// The transaction could wait for longer than the chain allows.
+    /// The transaction is valid for longer than the chain allows.
     #[error("valid until height {valid_until}, allowed is at most {most}")]
     ValidTooLong {
         /// Last height at which the transaction may be in a block.
         valid_until: Height,
-        /// The latest that is allowed now.
+        /// The maximum allowed now.
         most: Height,
     },
     /// The account has already used this nonce.
@@ -63,7 +63,7 @@ pub enum InvalidTransaction {
         /// The transaction's nonce.
         got: Nonce,
     },
-    /// Transactions with lower nonces must come first.
+    /// Transactions with lower nonces must precede it.
     #[error("nonce {got} is ahead of the account's next nonce {expected}")]
     NonceTooHigh {
         /// The account's next nonce.
@@ -88,7 +88,7 @@ pub enum InvalidTransaction {
     /// The sender is an account of the chain itself.
     #[error("the sender belongs to the chain and sends no transactions")]
     SystemSender,
-    /// Executing it met a bug of this node, which keeps it out of its pool and its blocks.
+    /// Its execution triggered a bug of this node, which keeps it out of its pool and its blocks.
     #[error("executing it met a bug of this node, which has set it aside")]
     SetAside,
     /// The block's fees would not fit in 64 bits.
@@ -96,10 +96,10 @@ pub enum InvalidTransaction {
     BlockFeesOverflow,
 }
 
-/// Whether `transaction` may wait for the block at `next_height`, given its sender's account.
+/// Returns an error unless `transaction` may wait for the block at `next_height`, given its sender's account.
 ///
-/// Checks everything that makes a block invalid, except that a nonce ahead of the account's is fine:
-/// how far ahead is for the pool to say. Whether the operations will succeed is not looked at.
+/// Checks everything that makes a block invalid, except that a nonce ahead of the account's is accepted: the
+/// pool limits the distance. The success of the operations is not checked.
 ///
 /// # Errors
 /// [`InvalidTransaction`] with the first rule that does not hold.
@@ -176,7 +176,7 @@ fn spend(account: &Account, body: &TransactionBody) -> Result<Nonce, InvalidTran
     if got < expected && !active(Bug::NonceUnchecked) {
         return Err(InvalidTransaction::NonceTooLow { expected, got });
     }
-    // The last nonce has none after it, so nothing is ever behind it and it can never be spent.
+    // The last nonce has no successor, so no transaction is ever behind it and it can never be spent.
     let next = got.next().ok_or(InvalidTransaction::NonceExhausted { got })?;
     if got > expected {
         return Err(InvalidTransaction::NonceTooHigh { expected, got });

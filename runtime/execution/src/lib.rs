@@ -1,8 +1,8 @@
-//! What transactions do to the state: the rules of money, accounts and slots.
+//! Effects of transactions on the state: the rules of balances, accounts and slots.
 //!
-//! Pure: the state is read through [`StateReader`] and comes back as [`StateChanges`]; which tries and
-//! tables that becomes is the storage room's business. Signatures, the Proof of History and the sizes of
-//! a whole block are checked elsewhere, before a transaction gets here.
+//! Pure: the state is read through [`StateReader`] and the result is [`StateChanges`]; their form as tries
+//! and tables is left to the storage crate. Signatures, the Proof of History and the sizes of a whole block
+//! are checked elsewhere, before a transaction arrives here.
 //!
 //! ```text
 //!                          admit ──► may it wait in the pool?
@@ -12,19 +12,19 @@
 //! ```
 //!
 //! The rules:
-//! 1. A transaction that breaks a rule of [`InvalidTransaction`] may not be in a block at all.
+//! 1. A transaction that breaks a rule of [`InvalidTransaction`] is not allowed in a block at all.
 //! 2. Otherwise fee and nonce are spent first. Then the operations apply in order, all or none: a failed
 //!    one undoes those before it and leaves [`Outcome::Failed`](vibecoin_primitives::Outcome::Failed).
-//! 3. A transfer moves at least one base unit. To an address without an account it also burns
-//!    `account_price`. To oneself it changes nothing. Accounts of the chain itself take none.
+//! 3. A transfer moves one base unit or more. To an address without an account it also burns
+//!    `account_price`. To oneself it changes nothing. Accounts of the chain itself accept none.
 //! 4. Setting a slot burns `storage_byte_price × (32 + bytes)`; an empty value removes it for free.
 //! 5. Fees are summed and credited once, after the last transaction, to the proposer's payout account.
-//! 6. Offences that the block's evidence shows are recorded under their height, and the record of the
+//! 6. Offences in the block's evidence are recorded under their height, and the record of the
 //!    height that has just become too old for evidence is removed.
-//! 7. Balances plus burned never change. Every block is checked for it before it is handed out.
+//! 7. The sum of balances and burned total never changes. Every block is checked for it before it is returned.
 //!
-//! Reading order: [`state`], [`invalid`] (what a block may not hold), [`executor`], [`contained`] (its panics),
-//! [`records`], and [`memory`] (a small state for tests).
+//! Reading order: [`state`], [`invalid`] (transactions that a block must not hold), [`executor`],
+//! [`contained`] (its panics), [`records`], and [`memory`] (a small state for tests).
 
 pub mod contained;
 pub mod executor;

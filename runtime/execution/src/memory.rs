@@ -14,8 +14,8 @@ use crate::{ReadError, State, StateChanges, StateError, StateReader};
 
 /// A whole state in memory.
 ///
-/// Cloning is cheap. Applying copies everything and computes the root from scratch, so it is slow on
-/// purpose: its roots are the measure for the real store.
+/// Cloning is cheap. Applying copies everything and computes the root from scratch, so it is slow on purpose:
+/// its roots are the reference for the real store.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct MemoryState {
     content: Arc<Content>,
@@ -29,7 +29,7 @@ struct Content {
 }
 
 impl MemoryState {
-    /// The state of a young chain: these balances, and the chain's records.
+    /// The state of a new chain: these balances, and the chain's records.
     #[must_use]
     pub fn with_balances(
         balances: impl IntoIterator<Item = (Address, Amount)>,
@@ -60,7 +60,7 @@ impl MemoryState {
         )
     }
 
-    /// A state with exactly this in it. Storage roots are filled in.
+    /// A state with exactly this content. Storage roots are filled in.
     #[must_use]
     pub fn new(accounts: BTreeMap<Address, Account>, slots: BTreeMap<(Address, Hash), Vec<u8>>) -> Self {
         let mut content = Content {

@@ -34,7 +34,7 @@ pub fn read_schedule(reader: &impl StateReader) -> Result<ProposerSchedule, Read
     decode(&value).map_err(|error| ReadError::new(format!("record {name:?}: {error}")))
 }
 
-/// The offences of `height` that blocks have recorded; `None` when there are none, or none that still matter.
+/// The offences of `height` recorded by blocks; `None` when there are none, or none that still matter.
 ///
 /// # Errors
 /// [`ReadError`] when the store fails or the record is malformed.

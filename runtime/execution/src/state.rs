@@ -1,4 +1,4 @@
-//! How the state is read, and how a block's changes are handed over.
+//! Interfaces for reading the state, and for a block's changes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use vibecoin_primitives::{Account, Address, Hash, StateDiff};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("state cannot be read: {what}")]
 pub struct ReadError {
-    /// What was read and what went wrong.
+    /// The item read and the error.
     pub what: String,
 }
 
 impl ReadError {
-    /// An error with this account of it.
+    /// An error with this description.
     #[must_use]
     pub fn new(what: impl Into<String>) -> Self {
         Self { what: what.into() }
@@ -35,8 +35,8 @@ pub trait StateReader {
     /// [`ReadError`] when the store fails.
     fn slot(&self, address: &Address, slot: &Hash) -> Result<Option<Vec<u8>>, ReadError>;
 
-    /// Announces that these slots are about to be replaced, so that their old values are at hand when the changes
-    /// are applied. Returns at once and changes no result; a reader that is never slow ignores it.
+    /// Announces that these slots are about to be replaced, so that their old values are at hand when the
+    /// changes are applied. Returns at once and changes no result; a reader that is never slow ignores it.
     fn prefetch(&self, _slots: Vec<(Address, Hash)>) {}
 }
 
@@ -68,7 +68,7 @@ impl<R: StateReader + ?Sized> StateReader for Arc<R> {
     }
 }
 
-/// What a block does to the state: absolute new values.
+/// Changes of the state by a block: absolute new values.
 ///
 /// The owner of every slot in `slots` is in `accounts` too, because its storage root changes. The
 /// `storage_root` in `accounts` is the one before the block; applying fills in the new one. A slot may be
@@ -81,30 +81,30 @@ pub struct StateChanges {
     pub slots: BTreeMap<(Address, Hash), Option<Vec<u8>>>,
 }
 
-/// Changes could not be applied.
+/// Reason why changes could not be applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
     /// The old state could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A slot was to be changed of an account that does not exist.
+    /// A change of a slot whose account does not exist.
     #[error("slots of {owner:?} cannot change: there is no such account")]
     NoOwner {
         /// The missing account.
         owner: Address,
     },
-    /// The store holds something else than what was put there.
+    /// The store returned data that differs from the data stored.
     #[error("state is damaged: {what}")]
     Corrupt {
-        /// What was found.
+        /// The data found.
         what: String,
     },
 }
 
-/// A state with a root that changes can be applied to. Applying leaves the original as it was.
+/// A state with a root, to which changes can be applied. Applying leaves the original unchanged.
 pub trait State: StateReader + Clone {
-    /// The root that headers carry.
+    /// The root that headers contain.
     fn root(&self) -> Hash;
 
     /// The state after `changes`, and the rows that differ between the two.

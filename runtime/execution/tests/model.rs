@@ -1,8 +1,7 @@
 //! P4: the executor against a second, slow and obvious implementation of the same rules.
 //!
-//! The model shares nothing with the executor but the words of `vibecoin-primitives`: it copies the whole
-//! world before each transaction and throws the copy away when an operation fails, and it adds money up in
-//! 128 bits.
+//! The model shares nothing with the executor except the types of `vibecoin-primitives`: it copies the whole
+//! world before each transaction and discards the copy when an operation fails, and it sums amounts in 128 bits.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -280,7 +279,7 @@ fn compare(state: &MemoryState, world: &World, seed: u64) {
     }
 }
 
-/// What a run has met: a run that met too little proves nothing.
+/// Events of a run: a run with too few events proves nothing.
 #[derive(Default)]
 struct Met(BTreeMap<String, u64>);
 

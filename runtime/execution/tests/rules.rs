@@ -41,7 +41,7 @@ fn outcomes(outcome: &BlockOutcome) -> Vec<Outcome> {
         .collect()
 }
 
-/// Runs one transaction of user 1, who has 1,000 and pays a fee of 10, next to user 2, who has `u64::MAX - 5`.
+/// Runs one transaction of user 1, with a balance of 1,000 and a fee of 10, next to user 2, with `u64::MAX - 5`.
 #[track_caller]
 fn check(operations: Vec<Operation>, expected: Outcome, left: u64, burned: u64) {
     let state = state(&[(user(1), 1_000), (user(2), u64::MAX - 5)]);

@@ -9,10 +9,10 @@ use wincode::{SchemaRead, SchemaWrite};
 
 use crate::LightError;
 
-/// What a proof file says of itself.
+/// The format name in a proof file.
 pub const FILE_FORMAT: &str = "vibecoin-proof-1";
 
-/// Most bytes of an encoded proof.
+/// Maximum bytes of an encoded proof.
 pub const PROOF_FILE_BYTES_MAX: usize = 2 * MIB;
 
 const HEAD: &str = "{\"format\":\"vibecoin-proof-1\",\"proof\":\"";
@@ -37,35 +37,35 @@ pub enum ProofFile {
 /// Version 1 of a proof.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub struct ProofV1 {
-    /// The chain.
+    /// Genesis hash of the chain.
     pub genesis: Hash,
-    /// The block.
+    /// Header of the block.
     pub header: Header,
-    /// Why the block is final; `None` for genesis, whose hash is trusted.
+    /// The certificate that makes the block final; `None` for genesis, whose hash is trusted.
     pub certificate: Option<CommitCertificate>,
     /// The validators of the block's height.
     pub validators: ValidatorSet,
-    /// What is claimed of the block, strictly ascending by [`Claim::order`]. None for a light block.
+    /// The claims about the block, strictly ascending by [`Claim::order`]. None for a light block.
     pub claims: Vec<Claim>,
 }
 
-/// One thing that is claimed, with the way to a root of the header.
+/// One claim, with the path to a root of the header.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub enum Claim {
-    /// An account exists as the proof says, or does not exist.
+    /// An account exists as the proof states, or does not exist.
     Account {
         /// The address.
         address: Address,
         /// [`vibecoin_trie::Proof::encode`], in the account trie.
         proof: Vec<u8>,
     },
-    /// A slot of an account has the value that the proof says, or none.
+    /// A slot of an account has the value that the proof states, or none.
     Slot {
-        /// Whose slot.
+        /// The owner of the slot.
         address: Address,
         /// The slot.
         slot: Hash,
-        /// Proof of the account, which carries the root of its storage trie.
+        /// Proof of the account, which contains the root of its storage trie.
         account: Vec<u8>,
         /// Proof of the slot in the storage trie. `None` exactly when the account is absent or has no
         /// storage trie, which proves that the slot is empty.
@@ -95,13 +95,13 @@ impl Encoded for ProofFile {
     const BYTES_MAX: usize = PROOF_FILE_BYTES_MAX;
 }
 
-// One transaction with everything that goes with it always fits.
+// One transaction with all its fields always fits.
 const _: () = assert!(
     HEADER_BYTES_MAX + 2 * CERTIFICATE_BYTES_MAX + TRANSACTION_BYTES_MAX + 64 * KIB < PROOF_FILE_BYTES_MAX
 );
 
 impl Claim {
-    /// What claims are sorted by: kind, then what they are about.
+    /// Sort key of claims: kind, then subject.
     #[must_use]
     pub fn order(&self) -> (u8, [u8; 32], [u8; 32]) {
         match self {
@@ -143,7 +143,7 @@ impl Claim {
 }
 
 /// Returns `certificate` with no more signatures than the quorum needs, the most powerful first, so that
-/// proofs are short and none can be left out. Signers that are not in `set` are left out.
+/// proofs are short and none can be left out. Signers outside `set` are left out.
 #[must_use]
 pub fn minimal_certificate(
     mut certificate: CommitCertificate,

@@ -1,8 +1,8 @@
-//! What a stranger needs to believe a node: proofs that the genesis file alone can check.
+//! Light client: proofs that can be checked with the genesis file alone.
 //!
-//! A [`ProofFile`] holds a block header, the certificate that makes the block final, and claims that
-//! lead to the header's roots: accounts and slots that exist or do not, a transaction with its receipt.
-//! [`verify`] checks all of it and returns only what it has proved.
+//! A [`ProofFile`] holds a block header, the certificate that makes the block final, and claims that lead to
+//! the header's roots: accounts and slots that exist or do not, a transaction with its receipt. [`verify`]
+//! checks all of it and returns only the facts that it has proved.
 //!
 //! ```
 //! use vibecoin_light::{Fact, LightError, ProofFile, Trust, verify};
@@ -24,15 +24,15 @@
 //!
 //! # One file for one set of facts
 //!
-//! A proof has exactly one form, so that a changed byte is always noticed: claims ascend, the
-//! certificate holds no more signatures than the quorum needs, every list has one encoding, and the
-//! text of a file must equal what [`ProofFile::to_text`] writes.
+//! A proof has exactly one form, so that a changed byte is always detected: claims ascend, the certificate
+//! holds no more signatures than the quorum needs, every list has one encoding, and the text of a file must
+//! equal the output of [`ProofFile::to_text`].
 //!
-//! # What is trusted
+//! # Trust
 //!
-//! The genesis hash, the validators and the parameters of genesis. The validator set does not change
-//! yet: a header that names another set is refused with [`LightError::ValidatorsChanged`]. A quorum of
-//! the set is believed about the state, as in every light client; who holds a quorum can prove anything.
+//! Trusted are the genesis hash, the validators and the parameters of genesis. The validator set does not
+//! change yet: a header that names another set is refused with [`LightError::ValidatorsChanged`]. A quorum of
+//! the set is trusted about the state, as in every light client; a quorum can prove anything.
 
 mod file;
 mod verify;

@@ -9,14 +9,14 @@ use vibecoin_trie::{Proof, ProofError, TrieKind};
 
 use crate::file::{Claim, ProofFile, ProofV1, TransactionClaim};
 
-/// Why a proof proves nothing.
+/// Reason why a proof proves nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LightError {
-    /// The text is no proof file.
+    /// The text is not a proof file.
     #[error("{what}")]
     Text {
-        /// What is wrong with it.
+        /// The violation.
         what: &'static str,
     },
     /// Bytes in it are malformed.
@@ -27,7 +27,7 @@ pub enum LightError {
     OtherChain {
         /// The trusted genesis hash.
         expected: Hash,
-        /// The one found.
+        /// The hash found.
         got: Hash,
     },
     /// The block was decided by other validators than those of genesis.
@@ -45,10 +45,10 @@ pub enum LightError {
     ParamsChanged {
         /// Hash of the parameters of genesis.
         expected: Hash,
-        /// The one found.
+        /// The hash found.
         got: Hash,
     },
-    /// A block that is not genesis comes without a certificate, or genesis with one.
+    /// A block that is not genesis has no certificate, or genesis has one.
     #[error("the block at height {height} {what}")]
     CertificatePresence {
         /// The block's height.
@@ -61,7 +61,7 @@ pub enum LightError {
     NotGenesis {
         /// The genesis hash.
         expected: Hash,
-        /// The one found.
+        /// The hash found.
         got: Hash,
     },
     /// The certificate proves nothing.
@@ -70,13 +70,13 @@ pub enum LightError {
     /// The certificate has a signature that the quorum does not need; a proof has one form only.
     #[error("the certificate has more signatures than the quorum needs")]
     SpareSignature,
-    /// There is nothing to prove: [`verify_light_block`] is for blocks alone.
+    /// There is no claim to prove: [`verify_light_block`] is for blocks alone.
     #[error("the proof claims nothing")]
     NoClaim,
-    /// A light block comes with claims: [`verify`] is for those.
+    /// A light block has claims: [`verify`] is for those.
     #[error("the proof claims {got} things, a light block claims none")]
     ClaimsInLightBlock {
-        /// Claims found.
+        /// Number of claims found.
         got: usize,
     },
     /// Claims are not strictly ascending; a proof has one form only.
@@ -90,7 +90,7 @@ pub enum LightError {
     Trie {
         /// Position of the claim, from zero.
         index: usize,
-        /// What is wrong.
+        /// The violation.
         fault: ProofError,
     },
     /// A claim is malformed or contradicts itself.
@@ -98,20 +98,20 @@ pub enum LightError {
     Claim {
         /// Position of the claim, from zero.
         index: usize,
-        /// What is wrong.
+        /// The violation.
         what: &'static str,
     },
-    /// A transaction that could not have been in a block.
+    /// A transaction that cannot have been in a block.
     #[error("claim {index}: {fault}")]
     Transaction {
         /// Position of the claim, from zero.
         index: usize,
-        /// What is wrong.
+        /// The violation.
         fault: TransactionError,
     },
 }
 
-/// What is believed without proof: all of it is in the genesis file.
+/// The facts accepted without proof: all of them are in the genesis file.
 #[derive(Clone, Debug)]
 pub struct Trust {
     genesis: Hash,
@@ -135,7 +135,7 @@ impl Trust {
     }
 }
 
-/// One thing that is proved.
+/// One proved fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
     /// The account at this address; `None` is proven absence.
@@ -147,7 +147,7 @@ pub enum Fact {
     },
     /// The value of a slot; `None` is proven absence.
     Slot {
-        /// Whose slot.
+        /// The owner of the slot.
         address: Address,
         /// The slot.
         slot: Hash,
@@ -158,16 +158,16 @@ pub enum Fact {
     Transaction {
         /// The transaction, its signature checked.
         transaction: Box<VerifiedTransaction>,
-        /// The tick it came in, from zero.
+        /// The tick that contains it, from zero.
         tick: u64,
         /// Position in the block, from zero.
         index: u64,
-        /// What became of it.
+        /// Its receipt.
         receipt: Receipt,
     },
 }
 
-/// What a proof proves.
+/// The result of a proof.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proven {
     /// The block's height.
@@ -176,9 +176,9 @@ pub struct Proven {
     pub block: Hash,
     /// Root of the state after the block.
     pub state_root: Hash,
-    /// The block's time, as its proposer said and a quorum accepted.
+    /// The block's time, as proposed and accepted by a quorum.
     pub time: TimeMs,
-    /// One for each claim, in order.
+    /// One fact for each claim, in order.
     pub facts: Vec<Fact>,
 }
 
@@ -194,13 +194,13 @@ impl Proven {
     }
 }
 
-/// Checks a proof and returns what it proves.
+/// Checks a proof and returns the facts that it proves.
 ///
-/// The block comes first (chain, rules, validators, certificate), then every claim against its roots.
+/// The block is checked first (chain, rules, validators, certificate), then every claim against its roots.
 /// Costs one batch of signatures, and about four hashes per level and claim.
 ///
 /// # Errors
-/// [`LightError`] with the first thing that does not hold; then nothing is proved.
+/// [`LightError`] with the first rule that does not hold; then nothing is proved.
 pub fn verify(trust: &Trust, file: &ProofFile) -> Result<Proven, LightError> {
     let proof = file.v1();
     if proof.claims.is_empty() {
@@ -225,10 +225,10 @@ pub fn verify(trust: &Trust, file: &ProofFile) -> Result<Proven, LightError> {
     Ok(Proven::new(&proof.header, block, facts))
 }
 
-/// Checks a proof that claims nothing of its block but that it is final.
+/// Checks a proof without claims: only that the block is final.
 ///
 /// # Errors
-/// [`LightError`] with the first thing that does not hold.
+/// [`LightError`] with the first rule that does not hold.
 pub fn verify_light_block(trust: &Trust, file: &ProofFile) -> Result<Proven, LightError> {
     let proof = file.v1();
     if !proof.claims.is_empty() {

@@ -1,5 +1,5 @@
-//! Good proofs hold, and nothing else does: ten thousand mutants, and every way to lend a proof to
-//! another block, chain or address.
+//! Valid proofs hold, and nothing else does: ten thousand mutants, and every reuse of a proof for another
+//! block, chain or address.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -268,7 +268,7 @@ fn a_proof_of_one_thing_does_not_prove_another() {
     });
     assert!(matches!(error(&chain, lent), LightError::Trie { index: 0, .. }));
 
-    // A slot's proof may not be left out to make its value look absent.
+    // A slot's proof must not be left out to make its value appear absent.
     let Claim::Slot {
         address: owner,
         slot,
@@ -373,7 +373,7 @@ fn mutate_bytes(random: &mut Random, bytes: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Changes the proof as a value, so that the codec has nothing to say against it.
+/// Changes the proof as a value, so that the codec accepts it.
 fn mutate_parts(random: &mut Random, file: &ProofFile, foreign: &TestChain) -> String {
     let mut proof = file.v1().clone();
     let certificate = proof.certificate.as_mut().unwrap();

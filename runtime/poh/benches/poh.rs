@@ -1,7 +1,7 @@
-//! Prints how fast chains are made and checked on one core: `cargo bench -p vibecoin-poh`.
+//! Prints the speed of making and checking chains on one core: `cargo bench -p vibecoin-poh`.
 //!
-//! Each figure is the best of several turns, and the contenders take turns, so that their ratios
-//! hold on a busy machine too.
+//! Each figure is the best of several turns, and the contenders alternate, so that their ratios hold on a
+//! busy machine too.
 
 #![allow(
     missing_docs,
@@ -23,7 +23,7 @@ const CHAIN_HASHES: u64 = 100_000;
 struct Contender<'a> {
     name: String,
     hashes: u64,
-    /// What the chain claims to have taken, for those that check one.
+    /// The time that the chain claims to have taken, for contenders that check one.
     nominal: Option<Duration>,
     work: Box<dyn Fn() + 'a>,
     best: Duration,

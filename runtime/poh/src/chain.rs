@@ -3,18 +3,18 @@
 use crate::{Pace, PohError, lanes};
 use vibecoin_primitives::{Hash, merkle};
 
-/// The context that seeds are derived under.
+/// The context from which seeds are derived.
 const SEED_CONTEXT: &str = "vibecoin poh v1";
 
-/// Returns the hash that a block's chain starts from.
+/// Returns the hash from which a block's chain starts.
 ///
 /// ```text
 /// offset  0        32              40             44          76
 ///         │ parent │ height u64 LE │ round u32 LE │ proposer  │
 /// ```
 ///
-/// Height, round and proposer make every chain its owner's; the parent's hash makes it impossible
-/// to begin before the parent is known. `proposer` is the consensus public key.
+/// Height, round and proposer bind every chain to its owner; the parent's hash makes it impossible to begin
+/// before the parent is known. `proposer` is the consensus public key.
 #[must_use]
 pub fn seed(parent: Hash, height: u64, round: u32, proposer: &[u8; 32]) -> Hash {
     let mut hasher = blake3::Hasher::new_derive_key(SEED_CONTEXT);
@@ -25,14 +25,14 @@ pub fn seed(parent: Hash, height: u64, round: u32, proposer: &[u8; 32]) -> Hash 
     Hash(*hasher.finalize().as_bytes())
 }
 
-/// Returns what a tick mixes in: the Merkle root of its transaction hashes in order, or zero.
+/// Returns the mix-in of a tick: the Merkle root of its transaction hashes in order, or zero.
 #[must_use]
 pub fn mixin(tx_hashes: &[Hash]) -> Hash {
     merkle::root(tx_hashes)
 }
 
-/// Returns `start` hashed `count` times, one after the other. With a clock beside it this measures
-/// how fast a machine can propose.
+/// Returns `start` hashed `count` times, one after the other. Timed, this measures the speed at which a
+/// machine can propose.
 #[must_use]
 pub fn burn(start: Hash, count: u64) -> Hash {
     lanes::advance_one(start, count)
@@ -43,11 +43,11 @@ pub fn burn(start: Hash, count: u64) -> Hash {
 pub struct SealedTick {
     /// The chain after the tick's last hash, `t_k`.
     pub hash: Hash,
-    /// What was mixed in, `m_k`.
+    /// The hash that was mixed in, `m_k`.
     pub mixin: Hash,
 }
 
-/// The last hash of a tick, which takes its transactions in.
+/// The last hash of a tick, which includes its transactions.
 pub(crate) fn mix(before: Hash, mixin: Hash) -> Hash {
     #[cfg(test)]
     lanes::tally::add(1);
@@ -60,8 +60,8 @@ pub(crate) fn mix(before: Hash, mixin: Hash) -> Hash {
 
 /// The proposer's side: a chain that is walked hash by hash and sealed tick by tick.
 ///
-/// A tick may be walked up to its last hash and left open there with [`Chain::advance`], so that
-/// an idle proposer can answer the first transaction at once.
+/// A tick may be walked up to its last hash and left open there with [`Chain::advance`], so that an idle
+/// proposer can answer the first transaction at once.
 #[derive(Clone, Debug)]
 pub struct Chain {
     pace: Pace,
@@ -82,8 +82,8 @@ impl Chain {
         }
     }
 
-    /// Walks at most `count` plain hashes and stops before the tick's last one. Returns how many
-    /// plain hashes of the tick are left; at zero the tick waits for its mix-in.
+    /// Walks up to `count` plain hashes and stops before the tick's last one. Returns the number of plain
+    /// hashes left in the tick; at zero the tick waits for its mix-in.
     pub fn advance(&mut self, count: u64) -> u64 {
         let count = count.min(self.plain_left);
         self.hash = lanes::advance_one(self.hash, count);
@@ -91,7 +91,7 @@ impl Chain {
         self.plain_left
     }
 
-    /// Walks what is left of the tick, mixes `mixin` in and opens the next tick.
+    /// Walks the rest of the tick, mixes `mixin` in and opens the next tick.
     ///
     /// # Errors
     /// [`PohError::TickCount`] when the block has all its ticks; nothing is hashed then.
@@ -106,7 +106,7 @@ impl Chain {
         self.advance(u64::MAX);
         self.hash = mix(self.hash, mixin);
         self.sealed = self.sealed.saturating_add(1);
-        // The chain ends with the block: past its last tick there is nothing left to walk.
+        // The chain ends with the block: past its last tick no hashes are left.
         self.plain_left = if self.is_complete() {
             0
         } else {
@@ -130,7 +130,7 @@ impl Chain {
         self.sealed
     }
 
-    /// Whether the block has all its ticks.
+    /// Returns true if the block has all its ticks.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         self.sealed >= self.pace.ticks()
@@ -147,7 +147,7 @@ impl Chain {
 mod tests {
     use super::*;
 
-    /// The definition, written with nothing but the crate.
+    /// The definition, written with the `blake3` crate alone.
     fn tick_by_definition(from: Hash, hashes: u64, mixin: Hash) -> Hash {
         let mut hash = from.0;
         for _ in 1..hashes {

@@ -1,11 +1,11 @@
 //! The hash of a 32-byte input, over and over, on one chain or on many side by side.
 //!
-//! In such a chain nearly everything about BLAKE3 is constant: one chunk of one block, no key, no
-//! counter. What varies is eight message words, and they are the eight words of the hash before. So
-//! the kernels keep those words in registers from hash to hash, one vector per word and one chain
-//! per lane (except [`rows`]), and never add the other eight message words, which are always zero.
+//! In such a chain nearly everything about BLAKE3 is constant: one chunk of one block, no key, no counter.
+//! Only eight message words vary, and they are the eight words of the previous hash. So the kernels keep
+//! those words in registers from hash to hash, one vector per word and one chain per lane (except [`rows`]),
+//! and never add the other eight message words, which are always zero.
 //!
-//! What was learnt by measuring:
+//! Results of measurements:
 //! * One group of lanes is bound by the latency of its longest chain of instructions. Two groups
 //!   in turns fill the gaps: 1.5 times faster with AVX-512, 1.3 times with AVX2.
 //! * The compiler undoes the turns with AVX-512 unless it is held to them ([`avx512::hold`]).
@@ -15,7 +15,7 @@
 //!   double shifts.
 //! * Array code left to the auto-vectoriser is slower than one chain.
 //!
-//! The oracle, and what is used where no kernel fits, is the `blake3` crate.
+//! The oracle, and the fallback where no kernel fits, is the `blake3` crate.
 
 #![allow(unsafe_code)] // The only module of the room that may: every block says why it is sound.
 
@@ -24,7 +24,7 @@ use vibecoin_primitives::Hash;
 #[cfg(target_arch = "x86_64")]
 mod rows;
 
-/// A way to walk many chains. A value exists only if this machine can run it.
+/// A method of walking many chains. A value exists only if this machine can run it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kernel(Kind);
 
@@ -72,7 +72,7 @@ impl Kernel {
         Self::available().last().copied().unwrap_or(Self::PORTABLE)
     }
 
-    /// A name for people: `blake3`, `bmi2`, `avx2` or `avx512`.
+    /// Display name: `blake3`, `bmi2`, `avx2` or `avx512`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self.0 {
@@ -86,7 +86,7 @@ impl Kernel {
         }
     }
 
-    /// How many chains are walked side by side at most: 1, 16 or 32.
+    /// Maximum number of chains walked side by side: 1, 16 or 32.
     #[must_use]
     pub const fn lanes(self) -> usize {
         match self.0 {
@@ -102,8 +102,7 @@ impl Kernel {
 
     /// Hashes every chain `count` times: each `h` becomes `BLAKE3(h)`, over and over.
     ///
-    /// Any number of chains; a multiple of [`Kernel::lanes`] leaves no lane idle. All kernels give
-    /// the same result.
+    /// Any number of chains; a multiple of [`Kernel::lanes`] leaves no lane idle. All kernels return the same result.
     pub fn advance(self, chains: &mut [Hash], count: u64) {
         #[cfg(test)]
         tally::add(count.saturating_mul(chains.len() as u64));
@@ -144,8 +143,8 @@ impl Kernel {
     }
 }
 
-/// Whether this machine has what the kernels of AVX-512 use, as every server with any of it has but for one
-/// accelerator of 2017.
+/// Returns true if this machine has the features used by the AVX-512 kernels, as every server with any
+/// AVX-512 has except one accelerator of 2017.
 #[cfg(target_arch = "x86_64")]
 fn avx512_detected() -> bool {
     is_x86_feature_detected!("avx512f")
@@ -192,8 +191,8 @@ fn each(chains: &mut [Hash], walk: impl Fn(Hash) -> Hash) {
     }
 }
 
-/// Cuts `chains` into groups for two kernels of one width, and for one that takes a few: as many as `few` says,
-/// at the most. Lanes that are left over stay idle.
+/// Cuts `chains` into groups for two kernels of one width, and for one that takes up to `few.0` chains. Lanes
+/// that are left over stay idle.
 #[cfg(target_arch = "x86_64")]
 fn in_lanes<const LANES: usize>(
     chains: &mut [Hash],
@@ -252,7 +251,7 @@ const INITIAL: [u32; 16] = [
     IV[0], IV[1], IV[2], IV[3], IV[4], IV[5], IV[6], IV[7], IV[0], IV[1], IV[2], IV[3], 0, 0, 32, 11,
 ];
 
-/// Which message word goes where: `SCHEDULE[round][place]`.
+/// Position of message words: `SCHEDULE[round][place]`.
 #[cfg(target_arch = "x86_64")]
 const SCHEDULE: [[usize; 16]; 7] = [
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
@@ -468,7 +467,7 @@ mod avx2 {
         _mm256_xor_si256(a, b)
     }
 
-    /// Moves bytes inside each half of the vector as `low` and `high` say, lowest byte first.
+    /// Moves bytes inside each half of the vector as encoded by `low` and `high`, lowest byte first.
     #[target_feature(enable = "avx2")]
     #[inline]
     fn shuffle(a: Vector, low: i64, high: i64) -> Vector {
@@ -593,7 +592,7 @@ mod avx512 {
     );
 }
 
-/// How many hashes this thread has done, so that a test can show that a refusal cost none.
+/// Number of hashes computed by this thread, so that a test can show that a refusal cost none.
 #[cfg(test)]
 pub(crate) mod tally {
     use std::cell::Cell;
@@ -619,7 +618,7 @@ mod tests {
             .collect()
     }
 
-    /// Walks `chains` with nothing but the crate.
+    /// Walks `chains` with the `blake3` crate alone.
     fn by_the_crate(chains: &[Hash], count: u64) -> Vec<Hash> {
         let walk = |chain: &Hash| (0..count).fold(chain.0, |hash, _| *blake3::hash(&hash).as_bytes());
         chains.iter().map(walk).map(Hash).collect()

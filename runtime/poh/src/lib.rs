@@ -1,7 +1,7 @@
 //! Proof of History: verifiable pacing, and verifiable order inside one block.
 //!
 //! A block carries a chain of hashes that only one core at a time can compute, cut into ticks of
-//! exactly `N` hashes. The transactions that arrive during a tick enter at its last hash:
+//! exactly `N` hashes. The transactions that arrive during a tick are mixed in at its last hash:
 //!
 //! ```text
 //!            N - 1 plain hashes     mix      N - 1 plain hashes     mix
@@ -13,24 +13,23 @@
 //! t_k = BLAKE3( BLAKE3^(N-1)(t_(k-1)) ‖ m_k )
 //! ```
 //!
-//! The proposer walks this line step by step. A verifier is given every `t_k`, so it walks all
-//! ticks side by side in SIMD lanes; since every tick is equally long, no lane waits.
+//! The proposer walks this line step by step. A verifier receives every `t_k`, so it walks all ticks side by
+//! side in SIMD lanes; since every tick is equally long, no lane waits.
 //!
-//! # What it shows
+//! # Guarantees
 //!
-//! Between the parent and this block at least `T × N` sequential hashes were computed by somebody;
-//! they were computed for this parent, height, round and proposer; and a transaction of tick `k`
-//! was known before tick `k + 1` began. So a block cannot be rushed, a chain cannot be borrowed or
-//! prepared before its parent exists, what was already streamed cannot be reordered, and old keys
-//! cannot rewrite long stretches of history without spending a good part of its time.
+//! Between the parent and this block `T × N` or more sequential hashes were computed; they were computed for
+//! this parent, height, round and proposer; and a transaction of tick `k` was known before tick `k + 1`
+//! began. So a block cannot be rushed, a chain cannot be borrowed or prepared before its parent exists,
+//! streamed ticks cannot be reordered, and old keys cannot rewrite long stretches of history without spending
+//! a large part of its time.
 //!
-//! # What it does not show
+//! # Limits
 //!
-//! It is a lower bound on time, never an upper one, and only up to the speed of the fastest core
-//! in the world. It does not stop a proposer from choosing the order within a tick, leaving
-//! transactions out, or computing several chains and publishing one. It is no source of
-//! randomness, orders nothing between nodes, and agrees on nothing: agreement and finality come
-//! from votes.
+//! It is a lower bound on time, never an upper one, and only up to the speed of the fastest core in the
+//! world. It does not stop a proposer from choosing the order within a tick, leaving transactions out, or
+//! computing several chains and publishing one. It is not a source of randomness, orders nothing between
+//! nodes, and agrees on nothing: agreement and finality result from votes.
 //!
 //! # Example
 //!
@@ -48,8 +47,8 @@
 //! # Ok::<(), vibecoin_poh::PohError>(())
 //! ```
 //!
-//! Reading order: [`pace`](Pace) (the numbers and their bounds), `chain` (making), `verify`
-//! (checking), `lanes` (the fast kernels, and the only `unsafe` code of the room).
+//! Reading order: [`pace`](Pace) (the numbers and their bounds), `chain` (making), `verify` (checking),
+//! `lanes` (the fast kernels, and the only `unsafe` code of the crate).
 
 mod chain;
 mod lanes;
@@ -63,14 +62,14 @@ pub use verify::{Verifier, verify, verify_run, verify_with};
 
 use vibecoin_primitives::Hash;
 
-/// Why a Proof of History was refused.
+/// Reason why a Proof of History was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PohError {
     /// The hashes per tick are zero or above [`HASHES_PER_TICK_MAX`].
     #[error("{found} hashes per tick are outside 1..={max}")]
     HashesPerTick {
-        /// What was asked for.
+        /// The requested value.
         found: u64,
         /// The largest value allowed.
         max: u64,
@@ -78,7 +77,7 @@ pub enum PohError {
     /// The ticks of a block are zero or above [`TICKS_MAX`].
     #[error("{found} ticks per block are outside 1..={max}")]
     TicksPerBlock {
-        /// What was asked for.
+        /// The requested value.
         found: u64,
         /// The largest value allowed.
         max: u64,
@@ -92,22 +91,22 @@ pub enum PohError {
         /// The largest value allowed.
         max: u64,
     },
-    /// There are more or fewer ticks than the pace asks for.
+    /// The number of ticks differs from the pace's.
     #[error("{found} ticks where the pace asks for {expected}")]
     TickCount {
-        /// Ticks of the pace.
+        /// Number of ticks of the pace.
         expected: u64,
-        /// Ticks that were found, or would be with the ones just offered.
+        /// Number of ticks found, or with the ones just offered.
         found: u64,
     },
-    /// A tick does not follow from the one before it and its own mix-in. It is the first such tick.
+    /// A tick does not follow from the previous one and its own mix-in. It is the first such tick.
     #[error("tick at index {index} is {found}, but its chain leads to {expected}")]
     TickHash {
         /// Position in the block, from zero.
         index: u64,
-        /// What the chain leads to.
+        /// The hash computed by the verifier.
         expected: Hash,
-        /// What the tick claims.
+        /// The hash in the tick.
         found: Hash,
     },
     /// The number of hashes since genesis no longer fits.
@@ -115,7 +114,7 @@ pub enum PohError {
     SequenceOverflow {
         /// The parent's sequence number.
         parent: u64,
-        /// Hashes of the block.
+        /// Number of hashes of the block.
         hashes: u64,
     },
 }

@@ -1,15 +1,14 @@
-//! How many hashes make a tick and how many ticks a block, inside bounds that keep checking cheap.
+//! Hashes per tick and ticks per block, within bounds that keep checking cheap.
 
 use crate::PohError;
 
-/// Most ticks in a block. The production profile has 64.
+/// Maximum number of ticks in a block. The production profile has 64.
 pub const TICKS_MAX: u64 = 1024;
 
-/// Most hashes in a tick. The fastest profile (a dedicated core) has 50,000.
+/// Maximum number of hashes in a tick. The fastest profile (a dedicated core) has 50,000.
 pub const HASHES_PER_TICK_MAX: u64 = 1_000_000;
 
-/// Most hashes in a block: what 64 of the longest ticks have, about 5 s of work on one core
-/// without SIMD.
+/// Maximum number of hashes in a block: that of 64 of the longest ticks, about 5 s of work on one core without SIMD.
 pub const HASHES_PER_BLOCK_MAX: u64 = 64 * HASHES_PER_TICK_MAX;
 
 const _: () = assert!(
@@ -26,8 +25,8 @@ const _: () = assert!(
 );
 const _: () = assert!(TICKS_MAX <= u16::MAX as u64, "the header counts ticks in 16 bits");
 
-/// The length of a block's chain: ticks, and hashes per tick. Both are in range and so is their
-/// product, so whoever holds one has bounded the work before the first hash.
+/// The length of a block's chain: ticks, and hashes per tick. Both are in range and so is their product, so a
+/// value of this type bounds the work before the first hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
     hashes_per_tick: u64,
@@ -35,9 +34,9 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Takes any two numbers and keeps them if a block may have them. Hashes nothing.
+    /// Accepts two numbers if a block may have them. Hashes nothing.
     ///
-    /// `ticks` is the count that the rule gives for the header's round, not what a block claims.
+    /// `ticks` is the count required for the header's round, not the one that a block claims.
     ///
     /// # Errors
     /// [`PohError::HashesPerTick`], [`PohError::TicksPerBlock`] or [`PohError::HashesPerBlock`],
@@ -68,25 +67,25 @@ impl Pace {
         Ok(pace)
     }
 
-    /// Hashes in a tick, the mixing one included: 1..=[`HASHES_PER_TICK_MAX`].
+    /// Number of hashes in a tick, the mixing one included: 1..=[`HASHES_PER_TICK_MAX`].
     #[must_use]
     pub const fn hashes_per_tick(self) -> u64 {
         self.hashes_per_tick
     }
 
-    /// Plain hashes in a tick before the mixing one.
+    /// Number of plain hashes in a tick before the mixing one.
     #[must_use]
     pub const fn plain_hashes_per_tick(self) -> u64 {
         self.hashes_per_tick.saturating_sub(1)
     }
 
-    /// Ticks in the block: 1..=[`TICKS_MAX`].
+    /// Number of ticks in the block: 1..=[`TICKS_MAX`].
     #[must_use]
     pub const fn ticks(self) -> u64 {
         self.ticks
     }
 
-    /// Hashes in the block: at most [`HASHES_PER_BLOCK_MAX`].
+    /// Number of hashes in the block: up to [`HASHES_PER_BLOCK_MAX`].
     #[must_use]
     pub const fn hashes(self) -> u64 {
         self.ticks.saturating_mul(self.hashes_per_tick)

@@ -1,17 +1,17 @@
-//! Checking a chain whose ticks are given: every tick is a walk of its own, side by side in lanes.
+//! Checking a chain whose ticks are known: every tick is walked separately, side by side in lanes.
 
 use crate::chain::mix;
 use crate::{Kernel, Pace, PohError, SealedTick};
 use vibecoin_primitives::Hash;
 
-/// Ticks that are walked between two comparisons: the widest kernel's lanes. A bad block costs at
-/// most this many ticks more than it must.
+/// Ticks walked between two comparisons: the widest kernel's lanes. A bad block costs up to this many ticks
+/// more than necessary.
 const TICKS_AT_ONCE: usize = 32;
 
 /// Checks all ticks of a block against its seed, with the fastest kernel of this machine.
 ///
-/// The count of ticks is compared before anything is hashed. Costs `pace.hashes()` hashes when the
-/// block is good; stops within 32 ticks of the first bad one.
+/// The number of ticks is compared before anything is hashed. Costs `pace.hashes()` hashes when the block is
+/// valid; stops within 32 ticks of the first bad one.
 ///
 /// # Errors
 /// [`PohError::TickCount`], or [`PohError::TickHash`] for the first tick that does not follow.
@@ -28,12 +28,11 @@ pub fn verify_with(kernel: Kernel, pace: Pace, seed: Hash, ticks: &[SealedTick])
     verify_run(kernel, pace, 0, seed, ticks)
 }
 
-/// Checks consecutive ticks in the middle of a block: the piece of work to give to one thread.
+/// Checks consecutive ticks in the middle of a block: the unit of work for one thread.
 ///
-/// `first` is the index of `ticks[0]` in the block, and `start` the hash of the tick before it (the
-/// seed if `first` is zero). The pieces may be checked in any order; a block is good when all are,
-/// and its first bad tick is the lowest `index` that any piece reports. Pieces of a multiple
-/// of [`Kernel::lanes`] ticks leave no lane idle.
+/// `first` is the index of `ticks[0]` in the block, and `start` the hash of the previous tick (the seed if `first`
+/// is zero). The pieces may be checked in any order; a block is valid when all are, and its first bad tick is the
+/// lowest `index` that any piece reports. Pieces of a multiple of [`Kernel::lanes`] ticks leave no lane idle.
 ///
 /// # Errors
 /// [`PohError::TickCount`] when the run goes past the block's last tick (nothing is hashed then),
@@ -59,7 +58,7 @@ pub fn verify_run(
     Ok(())
 }
 
-/// Checks at most [`TICKS_AT_ONCE`] ticks and returns the hash of the last one.
+/// Checks up to [`TICKS_AT_ONCE`] ticks and returns the hash of the last one.
 fn verify_group(
     kernel: Kernel,
     pace: Pace,
@@ -114,9 +113,8 @@ impl Verifier {
     /// Checks the next ticks of the block.
     ///
     /// # Errors
-    /// [`PohError::TickCount`] when the block would have too many ticks (nothing is hashed then),
-    /// or [`PohError::TickHash`] for the first tick that does not follow. Either way the verifier
-    /// stays where it was.
+    /// [`PohError::TickCount`] when the block would have too many ticks (nothing is hashed then), or
+    /// [`PohError::TickHash`] for the first tick that does not follow. Either way the verifier is unchanged.
     pub fn push(&mut self, ticks: &[SealedTick]) -> Result<(), PohError> {
         verify_run(self.kernel, self.pace, self.verified, self.tip, ticks)?;
         if let Some(last) = ticks.last() {
@@ -126,7 +124,7 @@ impl Verifier {
         Ok(())
     }
 
-    /// Ticks checked so far.
+    /// Number of ticks checked so far.
     #[must_use]
     pub const fn ticks_verified(&self) -> u64 {
         self.verified

@@ -1,4 +1,4 @@
-//! Makes transactions and states for the tests.
+//! Transactions and states for the tests.
 #![allow(
     dead_code,
     clippy::unwrap_used,
@@ -43,7 +43,7 @@ pub fn validators() -> ValidatorSet {
     ValidatorSet::new(vec![member(0, 1), member(1, 2), member(2, 4)]).unwrap()
 }
 
-/// Small prices, so that the arithmetic of a test can be followed by eye.
+/// Small prices, so that the arithmetic of a test is easy to follow.
 pub fn params() -> ChainParams {
     ChainParams {
         fee_min: Amount(10),

@@ -1,4 +1,4 @@
-//! A block with everything that can be proved of one: accounts, slots, transactions, a certificate.
+//! A block with everything that can be proved: accounts, slots, transactions, a certificate.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ pub fn slot(n: u8) -> Hash {
 }
 
 impl TestChain {
-    /// Block 7 of a chain with this many equal validators, all of whom signed.
+    /// Block 7 of a chain with this many equal validators, all of which signed.
     pub fn new(validators: u8) -> Self {
         Self::build(validators, 7, 1)
     }

@@ -1,21 +1,21 @@
 //! The state of a chain as four rows of four words: one vector per row, and one chain, or four, per vector.
 //!
-//! A hash is a path of 14 half rounds that wait for each other, and no form of it is shorter. Plain registers
-//! need three times the instructions for it, which costs little on a core of one's own and a third of the speed
-//! where two threads share one. Row `b` is the last to be ready, so the other three are turned when columns become
-//! diagonals: nothing waits for the turns.
+//! A hash is a path of 14 half rounds that depend on each other, and no form of it is shorter. Plain
+//! registers need three times the instructions for it, which costs little on a dedicated core and a third of
+//! the speed where two threads share one. Row `b` is the last to be ready, so the other three are rotated
+//! when columns become diagonals: nothing waits for the rotations.
 //!
 //! Needs the rotations of AVX-512; without them this form is no faster than the crate.
 
 use super::{Hash, INITIAL, SCHEDULE};
 
-/// For each of the four additions of message words in a round: where the schedule has the word of each column,
-/// then of each diagonal, in the order of the word of row `b` that it meets.
+/// For each of the four additions of message words in a round: the position in the schedule of the word of
+/// each column, then of each diagonal, in the order of the word of row `b` that it meets.
 const PLACES: [[usize; 4]; 4] = [[0, 2, 4, 6], [1, 3, 5, 7], [14, 8, 10, 12], [15, 9, 11, 13]];
 
-/// Which bytes of message words 0 to 3 (`half` 0) or 4 to 7 (`half` 1) go to which places of row `a` in this
-/// addition of this round, as the two halves of a byte shuffle's mask; `None` when none do. A byte of 0x80 makes a zero,
-/// which is what words 8 to 15 are.
+/// Bytes of message words 0 to 3 (`half` 0) or 4 to 7 (`half` 1) for the places of row `a` in this addition
+/// of this round, as the two halves of a byte shuffle's mask; `None` when there are none. A byte of 0x80
+/// makes a zero, the value of words 8 to 15.
 #[expect(
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
@@ -59,7 +59,7 @@ const fn initial(row: usize) -> [u32; 4] {
     ]
 }
 
-/// What `turn` takes to move every word down by this many places; those that fall out come back on top.
+/// Argument of `turn` that moves every word down by this many places; those moved out reappear on top.
 const BY_ONE: i32 = 0b00_11_10_01;
 const BY_TWO: i32 = 0b01_00_11_10;
 const BY_THREE: i32 = 0b10_01_00_11;

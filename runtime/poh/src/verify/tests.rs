@@ -14,7 +14,7 @@ use proptest::prelude::*;
 const PARENT: Hash = Hash([0x11; 32]);
 const PROPOSER: [u8; 32] = [0x22; 32];
 
-/// A good block: every third tick has transactions.
+/// A valid block: every third tick has transactions.
 fn block(hashes_per_tick: u64, ticks: u64) -> (Pace, Hash, Vec<SealedTick>) {
     let pace = Pace::new(hashes_per_tick, ticks).unwrap();
     let start = seed(PARENT, 7, 0, &PROPOSER);
@@ -31,7 +31,7 @@ fn block(hashes_per_tick: u64, ticks: u64) -> (Pace, Hash, Vec<SealedTick>) {
     (pace, start, ticks)
 }
 
-/// The index that a refusal names; panics when it is not about a tick's hash.
+/// The index in a refusal; panics when it is not about a tick's hash.
 fn bad_tick(result: Result<(), PohError>) -> u64 {
     match result {
         Err(PohError::TickHash {
@@ -43,7 +43,7 @@ fn bad_tick(result: Result<(), PohError>) -> u64 {
     }
 }
 
-/// Returns how many hashes `work` did, with its result.
+/// Returns the number of hashes that `work` computed, with its result.
 fn hashes_of<T>(work: impl FnOnce() -> T) -> (u64, T) {
     let before = tally::read();
     let result = work();
