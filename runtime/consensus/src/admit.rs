@@ -42,7 +42,7 @@ impl BftOrderer {
 
     /// A message too far ahead to be kept. It still shows that a validator is there, which is worth recording:
     /// a node that was offline for long receives nothing nearer. The recorded height is never further ahead
-    /// than this node can see, so one Byzantine validator cannot make it look for blocks for ever.
+    /// than this node can see, so one Byzantine validator cannot make it search for blocks forever.
     fn admit_far(&mut self, current: Height, message: &ConsensusMessage) -> Verdict {
         let (Some(set), ConsensusMessage::Vote(vote)) = (self.shell.set.clone(), message) else {
             return Verdict::Ignored;

@@ -41,7 +41,7 @@ pub enum LogRecord {
     Value {
         /// The header of the block.
         header: Box<Header>,
-        /// The round it was built or seen in.
+        /// The round in which it was built or received.
         round: Round,
         /// The round of its proof of lock, if any.
         valid_round: Option<Round>,

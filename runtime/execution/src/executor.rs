@@ -39,7 +39,7 @@ pub struct BlockContext {
 pub struct BlockOutcome {
     /// One receipt per transaction, in order.
     pub receipts: Receipts,
-    /// The changes of the state by the block.
+    /// The changed part of the state, as it is after the block.
     pub changes: StateChanges,
     /// Fees of all transactions, credited to the payout account.
     pub fees: Amount,
@@ -54,7 +54,7 @@ pub enum ExecutionError {
     /// The transaction is not allowed in the block. The executor is unchanged.
     #[error("transaction {id} at position {index} is invalid: {reason}")]
     Invalid {
-        /// Position of the transaction in the block, had it been included.
+        /// Position that the transaction has, or would have had, in the block.
         index: usize,
         /// Its identifier.
         id: Hash,
@@ -64,7 +64,7 @@ pub enum ExecutionError {
     /// The transaction triggered a bug of this program. The executor is unchanged.
     #[error("transaction {id} at position {index} made the executor panic")]
     Panicked {
-        /// Position of the transaction in the block, had it been included.
+        /// Position that the transaction has, or would have had, in the block.
         index: usize,
         /// Its identifier.
         id: Hash,

@@ -100,8 +100,8 @@ impl Mempool {
 
     /// Evictions needed for `bytes` bytes of memory at `place`, or of a sender without transactions in the pool.
     ///
-    /// Queued transactions are evicted before pending ones, and only they for a queued one. A pending one
-    /// need not outbid them.
+    /// Queued transactions are evicted before pending ones; a queued one evicts no pending one. A pending one need
+    /// not outbid the queued ones.
     fn capacity_for(&self, bytes: usize, place: Option<Place>, is_queued: bool) -> Capacity {
         let (mut count_over, mut bytes_over) = self.excess(bytes, place, is_queued);
         let mut victims = Vec::new();

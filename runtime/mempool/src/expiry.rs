@@ -5,7 +5,7 @@
 //! [`Entry::until_min`](crate::entry::Entry). Its memory, the lists that refer to it and the figures of
 //! [`Stats`](crate::Stats) follow later, in steps of
 //! [`MempoolConfig::expired_step_max`](crate::MempoolConfig): tens of thousands may expire at one height, and
-//! removing them at once kept a node from its duties for nearly a second. An operation that needs their place
+//! removing them at once kept a node from its duties for most of a second. An operation that needs their place
 //! earlier removes them itself: a transaction of the same sender, and an incoming one in a full pool.
 
 use std::collections::BTreeSet;

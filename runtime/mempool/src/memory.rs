@@ -3,8 +3,8 @@
 //!
 //! The encoding is a poor measure: 64 operations that set slots of one byte are 2.9 KB sent and 5.6 KB
 //! decoded, and a small transfer costs five times its bytes in maps and lists. So the charge is the memory
-//! that the allocator returns: the decoded transaction, and the entries that refer to it, at the load of a
-//! map right after it grew.
+//! that is allocated: the decoded transaction, and the entries that refer to it, at the load of a map right
+//! after it grew.
 
 use std::mem::size_of;
 use std::sync::Arc;

@@ -99,7 +99,6 @@ impl Mempool {
     /// [`Mempool::next`] among those that fit into `space`, which must not grow during a selection. A sender
     /// whose next transaction does not fit is skipped; after [`MISFITS_MAX`] misfits of a class, one that
     /// would fit may be left for the next block.
-    /// left for the next block.
     pub fn next_within(
         &self,
         selection: &mut Selection,

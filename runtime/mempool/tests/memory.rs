@@ -19,8 +19,8 @@ static HELD: AtomicUsize = AtomicUsize::new(0);
 
 struct Counting;
 
-// SAFETY: every call is handed to the system's allocator with the caller's arguments unchanged, so the contract that the
-// caller keeps is the one that it needs. The counter neither allocates nor panics.
+// SAFETY: every call is passed to the system's allocator with the caller's arguments unchanged, so the contract
+// that the caller keeps is the one that it needs. The counter neither allocates nor panics.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         HELD.fetch_add(block(layout.size()), Ordering::Relaxed);

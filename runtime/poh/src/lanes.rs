@@ -1,4 +1,4 @@
-//! The hash of a 32-byte input, over and over, on one chain or on many side by side.
+//! The repeated hash of a 32-byte input, on one chain or on many side by side.
 //!
 //! In such a chain nearly everything about BLAKE3 is constant: one chunk of one block, no key, no counter.
 //! Only eight message words vary, and they are the eight words of the previous hash. So the kernels keep
@@ -100,7 +100,7 @@ impl Kernel {
         }
     }
 
-    /// Hashes every chain `count` times: each `h` becomes `BLAKE3(h)`, over and over.
+    /// Hashes every chain `count` times: each `h` becomes `BLAKE3(h)`, repeatedly.
     ///
     /// Any number of chains; a multiple of [`Kernel::lanes`] leaves no lane idle. All kernels return the same result.
     pub fn advance(self, chains: &mut [Hash], count: u64) {
@@ -158,7 +158,7 @@ pub(crate) fn advance_one(chain: Hash, count: u64) -> Hash {
     tally::add(count);
     #[cfg(target_arch = "x86_64")]
     if avx512_detected() {
-        // SAFETY: what it uses was detected on the line above.
+        // SAFETY: the features that it uses were detected on the line above.
         let [walked] = unsafe { rows::one::walk([chain], count) };
         return walked;
     }
@@ -566,7 +566,7 @@ mod avx512 {
         _mm512_ror_epi32::<7>(a)
     }
 
-    /// Ends a group's turn: what comes last in a half round passes through here, and since such
+    /// Ends a group's turn: the last value of a half round passes through here, and since such
     /// statements keep their order, the compiler cannot finish one group before it begins the other.
     #[target_feature(enable = "avx512f")]
     #[inline]

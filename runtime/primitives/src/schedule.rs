@@ -54,7 +54,6 @@ pub struct Row {
 /// back nor were passed over at this height, for the chain knows no other absence. Each is credited its power
 /// divided by theirs, and the proposer is debited the sum of these credits. So credit is only transferred: a
 /// proposer owes the blocks beyond its share to those that were present, and an absence earns nothing.
-/// an absence earns nothing.
 ///
 /// The order compares each credit with the mean, per unit of power, of those that are not held back. First is, of
 /// those that are owed something, the one that would be owed a whole proposal first (earliest eligible virtual

@@ -350,8 +350,8 @@ fn an_offence_of_nobody_in_the_set_changes_nothing() {
     assert_eq!(later, schedule);
 }
 
-/// Found by the simulator: a block that the offender made in a later round ended its penalty, as one ends that for missed
-/// turns.
+/// Found by the simulator: a block of the offender in a later round ended its penalty, as it ends one for
+/// missed turns.
 #[test]
 fn neither_a_block_nor_a_missed_turn_changes_the_penalty_of_an_offence() {
     let set = set(&[1; 4]);

@@ -84,7 +84,7 @@ fn a_seed_is_in_one_place_until_its_key_is_gone() {
     let signature = key.sign(b"a message");
     assert!(key.public_key().verify(b"a message", &signature).is_ok());
     assert_eq!(copies(), 1, "the key's own, and no other");
-    // The test sees a copy where there is one.
+    // The test detects a copy where there is one.
     let shown = key.seed();
     assert_eq!(copies(), 2);
     drop(shown);

@@ -8,7 +8,6 @@
 //! send. The owner of the replica feeds it: connections, requests as they leave, and [`Stand`] after each
 //! step. It may lag behind the replica by a step, so no message that an honest peer sends around a change of
 //! height or round is a fault: such messages are [`Ruling::Drop`]ped without blame.
-//! round is a fault: such messages are [`Ruling::Drop`]ped without blame.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -464,7 +464,7 @@ impl<B: SyncBlock> Planner<B> {
         }
     }
 
-    /// The caller has had the block for long and has not advanced: it lost it.
+    /// The caller took the block long ago and has not advanced: it lost it.
     fn ask_again_for_taken(&mut self) {
         if self.taken.contains_key(&self.next)
             && self

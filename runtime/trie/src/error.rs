@@ -35,7 +35,7 @@ pub enum TrieError {
         /// The difference.
         detail: &'static str,
     },
-    /// A stored record or leaf is missing, malformed, or does not match its parent's hash.
+    /// A stored record or leaf is missing, malformed, or does not match the hash in its parent.
     #[error("trie of owner {owner} is corrupt at path {path}: {detail}")]
     Corrupt {
         /// The trie's owner.

@@ -94,7 +94,7 @@ impl NodeRecord {
         decode(bytes).map(Self)
     }
 
-    /// The parent's hash of this node; `None` for the record of a trie of one entry, whose root depends on the value.
+    /// The hash of this node in its parent; `None` for the record of a trie of one entry, whose root depends on the value.
     #[must_use]
     pub fn hash(&self) -> Option<Hash> {
         match &self.0 {

@@ -179,7 +179,7 @@ fn no_message_of_a_faulty_validator_makes_it_panic_or_break_the_order() {
                     ConsensusMessage::Proposal(Box::new(proposal.sign(&GENESIS, &key)))
                 }
                 _ if !sent.is_empty() => {
-                    // Bytes seen before, with a few bits turned.
+                    // Known bytes with a few bits flipped.
                     let mut bytes = sent[rng.below(sent.len() as u64) as usize].clone();
                     for _ in 0..=rng.below(3) {
                         let at = rng.below(bytes.len() as u64) as usize;

@@ -95,7 +95,7 @@ pub fn pool(config: MempoolConfig) -> Mempool {
     Mempool::new(config, Arc::new(params()))
 }
 
-/// Inserts for a rich account at nonce 0, before block 1, at time 0.
+/// Inserts for an account with a large balance at nonce 0, before block 1, at time 0.
 pub fn put(pool: &mut Mempool, tx: &Tx) -> Result<Inserted, MempoolError> {
     pool.insert(Arc::clone(tx), Some(&account(0, 1_000_000)), Height(1), 0)
 }
