@@ -1,7 +1,7 @@
-//! Transactions that this node told its peers of and that no block has taken yet: it tells them again.
+//! Re-publication of transactions that this node has announced to its peers and that no block includes yet.
 //!
-//! Gossip carries a message once. Where no link stood at that moment, or the only node that had it ended, nobody would ever
-//! hear of the transaction, though its client was told that it waits.
+//! Gossip carries a message once. If no link was up at that moment, or the only node that had the transaction
+//! stopped, no other node would ever receive it, although its client was notified that it is pending.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,22 +10,23 @@ use vibecoin_primitives::Hash;
 use vibecoin_primitives::limits::KIB;
 use vibecoin_rpc_server::Caller;
 
-/// Transactions that are remembered; more are told once. Some 300 bytes each.
+/// Maximum number of transactions remembered; those beyond it are announced once. Some 300 bytes each.
 const REMEMBERED_MAX: usize = 8_192;
-/// First and longest wait before a transaction is told again.
+/// Initial and maximum delay before a transaction is announced again.
 const WAIT_MIN_US: u64 = 4_000_000;
 const WAIT_MAX_US: u64 = 64_000_000;
-/// Transactions that are told again at once and their bytes, of which the last may go beyond, and how often that is.
+/// Maximum number and bytes of transactions announced in one batch (the last one may exceed the bytes), and
+/// the minimum interval between batches.
 const BATCH_MAX: usize = 64;
 const BATCH_BYTES_MAX: usize = 128 * KIB;
 const BATCH_EACH_US: u64 = 1_000_000;
 
-/// Whose part of the list a transaction takes. A full list is shared equally.
+/// Owner of the part of the list that a transaction takes. A full list is shared equally.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Share {
     /// Submitted by this RPC client.
     Caller(Caller),
-    /// Pending since a gap before it was closed, whoever sent it.
+    /// Pending since a nonce gap before it was closed, from any sender.
     Promoted,
 }
 
@@ -35,23 +36,23 @@ struct Told {
     wait_us: u64,
 }
 
-/// What is to be told again, and when.
+/// Schedule of the announcements to repeat.
 #[derive(Default)]
 pub struct Again {
-    /// By time and number.
+    /// Ordered by time and number.
     due: BTreeMap<(MonoTime, u64), Told>,
-    /// Number and time of each, by share; no share is empty.
+    /// Number and due time of each transaction, by share; no share is empty.
     shares: BTreeMap<Share, BTreeMap<u64, MonoTime>>,
     /// The sizes of the shares.
     sizes: BTreeSet<(usize, Share)>,
     count: u64,
-    /// No batch before this.
+    /// No batch is due before this time.
     rests_until: MonoTime,
 }
 
 impl Again {
-    /// Peers were told of a transaction just now. In a full list the largest share loses its newest, unless that is this
-    /// one's.
+    /// Records that peers were sent a transaction just now. In a full list the largest share loses its newest
+    /// entry, unless that is this share.
     pub fn told(&mut self, now: MonoTime, share: Share, id: Hash) {
         if self.due.len() >= REMEMBERED_MAX && !self.displace(share) {
             return;
@@ -65,7 +66,8 @@ impl Again {
         self.shares.get(&share).map_or(0, BTreeMap::len)
     }
 
-    /// Forgets the newest of the largest share, if that is larger than this one with one more. Returns true if it was.
+    /// Removes the newest entry of the largest share, if that share is larger than this one with one more.
+    /// Returns true if it was.
     fn displace(&mut self, share: Share) -> bool {
         let after = self.size(share).saturating_add(1);
         let Some((_, largest)) = self.sizes.last().copied().filter(|(size, _)| *size > after) else {
@@ -104,14 +106,14 @@ impl Again {
         }
     }
 
-    /// When the next batch is due.
+    /// Time at which the next batch is due.
     pub fn next(&self) -> Option<MonoTime> {
         let ((at, _), _) = self.due.first_key_value()?;
         Some((*at).max(self.rests_until))
     }
 
-    /// The transactions that are due, of those that still wait: `waits` gives their size. Each comes again after twice the
-    /// time.
+    /// Returns the due transactions that are still pending: `waits` returns their size. Each is due again
+    /// after twice the delay.
     pub fn take(&mut self, now: MonoTime, waits: impl Fn(&Hash) -> Option<usize>) -> Vec<Hash> {
         let (mut batch, mut bytes) = (Vec::new(), 0usize);
         while self.next().is_some_and(|at| at <= now) && batch.len() < BATCH_MAX && bytes < BATCH_BYTES_MAX {
@@ -165,13 +167,13 @@ mod tests {
         assert_eq!(sizes(&again), [REMEMBERED_MAX - 6, 5, 1]);
         let waits = |again: &Again, n| again.due.values().any(|told| told.id == hash(n));
         assert!(waits(&again, max - 7) && !waits(&again, max - 6) && waits(&again, max + 4));
-        // Neither takes from the other beyond one half.
+        // Neither displaces the other beyond one half.
         (0..max).for_each(|n| again.told(MonoTime(max), caller(2), hash(3 * max + n)));
         (0..max).for_each(|n| again.told(MonoTime(max), caller(1), hash(5 * max + n)));
         let [first, second, third] = sizes(&again);
         assert_eq!((first + second + third, third), (REMEMBERED_MAX, 1));
         assert!(first.abs_diff(second) <= 1, "{first} and {second}");
-        // Those that no block has taken keep their share, those that have left give it back.
+        // Transactions that no block includes keep their share; those that have left release it.
         let late = MonoTime(max + WAIT_MIN_US);
         again.take(late, |id| (*id == hash(0)).then_some(1));
         assert!(sizes(&again) == [1, 0, 0] && again.due.len() == 1);

@@ -1,4 +1,4 @@
-//! What RPC asks of the node, answered from views. Nothing here waits for the driver.
+//! Implementation of the RPC backend, answered from views. Nothing here waits for the driver.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use crate::verify::SubmitError;
 
 mod health;
 
-/// RPC's view of the node.
+/// The node as the RPC server sees it.
 pub struct NodeBackend {
     facts: ChainFacts,
     store: Arc<Store>,
@@ -48,20 +48,20 @@ pub struct NodeBackend {
     handles: Handles,
 }
 
-/// Other parts of the node that RPC reaches through. Each may be absent: then its methods say so.
+/// Other parts of the node that RPC reaches. Each may be absent: its methods then report that.
 #[derive(Default)]
 pub struct Handles {
     /// The network.
     pub network: Option<Arc<dyn PeersView>>,
-    /// The driver's inbox, for evidence that is handed in.
+    /// The driver's inbox, for evidence submitted by RPC.
     pub driver: Option<Sender<Input>>,
     /// The account that pays on a dev chain.
     pub faucet: Option<Faucet>,
-    /// What the start found missing.
+    /// Data found missing at the start.
     pub recovery: Recovery,
 }
 
-/// Submissions of a caller, or of all of them, have no room: the caller may try again.
+/// The queue of submissions is full for a caller or for all callers: the caller may try again.
 const SUBMISSIONS_BUSY: BackendError = BackendError::Busy {
     queue: "signature checks",
 };
@@ -77,7 +77,7 @@ fn from_store(error: StorageError) -> BackendError {
 }
 
 impl NodeBackend {
-    /// Puts the parts together.
+    /// Assembles the backend from its parts.
     #[expect(
         clippy::too_many_arguments,
         reason = "each is a different part of the node, and there is one caller"
@@ -112,7 +112,7 @@ impl NodeBackend {
         }
     }
 
-    /// The view that answers for `at`; only the newest state is kept readable in this schema.
+    /// The view for height `at`; only the newest state is kept readable in this schema.
     fn view(&self, at: Option<Height>) -> Result<(Arc<Head>, StateView), BackendError> {
         let (head, view) = self.shared.newest();
         match at {
@@ -151,7 +151,7 @@ impl NodeBackend {
         })
     }
 
-    /// Whether a transaction in the pool waits behind a gap, and for which nonce.
+    /// The missing nonce if a transaction in the pool waits behind a nonce gap.
     fn gap(&self, sender: &Address, nonce: Nonce) -> Option<Nonce> {
         let committed = self.committed_nonce(sender);
         self.shared.pool.gap(sender, nonce, committed)
@@ -180,7 +180,7 @@ impl NodeBackend {
         let Some(place) = self.store.transactions().place(id).map_err(from_store)? else {
             return Ok(None);
         };
-        // The store is a moment ahead of what everybody may know.
+        // The store is slightly ahead of the published head.
         if place.height > self.shared.head().header.height {
             return Ok(None);
         }
@@ -201,7 +201,7 @@ impl NodeBackend {
         }))
     }
 
-    /// The pool's refusal in RPC's words. Sending the same bytes again is no refusal.
+    /// Converts the pool's verdict to RPC's types. Submitting the same bytes again is not a refusal.
     fn verdict(&self, verdict: Result<(Hash, Inserted), SubmitError>) -> Result<Admitted, Refusal> {
         match verdict {
             Ok((id, inserted)) => Ok(Admitted {
@@ -234,7 +234,7 @@ impl NodeBackend {
         match error {
             MempoolError::AlreadyKnown { .. } => {
                 let status = self.status(&id).map_err(Refusal::from)?;
-                // It may have left the pool between the two questions.
+                // It may have left the pool between the two lookups.
                 known(if status == TransactionStatus::Unknown {
                     TransactionStatus::Pending
                 } else {
@@ -475,12 +475,12 @@ impl Backend for NodeBackend {
     fn status(&self, id: &Hash) -> Result<TransactionStatus, BackendError> {
         if let Some(waiting) = self.shared.pool.get(id) {
             let head = self.shared.head().header.height;
-            // The block may have become final since the pool was asked.
+            // The block may have become final since the lookup in the pool.
             if let Some(status) = self.included(id)? {
                 return Ok(status);
             }
             let body = waiting.transaction.body();
-            // The pool takes out a bounded number at a time of those that expire at one height.
+            // The pool removes a bounded number at a time of the transactions that expire at one height.
             if body.valid_until <= head {
                 return Ok(TransactionStatus::Expired);
             }
@@ -682,7 +682,7 @@ impl Backend for NodeBackend {
             (false, None) => "full",
         };
         let mut sync = self.shared.sync.lock().status(self.clock.uptime_ms());
-        // Blocks may have come since the driver looked.
+        // Blocks may have been committed since the driver's snapshot.
         let head = self.shared.head().header.height;
         let waiting = self.waiting(head);
         sync.target = sync.target.max(head);

@@ -1,9 +1,9 @@
-//! A validator that lies, for the fault tests alone: built only with the feature `byzantine`, which no
-//! shipped program has.
+//! A Byzantine validator, for the fault tests only: built only with the feature `byzantine`, which no shipped
+//! program has.
 //!
-//! The replica stays honest and believes what it did. The lie is told on the way out: what is about to be
-//! broadcast is dropped, changed and signed anew, or said twice. What a lie looks like to the others is
-//! therefore exactly what a hostile program could send.
+//! The replica stays honest and keeps its own view. The fault is applied to outgoing messages: a message
+//! about to be broadcast is dropped, modified and signed again, or sent twice in different forms. Other nodes
+//! therefore see exactly what a hostile program could send.
 
 use vibecoin_consensus::ConsensusMessage;
 use vibecoin_poh::{Chain as PohChain, Pace, seed};
@@ -13,44 +13,44 @@ use vibecoin_primitives::{
 };
 use vibecoin_replica::Message;
 
-/// The variable that says which lie is told.
+/// Environment variable that selects the behaviour.
 pub const VARIABLE: &str = "VIBECOIN_BYZANTINE";
 
-/// One way to lie.
+/// One Byzantine behaviour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lie {
-    /// None: the same program, for comparison.
+    /// Honest: the same program, for comparison.
     None,
-    /// Every vote for a block is followed by one for nothing, and the other way round.
+    /// Every vote for a block is followed by a vote for nil, and vice versa.
     EquivocateVotes,
-    /// Every proposal is followed by another one for the same round.
+    /// Every proposal is followed by a different one for the same round.
     EquivocateProposals,
-    /// Every part of a block is followed by another one with the same number.
+    /// Every part of a block is followed by a different one with the same number.
     EquivocateParts,
-    /// Every precommit is for nothing.
+    /// Every precommit is for nil.
     NilPrecommits,
     /// Proposals and parts are never sent.
     WithholdProposals,
-    /// Of the parts of a block every second one is never sent.
+    /// Every second part of a block is never sent.
     WithholdParts,
-    /// The header names a state that is not the one after the block.
+    /// The header has a state root that is not the one after the block.
     WrongStateRoot,
-    /// The header names another parent.
+    /// The header has a wrong parent.
     WrongParent,
-    /// The header names other transactions.
+    /// The header has a wrong transaction root.
     WrongTransactionRoot,
-    /// The header is dated an hour ahead.
+    /// The header's time is an hour ahead.
     FutureTime,
-    /// A transaction is in the block twice; its Proof of History is right.
+    /// The block contains a transaction twice; its Proof of History is correct.
     TransactionTwice,
     /// One bit of each tick's hash is wrong.
     WrongPoh,
-    /// The header claims 65,535 ticks and 2^40 hashes more than there were.
+    /// The header claims 65,535 ticks and 2^40 hashes too many.
     TooManyTicks,
 }
 
 impl Lie {
-    /// All of them with their names.
+    /// All behaviours with their names.
     const NAMES: [(&'static str, Self); 14] = [
         ("none", Self::None),
         ("equivocate-votes", Self::EquivocateVotes),
@@ -68,10 +68,10 @@ impl Lie {
         ("too-many-ticks", Self::TooManyTicks),
     ];
 
-    /// The lie with this name.
+    /// The behaviour with this name.
     ///
     /// # Errors
-    /// All names, for somebody who mistyped one.
+    /// All names, to be shown for a mistyped one.
     pub fn named(name: &str) -> Result<Self, String> {
         let found = Self::NAMES.iter().find(|(known, _)| *known == name);
         found.map(|(_, lie)| *lie).ok_or_else(|| {
@@ -81,18 +81,18 @@ impl Lie {
     }
 }
 
-/// Somebody who lies about what an honest replica wants said.
+/// Distorts the outgoing messages of an honest replica.
 pub struct Liar {
     lie: Lie,
     genesis: Hash,
     key: SecretKey,
     pace: Option<Pace>,
-    /// The Proof of History of the block with a doubled transaction, from its opening on.
+    /// Proof of History of the block with a duplicated transaction, from its opening on.
     chain: Option<PohChain>,
 }
 
 impl Liar {
-    /// Somebody who tells this lie with this key.
+    /// A validator with this behaviour and this key.
     #[must_use]
     pub fn new(lie: Lie, genesis: Hash, key: SecretKey, params: &ChainParams) -> Self {
         Self {
@@ -108,10 +108,10 @@ impl Liar {
         }
     }
 
-    /// Told by the variable [`VARIABLE`]; without it, or without a key, nobody lies.
+    /// Selected by the variable [`VARIABLE`]; `None` without it or without a key.
     ///
     /// # Errors
-    /// In words, when the variable names no lie.
+    /// A message, when the variable does not name a behaviour.
     pub fn from_environment(
         genesis: Hash,
         key: Option<&SecretKey>,
@@ -122,7 +122,7 @@ impl Liar {
         Ok(key.map(|key| Self::new(lie, genesis, key.clone(), params)))
     }
 
-    /// What is said in place of `message`, in order.
+    /// Messages to send in place of `message`, in order.
     pub fn distort(&mut self, message: Message) -> Vec<Message> {
         match message {
             Message::Consensus(ConsensusMessage::Vote(vote)) => self.votes(vote),
@@ -145,7 +145,7 @@ impl Liar {
             Lie::EquivocateVotes => {
                 let other = match honest.vote.block {
                     Some(_) => nil,
-                    // There is no such block; it is a vote all the same.
+                    // There is no such block; the vote is well-formed all the same.
                     None => Vote {
                         block: Some(Hash([0xb7; 32])),
                         ..nil
@@ -217,11 +217,11 @@ impl Liar {
         }
     }
 
-    /// The part with the first transaction of its tick twice, in a chain of its own that takes that in.
+    /// The part with the first transaction of its tick twice, in a separate chain that includes it.
     fn double(&mut self, mut honest: BlockPart) -> BlockPart {
         let statement = honest.signed.statement.clone();
         let PartContent::Tick(tick) = &mut honest.content else {
-            // A later round may have fewer ticks: the replica says when the block ends.
+            // A later round may have fewer ticks: the replica decides when the block ends.
             let start = seed(
                 statement.parent,
                 statement.height.0,
@@ -370,7 +370,7 @@ mod tests {
         }
     }
 
-    /// The evidence that two messages are.
+    /// The evidence that two messages form.
     fn evidence(said: &[Message]) -> Evidence {
         match said {
             [

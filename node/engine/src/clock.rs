@@ -6,7 +6,7 @@ use vibecoin_consensus::MonoTime;
 use vibecoin_primitives::TimeMs;
 use vibecoin_replica::Now;
 
-/// Turns the machine's clocks into the replica's times.
+/// Converts the machine's clocks to the replica's times.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: Instant,
@@ -20,7 +20,7 @@ impl Clock {
         }
     }
 
-    /// The time.
+    /// The current time.
     pub fn now(&self) -> Now {
         let mono = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
         Now {
@@ -29,7 +29,7 @@ impl Clock {
         }
     }
 
-    /// When `at` is, on the machine's clock.
+    /// The instant of `at` on the machine's clock.
     pub fn instant(&self, at: MonoTime) -> Instant {
         self.start
             .checked_add(Duration::from_micros(at.0))

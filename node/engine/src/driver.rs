@@ -24,85 +24,86 @@ use crate::serve::{Class, Request, Server};
 use crate::shared::Shared;
 use crate::verify::{Own, Tickets, Told};
 
-/// Most inputs that wait for the driver; senders wait beyond it.
+/// Maximum number of inputs queued for the driver; senders block beyond it.
 pub const INBOX_MAX: usize = 64;
 
-/// Most urgent inputs that wait: a commit that became durable, a stop, a failure.
+/// Maximum number of urgent inputs queued: a commit that became durable, a stop, a failure.
 pub const URGENT_MAX: usize = 8;
-/// Most inputs of peers that are taken while transactions wait.
+/// Maximum number of consecutive inputs from peers while transactions wait.
 const IN_A_ROW_MAX: u32 = 64;
 /// Bytes of a transfer, for the fee that the pool's status shows.
 const TYPICAL_TRANSACTION_BYTES: u32 = 180;
 
-/// What the driver is told.
+/// Inputs of the driver thread.
 pub enum Input {
     /// Transactions whose signatures have been checked.
     Transactions {
-        /// Comes back with the answer.
+        /// Returned with the answer.
         ticket: Ticket,
         /// Oldest first.
         transactions: Vec<Arc<VerifiedTransaction>>,
     },
-    /// A peer's message; the signatures of its transactions have been checked as far as they are good.
+    /// A peer's message; the valid signatures of its transactions have been checked.
     Message {
-        /// Who.
+        /// The sender.
         from: PeerId,
-        /// What.
+        /// The message as decoded.
         message: Box<Message>,
-        /// Its transactions that are good.
+        /// Its transactions with valid signatures.
         verified: Vec<VerifiedTransaction>,
-        /// Set when it came by gossip.
+        /// Set when it arrived by gossip.
         gossip: Option<GossipId>,
     },
     /// A peer is connected.
     Connected {
-        /// Who.
+        /// The peer.
         peer: PeerId,
         /// Its newest block.
         head: Height,
-        /// Which validator it proved to be.
+        /// The validator key that it proved to have.
         validator: Option<PublicKey>,
     },
-    /// A peer is gone.
+    /// A peer is disconnected.
     Disconnected {
-        /// Who.
+        /// The peer.
         peer: PeerId,
     },
-    /// Blocks that a peer gave from this height on were refused.
+    /// Blocks that a peer sent from this height on were refused.
     Refused {
-        /// Who gave them.
+        /// The peer that sent them.
         from: PeerId,
         /// The height of the first of them.
         height: Height,
     },
-    /// A double signature that was handed in by RPC and has been checked.
+    /// A double signature that was submitted by RPC and has been checked.
     Evidence(Box<Evidence>),
     /// The commit is durable.
     Committed {
         /// Its height.
         height: Height,
-        /// The state to go on from.
+        /// The state to continue from.
         state: StateView,
     },
-    /// Finish what is being committed, then end.
+    /// Finish the commit in progress, then stop.
     Stop,
-    /// Another thread failed; end at once.
+    /// Another thread failed; stop at once.
     Fail(NodeError),
 }
 
-/// Where guard entries go.
+/// Destination of guard entries.
 pub enum GuardStore {
     /// A two-slot file, synced before a signature leaves.
     File(Box<GuardFile>),
-    /// A dev chain's: nobody else relies on its signatures, and it must be able to go back.
+    /// For a dev chain: no other node relies on its signatures, and it must be able to rewind.
     Memory,
 }
 
 impl GuardStore {
-    /// Records what is about to be signed, durably. `log_end` is where the consensus log ends, which has the causes.
+    /// Durably records the content about to be signed. `log_end` is the end of the consensus log, which has
+    /// the causes.
     ///
     /// # Errors
-    /// [`NodeError::Storage`]: nothing may be signed then.
+    /// [`NodeError::Storage`]: nothing may be signed in that case.
     pub fn store(&mut self, entry: &GuardEntry, log_end: usize) -> Result<(), NodeError> {
         let Self::File(file) = self else {
             return Ok(());
@@ -123,27 +124,27 @@ impl GuardStore {
     }
 }
 
-/// The replica with its hands.
+/// Host of the replica: performs its actions.
 pub struct Driver {
-    /// The brain.
+    /// The deterministic state machine.
     pub replica: Replica<StateView, BftOrderer>,
     /// The consensus log.
     pub log: ConsensusLog,
     /// The double-sign guard.
     pub guard: GuardStore,
-    /// Transactions; what waits here is bounded, and so is each entry.
+    /// Transactions; the number of entries and the size of each are bounded.
     pub inbox: Receiver<Input>,
-    /// Statements, questions and heads of peers, and who comes and goes.
+    /// Statements, requests and heads of peers, and their connections and disconnections.
     pub mail: Arc<Mailbox>,
-    /// Parts, bodies and blocks of peers, with the transactions of which the signatures are good.
+    /// Parts, bodies and blocks of peers, with the transactions whose signatures are valid.
     pub checked: Receiver<Input>,
-    /// Whether the last input of a peer was one of those.
+    /// True if the last input of a peer was from `checked`.
     pub was_checked: bool,
-    /// Where the replica stood when the intake was last told.
+    /// Position of the replica in the last notification to the intake.
     pub position: Option<(Height, Round, bool)>,
-    /// What must not wait behind transactions: commits that became durable, stops, failures.
+    /// Inputs that must not wait behind transactions: durable commits, stops, failures.
     pub urgent: Receiver<Input>,
-    /// Where what peers are told goes out.
+    /// Outgoing messages to peers.
     pub outlet: Outlet,
     /// Reads blocks for peers.
     pub server: Arc<OnceLock<Server>>,
@@ -151,25 +152,25 @@ pub struct Driver {
     pub commits: Sender<Box<Commit<StateView>>>,
     /// Answers to submissions.
     pub tickets: Arc<Tickets>,
-    /// What readers see.
+    /// State published to readers.
     pub shared: Arc<Shared>,
     /// The clocks.
     pub clock: Clock,
-    /// Inputs of peers that were taken one after the other.
+    /// Number of consecutive inputs taken from peers.
     pub in_a_row: u32,
-    /// Changes what goes out, in the fault tests' own build.
+    /// Distorts outgoing messages, in the build for the fault tests.
     #[cfg(feature = "byzantine")]
     pub liar: Option<crate::byzantine::Liar>,
-    /// How many of the pool's departures have been passed on to readers.
+    /// Number of the pool's departures that have been passed on to readers.
     pub departures_seen: u64,
-    /// How many of the pool's promotions have been passed on to peers.
+    /// Number of the pool's promotions that have been passed on to peers.
     pub promotions_seen: u64,
-    /// What peers are told again until a block has it.
+    /// Transactions to be announced again until a block includes them.
     pub again: Again,
 }
 
 impl Driver {
-    /// Runs until told to stop; `records` and `guard` are what the files held.
+    /// Runs until it receives a stop; `records` and `guard` are the contents of the files.
     ///
     /// # Errors
     /// [`NodeError`] when a write failed or the replica halted. Nothing is retried.
@@ -228,7 +229,7 @@ impl Driver {
                 Some(Input::Fail(error)) => return Err(error),
             };
             if stopping {
-                // Nothing new is begun; what is being committed is waited for.
+                // No new work begins; only the commit in progress is awaited.
                 continue;
             }
             let begun = Instant::now();
@@ -237,8 +238,8 @@ impl Driver {
         }
     }
 
-    /// The next input, or `None` when a deadline is due. What is urgent comes first, then what peers say;
-    /// but every so often a transaction gets its turn, whatever peers say.
+    /// The next input, or `None` when a deadline is due. Urgent inputs have priority, then inputs of peers;
+    /// but every so often a transaction gets its turn, whatever the load from peers.
     fn wait(&mut self) -> Option<Input> {
         if let Ok(input) = self.urgent.try_recv() {
             return Some(input);
@@ -259,10 +260,10 @@ impl Driver {
         if let Ok(input) = self.inbox.try_recv() {
             return Some(input);
         }
-        // Nothing else to do: what waits for company leaves alone.
+        // Nothing else to do: pending batches are sent now.
         self.outlet.flush();
         let due = deadline.map_or_else(never, at);
-        // A sender that is gone means that the node is going down.
+        // A closed channel means that the node is stopping.
         select! {
             recv(self.urgent) -> input => Some(input.unwrap_or(Input::Stop)),
             recv(self.mail.bell()) -> _ => self.mail.pop(),
@@ -272,7 +273,7 @@ impl Driver {
         }
     }
 
-    /// The next input of peers: what was looked at and what comes by mail, in turns.
+    /// The next input of peers: checked messages and mail, alternately.
     fn next_of_peers(&mut self) -> Option<Input> {
         let first = if self.was_checked {
             None
@@ -285,7 +286,7 @@ impl Driver {
             .or_else(|| self.checked.try_recv().ok())
     }
 
-    /// Performs all actions; returns how many commits were handed over.
+    /// Performs all actions; returns the number of commits that were handed over.
     fn perform(&mut self) -> Result<u32, NodeError> {
         let mut commits = 0u32;
         while let Some(action) = self.replica.poll() {
@@ -298,14 +299,14 @@ impl Driver {
                         .append(&encode(&record))
                         .map_err(storage("append to the log"))?;
                 }
-                // W2: the causes of what will be signed.
+                // W2: the causes of the next signature.
                 Action::SyncLog => {
                     self.shared.metrics.storage.syncs.at(Files::Log).inc();
                     self.log.sync().map_err(storage("sync the log"))?;
                 }
                 // D1: before the signature leaves.
                 Action::Guard(entry) => self.write_guard(&entry)?,
-                // D2: one atomic synced write, on the thread that commits.
+                // D2: one atomic synced write, on the committing thread.
                 Action::Commit(commit) => {
                     commits = commits.saturating_add(1);
                     let (height, block, round) =
@@ -317,7 +318,7 @@ impl Driver {
                     let lost = |_| NodeError::ThreadLost { name: "persist" };
                     self.commits.send(commit).map_err(lost)?;
                 }
-                // W5: the height before is durable.
+                // W5: the previous height is durable.
                 Action::ResetLog { height } => {
                     self.log.reset(height).map_err(storage("reset the log"))?;
                     if let Some(server) = self.server.get() {
@@ -328,7 +329,7 @@ impl Driver {
                     self.shared.metrics.offered(&results);
                     self.note_departures();
                     if let Some(mut answer) = self.tickets.close(ticket, results) {
-                        // Only what is still there: a later one of the same batch may have pushed it out.
+                        // Only those that remain: a later one of the same batch may have displaced it.
                         let pool = self.replica.pool();
                         let taken = std::mem::take(&mut answer.taken).into_iter();
                         let kept = taken.filter(|transaction| pool.get(transaction.id()).is_some());
@@ -383,7 +384,7 @@ impl Driver {
                 Action::Broadcast(message) => self.broadcast(message),
                 Action::Send { to, message } => self.outlet.send(to, &message, self.clock.now().mono),
                 Action::Forward { gossip, verdict } => self.outlet.forward(gossip, verdict),
-                // Requests for blocks do not come this way in the node: they go to the thread that serves.
+                // Requests for blocks do not arrive here in the node: they go to the serving thread.
                 Action::Serve { to, from, count } => {
                     if let Some(server) = self.server.get() {
                         server.ask(Class::Stranger, to, Request::Blocks { from, count });
@@ -422,7 +423,7 @@ impl Driver {
         self.guard.store(entry, self.log.len())
     }
 
-    /// Takes from the readers' copy what left the pool, and keeps the reason for those who ask.
+    /// Removes departed transactions from the readers' copy, and records the reason for later queries.
     fn note_departures(&mut self) {
         let (departed, next) = self.replica.pool().departures_since(self.departures_seen);
         if departed.len() > 0 {
@@ -431,7 +432,7 @@ impl Driver {
         self.departures_seen = next;
     }
 
-    /// Gives peers what was queued and is pending now.
+    /// Publishes to peers the transactions that were queued and are pending now.
     fn pass_on_promoted(&mut self) {
         let (promoted, next) = self.replica.pool().promoted_since(self.promotions_seen);
         for transaction in promoted {
@@ -442,7 +443,7 @@ impl Driver {
         self.promotions_seen = next;
     }
 
-    /// Tells peers again what no block has taken.
+    /// Announces again the transactions that no block includes.
     fn pass_on_again(&mut self) {
         let now = self.clock.now().mono;
         if self.again.next().is_none_or(|at| at > now) {
@@ -516,7 +517,7 @@ impl Driver {
     }
 }
 
-/// Puts into the status of the clock how far the own block is, and how late its newest tick ended.
+/// Adds to the clock's status the progress of the own block, and the delay of its newest tick.
 fn note_building(poh: &mut PohStatus, building: (Height, u32, Hash), behind_us: Option<u64>) {
     (poh.height, poh.tick, poh.hash) = building;
     poh.drift_ms = i64::try_from(behind_us.unwrap_or_default() / 1000).unwrap_or(i64::MAX);
@@ -526,7 +527,7 @@ fn storage(context: &'static str) -> impl Fn(vibecoin_storage::StorageError) -> 
     move |source| NodeError::Storage { context, source }
 }
 
-/// Says once what the driver starts from.
+/// Logs once the state from which the driver starts.
 pub fn announce(head: Height, records: usize, guard: Option<&GuardEntry>) {
     info!(target: "node::consensus", %head, log_records = records, guard = guard.is_some(), "consensus starts");
 }

@@ -1,4 +1,4 @@
-//! Why a node did not start, or stopped by itself, and the exit code that says so.
+//! Errors that prevent a start or stop a running node, and the exit code of each.
 
 use std::io::ErrorKind;
 
@@ -7,65 +7,65 @@ use vibecoin_primitives::text::quoted;
 use vibecoin_replica::Fault;
 use vibecoin_storage::StorageError;
 
-/// Why a node did not start, or stopped by itself.
+/// Reason for a failed start, or for a stop without a signal.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeError {
     /// The configuration or the genesis file is not usable.
     #[error("{what}: {detail}")]
     Config {
-        /// Which file or setting.
+        /// The file or setting.
         what: String,
-        /// What is wrong with it.
+        /// Description of the fault.
         detail: String,
     },
-    /// A folder of the configuration cannot be where it is named.
+    /// A folder of the configuration cannot be created or used at its path.
     #[error("{key}: {path} cannot be a folder of the node: {detail}")]
     Place {
         /// The key of the configuration.
         key: &'static str,
-        /// What it names.
+        /// The path that it names.
         path: String,
-        /// What the system said.
+        /// The system's message.
         detail: String,
     },
-    /// This user may not use a file or folder of the home.
+    /// This user lacks permission for a file or folder of the home.
     #[error("{path}: {detail}; its owner and mode keep this user out")]
     Access {
         /// The file or folder.
         path: String,
-        /// What the system said.
+        /// The system's message.
         detail: String,
     },
-    /// A file of the keystore, or the lock of the home, cannot be had.
+    /// A file of the keystore, or the lock of the home, is unavailable.
     #[error("{}", with_cause(.0))]
     Keystore(KeyError),
     /// Another process holds the home.
     #[error("{0}")]
     Locked(String),
-    /// A key is missing, unreadable, too open, or not a validator's.
+    /// A key is missing, unreadable, readable by others, or not a validator's.
     #[error("key: {0}")]
     Key(String),
     /// The store refused or failed.
     #[error("{context}: {source}")]
     Storage {
-        /// What the node was doing.
+        /// The operation in progress.
         context: &'static str,
-        /// What the store said.
+        /// The store's error.
         source: StorageError,
     },
-    /// Own data is damaged; the message names it and the remedy.
+    /// Local data is damaged; the message names it and the remedy.
     #[error("{detail}. {remedy}")]
     Damaged {
-        /// What is damaged.
+        /// Description of the damage.
         detail: String,
-        /// What to do.
+        /// Remedy for the operator.
         remedy: String,
     },
     /// The double-sign guard is missing or damaged beside a chain that this key may have voted on.
     #[error("the double-sign guard is lost ({detail}); a key that may have signed must not sign without it")]
     GuardLost {
-        /// What is wrong with it.
+        /// Description of the fault.
         detail: String,
     },
     /// The replica stopped.
@@ -74,33 +74,33 @@ pub enum NodeError {
     /// A listener could not be opened.
     #[error("cannot listen on {address} ({}): {detail}", listener.key())]
     Listen {
-        /// Which one.
+        /// The listener.
         listener: Listener,
         /// The address.
         address: String,
-        /// What the system said.
+        /// The system's message.
         detail: String,
-        /// The same as a kind.
+        /// The same error as a kind.
         kind: ErrorKind,
     },
-    /// A second signal cut the stop short.
+    /// A second signal interrupted the stop.
     #[error("stop cut short by a second signal")]
     SecondSignal {
         /// The signal's number.
         signal: u8,
     },
-    /// A thread of the node ended without saying why: a bug.
+    /// A thread of the node ended without a reason: a bug.
     #[error("thread {name} ended unexpectedly")]
     ThreadLost {
         /// The thread.
         name: &'static str,
     },
-    /// The system refused something the node cannot do without.
+    /// The system refused an operation that the node requires.
     #[error("{what}: {detail}")]
     System {
-        /// What was tried.
+        /// The operation.
         what: &'static str,
-        /// What the system said.
+        /// The system's message.
         detail: String,
     },
 }
@@ -121,21 +121,21 @@ impl From<KeyError> for NodeError {
     }
 }
 
-/// What listens.
+/// A listening socket of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listener {
     /// The public interface.
     Rpc,
     /// The operator's methods.
     Admin,
-    /// The figures for Prometheus.
+    /// The metrics for Prometheus.
     Metrics,
-    /// Peers.
+    /// The peer-to-peer network.
     P2p,
 }
 
 impl Listener {
-    /// The key of the configuration that says where; the flag is the same behind two dashes.
+    /// The configuration key of its address; the flag is the same behind two dashes.
     #[must_use]
     pub const fn key(self) -> &'static str {
         match self {
@@ -146,7 +146,7 @@ impl Listener {
         }
     }
 
-    /// The flag with a value that any free port of this machine fits.
+    /// The flag with a value that selects any free port of this machine.
     const fn free(self) -> &'static str {
         match self {
             Self::Rpc => "--rpc.port 0",
@@ -189,7 +189,7 @@ impl Listener {
     }
 }
 
-/// The kind of an error of which only the text was passed on.
+/// Recovers the kind of an error of which only the text was passed on.
 pub(crate) fn kind_of(text: &str) -> ErrorKind {
     let number = text.split("os error ").nth(1).and_then(|rest| {
         let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
@@ -200,7 +200,7 @@ pub(crate) fn kind_of(text: &str) -> ErrorKind {
     })
 }
 
-/// What the operator can do about an error of the store, when there is something.
+/// Remedy for an error of the store, if there is one.
 #[must_use]
 pub fn storage_hint(error: &StorageError) -> Option<String> {
     let hint = match (error.exit_code(), error) {
@@ -223,10 +223,10 @@ pub fn storage_hint(error: &StorageError) -> Option<String> {
     Some(hint.to_owned())
 }
 
-/// What the operator can do about a place that cannot be read or written.
+/// Remedy for a path that cannot be read or written.
 fn place_hint(kind: ErrorKind, what: &str) -> String {
     let user = rustix::process::geteuid().as_raw();
-    // What the store names may be more than a path.
+    // The store may name more than a path.
     let path = if what.starts_with('/') && !what.contains(char::is_whitespace) {
         format!(" {}", quoted(what))
     } else {
@@ -268,7 +268,7 @@ impl NodeError {
         }
     }
 
-    /// What the operator can do, when there is something.
+    /// Remedy for the operator, if there is one.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -283,7 +283,7 @@ impl NodeError {
         }
     }
 
-    /// The hint where it is the same for every error of a variant.
+    /// The hint, where it is the same for every error of a variant.
     fn standing_hint(&self) -> Option<&'static str> {
         match self {
             Self::GuardLost { .. } => Some(

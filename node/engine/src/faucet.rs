@@ -1,4 +1,4 @@
-//! Money for developers: transfers from the last of the ten accounts that a dev chain starts with.
+//! Funds for developers: transfers from the last of the ten accounts that a dev chain starts with.
 
 use tokio::sync::{Mutex, MutexGuard};
 use vibecoin_keystore::{KeyError, dev_keys};
@@ -7,16 +7,16 @@ use vibecoin_primitives::{
     transaction_bytes,
 };
 
-/// Accounts that a dev chain starts with; the last one pays, so that the first ones stay as they are.
+/// Accounts that a dev chain starts with; the last one pays, so that the first ones stay unchanged.
 const DEV_ACCOUNTS: u32 = 10;
-/// How long a gift may wait for a block, in heights.
+/// Validity of a faucet transfer, in heights.
 const VALID_HEIGHTS: u64 = 100;
 
-/// The account that pays. Its key is public, as all keys of dev chains are.
+/// The account that pays. Its key is public, as are all keys of dev chains.
 pub struct Faucet {
     key: SecretKey,
     address: Address,
-    /// One gift at a time: each needs the nonce after the one before.
+    /// One transfer at a time: each needs the nonce after the previous one.
     turn: Mutex<()>,
 }
 
@@ -24,7 +24,7 @@ impl Faucet {
     /// The faucet of a dev chain; `None` on any other chain.
     ///
     /// # Errors
-    /// [`KeyError`] when the developers' keys cannot be made: a bug.
+    /// [`KeyError`] when the developers' keys cannot be derived: a bug.
     pub fn of(params: &ChainParams) -> Result<Option<Self>, KeyError> {
         if !params.dev {
             return Ok(None);
@@ -47,7 +47,7 @@ impl Faucet {
         &self.address
     }
 
-    /// A gift, signed, with the least fee.
+    /// A signed transfer with the minimum fee.
     pub fn gift(
         &self,
         genesis: &Hash,
@@ -66,7 +66,7 @@ impl Faucet {
             valid_until: head.saturating_add(ahead),
             operations: vec![Operation::Transfer { to, amount }],
         };
-        // The fee has the same length whatever it is, so a first signature tells how long it will be.
+        // The fee has a fixed length, so a draft signature determines the final size.
         let draft = body.clone().sign(genesis, &self.key);
         let bytes = u32::try_from(transaction_bytes(&draft)).unwrap_or(u32::MAX);
         let fee = params.fee_for(bytes, 0);

@@ -1,9 +1,10 @@
-//! The thread that looks at parts, bodies and blocks of peers before the driver does.
+//! The thread that checks parts, bodies and blocks of peers before the driver receives them.
 //!
-//! The network's thread has ruled on each by then ([`vibecoin_replica::Intake`]): it was asked for, or it is its
-//! sender's turn. Here come hashes, then the message's own signature or certificate, then the signatures of its
-//! transactions. What the pool holds was checked before. Parts and bodies of the height being decided go first:
-//! an answer with old blocks is worked on in slices, and waits between them.
+//! The network's thread has admitted each one by then ([`vibecoin_replica::Intake`]): it was requested, or it
+//! is its sender's turn. The checks here are the hashes, then the message's signature or certificate, then
+//! the signatures of its transactions. Those of transactions in the pool were checked before. Parts and
+//! bodies of the height being decided go first: a response with old blocks is processed in slices, and waits
+//! between them.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
@@ -24,40 +25,41 @@ use crate::metrics::Offences;
 use crate::queue::{Bounds, FairQueue, ITEM_BYTES};
 use crate::shared::Shared;
 
-/// Parts and bodies of blocks that may be decided next.
+/// Bounds of parts and bodies of blocks that may be decided next.
 pub const LIVE: Bounds = Bounds {
     peer_bytes_max: 12 * MIB,
     bytes_max: 32 * MIB,
 };
-/// Answers to this node's questions for old blocks.
+/// Bounds of responses to this node's requests for old blocks.
 pub const ANSWERS: Bounds = Bounds {
     peer_bytes_max: 20 * MIB,
     bytes_max: 40 * MIB,
 };
-/// Messages that were looked at and wait for the driver.
+/// Maximum number of checked messages queued for the driver.
 pub const CHECKED_MAX: usize = 2;
-/// Signatures of transactions that are checked in one go.
+/// Number of transaction signatures checked in one step.
 pub(crate) const SLICE: usize = 1_024;
-/// From so many on two threads check them: one costs some 25 µs, a thread as much as two of them.
+/// Minimum batch that is split between two threads: one check costs some 25 µs, a thread as much as two of
+/// them.
 const TWO_THREADS_FROM: usize = 128;
 
 const _: () = assert!(BODY_MESSAGE_BYTES_MAX + PART_BYTES_MAX + 2 * ITEM_BYTES <= LIVE.peer_bytes_max);
 const _: () = assert!(SYNC_BYTES_MAX + ITEM_BYTES <= ANSWERS.peer_bytes_max);
 
-/// A message on its way to the closer look.
+/// A message queued for the full checks.
 pub struct Unverified {
-    /// Who sent it.
+    /// The sender.
     pub from: PeerId,
-    /// What.
+    /// The message as decoded.
     pub message: Message,
-    /// Only its statement is of use: it contradicts another.
+    /// Used only as evidence: it contradicts another message.
     pub is_evidence: bool,
 }
 
-/// Called with each message that is refused.
+/// Callback for each message that is refused.
 pub type Report = Arc<dyn Fn(PeerId, &Refusal) + Send + Sync>;
 
-/// Counts what is refused, and blames its sender. `network` is set once the network runs.
+/// Counts refused messages and blames their senders. `network` is set once the network runs.
 pub fn reporter(shared: Arc<Shared>, network: Arc<OnceLock<Network>>) -> Report {
     Arc::new(move |peer, refusal| {
         let metrics = &shared.metrics.network;
@@ -85,14 +87,14 @@ const fn offence(kind: Refused) -> Offences {
     }
 }
 
-/// Ends the thread.
+/// The driver has ended, so the thread ends.
 #[derive(Debug)]
 pub struct Ended;
 
-/// Keys that each of the two threads has met.
+/// Keys that each of the two threads has seen.
 pub(crate) type Keys = [KnownKeys; 2];
 
-/// Checks the signatures of transactions; `None` when one of them is bad.
+/// Checks the signatures of transactions; `None` when one of them is invalid.
 pub(crate) fn check_signatures(
     mut transactions: Vec<Transaction>,
     genesis: &Hash,
@@ -115,37 +117,37 @@ pub(crate) fn check_signatures(
     Some(checked)
 }
 
-/// An answer with blocks that is being worked on.
+/// A response with blocks, in progress.
 struct Answer {
     from: PeerId,
     first: Height,
-    /// Blocks whose certificates have yet to be checked.
+    /// Blocks whose certificates have not been checked.
     open: VecDeque<CertifiedBlock>,
-    /// Blocks that are certified.
+    /// Blocks whose certificates are valid.
     good: Vec<CertifiedBlock>,
-    /// Transactions of the last of them that have yet to be checked.
+    /// Transactions of the last certified block that have not been checked.
     unknown: VecDeque<Transaction>,
     verified: Vec<VerifiedTransaction>,
 }
 
-/// The thread's work.
+/// State and channels of the inspecting thread.
 pub struct Inspector {
-    /// The facts.
+    /// Constants of the chain.
     pub chain: Chain,
-    /// Whether the signature of a transaction was checked before, as of one that waits in the pool.
+    /// Returns true if the signature of a transaction was checked before, as for one in the pool.
     pub known: Box<dyn Fn(&Transaction) -> bool + Send>,
-    /// What was let through: [`LIVE`] and [`ANSWERS`].
+    /// Admitted messages: [`LIVE`] and [`ANSWERS`].
     pub queue: Arc<FairQueue<Unverified>>,
-    /// Disconnected when nothing more comes.
+    /// Disconnected when no more messages will arrive.
     pub alive: Receiver<()>,
-    /// To the driver.
+    /// Checked messages, to the driver.
     pub checked: Sender<Input>,
-    /// Called with what is refused.
+    /// Callback for refused messages.
     pub report: Report,
 }
 
 impl Inspector {
-    /// Works until nothing more comes.
+    /// Runs until no more messages will arrive.
     pub fn run(&self) {
         let mut keys = Keys::default();
         let mut answer = None;
@@ -185,7 +187,7 @@ impl Inspector {
         self.checked.send(input).map_err(|_| Ended)
     }
 
-    /// A part or a body.
+    /// Checks a part or a body.
     fn look_at(&self, live: Unverified, keys: &mut Keys) -> Result<(), Ended> {
         let Unverified {
             from,
@@ -224,7 +226,8 @@ impl Inspector {
             if self.slice(&mut unknown, &mut verified, keys) {
                 continue;
             }
-            // The block is invalid, as the replica will find. Who gave a body is not to blame for what is in it.
+            // The block is invalid, as the replica will find. The peer that sent a body is not to blame for
+            // its contents.
             if matches!(message, Message::Part(_)) {
                 let reason = "a part with a transaction whose form or signature is bad";
                 let refusal = Refusal::one_check(Refused::Transactions, reason);
@@ -235,7 +238,7 @@ impl Inspector {
         self.pass_on(from, message, verified)
     }
 
-    /// Checks some of the signatures; `false` when one of them is bad.
+    /// Checks one slice of the signatures; returns `false` when one of them is invalid.
     fn slice(
         &self,
         unknown: &mut VecDeque<Transaction>,
@@ -250,7 +253,7 @@ impl Inspector {
         })
     }
 
-    /// An answer with blocks: its form, its links and its bodies.
+    /// Checks a response with blocks: its form, its links and its bodies.
     fn begin(&self, next: Unverified) -> Option<Answer> {
         let Unverified {
             from,
@@ -273,7 +276,7 @@ impl Inspector {
             Err(refusal) => {
                 (self.report)(from, &refusal);
                 let height = first;
-                // A driver that has ended shows at the next message.
+                // A driver that has ended is detected at the next message.
                 let _ended = self.checked.send(Input::Refused { from, height });
                 return None;
             }
@@ -281,11 +284,11 @@ impl Inspector {
         Some(answer)
     }
 
-    /// One step of an answer: a certificate, or a slice of transactions. `None` at its end.
+    /// One step of a response: a certificate, or a slice of transactions. `None` at its end.
     fn go_on(&self, mut answer: Answer, keys: &mut Keys) -> Result<Option<Answer>, Ended> {
         if !answer.unknown.is_empty() {
             if !self.slice(&mut answer.unknown, &mut answer.verified, keys) {
-                // A quorum certified it all the same: what that means is the replica's to say.
+                // A quorum certified it all the same: the replica decides on the consequence.
                 answer.unknown.clear();
             }
             return Ok(Some(answer));
@@ -298,7 +301,7 @@ impl Inspector {
         };
         if let Err(refusal) = examine::certificate(&self.chain, &block) {
             (self.report)(from, &refusal);
-            // Those before it are good.
+            // Those before it are valid.
             let blocks = answer.good;
             if !blocks.is_empty() {
                 let message = Message::SyncResponse { from: first, blocks };
@@ -311,7 +314,8 @@ impl Inspector {
         if let Ok(body) = decode::<Body>(&block.body)
             && examine::within_bounds(&self.chain.params, &body)
         {
-            // The pool has little of what was decided long ago: looking would cost more.
+            // The pool has few of the transactions decided long ago: the lookup would cost more than it
+            // saves.
             answer.unknown = body.transactions().cloned().collect();
         }
         answer.good.push(block);

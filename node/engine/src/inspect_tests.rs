@@ -52,7 +52,7 @@ fn transaction(nonce: u64) -> Transaction {
     body.sign(&chain.genesis, &key(50))
 }
 
-/// With the signature of another one.
+/// A transaction with the signature of a different one.
 fn forged(nonce: u64) -> Transaction {
     let chain = chain();
     let body = transaction(nonce).body().clone();
@@ -118,7 +118,7 @@ fn certified(header: Header, body: Vec<u8>) -> CertifiedBlock {
     }
 }
 
-/// Blocks 5 to 7 with these transactions each.
+/// Blocks 5 to 7, each with these transactions.
 fn run_of_blocks(transactions: &[Transaction]) -> Vec<CertifiedBlock> {
     let mut parent = Hash([4; 32]);
     let block = |height| {
@@ -180,7 +180,7 @@ fn bench() -> Bench {
     }
 }
 
-/// What came of a message: refusals, and what was passed on in a word each.
+/// Result of a message: refusals, and one word for each message passed on.
 fn look_at(message: Message) -> (Vec<Refusal>, Vec<String>) {
     let Bench {
         inspector,
@@ -245,8 +245,8 @@ fn the_signatures_of_a_body_past_its_bounds_are_not_looked_at() {
     }
 }
 
-/// Every kind of refusal costs one check of a signature at most. Only where a part's own signature is good is there one
-/// more, of all its transactions in one batch.
+/// Every kind of refusal costs at most one signature check. Only if a part's own signature is valid is there
+/// one more, of all its transactions in one batch.
 fn check_refused(message: Message, kind: Refused, checks: u32, passed_on: &[&str]) {
     let of_its_own = u64::from(kind == Refused::Transactions);
     check_cost(message, kind, checks, passed_on, u64::from(checks) + of_its_own);
@@ -268,7 +268,7 @@ fn check_cost(message: Message, kind: Refused, checks: u32, passed_on: &[&str], 
     assert_eq!(passed, passed_on);
 }
 
-/// The peer's rules, with the turn of another validator.
+/// The intake rules of the peer, at the turn of another validator.
 fn intake() -> Intake {
     let mut intake = Intake::new(&chain().params);
     intake.connected(FROM, Some(key(1).public_key()));
@@ -282,7 +282,7 @@ fn intake() -> Intake {
     intake
 }
 
-/// The refusal of a message that breaks this rule, and the signature checks that were made for it.
+/// The refusal of a message that breaks this rule, and the number of signature checks made for it.
 fn broken(kind: Refused) -> (Refusal, u64) {
     let ask = Message::SyncRequest {
         from: Height(5),
@@ -304,7 +304,7 @@ fn broken(kind: Refused) -> (Refusal, u64) {
             two
         }
         Refused::Flood => {
-            // The first one beyond the bound is a fault; of those after it one now and then.
+            // The first one beyond the bound is a fault; of later ones a sample is.
             let status = Message::Status { height: Height(3) };
             let rulings = std::iter::repeat_with(|| (signature_checks(), intake.rule(FROM, &status, now)));
             let refused = rulings.take(10_000).find_map(|(before, ruling)| match ruling {
@@ -341,8 +341,8 @@ fn broken(kind: Refused) -> (Refusal, u64) {
     (refusals[0], signature_checks() - before)
 }
 
-/// A message is refused at the cost of one check of a signature at most, whatever rule it breaks. A part with a good
-/// signature of its own and a bad transaction costs one more: the batch of all its transactions.
+/// A message is refused at the cost of at most one signature check, whatever rule it breaks. A part with a
+/// valid signature and an invalid transaction costs one more: the batch of all its transactions.
 #[test]
 fn a_message_that_breaks_a_rule_costs_one_check_at_most_whatever_the_rule() {
     for kind in Refused::ALL {
@@ -421,7 +421,7 @@ fn an_answer_is_refused_at_the_first_bad_certificate_and_what_came_before_it_is_
     let mut last = good;
     last[2].certificate.signatures[0].validator = PublicKey([8; 32]);
     let kept = ["2 blocks, 2 verified", "refused from 7"];
-    // Certificates and transactions of the two good ones.
+    // Certificates and transactions of the two valid ones.
     check_cost(blocks(last), Refused::Certificate, 0, &kept, 4);
 }
 

@@ -1,4 +1,4 @@
-//! Every knob of the configuration changes what the part of the node that it is for is started with.
+//! Every configuration setting changes a start parameter of the part of the node that it belongs to.
 
 #![allow(clippy::panic)]
 
@@ -14,8 +14,8 @@ use crate::network::settings;
 use crate::node::{pool_config, server_config};
 use crate::open::store_config;
 
-/// Knobs that the command line reads before the node starts (tested in `node/cli` and `tests/e2e`), and one that is
-/// shown as it is (`tests/e2e`).
+/// Settings that the command line reads before the node starts (tested in `node/cli` and `tests/e2e`), and
+/// one that is displayed unchanged (`tests/e2e`).
 const ELSEWHERE: [&str; 4] = ["node.validator", "log.format", "log.filter", "node.moniker"];
 
 fn chain() -> Chain {
@@ -29,7 +29,7 @@ fn chain() -> Chain {
     Chain::new(Hash([9; 32]), ChainParams::devnet(), set)
 }
 
-/// What each part of the node is started with.
+/// Start parameters of each part of the node.
 fn derived(config: &Config) -> BTreeMap<&'static str, String> {
     let paths = Paths::new(Path::new("/home"), config);
     let network = settings(config, &paths, &chain(), [7; 32], None, Height(0), String::new());
@@ -37,7 +37,7 @@ fn derived(config: &Config) -> BTreeMap<&'static str, String> {
     out.insert("paths", format!("{paths:?}"));
     out.insert("store", format!("{:?}", store_config(config)));
     out.insert("pool", format!("{:?}", pool_config(config)));
-    // Without the counters, whose order is another each time.
+    // Without the counters, whose order varies.
     let rpc = format!(
         "{:?}",
         server_config(config).unwrap_or_else(|error| panic!("{error}"))
@@ -68,7 +68,7 @@ fn derived(config: &Config) -> BTreeMap<&'static str, String> {
     out
 }
 
-/// Another value than the default.
+/// A value other than the default.
 fn another(knob: &Knob) -> String {
     let default = (knob.get)(&Config::default());
     match knob.kind {
@@ -91,7 +91,7 @@ fn another(knob: &Knob) -> String {
     }
 }
 
-/// A configuration with one more flag; peers can connect, without which some lists mean nothing.
+/// A configuration with one more flag; peers can connect, as some lists require.
 fn with(knob: &Knob) -> Result<Config, ConfigError> {
     let loaded = Sources::new()
         .flag("p2p.listen", "/ip4/127.0.0.1/tcp/1")

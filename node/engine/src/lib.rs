@@ -1,4 +1,4 @@
-//! The node's hands: threads, files and channels around the replica.
+//! Host of the replica: threads, files and channels.
 //!
 //! ```text
 //!   RPC (tokio) ──▶ verify ──▶ driver ──▶ persist ──▶ storage ──▶ materialiser
@@ -8,12 +8,12 @@
 //!
 //! - `driver`: the one thread that calls the replica; performs its actions in order; owns the consensus
 //!   log and the guard.
-//! - `persist`: the one thread that commits; tells readers about a block only after its synced write.
+//! - `persist`: the one thread that commits; announces a block to readers only after its synced write.
 //! - `verify`: checks signatures in batches, off the driver's thread.
-//! - `inspect`: looks at parts, bodies and blocks of peers, cheap checks first, off the driver's thread.
+//! - `inspect`: checks parts, bodies and blocks of peers, cheap checks first, off the driver's thread.
 //! - [`Node`] starts and stops them; `backend` answers RPC from views.
 //!
-//! The engine makes no rule. What it does with an action is written beside each arm in `driver`.
+//! The engine contains no protocol rules. The effect of each action is documented beside its arm in `driver`.
 
 mod again;
 mod backend;

@@ -18,9 +18,9 @@ use crate::backend::NodeBackend;
 use crate::error::{Listener, NodeError};
 use crate::open::make_folder;
 
-/// Connections of operators at once, most of them room in which a burst of strangers passes by.
+/// Maximum number of admin connections; most of the capacity absorbs bursts of unauthorised clients.
 const ADMIN_CONNECTIONS_MAX: u32 = 64;
-/// Most bytes of an operator's request; all of them are short.
+/// Maximum size of an admin request in bytes; all of them are short.
 const ADMIN_REQUEST_BYTES_MAX: u32 = 64 * 1024;
 
 /// Bound addresses, before anything runs.
@@ -30,8 +30,8 @@ pub struct Listeners {
     endpoint: PathBuf,
 }
 
-/// Connections that wait to be accepted. A crowd beyond it is half open: the kernel drops the last step of its
-/// handshakes, and the other side believes for half a minute to be connected.
+/// Maximum number of connections waiting to be accepted. Beyond it they are half open: the kernel drops the
+/// last step of the handshake, and the client considers itself connected for half a minute.
 const BACKLOG: u32 = 4_096;
 
 /// Binds the first of these addresses that is free.
@@ -43,7 +43,7 @@ pub async fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
                 SocketAddr::V4(_) => TcpSocket::new_v4()?,
                 SocketAddr::V6(_) => TcpSocket::new_v6()?,
             };
-            // After a restart connections of the process before may still be closing.
+            // After a restart, connections of the previous process may still be closing.
             #[cfg(unix)]
             socket.set_reuseaddr(true)?;
             socket.bind(address)?;
@@ -66,11 +66,11 @@ async fn bind(listener: Listener, address: &str) -> Result<Option<TcpListener>, 
 }
 
 impl Listeners {
-    /// Binds what the configuration names, and reads or makes the token.
+    /// Binds the configured addresses, and reads or creates the token.
     ///
     /// # Errors
-    /// [`NodeError::Listen`] when an address is taken, [`NodeError::Key`] when the token is not this
-    /// user's alone.
+    /// [`NodeError::Listen`] when an address is in use, [`NodeError::Key`] when other users can read the
+    /// token.
     pub async fn bind(config: &Config, paths: &Paths) -> Result<Self, NodeError> {
         let admin = match bind(Listener::Admin, &config.admin.listen).await? {
             None => None,
@@ -83,13 +83,13 @@ impl Listeners {
         })
     }
 
-    /// Whether the operator's listener and that for Prometheus are bound.
+    /// Returns true, for each, if the admin listener and the one for Prometheus are bound.
     #[cfg(test)]
     pub fn bound(&self) -> (bool, bool) {
         (self.admin.is_some(), self.metrics.is_some())
     }
 
-    /// Begins to answer. `common` is the configuration of the public server; `render` makes a scrape.
+    /// Starts serving. `common` is the configuration of the public server; `render` produces a scrape.
     ///
     /// # Errors
     /// [`NodeError::Listen`] when a listener is unusable.
@@ -127,7 +127,7 @@ impl Listeners {
     }
 }
 
-/// Writes a file of this home, which is locked: its readers see the old one or the new one.
+/// Atomically replaces a file of this home, which is locked: readers see the old file or the new one.
 fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
     let new = path.with_extension("endpoint.new");
     let written = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, path));
@@ -137,7 +137,7 @@ fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
     written
 }
 
-/// As the public server, but small and without a budget.
+/// The configuration of the public server, but smaller and without a budget.
 fn admin_config(common: &ServerConfig) -> ServerConfig {
     ServerConfig {
         request_bytes_max: ADMIN_REQUEST_BYTES_MAX,
@@ -148,7 +148,7 @@ fn admin_config(common: &ServerConfig) -> ServerConfig {
     }
 }
 
-/// Listeners that answer.
+/// The listeners while they serve.
 pub struct Running {
     admin: Option<RpcServer>,
     metrics: Option<MetricsServer>,
@@ -156,17 +156,17 @@ pub struct Running {
 }
 
 impl Running {
-    /// Where programs of this machine reach the operator's methods.
+    /// Local address of the admin methods.
     pub fn admin(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(RpcServer::endpoint)
     }
 
-    /// Where programs of this machine reach the metrics.
+    /// Local address of the metrics.
     pub fn metrics(&self) -> Option<SocketAddr> {
         self.metrics.as_ref().map(MetricsServer::endpoint)
     }
 
-    /// Stops them; calls that run may end within `grace`.
+    /// Stops them; running calls have `grace` to finish.
     pub async fn stop(self, grace: Duration) {
         if let Some(metrics) = self.metrics {
             metrics.stop();
@@ -178,7 +178,7 @@ impl Running {
     }
 }
 
-/// Reads the operator's token, or makes one that only this user can read.
+/// Reads the admin token, or creates one that only this user can read.
 fn token(path: &Path) -> Result<AdminToken, NodeError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         make_folder("admin.token_file", folder)?;

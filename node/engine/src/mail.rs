@@ -1,11 +1,11 @@
-//! What waits for the driver from the network: who comes and goes, statements, and the newest heads of peers.
+//! Inputs from the network queued for the driver: connections, statements, and the newest heads of peers.
 //!
 //! | what | bound | when full |
 //! |---|---|---|
 //! | connections made and ended | two for each peer that is, or was last known to be, connected | never lost |
-//! | statements and questions of validators | [`VALIDATORS`] | the flood loses |
-//! | those of others | [`OTHERS`] | the flood loses |
-//! | heads | one for each connected peer | the newest takes the place of the one before |
+//! | statements and requests of validators | [`VALIDATORS`] | the flooding peer's are dropped |
+//! | those of other peers | [`OTHERS`] | the flooding peer's are dropped |
+//! | heads | one for each connected peer | the newest replaces the previous one |
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -18,17 +18,17 @@ use vibecoin_replica::{Message, PeerId};
 use crate::driver::Input;
 use crate::queue::{Bounds, FairQueue};
 
-/// Statements of consensus, evidence and questions for bodies by peers that are validators.
+/// Bounds of consensus statements, evidence and requests for bodies from peers that are validators.
 pub const VALIDATORS: Bounds = Bounds {
     peer_bytes_max: MIB,
     bytes_max: 16 * MIB,
 };
-/// The same by all other peers.
+/// The same for all other peers.
 pub const OTHERS: Bounds = Bounds {
     peer_bytes_max: 256 * KIB,
     bytes_max: 4 * MIB,
 };
-/// Statements taken in a row while a head waits.
+/// Maximum number of consecutive statements taken while a head waits.
 const IN_A_ROW_MAX: u32 = 32;
 
 /// A connection that was made or has ended.
@@ -50,7 +50,7 @@ struct Slots {
     in_a_row: u32,
 }
 
-/// The box that the network fills and the driver empties.
+/// The mailbox that the network fills and the driver empties.
 pub struct Mailbox {
     slots: Mutex<Slots>,
     statements: FairQueue<Input>,
@@ -76,7 +76,7 @@ impl Mailbox {
         self.statements.ring();
     }
 
-    /// A peer is gone. If the driver has not heard of its connection, it need not hear of its end.
+    /// A peer is disconnected. If the driver was not notified of its connection, neither event is delivered.
     pub fn disconnected(&self, peer: PeerId) {
         let mut slots = self.slots.lock();
         slots.heads.remove(&peer);
@@ -95,19 +95,19 @@ impl Mailbox {
         self.statements.ring();
     }
 
-    /// A peer names its newest block.
+    /// A peer reports its newest block.
     pub fn head(&self, peer: PeerId, height: Height) {
         self.slots.lock().heads.insert(peer, height);
         self.statements.ring();
     }
 
-    /// Puts a statement or a question of so many bytes in; `false` when there is no room.
+    /// Adds a statement or a request of `bytes` bytes; returns `false` when there is no space.
     pub fn push(&self, by_validator: bool, peer: PeerId, bytes: usize, input: Input) -> bool {
         self.statements
             .push(usize::from(!by_validator), peer, bytes, input)
     }
 
-    /// Takes what is next.
+    /// Removes and returns the next input.
     pub fn pop(&self) -> Option<Input> {
         let mut slots = self.slots.lock();
         if let Some(meeting) = slots.meetings.pop_front() {
@@ -142,7 +142,7 @@ impl Mailbox {
         })
     }
 
-    /// Rings when something came; pop until nothing is left before waiting again.
+    /// Signalled after each arrival; pop until the mailbox is empty before waiting again.
     pub const fn bell(&self) -> &Receiver<()> {
         self.statements.bell()
     }
@@ -170,7 +170,7 @@ mod tests {
         mail.push(by_validator, peer, 200, input)
     }
 
-    /// What comes out, in a word each.
+    /// Remaining contents, one word each.
     fn rest(mail: &Mailbox) -> Vec<String> {
         let name = |input| match input {
             Input::Connected { peer, .. } => format!("connected {}", peer.0),

@@ -1,5 +1,5 @@
-//! Figures of the node. The driver and the committing thread add to them as they go; what only has to be
-//! looked at is read when somebody asks (`scrape`).
+//! Metrics of the node. The driver and the committing thread update them; values that can be read on demand
+//! are collected at each scrape (`scrape`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,23 +16,23 @@ use vibecoin_rpc_server::{label, metrics};
 use crate::rounds::Steps;
 
 label! {
-    /// First or second votes.
+    /// Kind of a vote.
     pub enum Votes as "kind" {
-        /// First.
+        /// First vote of a round.
         Prevote = "prevote",
-        /// Second.
+        /// Second vote of a round.
         Precommit = "precommit",
     }
 }
 
 label! {
-    /// A wait of a round.
+    /// A timeout of a round.
     pub enum Waits as "step" {
-        /// For a proposal.
+        /// Waiting for a proposal.
         Propose = "propose",
-        /// For prevotes.
+        /// Waiting for prevotes.
         Prevote = "prevote",
-        /// For precommits.
+        /// Waiting for precommits.
         Precommit = "precommit",
     }
 }
@@ -44,9 +44,9 @@ label! {
         Consensus = "consensus",
         /// Batches of transactions.
         Transactions = "transactions",
-        /// To one peer.
+        /// Requests and responses between two peers.
         Direct = "direct",
-        /// Blocks as they are made.
+        /// Parts of blocks in production.
         Parts = "parts",
     }
 }
@@ -54,21 +54,21 @@ label! {
 label! {
     /// The rule that a refused message of a peer broke.
     pub enum Offences as "reason" {
-        /// More than the chain or the question allows.
+        /// Larger than the chain or the request allows.
         Oversized = "oversized",
         /// More messages than an honest peer sends.
         Flood = "flood",
-        /// An answer without a question.
+        /// A response without a request.
         Unasked = "unasked",
-        /// A second answer to one question.
+        /// A second response to one request.
         Repeated = "repeated",
         /// A part of a block by a validator whose turn it is not.
         OutOfTurn = "out_of_turn",
-        /// A content that is not what its hash names.
+        /// The content does not match its hash.
         Mismatch = "mismatch",
-        /// Its own signature does not hold.
+        /// The message's signature is invalid.
         Signature = "signature",
-        /// A certificate proves nothing.
+        /// The certificate is invalid.
         Certificate = "certificate",
         /// A transaction in it has a bad form or signature.
         Transactions = "transactions",
@@ -76,7 +76,7 @@ label! {
 }
 
 label! {
-    /// Why the pool did not take a transaction.
+    /// Reason for which the pool refused a transaction.
     pub enum Refusals as "reason" {
         /// It can never be in a block.
         Invalid = "invalid",
@@ -88,25 +88,25 @@ label! {
         Funds = "funds",
         /// It pays too little.
         Fee = "fee",
-        /// It is there already.
+        /// It is already in the pool.
         Known = "known",
         /// The pool is full.
         Full = "full",
-        /// The sender has too many.
+        /// The sender has too many transactions.
         Sender = "sender_limit",
     }
 }
 
 label! {
-    /// Why a transaction left the pool.
+    /// Reason for which a transaction left the pool.
     pub enum Departures as "reason" {
         /// It is in a block.
         Included = "included",
-        /// Another one took its place.
+        /// A different transaction replaced it.
         Replaced = "replaced",
         /// The pool was full.
         Evicted = "evicted",
-        /// Too late.
+        /// Its last valid height passed.
         Expired = "expired",
         /// It waited too long.
         TooOld = "too_old",
@@ -114,13 +114,13 @@ label! {
         Invalid = "invalid",
         /// The sender can no longer pay.
         Unaffordable = "unaffordable",
-        /// By hand.
+        /// The operator cleared the pool.
         Cleared = "cleared",
     }
 }
 
 label! {
-    /// A file that is made durable.
+    /// A file that is synced.
     pub enum Files as "file" {
         /// The consensus log.
         Log = "log",
@@ -311,33 +311,33 @@ metrics! {
     }
 }
 
-/// All of them.
+/// All metrics of the node.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    /// Voting.
+    /// Metrics of consensus.
     pub consensus: ConsensusMetrics,
-    /// Peers and messages.
+    /// Metrics of peers and messages.
     pub network: NetworkMetrics,
-    /// Catching up.
+    /// Metrics of sync.
     pub sync: SyncMetrics,
-    /// Transactions that wait.
+    /// Metrics of the transaction pool.
     pub pool: PoolMetrics,
-    /// Making and checking blocks.
+    /// Metrics of making and checking blocks.
     pub execution: ExecutionMetrics,
-    /// The disk.
+    /// Metrics of storage.
     pub storage: StorageMetrics,
-    /// The Proof of History.
+    /// Metrics of the Proof of History.
     pub poh: PohMetrics,
-    /// The process.
+    /// Metrics of the process.
     pub process: ProcessMetrics,
     /// Work of the replica's thread since the last commit, in microseconds.
     busy: AtomicU64,
-    /// When the last height was decided, in microseconds after the start; 0 before.
+    /// Time of the last decision, in microseconds after the start; 0 before the first.
     decided: AtomicU64,
 }
 
 impl Metrics {
-    /// Shows all of them.
+    /// Registers all metrics.
     pub fn register(&self, registry: &mut Registry) {
         self.consensus.register(registry);
         self.network.register(registry);
@@ -349,7 +349,7 @@ impl Metrics {
         self.process.register(registry);
     }
 
-    /// The consensus log was told something.
+    /// Counts a record appended to the consensus log.
     pub fn recorded(&self, record: &LogRecord) {
         let consensus = &self.consensus;
         match record {
@@ -375,7 +375,7 @@ impl Metrics {
         }
     }
 
-    /// A height was decided at `now_micros` after the start, in the last of `rounds` rounds.
+    /// Records a height decided at `now_micros` after the start, in the last of `rounds` rounds.
     pub fn decided(&self, steps: Steps, rounds: u32, transactions: usize, now_micros: u64) {
         let consensus = &self.consensus;
         consensus.extra_rounds.inc_by(u64::from(rounds.saturating_sub(1)));
@@ -404,13 +404,13 @@ impl Metrics {
             .observe_micros(self.busy.swap(0, Ordering::Relaxed));
     }
 
-    /// The replica worked for this long.
+    /// Adds time that the replica worked.
     pub fn worked(&self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.busy.fetch_add(micros, Ordering::Relaxed);
     }
 
-    /// What the orderer has counted so far.
+    /// Copies the orderer's counters.
     pub fn counted(&self, counters: &Counters) {
         let consensus = &self.consensus;
         for (counter, value) in [
@@ -426,7 +426,7 @@ impl Metrics {
         }
     }
 
-    /// The pool answered.
+    /// Counts the pool's verdicts.
     pub fn offered(&self, results: &[Result<Inserted, MempoolError>]) {
         for result in results {
             match result {
@@ -436,7 +436,7 @@ impl Metrics {
         }
     }
 
-    /// A transaction left the pool.
+    /// Counts a transaction that left the pool.
     pub fn departed(&self, reason: &Reason) {
         let label = match reason {
             Reason::Included { .. } => Departures::Included,

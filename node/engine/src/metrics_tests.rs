@@ -12,7 +12,7 @@ use vibecoin_rpc_server::prometheus::{BUILD_HELP, Declared, MetricsServer, rende
 use super::*;
 use crate::scrape::{refresh_process, registry};
 
-/// Every declaration of the node, room by room.
+/// Every declared metric of the node, area by area.
 fn declared() -> Vec<Declared> {
     let rooms = [
         ConsensusMetrics::DECLARED,
@@ -142,7 +142,7 @@ async fn what_happens_is_counted() {
     assert!(metrics.process.resident.get() > 0 && metrics.process.open_files.get() > 0);
 }
 
-/// The documentation as the declarations make it.
+/// The documentation generated from the declarations.
 fn documentation() -> String {
     let mut text = "# Metrics\n\n\
         `metrics.listen` gives them to Prometheus at `GET /metrics`, in the OpenMetrics text format. This file is\n\

@@ -1,4 +1,4 @@
-//! Where messages from peers go, and what a node announces to the network.
+//! Routes messages from peers to their queues, and announces the node's messages to the network.
 //!
 //! ```text
 //!            ┌─ connections, statements, questions, heads ────▶ mail ────────────▶ driver
@@ -7,9 +7,10 @@
 //!            └─ requests for blocks ───▶ serve (from the store) ─▶ network
 //! ```
 //!
-//! Every arrow is a queue of its own, bounded in bytes per peer and in total, so a flood of transactions never
-//! delays a vote, and strangers never displace validators. What does not fit is dropped: consensus sends again
-//! what matters, and catching up asks again. The intake rules on a message before anything dear is done for it.
+//! Every arrow is a separate queue, bounded in bytes per peer and in total, so a flood of transactions never
+//! delays a vote, and unknown peers never displace validators. Messages beyond the bounds are dropped:
+//! consensus rebroadcasts its messages, and sync repeats its requests. The intake rules on a message before
+//! any expensive work is done for it.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -38,7 +39,7 @@ use crate::queue::{Bounds, FairQueue};
 use crate::serve::{Class, Request, Server};
 use crate::verify::Gossiped;
 
-/// Gossiped transactions by validators that wait for the signature stage, and those by others.
+/// Bounds of gossiped transactions queued for the signature stage: of validators, and of other peers.
 pub const GOSSIPED: [Bounds; 2] = [
     Bounds {
         peer_bytes_max: 4 * MIB,
@@ -50,30 +51,30 @@ pub const GOSSIPED: [Bounds; 2] = [
     },
 ];
 
-/// Connected peers that are validators or that the operator named.
+/// Connected peers that are validators or that the operator configured.
 pub type KnownPeers = Arc<Mutex<BTreeSet<PeerId>>>;
 
-/// Sorts what peers send into the queues.
+/// Routes messages from peers into the queues.
 pub struct Inlet {
     /// To the driver.
     pub mail: Arc<Mailbox>,
-    /// To the thread that looks at parts, bodies and blocks.
+    /// To the thread that checks parts, bodies and blocks.
     pub blocks: Arc<FairQueue<Unverified>>,
     /// To the thread that checks the signatures of single transactions.
     pub gossiped: Arc<FairQueue<Gossiped>>,
-    /// Disconnects when nothing more comes.
+    /// Disconnected when no more messages will arrive.
     #[expect(
         dead_code,
         reason = "the inspector waits for its end, and nothing is sent on it"
     )]
     pub alive: Sender<()>,
-    /// The thread that reads blocks for others; set once the network runs.
+    /// The thread that reads blocks for peers; set once the network runs.
     pub server: Arc<OnceLock<Server>>,
-    /// Connected peers that are validators or that the operator named.
+    /// Connected peers that are validators or that the operator configured.
     pub known: KnownPeers,
-    /// The cheap checks.
+    /// Rules that admit or refuse a message cheaply.
     pub intake: Arc<Mutex<Intake>>,
-    /// Called with what is refused.
+    /// Callback for refused messages.
     pub report: Report,
     /// The time.
     pub clock: Clock,
@@ -134,7 +135,7 @@ impl Inlet {
         let is_evidence = match ruling {
             Ruling::Take => false,
             Ruling::Evidence => true,
-            // Taken note of, not lost for lack of room.
+            // Recorded by the intake, not lost for lack of space.
             Ruling::Drop => return true,
             Ruling::Refuse(refusal) => {
                 (self.report)(from, &refusal);
@@ -183,7 +184,7 @@ impl Inlet {
     }
 }
 
-/// Bytes that a message holds in memory, about.
+/// Approximate size of a message in memory, in bytes.
 fn weight(message: &Message) -> usize {
     const VOTE_BYTES: usize = 160;
     let list = |count: usize, each: usize| count.saturating_mul(each);
@@ -210,14 +211,14 @@ fn weight(message: &Message) -> usize {
     }
 }
 
-/// Whether this configuration wants a network at all.
+/// Returns true if this configuration enables the network.
 pub fn is_wanted(config: &Config) -> bool {
     let p2p = &config.p2p;
     !(p2p.listen.is_empty() && p2p.peers.is_empty() && p2p.bootnodes.is_empty())
 }
 
-/// Checks the addresses and identities of peers, also those that a node without a network would not use: an entry
-/// that can never match is a fault of the configuration.
+/// Checks the addresses and identities of peers, also those that a node without a network would not use: an
+/// entry that can never match is an error in the configuration.
 ///
 /// # Errors
 /// [`NodeError::Config`] with the key of the first entry that is refused.
@@ -240,7 +241,7 @@ pub fn check_addresses(config: &Config) -> Result<(), NodeError> {
     Ok(())
 }
 
-/// Starts the network if the configuration wants one. Its listeners are bound when this returns.
+/// Starts the network if the configuration enables it. Its listeners are bound on return.
 pub fn start(
     config: &Config,
     paths: &Paths,
@@ -273,7 +274,7 @@ pub fn start(
     Ok(Some(started))
 }
 
-/// What the network is started with.
+/// Start parameters of the network.
 pub(crate) fn settings(
     config: &Config,
     paths: &Paths,
@@ -307,21 +308,22 @@ pub(crate) fn settings(
     }
 }
 
-/// What the driver says to peers. A node without a network says it to nobody.
+/// Outgoing messages of the driver to peers. Without a network they are discarded.
 pub struct Outlet {
     network: Option<Network>,
     intake: Arc<Mutex<Intake>>,
     known: KnownPeers,
-    /// Transactions taken from clients that have not been passed on.
+    /// Transactions accepted from clients and not yet published.
     fresh: Vec<Transaction>,
     fresh_bytes: usize,
 }
 
-/// Bytes of transactions from which on a batch leaves; smaller ones leave when there is nothing else to do.
+/// Minimum size in bytes of a batch that is sent at once; smaller ones are sent when there is nothing else to
+/// do.
 const BATCH_BYTES: usize = 24 * 1024;
 
 impl Outlet {
-    /// The way out through `network`.
+    /// An outlet to `network`.
     pub fn new(network: Option<Network>, intake: Arc<Mutex<Intake>>, known: KnownPeers) -> Self {
         Self {
             network,
@@ -332,7 +334,7 @@ impl Outlet {
         }
     }
 
-    /// Sends to everybody, each kind in its own way.
+    /// Broadcasts a message on the channel of its kind.
     pub fn broadcast(&self, message: &Message) {
         let Some(network) = &self.network else { return };
         match message {
@@ -345,7 +347,7 @@ impl Outlet {
         }
     }
 
-    /// Notes where the replica stands, for the checks of what comes.
+    /// Updates the replica's position for the checks of incoming messages.
     pub fn stand(&self, stand: Stand) {
         self.intake.lock().stand(stand);
     }
@@ -360,8 +362,8 @@ impl Outlet {
         }
     }
 
-    /// Gives a peer the body of a block that may be decided next, which is packed by `pack` for the first one. A
-    /// validator gets it at once, since its vote waits; others get it when it is their turn.
+    /// Sends a peer the body of a block that may be decided next, which is encoded by `pack` for the first
+    /// one. A validator receives it at once, since its vote waits; other peers receive it in turn.
     pub fn give_body(
         &self,
         server: &Server,
@@ -380,21 +382,21 @@ impl Outlet {
         }
     }
 
-    /// Lets a gossiped message pass, or not.
+    /// Forwards a gossiped message, or not, as `verdict` states.
     pub fn forward(&self, gossip: GossipId, verdict: vibecoin_consensus::Verdict) {
         if let Some(network) = &self.network {
             network.forward(gossip, verdict);
         }
     }
 
-    /// Tells the network that a peer broke a rule.
+    /// Reports to the network that a peer broke a rule.
     pub fn blame(&self, peer: PeerId, reason: &str) {
         if let Some(network) = &self.network {
             network.blame(peer, Severity::Minor, reason);
         }
     }
 
-    /// Takes a transaction that peers should have; it leaves with others.
+    /// Queues a transaction for peers; it is published in a batch.
     pub fn pass_on(&mut self, transaction: &VerifiedTransaction) {
         if self.network.is_none() {
             return;
@@ -408,7 +410,7 @@ impl Outlet {
         }
     }
 
-    /// Sends transactions at once, as a message of their own.
+    /// Publishes transactions at once, as a separate message.
     pub fn publish(&self, transactions: &[Arc<VerifiedTransaction>]) {
         let Some(network) = &self.network else { return };
         if !transactions.is_empty() {
@@ -417,7 +419,7 @@ impl Outlet {
         }
     }
 
-    /// Sends what waits.
+    /// Publishes the queued transactions.
     pub fn flush(&mut self) {
         if self.fresh.is_empty() {
             return;
@@ -430,7 +432,7 @@ impl Outlet {
     }
 }
 
-/// Reads the key that names this node on the network, or makes one: the seed of an ed25519 key.
+/// Reads the key that identifies this node on the network, or creates one: the seed of an ed25519 key.
 pub fn node_key(path: &Path) -> Result<[u8; 32], NodeError> {
     let key = vibecoin_keystore::load_or_create_node_key(path)?;
     Ok(**key.seed())

@@ -1,4 +1,4 @@
-//! Starting and stopping: files are opened and checked, threads begin, and everything ends in order.
+//! Start and stop of a node: files are opened and checked, threads start, and everything ends in order.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -44,31 +44,31 @@ use crate::signals::Signals;
 use crate::submissions::submissions;
 use crate::verify::{Queues, Stage, Tickets};
 
-/// Threads that answer RPC. More than the cores of a small machine only fight the driver.
+/// Threads that serve RPC. More than the cores of a small machine only compete with the driver.
 const RPC_THREADS: usize = 2;
-/// Scheduling priority of threads that take work in; those that agree on blocks have 0, which goes first.
+/// Scheduling priority of threads that accept new work; consensus threads have 0, which has precedence.
 const LATER_PRIORITY: i32 = 10;
 /// Hashes burned to measure this machine's Proof of History rate after the start.
 const CALIBRATION_HASHES: u64 = 2_000_000;
 
-/// What a node is started with.
+/// Start parameters of a node.
 pub struct NodeOptions {
     /// The home directory: holds `genesis.toml`, the database and the consensus files.
     pub home: PathBuf,
-    /// The operator's knobs.
+    /// The operator's settings.
     pub config: Config,
-    /// The validator's key; without one the node only follows.
+    /// The validator's key; without one the node only follows the chain.
     pub validator_key: Option<SecretKey>,
     /// Facts about the program.
     pub build: BuildFacts,
-    /// Called once, when RPC answers.
+    /// Called once, when RPC is serving.
     pub on_ready: Box<dyn FnOnce(Ready) + Send>,
 }
 
-/// A node that answers.
+/// A node that serves RPC.
 #[derive(Clone, Debug)]
 pub struct Ready {
-    /// Where programs of this machine reach RPC.
+    /// Local address of RPC.
     pub rpc: SocketAddr,
     /// The chain's name.
     pub chain_id: String,
@@ -76,17 +76,17 @@ pub struct Ready {
     pub genesis_hash: Hash,
     /// The head.
     pub height: Height,
-    /// Where peers can connect, with the identity; `None` when nobody can.
+    /// Address at which peers can connect, with the identity; `None` when no peer can.
     pub p2p: Option<String>,
     /// This node's identity on the network, if it has one.
     pub peer_id: Option<String>,
-    /// Where programs of this machine reach the metrics, if they are anywhere.
+    /// Local address of the metrics, if they are served.
     pub metrics: Option<SocketAddr>,
-    /// Where programs of this machine reach the operator's methods, if they are anywhere.
+    /// Local address of the admin methods, if they are served.
     pub admin: Option<SocketAddr>,
 }
 
-/// Runs a node until SIGTERM or SIGINT, or until it stops by itself.
+/// Runs a node until SIGTERM or SIGINT, or until it stops with an error.
 ///
 /// # Errors
 /// [`NodeError`] with the exit code of the process.
@@ -110,7 +110,7 @@ pub fn run(options: NodeOptions) -> Result<(), NodeError> {
         let stopped = node.stop(stop_timeout, ended_by_itself).await;
         reason.and(stopped)
     });
-    // Never waits for what a stop that was cut short left behind: the process ends now.
+    // Never waits for work that an interrupted stop left running: the process ends now.
     runtime.shutdown_background();
     result
 }
@@ -133,7 +133,7 @@ impl Node {
     /// Opens the home, checks it, starts the threads and the server.
     ///
     /// # Errors
-    /// [`NodeError`]; nothing runs then.
+    /// [`NodeError`]; nothing is running in that case.
     pub async fn start(options: NodeOptions) -> Result<Self, NodeError> {
         let NodeOptions {
             home,
@@ -148,7 +148,7 @@ impl Node {
         let lock = HomeLock::acquire(&home)?;
         let genesis = read_genesis(&paths.genesis)?;
         let rpc_config = server_config(&config)?;
-        // Before anything runs: a port that is taken ends the start with nothing begun.
+        // Before anything runs: an address in use fails the start with no side effects.
         let address = rpc_address(&config);
         let listener = crate::listeners::listen(address)
             .await
@@ -181,7 +181,7 @@ impl Node {
         let (inbox, inputs) = bounded::<Input>(INBOX_MAX);
         // One commit, one stop and one failure at a time.
         let (urgent, urgent_inputs) = bounded::<Input>(URGENT_MAX);
-        // The replica asks for one commit at a time.
+        // The replica requests one commit at a time.
         let (commits, to_commit) = bounded(1);
         let (submissions, submitted) = submissions();
         let mail = Arc::new(Mailbox::default());
@@ -217,7 +217,7 @@ impl Node {
             inlet,
         )?
         .unzip();
-        // Only now: a port of p2p that is taken ends a start of which nothing was reported yet.
+        // Only now: a p2p port in use fails a start of which nothing was reported yet.
         announce(height, records.len(), newest_guard.as_ref());
         recovery.announce();
         if let Some(network) = &network {
@@ -267,7 +267,7 @@ impl Node {
             inbox: inputs,
             urgent: urgent_inputs,
             mail,
-            // Without a network nobody holds the other end.
+            // Without a network this channel has no sender.
             checked: if network.is_some() {
                 from_inspector
             } else {
@@ -397,7 +397,7 @@ impl Node {
         info!(target: "node", rpc = %server.address(), chain = ready.chain_id, genesis = %ready.genesis_hash, %height,
               ready_ms = clock.uptime_ms(), "ready");
         on_ready(ready);
-        // It ends with the backend, which the servers have.
+        // It ends with the backend, which the servers own.
         let _runs_by_itself = tokio::spawn(crate::waits::report(Arc::downgrade(&backend)));
         threads.push(calibrate(shared.clone(), clock)?);
         Ok(Self {
@@ -414,7 +414,7 @@ impl Node {
         })
     }
 
-    /// Waits for a signal (`Ok`) or for the node to stop by itself (`Err`).
+    /// Waits for a signal (`Ok`) or for the node to stop with an error (`Err`).
     ///
     /// # Errors
     /// [`NodeError`] that ended the node.
@@ -434,13 +434,13 @@ impl Node {
     /// The home stays locked until the process ends unless everything has ended before `limit`.
     ///
     /// # Errors
-    /// [`NodeError`] of a write that failed on the way, or [`NodeError::SecondSignal`] when a signal cut
-    /// it short; the next start recovers by itself.
+    /// [`NodeError`] of a write that failed during the stop, or [`NodeError::SecondSignal`] when a signal
+    /// interrupted it; the next start recovers without intervention.
     async fn stop(self, limit: Duration, ended_by_itself: bool) -> Result<(), NodeError> {
         let begun = self.clock.uptime_ms();
         self.shared.stopping.store(true, Ordering::Relaxed);
         info!(target: "node", "stopping");
-        // Only signals that come from now on cut the stop short.
+        // Only signals that arrive from now on interrupt the stop.
         let Signals { mut term, mut int } = Signals::new()?;
         let Self {
             lock,
@@ -471,7 +471,7 @@ impl Node {
             });
             let closed = joined.await.map_err(|_| NodeError::ThreadLost { name: "stop" })?;
             closed.map_err(storage("close the database"))?;
-            // The last commit of all may have failed; `wait` has not told of that.
+            // The very last commit may have failed; `wait` has not reported that.
             if !ended_by_itself && let Ok(Err(error)) = ended.await {
                 return Err(error);
             }
@@ -493,7 +493,7 @@ impl Node {
                 Ok(())
             }
             unclean => {
-                // Threads may still write: nobody else may open this home before the process is gone.
+                // Threads may still write: no other process may open this home before this one ends.
                 std::mem::forget(lock);
                 unclean.unwrap_or(Ok(()))
             }
@@ -501,8 +501,8 @@ impl Node {
     }
 }
 
-/// Lets the threads that agree on blocks go first when the cores are short: what comes in then is taken
-/// more slowly, and blocks stay on time. A system that does not allow it loses only that.
+/// Gives the consensus threads precedence when cores are scarce: new work is then accepted more slowly, and
+/// blocks stay on time. A system that does not allow it loses only that.
 fn give_way() {
     let _not_allowed = rustix::process::setpriority_process(Some(rustix::thread::gettid()), LATER_PRIORITY);
 }
@@ -521,7 +521,7 @@ fn thread(
         })
 }
 
-/// A key that is in no validator set signs nothing: the node follows.
+/// A key that is not in any validator set signs nothing: the node follows.
 fn check_key(chain: &Chain, key: Option<SecretKey>) -> Option<SecretKey> {
     let key = key?;
     if chain.validators.find(&key.public_key()).is_none() {
@@ -531,12 +531,12 @@ fn check_key(chain: &Chain, key: Option<SecretKey>) -> Option<SecretKey> {
     Some(key)
 }
 
-/// How long a stop may take.
+/// Maximum duration of a stop.
 pub(crate) const fn stop_timeout(config: &Config) -> Duration {
     Duration::from_millis(config.node.stop_timeout_ms)
 }
 
-/// Where RPC listens.
+/// Listening address of RPC.
 pub(crate) const fn rpc_address(config: &Config) -> SocketAddr {
     SocketAddr::new(config.rpc.addr, config.rpc.port)
 }
@@ -559,13 +559,13 @@ pub(crate) fn server_config(config: &Config) -> Result<ServerConfig, NodeError> 
         per_second: rpc.cost_per_s_per_ip,
         burst: rpc.cost_burst_per_ip,
     });
-    // The address of a connection itself is answered for by the server.
+    // The server itself accepts the address that a connection was made to.
     let hosts = match rpc.hosts.as_slice() {
         [] => defaults.hosts.clone(),
         named => named.to_vec(),
     };
     let connections_max = rpc.connections_max.min(descriptors_for_rpc());
-    // A call of the largest size must fit.
+    // A call of the maximum size must fit.
     let one_call = u64::from(rpc.body_bytes_max).saturating_add(rpc.response_bytes_max.into());
     let one_call = usize::try_from(one_call).unwrap_or(usize::MAX);
     let server = ServerConfig {
@@ -599,14 +599,15 @@ pub(crate) fn server_config(config: &Config) -> Result<ServerConfig, NodeError> 
     Ok(server)
 }
 
-/// Connections of RPC that leave three quarters of the file descriptors to peers and the database.
+/// Maximum number of RPC connections, which leaves three quarters of the file descriptors to peers and the
+/// database.
 fn descriptors_for_rpc() -> u32 {
     let all = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     all.map_or(u32::MAX, |all| u32::try_from(all / 4).unwrap_or(u32::MAX))
         .max(1)
 }
 
-/// Measures this machine's rate off the ready path.
+/// Measures this machine's hash rate, off the path to readiness.
 fn calibrate(shared: Arc<Shared>, clock: Clock) -> Result<(&'static str, JoinHandle<()>), NodeError> {
     thread("calibrate", move || {
         let begun = clock.now().mono.0;

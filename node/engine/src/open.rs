@@ -1,4 +1,4 @@
-//! Opening a home: every file is read and checked before a thread runs, and what they say together decides
+//! Opening a home: every file is read and checked before a thread runs, and their joint contents decide
 //! whether the node may sign, follows in silence first, or does not start.
 
 use std::io::ErrorKind;
@@ -25,7 +25,7 @@ use crate::driver::GuardStore;
 use crate::error::NodeError;
 use crate::recovery::Recovery;
 
-/// Records of the consensus files, and where new ones go.
+/// An opened home: the contents of its consensus files, and their writers.
 pub struct Opened {
     /// The database.
     pub store: Arc<Store>,
@@ -35,30 +35,30 @@ pub struct Opened {
     pub records: Vec<LogRecord>,
     /// The double-sign guard.
     pub guard: GuardStore,
-    /// Its newest entry that is whole.
+    /// Newest intact entry of the guard.
     pub newest_guard: Option<GuardEntry>,
-    /// A newer one may be lost.
+    /// A newer entry may be lost.
     pub guard_torn: bool,
     /// The head witness.
     pub witness: HeadWitness,
-    /// Blocks to fetch and heights to be silent at, before the node takes part again.
+    /// Blocks to fetch, and heights without signing, before the node participates again.
     pub recovery: Recovery,
 }
 
 /// The role of the node that a home is opened for.
 pub struct Role<'a> {
-    /// The key that signs; `None` on a node that only follows.
+    /// The signing key; `None` on a node that only follows.
     pub key: Option<PublicKey>,
     /// The validators of the chain.
     pub validators: &'a ValidatorSet,
-    /// The faults that they survive.
+    /// The faults that they tolerate.
     pub fault_model: FaultModel,
     /// Returns true if other nodes can be reached.
     pub has_network: bool,
 }
 
 impl Role<'_> {
-    /// Returns true if this key has a quorum without any other: nobody else decided the blocks that it lost.
+    /// Returns true if this key alone is a quorum: no other node decided the blocks that it lost.
     fn decides_alone(&self) -> bool {
         let member = self.key.and_then(|key| self.validators.find(&key));
         member.is_some_and(|(_, validator)| {
@@ -91,7 +91,7 @@ pub fn read_genesis(path: &Path) -> Result<BuiltGenesis, NodeError> {
         .map_err(|error| config(error.to_string()))
 }
 
-/// How the store is opened.
+/// Configuration of the store.
 pub fn store_config(config: &Config) -> StoreConfig {
     let bytes = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
     let rocks = RocksConfig {
@@ -106,8 +106,8 @@ pub fn store_config(config: &Config) -> StoreConfig {
     }
 }
 
-/// Makes a folder of the configuration where there is none. A place where none can be is a fault of the
-/// configuration: the database would call it corruption.
+/// Creates a folder of the configuration where there is none. A path where none can be is an error in the
+/// configuration: the database would report it as corruption.
 pub fn make_folder(key: &'static str, folder: &Path) -> Result<(), NodeError> {
     let path = || folder.display().to_string();
     let made = std::fs::create_dir_all(folder).and_then(|()| {
@@ -165,13 +165,13 @@ pub fn open(
             detail: error.to_string(),
         })
     })?;
-    // First, because it knows what of the log was signed for.
+    // First, because it states which part of the log was signed for.
     let (mut guard, guard_torn, mut newest_guard, relied) = guard_for(&paths.guard, genesis, role)?;
     if guard_torn {
         warn!(target: "node", path = %paths.guard.display(), "{TORN_GUARD}");
     }
-    // Judged before the log is opened for writing, which makes it whole: a start that ends after that would leave
-    // nothing by which the next one sees what was lost. So the silence is durable first.
+    // Judged before the log is opened for writing, which repairs it: a start that ends after that would erase
+    // the evidence of the loss for the next one. So the silence is made durable first.
     let recovery = judge(
         &store,
         witness.head(),
@@ -211,14 +211,14 @@ pub fn open(
 
 /// Height and integrity of the consensus log, read before anything is written to it.
 struct LogFound {
-    /// The height that it is about.
+    /// The height of its records.
     height: Height,
-    /// It was there, and every byte of it held.
+    /// The file was there, and every byte of it is valid.
     whole: bool,
 }
 
 impl LogFound {
-    /// Looks at a copy, because opening the file cuts a torn tail; `None` when there is no file.
+    /// Reads a copy, because opening the file cuts a torn tail; `None` when there is no file.
     fn look(path: &Path, relied: Relied) -> Result<Option<Self>, NodeError> {
         let Some(opened) = open_log_copy(path, relied)? else {
             return Ok(None);
@@ -230,7 +230,7 @@ impl LogFound {
     }
 }
 
-/// Writes into the guard that the key signs nothing through this height. Returns the guard's newest entry.
+/// Records in the guard that the key signs nothing up to this height. Returns the guard's newest entry.
 fn remember_silence(
     store: &mut GuardStore,
     newest: Option<GuardEntry>,
@@ -240,13 +240,14 @@ fn remember_silence(
     guard.abstain_through(through);
     guard.keep_abstention();
     if let Some(entry) = guard.take_unsaved() {
-        // No part of the log is behind it: what the key signed at these heights, it does not go on from.
+        // No part of the log is behind it: the key does not continue from what it signed at these heights.
         store.store(&entry, 0)?;
     }
     Ok(guard.newest().cloned())
 }
 
-/// The guard of this role, whether one of its slots is damaged, its newest entry, and what of the log was signed for.
+/// Returns the guard of this role, true if one of its slots is damaged, its newest entry, and the part of the
+/// log that was signed for.
 fn guard_for(
     path: &Path,
     genesis: &BuiltGenesis,
@@ -260,8 +261,8 @@ fn guard_for(
     Ok((GuardStore::File(Box::new(file)), torn, newest, relied))
 }
 
-/// What a node relies on that makes no use of a guard. One without a key signs nothing, but its home may have signed
-/// before; a lone validator signs without a record of it.
+/// The part of the log that a node without a guard relies on. A node without a key signs nothing, but its
+/// home may have signed before; a lone validator signs without a record of it.
 fn relied_unguarded(guard: &Path, role: &Role<'_>) -> Relied {
     match (role.key, GuardFile::open(guard)) {
         (None, Err(StorageError::Missing { .. })) => Relied::Nothing,
@@ -278,20 +279,20 @@ fn is_guarded(genesis: &BuiltGenesis, role: &Role<'_>) -> bool {
     )
 }
 
-/// Whether what is signed must be remembered in a file. A node that never signs has nothing to guard, and the
-/// only validator of a dev chain contradicts nobody; with others there are votes that it could contradict.
+/// Returns true if signatures must be recorded in a file. A node that never signs has nothing to guard, and
+/// the only validator of a dev chain cannot contradict any vote; with others there are votes to contradict.
 const fn needs_guard(dev: bool, validators: usize, signs: bool) -> bool {
     signs && !(dev && validators == 1)
 }
 
-/// What a damaged slot of the guard means.
+/// Warning for a damaged slot of the guard.
 const TORN_GUARD: &str = "one of the two slots of the double-sign guard is damaged: after a power cut it is the trace \
     of a write that never returned; otherwise suspect the disk";
 
-/// What a damaged slot of the witness means.
+/// Warning for a damaged slot of the witness.
 const TORN_WITNESS: &str =
     "one of the two slots of the head witness is damaged: it may remember an older head";
-/// What a damaged slot of the log means.
+/// Warning for a damaged slot of the log.
 const TORN_LOG: &str = "one of the two slots of the consensus log is damaged: after a power cut it is the trace of a \
     write that never returned; otherwise suspect the disk";
 
@@ -307,8 +308,8 @@ fn decode_log(opened: &OpenedLog) -> Result<Vec<LogRecord>, NodeError> {
         })
 }
 
-/// A key never signs without its guard, which is made together with the key. The flag says that one of its
-/// slots is damaged.
+/// A key never signs without its guard, which is created together with the key. The flag is true if one of
+/// its slots is damaged.
 fn open_guard(path: &Path) -> Result<((GuardFile, bool), Option<GuardEntry>), NodeError> {
     guard_of(GuardFile::open(path))
 }
@@ -332,7 +333,7 @@ fn guard_of(
     Ok(((file, torn), newest))
 }
 
-/// D4, D5: a database that lost its tail is followed up in silence; one that does not hold together is refused.
+/// D4, D5: a database that lost its tail catches up in silence; an inconsistent one is refused.
 fn judge(
     store: &Store,
     witness: Option<vibecoin_storage::Head>,
@@ -365,7 +366,7 @@ fn judge(
     Ok(recovery)
 }
 
-/// Refuses a home that nobody else can bring further.
+/// Refuses a home whose lost blocks no other node can supply.
 fn may_recover(report: &StartReport, recovery: &Recovery, role: &Role<'_>) -> Result<(), NodeError> {
     let detail = match (report.damage.first(), recovery.silent_through) {
         (Some(damage), _) => damage.to_string(),
@@ -392,7 +393,7 @@ fn may_recover(report: &StartReport, recovery: &Recovery, role: &Role<'_>) -> Re
     })
 }
 
-/// A copy of a consensus file in memory; `None` when there is no file.
+/// An in-memory copy of a consensus file; `None` when there is no file.
 fn copy(path: &Path) -> Result<Option<MemoryFile>, NodeError> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(Some(MemoryFile::new(bytes))),
@@ -404,7 +405,7 @@ fn copy(path: &Path) -> Result<Option<MemoryFile>, NodeError> {
     }
 }
 
-/// Puts the path into a report of damage.
+/// Adds the path to a report of damage.
 fn named(path: &Path) -> impl Fn(StorageError) -> StorageError {
     let path = path.display().to_string();
     move |error| match error {
@@ -427,24 +428,24 @@ fn open_log_copy(path: &Path, relied: Relied) -> Result<Option<OpenedLog>, NodeE
         .map_err(storage("open the consensus log"))
 }
 
-/// The consensus files of a stopped node, looked at without changing them.
+/// Contents of a stopped node's consensus files, read without changing them.
 #[derive(Debug)]
 pub struct Inspected {
     /// The newest head that the witness saw.
     pub witness: Option<vibecoin_storage::Head>,
     /// The height of the guard's newest entry.
     pub guard: Option<Height>,
-    /// What a start would say of the database beside them.
+    /// Report of a start on the database beside them.
     pub report: StartReport,
-    /// Damage that a start reports and goes on with.
+    /// Damage that a start reports and tolerates.
     pub warnings: Vec<String>,
 }
 
-/// Looks at the files beside the database as a start would, and changes nothing. `signs` says that the home
-/// has the key of a validator whose guard must be there.
+/// Checks the files beside the database as a start would, and changes nothing. `signs` states that the home
+/// has the key of a validator, whose guard must exist.
 ///
 /// # Errors
-/// What a start would refuse the files with.
+/// The errors with which a start would refuse the files.
 pub fn inspect(paths: &Paths, store: &Store, signs: bool) -> Result<Inspected, NodeError> {
     let mut warnings = Vec::new();
     let witness = match copy(&paths.witness)? {
@@ -472,7 +473,7 @@ pub fn inspect(paths: &Paths, store: &Store, signs: bool) -> Result<Inspected, N
             if torn {
                 warnings.push(format!("{}: {TORN_GUARD}", paths.guard.display()));
             }
-            // Without its key it keeps nobody from following.
+            // Without its key it does not prevent following.
             (newest.map(|entry| entry.height).filter(|_| signs), file.relied())
         }
     };
@@ -553,7 +554,7 @@ mod tests {
         assert_eq!(found, newest);
         let guard = Guard::new(found);
         assert!(guard.abstains(Height(10)) && !guard.abstains(Height(12)));
-        // Again, it costs nothing, and a shorter silence does not shorten it.
+        // Repeating it costs nothing, and a shorter silence does not shorten it.
         let mut store = GuardStore::File(Box::new(file));
         for through in [11, 5] {
             let again = remember_silence(&mut store, guard.newest().cloned(), Height(through)).unwrap();

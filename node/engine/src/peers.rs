@@ -3,11 +3,11 @@
 use vibecoin_network::service::Network;
 use vibecoin_rpc_server::backend::{Ban, NetworkFacts, Peer, PeersView};
 
-/// The network's handle, with what only the configuration knows.
+/// The network's handle, with values that only the configuration has.
 pub struct Peers {
     /// The handle.
     pub network: Network,
-    /// Addresses that others are told.
+    /// Addresses announced to peers.
     pub external: Vec<String>,
 }
 

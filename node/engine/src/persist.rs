@@ -1,4 +1,4 @@
-//! The one thread that commits. Readers learn of a block after its synced write, never before.
+//! The one thread that commits. Readers are notified of a block after its synced write, never before.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,22 +18,22 @@ use crate::metrics::Files;
 use crate::recovery::compare_with_witness;
 use crate::shared::Shared;
 
-/// Stores blocks until the driver is gone.
+/// Stores blocks until the driver has ended.
 pub struct Persist {
     /// The store.
     pub store: Arc<Store>,
     /// The newest height ever acknowledged, outside the database.
     pub witness: HeadWitness,
-    /// What readers see.
+    /// State published to readers.
     pub shared: Arc<Shared>,
     /// Blocks to be stored.
     pub commits: Receiver<Box<Commit<StateView>>>,
-    /// Whom to tell.
+    /// The driver to notify.
     pub driver: Sender<Input>,
 }
 
 impl Persist {
-    /// Runs until the driver is gone, or a write failed: then the driver is told to end the node.
+    /// Runs until the driver has ended, or a write failed: the driver is then instructed to stop the node.
     pub fn run(mut self) {
         while let Ok(commit) = self.commits.recv() {
             if let Err(error) = self.commit(*commit) {
@@ -41,7 +41,7 @@ impl Persist {
                 return;
             }
         }
-        // The driver is gone: a clean stop.
+        // The driver has ended: a clean stop.
         if let Err(error) = self.witness.sync() {
             warn!(target: "node::chain", %error, "the head witness was not synced");
         }
@@ -69,7 +69,7 @@ impl Persist {
             ids,
         };
         let height = block.header.height;
-        // A home that lost blocks and fetches them: they must be those that were committed here.
+        // A home that lost blocks and fetches them: they must equal those that were committed on this node.
         let seen = self.witness.head();
         compare_with_witness(seen, height, hash)?;
         // D2: body, header, certificate, receipts, diff and head in one synced batch.
@@ -78,14 +78,14 @@ impl Persist {
         let storage = &self.shared.metrics.storage;
         storage.commit.observe(begun.elapsed());
         storage.syncs.at(Files::Commit).inc();
-        // D4: what was acknowledged, where a damaged database cannot hide it. While lost blocks are fetched
-        // the witness keeps the newest one, so that another start waits for it too.
+        // D4: records the acknowledged head where a damaged database cannot hide it. While lost blocks are
+        // fetched the witness keeps the newest one, so that another start waits for it too.
         if seen.is_none_or(|seen| seen.height < height) {
             self.witness
                 .record(vibecoin_storage::Head { height, hash })
                 .map_err(fail("write the head witness"))?;
         }
-        // The driver first: who was told "final" and sends again meets the new state there.
+        // The driver first: a client that is notified "final" and submits again meets the new state there.
         let lost = |_| NodeError::ThreadLost { name: "driver" };
         self.driver
             .send(Input::Committed {
@@ -97,7 +97,7 @@ impl Persist {
         Ok(())
     }
 
-    /// D3: only now may anybody be told.
+    /// D3: readers may be notified only now.
     fn publish(&self, block: CommitBlock, hash: Hash, view: StateView) {
         let CommitBlock {
             header,

@@ -1,7 +1,7 @@
-//! What the pool holds, for readers: RPC never waits for the replica's thread.
+//! Copy of the pool's contents for readers: RPC never waits for the replica's thread.
 //!
-//! The driver writes here after each answer of the pool and after each block; locks are held for one
-//! lookup, or one look at all ids where a page is asked for. The pool itself stays the only judge.
+//! The driver updates it after each answer of the pool and after each block; locks are held for one lookup,
+//! or one scan of all ids where a page is requested. Only the pool itself decides on transactions.
 
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use parking_lot::RwLock;
 use vibecoin_mempool::memory::{READERS_BYTES, block, charge, hashed};
 use vibecoin_primitives::{Address, FastMap, Hash, Nonce, TimeMs, VerifiedTransaction};
 
-/// One transaction that waits.
+/// A transaction in the pool.
 #[derive(Clone, Debug)]
 pub struct Waiting {
     /// The transaction.
     pub transaction: Arc<VerifiedTransaction>,
-    /// When it came in.
+    /// Time of arrival.
     pub since: TimeMs,
 }
 
@@ -24,7 +24,7 @@ struct Inner {
     by_id: FastMap<Hash, Waiting>,
     /// Ascending by nonce; never empty.
     by_sender: FastMap<Address, Vec<Arc<VerifiedTransaction>>>,
-    /// In the order of arrival, the first of which waits; others may have left.
+    /// In order of arrival. The first is in the pool; later ones may have left.
     arrivals: VecDeque<(TimeMs, Hash)>,
     bytes: u64,
 }
@@ -39,7 +39,7 @@ impl Inner {
                 .map(|old| std::mem::replace(old, Arc::clone(&transaction))),
             Err(at) => {
                 if queue.capacity() == 0 {
-                    // Most senders have one.
+                    // The median sender has one.
                     queue.reserve_exact(1);
                 }
                 queue.insert(at, Arc::clone(&transaction));
@@ -69,7 +69,7 @@ impl Inner {
             && queue.get(at).is_some_and(|there| there.id() == id)
         {
             queue.remove(at);
-            // What a long row took would else stay with its last entry.
+            // Otherwise the capacity of a long queue would stay with its last entry.
             if queue.len() < queue.capacity() / 4 {
                 queue.shrink_to(queue.len().saturating_mul(2));
             }
@@ -85,7 +85,7 @@ impl Inner {
         Some(gone)
     }
 
-    /// Brings the arrivals in line: the first waits, and those that have left are never the most.
+    /// Compacts the arrivals: the first is in the pool, and departed ones are never the majority.
     fn tidy(&mut self) {
         let waits = |(since, id): &(TimeMs, Hash)| self.by_id.get(id).is_some_and(|it| it.since == *since);
         while self.arrivals.front().is_some_and(|first| !waits(first)) {
@@ -112,8 +112,8 @@ fn find(queue: &[Arc<VerifiedTransaction>], nonce: Nonce) -> Result<usize, usize
     queue.binary_search_by_key(&nonce, |there| there.body().nonce)
 }
 
-/// The first nonce from `committed` on that does not wait. Nonces ascend without repeating, so the first ones are
-/// without a gap exactly as long as each is its position ahead of `committed`.
+/// The first nonce from `committed` on that is not in the queue. Nonces ascend without repetition, so a
+/// prefix is without a gap exactly as long as each nonce is `committed` plus its position.
 fn next_nonce(queue: &[Arc<VerifiedTransaction>], committed: Nonce) -> Nonce {
     let passed = queue.partition_point(|there| there.body().nonce < committed);
     let queue = queue.get(passed..).unwrap_or_default();
@@ -132,8 +132,8 @@ fn next_nonce(queue: &[Arc<VerifiedTransaction>], committed: Nonce) -> Nonce {
     committed.saturating_add(unbroken as u64)
 }
 
-/// The pool charges for this copy: what is in each of the three lists, the last of which has room for twice as many
-/// as were in it when it grew, and once more by half for those that have left.
+/// The pool charges for this copy: the entries of the three lists, the last of which has capacity for twice
+/// as many as were in it when it grew, and half as many again for departed ones.
 const _: () = assert!(
     hashed(size_of::<(Hash, Waiting)>())
         + hashed(size_of::<(Address, Vec<Arc<VerifiedTransaction>>)>())
@@ -148,17 +148,17 @@ pub struct PoolIndex {
     inner: RwLock<Inner>,
 }
 
-/// Count and bytes of what waits.
+/// Number and bytes of the transactions.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Totals {
-    /// Transactions.
+    /// Number of transactions.
     pub count: u64,
     /// Bytes of memory that the pool charges for them.
     pub bytes: u64,
 }
 
 impl PoolIndex {
-    /// Notes transactions that the pool took.
+    /// Adds transactions that the pool accepted.
     pub fn insert(&self, transactions: impl IntoIterator<Item = Arc<VerifiedTransaction>>, now: TimeMs) {
         let mut inner = self.inner.write();
         for transaction in transactions {
@@ -167,7 +167,7 @@ impl PoolIndex {
         inner.tidy();
     }
 
-    /// Notes transactions that left the pool.
+    /// Removes transactions that left the pool.
     pub fn remove<'a>(&self, ids: impl IntoIterator<Item = &'a Hash>) {
         let mut inner = self.inner.write();
         for id in ids {
@@ -181,7 +181,7 @@ impl PoolIndex {
         self.inner.read().by_id.get(id).cloned()
     }
 
-    /// What waits for one sender, ascending by nonce.
+    /// Transactions of one sender, ascending by nonce.
     pub fn of_sender(&self, sender: &Address) -> Vec<Waiting> {
         let inner = self.inner.read();
         let ids = inner.by_sender.get(sender).into_iter().flatten();
@@ -189,13 +189,13 @@ impl PoolIndex {
             .collect()
     }
 
-    /// Returns true if the transaction with this id waits.
+    /// Returns true if the transaction with this id is in the pool.
     pub fn contains(&self, id: &Hash) -> bool {
         self.inner.read().by_id.contains_key(id)
     }
 
-    /// The nonce that `nonce` of a sender waits for, when its next nonce is `committed`; `None` when it is next in
-    /// line. Two searches by halves, and nothing is copied.
+    /// The missing nonce that `nonce` of a sender waits for, when its next nonce is `committed`; `None` when
+    /// there is no gap. Two binary searches, and nothing is copied.
     pub fn gap(&self, sender: &Address, nonce: Nonce, committed: Nonce) -> Option<Nonce> {
         let inner = self.inner.read();
         let queue = inner.by_sender.get(sender).map_or(&[][..], Vec::as_slice);
@@ -203,7 +203,7 @@ impl PoolIndex {
         (nonce >= next).then_some(next)
     }
 
-    /// At most `limit` transactions in ascending order of ids above `after`. Looks at all ids, once.
+    /// Up to `limit` transactions in ascending order of ids above `after`. Scans all ids, once.
     pub fn list(&self, after: Option<&Hash>, limit: usize) -> Vec<Waiting> {
         let inner = self.inner.read();
         let mut page: BinaryHeap<&Hash> = BinaryHeap::new();
@@ -224,7 +224,7 @@ impl PoolIndex {
         ids.filter_map(|id| inner.by_id.get(id).cloned()).collect()
     }
 
-    /// Count and bytes.
+    /// Number and bytes of the transactions.
     pub fn totals(&self) -> Totals {
         let inner = self.inner.read();
         Totals {
@@ -233,7 +233,7 @@ impl PoolIndex {
         }
     }
 
-    /// When the oldest came in.
+    /// Arrival of the oldest transaction.
     pub fn oldest(&self) -> Option<TimeMs> {
         self.inner.read().arrivals.front().map(|(since, _)| *since)
     }
@@ -266,7 +266,7 @@ mod tests {
         Arc::new(body.sign(&GENESIS, &key).verify(&GENESIS).unwrap())
     }
 
-    /// Everything the index tells, against one ordered map that is searched from end to end.
+    /// All queries of the index, against one ordered map that is searched from end to end.
     #[test]
     fn it_tells_what_a_plain_map_would() {
         let index = PoolIndex::default();

@@ -1,4 +1,4 @@
-//! A queue with classes, bounded in bytes per peer and in total, fair between peers.
+//! A queue with priority classes, bounded in bytes per peer and in total, fair between peers.
 //!
 //! ```text
 //!  class 0 (dearest)   peer a ▪▪▪  peer b ▪        round robin between peers,
@@ -6,8 +6,8 @@
 //!  class 2 (strangers) …                           and every so often a lower one
 //! ```
 //!
-//! No class takes room from another. Within a class a peer has its own bound, and where the class is full, the
-//! peer with the most in it loses its newest item to one with less: a flood displaces itself.
+//! No class takes space from another. Within a class a peer has its own bound, and where the class is full,
+//! the peer with the largest share loses its newest item to one with less: a flood displaces itself.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,17 +15,17 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 use vibecoin_replica::PeerId;
 
-/// What an item costs beside its bytes.
+/// Fixed cost of an item beside its bytes.
 pub const ITEM_BYTES: usize = 256;
-/// Items of the dearest class in a row after which a lower one has its turn.
+/// Maximum number of consecutive items of the highest class while a lower one waits.
 const IN_A_ROW_MAX: u32 = 16;
 
 /// Bounds of one class.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Most bytes of one peer.
+    /// Maximum bytes of one peer.
     pub peer_bytes_max: usize,
-    /// Most bytes altogether.
+    /// Maximum bytes of all peers together.
     pub bytes_max: usize,
 }
 
@@ -52,7 +52,7 @@ struct Class<T> {
     bounds: Bounds,
     bytes: usize,
     peers: BTreeMap<PeerId, Waiting<T>>,
-    /// Who had its turn last.
+    /// Peer of the last turn.
     last: PeerId,
 }
 
@@ -150,7 +150,7 @@ impl<T> Classes<T> {
     }
 }
 
-/// The queue. Any thread may push; one pops.
+/// The queue. Any thread may push; one thread pops.
 pub struct FairQueue<T> {
     classes: Mutex<Classes<T>>,
     bell: Sender<()>,
@@ -158,7 +158,7 @@ pub struct FairQueue<T> {
 }
 
 impl<T> FairQueue<T> {
-    /// An empty queue with a class for each of the bounds, the dearest first.
+    /// An empty queue with one class for each of the bounds, in descending priority.
     pub fn new(bounds: impl IntoIterator<Item = Bounds>) -> Self {
         let (bell, rung) = bounded(1);
         Self {
@@ -171,7 +171,7 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Puts an item of so many bytes in; `false` when its peer or its class has no room for it.
+    /// Adds an item of `bytes` bytes; returns `false` when its peer or its class has no space for it.
     pub fn push(&self, class: usize, peer: PeerId, bytes: usize, item: T) -> bool {
         let mut classes = self.classes.lock();
         let taken = classes
@@ -185,35 +185,35 @@ impl<T> FairQueue<T> {
         taken
     }
 
-    /// Rings the bell, for what waits beside the queue.
+    /// Signals the bell, for input beside the queue.
     pub fn ring(&self) {
-        // Full is fine: it rings already.
+        // A full channel is fine: the signal is pending already.
         let _rings = self.bell.try_send(());
     }
 
-    /// Takes the next item.
+    /// Removes and returns the next item.
     pub fn pop(&self) -> Option<T> {
         self.classes.lock().pop()
     }
 
-    /// Takes the next item of one class.
+    /// Removes and returns the next item of one class.
     pub fn pop_of(&self, class: usize) -> Option<T> {
         self.classes.lock().classes.get_mut(class)?.pop()
     }
 
-    /// Drops what waits of a peer that is gone.
+    /// Drops the items of a disconnected peer.
     pub fn forget(&self, peer: PeerId) {
         for class in &mut self.classes.lock().classes {
             class.forget(peer);
         }
     }
 
-    /// Rings after a push. Whoever waits for it must pop until nothing is left before it waits again.
+    /// Signalled after each push. A receiver must pop until the queue is empty before it waits again.
     pub const fn bell(&self) -> &Receiver<()> {
         &self.rung
     }
 
-    /// Bytes that wait in a class.
+    /// Bytes queued in a class.
     #[cfg(test)]
     pub fn bytes(&self, class: usize) -> usize {
         let classes = self.classes.lock();

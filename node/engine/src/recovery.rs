@@ -1,4 +1,4 @@
-//! What a node that lost something waits for before it takes part again.
+//! Conditions under which a node that lost data participates again.
 
 use tracing::warn;
 use vibecoin_primitives::{Hash, Height};
@@ -8,17 +8,17 @@ use vibecoin_storage::start::Lost;
 
 use crate::error::NodeError;
 
-/// Blocks to fetch from peers, and heights at which the key stays silent. Both are over by themselves.
+/// Blocks to fetch from peers, and heights at which the key stays silent. Both resolve without intervention.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
-    /// Blocks that were committed here and that the database lost.
+    /// Blocks that were committed on this node and that the database lost.
     pub lost: Option<Lost>,
-    /// The last height at which this key may have signed without a record of it that can be trusted.
+    /// Last height at which this key may have signed without a trustworthy record of it.
     pub silent_through: Option<Height>,
 }
 
 impl Recovery {
-    /// Reports at the start what will be waited for.
+    /// Logs the conditions at the start.
     pub fn announce(&self) {
         if let Some(lost) = &self.lost {
             warn!(target: "node", head = %lost.head.height, committed = %lost.through,
@@ -29,8 +29,8 @@ impl Recovery {
         }
     }
 
-    /// What is waited for while `head` is the newest block; `None` when nothing is. `abstains` says that the
-    /// orderer refuses to sign at the height after the head.
+    /// The pending condition while `head` is the newest block; `None` when there is none. `abstains` states
+    /// that the orderer refuses to sign at the height after the head.
     #[must_use]
     pub fn waiting(&self, head: Height, abstains: bool) -> Option<Waiting> {
         let again = match self.silent_through.filter(|through| *through > head) {
@@ -59,11 +59,11 @@ impl Recovery {
     }
 }
 
-/// Compares a block that is about to be committed with what the witness saw at its height.
+/// Compares a block about to be committed with the witness's record of its height.
 ///
 /// # Errors
-/// [`NodeError::Damaged`] with both hashes when it is another block: peers have another chain than the one
-/// that was committed here.
+/// [`NodeError::Damaged`] with both hashes when it is a different block: the peers' chain differs from the
+/// one committed on this node.
 pub fn compare_with_witness(witness: Option<Head>, height: Height, hash: Hash) -> Result<(), NodeError> {
     match witness {
         Some(seen) if seen.height == height && seen.hash != hash => Err(NodeError::Damaged {

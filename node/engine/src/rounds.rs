@@ -1,9 +1,9 @@
-//! What this node saw of the rounds of the newest heights. A plain value: the driver feeds it, RPC reads
-//! it, and the figures of a decided height go to the metrics.
+//! This node's record of the rounds of the newest heights. A plain value: the driver updates it, RPC reads
+//! it, and the durations of a decided height go to the metrics.
 //!
-//! The driver tells it of everything it appends to the consensus log ([`RoundBook::record`]): accepted
-//! votes, proposals, verdicts and waits that ran out, ours and those of others. So it knows what the
-//! orderer knew, and nothing more.
+//! The driver passes it everything that it appends to the consensus log ([`RoundBook::record`]): accepted
+//! votes, proposals, verdicts and expired timeouts, own and others'. So it has the orderer's knowledge, and
+//! nothing more.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,19 +15,19 @@ use vibecoin_primitives::{
 use vibecoin_replica::Now;
 use vibecoin_rpc_server::backend::{BodyVerdict, HeightRounds, RoundOutcome, RoundRecord, Tally, Wait};
 
-/// Heights that are remembered.
+/// Number of heights kept.
 pub const HEIGHTS_MAX: usize = 256;
-/// Rounds of one height that are remembered, the newest ones.
+/// Number of rounds kept per height, the newest ones.
 pub const ROUNDS_MAX: usize = 64;
-/// Blocks that the votes of one kind in one round are told apart by.
+/// Number of blocks distinguished among the votes of one kind in one round.
 const CHOICES_MAX: usize = 4;
-/// Waits that ran out in one round that are remembered: one of each kind, and a few after restarts.
+/// Number of expired timeouts kept per round: one of each kind, and a few after restarts.
 const TIMEOUTS_MAX: usize = 8;
 
-/// When the steps of the round that decided a height were done, in microseconds after the round began.
+/// Completion times of the steps of the deciding round, in microseconds after the round began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Steps {
-    /// The proposal was there.
+    /// The proposal had arrived.
     pub proposal: Option<u64>,
     /// The body was judged.
     pub body: Option<u64>,
@@ -44,13 +44,13 @@ pub struct RoundBook {
     fault_model: FaultModel,
     /// Ascending by height; the last one is being decided.
     heights: VecDeque<HeightRounds>,
-    /// When the newest round began, on the clock that never goes back.
+    /// Start of the newest round, on the monotonic clock.
     began: u64,
     steps: Steps,
 }
 
 impl RoundBook {
-    /// A book without a page.
+    /// An empty book.
     #[must_use]
     pub const fn new(validators: Arc<ValidatorSet>, fault_model: FaultModel) -> Self {
         Self {
@@ -67,18 +67,18 @@ impl RoundBook {
         }
     }
 
-    /// The rounds of a height, if they are remembered.
+    /// The rounds of a height, if they are kept.
     #[must_use]
     pub fn get(&self, height: Height) -> Option<HeightRounds> {
         let newest = self.heights.back()?.height;
         let back = usize::try_from(newest.0.checked_sub(height.0)?).ok()?;
-        // Heights follow each other, but for gaps where blocks were fetched from others.
+        // Heights are consecutive, except for gaps where blocks were fetched from peers.
         let from = self.heights.len().saturating_sub(back.saturating_add(1));
         let mut near = self.heights.iter().skip(from);
         near.find(|seen| seen.height == height).cloned()
     }
 
-    /// A round began.
+    /// Records the start of a round.
     pub fn round_started(&mut self, height: Height, round: Round, proposer: PublicKey, now: Now) {
         let began = self.began;
         if self.heights.back().is_none_or(|seen| seen.height < height) {
@@ -93,7 +93,7 @@ impl RoundBook {
         let Some(seen) = self.heights.back_mut().filter(|seen| seen.height == height) else {
             return;
         };
-        // Votes for a round may come before it begins here.
+        // Votes for a round may arrive before it begins on this node.
         if let Some(last) = seen
             .rounds
             .iter_mut()
@@ -109,7 +109,7 @@ impl RoundBook {
         self.steps = Steps::default();
     }
 
-    /// What the consensus log was told.
+    /// Records an entry of the consensus log.
     pub fn record(&mut self, record: &LogRecord, now: Now) {
         match record {
             LogRecord::Vote(vote) => self.vote(vote, now),
@@ -123,7 +123,7 @@ impl RoundBook {
                 self.body(header.height, *round, *valid, now);
             }
             LogRecord::Timeout { height, round, step } => self.timeout(*height, *round, *step, now),
-            // Its votes; those that are known already change nothing.
+            // Its votes; known ones change nothing.
             LogRecord::Polka(certificate) => {
                 for vote in certificate.votes() {
                     self.vote(&vote, now);
@@ -133,7 +133,7 @@ impl RoundBook {
         }
     }
 
-    /// A proposal came.
+    /// Records the arrival of a proposal.
     pub fn proposal(&mut self, height: Height, round: Round, block: Hash, now: Now) {
         let after = self.since(now);
         let Some(record) = self.round(height, round) else {
@@ -145,7 +145,7 @@ impl RoundBook {
         }
     }
 
-    /// The body of the round's block was judged.
+    /// Records the verdict on the body of the round's block.
     pub fn body(&mut self, height: Height, round: Round, valid: bool, now: Now) {
         let after = self.since(now);
         let Some(record) = self.round(height, round) else {
@@ -162,7 +162,7 @@ impl RoundBook {
         }
     }
 
-    /// A validator voted. Each counts once per round and kind.
+    /// Records a vote. Each validator counts once per round and kind.
     pub fn vote(&mut self, vote: &SignedVote, now: Now) {
         let vote = &vote.vote;
         let after = self.since(now);
@@ -197,7 +197,7 @@ impl RoundBook {
         }
     }
 
-    /// A wait ran out here.
+    /// Records an expired timeout of this node.
     pub fn timeout(&mut self, height: Height, round: Round, step: TimeoutStep, now: Now) {
         let after = self.since(now);
         let Some(record) = self.round(height, round) else {
@@ -208,14 +208,15 @@ impl RoundBook {
         }
     }
 
-    /// The height is decided. Returns the steps of its last round, and how many rounds it took here.
+    /// Records the decision of a height. Returns the steps of its last round, and its number of rounds on
+    /// this node.
     pub fn decided(&mut self, height: Height, block: Hash, round: Round, now: Now) -> (Steps, u32) {
         let after = self.since(now);
         let Some(seen) = self.heights.back_mut().filter(|seen| seen.height == height) else {
             return (Steps::default(), 1);
         };
         seen.decided = Some(block);
-        // A block that was fetched is decided in a round that may never have begun here.
+        // A fetched block is decided in a round that may never have begun on this node.
         for record in &mut seen.rounds {
             if record.round == round {
                 record.outcome = RoundOutcome::Decided;
@@ -240,7 +241,7 @@ impl RoundBook {
     }
 }
 
-/// The record of a round, made when there is none yet.
+/// Finds or creates the record of a round.
 fn find(seen: &mut HeightRounds, round: Round) -> &mut RoundRecord {
     let at = match seen.rounds.binary_search_by_key(&round, |record| record.round) {
         Ok(at) => at,
@@ -276,7 +277,7 @@ const fn blank(round: Round) -> RoundRecord {
     }
 }
 
-/// Adds a vote and returns the power of its choice; 0 for a choice that is not told apart.
+/// Adds a vote and returns the power of its choice; 0 for a choice that is not distinguished.
 fn count(tally: &mut Tally, block: Option<Hash>, power: u64) -> u64 {
     let Some(block) = block else {
         tally.nil = tally.nil.saturating_add(power);

@@ -63,7 +63,7 @@ fn a_round_that_passed_says_what_was_there_and_what_was_not() {
     }
     let (steps, rounds) = book.decided(Height(7), Hash([9; 32]), Round(1), at(450));
     assert_eq!(rounds, 2);
-    // 1 + 2 + 3 of 10 is no quorum; with the fourth it is.
+    // 1 + 2 + 3 of 10 is not a quorum; with the fourth it is.
     let expected = Steps {
         proposal: Some(20_000),
         body: Some(25_000),
@@ -128,10 +128,10 @@ fn what_is_remembered_is_bounded_in_heights_and_in_rounds() {
     for round in 0..500 {
         book.round_started(Height(1001), Round(round), key(1), at(2000));
     }
-    // Far ahead of the rounds that began here: takes no more room than those.
+    // Far ahead of the rounds that began here: takes no more space than those.
     book.vote(&vote(VoteKind::Prevote, 1001, 4_000_000, None, 1), at(2001));
     let seen = book.get(Height(1001)).unwrap();
-    // 500 rounds began, and one was heard of; 64 are kept.
+    // 500 rounds began, and one was learned from a vote; 64 are kept.
     assert_eq!((seen.rounds.len(), seen.forgotten), (ROUNDS_MAX, 437));
     assert_eq!(seen.rounds.last().unwrap().round, Round(4_000_000));
 }

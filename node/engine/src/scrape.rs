@@ -1,4 +1,4 @@
-//! What a scrape looks at: figures that nobody has to keep, because they can be read when asked for.
+//! Collection of the metrics that are not counted continuously, because they can be read on demand.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,9 +13,9 @@ use crate::clock::Clock;
 use crate::metrics::{Metrics, ProcessMetrics, Protocols};
 use crate::shared::Shared;
 
-/// The parts of the node that are looked at.
+/// The parts of the node that a scrape reads.
 pub struct Scrape {
-    /// What readers see.
+    /// State published to readers.
     pub shared: Arc<Shared>,
     /// The database.
     pub store: Arc<Store>,
@@ -23,7 +23,7 @@ pub struct Scrape {
     pub network: Option<Network>,
     /// The clocks.
     pub clock: Clock,
-    /// Whether this node votes.
+    /// True if this node votes.
     pub validates: bool,
 }
 
@@ -43,7 +43,7 @@ fn thousandths(value: u64) -> f64 {
     value as f64 / 1000.0
 }
 
-/// Registers everything and returns what makes the text of a scrape.
+/// Registers all metrics and returns the function that renders a scrape.
 pub fn renderer(
     scrape: Scrape,
     rpc: &RpcMetrics,
@@ -56,7 +56,7 @@ pub fn renderer(
     })
 }
 
-/// Everything that is declared.
+/// Registry of all declared metrics.
 pub fn registry(metrics: &Metrics, rpc: &RpcMetrics, build: &BuildFacts) -> Registry {
     let mut registry = Registry::default();
     metrics.register(&mut registry);
@@ -150,7 +150,7 @@ fn refresh_network(network: &Network, metrics: &Metrics) {
     put(&figures.bans, counters.bans);
 }
 
-/// What the kernel says of this process; a figure that cannot be read stays as it is.
+/// Reads the kernel's figures of this process; a figure that cannot be read stays unchanged.
 pub fn refresh_process(process: &ProcessMetrics, uptime_ms: u64) {
     process.uptime.set(thousandths(uptime_ms));
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -165,7 +165,7 @@ pub fn refresh_process(process: &ProcessMetrics, uptime_ms: u64) {
         set(&process.threads, threads);
     }
     if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
-        // One of them is the folder that is being read.
+        // One of them is the directory being read.
         set(&process.open_files, files.count().saturating_sub(1));
     }
     let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);

@@ -1,6 +1,6 @@
-//! The thread that answers peers' requests for blocks, away from the driver and the network: for stored ones, and of
-//! peers that are no validators, for bodies of the height being decided. Whose turn it is and how much an answer may
-//! take is decided in [`turns`].
+//! The thread that serves peers' requests for blocks, away from the driver and the network: for stored ones,
+//! and, to peers that are not validators, for bodies of the height being decided. The order and the size of
+//! the responses are decided in [`turns`].
 
 mod bodies;
 mod turns;
@@ -23,30 +23,30 @@ use bodies::Bodies;
 pub use turns::{Class, Paces, Request};
 use turns::{Next, Turn, Turns};
 
-/// Most bytes of bodies in one answer; a single larger block is sent alone.
+/// Maximum bytes of bodies in one response; a single larger block is sent alone.
 const BODIES_BYTES_MAX: usize = 4 * MIB;
-/// Most bytes that are read and encoded at once: one answer and its frame.
+/// Maximum bytes that are read and encoded at once: one response and its frame.
 pub const READING_BYTES_MAX: usize = 32 * MIB;
-/// Charge for an answer beside its bytes, for the work that does not depend on its size.
+/// Charge for a response beside its bytes, for the work that does not depend on its size.
 const ANSWER_BYTES: usize = 8 * KIB;
-/// The same for each of its blocks, which is three reads; its header is within.
+/// The same for each of its blocks, which takes three reads; its header is included.
 const BLOCK_BYTES: usize = KIB;
 /// Bytes of a certificate's signature with its key.
 const SIGNATURE_BYTES: usize = 96;
 
-// The largest answer fits into a message.
+// The largest response fits into a message.
 const _: () = assert!(BODIES_BYTES_MAX <= BODY_BYTES_MAX);
 const _: () = assert!(
     BODY_BYTES_MAX + SYNC_BLOCKS_MAX * (HEADER_BYTES_MAX + CERTIFICATE_BYTES_MAX + 64) <= SYNC_BYTES_MAX
 );
 const _: () = assert!(2 * SYNC_BYTES_MAX <= READING_BYTES_MAX);
 
-/// What the thread and those who ask share.
+/// State shared by the thread and its callers.
 struct Desk {
     state: Mutex<State>,
-    /// Rings after a request, and at the end.
+    /// Signalled after a request, and at the end.
     bell: Condvar,
-    /// Times are counted from here.
+    /// Origin of the times.
     begun: Instant,
 }
 
@@ -56,15 +56,15 @@ struct State {
     is_open: bool,
 }
 
-/// The response to a peer.
+/// A response to a peer.
 pub enum Answer {
-    /// Old blocks.
+    /// Decided blocks.
     Blocks(Message),
     /// The body of a block that may be decided next.
     Body(Frame),
 }
 
-/// Answers requests for blocks from the store. Ends its thread when dropped.
+/// Serves requests for blocks from the store. Ends its thread when dropped.
 pub struct Server {
     desk: Arc<Desk>,
     thread: Option<JoinHandle<()>>,
@@ -74,7 +74,7 @@ impl Server {
     /// Starts the thread; `answer` sends, and must not block.
     ///
     /// # Errors
-    /// [`NodeError::System`] when the system gives no thread.
+    /// [`NodeError::System`] when the system cannot create a thread.
     pub fn start(
         store: Arc<Store>,
         paces: Paces,
@@ -111,18 +111,18 @@ impl Server {
         })
     }
 
-    /// Takes a request in, at once. `false`: too many wait, and there will be no answer.
+    /// Queues a request without blocking. Returns `false` if too many are queued: there will be no response.
     pub fn ask(&self, class: Class, peer: PeerId, request: Request) -> bool {
         let taken = self.desk.state.lock().turns.ask(class, peer, request);
         self.desk.bell.notify_one();
         taken
     }
 
-    /// The packed body of a block that may be decided next: what `pack` gives for the first peer that asks for it, and
-    /// the same for all others. For the driver alone, which is the one that packs.
+    /// The encoded body of a block that may be decided next: the result of `pack` for the first peer that
+    /// requests it, and the same value for all others. Only for the driver, which is the one that encodes.
     pub fn body(&self, block: Hash, pack: impl FnOnce() -> Option<Frame>) -> Option<Frame> {
         let kept = self.desk.state.lock().bodies.get(&block);
-        // Packed without the lock, for which the network's thread would wait.
+        // Encoded without the lock, for which the network's thread would wait.
         kept.or_else(|| {
             let frame = pack()?;
             self.desk.state.lock().bodies.keep(block, frame.clone());
@@ -130,19 +130,20 @@ impl Server {
         })
     }
 
-    /// Another height is being decided: peers that wait for bodies get the blocks with their certificates.
+    /// A different height is being decided: peers with pending requests for bodies receive the blocks with
+    /// their certificates.
     pub fn clear_bodies(&self) {
         self.desk.state.lock().bodies.clear();
     }
 
-    /// The peer is gone: what it asked for is not read.
+    /// The peer is disconnected: its requests are dropped.
     pub fn forget(&self, peer: PeerId) {
         self.desk.state.lock().turns.forget(peer);
     }
 }
 
 impl Drop for Server {
-    /// Waits for the answer that is being made, so that the store is free afterwards.
+    /// Waits for the response in progress, so that the store is free afterwards.
     fn drop(&mut self) {
         self.desk.state.lock().is_open = false;
         self.desk.bell.notify_one();
@@ -168,7 +169,7 @@ impl Desk {
                     (Answer::Blocks(Message::SyncResponse { from, blocks }), bytes)
                 }
                 Request::Body(block) => {
-                    // Its height is over, or others took its place.
+                    // Its height has ended, or others displaced it.
                     let Some(frame) = self.state.lock().bodies.get(&block) else {
                         continue;
                     };
@@ -198,7 +199,7 @@ impl Desk {
     }
 }
 
-/// What an answer takes off the budget of its class.
+/// Bytes that a response takes from the budget of its class.
 fn charge(blocks: &[CertifiedBlock]) -> usize {
     blocks.iter().fold(ANSWER_BYTES, |sum, block| {
         let signatures = block.certificate.signatures.len();
@@ -208,8 +209,8 @@ fn charge(blocks: &[CertifiedBlock]) -> usize {
     })
 }
 
-/// The blocks of an answer: ascending, without gaps, as many as were asked for and fit, none after the one that
-/// brings their bodies to `bytes_enough`; none when the first is not there.
+/// The blocks of a response: ascending, without gaps, up to the requested number, none after the one that
+/// brings their bodies to `bytes_enough`; none when the first does not exist.
 fn collect(
     from: Height,
     count: u32,
@@ -246,7 +247,7 @@ fn stored(store: &Store, height: Height) -> Result<Option<CertifiedBlock>, Stora
     let Some(header) = blocks.header(height)? else {
         return Ok(None);
     };
-    // Genesis has no certificate: everybody makes that block alone.
+    // Genesis has no certificate: every node derives that block locally.
     let Some(certificate) = blocks.certificate(height)? else {
         return Ok(None);
     };
@@ -266,15 +267,15 @@ pub mod tests {
 
     use crossbeam_channel::{Receiver, Sender, bounded};
 
-    /// What the disk says about blocks above 100.
+    /// The mock store has no blocks above 100.
     const HEAD: u64 = 100;
     const A: PeerId = PeerId(1);
-    /// So much that nothing waits for it.
+    /// So fast that no request waits for its budget.
     const PACES: Paces = Paces {
         known: 1 << 40,
         strangers: 1 << 40,
     };
-    /// Requests that wait in a test, at most.
+    /// Maximum number of requests queued in a test.
     const MANY: usize = 1_024;
 
     fn header(height: Height) -> Header {
@@ -314,7 +315,7 @@ pub mod tests {
         }
     }
 
-    /// The packed body of a block, of about so many bytes.
+    /// The encoded body of a block, of approximately `body_bytes` bytes.
     pub fn frame(body_bytes: usize) -> Frame {
         Envelope::new(&Hash::ZERO).frame(&Message::Body {
             header: Box::new(header(Height(1))),
@@ -329,7 +330,7 @@ pub mod tests {
         }
     }
 
-    /// Asks for blocks of this size and compares the heights that come.
+    /// Requests blocks of this size and compares the returned heights.
     fn check(from: u64, count: u32, body_bytes: usize, expected: impl IntoIterator<Item = u64>) {
         let (answers, answered) = bounded(1);
         let read = move |height: Height| {
@@ -408,7 +409,7 @@ pub mod tests {
         );
     }
 
-    /// A server whose thread reads nothing until it is let.
+    /// A server whose thread reads nothing until it is released.
     fn held(paces: Paces, body: usize) -> (Server, Sender<()>, Receiver<PeerId>, Receiver<()>) {
         let (let_go, go) = bounded::<()>(MANY);
         let (reading, reads) = bounded(MANY);
@@ -432,7 +433,7 @@ pub mod tests {
         let (server, let_go, answered, reads) = held(PACES, 0);
         let ask = |class, peer| server.ask(class, PeerId(peer), blocks(1, 1));
         assert!(ask(Class::Stranger, 1));
-        // The first is being answered and does not wait any more.
+        // The first is being served and is not queued any more.
         reads.recv().unwrap();
         assert!((1..=3).all(|peer| ask(Class::Stranger, peer)));
         assert!(ask(Class::Stranger, 1));
@@ -463,7 +464,7 @@ pub mod tests {
 
     #[test]
     fn a_stranger_whose_budget_is_spent_waits_and_a_validator_does_not() {
-        // A byte in a second: the first answer takes all of it for years.
+        // A byte per second: the first response takes all of it for years.
         let paces = Paces {
             strangers: 1,
             ..PACES
@@ -488,7 +489,7 @@ pub mod tests {
             Answer::Body(frame) => answers.send((peer, frame)).unwrap(),
             Answer::Blocks(_) => panic!("nobody asked for blocks"),
         };
-        // A byte in a second: the first body takes all of it for years.
+        // A byte per second: the first body takes all of it for years.
         let paces = Paces {
             strangers: 1,
             ..PACES
@@ -502,7 +503,7 @@ pub mod tests {
         assert!(ask(Class::Stranger, 1, first));
         assert_eq!(answered.recv(), Ok((A, packed.clone())));
         assert!(ask(Class::Stranger, 1, first) && ask(Class::Stranger, 2, first));
-        // Peers that the operator named have a budget of their own.
+        // Peers that the operator configured have a separate budget.
         for peer in 3..10 {
             assert!(ask(Class::Known, peer, first));
             assert_eq!(answered.recv(), Ok((PeerId(peer), packed.clone())));

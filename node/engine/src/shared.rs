@@ -1,4 +1,4 @@
-//! What the threads share with readers: the newest view, the newest blocks, and the figures of status.
+//! State that the threads share with readers: the newest view, the newest blocks, and the figures of status.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -17,53 +17,53 @@ use crate::pool_index::PoolIndex;
 use crate::rounds::RoundBook;
 use crate::sync_view::SyncView;
 
-/// Most recent blocks kept in memory for subscribers.
+/// Maximum number of recent blocks kept in memory for subscribers.
 pub const RECENT_BLOCKS_MAX: usize = 64;
-/// Most bytes of encoded bodies among them.
+/// Maximum bytes of encoded bodies among them.
 pub const RECENT_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Most fates of departed transactions that are remembered.
+/// Maximum number of departed transactions whose reason is kept.
 pub const FATES_MAX: usize = 100_000;
 
-/// What readers see. Written by `persist` and `driver` alone.
+/// State published to readers. Written only by `persist` and `driver`.
 pub struct Shared {
-    /// Head and state as one value: an answer never mixes two heights.
+    /// Head and state as one value: a response never mixes two heights.
     newest: RwLock<(Arc<Head>, StateView)>,
     height: watch::Sender<Height>,
     recent: Mutex<Recent>,
-    /// The pool, for readers.
+    /// Readers' copy of the pool.
     pub pool: PoolIndex,
     fates: Mutex<Fates>,
     /// Transactions in the pool behind a gap of nonces.
     pub queued: AtomicU64,
-    /// Least fee of a transfer that would get into the pool.
+    /// Minimum fee of a transfer that the pool would accept.
     pub fee_min: AtomicU64,
-    /// Where consensus stands.
+    /// Height, round and step of consensus.
     pub consensus: Mutex<ConsensusStatus>,
-    /// The rounds of the newest heights; fed by the driver.
+    /// The rounds of the newest heights; updated by the driver.
     pub rounds: Mutex<RoundBook>,
-    /// How far behind the node is; fed by the driver.
+    /// Progress of catching up; updated by the driver.
     pub sync: Mutex<SyncView>,
-    /// Double signatures that wait for a block; a copy that the driver renews when they change.
+    /// Double signatures not yet in a block; a copy that the driver updates when they change.
     pub evidence: Mutex<Vec<Evidence>>,
-    /// Figures for Prometheus.
+    /// Metrics for Prometheus.
     pub metrics: Metrics,
-    /// Where the Proof of History stands.
+    /// Progress of the Proof of History.
     pub poh: Mutex<PohStatus>,
     /// Hashes per second measured after start; 0 before.
     pub hash_rate: AtomicU64,
-    /// When the driver last turned, in milliseconds since the start.
+    /// Time of the driver's last iteration, in milliseconds since the start.
     pub driver_beat_ms: AtomicU64,
-    /// When the newest block was committed here.
+    /// Wall-clock time of the last commit on this node, in milliseconds; 0 before the first.
     pub last_commit_ms: AtomicU64,
     /// The node is stopping.
     pub stopping: AtomicBool,
 }
 
-/// Why a transaction left the pool without getting into a block.
+/// Reason for which a transaction left the pool without being included in a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// By this one.
+    /// By the transaction with this id.
     Replaced(Hash),
     /// Its `valid_until` passed.
     Expired,
@@ -84,7 +84,7 @@ struct Recent {
 }
 
 impl Shared {
-    /// Starts with the stored head.
+    /// Initial state with the stored head.
     pub fn new(head: Head, view: StateView, rounds: RoundBook) -> Self {
         let height = head.header.height;
         Self {
@@ -118,15 +118,15 @@ impl Shared {
         self.newest.read().clone()
     }
 
-    /// Tells of new heights.
+    /// Subscribes to new heights.
     pub fn watch(&self) -> watch::Receiver<Height> {
         self.height.subscribe()
     }
 
-    /// A block is durable and readable: from now on everybody may know. `ids` are its transactions.
+    /// Publishes a block that is durable and readable. `ids` are its transactions.
     ///
-    /// They leave the pool once they are found in the block, and before those who wait for a block look again:
-    /// a transaction is found in the pool or in the block at every moment.
+    /// They leave the pool once they are found in the block, and before waiting subscribers are notified: at
+    /// every moment a transaction is found in the pool or in the block.
     pub fn publish(
         &self,
         head: Head,
@@ -154,15 +154,15 @@ impl Shared {
         self.height.send_replace(height);
     }
 
-    /// Transactions left the pool.
+    /// Records transactions that left the pool.
     pub fn note_departures<'a>(&self, departed: impl Iterator<Item = &'a Departure>) {
         let mut gone = Vec::new();
         let head = self.head().header.height;
         let mut fates = self.fates.lock();
         for Departure { id, reason } in departed {
             self.metrics.departed(reason);
-            // What is in a block is found in the store. `persist` takes it from the index, but it may have
-            // come in between: then nobody else would take it away.
+            // A transaction in a block is found in the store. `persist` removes it from the index, but it may
+            // have arrived in between: then nothing else would remove it.
             if let Reason::Included { height } = reason {
                 if *height <= head {
                     gone.push(*id);
@@ -184,7 +184,7 @@ impl Shared {
         self.pool.remove(&gone);
     }
 
-    /// Why a transaction is neither in the pool nor in a block.
+    /// Reason for which a transaction is neither in the pool nor in a block.
     pub fn fate(&self, id: &Hash) -> Option<Fate> {
         let reason = self.fates.lock().by_id.get(id).copied()?;
         Some(match reason {

@@ -1,4 +1,5 @@
-//! The signals that stop a node: seen from the first step of the process on, and acted upon when the node can stop.
+//! Signals that stop a node: caught from the first step of the process on, and handled when the node can
+//! stop.
 
 use parking_lot::Mutex;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -8,21 +9,22 @@ use crate::error::NodeError;
 /// Signals that were caught before the node's event loop ran.
 static CAUGHT: Mutex<Option<Signals>> = Mutex::new(None);
 
-/// Signals that stop a node. One that comes before it is awaited is not lost.
+/// Signals that stop a node. One that arrives before it is awaited is not lost.
 pub(crate) struct Signals {
     pub(crate) term: Signal,
     pub(crate) int: Signal,
 }
 
-/// From here on SIGTERM and SIGINT wait for [`crate::run`] instead of ending the process in the middle of its start,
-/// where it would leave what it has begun. A second call does nothing.
+/// From here on SIGTERM and SIGINT wait for [`crate::run`] instead of ending the process in the middle of its
+/// start, which would leave partial work behind. A second call does nothing.
 ///
 /// # Errors
-/// [`NodeError::System`] when the system gives no event loop.
+/// [`NodeError::System`] when the system cannot create an event loop.
 pub fn catch_signals() -> Result<(), NodeError> {
     let mut caught = CAUGHT.lock();
     if caught.is_none() {
-        // The handlers stay for as long as the process lives, and whichever event loop runs next sees what came.
+        // The handlers stay for the lifetime of the process, and the next event loop receives earlier
+        // signals.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build()
@@ -34,13 +36,13 @@ pub fn catch_signals() -> Result<(), NodeError> {
 }
 
 impl Signals {
-    /// Those that were caught early, or else from now on.
+    /// Signals caught early, or else those from now on.
     pub(crate) fn caught() -> Result<Self, NodeError> {
         let caught = CAUGHT.lock().take();
         caught.map_or_else(Self::new, Ok)
     }
 
-    /// From now on.
+    /// Signals from now on.
     pub(crate) fn new() -> Result<Self, NodeError> {
         Ok(Self {
             term: signal(SignalKind::terminate()).map_err(fail)?,

@@ -1,4 +1,4 @@
-//! What RPC clients submit and the signature stage has not checked: bounded in bytes, fair between callers.
+//! Submissions of RPC clients queued for the signature stage: bounded in bytes, fair between callers.
 //!
 //! ```text
 //!  small     caller a ▪  caller b ▪       up to `SMALL_MAX` transactions: all of a round, together
@@ -6,10 +6,10 @@
 //!  tainted   caller d ▪▪▪▪                a bad signature lately: `TAINTED_ROUND_MAX` transactions a round
 //! ```
 //!
-//! A round takes from each line what it may, the small ones first, so that no caller waits for another for longer than
-//! a round. What one caller sends stays in its order: its line is that of its oldest submission. A flood displaces
-//! itself: when the queue is full, the caller with the most in it loses its newest submission, those with a bad
-//! signature first.
+//! A round takes a bounded number from each line, the small ones first, so that no caller waits for another
+//! for longer than a round. The transactions of one caller stay in order: its line is that of its oldest
+//! submission. A flood displaces itself: when the queue is full, the caller with the largest share loses its
+//! newest submission, those with an invalid signature first.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
@@ -25,63 +25,63 @@ use vibecoin_rpc_server::Caller;
 use crate::queue::Bounds;
 use crate::verify::{Outcome, SubmitError};
 
-/// Submissions that wait for the signature stage. A caller has room for a hundred of the largest transactions, as many as
-/// one call may have.
+/// Bounds of the queue. A caller has space for a hundred of the largest transactions, the maximum of one
+/// call.
 pub const SUBMISSIONS: Bounds = Bounds {
     peer_bytes_max: 8 * MIB,
     bytes_max: 16 * MIB,
 };
-/// Most bytes of a caller that is tainted.
+/// Maximum bytes of a tainted caller.
 const TAINTED_BYTES_MAX: usize = 512 * KIB;
-/// Most callers with submissions that wait.
+/// Maximum number of callers with queued submissions.
 const CALLERS_MAX: usize = 4096;
-/// What a submission, and each transaction of it, costs beside its bytes.
+/// Fixed cost of a submission, and of each of its transactions, beside its bytes.
 const ITEM_BYTES: usize = 256;
 
-/// Most transactions of a submission that is small.
+/// Maximum number of transactions of a small submission.
 const SMALL_MAX: usize = 4;
-/// Most transactions, and bytes, of a caller that are taken before the next has its turn.
+/// Maximum number of transactions, and bytes, taken from a caller per turn.
 const SLICE_MAX: usize = 32;
 const SLICE_BYTES_MAX: usize = 256 * KIB;
-/// Most transactions of a round, by line.
+/// Maximum number of transactions of a round, by line.
 const SMALL_ROUND_MAX: usize = 768;
 const LARGE_ROUND_MAX: usize = 512;
 const TAINTED_ROUND_MAX: usize = 32;
-/// Most bytes of a line in a round.
+/// Maximum bytes of a line in a round.
 const ROUND_BYTES_MAX: usize = 2 * MIB;
 
-/// Good slices that make up for one with a bad signature.
+/// Number of valid slices that compensate for one with an invalid signature.
 const SLICES_PER_FAULT: u32 = 8;
-/// Most good slices that a caller owes.
+/// Maximum number of valid slices that a caller owes.
 const OWED_MAX: u32 = 8 * SLICES_PER_FAULT;
-/// Most tainted callers that are remembered; the oldest is forgotten first.
+/// Maximum number of tainted callers kept; the oldest is removed first.
 const TAINTED_MAX: usize = 1024;
 
 const _: () = assert!(100 * (TRANSACTION_BYTES_MAX + ITEM_BYTES) + ITEM_BYTES <= SUBMISSIONS.peer_bytes_max);
 const _: () = assert!(SLICE_BYTES_MAX >= TRANSACTION_BYTES_MAX + ITEM_BYTES);
 const _: () = assert!(TAINTED_BYTES_MAX >= SLICE_BYTES_MAX && TAINTED_BYTES_MAX < SUBMISSIONS.peer_bytes_max);
 
-/// Why a submission is not taken.
+/// Reason for which a submission is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// Its caller, or all callers together, have too much waiting.
+    /// Too much is queued for its caller, or for all callers together.
     Full,
-    /// Nobody checks signatures any more.
+    /// The signature stage has ended.
     Ended,
 }
 
-/// Which submissions a round takes.
+/// Class of submissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line {
     /// Few transactions of callers in good standing.
     Small,
     /// Many transactions of callers in good standing.
     Large,
-    /// Callers that sent a bad signature lately.
+    /// Callers that sent an invalid signature lately.
     Tainted,
 }
 
-/// The way back of the verdicts on a slice.
+/// Return path of the verdicts on a slice.
 pub struct Part {
     gathered: Arc<Mutex<Gathered>>,
     first: usize,
@@ -95,7 +95,7 @@ struct Gathered {
 }
 
 impl Part {
-    /// Notes the verdicts on the slice, and answers the client when they are the last.
+    /// Records the verdicts on the slice, and answers the client when they are the last.
     pub fn fill(self, outcomes: Vec<Outcome>) {
         let mut gathered = self.gathered.lock();
         let mut filled = 0usize;
@@ -108,7 +108,7 @@ impl Part {
             && let Some(reply) = gathered.reply.take()
         {
             let verdicts = std::mem::take(&mut gathered.verdicts);
-            // A client that went away is no fault.
+            // A disconnected client is not a fault.
             let _gone = reply.send(verdicts.into_iter().flatten().collect());
         }
     }
@@ -116,21 +116,21 @@ impl Part {
 
 /// Transactions of one submission that are checked together.
 pub struct Slice {
-    /// Whose they are.
+    /// The client that submitted them.
     pub caller: Caller,
     /// As decoded.
     pub transactions: Vec<Transaction>,
-    /// Where their verdicts go.
+    /// Return path of their verdicts.
     pub part: Part,
 }
 
-/// A submission, or what is left of it.
+/// A submission, or its remaining transactions.
 struct Entry {
     rest: VecDeque<(Transaction, usize)>,
     bytes: usize,
     is_small: bool,
     gathered: Arc<Mutex<Gathered>>,
-    /// The first of `rest` in the submission.
+    /// Position of the first of `rest` in the submission.
     first: usize,
 }
 
@@ -156,7 +156,7 @@ impl Entry {
         }
     }
 
-    /// Takes the next transactions, one at least, and the bytes that they held.
+    /// Takes up to `count_max` transactions, at minimum one, and returns them with the bytes that they held.
     fn cut(&mut self, count_max: usize) -> (Vec<Transaction>, Part, usize) {
         let part = self.part();
         let (mut taken, mut bytes) = (Vec::new(), 0usize);
@@ -170,7 +170,7 @@ impl Entry {
         }
         self.first = self.first.saturating_add(taken.len());
         if self.rest.is_empty() {
-            // What the submission itself held.
+            // The fixed cost of the submission.
             bytes = self.bytes;
         }
         self.bytes = self.bytes.saturating_sub(bytes);
@@ -184,7 +184,7 @@ impl Entry {
         }
     }
 
-    /// Answers that there is no room for what is left.
+    /// Reports to the client that its remaining transactions were displaced.
     fn displace(self) {
         self.part()
             .fill(self.rest.iter().map(|_| Err(SubmitError::Busy)).collect());
@@ -197,7 +197,7 @@ struct Waiting {
     bytes: usize,
 }
 
-/// Callers that sent a bad signature lately.
+/// Callers that sent an invalid signature lately.
 #[derive(Default)]
 struct Tainted {
     callers: BTreeMap<Caller, Fault>,
@@ -206,7 +206,7 @@ struct Tainted {
 
 #[derive(Clone, Copy)]
 struct Fault {
-    /// Good slices that the caller owes.
+    /// Number of valid slices that the caller owes.
     owed: u32,
     /// The number of its newest fault.
     newest: u64,
@@ -249,12 +249,12 @@ impl Tainted {
 struct State {
     callers: BTreeMap<Caller, Waiting>,
     bytes: usize,
-    /// Who had its turn last, by line.
+    /// Caller of the last turn, by line.
     last: [Option<Caller>; 3],
     tainted: Tainted,
-    /// Nothing more comes.
+    /// The sender is gone.
     closed: bool,
-    /// Nothing more is taken.
+    /// The receiver is gone.
     ended: bool,
 }
 
@@ -287,8 +287,8 @@ impl State {
         Ok(())
     }
 
-    /// Takes the newest submission of the caller with the most, if that is more than `bytes`, or if it is tainted and
-    /// the one that comes is not.
+    /// Displaces the newest submission of the caller with the largest share, if that exceeds `bytes`, or if
+    /// that caller is tainted and the submitting one is not.
     fn make_room(&mut self, coming: Caller, is_tainted: bool, bytes: usize) -> Result<(), Refused> {
         let others = self.callers.iter().filter(|(caller, _)| **caller != coming);
         let ranked = others.map(|(caller, waiting)| {
@@ -320,11 +320,11 @@ impl State {
         })
     }
 
-    /// The callers of a line, the next turn first.
+    /// The callers of a line, in the order of their turns.
     fn turns(&self, line: Line) -> VecDeque<Caller> {
         let last = self.last.get(line as usize).copied().flatten();
         let after = last.map_or(Bound::Unbounded, Bound::Excluded);
-        // The node's own is the first of all callers.
+        // The node's own caller sorts before all others.
         let until = last.map_or(Bound::Excluded(Caller::NODE), Bound::Included);
         let ordered = self.callers.range((after, Bound::Unbounded));
         let ordered = ordered.chain(self.callers.range((Bound::Unbounded, until)));
@@ -390,12 +390,12 @@ struct Queue {
 
 impl Queue {
     fn ring(&self) {
-        // Full is fine: it rings already.
+        // A full channel is fine: the signal is pending already.
         let _rings = self.bell.try_send(());
     }
 }
 
-/// A queue of submissions, by its two ends.
+/// Creates a queue of submissions and returns its two ends.
 pub fn submissions() -> (SubmissionSender, SubmissionReceiver) {
     let (bell, rung) = bounded(1);
     let queue = Arc::new(Queue {
@@ -408,7 +408,7 @@ pub fn submissions() -> (SubmissionSender, SubmissionReceiver) {
     )
 }
 
-/// Where submissions go in. The queue closes when it is dropped.
+/// Sending end. The queue closes when it is dropped.
 pub struct SubmissionSender(Arc<Queue>);
 
 impl Drop for SubmissionSender {
@@ -419,11 +419,11 @@ impl Drop for SubmissionSender {
 }
 
 impl SubmissionSender {
-    /// Lets a submission wait for its caller's turn. `reply` gets one verdict per transaction, in order; it is dropped
-    /// when the node stops.
+    /// Queues a submission until its caller's turn. `reply` receives one verdict per transaction, in order;
+    /// it is dropped when the node stops.
     ///
     /// # Errors
-    /// [`Refused`]; nothing was submitted then.
+    /// [`Refused`]; nothing was submitted in that case.
     pub fn push(
         &self,
         caller: Caller,
@@ -441,7 +441,7 @@ impl SubmissionSender {
     }
 }
 
-/// Where the signature stage takes submissions out. When it is dropped, clients that wait learn it at once.
+/// Receiving end, for the signature stage. When it is dropped, waiting clients are notified at once.
 pub struct SubmissionReceiver {
     queue: Arc<Queue>,
     rung: Receiver<()>,
@@ -457,24 +457,24 @@ impl Drop for SubmissionReceiver {
 }
 
 impl SubmissionReceiver {
-    /// Takes what a round may take of a line, in turns between callers.
+    /// Takes the share of one line in a round, in turns between callers.
     pub fn take(&self, line: Line) -> Vec<Slice> {
         self.queue.state.lock().take(line)
     }
 
-    /// Notes whether all signatures of a slice were good. One that has a bad one makes its caller wait behind all
-    /// others, until it has sent [`SLICES_PER_FAULT`] good ones.
+    /// Records whether all signatures of a slice were valid. An invalid one moves its caller behind all
+    /// others, until it has sent [`SLICES_PER_FAULT`] valid slices.
     pub fn judge(&self, caller: Caller, is_good: bool) {
         self.queue.state.lock().tainted.judge(caller, is_good);
     }
 
-    /// Whether nothing waits and nothing more comes.
+    /// Returns true if the queue is empty and closed.
     pub fn is_done(&self) -> bool {
         let state = self.queue.state.lock();
         state.closed && state.callers.is_empty()
     }
 
-    /// Bytes and transactions that wait.
+    /// Bytes and number of the queued transactions.
     #[cfg(test)]
     pub fn held(&self) -> (usize, usize) {
         let state = self.queue.state.lock();
@@ -482,7 +482,8 @@ impl SubmissionReceiver {
         (state.bytes, entries.map(|entry| entry.rest.len()).sum())
     }
 
-    /// Rings after a push and at the end. Whoever waits for it must take until nothing is left before it waits again.
+    /// Signalled after each push and at the end. A receiver must take until the queue is empty before it
+    /// waits again.
     pub const fn bell(&self) -> &Receiver<()> {
         &self.rung
     }

@@ -16,7 +16,7 @@ fn caller(last: u8) -> Caller {
     }
 }
 
-/// Transactions with nonces from `first` on, each with a slot of so many bytes; nobody signed them.
+/// Unsigned transactions with nonces from `first` on, each with a slot of `slot_bytes` bytes.
 fn transactions(first: u64, count: usize, slot_bytes: usize) -> Vec<Transaction> {
     let one = |nonce| {
         let mut operations = vec![Operation::Transfer {

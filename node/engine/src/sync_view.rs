@@ -1,37 +1,37 @@
-//! How far behind the node is, how fast it catches up, and when it will be there. Plain values: the
-//! driver feeds them, RPC reads them.
+//! Distance of the node from the head, rate of catching up, and estimated time of arrival. Plain values: the
+//! driver updates them, RPC reads them.
 //!
-//! An estimate that jumps is worse than none. So the rate is taken over a window of time, and the time
-//! left moves towards each new estimate by a part of the difference only, while it runs down by itself.
+//! A jumping estimate is worse than none. So the rate is taken over a window of time, and the time left moves
+//! towards each new estimate by a fraction of the difference only, while it counts down between samples.
 
 use std::collections::VecDeque;
 
 use vibecoin_primitives::Height;
 use vibecoin_rpc_server::backend::SyncStatus;
 
-/// The window that rates are taken over, in milliseconds.
+/// The window over which rates are taken, in milliseconds.
 pub const WINDOW_MS: u64 = 30_000;
-/// Looks that are kept in the window; closer ones are left out.
+/// Maximum number of samples in the window; closer ones are left out.
 const SAMPLES_MAX: usize = 120;
-/// Least time between two looks that are kept.
+/// Minimum time between two samples that are kept.
 const SAMPLE_MS: u64 = WINDOW_MS / SAMPLES_MAX as u64;
-/// Before this much of the window is filled there is no estimate: the first blocks are no measure.
+/// Minimum filled part of the window for an estimate: the first blocks are not representative.
 const LEAST_MS: u64 = 2_000;
-/// How many blocks behind the best peer a node still counts as being at the head: one block may be on
-/// its way, and one in the making.
+/// Maximum distance in blocks from the best peer at which a node counts as being at the head: one block may
+/// be in flight, and one in production.
 pub const SLACK: u64 = 2;
-/// The part of a new estimate that is taken over, one of this many.
+/// Weight of a new estimate: one of this many.
 const SMOOTHING: u64 = 8;
 
-/// Where the node stands in catching up.
+/// State of catching up.
 #[derive(Clone, Debug, Default)]
 pub struct SyncView {
-    /// Time, our height and the target then; oldest first.
+    /// Time, own height and target at that time; oldest first.
     samples: VecDeque<Sample>,
     current: Height,
     target: Height,
     peers: u32,
-    /// The smoothed milliseconds left, and when they were computed.
+    /// The smoothed milliseconds left, and the time of their computation.
     eta: Option<(u64, u64)>,
 }
 
@@ -43,8 +43,8 @@ struct Sample {
 }
 
 impl SyncView {
-    /// A look: our height, the highest one that is known to exist, and how many peers can give blocks.
-    /// `now_ms` is from a clock that never goes back. Cheap; call it as often as you like.
+    /// Adds a sample: own height, the highest one known to exist, and the number of peers that can serve
+    /// blocks. `now_ms` is from a monotonic clock. Cheap; call it as often as you like.
     pub fn note(&mut self, now_ms: u64, current: Height, target: Height, peers: u32) {
         self.current = current;
         self.target = target.max(current);
@@ -62,7 +62,7 @@ impl SyncView {
             target: self.target.0,
         });
         let outdated = |sample: &Sample| now_ms.saturating_sub(sample.at_ms) > WINDOW_MS;
-        // One look beyond the window stays, so that slow progress has two ends to be measured between.
+        // One sample beyond the window stays, so that slow progress has two ends to be measured between.
         while self.samples.len() > SAMPLES_MAX || self.samples.get(1).is_some_and(outdated) {
             self.samples.pop_front();
         }
@@ -71,7 +71,7 @@ impl SyncView {
         }
     }
 
-    /// Whether the node is at the head as far as it knows.
+    /// Returns true if the node is at the highest known block.
     #[must_use]
     pub fn is_synced(&self) -> bool {
         self.target.0.saturating_sub(self.current.0) <= SLACK
@@ -86,7 +86,7 @@ impl SyncView {
         per_1000_s(last.current.saturating_sub(first.current), ms)
     }
 
-    /// As RPC shows it. The time left runs down between two looks.
+    /// The status that RPC reports. The time left counts down between two samples.
     #[must_use]
     pub fn status(&self, now_ms: u64) -> SyncStatus {
         let synced = self.is_synced();
@@ -113,11 +113,11 @@ impl SyncView {
         let Some((first, last, ms)) = self.ends() else {
             return;
         };
-        // The head moves on while we catch up: what counts is how fast the gap closes.
+        // The head advances while the node catches up: the relevant rate is that at which the gap closes.
         let gap = last.target.saturating_sub(last.current);
         let closed = first.target.saturating_sub(first.current).saturating_sub(gap);
         let Some(fresh) = gap.saturating_mul(ms).checked_div(closed) else {
-            // It does not close at all: no end is in sight.
+            // The gap does not close: there is no estimate.
             self.eta = None;
             return;
         };

@@ -1,9 +1,10 @@
-//! The signature stage: whatever waits is checked in one batch, off the driver's thread.
+//! The signature stage: all queued transactions are checked in one batch, off the driver's thread.
 //!
-//! A bad signature must not make the batch of all others dear. A gossiped message with one is refused as a whole,
-//! for the price of one batch of its own: who passes transactions on has checked them. Only what clients of this
-//! node submit is looked at one by one, since each gets its own verdict; they take turns
-//! ([`crate::submissions`]). A copy of what was checked before costs no check ([`proofs`]).
+//! An invalid signature must not make the batch of all others expensive. A gossiped message with one is
+//! refused as a whole, for the price of one separate batch: an honest peer checks transactions before it
+//! forwards them. Only submissions of this node's clients are checked one by one, since each transaction has
+//! its own verdict; clients take turns ([`crate::submissions`]). A copy of a checked transaction costs no
+//! check ([`proofs`]).
 
 mod proofs;
 
@@ -26,19 +27,20 @@ use crate::submissions::{Line, Part, Slice, SubmissionReceiver};
 pub use proofs::Lookup;
 use proofs::{Proof, Proofs};
 
-/// Most signatures checked in one batch: beyond it a batch gains nothing and delays the first caller.
+/// Maximum number of signatures checked in one batch: a larger batch gains nothing and delays the first
+/// caller.
 pub const BATCH_MAX: usize = 1024;
 
-/// Tells the gossip layer whether a message may be passed on.
+/// Callback that informs the gossip layer whether to forward a message.
 pub type Forward = Box<dyn Fn(GossipId, Verdict) + Send>;
 
-/// What became of one submitted transaction.
+/// Outcome of one submitted transaction.
 pub type Outcome = Result<(Hash, Inserted), SubmitError>;
 
-/// Why a submitted transaction is not in the pool.
+/// Reason for which a submitted transaction is not in the pool.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SubmitError {
-    /// Form or signature.
+    /// Its form or signature is invalid.
     #[error(transparent)]
     Transaction(#[from] TransactionError),
     /// The pool refused it.
@@ -46,25 +48,25 @@ pub enum SubmitError {
     Pool {
         /// The transaction.
         id: Hash,
-        /// Why.
+        /// The pool's reason.
         error: MempoolError,
     },
-    /// It waited, and had to make room for others.
+    /// It was displaced from the queue by others.
     #[error("too many submissions wait")]
     Busy,
 }
 
-/// Transactions that came by gossip, to be checked and offered to the pool.
+/// Transactions received by gossip, to be checked and offered to the pool.
 pub struct Gossiped {
-    /// From whom.
+    /// The sender.
     pub from: PeerId,
-    /// Whether they may be passed on is told under this name.
+    /// Handle for the verdict on forwarding the message.
     pub gossip: Option<GossipId>,
     /// As decoded.
     pub transactions: Vec<Transaction>,
 }
 
-/// Who waits for the verdicts.
+/// Recipient of the verdicts.
 pub enum Origin {
     /// A client.
     Client(Caller, Part),
@@ -72,9 +74,9 @@ pub enum Origin {
     Gossip(Option<GossipId>),
 }
 
-/// A submission on its way through the replica: verdicts known so far, and who waits.
+/// A submission on its way through the replica: the verdicts so far, and their recipient.
 struct Pending {
-    /// `None` where the pool has yet to speak.
+    /// `None` where the pool has not decided yet.
     verdicts: Vec<Option<Outcome>>,
     offered: Vec<Arc<VerifiedTransaction>>,
     origin: Origin,
@@ -83,7 +85,7 @@ struct Pending {
 /// Submissions between the signature stage and the pool's answer. Bounded by the driver's inbox.
 pub struct Tickets {
     next: AtomicU64,
-    /// `None` once the driver has ended: nobody would answer any more.
+    /// `None` once the driver has ended: no tickets are answered any more.
     pending: Mutex<Option<HashMap<Ticket, Pending>>>,
 }
 
@@ -103,12 +105,12 @@ impl Tickets {
         Some(ticket)
     }
 
-    /// The driver has ended: callers that wait learn it at once, and nobody waits from now on.
+    /// The driver has ended: waiting callers are notified at once, and later ones do not wait.
     pub fn close_all(&self) {
         *self.pending.lock() = None;
     }
 
-    /// Completes a submission with the pool's answers and returns what the pool took.
+    /// Completes a submission with the pool's answers and returns the result.
     pub fn close(&self, ticket: Ticket, results: Vec<Result<Inserted, MempoolError>>) -> Option<Answer> {
         let pending = self.pending.lock().as_mut()?.remove(&ticket)?;
         Some(pending.answer(results))
@@ -149,11 +151,11 @@ impl Pending {
     }
 }
 
-/// A completed submission: note what was taken, then send.
+/// A completed submission: record `taken`, then send.
 pub struct Answer {
-    /// What the pool took.
+    /// Transactions that the pool accepted.
     pub taken: Vec<Arc<VerifiedTransaction>>,
-    /// Of these, what a block could have at once.
+    /// Those of them that a block could include at once.
     pending: Vec<Arc<VerifiedTransaction>>,
     /// The others wait behind a nonce gap.
     some_queued: bool,
@@ -163,32 +165,33 @@ pub struct Answer {
 
 /// Transactions that this node publishes itself.
 pub enum Own {
-    /// In any company, submitted by this client.
+    /// In any batch, submitted by this client.
     Any(Caller, Vec<Arc<VerifiedTransaction>>),
-    /// As one message: all nodes that were given the message that these come from then publish the same one, which
+    /// As one message: all nodes that receive the original message then publish an identical one, which
     /// gossip carries once.
     Message(Vec<Arc<VerifiedTransaction>>),
 }
 
-/// What there is to tell about a completed submission.
+/// Follow-up of a completed submission.
 pub enum Told {
     /// The client has its answer.
     Client,
-    /// It came to this node alone.
+    /// No follow-up: the originator is this node.
     Nobody,
-    /// The gossip layer is to be told.
+    /// The gossip layer is to be informed.
     Gossip {
-        /// Under which name.
+        /// Handle of the message.
         gossip: GossipId,
-        /// Whether it may be passed on.
+        /// Verdict on forwarding it.
         verdict: Verdict,
     },
 }
 
 impl Answer {
-    /// Takes out what this node is to pass on in its own name: what is pending of a client's, and of a gossiped message
-    /// that holds queued ones too and is therefore not forwarded. Queued ones cost nobody a fee, so they stay here until
-    /// they are pending; [`Mempool::promoted_since`](vibecoin_mempool::Mempool::promoted_since) tells when.
+    /// Takes out the transactions that this node publishes itself: pending ones of a client, and pending ones
+    /// of a gossiped message that holds queued ones too and is therefore not forwarded. Queued ones pay no
+    /// fee yet, so they stay here until they are pending, as
+    /// [`Mempool::promoted_since`](vibecoin_mempool::Mempool::promoted_since) reports.
     pub fn take_own(&mut self) -> Own {
         match self.origin {
             Origin::Gossip(Some(_)) if self.some_queued => Own::Message(std::mem::take(&mut self.pending)),
@@ -197,7 +200,7 @@ impl Answer {
         }
     }
 
-    /// Tells the client.
+    /// Answers the client.
     pub fn send(self) -> Told {
         match self.origin {
             Origin::Client(_, part) => {
@@ -213,9 +216,9 @@ impl Answer {
     }
 }
 
-/// Whether a batch with good signatures may be passed on: one transaction that was news makes it worth while. What
-/// the pool refuses is nobody's fault: pools differ, and so does what they have behind a gap. A message with something
-/// queued in it goes no further.
+/// Verdict on forwarding a batch with valid signatures: one new transaction is sufficient. A refusal by the
+/// pool is not the sender's fault: pools differ, and so do their nonce gaps. A message with a queued
+/// transaction is not forwarded.
 fn verdict_of(outcomes: &[Outcome], some_queued: bool) -> Verdict {
     if !some_queued && outcomes.iter().any(Result::is_ok) {
         return Verdict::Fresh;
@@ -228,7 +231,7 @@ struct Waiting {
     source: Source,
 }
 
-/// From where transactions came.
+/// Origin of transactions.
 enum Source {
     Client { caller: Caller, part: Part },
     Peer { peer: PeerId, gossip: Option<GossipId> },
@@ -259,7 +262,7 @@ impl From<Gossiped> for Waiting {
 }
 
 impl Waiting {
-    /// The peer that it came from.
+    /// The peer that sent it.
     const fn peer(&self) -> Option<PeerId> {
         match self.source {
             Source::Peer { peer, .. } => Some(peer),
@@ -268,19 +271,19 @@ impl Waiting {
     }
 }
 
-/// Transactions that were checked, with those that are to be offered to the pool.
+/// Transactions that were checked, with those to be offered to the pool.
 type Checked = (Pending, Vec<Arc<VerifiedTransaction>>);
 
 /// The two queues of the signature stage.
 pub struct Queues {
-    /// From clients. The stage ends when its other end is gone.
+    /// From clients. The stage ends when its sender is dropped.
     pub submissions: SubmissionReceiver,
     /// From peers.
     pub gossiped: Arc<FairQueue<Gossiped>>,
 }
 
 impl Queues {
-    /// Waits for more; `false` at the end.
+    /// Waits for input; returns `false` at the end.
     fn wait(&self) -> bool {
         if self.submissions.is_done() {
             return false;
@@ -293,15 +296,15 @@ impl Queues {
     }
 }
 
-/// Peers whose gossip had a bad signature lately: what they send is checked apart, so that it makes nobody else's
-/// batch dearer, and after everybody else's.
+/// Peers whose gossip had an invalid signature lately: their messages are checked separately, so that they do
+/// not make the batch of other peers more expensive, and after it.
 #[derive(Default)]
 struct Tainted {
     peers: VecDeque<PeerId>,
 }
 
 impl Tainted {
-    /// Most peers that are remembered; the oldest is forgotten first.
+    /// Maximum number of peers kept; the oldest is removed first.
     const MAX: usize = 64;
 
     fn has(&self, peer: Option<PeerId>) -> bool {
@@ -321,24 +324,24 @@ impl Tainted {
     }
 }
 
-/// What the stage needs of the node.
+/// Interfaces of the node that the stage uses.
 pub struct Stage {
     /// The chain's genesis hash.
     pub genesis: Hash,
-    /// What waits.
+    /// Input queues.
     pub queues: Queues,
-    /// Who waits for verdicts.
+    /// Recipients of verdicts.
     pub tickets: Arc<Tickets>,
-    /// Gives what waits in the pool: it was checked before.
+    /// Returns transactions in the pool: they were checked before.
     pub pool: Lookup,
-    /// Called with gossip that no honest peer passes on.
+    /// Callback for gossip that no honest peer forwards.
     pub report: Report,
-    /// Tells the gossip layer what becomes of a message.
+    /// Callback with the verdict on forwarding a message.
     pub forward: Forward,
 }
 
 impl Stage {
-    /// Runs until the other end of the queue of submissions is gone.
+    /// Runs until the sender of submissions is dropped.
     pub fn run(&self, driver: &Sender<Input>) {
         let (mut proofs, mut tainted) = (Proofs::default(), Tainted::default());
         while let Some(begun) = self.round(&mut proofs, &mut tainted, driver) {
@@ -348,8 +351,9 @@ impl Stage {
         }
     }
 
-    /// Checks some of what waits, in steps of bounded work: small submissions with what peers sent, large ones, and
-    /// then callers and peers with a bad signature lately. Says whether anything waited; `None` when the driver is gone.
+    /// Checks some of the input, in steps of bounded work: small submissions with messages of peers, large
+    /// ones, and then callers and peers with an invalid signature lately. Returns true if there was any;
+    /// `None` when the driver has ended.
     fn round(&self, proofs: &mut Proofs, tainted: &mut Tainted, driver: &Sender<Input>) -> Option<bool> {
         let submissions = &self.queues.submissions;
         let waiting =
@@ -379,13 +383,13 @@ impl Stage {
         Some(begun)
     }
 
-    /// Passes on what is good; `None` when the driver is gone.
+    /// Offers the valid ones to the pool; `None` when the driver has ended.
     fn offer(&self, checked: impl IntoIterator<Item = Checked>, driver: &Sender<Input>) -> Option<()> {
         for (pending, transactions) in checked {
             if transactions.is_empty()
                 && let Origin::Client(..) = pending.origin
             {
-                // The pool has no part in it.
+                // The pool is not involved.
                 pending.answer(Vec::new()).send();
                 continue;
             }
@@ -395,8 +399,9 @@ impl Stage {
         Some(())
     }
 
-    /// Checks signatures in one batch; gives what is to be offered to the pool, entry by entry. When the batch does not
-    /// hold, what peers sent is looked at message by message, and what clients sent in a batch of its own.
+    /// Checks signatures in one batch; returns the transactions to be offered to the pool, entry by entry.
+    /// When the batch is invalid, messages of peers are checked one by one, and submissions of clients in a
+    /// separate batch.
     fn check(&self, waiting: Vec<Waiting>, proofs: &mut Proofs, tainted: &mut Tainted) -> Vec<Checked> {
         let all = waiting.iter().flat_map(|waiting| &waiting.transactions);
         if let Some(verified) = proofs.all(all, &self.genesis, &self.pool) {
@@ -421,7 +426,8 @@ impl Stage {
         checked
     }
 
-    /// Checks what came in one message. Gossip with a bad signature is refused for the price of one batch.
+    /// Checks the transactions of one message. Gossip with an invalid signature is refused for the price of
+    /// one batch.
     fn look_at(&self, waiting: Waiting, proofs: &mut Proofs, tainted: &mut Tainted) -> Option<Checked> {
         let Waiting { transactions, source } = waiting;
         let Source::Peer { peer, gossip } = source else {
@@ -441,7 +447,7 @@ impl Stage {
         None
     }
 
-    /// What was checked, as it is offered to the pool. A client's bad signature is noted.
+    /// Converts checked transactions to an offer to the pool. A client's invalid signature is recorded.
     fn judged(&self, verdicts: Vec<Proof>, source: Source) -> Checked {
         let origin = match source {
             Source::Peer { gossip, .. } => Origin::Gossip(gossip),
@@ -455,7 +461,7 @@ impl Stage {
     }
 }
 
-/// A submission whose signatures were checked, and what of it is to be offered to the pool.
+/// A submission whose signatures were checked, and those of its transactions to be offered to the pool.
 fn pending(checked: impl Iterator<Item = Proof>, origin: Origin) -> (Pending, Vec<Arc<VerifiedTransaction>>) {
     let (mut verdicts, mut offered) = (Vec::new(), Vec::new());
     for verdict in checked {

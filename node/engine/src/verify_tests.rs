@@ -10,7 +10,7 @@ use crate::submissions::{SubmissionSender, submissions};
 
 const GENESIS: Hash = Hash([9; 32]);
 
-/// A connection of a program of this machine.
+/// A connection of a local program.
 const LOCAL: Caller = Caller {
     address: Some(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)),
     connection: 1,
@@ -44,13 +44,13 @@ fn gossip(from: u64, transactions: Vec<Transaction>) -> Waiting {
     })
 }
 
-/// A stage that notes whom it blames and what it forwards.
+/// A stage that records the peers that it blames and the messages that it forwards.
 struct Bench {
     stage: Stage,
     blamed: Arc<Mutex<Vec<(PeerId, Refusal)>>>,
     told: Arc<Mutex<Vec<(GossipId, Verdict)>>>,
     proofs: Proofs,
-    /// What the pool holds.
+    /// Contents of the pool.
     pool: Arc<Mutex<HashMap<Hash, Arc<VerifiedTransaction>>>>,
     tainted: Tainted,
     submissions: SubmissionSender,
@@ -90,13 +90,13 @@ fn bench() -> Bench {
 }
 
 impl Bench {
-    /// How many transactions of each entry are offered to the pool.
+    /// Number of transactions of each entry that are offered to the pool.
     fn check(&mut self, waiting: Vec<Waiting>) -> Vec<usize> {
         let checked = self.stage.check(waiting, &mut self.proofs, &mut self.tainted);
         checked.iter().map(|(_, offered)| offered.len()).collect()
     }
 
-    /// One round of the stage: how many transactions of each entry were offered to the pool.
+    /// One round of the stage: number of transactions of each entry that were offered to the pool.
     fn round(&mut self) -> Vec<usize> {
         let begun = self
             .stage
@@ -116,7 +116,7 @@ impl Bench {
         answer
     }
 
-    /// Transactions of clients that wait.
+    /// Queued transactions of clients.
     fn waiting(&self) -> usize {
         self.stage.queues.submissions.held().1
     }
@@ -178,7 +178,7 @@ fn a_client_gets_a_verdict_for_each_transaction_whatever_peers_send_beside_it() 
 }
 
 impl Bench {
-    /// What a message that this peer sends alone offers to the pool.
+    /// Transactions offered to the pool for a message that this peer sends alone.
     fn offers(&mut self, from: u64, transactions: Vec<Transaction>) -> Vec<Arc<VerifiedTransaction>> {
         let checked = self.stage.check(
             vec![gossip(from, transactions)],
@@ -189,7 +189,7 @@ impl Bench {
     }
 }
 
-/// Returns true if each of these is one and the same value, so that no signature was checked for another one.
+/// Returns true if each of these is the same allocation, so that no signature was checked for another one.
 fn are_same(some: &[Arc<VerifiedTransaction>], others: &[Arc<VerifiedTransaction>]) -> bool {
     some.len() == others.len()
         && some
@@ -207,12 +207,12 @@ fn a_copy_of_what_was_checked_is_offered_without_another_check() {
     assert!(Arc::ptr_eq(&first[0], &first[2]), "twice in one batch");
     let again = bench.offers(2, copies.clone());
     assert!(are_same(&first, &again), "checked lately");
-    // What the pool holds is known for longer.
+    // Transactions in the pool are known for longer.
     bench.pool.lock().insert(*first[0].id(), Arc::clone(&first[0]));
     bench.proofs = Proofs::default();
     let later = bench.offers(3, copies);
     assert!(are_same(&first[..1], &later[..1]) && !are_same(&first[1..2], &later[1..2]));
-    // A client's copy, beside a bad one that looks at all of them one by one.
+    // A client's copy, beside an invalid one that makes all of them be checked one by one.
     let _answer = bench.submit(LOCAL, vec![transaction(6, 5), transaction(1, 1)]);
     let taken = bench.stage.queues.submissions.take(Line::Small).pop().unwrap();
     let checked = bench
@@ -302,14 +302,14 @@ fn the_stage_ends_when_no_more_can_be_submitted_and_all_is_checked() {
     assert_eq!(offered.len(), 1);
 }
 
-/// From where transactions come.
+/// Origin of transactions.
 enum Comes {
     Client,
     Peer(Option<GossipId>),
 }
 
-/// What becomes of two pending and, with `some_queued`, a queued transaction: the nonces that this node passes on itself,
-/// and whether the message is forwarded.
+/// Result for two pending and, with `some_queued`, a queued transaction: the nonces that this node publishes
+/// itself, and whether the message is forwarded.
 fn answered(from: Comes, some_queued: bool) -> (Vec<u64>, Option<bool>) {
     let mut bench = bench();
     let mut transactions = vec![transaction(1, 1), transaction(2, 2)];

@@ -1,5 +1,5 @@
-//! What keeps new blocks from a node: no peers, or too few validators to decide them. Plain values, and the task that
-//! reports a long wait in the log.
+//! Conditions that keep new blocks from a node: no peers, or too few validators to decide them. Plain values,
+//! and the task that logs a long wait.
 
 use std::collections::BTreeSet;
 use std::sync::Weak;
@@ -10,37 +10,38 @@ use vibecoin_primitives::{FaultModel, Height, PublicKey, ValidatorSet};
 
 use crate::backend::NodeBackend;
 
-/// Time between two looks at what is waited for.
+/// Interval between two checks of the conditions.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Looks after which a wait is reported first: what begins with a start ends by itself within them.
+/// Number of checks after which a wait is reported first: those that are part of a normal start end within
+/// them.
 const FIRST_AFTER: u64 = 5;
-/// Looks from one report to the next.
+/// Number of checks from one report to the next.
 const THEN_EVERY: u64 = 30;
-/// Most keys that are written out.
+/// Maximum number of keys that are printed.
 const KEYS_MAX: usize = 3;
-/// Characters of a key that tell it from others.
+/// Number of characters that identify a key.
 const KEY_CHARS: usize = 12;
 
-/// The node and those around it.
+/// The node and its peers.
 pub struct Surroundings<'a> {
     /// The height of the newest block.
     pub head: Height,
-    /// Those who decide the next one.
+    /// The validators that decide the next one.
     pub validators: &'a ValidatorSet,
-    /// The faults that they survive.
+    /// The faults that they tolerate.
     pub fault_model: FaultModel,
     /// This node's key, if it signs.
     pub own: Option<PublicKey>,
-    /// The connected peers, each with the key that it proved to have; `None` without a network.
+    /// The connected peers, each with the key that it proved; `None` without a network.
     pub peers: Option<Vec<Option<PublicKey>>>,
 }
 
-/// Who is waited for.
+/// Missing peers or validators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Absent {
     /// A stable name: `no_network`, `peers`, `quorum` or `blocks`.
     pub reason: &'static str,
-    /// The same for people.
+    /// Description for operators.
     pub detail: String,
 }
 
@@ -56,7 +57,7 @@ impl Surroundings<'_> {
         members.fold(0, |sum, (_, member)| sum.saturating_add(member.power.0))
     }
 
-    /// Who is missing for the next block; `None` when those who decide it are here.
+    /// The missing peers or validators for the next block; `None` when a quorum is present.
     #[must_use]
     pub fn absent(&self) -> Option<Absent> {
         let peers = self.peers.as_deref().unwrap_or_default();
@@ -113,7 +114,7 @@ fn short(key: &str) -> String {
     key.chars().take(KEY_CHARS).collect()
 }
 
-/// Reports waits in the log until the node is gone. Give it a task of its own.
+/// Logs waits until the node is dropped. Run it in a separate task.
 pub async fn report(backend: Weak<NodeBackend>) {
     let mut waited: Option<(&'static str, u64)> = None;
     loop {
@@ -183,7 +184,7 @@ mod tests {
         assert_eq!(reason(Some(1), None), Some("no_network"));
         assert_eq!(reason(Some(1), Some(&[])), Some("peers"));
         assert_eq!(reason(Some(1), Some(&[Some(2), None])), Some("quorum"));
-        // One that is connected twice, and one that is no validator, count for nothing more.
+        // A validator connected twice, and a peer that is not a validator, add nothing.
         assert_eq!(
             reason(Some(1), Some(&[Some(2), Some(2), Some(9)])),
             Some("quorum")

@@ -1,9 +1,9 @@
 //! The largest blocks that the parameters allow, one of each kind, and the time to judge each.
 //!
-//! A block that takes longer to judge than it takes to make stalls every validator, and whoever sends the
-//! transactions decides of which kind it is. So each bound of the parameters has a kind of block here that goes up
-//! to it, made by the proposer's own builder and judged by the validators' own rule, on a real store whose
-//! caches are empty. `vibecoin bench worst-block` prints the figures.
+//! A block that takes longer to judge than to make stalls every validator, and the senders of transactions
+//! control its kind. So each bound of the parameters has a kind of block here that reaches it, made by the
+//! proposer's own builder and judged by the validators' own rule, on a real store whose caches are empty.
+//! `vibecoin bench worst-block` prints the figures.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -31,34 +31,34 @@ const OWNERS: usize = 1_024;
 const SLOTS_EACH: usize = 16;
 /// Owners whose slots one block of the preparation sets: 16 MiB of values.
 const OWNERS_PER_BLOCK: usize = 256;
-/// Base units of every account.
+/// Balance of every account, in base units.
 const BALANCE: Amount = Amount(1_000_000_000);
-/// Pays for any transaction here.
+/// Sufficient for any transaction here.
 const FEE: Amount = Amount(400_000);
 
-/// What to measure.
+/// Parameters of the measurement.
 #[derive(Clone, Debug)]
 pub struct WorstBlock {
-    /// An empty folder; what is made there stays there.
+    /// An empty folder; the files created there are kept.
     pub folder: PathBuf,
-    /// The parameters whose bounds are gone up to.
+    /// The parameters whose bounds are reached.
     pub params: ChainParams,
-    /// Accounts besides those that the blocks touch.
+    /// Number of accounts besides those that the blocks touch.
     pub accounts: usize,
 }
 
 /// The largest block of one kind.
 #[derive(Clone, Debug)]
 pub struct WorstReport {
-    /// What there is most of in it.
+    /// The content that fills it.
     pub kind: &'static str,
     /// Its transactions.
     pub transactions: usize,
-    /// What they demand.
+    /// Their demand on the block's bounds.
     pub demand: Demand,
-    /// Time to judge it when every signature was checked before, as of transactions that came by gossip.
+    /// Time to judge it when every signature was checked before, as for transactions received by gossip.
     pub judged: Duration,
-    /// The same with the time to check all signatures before, as of a block that comes in one piece at its end.
+    /// The same including the check of all signatures, as for a block that arrives in one piece at its end.
     pub judged_unknown: Duration,
     /// Time to make it, by its ticks.
     pub block_time: Duration,
@@ -73,7 +73,7 @@ fn failed(error: impl ToString) -> WorstError {
     WorstError(error.to_string())
 }
 
-/// A kind of block: what is offered to the builder.
+/// A kind of block: the transactions and evidence offered to the builder.
 struct Kind {
     name: &'static str,
     transactions: Vec<VerifiedTransaction>,
@@ -94,7 +94,7 @@ struct Bench {
 /// Makes and judges the largest block of each kind.
 ///
 /// # Errors
-/// [`WorstError`] when the folder is not empty, the disk fails, or a block is not what it should be.
+/// [`WorstError`] when the folder is not empty, the disk fails, or a block is not as expected.
 pub fn run(bench: &WorstBlock) -> Result<Vec<WorstReport>, WorstError> {
     let prepared = prepare(bench)?;
     prepared
@@ -104,14 +104,14 @@ pub fn run(bench: &WorstBlock) -> Result<Vec<WorstReport>, WorstError> {
         .collect()
 }
 
-/// How long a store that was just closed may still be held by readers of this process.
+/// Maximum time for which readers of this process may hold a store that was just closed.
 const RELEASE_MAX: Duration = Duration::from_secs(5);
 
 fn key(number: usize) -> SecretKey {
     SecretKey::from_seed(&Domain::Receipt.hash(&number.to_le_bytes()).0)
 }
 
-/// The address of an account that sends nothing. Genesis takes only keys that somebody can sign for.
+/// The address of an account that sends nothing. Genesis accepts only keys that can sign.
 fn stranger(number: usize) -> Address {
     let seed = Domain::Evidence.hash(&number.to_le_bytes());
     Address::from(SecretKey::from_seed(&seed.0).public_key())
@@ -121,7 +121,7 @@ fn slot(number: usize) -> Hash {
     Domain::Certificate.hash(&number.to_le_bytes())
 }
 
-/// Makes a chain whose accounts have large slots, and leaves it on the disk.
+/// Creates a chain whose accounts have large slots, on disk.
 fn prepare(bench: &WorstBlock) -> Result<Bench, WorstError> {
     let count = bench.params.block_transactions_max as usize;
     let validator = key(usize::MAX);
@@ -174,7 +174,7 @@ fn prepare(bench: &WorstBlock) -> Result<Bench, WorstError> {
 }
 
 impl Bench {
-    /// Sets the large slots, in blocks without transactions: how the state came to be is of no interest here.
+    /// Sets the large slots, in blocks without transactions: the history of the state is of no interest here.
     fn fill(&mut self, store: &Store) -> Result<(), WorstError> {
         let value = vec![7u8; self.chain.params.slot_value_bytes_max as usize];
         let owners: Vec<Address> = self.owners().collect();
@@ -234,7 +234,7 @@ impl Bench {
         owners.map(|user| Address::from(user.public_key()))
     }
 
-    /// Everything that a block can be full of.
+    /// Every kind of content that can fill a block.
     fn kinds(&self) -> Vec<Kind> {
         let params = &self.chain.params;
         let count = params.block_transactions_max as usize;
@@ -256,7 +256,7 @@ impl Bench {
             self.kind("failed", (params.block_operations_max / 2) as usize, 2, |n| {
                 transfer(stranger(n), u64::from(n % 2 == 0))
             }),
-            // One slot of each owner: every one has a storage trie of its own.
+            // One slot of each owner: each has a separate storage trie.
             self.kind("slots set", slots.min(OWNERS), 1, |_| set(0, value.clone())),
             self.kind("slots cleared", slots.div_ceil(SLOTS_EACH), SLOTS_EACH, |n| {
                 clear(n.checked_rem(SLOTS_EACH).unwrap_or(0))
@@ -266,7 +266,7 @@ impl Bench {
         let mut mixed = self.kind("cleared and transferred", slots.min(OWNERS), 1, |_| clear(0));
         let transfers = self.users.iter().skip(slots.min(OWNERS)).enumerate();
         let transfers = transfers.filter_map(|(n, user)| {
-            // Half the fee, or they would be ranked before the others and take their places.
+            // Half the fee, or they would be ranked before the others and displace them.
             let fee = Amount(FEE.0 / 2);
             self.sign(user, fee, vec![transfer(stranger(n), 1)])
         });
@@ -292,8 +292,8 @@ impl Bench {
         kinds
     }
 
-    /// `count` transactions of different senders with `each` operations; `operation` gets the number of the
-    /// operation in the block.
+    /// `count` transactions of different senders with `each` operations; `operation` receives the index of
+    /// the operation in the block.
     fn kind(
         &self,
         name: &'static str,
@@ -376,7 +376,8 @@ impl Bench {
         })
     }
 
-    /// Returns how long the signatures of a block take that come in one part, so that nothing is executed meanwhile.
+    /// Time to check the signatures of a block that arrives in one part, so that nothing is executed
+    /// meanwhile.
     fn check_signatures(&self, body: &Body) -> Result<Duration, WorstError> {
         let mut unknown: Vec<Transaction> = body.transactions().cloned().collect();
         let mut keys = Keys::default();
@@ -389,12 +390,12 @@ impl Bench {
         Ok(begun.elapsed())
     }
 
-    /// Opens the store anew, so that nothing of it is in memory.
+    /// Reopens the store, so that none of its contents are in memory.
     fn open<T>(&self, work: impl FnOnce(StateView) -> Result<T, WorstError>) -> Result<T, WorstError> {
         let path: &Path = &self.folder;
         let open = || Store::open_path(path, Some(&self.chain.genesis), StoreConfig::default());
         let mut store = open();
-        // Rows that were read ahead may still be on their way, with the store that was open before.
+        // Rows that were prefetched may still be in flight, with the store that was open before.
         let begun = Instant::now();
         while matches!(store, Err(StorageError::Locked { .. })) && begun.elapsed() < RELEASE_MAX {
             std::thread::yield_now();
@@ -416,7 +417,7 @@ impl Bench {
         }
     }
 
-    /// Lets the builder of a proposer take what it can of what is offered.
+    /// Lets a proposer's builder take from the offer up to its bounds.
     fn build(&self, state: StateView, kind: Kind) -> Result<Built<StateView>, WorstError> {
         let params = &self.chain.params;
         let mut pool = Mempool::new(MempoolConfig::default(), params.clone());

@@ -1,4 +1,4 @@
-//! How the node is, and what it waits for.
+//! Health of the node, and the reason for which it waits.
 
 use std::sync::atomic::Ordering;
 
@@ -8,10 +8,11 @@ use vibecoin_rpc_server::backend::{HealthCheck, Waiting};
 use super::NodeBackend;
 use crate::waits::{Absent, Surroundings};
 
-/// How long the driver may be silent before the node counts as stuck, in milliseconds. It turns at
-/// least once a second while anything is due; an idle dev chain has nothing due.
+/// Maximum silence of the driver before the node counts as stuck, in milliseconds. It runs at least once a
+/// second while anything is due; an idle dev chain has nothing due.
 const SILENCE_MAX_MS: u64 = 30_000;
-/// How much later than several empty blocks should have come the next one counts as overdue, in milliseconds.
+/// Delay beyond the time of several empty blocks after which the next block counts as overdue, in
+/// milliseconds.
 const OVERDUE_MS: u64 = 2_000;
 
 impl NodeBackend {
@@ -70,7 +71,7 @@ impl NodeBackend {
         checks
     }
 
-    /// Milliseconds since a block was committed here or, before the first one, since the start.
+    /// Milliseconds since the last commit on this node or, before the first one, since the start.
     fn quiet_ms(&self) -> (u64, &'static str) {
         let uptime = self.clock.uptime_ms();
         match self.shared.last_commit_ms.load(Ordering::Relaxed) {
@@ -82,8 +83,8 @@ impl NodeBackend {
         }
     }
 
-    /// Who is missing for the next block, when it is overdue. Before the first block of a chain it always is; later
-    /// validators need no connection with this node as long as their blocks come.
+    /// The missing validators or peers when the next block is overdue. Before the first block of a chain it
+    /// always is; later, validators need no connection with this node as long as their blocks arrive.
     fn absent(&self, head: Height) -> Option<Absent> {
         let (quiet, _) = self.quiet_ms();
         let patience = self
@@ -91,7 +92,7 @@ impl NodeBackend {
             .saturating_mul(5)
             .saturating_add(OVERDUE_MS);
         let overdue = self.empty_block_interval_ms > 0 && quiet > patience;
-        // One that neither signs nor has a network only shows what it has.
+        // A node that neither signs nor has a network only serves its data.
         let shows = self.key.is_none() && self.handles.network.is_none();
         if shows || (head > Height(0) && !overdue) {
             return None;
@@ -107,12 +108,12 @@ impl NodeBackend {
         .absent()
     }
 
-    /// What the node waits for now.
+    /// The reason for which the node waits now.
     pub(crate) fn waits_for(&self) -> Option<Waiting> {
         self.waiting(self.shared.head().header.height)
     }
 
-    /// What the node waits for before it takes part again, or before it has the next block.
+    /// The reason for which the node waits before it participates again, or before it has the next block.
     pub(super) fn waiting(&self, head: Height) -> Option<Waiting> {
         let consensus = self.shared.consensus.lock();
         let abstains = self.key.is_some() && consensus.abstaining && consensus.height > head;
@@ -129,7 +130,7 @@ impl NodeBackend {
         })
     }
 
-    /// The height of the newest block that the database lost and does not have yet.
+    /// Height of the newest block that the database lost and does not have yet.
     pub(super) fn lost_through(&self, head: Height) -> Option<Height> {
         let lost = self.handles.recovery.lost?;
         (lost.through > head).then_some(lost.through)
@@ -138,7 +139,7 @@ impl NodeBackend {
     pub(super) fn driver_turns(&self) -> bool {
         let beat = self.shared.driver_beat_ms.load(Ordering::Relaxed);
         let silent = self.clock.uptime_ms().saturating_sub(beat);
-        // An idle dev chain has no deadline at all: silence means something only when work waits.
+        // An idle dev chain has no deadline at all: silence means something only when work is queued.
         silent <= SILENCE_MAX_MS || (self.facts.params.dev && self.shared.pool.totals().count == 0)
     }
 }

@@ -1,4 +1,4 @@
-//! Bodies of blocks that may be decided next, packed once for all peers that ask.
+//! Bodies of blocks that may be decided next, encoded once for all peers that request them.
 
 use std::collections::VecDeque;
 
@@ -6,12 +6,12 @@ use vibecoin_network::wire::{BODY_MESSAGE_BYTES_MAX, ENVELOPE_BYTES, Frame};
 use vibecoin_primitives::Hash;
 use vibecoin_primitives::limits::MIB;
 
-/// Most bytes of packed bodies that are kept: the two largest, or all of a height with smaller ones.
+/// Maximum bytes of encoded bodies kept: the two largest, or all of a height with smaller ones.
 pub const BODIES_BYTES_MAX: usize = 12 * MIB;
 
 const _: () = assert!(2 * (BODY_MESSAGE_BYTES_MAX + ENVELOPE_BYTES) <= BODIES_BYTES_MAX);
 
-/// Packed bodies; the oldest leaves first.
+/// Encoded bodies; the oldest is evicted first.
 #[derive(Debug, Default)]
 pub struct Bodies {
     frames: VecDeque<(Hash, Frame)>,
@@ -25,7 +25,7 @@ impl Bodies {
         found.map(|(_, frame)| frame.clone())
     }
 
-    /// Keeps a body that is not kept yet.
+    /// Adds a body unless it is kept already.
     pub fn keep(&mut self, block: Hash, frame: Frame) {
         self.bytes = self.bytes.saturating_add(frame.byte_len());
         self.frames.push_back((block, frame));
@@ -36,7 +36,7 @@ impl Bodies {
         }
     }
 
-    /// Forgets all of them: their height is over.
+    /// Removes all of them: their height has ended.
     pub fn clear(&mut self) {
         *self = Self::default();
     }

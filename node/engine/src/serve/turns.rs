@@ -1,16 +1,17 @@
-//! Requests for blocks that wait, and whose turn it is. Plain values: the caller has the clock and the disk.
+//! Scheduling of queued requests for blocks. Plain values: the caller has the clock and the disk.
 //!
 //! ```text
 //! ask ──▶ places of a class (two requests for old blocks and one for a body, per peer) ──▶ next: peers in turn, at the
 //!                                                                                          pace of the class
 //! ```
 //!
-//! Validators and named peers have places and a budget of their own and go first, so no number of strangers delays
-//! a validator that catches up. Within a class each peer has its turn, and a turn is one answer of bounded size: a
-//! peer that always has requests waiting gets no more than one that asks now and then.
+//! Validators and configured peers have separate slots and a separate budget and go first, so no number of
+//! unknown peers delays a validator that catches up. Within a class each peer has its turn, and a turn is one
+//! response of bounded size: a peer that always has requests queued receives no more than one that sends
+//! a request now and then.
 //!
-//! There is no budget per peer: what one peer may have is what the others of its class leave. A node that joins
-//! alone gets all of a stranger's budget, and many peers together get no more than one.
+//! There is no budget per peer: a peer may use what the others of its class leave. A node that joins alone
+//! receives the whole budget of the unknown peers, and many peers together receive no more than one.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -19,44 +20,44 @@ use vibecoin_primitives::limits::MIB;
 use vibecoin_primitives::{Hash, Height};
 use vibecoin_replica::PeerId;
 
-/// Most peers of a class whose requests wait. More than there are seats by default.
+/// Maximum number of peers of a class with queued requests. More than there are connection slots by default.
 pub const PEERS_MAX: usize = 256;
-/// Most requests of one peer for old blocks that wait: as many as an honest peer has on their way. One for a body is
-/// beside them.
+/// Maximum number of queued requests of one peer for old blocks: as many as an honest peer has in flight. One
+/// for a body is beside them.
 pub const REQUESTS_PER_PEER_MAX: usize = 2;
-/// How much of its budget a class may have saved up, as a time: what lets a short chain be fetched at once.
+/// Budget that a class may accumulate, as a time: allows a short chain to be fetched at once.
 const SAVED: Duration = Duration::from_secs(4);
-/// The part of a second's budget that an answer may take when nothing is saved up. A peer of unknown speed has
-/// 600 ms for an answer, two of its requests wait, and others may be before it.
+/// Fraction of a second's budget that a response may take when nothing is accumulated. A peer of unknown
+/// speed has 600 ms for a response, two of its requests are queued, and others may be before it.
 const ANSWERS_PER_S: u64 = 8;
 
 /// The class whose slots and byte budget a peer shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// Validators and peers that the operator named.
+    /// Validators and peers that the operator configured.
     Known,
-    /// All others.
+    /// All other peers.
     Stranger,
 }
 
 /// Bytes per second of the answers to each class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Paces {
-    /// Of all validators and named peers together.
+    /// For all validators and configured peers together.
     pub known: u64,
-    /// Of all strangers together.
+    /// For all other peers together.
     pub strangers: u64,
 }
 
 impl Paces {
-    /// The paces of a node that runs a validator. Encrypting and sending take the processor that it votes with:
-    /// 50 MB/s cost two busy cores a quarter of their blocks. A node that joins asks all that it finds, so from four
-    /// validators it gets 8 MiB/s, more than it can execute.
+    /// The paces of a node that runs a validator. Encryption and sending use the processor that it votes
+    /// with: 50 MB/s cost two busy cores a quarter of their blocks. A joining node requests from all nodes
+    /// that it finds, so from four validators it receives 8 MiB/s, more than it can execute.
     pub const VALIDATOR: Self = Self {
         known: 16 * MIB as u64,
         strangers: 2 * MIB as u64,
     };
-    /// Those of other nodes, which are there to be asked.
+    /// The paces of other nodes, which exist to serve requests.
     pub const FULL_NODE: Self = Self {
         known: 16 * MIB as u64,
         strangers: 8 * MIB as u64,
@@ -78,32 +79,32 @@ impl Request {
     }
 }
 
-/// A request whose turn it is.
+/// A request to serve next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
     pub class: Class,
     pub peer: PeerId,
     pub request: Request,
-    /// Bytes from which on the answer gets no further block.
+    /// Size in bytes beyond which the response takes no further block.
     pub bytes_enough: usize,
 }
 
-/// What to do now.
+/// Next step of the serving thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Answer this.
+    /// Serve this request.
     Answer(Turn),
-    /// Nothing for so long, unless a request comes.
+    /// Wait for this long, unless a request arrives.
     Wait(Duration),
-    /// Nothing until a request comes.
+    /// Wait until a request arrives.
     Idle,
 }
 
-/// A budget of bytes. An answer may begin while there is some, and its size is taken off afterwards.
+/// A budget of bytes. A response may begin while some is left, and its size is charged afterwards.
 #[derive(Debug)]
 struct Budget {
     per_s: u64,
-    /// When everything that was taken is earned.
+    /// Time at which everything charged so far is earned.
     earned_at: Duration,
 }
 
@@ -116,18 +117,18 @@ impl Budget {
         Duration::from_nanos(nanos.map_or(u64::MAX, |nanos| u64::try_from(nanos).unwrap_or(u64::MAX)))
     }
 
-    /// How much there is, as a time.
+    /// Accumulated budget, as a time.
     fn saved(&self, now: Duration) -> Duration {
         SAVED.saturating_sub(self.earned_at.saturating_sub(now))
     }
 
-    /// How long until there is some.
+    /// Time until the budget is positive.
     fn wait(&self, now: Duration) -> Duration {
         let owed = self.earned_at.saturating_sub(now);
         if owed < SAVED {
             return Duration::ZERO;
         }
-        // A wait of nothing would be no wait.
+        // A wait of zero would not be a wait.
         owed.saturating_sub(SAVED).max(Duration::from_millis(1))
     }
 
@@ -136,7 +137,7 @@ impl Budget {
         self.earned_at = begun.saturating_add(self.time(bytes));
     }
 
-    /// Size of an answer when so many peers wait: their part of what is saved.
+    /// Size of a response for this number of waiting peers: their share of the accumulated budget.
     fn share(&self, peers: usize, now: Duration) -> usize {
         let saved = self.saved(now).as_millis();
         let bytes = saved.saturating_mul(u128::from(self.per_s)) / 1_000;
@@ -147,7 +148,7 @@ impl Budget {
     }
 }
 
-/// The places of one class.
+/// Queued requests of one class.
 #[derive(Debug)]
 struct Places {
     waiting: BTreeMap<PeerId, VecDeque<Request>>,
@@ -170,8 +171,8 @@ impl Places {
 
     fn ask(&mut self, peer: PeerId, request: Request) -> bool {
         if let Some(own) = self.waiting.get_mut(&peer) {
-            // Its body is at the front, if it wants one: it is of use for less than a second. The one that it asked for
-            // before is of another round, or of a height that is over.
+            // Its request for a body, if any, is at the front: the body is of use for less than a second. An
+            // earlier request is for another round, or for a height that has ended.
             let bodies = usize::from(own.front().is_some_and(Request::is_body));
             if request.is_body() {
                 if bodies > 0 {
@@ -180,7 +181,7 @@ impl Places {
                 own.push_front(request);
                 return true;
             }
-            // A peer that asks for more than it may has given up what it asked for first.
+            // A peer that exceeds its number of requests has abandoned its oldest one.
             if own.len().saturating_sub(bodies) >= REQUESTS_PER_PEER_MAX {
                 own.remove(bodies);
             }
@@ -201,7 +202,7 @@ impl Places {
         }
     }
 
-    /// The next request and its peer, which goes behind all others.
+    /// Removes and returns the next request and its peer, which goes behind all others.
     fn turn(&mut self) -> Option<(PeerId, Request)> {
         let peer = self.order.pop_front()?;
         let own = self.waiting.get_mut(&peer)?;
@@ -215,7 +216,7 @@ impl Places {
     }
 }
 
-/// The places of both classes.
+/// Queued requests of both classes.
 #[derive(Debug)]
 pub struct Turns {
     known: Places,
@@ -223,7 +224,7 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// Nothing waits, and both budgets are full.
+    /// No requests, and both budgets full.
     pub const fn new(paces: Paces) -> Self {
         Self {
             known: Places::new(paces.known),
@@ -238,18 +239,18 @@ impl Turns {
         }
     }
 
-    /// Takes a request in; false when every place of the class is taken.
+    /// Queues a request; returns false when every slot of the class is taken.
     pub fn ask(&mut self, class: Class, peer: PeerId, request: Request) -> bool {
         self.of(class).ask(peer, request)
     }
 
-    /// The peer is gone, with its requests.
+    /// Drops the requests of a disconnected peer.
     pub fn forget(&mut self, peer: PeerId) {
         self.known.forget(peer);
         self.strangers.forget(peer);
     }
 
-    /// What to do at `now`, a time since any fixed moment.
+    /// Next step at `now`, a time since any fixed moment.
     pub fn next(&mut self, now: Duration) -> Next {
         let mut next = Next::Idle;
         for class in [Class::Known, Class::Stranger] {
@@ -279,12 +280,12 @@ impl Turns {
         next
     }
 
-    /// An answer to a peer of this class took so many bytes.
+    /// Charges a response of `bytes` bytes to a peer of this class.
     pub fn spent(&mut self, class: Class, bytes: usize, now: Duration) {
         self.of(class).budget.take(bytes, now);
     }
 
-    /// Returns true if nothing waits and nothing is kept of any peer.
+    /// Returns true if no request is queued and no state of any peer is kept.
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         let none = |places: &Places| places.waiting.is_empty() && places.order.is_empty();
@@ -313,7 +314,7 @@ mod tests {
         }
     }
 
-    /// Requests of peers, in the order of their answers.
+    /// Requests of peers, in the order of their responses.
     fn requests(turns: &mut Turns) -> Vec<Request> {
         let next = || match turns.next(at(0)) {
             Next::Answer(turn) => Some(turn.request),
@@ -326,7 +327,7 @@ mod tests {
         turns.ask(Class::Stranger, PeerId(peer), request(from))
     }
 
-    /// Peers in the order of their answers at `now`, each of so many bytes.
+    /// Peers in the order of their responses at `now`, each of `bytes` bytes.
     fn answered(turns: &mut Turns, bytes: usize, now: Duration) -> Vec<u64> {
         let mut peers = Vec::new();
         while let Next::Answer(turn) = turns.next(now) {

@@ -1,8 +1,8 @@
-//! Signatures that were checked before: no copy of a transaction is checked again, whoever sends it.
+//! Signatures that were checked before: no copy of a transaction is checked again, from any sender.
 //!
-//! A message that some node does not forward (a queued transaction is in it) is published by every node that was given
-//! it. What the pool holds was checked; so were those that the pool has yet to take, or refused: the newest of these are
-//! kept here.
+//! A message that some node does not forward (a queued transaction is in it) is published by every node that
+//! receives it. Transactions in the pool were checked; so were those not yet offered to it, or refused by it:
+//! the newest of these are kept here.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -10,22 +10,22 @@ use std::sync::Arc;
 use vibecoin_primitives::limits::MIB;
 use vibecoin_primitives::{FastMap, Hash, KnownKeys, Transaction, TransactionError, VerifiedTransaction};
 
-/// Most bytes of transactions whose signatures were checked lately.
+/// Maximum bytes of transactions kept whose signatures were checked lately.
 pub const PROOFS_BYTES_MAX: usize = 4 * MIB;
-/// What one takes beside its encoding: the operations as they lie in memory, both entries, the counts of [`Arc`].
+/// Cost of one beside its encoding: the decoded operations, both entries, the counts of [`Arc`].
 const ITEM_BYTES: usize = 512;
 
-/// Gives the transaction with an id that waits in the pool.
+/// Returns the transaction with an id if it is in the pool.
 pub type Lookup = Box<dyn Fn(&Hash) -> Option<Arc<VerifiedTransaction>> + Send>;
 
-/// A transaction with a good form and signature, or what is wrong with it.
+/// A transaction with a valid form and signature, or the reason why it is invalid.
 pub type Proof = Result<Arc<VerifiedTransaction>, TransactionError>;
 
-/// Where the proof of a transaction comes from.
+/// Source of the proof of a transaction.
 enum Slot {
     /// It was checked before.
     Known(Arc<VerifiedTransaction>),
-    /// It is this one of those that have to be checked.
+    /// Its index among the transactions to be checked.
     Unknown(usize),
 }
 
@@ -40,8 +40,8 @@ pub struct Proofs {
 }
 
 impl Proofs {
-    /// Checks transactions of which one bad one makes all worthless; `None` when there is one, for the price of one
-    /// batch.
+    /// Checks transactions of which one invalid one makes all worthless; `None` when there is one, for the
+    /// price of one batch.
     pub fn all<'a>(
         &mut self,
         transactions: impl IntoIterator<Item = &'a Transaction>,
@@ -66,7 +66,7 @@ impl Proofs {
         self.fill(slots, checked)
     }
 
-    /// Where the proof of each comes from, and those that have to be checked: each once.
+    /// Source of the proof of each, and those to be checked: each once.
     fn sort<'a>(
         &self,
         transactions: impl IntoIterator<Item = &'a Transaction>,
@@ -77,7 +77,7 @@ impl Proofs {
         let mut places: HashMap<Hash, usize> = HashMap::new();
         for transaction in transactions {
             let id = transaction.id(genesis);
-            // The id says nothing about the signature.
+            // The id does not cover the signature.
             let is_same = |known: &Arc<VerifiedTransaction>| known.transaction() == transaction;
             let kept = self.by_id.get(&id).cloned().filter(is_same);
             if let Some(known) = kept.or_else(|| pool(&id).filter(is_same)) {
