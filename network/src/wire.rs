@@ -15,32 +15,32 @@ use vibecoin_primitives::{BlockPart, Encoded, Hash, encode};
 use vibecoin_replica::Message;
 use wincode::{SchemaRead, SchemaWrite};
 
-/// The version that this program speaks.
+/// The version of this program.
 pub const WIRE_VERSION: u8 = 1;
 /// Bytes before the message.
 pub const ENVELOPE_BYTES: usize = 6;
 
-/// Most bytes of a consensus message.
+/// Maximum size of a consensus message in bytes.
 pub const CONSENSUS_BYTES_MAX: usize = 64 * KIB;
-/// Most bytes of a proposed body with its header.
+/// Maximum size of a proposed body with its header, in bytes.
 pub const BODY_MESSAGE_BYTES_MAX: usize = BODY_BYTES_MAX + HEADER_BYTES_MAX + 64;
-/// Most bytes of a request.
+/// Maximum size of a request in bytes.
 pub const REQUEST_BYTES_MAX: usize = 128;
-/// Most bytes of an answer to a sync request; a sender puts in fewer blocks when they are large.
+/// Maximum size of a response to a sync request in bytes; a sender includes fewer blocks when they are large.
 pub const SYNC_BYTES_MAX: usize = 16 * MIB;
-/// Most bytes of a batch of transactions.
+/// Maximum size of a batch of transactions in bytes.
 pub const TRANSACTIONS_BYTES_MAX: usize = 128 * KIB;
-/// Most bytes of one part of a block.
+/// Maximum size of one part of a block in bytes.
 pub const PART_BYTES_MAX: usize = BlockPart::BYTES_MAX + 64;
-/// Most bytes of a piece of evidence.
+/// Maximum size of a piece of evidence in bytes.
 pub const EVIDENCE_MESSAGE_BYTES_MAX: usize = EVIDENCE_BYTES_MAX + 64;
 
-// The largest of all limits bounds the decoder.
+// The maximum of all limits bounds the decoder.
 const _: () = assert!(BODY_MESSAGE_BYTES_MAX <= SYNC_BYTES_MAX);
 const _: () = assert!(PART_BYTES_MAX <= SYNC_BYTES_MAX);
 const _: () = assert!(CONSENSUS_BYTES_MAX <= SYNC_BYTES_MAX && TRANSACTIONS_BYTES_MAX <= SYNC_BYTES_MAX);
 
-/// Why bytes from a peer were refused.
+/// Reason for which bytes from a peer were refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WireError {
@@ -50,13 +50,13 @@ pub enum WireError {
         /// Bytes received.
         got: usize,
     },
-    /// Another version of the wire.
+    /// A different version of the wire format.
     #[error("peer speaks wire version {got}, this node speaks {WIRE_VERSION}")]
     Version {
         /// The peer's version.
         got: u8,
     },
-    /// Another chain.
+    /// A different chain.
     #[error("message is for the chain that starts with {got}, this chain starts with {expected}")]
     Chain {
         /// This chain's prefix.
@@ -83,7 +83,7 @@ pub enum WireError {
     /// The message does not decode, or not canonically.
     #[error(transparent)]
     Codec(#[from] vibecoin_primitives::CodecError),
-    /// The envelope's kind is not the message's.
+    /// The envelope's kind differs from the message's.
     #[error("envelope says kind {envelope}, the message is kind {message}")]
     KindMismatch {
         /// The envelope's kind.
@@ -101,7 +101,7 @@ pub mod kind {
     pub const BODY_REQUEST: u8 = 2;
     /// A request for blocks.
     pub const SYNC_REQUEST: u8 = 3;
-    /// Blocks that were asked for.
+    /// Blocks in response to a request.
     pub const SYNC_RESPONSE: u8 = 4;
     /// A part of a block.
     pub const PART: u8 = 6;
@@ -136,7 +136,7 @@ const fn kind_of(message: &Message) -> u8 {
     }
 }
 
-/// A message as the codec sees it; the limit of its kind has been checked by then.
+/// A message for the codec; the limit of its kind has been checked by then.
 #[derive(SchemaWrite, SchemaRead)]
 struct Carried(Message);
 
@@ -145,7 +145,7 @@ impl Encoded for Carried {
     const BYTES_MAX: usize = SYNC_BYTES_MAX;
 }
 
-/// A message that is packed once, however many peers it is sent to.
+/// A message that is encoded once for all of its receivers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame(Arc<[u8]>);
 
@@ -161,14 +161,14 @@ impl Frame {
     }
 }
 
-/// Packs and opens messages for one chain.
+/// Encodes and decodes messages for one chain.
 #[derive(Clone, Copy, Debug)]
 pub struct Envelope {
     chain: [u8; 4],
 }
 
 impl Envelope {
-    /// Envelopes of the chain with this genesis hash.
+    /// Envelopes for the chain with this genesis hash.
     #[must_use]
     pub const fn new(genesis: &Hash) -> Self {
         Self {
@@ -176,7 +176,7 @@ impl Envelope {
         }
     }
 
-    /// Packs a message.
+    /// Encodes a message.
     #[must_use]
     pub fn pack(&self, message: &Message) -> Vec<u8> {
         let mut bytes = vec![WIRE_VERSION];
@@ -186,16 +186,16 @@ impl Envelope {
         bytes
     }
 
-    /// Packs a message that several peers may be sent.
+    /// Encodes a message for several peers.
     #[must_use]
     pub fn frame(&self, message: &Message) -> Frame {
         Frame(self.pack(message).into())
     }
 
-    /// Checks an envelope whose message has `len` bytes, before any of them is there; returns its kind.
+    /// Checks an envelope whose message has `len` bytes, before any of them is received; returns its kind.
     ///
     /// # Errors
-    /// [`WireError`] with the first rule that does not hold.
+    /// [`WireError`] for the first rule that is broken.
     pub fn peek(&self, head: &[u8; ENVELOPE_BYTES], len: usize) -> Result<u8, WireError> {
         let [version, a, b, c, d, kind] = *head;
         if version != WIRE_VERSION {
@@ -221,10 +221,10 @@ impl Envelope {
         Ok(kind)
     }
 
-    /// Opens what [`Envelope::pack`] made; every other sequence of bytes is refused.
+    /// Decodes the bytes of [`Envelope::pack`]; every other sequence of bytes is refused.
     ///
     /// # Errors
-    /// [`WireError`] with the first rule that does not hold; sizes are checked before decoding.
+    /// [`WireError`] for the first rule that is broken; sizes are checked before decoding.
     pub fn open(&self, bytes: &[u8]) -> Result<Message, WireError> {
         let Some((head, rest)) = bytes.split_first_chunk::<ENVELOPE_BYTES>() else {
             return Err(WireError::Short { got: bytes.len() });

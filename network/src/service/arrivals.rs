@@ -1,8 +1,8 @@
-//! Incoming connections whose negotiation the gate can end.
+//! Incoming connections whose negotiation the gate can abort.
 //!
-//! A behaviour of libp2p can refuse a connection before its handshake, and not end the handshake. So the transport wraps
-//! each one and leaves the handle that ends it here: the swarm asks the gate about a connection before it polls the
-//! transport again.
+//! A libp2p behaviour can refuse a connection before its handshake, but not abort the handshake. So the
+//! transport wraps each one and leaves its abort handle here: the swarm consults the gate about a connection
+//! before it polls the transport again.
 
 use std::io;
 use std::pin::Pin;
@@ -21,12 +21,12 @@ type Output = (LibPeer, StreamMuxerBox);
 #[error("made way for a connection from elsewhere")]
 struct Displaced;
 
-/// The newest incoming connection, and the handle that ends its negotiation.
+/// The newest incoming connection, and the handle that aborts its negotiation.
 #[derive(Clone, Debug, Default)]
 pub struct Arrivals(Arc<Mutex<Option<(Multiaddr, AbortHandle)>>>);
 
 impl Arrivals {
-    /// The same transport, with incoming connections that can be ended.
+    /// The same transport, with incoming connections that can be aborted.
     pub fn watch(&self, inner: Boxed<Output>) -> Watched {
         Watched {
             inner,

@@ -1,4 +1,4 @@
-//! What the swarm is made of.
+//! Composition of the swarm.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,35 +21,35 @@ use super::streams::Streams;
 use super::view::Tally;
 use crate::wire::{CONSENSUS_BYTES_MAX, ENVELOPE_BYTES, EVIDENCE_MESSAGE_BYTES_MAX, TRANSACTIONS_BYTES_MAX};
 
-/// Most bytes of one gossiped message.
+/// Maximum size of a gossiped message in bytes.
 pub const GOSSIP_BYTES_MAX: usize = TRANSACTIONS_BYTES_MAX + ENVELOPE_BYTES + COPY_BYTES;
-/// Most bytes of one gossiped message of consensus.
+/// Maximum size of a gossiped consensus message in bytes.
 pub const STATEMENT_BYTES_MAX: usize = CONSENSUS_BYTES_MAX + ENVELOPE_BYTES + COPY_BYTES;
 const _: () = assert!(EVIDENCE_MESSAGE_BYTES_MAX <= CONSENSUS_BYTES_MAX);
-/// Most gossiped messages that wait for one peer.
+/// Maximum number of gossiped messages queued for one peer.
 const GOSSIP_QUEUE_MAX: usize = 512;
-/// Bytes before the envelope: which copy of the message this is, see `repeats`.
+/// Bytes before the envelope: the copy number of the message, see `repeats`.
 pub const COPY_BYTES: usize = 2;
-/// How long the duplicate cache holds a message id. Longer than a message lives: at most five seconds in a send queue,
-/// and six in the message cache ([`HISTORY`]).
+/// Time for which the duplicate cache holds a message id. Longer than the lifetime of a message: up to five
+/// seconds in a send queue, and six in the message cache ([`HISTORY`]).
 const DUPLICATE_CACHE: Duration = Duration::from_secs(DUPLICATE_CACHE_SECS);
 const DUPLICATE_CACHE_SECS: u64 = 15;
 /// Bytes per entry of the duplicate cache: three copies of the message id, and the overhead of the tables.
 const DUPLICATE_BYTES: u64 = 256;
-/// Upper bound of the duplicate cache in bytes, for strangers that send at their rate limit.
+/// Upper bound of the duplicate cache in bytes, for unknown peers that send at their rate limit.
 pub const DUPLICATES_BYTES_MAX: usize = 32 * MIB;
 const _: () = assert!(
     STRANGERS_BYTES_PER_S / GOSSIP_MESSAGE_BYTES as u64 * DUPLICATE_CACHE_SECS * DUPLICATE_BYTES
         <= DUPLICATES_BYTES_MAX as u64
 );
 const HEARTBEAT: Duration = Duration::from_millis(300);
-/// In heartbeats: a message whose verdict takes longer cannot be passed on any more.
+/// In heartbeats: a message whose verdict takes longer cannot be forwarded any more.
 const HISTORY: usize = 20;
 /// Connections of validators and reserved peers beyond the bounds for others.
 const RESERVED_MAX: u32 = 256;
 
-/// The parts of the swarm. The hello says what the protocol identify would, and a protocol less is one less to open
-/// streams of.
+/// The parts of the swarm. The hello contains what the identify protocol would exchange, and one protocol
+/// less leaves one less to open streams of.
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
     pub gate: Gate,
@@ -61,7 +61,7 @@ pub struct Behaviour {
     pub ping: ping::Behaviour,
 }
 
-/// Names that depend on the chain.
+/// Protocol and topic names that depend on the chain.
 #[derive(Clone, Debug)]
 pub struct Names {
     pub consensus: IdentTopic,
@@ -96,8 +96,8 @@ fn start(detail: impl ToString) -> NetworkError {
     }
 }
 
-/// A message's identity is its topic and its bytes. The copy number in front makes a message that is sent
-/// again another one, so a repeated vote is not taken for a duplicate.
+/// A message is identified by its topic and its bytes. The copy number in front gives a message that is sent
+/// again a different id, so a repeated vote is not taken for a duplicate.
 fn message_id(message: &gossipsub::Message) -> MessageId {
     let mut hasher = blake3::Hasher::new();
     hasher.update(message.topic.as_str().as_bytes());
@@ -128,9 +128,9 @@ impl Behaviour {
             // peer could grow them without bound. A message lost on one link arrives over another.
             .history_gossip(0)
             .max_ihave_messages_heartbeat(0)
-            // No IDONTWANT either: it goes out before anybody looks at who sent the message.
+            // No IDONTWANT either: it is sent before the sender of the message is checked.
             .idontwant_message_size_threshold(usize::MAX)
-            // Half of those that pass messages on to this node are peers that it chose itself.
+            // Half of the peers that forward messages to this node are outbound connections.
             .mesh_outbound_min(3)
             .prune_backoff(Duration::from_secs(10))
             .connection_handler_queue_len(GOSSIP_QUEUE_MAX)
@@ -139,7 +139,8 @@ impl Behaviour {
             .build()
             .map_err(start)?;
         let topics = [names.consensus.hash(), names.transactions.hash()];
-        // Without scores of its own: they remember every message for two minutes, and ours see more.
+        // Without gossipsub's peer scores: they remember every message for two minutes, and this crate's
+        // scores cover more.
         let mut gossip = gossipsub::Behaviour::new_with_subscription_filter(
             MessageAuthenticity::Anonymous,
             gossip,
@@ -154,7 +155,8 @@ impl Behaviour {
             .saturating_add(RESERVED_MAX);
         let limits = ConnectionLimits::default()
             .with_max_pending_outgoing(Some(seats.pending))
-            // Who proves to be a validator is let in beyond the seats of strangers, so everybody is heard first.
+            // A peer that proves to be a validator is admitted beyond the slots of unknown peers, so every
+            // hello is received first.
             .with_max_established_incoming(Some(inbound))
             .with_max_established_outgoing(Some(seats.outbound))
             .with_max_established(Some(inbound.saturating_add(seats.outbound)))

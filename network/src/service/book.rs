@@ -1,10 +1,9 @@
-//! Whom to connect to, and when.
+//! Address book and dial schedule.
 //!
-//! Anybody may announce addresses, of itself and of others, true or not. So an address counts as verified
-//! only when this node has dialled it and the peer said hello there; verified entries are never displaced by
-//! unverified ones; one announcer, one place that announcers come from and one address that is announced have
-//! so many entries each; and addresses of networks that this node is not on are not dialled at all, see
-//! `address`.
+//! Any peer may announce addresses, its own and others', true or false. So an address counts as verified only
+//! when this node has dialled it and completed a hello there; verified entries are never displaced by
+//! unverified ones; the entries of one announcer, of one network of announcers and of one announced address
+//! are bounded; and addresses of networks that this node is not on are not dialled at all, see `address`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -25,39 +24,39 @@ mod address;
 
 pub use address::{Form, Scopes};
 
-/// Most peers whose addresses are remembered.
+/// Maximum number of peers in the book.
 pub const BOOK_MAX: usize = 512;
-/// Most addresses of one peer, such as one for QUIC and one for TCP, and most that others tell of it beside
-/// them. Each dial takes the next one.
+/// Maximum number of addresses of one peer, such as one for QUIC and one for TCP, and of those that others
+/// announce of it beside them. Each dial takes the next one.
 pub const WAYS_MAX: usize = 4;
-/// Connections that a node wants to have; below it, it looks for more.
+/// Target number of connections; below it, the node dials further peers.
 pub const OUTBOUND_WANTED: usize = 8;
-/// Shortest wait before a peer is dialled again.
+/// Minimum delay before a peer is dialled again.
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
-/// Longest wait for a peer to stay connected with.
+/// Maximum delay for a persistent peer.
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
-/// Longest wait for any other.
+/// Maximum delay for any other peer.
 const BACKOFF_MAX_OTHERS: Duration = Duration::from_secs(60);
 
-/// How long the one with the greater identity waits for the other to dial.
+/// Delay of the first dial of the node with the greater identity, so that the other one dials first.
 const COURTESY: Duration = Duration::from_millis(50);
-/// Dials in vain after which a peer may be forgotten for another.
+/// Failed dials after which a peer may be evicted in favour of another.
 const VAIN_DIALS: u32 = 3;
-/// Most peers in the book that are known from others alone: whoever tells them may make them up.
+/// Maximum number of peers known only from others, which may have invented them.
 const HEARSAY_MAX: usize = BOOK_MAX / 2;
-/// Most unverified peers in the book that one peer announced.
+/// Maximum number of unverified peers announced by one peer.
 const PER_ANNOUNCER_MAX: usize = 32;
-/// Most unverified peers in the book that were announced from one network of a provider, whatever the identities and
-/// machines there: the first 16 bits of an address for IPv4, 32 for IPv6.
+/// Maximum number of unverified peers announced from one provider's network, for all identities and machines
+/// there: the first 16 bits of an address for IPv4, 32 for IPv6.
 const PER_ORIGIN_MAX: usize = 64;
-/// Most peers in the book at one address, verified or not, of those that the operator did not give.
+/// Maximum number of peers at one address, verified or not, except those configured by the operator.
 const PER_TARGET_MAX: usize = 8;
-/// The same for loopback, where a whole network may be.
+/// The same for loopback, where a whole test network may be.
 const LOOPBACK_MAX: usize = BOOK_MAX / 4;
 /// Failed dials after which an address is no longer verified.
 const VERIFIED_DIALS: u32 = 12;
 
-/// Half to the whole of a wait, so that nodes that lost each other do not dial in step.
+/// Half to the whole of a delay, so that nodes that lost each other do not dial in step.
 fn jittered(wait: Duration) -> Duration {
     let random = RandomState::new().hash_one(0);
     let half = wait.checked_div(2).unwrap_or(wait);
@@ -68,7 +67,7 @@ fn jittered(wait: Duration) -> Duration {
     half.saturating_add(Duration::from_micros(extra))
 }
 
-/// A peer that announces addresses, and the machine it speaks from.
+/// A peer that announces addresses, and the machine it is connected from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Announcer {
     pub peer: LibPeer,
@@ -83,29 +82,30 @@ impl Announcer {
 
 /// A peer that may be dialled.
 struct Entry {
-    /// What the operator gave, or the peer told of itself; for a peer that was never met, what was heard first.
+    /// Addresses configured by the operator, or announced by the peer itself; for a peer never connected, the
+    /// first that others announced.
     ways: Vec<Multiaddr>,
-    /// Of these, the one at which the peer said hello when it was dialled.
+    /// The one of `ways` at which the peer completed a hello when it was dialled.
     verified: Option<Multiaddr>,
-    /// Who announced it; not set for what the operator gave or the file remembered.
+    /// The peer that announced it; not set for configured addresses and those from the file.
     announcer: Option<Announcer>,
     /// Addresses announced by others since a dial of the peer failed. Unverified, so they are tried beside the rest.
     hearsay: Vec<Multiaddr>,
-    /// To stay connected with.
+    /// Configured to stay connected with.
     persistent: bool,
     boot: bool,
-    /// Known from others alone.
+    /// Known only from others.
     heard: bool,
     next: Instant,
     backoff: Duration,
-    /// Dials since its last long connection ended: whose turn it is among its addresses.
+    /// Dials since its last long connection ended: selects the next of its addresses.
     dials: u32,
-    /// Dials since it last said hello.
+    /// Dials since its last hello.
     vain: u32,
 }
 
 impl Entry {
-    /// Notes another way to the peer; the oldest makes room for it.
+    /// Adds another address of the peer; the oldest is removed if necessary.
     fn also(&mut self, address: Multiaddr) {
         if self.ways.contains(&address) {
             return;
@@ -148,7 +148,7 @@ impl Book {
             scopes,
             tally,
         };
-        // A list that cannot be read is made anew: it only saves time.
+        // A file that cannot be read is created again: it only saves time.
         let remembered = book
             .file
             .as_deref()
@@ -163,7 +163,7 @@ impl Book {
             if let Some(entry) = book.entries.get_mut(&peer) {
                 entry.also(address);
             } else if book.entries.len() < BOOK_MAX {
-                // The file does not say who told of whom.
+                // The file does not contain the announcers.
                 book.put(peer, address, false, false);
                 book.entries.entry(peer).and_modify(|entry| entry.heard = true);
             }
@@ -192,20 +192,20 @@ impl Book {
         self.entries.insert(peer, entry);
     }
 
-    /// When a peer is dialled first. Of two that want each other one waits a moment, so that they do not
-    /// connect twice.
+    /// Time of the first dial of a peer. Of two nodes that dial each other one is delayed, so that they do
+    /// not connect twice.
     fn first_dial(&self, peer: &LibPeer) -> Instant {
         let now = Instant::now();
         let later = now.checked_add(COURTESY).unwrap_or(now);
         if self.own < *peer { now } else { later }
     }
 
-    /// Whether the operator wants to stay connected with the peer.
+    /// Returns true if the operator configured the peer to stay connected with.
     pub fn is_persistent(&self, peer: &LibPeer) -> bool {
         self.entries.get(peer).is_some_and(|entry| entry.persistent)
     }
 
-    /// A way to a peer to stay connected with.
+    /// Adds an address of a persistent peer.
     pub fn add(&mut self, peer: LibPeer, address: Multiaddr) {
         match self.entries.get_mut(&peer).filter(|entry| entry.persistent) {
             Some(entry) => entry.also(address),
@@ -213,18 +213,18 @@ impl Book {
         }
     }
 
-    /// A way to a peer to ask for others.
+    /// Adds an address of a bootnode.
     pub fn add_boot(&mut self, peer: LibPeer, address: Multiaddr) {
         match self.entries.get_mut(&peer) {
             Some(entry) if entry.boot => entry.also(address),
             Some(entry) if entry.persistent => {}
-            // What the file remembers of it may be hearsay.
+            // The entry from the file may be unverified.
             _ => self.put(peer, address, false, true),
         }
     }
 
-    /// Addresses that a peer announced of others. They replace nothing but what was announced in this way
-    /// before, and count only after a failed dial: they are unverified.
+    /// Adds addresses that a peer announced of others. They replace only earlier announcements of this kind,
+    /// and are used only after a failed dial: they are unverified.
     pub fn learn(&mut self, from: Announcer, addresses: &[String]) {
         let mut told: BTreeMap<LibPeer, Vec<Multiaddr>> = BTreeMap::new();
         for address in addresses {
@@ -253,8 +253,8 @@ impl Book {
         }
     }
 
-    /// The addresses that a peer announced of itself. Those of others among them are passed over. The address
-    /// that it is connected from is on a network of ours, whatever its kind.
+    /// Adds addresses that a peer announced of itself. Those of others among them are ignored. The address
+    /// that it is connected from is on a reachable network, of any kind.
     pub fn learn_from_itself(&mut self, from: Announcer, addresses: &[String]) {
         let mut ways = Vec::new();
         for address in addresses {
@@ -270,14 +270,14 @@ impl Book {
         }
     }
 
-    /// The peer said hello.
+    /// Records that the peer completed a hello.
     pub fn met(&mut self, peer: &LibPeer) {
         if let Some(entry) = self.entries.get_mut(peer) {
             entry.vain = 0;
         }
     }
 
-    /// The peer said hello at an address that was dialled.
+    /// Records that the peer completed a hello at an address that was dialled.
     pub fn verified(&mut self, peer: &LibPeer, address: &Multiaddr) {
         // Dialled addresses end in the identity, those of the book do not.
         let is_place = |part: &Protocol<'_>| !matches!(part, Protocol::P2p(_));
@@ -292,8 +292,8 @@ impl Book {
         }
     }
 
-    /// Puts addresses in the place of what was announced before, but not of what the operator gave, nor of an
-    /// address at which the peer was reached.
+    /// Replaces earlier announced addresses, but not configured ones, nor an address at which the peer was
+    /// reached.
     fn note(&mut self, peer: LibPeer, mut ways: Vec<Multiaddr>, from: Announcer, heard: bool) {
         if let Some(entry) = self.entries.get_mut(&peer) {
             if entry.is_given() {
@@ -316,7 +316,7 @@ impl Book {
             return self.tally.refuse(Refusal::Source);
         }
         if self.entries.len() >= BOOK_MAX {
-            // A peer that announced itself replaces any that only others announced.
+            // A peer that announced itself replaces any that was announced only by others.
             self.forget_one(|entry| entry.vain >= VAIN_DIALS || (entry.heard && !heard));
         }
         if self.entries.len() >= BOOK_MAX {
@@ -334,8 +334,9 @@ impl Book {
         self.changed = true;
     }
 
-    /// Returns true if a new peer with these addresses is within the bounds of its announcer, of the announcer's machine
-    /// and of the addresses. Failed dials of the same announcements make room.
+    /// Returns true if a new peer with these addresses is within the bounds of its announcer, of the
+    /// announcer's machine and of the addresses. Entries of the same announcements with failed dials are
+    /// evicted if necessary.
     fn has_place(&mut self, ways: &[Multiaddr], from: Announcer) -> bool {
         let announced = |entry: &Entry| entry.verified.is_none() && !entry.is_given();
         let by_peer =
@@ -362,8 +363,7 @@ impl Book {
             || self.forget_one(|entry| of(entry) && entry.vain >= VAIN_DIALS)
     }
 
-    /// Makes room by forgetting, of the unverified peers that may be, the one that was dialled most often in
-    /// vain.
+    /// Evicts, of the unverified peers that match `may_be`, the one with the most failed dials.
     fn forget_one(&mut self, may_be: impl Fn(&Entry) -> bool) -> bool {
         let others = self
             .entries
@@ -389,7 +389,7 @@ impl Book {
         good.chain(others).flat_map(ways).take(count).collect()
     }
 
-    /// Whom to dial now: those to stay connected with, and others while connections are wanted.
+    /// Peers to dial now: persistent ones, and others while connections are below the target.
     pub fn due(
         &mut self,
         now: Instant,
@@ -398,7 +398,7 @@ impl Book {
     ) -> Vec<(LibPeer, Multiaddr)> {
         let mut due = Vec::new();
         let mut wanted = wanted;
-        // An announcement takes no turn of a peer that is known to be there.
+        // An announcement does not delay a peer that is known to be reachable.
         let is_good = |entry: &Entry| entry.is_given() || entry.verified.is_some();
         let (good, others): (Vec<_>, Vec<_>) = self.entries.iter_mut().partition(|(_, entry)| is_good(entry));
         for (peer, entry) in good.into_iter().chain(others) {
@@ -428,7 +428,7 @@ impl Book {
         due
     }
 
-    /// A dial that was due did not begin: there is no room, or another one runs.
+    /// A due dial did not start: there is no free slot, or another dial is running.
     pub fn not_begun(&mut self, peer: &LibPeer) {
         if let Some(entry) = self.entries.get_mut(peer) {
             entry.dials = entry.dials.saturating_sub(1);
@@ -436,7 +436,7 @@ impl Book {
         }
     }
 
-    /// The peer is connected, or shall be dialled at once.
+    /// The peer is connected, or is to be dialled at once.
     pub fn reset(&mut self, peer: &LibPeer) {
         let next = self.first_dial(peer);
         if let Some(entry) = self.entries.get_mut(peer) {
@@ -447,7 +447,7 @@ impl Book {
         }
     }
 
-    /// Writes the file if something changed.
+    /// Writes the file if the book changed.
     pub fn save(&mut self) -> io::Result<()> {
         let Some(path) = self.file.clone().filter(|_| self.changed) else {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What the network is started with, and what it tells.
+//! Start parameters of the network, and its events.
 
 use std::path::PathBuf;
 
@@ -7,42 +7,42 @@ use vibecoin_replica::{GossipId, Message, PeerId};
 
 use super::ValidatorProof;
 
-/// What the network is started with.
+/// Start parameters of the network.
 #[derive(Clone)]
 pub struct NetworkConfig {
-    /// The chain.
+    /// Genesis hash of the chain.
     pub genesis: Hash,
-    /// Seed of the key that names this node.
+    /// Seed of the key that identifies this node.
     pub node_key: [u8; 32],
-    /// Multiaddresses to listen at.
+    /// Multiaddresses to listen on.
     pub listen: Vec<String>,
-    /// Multiaddresses that others are told instead.
+    /// Multiaddresses announced to peers instead.
     pub external: Vec<String>,
     /// Peers to stay connected with; each ends in `/p2p/ID`.
     pub peers: Vec<String>,
     /// Peers to connect to while there are too few.
     pub bootnodes: Vec<String>,
-    /// Identities that are never turned away for lack of room.
+    /// Identities that are never refused for lack of a slot.
     pub reserved: Vec<String>,
-    /// Whether peers tell each other of further peers.
+    /// True if peers exchange addresses of further peers.
     pub exchange: bool,
-    /// Most connections that others opened.
+    /// Maximum number of inbound connections.
     pub inbound_max: u32,
-    /// Most connections that this node opens.
+    /// Maximum number of outbound connections.
     pub outbound_max: u32,
-    /// Most connections from one IP address; loopback is free.
+    /// Maximum number of connections from one IP address; loopback is exempt.
     pub per_ip_max: u32,
-    /// Most connections from one /24 or /48; loopback is free.
+    /// Maximum number of connections from one /24 or /48; loopback is exempt.
     pub per_subnet_max: u32,
     /// Bytes per second that one peer may send.
     pub bytes_per_s_per_peer: u64,
     /// Resident memory at which new connections are refused.
     pub memory_max_bytes: u64,
-    /// Where peers are remembered.
+    /// File of the address book.
     pub peers_file: Option<PathBuf>,
     /// The proof that this node holds a validator's key.
     pub validator_proof: Option<ValidatorProof>,
-    /// Whose proofs count.
+    /// Validators whose proofs are accepted.
     pub validators: ValidatorSet,
     /// Name and version of the program.
     pub agent: String,
@@ -50,28 +50,28 @@ pub struct NetworkConfig {
     pub head: Height,
 }
 
-/// Most connections being negotiated, and as many that have yet to say hello.
+/// Maximum number of connections being negotiated, and of those awaiting a hello.
 const GUESTS_MAX: u32 = 64;
-/// Part of the open files that strangers' connections may take; the database, clients and validators have the
-/// others.
+/// Fraction (one in this many) of the open files for connections of unknown peers; the database, clients and
+/// validators have the others.
 const STRANGERS_PART_OF_FILES: u64 = 3;
 
-/// Connections of strangers, at most.
+/// Maximum numbers of connections of unknown peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seats {
-    /// That they opened.
+    /// Inbound.
     pub inbound: u32,
-    /// That this node opened.
+    /// Outbound.
     pub outbound: u32,
-    /// That have yet to say hello.
+    /// Awaiting a hello.
     pub guests: u32,
-    /// That are being negotiated, in each direction.
+    /// Being negotiated, in each direction.
     pub pending: u32,
 }
 
 impl Seats {
-    /// The configured number, or less where the process may open few files, so that validators are let in when
-    /// strangers have taken all of theirs.
+    /// The configured number, or less where the process may open few files, so that validators are admitted
+    /// when unknown peers have taken all of theirs.
     pub fn new(inbound: u32, outbound: u32, files: Option<u64>) -> Self {
         let wanted = Self {
             inbound,
@@ -111,80 +111,80 @@ pub fn open_files_max() -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Something that came from a peer, or became of one.
+/// An event of the network, delivered to the [`Sink`].
 #[derive(Debug)]
 pub enum NetworkEvent {
     /// A message, within its limits, of this chain.
     Message {
-        /// From whom; for a gossiped one, who passed it on.
+        /// The sender; for a gossiped message, the peer that forwarded it.
         from: PeerId,
-        /// What.
+        /// The message as decoded.
         message: Message,
-        /// Set for a gossiped one, which waits for [`super::Network::forward`].
+        /// Set for a gossiped message, which waits for [`super::Network::forward`].
         gossip: Option<GossipId>,
     },
-    /// A peer has said hello.
+    /// A peer has completed its hello.
     Connected {
         /// The peer. Its number stays the same across reconnects of one identity.
         peer: PeerId,
         /// Its newest block.
         head: Height,
-        /// Which validator it proved to be.
+        /// The validator key that it proved.
         validator: Option<PublicKey>,
         /// True for a validator or a peer from the configuration.
         known: bool,
     },
-    /// A peer that had said hello is gone.
+    /// A peer that had completed its hello is disconnected.
     Disconnected {
-        /// Who.
+        /// The peer.
         peer: PeerId,
     },
 }
 
-/// Where events go.
+/// Receiver of events.
 pub trait Sink: Send + Sync + 'static {
-    /// Takes an event without blocking. `false`: there was no room, and the event is lost.
+    /// Accepts an event without blocking. Returns `false` if there was no space and the event is lost.
     fn deliver(&self, event: NetworkEvent) -> bool;
 }
 
-/// Why the network did not start, or did not do what an operator asked.
+/// Reason for which the network did not start, or refused an operator's request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NetworkError {
-    /// Not a multiaddress, or one without what is needed here.
+    /// Not a multiaddress, or one without a part required here.
     #[error("address {address:?}: {detail}")]
     Address {
-        /// As given.
+        /// The address as configured.
         address: String,
-        /// What is wrong with it.
+        /// Description of the fault.
         detail: String,
     },
     /// Not the identity of a peer.
     #[error("peer id {id:?}: {detail}")]
     PeerId {
-        /// As given.
+        /// The text as received.
         id: String,
-        /// What is wrong with it.
+        /// Description of the fault.
         detail: String,
     },
-    /// An address could not be listened at.
+    /// Listening on an address failed.
     #[error("cannot listen at {address}: {detail}")]
     Listen {
         /// The address.
         address: String,
-        /// What the system said.
+        /// The system's message.
         detail: String,
     },
-    /// The swarm could not be put together.
+    /// The swarm could not be built.
     #[error("the network did not start: {detail}")]
     Start {
-        /// What went wrong.
+        /// Description of the fault.
         detail: String,
     },
     /// There is no such peer.
     #[error("there is no peer {id}")]
     NoSuchPeer {
-        /// The identity asked for.
+        /// The requested identity.
         id: String,
     },
     /// The network has stopped, or its queue of orders is full.

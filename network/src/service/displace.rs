@@ -1,8 +1,9 @@
-//! The rule by which a connection makes way for a newcomer when all places are taken.
+//! The rule by which a new connection displaces an existing one when all slots are taken.
 //!
-//! Places are shared out in turn between transports, providers' networks, subnets and machines. A newcomer displaces the
-//! oldest connection of the largest group if that makes the shares more even, and otherwise a settled connection only.
-//! So the first connection from a place keeps its own until it is settled, whatever comes meanwhile from others.
+//! Slots are shared in turn between transports, providers' networks, subnets and machines. A new connection
+//! displaces the oldest one of the largest group if that makes the shares more even, and otherwise only a
+//! settled connection. So the first connection from an address keeps its slot until it is settled, whatever
+//! arrives meanwhile from others.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -17,11 +18,11 @@ use super::gate::{ip_of, machine, provider, subnet};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
     machine: IpAddr,
-    /// Set while the address may be spoofed: anybody can send the first packet of QUIC in another's name.
+    /// Set while the address may be spoofed: the first packet of QUIC can be sent with any source address.
     is_quic: bool,
 }
 
-/// Connections that share places, see [`Origin::groups`].
+/// Connections that share slots, see [`Origin::groups`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Group {
     Transport,
@@ -40,7 +41,7 @@ impl Origin {
         })
     }
 
-    /// Source of an established connection, whose address is its own over either transport.
+    /// Source of an established connection, whose address is authentic over either transport.
     pub fn proven(address: &Multiaddr) -> Option<Self> {
         Some(Self {
             machine: machine(ip_of(address)?),
@@ -61,7 +62,7 @@ impl Origin {
         self.is_quic == other.is_quic && subnet(self.machine) == subnet(other.machine)
     }
 
-    /// The groups of this connection, the widest first. Each lies within the one before.
+    /// The groups of this connection, the widest first. Each lies within the previous one.
     fn groups(self) -> [(bool, Group); 4] {
         let groups = [
             Group::Transport,
@@ -73,7 +74,7 @@ impl Origin {
     }
 }
 
-/// A connection that has a place.
+/// A connection that has a slot.
 #[derive(Clone, Copy, Debug)]
 pub struct Holder<K> {
     pub key: K,
@@ -81,12 +82,12 @@ pub struct Holder<K> {
     pub age: Duration,
 }
 
-/// The connection that makes way for a newcomer, if one does.
+/// The connection that a new one displaces, if any.
 ///
-/// The widest groups that are not shared are compared. A holder of age `settled` makes way if its group is larger than
-/// the newcomer's, a younger one if its group is larger by two: the shares become more even then, so newcomers cannot
-/// displace each other in a circle. On the newcomer's own machine only a settled one makes way. Of those, it is the oldest
-/// of the largest group. Linear in the number of holders.
+/// The widest groups that are not shared are compared. A holder of age `settled` is displaced if its group is
+/// larger than the newcomer's, a younger one if its group is larger by two: the shares become more even then,
+/// so newcomers cannot displace each other in a circle. On the newcomer's own machine only a settled one is
+/// displaced. Of the candidates, it is the oldest of the largest group. Linear in the number of holders.
 pub fn displaced<K: Copy>(newcomer: Origin, holders: &[Holder<K>], settled: Duration) -> Option<K> {
     let mut sizes: HashMap<(bool, Group), usize> = HashMap::new();
     for group in holders.iter().flat_map(|holder| holder.origin.groups()) {
@@ -118,7 +119,7 @@ mod tests {
     const SETTLED: Duration = Duration::from_secs(1);
     const PLACES: usize = 64;
 
-    /// Places under attack, in steps of a millisecond.
+    /// Slots under attack, in steps of a millisecond.
     #[derive(Default)]
     struct Places {
         holders: Vec<Holder<usize>>,

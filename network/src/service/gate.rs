@@ -1,8 +1,8 @@
-//! Nobody but the address book decides whom this node dials, and no group of addresses fills every slot in which
-//! connections are negotiated: when all are taken, the largest group makes way for others (`displace`).
+//! Only the address book decides which peers this node dials, and no group of addresses fills every slot for
+//! connections being negotiated: when all are taken, the largest group loses one to others (`displace`).
 //!
-//! Parts of the swarm dial on their own: opening a stream to a peer that has just been sent away dials it
-//! back, and it would come in as one that we chose, past every bound for strangers.
+//! Parts of the swarm dial without a request: opening a stream to a peer that has just been disconnected
+//! dials it again, and it would count as an outbound peer of our choice, past every bound for unknown peers.
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
@@ -34,16 +34,18 @@ struct NotAsked;
 #[error("{0} connections are being negotiated already")]
 struct TooManyPending(usize);
 
-/// Most connections from one place that are being negotiated, over QUIC and over TCP; loopback is free.
+/// Maximum number of connections from one address being negotiated, over QUIC and over TCP; loopback is
+/// exempt.
 const PENDING_PER_PLACE_MAX: usize = 8;
 /// The same for all addresses of a subnet.
 const PENDING_PER_SUBNET_MAX: usize = 24;
-/// Age at which a negotiation may be displaced by a connection whose place has as many. A handshake takes two ways there
-/// and back.
+/// Age at which a negotiation may be displaced by a connection whose address has as many. A handshake takes
+/// two round trips.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
-/// Most connections that are being negotiated from machines of validators and named peers, over QUIC and over TCP.
+/// Maximum number of connections being negotiated from machines of validators and configured peers, over QUIC
+/// and over TCP.
 const PENDING_FRIENDS_MAX: usize = 64;
-/// Most such machines that are remembered.
+/// Maximum number of such machines kept.
 const FRIENDS_MAX: usize = 1_024;
 
 /// The IP address in a network address.
@@ -55,8 +57,8 @@ pub fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
     })
 }
 
-/// The address that stands for a machine: all of an IPv6 /64 are one machine's, all of loopback are this one,
-/// and an IPv4 address in an IPv6 address is itself.
+/// The address that represents a machine: all addresses of an IPv6 /64 are one machine, all of loopback are
+/// this one, and an IPv4 address in an IPv6 address is itself.
 pub fn machine(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         ip if ip.is_loopback() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -65,8 +67,8 @@ pub fn machine(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// The address that stands for a provider's network, of which many addresses are cheap to have: the first 16 bits of
-/// an IPv4 address, the first 32 of an IPv6 address. All of loopback are this machine.
+/// The address that represents a provider's network, in which many addresses are cheap to obtain: the first
+/// 16 bits of an IPv4 address, the first 32 of an IPv6 address. All of loopback are this machine.
 pub fn provider(ip: IpAddr) -> IpAddr {
     match machine(ip) {
         ip if ip.is_loopback() => ip,
@@ -89,24 +91,24 @@ pub const fn subnet(ip: IpAddr) -> [u8; 7] {
     }
 }
 
-/// How often connections from one machine may be negotiated, over QUIC and over TCP: so many at once, and then one in each of
-/// these times. A handshake costs this node more than its sender, and is over soon; loopback is free.
+/// Rate limit of negotiations from one machine, over QUIC and over TCP: burst and interval. A handshake costs
+/// this node more than its sender, and is short; loopback is exempt.
 const ARRIVALS_BURST: u32 = 16;
 const ARRIVALS_EACH: Duration = Duration::from_millis(500);
-/// Machines of which that is counted; beyond it all are forgiven.
+/// Maximum number of machines with a rate limit; beyond it all limits are reset.
 const ARRIVALS_COUNTED_MAX: usize = 8_192;
 
-/// Denies every dial but the one that was announced, and negotiations beyond the bounds.
+/// Denies every dial that was not announced to it, and negotiations beyond the bounds.
 pub struct Gate {
     open_for: Option<ConnectionId>,
     pending: HashMap<ConnectionId, Pending>,
-    /// Those that were displaced and have not ended yet.
+    /// Displaced connections that have not ended yet.
     ending: HashSet<ConnectionId>,
     pending_max: usize,
-    /// Machines of validators and named peers, which have places of their own.
+    /// Machines of validators and configured peers, which have separate slots.
     friends: HashSet<IpAddr>,
     arrivals: Arrivals,
-    /// How often connections came of late.
+    /// Rate limits of recent connections.
     paces: HashMap<(IpAddr, bool), Bucket>,
     tally: Arc<Tally>,
 }
@@ -119,12 +121,12 @@ struct Pending {
     origin: Origin,
     is_friend: bool,
     since: Instant,
-    /// Ends the negotiation. One without it is never displaced.
+    /// Aborts the negotiation. One without it is never displaced.
     end: Option<AbortHandle>,
 }
 
 impl Gate {
-    /// A gate that lets so many connections of strangers be negotiated at once.
+    /// A gate for up to `pending_max` concurrent negotiations of unknown peers.
     pub fn new(pending_max: u32, arrivals: Arrivals, tally: Arc<Tally>) -> Self {
         Self {
             open_for: None,
@@ -138,12 +140,13 @@ impl Gate {
         }
     }
 
-    /// The next dial with this number may pass.
+    /// Permits the dial with this connection id.
     pub const fn open_for(&mut self, dial: ConnectionId) {
         self.open_for = Some(dial);
     }
 
-    /// A validator or a peer that the operator named is at this address. This one's loopback is everybody's.
+    /// Records that a validator or a configured peer is at this address. Loopback is ignored, since any local
+    /// program shares it.
     pub fn befriend(&mut self, address: &Multiaddr) {
         let ip = ip_of(address).map(machine).filter(|ip| !ip.is_loopback());
         if let Some(ip) = ip
@@ -153,8 +156,8 @@ impl Gate {
         }
     }
 
-    /// Returns true if a friend at this place has one left: those for QUIC, whose source addresses can be spoofed, are
-    /// apart from those for TCP. Beyond its own places a friend is a stranger.
+    /// Returns true if a slot for known machines is free at this address: those for QUIC, whose source
+    /// addresses can be spoofed, are separate from those for TCP. Beyond them the machine counts as unknown.
     fn has_place_of_friends(&self, origin: Origin) -> bool {
         let friends = || self.pending.values().filter(|other| other.is_friend);
         let all = friends().filter(|other| other.origin.is_quic() == origin.is_quic());
@@ -209,7 +212,7 @@ impl Gate {
         pace.or_insert_with(fresh).take(now)
     }
 
-    /// Finds a place for a stranger's connection, if need be that of another.
+    /// Finds a slot for an unknown peer's connection, by displacing another if necessary.
     fn make_place(&mut self, newcomer: Origin, now: Instant) -> Result<(), TooManyPending> {
         let strangers = || self.pending.iter().filter(|(_, other)| !other.is_friend);
         let is_free = newcomer.machine().is_loopback();
@@ -218,7 +221,8 @@ impl Gate {
             (Origin::is_near, PENDING_PER_SUBNET_MAX),
             (|_, _| true, self.pending_max),
         ];
-        // The narrowest of the bounds that are reached: a place among these is one among the others, too.
+        // The narrowest of the bounds that are reached: a slot freed within it is free within the others,
+        // too.
         let mut bounds = bounds.into_iter().skip(if is_free { 2 } else { 0 });
         let reached = bounds.find(|(among, most)| {
             let others = strangers().filter(|(_, other)| among(newcomer, other.origin));
@@ -227,7 +231,7 @@ impl Gate {
         let Some((among, most)) = reached else {
             return Ok(());
         };
-        // Those that were displaced hold their sockets until their tasks have run.
+        // Displaced connections hold their sockets until their tasks have run.
         if self.ending.len() >= self.pending_max {
             return Err(TooManyPending(most));
         }
@@ -453,7 +457,7 @@ mod tests {
         }
     }
 
-    /// A gate whose time stands still unless a test moves it.
+    /// A gate whose clock stands still unless a test moves it.
     struct Timed {
         gate: Gate,
         now: Instant,
@@ -479,7 +483,7 @@ mod tests {
             taken.then(|| (id, Abortable::new(std::future::pending(), registration)))
         }
 
-        /// Ends of displaced connections, as the swarm reports them.
+        /// Reports the ends of displaced connections, as the swarm does.
         fn ends(&mut self) {
             let ending: Vec<ConnectionId> = self.gate.ending.iter().copied().collect();
             ending.into_iter().for_each(|id| self.gate.on_end(id));
@@ -574,7 +578,7 @@ mod tests {
         let begun = |timed: &mut Timed, from: &str| {
             let arrivals = (0..100).filter(|_| {
                 let came = timed.comes(from);
-                // Half a handshake, and gone.
+                // An aborted handshake.
                 came.is_some_and(|(id, _)| {
                     timed.gate.on_end(id);
                     true

@@ -1,4 +1,4 @@
-//! The caller's end of the network.
+//! The caller's handle of the network.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
@@ -21,17 +21,18 @@ use super::task::{Order, Task};
 use super::view::{BanInfo, NetworkCounters, NetworkInfo, PeerInfo, Protocol, Tally, View};
 use crate::wire::{Envelope, Frame};
 
-/// Most orders that wait for the swarm.
+/// Maximum number of orders queued for the swarm.
 const ORDERS_MAX: usize = 8_192;
-/// Most messages that are known to have been published.
+/// Maximum number of published messages kept.
 const PUBLISHED_MAX: usize = 8_192;
 
-/// How often one message is published, and how often at once. An honest node sends a vote ten times in the second after it
-/// met others again. Well below what [`super::repeats`] blames a peer for, whatever makes this node repeat itself.
+/// Rate limit for publishing one message: interval and burst. An honest node sends a vote ten times in the
+/// second after it reconnects. Well below the rate for which [`super::repeats`] blames a peer, for any cause
+/// of repetition.
 const COPY_EACH: Duration = Duration::from_millis(100);
 const COPY_BURST: u32 = 16;
 
-/// Messages that were published, so that those that are published again get another number.
+/// Published messages, so that a message published again receives a different copy number.
 #[derive(Default)]
 pub(super) struct Copies {
     known: HashMap<[u8; 32], Bucket>,
@@ -39,9 +40,9 @@ pub(super) struct Copies {
 }
 
 impl Copies {
-    /// The number of this copy: 0 for the first, so that one message of several nodes is one message. Those of
-    /// further copies are drawn: a peer that knew the next ones could send them first, to no use, and
-    /// what this node sends would then be taken for duplicates. `None` if the message exceeds its publish rate.
+    /// The number of this copy: 0 for the first, so that one message of several nodes is one message. Those
+    /// of further copies are random: a peer that could predict them could send them first, and the copies of
+    /// this node would then be taken for duplicates. `None` if the message exceeds its publish rate.
     pub(super) fn next(&mut self, envelope: &[u8], now: Instant) -> Option<u16> {
         let hash = *blake3::hash(envelope).as_bytes();
         if let Some(copies) = self.known.get_mut(&hash) {
@@ -59,13 +60,13 @@ impl Copies {
     }
 }
 
-/// The network. Clones are the same network; every method returns at once.
+/// The network. Clones share it; every method returns at once.
 #[derive(Clone)]
 pub struct Network {
     pub(super) shared: Arc<Shared>,
 }
 
-/// What the handle and the swarm's thread share.
+/// State shared by the handle and the swarm's thread.
 pub struct Shared {
     pub envelope: Envelope,
     pub orders: mpsc::Sender<Order>,
@@ -90,7 +91,7 @@ impl Shared {
     }
 }
 
-/// Ends the network.
+/// Stops the network.
 pub struct NetworkGuard {
     orders: mpsc::Sender<Order>,
     thread: JoinHandle<()>,
@@ -100,7 +101,7 @@ impl NetworkGuard {
     /// Closes every connection and waits for the thread.
     pub fn stop(self) {
         let mut order = Order::Stop;
-        // A full queue empties itself; a closed one means that the thread has ended.
+        // A full queue drains; a closed one means that the thread has ended.
         while let Err(mpsc::error::TrySendError::Full(back)) = self.orders.try_send(order) {
             order = back;
             std::thread::sleep(Duration::from_millis(1));
@@ -110,10 +111,10 @@ impl NetworkGuard {
 }
 
 impl Network {
-    /// Starts the network on a thread of its own; it listens when this returns.
+    /// Starts the network on a separate thread; it is listening on return.
     ///
     /// # Errors
-    /// [`NetworkError`] naming the address that cannot be used, or what else went wrong.
+    /// [`NetworkError`] with the address that cannot be used, or another cause.
     pub fn start(config: NetworkConfig, sink: Arc<dyn Sink>) -> Result<(Self, NetworkGuard), NetworkError> {
         let (orders, received) = mpsc::channel(ORDERS_MAX);
         let shared = Arc::new(Shared::new(&config, orders.clone()));
@@ -152,8 +153,8 @@ impl Network {
         self.shared.orders.try_send(order).map_err(|_| NetworkError::Busy)
     }
 
-    /// Gossips a message: transactions on their topic, everything else on that of consensus. The same
-    /// message published again is another one to the duplicate caches, so it is never swallowed.
+    /// Gossips a message: transactions on their topic, everything else on the consensus topic. The same
+    /// message published again has a different id for the duplicate caches, so it is never suppressed.
     pub fn publish(&self, message: &Message) {
         let envelope = self.shared.envelope.pack(message);
         let transactions = matches!(message, Message::Transactions(_));
@@ -186,14 +187,14 @@ impl Network {
         }
     }
 
-    /// Packs a message for [`Network::send_frame`].
+    /// Encodes a message for [`Network::send_frame`].
     #[must_use]
     pub fn frame(&self, message: &Message) -> Frame {
         self.shared.envelope.frame(message)
     }
 
-    /// Sends a message that is no request to one peer on the direct lane. Peers that wait for the same frame share its
-    /// bytes.
+    /// Sends a message that is not a request to one peer on the direct lane. Peers with the same frame queued
+    /// share its bytes.
     pub fn send_frame(&self, to: PeerId, frame: &Frame) {
         match self.shared.lanes.read().get(&to) {
             Some(lanes) => lanes.direct.push(frame.bytes(), &self.shared.tally),
@@ -220,13 +221,13 @@ impl Network {
         }
     }
 
-    /// Says whether a gossiped message may be passed on.
+    /// Reports the verdict on forwarding a gossiped message.
     pub fn forward(&self, gossip: GossipId, verdict: Verdict) {
-        // Without room it is forgotten with time, as an ignored one is.
+        // If the queue is full it expires, as an ignored one does.
         let _full = self.order(Order::Forward { gossip, verdict });
     }
 
-    /// Notes that a peer broke a rule; too many of them, or a grave one, and it is banned.
+    /// Records that a peer broke a rule; too many offences, or a serious one, and it is banned.
     pub fn blame(&self, peer: PeerId, severity: Severity, reason: &str) {
         let reason = reason.to_owned();
         let _full = self.order(Order::Blame {
@@ -236,30 +237,30 @@ impl Network {
         });
     }
 
-    /// The newest block, for hellos to come.
+    /// Sets the newest block, for later hellos.
     pub fn set_head(&self, height: Height) {
         self.shared.head.store(height.0, Ordering::Relaxed);
     }
 
-    /// This node on the network.
+    /// Information on this node.
     #[must_use]
     pub fn info(&self) -> NetworkInfo {
         self.shared.view.info.lock().clone()
     }
 
-    /// The peers that have said hello.
+    /// The peers that have completed their hello.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerInfo> {
         self.shared.view.peers.lock().values().cloned().collect()
     }
 
-    /// The peers that are shut out.
+    /// The banned peers.
     #[must_use]
     pub fn bans(&self) -> Vec<BanInfo> {
         self.shared.view.bans.lock().clone()
     }
 
-    /// Counts since the start.
+    /// Counters since the start.
     #[must_use]
     pub fn counters(&self) -> NetworkCounters {
         self.shared.tally.read()
@@ -274,7 +275,7 @@ impl Network {
         self.order(Order::Add { peer, address })
     }
 
-    /// Disconnects a peer and stays away from it until it connects itself.
+    /// Disconnects a peer and does not dial it until it connects again.
     ///
     /// # Errors
     /// [`NetworkError::PeerId`]; [`NetworkError::Busy`].
@@ -283,7 +284,7 @@ impl Network {
         self.order(Order::Remove { peer })
     }
 
-    /// Shuts a peer out, for `seconds` or until [`Network::unban`].
+    /// Bans a peer, for `seconds` or until [`Network::unban`].
     ///
     /// # Errors
     /// [`NetworkError::PeerId`]; [`NetworkError::Busy`].
@@ -296,7 +297,7 @@ impl Network {
         })
     }
 
-    /// Lets a peer in again, and connects to it at once if it is one to stay connected with.
+    /// Lifts the ban of a peer, and connects at once to a persistent one.
     ///
     /// # Errors
     /// [`NetworkError::PeerId`]; [`NetworkError::Busy`].
@@ -314,7 +315,7 @@ pub fn peer_id(id: &str) -> Result<LibPeer, NetworkError> {
         })
 }
 
-/// Reads a multiaddress that ends in `/p2p/ID`; gives the identity and the address without it.
+/// Parses a multiaddress that ends in `/p2p/ID`; returns the identity and the address without it.
 pub fn peer_address(text: &str) -> Result<(LibPeer, Multiaddr), NetworkError> {
     let fault = |detail: String| NetworkError::Address {
         address: text.to_owned(),

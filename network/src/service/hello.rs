@@ -1,12 +1,12 @@
-//! What two nodes say to each other before anything else.
+//! The first messages between two nodes.
 //!
 //! ```text
 //! hello = u32 wire version, genesis hash, head height, agent, u64 run of the program,
 //!         optional validator proof, own addresses, addresses of other peers
 //! ```
 //!
-//! Each side opens one stream and sends its own. The protocol's name does not depend on the chain, so that
-//! a peer of another chain is told apart, and both hashes can be shown.
+//! Each side opens one stream and sends its own hello. The protocol's name does not depend on the chain, so
+//! that a peer of a different chain is detected, and both hashes can be reported.
 
 use std::net::IpAddr;
 
@@ -20,11 +20,11 @@ use super::gate::{ip_of, subnet};
 
 /// The protocol's name.
 pub const HELLO_PROTOCOL: &str = "/vibecoin/hello/1";
-/// Most addresses of each kind in a hello.
+/// Maximum number of addresses of each kind in a hello.
 pub const ADDRESSES_MAX: usize = 32;
-/// Most bytes of one address.
+/// Maximum size of one address in bytes.
 pub const ADDRESS_BYTES_MAX: usize = 256;
-/// Most bytes of an agent's name that are kept.
+/// Maximum number of bytes of an agent's name that are kept.
 pub const AGENT_BYTES_MAX: usize = 64;
 /// Prefix of the bytes that a validator proof's signature covers.
 const PROOF_TAG: &[u8] = b"vibecoin/peer-proof/v1";
@@ -38,24 +38,25 @@ pub struct ValidatorProof {
     pub signature: Signature,
 }
 
-/// What a node says of itself.
+/// Contents of a hello.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub struct Hello {
     /// [`crate::wire::WIRE_VERSION`].
     pub version: u32,
-    /// The chain.
+    /// Genesis hash of the chain.
     pub genesis: Hash,
     /// The newest block.
     pub head: Height,
     /// Name and version of the program.
     pub agent: String,
-    /// Which run of the program this is: another one has lost the connections of the one before.
+    /// Identifies this run of the program: a different one means that the previous run's connections are
+    /// dead.
     pub run: u64,
-    /// Which validator it is, if it is one.
+    /// Proof of the validator's key, if it is a validator.
     pub proof: Option<ValidatorProof>,
-    /// Where it listens.
+    /// Addresses it listens on.
     pub addresses: Vec<String>,
-    /// Where others listen.
+    /// Addresses of other peers.
     pub others: Vec<String>,
 }
 
@@ -64,8 +65,8 @@ impl Encoded for Hello {
     const BYTES_MAX: usize = 2 * ADDRESSES_MAX * (ADDRESS_BYTES_MAX + 8) + KIB;
 }
 
-/// The own addresses that a peer which was met at `peer` is told, best first: those of its subnet, and QUIC
-/// before TCP. Loopback is of no use to a peer on another machine.
+/// The own addresses announced to a peer that is connected from `peer`, best first: those of its subnet, and
+/// QUIC before TCP. Loopback is useless to a peer on another machine.
 pub fn reachable(mut own: Vec<Multiaddr>, peer: Option<IpAddr>) -> Vec<Multiaddr> {
     let is_far = peer.is_some_and(|peer| !peer.is_loopback());
     own.retain(|address| !(is_far && ip_of(address).is_some_and(|ip| ip.is_loopback())));
@@ -77,7 +78,7 @@ pub fn reachable(mut own: Vec<Multiaddr>, peer: Option<IpAddr>) -> Vec<Multiaddr
     own
 }
 
-/// The network key of a node key.
+/// The network key pair of a node key.
 pub fn keypair(node_key: &[u8; 32]) -> Option<Keypair> {
     let mut seed = *node_key;
     Keypair::ed25519_from_bytes(&mut seed).ok()
@@ -98,7 +99,7 @@ fn proof_bytes(genesis: &Hash, peer: &LibPeer) -> Vec<u8> {
 }
 
 impl ValidatorProof {
-    /// Signs for the node with this key.
+    /// Signs a proof for the node with this key.
     #[must_use]
     pub fn make(genesis: &Hash, node_key: &[u8; 32], key: &SecretKey) -> Self {
         let peer = keypair(node_key).map(|pair| identity(&pair.public()));
@@ -109,7 +110,7 @@ impl ValidatorProof {
         }
     }
 
-    /// The validator, if it is one of `set` and signed for this very peer.
+    /// The validator, if it is in `set` and signed for exactly this peer.
     pub fn check(&self, genesis: &Hash, peer: &LibPeer, set: &ValidatorSet) -> Option<PublicKey> {
         set.find(&self.key)?;
         self.key
@@ -120,7 +121,7 @@ impl ValidatorProof {
 }
 
 impl Hello {
-    /// Whether every list and text is within its bound.
+    /// Returns true if every list and text is within its bound.
     pub fn is_bounded(&self) -> bool {
         let list = |addresses: &[String]| {
             addresses.len() <= ADDRESSES_MAX && addresses.iter().all(|one| one.len() <= ADDRESS_BYTES_MAX)

@@ -1,8 +1,8 @@
 //! Long-lived streams to single peers: frames of `u32` length (little-endian) and an envelope.
 //!
-//! Each lane has a queue bounded in bytes and a task that writes it, see `out`. A full queue drops what comes:
-//! parts are made up for by the body, and answers are asked for again. What peers send is read in `read`:
-//! length and kind first, then whether it was asked for (`owed`), and only then the rest.
+//! Each lane has a queue bounded in bytes and a task that writes it, see `out`. A full queue drops new
+//! frames: the body replaces missing parts, and responses are requested again. Frames from peers are read in
+//! `read`: length and kind first, then whether the peer owes it (`owed`), and only then the rest.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,16 +26,16 @@ pub use out::{Queue, Totals, WriteEnd, open, write_frame};
 pub use owed::{Bucket, Owed};
 pub use read::{InFlight, Reader, STEP_TIME, read_frame};
 
-/// Most bytes that wait for one peer on the direct lane.
+/// Maximum bytes queued for one peer on the direct lane.
 pub const DIRECT_QUEUE_BYTES_MAX: usize = 32 * MIB;
-/// Most bytes that wait for one peer on the parts lane.
+/// Maximum bytes queued for one peer on the parts lane.
 pub const PARTS_QUEUE_BYTES_MAX: usize = 16 * MIB;
 
 const _: () = assert!(BODY_MESSAGE_BYTES_MAX <= SYNC_BYTES_MAX);
 const _: () = assert!(SYNC_BYTES_MAX + ENVELOPE_BYTES <= DIRECT_QUEUE_BYTES_MAX);
 const _: () = assert!(PART_BYTES_MAX + ENVELOPE_BYTES <= PARTS_QUEUE_BYTES_MAX);
 
-/// Which lane.
+/// A lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
     Direct,
@@ -43,7 +43,7 @@ pub enum Lane {
 }
 
 impl Lane {
-    /// Most bytes of a frame.
+    /// Maximum size of a frame in bytes.
     pub const fn frame_bytes_max(self) -> usize {
         match self {
             Self::Direct => SYNC_BYTES_MAX + ENVELOPE_BYTES,
@@ -77,10 +77,10 @@ impl Lane {
     }
 }
 
-/// Standing of a peer: what it shares its bounds with.
+/// Class of a peer, which determines the bounds that it shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rank {
-    /// It proved to be a validator, or the operator named it.
+    /// It proved to be a validator, or the operator configured it.
     Known,
     /// Any other peer.
     Stranger,
@@ -91,7 +91,7 @@ pub enum Rank {
 pub struct Traffic {
     pub bytes_in: AtomicU64,
     pub bytes_out: AtomicU64,
-    /// The newest block that it said it has.
+    /// The newest block that it reported.
     pub head: AtomicU64,
 }
 
@@ -99,27 +99,27 @@ pub struct Traffic {
 pub struct Lanes {
     pub direct: Queue,
     pub parts: Option<Queue>,
-    /// Answers that the peer owes to this node.
+    /// Responses that the peer owes to this node.
     pub owed: Arc<Owed>,
 }
 
-/// The lanes to all peers; any thread may put frames in.
+/// The lanes to all peers; any thread may push frames.
 pub type AllLanes = RwLock<BTreeMap<PeerId, Lanes>>;
 
-/// Why a lane from a peer ended.
+/// Reason for which a lane from a peer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LaneFault {
     /// A frame longer than its lane or kind allows.
     Oversize,
-    /// An envelope that does not open.
+    /// An envelope that is not valid.
     Undecodable,
     /// A kind of message that does not belong on the lane.
     WrongLane,
-    /// An answer that the peer does not owe.
+    /// A response that the peer does not owe.
     Unasked,
-    /// A frame that came too slowly.
+    /// A frame that arrived too slowly.
     Slow,
-    /// Statuses without end.
+    /// Statuses at an excessive rate.
     Statuses,
 }
 

@@ -1,8 +1,9 @@
-//! The byte budget of a peer, over everything that it sends: lanes, gossip, hellos and what libp2p says itself.
+//! The byte budget of a peer, over everything that it sends: lanes, gossip, hellos and libp2p's own
+//! protocols.
 //!
-//! Streams are read through a meter that all connections of an identity share. A peer that sends faster than
-//! it may is read more slowly, and its sends wait. Strangers share one budget: each has an equal part of it,
-//! so that many of them together do not take the thread of the network from validators.
+//! Streams are read through a meter that all connections of an identity share. A peer that exceeds its rate
+//! is read more slowly, and its sends wait. Unknown peers share one budget: each has an equal part of it, so
+//! that many of them together do not take the network's thread from validators.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -23,26 +24,27 @@ use vibecoin_primitives::limits::{KIB, MIB};
 use super::opened::Opened;
 use super::weight::Weigher;
 
-/// Bytes per second of all strangers together.
+/// Bytes per second of all unknown peers together.
 pub const STRANGERS_BYTES_PER_S: u64 = 16 * MIB as u64;
-/// Bytes per second of one stranger that its part never falls below.
+/// Minimum share of one unknown peer, in bytes per second.
 pub const STRANGER_BYTES_PER_S_MIN: u64 = 256 * KIB as u64;
-/// Bytes that any peer may send at once.
+/// Minimum burst of any peer, in bytes.
 const BURST_BYTES_MIN: u64 = 64 * KIB as u64;
-/// Charge for a gossiped message that is new to this node, beside its bytes, for the work that does not depend on its size:
-/// decoding and validation. Limits all strangers together to 8,000 messages per second.
+/// Charge for a gossiped message that is new to this node, beside its bytes, for the work that does not
+/// depend on its size: decoding and validation. Limits all unknown peers together to 8,000 messages per
+/// second.
 pub const GOSSIP_MESSAGE_BYTES: usize = 2 * KIB;
-/// How much a peer may have saved up, as a time.
+/// Maximum accumulated budget of a peer, as a time.
 const SAVED_MAX: Duration = Duration::from_secs(1);
-/// Bytes that are read at once: what a stream can be ahead of its budget.
+/// Number of bytes read at once: the maximum by which a stream can exceed its budget.
 const READ_BYTES_MAX: usize = 64 * KIB;
-/// Streams of a connection that wait to be negotiated; more are reset.
+/// Maximum number of streams of a connection waiting to be negotiated; more are reset.
 const ARRIVED_MAX: usize = 32;
-/// Streams that are taken from a connection before others have their turn.
+/// Maximum number of streams taken from a connection before others have their turn.
 const TAKEN_AT_ONCE: usize = 16;
-/// Faults of streams that the swarm has yet to hear of.
+/// Maximum number of stream faults queued for the swarm.
 const FAULTS_MAX: usize = 256;
-/// Bytes in which an incoming stream says which protocol it speaks.
+/// Number of bytes within which an incoming stream names its protocol.
 const NAMED_WITHIN: usize = 256;
 /// Part of the protocol name of every gossipsub version.
 const GOSSIP_NAME: &[u8] = b"/meshsub/";
@@ -50,23 +52,23 @@ const GOSSIP_NAME: &[u8] = b"/meshsub/";
 /// Protocol violation on a peer's streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamFault {
-    /// It opens streams without end. Its connection ends by itself.
+    /// It opens streams without end. Its connection is closed.
     Opened,
     /// It sent gossip that does not decode.
     Garbled,
 }
 
-/// Returns a stranger's part when there are so many of them.
+/// Returns the share of one of `strangers` unknown peers.
 pub fn part_of_strangers(strangers: usize, per_peer: u64) -> u64 {
     let count = u64::try_from(strangers).unwrap_or(u64::MAX).max(1);
     let part = STRANGERS_BYTES_PER_S.checked_div(count).unwrap_or(0);
     part.max(STRANGER_BYTES_PER_S_MIN).min(per_peer)
 }
 
-/// What one peer has sent, against the pace at which it may.
+/// Bytes that one peer has sent, against its rate.
 pub struct Meter {
     per_s: AtomicU64,
-    /// When what has come so far would have come at that pace.
+    /// Time at which the bytes received so far would have arrived at that rate.
     at: Mutex<Instant>,
     opened: Opened,
 }
@@ -81,7 +83,7 @@ impl Meter {
         }
     }
 
-    /// Counts bytes that came; returns how long to wait before more are read.
+    /// Counts received bytes; returns the delay before more are read.
     fn spend(&self, len: usize, now: Instant) -> Duration {
         let per_s = self.per_s.load(Ordering::Relaxed).max(1);
         let time = |bytes: u64| {
@@ -93,23 +95,23 @@ impl Meter {
         let mut at = self.at.lock();
         let begun = now.checked_sub(SAVED_MAX).unwrap_or(now).max(*at);
         *at = begun.checked_add(cost).unwrap_or(begun);
-        // What is saved beyond a second is the burst that the slowest peer has, too.
+        // Budget beyond a second is the minimum burst, which the slowest peer has, too.
         let free = saved.saturating_sub(SAVED_MAX);
         at.saturating_duration_since(now).saturating_sub(free)
     }
 }
 
-/// The meters of all identities that are connected.
+/// The meters of all connected identities.
 #[derive(Clone)]
 pub struct Meters {
-    /// For a peer of which nothing is known.
+    /// Rate of a new peer.
     first: u64,
     of: Arc<Mutex<HashMap<LibPeer, Weak<Meter>>>>,
     faults: mpsc::Sender<(LibPeer, StreamFault)>,
 }
 
 impl Meters {
-    /// Meters that permit new peers this pace, and where they name the peers whose streams break a rule.
+    /// Meters that permit new peers this rate, and the receiver of peers whose streams break a rule.
     pub fn new(first: u64) -> (Self, mpsc::Receiver<(LibPeer, StreamFault)>) {
         let (faults, found) = mpsc::channel(FAULTS_MAX);
         let meters = Self {
@@ -120,7 +122,7 @@ impl Meters {
         (meters, found)
     }
 
-    /// Reads the streams of a connection through the meter of its peer.
+    /// Wraps a connection so that its streams are read through the meter of its peer.
     pub fn connection<M: StreamMuxer>(&self, peer: LibPeer, inner: M) -> MeteredMuxer<M> {
         MeteredMuxer {
             inner,
@@ -143,14 +145,14 @@ impl Meters {
         meter
     }
 
-    /// Charges a connected peer for work beside its bytes, as if it had sent so many more.
+    /// Charges a connected peer for work beside its bytes, as `bytes` additional ones.
     pub fn charge(&self, peer: &LibPeer, bytes: usize) {
         if let Some(meter) = self.of.lock().get(peer).and_then(Weak::upgrade) {
             let _later = meter.spend(bytes, Instant::now());
         }
     }
 
-    /// Sets the pace of a connected peer, and whether it may open streams as validators and named peers do.
+    /// Sets the rate of a connected peer, and the class of its limit on opened streams.
     pub fn set(&self, peer: &LibPeer, per_s: u64, is_known: bool) {
         if let Some(meter) = self.of.lock().get(peer).and_then(Weak::upgrade) {
             meter.per_s.store(per_s.max(1), Ordering::Relaxed);
@@ -159,8 +161,8 @@ impl Meters {
     }
 }
 
-/// A connection whose streams are counted and read through the meter of its peer. It ends when the peer opens too
-/// many.
+/// A connection whose streams are counted and read through the meter of its peer. It ends when the peer opens
+/// too many.
 pub struct MeteredMuxer<M: StreamMuxer> {
     inner: M,
     meter: Arc<Meter>,
@@ -173,8 +175,8 @@ impl<M: StreamMuxer + Unpin> MeteredMuxer<M>
 where
     M::Error: Send + Sync + 'static,
 {
-    /// Takes the streams that have come. All of them are counted: the swarm takes none while enough are negotiated,
-    /// and a peer that holds those open could open and drop others unseen.
+    /// Accepts the incoming streams. All of them are counted: the swarm accepts none while enough are being
+    /// negotiated, and a peer that keeps those open could open and drop others uncounted.
     fn take(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         for _ in 0..TAKEN_AT_ONCE {
             let Poll::Ready(stream) = Pin::new(&mut self.inner).poll_inbound(cx) else {
@@ -182,7 +184,7 @@ where
             };
             let stream = stream.map_err(io::Error::other)?;
             if !self.meter.opened.take(Instant::now()) {
-                // The connection ends with the error; without room its peer goes without blame.
+                // The connection ends with the error; if the queue is full its peer is not blamed.
                 let _without_room = self.faults.try_send((self.peer, StreamFault::Opened));
                 return Err(io::Error::other("the peer opens streams without end"));
             }
@@ -243,7 +245,7 @@ pub struct Metered<S> {
     inner: S,
     meter: Arc<Meter>,
     pause: Option<Pin<Box<Sleep>>>,
-    /// Of a stream that the peer opened.
+    /// Set for a stream that the peer opened.
     watch: Option<Watch>,
 }
 
@@ -258,9 +260,9 @@ impl<S> Metered<S> {
     }
 }
 
-/// Detects gossip frames that do not decode, and weighs all of them. `libp2p-gossipsub` reports no event for what does not
-/// decode and keeps the connection. It closes its side of an incoming stream then, and otherwise only of one that its peer has
-/// ended.
+/// Detects gossip frames that do not decode, and weighs all of them. `libp2p-gossipsub` reports no event for
+/// a frame that does not decode and keeps the connection. It closes its side of an incoming stream then, and
+/// otherwise only of one that its peer has ended.
 struct Watch {
     peer: LibPeer,
     faults: mpsc::Sender<(LibPeer, StreamFault)>,
@@ -283,7 +285,7 @@ impl Watch {
         }
     }
 
-    /// Looks at bytes that came; returns what to charge for them beside their count.
+    /// Inspects received bytes; returns the charge for them beside their count.
     fn on_read(&mut self, bytes: &[u8]) -> usize {
         let room = NAMED_WITHIN.saturating_sub(self.first.len());
         if !self.is_gossip && room == 0 {
@@ -301,7 +303,7 @@ impl Watch {
     fn on_close(&mut self) {
         if self.is_gossip && !self.has_ended {
             self.has_ended = true;
-            // Without room its peer goes without blame.
+            // If the queue is full its peer is not blamed.
             let _without_room = self.faults.try_send((self.peer, StreamFault::Garbled));
         }
     }
@@ -327,7 +329,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         }
         let count = read?;
         let wait = self.meter.spend(count.saturating_add(charge), Instant::now());
-        // Even a sleep of nothing lasts until the timer's next millisecond.
+        // Even a sleep of zero lasts until the timer's next millisecond.
         if !wait.is_zero() {
             self.pause = Some(Box::pin(sleep(wait)));
         }
@@ -415,7 +417,7 @@ mod tests {
         assert!(meters.of.lock().len() <= 1);
     }
 
-    /// A connection on which another stream has always come.
+    /// A connection on which another incoming stream is always ready.
     struct Endless;
 
     impl StreamMuxer for Endless {

@@ -7,12 +7,12 @@
 //!  stream ───▶ parts lane to validators   blocks as they are made
 //! ```
 //!
-//! The swarm runs on a thread of its own. Every method of [`Network`] returns at once: queues are bounded
-//! in bytes, and what does not fit is dropped and counted. What comes in goes to a [`Sink`].
+//! The swarm runs on a separate thread. Every method of [`Network`] returns at once: queues are bounded in
+//! bytes, and messages beyond the bounds are dropped and counted. Received messages go to a [`Sink`].
 //!
-//! A peer is nobody until its hello has come: the genesis hash, its newest block, and the proof that it
-//! holds a validator's key. Read in this order: [`config`], `hello`, `lanes`, `meter`, `weight`, `opened`, `repeats`, `book`, `arrivals`,
-//! `displace`, `gate`, `score`, `task`.
+//! A peer is not admitted until its hello has arrived: the genesis hash, its newest block, and the proof that
+//! it holds a validator's key. Read in this order: [`config`], `hello`, `lanes`, `meter`, `weight`, `opened`,
+//! `repeats`, `book`, `arrivals`, `displace`, `gate`, `score`, `task`.
 
 mod arrivals;
 mod behaviour;

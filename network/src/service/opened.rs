@@ -1,7 +1,7 @@
-//! Streams that a peer opens, counted where the connection takes them.
+//! Streams that a peer opens, counted where the connection accepts them.
 //!
-//! A stream costs this node a negotiation, however short it is, and bounds on streams that are open do not see one that
-//! is dropped at once. Honest peers open about ten when they meet and keep them.
+//! A stream costs this node a negotiation, however short it is, and bounds on open streams do not cover one
+//! that is dropped at once. Honest peers open about ten when they connect and keep them.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use tokio::time::Instant;
 
 use super::lanes::Bucket;
 
-/// How many streams a stranger may open at once on all its connections, and how often another one: two connections,
-/// and a lane that opens anew until the peer has admitted it.
+/// Rate limit of streams from an unknown peer on all its connections: burst and interval. It allows for two
+/// connections, and for a lane that reopens until the peer has admitted it.
 const STRANGER_BURST: u32 = 64;
 const STRANGER_EACH: Duration = Duration::from_millis(125);
-/// The same for validators and named peers, whose lanes break more often in a bad network.
+/// The same for validators and configured peers, whose lanes break more often in a bad network.
 const KNOWN_BURST: u32 = 512;
 const KNOWN_EACH: Duration = Duration::from_millis(10);
 
-/// The streams that one peer opened, against the pace at which it may.
+/// The streams that one peer opened, against its rate limit.
 pub struct Opened(Mutex<State>);
 
 struct State {
@@ -27,7 +27,7 @@ struct State {
 }
 
 impl Opened {
-    /// None yet, by a peer of which nothing is known.
+    /// No streams yet, of a new peer.
     pub fn new(now: Instant) -> Self {
         Self(Mutex::new(State {
             is_known: false,
@@ -35,12 +35,12 @@ impl Opened {
         }))
     }
 
-    /// Counts a stream; false when it is one too many.
+    /// Counts a stream; returns false when it exceeds the limit.
     pub fn take(&self, now: Instant) -> bool {
         self.0.lock().bucket.take(now)
     }
 
-    /// Sets whether the peer is a validator or was named by the operator.
+    /// Sets whether the peer is a validator or configured by the operator.
     pub fn set_known(&self, is_known: bool, now: Instant) {
         let mut state = self.0.lock();
         if state.is_known != is_known {

@@ -1,12 +1,13 @@
 //! Copies of gossiped messages.
 //!
-//! A node that waits for others publishes its votes again, each time with another number in front, so that
-//! nobody takes the copy for a duplicate: what was lost, or came too early to be of use, comes again. Anybody
-//! can put another number in front of another's message, and every copy is passed on by everybody. So a
-//! message is passed on a few times at once and then at the pace at which an honest node sends it again,
-//! however many copies arrive. Relays are not blamed for copies: each forwards a few, so a message arrives with as
-//! many copies as there are relays. Only a peer that sends far more copies of one message than a relay may, and more
-//! than all other peers together, is blamed. Refused copies are duplicates, so no honest message is lost.
+//! A node that waits for others publishes its votes again, each time with a different number in front, so
+//! that the copy is not taken for a duplicate: a message that was lost, or arrived too early to be of use,
+//! arrives again. Any peer can put a different number in front of another's message, and every copy is
+//! forwarded by every node. So a message is forwarded in a small burst and then at the rate at which an
+//! honest node sends it again, however many copies arrive. Relays are not blamed for copies: each forwards a
+//! few, so a message arrives with as many copies as there are relays. Only a peer that sends far more copies
+//! of one message than a relay may, and more than all other peers together, is blamed. Refused copies are
+//! duplicates, so no honest message is lost.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -16,27 +17,28 @@ use tokio::time::Instant;
 
 use super::lanes::{Bucket, Rank};
 
-/// Messages whose copies are counted, on each topic.
+/// Number of messages whose copies are counted, on each topic.
 const COUNTED_MAX: usize = 8_192;
-/// How often a message is passed on, and how often at once. Two nodes that lost each other send each vote ten
-/// times in the second after they meet again, and then once in each of the chain's timeouts.
+/// Rate limit for forwarding a message: interval and burst. Two nodes that lost each other send each vote ten
+/// times in the second after they reconnect, and then once in each of the chain's timeouts.
 const EACH: Duration = Duration::from_millis(500);
 const BURST: u32 = 4;
-/// By how many refused copies of a message the peer that sends the most of them must be ahead of all others
+/// Lead in refused copies of a message that the peer that sends the most of them must have over all others
 /// together, for more of them to count against it.
 const LEAD_MAX: u32 = 64;
-/// Such copies of all messages that a stranger may send at once, and how often one is forgiven.
+/// Number of such copies of all messages that an unknown peer may send at once, and the interval at which one
+/// is forgiven.
 const EXCESS_MAX: u32 = 256;
 const EXCESS_EACH: Duration = Duration::from_millis(20);
-/// The same for validators and named peers. One that forwards an attacker's copies of every statement of a height that
-/// does not end is far ahead of all others here, when these copies came here first: two a second of some 400 messages.
-/// A ban for that would stop the chain.
+/// The same for validators and configured peers. One that forwards an attacker's copies of every statement of
+/// a height that does not end is far ahead of all others here, when these copies arrived here first: two a
+/// second of some 400 messages. A ban for that would stop the chain.
 const KNOWN_EXCESS_MAX: u32 = 16_384;
 const KNOWN_EXCESS_EACH: Duration = Duration::from_micros(500);
-/// Peers whose refused copies are counted.
+/// Number of peers whose refused copies are counted.
 const PEERS_MAX: usize = 1_024;
 
-/// A message without the number of its copy.
+/// Identity of a message without the number of its copy.
 pub type Name = [u8; 16];
 
 /// Returns the name of an envelope.
@@ -49,12 +51,12 @@ pub fn name_of(envelope: &[u8]) -> Name {
     name
 }
 
-/// What became of a copy.
+/// Verdict on a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeat {
-    /// It may be handed on.
+    /// It may be delivered and forwarded.
     Fresh,
-    /// The message was handed on often enough.
+    /// The message was forwarded often enough.
     Enough,
     /// The same, and its sender sent too many such copies.
     Fault,
@@ -63,13 +65,13 @@ pub enum Repeat {
 /// The copies of one message.
 struct Counted {
     passed: Bucket,
-    /// Who sent most of the refused ones, and by how many it is ahead of all others together.
+    /// The peer with the most refused copies, and its lead over all others together.
     most: Option<LibPeer>,
     lead: u32,
 }
 
 impl Counted {
-    /// Counts a refused copy; `true` when its sender is far ahead of all others.
+    /// Counts a refused copy; returns `true` when its sender is far ahead of all others.
     fn refused(&mut self, from: LibPeer) -> bool {
         if self.most == Some(from) {
             self.lead = self.lead.saturating_add(1);
@@ -92,7 +94,7 @@ pub struct Repeats {
     excess: HashMap<LibPeer, Bucket>,
 }
 
-/// The copies of each topic: what strangers can make up on one takes no place on the other.
+/// The copies of each topic: messages that unknown peers invent on one take no space on the other.
 #[derive(Default)]
 pub struct AllRepeats {
     pub consensus: Repeats,
@@ -171,7 +173,7 @@ mod tests {
             repeats.copy(name_of(b"another"), peer, Rank::Stranger, start),
             Repeat::Fresh
         );
-        // As the chain's timeouts are: each copy passes.
+        // At the rate of the chain's timeouts: each copy passes.
         for turn in 4..40 {
             assert_eq!(
                 passed(&mut repeats, later(start, 500 * turn), 1),
@@ -195,7 +197,7 @@ mod tests {
             Some(324),
             "4 that passed, 64 in the lead and 256 that count"
         );
-        // Five votes of a node that is met again: ten times a second, for a second, every ten seconds.
+        // Five votes of a node that reconnects: ten times a second, for a second, every ten seconds.
         for second in (10..200_u64).step_by(10) {
             for tenth in 0..10 {
                 let now = later(start, 1_000 * second + 100 * tenth);
@@ -213,7 +215,8 @@ mod tests {
     fn relays_of_an_attackers_copies_are_not_at_fault() {
         let (mut repeats, start) = (Repeats::default(), Instant::now());
         let relays = [(); 2].map(|()| LibPeer::random());
-        // Strangers give each relay other copies of every vote; each passes four at once on, and two a second.
+        // Unknown peers give each relay different copies of every vote; each relay forwards four at once, and
+        // two a second.
         for vote in 0..2_000_u32 {
             for turn in 0..8 {
                 let now = later(start, u64::from(vote) * 50 + turn * 500);
@@ -233,7 +236,7 @@ mod tests {
         let (mut repeats, start) = (Repeats::default(), Instant::now());
         let [attacker, relay] = [(); 2].map(|()| LibPeer::random());
         let banned_at = |repeats: &mut Repeats, rank| {
-            // The attacker's own copies come first and take what passes, every half second for ten minutes.
+            // The attacker's own copies arrive first and use up the limit, every half second for ten minutes.
             (0..1_200_u64).find(|turn| {
                 let now = later(start, turn * 500);
                 (0..400_u32).any(|vote| {
@@ -245,7 +248,7 @@ mod tests {
         };
         assert_eq!(banned_at(&mut repeats, Rank::Known), None);
         assert!(banned_at(&mut Repeats::default(), Rank::Stranger).is_some());
-        // Without end is without end for a validator, too.
+        // Without end is also too much for a validator.
         let vote = name_of(b"vote");
         let mut copies =
             (0..40_000).map(|_| repeats.copy(vote, attacker, Rank::Known, later(start, 600_000)));

@@ -1,4 +1,4 @@
-//! How much a peer is to blame, and when it is shut out.
+//! Misbehaviour scores and bans of peers.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -18,16 +18,16 @@ pub const fn points_of(severity: Severity) -> u32 {
         Severity::Grave => BAN_POINTS,
     }
 }
-/// Points that are forgiven each second.
+/// Points that are forgiven per second.
 const FORGIVEN_PER_S: u64 = 1;
-/// How long a ban lasts that the node itself decides on.
+/// Duration of a ban that the node itself decides on.
 pub const BAN_TIME: Duration = Duration::from_secs(600);
-/// Most bans and most scores that are remembered.
+/// Maximum number of bans and of scores kept.
 const REMEMBERED_MAX: usize = 4096;
-/// Identities of one machine that must be banned, within [`BAN_TIME`], for the machine to be banned. Behind one
-/// address there may be honest nodes, too.
+/// Number of identities of one machine that must be banned, within [`BAN_TIME`], for the machine to be
+/// banned. Honest nodes may share its address.
 const PLACE_BANS: u32 = 3;
-/// Most machines that are remembered.
+/// Maximum number of machines kept.
 const PLACES_MAX: usize = 4096;
 
 struct Points {
@@ -35,7 +35,7 @@ struct Points {
     at: Instant,
 }
 
-/// A peer that is shut out.
+/// The ban of a peer.
 #[derive(Clone, Debug)]
 pub struct Ban {
     pub reason: String,
@@ -44,7 +44,7 @@ pub struct Ban {
 
 /// The ban of a validator's key.
 struct KeyBan {
-    /// Its node that was banned.
+    /// The banned node of this validator.
     node: LibPeer,
     until: Instant,
 }
@@ -52,17 +52,17 @@ struct KeyBan {
 /// A machine with banned identities.
 struct Place {
     bans: u32,
-    /// When it is forgotten: that long after the last ban.
+    /// Time at which it is removed: [`BAN_TIME`] after the last ban.
     until: Instant,
 }
 
-/// What became of a ban.
+/// Outcome of a request for a ban.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remembered {
     Yes {
         lifted: Option<LibPeer>,
     },
-    /// All that are remembered are without end.
+    /// All bans kept are permanent.
     No,
 }
 
@@ -71,7 +71,7 @@ pub enum Remembered {
 pub struct Scores {
     points: HashMap<LibPeer, Points>,
     bans: HashMap<LibPeer, Ban>,
-    /// Keys of validators whose nodes were banned, and until when. No more than there are validators.
+    /// Banned keys of validators, with their expiry. No more than there are validators.
     keys: HashMap<PublicKey, KeyBan>,
     places: HashMap<IpAddr, Place>,
 }
@@ -85,7 +85,7 @@ fn remaining(points: &Points, now: Instant) -> u32 {
 }
 
 impl Scores {
-    /// Adds points; `true` when the peer has too many now.
+    /// Adds points; returns `true` when the peer reaches the ban threshold.
     pub fn blame(&mut self, peer: LibPeer, points: u32, now: Instant) -> bool {
         if self.points.len() >= REMEMBERED_MAX {
             self.points.retain(|_, points| remaining(points, now) > 0);
@@ -101,7 +101,7 @@ impl Scores {
         }
         let entry = self.points.entry(peer).or_insert(Points { points: 0, at: now });
         let left = remaining(entry, now);
-        // Forgiven by whole seconds: what is left of one counts for the next point.
+        // Forgiven in whole seconds: the remainder of one counts for the next point.
         let forgiven = u64::from(entry.points.saturating_sub(left));
         let since = entry
             .at
@@ -112,13 +112,13 @@ impl Scores {
         points >= BAN_POINTS
     }
 
-    /// What is left of a peer's points.
+    /// The remaining points of a peer.
     pub fn of(&self, peer: &LibPeer, now: Instant) -> u32 {
         self.points.get(peer).map_or(0, |points| remaining(points, now))
     }
 
-    /// Remembers a ban. Where there is no room, the one that ends first is lifted for it; an operator's, which
-    /// may have no end, stays.
+    /// Adds a ban. If there is no space, the one that expires first is lifted; an operator's, which may be
+    /// permanent, stays.
     pub fn ban(&mut self, peer: LibPeer, ban: Ban) -> Remembered {
         self.points.remove(&peer);
         let mut lifted = None;
@@ -137,7 +137,8 @@ impl Scores {
         Remembered::Yes { lifted }
     }
 
-    /// Remembers the key of a validator whose node was banned: under another identity it is the same validator.
+    /// Bans the key of a validator whose node was banned: under a different identity it is the same
+    /// validator.
     pub fn ban_key(&mut self, key: PublicKey, node: LibPeer, now: Instant) {
         if let Some(until) = now.checked_add(BAN_TIME) {
             self.keys.insert(key, KeyBan { node, until });
@@ -149,8 +150,8 @@ impl Scores {
         self.keys.get(key).is_some_and(|ban| ban.until > now)
     }
 
-    /// Counts a banned identity of a machine; `true` when the machine is banned now. Identities are free, so
-    /// bans of them alone are no bans.
+    /// Counts a banned identity of a machine; returns `true` when the machine is banned now. Identities are
+    /// free, so bans of identities alone are not effective.
     pub fn ban_place(&mut self, machine: IpAddr, now: Instant) -> bool {
         let Some(until) = now.checked_add(BAN_TIME) else {
             return false;
@@ -178,7 +179,7 @@ impl Scores {
         place.bans >= PLACE_BANS
     }
 
-    /// Whether strangers of a machine are shut out.
+    /// Returns true if unknown peers of a machine are banned.
     pub fn is_place_banned(&self, machine: &IpAddr, now: Instant) -> bool {
         let place = self.places.get(machine);
         place.is_some_and(|place| place.bans >= PLACE_BANS && place.until > now)
@@ -193,7 +194,7 @@ impl Scores {
         self.bans.contains_key(peer)
     }
 
-    /// Removes the bans that are over, and names their peers.
+    /// Removes the expired bans, and returns their peers.
     pub fn expired(&mut self, now: Instant) -> Vec<LibPeer> {
         let over = |ban: &Ban| ban.until.is_some_and(|until| until <= now);
         let peers: Vec<LibPeer> = self
@@ -325,7 +326,7 @@ mod tests {
         assert!(!scores.is_place_banned(&liar, after(602)), "it is over");
         assert!(!scores.ban_place(liar, after(700)), "and begins anew");
         assert!(!scores.is_place_banned(&other, after(2)));
-        // A full memory forgets those with the fewest bans.
+        // When full, the machines with the fewest bans are removed.
         for number in 0..10_000_u32 {
             scores.ban_place(IpAddr::from(number.to_be_bytes()), after(3));
         }

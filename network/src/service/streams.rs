@@ -1,9 +1,9 @@
-//! Streams that are opened to peers and come from them.
+//! Streams opened to peers, and streams opened by them.
 //!
-//! Like the crate `libp2p-stream`, with three differences: nothing is remembered of a connection that is over,
-//! so a peer that connects again and again takes no memory; incoming streams do not pass through one place for
-//! all peers, where one that opens them without end displaces those of others; and a stream to a peer that is
-//! not connected is an error, not a dial.
+//! Like the crate `libp2p-stream`, with three differences: no state is kept of a closed connection, so a peer
+//! that reconnects repeatedly takes no memory; incoming streams do not pass through one queue for all peers,
+//! where one that opens them without end displaces those of others; and a stream to a peer that is not
+//! connected is an error, not a dial.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -24,17 +24,17 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId as LibPeer, Stream, StreamProtocol};
 use tokio::sync::{mpsc, oneshot};
 
-/// Most streams to open, and most that came, that wait in one connection.
+/// Maximum number of streams to open, and of incoming ones, queued in one connection.
 const WAITING_MAX: usize = 16;
-/// Most streams to open that wait for the swarm. Those who want more wait.
+/// Maximum number of streams to open queued for the swarm. Further callers wait.
 const WANTED_MAX: usize = 256;
 
-/// The peer is not connected, does not speak the protocol or has closed the connection.
+/// The peer is not connected, does not support the protocol or has closed the connection.
 #[derive(Debug, thiserror::Error)]
 #[error("no stream to the peer could be opened")]
 pub struct NoStream;
 
-/// Where an opened stream goes. Dropped when there is none.
+/// Receiver of an opened stream. Dropped on failure.
 type Reply = oneshot::Sender<Stream>;
 
 /// A stream to open.
@@ -71,7 +71,7 @@ pub struct Incoming {
     pub stream: Stream,
 }
 
-/// The part of the swarm that has the streams.
+/// The libp2p behaviour that handles these streams.
 pub struct Streams {
     accepted: Arc<[StreamProtocol]>,
     wanted: mpsc::Receiver<(LibPeer, Want)>,
@@ -80,7 +80,7 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Streams of these protocols are accepted.
+    /// Accepts streams of these protocols.
     pub fn new(accepted: impl IntoIterator<Item = StreamProtocol>) -> Self {
         let (sender, wanted) = mpsc::channel(WANTED_MAX);
         Self {
@@ -91,7 +91,7 @@ impl Streams {
         }
     }
 
-    /// What opens streams, from any task.
+    /// A handle that opens streams, from any task.
     pub fn control(&self) -> Control {
         self.control.clone()
     }
@@ -187,7 +187,7 @@ impl ConnectionHandler for Handler {
         if let Some(arrived) = self.arrived.pop_front() {
             return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(arrived));
         }
-        // Of one whose wish has passed, none is opened.
+        // None is opened for a caller that has given up.
         while let Some(Want { protocol, reply }) = self.wanted.pop_front() {
             if !reply.is_closed() {
                 let protocol = SubstreamProtocol::new(Speaks(Arc::from([protocol])), reply);
@@ -216,13 +216,13 @@ impl ConnectionHandler for Handler {
             }) => {
                 let _wish_has_passed = reply.send(stream);
             }
-            // The reply of a failed one is dropped, which says so.
+            // The reply of a failed one is dropped, which reports the failure.
             _ => {}
         }
     }
 }
 
-/// Protocols that may be agreed on for a stream.
+/// Protocols that may be negotiated for a stream.
 #[derive(Debug)]
 pub struct Speaks(Arc<[StreamProtocol]>);
 

@@ -1,6 +1,6 @@
-//! The thread of the swarm: what happens on it, what callers order, and what time brings. Who comes and goes is
-//! in `meeting` and `seats`, what peers pass on in `gossip`, what callers order and what faults cost in `orders`,
-//! what callers see in `shown`.
+//! The swarm's thread: events of the swarm, orders of callers, and timers. Admission, handshake and
+//! disconnection are in `meeting` and `seats`, gossip in `gossip`, orders and penalties in `orders`, the
+//! views for callers in `shown`.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
@@ -41,31 +41,31 @@ mod orders;
 mod seats;
 mod shown;
 
-/// How long a peer has for its hello; looked at once a second.
+/// Deadline of a peer's hello; checked once a second.
 const HELLO_TIME: Duration = Duration::from_secs(4);
-/// How long a dial may take.
+/// Deadline of a dial.
 const DIAL_TIME: Duration = Duration::from_secs(4);
-/// How often the book is looked at.
+/// Interval between two passes over the address book.
 const TURN: Duration = Duration::from_millis(100);
-/// How often bans are looked through and peers are shown, in turns.
+/// Interval at which bans expire and views are updated, in turns.
 const SLOW_TURNS: u32 = 10;
-/// How often the book is saved, which waits for the disk, in turns. A multiple of the other.
+/// Interval at which the book is saved, which waits for the disk, in turns. A multiple of `SLOW_TURNS`.
 const SAVE_TURNS: u32 = 300;
 const _: () = assert!(SAVE_TURNS.is_multiple_of(SLOW_TURNS));
-/// How long this node waits at its end until its connections have ended.
+/// Maximum time for connections to close when this node stops.
 const GOODBYE: Duration = Duration::from_millis(200);
-/// How long the sockets have for their last packets after that.
+/// Time for the sockets to send their last packets after that.
 const LAST_PACKETS: Duration = Duration::from_millis(10);
 
-/// Rate limit of log lines above debug level that strangers cause together: burst and interval. Metrics count every
-/// event.
+/// Rate limit of log lines above debug level caused by all unknown peers together: burst and interval.
+/// Metrics count every event.
 const STRANGER_LINES: u32 = 32;
 const STRANGER_LINE_EACH: Duration = Duration::from_secs(2);
-/// The same for validators and named peers.
+/// The same for validators and configured peers.
 const KNOWN_LINES: u32 = 256;
 const KNOWN_LINE_EACH: Duration = Duration::from_secs(1);
 
-/// What a caller wants done.
+/// A command of a caller.
 pub enum Order {
     Publish {
         transactions: bool,
@@ -98,7 +98,7 @@ pub enum Order {
     Stop,
 }
 
-/// What a task of a peer found out.
+/// A result of a peer's task.
 enum Finding {
     Hello {
         peer: LibPeer,
@@ -128,25 +128,25 @@ struct Peer {
     address: Multiaddr,
     outbound: bool,
     since: Instant,
-    /// When the newest of its connections was made.
+    /// Time at which its newest connection was made.
     newest: Instant,
     admitted: Option<Admitted>,
-    /// What says our hello, which takes as long as the way is. They end with the peer: they would ask for streams
-    /// to nobody, and nobody would answer.
+    /// Tasks that send this node's hello, for as long as the round trips take. They end with the peer, whose
+    /// streams would never open.
     greetings: Vec<Greeting>,
-    /// Hellos that came.
+    /// Number of hellos received.
     hellos: u32,
     /// Held by each task that reads one.
     reading_hellos: Arc<()>,
-    /// Bytes on its lanes when they were last looked at, and since when there have been no more.
+    /// Bytes on its lanes at the last check, and the time since when there have been no more.
     bytes_seen: u64,
     quiet_since: Instant,
-    /// Streams that came before the hello.
+    /// Streams that arrived before the hello.
     waiting: Vec<(Lane, Stream)>,
     reading: [usize; 2],
     rtt: Duration,
     pings_lost: u32,
-    /// Its statements that were of no use.
+    /// Rate limit of its useless statements.
     useless: Bucket,
 }
 
@@ -192,11 +192,11 @@ pub struct Task {
     undecided_order: VecDeque<GossipId>,
     next_gossip: u64,
     book: Book,
-    /// Dials that run.
+    /// Dials in progress.
     dialling: HashMap<ConnectionId, LibPeer>,
     scores: Scores,
     reserved: HashSet<LibPeer>,
-    /// The newest nodes of each validator that proved to be one; there are no more keys than in the set.
+    /// The newest nodes that proved to be each validator; bounded by the validator set.
     validators_met: HashMap<PublicKey, Vec<LibPeer>>,
     seats: Seats,
     meters: Meters,
@@ -206,14 +206,14 @@ pub struct Task {
     totals: Arc<Totals>,
     in_flight: Arc<InFlight>,
     turns: u32,
-    /// Lines that strangers may cause in the log, and those that validators and named peers may.
+    /// Rate limits of log lines caused by unknown peers, and by validators and configured peers.
     stranger_lines: Bucket,
     known_lines: Bucket,
-    /// Tells this run of the program from others.
+    /// Distinguishes this run of the program from others.
     run: u64,
 }
 
-/// An error with its causes: the outer ones of a transport say nothing themselves.
+/// An error with its causes: the outer errors of a transport contain no details.
 fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -245,7 +245,7 @@ impl Task {
         lines.take(tokio::time::Instant::now())
     }
 
-    /// Puts the swarm together and listens.
+    /// Builds the swarm and starts listening.
     pub async fn new(
         config: NetworkConfig,
         sink: Arc<dyn Sink>,
@@ -382,7 +382,7 @@ impl Task {
         Ok(())
     }
 
-    /// Runs until told to stop.
+    /// Runs until it receives a stop.
     pub async fn run(mut self) {
         let mut turn = tokio::time::interval(TURN);
         turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -393,7 +393,7 @@ impl Task {
                     None | Some(Order::Stop) => break,
                     Some(order) => self.on_order(order),
                 },
-                // Before the end of its connection is seen, so that its machine is known.
+                // Before the end of its connection is handled, so that its machine is known.
                 Some((peer, fault)) = self.stream_faults.recv() => self.on_stream_fault(peer, fault),
                 event = self.swarm.select_next_some() => self.on_event(event),
                 Some(finding) = self.findings.recv() => self.on_finding(finding),
@@ -405,7 +405,7 @@ impl Task {
         for peer in connected {
             let _not_connected = self.swarm.disconnect_peer_id(peer);
         }
-        // Lets the goodbyes out: over QUIC nothing else tells that this node has ended.
+        // Sends the last packets: over QUIC nothing else signals that this node has ended.
         let goodbyes = async {
             while self.swarm.connected_peers().next().is_some() {
                 if let SwarmEvent::ConnectionEstablished { peer_id, .. } = self.swarm.select_next_some().await

@@ -17,7 +17,7 @@ use super::lanes::{DIRECT_QUEUE_BYTES_MAX, Lane};
 use super::*;
 use crate::wire::Envelope;
 
-/// Far beyond what anything here takes; only a broken test waits for it.
+/// Far beyond the duration of any step here; only a broken test waits for it.
 const PATIENCE: Duration = Duration::from_secs(60);
 mod hostile;
 
@@ -82,7 +82,7 @@ fn config(number: u8) -> NetworkConfig {
     }
 }
 
-/// The node runs a validator.
+/// Adds the proof of a validator to the configuration.
 fn proven(mut config: NetworkConfig, number: u8) -> NetworkConfig {
     let proof = ValidatorProof::make(&config.genesis, &config.node_key, &validator_key(number));
     config.validator_proof = Some(proof);
@@ -113,7 +113,7 @@ impl Node {
         self.network.info().peer_id
     }
 
-    /// The first thing that `pick` takes; what it does not take is passed over.
+    /// The first event that `pick` accepts; others are skipped.
     fn wait<T>(&self, what: &str, mut pick: impl FnMut(NetworkEvent) -> Option<T>) -> T {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -155,12 +155,12 @@ impl Node {
         })
     }
 
-    /// What has come until now and nobody waited for.
+    /// Events received so far that no call took.
     fn rest(&self) -> Vec<NetworkEvent> {
         self.events.try_iter().collect()
     }
 
-    /// Publishes until `other` has got it once: a subscription may still be on its way.
+    /// Publishes until `other` has received it once: a subscription may still be in flight.
     fn publish_to(&self, other: &Node, message: &Message) -> GossipId {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
@@ -177,7 +177,7 @@ impl Node {
     }
 }
 
-/// Looks again and again at what can only be asked for.
+/// Polls a condition that has no event.
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !holds() {
@@ -263,7 +263,7 @@ fn a_peer_that_comes_back_has_the_number_that_it_had() {
     assert_ne!(other, first);
     let b = Node::start(to(config(151), &[&a]));
     assert_eq!(a.connected().0, first);
-    // The number is that of the connection there is now.
+    // The number is that of the present connection.
     let (a_on_b, ..) = b.connected();
     let status = Message::Status { height: Height(8) };
     b.network.send(a_on_b, &status);
@@ -296,7 +296,7 @@ fn a_question_may_be_answered_on_the_next_connection() {
     };
     b.network.send(a_on_b, &answer);
     assert_eq!(a.message(), (b_on_a, answer.clone(), None));
-    // One answer for each question, all the same.
+    // One response for each request, all the same.
     b.network.send(a_on_b, &answer);
     assert_eq!(a.disconnected(), b_on_a);
 }
@@ -351,7 +351,7 @@ fn gossip_goes_on_only_after_the_verdict_and_never_when_rejected() {
     let c = Node::start(to(config(17), &[&b]));
     let (_, _) = (a.connected(), c.connected());
     let (_, _) = (b.connected(), b.connected());
-    // So that c listens to b for sure: it got something of b's own.
+    // Ensures that c is subscribed to b: it received a message of b.
     b.publish_to(&c, &batch(9));
     let rejected = a.publish_to(&b, &batch(1));
     b.network.forward(rejected, Verdict::Rejected("test"));
@@ -359,7 +359,7 @@ fn gossip_goes_on_only_after_the_verdict_and_never_when_rejected() {
     let waiting = a.publish_to(&b, &batch(3));
     assert_ne!(passed, waiting);
     b.network.forward(passed, Verdict::Fresh);
-    // c hears of it by the mesh, or at the latest when b tells what it has; and of nothing else.
+    // c receives it by the mesh, at the latest when b announces its messages; and it receives nothing else.
     let (_, message, _) = c.message();
     assert_eq!(message, batch(2));
     let unexpected = |event: &NetworkEvent| matches!(event, NetworkEvent::Message { message, .. } if *message == batch(1) || *message == batch(3));
@@ -391,7 +391,7 @@ fn a_ban_disconnects_at_once_and_an_unban_brings_the_peer_back() {
         bans.first().map(|ban| (ban.id.clone(), ban.reason.clone())),
         Some((b.id(), "partition".to_owned()))
     );
-    // b dials all the while and is refused.
+    // b keeps dialling and is refused.
     let before = b.network.counters().dials;
     until("another dial", || b.network.counters().dials > before + 2);
     assert!(a.network.peers().is_empty());
@@ -428,7 +428,7 @@ fn a_message_on_the_wrong_lane_drops_the_peer() {
 
 #[test]
 fn what_waits_for_a_peer_that_does_not_read_is_bounded() {
-    // The budget of one byte per second is a peer that does not read.
+    // The budget of one byte per second models a peer that does not read.
     let a = Node::start(NetworkConfig {
         bytes_per_s_per_peer: 1,
         ..config(26)
@@ -500,7 +500,7 @@ fn strangers_have_so_many_seats_and_a_validator_comes_in_beyond_them() {
     d.connected();
     drop(b);
     assert_eq!(a.disconnected(), first);
-    // Now there is a seat.
+    // Now a slot is free.
     let (third, _, validator) = a.connected();
     assert_eq!(validator, None);
     assert_ne!(third, first);
@@ -580,10 +580,10 @@ fn a_peer_that_was_started_anew_is_met_anew_though_its_old_connection_seems_to_l
     let before = Node::start(config(45));
     let a = Node::start(to(config(46), &[&before]));
     let (first, ..) = a.connected();
-    // The same node again: of the process before it nothing is heard, as after a kill over QUIC.
+    // The same node again: the previous process sends nothing any more, as after a kill over QUIC.
     let after = Node::start(to(config(45), &[&a]));
     assert_eq!(a.disconnected(), first);
-    // Much later the age of the old connection would tell as well; here it is the hello.
+    // Much later the age of the old connection would be sufficient; here it is the hello.
     assert_eq!(a.network.counters().restarted, 1);
     let (second, ..) = a.connected();
     assert_eq!(second, first, "it is the same identity");

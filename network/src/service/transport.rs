@@ -1,4 +1,4 @@
-//! What is under the messages: QUIC, and TCP with Noise and Yamux, with ends that nobody can delay.
+//! The transports: QUIC, and TCP with Noise and Yamux, whose closing no peer can delay.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -14,20 +14,20 @@ use libp2p::{PeerId as LibPeer, noise, quic, tcp, yamux};
 
 use super::meter::Meters;
 
-/// How long a QUIC handshake may take. Where UDP does not get through, TCP gets its turn after it.
+/// Deadline of a QUIC handshake. Where UDP is blocked, TCP is tried after it.
 const QUIC_HANDSHAKE: Duration = Duration::from_secs(2);
-/// After how much silence a QUIC connection is over. Without it the end of a process is not seen, and after
-/// a cut the wait for the next try doubles with each.
+/// Idle timeout of a QUIC connection. Without it the end of a process is not detected, and after a cut the
+/// delay until the next attempt doubles with each.
 const QUIC_SILENCE_MS: u32 = 4_000;
-/// Most streams that a peer may have open. A dozen are in use; each may hold a window of unread bytes.
+/// Maximum number of open streams of a peer. A dozen are in use; each may hold a window of unread bytes.
 const STREAMS_MAX: u32 = 32;
-/// Most streams of a connection whose protocol is being agreed on.
+/// Maximum number of streams of a connection whose protocol is being negotiated.
 pub const NEGOTIATED_STREAMS_MAX: usize = 16;
-/// Most unread bytes of one QUIC stream, and of all of a connection. A peer that is read slowly because it sends
-/// too much fills them, so they are what each of them can make this node hold.
+/// Maximum number of unread bytes of one QUIC stream, and of all of a connection. A peer that exceeds its
+/// rate fills them, so they bound the memory that each peer can occupy.
 const QUIC_STREAM_BYTES_MAX: u32 = 1024 * 1024;
 const QUIC_CONNECTION_BYTES_MAX: u32 = 2 * QUIC_STREAM_BYTES_MAX;
-/// How often an idle QUIC connection says that it lives.
+/// Keep-alive interval of an idle QUIC connection.
 const QUIC_ALIVE: Duration = Duration::from_secs(1);
 
 type Failed = Box<dyn Error + Send + Sync>;
@@ -70,8 +70,8 @@ where
     StreamMuxerBox::new(meters.connection(peer, inner))
 }
 
-/// A muxer that closes at once. The one inside waits until its last bytes have been taken, and over a cut
-/// cable that is a quarter of an hour, for which the peer would count as connected.
+/// A muxer that closes at once. The inner one waits until its last bytes have been acknowledged, and over a
+/// cut cable that is a quarter of an hour, for which the peer would count as connected.
 struct Brisk<M>(M);
 
 impl<M: StreamMuxer + Unpin> StreamMuxer for Brisk<M> {

@@ -1,4 +1,4 @@
-//! What callers can look at, without waiting for the swarm.
+//! State that callers can read without waiting for the swarm.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,18 +7,18 @@ use parking_lot::Mutex;
 use vibecoin_primitives::{Height, PublicKey};
 use vibecoin_replica::PeerId;
 
-/// This node on the network.
+/// Information on this node.
 #[derive(Clone, Debug, Default)]
 pub struct NetworkInfo {
     /// Its identity.
     pub peer_id: String,
-    /// Where it listens, with the identity; the first is the one to give to others.
+    /// Its listening addresses, with the identity; the first is the one to share.
     pub addresses: Vec<String>,
-    /// The protocols that it speaks.
+    /// The protocols that it supports.
     pub protocols: Vec<String>,
 }
 
-/// A connected peer that has said hello.
+/// A connected peer that has completed its hello.
 #[derive(Clone, Debug)]
 pub struct PeerInfo {
     /// Its identity.
@@ -27,17 +27,17 @@ pub struct PeerInfo {
     pub peer: PeerId,
     /// Its address as this node sees it.
     pub address: String,
-    /// Whether this node opened the connection.
+    /// True if this node opened the connection.
     pub outbound: bool,
     /// Name and version of its program.
     pub agent: String,
-    /// Which validator it proved to be.
+    /// The validator key that it proved.
     pub validator: Option<PublicKey>,
-    /// The newest block that it said it has.
+    /// The newest block that it reported.
     pub head: Height,
     /// Points of blame; at 100 it is banned.
     pub blame: u32,
-    /// Time of the last ping there and back, in microseconds; 0 before the first.
+    /// Round-trip time of the last ping, in microseconds; 0 before the first.
     pub rtt_micros: u64,
     /// Bytes received on lanes.
     pub bytes_in: u64,
@@ -47,18 +47,18 @@ pub struct PeerInfo {
     pub connected_ms: u64,
 }
 
-/// A peer that is shut out.
+/// A banned peer.
 #[derive(Clone, Debug)]
 pub struct BanInfo {
     /// Its identity.
     pub id: String,
-    /// Why.
+    /// Reason for the ban.
     pub reason: String,
     /// Milliseconds left; `None` lasts until it is lifted or the node restarts.
     pub left_ms: Option<u64>,
 }
 
-/// Counts of one protocol since the start.
+/// Counters of one protocol since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProtocolCounters {
     /// Messages received.
@@ -69,13 +69,13 @@ pub struct ProtocolCounters {
     pub messages_out: u64,
     /// Their bytes.
     pub bytes_out: u64,
-    /// Messages that were to be sent and did not fit.
+    /// Outgoing messages that did not fit into a queue.
     pub dropped_out: u64,
-    /// Messages that came and did not fit.
+    /// Received messages that did not fit into a queue.
     pub dropped_in: u64,
 }
 
-/// Counts since the start.
+/// Counters since the start.
 #[derive(Clone, Debug, Default)]
 pub struct NetworkCounters {
     /// By protocol: `consensus`, `transactions`, `direct`, `parts`.
@@ -84,15 +84,15 @@ pub struct NetworkCounters {
     pub rejected: u64,
     /// Connections that this node tried to open.
     pub dials: u64,
-    /// Of these, failed.
+    /// Number of these that failed.
     pub dials_failed: u64,
-    /// Peers that were refused because they belong to another chain.
+    /// Peers that were refused because they belong to a different chain.
     pub wrong_chain: u64,
-    /// Peers that were met anew because they had been started again, before their old connection ended.
+    /// Peers that reconnected after a restart, before their old connection ended.
     pub restarted: u64,
     /// Peers that were banned.
     pub bans: u64,
-    /// Machines whose strangers were banned.
+    /// Machines whose unknown peers were banned.
     pub places_banned: u64,
     /// Refusals by reason; every reason is present, see [`Refusal`].
     pub refused: BTreeMap<&'static str, u64>,
@@ -106,51 +106,52 @@ impl NetworkCounters {
     }
 }
 
-/// Reasons for which something of a peer was refused.
+/// Reasons for which a message, stream or connection of a peer was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
     /// A frame over the limit of its lane or kind.
     Oversize,
-    /// Bytes that are no message of this chain and version.
+    /// Bytes that are not a message of this chain and version.
     Undecodable,
     /// A message on the wrong lane.
     WrongLane,
-    /// A body or blocks that this node did not ask the peer for.
+    /// A body or blocks that this node did not request from the peer.
     Unasked,
-    /// A frame that came more slowly than the slowest permitted pace.
+    /// A frame that arrived below the minimum rate.
     SlowFrame,
-    /// A peer that took too long to read what it was sent.
+    /// A peer that took too long to read its frames.
     SlowReader,
     /// A stream beyond the bound of its lane.
     Streams,
     /// A connection on which streams were opened without end.
     Opened,
-    /// A status that came sooner after the previous one than it is passed on.
+    /// A status that arrived sooner after the previous one than statuses are forwarded.
     Status,
-    /// A further copy of a gossiped message that is passed on often enough.
+    /// A further copy of a gossiped message that was forwarded often enough.
     Copy,
-    /// A statement of no use here, from a stranger that sends too many of them.
+    /// A useless statement, from an unknown peer that sends too many of them.
     Useless,
-    /// A connection that did not say hello in time.
+    /// A connection that did not complete its hello in time.
     Silent,
     /// A hello that does not decode, is over its bounds, or is one of too many.
     Hello,
-    /// A connection beyond the seats for connections that have yet to say hello.
+    /// A connection beyond the slots for connections awaiting a hello.
     Guest,
-    /// A stranger beyond the seats for strangers.
+    /// An unknown peer beyond the slots for them.
     Seat,
-    /// A stranger beyond the seats of its address or subnet.
+    /// An unknown peer beyond the slots of its address or subnet.
     Place,
-    /// A stranger from an address that is banned.
+    /// An unknown peer from a banned address.
     BannedPlace,
-    /// A connection of a banned identity, or of one beyond its own number of connections.
+    /// A connection of a banned identity, or of one beyond its maximum number of connections.
     Connection,
-    /// A connection whose negotiation was beyond the bounds of its address or of all, or made way for one from elsewhere.
+    /// A connection whose negotiation exceeded the bounds of its address or of all, or was displaced by one
+    /// from elsewhere.
     Pending,
-    /// An address that a peer announced and that is not dialled on its word.
+    /// An announced address that is not dialled without verification.
     Address,
-    /// An announced peer beyond the places of the one that announced it.
+    /// An announced peer beyond the bounds of its announcer.
     Source,
 }
 
@@ -241,7 +242,7 @@ struct Cells {
     dropped_in: AtomicU64,
 }
 
-/// Counters that any thread may add to.
+/// Counters that any thread may increment.
 #[derive(Default)]
 pub struct Tally {
     consensus: Cells,
@@ -258,7 +259,7 @@ pub struct Tally {
     refused: [AtomicU64; Refusal::ALL.len()],
 }
 
-/// Adds one.
+/// Increments a counter.
 pub fn count(cell: &AtomicU64) {
     cell.fetch_add(1, Ordering::Relaxed);
 }
@@ -337,7 +338,7 @@ impl Tally {
     }
 }
 
-/// What the swarm's thread shows to callers.
+/// Views that the swarm's thread publishes to callers.
 #[derive(Default)]
 pub struct View {
     pub info: Mutex<NetworkInfo>,

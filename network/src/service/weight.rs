@@ -1,12 +1,13 @@
 //! The work that gossip frames cause beyond their bytes.
 //!
-//! `libp2p-gossipsub` looks each message up in its duplicate cache and each id of a control message in tables of its own,
-//! before this crate sees anything. Both cost far more than the few bytes that they take on the wire, so the meter charges
-//! them where the bytes are read.
+//! `libp2p-gossipsub` looks each message up in its duplicate cache and each id of a control message in its
+//! own tables, before this crate sees it. Both cost far more than the few bytes that they take on the wire,
+//! so the meter charges them where the bytes are read.
 
 /// Charge per field of a frame: a message, known or not, or a control message.
 const FIELD_BYTES: usize = 256;
-/// Charge per byte of what is no message. Ids of two bytes, four with their header, are charged as 128 bytes each.
+/// Charge per byte of anything but a message. Ids of two bytes, four with their header, are charged as 128
+/// bytes each.
 const CONTROL_WEIGHT: usize = 32;
 /// Field of a frame that holds a message.
 const PUBLISH: u64 = 2;
@@ -22,17 +23,18 @@ enum Part {
     Length,
     /// An integer.
     Integer,
-    /// So many bytes more of a field.
+    /// Content of a field, with its remaining number of bytes.
     Content(u64),
 }
 
-/// Reads a stream of length-delimited protobuf frames, as far as its fields. The negotiation of a stream has the same form.
+/// Reads a stream of length-delimited protobuf frames, down to their fields. The negotiation of a stream has
+/// the same form.
 #[derive(Debug)]
 pub struct Weigher {
     part: Part,
-    /// Bytes left of the frame.
+    /// Remaining bytes of the frame.
     left: u64,
-    /// The integer that is read, and its bits so far.
+    /// The integer being read, and its bits so far.
     value: u64,
     bits: u32,
     is_message: bool,
@@ -50,7 +52,7 @@ impl Weigher {
         }
     }
 
-    /// Reads the next bytes of the stream and returns what to charge for them beside their count.
+    /// Reads the next bytes of the stream and returns the charge for them beside their count.
     pub fn charge(&mut self, mut bytes: &[u8]) -> usize {
         let mut charge = 0usize;
         while let Some((byte, rest)) = bytes.split_first() {
@@ -79,8 +81,8 @@ impl Weigher {
         charge
     }
 
-    /// Adds a byte to the integer; returns whether it was the last one. An integer that is too long ends there: the library
-    /// refuses it.
+    /// Adds a byte to the integer; returns true if it was the last one. An integer that is too long ends
+    /// there: the library refuses it.
     fn integer(&mut self, byte: u8) -> bool {
         let bits = u64::from(byte & 0x7f).checked_shl(self.bits).unwrap_or(0);
         self.value |= bits;
@@ -88,7 +90,7 @@ impl Weigher {
         byte < 0x80 || self.bits >= u64::BITS
     }
 
-    /// Goes on behind an integer; returns the charge for a field that begins.
+    /// Continues after an integer; returns the charge for a field that begins.
     fn advance(&mut self) -> usize {
         let value = std::mem::take(&mut self.value);
         self.bits = 0;
@@ -139,7 +141,7 @@ mod tests {
     use super::*;
     use crate::service::tests::{field, varint};
 
-    /// The charge for these bytes, which is the same however they are cut.
+    /// The charge for these bytes, which is the same for every split of them.
     fn charge(bytes: &[u8]) -> usize {
         let by = |len: usize| {
             let mut weigher = Weigher::new();
@@ -188,7 +190,8 @@ mod tests {
         let content = [&integer[..], &message, &fixed, &message].concat();
         let others = (integer.len() + fixed.len()) * CONTROL_WEIGHT;
         assert_eq!(charge(&frame(&content)), 5 * FIELD_BYTES + others);
-        // A type that is none takes the rest of its frame, an empty frame costs nothing, and no field goes past its frame.
+        // An undefined type takes the rest of its frame, an empty frame costs nothing, and no field goes past
+        // its frame.
         let none = frame(&[[2 << 3 | 7].as_slice(), &message].concat());
         let long = [4, 2 << 3 | 2, 200, 1, 0].to_vec();
         let stream = [none.clone(), vec![0], long, frame(&message)].concat();

@@ -1,8 +1,9 @@
-//! Addresses that may be dialled on a stranger's word.
+//! Filter for announced addresses of unknown peers.
 //!
-//! A stranger that announces `127.0.0.1`, a private address or a name makes this node connect to machines
-//! behind its own walls, or ask a name server for whatever it likes. So an address of such a kind is dialled
-//! only by a node whose operator gave it one of that kind: to listen at, to announce, or of a peer.
+//! An unknown peer that announces `127.0.0.1`, a private address or a DNS name makes this node connect to
+//! machines behind its own firewall, or query a name server for an arbitrary name. So an address of such a
+//! kind is dialled only by a node whose operator configured one of that kind: to listen on, to announce, or
+//! of a peer.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -17,15 +18,15 @@ use crate::service::handle::{peer_address, peer_id};
 enum Scope {
     /// The public network.
     Public,
-    /// This machine.
+    /// Loopback.
     Loopback,
     /// A private network.
     Private,
-    /// The same cable.
+    /// The same link.
     LinkLocal,
-    /// A name.
+    /// A DNS name.
     Name,
-    /// None that can be dialled.
+    /// Not dialable.
     Nowhere,
 }
 
@@ -43,7 +44,7 @@ fn scope_of_v4(ip: Ipv4Addr) -> Scope {
 }
 
 fn scope_of_v6(ip: Ipv6Addr) -> Scope {
-    // Also 0.0.0.1 in an IPv6 address, which is not loopback's only spelling.
+    // Also 0.0.0.1 in an IPv6 address, which is an alternative form of loopback.
     if let Some(ip) = ip.to_ipv4_mapped() {
         return scope_of_v4(ip);
     }
@@ -53,7 +54,7 @@ fn scope_of_v6(ip: Ipv6Addr) -> Scope {
         _ if ip.is_unspecified() || ip.is_multicast() => Scope::Nowhere,
         (0xfc00..=0xfdff, _) => Scope::Private,
         (0xfe80..=0xfebf, _) => Scope::LinkLocal,
-        // Translations of IPv4 addresses, which may be any.
+        // Translations of IPv4 addresses, which may be of any scope.
         (0x64, 0xff9b) | (0x2002, _) | (0x2001, 0) => Scope::Nowhere,
         (0x2001, 0xdb8) => Scope::Nowhere,
         (0x2000..=0x3fff, _) => Scope::Public,
@@ -88,13 +89,13 @@ fn dialable(address: &Multiaddr) -> Option<(Scope, Option<IpAddr>)> {
 /// The kind of a configured address; it decides which parts are required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// A place to listen at: an IP address, then TCP or QUIC. Port 0 takes a free one.
+    /// A listening address: an IP address, then TCP or QUIC. Port 0 selects a free one.
     Listen,
     /// An address announced to peers; the peer id is appended.
     Announce,
-    /// A place with the identity of the peer there.
+    /// An address with the identity of the peer there.
     Peer,
-    /// An identity.
+    /// An identity without an address.
     Id,
 }
 
@@ -102,7 +103,7 @@ impl Form {
     /// Checks an entry.
     ///
     /// # Errors
-    /// [`NetworkError`] for one that nothing can ever be at.
+    /// [`NetworkError`] for one that can never be used.
     pub fn check(self, entry: &str) -> Result<(), NetworkError> {
         let fault = |detail: &str| NetworkError::Address {
             address: entry.to_owned(),
@@ -129,7 +130,7 @@ impl Form {
             Self::Announce => reachable(&parse(entry)?).map_err(fault),
             Self::Peer => {
                 let (_, address) = peer_address(entry)?;
-                // The name says where the peers are, and with which identity.
+                // The DNS name resolves to the peers' addresses and identities.
                 if matches!(address.iter().next(), Some(Part::Dnsaddr(_))) {
                     return Ok(());
                 }
@@ -170,7 +171,7 @@ pub struct Scopes {
 }
 
 impl Scopes {
-    /// The networks of the addresses that the operator gave.
+    /// The networks of the addresses that the operator configured.
     pub fn of<'a>(addresses: impl Iterator<Item = &'a String>) -> Self {
         let mut scopes = Self::default();
         for address in addresses.filter_map(|text| text.parse::<Multiaddr>().ok()) {
@@ -205,7 +206,7 @@ impl Scopes {
         }
     }
 
-    /// The peer and the place of an announced address, if it may be dialled. `here` is an address that its
+    /// The peer and the address of an announcement, if it may be dialled. `here` is an address that its
     /// announcer is connected from.
     pub fn usable(self, address: &str, here: Option<IpAddr>) -> Option<(LibPeer, Multiaddr)> {
         let (peer, address) = peer_address(address).ok()?;
@@ -214,7 +215,7 @@ impl Scopes {
         (is_here || self.has(scope)).then_some((peer, address))
     }
 
-    /// All of them.
+    /// All networks.
     #[cfg(test)]
     pub const fn all() -> Self {
         Self {

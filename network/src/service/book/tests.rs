@@ -8,7 +8,7 @@ fn book() -> Book {
     Book::new(LibPeer::random(), None, Scopes::all(), Arc::default())
 }
 
-/// A peer on this machine.
+/// An announcer on this machine.
 fn by(peer: LibPeer) -> Announcer {
     Announcer {
         peer,
@@ -153,7 +153,7 @@ fn all_ways_to_a_peer_are_dialled_and_remembered() {
     let mut again = Book::new(own, Some(path), Scopes::all(), Arc::default());
     assert_eq!(dialled(&mut again, 1), [(given, way(1)), (told, way(3))]);
     assert_eq!(dialled(&mut again, 2), [(given, way(2)), (told, way(4))]);
-    // The oldest make room.
+    // The oldest are evicted.
     (5..9).for_each(|port| book.add(given, way(port)));
     assert_eq!(
         book.some(WAYS_MAX.saturating_add(2)).len(),
@@ -162,7 +162,7 @@ fn all_ways_to_a_peer_are_dialled_and_remembered() {
     assert!(!book.some(9).contains(&of(given)(1)));
 }
 
-/// The peer with this number, on a machine of its own; those with near numbers are at different providers.
+/// The announcer with this number, on a separate machine; those with near numbers are at different providers.
 fn far(number: u32) -> Announcer {
     const PROVIDERS: u32 = 0x3000;
     let high = 0x0800 + number % PROVIDERS;
@@ -189,7 +189,7 @@ fn the_book_does_not_grow_beyond_its_bound() {
     for peer in &met {
         book.learn_from_itself(*peer, &[at(*peer)]);
     }
-    // Peers that announced themselves replace all that others announced; then the book is full.
+    // Peers that announced themselves replace all that were announced by others; then the book is full.
     let known: HashSet<String> = book.some(usize::MAX).into_iter().collect();
     assert_eq!(known, met.iter().take(BOOK_MAX).copied().map(at).collect());
 }
@@ -273,7 +273,7 @@ fn an_announcement_displaces_no_peer_that_was_reached() {
         reached.iter().copied().map(at).collect(),
         "and they are told first"
     );
-    // Its own new address stands beside the one at which it was reached.
+    // Its new address is kept beside the one at which it was reached.
     let peer = reached[0];
     let moved = Announcer {
         ip: far(99_000).ip,
@@ -283,7 +283,7 @@ fn an_announcement_displaces_no_peer_that_was_reached() {
     let entry = book.entries.get(&peer.peer).unwrap();
     assert_eq!(entry.ways.len(), 2);
     assert_eq!(entry.ways.first(), entry.verified.as_ref());
-    // They are dialled first, too.
+    // They are also dialled first.
     let now = Instant::now() + Duration::from_secs(3600);
     let due: HashSet<LibPeer> = book
         .due(now, 100, |_| false)
@@ -291,7 +291,7 @@ fn an_announcement_displaces_no_peer_that_was_reached() {
         .map(|(peer, _)| peer)
         .collect();
     assert_eq!(due, reached.iter().map(|peer| peer.peer).collect());
-    // A peer that is never reached again loses that.
+    // A peer that is never reached again loses that status.
     for hour in 1..20 {
         book.due(now + Duration::from_secs(3600 * hour), usize::MAX, |_| false);
     }

@@ -1,11 +1,11 @@
-//! Frames that wait for peers, and their writing.
+//! Queues of frames to peers, and their writers.
 //!
 //! ```text
 //! push ──▶ queue of a lane (bytes per peer; bytes over all strangers, over all known peers) ──▶ Writer
 //! ```
 //!
-//! A frame counts until it has been written. A peer that takes none for too long is given up, so what it
-//! holds is held for seconds.
+//! A frame counts until it has been written. A peer that reads nothing for too long is disconnected, so its
+//! memory is held for seconds only.
 
 use std::io;
 use std::sync::Arc;
@@ -23,31 +23,31 @@ use super::{Lane, Rank, Traffic};
 use crate::service::streams::Control;
 use crate::service::view::Tally;
 
-/// Most frames that wait for one peer on one lane.
+/// Maximum number of frames queued for one peer on one lane.
 const QUEUE_FRAMES_MAX: usize = 16_384;
-/// Most bytes that wait for all strangers together.
+/// Maximum bytes queued for all unknown peers together.
 pub const STRANGERS_QUEUE_BYTES_MAX: usize = 96 * MIB;
-/// Most bytes that wait for all validators and named peers together. Most of it is shared: a part is one
+/// Maximum bytes queued for all validators and configured peers together. Most of it is shared: a part is one
 /// allocation for all of its receivers.
 pub const KNOWN_QUEUE_BYTES_MAX: usize = 512 * MIB;
-/// How long a lane waits before it tries again to open a stream; doubles with each failure.
+/// Delay before a lane opens a stream again; doubles with each failure.
 const REOPEN: Duration = Duration::from_millis(50);
 const REOPEN_MAX: Duration = Duration::from_secs(1);
-/// Least time between two streams of a lane. A stream that holds is replaced at once when it breaks; one that the
-/// peer drops again and again costs no more streams than a stranger may open.
+/// Minimum time between two streams of a lane. A stable stream is replaced at once when it breaks; one that
+/// the peer drops repeatedly costs no more streams than an unknown peer may open.
 const REOPEN_EACH: Duration = Duration::from_millis(400);
-/// How long a peer may refuse to take a stream.
+/// Time for which a peer may refuse a stream.
 const OPEN_TIME: Duration = Duration::from_secs(30);
-/// How often one frame is written before it is given up.
+/// Number of attempts to write one frame.
 const TRIES: u32 = 2;
-/// Bytes of a frame that are written under one deadline.
+/// Number of bytes of a frame that are written under one deadline.
 const STEP_BYTES: usize = 64 * KIB;
-/// How long a peer may take none of the bytes of a step.
+/// Deadline of a step.
 const STEP_TIME: Duration = Duration::from_secs(5);
-/// How long a whole frame may take.
+/// Deadline of a whole frame.
 const FRAME_TIME: Duration = Duration::from_secs(30);
 
-/// Bytes that wait for all peers of a rank.
+/// Bytes queued for all peers of a rank.
 #[derive(Default)]
 pub struct Totals {
     strangers: AtomicUsize,
@@ -63,7 +63,7 @@ impl Totals {
     }
 }
 
-/// Bytes that wait on one lane, counted for the peer and for all of its rank.
+/// Bytes queued on one lane, counted for the peer and for all of its rank.
 struct Waiting {
     lane: Lane,
     rank: Rank,
@@ -72,7 +72,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// Counts a frame, if there is room.
+    /// Counts a frame; returns false if it exceeds a bound.
     fn take(&self, len: usize) -> bool {
         let before = self.bytes.fetch_add(len, Ordering::Relaxed);
         let (total, most) = self.totals.of(self.rank);
@@ -91,7 +91,7 @@ impl Waiting {
     }
 }
 
-/// Frames that are dropped with their lane no longer wait.
+/// Frames dropped with their lane are no longer counted.
 impl Drop for Waiting {
     fn drop(&mut self) {
         let left = *self.bytes.get_mut();
@@ -99,7 +99,7 @@ impl Drop for Waiting {
     }
 }
 
-/// The end of a lane that frames are put into.
+/// The sending end of a lane.
 #[derive(Clone)]
 pub struct Queue {
     frames: mpsc::Sender<Arc<[u8]>>,
@@ -107,7 +107,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Puts a frame in, unless there is no room.
+    /// Queues a frame, unless there is no space.
     pub fn push(&self, frame: Arc<[u8]>, tally: &Tally) {
         let len = frame.len();
         if !self.waiting.take(len) {
@@ -119,16 +119,16 @@ impl Queue {
     }
 }
 
-/// How the writing of a lane ended.
+/// Reason for which the writer of a lane ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteEnd {
     /// Its queue was dropped.
     Dropped,
-    /// The peer takes nothing.
+    /// The peer reads nothing.
     Slow,
 }
 
-/// Makes a lane. The writer's task ends when the queue is dropped.
+/// Creates a lane. The writer's task ends when the queue is dropped.
 #[expect(clippy::too_many_arguments, reason = "the fields of a writer, each used once")]
 pub fn open(
     lane: Lane,
@@ -175,12 +175,12 @@ pub struct Writer {
     waiting: Arc<Waiting>,
     traffic: Arc<Traffic>,
     tally: Arc<Tally>,
-    /// When its stream was opened.
+    /// Time at which its stream was opened.
     opened: Option<Instant>,
 }
 
 impl Writer {
-    /// Writes until the queue is dropped or the peer takes nothing.
+    /// Writes until the queue is dropped or the peer stops reading.
     pub async fn run(mut self) -> WriteEnd {
         // Opened at once: the first vote or part must not wait for a negotiation.
         let mut stream = match self.open().await {
@@ -188,7 +188,7 @@ impl Writer {
             Err(end) => return end,
         };
         while let Some(frame) = self.frames.recv().await {
-            // What a broken stream did not take is written once more, from its start.
+            // A frame that a broken stream did not transmit is written once more, from its start.
             let mut sent = false;
             for _ in 0..TRIES {
                 match write_in_time(&mut stream, &frame, self.frames.is_empty(), STEP_TIME).await {
@@ -217,7 +217,7 @@ impl Writer {
         WriteEnd::Dropped
     }
 
-    /// A stream, as soon as there is one.
+    /// Opens a stream, with repeated attempts.
     async fn open(&mut self) -> Result<Stream, WriteEnd> {
         if let Some(opened) = self.opened {
             tokio::time::sleep(REOPEN_EACH.saturating_sub(opened.elapsed())).await;
@@ -240,7 +240,7 @@ impl Writer {
     }
 }
 
-/// Writes one frame; flushes when nothing else waits.
+/// Writes one frame; flushes when no other is queued.
 pub async fn write_frame(
     stream: &mut (impl AsyncWrite + Unpin),
     frame: &[u8],
@@ -259,7 +259,7 @@ fn head_of(frame: &[u8]) -> io::Result<[u8; 4]> {
     Ok(len.to_le_bytes())
 }
 
-/// The same, while the peer takes what is written; `TimedOut` when it does not.
+/// Writes bytes under the deadline of a step; `TimedOut` when the peer does not read them.
 async fn write_in_time(
     stream: &mut (impl AsyncWrite + Unpin),
     frame: &[u8],
@@ -330,7 +330,7 @@ mod tests {
             .await
             .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        // Here each step has an hour, and the reader takes a little whenever it is its turn.
+        // Here each step has an hour, and the reader reads a little at each of its turns.
         let (mut slow, mut read) = pipe(100);
         let frame = vec![7; 3 * STEP_BYTES];
         let reading = async {

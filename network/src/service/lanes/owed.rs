@@ -1,4 +1,4 @@
-//! Answers that a peer owes: the only large frames that it may send on the direct lane.
+//! Responses that a peer owes: the only large frames that it may send on the direct lane.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,23 +9,24 @@ use vibecoin_replica::Message;
 
 use crate::wire::kind;
 
-/// Most questions to one peer that are remembered. A silent one is asked every two seconds.
+/// Maximum number of pending requests to one peer. One that is silent receives one every two seconds.
 const QUESTIONS_MAX: usize = 128;
-/// How long an answer may take.
+/// Deadline of a response.
 const ANSWER_TIME: Duration = Duration::from_secs(120);
 
-/// Most questions to a peer that is gone that are remembered: those that it may still be answering. The newest.
+/// Maximum number of pending requests kept for a disconnected peer: those that it may still be serving. The
+/// newest.
 const QUESTIONS_GONE_MAX: usize = 16;
 
-/// Questions that a peer has not answered, on whatever connection it was asked.
+/// Requests that a peer has not answered, on any of its connections.
 #[derive(Default)]
 pub struct Owed {
-    /// The kind of the answer, and when it was asked for.
+    /// The kind of the response, and the time of the request.
     questions: Mutex<VecDeque<(u8, Instant)>>,
 }
 
 impl Owed {
-    /// Notes a message that leaves for the peer, if it is a question.
+    /// Records a message sent to the peer, if it is a request.
     pub fn asked(&self, message: &Message) {
         let answer = match message {
             Message::BodyRequest { .. } => kind::BODY,
@@ -39,7 +40,7 @@ impl Owed {
         questions.push_back((answer, Instant::now()));
     }
 
-    /// The peer is gone: few questions are remembered until it is back.
+    /// The peer is disconnected: few requests are kept until it reconnects.
     pub fn shorten(&self) {
         let mut questions = self.questions.lock();
         let older = questions.len().saturating_sub(QUESTIONS_GONE_MAX);
@@ -47,7 +48,7 @@ impl Owed {
         questions.shrink_to_fit();
     }
 
-    /// Takes the oldest question that an answer of this kind is for.
+    /// Removes the oldest request that a response of this kind answers; returns false if there is none.
     pub fn take(&self, answer: u8) -> bool {
         self.take_at(answer, Instant::now())
     }
@@ -60,17 +61,17 @@ impl Owed {
     }
 }
 
-/// So many at once, and so many in a time.
+/// A token bucket: a burst, and a rate.
 #[derive(Clone, Copy, Debug)]
 pub struct Bucket {
-    /// When what has been taken would have been due.
+    /// Time at which the tokens taken so far would have been due.
     at: Instant,
     each: Duration,
     burst: Duration,
 }
 
 impl Bucket {
-    /// One for each `each`, and `burst` of them at once.
+    /// One token for each `each`, and a burst of `burst`.
     pub fn new(each: Duration, burst: u32, now: Instant) -> Self {
         Self {
             at: now,
@@ -79,7 +80,7 @@ impl Bucket {
         }
     }
 
-    /// Takes one, if there is one.
+    /// Takes a token; returns false if none is left.
     pub fn take(&mut self, now: Instant) -> bool {
         let begun = self.at.max(now);
         let next = begun.checked_add(self.each).unwrap_or(begun);
@@ -90,7 +91,7 @@ impl Bucket {
         true
     }
 
-    /// Whether nothing has been taken that is not made up for.
+    /// Returns true if all tokens taken have been replenished.
     pub fn is_full(&self, now: Instant) -> bool {
         self.at <= now
     }

@@ -1,4 +1,4 @@
-//! A stream between two tasks of a test, which holds a bounded number of bytes.
+//! A stream between two tasks of a test, with a bounded buffer.
 
 use std::collections::VecDeque;
 use std::io;
@@ -23,13 +23,13 @@ impl Shared {
     }
 }
 
-/// The end that is written.
+/// The writing end.
 pub struct Far(Arc<Mutex<Shared>>);
 
-/// The end that is read.
+/// The reading end.
 pub struct Near(Arc<Mutex<Shared>>);
 
-/// A pipe that takes `room` bytes before somebody reads.
+/// A pipe that buffers `room` bytes.
 pub fn pipe(room: usize) -> (Far, Near) {
     let shared = Shared {
         room,

@@ -1,8 +1,9 @@
 //! Frames from peers.
 //!
 //! In this order: length against the lane's limit; the envelope's version, chain, kind and the kind's limit;
-//! whether the kind belongs on the lane and, for an answer, was asked for; a share of the memory for frames
-//! that are being received; the bytes, at a least pace; decoding. What fails costs what was read until then.
+//! whether the kind belongs on the lane and, for a response, was requested; a share of the memory for frames
+//! being received; the bytes, at a minimum rate; decoding. An invalid frame costs only the bytes read until
+//! then.
 
 use std::io;
 use std::sync::Arc;
@@ -20,29 +21,29 @@ use crate::service::view::{Refusal, Tally};
 use crate::service::{NetworkEvent, Sink};
 use crate::wire::{ENVELOPE_BYTES, Envelope, WireError, kind};
 
-/// Most bytes of frames that are being received from all strangers together.
+/// Maximum bytes of frames being received from all unknown peers together.
 pub const STRANGERS_IN_FLIGHT_MAX: usize = 64 * MIB;
-/// Most bytes of frames that are being received from all validators and named peers together.
+/// Maximum bytes of frames being received from all validators and configured peers together.
 pub const KNOWN_IN_FLIGHT_MAX: usize = 256 * MIB;
-/// Frames up to this size need no share of these.
+/// Frames up to this size need no share of that memory.
 const SMALL_BYTES: usize = 4 * KIB;
-/// Bytes that are read under one deadline; a buffer is at most this much larger than what has come.
+/// Number of bytes read under one deadline; a buffer exceeds the received bytes by up to this.
 const STEP_BYTES: usize = 64 * KIB;
-/// How long the bytes of a step, or those before the message, may take.
+/// Deadline of a step, and of the bytes before the message.
 pub const STEP_TIME: Duration = Duration::from_secs(5);
-/// How long a whole frame may take, beside what its bytes take at the least pace.
+/// Deadline of a whole frame, beside the time for its bytes at the minimum rate.
 const FRAME_TIME: Duration = Duration::from_secs(10);
-/// The least pace of a frame, in bytes per second; less where the operator permits a peer less.
+/// Minimum rate of a frame, in bytes per second; less if the operator permits a peer less.
 const PACE_MIN: u64 = 128 * 1024;
-/// A status is passed on this often, and so many at once. Honest peers send two in a second.
+/// Rate limit for forwarding statuses: interval and burst. Honest peers send two a second.
 const STATUS_EACH: Duration = Duration::from_millis(250);
 const STATUS_BURST: u32 = 8;
-/// Statuses beyond that, after which they are the peer's fault; one is forgiven each second.
+/// Number of statuses beyond that before the peer is blamed; one is forgiven each second.
 const STATUS_FAULT: u32 = 64;
 
 const _: () = assert!(Lane::Direct.frame_bytes_max() <= STRANGERS_IN_FLIGHT_MAX);
 
-/// Memory for frames that are being received.
+/// Memory for frames being received.
 pub struct InFlight {
     strangers: Semaphore,
     known: Semaphore,
@@ -72,7 +73,7 @@ impl InFlight {
     }
 }
 
-/// Reads one frame of at most `max` bytes; `InvalidData` when it says that it is longer.
+/// Reads one frame of up to `max` bytes; `InvalidData` when its length exceeds that.
 pub async fn read_frame(stream: &mut (impl AsyncRead + Unpin), max: usize) -> io::Result<Vec<u8>> {
     let mut head = [0; 4];
     stream.read_exact(&mut head).await?;
@@ -91,8 +92,8 @@ fn length(head: [u8; 4]) -> usize {
     usize::try_from(u32::from_le_bytes(head)).unwrap_or(usize::MAX)
 }
 
-/// Reads the next step of a frame of `len` bytes. The buffer grows with what really came: a length costs its
-/// sender as many bytes as it costs us.
+/// Reads the next step of a frame of `len` bytes. The buffer grows with the bytes received: a length costs
+/// its sender as many bytes as it costs this node.
 async fn read_step(stream: &mut (impl AsyncRead + Unpin), frame: &mut Vec<u8>, len: usize) -> io::Result<()> {
     let start = frame.len();
     let end = start.saturating_add(STEP_BYTES).min(len);
@@ -105,10 +106,10 @@ async fn read_step(stream: &mut (impl AsyncRead + Unpin), frame: &mut Vec<u8>, l
     stream.read_exact(rest).await
 }
 
-/// How the reading of a frame ended without one.
+/// Reason for which reading a frame ended without one.
 #[derive(Debug, PartialEq, Eq)]
 enum Stop {
-    /// The stream is over.
+    /// The stream has ended.
     Ended,
     Fault(LaneFault),
 }
@@ -125,7 +126,7 @@ impl From<LaneFault> for Stop {
     }
 }
 
-/// What a reading task needs.
+/// State of a reading task.
 pub struct Reader {
     pub lane: Lane,
     pub rank: Rank,
@@ -136,7 +137,7 @@ pub struct Reader {
     pub tally: Arc<Tally>,
     pub owed: Arc<Owed>,
     pub in_flight: Arc<InFlight>,
-    /// Bytes per second that the operator permits a peer.
+    /// Rate in bytes per second that the operator permits a peer.
     pub bytes_per_s: u64,
     /// [`STEP_TIME`], shorter in tests.
     pub step_time: Duration,
@@ -156,14 +157,14 @@ impl Reader {
         }
     }
 
-    /// Reads one frame and hands its message on.
+    /// Reads one frame and delivers its message.
     async fn next(
         &self,
         stream: &mut (impl AsyncRead + Unpin),
         statuses: &mut Bucket,
         excess: &mut Bucket,
     ) -> Result<(), Stop> {
-        // Between frames a lane may be idle for as long as it likes.
+        // Between frames a lane may be idle for any time.
         let mut first = [0; 1];
         stream.read_exact(&mut first).await?;
         let (head, len) = match timeout(self.step_time, self.head(stream, first)).await {
@@ -202,7 +203,7 @@ impl Reader {
         Ok(())
     }
 
-    /// The rest of the length, and the envelope before the message.
+    /// Reads the rest of the length, and the envelope before the message.
     async fn head(
         &self,
         stream: &mut (impl AsyncRead + Unpin),
@@ -223,7 +224,7 @@ impl Reader {
         Ok((head, len))
     }
 
-    /// Whether a frame of `len` bytes with this envelope may come now.
+    /// Admits or refuses a frame of `len` bytes with this envelope.
     fn admit(&self, head: &[u8; ENVELOPE_BYTES], len: usize) -> Result<(), LaneFault> {
         let kind = match self.envelope.peek(head, len.saturating_sub(ENVELOPE_BYTES)) {
             Ok(kind) => kind,
@@ -239,7 +240,7 @@ impl Reader {
         Ok(())
     }
 
-    /// The whole frame, its message at the least pace.
+    /// Reads the whole frame, its message at the minimum rate.
     async fn rest(
         &self,
         stream: &mut (impl AsyncRead + Unpin),
@@ -326,7 +327,7 @@ mod tests {
             }
         }
 
-        /// Reads these bytes; after them the stream stays open.
+        /// Reads these bytes; the stream stays open after them.
         async fn read(&self, lane: Lane, bytes: &[u8]) -> Option<LaneFault> {
             let (mut far, near) = pipe(bytes.len());
             far.write_all(bytes).await.unwrap();
@@ -357,7 +358,7 @@ mod tests {
         }
     }
 
-    /// Length and envelope of a frame whose message never comes.
+    /// Length and envelope of a frame without its message.
     fn announced(kind: u8, message: usize) -> Vec<u8> {
         let len = u32::try_from(message + ENVELOPE_BYTES).unwrap();
         let mut bytes = len.to_le_bytes().to_vec();
@@ -428,7 +429,7 @@ mod tests {
                 "{cut}"
             );
         }
-        // A large one that was asked for, too.
+        // A large one that was requested, too.
         bench.owed.asked(&question());
         let mut bytes = announced(kind::SYNC_RESPONSE, 1 << 20);
         bytes.resize(100_000, 0);
@@ -493,7 +494,7 @@ mod tests {
         );
         assert!(stuck.await.is_err());
         assert!(frame.capacity() <= 2 * STEP_BYTES, "{}", frame.capacity());
-        // A short frame takes no more than its length.
+        // A short frame needs no more than its length.
         let mut short = Vec::new();
         far.write_all(&[2; 100]).await.unwrap();
         let mut near = futures_util::AsyncReadExt::take(near, 100);

@@ -1,4 +1,4 @@
-//! What peers pass on, until its verdict is known.
+//! Gossiped messages, until their verdict is known.
 
 use std::time::Duration;
 
@@ -14,12 +14,13 @@ use crate::service::meter::GOSSIP_MESSAGE_BYTES;
 use crate::service::repeats::{Repeat, name_of};
 use crate::service::view::{Protocol, Refusal, count};
 
-/// Statements without use that a stranger may send at once, and how often another one. Relays pass on only what is
-/// of use to themselves: that of this node's height is of use here, too. One that is some heights behind sends what is
-/// of no use, but no more than its validators say there: a few hundred statements a height, and copies of them.
+/// Rate limit of useless statements from an unknown peer: burst and interval. Relays forward only statements
+/// useful to themselves: those of this node's height are useful here, too. A relay some heights behind
+/// forwards useless ones, but no more than its validators send there: a few hundred statements a height, and
+/// copies of them.
 pub(super) const USELESS_BURST: u32 = 8_192;
 pub(super) const USELESS_EACH: Duration = Duration::from_micros(500);
-/// Most gossiped messages whose verdict is waited for; the oldest is given up.
+/// Maximum number of gossiped messages without a verdict; the oldest is ignored.
 const UNDECIDED_MAX: usize = 8_192;
 
 impl Task {
@@ -100,8 +101,8 @@ impl Task {
         }
     }
 
-    /// A message is of no use to this node, for no fault of its own. Strangers that send such statements without end are
-    /// to blame. Transactions are not counted: whether there is room for one differs from node to node.
+    /// A message is useless to this node, through no fault in it. Unknown peers that send such statements
+    /// without end are blamed. Transactions are not counted: space for them differs from node to node.
     pub(super) fn ignore(&mut self, gossip: GossipId) {
         let statement = self.undecided.get(&gossip).filter(|one| one.is_statement);
         let source = statement.map(|one| one.source);
@@ -119,7 +120,7 @@ impl Task {
 
     fn report(&mut self, id: &MessageId, source: &LibPeer, acceptance: MessageAcceptance) {
         let gossip = &mut self.swarm.behaviour_mut().gossip;
-        // A message that has left the cache can be passed on no more.
+        // A message that has left the cache can no longer be forwarded.
         let _left_the_cache = gossip.report_message_validation_result(id, source, acceptance);
     }
 }

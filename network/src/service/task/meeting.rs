@@ -1,4 +1,4 @@
-//! Who comes, who may stay, what is said first, and who goes.
+//! Connection lifecycle: admission, handshake and disconnection.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,34 +25,36 @@ use crate::service::lanes::{
 use crate::service::view::{Protocol, Refusal, count};
 use crate::wire::WIRE_VERSION;
 
-/// Most streams of a peer that wait for its hello.
+/// Maximum number of a peer's streams that wait for its hello.
 const WAITING_STREAMS_MAX: usize = 4;
-/// Most streams of one lane that one peer may have open.
+/// Maximum number of open streams of one peer on one lane.
 const STREAMS_PER_LANE_MAX: usize = 2;
-/// How often a hello is tried, and how long after the last try.
+/// Number of attempts to send a hello, and the delay after each.
 const HELLO_TRIES: u32 = 10;
 const HELLO_AGAIN: Duration = Duration::from_millis(50);
-/// Most hellos from one peer: one for each of its connections, and each second while it hears none of ours.
+/// Maximum number of hellos from one peer: one for each of its connections, and each second while it receives
+/// none of ours.
 const HELLOS_MAX: u32 = 32;
-/// Most connections of one peer that the operator named or that proved to be a validator; others have two. Two
-/// that dial each other at once have two, and two more when one of them was started anew and what it left behind
-/// is not over yet.
+/// Maximum number of connections of one peer that is configured or proved to be a validator; others have two.
+/// Two nodes that dial each other at once have two, and two more when one of them was restarted and its old
+/// connections have not ended yet.
 const CONNECTIONS_MAX: u32 = 4;
-/// A second connection to a peer that is connected for longer than this shows that the first one is dead:
-/// the peer has forgotten it. Longer than a dial may take, as two nodes may dial each other at once.
+/// A second connection to a peer that is connected for longer than this shows that the first one is dead: the
+/// peer has lost it. Longer than a dial may take, as two nodes may dial each other at once.
 const STALE: Duration = Duration::from_secs(8);
-/// How long a connection must have held for its peer to be dialled at once when it breaks.
+/// Minimum age of a connection for its peer to be dialled at once when it breaks.
 const SETTLED: Duration = Duration::from_secs(2);
-/// Pings without an answer after which a connection counts as broken.
+/// Number of lost pings after which a connection counts as broken.
 const PINGS_LOST_MAX: u32 = 2;
-/// Most hellos of one peer that are being read.
+/// Maximum number of hellos of one peer being read.
 const HELLO_STREAMS_MAX: usize = 4;
-/// How long a peer of another chain is shut out.
+/// Duration of the ban of a peer of a different chain.
 const WRONG_CHAIN_TIME: Duration = Duration::from_secs(60);
 const _: () = assert!(DIAL_TIME.as_millis() < STALE.as_millis());
 
 impl Task {
-    /// A cut cable is seen by silence alone, and a new connection can be made only when the old one is gone.
+    /// A cut cable is detected by silence alone, and a new connection can be made only when the old one has
+    /// ended.
     pub(super) fn on_ping(&mut self, ping: ping::Event) {
         let Some(peer) = self.peers.get_mut(&ping.peer) else {
             return;
@@ -96,14 +98,14 @@ impl Task {
                 self.swarm.close_connection(connection);
                 return;
             }
-            // Two that dialled each other at once keep both connections: each side has said by then on
-            // its first one which topics it listens to, and closing either would lose that.
+            // Two nodes that dialled each other at once keep both connections: each has by then announced on
+            // its first one the topics that it subscribes to, and closing either would lose that.
             old.newest = Instant::now();
             self.say_hello(peer);
             return;
         }
-        // Until it is admitted: gossipsub remembers a message before anybody looks at who sent it, and would drop the copies of
-        // those that are admitted.
+        // Until it is admitted: gossipsub records a message before its sender is checked, and would drop the
+        // copies of admitted peers.
         self.swarm.behaviour_mut().gossip.blacklist_peer(&peer);
         if established > 1 || (!endpoint.is_dialer() && !self.has_room(&peer, &address)) {
             debug!(target: "node::network", %peer, %address, "too many connections from there");
@@ -152,7 +154,7 @@ impl Task {
         if !privileged {
             behaviour.limits.remove_peer_id(&peer);
         }
-        // A peer that greets and hangs up is not dialled at once again.
+        // A peer that disconnects right after its hello is not dialled again at once.
         if gone.admitted.is_some() && gone.since.elapsed() > SETTLED {
             self.book.reset(&peer);
         }
@@ -172,7 +174,7 @@ impl Task {
         }
     }
 
-    /// Where this node is, best first; of the places it listens at, those that `for_peer` can reach.
+    /// Addresses of this node, best first; of its listening addresses, those that `for_peer` can reach.
     pub(super) fn own_addresses(&self, for_peer: Option<IpAddr>) -> Vec<String> {
         let own = *self.swarm.local_peer_id();
         let external: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
@@ -209,7 +211,7 @@ impl Task {
         let control = self.control.clone();
         let saying = tokio::spawn(async move {
             let protocol = StreamProtocol::new(HELLO_PROTOCOL);
-            // One of two connections may be closing: then the other one takes it.
+            // If one of two connections is closing, the other one is used.
             for _ in 0..HELLO_TRIES {
                 if let Ok(mut stream) = control.open_stream(id, protocol.clone()).await
                     && write_frame(&mut stream, &encode(&hello), true).await.is_ok()
@@ -226,8 +228,8 @@ impl Task {
         }
     }
 
-    /// A hello can get lost when many come at once. Who has heard ours opens a lane, so who has opened none
-    /// is told again, as long as it may still be waiting.
+    /// A hello can get lost when many arrive at once. A peer that received ours opens a lane, so one that has
+    /// opened none is sent it again, as long as it may still be waiting.
     pub(super) fn greet_again(&mut self) {
         let unheard = self.peers.iter().filter(|(_, peer)| {
             peer.reading == [0; 2] && peer.waiting.is_empty() && peer.newest.elapsed() < HELLO_TIME
@@ -237,7 +239,7 @@ impl Task {
     }
 
     pub(super) fn on_hello_stream(&mut self, id: LibPeer, stream: Stream) {
-        // One that is gone already may still have told that it is of another chain.
+        // A peer that has disconnected may still have sent a hello of a different chain.
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.hellos = peer.hellos.saturating_add(1);
             if peer.hellos > HELLOS_MAX {
@@ -257,7 +259,7 @@ impl Task {
         self.read_hello(id, stream, reading);
     }
 
-    /// Reads a hello; `reading` is held as long.
+    /// Reads a hello; `reading` is held meanwhile.
     fn read_hello(&self, peer: LibPeer, mut stream: Stream, reading: Arc<()>) {
         let found = self.found.clone();
         tokio::spawn(async move {
@@ -282,7 +284,7 @@ impl Task {
                     peer,
                     detail: "a hello over its limit".to_owned(),
                 },
-                // A connection that broke is nobody's fault; who stays silent is dropped with time.
+                // A broken connection is not a fault; a silent peer is disconnected at its deadline.
                 Ok(Err(_)) | Err(_) => return,
             };
             let _stopping = found.send(finding).await;
@@ -320,7 +322,7 @@ impl Task {
             return;
         };
         if let Some(admitted) = &peer.admitted {
-            // Over QUIC nothing else tells that a process was killed, until silence does.
+            // Over QUIC nothing else signals that a process was killed, until the idle timeout.
             if admitted.run != run {
                 let rank = admitted.rank;
                 count(&self.shared.tally.restarted);
@@ -492,7 +494,7 @@ impl Task {
                 lane,
                 fault,
             } => {
-                // Otherwise it was a lane of a connection before.
+                // Otherwise the lane belonged to an earlier connection.
                 if let Some(peer) = self.peers.get_mut(&peer).filter(|peer| peer.visit == visit) {
                     let [direct, parts] = &mut peer.reading;
                     let reading = match lane {
@@ -525,7 +527,7 @@ impl Task {
     }
 }
 
-/// The start of a text, within the bound of an agent's name.
+/// The start of a text, up to the bound of an agent's name.
 fn shortened(text: &str) -> String {
     let mut short = String::new();
     for c in text.chars() {

@@ -1,7 +1,6 @@
-//! The numbers by which other rooms know peers. An identity that comes back has the number that it had, so that what
-//! is remembered of it there (what it proved, what was refused of it) holds for it still; and it owes the answers that
-//! it owed. A connection may break on one side only: the other one answers, on the next, what it was asked on the
-//! last.
+//! The numbers by which other crates know peers. An identity that reconnects has its previous number, so that
+//! state kept of it elsewhere (proofs, refusals) still applies; and it still owes its pending responses. A
+//! connection may break on one side only: the peer then answers on the next one the requests of the last.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -11,8 +10,8 @@ use vibecoin_replica::PeerId;
 
 use crate::service::lanes::{Owed, Rank};
 
-/// Most peers of each rank that are gone whose numbers are remembered: strangers, whose identities are free, displace
-/// no validator.
+/// Maximum number of disconnected peers of each rank whose numbers are kept: unknown peers, whose identities
+/// are free, do not displace validators.
 const GONE_MAX: usize = 1_024;
 
 struct Numbered {
@@ -22,13 +21,13 @@ struct Numbered {
     owed: Arc<Owed>,
 }
 
-/// Numbers of peers that are here, and of some that were.
+/// Numbers of connected peers, and of some disconnected ones.
 pub struct Numbers {
     next: u64,
     of: HashMap<LibPeer, Numbered>,
-    /// Those that are here.
+    /// Connected peers.
     here: BTreeMap<PeerId, LibPeer>,
-    /// Those that are not, the oldest first.
+    /// Disconnected peers, the oldest first.
     strangers_gone: VecDeque<LibPeer>,
     known_gone: VecDeque<LibPeer>,
 }
@@ -51,7 +50,7 @@ impl Numbers {
         }
     }
 
-    /// The number of a peer that connects.
+    /// Returns the number of a peer that connects.
     pub fn met(&mut self, peer: LibPeer) -> PeerId {
         let remembered = self.of.get(&peer).map(|known| (known.number, known.rank));
         let number = match remembered {
@@ -77,7 +76,8 @@ impl Numbers {
         number
     }
 
-    /// The peer said hello: other rooms hear of it. Returns the answers that it owes.
+    /// Records that the peer completed its hello and is announced to other crates. Returns the responses that
+    /// it owes.
     pub fn admitted(&mut self, peer: &LibPeer, rank: Rank) -> Arc<Owed> {
         let Some(known) = self.of.get_mut(peer) else {
             return Arc::default();
@@ -86,7 +86,7 @@ impl Numbers {
         Arc::clone(&known.owed)
     }
 
-    /// The peer has no connection any more.
+    /// Records that the last connection of the peer ended.
     pub fn left(&mut self, peer: &LibPeer) {
         let Some(known) = self.of.get(peer) else { return };
         let rank = known.rank;
@@ -105,7 +105,7 @@ impl Numbers {
         }
     }
 
-    /// The peer with this number, if it is here.
+    /// The peer with this number, if it is connected.
     pub fn peer(&self, number: PeerId) -> Option<LibPeer> {
         self.here.get(&number).copied()
     }

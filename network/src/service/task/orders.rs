@@ -1,4 +1,4 @@
-//! What callers order, and what a peer's faults cost it.
+//! Execution of callers' orders, and penalties for peers' faults.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ impl Task {
                 } else {
                     self.names.consensus.hash()
                 };
-                // Without peers there is nobody to tell; what matters is sent again.
+                // Without peers there is no receiver; important messages are sent again.
                 if let Err(error) = self.swarm.behaviour_mut().gossip.publish(topic, data) {
                     debug!(target: "node::network", %error, "not published");
                 }
@@ -113,7 +113,7 @@ impl Task {
     pub(super) fn ban(&mut self, peer: LibPeer, reason: String, time: Option<Duration>) {
         count(&self.shared.tally.bans);
         let until = time.and_then(|time| Instant::now().checked_add(time));
-        // Beyond what can be remembered a peer is only sent away.
+        // Beyond the capacity for bans a peer is only disconnected.
         if let Remembered::Yes { lifted } = self.scores.ban(peer, Ban { reason, until }) {
             self.swarm.behaviour_mut().bans.block_peer(peer);
             if let Some(lifted) = lifted {
@@ -133,8 +133,8 @@ impl Task {
         let _closing = self.swarm.disconnect_peer_id(peer);
     }
 
-    /// A peer does not take what it is sent: it is disconnected, so that nothing more waits for it. One that
-    /// is stopped or cut off is not at fault, a stranger that comes back to do the same is.
+    /// A peer does not read its frames: it is disconnected, so that no further frames are queued for it. One
+    /// that is stopped or cut off is not at fault; an unknown peer that reconnects to do the same is.
     pub(super) fn on_slow_reader(&mut self, peer: LibPeer, is_stranger: bool) {
         self.shared.tally.refuse(Refusal::SlowReader);
         if self.is_told((!is_stranger).then_some(Rank::Known)) {

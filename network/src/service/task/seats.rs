@@ -1,8 +1,9 @@
-//! Who may stay: seats of connections that have yet to say hello, and of strangers.
+//! Connection slots: of connections awaiting a hello, and of unknown peers.
 //!
-//! Validators and peers that the operator named take none of them. Before its hello a validator that this node
-//! has not met is any connection, so connections of all kinds are heard, for a few seconds: the largest group makes
-//! way for others (`displace`), and where strangers are banned one at a time may still prove what it is.
+//! Validators and configured peers take none of them. Before its hello a validator that this node does not
+//! know is indistinguishable from others, so connections of all kinds are accepted for a few seconds: the
+//! largest group loses a slot to others (`displace`), and on a machine whose unknown peers are banned one
+//! connection at a time may still prove its identity.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -18,15 +19,16 @@ use crate::service::lanes::Rank;
 use crate::service::meter::part_of_strangers;
 use crate::service::view::Refusal;
 
-/// Most connections from one machine that have yet to say hello; loopback is free.
+/// Maximum number of connections from one machine awaiting a hello; loopback is exempt.
 const GUESTS_PER_MACHINE_MAX: usize = 8;
 /// The same for a machine that is banned.
 const GUESTS_BANNED_MAX: usize = 1;
-/// Age at which a guest may be displaced by one whose place has as many. A hello takes two ways there and back.
+/// Age at which such a connection may be displaced by one whose address has as many. A hello takes two round
+/// trips.
 const GUEST_KEEPS: Duration = Duration::from_secs(1);
-/// How long a stranger may have sent nothing before another may take its seat.
+/// Time without received bytes after which an unknown peer's slot may be taken.
 const QUIET_KEEPS: Duration = Duration::from_secs(60);
-/// Most nodes of one validator that count as that validator: the one that runs and the one before it.
+/// Maximum number of nodes that count as one validator: the running one and the previous one.
 const NODES_PER_VALIDATOR_MAX: usize = 2;
 
 /// The machine of an address, other than this one.
@@ -54,12 +56,12 @@ impl Peer {
 }
 
 impl Task {
-    /// Whether the operator named the peer.
+    /// Returns true if the operator configured the peer.
     pub(super) fn is_privileged(&self, peer: &LibPeer) -> bool {
         self.reserved.contains(peer) || self.book.is_persistent(peer)
     }
 
-    /// Whether the peer proved to be a validator when it was here before.
+    /// Returns true if the peer proved to be a validator on an earlier connection.
     fn was_validator(&self, peer: &LibPeer) -> bool {
         self.validators_met.values().any(|nodes| nodes.contains(peer))
     }
@@ -72,7 +74,8 @@ impl Task {
         }
     }
 
-    /// Remembers a node of a validator; `false` when the validator has enough of them here.
+    /// Records a node of a validator; returns `false` when the validator has the maximum number of connected
+    /// nodes.
     pub(super) fn meet_validator(&mut self, id: LibPeer, key: PublicKey) -> bool {
         let here = |peer: &Peer| {
             peer.admitted
@@ -96,7 +99,7 @@ impl Task {
         true
     }
 
-    /// Whether one more connection from this address may be heard.
+    /// Returns true if one more connection from this address may send its hello.
     pub(super) fn has_room(&mut self, peer: &LibPeer, address: &Multiaddr) -> bool {
         if self.is_privileged(peer) || self.was_validator(peer) {
             return true;
@@ -131,8 +134,8 @@ impl Task {
         true
     }
 
-    /// Whether a stranger that connected to us and said hello may stay, and why not. One that has been quiet
-    /// for long makes room.
+    /// Decides whether an inbound unknown peer that completed its hello may stay, or returns the reason for
+    /// its refusal. A peer that has been quiet for long is displaced.
     pub(super) fn take_seat(&mut self, id: &LibPeer) -> Result<(), Refusal> {
         let Some(peer) = self.peers.get(id) else {
             return Err(Refusal::Seat);
@@ -171,7 +174,8 @@ impl Task {
         let quietest = seated()
             .filter(|(_, peer)| peer.quiet_since.elapsed() > QUIET_KEEPS)
             .max_by_key(|(_, peer)| peer.quiet_since.elapsed());
-        // Or the largest group makes way, where that makes the shares more even: a few machines do not keep all seats.
+        // Otherwise the largest group loses one, where that makes the shares more even: a few machines cannot
+        // keep all slots.
         let crowded = || {
             let holders = holders(seated(), Instant::now());
             displaced(Origin::proven(&peer.address)?, &holders, Duration::MAX)
@@ -186,11 +190,11 @@ impl Task {
     fn send_away(&mut self, id: LibPeer) {
         debug!(target: "node::network", peer = %id, "its seat is taken");
         let _closing = self.swarm.disconnect_peer_id(id);
-        // What it had counts no more: its connection may take a moment to end.
+        // Its share is released now: its connection may take a moment to end.
         self.on_gone(id);
     }
 
-    /// Gives each peer the pace that it has among those that are here, and notes which are quiet.
+    /// Sets each peer's rate for the number of connected ones, and records which are quiet.
     pub(super) fn share_out(&mut self) {
         let ranks: Vec<(LibPeer, Option<Rank>)> = self
             .peers

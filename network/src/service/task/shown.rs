@@ -1,4 +1,4 @@
-//! What callers see of the network.
+//! Views of the network for callers.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};

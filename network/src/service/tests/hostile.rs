@@ -1,5 +1,5 @@
-//! Strangers that break the rules of the network, against a real node on a loopback socket. A stranger here is
-//! a swarm of libp2p without anything of ours above the streams.
+//! Unknown peers that break the rules of the network, against a real node on a loopback socket. Such a peer
+//! is a libp2p swarm without any of this crate's code above the streams.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -27,7 +27,7 @@ struct Raw {
     gossip: gossipsub::Behaviour,
 }
 
-/// What a stranger sees.
+/// An event of the hostile peer.
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
     Connected,
@@ -103,7 +103,7 @@ async fn live(
 }
 
 impl Stranger {
-    /// One that is connected.
+    /// Creates one that is connected.
     fn new(victim: &Node, number: u8) -> Self {
         let stranger = Self::far(victim, [number; 32]);
         stranger.dial();
@@ -192,7 +192,7 @@ impl Stranger {
             .unwrap();
     }
 
-    /// Writes bytes on a lane; it stays open.
+    /// Writes bytes on a lane; the stream stays open.
     fn write(&self, protocol: &StreamProtocol, bytes: &[u8]) -> Stream {
         let mut stream = self.open(protocol);
         let writing = async {
@@ -260,7 +260,7 @@ fn what_breaks_a_rule_disconnects_its_sender_the_second_time_for_long() {
                 .iter()
                 .any(|ban| ban.id == stranger.id.to_string())
         });
-        // It comes again and is sent away before anything is read.
+        // It reconnects and is disconnected before anything is read.
         let before = refused(&a, Refusal::Connection);
         stranger.dial();
         until("the refusal", || refused(&a, Refusal::Connection) > before);
@@ -323,7 +323,7 @@ fn a_known_message_under_a_thousand_numbers_is_passed_on_a_few_times_and_its_sen
         data.extend_from_slice(&envelope);
         stranger.publish.send(data).unwrap();
     }
-    // As the replica does with what it knows, everything passes.
+    // As the replica does, which accepts known messages, all pass.
     let mut passed = 0u64;
     a.wait("ban", |event| match event {
         NetworkEvent::Message {
@@ -351,7 +351,7 @@ fn a_known_message_under_a_thousand_numbers_is_passed_on_a_few_times_and_its_sen
 fn streams_that_are_opened_and_dropped_cost_their_sender_the_connection_and_then_a_ban() {
     let a = Node::start(config(132));
     let stranger = Stranger::new(&a, 133);
-    // One that the node knows and one that it refuses.
+    // One that the node supports and one that it refuses.
     let ping = StreamProtocol::new("/ipfs/ping/1.0.0");
     let unknown = StreamProtocol::new("/ipfs/id/push/1.0.0");
     stranger.say_hello();
@@ -406,7 +406,7 @@ fn a_stranger_that_takes_nothing_is_sent_away_with_what_waits_for_it() {
     let a = Node::start(config(117));
     let stranger = Stranger::new(&a, 118);
     let mut control = stranger.control.clone();
-    // It takes the stream and never reads.
+    // It accepts the stream and never reads.
     let mut taken = control.accept(stranger.names.direct.clone()).unwrap();
     stranger.runtime.spawn(async move {
         let mut open = Vec::new();
@@ -435,7 +435,7 @@ fn a_validator_is_heard_though_strangers_that_say_nothing_have_taken_every_seat(
             Stranger::far(&a, seed)
         })
         .collect();
-    // More at once would not get as far as that.
+    // The bounds on negotiations would deny more at once.
     for crowd in strangers.chunks(35) {
         crowd.iter().for_each(Stranger::dial);
         for stranger in crowd {
@@ -495,7 +495,7 @@ fn a_hundred_thousand_unknown_topics_and_a_backoff_without_end_change_nothing() 
         bytes.extend(control(&field(4, &prune)));
     }
     let _open = stranger.write(&StreamProtocol::new("/meshsub/1.1.0"), &bytes);
-    // It is heard still, and gossip goes on.
+    // It is still connected, and gossip goes on.
     let status = Envelope::new(&GENESIS).pack(&Message::Status { height: Height(9) });
     let mut frame = u32::try_from(status.len()).unwrap().to_le_bytes().to_vec();
     frame.extend(status);
@@ -524,8 +524,8 @@ fn gossip_that_does_not_decode_is_refused_and_its_sender_disconnected() {
     b.publish_to(&a, &batch(2));
 }
 
-/// A relay that hears what validators gossip, and hands it on over connections without a hello, stopped four of them: each
-/// message was known, and ignored, before the copy of a peer that was admitted came.
+/// A relay that receives the gossip of validators, and forwards it over connections without a hello, stopped
+/// four of them: each message was known, and ignored, before the copy of an admitted peer arrived.
 #[test]
 fn what_is_gossiped_before_a_hello_is_not_taken_and_keeps_out_no_copy_of_it() {
     let a = Node::start(config(139));
@@ -540,7 +540,7 @@ fn what_is_gossiped_before_a_hello_is_not_taken_and_keeps_out_no_copy_of_it() {
     let publish = field(2, &message);
     let mut frames = varint(publish.len() as u64);
     frames.extend(publish);
-    // The bad frame after the message in the same stream is the sign that the message was processed.
+    // The malformed frame after the message in the same stream shows that the message was processed.
     frames.extend([4, 0xff, 0xff, 0xff, 0xff]);
     let _stream = guest.write(&StreamProtocol::new("/meshsub/1.1.0"), &frames);
     guest.closed();
@@ -572,7 +572,7 @@ fn a_stranger_is_let_in_at_once_though_silent_sockets_hold_every_place() {
     let at = |part: &str| addresses.iter().find(|address| address.contains(part)).unwrap();
     let port: u16 = at("/tcp/").split('/').nth(4).unwrap().parse().unwrap();
     let mut stranger = Stranger::far(&a, [135; 32]);
-    // Of loopback, the transport is the one part of an origin that can differ.
+    // On loopback, only the transport can differ between origins.
     stranger.address = at("/quic-v1").parse().unwrap();
     let open: Vec<std::net::TcpStream> = (0..100)
         .map(|_| std::net::TcpStream::connect(("127.0.0.1", port)).unwrap())

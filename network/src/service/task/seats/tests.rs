@@ -1,4 +1,5 @@
-//! Seats of strangers, from connection and hello to the seat. The swarm has no sockets: addresses are given.
+//! Slots of unknown peers, from connection and hello to the slot. The swarm has no sockets: addresses are
+//! given.
 
 use std::sync::Arc;
 
@@ -66,7 +67,7 @@ impl Room {
         let mut task = Task::new(config, Arc::new(Discard), shared, received)
             .await
             .unwrap();
-        // Whatever number of files the machine that runs the test allows.
+        // Independent of the file limit of the machine that runs the test.
         task.seats.inbound = u32::try_from(SEATS).unwrap();
         task.seats.guests = u32::try_from(SEATS).unwrap();
         Self {
@@ -76,7 +77,7 @@ impl Room {
         }
     }
 
-    /// A stranger connects from this address and says hello. `None` if it gets no seat.
+    /// Connects an unknown peer from this address and completes its hello. `None` if it is refused a slot.
     fn arrive(&mut self, ip: &str) -> Option<LibPeer> {
         let id = LibPeer::random();
         self.arrived += 1;
@@ -100,7 +101,7 @@ impl Room {
         if self.has(id) {
             return Some(id);
         }
-        // The swarm would report the end of the connection that it was asked to close.
+        // The swarm would report the end of the connection that it was instructed to close.
         self.task.on_gone(id);
         None
     }
@@ -125,12 +126,12 @@ impl Room {
     }
 }
 
-/// Address of one of eight machines, each in a provider's network of its own.
+/// Address of one of eight machines, each in a separate provider's network.
 fn eight(number: usize) -> String {
     format!("198.{}.0.1", 10 + number % 8)
 }
 
-/// Address of an honest stranger in a provider's network of its own.
+/// Address of an honest unknown peer in a separate provider's network.
 fn honest(number: usize) -> String {
     format!("203.{number}.113.1")
 }
