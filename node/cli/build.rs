@@ -1,4 +1,4 @@
-//! Tells the program which compiler and which commit it was made with.
+//! Passes the compiler and the commit of the build to the program.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ fn main() {
         "cargo::rustc-env=VIBECOIN_RUSTC={}",
         first_line(&rustc, &["--version"])
     );
-    // A checkout says its commit itself; elsewhere the packager may.
+    // A checkout has its own commit; elsewhere the packager may set it.
     println!("cargo::rerun-if-env-changed=VIBECOIN_GIT");
     println!("cargo::rerun-if-changed=../../.git/HEAD");
     println!("cargo::rerun-if-changed=../../.git/logs/HEAD");
@@ -17,7 +17,7 @@ fn main() {
     println!("cargo::rustc-env=VIBECOIN_GIT={git}");
 }
 
-/// What a program answers, or nothing.
+/// First line of a program's output, or an empty string.
 fn first_line(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     let text = output

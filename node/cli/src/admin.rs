@@ -1,4 +1,4 @@
-//! The operator's listener of the node of the home: where it is, and the token that opens it.
+//! The operator's listener of the home's node: its address, and its token.
 
 use std::future::Future;
 use std::path::Path;
@@ -18,17 +18,17 @@ use crate::node_url::NodeUrl;
 
 /// A client of the operator's listener.
 pub struct Admin {
-    /// Shows the token with every call.
+    /// Sends the token with every call.
     pub client: HttpClient,
     url: NodeUrl,
 }
 
 impl Admin {
-    /// Finds the listener of the node of the home: what the running node wrote down, or else what its
-    /// configuration says.
+    /// Finds the listener of the home's node: in the running node's endpoint file, or else in its
+    /// configuration.
     ///
     /// # Errors
-    /// Exit 3 when nothing says where it is, 40 when the token cannot be read.
+    /// Exit 3 when neither has an address, 40 when the token cannot be read.
     pub fn of(context: &Context) -> Result<Self, CliError> {
         let home = context.home()?;
         let config = context.config()?;
@@ -63,7 +63,7 @@ impl Admin {
     /// Runs a call on this thread.
     ///
     /// # Errors
-    /// Those of the node.
+    /// The errors of the node.
     pub fn wait<T>(
         &self,
         context: &Context,
@@ -83,10 +83,10 @@ impl Admin {
     }
 }
 
-/// The token that a node made for its operator; `None` when it made none.
+/// The token that a node created for its operator; `None` when it created none.
 ///
 /// # Errors
-/// Exit 40 when the file is not this user's alone.
+/// Exit 40 when other users can read the file.
 pub fn read_token(path: &Path) -> Result<Option<Zeroizing<String>>, CliError> {
     match private::read_secret_text(path) {
         Ok(text) => Ok(Some(Zeroizing::new(text.trim().to_owned()))),
@@ -106,7 +106,7 @@ fn headers(path: &Path) -> Result<HeaderMap, CliError> {
     let bearer = Zeroizing::new(format!("Bearer {}", token.as_str()));
     let mut value = HeaderValue::from_str(&bearer)
         .map_err(|_| CliError::new(Exit::Key, format!("{}: not 64 hex digits", path.display())))?;
-    // Never shown in a log.
+    // Excluded from logs.
     value.set_sensitive(true);
     let mut headers = HeaderMap::new();
     headers.insert("authorization", value);

@@ -1,4 +1,4 @@
-//! What can be typed. What it means is in the commands.
+//! Definition of the arguments. The commands interpret them.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ pub struct Arguments {
     pub command: Command,
 }
 
-/// Options that a variable of the environment may set.
+/// Options that an environment variable may set.
 const VARIABLES: [(&str, &str); 3] = [
     ("home", "VIBECOIN_HOME"),
     ("url", "VIBECOIN_URL"),
@@ -48,10 +48,11 @@ const VARIABLES: [(&str, &str); 3] = [
 ];
 
 impl Arguments {
-    /// Reads what was typed; the environment says what was not. A variable that is empty counts as not set.
+    /// Parses the arguments; the environment supplies those that are absent. A variable that is empty counts
+    /// as not set.
     ///
     /// # Errors
-    /// What is wrong with the arguments, or the help that was asked for.
+    /// The fault of the arguments, or the requested help.
     pub fn from_command_line(
         arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> Result<Self, clap::Error> {
@@ -75,14 +76,14 @@ impl Arguments {
     }
 }
 
-/// Options of commands that a variable of the environment may set.
+/// Options of commands that an environment variable may set.
 const OF_DEVNET: [(&[&str], &str, &str); 3] = [
     (&["devnet"], "dir", "DEVNET_DIR"),
     (&["devnet"], "typed", "DEVNET_TYPED"),
     (&["devnet", "up"], "validators", "NODES"),
 ];
 
-/// The command whose option, of the subcommand at `path`, is set by no variable.
+/// The command whose option, of the subcommand at `path`, no variable sets.
 fn without_variable(command: clap::Command, path: &[&str], option: &'static str) -> clap::Command {
     match path.split_first() {
         Some((first, rest)) => command.mut_subcommand(first, |sub| without_variable(sub, rest, option)),
@@ -234,10 +235,10 @@ pub enum Command {
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     ///
     /// # Errors
-    /// [`CliError`], which names the exit code.
+    /// [`CliError`], which has the exit code.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         if !matches!(self, Self::Node(_)) {
             crate::logging::for_client(context);
@@ -272,7 +273,7 @@ impl Command {
     }
 }
 
-/// The form of results that was asked for, when the arguments as a whole are wrong.
+/// The requested output format, when the arguments as a whole are invalid.
 pub fn format_of(arguments: impl Iterator<Item = String>, environment: Option<&str>) -> Format {
     let arguments: Vec<String> = arguments.take_while(|argument| argument != "--").collect();
     let flag = arguments.iter().enumerate().rev().find_map(|(i, argument)| {

@@ -1,4 +1,4 @@
-//! The chain that a transaction is made for, and how much of it rests on a node's word.
+//! The chain that a transaction is made for, and the extent to which the node is trusted for it.
 
 use jsonrpsee::http_client::HttpClient;
 use vibecoin_light::{ProofFile, Trust, verify_light_block};
@@ -15,12 +15,12 @@ use crate::files;
 pub const VALID_FOR_DEFAULT: u64 = 10_000;
 /// Upper bound of the heights by which the default validity of two payments differs.
 const VALID_FOR_SPREAD: u64 = 1_024;
-/// Without a genesis file, a fee of more than so many times the fee on a chain of the devnet profile is not signed
-/// unasked.
+/// Without a genesis file, a fee of more than this many times the fee on a chain of the devnet profile is
+/// signed only if `--fee-max` permits it.
 const FEE_TIMES_MAX: u64 = 1_000;
-/// Bytes of the transaction without slots whose fee `mempool_getStatus` names.
+/// Size of the transaction without slots whose fee `mempool_getStatus` reports, in bytes.
 const POOL_FEE_BYTES: u32 = 180;
-/// A pool is full when so small a part of it is free: one of this many.
+/// A pool counts as full when its free fraction is below one in this many.
 const POOL_FULL_PART: u64 = 64;
 
 /// The chain that a transaction is for.
@@ -33,15 +33,15 @@ pub struct Chain {
     pub prefix: AddressPrefix,
     /// Verifies proofs against the genesis file of the home; `None` without one.
     trust: Option<Trust>,
-    /// The newest height: under a certificate if there is a genesis file, the node's word otherwise.
+    /// The newest height: certified if there is a genesis file, as reported by the node otherwise.
     head: Height,
 }
 
 impl Chain {
-    /// Asks the node; a home that belongs to another chain is an error, before anything is signed.
+    /// Queries the node; a home that belongs to a different chain is an error, before anything is signed.
     ///
-    /// With a genesis file in the home the node is not believed: prices and rules are those of the file, and the
-    /// newest height is one that a quorum has signed, so that no node can make a fee or a validity longer.
+    /// With a genesis file in the home the node is not trusted: prices and rules are those of the file, and
+    /// the newest height is one that a quorum has signed, so that no node can inflate a fee or a validity.
     pub async fn ask(context: &Context, client: &HttpClient) -> Result<Self, CliError> {
         let mut info = client.get_info().await?;
         let Some(own) = context.built_genesis()? else {
@@ -69,7 +69,7 @@ impl Chain {
         })
     }
 
-    /// Takes the node's word.
+    /// Trusts the node's response.
     fn from_info(info: ChainInfo) -> Result<Self, CliError> {
         let prefix = AddressPrefix::new(&info.address_prefix).map_err(|error| {
             CliError::new(Exit::Failure, format!("the node's answer is no chain: {error}"))
@@ -88,11 +88,11 @@ impl Chain {
         self.trust.as_ref()
     }
 
-    /// The least fee of a transaction of this size that sets or clears so many slots.
+    /// The minimum fee of a transaction of this size that sets or clears this many slots.
     ///
     /// # Errors
-    /// Exit 4 if it is above `fee_max`, or, without that, above what is plausible while only the node names the
-    /// prices.
+    /// Exit 4 if it is above `fee_max`, or, without that, above the plausible range while the prices are
+    /// known only from the node.
     pub fn fee(&self, bytes: usize, slots: u32, fee_max: Option<u64>) -> Result<Amount, CliError> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let fee = self.least_fee(bytes, slots);
@@ -116,7 +116,7 @@ impl Chain {
             .hint(hint))
     }
 
-    /// Upper bound of a default fee, and who set it.
+    /// Upper bound of a default fee, and its source.
     fn fee_bound(&self, bytes: u32, slots: u32, fee_max: Option<u64>) -> (u64, &'static str) {
         match (fee_max, &self.trust) {
             (Some(most), _) => (most, "--fee-max allows"),
@@ -129,7 +129,7 @@ impl Chain {
         }
     }
 
-    /// The least fee by the prices of the chain.
+    /// The minimum fee by the prices of the chain.
     fn least_fee(&self, bytes: u32, slots: u32) -> u64 {
         let params = &self.info.params;
         let of_bytes = params.fee_per_byte.0.saturating_mul(u64::from(bytes));
@@ -137,11 +137,13 @@ impl Chain {
         params.fee_min.0.saturating_add(of_bytes).saturating_add(of_slots)
     }
 
-    /// The fee with which a transaction gets into the node's pool: the least, and where the pool is full a bid above it.
+    /// The fee with which a transaction enters the node's pool: the minimum, and where the pool is full a bid
+    /// above it.
     ///
-    /// Only the node knows the price of a place in its pool, so the bid is bounded by the prices of the chain: the
-    /// whole fee is at most twice the least, and within the bounds of [`Self::fee`]. It is decided before the payment
-    /// is signed: a payment that was refused could still be included, so none is signed again for a higher fee.
+    /// The price of a place in the pool is known only from the node, so the bid is bounded by the prices of
+    /// the chain: the whole fee is up to twice the minimum, and within the bounds of [`Self::fee`]. It is
+    /// decided before the payment is signed: a payment that was refused could still be included, so none is
+    /// signed again for a higher fee.
     ///
     /// # Errors
     /// As [`Self::fee`], and exit 4 if the pool is full and a higher fee is needed; nothing was signed.
@@ -181,7 +183,7 @@ impl Chain {
             .hint("wait until blocks have taken some of it, or pay a higher --fee"))
     }
 
-    /// The last height of a transaction that is made now.
+    /// The last valid height of a transaction that is made now.
     #[must_use]
     pub fn valid_until(&self, valid_for: Option<u64>) -> Height {
         let ahead = valid_for.unwrap_or_else(|| VALID_FOR_DEFAULT.min(self.info.params.validity_window.0));
@@ -191,13 +193,13 @@ impl Chain {
     /// The default validity less a random number of heights.
     pub fn valid_for_spread(&self) -> u64 {
         let ahead = VALID_FOR_DEFAULT.min(self.info.params.validity_window.0);
-        // A short window leaves little to give away.
+        // A short window allows only a small reduction.
         let spread = VALID_FOR_SPREAD.min(ahead / 8).saturating_add(1);
         let random = getrandom::u64().unwrap_or_default();
         ahead.saturating_sub(random.checked_rem(spread).unwrap_or_default())
     }
 
-    /// An address as it is shown on this chain.
+    /// An address in this chain's notation.
     #[must_use]
     pub fn show(&self, address: Address) -> String {
         address.to_text(&self.prefix)
@@ -210,7 +212,7 @@ fn is_full(pool: &MempoolStatusView) -> bool {
     close(pool.count.0, pool.count_max.0) || close(pool.bytes.0, pool.bytes_max.0)
 }
 
-/// The height of the newest block that the node proves. It may be old, never from the future.
+/// The height of the newest block that the node proves. It may be old, but not from the future.
 async fn verified_head(client: &HttpClient, trust: &Trust) -> Result<Height, CliError> {
     let block = client.get_light_block(None).await?;
     let block = block.ok_or_else(|| CliError::unverified("the node has no newest block"))?;
@@ -257,7 +259,8 @@ mod tests {
         .unwrap()
     }
 
-    /// A pool of `count` transactions, of 10 at most, that takes a small transaction for `over` above the least fee.
+    /// A pool of `count` transactions, with a maximum of 10, that accepts a small transaction for `over`
+    /// above the minimum fee.
     fn pool(params: &ChainParams, count: u64, over: u64) -> MempoolStatusView {
         MempoolStatusView {
             count: U64(count),
@@ -309,7 +312,7 @@ mod tests {
         let mut of_bytes = pool(&params, 0, 100);
         of_bytes.bytes = of_bytes.bytes_max;
         assert_eq!(chain.fee_in(&of_bytes, bytes, 1, None), Ok(Amount(least.0 + 220)));
-        // A node without a genesis file is believed no more with a bid than without.
+        // Without a genesis file, a bid makes a node no more trusted.
         let dear = ChainParams {
             fee_min: Amount(least.0 * FEE_TIMES_MAX - (least.0 - params.fee_min.0)),
             ..params

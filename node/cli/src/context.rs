@@ -1,4 +1,4 @@
-//! What every command shares: the home directory, the node's address, the client.
+//! State shared by every command: the home directory, the node's address, the client.
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -22,26 +22,26 @@ use crate::node_url::NodeUrl;
 use crate::wait::Reports;
 use crate::{environment, files, output};
 
-/// Where a node answers when nothing else is known.
+/// Address of a node when no other is known.
 pub const LOCAL_URL: &str = "http://127.0.0.1:8545";
-/// Most bytes of an answer that this client reads.
+/// Maximum size of a response that this client reads, in bytes.
 const RESPONSE_BYTES_MAX: u32 = 64 * 1024 * 1024;
-/// Most bytes of a request that this client sends; the node has its own, smaller limit.
+/// Maximum size of a request that this client sends, in bytes; the node has a separate, smaller limit.
 const REQUEST_BYTES_MAX: u32 = 64 * 1024 * 1024;
 /// The reason of the error when there is no home directory.
 const NO_HOME: &str = "no_home";
-/// Upper bound of the file that holds a node's address, in bytes.
+/// Maximum size of the file that holds a node's address, in bytes.
 pub const ENDPOINT_BYTES_MAX: usize = 1024;
 /// Time without an event of a stream after which the wait is reported.
 const SILENCE: Duration = Duration::from_secs(10);
-/// The prefix of addresses when there is no genesis to ask.
+/// The prefix of addresses without a genesis file.
 pub const PREFIX_DEFAULT: &str = "vibet";
 
-/// What every command shares.
+/// State shared by every command.
 pub struct Context {
-    /// The options.
+    /// The global options.
     pub globals: Globals,
-    /// An error is reported only to a command that needs a home: most do not.
+    /// An error is reported only to a command that needs a home; the majority do not.
     home: Result<PathBuf, CliError>,
     waiting: Mutex<(Awaited, Reports)>,
 }
@@ -51,9 +51,9 @@ pub struct Context {
 enum Awaited {
     /// An answer of the node.
     Answer,
-    /// An answer of the node that comes once something has happened.
+    /// An answer of the node that is sent once an event has occurred.
     Event(String),
-    /// Something that reports itself.
+    /// Work that reports its own waits.
     Reported,
 }
 
@@ -95,7 +95,8 @@ impl Context {
     /// The home directory, given or default.
     ///
     /// # Errors
-    /// Exit 2 when none was given and the environment names no absolute one, and for one that is no directory.
+    /// Exit 2 when none was given and the environment has no absolute path, and for one that is not a
+    /// directory.
     pub fn home(&self) -> Result<&Path, CliError> {
         match &self.home {
             Ok(home) => Ok(home),
@@ -103,10 +104,10 @@ impl Context {
         }
     }
 
-    /// The home directory, or `None` when none was given and the environment names none.
+    /// The home directory, or `None` when none was given and the environment has none.
     ///
     /// # Errors
-    /// Exit 2 for one that is no directory.
+    /// Exit 2 for one that is not a directory.
     pub fn home_if_any(&self) -> Result<Option<&Path>, CliError> {
         match &self.home {
             Ok(home) => Ok(Some(home)),
@@ -118,7 +119,7 @@ impl Context {
     /// The configuration file.
     ///
     /// # Errors
-    /// As [`Context::home`], unless the file was named.
+    /// As [`Context::home`], unless the file was given.
     pub fn config_path(&self) -> Result<PathBuf, CliError> {
         match &self.globals.config {
             Some(path) => Ok(path.clone()),
@@ -126,7 +127,7 @@ impl Context {
         }
     }
 
-    /// The configuration of the home: file and environment, as its node has it without flags.
+    /// The configuration of the home: file and environment, as its node uses it without flags.
     ///
     /// # Errors
     /// Exit 2 without a home, 7 when it is refused.
@@ -136,7 +137,7 @@ impl Context {
         Ok(loaded.config)
     }
 
-    /// The files of the home, where its node has them.
+    /// The files of the home, at the paths that its node uses.
     ///
     /// # Errors
     /// As [`Context::config`].
@@ -144,24 +145,24 @@ impl Context {
         Ok(Paths::new(self.home()?, &self.config()?))
     }
 
-    /// The genesis file that was named, or that of the home.
+    /// The given genesis file, or that of the home.
     ///
     /// # Errors
-    /// As [`Context::paths`], unless a file was named.
+    /// As [`Context::paths`], unless a file was given.
     pub fn genesis_or(&self, named: Option<PathBuf>) -> Result<PathBuf, CliError> {
         named.map_or_else(|| Ok(self.paths()?.genesis), Ok)
     }
 
-    /// How long to wait for a node.
+    /// Timeout of a wait for a node.
     #[must_use]
     pub const fn timeout(&self) -> Duration {
         Duration::from_secs(self.globals.timeout)
     }
 
-    /// The node's address: as given, or the one that the node of the home wrote down.
+    /// The node's address: as given, or from the endpoint file of the home's node.
     ///
     /// # Errors
-    /// Exit 2 for a home that is no directory; what is wrong with the file that the node of the home wrote.
+    /// Exit 2 for a home that is not a directory; the fault of the endpoint file of the home's node.
     pub fn url(&self) -> Result<NodeUrl, CliError> {
         if !self.globals.url.is_of_home() {
             return Ok(self.globals.url.clone());
@@ -188,14 +189,14 @@ impl Context {
     /// A client over HTTP.
     ///
     /// # Errors
-    /// Exit 2 when the address is none.
+    /// Exit 2 when the address is invalid.
     pub fn client(&self) -> Result<HttpClient, CliError> {
         let url = self.url()?;
         check_scheme(&url)?;
         HttpClientBuilder::new()
             .max_request_size(REQUEST_BYTES_MAX)
             .max_response_size(RESPONSE_BYTES_MAX)
-            // A call that waits on purpose answers by itself before this ends.
+            // A call that waits on purpose returns before this timeout.
             .request_timeout(self.timeout().saturating_add(Duration::from_secs(5)))
             .build(url.secret())
             .map_err(|error| {
@@ -206,7 +207,7 @@ impl Context {
     /// A client over WebSocket.
     ///
     /// # Errors
-    /// Exit 2 when the address is none, 3 when no node answers.
+    /// Exit 2 when the address is invalid, 3 when no node answers.
     pub async fn websocket(&self) -> Result<WsClient, CliError> {
         let url = self.url()?;
         check_scheme(&url)?;
@@ -223,11 +224,11 @@ impl Context {
             .map_err(CliError::from)
     }
 
-    /// Runs a client's work on this thread. While it is pending, what it waits for is reported.
+    /// Runs a client's future on this thread. While it is pending, the awaited event is reported.
     ///
     /// # Errors
-    /// What the work answers, or exit 1 when the system gives no event loop. When no node answers, the error
-    /// names the address.
+    /// The errors of the future, or exit 1 when the system cannot create an event loop. When no node answers,
+    /// the error names the address.
     pub fn wait<T>(&self, work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -240,7 +241,7 @@ impl Context {
             })
     }
 
-    /// Hint for a node that does not answer at the address that was named, or of the home.
+    /// Hint for a node that does not answer at the given address, or at that of the home's node.
     fn start_hint(&self) -> String {
         let named = Some(&self.globals.url).filter(|url| !url.is_of_home());
         match (self.devnet_hint(named), named) {
@@ -262,13 +263,13 @@ impl Context {
         let hint = match self.genesis() {
             Ok(Some(genesis)) if genesis.params.dev => "start it with `vibecoin node --dev`",
             Ok(None) => "start a chain of your own with `vibecoin node --dev`",
-            // What is wrong with a genesis file is reported by the node.
+            // A fault in the genesis file is reported by the node.
             Ok(Some(_)) | Err(_) => "start it with `vibecoin node`",
         };
         hint.to_owned()
     }
 
-    /// The same for work that reports its own waits, or that follows what happens.
+    /// The same for work that reports its own waits, or that follows events.
     ///
     /// # Errors
     /// As [`Self::wait`].
@@ -277,14 +278,14 @@ impl Context {
         self.wait(work)
     }
 
-    /// From now on the work waits for the node to answer `event`, such as "has 0x… in a block"; until
+    /// From now on the work waits for the node to report `event`, such as "has 0x… in a block"; until
     /// [`Self::expect_answer`].
     pub fn expect_event(&self, event: impl Into<String>) {
         self.awaits(Awaited::Event(event.into()));
     }
 
-    /// From now on the work waits for the next event of a stream. The first one should be there soon; between two, a
-    /// short silence is no news.
+    /// From now on the work waits for the next event of a stream. The first one should arrive soon; between
+    /// two, a short silence is normal.
     pub fn expect_next(&self, event: &str, is_first: bool) {
         let reports = if is_first {
             Reports::begin()
@@ -344,15 +345,15 @@ impl Context {
         }
     }
 
-    /// The account keys of the home, to which one is to be added: makes their directory.
+    /// The account keys of the home, for adding one: creates their directory.
     ///
     /// # Errors
-    /// Exit 40 when the directory is not this user's alone.
+    /// Exit 40 when other users can read the directory.
     pub fn keystore(&self) -> Result<Keystore, CliError> {
         Ok(self.node_keys()?.accounts()?)
     }
 
-    /// The account keys of the home; an error names their directory when there is none. Makes nothing.
+    /// The account keys of the home; an error has their directory when there is none. Creates nothing.
     ///
     /// # Errors
     /// As [`Context::keystore`].
@@ -366,7 +367,7 @@ impl Context {
         }
     }
 
-    /// The account keys of the home, among which one is looked for by its name or address. Makes nothing.
+    /// The account keys of the home, for finding one by its name or address. Creates nothing.
     ///
     /// # Errors
     /// As [`Context::keystore`], and exit 5 when there are no keys.
@@ -426,18 +427,18 @@ impl Context {
     }
 }
 
-/// The files of another home, where its own configuration has them.
+/// The files of another home, at the paths in its own configuration.
 pub fn paths_of(home: &Path) -> Result<Paths, CliError> {
     let loaded = load(home, None, &KnobArgs::default(), Exit::InvalidFile)?;
     Ok(Paths::new(home, &loaded.config))
 }
 
-/// The keys of a home, where its configuration has them.
+/// The keys of a home, at the paths in its configuration.
 pub fn keys_of(paths: &Paths, prefix: AddressPrefix) -> NodeKeys {
     NodeKeys::new(&paths.home, prefix).with_places(&paths.keystore, &paths.node_key)
 }
 
-/// Refuses an address that no node can be at, and says how it is written.
+/// Refuses an address with an unsupported scheme, and reports the valid form.
 fn check_scheme(url: &NodeUrl) -> Result<(), CliError> {
     let shown = url.to_string();
     let (refused, rest) = match shown.split_once("://") {
@@ -451,8 +452,8 @@ fn check_scheme(url: &NodeUrl) -> Result<(), CliError> {
     Err(CliError::usage(format!("{url} {refused}")).hint(format!("write --url http://{rest}")))
 }
 
-/// The home directory as the operating system has it. One that is a symbolic link is what the link leads to, with
-/// or without a slash behind its name, for every command.
+/// The home directory as a path of the operating system. A symbolic link is resolved to its target, with or
+/// without a trailing slash, for every command.
 fn resolved(home: &Path) -> Result<PathBuf, CliError> {
     let home: PathBuf = home.components().collect();
     let refused = |what: &str| {

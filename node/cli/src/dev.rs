@@ -1,4 +1,4 @@
-//! The home of a developer's chain: one validator, ten funded accounts, nothing encrypted.
+//! The home of a dev chain: one validator, ten funded accounts, nothing encrypted.
 
 use std::path::Path;
 
@@ -14,10 +14,10 @@ use crate::files;
 
 /// Funded accounts of a dev chain.
 pub const DEV_ACCOUNTS: u32 = 10;
-/// What each of them owns, in base units: a million of the money's own unit.
+/// Balance of each of them, in base units: a million coins.
 pub const DEV_BALANCE: Amount = Amount(1_000_000_000_000_000);
 
-/// Makes what is missing in the home of a dev chain. What is there stays.
+/// Creates missing files in the home of a dev chain. Existing ones stay.
 ///
 /// `given` is a genesis file to use instead of the default one.
 pub fn prepare(paths: &Paths, given: Option<&Genesis>, now: TimeMs) -> Result<Genesis, CliError> {
@@ -82,7 +82,7 @@ pub fn dev_genesis(now: TimeMs) -> Result<Genesis, CliError> {
     })
 }
 
-/// Makes a directory that only this user may enter.
+/// Creates a directory that only this user may enter.
 pub fn make_private(home: &Path) -> Result<(), CliError> {
     use std::os::unix::fs::DirBuilderExt as _;
     if home.is_symlink() && !home.exists() {

@@ -1,11 +1,11 @@
-//! The environment, which is not trusted: variables may be empty, or name places that are no places.
+//! The environment, which is not trusted: variables may be empty, or name invalid paths.
 //!
-//! | Variable | Taken when |
+//! | Variable | Used when |
 //! | --- | --- |
 //! | `HOME`, `XDG_DATA_HOME`, `TMPDIR` | it is an absolute path |
 //! | `VIBECOIN_HOME`, `VIBECOIN_URL`, `VIBECOIN_OUTPUT`, `NO_COLOR` | it is not empty |
 //! | `VIBECOIN_PASSWORD` | it is set; an empty one is an error, never "no passphrase" |
-//! | `VIBECOIN__SECTION__KEY` | it is set; what it says must be valid (`vibecoin-config`) |
+//! | `VIBECOIN__SECTION__KEY` | it is set; its value must be valid (`vibecoin-config`) |
 //! | another `VIBECOIN_…` | never: it is refused, unless the scripts, the build or the tests use it |
 
 use std::ffi::OsString;
@@ -17,7 +17,7 @@ pub fn value(name: &str) -> Option<OsString> {
 }
 
 /// `$XDG_DATA_HOME/vibecoin`, or `~/.local/share/vibecoin`. A variable that is empty or relative counts as
-/// absent: it would make a home in whatever folder the command was typed.
+/// absent: it would create a home in the working directory.
 pub fn default_home(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let absolute = |name: &str| {
         variable(name)

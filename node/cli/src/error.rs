@@ -1,4 +1,4 @@
-//! What a command says when it fails: what, where, and what to do about it.
+//! Errors of commands: the fault, its location, and the remedy.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -19,27 +19,27 @@ use crate::output::message;
 use crate::program::quoted_path;
 use crate::taken::Sent;
 
-/// How the message begins when nobody answers; where it was tried is put in by [`CliError::at`].
+/// Start of the message when no node answers; [`CliError::at`] adds the address.
 const NO_ANSWER: &str = "no node answers";
-/// The reason when a file cannot be where it is named.
+/// Reason of an error for a file that cannot be at its path.
 const BAD_PLACE: &str = "bad_place";
-/// Most characters of a reason or a hash in an error of a server.
+/// Maximum number of characters of a reason or a hash in an error of a server.
 const REASON_CHARS_MAX: usize = 100;
 
-/// Why a command failed.
+/// Reason for which a command failed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CliError {
-    /// How the process ends.
+    /// Exit code of the process.
     pub exit: Exit,
-    /// The number of an error of the interface, or else the exit code.
+    /// The RPC error code, or else the exit code.
     pub code: i64,
-    /// A stable symbol.
+    /// A stable identifier.
     pub reason: String,
-    /// What went wrong, and where.
+    /// Description of the fault and its location.
     pub message: String,
-    /// What can be done.
+    /// Remedy for the user.
     pub hint: Option<String>,
-    /// Facts for programs.
+    /// Structured details.
     pub data: Box<Value>,
     /// The transaction that was signed and sent before the command failed.
     pub sent: Option<Box<Sent>>,
@@ -64,12 +64,12 @@ impl CliError {
         Self::new(Exit::Usage, message)
     }
 
-    /// Something that is not what it claims.
+    /// Data that fails verification.
     pub fn unverified(message: impl Into<String>) -> Self {
         Self::new(Exit::VerificationFailed, message)
     }
 
-    /// With a symbol of its own.
+    /// With a specific reason.
     #[must_use]
     pub fn reason(self, reason: impl Into<String>) -> Self {
         Self {
@@ -78,7 +78,7 @@ impl CliError {
         }
     }
 
-    /// With something to do about it.
+    /// With a remedy.
     #[must_use]
     pub fn hint(self, hint: impl Into<String>) -> Self {
         Self {
@@ -87,7 +87,7 @@ impl CliError {
         }
     }
 
-    /// With its hint put in other words.
+    /// With its hint rewritten by `words`.
     #[must_use]
     pub fn reworded(self, words: impl FnOnce(String) -> String) -> Self {
         Self {
@@ -96,13 +96,13 @@ impl CliError {
         }
     }
 
-    /// Nobody answers, for this cause.
+    /// No node answers, for this cause.
     pub fn no_answer(cause: impl std::fmt::Display) -> Self {
         Self::new(Exit::CannotConnect, format!("{NO_ANSWER}: {cause}"))
     }
 
-    /// With the address that was tried, and what can be done there, if nobody answered. What else is to be done comes
-    /// first.
+    /// With the address that was tried, and the remedy for it, if no node answered. An existing hint is
+    /// placed first.
     #[must_use]
     pub fn at(self, url: &NodeUrl, hint: impl FnOnce() -> String) -> Self {
         let Some(cause) = self.message.strip_prefix(NO_ANSWER) else {
@@ -117,21 +117,21 @@ impl CliError {
         }
     }
 
-    /// Without the password of an address that a text of others may quote.
+    /// Without the address's password, which a quoted text may contain.
     #[must_use]
     pub fn without_password(self, url: &NodeUrl) -> Self {
         let message = url.without_password(&self.message);
         Self { message, ..self }.reworded(|hint| url.without_password(&hint))
     }
 
-    /// With facts for programs.
+    /// With structured details.
     #[must_use]
     pub fn data(self, data: Value) -> Self {
         let data = Box::new(data);
         Self { data, ..self }
     }
 
-    /// For `map_err`: a file or folder that could not be read, written or made.
+    /// For `map_err`: a file or folder that could not be read, written or created.
     pub fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let reads = matches!(action, "read" | "find" | "list");
         move |error| {
@@ -148,7 +148,7 @@ impl CliError {
         }
     }
 
-    /// The same as the daemon says it, which refuses what a client command calls missing or invalid.
+    /// The same with the daemon's exit code, which differs from a client's for missing or invalid files.
     #[must_use]
     pub fn of_daemon(self) -> Self {
         let refused = match self.exit {
@@ -183,7 +183,7 @@ impl CliError {
             .data(json!({ "key": error.key }))
     }
 
-    /// The JSON that goes to stdout.
+    /// The JSON for stdout.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut data = (*self.data).clone();
@@ -204,7 +204,7 @@ impl CliError {
         }})
     }
 
-    /// The lines that go to stderr.
+    /// The lines for stderr.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut text = format!("error: {} ({})", self.message, self.reason);
@@ -239,7 +239,7 @@ fn exit_of_file(error: &io::Error, reads: bool) -> Exit {
     }
 }
 
-/// What to do about a file that cannot be read or written: it names the part of the path where that can be done.
+/// Remedy for a file that cannot be read or written: it names the part of the path to change.
 fn file_hint(kind: ErrorKind, path: &Path) -> Option<String> {
     let there = path.ancestors().skip(1).find(|folder| folder.exists());
     let there = there.unwrap_or(Path::new("."));
@@ -325,7 +325,7 @@ impl From<ApiError> for CliError {
     }
 }
 
-/// Whether a wait ended for a transaction that the node has not heard of.
+/// Returns true if a wait ended for a transaction that the node has not received.
 fn never_seen(error: &ApiError) -> bool {
     let status = error.data.facts.get("status").and_then(Value::as_str);
     error.class() == Some(Code::Timeout) && status == Some("unknown")
@@ -429,7 +429,7 @@ fn transport(error: &(dyn std::error::Error + Send + Sync + 'static)) -> CliErro
     }
 }
 
-/// A node that answers, but not to this.
+/// A server that answers, but not to this request.
 fn http_status(status: u16) -> CliError {
     let error = CliError::new(
         Exit::Failure,
@@ -670,7 +670,7 @@ mod tests {
                 .hint
                 .unwrap();
             assert!(hint.contains(&words), "{path}: {hint}");
-            // Every command that is named works as it stands.
+            // Every command in a hint works as it stands.
             let command = hint.split('`').nth(1).unwrap();
             let done = std::process::Command::new("sh")
                 .args(["-c", command])
@@ -678,7 +678,7 @@ mod tests {
                 .unwrap();
             assert!(done.status.success(), "{command}: {done:?}");
         }
-        // And what the first one said to do is what was missing.
+        // And the remedy of the first one was the missing step.
         std::fs::write(root.join("a/b/file"), "").unwrap();
         let hint = |path: &str, kind: ErrorKind| file_hint(kind, &root.join(path)).unwrap();
         assert!(

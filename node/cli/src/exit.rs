@@ -2,7 +2,7 @@
 
 macro_rules! exits {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $label:literal;)*) => {
-        /// How a process ends.
+        /// Exit status of a process.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Exit { $($(#[$doc])* $name = $code,)* }
 
@@ -22,7 +22,7 @@ macro_rules! exits {
 exits! {
     /// Success; for the daemon a clean stop.
     Ok = 0, "ok";
-    /// A failure without a code of its own.
+    /// A failure without a specific code.
     Failure = 1, "failure";
     /// Wrong arguments.
     Usage = 2, "usage";
@@ -32,11 +32,11 @@ exits! {
     Rejected = 4, "transaction rejected";
     /// The block, transaction, account or key does not exist.
     NotFound = 5, "not found";
-    /// The wait ended first; the outcome may still come.
+    /// The wait ended first; the outcome may still be decided.
     Timeout = 6, "timeout";
-    /// A configuration or genesis file given to a client command is invalid, or would be with what is to be added.
+    /// A configuration or genesis file given to a client command is invalid, or would be with the additions.
     InvalidFile = 7, "input file invalid";
-    /// A proof, certificate or signature is not what it claims.
+    /// A proof, certificate or signature is invalid.
     VerificationFailed = 8, "verification failed";
     /// Another process holds the home directory.
     Locked = 9, "locked";
@@ -46,13 +46,13 @@ exits! {
     GenesisMismatch = 11, "genesis mismatch";
     /// The node answers but is not ready.
     NotReady = 12, "not ready";
-    /// Own data is damaged.
+    /// Local data is damaged.
     Corruption = 20, "corruption";
     /// A write failed for lack of space.
     DiskFull = 21, "disk full";
     /// A write or sync failed.
     Io = 22, "I/O error";
-    /// Going on could break safety.
+    /// Continuing could break safety.
     SafetyHalt = 30, "safety halt";
     /// A key file is missing, unreadable, too open, of another owner, or the passphrase is wrong.
     Key = 40, "key or permissions";
@@ -71,7 +71,7 @@ impl Exit {
         self as u8
     }
 
-    /// The exit with this code, as other rooms name it; a code that is not in the table is a failure.
+    /// The exit with this code, as used by other crates; a code that is not in the table is a failure.
     #[must_use]
     pub fn from_code(code: u8) -> Self {
         Self::ALL

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use crate::error::CliError;
 use crate::exit::Exit;
 
-/// Reads at most `most` bytes of a file; `-` is stdin.
+/// Reads up to `most` bytes of a file; `-` is stdin.
 pub fn read(path: &Path, most: usize) -> Result<Vec<u8>, CliError> {
     let mut bytes = Vec::new();
     let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
@@ -35,7 +35,7 @@ pub fn read(path: &Path, most: usize) -> Result<Vec<u8>, CliError> {
     Ok(bytes)
 }
 
-/// Reads a text file, without the byte-order mark that some editors put in front of it.
+/// Reads a text file, without the byte-order mark that some editors write.
 pub fn read_text(path: &Path, most: usize) -> Result<String, CliError> {
     let text = String::from_utf8(read(path, most)?)
         .map_err(|_| CliError::new(Exit::InvalidFile, format!("{} is not UTF-8 text", path.display())))?;
@@ -45,8 +45,8 @@ pub fn read_text(path: &Path, most: usize) -> Result<String, CliError> {
     })
 }
 
-/// Returns true if there is anything of this name, be it a link that leads nowhere. What cannot be looked at is
-/// not called absent.
+/// Returns true if there is an entry of this name, even a dangling link. An entry that cannot be examined is
+/// not reported as absent.
 pub fn exists(path: &Path) -> Result<bool, CliError> {
     match std::fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
@@ -57,8 +57,8 @@ pub fn exists(path: &Path) -> Result<bool, CliError> {
     }
 }
 
-/// Reads a text with a secret: a file of this user that nobody else can read, not reached through a link; `-`
-/// is stdin.
+/// Reads a text with a secret: a file of this user that no other user can read, not reached through a link;
+/// `-` is stdin.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     if path != Path::new("-") {
         return private::read_secret_text(path);
@@ -79,9 +79,9 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     Ok(Zeroizing::new(without_mark(text).to_owned()))
 }
 
-/// Writes a file as a whole: to a file without a name in the same folder, synced, then named, then the folder synced.
-/// After a crash or on a full disk there is the old file or the new one. A file that is there stays unless `overwrite`.
-/// Devices and pipes (`/dev/stdout`) are written to as they are; a symbolic link is followed.
+/// Writes a file atomically: to an unnamed file in the same folder, synced, then named, then the folder
+/// synced. After a crash or on a full disk there is the old file or the new one. An existing file stays
+/// unless `overwrite`. Devices and pipes (`/dev/stdout`) are written directly; a symbolic link is followed.
 pub fn write(path: &Path, text: &str, overwrite: bool) -> Result<(), CliError> {
     let done = match std::fs::metadata(path) {
         Ok(there) if !there.is_file() => special(path, text),
@@ -98,7 +98,7 @@ pub fn write(path: &Path, text: &str, overwrite: bool) -> Result<(), CliError> {
     })
 }
 
-/// Writes a result that was asked for with `--out`: a file that is there stays unless `force`.
+/// Writes the result of a command with `--out`: an existing file stays unless `force`.
 pub fn write_out(path: &Path, text: &str, force: bool) -> Result<(), CliError> {
     write(path, text, force).map_err(|error| match error.reason.as_str() {
         "exists" => error.hint("--force replaces it, another --out leaves it"),
@@ -124,7 +124,8 @@ fn replace(
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
     let unnamed = rustix::fs::openat(CWD, folder, flags, Mode::from_raw_mode(FILE_MODE));
     let Ok(unnamed) = unnamed.map(std::fs::File::from) else {
-        // A file system without such files, or a folder that cannot be written: the other way says which.
+        // A file system without such files, or a folder that cannot be written: the fallback distinguishes
+        // them.
         return replace_named(path, folder, text, permissions, overwrite);
     };
     fill(&unnamed, text, permissions)?;
@@ -162,7 +163,7 @@ fn replace_named(
     std::fs::File::open(folder)?.sync_all()
 }
 
-/// How the names of files begin that are written and have not got their own name yet.
+/// Prefix of the temporary names of files being written.
 pub const TEMPORARY: &str = ".vibecoin-";
 
 fn temporary() -> tempfile::Builder<'static, 'static> {
@@ -224,12 +225,12 @@ pub fn genesis_draft(path: &Path) -> Result<Genesis, CliError> {
     Genesis::parse_draft(&text).map_err(|error| CliError::genesis(path, &error))
 }
 
-/// Makes block 0 of a genesis file.
+/// Builds block 0 of a genesis file.
 pub fn build(path: &Path, genesis: &Genesis) -> Result<BuiltGenesis, CliError> {
     genesis.build().map_err(|error| CliError::genesis(path, &error))
 }
 
-/// What a genesis file lets one believe.
+/// The trust anchor that a genesis file provides.
 pub fn trust(genesis: &BuiltGenesis) -> Trust {
     Trust::new(genesis.hash, &genesis.params, genesis.validators.clone())
 }
@@ -286,7 +287,7 @@ mod tests {
             assert_eq!(read_text(&path, 100).unwrap(), text);
             assert_eq!(read_secret(&path).unwrap().as_str(), text);
         }
-        // What Windows calls Unicode is not guessed at.
+        // Microsoft's "Unicode" encoding is not guessed.
         std::fs::write(&path, b"\xff\xfe{\0}\0").unwrap();
         assert_eq!(read_text(&path, 100).unwrap_err().exit, Exit::InvalidFile);
     }

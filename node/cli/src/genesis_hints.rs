@@ -1,4 +1,4 @@
-//! What to do about a genesis that is refused.
+//! Remedies for a genesis that is refused.
 
 use std::path::Path;
 
@@ -7,15 +7,15 @@ use vibecoin_primitives::AddressError;
 
 use crate::program::quoted_path;
 
-/// Where values that are allowed can be seen.
+/// Source of valid values.
 const FORM: &str =
     "`vibecoin genesis new` prints a file in which every parameter has a value that is allowed";
-/// How an account comes about that can be paid.
+/// Creation of an account that can be paid.
 const NEW_ACCOUNT: &str = "`vibecoin keys new NAME` makes an account and prints its address";
-/// How a validator's key comes about.
+/// Creation of a validator's key.
 const NEW_VALIDATOR: &str = "`vibecoin init --home DIR --validator` makes a validator's key and prints it";
 
-/// What mends the file at `path`.
+/// Remedy for a fault in the file at `path`.
 pub fn for_file(path: &Path, error: &GenesisError) -> String {
     let key = error.key.as_str();
     match &error.problem {
@@ -34,7 +34,7 @@ pub fn for_file(path: &Path, error: &GenesisError) -> String {
     }
 }
 
-/// What mends values that were typed for a file, which was not written.
+/// Remedy for faulty arguments of a file, which was not written.
 pub fn for_typed(error: &GenesisError) -> String {
     let key = error.key.as_str();
     match &error.problem {
@@ -70,7 +70,7 @@ fn for_value(key: &str, problem: &Problem) -> String {
     }
 }
 
-/// What belongs where a value of another kind or out of range is.
+/// The valid form of a value of the wrong kind or out of range.
 fn of_key(key: &str) -> &'static str {
     match key {
         "format" => "write `format = 1`",

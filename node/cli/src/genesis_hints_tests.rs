@@ -1,4 +1,4 @@
-//! Every kind of error of a genesis file, with its hint followed: the file is valid then.
+//! Every kind of error of a genesis file, with its hint followed: the file is valid afterwards.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects)]
 
 use std::collections::BTreeSet;
@@ -36,7 +36,7 @@ fn text() -> String {
     )
 }
 
-/// A file in a folder of its own.
+/// A file in a separate folder.
 struct Bench {
     folder: tempfile::TempDir,
 }
@@ -56,7 +56,7 @@ impl Bench {
         std::fs::read_to_string(self.path()).unwrap()
     }
 
-    /// Runs a command that a hint names, and returns what it prints.
+    /// Runs the command of a hint, and returns its output.
     fn run(&self, command: &str) -> String {
         let home = self.folder.path().join("home");
         let line = match command.contains("--home") {
@@ -73,7 +73,7 @@ impl Bench {
     }
 }
 
-/// The command of a hint whose placeholders have values.
+/// The command of a hint, with its placeholders replaced by values.
 fn command(hint: &str, values: &[(&str, &str)]) -> String {
     let quoted = hint.split('`').skip(1).step_by(2);
     let mut found = quoted.filter(|part| part.starts_with("vibecoin "));
@@ -85,17 +85,17 @@ fn command(hint: &str, values: &[(&str, &str)]) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Follows a hint: from the folder of the file, the hint and the broken text to the mended text.
+/// Follows a hint: from the folder of the file, the hint and the broken text to the repaired text.
 type Follow = Box<dyn Fn(&Bench, &str, &str) -> String>;
 
-/// A text of the file, what it becomes, and how the hint is followed then.
+/// A text of the file, its broken form, and the procedure that follows the hint.
 type Case = (String, String, Follow);
 
 fn case(from: impl Into<String>, to: impl Into<String>, follow: Follow) -> Case {
     (from.into(), to.into(), follow)
 }
 
-/// Replaces a text as the hint names it, or by a value that fits what it names.
+/// Replaces a text by the one in the hint, or by a value that fits it.
 fn replace(named: impl Into<String>, old: impl Into<String>, new: impl Into<String>) -> Follow {
     let (named, old, new) = (named.into(), old.into(), new.into());
     Box::new(move |_, hint, text| {
@@ -104,7 +104,7 @@ fn replace(named: impl Into<String>, old: impl Into<String>, new: impl Into<Stri
     })
 }
 
-/// Writes what the hint names.
+/// Writes the text of the hint.
 fn write(old: &str, new: &str) -> Follow {
     replace(new, old, new)
 }
@@ -113,7 +113,7 @@ fn remove(part: impl Into<String>) -> Follow {
     replace("remove", part, "")
 }
 
-/// Puts the line that the hint names at the top of the file.
+/// Puts the line of the hint at the top of the file.
 fn top(line: &'static str) -> Follow {
     Box::new(move |_, hint, text| {
         assert!(
@@ -124,7 +124,7 @@ fn top(line: &'static str) -> Follow {
     })
 }
 
-/// Takes the line of this key from the file that the named command prints.
+/// Takes the line of this key from the file that the hint's command prints.
 fn form(key: &'static str, old: &'static str) -> Follow {
     Box::new(move |bench, hint, text| {
         let printed = bench.run(&command(hint, &[]));
@@ -133,7 +133,7 @@ fn form(key: &'static str, old: &'static str) -> Follow {
     })
 }
 
-/// Removes a text, if any, and runs the named command with these values on the file.
+/// Removes a text, if any, and runs the hint's command with these values on the file.
 fn run(removed: String, values: Vec<(&'static str, String)>) -> Follow {
     Box::new(move |bench, hint, text| {
         std::fs::write(bench.path(), text.replacen(&removed, "", 1)).unwrap();
@@ -146,7 +146,7 @@ fn run(removed: String, values: Vec<(&'static str, String)>) -> Follow {
     })
 }
 
-/// Puts what the named command makes in the place of a text.
+/// Replaces a text by the output of the hint's command.
 fn made(start: &'static str, old: String) -> Follow {
     Box::new(move |bench, hint, text| {
         let home = bench.folder.path().join("made").display().to_string();
@@ -262,7 +262,7 @@ fn accounts() -> Vec<Case> {
     let add = |who: String| vec![("ADDRESS", who), ("AMOUNT", "5".to_owned())];
     let other_chain = format!("{} = 2000\n", address(3, "vibe"));
     let capitals = format!("{} = 1\n", first.to_uppercase());
-    // The sum is made in the order of the addresses.
+    // The sum is computed in the order of the addresses.
     let (last, before) = if key(2).0 > key(3).0 {
         ("= 1000\n", 2000)
     } else {

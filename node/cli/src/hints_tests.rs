@@ -1,9 +1,10 @@
-//! Every hint of the product is a row of `hints.md`: the options that it names are options of the command that it is
-//! about, and it was followed by a test, or there is a reason why no program can follow it.
+//! Every hint of the product is a row of `hints.md`: the options in it are options of the command that it is
+//! about, and a test followed it, or there is a reason why no program can follow it.
 //!
-//! The hints are found in the sources, by where their texts stand: in the arguments of a function with a parameter
-//! `hint`, in a function whose name has `hint` or `remedy` in it, and in what a variable `hint`, `see` or `remedy` is
-//! set to. The hints of a refused genesis file have a table of their own (`genesis_hints_tests.rs`).
+//! The hints are found in the sources by the positions of their texts: in the arguments of a function with a
+//! parameter `hint`, in a function whose name has `hint` or `remedy` in it, and in the values of variables
+//! `hint`, `see` or `remedy`. The hints of a refused genesis file have a separate table
+//! (`genesis_hints_tests.rs`).
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -19,17 +20,17 @@ use clap::{Command, CommandFactory as _, Parser as _};
 use crate::args::Arguments;
 
 const TABLE: &str = include_str!("../hints.md");
-/// Where messages of the program are written.
+/// Folders whose sources contain messages of the program.
 const ROOMS: [&str; 6] = ["node", "storage", "genesis", "rpc", "network", "runtime"];
-/// Not messages, or tried elsewhere as a whole.
+/// Without messages, or tested elsewhere as a whole.
 const LEFT_OUT: [&str; 2] = ["genesis_hints.rs", "catch_up.rs"];
 
 /// A row of the table.
 struct Row {
     hint: String,
-    /// Commands whose options the hint names.
+    /// Commands whose options are in the hint.
     commands: Vec<String>,
-    /// The test that follows it, or why none can.
+    /// The test that follows it, or the reason why none can.
     tried: String,
 }
 
@@ -98,7 +99,7 @@ impl Source {
         out
     }
 
-    /// Takes a text up to its end, and returns what follows.
+    /// Takes a text up to its end, and returns the remaining source.
     fn text<'a>(&mut self, from: &'a str) -> &'a str {
         let mut text = String::new();
         let mut chars = from.char_indices();
@@ -126,7 +127,7 @@ impl Source {
         panic!("a text without end");
     }
 
-    /// The code from here to where the brackets that are opened are closed, or to `stop` outside of them.
+    /// The code from here to the brackets that close the open ones, or to `stop` outside of them.
     fn block(&self, from: usize, stop: char) -> &str {
         let mut depth = 0_i32;
         for (at, c) in self.code[from..].char_indices() {
@@ -141,7 +142,7 @@ impl Source {
         &self.code[from..]
     }
 
-    /// Where a word stands, and not as a part of another.
+    /// Positions of a word, except as a part of another.
     fn places<'a>(&'a self, word: &'a str) -> impl Iterator<Item = usize> + 'a {
         let is_name = |c: char| c.is_alphanumeric() || c == '_';
         self.code.match_indices(word).filter_map(move |(at, _)| {
@@ -151,7 +152,7 @@ impl Source {
         })
     }
 
-    /// The functions with a last parameter `hint`, or whose name says that they make one.
+    /// The functions with a last parameter `hint`, or whose name states that they return one.
     fn functions(&self, takes: &mut BTreeSet<String>) -> Vec<&str> {
         let mut makes = Vec::new();
         for at in self.places("fn ") {
@@ -171,7 +172,7 @@ impl Source {
         makes
     }
 
-    /// The blocks in which hints are written.
+    /// The blocks that contain hints.
     fn blocks(&self, takes: &BTreeSet<String>) -> Vec<&str> {
         let mut found = self.functions(&mut BTreeSet::new());
         for name in takes {
@@ -221,20 +222,20 @@ fn last_argument(arguments: &str) -> &str {
     &arguments[start..]
 }
 
-/// The constants that a block names: words in capitals.
+/// The constants in a block: words in capitals.
 fn constants(block: &str) -> impl Iterator<Item = &str> {
     let words = block.split(|c: char| !c.is_alphanumeric() && c != '_');
     words.filter(|word| word.len() > 3 && word.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
 }
 
-/// The folder of the crate that a source file is of.
+/// The folder of a source file's crate.
 fn crate_of(path: &Path) -> PathBuf {
     let parents = path.ancestors();
     let mut crates = parents.filter(|folder| folder.join("Cargo.toml").is_file());
     crates.next().unwrap().to_owned()
 }
 
-/// Every hint in the sources, as it is written there, with the file.
+/// Every hint in the sources, as written there, with its file.
 fn swept() -> BTreeMap<String, PathBuf> {
     let mut files = Vec::new();
     for room in ROOMS {
@@ -246,7 +247,7 @@ fn swept() -> BTreeMap<String, PathBuf> {
         !name.ends_with("tests.rs") && !path.contains("/tests/") && !LEFT_OUT.contains(&name)
     });
     let read: Vec<_> = files.iter().map(|path| (path, Source::read(path))).collect();
-    // Functions are known in their own crate only.
+    // Functions are known only in their own crate.
     let mut takes: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
     let mut named = BTreeMap::new();
     for (path, source) in &read {
@@ -266,7 +267,7 @@ fn swept() -> BTreeMap<String, PathBuf> {
         for block in source.blocks(&takes[&crate_of(path)]) {
             let constants = constants(block).filter_map(|name| named.get(name).copied());
             for text in source.texts_in(block).into_iter().chain(constants) {
-                // Names and the glue between two hints are no hints.
+                // Names and the text between two hints are not hints.
                 let words = text.split(['{', '}']).step_by(2).collect::<String>();
                 if words.contains(char::is_alphabetic) && text.split_whitespace().count() > 1 {
                     found.insert(text.to_owned(), (*path).clone());
@@ -300,7 +301,7 @@ fn command<'a>(root: &'a Command, name: &str) -> &'a Command {
     })
 }
 
-/// The options that a text names outside of its commands.
+/// The options in a text outside of its commands.
 fn options(text: &str) -> BTreeSet<&str> {
     let prose = text.split('`').step_by(2);
     let words = prose.flat_map(|part| part.split(|c: char| c.is_whitespace() || ",;:".contains(c)));

@@ -1,4 +1,4 @@
-//! The command line: arguments become meaning, meaning becomes one call of another room.
+//! The command line: parses arguments, and executes each command with a call of another crate.
 //!
 //! ```text
 //!  arguments ─args─▶ Command ─commands::*─▶ Answer or CliError ─output─▶ stdout, stderr, exit code
@@ -9,8 +9,8 @@
 //! - Exit codes are `exit::Exit`, and nothing else.
 //! - Client commands talk to a node through the client that is generated from the interface's own traits.
 //!
-//! Read in this order: `exit`, `error`, `output` (the contract), `args` (what can be typed),
-//! `context` (what every command shares), `commands`.
+//! Read in this order: `exit`, `error`, `output` (the contract), `args` (the arguments), `context` (state
+//! shared by every command), `commands`.
 
 mod admin;
 mod args;
@@ -46,7 +46,7 @@ use node_url::NodeUrl;
 use output::Format;
 use program::Typed;
 
-/// Runs the command that the process was started with.
+/// Runs the command of the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
     secrets::shut();
@@ -54,7 +54,7 @@ pub fn main() -> ExitCode {
         .nth(1)
         .is_some_and(|argument| argument == "node")
     {
-        // Before anything that could be left behind. The command itself reports when it fails.
+        // Before any step that could leave files behind. The command itself reports when it fails.
         let _reported_later = vibecoin_engine::catch_signals();
     }
     logging::install_panic_hook();
@@ -70,7 +70,7 @@ pub fn main() -> ExitCode {
             (outcome, typed, format, quiet)
         }
         Err(error) if !error.use_stderr() => {
-            // Help and version were asked for: they are the result.
+            // Help and version were requested: they are the result.
             let _reader_gone = output::stdout(&error.render().to_string());
             return ExitCode::SUCCESS;
         }
@@ -85,7 +85,7 @@ pub fn main() -> ExitCode {
                 return ExitCode::from(exit::Exit::Usage.code());
             }
             let error = usage::error(&error, words.iter().cloned());
-            // A word that is not expected is quoted, and may be an address.
+            // An unexpected word is quoted, and may be an address.
             let error = words
                 .into_iter()
                 .fold(error, |error, word| error.without_password(&NodeUrl::from(word)));
@@ -95,7 +95,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(output::finish(&typed.outcome(outcome), format, quiet))
 }
 
-/// Returns true if only a part of a command was typed: its help says what can follow.
+/// Returns true if only a part of a command was typed: its help lists the continuations.
 fn is_help(error: &clap::Error) -> bool {
     error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
 }

@@ -1,4 +1,4 @@
-//! Logs on stderr, and what happens when the program has a bug.
+//! Logs on stderr, and the handling of panics.
 
 use std::io::IsTerminal as _;
 
@@ -13,8 +13,8 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 
-/// A panic is one line, then the process aborts: a thread that died quietly would leave half a node. A panic
-/// that ends at the transaction that it executes is the line alone.
+/// A panic is one line, then the process aborts: a thread that ended silently would leave half a node. A
+/// panic that is caught at the transaction being executed is the line alone.
 pub fn install_panic_hook() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -32,7 +32,7 @@ pub fn install_panic_hook() {
 /// Logs of the node.
 ///
 /// # Errors
-/// Exit 10 when the filter means nothing.
+/// Exit 10 when the filter is invalid.
 pub fn for_node(globals: &Globals, config: &LogConfig) -> Result<(), CliError> {
     let builder = builder(globals).with_env_filter(filter(globals, config)?);
     match config.format {
@@ -42,7 +42,7 @@ pub fn for_node(globals: &Globals, config: &LogConfig) -> Result<(), CliError> {
     .map_err(|error| CliError::new(Exit::Failure, format!("cannot start logging: {error}")))
 }
 
-/// What of the node's log is shown: what the configuration says, unless the command line says more or less.
+/// Filter of the node's log: that of the configuration, unless the command line raises or lowers the level.
 fn filter(globals: &Globals, config: &LogConfig) -> Result<EnvFilter, CliError> {
     let text = match (globals.quiet, globals.verbose) {
         (true, _) => "error",
@@ -50,9 +50,10 @@ fn filter(globals: &Globals, config: &LogConfig) -> Result<EnvFilter, CliError> 
         (_, 1) => "debug",
         _ => "trace",
     };
-    // The consensus core tells every step at `info`, which is `debug` to an operator. The JSON-RPC library
-    // warns of what callers do, and the libraries below the network of what peers do, as often as those like: our
-    // server and our network answer, count and bound it. A directive of the operator's own comes later and wins.
+    // The consensus core logs every step at `info`, which is `debug` to an operator. The JSON-RPC library
+    // logs warnings about callers, and the libraries below the network about peers, at a rate that those
+    // control: this node's server and network report, count and bound these events. A directive of the
+    // operator is applied later and has precedence.
     const OF_OTHERS: &str = "arc_malachitebft=warn,jsonrpsee=off,libp2p=error,yamux=off,quinn=error";
     EnvFilter::try_new(format!("{OF_OTHERS},{text}")).map_err(|error| {
         CliError::new(Exit::Config, format!("log.filter {text:?}: {error}"))
@@ -60,7 +61,7 @@ fn filter(globals: &Globals, config: &LogConfig) -> Result<EnvFilter, CliError> 
     })
 }
 
-/// Logs of a client command: silent unless asked for.
+/// Logs of a client command: disabled unless requested.
 pub fn for_client(context: &Context) {
     let filter = match context.globals.verbose {
         0 => return,
@@ -73,18 +74,18 @@ pub fn for_client(context: &Context) {
         .try_init();
 }
 
-/// At `debug` the WebSocket client writes down the password of the node's address.
+/// At `debug` the WebSocket client logs the password of the node's address.
 fn client_filter(level: &str) -> String {
     format!("{level},jsonrpsee-client=info")
 }
 
-/// Standard error, with characters escaped that hide in a line or turn it around: logs quote peers,
+/// Standard error, with characters escaped that hide in a line or change its direction: logs quote peers,
 /// callers and files. Control characters in values are escaped by the formatter, whose own colours stay.
 struct Visible(std::io::Stderr);
 
 impl std::io::Write for Visible {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        // The formatter hands over whole lines.
+        // The formatter passes whole lines.
         self.0.write_all(shown(line).as_bytes())?;
         Ok(line.len())
     }
@@ -94,10 +95,10 @@ impl std::io::Write for Visible {
     }
 }
 
-/// Begins what a terminal obeys.
+/// Start of a terminal's control sequence.
 const ESCAPE: char = '\u{1b}';
 
-/// Length of the change of colour that a text begins with: `ESC [ digits and semicolons m`.
+/// Length of the colour sequence at the start of a text: `ESC [ digits and semicolons m`.
 fn colour(text: &str) -> Option<usize> {
     let numbers = text.strip_prefix("\u{1b}[")?;
     let end = numbers.find(|c: char| !c.is_ascii_digit() && c != ';')?;
@@ -111,7 +112,7 @@ fn shown(line: &[u8]) -> String {
     let line = String::from_utf8_lossy(line);
     let mut out = String::with_capacity(line.len());
     let mut rest = line.as_ref();
-    // Of ASCII only the escape can act; colours are the formatter's own. All beyond ASCII is looked at.
+    // Of ASCII only the escape has an effect; colours are the formatter's own. All beyond ASCII is checked.
     while let Some(at) = rest.find(|c: char| c == ESCAPE || (!c.is_ascii() && is_hidden(c))) {
         let (before, after) = rest.split_at(at);
         out.push_str(before);
@@ -139,7 +140,8 @@ fn builder(
         Color::Auto => crate::environment::value("NO_COLOR").is_none() && std::io::stderr().is_terminal(),
     };
     let stderr: fn() -> Visible = || Visible(std::io::stderr());
-    // A line that cannot be written is lost. Reported on stderr, as the library would, it would be a panic there.
+    // A line that cannot be written is lost. Reported on stderr, as the library does by default, it would
+    // cause a panic there.
     tracing_subscriber::fmt()
         .with_writer(stderr)
         .with_ansi(ansi)
@@ -152,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    /// Collects what a formatter hands over.
+    /// Collects the formatter's output.
     #[derive(Clone, Default)]
     struct Collected(Arc<Mutex<String>>);
 
@@ -188,7 +190,7 @@ mod tests {
             shown("vibecoin -q node", "info"),
             shown("vibecoin -q node", "trace")
         );
-        // What the configuration accepts is what the log understands.
+        // Filters that the configuration accepts are valid for the log.
         for good in ["off", "info,node::sync=debug", "info,[span{field=1}]=debug"] {
             assert!(
                 vibecoin_config::Sources::new()

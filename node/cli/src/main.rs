@@ -1,14 +1,15 @@
-//! The binary `vibecoin`. Everything is in the library, where it can be tested.
+//! The binary `vibecoin`. All code is in the library, where it can be tested.
 
 fn main() -> std::process::ExitCode {
     return_freed_memory();
     vibecoin_cli::main()
 }
 
-/// Fixes the size from which memory is mapped, and unmapped when it is freed.
+/// Fixes the minimum size of allocations that are mapped, and unmapped when they are freed.
 ///
-/// Left alone, the C library raises it to the size of what was freed last, up to 32 MiB, and keeps what each thread freed below it:
-/// requests of 5 MiB that had ended left a node half a gigabyte larger (`docs/hardening.md`, `rpc-lists`).
+/// By default the C library raises it to the size of the last freed one, up to 32 MiB, and keeps the freed
+/// memory of each thread below it: requests of 5 MiB that had ended left a node half a gigabyte larger
+/// (`docs/hardening.md`, `rpc-lists`).
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn return_freed_memory() {
     const MAPPED_MIN: libc::c_int = 1 << 20;

@@ -1,9 +1,9 @@
-//! The address of a node, which may hold a password.
+//! The address of a node, which may contain a password.
 
 use std::fmt;
 
-/// The address of a node as it was typed. It is shown without the password that it may hold
-/// (`http://user:password@host`): messages end up in terminals, logs and reports.
+/// The address of a node as typed. It is displayed without its password (`http://user:password@host`):
+/// messages end up in terminals, logs and reports.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NodeUrl(String);
 
@@ -14,17 +14,17 @@ impl NodeUrl {
         &self.0
     }
 
-    /// Returns true if this stands for the node of the home.
+    /// Returns true if this is the default, which selects the home's node.
     #[must_use]
     pub fn is_of_home(&self) -> bool {
         matches!(self.0.as_str(), "local" | "dev")
     }
 
-    /// A text of others, such as the error of a library, without this address's password.
+    /// A text from outside, such as the error of a library, without this address's password.
     #[must_use]
     pub fn without_password(&self, text: &str) -> String {
         match self.parts() {
-            // An empty password would be found everywhere.
+            // An empty password would match everywhere.
             Some((_, user, Some(password), _)) if !password.is_empty() => {
                 text.replace(&format!("{user}:{password}@"), &format!("{user}@"))
             }
@@ -32,8 +32,8 @@ impl NodeUrl {
         }
     }
 
-    /// Scheme, user, password and rest of an address with a user. The user ends at the last `@` of all, because a
-    /// password that is not escaped may contain every character that ends it elsewhere.
+    /// Scheme, user, password and rest of an address with a user. The user ends at the last `@` of all,
+    /// because an unescaped password may contain every character that ends it elsewhere.
     fn parts(&self) -> Option<(&str, &str, Option<&str>, &str)> {
         let (before, rest) = self.0.rsplit_once('@')?;
         let (scheme, user) = match before.find("://") {

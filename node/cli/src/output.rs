@@ -22,7 +22,7 @@ pub enum Format {
     Ndjson,
 }
 
-/// What a command found.
+/// Result of a command.
 #[derive(Clone, Debug, Default)]
 pub struct Answer {
     json: Value,
@@ -41,7 +41,7 @@ impl Answer {
         }
     }
 
-    /// A command that has printed everything itself.
+    /// A command that has printed its whole output already.
     #[must_use]
     pub fn printed() -> Self {
         Self {
@@ -50,7 +50,7 @@ impl Answer {
         }
     }
 
-    /// With a text of its own for people.
+    /// With a separate text for terminals.
     #[must_use]
     pub fn text(self, text: impl Into<String>) -> Self {
         Self {
@@ -59,7 +59,7 @@ impl Answer {
         }
     }
 
-    /// With its text for people, if it has one of its own, put in other words.
+    /// With its separate text, if it has one, rewritten by `words`.
     #[must_use]
     pub fn reworded(self, words: impl FnOnce(String) -> String) -> Self {
         Self {
@@ -68,7 +68,7 @@ impl Answer {
         }
     }
 
-    /// A result that says no: printed as a result, but the process ends with this exit.
+    /// A negative result: printed as a result, but the process ends with this exit.
     #[must_use]
     pub fn exit(self, exit: Exit) -> Self {
         Self {
@@ -77,13 +77,13 @@ impl Answer {
         }
     }
 
-    /// A result that is shown once and cannot be asked for again: if nobody can read it, that is a failure.
+    /// A result that is shown once and cannot be requested again: an unreadable output is a failure.
     #[must_use]
     pub fn shown_once(self) -> Self {
         Self { secret: true, ..self }
     }
 
-    /// What is printed in a format.
+    /// The output in a format.
     #[must_use]
     pub fn render(&self, format: Format) -> String {
         match (format, &self.json) {
@@ -95,7 +95,7 @@ impl Answer {
         }
     }
 
-    /// Where the next page starts. The lines of items have no place for it.
+    /// Cursor of the next page. The lines of items have no field for it.
     fn next_cursor(&self) -> Option<&str> {
         page(&self.json).and_then(|(_, next_cursor)| next_cursor.as_str())
     }
@@ -135,7 +135,7 @@ pub fn finish(outcome: &Result<Answer, CliError>, format: Format, quiet: bool) -
         }
         Err(error) => {
             if format != Format::Text {
-                // The exit code says that it failed, whether this can be read or not.
+                // The exit code reports the failure, whether this can be read or not.
                 let _unread = stdout(&format!("{}\n", error.to_json()));
             }
             note(&error.to_text());
@@ -144,8 +144,8 @@ pub fn finish(outcome: &Result<Answer, CliError>, format: Format, quiet: bool) -
     }
 }
 
-/// How a command ends whose result could not be written, or `None` for as if it had been. A reader that has seen
-/// enough (`| head`) is no failure, unless what it missed is shown only once.
+/// The exit of a command whose result could not be written, or `None` to proceed as if it had been. A reader
+/// that has seen enough (`| head`) is not a failure, unless the result is shown only once.
 fn unread(written: io::Result<()>, shown_once: bool) -> Option<Exit> {
     let error = written.err()?;
     let (exit, enough) = match error.kind() {
@@ -163,11 +163,12 @@ fn unread(written: io::Result<()>, shown_once: bool) -> Option<Exit> {
     Some(exit)
 }
 
-/// Writes a result. Characters that a terminal would act on are escaped, whoever they come from; in JSON
-/// that is the same value.
+/// Writes a result. Characters with an effect on a terminal are escaped, whatever their origin; in JSON that
+/// is the same value.
 ///
 /// # Errors
-/// Those of stdout; [`io::ErrorKind::BrokenPipe`] when its reader is gone, which ends a stream of results.
+/// The errors of stdout; [`io::ErrorKind::BrokenPipe`] when its reader is gone, which ends a stream of
+/// results.
 pub fn stdout(text: &str) -> io::Result<()> {
     raw_stdout(&visible_lines(text))
 }
@@ -181,7 +182,7 @@ fn raw_stdout(text: &str) -> io::Result<()> {
 /// Writes one of many results.
 ///
 /// # Errors
-/// Exit 21 or 22 when stdout takes no more.
+/// Exit 21 or 22 when writing to stdout fails.
 ///
 /// # Returns
 /// False when the reader is gone: the stream ends, quietly.
@@ -189,7 +190,7 @@ pub fn stream(text: &str) -> Result<bool, CliError> {
     streamed(stdout(text))
 }
 
-/// Writes text over the whole screen: clears it and begins at its top.
+/// Rewrites the whole screen: clears it and begins at its top.
 ///
 /// # Errors
 /// As [`stream`], and with its result.
@@ -205,38 +206,38 @@ fn streamed(written: io::Result<()>) -> Result<bool, CliError> {
     }
 }
 
-/// Set when only errors and warnings were asked for (`-q`).
+/// Set to write only errors and warnings (`-q`).
 static QUIET: AtomicBool = AtomicBool::new(false);
 
-/// Leaves out what [`say`] would write.
+/// Suppresses the lines of [`say`].
 pub fn be_quiet(quiet: bool) {
     QUIET.store(quiet, Ordering::Relaxed);
 }
 
-/// Writes a line for people that is neither an error nor a warning; nothing under `-q`.
+/// Writes an informational line, neither an error nor a warning; nothing under `-q`.
 pub fn say(text: &str) {
     if !QUIET.load(Ordering::Relaxed) {
         note(text);
     }
 }
 
-/// Writes a line for people, escaped as [`stdout`].
+/// Writes a line to stderr, escaped as [`stdout`].
 pub fn note(text: &str) {
     let _gone = writeln!(io::stderr().lock(), "{}", visible_lines(text));
 }
 
-/// Most characters of a message of a server, of a peer or about a file.
+/// Maximum number of characters of a message of a server, of a peer or about a file.
 const MESSAGE_CHARS_MAX: usize = 2_000;
-/// Most characters of a cell of a table.
+/// Maximum number of characters of a cell of a table.
 const CELL_CHARS_MAX: usize = 200;
 
-/// A message of a stranger on one line, so that it cannot pass for a line of ours.
+/// An untrusted message on one line, so that it cannot pass for a line of ours.
 #[must_use]
 pub fn message(text: &str) -> String {
     visible(text, MESSAGE_CHARS_MAX).into_owned()
 }
 
-/// A text of a stranger as a cell of a table.
+/// An untrusted text as a cell of a table.
 #[must_use]
 pub fn cell(text: &str) -> std::borrow::Cow<'_, str> {
     visible(text, CELL_CHARS_MAX)
@@ -296,7 +297,7 @@ fn flatten(path: &str, json: &Value, rows: &mut Vec<(String, String)>) {
 
 fn scalar(json: &Value) -> String {
     match json {
-        // On one line, and whole: a value may be long.
+        // On one line, and complete: a value may be long.
         Value::String(text) => visible(text, usize::MAX).into_owned(),
         Value::Null => "-".to_owned(),
         other => other.to_string(),

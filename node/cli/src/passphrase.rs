@@ -1,4 +1,4 @@
-//! Where passphrases come from: a file, the environment, the terminal. Never from an argument.
+//! Sources of passphrases: a file, the environment, the terminal. Never an argument.
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub struct PassphraseArgs {
 }
 
 impl PassphraseArgs {
-    /// Somebody to ask for the passphrase of an existing key.
+    /// Source of the passphrase of an existing key.
     pub fn source(&self) -> impl PassphraseSource + use<> {
         let file = self.password_file.clone();
         move |key: &KeyInfo| match ask_elsewhere(file.as_deref()) {
@@ -32,7 +32,7 @@ impl PassphraseArgs {
         }
     }
 
-    /// The passphrase of a new key; none when unencrypted keys were allowed and nobody gave one.
+    /// The passphrase of a new key; none when unencrypted keys were allowed and none was given.
     pub fn for_new_key(&self, name: &str) -> Result<Option<Passphrase>, CliError> {
         if let Some(found) = ask_elsewhere(self.password_file.as_deref()) {
             return Ok(Some(found?));
@@ -43,8 +43,8 @@ impl PassphraseArgs {
         ask_twice(name).map(Some)
     }
 
-    /// The passphrase that takes the place of another: from `file` or the terminal, and never from where the old
-    /// one came from. None when unencrypted keys were allowed and there is no file.
+    /// The passphrase that replaces another: from `file` or the terminal, and never from the source of the
+    /// old one. None when unencrypted keys were allowed and there is no file.
     pub fn to_replace(&self, file: Option<&Path>, name: &str) -> Result<Option<Passphrase>, CliError> {
         match file {
             Some(path) => {
@@ -52,7 +52,7 @@ impl PassphraseArgs {
                 Ok(Some(Passphrase::from_file_text(&text)?))
             }
             None if self.allow_unencrypted => Ok(None),
-            // Everywhere else is the old one.
+            // All other sources have the old one.
             None => ask_twice(name).map(Some).map_err(|error| match error.exit {
                 Exit::Key => error.hint("give the new one on a terminal, or with --new-password-file FILE"),
                 _ => error,

@@ -1,5 +1,6 @@
-//! The commands that messages name, as the reader can type them: hints are written for `vibecoin COMMAND`, and shown
-//! with the name by which this program was called and the options that lead to the same node and home.
+//! The commands in messages, as the reader can type them: hints are written for `vibecoin COMMAND`, and
+//! displayed with the name by which this program was called and the options that lead to the same node and
+//! home.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -11,11 +12,11 @@ use crate::output::Answer;
 
 pub use vibecoin_primitives::text::{quoted, quoted_path};
 
-/// The name of this program in messages as they are written.
+/// Name of this program in the texts of messages.
 const NAME: &str = "vibecoin";
-/// How commands begin in the messages of this program.
+/// Start of a command in the texts of messages.
 const WRITTEN: &str = "`vibecoin ";
-/// Commands that look at no node.
+/// Commands that contact no node.
 const WITHOUT_NODE: [&str; 12] = [
     "completions",
     "config",
@@ -30,10 +31,10 @@ const WITHOUT_NODE: [&str; 12] = [
     "testnet",
     "version",
 ];
-/// Commands that look at no home of the caller's.
+/// Commands that use no home of the caller.
 const WITHOUT_HOME: [&str; 5] = ["completions", "debug", "devnet", "testnet", "version"];
 
-/// How commands are shown to this caller.
+/// Form of commands for this caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Typed {
     program: String,
@@ -42,8 +43,8 @@ pub struct Typed {
 }
 
 impl Typed {
-    /// From the name of the program, as the caller typed it, and the options. What a variable says is named too: it may
-    /// have been set for this command alone.
+    /// From the name of the program, as the caller typed it, and the options. The value of a variable is
+    /// included too: it may have been set for this command alone.
     pub fn new(program: Option<OsString>, globals: Option<&Globals>) -> Self {
         let home = globals.and_then(|globals| globals.home.as_deref());
         let url = globals.map(|globals| &globals.url);
@@ -58,8 +59,8 @@ impl Typed {
         }
     }
 
-    /// For messages of a command that acts on another node than its options name: one of a devnet. The program is
-    /// named later, by [`Self::shown`] of the caller's own.
+    /// For messages of a command that acts on a different node than its options: one of a devnet. The
+    /// program's name is added later, by [`Self::shown`] of the caller's own.
     pub fn elsewhere(url: &NodeUrl, home: &Path) -> Self {
         Self {
             program: NAME.to_owned(),
@@ -76,7 +77,7 @@ impl Typed {
             let command = part.split('`').next().unwrap_or_default();
             let first = command.split(' ').next().unwrap_or_default();
             out.push_str(&format!("`{} ", self.program));
-            // Home and node are named already.
+            // Home and node are in the text already.
             if first.starts_with('-') {
                 out.push_str(part);
                 continue;
@@ -98,7 +99,7 @@ impl Typed {
         out
     }
 
-    /// The outcome of a command, in these words.
+    /// The outcome of a command, with its commands in this form.
     pub fn outcome(&self, outcome: Result<Answer, CliError>) -> Result<Answer, CliError> {
         match outcome {
             Ok(answer) => Ok(answer.reworded(|text| self.shown(&text))),
@@ -106,14 +107,14 @@ impl Typed {
         }
     }
 
-    /// An error in these words.
+    /// An error, with its commands in this form.
     pub fn error(&self, error: CliError) -> CliError {
         let message = self.shown(&error.message);
         CliError { message, ..error }.reworded(|hint| self.shown(&hint))
     }
 }
 
-/// An address as it is named in a command. Its password, if it has one, is left to the reader.
+/// An address as part of a command. Its password, if it has one, is left to the reader.
 fn shown_url(url: &NodeUrl) -> String {
     quoted(&url.to_string())
 }
@@ -171,7 +172,7 @@ mod tests {
         );
     }
 
-    /// The text of a source file without its comments, with lines that go on joined.
+    /// The text of a source file without its comments, with continued lines joined.
     fn strings_of(path: &Path) -> std::io::Result<String> {
         let text = std::fs::read_to_string(path)?;
         let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
@@ -198,7 +199,7 @@ mod tests {
         Ok(())
     }
 
-    /// A path with a space that is put into a command as it is would be two words.
+    /// An unquoted path with a space would be two words in a command.
     #[test]
     fn no_command_that_a_message_names_has_an_unquoted_path() {
         use crate::error::CliError;
@@ -244,7 +245,7 @@ mod tests {
         let root = folder.path().display().to_string();
         let mut commands = 0_usize;
         for hint in &hints {
-            // The remedy of a mode is the command alone.
+            // The remedy for a mode is the command alone.
             let alone = hint.starts_with("chmod");
             for command in hint.split('`').skip(usize::from(!alone)).step_by(2) {
                 commands = commands.saturating_add(1);
@@ -274,7 +275,7 @@ mod tests {
             let text = strings_of(&path)?;
             for part in text.split(WRITTEN).skip(1) {
                 let command = part.split('`').next().unwrap_or_default();
-                // Of whoever made a file, not a command to type.
+                // Refers to the author of a file, not to a command to type.
                 if command == "testnet generate" {
                     continue;
                 }
@@ -283,7 +284,7 @@ mod tests {
                     word => word,
                 });
                 let line: Vec<_> = std::iter::once("vibecoin").chain(words).collect();
-                // A command in parts (`{}`) is one argument each; a whole group of commands answers with its help.
+                // A command in parts (`{}`) is one argument each; a whole group of commands prints its help.
                 if let Err(error) = crate::args::Arguments::try_parse_from(&line) {
                     assert!(!error.use_stderr(), "{}: `{command}`: {error}", path.display());
                 }

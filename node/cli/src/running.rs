@@ -1,4 +1,4 @@
-//! The node that runs on a home, as far as its files tell: no lock is taken, and nobody is asked.
+//! The node that runs on a home, according to its files: no lock is taken, and no process is contacted.
 
 use std::fs::File;
 use std::path::Path;
@@ -9,7 +9,7 @@ use vibecoin_keystore::{HomeLock, LOCK_FILE};
 use crate::context::ENDPOINT_BYTES_MAX;
 use crate::{files, wait};
 
-/// A node that runs.
+/// A running node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Running {
     /// Its process.
@@ -19,8 +19,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// The node of a home; `None` when none runs, or none that answers yet. The file with its address stays when a node
-    /// is killed: it counts while the home is locked by the process that the lock names.
+    /// The node of a home; `None` when none runs, or none that is ready yet. The file with its address stays
+    /// when a node is killed: it is valid while the home is locked by the process recorded in the lock.
     pub fn on(home: &Path) -> Option<Self> {
         let lock = File::open(home.join(LOCK_FILE)).ok()?;
         let pid = wait::holder(&lock).filter(|pid| HomeLock::holder(home) == Some(*pid))?;

@@ -1,7 +1,7 @@
-//! Temporary homes of `node --dev`: gone after a clean stop, kept after a failure, and removed by the next such node
-//! when their own was killed.
+//! Temporary homes of `node --dev`: removed after a clean stop, kept after a failure, and removed by the next
+//! such node when their own was killed.
 //!
-//! A temporary home has a marker whose lock its node holds. A home with a marker that nobody holds was left by a node
+//! A temporary home has a marker whose lock its node holds. A home with an unlocked marker was left by a node
 //! that was killed. Homes that are kept lose their marker.
 
 use std::fs::File;
@@ -14,13 +14,13 @@ use tempfile::TempDir;
 use crate::error::CliError;
 use crate::output::note;
 
-/// How the names of temporary homes begin.
+/// Prefix of the names of temporary homes.
 const PREFIX: &str = "vibecoin-dev-";
 /// The marker in a temporary home.
 const MARKER: &str = ".temporary";
 /// The marker's name before it is locked.
 const NEW_MARKER: &str = ".temporary.new";
-/// Age of a folder without the marker after which no process is about to put it there.
+/// Age of a folder without the marker after which no process is about to create it there.
 const UNMARKED_FOR: Duration = Duration::from_secs(60);
 
 /// A temporary home; removed when dropped.
@@ -30,7 +30,7 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Makes a temporary home, and removes those whose nodes were killed.
+    /// Creates a temporary home, and removes those whose nodes were killed.
     pub fn new() -> Result<Self, CliError> {
         Self::new_in(&crate::environment::temporary_folder())
     }
@@ -44,7 +44,7 @@ impl Scratch {
         let (new, path) = (dir.path().join(NEW_MARKER), dir.path().join(MARKER));
         let marker = File::create_new(&new).map_err(CliError::file("make", &new))?;
         marker.lock().map_err(CliError::file("lock", &new))?;
-        // Under this name it is never seen without its lock while this process lives.
+        // Under this name it is never visible without its lock while this process lives.
         std::fs::rename(&new, &path).map_err(CliError::file("make", &path))?;
         Ok(Self { dir, _marker: marker })
     }
@@ -54,20 +54,21 @@ impl Scratch {
         self.dir.path()
     }
 
-    /// Lets the home stay, for somebody to look at.
+    /// Keeps the home for inspection.
     pub fn keep(self) -> PathBuf {
         let _not_there = std::fs::remove_file(self.path().join(MARKER));
         self.dir.keep()
     }
 }
 
-/// Removes temporary homes of this user whose nodes are gone. What cannot be removed stays: it is not needed.
+/// Removes temporary homes of this user whose nodes have ended. Failures are ignored: the homes are not
+/// needed.
 fn remove_abandoned(place: &Path) {
     let user = rustix::process::geteuid().as_raw();
     let entries = std::fs::read_dir(place).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
         let path = entry.path();
-        // Of the entry itself, not of what a link leads to.
+        // Of the entry itself, not of a link's target.
         let own = entry
             .metadata()
             .is_ok_and(|found| found.is_dir() && found.uid() == user);
@@ -87,7 +88,7 @@ fn is_abandoned(home: &Path) -> bool {
     }
 }
 
-/// Returns true if a node was killed before its home had a marker, or anything else.
+/// Returns true if a node was killed before its home had a marker, or any other file.
 fn is_unmarked(home: &Path) -> bool {
     let bare = std::fs::read_dir(home).is_ok_and(|mut entries| {
         entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == NEW_MARKER))
@@ -114,10 +115,10 @@ mod tests {
         std::fs::create_dir(&killed).unwrap();
         std::fs::write(killed.join(MARKER), "").unwrap();
         std::fs::write(killed.join("db"), "").unwrap();
-        // Another process may be about to put the marker here.
+        // Another process may be about to create the marker here.
         let starting = place.join("vibecoin-dev-starting");
         std::fs::create_dir(&starting).unwrap();
-        // Not one of ours, and a link to what is not.
+        // A foreign folder, and a link to one.
         let other = place.join("other");
         std::fs::create_dir(&other).unwrap();
         std::fs::write(other.join(MARKER), "").unwrap();

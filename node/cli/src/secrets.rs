@@ -1,10 +1,10 @@
-//! What a process that handles secrets does before anything else: no core dumps, no readers of its memory, and
-//! no passphrase left in its environment.
+//! Protection of a process that handles secrets, before any other step: no core dumps, no readers of its
+//! memory, and no passphrase left in its environment.
 //!
-//! The kernel shows the environment that a process was started with for as long as it lives
-//! (`/proc/PID/environ`), and removing a variable does not change those bytes. So a process that was given a
-//! passphrase there puts it into memory that no file name leads to and starts its program anew in the same
-//! process, without the variable: the old memory goes with the old program.
+//! The kernel exposes the environment that a process was started with for as long as it lives
+//! (`/proc/PID/environ`), and removing a variable does not change those bytes. So a process that received a
+//! passphrase there puts it into unnamed memory and executes its program again in the same process, without
+//! the variable: the old memory is released with the old program.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -23,21 +23,21 @@ use zeroize::Zeroizing;
 
 /// The environment variable that may hold a passphrase.
 pub const VARIABLE: &str = "VIBECOIN_PASSWORD";
-/// The environment variable that names the open file in which the passphrase was handed on.
+/// The environment variable with the file descriptor that carries the passphrase across `exec`.
 const HANDED_ON: &str = "VIBECOIN_PASSWORD_FD";
 
-/// What the environment gave: a passphrase, or one that cannot be had and why.
+/// Content of the variable: a passphrase, or the reason why it is unavailable.
 type Given = Result<Zeroizing<Vec<u8>>, String>;
 
-/// The passphrase of the environment, once it has left it; `None` when it gave none.
+/// The passphrase of the environment, once it was removed from it; `None` when there was none.
 static GIVEN: Mutex<Option<Given>> = Mutex::new(None);
 
 fn given(found: Option<Given>) {
     *GIVEN.lock().unwrap_or_else(PoisonError::into_inner) = found;
 }
 
-/// Does it, first of all in `main`, while there is one thread. Comes back in another program when there was a
-/// passphrase in the environment.
+/// Protects the process, first of all in `main`, while there is one thread. Returns in a new program image
+/// when there was a passphrase in the environment.
 pub fn shut() {
     forbid_dumps();
     if let Some(text) = std::env::var_os(VARIABLE) {
@@ -55,7 +55,7 @@ pub fn shut() {
     }
 }
 
-/// The passphrase that the environment held; `None` when it held none.
+/// The passphrase from the environment; `None` when there was none.
 pub fn passphrase() -> Option<Result<Passphrase, KeyError>> {
     GIVEN
         .lock()
@@ -64,8 +64,8 @@ pub fn passphrase() -> Option<Result<Passphrase, KeyError>> {
         .map(read)
 }
 
-/// A passphrase that was given but cannot be read is an error, never "no passphrase": without one, a command that
-/// allows keys without encryption would write the key in the clear.
+/// A passphrase that was given but cannot be read is an error, never "no passphrase": without one, a command
+/// that allows keys without encryption would write the key in plain text.
 fn read(given: &Given) -> Result<Passphrase, KeyError> {
     let refused = |detail: String| KeyError::NoPassphrase { detail };
     let bytes = given.as_ref().map_err(|detail| refused(detail.clone()))?;
@@ -76,13 +76,13 @@ fn read(given: &Given) -> Result<Passphrase, KeyError> {
     Passphrase::new(text)
 }
 
-/// Wipes the passphrase of the environment: a node needs it once, and then runs for long.
+/// Erases the passphrase of the environment: a node needs it once, and then runs for long.
 pub fn forget() {
     given(None);
 }
 
-/// Neither a crash nor another process of this user gets at the memory. A system that does not allow it loses
-/// only that.
+/// Makes the memory inaccessible to core dumps and other processes of this user. A system that does not allow
+/// it loses only that.
 fn forbid_dumps() {
     let none = Rlimit {
         current: Some(0),
@@ -92,14 +92,14 @@ fn forbid_dumps() {
     let _not_allowed = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
-/// Lets this process read its own figures again, for measurements that handle no secrets of anybody's.
+/// Lets this process read its own figures again, for measurements that handle no real secrets.
 pub fn allow_measurements() {
     let _not_allowed = rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable);
 }
 
-/// Starts this program again in the same process, without the variable. Comes back only when that fails.
+/// Executes this program again in the same process, without the variable. Returns only on failure.
 fn start_without(text: &[u8]) -> std::io::Result<()> {
-    // No flag that closes it at the start of a program: it is for the next one.
+    // Without the close-on-exec flag: it is for the next program.
     let mut file = File::from(rustix::fs::memfd_create(c"passphrase", MemfdFlags::empty())?);
     file.write_all(text)?;
     file.rewind()?;
@@ -116,7 +116,7 @@ fn start_without(text: &[u8]) -> std::io::Result<()> {
         .exec())
 }
 
-/// Takes over what was handed on, and empties the file. `None` in a child of the process that took it.
+/// Takes over the passed passphrase, and empties the file. `None` in a child of the process that took it.
 fn take(number: &OsString) -> Option<Given> {
     let failed = |what: &str| {
         Some(Err(format!(
@@ -128,7 +128,7 @@ fn take(number: &OsString) -> Option<Given> {
         return failed("it holds no number");
     }
     let path = PathBuf::from("/proc/self/fd").join(number);
-    // Only memory without a name is taken: somebody else's file stays as it is.
+    // Only an unnamed memory file is accepted: a foreign file stays unchanged.
     let is_memory =
         std::fs::read_link(&path).is_ok_and(|to| to.as_os_str().as_bytes().starts_with(b"/memfd:passphrase"));
     if !is_memory {
@@ -165,7 +165,7 @@ mod tests {
         assert!(message(&bytes(b"")).contains("VIBECOIN_PASSWORD is set but empty"));
         assert!(message(&bytes(b"\xff")).contains("VIBECOIN_PASSWORD is not UTF-8"));
         assert!(message(&bytes(&[b'x'; PASSPHRASE_BYTES_MAX + 1])).contains("more than"));
-        // No number, a file that is not there, one that this program did not make.
+        // Not a number, a file that does not exist, one that this program did not create.
         for number in ["", "x", "-1", "999999", "0"] {
             let taken = take(&number.into());
             assert!(

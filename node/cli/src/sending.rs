@@ -1,4 +1,4 @@
-//! Making, signing and sending transactions: what `transfer`, `tx` and `bench load` share.
+//! Building, signing and sending of transactions: shared by `transfer`, `tx` and `bench load`.
 
 use clap::ValueEnum;
 use jsonrpsee::http_client::HttpClient;
@@ -44,40 +44,40 @@ impl From<WaitFor> for Wait {
     }
 }
 
-/// What the caller leaves to this program.
+/// Parameters of a payment that have defaults.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Choices {
-    /// The fee; default: the least, and a bid where the node's pool is full.
+    /// The fee; default: the minimum, and a bid where the node's pool is full.
     pub fee: Option<u64>,
     /// Upper bound of the fee when it is not given.
     pub fee_max: Option<u64>,
-    /// The nonce; default: the next one, with what waits in the pool counted.
+    /// The nonce; default: the next one, including the transactions in the pool.
     pub nonce: Option<u64>,
-    /// How many heights it stays valid.
+    /// Validity in heights.
     pub valid_for: Option<u64>,
 }
 
-/// Attempts of a payment whose nonce another program takes first.
+/// Attempts of a payment whose nonce is taken by another program first.
 const ATTEMPTS_MAX: usize = 32;
-/// Last heights that are drawn for a payment until the node knows no transaction with its hash.
+/// Maximum number of last heights drawn for a payment until the node knows no transaction with its hash.
 const DRAWS_MAX: usize = 8;
 
-/// Signs a payment and submits it. Equal payments that are asked for at the same time are different
-/// transactions, each with a nonce of its own:
+/// Signs a payment and submits it. Equal payments requested at the same time are different transactions, each
+/// with a separate nonce:
 ///
 /// - programs that use the same home take turns, from reading the nonce to the pool's acknowledgment;
-/// - a nonce that a program elsewhere has taken is refused by the pool, and the next one is tried, but only once
-///   the other transaction is proven to be in a final block ([`Signed::prove_superseded`]): at no time can more
-///   than one of the signed payments still be included;
-/// - without `--valid-for`, the last height is drawn at random, and drawn again where the node knows the hash that
-///   follows ([`sign_unknown`]): a node answers equal transactions as one, and one of two equal payments from two
-///   homes would be lost. What remains is a draw of the same height (1 in 1,025 or less) while the other payment is
-///   on its way to this node.
+/// - a nonce that a program elsewhere has taken is refused by the pool, and the next one is tried, but only
+///   once the other transaction is proven to be in a final block ([`Signed::prove_superseded`]): at no time
+///   can more than one of the signed payments still be included;
+/// - without `--valid-for`, the last height is drawn at random, and drawn again where the node knows the
+///   resulting hash ([`sign_unknown`]): a node answers equal transactions as one, and one of two equal
+///   payments from two homes would be lost. The remaining case is a draw of the same height (1 in 1,025 or
+///   less) while the other payment is in flight to this node.
 ///
 /// # Errors
-/// Those of the node; exit 6 when the turn does not come in time, exit 4 for a refusal that is not proven, for a full
-/// pool that wants more than is paid unasked, and where every hash that was drawn is known. The data of an error that
-/// comes after sending names what was signed.
+/// The errors of the node; exit 6 when the turn times out, exit 4 for a refusal that is not proven, for a
+/// full pool that requires more than the bound of the fee, and where every drawn hash is known. The data of
+/// an error after sending identifies the signed transaction.
 pub async fn pay(
     context: &Context,
     client: &HttpClient,
@@ -88,7 +88,7 @@ pub async fn pay(
     wait: WaitFor,
 ) -> Result<Answer, CliError> {
     let sender = key.public_key();
-    // A nonce that was typed is nobody's to change: the node decides about it.
+    // A nonce given by the user is not changed: the node decides about it.
     if choices.nonce.is_some() {
         let body = build(client, chain, sender, operations, choices).await?;
         let (body, hash, raw) = sign_unknown(client, chain, key, body, choices.valid_for).await?;
@@ -155,22 +155,23 @@ pub async fn pay(
     ))
 }
 
-/// Returns true if the node refused a transaction because another one has its nonce.
+/// Returns true if the node refused a transaction because a different one has its nonce.
 fn is_taken(error: &CliError) -> bool {
     [Code::NonceTooLow, Code::ReplacementUnderpriced]
         .iter()
         .any(|code| error.code == i64::from(code.number()))
 }
 
-/// The next nonce of an account with what waits in the pool counted, and the height of the state it was read from.
+/// The next nonce of an account including the transactions in the pool, and the height of the state it was
+/// read from.
 async fn next_nonce(client: &HttpClient, sender: PublicKey) -> Result<(Nonce, Height), CliError> {
     let read = client.get_nonce(Address(sender.0).into()).await?;
     Ok((read.value.pending_next.into(), Height(read.context.height.0)))
 }
 
-/// Signs a payment. Unless its validity was chosen (`valid_for`), its last height is drawn until the node knows no
-/// transaction with the hash. Only hashes leave this machine: a node that claims to know one learns nothing and gets
-/// no second payment.
+/// Signs a payment. Unless its validity was given (`valid_for`), its last height is drawn until the node
+/// knows no transaction with the hash. Only hashes leave this machine: a node that claims to know one learns
+/// nothing and receives no second payment.
 ///
 /// # Errors
 /// Exit 4 if the node knows each of [`DRAWS_MAX`] hashes; nothing was sent.
@@ -236,19 +237,19 @@ fn signed_bytes(body: &TransactionBody) -> usize {
     }))
 }
 
-/// Milliseconds that a node may hold a call of this command.
+/// Time for which a node may hold a call of this command, in milliseconds.
 pub fn timeout_ms(context: &Context) -> u64 {
     u64::try_from(context.timeout().as_millis())
         .unwrap_or(u64::MAX)
         .min(TIMEOUT_MS_MAX)
 }
 
-/// From now on the node is asked to answer once a transaction is in a block.
+/// From now on the command waits for the node to report a transaction in a block.
 pub fn expect_final(context: &Context, hash: &Hash) {
     context.expect_event(format!("has {} in a block", hash.to_text()));
 }
 
-/// Names the transaction that an answer is about.
+/// Identifies the transaction that an answer is about.
 pub trait About {
     /// Its hash, and that of its receipt.
     fn hashes(&self) -> impl Iterator<Item = Hash>;
@@ -273,8 +274,8 @@ impl About for Submitted {
     }
 }
 
-/// Refuses an answer about another transaction than the one that was asked about: what a server names instead may well
-/// be in a block. `None` where the hash cannot be known, without the genesis hash.
+/// Refuses an answer about a different transaction than the requested one: a server could substitute one that
+/// is in a block. `None` where the hash cannot be known, without the genesis hash.
 pub fn about<T: About>(hash: Option<Hash>, answer: T) -> Result<T, CliError> {
     let Some(asked) = hash else {
         return Ok(answer);
@@ -290,7 +291,7 @@ pub fn about<T: About>(hash: Option<Hash>, answer: T) -> Result<T, CliError> {
     }
 }
 
-/// Sends a transaction and waits as asked. `hash` is the transaction's own, if it is known.
+/// Sends a transaction and waits as requested. `hash` is the transaction's own, if it is known.
 pub async fn submit(
     context: &Context,
     client: &HttpClient,
@@ -309,7 +310,7 @@ pub async fn submit(
     )
 }
 
-/// What became of a transaction, as every sending command prints it. A failed one ends with exit 4.
+/// Outcome of a transaction, in the format of every sending command. A failed one ends with exit 4.
 pub fn report(submitted: &Submitted, fee: Option<Amount>) -> Answer {
     let status = &submitted.status;
     let receipt = submitted.receipt.as_ref();
@@ -324,7 +325,7 @@ pub fn report(submitted: &Submitted, fee: Option<Amount>) -> Answer {
         TransactionState::Dropped | TransactionState::Replaced | TransactionState::Expired
     );
     let word = match status.status {
-        // Who does not wait hears nothing of the pool; "unknown" would sound like lost.
+        // Without a wait the state of the pool is not received; "unknown" would suggest a loss.
         TransactionState::Unknown => Some("sent".to_owned()),
         state => serde_json::to_value(state)
             .ok()
@@ -366,10 +367,10 @@ pub fn report(submitted: &Submitted, fee: Option<Amount>) -> Answer {
     }
 }
 
-/// Reads a whole number as the interface does: no sign, no spaces, no superfluous zeros.
+/// Parses a whole number as the RPC interface does: no sign, no spaces, no superfluous zeros.
 ///
 /// # Errors
-/// In words for the person who typed it.
+/// A message for the user.
 pub fn number(text: &str) -> Result<u64, String> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let canonical = text == "0" || !text.starts_with('0');
@@ -386,10 +387,10 @@ pub fn number(text: &str) -> Result<u64, String> {
     })
 }
 
-/// Reads an amount.
+/// Parses an amount.
 ///
 /// # Errors
-/// In words for the person who typed it.
+/// A message for the user.
 pub fn amount(text: &str) -> Result<u64, String> {
     number(text).map_err(|_| {
         format!(
@@ -399,7 +400,7 @@ pub fn amount(text: &str) -> Result<u64, String> {
     })
 }
 
-/// Reads the amount of a payment, which is more than nothing.
+/// Parses the amount of a payment, which is positive.
 ///
 /// # Errors
 /// As [`amount`], and for 0.
@@ -410,10 +411,10 @@ pub fn payment(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Reads an amount that is more than nothing.
+/// Parses a positive amount.
 ///
 /// # Errors
-/// In words for the person who typed it.
+/// A message for the user.
 pub fn funds(text: &str) -> Result<u64, String> {
     let read = number(text).ok().filter(|amount| *amount > 0);
     read.ok_or_else(|| {
@@ -424,14 +425,14 @@ pub fn funds(text: &str) -> Result<u64, String> {
     })
 }
 
-/// Whether a command takes the hex form of an address for a payment: a typo in it cannot be noticed.
+/// Permission for the hex form of an address in a payment: a typo in it cannot be detected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hex {
     /// The flag for it was given.
     Allowed,
     /// The command has a flag for it, which was not given.
     NeedsFlag,
-    /// Not at all.
+    /// Never accepted.
     Refused,
 }
 
@@ -442,7 +443,7 @@ impl Hex {
     }
 }
 
-/// Reads an address for a payment: bech32m of this chain, or `0x` hex where that is allowed.
+/// Parses an address for a payment: bech32m of this chain, or `0x` hex where that is allowed.
 pub fn payee(text: &str, prefix: &AddressPrefix, hex: Hex) -> Result<Address, CliError> {
     if !text.starts_with("0x") || hex == Hex::Allowed {
         return address(text, prefix);
@@ -455,20 +456,20 @@ pub fn payee(text: &str, prefix: &AddressPrefix, hex: Hex) -> Result<Address, Cl
     Err(CliError::usage(message).reason("bad_address").hint(hint))
 }
 
-/// Reads an address of this chain in either form. An error names the text: there may be several.
+/// Parses an address of this chain in either form. An error contains the text: there may be several.
 pub fn address(text: &str, prefix: &AddressPrefix) -> Result<Address, CliError> {
     let read = AddressText::from_text(text).and_then(|address| address.on(prefix));
     read.map_err(|error| wrong_address(text, error))
 }
 
-/// The error of a text that is no address, or none of this chain.
+/// The error of a text that is not an address of this chain.
 pub fn wrong_address(text: &str, error: ApiError) -> CliError {
     let error = CliError::from(error);
     let message = message(&format!("{text:?}: {}", error.message));
     CliError { message, ..error }
 }
 
-/// Signs and encodes.
+/// Signs and encodes a transaction.
 #[must_use]
 pub fn sign(body: TransactionBody, genesis: &Hash, key: &SecretKey) -> (Hash, Vec<u8>) {
     let transaction = body.sign(genesis, key);

@@ -1,9 +1,10 @@
-//! A payment that a node refuses because its nonce is taken: may it be made again?
+//! Decides whether a payment refused for its nonce may be made again.
 //!
-//! The refusal alone says nothing. A node could answer so every time, collect payments with one nonce after the other,
-//! and have all of them included later. Nor is it enough that the nonce is used in a certified state: the payment
-//! itself could have used it. What counts is a proof of another transaction with this sender and nonce in a final block:
-//! with it the refused payment can never be included, and the next one is the only one.
+//! The refusal alone proves nothing. A node could refuse every time, collect payments with consecutive
+//! nonces, and have all of them included later. Nor is it sufficient that the nonce is used in a certified
+//! state: the payment itself could have used it. The condition is a proof of a different transaction with
+//! this sender and nonce in a final block: with it the refused payment can never be included, and the next
+//! one is the only one.
 
 use jsonrpsee::http_client::HttpClient;
 use serde_json::{Value, json};
@@ -21,7 +22,8 @@ use crate::error::{CliError, waiting_hint};
 use crate::exit::Exit;
 use crate::sending::timeout_ms;
 
-/// Blocks that are searched for the other transaction. Between reading a nonce and a refusal there are few.
+/// Maximum number of blocks searched for the other transaction. There are few between reading a nonce and a
+/// refusal.
 const BLOCKS_MAX: u64 = 64;
 
 /// Identifies a signed transaction that was submitted. The node has it, whatever it answers.
@@ -45,8 +47,8 @@ impl Sent {
         }
     }
 
-    /// Adds the transaction to an error that came after it was signed. Where the outcome is unknown, the hint names
-    /// the command that asks for it, before another transaction is made.
+    /// Adds the transaction to an error that occurred after signing. Where the outcome is unknown, the hint
+    /// has the command that queries it, before another transaction is made.
     pub fn named_in(self, error: CliError) -> CliError {
         let is = |code: Code| error.code == i64::from(code.number());
         let is_refused = matches!(error.exit, Exit::Rejected | Exit::Usage);
@@ -66,7 +68,7 @@ impl Sent {
         }
     }
 
-    /// The facts for programs.
+    /// The structured details.
     pub fn to_json(self) -> Value {
         json!({
             "hash": self.hash.map(|hash| hash.to_text()),
@@ -75,7 +77,7 @@ impl Sent {
         })
     }
 
-    /// The line for people.
+    /// The line of text.
     pub fn to_text(self) -> String {
         let hash = self
             .hash
@@ -87,7 +89,7 @@ impl Sent {
     }
 }
 
-/// How to find out what became of a transaction.
+/// The command that queries the outcome of a transaction.
 fn lookup_hint(hash: Hash) -> String {
     format!(
         "ask with `vibecoin tx status {}`, also at another node, before you pay again",
@@ -98,11 +100,11 @@ fn lookup_hint(hash: Hash) -> String {
 /// A payment that was signed and sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Signed {
-    /// Who pays.
+    /// The sender.
     pub sender: Address,
     /// Its nonce.
     pub nonce: Nonce,
-    /// The height of the state from which the nonce was read, on the node's word.
+    /// The height of the state from which the nonce was read, as reported by the node.
     pub seen: Height,
     /// The last height at which it may be in a block.
     pub valid_until: Height,
@@ -111,10 +113,11 @@ pub struct Signed {
 }
 
 impl Signed {
-    /// Succeeds if another transaction in a final block has the nonce. One that waits in the pool is awaited.
+    /// Succeeds if a different transaction in a final block has the nonce. One that is in the pool is
+    /// awaited.
     ///
     /// # Errors
-    /// Why that is not proven.
+    /// The reason why that is not proven.
     pub async fn prove_superseded(
         &self,
         context: &Context,
@@ -141,8 +144,8 @@ impl Signed {
         chain: &Chain,
         trust: &Trust,
     ) -> Result<(), CliError> {
-        // What waits is not final. Once it is settled it is looked for in blocks like everything else, because
-        // something else may have replaced it.
+        // A transaction in the pool is not final. Once it is settled it is searched for in blocks like every
+        // other, because a different one may have replaced it.
         let waiting = MempoolApiClient::get_account(client, self.sender.into()).await?;
         let mut waiting = waiting.pending.iter().chain(&waiting.queued);
         if let Some(other) = waiting.find(|entry| self.has_same_nonce(&entry.transaction, chain)) {
@@ -178,8 +181,8 @@ impl Signed {
         Err(CliError::unverified("no other transaction with it was found"))
     }
 
-    /// Returns true if the node says that this is another transaction with the same sender and nonce: where to look,
-    /// and no more.
+    /// Returns true if the node reports a different transaction with the same sender and nonce: only a hint
+    /// for the search.
     fn has_same_nonce(&self, other: &TransactionView, chain: &Chain) -> bool {
         other.nonce.0 == self.nonce.0
             && other.hash.0 != self.hash
@@ -204,7 +207,8 @@ impl Signed {
         }))
     }
 
-    /// The error of a refusal without proof: names what was signed, since it may still be included.
+    /// The error of a refusal without proof: identifies the signed transaction, since it may still be
+    /// included.
     pub fn unproven(&self, refusal: &CliError, why: CliError) -> CliError {
         let message = format!(
             "the node refuses the payment ({}), but does not prove that another one has its nonce: {}; no second payment was made",
@@ -221,7 +225,7 @@ impl Signed {
         self.named_in(error)
     }
 
-    /// Adds what was signed to an error.
+    /// Adds the signed transaction to an error.
     pub fn named_in(&self, error: CliError) -> CliError {
         let sent = Sent {
             hash: Some(self.hash),

@@ -14,12 +14,13 @@ use crate::wait::{self, Reports};
 
 /// Time between two attempts to take the lock. The lock of a file cannot be awaited with a deadline.
 const RETRY: Duration = Duration::from_millis(5);
-/// For whom this program waits.
+/// Description of the awaited program.
 const WHO: &str = "another program that sends from this key";
 
-/// The exclusive right to send from one key of a home, until dropped or until the process ends, however it ends.
+/// The exclusive right to send from one key of a home, until dropped or until the process ends, for any
+/// reason.
 ///
-/// The operating system holds the lock; the empty file stays and means nothing.
+/// The operating system holds the lock; the empty file stays and has no meaning.
 #[derive(Debug)]
 pub struct Turn {
     _file: File,
@@ -29,7 +30,7 @@ impl Turn {
     /// Waits until no other program sends from `key`.
     ///
     /// # Errors
-    /// Exit 6 when the turn does not come within `timeout`; an error of the file otherwise.
+    /// Exit 6 when the lock is not obtained within `timeout`; an error of the file otherwise.
     pub async fn take(home: &Path, key: &PublicKey, timeout: Duration) -> Result<Self, CliError> {
         let name: String = key.0.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let path = home.join(format!("sending-{name}.lock"));

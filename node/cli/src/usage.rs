@@ -1,4 +1,4 @@
-//! Wrong arguments: clap finds them, and they are reported as every other error is: what, where, what to do.
+//! Wrong arguments: detected by clap, and reported like every other error: fault, location, remedy.
 
 use std::error::Error as _;
 use std::ops::RangeInclusive;
@@ -10,7 +10,7 @@ use crate::args::Arguments;
 use crate::error::CliError;
 use crate::output::message;
 
-/// The parser of an argument that is a whole number within bounds, which its error names.
+/// Parser of an argument that is a whole number within bounds, which its error states.
 pub fn whole<T: TryFrom<u64> + 'static>(
     range: RangeInclusive<u64>,
 ) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
@@ -28,7 +28,7 @@ pub fn whole<T: TryFrom<u64> + 'static>(
     }
 }
 
-/// What was typed wrong; `typed` are the arguments without the program.
+/// Converts an error of clap; `typed` are the arguments without the program.
 pub fn error(error: &clap::Error, typed: impl Iterator<Item = String>) -> CliError {
     let out = CliError::usage(message(&what(error)));
     let see = format!("see `{} --help`", command_of(&Arguments::command(), typed));
@@ -80,14 +80,14 @@ fn what(error: &clap::Error) -> String {
     }
 }
 
-/// What clap writes itself, in one line.
+/// Clap's own message, in one line.
 fn first_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default().replace('\n', " ");
     first.trim_start_matches("error: ").trim().to_owned()
 }
 
-/// The name that was meant, if one looks like what was typed.
+/// The intended name, if one resembles the typed one.
 fn suggestion(error: &clap::Error) -> Option<String> {
     [
         ContextKind::SuggestedArg,

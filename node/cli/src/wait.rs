@@ -1,4 +1,4 @@
-//! Waiting for another process, never in silence: for whom, and for how long already.
+//! Waiting for another process, never in silence: the holder and the elapsed time are reported.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -16,7 +16,7 @@ const FIRST_AFTER: Duration = Duration::from_secs(1);
 /// Time from one report to the next.
 const THEN_EVERY: Duration = Duration::from_secs(10);
 
-/// When a wait is reported: after a while, then every ten seconds.
+/// Schedule of the reports of a wait: after a while, then every ten seconds.
 #[derive(Debug)]
 pub struct Reports {
     begun: Instant,
@@ -24,13 +24,13 @@ pub struct Reports {
 }
 
 impl Reports {
-    /// A wait that begins now, for something that should be there already.
+    /// A wait that begins now, for an event that should have occurred already.
     #[must_use]
     pub fn begin() -> Self {
         Self::after(FIRST_AFTER)
     }
 
-    /// A wait that begins now and is no surprise before this time.
+    /// A wait that begins now and is normal until this time.
     #[must_use]
     pub fn after(first: Duration) -> Self {
         Self {
@@ -44,7 +44,7 @@ impl Reports {
         self.next.saturating_sub(self.begun.elapsed())
     }
 
-    /// The seconds that the wait has taken, when a report is due.
+    /// The elapsed seconds of the wait, when a report is due.
     pub fn due(&mut self) -> Option<u64> {
         let waited = self.begun.elapsed();
         if waited < self.next {
@@ -55,10 +55,10 @@ impl Reports {
     }
 }
 
-/// Takes the lock of an open file, and reports while another process has it. `who` names that process.
+/// Takes the lock of an open file, and reports while another process holds it. `who` describes that process.
 ///
 /// # Errors
-/// What the system says of the file at `path`.
+/// The system's error for the file at `path`.
 pub fn lock(file: &File, path: &Path, who: &str) -> Result<(), CliError> {
     take(file, path, who).map_err(CliError::file("lock", path))
 }
@@ -83,7 +83,7 @@ fn take(file: &File, path: &Path, who: &str) -> io::Result<()> {
     }
 }
 
-/// For whom a lock is waited for, and for how long already.
+/// Report of a wait for a lock: the holder, and the elapsed time.
 pub fn report(file: &File, path: &Path, who: &str, seconds: u64) -> String {
     let holder = holder(file).map_or_else(String::new, |pid| format!(" (pid {pid})"));
     format!(
@@ -92,7 +92,7 @@ pub fn report(file: &File, path: &Path, who: &str, seconds: u64) -> String {
     )
 }
 
-/// Returns true if an open file is still the one that has this name.
+/// Returns true if an open file still has this name.
 pub fn is_at(file: &File, path: &Path) -> bool {
     let (Ok(open), Ok(named)) = (file.metadata(), std::fs::symlink_metadata(path)) else {
         return false;
@@ -100,7 +100,7 @@ pub fn is_at(file: &File, path: &Path) -> bool {
     (open.dev(), open.ino()) == (named.dev(), named.ino())
 }
 
-/// The process that has the lock of a file, where the system says so.
+/// The process that holds the lock of a file, where the system reports it.
 pub fn holder(file: &File) -> Option<u32> {
     let inode = file.metadata().ok()?.ino();
     let table = std::fs::read_to_string("/proc/locks").ok()?;
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(holder(&File::open(&path).unwrap()), Some(std::process::id()));
         let line = "12: FLOCK  ADVISORY  WRITE 77 fd:00:41 0 EOF";
         assert_eq!((locker(line, 41), locker(line, 42)), (Some(77), None));
-        // One that waits for the lock is no holder.
+        // A process that waits for the lock is not a holder.
         assert_eq!(
             locker("12: -> FLOCK  ADVISORY  WRITE 78 fd:00:41 0 EOF", 41),
             None

@@ -1,4 +1,4 @@
-//! `vibecoin account`: accounts as a node knows them, and proofs of them.
+//! `vibecoin account`: accounts as reported by a node, and proofs of them.
 
 use std::path::PathBuf;
 
@@ -78,20 +78,20 @@ pub struct At {
 }
 
 impl At {
-    /// As the interface takes it.
+    /// The block as an RPC argument.
     ///
     /// # Errors
-    /// Exit 2 for a text that names no block.
+    /// Exit 2 for a text that is not a block.
     pub fn get(&self) -> Result<Option<BlockRef>, CliError> {
         Ok(self.at.as_deref().map(str::parse).transpose()?)
     }
 }
 
 impl AccountCommand {
-    /// Does it.
+    /// Runs the command.
     ///
     /// # Errors
-    /// Those of the node, and exit 5 for an account that does not exist.
+    /// The errors of the node, and exit 5 for an account that does not exist.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         match self {
             Self::Show { account, at } => show(context, &account, &at),
@@ -126,10 +126,10 @@ impl AccountCommand {
     }
 }
 
-/// An address as it was typed, or that of a key of the home. The node checks the prefix.
+/// An address as typed, or that of a key of the home. The node checks the prefix.
 ///
 /// # Errors
-/// Exit 5 for what is as short as a name and names no key, 2 for an address with a typo.
+/// Exit 5 for a text as short as a name that is not the name of a key, 2 for an address with a typo.
 pub fn named(context: &Context, text: &str) -> Result<AddressArg, CliError> {
     if looks_like_an_address(text) {
         let read = AddressText::from_text(text);
@@ -137,7 +137,7 @@ pub fn named(context: &Context, text: &str) -> Result<AddressArg, CliError> {
     }
     match context.keys_with(text).and_then(|keys| Ok(keys.find(text)?)) {
         Ok(info) => Ok(Address::from(info.public_key).into()),
-        // A key that is there and cannot be read is that, and no address.
+        // A key that exists and cannot be read is reported as such, not taken for an address.
         Err(error) if error.exit != Exit::NotFound => Err(error),
         Err(error) => match AddressText::from_text(text) {
             Ok(address) => Ok(Arg::new(address)),
@@ -146,7 +146,7 @@ pub fn named(context: &Context, text: &str) -> Result<AddressArg, CliError> {
     }
 }
 
-/// Who is paid: an address as [`payee`] takes it, or the name of a key of the home.
+/// Recipient of a payment: an address as [`payee`] accepts it, or the name of a key of the home.
 pub fn recipient(
     context: &Context,
     text: &str,
@@ -205,7 +205,7 @@ fn proof(context: &Context, account: &str, out: PathBuf, force: bool, at: &At) -
             bytes.len()
         )));
     }
-    // The file has one form, which is made here and not by the node.
+    // The file has one canonical form, which is made here and not by the node.
     let file = ProofFile::from_bytes(bytes)
         .map_err(|error| CliError::unverified(format!("the node sent no proof: {error}")))?;
     files::write_out(&out, &file.to_text(), force)?;

@@ -79,10 +79,10 @@ pub struct ListArgs {
 }
 
 impl BlockCommand {
-    /// Does it.
+    /// Runs the command.
     ///
     /// # Errors
-    /// Those of the node, and exit 5 for a block that does not exist.
+    /// The errors of the node, and exit 5 for a block that does not exist.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         match self {
             Self::Show {

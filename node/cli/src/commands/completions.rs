@@ -1,4 +1,4 @@
-//! `vibecoin completions`: what a shell needs to complete our commands.
+//! `vibecoin completions`: completion scripts for shells.
 
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
@@ -16,7 +16,7 @@ pub struct CompletionsArgs {
 }
 
 impl CompletionsArgs {
-    /// Makes the script.
+    /// Generates the script.
     #[must_use]
     pub fn run(self) -> Answer {
         let mut script = Vec::new();

@@ -1,4 +1,4 @@
-//! `vibecoin config`: what may be turned, what is in force, and where it came from.
+//! `vibecoin config`: all settings, their values, and their sources.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::files;
 use crate::output::Answer;
 use crate::running::Running;
 
-/// Flags that every reader of `--help` should see; the others show with `config init --stdout`.
+/// Flags shown in every `--help`; the others appear in `config init --stdout`.
 const SHOWN: &[&str] = &[
     "rpc.addr",
     "rpc.port",
@@ -30,10 +30,10 @@ const SHOWN: &[&str] = &[
     "log.filter",
 ];
 
-/// The key of the port that a node answers at.
+/// The key of the RPC port.
 const PORT_KEY: &str = "rpc.port";
 
-/// Every knob as a flag `--section.key VALUE`.
+/// Every setting as a flag `--section.key VALUE`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KnobArgs(Vec<(String, String)>);
 
@@ -80,12 +80,12 @@ impl FromArgMatches for KnobArgs {
 }
 
 /// Loads the configuration of a home: file, environment, flags. `exit` is for a configuration that is
-/// refused: the daemon has its own code.
+/// refused: the daemon has a separate code.
 pub fn load(home: &Path, file: Option<&Path>, knobs: &KnobArgs, exit: Exit) -> Result<Loaded, CliError> {
     load_with(Some(home), file, knobs, exit)
 }
 
-/// The same for a command that can do without a home.
+/// The same for a command that can run without a home.
 fn load_with(
     home: Option<&Path>,
     file: Option<&Path>,
@@ -112,12 +112,12 @@ fn load_with(
     Ok(loaded)
 }
 
-/// What only the network can tell: whether the addresses of peers are such.
+/// The check that only the network crate can do: of the addresses of peers.
 fn check_addresses(config: &Config, exit: Exit) -> Result<(), CliError> {
     vibecoin_engine::check_addresses(config).map_err(|error| CliError::new(exit, error.to_string()))
 }
 
-/// The variables of the environment that are text. One of ours that is not is refused by name.
+/// The environment variables that are text. One of this program's that is not is refused by name.
 fn environment(
     variables: impl Iterator<Item = (OsString, OsString)>,
     exit: Exit,
@@ -130,7 +130,7 @@ fn environment(
                 let message = format!("environment variable {name}: its value is not UTF-8 text");
                 return Err(CliError::new(exit, message));
             }
-            // Its name is looked at all the same.
+            // Its name is checked all the same.
             (Ok(name), Err(_)) => read.push((name, String::new())),
             _ => {}
         }
@@ -169,7 +169,7 @@ pub enum ConfigCommand {
 }
 
 impl ConfigCommand {
-    /// Does it.
+    /// Runs the command.
     ///
     /// # Errors
     /// Exit 7 when the configuration is refused.
@@ -191,7 +191,7 @@ impl ConfigCommand {
             }
             Self::Init { overwrite, .. } => {
                 let path = context.config_path()?;
-                // A file that was named is put into a folder that is there.
+                // A file named by the user goes into an existing folder.
                 if context.globals.config.is_none() {
                     crate::dev::make_private(context.home()?)?;
                 }
@@ -208,8 +208,8 @@ impl ConfigCommand {
     }
 }
 
-/// The port that the running node has, where the key is that port and the configuration says otherwise: the node was
-/// started with a flag, with port 0, or before the file was changed.
+/// The port of the running node, if the key is that port and the configuration has a different one: the node
+/// was started with a flag, with port 0, or before the file was changed.
 fn in_use(key: &str, value: &vibecoin_config::Value, running: Option<&Running>) -> Option<u16> {
     let port = running?.port;
     (key == PORT_KEY && *value != vibecoin_config::Value::Count(u64::from(port))).then_some(port)

@@ -27,7 +27,7 @@ Examples:
 
 The node must be stopped: exit 9 names the process that holds the home. A fault ends with exit 20.";
 
-/// Blocks between two progress lines.
+/// Number of blocks between two progress lines.
 const PROGRESS_BLOCKS: u64 = 10_000;
 
 /// The commands of `db`.
@@ -51,7 +51,7 @@ pub enum DbCommand {
 }
 
 impl DbCommand {
-    /// Does it.
+    /// Runs the command.
     ///
     /// # Errors
     /// Exit 9 while a node runs, 20 for damage.
@@ -75,7 +75,7 @@ impl DbCommand {
     }
 }
 
-/// The store, left as it is: nothing is materialised behind our back.
+/// Opens the store unmodified: no state is materialised in the background.
 fn open(db: &Path, config: &Config) -> Result<Store, StorageError> {
     let mut store = StoreConfig {
         background: false,
@@ -146,7 +146,7 @@ fn check(context: &Context, paths: &Paths, config: &Config, quick: bool) -> Resu
     Ok(Answer::new(json).text(text))
 }
 
-/// Looks at everything beside the database as a start does: a home that the node refuses is not clean.
+/// Checks everything beside the database as a start does: a home that the node refuses is not clean.
 fn beside(
     context: &Context,
     paths: &Paths,
@@ -213,7 +213,7 @@ fn view(report: &CheckReport, fault: Option<&Fault>, warnings: &[String]) -> Val
 }
 
 fn rewind(context: &Context, paths: &Paths, config: &Config, to: Height) -> Result<Answer, CliError> {
-    // On a dev chain of one validator nobody holds its old votes against it.
+    // On a dev chain of one validator no other validator has its old votes.
     let dev = context
         .genesis()?
         .is_some_and(|genesis| genesis.params.dev && genesis.validators.len() == 1);
@@ -239,7 +239,7 @@ fn rewind(context: &Context, paths: &Paths, config: &Config, to: Height) -> Resu
             format!("there is no block {to} to go back to: the head is at {from}"),
         )
     })?;
-    // First, what a witness remembers: one that is ahead of the database looks like lost blocks.
+    // First the witness: if it is ahead of the database, blocks may be lost.
     if files::exists(&paths.witness)? {
         let mut witness = HeadWitness::open_or_create(&paths.witness)?;
         witness.record(vibecoin_storage::Head {

@@ -25,7 +25,7 @@ pub enum DebugCommand {
 }
 
 impl DebugCommand {
-    /// Does it.
+    /// Runs the command.
     ///
     /// # Errors
     /// Exit 8 when the signature is not valid, 2 when the arguments are not hex of the right length.

@@ -1,4 +1,4 @@
-//! `vibecoin genesis`: the file that a chain starts from.
+//! `vibecoin genesis`: the initial file of a chain.
 
 use std::path::{Path, PathBuf};
 
@@ -118,10 +118,11 @@ pub enum GenesisCommand {
 }
 
 impl GenesisCommand {
-    /// Does it.
+    /// Runs the command.
     ///
     /// # Errors
-    /// Exit 7 for a file that is refused, or would be with what is to be added; 2 for what is wrong by itself.
+    /// Exit 7 for a file that is refused, or would be with the additions; 2 for an argument that is invalid
+    /// in any case.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let built = |file: Option<PathBuf>| {
             let path = context.genesis_or(file)?;
@@ -229,7 +230,7 @@ fn prefix_of(genesis: &Genesis) -> Result<AddressPrefix, CliError> {
         .map_err(|error| CliError::new(Exit::InvalidFile, error.to_string()))
 }
 
-/// Adds what an argument says; `twice` is how it ends when the account is there.
+/// Adds the account of an argument; `twice` is the exit for an account that exists.
 fn add_account(genesis: &mut Genesis, text: &str, twice: Exit) -> Result<(), CliError> {
     let (who, amount) = text
         .split_once('=')
@@ -260,7 +261,7 @@ fn add_validator(genesis: &mut Genesis, text: &str) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Reads a voting power.
+/// Parses a voting power.
 fn power(text: &str) -> Result<u64, String> {
     whole(1..=u64::MAX)(text).map_err(|error| format!("the voting power is {text:?}, {error}"))
 }
@@ -285,7 +286,7 @@ fn new(genesis: &Genesis, out: Option<&Path>, force: bool) -> Result<Answer, Cli
     Ok(Answer::new(json!({ "file": path, "genesisHash": hash })).text(said))
 }
 
-/// What a draft that is good so far lacks.
+/// The missing parts of a draft without other faults.
 fn missing(genesis: &Genesis) -> &'static str {
     match (genesis.accounts.is_empty(), genesis.validators.is_empty()) {
         (true, false) => "an account",
@@ -294,7 +295,7 @@ fn missing(genesis: &Genesis) -> &'static str {
     }
 }
 
-/// A genesis that was asked for on the command line and would be refused by `genesis validate`.
+/// A genesis from the command line that `genesis validate` would refuse.
 fn refused(error: GenesisError) -> CliError {
     CliError::usage(error.to_string()).hint(format!("{}; nothing was written", for_typed(&error)))
 }
@@ -302,7 +303,8 @@ fn refused(error: GenesisError) -> CliError {
 fn change(path: &Path, edit: impl FnOnce(&mut Genesis) -> Result<(), CliError>) -> Result<Answer, CliError> {
     let mut genesis = files::genesis_draft(path)?;
     edit(&mut genesis)?;
-    // The code of `genesis validate`, which would refuse the file; the file was good, so the remedy is another.
+    // The code of `genesis validate`, which would refuse the file; the file was valid before, so the remedy
+    // differs.
     genesis.check_draft().map_err(|error| {
         CliError::genesis(path, &error).hint(format!("{}; the file is unchanged", for_typed(&error)))
     })?;
@@ -370,7 +372,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("g.toml");
         let path = file.to_str().unwrap();
-        // The key of a validator is no account, so it is not that of the first seed.
+        // The key of a validator is not an account, so it differs from that of the first seed.
         let (first, second) = (payout(2), payout(3));
         let (account, validator) = (format!("{first}=5"), format!("{KEY}=1={first}"));
         let made = run(&[
@@ -444,7 +446,7 @@ mod tests {
     fn of_several_addresses_the_bad_one_is_named() {
         let (good, mut bad) = (payout(2), payout(3));
         assert_ne!(bad.pop(), None);
-        // Of another network: the checksum covers the prefix, so it is made with it.
+        // Of another network: the checksum covers the prefix, so it is computed with it.
         let key = vibecoin_primitives::SecretKey::from_seed(&[4; 32]).public_key();
         let other = Address::from(key).to_text(&AddressPrefix::new("vibe").unwrap());
         let known = format!("{good}=1");

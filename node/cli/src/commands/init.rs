@@ -48,13 +48,13 @@ pub struct InitArgs {
 }
 
 impl InitArgs {
-    /// Makes the home. What is there stays; a home of another chain is refused.
+    /// Creates the home. Existing files stay; a home of a different chain is refused.
     ///
     /// # Errors
-    /// Exit 7 for a genesis file that is invalid, 11 for a home of another chain.
+    /// Exit 7 for a genesis file that is invalid, 11 for a home of a different chain.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let (home, paths) = (context.home()?, context.paths()?);
-        // Before anything is made.
+        // Before anything is created.
         let moniker = self.moniker()?;
         if let Some(file) = &self.genesis {
             let text = files::read_text(file, GENESIS_BYTES_MAX)?;
@@ -69,9 +69,10 @@ impl InitArgs {
         }
         keys.load_or_create_node()?;
         if self.validator && !keys.exists(NodeKeyRole::Validator)? {
-            // A guard without its key is not taken for a new one's: nothing is written until a key can be made.
+            // A guard without its key is not taken for a new one's: nothing is written until a key can be
+            // created.
             let passphrase = self.passphrase.for_new_key("the validator key")?;
-            // First the guard, then the key: a key never stands there without what it has signed.
+            // First the guard, then the key: a key never exists without the record of its signatures.
             make_guard(&paths.guard)?;
             keys.create(
                 NodeKeyRole::Validator,
@@ -97,7 +98,7 @@ impl InitArgs {
         })))
     }
 
-    /// The name as the configuration takes it.
+    /// The name as a configuration value.
     fn moniker(&self) -> Result<Option<Value>, CliError> {
         let read = |text: &String| {
             vibecoin_config::knob("node.moniker")
@@ -144,8 +145,8 @@ fn place_genesis(paths: &Paths, text: &str, hash: vibecoin_primitives::Hash) -> 
     Err(CliError::new(Exit::GenesisMismatch, message).hint("use another --home for another chain"))
 }
 
-/// Makes the double-sign guard of a key that has signed nothing. One that is there is taken when nothing was ever
-/// signed with it: an interrupted command made it, and not the key.
+/// Creates the double-sign guard of a key that has signed nothing. An existing one is accepted if it has
+/// never recorded a signature: an interrupted command created it, and not the key.
 pub fn make_guard(path: &Path) -> Result<(), CliError> {
     if let Some(folder) = path.parent() {
         dev::make_private(folder)?;
@@ -157,7 +158,7 @@ pub fn make_guard(path: &Path) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Makes the guard of a key that was put here by hand. One that is there and whole stays.
+/// Creates the guard of a key that was copied into the home. An intact existing one stays.
 fn guard_by_hand(path: &Path) -> Result<(), CliError> {
     if !files::exists(path)? {
         return make_guard(path);
@@ -168,12 +169,12 @@ fn guard_by_hand(path: &Path) -> Result<(), CliError> {
     })
 }
 
-/// Returns true if the guard remembers a signature: its key belongs to it, and no other.
+/// Returns true if the guard has recorded a signature: it belongs to its key, and to no other.
 pub fn is_used(guard: &Path) -> bool {
     GuardFile::open(guard).is_ok_and(|guard| guard.latest().is_some())
 }
 
-/// Takes a guard that is there if nothing was ever signed with it.
+/// Accepts an existing guard if it has never recorded a signature.
 fn unused_guard(path: &Path) -> Result<(), CliError> {
     let detail = match GuardFile::open(path) {
         Ok(guard) if guard.latest().is_none() && !guard.was_torn() => return Ok(()),

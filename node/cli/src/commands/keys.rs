@@ -23,10 +23,10 @@ Examples:
   vibecoin keys list
   vibecoin keys sign alice --message 0x68656c6c6f";
 
-/// What to do about a name that no key has where an address could stand, too.
+/// Remedy for a name without a key where an address is possible, too.
 pub const NAME_OR_ADDRESS: &str = "give the name of a key, which `vibecoin keys list` shows, or an address";
 
-/// What is put before a message that is signed by hand, so that it can never be a transaction or a vote.
+/// Prefix of a message that is signed by hand, so that it can never be a transaction or a vote.
 const MESSAGE_TAG: &[u8] = b"vibecoin/message/v1";
 
 /// The last account of a path of SLIP-10, whose numbers are below 2^31.
@@ -131,10 +131,10 @@ pub struct ImportSource {
 }
 
 impl KeysCommand {
-    /// Does it.
+    /// Runs the command.
     ///
     /// # Errors
-    /// Exit 5 for a key that is not there, 40 for one that cannot be had.
+    /// Exit 5 for a key that does not exist, 40 for one that cannot be read.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         match self {
             Self::New { name, passphrase } => new(context, &name, &passphrase),
@@ -197,7 +197,7 @@ impl ImportSource {
                 solana_json: Some(path),
                 ..
             } => import::solana_json(&text(path)?),
-            // The parser of the arguments wants one of them.
+            // The argument parser requires one of them.
             _ => Err(KeyError::Import {
                 detail: "nothing to import".to_owned(),
             }),
@@ -205,7 +205,7 @@ impl ImportSource {
     }
 }
 
-/// What is to be imported is a file of the caller's like others: when its content is wrong, no key of the home is.
+/// The imported file belongs to the caller: a fault in its content is not a fault of a key of the home.
 fn of_import(error: KeyError) -> CliError {
     let content = matches!(error, KeyError::Import { .. });
     let error = CliError::from(error);
@@ -228,7 +228,7 @@ fn opened(context: &Context, keys: Keystore, passphrase: &PassphraseArgs) -> Res
     })
 }
 
-/// A key of the home, after asking for its passphrase.
+/// A key of the home, after requesting its passphrase.
 pub fn load(context: &Context, key: &str, passphrase: &PassphraseArgs) -> Result<SecretKey, CliError> {
     let keys = opened(context, context.keys_with(key)?, passphrase)?;
     Ok(keys.load(key, &mut passphrase.source())?)
@@ -322,7 +322,7 @@ fn delete(context: &Context, name: &str) -> Result<Answer, CliError> {
     Ok(Answer::new(json!({ "deleted": name })).text(format!("deleted {name}")))
 }
 
-/// The address or public key that a name, an address or a key stands for.
+/// The public key of a name, an address or a key.
 pub fn resolve(context: &Context, who: &str) -> Result<PublicKey, CliError> {
     if who.starts_with("0x") || who.contains('1') && vibecoin_primitives::Address::from_any_text(who).is_ok()
     {

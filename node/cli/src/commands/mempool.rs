@@ -1,4 +1,4 @@
-//! `vibecoin mempool`: what waits on one node.
+//! `vibecoin mempool`: transactions pending on one node.
 
 use clap::Subcommand;
 use vibecoin_rpc_api::limits::PAGE_MAX;
@@ -37,10 +37,10 @@ pub enum MempoolCommand {
 }
 
 impl MempoolCommand {
-    /// Does it.
+    /// Runs the command.
     ///
     /// # Errors
-    /// Those of the node.
+    /// The errors of the node.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let client = context.client()?;
         match self {

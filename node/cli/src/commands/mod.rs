@@ -1,4 +1,4 @@
-//! One module per command: its arguments, and what they mean.
+//! One module per command: its arguments, and their execution.
 
 pub mod account;
 pub mod bench;

@@ -1,4 +1,4 @@
-//! `vibecoin node`: runs a node until it is told to stop.
+//! `vibecoin node`: runs a node until it receives a signal.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -60,7 +60,7 @@ impl NodeArgs {
     /// Runs the node.
     ///
     /// # Errors
-    /// As the exit codes of the daemon say.
+    /// The exit codes of the daemon.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         vibecoin_engine::catch_signals()?;
         let given = self
@@ -105,7 +105,7 @@ impl NodeArgs {
         if announced.load(Ordering::SeqCst) {
             let _no_longer_there = std::fs::remove_file(&paths.endpoint);
         }
-        // A temporary home goes away unless a node that ran in it failed: then there is something to look at.
+        // A temporary home is removed unless a node that ran in it failed: it is then kept for inspection.
         keep_after_failure(
             scratch,
             outcome.is_err() && announced.load(Ordering::SeqCst),
@@ -182,7 +182,7 @@ impl NodeArgs {
     }
 }
 
-/// The one line on stdout, and the file by which client commands find this node.
+/// Prints the one line on stdout, and writes the file by which client commands find this node.
 fn announce(endpoint: &Path, ready: &Ready) {
     let url = format!("http://{}", ready.rpc);
     if let Err(error) = files::write_locked(endpoint, &format!("{url}\n")) {
@@ -204,7 +204,7 @@ fn announce(endpoint: &Path, ready: &Ready) {
     }
 }
 
-/// What scripts wait for, in this order.
+/// Fields that scripts parse, in this order.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ReadyLine<'a> {
@@ -219,7 +219,7 @@ struct ReadyLine<'a> {
     admin: Option<String>,
 }
 
-/// Warns that the chain is a toy: for people as a box, for programs that read the log as one of its lines.
+/// Warns that the chain is for development: as a box in text logs, as a log line in JSON logs.
 fn banner(home: &Path, genesis: &Genesis, format: LogFormat) {
     if format == LogFormat::Json {
         let accounts = dev::DEV_ACCOUNTS;
@@ -277,7 +277,7 @@ mod tests {
             found.map(|key| key.is_some())
         };
         assert_eq!(key("vibecoin node", false), Ok(false));
-        // A key that must be read and is not there is an error, never "no key".
+        // A key that is configured and missing is an error, never "no key".
         for (line, configured) in [
             ("vibecoin node", true),
             ("vibecoin node --validator", false),

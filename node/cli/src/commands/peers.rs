@@ -1,4 +1,4 @@
-//! `vibecoin peers`: who this node is connected with.
+//! `vibecoin peers`: the peers of this node.
 
 use clap::Subcommand;
 use serde_json::json;
@@ -17,7 +17,7 @@ const AFTER: &str = "\
 add, remove, ban and unban need the operator's listener of the node of --home: start it with \
 --admin.listen 127.0.0.1:0.";
 
-/// The longest ban with an end, a century; without `--seconds` it has none.
+/// Maximum duration of a temporary ban, a century; without `--seconds` it is permanent.
 const BAN_SECONDS_MAX: u64 = 100 * 365 * 86_400;
 
 /// The commands of `peers`.
@@ -63,10 +63,10 @@ pub enum PeersCommand {
 }
 
 impl PeersCommand {
-    /// Does it.
+    /// Runs the command.
     ///
     /// # Errors
-    /// Those of the node.
+    /// The errors of the node.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         match self {
             Self::List { limit } => {
@@ -115,7 +115,7 @@ fn done(json: serde_json::Value, text: String) -> Result<Answer, CliError> {
     Ok(Answer::new(json).text(text))
 }
 
-/// One line per peer; the identity comes last because it is long.
+/// One line per peer; the identity is last because it is long.
 fn table(peers: &[PeerView]) -> String {
     if peers.is_empty() {
         return "no peers\n".to_owned();

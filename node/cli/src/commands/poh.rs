@@ -28,10 +28,10 @@ pub enum PohCommand {
 }
 
 impl PohCommand {
-    /// Does it.
+    /// Runs the command.
     ///
     /// # Errors
-    /// Those of the node.
+    /// The errors of the node.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         match self {
             Self::Status => {

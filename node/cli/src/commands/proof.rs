@@ -1,4 +1,4 @@
-//! `vibecoin proof`: what a node said, checked without it.
+//! `vibecoin proof`: offline verification of a node's proofs.
 
 use std::path::{Path, PathBuf};
 
@@ -43,7 +43,7 @@ pub enum ProofCommand {
 }
 
 impl ProofCommand {
-    /// Does it.
+    /// Runs the command.
     ///
     /// # Errors
     /// Exit 8 when nothing is proven.
@@ -73,7 +73,7 @@ impl ProofCommand {
         }
         let proof = read(&file)?;
         let trust = files::trust(&built);
-        // A file that lost its claims proves nothing that anybody asked for: only on demand.
+        // A file that lost its claims does not prove the user's claim: only on request.
         let proven = if light_block {
             verify_light_block(&trust, &proof)
         } else {
@@ -90,7 +90,7 @@ impl ProofCommand {
     }
 }
 
-/// Reads a proof file. Whatever is wrong with its bytes, it is not what it claims.
+/// Reads a proof file. Any fault in its bytes is a failed verification.
 fn read(path: &Path) -> Result<ProofFile, CliError> {
     let invalid =
         |what: String| CliError::unverified(format!("{}: {what}", path.display())).reason("proof_invalid");
@@ -121,7 +121,7 @@ fn answer(proven: &Proven, genesis: &Hash, prefix: AddressPrefix) -> Answer {
         "timestampMs": proven.time.0.to_string(),
         "facts": facts,
     });
-    // The common case, a single account, can be read without knowing about lists of facts.
+    // The common case, a single account, is readable without knowledge of lists of facts.
     if let ([Fact::Account { address, account }], Value::Object(fields)) =
         (proven.facts.as_slice(), &mut json)
     {

@@ -27,7 +27,7 @@ pub struct RpcArgs {
     params: Option<String>,
 }
 
-/// Parameters as they were typed.
+/// Parameters as typed.
 struct Typed(Option<Box<RawValue>>);
 
 impl ToRpcParams for Typed {
@@ -40,7 +40,7 @@ impl RpcArgs {
     /// Calls the method.
     ///
     /// # Errors
-    /// Those of the node; exit 2 when the parameters are no JSON.
+    /// The errors of the node; exit 2 when the parameters are not JSON.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let params = self
             .params

@@ -18,10 +18,10 @@ pub struct StatusArgs {}
 pub struct HealthArgs {}
 
 impl StatusArgs {
-    /// Asks the node.
+    /// Queries the node.
     ///
     /// # Errors
-    /// Those of the node.
+    /// The errors of the node.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let client = context.client()?;
         let status = context.wait(async { Ok(client.get_status().await?) })?;
@@ -67,7 +67,7 @@ fn people(status: &NodeStatusView, now_ms: u64) -> String {
     text
 }
 
-/// Where it stands, and while it catches up how fast and until when.
+/// The height, and while it catches up the rate and the estimated end.
 fn sync(sync: &SyncStatusView) -> String {
     let mut text = format!("{} ({} of {})", sync.state, sync.current, sync.target);
     if sync.state == "synced" {
@@ -81,7 +81,7 @@ fn sync(sync: &SyncStatusView) -> String {
     text
 }
 
-/// How long ago the newest block was made: a chain without a quorum stands still, and its nodes are in sync.
+/// Age of the newest block: a chain without a quorum stands still, and its nodes are in sync.
 fn age(now_ms: u64, made_ms: u64) -> String {
     match now_ms.checked_sub(made_ms) {
         Some(ms) => format!("{} ago", duration(ms / 1000)),
@@ -89,7 +89,7 @@ fn age(now_ms: u64, made_ms: u64) -> String {
     }
 }
 
-/// Seconds as people say them.
+/// Seconds in readable units.
 fn duration(seconds: u64) -> String {
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, s) => format!("{s} s"),
@@ -99,10 +99,10 @@ fn duration(seconds: u64) -> String {
 }
 
 impl HealthArgs {
-    /// Asks the node.
+    /// Queries the node.
     ///
     /// # Errors
-    /// Those of the node. Exit 12 when it is not ready.
+    /// The errors of the node. Exit 12 when it is not ready.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let client = context.client()?;
         let health = context.wait(async { Ok(client.get_health().await?) })?;

@@ -1,4 +1,4 @@
-//! `vibecoin subscribe`: what happens on the chain, as it happens.
+//! `vibecoin subscribe`: events of the chain, as they occur.
 
 use clap::{Args, ValueEnum};
 use serde_json::Value;
@@ -70,10 +70,10 @@ pub struct Follow {
 }
 
 impl SubscribeArgs {
-    /// Follows.
+    /// Runs the command.
     ///
     /// # Errors
-    /// Those of the node; exit 1 when it closes the subscription, 3 when it does so because it stops.
+    /// The errors of the node; exit 1 when it closes the subscription, 3 when it does so because it stops.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let params = match &self.account {
             Some(account) => Some(TopicParams {
@@ -89,7 +89,7 @@ impl SubscribeArgs {
     }
 }
 
-/// Prints events as they come: one JSON value per line, or with `-o json` all of them in one list.
+/// Prints events as they arrive: one JSON value per line, or with `-o json` all of them in one list.
 pub fn follow(
     context: &Context,
     topic: Topic,
@@ -157,7 +157,7 @@ fn closed(event: &SubscriptionEvent, reason: &str) -> CliError {
     let hint = event
         .resume_from
         .map(|height| format!("go on with --from-height {height}"));
-    // A node that stops is one that goes away.
+    // A stopping node counts as disconnected.
     let exit = if reason == "shutdown" {
         Exit::CannotConnect
     } else {
@@ -179,7 +179,7 @@ fn json(event: &SubscriptionEvent) -> Value {
     serde_json::to_value(event).unwrap_or(Value::Null)
 }
 
-/// An event in one line for people.
+/// An event as one line of text.
 fn line(event: &SubscriptionEvent) -> String {
     let data = event.data.as_ref().map(|data| data.get()).unwrap_or_default();
     let data: Value = serde_json::from_str(data).unwrap_or(Value::Null);

@@ -1,4 +1,4 @@
-//! `vibecoin transfer`: the whole way of a payment in one command.
+//! `vibecoin transfer`: all steps of a payment in one command.
 
 use clap::Args;
 use jsonrpsee::http_client::HttpClient;
@@ -85,10 +85,10 @@ impl From<ChoiceArgs> for Choices {
 }
 
 impl TransferArgs {
-    /// Sends the money.
+    /// Sends the payment.
     ///
     /// # Errors
-    /// Exit 4 when it is refused or fails, 6 when the wait ends first.
+    /// Exit 4 when it is refused or fails, 6 when the wait times out.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let key = keys::load(context, &self.from, &self.passphrase)?;
         let client = context.client()?;

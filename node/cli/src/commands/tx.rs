@@ -33,10 +33,10 @@ Examples:
   vibecoin tx send signed.hex --wait final
   vibecoin tx status 0x<hash>";
 
-/// Most bytes of a file with an unsigned transaction.
+/// Maximum size of a file with an unsigned transaction, in bytes.
 const UNSIGNED_BYTES_MAX: usize = 512 * 1024;
-/// Most bytes of a file with a raw transaction in hex. Larger ones than the chain takes are sent all the
-/// same: the node says what is wrong with them.
+/// Maximum size of a file with a raw transaction in hex, in bytes. Transactions above the chain's limit are
+/// sent all the same: the node reports the fault.
 const RAW_TEXT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The commands of `tx`.
@@ -123,10 +123,10 @@ pub enum TxCommand {
 }
 
 impl TxCommand {
-    /// Does it.
+    /// Runs the command.
     ///
     /// # Errors
-    /// Those of the node.
+    /// The errors of the node.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         match self {
             Self::Build {
@@ -237,7 +237,7 @@ fn unknown(hash: &str) -> CliError {
         .hint("it may have expired, or be on another chain")
 }
 
-/// Asks the node about one transaction.
+/// Queries the node about one transaction.
 fn call<T>(
     context: &Context,
     hash: &str,
@@ -355,7 +355,7 @@ fn sign_file(
     }
 }
 
-/// The chain to sign for: named, the home's, or the node's.
+/// The chain to sign for: from the argument, the home, or the node.
 fn chain_of(context: &Context, genesis_hash: Option<&str>) -> Result<(Hash, AddressPrefix), CliError> {
     if let Some(text) = genesis_hash {
         return Ok((Hash::from_text(text)?, context.prefix()?));

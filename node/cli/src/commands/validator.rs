@@ -1,4 +1,4 @@
-//! `vibecoin validator`: who votes, whose turn it is, and how the voting goes.
+//! `vibecoin validator`: the validators, the proposer schedule, and voting.
 
 use clap::Subcommand;
 use vibecoin_primitives::PublicKey;
@@ -11,7 +11,7 @@ use crate::error::CliError;
 use crate::output::{Answer, cell, message};
 use crate::usage::whole;
 
-/// Upper bound of the heights that a node looks at for one answer.
+/// Maximum number of heights that a node examines for one answer.
 const HEIGHTS_MAX: u64 = 1_000;
 
 /// The commands of `validator`.
@@ -45,10 +45,10 @@ pub enum ValidatorCommand {
 }
 
 impl ValidatorCommand {
-    /// Does it.
+    /// Runs the command.
     ///
     /// # Errors
-    /// Those of the node.
+    /// The errors of the node.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let client = context.client()?;
         match self {

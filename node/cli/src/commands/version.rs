@@ -1,4 +1,4 @@
-//! `vibecoin version`: what this program is.
+//! `vibecoin version`: version and build of this program.
 
 use clap::Args;
 use serde_json::json;
@@ -24,7 +24,7 @@ pub fn facts() -> BuildFacts {
 }
 
 impl VersionArgs {
-    /// Says it.
+    /// Reports it.
     #[must_use]
     pub fn run(self) -> Answer {
         let facts = facts();

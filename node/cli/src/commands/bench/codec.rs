@@ -1,4 +1,4 @@
-//! Encoding and decoding what travels most: transactions, and blocks full of them.
+//! Encoding and decoding of the most frequent data: transactions, and blocks full of them.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub struct CodecArgs {
 }
 
 impl CodecArgs {
-    /// Measures.
+    /// Runs the measurement.
     #[must_use]
     pub fn run(self) -> Answer {
         let mut figures = Figures::of("codec");

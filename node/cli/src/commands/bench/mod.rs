@@ -1,4 +1,4 @@
-//! `vibecoin bench`: figures as JSON, with their units. Nothing here is a test: no figure is too low.
+//! `vibecoin bench`: figures as JSON, with their units. These are not tests: no figure is too low.
 
 pub mod codec;
 pub mod load;
@@ -42,12 +42,12 @@ pub enum BenchCommand {
 }
 
 impl BenchCommand {
-    /// Measures.
+    /// Runs the measurement.
     ///
     /// # Errors
-    /// What stopped the measurement.
+    /// The error that stopped the measurement.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
-        // Whoever measures may also profile; the keys of a measurement are nobody's.
+        // A user who measures may also profile; the keys of a measurement have no value.
         crate::secrets::allow_measurements();
         match self {
             Self::State(args) => args.run(),
@@ -67,7 +67,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Of this benchmark.
+    /// Figures of this benchmark.
     #[must_use]
     pub const fn of(bench: &'static str) -> Self {
         Self {
@@ -76,12 +76,12 @@ impl Figures {
         }
     }
 
-    /// Adds one.
+    /// Adds a figure.
     pub fn add(&mut self, name: impl Into<String>, value: f64, unit: &'static str) {
         self.rows.push((name.into(), value, unit));
     }
 
-    /// All of them, with the machine they were measured on.
+    /// All figures, with the machine they were measured on.
     #[must_use]
     pub fn answer(self) -> Answer {
         let rows: Vec<Value> = self
@@ -104,16 +104,16 @@ pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Four digits that mean something; more would be noise.
+/// Rounds to four significant digits; more would be noise.
 pub fn rounded(value: f64) -> f64 {
     if !value.is_finite() {
         return 0.0;
     }
-    // Rust's scientific notation rounds to the digits that are asked for.
+    // Rust's scientific notation rounds to the requested digits.
     format!("{value:.3e}").parse().unwrap_or(value)
 }
 
-/// How often `work` can be done per second: repeated for at least `least`, the best of three.
+/// Executions of `work` per second: repeated for at least `least`, the best of three.
 fn per_second(least: Duration, mut work: impl FnMut()) -> f64 {
     let mut best = 0f64;
     for _ in 0..3 {

@@ -33,7 +33,7 @@ impl Default for PohArgs {
 }
 
 impl PohArgs {
-    /// Measures.
+    /// Runs the measurement.
     ///
     /// # Errors
     /// Exit 2 for a pace that no block may have.

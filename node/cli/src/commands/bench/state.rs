@@ -1,4 +1,4 @@
-//! Durable blocks of random account updates, as the storage room measures them.
+//! Durable blocks of random account updates, with the storage crate's benchmark.
 
 use std::path::PathBuf;
 
@@ -35,10 +35,10 @@ pub struct StateArgs {
 }
 
 impl StateArgs {
-    /// Measures.
+    /// Runs the measurement.
     ///
     /// # Errors
-    /// Those of the storage room.
+    /// The errors of the storage crate.
     pub fn run(self) -> Result<Answer, CliError> {
         let parent = crate::environment::temporary_folder();
         let scratch = tempfile::tempdir_in(&parent).map_err(CliError::file("make a folder in", &parent))?;

@@ -1,4 +1,4 @@
-//! The signature rule: one by one, and in batches of several sizes.
+//! Signature verification: one by one, and in batches of several sizes.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::output::Answer;
 pub struct VerifyArgs {}
 
 impl VerifyArgs {
-    /// Measures.
+    /// Runs the measurement.
     #[must_use]
     pub fn run(self) -> Answer {
         let mut figures = Figures::of("verify");

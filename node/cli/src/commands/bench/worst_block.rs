@@ -1,4 +1,4 @@
-//! The largest blocks that a profile allows, and how long they take to judge.
+//! The largest blocks that a profile allows, and the time to judge them.
 
 use std::path::PathBuf;
 
@@ -28,7 +28,7 @@ pub struct WorstBlockArgs {
 }
 
 impl WorstBlockArgs {
-    /// Measures.
+    /// Runs the measurement.
     ///
     /// # Errors
     /// Exit 1 when a block could not be made or judged.

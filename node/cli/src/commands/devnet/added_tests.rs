@@ -1,4 +1,4 @@
-//! Nodes that are added where another devnet has the next ports.
+//! Nodes that are added while another devnet uses the next ports.
 
 use super::*;
 
@@ -6,7 +6,7 @@ fn record(bench: &Bench, number: usize) -> super::super::state::NodeRecord {
     Devnet::look(&bench.dir()).unwrap().node(number).unwrap()
 }
 
-/// Something of others that listens on the ports that the node with this number would get.
+/// A foreign listener on one of the ports that the node with this number would have.
 fn taken(bench: &Bench, number: u16) -> TcpListener {
     let net = Devnet::look(&bench.dir()).unwrap();
     let base = net.existing().unwrap().base_port;
@@ -31,7 +31,7 @@ fn a_node_that_is_added_takes_the_next_free_ports_and_keeps_them() {
     assert_eq!(full.admin, Some(format!("127.0.0.1:{}", own + 3)));
     assert_eq!(record(&bench, 0), first, "the others stay where they are");
 
-    // A node that is stopped has its ports all the same.
+    // A stopped node keeps its ports.
     bench.run("stop-node 1").unwrap();
     let second = json_of(&bench.start("add-node").unwrap());
     assert_ne!(second["rpc"], added["rpc"]);

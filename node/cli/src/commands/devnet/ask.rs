@@ -1,4 +1,4 @@
-//! Questions to nodes: where their head is, whether they agree, whom they talk to.
+//! Queries to nodes: their heads, their agreement, their peers.
 
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ use crate::context::paths_of;
 use crate::error::CliError;
 use crate::exit::Exit;
 
-/// How long one question may take; a node under load answers in much less.
+/// Deadline of one query; a node under load answers in much less.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// Blocks that are asked for at once when their transactions are counted.
+/// Blocks requested at once when their transactions are counted.
 const BLOCKS_AT_ONCE: u32 = 25;
 
 /// The head of a node.
@@ -69,10 +69,10 @@ pub fn silent_hint(node: &NodeRecord) -> String {
     )
 }
 
-/// The hash of the chain's genesis, of the first of these nodes that answers.
+/// The genesis hash of the chain, from the first of these nodes that answers.
 ///
 /// # Errors
-/// That of the last one when none answers.
+/// The error of the last one when none answers.
 pub async fn genesis_hash(nodes: &[NodeRecord]) -> Result<Hash, CliError> {
     let mut failed = no_node();
     for node in nodes {
@@ -84,8 +84,8 @@ pub async fn genesis_hash(nodes: &[NodeRecord]) -> Result<Hash, CliError> {
     Err(failed)
 }
 
-/// Whether all nodes have the same block at a height. `None`: one of them does not have it, or does not
-/// answer.
+/// Returns true if all nodes have the same block at a height. `None`: one of them does not have it, or does
+/// not answer.
 ///
 /// # Errors
 /// Exit 30 when two nodes have different blocks there, with both hashes: the chain has forked.
@@ -121,7 +121,7 @@ pub async fn same_block(
     Ok(first.filter(|_| all).map(|(_, hash)| hash))
 }
 
-/// Transactions in the blocks of `from` to `to`; `None` when the node does not tell them all.
+/// Number of transactions in the blocks of `from` to `to`; `None` when the node does not return them all.
 pub async fn transactions(client: &HttpClient, from: u64, to: u64) -> Option<u64> {
     let mut sum = 0u64;
     let mut first = from;
@@ -145,7 +145,7 @@ pub async fn transactions(client: &HttpClient, from: u64, to: u64) -> Option<u64
     Some(sum)
 }
 
-/// The ids of the peers that a node is connected with.
+/// The ids of a node's connected peers.
 pub async fn peers(client: &HttpClient) -> Result<Vec<String>, CliError> {
     let peers: Value = client.request("net_getPeers", ObjectParams::new()).await?;
     let items = peers.as_array().or_else(|| peers.get("items")?.as_array());
@@ -155,7 +155,7 @@ pub async fn peers(client: &HttpClient) -> Result<Vec<String>, CliError> {
         .collect())
 }
 
-/// The operator's methods of a node.
+/// Client of a node's admin methods.
 pub struct Admin {
     name: String,
     client: HttpClient,
@@ -179,7 +179,7 @@ impl Admin {
         let mut headers = HeaderMap::new();
         let mut value = HeaderValue::from_str(&format!("Bearer {}", token.as_str()))
             .map_err(|_| CliError::new(Exit::Key, format!("the token of {} cannot be sent", node.name)))?;
-        // Never shown in a log.
+        // Excluded from logs.
         value.set_sensitive(true);
         headers.insert("authorization", value);
         let url = format!("http://{address}");
@@ -194,12 +194,12 @@ impl Admin {
         })
     }
 
-    /// Breaks with a peer, both ways, until it is forgiven.
+    /// Bans a peer until [`Admin::unban`].
     pub async fn ban(&self, id: &str, reason: &str) -> Result<(), CliError> {
         self.call("net_banPeer", &[("id", id), ("reason", reason)]).await
     }
 
-    /// Forgives a peer.
+    /// Lifts the ban of a peer.
     pub async fn unban(&self, id: &str) -> Result<(), CliError> {
         self.call("net_unbanPeer", &[("id", id)]).await
     }

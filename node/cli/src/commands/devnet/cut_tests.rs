@@ -1,4 +1,4 @@
-//! Cutting the network and joining it again.
+//! Partitions of the network, and healing.
 
 use super::*;
 
@@ -25,13 +25,13 @@ fn a_cut_is_made_of_bans_survives_a_restart_of_a_node_and_is_healed() {
             .contains("validator-0,validator-1,full-0 / validator-2,validator-3")
     );
 
-    // A node that comes back is behind the cut again.
+    // A restarted node is behind the partition again.
     bench.ok("kill-node 2");
     fs::remove_file(bench.dir().join("validator-2/db/bans")).unwrap();
     bench.start("start-node 2").unwrap();
     assert_eq!(banned(2), [0, 1, 4]);
 
-    // Another cut takes back what it does not need.
+    // A second partition lifts the bans that it does not need.
     bench.ok("partition 3/0,1,2,4");
     assert_eq!(banned(3), [0, 1, 2, 4]);
     assert_eq!((banned(0), banned(2)), (vec![3], vec![3]));

@@ -1,4 +1,4 @@
-//! `faucet`: money for an account, from the key that the devnet was made with.
+//! `faucet`: funds for an account, from the key that the devnet was created with.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ use crate::passphrase::PassphraseArgs;
 use crate::program::Typed;
 use crate::sending::{Choices, Hex, WaitFor, pay, payment};
 
-/// What is given when nobody says how much: a thousand of the money's own unit.
+/// Default amount: a thousand coins.
 const AMOUNT_DEFAULT: u64 = 1_000_000_000_000;
 
 /// Arguments of `faucet`.
@@ -34,7 +34,7 @@ pub struct FaucetArgs {
     wait: WaitFor,
 }
 
-/// The faucet's key, from the home of the first node, and a context of a node that runs.
+/// The faucet's key, from the home of the first node, and a context of a running node.
 pub fn funder(context: &Context, net: &Devnet) -> Result<(SecretKey, Context), CliError> {
     let first = net.node(0)?;
     let node = net.running().into_iter().next().ok_or_else(no_node)?;
@@ -54,13 +54,13 @@ pub fn funder(context: &Context, net: &Devnet) -> Result<(SecretKey, Context), C
     Ok((key, context))
 }
 
-/// What is said when nothing runs.
+/// The error when no node runs.
 pub fn no_node() -> CliError {
     CliError::new(Exit::CannotConnect, "no node of the devnet runs")
         .hint("start it with `vibecoin devnet up`")
 }
 
-/// Sends money.
+/// Sends the transfer.
 pub fn run(context: &Context, dir: &Path, args: &FaucetArgs) -> Result<Answer, CliError> {
     let net = Devnet::look(dir)?;
     let (key, context) = funder(context, &net)?;

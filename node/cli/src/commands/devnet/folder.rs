@@ -1,8 +1,9 @@
-//! The folder of a devnet: which parts of its path this program made, and the lock of the command that changes it.
+//! The folder of a devnet: the parts of its path that this program created, and the lock of the command that
+//! changes it.
 //!
-//! The file `lock` holds `{"made":[PATH, …]}`, innermost first, written when the file is made. It goes with the
-//! folder when that is moved or copied, so `destroy` knows whether the folder is its own to remove; of the folders
-//! around it only those that are still at the recorded path are.
+//! The file `lock` holds `{"made":[PATH, …]}`, innermost first, written when the file is created. It stays
+//! with the folder when that is moved or copied, so `destroy` can decide whether it may remove the folder; of
+//! the surrounding folders it removes only those that are still at the recorded path.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -18,25 +19,25 @@ use crate::wait;
 
 /// The lock's name in the folder.
 pub const LOCK_FILE: &str = "lock";
-/// Most bytes of the lock file that are read.
+/// Maximum number of bytes of the lock file that are read.
 const LOCK_BYTES_MAX: usize = 64 * 1024;
 
-/// The text of the lock file.
+/// Contents of the lock file.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Made {
-    /// Folders that were made for the devnet, the devnet's own first.
+    /// Folders created for the devnet, the devnet's own first.
     made: Vec<PathBuf>,
 }
 
 impl Made {
-    /// Reads the lock file; `None` when it is not one that this program wrote.
+    /// Reads the lock file; `None` when this program did not write it.
     fn read(path: &Path) -> Option<Self> {
         serde_json::from_str(&files::read_text(path, LOCK_BYTES_MAX).ok()?).ok()
     }
 }
 
-/// Returns true if the folder holds nothing but the lock of a devnet that was never made.
+/// Returns true if the folder holds nothing but the lock of a devnet that was never created.
 pub fn is_abandoned(dir: &Path) -> Result<bool, CliError> {
     let mut names = std::fs::read_dir(dir)
         .map_err(CliError::file("read", dir))?
@@ -46,27 +47,28 @@ pub fn is_abandoned(dir: &Path) -> Result<bool, CliError> {
     Ok(only && Made::read(&dir.join(LOCK_FILE)).is_some())
 }
 
-/// A folder's identity on this machine: it stays when the folder is moved, and a copy has another.
+/// A folder's identity on this machine: it survives a move of the folder, and a copy has a different one.
 pub fn identity(dir: &Path) -> Result<String, CliError> {
     let found = std::fs::metadata(dir).map_err(CliError::file("examine", dir))?;
     Ok(format!("{}:{}", found.dev(), found.ino()))
 }
 
-/// The locked folder of a devnet. One command at a time has it.
+/// The locked folder of a devnet. One command at a time holds it.
 pub struct Locked {
     dir: PathBuf,
     file: File,
-    /// This command made the lock file.
+    /// True if this command created the lock file.
     new: bool,
 }
 
 impl Locked {
-    /// Makes the folder when it is not there, and takes its lock, waiting for the command that has it.
+    /// Creates the folder if it does not exist, and takes its lock, waiting for the command that holds it.
     pub fn take(dir: &Path) -> Result<Self, CliError> {
         Self::take_writing(dir, |file, text| file.write_all(text.as_bytes()))
     }
 
-    /// As [`Locked::take`]; `write` fills the lock file. When it fails, nothing stays that this command made.
+    /// As [`Locked::take`]; `write` fills the lock file. If it fails, everything that this command created is
+    /// removed.
     fn take_writing(
         dir: &Path,
         write: impl Fn(&mut File, &str) -> std::io::Result<()>,
@@ -86,7 +88,7 @@ impl Locked {
                 continue;
             };
             wait::lock(&file, &path, "another command that changes this devnet")?;
-            // The command that was waited for may have removed the file with the devnet.
+            // The previous holder may have removed the file with the devnet.
             if !wait::is_at(&file, &path) {
                 continue;
             }
@@ -105,7 +107,7 @@ impl Locked {
         }
     }
 
-    /// Removes what [`Locked::take`] made, if this command made it.
+    /// Removes the contents that [`Locked::take`] created, if this command created them.
     pub fn undo(self) -> Result<(), CliError> {
         if self.new {
             self.remove()?;
@@ -113,8 +115,8 @@ impl Locked {
         Ok(())
     }
 
-    /// Removes the lock and the folders that were made for the devnet and are empty now. Returns true if the
-    /// devnet's own folder is gone.
+    /// Removes the lock and the folders that were created for the devnet and are empty now. Returns true if
+    /// the devnet's own folder is gone.
     pub fn remove(self) -> Result<bool, CliError> {
         let path = self.dir.join(LOCK_FILE);
         let made = Made::read(&path).unwrap_or_default().made;
@@ -130,14 +132,15 @@ impl Locked {
     }
 }
 
-/// Removes the folders that were made for a devnet and are empty now, its own first. Returns true if that is gone.
+/// Removes the folders that were created for a devnet and are empty now, its own first. Returns true if that
+/// is gone.
 fn remove_folders(dir: &Path, made: &[PathBuf]) -> bool {
     if made.is_empty() || std::fs::remove_dir(dir).is_err() {
         return false;
     }
     let mut inner = dir;
     for outer in made.iter().skip(1) {
-        // A moved devnet leaves alone the folders that it is in now.
+        // A moved devnet leaves its new surrounding folders alone.
         if inner.parent() != Some(outer.as_path()) || std::fs::remove_dir(outer).is_err() {
             break;
         }
@@ -146,12 +149,12 @@ fn remove_folders(dir: &Path, made: &[PathBuf]) -> bool {
     true
 }
 
-/// Makes a folder and those that lead to it. Returns those that were not there, innermost first.
+/// Creates a folder and its parents. Returns those that did not exist, innermost first.
 fn make_folders(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
     let dir = std::path::absolute(dir).map_err(CliError::file("find", dir))?;
     let missing: Vec<&Path> = dir.ancestors().take_while(|folder| !folder.exists()).collect();
     if let Err(error) = make_private(&dir) {
-        // Of several some may have been made.
+        // Some of several may have been created.
         for folder in missing {
             let _not_there = std::fs::remove_dir(folder);
         }
@@ -163,7 +166,7 @@ fn make_folders(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
     made.collect()
 }
 
-/// Opens the lock file, or makes it. `None` when the folder went away meanwhile.
+/// Opens the lock file, or creates it. `None` when the folder was removed meanwhile.
 fn open(path: &Path) -> Result<Option<(File, bool)>, CliError> {
     use std::io::ErrorKind::{AlreadyExists, NotFound};
     let options = || {
@@ -193,16 +196,16 @@ mod tests {
     fn what_was_made_is_removed_and_nothing_else() {
         let scratch = tempfile::tempdir().unwrap();
         let root = scratch.path();
-        // Two folders that were not there, around the devnet's own.
+        // Two folders that did not exist, around the devnet's own.
         let deep = root.join("a/b/net");
         assert!(Locked::take(&deep).unwrap().remove().unwrap());
         assert!(!root.join("a").exists());
-        // One of them has got other content since.
+        // One of them has other contents since.
         let locked = Locked::take(&deep).unwrap();
         std::fs::write(root.join("a/mine"), "precious").unwrap();
         assert!(locked.remove().unwrap());
         assert!(root.join("a/mine").exists() && !root.join("a/b").exists());
-        // A folder of the user's.
+        // A folder of the user.
         let own = root.join("own");
         std::fs::create_dir(&own).unwrap();
         assert!(!Locked::take(&own).unwrap().remove().unwrap());
@@ -212,7 +215,7 @@ mod tests {
     #[test]
     fn a_lock_that_cannot_be_written_leaves_nothing() {
         let full = |file: &mut File, text: &str| {
-            // As a disk does that is full after the first bytes.
+            // As on a disk that is full after the first bytes.
             file.write_all(&text.as_bytes()[..4])?;
             Err(std::io::ErrorKind::StorageFull.into())
         };
@@ -221,7 +224,7 @@ mod tests {
         let refused = Locked::take_writing(&root.join("a/net"), full).err().unwrap();
         assert_eq!(refused.exit, crate::exit::Exit::DiskFull);
         assert!(!root.join("a").exists());
-        // A folder of the user's stays, without a lock.
+        // A folder of the user stays, without a lock.
         let own = root.join("own");
         std::fs::create_dir(&own).unwrap();
         assert!(Locked::take_writing(&own, full).is_err());

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Writes the state as a killed command left it.
+/// Writes the state that a killed command left.
 fn leave(bench: &Bench, change: impl FnOnce(&mut State)) {
     let mut net = Devnet::change(&bench.dir()).unwrap();
     change(net.existing_mut().unwrap());
@@ -20,7 +20,7 @@ fn a_refused_up_leaves_nothing() {
     fs::create_dir(bench.dir()).unwrap();
     bench.start(&format!("up -v 1 --base-port {base}")).unwrap_err();
     assert_eq!(fs::read_dir(bench.dir()).unwrap().count(), 0);
-    // A home that the devnet does not know.
+    // A home that is not recorded in the devnet.
     fs::create_dir(bench.dir().join("validator-0")).unwrap();
     assert_eq!(bench.start("up -v 1 -n 0").unwrap_err().reason, "exists");
     assert_eq!(fs::read_dir(bench.dir()).unwrap().count(), 1);
@@ -34,7 +34,7 @@ fn a_devnet_whose_making_was_interrupted_is_made_anew() {
         ("validator-1", "-v 2 -n 1"),
         ("validator-1/validator.key", "-v 2 -n 1"),
         ("validator-0/genesis.toml", ""),
-        // What was asked for now counts: there was no devnet.
+        // The arguments of this command apply: there was no devnet.
         ("full-0/node.key", "-v 1 -n 2 --seed other"),
     ] {
         bench.up("-v 2 -n 1");
@@ -48,7 +48,7 @@ fn a_devnet_whose_making_was_interrupted_is_made_anew() {
         } else {
             fs::remove_file(path).unwrap();
         }
-        // It counts for nothing until it is made anew.
+        // It is ignored until it is created again.
         assert!(text_of(&bench.run("status").unwrap()).contains("no devnet"));
         let down = text_of(&bench.run("down").unwrap());
         assert!(down.starts_with("nothing to stop"), "{down}");

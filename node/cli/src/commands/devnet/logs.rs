@@ -1,4 +1,4 @@
-//! `logs`: what nodes printed, of one or of all, as it is or as it comes.
+//! `logs`: output of one or all nodes, printed once or followed.
 
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
@@ -10,9 +10,9 @@ use super::state::{Devnet, NodeRecord};
 use crate::error::CliError;
 use crate::output::{self, Answer};
 
-/// From one look at the logs to the next while following.
+/// Polling interval while following.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Most bytes that are taken from a log at once.
+/// Maximum number of bytes read from a log at once.
 const CHUNK_BYTES: u64 = 1024 * 1024;
 
 /// Arguments of `logs`.
@@ -33,12 +33,12 @@ struct Reader {
     node: NodeRecord,
     /// Bytes that were read.
     offset: u64,
-    /// The beginning of a line whose end has not come yet.
+    /// The beginning of an incomplete line.
     rest: Vec<u8>,
 }
 
 impl Reader {
-    /// The whole lines since the last time.
+    /// The complete lines since the last call.
     fn lines(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         while self.fill().unwrap_or(0) > 0 {
@@ -53,7 +53,7 @@ impl Reader {
     fn fill(&mut self) -> std::io::Result<usize> {
         let mut file = std::fs::File::open(&self.node.log)?;
         if file.metadata()?.len() < self.offset {
-            // The node was started again: a new file under the old name.
+            // The node was restarted: a new file under the old name.
             self.offset = 0;
             self.rest.clear();
         }

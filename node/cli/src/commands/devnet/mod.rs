@@ -1,4 +1,4 @@
-//! `vibecoin devnet`: a network of nodes on this machine, and what can be done to it.
+//! `vibecoin devnet`: a network of nodes on this machine, and operations on it.
 //!
 //! ```text
 //!  .devnet/devnet.json     state      which nodes there are, which process each of them is
@@ -8,11 +8,11 @@
 //! ```
 //!
 //! - Only processes that were recorded here are ever signalled: by pid, start time, boot id and folder.
-//! - A node's program is started only after its process was recorded, so no process is left that nobody knows.
+//! - A node's program is started only after its process was recorded, so no process is left unrecorded.
 //! - Nothing waits for a fixed time: starting waits for ready lines and then for equal heads.
-//! - Nothing is deleted that was not made here. The folder can be moved, within its file system also while the
+//! - Only files created here are deleted. The folder can be moved, within its file system also while the
 //!   nodes run.
-//! - A command that is interrupted at any point leaves what the next one finishes or removes.
+//! - The next command completes or removes the partial work of an interrupted one.
 //!
 //! Read in this order: `folder`, `state`, `process`, `ports`, `ready`, `run` (up and down), `nodes` (one by one).
 
@@ -79,9 +79,9 @@ pub struct DevnetArgs {
     command: DevnetCommand,
 }
 
-/// The folder when none is named.
+/// The default folder.
 const DIR_DEFAULT: &str = ".devnet";
-/// What hints call these commands.
+/// Name of these commands in hints.
 const OWN_NAME: &str = "vibecoin devnet";
 
 /// The commands of `devnet`.
@@ -118,10 +118,10 @@ enum DevnetCommand {
 }
 
 impl DevnetArgs {
-    /// Does it.
+    /// Runs the command.
     ///
     /// # Errors
-    /// As the exit codes of each command say; exit 30 when two nodes have different blocks at one height.
+    /// The exit codes of each command; exit 30 when two nodes have different blocks at one height.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let dir = &self.dir;
         let words = Words::of(dir, &self.typed);
@@ -148,16 +148,16 @@ impl DevnetArgs {
     }
 }
 
-/// How hints name the commands of one devnet.
+/// Names of the commands of one devnet in hints.
 struct Words {
     /// Command line prefix that the caller used for `vibecoin devnet`.
     typed: String,
-    /// The option that names the folder, where one is needed.
+    /// The option that selects the folder, where one is needed.
     named: String,
 }
 
 impl Words {
-    /// For the devnet in `dir`, of a caller who typed `typed` for `vibecoin devnet`.
+    /// For the devnet in `dir`, of a caller that typed `typed` for `vibecoin devnet`.
     fn of(dir: &Path, typed: &str) -> Self {
         let [set, usual] = ["DEVNET_DIR", "DEVNET_DIR_DEFAULT"].map(crate::environment::value);
         Self {
@@ -182,15 +182,16 @@ impl Words {
         out
     }
 
-    /// Writes a line for people beside a result, in these words.
+    /// Writes a line beside a result, with these names of commands.
     fn note(&self, text: &str) {
         let text = self.shown(text);
         output::note(&Typed::new(std::env::args_os().next(), None).shown(&text));
     }
 }
 
-/// The option that hints need to be about the same devnet: none where every command finds it without. A variable
-/// `DEVNET_DIR` that is set may have been set for one command alone. `usual` is the folder of a script's callers.
+/// The option that hints need for the same devnet: none where every command finds it without. A variable
+/// `DEVNET_DIR` that is set may have been set for one command alone. `usual` is the folder of a script's
+/// callers.
 fn named(dir: &Path, set: Option<&OsStr>, usual: Option<&OsStr>) -> String {
     let usual = usual.unwrap_or(OsStr::new(DIR_DEFAULT));
     if dir.as_os_str() == usual && set.is_none_or(|set| set == usual) {
@@ -199,8 +200,8 @@ fn named(dir: &Path, set: Option<&OsStr>, usual: Option<&OsStr>) -> String {
     format!(" --dir {}", quoted_path(dir))
 }
 
-/// How the devnet whose node has this home is started again; `None` for a home of no devnet. `url` is the address that
-/// was tried, if the caller named one.
+/// The command that restarts the devnet of the node with this home; `None` for a home outside of any devnet.
+/// `url` is the address that was tried, if the caller gave one.
 pub fn restart_hint(home: &Path, url: Option<&str>) -> Option<String> {
     let home = home.canonicalize().ok()?;
     let dir = home.parent()?;

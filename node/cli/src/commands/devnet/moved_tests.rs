@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 
 use super::*;
 
-/// A devnet in another folder than the bench's own. Stopped when dropped.
+/// A devnet outside of the bench's folder. Stopped when dropped.
 struct Elsewhere<'a> {
     bench: &'a Bench,
     dir: PathBuf,
@@ -76,7 +76,7 @@ fn nodes_whose_folder_went_to_another_file_system_are_stopped_before_others_star
     bench.up("-v 2 -n 0");
     let running = bench.pids();
     let moved = elsewhere(&bench, "moved");
-    // What `mv` does between file systems.
+    // As `mv` does between file systems.
     copy(&bench.dir(), &moved.dir);
     fs::remove_dir_all(bench.dir()).unwrap();
     assert_eq!(Bench::pids_in(&moved.dir), running);

@@ -58,7 +58,7 @@ pub struct AddArgs {
     start: StartOptions,
 }
 
-/// Stops a node in order.
+/// Stops a node with SIGTERM.
 pub fn stop(dir: &Path, args: &StopArgs) -> Result<Answer, CliError> {
     let (mut net, number) = open(dir, &args.node)?;
     let name = net.node(number)?.name;
@@ -102,7 +102,7 @@ fn open(dir: &Path, node: &NodeArg) -> Result<(Devnet, usize), CliError> {
     Ok((net, number))
 }
 
-/// Starts a node on the ports that it had, and waits until it is where the others are.
+/// Starts a node on its previous ports, and waits until it has the head of the others.
 pub fn start(context: &Context, dir: &Path, args: &StartArgs) -> Result<Answer, CliError> {
     let binary = run::program(&args.start)?;
     let (mut net, number) = open(dir, &args.node)?;
@@ -117,7 +117,7 @@ pub fn start(context: &Context, dir: &Path, args: &StartArgs) -> Result<Answer, 
     join(context, &mut net, number, &binary, &args.start)
 }
 
-/// Makes a node that follows, starts it, and waits until it is where the others are.
+/// Creates a node that follows, starts it, and waits until it has the head of the others.
 pub fn add(context: &Context, dir: &Path, args: &AddArgs) -> Result<Answer, CliError> {
     if args.validator {
         return Err(not_in_this_version(
@@ -130,7 +130,7 @@ pub fn add(context: &Context, dir: &Path, args: &AddArgs) -> Result<Answer, CliE
     Devnet::look(dir)?.existing()?;
     let mut net = Devnet::change(dir)?;
     net.refuse_adrift()?;
-    // Alone it could be at no head, and of no chain that others are on.
+    // A lone node would have no head to reach, and no chain to share.
     let running = net.running();
     if running.is_empty() {
         return Err(no_node());
@@ -139,7 +139,8 @@ pub fn add(context: &Context, dir: &Path, args: &AddArgs) -> Result<Answer, CliE
     let state = net.existing()?;
     let number = state.nodes.len();
     let mut network = setup::plan_with(state, &first.home, 1)?;
-    // It must be the chain of the others. The plan has the parameters of the file and the accounts of the seed.
+    // It must be the chain of the others. The plan has the parameters of the file and the accounts of the
+    // seed.
     let path = paths_of(&first.home)?.genesis;
     let planned = files::build(&path, &network.genesis)?.hash;
     let theirs = context.wait_unreported(ask::genesis_hash(&running))?;
@@ -172,8 +173,8 @@ pub fn add(context: &Context, dir: &Path, args: &AddArgs) -> Result<Answer, CliE
     join(context, &mut net, number, &binary, &args.start)
 }
 
-/// Gives a node that is added free ports. Returns the first of them where they are not those of its number: another
-/// devnet may have these.
+/// Assigns free ports to a node that is added. Returns the first of them if they differ from those of its
+/// number: another devnet may use these.
 fn place(network: &mut Network, number: usize) -> Result<Option<u16>, CliError> {
     let others = network.nodes.iter().enumerate();
     let others: Vec<_> = others
@@ -218,14 +219,14 @@ fn join(
     let node = net.node(number)?;
     let (reached, took, transactions, compared) = context.wait_unreported(async {
         partition::apply_to(net, &[number]).await?;
-        // Behind a cut only those on its own side can be caught up with.
+        // Behind a partition it can catch up only with nodes on its own side.
         let others = partition::same_side(net, number, others)?;
         let compared = !others.is_empty();
         let reached = ready::at_head(&node, &others, deadline).await?;
         let took = begun.elapsed();
         let client = ask::client(node.url())?;
         let counted = ask::transactions(&client, from.saturating_add(1), reached.height);
-        // A figure for people: not worth more than the time that was given.
+        // An informational figure: not worth more than the given time.
         let transactions = tokio::time::timeout_at(deadline.into(), counted)
             .await
             .ok()

@@ -1,8 +1,8 @@
-//! Cutting the network: every node bans those of the other groups through its operator's methods, and
-//! forgives them when the cut is healed.
+//! Partitions of the network: every node bans those of the other groups through its admin methods, and lifts
+//! the bans when the partition is healed.
 //!
-//! The cut is in `devnet.json`, so that a node that is started later gets its bans too, and `heal` knows what to
-//! take back.
+//! The partition is in `devnet.json`, so that a node that is started later applies its bans too, and `heal`
+//! knows which to lift.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -19,9 +19,9 @@ use crate::exit::Exit;
 use crate::output::{self, Answer};
 use crate::wait::Reports;
 
-/// What the bans say of themselves.
+/// Reason recorded in the bans.
 const REASON: &str = "partition";
-/// How long connections across the cut may take to end.
+/// Maximum time for connections across the partition to end.
 const CUT_WITHIN: Duration = Duration::from_secs(10);
 
 /// Arguments of `partition`.
@@ -32,12 +32,12 @@ pub struct PartitionArgs {
     groups: String,
 }
 
-/// Cuts the network.
+/// Partitions the network.
 pub fn cut(context: &Context, dir: &Path, args: &PartitionArgs) -> Result<Answer, CliError> {
     Devnet::look(dir)?.existing()?;
     let mut net = Devnet::change(dir)?;
     let groups = groups(&net, &args.groups)?;
-    // A cut that one of them cannot make is not begun.
+    // A partition that one of them cannot apply is not started.
     net.running()
         .iter()
         .try_for_each(|node| Admin::of(node).map(drop))?;
@@ -45,7 +45,7 @@ pub fn cut(context: &Context, dir: &Path, args: &PartitionArgs) -> Result<Answer
         if !net.existing()?.partition.is_empty() {
             forgive(&net, &groups).await?;
         }
-        // Before the bans: `heal` must know of them, however far this comes.
+        // Before the bans: `heal` must know of them, even if this command is interrupted.
         net.existing_mut()?.partition.clone_from(&groups);
         net.save()?;
         let all: Vec<usize> = (0..net.existing()?.nodes.len()).collect();
@@ -59,7 +59,7 @@ pub fn cut(context: &Context, dir: &Path, args: &PartitionArgs) -> Result<Answer
     )))
 }
 
-/// Joins the network again.
+/// Heals the partition.
 pub fn heal(context: &Context, dir: &Path) -> Result<Answer, CliError> {
     Devnet::look(dir)?.existing()?;
     let mut net = Devnet::change(dir)?;
@@ -72,7 +72,7 @@ pub fn heal(context: &Context, dir: &Path) -> Result<Answer, CliError> {
     Ok(Answer::new(json!({ "healed": true })).text("healed"))
 }
 
-/// Reads `0,1/2,3`. Nodes that are not named join the first group.
+/// Parses `0,1/2,3`. Nodes that are not listed join the first group.
 fn groups(net: &Devnet, text: &str) -> Result<Vec<Vec<String>>, CliError> {
     let mut of: Vec<Option<usize>> = vec![None; net.existing()?.nodes.len()];
     let mut count = 0;
@@ -104,7 +104,7 @@ fn groups(net: &Devnet, text: &str) -> Result<Vec<Vec<String>>, CliError> {
     Ok((0..count).map(names).collect())
 }
 
-/// The group that a node is in. One that came after the cut is in the first.
+/// The group of a node. One created after the partition is in the first.
 fn side(groups: &[Vec<String>], name: &str) -> usize {
     groups
         .iter()
@@ -122,7 +122,8 @@ pub fn same_side(net: &Devnet, number: usize, others: Vec<NodeRecord>) -> Result
         .collect())
 }
 
-/// Puts the cut, if there is one, into these nodes, provided that they run. The others have it already.
+/// Applies the partition, if there is one, to these nodes, provided that they run. The others have it
+/// already.
 pub async fn apply_to(net: &Devnet, numbers: &[usize]) -> Result<(), CliError> {
     let state = net.existing()?;
     if state.partition.is_empty() {
@@ -141,7 +142,7 @@ pub async fn apply_to(net: &Devnet, numbers: &[usize]) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The nodes on the other sides of a cut.
+/// The nodes on the other sides of a partition.
 fn across<'a>(
     groups: &'a [Vec<String>],
     nodes: &'a [NodeRecord],
@@ -151,7 +152,7 @@ fn across<'a>(
     nodes.iter().filter(move |other| side(groups, &other.name) != own)
 }
 
-/// Takes back the bans of the recorded cut, except those that `next` has as well.
+/// Lifts the bans of the recorded partition, except those that `next` has as well.
 async fn forgive(net: &Devnet, next: &[Vec<String>]) -> Result<(), CliError> {
     let state = net.existing()?;
     for node in &state.nodes {
@@ -168,7 +169,7 @@ async fn forgive(net: &Devnet, next: &[Vec<String>]) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Waits until no connection goes across the cut.
+/// Waits until no connection crosses the partition.
 async fn until_cut(net: &Devnet) -> Result<(), CliError> {
     let begun = Instant::now();
     let mut reports = Reports::begin();

@@ -1,4 +1,4 @@
-//! Which ports are taken, and by whom.
+//! Ports in use, and their owners.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,13 @@ use crate::commands::testnet::plan::{PORT_STEP, Ports, ports};
 use crate::error::CliError;
 use crate::exit::Exit;
 
-/// Where the search for free ports begins and ends.
+/// Start and end of the search for free ports.
 const FIRST: u16 = 27_100;
 const LAST: u16 = 31_000;
-/// The greatest first port of a node, which has four.
+/// Maximum first port of a node, which has four.
 const FIRST_PORT_MAX: u16 = u16::MAX - 3;
 
-/// What to do about a port that is taken while the devnet is made or moved.
+/// Remedy for a port in use while the devnet is created or moved.
 pub const OTHER_BASE: &str = "choose another --base-port, or leave it out";
 /// The same while the devnet runs.
 pub const MOVE_ALL: &str = "end that process, or move the devnet to other ports: `vibecoin devnet down`, then \
@@ -22,7 +22,7 @@ pub const MOVE_ALL: &str = "end that process, or move the devnet to other ports:
 pub struct Listening(BTreeMap<u16, u64>);
 
 impl Listening {
-    /// As it is now.
+    /// The present state.
     pub fn now() -> Self {
         let mut found = BTreeMap::new();
         for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
@@ -37,7 +37,7 @@ impl Listening {
         ports.all().into_iter().find_map(taken)
     }
 
-    /// Refuses ports of which one is taken, and says by whom.
+    /// Returns an error if one of the ports is in use, with its owner.
     pub fn check(&self, ports: Ports, hint: &str) -> Result<(), CliError> {
         let Some((port, inode)) = self.taken(ports) else {
             return Ok(());
@@ -49,13 +49,13 @@ impl Listening {
         )
     }
 
-    /// Returns true if none of a node's ports is taken.
+    /// Returns true if none of a node's ports is in use.
     pub fn has_free(&self, ports: Ports) -> bool {
         self.taken(ports).is_none()
     }
 
-    /// The first ports from `planned` on, or else from where every search begins, that are free and none of `others`,
-    /// which are those of the devnet's nodes, running or not.
+    /// The first ports from `planned` on, or else from the start of every search, that are free and not among
+    /// `others`, which are those of the devnet's nodes, running or not.
     pub fn next_free(&self, planned: Ports, others: &[Ports]) -> Option<Ports> {
         let step = usize::from(PORT_STEP);
         (planned.first..=FIRST_PORT_MAX)
@@ -68,7 +68,7 @@ impl Listening {
             })
     }
 
-    /// The first base from which so many nodes have free ports; `preferred` is tried before all others.
+    /// The first base from which `nodes` nodes have free ports; `preferred` is tried before all others.
     pub fn free_base(&self, nodes: u16, preferred: Option<u16>) -> Result<u16, CliError> {
         let fits = |base: &u16| {
             (0..nodes).all(|index| ports(*base, index).is_ok_and(|ports| self.taken(ports).is_none()))
@@ -87,7 +87,7 @@ impl Listening {
     }
 }
 
-/// A line of the table, if it is of a listening socket.
+/// Parses a line of the table, if it is of a listening socket.
 fn listener(line: &str) -> Option<(u16, u64)> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     // State 0A is listening.
@@ -98,7 +98,7 @@ fn listener(line: &str) -> Option<(u16, u64)> {
     Some((u16::from_str_radix(port, 16).ok()?, fields.get(9)?.parse().ok()?))
 }
 
-/// A word about who has a socket.
+/// Description of a socket's owner.
 fn owner(inode: u64) -> String {
     let link = format!("socket:[{inode}]");
     let has = |pid: u32| {
@@ -132,7 +132,7 @@ mod tests {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port();
         let now = Listening::now();
-        // Any of the four ports of a node counts.
+        // Each of the four ports of a node counts.
         let ports = Ports {
             first: port.saturating_sub(2),
         };

@@ -1,4 +1,4 @@
-//! Processes of nodes: started in a session of their own, known by pid and start time, and never mistaken.
+//! Processes of nodes: started in a separate session, identified by pid and start time, and never mistaken.
 
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;
@@ -12,14 +12,14 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::wait::Reports;
 
-/// Between two looks at something that has no event to wait for.
+/// Polling interval of conditions without an event.
 pub const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Time after which the wait for the end of a process is reported.
 const REPORT_AFTER: Duration = Duration::from_secs(3);
-/// How long a killed process may take to go away: the kernel has to free its memory.
+/// Maximum time for a killed process to end: the kernel has to free its memory.
 const KILLED_WITHIN: Duration = Duration::from_secs(60);
 
-/// What tells this boot of the machine from every other.
+/// Identifier of this boot of the machine.
 pub fn boot_id() -> Result<String, CliError> {
     let path = Path::new("/proc/sys/kernel/random/boot_id");
     let text = std::fs::read_to_string(path).map_err(CliError::file("read", path))?;
@@ -30,13 +30,14 @@ fn stat(pid: u32) -> Option<Vec<String>> {
     fields_of(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// The fields of `/proc/PID/stat` behind the name, which may hold anything.
+/// The fields of `/proc/PID/stat` behind the name, which may contain anything.
 fn fields_of(stat: &str) -> Option<Vec<String>> {
     let (_, rest) = stat.rsplit_once(") ")?;
     Some(rest.split_whitespace().map(str::to_owned).collect())
 }
 
-/// When a process started, in clock ticks since boot; nothing when it is gone or only waits to be reaped.
+/// Start time of a process, in clock ticks since boot; `None` when it has ended or is only waiting to be
+/// reaped.
 pub fn started_at(pid: u32) -> Option<u64> {
     start_of_living(&stat(pid)?)
 }
@@ -52,13 +53,13 @@ fn start_of_living(fields: &[String]) -> Option<u64> {
     fields.get(19)?.parse().ok()
 }
 
-/// Returns true if the folder in which a process works was removed: by hand, or by a move to another file system, which
-/// copies the folder and deletes the original.
+/// Returns true if the working directory of a process was removed: by hand, or by a move to another file
+/// system, which copies the folder and deletes the original.
 pub fn is_adrift(pid: u32) -> bool {
     let Ok(folder) = std::fs::read_link(format!("/proc/{pid}/cwd")) else {
         return false;
     };
-    // The kernel appends this to the path of a removed folder; one that is called so is still there.
+    // The kernel appends this to the path of a removed folder; a folder with such a name still exists.
     folder.to_string_lossy().ends_with(" (deleted)") && !folder.exists()
 }
 
@@ -81,8 +82,8 @@ pub fn resident_bytes(pid: u32) -> Option<u64> {
     Some(kib.saturating_mul(1024))
 }
 
-/// Sends a signal to a process if it is the one that started then. The kernel's handle of the process is
-/// taken before its start time is looked at, so nobody else can get the signal.
+/// Sends a signal to a process if it is the one with this start time. The kernel's handle of the process is
+/// taken before its start time is checked, so no other process can receive the signal.
 pub fn signal(pid: u32, started: u64, signal: Signal) -> bool {
     let Some(raw) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
         return false;
@@ -93,7 +94,7 @@ pub fn signal(pid: u32, started: u64, signal: Signal) -> bool {
     started_at(pid) == Some(started) && pidfd_send_signal(handle, signal).is_ok()
 }
 
-/// Waits until a process is gone. `false`: it is still there.
+/// Waits until a process has ended. Returns `false` if it still runs.
 pub fn wait_gone(pid: u32, started: u64, within: Duration) -> bool {
     let begun = Instant::now();
     let mut reports = Reports::after(REPORT_AFTER);
@@ -109,18 +110,18 @@ pub fn wait_gone(pid: u32, started: u64, within: Duration) -> bool {
     true
 }
 
-/// How a process ended.
+/// End of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// By itself, after SIGTERM.
+    /// With SIGTERM, within the grace time.
     Cleanly,
-    /// By SIGKILL.
+    /// With SIGKILL.
     Killed,
-    /// It was gone before.
+    /// It had ended before.
     Before,
 }
 
-/// SIGTERM to all of them at once, then SIGKILL to those that are still there after the grace time.
+/// Sends SIGTERM to all of them at once, then SIGKILL to those that still run after the grace time.
 pub fn stop(processes: &[(u32, u64)], grace: Duration) -> Result<Vec<Ended>, CliError> {
     let asked: Vec<bool> = processes
         .iter()
@@ -144,7 +145,7 @@ pub fn stop(processes: &[(u32, u64)], grace: Duration) -> Result<Vec<Ended>, Cli
     Ok(ended)
 }
 
-/// SIGKILL, and waits until the process is gone.
+/// Sends SIGKILL, and waits until the process has ended.
 pub fn kill(pid: u32, started: u64) -> Result<(), CliError> {
     signal(pid, started, Signal::KILL);
     if wait_gone(pid, started, KILLED_WITHIN) {
@@ -168,7 +169,8 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// Which process it is; it stays the same when the program starts. `None`: it ended at once.
+    /// Pid and start time of the process; they stay the same when the program starts. `None`: it ended at
+    /// once.
     pub fn process(&self) -> Option<(u32, u64)> {
         Some(self.pid).zip(self.started)
     }
@@ -176,16 +178,17 @@ impl Waiting {
     /// Starts the program.
     pub fn go(mut self) {
         use std::io::Write as _;
-        // One that is gone is found by its start time.
+        // One that has ended is detected by its start time.
         let _already_gone = self.go.write_all(b"go\n");
     }
 }
 
-/// Starts the program that its arguments name, once a line has been read. Without one it ends.
+/// Starts the program in its arguments, once a line has been read. Without one it ends.
 const WAIT_THEN_START: &str = "read -r go && exec \"$@\" </dev/null";
 
-/// Prepares a program in a session of its own, so that Ctrl-C in this terminal does not reach it, in a folder, with
-/// its output in a new log file. It starts with [`Waiting::go`], so that its process can be recorded first.
+/// Prepares a program in a separate session, so that Ctrl-C in this terminal does not reach it, in a folder,
+/// with its output in a new log file. It starts with [`Waiting::go`], so that its process can be recorded
+/// first.
 pub fn spawn(binary: &Path, arguments: &[&str], folder: &Path, log: &Path) -> Result<Waiting, CliError> {
     let before = super::state::log_before(log);
     match std::fs::rename(log, &before) {
@@ -197,7 +200,7 @@ pub fn spawn(binary: &Path, arguments: &[&str], folder: &Path, log: &Path) -> Re
     let out = File::create(log).map_err(CliError::file("make", log))?;
     let errors = out.try_clone().map_err(CliError::file("open", log))?;
     let mut command = if in_path("setsid") {
-        // It becomes the shell, and that the program: the pid is the node's.
+        // `setsid` executes the shell, and that the program: the pid is the node's.
         let mut command = Command::new("setsid");
         command.arg("/bin/sh");
         command
@@ -265,7 +268,7 @@ mod tests {
             stop(&[(pid, started)], Duration::from_secs(60)).unwrap(),
             [Ended::Cleanly]
         );
-        // Not reaped yet, and gone all the same.
+        // Not reaped yet, but it has ended.
         assert_eq!(started_at(pid), None);
         assert_eq!(stop(&[(pid, started)], Duration::ZERO).unwrap(), [Ended::Before]);
         child.wait().unwrap();
@@ -277,7 +280,7 @@ mod tests {
         let (log, ran) = (dir.path().join("n.log"), dir.path().join("ran"));
         let waiting = spawn(Path::new("/bin/touch"), &["ran"], dir.path(), &log).unwrap();
         let (pid, started) = waiting.process().unwrap();
-        // What the end of this process does to its pipes.
+        // The effect of the end of this process on its pipes.
         drop(waiting);
         assert!(wait_gone(pid, started, Duration::from_secs(60)));
         assert!(!ran.exists());

@@ -1,4 +1,4 @@
-//! Waiting for nodes: first for their ready line, then until they agree on where the chain is.
+//! Waiting for nodes: first for their ready line, then until they agree on the head of the chain.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,37 +15,37 @@ use crate::wait::Reports;
 
 /// Time after which a wait for nodes is reported.
 const REPORT_AFTER: Duration = Duration::from_secs(10);
-/// Lines of a log that are shown when its node ended.
+/// Number of lines of the log that are shown when its node ended.
 const TAIL_LINES: usize = 20;
-/// Most bytes of a log that are read for them.
+/// Maximum number of bytes of a log that are read for them.
 const TAIL_BYTES: u64 = 64 * 1024;
 
-/// What a node prints when it answers.
+/// The line that a node prints when it is ready.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReadyLine {
     event: String,
-    /// Where it answers.
+    /// Address of its RPC.
     pub rpc: String,
-    /// Where its peers find it.
+    /// Address for its peers.
     #[serde(default)]
     pub p2p: Option<String>,
-    /// Its name on the network.
+    /// Its identity on the network.
     #[serde(default)]
     pub peer_id: Option<String>,
-    /// Address of its figures.
+    /// Address of its metrics.
     #[serde(default)]
     pub metrics: Option<String>,
-    /// Address of its operator's methods.
+    /// Address of its admin methods.
     #[serde(default)]
     pub admin: Option<String>,
-    /// Its head.
+    /// Height of its head.
     #[serde(default)]
     pub height: String,
 }
 
 impl ReadyLine {
-    /// Its head.
+    /// Height of its head.
     pub fn height(&self) -> u64 {
         self.height.parse().unwrap_or(0)
     }
@@ -64,7 +64,7 @@ impl ReadyLine {
 /// Waits for the ready line of a node that was just started.
 ///
 /// # Errors
-/// Exit 1 when it ended before, exit 6 when the time is up; both with the end of its log.
+/// Exit 1 when it ended before, exit 6 at the deadline; both with the end of its log.
 pub fn line(node: &NodeRecord, deadline: Instant) -> Result<ReadyLine, CliError> {
     let begun = Instant::now();
     let mut reports = Reports::after(REPORT_AFTER);
@@ -135,7 +135,7 @@ pub fn tail(log: &Path) -> String {
     lines.iter().skip(from).map(|line| format!("{line}\n")).collect()
 }
 
-/// Where all nodes agree.
+/// The highest common block of all nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreed {
     /// A height that all of them have.
@@ -144,11 +144,11 @@ pub struct Agreed {
     pub hash: Hash,
 }
 
-/// Waits until every node has the same block at one height: `least` or higher, and not below the highest head that
-/// any of them had when the wait began.
+/// Waits until every node has the same block at one height: `least` or higher, and not below the highest head
+/// of any of them at the start of the wait.
 ///
 /// # Errors
-/// Exit 1 when one of them ends, exit 6 when the time is up, exit 30 when they have different blocks.
+/// Exit 1 when one of them ends, exit 6 at the deadline, exit 30 when they have different blocks.
 pub async fn caught_up(nodes: &[NodeRecord], least: u64, deadline: Instant) -> Result<Agreed, CliError> {
     let clients = ask::clients(nodes)?;
     let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
@@ -157,7 +157,7 @@ pub async fn caught_up(nodes: &[NodeRecord], least: u64, deadline: Instant) -> R
     loop {
         let heads = ask::heads(&clients).await;
         let answered: Option<Vec<u64>> = heads.iter().map(|head| head.map(|head| head.height)).collect();
-        // Of the first look at all of them: the chain goes on meanwhile.
+        // From the first query of all of them: the chain advances meanwhile.
         highest = highest.or_else(|| answered.iter().flatten().copied().max());
         let least = least.max(highest.unwrap_or(0));
         if let Some(seconds) = reports.due() {
@@ -193,7 +193,7 @@ pub async fn caught_up(nodes: &[NodeRecord], least: u64, deadline: Instant) -> R
     }
 }
 
-/// How far each node is.
+/// Height of each node.
 fn heights(names: &[&str], heads: &[Option<ask::Head>]) -> String {
     let each = names.iter().zip(heads).map(|(name, head)| match head {
         Some(head) => format!("{name} {}", head.height),
@@ -202,8 +202,8 @@ fn heights(names: &[&str], heads: &[Option<ask::Head>]) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-/// Waits until a node is where the others are: at the height that they have at that moment, or one below
-/// while the next block travels, with the same block. Returns that height.
+/// Waits until a node has the head of the others: the height that they have at that moment, or one below
+/// while the next block is in flight, with the same block. Returns that height.
 ///
 /// # Errors
 /// As [`caught_up`].
@@ -222,7 +222,7 @@ pub async fn at_head(
         if let Some(mine) = mine
             && mine.height.saturating_add(1) >= highest.unwrap_or(mine.height)
         {
-            // The two that are compared: this node, and every other that answers.
+            // The nodes to compare: this one, and every other that answers.
             let mut all = own.to_vec();
             let mut names = vec![node.name.as_str()];
             for ((client, other), head) in clients.iter().zip(others).zip(&theirs) {

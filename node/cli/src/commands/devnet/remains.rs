@@ -1,7 +1,8 @@
-//! What the home of a node holds: what the devnet and its node made goes with the devnet, what a user put there stays.
+//! Contents of a node's home: files created by the devnet and its node are removed with the devnet, the
+//! user's stay.
 //!
-//! The database and the consensus folder are the node's as a whole. Account keys are the devnet's when both the name
-//! and the key are those that its seed gives.
+//! The database and the consensus folder belong to the node as a whole. Account keys belong to the devnet
+//! when both the name and the key are those derived from its seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -17,12 +18,12 @@ use crate::dev::DEV_ACCOUNTS;
 use crate::error::CliError;
 use crate::files::{self, TEMPORARY};
 
-/// The account keys that a devnet makes, by name; a key is `None` when the seed that it comes from is not recorded.
+/// The account keys that a devnet creates, by name; a key is `None` when its seed is not recorded.
 #[derive(Debug, Default)]
 pub struct Accounts(BTreeMap<String, Option<PublicKey>>);
 
 impl Accounts {
-    /// Those of this devnet.
+    /// The account keys of this devnet.
     pub fn of(state: &State) -> Result<Self, CliError> {
         let dev = dev_keys(DEV_ACCOUNTS)?;
         let dev = dev.into_iter().map(|(name, key)| (name, Some(key.public_key())));
@@ -43,7 +44,7 @@ impl Accounts {
     }
 }
 
-/// Removes what a node has in the folder of the devnet, and returns what is left in its home.
+/// Removes a node's files from the folder of the devnet, and returns the remaining ones of its home.
 pub fn remove_node(node: &NodeRecord, accounts: &Accounts) -> Result<Vec<PathBuf>, CliError> {
     remove(&node.log)?;
     remove(&log_before(&node.log))?;
@@ -51,14 +52,14 @@ pub fn remove_node(node: &NodeRecord, accounts: &Accounts) -> Result<Vec<PathBuf
 }
 
 fn remove_home(home: &Path, accounts: &Accounts) -> Result<Vec<PathBuf>, CliError> {
-    // Of a link the link alone is the devnet's place.
+    // Of a symbolic link only the link belongs to the devnet.
     if home.is_symlink() || !home.is_dir() {
         remove(home)?;
         return Ok(Vec::new());
     }
     let text = files::read_text(&Paths::config_in(home), CONFIG_BYTES_MAX).ok();
     let config = text.and_then(|text| vibecoin_config::parse(&text).ok());
-    // Where the configuration has them now, and where it had them when the home was made.
+    // The present paths of the configuration, and those at the creation of the home.
     let places = [Config::default(), config.unwrap_or_default()].map(|config| Paths::new(home, &config));
     let keystores: BTreeSet<&Path> = places.iter().map(|paths| paths.keystore.as_path()).collect();
     let keystores: Vec<&Path> = keystores.into_iter().filter(|dir| is_inside(dir, home)).collect();
@@ -83,7 +84,7 @@ fn remove_home(home: &Path, accounts: &Accounts) -> Result<Vec<PathBuf>, CliErro
     left(home, &keystores)
 }
 
-/// What is in a home, with the files of its folders of keys one by one.
+/// The contents of a home, with the files of its keystores one by one.
 fn left(home: &Path, keystores: &[&Path]) -> Result<Vec<PathBuf>, CliError> {
     let mut left = Vec::new();
     for path in entries(home)? {
@@ -96,8 +97,8 @@ fn left(home: &Path, keystores: &[&Path]) -> Result<Vec<PathBuf>, CliError> {
     Ok(left)
 }
 
-/// What is left in the folder of a devnet that was deleted: of its nodes' homes what is in them; the folder itself when
-/// it is empty.
+/// Remaining paths in the folder of a deleted devnet: the contents of its nodes' homes; the folder itself
+/// when it is empty.
 pub fn kept(folder: &Path, state: Option<&State>) -> Result<Vec<PathBuf>, CliError> {
     let mut kept = Vec::new();
     for path in entries(folder)? {
@@ -114,19 +115,20 @@ pub fn kept(folder: &Path, state: Option<&State>) -> Result<Vec<PathBuf>, CliErr
     Ok(kept)
 }
 
-/// Returns true for a path below the home, as it is written.
+/// Returns true for a path below the home, without resolving links.
 fn is_inside(path: &Path, home: &Path) -> bool {
     let up = path.components().any(|part| part == Component::ParentDir);
     path != home && path.starts_with(home) && !up
 }
 
-/// The files and folders of the devnet and the node in a home, the configuration last: it says where the others are.
+/// The files and folders of the devnet and the node in a home, the configuration last: it has the paths of
+/// the others.
 fn made(home: &Path, places: &[Paths]) -> Result<Vec<PathBuf>, CliError> {
     let mut made = vec![home.join(LOCK_FILE)];
     for paths in places {
         made.extend(
             [
-                // Folders first: of one that is a link, nothing is removed but the link.
+                // Folders first: of one that is a link, only the link is removed.
                 &paths.db,
                 &paths.consensus,
                 &paths.log,
@@ -169,7 +171,7 @@ fn made(home: &Path, places: &[Paths]) -> Result<Vec<PathBuf>, CliError> {
     Ok(made)
 }
 
-/// Removes the account keys that the devnet made, and what is left of their writing.
+/// Removes the account keys that the devnet created, and their temporary files.
 fn remove_accounts(dir: &Path, accounts: &Accounts) -> Result<(), CliError> {
     if dir.is_symlink() || !dir.is_dir() {
         return Ok(());
@@ -177,7 +179,7 @@ fn remove_accounts(dir: &Path, accounts: &Accounts) -> Result<(), CliError> {
     let Ok(prefix) = AddressPrefix::new(PREFIX_DEFAULT) else {
         return Ok(());
     };
-    // Keys that cannot be read stay: nothing says whose they are.
+    // Keys that cannot be read stay: their owner is unknown.
     let Ok(store) = Keystore::open(dir, prefix) else {
         return Ok(());
     };
@@ -195,7 +197,7 @@ fn remove_accounts(dir: &Path, accounts: &Accounts) -> Result<(), CliError> {
     Ok(())
 }
 
-/// What is in a folder, sorted.
+/// The entries of a folder, sorted.
 pub fn entries(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
     let found = std::fs::read_dir(dir).map_err(CliError::file("read", dir))?;
     let mut found: Vec<_> = found.flatten().map(|entry| entry.path()).collect();
@@ -262,7 +264,7 @@ mod tests {
             .allow_unencrypted();
         let own = seeded_key("mine", "own", 0);
         store.create("own", &own, None).unwrap();
-        // A name of the devnet's with another key.
+        // A name of the devnet's with a different key.
         store.delete("dev1").unwrap();
         store.create("dev1", &own, None).unwrap();
         fs::create_dir(home.join("mine")).unwrap();
@@ -275,7 +277,7 @@ mod tests {
             ["keys", "mine"].map(|name| home.join(name))
         );
         assert_eq!(fs::read_to_string(home.join("mine/f")).unwrap(), "precious");
-        // What goes on with the deletion comes to the same end.
+        // Continuing the deletion has the same result.
         assert_eq!(remove_node(&node, &accounts).unwrap(), expected);
     }
 }

@@ -19,14 +19,14 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{self, Answer, Format};
 
-/// A devnet is up when its chain moves.
+/// A devnet is up when its chain advances.
 const HEIGHT_LEAST: u64 = 2;
-/// The grace time of nodes that are stopped because another did not come up.
+/// Grace time of nodes that are stopped because another one did not start.
 const STOP_AFTER_FAILURE: Duration = Duration::from_secs(5);
-/// From one look of `status --watch` to the next.
+/// Interval between two updates of `status --watch`.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
-/// Starts what does not run.
+/// Starts the nodes that are not running.
 pub fn up(context: &Context, dir: &Path, args: &UpArgs) -> Result<Answer, CliError> {
     let begun = Instant::now();
     let binary = program(&args.start)?;
@@ -40,7 +40,7 @@ pub fn up(context: &Context, dir: &Path, args: &UpArgs) -> Result<Answer, CliErr
     start_all(context, &mut net, &binary, &args.start, begun)
 }
 
-/// Stops everything and starts it again.
+/// Stops all nodes and starts them again.
 pub fn restart(context: &Context, dir: &Path, args: &RestartArgs) -> Result<Answer, CliError> {
     let binary = program(&args.start)?;
     Devnet::look(dir)?.existing()?;
@@ -70,7 +70,7 @@ fn start_all(
     let nodes = net.existing()?.nodes.clone();
     let agreed = context.wait_unreported(async {
         partition::apply_to(net, &stopped).await?;
-        // The sides of a cut cannot catch up with each other.
+        // The sides of a partition cannot catch up with each other.
         if net.existing()?.partition.is_empty() {
             ready::caught_up(&nodes, HEIGHT_LEAST.max(before), deadline)
                 .await
@@ -126,13 +126,13 @@ fn summary(started: usize, all: usize, took: Duration, agreed: Option<Agreed>) -
     )
 }
 
-/// The beginning of a hash, enough to compare by eye.
+/// Prefix of a hash, sufficient for visual comparison.
 fn short(hash: &str) -> &str {
     hash.get(..18).unwrap_or(hash)
 }
 
-/// Starts some nodes at once and waits for the ready line of each. When one of them does not come up,
-/// those that were started here are stopped again.
+/// Starts some nodes at once and waits for the ready line of each. When one of them does not start, those
+/// that were started here are stopped again.
 pub fn start(
     net: &mut Devnet,
     binary: &Path,
@@ -151,7 +151,7 @@ pub fn start(
     }
     for (number, line) in numbers.iter().zip(&lines) {
         if let Some(node) = net.existing_mut()?.nodes.get_mut(*number) {
-            // What the node says itself is what counts; one that says nothing has what it was told.
+            // The node's own report has precedence; without one its configuration applies.
             node.rpc = Some(line.rpc.clone());
             let take = |slot: &mut Option<String>, said: &Option<String>| {
                 if said.is_some() {
@@ -179,7 +179,7 @@ fn start_and_wait(
     setup::settle(net)?;
     for number in numbers {
         let node = net.node(*number)?;
-        // Relative to the folder, so that the node goes on when the folder is moved.
+        // Relative to the folder, so that the node keeps running when the folder is moved.
         let arguments = ["node", "--home", &node.name, "--allow-unencrypted"];
         let waiting = process::spawn(binary, &arguments, &net.dir, &node.log)?;
         net.record(*number, waiting.process())?;
@@ -192,7 +192,7 @@ fn start_and_wait(
     Ok(lines)
 }
 
-/// The program that nodes run.
+/// The node's executable.
 pub fn program(options: &StartOptions) -> Result<PathBuf, CliError> {
     let given = match &options.binary {
         Some(binary) => binary.clone(),
@@ -210,15 +210,15 @@ pub fn program(options: &StartOptions) -> Result<PathBuf, CliError> {
     std::path::absolute(&given).map_err(CliError::file("find", &given))
 }
 
-/// The end of a wait that begins now.
+/// The deadline of a wait that begins now.
 pub fn deadline(seconds: u64) -> Instant {
     let now = Instant::now();
     now.checked_add(Duration::from_secs(seconds)).unwrap_or(now)
 }
 
-/// Stops everything.
+/// Stops all nodes.
 pub fn down(dir: &Path, args: &GraceArgs) -> Result<Answer, CliError> {
-    // A folder that is no devnet gets no lock file from us.
+    // A folder that is not a devnet receives no lock file.
     let net = Devnet::look(dir)?;
     if net.state.is_none() {
         let text = format!("nothing to stop: there is no devnet in {}", net.dir.display());
@@ -265,7 +265,7 @@ pub fn stop_some(
     }
     let processes: Vec<(u32, u64)> = running.iter().map(|(_, _, process)| *process).collect();
     let ended = process::stop(&processes, grace)?;
-    // Those that were gone before are forgotten with the others.
+    // Nodes that had ended before are cleared with the others.
     for number in numbers {
         net.record(*number, None)?;
     }
@@ -276,7 +276,7 @@ pub fn stop_some(
         .collect())
 }
 
-/// How every node is right now.
+/// The present state of every node.
 pub async fn look(net: &Devnet) -> Vec<Live> {
     let nodes = net.state.iter().flat_map(|state| &state.nodes);
     let looks = nodes.map(|node| async move {
@@ -305,7 +305,7 @@ pub async fn look(net: &Devnet) -> Vec<Live> {
     futures_util::future::join_all(looks).await
 }
 
-/// Shows how every node is.
+/// Shows the state of every node.
 pub fn status(context: &Context, dir: &Path, args: &StatusArgs, words: &Words) -> Result<Answer, CliError> {
     loop {
         let net = Devnet::look(dir)?;
@@ -347,7 +347,7 @@ fn answer(context: &Context, args: &StatusArgs, json: serde_json::Value, text: S
     Answer::new(json).text(text)
 }
 
-/// Stops everything and deletes what was made.
+/// Stops all nodes and deletes the files of the devnet.
 pub fn destroy(dir: &Path, args: &GraceArgs) -> Result<Answer, CliError> {
     let nothing = || {
         let dir = std::path::absolute(dir).map_err(CliError::file("find", dir))?;
@@ -360,7 +360,7 @@ pub fn destroy(dir: &Path, args: &GraceArgs) -> Result<Answer, CliError> {
     if !dir.join(STATE_FILE).exists() {
         let mut entries = std::fs::read_dir(dir).map_err(CliError::file("read", dir))?;
         if folder::is_abandoned(dir)? {
-            // Of a command that was killed before it made anything else.
+            // Of a command that was killed before it created anything else.
             Devnet::change(dir)?.delete()?;
         } else if entries.next().is_some() {
             let message = format!("{} holds no devnet.json, so it is not a devnet", dir.display());

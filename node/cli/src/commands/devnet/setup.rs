@@ -1,4 +1,4 @@
-//! Making a devnet, and giving its nodes their ports.
+//! Creation of a devnet, and assignment of its nodes' ports.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ const SEED_DEFAULT: &str = "1";
 /// The only host of a devnet.
 const HOST: &str = "127.0.0.1";
 
-/// Makes the devnet if there is none; compares it with what was asked for if there is one.
+/// Creates the devnet if there is none; compares an existing one with the arguments.
 pub fn make_or_compare(net: &mut Devnet, args: &UpArgs) -> Result<(), CliError> {
     if net.state.is_none() {
         return make(net, args);
@@ -85,8 +85,8 @@ fn make(net: &mut Devnet, args: &UpArgs) -> Result<(), CliError> {
     })
 }
 
-/// Makes the homes of the nodes from a number on. Until all of them are made they are recorded as unfinished, so that
-/// the next command removes them when this one is interrupted.
+/// Creates the homes of the nodes from a number on. Until all of them are complete they are recorded as
+/// unfinished, so that the next command removes them when this one is interrupted.
 pub fn finish(
     net: &mut Devnet,
     from: usize,
@@ -103,7 +103,7 @@ pub fn finish(
     mark(net, false)
 }
 
-/// Refuses a folder that is in the place of a new node's home.
+/// Refuses an existing folder at the path of a new node's home.
 pub fn unknown(home: &Path) -> CliError {
     let message = format!("{} is there, but the devnet does not know it", home.display());
     CliError::new(Exit::Failure, message)
@@ -111,7 +111,7 @@ pub fn unknown(home: &Path) -> CliError {
         .hint("look at what it is, and move it away")
 }
 
-/// What `devnet.json` says of a planned node.
+/// The record of a planned node for `devnet.json`.
 pub fn record(dir: &Path, node: &Node) -> NodeRecord {
     let at = |port: u16| format!("{HOST}:{port}");
     NodeRecord {
@@ -136,7 +136,7 @@ fn planned_ports(base: u16, number: usize) -> Result<Ports, CliError> {
     plan::ports(base, u16::try_from(number).unwrap_or(u16::MAX))
 }
 
-/// Refuses to take one devnet for another.
+/// Returns an error if the arguments describe a different devnet.
 fn compare(state: &State, args: &UpArgs) -> Result<(), CliError> {
     if state.seed.is_empty() {
         return Err(
@@ -178,7 +178,7 @@ fn compare(state: &State, args: &UpArgs) -> Result<(), CliError> {
     }
 }
 
-/// Gives the nodes their ports: those that they have, if they are free; others only if no node runs.
+/// Assigns the nodes' ports: their present ones, if they are free; different ones only if no node runs.
 fn ports(net: &mut Devnet, asked: Option<u16>) -> Result<(), CliError> {
     let (base, count) = {
         let state = net.existing()?;
@@ -218,7 +218,7 @@ fn ports(net: &mut Devnet, asked: Option<u16>) -> Result<(), CliError> {
     move_to(net, &network, new)
 }
 
-/// Gives all nodes the ports of the devnet if a command was interrupted while it gave them others.
+/// Assigns the devnet's ports to all nodes if a command was interrupted while it changed them.
 pub fn settle(net: &mut Devnet) -> Result<(), CliError> {
     let state = net.existing()?;
     if !state.moving {
@@ -236,7 +236,7 @@ fn move_to(net: &mut Devnet, network: &Network, base: u16) -> Result<(), CliErro
     let dir = net.dir.clone();
     for node in &network.nodes {
         let home = dir.join(&node.name);
-        // The addresses that were learned are those of the ports before: of a copied devnet, the nodes of the original,
+        // The learned addresses have the previous ports: of a copied devnet, those of the original's nodes,
         // which have the same keys.
         let learned = home.join(&Config::default().p2p.peers_file);
         match std::fs::remove_file(&learned) {
@@ -261,7 +261,7 @@ fn move_to(net: &mut Devnet, network: &Network, base: u16) -> Result<(), CliErro
     net.save()
 }
 
-/// The network that a devnet is, with the ports that it has.
+/// The network plan of a devnet, with its present ports.
 pub fn plan(state: &State, first_home: &Path) -> Result<Network, CliError> {
     plan_with(state, first_home, 0)
 }

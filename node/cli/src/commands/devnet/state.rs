@@ -1,15 +1,15 @@
-//! `devnet.json`: which nodes there are, and which process each of them is.
+//! `devnet.json`: the nodes of a devnet, and their processes.
 //!
 //! - One command at a time changes a devnet: it holds the lock of the folder.
-//! - A recorded process counts only together with its start time, the machine's boot id and the identity of the
-//!   folder: neither a process that got its number since nor a node of the folder that this one was copied from is
-//!   taken for a node.
-//! - A move to another file system is a copy whose original is deleted. Its nodes belong to the copy: they can be
-//!   stopped, and until they are, no others are started in their place.
-//! - Homes and logs are where their names say, in the folder: the file holds no place outside of it, so a devnet can
-//!   be moved.
-//! - A node is recorded as unfinished before its home is made, and again before it is deleted. A command that finds
-//!   such a node was preceded by one that was interrupted, and removes what that left.
+//! - A recorded process is valid only together with its start time, the machine's boot id and the identity of
+//!   the folder: neither a process that reused its number nor a node of the folder that this one was copied
+//!   from is taken for a node.
+//! - A move to another file system is a copy whose original is deleted. Its nodes belong to the copy: they
+//!   can be stopped, and until they are, no others are started in their place.
+//! - Homes and logs are in the folder under their names: the file contains no path outside of it, so a devnet
+//!   can be moved.
+//! - A node is recorded as unfinished before its home is created, and again before it is deleted. A command
+//!   that finds such a node follows an interrupted one, and removes its remains.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -27,9 +27,9 @@ use crate::{files, output};
 
 /// The file's name in the folder.
 pub const STATE_FILE: &str = "devnet.json";
-/// The name under which an older version wrote the next state.
+/// Temporary name of the file in an older version.
 const OLD_NEW_FILE: &str = "devnet.json.new";
-/// Most bytes of the file that are read; a hundred nodes have 60 kB.
+/// Maximum number of bytes of the file that are read; a hundred nodes have 60 kB.
 const STATE_BYTES_MAX: usize = 1024 * 1024;
 /// The version of the file.
 const VERSION: u32 = 1;
@@ -37,24 +37,24 @@ const VERSION: u32 = 1;
 pub const START_HINT: &str =
     "start one with `vibecoin devnet up`, or name its folder with --dir or DEVNET_DIR";
 
-/// The file.
+/// Contents of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct State {
-    /// Of the file.
+    /// Version of the format.
     pub version: u32,
     /// The boot that the processes belong to.
     pub boot: String,
     /// The identity of the folder that the processes belong to; empty in a file of an older version.
     #[serde(default)]
     pub folder: String,
-    /// Where the keys come from; empty when an older version made the devnet.
+    /// Seed of the keys; empty when an older version created the devnet.
     #[serde(default)]
     pub seed: String,
     /// `byzantine` or `crash`.
     #[serde(default)]
     pub fault_model: String,
-    /// The parameters' name.
+    /// Name of the parameter profile.
     #[serde(default)]
     pub profile: String,
     /// The program that last started nodes, for scripts that want the same one.
@@ -63,7 +63,7 @@ pub struct State {
     /// RPC of the first node; the others follow ten apart, except those with an `ownPort`.
     #[serde(default)]
     pub base_port: u16,
-    /// Names of the nodes that are cut off from each other, group by group; empty when nobody is.
+    /// Names of the nodes that are separated from each other, group by group; empty without a partition.
     #[serde(default)]
     pub partition: Vec<Vec<String>>,
     /// The configurations are being rewritten for other ports.
@@ -87,47 +87,47 @@ pub struct NodeRecord {
     pub role: String,
     /// Its process; `null` when it was stopped.
     pub pid: Option<u32>,
-    /// Where it answers.
+    /// Address of its RPC.
     pub rpc: Option<String>,
-    /// Where its peers find it.
+    /// Address for its peers.
     pub p2p: Option<String>,
-    /// Address of its figures.
+    /// Address of its metrics.
     pub metrics: Option<String>,
-    /// Address of its operator's methods.
+    /// Address of its admin methods.
     #[serde(default)]
     pub admin: Option<String>,
     /// Its directory: in the file relative to the folder, here absolute.
     #[serde(default)]
     pub home: PathBuf,
-    /// What it printed; as `home`.
+    /// Its log; path as `home`.
     #[serde(default)]
     pub log: PathBuf,
-    /// When its process started, in clock ticks since boot.
+    /// Start time of its process, in clock ticks since boot.
     pub started: Option<u64>,
-    /// Its name on the network.
+    /// Its identity on the network.
     #[serde(default)]
     pub peer_id: String,
-    /// The first of its ports, where they are others than its number and `basePort` say.
+    /// The first of its ports, if they differ from those of its number and `basePort`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_port: Option<u16>,
-    /// Its home is being made or deleted.
+    /// Its home is being created or deleted.
     #[serde(default, skip_serializing_if = "is_false")]
     pub unfinished: bool,
 }
 
 impl NodeRecord {
-    /// Puts home and log where they are in a folder; an empty one makes them relative to it.
+    /// Resolves home and log against a folder; an empty one makes them relative to it.
     fn place(&mut self, dir: &Path) {
         self.home = dir.join(&self.name);
         self.log = dir.join(format!("{}.log", self.name));
     }
 
-    /// Where it answers, which every node that was started here has.
+    /// Its RPC address, which every started node has.
     pub fn url(&self) -> &str {
         self.rpc.as_deref().unwrap_or_default()
     }
 
-    /// Whether it signs.
+    /// Returns true if it signs.
     pub fn is_validator(&self) -> bool {
         self.role == Role::Validator.name()
     }
@@ -138,7 +138,7 @@ impl NodeRecord {
         self.pid.filter(runs).is_some_and(process::is_adrift)
     }
 
-    /// Forgets the process.
+    /// Clears the process.
     pub fn forget(&mut self) {
         (self.pid, self.started) = (None, None);
     }
@@ -148,15 +148,15 @@ impl NodeRecord {
 pub struct Devnet {
     /// The folder, absolute.
     pub dir: PathBuf,
-    /// What the file says; `None` when there is none.
+    /// Contents of the file; `None` when there is none.
     pub state: Option<State>,
     boot: String,
     lock: Option<Locked>,
 }
 
 impl Devnet {
-    /// Takes the lock, waiting for the command that has it, and reads the file. Makes the folder. Removes what an
-    /// interrupted command left.
+    /// Takes the lock, waiting for the command that holds it, and reads the file. Creates the folder. Removes
+    /// the remains of an interrupted command.
     pub fn change(dir: &Path) -> Result<Self, CliError> {
         let lock = Locked::take(dir)?;
         let mut net = Self::read(dir)?;
@@ -165,7 +165,7 @@ impl Devnet {
         Ok(net)
     }
 
-    /// Reads the file and changes nothing; waits for nobody.
+    /// Reads the file and changes nothing; does not wait for the lock.
     pub fn look(dir: &Path) -> Result<Self, CliError> {
         let mut net = Self::read(dir)?;
         if let Some(state) = &mut net.state {
@@ -180,7 +180,7 @@ impl Devnet {
 
     fn read(dir: &Path) -> Result<Self, CliError> {
         let dir = std::path::absolute(dir).map_err(CliError::file("find", dir))?;
-        // The true path, without `..` and links, once it is there.
+        // The resolved path, without `..` and links, if it exists.
         let dir = dir.canonicalize().unwrap_or(dir);
         let path = dir.join(STATE_FILE);
         let state = if path.exists() {
@@ -196,7 +196,7 @@ impl Devnet {
         })
     }
 
-    /// Removes nodes whose making or deletion was interrupted; without its first node there is no devnet.
+    /// Removes nodes whose creation or deletion was interrupted; without its first node there is no devnet.
     fn discard_unfinished(&mut self) -> Result<(), CliError> {
         let Some(state) = &mut self.state else {
             return Ok(());
@@ -227,7 +227,7 @@ impl Devnet {
         remove(&self.dir.join(STATE_FILE))
     }
 
-    /// Takes back what this command began: nodes that are not finished, and a folder in which there is no devnet.
+    /// Undoes the work of this command: unfinished nodes, and a folder without a devnet.
     pub fn abandon(mut self) -> Result<(), CliError> {
         self.discard_unfinished()?;
         match self.lock {
@@ -241,24 +241,24 @@ impl Devnet {
         &self.boot
     }
 
-    /// The devnet, which must be there.
+    /// The devnet, which must exist.
     pub fn existing(&self) -> Result<&State, CliError> {
         self.state.as_ref().ok_or_else(|| nothing(&self.dir))
     }
 
-    /// The devnet, which must be there, to change it.
+    /// The devnet, which must exist, for changes.
     pub fn existing_mut(&mut self) -> Result<&mut State, CliError> {
         let dir = &self.dir;
         self.state.as_mut().ok_or_else(|| nothing(dir))
     }
 
-    /// Writes the file: the old one or the new one is there, never a part.
+    /// Writes the file atomically: the old one or the new one, never a part.
     pub fn save(&mut self) -> Result<(), CliError> {
         let Some(state) = &mut self.state else {
             return Ok(());
         };
         if state.boot != self.boot {
-            // What ran before the machine started again does not run now.
+            // Processes of an earlier boot do not run now.
             state.nodes.iter_mut().for_each(NodeRecord::forget);
             state.boot.clone_from(&self.boot);
         }
@@ -287,7 +287,7 @@ impl Devnet {
         nodes.filter(|node| self.pid(node).is_some()).cloned().collect()
     }
 
-    /// Refuses a devnet whose nodes work in a folder that was removed.
+    /// Refuses a devnet whose nodes run in a folder that was removed.
     pub fn refuse_adrift(&self) -> Result<(), CliError> {
         let running = self.running();
         let adrift: Vec<String> = running
@@ -331,7 +331,7 @@ impl Devnet {
         node.ok_or_else(|| CliError::new(Exit::NotFound, format!("there is no node {number}")))
     }
 
-    /// Notes which process a node is.
+    /// Records the process of a node.
     pub fn record(&mut self, number: usize, process: Option<(u32, u64)>) -> Result<(), CliError> {
         let boot = self.boot.clone();
         let state = self.existing_mut()?;
@@ -345,12 +345,12 @@ impl Devnet {
         self.save()
     }
 
-    /// Deletes what was made, and the folder when it was made too and holds nothing else. Returns true if the folder
-    /// is gone.
+    /// Deletes the files of the devnet, and the folder when it was created for it and holds nothing else.
+    /// Returns true if the folder is gone.
     pub fn delete(mut self) -> Result<bool, CliError> {
         if let Some(state) = &mut self.state {
             state.nodes.iter_mut().for_each(|node| node.unfinished = true);
-            // From here on the next command goes on with the deletion, however far this one comes.
+            // From here on the next command continues the deletion, if this one is interrupted.
             self.save()?;
         }
         if let Some(state) = &self.state {
@@ -368,14 +368,14 @@ impl Devnet {
         }
     }
 
-    /// Commands on a node of the devnet see it as their own.
+    /// A context in which commands act on this node and its home.
     pub fn context_of(context: &Context, node: &NodeRecord) -> Context {
         context.at(node.url(), &node.home)
     }
 }
 
 impl State {
-    /// Returns true if the devnet as a whole was not finished: its first node was not.
+    /// Returns true if the devnet as a whole is unfinished: its first node is.
     fn is_unfinished(&self) -> bool {
         self.nodes.first().is_some_and(|node| node.unfinished)
     }
@@ -400,7 +400,7 @@ impl State {
         if let Some(node) = state.nodes.iter().find(|node| !is_node_name(&node.name)) {
             return Err(refused(format!("{:?} is not a node's name", node.name)));
         }
-        // A copy has the records of the original, whose processes are not its own.
+        // A copy has the records of the original, whose processes do not belong to it.
         let own = match state.folder.as_str() {
             "" => state.nodes.iter().all(|node| node.home.parent() == Some(dir)),
             recorded => recorded == folder::identity(dir)?,
@@ -415,14 +415,14 @@ impl State {
     }
 }
 
-/// Returns true if a name is one part of a path and not that of a file of the folder's own.
+/// Returns true if a name is one part of a path and does not conflict with the folder's own files.
 fn is_node_name(name: &str) -> bool {
     let mut parts = Path::new(name).components();
     let one = matches!(parts.next(), Some(Component::Normal(part)) if part == name) && parts.next().is_none();
     one && ![STATE_FILE, LOCK_FILE].contains(&name)
 }
 
-/// Deletes a folder or a file, or a link without what it leads to.
+/// Deletes a folder or a file, or a link without its target.
 pub fn remove(path: &Path) -> Result<(), CliError> {
     let done = if path.is_dir() && !path.is_symlink() {
         std::fs::remove_dir_all(path)
@@ -437,7 +437,7 @@ pub fn remove(path: &Path) -> Result<(), CliError> {
     }
 }
 
-/// Where a log goes when the next one starts.
+/// Path of the previous run's log.
 pub fn log_before(log: &Path) -> PathBuf {
     log.with_extension("log.1")
 }

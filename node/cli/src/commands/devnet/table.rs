@@ -1,4 +1,4 @@
-//! What `up` and `status` show: who there is, how far, and what can be done next.
+//! Output of `up` and `status`: the nodes, their progress, and further commands.
 
 use serde_json::{Value, json};
 
@@ -6,14 +6,14 @@ use super::ask::Head;
 use super::state::{Devnet, NodeRecord, State};
 use crate::program::quoted_path;
 
-/// How a node is right now.
+/// The present state of a node.
 #[derive(Clone, Debug, Default)]
 pub struct Live {
     /// Its process.
     pub pid: Option<u32>,
     /// Its head, when it answers.
     pub head: Option<Head>,
-    /// With how many nodes it is connected, when it answers.
+    /// Number of connected nodes, when it answers.
     pub peers: Option<usize>,
 }
 
@@ -47,7 +47,7 @@ pub fn text(state: &State, live: &[Live]) -> String {
     out
 }
 
-/// An address without the identity behind it.
+/// An address without the peer id at its end.
 fn short(address: &str) -> &str {
     address.split("/p2p/").next().unwrap_or(address)
 }
@@ -70,7 +70,7 @@ fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
     rows.iter().map(line).collect()
 }
 
-/// The file with what is known of every node now.
+/// The file with the present state of every node.
 pub fn json(state: &State, live: &[Live]) -> Value {
     let mut json = serde_json::to_value(state).unwrap_or(Value::Null);
     let nodes = json.get_mut("nodes").and_then(Value::as_array_mut);
@@ -91,7 +91,7 @@ pub fn json(state: &State, live: &[Live]) -> Value {
     json
 }
 
-/// What can be done next, ready to be pasted.
+/// Further commands, ready to be pasted.
 pub fn next_commands(net: &Devnet, first: &NodeRecord) -> String {
     let binary = std::env::current_exe().map_or_else(|_| "vibecoin".to_owned(), |path| quoted_path(&path));
     let (rpc, home, dir) = (first.url(), quoted_path(&first.home), quoted_path(&net.dir));

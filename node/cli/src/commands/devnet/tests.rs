@@ -21,10 +21,10 @@ use crate::output::Format;
 /// The variable that makes this test program a stand-in.
 const STAND_IN: &str = "VIBECOIN_TEST_STAND_IN_HOME";
 
-/// What the stand-ins' operator shows them.
+/// The admin token of the stand-ins.
 const TOKEN: &str = "0123456789abcdef";
 
-/// A devnet with records and nothing behind them.
+/// A devnet with records only.
 pub fn devnet_of(dir: &Path, validators: u32, full: u32) -> Devnet {
     use crate::commands::testnet::plan::{Network, Spec, tests::spec};
     let network = Network::plan(&Spec {
@@ -54,7 +54,7 @@ pub fn devnet_of(dir: &Path, validators: u32, full: u32) -> Devnet {
     net
 }
 
-/// Not a test of its own: the nodes of the tests below are this function, in processes of their own.
+/// Not a separate test: the nodes of the tests below are this function, in separate processes.
 #[test]
 fn stand_in() {
     let Some(home) = std::env::var_os(STAND_IN).map(PathBuf::from) else {
@@ -64,7 +64,7 @@ fn stand_in() {
         vibecoin_config::parse(&fs::read_to_string(vibecoin_config::Paths::config_in(&home)).unwrap())
             .unwrap();
     let listener = TcpListener::bind(("127.0.0.1", config.rpc.port)).unwrap();
-    // Where a node has its data: what else is in a home is a user's.
+    // The data folder of a node: other files in a home are the user's.
     fs::create_dir_all(home.join("db")).unwrap();
     let mut data = File::options()
         .create(true)
@@ -72,13 +72,13 @@ fn stand_in() {
         .open(home.join("db/data"))
         .unwrap();
     writeln!(data, "started").unwrap();
-    // Where there is a file `other-chain`, the node has other blocks.
+    // With a file `other-chain`, the node has different blocks.
     let hash = if home.join("other-chain").exists() {
         "2"
     } else {
         "1"
     };
-    // As a node has it, which reads the file once.
+    // As in a node, which reads the file once.
     let genesis = home.join("genesis.toml");
     let info = info(&crate::files::build(&genesis, &crate::files::genesis(&genesis).unwrap()).unwrap());
     fs::write(home.join("admin.token"), TOKEN).unwrap();
@@ -90,7 +90,7 @@ fn stand_in() {
             operate(&stream.unwrap(), &operated);
         }
     });
-    // The harness has begun a line.
+    // The harness has started a line.
     println!(
         "\n{}",
         json!({ "event": "ready", "rpc": format!("http://127.0.0.1:{}", config.rpc.port), "height": "3" })
@@ -159,7 +159,7 @@ fn respond(mut stream: &TcpStream, request: &Value, result: &Value) -> Option<()
     write!(stream, "{head} {}\r\n\r\n{text}", text.len()).ok()
 }
 
-/// The operator's side of one connection: notes in the home whom the node keeps out.
+/// The admin side of one connection: records the banned peers in the home.
 fn operate(stream: &TcpStream, home: &Path) -> Option<()> {
     let mut reader = BufReader::new(stream);
     loop {
@@ -175,7 +175,7 @@ fn operate(stream: &TcpStream, home: &Path) -> Option<()> {
         match request["method"].as_str()? {
             "net_banPeer" => {
                 assert_eq!(request["params"]["reason"], "partition");
-                // To ban twice is to ban.
+                // Banning twice is the same as banning once.
                 lines.retain(|line| *line != id);
                 lines.push(id);
             }
@@ -187,7 +187,8 @@ fn operate(stream: &TcpStream, home: &Path) -> Option<()> {
     }
 }
 
-/// Answers the questions of one connection: a chain of three blocks, of which a node with a file `behind` has two.
+/// Answers the requests of one connection: a chain of three blocks, of which a node with a file `behind` has
+/// two.
 fn answer(stream: &TcpStream, hash: &str, home: &Path, info: &Value) -> Option<()> {
     let mut reader = BufReader::new(stream);
     loop {
@@ -213,22 +214,22 @@ fn answer(stream: &TcpStream, hash: &str, home: &Path, info: &Value) -> Option<(
     }
 }
 
-/// How a stand-in behaves.
+/// Behaviour of a stand-in.
 #[derive(Clone, Copy)]
 enum Mode {
     Good,
-    /// Ends at once, with a word about why.
+    /// Ends at once, with an error message.
     Dies,
-    /// Never says that it is ready.
+    /// Never prints the ready line.
     Mute,
-    /// Does not hear SIGTERM.
+    /// Ignores SIGTERM.
     Stubborn,
 }
 
 /// A folder for a devnet, and a program for its nodes. Stopped when dropped.
 struct Bench {
     scratch: TempDir,
-    /// Only one test at a time looks for free ports, also among the processes of a test runner.
+    /// Only one test at a time searches for free ports, also among the processes of a test runner.
     _ports: File,
 }
 
@@ -258,7 +259,7 @@ impl Bench {
         self.scratch.path().join("node")
     }
 
-    /// Decides how nodes that are started from now on behave.
+    /// Sets the behaviour of nodes that are started from now on.
     fn behave(&self, mode: Mode) {
         let this = std::env::current_exe().unwrap();
         let body = match mode {
@@ -272,7 +273,7 @@ impl Bench {
             this.display(),
             module_path!().split_once("::").unwrap().1,
         );
-        // A new file each time: a program that runs cannot be written to.
+        // A new file each time: a running program cannot be written to.
         let new = self.scratch.path().join("new");
         fs::write(&new, script).unwrap();
         fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
@@ -443,7 +444,7 @@ fn a_node_that_is_added_is_of_the_same_chain_and_has_ports_of_its_own() {
 fn a_node_is_added_only_to_a_chain_that_runs_and_is_the_planned_one() {
     let bench = Bench::new();
     bench.up("-v 2 -n 0");
-    // The first node's file, edited while it runs: the plan would be another chain's.
+    // The first node's file, edited while it runs: the plan would be of a different chain.
     let path = bench.dir().join("validator-0/genesis.toml");
     let text = fs::read_to_string(&path).unwrap();
     let mut genesis = crate::files::genesis(&path).unwrap();
@@ -460,7 +461,7 @@ fn a_node_is_added_only_to_a_chain_that_runs_and_is_the_planned_one() {
     assert_eq!(bench.pids().len(), 2);
     assert!(!bench.dir().join("full-0").exists());
 
-    // One node alone answers, and is not called at the head.
+    // With only one node answering, no head is reported as reached.
     let alone = bench.start("start-node 1").unwrap();
     assert!(
         text_of(&alone).contains("compared with no other node"),
@@ -560,7 +561,7 @@ fn hints_name_the_folder_unless_every_command_finds_it_without() {
     };
     assert_eq!(shown(".devnet", None, None), "");
     assert_eq!(shown("x y", None, None), " --dir 'x y'");
-    // The variable may stand in front of this command alone.
+    // The variable may be set for this command alone.
     assert_eq!(shown("other", Some("other"), None), " --dir other");
     assert_eq!(shown(".devnet", Some("other"), None), " --dir .devnet");
     // The scripts always set it.
@@ -601,7 +602,7 @@ fn a_node_that_ends_at_its_start_is_reported_with_its_log_and_the_others_are_sto
     let error = bench.start("up").unwrap_err();
     assert_eq!((error.exit, error.reason.as_str()), (Exit::Failure, "node_ended"));
     assert!(error.message.contains("made of cheese"), "{}", error.message);
-    // What ran before goes on.
+    // The running node is unaffected.
     assert_eq!(bench.pids(), [running, None]);
 }
 
@@ -674,7 +675,7 @@ fn another_base_port_moves_a_devnet_that_is_down_and_a_taken_port_names_its_owne
     let error = bench.start(&format!("up --base-port {base}")).unwrap_err();
     assert_eq!(error.reason, "port_taken");
     assert!(error.message.contains(&format!("(pid {})", std::process::id())));
-    // Without a word about ports it goes where there is room.
+    // Without a port argument it uses free ports.
     assert_ne!(bench.up("")["basePort"], base);
     drop(taken);
 }
@@ -742,7 +743,7 @@ fn one_command_at_a_time_changes_a_devnet() {
             bench.run("kill-node 0").unwrap();
             told.send(()).unwrap();
         });
-        // Looking does not wait; changing does.
+        // Reading does not wait; changing does.
         assert!(bench.run("status").is_ok());
         assert!(done.recv_timeout(Duration::from_millis(50)).is_err());
         assert!(held.pid(&held.node(0).unwrap()).is_some());

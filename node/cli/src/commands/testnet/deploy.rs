@@ -1,4 +1,4 @@
-//! How the nodes of a network are run on their hosts: unit files, or one compose file.
+//! Deployment files for a network's hosts: unit files, or one compose file.
 
 use std::fmt::Write as _;
 
@@ -6,10 +6,10 @@ use super::plan::{Network, Node};
 
 /// Exits that a restart does not change: see the table of exit codes.
 const FINAL_EXITS: &str = "9 10 11 20 30 40 50";
-/// Where a node's home is on its host, in unit files.
+/// Path of a node's home on its host, in unit files.
 const HOST_HOME: &str = "/var/lib/vibecoin";
 
-/// What a node is started with, for a home at `home`.
+/// Command line arguments of a node with its home at `home`.
 pub fn arguments(home: &str, encrypted: bool) -> String {
     let keys = if encrypted {
         format!("--password-file {home}/password")
@@ -50,7 +50,7 @@ pub fn unit(node: &Node, encrypted: bool) -> String {
     )
 }
 
-/// One compose file for all nodes, each in a container of its own.
+/// One compose file for all nodes, each in a separate container.
 pub fn compose(network: &Network, encrypted: bool) -> String {
     let mut out = String::from(
         "# The image must have `vibecoin` as its entry point. The homes belong to whoever made them, so the\n\

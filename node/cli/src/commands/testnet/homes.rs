@@ -14,14 +14,14 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::{dev, files};
 
-/// How the node is going to be run, as far as its files know.
+/// Deployment of the node, as far as its files depend on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
-    /// In a container: what it offers must be reachable from outside of that.
+    /// In a container: its services must be reachable from outside.
     pub container: bool,
 }
 
-/// Makes the home of one node. One that is there already is an error.
+/// Creates the home of one node. An existing one is an error.
 pub fn make(
     home: &Path,
     network: &Network,
@@ -45,14 +45,14 @@ pub fn make(
     let keys = keys_of(&paths, prefix(network)?).allow_unencrypted();
     keys.create(NodeKeyRole::Node, &node.node_key, None)?;
     if let Some(key) = &node.validator_key {
-        // First the guard, then the key: a key never stands there without what it has signed.
+        // First the guard, then the key: a key never exists without the record of its signatures.
         make_guard(&paths.guard)?;
         keys.create(NodeKeyRole::Validator, key, passphrase)?;
     }
     Ok(())
 }
 
-/// Puts account keys into a home.
+/// Adds account keys to a home.
 pub fn accounts(
     home: &Path,
     network: &Network,
@@ -77,7 +77,7 @@ fn prefix(network: &Network) -> Result<AddressPrefix, CliError> {
         .map_err(|error| CliError::new(Exit::Config, error.to_string()))
 }
 
-/// The configuration of a node: what is not the default.
+/// The configuration of a node: the values that differ from the defaults.
 pub fn config(network: &Network, node: &Node, layout: Layout) -> String {
     let text = |text: &str| Value::Text(text.to_owned());
     let local = node.is_local();
@@ -131,7 +131,7 @@ pub fn config(network: &Network, node: &Node, layout: Layout) -> String {
             "metrics",
             vec![("listen", text(&format!("{own_ip}:{}", ports.metrics())))],
         ),
-        // Never beyond this machine, also in a container: its methods decide whom the node talks to.
+        // Never beyond this machine, also in a container: its methods control the node's peers.
         (
             "admin",
             vec![("listen", text(&format!("127.0.0.1:{}", ports.admin())))],
@@ -150,7 +150,7 @@ pub fn config(network: &Network, node: &Node, layout: Layout) -> String {
     out
 }
 
-/// The names by which a node in a container is asked.
+/// The names by which clients reach a node in a container.
 fn own_names(node: &Node) -> Vec<String> {
     let host = match node.host.parse::<std::net::Ipv6Addr>() {
         Ok(ip) => format!("[{ip}]"),

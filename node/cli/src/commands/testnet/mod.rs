@@ -8,9 +8,9 @@
 //!  DIR/compose.yaml, DIR/validator-0.service …   with --format
 //! ```
 //!
-//! Files only: nothing is started, and no host is asked. Until all of them are there, `network.json` is called
-//! `network.json.unfinished`: a command that finds that removes what an interrupted one left, and begins anew. A
-//! refusal or a failure leaves nothing.
+//! Files only: nothing is started, and no host is contacted. Until all of them are written, `network.json` is
+//! named `network.json.unfinished`: a command that finds that file removes the remains of an interrupted one,
+//! and starts over. A refusal or a failure leaves nothing.
 
 pub mod homes;
 pub mod plan;
@@ -61,10 +61,10 @@ pub enum TestnetCommand {
 }
 
 impl TestnetCommand {
-    /// Does it.
+    /// Runs the command.
     ///
     /// # Errors
-    /// Exit 2 for a network that cannot be, 1 when the folder holds something already.
+    /// Exit 2 for an impossible network, 1 when the folder is not empty.
     pub fn run(self, _context: &Context) -> Result<Answer, CliError> {
         match self {
             Self::Generate(args) => args.run(),
@@ -186,7 +186,7 @@ pub struct GenerateArgs {
     verbose: u8,
 }
 
-/// The genesis file beside the homes, for those who join by themselves.
+/// The genesis file beside the homes, for nodes that join separately.
 const GENESIS_FILE: &str = "genesis.toml";
 /// The folder of the operator's keys.
 const OPERATOR: &str = "operator";
@@ -332,7 +332,7 @@ impl From<FaultModel> for FaultModelName {
     }
 }
 
-/// What is said to whoever asks for more than the node can do.
+/// The error for a request that this version of the node does not support.
 pub fn not_in_this_version(what: &str, hint: &str) -> CliError {
     CliError::new(Exit::Usage, format!("{what} is not possible in this version")).hint(hint)
 }
@@ -432,13 +432,13 @@ mod tests {
             std::fs::remove_file(out.join("mine")).unwrap();
             assert!(whole() == made, "{missing}");
         }
-        // A home that was there before.
+        // A home that existed before.
         let other = dir.path().join("other");
         std::fs::create_dir_all(other.join("validator-1")).unwrap();
         let refused = generate(line, &other).unwrap_err();
         assert_eq!(refused.reason, "exists");
         assert_eq!(std::fs::read_dir(&other).unwrap().count(), 1);
-        // A failure in the middle: no file can be made where a folder is needed.
+        // A failure in the middle: a file is in the place of a required folder.
         let full = dir.path().join("full");
         std::fs::create_dir(&full).unwrap();
         std::os::unix::fs::symlink("/nowhere/at/all", full.join("operator")).unwrap();

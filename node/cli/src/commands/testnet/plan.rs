@@ -1,4 +1,4 @@
-//! What a network consists of: keys, places and genesis, all from a few numbers and a seed.
+//! Plan of a network: keys, hosts and genesis, derived from a few numbers and a seed.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,28 +10,28 @@ use vibecoin_primitives::{Address, Amount, ChainParams, Power, SecretKey, TimeMs
 use crate::dev::DEV_BALANCE;
 use crate::error::CliError;
 
-/// Most nodes of a network that is made here: ports are ten apart.
+/// Maximum number of nodes of a generated network: ports are ten apart.
 pub const NODES_MAX: u32 = 100;
-/// From one node of a host to the next.
+/// Distance of ports from one node of a host to the next.
 pub const PORT_STEP: u16 = 10;
-/// What the faucet owns: a thousand million of the money's own unit.
+/// Balance of the faucet: a thousand million coins.
 pub const FAUCET_BALANCE: Amount = Amount(1_000_000_000_000_000_000);
 /// The name of the faucet's key.
 pub const FAUCET: &str = "faucet";
-/// How the names of the keys begin that validators are paid to.
+/// Prefix of the names of validators' payout keys.
 pub const PAYOUT: &str = "payout";
 
-/// What a node does.
+/// Role of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Signs blocks and votes.
     Validator,
-    /// Follows and answers.
+    /// Follows the chain and serves RPC.
     Full,
 }
 
 impl Role {
-    /// As it is written.
+    /// The role's name in files.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Validator => "validator",
@@ -40,44 +40,44 @@ impl Role {
     }
 }
 
-/// What was asked for.
+/// Parameters of the plan.
 #[derive(Clone, Debug)]
 pub struct Spec {
-    /// How many validators, at least one.
+    /// Number of validators, at minimum one.
     pub validators: u32,
-    /// How many nodes that only follow.
+    /// Number of nodes that only follow.
     pub full: u32,
-    /// Where all keys come from.
+    /// Seed of all keys.
     pub seed: String,
-    /// The rules of the chain.
+    /// Parameters of the chain.
     pub params: ChainParams,
     /// The time of block 0.
     pub time: TimeMs,
-    /// Where the nodes are, by their number.
+    /// Hosts of the nodes, by their number.
     pub hosts: Hosts,
     /// The first port of the first node of a host.
     pub starting_port: u16,
-    /// Accounts with keys that everybody knows.
+    /// Number of accounts with publicly known keys.
     pub dev_accounts: u32,
 }
 
-/// Where nodes are.
+/// Hosts of the nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hosts {
-    /// All on this one.
+    /// All on this host.
     One(String),
-    /// Node by node.
+    /// One host for each node.
     Each(Vec<String>),
-    /// Each on its own, with this before its number.
+    /// A separate host for each, named by this prefix and its number.
     Prefix(String),
-    /// Each on its own, called as the node.
+    /// A separate host for each, with the node's name.
     Names,
 }
 
 /// The four listeners of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ports {
-    /// The first, from which the others follow.
+    /// The first port, from which the others follow.
     pub first: u16,
 }
 
@@ -87,22 +87,22 @@ impl Ports {
         self.first
     }
 
-    /// The network.
+    /// The peer-to-peer network.
     pub const fn p2p(self) -> u16 {
         self.first.saturating_add(1)
     }
 
-    /// Prometheus.
+    /// The metrics for Prometheus.
     pub const fn metrics(self) -> u16 {
         self.first.saturating_add(2)
     }
 
-    /// The operator.
+    /// The admin methods.
     pub const fn admin(self) -> u16 {
         self.first.saturating_add(3)
     }
 
-    /// All of them.
+    /// All four ports.
     pub const fn all(self) -> [u16; 4] {
         [self.rpc(), self.p2p(), self.metrics(), self.admin()]
     }
@@ -112,31 +112,31 @@ impl Ports {
 pub struct Node {
     /// `validator-0`, `full-0`, …
     pub name: String,
-    /// What it does.
+    /// Its role.
     pub role: Role,
-    /// Names it on the network.
+    /// Identifies it on the network.
     pub node_key: SecretKey,
-    /// Signs for it.
+    /// Signs its votes and blocks.
     pub validator_key: Option<SecretKey>,
-    /// Where it is: an IP address or a name.
+    /// Its host: an IP address or a name.
     pub host: String,
     /// Its ports there.
     pub ports: Ports,
 }
 
 impl Node {
-    /// Its name on the network.
+    /// Its identity on the network.
     pub fn id(&self) -> String {
         node_id(&self.node_key.public_key())
     }
 
-    /// Whether only this machine can reach it.
+    /// Returns true if only this machine can reach it.
     pub fn is_local(&self) -> bool {
         self.host == "localhost" || self.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
     }
 
-    /// Where others connect to, best first. Among hosts that is QUIC: with lost packets it goes on where TCP
-    /// stands still. On one machine nothing is lost, and TCP takes less of the processor.
+    /// Its multiaddresses, best first. Among hosts that is QUIC: with lost packets it continues where TCP
+    /// stalls. On one machine no packets are lost, and TCP takes less processor time.
     pub fn addresses(&self) -> Vec<String> {
         let kind = match self.host.parse() {
             Ok(IpAddr::V4(_)) => "ip4",
@@ -151,7 +151,7 @@ impl Node {
         vec![format!("/{kind}/{host}/udp/{port}/quic-v1"), tcp]
     }
 
-    /// Where others connect to, and whom they must find there.
+    /// Its multiaddresses with its peer id.
     pub fn peer(&self) -> Vec<String> {
         let id = self.id();
         let addresses = self.addresses().into_iter();
@@ -161,16 +161,16 @@ impl Node {
 
 /// A whole network.
 pub struct Network {
-    /// What it starts from.
+    /// Its initial state.
     pub genesis: Genesis,
     /// Validators first.
     pub nodes: Vec<Node>,
-    /// Funded accounts, and those that validators are paid to.
+    /// Funded accounts, and the validators' payout accounts.
     pub accounts: Vec<(String, SecretKey)>,
 }
 
 impl Network {
-    /// Makes every key and place of a network.
+    /// Derives every key and host of a network.
     pub fn plan(spec: &Spec) -> Result<Self, CliError> {
         let nodes = nodes(spec)?;
         let dev = dev_keys(spec.dev_accounts)?;
@@ -199,7 +199,7 @@ impl Network {
             validators,
             accounts: funded,
         };
-        // What cannot start is refused before a file is written.
+        // A network that cannot start is refused before a file is written.
         genesis
             .build()
             .map_err(|error| CliError::usage(format!("such a network cannot be: {error}")))?;
@@ -215,7 +215,7 @@ impl Network {
         })
     }
 
-    /// Whom a node stays connected with: the validators, which are all connected with each other.
+    /// Persistent peers of a node: the validators, which are all connected with each other.
     pub fn peers_of<'a>(&'a self, node: &'a Node) -> impl Iterator<Item = &'a Node> {
         self.nodes
             .iter()

@@ -1,4 +1,4 @@
-//! A network's files while they are written: all of them are there in the end, or none.
+//! A network's files while they are written: all of them exist in the end, or none.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -13,21 +13,21 @@ use crate::{dev, files, output, wait};
 
 /// The summary of a whole network.
 const FINISHED: &str = "network.json";
-/// The same before the rest is there.
+/// The same before the other files are complete.
 const UNFINISHED: &str = "network.json.unfinished";
-/// Most bytes of it that are read.
+/// Maximum number of its bytes that are read.
 const BYTES_MAX: usize = 1024 * 1024;
 
-/// Files that are being written. The one that names them is locked.
+/// Files that are being written. The one that lists them is locked.
 pub struct Unfinished {
     out: PathBuf,
     names: Vec<String>,
     _lock: File,
-    /// The folder was made for them.
+    /// True if the folder was created for them.
     new_folder: bool,
 }
 
-/// The part of the summary that says what is made.
+/// The part of the summary that lists the created files.
 #[derive(Deserialize)]
 struct Summary {
     nodes: Vec<Named>,
@@ -39,7 +39,7 @@ struct Named {
 }
 
 impl Unfinished {
-    /// Begins a network in a folder that holds none. Removes what an interrupted command left there.
+    /// Begins a network in a folder that holds none. Removes the remains of an interrupted command.
     pub fn begin(out: &Path, summary: &Value) -> Result<Self, CliError> {
         let new_folder = !out.exists();
         dev::make_private(out)?;
@@ -59,12 +59,12 @@ impl Unfinished {
             }
             let text = serde_json::to_string_pretty(summary).unwrap_or_default() + "\n";
             let names = names(&text)?;
-            // Whatever is there now is not ours, and stays.
+            // Any file that exists now is not ours, and stays.
             for name in made(&names) {
                 refuse(&out.join(name))?;
             }
             match files::write(&path, &text, false) {
-                // Another command was faster.
+                // Another command created it first.
                 Err(error) if error.reason == "exists" => continue,
                 written => written?,
             }
@@ -83,7 +83,7 @@ impl Unfinished {
         }
     }
 
-    /// All files are there.
+    /// Marks the files as complete.
     pub fn finish(self) -> Result<(), CliError> {
         let path = self.out.join(FINISHED);
         let done = std::fs::rename(self.out.join(UNFINISHED), &path)
@@ -91,7 +91,7 @@ impl Unfinished {
         done.map_err(CliError::file("write", &path))
     }
 
-    /// Takes everything back.
+    /// Removes all of them.
     pub fn undo(self) -> Result<(), CliError> {
         remove_all(&self.out, &self.names)?;
         if self.new_folder {
@@ -111,7 +111,7 @@ fn refuse(path: &Path) -> Result<(), CliError> {
         .hint("choose another folder; keys are never overwritten"))
 }
 
-/// Removes what a command left that does not run any more.
+/// Removes the remains of a command that does not run any more.
 fn remove_interrupted(out: &Path) -> Result<(), CliError> {
     let path = out.join(UNFINISHED);
     let file = match File::open(&path) {
@@ -148,7 +148,7 @@ fn names(text: &str) -> Result<Vec<String>, CliError> {
     }
 }
 
-/// What a network has in its folder, beside its summary.
+/// Entries of a network in its folder, beside its summary.
 fn made(names: &[String]) -> Vec<String> {
     let mut made = vec![
         GENESIS_FILE.to_owned(),
@@ -161,7 +161,7 @@ fn made(names: &[String]) -> Vec<String> {
     made
 }
 
-/// Removes a network's files; the one that names them is the last.
+/// Removes a network's files; the one that lists them is the last.
 fn remove_all(out: &Path, names: &[String]) -> Result<(), CliError> {
     let mut made = made(names);
     made.push(UNFINISHED.to_owned());

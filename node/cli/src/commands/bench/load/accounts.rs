@@ -1,4 +1,4 @@
-//! The accounts of a load: made from their numbers, funded once, read before and after.
+//! The accounts of a load: derived from their numbers, funded once, read before and after.
 
 use jsonrpsee::http_client::HttpClient;
 use serde_json::{Value, json};
@@ -19,22 +19,22 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::sending::{Choices, build, sign};
 
-/// Funding transactions that are under way together.
+/// Number of funding transactions in flight.
 const FUNDING_AT_ONCE: usize = 50;
-/// Attempts to read one state of a chain that moves on.
+/// Attempts to read one state of an advancing chain.
 const READS_MAX: u32 = 100;
-/// Fees are paid to the proposer, not burned; this is what an account may have left over.
+/// Fees are paid to the proposer, not burned; the maximum remainder of an account.
 const SLACK: u64 = 2;
 
 /// An account of the load.
 pub struct Member {
-    /// Its key, which anybody can make: the money of a load is play money.
+    /// Its key, which is public: the funds of a load have no value.
     pub key: SecretKey,
     /// Its address.
     pub address: Address,
 }
 
-/// An account as it was at some moment.
+/// An account at some moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// Base units owned.
@@ -126,9 +126,9 @@ pub async fn fund(
     Ok(())
 }
 
-/// All accounts as they are now; one that does not exist has nothing. Groups of [`ADDRESSES_MAX`] are read one after the
-/// other, each of the newest state: a node keeps no older one, and a fast chain leaves no time to ask for one by its
-/// height.
+/// All accounts as of now; one that does not exist has nothing. Groups of [`ADDRESSES_MAX`] are read one
+/// after the other, each of the newest state: a node keeps no older one, and a fast chain leaves no time to
+/// request one by its height.
 pub async fn read(client: &HttpClient, members: &[Member]) -> Result<Vec<Seen>, CliError> {
     let mut seen = Vec::with_capacity(members.len());
     for group in members.chunks(ADDRESSES_MAX) {
@@ -144,7 +144,7 @@ pub async fn read(client: &HttpClient, members: &[Member]) -> Result<Vec<Seen>, 
     Ok(seen)
 }
 
-/// Waits until every account's nonce says that all its transfers are in blocks.
+/// Waits until every account's nonce shows that all its transfers are in blocks.
 pub async fn reached(
     client: &HttpClient,
     members: &[Member],
@@ -162,14 +162,14 @@ pub async fn reached(
                 after.nonce >= before.nonce.saturating_add(outcome.sent_by(index))
             });
         if all {
-            // Nothing moves any more: now all groups are of one state in what counts here.
+            // Nothing changes any more: now all groups are of one state as far as it matters here.
             return read(client, members).await;
         }
         blocks.next().await?;
     }
 }
 
-/// Compares every balance with what the transfers must have made of it.
+/// Compares every balance with the expected result of the transfers.
 pub fn check(before: &[Seen], after: &[Seen], outcome: &Outcome, fee: Amount) -> Result<(), String> {
     let count = before.len();
     for (index, (before, after)) in before.iter().zip(after).enumerate() {
@@ -189,16 +189,17 @@ pub fn check(before: &[Seen], after: &[Seen], outcome: &Outcome, fee: Amount) ->
     Ok(())
 }
 
-/// The money of the whole chain.
+/// The total supply of the chain.
 pub struct Supply {
-    /// Whether the sum of all balances plus what was burned is what genesis made.
+    /// True if the sum of all balances and of burned funds equals the supply of genesis.
     pub holds: bool,
     /// The figures.
     pub json: Value,
 }
 
 impl Supply {
-    /// Adds up every account of one state. Tries again when a block comes in between: only the newest state is kept.
+    /// Adds up every account of one state. Retries when a block is committed in between: only the newest
+    /// state is kept.
     pub async fn read(client: &HttpClient) -> Result<Self, CliError> {
         for _ in 1..READS_MAX {
             match Self::read_once(client).await {

@@ -14,10 +14,10 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 
-/// Longest time without a block while something waits.
+/// Maximum time without a block while transfers are pending.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-/// One block, as it was heard of.
+/// One block, at the time of its notification.
 #[derive(Clone, Copy)]
 struct Heard {
     height: u64,
@@ -31,7 +31,7 @@ pub struct Blocks {
     heard: Vec<Heard>,
     transfers: u64,
     events: Option<Subscription<SubscriptionEvent>>,
-    /// Tells submitters that there may be room again.
+    /// Notifies submitters that the pool may have space again.
     pulse: watch::Sender<u64>,
     _client: WsClient,
 }
@@ -63,7 +63,7 @@ impl Blocks {
         })
     }
 
-    /// Tells of new blocks while somebody calls [`Blocks::next`].
+    /// A receiver that is notified of new blocks while [`Blocks::next`] is being called.
     pub fn pulse(&self) -> watch::Receiver<u64> {
         self.pulse.subscribe()
     }
@@ -109,7 +109,7 @@ impl Blocks {
         Ok(())
     }
 
-    /// Waits until blocks with so many transfers were heard of.
+    /// Waits until blocks with this many transfers were received.
     pub async fn wait_for(&mut self, transfers: u64) -> Result<(), CliError> {
         while self.transfers < transfers {
             self.next().await?;
@@ -117,7 +117,7 @@ impl Blocks {
         Ok(())
     }
 
-    /// When the last block with transfers was heard of.
+    /// Time of the notification of the last block with transfers.
     pub fn last_with_transfers(&self) -> Instant {
         self.heard
             .iter()
@@ -126,10 +126,10 @@ impl Blocks {
             .map_or_else(Instant::now, |block| block.at)
     }
 
-    /// Figures.
+    /// Figures over the blocks so far.
     pub fn stats(&self, transfers_max: u32) -> Stats {
         let full: Vec<&Heard> = self.heard.iter().filter(|block| block.transfers > 0).collect();
-        // Times between neighbours only: a pause without transfers is no block time.
+        // Times between consecutive heights only: a pause without transfers is not a block time.
         let mut times: Vec<u64> = full
             .iter()
             .zip(full.iter().skip(1))

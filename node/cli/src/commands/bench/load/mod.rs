@@ -6,9 +6,9 @@
 //!                                                                             balances add up?
 //! ```
 //!
-//! The figures are of the way from the first submission to the moment when the last transfer was known
-//! to be final. What the node's threads burned in between is read from the system when the node runs on
-//! this machine.
+//! The figures cover the time from the first submission to the moment when the last transfer was known to be
+//! final. The processor time of the node's threads is read from the system when the node runs on this
+//! machine.
 
 pub mod accounts;
 mod blocks;
@@ -61,7 +61,7 @@ pub struct LoadArgs {
     passphrase: PassphraseArgs,
 }
 
-/// What each transfer moves.
+/// Amount of each transfer.
 pub const AMOUNT: Amount = Amount(1);
 
 impl LoadArgs {
@@ -195,7 +195,7 @@ impl LoadArgs {
         })
     }
 
-    /// What an account needs for its share of the transfers.
+    /// Balance that an account needs for its share of the transfers.
     fn need(&self, chain: &Chain, fee: Amount) -> Amount {
         let each = self.transactions.div_ceil(self.accounts);
         let cost = fee.0.saturating_add(AMOUNT.0).saturating_mul(each);
@@ -212,7 +212,7 @@ impl LoadArgs {
         fee: Amount,
     ) -> Result<Vec<Vec<submit::Signed>>, CliError> {
         let valid_until = chain.valid_until(Some(chain.info.params.validity_window.0));
-        // The chain moved on while the accounts were funded, and goes on moving.
+        // The chain has advanced while the accounts were funded, and continues to.
         let valid_until = Height(valid_until.0.saturating_sub(1));
         let count = members.len() as u64;
         let signed: Vec<submit::Signed> = (0..self.transactions)
@@ -251,7 +251,7 @@ impl LoadArgs {
     }
 }
 
-/// The least fee of a transfer. All transfers have one size.
+/// The minimum fee of a transfer. All transfers have one size.
 ///
 /// # Errors
 /// As [`Chain::fee`].

@@ -1,4 +1,4 @@
-//! What the node's process burned, by thread, when it runs on this machine.
+//! Processor time of the node's process, by thread, when it runs on this machine.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,11 +11,11 @@ use crate::context::Context;
 /// Processor time of a process, in nanoseconds, by the names of its threads.
 #[derive(Clone, Debug, Default)]
 pub struct Usage {
-    /// Threads of one name are added up; a number at the end of a name does not count.
+    /// Threads with the same name are added up; a number at the end of a name is ignored.
     pub threads: BTreeMap<String, u64>,
 }
 
-/// The process that holds the home, provided that the home's node is the one that is measured.
+/// The process that holds the home's lock, provided that the home's node is the one that is measured.
 pub fn pid_of(context: &Context) -> Option<u32> {
     let home = context.home().ok()?;
     let endpoint = std::fs::read_to_string(Paths::endpoint_in(home)).ok()?;
@@ -27,7 +27,7 @@ pub fn pid_of(context: &Context) -> Option<u32> {
 }
 
 impl Usage {
-    /// What a process has burned so far.
+    /// Processor time of a process so far.
     pub fn of(pid: u32) -> Self {
         let mut threads = BTreeMap::new();
         for task in std::fs::read_dir(format!("/proc/{pid}/task"))
@@ -52,7 +52,7 @@ impl Usage {
         Self { threads }
     }
 
-    /// What was burned since.
+    /// Processor time used since `before`.
     pub fn since(&self, before: &Self) -> Self {
         let threads = self.threads.iter().map(|(name, nanos)| {
             (

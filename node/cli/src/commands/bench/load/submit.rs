@@ -1,4 +1,4 @@
-//! Submitting over several connections at once, with what is refused for lack of room sent again.
+//! Submission over several connections at once; transfers refused for lack of space are sent again.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,27 +14,27 @@ use crate::error::CliError;
 
 /// A transfer that is ready to be sent.
 pub struct Signed {
-    /// Which account sends it.
+    /// Index of the sending account.
     pub account: usize,
     /// Its bytes.
     pub raw: Vec<u8>,
 }
 
-/// What became of the submissions.
+/// Outcome of the submissions.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// Taken by the pool.
+    /// Accepted by the pool.
     pub taken: u64,
-    /// By account, how many of its transfers were taken.
+    /// Number of accepted transfers, by account.
     pub sent: BTreeMap<usize, u64>,
-    /// Refused for good, by reason.
+    /// Refused permanently, by reason.
     pub rejected: BTreeMap<String, u64>,
-    /// Refused for lack of room and sent again, by reason.
+    /// Refused for lack of space and sent again, by reason.
     pub retried: BTreeMap<String, u64>,
 }
 
 impl Outcome {
-    /// How many transfers of an account were taken.
+    /// Number of accepted transfers of an account.
     pub fn sent_by(&self, account: usize) -> u64 {
         self.sent.get(&account).copied().unwrap_or(0)
     }
@@ -59,7 +59,7 @@ fn count_up<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K, count: u64) {
     *sum = sum.saturating_add(count);
 }
 
-/// Sends every queue over a connection of its own, and hears of blocks meanwhile.
+/// Sends every queue over a separate connection, and follows blocks meanwhile.
 pub async fn all(
     context: &Context,
     queues: Vec<Vec<Signed>>,
@@ -121,11 +121,11 @@ async fn one(
             }
         }
         if !again.is_empty() {
-            // Back to the front, in order: the later ones build on their nonces.
+            // Back to the front, in order: later nonces depend on them.
             for transfer in again.into_iter().rev() {
                 queue.push_front(transfer);
             }
-            // A block makes room.
+            // A block frees space.
             let _ended = pulse.changed().await;
         }
     }

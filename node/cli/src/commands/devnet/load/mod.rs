@@ -1,13 +1,13 @@
-//! `load`: transfers to every node at once, and how they become final.
+//! `load`: transfers to every node at once, and the time until they are final.
 //!
 //! ```text
 //!  sign ahead ─▶ a queue per node ─▶ send, paced ─▶ node ─▶ …agreement… ─▶ blocks ─▶ watch on every node
 //!                (bounded)                └─ one transfer of each batch is a sample ─▶ final at the next node
 //! ```
 //!
-//! Accounts belong to one node each, so that a node gets the nonces of an account in order. A sample is sent to
-//! one node and is final when the *next* node has told of its block: what a user of another node would see.
-//! Signing is done ahead as far as memory allows, and is not counted.
+//! Each account belongs to one node, so that a node receives the nonces of an account in order. A sample is
+//! sent to one node and is final when the *next* node has announced its block: the view of a user of another
+//! node. Signing is done ahead as far as memory allows, and is not counted.
 
 mod report;
 mod send;
@@ -37,9 +37,9 @@ use crate::wait::Reports;
 use report::NodeCost;
 use watch::Watch;
 
-/// How often a node's memory is looked at.
+/// Interval between two samples of a node's memory.
 const MEMORY_EVERY: Duration = Duration::from_secs(1);
-/// From one look at the accounts to the next while the last transfers become final.
+/// Interval between two reads of the accounts while the last transfers become final.
 const SETTLED_EVERY: Duration = Duration::from_millis(200);
 
 /// Arguments of `load`.
@@ -68,7 +68,7 @@ pub struct LoadArgs {
     pub settle: u64,
 }
 
-/// What happened to the processor and the memory of a node meanwhile.
+/// Processor time and memory of a node during the load.
 struct Meter {
     node: NodeRecord,
     pid: u32,
@@ -99,7 +99,7 @@ impl Meter {
 
     fn stop(&mut self) -> NodeCost {
         self.look();
-        // A node that ended meanwhile has nothing to say any more.
+        // A node that ended meanwhile has no figures any more.
         let cpu = process::cpu_time(self.pid).map(|cpu| cpu.saturating_sub(self.cpu));
         NodeCost {
             name: self.node.name.clone(),
@@ -200,7 +200,7 @@ async fn measure(
     };
     let (outcome, sending, settled) = tokio::select! {
         done = work => done?,
-        // These two have no end of their own.
+        // These two never end on their own.
         () = observing => return Err(CliError::new(Exit::Failure, "nobody watches the blocks any more")),
         () = looking => return Err(CliError::new(Exit::Failure, "nobody looks at the memory any more")),
     };
@@ -223,16 +223,16 @@ async fn measure(
     }))
 }
 
-/// How far the transfers came.
+/// Progress of the transfers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Settled {
-    /// In blocks, by the nonces of their senders.
+    /// Number in blocks, by the nonces of their senders.
     pub included: u64,
-    /// Every transfer that was taken is.
+    /// True if every accepted transfer is in a block.
     pub all: bool,
 }
 
-/// Waits until every account's nonce says that all its transfers are in blocks, or the time is up.
+/// Waits until every account's nonce shows that all its transfers are in blocks, or until the deadline.
 async fn settle(
     context: &Context,
     args: &LoadArgs,
@@ -244,7 +244,7 @@ async fn settle(
     let deadline = super::run::deadline(args.settle);
     let mut reports = Reports::begin();
     loop {
-        // Any node will do: what one has is final for all.
+        // Any node is sufficient: a transfer in a block of one is final for all.
         let mut seen = None;
         for node in nodes {
             let client = context.at(node.url(), &node.home).client()?;
@@ -307,9 +307,9 @@ fn targets(net: &Devnet, args: &LoadArgs) -> Result<Vec<NodeRecord>, CliError> {
     Ok(nodes)
 }
 
-/// What an account needs for its share of the transfers.
+/// Balance that an account needs for its share of the transfers.
 fn need(args: &LoadArgs, chain: &Chain, fee: Amount) -> Amount {
-    /// More than any machine of ours takes, for a load without a rate.
+    /// More than any machine of ours reaches, for a load without a rate.
     const TPS_MOST: u64 = 50_000;
     let tps = if args.tps == 0 { TPS_MOST } else { args.tps };
     let each = tps.saturating_mul(args.secs).div_ceil(args.accounts.max(1));

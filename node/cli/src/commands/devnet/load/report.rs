@@ -1,4 +1,4 @@
-//! The figures of a load, for people and for programs.
+//! The figures of a load, as text and as JSON.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,11 +12,11 @@ use crate::commands::bench::{cores, rounded};
 use crate::exit::Exit;
 use crate::output::Answer;
 
-/// What a load cost a node.
+/// Resources that a node used during a load.
 pub struct NodeCost {
     /// The node.
     pub name: String,
-    /// Processor time; nothing when it ended meanwhile.
+    /// Processor time; `None` when it ended meanwhile.
     pub cpu: Option<Duration>,
     /// Processor time by thread, in nanoseconds.
     pub threads: BTreeMap<String, u64>,
@@ -24,11 +24,11 @@ pub struct NodeCost {
     pub memory_start: u64,
     /// Resident bytes at the end.
     pub memory_end: u64,
-    /// The most that was seen.
+    /// Maximum resident bytes observed.
     pub memory_max: u64,
 }
 
-/// Everything that was measured.
+/// All measurements of a load.
 pub struct Facts<'a> {
     pub args: &'a LoadArgs,
     pub nodes: &'a [NodeRecord],
@@ -40,11 +40,11 @@ pub struct Facts<'a> {
     pub latencies: Vec<Duration>,
     pub samples_lost: usize,
     pub costs: Vec<NodeCost>,
-    /// What this program used: it shares the machine with the nodes.
+    /// Processor time of this program: it shares the machine with the nodes.
     pub own_cpu: Duration,
 }
 
-/// The value below which `percent` of the values are.
+/// The value below which `percent` percent of the values are.
 fn percentile<T: Copy + Default>(sorted: &[T], percent: usize) -> T {
     let index = sorted
         .len()
@@ -58,7 +58,7 @@ fn ms(time: Duration) -> f64 {
     rounded(time.as_secs_f64() * 1e3)
 }
 
-/// Sums up.
+/// Summarises the measurements.
 pub fn answer(facts: Facts<'_>) -> Answer {
     let Facts {
         args,
@@ -84,7 +84,7 @@ pub fn answer(facts: Facts<'_>) -> Answer {
     } else {
         0.0
     };
-    // Between neighbours only: a pause without transfers is no block time.
+    // Between consecutive heights only: a pause without transfers is not a block time.
     let mut times: Vec<u64> = full
         .iter()
         .zip(full.iter().skip(1))

@@ -1,4 +1,4 @@
-//! Signing ahead and sending at a pace, with what is refused for lack of room sent again.
+//! Signing ahead and sending at a rate; transfers refused for lack of space are sent again.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -21,18 +21,18 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::sending::sign;
 
-/// Most transfers that are signed ahead, over all nodes; each has about 250 bytes.
+/// Maximum number of transfers signed ahead, over all nodes; each has about 250 bytes.
 const AHEAD_MAX: usize = 400_000;
-/// Requests per second and node at low rates: fewer and larger ones would come in gusts.
+/// Requests per second and node at low rates: fewer and larger ones would arrive in bursts.
 const REQUESTS_PER_S: u64 = 20;
-/// Before a node that did not answer is asked again.
+/// Delay before a node that did not answer is tried again.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// Blocks that a sender waits for room before it looks at the clock again.
+/// Maximum time for which a sender waits for a block before it checks the deadline.
 const ROOM_WITHIN: Duration = Duration::from_secs(1);
-/// Without a transfer in any block for so long, those on their way are no longer waited for: a node may have
-/// been killed with what it had taken, and what comes after the gap is never final.
+/// Without a transfer in any block for this long, those in flight are abandoned: a node may have been killed
+/// with its accepted ones, and those after the gap are never final.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(5);
-/// From one look to the next at how much is still signed ahead.
+/// Polling interval of the fill level of the signed transfers.
 const LOW_LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A signed transfer.
@@ -42,25 +42,25 @@ pub struct Signed {
     raw: Vec<u8>,
 }
 
-/// What became of the submissions.
+/// Outcome of the submissions.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// Taken by a pool.
+    /// Accepted by a pool.
     pub taken: u64,
-    /// By account, how many of its transfers were taken.
+    /// Number of accepted transfers, by account.
     pub sent: BTreeMap<usize, u64>,
-    /// Refused for good, by reason.
+    /// Refused permanently, by reason.
     pub rejected: BTreeMap<String, u64>,
-    /// Refused for lack of room and sent again, by reason.
+    /// Refused for lack of space and sent again, by reason.
     pub retried: BTreeMap<String, u64>,
-    /// Requests that got no answer; they were repeated, to another node.
+    /// Requests without an answer; they were repeated, to a different node.
     pub unanswered: u64,
-    /// Taken, and no longer waited for: no block had anything in it while they were all that was on its way.
+    /// Accepted, and abandoned: no block included any while they were the only ones in flight.
     pub given_up: u64,
 }
 
 impl Outcome {
-    /// How many transfers of an account were taken.
+    /// Number of accepted transfers of an account.
     pub fn sent_by(&self, account: usize) -> u64 {
         self.sent.get(&account).copied().unwrap_or(0)
     }
@@ -69,7 +69,7 @@ impl Outcome {
         self.unanswered = self.unanswered.saturating_add(1);
     }
 
-    /// How many are on their way, when so many are in blocks.
+    /// Number in flight, when `included` are in blocks.
     fn in_flight(&self, included: u64) -> u64 {
         self.taken.saturating_sub(included).saturating_sub(self.given_up)
     }
@@ -89,7 +89,7 @@ fn count<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K) {
     *sum = sum.saturating_add(1);
 }
 
-/// Transfers that are signed in a thread of their own, in batches, a queue per node.
+/// Transfers signed in a separate thread, in batches, with a queue per node.
 pub struct Jobs {
     queues: Vec<mpsc::Receiver<Vec<Signed>>>,
     full: Option<tokio::sync::oneshot::Receiver<()>>,
@@ -97,7 +97,7 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// Begins to sign.
+    /// Starts signing.
     pub fn start(args: &LoadArgs, chain: &Chain, nodes: usize, before: &[Seen], fee: Amount) -> Self {
         let batch = batch_size(args, nodes);
         let transfers = match args.tps {
@@ -120,7 +120,7 @@ impl Jobs {
             prefix: chain.genesis.prefix(),
             genesis: chain.genesis,
             fee,
-            // The chain moved on while the accounts were funded, and goes on moving.
+            // The chain has advanced while the accounts were funded, and continues to.
             valid_until: Height(
                 chain
                     .valid_until(Some(chain.info.params.validity_window.0))
@@ -144,7 +144,7 @@ impl Jobs {
     }
 }
 
-/// Transfers per request: at low rates less than allowed, so that they come evenly.
+/// Transfers per request: at low rates less than the maximum, so that they arrive evenly.
 fn batch_size(args: &LoadArgs, nodes: usize) -> u64 {
     if args.tps == 0 {
         return args.batch;
@@ -153,8 +153,8 @@ fn batch_size(args: &LoadArgs, nodes: usize) -> u64 {
     args.tps.div_ceil(requests).clamp(1, args.batch)
 }
 
-/// Waits until little is left in a queue; `false` when nobody takes from it any more. Signing for a load that is
-/// under way would take the nodes' cores, so a load that is short enough goes without.
+/// Waits until a queue is nearly empty; returns `false` when its receiver is dropped. Signing during a load
+/// would take the nodes' cores, so a load that is short enough does without.
 fn low(queue: &mpsc::Sender<Vec<Signed>>) -> bool {
     let room = queue.max_capacity().div_ceil(4).saturating_mul(3);
     while queue.capacity() < room && !queue.is_closed() {
@@ -166,7 +166,7 @@ fn low(queue: &mpsc::Sender<Vec<Signed>>) -> bool {
 struct Signer {
     members: Vec<accounts::Member>,
     nonces: Vec<u64>,
-    /// By node, the account that sends next.
+    /// By node, the next account to send.
     next: Vec<usize>,
     nodes: usize,
     prefix: [u8; 4],
@@ -209,7 +209,7 @@ impl Signer {
         }
     }
 
-    /// The next transfer of a node's accounts, which are every so-manieth.
+    /// The next transfer of a node's accounts; accounts are assigned round-robin, every n-th to one node.
     fn transfer(&mut self, node: usize) -> Option<Signed> {
         let slot = self.next.get_mut(node)?;
         let account = *slot;
@@ -239,7 +239,7 @@ impl Signer {
     }
 }
 
-/// Sends every queue to its node until the time is over.
+/// Sends every queue to its node until the deadline.
 pub async fn all(
     context: &Context,
     args: &LoadArgs,
@@ -299,7 +299,7 @@ impl Sender<'_> {
     async fn run(mut self) -> Result<(), CliError> {
         let mut ticks = self.pace.map(|pace| {
             let mut ticks = tokio::time::interval(pace);
-            // A rate is kept: what was late is made up for.
+            // The rate is kept: late ticks are caught up.
             ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
             ticks
         });
@@ -316,7 +316,7 @@ impl Sender<'_> {
         Ok(())
     }
 
-    /// Waits until fewer than the most are on their way, or the time is over.
+    /// Waits until fewer than the maximum are in flight, or until the deadline.
     async fn room(&self) {
         let (mut included, mut since) = (self.watch.included(), Instant::now());
         while self.outcome.borrow().in_flight(included) >= self.in_flight_max && Instant::now() < self.end {
@@ -330,7 +330,7 @@ impl Sender<'_> {
         }
     }
 
-    /// Sends a batch, and again what there was no room for, until the time is over.
+    /// Sends a batch, and again those refused for lack of space, until the deadline.
     async fn batch(&self, batch: Vec<Signed>) {
         let mut waiting = VecDeque::from(batch);
         let mut target = self.node;
@@ -349,7 +349,8 @@ impl Sender<'_> {
             };
             let sent = Instant::now();
             let Ok(entries) = client.submit_batch(raws, Some(options)).await else {
-                // It may have been taken, or not: the next node is told the same, and knows it then or not.
+                // It may have been accepted, or not: the next node receives the same batch, and reports known
+                // ones.
                 self.outcome.borrow_mut().no_answer();
                 if Instant::now() >= self.end {
                     return;
@@ -388,14 +389,14 @@ impl Sender<'_> {
                 if Instant::now() >= self.end {
                     return;
                 }
-                // A block makes room.
+                // A block frees space.
                 let _late = tokio::time::timeout(ROOM_WITHIN, self.watch.next_block()).await;
             }
         }
     }
 }
 
-/// Whether a refusal says that the transfer is in the pool or in a block already.
+/// Returns true if a refusal states that the transfer is in the pool or in a block already.
 fn is_there(error: &ApiError) -> bool {
     [Code::AlreadyKnown, Code::NonceTooLow]
         .iter()

@@ -1,4 +1,4 @@
-//! Blocks as each node tells of them, and when sampled transfers became final.
+//! Blocks as announced by each node, and the times at which sampled transfers became final.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -16,25 +16,25 @@ use super::NodeRecord;
 use crate::context::Context;
 use crate::error::CliError;
 
-/// Before a node that went away is followed again.
+/// Delay before a disconnected node is followed again.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// Samples that are asked for at once: the most that a node answers.
+/// Number of samples per query: the maximum that a node answers.
 const STATUSES_MAX: usize = 256;
-/// Samples that are kept; at 100 transfers per request that is a load of 100 million.
+/// Maximum number of samples; at 100 transfers per request that is a load of 100 million.
 const SAMPLES_MAX: usize = 1_000_000;
-/// How often the last samples are asked for before they are given up.
+/// Number of queries for the last samples before they are abandoned.
 const ROUNDS_LAST: usize = 20;
 
-/// A block, as one node told of it.
+/// A block, as announced by one node.
 #[derive(Clone, Copy, Debug)]
 pub struct Heard {
-    /// When it told.
+    /// Time of the announcement.
     pub at: Instant,
     /// The block's own time.
     pub time_ms: u64,
     /// Transactions in it.
     pub transactions: u64,
-    /// The round in which it was made.
+    /// The round in which it was decided.
     pub round: u32,
 }
 
@@ -47,13 +47,13 @@ struct Sample {
 struct Inner {
     /// By node and height.
     heard: Vec<BTreeMap<u64, Heard>>,
-    /// By the node that must tell of it.
+    /// By the node that must announce it.
     open: Vec<Vec<Sample>>,
     latencies: Vec<Duration>,
     samples: usize,
-    /// Transactions in all blocks that any node told of.
+    /// Number of transactions in all announced blocks.
     included: u64,
-    /// The first block to be told of.
+    /// The first block that counts.
     first: u64,
 }
 
@@ -68,14 +68,14 @@ impl Inner {
     }
 }
 
-/// What all nodes told since the start of a load.
+/// Announcements of all nodes since the start of a load.
 pub struct Watch {
     inner: RefCell<Inner>,
     pulse: watch::Sender<u64>,
 }
 
 impl Watch {
-    /// Nothing yet; blocks count from height `first` on.
+    /// Empty; blocks count from height `first` on.
     pub fn new(nodes: usize, first: u64) -> Self {
         let inner = Inner {
             first,
@@ -89,7 +89,7 @@ impl Watch {
         }
     }
 
-    /// Follows all nodes, without an end; a node that goes away is followed again when it is back.
+    /// Follows all nodes, without an end; a disconnected node is followed again when it is back.
     pub async fn observe(&self, context: &Context, nodes: &[NodeRecord]) {
         let follow = |(number, node): (usize, &NodeRecord)| {
             let context = context.at(node.url(), &node.home);
@@ -116,7 +116,7 @@ impl Watch {
 
     async fn follow(&self, context: &Context, number: usize) -> Result<(), CliError> {
         let client = context.websocket().await?;
-        // After a break, on from the last block: none may be missing from the count.
+        // After an interruption, continue from the last block: none may be missing from the count.
         let from = {
             let inner = self.inner.borrow();
             let last = inner
@@ -149,17 +149,17 @@ impl Watch {
         Ok(())
     }
 
-    /// Transactions in all blocks that any node told of.
+    /// Number of transactions in all announced blocks.
     pub fn included(&self) -> u64 {
         self.inner.borrow().included
     }
 
-    /// Waits until any node tells of a new block.
+    /// Waits until any node announces a new block.
     pub async fn next_block(&self) {
         let _closed = self.pulse.subscribe().changed().await;
     }
 
-    /// Notes a transfer that was sent to `node`; the next node must tell that it is final.
+    /// Records a transfer that was sent to `node`; the next node must announce that it is final.
     pub fn sample(&self, node: usize, hash: Hash, sent: Instant) {
         let mut inner = self.inner.borrow_mut();
         if inner.samples >= SAMPLES_MAX {
@@ -172,7 +172,7 @@ impl Watch {
         }
     }
 
-    /// Asks a node which of its samples are in blocks. Their times are those when it told of the blocks.
+    /// Queries a node for its samples in blocks. Their times are those of the announcements of the blocks.
     async fn resolve(&self, number: usize, url: &str) {
         let batch: Vec<Hash> = match self.inner.borrow().open.get(number) {
             Some(open) => open.iter().take(STATUSES_MAX).map(|sample| sample.hash).collect(),
@@ -196,7 +196,7 @@ impl Watch {
         let (Some(heard), Some(open)) = (heard.get(number), open.get_mut(number)) else {
             return;
         };
-        // Nobody else takes samples away, so the first ones are still those that were asked for.
+        // Samples are removed only here, so the first ones are still those that were queried.
         let asked: Vec<Sample> = open.drain(..batch.len().min(open.len())).collect();
         let mut later = Vec::new();
         for (sample, status) in asked.into_iter().zip(&statuses) {
@@ -208,11 +208,11 @@ impl Watch {
                 None => later.push(sample),
             }
         }
-        // To the end: one that never comes must not hold up the others.
+        // To the end: one that is never included must not delay the others.
         open.extend(later);
     }
 
-    /// Asks for the samples that are left, after the last transfer became final.
+    /// Queries the remaining samples, after the last transfer became final.
     pub async fn settle_samples(&self, nodes: &[NodeRecord]) {
         for _ in 0..ROUNDS_LAST {
             if self.samples_left() == 0 {
@@ -225,7 +225,7 @@ impl Watch {
         }
     }
 
-    /// Samples of which nobody told that they are final.
+    /// Number of samples not announced as final.
     pub fn samples_left(&self) -> usize {
         self.inner.borrow().open.iter().map(Vec::len).sum()
     }
@@ -237,7 +237,7 @@ impl Watch {
         latencies
     }
 
-    /// Every block, as the first node told of it that did, by height.
+    /// Every block, by height, as first announced by any node.
     pub fn blocks(&self) -> BTreeMap<u64, Heard> {
         let mut blocks: BTreeMap<u64, Heard> = BTreeMap::new();
         for (height, heard) in self.inner.borrow().heard.iter().flatten() {
