@@ -1,41 +1,41 @@
-//! Why storage refused or failed, and which exit code that is.
+//! Errors of storage, and the exit code of each.
 
 use vibecoin_primitives::{CodecError, Hash, Height};
 use vibecoin_trie::{NotAscending, TrieError};
 
-/// Why storage refused or failed. Cloned, because the first fault of a background thread is what every
-/// later commit answers.
+/// Reason for a refusal or a failure. Cloned, because every later commit returns the first fault of a
+/// background thread.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StorageError {
-    /// Stored bytes are not what they must be.
+    /// Stored bytes are invalid.
     #[error("{what} is corrupt: {detail}")]
     Corrupt {
-        /// Which record or file.
+        /// The record or file.
         what: String,
-        /// What is wrong with it.
+        /// Description of the fault.
         detail: String,
     },
-    /// A record or file that must be there is not.
+    /// A required record or file is missing.
     #[error("{what} is missing")]
     Missing {
-        /// Which record or file.
+        /// The record or file.
         what: String,
     },
-    /// The disk is full. Nothing of the failed write counts.
+    /// The disk is full. Nothing of the failed write takes effect.
     #[error("disk full while writing {what}: {detail}")]
     DiskFull {
-        /// What was written.
+        /// The data being written.
         what: String,
-        /// What the system said.
+        /// The system's message.
         detail: String,
     },
-    /// The disk failed. The node stops: a failed sync is never tried again.
+    /// The disk failed. The node stops: a failed sync is never retried.
     #[error("i/o error on {what}: {detail}")]
     Io {
-        /// What was read or written.
+        /// The data being read or written.
         what: String,
-        /// What the system said.
+        /// The system's message.
         detail: String,
     },
     /// The database was written by a newer program.
@@ -57,7 +57,7 @@ pub enum StorageError {
         /// Version of this program.
         known: u32,
     },
-    /// The database belongs to another chain.
+    /// The database belongs to a different chain.
     #[error("the database holds the chain {found}, the genesis given is {expected}")]
     GenesisMismatch {
         /// Hash of the genesis given.
@@ -82,31 +82,31 @@ pub enum StorageError {
     NotNext {
         /// Height of the block offered.
         height: Height,
-        /// What does not fit.
+        /// Description of the mismatch.
         detail: String,
     },
-    /// The caller asked for something that cannot be.
+    /// The caller requested an impossible operation.
     #[error("{0}")]
     Refused(String),
 }
 
-/// What kind of fault an error is, for the process that must decide how to end.
+/// Class of an error, for the process that must decide on its exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum FaultClass {
     /// The database is in use.
     Locked,
-    /// Nothing has been set up here.
+    /// No chain has been created here.
     NotCreated,
-    /// Another chain.
+    /// A different chain.
     GenesisMismatch,
     /// Stored data is damaged.
     Corruption,
-    /// No room.
+    /// The disk is full.
     DiskFull,
     /// The disk failed.
     Io,
-    /// The program broke a rule of this room: a bug. Stop before it does harm.
+    /// The program broke a rule of this crate: a bug. Stop before it does harm.
     Safety,
     /// A program with another schema wrote the data.
     OtherSchema,
@@ -130,7 +130,7 @@ impl FaultClass {
 }
 
 impl StorageError {
-    /// What kind of fault this is.
+    /// Class of this error.
     #[must_use]
     pub const fn class(&self) -> FaultClass {
         match self {
@@ -166,7 +166,7 @@ impl StorageError {
         move |error| Self::corrupt(what, error)
     }
 
-    /// An error of the file system, told apart by its kind.
+    /// An error of the file system, classified by its kind.
     pub(crate) fn io(what: impl Into<String>, error: &std::io::Error) -> Self {
         let (what, detail) = (what.into(), error.to_string());
         match error.kind() {
@@ -178,7 +178,7 @@ impl StorageError {
         }
     }
 
-    /// An error of the file system while something new is made: a part of its path that is missing is no damage.
+    /// An error of the file system during a creation: a missing part of the path is not damage.
     pub(crate) fn make(what: impl Into<String>, error: &std::io::Error) -> Self {
         match Self::io(what, error) {
             Self::Missing { what } => Self::Io {
@@ -189,7 +189,7 @@ impl StorageError {
         }
     }
 
-    /// An error of RocksDB. Its C interface hands over the message alone, so the message is what tells.
+    /// An error of RocksDB. Its C interface returns only the message, so it is classified by that.
     pub(crate) fn rocks(what: impl Into<String>, error: &rocksdb::Error) -> Self {
         let (what, detail) = (what.into(), error.as_ref().to_owned());
         if detail.contains("No space left") || detail.contains("NoSpace") || detail.contains("quota exceeded")

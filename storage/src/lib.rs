@@ -8,15 +8,16 @@
 //! ```
 //!
 //! - [`Store`] is the chain: open or create, commit, read, rewind, close.
-//! - [`StateView`] is one state: what execution reads and applies to, what proofs are made from.
-//! - [`check`] re-derives everything that is stored and names the first fault; [`start`] is the quick
-//!   form that every start runs.
+//! - [`StateView`] is one state: the input of execution, and the source of proofs.
+//! - [`check`] re-derives all stored data and reports the first fault; [`start`] is the quick form that every
+//!   start runs.
 //! - [`files`] are the consensus log, the double-sign guard and the head witness: outside the database, each
 //!   with its own checksums and its own rule for syncing.
-//! - [`kv`] is the database as a trait, RocksDB and a memory that can crash; [`schema`] every key and value.
+//! - [`kv`] is the database as a trait, RocksDB and an in-memory store with crashes; [`schema`] every key and
+//!   value.
 //!
-//! Nothing here decides what a valid block is, and nothing retries: the first failed write is the last,
-//! every later one answers with the same [`StorageError`], and the process ends with its exit code.
+//! This crate does not decide on the validity of blocks, and retries nothing: the first failed write is the
+//! last, every later one returns the same [`StorageError`], and the process ends with its exit code.
 
 pub mod bench;
 pub mod check;

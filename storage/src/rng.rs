@@ -1,4 +1,4 @@
-//! Numbers that look random and come from a seed alone.
+//! Pseudo-random numbers that depend only on a seed.
 
 /// The splitmix64 of `seed`: one well-mixed number for each seed.
 #[must_use]

@@ -23,7 +23,7 @@
 //!          04 ‖ transaction id 32                         Place
 //! ```
 //!
-//! A block is written in one synced batch of [`COMMIT_KEYS`] keys whatever it holds. Family `state` is
+//! A block is written in one synced batch of [`COMMIT_KEYS`] keys whatever it contains. Family `state` is
 //! written only by ingests that carry key `00`, so its rows always belong to the height in that key.
 
 use crate::StorageError;
@@ -46,8 +46,8 @@ const _: () = assert!(COMMIT_KEYS <= 10, "a block is one batch of at most ten ke
 
 /// Key of the schema version, in family `meta`.
 pub const SCHEMA: &[u8] = b"schema";
-/// Key of the row that says that a creation has begun and not ended, in family `meta`. Without it and
-/// without a schema version, a database that holds anything is damaged.
+/// Key of the row that marks a creation in progress, in family `meta`. Without it and without a schema
+/// version, a database with any rows is damaged.
 pub const CREATING: &[u8] = b"creating";
 /// Key of the genesis record, in family `meta`.
 pub const GENESIS: &[u8] = b"genesis";
@@ -74,7 +74,7 @@ pub const CERTIFICATES: u8 = 1;
 /// First byte of the keys of heights by block hash.
 pub const HASHES: u8 = 2;
 
-/// What family `blocks` holds for each height, by the last byte of the key.
+/// Contents of family `blocks` for each height, by the last byte of the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BlockPart {
     /// The encoded body.
@@ -104,10 +104,10 @@ impl Encoded for Head {
     const BYTES_MAX: usize = 40;
 }
 
-/// Up to where family `state` has come.
+/// Progress of family `state`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub struct Materialised {
-    /// The block whose state it is.
+    /// The block with this state.
     pub height: Height,
     /// The root of that state.
     pub root: Hash,
@@ -118,7 +118,7 @@ impl Encoded for Materialised {
     const BYTES_MAX: usize = 40;
 }
 
-/// Where a transaction is.
+/// Position of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, SchemaWrite, SchemaRead)]
 pub struct Place {
     /// The block's height.
@@ -132,10 +132,10 @@ impl Encoded for Place {
     const BYTES_MAX: usize = 12;
 }
 
-/// What the chain was started from.
+/// Initial data of the chain.
 #[derive(Debug, Clone, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub struct GenesisRecord {
-    /// The genesis hash, which names the chain.
+    /// The genesis hash, which identifies the chain.
     pub hash: Hash,
     /// The chain's parameters.
     pub params: ChainParams,
@@ -209,7 +209,7 @@ pub fn flat_key(key: &StateKey) -> Vec<u8> {
     }
 }
 
-/// What a flat row's key says, or `None` when it is no such key.
+/// Parses a flat row's key; `None` when it is not one.
 #[must_use]
 pub fn parse_flat_key(key: &[u8]) -> Option<StateKey> {
     let (first, rest) = key.split_first()?;
@@ -240,7 +240,7 @@ pub fn transaction_key(id: &Hash) -> Vec<u8> {
     keyed(TRANSACTIONS, &id.0)
 }
 
-/// The value of an account's leaf in the trie, as it stands in the encoded row: the encoded account.
+/// The value of an account's leaf in the trie, a part of the encoded row: the encoded account.
 ///
 /// # Errors
 /// [`StorageError::Corrupt`] when the row is too short.
@@ -249,7 +249,7 @@ pub fn account_leaf(row: &[u8]) -> Result<&[u8], StorageError> {
         .ok_or_else(|| StorageError::corrupt("account row", "too short"))
 }
 
-/// The value of a slot's leaf in the trie, as it stands in the encoded row: the bytes of the value.
+/// The value of a slot's leaf in the trie, a part of the encoded row: the bytes of the value.
 ///
 /// # Errors
 /// [`StorageError::Corrupt`] when the row is too short.
@@ -267,7 +267,7 @@ pub fn account_row(row: &AccountRow) -> Vec<u8> {
 /// Reads an account's row.
 ///
 /// # Errors
-/// [`StorageError::Corrupt`] when the bytes are no row.
+/// [`StorageError::Corrupt`] when the bytes are not a row.
 pub fn read_account_row(bytes: &[u8]) -> Result<AccountRow, StorageError> {
     decode(bytes).map_err(StorageError::codec("account row"))
 }
@@ -275,16 +275,16 @@ pub fn read_account_row(bytes: &[u8]) -> Result<AccountRow, StorageError> {
 /// Reads a slot's row.
 ///
 /// # Errors
-/// [`StorageError::Corrupt`] when the bytes are no row.
+/// [`StorageError::Corrupt`] when the bytes are not a row.
 pub fn read_slot_row(bytes: &[u8]) -> Result<SlotRow, StorageError> {
     decode(bytes).map_err(StorageError::codec("slot row"))
 }
 
-/// Checks that an encoded row is of the account or slot that `key` is of. The root says nothing about that:
-/// addresses and slots are in the rows, only their hashes in the trie.
+/// Checks that an encoded row is of the account or slot of `key`. The root does not cover that: addresses and
+/// slots are in the rows, only their hashes in the trie.
 ///
 /// # Errors
-/// [`StorageError::Corrupt`] when the bytes are no row, or the row of another key.
+/// [`StorageError::Corrupt`] when the bytes are not a row, or the row of a different key.
 pub fn check_row(key: &StateKey, row: &[u8]) -> Result<(), StorageError> {
     let same = match key {
         StateKey::Account(key) => account_key(&read_account_row(row)?.address) == *key,

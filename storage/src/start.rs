@@ -1,43 +1,43 @@
-//! The checks of every start: did the database lose something, and does what is left hold?
+//! The checks of every start: detection of lost blocks, and validation of the remaining ones.
 //!
-//! RocksDB reports damaged files, but rolls back silently when its log is damaged or gone. So the head is
-//! compared with what others remember: the head witness, the double-sign guard. Opening has already
-//! replayed the diffs and compared every root on the way; here the last blocks are looked at again.
+//! RocksDB reports damaged files, but rolls back silently when its log is damaged or missing. So the head is
+//! compared with independent records: the head witness, the double-sign guard. Opening has already replayed
+//! the diffs and compared every root on the way; here the last blocks are checked again.
 
 use crate::check::{BlockChecker, CheckOptions, Fault, Record, Stop};
 use crate::{Head, StorageError, Store};
 use std::fmt;
 use vibecoin_primitives::{Address, Hash, Header, Height};
 
-/// Blocks below the head that a start looks at.
+/// Number of blocks below the head that a start checks.
 pub const START_BLOCKS: u64 = 64;
 
-/// Something that a start found wrong.
+/// A fault found at the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Damage {
-    /// The witness saw blocks that the database does not have.
+    /// The witness recorded blocks that the database does not have.
     HeadBehindWitness {
         /// The database's head.
         head: Head,
-        /// The witness's.
+        /// The witness's head.
         witness: Head,
     },
-    /// The witness saw another block at the height.
+    /// The witness recorded a different block at the height.
     OtherThanWitness {
-        /// What the database has at the witness's height.
+        /// The database's block at the witness's height.
         stored: Hash,
-        /// What the witness saw.
+        /// The block in the witness.
         witness: Head,
     },
     /// This validator signed at a height whose parent the database does not have.
     HeadBehindGuard {
         /// The database's head.
         head: Head,
-        /// The height that was signed.
+        /// Height of the signature.
         signed: Height,
     },
-    /// One of the last blocks, or the state at the head, does not hold.
+    /// One of the last blocks, or the state at the head, is invalid.
     Record(Fault),
 }
 
@@ -71,7 +71,7 @@ impl fmt::Display for Damage {
 }
 
 impl Damage {
-    /// What an operator can do about it.
+    /// Remedy for the operator.
     #[must_use]
     pub const fn remedy(&self) -> &'static str {
         match self {
@@ -92,7 +92,7 @@ impl Damage {
         }
     }
 
-    /// Whether fetching blocks from peers mends it.
+    /// Returns true if fetching blocks from peers repairs it.
     #[must_use]
     pub const fn is_mended_by_peers(&self) -> bool {
         matches!(
@@ -102,14 +102,14 @@ impl Damage {
     }
 }
 
-/// What a start saw.
+/// Results of the checks at a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StartReport {
     /// The database's head.
     pub head: Head,
-    /// The lowest block that was looked at.
+    /// Height of the lowest block checked.
     pub checked_from: Height,
-    /// Everything that is wrong; empty when the node may serve, and a validator sign.
+    /// All faults; empty when the node may serve, and a validator sign.
     pub damage: Vec<Damage>,
 }
 
@@ -118,21 +118,21 @@ pub struct StartReport {
 pub struct Lost {
     /// The database's head.
     pub head: Head,
-    /// The newest head that the witness saw, when it is above the database's.
+    /// The newest head in the witness, when it is above the database's.
     pub witness: Option<Head>,
     /// The highest height that is known to have been committed.
     pub through: Height,
 }
 
 impl StartReport {
-    /// The first damage that fetching blocks does not mend.
+    /// The first damage that fetching blocks does not repair.
     #[must_use]
     pub fn unmendable(&self) -> Option<&Damage> {
         self.damage.iter().find(|damage| !damage.is_mended_by_peers())
     }
 
-    /// The blocks that are missing at the end of a database which is sound up to there; `None` when none is,
-    /// or when something else is damaged too.
+    /// The blocks missing at the end of a database that is sound up to there; `None` when none is missing, or
+    /// when there is other damage too.
     #[must_use]
     pub fn lost(&self) -> Option<Lost> {
         if self.damage.is_empty() || self.unmendable().is_some() {
@@ -149,7 +149,7 @@ impl StartReport {
                     lost.witness = Some(*witness);
                     witness.height
                 }
-                // Whoever signs at a height has committed the one before it.
+                // A validator that signs at a height has committed the one before it.
                 Damage::HeadBehindGuard { signed, .. } => signed.saturating_sub(1),
                 Damage::OtherThanWitness { .. } | Damage::Record(_) => continue,
             };
@@ -159,30 +159,30 @@ impl StartReport {
     }
 }
 
-/// Records of a validator's past outside the database, as a start finds them.
+/// Records of a validator's past outside the database, as found at a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Remembered {
     /// The database's head.
     pub head: Height,
-    /// The height that the head witness saw last.
+    /// The last height in the head witness.
     pub witness: Option<Height>,
-    /// The height of the guard's newest entry that is whole.
+    /// Height of the guard's newest intact entry.
     pub guard: Option<Height>,
     /// One of the guard's slots is damaged: an entry newer than `guard` may be lost.
     pub guard_torn: bool,
-    /// The height that the consensus log is about.
+    /// Height of the consensus log's records.
     pub log: Height,
-    /// The log was there and is whole.
+    /// The log existed and is intact.
     pub log_whole: bool,
 }
 
 impl Remembered {
-    /// The last height at which the key may have signed without a record that a restart can go on from.
+    /// The last height at which the key may have signed without a record from which a restart can continue.
     ///
-    /// A guard that is whole knows the newest signature, and the log is compared with it later; so only blocks
-    /// that the database lost count. A torn guard may be one entry behind. Then the log of the height in
-    /// progress is what knows, because nothing is signed before its causes are in there; when it is not whole
-    /// or of another height, the key may have signed wherever the node has been, and at the height after.
+    /// An intact guard has the newest signature, and the log is compared with it later; so only blocks that
+    /// the database lost count. A torn guard may be one entry behind. Then the log of the height in progress
+    /// decides, because nothing is signed before its causes are in there; when it is damaged or of a
+    /// different height, the key may have signed wherever the node has been, and at the height after.
     #[must_use]
     pub fn silent_through(&self) -> Option<Height> {
         let next = self.head.saturating_add(1);
@@ -198,8 +198,8 @@ impl Remembered {
     }
 }
 
-/// Looks at an opened store. `witness` is what the head witness remembers, `signed` the height of the
-/// guard's latest entry.
+/// Checks an opened store. `witness` is the head in the head witness, `signed` the height of the guard's
+/// latest entry.
 ///
 /// Costs the certificates of 64 blocks: some milliseconds for small validator sets.
 ///
@@ -274,7 +274,7 @@ fn check_blocks(store: &Store, from: Height, head: Head) -> Result<(), Stop> {
             "the state at the head has another root than its header",
         );
     }
-    // One walk from the stored root node to a row: the trie in the database is the one of this root.
+    // One path from the stored root node to a row: the trie in the database is the one with this root.
     view.prove_account(&Address::system())
         .map_err(Stop::at(Record::Node, head.height))?;
     Ok(())
@@ -302,7 +302,7 @@ mod tests {
         check(WHOLE, None);
         let witness = None;
         check(Remembered { witness, ..WHOLE }, None);
-        // A log that is lost is compared with the guard by the orderer.
+        // The orderer compares a lost log with the guard.
         let log_whole = false;
         check(Remembered { log_whole, ..WHOLE }, None);
         // Killed between the commit and the reset of the log.
@@ -338,7 +338,7 @@ mod tests {
         check(torn, None);
         let log = Height(10);
         check(Remembered { log, ..torn }, None);
-        // The entry before may be far behind: the node had been away.
+        // The previous entry may be far behind: the node had been offline.
         for guard in [None, Some(Height(2)), Some(Height(10))] {
             check(Remembered { guard, ..torn }, None);
             let log_whole = false;

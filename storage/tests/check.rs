@@ -1,4 +1,4 @@
-//! A check finds one wrong byte in any record, and a start finds what was lost.
+//! A check finds one wrong byte in any record, and a start finds lost blocks.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -66,7 +66,7 @@ fn a_sound_database_has_no_fault_and_everything_is_counted() {
     assert!(report.transactions > 3 && report.slots > 1 && steps >= 10);
 }
 
-/// Flips one bit in several places of one record and expects each to be found.
+/// Flips one bit at several offsets of one record and expects each to be found.
 fn finds(family: Family, key: &[u8], expected: &[Record], height: Option<u64>) {
     let (_, kv) = sample();
     let value = kv.get(family, key).unwrap().unwrap();
@@ -180,7 +180,7 @@ fn a_flipped_bit_in_any_byte_of_a_materialised_diff_is_found_and_placed() {
     assert!(named > 50, "{named} faults name the row");
 }
 
-/// The bytes of a row before the block, wrong: the fault names just this row.
+/// A wrong byte in a row before the block: the fault names exactly this row.
 #[test]
 fn a_wrong_old_row_is_named_whether_a_lower_block_or_genesis_made_it() {
     let (_, kv) = sample();
@@ -463,7 +463,7 @@ fn a_start_finds_a_damaged_block_and_a_damaged_root_node() {
         panic!("{report:?}")
     };
     assert_eq!((fault.record, fault.height), (Record::Certificate, Height(8)));
-    // Damage elsewhere is not mended by fetching, whatever else is missing.
+    // Damage elsewhere is not repaired by fetching, whatever else is missing.
     let witness = Head {
         height: Height(20),
         hash: Hash([1; 32]),
@@ -515,7 +515,8 @@ fn a_folder_that_lost_its_schema_version_is_reported_and_never_made_anew() {
     assert_eq!(everything(), left);
 }
 
-/// Flips one byte in the middle of RocksDB's write-ahead log, or removes it, and says what a start sees.
+/// Flips one byte in the middle of RocksDB's write-ahead log, or removes it, and checks the result of a
+/// start.
 #[test]
 fn a_damaged_or_lost_write_ahead_log_is_never_taken_for_an_older_chain() {
     for removed in [false, true] {
@@ -539,7 +540,7 @@ fn a_damaged_or_lost_write_ahead_log_is_never_taken_for_an_older_chain() {
             bytes[middle] ^= 1;
             std::fs::write(&log, bytes).unwrap();
         }
-        // With the log gone there may be no chain at all: no schema version, then no chain is opened.
+        // With the log missing there may be no chain at all: without a schema version, no chain is opened.
         match Store::open_path(folder.path(), Some(&chain.hash()), config()) {
             Ok(store) => {
                 assert!(

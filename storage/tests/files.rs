@@ -1,4 +1,4 @@
-//! The files beside the database: torn writes are mended, damage is refused.
+//! The files beside the database: torn writes are repaired, damage is refused.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -43,7 +43,7 @@ fn a_log_comes_back_with_every_synced_record_and_a_prefix_of_the_rest() {
         );
         assert_eq!(opened.log.height(), Height(7));
         torn += usize::from(opened.dropped_bytes > 0);
-        // The tail is gone for good, and the log goes on behind it.
+        // The tail is permanently gone, and the log continues after it.
         let mut again = opened.log;
         again.append(b"more").unwrap();
         again.sync().unwrap();
@@ -86,7 +86,7 @@ fn a_flipped_bit_before_the_last_record_is_refused_and_in_it_drops_only_that_rec
 
 #[test]
 fn bytes_of_a_payload_are_a_record_for_the_owner_of_the_salt_only() {
-    // Another log, up to a record whose place is inside a payload of ours.
+    // Another log, up to a record whose offset is inside a payload of ours.
     let forged = |salt| {
         let file = MemoryFile::new(ConsensusLog::fresh(Height(7), salt));
         let mut open = log(&file).unwrap().log;
@@ -106,7 +106,7 @@ fn bytes_of_a_payload_are_a_record_for_the_owner_of_the_salt_only() {
         open.append(&payload).unwrap();
         open.sync().unwrap();
         assert_eq!(log(&file.crash(0)).unwrap().records, [payload]);
-        // The header, a byte before the forged record, a byte behind it.
+        // The header, a byte before the forged record, a byte after it.
         for torn in [8192, 8192 + 4, payload_at + 1, at + bytes.len(), open.len() - 1] {
             file.flip(torn, 0);
             match log(&file.crash(0)) {
@@ -169,7 +169,7 @@ fn a_log_of_a_height_that_is_committed_is_emptied_at_the_start() {
         assert_eq!(opened.log.height(), Height(next).max(height));
         assert_eq!(opened.records.len(), records, "height {next}");
     }
-    // Durable: what is written next stands alone.
+    // Durable: later records do not depend on the torn one.
     let opened = log(&file.crash(0)).unwrap();
     assert_eq!((opened.log.height().0, opened.records.len()), (height.0 + 1, 0));
 }
@@ -185,7 +185,7 @@ fn a_log_says_whether_it_is_whole() {
     let torn = log(&file.crash(0)).unwrap();
     assert_eq!((torn.whole, torn.records.len()), (false, 2));
     file.flip(open.len() - 1, 0);
-    // The slot of the height before: nothing is lost, but the disk is suspect.
+    // The slot of the previous height: nothing is lost, but the disk is suspect.
     open.reset(Height(8)).unwrap();
     file.flip(30, 0);
     let opened = log(&file).unwrap();
@@ -324,7 +324,7 @@ fn a_slot_that_the_disk_lost_is_as_torn_as_a_damaged_one() {
         witness.sync().unwrap();
         open.reset(height).unwrap();
     }
-    // The next entry takes the place of the lost one.
+    // The next entry replaces the lost one.
     let file = without_slot(&guard_file, 0);
     let mut guard = GuardFile::open_on(Box::new(file.clone())).unwrap();
     guard.store(entry(9, 0, 0), 8_192).unwrap();

@@ -1,4 +1,4 @@
-//! What every key-value store promises, run over each of them.
+//! The guarantees of every key-value store, tested on each implementation.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use vibecoin_storage::StorageError;
 use vibecoin_storage::kv::*;
 
-/// Runs a test over a store in memory and over RocksDB in a folder of its own.
+/// Runs a test over a store in memory and over RocksDB in a separate folder.
 fn each(test: impl Fn(Arc<dyn KvStore>)) {
     test(Arc::new(MemoryKv::new()));
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! Power cuts on a disk that writes its sectors in any order: what was signed for is kept, the rest may go.
+//! Power cuts on a disk that writes its sectors in any order: data that was signed for is kept, the rest may
+//! be lost.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -12,17 +13,17 @@ use vibecoin_storage::files::*;
 const SALT: [u8; SALT_BYTES] = [7; SALT_BYTES];
 const SLOTS: usize = 8_192;
 
-/// A validator's log and guard, and what is in them.
+/// A validator's log and guard, and their contents.
 struct Home {
     log_file: MemoryFile,
     guard_file: MemoryFile,
     log: ConsensusLog,
     guard: GuardFile,
     records: Vec<Vec<u8>>,
-    /// Where each record ends.
+    /// End of each record.
     ends: Vec<usize>,
     synced: usize,
-    /// Records in front of the newest signature.
+    /// Number of records before the newest signature.
     signed: usize,
     height: u64,
     round: u32,
@@ -134,7 +135,7 @@ fn a_power_cut_in_any_order_keeps_what_was_synced_and_never_stops_the_node() {
                 "seed {seed} step {step}"
             );
             cut += usize::from(count < home.records.len());
-            // What was cut is gone for good: the log goes on in its place.
+            // The truncated part is permanently gone: the log continues in its place.
             let mut again = opened.log;
             again.append(b"more").unwrap();
             again.sync().unwrap();

@@ -21,7 +21,7 @@ fn open(kv: &MemoryKv, chain: &Chain) -> Store {
     Store::open(Arc::new(kv.clone()), Some(&chain.hash()), config()).unwrap()
 }
 
-/// All rows of a store, but for counters.
+/// All rows of a store, except counters.
 fn dump(kv: &dyn KvStore) -> Vec<(Vec<u8>, Vec<u8>)> {
     Family::ALL
         .into_iter()
@@ -474,7 +474,7 @@ fn a_lost_schema_version_is_corruption_and_no_row_of_the_chain_is_touched() {
         assert_eq!(error.exit_code(), 20);
         assert_eq!(dump(&kv), left);
     }
-    // One row in any family is enough to be no empty database.
+    // One row in any family is sufficient for the database not to be empty.
     for family in Family::ALL {
         let kv = MemoryKv::new();
         let mut row = Batch::new();
@@ -559,7 +559,7 @@ fn a_rewind_that_was_cut_off_is_finished_at_the_next_start() {
         open(&kv, &chain).rewind_to(Height(4)).unwrap();
         dump(&kv)
     };
-    // The intent alone is on disk: nothing else of the rewind was.
+    // Only the intent is on disk: no other part of the rewind.
     let mut intent = Batch::new();
     intent.put(
         Family::Meta,
@@ -570,7 +570,7 @@ fn a_rewind_that_was_cut_off_is_finished_at_the_next_start() {
     only_intent.write(&intent, true).unwrap();
     open(&only_intent, &chain);
     assert_eq!(dump(&only_intent), expected);
-    // The state has gone half the way down, history not at all.
+    // The state is lowered half of the way, history is not cut.
     let half = kv.crash();
     open(&half, &chain).rewind_to(Height(8)).unwrap();
     let both = kv.crash();

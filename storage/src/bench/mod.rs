@@ -1,4 +1,4 @@
-//! How fast the state is: durable blocks of random account updates, and proofs.
+//! Throughput of the state: durable blocks of random account updates, and proofs.
 //!
 //! `cargo bench -p vibecoin-storage` and `vibecoin bench state` both call [`run`].
 
@@ -20,10 +20,10 @@ use vibecoin_primitives::{
 };
 use vibecoin_trie::{TrieKind, root_of_sorted, verify};
 
-/// What to measure.
+/// Parameters of the measurement.
 #[derive(Debug, Clone)]
 pub struct StateBench {
-    /// An empty folder; what is made there stays there.
+    /// An empty folder; the files created there are kept.
     pub folder: PathBuf,
     /// Accounts in the state.
     pub accounts: u64,
@@ -33,12 +33,12 @@ pub struct StateBench {
     pub updates: u64,
     /// Proofs to make and verify.
     pub proofs: u64,
-    /// The store's knobs. With as many cached rows as accounts the measurement is of a warm cache, with one
-    /// row of a cold one.
+    /// The store's settings. With as many cached rows as accounts the measurement is of a warm cache, with
+    /// one row of a cold one.
     pub config: StoreConfig,
 }
 
-/// What was measured.
+/// Results of the measurement.
 #[derive(Debug, Clone, Copy)]
 pub struct StateReport {
     /// Updates committed per second of wall clock, reading and hashing included.
@@ -59,7 +59,7 @@ pub struct StateReport {
     pub proofs_verified_per_second: f64,
     /// Bytes on disk per account after creation, compacted.
     pub disk_bytes_per_account: f64,
-    /// Most memory that the process ever held, in MiB.
+    /// Peak memory of the process, in MiB.
     pub peak_mib: f64,
 }
 
@@ -204,7 +204,7 @@ fn genesis(accounts: u64) -> Result<GenesisState, StorageError> {
     })
 }
 
-/// Reads every account once when the cache could hold them, so that what is measured is a warm cache.
+/// Reads every account once when the cache can hold them, so that the measurement is of a warm cache.
 fn warm(store: &Store, bench: &StateBench) -> Result<(), StorageError> {
     if bench.config.rows_cached_max < usize::try_from(bench.accounts).unwrap_or(usize::MAX) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! What the kernel says this process has used. Zero where it says nothing.
+//! Resource usage of this process as reported by the kernel. Zero where it is not reported.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ impl Usage {
     }
 }
 
-/// User and system time: fields 14 and 15, counted behind the name, which may hold spaces.
+/// User and system time: fields 14 and 15, counted behind the name, which may contain spaces.
 fn cpu() -> Option<Duration> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let (_, rest) = stat.rsplit_once(')')?;

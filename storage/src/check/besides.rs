@@ -1,6 +1,6 @@
-//! What is stored besides the chain: every key must be one that a chain of this height has.
+//! Rows beside the chain: every key must be one that a chain of this height has.
 //!
-//! Runs when every block has been found whole, so only rows too many are left to find.
+//! Runs after every block has been found intact, so only superfluous rows remain to be found.
 
 use super::{Fault, Record, Stop};
 use crate::kv::{Direction, Family, KvRead};
@@ -61,7 +61,7 @@ fn only(kv: &dyn KvRead, family: Family, head: Height, known: impl Fn(&[u8]) -> 
     Ok(())
 }
 
-/// Nothing below the first prefix of family `state` but its one key, nothing above the last.
+/// The first prefix of family `state` has only its one key, and there is none above the last prefix.
 fn state(kv: &dyn KvRead, head: Height) -> Result<(), Stop> {
     let below = kv.range(Family::State, &[], Some(&[schema::ACCOUNTS]), Direction::Forward);
     let last = [schema::TRANSACTIONS.saturating_add(1)];
@@ -75,7 +75,7 @@ fn state(kv: &dyn KvRead, head: Height) -> Result<(), Stop> {
     Ok(())
 }
 
-/// As many hashes as blocks, and so, every block's being there, no other hash.
+/// As many hashes as blocks, and so, as every block exists, no other hash.
 fn hashes(kv: &dyn KvRead, head: Height) -> Result<(), Stop> {
     let wrong = Stop::at(Record::BlockHash, head);
     let (mut found, expected) = (0u64, head.0.saturating_add(1));

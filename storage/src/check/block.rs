@@ -1,4 +1,4 @@
-//! One block against its parent and itself.
+//! Checks of one block against its parent and itself.
 
 use super::{CheckOptions, Fault, Record, Stop};
 use crate::kv::{Family, KvRead};
@@ -11,7 +11,7 @@ use vibecoin_primitives::{
     body_hash, decode, merkle, tick_root,
 };
 
-/// What every block of a chain is checked against.
+/// The constants that every block of a chain is checked against.
 pub(crate) struct BlockChecker<'a> {
     genesis: &'a GenesisRecord,
     params_hash: Hash,
@@ -19,7 +19,7 @@ pub(crate) struct BlockChecker<'a> {
     options: CheckOptions,
 }
 
-/// A block that holds.
+/// A valid block.
 pub(crate) struct CheckedBlock {
     pub(crate) header: Header,
     pub(crate) hash: Hash,
@@ -65,7 +65,7 @@ impl<'a> BlockChecker<'a> {
         }
     }
 
-    /// Checks the block of `height`, whose parent is given unless it is the first one looked at.
+    /// Checks the block of `height`, whose parent is given unless it is the first one checked.
     pub(crate) fn check(
         &self,
         kv: &(impl KvRead + ?Sized),

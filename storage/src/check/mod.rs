@@ -1,12 +1,12 @@
-//! Re-derives everything that is stored, and names the first thing that does not hold.
+//! Re-derives all stored data, and reports the first fault.
 //!
-//! Reads the database alone and trusts nothing but the genesis hash in it: every header is hashed, every
-//! certificate counted, every body, tick, transaction and receipt checked against its header, the state
-//! root computed from the flat rows, every trie record compared with the one that the rows give, the
-//! indexes with the bodies, the money with the supply, the diffs up to the materialised height undone one by
-//! one and those above it replayed. What the chain does not account for is a fault too.
+//! Reads only the database and trusts nothing but the genesis hash in it: every header is hashed, every
+//! certificate counted, every body, tick, transaction and receipt checked against its header, the state root
+//! computed from the flat rows, every trie record compared with the one derived from the rows, the indexes
+//! with the bodies, the balances with the supply, the diffs up to the materialised height undone one by one
+//! and those above it replayed. Data that the chain does not account for is a fault too.
 //!
-//! Reading order: `block` (one block), `besides` (rows too many), `state` (rows, trie, supply), and
+//! Reading order: `block` (one block), `besides` (superfluous rows), `state` (rows, trie, supply), and
 //! [`check`] here.
 
 mod besides;
@@ -25,7 +25,7 @@ use std::path::Path;
 use std::sync::Arc;
 use vibecoin_primitives::{Hash, Header, Height};
 
-/// What kind of record a fault is in.
+/// Kind of the record with a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Record {
@@ -49,18 +49,18 @@ pub enum Record {
     Node,
     /// The transaction index.
     Index,
-    /// The sum of the money.
+    /// The sum of all balances.
     Supply,
 }
 
-/// The first thing that does not hold.
+/// The first fault found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// In what kind of record.
+    /// Kind of the record.
     pub record: Record,
-    /// Of which block, or of the state after which block.
+    /// Height of the block, or of the block with this state.
     pub height: Height,
-    /// Which record, and what is wrong with it.
+    /// The record, and a description of the fault.
     pub detail: String,
 }
 
@@ -80,7 +80,7 @@ impl Fault {
     }
 }
 
-/// How a check ended early: by a fault that it found, or because the disk could not be read.
+/// Reason for which a check ended early: a fault, or a failed disk.
 #[derive(Debug)]
 pub(crate) enum Stop {
     Fault(Fault),
@@ -88,7 +88,7 @@ pub(crate) enum Stop {
 }
 
 impl Stop {
-    /// Damage to a record is a fault there; everything else ends the check.
+    /// Damage to a record is a fault at this record and height; every other error ends the check.
     pub(crate) fn at(record: Record, height: Height) -> impl Fn(StorageError) -> Self {
         move |error| match error {
             StorageError::Corrupt { .. } | StorageError::Missing { .. } => {
@@ -99,10 +99,10 @@ impl Stop {
     }
 }
 
-/// What to leave out.
+/// Optional parts of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckOptions {
-    /// Walk the Proof of History of every block: most of the time of a check.
+    /// Verify the Proof of History of every block: the largest part of the time of a check.
     pub poh: bool,
     /// Check the signature of every transaction.
     pub signatures: bool,
@@ -117,21 +117,21 @@ impl Default for CheckOptions {
     }
 }
 
-/// How far a check has come.
+/// Progress of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
-    /// Blocks checked, of so many.
+    /// Number of blocks checked, and their total.
     Blocks(u64, u64),
     /// Rows of the flat state checked.
     Rows(u64),
-    /// Diffs up to the materialised height that are still to be undone.
+    /// Number of diffs up to the materialised height still to be undone.
     Undo(u64),
     /// Diffs above the materialised height are replayed.
     Replay(u64),
 }
 
-/// What a check saw.
+/// Results of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CheckReport {
     /// The last committed block.
@@ -152,10 +152,10 @@ pub struct CheckReport {
     pub fault: Option<Fault>,
 }
 
-/// Checks the database in a folder that no node has open.
+/// Checks the database in a folder that no running node has open.
 ///
 /// # Errors
-/// As [`check`], and [`StorageError::Locked`] when a node has it open.
+/// As [`check`], and [`StorageError::Locked`] when another process has it open.
 pub fn check_path(
     path: &Path,
     options: CheckOptions,
@@ -165,7 +165,7 @@ pub fn check_path(
     check(&kv, options, progress)
 }
 
-/// Checks the database of an open store, as it is on disk now. Nothing may be committed meanwhile.
+/// Checks the database of an open store, as of now on disk. Nothing may be committed meanwhile.
 ///
 /// # Errors
 /// As [`check`].
@@ -177,10 +177,10 @@ pub fn check_store(
     check(store.kv(), options, progress)
 }
 
-/// Checks a database. Damage that is found is in the report; it is no error of the check.
+/// Checks a database. A fault found is in the report; it is not an error of the check.
 ///
-/// Takes memory for the rows and trie nodes that any block up to the materialised height changed, each
-/// once: at most that of the state, and of what was deleted from it.
+/// Takes memory for the rows and trie nodes that any block up to the materialised height changed, each once:
+/// up to the size of the state, and of the data deleted from it.
 ///
 /// # Errors
 /// [`StorageError`] when there is no chain, its schema is newer, or the disk fails.
@@ -268,7 +268,7 @@ fn run(
     no_intent(&**kv, head.height)
 }
 
-/// No rewind is under way. Looked at last: damage that keeps one from ending is the better thing to name.
+/// No rewind is in progress. Checked last: damage that prevents its completion is the more useful report.
 fn no_intent(kv: &dyn KvStore, head: Height) -> Result<(), Stop> {
     let intent = read_record::<HeightRecord>(kv, Family::Meta, schema::REWIND, "rewind intent");
     let Some(HeightRecord(target)) = intent.map_err(Stop::at(Record::Meta, head))? else {
@@ -281,7 +281,7 @@ fn no_intent(kv: &dyn KvStore, head: Height) -> Result<(), Stop> {
     Err(Stop::Fault(Fault::new(Record::Meta, head, detail)))
 }
 
-/// Every transaction of a materialised block is found where it is.
+/// Every transaction of a materialised block is indexed at its position.
 fn check_index(kv: &dyn KvStore, height: Height, ids: &[Hash]) -> Result<(), Stop> {
     for (id, index) in ids.iter().zip(0u32..) {
         let found = read_record::<Place>(
@@ -299,7 +299,7 @@ fn check_index(kv: &dyn KvStore, height: Height, ids: &[Hash]) -> Result<(), Sto
     Ok(())
 }
 
-/// There is nothing in the index besides.
+/// There are no other entries in the index.
 fn count_index(kv: &dyn KvStore, height: Height, expected: u64) -> Result<(), Stop> {
     let mut found = 0u64;
     for row in kv.prefix(Family::State, &[schema::TRANSACTIONS]) {

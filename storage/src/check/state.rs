@@ -1,4 +1,4 @@
-//! The flat state: its root, the trie records it gives, and the money in it.
+//! The flat state: its root, the trie records derived from it, and the sum of its balances.
 
 use super::{CheckReport, Fault, Progress, Record, Stop};
 use crate::StorageError;
@@ -58,7 +58,8 @@ impl Checker<'_, '_> {
         }
     }
 
-    /// The account rows against the state root, each account's storage, and all trie records on the way.
+    /// Checks the account rows against the state root, each account's storage, and all trie records along the
+    /// paths.
     fn accounts(&mut self, balances: &mut u128) -> Result<(), Stop> {
         let mut nodes = Nodes::new(self.kv, self.at.height, Hash::ZERO);
         let kv = self.kv;
@@ -118,8 +119,8 @@ impl Checker<'_, '_> {
         self.judge(nodes, root, expected)
     }
 
-    /// Rows that do not give the root are at fault themselves; a node that differs shows where. If they do
-    /// give it, the node is at fault.
+    /// Rows that do not yield the root are at fault themselves; a node that differs shows the position. If
+    /// they do yield it, the node is at fault.
     fn judge(&mut self, nodes: Nodes<'_>, root: Hash, expected: Hash) -> Result<(), Stop> {
         self.report.nodes = self.report.nodes.saturating_add(nodes.count);
         let owner = nodes.owner;
@@ -134,7 +135,7 @@ impl Checker<'_, '_> {
         }
     }
 
-    /// There are no slots without an owner and no trie nodes that the rows do not give.
+    /// There are no slots without an owner and no trie nodes beyond those derived from the rows.
     fn nothing_besides(&self) -> Result<(), Stop> {
         for (record, first, expected) in [
             (Record::Row, schema::SLOTS, self.report.slots),
@@ -153,7 +154,7 @@ impl Checker<'_, '_> {
         Ok(())
     }
 
-    /// Balances plus burned are what genesis made.
+    /// Balances plus burned funds equal the supply of genesis.
     fn supply(&self, balances: u128) -> Result<(), Stop> {
         let (burned, supply) = (self.amount(&records::BURNED)?, self.amount(&records::SUPPLY)?);
         let sum = balances.saturating_add(u128::from(burned.unwrap_or(0)));
@@ -182,7 +183,7 @@ impl Checker<'_, '_> {
     }
 }
 
-/// The stored records of one trie, compared with those that the rows give.
+/// The stored records of one trie, compared with those derived from the rows.
 struct Nodes<'a> {
     kv: &'a dyn KvRead,
     height: Height,

@@ -1,4 +1,4 @@
-//! A file that is written in place: on disk, or in a memory that can lose power.
+//! A file that is written in place: on disk, or in memory with simulated power cuts.
 
 use crate::StorageError;
 use crate::rng;
@@ -11,19 +11,19 @@ use std::sync::Arc;
 
 /// A file that is read once and then written in place.
 pub trait RawFile: Send {
-    /// What to call it in errors.
+    /// Name of the file in errors.
     fn name(&self) -> String;
 
-    /// All of its bytes.
+    /// Reads all bytes.
     ///
     /// # Errors
     /// [`StorageError`] when the disk fails.
     fn read(&self) -> Result<Vec<u8>, StorageError>;
 
-    /// Writes `bytes` at `offset`, past the end if need be. Not durable before [`RawFile::sync`].
+    /// Writes `bytes` at `offset`, past the end if necessary. Not durable before [`RawFile::sync`].
     ///
     /// # Errors
-    /// [`StorageError::DiskFull`] or [`StorageError::Io`]; the file is of no use afterwards.
+    /// [`StorageError::DiskFull`] or [`StorageError::Io`]; the file is unusable afterwards.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StorageError>;
 
     /// Cuts the file to `len` bytes.
@@ -39,7 +39,7 @@ pub trait RawFile: Send {
     fn sync(&mut self) -> Result<(), StorageError>;
 }
 
-/// A file on disk. Its first error is its last: every later call answers with it.
+/// A file on disk. Its first error is final: every later call returns it.
 #[derive(Debug)]
 pub struct DiskFile {
     file: File,
@@ -48,8 +48,8 @@ pub struct DiskFile {
 }
 
 impl DiskFile {
-    /// Makes a file with this content that must not exist yet. File and folder are synced. It gets its name when it is
-    /// whole: after a kill or on a full disk there is the file or none.
+    /// Creates a file with this content that must not exist yet. File and folder are synced. It is named only
+    /// when it is complete: after a kill or on a full disk there is the file or none.
     ///
     /// # Errors
     /// [`StorageError`], also when the file exists.
@@ -61,7 +61,7 @@ impl DiskFile {
             .unwrap_or(Path::new("."));
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let new = folder.join(format!(".{name}.new"));
-        // Removed, not cut: it may be another name of a file that is in use.
+        // Removed, not truncated: it may be another name of a file that is in use.
         match std::fs::remove_file(&new) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fault(error)),
             _ => {}
@@ -77,7 +77,7 @@ impl DiskFile {
                 name_new(&new, path)?;
                 Ok(file)
             });
-        // Gone already where it was renamed; one that stays is replaced by the next file.
+        // Gone already if it was renamed; a remaining one is replaced by the next file.
         let _other_name = std::fs::remove_file(&new);
         let file = made.map_err(fault)?;
         File::open(folder)
@@ -93,7 +93,7 @@ impl DiskFile {
     /// Opens a file that exists.
     ///
     /// # Errors
-    /// [`StorageError::Missing`] when it does not, else a fault of the disk.
+    /// [`StorageError::Missing`] when it does not exist, else a fault of the disk.
     pub fn open(path: &Path) -> Result<Self, StorageError> {
         let file = OpenOptions::new().read(true).write(true).open(path);
         let file = file.map_err(|error| StorageError::io(path.display().to_string(), &error))?;
@@ -116,7 +116,7 @@ impl DiskFile {
     }
 }
 
-/// Gives a file its name, which must be free. A link takes no other file's place, as a rename would.
+/// Gives a file its name, which must be free. A link does not replace another file, as a rename would.
 fn name_new(new: &Path, path: &Path) -> std::io::Result<()> {
     match std::fs::hard_link(new, path) {
         // A file system without links.
@@ -156,7 +156,7 @@ impl RawFile for DiskFile {
 struct Memory {
     now: Vec<u8>,
     synced: Vec<u8>,
-    /// What was done since the last sync, oldest first.
+    /// Operations since the last sync, oldest first.
     since: Vec<Done>,
     fault: Option<StorageError>,
 }
@@ -167,7 +167,7 @@ enum Done {
     Cut(u64),
 }
 
-/// Bytes that a disk writes whole or not at all.
+/// Number of bytes that a disk writes atomically.
 const SECTOR_BYTES: usize = 512;
 
 /// A file in memory. Clones share it, as a restarted process shares its disk.
@@ -190,8 +190,8 @@ impl MemoryFile {
         }
     }
 
-    /// What a power cut leaves: what was synced, and of what came after it a prefix drawn from `seed`, its
-    /// last write torn, with zeros in the place of the rest or without.
+    /// The file after a power cut: the synced state, and of the later operations a prefix drawn from `seed`,
+    /// its last write torn, with or without zeros in the place of the rest.
     #[must_use]
     pub fn crash(&self, seed: u64) -> Self {
         let memory = self.inner.lock();
@@ -206,7 +206,7 @@ impl MemoryFile {
                 Done::Wrote(offset, bytes) if index.saturating_add(1) == kept => {
                     let part = bytes.get(..draw(1, bytes.len())).unwrap_or_default();
                     put(&mut left, *offset, part);
-                    // The new size may be on the disk and the data behind it not: then zeros are read there.
+                    // The new size may be durable and the data not: then zeros are read there.
                     let end = usize::try_from(*offset)
                         .unwrap_or(usize::MAX)
                         .saturating_add(bytes.len());
@@ -220,8 +220,8 @@ impl MemoryFile {
         Self::new(left)
     }
 
-    /// What a power cut leaves on a disk that writes its sectors in any order: each as it was at the last sync or after any
-    /// of the writes since, and so the size, all drawn from `seed`.
+    /// The file after a power cut on a disk that writes its sectors in any order: each as it was at the last
+    /// sync or after any of the writes since, and so the size, all drawn from `seed`.
     #[must_use]
     pub fn crash_out_of_order(&self, seed: u64) -> Self {
         let memory = self.inner.lock();
@@ -343,7 +343,7 @@ mod tests {
     fn a_new_file_has_its_name_when_it_is_whole_and_takes_no_other_ones_place() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("file");
-        // What a kill left, under another name of a file that is in use.
+        // The temporary file of a killed process, under another name of a file that is in use.
         let used = folder.path().join("used");
         std::fs::write(&used, b"precious").expect("a file");
         std::fs::hard_link(&used, folder.path().join(".file.new")).expect("a link");

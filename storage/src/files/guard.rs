@@ -1,4 +1,4 @@
-//! The double-sign guard: what this key signed last, durable before the signature leaves.
+//! The double-sign guard: the last signature of this key, durable before the signature leaves.
 //!
 //! ```text
 //! offset  bytes  field of an entry (integers little-endian); empty before the first signature
@@ -15,7 +15,7 @@ use crate::StorageError;
 use std::path::Path;
 use vibecoin_primitives::{Height, Round};
 
-/// Most bytes of an entry's payload.
+/// Maximum size of an entry's payload in bytes.
 pub const GUARD_PAYLOAD_BYTES_MAX: usize = 512;
 
 const KIND: Kind = Kind {
@@ -28,20 +28,20 @@ const ENTRY_HEAD: usize = 8 + 4 + 1 + 8;
 
 const _: () = assert!(ENTRY_HEAD + GUARD_PAYLOAD_BYTES_MAX <= super::slots::PAYLOAD_BYTES_MAX);
 
-/// What was signed last. Ordered by height, round and step.
+/// The last signature. Ordered by height, round and step.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GuardEntry {
-    /// At which height.
+    /// Height of the signature.
     pub height: Height,
-    /// In which round.
+    /// Round of the signature.
     pub round: Round,
-    /// In which step of the round; the signer says what the numbers mean.
+    /// Step of the round; the signer defines the numbers.
     pub step: u8,
-    /// What the signer needs to give the same signature again, at most [`GUARD_PAYLOAD_BYTES_MAX`] bytes.
+    /// Data that the signer needs to repeat the same signature, up to [`GUARD_PAYLOAD_BYTES_MAX`] bytes.
     pub payload: Vec<u8>,
 }
 
-/// The guard's file. Height, round and step never go back, and one step is never two things.
+/// The guard's file. Height, round and step never decrease, and one step is never signed with two contents.
 pub struct GuardFile {
     file: Box<dyn RawFile>,
     slots: Slots,
@@ -49,11 +49,12 @@ pub struct GuardFile {
     log_end: LogEnd,
 }
 
-/// Where the consensus log ended when the guard's newest entry was made: the causes of that signature are in front.
+/// End of the consensus log when the guard's newest entry was made: the causes of that signature are before
+/// it.
 type LogEnd = Option<u64>;
 
-/// The part of the consensus log that a signature may have been made for. What comes behind was heard later, and the node
-/// may forget it.
+/// The part of the consensus log that a signature may depend on. Later records arrived after the signature,
+/// and the node may lose them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relied {
     /// Unknown, so all of it.
@@ -62,7 +63,7 @@ pub enum Relied {
     Nothing,
     /// The newest signature is of this height, and its causes end at this byte of the log of the height.
     Until {
-        /// The height that was signed.
+        /// Height of the signature.
         height: Height,
         /// Bytes from the start of the file.
         end: u64,
@@ -70,14 +71,14 @@ pub enum Relied {
 }
 
 impl Relied {
-    /// Returns true if no signature was made for anything from byte `end` of the log of `height` on.
+    /// Returns true if no signature depends on anything from byte `end` of the log of `height` on.
     #[must_use]
     pub fn spares(self, height: Height, end: usize) -> bool {
         match self {
             Self::All => false,
             Self::Nothing => true,
-            // A log is about a height before anything of that height is signed. One that is behind the guard is not
-            // the log that the signature was made with.
+            // A log is of a height before anything of that height is signed. One that is behind the guard is
+            // not the log that the signature was made with.
             Self::Until { height: signed, .. } if signed != height => signed < height,
             Self::Until { end: relied, .. } => u64::try_from(end).is_ok_and(|end| relied <= end),
         }
@@ -85,7 +86,7 @@ impl Relied {
 }
 
 impl GuardFile {
-    /// Makes the guard of a key that never signed. The file must not exist.
+    /// Creates the guard of a key that never signed. The file must not exist.
     ///
     /// # Errors
     /// [`StorageError`] of the disk.
@@ -97,25 +98,25 @@ impl GuardFile {
     ///
     /// # Errors
     /// [`StorageError::Missing`] when there is no file, [`StorageError::Corrupt`] when no entry in it is
-    /// whole. In both cases the key must not sign before somebody has answered for it.
+    /// intact. In both cases the key must not sign before the operator has approved it.
     pub fn open(path: &Path) -> Result<Self, StorageError> {
         Self::open_on(Box::new(DiskFile::open(path)?))
     }
 
-    /// The bytes of a guard that never signed, for a file of the caller's.
+    /// The bytes of a guard that never signed, for a caller-provided file.
     #[must_use]
     pub fn fresh() -> Vec<u8> {
         Slots::fresh(KIND, &[])
     }
 
-    /// [`GuardFile::open`] on a file of the caller's.
+    /// [`GuardFile::open`] on a caller-provided file.
     ///
     /// # Errors
     /// As [`GuardFile::open`].
     pub fn open_on(mut file: Box<dyn RawFile>) -> Result<Self, StorageError> {
         let (slots, payload) = Slots::open(KIND, &file.name(), &file.read()?)?;
-        // A process that was killed in a sync may leave a slot which the disk does not have yet, and the
-        // next entry is written over the other one.
+        // A process that was killed in a sync may leave a slot which the disk does not have yet, and the next
+        // entry is written over the other one.
         file.sync()?;
         let (latest, log_end) = if payload.is_empty() {
             (None, None)
@@ -131,7 +132,7 @@ impl GuardFile {
         })
     }
 
-    /// What was signed last; `None` when nothing was.
+    /// The last signature; `None` when there is none.
     #[must_use]
     pub const fn latest(&self) -> Option<&GuardEntry> {
         self.latest.as_ref()
@@ -139,14 +140,15 @@ impl GuardFile {
 
     /// Returns true if one of the two slots was damaged when the file was opened. After a power cut that is
     /// the trace of a write that never returned, so nothing was signed with it. Without one the disk is
-    /// suspect, and the damaged slot may have been the newer: [`crate::start::Remembered`] says what follows.
+    /// suspect, and the damaged slot may have been the newer: [`crate::start::Remembered`] documents the
+    /// consequence.
     #[must_use]
     pub const fn was_torn(&self) -> bool {
         self.slots.was_torn()
     }
 
-    /// The part of the consensus log that must be there. Of a guard with a damaged slot all of it: a newer entry may be
-    /// lost.
+    /// The part of the consensus log that must exist. For a guard with a damaged slot all of it: a newer
+    /// entry may be lost.
     #[must_use]
     pub const fn relied(&self) -> Relied {
         match (&self.latest, self.log_end) {
@@ -164,11 +166,12 @@ impl GuardFile {
         }
     }
 
-    /// Records what is about to be signed, durably. The entry that is recorded already costs nothing. `log_end` is
-    /// [`ConsensusLog::len`](super::ConsensusLog::len) now, when the causes are in there and synced.
+    /// Durably records the content about to be signed. An entry that is recorded already costs nothing.
+    /// `log_end` is [`ConsensusLog::len`](super::ConsensusLog::len) now, when the causes are in the log and
+    /// synced.
     ///
     /// # Errors
-    /// [`StorageError::Refused`] when height, round and step go back or say something else than before;
+    /// [`StorageError::Refused`] when height, round and step decrease or repeat with a different content;
     /// nothing is written then. Any other error: do not sign, stop.
     pub fn store(&mut self, entry: GuardEntry, log_end: usize) -> Result<(), StorageError> {
         if entry.payload.len() > GUARD_PAYLOAD_BYTES_MAX {

@@ -1,4 +1,4 @@
-//! The consensus log: what this node heard and did at the height in progress.
+//! The consensus log: messages and actions of this node at the height in progress.
 //!
 //! ```text
 //! offset  bytes  field (integers little-endian)
@@ -11,18 +11,21 @@
 //!                  28  ..  payload, opaque here
 //! ```
 //!
-//! Key and mark are the first 32 and the next 8 bytes of BLAKE3, in a domain of its own, over salt and generation.
+//! Key and mark are the first 32 and the next 8 bytes of BLAKE3, in a separate domain, over salt and
+//! generation.
 //!
-//! A new height is a new generation in the slots; records of older generations no longer count, wherever
-//! they still lie. At open, the first record that is not whole ends the log: if no whole record follows
-//! it, it is the torn tail of a crash and is dropped. If one does, a power cut made later pages of an append durable and
-//! earlier ones not, or the disk lost what it had. The double-sign guard tells: it knows where the log ended when the key
-//! signed last. Damage behind that is dropped like a torn tail, since nothing was signed for it; any other is refused.
+//! A new height is a new generation in the slots; records of older generations are void, wherever they are
+//! still on disk. At open, the first record that is not intact ends the log: if no intact record follows it,
+//! it is the torn tail of a crash and is dropped. If one does, a power cut made later pages of an append
+//! durable and earlier ones not, or the disk lost data. The double-sign guard decides: it records the end of
+//! the log at the key's last signature. Damage behind that is dropped like a torn tail, since nothing was
+//! signed for it; any other is refused.
 //!
-//! Payloads hold bytes chosen by others: a user's transaction is in the block's body. The search for a following
-//! record visits every offset, because the length of a damaged record says nothing, so those bytes are searched too. The
-//! salt is random and never leaves the file; without it nobody can put a whole record into a payload, and without the
-//! mark nobody can make the search hash the rest of the file at many offsets.
+//! Payloads contain bytes chosen by others: a user's transaction is in the block's body. The search for a
+//! following record visits every offset, because the length of a damaged record is unreliable, so those bytes
+//! are searched too. The salt is random and never leaves the file; without it no attacker can put an intact
+//! record into a payload, and without the mark none can make the search hash the rest of the file at many
+//! offsets.
 
 use super::slots::{Kind, SLOTS_BYTES, Slots};
 use super::{DiskFile, RawFile, Relied};
@@ -31,7 +34,7 @@ use std::path::Path;
 use vibecoin_primitives::Height;
 use vibecoin_primitives::planted::{Bug, active};
 
-/// Most bytes of a record's payload.
+/// Maximum size of a record's payload in bytes.
 pub const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 const KIND: Kind = Kind {
@@ -54,23 +57,23 @@ pub struct ConsensusLog {
     synced: bool,
 }
 
-/// A log that was there already.
+/// The result of opening a log.
 pub struct OpenedLog {
-    /// The log, ready for more.
+    /// The log, ready for appends.
     pub log: ConsensusLog,
     /// The payloads of its records, oldest first.
     pub records: Vec<Vec<u8>>,
-    /// Bytes that were dropped: a torn tail, and what a power cut left behind one.
+    /// Number of dropped bytes: a torn tail, and those that a power cut left behind one.
     pub dropped_bytes: usize,
-    /// The file was there, and every byte of it held: everything that this node appended and synced is in
+    /// The file existed, and every byte of it is valid: everything that this node appended and synced is in
     /// `records`.
     pub whole: bool,
 }
 
 impl OpenedLog {
-    /// Empties a log that is about a height below `next`: the process ended between the commit of a block and the reset of
-    /// the log. What comes next would else stand behind records of another height, and damage in front of it would
-    /// count as damage to what was signed for.
+    /// Empties a log of a height below `next`: the process ended between the commit of a block and the reset
+    /// of the log. Otherwise later records would follow records of a different height, and damage before them
+    /// would count as damage to data that was signed for.
     ///
     /// # Errors
     /// A fault of the disk; stop then.
@@ -84,12 +87,12 @@ impl OpenedLog {
 }
 
 impl ConsensusLog {
-    /// Opens the log, or makes an empty one for `height`. `salt` is for a new one: random bytes that nobody else knows.
+    /// Opens the log, or creates an empty one for `height`. `salt` is for a new one: secret random bytes.
     /// `relied` is of the guard of the key that signs with this log.
     ///
     /// # Errors
-    /// [`StorageError::Corrupt`] when the file is damaged before its end where a signature may have been made for it, else
-    /// a fault of the disk.
+    /// [`StorageError::Corrupt`] when the file is damaged before its end where a signature may depend on it,
+    /// else a fault of the disk.
     pub fn open_or_create(
         path: &Path,
         height: Height,
@@ -108,13 +111,13 @@ impl ConsensusLog {
         }
     }
 
-    /// The bytes of an empty log, for a file of the caller's.
+    /// The bytes of an empty log, for a caller-provided file.
     #[must_use]
     pub fn fresh(height: Height, salt: [u8; SALT_BYTES]) -> Vec<u8> {
         Slots::fresh(KIND, &entry(height, salt))
     }
 
-    /// Opens the log in a file of the caller's.
+    /// Opens the log in a caller-provided file.
     ///
     /// # Errors
     /// As [`ConsensusLog::open_or_create`].
@@ -143,13 +146,13 @@ impl ConsensusLog {
         if dropped_bytes > 0 {
             file.truncate(end as u64)?;
         }
-        // A process that was killed leaves records which the kernel has and the disk does not. What is
-        // derived from them may be signed, so they are made durable before anybody sees them.
+        // A process that was killed leaves records which the kernel has and the disk does not. Signatures may
+        // be derived from them, so they are made durable before they are returned.
         file.sync()?;
-        // A reset makes the new generation durable, not the cut behind it: after a power cut records of the height
-        // before may lie there again, or any sectors of them. The first sync of this height would have made the cut
-        // durable, so nothing of it was ever synced, and nothing is missing. Each reset syncs the cut of the one
-        // before, so they are of the generation before.
+        // A reset makes the new generation durable, not the truncation after it: after a power cut records of
+        // the previous height may be there again, or any sectors of them. The first sync of this height would
+        // have made the truncation durable, so nothing of it was ever synced, and nothing is missing. Each
+        // reset syncs the truncation of the previous one, so they are of the previous generation.
         let older = Generation::new(salt, slots.sequence().saturating_sub(1));
         let dropped = bytes.get(end..).unwrap_or_default();
         let is_cut_undone = dropped
@@ -172,7 +175,7 @@ impl ConsensusLog {
         })
     }
 
-    /// The height that the log is about.
+    /// The height of the log's records.
     #[must_use]
     pub const fn height(&self) -> Height {
         self.height
@@ -184,7 +187,7 @@ impl ConsensusLog {
         self.end
     }
 
-    /// Whether the log has no records.
+    /// Returns true if the log has no records.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.end <= SLOTS_BYTES
@@ -234,7 +237,7 @@ impl ConsensusLog {
     pub fn reset(&mut self, height: Height) -> Result<(), StorageError> {
         self.slots.store(&mut *self.file, &entry(height, self.salt))?;
         self.slots.sync(&mut *self.file)?;
-        // What is cut off does not count any more, so the cut itself need not be durable.
+        // The truncated records are void already, so the truncation itself need not be durable.
         self.file.truncate(SLOTS_BYTES as u64)?;
         self.height = height;
         self.generation = Generation::new(self.salt, self.slots.sequence());
@@ -292,7 +295,7 @@ impl Generation {
     }
 }
 
-/// The payload of the whole record of `generation` at `offset`, if there is one.
+/// The payload of the intact record of `generation` at `offset`, if there is one.
 fn record_at<'a>(bytes: &'a [u8], generation: &Generation, offset: usize) -> Option<&'a [u8]> {
     let (length, rest) = bytes.get(offset..)?.split_first_chunk::<4>()?;
     let (mark, rest) = rest.split_first_chunk::<8>()?;

@@ -1,18 +1,18 @@
 //! The files beside the database: consensus log, double-sign guard, head witness.
 //!
-//! Each is one file with checksums of its own and its own rule for syncing, so that damage to one is never
+//! Each is one file with separate checksums and a separate rule for syncing, so that damage to one is never
 //! hidden by another:
 //!
 //! | file | grows | synced | a torn write | damage elsewhere |
 //! |---|---|---|---|---|
-//! | [`ConsensusLog`] | within a height | when told | the tail is dropped | dropped where nothing was signed for it, else refused |
-//! | [`GuardFile`] | never | before `store` returns | the entry before it counts | refused |
-//! | [`HeadWitness`] | never | every 64 heights | the head before it counts | refused |
+//! | [`ConsensusLog`] | within a height | on request | the tail is dropped | dropped where nothing was signed for it, else refused |
+//! | [`GuardFile`] | never | before `store` returns | the previous entry is used | refused |
+//! | [`HeadWitness`] | never | every 64 heights | the previous head is used | refused |
 //!
-//! Every write error is final: the file answers with it from then on, and no sync is tried again. After a
-//! failed sync the kernel may call lost pages clean.
+//! Every write error is final: the file returns it from then on, and no sync is retried. After a failed sync
+//! the kernel may mark lost pages as clean.
 //!
-//! [`RawFile`] is what they stand on: [`DiskFile`], or [`MemoryFile`], which can lose power.
+//! [`RawFile`] is the interface below them: [`DiskFile`], or [`MemoryFile`], which simulates power cuts.
 
 mod device;
 mod guard;

@@ -1,4 +1,4 @@
-//! Two slots, written in turn, so that the entry before a torn one is always whole.
+//! Two slots, written in turn, so that the entry before a torn one is always intact.
 //!
 //! ```text
 //! offset  bytes  field (integers little-endian)
@@ -10,9 +10,9 @@
 //! 56      ..     payload
 //! ```
 //!
-//! The second slot is [`SLOT_BYTES`] further on, in another page. A new file has its first entry in both, as 1 in the
-//! second and as 2 in the first, so that a slot of zeros is always damage: a page that the disk lost. Files of earlier
-//! versions began with the first slot alone, as 1.
+//! The second slot is at offset [`SLOT_BYTES`], in another page. A new file has its first entry in both, as 1
+//! in the second and as 2 in the first, so that a slot of zeros is always damage: a page that the disk lost.
+//! Files of earlier versions began with the first slot alone, as 1.
 
 use super::RawFile;
 use crate::StorageError;
@@ -23,12 +23,12 @@ pub(super) const SLOT_BYTES: usize = 4096;
 pub(super) const SLOTS_BYTES: usize = 2 * SLOT_BYTES;
 const HEAD_BYTES: usize = 24;
 const PAYLOAD_AT: usize = HEAD_BYTES + 32;
-/// Most bytes of a payload.
+/// Maximum size of a payload in bytes.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 1024;
 
 const _: () = assert!(PAYLOAD_AT + PAYLOAD_BYTES_MAX <= SLOT_BYTES);
 
-/// What kind of file the slots are of.
+/// Kind of the file with the slots.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Kind {
     pub(super) magic: [u8; 8],
@@ -42,9 +42,9 @@ pub(super) struct Slots {
     sequence: u64,
     /// The slot that holds the newest entry that is durable; the other one is written next.
     durable: usize,
-    /// Whether the other slot holds a newer entry that is not durable yet.
+    /// True if the other slot holds a newer entry that is not durable yet.
     ahead: bool,
-    /// Whether one of the slots was damaged when the file was opened.
+    /// True if one of the slots was damaged when the file was opened.
     torn: bool,
     /// The version of the entry that was read.
     version: u32,
@@ -68,7 +68,7 @@ impl Slots {
         bytes
     }
 
-    /// Reads the newest whole entry.
+    /// Reads the newest intact entry.
     pub(super) fn open(kind: Kind, name: &str, bytes: &[u8]) -> Result<(Self, Vec<u8>), StorageError> {
         let (Some(first), Some(second)) = (bytes.get(..SLOT_BYTES), bytes.get(SLOT_BYTES..SLOTS_BYTES))
         else {
@@ -79,7 +79,7 @@ impl Slots {
         };
         let (first, second) = (parse(kind, first)?, parse(kind, second)?);
         let torn = match (&first, &second) {
-            // A file of an earlier version that holds its first entry only.
+            // A file of an earlier version that holds only its first entry.
             (Slot::Whole(1, ..), Slot::Empty) => false,
             (first, second) => [first, second]
                 .iter()
@@ -109,17 +109,17 @@ impl Slots {
         }
     }
 
-    /// The newest entry's number.
+    /// Sequence number of the newest entry.
     pub(super) const fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// The version of the program's files when the entry was written that the open read.
+    /// Format version of the entry that was read at open.
     pub(super) const fn version(&self) -> u32 {
         self.version
     }
 
-    /// Whether one slot was damaged when the file was opened: a torn write, or a bad disk.
+    /// Returns true if one slot was damaged when the file was opened: a torn write, or a bad disk.
     pub(super) const fn was_torn(&self) -> bool {
         self.torn
     }

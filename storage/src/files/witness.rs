@@ -1,7 +1,7 @@
-//! The head witness: how far the database came, told by somebody else.
+//! The head witness: a record of the database's head outside of the database.
 //!
-//! RocksDB rolls back without a word when its log is damaged or gone. The witness is written after each
-//! commit, so a head below it at the next start means that committed blocks were lost.
+//! RocksDB rolls back silently when its log is damaged or missing. The witness is written after each commit,
+//! so a head below it at the next start means that committed blocks were lost.
 
 use super::slots::{Kind, Slots};
 use super::{DiskFile, RawFile};
@@ -14,8 +14,8 @@ const KIND: Kind = Kind {
     version: 1,
 };
 
-/// Heads recorded between two syncs. A killed process loses none of them, a power cut at most these: the
-/// witness is then behind the database, which is no fault.
+/// Heads recorded between two syncs. A killed process loses none of them, a power cut up to this many: the
+/// witness is then behind the database, which is not a fault.
 pub const WITNESS_SYNC_EVERY: u64 = 64;
 
 /// The witness's file.
@@ -27,10 +27,10 @@ pub struct HeadWitness {
 }
 
 impl HeadWitness {
-    /// Opens the witness, or makes one that has seen nothing.
+    /// Opens the witness, or creates an empty one.
     ///
     /// # Errors
-    /// [`StorageError::Corrupt`] when no entry is whole, else a fault of the disk.
+    /// [`StorageError::Corrupt`] when no entry is intact, else a fault of the disk.
     pub fn open_or_create(path: &Path) -> Result<Self, StorageError> {
         let file = match DiskFile::open(path) {
             Err(StorageError::Missing { .. }) => DiskFile::create(path, &Self::fresh())?,
@@ -39,13 +39,13 @@ impl HeadWitness {
         Self::open_on(Box::new(file))
     }
 
-    /// The bytes of a witness that has seen nothing, for a file of the caller's.
+    /// The bytes of an empty witness, for a caller-provided file.
     #[must_use]
     pub fn fresh() -> Vec<u8> {
         Slots::fresh(KIND, &[])
     }
 
-    /// Opens the witness on a file of the caller's.
+    /// Opens the witness on a caller-provided file.
     ///
     /// # Errors
     /// As [`HeadWitness::open_or_create`].
@@ -61,21 +61,21 @@ impl HeadWitness {
         })
     }
 
-    /// The head seen last.
+    /// The last recorded head.
     #[must_use]
     pub const fn head(&self) -> Option<Head> {
         self.head
     }
 
-    /// Returns true if one of the two slots was damaged when the file was opened. The head that is known may
-    /// then be up to [`WITNESS_SYNC_EVERY`] blocks older than the newest one.
+    /// Returns true if one of the two slots was damaged when the file was opened. The recorded head may then
+    /// be up to [`WITNESS_SYNC_EVERY`] blocks older than the newest one.
     #[must_use]
     pub const fn was_torn(&self) -> bool {
         self.slots.was_torn()
     }
 
     /// Records a head that the database holds durably. Before a rewind, record its target and sync: a witness
-    /// that is behind is no fault, one that is ahead looks like lost blocks.
+    /// that is behind is not a fault, one that is ahead indicates lost blocks.
     ///
     /// # Errors
     /// [`StorageError`] of the disk; stop then.

@@ -1,4 +1,4 @@
-//! A store in memory that can crash.
+//! An in-memory store with simulated crashes.
 
 use super::{Batch, Direction, Family, IngestRow, KvRead, KvStats, KvStore, Row, Write};
 use crate::StorageError;
@@ -57,14 +57,14 @@ impl KvRead for Maps {
 
 #[derive(Default)]
 struct Inner {
-    /// What readers see.
+    /// State visible to readers.
     live: Maps,
-    /// What a crash leaves.
+    /// State after a crash.
     durable: Maps,
     /// Batches that a crash may lose, oldest first.
     unsynced: Vec<Batch>,
     stats: KvStats,
-    /// The error that the next write answers, for tests of failing disks.
+    /// The error that the next write returns, for tests of failing disks.
     fault: Option<StorageError>,
 }
 
@@ -81,14 +81,14 @@ impl MemoryKv {
         Self::default()
     }
 
-    /// What a crash leaves: synced batches and ingests, and nothing else.
+    /// The state after a crash: synced batches and ingests only.
     #[must_use]
     pub fn crash(&self) -> Self {
         self.crash_keeping(0)
     }
 
-    /// What a crash leaves that happened to keep some of the unsynced batches: a prefix of them, its
-    /// length drawn from `seed`.
+    /// The state after a crash that kept some of the unsynced batches: a prefix of them, its length drawn
+    /// from `seed`.
     #[must_use]
     pub fn crash_with_seed(&self, seed: u64) -> Self {
         let unsynced = u64::try_from(self.inner.lock().unsynced.len()).unwrap_or(u64::MAX);

@@ -1,14 +1,14 @@
-//! The key-value store below everything: four ordered families, atomic batches, snapshots.
+//! The key-value store below all others: four ordered families, atomic batches, snapshots.
 //!
 //! [`RocksKv`] is the node's, [`MemoryKv`] the simulator's; `tests/kv_contract.rs` holds both to one
-//! contract. What a store promises:
+//! contract. Guarantees of a store:
 //!
 //! - A [`Batch`] is atomic over all families, and so is an [`KvStore::ingest`] within its family.
 //! - After [`KvStore::write`] with `sync` returned, that batch and every batch before it survive a crash.
 //!   Batches without `sync` may be lost, the newest first, never one from the middle.
-//! - An ingest survives a crash once it returned, whatever becomes of batches before it. So nothing may be
-//!   ingested that synced batches could not rebuild.
-//! - A snapshot shows one moment and is unaffected by later writes.
+//! - An ingest survives a crash once it returned, even if batches before it do not. So only data that synced
+//!   batches can rebuild may be ingested.
+//! - A snapshot is of one moment and is unaffected by later writes.
 
 mod memory;
 mod rocks;
@@ -19,12 +19,12 @@ pub use rocks::{RocksConfig, RocksKv};
 use crate::StorageError;
 use std::sync::Arc;
 
-/// A group of keys with an order and settings of its own.
+/// A group of keys with a separate order and settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Family {
     /// Head, schema version, genesis, intents.
     Meta,
-    /// Headers, certificates, heights by hash: small and kept for ever.
+    /// Headers, certificates, heights by hash: small and never pruned.
     Headers,
     /// Bodies, receipts, diffs by height: large, and pruned by range.
     Blocks,
@@ -60,7 +60,7 @@ impl Family {
 /// One change of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Write {
-    /// In which family.
+    /// The family.
     pub family: Family,
     /// The key.
     pub key: Vec<u8>,
@@ -68,7 +68,7 @@ pub struct Write {
     pub value: Option<Vec<u8>>,
 }
 
-/// Changes that happen together or not at all. Of two changes to one key the later counts.
+/// Changes that are applied atomically. Of two changes to one key the later wins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
     writes: Vec<Write>,
@@ -90,7 +90,7 @@ impl Batch {
         });
     }
 
-    /// Deletes a key; one that is not there is no error.
+    /// Deletes a key; a missing one is not an error.
     pub fn delete(&mut self, family: Family, key: impl Into<Vec<u8>>) {
         self.writes.push(Write {
             family,
@@ -99,13 +99,13 @@ impl Batch {
         });
     }
 
-    /// How many keys are changed.
+    /// Number of changes.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.writes.len()
     }
 
-    /// Whether nothing is changed.
+    /// Returns true if there are no changes.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.writes.is_empty()
@@ -138,7 +138,7 @@ pub type IngestRow = (Vec<u8>, Option<Vec<u8>>);
 /// A row found by a scan.
 pub type Row = Result<(Vec<u8>, Vec<u8>), StorageError>;
 
-/// Which way a scan goes.
+/// Direction of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// Ascending keys.
@@ -147,7 +147,7 @@ pub enum Direction {
     Backward,
 }
 
-/// Reads, of the living store or of a snapshot.
+/// Reads, from the live store or a snapshot.
 pub trait KvRead: Send + Sync {
     /// The value of a key.
     ///
@@ -155,7 +155,8 @@ pub trait KvRead: Send + Sync {
     /// [`StorageError`] when the disk fails or the block that holds the key is damaged.
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError>;
 
-    /// As [`KvRead::get`], for a value that the caller keeps: the store's own cache has no room made for it.
+    /// As [`KvRead::get`], for a value that the caller caches: it does not displace entries of the store's
+    /// own cache.
     ///
     /// # Errors
     /// As [`KvRead::get`].
@@ -180,13 +181,13 @@ pub trait KvRead: Send + Sync {
 
 /// A store.
 pub trait KvStore: KvRead {
-    /// The store as it is now.
+    /// A snapshot of the present state.
     fn snapshot(&self) -> Arc<dyn KvRead>;
 
     /// Writes a batch; with `sync`, durably.
     ///
     /// # Errors
-    /// [`StorageError`] when the write failed; the store is not to be written again then.
+    /// [`StorageError`] when the write failed; the store must not be written again then.
     fn write(&self, batch: &Batch, sync: bool) -> Result<(), StorageError>;
 
     /// Writes many rows at once, durably, past the log. `rows` are strictly ascending by key.
@@ -198,10 +199,10 @@ pub trait KvStore: KvRead {
     /// Counts and sizes.
     fn stats(&self) -> KvStats;
 
-    /// About how many bytes on disk the keys `from <= key < to` take.
+    /// Approximate bytes on disk of the keys `from <= key < to`.
     fn approximate_bytes(&self, family: Family, from: &[u8], to: &[u8]) -> u64;
 
-    /// Puts everything in its final place on disk. Never needed for safety; makes the next start quicker.
+    /// Flushes and compacts all data to its final place. Never needed for safety; shortens the next start.
     ///
     /// # Errors
     /// As [`KvStore::write`].

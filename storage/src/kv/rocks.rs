@@ -21,19 +21,19 @@ const LEVEL_BYTES: u64 = 128 * 1024 * 1024;
 /// The folder, inside the database's, in which sorted files are written before they are ingested.
 const INGEST_FOLDER: &str = "ingest";
 
-/// Rows below this count go through the log: a sorted file has a fixed price of several milliseconds.
+/// Rows below this count go through the log: a sorted file has a fixed cost of several milliseconds.
 const INGEST_ROWS_MIN: usize = 1_000;
 
-/// Knobs of the database. The defaults keep an idle node small.
+/// Settings of the database. The defaults keep an idle node small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RocksConfig {
-    /// Bytes of uncompressed blocks and of write buffers kept in memory, over all families: the more is being written,
-    /// the fewer blocks stay. Too few: reads go to the disk.
+    /// Bytes of uncompressed blocks and of write buffers kept in memory, over all families: the more is being
+    /// written, the fewer blocks are kept. Too few: reads go to the disk.
     pub block_cache_bytes: usize,
-    /// Bytes of one write buffer; over all families at most four times as many, out of the above. Too few: many small
-    /// files.
+    /// Bytes of one write buffer; over all families up to four times as many, out of the above. Too few: many
+    /// small files.
     pub write_buffer_bytes: usize,
-    /// Files kept open. Too few: files are opened over and over.
+    /// Files kept open. Too few: files are reopened constantly.
     pub open_files_max: i32,
     /// Threads that flush and compact.
     pub background_jobs: i32,
@@ -91,7 +91,7 @@ impl RocksKv {
         let families = Family::ALL.map(|family| {
             ColumnFamilyDescriptor::new(family.name(), family_options(family, &cache, &config))
         });
-        // Out of the same memory as the cache. Writers never wait for it: beyond the bound they flush earlier.
+        // From the same memory as the cache. Writers never wait for it: beyond the bound they flush earlier.
         let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
             config.write_buffer_bytes.saturating_mul(4),
             false,
@@ -100,7 +100,7 @@ impl RocksKv {
         let db = DB::open_cf_descriptors(&database_options(&config, &buffers), path, families)
             .map_err(|error| StorageError::rocks(name(), &error))?;
         let ingest = path.join(INGEST_FOLDER);
-        // Files of an ingest that a crash cut off: nothing refers to them.
+        // Files of an ingest that a crash interrupted: nothing refers to them.
         if ingest.exists() {
             std::fs::remove_dir_all(&ingest).map_err(|error| StorageError::io(name(), &error))?;
         }
@@ -171,7 +171,7 @@ fn database_options(config: &RocksConfig, buffers: &WriteBufferManager) -> Optio
     options.set_paranoid_checks(true);
     options.set_track_and_verify_wals_in_manifest(true);
     // A torn last record is a crash's trace; damage in the middle of the log ends recovery there, and the
-    // head witness tells (D4). Mode 0 would refuse a torn record whose checksum is wrong.
+    // head witness detects it (D4). Mode 0 would refuse a torn record with an invalid checksum.
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     options.set_max_open_files(config.open_files_max);
     options.set_max_background_jobs(config.background_jobs);

@@ -1,4 +1,4 @@
-//! The next state: rows first, then storage tries, then the account trie.
+//! Computes the next state: rows first, then storage tries, then the account trie.
 
 use super::view::Inner;
 use super::{Row, StateView};
@@ -14,13 +14,13 @@ use vibecoin_primitives::{
 };
 use vibecoin_trie::{Change, Job, Nibbles, NodeRecord, NodeWrites, Parallel, Trie};
 
-/// Below this many rows the old ones are read, and the new ones made, one after the other.
+/// Below this number of rows the old ones are read, and the new ones made, sequentially.
 const PARALLEL_ROWS_MIN: usize = 256;
-/// Slots of one account from which on they are read by several threads: a cold value costs far more than
+/// Minimum number of slots of one account that are read by several threads: a cold value costs far more than
 /// handing it to another thread.
 const PARALLEL_SLOTS_MIN: usize = 16;
 
-/// The hands of the process's thread pool.
+/// The process's thread pool as a parallel executor.
 pub(crate) struct Hands;
 
 impl Parallel for Hands {
@@ -43,13 +43,14 @@ struct Touched<'a> {
     slots: Vec<ChangedSlot<'a>>,
 }
 
-/// What applying one account gave: its entry if it changed, those of its slots, and nodes of its storage trie.
+/// Result of applying one account: its entry if it changed, those of its slots, and nodes of its storage
+/// trie.
 type Applied = (Option<DiffEntry>, Vec<DiffEntry>, Vec<NodeEntry>);
 
 impl StateView {
-    /// The state after `changes`, and the rows that differ between the two. This view stays as it is.
+    /// The state after `changes`, and the rows that differ between the two. This view is unchanged.
     ///
-    /// A slot's owner must be among the accounts; the storage roots in `changes` are filled in here.
+    /// A slot's owner must be among the accounts; the storage roots in `changes` are computed here.
     ///
     /// # Errors
     /// [`StorageError`] when the old state cannot be read or is damaged.
@@ -85,7 +86,8 @@ impl StateView {
     /// The state after a recorded diff, which must lead from this root to its own.
     ///
     /// # Errors
-    /// [`StorageError::Corrupt`] when the diff does not belong here or does not give the root it says.
+    /// [`StorageError::Corrupt`] when the diff does not apply to this state or does not yield its recorded
+    /// root.
     pub(crate) fn apply_diff(&self, diff: &StateDiff) -> Result<Self, StorageError> {
         let wrong = |detail: String| {
             StorageError::corrupt(format!("diff on top of height {}", self.height()), detail)
@@ -284,7 +286,7 @@ impl StateView {
     }
 }
 
-/// Accounts and slots together, given how many slots each account has.
+/// Number of accounts and slots together, from the number of slots of each account.
 fn rows_of(slots: impl Iterator<Item = usize>) -> usize {
     slots.fold(0, |sum, slots| sum.saturating_add(slots).saturating_add(1))
 }

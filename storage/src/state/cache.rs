@@ -9,19 +9,19 @@ use vibecoin_primitives::{FastMap, StateKey};
 pub(crate) type Row = Option<Arc<[u8]>>;
 
 const SHARDS: usize = 16;
-/// Bytes that a cache may hold for each row that it may hold. An account with its address takes as much at most;
-/// the largest slots take thirteen times as much, so that of those there are fewer.
+/// Maximum bytes of a cache per row of its capacity. An account with its address takes up to that; the
+/// largest slots take thirteen times as much, so that fewer of those fit.
 const ROW_BYTES: usize = 320;
-/// Bytes of an entry besides its row: key, place in the queue, counters and the map's own.
+/// Bytes of an entry besides its row: key, position in the queue, counters and the map's own.
 const ENTRY_BYTES: usize = 192;
-/// Bytes that every shard may hold, so that the largest row fits in the smallest cache.
+/// Minimum capacity of a shard in bytes, so that the largest row fits in the smallest cache.
 const SHARD_BYTES_MIN: usize = 8 * 1024;
 
-/// The rows last read or written, for views over any epoch of the materialised state.
+/// Recently read or written rows, for views over any epoch of the materialised state.
 ///
 /// An epoch is one state of the flat rows; it grows by one with every step of the materialiser. An entry is
-/// good from its own epoch up to now, so a view over an older epoch does not see a newer entry, and a
-/// reader that was overtaken cannot put an old row in: the shard's epoch has moved on.
+/// valid from its own epoch up to now, so a view over an older epoch does not see a newer entry, and a reader
+/// that was overtaken cannot insert an old row: the shard's epoch has advanced.
 pub(crate) struct RowCache {
     shards: Vec<Mutex<Shard>>,
     shard_rows_max: usize,
@@ -33,7 +33,7 @@ struct Shard {
     epoch: u64,
     bytes: usize,
     rows: FastMap<StateKey, Entry>,
-    /// Keys in the order in which they came; a key used since is given another round.
+    /// Keys in order of insertion; a key used since then gets another round.
     queue: VecDeque<StateKey>,
 }
 
@@ -53,7 +53,7 @@ impl Entry {
 }
 
 impl RowCache {
-    /// A cache of at most about `rows_max` rows and 320 bytes for each of them, together.
+    /// A cache with a capacity of approximately `rows_max` rows, and of 320 bytes for each of them together.
     pub(crate) fn new(rows_max: usize) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         let shard_rows_max = rows_max.div_ceil(SHARDS);
@@ -69,13 +69,13 @@ impl RowCache {
     }
 
     fn shard(&self, key: &StateKey) -> Option<&Mutex<Shard>> {
-        // The last byte of a hashed key: the first ones are used up by order.
+        // The last byte of a hashed key: the leading ones determine the order.
         let (StateKey::Account(hash) | StateKey::Slot(_, hash)) = key;
         let [.., last] = hash.0;
         self.shards.get(usize::from(last) % SHARDS)
     }
 
-    /// The row of `key` at `epoch`, if it is known.
+    /// The row of `key` at `epoch`, if it is cached.
     pub(crate) fn get(&self, key: &StateKey, epoch: u64) -> Option<Row> {
         let mut shard = self.shard(key)?.lock();
         let entry = shard.rows.get_mut(key).filter(|entry| entry.since <= epoch)?;
@@ -83,7 +83,7 @@ impl RowCache {
         Some(entry.row.clone())
     }
 
-    /// Remembers what a reader found at `epoch`, unless the state has moved on since.
+    /// Caches a row that was read at `epoch`, unless the state has advanced since.
     pub(crate) fn put(&self, key: &StateKey, epoch: u64, row: &Row) {
         let Some(shard) = self.shard(key) else { return };
         let mut shard = shard.lock();
@@ -92,7 +92,7 @@ impl RowCache {
         }
     }
 
-    /// Moves on to `epoch`, in which `rows` have changed. Called before anyone can see the epoch.
+    /// Advances to `epoch`, in which `rows` have changed. Called before the epoch is visible to any reader.
     pub(crate) fn advance(&self, epoch: u64, rows: &[(StateKey, Row)]) {
         for shard in &self.shards {
             shard.lock().epoch = epoch;
@@ -103,7 +103,7 @@ impl RowCache {
         }
     }
 
-    /// Forgets everything and moves on to `epoch`.
+    /// Empties the cache and advances to `epoch`.
     pub(crate) fn clear(&self, epoch: u64) {
         for shard in &self.shards {
             *shard.lock() = Shard {

@@ -1,5 +1,5 @@
-//! The price of a leaf beside cleared slots: a few reads, however many were cleared, where they still stand in the
-//! overlay and where they are tombstones of the database.
+//! The cost of a leaf beside cleared slots: a few reads, however many were cleared, where they are still in
+//! the overlay and where they are tombstones of the database.
 
 use super::overlay::VISITS;
 use super::{Base, Shared, StateView};
@@ -17,8 +17,8 @@ use vibecoin_trie::{TrieKind, verify};
 
 const OWNER: Address = Address([7; 32]);
 const CLEARED: u64 = 2_000;
-/// Rows that a change of one slot, or a proof of one, may read or step over: account, slot, the nodes on the way
-/// and the leaf beside it, each once or twice in the overlay and in the base.
+/// Maximum number of rows that a change of one slot, or a proof of one, may read or step over: account, slot,
+/// the nodes on the path and the leaf beside it, each once or twice in the overlay and in the base.
 const VISITS_MAX: u64 = 32;
 
 fn slot(n: u64) -> Hash {
@@ -29,7 +29,7 @@ fn top(n: u64) -> u8 {
     slot_key(&slot(n)).0[0] >> 4
 }
 
-/// A snapshot that counts reads and the rows that scans give.
+/// A snapshot that counts reads and the rows that scans return.
 struct Counted {
     rows: Arc<dyn KvRead>,
     visits: Arc<AtomicU64>,
@@ -63,7 +63,7 @@ impl KvRead for Counted {
     }
 }
 
-/// One account, its slots as they should be, and a view of it over RocksDB.
+/// One account, its expected slots, and a view of it over RocksDB.
 struct World {
     kv: RocksKv,
     shared: Arc<Shared>,
@@ -164,8 +164,8 @@ impl World {
         VISITS.get() + self.visits.load(Ordering::Relaxed) + tombstones
     }
 
-    /// Sets and clears a slot, which splits the leaf beside it and leaves it alone again, and proves the slot in
-    /// between; nothing of it may cost more than a few reads.
+    /// Sets and clears a slot, which splits the leaf beside it and leaves it alone again, and proves the slot
+    /// in between; no step may cost more than a few reads.
     fn check_toggles(&mut self, n: u64, context: &str) {
         let root = self.storage_root();
         for round in 0..4 {
@@ -218,8 +218,8 @@ fn base(kv: &RocksKv, visits: &Arc<AtomicU64>, at: Materialised, epoch: u64) -> 
 }
 
 fn check(live: u64, context: &str) {
-    // A slot that is absent and has just one live slot beside it, with which it splits the leaf; and one of those
-    // that are set and cleared around the two.
+    // An absent slot with just one live slot beside it, with which it splits the leaf; and one of those that
+    // are set and cleared around the two.
     let lonely = |n: &u64| (0..live).filter(|other| top(*other) == top(*n)).count() == 1;
     let toggled = (10_000..).find(lonely).expect("one of many");
     let cleared = 1_000..1_000 + CLEARED;

@@ -1,4 +1,4 @@
-//! Accounts in key order, of the overlay and the base together.
+//! Accounts in key order, from the overlay and the base together.
 
 use super::StateView;
 use crate::StorageError;
@@ -7,10 +7,10 @@ use crate::schema;
 use vibecoin_primitives::{Account, Address, Hash, StateKey};
 
 impl StateView {
-    /// At most `limit` accounts in the order of their hashed keys, from the first key above `after`.
+    /// Up to `limit` accounts in the order of their hashed keys, from the first key above `after`.
     ///
     /// # Errors
-    /// [`StorageError`] when the store fails or holds something else than was put there.
+    /// [`StorageError`] when the store fails or contains invalid rows.
     pub fn accounts_after(
         &self,
         after: Option<&Hash>,
@@ -35,7 +35,7 @@ impl StateView {
         while found.len() < limit {
             let above = self.inner.rows.next(&from, exclusive);
             let above = above.filter(|(key, _)| matches!(key, StateKey::Account(_)));
-            // The overlay is newer: where both have a key, its row counts and the base's is passed over.
+            // The overlay is newer: where both have a key, its row is used and the base's is skipped.
             let (key, row) = match (above, below.take()) {
                 (None, None) => break,
                 (Some((key, row)), None) => (*key, row.as_deref().map(<[u8]>::to_vec)),

@@ -1,4 +1,4 @@
-//! The state of accounts and slots: views of it, and making the next one.
+//! The state of accounts and slots: views of it, and the computation of the next one.
 //!
 //! ```text
 //!   StateView of block h+1 (a candidate)   StateView of block h+1' (another one)
@@ -8,7 +8,7 @@
 //!   base: a snapshot of the database at the materialised height, and the row cache
 //! ```
 //!
-//! Reading order: `view` (what is asked of a state), `apply` (the next state), `overlay` and `cache`.
+//! Reading order: `view` (queries of a state), `apply` (the next state), `overlay` and `cache`.
 
 mod apply;
 mod cache;

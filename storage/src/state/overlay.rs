@@ -1,14 +1,14 @@
-//! What is newer than the materialised state: a map of sorted runs that is cheap to clone.
+//! Entries newer than the materialised state: a map of sorted runs that is cheap to clone.
 
 use std::sync::Arc;
 use vibecoin_primitives::{Hash, StateKey};
 use vibecoin_trie::Nibbles;
 
-/// A map that is never changed in place: pushing a block's entries gives a new map that shares the rest.
+/// A persistent map: pushing a block's entries returns a new map that shares the others.
 ///
-/// Entries are kept in sorted runs, oldest first; of several entries for one key the newest run's counts.
-/// A run is merged with the one before it once it has half its size, so there are at most about `log2`
-/// of the entry count runs, and an entry is moved about as many times in its life.
+/// Entries are kept in sorted runs, oldest first; of several entries for one key the newest run's is used. A
+/// run is merged with the one before it once it has half its size, so the number of runs is limited to about
+/// `log2` of the entry count, and an entry is moved about as many times in its life.
 #[derive(Debug)]
 pub(crate) struct Overlay<K, V> {
     runs: Vec<Arc<Run<K, V>>>,
@@ -22,15 +22,15 @@ struct Run<K, V> {
     filter: Filter,
 }
 
-/// A key that says cheaply where it would be in a [`Filter`].
+/// A key with a cheap position in a [`Filter`].
 pub(crate) trait Spread {
     /// Bits that differ between keys. They need not be secret: a collision costs one search.
     fn spread(&self) -> u64;
 }
 
-/// Tells of most keys that are not in a run that they are not: one bit for each key, sixteen bits of room.
-/// A look-up goes through about ten runs and finds its key in one; without this each is a binary search
-/// (7.8 % of a loaded node's CPU, measured).
+/// Excludes the majority of keys that are not in a run: one bit for each key, out of sixteen. A look-up goes
+/// through about ten runs and finds its key in one; without this each is a binary search (7.8 % of a loaded
+/// node's CPU, measured).
 #[derive(Debug)]
 struct Filter {
     bits: Vec<u64>,
@@ -88,7 +88,7 @@ impl Spread for (Hash, Nibbles) {
     fn spread(&self) -> u64 {
         let mut key = Vec::with_capacity(34);
         self.1.write_key(&mut key);
-        // FNV-1a: a path is short and not spread by itself.
+        // FNV-1a: a path is short and not uniformly distributed.
         let path = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
             (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
         });
@@ -118,7 +118,7 @@ impl<K, V> Default for Overlay<K, V> {
 
 #[cfg(test)]
 thread_local! {
-    /// Look-ups and steps of scans on this thread, for tests of what a read costs.
+    /// Look-ups and steps of scans on this thread, for tests of the cost of reads.
     pub(crate) static VISITS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
@@ -138,9 +138,9 @@ impl<K: Ord + Clone + Spread, V: Clone> Overlay<K, V> {
             .find_map(|run| run.get(key))
     }
 
-    /// The map with the entries of `height` on top; they are strictly ascending by key.
+    /// The map with the entries of `height` added; they are strictly ascending by key.
     ///
-    /// Runs up to height `boundary` are not merged with later ones: they are being written away.
+    /// Runs up to height `boundary` are not merged with later ones: they are being materialised.
     pub(crate) fn push(&self, height: u64, entries: Vec<(K, V)>, boundary: u64) -> Self {
         debug_assert!(
             entries.is_sorted_by(|a, b| a.0 < b.0),
@@ -168,7 +168,7 @@ impl<K: Ord + Clone + Spread, V: Clone> Overlay<K, V> {
         Self { runs }
     }
 
-    /// The map without the runs that hold nothing newer than `height`.
+    /// The map without the runs whose entries are all up to `height`.
     pub(crate) fn without_through(&self, height: u64) -> Self {
         Self {
             runs: self
@@ -200,7 +200,7 @@ impl<K: Ord + Clone + Spread, V: Clone> Overlay<K, V> {
         best
     }
 
-    /// Everything, the newest entry of each key, in key order.
+    /// All keys with their newest entries, in key order.
     pub(crate) fn merged(&self) -> Vec<(K, V)> {
         let mut runs = self.runs.iter().rev();
         let Some(top) = runs.next() else { return Vec::new() };
@@ -236,7 +236,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    /// Pushes blocks of pseudo-random entries and compares every question with a plain map.
+    /// Pushes blocks of pseudo-random entries and compares every query with a plain map.
     fn check(boundary: u64, blocks: u64, size: u64) {
         let (mut overlay, mut model) = (Overlay::default(), BTreeMap::new());
         for height in 1..=blocks {

@@ -1,4 +1,4 @@
-//! What the rooms of the runtime ask of a view.
+//! Implementation of the runtime's interfaces for a view.
 
 use std::sync::atomic::Ordering;
 
@@ -10,7 +10,7 @@ use vibecoin_execution::{ReadError as ExecutionReadError, State, StateChanges, S
 use vibecoin_primitives::{Account, Address, Hash, StateDiff, StateKey, account_key, slot_key};
 use vibecoin_trie::{Nibbles, NodeReader, ReadError};
 
-/// Most keys of all blocks in work that wait to be read ahead.
+/// Maximum number of keys of all blocks in progress that are queued for read-ahead.
 const READ_AHEAD_MAX: usize = 4_096;
 
 impl StateReader for StateView {
@@ -26,7 +26,7 @@ impl StateReader for StateView {
         if slots.is_empty() {
             return;
         }
-        // Reading ahead only saves time: beyond the bound rows are read where they are needed.
+        // Reading ahead only saves time: beyond the bound rows are read when they are needed.
         let reading = &self.inner.shared.reading_ahead;
         let mut slots = slots;
         let room = READ_AHEAD_MAX.saturating_sub(reading.load(Ordering::Relaxed));
@@ -36,8 +36,8 @@ impl StateReader for StateView {
         }
         let count = slots.len();
         reading.fetch_add(count, Ordering::Relaxed);
-        // A copy of the view: the rows go into the cache that all views share, and a read that fails here fails
-        // again where it counts.
+        // A copy of the view: the rows go into the cache that all views share, and a read that fails here
+        // fails again at its actual use.
         let view = self.clone();
         rayon::spawn(move || {
             for (address, slot) in slots {

@@ -1,4 +1,4 @@
-//! One state, held for as long as one likes.
+//! An immutable view of one state.
 
 use super::{Overlay, Row, RowCache};
 use crate::kv::{Family, KvRead, KvStore};
@@ -13,15 +13,15 @@ use vibecoin_primitives::{
 };
 use vibecoin_trie::{NodeRecord, Proof, Trie};
 
-/// What all views of one store have in common.
+/// Data shared by all views of one store.
 pub(crate) struct Shared {
     pub(crate) kv: Arc<dyn KvStore>,
     /// The newest materialised state.
     pub(crate) base: ArcSwap<Base>,
     pub(crate) cache: RowCache,
-    /// Height up to which the materialiser is writing: runs below and above it stay apart.
+    /// Height up to which the materialiser is writing: runs below and above it are kept separate.
     pub(crate) boundary: AtomicU64,
-    /// Trie nodes that a view keeps in memory; it may grow to twice as many between two prunings.
+    /// Maximum number of trie nodes that a view keeps in memory; twice as many between two prunings.
     pub(crate) trie_nodes_max: usize,
     /// Keys that are being read ahead.
     pub(crate) reading_ahead: AtomicUsize,
@@ -44,14 +44,14 @@ impl Shared {
 pub(crate) struct Base {
     pub(crate) snapshot: Arc<dyn KvRead>,
     pub(crate) at: Materialised,
-    /// Counts materialised states; see [`RowCache`].
+    /// Number of materialised states; see [`RowCache`].
     pub(crate) epoch: u64,
 }
 
-/// The state after one block: cheap to clone, never changed, readable while the chain goes on.
+/// The state after one block: cheap to clone, immutable, readable while the chain advances.
 ///
-/// A view is a snapshot of the materialised state, what the blocks above it changed, and the account trie.
-/// [`StateView::apply`] gives the view after another block and changes nothing, so several candidates exist
+/// A view is a snapshot of the materialised state, the changes of the blocks above it, and the account trie.
+/// [`StateView::apply`] returns the view after another block and changes nothing, so several candidates exist
 /// side by side, and one that is not decided is simply dropped.
 #[derive(Clone)]
 pub struct StateView {
@@ -81,7 +81,7 @@ impl fmt::Debug for StateView {
     }
 }
 
-/// An account with the proof that the state has it, or that it has none.
+/// An account with the proof of its existence or absence.
 #[derive(Debug, Clone)]
 pub struct AccountProof {
     /// The account; `None` when there is none at the address.
@@ -90,7 +90,7 @@ pub struct AccountProof {
     pub proof: Proof,
 }
 
-/// A slot with the proof that its account has it, or that it is empty.
+/// A slot with the proof of its value or absence.
 #[derive(Debug, Clone)]
 pub struct SlotProof {
     /// The slot.
@@ -136,7 +136,7 @@ impl StateView {
     /// The account at `address`; `None` when there is none.
     ///
     /// # Errors
-    /// [`StorageError`] when the store fails or holds something else than was put there.
+    /// [`StorageError`] when the store fails or contains invalid rows.
     pub fn account(&self, address: &Address) -> Result<Option<Account>, StorageError> {
         Ok(self
             .account_row(&account_key(address), address)?
@@ -173,8 +173,8 @@ impl StateView {
         Ok(AccountProof { account, proof })
     }
 
-    /// Slots of `address` with proofs for them, under the storage root of its account. Of an account
-    /// that does not exist every slot is empty, under the zero root.
+    /// Slots of `address` with their proofs, under the storage root of its account. Of an account that does
+    /// not exist every slot is empty, under the zero root.
     ///
     /// # Errors
     /// As [`StateView::account`].
@@ -194,16 +194,16 @@ impl StateView {
         slots.iter().map(prove).collect()
     }
 
-    /// How many nodes of the account trie are in memory.
+    /// Number of nodes of the account trie in memory.
     #[must_use]
     pub fn trie_nodes(&self) -> usize {
         self.inner.trie.node_count()
     }
 
-    /// The same state on the newest base, if that is a state this one grew from.
+    /// The same state on the newest base, if that is an ancestor of this state.
     ///
     /// A state root commits to the whole state: a base whose root is the one this view had at that height is
-    /// that state, so what the overlay holds up to there may be dropped.
+    /// that state, so the overlay's entries up to there may be dropped.
     pub(crate) fn rebased(&self) -> Self {
         let inner = &self.inner;
         let base = inner.shared.base.load_full();
@@ -234,7 +234,7 @@ impl StateView {
         let (snapshot, stored) = (&inner.base.snapshot, schema::flat_key(key));
         let found = match key {
             StateKey::Account(_) => snapshot.get(Family::State, &stored)?,
-            // Two large values fill a block, and the row's own cache keeps the one that was asked for.
+            // Two large values fill a block, and the row cache keeps the requested one.
             StateKey::Slot(..) => snapshot.get_uncached(Family::State, &stored)?,
         };
         let row: Row = found.map(Arc::from);
@@ -242,7 +242,7 @@ impl StateView {
         Ok(row)
     }
 
-    /// The row of an account, which must be of `address`.
+    /// The row of an account, which must belong to `address`.
     pub(crate) fn account_row(
         &self,
         key: &Hash,

@@ -1,4 +1,4 @@
-//! Committing a block: checks that it follows, one synced batch, one swap.
+//! Commit of a block: a check that it follows, one synced batch, one swap.
 
 use super::{Core, Pending, Published, Store};
 use crate::StorageError;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{Body, CommitCertificate, Hash, Header, Height, Receipts, StateDiff, encode};
 
-/// A decided block with everything that is stored of it.
+/// A decided block with all data that is stored of it.
 #[derive(Debug, Clone)]
 pub struct CommitBlock {
     /// Its header.
@@ -20,22 +20,22 @@ pub struct CommitBlock {
     pub certificate: CommitCertificate,
     /// The receipts of its transactions, in order.
     pub receipts: Receipts,
-    /// What it changed.
+    /// Its state changes.
     pub diff: StateDiff,
-    /// The state after it: what applying its changes to the parent's state gave.
+    /// The state after it: the result of applying its changes to the parent's state.
     pub state: StateView,
     /// Identifiers of its transactions, in order.
     pub ids: Vec<Hash>,
 }
 
 impl Store {
-    /// Writes a block durably and makes it the head. Returns the view that readers see from now on.
+    /// Writes a block durably and makes it the head. Returns the view that is published to readers.
     ///
-    /// The block must follow from the head and its parts must belong together; whether it is valid was for
-    /// consensus to decide. Waits while too much is pending. One fsync.
+    /// The block must follow from the head and its parts must belong together; its validity was decided by
+    /// consensus. Waits while too much is pending. One fsync.
     ///
     /// # Errors
-    /// [`StorageError::NotNext`] before anything is written; any other error ends this store for good.
+    /// [`StorageError::NotNext`] before anything is written; any other error ends this store permanently.
     pub fn commit(&self, block: &CommitBlock) -> Result<StateView, StorageError> {
         self.core.commit(block)
     }
@@ -79,7 +79,8 @@ impl Core {
         Ok(view)
     }
 
-    /// Waits until `updates` more changed rows and places may be pending. A single block of any size always may.
+    /// Waits until `updates` more changed rows and places may be pending. A single block of any size is
+    /// always admitted.
     fn make_room(&self, updates: usize) -> Result<(), StorageError> {
         let mut writer = self.writer.lock();
         loop {
@@ -216,8 +217,8 @@ pub(super) fn places_of(height: Height, ids: impl Iterator<Item = Hash>) -> Vec<
     places
 }
 
-/// What a block leaves pending. The places of its transactions count like rows: few accounts can send many
-/// transactions, so a bound on rows alone is none on memory, nor on the work of the next start.
+/// The pending work of a block. The places of its transactions count like rows: few accounts can send many
+/// transactions, so a bound on rows alone bounds neither memory nor the work of the next start.
 pub(super) fn pending(height: Height, diff: &StateDiff, transactions: usize) -> Pending {
     Pending {
         height,

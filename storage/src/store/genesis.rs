@@ -1,7 +1,7 @@
-//! Writing block 0: a row that says so, its state in bounded pieces, then one batch that makes it count.
+//! Creation of block 0: a marker row, the state in bounded pieces, then one batch that makes it valid.
 //!
-//! Only that first row allows a later start to clear what it finds: without it, rows without a schema
-//! version are what damage left of a chain.
+//! Only that marker allows a later start to clear the database: without it, rows without a schema version are
+//! the remains of a damaged chain.
 
 use crate::StorageError;
 use crate::kv::{Batch, Direction, Family, IngestRow, KvStore};
@@ -16,10 +16,10 @@ use vibecoin_primitives::{
 };
 use vibecoin_trie::{TrieKind, build_sorted};
 
-/// What a chain starts from, as plain values.
+/// The initial state of a chain, as plain values.
 #[derive(Debug, Clone)]
 pub struct GenesisState {
-    /// Header of block 0; its hash names the chain.
+    /// Header of block 0; its hash identifies the chain.
     pub header: Header,
     /// Body of block 0.
     pub body: Body,
@@ -27,30 +27,30 @@ pub struct GenesisState {
     pub params: ChainParams,
     /// The validators.
     pub validators: ValidatorSet,
-    /// Every account. Storage roots are computed here, whatever is given.
+    /// Every account. Storage roots are computed here; given ones are ignored.
     pub accounts: Vec<(Address, Account)>,
     /// Every slot: owner, slot, value.
     pub slots: Vec<(Address, Hash, Vec<u8>)>,
 }
 
-/// Keys deleted at a time when an unfinished creation is cleared away.
+/// Number of keys deleted at a time when an unfinished creation is cleared.
 const CLEAR_KEYS_MAX: usize = 10_000;
 
-/// Rows written at a time.
+/// Number of rows written at a time.
 const PIECE_ROWS_MAX: usize = 100_000;
 
-/// What a database without a schema version is.
+/// State of a database without a schema version.
 pub(super) enum Unborn {
-    /// There is nothing in it.
+    /// It is empty.
     Empty,
-    /// Its creation began and did not end.
+    /// Its creation was interrupted.
     Interrupted,
 }
 
-/// Tells a database that never held a chain from one that lost its schema version.
+/// Distinguishes a database that never held a chain from one that lost its schema version.
 ///
 /// # Errors
-/// [`StorageError::Corrupt`] when there are rows and no creation has left them.
+/// [`StorageError::Corrupt`] when there are rows not left by a creation.
 pub(super) fn unborn(kv: &dyn KvStore) -> Result<Unborn, StorageError> {
     if kv.get(Family::Meta, schema::CREATING)?.is_some() {
         return Ok(Unborn::Interrupted);
@@ -65,16 +65,16 @@ pub(super) fn unborn(kv: &dyn KvStore) -> Result<Unborn, StorageError> {
     Ok(Unborn::Empty)
 }
 
-/// Says durably that a creation has begun.
+/// Durably marks a creation in progress.
 pub(super) fn mark_creation(kv: &dyn KvStore) -> Result<(), StorageError> {
     let mut batch = Batch::new();
     batch.put(Family::Meta, schema::CREATING, []);
     kv.write(&batch, true)
 }
 
-/// Removes what an interrupted creation left, the row that says so last.
+/// Removes the remains of an interrupted creation, the marker last.
 pub(super) fn clear(kv: &dyn KvStore) -> Result<(), StorageError> {
-    // Backwards: family `meta`, which has that row, is the first.
+    // Backwards: family `meta`, which has the marker, is the first.
     for family in Family::ALL.into_iter().rev() {
         loop {
             let keys: Result<Vec<_>, _> = kv
@@ -93,7 +93,8 @@ pub(super) fn clear(kv: &dyn KvStore) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Writes the state, compares its root with the header, and only then the records that make it a chain.
+/// Writes the state, compares its root with the header, and only then writes the records that make it a
+/// chain.
 pub(super) fn write_genesis(kv: &dyn KvStore, genesis: &GenesisState) -> Result<(), StorageError> {
     let (height, hash, root) = (Height(0), genesis.header.hash(), genesis.header.state_root);
     let found = write_state(kv, genesis)?;
@@ -211,8 +212,8 @@ fn write_storage(
     })
 }
 
-/// Rows on their way into the database. They need not become visible together: while the row
-/// `creating` is there, there is no chain yet.
+/// Rows being written into the database. They need not become visible together: while the row `creating`
+/// exists, there is no chain yet.
 struct Pieces<'a> {
     kv: &'a dyn KvStore,
     rows: Vec<IngestRow>,

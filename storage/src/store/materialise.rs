@@ -1,8 +1,8 @@
-//! Behind the commits: flat rows, trie nodes, the transaction index and the height they belong to.
+//! The materialiser: writes flat rows, trie nodes, the transaction index and their height after the commits.
 //!
 //! A step takes everything up to the head, writes the last state of each row and node in one ingest, and
-//! swaps the base below the views. A crash before the ingest loses nothing that the diffs do not hold,
-//! a crash after it has the new height in the database.
+//! swaps the base below the views. A crash before the ingest loses only data that the diffs contain, a crash
+//! after it leaves the new height in the database.
 
 use super::{Core, Published, Store, Writer};
 use crate::StorageError;
@@ -16,16 +16,16 @@ use vibecoin_primitives::{Hash, StateKey, encode};
 use vibecoin_trie::{Nibbles, NodeRecord};
 
 impl Store {
-    /// Materialises everything that is committed now. The node's own thread does this when it is due.
+    /// Materialises everything that is committed now. The store's own thread does this when it is due.
     ///
     /// # Errors
-    /// [`StorageError`]; it ends this store for good.
+    /// [`StorageError`]; it ends this store permanently.
     pub fn materialise(&self) -> Result<(), StorageError> {
         self.core.materialise()
     }
 }
 
-/// Everything that one step writes.
+/// The data that one step writes.
 pub(super) struct Step {
     pub(super) at: Materialised,
     pub(super) rows: Vec<(StateKey, Row)>,
@@ -52,7 +52,7 @@ impl Step {
         for (id, place) in self.transactions {
             out.push((schema::transaction_key(&id), place.as_ref().map(encode)));
         }
-        // Paths sort as their packed bytes and then their length do; `1` and `10` would not.
+        // Paths sort by their packed bytes and then by their length; `1` and `10` would not.
         out.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         (self.at, self.rows, out)
     }
@@ -151,14 +151,15 @@ impl Core {
                     return;
                 }
             }
-            // The fault is kept in the writer, where the next commit finds it.
+            // The fault is recorded in the writer, where the next commit finds it.
             if self.materialise().is_err() {
                 return;
             }
         }
     }
 
-    /// Whether a commit may be waiting for room although no step is due: a block larger than what is left.
+    /// Returns true if a commit may be waiting for space although no step is due: a block larger than the
+    /// remaining space.
     fn is_crowded(&self, writer: &Writer) -> bool {
         writer.waiting > 0
     }

@@ -1,7 +1,7 @@
-//! The chain as it is stored: one value that the node opens, commits to, reads from and closes.
+//! The stored chain: one value that the node opens, commits to, reads from and closes.
 //!
-//! Reading order: `genesis` and `open` (create, open, replay), `commit` (the one batch), `materialise` (what follows
-//! behind), `rewind` (back again), `read` (typed views for readers).
+//! Reading order: `genesis` and `open` (create, open, replay), `commit` (the one batch), `materialise` (the
+//! deferred writes), `rewind` (return to an earlier height), `read` (typed views for readers).
 
 mod commit;
 mod genesis;
@@ -28,24 +28,26 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use vibecoin_primitives::{Hash, Height};
 
-/// Knobs of a store. The defaults suit a node.
+/// Settings of a store. The defaults suit a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreConfig {
-    /// The database's own knobs; used by [`Store::open_path`] and its like.
+    /// The database's settings; used by [`Store::open_path`] and its like.
     pub rocks: RocksConfig,
-    /// Rows kept in memory, about 250 bytes each and never more than 320 on average. Too few: every account is read from the database.
+    /// Rows kept in memory, about 250 bytes each and no more than 320 on average. Too few: every account is
+    /// read from the database.
     pub rows_cached_max: usize,
-    /// Trie nodes kept in memory, about 500 bytes each; up to twice as many for a moment. Too few: nodes
-    /// are read from the database for every block.
+    /// Trie nodes kept in memory, about 500 bytes each; twice as many temporarily. Too few: nodes are read
+    /// from the database for every block.
     pub trie_nodes_max: usize,
     /// Changed rows and places of transactions that start a materialiser step. Small steps write more bytes for
     /// each row.
     pub step_updates: usize,
     /// Bytes of both that start a step.
     pub step_bytes: usize,
-    /// Changed rows and places that may wait. Commits wait when it is reached; replay after a crash is as long.
+    /// Maximum number of pending changed rows and places. Commits wait when it is reached; it also bounds the
+    /// replay after a crash.
     pub pending_updates_max: usize,
-    /// Whether a thread of the store materialises. Otherwise commits do it themselves when it is due.
+    /// True if a thread of the store materialises. Otherwise commits do it when it is due.
     pub background: bool,
 }
 
@@ -65,9 +67,9 @@ impl Default for StoreConfig {
 
 /// The chain on disk. One per database; share it by `Arc`.
 ///
-/// One thread commits. Any number of threads read, and none of them waits for it.
-/// Dropping a store stops its thread and leaves the rest to the next start, as a crash would;
-/// [`Store::close`] also writes away what is pending.
+/// One thread commits. Any number of threads read, and none of them waits for it. Dropping a store stops its
+/// thread and leaves pending work to the next start, as a crash would; [`Store::close`] also writes the
+/// pending data.
 pub struct Store {
     core: Arc<Core>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -86,7 +88,7 @@ pub(crate) struct Core {
     drained: Condvar,
 }
 
-/// What readers see: swapped as one value.
+/// State visible to readers: swapped as one value.
 pub(crate) struct Published {
     pub(crate) head: Head,
     pub(crate) view: StateView,
@@ -100,7 +102,7 @@ pub(crate) struct Writer {
     pending: VecDeque<Pending>,
     pending_updates: usize,
     pending_bytes: usize,
-    /// Commits that wait for room.
+    /// Number of commits waiting for space.
     waiting: usize,
     fault: Option<StorageError>,
     closing: bool,
@@ -155,7 +157,7 @@ pub struct StoreStats {
 }
 
 impl Store {
-    /// What the chain was started from.
+    /// The initial data of the chain.
     #[must_use]
     pub fn genesis(&self) -> &GenesisRecord {
         &self.core.genesis
@@ -216,17 +218,17 @@ impl Store {
         }
     }
 
-    /// The fault that stopped the store, if one did.
+    /// The fault that stopped the store, if there is one.
     #[must_use]
     pub fn fault(&self) -> Option<StorageError> {
         self.core.writer.lock().fault.clone()
     }
 
-    /// Materialises what is pending, flushes the database and stops: commits are refused from now on, and
+    /// Materialises the pending data, flushes the database and stops: commits are refused from now on, and
     /// the next start has nothing to replay. The database is released when the last owner drops the store.
     ///
     /// # Errors
-    /// The first [`StorageError`] that anything in this store ended with.
+    /// The first [`StorageError`] of any operation of this store.
     pub fn close(&self) -> Result<(), StorageError> {
         self.stop();
         self.core.writer.lock().check()?;

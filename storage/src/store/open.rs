@@ -1,4 +1,4 @@
-//! Creating a chain, opening one, and bringing it to where it was.
+//! Creation, opening and replay of a chain.
 
 use super::commit::{pending, places_of};
 use super::genesis::{GenesisState, Unborn, clear, mark_creation, unborn, write_genesis};
@@ -16,12 +16,12 @@ use std::sync::Arc;
 use vibecoin_primitives::Hash;
 
 impl Store {
-    /// Makes the chain of `genesis` in an empty database. What an interrupted creation left is cleared.
+    /// Creates the chain of `genesis` in an empty database. Remains of an interrupted creation are cleared.
     ///
     /// # Errors
-    /// [`StorageError::Refused`] when there is a chain already or the accounts do not have the header's
-    /// root, [`StorageError::Corrupt`] when there are rows that no creation left, else a fault of the
-    /// database. Nothing is cleared unless a creation was interrupted.
+    /// [`StorageError::Refused`] when there is a chain already or the accounts do not have the header's root,
+    /// [`StorageError::Corrupt`] when there are rows not left by a creation, else a fault of the database.
+    /// Nothing is cleared unless a creation was interrupted.
     pub fn create(
         kv: Arc<dyn KvStore>,
         genesis: &GenesisState,
@@ -41,11 +41,11 @@ impl Store {
         Self::open(kv, Some(&genesis.header.hash()), config)
     }
 
-    /// Opens the chain in a database and replays what was committed but not materialised.
+    /// Opens the chain in a database and replays blocks that were committed but not materialised.
     ///
     /// # Errors
     /// [`StorageError::NotCreated`] when there is none, [`StorageError::SchemaTooNew`], with `genesis`
-    /// [`StorageError::GenesisMismatch`] when it is another one, else damage or a fault of the database.
+    /// [`StorageError::GenesisMismatch`] when it is a different one, else damage or a fault of the database.
     pub fn open(
         kv: Arc<dyn KvStore>,
         genesis: Option<&Hash>,
@@ -77,7 +77,7 @@ impl Store {
         })
     }
 
-    /// Opens the chain in a database, or makes it if there is none.
+    /// Opens the chain in a database, or creates it if there is none.
     ///
     /// # Errors
     /// As [`Store::open`] and [`Store::create`].
@@ -95,7 +95,7 @@ impl Store {
     /// [`Store::open`] on the RocksDB in a folder.
     ///
     /// # Errors
-    /// As [`Store::open`]; [`StorageError::Locked`] when another process has it.
+    /// As [`Store::open`]; [`StorageError::Locked`] when another process has it open.
     pub fn open_path(path: &Path, genesis: Option<&Hash>, config: StoreConfig) -> Result<Self, StorageError> {
         if !path.join("CURRENT").exists() {
             return Err(StorageError::NotCreated {
@@ -108,7 +108,7 @@ impl Store {
     /// [`Store::open_or_create`] on the RocksDB in a folder.
     ///
     /// # Errors
-    /// As [`Store::open_or_create`]; [`StorageError::Locked`] when another process has it.
+    /// As [`Store::open_or_create`]; [`StorageError::Locked`] when another process has it open.
     pub fn open_or_create_path(
         path: &Path,
         genesis: &GenesisState,
@@ -118,7 +118,7 @@ impl Store {
     }
 }
 
-/// Reads what the chain was started from, after the schema version and before anything else.
+/// Reads the initial data of the chain, after the schema version and before anything else.
 pub(crate) fn read_genesis(
     kv: &Arc<dyn KvStore>,
     expected: Option<&Hash>,
@@ -163,7 +163,7 @@ pub(crate) fn read_genesis(
     }
 }
 
-/// The base that the database holds now.
+/// The base in the database at present.
 pub(crate) fn read_base(kv: &Arc<dyn KvStore>, epoch: u64) -> Result<Base, StorageError> {
     let snapshot = kv.snapshot();
     let at = read_record::<Materialised>(&*snapshot, Family::State, MATERIALISED, "materialised height")?
@@ -171,7 +171,7 @@ pub(crate) fn read_base(kv: &Arc<dyn KvStore>, epoch: u64) -> Result<Base, Stora
     Ok(Base { snapshot, at, epoch })
 }
 
-/// Brings the state from the materialised height to the head: every diff applied, every root compared.
+/// Replays the diffs from the materialised height to the head, and compares every root.
 pub(crate) fn replay(shared: &Arc<Shared>, genesis: &Hash) -> Result<(Published, Writer), StorageError> {
     let kv = &*shared.kv;
     let head = read_record::<Head>(kv, Family::Meta, schema::HEAD, "head")?;

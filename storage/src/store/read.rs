@@ -35,7 +35,7 @@ fn named(what: &str, height: Height) -> String {
     format!("{what} of height {height}")
 }
 
-/// The header of a height that exists.
+/// The header of an existing height.
 pub(crate) fn header(kv: &(impl KvRead + ?Sized), height: Height) -> Result<Header, StorageError> {
     let found = read_record(
         kv,
@@ -46,7 +46,7 @@ pub(crate) fn header(kv: &(impl KvRead + ?Sized), height: Height) -> Result<Head
     required(found, "header", height)
 }
 
-/// The diff of a height that exists.
+/// The diff of an existing height.
 pub(crate) fn diff(kv: &(impl KvRead + ?Sized), height: Height) -> Result<StateDiff, StorageError> {
     let key = schema::block_key(height, BlockPart::Diff);
     required(
@@ -64,7 +64,7 @@ pub(crate) fn body_bytes(
     kv.get(Family::Blocks, &schema::block_key(height, BlockPart::Body))
 }
 
-/// The identifiers of the transactions of a height that exists.
+/// The identifiers of the transactions of an existing height.
 pub(crate) fn place_ids(
     kv: &(impl KvRead + ?Sized),
     height: Height,
@@ -78,7 +78,7 @@ pub(crate) fn place_ids(
         .collect())
 }
 
-/// Blocks by height and by hash. `None` is a height or hash that the chain does not have.
+/// Blocks by height and by hash. `None` for a height or hash that the chain does not have.
 pub struct BlockStore<'a> {
     core: &'a Core,
 }
@@ -104,7 +104,7 @@ impl<'a> BlockStore<'a> {
     /// The header of a height.
     ///
     /// # Errors
-    /// [`StorageError`] when the disk fails or the record is damaged; so for all of these.
+    /// [`StorageError`] when the disk fails or the record is damaged; the same for all methods below.
     pub fn header(&self, height: Height) -> Result<Option<Header>, StorageError> {
         self.read(Family::Headers, &schema::header_key(height), "header", height)
     }
@@ -122,7 +122,7 @@ impl<'a> BlockStore<'a> {
         )
     }
 
-    /// The body of a height as it is sent to peers.
+    /// The body of a height as encoded for peers.
     ///
     /// # Errors
     /// As [`BlockStore::header`].
@@ -183,7 +183,7 @@ impl<'a> BlockStore<'a> {
     }
 }
 
-/// A transaction as the chain holds it.
+/// A transaction as stored in the chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredTransaction {
     /// The block's height.
@@ -192,7 +192,7 @@ pub struct StoredTransaction {
     pub index: u32,
     /// The transaction.
     pub transaction: Transaction,
-    /// What became of it.
+    /// Its result.
     pub receipt: Receipt,
 }
 
@@ -206,12 +206,12 @@ impl<'a> TxStore<'a> {
         Self { core }
     }
 
-    /// Where the transaction with this identifier is.
+    /// Position of the transaction with this identifier.
     ///
     /// # Errors
     /// As [`BlockStore::header`].
     pub fn place(&self, id: &Hash) -> Result<Option<Place>, StorageError> {
-        // Overlay and base of one published value: together they know every committed transaction.
+        // Overlay and base of one published value: together they have every committed transaction.
         let published = self.core.published.load();
         if let Some(place) = published.transactions.get(id) {
             return Ok(Some(*place));
@@ -275,7 +275,7 @@ impl<'a> StateStore<'a> {
             .map(|header| header.state_root))
     }
 
-    /// What a height changed; genesis has no diff.
+    /// The state changes of a height; genesis has no diff.
     ///
     /// # Errors
     /// As [`BlockStore::header`].
@@ -291,7 +291,7 @@ impl<'a> StateStore<'a> {
     }
 }
 
-/// Where the Proof of History stood after a block.
+/// Position of the Proof of History after a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PohPosition {
     /// Hashes since genesis.
@@ -302,7 +302,7 @@ pub struct PohPosition {
     pub ticks: Vec<Hash>,
 }
 
-/// The Proof of History by height, as headers and bodies carry it.
+/// The Proof of History by height, as in headers and bodies.
 pub struct PohStore<'a> {
     core: &'a Core,
 }

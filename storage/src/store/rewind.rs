@@ -1,11 +1,11 @@
-//! Back to an earlier height: everything verified, an intent, then the state, then history.
+//! Rewind to an earlier height: everything verified, an intent, then the state, then history.
 //!
-//! The intent binds every later start, so it is written only once all that the rewind will read has been
-//! read and holds: a damaged diff refuses the rewind and changes nothing.
+//! The intent binds every later start, so it is written only after all records that the rewind will read have
+//! been read and verified: a damaged diff refuses the rewind and changes nothing.
 //!
-//! The state goes down in steps of bounded size, each one atomic ingest with its height, each root compared
-//! with its header. Then history is cut from the top. A crash anywhere finds the intent at the next start
-//! and goes on: the state is never above the head, and the head never above what is being cut.
+//! The state is lowered in steps of bounded size, each one atomic ingest with its height, each root compared
+//! with its header. Then history is cut from the top. After a crash at any point the next start finds the
+//! intent and continues: the state is never above the head, and the head never above the part being cut.
 
 use super::materialise::Step;
 use super::open::{read_base, replay, replay_to};
@@ -19,15 +19,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use vibecoin_primitives::{Hash, Height, StateDiff, StateKey, body_hash, encode};
 
-/// Blocks cut from history in one batch.
+/// Number of blocks cut from history in one batch.
 const CUT_BLOCKS_MAX: u64 = 512;
 
 impl Store {
-    /// Takes the chain back to `target`: every block above it is forgotten. Commits wait meanwhile.
+    /// Rewinds the chain to `target`: every block above it is removed. Commits wait meanwhile.
     ///
-    /// Views made before keep showing what they showed; nothing may be committed on top of them.
-    /// Before anything is written the whole way down is gone in memory: that takes the rows and trie nodes
-    /// that differ between the materialised state and the target's, each once.
+    /// Earlier views remain valid; nothing may be committed on top of them. Before anything is written the
+    /// whole way is traversed in memory: that takes the rows and trie nodes that differ between the
+    /// materialised state and the target's, each once.
     ///
     /// # Errors
     /// [`StorageError::Refused`] when the chain is not that high, [`StorageError::Corrupt`] or
@@ -72,7 +72,7 @@ impl Store {
     }
 }
 
-/// Goes the whole way down in memory: the headers from the head, the bodies whose transactions leave the
+/// Traverses the whole way in memory: the headers from the head, the bodies whose transactions leave the
 /// index, the diffs to undo, or those that lead from the materialised state up to the target.
 fn verify(core: &Core, head: Head, target: Height) -> Result<(), StorageError> {
     let (kv, base) = (&*core.kv, core.shared.base.load_full());
@@ -117,7 +117,7 @@ fn verify(core: &Core, head: Head, target: Height) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Does what the intent says, from wherever it was left.
+/// Executes the intent, from any intermediate state.
 pub(super) fn finish_rewind(
     shared: &Arc<Shared>,
     genesis: &Hash,
@@ -166,10 +166,12 @@ fn lower_state(
     Ok(())
 }
 
-/// The state below `height` from `view`, the one after it, and how many rows differ between the two.
+/// The state below `height` from `view`, the one after it, and the number of rows that differ between the
+/// two.
 ///
-/// Every row after it must be what the diff says, every row before it one of its key, and the root before
-/// it the one in the header below. So a wrong byte anywhere in a diff is found, and so is its height.
+/// Every row after it must equal the one in the diff, every row before it must be of its key, and the root
+/// before it must be the one in the header below. So a wrong byte anywhere in a diff is found, and so is its
+/// height.
 pub(crate) fn undo(
     kv: &dyn KvStore,
     view: &StateView,
@@ -208,8 +210,8 @@ pub(crate) fn undo(
     }))
 }
 
-/// Which row of an undone diff, known to be damaged, is at fault: the first that is not what the diff of a
-/// lower height left, else the first that no lower diff has.
+/// The row at fault in an undone diff that is known to be damaged: the first that differs from the diff of a
+/// lower height, else the first that no lower diff has.
 fn suspect(kv: &dyn KvStore, height: Height, undone: &StateDiff) -> Option<StateKey> {
     let mut open: BTreeMap<_, _> = undone
         .entries

@@ -13,7 +13,7 @@ use vibecoin_storage::{CommitBlock, GenesisState, StateView, Store, StoreConfig}
 pub const ACCOUNTS: u64 = 40;
 const BALANCE: u64 = 1_000;
 
-/// Everything by hand and nothing on threads: the same run every time.
+/// Everything on demand and nothing on threads: the same run every time.
 pub fn config() -> StoreConfig {
     StoreConfig {
         background: false,
@@ -121,7 +121,7 @@ impl Chain {
         Store::open_or_create(kv, &self.genesis, config()).unwrap()
     }
 
-    /// The block after the one made last, on top of `view`.
+    /// The block after the last one made, on top of `view`.
     pub fn next(&mut self, view: &StateView, draw: u64) -> CommitBlock {
         let changes = changes(view, draw);
         let (state, diff) = view.apply(&changes).unwrap();
@@ -219,7 +219,7 @@ impl Chain {
         }
     }
 
-    /// Goes on from an earlier block of the chain in `store`.
+    /// Continues from an earlier block of the chain in `store`.
     pub fn back_to(&mut self, store: &Store, height: Height) {
         self.parent = store.blocks().header(height).unwrap().unwrap();
         self.certificate = store.blocks().certificate(height).unwrap();
@@ -234,7 +234,7 @@ impl Chain {
     }
 }
 
-/// The root of the genesis state, found by the slow twin of the trie.
+/// The root of the genesis state, computed by the slow reference model of the trie.
 fn genesis_root(accounts: &[(Address, Account)], slots: &[(Address, Hash, Vec<u8>)]) -> Hash {
     use vibecoin_trie::{TrieKind, model::naive_root};
     let mut leaves = BTreeMap::new();
