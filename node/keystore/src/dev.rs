@@ -1,7 +1,7 @@
-//! Keys for developers. **Public and worthless:** everybody knows the words they come from.
+//! Keys for developers. **Public and worthless:** their mnemonic is published.
 //!
-//! The same keys on every machine, so examples, tests and local networks agree on addresses. Whoever
-//! sends real money to one of them gives it away.
+//! The same keys on every machine, so examples, tests and local networks agree on addresses. Real funds sent
+//! to one of them are lost.
 
 use vibecoin_primitives::SecretKey;
 use zeroize::Zeroize as _;
@@ -9,19 +9,19 @@ use zeroize::Zeroize as _;
 use crate::slip10::Node;
 use crate::{COIN_TYPE_TEST, KeyError, Mnemonic};
 
-/// The words that all developer keys come from; other chains' developer tools use the same ones.
+/// The mnemonic of all developer keys; other chains' developer tools use the same one.
 pub const DEV_MNEMONIC: &str = "test test test test test test test test test test test junk";
-/// Most developer accounts made at once.
+/// Maximum number of developer accounts made at once.
 pub const DEV_KEYS_MAX: u32 = 10_000;
 
-/// The last step of the path of accounts.
+/// Last step of the path of accounts.
 const ROLE_ACCOUNT: u32 = 0;
-/// The last step of the path of validators' keys.
+/// Last step of the path of validators' keys.
 const ROLE_VALIDATOR: u32 = 1;
-/// The last step of the path of the accounts that validators are paid to.
+/// Last step of the path of validators' payout accounts.
 const ROLE_PAYOUT: u32 = 2;
 
-/// The keys of one validator of a developer's network.
+/// The keys of one validator of a development network.
 pub struct DevValidator {
     /// `dev-validator` for the first, `dev-validator1` for the second, and so on.
     pub name: String,
@@ -29,7 +29,7 @@ pub struct DevValidator {
     pub key: SecretKey,
     /// `dev-payout`, `dev-payout1`, and so on.
     pub payout_name: String,
-    /// The key of the account that it is paid to, `m/44'/1'/index'/2'`.
+    /// The key of its payout account, `m/44'/1'/index'/2'`.
     pub payout: SecretKey,
 }
 
@@ -70,11 +70,11 @@ pub fn dev_validator(index: u32) -> Result<DevValidator, KeyError> {
 
 /// The key number `index` for a purpose of a network whose keys all come from one seed.
 ///
-/// Equal arguments give the same key on every machine, so a network can be made again from its seed, and
-/// whoever knows the seed has every key of it.
+/// Equal arguments return the same key on every machine, so a network can be recreated from its seed, and
+/// knowledge of the seed is knowledge of every key.
 #[must_use]
 pub fn seeded_key(seed: &str, purpose: &str, index: u32) -> SecretKey {
-    // The seed comes last: nothing behind it can be mistaken for a part of it.
+    // The seed is last: nothing behind it can be mistaken for a part of it.
     let mut bytes = b"vibecoin/seeded-key/v1\0".to_vec();
     bytes.extend_from_slice(purpose.as_bytes());
     bytes.push(0);

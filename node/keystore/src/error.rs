@@ -1,16 +1,16 @@
-//! Why a key could not be had, and which exit code says so.
+//! Errors of key operations, and the exit code of each.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use vibecoin_primitives::text::quoted_path;
 
-/// What kind of failure it is; the discriminant is the exit code of a command that ends with it.
+/// Class of a failure; the discriminant is the exit code of a command that ends with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorClass {
-    /// Something else is wrong.
+    /// Any other failure.
     Failure = 1,
-    /// The caller asked for something that cannot be.
+    /// The caller requested an impossible operation.
     Usage = 2,
     /// The named key does not exist.
     NotFound = 5,
@@ -24,19 +24,19 @@ pub enum ErrorClass {
     Key = 40,
 }
 
-/// Why a key operation was refused. Never holds a secret.
+/// Reason for which a key operation was refused. Never contains a secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
     /// No key of this name or address.
     #[error("no key {query:?} in {}", dir.display())]
     NotFound {
-        /// The name or address asked for.
+        /// The requested name or address.
         query: String,
         /// The key directory.
         dir: PathBuf,
     },
-    /// A key file that must be there is not.
+    /// A required key file is missing.
     #[error("{} does not exist", path.display())]
     Missing {
         /// The file.
@@ -48,7 +48,7 @@ pub enum KeyError {
         /// The file.
         path: PathBuf,
     },
-    /// A name that cannot be used.
+    /// An invalid name.
     #[error(
         "{name:?} cannot name a key: a name is 1 to 40 of a-z, 0-9, '_' and '-', begins with neither '-' nor 0x, and is no address"
     )]
@@ -56,7 +56,7 @@ pub enum KeyError {
         /// The name.
         name: String,
     },
-    /// There are as many keys as a directory may have.
+    /// The directory has the maximum number of keys.
     #[error("{} has {most} keys already, the most it may have", dir.display())]
     TooMany {
         /// The key directory.
@@ -64,7 +64,7 @@ pub enum KeyError {
         /// The limit.
         most: usize,
     },
-    /// Others may read or enter it.
+    /// Other users may read or enter it.
     #[error("{} has mode {mode:04o}, allowed is {allowed:04o}: run `chmod {allowed:o} {}`", path.display(), quoted_path(path))]
     TooOpen {
         /// The file or directory.
@@ -74,27 +74,27 @@ pub enum KeyError {
         /// The widest permissions allowed.
         allowed: u32,
     },
-    /// It belongs to somebody else.
+    /// It belongs to another user.
     #[error("{} belongs to user {found}, this process runs as user {expected}", path.display())]
     Owner {
         /// The file or directory.
         path: PathBuf,
         /// Its owner.
         found: u32,
-        /// Who runs this process.
+        /// The user of this process.
         expected: u32,
     },
-    /// A link, pipe, device, or directory where a file should be, or the other way round.
+    /// A link, pipe, device, or directory where a file should be, or vice versa.
     #[error("{} is {found}, expected {expected}", path.display())]
     Kind {
         /// The path.
         path: PathBuf,
-        /// What is there.
+        /// The kind of the entry found.
         found: &'static str,
-        /// What should be there.
+        /// The expected kind.
         expected: &'static str,
     },
-    /// More bytes than any key file has.
+    /// Larger than any key file.
     #[error("{} has more than {most} bytes, the most a key file may have", path.display())]
     TooLarge {
         /// The file.
@@ -107,49 +107,49 @@ pub enum KeyError {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Description of the fault.
         detail: String,
     },
-    /// Key derivation that would cost too much, or that cannot be done.
+    /// A key derivation that is too expensive or impossible.
     #[error("key derivation parameter {name} is {found}, allowed is {least} to {most}")]
     Kdf {
         /// The parameter.
         name: &'static str,
         /// Its value.
         found: u32,
-        /// The least allowed.
+        /// Minimum allowed value.
         least: u32,
-        /// The most allowed.
+        /// Maximum allowed value.
         most: u32,
     },
     /// There is not enough memory for the key derivation.
     #[error("key derivation failed: {detail}")]
     Derivation {
-        /// What the library said.
+        /// The library's message.
         detail: String,
     },
-    /// The authentication tag does not fit: the two causes cannot be told apart.
+    /// The authentication tag is invalid: the two causes cannot be distinguished.
     #[error("wrong passphrase for key {name:?}, or its file is damaged")]
     Passphrase {
         /// The key.
         name: String,
     },
-    /// An unencrypted key where encrypted ones are wanted.
+    /// An unencrypted key where encrypted ones are required.
     #[error("key {name:?} is not encrypted, and unencrypted keys were not allowed")]
     Unencrypted {
         /// The key.
         name: String,
     },
-    /// Nobody could be asked for the passphrase, or they gave none.
+    /// No source of the passphrase, or none was given.
     #[error("no passphrase: {detail}")]
     NoPassphrase {
-        /// Why.
+        /// Description of the cause.
         detail: String,
     },
-    /// A mnemonic, seed or foreign key file that is not what it should be.
+    /// A malformed mnemonic, seed or foreign key file.
     #[error("cannot import: {detail}")]
     Import {
-        /// What is wrong with it, without any of it.
+        /// Description of the fault, without any of the content.
         detail: String,
     },
     /// Another process holds the home directory.
@@ -160,20 +160,20 @@ pub enum KeyError {
         /// The process, when the lock file names one.
         pid: Option<u32>,
     },
-    /// The operating system gave no random bytes.
+    /// The operating system returned no random bytes.
     #[error("no randomness from the operating system: {detail}")]
     Random {
-        /// What it said.
+        /// The system's message.
         detail: String,
     },
     /// A read, write or sync failed.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// On what.
+        /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -183,7 +183,7 @@ fn holder(pid: Option<u32>) -> String {
 }
 
 impl KeyError {
-    /// The command that mends it, where one does.
+    /// The command that repairs it, if there is one.
     #[must_use]
     pub fn remedy(&self) -> Option<String> {
         match self {
@@ -192,7 +192,7 @@ impl KeyError {
         }
     }
 
-    /// The kind of failure, and with it the exit code.
+    /// Class of this failure, which determines the exit code.
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         match self {

@@ -1,4 +1,4 @@
-//! The key file, version 1: JSON, written in one way only.
+//! The key file, version 1: JSON in one canonical form.
 //!
 //! ```json
 //! {
@@ -15,8 +15,8 @@
 //! The ciphertext is the 32-byte ed25519 seed with its tag; the associated data are the bytes of
 //! `address`. With `"encryption": "none"` there is `"seed": "0x…"` in place of `kdf` and `cipher`.
 //!
-//! No byte can change unnoticed: the file must equal its own re-encoding, the name must be that of the
-//! file, the address must be that of the public key, and the seed must give the public key.
+//! No byte can change undetected: the file must equal its own re-encoding, the name must be that of the file,
+//! the address must be that of the public key, and the seed must yield the public key.
 
 use std::path::Path;
 
@@ -34,7 +34,7 @@ const UNENCRYPTED: &str = "none";
 const KDF: &str = "argon2id";
 const CIPHER: &str = "xchacha20-poly1305";
 
-/// What a key file says without its passphrase.
+/// Contents of a key file that are readable without its passphrase.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyInfo {
     /// The name: that of the file.
@@ -43,11 +43,11 @@ pub struct KeyInfo {
     pub address: String,
     /// The public key.
     pub public_key: PublicKey,
-    /// Whether a passphrase is needed.
+    /// True if a passphrase is required.
     pub encrypted: bool,
 }
 
-/// A key file's content.
+/// A key file's contents.
 pub(crate) struct KeyFile {
     name: String,
     address: String,
@@ -61,7 +61,7 @@ enum Secret {
 }
 
 impl KeyFile {
-    /// Puts a key under a passphrase, or under none.
+    /// Encrypts a key with a passphrase, or stores it unencrypted.
     pub fn new(
         name: &str,
         prefix: &AddressPrefix,
@@ -80,7 +80,7 @@ impl KeyFile {
         .reseal(key, passphrase, kdf)
     }
 
-    /// The same key under another passphrase, or under none.
+    /// Encrypts the same key with a different passphrase, or stores it unencrypted.
     pub fn reseal(
         self,
         key: &SecretKey,
@@ -99,7 +99,7 @@ impl KeyFile {
         Ok(Self { secret, ..self })
     }
 
-    /// The same key under another name.
+    /// The same key with a different name.
     pub fn renamed(self, name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -116,7 +116,7 @@ impl KeyFile {
         }
     }
 
-    /// Returns the key, after asking for the passphrase if there is one.
+    /// Returns the key, after requesting the passphrase if there is one.
     pub fn unlock(&self, source: &mut dyn PassphraseSource) -> Result<SecretKey, KeyError> {
         let wrong = || KeyError::Passphrase {
             name: self.name.clone(),
@@ -137,7 +137,7 @@ impl KeyFile {
         Ok(key)
     }
 
-    /// The file's bytes.
+    /// Encodes the file.
     pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         let (sealed, plain) = match &self.secret {
             Secret::Sealed(sealed) => (Some(sealed), None),
@@ -166,7 +166,7 @@ impl KeyFile {
         text.to_bytes()
     }
 
-    /// Reads a file's bytes; `name` is what the file is called, `path` is for errors.
+    /// Decodes a file; `name` is the file's name, `path` is for errors.
     pub fn decode(bytes: &[u8], name: &str, path: &Path) -> Result<Self, KeyError> {
         let wrong = |detail: &str| KeyError::malformed(path, detail);
         let text: FileText = serde_json::from_slice(bytes).map_err(|error| wrong(&without_values(&error)))?;
@@ -238,7 +238,7 @@ fn plain(seed: &str, path: &Path) -> Result<SecretKey, KeyError> {
     crate::import::hex_seed(seed).map_err(|error| KeyError::malformed(path, format!("seed: {error}")))
 }
 
-/// The JSON text as it is.
+/// The fields of the JSON text.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct FileText {
@@ -275,7 +275,7 @@ struct CipherText {
 
 impl FileText {
     fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-        // The whole capacity from the start: a buffer that grows leaves copies of the seed behind.
+        // The full capacity from the start: a buffer that grows leaves copies of the seed behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX));
         serde_json::to_writer_pretty(&mut *bytes, self).map_err(|error| KeyError::Derivation {
             detail: format!("cannot write JSON: {error}"),
@@ -299,7 +299,7 @@ mod secret_text {
     }
 }
 
-/// What the JSON parser said, without the values it quotes: one may be the seed.
+/// The JSON parser's message, without the values it quotes: one may be the seed.
 fn without_values(error: &serde_json::Error) -> String {
     let what = match error.classify() {
         serde_json::error::Category::Eof => "the JSON ends too early",

@@ -1,4 +1,4 @@
-//! Where the keys of a home directory are.
+//! Locations of the keys of a home directory.
 
 use std::path::{Path, PathBuf};
 
@@ -8,17 +8,17 @@ use crate::file::KeyFile;
 use crate::private::{Closed, PrivateDir};
 use crate::{KdfParams, KeyError, KeyInfo, Keystore, Passphrase, PassphraseSource};
 
-/// What one of a node's own keys is for. They are never the same key.
+/// Purpose of one of a node's own keys. They are never the same key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeKeyRole {
     /// Signs votes and proposals: `validator.key`.
     Validator,
-    /// Names the node to its peers: `node.key`. Protects nothing, so it is never encrypted.
+    /// Identifies the node to its peers: `node.key`. Protects no funds, so it is never encrypted.
     Node,
 }
 
 impl NodeKeyRole {
-    /// The name inside the file; the file is called this and `.key`.
+    /// The name inside the file; the file's name is this and `.key`.
     const fn name(self) -> &'static str {
         match self {
             Self::Validator => "validator",
@@ -29,8 +29,8 @@ impl NodeKeyRole {
 
 /// The keys of a home directory.
 ///
-/// The home itself may be open for others to read, not to write; key files and the directory of account
-/// keys are closed.
+/// Other users may have permission to read the home itself, not to write to it; key files and the directory
+/// of account keys are private.
 #[derive(Clone, Debug)]
 pub struct NodeKeys {
     home: PathBuf,
@@ -42,7 +42,7 @@ pub struct NodeKeys {
 }
 
 impl NodeKeys {
-    /// The keys of this home, each in its default place. Touches nothing.
+    /// The keys of this home, each at its default path. Does not access the files.
     #[must_use]
     pub fn new(home: impl Into<PathBuf>, prefix: AddressPrefix) -> Self {
         let home = home.into();
@@ -56,7 +56,7 @@ impl NodeKeys {
         }
     }
 
-    /// Lets keys be stored and loaded without encryption. For developers only.
+    /// Permits storing and loading keys without encryption. For developers only.
     #[must_use]
     pub fn allow_unencrypted(self) -> Self {
         Self {
@@ -65,7 +65,7 @@ impl NodeKeys {
         }
     }
 
-    /// Puts the account keys and the network key where the configuration has them.
+    /// Sets the configured paths of the account keys and the network key.
     #[must_use]
     pub fn with_places(self, accounts_dir: impl Into<PathBuf>, node_key: impl Into<PathBuf>) -> Self {
         Self {
@@ -75,7 +75,7 @@ impl NodeKeys {
         }
     }
 
-    /// Sets what new key files cost to open.
+    /// Sets the cost of opening new key files.
     #[must_use]
     pub fn with_kdf(self, kdf: KdfParams) -> Self {
         Self { kdf, ..self }
@@ -87,7 +87,7 @@ impl NodeKeys {
         &self.home
     }
 
-    /// The directory of account keys: `<home>/keys` unless it was put elsewhere.
+    /// The directory of account keys: `<home>/keys` unless configured otherwise.
     #[must_use]
     pub fn accounts_dir(&self) -> &Path {
         &self.accounts_dir
@@ -115,11 +115,11 @@ impl NodeKeys {
         })
     }
 
-    /// Stores a new key, and makes the home with mode 0700 when it is not there. Nothing is overwritten.
+    /// Stores a new key, and creates the home with mode 0700 if it does not exist. Nothing is overwritten.
     ///
     /// # Errors
-    /// [`KeyError::Exists`], [`KeyError::Unencrypted`] for a validator key without a passphrase unless
-    /// that was allowed, what is wrong with the home, and [`KeyError::Io`].
+    /// [`KeyError::Exists`], [`KeyError::Unencrypted`] for a validator key without a passphrase unless that
+    /// was permitted, an error for the home, and [`KeyError::Io`].
     pub fn create(
         &self,
         role: NodeKeyRole,
@@ -142,10 +142,10 @@ impl NodeKeys {
         Ok(file.info())
     }
 
-    /// Whether there is a key file. One that is there but bad counts; loading says what is wrong.
+    /// Returns true if there is a key file. An invalid one counts; loading reports the fault.
     ///
     /// # Errors
-    /// What is wrong with the home, and [`KeyError::Io`].
+    /// An error for the home, and [`KeyError::Io`].
     pub fn exists(&self, role: NodeKeyRole) -> Result<bool, KeyError> {
         let path = self.path(role);
         let (folder, name) = crate::node_key::split(&path)?;
@@ -155,26 +155,26 @@ impl NodeKeys {
         }
     }
 
-    /// What a key is, without its passphrase.
+    /// Information on a key, without its passphrase.
     ///
     /// # Errors
-    /// [`KeyError::Missing`], and whatever is wrong with the home or the file.
+    /// [`KeyError::Missing`], and an error for the home or the file.
     pub fn info(&self, role: NodeKeyRole) -> Result<KeyInfo, KeyError> {
         self.read(role).map(|file| file.info())
     }
 
-    /// Returns a key, after asking `source` for its passphrase.
+    /// Returns a key, after requesting its passphrase from `source`.
     ///
     /// # Errors
-    /// [`KeyError::Missing`], [`KeyError::Passphrase`], [`KeyError::Unencrypted`], and whatever is wrong
-    /// with the home or the file.
+    /// [`KeyError::Missing`], [`KeyError::Passphrase`], [`KeyError::Unencrypted`], and an error for the home
+    /// or the file.
     pub fn load(&self, role: NodeKeyRole, source: &mut dyn PassphraseSource) -> Result<SecretKey, KeyError> {
         let file = self.read(role)?;
         self.check_encryption(role, file.info().encrypted)?;
         file.unlock(source)
     }
 
-    /// Returns the node's network key, made at the first call.
+    /// Returns the node's network key, created at the first call.
     ///
     /// # Errors
     /// As [`NodeKeys::create`] and [`NodeKeys::load`].

@@ -1,11 +1,11 @@
-//! Keys that were made elsewhere. The texts come from [`crate::private::read_secret_text`] or a pipe.
+//! Keys created by other programs. The texts are read by [`crate::private::read_secret_text`] or from a pipe.
 
 use vibecoin_primitives::{PublicKey, SecretKey};
 use zeroize::Zeroizing;
 
 use crate::KeyError;
 
-/// Reads a 32-byte ed25519 seed: 64 hex digits, with or without `0x`, with white space around.
+/// Parses a 32-byte ed25519 seed: 64 hex digits, with or without `0x`, with optional surrounding white space.
 ///
 /// # Errors
 /// [`KeyError::Import`], without any of the text.
@@ -19,17 +19,17 @@ pub fn hex_seed(text: &str) -> Result<SecretKey, KeyError> {
         )));
     }
     let mut seed = Zeroizing::new([0; 32]);
-    // A second 0x would be taken as digits left out.
+    // A second 0x would be taken for omitted digits.
     if digits.starts_with("0x") || const_hex::decode_to_slice(digits, &mut *seed).is_err() {
         return Err(KeyError::import("a character of the seed is no hex digit"));
     }
     Ok(SecretKey::from_seed(&seed))
 }
 
-/// Reads a `solana-keygen` file: a JSON list of 64 numbers, the seed and the public key that belongs to it.
+/// Parses a `solana-keygen` file: a JSON list of 64 numbers, the seed and the public key that belongs to it.
 ///
 /// # Errors
-/// [`KeyError::Import`], without any of the text: also when the public key belongs to another seed.
+/// [`KeyError::Import`], without any of the text: also when the public key belongs to a different seed.
 pub fn solana_json(text: &str) -> Result<SecretKey, KeyError> {
     let wrong = || KeyError::import("a solana-keygen file is a JSON list of 64 numbers from 0 to 255");
     let numbers: Zeroizing<Vec<u8>> = Zeroizing::new(serde_json::from_str(text).map_err(|_| wrong())?);

@@ -9,11 +9,11 @@ use crate::file::KeyFile;
 use crate::private::{Changing, Closed, PrivateDir};
 use crate::{KdfParams, KeyError, KeyInfo, Passphrase, PassphraseSource};
 
-/// Most keys in a directory.
+/// Maximum number of keys in a directory.
 pub const KEYS_MAX: usize = 10_000;
-/// Upper bound of a key's name that is read. Older versions made names of this length.
+/// Maximum length of a key's name that is read. Older versions created names of this length.
 pub const NAME_BYTES_MAX: usize = 64;
-/// Upper bound of a new key's name. Where a name or an address may be given, a longer text is an address.
+/// Maximum length of a new key's name. Where a name or an address is accepted, a longer text is an address.
 pub const NEW_NAME_BYTES_MAX: usize = 40;
 const EXTENSION: &str = ".json";
 
@@ -25,24 +25,24 @@ pub struct Keystore {
     allow_unencrypted: bool,
 }
 
-/// What is in a key directory.
+/// Contents of a key directory.
 #[derive(Debug, Default)]
 pub struct KeyList {
     /// The keys, by name.
     pub keys: Vec<KeyInfo>,
-    /// Why the other key files were refused. One bad file does not hide the rest.
+    /// Errors of the other key files. One invalid file does not hide the others.
     pub refused: Vec<KeyError>,
 }
 
 impl Keystore {
-    /// Opens a key directory, and makes it with mode 0700 when it is not there.
+    /// Opens a key directory, and creates it with mode 0700 if it does not exist.
     ///
-    /// `prefix` is what the addresses of new keys start with. Keys of other networks stay usable: a key
-    /// belongs to whoever has it, and a signature names its chain.
+    /// `prefix` is the prefix of new keys' addresses. Keys of other networks stay usable: a key is
+    /// independent of its network, and a signature includes its chain.
     ///
     /// # Errors
-    /// [`KeyError::Kind`], [`KeyError::Owner`] or [`KeyError::TooOpen`] when the directory is not this
-    /// user's alone, and [`KeyError::Io`].
+    /// [`KeyError::Kind`], [`KeyError::Owner`] or [`KeyError::TooOpen`] when other users have access to the
+    /// directory, and [`KeyError::Io`].
     pub fn open(dir: impl AsRef<Path>, prefix: AddressPrefix) -> Result<Self, KeyError> {
         let dir = PrivateDir::create(dir.as_ref(), Closed::ToAll)?;
         Ok(Self {
@@ -53,7 +53,7 @@ impl Keystore {
         })
     }
 
-    /// Lets keys be stored and loaded without encryption. For developers only.
+    /// Permits storing and loading keys without encryption. For developers only.
     #[must_use]
     pub fn allow_unencrypted(self) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl Keystore {
         }
     }
 
-    /// Sets what new key files cost to open.
+    /// Sets the cost of opening new key files.
     #[must_use]
     pub fn with_kdf(self, kdf: KdfParams) -> Self {
         Self { kdf, ..self }
@@ -80,7 +80,7 @@ impl Keystore {
         self.dir.join(&file_name(name))
     }
 
-    /// Lists all keys by name, and says what is wrong with the files that are refused.
+    /// Lists all keys by name, and the errors of the files that are refused.
     ///
     /// # Errors
     /// [`KeyError::Io`] when the directory cannot be read.
@@ -98,8 +98,8 @@ impl Keystore {
     /// Stores a new key, durably. Nothing is ever overwritten.
     ///
     /// # Errors
-    /// [`KeyError::Name`], [`KeyError::Exists`], [`KeyError::TooMany`], [`KeyError::Unencrypted`] without
-    /// a passphrase unless that was allowed, and [`KeyError::Io`].
+    /// [`KeyError::Name`], [`KeyError::Exists`], [`KeyError::TooMany`], [`KeyError::Unencrypted`] without a
+    /// passphrase unless that was permitted, and [`KeyError::Io`].
     pub fn create(
         &self,
         name: &str,
@@ -119,19 +119,19 @@ impl Keystore {
         Ok(file.info())
     }
 
-    /// What the key with this name or address is, without its passphrase.
+    /// Information on the key with this name or address, without its passphrase.
     ///
     /// # Errors
-    /// [`KeyError::NotFound`], and whatever is wrong with its file.
+    /// [`KeyError::NotFound`], and an error for its file.
     pub fn find(&self, query: &str) -> Result<KeyInfo, KeyError> {
         self.lookup(query).map(|file| file.info())
     }
 
-    /// Returns the key with this name or address, after asking `source` for its passphrase.
+    /// Returns the key with this name or address, after requesting its passphrase from `source`.
     ///
     /// # Errors
-    /// [`KeyError::NotFound`], [`KeyError::Passphrase`], [`KeyError::Unencrypted`], whatever is wrong with
-    /// the file, and what `source` says.
+    /// [`KeyError::NotFound`], [`KeyError::Passphrase`], [`KeyError::Unencrypted`], an error for the file,
+    /// and the error of `source`.
     pub fn load(&self, query: &str, source: &mut dyn PassphraseSource) -> Result<SecretKey, KeyError> {
         let file = self.lookup(query)?;
         let info = file.info();
@@ -139,7 +139,7 @@ impl Keystore {
         file.unlock(source)
     }
 
-    /// Returns the seed of a key as `0x` and 64 hex digits. Whoever has it has the account.
+    /// Returns the seed of a key as `0x` and 64 hex digits. Its possession is control of the account.
     ///
     /// # Errors
     /// As [`Keystore::load`].
@@ -153,10 +153,10 @@ impl Keystore {
         )))
     }
 
-    /// Gives a key another name. A crash in between may leave the key under both names.
+    /// Renames a key. A crash in between may leave the key under both names.
     ///
     /// # Errors
-    /// [`KeyError::Name`], [`KeyError::Exists`], [`KeyError::NotFound`], and whatever is wrong with the file.
+    /// [`KeyError::Name`], [`KeyError::Exists`], [`KeyError::NotFound`], and an error for the file.
     pub fn rename(&self, from: &str, to: &str) -> Result<KeyInfo, KeyError> {
         check_new_name(to)?;
         let changing = self.dir.change()?;
@@ -179,7 +179,7 @@ impl Keystore {
         changing.remove(&file_name(name))
     }
 
-    /// Puts a key under another passphrase, or under none if that was allowed.
+    /// Encrypts a key with a different passphrase, or stores it unencrypted if that was permitted.
     ///
     /// # Errors
     /// As [`Keystore::load`]; the old file stays when anything fails.
@@ -191,7 +191,7 @@ impl Keystore {
     ) -> Result<KeyInfo, KeyError> {
         let info = self.find(query)?;
         self.check_encryption(&info.name, new.is_some())?;
-        // Asked before the lock is taken: a person at a terminal must not keep others waiting.
+        // Requested before the lock is taken: a person at a terminal must not delay other processes.
         let key = self.load(&info.name, old)?;
         let changing: Changing<'_> = self.dir.change()?;
         let file = self.named(&info.name)?;
@@ -235,11 +235,11 @@ impl Keystore {
             match self.read(&name) {
                 Ok(file) if Address::from(file.info().public_key) == address => return Ok(file),
                 Ok(_) => {}
-                // A damaged file of another key must not keep this one from being found.
+                // A damaged file of another key must not prevent finding this one.
                 Err(error) => refused = refused.or(Some(error)),
             }
         }
-        // A file that cannot be read may be the one that was asked for: that is not "no such key".
+        // A file that cannot be read may be the requested one: that is not "no such key".
         Err(refused.unwrap_or_else(|| self.not_found(query)))
     }
 
@@ -267,7 +267,7 @@ fn file_name(name: &str) -> String {
     format!("{name}{EXTENSION}")
 }
 
-/// An address is no name, so that nobody can name a key after somebody else's address.
+/// An address is not a valid name, so that no key can be named after another account's address.
 fn is_name(text: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&text.len())
         && text
@@ -276,7 +276,8 @@ fn is_name(text: &str) -> bool {
         && Address::from_any_text(text).is_err()
 }
 
-/// Commands read a text that begins with `-` as an option, and one that begins with `0x` or is long as an address.
+/// Commands parse a text that begins with `-` as an option, and one that begins with `0x` or is long as an
+/// address.
 fn is_new_name(text: &str) -> bool {
     is_name(text) && text.len() <= NEW_NAME_BYTES_MAX && !text.starts_with('-') && !text.starts_with("0x")
 }

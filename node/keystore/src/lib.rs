@@ -1,7 +1,7 @@
 //! Secret keys on disk: encrypted files, mnemonics, imports, developer keys, and the lock of a home.
 //!
-//! The only room that reads the operating system's randomness for keys, and the only one that knows a
-//! passphrase. It does not guard against double signing: that is the consensus log's business.
+//! The only crate that reads the operating system's randomness for keys, and the only one that handles
+//! passphrases. It does not prevent double signing: that is done by the double-sign guard.
 //!
 //! ```text
 //! <home>/LOCK             HomeLock      held while a process uses the home; holds its PID
@@ -10,8 +10,9 @@
 //! <home>/keys/alice.json  Keystore      an account
 //! ```
 //!
-//! All key files but `node.key` have one format ([`file`]) and are read under the same rules ([`private`]): a regular
-//! file of this user, closed to everyone else, not reached through a symbolic link, of at most 64 KiB.
+//! All key files but `node.key` have one format ([`file`]) and are read under the same rules ([`private`]): a
+//! regular file of this user, without permissions for others, not reached through a symbolic link, of up to
+//! 64 KiB.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -61,15 +62,15 @@ pub use seal::KdfParams;
 use vibecoin_primitives::SecretKey;
 use zeroize::Zeroizing;
 
-/// Makes a new key from the operating system's randomness.
+/// Generates a new key from the operating system's randomness.
 ///
 /// # Errors
-/// [`KeyError::Random`] when there is none.
+/// [`KeyError::Random`] when it is unavailable.
 pub fn generate() -> Result<SecretKey, KeyError> {
     Ok(SecretKey::from_seed(&*random::<32>()?))
 }
 
-/// Bytes from the operating system's randomness, wiped on drop.
+/// Bytes from the operating system's randomness, erased on drop.
 fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, KeyError> {
     let mut bytes = Zeroizing::new([0; N]);
     getrandom::fill(&mut *bytes).map_err(|error| KeyError::Random {

@@ -1,4 +1,4 @@
-//! One process at a time in a home directory.
+//! Lock of a home directory: one process at a time.
 
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Write as _};
@@ -10,13 +10,13 @@ use crate::KeyError;
 
 /// The lock file's name in the home.
 pub const LOCK_FILE: &str = "LOCK";
-/// Most bytes of a lock file that are read.
+/// Maximum number of bytes of a lock file that are read.
 const LOCK_BYTES_MAX: u64 = 32;
 
-/// The exclusive right to use a home directory, until dropped or until the process ends, however it ends.
+/// The exclusive right to use a home directory, until dropped or until the process ends, for any reason.
 ///
-/// The operating system holds the lock on `<home>/LOCK`; the file itself stays and means nothing, so
-/// there is no stale lock to clear away. It holds the PID for the message of whoever is kept out.
+/// The operating system holds the lock on `<home>/LOCK`; the file itself stays and has no meaning, so there
+/// is no stale lock to clear. It contains the PID for the error message of other processes.
 #[derive(Debug)]
 pub struct HomeLock {
     home: PathBuf,
@@ -24,7 +24,7 @@ pub struct HomeLock {
 }
 
 impl HomeLock {
-    /// Takes the lock of `home`, which must exist, or says who has it. Does not wait.
+    /// Takes the lock of `home`, which must exist, or returns its holder. Does not wait.
     ///
     /// # Errors
     /// [`KeyError::Locked`] with the PID of the holder, and [`KeyError::Io`].
@@ -52,7 +52,7 @@ impl HomeLock {
         })
     }
 
-    /// The process that the lock file of `home` names; it may be gone.
+    /// The process in the lock file of `home`; it may have ended.
     #[must_use]
     pub fn holder(home: &Path) -> Option<u32> {
         read_pid(&File::open(home.join(LOCK_FILE)).ok()?)

@@ -1,4 +1,4 @@
-//! A key family from words: BIP-39 words, SLIP-0010 keys.
+//! Key derivation from a mnemonic: BIP-39 words, SLIP-0010 keys.
 
 use vibecoin_primitives::SecretKey;
 use vibecoin_primitives::text::without_mark;
@@ -8,40 +8,40 @@ use crate::normal::nfkd;
 use crate::slip10::Node;
 use crate::{KeyError, random};
 
-/// The coin type of all test networks (SLIP-0044). A type of our own must be registered before a main one.
+/// The coin type of all test networks (SLIP-0044). A dedicated type must be registered before a main network.
 pub const COIN_TYPE_TEST: u32 = 1;
 /// The purpose of a path `m/44'/coin'/account'/role'`.
 const PURPOSE: u32 = 44;
-/// Most bytes of words that are looked at: 24 words of at most 8 letters, and room for white space.
+/// Maximum length of a mnemonic in bytes: 24 words of up to 8 letters, and white space.
 const TEXT_BYTES_MAX: usize = 1024;
 
-/// English BIP-39 words. Wiped on drop, without `Debug`.
+/// English BIP-39 words. Erased on drop, without `Debug`.
 pub struct Mnemonic(bip39::Mnemonic);
 
 impl Mnemonic {
-    /// Makes 24 new words from 32 bytes of the operating system's randomness.
+    /// Generates 24 new words from 32 bytes of the operating system's randomness.
     ///
     /// # Errors
-    /// [`KeyError::Random`] when there is none.
+    /// [`KeyError::Random`] when it is unavailable.
     pub fn generate() -> Result<Self, KeyError> {
         Self::from_entropy(&*random::<32>()?)
     }
 
-    /// The words that stand for `entropy`: 16 bytes give 12, 32 bytes give 24.
+    /// The words that encode `entropy`: 12 for 16 bytes, 24 for 32 bytes.
     ///
     /// # Errors
-    /// [`KeyError::Import`] for another number of bytes than BIP-39 knows.
+    /// [`KeyError::Import`] for a number of bytes that BIP-39 does not define.
     pub fn from_entropy(entropy: &[u8]) -> Result<Self, KeyError> {
         bip39::Mnemonic::from_entropy(entropy)
             .map(Self)
             .map_err(|error| KeyError::import(error.to_string()))
     }
 
-    /// Reads words, in capitals or not, with any white space between them, in any Unicode form, with or without a
-    /// byte-order mark.
+    /// Parses words, in upper or lower case, with any white space between them, in any Unicode form, with or
+    /// without a byte-order mark.
     ///
     /// # Errors
-    /// [`KeyError::Import`], which names a wrong word by its position only.
+    /// [`KeyError::Import`], which identifies a wrong word only by its position.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         if text.len() > TEXT_BYTES_MAX {
             return Err(KeyError::import(format!(
@@ -75,7 +75,7 @@ impl Mnemonic {
         self.family(coin_type)?.key(account, 0)
     }
 
-    /// All keys of a coin type, with the empty BIP-39 passphrase. Costs milliseconds; each key then little.
+    /// All keys of a coin type, with the empty BIP-39 passphrase. Costs milliseconds; each key then is cheap.
     ///
     /// # Errors
     /// [`KeyError::Import`] when `coin_type` is not below 2^31.
@@ -86,7 +86,7 @@ impl Mnemonic {
     }
 }
 
-/// The keys of one mnemonic and one coin type: the node `m/44'/coin_type'`. Wiped on drop, without `Debug`.
+/// The keys of one mnemonic and one coin type: the node `m/44'/coin_type'`. Erased on drop, without `Debug`.
 pub struct KeyFamily(Node);
 
 impl KeyFamily {
@@ -110,7 +110,7 @@ fn check_number(name: &str, number: u32) -> Result<(), KeyError> {
     )))
 }
 
-/// What is wrong with the words, without any of them.
+/// Description of the fault, without any of the words.
 fn fault(error: &bip39::Error) -> String {
     match error {
         bip39::Error::BadWordCount(count) => {
@@ -164,7 +164,7 @@ mod tests {
         };
         let spread = ZEROS.to_uppercase().replace(' ', "\n  ");
         assert_eq!(key(&format!(" {spread}\n")), key(ZEROS));
-        // Letters and spaces of full width, as a Japanese keyboard types them, behind a byte-order mark.
+        // Full-width letters and spaces, as typed on a Japanese keyboard, after a byte-order mark.
         let wide: String = ZEROS
             .chars()
             .map(|c| match c {

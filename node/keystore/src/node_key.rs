@@ -1,7 +1,8 @@
-//! The key that names a node on the network, and that name as its peers write it.
+//! The key that identifies a node on the network, and its peer id.
 //!
-//! The file holds the seed as 64 hex digits and a line end, so that other tools can make one. It protects no
-//! money and is never encrypted. Homes of older versions have the format of [`crate::file`], which is read too.
+//! The file contains the seed as 64 hex digits and a line end, so that other tools can create one. It
+//! protects no funds and is never encrypted. Homes of older versions have the format of [`crate::file`],
+//! which is read too.
 
 use std::path::Path;
 
@@ -19,7 +20,7 @@ pub(crate) const ROLE: &str = "node";
 /// Reads the network key of a node.
 ///
 /// # Errors
-/// [`KeyError::Missing`], [`KeyError::Malformed`], and what [`crate::private`] refuses.
+/// [`KeyError::Missing`], [`KeyError::Malformed`], and the errors of [`crate::private`].
 pub fn load_node_key(path: &Path) -> Result<SecretKey, KeyError> {
     let (folder, name) = split(path)?;
     let bytes = match PrivateDir::open(folder, Closed::ToWriters) {
@@ -33,7 +34,7 @@ pub fn load_node_key(path: &Path) -> Result<SecretKey, KeyError> {
     parse(&bytes, path)
 }
 
-/// Reads the network key of a node; makes one, and the directory for it, when there is none.
+/// Reads the network key of a node; creates one, and the directory for it, if there is none.
 ///
 /// # Errors
 /// As [`load_node_key`], and [`KeyError::Io`], [`KeyError::Random`].
@@ -43,7 +44,7 @@ pub fn load_or_create_node_key(path: &Path) -> Result<SecretKey, KeyError> {
         loaded => return loaded,
     }
     match create(path, &crate::generate()?) {
-        // Another process was faster; its key is the one that counts.
+        // Another process created it first; its key is used.
         Ok(()) | Err(KeyError::Exists { .. }) => load_node_key(path),
         Err(error) => Err(error),
     }
@@ -67,12 +68,12 @@ pub(crate) fn split(path: &Path) -> Result<(&Path, &str), KeyError> {
         found: "no name of a file",
         expected: "a path that ends in one",
     })?;
-    // A path of one part is a file right here.
+    // A path of one part is a file in the working directory.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     Ok((folder.unwrap_or(Path::new(".")), name))
 }
 
-/// Reads the text of a file.
+/// Parses the text of a file.
 fn parse(bytes: &[u8], path: &Path) -> Result<SecretKey, KeyError> {
     let text = str::from_utf8(bytes).unwrap_or_default();
     if text.trim_start().starts_with('{') {
@@ -85,15 +86,15 @@ fn parse(bytes: &[u8], path: &Path) -> Result<SecretKey, KeyError> {
     Ok(SecretKey::from_seed(&seed))
 }
 
-/// What stands before the key: an identity multihash of 36 bytes, which are a protobuf message with key
-/// type ed25519 (1) and a key of 32 bytes.
+/// Bytes before the key: an identity multihash of 36 bytes, which are a protobuf message with key type
+/// ed25519 (1) and a key of 32 bytes.
 const PREFIX: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
-/// Base 58 as Bitcoin has it: no `0`, `O`, `I` and `l`.
+/// Base 58 with Bitcoin's alphabet: no `0`, `O`, `I` and `l`.
 const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 
 /// The libp2p peer id of a node with this network key: `12D3Koo…`.
 ///
-/// Needs nothing of the network, so that the files of a network can be made where no node runs.
+/// Independent of the network crate, so that the files of a network can be created where no node runs.
 #[must_use]
 pub fn node_id(key: &PublicKey) -> String {
     let mut bytes = PREFIX.to_vec();
@@ -192,7 +193,7 @@ mod tests {
 
     #[test]
     fn the_identity_of_a_known_key() {
-        // Made once with libp2p-identity: `Keypair::ed25519_from_bytes([7; 32]).public().to_peer_id()`.
+        // Created once with libp2p-identity: `Keypair::ed25519_from_bytes([7; 32]).public().to_peer_id()`.
         let key = SecretKey::from_seed(&[7; 32]).public_key();
         assert_eq!(
             node_id(&key),

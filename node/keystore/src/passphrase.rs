@@ -1,26 +1,27 @@
-//! Passphrases and where they come from.
+//! Passphrases and their sources.
 
 use zeroize::Zeroizing;
 
 use crate::normal::{nfc, nfkd};
 use crate::{KeyError, KeyInfo};
 
-/// Most bytes of a passphrase.
+/// Maximum length of a passphrase in bytes.
 pub const PASSPHRASE_BYTES_MAX: usize = 4096;
 
-/// A passphrase: 1 to 4,096 bytes as typed, wiped on drop, without `Debug`.
+/// A passphrase: 1 to 4,096 bytes as typed, erased on drop, without `Debug`.
 ///
-/// Key files are sealed with its form NFKD, as BIP-39 asks of passphrases, so that an `é` opens on every
-/// keyboard what an `é` has sealed. Nothing else about it is changed: not its case, not its spaces.
+/// Key files are encrypted with its form NFKD, as BIP-39 requires for passphrases, so that an `é` of every
+/// keyboard decrypts the same file. Nothing else is changed: neither its case nor its spaces.
 #[derive(Clone)]
 pub struct Passphrase {
     normal: Zeroizing<String>,
-    /// Forms that a key file of an older version may be sealed with: such versions took the bytes as they came.
+    /// Forms that a key file of an older version may be encrypted with: such versions used the bytes as
+    /// typed.
     older: Vec<Zeroizing<String>>,
 }
 
 impl Passphrase {
-    /// Takes a passphrase.
+    /// Checks a passphrase.
     ///
     /// # Errors
     /// [`KeyError::NoPassphrase`] when it is empty or too long.
@@ -43,7 +44,7 @@ impl Passphrase {
         Ok(Self { normal, older })
     }
 
-    /// Takes the content of a password file: without the one line end that editors add.
+    /// Converts the content of a password file: without the one line end that editors add.
     ///
     /// # Errors
     /// As [`Passphrase::new`].
@@ -52,21 +53,21 @@ impl Passphrase {
         Self::new(line.strip_suffix('\r').unwrap_or(line))
     }
 
-    /// The bytes that new key files are sealed with.
+    /// The bytes that new key files are encrypted with.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.normal.as_bytes()
     }
 
-    /// The bytes that a key file may be sealed with, the likeliest first. Plain ASCII has one form.
+    /// The bytes that a key file may be encrypted with, in descending likelihood. Plain ASCII has one form.
     pub(crate) fn forms(&self) -> impl Iterator<Item = &[u8]> {
         let older = self.older.iter().map(|form| form.as_bytes());
         std::iter::once(self.as_bytes()).chain(older)
     }
 }
 
-/// Somebody who can be asked for a passphrase: a terminal, a file, the environment.
+/// A source of passphrases: a terminal, a file, the environment.
 ///
-/// Asked only when the key is encrypted, and once for each key. A closure is one.
+/// Queried only when the key is encrypted, and once for each key. Closures implement it.
 pub trait PassphraseSource {
     /// Returns the passphrase of `key`.
     ///
@@ -81,7 +82,7 @@ impl<F: FnMut(&KeyInfo) -> Result<Passphrase, KeyError>> PassphraseSource for F 
     }
 }
 
-/// Nobody to ask.
+/// A source without a passphrase.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoPassphrase;
 
@@ -132,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_key_that_an_older_version_sealed_with_the_bytes_as_typed_opens() {
-        // As older versions did it: no form but the one that was typed.
+        // As in older versions: only the typed form.
         let older = |text: &str| {
             let passphrase = Passphrase {
                 normal: Zeroizing::new(text.to_owned()),

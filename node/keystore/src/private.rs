@@ -1,13 +1,13 @@
-//! Files and directories that only their owner may see.
+//! Files and directories that only their owner may access.
 //!
-//! A file is opened relative to its directory's handle and judged by its own handle, so nothing can be
-//! exchanged between the check and the use. Refused are: symbolic links, everything that is no regular
-//! file, files of another user than this one and root, permissions for group or others, files above
-//! [`FILE_BYTES_MAX`]. Root may give this user a secret; a directory must be this user's own.
+//! A file is opened relative to its directory's handle and checked by its own handle, so nothing can be
+//! exchanged between the check and the use. Refused are: symbolic links, everything but regular files, files
+//! of other users except root, permissions for group or others, files above [`FILE_BYTES_MAX`]. Root may
+//! provide this user with a secret; a directory must belong to this user.
 //!
 //! A write goes to a temporary file beside the target, is synced, renamed over it, and the directory is
-//! synced: after a crash there is the old file or the new one, never a part. Changes of a directory are
-//! made under its lock, so two processes do not take the same name.
+//! synced: after a crash there is the old file or the new one, never a part. Changes of a directory are made
+//! under its lock, so two processes do not take the same name.
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::KeyError;
 
-/// Most bytes of a file with secrets.
+/// Maximum size of a file with secrets, in bytes.
 pub const FILE_BYTES_MAX: usize = 64 * 1024;
 /// Permissions of files with secrets.
 const FILE_MODE: u32 = 0o600;
@@ -32,11 +32,11 @@ const DIR_MODE: u32 = 0o700;
 /// Takes the exclusive lock of an open folder at this path, and waits while another process has it.
 pub type Wait = fn(&File, &Path) -> io::Result<()>;
 
-/// How this process waits.
+/// The wait function of this process.
 static WAIT: OnceLock<Wait> = OnceLock::new();
 
-/// Makes this process wait for the locks of folders in its own way: one that reports for whom, where there is somebody
-/// to read it. The first call counts.
+/// Sets the wait function of this process for the locks of folders: one that reports the wait, if there is a
+/// user to read it. Only the first call has an effect.
 pub fn wait_with(wait: Wait) {
     let _kept = WAIT.set(wait);
 }
@@ -45,12 +45,12 @@ fn silently(folder: &File, _: &Path) -> io::Result<()> {
     folder.lock()
 }
 
-/// How closed a directory must be.
+/// Required restriction of a directory's permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closed {
-    /// Nobody else may enter it: a key directory.
+    /// Other users may not enter it: a key directory.
     ToAll,
-    /// Nobody else may write to it: a home, which may hold more than keys.
+    /// Other users may not write to it: a home, which may contain more than keys.
     ToWriters,
 }
 
@@ -63,16 +63,16 @@ pub(crate) struct PrivateDir {
 /// The exclusive right to change a directory, until dropped.
 pub(crate) struct Changing<'a> {
     dir: &'a PrivateDir,
-    /// Holds the lock: a handle of its own, since a lock belongs to an open file.
+    /// Holds the lock: a separate handle, since a lock belongs to an open file.
     _lock: File,
 }
 
 impl PrivateDir {
-    /// Opens a directory, and makes it with mode 0700 when it is not there.
+    /// Opens a directory, and creates it with mode 0700 if it does not exist.
     pub fn create(path: &Path, closed: Closed) -> Result<Self, KeyError> {
         let make = DirBuilder::new().recursive(true).mode(DIR_MODE).create(path);
         match Self::open(path, closed) {
-            // Why it is not there is what the attempt to make it says.
+            // The error of its creation states the reason.
             Err(KeyError::Missing { .. }) => Err(make.err().map_or_else(
                 || KeyError::Missing {
                     path: path.to_owned(),
@@ -114,7 +114,7 @@ impl PrivateDir {
         read_at(&self.handle, name, &self.join(name))
     }
 
-    /// Whether there is anything of this name.
+    /// Returns true if there is an entry of this name.
     pub fn contains(&self, name: &str) -> Result<bool, KeyError> {
         match rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => Ok(true),
@@ -136,7 +136,7 @@ impl PrivateDir {
         Ok(names)
     }
 
-    /// Waits until nobody else changes the directory, and keeps others from it.
+    /// Waits until no other process changes the directory, and locks it.
     pub fn change(&self) -> Result<Changing<'_>, KeyError> {
         let lock = open_dir(&self.path)?;
         let wait = WAIT.get().copied().unwrap_or(silently);
@@ -163,11 +163,11 @@ impl Changing<'_> {
         self.replace(name, bytes)
     }
 
-    /// Writes a file in place of one of the same name.
+    /// Replaces a file of the same name.
     pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), KeyError> {
         let path = self.dir.join(name);
         let temporary = format!(".{name}.tmp");
-        // What is left of a crash goes first; under the lock nobody else is at it.
+        // Remains of a crash are removed first; under the lock no other process uses them.
         self.unlink(&temporary)?;
         let written = self.write_synced(&temporary, bytes).and_then(|()| {
             let dir = &self.dir.handle;
@@ -222,7 +222,7 @@ pub fn read_secret_text(path: &Path) -> Result<Zeroizing<String>, KeyError> {
 /// is followed.
 ///
 /// # Errors
-/// [`KeyError::Exists`] when there is anything of this name, and [`KeyError::Io`].
+/// [`KeyError::Exists`] when there is an entry of this name, and [`KeyError::Io`].
 pub fn create_secret_text(path: &Path, text: &str) -> Result<(), KeyError> {
     let exists = || KeyError::Exists {
         path: path.to_owned(),
@@ -231,7 +231,8 @@ pub fn create_secret_text(path: &Path, text: &str) -> Result<(), KeyError> {
         return Err(exists());
     }
     let (folder, name) = crate::node_key::split(path)?;
-    // It has its name when it is whole: a process that is killed here leaves no part of a secret under it.
+    // It is named only when it is complete: a process that is killed here leaves no part of a secret under
+    // the name.
     let new = folder.join(format!(".{name}.new"));
     match rustix::fs::unlink(&new) {
         Ok(()) | Err(Errno::NOENT) => {}
@@ -261,7 +262,7 @@ pub fn create_secret_text(path: &Path, text: &str) -> Result<(), KeyError> {
 /// Gives a file its name, which must be free.
 fn name_new(new: &Path, path: &Path) -> Result<(), Errno> {
     match rustix::fs::renameat_with(CWD, new, CWD, path, RenameFlags::NOREPLACE) {
-        // A file system that cannot do that at once.
+        // A file system that does not support that operation.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             rustix::fs::link(new, path)?;
             rustix::fs::unlink(new)
@@ -299,7 +300,7 @@ fn read_at<P: rustix::path::Arg>(
     }
     check_owner(path, &stat, true)?;
     check_mode(path, &stat, 0o077, FILE_MODE)?;
-    // The whole capacity from the start: a buffer that grows leaves copies behind.
+    // The full capacity from the start: a buffer that grows leaves copies behind.
     let most = FILE_BYTES_MAX.saturating_add(1);
     let mut bytes = Zeroizing::new(Vec::with_capacity(most));
     let limit = u64::try_from(most).unwrap_or(u64::MAX);
@@ -318,7 +319,7 @@ fn read_at<P: rustix::path::Arg>(
 
 fn open_dir(path: &Path) -> Result<File, KeyError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    // Without a slash at its end, behind which the system would follow a link all the same.
+    // Without a trailing slash, with which the system would follow a link all the same.
     let plain: PathBuf = path.components().collect();
     let opened = rustix::fs::openat(CWD, &plain, flags, Mode::empty());
     opened.map(File::from).map_err(|error| match error {

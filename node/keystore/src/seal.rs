@@ -1,4 +1,4 @@
-//! A seed under a passphrase: Argon2id makes the key, XChaCha20-Poly1305 seals.
+//! Encryption of a seed with a passphrase: Argon2id derives the key, XChaCha20-Poly1305 encrypts.
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use chacha20poly1305::aead::{Aead as _, Payload};
@@ -8,20 +8,20 @@ use zeroize::Zeroizing;
 
 use crate::{KeyError, Passphrase, random};
 
-/// Most memory that a key file may ask for: 1 GiB.
+/// Maximum memory that a key file may require: 1 GiB.
 pub const MEMORY_KIB_MAX: u32 = 1024 * 1024;
-/// Most passes that a key file may ask for.
+/// Maximum number of passes that a key file may require.
 pub const PASSES_MAX: u32 = 16;
-/// Most lanes that a key file may ask for.
+/// Maximum number of lanes that a key file may require.
 pub const LANES_MAX: u32 = 4;
 /// Bytes of the salt.
 pub(crate) const SALT_BYTES: usize = 16;
 /// Bytes of the nonce.
 pub(crate) const NONCE_BYTES: usize = 24;
-/// Bytes of the sealed seed: the seed and the tag.
+/// Bytes of the encrypted seed: the seed and the tag.
 pub(crate) const SEALED_BYTES: usize = 32 + 16;
 
-/// What a guess of the passphrase costs.
+/// Cost of a guess of the passphrase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KdfParams {
@@ -45,18 +45,18 @@ impl Default for KdfParams {
 }
 
 impl KdfParams {
-    /// The cheapest there is. Keys under it are not protected: for tests only.
+    /// The cheapest valid parameters. Keys under them are not protected: for tests only.
     #[must_use]
     pub const fn weak_for_tests() -> Self {
         Self { m_kib: 8, t: 1, p: 1 }
     }
 
-    /// Checks every parameter against its range; before that, none is used.
+    /// Checks every parameter against its range; none is used before.
     ///
     /// # Errors
     /// [`KeyError::Kdf`] for the first that is out of range.
     pub fn check(&self) -> Result<(), KeyError> {
-        // Argon2 wants eight blocks of 1 KiB for each lane.
+        // Argon2 requires eight blocks of 1 KiB for each lane.
         let memory_least = self.p.saturating_mul(8);
         for (name, found, least, most) in [
             ("p", self.p, 1, LANES_MAX),
@@ -90,7 +90,7 @@ impl KdfParams {
     }
 }
 
-/// A sealed seed with all that is needed to open it, but the passphrase.
+/// An encrypted seed with all parameters of its decryption, except the passphrase.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Sealed {
     pub kdf: KdfParams,
@@ -100,7 +100,7 @@ pub(crate) struct Sealed {
 }
 
 impl Sealed {
-    /// Seals `seed` so that it opens only with the same `passphrase` and `context`.
+    /// Encrypts `seed` so that it can be decrypted only with the same `passphrase` and `context`.
     pub fn seal(
         seed: &[u8; 32],
         context: &[u8],

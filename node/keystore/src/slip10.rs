@@ -4,10 +4,10 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha512;
 use zeroize::Zeroizing;
 
-/// The bit that makes an index hardened; ed25519 knows no other kind.
+/// The bit that makes an index hardened; ed25519 defines no other kind.
 const HARDENED: u32 = 1 << 31;
 
-/// A private key and what its children are derived with.
+/// A private key and the chain code of its children.
 #[derive(Clone)]
 pub(crate) struct Node {
     key: Zeroizing<[u8; 32]>,

@@ -29,12 +29,12 @@ fn secret(text: &str) -> Passphrase {
     Passphrase::new(text).unwrap()
 }
 
-/// A source that answers with this text.
+/// A source that returns this text.
 fn answer(text: &str) -> impl FnMut(&KeyInfo) -> Result<Passphrase, KeyError> {
     move |_| Passphrase::new(text)
 }
 
-/// A store with cheap encryption, and the directory that it lives in.
+/// A store with cheap encryption, and its directory.
 fn store() -> (TempDir, Keystore) {
     let home = tempfile::tempdir().unwrap();
     let store = Keystore::open(home.path().join("keys"), prefix()).unwrap();
@@ -211,7 +211,7 @@ fn a_changed_byte_anywhere_is_refused() {
             for bit in 0..8 {
                 let mut changed = bytes.clone();
                 changed[at] ^= 1 << bit;
-                // A digit of a cost may become a larger one; what it costs is capped, but not small.
+                // A digit of a cost may become a larger one; the cost is capped, but not small.
                 let text = String::from_utf8_lossy(&changed);
                 let costly = text.contains("\"m_kib\"") && !text.contains("\"m_kib\": 8,");
                 fs::write(&path, &changed).unwrap();
@@ -359,7 +359,7 @@ fn a_file_of_another_shape_is_refused_without_being_repeated() {
     }
     fs::write(&path, vec![b' '; FILE_BYTES_MAX + 1]).unwrap();
     check_refused(store.find("alice"), 40, "has more than 65536 bytes");
-    // The others stay visible beside a bad one.
+    // The others stay visible beside an invalid one.
     store.create("bob", &key(2), None).unwrap();
     let list = store.list().unwrap();
     assert_eq!((list.keys.len(), list.refused.len()), (1, 1));
@@ -437,7 +437,7 @@ fn what_is_no_plain_file_or_directory_is_refused() {
 fn a_file_of_another_user_is_refused() {
     let (_home, store) = store();
     store.create("alice", &key(1), Some(&secret("one"))).unwrap();
-    // Only root can give a file away; elsewhere a file of root's stands in, which everybody can read.
+    // Only root can give a file away; elsewhere a file of root is used, which every user can read.
     if std::os::unix::fs::chown(store.path("alice"), Some(12_345), None).is_ok() {
         check_refused(
             store.load("alice", &mut answer("one")),
@@ -745,7 +745,7 @@ fn a_nodes_keys_are_read_under_the_same_rules() {
         "mode 0640",
     );
     chmod(&path, 0o600);
-    // Others may look into a home, not write to it.
+    // Other users may read a home, not write to it.
     chmod(home.path(), 0o755);
     keys.load(NodeKeyRole::Validator, &mut NoPassphrase).unwrap();
     chmod(home.path(), 0o775);
