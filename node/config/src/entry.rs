@@ -1,6 +1,6 @@
-//! Values with a form of their own: host names, origins, filters of the log, names for people.
+//! Values with a specific form: host names, origins, log filters, display names.
 //!
-//! A value that can never match anything is refused, with the value that was probably meant.
+//! A value that can never match anything is refused, with the value that was probably intended.
 
 use std::net::Ipv6Addr;
 
@@ -8,7 +8,7 @@ use vibecoin_primitives::text::is_hidden;
 
 use crate::suggest::closest;
 
-/// Upper bound of a name for people, in characters.
+/// Maximum length of a display name, in characters.
 pub(crate) const NAME_CHARS_MAX: usize = 64;
 /// Levels of the log.
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
@@ -23,7 +23,7 @@ pub(crate) const TARGETS: [&str; 7] = [
     "node::sync",
     "rpc",
 ];
-/// The libraries that log, as the beginning of their targets.
+/// The libraries that log, as prefixes of their targets.
 const LIBRARIES: [&str; 25] = [
     "arc_malachitebft",
     "attohttpc",
@@ -52,10 +52,10 @@ const LIBRARIES: [&str; 25] = [
     "yamux",
 ];
 
-/// `Err` with what was probably meant, if that can be told.
+/// `Err` with the value that was probably intended, if there is one.
 pub(crate) type Verdict = Result<(), Option<String>>;
 
-/// A name that fits on a line: 1 to 64 characters that can be seen, no blanks around them.
+/// A name that fits on a line: 1 to 64 visible characters, no surrounding blanks.
 pub(crate) fn name(text: &str) -> bool {
     let count = text.chars().count();
     (1..=NAME_CHARS_MAX).contains(&count) && text.trim() == text && !text.contains(is_hidden)
@@ -71,7 +71,7 @@ pub(crate) fn host(text: &str) -> Verdict {
 
 /// A value of the header `Origin` as browsers write it, or `*`.
 pub(crate) fn origin(text: &str) -> Verdict {
-    // Pages without an address of their own, such as local files, have the origin `null`.
+    // Pages without an origin, such as local files, have the origin `null`.
     if text == "*" || text == "null" {
         return Ok(());
     }
@@ -81,11 +81,11 @@ pub(crate) fn origin(text: &str) -> Verdict {
     }
 }
 
-/// Levels, or pairs of a target and a level. What else the log's own filters know is left to them. A target stands for
-/// all that begin with it.
+/// Levels, or pairs of a target and a level. Other directives are left to the log's own parser. A target
+/// matches all that begin with it.
 ///
 /// # Errors
-/// The first directive that means nothing, with the level or the target that it resembles.
+/// The first invalid directive, with the level or the target that it resembles.
 pub(crate) fn filter(text: &str) -> Result<(), (String, Option<&'static str>)> {
     for directive in text.split(',') {
         let (target, level) = match directive.split_once('[') {
@@ -124,13 +124,13 @@ pub(crate) fn filter(text: &str) -> Result<(), (String, Option<&'static str>)> {
     Ok(())
 }
 
-/// Returns true if there are log lines whose target begins so.
+/// Returns true if there are log lines whose target has this prefix.
 fn logs(target: &str) -> bool {
     let of_library = |library: &str| library.starts_with(target) || target.starts_with(library);
     TARGETS.iter().any(|own| own.starts_with(target)) || LIBRARIES.into_iter().any(of_library)
 }
 
-/// A name, an IPv4 address, or an IPv6 address, which has one form where it is in brackets.
+/// A name, an IPv4 address, or an IPv6 address in its only form in brackets.
 fn is_host(text: &str) -> bool {
     if let Some(inside) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return inside
@@ -284,7 +284,7 @@ mod tests {
         }
     }
 
-    /// The packages of the lock file that log, as the beginnings of targets.
+    /// The packages of the lock file that log, as prefixes of targets.
     #[test]
     fn the_libraries_that_log_are_known() {
         let lock = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.lock");
@@ -308,7 +308,7 @@ mod tests {
         }
     }
 
-    /// The sources name the target of every line.
+    /// The sources contain the target of every line.
     #[test]
     fn the_targets_of_the_program_are_known() {
         let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
@@ -326,7 +326,7 @@ mod tests {
                 }
             }
         }
-        // This line and the one above are no targets.
+        // The patterns in this test are not targets.
         found.retain(|target| target.starts_with(char::is_alphabetic));
         assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), TARGETS);
     }

@@ -1,8 +1,8 @@
-//! What is wrong with a configuration: where, which key, what was found, what is allowed.
+//! Errors of a configuration: position, key, value found, values allowed.
 
 use std::fmt;
 
-/// Where a value stands.
+/// Position of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// In the file; both counted from 1, columns are characters.
@@ -27,7 +27,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// The place of a byte offset in `text`.
+    /// The position of a byte offset in `text`.
     pub(crate) fn in_text(text: &str, offset: usize) -> Self {
         let before = text.get(..offset).unwrap_or(text);
         let line = before
@@ -54,16 +54,17 @@ impl fmt::Display for Place {
     }
 }
 
-/// Why a configuration was refused. Shown as `line 2, column 8: rpc.port: found 70000, allowed is 0 to 65535`.
+/// Reason for which a configuration was refused. Displayed as `line 2, column 8: rpc.port: found 70000,
+/// allowed is 0 to 65535`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}{}{problem}", named(key))]
 #[non_exhaustive]
 pub struct ConfigError {
-    /// Where.
+    /// Position of the value.
     pub place: Place,
     /// The key, as `section.name`; empty for the whole file.
     pub key: String,
-    /// What is wrong with it.
+    /// Description of the fault.
     pub problem: Problem,
 }
 
@@ -75,7 +76,7 @@ fn named(key: &str) -> String {
     }
 }
 
-/// What is wrong.
+/// Kind of the fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -90,37 +91,37 @@ pub enum Problem {
     /// The file is not TOML.
     #[error("not TOML: {detail}")]
     Syntax {
-        /// What the parser said.
+        /// The parser's message.
         detail: String,
     },
-    /// A key that means nothing.
+    /// An unknown key.
     #[error("unknown key{}", did_you_mean(suggestion.as_deref()))]
     UnknownKey {
-        /// The known key that looks most like it, if one does.
+        /// The known key that resembles it, if there is one.
         suggestion: Option<String>,
     },
     /// A value of the wrong type.
     #[error("found {found}, expected {expected}")]
     WrongType {
-        /// What is there.
+        /// The value found.
         found: String,
-        /// What belongs there.
+        /// The expected type.
         expected: String,
     },
     /// A value that is not allowed.
     #[error("found {found}, allowed is {allowed}{}", did_you_mean(suggestion.as_deref()))]
     Value {
-        /// What is there.
+        /// The value found.
         found: String,
-        /// What is allowed.
+        /// The allowed values.
         allowed: String,
-        /// The allowed word that looks most like it, if one does.
+        /// The allowed word that resembles it, if there is one.
         suggestion: Option<Box<str>>,
     },
-    /// Values that are allowed one by one but not together.
+    /// Values that are valid individually but not together.
     #[error("{detail}")]
     Together {
-        /// Which, and why.
+        /// The values, and the reason.
         detail: String,
     },
 }
@@ -131,7 +132,7 @@ fn did_you_mean(suggestion: Option<&str>) -> String {
         .unwrap_or_default()
 }
 
-/// At most 80 characters of a text from outside, quoted.
+/// Up to 80 characters of an external text, quoted.
 pub(crate) fn clip(text: &str) -> String {
     match text.char_indices().nth(80) {
         Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or_default()),

@@ -1,4 +1,4 @@
-//! What a knob's value may be, and how it is read from each layer.
+//! Types of knobs' values, and their parsing in each layer.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,10 +8,10 @@ use crate::entry;
 use crate::error::{Problem, clip};
 use crate::suggest::closest;
 
-/// Most entries of a list.
+/// Maximum number of entries of a list.
 const LIST_ENTRIES_MAX: usize = 1024;
 
-/// A value as the layers carry it.
+/// A value in any layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     /// `true` or `false`.
@@ -25,7 +25,7 @@ pub enum Value {
 }
 
 impl std::fmt::Display for Value {
-    /// The form that a TOML file has.
+    /// As in a TOML file.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Switch(value) => value.fmt(f),
@@ -57,16 +57,16 @@ impl From<Value> for config::Value {
     }
 }
 
-/// What a knob takes.
+/// Type of a knob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `true` or `false`.
     Switch,
     /// An integer in a range, both ends allowed.
     Count {
-        /// The least.
+        /// The minimum.
         least: u64,
-        /// The most.
+        /// The maximum.
         most: u64,
     },
     /// An IP address.
@@ -75,24 +75,24 @@ pub enum Kind {
     Path,
     /// An IP address and a port, or nothing.
     Listen,
-    /// A name for people: 1 to 64 characters that can be seen.
+    /// A display name: 1 to 64 visible characters.
     Name,
-    /// What is logged: levels, or targets with levels.
+    /// A log filter: levels, or targets with levels.
     Filter,
     /// One of these words.
     Word(&'static [&'static str]),
-    /// A list of host names, as requests name them.
+    /// A list of host names, as in requests.
     Hosts,
-    /// A list of origins, as browsers name them.
+    /// A list of origins, as sent by browsers.
     Origins,
     /// A list of texts without white space, such as addresses of peers.
     Texts,
-    /// A list of at least one of these words.
+    /// A list of one or more of these words.
     Words(&'static [&'static str]),
 }
 
 impl Kind {
-    /// What is allowed, for people.
+    /// The allowed values, as text.
     #[must_use]
     pub fn allowed(&self) -> String {
         match self {
@@ -115,10 +115,10 @@ impl Kind {
         }
     }
 
-    /// Reads the text of an environment variable or a flag. Lists are separated by commas.
+    /// Parses the text of an environment variable or a flag. Lists are separated by commas.
     ///
     /// # Errors
-    /// [`Problem`] when the text is not such a value.
+    /// [`Problem`] when the text is not a value of this type.
     pub fn read(&self, text: &str) -> Result<Value, Problem> {
         let wrong = || Problem::WrongType {
             found: clip(text),
@@ -153,7 +153,7 @@ impl Kind {
     /// Reads a value of the file.
     ///
     /// # Errors
-    /// [`Problem`] when it is not such a value.
+    /// [`Problem`] when it is not a value of this type.
     pub(crate) fn take(&self, found: &DeValue<'_>) -> Result<Value, Problem> {
         let wrong = |found: &DeValue<'_>| Problem::WrongType {
             found: describe(found).to_owned(),

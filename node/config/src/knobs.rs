@@ -1,7 +1,7 @@
-//! Every knob: its name with its unit, its default, its range, and what goes wrong at either end.
+//! Every knob: its name with its unit, its default, its range, and the effect at either end.
 //!
-//! This list is the only place: the typed sections, the known keys, the ranges, the default file and
-//! the documentation all come from it.
+//! This list is the only source: the typed sections, the known keys, the ranges, the default file and the
+//! documentation are derived from it.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -32,11 +32,11 @@ const NAMESPACES: &[&str] = &[
     "dev",
 ];
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Plain text.
     Text,
     /// One JSON object per line.
     Json,
@@ -44,16 +44,16 @@ pub enum LogFormat {
 
 /// One knob of the list.
 pub struct Knob {
-    /// The section it is in.
+    /// Its section.
     pub section: &'static str,
     /// Its name in the section.
     pub name: &'static str,
     key: &'static str,
-    /// Its documentation, a line each.
+    /// Its documentation, one entry per line.
     pub doc: &'static [&'static str],
-    /// What it takes.
+    /// Type of its value.
     pub kind: Kind,
-    /// Its value in a configuration.
+    /// Reads its value from a configuration.
     pub get: fn(&Config) -> Value,
 }
 
@@ -69,7 +69,7 @@ impl Knob {
 pub struct Section {
     /// Its name.
     pub name: &'static str,
-    /// Its documentation, a line each.
+    /// Its documentation, one entry per line.
     pub doc: &'static [&'static str],
 }
 
@@ -82,7 +82,7 @@ pub fn knob(key: &str) -> Option<&'static Knob> {
         .find(|knob| knob.section == section && knob.name == name)
 }
 
-/// A type that a knob may have.
+/// A type of knobs, converted to a [`Value`].
 trait Turns {
     fn value(&self) -> Value;
 }
@@ -350,7 +350,7 @@ knobs! {
 }
 
 impl Config {
-    /// The place of a path from this configuration: a relative one starts at `home`; `None` when empty.
+    /// Resolves a path of this configuration: a relative one starts at `home`; `None` when empty.
     #[must_use]
     pub fn locate(home: &Path, path: &Path) -> Option<PathBuf> {
         (!path.as_os_str().is_empty()).then(|| home.join(path))

@@ -1,10 +1,10 @@
-//! What an operator may turn on one node, and where each value came from.
+//! The settings of one node, and the origin of each value.
 //!
-//! Four layers, the later over the earlier: defaults, `config.toml` in the home directory, the
-//! environment (`VIBECOIN__RPC__PORT`), flags (`--rpc.port`). Nothing that all nodes must share is
-//! here: that comes from genesis. Secrets are never here either, only paths to them.
+//! Four layers, the later over the earlier: defaults, `config.toml` in the home directory, the environment
+//! (`VIBECOIN__RPC__PORT`), flags (`--rpc.port`). Settings that all nodes must share are not here: they are
+//! in genesis. Secrets are never here either, only paths to them.
 //!
-//! Pure: takes text and pairs, returns values. Reading the file and the environment is the caller's.
+//! Pure: takes text and pairs, returns values. The caller reads the file and the environment.
 //!
 //! ```
 //! use vibecoin_config::{Origin, Sources};
@@ -22,9 +22,9 @@
 //! # Ok::<(), vibecoin_config::ConfigError>(())
 //! ```
 //!
-//! Read in this order: `knobs` (every knob with its default, its range and its price), `load`
-//! (layers, unknown keys, origins), `variables` (names in the environment), `kind` (what a value may be), `text` (the default file), `paths` (where
-//! the files of a home are).
+//! Read in this order: `knobs` (every knob with its default, its range and its cost), `load` (layers, unknown
+//! keys, origins), `variables` (names in the environment), `kind` (types of values), `text` (the default
+//! file), `paths` (the paths of a home's files).
 
 mod entry;
 mod error;

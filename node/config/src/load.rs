@@ -1,4 +1,4 @@
-//! Layers become one configuration; every key is known, every value in range, every origin kept.
+//! Merges the layers into one configuration; every key is known, every value in range, every origin recorded.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,15 +14,15 @@ use crate::suggest::closest;
 use crate::text::environment_name;
 use crate::variables;
 
-/// Most bytes of a configuration file.
+/// Maximum size of a configuration file in bytes.
 pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
-/// What the environment variables of the configuration start with.
+/// Prefix of the configuration's environment variables.
 pub const ENV_PREFIX: &str = "VIBECOIN__";
 
-/// The layer that decided a value.
+/// The layer that set a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody said anything.
+    /// No layer set it.
     Default,
     /// The file, at this line.
     File {
@@ -49,16 +49,16 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A configuration and where each value came from.
+/// A configuration and the origin of each value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
-    /// The values in force.
+    /// The effective values.
     pub config: Config,
     origins: BTreeMap<&'static str, Origin>,
 }
 
 impl Loaded {
-    /// The layer that decided `key` (`section.name`).
+    /// The layer that set `key` (`section.name`).
     #[must_use]
     pub fn origin(&self, key: &str) -> Origin {
         self.origins.get(key).cloned().unwrap_or(Origin::Default)
@@ -72,7 +72,7 @@ impl Loaded {
     }
 }
 
-/// The layers above the defaults, as they were found.
+/// The layers above the defaults, unparsed.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     file: String,
@@ -80,16 +80,16 @@ pub struct Sources {
     flags: Vec<(String, String)>,
 }
 
-/// Reads a file alone, over the defaults.
+/// Parses a file alone, over the defaults.
 ///
 /// # Errors
-/// [`ConfigError`] for the first thing that is wrong.
+/// [`ConfigError`] for the first fault.
 pub fn parse(text: &str) -> Result<Config, ConfigError> {
     Sources::new().file(text).load().map(|loaded| loaded.config)
 }
 
 impl Sources {
-    /// Nothing but defaults.
+    /// Only defaults.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -102,8 +102,8 @@ impl Sources {
         self
     }
 
-    /// Environment variables; those that are not this program's are passed over, as are those of its that are no knobs,
-    /// such as `VIBECOIN_HOME`.
+    /// Environment variables; those of other programs are ignored, as are those of this one that are not
+    /// knobs, such as `VIBECOIN_HOME`.
     #[must_use]
     pub fn env(mut self, pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         self.env.extend(
@@ -121,10 +121,10 @@ impl Sources {
         self
     }
 
-    /// Checks every layer and puts them on top of each other.
+    /// Checks every layer and merges them.
     ///
     /// # Errors
-    /// [`ConfigError`] for the first thing that is wrong: file first, then environment, then flags.
+    /// [`ConfigError`] for the first fault: file first, then environment, then flags.
     pub fn load(&self) -> Result<Loaded, ConfigError> {
         let mut origins = BTreeMap::new();
         let mut overrides = Vec::new();
@@ -168,7 +168,7 @@ impl Sources {
     }
 }
 
-/// The layering itself. Every value in it has been checked before.
+/// The merging itself. Every value in it has been checked before.
 fn merge(file: &str, overrides: Vec<(&'static str, Value)>) -> Result<Config, config::ConfigError> {
     let defaults = Config::default();
     let mut layers = config::Config::builder();
@@ -245,7 +245,7 @@ fn check_file(text: &str, origins: &mut BTreeMap<&'static str, Origin>) -> Resul
 
 type Entry<'a, 'i> = (&'a Spanned<std::borrow::Cow<'i, str>>, &'a Spanned<DeValue<'i>>);
 
-/// The entries of a table as the text has them, so that the first fault is the one that is named.
+/// The entries of a table in the order of the text, so that the first fault is the one reported.
 fn in_order<'a, 'i>(table: &'a DeTable<'i>) -> Vec<Entry<'a, 'i>> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_unstable_by_key(|(name, _)| name.span().start);
@@ -265,7 +265,7 @@ fn check_section(
         problem,
     };
     if !SECTIONS.iter().any(|known| known.name == section) {
-        // A knob outside its section is the likelier slip than a mistyped section.
+        // A knob outside its section is more likely than a mistyped section.
         let elsewhere = KNOBS
             .iter()
             .find(|knob| knob.name == section)
@@ -309,12 +309,12 @@ fn check_section(
     Ok(())
 }
 
-/// A key from outside, short enough for one line.
+/// An external key, short enough for one line.
 fn short(key: &str) -> String {
     key.chars().take(100).collect()
 }
 
-/// What must hold between values.
+/// Checks the constraints between values.
 fn check_together(config: &Config) -> Result<(), ConfigError> {
     let together = |key: &str, detail: String| ConfigError {
         place: Place::Nowhere,

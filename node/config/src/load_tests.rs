@@ -89,7 +89,7 @@ fn a_variable_that_spells_a_knob_otherwise_is_refused_by_name() {
             format!("environment variable {name}: unknown key; did you mean {meant:?}?")
         );
     }
-    // No other variable of the program is the name of a knob without its underscores.
+    // No other variable of the program equals the name of a knob without its underscores.
     for knob in KNOBS {
         assert!(load(&environment_name(knob)).map_or_else(|error| error.key == knob.key(), |_| true));
     }

@@ -1,7 +1,7 @@
-//! Where everything of a home is: one value, made from the loaded configuration, for the node and every tool.
+//! The paths of a home: one value, derived from the loaded configuration, for the node and every tool.
 //!
-//! A tool that puts paths together by itself looks elsewhere than the node as soon as an operator moves a
-//! file. So nothing but this module joins a home with a name.
+//! A tool that derives paths separately would differ from the node as soon as an operator moves a file. So
+//! only this module joins a home with a name.
 
 use std::path::{Path, PathBuf};
 
@@ -31,7 +31,7 @@ pub struct Paths {
     pub keystore: PathBuf,
     /// The validator's key.
     pub validator_key: PathBuf,
-    /// The key that names the node on the network.
+    /// The key that identifies the node on the network.
     pub node_key: PathBuf,
     /// The folder of the database.
     pub db: PathBuf,
@@ -47,29 +47,29 @@ pub struct Paths {
     pub admin_token: PathBuf,
     /// Address of the running node's RPC.
     pub endpoint: PathBuf,
-    /// Address of the running node's listener for its operator.
+    /// Address of the running node's admin listener.
     pub admin_endpoint: PathBuf,
-    /// The remembered peers; `None` when they are not remembered.
+    /// The address book; `None` when peers are not recorded.
     pub peers: Option<PathBuf>,
-    /// The passphrase of the validator key; `None` when it comes from elsewhere.
+    /// The passphrase of the validator key; `None` for a different source.
     pub password: Option<PathBuf>,
 }
 
 impl Paths {
-    /// The file in which the running node of a home writes its RPC address; no configuration moves it.
+    /// The file in which the running node of a home writes its RPC address; not configurable.
     #[must_use]
     pub fn endpoint_in(home: &Path) -> PathBuf {
         home.join(ENDPOINT_FILE)
     }
 
-    /// The configuration file of a home, unless another is named.
+    /// The configuration file of a home, unless `--config` names another.
     #[must_use]
     pub fn config_in(home: &Path) -> PathBuf {
         home.join(CONFIG_FILE)
     }
 
-    /// The paths of the home under this configuration. Relative ones start at the home; a file that the node
-    /// cannot do without has its default name when the configuration leaves it empty.
+    /// The paths of the home under this configuration. Relative ones start at the home; a required file has
+    /// its default name when the configuration leaves it empty.
     #[must_use]
     pub fn new(home: &Path, config: &Config) -> Self {
         let default = Config::default();

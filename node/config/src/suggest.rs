@@ -1,10 +1,10 @@
-//! "Did you mean": the known name that a mistyped one is closest to.
+//! "Did you mean": the known name that is closest to a mistyped one.
 
-/// Longest name that is compared; a longer one resembles nothing.
+/// Maximum length of a name that is compared; a longer one resembles none.
 const NAME_BYTES_MAX: usize = 64;
 
-/// The name of `known` with the fewest edits to `found`, when at most a third of the letters (and at
-/// least two) would have to change. The first of equals.
+/// The name of `known` with the fewest edits to `found`, up to a third of the letters (and up to two in a
+/// short name). The first of equals.
 pub(crate) fn closest<'k>(found: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     if found.len() > NAME_BYTES_MAX {
         return None;
@@ -18,7 +18,7 @@ pub(crate) fn closest<'k>(found: &str, known: impl IntoIterator<Item = &'k str>)
     (edits <= allowed && edits < found.len()).then_some(name)
 }
 
-/// Bytes to insert, remove or replace to make `a` into `b`.
+/// Number of bytes to insert, remove or replace to make `a` into `b`.
 fn edits(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, from) in a.bytes().enumerate() {

@@ -1,4 +1,4 @@
-//! The default file, made from the list of knobs.
+//! The default file, generated from the list of knobs.
 
 use std::fmt::Write as _;
 
@@ -15,8 +15,8 @@ pub fn environment_name(knob: &Knob) -> String {
     )
 }
 
-/// A file with every knob at its default, commented out, so that later versions may choose better
-/// defaults for whoever did not choose.
+/// A file with every knob at its default, commented out, so that later versions may choose better defaults
+/// for operators that have not set them.
 #[must_use]
 pub fn default_text() -> String {
     let mut out = String::from(

@@ -1,14 +1,16 @@
-//! Names in the environment: which ones are of this program, and what a name that nothing reads was meant to be.
+//! Names of environment variables: detects those of this program, and suggests the intended name for an
+//! unknown one.
 //!
-//! Passed over, a name with a typo would leave the operator with a default.
+//! If it were ignored, a name with a typo would leave the operator with a default.
 
 use crate::knobs::{KNOBS, Knob};
 use crate::suggest::closest;
 use crate::text::environment_name;
 
-/// What all environment variables of this program start with.
+/// Prefix of all environment variables of this program.
 const PREFIX: &str = "VIBECOIN_";
-/// Variables behind the prefix that are no knobs: of the commands, of the scripts, of the build, and of the tests.
+/// Variables with the prefix that are not knobs: of the commands, of the scripts, of the build, and of the
+/// tests.
 const OTHERS: [&str; 17] = [
     "BIN",
     "BYZANTINE",
@@ -29,7 +31,7 @@ const OTHERS: [&str; 17] = [
     "URL",
 ];
 
-/// The part of a name behind the prefix, in whatever letters that is.
+/// The part of a name behind the prefix, in upper or lower case.
 fn rest(variable: &str) -> Option<&str> {
     variable
         .get(..PREFIX.len())
@@ -38,7 +40,7 @@ fn rest(variable: &str) -> Option<&str> {
         .filter(|rest| !rest.is_empty())
 }
 
-/// Returns true for a variable with the prefix of this program that nothing reads.
+/// Returns true for a variable with the prefix of this program that is not read.
 pub(crate) fn is_unknown(variable: &str, value: &str) -> bool {
     let Some(rest) = rest(variable) else {
         return false;
@@ -47,7 +49,7 @@ pub(crate) fn is_unknown(variable: &str, value: &str) -> bool {
     !other && !KNOBS.iter().any(|knob| environment_name(knob) == variable)
 }
 
-/// Returns true for what Kubernetes tells every container of a service by the name of `vibecoin`.
+/// Returns true for a variable that Kubernetes sets in every container for a service named `vibecoin`.
 fn is_of_kubernetes(rest: &str, value: &str) -> bool {
     let address = ["tcp://", "udp://", "sctp://"]
         .iter()
@@ -67,8 +69,8 @@ fn letters(text: &str) -> String {
     text.replace('_', "").to_ascii_lowercase()
 }
 
-/// The knob that a variable names with other underscores or letters than it should (`VIBECOIN_RPC_PORT`). Two
-/// spellings of one knob would also have no order.
+/// The knob that a variable names with wrong underscores or letters (`VIBECOIN_RPC_PORT`). Two spellings of
+/// one knob would also have no order.
 pub(crate) fn misspelt(variable: &str) -> Option<&'static Knob> {
     let wanted = letters(rest(variable)?);
     let found = KNOBS
@@ -77,7 +79,7 @@ pub(crate) fn misspelt(variable: &str) -> Option<&'static Knob> {
     (environment_name(found) != variable).then_some(found)
 }
 
-/// The known name that is closest to one that nothing reads.
+/// The known name that is closest to an unknown one.
 pub(crate) fn meant(variable: &str) -> Option<String> {
     let rest = rest(variable)?.trim_matches('_').to_ascii_lowercase();
     let rest = rest
@@ -169,7 +171,7 @@ mod tests {
         }
     }
 
-    /// A variable that a script or another program of ours starts to use would stop every command otherwise.
+    /// Otherwise a variable that a script or another program of ours starts to use would stop every command.
     #[test]
     fn every_variable_that_is_used_anywhere_is_known() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -179,7 +181,7 @@ mod tests {
         }
         let mut used = BTreeSet::new();
         for path in found {
-            // These have names that are wrong on purpose.
+            // These contain names that are invalid on purpose.
             let tests_names = path.ends_with("config/src/variables.rs")
                 || path.ends_with("config/src/load.rs")
                 || path.ends_with("config/src/load_tests.rs")
