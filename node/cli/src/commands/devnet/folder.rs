@@ -6,9 +6,10 @@
 //! the surrounding folders it removes only those that are still at the recorded path.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,10 @@ use crate::wait;
 
 /// The lock's name in the folder.
 pub const LOCK_FILE: &str = "lock";
+/// Ending of the folders in which new ones are built.
+const DRAFT_ENDING: &str = ".new";
+/// Age from which such a folder was left by a command that was killed.
+const DRAFT_AGE: Duration = Duration::from_secs(60);
 /// Maximum number of bytes of the lock file that are read.
 const LOCK_BYTES_MAX: usize = 64 * 1024;
 
@@ -74,17 +79,10 @@ impl Locked {
         write: impl Fn(&mut File, &str) -> std::io::Result<()>,
     ) -> Result<Self, CliError> {
         loop {
-            let made = make_folders(dir)?;
+            let created = create(dir, &write)?;
             let dir = dir.canonicalize().map_err(CliError::file("find", dir))?;
             let path = dir.join(LOCK_FILE);
-            let opened = match open(&path) {
-                Err(error) => {
-                    remove_folders(&dir, &made);
-                    return Err(error);
-                }
-                opened => opened?,
-            };
-            let Some((mut file, new)) = opened else {
+            let Some((mut file, new)) = open(&path)? else {
                 continue;
             };
             wait::lock(&file, &path, "another command that changes this devnet")?;
@@ -93,16 +91,17 @@ impl Locked {
                 continue;
             }
             if file.metadata().map_err(CliError::file("examine", &path))?.len() == 0 {
-                let made = Made { made };
-                let text = serde_json::to_string(&made).unwrap_or_default();
+                // The folder existed before.
+                let text = serde_json::to_string(&Made::default()).unwrap_or_default();
                 if let Err(error) = write(&mut file, &text) {
                     let failed = CliError::file("write", &path)(error);
                     if new {
-                        let _first_error_counts = Self { dir, file, new }.remove_made(&made.made);
+                        let _first_error_counts = Self { dir, file, new }.remove_made(&[]);
                     }
                     return Err(failed);
                 }
             }
+            let new = new || created;
             return Ok(Self { dir, file, new });
         }
     }
@@ -149,26 +148,78 @@ fn remove_folders(dir: &Path, made: &[PathBuf]) -> bool {
     true
 }
 
-/// Creates a folder and its parents. Returns those that did not exist, innermost first.
-fn make_folders(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
+/// Creates a folder that does not exist with its missing parents and its lock, in one step: they are built beside the
+/// outermost of them and renamed. A command that is killed leaves no folder without a record of its origin. Returns false
+/// if the folder exists.
+fn create(dir: &Path, write: &impl Fn(&mut File, &str) -> std::io::Result<()>) -> Result<bool, CliError> {
     let dir = std::path::absolute(dir).map_err(CliError::file("find", dir))?;
     let missing: Vec<&Path> = dir.ancestors().take_while(|folder| !folder.exists()).collect();
-    if let Err(error) = make_private(&dir) {
-        // Some of several may have been created.
-        for folder in missing {
-            let _not_there = std::fs::remove_dir(folder);
-        }
-        return Err(error);
+    let Some(outer) = missing.last() else {
+        return Ok(false);
+    };
+    let (Some(around), Some(name), Ok(inside)) = (outer.parent(), outer.file_name(), dir.strip_prefix(outer))
+    else {
+        return make_private(&dir).map(|()| false);
+    };
+    if outer.is_symlink() {
+        return make_private(outer).map(|()| false);
     }
-    let made = missing
-        .into_iter()
-        .map(|folder| folder.canonicalize().map_err(CliError::file("find", folder)));
-    made.collect()
+    let around = around.canonicalize().map_err(CliError::file("find", around))?;
+    let prefix = format!(".{}.", name.to_string_lossy());
+    remove_drafts(&around, &prefix);
+    let draft = tempfile::Builder::new()
+        .prefix(&prefix)
+        .suffix(DRAFT_ENDING)
+        .tempdir_in(&around)
+        .map_err(CliError::file("make the directory", &dir))?;
+    let root = draft.path().join("folder");
+    let inner = root.join(inside);
+    make_private(&inner)?;
+    let made = missing.iter().filter_map(|folder| {
+        let relative = folder.strip_prefix(outer).ok()?;
+        Some(around.join(name).join(relative).components().collect())
+    });
+    let made = Made { made: made.collect() };
+    let text = serde_json::to_string(&made).unwrap_or_default();
+    File::create_new(inner.join(LOCK_FILE))
+        .and_then(|mut file| write(&mut file, &text))
+        .map_err(CliError::file("write", &dir.join(LOCK_FILE)))?;
+    match std::fs::rename(&root, around.join(name)) {
+        Ok(()) => Ok(true),
+        // Another command was faster.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty
+            ) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(CliError::file("make the directory", &dir)(error)),
+    }
+}
+
+/// Removes the drafts of commands that were killed. Those of the last minute may be in use.
+fn remove_drafts(around: &Path, prefix: &str) {
+    let Ok(entries) = std::fs::read_dir(around) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let modified = entry.metadata().and_then(|found| found.modified());
+        let age = modified.ok().and_then(|time| time.elapsed().ok());
+        if name.starts_with(prefix) && name.ends_with(DRAFT_ENDING) && age.is_some_and(|age| age > DRAFT_AGE)
+        {
+            // A draft that cannot be removed is harmless.
+            let _stays = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// Opens the lock file, or creates it. `None` when the folder was removed meanwhile.
 fn open(path: &Path) -> Result<Option<(File, bool)>, CliError> {
-    use std::io::ErrorKind::{AlreadyExists, NotFound};
+    use ErrorKind::{AlreadyExists, NotFound};
     let options = || {
         let mut options = File::options();
         options.read(true).write(true);
@@ -229,6 +280,37 @@ mod tests {
         std::fs::create_dir(&own).unwrap();
         assert!(Locked::take_writing(&own, full).is_err());
         assert_eq!(std::fs::read_dir(&own).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_folder_appears_with_the_record_of_its_origin_and_old_drafts_go() {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path().canonicalize().unwrap();
+        let drafts = [".a.old.new", ".a.young.new", ".b.old.new"].map(|name| root.join(name));
+        for draft in &drafts {
+            std::fs::create_dir_all(draft.join("folder/net")).unwrap();
+        }
+        let long_ago = std::time::SystemTime::now()
+            .checked_sub(DRAFT_AGE.saturating_mul(2))
+            .unwrap();
+        for old in [&drafts[0], &drafts[2]] {
+            File::open(old).unwrap().set_modified(long_ago).unwrap();
+        }
+        let seen = |file: &mut File, text: &str| {
+            assert!(!root.join("a").exists(), "the record is written first");
+            file.write_all(text.as_bytes())
+        };
+        let locked = Locked::take_writing(&root.join("a/net"), seen).unwrap();
+        let made = Made::read(&root.join("a/net/lock")).unwrap().made;
+        assert_eq!(made, [root.join("a/net"), root.join("a")]);
+        assert_eq!(drafts.map(|draft| draft.exists()), [false, true, true]);
+        assert_eq!(
+            std::fs::read_dir(&root).unwrap().count(),
+            3,
+            "no new draft is left"
+        );
+        assert!(locked.remove().unwrap());
+        assert!(!root.join("a").exists());
     }
 
     #[test]
