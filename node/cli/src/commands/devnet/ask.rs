@@ -196,26 +196,37 @@ impl Admin {
 
     /// Bans a peer until [`Admin::unban`].
     pub async fn ban(&self, id: &str, reason: &str) -> Result<(), CliError> {
-        self.call("net_banPeer", &[("id", id), ("reason", reason)]).await
+        self.call("net_banPeer", &[("id", id), ("reason", reason)])
+            .await?;
+        Ok(())
+    }
+
+    /// The ids of the peers that the node bans.
+    pub async fn bans(&self) -> Result<Vec<String>, CliError> {
+        let bans = self.call("net_getBans", &[]).await?;
+        let items = bans.as_array().into_iter().flatten();
+        Ok(items
+            .filter_map(|ban| Some(ban.get("id")?.as_str()?.to_owned()))
+            .collect())
     }
 
     /// Lifts the ban of a peer.
     pub async fn unban(&self, id: &str) -> Result<(), CliError> {
-        self.call("net_unbanPeer", &[("id", id)]).await
+        self.call("net_unbanPeer", &[("id", id)]).await?;
+        Ok(())
     }
 
-    async fn call(&self, method: &str, fields: &[(&str, &str)]) -> Result<(), CliError> {
+    async fn call(&self, method: &str, fields: &[(&str, &str)]) -> Result<Value, CliError> {
         let mut params = ObjectParams::new();
         for (name, value) in fields {
             params
                 .insert(name, value)
                 .map_err(|error| CliError::new(Exit::Failure, format!("{method}: {error}")))?;
         }
-        let _answer: Value = self.client.request(method, params).await.map_err(|error| {
+        self.client.request(method, params).await.map_err(|error| {
             let error = CliError::from(error);
             let message = format!("{} refuses {method}: {}", self.name, error.message);
             CliError { message, ..error }
-        })?;
-        Ok(())
+        })
     }
 }

@@ -50,3 +50,32 @@ fn a_cut_that_a_node_cannot_make_is_not_begun() {
     assert!(!bench.dir().join("validator-0/db/bans").exists());
     assert_eq!(bench.ok("heal")["healed"], false);
 }
+
+#[test]
+fn a_network_to_which_a_node_was_added_while_it_was_cut_is_healed() {
+    let bench = Bench::new();
+    bench.up("-v 2 -n 0");
+    bench.ok("partition 0/1");
+    bench.start("add-node").unwrap();
+    let record = |number: usize| Devnet::look(&bench.dir()).unwrap().node(number).unwrap();
+    let bans = |number: usize| record(number).home.join("db/bans");
+    let banned = |number: usize| {
+        let text = fs::read_to_string(bans(number)).unwrap_or_default();
+        let mut ids: Vec<String> = text.lines().map(str::to_owned).collect();
+        ids.sort_unstable();
+        ids
+    };
+    // The new node is in the first group.
+    let mut first = [record(0).peer_id, record(2).peer_id];
+    first.sort_unstable();
+    assert_eq!(
+        (banned(0), banned(2)),
+        (vec![record(1).peer_id], vec![record(1).peer_id])
+    );
+    assert_eq!(banned(1), first);
+    // As after a `heal` that was interrupted.
+    fs::remove_file(bans(0)).unwrap();
+    assert_eq!(bench.ok("heal")["healed"], true);
+    assert!((0..3).all(|number| banned(number).is_empty()));
+    assert_eq!(bench.ok("heal")["healed"], false);
+}

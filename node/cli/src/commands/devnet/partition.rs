@@ -122,8 +122,7 @@ pub fn same_side(net: &Devnet, number: usize, others: Vec<NodeRecord>) -> Result
         .collect())
 }
 
-/// Applies the partition, if there is one, to these nodes, provided that they run. The others have it
-/// already.
+/// Applies the partition, if there is one, to these nodes, and to the others towards them, provided that they run.
 pub async fn apply_to(net: &Devnet, numbers: &[usize]) -> Result<(), CliError> {
     let state = net.existing()?;
     if state.partition.is_empty() {
@@ -137,6 +136,10 @@ pub async fn apply_to(net: &Devnet, numbers: &[usize]) -> Result<(), CliError> {
         let admin = Admin::of(&node)?;
         for other in across(&state.partition, &state.nodes, &node) {
             admin.ban(&other.peer_id, REASON).await?;
+            // The partition may be older than the node.
+            if net.pid(other).is_some() {
+                Admin::of(other)?.ban(&node.peer_id, REASON).await?;
+            }
         }
     }
     Ok(())
@@ -152,7 +155,8 @@ fn across<'a>(
     nodes.iter().filter(move |other| side(groups, &other.name) != own)
 }
 
-/// Lifts the bans of the recorded partition, except those that `next` has as well.
+/// Lifts the bans of the recorded partition that are in place, except those that `next` has as well. A node has none where
+/// it was down, or where an earlier attempt was interrupted.
 async fn forgive(net: &Devnet, next: &[Vec<String>]) -> Result<(), CliError> {
     let state = net.existing()?;
     for node in &state.nodes {
@@ -160,7 +164,9 @@ async fn forgive(net: &Devnet, next: &[Vec<String>]) -> Result<(), CliError> {
             continue;
         }
         let admin = Admin::of(node)?;
-        for other in across(&state.partition, &state.nodes, node) {
+        let banned = admin.bans().await?;
+        let across = across(&state.partition, &state.nodes, node);
+        for other in across.filter(|other| banned.contains(&other.peer_id)) {
             if next.is_empty() || side(next, &node.name) == side(next, &other.name) {
                 admin.unban(&other.peer_id).await?;
             }

@@ -171,15 +171,24 @@ fn operate(stream: &TcpStream, home: &Path) -> Option<()> {
             .lines()
             .map(str::to_owned)
             .collect();
-        let id = request["params"]["id"].as_str().unwrap().to_owned();
+        let id = request["params"]["id"].as_str().unwrap_or_default().to_owned();
         match request["method"].as_str()? {
+            "net_getBans" => {
+                let ban = |id: &String| json!({ "id": id, "reason": "partition" });
+                let listed: Vec<Value> = lines.iter().map(ban).collect();
+                respond(stream, &request, &json!(listed))?;
+                continue;
+            }
             "net_banPeer" => {
                 assert_eq!(request["params"]["reason"], "partition");
                 // Banning twice is the same as banning once.
                 lines.retain(|line| *line != id);
                 lines.push(id);
             }
-            "net_unbanPeer" => lines.retain(|line| *line != id),
+            "net_unbanPeer" => {
+                assert!(lines.contains(&id), "{id} is not banned");
+                lines.retain(|line| *line != id);
+            }
             other => panic!("nobody told the stand-in of {other}"),
         }
         fs::write(&bans, lines.join("\n")).unwrap();
