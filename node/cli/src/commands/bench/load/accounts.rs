@@ -112,14 +112,16 @@ pub async fn fund(
                 BatchEntry::Refused { error } => {
                     return Err(error.into());
                 }
-                BatchEntry::Taken(taken) if taken.status.success != Some(true) => {
-                    let message = format!(
-                        "funding transaction {} did not succeed",
-                        taken.status.hash.0.to_text()
-                    );
-                    return Err(CliError::new(Exit::Rejected, message).data(json!(taken)));
+                BatchEntry::Taken(taken) => {
+                    let hash = taken.status.hash.0.to_text();
+                    let (exit, state) = match taken.status.success {
+                        Some(true) => continue,
+                        Some(false) => (Exit::Rejected, "did not succeed"),
+                        None => (Exit::Timeout, "is not final in time, and may still become so"),
+                    };
+                    let message = format!("funding transaction {hash} {state}");
+                    return Err(CliError::new(exit, message).data(json!(taken)));
                 }
-                BatchEntry::Taken(_) => {}
             }
         }
     }
