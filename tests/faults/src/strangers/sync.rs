@@ -26,6 +26,8 @@ const SERVING: [usize; 2] = [0, 1];
 const LIARS: usize = 2;
 /// MiB of a node that joins: those of an idle one, and 200.
 const JOIN_MIB_MAX: u64 = 222;
+/// Maximum time of a join per block, beyond [`HEALS_WITHIN`].
+const BLOCK_WITHIN: Duration = Duration::from_millis(50);
 /// Milliseconds in which a joining node must have left a peer with invalid answers. One that is silent
 /// instead cannot detect that it was left: this is the delay that each may cause.
 const LEFT_MS_MAX: u64 = 1_000;
@@ -52,6 +54,9 @@ pub fn run(table: &mut Table) {
     let grown = HEALS_WITHIN
         .saturating_mul(3)
         .saturating_add(Duration::from_millis(wanted * PACE_MS * 4));
+    let within = BLOCK_WITHIN
+        .saturating_mul(u32::try_from(wanted).unwrap_or(u32::MAX))
+        .saturating_add(HEALS_WITHIN);
     let home = &arena.cluster.homes.paths[FOLLOWER];
     let pristine = home.with_extension("pristine");
     copy(home, &pristine);
@@ -63,7 +68,7 @@ pub fn run(table: &mut Table) {
     let mut clean = Duration::ZERO;
     let mut peak = 0;
     for _ in 0..CLEAN_JOINS {
-        clean = clean.max(join(&arena));
+        clean = clean.max(join(&arena, within));
         peak = peak.max(arena.cluster.pid(FOLLOWER).and_then(peak_kib).unwrap_or(0));
         arena.cluster.kill(FOLLOWER);
         restore(home, &pristine);
@@ -94,7 +99,7 @@ pub fn run(table: &mut Table) {
         };
         let mut attacker = arena.attacker(attack, &how);
         attacker.go();
-        let took = join(&arena);
+        let took = join(&arena, within);
         let report: Report = attacker.report();
         arena.cluster.assert_alive();
         let banned =
@@ -125,11 +130,11 @@ pub fn run(table: &mut Table) {
     }
 }
 
-/// Starts the follower; returns the time until it is at the head.
-fn join(arena: &Arena) -> Duration {
+/// Starts the follower; returns the time until it is at the head, which must be at most `within`.
+fn join(arena: &Arena, within: Duration) -> Duration {
     let begun = Instant::now();
     arena.cluster.start(&[FOLLOWER]);
-    arena.cluster.wait_at_head(FOLLOWER, &SERVING, HEALS_WITHIN);
+    arena.cluster.wait_at_head(FOLLOWER, &SERVING, within);
     begun.elapsed()
 }
 
