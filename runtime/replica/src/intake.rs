@@ -40,6 +40,10 @@ const BURST_BLOCKS: u64 = 8;
 /// two statuses and up to five body requests a second.
 const SMALL_BURST: u64 = 512;
 const SMALL_PER_S: u64 = 128;
+/// Requests for blocks in a burst and per second. A node that catches up sends one per response, and responses have a
+/// rate limit in bytes.
+const REQUESTS_BURST: u64 = 512;
+const REQUESTS_PER_S: u64 = 128;
 /// Minimum time between two flood reports about one peer, in microseconds.
 const FLOOD_BLAME_MICROS: u64 = 250_000;
 /// Bytes of a part beside its transactions.
@@ -228,6 +232,7 @@ struct Peer {
     answered: VecDeque<Answered>,
     parts: Share,
     small: Share,
+    requests: Share,
     flood_blamed: Option<MonoTime>,
 }
 
@@ -422,10 +427,14 @@ impl Intake {
                     peer.flood("small messages without end", now)
                 }
             }
-            Message::Consensus(_)
-            | Message::Evidence(_)
-            | Message::Transactions(_)
-            | Message::SyncRequest { .. } => Ruling::Take,
+            Message::SyncRequest { .. } => {
+                if peer.requests.spend(1, REQUESTS_BURST, REQUESTS_PER_S, now) {
+                    Ruling::Take
+                } else {
+                    peer.flood("requests for blocks without end", now)
+                }
+            }
+            Message::Consensus(_) | Message::Evidence(_) | Message::Transactions(_) => Ruling::Take,
         }
     }
 

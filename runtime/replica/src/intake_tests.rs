@@ -422,3 +422,22 @@ fn small_messages_without_end_are_a_flood() {
     assert_eq!(count(2), SMALL_PER_S);
     assert_eq!(refused(intake.rule(STRANGER, &status, at(3))), None);
 }
+
+#[test]
+fn requests_for_blocks_without_end_are_a_flood() {
+    let mut intake = intake(&params());
+    let request = Message::SyncRequest {
+        from: Height(1),
+        count: 1,
+    };
+    let mut count = |second| {
+        let rulings = (0..REQUESTS_BURST).map(|_| intake.rule(STRANGER, &request, at(second)));
+        rulings.filter(|ruling| *ruling == Ruling::Take).count() as u64
+    };
+    assert_eq!(count(1), REQUESTS_BURST);
+    assert_eq!(count(1), 0);
+    assert_eq!(count(2), REQUESTS_PER_S);
+    // They have a share of their own.
+    let status = Message::Status { height: Height(3) };
+    assert_eq!(intake.rule(STRANGER, &status, at(2)), Ruling::Take);
+}

@@ -129,7 +129,12 @@ impl Task {
             StreamFault::Garbled => (Refusal::Undecodable, "gossip that does not decode"),
         };
         self.shared.tally.refuse(refusal);
-        self.blame(peer, Severity::Serious, reason);
+        let admitted = self.peers.get(&peer).and_then(|peer| peer.admitted.as_ref());
+        // Gossip is relayed: validators must not ban each other for bytes that a third peer composed.
+        let is_relay = fault == StreamFault::Garbled && admitted.is_some_and(|it| it.rank == Rank::Known);
+        if !is_relay {
+            self.blame(peer, Severity::Serious, reason);
+        }
         let _closing = self.swarm.disconnect_peer_id(peer);
     }
 

@@ -582,3 +582,25 @@ fn a_stranger_is_let_in_at_once_though_silent_sockets_hold_every_place() {
     assert_eq!(stranger.next(), Seen::Connected, "its first dial");
     drop(open);
 }
+
+#[test]
+fn full_messages_in_a_row_decode_and_those_of_other_topics_are_dropped() {
+    let a = Node::start(config(201));
+    let b = Node::start(to(config(202), &[&a]));
+    let (_, _) = (a.connected(), b.connected());
+    let stranger = Stranger::new(&a, 203);
+    stranger.say_hello();
+    let (peer, ..) = a.connected();
+    let message = [field(2, &vec![7; GOSSIP_BYTES_MAX]), field(4, b"other")].concat();
+    let rpc = field(2, &message);
+    let frame = [varint(u64::try_from(rpc.len()).unwrap()), rpc].concat();
+    let _open = stranger.write(&StreamProtocol::new("/meshsub/1.1.0"), &frame.repeat(4));
+    // It is connected still, and gossip continues.
+    let status = Envelope::new(&GENESIS).pack(&Message::Status { height: Height(9) });
+    let mut frame = u32::try_from(status.len()).unwrap().to_le_bytes().to_vec();
+    frame.extend(status);
+    let _open_too = stranger.write(&stranger.names.direct, &frame);
+    assert_eq!(a.message(), (peer, Message::Status { height: Height(9) }, None));
+    assert!(a.network.bans().is_empty());
+    a.publish_to(&b, &batch(1));
+}
