@@ -93,6 +93,8 @@ pub struct Ready {
 pub fn run(options: NodeOptions) -> Result<(), NodeError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(RPC_THREADS)
+        // Sockets are looked at after so many polls: the default of 61 is seconds where each poll serves many calls.
+        .event_interval(8)
         .thread_name("rpc")
         .on_thread_start(give_way)
         .enable_all()

@@ -15,7 +15,7 @@ use crate::access::AdminToken;
 use crate::backend::Backend;
 use crate::config::Config;
 use crate::dispatch::Served;
-use crate::gate::{Gate, Rules, bare_error};
+use crate::gate::{Gate, Rules, bare_error, yield_often};
 use crate::host::Origin;
 use crate::listener::{self, Answers, LocalAddress};
 use crate::methods::{self, Rpc};
@@ -179,6 +179,8 @@ impl<B: Backend> Shared<B> {
 
 impl<B: Backend> Answers for Shared<B> {
     async fn answer(&self, seated: &Arc<Seated>, id: u32, request: Request<Incoming>) -> Response<HttpBody> {
+        // Requests may come one after the other in a row, without a wait.
+        yield_often().await;
         let is_post = request.method() == Method::POST;
         let answer = self.route(seated, id, request).await;
         if self.token.is_some() {

@@ -30,7 +30,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::dispatch::{Begun, Served, Subscribing};
-use crate::gate::{Gate, Lane, Rules, bare_error};
+use crate::gate::{Gate, Lane, Rules, bare_error, yield_often};
 use crate::listener::take_leave;
 use crate::metrics::Closed;
 use crate::request::{plain, request_too_large};
@@ -191,6 +191,9 @@ impl Session {
                 event = messages.next(), if has_room && !stopping => {
                     seen = Instant::now();
                     match event {
+                        Ok(Event::Message(_)) if self.rules.is_deep_in_debt(self.seated.peer) => {
+                            return self.closes(code::TRY_AGAIN);
+                        }
                         Ok(Event::Message(message)) => {
                             let held = messages.take_held();
                             requested.fetch_add(message.len(), Ordering::Relaxed);
@@ -233,6 +236,7 @@ impl Session {
                 }
                 () = &mut stopped, if !stopping => stopping = true,
             }
+            yield_often().await;
             if stopping && tasks.is_empty() {
                 return Out::Close {
                     code: code::GOING_AWAY,

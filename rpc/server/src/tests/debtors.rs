@@ -233,7 +233,7 @@ async fn a_small_message_of_a_debtor_is_thrown_away_and_its_session_goes_on() {
     // The start of the session is charged, and the discarded bytes: 1, 10 and 3 units.
     let wait = served.post(HEAD).await.json()["error"]["data"]["retryAfterMs"].clone();
     let wait: u64 = wait.as_str().unwrap().parse().unwrap();
-    assert!((11_000..=15_001).contains(&wait), "{wait} ms");
+    assert!((12_000..=16_001).contains(&wait), "{wait} ms");
 }
 
 #[tokio::test]
@@ -352,4 +352,21 @@ async fn the_start_of_a_session_and_what_is_no_call_cost_a_unit() {
         let refused = served.post(&body).await;
         assert_eq!(refused.status, 429, "{request}");
     }
+}
+
+#[tokio::test]
+async fn refused_entries_go_deeper_into_debt_and_end_a_session() {
+    let served = spent(20).await;
+    let mut socket = RawSocket::open(&served).await;
+    // Below 4 KiB, so that its bytes cost nothing.
+    let batch = format!("[{}]", [HEAD; 60].join(","));
+    assert!(batch.len() < 4096);
+    // Five full budgets are 100 units.
+    for _ in 0..2 {
+        socket.0.write_all(&frame(0x81, batch.as_bytes())).await.unwrap();
+        let answers: Value = serde_json::from_str(&socket.receive().await).unwrap();
+        expect_error(&answers[59], 1401, "rate_limited");
+    }
+    socket.0.write_all(&frame(0x81, batch.as_bytes())).await.unwrap();
+    assert_eq!(closed(socket.0).await, [0x88, 2, 0x03, 0xf5], "1013");
 }
