@@ -242,7 +242,7 @@ impl Shell {
             && turn(proposal.header.round) == proposal.header.proposer;
         if !in_turn {
             // The forwarder may be a height behind and unable to determine the turn: only the signature shows
-            // whether it is to blame. Not remembered: messages out of turn must not fill the memory. Counted,
+            // that it is at fault. Not recorded: messages out of turn must not fill the memory. Counted,
             // since each costs a signature check.
             return if self.has_spoken(&of) {
                 Verdict::Ignored

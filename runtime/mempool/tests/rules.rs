@@ -283,7 +283,7 @@ fn no_transaction_takes_the_fees_of_those_behind_it() {
         body.operations = vec![transfer(balance - 10)];
         sign(1, body)
     };
-    // Whether the drain is first or closes the gap afterwards.
+    // The drain is first, or it closes the gap afterwards.
     for order in [[0, 1, 2, 3], [1, 2, 3, 0]] {
         let mut pool = pool(small(40));
         let mut declared = 0;

@@ -6,7 +6,7 @@
 //!
 //! - [`Home`] is a directory and the commands that are run on it; [`Node`] a running node.
 //! - [`Devnet`] is a local network of several.
-//! - [`Liar`] is a proxy in front of a node that falsifies answers.
+//! - [`Liar`] is a proxy that falsifies the answers of a node.
 //! - [`http`] sends raw bytes to a node, for requests that no proper client would send.
 
 // A harness may stop at the first unexpected result, as a test may.
