@@ -97,16 +97,19 @@ pub fn answer<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<
                 Attack::LiarStall if from.0 > real / 2 => continue,
                 _ => source.blocks(stage, from, count).await?,
             };
-            let blocks = match stage.attack {
-                Attack::LiarGaps => blocks.into_iter().step_by(2).collect(),
-                Attack::LiarCertificate => blocks.into_iter().map(miscertified).collect(),
-                _ => blocks,
+            // A single block has no gap, and an empty answer has no certificate: nothing is wrong with those.
+            let (is_wrong, blocks) = match stage.attack {
+                Attack::LiarGaps => (blocks.len() > 1, blocks.into_iter().step_by(2).collect()),
+                Attack::LiarCertificate => {
+                    let blocks: Vec<_> = blocks.into_iter().map(miscertified).collect();
+                    (!blocks.is_empty(), blocks)
+                }
+                _ => (false, blocks),
             };
-            let lies = matches!(stage.attack, Attack::LiarGaps | Attack::LiarCertificate);
             let answer = stage.envelope.pack(&Message::SyncResponse { from, blocks });
             session.write(&mut lane, &frame(&answer), 1).await?;
-            if lies {
-                session.offend("a lie in sync");
+            if is_wrong {
+                session.offend("a wrong answer in sync");
             }
         }
         Ok(())
