@@ -35,6 +35,6 @@ pub use error::{FaultClass, StorageError};
 pub use schema::{GenesisRecord, Head, Place};
 pub use state::{AccountProof, SlotProof, StateView};
 pub use store::{
-    BlockStore, CommitBlock, GenesisState, PohPosition, PohStore, StateStore, Store, StoreConfig, StoreStats,
+    BlockStore, GenesisState, PohPosition, PohStore, StateStore, Store, StoreConfig, StoreStats,
     StoredTransaction, TxStore,
 };

@@ -11,7 +11,7 @@ mod support;
 use proptest::prelude::*;
 use std::sync::Arc;
 use support::*;
-use vibecoin_execution::StateChanges;
+use vibecoin_execution::{DecidedBlock, StateChanges};
 use vibecoin_primitives::*;
 use vibecoin_storage::kv::*;
 use vibecoin_storage::schema::{self, BlockPart, COMMIT_KEYS};
@@ -251,7 +251,7 @@ fn a_block_that_does_not_follow_is_refused_and_nothing_is_written() {
     let (mut chain, kv, store) = chain_in_memory(3, 2);
     let good = chain.next(&store.view(), 6);
     let before = dump(&kv);
-    let refused = |change: &dyn Fn(&mut vibecoin_storage::CommitBlock)| {
+    let refused = |change: &dyn Fn(&mut DecidedBlock<StateView>)| {
         let mut block = good.clone();
         change(&mut block);
         let error = store.commit(&block).unwrap_err();
@@ -259,6 +259,7 @@ fn a_block_that_does_not_follow_is_refused_and_nothing_is_written() {
         assert_eq!(dump(&kv), before);
     };
     refused(&|block| block.header.height = Height(5));
+    refused(&|block| block.hash = Hash([1; 32]));
     refused(&|block| block.header.parent = Hash([1; 32]));
     refused(&|block| block.header.state_root = Hash([1; 32]));
     refused(&|block| block.certificate.block = Hash([1; 32]));

@@ -8,6 +8,7 @@ use crossbeam_channel::{Sender, TrySendError};
 use tokio::sync::{oneshot, watch};
 use vibecoin_config::Config;
 use vibecoin_execution::{BlockContext, BlockExecutor, ExecutionError, InvalidTransaction};
+use vibecoin_host::Recovery;
 use vibecoin_mempool::{Inserted, MempoolError, Status};
 use vibecoin_primitives::{
     Account, Address, Amount, CommitCertificate, Evidence, Hash, Header, Height, Nonce, PublicKey, Receipt,
@@ -21,9 +22,8 @@ use vibecoin_rpc_server::backend::{
 use vibecoin_storage::{StateView, StorageError, Store};
 
 use crate::clock::Clock;
-use crate::driver::Input;
+use crate::driver::NodeEvent;
 use crate::faucet::Faucet;
-use crate::recovery::Recovery;
 use crate::shared::{Fate, Shared};
 use crate::submissions::{Refused, SubmissionSender};
 use crate::verify::SubmitError;
@@ -54,7 +54,7 @@ pub struct Handles {
     /// The network.
     pub network: Option<Arc<dyn PeersView>>,
     /// The driver's inbox, for evidence submitted by RPC.
-    pub driver: Option<Sender<Input>>,
+    pub driver: Option<Sender<NodeEvent>>,
     /// The account that pays on a dev chain.
     pub faucet: Option<Faucet>,
     /// Data found missing at the start.
@@ -644,7 +644,7 @@ impl Backend for NodeBackend {
             });
         };
         driver
-            .try_send(Input::Evidence(Box::new(evidence)))
+            .try_send(NodeEvent::Evidence(Box::new(evidence)))
             .map_err(|error| match error {
                 TrySendError::Full(_) => BackendError::Busy {
                     queue: "the driver's inbox",

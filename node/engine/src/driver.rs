@@ -5,24 +5,26 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, at, never, select};
-use tracing::{debug, info, warn};
-use vibecoin_consensus::{BftOrderer, GuardEntry, GuardStep, LogRecord, Orderer, Step};
+use tracing::info;
+use vibecoin_consensus::{BftOrderer, GuardEntry, LogRecord, Orderer, Step};
+use vibecoin_execution::DecidedBlock;
+use vibecoin_host::ConsensusFiles;
 use vibecoin_mempool::Status;
-use vibecoin_primitives::{Evidence, Hash, Height, PublicKey, Round, VerifiedTransaction, encode};
-use vibecoin_replica::{Action, Commit, Event, GossipId, Message, PeerId, Replica, Ticket};
+use vibecoin_primitives::{Hash, Height, Round};
+use vibecoin_replica::{Event, Replica};
 use vibecoin_rpc_server::backend::PohStatus;
 use vibecoin_storage::StateView;
-use vibecoin_storage::files::{ConsensusLog, GuardFile};
+
+mod host;
 
 use crate::again::{Again, Share};
 use crate::clock::Clock;
 use crate::error::NodeError;
 use crate::mail::Mailbox;
-use crate::metrics::Files;
 use crate::network::Outlet;
-use crate::serve::{Class, Request, Server};
+use crate::serve::Server;
 use crate::shared::Shared;
-use crate::verify::{Own, Tickets, Told};
+use crate::verify::Tickets;
 
 /// Maximum number of inputs queued for the driver; senders block beyond it.
 pub const INBOX_MAX: usize = 64;
@@ -34,49 +36,11 @@ const IN_A_ROW_MAX: u32 = 64;
 /// Bytes of a transfer, for the fee that the pool's status shows.
 const TYPICAL_TRANSACTION_BYTES: u32 = 180;
 
-/// Inputs of the driver thread.
-pub enum Input {
-    /// Transactions whose signatures have been checked.
-    Transactions {
-        /// Returned with the answer.
-        ticket: Ticket,
-        /// Oldest first.
-        transactions: Vec<Arc<VerifiedTransaction>>,
-    },
-    /// A peer's message; the valid signatures of its transactions have been checked.
-    Message {
-        /// The sender.
-        from: PeerId,
-        /// The message as decoded.
-        message: Box<Message>,
-        /// Its transactions with valid signatures.
-        verified: Vec<VerifiedTransaction>,
-        /// Set when it arrived by gossip.
-        gossip: Option<GossipId>,
-    },
-    /// A peer is connected.
-    Connected {
-        /// The peer.
-        peer: PeerId,
-        /// Its newest block.
-        head: Height,
-        /// The validator key that it proved to have.
-        validator: Option<PublicKey>,
-    },
-    /// A peer is disconnected.
-    Disconnected {
-        /// The peer.
-        peer: PeerId,
-    },
-    /// Blocks that a peer sent from this height on were refused.
-    Refused {
-        /// The peer that sent them.
-        from: PeerId,
-        /// The height of the first of them.
-        height: Height,
-    },
-    /// A double signature that was submitted by RPC and has been checked.
-    Evidence(Box<Evidence>),
+/// An event for the replica of a node.
+pub type NodeEvent = Event<StateView>;
+
+/// Inputs of the driver that must not wait behind others.
+pub enum Urgent {
     /// The commit is durable.
     Committed {
         /// Its height.
@@ -90,143 +54,156 @@ pub enum Input {
     Fail(NodeError),
 }
 
-/// Destination of guard entries.
-pub enum GuardStore {
-    /// A two-slot file, synced before a signature leaves.
-    File(Box<GuardFile>),
-    /// For a dev chain: no other node relies on its signatures, and it must be able to rewind.
-    Memory,
+/// The next turn of the driver.
+enum Turn {
+    Event(NodeEvent),
+    Urgent(Urgent),
+    /// A deadline is due.
+    Due,
 }
 
-impl GuardStore {
-    /// Durably records the content about to be signed. `log_end` is the end of the consensus log, which has
-    /// the causes.
-    ///
-    /// # Errors
-    /// [`NodeError::Storage`]: nothing may be signed in that case.
-    pub fn store(&mut self, entry: &GuardEntry, log_end: usize) -> Result<(), NodeError> {
-        let Self::File(file) = self else {
-            return Ok(());
-        };
-        let stored = vibecoin_storage::files::GuardEntry {
-            height: entry.height,
-            round: entry.round,
-            step: match entry.step {
-                GuardStep::Building => 0,
-                GuardStep::Proposal => 1,
-                GuardStep::Prevote => 2,
-                GuardStep::Precommit => 3,
-            },
-            payload: encode(entry),
-        };
-        file.store(stored, log_end)
-            .map_err(storage("write the double-sign guard"))
-    }
-}
-
-/// Host of the replica: performs its actions.
-pub struct Driver {
-    /// The deterministic state machine.
-    pub replica: Replica<StateView, BftOrderer>,
-    /// The consensus log.
-    pub log: ConsensusLog,
-    /// The double-sign guard.
-    pub guard: GuardStore,
+/// What connects the driver to the other threads.
+pub struct Ports {
     /// Transactions; the number of entries and the size of each are bounded.
-    pub inbox: Receiver<Input>,
+    pub inbox: Receiver<NodeEvent>,
     /// Statements, requests and heads of peers, and their connections and disconnections.
     pub mail: Arc<Mailbox>,
     /// Parts, bodies and blocks of peers, with the transactions whose signatures are valid.
-    pub checked: Receiver<Input>,
-    /// True if the last input of a peer was from `checked`.
-    pub was_checked: bool,
-    /// Position of the replica in the last notification to the intake.
-    pub position: Option<(Height, Round, bool)>,
-    /// Inputs that must not wait behind transactions: durable commits, stops, failures.
-    pub urgent: Receiver<Input>,
+    pub checked: Receiver<NodeEvent>,
+    /// Durable commits, stops, failures.
+    pub urgent: Receiver<Urgent>,
     /// Outgoing messages to peers.
     pub outlet: Outlet,
     /// Reads blocks for peers.
     pub server: Arc<OnceLock<Server>>,
     /// Blocks to be stored.
-    pub commits: Sender<Box<Commit<StateView>>>,
+    pub commits: Sender<Box<DecidedBlock<StateView>>>,
     /// Answers to submissions.
     pub tickets: Arc<Tickets>,
     /// State published to readers.
     pub shared: Arc<Shared>,
-    /// The clocks.
-    pub clock: Clock,
-    /// Number of consecutive inputs taken from peers.
-    pub in_a_row: u32,
+}
+
+/// Host of the replica: performs its actions.
+pub struct Driver {
+    /// The deterministic state machine.
+    replica: Replica<StateView, BftOrderer>,
+    /// The consensus log and the double-sign guard.
+    files: ConsensusFiles,
+    clock: Clock,
+    inbox: Receiver<NodeEvent>,
+    mail: Arc<Mailbox>,
+    checked: Receiver<NodeEvent>,
+    urgent: Receiver<Urgent>,
+    outlet: Outlet,
+    server: Arc<OnceLock<Server>>,
+    commits: Sender<Box<DecidedBlock<StateView>>>,
+    tickets: Arc<Tickets>,
+    shared: Arc<Shared>,
     /// Distorts outgoing messages, in the build for the fault tests.
     #[cfg(feature = "byzantine")]
-    pub liar: Option<crate::byzantine::Liar>,
+    liar: Option<crate::byzantine::Liar>,
+    /// Number of commits that were handed over and are not durable yet.
+    commits_open: u32,
+    /// True if the last event of a peer was from `checked`.
+    was_checked: bool,
+    /// Position of the replica in the last notification to the intake.
+    position: Option<(Height, Round, bool)>,
+    /// Number of consecutive events taken from peers.
+    in_a_row: u32,
     /// Number of the pool's departures that have been passed on to readers.
-    pub departures_seen: u64,
+    departures_seen: u64,
     /// Number of the pool's promotions that have been passed on to peers.
-    pub promotions_seen: u64,
+    promotions_seen: u64,
     /// Transactions to be announced again until a block includes them.
-    pub again: Again,
+    again: Again,
 }
 
 impl Driver {
+    /// A driver that has not started its replica.
+    pub fn new(
+        replica: Replica<StateView, BftOrderer>,
+        files: ConsensusFiles,
+        clock: Clock,
+        ports: Ports,
+    ) -> Self {
+        let Ports {
+            inbox,
+            mail,
+            checked,
+            urgent,
+            outlet,
+            server,
+            commits,
+            tickets,
+            shared,
+        } = ports;
+        Self {
+            replica,
+            files,
+            clock,
+            inbox,
+            mail,
+            checked,
+            urgent,
+            outlet,
+            server,
+            commits,
+            tickets,
+            shared,
+            #[cfg(feature = "byzantine")]
+            liar: None,
+            commits_open: 0,
+            was_checked: false,
+            position: None,
+            in_a_row: 0,
+            departures_seen: 0,
+            promotions_seen: 0,
+            again: Again::default(),
+        }
+    }
+
+    /// The same with outgoing messages distorted.
+    #[cfg(feature = "byzantine")]
+    pub fn distorted(mut self, liar: Option<crate::byzantine::Liar>) -> Self {
+        self.liar = liar;
+        self
+    }
+
     /// Runs until it receives a stop; `records` and `guard` are the contents of the files.
     ///
     /// # Errors
     /// [`NodeError`] when a write failed or the replica halted. Nothing is retried.
     pub fn run(mut self, records: Vec<LogRecord>, guard: Option<GuardEntry>) -> Result<(), NodeError> {
-        let mut commits_open = 0u32;
         let mut stopping = false;
         self.replica
             .step(self.clock.now(), Event::Start { records, guard });
         loop {
-            commits_open = commits_open.saturating_add(self.perform()?);
-            if stopping && commits_open == 0 {
+            while let Some(action) = self.replica.poll() {
+                vibecoin_host::perform(action, &mut self)?;
+            }
+            if stopping && self.commits_open == 0 {
                 return Ok(());
             }
             self.beat();
-            let input = if stopping {
-                self.urgent.recv().ok()
+            let turn = if stopping {
+                let lost = |_| NodeError::ThreadLost { name: "persist" };
+                Turn::Urgent(self.urgent.recv().map_err(lost)?)
             } else {
                 self.wait()
             };
-            let event = match input {
-                None => Event::Time,
-                Some(Input::Transactions { ticket, transactions }) => {
-                    Event::Transactions { ticket, transactions }
-                }
-                Some(Input::Message {
-                    from,
-                    message,
-                    verified,
-                    gossip,
-                }) => Event::Message {
-                    from,
-                    message,
-                    verified,
-                    gossip,
-                },
-                Some(Input::Connected {
-                    peer,
-                    head,
-                    validator,
-                }) => Event::Connected {
-                    peer,
-                    head,
-                    validator,
-                },
-                Some(Input::Disconnected { peer }) => Event::Disconnected { peer },
-                Some(Input::Refused { from, height }) => Event::Refused { from, height },
-                Some(Input::Evidence(evidence)) => Event::Evidence(evidence),
-                Some(Input::Committed { height, state }) => {
-                    commits_open = commits_open.saturating_sub(1);
+            let event = match turn {
+                Turn::Event(event) => event,
+                Turn::Due => Event::Time,
+                Turn::Urgent(Urgent::Committed { height, state }) => {
+                    self.commits_open = self.commits_open.saturating_sub(1);
                     Event::Committed { height, state }
                 }
-                Some(Input::Stop) => {
+                Turn::Urgent(Urgent::Stop) => {
                     stopping = true;
                     continue;
                 }
-                Some(Input::Fail(error)) => return Err(error),
+                Turn::Urgent(Urgent::Fail(error)) => return Err(error),
             };
             if stopping {
                 // No new work begins; only the commit in progress is awaited.
@@ -238,43 +215,43 @@ impl Driver {
         }
     }
 
-    /// The next input, or `None` when a deadline is due. Urgent inputs have priority, then inputs of peers;
-    /// but every so often a transaction gets its turn, whatever the load from peers.
-    fn wait(&mut self) -> Option<Input> {
-        if let Ok(input) = self.urgent.try_recv() {
-            return Some(input);
+    /// Waits for the next turn. Urgent inputs have priority, then events of peers; but every so often a transaction
+    /// gets its turn, whatever the load from peers.
+    fn wait(&mut self) -> Turn {
+        if let Ok(urgent) = self.urgent.try_recv() {
+            return Turn::Urgent(urgent);
         }
         if self.in_a_row < IN_A_ROW_MAX
-            && let Some(input) = self.next_of_peers()
+            && let Some(event) = self.next_of_peers()
         {
             self.in_a_row = self.in_a_row.saturating_add(1);
-            return Some(input);
+            return Turn::Event(event);
         }
         self.in_a_row = 0;
         let deadlines = [self.replica.next_deadline(), self.again.next()];
         let deadline = deadlines.into_iter().flatten().min();
         let deadline = deadline.map(|at| self.clock.instant(at));
         if deadline.is_some_and(|at| at <= Instant::now()) {
-            return None;
+            return Turn::Due;
         }
-        if let Ok(input) = self.inbox.try_recv() {
-            return Some(input);
+        if let Ok(event) = self.inbox.try_recv() {
+            return Turn::Event(event);
         }
         // Nothing else to do: pending batches are sent now.
         self.outlet.flush();
         let due = deadline.map_or_else(never, at);
         // A closed channel means that the node is stopping.
         select! {
-            recv(self.urgent) -> input => Some(input.unwrap_or(Input::Stop)),
-            recv(self.mail.bell()) -> _ => self.mail.pop(),
-            recv(self.checked) -> input => Some(input.unwrap_or(Input::Stop)),
-            recv(self.inbox) -> input => Some(input.unwrap_or(Input::Stop)),
-            recv(due) -> _ => None,
+            recv(self.urgent) -> urgent => Turn::Urgent(urgent.unwrap_or(Urgent::Stop)),
+            recv(self.mail.bell()) -> _ => self.mail.pop().map_or(Turn::Due, Turn::Event),
+            recv(self.checked) -> event => event.map_or(Turn::Urgent(Urgent::Stop), Turn::Event),
+            recv(self.inbox) -> event => event.map_or(Turn::Urgent(Urgent::Stop), Turn::Event),
+            recv(due) -> _ => Turn::Due,
         }
     }
 
-    /// The next input of peers: checked messages and mail, alternately.
-    fn next_of_peers(&mut self) -> Option<Input> {
+    /// The next event of peers: checked messages and mail, alternately.
+    fn next_of_peers(&mut self) -> Option<NodeEvent> {
         let first = if self.was_checked {
             None
         } else {
@@ -284,143 +261,6 @@ impl Driver {
         first
             .or_else(|| self.mail.pop())
             .or_else(|| self.checked.try_recv().ok())
-    }
-
-    /// Performs all actions; returns the number of commits that were handed over.
-    fn perform(&mut self) -> Result<u32, NodeError> {
-        let mut commits = 0u32;
-        while let Some(action) = self.replica.poll() {
-            match action {
-                // W1: in order, durable only with the next sync.
-                Action::Append(record) => {
-                    self.shared.rounds.lock().record(&record, self.clock.now());
-                    self.shared.metrics.recorded(&record);
-                    self.log
-                        .append(&encode(&record))
-                        .map_err(storage("append to the log"))?;
-                }
-                // W2: the causes of the next signature.
-                Action::SyncLog => {
-                    self.shared.metrics.storage.syncs.at(Files::Log).inc();
-                    self.log.sync().map_err(storage("sync the log"))?;
-                }
-                // D1: before the signature leaves.
-                Action::Guard(entry) => self.write_guard(&entry)?,
-                // D2: one atomic synced write, on the committing thread.
-                Action::Commit(commit) => {
-                    commits = commits.saturating_add(1);
-                    let (height, block, round) =
-                        (commit.header.height, commit.hash, commit.certificate.round);
-                    let now = self.clock.now();
-                    let (steps, rounds) = self.shared.rounds.lock().decided(height, block, round, now);
-                    let metrics = &self.shared.metrics;
-                    metrics.decided(steps, rounds, commit.ids.len(), now.mono.0);
-                    let lost = |_| NodeError::ThreadLost { name: "persist" };
-                    self.commits.send(commit).map_err(lost)?;
-                }
-                // W5: the previous height is durable.
-                Action::ResetLog { height } => {
-                    self.log.reset(height).map_err(storage("reset the log"))?;
-                    if let Some(server) = self.server.get() {
-                        server.clear_bodies();
-                    }
-                }
-                Action::Admitted { ticket, results } => {
-                    self.shared.metrics.offered(&results);
-                    self.note_departures();
-                    if let Some(mut answer) = self.tickets.close(ticket, results) {
-                        // Only those that remain: a later one of the same batch may have displaced it.
-                        let pool = self.replica.pool();
-                        let taken = std::mem::take(&mut answer.taken).into_iter();
-                        let kept = taken.filter(|transaction| pool.get(transaction.id()).is_some());
-                        let kept: Vec<_> = kept.collect();
-                        let waits = |it: &Arc<VerifiedTransaction>| pool.get(it.id()).is_some();
-                        match answer.take_own() {
-                            Own::Any(caller, own) => {
-                                let share = Share::Caller(caller);
-                                for transaction in own.iter().filter(|it| waits(it)) {
-                                    self.outlet.pass_on(transaction);
-                                    self.again.told(self.clock.now().mono, share, *transaction.id());
-                                }
-                            }
-                            Own::Message(mut own) => {
-                                own.retain(waits);
-                                self.outlet.publish(&own);
-                            }
-                        }
-                        self.shared.pool.insert(kept, crate::clock::wall());
-                        if let Told::Gossip { gossip, verdict } = answer.send() {
-                            self.outlet.forward(gossip, verdict);
-                        }
-                    }
-                }
-                Action::RoundStarted {
-                    height,
-                    round,
-                    proposer,
-                } => {
-                    let now = self.clock.now();
-                    self.shared.metrics.consensus.rounds.inc();
-                    self.shared
-                        .rounds
-                        .lock()
-                        .round_started(height, round, proposer, now);
-                    debug!(target: "node::consensus", %height, %round, %proposer, "round started");
-                }
-                Action::Untimely {
-                    height,
-                    round,
-                    time,
-                    clock,
-                } => {
-                    self.shared.metrics.consensus.untimely.inc();
-                    warn!(target: "node::consensus", %height, %round, time_ms = %time, clock_ms = %clock,
-                        "a proposal names another time than this clock shows; if this comes often, look at the clocks");
-                }
-                Action::Blame { peer, reason } => {
-                    debug!(target: "node::network", peer = peer.0, reason, "peer broke a rule");
-                    self.outlet.blame(peer, &reason);
-                }
-                Action::Broadcast(message) => self.broadcast(message),
-                Action::Send { to, message } => self.outlet.send(to, &message, self.clock.now().mono),
-                Action::Forward { gossip, verdict } => self.outlet.forward(gossip, verdict),
-                // Requests for blocks do not arrive here in the node: they go to the serving thread.
-                Action::Serve { to, from, count } => {
-                    if let Some(server) = self.server.get() {
-                        server.ask(Class::Stranger, to, Request::Blocks { from, count });
-                    }
-                }
-                Action::GiveBody { to, block } => {
-                    if let Some(server) = self.server.get() {
-                        let pack = || self.replica.body(&block);
-                        self.outlet.give_body(server, to, block, pack);
-                    }
-                }
-                Action::Halt(fault) => return Err(fault.into()),
-            }
-        }
-        Ok(commits)
-    }
-
-    #[cfg(not(feature = "byzantine"))]
-    fn broadcast(&mut self, message: Message) {
-        self.outlet.broadcast(&message);
-    }
-
-    #[cfg(feature = "byzantine")]
-    fn broadcast(&mut self, message: Message) {
-        let said = match &mut self.liar {
-            Some(liar) => liar.distort(message),
-            None => vec![message],
-        };
-        for message in said {
-            self.outlet.broadcast(&message);
-        }
-    }
-
-    fn write_guard(&mut self, entry: &GuardEntry) -> Result<(), NodeError> {
-        self.shared.metrics.storage.syncs.at(Files::Guard).inc();
-        self.guard.store(entry, self.log.len())
     }
 
     /// Removes departed transactions from the readers' copy, and records the reason for later queries.
@@ -521,10 +361,6 @@ impl Driver {
 fn note_building(poh: &mut PohStatus, building: (Height, u32, Hash), behind_us: Option<u64>) {
     (poh.height, poh.tick, poh.hash) = building;
     poh.drift_ms = i64::try_from(behind_us.unwrap_or_default() / 1000).unwrap_or(i64::MAX);
-}
-
-fn storage(context: &'static str) -> impl Fn(vibecoin_storage::StorageError) -> NodeError {
-    move |source| NodeError::Storage { context, source }
 }
 
 /// Logs once the state from which the driver starts.

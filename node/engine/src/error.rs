@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 
+use vibecoin_host::{CommitError, HostError, RecoverError};
 use vibecoin_keystore::KeyError;
 use vibecoin_primitives::text::quoted;
 use vibecoin_replica::Fault;
@@ -117,6 +118,37 @@ impl From<KeyError> for NodeError {
         match error {
             KeyError::Locked { .. } => Self::Locked(error.to_string()),
             _ => Self::Keystore(error),
+        }
+    }
+}
+
+impl From<HostError> for NodeError {
+    fn from(HostError { context, source }: HostError) -> Self {
+        Self::Storage { context, source }
+    }
+}
+
+impl From<RecoverError> for NodeError {
+    fn from(error: RecoverError) -> Self {
+        match error {
+            RecoverError::Host(error) => error.into(),
+            RecoverError::Damaged { detail, remedy } => Self::Damaged { detail, remedy },
+            RecoverError::GuardLost { detail } => Self::GuardLost { detail },
+        }
+    }
+}
+
+impl From<CommitError> for NodeError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Host(error) => error.into(),
+            CommitError::OtherThanWitness { .. } => Self::Damaged {
+                detail: error.to_string(),
+                remedy: "Nothing was signed and the block was not stored. Two different blocks of one height are final \
+                         somewhere: keep a copy of this home for a report, and ask the operators of the other validators \
+                         which chain is theirs"
+                    .to_owned(),
+            },
         }
     }
 }

@@ -20,7 +20,7 @@ use vibecoin_primitives::{
 };
 use vibecoin_replica::{CertifiedBlock, Chain, Message, PeerId, Refusal, Refused, examine};
 
-use crate::driver::Input;
+use crate::driver::NodeEvent;
 use crate::metrics::Offences;
 use crate::queue::{Bounds, FairQueue, ITEM_BYTES};
 use crate::shared::Shared;
@@ -141,7 +141,7 @@ pub struct Inspector {
     /// Disconnected when no more messages will arrive.
     pub alive: Receiver<()>,
     /// Checked messages, to the driver.
-    pub checked: Sender<Input>,
+    pub checked: Sender<NodeEvent>,
     /// Callback for refused messages.
     pub report: Report,
 }
@@ -178,13 +178,13 @@ impl Inspector {
         message: Message,
         verified: Vec<VerifiedTransaction>,
     ) -> Result<(), Ended> {
-        let input = Input::Message {
+        let event = NodeEvent::Message {
             from,
             message: Box::new(message),
             verified,
             gossip: None,
         };
-        self.checked.send(input).map_err(|_| Ended)
+        self.checked.send(event).map_err(|_| Ended)
     }
 
     /// Checks a part or a body.
@@ -277,7 +277,7 @@ impl Inspector {
                 (self.report)(from, &refusal);
                 let height = first;
                 // A driver that has ended is detected at the next message.
-                let _ended = self.checked.send(Input::Refused { from, height });
+                let _ended = self.checked.send(NodeEvent::Refused { from, height });
                 return None;
             }
         }
@@ -308,7 +308,7 @@ impl Inspector {
                 self.pass_on(from, message, answer.verified)?;
             }
             let height = block.header.height;
-            let refused = Input::Refused { from, height };
+            let refused = NodeEvent::Refused { from, height };
             return self.checked.send(refused).map(|()| None).map_err(|_| Ended);
         }
         if let Ok(body) = decode::<Body>(&block.body)

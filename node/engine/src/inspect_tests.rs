@@ -154,7 +154,7 @@ fn blocks(blocks: Vec<CertifiedBlock>) -> Message {
 
 struct Bench {
     inspector: Inspector,
-    checked: Receiver<Input>,
+    checked: Receiver<NodeEvent>,
     refusals: Arc<Mutex<Vec<Refusal>>>,
     alive: Sender<()>,
 }
@@ -206,9 +206,9 @@ fn look_at(message: Message) -> (Vec<Refusal>, Vec<String>) {
     (found, checked.try_iter().map(word).collect())
 }
 
-fn word(input: Input) -> String {
-    match input {
-        Input::Message {
+fn word(event: NodeEvent) -> String {
+    match event {
+        NodeEvent::Message {
             message, verified, ..
         } => match *message {
             Message::Part(_) => format!("part, {} verified", verified.len()),
@@ -218,7 +218,7 @@ fn word(input: Input) -> String {
             }
             other => panic!("{other:?}"),
         },
-        Input::Refused { height, .. } => format!("refused from {height}"),
+        NodeEvent::Refused { height, .. } => format!("refused from {height}"),
         _ => panic!("nothing else is passed on"),
     }
 }

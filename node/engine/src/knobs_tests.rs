@@ -11,8 +11,8 @@ use vibecoin_replica::Chain;
 
 use crate::listeners::Listeners;
 use crate::network::settings;
-use crate::node::{pool_config, server_config};
 use crate::open::store_config;
+use crate::settings::{pool_config, server_config};
 
 /// Settings that the command line reads before the node starts (tested in `node/cli` and `tests/e2e`), and
 /// one that is displayed unchanged (`tests/e2e`).
@@ -44,8 +44,8 @@ fn derived(config: &Config) -> BTreeMap<&'static str, String> {
     );
     let rpc = rpc.split(" metrics: ").next().unwrap_or_default();
     out.insert("rpc", rpc.to_owned());
-    out.insert("rpc address", crate::node::rpc_address(config).to_string());
-    out.insert("stop", format!("{:?}", crate::node::stop_timeout(config)));
+    out.insert("rpc address", crate::settings::rpc_address(config).to_string());
+    out.insert("stop", format!("{:?}", crate::settings::stop_timeout(config)));
     out.insert(
         "network",
         format!(

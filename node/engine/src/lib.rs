@@ -1,4 +1,4 @@
-//! Host of the replica: threads, files and channels.
+//! A node around the replica: threads, files and channels.
 //!
 //! ```text
 //!   RPC (tokio) ──▶ verify ──▶ driver ──▶ persist ──▶ storage ──▶ materialiser
@@ -11,9 +11,10 @@
 //! - `persist`: the one thread that commits; announces a block to readers only after its synced write.
 //! - `verify`: checks signatures in batches, off the driver's thread.
 //! - `inspect`: checks parts, bodies and blocks of peers, cheap checks first, off the driver's thread.
-//! - [`Node`] starts and stops them; `backend` answers RPC from views.
+//! - [`Node`] starts and stops them (`start` has the stages); `backend` answers RPC from views.
 //!
-//! The engine contains no protocol rules. The effect of each action is documented beside its arm in `driver`.
+//! The engine contains no protocol rules. The order of durability is in `node/host`, which the simulator shares;
+//! `driver/host.rs` is this node's side of it.
 
 mod again;
 mod backend;
@@ -38,10 +39,13 @@ mod recovery;
 mod rounds;
 mod scrape;
 mod serve;
+mod settings;
 mod shared;
 mod signals;
+mod start;
 mod submissions;
 mod sync_view;
+mod threads;
 mod verify;
 mod waits;
 pub mod worst_block;

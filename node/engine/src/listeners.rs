@@ -17,11 +17,53 @@ use zeroize::Zeroizing;
 use crate::backend::NodeBackend;
 use crate::error::{Listener, NodeError};
 use crate::open::make_folder;
+use crate::settings::rpc_address;
 
 /// Maximum number of admin connections; most of the capacity absorbs bursts of unauthorised clients.
 const ADMIN_CONNECTIONS_MAX: u32 = 64;
 /// Maximum size of an admin request in bytes; all of them are short.
 const ADMIN_REQUEST_BYTES_MAX: u32 = 64 * 1024;
+
+/// The sockets of all HTTP listeners, bound before anything runs: an address in use fails the start with no side
+/// effects.
+pub struct Sockets {
+    rpc: (SocketAddr, TcpListener),
+    others: Listeners,
+}
+
+impl Sockets {
+    /// Binds them.
+    ///
+    /// # Errors
+    /// As [`Listeners::bind`].
+    pub async fn bind(config: &Config, paths: &Paths) -> Result<Self, NodeError> {
+        let address = rpc_address(config);
+        let listener = listen(address)
+            .await
+            .map_err(Listener::Rpc.refused(address.to_string()))?;
+        Ok(Self {
+            rpc: (address, listener),
+            others: Listeners::bind(config, paths).await?,
+        })
+    }
+
+    /// Starts the servers. `render` produces a scrape.
+    ///
+    /// # Errors
+    /// [`NodeError::Listen`] when a listener is unusable.
+    pub fn serve(
+        self,
+        backend: &Arc<NodeBackend>,
+        config: ServerConfig,
+        render: Arc<dyn Fn() -> String + Send + Sync>,
+    ) -> Result<(RpcServer, Running), NodeError> {
+        let running = self.others.start(backend, &config, render)?;
+        let (address, listener) = self.rpc;
+        let server = RpcServer::start(listener, backend.clone(), config)
+            .map_err(Listener::Rpc.refused(address.to_string()))?;
+        Ok((server, running))
+    }
+}
 
 /// Bound addresses, before anything runs.
 pub struct Listeners {

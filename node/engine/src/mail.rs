@@ -15,7 +15,7 @@ use vibecoin_primitives::limits::{KIB, MIB};
 use vibecoin_primitives::{Height, PublicKey};
 use vibecoin_replica::{Message, PeerId};
 
-use crate::driver::Input;
+use crate::driver::NodeEvent;
 use crate::queue::{Bounds, FairQueue};
 
 /// Bounds of consensus statements, evidence and requests for bodies from peers that are validators.
@@ -53,7 +53,7 @@ struct Slots {
 /// The mailbox that the network fills and the driver empties.
 pub struct Mailbox {
     slots: Mutex<Slots>,
-    statements: FairQueue<Input>,
+    statements: FairQueue<NodeEvent>,
 }
 
 impl Default for Mailbox {
@@ -102,13 +102,13 @@ impl Mailbox {
     }
 
     /// Adds a statement or a request of `bytes` bytes; returns `false` when there is no space.
-    pub fn push(&self, by_validator: bool, peer: PeerId, bytes: usize, input: Input) -> bool {
+    pub fn push(&self, by_validator: bool, peer: PeerId, bytes: usize, event: NodeEvent) -> bool {
         self.statements
-            .push(usize::from(!by_validator), peer, bytes, input)
+            .push(usize::from(!by_validator), peer, bytes, event)
     }
 
     /// Removes and returns the next input.
-    pub fn pop(&self) -> Option<Input> {
+    pub fn pop(&self) -> Option<NodeEvent> {
         let mut slots = self.slots.lock();
         if let Some(meeting) = slots.meetings.pop_front() {
             return Some(match meeting {
@@ -116,25 +116,25 @@ impl Mailbox {
                     peer,
                     head,
                     validator,
-                } => Input::Connected {
+                } => NodeEvent::Connected {
                     peer,
                     head,
                     validator,
                 },
-                Meeting::Ended { peer } => Input::Disconnected { peer },
+                Meeting::Ended { peer } => NodeEvent::Disconnected { peer },
             });
         }
         if slots.in_a_row < IN_A_ROW_MAX
-            && let Some(input) = self.statements.pop()
+            && let Some(event) = self.statements.pop()
         {
             slots.in_a_row = slots.in_a_row.saturating_add(1);
-            return Some(input);
+            return Some(event);
         }
         slots.in_a_row = 0;
         let Some((peer, height)) = slots.heads.pop_first() else {
             return self.statements.pop();
         };
-        Some(Input::Message {
+        Some(NodeEvent::Message {
             from: peer,
             message: Box::new(Message::Status { height }),
             verified: Vec::new(),
@@ -161,21 +161,21 @@ mod tests {
             height: Height(peer.0),
             block: vibecoin_primitives::Hash::ZERO,
         };
-        let input = Input::Message {
+        let event = NodeEvent::Message {
             from: peer,
             message: Box::new(message),
             verified: Vec::new(),
             gossip: None,
         };
-        mail.push(by_validator, peer, 200, input)
+        mail.push(by_validator, peer, 200, event)
     }
 
     /// Remaining contents, one word each.
     fn rest(mail: &Mailbox) -> Vec<String> {
-        let name = |input| match input {
-            Input::Connected { peer, .. } => format!("connected {}", peer.0),
-            Input::Disconnected { peer } => format!("disconnected {}", peer.0),
-            Input::Message { from, message, .. } => match *message {
+        let name = |event| match event {
+            NodeEvent::Connected { peer, .. } => format!("connected {}", peer.0),
+            NodeEvent::Disconnected { peer } => format!("disconnected {}", peer.0),
+            NodeEvent::Message { from, message, .. } => match *message {
                 Message::Status { height } => format!("head {} {height}", from.0),
                 _ => format!("statement {}", from.0),
             },

@@ -31,7 +31,7 @@ use vibecoin_replica::intake::part_bytes;
 use vibecoin_replica::{Chain, GossipId, Intake, Message, PeerId, Ruling, Severity, Stand};
 
 use crate::clock::Clock;
-use crate::driver::Input;
+use crate::driver::NodeEvent;
 use crate::error::{Listener, NodeError, kind_of};
 use crate::inspect::{Report, Unverified};
 use crate::mail::Mailbox;
@@ -172,13 +172,13 @@ impl Inlet {
                 true
             }
             Message::Consensus(_) | Message::Evidence(_) | Message::BodyRequest { .. } => {
-                let input = Input::Message {
+                let event = NodeEvent::Message {
                     from,
                     message: Box::new(message),
                     verified: Vec::new(),
                     gossip,
                 };
-                self.mail.push(by_validator, from, bytes, input)
+                self.mail.push(by_validator, from, bytes, event)
             }
         }
     }

@@ -2,52 +2,36 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded, never};
-use parking_lot::Mutex;
+use crossbeam_channel::Sender;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 use vibecoin_config::{Config, Paths};
-use vibecoin_consensus::{BftOrderer, OrdererConfig};
 use vibecoin_keystore::HomeLock;
-use vibecoin_mempool::{Mempool, MempoolConfig};
 use vibecoin_network::service::NetworkGuard;
 use vibecoin_primitives::{Hash, Height, SecretKey};
-use vibecoin_replica::{Chain, Intake, Replica};
-use vibecoin_rpc_server::backend::{BuildFacts, ChainFacts, PeersView};
-use vibecoin_rpc_server::{Config as ServerConfig, Rate, RpcServer};
+use vibecoin_replica::Chain;
+use vibecoin_rpc_server::RpcServer;
+use vibecoin_rpc_server::backend::{BuildFacts, ChainFacts};
 use vibecoin_storage::Store;
 
-use crate::again::Again;
-use crate::backend::{Handles, NodeBackend};
 use crate::clock::{Clock, wall};
-use crate::driver::{Driver, INBOX_MAX, Input, URGENT_MAX, announce};
-use crate::error::{Listener, NodeError};
-use crate::faucet::Faucet;
-use crate::inspect::{ANSWERS, CHECKED_MAX, Inspector, LIVE, reporter};
-use crate::listeners::{Listeners, Running};
-use crate::mail::Mailbox;
-use crate::network::{GOSSIPED, Inlet, KnownPeers, Outlet};
-use crate::open::{Opened, Role, head_of, open, read_genesis, storage};
-use crate::peers::Peers;
-use crate::persist::Persist;
-use crate::queue::FairQueue;
-use crate::rounds::RoundBook;
-use crate::scrape::{Scrape, renderer};
-use crate::serve::{Answer, Paces, Server};
+use crate::driver::Urgent;
+use crate::error::NodeError;
+use crate::listeners::{Running, Sockets};
+use crate::open::{read_genesis, storage};
+use crate::scrape::renderer;
+use crate::settings::{server_config, stop_timeout};
 use crate::shared::Shared;
 use crate::signals::Signals;
-use crate::submissions::submissions;
-use crate::verify::{Queues, Stage, Tickets};
+use crate::start::{Opened, RunningThreads, Wires};
+use crate::threads::{Threads, give_way};
 
 /// Threads that serve RPC. More than the cores of a small machine only compete with the driver.
 const RPC_THREADS: usize = 2;
-/// Scheduling priority of threads that accept new work; consensus threads have 0, which has precedence.
-const LATER_PRIORITY: i32 = 10;
 /// Hashes burned to measure this machine's Proof of History rate after the start.
 const CALIBRATION_HASHES: u64 = 2_000_000;
 
@@ -124,8 +108,8 @@ pub struct Node {
     shared: Arc<Shared>,
     server: RpcServer,
     listeners: Running,
-    urgent: Sender<Input>,
-    threads: Vec<(&'static str, JoinHandle<()>)>,
+    urgent: Sender<Urgent>,
+    threads: Threads,
     ended: oneshot::Receiver<Result<(), NodeError>>,
     clock: Clock,
     network: Option<NetworkGuard>,
@@ -150,249 +134,34 @@ impl Node {
         let lock = HomeLock::acquire(&home)?;
         let genesis = read_genesis(&paths.genesis)?;
         let rpc_config = server_config(&config)?;
-        // Before anything runs: an address in use fails the start with no side effects.
-        let address = rpc_address(&config);
-        let listener = crate::listeners::listen(address)
-            .await
-            .map_err(Listener::Rpc.refused(address.to_string()))?;
-        let listeners = Listeners::bind(&config, &paths).await?;
-        let chain = Chain::new(genesis.hash, genesis.params.clone(), genesis.validators.clone());
-        let validator_key = check_key(&chain, validator_key);
-        let role = Role {
-            key: validator_key.as_ref().map(SecretKey::public_key),
-            validators: &chain.validators,
-            fault_model: chain.fault_model(),
-            has_network: crate::network::is_wanted(&config),
-        };
-        let Opened {
-            store,
-            log,
-            records,
-            guard,
-            newest_guard,
-            guard_torn,
-            witness,
-            recovery,
-        } = open(&paths, &config, &genesis, &role)?;
-        let (head, rpc_head) = head_of(&store)?;
-        let height = head.parent.header.height;
+        let sockets = Sockets::bind(&config, &paths).await?;
+        let opened = Opened::open(&paths, &config, &genesis, validator_key)?;
+        let (store, height) = (opened.store.clone(), opened.height());
+        let agent = format!("vibecoin/{}", build.version);
+        let (wires, network) = Wires::connect(&paths, &config, &opened, agent, clock)?;
+        let shared = wires.shared.clone();
+        let RunningThreads {
+            mut threads,
+            urgent,
+            ended,
+            client,
+        } = wires.run(opened, &config)?;
 
-        let rounds = RoundBook::new(chain.validators.clone(), chain.fault_model());
-        let shared = Arc::new(Shared::new(rpc_head, head.parent.state.clone(), rounds));
-        let tickets = Arc::new(Tickets::default());
-        let (inbox, inputs) = bounded::<Input>(INBOX_MAX);
-        // One commit, one stop and one failure at a time.
-        let (urgent, urgent_inputs) = bounded::<Input>(URGENT_MAX);
-        // The replica requests one commit at a time.
-        let (commits, to_commit) = bounded(1);
-        let (submissions, submitted) = submissions();
-        let mail = Arc::new(Mailbox::default());
-        let blocks = Arc::new(FairQueue::new([LIVE, ANSWERS]));
-        let gossiped = Arc::new(FairQueue::new(GOSSIPED));
-        let (checked, from_inspector) = bounded::<Input>(CHECKED_MAX);
-        let (alive, network_alive) = bounded(0);
-        let (ended_tx, ended) = oneshot::channel();
-
-        let server = Arc::new(OnceLock::new());
-        let intake = Arc::new(Mutex::new(Intake::new(&chain.params)));
-        let known_peers = KnownPeers::default();
-        let to_blame = Arc::new(OnceLock::new());
-        let report = reporter(shared.clone(), to_blame.clone());
-        let inlet = Inlet {
-            mail: mail.clone(),
-            blocks: blocks.clone(),
-            gossiped: gossiped.clone(),
-            alive,
-            server: server.clone(),
-            known: known_peers.clone(),
-            intake: intake.clone(),
-            report: report.clone(),
-            clock,
-        };
-        let (network, network_guard) = crate::network::start(
-            &config,
-            &paths,
-            &chain,
-            validator_key.as_ref(),
-            height,
-            format!("vibecoin/{}", build.version),
-            inlet,
-        )?
-        .unzip();
-        // Only now: a p2p port in use fails a start of which nothing was reported yet.
-        announce(height, records.len(), newest_guard.as_ref());
-        recovery.announce();
-        if let Some(network) = &network {
-            let _first_and_only = to_blame.set(network.clone());
-            let (network, store) = (network.clone(), store.clone());
-            let paces = if validator_key.is_some() {
-                Paces::VALIDATOR
-            } else {
-                Paces::FULL_NODE
-            };
-            let started = Server::start(store, paces, move |to, answer| match answer {
-                Answer::Blocks(message) => network.send(to, &message),
-                Answer::Body(frame) => network.send_frame(to, &frame),
-            })?;
-            let _first_and_only = server.set(started);
-        }
-
-        let public = validator_key.as_ref().map(SecretKey::public_key);
-        #[cfg(feature = "byzantine")]
-        let liar =
-            crate::byzantine::Liar::from_environment(chain.genesis, validator_key.as_ref(), &chain.params)
-                .map_err(|detail| NodeError::Config {
-                    what: crate::byzantine::VARIABLE.to_owned(),
-                    detail,
-                })?;
-        let mut orderer = BftOrderer::new(OrdererConfig {
-            genesis: chain.genesis,
-            key: validator_key,
-        });
-        if let Some(through) = recovery.silent_through {
-            orderer.abstain_through(through);
-        }
-        if guard_torn {
-            orderer.doubt_newest();
-        }
-        #[cfg(feature = "byzantine")]
-        let orderer = match &liar {
-            Some(_) => orderer.with_unwatched_key(),
-            None => orderer,
-        };
-        let pool = Mempool::new(pool_config(&config), chain.params.clone());
-        let replica = Replica::new(chain.clone(), public, orderer, pool, head);
-        let driver = Driver {
-            replica,
-            log,
-            guard,
-            inbox: inputs,
-            urgent: urgent_inputs,
-            mail,
-            // Without a network this channel has no sender.
-            checked: if network.is_some() {
-                from_inspector
-            } else {
-                never()
-            },
-            was_checked: false,
-            position: None,
-            outlet: Outlet::new(network.clone(), intake, known_peers),
-            server,
-            in_a_row: 0,
-            #[cfg(feature = "byzantine")]
-            liar,
-            commits,
-            tickets: tickets.clone(),
-            shared: shared.clone(),
-            clock,
-            departures_seen: 0,
-            promotions_seen: 0,
-            again: Again::default(),
-        };
-        let persist = Persist {
-            store: store.clone(),
-            witness,
-            shared: shared.clone(),
-            commits: to_commit,
-            driver: urgent.clone(),
-        };
-
-        let driver_tickets = tickets.clone();
-        let mut threads = Vec::new();
-        threads.push(thread("driver", move || {
-            let result = driver.run(records, newest_guard);
-            driver_tickets.close_all();
-            let _nobody_waits = ended_tx.send(result);
-        })?);
-        threads.push(thread("persist", move || persist.run())?);
-        let (for_rpc, to_driver) = (inbox.clone(), inbox);
-        let to_tell = network.clone();
-        let for_stage = shared.clone();
-        let signatures = Stage {
-            genesis: chain.genesis,
-            queues: Queues {
-                submissions: submitted,
-                gossiped,
-            },
-            tickets,
-            pool: Box::new(move |id| Some(for_stage.pool.get(id)?.transaction)),
-            report: report.clone(),
-            forward: Box::new(move |gossip, verdict| {
-                if let Some(network) = &to_tell {
-                    network.forward(gossip, verdict);
-                }
-            }),
-        };
-        threads.push(thread("verify", move || {
-            give_way();
-            signatures.run(&to_driver);
-        })?);
-        let (known, genesis) = (shared.clone(), chain.genesis);
-        let inspector = Inspector {
-            chain: chain.clone(),
-            known: Box::new(move |transaction| {
-                let waiting = known.pool.get(&transaction.id(&genesis));
-                waiting.is_some_and(|waiting| waiting.transaction.transaction() == transaction)
-            }),
-            queue: blocks,
-            alive: network_alive,
-            checked,
-            report,
-        };
-        threads.push(thread("inspect", move || inspector.run())?);
-
-        let facts = ChainFacts {
-            chain_id: chain.params.network.clone(),
-            genesis: chain.genesis,
-            prefix: chain.params.prefix().map_err(|error| NodeError::Config {
-                what: "genesis.toml".to_owned(),
-                detail: error.to_string(),
-            })?,
-            params: (*chain.params).clone(),
-            validators: (*chain.validators).clone(),
-            build,
-        };
-        let handles = Handles {
-            network: network.clone().map(|network| {
-                let external = config.p2p.external.clone();
-                Arc::new(Peers { network, external }) as Arc<dyn PeersView>
-            }),
-            driver: Some(for_rpc),
-            faucet: Faucet::of(&chain.params).map_err(|error| NodeError::Key(error.to_string()))?,
-            recovery,
-        };
-        let scrape = Scrape {
-            shared: shared.clone(),
-            store: store.clone(),
-            network: network.clone(),
-            clock,
-            validates: public.is_some(),
-        };
-        let render = renderer(scrape, &rpc_config.metrics, &facts.build);
-        let backend = Arc::new(NodeBackend::new(
-            facts,
-            store.clone(),
-            shared.clone(),
-            submissions,
-            clock,
-            public,
-            home,
-            &config,
-            handles,
-        ));
-        let listeners = listeners.start(&backend, &rpc_config, render)?;
-        let server = RpcServer::start(listener, backend.clone(), rpc_config)
-            .map_err(Listener::Rpc.refused(address.to_string()))?;
+        let facts = facts(&client.chain, build)?;
+        let render = renderer(client.scrape(), &rpc_config.metrics, &facts.build);
+        let (chain_id, genesis_hash) = (facts.chain_id.clone(), facts.genesis);
+        let peers = client.network.clone();
+        let backend = Arc::new(client.backend(facts, home, &config)?);
+        let (server, listeners) = sockets.serve(&backend, rpc_config, render)?;
         let ready = Ready {
             rpc: server.endpoint(),
-            chain_id: chain.params.network.clone(),
-            genesis_hash: chain.genesis,
+            chain_id,
+            genesis_hash,
             height,
-            p2p: network
+            p2p: peers
                 .as_ref()
                 .and_then(|network| network.info().addresses.first().cloned()),
-            peer_id: network.as_ref().map(|network| network.info().peer_id),
+            peer_id: peers.as_ref().map(|network| network.info().peer_id),
             metrics: listeners.metrics(),
             admin: listeners.admin(),
         };
@@ -401,7 +170,8 @@ impl Node {
         on_ready(ready);
         // It ends with the backend, which the servers own.
         let _runs_by_itself = tokio::spawn(crate::waits::report(Arc::downgrade(&backend)));
-        threads.push(calibrate(shared.clone(), clock)?);
+        let calibrated = shared.clone();
+        threads.spawn("calibrate", move || calibrate(&calibrated, clock))?;
         Ok(Self {
             lock,
             store,
@@ -412,7 +182,7 @@ impl Node {
             threads,
             ended,
             clock,
-            network: network_guard,
+            network,
         })
     }
 
@@ -460,15 +230,11 @@ impl Node {
             let grace = limit.checked_div(2).unwrap_or(limit);
             tokio::join!(server.stop(grace), listeners.stop(grace));
             let joined = tokio::task::spawn_blocking(move || {
-                let _already_ended = urgent.send(Input::Stop);
+                let _already_ended = urgent.send(Urgent::Stop);
                 if let Some(network) = network {
                     network.stop();
                 }
-                for (name, thread) in threads {
-                    if thread.join().is_err() {
-                        warn!(target: "node", name, "thread ended by a panic");
-                    }
-                }
+                threads.join();
                 store.close()
             });
             let closed = joined.await.map_err(|_| NodeError::ThreadLost { name: "stop" })?;
@@ -503,124 +269,31 @@ impl Node {
     }
 }
 
-/// Gives the consensus threads precedence when cores are scarce: new work is then accepted more slowly, and
-/// blocks stay on time. A system that does not allow it loses only that.
-fn give_way() {
-    let _not_allowed = rustix::process::setpriority_process(Some(rustix::thread::gettid()), LATER_PRIORITY);
-}
-
-fn thread(
-    name: &'static str,
-    body: impl FnOnce() + Send + 'static,
-) -> Result<(&'static str, JoinHandle<()>), NodeError> {
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(body)
-        .map(|handle| (name, handle))
-        .map_err(|error| NodeError::System {
-            what: "start a thread",
+/// The constants of the chain and the build, for RPC.
+fn facts(chain: &Chain, build: BuildFacts) -> Result<ChainFacts, NodeError> {
+    Ok(ChainFacts {
+        chain_id: chain.params.network.clone(),
+        genesis: chain.genesis,
+        prefix: chain.params.prefix().map_err(|error| NodeError::Config {
+            what: "genesis.toml".to_owned(),
             detail: error.to_string(),
-        })
-}
-
-/// A key that is not in any validator set signs nothing: the node follows.
-fn check_key(chain: &Chain, key: Option<SecretKey>) -> Option<SecretKey> {
-    let key = key?;
-    if chain.validators.find(&key.public_key()).is_none() {
-        warn!(target: "node", key = %key.public_key(), "the validator key is not in the validator set; following only");
-        return None;
-    }
-    Some(key)
-}
-
-/// Maximum duration of a stop.
-pub(crate) const fn stop_timeout(config: &Config) -> Duration {
-    Duration::from_millis(config.node.stop_timeout_ms)
-}
-
-/// Listening address of RPC.
-pub(crate) const fn rpc_address(config: &Config) -> SocketAddr {
-    SocketAddr::new(config.rpc.addr, config.rpc.port)
-}
-
-pub(crate) fn pool_config(config: &Config) -> MempoolConfig {
-    MempoolConfig {
-        count_max: config.mempool.transactions_max as usize,
-        bytes_max: usize::try_from(config.mempool.bytes_max).unwrap_or(usize::MAX),
-        sender_count_max: config.mempool.per_sender_max as usize,
-        nonce_gap_max: config.mempool.nonce_gap_max,
-        replacement_percent: u64::from(config.mempool.replacement_bump_percent),
-        ..MempoolConfig::default()
-    }
-}
-
-pub(crate) fn server_config(config: &Config) -> Result<ServerConfig, NodeError> {
-    let rpc = &config.rpc;
-    let defaults = ServerConfig::default();
-    let rate = (rpc.cost_per_s_per_ip > 0).then_some(Rate {
-        per_second: rpc.cost_per_s_per_ip,
-        burst: rpc.cost_burst_per_ip,
-    });
-    // The server itself accepts the address that a connection was made to.
-    let hosts = match rpc.hosts.as_slice() {
-        [] => defaults.hosts.clone(),
-        named => named.to_vec(),
-    };
-    let connections_max = rpc.connections_max.min(descriptors_for_rpc());
-    // A call of the maximum size must fit.
-    let one_call = u64::from(rpc.body_bytes_max).saturating_add(rpc.response_bytes_max.into());
-    let one_call = usize::try_from(one_call).unwrap_or(usize::MAX);
-    let server = ServerConfig {
-        request_bytes_max: rpc.body_bytes_max,
-        response_bytes_max: rpc.response_bytes_max,
-        batch_entries_max: rpc.batch_entries_max,
-        connections_max,
-        connections_per_address_max: rpc.connections_per_ip_max,
-        websockets_max: connections_max.saturating_sub(connections_max / 4),
-        websockets_per_address_max: rpc.connections_per_ip_max.div_ceil(2),
-        held_bytes_max: defaults.held_bytes_max.max(one_call),
-        subscriptions_per_connection_max: rpc.subscriptions_per_connection_max,
-        message_buffer: rpc.subscription_queue_events_max,
-        call_timeout: Duration::from_millis(rpc.request_timeout_ms),
-        expensive_calls_max: rpc.expensive_calls_max as usize,
-        hosts,
-        origins: rpc.cors_origins.clone(),
-        rate,
-        rate_exempts_loopback: rpc.cost_exempts_loopback,
-        lag_blocks_max: rpc.subscription_lag_blocks_max,
-        namespaces: rpc.api.clone(),
-        ..defaults
-    };
-    if let Some((list, entry, form)) = server.unreadable() {
-        let key = if list == "hosts" { "hosts" } else { "cors_origins" };
-        return Err(NodeError::Config {
-            what: format!("rpc.{key}"),
-            detail: format!("found {entry:?}, which would match no request; an entry is {form}, or \"*\""),
-        });
-    }
-    Ok(server)
-}
-
-/// Maximum number of RPC connections, which leaves three quarters of the file descriptors to peers and the
-/// database.
-fn descriptors_for_rpc() -> u32 {
-    let all = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    all.map_or(u32::MAX, |all| u32::try_from(all / 4).unwrap_or(u32::MAX))
-        .max(1)
+        })?,
+        params: (*chain.params).clone(),
+        validators: (*chain.validators).clone(),
+        build,
+    })
 }
 
 /// Measures this machine's hash rate, off the path to readiness.
-fn calibrate(shared: Arc<Shared>, clock: Clock) -> Result<(&'static str, JoinHandle<()>), NodeError> {
-    thread("calibrate", move || {
-        let begun = clock.now().mono.0;
-        std::hint::black_box(vibecoin_poh::burn(Hash::ZERO, CALIBRATION_HASHES));
-        let micros = clock.now().mono.0.saturating_sub(begun).max(1);
-        let rate = CALIBRATION_HASHES
-            .saturating_mul(1_000_000)
-            .checked_div(micros)
-            .unwrap_or(0);
-        shared.hash_rate.store(rate, Ordering::Relaxed);
-        shared.poh.lock().measured_hash_rate = rate;
-        info!(target: "node::poh", hashes_per_s = rate, at = %wall(), "measured");
-    })
+fn calibrate(shared: &Shared, clock: Clock) {
+    let begun = clock.now().mono.0;
+    std::hint::black_box(vibecoin_poh::burn(Hash::ZERO, CALIBRATION_HASHES));
+    let micros = clock.now().mono.0.saturating_sub(begun).max(1);
+    let rate = CALIBRATION_HASHES
+        .saturating_mul(1_000_000)
+        .checked_div(micros)
+        .unwrap_or(0);
+    shared.hash_rate.store(rate, Ordering::Relaxed);
+    shared.poh.lock().measured_hash_rate = rate;
+    info!(target: "node::poh", hashes_per_s = rate, at = %wall(), "measured");
 }

@@ -5,17 +5,16 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 use tracing::{debug, info, warn};
-use vibecoin_primitives::{Hash, transaction_bytes};
-use vibecoin_replica::Commit;
+use vibecoin_execution::DecidedBlock;
+use vibecoin_primitives::transaction_bytes;
 use vibecoin_rpc_server::backend::{CommittedBlock, Head};
 use vibecoin_storage::files::HeadWitness;
-use vibecoin_storage::{CommitBlock, StateView, Store};
+use vibecoin_storage::{StateView, Store};
 
 use crate::clock::wall;
-use crate::driver::Input;
+use crate::driver::Urgent;
 use crate::error::NodeError;
 use crate::metrics::Files;
-use crate::recovery::compare_with_witness;
 use crate::shared::Shared;
 
 /// Stores blocks until the driver has ended.
@@ -27,9 +26,9 @@ pub struct Persist {
     /// State published to readers.
     pub shared: Arc<Shared>,
     /// Blocks to be stored.
-    pub commits: Receiver<Box<Commit<StateView>>>,
+    pub commits: Receiver<Box<DecidedBlock<StateView>>>,
     /// The driver to notify.
-    pub driver: Sender<Input>,
+    pub driver: Sender<Urgent>,
 }
 
 impl Persist {
@@ -37,7 +36,7 @@ impl Persist {
     pub fn run(mut self) {
         while let Ok(commit) = self.commits.recv() {
             if let Err(error) = self.commit(*commit) {
-                let _driver_has_ended = self.driver.send(Input::Fail(error));
+                let _driver_has_ended = self.driver.send(Urgent::Fail(error));
                 return;
             }
         }
@@ -47,60 +46,32 @@ impl Persist {
         }
     }
 
-    fn commit(&mut self, commit: Commit<StateView>) -> Result<(), NodeError> {
-        let fail = |context| move |source| NodeError::Storage { context, source };
-        let Commit {
-            header,
-            hash,
-            body,
-            certificate,
-            receipts,
-            diff,
-            ids,
-            state,
-        } = commit;
-        let block = CommitBlock {
-            header,
-            body,
-            certificate,
-            receipts,
-            diff,
-            state,
-            ids,
-        };
-        let height = block.header.height;
-        // A home that lost blocks and fetches them: they must equal those that were committed on this node.
-        let seen = self.witness.head();
-        compare_with_witness(seen, height, hash)?;
-        // D2: body, header, certificate, receipts, diff and head in one synced batch.
-        let begun = Instant::now();
-        let state = self.store.commit(&block).map_err(fail("commit a block"))?;
-        let storage = &self.shared.metrics.storage;
-        storage.commit.observe(begun.elapsed());
-        storage.syncs.at(Files::Commit).inc();
-        // D4: records the acknowledged head where a damaged database cannot hide it. While lost blocks are
-        // fetched the witness keeps the newest one, so that another start waits for it too.
-        if seen.is_none_or(|seen| seen.height < height) {
-            self.witness
-                .record(vibecoin_storage::Head { height, hash })
-                .map_err(fail("write the head witness"))?;
-        }
+    fn commit(&mut self, block: DecidedBlock<StateView>) -> Result<(), NodeError> {
+        let (store, metrics) = (&self.store, &self.shared.metrics.storage);
+        let state = vibecoin_host::commit(&block, &mut self.witness, |block| {
+            let begun = Instant::now();
+            let state = store.commit(block)?;
+            metrics.commit.observe(begun.elapsed());
+            metrics.syncs.at(Files::Commit).inc();
+            Ok(state)
+        })?;
         // The driver first: a client that is notified "final" and submits again meets the new state there.
         let lost = |_| NodeError::ThreadLost { name: "driver" };
         self.driver
-            .send(Input::Committed {
-                height,
+            .send(Urgent::Committed {
+                height: block.header.height,
                 state: state.clone(),
             })
             .map_err(lost)?;
-        self.publish(block, hash, state);
+        self.publish(block, state);
         Ok(())
     }
 
     /// D3: readers may be notified only now.
-    fn publish(&self, block: CommitBlock, hash: Hash, view: StateView) {
-        let CommitBlock {
+    fn publish(&self, block: DecidedBlock<StateView>, view: StateView) {
+        let DecidedBlock {
             header,
+            hash,
             body,
             certificate,
             receipts,

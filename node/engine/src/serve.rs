@@ -5,13 +5,13 @@
 mod bodies;
 mod turns;
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 use tracing::warn;
+use vibecoin_host::{BODIES_BYTES_MAX, certified_block};
 use vibecoin_network::wire::{Frame, SYNC_BYTES_MAX};
 use vibecoin_primitives::limits::{BODY_BYTES_MAX, CERTIFICATE_BYTES_MAX, HEADER_BYTES_MAX, KIB, MIB};
 use vibecoin_primitives::{Hash, Height};
@@ -23,8 +23,6 @@ use bodies::Bodies;
 pub use turns::{Class, Paces, Request};
 use turns::{Next, Turn, Turns};
 
-/// Maximum bytes of bodies in one response; a single larger block is sent alone.
-const BODIES_BYTES_MAX: usize = 4 * MIB;
 /// Maximum bytes that are read and encoded at once: one response and its frame.
 pub const READING_BYTES_MAX: usize = 32 * MIB;
 /// Charge for a response beside its bytes, for the work that does not depend on its size.
@@ -80,7 +78,7 @@ impl Server {
         paces: Paces,
         answer: impl Fn(PeerId, Answer) + Send + 'static,
     ) -> Result<Self, NodeError> {
-        Self::over(paces, move |height| stored(&store, height), answer)
+        Self::over(paces, move |height| certified_block(&store, height), answer)
     }
 
     fn over(
@@ -164,7 +162,11 @@ impl Desk {
         while let Some(turn) = self.next() {
             let (given, bytes) = match turn.request {
                 Request::Blocks { from, count } => {
-                    let blocks = collect(from, count, turn.bytes_enough, &read);
+                    let collected = vibecoin_host::blocks(from, count, turn.bytes_enough, &read);
+                    if let Some(error) = collected.error {
+                        warn!(target: "node::sync", %from, %error, "a block that a peer asked for cannot be read");
+                    }
+                    let blocks = collected.blocks;
                     let bytes = charge(&blocks);
                     (Answer::Blocks(Message::SyncResponse { from, blocks }), bytes)
                 }
@@ -207,56 +209,6 @@ fn charge(blocks: &[CertifiedBlock]) -> usize {
             .saturating_add(BLOCK_BYTES)
             .saturating_add(signatures.saturating_mul(SIGNATURE_BYTES))
     })
-}
-
-/// The blocks of a response: ascending, without gaps, up to the requested number, none after the one that
-/// brings their bodies to `bytes_enough`; none when the first does not exist.
-fn collect(
-    from: Height,
-    count: u32,
-    bytes_enough: usize,
-    read: impl Fn(Height) -> Result<Option<CertifiedBlock>, StorageError>,
-) -> Vec<CertifiedBlock> {
-    let count = usize::try_from(count).map_or(SYNC_BLOCKS_MAX, |count| count.clamp(1, SYNC_BLOCKS_MAX));
-    let mut blocks: Vec<CertifiedBlock> = Vec::new();
-    let mut bytes = 0_usize;
-    let mut heights = (from.0..=u64::MAX).map(Height).take(count);
-    let _full_or_done = heights.try_for_each(|height| match read(height) {
-        Ok(Some(block)) => {
-            bytes = bytes.saturating_add(block.body.len());
-            if !blocks.is_empty() && bytes > BODIES_BYTES_MAX {
-                return ControlFlow::Break(());
-            }
-            blocks.push(block);
-            if bytes >= bytes_enough {
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        }
-        Ok(None) => ControlFlow::Break(()),
-        Err(error) => {
-            warn!(target: "node::sync", %from, %error, "a block that a peer asked for cannot be read");
-            ControlFlow::Break(())
-        }
-    });
-    blocks
-}
-
-fn stored(store: &Store, height: Height) -> Result<Option<CertifiedBlock>, StorageError> {
-    let blocks = store.blocks();
-    let Some(header) = blocks.header(height)? else {
-        return Ok(None);
-    };
-    // Genesis has no certificate: every node derives that block locally.
-    let Some(certificate) = blocks.certificate(height)? else {
-        return Ok(None);
-    };
-    let body = blocks.body_bytes(height)?;
-    Ok(body.map(|body| CertifiedBlock {
-        header,
-        body,
-        certificate,
-    }))
 }
 
 #[cfg(test)]
@@ -390,7 +342,7 @@ pub mod tests {
     fn an_answer_ends_with_the_block_that_is_enough_and_has_one_at_least() {
         let heights = |bytes_enough| -> Vec<u64> {
             let read = |height| Ok(Some(block(height, 100)));
-            let blocks = collect(Height(5), 16, bytes_enough, read);
+            let blocks = vibecoin_host::blocks(Height(5), 16, bytes_enough, read).blocks;
             blocks.iter().map(|block| block.header.height.0).collect()
         };
         assert_eq!(heights(250), [5, 6, 7]);

@@ -20,7 +20,7 @@ use vibecoin_primitives::{Hash, Transaction, TransactionError, VerifiedTransacti
 use vibecoin_replica::{GossipId, PeerId, Refusal, Refused, Ticket};
 use vibecoin_rpc_server::Caller;
 
-use crate::driver::Input;
+use crate::driver::NodeEvent;
 use crate::inspect::Report;
 use crate::queue::FairQueue;
 use crate::submissions::{Line, Part, Slice, SubmissionReceiver};
@@ -342,7 +342,7 @@ pub struct Stage {
 
 impl Stage {
     /// Runs until the sender of submissions is dropped.
-    pub fn run(&self, driver: &Sender<Input>) {
+    pub fn run(&self, driver: &Sender<NodeEvent>) {
         let (mut proofs, mut tainted) = (Proofs::default(), Tainted::default());
         while let Some(begun) = self.round(&mut proofs, &mut tainted, driver) {
             if !begun && !self.queues.wait() {
@@ -354,7 +354,7 @@ impl Stage {
     /// Checks some of the input, in steps of bounded work: small submissions with messages of peers, large
     /// ones, and then callers and peers with an invalid signature lately. Returns true if there was any;
     /// `None` when the driver has ended.
-    fn round(&self, proofs: &mut Proofs, tainted: &mut Tainted, driver: &Sender<Input>) -> Option<bool> {
+    fn round(&self, proofs: &mut Proofs, tainted: &mut Tainted, driver: &Sender<NodeEvent>) -> Option<bool> {
         let submissions = &self.queues.submissions;
         let waiting =
             |line| -> Vec<Waiting> { submissions.take(line).into_iter().map(Waiting::from).collect() };
@@ -384,7 +384,7 @@ impl Stage {
     }
 
     /// Offers the valid ones to the pool; `None` when the driver has ended.
-    fn offer(&self, checked: impl IntoIterator<Item = Checked>, driver: &Sender<Input>) -> Option<()> {
+    fn offer(&self, checked: impl IntoIterator<Item = Checked>, driver: &Sender<NodeEvent>) -> Option<()> {
         for (pending, transactions) in checked {
             if transactions.is_empty()
                 && let Origin::Client(..) = pending.origin
@@ -394,7 +394,9 @@ impl Stage {
                 continue;
             }
             let ticket = self.tickets.open(pending)?;
-            driver.send(Input::Transactions { ticket, transactions }).ok()?;
+            driver
+                .send(NodeEvent::Transactions { ticket, transactions })
+                .ok()?;
         }
         Some(())
     }

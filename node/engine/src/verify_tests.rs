@@ -54,8 +54,8 @@ struct Bench {
     pool: Arc<Mutex<HashMap<Hash, Arc<VerifiedTransaction>>>>,
     tainted: Tainted,
     submissions: SubmissionSender,
-    driver: Sender<Input>,
-    offered: Receiver<Input>,
+    driver: Sender<NodeEvent>,
+    offered: Receiver<NodeEvent>,
 }
 
 fn bench() -> Bench {
@@ -104,7 +104,7 @@ impl Bench {
             .unwrap();
         assert!(begun, "nothing waited");
         let offered = |input| match input {
-            Input::Transactions { transactions, .. } => transactions.len(),
+            NodeEvent::Transactions { transactions, .. } => transactions.len(),
             _ => panic!("nothing else is offered"),
         };
         self.offered.try_iter().map(offered).collect()

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use vibecoin_consensus::MonoTime;
-use vibecoin_execution::StateChanges;
+use vibecoin_execution::{DecidedBlock, StateChanges};
 use vibecoin_genesis::Genesis;
 use vibecoin_mempool::{Mempool, MempoolConfig};
 use vibecoin_primitives::{
@@ -21,7 +21,7 @@ use vibecoin_primitives::{
 use vibecoin_replica::build::{Builder, Built, Extras, Step};
 use vibecoin_replica::check::judge;
 use vibecoin_replica::{Chain, Parent};
-use vibecoin_storage::{CommitBlock, GenesisState, StateView, StorageError, Store, StoreConfig};
+use vibecoin_storage::{GenesisState, StateView, StorageError, Store, StoreConfig};
 
 use crate::inspect::{Keys, SLICE, check_signatures};
 
@@ -196,8 +196,9 @@ impl Bench {
                 ..self.header.clone()
             };
             let certificate = self.certify(&header);
-            let block = CommitBlock {
+            let block = DecidedBlock {
                 header: header.clone(),
+                hash: certificate.block,
                 body: Body::V1(BodyV1::default()),
                 certificate: certificate.clone(),
                 receipts: Receipts::default(),

@@ -27,6 +27,7 @@
 //! [`contained`] (its panics), [`records`], and [`memory`] (a small state for tests).
 
 pub mod contained;
+mod decided;
 pub mod executor;
 pub mod invalid;
 pub mod memory;
@@ -34,6 +35,7 @@ pub mod records;
 pub mod state;
 
 pub use contained::is_contained;
+pub use decided::DecidedBlock;
 pub use executor::{
     BlockContext, BlockExecutor, BlockOutcome, ExecutionError, announce, execute_block, execute_body,
 };

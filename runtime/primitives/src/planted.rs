@@ -12,6 +12,10 @@ pub enum Bug {
     SignBeforeSync,
     /// Signed messages leave before the guard entry is durable.
     GuardAfterSend,
+    /// The guard entry is made durable before the log that has its causes.
+    GuardBeforeLog,
+    /// A start repairs the consensus log before the silence that its damage asks for is durable.
+    LogBeforeSilence,
     /// The prevotes of the others are not replayed at a start, so the lock is forgotten.
     LockForgotten,
     /// A guard that is ahead of the log does not abstain.
@@ -84,9 +88,11 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug that a test network must detect.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::SignBeforeSync,
         Self::GuardAfterSend,
+        Self::GuardBeforeLog,
+        Self::LogBeforeSilence,
         Self::LockForgotten,
         Self::AbstentionForgotten,
         Self::SilenceForgotten,
@@ -123,6 +129,8 @@ impl Bug {
         match self {
             Self::SignBeforeSync => "sign-before-sync",
             Self::GuardAfterSend => "guard-after-send",
+            Self::GuardBeforeLog => "guard-before-log",
+            Self::LogBeforeSilence => "log-before-silence",
             Self::LockForgotten => "lock-forgotten",
             Self::AbstentionForgotten => "abstention-forgotten",
             Self::SilenceForgotten => "silence-forgotten",

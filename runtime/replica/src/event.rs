@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use vibecoin_consensus::{GuardEntry, HaltReason, LogRecord, MonoTime, Verdict};
+use vibecoin_execution::DecidedBlock;
 use vibecoin_mempool::{Inserted, MempoolError};
-use vibecoin_primitives::{
-    Body, CommitCertificate, Evidence, Hash, Header, Height, PublicKey, Receipts, Round, StateDiff, TimeMs,
-    VerifiedTransaction,
-};
+use vibecoin_primitives::{Evidence, Hash, Height, PublicKey, Round, TimeMs, VerifiedTransaction};
 
 use vibecoin_sync::PeerId;
 
@@ -93,27 +91,6 @@ pub enum Event<S> {
     },
 }
 
-/// A decided block with everything that is stored of it.
-#[derive(Clone, Debug)]
-pub struct Commit<S> {
-    /// The header of the block.
-    pub header: Header,
-    /// Its hash.
-    pub hash: Hash,
-    /// The body.
-    pub body: Body,
-    /// The certificate that makes it final.
-    pub certificate: CommitCertificate,
-    /// One receipt per transaction.
-    pub receipts: Receipts,
-    /// The changed rows.
-    pub diff: StateDiff,
-    /// Identifiers of the transactions, in block order.
-    pub ids: Vec<Hash>,
-    /// The state after the block.
-    pub state: S,
-}
-
 /// An output of the replica. Actions are performed in order; a sync action is complete before the next begins.
 #[derive(Debug)]
 pub enum Action<S> {
@@ -132,15 +109,6 @@ pub enum Action<S> {
         /// The message.
         message: Message,
     },
-    /// Answer a peer's sync request from the stored blocks.
-    Serve {
-        /// The requesting peer.
-        to: PeerId,
-        /// First height wanted.
-        from: Height,
-        /// Number of blocks requested.
-        count: u32,
-    },
     /// Answer a peer's request for the body of a block of the height being decided, or of the newest decided one;
     /// [`crate::Replica::body`] has it.
     GiveBody {
@@ -157,7 +125,7 @@ pub enum Action<S> {
         verdict: Verdict,
     },
     /// Store the block in one atomic synced write, then report [`Event::Committed`].
-    Commit(Box<Commit<S>>),
+    Commit(Box<DecidedBlock<S>>),
     /// Empty the log: the height before this one is durable.
     ResetLog {
         /// The height that the log is for from now on.

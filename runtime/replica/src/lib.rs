@@ -36,7 +36,7 @@ pub use candidates::{
 };
 pub use chain::Chain;
 pub use check::{BlockError, Executed, JudgeError, Parent};
-pub use event::{Action, Commit, Event, Fault, GossipId, Now, Ticket};
+pub use event::{Action, Event, Fault, GossipId, Now, Ticket};
 pub use evidence::EVIDENCE_WAITING_MAX;
 pub use intake::{Intake, Refusal, Refused, Ruling, Severity, Stand};
 pub use message::{CertifiedBlock, Message, SYNC_BLOCKS_MAX};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use vibecoin_consensus::{
     ConsensusMessage, GuardEntry, HeightParams, LogRecord, MonoTime, Orderer, Output, Timeouts, Verdict,
 };
-use vibecoin_execution::{State, execute_body, read_schedule};
+use vibecoin_execution::{DecidedBlock, State, execute_body, read_schedule};
 use vibecoin_mempool::{Committed as PoolCommit, Mempool};
 use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{
@@ -22,7 +22,7 @@ use crate::build::Builder;
 use crate::candidates::{Candidate, Candidates, Verified};
 use crate::catch_up::Synced;
 use crate::check::{Executed, JudgeError, Parent, context, is_recorded};
-use crate::event::{Action, Commit, Event, Fault, GossipId, Now, Ticket};
+use crate::event::{Action, Event, Fault, GossipId, Now, Ticket};
 use crate::evidence::EvidenceBook;
 use crate::intake::Stand;
 use crate::load::LoadControl;
@@ -486,21 +486,14 @@ impl<S: State, O: Orderer> Replica<S, O> {
                 }
                 Verdict::Ignored
             }
-            Message::SyncRequest { from: height, count } => {
-                self.do_it(Action::Serve {
-                    to: from,
-                    from: height,
-                    count,
-                });
-                Verdict::Ignored
-            }
             Message::SyncResponse { from: first, blocks } => self.on_blocks(from, first, blocks, verified),
             Message::Status { height } => {
                 self.planner.head(from, height);
                 Verdict::Ignored
             }
-            // Signatures are checked before transactions arrive here as `Event::Transactions`.
-            Message::Transactions(_) => Verdict::Ignored,
+            // Signatures are checked before transactions arrive here as `Event::Transactions`, and the host answers
+            // requests for stored blocks.
+            Message::Transactions(_) | Message::SyncRequest { .. } => Verdict::Ignored,
         };
         if let Some(gossip) = gossip {
             self.do_it(Action::Forward { gossip, verdict });
@@ -727,7 +720,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
                 .collect(),
         });
         let receipts = outcome.receipts;
-        self.do_it(Action::Commit(Box::new(Commit {
+        self.do_it(Action::Commit(Box::new(DecidedBlock {
             header,
             hash,
             body,

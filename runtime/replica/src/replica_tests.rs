@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use vibecoin_consensus::{BftOrderer, OrdererConfig};
-use vibecoin_execution::MemoryState;
+use vibecoin_execution::{DecidedBlock, MemoryState};
 use vibecoin_mempool::MempoolConfig;
 use vibecoin_primitives::{
     Amount, BLOCK_VERSION, ChainParams, Power, SecretKey, TimeMs, Validator, ValidatorSet, encode,
@@ -103,7 +103,7 @@ fn now(micros: u64) -> Now {
 }
 
 /// The first block of the chain, as committed by its validator.
-fn first_block() -> Box<Commit<MemoryState>> {
+fn first_block() -> Box<DecidedBlock<MemoryState>> {
     let mut lone = replica(Some(key(200)));
     for _ in 0..1_000 {
         while let Some(action) = lone.poll() {
@@ -119,7 +119,7 @@ fn first_block() -> Box<Commit<MemoryState>> {
 
 #[test]
 fn a_decided_block_whose_body_was_dropped_is_fetched_and_committed() {
-    let Commit {
+    let DecidedBlock {
         header,
         hash,
         body,

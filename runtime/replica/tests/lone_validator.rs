@@ -11,12 +11,12 @@
 use std::sync::Arc;
 
 use vibecoin_consensus::{BftOrderer, LogRecord, MonoTime, OrdererConfig};
-use vibecoin_execution::{MemoryState, State, StateReader};
+use vibecoin_execution::{DecidedBlock, MemoryState, State, StateReader};
 use vibecoin_mempool::{Mempool, MempoolConfig};
 use vibecoin_primitives::*;
 use vibecoin_replica::check::judge;
 use vibecoin_replica::{
-    Action, BlockError, Chain, Commit, Event, Head, Message, Now, Parent, PeerId, Replica, Ticket,
+    Action, BlockError, Chain, Event, Head, Message, Now, Parent, PeerId, Replica, Ticket,
 };
 
 type Lone = Replica<MemoryState, BftOrderer>;
@@ -93,7 +93,7 @@ struct Run {
     replica: Lone,
     now: Now,
     log: Vec<LogRecord>,
-    commits: Vec<Commit<MemoryState>>,
+    commits: Vec<DecidedBlock<MemoryState>>,
 }
 
 impl Run {
@@ -385,12 +385,12 @@ fn give_evidence(run: &mut Run, evidence: Evidence) {
     });
 }
 
-fn evidence_of(commit: &Commit<MemoryState>) -> &[Evidence] {
+fn evidence_of(commit: &DecidedBlock<MemoryState>) -> &[Evidence] {
     &commit.body.v1().evidence
 }
 
 /// The block with this evidence, and everything in the header that follows from it except the state root.
-fn with_evidence(commit: &Commit<MemoryState>, evidence: Vec<Evidence>) -> (Header, Body) {
+fn with_evidence(commit: &DecidedBlock<MemoryState>, evidence: Vec<Evidence>) -> (Header, Body) {
     let body = Body::V1(BodyV1 {
         evidence,
         ..commit.body.v1().clone()
@@ -429,7 +429,7 @@ fn an_offence_is_recorded_once_and_a_block_that_repeats_it_is_invalid() {
     );
 
     // Round 1 of the same height and kind is the same offence.
-    let parent = |commit: &Commit<MemoryState>| Parent {
+    let parent = |commit: &DecidedBlock<MemoryState>| Parent {
         header: commit.header.clone(),
         hash: commit.hash,
         state: commit.state.clone(),
@@ -465,7 +465,7 @@ fn an_offence_is_recorded_once_and_a_block_that_repeats_it_is_invalid() {
     );
 
     // The record exists while evidence about height 1 may be in a block, up to height 5, and is then deleted.
-    let recorded = |commit: &Commit<MemoryState>| {
+    let recorded = |commit: &DecidedBlock<MemoryState>| {
         vibecoin_execution::read_offences(&commit.state, Height(1))
             .unwrap()
             .is_some()

@@ -16,14 +16,14 @@ use std::sync::Arc;
 use vibecoin_consensus::{
     BftOrderer, ConsensusMessage, LogRecord, MonoTime, Orderer as _, OrdererConfig, Progress, Verdict,
 };
-use vibecoin_execution::{MemoryState, State};
+use vibecoin_execution::{DecidedBlock, MemoryState, State};
 use vibecoin_mempool::{Mempool, MempoolConfig};
 use vibecoin_primitives::planted::Planted;
 use vibecoin_primitives::*;
 use vibecoin_replica::assembly::{Assembly, Taken};
 use vibecoin_replica::{
-    Action, BODIES_PER_RETRY, CANDIDATES_MAX, CertifiedBlock, Chain, Commit, EMPTY_FROM, Event, Head,
-    Message, Now, Parent, PeerId, RETRY_MICROS, Replica, Ticket,
+    Action, BODIES_PER_RETRY, CANDIDATES_MAX, CertifiedBlock, Chain, EMPTY_FROM, Event, Head, Message, Now,
+    Parent, PeerId, RETRY_MICROS, Replica, Ticket,
 };
 
 fn key(n: u8) -> SecretKey {
@@ -103,7 +103,7 @@ fn transfer_of(chain: &Chain, nonce: u64, amount: Amount) -> Arc<VerifiedTransac
 
 struct Node {
     replica: Replica<MemoryState, BftOrderer>,
-    commits: Vec<Commit<MemoryState>>,
+    commits: Vec<DecidedBlock<MemoryState>>,
     blames: Vec<String>,
     /// Offset of its clock, in milliseconds ahead.
     ahead: u64,
@@ -254,20 +254,6 @@ impl Net {
                     self.wire.push_back((node, to.0 as usize, body.clone()));
                     self.sent.push((node, body));
                 }
-                Action::Serve { to, from, count } => {
-                    let blocks = self.nodes[node].commits.iter();
-                    let blocks = blocks
-                        .filter(|commit| commit.header.height >= from)
-                        .take(count as usize)
-                        .map(|commit| CertifiedBlock {
-                            header: commit.header.clone(),
-                            body: encode(&commit.body),
-                            certificate: commit.certificate.clone(),
-                        });
-                    let blocks = blocks.collect();
-                    self.wire
-                        .push_back((node, to.0 as usize, Message::SyncResponse { from, blocks }));
-                }
                 Action::Commit(commit) => {
                     self.nodes[node].commits.push((*commit).clone());
                     let event = Event::Committed {
@@ -302,6 +288,10 @@ impl Net {
     }
 
     fn deliver(&mut self, from: usize, to: usize, message: Message) {
+        if let Message::SyncRequest { from: first, count } = message {
+            self.serve(to, from, first, count);
+            return;
+        }
         let event = Event::Message {
             from: PeerId(from as u64),
             message: Box::new(message),
@@ -309,6 +299,22 @@ impl Net {
             gossip: None,
         };
         self.step(to, event);
+    }
+
+    /// Answers a request for stored blocks, as a host does.
+    fn serve(&mut self, node: usize, peer: usize, from: Height, count: u32) {
+        let blocks = self.nodes[node].commits.iter();
+        let blocks = blocks
+            .filter(|commit| commit.header.height >= from)
+            .take(count as usize)
+            .map(|commit| CertifiedBlock {
+                header: commit.header.clone(),
+                body: encode(&commit.body),
+                certificate: commit.certificate.clone(),
+            });
+        let blocks = blocks.collect();
+        self.wire
+            .push_back((node, peer, Message::SyncResponse { from, blocks }));
     }
 
     /// Delivers the next message, or lets the next deadline pass if there is none.

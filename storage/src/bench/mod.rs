@@ -6,13 +6,13 @@ mod process;
 
 use crate::kv::{KvStore, RocksKv};
 use crate::rng::mix;
-use crate::{CommitBlock, GenesisState, StorageError, Store, StoreConfig};
+use crate::{GenesisState, StateView, StorageError, Store, StoreConfig};
 use process::Usage;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use vibecoin_execution::StateChanges;
+use vibecoin_execution::{DecidedBlock, StateChanges};
 use vibecoin_primitives::{
     Account, Address, Amount, BLOCK_VERSION, Body, BodyV1, ChainParams, CommitCertificate, Domain, Hash,
     Header, Height, Nonce, Power, PublicKey, Receipts, Round, SecretKey, StateDiff, TimeMs, Validator,
@@ -219,7 +219,7 @@ fn next_block(
     parent: &Header,
     number: u64,
     bench: &StateBench,
-) -> Result<CommitBlock, StorageError> {
+) -> Result<DecidedBlock<StateView>, StorageError> {
     let view = store.view();
     let mut changes = StateChanges::default();
     let mut draw = number.wrapping_mul(bench.updates.saturating_mul(2));
@@ -235,7 +235,7 @@ fn next_block(
     Ok(block(parent, state, diff))
 }
 
-fn block(parent: &Header, state: crate::StateView, diff: StateDiff) -> CommitBlock {
+fn block(parent: &Header, state: StateView, diff: StateDiff) -> DecidedBlock<StateView> {
     let height = parent.height.saturating_add(1);
     let header = Header {
         height,
@@ -250,8 +250,9 @@ fn block(parent: &Header, state: crate::StateView, diff: StateDiff) -> CommitBlo
         signatures: Vec::new(),
     };
     let body = Body::V1(BodyV1::default());
-    CommitBlock {
+    DecidedBlock {
         header,
+        hash: certificate.block,
         body,
         certificate,
         receipts: Receipts::default(),

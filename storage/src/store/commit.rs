@@ -6,27 +6,9 @@ use crate::kv::{Batch, Family};
 use crate::schema::{self, BlockPart, COMMIT_KEYS, Head, HeightRecord, Place};
 use crate::state::StateView;
 use std::sync::Arc;
+use vibecoin_execution::DecidedBlock;
 use vibecoin_primitives::planted::{Bug, active};
-use vibecoin_primitives::{Body, CommitCertificate, Hash, Header, Height, Receipts, StateDiff, encode};
-
-/// A decided block with all data that is stored of it.
-#[derive(Debug, Clone)]
-pub struct CommitBlock {
-    /// Its header.
-    pub header: Header,
-    /// Its body.
-    pub body: Body,
-    /// The precommits that decided it.
-    pub certificate: CommitCertificate,
-    /// The receipts of its transactions, in order.
-    pub receipts: Receipts,
-    /// Its state changes.
-    pub diff: StateDiff,
-    /// The state after it: the result of applying its changes to the parent's state.
-    pub state: StateView,
-    /// Identifiers of its transactions, in order.
-    pub ids: Vec<Hash>,
-}
+use vibecoin_primitives::{Hash, Height, StateDiff, encode};
 
 impl Store {
     /// Writes a block durably and makes it the head. Returns the view that is published to readers.
@@ -36,21 +18,21 @@ impl Store {
     ///
     /// # Errors
     /// [`StorageError::NotNext`] before anything is written; any other error ends this store permanently.
-    pub fn commit(&self, block: &CommitBlock) -> Result<StateView, StorageError> {
+    pub fn commit(&self, block: &DecidedBlock<StateView>) -> Result<StateView, StorageError> {
         self.core.commit(block)
     }
 }
 
 impl Core {
-    fn commit(&self, block: &CommitBlock) -> Result<StateView, StorageError> {
-        let hash = block.header.hash();
+    fn commit(&self, block: &DecidedBlock<StateView>) -> Result<StateView, StorageError> {
+        let hash = block.hash;
         let pending = pending(block.header.height, &block.diff, block.ids.len());
         self.make_room(pending.updates)?;
         let mut writer = self.writer.lock();
         writer.check_open()?;
         let published = self.published.load_full();
-        check_next(block, &hash, &published)?;
-        let batch = commit_batch(block, &hash);
+        check_next(block, &published)?;
+        let batch = commit_batch(block);
         if let Err(error) = self.kv.write(&batch, !active(Bug::CommitUnsynced)) {
             writer.fault = Some(error.clone());
             return Err(error);
@@ -103,9 +85,10 @@ impl Core {
     }
 }
 
-fn check_next(block: &CommitBlock, hash: &Hash, published: &Published) -> Result<(), StorageError> {
-    let CommitBlock {
+fn check_next(block: &DecidedBlock<StateView>, published: &Published) -> Result<(), StorageError> {
+    let DecidedBlock {
         header,
+        hash,
         body,
         certificate,
         receipts,
@@ -128,6 +111,9 @@ fn check_next(block: &CommitBlock, hash: &Hash, published: &Published) -> Result
             "its parent is {}, the head is {}",
             header.parent, head.hash
         ));
+    }
+    if header.hash() != *hash {
+        return refuse(format!("its hash is {hash}, its header has {}", header.hash()));
     }
     if certificate.height != header.height || certificate.block != *hash {
         return refuse(format!(
@@ -164,8 +150,8 @@ fn check_next(block: &CommitBlock, hash: &Hash, published: &Published) -> Result
     Ok(())
 }
 
-fn commit_batch(block: &CommitBlock, hash: &Hash) -> Batch {
-    let height = block.header.height;
+fn commit_batch(block: &DecidedBlock<StateView>) -> Batch {
+    let (height, hash) = (block.header.height, block.hash);
     let mut batch = Batch::new();
     batch.put(Family::Headers, schema::header_key(height), encode(&block.header));
     batch.put(
@@ -175,7 +161,7 @@ fn commit_batch(block: &CommitBlock, hash: &Hash) -> Batch {
     );
     batch.put(
         Family::Headers,
-        schema::hash_key(hash),
+        schema::hash_key(&hash),
         encode(&HeightRecord(height)),
     );
     batch.put(
@@ -193,7 +179,7 @@ fn commit_batch(block: &CommitBlock, hash: &Hash) -> Batch {
         schema::block_key(height, BlockPart::Diff),
         encode(&block.diff),
     );
-    batch.put(Family::Meta, schema::HEAD, encode(&Head { height, hash: *hash }));
+    batch.put(Family::Meta, schema::HEAD, encode(&Head { height, hash }));
     assert_eq!(
         batch.len(),
         COMMIT_KEYS,
@@ -202,7 +188,7 @@ fn commit_batch(block: &CommitBlock, hash: &Hash) -> Batch {
     batch
 }
 
-fn places(block: &CommitBlock) -> Vec<(Hash, Place)> {
+fn places(block: &DecidedBlock<StateView>) -> Vec<(Hash, Place)> {
     places_of(block.header.height, block.ids.iter().copied())
 }
 

@@ -10,7 +10,6 @@ mod open;
 mod read;
 mod rewind;
 
-pub use commit::CommitBlock;
 pub use genesis::GenesisState;
 pub(crate) use open::{read_base, read_genesis, replay};
 pub use read::{BlockStore, PohPosition, PohStore, StateStore, StoredTransaction, TxStore};

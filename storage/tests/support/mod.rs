@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use vibecoin_execution::StateChanges;
+use vibecoin_execution::{DecidedBlock, StateChanges};
 use vibecoin_poh::{Chain as PohChain, Pace, mixin, seed};
 use vibecoin_primitives::*;
 use vibecoin_storage::kv::{KvStore, MemoryKv};
 use vibecoin_storage::rng::mix;
-use vibecoin_storage::{CommitBlock, GenesisState, StateView, Store, StoreConfig};
+use vibecoin_storage::{GenesisState, StateView, Store, StoreConfig};
 
 pub const ACCOUNTS: u64 = 40;
 const BALANCE: u64 = 1_000;
@@ -122,13 +122,18 @@ impl Chain {
     }
 
     /// The block after the last one made, on top of `view`.
-    pub fn next(&mut self, view: &StateView, draw: u64) -> CommitBlock {
+    pub fn next(&mut self, view: &StateView, draw: u64) -> DecidedBlock<StateView> {
         let changes = changes(view, draw);
         let (state, diff) = view.apply(&changes).unwrap();
         self.block(state, diff, usize::try_from(draw % 4).unwrap())
     }
 
-    pub fn block(&mut self, state: StateView, diff: StateDiff, transactions: usize) -> CommitBlock {
+    pub fn block(
+        &mut self,
+        state: StateView,
+        diff: StateDiff,
+        transactions: usize,
+    ) -> DecidedBlock<StateView> {
         let genesis = self.hash();
         let (parent, parent_hash) = (self.parent.clone(), self.parent.hash());
         let height = parent.height.saturating_add(1);
@@ -208,8 +213,9 @@ impl Chain {
         });
         self.parent = header.clone();
         self.certificate = Some(certificate.clone());
-        CommitBlock {
+        DecidedBlock {
             header,
+            hash: certificate.block,
             body,
             certificate,
             receipts,

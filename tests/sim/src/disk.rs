@@ -1,14 +1,13 @@
 //! Durable state of a node, across process and power failures.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use vibecoin_consensus::{GuardEntry, GuardStep, LogRecord};
-use vibecoin_primitives::planted::{Bug, active};
-use vibecoin_primitives::{Hash, Height, decode, encode};
+use vibecoin_host::{Files, RecoverError, Recovered, Role, recover};
+use vibecoin_primitives::{Hash, Height, PublicKey};
+use vibecoin_replica::Chain;
 use vibecoin_storage::files::{self, ConsensusLog, GuardFile, HeadWitness, MemoryFile, RawFile};
 use vibecoin_storage::kv::MemoryKv;
-use vibecoin_storage::start::{Remembered, check_start};
 use vibecoin_storage::{StorageError, Store, StoreConfig};
 
 use crate::rng::Rng;
@@ -32,34 +31,50 @@ pub struct Disk {
     pub tail_lost: bool,
 }
 
-/// State of a node as found at a start.
-pub struct Opened {
-    pub store: Arc<Store>,
-    pub log: ConsensusLog,
-    /// True if the log is about a committed height: the process ended between the commit and the reset.
-    pub log_is_older: bool,
-    pub records: Vec<LogRecord>,
-    pub guard: GuardFile,
-    pub newest_guard: Option<GuardEntry>,
-    pub witness: HeadWitness,
-    /// True if the database lost blocks that peers have.
-    pub lost: bool,
-    /// The last height at which the key must be silent.
-    pub silent_through: Option<Height>,
-}
-
-/// Switch that makes a sync fail before it is done.
+/// Switch that makes a sync fail before it is done, and everything after it.
 #[derive(Clone, Default)]
-pub struct Power(Arc<AtomicBool>);
+pub struct Power {
+    /// Number of syncs until one fails, counting it; 0 when none will.
+    left: Arc<AtomicU64>,
+    off: Arc<AtomicBool>,
+}
 
 /// True if a file holds bytes that a power failure would lose. A killed process leaves them behind.
 #[derive(Clone, Default)]
 struct Dirty(Arc<AtomicBool>);
 
 impl Power {
-    /// Makes the next sync fail.
-    pub fn fail_next_sync(&self) {
-        self.0.store(true, Ordering::Relaxed);
+    /// Makes a sync fail, after so many that succeed.
+    pub fn fail_sync_after(&self, syncs: u64) {
+        self.left.store(syncs + 1, Ordering::Relaxed);
+    }
+
+    /// No sync fails any more, unless one has failed.
+    pub fn hold(&self) {
+        self.left.store(0, Ordering::Relaxed);
+    }
+
+    /// Returns true if a sync has failed.
+    pub fn is_off(&self) -> bool {
+        self.off.load(Ordering::Relaxed)
+    }
+
+    fn check(&self) -> Result<(), StorageError> {
+        if self.is_off() {
+            return Err(io_error("the power failed"));
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), StorageError> {
+        let left = self.left.load(Ordering::Relaxed);
+        if left > 0 {
+            self.left.store(left - 1, Ordering::Relaxed);
+            if left == 1 {
+                self.off.store(true, Ordering::Relaxed);
+            }
+        }
+        self.check()
     }
 }
 
@@ -80,18 +95,18 @@ impl RawFile for PowerFile {
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StorageError> {
+        self.power.check()?;
         self.dirty.0.store(true, Ordering::Relaxed);
         self.file.write_at(offset, bytes)
     }
 
     fn truncate(&mut self, len: u64) -> Result<(), StorageError> {
+        self.power.check()?;
         self.file.truncate(len)
     }
 
     fn sync(&mut self) -> Result<(), StorageError> {
-        if self.power.0.swap(false, Ordering::Relaxed) {
-            return Err(io_error("the power failed"));
-        }
+        self.power.sync()?;
         self.dirty.0.store(false, Ordering::Relaxed);
         self.file.sync()
     }
@@ -121,60 +136,34 @@ impl Disk {
     }
 
     /// Opens everything as the node does at a start.
-    pub fn open(&self, genesis: &Hash, config: StoreConfig) -> Result<Opened, StorageError> {
-        let on = |file: &MemoryFile, dirty| {
-            Box::new(PowerFile {
-                file: file.clone(),
-                power: self.power.clone(),
-                dirty,
-            })
+    pub fn open(
+        &mut self,
+        chain: &Chain,
+        key: PublicKey,
+        config: StoreConfig,
+    ) -> Result<(Arc<Store>, Recovered), RecoverError> {
+        let store = Store::open(Arc::new(self.kv.clone()), Some(&chain.genesis), config);
+        let store = store.map_err(|source| vibecoin_host::HostError {
+            context: "open the database",
+            source,
+        })?;
+        let role = Role {
+            key: Some(key),
+            validators: &chain.validators,
+            fault_model: chain.fault_model(),
+            // A lone validator has a guard here as well: the rules of the observer apply to it.
+            dev: false,
+            has_network: true,
         };
-        let file = |file| on(file, Dirty::default());
-        let store = Store::open(Arc::new(self.kv.clone()), Some(genesis), config)?;
-        let witness = HeadWitness::open_on(file(&self.witness))?;
-        let guard = GuardFile::open_on(file(&self.guard))?;
-        let opened = ConsensusLog::open_on(on(&self.log, self.log_dirty.clone()), guard.relied())?;
-        let newest_guard = guard.latest().map(|entry| decode(&entry.payload)).transpose();
-        let newest_guard = newest_guard.map_err(|error| damaged(format!("guard entry: {error}")))?;
-        // D4 and D5: a database that lost its tail is caught up without signing; an inconsistent one never
-        // gets to sign.
-        let signed = newest_guard.as_ref().map(|entry: &GuardEntry| entry.height);
-        let report = check_start(&store, witness.head(), signed)?;
-        if let Some(damage) = report.unmendable() {
-            return Err(damaged(damage.to_string()));
-        }
-        let remembered = Remembered {
-            head: report.head.height,
-            witness: witness.head().map(|head| head.height),
-            guard: signed,
-            guard_torn: guard.was_torn(),
-            log: opened.log.height(),
-            log_whole: opened.whole,
-        };
-        let next = report.head.height.saturating_add(1);
-        let log_is_older = opened.log.height() < next;
-        // The bug needs the block of the head to be in the log still.
-        let opened = if active(Bug::AppliedTwice) {
-            opened
-        } else {
-            opened.brought_to(next)?
-        };
-        let records = opened
-            .records
-            .iter()
-            .map(|bytes| decode(bytes))
-            .collect::<Result<_, _>>();
-        let records = records.map_err(|error| damaged(format!("log record: {error}")))?;
-        Ok(Opened {
-            store: Arc::new(store),
-            log: opened.log,
-            log_is_older,
-            records,
-            guard,
-            newest_guard,
-            witness,
-            lost: report.lost().is_some(),
-            silent_through: remembered.silent_through(),
+        let recovered = recover(&mut DiskFiles(self), &store, &role)?;
+        Ok((Arc::new(store), recovered))
+    }
+
+    fn on(&self, file: &MemoryFile, dirty: Dirty) -> Box<dyn RawFile> {
+        Box::new(PowerFile {
+            file: file.clone(),
+            power: self.power.clone(),
+            dirty,
         })
     }
 
@@ -229,6 +218,28 @@ impl Disk {
         self.log_dirty = Dirty::default();
     }
 
+    /// Damages the newest slot of the guard and the last record of the log, if both exist. Returns the height of
+    /// the signature that the guard does not have any more.
+    pub fn damage_guard_and_log(&mut self) -> Option<Height> {
+        let newest = latest(&self.guard)?;
+        let (guard, mut log) = (self.guard.read().unwrap(), self.log.read().unwrap());
+        if log.len() <= EMPTY_LOG_BYTES {
+            return None;
+        }
+        let damaged = [SLOT_BYTE, guard.len() / 2 + SLOT_BYTE].map(|at| {
+            let mut bytes = guard.clone();
+            bytes[at] ^= 1;
+            MemoryFile::new(bytes)
+        });
+        self.guard = damaged
+            .into_iter()
+            .find(|file| latest(file).as_ref() != Some(&newest))?;
+        *log.last_mut()? ^= 1;
+        self.log = MemoryFile::new(log);
+        self.log_dirty = Dirty::default();
+        Some(newest.height)
+    }
+
     /// Discards the guard.
     pub fn lose_guard(&mut self) {
         self.guard = MemoryFile::new(GuardFile::fresh());
@@ -240,24 +251,38 @@ impl Disk {
     }
 }
 
-fn damaged(detail: String) -> StorageError {
-    StorageError::Corrupt {
-        what: "simulated disk".to_owned(),
-        detail,
-    }
+/// A byte of a slot, behind its head.
+const SLOT_BYTE: usize = 60;
+/// Bytes of a log without records.
+const EMPTY_LOG_BYTES: usize = 8192;
+
+/// The newest entry of a guard.
+fn latest(file: &MemoryFile) -> Option<files::GuardEntry> {
+    let copy = MemoryFile::new(file.read().unwrap());
+    GuardFile::open_on(Box::new(copy)).unwrap().latest().cloned()
 }
 
-/// A guard entry in the form of its file.
-pub fn guard_row(entry: &GuardEntry) -> files::GuardEntry {
-    files::GuardEntry {
-        height: entry.height,
-        round: entry.round,
-        step: match entry.step {
-            GuardStep::Building => 0,
-            GuardStep::Proposal => 1,
-            GuardStep::Prevote => 2,
-            GuardStep::Precommit => 3,
-        },
-        payload: encode(entry),
+/// The files of a disk, as a start opens them.
+struct DiskFiles<'a>(&'a Disk);
+
+impl Files for DiskFiles<'_> {
+    fn witness(&mut self) -> Result<HeadWitness, StorageError> {
+        HeadWitness::open_on(self.0.on(&self.0.witness, Dirty::default()))
+    }
+
+    fn guard(&mut self) -> Result<GuardFile, StorageError> {
+        GuardFile::open_on(self.0.on(&self.0.guard, Dirty::default()))
+    }
+
+    fn log(&mut self) -> Result<Option<Box<dyn RawFile>>, StorageError> {
+        Ok(Some(self.0.on(&self.0.log, self.0.log_dirty.clone())))
+    }
+
+    fn create_log(&mut self, _content: &[u8]) -> Result<Box<dyn RawFile>, StorageError> {
+        Err(io_error("the log exists from the beginning"))
+    }
+
+    fn salt(&mut self) -> Result<[u8; files::SALT_BYTES], StorageError> {
+        Ok(LOG_SALT)
     }
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use vibecoin_consensus::MonoTime;
-use vibecoin_execution::{InvalidTransaction, MemoryState, State, read_schedule};
+use vibecoin_execution::{DecidedBlock, InvalidTransaction, MemoryState, State, read_schedule};
 use vibecoin_genesis::{BuiltGenesis, Genesis};
 use vibecoin_mempool::{Committed, Mempool, MempoolConfig, Reason};
 use vibecoin_primitives::{
@@ -23,7 +23,7 @@ use vibecoin_replica::build::{Builder, Built, Extras, Step};
 use vibecoin_replica::check::judge;
 use vibecoin_replica::{Chain, Parent};
 use vibecoin_storage::kv::MemoryKv;
-use vibecoin_storage::{CommitBlock, GenesisState, StateView, Store, StoreConfig};
+use vibecoin_storage::{GenesisState, StateView, Store, StoreConfig};
 
 use crate::rng::Rng;
 
@@ -449,8 +449,9 @@ impl Leftovers {
         );
         let state = self
             .store
-            .commit(&CommitBlock {
+            .commit(&DecidedBlock {
                 header: header.clone(),
+                hash: header.hash(),
                 body,
                 certificate: certificate.clone(),
                 receipts: executed.outcome.receipts,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use vibecoin_execution::{
-    BlockContext, MemoryState, State as _, StateReader as _, execute_block, read_burned,
+    BlockContext, DecidedBlock, MemoryState, State as _, StateReader as _, execute_block, read_burned,
 };
 use vibecoin_genesis::BuiltGenesis;
 use vibecoin_poh::{Chain as PohChain, Pace, seed};
@@ -12,7 +12,7 @@ use vibecoin_primitives::{
     Address, Block, CommitCertificate, Evidence, Hash, Header, Height, PENALTY_OFFENCE, PublicKey, Receipts,
     TimeMs, Transaction, VerifiedTransaction, tick_root,
 };
-use vibecoin_replica::{Chain, Commit};
+use vibecoin_replica::Chain;
 
 use crate::observer::is_quorum;
 use crate::report::Rule;
@@ -104,8 +104,8 @@ impl Model {
 
     /// Takes a node's decision: the first one of a height is checked alone, later ones against it.
     /// `clock` is the furthest ahead of the honest nodes' clocks.
-    pub fn decide<S>(&mut self, commit: &Commit<S>, clock: TimeMs) -> Result<bool, Fault> {
-        let Commit {
+    pub fn decide<S>(&mut self, commit: &DecidedBlock<S>, clock: TimeMs) -> Result<bool, Fault> {
+        let DecidedBlock {
             header,
             hash,
             body,

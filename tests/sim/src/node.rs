@@ -5,14 +5,15 @@ use std::sync::Arc;
 use vibecoin_consensus::{
     BftOrderer, ConsensusMessage, GuardEntry, GuardStep, MonoTime, OrdererConfig, Position, Statement,
 };
-use vibecoin_execution::read_schedule;
+use vibecoin_execution::DecidedBlock;
+use vibecoin_host::{ConsensusFiles, RecoverError, Recovered, head_of};
 use vibecoin_mempool::{Mempool, MempoolConfig};
 use vibecoin_primitives::{Hash, Height, PublicKey, Round, SecretKey, TimeMs, decode};
-use vibecoin_replica::{Chain, Commit, Event, Head, Intake, Message, Now, Parent, Replica};
-use vibecoin_storage::files::{ConsensusLog, GuardFile, HeadWitness};
-use vibecoin_storage::{StateView, StorageError, Store, StoreConfig};
+use vibecoin_replica::{Chain, Event, Intake, Message, Now, Replica};
+use vibecoin_storage::files::{GuardFile, HeadWitness};
+use vibecoin_storage::{StateView, Store, StoreConfig};
 
-use crate::disk::{Disk, Opened};
+use crate::disk::Disk;
 use crate::report::Rule;
 
 pub type Fault = (Rule, String);
@@ -40,6 +41,8 @@ pub struct Node {
     pub log_failed: bool,
     /// True if it equivocates on purpose.
     pub lies: bool,
+    /// The last height at which it must not sign any more, since its disk lost a signature of that height.
+    pub silent: Option<Height>,
 }
 
 /// A process.
@@ -50,11 +53,10 @@ pub struct Running {
     /// Position of the replica at the last update of the intake.
     pub position: Option<(Height, Round, bool)>,
     pub store: Arc<Store>,
-    pub log: ConsensusLog,
-    pub guard: GuardFile,
+    pub files: ConsensusFiles,
     pub witness: HeadWitness,
     /// The block that is being stored.
-    pub committing: Option<Box<Commit<StateView>>>,
+    pub committing: Option<Box<DecidedBlock<StateView>>>,
     /// Time of the next wake.
     pub wake_at: Option<u64>,
     /// Number of actions that it still performs before it crashes.
@@ -91,28 +93,21 @@ impl Node {
         micros: u64,
         mono_base: u64,
     ) -> Result<Started, Fault> {
-        let recovery = |error: StorageError| (Rule::Recovery, error.to_string());
-        let Opened {
-            store,
-            log,
-            log_is_older,
-            records,
-            guard,
-            newest_guard,
-            witness,
-            lost,
-            silent_through,
-        } = self.disk.open(&chain.genesis, store).map_err(recovery)?;
+        let recovery = |error: RecoverError| (Rule::Recovery, error.to_string());
+        let opened = self.disk.open(chain, self.public, store);
+        let (store, recovered) = opened.map_err(recovery)?;
+        let lost = recovered.recovery.lost.is_some();
         if lost && !self.disk.tail_lost {
             return Err((Rule::Recovery, "the database lost blocks".to_owned()));
         }
         self.check_head(&store)?;
-        if records.len() > LOG_RECORDS_MAX {
-            return Err((Rule::Bounded, format!("the log holds {} records", records.len())));
+        let records = recovered.records.len();
+        if records > LOG_RECORDS_MAX {
+            return Err((Rule::Bounded, format!("the log holds {records} records")));
         }
         let head = head_of(&store).map_err(recovery)?;
         let next = head.parent.header.height.0 + 1;
-        if let Some(entry) = &newest_guard
+        if let Some(entry) = &recovered.newest_guard
             && entry.height.0 > next
             && !lost
         {
@@ -123,9 +118,9 @@ impl Node {
         }
         let started = Started {
             head: head.parent.header.height,
-            records: records.len(),
-            log_is_older,
-            guard: newest_guard.as_ref().map(GuardEntry::position),
+            records,
+            log_is_older: recovered.log_was_older,
+            guard: recovered.newest_guard.as_ref().map(GuardEntry::position),
         };
         let orderer = BftOrderer::new(OrdererConfig {
             genesis: chain.genesis,
@@ -136,12 +131,14 @@ impl Node {
         } else {
             orderer
         };
-        if let Some(through) = silent_through {
-            orderer.abstain_through(through);
-        }
-        if guard.was_torn() {
-            orderer.doubt_newest();
-        }
+        recovered.silence(&mut orderer);
+        let Recovered {
+            files,
+            witness,
+            records,
+            newest_guard,
+            ..
+        } = recovered;
         let pool = Mempool::new(
             MempoolConfig {
                 count_max: 100,
@@ -156,8 +153,7 @@ impl Node {
             intake: Intake::new(&chain.params),
             position: None,
             store,
-            log,
-            guard,
+            files,
             witness,
             committing: None,
             wake_at: None,
@@ -187,11 +183,17 @@ impl Node {
         let Some(running) = &self.running else {
             return Ok(());
         };
+        if entry.is_some()
+            && let Some(silent) = self.silent.filter(|silent| at.height <= *silent)
+        {
+            let detail = format!("signs at {at}, and its disk lost a signature of height {silent}");
+            return Err((Rule::NoEquivocation, detail));
+        }
         let order = |detail: String| Err((Rule::DurableOrder, format!("{at} leaves, but {detail}")));
         if entry.is_some() && self.disk.log_is_dirty() {
             return order("the log is not synced".to_owned());
         }
-        let Some(newest) = running.guard.latest() else {
+        let Some(newest) = running.files.guard().and_then(GuardFile::latest) else {
             return order("the guard file is empty".to_owned());
         };
         let newest: GuardEntry = decode(&newest.payload).expect("we wrote it");
@@ -242,29 +244,6 @@ pub struct Started {
 
 /// Milliseconds since 1970 at virtual time 0; genesis is a second older.
 pub const GENESIS_MS: u64 = 1_750_000_000_000;
-
-fn head_of(store: &Store) -> Result<Head<StateView>, StorageError> {
-    let head = store.head();
-    let missing = || StorageError::Missing {
-        what: format!("header of {}", head.height),
-    };
-    let header = store.blocks().header(head.height)?.ok_or_else(missing)?;
-    let certificate = store.blocks().certificate(head.height)?;
-    let state = store.view();
-    let schedule = read_schedule(&state);
-    let schedule = schedule.map_err(|error| StorageError::Missing {
-        what: error.to_string(),
-    })?;
-    Ok(Head {
-        parent: Parent {
-            header,
-            hash: head.hash,
-            state,
-            schedule,
-        },
-        certificate,
-    })
-}
 
 /// The position of an own message that no peer must see before the guard covers it, and the guard entry
 /// of its signed content.

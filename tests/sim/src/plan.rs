@@ -351,6 +351,8 @@ pub enum Sabotage {
     LogLost,
     /// A crash loses log and guard.
     LogAndGuardLost,
+    /// A crash damages the newest entry of the guard and the end of the log.
+    GuardAndLogDamaged,
     /// From some moment on every write to the log fails.
     LogFails,
     /// Guard entries are not written.
@@ -365,10 +367,11 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::None,
         Self::LogLost,
         Self::LogAndGuardLost,
+        Self::GuardAndLogDamaged,
         Self::LogFails,
         Self::GuardUnsaved,
         Self::CommitForgotten,
@@ -383,6 +386,7 @@ impl Sabotage {
             Self::None => "none",
             Self::LogLost => "log-lost",
             Self::LogAndGuardLost => "log-and-guard-lost",
+            Self::GuardAndLogDamaged => "guard-and-log-damaged",
             Self::LogFails => "log-fails",
             Self::GuardUnsaved => "guard-unsaved",
             Self::CommitForgotten => "commit-forgotten",
@@ -414,6 +418,8 @@ pub struct Faults {
     pub down: u64,
     /// Crashes after which a node is started again only when faults are off, in thousandths: 0 to 200.
     pub stays_down: u64,
+    /// Starts during which the power fails, in thousandths: 0 to 300.
+    pub torn_starts: u64,
     /// Crashes that lose unsynced bytes, in thousandths: 800 to 1000. The others keep written bytes.
     pub tear: u64,
     /// Mean time between partitions; 0 is none.
@@ -462,6 +468,8 @@ impl Faults {
             traffic_every: mostly(1000, 10_000, 100_000),
             step_updates: mostly(1000, 1, 60),
             relay: mostly(300, 100, 1000),
+            // The last to be drawn, so that the others keep the value that they have had for their seed.
+            torn_starts: mostly(700, 10, 300),
         }
     }
 
@@ -475,6 +483,7 @@ impl Faults {
             jitter: 1_000,
             stragglers: 0,
             crash_every: 0,
+            torn_starts: 0,
             partition_every: 0,
             commit: 500,
             ..self.clone()
@@ -491,7 +500,8 @@ pub(crate) fn powers(config: &Config) -> Vec<u64> {
         .map(|_| if equal { 1 } else { rng.between(1, 3) })
         .collect();
     if let Some(first) = powers.first_mut()
-        && (config.lie != Lie::None || config.sabotage == Sabotage::TailLost)
+        && (config.lie != Lie::None
+            || matches!(config.sabotage, Sabotage::TailLost | Sabotage::GuardAndLogDamaged))
     {
         // A validator that is silent for a height must not be needed for it: with a third of the power the
         // height would wait for ever. Of four or more, each with a power of one to three, the first one has a

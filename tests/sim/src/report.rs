@@ -151,6 +151,10 @@ pub struct Report {
     pub signed_after_fault: u64,
     /// Number of times that the database of [`crate::SABOTEUR`] lost its newest blocks.
     pub tails_lost: u64,
+    /// Starts that a power failure ended before the node ran.
+    pub torn_starts: u64,
+    /// Signatures that a disk lost with the end of the log.
+    pub signatures_lost: u64,
     /// Pieces of evidence in blocks, each against [`crate::SABOTEUR`].
     pub evidence: u64,
     /// Messages that were refused before a replica received them.
@@ -178,7 +182,7 @@ impl Report {
         add! {
             heights micros sent lost duplicated damaged crashes torn commits_found late_rounds untimely served
             far_behind submitted transactions failed refused abstentions guard_refusals core_errors
-            signed_after_fault tails_lost evidence turned_away lies relayed outage_heights
+            signed_after_fault tails_lost torn_starts signatures_lost evidence turned_away lies relayed outage_heights
         }
         self.stretched.add(other.stretched);
     }

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use vibecoin_host::certified_block;
+use vibecoin_primitives::Height;
 use vibecoin_replica::{Event, GossipId, Message, PeerId};
 
 use crate::Violation;
@@ -12,6 +14,8 @@ use crate::report::Rule;
 use crate::stretch::Timed;
 use crate::world::{Happening, World};
 
+/// Bytes of bodies after which an answer with blocks ends.
+const SERVE_BYTES_ENOUGH: usize = 1 << 20;
 /// Gossiped messages that may still be relayed.
 const GOSSIP_MAX: usize = 4096;
 
@@ -155,10 +159,34 @@ impl World {
         match message {
             Message::Transactions(transactions) => self.take_transactions(to, transactions),
             message => match self.examine(from, to, message)? {
+                Some(Message::SyncRequest { from: first, count }) => self.serve(to, from, first, count),
                 Some(message) => self.hand_over(from, to, message, gossip),
                 None => Ok(()),
             },
         }
+    }
+
+    /// A node answers a peer's request for stored blocks, as the serving thread of a real one does.
+    fn serve(&mut self, node: usize, peer: usize, first: Height, count: u32) -> Result<(), Violation> {
+        let Some(running) = &self.nodes[node].running else {
+            return Ok(());
+        };
+        let store = running.store.clone();
+        let answer = vibecoin_host::blocks(first, count, SERVE_BYTES_ENOUGH, |height| {
+            certified_block(&store, height)
+        });
+        if let Some(error) = answer.error {
+            return Err(self.violation(node, (Rule::Recovery, error.to_string())));
+        }
+        self.report.served += 1;
+        let message = Message::SyncResponse {
+            from: first,
+            blocks: answer.blocks,
+        };
+        self.trace
+            .note(self.now, format_args!("{node} -> {peer}  {}", describe(&message)));
+        self.say(node, Some(peer), message)
+            .map_err(|fault| self.violation(node, fault))
     }
 
     pub fn hand_over(

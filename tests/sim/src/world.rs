@@ -15,16 +15,16 @@ use vibecoin_network::Envelope;
 use vibecoin_primitives::planted::Planted;
 use vibecoin_primitives::{
     Address, Block, Hash, Height, PENALTY_MAX, Power, SecretKey, TimeMs, Transaction, Validator,
-    VerifiedTransaction, Vote, VoteKind, encode,
+    VerifiedTransaction, Vote, VoteKind,
 };
-use vibecoin_replica::{Action, CertifiedBlock, Chain, Commit, Event, Message, SYNC_BLOCKS_MAX, Ticket};
+use vibecoin_replica::{Action, Chain, Event, Message, Ticket};
 use vibecoin_storage::kv::MemoryKv;
-use vibecoin_storage::{CommitBlock, GenesisState, StateView, StorageError, Store, StoreConfig};
+use vibecoin_storage::{StateView, StorageError, Store, StoreConfig};
 
-use crate::disk::{Disk, guard_row, io_error};
+use crate::disk::Disk;
 use crate::liar::Liar;
 use crate::model::Model;
-use crate::node::{Fault, GENESIS_MS, Node, describe};
+use crate::node::{Fault, GENESIS_MS, Node, Running, describe};
 use crate::observer::{Observer, is_quorum};
 use crate::plan::{params, powers};
 use crate::rng::Rng;
@@ -43,8 +43,6 @@ const CALM_HEIGHTS: u64 = 3;
 const HEIGHT_MICROS: u64 = 2_000_000;
 /// Maximum time without a block in an outage that leaves a quorum and loses messages.
 const GAP_MICROS: u64 = 5_000_000;
-/// Bytes of blocks in one answer to a sync request.
-const SERVE_BYTES_MAX: usize = 1 << 20;
 /// Valid transactions that must be included in blocks once faults are off.
 const PROBES: u64 = 5;
 /// Time in which they must be, and in which a double signature must be included in a block.
@@ -56,6 +54,8 @@ const PACE_HEIGHTS: u64 = 16;
 const PACE_SLACK_MICROS: u64 = 300_000;
 /// Time for which a network without a quorum is watched.
 const STOP_MICROS: u64 = 20_000_000;
+/// A bound above the number of syncs of a recovery.
+const RECOVERY_SYNCS_MAX: u64 = 5;
 /// Transactions whose signatures have been checked, remembered for all nodes together.
 const VERIFIED_MAX: usize = 4096;
 /// Maximum number of consecutive wakes without progress that do not count as a busy loop.
@@ -104,6 +104,8 @@ pub struct World {
     serial: u64,
     rng: Rng,
     pub wire: Rng,
+    /// Choices about starts that a power failure ends.
+    starts: Rng,
     /// Nodes on the other side of the current partition.
     pub apart: BTreeSet<usize>,
     /// Pairs of connected nodes, the smaller index first.
@@ -178,14 +180,7 @@ impl World {
             ..StoreConfig::default()
         };
         let kv = MemoryKv::new();
-        let state = GenesisState {
-            header: genesis.header.clone(),
-            body: genesis.body.clone(),
-            params: genesis.params.clone(),
-            validators: genesis.validators.clone(),
-            accounts: genesis.accounts.clone(),
-            slots: genesis.slots.clone(),
-        };
+        let state = vibecoin_host::genesis_state(&genesis);
         drop(Store::create(Arc::new(kv.clone()), &state, store).expect("an empty memory takes a genesis"));
         let mut rng = Rng::new(config.seed, 4);
         let nodes = keys.into_iter().enumerate().map(|(index, key)| Node {
@@ -200,6 +195,7 @@ impl World {
             wall_ahead: rng.below(storm.clock_offset + 1),
             pace: 1000 + rng.below(2 * storm.clock_drift + 1) - storm.clock_drift,
             log_failed: false,
+            silent: None,
         });
         let nodes: Vec<Node> = nodes.collect();
         let lies = config.lie != Lie::None || config.sabotage == Sabotage::Equivocation;
@@ -222,6 +218,7 @@ impl World {
             },
             envelope: Envelope::new(&genesis.hash),
             wire: Rng::new(config.seed, 5),
+            starts: Rng::new(config.seed, 7),
             config: config.clone(),
             faults: storm.clone(),
             storm,
@@ -350,9 +347,18 @@ impl World {
     fn start(&mut self, index: usize) -> Result<(), Violation> {
         let mono_base = self.rng.below(1_000_000_000);
         let node = &mut self.nodes[index];
+        let power = node.disk.power().clone();
+        if self.starts.chance(self.faults.torn_starts) {
+            power.fail_sync_after(self.starts.below(RECOVERY_SYNCS_MAX));
+        }
         let bug = Planted::new(self.config.bug);
         let started = node.start(&self.chain, self.store, self.now, mono_base);
         drop(bug);
+        if power.is_off() {
+            self.start_again(index);
+            return Ok(());
+        }
+        power.hold();
         let started = started.map_err(|fault| self.violation(index, fault))?;
         self.trace.note(
             self.now,
@@ -373,7 +379,10 @@ impl World {
             let reason = self.config.lie == Lie::Twins
                 || matches!(
                     self.config.sabotage,
-                    Sabotage::LogLost | Sabotage::LogAndGuardLost | Sabotage::TailLost
+                    Sabotage::LogLost
+                        | Sabotage::LogAndGuardLost
+                        | Sabotage::GuardAndLogDamaged
+                        | Sabotage::TailLost
                 );
             if !reason {
                 let detail = format!(

@@ -33,6 +33,14 @@ const fn against(lie: Lie, rules: &'static [Rule]) -> Exposure {
 fn exposure(bug: Bug) -> Exposure {
     match bug {
         Bug::SignBeforeSync | Bug::GuardAfterSend => honest(&[Rule::DurableOrder]),
+        // A power cut between the two leaves a signature without its causes: the node abstains.
+        Bug::GuardBeforeLog => honest(&[Rule::NoAbstention, Rule::DurableOrder]),
+        // A start that a power cut ends erases the damage; the next one signs again.
+        Bug::LogBeforeSilence => (
+            Lie::None,
+            Sabotage::GuardAndLogDamaged,
+            &[Rule::NoEquivocation, Rule::Locking],
+        ),
         // The node may detect it first: its replay derives another vote than the log has.
         Bug::LockForgotten => honest(&[Rule::Locking, Rule::NoEquivocation, Rule::NoHalt]),
         Bug::AbstentionForgotten => (

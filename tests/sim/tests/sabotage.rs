@@ -48,6 +48,21 @@ fn a_validator_whose_database_lost_blocks_follows_in_silence_and_the_chain_goes_
 }
 
 #[test]
+fn a_validator_whose_guard_and_log_are_damaged_at_rest_does_not_sign_where_it_had_signed() {
+    let reports = reports(Sabotage::GuardAndLogDamaged);
+    let sum = |count: fn(&Report) -> u64| reports.iter().map(count).sum::<u64>();
+    let (lost, torn) = (
+        sum(|report| report.signatures_lost),
+        sum(|report| report.torn_starts),
+    );
+    let abstentions = sum(|report| report.abstentions);
+    assert!(
+        lost >= 5 && abstentions >= 5 && torn >= 1,
+        "{lost} signatures lost, {abstentions} abstentions, {torn} torn starts"
+    );
+}
+
+#[test]
 fn a_validator_that_lost_log_and_guard_votes_twice_and_the_observer_sees_it() {
     let results = results(Sabotage::LogAndGuardLost);
     let doubles = broken(&results, Rule::NoEquivocation);

@@ -41,6 +41,7 @@ fn five_hundred_seeds_of_four_validators_keep_every_rule() {
         ("messages passed on", sum.relayed, 10 * count),
         ("crashes", sum.crashes, 5 * count),
         ("torn crashes", sum.torn, 2 * count),
+        ("starts without an end", sum.torn_starts, count / 5),
         (
             "starts between commit and reset of the log",
             sum.commits_found,

@@ -6,6 +6,7 @@ use vibecoin_primitives::Height;
 use vibecoin_rpc_server::backend::{HealthCheck, Waiting};
 
 use super::NodeBackend;
+use crate::recovery::waiting;
 use crate::waits::{Absent, Surroundings};
 
 /// Maximum silence of the driver before the node counts as stuck, in milliseconds. It runs at least once a
@@ -118,7 +119,7 @@ impl NodeBackend {
         let consensus = self.shared.consensus.lock();
         let abstains = self.key.is_some() && consensus.abstaining && consensus.height > head;
         drop(consensus);
-        if let Some(waiting) = self.handles.recovery.waiting(head, abstains) {
+        if let Some(waiting) = waiting(&self.handles.recovery, head, abstains) {
             return Some(waiting);
         }
         let Absent { reason, detail } = self.absent(head)?;

@@ -1,13 +1,33 @@
-//! Performs the actions of a replica, on a disk that may fail during any of them.
+//! A simulated node as the host of its replica, on a disk that may fail during any action.
+
+use vibecoin_execution::DecidedBlock;
+use vibecoin_host::{ConsensusFiles, Host, HostError, perform};
+use vibecoin_mempool::{Inserted, MempoolError};
+use vibecoin_primitives::{PublicKey, Round};
+use vibecoin_replica::{GossipId, PeerId};
 
 use super::*;
 
-/// Outcome of an action.
-enum Flow {
-    Go,
-    /// The power failed during the action.
-    Dead,
-    Halted(u8),
+/// Reason why a node performs no more actions.
+enum Stop {
+    /// A write failed.
+    Write(HostError),
+    /// A rule did not hold.
+    Broken(Fault),
+    /// The replica stops for good.
+    Halted(vibecoin_replica::Fault),
+}
+
+impl From<HostError> for Stop {
+    fn from(error: HostError) -> Self {
+        Self::Write(error)
+    }
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Broken(fault)
+    }
 }
 
 impl World {
@@ -27,143 +47,88 @@ impl World {
                     self.crash(index);
                     return Ok(());
                 }
-                self.nodes[index].disk.power().fail_next_sync();
+                // One action is one sync. A host that makes it two may lose its power between them.
+                let syncs = self.starts.below(2);
+                self.nodes[index].disk.power().fail_sync_after(syncs);
             }
-            let flow = self
-                .act(index, action)
-                .map_err(|fault| self.violation(index, fault))?;
-            match flow {
-                Flow::Go if !dies => {}
-                Flow::Go | Flow::Dead => {
+            match self.act(index, action) {
+                Ok(()) if !dies => {}
+                Ok(()) => {
                     self.crash(index);
                     return Ok(());
                 }
-                Flow::Halted(code) => return self.halt(index, code),
+                Err(Stop::Write(_)) if self.nodes[index].disk.power().is_off() => {
+                    self.crash(index);
+                    return Ok(());
+                }
+                // The guard refuses a signature that contradicts an earlier one.
+                Err(Stop::Write(HostError {
+                    source: StorageError::Refused(detail),
+                    ..
+                })) => return Err(self.violation(index, (Rule::NoEquivocation, detail))),
+                // D6: the first error is the last.
+                Err(Stop::Write(error)) => return self.halt(index, error.source.exit_code()),
+                Err(Stop::Broken(fault)) => return Err(self.violation(index, fault)),
+                Err(Stop::Halted(fault)) => {
+                    let excused = self.config.lies(index)
+                        || !matches!(self.sabotage(index), Sabotage::None | Sabotage::Equivocation);
+                    if !excused {
+                        return Err(self.violation(index, (Rule::NoHalt, fault.to_string())));
+                    }
+                    return self.halt(index, fault.exit_code());
+                }
             }
         }
     }
 
-    fn act(&mut self, index: usize, action: Action<StateView>) -> Result<Flow, Fault> {
-        let sabotage = if index == SABOTEUR {
+    /// The promise that this node breaks.
+    fn sabotage(&self, index: usize) -> Sabotage {
+        if index == SABOTEUR {
             self.config.sabotage
         } else {
             Sabotage::None
-        };
+        }
+    }
+
+    /// Performs one action, with what the node's saboteur does to it.
+    fn act(&mut self, index: usize, action: Action<StateView>) -> Result<(), Stop> {
+        let sabotage = self.sabotage(index);
         let now = self.now;
-        let trace = &mut self.trace;
-        let node = &mut self.nodes[index];
-        let Some(running) = &mut node.running else {
-            return Ok(Flow::Go);
-        };
-        match action {
+        let (trace, node) = (&mut self.trace, &mut self.nodes[index]);
+        match &action {
             Action::Append(record) => {
-                trace.note(now, format_args!("{index} appends {}", Recorded(&record)));
+                trace.note(now, format_args!("{index} appends {}", Recorded(record)));
                 if sabotage == Sabotage::LogFails && record.height() > Height(3) {
                     node.disk.fail_log();
                     node.log_failed = true;
                 }
-                let written = written(running.log.append(&encode(&record)));
-                if let LogRecord::Block(block) = &record {
-                    self.show(index, block)?;
-                }
-                Ok(written)
             }
-            Action::SyncLog => {
-                trace.note(now, format_args!("{index} syncs its log"));
-                Ok(written(running.log.sync()))
-            }
+            Action::SyncLog => trace.note(now, format_args!("{index} syncs its log")),
             Action::Guard(entry) => {
                 trace.note(now, format_args!("{index} guards {}", entry.position()));
                 if sabotage == Sabotage::GuardUnsaved {
-                    return Ok(Flow::Go);
+                    return Ok(());
                 }
-                let stored = running.guard.store(guard_row(&entry), running.log.len());
-                if let Err(StorageError::Refused(detail)) = &stored {
-                    return Err((Rule::NoEquivocation, detail.clone()));
-                }
-                Ok(written(stored))
             }
-            Action::Broadcast(message) => {
-                trace.note(now, format_args!("{index} -> all  {}", describe(&message)));
-                let twice = (sabotage == Sabotage::Equivocation).then(|| message.clone());
-                self.say(index, None, message)?;
-                if let Some(message) = twice {
-                    self.equivocate(index, &message)?;
-                }
-                Ok(Flow::Go)
-            }
-            Action::Send { to, message } => {
-                trace.note(now, format_args!("{index} -> {}  {}", to.0, describe(&message)));
-                let mono = node.now(now).mono;
-                if let Some(running) = &mut node.running {
-                    running.intake.asked(to, &message, mono);
-                }
-                self.say(index, Some(to.0 as usize), message).map(|()| Flow::Go)
-            }
-            Action::GiveBody { to, block } => {
-                let Some(message) = running.replica.body(&block) else {
-                    return Ok(Flow::Go);
-                };
-                trace.note(now, format_args!("{index} -> {}  {}", to.0, describe(&message)));
-                self.say(index, Some(to.0 as usize), message).map(|()| Flow::Go)
-            }
-            Action::Forward { gossip, verdict } => {
-                if matches!(verdict, Verdict::Fresh | Verdict::Known) {
-                    self.forward(index, gossip.0);
-                }
-                Ok(Flow::Go)
-            }
-            Action::Serve { to, from, count } => {
-                let message = serve(&running.store, from, count)
-                    .map_err(|error| (Rule::Recovery, error.to_string()))?;
-                self.report.served += 1;
-                self.say(index, Some(to.0 as usize), message).map(|()| Flow::Go)
-            }
-            Action::Commit(commit) => self.decided(index, commit).map(|()| Flow::Go),
             Action::ResetLog { height } => {
-                let head = running.store.head().height;
-                if height.0 != head.0 + 1 {
-                    return Err((
-                        Rule::CommitFirst,
-                        format!("the log is reset for {height}, the head is {head}"),
-                    ));
-                }
-                Ok(written(running.log.reset(height)))
-            }
-            Action::Admitted { results, .. } => {
-                self.report.refused += results.iter().filter(|result| result.is_err()).count() as u64;
-                Ok(Flow::Go)
-            }
-            Action::RoundStarted { height, round, .. } => {
-                trace.note(now, format_args!("{index} is at {height}/{round}"));
-                Ok(Flow::Go)
-            }
-            Action::Untimely {
-                height, round, time, ..
-            } => {
-                trace.note(
-                    now,
-                    format_args!("{index} finds {height}/{round} untimely, dated {time}"),
-                );
-                self.report.untimely += 1;
-                Ok(Flow::Go)
-            }
-            Action::Blame { peer, reason } => {
-                self.blamed(index, peer, &reason)?;
-                Ok(Flow::Go)
-            }
-            Action::Halt(fault) => {
-                trace.note(now, format_args!("{index} halts: {fault}"));
-                match sabotage {
-                    _ if self.config.lies(index) => Ok(Flow::Halted(fault.exit_code())),
-                    Sabotage::None | Sabotage::Equivocation => Err((Rule::NoHalt, fault.to_string())),
-                    _ => Ok(Flow::Halted(fault.exit_code())),
+                let head = node.running.as_ref().map(|running| running.store.head().height);
+                if head.is_some_and(|head| height.0 != head.0 + 1) {
+                    let detail = format!("the log is reset for {height}, the head is {head:?}");
+                    return Err(Stop::Broken((Rule::CommitFirst, detail)));
                 }
             }
+            _ => {}
         }
+        // The observer has no bugs, so they are planted only while the node writes.
+        let _bug = is_sync(&action).then(|| Planted::new(self.config.bug));
+        perform(action, &mut Acting { world: self, index })
     }
 
-    pub(super) fn decided(&mut self, index: usize, commit: Box<Commit<StateView>>) -> Result<(), Fault> {
+    pub(super) fn decided(
+        &mut self,
+        index: usize,
+        commit: Box<DecidedBlock<StateView>>,
+    ) -> Result<(), Fault> {
         let height = commit.header.height;
         self.trace.note(
             self.now,
@@ -216,30 +181,24 @@ impl World {
         if sabotage == Sabotage::TailLost && height >= Height(3) && self.rng.chance(200) {
             node.disk.kept = Some((node.disk.kv.crash(), node.acked));
         }
-        let bug = Planted::new(self.config.bug);
-        let committed = running.store.commit(&block_of(*commit));
-        drop(bug);
-        // As the node does: while lost blocks are fetched the witness keeps the newest, and it must be the same.
-        let recorded = match running.witness.head() {
-            Some(seen) if seen.height == height && seen.hash != hash => {
-                Err(io_error("peers have another block than the witness"))
-            }
-            Some(seen) if seen.height >= height => Ok(()),
-            _ => running.witness.record(vibecoin_storage::Head { height, hash }),
-        };
+        let (store, bug) = (&running.store, self.config.bug);
+        let stored = vibecoin_host::commit(&commit, &mut running.witness, |block| {
+            let _bug = Planted::new(bug);
+            store.commit(block)
+        });
         let unsynced = node.disk.kv.unsynced();
-        let fault = match (committed, recorded) {
-            (Ok(state), Ok(())) if unsynced == 0 => {
+        let fault = match stored {
+            Ok(state) if unsynced == 0 => {
                 node.acked = (height, hash);
                 self.trace
                     .note(self.now, format_args!("{index} has stored {height}"));
                 return self.step(index, Event::Committed { height, state });
             }
-            (Err(error), _) | (_, Err(error)) => (Rule::CommitFirst, error.to_string()),
-            _ => (
+            Ok(_) => (
                 Rule::CommitFirst,
                 format!("{height} is told of, and {unsynced} batches are not synced"),
             ),
+            Err(error) => (Rule::CommitFirst, error.to_string()),
         };
         Err(self.violation(index, fault))
     }
@@ -252,58 +211,93 @@ fn is_sync(action: &Action<StateView>) -> bool {
     )
 }
 
-/// Outcome of a write. D6: the first error is the last.
-fn written(result: Result<(), StorageError>) -> Flow {
-    match result {
-        Ok(()) => Flow::Go,
-        Err(StorageError::Io { detail, .. }) if detail.contains("power") => Flow::Dead,
-        Err(error) => Flow::Halted(error.exit_code()),
+/// A node whose replica's action is performed.
+struct Acting<'a> {
+    world: &'a mut World,
+    index: usize,
+}
+
+impl Acting<'_> {
+    fn note(&mut self, what: std::fmt::Arguments<'_>) {
+        let (now, index) = (self.world.now, self.index);
+        self.world.trace.note(now, format_args!("{index} {what}"));
+    }
+
+    fn running(&mut self) -> &mut Running {
+        let running = self.world.nodes[self.index].running.as_mut();
+        running.expect("a node that performs an action runs")
     }
 }
 
-pub(super) fn block_of(commit: Commit<StateView>) -> CommitBlock {
-    let Commit {
-        header,
-        body,
-        certificate,
-        receipts,
-        diff,
-        ids,
-        state,
-        ..
-    } = commit;
-    CommitBlock {
-        header,
-        body,
-        certificate,
-        receipts,
-        diff,
-        state,
-        ids,
-    }
-}
+impl Host for Acting<'_> {
+    type Error = Stop;
 
-/// Blocks from a height on, as many as fit.
-fn serve(store: &Store, from: Height, count: u32) -> Result<Message, StorageError> {
-    let (mut blocks, mut bytes) = (Vec::new(), 0);
-    let reader = store.blocks();
-    for height in (from.0..).map(Height).take(SYNC_BLOCKS_MAX.min(count as usize)) {
-        let (Some(header), Some(body), Some(certificate)) = (
-            reader.header(height)?,
-            reader.body_bytes(height)?,
-            reader.certificate(height)?,
-        ) else {
-            break;
-        };
-        bytes += body.len();
-        if bytes > SERVE_BYTES_MAX && !blocks.is_empty() {
-            break;
+    fn files(&mut self) -> &mut ConsensusFiles {
+        &mut self.running().files
+    }
+
+    fn appended(&mut self, record: LogRecord) -> Result<(), Stop> {
+        if let LogRecord::Block(block) = &record {
+            self.world.show(self.index, block)?;
         }
-        blocks.push(CertifiedBlock {
-            header,
-            body,
-            certificate,
-        });
+        Ok(())
     }
-    Ok(Message::SyncResponse { from, blocks })
+
+    fn commit(&mut self, commit: Box<DecidedBlock<StateView>>) -> Result<(), Stop> {
+        Ok(self.world.decided(self.index, commit)?)
+    }
+
+    fn broadcast(&mut self, message: Message) -> Result<(), Stop> {
+        self.note(format_args!("-> all  {}", describe(&message)));
+        let equivocates = self.world.sabotage(self.index) == Sabotage::Equivocation;
+        let twice = equivocates.then(|| message.clone());
+        self.world.say(self.index, None, message)?;
+        if let Some(message) = twice {
+            self.world.equivocate(self.index, &message)?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, to: PeerId, message: Message) -> Result<(), Stop> {
+        self.note(format_args!("-> {}  {}", to.0, describe(&message)));
+        let mono = self.world.nodes[self.index].now(self.world.now).mono;
+        self.running().intake.asked(to, &message, mono);
+        Ok(self.world.say(self.index, Some(to.0 as usize), message)?)
+    }
+
+    fn send_body(&mut self, to: PeerId, block: Hash) -> Result<(), Stop> {
+        let Some(message) = self.running().replica.body(&block) else {
+            return Ok(());
+        };
+        self.note(format_args!("-> {}  {}", to.0, describe(&message)));
+        Ok(self.world.say(self.index, Some(to.0 as usize), message)?)
+    }
+
+    fn forward(&mut self, gossip: GossipId, verdict: Verdict) {
+        if matches!(verdict, Verdict::Fresh | Verdict::Known) {
+            self.world.forward(self.index, gossip.0);
+        }
+    }
+
+    fn blame(&mut self, peer: PeerId, reason: String) -> Result<(), Stop> {
+        Ok(self.world.blamed(self.index, peer, &reason)?)
+    }
+
+    fn admitted(&mut self, _ticket: Ticket, results: Vec<Result<Inserted, MempoolError>>) {
+        self.world.report.refused += results.iter().filter(|result| result.is_err()).count() as u64;
+    }
+
+    fn round_started(&mut self, height: Height, round: Round, _proposer: PublicKey) {
+        self.note(format_args!("is at {height}/{round}"));
+    }
+
+    fn untimely(&mut self, height: Height, round: Round, time: TimeMs, _clock: TimeMs) {
+        self.note(format_args!("finds {height}/{round} untimely, dated {time}"));
+        self.world.report.untimely += 1;
+    }
+
+    fn halt(&mut self, fault: vibecoin_replica::Fault) -> Stop {
+        self.note(format_args!("halts: {fault}"));
+        Stop::Halted(fault)
+    }
 }

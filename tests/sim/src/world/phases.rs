@@ -287,11 +287,8 @@ impl World {
         node.running = None;
         node.disk.crash(&mut self.rng, true);
         let fail = |error: StorageError| (Rule::Recovery, error.to_string());
-        let store = node
-            .disk
-            .open(&self.chain.genesis, self.store)
-            .map_err(fail)?
-            .store;
+        let opened = node.disk.open(&self.chain, node.public, self.store);
+        let (store, _) = opened.map_err(|error| (Rule::Recovery, error.to_string()))?;
         let head = store.head().height;
         if head < node.acked.0 {
             return Err((

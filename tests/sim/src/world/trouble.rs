@@ -1,6 +1,5 @@
 //! Faults: partitions, crashes, halts, and Byzantine messages with their report to the observer.
 
-use super::action::block_of;
 use super::*;
 
 impl World {
@@ -110,10 +109,9 @@ impl World {
             && self.rng.chance(500)
         {
             let _bug = Planted::new(self.config.bug);
-            running
-                .store
-                .commit(&block_of(*commit))
-                .expect("memory does not fail");
+            let (store, mut witness) = (running.store.clone(), running.witness);
+            let stored = vibecoin_host::commit(&commit, &mut witness, |block| store.commit(block));
+            drop(stored.expect("memory does not fail"));
         }
         let torn = self.rng.chance(self.faults.tear);
         let (sabotage, next) = (self.config.sabotage, Height(running.store.head().height.0 + 1));
@@ -134,6 +132,14 @@ impl World {
             if sabotage == Sabotage::LogAndGuardLost {
                 disk.lose_guard();
             }
+            if sabotage == Sabotage::GuardAndLogDamaged
+                && let Some(signed) = disk.damage_guard_and_log()
+            {
+                self.nodes[index].silent = Some(signed);
+                self.report.signatures_lost += 1;
+                self.trace
+                    .note(self.now, format_args!("{index} loses its signature of {signed}"));
+            }
         }
         self.report.crashes += 1;
         self.report.torn += u64::from(lost);
@@ -146,6 +152,19 @@ impl World {
             let after = self.rng.wait(self.faults.down);
             self.later(after, Happening::Start { node: index });
         }
+    }
+
+    /// The power fails during a start: it is repeated, from what is on the disk by then.
+    pub(super) fn start_again(&mut self, index: usize) {
+        self.nodes[index].running = None;
+        let lost = self.nodes[index].disk.crash(&mut self.starts, true);
+        self.report.torn_starts += 1;
+        self.trace.note(
+            self.now,
+            format_args!("{index} loses its power during the start, lost {lost}"),
+        );
+        let after = self.starts.wait(self.faults.down);
+        self.later(after, Happening::Start { node: index });
     }
 
     /// Adds the counters of a process before it ends.
