@@ -20,7 +20,7 @@ use vibecoin_primitives::{
 };
 use vibecoin_replica::build::{Builder, Built, Extras, Step};
 use vibecoin_replica::check::judge;
-use vibecoin_replica::{Chain, Parent};
+use vibecoin_replica::{Chain, Parent, Validation};
 use vibecoin_storage::{GenesisState, StateView, StorageError, Store, StoreConfig};
 
 use crate::inspect::{Keys, SLICE, check_signatures};
@@ -358,9 +358,10 @@ impl Bench {
                 known.get(hash).cloned()
             });
             let took = begun.elapsed();
-            match verdict.map_err(failed)? {
-                Ok(_) => Ok(took),
-                Err(fault) => Err(failed(format!("block of kind {name}: {fault}"))),
+            match verdict {
+                Validation::Valid(_) => Ok(took),
+                Validation::Invalid(fault) => Err(failed(format!("block of kind {name}: {fault}"))),
+                Validation::Fault(error) => Err(failed(error)),
             }
         })?;
         let params = &self.chain.params;

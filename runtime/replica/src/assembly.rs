@@ -24,13 +24,12 @@ use vibecoin_primitives::{
     transaction_bytes,
 };
 
-use crate::Chain;
-use crate::check::{JudgeError, Parent, Streamed, context, evidence_bytes, pace};
+use crate::check::{SIGNATURES_AT_ONCE, Streamed, evidence_bytes};
+use crate::validation::JudgeError;
+use crate::{Chain, Parent};
 
 /// Ticks whose Proof of History is checked at once: they fill one vector of the widest verifier, or two of AVX2.
 const TICKS_AT_ONCE: usize = 16;
-/// Signatures checked in one batch: the cost of a bad one.
-pub(crate) const SIGNATURES_AT_ONCE: usize = 1_024;
 
 /// Outcome of taking a part.
 #[derive(Debug)]
@@ -78,14 +77,10 @@ impl<S: State> Assembly<S> {
     pub fn new(chain: &Chain, parent: &Parent<S>, round: Round, proposer: PublicKey) -> Option<Self> {
         let height = parent.header.height.saturating_add(1);
         let (_, member) = chain.validators.find(&proposer)?;
-        let template = Header {
-            round,
-            ..parent.header.clone()
-        };
         let start = seed(parent.hash, height.0, round.0, &proposer.0);
         let work = Work {
-            executor: BlockExecutor::new(parent.state.clone(), context(chain, height, member.payout)),
-            verifier: Verifier::new(pace(chain, &template).ok()?, start),
+            executor: BlockExecutor::new(parent.state.clone(), chain.block_context(height, member.payout)),
+            verifier: Verifier::new(chain.pace(round).ok()?, start),
             unchecked: Vec::new(),
             ids: Vec::new(),
         };
@@ -153,7 +148,7 @@ impl<S: State> Assembly<S> {
             }
             return Ok(Taken::Conflict(Evidence::parts(first.clone(), part.signed)));
         }
-        if !self.has_room(chain, &part) {
+        if !self.reserve(chain, &part) {
             return Ok(Taken::Beyond);
         }
         self.statements.insert(sequence, part.signed.clone());
@@ -174,8 +169,9 @@ impl<S: State> Assembly<S> {
             .saturating_add(1)
     }
 
-    /// Bounds the memory that a Byzantine proposer can occupy: never more than one block.
-    fn has_room(&mut self, chain: &Chain, part: &BlockPart) -> bool {
+    /// Reserves capacity for a part; false if its block exceeds the limits. Bounds the memory that a Byzantine
+    /// proposer can occupy: never more than one block.
+    fn reserve(&mut self, chain: &Chain, part: &BlockPart) -> bool {
         let tick = match &part.content {
             PartContent::Tick(tick) => tick,
             PartContent::Opening { evidence, .. } => {

@@ -19,8 +19,9 @@ use vibecoin_primitives::{
     Round, Tick, TimeMs, VerifiedTransaction, body_hash, encode, merkle, tick_root,
 };
 
-use crate::Chain;
-use crate::check::{Executed, JudgeError, Parent, context, evidence_bytes, pace};
+use crate::check::evidence_bytes;
+use crate::validation::{Executed, JudgeError};
+use crate::{Chain, Parent};
 
 /// Number of ticks that a builder makes up for after falling behind.
 pub const CATCH_UP_TICKS: u64 = 4;
@@ -84,7 +85,7 @@ pub struct Builder<S: State> {
     /// Time until which the last intake tick is held open for a first transaction; `None` is without end.
     hold_until: Option<MonoTime>,
     /// Number of operations after which this block takes no more transactions.
-    operations_enough: usize,
+    operations_max: usize,
 }
 
 impl<S: State> Builder<S> {
@@ -105,7 +106,7 @@ impl<S: State> Builder<S> {
         mut extras: Extras,
         now: MonoTime,
         hold_until: Option<MonoTime>,
-        operations_enough: usize,
+        operations_max: usize,
     ) -> Result<Self, JudgeError> {
         let Some((_, member)) = chain.validators.find(&proposer) else {
             return Err(JudgeError(format!("{proposer} proposes but is not a validator")));
@@ -115,14 +116,11 @@ impl<S: State> Builder<S> {
             .rev()
             .find(|count| evidence_bytes(extras.evidence.iter().take(*count)) <= bytes_max);
         extras.evidence.truncate(within.unwrap_or(0));
-        let mut executor = BlockExecutor::new(parent.state.clone(), context(&chain, height, member.payout));
+        let mut executor =
+            BlockExecutor::new(parent.state.clone(), chain.block_context(height, member.payout));
         executor.record_offences(extras.evidence.iter().map(Evidence::offence));
         let start = seed(parent.hash, height.0, round.0, &proposer.0);
-        let template = Header {
-            round,
-            ..parent.header.clone()
-        };
-        let pace = pace(&chain, &template).map_err(|e| JudgeError(e.to_string()))?;
+        let pace = chain.pace(round).map_err(|e| JudgeError(e.to_string()))?;
         Ok(Self {
             executor,
             poh: PohChain::new(pace, start),
@@ -136,7 +134,7 @@ impl<S: State> Builder<S> {
             phase: Phase::Burst,
             behind_us: 0,
             hold_until,
-            operations_enough,
+            operations_max,
             chain,
             parent,
             height,
@@ -277,12 +275,12 @@ impl<S: State> Builder<S> {
 
     /// Takes the transactions that the pool offers for this tick, executes them and mixes them in.
     fn take(&mut self, pool: &mut Mempool) -> Result<(), JudgeError> {
-        let block_most = (self.chain.params.block_transactions_max as usize).min(self.operations_enough);
-        let enough = u64::try_from(self.operations_enough).unwrap_or(u64::MAX);
-        let tick_most = block_most.div_ceil(self.intake_ticks()).max(32);
+        let block_max = (self.chain.params.block_transactions_max as usize).min(self.operations_max);
+        let limit = u64::try_from(self.operations_max).unwrap_or(u64::MAX);
+        let tick_max = block_max.div_ceil(self.intake_ticks()).max(32);
         let mut transactions = Vec::new();
         let mut hashes = Vec::new();
-        while transactions.len() < tick_most && self.ids.len() < block_most && self.operations < enough {
+        while transactions.len() < tick_max && self.ids.len() < block_max && self.operations < limit {
             // A transaction that does not fit into the block waits for the next one: none is refused for its size.
             let Some(next) = pool.next_within(&mut self.selection, &self.space) else {
                 break;
@@ -355,11 +353,9 @@ impl<S: State> Builder<S> {
         let ticks = self.ticks;
         let count = u16::try_from(ticks.len()).unwrap_or(u16::MAX);
         let poh_hash = ticks.last().map_or(Hash::ZERO, |tick| tick.hash);
-        let template = Header {
-            round: self.round,
-            ..self.parent.header.clone()
-        };
-        let poh_seq = pace(&self.chain, &template)
+        let poh_seq = self
+            .chain
+            .pace(self.round)
             .and_then(|pace| pace.sequence_after(self.parent.header.poh_seq))
             .map_err(|e| judge(e.to_string()))?;
         let last_commit_hash = self
@@ -374,11 +370,7 @@ impl<S: State> Builder<S> {
         });
         let evidence_root = body.evidence_root();
         let encoded = encode(&body);
-        let earliest = self
-            .parent
-            .header
-            .time
-            .saturating_add(self.chain.params.ticks_ms(count));
+        let earliest = self.chain.earliest_time(&self.parent.header, count);
         let header = Header {
             version: BLOCK_VERSION,
             height: self.height,

@@ -1,22 +1,22 @@
-//! Application of blocks that others have decided, each with the certificate that proves it.
+//! Fetching blocks that others have decided, each with the certificate that proves it.
 
 use std::sync::Arc;
 
-use vibecoin_consensus::{BlockEvent, Orderer, Verdict};
+use vibecoin_consensus::{MonoTime, Timeouts};
 use vibecoin_execution::State;
-use vibecoin_primitives::{Height, body_hash};
-use vibecoin_sync::{AnswerFault, SyncBlock};
+use vibecoin_primitives::{Hash, Height, PublicKey, body_hash};
+use vibecoin_sync::{AnswerFault, Planner, PlannerConfig, PlannerStatus, SyncBlock};
 
-use crate::candidates::Verified;
-use crate::check::open_body;
+use crate::check::Verified;
 use crate::event::Action;
-use crate::{CertifiedBlock, Message, PeerId, Replica};
+use crate::tip::Tip;
+use crate::{CertifiedBlock, Chain, Message, PeerId};
 
 /// A decided block as received from a peer.
 pub(crate) struct Synced {
-    block: CertifiedBlock,
+    pub block: CertifiedBlock,
     /// Transactions of the same response whose signatures have been checked.
-    verified: Arc<Verified>,
+    pub verified: Arc<Verified>,
 }
 
 impl SyncBlock for Synced {
@@ -29,111 +29,137 @@ impl SyncBlock for Synced {
     }
 }
 
-impl<S: State, O: Orderer> Replica<S, O> {
-    /// The height of the first block that is neither here nor being committed.
-    fn next_missing(&self) -> Height {
-        let next = self.next_height();
-        match self.committing {
-            Some(_) => next.saturating_add(1),
-            None => next,
+impl Synced {
+    /// Checks that the certificate covers the header, and that the header names the body. Returns the hash of the
+    /// block.
+    ///
+    /// # Errors
+    /// The fault of the peer that sent it.
+    pub fn check<S: State>(&self, tip: &Tip<S>) -> Result<Hash, String> {
+        let CertifiedBlock {
+            header,
+            body,
+            certificate,
+        } = &self.block;
+        let (chain, hash) = (tip.chain(), header.hash());
+        certificate
+            .verify(
+                &chain.genesis,
+                chain.fault_model(),
+                &chain.validators,
+                tip.next_height(),
+                &hash,
+            )
+            .map_err(|error| format!("sync: {error}"))?;
+        if body_hash(body) != header.body_hash {
+            return Err("sync: the body does not belong to its header".to_owned());
+        }
+        Ok(hash)
+    }
+}
+
+/// The planner of requests for decided blocks, and the blocks that have arrived.
+pub(crate) struct CatchUp {
+    planner: Planner<Synced>,
+}
+
+impl CatchUp {
+    pub fn new(chain: &Chain) -> Self {
+        // As long as validators wait for late votes, consensus may still deliver a block that others have.
+        let config = PlannerConfig {
+            grace: Timeouts::from(&*chain.params).prevote,
+            ..PlannerConfig::default()
+        };
+        Self {
+            planner: Planner::new(config),
         }
     }
 
-    pub(crate) fn ask_for_blocks(&mut self) {
-        if self.halted {
-            return;
+    pub fn connected(&mut self, peer: PeerId, head: Height, validator: Option<PublicKey>) {
+        self.planner.connected(peer, head);
+        if validator.is_some() {
+            self.planner.is_validator(peer);
         }
-        let seen = self.orderer.status().highest_seen;
+    }
+
+    pub fn disconnected(&mut self, peer: PeerId) {
+        self.planner.disconnected(peer);
+    }
+
+    /// Records the newest block that a peer claims to have.
+    pub fn on_status(&mut self, peer: PeerId, head: Height) {
+        self.planner.head(peer, head);
+    }
+
+    /// Records that a peer has proven to have the block at `height`.
+    pub fn on_proof(&mut self, peer: PeerId, height: Height) {
+        self.planner.has(peer, height);
+    }
+
+    /// The newest block that a peer claims to have.
+    pub fn claim(&self, peer: PeerId) -> Option<Height> {
+        self.planner.claim(peer)
+    }
+
+    pub fn status(&self) -> PlannerStatus {
+        self.planner.status()
+    }
+
+    pub fn next_deadline(&self) -> Option<MonoTime> {
+        self.planner.next_deadline()
+    }
+
+    /// The requests that are due. `next` is the first height whose block is neither here nor being committed,
+    /// `seen` the highest one that verified messages name.
+    pub fn requests<S>(&mut self, next: Height, seen: Height, now: MonoTime) -> Vec<Action<S>> {
         self.planner.hint(seen);
-        for ask in self.planner.plan(self.next_missing(), self.now.mono) {
-            let message = Message::SyncRequest {
+        let asks = self.planner.plan(next, now).into_iter();
+        asks.map(|ask| Action::Send {
+            to: ask.peer,
+            message: Message::SyncRequest {
                 from: ask.from,
                 count: ask.count,
-            };
-            self.do_it(Action::Send {
-                to: ask.peer,
-                message,
-            });
-        }
+            },
+        })
+        .collect()
     }
 
-    pub(crate) fn on_blocks(
+    /// Takes a response.
+    ///
+    /// # Errors
+    /// The fault of the peer that sent it.
+    pub fn on_blocks(
         &mut self,
         from: PeerId,
         first: Height,
         blocks: Vec<CertifiedBlock>,
         verified: Verified,
-    ) -> Verdict {
+        now: MonoTime,
+    ) -> Result<(), String> {
         let verified = Arc::new(verified);
         let blocks = blocks.into_iter().map(|block| Synced {
             block,
             verified: verified.clone(),
         });
-        match self.planner.answer(from, first, blocks.collect(), self.now.mono) {
+        match self.planner.answer(from, first, blocks.collect(), now) {
             // Late, or for a request from before a reconnection: the peer may be honest.
-            Ok(()) | Err(AnswerFault::Unsolicited { .. }) => {}
-            Err(fault) => self.blame(from, &fault.to_string()),
-        }
-        self.apply_synced();
-        Verdict::Ignored
-    }
-
-    /// Passes the next block that arrived with a certificate to the orderer.
-    pub(crate) fn apply_synced(&mut self) {
-        while !self.halted && self.committing.is_none() {
-            let height = self.next_height();
-            let Some((peer, synced)) = self.planner.pop(height) else {
-                return;
-            };
-            if let Err(reason) = self.apply(synced) {
-                self.blame(peer, &reason);
-                self.planner.refused(peer, height);
-            }
-            self.pump();
+            Ok(()) | Err(AnswerFault::Unsolicited { .. }) => Ok(()),
+            Err(fault) => Err(fault.to_string()),
         }
     }
 
-    fn apply(&mut self, Synced { block, verified }: Synced) -> Result<(), String> {
-        let CertifiedBlock {
-            header,
-            body,
-            certificate,
-        } = block;
-        let hash = header.hash();
-        // The certificate covers the header, and the header names the body.
-        certificate
-            .verify(
-                &self.chain.genesis,
-                self.chain.fault_model(),
-                &self.chain.validators,
-                self.next_height(),
-                &hash,
-            )
-            .map_err(|error| format!("sync: {error}"))?;
-        if body_hash(&body) != header.body_hash {
-            return Err("sync: the body does not belong to its header".to_owned());
-        }
-        if self.candidates.verdict(&hash).is_none() {
-            // Not logged: the certificate is the proof, and the block can be fetched again.
-            match open_body(&header, &body) {
-                Ok(Some(body)) => {
-                    if !self.judge_with(&header, body, &verified) {
-                        return Ok(());
-                    }
-                }
-                Ok(None) | Err(_) => self.keep_undecodable(header.clone()),
-            }
-        }
-        if self.resume_decision(&hash) {
-            return Ok(());
-        }
-        let valid = self.candidates.verdict(&hash) == Some(true);
-        let event = BlockEvent::Synced {
-            header: Box::new(header),
-            certificate,
-            valid,
-        };
-        self.orderer.on_block(event, self.now.mono);
-        Ok(())
+    /// The block at `height` with the peer that sent it, if it has arrived.
+    pub fn pop(&mut self, height: Height) -> Option<(PeerId, Synced)> {
+        self.planner.pop(height)
+    }
+
+    /// Blocks of a peer from `height` on were refused: others are asked at once.
+    pub fn refused(&mut self, peer: PeerId, height: Height) {
+        self.planner.refused(peer, height);
+    }
+
+    /// The height `next` begins.
+    pub fn begin_height(&mut self, next: Height) {
+        self.planner.advanced(next);
     }
 }

@@ -3,118 +3,27 @@
 //! Cheap rules are checked first. Nothing is hashed before sizes, counts, proposer and ticks hold, so a block
 //! that misstates them costs its sender more than its receivers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use vibecoin_execution::{
-    BlockContext, BlockExecutor, BlockOutcome, ExecutionError, State, StateError, announce, execute_block,
-    read_offences,
+    BlockExecutor, BlockOutcome, ExecutionError, State, StateError, announce, execute_block, read_offences,
 };
-use vibecoin_poh::{Pace, PohError, SealedTick, seed, verify as verify_poh};
-use vibecoin_primitives::limits::EVIDENCE_MAX;
-use vibecoin_primitives::planted::{Bug, active};
+use vibecoin_poh::{SealedTick, seed};
+use vibecoin_primitives::limits::{BODY_BYTES_MAX, EVIDENCE_MAX};
 use vibecoin_primitives::{
-    Address, BLOCK_VERSION, Body, CertificateError, CodecError, Demand, Evidence, EvidenceError, Excess,
-    Hash, Header, Height, Offence, ProposerSchedule, StateDiff, Tick, TimeMs, Transaction, TransactionError,
-    VerifiedTransaction, body_hash, decode, encoded_len, merkle, tick_root, transaction_bytes,
+    BLOCK_VERSION, Body, Demand, Evidence, EvidenceError, Hash, Header, Offence, Tick, TimeMs, Transaction,
+    VerifiedTransaction, decode, encoded_len, merkle, tick_root, transaction_bytes,
 };
 
-use crate::Chain;
-use crate::assembly::SIGNATURES_AT_ONCE;
+use crate::validation::{BlockError, Executed, JudgeError, Stop, Validation};
+use crate::{Chain, Parent, planted};
 
-/// Reason why a block is invalid.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BlockError {
-    /// A field of the header differs from the value that its parent and the rules require.
-    #[error("header field {field} is {got}, expected {expected}")]
-    Field {
-        /// Name of the field.
-        field: &'static str,
-        /// The value that the rules require.
-        expected: String,
-        /// The value found.
-        got: String,
-    },
-    /// The body does not decode.
-    #[error(transparent)]
-    Codec(#[from] CodecError),
-    /// The body is over a limit of the chain's parameters.
-    #[error("{what} is {got}, allowed are {limit}")]
-    Limit {
-        /// The counted quantity.
-        what: &'static str,
-        /// The count found.
-        got: usize,
-        /// The maximum allowed.
-        limit: usize,
-    },
-    /// The Proof of History does not hold.
-    #[error(transparent)]
-    Poh(#[from] PohError),
-    /// The parent's certificate does not hold.
-    #[error("certificate of the parent: {0}")]
-    Certificate(#[from] CertificateError),
-    /// A piece of evidence proves nothing, is too old, or is repeated.
-    #[error("evidence {index}: {detail}")]
-    Evidence {
-        /// Position in the body, from zero.
-        index: usize,
-        /// The violation.
-        detail: String,
-    },
-    /// A transaction is malformed or its signature invalid.
-    #[error("transaction {index}: {fault}")]
-    Transaction {
-        /// Position in the block, from zero.
-        index: usize,
-        /// The violation.
-        fault: TransactionError,
-    },
-    /// A transaction is not allowed in the block, or the state could not be computed.
-    #[error("execution: {0}")]
-    Execution(String),
-}
+/// Transactions whose signatures were checked before they arrived here, by hash.
+pub(crate) type Verified = HashMap<Hash, Arc<VerifiedTransaction>>;
 
-/// Reason why a block could not be judged: a fault of this node, never of the block.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the parent state could not be read: {0}")]
-pub struct JudgeError(pub String);
-
-/// Results of executing a valid block.
-#[derive(Clone, Debug)]
-pub struct Executed<S> {
-    /// Receipts, fees and burned amounts.
-    pub outcome: BlockOutcome,
-    /// The changed rows.
-    pub diff: StateDiff,
-    /// The state after the block.
-    pub state: S,
-    /// Identifiers of the transactions, in block order.
-    pub ids: Vec<Hash>,
-}
-
-/// The parent of a block, with the state after it.
-#[derive(Clone, Debug)]
-pub struct Parent<S> {
-    /// Its header.
-    pub header: Header,
-    /// Its hash.
-    pub hash: Hash,
-    /// The state after it.
-    pub state: S,
-    /// The proposer order of the next height, from that state.
-    pub schedule: ProposerSchedule,
-}
-
-impl From<Excess> for BlockError {
-    fn from(Excess { what, got, limit }: Excess) -> Self {
-        Self::Limit {
-            what,
-            got: usize::try_from(got).unwrap_or(usize::MAX),
-            limit: limit as usize,
-        }
-    }
-}
+/// Signatures checked in one batch: the cost of a bad one.
+pub(crate) const SIGNATURES_AT_ONCE: usize = 1_024;
 
 fn field<T: PartialEq + ToString>(field: &'static str, expected: &T, got: &T) -> Result<(), BlockError> {
     if expected == got {
@@ -135,15 +44,6 @@ fn limit(what: &'static str, got: usize, limit: usize) -> Result<(), BlockError>
     }
 }
 
-/// The pace of a block created in the header's round.
-///
-/// # Errors
-/// [`PohError`] when the parameters exceed the Proof of History's own bounds.
-pub fn pace(chain: &Chain, header: &Header) -> Result<Pace, PohError> {
-    let ticks = chain.params.ticks_in_round(header.round);
-    Pace::new(u64::from(chain.params.hashes_per_tick), u64::from(ticks))
-}
-
 /// Checks everything that the header alone shows. No hashing.
 ///
 /// # Errors
@@ -156,7 +56,7 @@ pub fn check_header<S>(chain: &Chain, parent: &Parent<S>, header: &Header) -> Re
     field("ticks", &chain.params.ticks_in_round(header.round), &header.ticks)?;
     field(
         "poh_seq",
-        &pace(chain, header)?.sequence_after(parent.header.poh_seq)?,
+        &chain.pace(header.round)?.sequence_after(parent.header.poh_seq)?,
         &header.poh_seq,
     )?;
     let proposer = parent.schedule.proposer(&chain.validators, height, header.round);
@@ -170,8 +70,8 @@ pub fn check_header<S>(chain: &Chain, parent: &Parent<S>, header: &Header) -> Re
         &chain.validators_hash,
         &header.next_validators_hash,
     )?;
-    let earliest = earliest(chain, parent, header);
-    if header.time < earliest && !active(Bug::TimeUnchecked) {
+    let earliest = planted::earliest_time(chain.earliest_time(&parent.header, header.ticks));
+    if header.time < earliest {
         return Err(BlockError::Field {
             field: "time",
             expected: format!("{earliest} or later"),
@@ -179,12 +79,6 @@ pub fn check_header<S>(chain: &Chain, parent: &Parent<S>, header: &Header) -> Re
         });
     }
     Ok(())
-}
-
-/// The earliest time that a block with so many ticks may name.
-fn earliest<S>(chain: &Chain, parent: &Parent<S>, header: &Header) -> TimeMs {
-    let ticks = chain.params.ticks_ms(header.ticks);
-    parent.header.time.saturating_add(ticks)
 }
 
 /// Returns true if a new proposal arrives near the time that its header names, by the clock of this node. It
@@ -198,9 +92,8 @@ pub fn is_timely<S>(chain: &Chain, parent: &Parent<S>, header: &Header, clock: T
     let rounds = u64::from(header.round.0).saturating_add(1);
     let delay = u64::from(chain.params.message_delay_ms).saturating_mul(rounds);
     let tolerance = u64::from(chain.params.clock_precision_ms).saturating_add(delay);
-    header.time == earliest(chain, parent, header)
-        || header.time.0.abs_diff(clock.0) <= tolerance
-        || active(Bug::UntimelyTaken)
+    header.time == chain.earliest_time(&parent.header, header.ticks)
+        || header.time.0.abs_diff(clock.0) <= planted::clock_tolerance_ms(tolerance)
 }
 
 /// Decodes a body that belongs to `header`.
@@ -210,9 +103,7 @@ pub fn is_timely<S>(chain: &Chain, parent: &Parent<S>, header: &Header, clock: T
 /// # Errors
 /// [`BlockError::Codec`] when the bytes that the header names do not decode.
 pub fn open_body(header: &Header, encoded: &[u8]) -> Result<Option<Body>, BlockError> {
-    let other =
-        encoded.len() > vibecoin_primitives::limits::BODY_BYTES_MAX || body_hash(encoded) != header.body_hash;
-    if other && !active(Bug::CachedHash) {
+    if encoded.len() > BODY_BYTES_MAX || planted::body_hash(header, encoded) != header.body_hash {
         return Ok(None);
     }
     Ok(Some(decode(encoded)?))
@@ -284,12 +175,7 @@ fn check_body<S>(chain: &Chain, parent: &Parent<S>, header: &Header, body: &Body
         if !seen.insert(evidence.offence()) {
             return Err(fault("its offence is in the block twice".to_owned()));
         }
-        if active(Bug::EvidenceUnchecked) {
-            continue;
-        }
-        evidence
-            .verify(&chain.genesis, &chain.validators)
-            .map_err(|e: EvidenceError| fault(e.to_string()))?;
+        planted::verify_evidence(chain, evidence).map_err(|e: EvidenceError| fault(e.to_string()))?;
     }
     Ok(())
 }
@@ -303,18 +189,14 @@ pub(crate) fn evidence_bytes<'e>(evidence: impl IntoIterator<Item = &'e Evidence
 
 /// Checks that no block below has recorded an offence of this body: each is recorded once. No hashing, but
 /// one state read for each piece.
-fn check_unrecorded<S: State>(
-    chain: &Chain,
-    parent: &Parent<S>,
-    body: &Body,
-) -> Result<Result<(), BlockError>, JudgeError> {
+fn check_unrecorded<S: State>(chain: &Chain, parent: &Parent<S>, body: &Body) -> Result<(), Stop> {
     for (index, evidence) in body.v1().evidence.iter().take(EVIDENCE_MAX).enumerate() {
-        if is_recorded(chain, &parent.state, &evidence.offence())? && !active(Bug::EvidenceRepeated) {
+        if planted::recorded(is_recorded(chain, &parent.state, &evidence.offence())?) {
             let detail = "a block below has recorded this offence".to_owned();
-            return Ok(Err(BlockError::Evidence { index, detail }));
+            return Err(BlockError::Evidence { index, detail }.into());
         }
     }
-    Ok(Ok(()))
+    Ok(())
 }
 
 /// Returns true if a block up to this state has recorded the offence, as far as that still matters.
@@ -352,12 +234,7 @@ fn check_history(chain: &Chain, header: &Header, body: &Body, roots: &[Hash]) ->
         })
         .collect();
     let start = seed(header.parent, header.height.0, header.round.0, &header.proposer.0);
-    if !active(Bug::TickUnchecked) {
-        verify_poh(pace(chain, header)?, start, &ticks)?;
-    } else if let [first, rest @ ..] = ticks.as_slice() {
-        let pace = pace(chain, header)?;
-        vibecoin_poh::verify_run(vibecoin_poh::Kernel::best(), pace, 1, first.hash, rest)?;
-    }
+    planted::verify_poh(chain.pace(header.round)?, start, &ticks)?;
     let last = ticks.last().map_or(start, |tick| tick.hash);
     field("poh_hash", &last, &header.poh_hash)
 }
@@ -390,49 +267,28 @@ fn verify_transactions(
     Ok(verified.into_iter().flatten().collect())
 }
 
-/// The context in which the transactions of a block at `height` are executed.
-#[must_use]
-pub fn context(chain: &Chain, height: Height, payout: Address) -> BlockContext {
-    BlockContext {
-        params: chain.params.clone(),
-        validators: chain.validators.clone(),
-        height,
-        payout,
-    }
-}
-
-/// Judges a whole block: `Ok(Ok(_))` is valid, `Ok(Err(_))` is invalid.
+/// Judges a whole block.
 ///
 /// `known` returns transactions whose signatures this node has checked before.
-///
-/// # Errors
-/// [`JudgeError`] when this node could not read its own state; the block is not judged then.
 pub fn judge<S: State>(
     chain: &Chain,
     parent: &Parent<S>,
     header: &Header,
     body: &Body,
     known: &impl Fn(&Hash) -> Option<VerifiedTransaction>,
-) -> Result<Result<Executed<S>, BlockError>, JudgeError> {
-    let body_checked = active(Bug::CachedHash) && body.hash() != header.body_hash;
-    if let Err(fault) = check_header(chain, parent, header) {
-        return Ok(Err(fault));
-    }
-    if let Err(fault) = check_unrecorded(chain, parent, body)? {
-        return Ok(Err(fault));
-    }
-    let checked = match body_checked {
-        true => Ok(()),
-        false => check_body(chain, parent, header, body).and_then(|()| {
+) -> Validation<S> {
+    let validate = || {
+        check_header(chain, parent, header)?;
+        check_unrecorded(chain, parent, body)?;
+        planted::body_check(header, body, || {
+            check_body(chain, parent, header, body)?;
             announce(&parent.state, body.transactions());
             check_history(chain, header, body, &tick_roots(body))
-        }),
+        })?;
+        let transactions = verify_transactions(chain, body, known)?;
+        execute(chain, parent, header, body, &transactions)
     };
-    let transactions = match checked.and_then(|()| verify_transactions(chain, body, known)) {
-        Ok(transactions) => transactions,
-        Err(fault) => return Ok(Err(fault)),
-    };
-    execute(chain, parent, header, body, &transactions)
+    validate().into()
 }
 
 /// Results on a block's ticks from while they were streamed in: their Proof of History holds and their
@@ -449,34 +305,28 @@ pub struct Streamed<S: State> {
 }
 
 /// Judges a block whose ticks were checked while they arrived; the verdict is that of [`judge`].
-///
-/// # Errors
-/// As [`judge`].
 pub fn judge_streamed<S: State>(
     chain: &Chain,
     parent: &Parent<S>,
     header: &Header,
     body: &Body,
     mut streamed: Streamed<S>,
-) -> Result<Result<Executed<S>, BlockError>, JudgeError> {
-    if let Err(fault) = check_header(chain, parent, header) {
-        return Ok(Err(fault));
-    }
-    if let Err(fault) = check_unrecorded(chain, parent, body)? {
-        return Ok(Err(fault));
-    }
-    let checked = check_body(chain, parent, header, body)
-        .and_then(|()| field("tx_root", &merkle::root(&streamed.roots), &header.tx_root))
-        .and_then(|()| field("poh_hash", &streamed.tip, &header.poh_hash));
-    if let Err(fault) = checked {
-        return Ok(Err(fault));
-    }
-    let offences = body.v1().evidence.iter().map(Evidence::offence);
-    streamed.executor.record_offences(offences);
-    match streamed.executor.finish(header.round) {
-        Ok(outcome) => conclude(parent, header, outcome, streamed.ids),
-        Err(error) => Err(JudgeError(error.to_string())),
-    }
+) -> Validation<S> {
+    let validate = || {
+        check_header(chain, parent, header)?;
+        check_unrecorded(chain, parent, body)?;
+        check_body(chain, parent, header, body)?;
+        field("tx_root", &merkle::root(&streamed.roots), &header.tx_root)?;
+        field("poh_hash", &streamed.tip, &header.poh_hash)?;
+        let offences = body.v1().evidence.iter().map(Evidence::offence);
+        streamed.executor.record_offences(offences);
+        let outcome = streamed
+            .executor
+            .finish(header.round)
+            .map_err(|error| JudgeError(error.to_string()))?;
+        conclude(parent, header, outcome, streamed.ids)
+    };
+    validate().into()
 }
 
 fn execute<S: State>(
@@ -485,23 +335,21 @@ fn execute<S: State>(
     header: &Header,
     body: &Body,
     transactions: &[VerifiedTransaction],
-) -> Result<Result<Executed<S>, BlockError>, JudgeError> {
+) -> Result<Executed<S>, Stop> {
     let Some((_, proposer)) = chain.validators.find(&header.proposer) else {
-        return Ok(Err(BlockError::Execution(
-            "the proposer is not a validator".to_owned(),
-        )));
+        return Err(BlockError::Execution("the proposer is not a validator".to_owned()).into());
     };
-    let context = context(chain, header.height, proposer.payout);
+    let context = chain.block_context(header.height, proposer.payout);
     let offences = body.v1().evidence.iter().map(Evidence::offence);
-    let outcome = match execute_block(&parent.state, context, transactions, offences, header.round) {
-        Ok(outcome) => outcome,
+    let executed = execute_block(&parent.state, context, transactions, offences, header.round);
+    let outcome = executed.map_err(|error| match error {
         // A transaction that triggers a bug makes the block invalid too: the same program returns the same
         // verdict everywhere, and no block stops every validator at once.
-        Err(error @ (ExecutionError::Invalid { .. } | ExecutionError::Panicked { .. })) => {
-            return Ok(Err(BlockError::Execution(error.to_string())));
+        ExecutionError::Invalid { .. } | ExecutionError::Panicked { .. } => {
+            Stop::Invalid(BlockError::Execution(error.to_string()))
         }
-        Err(error) => return Err(JudgeError(error.to_string())),
-    };
+        error => Stop::Fault(JudgeError(error.to_string())),
+    })?;
     let ids = transactions.iter().map(|tx| *tx.id()).collect();
     conclude(parent, header, outcome, ids)
 }
@@ -512,24 +360,21 @@ fn conclude<S: State>(
     header: &Header,
     outcome: BlockOutcome,
     ids: Vec<Hash>,
-) -> Result<Result<Executed<S>, BlockError>, JudgeError> {
+) -> Result<Executed<S>, Stop> {
     let (state, diff) = parent
         .state
         .apply(&outcome.changes)
         .map_err(|e: StateError| JudgeError(e.to_string()))?;
-    let roots = field("receipt_root", &outcome.receipts.root(), &header.receipt_root).and_then(|()| {
-        match active(Bug::StateRootUnchecked) {
-            true => Ok(()),
-            false => field("state_root", &state.root(), &header.state_root),
-        }
-    });
-    if let Err(fault) = roots {
-        return Ok(Err(fault));
-    }
-    Ok(Ok(Executed {
+    field("receipt_root", &outcome.receipts.root(), &header.receipt_root)?;
+    field(
+        "state_root",
+        &planted::state_root(&state, header),
+        &header.state_root,
+    )?;
+    Ok(Executed {
         outcome,
         diff,
         state,
         ids,
-    }))
+    })
 }

@@ -10,6 +10,7 @@ use vibecoin_primitives::{Evidence, Hash, Height, PublicKey, Round, TimeMs, Veri
 use vibecoin_sync::PeerId;
 
 use crate::Message;
+use crate::validation::JudgeError;
 
 /// The time, read by the caller: a monotonic clock and the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -188,6 +189,12 @@ pub enum Fault {
         /// The hash of the block.
         block: Hash,
     },
+}
+
+impl From<JudgeError> for Fault {
+    fn from(JudgeError(error): JudgeError) -> Self {
+        Self::State(error)
+    }
 }
 
 impl Fault {

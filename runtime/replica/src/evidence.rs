@@ -2,10 +2,14 @@
 
 use std::collections::VecDeque;
 
+use vibecoin_consensus::Verdict;
+use vibecoin_execution::State;
 use vibecoin_primitives::limits::EVIDENCE_MAX;
 use vibecoin_primitives::{Body, Evidence, Height, Offence, PublicKey};
 
-use crate::check::JudgeError;
+use crate::check::is_recorded;
+use crate::tip::Tip;
+use crate::validation::JudgeError;
 
 /// Maximum number of pieces of evidence that wait for a block, of all validators: up to 1 MiB.
 pub const EVIDENCE_WAITING_MAX: usize = 256;
@@ -23,13 +27,40 @@ pub(crate) struct EvidenceBook {
 }
 
 impl EvidenceBook {
+    /// Checks a piece from outside: [`Verdict::Fresh`] if it proves an offence that is not known yet.
+    ///
+    /// # Errors
+    /// [`JudgeError`] when this node cannot read its own state.
+    pub fn check<S: State>(&self, tip: &Tip<S>, evidence: &Evidence) -> Result<Verdict, JudgeError> {
+        let (chain, next) = (tip.chain(), tip.next_height());
+        let (_, at) = evidence.offender();
+        // Too old to count, or about a height that this node has not reached: no block of ours may carry it
+        // yet, and a node that saw the offence puts it into its own block.
+        if at.saturating_add(chain.params.evidence_age_max) < next || at > next {
+            return Ok(Verdict::Ignored);
+        }
+        let offence = evidence.offence();
+        // Nothing is forwarded whose signatures were not checked: of a known offence that is only the waiting
+        // piece, byte for byte.
+        if self.has(evidence) {
+            return Ok(Verdict::Known);
+        }
+        if self.knows(&offence) || is_recorded(chain, &tip.parent().state, &offence)? {
+            return Ok(Verdict::Ignored);
+        }
+        if evidence.verify(&chain.genesis, &chain.validators).is_err() {
+            return Ok(Verdict::Rejected("evidence that proves nothing"));
+        }
+        Ok(Verdict::Fresh)
+    }
+
     /// Returns true if evidence of this offence waits or was seen in a block. Only the state is complete.
-    pub fn knows(&self, offence: &Offence) -> bool {
+    fn knows(&self, offence: &Offence) -> bool {
         self.waits(offence) || self.recorded.contains(offence)
     }
 
     /// Returns true if this very piece waits here.
-    pub fn has(&self, evidence: &Evidence) -> bool {
+    fn has(&self, evidence: &Evidence) -> bool {
         self.waiting.contains(evidence)
     }
 

@@ -4,13 +4,10 @@
 //! Signatures of transactions are checked after all of these, by the caller: it may batch them and find some
 //! in its pool.
 
-use vibecoin_primitives::planted::{Bug, active};
-use vibecoin_primitives::{
-    BlockPart, Body, CertificateError, ChainParams, Demand, Header, Height, body_hash,
-};
+use vibecoin_primitives::{BlockPart, Body, CertificateError, ChainParams, Demand, Header, Height};
 
-use crate::intake::{Refusal, Refused};
-use crate::{CertifiedBlock, Chain};
+use crate::refusal::{Refusal, Refused};
+use crate::{CertifiedBlock, Chain, planted};
 
 /// Checks that the content of a part is the one its proposer signed, and the signature.
 ///
@@ -31,7 +28,7 @@ pub fn part(chain: &Chain, part: &BlockPart) -> Result<(), Refusal> {
 /// # Errors
 /// [`Refusal`], before any check of a signature.
 pub fn body(header: &Header, body: &[u8]) -> Result<(), Refusal> {
-    if body_hash(body) == header.body_hash || active(Bug::CachedHash) {
+    if planted::body_hash(header, body) == header.body_hash {
         return Ok(());
     }
     let reason = "the body does not belong to its header";

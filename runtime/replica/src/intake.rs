@@ -13,12 +13,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use vibecoin_consensus::MonoTime;
 use vibecoin_primitives::limits::{KIB, TICKS_MAX};
-use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{
     BlockPart, ChainParams, Demand, Hash, Height, PartContent, PublicKey, Round, transaction_bytes,
 };
 
-use crate::{Message, PeerId};
+use crate::refusal::{Refusal, Refused};
+use crate::{Message, PeerId, planted};
 
 /// Maximum number of open requests to one peer; older ones are forgotten. The planner pauses a peer that does
 /// not answer, so honest peers are minutes away from it.
@@ -48,100 +48,6 @@ const REQUESTS_PER_S: u64 = 128;
 const FLOOD_BLAME_MICROS: u64 = 250_000;
 /// Bytes of a part beside its transactions.
 const PART_BYTES_MIN: usize = 512;
-
-/// The rule that a refused message broke.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Refused {
-    /// More bytes, parts or blocks than the chain or the request allows.
-    Oversized,
-    /// More messages than an honest peer sends.
-    Flood,
-    /// A response without a request.
-    Unasked,
-    /// A second response to one request.
-    Repeated,
-    /// A part by a validator out of its turn, or in the name of another one.
-    OutOfTurn,
-    /// A content, body or link that does not match its hash.
-    Mismatch,
-    /// The message's own signature does not hold.
-    Signature,
-    /// The certificate of a block proves nothing.
-    Certificate,
-    /// A transaction that the sender had to check before forwarding it is malformed or has an invalid
-    /// signature: in a part that it signed, or in its gossip.
-    Transactions,
-}
-
-impl Refused {
-    /// All kinds.
-    pub const ALL: [Self; 9] = [
-        Self::Oversized,
-        Self::Flood,
-        Self::Unasked,
-        Self::Repeated,
-        Self::OutOfTurn,
-        Self::Mismatch,
-        Self::Signature,
-        Self::Certificate,
-        Self::Transactions,
-    ];
-
-    /// Severity of the violation.
-    #[must_use]
-    pub const fn severity(self) -> Severity {
-        match self {
-            Self::Mismatch | Self::Signature | Self::Certificate => Severity::Grave,
-            // A node with different rules may do it once; one that continues is banned.
-            Self::OutOfTurn | Self::Transactions => Severity::Serious,
-            Self::Oversized | Self::Flood | Self::Unasked | Self::Repeated => Severity::Minor,
-        }
-    }
-}
-
-/// Severity of a violation, as a measure of its sender.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// A race or a late response may explain one; ten in a short time lead to a ban.
-    Minor,
-    /// The peer follows other rules or none: two in a short time lead to a ban.
-    Serious,
-    /// Neither a race nor a broken stream explains it: a ban at once.
-    Grave,
-}
-
-/// A message that an honest peer never sends, and the cost of detecting it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The violated rule.
-    pub kind: Refused,
-    /// The reason as text.
-    pub reason: &'static str,
-    /// Signature checks spent on it: 0 or 1. A certificate is one check: it is verified as one batch.
-    pub checks: u32,
-}
-
-impl Refusal {
-    /// A refusal that cost no signature check.
-    #[must_use]
-    pub const fn free(kind: Refused, reason: &'static str) -> Self {
-        Self {
-            kind,
-            reason,
-            checks: 0,
-        }
-    }
-
-    /// A refusal for which one signature was checked.
-    #[must_use]
-    pub const fn one_check(kind: Refused, reason: &'static str) -> Self {
-        Self {
-            kind,
-            reason,
-            checks: 1,
-        }
-    }
-}
 
 /// Decision on a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -369,10 +275,10 @@ impl Intake {
             return;
         };
         known.connected = false;
-        if active(Bug::QuestionForgotten) {
+        planted::on_disconnect(|| {
             known.blocks.clear();
             known.bodies.clear();
-        }
+        });
         if self.gone.len() >= GONE_MAX
             && let Some(oldest) = self.gone.pop_front()
         {
@@ -487,8 +393,8 @@ impl Intake {
         }
         let total = stream.bytes.saturating_add(bytes);
         let parts = stream.seen.len().saturating_add(1);
-        let room = parts.saturating_mul(PART_BYTES_MIN);
-        if total > self.block_bytes.saturating_add(room) {
+        let allowance = parts.saturating_mul(PART_BYTES_MIN);
+        if total > self.block_bytes.saturating_add(allowance) {
             return refuse(Refused::Oversized, "parts of more bytes than a block has");
         }
         if let PartContent::Tick(tick) = &part.content {

@@ -10,8 +10,22 @@
 //! simulator does the same with a simulated clock, disk and network. The tested code is the code that runs.
 //!
 //! Read in this order: [`event`] (the vocabulary), [`check`] (block validity), [`build`] (making a block),
-//! [`assembly`] (a block that is being streamed in), [`replica`](Replica) and its parts `propose`, `candidates`
-//! and `catch_up`. [`intake`] and [`examine`] run before it: cheap checks precede the first signature.
+//! [`assembly`] (a block that is being streamed in), the components with their state, and [`replica`](Replica),
+//! which passes each input to the components and emits the actions that they return:
+//!
+//! | component | holds |
+//! |---|---|
+//! | `tip` | the chain, its head and the proposers of the next height |
+//! | `streaming` | parts of blocks and the assemblies that they belong to |
+//! | `bodies` | missing bodies and their requests, early bodies, bodies sent |
+//! | `candidates` | judged blocks with the results of executing them |
+//! | `timeliness` | blocks that arrived at another time than they name |
+//! | `propose`, `block_size` | the block under construction and its size limit |
+//! | `commit` | the decision, until its block is durable |
+//! | `catch_up` | requests for decided blocks, and their responses |
+//! | `peers`, `evidence` | connections and claimed heights; double signatures |
+//!
+//! [`intake`] and [`examine`] run before all of it: cheap checks precede the first signature.
 
 pub mod assembly;
 pub mod build;
@@ -21,24 +35,34 @@ pub mod examine;
 pub mod intake;
 pub mod message;
 
+mod block_size;
+mod bodies;
 mod candidates;
 mod catch_up;
 mod chain;
+mod commit;
 mod evidence;
-mod known;
-mod load;
+mod peers;
+mod planted;
 mod propose;
+mod refusal;
 mod replica;
+mod streaming;
+mod timeliness;
+mod tip;
+mod validation;
 
+pub use bodies::{BODIES_PER_RETRY, EARLY_BODIES_MAX, RETRY_MICROS};
 pub use candidates::{
-    ASSEMBLIES_MAX, CANDIDATES_BYTES_MAX, CANDIDATES_MAX, EARLY_BODIES_MAX, EMPTY_FROM,
-    LATER_PARTS_BYTES_MAX, LATER_PARTS_MAX, LOG_BLOCK_BYTES_MAX, SMALL_BLOCK_BYTES,
+    CANDIDATES_BYTES_MAX, CANDIDATES_MAX, EMPTY_FROM, LOG_BLOCK_BYTES_MAX, SMALL_BLOCK_BYTES,
 };
-pub use chain::Chain;
-pub use check::{BlockError, Executed, JudgeError, Parent};
+pub use chain::{Chain, Head, Parent};
 pub use event::{Action, Event, Fault, GossipId, Now, Ticket};
 pub use evidence::EVIDENCE_WAITING_MAX;
-pub use intake::{Intake, Refusal, Refused, Ruling, Severity, Stand};
+pub use intake::{Intake, Ruling, Stand};
 pub use message::{CertifiedBlock, Message, SYNC_BLOCKS_MAX};
-pub use replica::{BODIES_PER_RETRY, Head, RETRY_MICROS, Replica};
+pub use refusal::{Refusal, Refused, Severity};
+pub use replica::Replica;
+pub use streaming::{ASSEMBLIES_MAX, LATER_PARTS_BYTES_MAX, LATER_PARTS_MAX};
+pub use validation::{BlockError, Executed, JudgeError, Validation};
 pub use vibecoin_sync::PeerId;

@@ -1,13 +1,15 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use vibecoin_consensus::{BftOrderer, OrdererConfig};
+use vibecoin_consensus::{BftOrderer, ConsensusMessage, OrdererConfig};
 use vibecoin_execution::{DecidedBlock, MemoryState};
 use vibecoin_mempool::MempoolConfig;
 use vibecoin_primitives::{
-    Amount, BLOCK_VERSION, ChainParams, Power, SecretKey, TimeMs, Validator, ValidatorSet, encode,
+    Address, Amount, BLOCK_VERSION, ChainParams, Hash, Header, Height, Power, ProposerSchedule, Round,
+    SecretKey, TimeMs, Validator, ValidatorSet, encode,
 };
 
 use super::*;
+use crate::{Parent, PeerId};
 
 type Follower = Replica<MemoryState, BftOrderer>;
 
@@ -210,7 +212,7 @@ fn vote(follower: &mut Follower, age_ms: u64, validator: u8, height: u64) {
         block: Some(Hash([1; 32])),
         validator: key(validator).public_key(),
     };
-    let vote = vote.sign(&follower.chain.genesis, &key(validator));
+    let vote = vote.sign(&follower.chain().genesis, &key(validator));
     let event = Event::Message {
         from: PEER,
         message: Box::new(Message::Consensus(ConsensusMessage::Vote(vote))),

@@ -19,7 +19,7 @@ use vibecoin_primitives::*;
 use vibecoin_replica::assembly::{Assembly, Taken};
 use vibecoin_replica::build::{Builder, Built, Extras, Step};
 use vibecoin_replica::check::judge;
-use vibecoin_replica::{BlockError, Chain, Parent};
+use vibecoin_replica::{BlockError, Chain, Parent, Validation};
 
 const USERS: u8 = 12;
 
@@ -174,9 +174,11 @@ impl Net {
     }
 
     fn verdict(&self, header: &Header, body: &Body) -> Result<(), BlockError> {
-        judge(&self.chain, &self.parent, header, body, &|_| None)
-            .unwrap()
-            .map(|_| ())
+        match judge(&self.chain, &self.parent, header, body, &|_| None) {
+            Validation::Valid(_) => Ok(()),
+            Validation::Invalid(error) => Err(error),
+            Validation::Fault(error) => panic!("{error}"),
+        }
     }
 
     /// Checks the block as every validator does, and makes it the head.

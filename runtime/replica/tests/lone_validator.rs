@@ -16,7 +16,7 @@ use vibecoin_mempool::{Mempool, MempoolConfig};
 use vibecoin_primitives::*;
 use vibecoin_replica::check::judge;
 use vibecoin_replica::{
-    Action, BlockError, Chain, Event, Head, Message, Now, Parent, PeerId, Replica, Ticket,
+    Action, BlockError, Chain, Event, Head, Message, Now, Parent, PeerId, Replica, Ticket, Validation,
 };
 
 type Lone = Replica<MemoryState, BftOrderer>;
@@ -239,7 +239,11 @@ fn verdict(
     header: &Header,
     body: &Body,
 ) -> Result<(), BlockError> {
-    judge(chain, parent, header, body, &|_| None).unwrap().map(|_| ())
+    match judge(chain, parent, header, body, &|_| None) {
+        Validation::Valid(_) => Ok(()),
+        Validation::Invalid(error) => Err(error),
+        Validation::Fault(error) => panic!("{error}"),
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ use vibecoin_primitives::{
 };
 use vibecoin_replica::build::{Builder, Built, Extras, Step};
 use vibecoin_replica::check::judge;
-use vibecoin_replica::{Chain, Parent};
+use vibecoin_replica::{Chain, Parent, Validation};
 use vibecoin_storage::kv::MemoryKv;
 use vibecoin_storage::{GenesisState, StateView, Store, StoreConfig};
 
@@ -301,9 +301,11 @@ impl Leftovers {
             state: self.store.view(),
             ..self.parent.clone()
         };
-        let verdict =
-            judge(&self.chain, &fresh, header, &body, &|_| None).map_err(|error| error.to_string())?;
-        let scratch = verdict.map_err(|error| format!("{at}: {error}"))?;
+        let scratch = match judge(&self.chain, &fresh, header, &body, &|_| None) {
+            Validation::Valid(scratch) => scratch,
+            Validation::Invalid(error) => return Err(format!("{at}: {error}")),
+            Validation::Fault(error) => return Err(error.to_string()),
+        };
         differs(
             &at,
             "receipts",
