@@ -22,9 +22,10 @@ use vibecoin_storage::{StateView, StorageError, Store};
 
 use crate::clock::Clock;
 use crate::driver::Input;
+use crate::fates::{Departed, End, Fate};
 use crate::faucet::Faucet;
 use crate::recovery::Recovery;
-use crate::shared::{Fate, Shared};
+use crate::shared::Shared;
 use crate::submissions::{Refused, SubmissionSender};
 use crate::verify::SubmitError;
 
@@ -201,6 +202,50 @@ impl NodeBackend {
         }))
     }
 
+    /// Status of a transaction that left the pool: an end is answered only when the published chain has decided it.
+    fn departed(
+        &self,
+        id: &Hash,
+        departed: &Departed,
+        replacements: &[Hash],
+    ) -> Result<TransactionStatus, BackendError> {
+        // Read before the blocks are searched: these are of that height or a later one.
+        let (head, view) = self.shared.newest();
+        let account = view.account(&departed.sender).map_err(from_store)?;
+        let at = (
+            head.header.height,
+            account.map_or(Nonce(0), |account| account.nonce),
+        );
+        let end = match departed.fate(id, at, replacements, |id| self.included(id))? {
+            Fate::Included(status) => return Ok(status),
+            Fate::Open => {
+                return Ok(TransactionStatus::Departed {
+                    by: departed.replaced_by(),
+                    reason: departed.reason.to_string(),
+                    valid_until: departed.valid_until,
+                });
+            }
+            Fate::Ended(end) => self.shared.fates.lock().end(id, end),
+        };
+        Ok(match end {
+            End::Replaced(by) => TransactionStatus::Replaced { by },
+            End::Expired => TransactionStatus::Expired,
+            End::Dropped => TransactionStatus::Dropped {
+                reason: format!("{}; its nonce is used by another transaction", departed.reason),
+            },
+        })
+    }
+
+    /// Status of a submitted transaction that the pool refused because of the chain's state: it may be in a block,
+    /// also in one that the pool knows and that is not published yet.
+    fn submitted_before(&self, id: &Hash) -> Result<Option<TransactionStatus>, BackendError> {
+        if let Some(status) = self.included(id)? {
+            return Ok(Some(status));
+        }
+        let place = self.store.transactions().place(id).map_err(from_store)?;
+        Ok(place.map(|_| TransactionStatus::Pending))
+    }
+
     /// Converts the pool's verdict to RPC's types. Submitting the same bytes again is not a refusal.
     fn verdict(&self, verdict: Result<(Hash, Inserted), SubmitError>) -> Result<Admitted, Refusal> {
         match verdict {
@@ -242,9 +287,12 @@ impl NodeBackend {
                 })
             }
             MempoolError::Invalid(reason) => {
-                if matches!(reason, InvalidTransaction::NonceTooLow { .. })
-                    && let Some(status) = self.included(&id).map_err(Refusal::from)?
-                {
+                // A block that includes it passes its nonce, and may pass its last height.
+                let by_state = matches!(
+                    reason,
+                    InvalidTransaction::NonceTooLow { .. } | InvalidTransaction::Expired { .. }
+                );
+                if by_state && let Some(status) = self.submitted_before(&id).map_err(Refusal::from)? {
                     return known(status);
                 }
                 Err(self.invalid(reason))
@@ -264,10 +312,8 @@ impl NodeBackend {
             MempoolError::ReplacementUnderpriced { least, got, .. } => {
                 Err(Refusal::ReplacementUnderpriced { least, got })
             }
-            MempoolError::InBlock { nonce, .. } => Err(Refusal::NonceTooLow {
-                expected: nonce.saturating_add(1),
-                got: nonce,
-            }),
+            // That block is not decided: the nonce may be free again in a moment.
+            MempoolError::InBlock { nonce, .. } => Err(Refusal::InBlock { nonce }),
             MempoolError::SenderLimit { limit } => Err(Refusal::AccountLimit { limit: limit as u64 }),
             other => Err(Refusal::PoolFull {
                 detail: other.to_string(),
@@ -490,15 +536,11 @@ impl Backend for NodeBackend {
                 None => TransactionStatus::Pending,
             });
         }
-        if let Some(status) = self.included(id)? {
-            return Ok(status);
+        let departed = self.shared.fates.lock().get(id);
+        match departed {
+            None => Ok(self.included(id)?.unwrap_or(TransactionStatus::Unknown)),
+            Some((departed, replacements)) => self.departed(id, &departed, &replacements),
         }
-        Ok(match self.shared.fate(id) {
-            None => TransactionStatus::Unknown,
-            Some(Fate::Replaced(by)) => TransactionStatus::Replaced { by },
-            Some(Fate::Expired) => TransactionStatus::Expired,
-            Some(Fate::Dropped(reason)) => TransactionStatus::Dropped { reason },
-        })
     }
 
     fn pooled(&self, id: &Hash) -> Option<PoolEntry> {

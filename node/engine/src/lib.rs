@@ -22,6 +22,7 @@ mod byzantine;
 mod clock;
 mod driver;
 mod error;
+mod fates;
 mod faucet;
 mod inspect;
 mod listeners;

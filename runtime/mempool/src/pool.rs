@@ -576,6 +576,9 @@ impl Mempool {
         self.bytes = self.bytes.saturating_sub(entry.bytes());
         self.fates.push(Departure {
             id: *transaction.id(),
+            sender: transaction.sender(),
+            nonce: entry.nonce,
+            valid_until: entry.valid_until,
             reason,
         });
     }

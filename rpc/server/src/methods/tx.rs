@@ -457,12 +457,16 @@ fn settled(submitted: Submitted) -> Result<Submitted, ApiError> {
         return Ok(submitted);
     }
     let status = serde_json::to_value(state).unwrap_or_default();
-    Err(ApiError::new(
+    let error = ApiError::new(
         Code::Timeout,
         "the wait ended before the transaction was in a block; it may still come",
     )
     .with("hash", submitted.status.hash.0.to_string())
-    .with("status", status))
+    .with("status", status);
+    Err(match submitted.status.by {
+        Some(by) => error.with("by", by.0.to_string()),
+        None => error,
+    })
 }
 
 fn receipt_view(block: &CommittedBlock, index: u32) -> Option<ReceiptView> {
@@ -487,6 +491,17 @@ fn status_view(id: Hash, status: TransactionStatus) -> StatusView {
         TransactionStatus::Queued { expected } => {
             view.status = TransactionState::Queued;
             view.expected_nonce = Some(expected.into());
+        }
+        TransactionStatus::Departed {
+            by,
+            reason,
+            valid_until,
+        } => {
+            view.status = TransactionState::Pending;
+            view.by = by.map(Shown);
+            view.reason = Some(format!(
+                "{reason}; not in this node's pool, a block up to height {valid_until} may still include it"
+            ));
         }
         TransactionStatus::Included {
             height,

@@ -142,6 +142,19 @@ impl Backend for MockBackend {
                 outcome,
             });
         }
+        if let Some(by) = inner.replaced.get(id) {
+            let newer = std::iter::successors(Some(by), |by| inner.replaced.get(by.id())).take(4);
+            let included = newer.map(|by| *by.id()).find(|by| inner.places.contains_key(by));
+            let (by, valid_until) = (*by.id(), by.body().valid_until);
+            return Ok(match included {
+                Some(by) => TransactionStatus::Replaced { by },
+                None => TransactionStatus::Departed {
+                    by: Some(by),
+                    reason: format!("replaced by {by}"),
+                    valid_until,
+                },
+            });
+        }
         Ok(inner
             .pool
             .get(id)
