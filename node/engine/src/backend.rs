@@ -30,6 +30,9 @@ use crate::submissions::{Refused, SubmissionSender};
 use crate::verify::SubmitError;
 
 mod health;
+mod home;
+
+use home::{HomeSize, Measurement};
 
 /// The node as the RPC server sees it.
 pub struct NodeBackend {
@@ -39,7 +42,7 @@ pub struct NodeBackend {
     submissions: SubmissionSender,
     clock: Clock,
     key: Option<PublicKey>,
-    home: PathBuf,
+    home: Arc<HomeSize>,
     moniker: String,
     pool_count_max: u64,
     pool_bytes_max: u64,
@@ -102,7 +105,7 @@ impl NodeBackend {
             submissions,
             clock,
             key,
-            home,
+            home: HomeSize::new(home, clock.uptime_ms()),
             moniker: config.node.moniker.clone(),
             pool_count_max: u64::from(config.mempool.transactions_max),
             pool_bytes_max: config.mempool.bytes_max,
@@ -738,8 +741,8 @@ impl Backend for NodeBackend {
             role: role.to_owned(),
             uptime_ms: self.clock.uptime_ms(),
             peers: self.peers(),
-            disk_bytes: directory_bytes(&self.home),
-            disk_free_bytes: free_bytes(&self.home),
+            disk_bytes: self.home.bytes(self.clock.uptime_ms(), on_a_blocking_thread),
+            disk_free_bytes: free_bytes(self.home.path()),
             sync,
             waiting,
         }
@@ -767,16 +770,9 @@ fn free_bytes(path: &std::path::Path) -> u64 {
     rustix::fs::statvfs(path).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-fn directory_bytes(path: &std::path::Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(path) else {
-        return 0;
-    };
-    entries.flatten().fold(0, |sum, entry| {
-        let bytes = match entry.metadata() {
-            Ok(meta) if meta.is_dir() => directory_bytes(&entry.path()),
-            Ok(meta) => meta.len(),
-            Err(_) => 0,
-        };
-        sum.saturating_add(bytes)
-    })
+/// Outside of the runtime that serves calls the figure stays as it is.
+fn on_a_blocking_thread(measurement: Measurement) {
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn_blocking(move || measurement.run());
+    }
 }
