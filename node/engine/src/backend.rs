@@ -11,7 +11,7 @@ use vibecoin_execution::{BlockContext, BlockExecutor, ExecutionError, InvalidTra
 use vibecoin_mempool::{Inserted, MempoolError, Status};
 use vibecoin_primitives::{
     Account, Address, Amount, CommitCertificate, Evidence, Hash, Header, Height, Nonce, PublicKey, Receipt,
-    Receipts, StateDiff, Transaction, TransactionError,
+    StateDiff, Transaction, TransactionError,
 };
 use vibecoin_rpc_server::backend::{
     AccountProof, Admitted, Backend, BackendError, Caller, ChainFacts, CommittedBlock, ConsensusStatus, Head,
@@ -428,12 +428,9 @@ impl Backend for NodeBackend {
     }
 
     fn count(&self, height: Height) -> Result<Option<(Header, u32)>, BackendError> {
-        let counted = |header: &Header, receipts: &Receipts| {
-            let count = u32::try_from(receipts.0.len()).unwrap_or(u32::MAX);
-            (header.clone(), count)
-        };
         if let Some(block) = self.shared.recent(height) {
-            return Ok(Some(counted(&block.header, &block.receipts)));
+            let count = u32::try_from(block.receipts.0.len()).unwrap_or(u32::MAX);
+            return Ok(Some((block.header.clone(), count)));
         }
         if height > self.shared.head().header.height {
             return Ok(None);
@@ -442,8 +439,8 @@ impl Backend for NodeBackend {
         let Some(header) = blocks.header(height).map_err(from_store)? else {
             return Ok(None);
         };
-        let receipts = blocks.receipts(height).map_err(from_store)?.unwrap_or_default();
-        Ok(Some(counted(&header, &receipts)))
+        let count = blocks.receipt_count(height).map_err(from_store)?;
+        Ok(Some((header, count.unwrap_or_default())))
     }
 
     fn certificate(&self, height: Height) -> Result<Option<CommitCertificate>, BackendError> {

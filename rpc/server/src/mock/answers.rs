@@ -41,6 +41,13 @@ impl Backend for MockBackend {
         Ok(self.inner.read().blocks.get(height.0 as usize).cloned())
     }
 
+    fn count(&self, height: Height) -> Result<Option<(Header, u32)>, BackendError> {
+        self.kept(height)?;
+        let inner = self.inner.read();
+        let block = inner.blocks.get(height.0 as usize);
+        Ok(block.map(|block| (block.header.clone(), block.receipts.0.len() as u32)))
+    }
+
     fn certificate(&self, height: Height) -> Result<Option<CommitCertificate>, BackendError> {
         Ok(self.block(height)?.and_then(|block| block.certificate.clone()))
     }
