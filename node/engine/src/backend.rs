@@ -12,7 +12,7 @@ use vibecoin_host::Recovery;
 use vibecoin_mempool::{Inserted, MempoolError, Status};
 use vibecoin_primitives::{
     Account, Address, Amount, CommitCertificate, Evidence, Hash, Header, Height, Nonce, PublicKey, Receipt,
-    Receipts, StateDiff, Transaction, TransactionError,
+    StateDiff, Transaction, TransactionError,
 };
 use vibecoin_rpc_server::backend::{
     AccountProof, Admitted, Backend, BackendError, Caller, ChainFacts, CommittedBlock, ConsensusStatus, Head,
@@ -23,12 +23,16 @@ use vibecoin_storage::{StateView, StorageError, Store};
 
 use crate::clock::Clock;
 use crate::driver::NodeEvent;
+use crate::fates::{Departed, End, Fate};
 use crate::faucet::Faucet;
-use crate::shared::{Fate, Shared};
+use crate::shared::Shared;
 use crate::submissions::{Refused, SubmissionSender};
 use crate::verify::SubmitError;
 
 mod health;
+mod home;
+
+use home::{HomeSize, Measurement};
 
 /// The node as the RPC server sees it.
 pub struct NodeBackend {
@@ -38,7 +42,7 @@ pub struct NodeBackend {
     submissions: SubmissionSender,
     clock: Clock,
     key: Option<PublicKey>,
-    home: PathBuf,
+    home: Arc<HomeSize>,
     moniker: String,
     pool_count_max: u64,
     pool_bytes_max: u64,
@@ -101,7 +105,7 @@ impl NodeBackend {
             submissions,
             clock,
             key,
-            home,
+            home: HomeSize::new(home, clock.uptime_ms()),
             moniker: config.node.moniker.clone(),
             pool_count_max: u64::from(config.mempool.transactions_max),
             pool_bytes_max: config.mempool.bytes_max,
@@ -201,6 +205,50 @@ impl NodeBackend {
         }))
     }
 
+    /// Status of a transaction that left the pool: an end is answered only when the published chain has decided it.
+    fn departed(
+        &self,
+        id: &Hash,
+        departed: &Departed,
+        replacements: &[Hash],
+    ) -> Result<TransactionStatus, BackendError> {
+        // Read before the blocks are searched: these are of that height or a later one.
+        let (head, view) = self.shared.newest();
+        let account = view.account(&departed.sender).map_err(from_store)?;
+        let at = (
+            head.header.height,
+            account.map_or(Nonce(0), |account| account.nonce),
+        );
+        let end = match departed.fate(id, at, replacements, |id| self.included(id))? {
+            Fate::Included(status) => return Ok(status),
+            Fate::Open => {
+                return Ok(TransactionStatus::Departed {
+                    by: departed.replaced_by(),
+                    reason: departed.reason.to_string(),
+                    valid_until: departed.valid_until,
+                });
+            }
+            Fate::Ended(end) => self.shared.fates.lock().end(id, end),
+        };
+        Ok(match end {
+            End::Replaced(by) => TransactionStatus::Replaced { by },
+            End::Expired => TransactionStatus::Expired,
+            End::Dropped => TransactionStatus::Dropped {
+                reason: format!("{}; its nonce is used by another transaction", departed.reason),
+            },
+        })
+    }
+
+    /// Status of a submitted transaction that the pool refused because of the chain's state: it may be in a block,
+    /// also in one that the pool knows and that is not published yet.
+    fn submitted_before(&self, id: &Hash) -> Result<Option<TransactionStatus>, BackendError> {
+        if let Some(status) = self.included(id)? {
+            return Ok(Some(status));
+        }
+        let place = self.store.transactions().place(id).map_err(from_store)?;
+        Ok(place.map(|_| TransactionStatus::Pending))
+    }
+
     /// Converts the pool's verdict to RPC's types. Submitting the same bytes again is not a refusal.
     fn verdict(&self, verdict: Result<(Hash, Inserted), SubmitError>) -> Result<Admitted, Refusal> {
         match verdict {
@@ -242,9 +290,12 @@ impl NodeBackend {
                 })
             }
             MempoolError::Invalid(reason) => {
-                if matches!(reason, InvalidTransaction::NonceTooLow { .. })
-                    && let Some(status) = self.included(&id).map_err(Refusal::from)?
-                {
+                // A block that includes it passes its nonce, and may pass its last height.
+                let by_state = matches!(
+                    reason,
+                    InvalidTransaction::NonceTooLow { .. } | InvalidTransaction::Expired { .. }
+                );
+                if by_state && let Some(status) = self.submitted_before(&id).map_err(Refusal::from)? {
                     return known(status);
                 }
                 Err(self.invalid(reason))
@@ -264,10 +315,8 @@ impl NodeBackend {
             MempoolError::ReplacementUnderpriced { least, got, .. } => {
                 Err(Refusal::ReplacementUnderpriced { least, got })
             }
-            MempoolError::InBlock { nonce, .. } => Err(Refusal::NonceTooLow {
-                expected: nonce.saturating_add(1),
-                got: nonce,
-            }),
+            // That block is not decided: the nonce may be free again in a moment.
+            MempoolError::InBlock { nonce, .. } => Err(Refusal::InBlock { nonce }),
             MempoolError::SenderLimit { limit } => Err(Refusal::AccountLimit { limit: limit as u64 }),
             other => Err(Refusal::PoolFull {
                 detail: other.to_string(),
@@ -379,12 +428,9 @@ impl Backend for NodeBackend {
     }
 
     fn count(&self, height: Height) -> Result<Option<(Header, u32)>, BackendError> {
-        let counted = |header: &Header, receipts: &Receipts| {
-            let count = u32::try_from(receipts.0.len()).unwrap_or(u32::MAX);
-            (header.clone(), count)
-        };
         if let Some(block) = self.shared.recent(height) {
-            return Ok(Some(counted(&block.header, &block.receipts)));
+            let count = u32::try_from(block.receipts.0.len()).unwrap_or(u32::MAX);
+            return Ok(Some((block.header.clone(), count)));
         }
         if height > self.shared.head().header.height {
             return Ok(None);
@@ -393,8 +439,8 @@ impl Backend for NodeBackend {
         let Some(header) = blocks.header(height).map_err(from_store)? else {
             return Ok(None);
         };
-        let receipts = blocks.receipts(height).map_err(from_store)?.unwrap_or_default();
-        Ok(Some(counted(&header, &receipts)))
+        let count = blocks.receipt_count(height).map_err(from_store)?;
+        Ok(Some((header, count.unwrap_or_default())))
     }
 
     fn certificate(&self, height: Height) -> Result<Option<CommitCertificate>, BackendError> {
@@ -490,15 +536,11 @@ impl Backend for NodeBackend {
                 None => TransactionStatus::Pending,
             });
         }
-        if let Some(status) = self.included(id)? {
-            return Ok(status);
+        let departed = self.shared.fates.lock().get(id);
+        match departed {
+            None => Ok(self.included(id)?.unwrap_or(TransactionStatus::Unknown)),
+            Some((departed, replacements)) => self.departed(id, &departed, &replacements),
         }
-        Ok(match self.shared.fate(id) {
-            None => TransactionStatus::Unknown,
-            Some(Fate::Replaced(by)) => TransactionStatus::Replaced { by },
-            Some(Fate::Expired) => TransactionStatus::Expired,
-            Some(Fate::Dropped(reason)) => TransactionStatus::Dropped { reason },
-        })
     }
 
     fn pooled(&self, id: &Hash) -> Option<PoolEntry> {
@@ -696,8 +738,8 @@ impl Backend for NodeBackend {
             role: role.to_owned(),
             uptime_ms: self.clock.uptime_ms(),
             peers: self.peers(),
-            disk_bytes: directory_bytes(&self.home),
-            disk_free_bytes: free_bytes(&self.home),
+            disk_bytes: self.home.bytes(self.clock.uptime_ms(), on_a_blocking_thread),
+            disk_free_bytes: free_bytes(self.home.path()),
             sync,
             waiting,
         }
@@ -725,16 +767,9 @@ fn free_bytes(path: &std::path::Path) -> u64 {
     rustix::fs::statvfs(path).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-fn directory_bytes(path: &std::path::Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(path) else {
-        return 0;
-    };
-    entries.flatten().fold(0, |sum, entry| {
-        let bytes = match entry.metadata() {
-            Ok(meta) if meta.is_dir() => directory_bytes(&entry.path()),
-            Ok(meta) => meta.len(),
-            Err(_) => 0,
-        };
-        sum.saturating_add(bytes)
-    })
+/// Outside of the runtime that serves calls the figure stays as it is.
+fn on_a_blocking_thread(measurement: Measurement) {
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn_blocking(move || measurement.run());
+    }
 }

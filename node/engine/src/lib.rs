@@ -23,6 +23,7 @@ mod byzantine;
 mod clock;
 mod driver;
 mod error;
+mod fates;
 mod faucet;
 mod inspect;
 mod listeners;

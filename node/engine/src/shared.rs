@@ -1,6 +1,6 @@
 //! State that the threads share with readers: the newest view, the newest blocks, and the figures of status.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -12,6 +12,7 @@ use vibecoin_rpc_server::backend::{CommittedBlock, ConsensusStatus, Head, PohSta
 
 use vibecoin_storage::StateView;
 
+use crate::fates::Fates;
 use crate::metrics::Metrics;
 use crate::pool_index::PoolIndex;
 use crate::rounds::RoundBook;
@@ -22,9 +23,6 @@ pub const RECENT_BLOCKS_MAX: usize = 64;
 /// Maximum bytes of encoded bodies among them.
 pub const RECENT_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Maximum number of departed transactions whose reason is kept.
-pub const FATES_MAX: usize = 100_000;
-
 /// State published to readers. Written only by `persist` and `driver`.
 pub struct Shared {
     /// Head and state as one value: a response never mixes two heights.
@@ -33,7 +31,8 @@ pub struct Shared {
     recent: Mutex<Recent>,
     /// Readers' copy of the pool.
     pub pool: PoolIndex,
-    fates: Mutex<Fates>,
+    /// Transactions that left the pool.
+    pub fates: Mutex<Fates>,
     /// Transactions in the pool behind a gap of nonces.
     pub queued: AtomicU64,
     /// Minimum fee of a transfer that the pool would accept.
@@ -58,23 +57,6 @@ pub struct Shared {
     pub last_commit_ms: AtomicU64,
     /// The node is stopping.
     pub stopping: AtomicBool,
-}
-
-/// Reason for which a transaction left the pool without being included in a block.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// By the transaction with this id.
-    Replaced(Hash),
-    /// Its `valid_until` passed.
-    Expired,
-    /// For another reason.
-    Dropped(String),
-}
-
-#[derive(Default)]
-struct Fates {
-    by_id: HashMap<Hash, Reason>,
-    order: VecDeque<Hash>,
 }
 
 #[derive(Default)]
@@ -159,7 +141,8 @@ impl Shared {
         let mut gone = Vec::new();
         let head = self.head().header.height;
         let mut fates = self.fates.lock();
-        for Departure { id, reason } in departed {
+        for departure in departed {
+            let Departure { id, reason, .. } = departure;
             self.metrics.departed(reason);
             // A transaction in a block is found in the store. `persist` removes it from the index, but it may
             // have arrived in between: then nothing else would remove it.
@@ -170,28 +153,10 @@ impl Shared {
                 continue;
             }
             gone.push(*id);
-            if fates.by_id.insert(*id, *reason).is_none() {
-                fates.order.push_back(*id);
-            }
-        }
-        while fates.order.len() > FATES_MAX {
-            let Some(oldest) = fates.order.pop_front() else {
-                break;
-            };
-            fates.by_id.remove(&oldest);
+            fates.note(departure);
         }
         drop(fates);
         self.pool.remove(&gone);
-    }
-
-    /// Reason for which a transaction is neither in the pool nor in a block.
-    pub fn fate(&self, id: &Hash) -> Option<Fate> {
-        let reason = self.fates.lock().by_id.get(id).copied()?;
-        Some(match reason {
-            Reason::Replaced { by } => Fate::Replaced(by),
-            Reason::Expired { .. } => Fate::Expired,
-            other => Fate::Dropped(other.to_string()),
-        })
     }
 
     /// A recent block, from memory.

@@ -97,6 +97,9 @@ const EXPENSIVE: u32 = 50;
 
 /// Blocks of `chain_getStats` that a unit pays for; the method's price covers the first 40.
 pub const STATS_BLOCKS_PER_UNIT: u32 = 4;
+/// Transactions that a unit pays for where blocks are counted and none of them is shown: header pages of
+/// `chain_getBlocks`, and `chain_getStats`. Their receipts are read, 80 bytes each at most.
+pub const COUNTED_PER_UNIT: u32 = 128;
 /// Units of each block whose ticks `poh_verify` computes; the method's price covers the first five.
 pub const POH_BLOCK_UNITS: u32 = 10;
 /// Units of each block that the receipts of a `tx_submitBatch` are read from; the method's price covers the

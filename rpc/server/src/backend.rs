@@ -186,6 +186,16 @@ pub enum TransactionStatus {
         /// The nonce that is missing first.
         expected: Nonce,
     },
+    /// Left this node's pool, and a later block may include it all the same: other nodes may have it. It ends when
+    /// a block uses its nonce, or with its last height.
+    Departed {
+        /// Id of the replacement, if it was replaced.
+        by: Option<Hash>,
+        /// Reason for which it left.
+        reason: String,
+        /// The last height whose block may include it.
+        valid_until: Height,
+    },
     /// In a block: final.
     Included {
         /// The block.
@@ -195,14 +205,14 @@ pub enum TransactionStatus {
         /// Success or failure of its operations.
         outcome: Outcome,
     },
-    /// Left the pool.
+    /// Left the pool, and another transaction used its nonce.
     Dropped {
         /// Reason of the drop.
         reason: String,
     },
-    /// Another transaction with the same sender and nonce took its place.
+    /// Another transaction with the same sender and nonce is in a block.
     Replaced {
-        /// Id of the replacement.
+        /// Its id.
         by: Hash,
     },
     /// Its `valid_until` passed before a block included it.
@@ -213,7 +223,10 @@ impl TransactionStatus {
     /// Returns true if the status is final.
     #[must_use]
     pub const fn is_settled(&self) -> bool {
-        !matches!(self, Self::Unknown | Self::Pending | Self::Queued { .. })
+        !matches!(
+            self,
+            Self::Unknown | Self::Pending | Self::Queued { .. } | Self::Departed { .. }
+        )
     }
 }
 
@@ -311,6 +324,13 @@ pub enum Refusal {
         least: Amount,
         /// Fee of the transaction.
         got: Amount,
+    },
+    /// A transaction with this nonce is in a block that is being made: the nonce is used, or free again, once that
+    /// block is decided.
+    #[error("a transaction with nonce {nonce} is in a block that is being made and cannot be replaced now")]
+    InBlock {
+        /// The nonce.
+        nonce: Nonce,
     },
     /// The pool is full.
     #[error("the pool is full: {detail}")]

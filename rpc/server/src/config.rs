@@ -27,7 +27,8 @@ pub struct Config {
     /// programs of the machine share, are not bounded separately.
     pub connections_per_address_max: u32,
     /// Maximum number of WebSocket sessions. Fewer than [`Config::connections_max`], so that calls always
-    /// find a seat.
+    /// find a seat. A further one takes the place of one of an address with more sessions: of an idle one, or, if the
+    /// address has more than a sixteenth of all, of one with a subscription.
     pub websockets_max: u32,
     /// Maximum number of WebSocket sessions of one address, as above.
     pub websockets_per_address_max: u32,
@@ -41,6 +42,9 @@ pub struct Config {
     pub body_timeout: Duration,
     /// Maximum time that a connection may be idle between two requests.
     pub idle_timeout: Duration,
+    /// Maximum time that a WebSocket session may be without a subscription and without a call; pings do not count.
+    /// Checked at each [`Config::ping_interval`].
+    pub session_idle_timeout: Duration,
     /// Maximum total time that a reader may stall an answer. Reading faster than 8 KiB/s pays for
     /// it.
     pub write_timeout: Duration,
@@ -109,6 +113,7 @@ impl Default for Config {
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
+            session_idle_timeout: Duration::from_secs(300),
             write_timeout: Duration::from_secs(20),
             held_bytes_max: 32 * 1024 * 1024,
             websocket_held_bytes_max: 256 * 1024,

@@ -75,6 +75,10 @@ impl From<Refusal> for ApiError {
             Refusal::ReplacementUnderpriced { least, got } => new(Code::ReplacementUnderpriced)
                 .with("leastFee", least.0.to_string())
                 .with("gotFee", got.0.to_string()),
+            // No fee replaces it.
+            Refusal::InBlock { nonce } => new(Code::ReplacementUnderpriced)
+                .with("leastFee", u64::MAX.to_string())
+                .with("gotNonce", nonce.0.to_string()),
             Refusal::PoolFull { .. } => new(Code::MempoolFull),
             Refusal::AccountLimit { limit } => new(Code::AccountLimit).with("limit", limit.to_string()),
             Refusal::Unavailable(error) => error.into(),

@@ -20,7 +20,7 @@ use vibecoin_rpc_api::{ApiError, Code};
 
 use crate::backend::{BackendError, Caller};
 use crate::building::BUILT_AT_ONCE_MAX;
-use crate::config::Config;
+use crate::config::{Config, Rate};
 use crate::envelope::{self, Entry, Message};
 use crate::errors::with_reason;
 use crate::host::{Hosts, Origins};
@@ -38,7 +38,12 @@ const ANSWER_BYTES_PER_UNIT: usize = 1024;
 /// Bytes of a message that a unit covers; those of the first unit are free.
 const REQUEST_BYTES_PER_UNIT: usize = 4096;
 /// Units for an answer without a call: to a notification, an invalid entry, or an unknown method.
-const REFUSED_COST: u32 = 1;
+pub(crate) const REFUSED_COST: u32 = 1;
+/// Budget of an address on the operator's listener without the token: for mistakes of an operator.
+const UNAUTHENTICATED_RATE: Rate = Rate {
+    per_second: 10,
+    burst: 100,
+};
 /// Maximum bytes of a message that is read without a turn: some tens of microseconds.
 const READ_AT_ONCE_BYTES_MAX: usize = 8 * 1024;
 /// Maximum bytes of a message that is read on a thread that serves all connections: a quarter of a millisecond.
@@ -52,6 +57,8 @@ const READ_AT_ONCE_MAX: usize = 1;
 pub(crate) struct Rules {
     pub(crate) config: Arc<Config>,
     pub(crate) limiter: Option<RateLimiter>,
+    /// Budgets of callers of the operator's listener without the token.
+    unauthenticated: Option<RateLimiter>,
     /// Turns to build answers that can be large.
     pub(crate) building: Work,
     /// Turns to read messages above [`READ_AT_ONCE_BYTES_MAX`].
@@ -85,6 +92,7 @@ impl Rules {
             settling: Settling::default(),
             config,
             limiter,
+            unauthenticated: None,
             seats,
             dev,
             stop,
@@ -96,6 +104,7 @@ impl Rules {
     pub(crate) fn admin(config: Arc<Config>, stop: StopHandle) -> Self {
         Self {
             table: registry::ADMIN_METHODS,
+            unauthenticated: Some(RateLimiter::new(UNAUTHENTICATED_RATE)),
             ..Self::new(config, false, stop)
         }
     }
@@ -128,6 +137,22 @@ impl Rules {
     pub(crate) fn charge_answer(&self, caller: Caller, method: &Method, bytes: usize) {
         let units = u32::try_from(bytes / ANSWER_BYTES_PER_UNIT).unwrap_or(u32::MAX);
         self.charge(caller, units.saturating_sub(method.cost));
+    }
+
+    /// Charges for an answer that is no call's: a unit, and one for each KiB.
+    pub(crate) fn charge_page(&self, caller: Caller, bytes: usize) {
+        let units = u32::try_from(bytes / ANSWER_BYTES_PER_UNIT).unwrap_or(u32::MAX);
+        self.charge(caller, units.saturating_add(REFUSED_COST));
+    }
+
+    /// Charges a caller of the operator's listener without the token, and returns true if it has used up its
+    /// budget. This budget is separate: the operator, who may call from the same address, is answered regardless.
+    pub(crate) fn charge_unauthenticated(&self, peer: IpAddr) -> bool {
+        if self.config.rate_exempts_loopback && peer.to_canonical().is_loopback() {
+            return false;
+        }
+        let limiter = self.unauthenticated.as_ref();
+        limiter.is_some_and(|limiter| limiter.take(peer, REFUSED_COST, Instant::now()).is_err())
     }
 
     /// Takes the price of `bytes` of a message, less what is `paid` for it: the budget is checked before a

@@ -61,6 +61,8 @@ struct Inner {
     diffs: Vec<Arc<StateDiff>>,
     places: HashMap<Hash, (Height, u32)>,
     pool: BTreeMap<Hash, Arc<VerifiedTransaction>>,
+    /// The newer versions of transactions that were replaced in the pool.
+    replaced: HashMap<Hash, Arc<VerifiedTransaction>>,
     evidence: Vec<Evidence>,
     rounds: Vec<HeightRounds>,
 }
@@ -281,6 +283,15 @@ impl MockBackend {
             operations,
         };
         body.sign(&self.facts.genesis, &key)
+    }
+
+    /// Replaces a transaction in the pool by another one with the same sender and nonce.
+    pub fn replace(&self, old: &Hash, new: Transaction) {
+        let new = Arc::new(new.verify(&self.facts.genesis).unwrap());
+        let mut inner = self.inner.write();
+        inner.pool.remove(old);
+        inner.pool.insert(*new.id(), Arc::clone(&new));
+        inner.replaced.insert(*old, new);
     }
 
     /// Stores evidence; the next block carries it.

@@ -11,7 +11,7 @@ use jsonrpsee::types::Id;
 use mediatype::{MediaType, ReadParams as _, names};
 use vibecoin_rpc_api::ApiError;
 
-use crate::gate::{Paid, RateLimited, Refused, Rules, bare_error};
+use crate::gate::{Paid, REFUSED_COST, RateLimited, Refused, Rules, bare_error};
 use crate::host::{Origin, only};
 use crate::seats::{Held, Phase, Seated};
 
@@ -21,6 +21,16 @@ pub(crate) const RPC_METHODS: &str = "POST, GET, OPTIONS";
 /// A body above the limit is read and discarded up to this multiple of it, as long as the caller's budget
 /// pays for it, so that the caller can read the answer instead of a broken connection.
 pub(crate) const DRAIN_FACTOR: usize = 8;
+
+/// Pieces of a message (frames of a WebSocket, chunks of a body) beyond which each must contain this many bytes on
+/// average. A piece costs work, however small it is.
+const PIECES_FREE: usize = 256;
+const PIECE_BYTES_MIN: usize = 64;
+
+/// Returns true if this many bytes arrived in too many pieces.
+pub(crate) const fn is_shredded(pieces: usize, bytes: usize) -> bool {
+    pieces.saturating_sub(PIECES_FREE).saturating_mul(PIECE_BYTES_MIN) > bytes
+}
 
 /// Reads a body of up to `limit` bytes within `time_max`. What has arrived counts for the connection.
 ///
@@ -120,13 +130,18 @@ async fn collect(
 ) -> Result<(Bytes, Held), Response<HttpBody>> {
     let (mut held, mut first, mut whole) = (seated.hold(0), Bytes::new(), Vec::new());
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let mut pieces = 0usize;
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
             return Err(plain(StatusCode::BAD_REQUEST, "the request broke off\n"));
         };
-        let Ok(bytes) = frame.into_data() else { continue };
+        pieces = pieces.saturating_add(1);
         let read = first.len().saturating_add(whole.len());
+        let Ok(bytes) = frame.into_data() else { continue };
         let with_these = read.saturating_add(bytes.len());
+        if is_shredded(pieces, with_these) {
+            return Err(shredded(rules, seated, pieces));
+        }
         if with_these > limit {
             return Err(closing(too_large(limit)));
         }
@@ -155,12 +170,32 @@ async fn collect(
     Ok((body, held))
 }
 
-/// Reads and discards a body, as long as it is paid for.
+/// Ends a request in too many pieces, and charges a unit for so many of them.
+fn shredded(rules: &Rules, seated: &Seated, pieces: usize) -> Response<HttpBody> {
+    rules.charge(
+        seated.caller(),
+        u32::try_from(pieces / PIECES_FREE).unwrap_or(u32::MAX),
+    );
+    closing(plain(
+        StatusCode::BAD_REQUEST,
+        "the request arrives in too small pieces\n",
+    ))
+}
+
+/// Reads and discards a body, as long as it is paid for and arrives in pieces of a reasonable size.
 async fn drain(rules: &Rules, seated: &Seated, mut body: Incoming, paid: &mut Paid) -> Result<(), Refused> {
-    let mut read = 0usize;
+    let (mut read, mut pieces) = (0usize, 0usize);
     rules.solvent(seated.caller())?;
     while let Some(Ok(frame)) = body.frame().await {
         read = read.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+        pieces = pieces.saturating_add(1);
+        if is_shredded(pieces, read) {
+            rules.charge(seated.caller(), REFUSED_COST);
+            return Err(Refused::from(ApiError::invalid_params(
+                "too_small_pieces",
+                "the request arrives in too small pieces",
+            )));
+        }
         rules.pay_message(seated.caller(), paid, read)?;
     }
     Ok(())

@@ -7,9 +7,11 @@
 //!
 //! A call that waits for a block, or for its turn to be worked on, costs the node nothing but its seat. Each
 //! kind has half of the seats, an address a share of that half, and both yield their seats to a new
-//! connection when no other connection can.
+//! connection when no other connection can. When as many wait as may, the address with the most of them loses one
+//! to an address with fewer ([`share`]), and so it is with the seats for sessions.
 
 mod line;
+mod share;
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -26,6 +28,7 @@ use crate::config::Config;
 use crate::metrics::{Closed, RpcMetrics};
 use crate::rate::subject;
 use crate::socket::Socket;
+use share::Victims;
 
 pub(crate) use line::InLine;
 
@@ -178,6 +181,8 @@ struct State {
     owes: Instant,
     /// True once it has been answered.
     proven: bool,
+    /// Calls in work and subscriptions of a session.
+    uses: usize,
     /// Time since when the peer does not take what is written to it.
     stuck: Option<Instant>,
     /// Time that the peer kept the server waiting, less what it has paid for by reading.
@@ -249,23 +254,21 @@ impl Seated {
         self.seats.queue(&self.seat, bytes)
     }
 
-    /// Makes this connection a WebSocket session, if one more is allowed.
+    /// Makes this connection a WebSocket session, if one more is allowed. When as many as may be are open, an idle
+    /// one of an address with more of them is closed.
     pub(crate) fn upgrade(&self) -> bool {
-        let taken = self.seats.taken.lock();
+        let mut taken = self.seats.taken.lock();
         let limits = &self.seats.limits;
-        let (mut all, mut own) = (0usize, 0usize);
-        for seat in taken.values() {
-            if seat.state.lock().phase == Phase::Session {
-                all = all.saturating_add(1);
-                own = own.saturating_add(usize::from(seat.subject == self.seat.subject));
-            }
-        }
+        let (own, all) = share::count(&taken, self.seat.subject, Phase::Session);
         let own_max = if is_shared(self.seat.subject) {
             usize::MAX
         } else {
             limits.sessions_per_address_max
         };
-        if all >= limits.sessions_max || own >= own_max {
+        if own >= own_max || limits.sessions_max == 0 {
+            return false;
+        }
+        if all >= limits.sessions_max && !self.seats.displace(&mut taken, Victims::Sessions, own) {
             return false;
         }
         self.seat.enter(Phase::Session);
@@ -281,25 +284,13 @@ impl Seated {
         }
     }
 
-    /// Begins a wait for a block, if one more connection may wait. A session, which keeps its seat in any
-    /// case, has a separate bound.
+    /// Begins a wait for a block, if one more connection may wait. When as many as may do, the oldest wait of an
+    /// address with more of them is closed. A session, which keeps its seat in any case, has a separate bound.
     pub(crate) fn wait(&self) -> Result<Waiting, TooManyWait> {
-        let taken = self.seats.taken.lock();
-        let limits = &self.seats.limits;
-        let (mut all, mut own) = (0usize, 0usize);
-        for seat in taken.values() {
-            if seat.state.lock().phase == Phase::Waiting {
-                all = all.saturating_add(1);
-                own = own.saturating_add(usize::from(seat.subject == self.seat.subject));
-            }
-        }
+        let mut taken = self.seats.taken.lock();
         if self.seat.state.lock().phase != Phase::Session {
-            if !is_shared(self.seat.subject) && own >= limits.waiting_per_address_max {
-                return Err(TooManyWait::OfAddress(limits.waiting_per_address_max));
-            }
-            if all >= limits.waiting_max {
-                return Err(TooManyWait::OfAll(limits.waiting_max));
-            }
+            self.seats
+                .admit_wait(&mut taken, self.seat.subject, Victims::Waits)?;
             self.seat.enter(Phase::Waiting);
         }
         Ok(Waiting(Arc::clone(&self.seat)))
@@ -523,6 +514,7 @@ impl Seat {
                 since: now,
                 owes: now,
                 proven: false,
+                uses: 0,
                 stuck: None,
                 debt: Duration::ZERO,
             }),

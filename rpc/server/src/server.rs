@@ -133,7 +133,6 @@ struct Shared<B> {
 
 /// Units for an answer to a request that is not a call: health, the start of a session, a method, path, host,
 /// origin or type of content that is not served.
-/// is not served.
 const PAGE_COST: u32 = 1;
 
 impl<B: Backend> Shared<B> {
@@ -243,7 +242,12 @@ impl<B: Backend> Connection<'_, B> {
                 Some(Code::Forbidden) => StatusCode::FORBIDDEN,
                 _ => StatusCode::UNAUTHORIZED,
             };
-            return json(status, bare_error(Id::Null, error));
+            let answer = json(status, bare_error(Id::Null, error));
+            return if self.shared.rules.charge_unauthenticated(self.seated.peer) {
+                closing(answer)
+            } else {
+                answer
+            };
         }
         match (request.method(), request.uri().path()) {
             (&Method::POST, "/") => self.post(request).await,

@@ -231,6 +231,9 @@ impl Session {
                     } else if seen.elapsed() > silence_max {
                         return self.closes(code::POLICY);
                     }
+                    if self.seated.is_idle_session(config.session_idle_timeout) {
+                        return self.closes(code::POLICY);
+                    }
                     // A writer that is busy needs no ping to notice a dead peer.
                     let _ = out.try_send(Out::Ping);
                 }
@@ -267,7 +270,10 @@ impl Session {
         requested: &AtomicUsize,
     ) {
         match task {
-            Task::Message(message, held) => self.call(methods, lane, message, held, out, requested).await,
+            Task::Message(message, held) => {
+                let _in_use = self.seated.seat().in_use();
+                self.call(methods, lane, message, held, out, requested).await;
+            }
             Task::Refuse(answer) => self.send(out, answer, Vec::new()).await,
             Task::Ping(payload) => {
                 let _ = out.send(Out::Pong(payload)).await;

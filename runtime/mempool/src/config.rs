@@ -26,8 +26,8 @@ pub struct MempoolConfig {
     /// Minimum increase of the fee of a replacement, in percent, and one base unit or more. Its rate must not
     /// be lower.
     pub replacement_percent: u64,
-    /// Maximum number of transactions that one step removes because they expired or waited too long; the others
-    /// follow in later steps. Too high stops the node where many expire at one height, too low keeps memory in use.
+    /// Maximum number of transactions that one step removes because they expired, waited too long, or can no longer be
+    /// paid; the others follow in later steps. Too high stops the node where many expire at one height, too low keeps memory in use.
     pub expired_step_max: usize,
     /// Number of departures remembered, `count_max` or more, in [`crate::memory::DEPARTURE_BYTES`] each
     /// besides `bytes_max`.

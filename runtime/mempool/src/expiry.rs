@@ -26,29 +26,33 @@ impl Mempool {
     }
 
     /// Removes up to [`MempoolConfig::expired_step_max`](crate::MempoolConfig) of the transactions that had
-    /// expired, or waited too long, when [`Mempool::expire`] was called last. Call it in every step; without
+    /// expired, or waited too long, when [`Mempool::expire`] was called last, or that their senders cannot pay for
+    /// (`overdrawn.rs`). Call it in every step; without
     /// work it is two searches.
     pub fn expire_more(&mut self) -> Vec<Departure> {
         let first = self.fates.next();
         // Linked once each: a long row may expire from its front to its end.
         let mut changed: BTreeSet<Address> = BTreeSet::new();
-        for _ in 0..self.config.expired_step_max {
+        let mut left = self.config.expired_step_max;
+        while left > 0 {
             let Some((place, reason)) = self.first_expired().or_else(|| self.first_too_old()) else {
                 break;
             };
             self.take(&place, reason);
             changed.insert(place.0);
+            left = left.saturating_sub(1);
         }
         for address in changed {
             self.relink(&address);
         }
+        self.trim_some(left);
         self.fates.since(first).copied().collect()
     }
 
     /// Returns true if [`Mempool::expire_more`] has work to do.
     #[must_use]
     pub fn has_expired(&self) -> bool {
-        self.first_expired().or_else(|| self.first_too_old()).is_some()
+        self.first_expired().or_else(|| self.first_too_old()).is_some() || self.has_overdrawn()
     }
 
     fn first_expired(&self) -> Option<(Place, Reason)> {

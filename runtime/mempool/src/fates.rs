@@ -3,13 +3,20 @@
 use std::collections::VecDeque;
 
 use vibecoin_execution::InvalidTransaction;
-use vibecoin_primitives::{Amount, FastMap, Hash, Height};
+use vibecoin_primitives::{Address, Amount, FastMap, Hash, Height, Nonce};
 
-/// A transaction left the pool.
+/// A transaction left the pool. Peers may still have it: only the chain ends it, with a block that uses its
+/// nonce, or with its last height.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Departure {
     /// The transaction's identifier.
     pub id: Hash,
+    /// Its sender.
+    pub sender: Address,
+    /// Its nonce.
+    pub nonce: Nonce,
+    /// The last height whose block may include it.
+    pub valid_until: Height,
     /// The reason for which it left.
     pub reason: Reason,
 }

@@ -48,6 +48,7 @@ pub mod memory;
 pub mod pool;
 pub mod selection;
 
+mod overdrawn;
 mod promoted;
 mod row;
 

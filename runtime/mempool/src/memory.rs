@@ -24,7 +24,7 @@ pub const READERS_BYTES: usize = 400;
 pub const DEPARTURE_BYTES: usize = 2 * size_of::<Departure>() + hashed(size_of::<(Hash, u64)>());
 
 /// Maximum bytes of all remembered departures, of as many as the default configuration has.
-pub const DEPARTURES_BYTES_MAX: usize = 12 * 1024 * 1024;
+pub const DEPARTURES_BYTES_MAX: usize = 17 * 1024 * 1024;
 
 const _: () = assert!(50_000 * DEPARTURE_BYTES <= DEPARTURES_BYTES_MAX);
 

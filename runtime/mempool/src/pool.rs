@@ -54,6 +54,8 @@ pub struct Mempool {
     pinned: FastMap<Address, Nonce>,
     /// Identifiers of transactions that made the executor panic, oldest first.
     aside: VecDeque<Hash>,
+    /// Senders that can no longer pay for all of their transactions, see `overdrawn.rs`.
+    pub(crate) overdrawn: BTreeSet<Address>,
 }
 
 /// Result of accepting a transaction.
@@ -137,6 +139,7 @@ impl Mempool {
             fates: Fates::new(config.fates_max),
             pinned: FastMap::default(),
             aside: VecDeque::new(),
+            overdrawn: BTreeSet::new(),
         }
     }
 
@@ -177,6 +180,7 @@ impl Mempool {
         if self.rows.get(&sender).is_some_and(|row| outdated(row)) {
             self.settle(&sender, account.nonce, account.balance);
         }
+        self.trim(&sender, usize::MAX);
         let cost = self.check_row(&transaction, &account)?;
         self.expire_for(charge(&transaction), (sender, nonce));
         let victims = self.make_room(&transaction, &account)?;
@@ -242,6 +246,7 @@ impl Mempool {
             let (nonce, balance) = (next.max(row.nonce()), row.balance());
             self.settle(&sender, nonce, balance);
         }
+        self.trim_some(self.config.expired_step_max);
         self.expire(block.height.saturating_add(1), now_ms);
         self.fates.since(first).copied().collect()
     }
@@ -304,6 +309,11 @@ impl Mempool {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_arrival.is_empty()
+    }
+
+    /// Returns true if no block is under construction.
+    pub(crate) fn none_pinned(&self) -> bool {
+        self.pinned.is_empty()
     }
 
     /// Returns true if there are transactions for a block. A pool of queued transactions alone has none.
@@ -500,7 +510,7 @@ impl Mempool {
         Ok(amount(own))
     }
 
-    /// Reconciles a row with its account: used nonces leave, then the tails that it cannot pay for.
+    /// Reconciles a row with its account: used nonces leave. The tails that it cannot pay for follow.
     fn settle(&mut self, address: &Address, nonce: Nonce, balance: Amount) {
         // Behind expired transactions none becomes pending.
         self.expire_row(address);
@@ -513,25 +523,8 @@ impl Mempool {
         if let Some(row) = self.rows.get_mut(address) {
             row.set_account(nonce, balance);
         }
-        while let Some((needed, last)) = self.unaffordable(address) {
-            self.take(
-                &(*address, last),
-                Reason::Unaffordable {
-                    needed: amount(needed),
-                    available: balance,
-                },
-            );
-        }
+        self.note_overdrawn(address);
         self.relink(address);
-    }
-
-    /// The summed costs and the last nonce of a row that its account cannot pay.
-    fn unaffordable(&self, address: &Address) -> Option<(u128, Nonce)> {
-        let row = self
-            .rows
-            .get(address)
-            .filter(|row| row.costs() > u128::from(row.balance().0))?;
-        Some((row.costs(), row.last()?.nonce))
     }
 
     fn first_nonce(&self, address: &Address) -> Option<Nonce> {
@@ -583,6 +576,9 @@ impl Mempool {
         self.bytes = self.bytes.saturating_sub(entry.bytes());
         self.fates.push(Departure {
             id: *transaction.id(),
+            sender: transaction.sender(),
+            nonce: entry.nonce,
+            valid_until: entry.valid_until,
             reason,
         });
     }
@@ -660,6 +656,6 @@ fn replacement_fee(fee: Amount, percent: u64) -> Option<Amount> {
 }
 
 /// For messages: the largest amount when it does not fit.
-fn amount(value: u128) -> Amount {
+pub(crate) fn amount(value: u128) -> Amount {
     Amount(u64::try_from(value).unwrap_or(u64::MAX))
 }

@@ -94,6 +94,77 @@ fn many_that_expire_at_one_height_leave_in_bounded_steps_and_count_for_nothing_a
     assert_eq!(pool.len(), 2);
 }
 
+/// Found in review: one block of a payer made 40,000 transactions unaffordable, which left at once.
+#[test]
+fn what_a_block_makes_unaffordable_leaves_in_bounded_steps_and_at_once_before_a_new_one_of_its_sender() {
+    let mut pool = in_steps_of(16, 200);
+    for sender in 0..10 {
+        for nonce in 0..8 {
+            put(&mut pool, &tx(sender, nonce, 90)).unwrap();
+        }
+    }
+    // Enough for one each.
+    let poor: Vec<_> = (0..10)
+        .map(|sender| (user(sender), Some(account(0, 95))))
+        .collect();
+    let block = Committed {
+        height: Height(1),
+        included: &[],
+        accounts: &poor,
+    };
+    // The block's own step, and that of the transactions that expire with it.
+    let mut gone = pool.on_committed(&block, 0);
+    assert_eq!(gone.len(), 32);
+    for count in [16, 16] {
+        assert!(pool.has_expired());
+        let more = pool.expire_more();
+        assert_eq!(more.len(), count);
+        gone.extend(more);
+    }
+    // The last sender's own leave before its next one is looked at.
+    let last = (0..10)
+        .find(|sender| pool.of_sender(&user(*sender)).count() > 2)
+        .unwrap();
+    let again = pool.insert(tx(last, 0, 94), Some(&account(0, 95)), Height(2), 0);
+    assert!(
+        matches!(again, Err(MempoolError::ReplacementUnderpriced { .. })),
+        "{again:?}"
+    );
+    assert_eq!(pool.of_sender(&user(last)).count(), 1);
+    while pool.has_expired() {
+        pool.expire_more();
+    }
+    assert_eq!(pool.len(), 10);
+    assert!(
+        gone.iter()
+            .all(|one| matches!(one.reason, Reason::Unaffordable { .. }))
+    );
+    assert_eq!(take_all(&pool).len(), 10);
+}
+
+#[test]
+fn an_unaffordable_transaction_in_a_block_under_construction_stays_until_that_is_over() {
+    let mut pool = in_steps_of(1, 20);
+    for nonce in 0..4 {
+        put(&mut pool, &tx(1, nonce, 90)).unwrap();
+    }
+    let block = Committed {
+        height: Height(1),
+        included: &[],
+        accounts: &[(user(1), Some(account(0, 95)))],
+    };
+    assert_eq!(pool.on_committed(&block, 0).len(), 2, "three have to leave");
+    pool.pin(&tx(1, 0, 90));
+    pool.pin(&tx(1, 1, 90));
+    assert!(!pool.has_expired());
+    assert_eq!(pool.expire_more(), []);
+    pool.unpin_all();
+    assert!(pool.has_expired());
+    assert_eq!(pool.expire_more().len(), 1);
+    assert!(!pool.has_expired());
+    assert_eq!(take_all(&pool), [tx(1, 0, 90)]);
+}
+
 #[test]
 fn what_waited_too_long_leaves_in_bounded_steps_but_not_out_of_a_block_under_construction() {
     let mut pool = in_steps_of(2, 20);

@@ -50,6 +50,16 @@ fn id(tx: &Tx) -> Hash {
     *tx.id()
 }
 
+fn departure(tx: &Tx, reason: Reason) -> Departure {
+    Departure {
+        id: id(tx),
+        sender: tx.sender(),
+        nonce: tx.body().nonce,
+        valid_until: tx.body().valid_until,
+        reason,
+    }
+}
+
 fn commit(pool: &mut Mempool, height: u64, included: &[&Tx], accounts: &[(u8, u64, u64)]) -> Vec<Departure> {
     let included: Vec<_> = included.iter().map(|tx| id(tx)).collect();
     let accounts: Vec<_> = accounts
@@ -310,13 +320,7 @@ fn no_transaction_takes_the_fees_of_those_behind_it() {
         needed: Amount(901 + balance / 2 + 10),
         available: Amount(balance / 2),
     };
-    assert_eq!(
-        gone,
-        [Departure {
-            id: id(&half),
-            reason
-        }]
-    );
+    assert_eq!(gone, [departure(&half, reason)]);
 }
 
 /// Found in review: many accounts send high-fee transactions with nonces from 1 and none with 0.
@@ -616,25 +620,16 @@ fn a_commit_takes_out_what_was_included_and_what_it_rules_out() {
         got: Nonce(0),
     };
     let mut expected = [
-        Departure {
-            id: id(&zero),
-            reason: Reason::Included { height },
-        },
-        Departure {
-            id: id(&one),
-            reason: Reason::Included { height },
-        },
-        Departure {
-            id: id(&rival),
-            reason: Reason::Invalid(stale),
-        },
-        Departure {
-            id: id(&poorer),
-            reason: Reason::Unaffordable {
+        departure(&zero, Reason::Included { height }),
+        departure(&one, Reason::Included { height }),
+        departure(&rival, Reason::Invalid(stale)),
+        departure(
+            &poorer,
+            Reason::Unaffordable {
                 needed: Amount(22),
                 available: Amount(11),
             },
-        },
+        ),
     ];
     expected.sort_by_key(|departure| departure.id);
     assert_eq!(departures, expected);
@@ -681,13 +676,7 @@ fn what_expires_leaves_and_what_builds_on_it_is_queued() {
     let expired = Reason::Expired {
         valid_until: Height(5),
     };
-    assert_eq!(
-        commit(&mut pool, 5, &[], &[]),
-        [Departure {
-            id: id(&short),
-            reason: expired
-        }]
-    );
+    assert_eq!(commit(&mut pool, 5, &[], &[]), [departure(&short, expired)]);
     assert_eq!(
         pool.status(tx(1, 1, 10).id()),
         Status::Queued { expected: Nonce(0) }
@@ -713,10 +702,7 @@ fn what_waits_too_long_leaves_even_when_the_clock_jumps_back() {
         waited_ms: 1_001,
         limit_ms: 1_000,
     };
-    let gone: Vec<_> = [&first, &second]
-        .iter()
-        .map(|tx| Departure { id: id(tx), reason })
-        .collect();
+    let gone: Vec<_> = [&first, &second].iter().map(|tx| departure(tx, reason)).collect();
     assert_eq!(pool.expire(Height(1), 6_001), gone);
     assert!(pool.is_empty());
 }

@@ -168,6 +168,23 @@ impl<'a> BlockStore<'a> {
         )
     }
 
+    /// Number of the receipts of a height, which is that of its transactions. Nothing is decoded.
+    ///
+    /// # Errors
+    /// As [`BlockStore::header`].
+    pub fn receipt_count(&self, height: Height) -> Result<Option<u32>, StorageError> {
+        let key = schema::block_key(height, BlockPart::Receipts);
+        let Some(bytes) = self.core.kv.get(Family::Blocks, &key)? else {
+            return Ok(None);
+        };
+        // A list begins with its length.
+        let length = bytes.first_chunk().map(|length| u64::from_le_bytes(*length));
+        let count = length.and_then(|length| u32::try_from(length).ok());
+        count.map(Some).ok_or_else(|| {
+            StorageError::corrupt(named("receipts", height), "they begin with no length".to_owned())
+        })
+    }
+
     /// The height of the block with this hash.
     ///
     /// # Errors

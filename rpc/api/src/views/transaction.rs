@@ -216,17 +216,18 @@ pub struct WaitOptions {
 pub enum TransactionState {
     /// Never seen here, or long forgotten.
     Unknown,
-    /// In the pool, next in line for its sender.
+    /// In the pool, next in line for its sender. With `reason`: it left this node's pool, for `by` if it was
+    /// replaced, and a block may still include it.
     Pending,
     /// In the pool, behind a gap of nonces.
     Queued,
     /// In a block: final.
     Included,
-    /// Left the pool; `reason` has the cause.
+    /// Left the pool, and another transaction used its nonce: final. `reason` has the cause.
     Dropped,
-    /// Another transaction took its nonce; `by` is its hash.
+    /// Another transaction with its nonce is in a block: final. `by` is its hash.
     Replaced,
-    /// `validUntil` passed.
+    /// `validUntil` passed and no block has it: final.
     Expired,
 }
 
@@ -247,10 +248,10 @@ pub struct StatusView {
     /// True if the operations applied, when included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub success: Option<bool>,
-    /// Reason of the drop.
+    /// Reason for which it left the pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Hash of the replacement.
+    /// Hash of the transaction that replaced it in the pool, when pending, or in a block, when replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Shown<Hash>>,
     /// The nonce that is missing first, when queued.

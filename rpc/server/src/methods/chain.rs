@@ -2,11 +2,11 @@
 
 use jsonrpsee::core::async_trait;
 use vibecoin_primitives::{
-    Address, AddressPrefix, BLOCK_VERSION, Hash, Height, Transaction, records, tick_root,
+    Address, AddressPrefix, BLOCK_VERSION, Hash, Header, Height, Transaction, records, tick_root,
 };
 use vibecoin_rpc_api::limits::PAGE_BYTES_MAX;
 use vibecoin_rpc_api::methods::ChainApiServer;
-use vibecoin_rpc_api::registry::STATS_BLOCKS_PER_UNIT;
+use vibecoin_rpc_api::registry::{COUNTED_PER_UNIT, STATS_BLOCKS_PER_UNIT};
 use vibecoin_rpc_api::views::{
     AtOptions, BlockOptions, BlockRangeOptions, BlockTransactions, BlockView, CertificateView, ChainInfo,
     Ctx, FeeSuggestion, HeadView, HeaderView, LocationView, Order, Page, ParamsView, PohEntryView,
@@ -16,6 +16,7 @@ use vibecoin_rpc_api::{API_VERSION, ApiError, BlockRef, BlockSelector, Shown, U6
 
 use super::{Query, Rpc, answer, in_order, number_position, page_size, small};
 use crate::backend::{Backend, BackendError, CommittedBlock};
+use crate::gate;
 
 /// Bytes of a transaction with one transfer.
 const TRANSFER_BYTES: u32 = 188;
@@ -120,6 +121,17 @@ pub(crate) fn transaction_view(
         index,
     };
     TransactionView::new(transaction, id, prefix, Some(location))
+}
+
+/// A block of which nothing but the header is shown.
+fn header_only(header: &Header, tx_count: u32) -> BlockView {
+    BlockView {
+        header: HeaderView::new(header, header.hash()),
+        tx_count,
+        transactions: None,
+        certificate: None,
+        poh: None,
+    }
 }
 
 fn transaction_ids(block: &CommittedBlock) -> Vec<Shown<Hash>> {
@@ -255,7 +267,9 @@ impl<B: Backend> ChainApiServer for Rpc<B> {
         let blocks = head.0.saturating_sub(from.0).saturating_add(1);
         let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
         self.charge_beyond("chain_getStats", blocks.div_ceil(STATS_BLOCKS_PER_UNIT));
-        self.expensive(move |rpc| rpc.stats(from, head)).await
+        let stats = self.expensive(move |rpc| rpc.stats(from, head)).await?;
+        self.charge_counted(stats.tx_count.0);
+        Ok(stats)
     }
 }
 
@@ -308,26 +322,41 @@ impl<B: Backend> Rpc<B> {
             transactions: detail,
             ..BlockOptions::default()
         };
-        let (mut items, mut bytes) = (Vec::new(), 0usize);
+        let (mut items, mut bytes, mut counted) = (Vec::new(), 0usize, 0u64);
         let mut next = (from <= start && start <= to).then_some(start);
         // A page of large blocks ends early.
         while let Some(height) = next.filter(|_| items.len() < limit && bytes < PAGE_BYTES_MAX) {
-            let Some(block) = self.backend.block(height)? else {
-                break;
-            };
-            let ids = match detail {
-                TransactionDetail::None => 0,
-                _ => block.receipts.0.len().saturating_mul(HASH_JSON_BYTES),
+            // Bodies are megabytes of a page of headers, which shows nothing of them.
+            let (view, ids) = if detail == TransactionDetail::None {
+                let Some((header, tx_count)) = self.backend.count(height)? else {
+                    break;
+                };
+                counted = counted.saturating_add(u64::from(tx_count));
+                (header_only(&header, tx_count), 0)
+            } else {
+                let Some(block) = self.backend.block(height)? else {
+                    break;
+                };
+                let ids = block.receipts.0.len().saturating_mul(HASH_JSON_BYTES);
+                (self.block_view(&block, &options), ids)
             };
             bytes = bytes.saturating_add(ids).saturating_add(HEADER_JSON_BYTES);
-            items.push(self.block_view(&block, &options));
+            items.push(view);
             next = match order {
                 Order::Asc => height.next().filter(|next| *next <= to),
                 Order::Desc => height.previous().filter(|next| *next >= from),
             };
         }
+        self.charge_counted(counted);
         let next_cursor = next.map(|height| query.cursor(to, &height.0.to_le_bytes()));
         Ok(Page { items, next_cursor })
+    }
+
+    /// Charges for transactions that were counted and not shown.
+    fn charge_counted(&self, transactions: u64) {
+        let units = transactions / u64::from(COUNTED_PER_UNIT);
+        self.rules
+            .charge(gate::caller(), u32::try_from(units).unwrap_or(u32::MAX));
     }
 
     fn stats(&self, from: Height, head: Height) -> Result<StatsView, ApiError> {

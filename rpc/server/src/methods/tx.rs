@@ -23,6 +23,7 @@ use vibecoin_rpc_api::{ApiError, AtMost, Bytes, BytesArg, Code, HashArg, Shown, 
 use super::{Rpc, at_most, context, small};
 use crate::backend::{Admitted, Backend, CommittedBlock, Refusal, TransactionStatus};
 use crate::gate::{self, wait_for_block};
+use crate::settling::Awaited;
 use crate::work::on_a_thread;
 
 /// Units that a transaction with a bad signature costs its caller beside the price of the call.
@@ -113,8 +114,8 @@ impl<B: Backend> TxApiServer for Rpc<B> {
             return self.submitted(hash, status);
         }
         let _waiting = wait_for_block()?;
-        let _awaited = self.rules.settling.wait(gate::caller(), 1)?;
-        let status = self.backend.settle(vec![hash], timeout).await?.pop();
+        let awaited = self.rules.settling.wait(gate::caller(), 1)?;
+        let status = self.settle(awaited, vec![hash], timeout).await?.pop();
         settled(self.submitted(hash, status.unwrap_or(TransactionStatus::Unknown))?)
     }
 
@@ -197,12 +198,12 @@ impl<B: Backend> Rpc<B> {
         timeout: Duration,
     ) -> Result<Vec<BatchEntry>, ApiError> {
         // Before anything is decoded: a refusal has no effect, and costs next to nothing.
-        let _waiting = match wait {
-            Wait::Final => Some((
+        let (_waiting, awaited) = match wait {
+            Wait::Final => (
                 wait_for_block()?,
-                self.rules.settling.wait(gate::caller(), raws.len())?,
-            )),
-            Wait::None | Wait::Mempool => None,
+                Some(self.rules.settling.wait(gate::caller(), raws.len())?),
+            ),
+            Wait::None | Wait::Mempool => (None, None),
         };
         let mut entries: Vec<Option<BatchEntry>> = Vec::with_capacity(raws.len());
         let mut transactions = Vec::with_capacity(raws.len());
@@ -218,7 +219,7 @@ impl<B: Backend> Rpc<B> {
         let verdicts = if wait == Wait::None {
             self.submit_and_forget(transactions).await
         } else {
-            self.submit_and_wait(transactions, wait, timeout).await?
+            self.submit_and_wait(transactions, awaited, timeout).await?
         };
         let mut verdicts = verdicts.into_iter();
         let fill = |entry: Option<BatchEntry>| {
@@ -232,7 +233,7 @@ impl<B: Backend> Rpc<B> {
     async fn submit_and_wait(
         &self,
         transactions: Vec<Transaction>,
-        wait: Wait,
+        awaited: Option<Awaited>,
         timeout: Duration,
     ) -> Result<Vec<BatchEntry>, ApiError> {
         // In a separate task: it is paid for even if the caller disconnects.
@@ -241,7 +242,7 @@ impl<B: Backend> Rpc<B> {
             tracing::error!(target: "rpc", %error, "a submission ended early");
             ApiError::internal("the node failed to answer; its log says why")
         })?;
-        if wait == Wait::Final {
+        if let Some(awaited) = awaited {
             let unsettled = |verdict: &&mut Result<Admitted, Refusal>| {
                 verdict
                     .as_ref()
@@ -253,7 +254,7 @@ impl<B: Backend> Rpc<B> {
                 .filter_map(|v| v.as_ref().ok().map(|a| a.id))
                 .collect();
             if !ids.is_empty() {
-                let mut settled = self.backend.settle(ids, timeout).await?.into_iter();
+                let mut settled = self.settle(awaited, ids, timeout).await?.into_iter();
                 for verdict in verdicts.iter_mut().filter(unsettled) {
                     if let (Ok(admitted), Some(status)) = (verdict, settled.next()) {
                         admitted.status = status;
@@ -283,6 +284,22 @@ impl<B: Backend> Rpc<B> {
             own.entries(verdicts)
         })
         .await?
+    }
+
+    /// Waits for the ends of transactions. A call that loses its place to another caller's ends as if its time were
+    /// over.
+    async fn settle(
+        &self,
+        mut awaited: Awaited,
+        ids: Vec<Hash>,
+        timeout: Duration,
+    ) -> Result<Vec<TransactionStatus>, ApiError> {
+        let settled = tokio::select! {
+            biased;
+            settled = self.backend.settle(ids.clone(), timeout) => settled,
+            () = awaited.displaced() => self.backend.settle(ids, Duration::ZERO).await,
+        };
+        Ok(settled?)
     }
 
     /// Outcome of each transaction, with receipts.
@@ -457,12 +474,16 @@ fn settled(submitted: Submitted) -> Result<Submitted, ApiError> {
         return Ok(submitted);
     }
     let status = serde_json::to_value(state).unwrap_or_default();
-    Err(ApiError::new(
+    let error = ApiError::new(
         Code::Timeout,
         "the wait ended before the transaction was in a block; it may still come",
     )
     .with("hash", submitted.status.hash.0.to_string())
-    .with("status", status))
+    .with("status", status);
+    Err(match submitted.status.by {
+        Some(by) => error.with("by", by.0.to_string()),
+        None => error,
+    })
 }
 
 fn receipt_view(block: &CommittedBlock, index: u32) -> Option<ReceiptView> {
@@ -487,6 +508,17 @@ fn status_view(id: Hash, status: TransactionStatus) -> StatusView {
         TransactionStatus::Queued { expected } => {
             view.status = TransactionState::Queued;
             view.expected_nonce = Some(expected.into());
+        }
+        TransactionStatus::Departed {
+            by,
+            reason,
+            valid_until,
+        } => {
+            view.status = TransactionState::Pending;
+            view.by = by.map(Shown);
+            view.reason = Some(format!(
+                "{reason}; not in this node's pool, a block up to height {valid_until} may still include it"
+            ));
         }
         TransactionStatus::Included {
             height,

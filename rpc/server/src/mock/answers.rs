@@ -41,6 +41,13 @@ impl Backend for MockBackend {
         Ok(self.inner.read().blocks.get(height.0 as usize).cloned())
     }
 
+    fn count(&self, height: Height) -> Result<Option<(Header, u32)>, BackendError> {
+        self.kept(height)?;
+        let inner = self.inner.read();
+        let block = inner.blocks.get(height.0 as usize);
+        Ok(block.map(|block| (block.header.clone(), block.receipts.0.len() as u32)))
+    }
+
     fn certificate(&self, height: Height) -> Result<Option<CommitCertificate>, BackendError> {
         Ok(self.block(height)?.and_then(|block| block.certificate.clone()))
     }
@@ -140,6 +147,19 @@ impl Backend for MockBackend {
                 height: *height,
                 index: *index,
                 outcome,
+            });
+        }
+        if let Some(by) = inner.replaced.get(id) {
+            let newer = std::iter::successors(Some(by), |by| inner.replaced.get(by.id())).take(4);
+            let included = newer.map(|by| *by.id()).find(|by| inner.places.contains_key(by));
+            let (by, valid_until) = (*by.id(), by.body().valid_until);
+            return Ok(match included {
+                Some(by) => TransactionStatus::Replaced { by },
+                None => TransactionStatus::Departed {
+                    by: Some(by),
+                    reason: format!("replaced by {by}"),
+                    valid_until,
+                },
             });
         }
         Ok(inner

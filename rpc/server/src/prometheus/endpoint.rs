@@ -1,21 +1,24 @@
 //! `GET /metrics`, on a separate listener.
+//!
+//! Each request costs a unit of a budget per address, and the page a unit per KiB: a caller that asks without a pause
+//! loses its connection and gets no other while it owes.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
 use jsonrpsee::server::{HttpBody, ServerHandle, stop_channel};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
 use crate::config::Config;
-use crate::host::Hosts;
+use crate::gate::{Rules, yield_often};
 use crate::listener::{self, Answers, LocalAddress};
-use crate::request::{not_allowed, plain, with_type};
-use crate::seats::{Limits, Seated, Seats};
+use crate::request::{closing, not_allowed, plain, with_type};
+use crate::seats::Seated;
 
 /// Content type of the answer.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -46,14 +49,15 @@ impl MetricsServer {
     pub fn start(listener: TcpListener, common: &Config, render: Render) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
         let (stop, handle) = stop_channel();
-        let limits = Limits::of(&Config {
+        let config = Config {
             connections_max: CONNECTIONS_MAX.min(common.connections_max),
             websockets_max: 0,
             ..common.clone()
-        });
-        let seats = Seats::new(limits, Arc::clone(&common.metrics));
+        };
+        let rules = Rules::new(Arc::new(config), false, stop.clone());
+        let seats = Arc::clone(&rules.seats);
         let scraper = Arc::new(Scraper {
-            hosts: Hosts::new(common),
+            rules,
             render,
             page: Arc::default(),
         });
@@ -82,7 +86,7 @@ impl MetricsServer {
 
 /// Answers scrapes.
 struct Scraper {
-    hosts: Hosts,
+    rules: Rules,
     render: Render,
     page: Arc<Mutex<Page>>,
 }
@@ -106,10 +110,41 @@ impl Page {
 }
 
 impl Answers for Scraper {
-    async fn answer(&self, _: &Arc<Seated>, _: u32, request: Request<Incoming>) -> Response<HttpBody> {
+    async fn answer(&self, seated: &Arc<Seated>, _: u32, request: Request<Incoming>) -> Response<HttpBody> {
+        yield_often().await;
+        let answer = self.page(request).await;
+        let bytes = usize::try_from(answer.body().size_hint().lower()).unwrap_or(usize::MAX);
+        self.rules.charge_page(seated.caller(), bytes);
+        if self.rules.is_deep_in_debt(seated.peer) {
+            return closing(answer);
+        }
+        answer
+    }
+
+    fn turned_away(&self) {
+        self.rules.config.metrics.turned_away.inc();
+    }
+
+    fn refuse(&self, peer: IpAddr) -> Option<String> {
+        let refused = self.rules.refuse_connection(peer)?;
+        self.rules.config.metrics.debtors.inc();
+        Some(refused.before_a_seat())
+    }
+
+    fn discards_max(&self, seated: &Seated) -> usize {
+        self.rules.discards_max(seated.peer)
+    }
+
+    fn discarded(&self, seated: &Seated, bytes: usize) {
+        self.rules.charge_discarded(seated.caller(), bytes);
+    }
+}
+
+impl Scraper {
+    async fn page(&self, request: Request<Incoming>) -> Response<HttpBody> {
         let local = request.extensions().get::<LocalAddress>().map(|local| local.0);
         // A page whose name was rebound to this machine would read the metrics, too.
-        if !self.hosts.allow(request.headers(), request.uri(), local) {
+        if !self.rules.hosts.allow(request.headers(), request.uri(), local) {
             return plain(StatusCode::FORBIDDEN, FOREIGN_HOST);
         }
         match (request.method(), request.uri().path()) {

@@ -84,6 +84,7 @@ impl<B: Backend> Feed<B> {
         let Some(seat) = self.reader.rpc.rules.seats.of(self.sink.connection_id().0) else {
             return;
         };
+        let _in_use = seat.in_use();
         let stopped = self.reader.rpc.rules.stop.clone().shutdown();
         let end = tokio::select! {
             end = self.follow(&seat) => match end {

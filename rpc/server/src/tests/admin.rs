@@ -1,9 +1,10 @@
 //! The operator's listener, and the one for Prometheus.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use vibecoin_rpc_api::registry;
 
@@ -198,4 +199,82 @@ async fn calls_are_counted_and_shown_with_their_help_from_the_start() {
     }
     assert_eq!(scrape(&server, "GET /").await.status, 404);
     assert_eq!(scrape(&server, "POST /metrics").await.status, 405);
+}
+
+/// Requests on one connection, one after the other, until the server closes it; returns the statuses.
+async fn asks_without_a_pause(address: SocketAddr, request: &str, most: usize) -> Vec<u16> {
+    let mut stream = BufReader::new(TcpStream::connect(address).await.unwrap());
+    let mut statuses = Vec::new();
+    while statuses.len() < most {
+        stream.get_mut().write_all(request.as_bytes()).await.unwrap();
+        let (mut head, mut line) = (String::new(), String::new());
+        while stream.read_line(&mut line).await.unwrap() > 2 {
+            head.push_str(&std::mem::take(&mut line).to_lowercase());
+        }
+        let after = |name: &str| {
+            head.split_once(name)
+                .map(|(_, rest)| rest.split_whitespace().next().unwrap())
+        };
+        statuses.push(after("http/1.1 ").unwrap().parse().unwrap());
+        let mut body = vec![0; after("content-length: ").unwrap().parse().unwrap()];
+        stream.read_exact(&mut body).await.unwrap();
+        if head.contains("connection: close") {
+            assert_eq!(stream.read(&mut [0]).await.unwrap_or(0), 0, "it is closed");
+            break;
+        }
+    }
+    statuses
+}
+
+/// Found in review: such requests cost nothing.
+#[tokio::test]
+async fn without_the_token_a_caller_loses_its_connection_when_its_budget_is_used_up_and_the_operator_does_not()
+ {
+    let node = Arc::new(MockBackend::new());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = Config {
+        rate: None,
+        rate_exempts_loopback: false,
+        ..Config::default()
+    };
+    let token = AdminToken::new(TOKEN);
+    let server = RpcServer::start_admin(listener, Arc::clone(&node), config, token).unwrap();
+    let served = Served { node, server };
+    let request = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let statuses = asks_without_a_pause(served.server.address(), request, 5_000).await;
+    assert!(statuses.iter().all(|status| *status == 401));
+    assert!(
+        (101..5_000).contains(&statuses.len()),
+        "{} answers",
+        statuses.len()
+    );
+    let bans = call(&served, "net_getBans", json!([])).await;
+    assert!(bans["result"].is_array(), "{bans}");
+}
+
+/// Found in review: pages that do not exist cost nothing.
+#[tokio::test]
+async fn pages_of_the_metrics_listener_cost_units_of_a_budget() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = Config {
+        rate: Some(crate::Rate {
+            per_second: 1,
+            burst: 10,
+        }),
+        rate_exempts_loopback: false,
+        ..Config::default()
+    };
+    let page: Render = Arc::new(|| "# EOF\n".to_owned());
+    let server = MetricsServer::start(listener, &config, page).unwrap();
+    let request = "GET /nothing HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let statuses = asks_without_a_pause(server.address(), request, 5_000).await;
+    assert!(statuses.iter().all(|status| *status == 404));
+    assert!(
+        (50..1_000).contains(&statuses.len()),
+        "{} answers",
+        statuses.len()
+    );
+    // While it owes, a new connection is answered before anything is read.
+    let refused = Answer::read(TcpStream::connect(server.address()).await.unwrap()).await;
+    assert_eq!(refused.status, 429, "{}", refused.head);
 }

@@ -370,3 +370,46 @@ async fn refused_entries_go_deeper_into_debt_and_end_a_session() {
     socket.0.write_all(&frame(0x81, batch.as_bytes())).await.unwrap();
     assert_eq!(closed(socket.0).await, [0x88, 2, 0x03, 0xf5], "1013");
 }
+
+/// Found in review: each chunk costs work, however small it is.
+#[tokio::test]
+async fn a_body_in_chunks_of_a_byte_is_refused_however_long_it_goes_on() {
+    let served = serve_with(limited(1_000)).await;
+    let head = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+        transfer-encoding: chunked\r\n\r\n";
+    let before = received(&served);
+    let (mut reader, mut writer) = served.connect().await.into_split();
+    let writing = async {
+        let mut whole = writer.write_all(head.as_bytes()).await.is_ok();
+        for _ in 0..1_000 {
+            whole = whole
+                && writer
+                    .write_all("1\r\n \r\n".repeat(1_000).as_bytes())
+                    .await
+                    .is_ok();
+        }
+    };
+    let reading = async {
+        let mut all = Vec::new();
+        let mut chunk = [0; 4096];
+        while let Ok(read @ 1..) = reader.read(&mut chunk).await {
+            all.extend_from_slice(&chunk[..read]);
+        }
+        all
+    };
+    let ((), answer) = tokio::join!(writing, reading);
+    let answer = Answer::of(answer);
+    assert_eq!(answer.status, 400, "{}", answer.head);
+    assert!(answer.body.contains("too small pieces"), "{}", answer.body);
+    let read = received(&served) - before;
+    assert!(read <= DISCARDED_BYTES_MAX as u64 + READ_AHEAD, "{read} bytes");
+    // A body in chunks of a reasonable size is read, and so is a small one in any.
+    for (chunk, count) in [(" ".repeat(64), 2_000), (" ".to_owned(), 200)] {
+        let chunks = format!("{:x}\r\n{chunk}\r\n", chunk.len()).repeat(count);
+        let call = format!("{:x}\r\n{HEAD}\r\n0\r\n\r\n", HEAD.len());
+        let head = head.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+        let answer = served.raw(format!("{head}{chunks}{call}").as_bytes()).await;
+        assert_eq!(answer.status, 200, "{}", answer.head);
+        assert_eq!(answer.json()["result"]["height"], "0");
+    }
+}

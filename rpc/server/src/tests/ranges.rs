@@ -217,3 +217,43 @@ async fn the_status_of_the_clock_shows_what_is_measured_and_nothing_else() {
     assert_eq!(status["result"]["driftMs"], 7, "{status}");
     assert!(status["result"].get("verifyThreads").is_none(), "{status}");
 }
+
+/// Found in review: a page of headers read each body.
+#[tokio::test]
+async fn a_page_of_headers_reads_no_bodies_and_counts_the_same() {
+    let served = serve().await;
+    for nonce in 0..100 {
+        let transfer = served.node.transfer(0, nonce, MockBackend::address(1), 1);
+        let raw = vibecoin_primitives::hex::encode(&encode(&transfer));
+        if nonce % 10 == 0 {
+            served.node.produce(1);
+        }
+        assert!(
+            served.call("tx_submit", json!([raw])).await["result"].is_object(),
+            "{nonce}"
+        );
+    }
+    served.node.produce(20);
+    let gate = served.node.close_blocks();
+    gate.open();
+    let read = async |options: Value| {
+        let before = gate.passed();
+        let page = served.call("chain_getBlocks", options).await;
+        (gate.passed() - before, page)
+    };
+    let (headers_read, headers) = read(json!({"from": 0, "to": 15})).await;
+    let (bodies_read, hashes) = read(json!({"from": 0, "to": 15, "transactions": "hashes"})).await;
+    let (headers, hashes) = (&headers["result"]["items"], &hashes["result"]["items"]);
+    assert_eq!(headers.as_array().map(Vec::len), Some(16), "{headers}");
+    // Both may resolve the range.
+    assert!(
+        headers_read + 16 <= bodies_read,
+        "{headers_read} of {bodies_read}"
+    );
+    for (header, whole) in headers.as_array().unwrap().iter().zip(hashes.as_array().unwrap()) {
+        let mut whole = whole.clone();
+        let listed = whole.as_object_mut().unwrap().remove("transactions").unwrap();
+        assert_eq!(header, &whole);
+        assert_eq!(header["txCount"], listed.as_array().unwrap().len());
+    }
+}

@@ -241,9 +241,17 @@ fn sessions_are_bounded_per_address_and_in_total_and_leave_seats_for_calls() {
     );
     let second = [take(3, 2), take(4, 2)];
     assert!(second.iter().all(Seated::upgrade));
-    assert!(!take(5, 3).upgrade(), "four sessions in total");
-    drop(first);
-    assert!(take(6, 3).upgrade());
+    let uses = [&first[0], &second[0]].map(|seated| seated.seat().in_use());
+    let third = take(5, 3);
+    assert!(
+        third.upgrade(),
+        "in the place of an idle one of an address with two"
+    );
+    let fourth = take(6, 4);
+    assert!(fourth.upgrade());
+    assert!(!take(7, 5).upgrade(), "four sessions in total, of four addresses");
+    drop((first, uses));
+    assert!(take(8, 5).upgrade());
 }
 
 #[test]
@@ -268,11 +276,102 @@ fn calls_that_wait_have_half_of_the_seats_and_an_address_a_share_of_them() {
         waits.iter().all(Result::is_ok),
         "this machine has no share of its own"
     );
-    let further = take(9, ip(2));
-    assert_eq!(further.wait().unwrap_err(), TooManyWait::OfAll(8));
-    assert!(further.upgrade());
-    assert!(further.wait().is_ok(), "a session has a bound of its own");
-    assert_eq!(further.state.lock().phase, Phase::Session);
+    let local_too = take(9, local);
+    assert_eq!(local_too.wait().unwrap_err(), TooManyWait::OfAll(8));
+    assert!(local_too.upgrade());
+    assert!(local_too.wait().is_ok(), "a session has a bound of its own");
+    assert_eq!(local_too.state.lock().phase, Phase::Session);
+}
+
+/// Found in review: four addresses refused the waits of all others.
+#[test]
+fn a_newcomer_that_waits_displaces_the_oldest_wait_of_the_address_with_most() {
+    let config = Config {
+        connections_max: 16,
+        ..small()
+    };
+    let (seats, now) = (seats(config), Instant::now());
+    let take = |id: u32, ip: IpAddr| seats.take(id, ip, now).unwrap();
+    // Two of each of four addresses: all that may wait.
+    let greedy: Vec<_> = (0..8u8).map(|id| take(id.into(), ip(1 + id % 4))).collect();
+    let mut waits: Vec<_> = greedy.iter().map(|seated| seated.wait().unwrap()).collect();
+    let newcomers = [take(8, ip(5)), take(9, ip(6)), take(10, ip(7)), take(11, ip(8))];
+    waits.extend(newcomers.iter().map(|seated| seated.wait().unwrap()));
+    let evicted: Vec<_> = greedy.iter().map(|seated| closed(seated).is_some()).collect();
+    let (oldest, newest) = evicted.split_at(4);
+    assert_eq!((oldest, newest), (&[true; 4][..], &[false; 4][..]));
+    assert!(newcomers.iter().all(|seated| closed(seated).is_none()));
+    // Each address has one now: none has more than another.
+    assert_eq!(take(12, ip(9)).wait().unwrap_err(), TooManyWait::OfAll(8));
+}
+
+/// Found in review: five addresses refused the sessions of all others.
+#[test]
+fn an_address_with_fewer_sessions_displaces_an_idle_one_of_the_address_with_most() {
+    let config = Config {
+        connections_max: 200,
+        connections_per_address_max: 64,
+        ..Config::default()
+    };
+    let (seats, now) = (seats(config), Instant::now());
+    let mut id = 0u32;
+    let mut session = |last: u8| {
+        id += 1;
+        let seated = seats.take(id, ip(last), now).unwrap();
+        seated.upgrade().then_some(seated)
+    };
+    let mut open: Vec<Vec<_>> = (1..=5u8)
+        .map(|of| (0..30).map(|_| session(of).unwrap()).collect())
+        .collect();
+    // One address uses all of its sessions, another has one more idle session than the rest.
+    let uses: Vec<_> = open[0].iter().map(|seated| seated.seat().in_use()).collect();
+    let honest = session(6).unwrap();
+    let idle_closed = |open: &Vec<Vec<Seated>>| {
+        let closed = |of: &Vec<Seated>| of.iter().filter(|seated| closed(seated).is_some()).count();
+        open.iter().map(closed).collect::<Vec<_>>()
+    };
+    assert_eq!(idle_closed(&open).iter().sum::<usize>(), 1);
+    assert_eq!(idle_closed(&open)[0], 0, "idle sessions go first");
+    // Without idle ones, the address with more than a sixteenth of all loses one in use.
+    let more: Vec<_> = open[1..]
+        .iter()
+        .flatten()
+        .map(|seated| seated.seat().in_use())
+        .collect();
+    let second = session(7).unwrap();
+    assert_eq!(idle_closed(&open).iter().sum::<usize>(), 2);
+    for newcomer in [&honest, &second] {
+        assert_eq!(closed(newcomer), None);
+    }
+    // An address that has most itself displaces none.
+    assert!(session(2).is_none());
+    drop((uses, more));
+    open.clear();
+}
+
+#[test]
+fn a_session_in_use_by_an_address_with_few_keeps_its_seat() {
+    let config = Config {
+        websockets_max: 2,
+        ..small()
+    };
+    let (seats, now) = (seats(config), Instant::now());
+    let take = |id: u32, last: u8| seats.take(id, ip(last), now).unwrap();
+    let own = [take(0, 1), take(1, 1)];
+    assert!(own.iter().all(Seated::upgrade));
+    let uses = own[1].seat().in_use();
+    let second = take(2, 2);
+    assert!(second.upgrade(), "the idle one goes");
+    assert_eq!(own.each_ref().map(closed), [Some(Closed::Evicted), None]);
+    assert!(!take(3, 3).upgrade(), "one each");
+    assert!(!own[1].is_idle_session(Duration::ZERO));
+    drop(uses);
+    let idle = own[1].state.lock().since;
+    assert!(idle > now, "idle since its last use");
+    while !own[1].is_idle_session(Duration::ZERO) {
+        std::hint::spin_loop();
+    }
+    assert!(!own[1].is_idle_session(SECOND * 3600));
 }
 
 #[test]

@@ -555,3 +555,26 @@ async fn history_is_read_off_the_threads_that_serve_calls_and_in_bounded_number(
         gate.most()
     );
 }
+
+/// Found in review: pings alone kept a session for ever.
+#[tokio::test]
+async fn a_session_without_a_subscription_or_a_call_has_a_deadline_and_one_with_a_subscription_none() {
+    let config = Config {
+        ping_interval: SOON,
+        session_idle_timeout: 10 * SOON,
+        ..patient()
+    };
+    let served = serve_with(config).await;
+    let mut subscribed = RawSocket::open(&served).await;
+    let subscribe = json!({"jsonrpc": "2.0", "id": 1, "method": "sub_subscribe", "params": {"topic": "headers"}});
+    subscribed.send(&subscribe.to_string()).await;
+    assert!(subscribed.receive().await.contains("result"));
+    for _ in 0..2 {
+        let idle = RawSocket::open(&served).await;
+        let last = closed(idle.0).await;
+        assert!(last.ends_with(&[0x88, 2, 0x03, 0xf0]), "1008: {last:?}");
+    }
+    served.node.produce(1);
+    let event = subscribed.receive().await;
+    assert!(event.contains("\"height\":\"1\""), "{event}");
+}

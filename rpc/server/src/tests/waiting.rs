@@ -193,6 +193,44 @@ async fn a_wait_that_ends_says_where_each_stands_by_then() {
     assert_eq!(settling.await.unwrap(), [TransactionStatus::Pending]);
 }
 
+/// Found in review: this node's pool replaced it, another node's proposer did not.
+#[tokio::test]
+async fn a_replaced_transaction_is_pending_until_a_block_has_one_of_its_versions() {
+    for included in 0..3 {
+        let served = serve().await;
+        let versions = [1, 2, 3].map(|amount| served.node.transfer(0, 0, MockBackend::address(1), amount));
+        let genesis = served.node.facts().genesis;
+        let ids = versions.clone().map(|version| version.id(&genesis));
+        let first = versions.first().unwrap().clone();
+        let admitted = served.node.submit(Caller::NODE, vec![first]).await;
+        assert!(admitted.iter().all(Result::is_ok));
+        served.node.replace(&ids[0], versions[1].clone());
+        served.node.replace(&ids[1], versions[2].clone());
+        let mut settling = Box::pin(served.node.settle(ids.to_vec(), Duration::from_secs(600)));
+        assert!((&mut settling).now_or_never().is_none(), "nothing is decided");
+        let status = served.call("tx_getStatus", json!([ids[0].to_string()])).await;
+        assert_eq!(status["result"]["status"], "pending", "{status}");
+        assert_eq!(status["result"]["by"], ids[1].to_string(), "{status}");
+        let waited = json!([ids[0].to_string(), {"timeoutMs": "0"}]);
+        let waited = served.call("tx_wait", waited).await;
+        expect_error(&waited, 1403, "timeout");
+        assert_eq!(waited["error"]["data"]["by"], ids[1].to_string(), "{waited}");
+
+        if included < 2 {
+            served.node.replace(&ids[2], versions[included].clone());
+        }
+        served.node.produce(1);
+        let by = ids[included];
+        for (at, status) in settling.await.unwrap().into_iter().enumerate() {
+            if at == included {
+                assert!(matches!(status, TransactionStatus::Included { .. }), "{status:?}");
+            } else {
+                assert_eq!(status, TransactionStatus::Replaced { by }, "{at} of {included}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_caller_waits_for_so_many_transactions_at_once() {
     let served = serve().await;

@@ -10,15 +10,11 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::Instant;
 
 use crate::gate::{Paid, Refused, Rules};
-use crate::request::DRAIN_FACTOR;
+use crate::request::{DRAIN_FACTOR, is_shredded};
 use crate::seats::{Held, Seated};
 
 /// Bytes of one read.
 const CHUNK_BYTES: usize = 8 * 1024;
-/// Frames of a message beyond which each must contain this many bytes on average. A frame costs work, however
-/// small it is.
-const FRAMES_FREE: usize = 256;
-const FRAME_BYTES_MIN: usize = 64;
 /// Pings, pongs and closes that a peer may send in a second.
 const CONTROLS_PER_S_MAX: u32 = 64;
 
@@ -235,7 +231,7 @@ impl<R: AsyncRead + Unpin> Messages<R> {
             if self
                 .message
                 .as_ref()
-                .is_some_and(|message| self.is_shredded(message.len()))
+                .is_some_and(|message| is_shredded(self.frames, message.len()))
             {
                 return Err(Fault::Protocol);
             }
@@ -259,14 +255,6 @@ impl<R: AsyncRead + Unpin> Messages<R> {
             }
             self.message = Some(message);
         }
-    }
-
-    /// Returns true if this many bytes arrived in too many frames.
-    const fn is_shredded(&self, bytes: usize) -> bool {
-        self.frames
-            .saturating_sub(FRAMES_FREE)
-            .saturating_mul(FRAME_BYTES_MIN)
-            > bytes
     }
 
     fn count_control(&mut self) -> Result<(), Fault> {
