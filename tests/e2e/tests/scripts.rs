@@ -282,6 +282,32 @@ fn a_build_that_no_script_would_use_is_refused() {
 }
 
 #[test]
+fn a_usage_error_behind_a_script_names_the_script() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = binary();
+    let program = [("VIBECOIN_BIN", program.to_str().unwrap())];
+    for (script, arguments, command) in [
+        ("devnet.sh", &["up", "--frobnicate"][..], "up --help`"),
+        ("start-devnet.sh", &["--frobnicate"], "up --help`"),
+        ("devnet.sh", &["stop"], "--help`"),
+    ] {
+        let ran = run(&scripts().join(script), arguments, folder.path(), &program);
+        assert_eq!(ran.status.code(), Some(2), "{script}: {ran:?}");
+        let stderr = text(&ran.stderr);
+        let hint = stderr.lines().find(|line| line.starts_with("hint: ")).unwrap();
+        let expected = format!("`{}/devnet.sh {command}", scripts().display());
+        assert!(hint.contains(&expected), "{script}: {hint}");
+        let line = hint.split('`').nth(1).unwrap();
+        let followed = Command::new("sh")
+            .args(["-c", line])
+            .envs(program)
+            .output()
+            .unwrap();
+        assert!(followed.status.success(), "{line}: {followed:?}");
+    }
+}
+
+#[test]
 fn every_script_has_the_prelude_and_help_without_anything_else() {
     let folder = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(scripts()).unwrap().flatten() {
