@@ -67,10 +67,10 @@ if [ ! -x "$peers/etcd/usr/bin/etcd" ] || [ ! -x "$peers/etcd/usr/bin/etcdctl" ]
 fi
 anvil=$(command -v "${ANVIL:-$peers/anvil/package/bin/anvil}" || true)
 if [ -z "$anvil" ]; then
-  [ -z "${ANVIL:-}" ] || die "ANVIL is $ANVIL, which is no program" "unset it to have one fetched"
+  [ -z "${ANVIL:-}" ] || die "ANVIL is $ANVIL, which is no program" "unset ANVIL to have one fetched"
   command -v npm >/dev/null 2>&1 || need_packages npm
   say "fetching anvil ..."
-  (fetch_anvil) || die "cannot fetch anvil" "set ANVIL to the program"
+  (fetch_anvil) || die "cannot fetch anvil" "name the program: export ANVIL=FILE"
   anvil=$peers/anvil/package/bin/anvil
 fi
 if ! "$peers/venv/bin/python" -c 'import eth_account, coincurve' 2>/dev/null; then

@@ -17,13 +17,24 @@ later runs and other clones link what is there.
 
   CARGO_TARGET_DIR   where the build goes (default: $VIBECOIN_CACHE/target)
   VIBECOIN_CACHE     the cache (default: ${XDG_CACHE_HOME:-$HOME/.cache}/vibecoin)
+  VIBECOIN_BIN       the program that the other scripts use. A build of another one is refused: nothing would use it
 HELP
     exit 0
     ;;
   *)
-    wrong "unknown argument $1" "scripts/build.sh takes none; see --help"
+    wrong "unknown argument $1"
     ;;
 esac
+
+# Before anything is installed. The path is that of scripts/native.sh.
+target=${CARGO_TARGET_DIR:-${VIBECOIN_CACHE:-${XDG_CACHE_HOME:-${HOME:-}/.cache}/vibecoin}/target}
+if [ -n "${VIBECOIN_BIN:-}" ]; then
+  named=$(type -P -- "$VIBECOIN_BIN" || printf '%s' "$VIBECOIN_BIN")
+  if [ "$(readlink -m -- "$named")" != "$(readlink -m -- "$target/release/vibecoin")" ]; then
+    die "VIBECOIN_BIN is $VIBECOIN_BIN, which the scripts use instead of what is built here" \
+      "unset VIBECOIN_BIN, or build one all the same: env -u VIBECOIN_BIN $(printf %q "$0")"
+  fi
+fi
 
 # shellcheck source=scripts/native.sh
 . "$scripts/native.sh"

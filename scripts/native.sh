@@ -23,7 +23,8 @@ vibecoin_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache_home=${XDG_CACHE_HOME:-$HOME/.cache}
 VIBECOIN_CACHE=${VIBECOIN_CACHE:-$cache_home/vibecoin}
 CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$VIBECOIN_CACHE/target}
-mkdir -p "$VIBECOIN_CACHE" "$CARGO_TARGET_DIR" || die "cannot create $VIBECOIN_CACHE" "set VIBECOIN_CACHE"
+mkdir -p "$VIBECOIN_CACHE" "$CARGO_TARGET_DIR" || die "cannot create $VIBECOIN_CACHE and $CARGO_TARGET_DIR" \
+  "name a folder that can be made: export VIBECOIN_CACHE=DIR CARGO_TARGET_DIR=DIR/target"
 # Absolute, because cargo runs in other folders than the caller's.
 VIBECOIN_CACHE=$(cd "$VIBECOIN_CACHE" && pwd)
 CARGO_TARGET_DIR=$(cd "$CARGO_TARGET_DIR" && pwd)

@@ -25,7 +25,11 @@ die() {
 # The same for arguments that are wrong.
 wrong() {
   say "error: $1"
-  say "hint: ${2:-see $(printf %q "$0") --help}"
+  if [ $# -ge 2 ]; then
+    say "hint: $2"
+  else
+    printf 'hint: see %q --help\n' "$0" >&2
+  fi
   exit 2
 }
 
@@ -34,7 +38,7 @@ find_binary() { # [program]
   if [ -n "${VIBECOIN_BIN:-}" ]; then
     binary=$(type -P -- "$VIBECOIN_BIN" || true)
     [ -n "$binary" ] || die "VIBECOIN_BIN is $VIBECOIN_BIN, which is no program" \
-      "build one with $(printf %q "$scripts/build.sh"), which prints its path, or unset VIBECOIN_BIN"
+      "unset VIBECOIN_BIN to have one built; this prints its path: env -u VIBECOIN_BIN $(printf %q "$scripts/build.sh")"
   elif [ -f "${1:-}" ] && [ -x "${1:-}" ]; then
     binary=$1
   else

@@ -24,7 +24,7 @@ HELP
     exit 0
     ;;
   *)
-    printf 'error: unknown argument %s\nhint: scripts/test.sh takes none; see --help\n' "$1" >&2
+    printf 'error: unknown argument %s\nhint: see %q --help\n' "$1" "$0" >&2
     exit 2
     ;;
 esac

@@ -25,7 +25,7 @@ case $1 in
     ;;
   -*) wrong "unknown argument $1" ;;
 esac
-[ -r "$1" ] || die "cannot read $1" "name the file with the inputs"
+[ -r "$1" ] || die "cannot read $1" "name a file that can be read: $(printf %q "$0") CASES"
 find_binary
 start_dev
 python3 "$scripts/reliability/json-suite.py" "$1" "$url"

@@ -31,7 +31,7 @@ while [ $# -gt 0 ]; do
       ;;
     --seed)
       [ $# -ge 2 ] || {
-        printf 'error: --seed needs a number\n' >&2
+        printf 'error: --seed needs a number\nhint: see %q --help\n' "$0" >&2
         exit 2
       }
       seed=$2
@@ -40,7 +40,7 @@ while [ $# -gt 0 ]; do
     --no-build) build=no ;;
     network | crash | link | byzantine) steps+=("$1") ;;
     *)
-      printf 'error: unknown argument %s\nhint: see --help\n' "$1" >&2
+      printf 'error: unknown argument %s\nhint: see %q --help\n' "$1" "$0" >&2
       exit 2
       ;;
   esac
@@ -53,7 +53,7 @@ unset "${!VIBECOIN__@}"
 # shellcheck source=scripts/native.sh
 . scripts/native.sh
 need_packages iproute2 iptables
-[ "$(id -u)" = 0 ] || die "network namespaces need root" "run this script as root"
+[ "$(id -u)" = 0 ] || die "network namespaces need root" "run it as root: sudo $(printf %q "$0")"
 if [ "$build" = yes ]; then
   cargo build --release --locked -p vibecoin-cli --bin vibecoin
   # The lying validator is a build of its own: a node that is shipped cannot lie.

@@ -21,14 +21,14 @@ while [ $# -gt 0 ]; do
       ;;
     --seed | --heights)
       [ $# -ge 2 ] || {
-        printf 'error: %s needs a number\n' "$1" >&2
+        printf 'error: %s needs a number\nhint: see %q --help\n' "$1" "$0" >&2
         exit 2
       }
       if [ "$1" = --seed ]; then seed=$2; else heights=$2; fi
       shift
       ;;
     *)
-      help >&2
+      printf 'error: unknown argument %s\nhint: see %q --help\n' "$1" "$0" >&2
       exit 2
       ;;
   esac

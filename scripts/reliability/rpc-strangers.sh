@@ -25,7 +25,7 @@ while [ $# -gt 0 ]; do
       ;;
     --seconds)
       [ $# -ge 2 ] || {
-        printf 'error: --seconds needs a number\n' >&2
+        printf 'error: --seconds needs a number\nhint: see %q --help\n' "$0" >&2
         exit 2
       }
       seconds=$2
@@ -33,7 +33,7 @@ while [ $# -gt 0 ]; do
       ;;
     --no-build) build=no ;;
     *)
-      printf 'error: unknown argument %s\nhint: see --help\n' "$1" >&2
+      printf 'error: unknown argument %s\nhint: see %q --help\n' "$1" "$0" >&2
       exit 2
       ;;
   esac
@@ -79,7 +79,7 @@ resident() { awk '/^VmRSS:/ { print int($2 / 1024) }' "/proc/$node/status"; }
 
 before=$(resident)
 first=$(head_of)
-ulimit -S -n 16384 || die "the strangers need 16,384 file descriptors" "raise the hard limit: ulimit -H -n"
+ulimit -S -n 16384 || die "the strangers need 16,384 file descriptors" "raise the hard limit, as root: ulimit -H -n 16384"
 verdict=0
 "$CARGO_TARGET_DIR/release/examples/strangers" "$(of rpc)" "$(of admin)" "$(of metrics)" "$seconds" || verdict=1
 last=$(head_of)

@@ -34,7 +34,7 @@ while [ $# -gt 0 ]; do
       ;;
     --no-build) build=no ;;
     -*)
-      printf 'error: unknown argument %s\nhint: see --help\n' "$1" >&2
+      printf 'error: unknown argument %s\nhint: see %q --help\n' "$1" "$0" >&2
       exit 2
       ;;
     *) attacks+=("$1") ;;
@@ -47,7 +47,7 @@ unset "${!VIBECOIN__@}"
 # shellcheck source=scripts/native.sh
 . scripts/native.sh
 need_packages iproute2 iptables faketime
-[ "$(id -u)" = 0 ] || die "network namespaces need root" "run this script as root"
+[ "$(id -u)" = 0 ] || die "network namespaces need root" "run it as root: sudo $(printf %q "$0")"
 if [ "$build" = yes ]; then
   cargo build --release --locked -p vibecoin-cli --bin vibecoin
   cargo build --release --locked -p vibecoin-byzantine -p vibecoin-tests-faults --bins

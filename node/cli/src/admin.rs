@@ -16,6 +16,9 @@ use crate::exit::Exit;
 use crate::files;
 use crate::node_url::NodeUrl;
 
+/// Hint where a node has no listener for its operator.
+const LISTEN_HINT: &str = "start the node with --admin.listen 127.0.0.1:0, and name its --home";
+
 /// A client of the operator's listener.
 pub struct Admin {
     /// Sends the token with every call.
@@ -46,8 +49,7 @@ impl Admin {
             .or_else(|| fixed.map(|listen| format!("http://{listen}")));
         let Some(url) = url else {
             let message = format!("no node of {} has a listener for its operator", home.display());
-            return Err(CliError::new(Exit::CannotConnect, message)
-                .hint("start the node with --admin.listen 127.0.0.1:0, and name its --home"));
+            return Err(CliError::new(Exit::CannotConnect, message).hint(LISTEN_HINT));
         };
         let client = HttpClientBuilder::new()
             .set_headers(headers(&paths.admin_token)?)
@@ -73,11 +75,17 @@ impl Admin {
         // The context would name the public address.
         let named = |error: ClientError| {
             let error = CliError::from(error).at(&self.url, || context.home_hint());
-            if error.data.get("httpStatus").and_then(Value::as_u64) != Some(401) {
-                return error;
+            match error.data.get("httpStatus").and_then(Value::as_u64) {
+                Some(401) => {
+                    let message = format!("the token of {home} is not that of the node at {}", self.url);
+                    CliError::new(Exit::Key, message).hint("name the --home of that node")
+                }
+                Some(404 | 405) => {
+                    let message = format!("{} is no listener for the operator of a node", self.url);
+                    CliError { message, ..error }.hint(LISTEN_HINT)
+                }
+                _ => error,
             }
-            let message = format!("the token of {home} is not that of the node at {}", self.url);
-            CliError::new(Exit::Key, message).hint("name the --home of that node")
         };
         context.wait(async { call.await.map_err(named) })
     }
@@ -101,7 +109,7 @@ fn headers(path: &Path) -> Result<HeaderMap, CliError> {
             Exit::Key,
             format!("there is no token for the operator at {}", path.display()),
         )
-        .hint("the node makes it when it starts with --admin.listen; only its user can read it")
+        .hint("the node makes it when it starts with --admin.listen 127.0.0.1:0; only its user can read it")
     })?;
     let bearer = Zeroizing::new(format!("Bearer {}", token.as_str()));
     let mut value = HeaderValue::from_str(&bearer)

@@ -16,7 +16,8 @@ use vibecoin_primitives::AddressPrefix;
 use crate::args::Globals;
 use crate::commands::config::{KnobArgs, load};
 use crate::commands::devnet;
-use crate::error::CliError;
+use crate::commands::keys::NAME_OR_ADDRESS;
+use crate::error::{CliError, URL_FORM};
 use crate::exit::Exit;
 use crate::node_url::NodeUrl;
 use crate::wait::Reports;
@@ -24,6 +25,9 @@ use crate::{environment, files, output};
 
 /// Address of a node when no other is known.
 pub const LOCAL_URL: &str = "http://127.0.0.1:8545";
+/// Host and port of that address.
+const LOCAL_HOST: &str = "127.0.0.1";
+const LOCAL_PORT: u16 = 8545;
 /// Maximum size of a response that this client reads, in bytes.
 const RESPONSE_BYTES_MAX: u32 = 64 * 1024 * 1024;
 /// Maximum size of a request that this client sends, in bytes; the node has a separate, smaller limit.
@@ -200,7 +204,9 @@ impl Context {
             .request_timeout(self.timeout().saturating_add(Duration::from_secs(5)))
             .build(url.secret())
             .map_err(|error| {
-                CliError::usage(format!("{url} is no address of a node: {error}")).without_password(&url)
+                CliError::usage(format!("{url} is no address of a node: {error}"))
+                    .hint(URL_FORM)
+                    .without_password(&url)
             })
     }
 
@@ -255,10 +261,22 @@ impl Context {
         devnet::restart_hint(self.home.as_deref().ok()?, named.map(NodeUrl::secret))
     }
 
-    /// The command that starts the node of the home.
+    /// The command that starts the node of the home, or the remedy for a home that does not exist.
     pub fn home_hint(&self) -> String {
         if let Some(hint) = self.devnet_hint(None) {
             return hint;
+        }
+        // The default home is created by its first node; one that was typed may be misspelt.
+        if let Some(home) = self.absent_home()
+            && self.globals.home.is_some()
+        {
+            return devnet::gone_hint(home).unwrap_or_else(|| {
+                format!(
+                    "the home {} does not exist: name another with --home, or start a chain of your own in it with \
+                     `vibecoin node --dev`",
+                    home.display()
+                )
+            });
         }
         let hint = match self.genesis() {
             Ok(Some(genesis)) if genesis.params.dev => "start it with `vibecoin node --dev`",
@@ -267,6 +285,23 @@ impl Context {
             Ok(Some(_)) | Err(_) => "start it with `vibecoin node`",
         };
         hint.to_owned()
+    }
+
+    /// The error of a name that is not that of a key, where an address is possible too. A home that does not
+    /// exist is the first thing to mend.
+    pub fn or_address(&self, error: CliError) -> CliError {
+        if error.exit == Exit::NotFound && self.absent_home().is_none() {
+            error.hint(NAME_OR_ADDRESS)
+        } else {
+            error
+        }
+    }
+
+    /// The home, if there is none at its path.
+    fn absent_home(&self) -> Option<&Path> {
+        let home = self.home.as_deref().ok()?;
+        let error = home.symlink_metadata().err()?;
+        (error.kind() == std::io::ErrorKind::NotFound).then_some(home)
     }
 
     /// The same for work that reports its own waits, or that follows events.
@@ -372,9 +407,21 @@ impl Context {
     /// # Errors
     /// As [`Context::keystore`], and exit 5 when there are no keys.
     pub fn keys_with(&self, query: &str) -> Result<Keystore, CliError> {
+        self.keys_there()?.map_err(|dir| self.no_key(query, dir))
+    }
+
+    /// The error for a key of a home without keys. A home that does not exist is the cause.
+    fn no_key(&self, query: &str, dir: PathBuf) -> CliError {
         let query = query.to_owned();
-        let nothing = |dir| CliError::from(KeyError::NotFound { query, dir });
-        self.keys_there()?.map_err(nothing)
+        let Some(home) = self.absent_home() else {
+            return KeyError::NotFound { query, dir }.into();
+        };
+        let message = format!("no key {query:?}: the home {} does not exist", home.display());
+        let error = CliError::from(KeyError::NotFound { query, dir });
+        let hint = devnet::gone_hint(home).unwrap_or_else(|| {
+            "name the home that has it with --home, or give an address where one is possible".to_owned()
+        });
+        CliError { message, ..error }.hint(hint)
     }
 
     /// All keys of the home.
@@ -447,9 +494,38 @@ fn check_scheme(url: &NodeUrl) -> Result<(), CliError> {
             shown.as_str(),
         ),
         Some(("https" | "wss", rest)) => ("cannot be used: a node speaks http, without TLS", rest),
-        Some(_) => return Ok(()),
+        // A library would read the number as an IPv4 address.
+        Some(("http" | "ws", rest)) if port(rest).is_some() => {
+            ("is no address of a node: it has no host", rest)
+        }
+        Some(("http" | "ws", _)) => return Ok(()),
+        Some((_, rest)) => ("cannot be used: a node speaks http", rest),
     };
+    let rest = with_host_and_port(rest);
     Err(CliError::usage(format!("{url} {refused}")).hint(format!("write --url http://{rest}")))
+}
+
+/// The port, of a text that is nothing else.
+fn port(text: &str) -> Option<u16> {
+    let text = text.strip_prefix(':').unwrap_or(text);
+    text.strip_suffix('/').unwrap_or(text).parse().ok()
+}
+
+/// An address behind its scheme, with the host or the port of a local node where it has none.
+fn with_host_and_port(rest: &str) -> String {
+    if let Some(port) = port(rest) {
+        return format!("{LOCAL_HOST}:{port}");
+    }
+    let end = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    // The colons of an IPv6 address are inside its brackets.
+    let behind = host.rsplit_once(']').map_or(host, |(_, behind)| behind);
+    match (host.is_empty(), behind.contains(':')) {
+        (true, _) => format!("{authority}{LOCAL_HOST}:{LOCAL_PORT}{path}"),
+        (false, true) => rest.to_owned(),
+        (false, false) => format!("{authority}:{LOCAL_PORT}{path}"),
+    }
 }
 
 /// The home directory as a path of the operating system. A symbolic link is resolved to its target, with or
@@ -506,6 +582,48 @@ mod tests {
             assert_eq!(error, Some((Exit::Usage, hint)), "{url}");
         }
         assert_eq!(check_scheme(&LOCAL_URL.into()), Ok(()));
+        assert_eq!(LOCAL_URL, format!("http://{LOCAL_HOST}:{LOCAL_PORT}"));
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_read_is_refused_with_the_form_of_one() {
+        use clap::Parser as _;
+        let line = ["vibecoin", "--url", "http://127.0.0.1:many", "status"];
+        let globals = crate::args::Arguments::try_parse_from(line).map(|arguments| arguments.globals);
+        let refused = globals
+            .ok()
+            .and_then(|globals| Context::new(globals).client().err());
+        let refused = refused.map(|error| (error.exit, error.hint));
+        assert_eq!(refused, Some((Exit::Usage, Some(URL_FORM.to_owned()))));
+    }
+
+    #[test]
+    fn the_address_of_a_hint_has_a_scheme_a_host_and_a_port() {
+        for (typed, hint) in [
+            ("27100", "http://127.0.0.1:27100"),
+            (":27100", "http://127.0.0.1:27100"),
+            ("http://27100", "http://127.0.0.1:27100"),
+            ("http://27100/", "http://127.0.0.1:27100"),
+            ("node.example", "http://node.example:8545"),
+            ("node.example/path", "http://node.example:8545/path"),
+            ("https://user@node.example", "http://user@node.example:8545"),
+            ("[::1]", "http://[::1]:8545"),
+            ("[::1]:27100", "http://[::1]:27100"),
+            ("ftp://127.0.0.1:27100", "http://127.0.0.1:27100"),
+            ("", "http://127.0.0.1:8545"),
+        ] {
+            let error = check_scheme(&typed.into()).err();
+            let shown = error.as_ref().and_then(|error| error.hint.clone());
+            assert_eq!(shown, Some(format!("write --url {hint}")), "{typed}");
+            // Followed.
+            assert_eq!(check_scheme(&hint.into()), Ok(()), "{typed}");
+        }
+        // No port, and no host either.
+        let error = check_scheme(&"70000".into()).err();
+        assert_eq!(
+            error.and_then(|error| error.hint),
+            Some("write --url http://70000:8545".to_owned())
+        );
     }
 
     #[test]

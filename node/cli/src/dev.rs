@@ -11,6 +11,7 @@ use crate::context::keys_of;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
+use crate::program::quoted_path;
 
 /// Funded accounts of a dev chain.
 pub const DEV_ACCOUNTS: u32 = 10;
@@ -90,14 +91,24 @@ pub fn make_private(home: &Path) -> Result<(), CliError> {
             "{} is a symbolic link to a place where nothing is",
             home.display()
         );
-        return Err(CliError::new(Exit::NotFound, message)
-            .hint("make the folder that it leads to, or remove the link"));
+        return Err(CliError::new(Exit::NotFound, message).hint(link_hint(home)));
     }
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(home)
         .map_err(CliError::file("make the directory", home))
+}
+
+/// Remedy for a link that leads nowhere.
+fn link_hint(link: &Path) -> String {
+    let target = std::fs::read_link(link).unwrap_or_default();
+    let target = link.parent().unwrap_or(link).join(target);
+    format!(
+        "make the folder that it leads to: `mkdir -p {}`, or remove the link: `rm {}`",
+        quoted_path(&target),
+        quoted_path(link)
+    )
 }
 
 /// Milliseconds since 1970.

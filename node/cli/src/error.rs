@@ -21,6 +21,10 @@ use crate::taken::Sent;
 
 /// Start of the message when no node answers; [`CliError::at`] adds the address.
 const NO_ANSWER: &str = "no node answers";
+/// Hint for an address that is none.
+pub const URL_FORM: &str = "write --url http://HOST:PORT, such as --url http://127.0.0.1:8545";
+/// Hint for a block that there is not.
+pub const NEWEST: &str = "`vibecoin block list` shows the newest blocks";
 /// Reason of an error for a file that cannot be at its path.
 const BAD_PLACE: &str = "bad_place";
 /// Maximum number of characters of a reason or a hash in an error of a server.
@@ -359,7 +363,9 @@ fn hint_for(error: &ApiError) -> Option<String> {
         Code::FeeTooLow => "make it again without --fee to pay what the node asks for",
         Code::ReplacementUnderpriced => "wait for the transaction with this nonce, or pay a higher --fee",
         Code::MempoolFull => "wait until blocks have taken some of it, or pay a higher --fee",
-        Code::WrongChain => "the transaction was signed for another chain; sign it again for this one",
+        Code::WrongChain => {
+            "the transaction was signed for another chain; sign it again for this one: `vibecoin tx sign FILE --key KEY --out SIGNED`"
+        }
         Code::Expired => "make it again with a larger --valid-for",
         Code::InsufficientFunds => {
             "the sender pays the fee, the amounts, and the price of every new account and byte of a slot; see `vibecoin account show ADDRESS`"
@@ -371,12 +377,19 @@ fn hint_for(error: &ApiError) -> Option<String> {
             let hash = error.data.facts.get("hash").and_then(Value::as_str);
             return Some(waiting_hint(&visible(hash.unwrap_or("HASH"), REASON_CHARS_MAX)));
         }
+        Code::BadAddress if error.data.facts.contains_key("expectedPrefix") => {
+            "it is an address of another network; `vibecoin keys list` shows those of this home's keys"
+        }
+        Code::BadAddress => {
+            "copy it again from where it was shown; `vibecoin keys list` shows those of this home's keys"
+        }
         Code::AdminRefused => "`vibecoin peers list` and `vibecoin peers bans` show whom this node knows",
         Code::Disabled if lacks_network(error) => {
             "start the node with --p2p.listen /ip4/127.0.0.1/tcp/0, or another address; another --url names a node with peers"
         }
         Code::Disabled if is_of_the_past(error) => "leave out --at",
         Code::Disabled => "another --url names a node that may have it",
+        Code::FutureHeight => NEWEST,
         Code::Pruned => "ask a node that keeps more history, or a later height",
         Code::MethodNotFound => "`vibecoin rpc rpc_getMethods` lists the methods of this node",
         _ => return None,
@@ -392,7 +405,7 @@ impl From<ClientError> for CliError {
         match error {
             ClientError::RequestTimeout => Self::new(Exit::Timeout, "the node did not answer in time")
                 .reason("request_timeout")
-                .hint("raise --timeout"),
+                .hint("wait longer with --timeout SECONDS"),
             ClientError::Transport(source) => transport(source.as_ref()),
             ClientError::ParseError(error) => Self::new(
                 Exit::Failure,
@@ -412,10 +425,8 @@ fn transport(error: &(dyn std::error::Error + Send + Sync + 'static)) -> CliErro
             return http_status(*status_code);
         }
         Some(WebSocket::Url(detail)) => {
-            return CliError::usage(format!(
-                "the address of the node is not valid: {}",
-                message(detail)
-            ));
+            let message = format!("the address of the node is not valid: {}", message(detail));
+            return CliError::usage(message).hint(URL_FORM);
         }
         _ => {}
     }
@@ -437,7 +448,14 @@ fn http_status(status: u16) -> CliError {
     );
     let error = error.reason("http_status").data(json!({ "httpStatus": status }));
     match status {
-        403 => error.hint("the node does not answer to this name: see rpc.hosts of its configuration"),
+        // The other listeners of a node answer so.
+        401 => error.hint(
+            "a node answers so at its admin.listen: --url takes the address of its RPC, which the line that it prints when it is ready calls \"rpc\"; without --url, that of the node of --home is taken",
+        ),
+        404 | 405 => error.hint(
+            "a node answers so at its metrics.listen, and for any path: --url takes the address of its RPC, which the line that it prints when it is ready calls \"rpc\"; without --url, that of the node of --home is taken",
+        ),
+        403 => error.hint("the node does not answer to this name: write its IP address in --url, or start it with --rpc.hosts NAME"),
         429 => error.hint("the node is busy; try again later"),
         _ => error,
     }
@@ -470,7 +488,10 @@ impl From<KeyError> for CliError {
             KeyError::Exists { .. } => {
                 Some("keys are never overwritten: choose another name, or move that file away".to_owned())
             }
-            KeyError::Locked { .. } => Some("stop that process first, or use another --home".to_owned()),
+            KeyError::Locked { pid, .. } => {
+                let how = pid.map_or_else(String::new, |pid| format!(": `kill {pid}`"));
+                Some(format!("stop that process first{how}, or use another --home"))
+            }
             KeyError::Missing { path } if path.ends_with("validator.key") => Some(format!(
                 "`vibecoin init --home {} --validator` makes one; a node that is not told to be a validator follows without",
                 quoted_path(path.parent().unwrap_or(path))

@@ -35,8 +35,17 @@ struct Row {
 }
 
 fn rows() -> Vec<Row> {
-    let lines = TABLE.lines().skip_while(|line| !line.starts_with("| Hint"));
-    let cells = lines.skip(2).map(|line| {
+    table("| Hint | Commands")
+}
+
+/// The rows of the scripts; `commands` are the scripts that have the hint.
+fn script_rows() -> Vec<Row> {
+    table("| Hint of a script")
+}
+
+fn table(head: &str) -> Vec<Row> {
+    let lines = TABLE.lines().skip_while(|line| !line.starts_with(head));
+    let cells = lines.skip(2).take_while(|line| !line.is_empty()).map(|line| {
         let cells: Vec<_> = line.trim_matches('|').split(" | ").map(str::trim).collect();
         assert_eq!(cells.len(), 3, "{line}");
         Row {
@@ -375,7 +384,7 @@ fn every_hint_is_followed_by_a_test_that_is_there_or_has_a_reason() {
         .map(|path| std::fs::read_to_string(path).unwrap())
         .collect();
     let mut followed = 0_usize;
-    for row in rows() {
+    for row in rows().into_iter().chain(script_rows()) {
         let test = row
             .tried
             .strip_prefix('`')
@@ -394,4 +403,92 @@ fn every_hint_is_followed_by_a_test_that_is_there_or_has_a_reason() {
         }
     }
     assert!(followed * 3 > rows().len() * 2, "{followed} of {}", rows().len());
+}
+
+/// The hints of a script's text: the second arguments of `die` and `wrong`, and what a `printf` writes behind `hint: `.
+/// A part that the shell fills in is `{}`.
+fn hints_of_script(text: &str) -> BTreeSet<String> {
+    let code = text.replace("\\\n", " ");
+    let mut found = BTreeSet::new();
+    for line in code.lines().filter(|line| !line.trim_start().starts_with('#')) {
+        if let Some((_, rest)) = line.split_once("hint: ").filter(|_| line.contains("printf '")) {
+            let end = rest.find(['\\', '\'']).unwrap();
+            found.insert(rest[..end].replace("%q", "{}").replace("%s", "{}"));
+        }
+        for word in ["die \"", "wrong \""] {
+            for (at, _) in line.match_indices(word) {
+                if line[..at].ends_with(|c: char| c.is_alphanumeric()) {
+                    continue;
+                }
+                let (_message, rest) = quoted_by_shell(&line[at + word.len()..]);
+                if let Some(rest) = rest.trim_start().strip_prefix('"') {
+                    found.insert(quoted_by_shell(rest).0);
+                }
+            }
+        }
+    }
+    // The function that prints its argument.
+    found.remove("{}");
+    found
+}
+
+/// A text up to its closing mark, with `{}` for `$name`, `${…}` and `$(…)`, and what is behind it.
+fn quoted_by_shell(from: &str) -> (String, &str) {
+    let mut text = String::new();
+    let mut rest = from;
+    while let Some(first) = rest.chars().next() {
+        let behind = &rest[first.len_utf8()..];
+        rest = match first {
+            '"' => return (text, behind),
+            '$' => {
+                text.push_str("{}");
+                let closing = match behind.chars().next() {
+                    Some('(') => ')',
+                    Some('{') => '}',
+                    _ => {
+                        let is_name = |c: char| c.is_alphanumeric() || c == '_';
+                        rest = behind.trim_start_matches(is_name);
+                        continue;
+                    }
+                };
+                let end = behind.find(closing).unwrap();
+                &behind[end + 1..]
+            }
+            c => {
+                text.push(c);
+                behind
+            }
+        };
+    }
+    panic!("a text without end: {from}");
+}
+
+#[test]
+fn the_hints_of_a_script_are_found() {
+    let text = "a || die \"x\"\n  # die \"x\" \"no\"\nb || die \"x $1\" \\\n \"do $(printf %q \"$0\") it\"\n\
+                wrong \"x\" \"try ${all[*]}\"; printf 'error: %s\\nhint: see %q\\n' x\nsay \"hint: $2\"\n";
+    let expected = ["do {} it", "see {}", "try {}"].map(str::to_owned);
+    assert_eq!(hints_of_script(text), BTreeSet::from(expected));
+}
+
+#[test]
+fn every_hint_of_the_scripts_is_a_row_of_their_table() {
+    let mut swept: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for folder in ["scripts", "scripts/reliability"] {
+        for entry in std::fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            if name.ends_with(".sh") {
+                for hint in hints_of_script(&std::fs::read_to_string(&path).unwrap()) {
+                    swept.entry(hint).or_default().insert(name.clone());
+                }
+            }
+        }
+    }
+    let rows: BTreeMap<String, BTreeSet<String>> = script_rows()
+        .into_iter()
+        .map(|row| (row.hint, row.commands.into_iter().collect()))
+        .collect();
+    assert_eq!(rows, swept);
+    assert!(rows.len() > 15, "{}", rows.len());
 }

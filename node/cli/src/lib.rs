@@ -84,7 +84,7 @@ pub fn main() -> ExitCode {
                 let _gone = error.print();
                 return ExitCode::from(exit::Exit::Usage.code());
             }
-            let error = usage::error(&error, words.iter().cloned());
+            let error = commands::devnet::usage_error(usage::error(&error, words.iter().cloned()));
             // An unexpected word is quoted, and may be an address.
             let error = words
                 .into_iter()

@@ -59,6 +59,33 @@ impl PassphraseArgs {
             }),
         }
     }
+
+    /// The error of a key that was to be decrypted. For a wrong passphrase it has the source of it: a variable
+    /// may have been set long ago.
+    pub fn failed(&self, error: KeyError) -> CliError {
+        if !matches!(error, KeyError::Passphrase { .. }) {
+            return error.into();
+        }
+        let hint = match &self.password_file {
+            None if !secrets::is_given() => {
+                "type it again, or name a file that has it with --password-file FILE"
+            }
+            None => {
+                "`unset VIBECOIN_PASSWORD` to be asked for it on a terminal, or name a file that has it with --password-file FILE"
+            }
+            Some(_) => "name the file that has it with --password-file FILE",
+        };
+        let source = match &self.password_file {
+            None if !secrets::is_given() => "it was typed".to_owned(),
+            None => format!("it came from {}", secrets::VARIABLE),
+            Some(path) => format!("it was read from {}", path.display()),
+        };
+        let error = CliError::from(error);
+        let message = format!("{}; {source}", error.message);
+        CliError { message, ..error }.hint(format!(
+            "{hint}; if it is right, put back a copy of the key's file"
+        ))
+    }
 }
 
 fn ask_twice(name: &str) -> Result<Passphrase, CliError> {

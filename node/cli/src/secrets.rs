@@ -64,6 +64,12 @@ pub fn passphrase() -> Option<Result<Passphrase, KeyError>> {
         .map(read)
 }
 
+/// Returns true if there was a passphrase in the environment.
+pub fn is_given() -> bool {
+    let given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    given.is_some()
+}
+
 /// A passphrase that was given but cannot be read is an error, never "no passphrase": without one, a command
 /// that allows keys without encryption would write the key in plain text.
 fn read(given: &Given) -> Result<Passphrase, KeyError> {

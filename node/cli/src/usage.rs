@@ -31,8 +31,9 @@ pub fn whole<T: TryFrom<u64> + 'static>(
 /// Converts an error of clap; `typed` are the arguments without the program.
 pub fn error(error: &clap::Error, typed: impl Iterator<Item = String>) -> CliError {
     let out = CliError::usage(message(&what(error)));
-    let see = format!("see `{} --help`", command_of(&Arguments::command(), typed));
-    out.hint(match suggestion(error) {
+    let command = command_of(&Arguments::command(), typed);
+    let see = format!("see `{command} --help`");
+    out.hint(match meant(&command, error).or_else(|| suggestion(error)) {
         Some(name) => format!("did you mean {name}? {see}"),
         None => see,
     })
@@ -85,6 +86,28 @@ fn first_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default().replace('\n', " ");
     first.trim_start_matches("error: ").trim().to_owned()
+}
+
+/// Names of other programs for a command, and ours: they resemble nothing, or the wrong command.
+const OTHER_NAMES: [(&str, &[&str], &str); 9] = [
+    ("vibecoin devnet", &["stop", "halt"], "down"),
+    ("vibecoin devnet", &["start", "run", "create", "new"], "up"),
+    ("vibecoin devnet", &["delete", "remove", "rm", "clean"], "destroy"),
+    ("vibecoin devnet", &["list", "ls", "ps"], "status"),
+    ("vibecoin", &["start", "run"], "node"),
+    ("vibecoin", &["send", "pay"], "transfer"),
+    ("vibecoin", &["balance"], "account show"),
+    ("vibecoin keys", &["create", "generate", "add"], "new"),
+    ("vibecoin keys", &["remove", "rm"], "delete"),
+];
+
+/// The command that is called otherwise elsewhere.
+fn meant(command: &str, error: &clap::Error) -> Option<String> {
+    let typed = texts(error, ContextKind::InvalidSubcommand);
+    let found = OTHER_NAMES
+        .iter()
+        .find(|(of, names, _)| *of == command && typed.iter().any(|typed| names.contains(&typed.as_str())));
+    found.map(|(_, _, name)| (*name).to_owned())
 }
 
 /// The intended name, if one resembles the typed one.

@@ -70,6 +70,26 @@ fn wrong_arguments_are_named_with_what_was_found_and_what_is_allowed() {
             "did you mean block? see `vibecoin --help`",
         ),
         (
+            "devnet stop",
+            "unknown command stop".to_owned(),
+            "did you mean down? see `vibecoin devnet --help`",
+        ),
+        (
+            "devnet --dir d start",
+            "unknown command start".to_owned(),
+            "did you mean up? see `vibecoin devnet --help`",
+        ),
+        (
+            "devnet stop-nod",
+            "unknown command stop-nod".to_owned(),
+            "did you mean stop-node? see `vibecoin devnet --help`",
+        ),
+        (
+            "send",
+            "unknown command send".to_owned(),
+            "did you mean transfer? see `vibecoin --help`",
+        ),
+        (
             "transfer vibet1x 5",
             "missing: --from".to_owned(),
             "see `vibecoin transfer --help`",
@@ -88,6 +108,33 @@ fn wrong_arguments_are_named_with_what_was_found_and_what_is_allowed() {
         );
         assert_eq!(error.message, message, "{line}");
         assert_eq!(error.hint.as_deref(), Some(hint), "{line}");
+    }
+}
+
+#[test]
+fn a_name_of_another_program_leads_to_a_command_that_is_there() {
+    let mut root = Arguments::command();
+    root.build();
+    for (command, names, meant) in OTHER_NAMES {
+        let of = |start: &Command, path: &str| {
+            path.split(' ')
+                .try_fold(start.clone(), |at, name| at.find_subcommand(name).cloned())
+        };
+        let group = match command.split_once(' ') {
+            None => Some(root.clone()),
+            Some((_, path)) => of(&root, path),
+        };
+        let group = group.expect(command);
+        assert!(of(&group, meant).is_some(), "{command} {meant}");
+        for name in names {
+            assert!(of(&group, name).is_none(), "{command} {name} is a command itself");
+            let line = format!("{} {name}", command.trim_start_matches("vibecoin"));
+            let hint = refused(&line).hint.unwrap();
+            assert!(
+                hint.starts_with(&format!("did you mean {meant}? ")),
+                "{line}: {hint}"
+            );
+        }
     }
 }
 

@@ -126,8 +126,17 @@ impl Node {
     /// # Panics
     /// When it does not end.
     #[must_use]
-    pub fn stop(mut self) -> i32 {
+    pub fn stop(self) -> i32 {
         signal(self.pid(), "TERM");
+        self.ended()
+    }
+
+    /// Waits for the end of a node that was told to stop, and returns the exit code. Nothing more may be on stdout.
+    ///
+    /// # Panics
+    /// When it does not end.
+    #[must_use]
+    pub fn ended(mut self) -> i32 {
         let status = self.child.wait().expect("the node ends");
         let mut rest = String::new();
         let _end = self.stdout.read_line(&mut rest).expect("stdout can be read");

@@ -13,7 +13,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions};
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
@@ -66,6 +66,16 @@ impl Rows {
             self.waiting.borrow_mut().remove(row);
         }
         hint
+    }
+
+    /// The command in the text of a success; marks rows as [`Self::hint`] does.
+    fn shown(&self, text: &str) -> Hint {
+        let found: Vec<_> = self.all.iter().filter(|row| is_made_of(text, row)).collect();
+        assert!(!found.is_empty(), "the table has no row of this test for {text}");
+        for row in found {
+            self.waiting.borrow_mut().remove(row);
+        }
+        Hint(text.to_owned())
     }
 
     /// Asserts that every row was used.
@@ -125,6 +135,11 @@ impl Hint {
         let commands = self.commands();
         let found = commands.iter().find(|command| command.contains(words));
         let line = *found.unwrap_or_else(|| panic!("no command {words}: {}", self.0));
+        Self::run(line, values)
+    }
+
+    /// Runs one of its commands, with its placeholders replaced, as a shell does.
+    fn run(line: &str, values: &[(&str, &str)]) -> Output {
         let line = line.split(' ').map(|word| {
             let value = values.iter().find(|(name, _)| *name == word);
             value.map_or(word, |(_, value)| *value)
@@ -164,6 +179,11 @@ fn copy(from: &Home) -> Home {
         .unwrap();
     assert!(copied.success());
     home
+}
+
+/// Asserts that a node starts and stops.
+fn starts(home: &Home, arguments: &[&str]) {
+    assert_eq!(Node::start(home, arguments).stop(), 0);
 }
 
 /// Runs the program without the options of the harness.
@@ -225,18 +245,18 @@ fn hints_about_homes_and_files() {
     let linked = Home::new();
     let init = ["init", "--validator", "--allow-unencrypted"];
     symlink("nowhere", linked.file("consensus")).unwrap();
-    let _make_it = rows.hint(&linked.run(&init));
-    fs::create_dir(linked.file("nowhere")).unwrap();
+    let make_it = rows.hint(&linked.run(&init));
+    let _folder = make_it.follow("mkdir -p", &[]);
     let _made = linked.run(&init).ok();
     let linked = Home::new();
     symlink("nowhere", linked.file("consensus")).unwrap();
-    let _remove_it = rows.hint(&linked.run(&init));
-    fs::remove_file(linked.file("consensus")).unwrap();
+    let remove_it = rows.hint(&linked.run(&init));
+    let _link = remove_it.follow("rm ", &[]);
     let _made = linked.run(&init).ok();
 
     let generate = |folder: &str| home.run(&["testnet", "generate", "-v", "1", "--out", &path(folder)]);
     let _network = generate("net").ok();
-    let _another = rows.hint(&generate("net"));
+    rows.hint(&generate("net")).option("--out");
     let _network = generate("net2").ok();
     let _created = fs::create_dir(home.file("net3"));
     fs::write(home.file("net3/network.json.unfinished"), "nonsense").unwrap();
@@ -273,6 +293,50 @@ fn hints_about_keys() {
     let hint = rows.hint(&build("nobody"));
     assert!(shown(hint.follow("keys list", &[])).contains("a "));
     build("a").fails(3, "cannot_connect");
+
+    // A home that does not exist.
+    let show = |home: &str| bare(&["--home", home, "keys", "show", "a"]);
+    let hint = rows.hint(&show(text(&home.file("nowhere"))));
+    hint.option("--home");
+    let _there = show(text(home.path())).ok();
+
+    // A wrong passphrase, and a damaged file under the right one.
+    let open = |more: &[&str], variable: Option<&str>| {
+        let words = [&["keys", "export", "a", "--yes"], more].concat();
+        let mut command = home.command(&words);
+        let output = match variable {
+            Some(value) => command.env("VIBECOIN_PASSWORD", value).output(),
+            None => command.output(),
+        };
+        Ran::new(&words, &output.unwrap())
+    };
+    let wrong = open(&["--password-file", &new], None);
+    assert!(
+        wrong.json["error"]["message"].as_str().unwrap().contains(&new),
+        "{}",
+        wrong.json
+    );
+    let hint = rows.hint(&wrong);
+    let _seed = open(&[hint.option("--password-file"), &old], None).ok();
+    let wrong = open(&[], Some("two"));
+    let message = wrong.json["error"]["message"].as_str().unwrap();
+    assert!(message.ends_with("it came from VIBECOIN_PASSWORD"), "{message}");
+    let hint = rows.hint(&wrong);
+    hint.follow("unset VIBECOIN_PASSWORD", &[]);
+    let _seed = open(&[hint.option("--password-file"), &old], None).ok();
+    let (file, saved) = (home.file("keys/a.json"), home.file("saved"));
+    fs::copy(&file, &saved).unwrap();
+    let mut damaged: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    damaged["cipher"]["ciphertext"] = json!(format!("0x{}", "00".repeat(48)));
+    fs::write(&file, damaged.to_string()).unwrap();
+    let hint = rows.hint(&open(&["--password-file", &old], None));
+    assert!(
+        hint.0.ends_with("put back a copy of the key's file"),
+        "{}",
+        hint.0
+    );
+    fs::copy(&saved, &file).unwrap();
+    let _seed = open(&["--password-file", &old], None).ok();
 
     let export = ["keys", "export", "a", "--password-file", &old];
     let hint = rows.hint(&home.run(&export));
@@ -355,9 +419,24 @@ fn hints_of_a_running_node() {
 
     let _stranger = home.run(&["keys", "new", "stranger", "--allow-unencrypted"]).ok();
     let show = ["account", "show", "stranger"];
-    let _receive = rows.hint(&home.run(&show));
-    let _sent = home.run(&["transfer", "stranger", "1000", "--from", "dev0"]).ok();
+    let receive = rows.hint(&home.run(&show));
+    let stranger = home.address("stranger");
+    let _sent = receive.follow(
+        "transfer",
+        &[("ADDRESS", &stranger), ("AMOUNT", "1000"), ("KEY", "dev0")],
+    );
     let _shown = home.run(&show).ok();
+
+    // An address with a typo, and one of another network.
+    let listed = |hint: &Hint| String::from_utf8(hint.follow("keys list", &[]).stdout).unwrap();
+    let (start, last) = stranger.split_at(stranger.len() - 1);
+    let typo = format!("{start}{}", if last == "q" { "p" } else { "q" });
+    let hint = rows.hint(&home.run(&["account", "show", &typo]));
+    assert!(listed(&hint).contains(&stranger));
+    let elsewhere = of_another_network();
+    let hint = rows.hint(&home.run(&["transfer", &elsewhere.address("own"), "1", "--from", "dev0"]));
+    assert!(listed(&hint).contains(&stranger));
+    let _sent = home.run(&["transfer", &stranger, "1", "--from", "dev0"]).ok();
 
     let hex = home.run(&["keys", "show", "dev1"]).ok()["publicKey"]
         .as_str()
@@ -372,6 +451,20 @@ fn hints_of_a_running_node() {
     let _file = home
         .run(&["account", "proof", "dev0", "--out", &file("proof")])
         .ok();
+    // The answer names the check that suits the home.
+    let fetch = |home: &Home, name: &str| {
+        let mut command = Command::new(binary());
+        command.env_clear().arg("--home").arg(home.path());
+        command.args(["--url", node.url(), "account", "proof", &stranger, "--out", name]);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let hint = rows.shown(&fetch(&home, &file("checked")));
+    assert!(!hint.0.contains("--genesis"), "{}", hint.0);
+    let _proven = hint.follow("proof verify", &[]);
+    let hint = rows.shown(&fetch(&Home::new(), &file("checked elsewhere")));
+    let _proven = hint.follow("proof verify", &[("FILE", &file("genesis.toml"))]);
     let proof = fs::read_to_string(home.file("proof")).unwrap();
     fs::write(home.file("proof"), format!(" {proof}")).unwrap();
     let verify = ["proof", "verify", &file("proof")];
@@ -389,6 +482,10 @@ fn hints_of_a_running_node() {
     let hint = rows.hint(&home.run(&[&block[..], &["{block:latest}"]].concat()));
     let quoted = hint.0.split('\'').nth(1).unwrap();
     let _block = home.run(&[&block[..], &[quoted]].concat()).ok();
+    let hint = rows.hint(&home.run(&["block", "show", "1000000"]));
+    let newest = String::from_utf8(hint.follow("block list", &[]).stdout).unwrap();
+    let newest = newest.lines().nth(1).unwrap().split_whitespace().next().unwrap();
+    let _block = home.run(&["block", "show", newest]).ok();
     let hint = rows.hint(&home.run(&["rpc", "chain_getHaed"]));
     let methods = String::from_utf8(hint.follow("rpc_getMethods", &[]).stdout).unwrap();
     assert!(methods.contains("chain_getHead"), "{methods}");
@@ -435,6 +532,13 @@ fn hints_of_a_running_node() {
         ("SIGNED", file("signed")),
     ];
     let values = values.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let other_key = ["tx", "sign", &file("unsigned"), "--key", "dev1"];
+    let of_the_sender = rows.hint(&home.run(&other_key));
+    of_the_sender.option("--key");
+    let listed = String::from_utf8(of_the_sender.follow("keys list", &[]).stdout).unwrap();
+    let sender = home.address("dev0");
+    let line = listed.lines().find(|line| line.contains(&sender)).unwrap();
+    assert_eq!(line.split_whitespace().next(), Some("dev0"));
     let _signed = hint.follow("tx sign", &values);
     let _sent = home.run(&["tx", "send", &file("signed")]).ok();
 
@@ -446,8 +550,15 @@ fn hints_of_a_running_node() {
     assert_ne!(simulate(&[]).json["error"]["reason"], "disabled");
     let hint_of_network = rows.hint(&home.run(&["peers", "list"]));
 
-    let hint = rows.hint(&home.run(&["-u", node.address(), "status"]));
-    let _status = home.run(&["status", "--url", &hint.value("--url")]).ok();
+    let (_, port) = node.address().rsplit_once(':').unwrap();
+    for address in [node.address(), port] {
+        let hint = rows.hint(&home.run(&["-u", address, "status"]));
+        assert_eq!(hint.value("--url"), node.url());
+        let _status = home.run(&["status", "--url", &hint.value("--url")]).ok();
+    }
+    let hint = rows.hint(&home.run(&["-u", "http://127.0.0.1:many", "status"]));
+    let form = hint.value("--url").replace("HOST:PORT", node.address());
+    let _status = home.run(&["status", "--url", &form]).ok();
     let endpoint = fs::read_dir(home.path())
         .unwrap()
         .flatten()
@@ -460,12 +571,17 @@ fn hints_of_a_running_node() {
     let _status = home.run(&["status", hint.option("--url"), node.url()]).ok();
     fs::write(&endpoint, &written).unwrap();
 
-    let _stop_it = rows.hint(&home.run(&["db", "check"]));
+    let stop_it = rows.hint(&home.run(&["db", "check"]));
+    let also = rows.hint(&home.run(&DEV_NODE));
+    assert_eq!(also.commands(), stop_it.commands());
+    also.option("--home");
+    starts(&Home::new(), &["--dev"]);
     // The operator's methods, before and after the listener is up.
     let hint = rows.hint(&home.run(&["peers", "bans"]));
     let admin = hint.value("--admin.listen");
     let (mut follower, mut rest) = home.follow_headers();
-    assert_eq!(node.stop(), 0);
+    let _stopped = stop_it.follow("kill", &[]);
+    assert_eq!(node.ended(), 0);
     let _checked = home.run(&["db", "check"]).ok();
     let mut last = String::new();
     rest.read_to_string(&mut last).unwrap();
@@ -483,10 +599,23 @@ fn hints_of_a_running_node() {
             "--dev",
             "--admin.listen",
             &admin,
+            "--metrics.listen",
+            "127.0.0.1:0",
             "--p2p.listen",
             "/ip4/127.0.0.1/tcp/0",
         ],
     );
+    // The addresses of its other listeners.
+    for listener in ["admin", "metrics"] {
+        let address = format!("http://{}", node.ready[listener].as_str().unwrap());
+        for command in [&["status"][..], &["subscribe", "headers", "--count", "1"]] {
+            let hint = rows.hint(&home.run(&[&["-u", &address], command].concat()));
+            assert!(hint.0.contains("\"rpc\""), "{}", hint.0);
+            let there = node.ready["rpc"].as_str().unwrap();
+            let _status = home.run(&["status", hint.option("--url"), there]).ok();
+            let _status = bare(&["status", hint.option("--home"), text(home.path())]).ok();
+        }
+    }
     let _bans = home.run(&["peers", "bans"]).ok();
     assert_eq!(hint_of_network.value("--p2p.listen"), "/ip4/127.0.0.1/tcp/0");
     let _peers = home.run(&["peers", "list"]).ok();
@@ -541,6 +670,34 @@ fn hints_of_a_running_node() {
     );
     let _bans = other.run(&["peers", "bans"]).ok();
     rows.end();
+}
+
+/// A home whose addresses have another prefix, with the key `own`.
+fn of_another_network() -> Home {
+    let home = Home::new();
+    let made = home.run(&["init", "--validator", "--allow-unencrypted"]).ok();
+    let rich = home.run(&["keys", "new", "rich", "--allow-unencrypted"]).ok();
+    let (validator, rich) = (
+        made["validatorKey"].as_str().unwrap(),
+        rich["publicKey"].as_str().unwrap(),
+    );
+    let genesis = text(&home.file("given.toml")).to_owned();
+    let new = [
+        "genesis",
+        "new",
+        "--prefix",
+        "other",
+        "--out",
+        &genesis,
+        "--validator",
+    ];
+    let (validator, account) = (format!("{validator}=1={rich}"), format!("{rich}=1000000000000"));
+    let _made = home
+        .run(&[&new[..], &[&validator, "--account", &account]].concat())
+        .ok();
+    let _made = home.run(&["init", "--genesis", &genesis]).ok();
+    let _own = home.run(&["keys", "new", "own", "--allow-unencrypted"]).ok();
+    home
 }
 
 /// The home of another node's chain with the same keys and no genesis file.
@@ -609,8 +766,10 @@ fn hints_of_payments() {
     let _signed = home
         .run(&[&sign[..], &["--genesis-hash", &other_chain]].concat())
         .ok();
-    let _again = rows.hint(&home.run(&["tx", "send", &signed]));
-    let _signed = home.run(&sign).ok();
+    let again = rows.hint(&home.run(&["tx", "send", &signed]));
+    let replaced = format!("{signed} --force");
+    let values = [("FILE", &*unsigned), ("KEY", "dev4"), ("SIGNED", &*replaced)];
+    let _signed = again.follow("tx sign", &values);
     let _sent = home.run(&["tx", "send", &signed]).ok();
 
     // Behind a gap: it waits, can be replaced, and is final once the gap is filled.
@@ -754,7 +913,6 @@ fn hints_of_a_node_that_does_not_start() {
     let other = Home::devnet();
     let others = text(&other.file("given.toml")).to_owned();
     let node = |home: &Home, more: &[&str]| home.run(&[&["node", "--rpc.port", "0"], more].concat());
-    let starts = |home: &Home, more: &[&str]| assert_eq!(Node::start(home, more).stop(), 0);
 
     // Paths and addresses.
     let home = Home::new();
@@ -799,6 +957,11 @@ fn hints_of_a_node_that_does_not_start() {
     let _status = Home::new()
         .run(&["status", hint.option("--url"), running.url()])
         .ok();
+    // A home that does not exist.
+    let none = text(&home.file("none")).to_owned();
+    let hint = rows.hint(&bare(&["--home", &none, "status"]));
+    assert!(hint.commands()[0].ends_with(" node --dev"), "{}", hint.0);
+    let _status = bare(&["status", hint.option("--home"), text(empty.path())]).ok();
     // At a named address.
     let at = |option: &str, url: &str| Home::new().run(&[option, url, "status"]);
     let hint = rows.hint(&at("--url", "http://127.0.0.1:1"));
@@ -822,6 +985,32 @@ fn hints_of_a_node_that_does_not_start() {
     let hint = rows.hint(&node(&empty, &[]));
     let _made = hint.follow("init --home", &[("FILE", &given)]);
     starts(&empty, &[]);
+    // A validator: of a chain that exists, and of one of its own.
+    let allowed = "--validator --allow-unencrypted -o json";
+    let of_a_chain = Home::new();
+    let hint = rows.hint(&node(&of_a_chain, &["--validator"]));
+    let _made = hint.follow("init --home", &[("FILE", &given), ("--validator", allowed)]);
+    starts(&of_a_chain, &SIGNS);
+    let own = Home::new();
+    let hint = rows.hint(&node(&own, &["--validator"]));
+    let json = |output: Output| serde_json::from_slice::<Value>(&output.stdout).unwrap();
+    let file = text(&own.file("own.toml")).to_owned();
+    let [with_file, init, key, genesis] = hint.commands()[..] else {
+        panic!("{}", hint.0);
+    };
+    let made = json(Hint::run(init, &[("--validator", allowed)]));
+    let account = json(Hint::run(key, &[("NAME", "me --allow-unencrypted -o json")]));
+    let address = account["address"].as_str().unwrap();
+    let validator = format!("{}=1={address}", made["validatorKey"].as_str().unwrap());
+    let funds = format!("{address}=1000000");
+    let values = [
+        ("KEY=1=ADDRESS", &*validator),
+        ("ADDRESS=1000000", &*funds),
+        ("FILE", &*file),
+    ];
+    let _made = Hint::run(genesis, &values);
+    let _made = Hint::run(with_file, &[("FILE", &file), ("--validator", allowed)]);
+    starts(&own, &SIGNS);
 
     // Chains.
     let hint = rows.hint(&chain.run(&["init", "--genesis", &others]));
@@ -885,9 +1074,14 @@ fn hints_of_a_node_that_does_not_start() {
     }
     let with_key = copy(&chain);
     let rewind = ["--yes", "db", "rewind", "--to", "0"];
-    let _without = rows.hint(&with_key.run(&rewind));
-    fs::remove_file(with_key.file("validator.key")).unwrap();
-    let _rewound = with_key.run(&rewind).ok();
+    let hint = rows.hint(&with_key.run(&rewind));
+    let _copied = hint.follow("cp -r ", &[]);
+    let without_key = hint.value("--home");
+    let beyond = ["--home", &without_key, "--yes", "db", "rewind", "--to", "1000000"];
+    let hint = rows.hint(&bare(&beyond));
+    assert!(hint.0.contains("up to "), "{}", hint.0);
+    let _rewound = bare(&[&beyond[..5], &[hint.option("--to"), "0"]].concat()).ok();
+    fs::remove_dir_all(&without_key).unwrap();
 
     // A database that is damaged, and a copy of it.
     let damaged = copy(&chain);
@@ -930,8 +1124,9 @@ fn hints_about_a_devnet() {
     let port = taken.local_addr().unwrap().port();
     let _leave_it_out = rows.hint(&net.run(&format!("{SMALL} --base-port {port}")));
     fs::create_dir_all(file("validator-0")).unwrap();
-    let _away = rows.hint(&net.run(SMALL));
-    fs::rename(file("validator-0"), net.scratch().file("away")).unwrap();
+    let away = rows.hint(&net.run(SMALL));
+    let _shown = away.follow("ls -A", &[]);
+    let _away = away.follow("mv ", &[]);
     let up = net.run(&format!("{SMALL} {binary}")).ok();
     assert_eq!(up["startedNodes"], 2, "{up}");
 
@@ -939,6 +1134,22 @@ fn hints_about_a_devnet() {
     let hint = rows.hint(&net.run("up -v 2"));
     assert!(hint.commands()[0].ends_with("destroy"), "{:?}", hint.commands());
     let _up = net.run("up").ok();
+    let hint = rows.hint(&net.run("status --watch"));
+    let mut watching = Command::new(&program)
+        .args(["devnet", "--dir", text(&net.scratch().file("net")), "status"])
+        .args([hint.option("--watch"), hint.option("-o"), "ndjson"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap());
+    assert!(lines.read_line(&mut line).unwrap() > 0);
+    assert!(
+        serde_json::from_str::<Value>(&line).unwrap()["nodes"].is_array(),
+        "{line}"
+    );
+    watching.kill().unwrap();
+    let _killed = watching.wait().unwrap();
     let hint = rows.hint(&net.run("partition 0"));
     assert!(hint.0.contains("0,1/2,3"));
     let _cut = net.run("partition 0/1").ok();
@@ -1058,7 +1269,9 @@ fn hints_about_a_devnet() {
     let _down = net.run("down").ok();
     let kept = fs::read_to_string(file("devnet.json")).unwrap();
     fs::write(file("devnet.json"), "nonsense").unwrap();
-    let _delete = rows.hint(&net.run("status"));
+    let away = rows.hint(&net.run("status"));
+    let _away = away.follow("mv ", &[]);
+    fs::rename(net.scratch().file("net-damaged"), net.scratch().file("net")).unwrap();
     let mut old: Value = serde_json::from_str(&kept).unwrap();
     old["seed"] = json!("");
     fs::write(file("devnet.json"), old.to_string()).unwrap();
@@ -1066,6 +1279,12 @@ fn hints_about_a_devnet() {
     let _gone = hint.follow("destroy", &[]);
     let up = net.run(SMALL).ok();
     assert_eq!(up["startedNodes"], 2, "{up}");
+    let _gone = net.run("destroy").ok();
+    // With a home of the devnet that is gone.
+    let show = || bare(&["--home", &first, "keys", "show", "dev1"]);
+    let hint = rows.hint(&show());
+    let _up = hint.follow(" up", &[("up", SMALL)]);
+    let _shown = show().ok();
     let _gone = net.run("destroy").ok();
     rows.end();
 }

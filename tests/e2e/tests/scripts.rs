@@ -115,6 +115,198 @@ fn a_script_does_the_same_through_a_link_from_anywhere_and_with_a_path_for_cd() 
     assert!(text(&ran.stderr).contains("`./y --dir none up`"), "{ran:?}");
 }
 
+/// The line of the hint, without its mark.
+fn hint_of(ran: &Output) -> String {
+    let stderr = text(&ran.stderr);
+    let hint = stderr.lines().find_map(|line| line.strip_prefix("hint: "));
+    hint.unwrap_or_else(|| panic!("no hint: {stderr}")).to_owned()
+}
+
+/// Runs a command of a hint as a shell does.
+fn shell(line: &str, folder: &Path, variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new("bash");
+    command.env_remove("VIBECOIN_BIN").envs(variables.iter().copied());
+    command.args(["-c", line]).current_dir(folder).output().unwrap()
+}
+
+#[test]
+fn the_hint_of_a_wrong_argument_is_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    for (script, arguments) in [
+        ("bench-peers.sh", &["x"][..]),
+        ("build.sh", &["x"]),
+        ("sim.sh", &["--frobnicate"]),
+        ("sim.sh", &["--seeds", "x"]),
+        ("test.sh", &["x"]),
+        ("reliability/json-suite.sh", &[]),
+        ("reliability/kills.sh", &["x"]),
+        ("reliability/network.sh", &["x"]),
+        ("reliability/network.sh", &["--seed"]),
+        ("reliability/quorum.sh", &["x"]),
+        ("reliability/quorum.sh", &["--heights"]),
+        ("reliability/rpc-strangers.sh", &["x"]),
+        ("reliability/rpc-strangers.sh", &["--seconds"]),
+        ("reliability/strangers.sh", &["--frobnicate"]),
+        ("reliability/transfers.sh", &["x"]),
+    ] {
+        let ran = run(&scripts().join(script), arguments, folder.path(), &[]);
+        assert_eq!(ran.status.code(), Some(2), "{script}: {ran:?}");
+        let hint = hint_of(&ran);
+        let help = hint
+            .strip_prefix("see ")
+            .unwrap_or_else(|| panic!("{script}: {hint}"));
+        let help = shell(help, folder.path(), &[]);
+        assert!(
+            text(&help.stdout).starts_with(&format!("usage: scripts/{script}")),
+            "{script}: {help:?}"
+        );
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn the_targets_of_a_hint_are_those_of_the_list() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = [("VIBECOIN_CACHE", folder.path().to_str().unwrap())];
+    let fuzz = |arguments: &[&str]| run(&scripts().join("fuzz.sh"), arguments, folder.path(), &cache);
+    let refused = fuzz(&["nonsense", "1"]);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    let hint = hint_of(&refused);
+    let named: Vec<_> = hint.strip_prefix("targets are: ").unwrap().split(' ').collect();
+    let listed = text(&fuzz(&["list"]).stdout);
+    assert_eq!(named, listed.lines().collect::<Vec<_>>());
+    assert!(named.len() > 3, "{hint}");
+}
+
+#[test]
+fn a_cache_that_cannot_be_made_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let (here, fuzz) = (folder.path().to_str().unwrap(), scripts().join("fuzz.sh"));
+    let variables = [
+        ("VIBECOIN_CACHE", "/dev/null/x"),
+        ("CARGO_TARGET_DIR", "/dev/null/y"),
+    ];
+    let refused = run(&fuzz, &["list"], folder.path(), &variables);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let hint = hint_of(&refused);
+    let (_, export) = hint.split_once(": ").unwrap();
+    let line = format!(
+        "{}; {} list",
+        export.replace("DIR=", "@=").replace("DIR", here),
+        fuzz.display()
+    );
+    let line = line.replace("@=", "DIR=");
+    let listed = shell(&line, folder.path(), &variables);
+    assert!(
+        listed.status.success() && !listed.stdout.is_empty(),
+        "{line}: {listed:?}"
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = [("VIBECOIN_BIN", "/nope")];
+    let suite = scripts().join("reliability/json-suite.sh");
+    let refused = run(&suite, &["nowhere"], folder.path(), &program);
+    assert!(
+        text(&refused.stderr).contains("cannot read nowhere"),
+        "{refused:?}"
+    );
+    std::fs::write(folder.path().join("cases"), "{}").unwrap();
+    let hint = hint_of(&refused);
+    let (_, line) = hint.split_once(": ").unwrap();
+    let next = shell(&line.replace("CASES", "cases"), folder.path(), &program);
+    assert!(text(&next.stderr).contains("VIBECOIN_BIN is /nope"), "{next:?}");
+}
+
+/// The environment in which a build takes no time: cargo is a stand-in that writes the program.
+fn quick_build(folder: &Path) -> Vec<(&'static str, String)> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let tools = folder.join("tools");
+    std::fs::create_dir(&tools).unwrap();
+    let cargo = tools.join("cargo");
+    let script = "#!/bin/sh\nmkdir -p \"$CARGO_TARGET_DIR/release\"\ncp /bin/true \"$CARGO_TARGET_DIR/release/vibecoin\"\n";
+    std::fs::write(&cargo, script).unwrap();
+    std::fs::set_permissions(&cargo, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+    let target = folder.join("target").to_str().unwrap().to_owned();
+    let mut variables = vec![("PATH", path), ("CARGO_TARGET_DIR", target)];
+    // That of this build, which has RocksDB.
+    variables.extend(std::env::var("VIBECOIN_CACHE").map(|cache| ("VIBECOIN_CACHE", cache)));
+    variables
+}
+
+#[test]
+fn a_build_that_no_script_would_use_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let quick = quick_build(&root);
+    let with = |program: Option<&str>| -> Vec<(&str, String)> {
+        let program = program.map(|program| ("VIBECOIN_BIN", program.to_owned()));
+        quick.iter().cloned().chain(program).collect()
+    };
+    let try_run = |script: &str, arguments: &[&str], program: &str| {
+        let variables = with(Some(program));
+        let variables: Vec<_> = variables
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        run(&scripts().join(script), arguments, &root, &variables)
+    };
+    let built = root.join("target/release/vibecoin");
+    for (script, arguments, program) in [
+        ("build.sh", &[][..], "/nope"),
+        ("build.sh", &[], "true"),
+        ("devnet.sh", &["status"], "/nope"),
+    ] {
+        let refused = try_run(script, arguments, program);
+        assert_eq!(refused.status.code(), Some(1), "{script} {program}: {refused:?}");
+        assert!(text(&refused.stderr).starts_with(&format!("error: VIBECOIN_BIN is {program}, ")));
+        assert!(!built.exists(), "nothing is built");
+        let hint = hint_of(&refused);
+        let (_, line) = hint.split_once(": ").unwrap();
+        let variables = with(Some(program));
+        let variables: Vec<_> = variables
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let done = shell(line, &root, &variables);
+        assert!(done.status.success(), "{line}: {done:?}");
+        assert_eq!(text(&done.stdout), format!("{}\n", built.display()));
+        std::fs::remove_file(&built).unwrap();
+    }
+    // The usual way to name the program: it can be built again.
+    let again = try_run("build.sh", &[], built.to_str().unwrap());
+    assert_eq!(text(&again.stdout), format!("{}\n", built.display()), "{again:?}");
+}
+
+#[test]
+fn a_usage_error_behind_a_script_names_the_script() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = binary();
+    let program = [("VIBECOIN_BIN", program.to_str().unwrap())];
+    for (script, arguments, command) in [
+        ("devnet.sh", &["up", "--frobnicate"][..], "up --help`"),
+        ("start-devnet.sh", &["--frobnicate"], "up --help`"),
+        ("devnet.sh", &["stop"], "--help`"),
+    ] {
+        let ran = run(&scripts().join(script), arguments, folder.path(), &program);
+        assert_eq!(ran.status.code(), Some(2), "{script}: {ran:?}");
+        let stderr = text(&ran.stderr);
+        let hint = stderr.lines().find(|line| line.starts_with("hint: ")).unwrap();
+        let expected = format!("`{}/devnet.sh {command}", scripts().display());
+        assert!(hint.contains(&expected), "{script}: {hint}");
+        let line = hint.split('`').nth(1).unwrap();
+        let followed = Command::new("sh")
+            .args(["-c", line])
+            .envs(program)
+            .output()
+            .unwrap();
+        assert!(followed.status.success(), "{line}: {followed:?}");
+    }
+}
+
 #[test]
 fn every_script_has_the_prelude_and_help_without_anything_else() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
 //! `vibecoin account`: accounts as reported by a node, and proofs of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -12,7 +12,6 @@ use vibecoin_rpc_api::methods::{AccountApiClient as _, ProofApiClient as _};
 use vibecoin_rpc_api::views::{AccountListOptions, AddressesArg, AtOptions, ReadOptions};
 use vibecoin_rpc_api::{AddressArg, AddressText, Arg, BlockRef, Cursor, Text as _, U64};
 
-use super::keys::NAME_OR_ADDRESS;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -141,7 +140,7 @@ pub fn named(context: &Context, text: &str) -> Result<AddressArg, CliError> {
         Err(error) if error.exit != Exit::NotFound => Err(error),
         Err(error) => match AddressText::from_text(text) {
             Ok(address) => Ok(Arg::new(address)),
-            Err(_) => Err(error.hint(NAME_OR_ADDRESS)),
+            Err(_) => Err(context.or_address(error)),
         },
     }
 }
@@ -175,7 +174,7 @@ fn show(context: &Context, account: &str, at: &At) -> Result<Answer, CliError> {
         let message = format!("there is no account {account} at height {}", read.context.height);
         return Err(CliError::new(Exit::NotFound, message)
             .reason("no_account")
-            .hint("an account exists once it has received something")
+            .hint("an account exists once it has received something: `vibecoin transfer ADDRESS AMOUNT --from KEY`")
             .data(json!({ "context": read.context })));
     };
     let mut text = format!(
@@ -217,12 +216,24 @@ fn proof(context: &Context, account: &str, out: PathBuf, force: bool, at: &At) -
         "stateRoot": found.header.state_root,
         "accounts": found.accounts,
     });
+    // A fault of the home's file is reported by the check.
+    let is_known = context.genesis().is_ok_and(|genesis| genesis.is_some());
     let text = format!(
-        "wrote {}: {} bytes, height {}\ncheck it with `vibecoin proof verify {} --genesis FILE`",
+        "wrote {}: {} bytes, height {}\n{}",
         out.display(),
         bytes.len(),
         found.header.height,
-        quoted_path(&out)
+        check_hint(&out, is_known)
     );
     Ok(Answer::new(json).text(text))
+}
+
+/// The command that checks a proof. `is_known`: the home has the genesis file.
+fn check_hint(proof: &Path, is_known: bool) -> String {
+    let proof = quoted_path(proof);
+    if is_known {
+        format!("check it with `vibecoin proof verify {proof}`")
+    } else {
+        format!("check it with `vibecoin proof verify {proof} --genesis FILE`")
+    }
 }

@@ -8,7 +8,7 @@ use vibecoin_rpc_api::{Arg, BlockRef, Cursor, Text as _};
 
 use super::subscribe::{Follow, follow};
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, NEWEST};
 use crate::exit::Exit;
 use crate::output::{Answer, message};
 use crate::usage::whole;
@@ -101,7 +101,9 @@ impl BlockCommand {
                 let found =
                     context.wait(async { Ok(client.get_block(Some(wanted), Some(options)).await?) })?;
                 found.map(Answer::new).ok_or_else(|| {
-                    CliError::new(Exit::NotFound, format!("there is no block {block}")).reason("no_block")
+                    CliError::new(Exit::NotFound, format!("there is no block {block}"))
+                        .reason("no_block")
+                        .hint(NEWEST)
                 })
             }
             Self::List(args) => args.run(context),

@@ -1,6 +1,6 @@
 //! `vibecoin db`: the database of a stopped node.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -18,6 +18,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
 use crate::output::{self, Answer};
+use crate::program::quoted_path;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -212,6 +213,25 @@ fn view(report: &CheckReport, fault: Option<&Fault>, warnings: &[String]) -> Val
     })
 }
 
+/// The steps to a home that may be rewound: the key stays where it is.
+fn copy_hint(paths: &Paths) -> String {
+    let mut copy = paths.home.as_os_str().to_owned();
+    copy.push("-without-key");
+    let copy = PathBuf::from(copy);
+    let key = paths
+        .validator_key
+        .strip_prefix(&paths.home)
+        .unwrap_or(&paths.validator_key);
+    let (home, key, copy) = (
+        quoted_path(&paths.home),
+        quoted_path(&copy.join(key)),
+        quoted_path(&copy),
+    );
+    format!(
+        "rewind a copy without the key: `cp -r {home} {copy} && rm {key}`, and name it with --home {copy}"
+    )
+}
+
 fn rewind(context: &Context, paths: &Paths, config: &Config, to: Height) -> Result<Answer, CliError> {
     // On a dev chain of one validator no other validator has its old votes.
     let dev = context
@@ -223,7 +243,7 @@ fn rewind(context: &Context, paths: &Paths, config: &Config, to: Height) -> Resu
             Exit::SafetyHalt,
             "this home has a validator key, which must not sign these heights again",
         )
-        .hint("rewind a home without validator.key"));
+        .hint(copy_hint(paths)));
     }
     if !context.globals.yes {
         return Err(
@@ -238,6 +258,7 @@ fn rewind(context: &Context, paths: &Paths, config: &Config, to: Height) -> Resu
             Exit::NotFound,
             format!("there is no block {to} to go back to: the head is at {from}"),
         )
+        .hint(format!("name a height up to {from} with --to"))
     })?;
     // First the witness: if it is ahead of the database, blocks may be lost.
     if files::exists(&paths.witness)? {

@@ -176,8 +176,10 @@ impl KeysCommand {
             } => {
                 let keys = opened(context, context.keys_with(&key)?, &passphrase)?;
                 let new = passphrase.to_replace(new_password_file.as_deref(), &key)?;
-                let info = keys.change_passphrase(&key, &mut passphrase.source(), new.as_ref())?;
-                Ok(Answer::new(view(&info)))
+                let info = keys.change_passphrase(&key, &mut passphrase.source(), new.as_ref());
+                Ok(Answer::new(view(
+                    &info.map_err(|error| passphrase.failed(error))?,
+                )))
             }
         }
     }
@@ -231,7 +233,8 @@ fn opened(context: &Context, keys: Keystore, passphrase: &PassphraseArgs) -> Res
 /// A key of the home, after requesting its passphrase.
 pub fn load(context: &Context, key: &str, passphrase: &PassphraseArgs) -> Result<SecretKey, CliError> {
     let keys = opened(context, context.keys_with(key)?, passphrase)?;
-    Ok(keys.load(key, &mut passphrase.source())?)
+    let key = keys.load(key, &mut passphrase.source());
+    key.map_err(|error| passphrase.failed(error))
 }
 
 fn store(
@@ -276,7 +279,11 @@ fn list(context: &Context) -> Result<Answer, CliError> {
         })
         .collect();
     let text = if text.is_empty() {
-        format!("no keys in {}\n", dir.display())
+        let why = match context.home()? {
+            home if home.exists() => String::new(),
+            home => format!(": the home {} does not exist", home.display()),
+        };
+        format!("no keys in {}{why}\n", dir.display())
     } else {
         text
     };
@@ -309,7 +316,8 @@ fn export(context: &Context, key: &str, passphrase: &PassphraseArgs) -> Result<A
         return Err(CliError::usage("the secret would be printed").hint("say --yes if that is what you want"));
     }
     let keys = opened(context, context.keys_with(key)?, passphrase)?;
-    let seed = keys.export(key, &mut passphrase.source())?;
+    let seed = keys.export(key, &mut passphrase.source());
+    let seed = seed.map_err(|error| passphrase.failed(error))?;
     Ok(Answer::new(json!({ "seed": seed.as_str() })).text(seed.as_str()))
 }
 
@@ -330,11 +338,7 @@ pub fn resolve(context: &Context, who: &str) -> Result<PublicKey, CliError> {
     }
     match context.keys_with(who).and_then(|keys| Ok(keys.find(who)?)) {
         Ok(info) => Ok(info.public_key),
-        Err(error) => Err(if error.exit == Exit::NotFound {
-            error.hint(NAME_OR_ADDRESS)
-        } else {
-            error
-        }),
+        Err(error) => Err(context.or_address(error)),
     }
 }
 
@@ -377,12 +381,18 @@ mod tests {
                 (Exit::NotFound, "not_found"),
                 "{line}"
             );
+            assert!(error.message.contains("the home"), "{line}: {}", error.message);
+            assert!(error.hint.unwrap().contains("--home"), "{line}");
             assert!(!home.exists(), "{line}");
         }
         let listed = run("keys list").unwrap().render(crate::output::Format::Text);
         assert_eq!(
             listed.trim_end(),
-            format!("no keys in {}", home.join("keys").display())
+            format!(
+                "no keys in {}: the home {} does not exist",
+                home.join("keys").display(),
+                home.display()
+            )
         );
         assert!(!home.exists());
     }

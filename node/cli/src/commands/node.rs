@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Args;
 use serde::Serialize;
 use vibecoin_config::{LogFormat, Paths};
-use vibecoin_engine::{NodeOptions, Ready};
+use vibecoin_engine::{NodeError, NodeOptions, Ready};
 use vibecoin_genesis::Genesis;
-use vibecoin_keystore::{KeyError, NodeKeyRole};
+use vibecoin_keystore::{HomeLock, KeyError, NodeKeyRole};
 use vibecoin_primitives::SecretKey;
 
 use super::config::{KnobArgs, load};
@@ -81,7 +81,11 @@ impl NodeArgs {
         let log_format = loaded.config.log.format;
         let paths = Paths::new(&home, &loaded.config);
         let genesis = self
-            .genesis_of(&paths, given.as_ref())
+            .genesis_of(
+                &paths,
+                given.as_ref(),
+                self.validator || loaded.config.node.validator,
+            )
             .map_err(CliError::of_daemon)?;
         let validator_key = self.validator_key(&paths, &genesis, loaded.config.node.validator)?;
         crate::secrets::forget();
@@ -111,7 +115,13 @@ impl NodeArgs {
             outcome.is_err() && announced.load(Ordering::SeqCst),
             log_format,
         );
-        outcome?;
+        outcome.map_err(|error| match error {
+            NodeError::Locked(_) => {
+                let pid = HomeLock::holder(&home);
+                CliError::from(KeyError::Locked { home, pid })
+            }
+            error => error.into(),
+        })?;
         Ok(Answer::printed())
     }
 
@@ -123,7 +133,8 @@ impl NodeArgs {
         Ok((context.home()?.to_owned(), None))
     }
 
-    fn genesis_of(&self, paths: &Paths, given: Option<&Genesis>) -> Result<Genesis, CliError> {
+    /// The genesis of the home. `signs`: the node is to be a validator.
+    fn genesis_of(&self, paths: &Paths, given: Option<&Genesis>, signs: bool) -> Result<Genesis, CliError> {
         let path = paths.genesis.clone();
         let own = if self.dev {
             dev::prepare(paths, given, dev::now())?
@@ -131,10 +142,7 @@ impl NodeArgs {
             files::genesis(&path)?
         } else {
             let message = format!("there is no genesis file {}", path.display());
-            return Err(CliError::new(Exit::Config, message).hint(format!(
-                "make the home first: `vibecoin init --home {} --genesis FILE`; or try `vibecoin node --dev`",
-                quoted_path(&paths.home)
-            )));
+            return Err(CliError::new(Exit::Config, message).hint(genesis_hint(&paths.home, signs)));
         };
         if let Some(given) = given.filter(|given| **given != own) {
             let (ours, theirs) = (files::build(&path, &own)?.hash, files::build(&path, given)?.hash);
@@ -173,12 +181,29 @@ impl NodeArgs {
         }
         let key = keys.load(NodeKeyRole::Validator, &mut passphrase.source());
         key.map(Some).map_err(|error| match error {
+            KeyError::Passphrase { .. } => passphrase.failed(error),
             KeyError::Missing { .. } if init::is_used(&paths.guard) => CliError::from(error).hint(
                 "put it back from a copy of the home; without one, leave this home, whose double-sign guard remembers \
                  what the key signed, and make another: `vibecoin init --home DIR --validator`",
             ),
             error => error.into(),
         })
+    }
+}
+
+/// The steps to a home with a genesis file. A validator's chain may be one that does not exist yet.
+fn genesis_hint(home: &Path, signs: bool) -> String {
+    let home = quoted_path(home);
+    if signs {
+        format!(
+            "make the home with the file of the chain: `vibecoin init --home {home} --validator --genesis FILE`; for a \
+             chain of your own, first `vibecoin init --home {home} --validator`, which prints KEY, `vibecoin keys new NAME`, \
+             which prints ADDRESS, and `vibecoin genesis new --validator KEY=1=ADDRESS --account ADDRESS=1000000 --out FILE`"
+        )
+    } else {
+        format!(
+            "make the home first: `vibecoin init --home {home} --genesis FILE`; or try `vibecoin node --dev`"
+        )
     }
 }
 

@@ -81,7 +81,7 @@ impl SubscribeArgs {
                 transactions: None,
             }),
             None if self.topic == TopicName::Account => {
-                return Err(CliError::usage("whose account?").hint("name it with --account"));
+                return Err(CliError::usage("whose account?").hint("name it with --account ADDRESS"));
             }
             None => None,
         };
@@ -99,7 +99,7 @@ pub fn follow(
     let format = context.globals.output;
     if format == Format::Json && follow.count.is_none() {
         return Err(CliError::usage("a stream without end is not one JSON value")
-            .hint("give --count, or use -o ndjson"));
+            .hint("give --count N, or use -o ndjson"));
     }
     context.wait(async {
         let client = context.websocket().await?;

@@ -281,9 +281,8 @@ fn operations(
         });
     }
     if operations.is_empty() {
-        return Err(
-            CliError::usage("a transaction has at least one operation").hint("give --transfer or --set")
-        );
+        return Err(CliError::usage("a transaction has at least one operation")
+            .hint("give --transfer ADDRESS=AMOUNT or --set SLOT=HEX"));
     }
     Ok(operations)
 }
@@ -331,7 +330,9 @@ fn sign_file(
             sender.to_text(&prefix),
             Address::from(key.public_key()).to_text(&prefix)
         );
-        return Err(CliError::usage(message));
+        return Err(CliError::usage(message).hint(
+            "name the key of the sender with --key; `vibecoin keys list` shows them with their addresses",
+        ));
     }
     let operations = unsigned
         .operations

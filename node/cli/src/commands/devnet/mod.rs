@@ -33,17 +33,19 @@ mod state;
 mod table;
 
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args, Subcommand};
 
 use super::genesis::FaultModelName;
 use super::testnet::NetworkProfile;
-use super::testnet::plan::NODES_MAX;
+use super::testnet::plan::{NODES_MAX, Role};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{self, Answer};
 use crate::program::{Typed, quoted_path};
+use crate::sending;
 use crate::usage::whole;
 
 const EXAMPLES: &str = "\
@@ -214,6 +216,55 @@ pub fn restart_hint(home: &Path, url: Option<&str>) -> Option<String> {
     Some(format!(
         "the home is of a devnet: `vibecoin devnet --dir {dir} up` starts what does not run of it"
     ))
+}
+
+/// The command that creates the devnet of this home again, which does not exist; `None` for the home of another node.
+/// After `destroy` there is the path alone: the name is one that a devnet gives, and nothing else is beside it.
+pub fn gone_hint(home: &Path) -> Option<String> {
+    let dir = match home.parent()? {
+        here if here.as_os_str().is_empty() => Path::new("."),
+        dir => dir,
+    };
+    if !is_node_name(home.file_name()?) || !is_empty(dir) {
+        return None;
+    }
+    let dir = quoted_path(dir);
+    Some(format!(
+        "the home would be of a devnet, and there is none: `vibecoin devnet --dir {dir} up` makes it"
+    ))
+}
+
+/// Returns true for `validator-0`, `full-3` and the like.
+fn is_node_name(name: &OsStr) -> bool {
+    let parts = name.to_str().and_then(|name| name.split_once('-'));
+    parts.is_some_and(|(role, number)| {
+        [Role::Validator, Role::Full].map(Role::name).contains(&role) && sending::number(number).is_ok()
+    })
+}
+
+/// Returns true for a folder without contents, or none.
+fn is_empty(dir: &Path) -> bool {
+    match std::fs::read_dir(dir) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    }
+}
+
+/// Words of a usage error: behind a script over `vibecoin devnet` the script is what can be typed.
+pub fn usage_error(error: CliError) -> CliError {
+    let typed = crate::environment::value("DEVNET_TYPED").and_then(|typed| typed.into_string().ok());
+    typed_as(error, typed)
+}
+
+fn typed_as(error: CliError, typed: Option<String>) -> CliError {
+    let Some(typed) = typed else {
+        return error;
+    };
+    let words = Words {
+        typed,
+        named: String::new(),
+    };
+    error.reworded(|hint| words.shown(&hint))
 }
 
 /// How nodes are started.

@@ -82,7 +82,7 @@ impl Listening {
                     Exit::Failure,
                     format!("no free ports for {nodes} nodes between {FIRST} and {LAST}"),
                 )
-                .hint("use --base-port")
+                .hint("name free ones with --base-port PORT")
             })
     }
 }

@@ -12,12 +12,14 @@ use super::ready::{self, Agreed, ReadyLine};
 use super::state::{Devnet, NodeRecord, START_HINT, STATE_FILE};
 use super::table::{self, Live};
 use super::{
-    GraceArgs, RestartArgs, StartOptions, StatusArgs, UpArgs, Words, folder, partition, remains, setup,
+    GraceArgs, RestartArgs, StartOptions, StatusArgs, UpArgs, Words, folder, is_node_name, partition,
+    remains, setup,
 };
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{self, Answer, Format};
+use crate::program::quoted_path;
 
 /// A devnet is up when its chain advances.
 const HEIGHT_LEAST: u64 = 2;
@@ -307,6 +309,13 @@ pub async fn look(net: &Devnet) -> Vec<Live> {
 
 /// Shows the state of every node.
 pub fn status(context: &Context, dir: &Path, args: &StatusArgs, words: &Words) -> Result<Answer, CliError> {
+    let format = context.globals.output;
+    if args.watch && (format == Format::Json || args.json && format == Format::Text) {
+        return Err(
+            CliError::usage("a status that is shown again and again is not one JSON value")
+                .hint("leave out --watch, or use -o ndjson without --json"),
+        );
+    }
     loop {
         let net = Devnet::look(dir)?;
         let Some(state) = &net.state else {
@@ -326,7 +335,7 @@ pub fn status(context: &Context, dir: &Path, args: &StatusArgs, words: &Words) -
             let answer = answer(context, args, table::json(state, &live), text);
             return Ok(if all { answer } else { answer.exit(Exit::Failure) });
         }
-        let read = if args.json || context.globals.output != Format::Text {
+        let read = if format != Format::Text {
             output::stream(&format!("{}\n", table::json(state, &live)))?
         } else {
             output::screen(&words.shown(&text))?
@@ -345,6 +354,26 @@ fn answer(context: &Context, args: &StatusArgs, json: serde_json::Value, text: S
         text
     };
     Answer::new(json).text(text)
+}
+
+/// Remedy for a folder without a devnet that holds something. A node that was started with `--home` alone makes
+/// a home in it.
+fn foreign_hint(dir: &Path) -> String {
+    let homes: Vec<String> = remains::entries(dir)
+        .unwrap_or_default()
+        .iter()
+        .filter(|path| path.file_name().is_some_and(is_node_name) && path.is_dir() && !path.is_symlink())
+        .map(|path| quoted_path(path))
+        .collect();
+    let (dir, homes) = (quoted_path(dir), homes.join(" "));
+    if homes.is_empty() {
+        format!("nothing was deleted; `ls -A {dir}` shows what it holds")
+    } else {
+        format!(
+            "nothing was deleted; `ls -A {dir}` shows what it holds, `rm -r {homes}` removes homes of nodes that no devnet \
+             made, with their keys"
+        )
+    }
 }
 
 /// Stops all nodes and deletes the files of the devnet.
@@ -366,7 +395,7 @@ pub fn destroy(dir: &Path, args: &GraceArgs) -> Result<Answer, CliError> {
             let message = format!("{} holds no devnet.json, so it is not a devnet", dir.display());
             return Err(CliError::new(Exit::Failure, message)
                 .reason("no_devnet")
-                .hint("nothing was deleted"));
+                .hint(foreign_hint(dir)));
         }
         return nothing();
     }

@@ -17,11 +17,14 @@ use crate::dev::{self, DEV_ACCOUNTS};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
+use crate::program::quoted_path;
 use clap::ValueEnum as _;
 
 const VALIDATORS_DEFAULT: u32 = 4;
 const FULL_DEFAULT: u32 = 1;
 const SEED_DEFAULT: &str = "1";
+/// Paths that are tried for a folder that is in the way.
+const ASIDE_MAX: u32 = 100;
 /// The only host of a devnet.
 const HOST: &str = "127.0.0.1";
 
@@ -106,9 +109,31 @@ pub fn finish(
 /// Refuses an existing folder at the path of a new node's home.
 pub fn unknown(home: &Path) -> CliError {
     let message = format!("{} is there, but the devnet does not know it", home.display());
+    let (home, aside) = (quoted_path(home), quoted_path(&aside(home)));
     CliError::new(Exit::Failure, message)
         .reason("exists")
-        .hint("look at what it is, and move it away")
+        .hint(format!(
+            "`ls -A {home}` shows what it holds, `mv {home} {aside}` moves it out of the way"
+        ))
+}
+
+/// A free path beside the devnet's folder for a folder that is in its way: inside, `destroy` would leave it.
+fn aside(home: &Path) -> PathBuf {
+    let (dir, name) = (
+        home.parent().unwrap_or(home),
+        home.file_name().unwrap_or_default(),
+    );
+    let mut wanted = dir.as_os_str().to_owned();
+    wanted.push("-");
+    wanted.push(name);
+    let numbered = (2..ASIDE_MAX).map(|number| {
+        let mut path = wanted.clone();
+        path.push(format!("-{number}"));
+        path
+    });
+    let mut paths = std::iter::once(wanted.clone()).chain(numbered).map(PathBuf::from);
+    let free = paths.find(|path| path.symlink_metadata().is_err());
+    free.unwrap_or_else(|| PathBuf::from(&wanted))
 }
 
 /// The record of a planned node for `devnet.json`.

@@ -22,6 +22,7 @@ use crate::commands::testnet::plan::Role;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::program::quoted_path;
 use crate::sending::number;
 use crate::{files, output};
 
@@ -374,6 +375,17 @@ impl Devnet {
     }
 }
 
+/// Remedy for a file that cannot be read. The folder may hold what is not of the devnet.
+fn damaged_hint(dir: &Path) -> String {
+    let mut aside = dir.as_os_str().to_owned();
+    aside.push("-damaged");
+    format!(
+        "a devnet wrote it; if no node of it runs, `mv {} {}` moves the folder out of the way",
+        quoted_path(dir),
+        quoted_path(Path::new(&aside))
+    )
+}
+
 impl State {
     /// Returns true if the devnet as a whole is unfinished: its first node is.
     fn is_unfinished(&self) -> bool {
@@ -384,8 +396,7 @@ impl State {
     fn read(path: &Path, dir: &Path) -> Result<Self, CliError> {
         let text = files::read_text(path, STATE_BYTES_MAX)?;
         let refused = |detail: String| {
-            CliError::new(Exit::InvalidFile, format!("{}: {detail}", path.display()))
-                .hint("a devnet wrote it; if no node of it runs, delete the folder")
+            CliError::new(Exit::InvalidFile, format!("{}: {detail}", path.display())).hint(damaged_hint(dir))
         };
         let mut state: Self = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
         if state.version != VERSION {

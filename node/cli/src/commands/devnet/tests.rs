@@ -564,6 +564,144 @@ fn hints_name_what_the_caller_typed() {
 }
 
 #[test]
+fn a_usage_error_behind_a_script_names_the_script() {
+    let error = || CliError::usage("x").hint("see `vibecoin devnet up --help`");
+    let hint = |typed: Option<&str>| typed_as(error(), typed.map(str::to_owned)).hint.unwrap();
+    assert_eq!(hint(Some("./d.sh")), "see `./d.sh up --help`");
+    assert_eq!(hint(None), "see `vibecoin devnet up --help`");
+    // A command of another group keeps its name.
+    let other = CliError::usage("x").hint("see `vibecoin transfer --help`");
+    let other = typed_as(other, Some("./d.sh".to_owned()));
+    assert_eq!(other.hint.as_deref(), Some("see `vibecoin transfer --help`"));
+}
+
+/// The command of a hint that begins with these words, run as a shell does.
+fn follow(error: &CliError, words: &str) {
+    let hint = error.hint.as_deref().unwrap();
+    let command = hint
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .find(|line| line.starts_with(words));
+    let command = command.unwrap_or_else(|| panic!("no {words}: {hint}"));
+    let done = Command::new("sh").args(["-c", command]).output().unwrap();
+    assert!(done.status.success(), "{command}: {done:?}");
+}
+
+#[test]
+fn the_home_of_a_devnet_that_is_gone_leads_to_up_and_a_home_in_its_place_can_be_removed() {
+    let bench = Bench::new();
+    bench.up("-v 1 -n 0");
+    bench.run("destroy --grace 0").unwrap();
+    let home = bench.dir().join("validator-0");
+    let on_home = |words: &[&str]| {
+        let line = [
+            &["vibecoin", "--url", "local", "--home", home.to_str().unwrap()],
+            words,
+        ]
+        .concat();
+        let arguments = crate::args::Arguments::try_parse_from(line).unwrap();
+        let context = Context::new(arguments.globals);
+        (context.home_hint(), arguments.command.run(&context))
+    };
+    let (hint, key) = on_home(&["keys", "show", "dev1"]);
+    let up = format!("`vibecoin devnet --dir {} up`", bench.dir().display());
+    assert!(hint.contains(&up), "{hint}");
+    let key = key.unwrap_err();
+    assert_eq!(key.hint, Some(hint));
+    assert!(key.message.contains("does not exist"), "{}", key.message);
+    bench.up("-v 1 -n 0");
+    assert!(on_home(&["keys", "show", "dev1"]).1.is_ok());
+    bench.run("destroy --grace 0").unwrap();
+
+    // A home that a node makes in the place of the old one, twice.
+    let make = || {
+        fs::create_dir_all(&home).unwrap();
+        fs::write(home.join("genesis.toml"), "").unwrap();
+    };
+    for aside in ["net-validator-0", "net-validator-0-2"] {
+        make();
+        let refused = bench.start("up -v 1 -n 0").unwrap_err();
+        follow(&refused, "ls -A ");
+        follow(&refused, "mv ");
+        assert!(bench.scratch.path().join(aside).join("genesis.toml").exists());
+        bench.up("-v 1 -n 0");
+        bench.run("destroy --grace 0").unwrap();
+    }
+    make();
+    let refused = bench.run("destroy").unwrap_err();
+    assert!(
+        refused
+            .hint
+            .as_deref()
+            .unwrap()
+            .starts_with("nothing was deleted; ")
+    );
+    follow(&refused, "ls -A ");
+    follow(&refused, "rm -r ");
+    assert_eq!(json_of(&bench.run("destroy").unwrap())["destroyed"], false);
+    // Of what is not a node's home no command removes anything.
+    fs::write(bench.dir().join("mine"), "precious").unwrap();
+    let refused = bench.run("destroy").unwrap_err();
+    assert!(!refused.hint.as_deref().unwrap().contains("rm "), "{refused:?}");
+    follow(&refused, "ls -A ");
+    // And beside it no home is taken for one of a devnet.
+    assert_eq!(gone_hint(&home), None);
+}
+
+#[test]
+fn a_damaged_record_can_be_moved_out_of_the_way() {
+    let bench = Bench::new();
+    bench.up("-v 1 -n 0");
+    bench.run("down --grace 0").unwrap();
+    fs::write(bench.dir().join("devnet.json"), "nonsense").unwrap();
+    let refused = bench.start("up -v 1 -n 0").unwrap_err();
+    follow(&refused, "mv ");
+    bench.up("-v 1 -n 0");
+    assert!(bench.scratch.path().join("net-damaged/devnet.json").exists());
+}
+
+#[test]
+fn the_hint_of_nodes_that_agree_too_late_is_followed() {
+    let bench = Bench::new();
+    bench.up("-v 2 -n 0");
+    let behind = bench.dir().join("validator-1/behind");
+    fs::write(&behind, "").unwrap();
+    let late = bench.start("up --timeout 1").unwrap_err();
+    let hint = late.hint.as_deref().unwrap();
+    let commands: Vec<_> = hint.split('`').skip(1).step_by(2).collect();
+    assert_eq!(commands.len(), 2, "{hint}");
+    for command in commands {
+        let arguments = crate::args::Arguments::try_parse_from(command.split(' ')).unwrap();
+        let context = Context::new(arguments.globals);
+        assert!(arguments.command.run(&context).is_ok(), "{command}");
+    }
+    fs::remove_file(&behind).unwrap();
+    assert_eq!(bench.up("")["commonHeight"], "3");
+}
+
+#[test]
+fn a_status_without_end_is_not_one_json_value() {
+    let bench = Bench::new();
+    let status = |options: &str| {
+        let line = format!(
+            "vibecoin devnet --dir {} status --watch {options}",
+            bench.dir().display()
+        );
+        let arguments = crate::args::Arguments::try_parse_from(line.split_whitespace()).unwrap();
+        let context = Context::new(arguments.globals);
+        arguments.command.run(&context)
+    };
+    for options in ["-o json", "--json"] {
+        let refused = status(options).unwrap_err();
+        assert_eq!((refused.exit, refused.reason.as_str()), (Exit::Usage, "usage"));
+        assert!(refused.hint.unwrap().contains("-o ndjson"), "{options}");
+    }
+    // There is no devnet, so the stream ends at once.
+    assert!(status("-o ndjson").is_ok());
+}
+
+#[test]
 fn hints_name_the_folder_unless_every_command_finds_it_without() {
     let shown = |dir: &str, set: Option<&str>, usual: Option<&str>| {
         named(Path::new(dir), set.map(OsStr::new), usual.map(OsStr::new))

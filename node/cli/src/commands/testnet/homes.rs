@@ -33,7 +33,7 @@ pub fn make(
         let message = format!("{} exists already", home.display());
         return Err(CliError::new(Exit::Failure, message)
             .reason("exists")
-            .hint("choose another folder; keys are never overwritten"));
+            .hint("name another folder with --out DIR; keys are never overwritten"));
     }
     dev::make_private(home)?;
     let text = config(network, node, layout);

@@ -108,7 +108,7 @@ fn refuse(path: &Path) -> Result<(), CliError> {
     let message = format!("{} exists already", path.display());
     Err(CliError::new(Exit::Failure, message)
         .reason("exists")
-        .hint("choose another folder; keys are never overwritten"))
+        .hint("name another folder with --out DIR; keys are never overwritten"))
 }
 
 /// Removes the remains of a command that does not run any more.
