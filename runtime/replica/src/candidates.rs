@@ -417,27 +417,27 @@ impl<S: State> Candidates<S> {
         self.assemblies.iter_mut().find(|assembly| assembly.of() == of)
     }
 
-    fn keep_for_later(&mut self, part: BlockPart, verified: Arc<Verified>) -> Verdict {
+    /// The verdict on a part for a later round that is not kept, whatever its signature is; `None` if it is.
+    fn refuses_later(&self, part: &BlockPart) -> Option<Verdict> {
         let statement = &part.signed.statement;
         if self
             .later
             .iter()
             .any(|later| later.part.signed.statement == *statement)
         {
-            return Verdict::Known;
+            return Some(Verdict::Known);
         }
-        let bytes = match &part.content {
-            PartContent::Opening { .. } => 0,
-            PartContent::Tick(tick) => tick
-                .transactions
-                .iter()
-                .fold(0usize, |sum, tx| sum.saturating_add(transaction_bytes(tx))),
-        };
-        let full = self.later_bytes.saturating_add(bytes);
-        if self.later.len() >= LATER_PARTS_MAX || full > LATER_PARTS_BYTES_MAX {
-            return Verdict::Ignored;
+        let full = self.later_bytes.saturating_add(transactions_bytes(part));
+        let is_full = self.later.len() >= LATER_PARTS_MAX || full > LATER_PARTS_BYTES_MAX;
+        is_full.then_some(Verdict::Ignored)
+    }
+
+    fn keep_for_later(&mut self, part: BlockPart, verified: Arc<Verified>) -> Verdict {
+        if let Some(verdict) = self.refuses_later(&part) {
+            return verdict;
         }
-        self.later_bytes = full;
+        let bytes = transactions_bytes(&part);
+        self.later_bytes = self.later_bytes.saturating_add(bytes);
         self.later.push_back(Later {
             part,
             verified,
@@ -454,6 +454,17 @@ impl<S: State> Candidates<S> {
         } = self.later.pop_front()?;
         self.later_bytes = self.later_bytes.saturating_sub(bytes);
         Some((part, verified))
+    }
+}
+
+/// Bytes of the transactions in a part.
+fn transactions_bytes(part: &BlockPart) -> usize {
+    match &part.content {
+        PartContent::Opening { .. } => 0,
+        PartContent::Tick(tick) => tick
+            .transactions
+            .iter()
+            .fold(0usize, |sum, tx| sum.saturating_add(transaction_bytes(tx))),
     }
 }
 
@@ -480,6 +491,18 @@ impl<S: State, O: Orderer> Replica<S, O> {
         if usize::try_from(statement.sequence).unwrap_or(usize::MAX) > TICKS_MAX {
             return Verdict::Rejected("a part past the end of its block");
         }
+        let is_later = ahead == 1 || self.committing.is_some();
+        // Capacity before the hash and the signature. Parts under this node's own key are verified even so:
+        // they show that the key signs elsewhere.
+        if Some(statement.proposer) != self.key {
+            if is_later {
+                if let Some(verdict) = self.candidates.refuses_later(&part) {
+                    return verdict;
+                }
+            } else if statement.parent != self.head.parent.hash {
+                return Verdict::Ignored;
+            }
+        }
         if !part.is_whole() {
             return Verdict::Rejected("a part with another content than was signed");
         }
@@ -491,7 +514,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
             return Verdict::Ignored;
         }
         let verified = Arc::new(verified);
-        if ahead == 1 || self.committing.is_some() {
+        if is_later {
             return self.candidates.keep_for_later(part, verified);
         }
         self.take_part(part, &verified)

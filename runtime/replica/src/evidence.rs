@@ -37,12 +37,15 @@ impl EvidenceBook {
         self.waiting.iter().any(|piece| piece.offence() == *offence)
     }
 
+    /// Returns true if another piece about this validator may wait. Asked before a piece is verified.
+    pub fn has_room(&self, offender: &PublicKey) -> bool {
+        self.waiting.len() < EVIDENCE_WAITING_MAX && self.waiting_of(offender) < OFFENDER_WAITING_MAX
+    }
+
     /// Takes a verified piece; `false` when its offence is known or the book is full.
     pub fn add(&mut self, evidence: Evidence) -> bool {
         let offence = evidence.offence();
-        let room = self.waiting.len() < EVIDENCE_WAITING_MAX
-            && self.waiting_of(&offence.validator) < OFFENDER_WAITING_MAX;
-        let takes = room && !self.knows(&offence);
+        let takes = self.has_room(&offence.validator) && !self.knows(&offence);
         if takes {
             self.waiting.push(evidence);
         }

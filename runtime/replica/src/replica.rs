@@ -569,7 +569,9 @@ impl<S: State, O: Orderer> Replica<S, O> {
         if self.evidence.has(&evidence) {
             return Verdict::Known;
         }
-        if self.evidence.knows(&offence) {
+        // Evidence against this node's own key is verified even so: it may show that the key signs elsewhere.
+        let is_own = self.key == Some(offence.validator);
+        if self.evidence.knows(&offence) || !(is_own || self.evidence.has_room(&offence.validator)) {
             return Verdict::Ignored;
         }
         match is_recorded(&self.chain, &self.head.parent.state, &offence) {
