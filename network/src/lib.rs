@@ -13,10 +13,13 @@
 //! | frames to send, parts lane | 16 MiB, validators only | in the same 512 MiB | the new frame is dropped |
 //! | frames being received | 2 a lane; 134 bytes each without a request | unknown 64 MiB, known 256 MiB | the reader waits |
 //! | responses that a peer owes | 128, for 120 s | | the oldest is removed |
-//! | unread bytes of streams | TCP 32 × 256 KiB, growing as they are read; QUIC 2 MiB | | the sender waits |
+//! | unread bytes of streams, with 128 for each Yamux frame | TCP without a hello 128 KiB, unknown 2 MiB, known 16 MiB, and a frame of 64 KiB; QUIC 2 MiB | without a hello 256 MiB | the sender waits |
+//! | small Yamux frames | unknown 2,048 and 2,000 a second | | the sender waits |
+//! | negotiation of a protocol | 16 lines, 2 KiB; Noise 4 KiB | | the stream or connection ends |
 //! | bytes per second | as configured; unknown a share | unknown 16 MiB, or 256 KiB each | the sender waits |
 //! | streams opened by peers | unknown 64 and 8 a second, known 512 and 100 a second | | the connection ends, its peer is at fault |
-//! | streams to be negotiated | 16 of a connection, 32 queued | | reset |
+//! | streams to be negotiated | 16 of a connection | | reset |
+//! | open streams before the hello | 8 of a connection | | reset |
 //! | gossip to send | 512 messages of up to 129 KiB | | dropped; an unknown peer is disconnected |
 //! | gossip without a verdict | | 8,192 | the oldest is ignored |
 //! | duplicate gossip, for 15 s | known: as its bytes per second allow | unknown 8,192 messages a second of 256 bytes, 32 MiB | the sender waits |

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -21,7 +21,10 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep};
 use vibecoin_primitives::limits::{KIB, MIB};
 
+use super::mux::{KNOWN_UNREAD_BYTES_MAX, STRANGER_UNREAD_BYTES_MAX, UNMET_UNREAD_BYTES_MAX};
+use super::negotiation::Negotiation;
 use super::opened::Opened;
+use super::transport::NEGOTIATED_STREAMS_MAX;
 use super::weight::Weigher;
 
 /// Bytes per second of all unknown peers together.
@@ -38,15 +41,14 @@ pub const GOSSIP_MESSAGE_BYTES: usize = 2 * KIB;
 const SAVED_MAX: Duration = Duration::from_secs(1);
 /// Number of bytes read at once: the maximum by which a stream can exceed its budget.
 const READ_BYTES_MAX: usize = 64 * KIB;
-/// Maximum number of streams of a connection waiting to be negotiated; more are reset.
-const ARRIVED_MAX: usize = 32;
+/// Maximum number of streams that a peer opened on a connection before its hello was accepted; more are reset.
+/// An honest one opens five: its hello, gossip, pings and two lanes.
+const STREAMS_BEFORE_HELLO_MAX: usize = 8;
 /// Maximum number of streams taken from a connection before others have their turn.
 const TAKEN_AT_ONCE: usize = 16;
 /// Maximum number of stream faults queued for the swarm.
 const FAULTS_MAX: usize = 256;
-/// Number of bytes within which an incoming stream names its protocol.
-const NAMED_WITHIN: usize = 256;
-/// Part of the protocol name of every gossipsub version.
+/// Beginning of the protocol name of every gossipsub version.
 const GOSSIP_NAME: &[u8] = b"/meshsub/";
 
 /// Protocol violation on a peer's streams.
@@ -71,6 +73,8 @@ pub struct Meter {
     /// Time at which the bytes received so far would have arrived at that rate.
     at: Mutex<Instant>,
     opened: Opened,
+    /// Its hello was accepted.
+    is_met: AtomicBool,
 }
 
 impl Meter {
@@ -80,11 +84,28 @@ impl Meter {
             per_s: AtomicU64::new(per_s.max(1)),
             at: Mutex::new(now.checked_sub(SAVED_MAX).unwrap_or(now)),
             opened: Opened::new(now),
+            is_met: AtomicBool::new(false),
+        }
+    }
+
+    /// Returns true if the peer is a validator or configured by the operator.
+    pub fn is_known(&self) -> bool {
+        self.opened.is_known()
+    }
+
+    /// Maximum number of bytes of one of its connections over TCP that no stream has read yet.
+    pub fn unread_max(&self) -> usize {
+        if !self.is_met.load(Ordering::Relaxed) {
+            UNMET_UNREAD_BYTES_MAX
+        } else if self.is_known() {
+            KNOWN_UNREAD_BYTES_MAX
+        } else {
+            STRANGER_UNREAD_BYTES_MAX
         }
     }
 
     /// Counts received bytes; returns the delay before more are read.
-    fn spend(&self, len: usize, now: Instant) -> Duration {
+    pub fn spend(&self, len: usize, now: Instant) -> Duration {
         let per_s = self.per_s.load(Ordering::Relaxed).max(1);
         let time = |bytes: u64| {
             let nanos = bytes.saturating_mul(1_000_000_000).checked_div(per_s);
@@ -130,6 +151,8 @@ impl Meters {
             peer,
             faults: self.faults.clone(),
             arrived: VecDeque::new(),
+            open: Arc::default(),
+            negotiated: Arc::default(),
         }
     }
 
@@ -152,11 +175,12 @@ impl Meters {
         }
     }
 
-    /// Sets the rate of a connected peer, and the class of its limit on opened streams.
+    /// Sets the rate of a connected peer whose hello was accepted, and the class of its limits.
     pub fn set(&self, peer: &LibPeer, per_s: u64, is_known: bool) {
         if let Some(meter) = self.of.lock().get(peer).and_then(Weak::upgrade) {
             meter.per_s.store(per_s.max(1), Ordering::Relaxed);
             meter.opened.set_known(is_known, Instant::now());
+            meter.is_met.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -168,7 +192,15 @@ pub struct MeteredMuxer<M: StreamMuxer> {
     meter: Arc<Meter>,
     peer: LibPeer,
     faults: mpsc::Sender<(LibPeer, StreamFault)>,
-    arrived: VecDeque<M::Substream>,
+    arrived: VecDeque<Metered<M::Substream>>,
+    /// Held by each stream that the peer opened, and until its protocol is agreed on.
+    open: Arc<()>,
+    negotiated: Arc<()>,
+}
+
+/// Number of streams that hold this besides the connection.
+fn holders(of: &Arc<()>) -> usize {
+    Arc::strong_count(of).saturating_sub(1)
 }
 
 impl<M: StreamMuxer + Unpin> MeteredMuxer<M>
@@ -188,12 +220,22 @@ where
                 let _without_room = self.faults.try_send((self.peer, StreamFault::Opened));
                 return Err(io::Error::other("the peer opens streams without end"));
             }
-            if self.arrived.len() < ARRIVED_MAX {
-                self.arrived.push_back(stream);
+            if self.has_capacity() {
+                let watch = Watch::new(self.peer, self.faults.clone(), &self.open, &self.negotiated);
+                self.arrived
+                    .push_back(Metered::new(stream, self.meter.clone(), Some(watch)));
             }
         }
         cx.waker().wake_by_ref();
         Ok(())
+    }
+
+    /// Returns true if another stream may wait for its negotiation. Any other is reset: it could hold a window
+    /// of unread bytes for as long as the first ones are stalled.
+    fn has_capacity(&self) -> bool {
+        let is_met = self.meter.is_met.load(Ordering::Relaxed);
+        holders(&self.negotiated) < NEGOTIATED_STREAMS_MAX
+            && (is_met || holders(&self.open) < STREAMS_BEFORE_HELLO_MAX)
     }
 }
 
@@ -213,10 +255,7 @@ where
             self.take(cx)?;
         }
         match self.arrived.pop_front() {
-            Some(inner) => {
-                let watch = Watch::new(self.peer, self.faults.clone());
-                Poll::Ready(Ok(Metered::new(inner, self.meter.clone(), Some(watch))))
-            }
+            Some(stream) => Poll::Ready(Ok(stream)),
             None => Poll::Pending,
         }
     }
@@ -266,38 +305,51 @@ impl<S> Metered<S> {
 struct Watch {
     peer: LibPeer,
     faults: mpsc::Sender<(LibPeer, StreamFault)>,
-    /// First bytes of the stream, until the protocol is known.
-    first: Vec<u8>,
+    /// `None` once a protocol is agreed on.
+    negotiation: Option<(Negotiation, Arc<()>)>,
     is_gossip: bool,
     has_ended: bool,
     weigher: Weigher,
+    _open: Arc<()>,
 }
 
 impl Watch {
-    const fn new(peer: LibPeer, faults: mpsc::Sender<(LibPeer, StreamFault)>) -> Self {
+    fn new(
+        peer: LibPeer,
+        faults: mpsc::Sender<(LibPeer, StreamFault)>,
+        open: &Arc<()>,
+        negotiated: &Arc<()>,
+    ) -> Self {
         Self {
             peer,
             faults,
-            first: Vec::new(),
+            negotiation: Some((Negotiation::default(), negotiated.clone())),
             is_gossip: false,
             has_ended: false,
             weigher: Weigher::new(),
+            _open: open.clone(),
         }
     }
 
     /// Inspects received bytes; returns the charge for them beside their count.
-    fn on_read(&mut self, bytes: &[u8]) -> usize {
-        let room = NAMED_WITHIN.saturating_sub(self.first.len());
-        if !self.is_gossip && room == 0 {
-            return 0;
+    fn on_read(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.negotiation {
+            Some((negotiation, _)) => negotiation.on_read(bytes).map(|()| 0),
+            None if self.is_gossip => Ok(self.weigher.charge(bytes)),
+            None => Ok(0),
         }
-        let charge = self.weigher.charge(bytes);
-        if !self.is_gossip {
-            self.first.extend(bytes.iter().take(room));
-            let mut parts = self.first.windows(GOSSIP_NAME.len());
-            self.is_gossip = parts.any(|part| part == GOSSIP_NAME);
+    }
+
+    /// Inspects sent bytes: the protocol is the one that this node confirms.
+    fn on_write(&mut self, bytes: &[u8]) {
+        let Some((negotiation, _)) = &mut self.negotiation else {
+            return;
+        };
+        negotiation.on_write(bytes);
+        if let Some(protocol) = negotiation.protocol() {
+            self.is_gossip = protocol.starts_with(GOSSIP_NAME);
+            self.negotiation = None;
         }
-        if self.is_gossip { charge } else { 0 }
     }
 
     fn on_close(&mut self) {
@@ -319,7 +371,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         let some = buf.get_mut(..len).unwrap_or_default();
         let is_asked = !some.is_empty();
         let read = ready!(Pin::new(&mut self.inner).poll_read(cx, some));
-        let mut charge = 0;
+        let mut charge = Ok(0);
         if let Some(watch) = &mut self.watch {
             match &read {
                 Ok(0) if !is_asked => {}
@@ -328,7 +380,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
             }
         }
         let count = read?;
-        let wait = self.meter.spend(count.saturating_add(charge), Instant::now());
+        let charged = count.saturating_add(charge.as_ref().copied().unwrap_or(0));
+        let wait = self.meter.spend(charged, Instant::now());
+        charge?;
         // Even a sleep of zero lasts until the timer's next millisecond.
         if !wait.is_zero() {
             self.pause = Some(Box::pin(sleep(wait)));
@@ -339,7 +393,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        let count = ready!(Pin::new(&mut self.inner).poll_write(cx, buf))?;
+        if let Some(watch) = &mut self.watch {
+            watch.on_write(buf.get(..count).unwrap_or_default());
+        }
+        Poll::Ready(Ok(count))
     }
 
     fn poll_write_vectored(
@@ -347,7 +405,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        let count = ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, bufs))?;
+        if let Some(watch) = &mut self.watch {
+            let mut left = count;
+            for buf in bufs {
+                let len = left.min(buf.len());
+                watch.on_write(buf.get(..len).unwrap_or_default());
+                left = left.saturating_sub(len);
+            }
+        }
+        Poll::Ready(Ok(count))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -363,9 +430,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing
+)]
 mod tests {
     use super::*;
+    use crate::service::negotiation::tests::line;
 
     const MB: usize = 1_000_000;
 
@@ -441,50 +513,102 @@ mod tests {
         }
     }
 
+    /// A stream on which the peer proposed these, and this node confirmed the last one.
+    fn watched(proposals: &[&str]) -> (Watch, mpsc::Receiver<(LibPeer, StreamFault)>) {
+        let (faults, found) = mpsc::channel(8);
+        let mut watch = Watch::new(LibPeer::random(), faults, &Arc::default(), &Arc::default());
+        for (at, proposal) in proposals.iter().enumerate() {
+            for chunk in line(proposal).chunks(7) {
+                assert_eq!(watch.on_read(chunk).unwrap(), 0);
+            }
+            let is_confirmed = at == 0 || at + 1 == proposals.len();
+            watch.on_write(&line(if is_confirmed { proposal } else { "na" }));
+        }
+        (watch, found)
+    }
+
+    const HEADER: &str = "/multistream/1.0.0";
+
     #[test]
     fn only_gossip_that_its_peer_did_not_end_is_a_fault_when_it_is_closed_here() {
-        let faults_of = |bytes: &[u8], ended: bool| {
-            let (faults, mut found) = mpsc::channel(8);
-            let mut watch = Watch::new(LibPeer::random(), faults);
-            for chunk in bytes.chunks(7) {
-                let _charge = watch.on_read(chunk);
-            }
+        let faults_of = |proposals: &[&str], ended: bool| {
+            let (mut watch, mut found) = watched(proposals);
+            let _charge = watch.on_read(b"\x04....").unwrap();
             watch.has_ended = ended;
             watch.on_close();
             watch.on_close();
             std::iter::from_fn(|| found.try_recv().ok()).count()
         };
-        let gossip = b"\x13/multistream/1.0.0\n\x0f/meshsub/1.1.0\n\x04....";
-        assert_eq!(faults_of(gossip, false), 1, "once");
-        assert_eq!(faults_of(gossip, true), 0);
+        let gossip = "/meshsub/1.1.0";
+        assert_eq!(faults_of(&[HEADER, gossip], false), 1, "once");
+        assert_eq!(faults_of(&[HEADER, gossip], true), 0);
+        assert_eq!(faults_of(&[HEADER, "/ipfs/id/1.0.0"], false), 0);
+        let junk = "/".repeat(320);
+        assert_eq!(faults_of(&[HEADER, &junk, gossip], false), 1);
         assert_eq!(
-            faults_of(b"\x13/multistream/1.0.0\n\x0f/ipfs/id/1.0.0\n", false),
-            0
+            faults_of(&[HEADER, gossip, "/ipfs/id/1.0.0"], false),
+            0,
+            "it was refused"
         );
-        let late = [vec![b'.'; NAMED_WITHIN], gossip.to_vec()].concat();
-        assert_eq!(faults_of(&late, false), 0, "it is another protocol's content");
+    }
+
+    #[test]
+    fn gossip_is_weighed_whatever_was_proposed_before_it() {
+        let ids = [4, 3 << 3 | 2, 2, 0, 0];
+        let junk = "/".repeat(320);
+        for proposals in [
+            &[HEADER, "/meshsub/1.1.0"][..],
+            &[HEADER, &junk, "/meshsub/1.2.0"],
+        ] {
+            let (mut watch, _) = watched(proposals);
+            assert!(watch.on_read(&ids).unwrap() >= 256);
+        }
+        let (mut watch, _) = watched(&[HEADER, "/ipfs/ping/1.0.0"]);
+        assert_eq!(watch.on_read(&ids).unwrap(), 0);
+        let (mut watch, _) = watched(&[HEADER]);
+        let proposals = (0..100).take_while(|_| watch.on_read(&line("/a")).is_ok());
+        assert_eq!(proposals.count(), 15, "beside the header");
     }
 
     #[test]
     fn streams_that_nobody_takes_are_counted_bounded_and_end_the_connection() {
-        let (meters, mut found) = Meters::new(1);
+        for (is_met, kept) in [(false, STREAMS_BEFORE_HELLO_MAX), (true, NEGOTIATED_STREAMS_MAX)] {
+            let (meters, mut found) = Meters::new(1);
+            let peer = LibPeer::random();
+            let mut muxer = meters.connection(peer, Endless);
+            if is_met {
+                meters.set(&peer, 1, false);
+            }
+            let waker = futures_util::task::noop_waker();
+            let mut cx = Context::from_waker(&waker);
+            let mut polls = 0;
+            while Pin::new(&mut muxer).poll(&mut cx).is_pending() {
+                polls += 1;
+                assert!(polls < 1_000, "streams without end are taken");
+            }
+            assert_eq!(found.try_recv(), Ok((peer, StreamFault::Opened)));
+            // The others were reset.
+            assert_eq!(muxer.arrived.len(), kept);
+        }
+    }
+
+    #[test]
+    fn streams_before_the_hello_and_negotiations_after_it_make_way_when_they_end() {
+        let (meters, _) = Meters::new(1);
         let peer = LibPeer::random();
-        let mut muxer = meters.connection(peer, Endless);
-        let waker = futures_util::task::noop_waker();
-        let mut cx = Context::from_waker(&waker);
-        let mut polls = 0;
-        while Pin::new(&mut muxer).poll(&mut cx).is_pending() {
-            polls += 1;
-            assert!(muxer.arrived.len() <= ARRIVED_MAX);
-            assert!(polls < 1_000, "streams without end are taken");
+        let muxer = meters.connection(peer, Endless);
+        let watch = || Watch::new(peer, meters.faults.clone(), &muxer.open, &muxer.negotiated);
+        let mut streams: Vec<Watch> = (0..STREAMS_BEFORE_HELLO_MAX).map(|_| watch()).collect();
+        assert!(!muxer.has_capacity());
+        drop(streams.pop());
+        assert!(muxer.has_capacity());
+        meters.set(&peer, 1, false);
+        streams.extend((streams.len()..NEGOTIATED_STREAMS_MAX).map(|_| watch()));
+        assert!(!muxer.has_capacity());
+        for text in [HEADER, "/ipfs/ping/1.0.0"] {
+            streams[0].on_read(&line(text)).unwrap();
+            streams[0].on_write(&line(text));
         }
-        assert_eq!(found.try_recv(), Ok((peer, StreamFault::Opened)));
-        // Streams accepted before the limit are returned first.
-        let mut given = 0;
-        while let Poll::Ready(Ok(_)) = Pin::new(&mut muxer).poll_inbound(&mut cx) {
-            given += 1;
-            assert!(given < 1_000, "streams without end are given out");
-        }
-        assert!(given >= ARRIVED_MAX, "{given}");
+        assert!(muxer.has_capacity(), "one has agreed on its protocol");
     }
 }

@@ -11,8 +11,8 @@
 //! bytes, and messages beyond the bounds are dropped and counted. Received messages go to a [`Sink`].
 //!
 //! A peer is not admitted until its hello has arrived: the genesis hash, its newest block, and the proof that
-//! it holds a validator's key. Read in this order: [`config`], `hello`, `lanes`, `meter`, `weight`, `opened`,
-//! `repeats`, `book`, `arrivals`, `displace`, `gate`, `score`, `task`.
+//! it holds a validator's key. Read in this order: [`config`], `hello`, `lanes`, `negotiation`, `guarded`,
+//! `mux`, `meter`, `weight`, `opened`, `repeats`, `book`, `arrivals`, `displace`, `gate`, `score`, `task`.
 
 mod arrivals;
 mod behaviour;
@@ -20,10 +20,13 @@ mod book;
 mod config;
 mod displace;
 mod gate;
+mod guarded;
 mod handle;
 mod hello;
 mod lanes;
 mod meter;
+mod mux;
+mod negotiation;
 mod opened;
 mod repeats;
 mod score;

@@ -4,7 +4,7 @@
 //! own tables, before this crate sees it. Both cost far more than the few bytes that they take on the wire,
 //! so the meter charges them where the bytes are read.
 
-/// Charge per field of a frame: a message, known or not, or a control message.
+/// Charge per field of a frame: a message, known or not, or a control message. An empty frame costs as much.
 const FIELD_BYTES: usize = 256;
 /// Charge per byte of anything but a message. Ids of two bytes, four with their header, are charged as 128
 /// bytes each.
@@ -27,8 +27,7 @@ enum Part {
     Content(u64),
 }
 
-/// Reads a stream of length-delimited protobuf frames, down to their fields. The negotiation of a stream has
-/// the same form.
+/// Reads a stream of length-delimited protobuf frames, down to their fields.
 #[derive(Debug)]
 pub struct Weigher {
     part: Part,
@@ -41,7 +40,7 @@ pub struct Weigher {
 }
 
 impl Weigher {
-    /// Starts at the first byte of a stream.
+    /// Starts at the first byte after the negotiation of a stream.
     pub const fn new() -> Self {
         Self {
             part: Part::Frame,
@@ -99,7 +98,7 @@ impl Weigher {
                 self.left = value.saturating_add(1);
                 self.part = Part::Tag;
                 self.is_message = true;
-                0
+                if value == 0 { FIELD_BYTES } else { 0 }
             }
             Part::Tag => {
                 self.is_message = value >> 3 == PUBLISH && value & 7 == 2;
@@ -190,20 +189,18 @@ mod tests {
         let content = [&integer[..], &message, &fixed, &message].concat();
         let others = (integer.len() + fixed.len()) * CONTROL_WEIGHT;
         assert_eq!(charge(&frame(&content)), 5 * FIELD_BYTES + others);
-        // An undefined type takes the rest of its frame, an empty frame costs nothing, and no field goes past
-        // its frame.
+        // An undefined type takes the rest of its frame, and no field goes past its frame.
         let none = frame(&[[2 << 3 | 7].as_slice(), &message].concat());
         let long = [4, 2 << 3 | 2, 200, 1, 0].to_vec();
-        let stream = [none.clone(), vec![0], long, frame(&message)].concat();
+        let stream = [none.clone(), long, frame(&message)].concat();
         let expected = 3 * FIELD_BYTES + (none.len() - 1) * CONTROL_WEIGHT;
         assert_eq!(charge(&stream), expected);
     }
 
     #[test]
-    fn the_negotiation_has_the_form_of_frames() {
-        let tokens = b"\x13/multistream/1.0.0\n\x0f/meshsub/1.1.0\n";
-        let before = charge(tokens);
-        let message = frame(&field(2, b"message"));
-        assert_eq!(charge(&[&tokens[..], &message].concat()), before + FIELD_BYTES);
+    fn an_empty_frame_costs_as_much_as_a_message() {
+        assert_eq!(charge(&[0; 100]), 100 * FIELD_BYTES);
+        // A length of zero in two bytes.
+        assert_eq!(charge(&[0x80, 0].repeat(100)), 100 * FIELD_BYTES);
     }
 }

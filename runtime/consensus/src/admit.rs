@@ -95,7 +95,8 @@ impl BftOrderer {
     }
 
     /// A message for one of the next heights: kept if a validator of this height signed it. The turn of that
-    /// validator is checked again when the height begins.
+    /// validator is checked again when the height begins. Capacity first: a validator could sign votes for
+    /// every round, and each would cost every node a signature check.
     pub(crate) fn admit_later(&mut self, message: ConsensusMessage) -> Verdict {
         let Some(set) = self.shell.set.clone() else {
             return Verdict::Ignored;
@@ -105,6 +106,9 @@ impl BftOrderer {
             ConsensusMessage::Vote(vote) => {
                 if set.member(&vote.vote.validator).is_none() {
                     return Verdict::Ignored;
+                }
+                if let Some(verdict) = without_a_check(&self.future.outlook_of_vote(&vote)) {
+                    return verdict;
                 }
                 if !self.shell.verifier.vote(&vote) {
                     return Verdict::Rejected("bad signature of a vote");
@@ -118,6 +122,9 @@ impl BftOrderer {
                 if let Err(fault) = proposal_shape(&proposal.proposal) {
                     return Verdict::Rejected(fault);
                 }
+                if let Some(verdict) = without_a_check(&self.future.outlook_of_proposal(&proposal)) {
+                    return verdict;
+                }
                 if !self.shell.verifier.proposal(&proposal) {
                     return Verdict::Rejected("bad signature of a proposal");
                 }
@@ -126,11 +133,16 @@ impl BftOrderer {
             ConsensusMessage::Polka(_) | ConsensusMessage::Round(_) => return Verdict::Ignored,
         };
         self.shell.saw(height);
-        match keeping {
-            Keeping::Kept => Verdict::Fresh,
-            Keeping::Known => Verdict::Known,
-            Keeping::Full => Verdict::Ignored,
-        }
+        without_a_check(&keeping).unwrap_or(Verdict::Fresh)
+    }
+}
+
+/// The verdict on a message for a later height that is not kept, whatever its signature is; `None` if it is.
+const fn without_a_check(keeping: &Keeping) -> Option<Verdict> {
+    match keeping {
+        Keeping::Kept => None,
+        Keeping::Known => Some(Verdict::Known),
+        Keeping::Full => Some(Verdict::Ignored),
     }
 }
 

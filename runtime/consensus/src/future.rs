@@ -1,7 +1,8 @@
 //! Messages for the next heights, kept until their height begins.
 //!
-//! Bounded per validator and height. Signatures are checked before a message arrives here, so no sender can
-//! occupy another validator's capacity.
+//! Bounded per validator and height. Only messages whose signatures hold are kept, so no sender can occupy
+//! another validator's capacity. Whether a message would be kept is asked before its signature is checked: one
+//! that would not be costs nothing.
 
 use std::collections::BTreeMap;
 
@@ -35,18 +36,39 @@ pub(crate) enum Keeping {
     Full,
 }
 
-fn keep<T: PartialEq>(list: &mut Vec<T>, item: T, max: usize) -> Keeping {
-    if list.contains(&item) {
-        Keeping::Known
-    } else if list.len() >= max {
-        Keeping::Full
-    } else {
-        list.push(item);
-        Keeping::Kept
+fn outlook<T: PartialEq>(list: Option<&Vec<T>>, item: &T, max: usize) -> Keeping {
+    match list {
+        Some(list) if list.contains(item) => Keeping::Known,
+        Some(list) if list.len() >= max => Keeping::Full,
+        _ => Keeping::Kept,
     }
 }
 
+fn keep<T: PartialEq>(list: &mut Vec<T>, item: T, max: usize) -> Keeping {
+    let outlook = outlook(Some(list), &item, max);
+    if outlook == Keeping::Kept {
+        list.push(item);
+    }
+    outlook
+}
+
 impl Future {
+    fn kept(&self, height: Height, validator: &PublicKey) -> Option<&Kept> {
+        self.heights.get(&height)?.get(validator)
+    }
+
+    /// Outcome of keeping this vote, which is not kept yet.
+    pub fn outlook_of_vote(&self, vote: &SignedVote) -> Keeping {
+        let kept = self.kept(vote.vote.height, &vote.vote.validator);
+        outlook(kept.map(|kept| &kept.votes), vote, VOTES_MAX)
+    }
+
+    /// Outcome of keeping this proposal, which is not kept yet.
+    pub fn outlook_of_proposal(&self, proposal: &SignedProposal) -> Keeping {
+        let kept = self.kept(proposal.proposal.height, &proposal.proposal.proposer);
+        outlook(kept.map(|kept| &kept.proposals), proposal, PROPOSALS_MAX)
+    }
+
     fn slot(&mut self, height: Height, validator: PublicKey) -> &mut Kept {
         self.heights
             .entry(height)
@@ -110,8 +132,10 @@ mod tests {
     fn a_validator_has_room_for_eight_votes_per_height_and_no_more() {
         let mut future = Future::default();
         for round in 0..8 {
+            assert_eq!(future.outlook_of_vote(&vote(5, round)), Keeping::Kept);
             assert_eq!(future.vote(vote(5, round)), Keeping::Kept);
         }
+        assert_eq!(future.outlook_of_vote(&vote(5, 8)), Keeping::Full);
         assert_eq!(future.vote(vote(5, 8)), Keeping::Full);
         assert_eq!(future.vote(vote(5, 3)), Keeping::Known);
         assert_eq!(future.vote(vote(6, 8)), Keeping::Kept);

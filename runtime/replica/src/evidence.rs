@@ -31,7 +31,12 @@ impl EvidenceBook {
     ///
     /// # Errors
     /// [`JudgeError`] when this node cannot read its own state.
-    pub fn check<S: State>(&self, tip: &Tip<S>, evidence: &Evidence) -> Result<Verdict, JudgeError> {
+    pub fn check<S: State>(
+        &self,
+        tip: &Tip<S>,
+        evidence: &Evidence,
+        own: Option<PublicKey>,
+    ) -> Result<Verdict, JudgeError> {
         let (chain, next) = (tip.chain(), tip.next_height());
         let (_, at) = evidence.offender();
         // Too old to count, or about a height that this node has not reached: no block of ours may carry it
@@ -45,7 +50,9 @@ impl EvidenceBook {
         if self.has(evidence) {
             return Ok(Verdict::Known);
         }
-        if self.knows(&offence) || is_recorded(chain, &tip.parent().state, &offence)? {
+        // Evidence against this node's own key is verified even so: it may show that the key signs elsewhere.
+        let is_kept = own == Some(offence.validator) || self.has_room(&offence.validator);
+        if self.knows(&offence) || !is_kept || is_recorded(chain, &tip.parent().state, &offence)? {
             return Ok(Verdict::Ignored);
         }
         if evidence.verify(&chain.genesis, &chain.validators).is_err() {
@@ -68,12 +75,15 @@ impl EvidenceBook {
         self.waiting.iter().any(|piece| piece.offence() == *offence)
     }
 
+    /// Returns true if another piece about this validator may wait. Asked before a piece is verified.
+    pub fn has_room(&self, offender: &PublicKey) -> bool {
+        self.waiting.len() < EVIDENCE_WAITING_MAX && self.waiting_of(offender) < OFFENDER_WAITING_MAX
+    }
+
     /// Takes a verified piece; `false` when its offence is known or the book is full.
     pub fn add(&mut self, evidence: Evidence) -> bool {
         let offence = evidence.offence();
-        let room = self.waiting.len() < EVIDENCE_WAITING_MAX
-            && self.waiting_of(&offence.validator) < OFFENDER_WAITING_MAX;
-        let takes = room && !self.knows(&offence);
+        let takes = self.has_room(&offence.validator) && !self.knows(&offence);
         if takes {
             self.waiting.push(evidence);
         }

@@ -1,15 +1,17 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use vibecoin_consensus::{BftOrderer, ConsensusMessage, OrdererConfig};
+use vibecoin_consensus::{BftOrderer, ConsensusMessage, OrdererConfig, Verdict};
 use vibecoin_execution::{DecidedBlock, MemoryState};
 use vibecoin_mempool::MempoolConfig;
 use vibecoin_primitives::{
-    Address, Amount, BLOCK_VERSION, ChainParams, Hash, Header, Height, Power, ProposerSchedule, Round,
-    SecretKey, TimeMs, Validator, ValidatorSet, encode,
+    Address, Amount, BLOCK_VERSION, BlockPart, ChainParams, Evidence, Hash, Header, Height, PartContent,
+    PartStatement, Power, ProposerSchedule, Round, SecretKey, Tick, TimeMs, Validator, ValidatorSet, encode,
+    signature_checks,
 };
 
 use super::*;
-use crate::{Parent, PeerId};
+use crate::check::Verified;
+use crate::{LATER_PARTS_MAX, Parent, PeerId};
 
 type Follower = Replica<MemoryState, BftOrderer>;
 
@@ -296,4 +298,91 @@ fn claims_of_validators_with_more_than_a_third_count_at_once() {
     let mut mixed = follower(0, &[one]);
     vote(&mut mixed, 0, 203, 4);
     assert_eq!(mixed.known_height(), Height(3), "a status and a vote");
+}
+
+fn part(chain: &Chain, height: u64, round: u32, sequence: u32, parent: Hash) -> BlockPart {
+    let content = if sequence == 0 {
+        PartContent::Opening {
+            last_commit: None,
+            evidence: Vec::new(),
+        }
+    } else {
+        PartContent::Tick(Tick {
+            hash: Hash([1; 32]),
+            transactions: Vec::new(),
+        })
+    };
+    let statement = PartStatement {
+        height: Height(height),
+        round: Round(round),
+        proposer: key(200).public_key(),
+        parent,
+        sequence,
+        digest: content.digest(),
+    };
+    BlockPart {
+        signed: statement.sign(&chain.genesis, &key(200)),
+        content,
+    }
+}
+
+#[test]
+fn parts_that_will_not_be_kept_cost_no_signature_check() {
+    let mut follower = replica(None);
+    let chain = chain();
+    let mut give = |height, round, sequence| {
+        let part = part(&chain, height, round, sequence, Hash([1; 32]));
+        let before = signature_checks();
+        let verdict = follower.on_part(part, Verified::new());
+        (verdict, signature_checks().saturating_sub(before))
+    };
+    // Of another parent than the head.
+    assert_eq!(give(1, 0, 0), (Verdict::Ignored, 0));
+    let per_round = u32::try_from(LATER_PARTS_MAX / 2).unwrap();
+    for round in 0..2 {
+        for sequence in 0..per_round {
+            assert_eq!(give(2, round, sequence), (Verdict::Fresh, 1));
+        }
+    }
+    assert_eq!(give(2, 0, 0), (Verdict::Known, 0));
+    assert_eq!(give(2, 2, 0), (Verdict::Ignored, 0), "there is no capacity");
+}
+
+/// Two votes of this validator for different blocks of a height.
+fn double_vote(chain: &Chain, validator: u8, height: u64) -> Evidence {
+    let [one, other] = [1, 2].map(|block| {
+        let vote = vibecoin_primitives::Vote {
+            height: Height(height),
+            round: Round(0),
+            kind: vibecoin_primitives::VoteKind::Prevote,
+            block: Some(Hash([block; 32])),
+            validator: key(validator).public_key(),
+        };
+        vote.sign(&chain.genesis, &key(validator))
+    });
+    Evidence::votes(one, other)
+}
+
+#[test]
+fn evidence_for_which_there_is_no_capacity_costs_no_signature_check_unless_it_is_against_this_node() {
+    let chain = chain_of(&VALIDATORS);
+    let mut node = replica_of(chain.clone(), Some(key(202)));
+    for offender in [200, 202] {
+        let waiting = (100..).take(crate::evidence::OFFENDER_WAITING_MAX);
+        let kept = waiting.filter(|height| node.evidence.add(double_vote(&chain, offender, *height)));
+        assert_eq!(kept.count(), crate::evidence::OFFENDER_WAITING_MAX);
+    }
+    let mut checks_of = |offender| {
+        let before = signature_checks();
+        let verdict = node.on_evidence(double_vote(&chain, offender, 1));
+        assert_eq!(
+            verdict == Verdict::Fresh,
+            offender == 203,
+            "{offender}: {verdict:?}"
+        );
+        signature_checks().saturating_sub(before)
+    };
+    assert_eq!(checks_of(200), 0);
+    assert_eq!(checks_of(203), 1, "one batch");
+    assert_eq!(checks_of(202), 1, "its own key may sign elsewhere");
 }

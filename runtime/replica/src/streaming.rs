@@ -74,11 +74,18 @@ impl<S: State> Streaming<S> {
         self.assemblies.clear();
     }
 
-    /// Checks a part from outside: turn, content and signature.
+    /// Checks a part from outside: turn, capacity, content and signature, in this order. `own` is this node's key,
+    /// whose parts are verified even if they will not be kept: they show that the key signs elsewhere.
     ///
     /// # Errors
     /// The verdict on a part of which nothing more is needed.
-    pub fn check(&self, tip: &Tip<S>, part: &BlockPart) -> Result<(), Verdict> {
+    pub fn check(
+        &self,
+        tip: &Tip<S>,
+        part: &BlockPart,
+        own: Option<PublicKey>,
+        is_committing: bool,
+    ) -> Result<(), Verdict> {
         let statement = &part.signed.statement;
         let of = (statement.round, statement.proposer);
         let next = tip.next_height();
@@ -97,6 +104,13 @@ impl<S: State> Streaming<S> {
         }
         if usize::try_from(statement.sequence).unwrap_or(usize::MAX) > TICKS_MAX {
             return Err(Verdict::Rejected("a part past the end of its block"));
+        }
+        if Some(statement.proposer) != own {
+            if is_ahead || is_committing {
+                self.check_later(part)?;
+            } else if statement.parent != tip.parent().hash {
+                return Err(Verdict::Ignored);
+            }
         }
         if !part.is_whole() {
             return Err(Verdict::Rejected("a part with another content than was signed"));
@@ -170,28 +184,33 @@ impl<S: State> Streaming<S> {
 
     // ---- parts of the next height -------------------------------------------------------------
 
-    /// Keeps a part until its height begins.
-    pub fn keep_for_later(&mut self, part: BlockPart, verified: Arc<Verified>) -> Verdict {
+    /// Checks that a part for later would be kept, whatever its signature is.
+    ///
+    /// # Errors
+    /// The verdict on a part that is not kept.
+    fn check_later(&self, part: &BlockPart) -> Result<(), Verdict> {
         let statement = &part.signed.statement;
         if self
             .later
             .iter()
             .any(|later| later.part.signed.statement == *statement)
         {
-            return Verdict::Known;
+            return Err(Verdict::Known);
         }
-        let bytes = match &part.content {
-            PartContent::Opening { .. } => 0,
-            PartContent::Tick(tick) => tick
-                .transactions
-                .iter()
-                .fold(0usize, |sum, tx| sum.saturating_add(transaction_bytes(tx))),
-        };
-        let full = self.later_bytes.saturating_add(bytes);
+        let full = self.later_bytes.saturating_add(transactions_bytes(part));
         if self.later.len() >= LATER_PARTS_MAX || full > LATER_PARTS_BYTES_MAX {
-            return Verdict::Ignored;
+            return Err(Verdict::Ignored);
         }
-        self.later_bytes = full;
+        Ok(())
+    }
+
+    /// Keeps a part until its height begins.
+    pub fn keep_for_later(&mut self, part: BlockPart, verified: Arc<Verified>) -> Verdict {
+        if let Err(verdict) = self.check_later(&part) {
+            return verdict;
+        }
+        let bytes = transactions_bytes(&part);
+        self.later_bytes = self.later_bytes.saturating_add(bytes);
         self.later.push_back(Later {
             part,
             verified,
@@ -214,5 +233,16 @@ impl<S: State> Streaming<S> {
         } = self.later.pop_front()?;
         self.later_bytes = self.later_bytes.saturating_sub(bytes);
         Some((part.signed.statement.height, part, verified))
+    }
+}
+
+/// Bytes of the transactions in a part.
+fn transactions_bytes(part: &BlockPart) -> usize {
+    match &part.content {
+        PartContent::Opening { .. } => 0,
+        PartContent::Tick(tick) => tick
+            .transactions
+            .iter()
+            .fold(0usize, |sum, tx| sum.saturating_add(transaction_bytes(tx))),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::{AsyncWriteExt as _, StreamExt as _};
 use libp2p::gossipsub::{self, IdentTopic, MessageAuthenticity, ValidationMode};
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
-use libp2p::{Multiaddr, Stream, StreamProtocol, Swarm};
+use libp2p::{Multiaddr, Stream, StreamProtocol, Swarm, noise, tcp, yamux};
 use libp2p_stream::Control;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -15,8 +15,6 @@ use tokio::sync::mpsc;
 use super::super::behaviour::{GOSSIP_BYTES_MAX, Names};
 use super::super::hello::{HELLO_PROTOCOL, keypair};
 use super::super::lanes::write_frame;
-use super::super::meter::Meters;
-use super::super::transport;
 use super::*;
 use crate::wire::{REQUEST_BYTES_MAX, SYNC_BYTES_MAX, WIRE_VERSION, kind};
 
@@ -125,15 +123,17 @@ impl Stranger {
         let control = behaviour.streams.new_control();
         let key = keypair(&seed).unwrap();
         let id = key.public().to_peer_id();
-        let (meters, _exceeded) = Meters::new(1 << 40);
         let swarm = {
             let _inside = runtime.enter();
             libp2p::SwarmBuilder::with_existing_identity(key)
                 .with_tokio()
-                .with_other_transport(|key| transport::quic(key, &meters))
+                .with_tcp(
+                    tcp::Config::default().nodelay(true),
+                    noise::Config::new,
+                    yamux::Config::default,
+                )
                 .unwrap()
-                .with_other_transport(|key| transport::tcp(key, &meters))
-                .unwrap()
+                .with_quic()
                 .with_behaviour(|_| behaviour)
                 .unwrap()
                 .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(PATIENCE))

@@ -46,9 +46,9 @@ impl Seated {
     }
 }
 
-impl Seats {
+#[cfg(test)]
+impl super::Seats {
     /// Connections whose calls wait for their turn.
-    #[cfg(test)]
     pub(crate) fn in_line(&self) -> usize {
         super::share::by_address(&self.taken.lock(), Phase::InLine)
             .values()

@@ -566,7 +566,8 @@ async fn a_session_without_a_subscription_or_a_call_has_a_deadline_and_one_with_
     };
     let served = serve_with(config).await;
     let mut subscribed = RawSocket::open(&served).await;
-    let subscribe = json!({"jsonrpc": "2.0", "id": 1, "method": "sub_subscribe", "params": {"topic": "headers"}});
+    let subscribe =
+        json!({"jsonrpc": "2.0", "id": 1, "method": "sub_subscribe", "params": {"topic": "headers"}});
     subscribed.send(&subscribe.to_string()).await;
     assert!(subscribed.receive().await.contains("result"));
     for _ in 0..2 {

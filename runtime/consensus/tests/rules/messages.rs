@@ -100,6 +100,40 @@ fn messages_for_later_heights_are_bounded_per_validator_and_height() {
 }
 
 #[test]
+fn messages_for_later_heights_beyond_capacity_cost_no_signature_check() {
+    let mut bench = Bench::started(4, 3);
+    let other = bench.others()[0].clone();
+    let votes = |bench: &mut Bench, rounds: std::ops::Range<u32>| -> Vec<Verdict> {
+        rounds
+            .map(|round| ConsensusMessage::Vote(vote(&other, VoteKind::Prevote, 2, round, None)))
+            .map(|message| bench.give(message).0)
+            .collect()
+    };
+    assert_eq!(votes(&mut bench, 0..8), [Verdict::Fresh; 8]);
+    let before = signature_checks();
+    assert_eq!(votes(&mut bench, 8..200), [Verdict::Ignored; 192]);
+    assert_eq!(votes(&mut bench, 0..8), [Verdict::Known; 8]);
+    assert_eq!(signature_checks() - before, 0);
+    let proposals = |bench: &mut Bench, salts: std::ops::Range<u64>| -> Vec<Verdict> {
+        let of = |salt| {
+            let proposal = Proposal {
+                height: Height(2),
+                round: Round(0),
+                header: header(Height(2), Round(0), other.public_key(), GENESIS, salt),
+                lock_round: None,
+                proposer: other.public_key(),
+            };
+            ConsensusMessage::Proposal(Box::new(proposal.sign(&GENESIS, &other)))
+        };
+        salts.map(|salt| bench.give(of(salt)).0).collect()
+    };
+    assert_eq!(proposals(&mut bench, 0..2), [Verdict::Fresh; 2]);
+    let before = signature_checks();
+    assert_eq!(proposals(&mut bench, 2..100), [Verdict::Ignored; 98]);
+    assert_eq!(signature_checks() - before, 0);
+}
+
+#[test]
 fn what_was_kept_for_a_height_is_used_when_it_begins() {
     let mut bench = Bench::started(4, 3);
     let others = bench.others();

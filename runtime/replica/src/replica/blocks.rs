@@ -21,7 +21,10 @@ impl<S: State, O: Orderer> Replica<S, O> {
     // ---- parts --------------------------------------------------------------------------------
 
     pub(super) fn on_part(&mut self, part: BlockPart, verified: Verified) -> Verdict {
-        if let Err(verdict) = self.streaming.check(&self.tip, &part) {
+        if let Err(verdict) = self
+            .streaming
+            .check(&self.tip, &part, self.key, self.decision.is_committing())
+        {
             return verdict;
         }
         let statement = &part.signed.statement;

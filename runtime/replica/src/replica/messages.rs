@@ -123,7 +123,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
     }
 
     pub(super) fn on_evidence(&mut self, evidence: Evidence) -> Verdict {
-        match self.evidence.check(&self.tip, &evidence) {
+        match self.evidence.check(&self.tip, &evidence, self.key) {
             Ok(Verdict::Fresh) => {}
             Ok(verdict) => return verdict,
             Err(error) => {
