@@ -5,6 +5,7 @@ use vibecoin_primitives::{Height, Proposal, PublicKey, Round, SignedProposal, Si
 
 use crate::certificates;
 use crate::context::{self, CoreInput, ValidatorSet};
+use crate::convert::{from_core, to_core};
 use crate::future::Keeping;
 use crate::shell::{STATEMENTS_MAX, Shell, Spoken};
 use crate::{
@@ -63,7 +64,7 @@ impl BftOrderer {
         let (Some(set), Some(core)) = (self.shell.set.clone(), &self.core) else {
             return Verdict::Ignored;
         };
-        let round = context::round_out(core.round());
+        let round = from_core::round(core.round());
         let too_far = message.round().0 > round.0.saturating_add(ROUNDS_AHEAD);
         let verdict = match &message {
             ConsensusMessage::Vote(_) | ConsensusMessage::Proposal(_) if too_far => Verdict::Ignored,
@@ -78,17 +79,19 @@ impl BftOrderer {
             self.shell.saw(message.height());
             let proven = certificates::proven(&message);
             self.feed(match message {
-                ConsensusMessage::Vote(vote) => CoreInput::Vote(context::vote_in(vote)),
-                ConsensusMessage::Proposal(proposal) => CoreInput::Proposal(context::proposal_in(*proposal)),
+                ConsensusMessage::Vote(vote) => CoreInput::Vote(to_core::signed_vote(vote)),
+                ConsensusMessage::Proposal(proposal) => {
+                    CoreInput::Proposal(to_core::signed_proposal(*proposal))
+                }
                 ConsensusMessage::Polka(certificate) => {
-                    CoreInput::PolkaCertificate(context::polka_in(certificate))
+                    CoreInput::PolkaCertificate(to_core::polka(certificate))
                 }
                 ConsensusMessage::Round(certificate) => {
-                    CoreInput::RoundCertificate(context::round_certificate_in(certificate))
+                    CoreInput::RoundCertificate(to_core::round_certificate(certificate))
                 }
             });
             if let (Some(of), Some(core)) = (proven, &self.core) {
-                self.shell.led_to(of, round, context::round_out(core.round()));
+                self.shell.led_to(of, round, from_core::round(core.round()));
             }
         }
         verdict
@@ -230,7 +233,7 @@ impl Shell {
     /// not the scheduled one, so such a header never reaches it.
     pub(crate) fn check_proposal(&mut self, set: &ValidatorSet, signed: &SignedProposal) -> Verdict {
         let proposal = &signed.proposal;
-        let turn = |round| context::key_of(set.proposer(context::round_in(round)));
+        let turn = |round| context::key_of(set.proposer(to_core::round(round)));
         if let Err(fault) = proposal_shape(proposal) {
             return Verdict::Rejected(fault);
         }

@@ -11,6 +11,7 @@ use vibecoin_primitives::{
 };
 
 use crate::context::{self, BlockValue, CoreInput, CoreState, Ctx, Key, ValidatorSet};
+use crate::convert::{from_core, to_core};
 use crate::future::Future;
 use crate::replay::Replay;
 use crate::shell::{Shell, proposed_value, timeout_of};
@@ -163,7 +164,7 @@ impl BftOrderer {
         shell.know(&value, round).verdict = Some(true);
         self.feed(CoreInput::Propose(LocallyProposedValue::new(
             context::Height(height.0),
-            context::round_in(round),
+            to_core::round(round),
             value,
         )));
     }
@@ -415,7 +416,7 @@ impl Orderer for BftOrderer {
         };
         Status {
             height,
-            round: core.map_or(Round::ZERO, |core| context::round_out(core.round())),
+            round: core.map_or(Round::ZERO, |core| from_core::round(core.round())),
             step,
             abstaining: shell.key.is_some() && shell.guard.abstains(height),
             highest_seen: shell.highest_seen.max(height),

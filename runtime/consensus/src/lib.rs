@@ -66,7 +66,7 @@
 //! Modules: [`orderer`] (the trait and its vocabulary), [`message`] (messages between validators), [`log`]
 //! (records of the log), [`guard`] (double-sign protection); private: `bft` (the calls), `admit` (rules for
 //! messages), `shell` (the core's effects), `replay` (recovery from the log), `certificates` (their admission),
-//! `context` (our types as the core sees them), `timers`, `wait` (for a proposal), `verify`, `future`.
+//! `context` (our types as the core sees them), `convert`, `timers`, `wait` (for a proposal), `verify`, `future`.
 
 pub mod guard;
 pub mod log;
@@ -77,6 +77,7 @@ mod admit;
 mod bft;
 mod certificates;
 mod context;
+mod convert;
 mod future;
 mod own;
 mod replay;

@@ -10,6 +10,7 @@ use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{Height, Proposal, Signature, VoteKind};
 
 use crate::context::{self, BlockValue, CoreInput, Key};
+use crate::convert::{from_core, to_core};
 use crate::shell::{Known, Shell, timeout_of};
 use crate::timers::TimerKind;
 use crate::{BftOrderer, ConsensusMessage, GuardEntry, LogRecord, Output, Statement, TimeoutStep};
@@ -49,11 +50,11 @@ impl BftOrderer {
         let round = core.round();
         shell.burst.rest.push(Output::RoundStarted {
             height,
-            round: context::round_out(round),
+            round: from_core::round(round),
             proposer: context::key_of(set.proposer(round)),
         });
         // Our messages of this round may not have left.
-        if let Some(signed) = shell.proposed_in(context::round_out(round))
+        if let Some(signed) = shell.proposed_in(from_core::round(round))
             && !replay.signed.contains(&signed.signature)
         {
             let Proposal { round, header, .. } = &signed.proposal;
@@ -73,9 +74,9 @@ impl BftOrderer {
             // Parts of a block may have left in this round: no other block is begun in it. A lone validator
             // has no peer to send parts to.
             if shell.newest_in_doubt && set.params().validators.members().len() > 1 {
-                let _entered_or_refused = shell.guard.build(height, context::round_out(round));
+                let _entered_or_refused = shell.guard.build(height, from_core::round(round));
             }
-            shell.ask_to_build(height, context::round_out(round));
+            shell.ask_to_build(height, from_core::round(round));
         }
         let unchecked: Vec<Output> = shell
             .blocks
@@ -102,7 +103,7 @@ impl Shell {
                         let statement = Statement::vote(&vote.vote, &self.genesis);
                         read.signed.push(statement.entry(vote.signature));
                     }
-                    read.inputs.push(CoreInput::Vote(context::vote_in(vote)));
+                    read.inputs.push(CoreInput::Vote(to_core::signed_vote(vote)));
                 }
                 LogRecord::Proposal(proposal) => {
                     if proposal.proposal.proposer == self.me {
@@ -111,7 +112,7 @@ impl Shell {
                         self.proposed = Some(proposal.clone());
                     }
                     read.inputs
-                        .push(CoreInput::Proposal(context::proposal_in(*proposal)));
+                        .push(CoreInput::Proposal(to_core::signed_proposal(*proposal)));
                 }
                 LogRecord::Timeout { round, step, .. } => {
                     let kind = match step {
@@ -136,8 +137,8 @@ impl Shell {
                     read.inputs.push(CoreInput::ProposedValue(
                         ProposedValue {
                             height: context::Height(height.0),
-                            round: context::round_in(round),
-                            valid_round: context::lock_round_in(valid_round),
+                            round: to_core::round(round),
+                            valid_round: to_core::lock_round(valid_round),
                             proposer: Key(proposer),
                             value,
                             validity: Validity::from_bool(valid),
@@ -147,7 +148,7 @@ impl Shell {
                 }
                 LogRecord::Polka(certificate) => {
                     read.inputs
-                        .push(CoreInput::PolkaCertificate(context::polka_in(certificate)));
+                        .push(CoreInput::PolkaCertificate(to_core::polka(certificate)));
                 }
                 LogRecord::Block(_) => {}
             }
@@ -155,7 +156,7 @@ impl Shell {
         if active(Bug::LockForgotten) {
             read.inputs.retain(|input| match input {
                 CoreInput::Vote(vote) => {
-                    let vote = context::vote_out(vote.message.clone());
+                    let vote = from_core::vote(vote.message.clone());
                     vote.kind == VoteKind::Precommit || vote.validator == self.me
                 }
                 CoreInput::PolkaCertificate(_) => false,

@@ -8,7 +8,7 @@ use malachitebft_core_consensus::{
     ConsensusMsg, Effect, Error, LivenessMsg, MisbehaviorEvidence, ProposedValue, Resumable as _, Resume,
     SignedConsensusMsg, VoteExtensionError,
 };
-use malachitebft_core_types as core;
+use malachitebft_core_types as malachite;
 use malachitebft_core_types::{
     CertificateError, Proposal as _, SignedMessage, Threshold, TimeoutKind, Validity, ValueOrigin, VoteType,
 };
@@ -20,6 +20,7 @@ use vibecoin_primitives::{
 
 use crate::certificates::Certificates;
 use crate::context::{self, BlockValue, CoreInput, CoreState, Ctx, Key, ValidatorSet};
+use crate::convert::{from_core, to_core};
 use crate::own::OwnKey;
 use crate::replay::Replay;
 use crate::timers::{Timer, TimerKind, Timers};
@@ -251,7 +252,7 @@ impl Shell {
                 } else {
                     self.burst.rest.push(Output::RoundStarted {
                         height: Height(height.0),
-                        round: context::round_out(round),
+                        round: from_core::round(round),
                         proposer: proposer.0,
                     });
                 }
@@ -262,7 +263,7 @@ impl Shell {
                     match message {
                         SignedConsensusMsg::Vote(vote) => self.send_vote(vote),
                         SignedConsensusMsg::Proposal(proposal) => self.send(ConsensusMessage::Proposal(
-                            Box::new(context::signed_proposal_out(&proposal)),
+                            Box::new(from_core::signed_proposal(&proposal)),
                         )),
                     }
                 }
@@ -288,7 +289,7 @@ impl Shell {
                 if let Some(replay) = &mut self.replay {
                     replay.build = true;
                 } else {
-                    self.ask_to_build(Height(height.0), context::round_out(round));
+                    self.ask_to_build(Height(height.0), from_core::round(round));
                 }
                 resume.resume_with(())
             }
@@ -296,7 +297,7 @@ impl Shell {
                 if self.replay.is_none() {
                     self.burst.rest.push(Output::Restream {
                         height: Height(height.0),
-                        round: context::round_out(round),
+                        round: from_core::round(round),
                         block,
                     });
                 }
@@ -314,11 +315,11 @@ impl Shell {
                 let SignedMessage { message, signature } = message;
                 resume.resume_with(match message {
                     ConsensusMsg::Vote(vote) => self.verifier.vote(&SignedVote {
-                        vote: context::vote_out(vote),
+                        vote: from_core::vote(vote),
                         signature,
                     }),
                     ConsensusMsg::Proposal(proposal) => self.verifier.proposal(&SignedProposal {
-                        proposal: context::proposal_out(&proposal),
+                        proposal: from_core::proposal(&proposal),
                         signature,
                     }),
                 })
@@ -330,11 +331,11 @@ impl Shell {
                 resume.resume_with(Ok(()))
             }
             Effect::VerifyPolkaCertificate(certificate, set, _, resume) => {
-                let verdict = self.check_polka(&set, &context::polka_out(certificate));
+                let verdict = self.check_polka(&set, &from_core::polka(certificate));
                 resume.resume_with(core_verdict(verdict))
             }
             Effect::VerifyRoundCertificate(certificate, set, _, resume) => {
-                let verdict = self.check_round(&set, &context::round_certificate_out(certificate));
+                let verdict = self.check_round(&set, &from_core::round_certificate(certificate));
                 resume.resume_with(core_verdict(verdict))
             }
             Effect::WalAppend(_, input, resume) => {
@@ -372,7 +373,7 @@ impl Shell {
         let HeightParams {
             height, fault_model, ..
         } = set.params();
-        let round = context::round_out(core.round());
+        let round = from_core::round(core.round());
         // A quorum for nil: nothing can be decided in this round any more, so the wait is over.
         let wait = Timer {
             height: *height,
@@ -389,7 +390,7 @@ impl Shell {
         // way to us.
         if self.held
             && votes.per_round(core.round()).is_some_and(|votes| {
-                let total = core::ValidatorSet::total_voting_power(&set);
+                let total = malachite::ValidatorSet::total_voting_power(&set);
                 context::is_honest(*fault_model, votes.addresses_weights().sum(), total)
             })
         {
@@ -431,12 +432,12 @@ impl Shell {
         }
     }
 
-    pub(crate) fn schedule(&mut self, timeout: core::Timeout) {
+    pub(crate) fn schedule(&mut self, timeout: malachite::Timeout) {
         let (Some(set), Some(kind)) = (&self.set, timer_kind(timeout.kind)) else {
             return;
         };
         let HeightParams { height, timeouts, .. } = set.params();
-        let round = context::round_out(timeout.round);
+        let round = from_core::round(timeout.round);
         if kind == TimerKind::Propose && round == Round::ZERO && !self.armed {
             self.held = true;
             return;
@@ -472,11 +473,11 @@ impl Shell {
         );
     }
 
-    pub(crate) fn cancel(&mut self, timeout: core::Timeout) {
+    pub(crate) fn cancel(&mut self, timeout: malachite::Timeout) {
         let (Some(height), Some(kind)) = (self.height(), timer_kind(timeout.kind)) else {
             return;
         };
-        let round = context::round_out(timeout.round);
+        let round = from_core::round(timeout.round);
         self.timers.cancel(Timer { height, round, kind });
         if kind == TimerKind::Propose && round == Round::ZERO {
             self.held = false;
@@ -486,7 +487,7 @@ impl Shell {
     pub(crate) fn arm(&mut self) {
         self.armed = true;
         if mem::take(&mut self.held) {
-            self.schedule(core::Timeout::propose(core::Round::ZERO));
+            self.schedule(malachite::Timeout::propose(malachite::Round::ZERO));
         }
     }
 
@@ -516,7 +517,7 @@ impl Shell {
         }
         let sooner = self.now.after(self.propose.length() / GONE_DIVISOR);
         let waits = self.hasten(TimerKind::Propose, sooner, |timer| {
-            context::key_of(set.proposer(context::round_in(timer.round))) == validator
+            context::key_of(set.proposer(to_core::round(timer.round))) == validator
         });
         if waits {
             self.propose.shorten(sooner);
@@ -563,23 +564,21 @@ impl Shell {
         self.burst.rest.push(Output::Send(message));
     }
 
-    pub(crate) fn send_vote(&mut self, vote: core::SignedVote<Ctx>) {
+    pub(crate) fn send_vote(&mut self, vote: malachite::SignedVote<Ctx>) {
         if vote.signature != TOMBSTONE {
-            self.send(ConsensusMessage::Vote(context::signed_vote_out(vote)));
+            self.send(ConsensusMessage::Vote(from_core::signed_vote(vote)));
         }
     }
 
-    pub(crate) fn send_polka(&mut self, certificate: core::PolkaCertificate<Ctx>) {
+    pub(crate) fn send_polka(&mut self, certificate: malachite::PolkaCertificate<Ctx>) {
         if self.replay.is_none() {
-            self.send(ConsensusMessage::Polka(context::polka_out(certificate)));
+            self.send(ConsensusMessage::Polka(from_core::polka(certificate)));
         }
     }
 
-    pub(crate) fn send_round(&mut self, certificate: core::RoundCertificate<Ctx>) {
+    pub(crate) fn send_round(&mut self, certificate: malachite::RoundCertificate<Ctx>) {
         if self.replay.is_none() {
-            self.send(ConsensusMessage::Round(context::round_certificate_out(
-                certificate,
-            )));
+            self.send(ConsensusMessage::Round(from_core::round_certificate(certificate)));
         }
     }
 
@@ -637,7 +636,7 @@ impl Shell {
     }
 
     pub(crate) fn sign_vote(&mut self, vote: context::Vote) -> Signature {
-        let vote = context::vote_out(vote);
+        let vote = from_core::vote(vote);
         let Some(signature) = self.sign(&Statement::vote(&vote, &self.genesis)) else {
             return TOMBSTONE;
         };
@@ -646,7 +645,7 @@ impl Shell {
     }
 
     pub(crate) fn sign_proposal(&mut self, proposal: &context::Proposal) -> Signature {
-        let proposal = context::proposal_out(proposal);
+        let proposal = from_core::proposal(proposal);
         let Some(signature) = self.sign(&Statement::proposal(&proposal, &self.genesis)) else {
             return TOMBSTONE;
         };
@@ -682,14 +681,14 @@ impl Shell {
         let Some(height) = self.height() else { return };
         let record = match input {
             CoreInput::Vote(vote) if self.is_news(&vote.signature) => {
-                LogRecord::Vote(context::signed_vote_out(vote))
+                LogRecord::Vote(from_core::signed_vote(vote))
             }
             CoreInput::Proposal(proposal) => {
                 self.proposal_taken(&proposal);
                 if !self.is_news(&proposal.signature) {
                     return;
                 }
-                LogRecord::Proposal(Box::new(context::signed_proposal_out(&proposal)))
+                LogRecord::Proposal(Box::new(from_core::signed_proposal(&proposal)))
             }
             CoreInput::ProposedValue(value, _) => {
                 if let Some(known) = self.blocks.get_mut(&value.value.hash()) {
@@ -700,14 +699,14 @@ impl Shell {
                 }
                 LogRecord::Value {
                     header: Box::new(value.value.header().clone()),
-                    round: context::round_out(value.round),
-                    valid_round: context::lock_round_out(value.valid_round),
+                    round: from_core::round(value.round),
+                    valid_round: from_core::lock_round(value.valid_round),
                     proposer: value.proposer.0,
                     valid: value.validity.is_valid(),
                 }
             }
             CoreInput::PolkaCertificate(certificate) if self.replay.is_none() => {
-                LogRecord::Polka(context::polka_out(certificate))
+                LogRecord::Polka(from_core::polka(certificate))
             }
             CoreInput::TimeoutElapsed(timeout) if self.replay.is_none() => {
                 let step = match timeout.kind {
@@ -718,7 +717,7 @@ impl Shell {
                 };
                 LogRecord::Timeout {
                     height,
-                    round: context::round_out(timeout.round),
+                    round: from_core::round(timeout.round),
                     step,
                 }
             }
@@ -728,8 +727,8 @@ impl Shell {
     }
 
     /// The core accepted a proposal of the scheduled proposer: its body is requested, unless it was checked.
-    pub(crate) fn proposal_taken(&mut self, proposal: &core::SignedProposal<Ctx>) {
-        let round = context::round_out(proposal.message.round());
+    pub(crate) fn proposal_taken(&mut self, proposal: &malachite::SignedProposal<Ctx>) {
+        let round = from_core::round(proposal.message.round());
         let ask = self.replay.is_none();
         let value = proposal.message.value().clone();
         let known = self.know(&value, round);
@@ -757,10 +756,10 @@ impl Shell {
 
     pub(crate) fn check_own_decision(
         &mut self,
-        certificate: core::CommitCertificate<Ctx>,
+        certificate: malachite::CommitCertificate<Ctx>,
         set: &ValidatorSet,
     ) {
-        let certificate = context::commit_out(certificate);
+        let certificate = from_core::commit(certificate);
         let votes: Vec<SignedVote> = certificate
             .signatures
             .iter()
@@ -792,10 +791,10 @@ impl Shell {
 
     pub(crate) fn finalize(
         &mut self,
-        certificate: core::CommitCertificate<Ctx>,
+        certificate: malachite::CommitCertificate<Ctx>,
         evidence: MisbehaviorEvidence<Ctx>,
     ) {
-        let certificate = context::commit_out(certificate);
+        let certificate = from_core::commit(certificate);
         match self.blocks.get(&certificate.block) {
             Some(known) => {
                 let header = Box::new(known.value.header().clone());
@@ -836,10 +835,11 @@ impl Shell {
             .votes
             .into_iter()
             .flat_map(|(_, pairs)| pairs)
-            .map(|(a, b)| Evidence::votes(context::signed_vote_out(a), context::signed_vote_out(b)));
-        let proposals = found.proposals.iter().flat_map(|(_, pairs)| pairs).map(|(a, b)| {
-            Evidence::proposals(context::signed_proposal_out(a), context::signed_proposal_out(b))
-        });
+            .map(|(a, b)| Evidence::votes(from_core::signed_vote(a), from_core::signed_vote(b)));
+        let proposals =
+            found.proposals.iter().flat_map(|(_, pairs)| pairs).map(|(a, b)| {
+                Evidence::proposals(from_core::signed_proposal(a), from_core::signed_proposal(b))
+            });
         votes
             .chain(proposals)
             .filter(|evidence| evidence.verify(&self.genesis, &set.params().validators).is_ok())
@@ -863,8 +863,8 @@ pub(crate) fn proposed_value(value: BlockValue, valid: bool) -> CoreInput {
     CoreInput::ProposedValue(
         ProposedValue {
             height: context::Height(header.height.0),
-            round: context::round_in(header.round),
-            valid_round: core::Round::Nil,
+            round: to_core::round(header.round),
+            valid_round: malachite::Round::Nil,
             proposer: Key(header.proposer),
             value,
             validity: Validity::from_bool(valid),
@@ -881,13 +881,13 @@ pub(crate) fn core_verdict(verdict: Verdict) -> Result<(), CertificateError<Ctx>
     }
 }
 
-pub(crate) const fn timeout_of(kind: TimerKind, round: Round) -> core::Timeout {
-    let round = context::round_in(round);
+pub(crate) const fn timeout_of(kind: TimerKind, round: Round) -> malachite::Timeout {
+    let round = to_core::round(round);
     match kind {
-        TimerKind::Propose => core::Timeout::propose(round),
-        TimerKind::Prevote => core::Timeout::prevote(round),
-        TimerKind::Precommit => core::Timeout::precommit(round),
-        TimerKind::Rebroadcast => core::Timeout::rebroadcast(round),
+        TimerKind::Propose => malachite::Timeout::propose(round),
+        TimerKind::Prevote => malachite::Timeout::prevote(round),
+        TimerKind::Precommit => malachite::Timeout::precommit(round),
+        TimerKind::Rebroadcast => malachite::Timeout::rebroadcast(round),
     }
 }
 
