@@ -94,7 +94,7 @@ pub use message::{
     ConsensusMessage, PolkaCertificate, RoundCertificate, RoundCertificateKind, RoundVote, VoteSignature,
 };
 pub use orderer::{
-    BlockEvent, Counters, HaltReason, HeightParams, MonoTime, Orderer, Output, Status, Step, Timeouts,
-    Verdict,
+    BlockEvent, Counters, HaltReason, HeightParams, MonoTime, Orderer, Output, Progress, Status, Step,
+    Timeouts, Verdict,
 };
-pub use wait::{PROPOSE_STRETCH_DIVISOR, Progress};
+pub use wait::PROPOSE_STRETCH_DIVISOR;
