@@ -23,7 +23,7 @@ struct Kept {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Future {
+pub(crate) struct FutureMessages {
     heights: BTreeMap<Height, BTreeMap<PublicKey, Kept>>,
 }
 
@@ -46,7 +46,7 @@ fn keep<T: PartialEq>(list: &mut Vec<T>, item: T, max: usize) -> Keeping {
     }
 }
 
-impl Future {
+impl FutureMessages {
     fn slot(&mut self, height: Height, validator: PublicKey) -> &mut Kept {
         self.heights
             .entry(height)
@@ -55,7 +55,16 @@ impl Future {
             .or_default()
     }
 
-    pub fn vote(&mut self, vote: SignedVote) -> Keeping {
+    /// Keeps a vote or a proposal; certificates are not kept.
+    pub fn keep(&mut self, message: ConsensusMessage) -> Keeping {
+        match message {
+            ConsensusMessage::Vote(vote) => self.vote(vote),
+            ConsensusMessage::Proposal(proposal) => self.proposal(*proposal),
+            ConsensusMessage::Polka(_) | ConsensusMessage::Round(_) => Keeping::Full,
+        }
+    }
+
+    fn vote(&mut self, vote: SignedVote) -> Keeping {
         keep(
             &mut self.slot(vote.vote.height, vote.vote.validator).votes,
             vote,
@@ -63,7 +72,7 @@ impl Future {
         )
     }
 
-    pub fn proposal(&mut self, proposal: SignedProposal) -> Keeping {
+    fn proposal(&mut self, proposal: SignedProposal) -> Keeping {
         let slot = self.slot(proposal.proposal.height, proposal.proposal.proposer);
         keep(&mut slot.proposals, proposal, PROPOSALS_MAX)
     }
@@ -108,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_validator_has_room_for_eight_votes_per_height_and_no_more() {
-        let mut future = Future::default();
+        let mut future = FutureMessages::default();
         for round in 0..8 {
             assert_eq!(future.vote(vote(5, round)), Keeping::Kept);
         }
@@ -119,7 +128,7 @@ mod tests {
 
     #[test]
     fn taking_a_height_gives_its_messages_and_drops_lower_ones() {
-        let mut future = Future::default();
+        let mut future = FutureMessages::default();
         for height in [4, 5, 6] {
             future.vote(vote(height, 0));
         }
