@@ -1,20 +1,16 @@
-//! Our types as the core sees them, and the conversions in both directions.
+//! Our types as the core sees them; [`crate::convert`] converts them.
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use malachitebft_core_types as core;
-use malachitebft_core_types::{
-    NilOrVal, SignedExtension, SignedMessage, ThresholdParam, ThresholdParams, VoteType,
-};
+use malachitebft_core_types as malachite;
+use malachitebft_core_types::{NilOrVal, SignedExtension, ThresholdParam, ThresholdParams, VoteType};
 use vibecoin_primitives as p;
 use vibecoin_primitives::limits::TOTAL_POWER_MAX;
-use vibecoin_primitives::{FaultModel, Hash, Header, ProposerOrder, Signature, VoteKind};
+use vibecoin_primitives::{FaultModel, Hash, Header, ProposerOrder, Signature};
 
-use crate::{
-    HeightParams, PolkaCertificate, RoundCertificate, RoundCertificateKind, RoundVote, VoteSignature,
-};
+use crate::HeightParams;
 
 pub(crate) type CoreInput = malachitebft_core_consensus::Input<Ctx>;
 pub(crate) type CoreState = malachitebft_core_consensus::State<Ctx>;
@@ -35,20 +31,20 @@ pub(crate) struct BlockValue(Arc<(Hash, Header)>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Vote {
-    kind: VoteType,
-    height: Height,
-    round: core::Round,
-    block: NilOrVal<Hash>,
-    validator: Key,
+    pub kind: VoteType,
+    pub height: Height,
+    pub round: malachite::Round,
+    pub block: NilOrVal<Hash>,
+    pub validator: Key,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Proposal {
-    height: Height,
-    round: core::Round,
-    block: BlockValue,
-    lock_round: core::Round,
-    proposer: Key,
+    pub height: Height,
+    pub round: malachite::Round,
+    pub block: BlockValue,
+    pub lock_round: malachite::Round,
+    pub proposer: Key,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,14 +75,14 @@ pub(crate) enum NoPart {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Scheme;
 
-impl core::Context for Ctx {
+impl malachite::Context for Ctx {
     type Address = Key;
     type Height = Height;
     type ProposalPart = NoPart;
     type Proposal = Proposal;
     type Validator = Validator;
     type ValidatorSet = ValidatorSet;
-    type Timeouts = core::LinearTimeouts;
+    type Timeouts = malachite::LinearTimeouts;
     type Value = BlockValue;
     type Vote = Vote;
     type Extension = ();
@@ -96,7 +92,7 @@ impl core::Context for Ctx {
         &self,
         set: &'a ValidatorSet,
         _height: Height,
-        round: core::Round,
+        round: malachite::Round,
     ) -> &'a Validator {
         set.proposer(round)
     }
@@ -104,9 +100,9 @@ impl core::Context for Ctx {
     fn new_proposal(
         &self,
         height: Height,
-        round: core::Round,
+        round: malachite::Round,
         block: BlockValue,
-        lock_round: core::Round,
+        lock_round: malachite::Round,
         proposer: Key,
     ) -> Proposal {
         Proposal {
@@ -118,7 +114,13 @@ impl core::Context for Ctx {
         }
     }
 
-    fn new_prevote(&self, height: Height, round: core::Round, block: NilOrVal<Hash>, validator: Key) -> Vote {
+    fn new_prevote(
+        &self,
+        height: Height,
+        round: malachite::Round,
+        block: NilOrVal<Hash>,
+        validator: Key,
+    ) -> Vote {
         Vote {
             kind: VoteType::Prevote,
             height,
@@ -131,7 +133,7 @@ impl core::Context for Ctx {
     fn new_precommit(
         &self,
         height: Height,
-        round: core::Round,
+        round: malachite::Round,
         block: NilOrVal<Hash>,
         validator: Key,
     ) -> Vote {
@@ -145,7 +147,7 @@ impl core::Context for Ctx {
     }
 }
 
-impl core::Height for Height {
+impl malachite::Height for Height {
     const ZERO: Self = Self(0);
     const INITIAL: Self = Self(1);
 
@@ -168,7 +170,7 @@ impl fmt::Display for Height {
     }
 }
 
-impl core::Address for Key {}
+impl malachite::Address for Key {}
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -190,7 +192,7 @@ impl BlockValue {
     }
 }
 
-impl core::Value for BlockValue {
+impl malachite::Value for BlockValue {
     type Id = Hash;
 
     fn id(&self) -> Hash {
@@ -225,12 +227,12 @@ impl fmt::Debug for BlockValue {
     }
 }
 
-impl core::Vote<Ctx> for Vote {
+impl malachite::Vote<Ctx> for Vote {
     fn height(&self) -> Height {
         self.height
     }
 
-    fn round(&self) -> core::Round {
+    fn round(&self) -> malachite::Round {
         self.round
     }
 
@@ -263,12 +265,12 @@ impl core::Vote<Ctx> for Vote {
     }
 }
 
-impl core::Proposal<Ctx> for Proposal {
+impl malachite::Proposal<Ctx> for Proposal {
     fn height(&self) -> Height {
         self.height
     }
 
-    fn round(&self) -> core::Round {
+    fn round(&self) -> malachite::Round {
         self.round
     }
 
@@ -280,7 +282,7 @@ impl core::Proposal<Ctx> for Proposal {
         self.block
     }
 
-    fn pol_round(&self) -> core::Round {
+    fn pol_round(&self) -> malachite::Round {
         self.lock_round
     }
 
@@ -289,7 +291,7 @@ impl core::Proposal<Ctx> for Proposal {
     }
 }
 
-impl core::Validator<Ctx> for Validator {
+impl malachite::Validator<Ctx> for Validator {
     fn address(&self) -> &Key {
         &self.key
     }
@@ -341,7 +343,7 @@ impl ValidatorSet {
 
     /// The proposer of a round. Total: a schedule without a proposer (excluded by `new`) yields the first
     /// validator, the same one on every node.
-    pub fn proposer(&self, round: core::Round) -> &Validator {
+    pub fn proposer(&self, round: malachite::Round) -> &Validator {
         let round = p::Round(round.as_u32().unwrap_or(0));
         let index = self.0.order.index(round);
         index
@@ -363,7 +365,7 @@ impl PartialEq for ValidatorSet {
 
 impl Eq for ValidatorSet {}
 
-impl core::ValidatorSet<Ctx> for ValidatorSet {
+impl malachite::ValidatorSet<Ctx> for ValidatorSet {
     fn count(&self) -> usize {
         self.0.members.len()
     }
@@ -381,7 +383,7 @@ impl core::ValidatorSet<Ctx> for ValidatorSet {
     }
 }
 
-impl core::ProposalPart<Ctx> for NoPart {
+impl malachite::ProposalPart<Ctx> for NoPart {
     fn is_first(&self) -> bool {
         match *self {}
     }
@@ -391,7 +393,7 @@ impl core::ProposalPart<Ctx> for NoPart {
     }
 }
 
-impl core::SigningScheme for Scheme {
+impl malachite::SigningScheme for Scheme {
     type DecodingError = &'static str;
     type Signature = Signature;
     type PublicKey = p::PublicKey;
@@ -447,198 +449,4 @@ pub(crate) fn is_honest(model: FaultModel, power: u64, total: u64) -> bool {
     let (numerator, denominator) = honest_fraction(model);
     u128::from(power).saturating_mul(u128::from(denominator))
         > u128::from(total).saturating_mul(u128::from(numerator))
-}
-
-pub(crate) const fn round_in(round: p::Round) -> core::Round {
-    core::Round::new(round.0)
-}
-
-pub(crate) fn round_out(round: core::Round) -> p::Round {
-    p::Round(round.as_u32().unwrap_or(0))
-}
-
-pub(crate) fn lock_round_in(round: Option<p::Round>) -> core::Round {
-    round.map_or(core::Round::Nil, round_in)
-}
-
-pub(crate) fn lock_round_out(round: core::Round) -> Option<p::Round> {
-    round.as_u32().map(p::Round)
-}
-
-const fn kind_in(kind: VoteKind) -> VoteType {
-    match kind {
-        VoteKind::Prevote => VoteType::Prevote,
-        VoteKind::Precommit => VoteType::Precommit,
-    }
-}
-
-const fn kind_out(kind: VoteType) -> VoteKind {
-    match kind {
-        VoteType::Prevote => VoteKind::Prevote,
-        VoteType::Precommit => VoteKind::Precommit,
-    }
-}
-
-fn block_in(block: Option<Hash>) -> NilOrVal<Hash> {
-    block.map_or(NilOrVal::Nil, NilOrVal::Val)
-}
-
-const fn block_out(block: NilOrVal<Hash>) -> Option<Hash> {
-    match block {
-        NilOrVal::Nil => None,
-        NilOrVal::Val(hash) => Some(hash),
-    }
-}
-
-pub(crate) fn vote_in(signed: p::SignedVote) -> core::SignedVote<Ctx> {
-    let p::SignedVote { vote, signature } = signed;
-    let vote = Vote {
-        kind: kind_in(vote.kind),
-        height: Height(vote.height.0),
-        round: round_in(vote.round),
-        block: block_in(vote.block),
-        validator: Key(vote.validator),
-    };
-    SignedMessage::new(vote, signature)
-}
-
-pub(crate) fn vote_out(vote: Vote) -> p::Vote {
-    p::Vote {
-        kind: kind_out(vote.kind),
-        height: p::Height(vote.height.0),
-        round: round_out(vote.round),
-        block: block_out(vote.block),
-        validator: vote.validator.0,
-    }
-}
-
-pub(crate) fn signed_vote_out(signed: core::SignedVote<Ctx>) -> p::SignedVote {
-    p::SignedVote {
-        vote: vote_out(signed.message),
-        signature: signed.signature,
-    }
-}
-
-pub(crate) fn proposal_in(signed: p::SignedProposal) -> core::SignedProposal<Ctx> {
-    let p::SignedProposal { proposal, signature } = signed;
-    let proposal = Proposal {
-        height: Height(proposal.height.0),
-        round: round_in(proposal.round),
-        block: BlockValue::new(proposal.header),
-        lock_round: lock_round_in(proposal.lock_round),
-        proposer: Key(proposal.proposer),
-    };
-    SignedMessage::new(proposal, signature)
-}
-
-pub(crate) fn proposal_out(proposal: &Proposal) -> p::Proposal {
-    p::Proposal {
-        height: p::Height(proposal.height.0),
-        round: round_out(proposal.round),
-        header: proposal.block.header().clone(),
-        lock_round: lock_round_out(proposal.lock_round),
-        proposer: proposal.proposer.0,
-    }
-}
-
-pub(crate) fn signed_proposal_out(signed: &core::SignedProposal<Ctx>) -> p::SignedProposal {
-    p::SignedProposal {
-        proposal: proposal_out(&signed.message),
-        signature: signed.signature,
-    }
-}
-
-pub(crate) fn polka_in(certificate: PolkaCertificate) -> core::PolkaCertificate<Ctx> {
-    core::PolkaCertificate {
-        height: Height(certificate.height.0),
-        round: round_in(certificate.round),
-        value_id: certificate.block,
-        polka_signatures: certificate
-            .signatures
-            .into_iter()
-            .map(|entry| core::PolkaSignature::new(Key(entry.validator), entry.signature))
-            .collect(),
-    }
-}
-
-pub(crate) fn polka_out(certificate: core::PolkaCertificate<Ctx>) -> PolkaCertificate {
-    let mut signatures: Vec<VoteSignature> = certificate
-        .polka_signatures
-        .into_iter()
-        .map(|entry| VoteSignature {
-            validator: entry.address.0,
-            signature: entry.signature,
-        })
-        .collect();
-    signatures.sort_by_key(|entry| entry.validator);
-    PolkaCertificate {
-        height: p::Height(certificate.height.0),
-        round: round_out(certificate.round),
-        block: certificate.value_id,
-        signatures,
-    }
-}
-
-pub(crate) fn round_certificate_in(certificate: RoundCertificate) -> core::RoundCertificate<Ctx> {
-    core::RoundCertificate {
-        height: Height(certificate.height.0),
-        round: round_in(certificate.round),
-        cert_type: match certificate.kind {
-            RoundCertificateKind::Skip => core::RoundCertificateType::Skip,
-            RoundCertificateKind::Precommit => core::RoundCertificateType::Precommit,
-        },
-        round_signatures: certificate
-            .votes
-            .into_iter()
-            .map(|vote| {
-                core::RoundSignature::new(
-                    kind_in(vote.kind),
-                    block_in(vote.block),
-                    Key(vote.validator),
-                    vote.signature,
-                )
-            })
-            .collect(),
-    }
-}
-
-pub(crate) fn round_certificate_out(certificate: core::RoundCertificate<Ctx>) -> RoundCertificate {
-    let mut votes: Vec<RoundVote> = certificate
-        .round_signatures
-        .into_iter()
-        .map(|entry| RoundVote {
-            kind: kind_out(entry.vote_type),
-            block: block_out(entry.value_id),
-            validator: entry.address.0,
-            signature: entry.signature,
-        })
-        .collect();
-    votes.sort_by_key(|vote| vote.validator);
-    RoundCertificate {
-        height: p::Height(certificate.height.0),
-        round: round_out(certificate.round),
-        kind: match certificate.cert_type {
-            core::RoundCertificateType::Skip => RoundCertificateKind::Skip,
-            core::RoundCertificateType::Precommit => RoundCertificateKind::Precommit,
-        },
-        votes,
-    }
-}
-
-pub(crate) fn commit_out(certificate: core::CommitCertificate<Ctx>) -> p::CommitCertificate {
-    let mut signatures: Vec<p::CommitSignature> = certificate
-        .commit_signatures
-        .into_iter()
-        .map(|entry| p::CommitSignature {
-            validator: entry.address.0,
-            signature: entry.signature,
-        })
-        .collect();
-    signatures.sort_by_key(|entry| entry.validator);
-    p::CommitCertificate {
-        height: p::Height(certificate.height.0),
-        round: round_out(certificate.round),
-        block: certificate.value_id,
-        signatures,
-    }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use vibecoin_primitives::{Height, PublicKey, SignedProposal, SignedVote};
 
-use crate::ConsensusMessage;
+use crate::{ConsensusMessage, Verdict};
 
 /// Number of heights ahead of the current one for which messages are kept.
 pub const FUTURE_HEIGHTS: u64 = 4;
@@ -24,7 +24,7 @@ struct Kept {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Future {
+pub(crate) struct FutureMessages {
     heights: BTreeMap<Height, BTreeMap<PublicKey, Kept>>,
 }
 
@@ -34,6 +34,17 @@ pub(crate) enum Keeping {
     Kept,
     Known,
     Full,
+}
+
+impl Keeping {
+    /// The verdict on a message that is not kept, whatever its signature is; `None` for one that is.
+    pub const fn refusal(&self) -> Option<Verdict> {
+        match self {
+            Self::Kept => None,
+            Self::Known => Some(Verdict::Known),
+            Self::Full => Some(Verdict::Ignored),
+        }
+    }
 }
 
 fn outlook<T: PartialEq>(list: Option<&Vec<T>>, item: &T, max: usize) -> Keeping {
@@ -52,19 +63,19 @@ fn keep<T: PartialEq>(list: &mut Vec<T>, item: T, max: usize) -> Keeping {
     outlook
 }
 
-impl Future {
+impl FutureMessages {
     fn kept(&self, height: Height, validator: &PublicKey) -> Option<&Kept> {
         self.heights.get(&height)?.get(validator)
     }
 
-    /// Outcome of keeping this vote, which is not kept yet.
-    pub fn outlook_of_vote(&self, vote: &SignedVote) -> Keeping {
+    /// Outcome of keeping this vote.
+    fn outlook_of_vote(&self, vote: &SignedVote) -> Keeping {
         let kept = self.kept(vote.vote.height, &vote.vote.validator);
         outlook(kept.map(|kept| &kept.votes), vote, VOTES_MAX)
     }
 
-    /// Outcome of keeping this proposal, which is not kept yet.
-    pub fn outlook_of_proposal(&self, proposal: &SignedProposal) -> Keeping {
+    /// Outcome of keeping this proposal.
+    fn outlook_of_proposal(&self, proposal: &SignedProposal) -> Keeping {
         let kept = self.kept(proposal.proposal.height, &proposal.proposal.proposer);
         outlook(kept.map(|kept| &kept.proposals), proposal, PROPOSALS_MAX)
     }
@@ -77,7 +88,25 @@ impl Future {
             .or_default()
     }
 
-    pub fn vote(&mut self, vote: SignedVote) -> Keeping {
+    /// Outcome of [`FutureMessages::keep`], without keeping the message.
+    pub fn outlook(&self, message: &ConsensusMessage) -> Keeping {
+        match message {
+            ConsensusMessage::Vote(vote) => self.outlook_of_vote(vote),
+            ConsensusMessage::Proposal(proposal) => self.outlook_of_proposal(proposal),
+            ConsensusMessage::Polka(_) | ConsensusMessage::Round(_) => Keeping::Full,
+        }
+    }
+
+    /// Keeps a vote or a proposal; certificates are not kept.
+    pub fn keep(&mut self, message: ConsensusMessage) -> Keeping {
+        match message {
+            ConsensusMessage::Vote(vote) => self.vote(vote),
+            ConsensusMessage::Proposal(proposal) => self.proposal(*proposal),
+            ConsensusMessage::Polka(_) | ConsensusMessage::Round(_) => Keeping::Full,
+        }
+    }
+
+    fn vote(&mut self, vote: SignedVote) -> Keeping {
         keep(
             &mut self.slot(vote.vote.height, vote.vote.validator).votes,
             vote,
@@ -85,7 +114,7 @@ impl Future {
         )
     }
 
-    pub fn proposal(&mut self, proposal: SignedProposal) -> Keeping {
+    fn proposal(&mut self, proposal: SignedProposal) -> Keeping {
         let slot = self.slot(proposal.proposal.height, proposal.proposal.proposer);
         keep(&mut slot.proposals, proposal, PROPOSALS_MAX)
     }
@@ -130,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_validator_has_room_for_eight_votes_per_height_and_no_more() {
-        let mut future = Future::default();
+        let mut future = FutureMessages::default();
         for round in 0..8 {
             assert_eq!(future.outlook_of_vote(&vote(5, round)), Keeping::Kept);
             assert_eq!(future.vote(vote(5, round)), Keeping::Kept);
@@ -143,7 +172,7 @@ mod tests {
 
     #[test]
     fn taking_a_height_gives_its_messages_and_drops_lower_ones() {
-        let mut future = Future::default();
+        let mut future = FutureMessages::default();
         for height in [4, 5, 6] {
             future.vote(vote(height, 0));
         }

@@ -2,7 +2,7 @@
 //!
 //! [`Orderer`] is a state machine without clock, socket, file or thread. The caller feeds it messages,
 //! facts about blocks and the time, and performs the [`Output`]s it polls, in order. [`BftOrderer`] is
-//! the implementation: a shell around a Tendermint-style core whose types never leave this crate.
+//! the implementation: it drives a Tendermint-style core, whose types never leave this crate.
 //!
 //! Duties of the caller:
 //!
@@ -64,24 +64,24 @@
 //! ```
 //!
 //! Modules: [`orderer`] (the trait and its vocabulary), [`message`] (messages between validators), [`log`]
-//! (records of the log), [`guard`] (double-sign protection); private: `bft` (the calls), `admit` (rules for
-//! messages), `shell` (the core's effects), `replay` (recovery from the log), `certificates` (their admission),
-//! `context` (our types as the core sees them), `timers`, `wait` (for a proposal), `verify`, `future`.
+//! (records of the log), [`guard`] (double-sign protection); private: `bft` (the calls), `active` (the height in
+//! progress), `admit` (rules for messages), `handler` (performs the core's effects, a file per topic), `context`
+//! (our types as the core sees them), `convert`, `timer_queue`, `wait` (for a proposal), `verify`, `own`, `future`.
 
 pub mod guard;
 pub mod log;
 pub mod message;
 pub mod orderer;
 
+mod active;
 mod admit;
 mod bft;
-mod certificates;
 mod context;
+mod convert;
 mod future;
+mod handler;
 mod own;
-mod replay;
-mod shell;
-mod timers;
+mod timer_queue;
 mod verify;
 mod wait;
 
@@ -93,7 +93,7 @@ pub use message::{
     ConsensusMessage, PolkaCertificate, RoundCertificate, RoundCertificateKind, RoundVote, VoteSignature,
 };
 pub use orderer::{
-    BlockEvent, Counters, HaltReason, HeightParams, MonoTime, Orderer, Output, Status, Step, Timeouts,
-    Verdict,
+    BlockEvent, Counters, HaltReason, HeightParams, MonoTime, Orderer, Output, Progress, Status, Step,
+    Timeouts, Verdict,
 };
-pub use wait::{PROPOSE_STRETCH_DIVISOR, Progress};
+pub use wait::PROPOSE_STRETCH_DIVISOR;

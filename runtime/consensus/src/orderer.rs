@@ -7,7 +7,7 @@ use vibecoin_primitives::{
     ProposerSchedule, PublicKey, Round, SignedPart, ValidatorSet,
 };
 
-use crate::{ConsensusMessage, GuardEntry, LogRecord, Progress};
+use crate::{ConsensusMessage, GuardEntry, LogRecord};
 
 /// Microseconds of a monotonic clock, read by the caller; only differences are meaningful.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -73,6 +73,15 @@ pub struct HeightParams {
     pub fault_model: FaultModel,
     /// Timeouts of its steps.
     pub timeouts: Timeouts,
+}
+
+/// Received share of the block of a round: parts without a gap, counted from the first one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Parts received.
+    pub parts: u32,
+    /// Parts of the whole block.
+    pub of: u32,
 }
 
 /// A result about a block, reported by the caller.

@@ -12,7 +12,7 @@ use vibecoin_primitives::{Hash, Height, PartStatement, Round};
 use crate::{GuardEntry, GuardStep, Position};
 
 /// Number of positions remembered: three for each of a thousand rounds of one height.
-const PLACES_MAX: usize = 3 * 1024;
+const POSITIONS_MAX: usize = 3 * 1024;
 
 #[derive(Debug, Default)]
 pub(crate) struct OwnKey {
@@ -45,7 +45,7 @@ impl OwnKey {
             self.first.get_or_insert(at.height);
         }
         self.signed.insert(at, digest);
-        if self.signed.len() > PLACES_MAX {
+        if self.signed.len() > POSITIONS_MAX {
             self.before = self.signed.pop_first().max(self.before);
         }
     }
@@ -174,7 +174,7 @@ mod tests {
             own.signed(at(1, round, GuardStep::Prevote), Hash([1; 32]));
             own.signed(at(1, round, GuardStep::Precommit), Hash([2; 32]));
         }
-        assert_eq!(own.signed.len(), PLACES_MAX);
+        assert_eq!(own.signed.len(), POSITIONS_MAX);
         assert!(!own.is_foreign(at(1, 0, GuardStep::Prevote), &Hash([1; 32])));
         assert!(own.is_foreign(at(1, 1_999, GuardStep::Precommit), &Hash([3; 32])));
     }

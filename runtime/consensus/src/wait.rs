@@ -10,21 +10,12 @@
 //! expires, and one that sends every part too late gains no more than half a timeout. See
 //! `docs/adr/0009-bounded-propose-wait.md`.
 
-use crate::MonoTime;
+use crate::orderer::{MonoTime, Progress};
 
 /// The parts of a block extend the propose timeout by up to this fraction of it: one half. With the
 /// parameters of devnet and production each part then adds one and a half ticks, so a proposer that is late
 /// but keeps the pace of the chain succeeds.
 pub const PROPOSE_STRETCH_DIVISOR: u64 = 2;
-
-/// Received share of the block of a round: parts without a gap, counted from the first one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Parts received.
-    pub parts: u32,
-    /// Parts of the whole block.
-    pub of: u32,
-}
 
 /// The wait for a proposal that was begun last.
 #[derive(Clone, Copy, Debug, Default)]

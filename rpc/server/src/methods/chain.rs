@@ -354,7 +354,7 @@ impl<B: Backend> Rpc<B> {
 
     /// Charges for transactions that were counted and not shown.
     fn charge_counted(&self, transactions: u64) {
-        let units = transactions / u64::from(COUNTED_PER_UNIT);
+        let units = transactions.checked_div(COUNTED_PER_UNIT.into()).unwrap_or(0);
         self.rules
             .charge(gate::caller(), u32::try_from(units).unwrap_or(u32::MAX));
     }

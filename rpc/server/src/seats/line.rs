@@ -6,8 +6,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-#[cfg(test)]
-use super::Seats;
 use super::share::Victims;
 use super::{Phase, Seat, Seated, TooManyWait};
 

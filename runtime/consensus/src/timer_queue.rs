@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use vibecoin_primitives::{Height, Round};
+use vibecoin_primitives::Round;
 
 use crate::MonoTime;
 
@@ -17,21 +17,20 @@ pub(crate) enum TimerKind {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Timer {
-    pub height: Height,
     pub round: Round,
     pub kind: TimerKind,
 }
 
-/// One timer per (height, round, kind). The serial number orders timers that are due at the same time by when
+/// One timer per (round, kind). The serial number orders timers that are due at the same time by when
 /// they were set.
 #[derive(Debug, Default)]
-pub(crate) struct Timers {
+pub(crate) struct TimerQueue {
     due: BTreeMap<(MonoTime, u64), Timer>,
     index: BTreeMap<Timer, (MonoTime, u64)>,
     serial: u64,
 }
 
-impl Timers {
+impl TimerQueue {
     /// Sets or moves a timer.
     pub fn set(&mut self, timer: Timer, at: MonoTime) {
         self.cancel(timer);
@@ -60,11 +59,19 @@ impl Timers {
         self.index.get(&timer).map(|(at, _)| *at)
     }
 
-    /// The timers of one kind at a height, with their times.
-    pub fn of_kind(&self, height: Height, kind: TimerKind) -> impl Iterator<Item = (Timer, MonoTime)> {
-        let timers = self.index.iter();
-        let found = timers.filter(move |(timer, _)| timer.height == height && timer.kind == kind);
-        found.map(|(timer, (at, _))| (*timer, *at))
+    /// The timers of one kind, in ascending order of rounds.
+    pub fn of_kind(&self, kind: TimerKind) -> Vec<Timer> {
+        let timers = self.index.keys().copied();
+        timers.filter(|timer| timer.kind == kind).collect()
+    }
+
+    /// Moves a timer that fires later than `at` to `at`. Returns true if it did.
+    pub fn advance(&mut self, timer: Timer, at: MonoTime) -> bool {
+        let is_later = self.due(timer).is_some_and(|due| due > at);
+        if is_later {
+            self.set(timer, at);
+        }
+        is_later
     }
 
     pub fn next(&self) -> Option<MonoTime> {
@@ -89,7 +96,6 @@ mod tests {
 
     fn timer(round: u32, kind: TimerKind) -> Timer {
         Timer {
-            height: Height(1),
             round: Round(round),
             kind,
         }
@@ -97,7 +103,7 @@ mod tests {
 
     #[test]
     fn timers_fire_in_order_of_time_and_then_of_setting() {
-        let mut timers = Timers::default();
+        let mut timers = TimerQueue::default();
         timers.set(timer(0, TimerKind::Prevote), MonoTime(5));
         timers.set(timer(0, TimerKind::Propose), MonoTime(5));
         timers.set(timer(0, TimerKind::Rebroadcast), MonoTime(4));
@@ -110,7 +116,7 @@ mod tests {
 
     #[test]
     fn setting_a_timer_again_moves_it_and_cancelling_removes_it() {
-        let mut timers = Timers::default();
+        let mut timers = TimerQueue::default();
         timers.set(timer(1, TimerKind::Propose), MonoTime(5));
         timers.set(timer(1, TimerKind::Propose), MonoTime(9));
         assert_eq!(timers.next(), Some(MonoTime(9)));
