@@ -204,7 +204,7 @@ fn open_log_copy(path: &Path, relied: Relied) -> Result<Option<OpenedLog>, NodeE
 pub struct Inspected {
     /// The newest head that the witness saw.
     pub witness: Option<vibecoin_storage::Head>,
-    /// The height of the guard's newest entry.
+    /// The height of the guard's newest signature.
     pub guard: Option<Height>,
     /// Report of a start on the database beside them.
     pub report: StartReport,
@@ -245,7 +245,12 @@ pub fn inspect(paths: &Paths, store: &Store, signs: bool) -> Result<Inspected, N
                 warnings.push(format!("{}: {TORN_GUARD}", paths.guard.display()));
             }
             // Without its key it does not prevent following.
-            (newest.map(|entry| entry.height).filter(|_| signs), file.relied())
+            (
+                newest
+                    .filter(|entry| signs && !entry.is_abstention())
+                    .map(|entry| entry.height),
+                file.relied(),
+            )
         }
     };
     if let Some(opened) = open_log_copy(&paths.log, relied)? {

@@ -351,7 +351,10 @@ fn judge(
     guard: &OpenGuard,
     role: &Role<'_>,
 ) -> Result<Recovery, RecoverError> {
-    let signed = guard.newest.as_ref().map(|entry| entry.height);
+    let newest = guard.newest.as_ref();
+    // An abstention is not a signature: it does not show that the block below its height was committed.
+    let signed = newest.filter(|entry| !entry.is_abstention());
+    let signed = signed.map(|entry| entry.height);
     let report = check_start(store, witness.head(), signed).map_err(during("check the database"))?;
     if let Some(damage) = report.unmendable() {
         return Err(RecoverError::Damaged {
@@ -362,7 +365,7 @@ fn judge(
     let remembered = Remembered {
         head: report.head.height,
         witness: witness.head().map(|head| head.height),
-        guard: signed,
+        guard: newest.map(|entry| entry.height),
         guard_torn: guard.torn,
         log,
         log_whole,
@@ -451,7 +454,7 @@ mod tests {
             let members = keys.iter().take(validators).map(|key| Validator {
                 key: *key,
                 power: Power(1),
-                payout: Address::from(*key),
+                payout: Address([7; 32]),
             });
             let set = ValidatorSet::new(members.collect()).unwrap();
             let role = Role {

@@ -85,3 +85,14 @@ impl ActiveHeight<'_> {
         keeping.refusal().unwrap_or(Verdict::Fresh)
     }
 }
+
+fn core_input(message: ConsensusMessage) -> CoreInput {
+    match message {
+        ConsensusMessage::Vote(vote) => CoreInput::Vote(to_core::signed_vote(vote)),
+        ConsensusMessage::Proposal(proposal) => CoreInput::Proposal(to_core::signed_proposal(*proposal)),
+        ConsensusMessage::Polka(certificate) => CoreInput::PolkaCertificate(to_core::polka(certificate)),
+        ConsensusMessage::Round(certificate) => {
+            CoreInput::RoundCertificate(to_core::round_certificate(certificate))
+        }
+    }
+}

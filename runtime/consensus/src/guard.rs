@@ -48,6 +48,13 @@ impl Encoded for GuardEntry {
 }
 
 impl GuardEntry {
+    /// Returns true if the entry records that the key abstains up to its height. Nothing was signed with it, so its
+    /// height may be above every block that was decided.
+    #[must_use]
+    pub const fn is_abstention(&self) -> bool {
+        self.signature.is_none() && !matches!(self.step, GuardStep::Building)
+    }
+
     /// Position of the entry in the order, which only moves forward.
     #[must_use]
     pub const fn position(&self) -> Position {

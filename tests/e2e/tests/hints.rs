@@ -326,9 +326,10 @@ fn hints_about_keys() {
     let _seed = open(&[hint.option("--password-file"), &old], None).ok();
     let (file, saved) = (home.file("keys/a.json"), home.file("saved"));
     fs::copy(&file, &saved).unwrap();
-    let mut damaged: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-    damaged["cipher"]["ciphertext"] = json!(format!("0x{}", "00".repeat(48)));
-    fs::write(&file, damaged.to_string()).unwrap();
+    let written = fs::read_to_string(&file).unwrap();
+    let content: Value = serde_json::from_str(&written).unwrap();
+    let sealed = content["cipher"]["ciphertext"].as_str().unwrap();
+    fs::write(&file, written.replace(sealed, &format!("0x{}", "00".repeat(48)))).unwrap();
     let hint = rows.hint(&open(&["--password-file", &old], None));
     assert!(
         hint.0.ends_with("put back a copy of the key's file"),

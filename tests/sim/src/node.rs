@@ -108,6 +108,7 @@ impl Node {
         let head = head_of(&store).map_err(recovery)?;
         let next = head.parent.header.height.0 + 1;
         if let Some(entry) = &recovered.newest_guard
+            && !entry.is_abstention()
             && entry.height.0 > next
             && !lost
         {
