@@ -32,7 +32,7 @@
 //! | address book | 32 an announcer, 64 its machine, 8 an address | 512 peers of 8 addresses | refused |
 //! | bans, points, banned machines | | 4,096 each | the first to expire is removed |
 //! | numbers of disconnected peers | | unknown 1,024, known 1,024 | the oldest is removed |
-//! | findings, orders | | 1,024; 8,192 | the sender waits; the order is dropped |
+//! | findings, commands | | 1,024; 8,192 | the sender waits; the command is dropped |
 
 pub mod service;
 pub mod wire;

@@ -51,7 +51,7 @@ pub struct NetworkConfig {
 }
 
 /// Maximum number of connections being negotiated, and of those awaiting a hello.
-pub const GUESTS_MAX: u32 = 64;
+pub const UNAUTHENTICATED_INBOUND_MAX: u32 = 64;
 /// Fraction (one in this many) of the open files for connections of unknown peers; the database, clients and
 /// validators have the others.
 const STRANGERS_PART_OF_FILES: u64 = 3;
@@ -76,10 +76,16 @@ impl Seats {
         let wanted = Self {
             inbound,
             outbound,
-            guests: GUESTS_MAX,
-            pending: GUESTS_MAX,
+            guests: UNAUTHENTICATED_INBOUND_MAX,
+            pending: UNAUTHENTICATED_INBOUND_MAX,
         };
-        let all = [inbound, outbound, GUESTS_MAX, GUESTS_MAX].map(u64::from);
+        let all = [
+            inbound,
+            outbound,
+            UNAUTHENTICATED_INBOUND_MAX,
+            UNAUTHENTICATED_INBOUND_MAX,
+        ]
+        .map(u64::from);
         let all: u64 = all.into_iter().fold(0, u64::saturating_add);
         let room = files.map_or(all, |files| (files / STRANGERS_PART_OF_FILES).max(1));
         if all <= room {
@@ -96,8 +102,8 @@ impl Seats {
         Self {
             inbound: part(inbound),
             outbound: part(outbound),
-            guests: part(GUESTS_MAX),
-            pending: part(GUESTS_MAX),
+            guests: part(UNAUTHENTICATED_INBOUND_MAX),
+            pending: part(UNAUTHENTICATED_INBOUND_MAX),
         }
     }
 }
@@ -187,7 +193,7 @@ pub enum NetworkError {
         /// The requested identity.
         id: String,
     },
-    /// The network has stopped, or its queue of orders is full.
+    /// The network has stopped, or its queue of commands is full.
     #[error("the network is busy or stopped; try again")]
     Busy,
 }

@@ -17,12 +17,12 @@ use vibecoin_replica::{GossipId, Message, PeerId, Severity};
 
 use super::config::{NetworkConfig, NetworkError, Sink};
 use super::lanes::{AllLanes, Bucket};
-use super::task::{Order, Task};
+use super::task::{Command, Task};
 use super::view::{BanInfo, NetworkCounters, NetworkInfo, PeerInfo, Protocol, Tally, View};
 use crate::wire::{Envelope, Frame};
 
-/// Maximum number of orders queued for the swarm.
-const ORDERS_MAX: usize = 8_192;
+/// Maximum number of commands queued for the swarm.
+const COMMANDS_MAX: usize = 8_192;
 /// Maximum number of published messages kept.
 const PUBLISHED_MAX: usize = 8_192;
 
@@ -69,7 +69,7 @@ pub struct Network {
 /// State shared by the handle and the swarm's thread.
 pub struct Shared {
     pub envelope: Envelope,
-    pub orders: mpsc::Sender<Order>,
+    pub commands: mpsc::Sender<Command>,
     pub lanes: AllLanes,
     pub view: View,
     pub tally: Arc<Tally>,
@@ -78,10 +78,10 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn new(config: &NetworkConfig, orders: mpsc::Sender<Order>) -> Self {
+    pub fn new(config: &NetworkConfig, commands: mpsc::Sender<Command>) -> Self {
         Self {
             envelope: Envelope::new(&config.genesis),
-            orders,
+            commands,
             lanes: AllLanes::default(),
             view: View::default(),
             tally: Arc::new(Tally::default()),
@@ -93,17 +93,17 @@ impl Shared {
 
 /// Stops the network.
 pub struct NetworkGuard {
-    orders: mpsc::Sender<Order>,
+    commands: mpsc::Sender<Command>,
     thread: JoinHandle<()>,
 }
 
 impl NetworkGuard {
     /// Closes every connection and waits for the thread.
     pub fn stop(self) {
-        let mut order = Order::Stop;
+        let mut command = Command::Stop;
         // A full queue drains; a closed one means that the thread has ended.
-        while let Err(mpsc::error::TrySendError::Full(back)) = self.orders.try_send(order) {
-            order = back;
+        while let Err(mpsc::error::TrySendError::Full(back)) = self.commands.try_send(command) {
+            command = back;
             std::thread::sleep(Duration::from_millis(1));
         }
         let _panicked = self.thread.join();
@@ -116,8 +116,8 @@ impl Network {
     /// # Errors
     /// [`NetworkError`] with the address that cannot be used, or another cause.
     pub fn start(config: NetworkConfig, sink: Arc<dyn Sink>) -> Result<(Self, NetworkGuard), NetworkError> {
-        let (orders, received) = mpsc::channel(ORDERS_MAX);
-        let shared = Arc::new(Shared::new(&config, orders.clone()));
+        let (commands, received) = mpsc::channel(COMMANDS_MAX);
+        let shared = Arc::new(Shared::new(&config, commands.clone()));
         let failed = |detail: String| NetworkError::Start { detail };
         let (ready, started) = std::sync::mpsc::channel();
         let for_task = shared.clone();
@@ -146,11 +146,14 @@ impl Network {
         started
             .recv()
             .unwrap_or_else(|_| Err(failed("its thread ended".to_owned())))?;
-        Ok((Self { shared }, NetworkGuard { orders, thread }))
+        Ok((Self { shared }, NetworkGuard { commands, thread }))
     }
 
-    fn order(&self, order: Order) -> Result<(), NetworkError> {
-        self.shared.orders.try_send(order).map_err(|_| NetworkError::Busy)
+    fn command(&self, command: Command) -> Result<(), NetworkError> {
+        self.shared
+            .commands
+            .try_send(command)
+            .map_err(|_| NetworkError::Busy)
     }
 
     /// Gossips a message: transactions on their topic, everything else on the consensus topic. The same
@@ -169,7 +172,7 @@ impl Network {
         let mut data = copy.to_le_bytes().to_vec();
         data.extend_from_slice(&envelope);
         let len = data.len();
-        match self.order(Order::Publish { transactions, data }) {
+        match self.command(Command::Publish { transactions, data }) {
             Ok(()) => self.shared.tally.sent(protocol, len),
             Err(_) => self.shared.tally.dropped_out(protocol),
         }
@@ -224,13 +227,13 @@ impl Network {
     /// Reports the verdict on forwarding a gossiped message.
     pub fn forward(&self, gossip: GossipId, verdict: Verdict) {
         // If the queue is full it expires, as an ignored one does.
-        let _full = self.order(Order::Forward { gossip, verdict });
+        let _full = self.command(Command::Forward { gossip, verdict });
     }
 
     /// Records that a peer broke a rule; too many offences, or a serious one, and it is banned.
     pub fn blame(&self, peer: PeerId, severity: Severity, reason: &str) {
         let reason = reason.to_owned();
-        let _full = self.order(Order::Blame {
+        let _full = self.command(Command::Blame {
             peer,
             severity,
             reason,
@@ -272,7 +275,7 @@ impl Network {
     /// [`NetworkError::Address`] when it does not end in `/p2p/ID`; [`NetworkError::Busy`].
     pub fn add_peer(&self, address: &str) -> Result<(), NetworkError> {
         let (peer, address) = peer_address(address)?;
-        self.order(Order::Add { peer, address })
+        self.command(Command::Add { peer, address })
     }
 
     /// Disconnects a peer and does not dial it until it connects again.
@@ -281,7 +284,7 @@ impl Network {
     /// [`NetworkError::PeerId`]; [`NetworkError::Busy`].
     pub fn remove_peer(&self, id: &str) -> Result<(), NetworkError> {
         let peer = peer_id(id)?;
-        self.order(Order::Remove { peer })
+        self.command(Command::Remove { peer })
     }
 
     /// Bans a peer, for `seconds` or until [`Network::unban`].
@@ -290,7 +293,7 @@ impl Network {
     /// [`NetworkError::PeerId`]; [`NetworkError::Busy`].
     pub fn ban(&self, id: &str, reason: &str, seconds: Option<u64>) -> Result<(), NetworkError> {
         let peer = peer_id(id)?;
-        self.order(Order::Ban {
+        self.command(Command::Ban {
             peer,
             reason: reason.to_owned(),
             time: seconds.map(Duration::from_secs),
@@ -303,7 +306,7 @@ impl Network {
     /// [`NetworkError::PeerId`]; [`NetworkError::Busy`].
     pub fn unban(&self, id: &str) -> Result<(), NetworkError> {
         let peer = peer_id(id)?;
-        self.order(Order::Unban { peer })
+        self.command(Command::Unban { peer })
     }
 }
 

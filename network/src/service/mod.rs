@@ -14,9 +14,9 @@
 //! it holds a validator's key. Read in this order: [`config`], `hello`, `lanes`, `negotiation`, `guarded`,
 //! `mux`, `meter`, `weight`, `opened`, `repeats`, `book`, `arrivals`, `displace`, `gate`, `score`, `task`.
 
+mod addresses;
 mod arrivals;
 mod behaviour;
-mod book;
 mod config;
 mod displace;
 mod gate;
@@ -40,7 +40,7 @@ mod weight;
 #[allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects)]
 mod tests;
 
-pub use book::Form;
+pub use addresses::Form;
 pub use config::{NetworkConfig, NetworkError, NetworkEvent, Sink};
 pub use handle::{Network, NetworkGuard};
 pub use hello::{ValidatorProof, peer_id_of};

@@ -1,5 +1,5 @@
-//! The swarm's thread: events of the swarm, orders of callers, and timers. Admission, handshake and
-//! disconnection are in `meeting` and `seats`, gossip in `gossip`, orders and penalties in `orders`, the
+//! The swarm's thread: events of the swarm, commands of callers, and timers. Admission, handshake and
+//! disconnection are in `connections` and `seats`, gossip in `gossip`, commands and penalties in `commands`, the
 //! views for callers in `shown`.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -19,9 +19,9 @@ use vibecoin_consensus::Verdict;
 use vibecoin_primitives::PublicKey;
 use vibecoin_replica::{GossipId, PeerId, Severity};
 
+use super::addresses::{Book, OUTBOUND_WANTED, Scopes};
 use super::arrivals::Arrivals;
 use super::behaviour::{Behaviour, BehaviourEvent, Names};
-use super::book::{Book, OUTBOUND_WANTED, Scopes};
 use super::config::{NetworkConfig, NetworkError, Seats, Sink, open_files_max};
 use super::handle::{Shared, peer_address};
 use super::hello::{HELLO_PROTOCOL, Hello, keypair};
@@ -34,10 +34,10 @@ use super::transport;
 use super::view::{Refusal, count};
 use numbers::Numbers;
 
+mod commands;
+mod connections;
 mod gossip;
-mod meeting;
 mod numbers;
-mod orders;
 mod seats;
 mod shown;
 
@@ -66,7 +66,7 @@ const KNOWN_LINES: u32 = 256;
 const KNOWN_LINE_EACH: Duration = Duration::from_secs(1);
 
 /// A command of a caller.
-pub enum Order {
+pub enum Command {
     Publish {
         transactions: bool,
         data: Vec<u8>,
@@ -99,7 +99,7 @@ pub enum Order {
 }
 
 /// A result of a peer's task.
-enum Finding {
+enum TaskEvent {
     Hello {
         peer: LibPeer,
         hello: Box<Hello>,
@@ -182,9 +182,9 @@ pub struct Task {
     control: Control,
     sink: Arc<dyn Sink>,
     shared: Arc<Shared>,
-    orders: mpsc::Receiver<Order>,
-    findings: mpsc::Receiver<Finding>,
-    found: mpsc::Sender<Finding>,
+    commands: mpsc::Receiver<Command>,
+    findings: mpsc::Receiver<TaskEvent>,
+    found: mpsc::Sender<TaskEvent>,
     peers: HashMap<LibPeer, Peer>,
     numbers: Numbers,
     next_visit: u64,
@@ -250,7 +250,7 @@ impl Task {
         config: NetworkConfig,
         sink: Arc<dyn Sink>,
         shared: Arc<Shared>,
-        orders: mpsc::Receiver<Order>,
+        commands: mpsc::Receiver<Command>,
     ) -> Result<Self, NetworkError> {
         let start = |detail: String| NetworkError::Start { detail };
         let key =
@@ -321,7 +321,7 @@ impl Task {
             control,
             sink,
             shared,
-            orders,
+            commands,
             findings,
             found,
             peers: HashMap::new(),
@@ -389,14 +389,14 @@ impl Task {
         loop {
             tokio::select! {
                 biased;
-                order = self.orders.recv() => match order {
-                    None | Some(Order::Stop) => break,
-                    Some(order) => self.on_order(order),
+                order = self.commands.recv() => match order {
+                    None | Some(Command::Stop) => break,
+                    Some(order) => self.on_command(order),
                 },
                 // Before the end of its connection is handled, so that its machine is known.
                 Some((peer, fault)) = self.stream_faults.recv() => self.on_stream_fault(peer, fault),
                 event = self.swarm.select_next_some() => self.on_event(event),
-                Some(finding) = self.findings.recv() => self.on_finding(finding),
+                Some(finding) = self.findings.recv() => self.on_task_event(finding),
                 _ = turn.tick() => self.on_turn(),
             }
         }

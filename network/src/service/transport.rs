@@ -13,7 +13,7 @@ use libp2p::identity::Keypair;
 use libp2p::{PeerId as LibPeer, noise, quic, tcp};
 use vibecoin_primitives::limits::MIB;
 
-use super::config::GUESTS_MAX;
+use super::config::UNAUTHENTICATED_INBOUND_MAX;
 use super::guarded::{Guarded, Secure};
 use super::meter::Meters;
 use super::mux::{FRAME_BYTES_MAX, Mux, UNMET_UNREAD_BYTES_MAX};
@@ -34,7 +34,8 @@ const QUIC_CONNECTION_BYTES_MAX: u32 = 2 * QUIC_STREAM_BYTES_MAX;
 /// Maximum number of unread bytes of all connections without a hello, as they lie in memory: an unknown peer
 /// may have two.
 pub const UNMET_BYTES_MAX: usize = 256 * MIB;
-const _: () = assert!(2 * GUESTS_MAX as usize * QUIC_CONNECTION_BYTES_MAX as usize <= UNMET_BYTES_MAX);
+const _: () =
+    assert!(2 * UNAUTHENTICATED_INBOUND_MAX as usize * QUIC_CONNECTION_BYTES_MAX as usize <= UNMET_BYTES_MAX);
 const _: () = assert!(UNMET_UNREAD_BYTES_MAX + FRAME_BYTES_MAX <= QUIC_CONNECTION_BYTES_MAX as usize);
 /// Keep-alive interval of an idle QUIC connection.
 const QUIC_ALIVE: Duration = Duration::from_secs(1);

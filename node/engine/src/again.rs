@@ -30,7 +30,7 @@ pub enum Share {
     Promoted,
 }
 
-struct Told {
+struct Announced {
     id: Hash,
     share: Share,
     wait_us: u64,
@@ -40,7 +40,7 @@ struct Told {
 #[derive(Default)]
 pub struct Again {
     /// Ordered by time and number.
-    due: BTreeMap<(MonoTime, u64), Told>,
+    due: BTreeMap<(MonoTime, u64), Announced>,
     /// Number and due time of each transaction, by share; no share is empty.
     shares: BTreeMap<Share, BTreeMap<u64, MonoTime>>,
     /// The sizes of the shares.
@@ -53,13 +53,13 @@ pub struct Again {
 impl Again {
     /// Records that peers were sent a transaction just now. In a full list the largest share loses its newest
     /// entry, unless that is this share.
-    pub fn told(&mut self, now: MonoTime, share: Share, id: Hash) {
+    pub fn announced(&mut self, now: MonoTime, share: Share, id: Hash) {
         if self.due.len() >= REMEMBERED_MAX && !self.displace(share) {
             return;
         }
         self.count = self.count.saturating_add(1);
         let wait_us = WAIT_MIN_US;
-        self.insert(now, self.count, Told { id, share, wait_us });
+        self.insert(now, self.count, Announced { id, share, wait_us });
     }
 
     fn size(&self, share: Share) -> usize {
@@ -79,20 +79,20 @@ impl Again {
             .is_some_and(|key| self.remove(key).is_some())
     }
 
-    fn insert(&mut self, now: MonoTime, number: u64, told: Told) {
-        let at = MonoTime(now.0.saturating_add(told.wait_us));
-        self.resize(told.share, |share| {
+    fn insert(&mut self, now: MonoTime, number: u64, announced: Announced) {
+        let at = MonoTime(now.0.saturating_add(announced.wait_us));
+        self.resize(announced.share, |share| {
             share.insert(number, at);
         });
-        self.due.insert((at, number), told);
+        self.due.insert((at, number), announced);
     }
 
-    fn remove(&mut self, key: (MonoTime, u64)) -> Option<Told> {
-        let told = self.due.remove(&key)?;
-        self.resize(told.share, |share| {
+    fn remove(&mut self, key: (MonoTime, u64)) -> Option<Announced> {
+        let announced = self.due.remove(&key)?;
+        self.resize(announced.share, |share| {
             share.remove(&key.1);
         });
-        Some(told)
+        Some(announced)
     }
 
     fn resize(&mut self, share: Share, change: impl FnOnce(&mut BTreeMap<u64, MonoTime>)) {
@@ -120,12 +120,14 @@ impl Again {
             let Some(key) = self.due.first_key_value().map(|(key, _)| *key) else {
                 break;
             };
-            let Some(told) = self.remove(key) else { break };
-            let Some(size) = waits(&told.id) else { continue };
+            let Some(announced) = self.remove(key) else { break };
+            let Some(size) = waits(&announced.id) else {
+                continue;
+            };
             bytes = bytes.saturating_add(size);
-            batch.push(told.id);
-            let wait_us = told.wait_us.saturating_mul(2).min(WAIT_MAX_US);
-            self.insert(now, key.1, Told { wait_us, ..told });
+            batch.push(announced.id);
+            let wait_us = announced.wait_us.saturating_mul(2).min(WAIT_MAX_US);
+            self.insert(now, key.1, Announced { wait_us, ..announced });
         }
         if !batch.is_empty() {
             self.rests_until = MonoTime(now.0.saturating_add(BATCH_EACH_US));
@@ -160,16 +162,16 @@ mod tests {
     fn a_full_list_is_shared_equally_and_the_newest_of_the_largest_share_leave() {
         let mut again = Again::default();
         let max = REMEMBERED_MAX as u64;
-        (0..max).for_each(|n| again.told(MonoTime(n), caller(1), hash(n)));
-        (0..5).for_each(|n| again.told(MonoTime(max), caller(2), hash(max + n)));
-        again.told(MonoTime(max), Share::Promoted, hash(2 * max));
+        (0..max).for_each(|n| again.announced(MonoTime(n), caller(1), hash(n)));
+        (0..5).for_each(|n| again.announced(MonoTime(max), caller(2), hash(max + n)));
+        again.announced(MonoTime(max), Share::Promoted, hash(2 * max));
         let sizes = |again: &Again| [caller(1), caller(2), Share::Promoted].map(|share| again.size(share));
         assert_eq!(sizes(&again), [REMEMBERED_MAX - 6, 5, 1]);
-        let waits = |again: &Again, n| again.due.values().any(|told| told.id == hash(n));
+        let waits = |again: &Again, n| again.due.values().any(|announced| announced.id == hash(n));
         assert!(waits(&again, max - 7) && !waits(&again, max - 6) && waits(&again, max + 4));
         // Neither displaces the other beyond one half.
-        (0..max).for_each(|n| again.told(MonoTime(max), caller(2), hash(3 * max + n)));
-        (0..max).for_each(|n| again.told(MonoTime(max), caller(1), hash(5 * max + n)));
+        (0..max).for_each(|n| again.announced(MonoTime(max), caller(2), hash(3 * max + n)));
+        (0..max).for_each(|n| again.announced(MonoTime(max), caller(1), hash(5 * max + n)));
         let [first, second, third] = sizes(&again);
         assert_eq!((first + second + third, third), (REMEMBERED_MAX, 1));
         assert!(first.abs_diff(second) <= 1, "{first} and {second}");
@@ -182,7 +184,7 @@ mod tests {
     #[test]
     fn what_still_waits_is_told_again_at_growing_intervals() {
         let mut again = Again::default();
-        again.told(MonoTime(0), Share::Promoted, hash(1));
+        again.announced(MonoTime(0), Share::Promoted, hash(1));
         let mut times = Vec::new();
         while times.len() < 7 {
             let now = again.next().unwrap();
@@ -197,7 +199,7 @@ mod tests {
     #[test]
     fn what_is_told_again_is_bounded_in_number_and_pace() {
         let mut again = Again::default();
-        (0..REMEMBERED_MAX as u64 + 5).for_each(|n| again.told(MonoTime(n), caller(1), hash(n)));
+        (0..REMEMBERED_MAX as u64 + 5).for_each(|n| again.announced(MonoTime(n), caller(1), hash(n)));
         assert_eq!(again.due.len(), REMEMBERED_MAX);
         let late = MonoTime(100 * SECOND);
         assert_eq!(again.take(late, |_| Some(1)).len(), BATCH_MAX);

@@ -21,7 +21,7 @@ use crate::again::{Again, Share};
 use crate::clock::Clock;
 use crate::error::NodeError;
 use crate::mail::Mailbox;
-use crate::network::Outlet;
+use crate::network::Outbound;
 use crate::serve::Server;
 use crate::shared::Shared;
 use crate::verify::Tickets;
@@ -73,7 +73,7 @@ pub struct Ports {
     /// Durable commits, stops, failures.
     pub urgent: Receiver<Urgent>,
     /// Outgoing messages to peers.
-    pub outlet: Outlet,
+    pub outbound: Outbound,
     /// Reads blocks for peers.
     pub server: Arc<OnceLock<Server>>,
     /// Blocks to be stored.
@@ -95,7 +95,7 @@ pub struct Driver {
     mail: Arc<Mailbox>,
     checked: Receiver<NodeEvent>,
     urgent: Receiver<Urgent>,
-    outlet: Outlet,
+    outbound: Outbound,
     server: Arc<OnceLock<Server>>,
     commits: Sender<Box<DecidedBlock<StateView>>>,
     tickets: Arc<Tickets>,
@@ -132,7 +132,7 @@ impl Driver {
             mail,
             checked,
             urgent,
-            outlet,
+            outbound,
             server,
             commits,
             tickets,
@@ -146,7 +146,7 @@ impl Driver {
             mail,
             checked,
             urgent,
-            outlet,
+            outbound,
             server,
             commits,
             tickets,
@@ -238,7 +238,7 @@ impl Driver {
             return Turn::Event(event);
         }
         // Nothing else to do: pending batches are sent now.
-        self.outlet.flush();
+        self.outbound.flush();
         let due = deadline.map_or_else(never, at);
         // A closed channel means that the node is stopping.
         select! {
@@ -276,9 +276,9 @@ impl Driver {
     fn pass_on_promoted(&mut self) {
         let (promoted, next) = self.replica.pool().promoted_since(self.promotions_seen);
         for transaction in promoted {
-            self.outlet.pass_on(transaction);
+            self.outbound.pass_on(transaction);
             self.again
-                .told(self.clock.now().mono, Share::Promoted, *transaction.id());
+                .announced(self.clock.now().mono, Share::Promoted, *transaction.id());
         }
         self.promotions_seen = next;
     }
@@ -296,7 +296,7 @@ impl Driver {
         };
         for id in self.again.take(now, pending) {
             if let Some(transaction) = pool.get(&id) {
-                self.outlet.pass_on(transaction);
+                self.outbound.pass_on(transaction);
             }
         }
     }
@@ -314,7 +314,7 @@ impl Driver {
         let position = self.replica.position();
         if self.position != Some(position) {
             self.position = Some(position);
-            self.outlet.stand(self.replica.stand());
+            self.outbound.stand(self.replica.stand());
         }
         self.note_departures();
         self.pass_on_promoted();

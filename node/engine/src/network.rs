@@ -55,7 +55,7 @@ pub const GOSSIPED: [Bounds; 2] = [
 pub type KnownPeers = Arc<Mutex<BTreeSet<PeerId>>>;
 
 /// Routes messages from peers into the queues.
-pub struct Inlet {
+pub struct Inbound {
     /// To the driver.
     pub mail: Arc<Mailbox>,
     /// To the thread that checks parts, bodies and blocks.
@@ -80,7 +80,7 @@ pub struct Inlet {
     pub clock: Clock,
 }
 
-impl Sink for Inlet {
+impl Sink for Inbound {
     fn deliver(&self, event: NetworkEvent) -> bool {
         match event {
             NetworkEvent::Message {
@@ -125,7 +125,7 @@ fn class_of(known: &KnownPeers, peer: PeerId) -> Class {
     }
 }
 
-impl Inlet {
+impl Inbound {
     fn message(&self, from: PeerId, message: Message, gossip: Option<GossipId>) -> bool {
         let bytes = weight(&message);
         let mut intake = self.intake.lock();
@@ -249,7 +249,7 @@ pub fn start(
     validator_key: Option<&SecretKey>,
     head: Height,
     agent: String,
-    inlet: Inlet,
+    inbound: Inbound,
 ) -> Result<Option<(Network, NetworkGuard)>, NodeError> {
     if !is_wanted(config) {
         if validator_key.is_some() && chain.validators.members().len() > 1 {
@@ -259,7 +259,7 @@ pub fn start(
     }
     let node_key = node_key(&paths.node_key)?;
     let settings = settings(config, paths, chain, node_key, validator_key, head, agent);
-    let started = Network::start(settings, Arc::new(inlet)).map_err(|error| match error {
+    let started = Network::start(settings, Arc::new(inbound)).map_err(|error| match error {
         NetworkError::Listen { address, detail } => NodeError::Listen {
             listener: Listener::P2p,
             address,
@@ -309,7 +309,7 @@ pub(crate) fn settings(
 }
 
 /// Outgoing messages of the driver to peers. Without a network they are discarded.
-pub struct Outlet {
+pub struct Outbound {
     network: Option<Network>,
     intake: Arc<Mutex<Intake>>,
     known: KnownPeers,
@@ -322,8 +322,8 @@ pub struct Outlet {
 /// do.
 const BATCH_BYTES: usize = 24 * 1024;
 
-impl Outlet {
-    /// An outlet to `network`.
+impl Outbound {
+    /// An outbound to `network`.
     pub fn new(network: Option<Network>, intake: Arc<Mutex<Intake>>, known: KnownPeers) -> Self {
         Self {
             network,

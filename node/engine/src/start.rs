@@ -27,7 +27,7 @@ use crate::error::NodeError;
 use crate::faucet::Faucet;
 use crate::inspect::{ANSWERS, CHECKED_MAX, Inspector, LIVE, Report, Unverified, reporter};
 use crate::mail::Mailbox;
-use crate::network::{GOSSIPED, Inlet, KnownPeers, Outlet};
+use crate::network::{GOSSIPED, Inbound, KnownPeers, Outbound};
 use crate::open::{head, open};
 use crate::peers::Peers;
 use crate::persist::Persist;
@@ -221,7 +221,7 @@ impl Wires {
             network: None,
             shared,
         };
-        let inlet = Inlet {
+        let inbound = Inbound {
             mail: wires.mail.clone(),
             blocks: wires.blocks.clone(),
             gossiped: wires.gossiped.clone(),
@@ -233,7 +233,7 @@ impl Wires {
             clock,
         };
         let (key, height) = (opened.key.as_ref(), opened.height());
-        let started = crate::network::start(config, paths, chain, key, height, agent, inlet)?;
+        let started = crate::network::start(config, paths, chain, key, height, agent, inbound)?;
         let Some((network, guard)) = started else {
             return Ok((wires, None));
         };
@@ -288,7 +288,7 @@ impl Wires {
                 never()
             },
             urgent: urgent_inputs,
-            outlet: Outlet::new(network.clone(), intake, known_peers),
+            outbound: Outbound::new(network.clone(), intake, known_peers),
             server,
             commits,
             tickets: tickets.clone(),

@@ -173,11 +173,11 @@ pub enum Own {
 }
 
 /// Follow-up of a completed submission.
-pub enum Told {
+pub enum Completion {
     /// The client has its answer.
     Client,
     /// No follow-up: the originator is this node.
-    Nobody,
+    Nothing,
     /// The gossip layer is to be informed.
     Gossip {
         /// Handle of the message.
@@ -201,14 +201,14 @@ impl Answer {
     }
 
     /// Answers the client.
-    pub fn send(self) -> Told {
+    pub fn send(self) -> Completion {
         match self.origin {
             Origin::Client(_, part) => {
                 part.fill(self.verdicts);
-                Told::Client
+                Completion::Client
             }
-            Origin::Gossip(None) => Told::Nobody,
-            Origin::Gossip(Some(gossip)) => Told::Gossip {
+            Origin::Gossip(None) => Completion::Nothing,
+            Origin::Gossip(Some(gossip)) => Completion::Gossip {
                 gossip,
                 verdict: verdict_of(&self.verdicts, self.some_queued),
             },

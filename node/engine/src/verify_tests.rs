@@ -48,7 +48,7 @@ fn gossip(from: u64, transactions: Vec<Transaction>) -> Waiting {
 struct Bench {
     stage: Stage,
     blamed: Arc<Mutex<Vec<(PeerId, Refusal)>>>,
-    told: Arc<Mutex<Vec<(GossipId, Verdict)>>>,
+    forwarded: Arc<Mutex<Vec<(GossipId, Verdict)>>>,
     proofs: Proofs,
     /// Contents of the pool.
     pool: Arc<Mutex<HashMap<Hash, Arc<VerifiedTransaction>>>>,
@@ -59,8 +59,9 @@ struct Bench {
 }
 
 fn bench() -> Bench {
-    let (blamed, told) = (Arc::new(Mutex::default()), Arc::new(Mutex::default()));
-    let (blame, tell): (Arc<Mutex<Vec<_>>>, Arc<Mutex<Vec<_>>>) = (Arc::clone(&blamed), Arc::clone(&told));
+    let (blamed, forwarded) = (Arc::new(Mutex::default()), Arc::new(Mutex::default()));
+    let (blame, forward_to): (Arc<Mutex<Vec<_>>>, Arc<Mutex<Vec<_>>>) =
+        (Arc::clone(&blamed), Arc::clone(&forwarded));
     let (submissions, receiver) = submissions();
     let (driver, offered) = crossbeam_channel::unbounded();
     let pool: Arc<Mutex<HashMap<_, _>>> = Arc::default();
@@ -74,12 +75,12 @@ fn bench() -> Bench {
         tickets: Arc::default(),
         pool: Box::new(move |id| looked_up.lock().get(id).cloned()),
         report: Arc::new(move |peer, refusal| blame.lock().push((peer, *refusal))),
-        forward: Box::new(move |gossip, verdict| tell.lock().push((gossip, verdict))),
+        forward: Box::new(move |gossip, verdict| forward_to.lock().push((gossip, verdict))),
     };
     Bench {
         stage,
         blamed,
-        told,
+        forwarded,
         proofs: Proofs::default(),
         pool,
         tainted: Tainted::default(),
@@ -136,10 +137,10 @@ fn a_gossiped_message_with_a_bad_signature_is_refused_whole_and_at_once() {
         (*peer, refusal.kind, refusal.checks),
         (PeerId(1), Refused::Transactions, 1)
     );
-    let told = std::mem::take(&mut *bench.told.lock());
+    let forwarded = std::mem::take(&mut *bench.forwarded.lock());
     assert!(
-        matches!(told.as_slice(), [(GossipId(1), Verdict::Rejected(_))]),
-        "{told:?}"
+        matches!(forwarded.as_slice(), [(GossipId(1), Verdict::Rejected(_))]),
+        "{forwarded:?}"
     );
     assert!(bench.tainted.has(Some(PeerId(1))) && !bench.tainted.has(Some(PeerId(2))));
     let again = gossip(1, vec![transaction(4, 4)]);
@@ -365,8 +366,8 @@ fn answered(from: Comes, some_queued: bool) -> (Vec<u64>, Option<bool>) {
     });
     let own = own.collect();
     match answer.send() {
-        Told::Gossip { verdict, .. } => (own, Some(matches!(verdict, Verdict::Fresh))),
-        Told::Client | Told::Nobody => (own, None),
+        Completion::Gossip { verdict, .. } => (own, Some(matches!(verdict, Verdict::Fresh))),
+        Completion::Client | Completion::Nothing => (own, None),
     }
 }
 

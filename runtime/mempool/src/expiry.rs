@@ -30,7 +30,7 @@ impl Mempool {
     /// (`overdrawn.rs`). Call it in every step; without
     /// work it is two searches.
     pub fn expire_more(&mut self) -> Vec<Departure> {
-        let first = self.fates.next();
+        let first = self.departures.next();
         // Linked once each: a long row may expire from its front to its end.
         let mut changed: BTreeSet<Address> = BTreeSet::new();
         let mut left = self.config.expired_step_max;
@@ -46,7 +46,7 @@ impl Mempool {
             self.relink(&address);
         }
         self.trim_some(left);
-        self.fates.since(first).copied().collect()
+        self.departures.since(first).copied().collect()
     }
 
     /// Returns true if [`Mempool::expire_more`] has work to do.

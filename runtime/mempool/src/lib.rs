@@ -35,27 +35,27 @@
 //!
 //! Reading order: [`config`], [`entry`] (the record of one transaction), `row` (one sender), [`pool`],
 //! [`capacity`] (evictions from a full pool), [`expiry`], [`class`] and [`selection`] (selecting transactions
-//! for a block), [`fates`] (departures), [`memory`].
+//! for a block), [`departures`] (departures), [`memory`].
 
 pub mod capacity;
 pub mod class;
 pub mod config;
+pub mod departures;
 pub mod entry;
 pub mod error;
 pub mod expiry;
-pub mod fates;
 pub mod memory;
 pub mod pool;
 pub mod selection;
 
 mod overdrawn;
 mod promoted;
-mod row;
+mod sender_queue;
 
 pub use class::BlockSpace;
 pub use config::MempoolConfig;
+pub use departures::{Departure, Reason};
 pub use entry::{FeeRate, Status};
 pub use error::MempoolError;
-pub use fates::{Departure, Reason};
 pub use pool::{Committed, Inserted, Listed, Mempool, Stats};
 pub use selection::Selection;

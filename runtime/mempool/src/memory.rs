@@ -14,7 +14,7 @@ use vibecoin_primitives::{Address, Hash, Height, Operation, VerifiedTransaction}
 use crate::Departure;
 use crate::class::Class;
 use crate::entry::{Entry, Place, Rank, Standing};
-use crate::row::Row;
+use crate::sender_queue::SenderQueue;
 
 /// Charge for the readers' copy of the pool, which exists beside it and holds the same transactions. The node
 /// checks at compile time that its entries fit.
@@ -30,8 +30,8 @@ const _: () = assert!(50_000 * DEPARTURE_BYTES <= DEPARTURES_BYTES_MAX);
 
 /// Charge for the entries that refer to a transaction, whatever its content. Each may be the only one of its sender.
 pub const ENTRY_BYTES: usize = 2 * hashed(size_of::<(Hash, Arc<VerifiedTransaction>)>())
-    + hashed(size_of::<(Address, Box<Row>)>())
-    + block(size_of::<Row>())
+    + hashed(size_of::<(Address, Box<SenderQueue>)>())
+    + block(size_of::<SenderQueue>())
     + block(size_of::<Entry>())
     + ordered(size_of::<(u64, Arc<VerifiedTransaction>)>())
     + ordered(size_of::<(Height, u64)>())

@@ -10,12 +10,12 @@ use vibecoin_primitives::{
 };
 
 use crate::class::{BlockSpace, Class};
+use crate::departures::DepartureLog;
 use crate::entry::{Entry, Place, Rank, Standing, cost, place_of};
-use crate::fates::Fates;
 use crate::memory::charge;
 use crate::promoted::Promoted;
-use crate::row::Row;
-use crate::selection::News;
+use crate::selection::Arrivals;
+use crate::sender_queue::SenderQueue;
 use crate::{Departure, FeeRate, MempoolConfig, MempoolError, Reason, Status};
 
 /// Maximum number of transactions remembered as set aside.
@@ -29,7 +29,7 @@ pub struct Mempool {
     pub(crate) config: MempoolConfig,
     pub(crate) params: Arc<ChainParams>,
     /// Only for lookups, never iterated. No row is empty.
-    pub(crate) rows: FastMap<Address, Box<Row>>,
+    pub(crate) rows: FastMap<Address, Box<SenderQueue>>,
     by_id: FastMap<Hash, Arc<VerifiedTransaction>>,
     by_hash: FastMap<Hash, Arc<VerifiedTransaction>>,
     pub(crate) by_arrival: BTreeMap<u64, Arc<VerifiedTransaction>>,
@@ -38,7 +38,7 @@ pub struct Mempool {
     pub(crate) heads: BTreeMap<(Class, Rank), Place>,
     /// The last transaction of each row.
     pub(crate) tails: BTreeMap<Standing, Place>,
-    pub(crate) news: News,
+    pub(crate) arrivals: Arrivals,
     promoted: Promoted,
     pub(crate) pending: usize,
     pub(crate) pending_bytes: usize,
@@ -49,7 +49,7 @@ pub struct Mempool {
     pub(crate) now_ms: u64,
     /// The time against which waiting times are measured; see [`Mempool::expire`].
     pub(crate) expired_ms: u64,
-    pub(crate) fates: Fates,
+    pub(crate) departures: DepartureLog,
     /// The last nonce of each sender in the block under construction. Only for lookups, never iterated.
     pinned: FastMap<Address, Nonce>,
     /// Identifiers of transactions that made the executor panic, oldest first.
@@ -127,7 +127,7 @@ impl Mempool {
             by_expiry: BTreeSet::new(),
             heads: BTreeMap::new(),
             tails: BTreeMap::new(),
-            news: News::default(),
+            arrivals: Arrivals::default(),
             promoted: Promoted::default(),
             pending: 0,
             pending_bytes: 0,
@@ -136,7 +136,7 @@ impl Mempool {
             next_height: Height(0),
             now_ms: 0,
             expired_ms: 0,
-            fates: Fates::new(config.fates_max),
+            departures: DepartureLog::new(config.fates_max),
             pinned: FastMap::default(),
             aside: VecDeque::new(),
             overdrawn: BTreeSet::new(),
@@ -176,9 +176,9 @@ impl Mempool {
         admit(account, &self.params, next_height, &transaction)?;
         let account = account.copied().unwrap_or_default();
         let (sender, nonce) = (transaction.sender(), transaction.body().nonce);
-        let outdated = |row: &Row| row.nonce() != account.nonce || row.balance() != account.balance;
+        let outdated = |row: &SenderQueue| row.nonce() != account.nonce || row.balance() != account.balance;
         if self.rows.get(&sender).is_some_and(|row| outdated(row)) {
-            self.settle(&sender, account.nonce, account.balance);
+            self.reconcile(&sender, account.nonce, account.balance);
         }
         self.trim(&sender, usize::MAX);
         let cost = self.check_row(&transaction, &account)?;
@@ -197,7 +197,7 @@ impl Mempool {
         let row = self
             .rows
             .entry(sender)
-            .or_insert_with(|| Box::new(Row::new(&account)));
+            .or_insert_with(|| Box::new(SenderQueue::new(&account)));
         let old = row.put(entry);
         // Its own status is in the answer.
         row.promoted.retain(|promoted| *promoted != nonce);
@@ -206,7 +206,7 @@ impl Mempool {
             self.unlist(old, Reason::Replaced { by: id });
         }
         if status == Status::Pending {
-            self.news.push(sender);
+            self.arrivals.push(sender);
         }
         self.relink(&sender);
         Ok(Inserted {
@@ -220,7 +220,7 @@ impl Mempool {
     /// and some of those too old for the next block, as [`Mempool::expire`] does. Returns all departures.
     pub fn on_committed(&mut self, block: &Committed<'_>, now_ms: u64) -> Vec<Departure> {
         self.pinned.clear();
-        let first = self.fates.next();
+        let first = self.departures.next();
         let mut spent: BTreeMap<Address, Nonce> = BTreeMap::new();
         for id in block.included {
             let Some((sender, nonce)) = self.by_id.get(id).map(|tx| place_of(tx)) else {
@@ -236,7 +236,7 @@ impl Mempool {
             let nonce = account
                 .nonce
                 .saturating_add(u64::from(active(Bug::NonceOffByOne)));
-            self.settle(address, nonce, account.balance);
+            self.reconcile(address, nonce, account.balance);
         }
         // Senders in the block but not among the accounts have spent nonces all the same.
         for (sender, next) in spent {
@@ -244,11 +244,11 @@ impl Mempool {
                 continue;
             };
             let (nonce, balance) = (next.max(row.nonce()), row.balance());
-            self.settle(&sender, nonce, balance);
+            self.reconcile(&sender, nonce, balance);
         }
         self.trim_some(self.config.expired_step_max);
         self.expire(block.height.saturating_add(1), now_ms);
-        self.fates.since(first).copied().collect()
+        self.departures.since(first).copied().collect()
     }
 
     /// Removes one transaction manually and returns true if it was there. Its sender's later ones stay, queued.
@@ -292,11 +292,11 @@ impl Mempool {
 
     /// Removes all transactions.
     pub fn clear(&mut self) -> Vec<Departure> {
-        let first = self.fates.next();
+        let first = self.departures.next();
         while let Some(place) = self.by_arrival.last_key_value().map(|(_, tx)| place_of(tx)) {
             self.depart(&place, Reason::Cleared);
         }
-        self.fates.since(first).copied().collect()
+        self.departures.since(first).copied().collect()
     }
 
     /// Number of transactions, including those that have expired and are still to be removed.
@@ -351,7 +351,7 @@ impl Mempool {
             }
             return status(row, nonce, self.next_height);
         }
-        self.fates.get(id).map_or(Status::Unknown, Status::Departed)
+        self.departures.get(id).map_or(Status::Unknown, Status::Departed)
     }
 
     /// The nonce that the sender should use next; `None` when it has no transaction in the pool.
@@ -384,7 +384,7 @@ impl Mempool {
     }
 
     /// `None` for an expired one.
-    fn listed(&self, row: &Row, entry: &Entry) -> Option<Listed> {
+    fn listed(&self, row: &SenderQueue, entry: &Entry) -> Option<Listed> {
         (entry.valid_until >= self.next_height).then(|| Listed {
             transaction: Arc::clone(&entry.transaction),
             status: status(row, entry.nonce, self.next_height),
@@ -396,7 +396,7 @@ impl Mempool {
     /// The last departures from number `from` on, oldest first, and the number to pass next time. Some are
     /// missing when more than `fates_max` have left since.
     pub fn departures_since(&self, from: u64) -> (impl ExactSizeIterator<Item = &Departure>, u64) {
-        (self.fates.since(from), self.fates.next())
+        (self.departures.since(from), self.departures.next())
     }
 
     /// The transactions that became pending after they had been queued, from number `from` on, oldest first,
@@ -511,7 +511,7 @@ impl Mempool {
     }
 
     /// Reconciles a row with its account: used nonces leave. The tails that it cannot pay for follow.
-    fn settle(&mut self, address: &Address, nonce: Nonce, balance: Amount) {
+    fn reconcile(&mut self, address: &Address, nonce: Nonce, balance: Amount) {
         // Behind expired transactions none becomes pending.
         self.expire_row(address);
         while let Some(got) = self.first_nonce(address).filter(|first| *first < nonce) {
@@ -574,7 +574,7 @@ impl Mempool {
         self.by_expiry
             .remove(&(transaction.body().valid_until, entry.rank.arrival));
         self.bytes = self.bytes.saturating_sub(entry.bytes());
-        self.fates.push(Departure {
+        self.departures.push(Departure {
             id: *transaction.id(),
             sender: transaction.sender(),
             nonce: entry.nonce,
@@ -637,7 +637,7 @@ fn relist<K: Copy + Ord>(
     *listed = key;
 }
 
-fn status(row: &Row, nonce: Nonce, next_height: Height) -> Status {
+fn status(row: &SenderQueue, nonce: Nonce, next_height: Height) -> Status {
     let expected = row.next_nonce_at(next_height);
     if nonce < expected {
         Status::Pending

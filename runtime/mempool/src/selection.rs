@@ -35,7 +35,7 @@ pub const MISFITS_MAX: u32 = 8;
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// Number of the next arrival to examine; `None` before the first step.
-    news: Option<u64>,
+    arrivals: Option<u64>,
     /// The best head of each class that has not been examined.
     fronts: BTreeMap<Rank, (Class, Place)>,
     waiting: BTreeMap<Rank, Place>,
@@ -61,13 +61,13 @@ impl Selection {
 
 /// Senders that have a new pending transaction, in the order of arrival.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct News {
+pub(crate) struct Arrivals {
     ring: VecDeque<Address>,
     /// Number of the arrival at the front of the ring.
     first: u64,
 }
 
-impl News {
+impl Arrivals {
     pub fn push(&mut self, sender: Address) {
         self.ring.push_back(sender);
         while self.ring.len() > NEWS_MAX {
@@ -141,11 +141,11 @@ impl Mempool {
 
     /// Examines the arrivals since the last step.
     fn catch_up(&self, selection: &mut Selection) {
-        let Some(from) = selection.news.replace(self.news.next()) else {
+        let Some(from) = selection.arrivals.replace(self.arrivals.next()) else {
             return self.open_classes(selection);
         };
-        if let Some(news) = self.news.since(from) {
-            for sender in news {
+        if let Some(arrivals) = self.arrivals.since(from) {
+            for sender in arrivals {
                 let next = selection.next.get(sender).copied();
                 let next = next.unwrap_or_else(|| self.rows.get(sender).map(|row| row.nonce()));
                 self.wait(selection, sender, next);

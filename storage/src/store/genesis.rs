@@ -40,7 +40,7 @@ const CLEAR_KEYS_MAX: usize = 10_000;
 const PIECE_ROWS_MAX: usize = 100_000;
 
 /// State of a database without a schema version.
-pub(super) enum Unborn {
+pub(super) enum CreationState {
     /// It is empty.
     Empty,
     /// Its creation was interrupted.
@@ -51,9 +51,9 @@ pub(super) enum Unborn {
 ///
 /// # Errors
 /// [`StorageError::Corrupt`] when there are rows not left by a creation.
-pub(super) fn unborn(kv: &dyn KvStore) -> Result<Unborn, StorageError> {
+pub(super) fn creation_state(kv: &dyn KvStore) -> Result<CreationState, StorageError> {
     if kv.get(Family::Meta, schema::CREATING)?.is_some() {
-        return Ok(Unborn::Interrupted);
+        return Ok(CreationState::Interrupted);
     }
     for family in Family::ALL {
         let first = kv.range(family, &[], None, Direction::Forward).next();
@@ -62,7 +62,7 @@ pub(super) fn unborn(kv: &dyn KvStore) -> Result<Unborn, StorageError> {
             return Err(StorageError::corrupt("schema version", detail));
         }
     }
-    Ok(Unborn::Empty)
+    Ok(CreationState::Empty)
 }
 
 /// Durably marks a creation in progress.

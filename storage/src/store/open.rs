@@ -1,7 +1,7 @@
 //! Creation, opening and replay of a chain.
 
 use super::commit::{pending, places_of};
-use super::genesis::{GenesisState, Unborn, clear, mark_creation, unborn, write_genesis};
+use super::genesis::{CreationState, GenesisState, clear, creation_state, mark_creation, write_genesis};
 use super::read::{diff, header, place_ids, read_record};
 use super::rewind::finish_rewind;
 use super::{Core, Published, Store, StoreConfig, Writer};
@@ -32,9 +32,9 @@ impl Store {
                 "the database holds a chain already".to_owned(),
             ));
         }
-        match unborn(&*kv)? {
-            Unborn::Empty => {}
-            Unborn::Interrupted => clear(&*kv)?,
+        match creation_state(&*kv)? {
+            CreationState::Empty => {}
+            CreationState::Interrupted => clear(&*kv)?,
         }
         mark_creation(&*kv)?;
         write_genesis(&*kv, genesis)?;
@@ -124,9 +124,9 @@ pub(crate) fn read_genesis(
     expected: Option<&Hash>,
 ) -> Result<GenesisRecord, StorageError> {
     let Some(version) = kv.get(Family::Meta, schema::SCHEMA)? else {
-        let what = match unborn(&**kv)? {
-            Unborn::Empty => "the database",
-            Unborn::Interrupted => "the database, whose creation was interrupted,",
+        let what = match creation_state(&**kv)? {
+            CreationState::Empty => "the database",
+            CreationState::Interrupted => "the database, whose creation was interrupted,",
         };
         return Err(StorageError::NotCreated {
             what: what.to_owned(),

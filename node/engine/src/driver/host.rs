@@ -15,7 +15,7 @@ use super::Driver;
 use crate::again::Share;
 use crate::error::NodeError;
 use crate::metrics::Files;
-use crate::verify::{Own, Told};
+use crate::verify::{Completion, Own};
 
 impl Host for Driver {
     type Error = NodeError;
@@ -58,7 +58,7 @@ impl Host for Driver {
 
     #[cfg(not(feature = "byzantine"))]
     fn broadcast(&mut self, message: Message) -> Result<(), NodeError> {
-        self.outlet.broadcast(&message);
+        self.outbound.broadcast(&message);
         Ok(())
     }
 
@@ -69,31 +69,31 @@ impl Host for Driver {
             None => vec![message],
         };
         for message in said {
-            self.outlet.broadcast(&message);
+            self.outbound.broadcast(&message);
         }
         Ok(())
     }
 
     fn send(&mut self, to: PeerId, message: Message) -> Result<(), NodeError> {
-        self.outlet.send(to, &message, self.clock.now().mono);
+        self.outbound.send(to, &message, self.clock.now().mono);
         Ok(())
     }
 
     fn send_body(&mut self, to: PeerId, block: Hash) -> Result<(), NodeError> {
         if let Some(server) = self.server.get() {
             let pack = || self.replica.body(&block);
-            self.outlet.give_body(server, to, block, pack);
+            self.outbound.give_body(server, to, block, pack);
         }
         Ok(())
     }
 
     fn forward(&mut self, gossip: GossipId, verdict: Verdict) {
-        self.outlet.forward(gossip, verdict);
+        self.outbound.forward(gossip, verdict);
     }
 
     fn blame(&mut self, peer: PeerId, reason: String) -> Result<(), NodeError> {
         debug!(target: "node::network", peer = peer.0, reason, "peer broke a rule");
-        self.outlet.blame(peer, &reason);
+        self.outbound.blame(peer, &reason);
         Ok(())
     }
 
@@ -112,18 +112,19 @@ impl Host for Driver {
             Own::Any(caller, own) => {
                 let share = Share::Caller(caller);
                 for transaction in own.iter().filter(|it| waits(it)) {
-                    self.outlet.pass_on(transaction);
-                    self.again.told(self.clock.now().mono, share, *transaction.id());
+                    self.outbound.pass_on(transaction);
+                    self.again
+                        .announced(self.clock.now().mono, share, *transaction.id());
                 }
             }
             Own::Message(mut own) => {
                 own.retain(waits);
-                self.outlet.publish(&own);
+                self.outbound.publish(&own);
             }
         }
         self.shared.pool.insert(kept, crate::clock::wall());
-        if let Told::Gossip { gossip, verdict } = answer.send() {
-            self.outlet.forward(gossip, verdict);
+        if let Completion::Gossip { gossip, verdict } = answer.send() {
+            self.outbound.forward(gossip, verdict);
         }
     }
 

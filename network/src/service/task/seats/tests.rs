@@ -9,7 +9,7 @@ use libp2p::swarm::ConnectionId;
 use tokio::sync::mpsc;
 use vibecoin_primitives::{Address, Hash, Height, Power, SecretKey, Validator, ValidatorSet};
 
-use super::super::Order;
+use super::super::Command;
 use super::*;
 use crate::service::config::{NetworkConfig, NetworkEvent, Sink};
 use crate::service::handle::Shared;
@@ -31,7 +31,7 @@ impl Sink for Discard {
 struct Room {
     task: Task,
     arrived: usize,
-    _orders: mpsc::Sender<Order>,
+    _orders: mpsc::Sender<Command>,
 }
 
 impl Room {
@@ -62,8 +62,8 @@ impl Room {
             agent: "test".to_owned(),
             head: Height(1),
         };
-        let (orders, received) = mpsc::channel(1);
-        let shared = Arc::new(Shared::new(&config, orders.clone()));
+        let (commands, received) = mpsc::channel(1);
+        let shared = Arc::new(Shared::new(&config, commands.clone()));
         let mut task = Task::new(config, Arc::new(Discard), shared, received)
             .await
             .unwrap();
@@ -73,7 +73,7 @@ impl Room {
         Self {
             task,
             arrived: 0,
-            _orders: orders,
+            _orders: commands,
         }
     }
 

@@ -76,7 +76,7 @@ pub enum Reason {
 
 /// The last departures, oldest first, and the position of each identifier among them.
 #[derive(Clone, Debug)]
-pub(crate) struct Fates {
+pub(crate) struct DepartureLog {
     ring: VecDeque<Departure>,
     /// Number of the departure at the front of the ring.
     first: u64,
@@ -84,7 +84,7 @@ pub(crate) struct Fates {
     most: usize,
 }
 
-impl Fates {
+impl DepartureLog {
     pub fn new(most: usize) -> Self {
         Self {
             ring: VecDeque::new(),

@@ -28,7 +28,7 @@ pub use address::{Form, Scopes};
 pub const BOOK_MAX: usize = 512;
 /// Maximum number of addresses of one peer, such as one for QUIC and one for TCP, and of those that others
 /// announce of it beside them. Each dial takes the next one.
-pub const WAYS_MAX: usize = 4;
+pub const ADDRESSES_PER_PEER_MAX: usize = 4;
 /// Target number of connections; below it, the node dials further peers.
 pub const OUTBOUND_WANTED: usize = 8;
 /// Minimum delay before a peer is dialled again.
@@ -39,11 +39,11 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 const BACKOFF_MAX_OTHERS: Duration = Duration::from_secs(60);
 
 /// Delay of the first dial of the node with the greater identity, so that the other one dials first.
-const COURTESY: Duration = Duration::from_millis(50);
+const SIMULTANEOUS_DIAL_DELAY: Duration = Duration::from_millis(50);
 /// Failed dials after which a peer may be evicted in favour of another.
-const VAIN_DIALS: u32 = 3;
+const FAILED_DIALS_BEFORE_EVICTION: u32 = 3;
 /// Maximum number of peers known only from others, which may have invented them.
-const HEARSAY_MAX: usize = BOOK_MAX / 2;
+const UNVERIFIED_MAX: usize = BOOK_MAX / 2;
 /// Maximum number of unverified peers announced by one peer.
 const PER_ANNOUNCER_MAX: usize = 32;
 /// Maximum number of unverified peers announced from one provider's network, for all identities and machines
@@ -90,18 +90,18 @@ struct Entry {
     /// The peer that announced it; not set for configured addresses and those from the file.
     announcer: Option<Announcer>,
     /// Addresses announced by others since a dial of the peer failed. Unverified, so they are tried beside the rest.
-    hearsay: Vec<Multiaddr>,
+    unverified: Vec<Multiaddr>,
     /// Configured to stay connected with.
     persistent: bool,
     boot: bool,
     /// Known only from others.
-    heard: bool,
+    learned: bool,
     next: Instant,
     backoff: Duration,
     /// Dials since its last long connection ended: selects the next of its addresses.
     dials: u32,
     /// Dials since its last hello.
-    vain: u32,
+    failed_dials: u32,
 }
 
 impl Entry {
@@ -110,7 +110,7 @@ impl Entry {
         if self.ways.contains(&address) {
             return;
         }
-        if self.ways.len() >= WAYS_MAX {
+        if self.ways.len() >= ADDRESSES_PER_PEER_MAX {
             self.ways.remove(0);
         }
         self.ways.push(address);
@@ -122,9 +122,9 @@ impl Entry {
 
     /// The address for the next dial.
     fn next_way(&self) -> Option<&Multiaddr> {
-        let count = self.ways.len().saturating_add(self.hearsay.len());
+        let count = self.ways.len().saturating_add(self.unverified.len());
         let turn = usize::try_from(self.dials).ok()?.checked_rem(count)?;
-        self.ways.iter().chain(&self.hearsay).nth(turn)
+        self.ways.iter().chain(&self.unverified).nth(turn)
     }
 }
 
@@ -159,13 +159,13 @@ impl Book {
         let remembered = remembered
             .iter()
             .filter_map(|address| scopes.usable(address, None));
-        for (peer, address) in remembered.take(BOOK_MAX.saturating_mul(WAYS_MAX)) {
+        for (peer, address) in remembered.take(BOOK_MAX.saturating_mul(ADDRESSES_PER_PEER_MAX)) {
             if let Some(entry) = book.entries.get_mut(&peer) {
                 entry.also(address);
             } else if book.entries.len() < BOOK_MAX {
                 // The file does not contain the announcers.
                 book.put(peer, address, false, false);
-                book.entries.entry(peer).and_modify(|entry| entry.heard = true);
+                book.entries.entry(peer).and_modify(|entry| entry.learned = true);
             }
         }
         book.changed = false;
@@ -180,14 +180,14 @@ impl Book {
             ways: vec![address],
             verified: None,
             announcer: None,
-            hearsay: Vec::new(),
+            unverified: Vec::new(),
             persistent,
             boot,
-            heard: false,
+            learned: false,
             next: self.first_dial(&peer),
             backoff: BACKOFF_MIN,
             dials: 0,
-            vain: 0,
+            failed_dials: 0,
         };
         self.entries.insert(peer, entry);
     }
@@ -196,7 +196,7 @@ impl Book {
     /// not connect twice.
     fn first_dial(&self, peer: &LibPeer) -> Instant {
         let now = Instant::now();
-        let later = now.checked_add(COURTESY).unwrap_or(now);
+        let later = now.checked_add(SIMULTANEOUS_DIAL_DELAY).unwrap_or(now);
         if self.own < *peer { now } else { later }
     }
 
@@ -233,22 +233,26 @@ impl Book {
                 continue;
             };
             let ways = told.entry(peer).or_default();
-            if ways.len() < WAYS_MAX {
+            if ways.len() < ADDRESSES_PER_PEER_MAX {
                 ways.push(address);
             }
         }
         told.remove(&self.own);
         for (peer, mut ways) in told {
             let Some(entry) = self.entries.get_mut(&peer) else {
-                let heard = self.entries.values().filter(|entry| entry.heard).count();
-                if heard < HEARSAY_MAX || self.forget_one(|entry| entry.heard && entry.vain >= VAIN_DIALS) {
+                let learned = self.entries.values().filter(|entry| entry.learned).count();
+                if learned < UNVERIFIED_MAX
+                    || self.forget_one(|entry| {
+                        entry.learned && entry.failed_dials >= FAILED_DIALS_BEFORE_EVICTION
+                    })
+                {
                     self.note(peer, ways, from, true);
                 }
                 continue;
             };
-            if entry.vain >= VAIN_DIALS && !entry.is_given() {
+            if entry.failed_dials >= FAILED_DIALS_BEFORE_EVICTION && !entry.is_given() {
                 ways.retain(|way| !entry.ways.contains(way));
-                entry.hearsay = ways;
+                entry.unverified = ways;
             }
         }
     }
@@ -264,7 +268,7 @@ impl Book {
                 None => self.tally.refuse(Refusal::Address),
             }
         }
-        ways.truncate(WAYS_MAX);
+        ways.truncate(ADDRESSES_PER_PEER_MAX);
         if !ways.is_empty() {
             self.note(from.peer, ways, from, false);
         }
@@ -273,7 +277,7 @@ impl Book {
     /// Records that the peer completed a hello.
     pub fn met(&mut self, peer: &LibPeer) {
         if let Some(entry) = self.entries.get_mut(peer) {
-            entry.vain = 0;
+            entry.failed_dials = 0;
         }
     }
 
@@ -283,10 +287,10 @@ impl Book {
         let is_place = |part: &Protocol<'_>| !matches!(part, Protocol::P2p(_));
         let address: &Multiaddr = &address.iter().filter(is_place).collect();
         if let Some(entry) = self.entries.get_mut(peer) {
-            let is_known = entry.ways.contains(address) || entry.hearsay.contains(address);
+            let is_known = entry.ways.contains(address) || entry.unverified.contains(address);
             if is_known && entry.verified.as_ref() != Some(address) {
                 entry.verified = Some(address.clone());
-                entry.heard = false;
+                entry.learned = false;
                 self.changed = true;
             }
         }
@@ -294,7 +298,7 @@ impl Book {
 
     /// Replaces earlier announced addresses, but not configured ones, nor an address at which the peer was
     /// reached.
-    fn note(&mut self, peer: LibPeer, mut ways: Vec<Multiaddr>, from: Announcer, heard: bool) {
+    fn note(&mut self, peer: LibPeer, mut ways: Vec<Multiaddr>, from: Announcer, learned: bool) {
         if let Some(entry) = self.entries.get_mut(&peer) {
             if entry.is_given() {
                 return;
@@ -302,13 +306,13 @@ impl Book {
             if let Some(verified) = &entry.verified {
                 ways.retain(|way| way != verified);
                 ways.insert(0, verified.clone());
-                ways.truncate(WAYS_MAX);
+                ways.truncate(ADDRESSES_PER_PEER_MAX);
             }
-            entry.heard = heard && entry.verified.is_none();
-            if entry.ways == ways && entry.hearsay.is_empty() {
+            entry.learned = learned && entry.verified.is_none();
+            if entry.ways == ways && entry.unverified.is_empty() {
                 return;
             }
-            (entry.ways, entry.hearsay) = (ways, Vec::new());
+            (entry.ways, entry.unverified) = (ways, Vec::new());
             self.changed = true;
             return;
         }
@@ -317,7 +321,9 @@ impl Book {
         }
         if self.entries.len() >= BOOK_MAX {
             // A peer that announced itself replaces any that was announced only by others.
-            self.forget_one(|entry| entry.vain >= VAIN_DIALS || (entry.heard && !heard));
+            self.forget_one(|entry| {
+                entry.failed_dials >= FAILED_DIALS_BEFORE_EVICTION || (entry.learned && !learned)
+            });
         }
         if self.entries.len() >= BOOK_MAX {
             return self.tally.refuse(Refusal::Source);
@@ -327,7 +333,7 @@ impl Book {
             self.put(peer, first, false, false);
         }
         if let Some(entry) = self.entries.get_mut(&peer) {
-            entry.heard = heard;
+            entry.learned = learned;
             entry.announcer = Some(from);
             ways.for_each(|way| entry.also(way));
         }
@@ -360,7 +366,7 @@ impl Book {
 
     fn has_room(&mut self, most: usize, of: impl Fn(&Entry) -> bool) -> bool {
         self.entries.values().filter(|entry| of(entry)).count() < most
-            || self.forget_one(|entry| of(entry) && entry.vain >= VAIN_DIALS)
+            || self.forget_one(|entry| of(entry) && entry.failed_dials >= FAILED_DIALS_BEFORE_EVICTION)
     }
 
     /// Evicts, of the unverified peers that match `may_be`, the one with the most failed dials.
@@ -369,7 +375,9 @@ impl Book {
             .entries
             .iter()
             .filter(|(_, entry)| !entry.is_given() && entry.verified.is_none() && may_be(entry));
-        let worst = others.max_by_key(|(_, entry)| entry.vain).map(|(peer, _)| *peer);
+        let worst = others
+            .max_by_key(|(_, entry)| entry.failed_dials)
+            .map(|(peer, _)| *peer);
         worst.is_some_and(|peer| self.entries.remove(&peer).is_some())
     }
 
@@ -413,8 +421,8 @@ impl Book {
             };
             entry.next = now.checked_add(jittered(entry.backoff)).unwrap_or(now);
             entry.dials = entry.dials.saturating_add(1);
-            entry.vain = entry.vain.saturating_add(1);
-            if entry.vain >= VERIFIED_DIALS {
+            entry.failed_dials = entry.failed_dials.saturating_add(1);
+            if entry.failed_dials >= VERIFIED_DIALS {
                 entry.verified = None;
             }
             let most = if entry.persistent {
@@ -432,7 +440,7 @@ impl Book {
     pub fn not_begun(&mut self, peer: &LibPeer) {
         if let Some(entry) = self.entries.get_mut(peer) {
             entry.dials = entry.dials.saturating_sub(1);
-            entry.vain = entry.vain.saturating_sub(1);
+            entry.failed_dials = entry.failed_dials.saturating_sub(1);
         }
     }
 
@@ -443,7 +451,7 @@ impl Book {
             entry.backoff = BACKOFF_MIN;
             entry.next = next;
             entry.dials = 0;
-            entry.vain = 0;
+            entry.failed_dials = 0;
         }
     }
 

@@ -1,4 +1,4 @@
-//! Execution of callers' orders, and penalties for peers' faults.
+//! Execution of callers' commands, and penalties for peers' faults.
 
 use std::time::{Duration, Instant};
 
@@ -9,16 +9,16 @@ use vibecoin_consensus::Verdict;
 use vibecoin_replica::Severity;
 
 use super::seats::machine_of;
-use super::{Order, Task};
+use super::{Command, Task};
 use crate::service::lanes::Rank;
 use crate::service::meter::StreamFault;
 use crate::service::score::{BAN_TIME, Ban, Remembered, points_of};
 use crate::service::view::{Refusal, count};
 
 impl Task {
-    pub(super) fn on_order(&mut self, order: Order) {
-        match order {
-            Order::Publish { transactions, data } => {
+    pub(super) fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Publish { transactions, data } => {
                 let topic = if transactions {
                     self.names.transactions.hash()
                 } else {
@@ -29,7 +29,7 @@ impl Task {
                     debug!(target: "node::network", %error, "not published");
                 }
             }
-            Order::Forward { gossip, verdict } => match verdict {
+            Command::Forward { gossip, verdict } => match verdict {
                 Verdict::Fresh | Verdict::Known => self.decide(gossip, MessageAcceptance::Accept),
                 Verdict::Ignored => self.ignore(gossip),
                 Verdict::Rejected(_) => {
@@ -37,7 +37,7 @@ impl Task {
                     self.decide(gossip, MessageAcceptance::Reject);
                 }
             },
-            Order::Blame {
+            Command::Blame {
                 peer,
                 severity,
                 reason,
@@ -46,29 +46,29 @@ impl Task {
                     self.blame(peer, severity, &reason);
                 }
             }
-            Order::Add { peer, address } => {
+            Command::Add { peer, address } => {
                 let behaviour = self.swarm.behaviour_mut();
                 behaviour.gate.befriend(&address);
                 behaviour.limits.bypass_peer_id(&peer);
                 self.book.add(peer, address);
             }
-            Order::Remove { peer } => {
+            Command::Remove { peer } => {
                 self.book.remove(&peer);
                 if !self.reserved.contains(&peer) {
                     self.swarm.behaviour_mut().limits.remove_peer_id(&peer);
                 }
                 let _not_connected = self.swarm.disconnect_peer_id(peer);
             }
-            Order::Ban { peer, reason, time } => {
+            Command::Ban { peer, reason, time } => {
                 self.ban(peer, reason, time);
                 self.show_bans();
             }
-            Order::Unban { peer } => {
+            Command::Unban { peer } => {
                 self.scores.unban(&peer);
                 self.let_in(peer);
                 self.show_bans();
             }
-            Order::Stop => {}
+            Command::Stop => {}
         }
     }
 

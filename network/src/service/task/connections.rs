@@ -14,8 +14,8 @@ use vibecoin_primitives::{Encoded as _, Height, decode, encode};
 use vibecoin_replica::Severity;
 
 use super::gossip::{USELESS_BURST, USELESS_EACH};
-use super::{Admitted, DIAL_TIME, Finding, Greeting, HELLO_TIME, Peer, Task};
-use crate::service::book::Announcer;
+use super::{Admitted, DIAL_TIME, Greeting, HELLO_TIME, Peer, Task, TaskEvent};
+use crate::service::addresses::Announcer;
 use crate::service::config::NetworkEvent;
 use crate::service::gate::ip_of;
 use crate::service::hello::{ADDRESSES_MAX, AGENT_BYTES_MAX, HELLO_PROTOCOL, Hello, reachable};
@@ -267,20 +267,20 @@ impl Task {
             let read = tokio::time::timeout(HELLO_TIME, read_frame(&mut stream, Hello::BYTES_MAX)).await;
             let finding = match read {
                 Ok(Ok(bytes)) => match decode::<Hello>(&bytes) {
-                    Ok(hello) if hello.is_bounded() => Finding::Hello {
+                    Ok(hello) if hello.is_bounded() => TaskEvent::Hello {
                         peer,
                         hello: Box::new(hello),
                     },
-                    Ok(_) => Finding::BadHello {
+                    Ok(_) => TaskEvent::BadHello {
                         peer,
                         detail: "a hello with too much in it".to_owned(),
                     },
-                    Err(error) => Finding::BadHello {
+                    Err(error) => TaskEvent::BadHello {
                         peer,
                         detail: error.to_string(),
                     },
                 },
-                Ok(Err(error)) if error.kind() == std::io::ErrorKind::InvalidData => Finding::BadHello {
+                Ok(Err(error)) if error.kind() == std::io::ErrorKind::InvalidData => TaskEvent::BadHello {
                     peer,
                     detail: "a hello over its limit".to_owned(),
                 },
@@ -380,7 +380,7 @@ impl Task {
             let found = self.found.clone();
             tokio::spawn(async move {
                 if writer.run().await == WriteEnd::Slow {
-                    let _stopping = found.send(Finding::SlowReader { peer: id, visit }).await;
+                    let _stopping = found.send(TaskEvent::SlowReader { peer: id, visit }).await;
                 }
             });
             queue
@@ -469,7 +469,7 @@ impl Task {
         tokio::spawn(async move {
             let fault = reader.run(stream).await;
             let _stopping = found
-                .send(Finding::LaneEnded {
+                .send(TaskEvent::LaneEnded {
                     peer: id,
                     visit,
                     lane,
@@ -479,16 +479,16 @@ impl Task {
         });
     }
 
-    pub(super) fn on_finding(&mut self, finding: Finding) {
+    pub(super) fn on_task_event(&mut self, finding: TaskEvent) {
         match finding {
-            Finding::Hello { peer, hello } => self.on_hello(peer, *hello),
-            Finding::BadHello { peer, detail } => {
+            TaskEvent::Hello { peer, hello } => self.on_hello(peer, *hello),
+            TaskEvent::BadHello { peer, detail } => {
                 debug!(target: "node::network", %peer, detail, "bad hello");
                 self.shared.tally.refuse(Refusal::Hello);
                 self.blame(peer, Severity::Serious, "a bad hello");
                 let _not_connected = self.swarm.disconnect_peer_id(peer);
             }
-            Finding::LaneEnded {
+            TaskEvent::LaneEnded {
                 peer,
                 visit,
                 lane,
@@ -515,7 +515,7 @@ impl Task {
                     let _not_connected = self.swarm.disconnect_peer_id(peer);
                 }
             }
-            Finding::SlowReader { peer, visit } => {
+            TaskEvent::SlowReader { peer, visit } => {
                 let admitted = self.peers.get(&peer).filter(|peer| peer.visit == visit);
                 let Some(admitted) = admitted.and_then(|peer| peer.admitted.as_ref()) else {
                     return;

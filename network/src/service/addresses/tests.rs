@@ -38,18 +38,18 @@ fn hearsay_is_tried_beside_what_is_known_once_that_was_dialled_in_vain() {
             .map(|(peer, way)| format!("{way}/p2p/{peer}"))
             .unwrap()
     };
-    (0..VAIN_DIALS).for_each(|_| assert_eq!(dialled(&mut book), at(3)));
+    (0..FAILED_DIALS_BEFORE_EVICTION).for_each(|_| assert_eq!(dialled(&mut book), at(3)));
     book.met(&peer);
     book.learn(by(LibPeer::random()), &[at(4)]);
     assert_eq!(dialled(&mut book), at(3), "it was met, so its address is right");
-    (1..VAIN_DIALS).for_each(|_| assert_eq!(dialled(&mut book), at(3)));
+    (1..FAILED_DIALS_BEFORE_EVICTION).for_each(|_| assert_eq!(dialled(&mut book), at(3)));
     book.learn(by(LibPeer::random()), &[at(3), at(4)]);
     book.learn(by(LibPeer::random()), &[at(5)]);
     let next: Vec<String> = (0..4).map(|_| dialled(&mut book)).collect();
     assert_eq!(
         next,
         [at(3), at(5), at(3), at(5)],
-        "the newest of hearsay, and the known one"
+        "the newest of unverified, and the known one"
     );
     assert_eq!(book.some(9), vec![at(3)], "what may be lies is not passed on");
     book.learn_from_itself(by(peer), &[at(6)]);
@@ -115,7 +115,7 @@ fn a_peer_to_stay_with_is_dialled_again_and_others_only_while_wanted() {
     book.add(stay, "/ip4/10.0.0.1/tcp/1".parse().unwrap());
     book.learn(by(LibPeer::random()), &[address(&other)]);
     // The peer with the greater identity lets the other one dial first.
-    let now = Instant::now().checked_add(COURTESY).unwrap();
+    let now = Instant::now().checked_add(SIMULTANEOUS_DIAL_DELAY).unwrap();
     let dialled = |due: Vec<(LibPeer, Multiaddr)>| due.into_iter().map(|(peer, _)| peer).collect::<Vec<_>>();
     assert_eq!(dialled(book.due(now, 0, |_| false)), vec![stay]);
     assert_eq!(dialled(book.due(now, 0, |_| false)), vec![], "its backoff runs");
@@ -156,8 +156,8 @@ fn all_ways_to_a_peer_are_dialled_and_remembered() {
     // The oldest are evicted.
     (5..9).for_each(|port| book.add(given, way(port)));
     assert_eq!(
-        book.some(WAYS_MAX.saturating_add(2)).len(),
-        WAYS_MAX.saturating_add(2)
+        book.some(ADDRESSES_PER_PEER_MAX.saturating_add(2)).len(),
+        ADDRESSES_PER_PEER_MAX.saturating_add(2)
     );
     assert!(!book.some(9).contains(&of(given)(1)));
 }
@@ -184,7 +184,7 @@ fn the_book_does_not_grow_beyond_its_bound() {
     for number in 0..many {
         book.learn(far(number), &[at(far(number))]);
     }
-    assert_eq!(book.some(usize::MAX).len(), HEARSAY_MAX);
+    assert_eq!(book.some(usize::MAX).len(), UNVERIFIED_MAX);
     let met: Vec<Announcer> = (0..many).map(|number| far(many + number)).collect();
     for peer in &met {
         book.learn_from_itself(*peer, &[at(*peer)]);

@@ -11,7 +11,7 @@ use crate::entry::{Entry, Rank, Standing};
 
 /// One sender's transactions, and the last known values of its account.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Row {
+pub(crate) struct SenderQueue {
     /// The account's next nonce. No entry has a lower one.
     nonce: Nonce,
     balance: Amount,
@@ -22,7 +22,7 @@ pub(crate) struct Row {
     /// Bytes of the pending entries.
     ready_bytes: usize,
     costs: u128,
-    /// Index from which [`Entry::lowest`] and [`Entry::until_min`] are outdated; see [`Row::refresh`].
+    /// Index from which [`Entry::lowest`] and [`Entry::until_min`] are outdated; see [`SenderQueue::refresh`].
     stale_from: Option<usize>,
     /// Nonces that became pending for the first time since the pool last read this.
     pub promoted: Vec<Nonce>,
@@ -36,7 +36,7 @@ pub(crate) struct Row {
     pub tail: Option<Standing>,
 }
 
-impl Row {
+impl SenderQueue {
     pub fn new(account: &Account) -> Self {
         Self {
             nonce: account.nonce,
@@ -84,7 +84,7 @@ impl Row {
         nonce < self.next_nonce()
     }
 
-    /// [`Row::next_nonce`] for a block at `height`: expired entries that are still to be removed are missing.
+    /// [`SenderQueue::next_nonce`] for a block at `height`: expired entries that are still to be removed are missing.
     pub fn next_nonce_at(&self, height: Height) -> Nonce {
         let is_valid = |entry: &Entry| entry.until_min >= height;
         let valid = self.entries.partition_point(is_valid);
@@ -195,7 +195,7 @@ impl Row {
         }
     }
 
-    /// Removes an entry. Later entries are queued, until [`Row::set_account`] advances the account.
+    /// Removes an entry. Later entries are queued, until [`SenderQueue::set_account`] advances the account.
     pub fn take(&mut self, nonce: Nonce) -> Option<Entry> {
         let at = self.find(nonce).ok()?;
         let demoted = self.entries.range(at.min(self.ready)..self.ready);
