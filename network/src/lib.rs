@@ -13,8 +13,7 @@
 //! | frames to send, parts lane | 16 MiB, validators only | in the same 512 MiB | the new frame is dropped |
 //! | frames being received | 2 a lane; 134 bytes each without a request | unknown 64 MiB, known 256 MiB | the reader waits |
 //! | responses that a peer owes | 128, for 120 s | | the oldest is removed |
-//! | unread bytes of streams, with 128 for each Yamux frame | TCP without a hello 128 KiB, unknown 2 MiB, known 16 MiB, and a frame of 64 KiB; QUIC 2 MiB | without a hello 256 MiB | the sender waits |
-//! | small Yamux frames | unknown 2,048 and 2,000 a second | | the sender waits |
+//! | unread bytes of streams | TCP 32 × 256 KiB, growing as they are read; QUIC 2 MiB | | the sender waits |
 //! | negotiation of a protocol | 16 lines, 2 KiB; Noise 4 KiB | | the stream or connection ends |
 //! | bytes per second | as configured; unknown a share | unknown 16 MiB, or 256 KiB each | the sender waits |
 //! | streams opened by peers | unknown 64 and 8 a second, known 512 and 100 a second | | the connection ends, its peer is at fault |

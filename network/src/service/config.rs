@@ -51,7 +51,7 @@ pub struct NetworkConfig {
 }
 
 /// Maximum number of connections being negotiated, and of those awaiting a hello.
-pub const UNAUTHENTICATED_INBOUND_MAX: u32 = 64;
+const UNAUTHENTICATED_INBOUND_MAX: u32 = 64;
 /// Fraction (one in this many) of the open files for connections of unknown peers; the database, clients and
 /// validators have the others.
 const STRANGERS_PART_OF_FILES: u64 = 3;

@@ -21,7 +21,6 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep};
 use vibecoin_primitives::limits::{KIB, MIB};
 
-use super::mux::{KNOWN_UNREAD_BYTES_MAX, STRANGER_UNREAD_BYTES_MAX, UNMET_UNREAD_BYTES_MAX};
 use super::negotiation::Negotiation;
 use super::opened::Opened;
 use super::transport::NEGOTIATED_STREAMS_MAX;
@@ -88,24 +87,8 @@ impl Meter {
         }
     }
 
-    /// Returns true if the peer is a validator or configured by the operator.
-    pub fn is_known(&self) -> bool {
-        self.opened.is_known()
-    }
-
-    /// Maximum number of bytes of one of its connections over TCP that no stream has read yet.
-    pub fn unread_max(&self) -> usize {
-        if !self.is_met.load(Ordering::Relaxed) {
-            UNMET_UNREAD_BYTES_MAX
-        } else if self.is_known() {
-            KNOWN_UNREAD_BYTES_MAX
-        } else {
-            STRANGER_UNREAD_BYTES_MAX
-        }
-    }
-
     /// Counts received bytes; returns the delay before more are read.
-    pub fn spend(&self, len: usize, now: Instant) -> Duration {
+    fn spend(&self, len: usize, now: Instant) -> Duration {
         let per_s = self.per_s.load(Ordering::Relaxed).max(1);
         let time = |bytes: u64| {
             let nanos = bytes.saturating_mul(1_000_000_000).checked_div(per_s);

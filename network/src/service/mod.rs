@@ -12,7 +12,7 @@
 //!
 //! A peer is not admitted until its hello has arrived: the genesis hash, its newest block, and the proof that
 //! it holds a validator's key. Read in this order: [`config`], `hello`, `lanes`, `negotiation`, `guarded`,
-//! `mux`, `meter`, `weight`, `opened`, `repeats`, `book`, `arrivals`, `displace`, `gate`, `score`, `task`.
+//! `meter`, `weight`, `opened`, `repeats`, `book`, `arrivals`, `displace`, `gate`, `score`, `task`.
 
 mod addresses;
 mod arrivals;
@@ -25,7 +25,6 @@ mod handle;
 mod hello;
 mod lanes;
 mod meter;
-mod mux;
 mod negotiation;
 mod opened;
 mod repeats;

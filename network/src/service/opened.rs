@@ -40,11 +40,6 @@ impl Opened {
         self.0.lock().bucket.take(now)
     }
 
-    /// Returns true if the peer is a validator or configured by the operator.
-    pub fn is_known(&self) -> bool {
-        self.0.lock().is_known
-    }
-
     /// Sets whether the peer is a validator or configured by the operator.
     pub fn set_known(&self, is_known: bool, now: Instant) {
         let mut state = self.0.lock();

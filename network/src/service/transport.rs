@@ -10,13 +10,10 @@ use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent};
 use libp2p::core::transport::Boxed;
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
-use libp2p::{PeerId as LibPeer, noise, quic, tcp};
-use vibecoin_primitives::limits::MIB;
+use libp2p::{PeerId as LibPeer, noise, quic, tcp, yamux};
 
-use super::config::UNAUTHENTICATED_INBOUND_MAX;
 use super::guarded::{Guarded, Secure};
 use super::meter::Meters;
-use super::mux::{FRAME_BYTES_MAX, Mux, UNMET_UNREAD_BYTES_MAX};
 
 /// Deadline of a QUIC handshake. Where UDP is blocked, TCP is tried after it.
 const QUIC_HANDSHAKE: Duration = Duration::from_secs(2);
@@ -31,12 +28,6 @@ pub const NEGOTIATED_STREAMS_MAX: usize = 16;
 /// rate fills them, so they bound the memory that each peer can occupy.
 const QUIC_STREAM_BYTES_MAX: u32 = 1024 * 1024;
 const QUIC_CONNECTION_BYTES_MAX: u32 = 2 * QUIC_STREAM_BYTES_MAX;
-/// Maximum number of unread bytes of all connections without a hello, as they lie in memory: an unknown peer
-/// may have two.
-pub const UNMET_BYTES_MAX: usize = 256 * MIB;
-const _: () =
-    assert!(2 * UNAUTHENTICATED_INBOUND_MAX as usize * QUIC_CONNECTION_BYTES_MAX as usize <= UNMET_BYTES_MAX);
-const _: () = assert!(UNMET_UNREAD_BYTES_MAX + FRAME_BYTES_MAX <= QUIC_CONNECTION_BYTES_MAX as usize);
 /// Keep-alive interval of an idle QUIC connection.
 const QUIC_ALIVE: Duration = Duration::from_secs(1);
 
@@ -60,16 +51,14 @@ pub fn quic(key: &Keypair, meters: &Meters) -> Result<Connections, Failed> {
 
 /// The transport over TCP.
 pub fn tcp(key: &Keypair, meters: &Meters) -> Result<Connections, Failed> {
-    let streams_max = usize::try_from(STREAMS_MAX)?;
-    let (meters, of_muxers) = (meters.clone(), meters.clone());
+    let mut muxer = yamux::Config::default();
+    muxer.set_max_num_streams(usize::try_from(STREAMS_MAX)?);
+    let meters = meters.clone();
     Ok(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
         .map(|stream, endpoint| Guarded::arrived(stream, endpoint.is_listener()))
         .upgrade(Version::V1Lazy)
         .authenticate(Secure(noise::Config::new(key)?))
-        .multiplex_ext(move |peer, _| Mux {
-            streams_max,
-            meter: of_muxers.of(*peer),
-        })
+        .multiplex(muxer)
         .map(move |(peer, muxer), _| (peer, metered(&meters, peer, Brisk(muxer))))
         .boxed())
 }
