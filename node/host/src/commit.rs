@@ -1,6 +1,7 @@
 //! Committing a decided block: the database first, then the head witness.
 
 use vibecoin_execution::DecidedBlock;
+use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{Hash, Height};
 use vibecoin_storage::files::HeadWitness;
 use vibecoin_storage::{Head, StateView, StorageError};
@@ -42,12 +43,19 @@ pub fn commit(
     let (height, hash) = (block.header.height, block.hash);
     let seen = witness.head();
     compare(seen, height, hash)?;
-    let state = store(block).map_err(during("commit a block"))?;
-    if seen.is_none_or(|seen| seen.height < height) {
-        witness
-            .record(Head { height, hash })
-            .map_err(during("write the head witness"))?;
+    let mut record = || {
+        if seen.is_none_or(|seen| seen.height < height) {
+            witness
+                .record(Head { height, hash })
+                .map_err(during("write the head witness"))?;
+        }
+        Ok::<_, HostError>(())
+    };
+    if active(Bug::WitnessBeforeBlock) {
+        record()?;
     }
+    let state = store(block).map_err(during("commit a block"))?;
+    record()?;
     Ok(state)
 }
 

@@ -16,6 +16,8 @@ pub enum Bug {
     GuardBeforeLog,
     /// A start repairs the consensus log before the silence that its damage asks for is durable.
     LogBeforeSilence,
+    /// The witness records a block before the database has it.
+    WitnessBeforeBlock,
     /// The prevotes of the others are not replayed at a start, so the lock is forgotten.
     LockForgotten,
     /// A guard that is ahead of the log does not abstain.
@@ -88,11 +90,12 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug that a test network must detect.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::SignBeforeSync,
         Self::GuardAfterSend,
         Self::GuardBeforeLog,
         Self::LogBeforeSilence,
+        Self::WitnessBeforeBlock,
         Self::LockForgotten,
         Self::AbstentionForgotten,
         Self::SilenceForgotten,
@@ -131,6 +134,7 @@ impl Bug {
             Self::GuardAfterSend => "guard-after-send",
             Self::GuardBeforeLog => "guard-before-log",
             Self::LogBeforeSilence => "log-before-silence",
+            Self::WitnessBeforeBlock => "witness-before-block",
             Self::LockForgotten => "lock-forgotten",
             Self::AbstentionForgotten => "abstention-forgotten",
             Self::SilenceForgotten => "silence-forgotten",

@@ -355,6 +355,10 @@ impl World {
         let started = node.start(&self.chain, self.store, self.now, mono_base);
         drop(bug);
         if power.is_off() {
+            if started.is_ok() {
+                let detail = "a start went on after a sync that failed".to_owned();
+                return Err(self.violation(index, (Rule::Recovery, detail)));
+            }
             self.start_again(index);
             return Ok(());
         }

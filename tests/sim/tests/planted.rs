@@ -35,6 +35,7 @@ fn exposure(bug: Bug) -> Exposure {
         Bug::SignBeforeSync | Bug::GuardAfterSend => honest(&[Rule::DurableOrder]),
         // A power cut between the two leaves a signature without its causes: the node abstains.
         Bug::GuardBeforeLog => honest(&[Rule::NoAbstention, Rule::DurableOrder]),
+        Bug::WitnessBeforeBlock => honest(&[Rule::Recovery]),
         // A start that a power cut ends erases the damage; the next one signs again.
         Bug::LogBeforeSilence => (
             Lie::None,

@@ -8,6 +8,9 @@ use vibecoin_replica::{GossipId, PeerId};
 
 use super::*;
 
+/// The operation of the guard, as its errors name it.
+const GUARD: &str = "write the double-sign guard";
+
 /// Reason why a node performs no more actions.
 enum Stop {
     /// A write failed.
@@ -63,8 +66,8 @@ impl World {
                 }
                 // The guard refuses a signature that contradicts an earlier one.
                 Err(Stop::Write(HostError {
+                    context: GUARD,
                     source: StorageError::Refused(detail),
-                    ..
                 })) => return Err(self.violation(index, (Rule::NoEquivocation, detail))),
                 // D6: the first error is the last.
                 Err(Stop::Write(error)) => return self.halt(index, error.source.exit_code()),
@@ -181,11 +184,10 @@ impl World {
         if sabotage == Sabotage::TailLost && height >= Height(3) && self.rng.chance(200) {
             node.disk.kept = Some((node.disk.kv.crash(), node.acked));
         }
-        let (store, bug) = (&running.store, self.config.bug);
-        let stored = vibecoin_host::commit(&commit, &mut running.witness, |block| {
-            let _bug = Planted::new(bug);
-            store.commit(block)
-        });
+        let store = &running.store;
+        let bug = Planted::new(self.config.bug);
+        let stored = vibecoin_host::commit(&commit, &mut running.witness, |block| store.commit(block));
+        drop(bug);
         let unsynced = node.disk.kv.unsynced();
         let fault = match stored {
             Ok(state) if unsynced == 0 => {

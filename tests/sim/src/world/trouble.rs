@@ -1,6 +1,7 @@
 //! Faults: partitions, crashes, halts, and Byzantine messages with their report to the observer.
 
 use super::*;
+use crate::disk::io_error;
 
 impl World {
     pub(super) fn cut(&mut self) {
@@ -104,14 +105,24 @@ impl World {
             return;
         };
         self.unlink(index);
-        // The thread that commits may have finished, or not.
+        // The thread that commits may have finished, or not, or is between any two of its steps.
         if let Some(commit) = running.committing
             && self.rng.chance(500)
+            && !self.nodes[index].disk.power().is_off()
         {
+            self.nodes[index].disk.power().hold();
             let _bug = Planted::new(self.config.bug);
             let (store, mut witness) = (running.store.clone(), running.witness);
-            let stored = vibecoin_host::commit(&commit, &mut witness, |block| store.commit(block));
-            drop(stored.expect("memory does not fail"));
+            // Nothing is reported of it: what it leaves is checked at the next start.
+            match self.starts.below(3) {
+                0 => drop(store.commit(&commit)),
+                1 => drop(vibecoin_host::commit(&commit, &mut witness, |block| {
+                    store.commit(block)
+                })),
+                _ => drop(vibecoin_host::commit(&commit, &mut witness, |_| {
+                    Err(io_error("the process ended"))
+                })),
+            }
         }
         let torn = self.rng.chance(self.faults.tear);
         let (sabotage, next) = (self.config.sabotage, Height(running.store.head().height.0 + 1));
