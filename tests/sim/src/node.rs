@@ -1,5 +1,6 @@
 //! One node: the replica with a simulated host. Performs actions in order and asserts D1 to D3 meanwhile.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use vibecoin_consensus::{
@@ -41,8 +42,10 @@ pub struct Node {
     pub log_failed: bool,
     /// True if it equivocates on purpose.
     pub lies: bool,
-    /// The last height at which it must not sign any more, since its disk lost a signature of that height.
+    /// The last height at which it must not sign anything new, since its disk lost a signature of that height.
     pub silent: Option<Height>,
+    /// Digests of what it has signed.
+    pub signed: BTreeSet<Hash>,
 }
 
 /// A process.
@@ -184,8 +187,10 @@ impl Node {
         let Some(running) = &self.running else {
             return Ok(());
         };
-        if entry.is_some()
+        // What it signed before the loss may be sent again, from the log.
+        if let Some(entry) = &entry
             && let Some(silent) = self.silent.filter(|silent| at.height <= *silent)
+            && !self.signed.contains(&entry.digest)
         {
             let detail = format!("signs at {at}, and its disk lost a signature of height {silent}");
             return Err((Rule::NoEquivocation, detail));

@@ -196,6 +196,7 @@ impl World {
             pace: 1000 + rng.below(2 * storm.clock_drift + 1) - storm.clock_drift,
             log_failed: false,
             silent: None,
+            signed: BTreeSet::new(),
         });
         let nodes: Vec<Node> = nodes.collect();
         let lies = config.lie != Lie::None || config.sabotage == Sabotage::Equivocation;

@@ -112,6 +112,9 @@ impl World {
                 if sabotage == Sabotage::GuardUnsaved {
                     return Ok(());
                 }
+                if entry.signature.is_some() {
+                    node.signed.insert(entry.digest);
+                }
             }
             Action::ResetLog { height } => {
                 let head = node.running.as_ref().map(|running| running.store.head().height);
