@@ -44,7 +44,7 @@ pub struct Node {
     pub lies: bool,
     /// The last height at which it must not sign anything new, since its disk lost a signature of that height.
     pub silent: Option<Height>,
-    /// Digests of what it has signed.
+    /// Digests of what it signed above such heights.
     pub signed: BTreeSet<Hash>,
 }
 
@@ -176,6 +176,15 @@ impl Node {
             },
         );
         Ok(started)
+    }
+
+    /// Notes what this node signed; not at a height where it must be silent.
+    pub fn note_signed(&mut self, genesis: &Hash, message: ConsensusMessage) {
+        if let Some((at, Some(entry))) = own_statement(self.public, genesis, &Message::Consensus(message))
+            && self.silent.is_none_or(|silent| at.height > silent)
+        {
+            self.signed.insert(entry.digest);
+        }
     }
 
     /// D1: before one of its messages leaves, the causes are in the log and the guard covers it,

@@ -112,9 +112,6 @@ impl World {
                 if sabotage == Sabotage::GuardUnsaved {
                     return Ok(());
                 }
-                if entry.signature.is_some() {
-                    node.signed.insert(entry.digest);
-                }
             }
             Action::ResetLog { height } => {
                 let head = node.running.as_ref().map(|running| running.store.head().height);
@@ -242,8 +239,13 @@ impl Host for Acting<'_> {
     }
 
     fn appended(&mut self, record: LogRecord) -> Result<(), Stop> {
-        if let LogRecord::Block(block) = &record {
-            self.world.show(self.index, block)?;
+        let node = &mut self.world.nodes[self.index];
+        let genesis = &self.world.chain.genesis;
+        match record {
+            LogRecord::Block(block) => self.world.show(self.index, &block)?,
+            LogRecord::Vote(vote) => node.note_signed(genesis, ConsensusMessage::Vote(vote)),
+            LogRecord::Proposal(proposal) => node.note_signed(genesis, ConsensusMessage::Proposal(proposal)),
+            _ => {}
         }
         Ok(())
     }
