@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use vibecoin_consensus::GuardEntry;
 use vibecoin_host::{Files, RecoverError, Recovered, Role, recover};
-use vibecoin_primitives::{Hash, Height, PublicKey};
+use vibecoin_primitives::{Hash, Height, PublicKey, decode};
 use vibecoin_replica::Chain;
 use vibecoin_storage::files::{self, ConsensusLog, GuardFile, HeadWitness, MemoryFile, RawFile};
 use vibecoin_storage::kv::MemoryKv;
@@ -219,7 +220,7 @@ impl Disk {
     }
 
     /// Damages the newest slot of the guard and the last record of the log, if both exist. Returns the height of
-    /// the signature that the guard does not have any more.
+    /// the entry that the guard does not have any more, if it is not an abstention: nothing was signed with one.
     pub fn damage_guard_and_log(&mut self) -> Option<Height> {
         let newest = latest(&self.guard)?;
         let (guard, mut log) = (self.guard.read().unwrap(), self.log.read().unwrap());
@@ -237,7 +238,8 @@ impl Disk {
         *log.last_mut()? ^= 1;
         self.log = MemoryFile::new(log);
         self.log_dirty = Dirty::default();
-        Some(newest.height)
+        let entry: GuardEntry = decode(&newest.payload).unwrap();
+        (!entry.is_abstention()).then_some(newest.height)
     }
 
     /// Discards the guard.
