@@ -268,7 +268,6 @@ impl Seated {
         if own >= own_max || limits.sessions_max == 0 {
             return false;
         }
-        let own = if is_shared(self.seat.subject) { 0 } else { own };
         if all >= limits.sessions_max && !self.seats.displace(&mut taken, Victims::Sessions, own) {
             return false;
         }

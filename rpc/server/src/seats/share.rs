@@ -67,16 +67,13 @@ impl Seats {
         if !is_shared(subject) && own >= limits.waiting_per_address_max {
             return Err(TooManyWait::OfAddress(limits.waiting_per_address_max));
         }
-        // Callers behind a shared address are many: each counts alone.
-        let own = if is_shared(subject) { 0 } else { own };
         if all >= limits.waiting_max && !self.displace(taken, victims, own) {
             return Err(TooManyWait::OfAll(limits.waiting_max));
         }
         Ok(())
     }
 
-    /// Closes the oldest of the address that has most, if these are more than `own` with the newcomer. A session in use
-    /// goes only where its address has a share of all, and never behind a shared address, where there are many callers.
+    /// Closes the oldest of the address that has most, if these are more than `own` with the newcomer.
     pub(super) fn displace(&self, taken: &mut HashMap<u32, Arc<Seat>>, victims: Victims, own: usize) -> bool {
         let counts = by_address(taken, victims.phase());
         let busy_min = self.limits.sessions_max / BUSY_SHARE;
@@ -86,7 +83,7 @@ impl Seats {
             let busy = victims == Victims::Sessions && state.uses > 0;
             let may_go = state.phase == victims.phase()
                 && count > own.saturating_add(1)
-                && (!busy || (count > busy_min && !is_shared(seat.subject)));
+                && (!busy || count > busy_min);
             may_go.then_some(((busy, Reverse(count), state.since), *id))
         });
         let Some(seat) = candidates.min().and_then(|(_, victim)| taken.remove(&victim)) else {
