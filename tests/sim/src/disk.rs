@@ -234,7 +234,7 @@ impl Disk {
         });
         self.guard = damaged
             .into_iter()
-            .find(|file| latest(file).as_ref() != Some(&newest))?;
+            .find(|file| latest(file).is_some_and(|older| older != newest))?;
         *log.last_mut()? ^= 1;
         self.log = MemoryFile::new(log);
         self.log_dirty = Dirty::default();
@@ -258,10 +258,10 @@ const SLOT_BYTE: usize = 60;
 /// Bytes of a log without records.
 const EMPTY_LOG_BYTES: usize = 8192;
 
-/// The newest entry of a guard.
+/// The newest entry of a guard; `None` when there is none or none is intact.
 fn latest(file: &MemoryFile) -> Option<files::GuardEntry> {
     let copy = MemoryFile::new(file.read().unwrap());
-    GuardFile::open_on(Box::new(copy)).unwrap().latest().cloned()
+    GuardFile::open_on(Box::new(copy)).ok()?.latest().cloned()
 }
 
 /// The files of a disk, as a start opens them.
