@@ -62,7 +62,7 @@ enum Turn {
     Due,
 }
 
-/// What connects the driver to the other threads.
+/// Queues and shared state that connect the driver to the other threads.
 pub struct Ports {
     /// Transactions; the number of entries and the size of each are bounded.
     pub inbox: Receiver<NodeEvent>,

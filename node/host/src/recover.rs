@@ -152,7 +152,7 @@ pub enum RecoverError {
     Damaged {
         /// Description of the damage.
         detail: String,
-        /// What the operator can do.
+        /// Remedy for the operator.
         remedy: String,
     },
     /// The guard is missing or unreadable: the key must not sign before the operator has approved it.

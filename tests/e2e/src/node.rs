@@ -131,7 +131,7 @@ impl Node {
         self.ended()
     }
 
-    /// Waits for the end of a node that was told to stop, and returns the exit code. Nothing more may be on stdout.
+    /// Waits for the end of a node that was asked to stop, and returns the exit code. Nothing more may be on stdout.
     ///
     /// # Panics
     /// When it does not end.

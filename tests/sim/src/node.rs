@@ -196,7 +196,7 @@ impl Node {
         let Some(running) = &self.running else {
             return Ok(());
         };
-        // What it signed before the loss may be sent again, from the log.
+        // Messages signed before the loss may be sent again, from the log.
         if let Some(entry) = &entry
             && let Some(silent) = self.silent.filter(|silent| at.height <= *silent)
             && !self.signed.contains(&entry.digest)
