@@ -10,9 +10,9 @@
 
 use std::sync::Arc;
 
+use vibecoin_messages::Message;
 use vibecoin_primitives::limits::{BODY_BYTES_MAX, EVIDENCE_BYTES_MAX, HEADER_BYTES_MAX, KIB, MIB};
 use vibecoin_primitives::{BlockPart, Encoded, Hash, encode};
-use vibecoin_replica::Message;
 use wincode::{SchemaRead, SchemaWrite};
 
 /// The version of this program.

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use vibecoin_messages::{GossipId, Message, PeerId};
 use vibecoin_primitives::{Hash, Height, PublicKey, ValidatorSet};
-use vibecoin_replica::{GossipId, Message, PeerId};
 
 use super::ValidatorProof;
 

@@ -11,9 +11,8 @@ use libp2p::{Multiaddr, PeerId as LibPeer};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use vibecoin_consensus::Verdict;
+use vibecoin_messages::{GossipId, Message, PeerId, Severity, Verdict};
 use vibecoin_primitives::Height;
-use vibecoin_replica::{GossipId, Message, PeerId, Severity};
 
 use super::config::{NetworkConfig, NetworkError, Sink};
 use super::lanes::{AllLanes, Bucket};

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use parking_lot::RwLock;
+use vibecoin_messages::PeerId;
 use vibecoin_primitives::limits::MIB;
-use vibecoin_replica::PeerId;
 
 use super::view::{Protocol, Refusal};
 use crate::wire::{BODY_MESSAGE_BYTES_MAX, ENVELOPE_BYTES, PART_BYTES_MAX, SYNC_BYTES_MAX, kind};

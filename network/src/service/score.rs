@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId as LibPeer;
+use vibecoin_messages::Severity;
 use vibecoin_primitives::PublicKey;
-use vibecoin_replica::Severity;
 
 /// Points at which a peer is banned.
 pub const BAN_POINTS: u32 = 100;

@@ -15,9 +15,8 @@ use libp2p::{Multiaddr, PeerId as LibPeer, Stream, Swarm};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tracing::{debug, warn};
-use vibecoin_consensus::Verdict;
+use vibecoin_messages::{GossipId, PeerId, Severity, Verdict};
 use vibecoin_primitives::PublicKey;
-use vibecoin_replica::{GossipId, PeerId, Severity};
 
 use super::addresses::{Book, OUTBOUND_WANTED, Scopes};
 use super::arrivals::Arrivals;

@@ -5,12 +5,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use vibecoin_consensus::Verdict;
+use vibecoin_messages::{GossipId, Message, PeerId, Severity, Verdict};
 use vibecoin_primitives::{
     Address, Encoded as _, Hash, Height, Power, PublicKey, SecretKey, Signature, Transaction, Validator,
     ValidatorSet, decode, encode,
 };
-use vibecoin_replica::{GossipId, Message, PeerId, Severity};
 
 use super::hello::Hello;
 use super::lanes::{DIRECT_QUEUE_BYTES_MAX, Lane};

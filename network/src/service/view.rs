@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use vibecoin_messages::PeerId;
 use vibecoin_primitives::{Height, PublicKey};
-use vibecoin_replica::PeerId;
 
 /// Information on this node.
 #[derive(Clone, Debug, Default)]

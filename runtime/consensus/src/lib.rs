@@ -63,14 +63,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Modules: [`orderer`] (the trait and its vocabulary), [`message`] (messages between validators), [`log`]
-//! (records of the log), [`guard`] (double-sign protection); private: `bft` (the calls), `active` (the height in
-//! progress), `admit` (rules for messages), `handler` (performs the core's effects, a file per topic), `context`
-//! (our types as the core sees them), `convert`, `timer_queue`, `wait` (for a proposal), `verify`, `own`, `future`.
+//! The messages between validators are those of `vibecoin-messages`, and are exported here again.
+//!
+//! Modules: [`orderer`] (the trait and its vocabulary), [`log`] (records of the log), [`guard`] (double-sign
+//! protection); private: `bft` (the calls), `active` (the height in progress), `admit` (rules for messages),
+//! `handler` (performs the core's effects, a file per topic), `context` (our types as the core sees them),
+//! `convert`, `timer_queue`, `wait` (for a proposal), `verify`, `own`, `future`.
 
 pub mod guard;
 pub mod log;
-pub mod message;
 pub mod orderer;
 
 mod active;
@@ -89,11 +90,12 @@ pub use bft::{BftOrderer, OrdererConfig};
 pub use future::FUTURE_HEIGHTS;
 pub use guard::{Building, Guard, GuardEntry, GuardRefusal, GuardStep, Position, Statement};
 pub use log::{LogRecord, TimeoutStep};
-pub use message::{
-    ConsensusMessage, PolkaCertificate, RoundCertificate, RoundCertificateKind, RoundVote, VoteSignature,
-};
 pub use orderer::{
     BlockEvent, Counters, HaltReason, HeightParams, MonoTime, Orderer, Output, Progress, Status, Step,
-    Timeouts, Verdict,
+    Timeouts,
+};
+pub use vibecoin_messages::{
+    ConsensusMessage, PolkaCertificate, RoundCertificate, RoundCertificateKind, RoundVote, Verdict,
+    VoteSignature,
 };
 pub use wait::PROPOSE_STRETCH_DIVISOR;

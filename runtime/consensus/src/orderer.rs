@@ -7,7 +7,7 @@ use vibecoin_primitives::{
     ProposerSchedule, PublicKey, Round, SignedPart, ValidatorSet,
 };
 
-use crate::{ConsensusMessage, GuardEntry, LogRecord};
+use crate::{ConsensusMessage, GuardEntry, LogRecord, Verdict};
 
 /// Microseconds of a monotonic clock, read by the caller; only differences are meaningful.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -262,19 +262,6 @@ impl HaltReason {
             _ => 30,
         }
     }
-}
-
-/// Outcome of a message, which the gossip layer needs before it forwards it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// New, and every signature in it is valid.
-    Fresh,
-    /// Valid, and seen before.
-    Known,
-    /// Not accepted now: another height, too far ahead, or no capacity. Not a fault of the sender.
-    Ignored,
-    /// An honest node never sends this.
-    Rejected(&'static str),
 }
 
 /// Position of the node within a round.

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use vibecoin_consensus::{GuardEntry, HaltReason, LogRecord, MonoTime, Verdict};
+use vibecoin_consensus::{GuardEntry, HaltReason, LogRecord, MonoTime};
 use vibecoin_execution::DecidedBlock;
 use vibecoin_mempool::{Inserted, MempoolError};
+use vibecoin_messages::{GossipId, Message, PeerId, Verdict};
 use vibecoin_primitives::{Evidence, Hash, Height, PublicKey, Round, TimeMs, VerifiedTransaction};
 
-use vibecoin_sync::PeerId;
-
-use crate::Message;
 use crate::validation::JudgeError;
 
 /// The time, read by the caller: a monotonic clock and the wall clock.
@@ -20,10 +18,6 @@ pub struct Now {
     /// For block times.
     pub wall: TimeMs,
 }
-
-/// Identifies a gossiped message whose forwarding waits for a verdict; the network crate assigns the numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GossipId(pub u64);
 
 /// Identifies a submission, so that its answer can be matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -26,6 +26,8 @@
 //! | `peers`, `evidence` | connections and claimed heights; double signatures |
 //!
 //! [`intake`] and [`examine`] run before all of it: cheap checks precede the first signature.
+//!
+//! The messages are those of `vibecoin-messages`, and are exported here again.
 
 pub mod assembly;
 pub mod build;
@@ -33,7 +35,6 @@ pub mod check;
 pub mod event;
 pub mod examine;
 pub mod intake;
-pub mod message;
 
 mod block_size;
 mod bodies;
@@ -57,12 +58,11 @@ pub use candidates::{
     CANDIDATES_BYTES_MAX, CANDIDATES_MAX, EMPTY_FROM, LOG_BLOCK_BYTES_MAX, SMALL_BLOCK_BYTES,
 };
 pub use chain::{Chain, Head, Parent};
-pub use event::{Action, Event, Fault, GossipId, Now, Ticket};
+pub use event::{Action, Event, Fault, Now, Ticket};
 pub use evidence::EVIDENCE_WAITING_MAX;
 pub use intake::{Intake, Ruling, Stand};
-pub use message::{CertifiedBlock, Message, SYNC_BLOCKS_MAX};
-pub use refusal::{Refusal, Refused, Severity};
+pub use refusal::{Refusal, Refused};
 pub use replica::Replica;
 pub use streaming::{ASSEMBLIES_MAX, LATER_PARTS_BYTES_MAX, LATER_PARTS_MAX};
 pub use validation::{BlockError, Executed, JudgeError, Validation};
-pub use vibecoin_sync::PeerId;
+pub use vibecoin_messages::{CertifiedBlock, GossipId, Message, PeerId, SYNC_BLOCKS_MAX, Severity};

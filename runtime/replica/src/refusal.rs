@@ -1,5 +1,7 @@
 //! Refused messages: the rule that each broke, its severity, and the cost of detecting it.
 
+use vibecoin_messages::Severity;
+
 /// The rule that a refused message broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Refused {
@@ -48,17 +50,6 @@ impl Refused {
             Self::Oversized | Self::Flood | Self::Unasked | Self::Repeated => Severity::Minor,
         }
     }
-}
-
-/// Severity of a violation, as a measure of its sender.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// A race or a late response may explain one; ten in a short time lead to a ban.
-    Minor,
-    /// The peer follows other rules or none: two in a short time lead to a ban.
-    Serious,
-    /// Neither a race nor a broken stream explains it: a ban at once.
-    Grave,
 }
 
 /// A message that an honest peer never sends, and the cost of detecting it.

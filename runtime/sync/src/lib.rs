@@ -27,5 +27,5 @@ pub mod peer;
 pub mod planner;
 
 pub use config::PlannerConfig;
-pub use peer::PeerId;
 pub use planner::{AnswerFault, Ask, Planner, PlannerStatus, SyncBlock};
+pub use vibecoin_messages::PeerId;

@@ -8,10 +8,6 @@ use vibecoin_primitives::Height;
 
 use crate::PlannerConfig;
 
-/// Identifies a peer; the network crate assigns the numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeerId(pub u64);
-
 /// Maximum number of abandoned requests of one peer that are remembered. Responses to older ones would be
 /// unsolicited; so many failures take minutes of pauses.
 const GIVEN_UP_MAX: usize = 8;

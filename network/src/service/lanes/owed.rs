@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use vibecoin_replica::Message;
+use vibecoin_messages::Message;
 
 use crate::wire::kind;
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 use futures_util::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout, timeout_at};
+use vibecoin_messages::{Message, PeerId};
 use vibecoin_primitives::limits::{KIB, MIB};
-use vibecoin_replica::{Message, PeerId};
 
 use super::{Bucket, Lane, LaneFault, Owed, Rank, Traffic};
 use crate::service::view::{Refusal, Tally};

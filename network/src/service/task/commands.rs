@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use libp2p::PeerId as LibPeer;
 use libp2p::gossipsub::MessageAcceptance;
 use tracing::{debug, info, warn};
-use vibecoin_consensus::Verdict;
-use vibecoin_replica::Severity;
+use vibecoin_messages::{Severity, Verdict};
 
 use super::seats::machine_of;
 use super::{Command, Task};

@@ -9,9 +9,9 @@ use libp2p::core::ConnectedPoint;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId as LibPeer, Stream, StreamProtocol, ping};
 use tracing::{debug, info, warn};
+use vibecoin_messages::Severity;
 use vibecoin_primitives::text::is_hidden;
 use vibecoin_primitives::{Encoded as _, Height, decode, encode};
-use vibecoin_replica::Severity;
 
 use super::gossip::{USELESS_BURST, USELESS_EACH};
 use super::{Admitted, DIAL_TIME, Greeting, HELLO_TIME, Peer, Task, TaskEvent};

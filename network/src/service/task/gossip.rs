@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use libp2p::PeerId as LibPeer;
 use libp2p::gossipsub::{self, MessageAcceptance, MessageId};
-use vibecoin_replica::{GossipId, Message, Severity};
+use vibecoin_messages::{GossipId, Message, Severity};
 
 use super::{Task, Undecided};
 use crate::service::behaviour::COPY_BYTES;

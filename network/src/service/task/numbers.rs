@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use libp2p::PeerId as LibPeer;
-use vibecoin_replica::PeerId;
+use vibecoin_messages::PeerId;
 
 use crate::service::lanes::{Owed, Rank};
 
@@ -147,7 +147,7 @@ mod tests {
         use vibecoin_primitives::{Hash, Height};
         let mut numbers = Numbers::new();
         let [honest, other] = [(); 2].map(|()| LibPeer::random());
-        let question = vibecoin_replica::Message::BodyRequest {
+        let question = vibecoin_messages::Message::BodyRequest {
             height: Height(1),
             block: Hash::ZERO,
         };

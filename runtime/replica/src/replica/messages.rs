@@ -8,8 +8,8 @@ use vibecoin_primitives::{Evidence, Height, PublicKey, VerifiedTransaction};
 
 use super::Replica;
 use crate::check::Verified;
-use crate::event::{Action, Fault, GossipId, Ticket};
-use crate::{Message, PeerId};
+use crate::event::{Action, Fault, Ticket};
+use crate::{GossipId, Message, PeerId};
 
 impl<S: State, O: Orderer> Replica<S, O> {
     pub(super) fn on_connected(&mut self, peer: PeerId, head: Height, validator: Option<PublicKey>) {

@@ -1,11 +1,12 @@
-//! Messages between replicas. The wire checks bounds before a message arrives here.
+//! Messages between replicas. The network checks their bounds before it decodes them.
 
-use vibecoin_consensus::ConsensusMessage;
 use vibecoin_primitives::limits::BODY_BYTES_MAX;
 use vibecoin_primitives::{BlockPart, CommitCertificate, Evidence, Hash, Header, Height, Transaction};
 use wincode::containers;
 use wincode::len::UseIntLen;
 use wincode::{SchemaRead, SchemaWrite};
+
+use crate::ConsensusMessage;
 
 /// Maximum number of blocks in one response to a sync request.
 pub const SYNC_BLOCKS_MAX: usize = 16;

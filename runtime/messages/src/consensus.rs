@@ -1,4 +1,4 @@
-//! Messages between validators.
+//! Messages of the consensus protocol, between validators.
 
 use vibecoin_primitives::limits::{HEADER_BYTES_MAX, VALIDATORS_MAX};
 use vibecoin_primitives::{
