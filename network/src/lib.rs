@@ -1,8 +1,23 @@
-//! The network crate: the wire format of messages between nodes, and their transport.
+//! The wire format of messages between nodes, and their transport.
 //!
 //! [`wire`] is pure: an envelope around every message, with a limit for each kind, checked before anything is
-//! decoded. The simulator sends its messages through it, so its results hold for the bytes too. [`service`]
-//! is the libp2p swarm that carries the envelopes.
+//! decoded. The simulator sends its messages through it, so its results hold for the bytes too. The other
+//! modules are one libp2p swarm that carries the envelopes: gossip for statements and transactions, long-lived
+//! streams for everything large.
+//!
+//! ```text
+//!  publish ──▶ gossip ──┬─ consensus      votes, proposals, certificates, evidence
+//!                       └─ transactions   batches; passed on by others only after `forward`
+//!  send ─────▶ direct lane to one peer    bodies, blocks, requests, status
+//!  stream ───▶ parts lane to validators   blocks as they are made
+//! ```
+//!
+//! The swarm runs on a separate thread. Every method of [`Network`] returns at once: queues are bounded in
+//! bytes, and messages beyond the bounds are dropped and counted. Received messages go to a [`Sink`].
+//!
+//! A peer is not admitted until its hello has arrived: the genesis hash, its newest block, and the proof that
+//! it holds a validator's key. Read in this order: `config`, `handshake`, `lanes`, `negotiation`, `guarded`,
+//! `meter`, `weight`, `opened`, `repeats`, `address_book`, `arrivals`, `displace`, `admission`, `score`, `task`.
 //!
 //! Every queue and buffer of the swarm has a bound, for one peer and for all of them. "Known" peers proved to
 //! be validators or were configured by the operator; all others are "unknown" (`Stranger` in the code).
@@ -33,7 +48,38 @@
 //! | numbers of disconnected peers | | unknown 1,024, known 1,024 | the oldest is removed |
 //! | findings, commands | | 1,024; 8,192 | the sender waits; the command is dropped |
 
-pub mod service;
 pub mod wire;
 
+mod address_book;
+mod admission;
+mod arrivals;
+mod behaviour;
+mod config;
+mod counters;
+mod displace;
+mod guarded;
+mod handle;
+mod handshake;
+mod lanes;
+mod meter;
+mod negotiation;
+mod numbers;
+mod opened;
+mod repeats;
+mod scopes;
+mod score;
+mod streams;
+mod task;
+mod transport;
+mod weight;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects)]
+mod tests;
+
+pub use config::{NetworkConfig, NetworkError, NetworkEvent, Sink};
+pub use counters::{BanInfo, NetworkCounters, NetworkInfo, PeerInfo, ProtocolCounters, Refusal};
+pub use handle::{Network, NetworkGuard};
+pub use handshake::{ValidatorProof, peer_id_of};
+pub use scopes::Form;
 pub use wire::{Envelope, WireError};

@@ -12,7 +12,7 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
 use tracing::debug;
-use vibecoin_network::service::Network;
+use vibecoin_network::Network;
 use vibecoin_network::wire::{BODY_MESSAGE_BYTES_MAX, PART_BYTES_MAX, SYNC_BYTES_MAX};
 use vibecoin_primitives::limits::MIB;
 use vibecoin_primitives::{

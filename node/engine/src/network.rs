@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use tracing::warn;
 use vibecoin_config::{Config, Paths};
 use vibecoin_consensus::{ConsensusMessage, MonoTime};
-use vibecoin_network::service::{
+use vibecoin_network::{
     Form, Network, NetworkConfig, NetworkError, NetworkEvent, NetworkGuard, Sink, ValidatorProof,
 };
 use vibecoin_primitives::limits::{EVIDENCE_BYTES_MAX, HEADER_BYTES_MAX, KIB, MIB};

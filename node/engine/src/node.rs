@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 use vibecoin_config::{Config, Paths};
 use vibecoin_keystore::HomeLock;
-use vibecoin_network::service::NetworkGuard;
+use vibecoin_network::NetworkGuard;
 use vibecoin_primitives::{Hash, Height, SecretKey};
 use vibecoin_replica::Chain;
 use vibecoin_rpc_server::RpcServer;

@@ -1,6 +1,6 @@
 //! The network as RPC sees it.
 
-use vibecoin_network::service::Network;
+use vibecoin_network::Network;
 use vibecoin_rpc_server::backend::{Ban, NetworkFacts, Peer, PeersView};
 
 /// The network's handle, with values that only the configuration has.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use vibecoin_network::service::Network;
+use vibecoin_network::Network;
 use vibecoin_rpc_server::backend::BuildFacts;
 use vibecoin_rpc_server::metrics::RpcMetrics;
 use vibecoin_rpc_server::prometheus::{Counter, Gauge, Registry, register_build, render};

@@ -13,7 +13,7 @@ use vibecoin_execution::DecidedBlock;
 use vibecoin_genesis::BuiltGenesis;
 use vibecoin_host::{Recovered, Recovery, Role};
 use vibecoin_mempool::Mempool;
-use vibecoin_network::service::{Network, NetworkGuard};
+use vibecoin_network::{Network, NetworkGuard};
 use vibecoin_primitives::{Height, PublicKey, SecretKey};
 use vibecoin_replica::{Chain, Head, Intake, Replica};
 use vibecoin_rpc_server::backend::{ChainFacts, Head as RpcHead, PeersView};

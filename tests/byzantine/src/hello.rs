@@ -1,7 +1,7 @@
 //! The first message of a connection, encoded here: the node's type is private, and this one may contain
 //! false values.
 
-use vibecoin_network::service::ValidatorProof;
+use vibecoin_network::ValidatorProof;
 use vibecoin_network::wire::WIRE_VERSION;
 use vibecoin_primitives::{Encoded, Hash, Height, encode};
 use wincode::{SchemaRead, SchemaWrite};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::{AsyncReadExt as _, AsyncWriteExt as _};
 use libp2p::core::muxing::SubstreamBox;
 use tokio::sync::mpsc;
-use vibecoin_network::service::ValidatorProof;
+use vibecoin_network::ValidatorProof;
 use vibecoin_network::wire::{ENVELOPE_BYTES, SYNC_BYTES_MAX};
 use vibecoin_primitives::decode;
 use vibecoin_replica::Message;

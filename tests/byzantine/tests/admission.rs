@@ -12,7 +12,7 @@ use futures_util::AsyncWriteExt as _;
 use vibecoin_byzantine::session::Session;
 use vibecoin_byzantine::wire::{Rpc, frame};
 use vibecoin_byzantine::{Attack, Setting, Stage};
-use vibecoin_network::service::NetworkEvent;
+use vibecoin_network::NetworkEvent;
 use vibecoin_primitives::{Address, Amount, Height, Nonce, Operation, SecretKey, TransactionBody};
 use vibecoin_replica::Message;
 

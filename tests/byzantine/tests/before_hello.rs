@@ -17,7 +17,7 @@ use vibecoin_byzantine::link::{connect, secure};
 use vibecoin_byzantine::session::{GOSSIP_PROTOCOL, Session};
 use vibecoin_byzantine::wire::{propose, token};
 use vibecoin_byzantine::{Attack, Setting, Stage};
-use vibecoin_network::service::{NetworkEvent, NetworkGuard};
+use vibecoin_network::{NetworkEvent, NetworkGuard};
 
 use support::{Events, GENESIS, node};
 

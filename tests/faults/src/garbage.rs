@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use vibecoin_consensus::ConsensusMessage;
-use vibecoin_network::service::{Network, NetworkConfig, NetworkEvent, Sink};
+use vibecoin_network::{Network, NetworkConfig, NetworkEvent, Sink};
 use vibecoin_primitives::{
     Address, Amount, BlockPart, Evidence, Hash, Height, Nonce, Operation, PartContent, PartStatement, Power,
     Round, SecretKey, Signature, SignedVote, Tick, Transaction, TransactionBody, TransactionV1, Validator,

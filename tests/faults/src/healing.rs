@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use vibecoin_consensus::ConsensusMessage;
-use vibecoin_network::service::{Network, NetworkConfig, NetworkEvent, NetworkGuard, Sink};
+use vibecoin_network::{Network, NetworkConfig, NetworkEvent, NetworkGuard, Sink};
 use vibecoin_primitives::{Hash, Height, PublicKey, Round, VoteKind};
 use vibecoin_replica::Message;
 

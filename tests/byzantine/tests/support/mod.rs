@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use vibecoin_network::service::{Network, NetworkConfig, NetworkEvent, NetworkGuard, Sink};
+use vibecoin_network::{Network, NetworkConfig, NetworkEvent, NetworkGuard, Sink};
 use vibecoin_primitives::{Address, Hash, Height, Power, SecretKey, Validator, ValidatorSet};
 
 pub const GENESIS: Hash = Hash([3; 32]);
