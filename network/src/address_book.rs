@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -17,9 +16,14 @@ use std::time::{Duration, Instant};
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId as LibPeer};
 
-use crate::admission::{ip_of, machine, provider};
+use crate::address::{ip_of, machine};
 use crate::counters::{Refusal, Tally};
 use crate::scopes::Scopes;
+use entry::{Entry, Source};
+
+mod entry;
+
+pub use entry::Announcer;
 
 /// Maximum number of peers in the book.
 pub const BOOK_MAX: usize = 512;
@@ -28,17 +32,9 @@ pub const BOOK_MAX: usize = 512;
 pub const ADDRESSES_PER_PEER_MAX: usize = 4;
 /// Target number of connections; below it, the node dials further peers.
 pub const OUTBOUND_WANTED: usize = 8;
-/// Minimum delay before a peer is dialled again.
-const BACKOFF_MIN: Duration = Duration::from_millis(200);
-/// Maximum delay for a persistent peer.
-const BACKOFF_MAX: Duration = Duration::from_secs(2);
-/// Maximum delay for any other peer.
-const BACKOFF_MAX_OTHERS: Duration = Duration::from_secs(60);
 
 /// Delay of the first dial of the node with the greater identity, so that the other one dials first.
 const SIMULTANEOUS_DIAL_DELAY: Duration = Duration::from_millis(50);
-/// Failed dials after which a peer may be evicted in favour of another.
-const FAILED_DIALS_BEFORE_EVICTION: u32 = 3;
 /// Maximum number of peers known only from others, which may have invented them.
 const UNVERIFIED_MAX: usize = BOOK_MAX / 2;
 /// Maximum number of unverified peers announced by one peer.
@@ -50,83 +46,9 @@ const PER_ORIGIN_MAX: usize = 64;
 const PER_TARGET_MAX: usize = 8;
 /// The same for loopback, where a whole test network may be.
 const LOOPBACK_MAX: usize = BOOK_MAX / 4;
-/// Failed dials after which an address is no longer verified.
-const VERIFIED_DIALS: u32 = 12;
-
-/// Half to the whole of a delay, so that nodes that lost each other do not dial in step.
-fn jittered(wait: Duration) -> Duration {
-    let random = RandomState::new().hash_one(0);
-    let half = wait.checked_div(2).unwrap_or(wait);
-    let extra = (random % 1_000)
-        .saturating_mul(u64::try_from(half.as_micros()).unwrap_or(0))
-        .checked_div(1_000)
-        .unwrap_or(0);
-    half.saturating_add(Duration::from_micros(extra))
-}
-
-/// A peer that announces addresses, and the machine it is connected from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Announcer {
-    pub peer: LibPeer,
-    pub ip: Option<IpAddr>,
-}
-
-impl Announcer {
-    fn origin(&self) -> Option<IpAddr> {
-        self.ip.map(provider)
-    }
-}
-
-/// A peer that may be dialled.
-struct Entry {
-    /// Addresses configured by the operator, or announced by the peer itself; for a peer never connected, the
-    /// first that others announced.
-    ways: Vec<Multiaddr>,
-    /// The one of `ways` at which the peer completed a hello when it was dialled.
-    verified: Option<Multiaddr>,
-    /// The peer that announced it; not set for configured addresses and those from the file.
-    announcer: Option<Announcer>,
-    /// Addresses announced by others since a dial of the peer failed. Unverified, so they are tried beside the rest.
-    unverified: Vec<Multiaddr>,
-    /// Configured to stay connected with.
-    persistent: bool,
-    boot: bool,
-    /// Known only from others.
-    learned: bool,
-    next: Instant,
-    backoff: Duration,
-    /// Dials since its last long connection ended: selects the next of its addresses.
-    dials: u32,
-    /// Dials since its last hello.
-    failed_dials: u32,
-}
-
-impl Entry {
-    /// Adds another address of the peer; the oldest is removed if necessary.
-    fn also(&mut self, address: Multiaddr) {
-        if self.ways.contains(&address) {
-            return;
-        }
-        if self.ways.len() >= ADDRESSES_PER_PEER_MAX {
-            self.ways.remove(0);
-        }
-        self.ways.push(address);
-    }
-
-    const fn is_given(&self) -> bool {
-        self.persistent || self.boot
-    }
-
-    /// The address for the next dial.
-    fn next_way(&self) -> Option<&Multiaddr> {
-        let count = self.ways.len().saturating_add(self.unverified.len());
-        let turn = usize::try_from(self.dials).ok()?.checked_rem(count)?;
-        self.ways.iter().chain(&self.unverified).nth(turn)
-    }
-}
 
 /// The address book.
-pub struct Book {
+pub struct AddressBook {
     own: LibPeer,
     entries: HashMap<LibPeer, Entry>,
     file: Option<PathBuf>,
@@ -135,7 +57,9 @@ pub struct Book {
     tally: Arc<Tally>,
 }
 
-impl Book {
+impl AddressBook {
+    /// The book that was saved in `file`, or an empty one: a file that cannot be read is created again, since it
+    /// only saves time.
     pub fn new(own: LibPeer, file: Option<PathBuf>, scopes: Scopes, tally: Arc<Tally>) -> Self {
         let mut book = Self {
             own,
@@ -145,48 +69,30 @@ impl Book {
             scopes,
             tally,
         };
-        // A file that cannot be read is created again: it only saves time.
-        let remembered = book
+        let saved = book
             .file
             .as_deref()
             .and_then(|path| std::fs::read_to_string(path).ok());
-        let remembered: Vec<String> = remembered
+        let saved: Vec<String> = saved
             .and_then(|text| serde_json::from_str(&text).ok())
             .unwrap_or_default();
-        let remembered = remembered
-            .iter()
-            .filter_map(|address| scopes.usable(address, None));
-        for (peer, address) in remembered.take(BOOK_MAX.saturating_mul(ADDRESSES_PER_PEER_MAX)) {
+        let saved = saved.iter().filter_map(|address| scopes.usable(address, None));
+        for (peer, address) in saved.take(BOOK_MAX.saturating_mul(ADDRESSES_PER_PEER_MAX)) {
             if let Some(entry) = book.entries.get_mut(&peer) {
-                entry.also(address);
+                entry.add_address(address);
             } else if book.entries.len() < BOOK_MAX {
                 // The file does not contain the announcers.
-                book.put(peer, address, false, false);
-                book.entries.entry(peer).and_modify(|entry| entry.learned = true);
+                book.insert(peer, address, Source::Unverified);
             }
         }
-        book.changed = false;
         book
     }
 
-    fn put(&mut self, peer: LibPeer, address: Multiaddr, persistent: bool, boot: bool) {
-        if peer == self.own {
-            return;
+    fn insert(&mut self, peer: LibPeer, address: Multiaddr, source: Source) {
+        if peer != self.own {
+            let entry = Entry::new(address, source, self.first_dial(&peer));
+            self.entries.insert(peer, entry);
         }
-        let entry = Entry {
-            ways: vec![address],
-            verified: None,
-            announcer: None,
-            unverified: Vec::new(),
-            persistent,
-            boot,
-            learned: false,
-            next: self.first_dial(&peer),
-            backoff: BACKOFF_MIN,
-            dials: 0,
-            failed_dials: 0,
-        };
-        self.entries.insert(peer, entry);
     }
 
     /// Time of the first dial of a peer. Of two nodes that dial each other one is delayed, so that they do
@@ -199,57 +105,56 @@ impl Book {
 
     /// Returns true if the operator configured the peer to stay connected with.
     pub fn is_persistent(&self, peer: &LibPeer) -> bool {
-        self.entries.get(peer).is_some_and(|entry| entry.persistent)
+        self.entries.get(peer).is_some_and(Entry::is_persistent)
     }
 
-    /// Adds an address of a persistent peer.
+    /// Adds an address of a peer to stay connected with.
     pub fn add(&mut self, peer: LibPeer, address: Multiaddr) {
-        match self.entries.get_mut(&peer).filter(|entry| entry.persistent) {
-            Some(entry) => entry.also(address),
-            None => self.put(peer, address, true, false),
+        match self.entries.get_mut(&peer) {
+            Some(entry) if entry.is_persistent() => entry.add_address(address),
+            _ => self.insert(peer, address, Source::Configured),
         }
     }
 
     /// Adds an address of a bootnode.
-    pub fn add_boot(&mut self, peer: LibPeer, address: Multiaddr) {
+    pub fn add_bootnode(&mut self, peer: LibPeer, address: Multiaddr) {
         match self.entries.get_mut(&peer) {
-            Some(entry) if entry.boot => entry.also(address),
-            Some(entry) if entry.persistent => {}
+            Some(entry) if entry.source == Source::Bootstrap => entry.add_address(address),
+            Some(entry) if entry.is_persistent() => {}
             // The entry from the file may be unverified.
-            _ => self.put(peer, address, false, true),
+            _ => self.insert(peer, address, Source::Bootstrap),
         }
     }
 
     /// Adds addresses that a peer announced of others. They replace only earlier announcements of this kind,
     /// and are used only after a failed dial: they are unverified.
     pub fn learn(&mut self, from: Announcer, addresses: &[String]) {
-        let mut told: BTreeMap<LibPeer, Vec<Multiaddr>> = BTreeMap::new();
+        let mut announced: BTreeMap<LibPeer, Vec<Multiaddr>> = BTreeMap::new();
         for address in addresses {
             let Some((peer, address)) = self.scopes.usable(address, None) else {
                 self.tally.refuse(Refusal::Address);
                 continue;
             };
-            let ways = told.entry(peer).or_default();
-            if ways.len() < ADDRESSES_PER_PEER_MAX {
-                ways.push(address);
+            let addresses = announced.entry(peer).or_default();
+            if addresses.len() < ADDRESSES_PER_PEER_MAX {
+                addresses.push(address);
             }
         }
-        told.remove(&self.own);
-        for (peer, mut ways) in told {
+        announced.remove(&self.own);
+        for (peer, mut addresses) in announced {
+            let is_unverified = |entry: &Entry| entry.source == Source::Unverified;
             let Some(entry) = self.entries.get_mut(&peer) else {
-                let learned = self.entries.values().filter(|entry| entry.learned).count();
-                if learned < UNVERIFIED_MAX
-                    || self.forget_one(|entry| {
-                        entry.learned && entry.failed_dials >= FAILED_DIALS_BEFORE_EVICTION
-                    })
+                let unverified = self.entries.values().filter(|entry| is_unverified(entry)).count();
+                if unverified < UNVERIFIED_MAX
+                    || self.evict_one(|entry| is_unverified(entry) && entry.has_failed())
                 {
-                    self.note(peer, ways, from, true);
+                    self.record(peer, addresses, from, Source::Unverified);
                 }
                 continue;
             };
-            if entry.failed_dials >= FAILED_DIALS_BEFORE_EVICTION && !entry.is_given() {
-                ways.retain(|way| !entry.ways.contains(way));
-                entry.unverified = ways;
+            if entry.has_failed() && !entry.is_from_operator() {
+                addresses.retain(|address| !entry.addresses.contains(address));
+                entry.unverified = addresses;
             }
         }
     }
@@ -257,24 +162,24 @@ impl Book {
     /// Adds addresses that a peer announced of itself. Those of others among them are ignored. The address
     /// that it is connected from is on a reachable network, of any kind.
     pub fn learn_from_itself(&mut self, from: Announcer, addresses: &[String]) {
-        let mut ways = Vec::new();
+        let mut own = Vec::new();
         for address in addresses {
             match self.scopes.usable(address, from.ip) {
-                Some((named, way)) if named == from.peer => ways.push(way),
+                Some((named, address)) if named == from.peer => own.push(address),
                 Some(_) => {}
                 None => self.tally.refuse(Refusal::Address),
             }
         }
-        ways.truncate(ADDRESSES_PER_PEER_MAX);
-        if !ways.is_empty() {
-            self.note(from.peer, ways, from, false);
+        own.truncate(ADDRESSES_PER_PEER_MAX);
+        if !own.is_empty() {
+            self.record(from.peer, own, from, Source::Own);
         }
     }
 
     /// Records that the peer completed a hello.
-    pub fn met(&mut self, peer: &LibPeer) {
+    pub fn on_hello(&mut self, peer: &LibPeer) {
         if let Some(entry) = self.entries.get_mut(peer) {
-            entry.failed_dials = 0;
+            entry.on_hello();
         }
     }
 
@@ -284,10 +189,12 @@ impl Book {
         let is_place = |part: &Protocol<'_>| !matches!(part, Protocol::P2p(_));
         let address: &Multiaddr = &address.iter().filter(is_place).collect();
         if let Some(entry) = self.entries.get_mut(peer) {
-            let is_known = entry.ways.contains(address) || entry.unverified.contains(address);
+            let is_known = entry.addresses.contains(address) || entry.unverified.contains(address);
             if is_known && entry.verified.as_ref() != Some(address) {
                 entry.verified = Some(address.clone());
-                entry.learned = false;
+                if entry.source == Source::Unverified {
+                    entry.source = Source::Own;
+                }
                 self.changed = true;
             }
         }
@@ -295,44 +202,43 @@ impl Book {
 
     /// Replaces earlier announced addresses, but not configured ones, nor an address at which the peer was
     /// reached.
-    fn note(&mut self, peer: LibPeer, mut ways: Vec<Multiaddr>, from: Announcer, learned: bool) {
+    fn record(&mut self, peer: LibPeer, mut addresses: Vec<Multiaddr>, from: Announcer, source: Source) {
         if let Some(entry) = self.entries.get_mut(&peer) {
-            if entry.is_given() {
+            if entry.is_from_operator() {
                 return;
             }
+            entry.source = source;
             if let Some(verified) = &entry.verified {
-                ways.retain(|way| way != verified);
-                ways.insert(0, verified.clone());
-                ways.truncate(ADDRESSES_PER_PEER_MAX);
+                addresses.retain(|address| address != verified);
+                addresses.insert(0, verified.clone());
+                addresses.truncate(ADDRESSES_PER_PEER_MAX);
+                entry.source = Source::Own;
             }
-            entry.learned = learned && entry.verified.is_none();
-            if entry.ways == ways && entry.unverified.is_empty() {
+            if entry.addresses == addresses && entry.unverified.is_empty() {
                 return;
             }
-            (entry.ways, entry.unverified) = (ways, Vec::new());
+            (entry.addresses, entry.unverified) = (addresses, Vec::new());
             self.changed = true;
             return;
         }
-        if !self.has_place(&ways, from) {
+        if !self.has_place(&addresses, from) {
             return self.tally.refuse(Refusal::Source);
         }
         if self.entries.len() >= BOOK_MAX {
             // A peer that announced itself replaces any that was announced only by others.
-            self.forget_one(|entry| {
-                entry.failed_dials >= FAILED_DIALS_BEFORE_EVICTION || (entry.learned && !learned)
-            });
+            let is_lower = |entry: &Entry| entry.source == Source::Unverified && source != Source::Unverified;
+            self.evict_one(|entry| entry.has_failed() || is_lower(entry));
         }
         if self.entries.len() >= BOOK_MAX {
             return self.tally.refuse(Refusal::Source);
         }
-        let mut ways = ways.into_iter();
-        if let Some(first) = ways.next() {
-            self.put(peer, first, false, false);
+        let mut addresses = addresses.into_iter();
+        if let Some(first) = addresses.next() {
+            self.insert(peer, first, source);
         }
         if let Some(entry) = self.entries.get_mut(&peer) {
-            entry.learned = learned;
             entry.announcer = Some(from);
-            ways.for_each(|way| entry.also(way));
+            addresses.for_each(|address| entry.add_address(address));
         }
         self.changed = true;
     }
@@ -340,58 +246,63 @@ impl Book {
     /// Returns true if a new peer with these addresses is within the bounds of its announcer, of the
     /// announcer's machine and of the addresses. Entries of the same announcements with failed dials are
     /// evicted if necessary.
-    fn has_place(&mut self, ways: &[Multiaddr], from: Announcer) -> bool {
-        let announced = |entry: &Entry| entry.verified.is_none() && !entry.is_given();
+    fn has_place(&mut self, addresses: &[Multiaddr], from: Announcer) -> bool {
         let by_peer =
-            |entry: &Entry| announced(entry) && entry.announcer.is_some_and(|by| by.peer == from.peer);
+            |entry: &Entry| !entry.is_reliable() && entry.announcer.is_some_and(|by| by.peer == from.peer);
         let by_origin = |entry: &Entry| {
-            announced(entry) && entry.announcer.is_some_and(|by| by.origin() == from.origin())
+            !entry.is_reliable() && entry.announcer.is_some_and(|by| by.origin() == from.origin())
         };
-        let targets: Vec<IpAddr> = ways.iter().filter_map(ip_of).map(machine).collect();
-        self.has_room(PER_ANNOUNCER_MAX, by_peer)
-            && self.has_room(PER_ORIGIN_MAX, by_origin)
+        let targets: Vec<IpAddr> = addresses.iter().filter_map(ip_of).map(machine).collect();
+        self.has_capacity(PER_ANNOUNCER_MAX, by_peer)
+            && self.has_capacity(PER_ORIGIN_MAX, by_origin)
             && targets.iter().all(|target| {
-                let most = if target.is_loopback() {
+                let max = if target.is_loopback() {
                     LOOPBACK_MAX
                 } else {
                     PER_TARGET_MAX
                 };
-                let at = |way: &Multiaddr| ip_of(way).map(machine) == Some(*target);
-                self.has_room(most, |entry| !entry.is_given() && entry.ways.iter().any(at))
+                let is_there = |address: &Multiaddr| ip_of(address).map(machine) == Some(*target);
+                self.has_capacity(max, |entry| {
+                    !entry.is_from_operator() && entry.addresses.iter().any(is_there)
+                })
             })
     }
 
-    fn has_room(&mut self, most: usize, of: impl Fn(&Entry) -> bool) -> bool {
-        self.entries.values().filter(|entry| of(entry)).count() < most
-            || self.forget_one(|entry| of(entry) && entry.failed_dials >= FAILED_DIALS_BEFORE_EVICTION)
+    /// Returns true if fewer than `max` entries match `of`, or one of them made way.
+    fn has_capacity(&mut self, max: usize, of: impl Fn(&Entry) -> bool) -> bool {
+        self.entries.values().filter(|entry| of(entry)).count() < max
+            || self.evict_one(|entry| of(entry) && entry.has_failed())
     }
 
     /// Evicts, of the unverified peers that match `may_be`, the one with the most failed dials.
-    fn forget_one(&mut self, may_be: impl Fn(&Entry) -> bool) -> bool {
+    fn evict_one(&mut self, may_be: impl Fn(&Entry) -> bool) -> bool {
         let others = self
             .entries
             .iter()
-            .filter(|(_, entry)| !entry.is_given() && entry.verified.is_none() && may_be(entry));
+            .filter(|(_, entry)| !entry.is_reliable() && may_be(entry));
         let worst = others
-            .max_by_key(|(_, entry)| entry.failed_dials)
+            .max_by_key(|(_, entry)| entry.failed_dials())
             .map(|(peer, _)| *peer);
         worst.is_some_and(|peer| self.entries.remove(&peer).is_some())
     }
 
+    /// Removes a peer.
     pub fn remove(&mut self, peer: &LibPeer) {
         self.changed |= self.entries.remove(peer).is_some();
     }
 
     /// Addresses to announce to other peers, verified ones first.
-    pub fn some(&self, count: usize) -> Vec<String> {
-        let ways = |(peer, entry): (&LibPeer, &Entry)| {
-            let ways = entry.ways.iter().map(|way| format!("{way}/p2p/{peer}"));
-            ways.collect::<Vec<_>>()
+    pub fn addresses(&self, count: usize) -> Vec<String> {
+        let texts = |(peer, entry): (&LibPeer, &Entry)| {
+            let texts = entry
+                .addresses
+                .iter()
+                .map(|address| format!("{address}/p2p/{peer}"));
+            texts.collect::<Vec<_>>()
         };
-        let is_good = |(_, entry): &(&LibPeer, &Entry)| entry.is_given() || entry.verified.is_some();
-        let good = self.entries.iter().filter(is_good);
-        let others = self.entries.iter().filter(|entry| !is_good(entry));
-        good.chain(others).flat_map(ways).take(count).collect()
+        let reliable = self.entries.iter().filter(|(_, entry)| entry.is_reliable());
+        let others = self.entries.iter().filter(|(_, entry)| !entry.is_reliable());
+        reliable.chain(others).flat_map(texts).take(count).collect()
     }
 
     /// Peers to dial now: persistent ones, and others while connections are below the target.
@@ -404,40 +315,27 @@ impl Book {
         let mut due = Vec::new();
         let mut wanted = wanted;
         // An announcement does not delay a peer that is known to be reachable.
-        let is_good = |entry: &Entry| entry.is_given() || entry.verified.is_some();
-        let (good, others): (Vec<_>, Vec<_>) = self.entries.iter_mut().partition(|(_, entry)| is_good(entry));
-        for (peer, entry) in good.into_iter().chain(others) {
-            if entry.next > now || busy(peer) || (!entry.persistent && wanted == 0) {
+        let entries = self.entries.iter_mut();
+        let (reliable, others): (Vec<_>, Vec<_>) = entries.partition(|(_, entry)| entry.is_reliable());
+        for (peer, entry) in reliable.into_iter().chain(others) {
+            let is_persistent = entry.is_persistent();
+            if !entry.is_due(now) || busy(peer) || (!is_persistent && wanted == 0) {
                 continue;
             }
-            if !entry.persistent {
+            if !is_persistent {
                 wanted = wanted.saturating_sub(1);
             }
-            let Some(way) = entry.next_way().cloned() else {
-                continue;
-            };
-            entry.next = now.checked_add(jittered(entry.backoff)).unwrap_or(now);
-            entry.dials = entry.dials.saturating_add(1);
-            entry.failed_dials = entry.failed_dials.saturating_add(1);
-            if entry.failed_dials >= VERIFIED_DIALS {
-                entry.verified = None;
+            if let Some(address) = entry.start_dial(now) {
+                due.push((*peer, address));
             }
-            let most = if entry.persistent {
-                BACKOFF_MAX
-            } else {
-                BACKOFF_MAX_OTHERS
-            };
-            entry.backoff = entry.backoff.saturating_mul(2).min(most);
-            due.push((*peer, way));
         }
         due
     }
 
     /// A due dial did not start: there is no free slot, or another dial is running.
-    pub fn not_begun(&mut self, peer: &LibPeer) {
+    pub fn dial_not_started(&mut self, peer: &LibPeer) {
         if let Some(entry) = self.entries.get_mut(peer) {
-            entry.dials = entry.dials.saturating_sub(1);
-            entry.failed_dials = entry.failed_dials.saturating_sub(1);
+            entry.cancel_dial();
         }
     }
 
@@ -445,10 +343,7 @@ impl Book {
     pub fn reset(&mut self, peer: &LibPeer) {
         let next = self.first_dial(peer);
         if let Some(entry) = self.entries.get_mut(peer) {
-            entry.backoff = BACKOFF_MIN;
-            entry.next = next;
-            entry.dials = 0;
-            entry.failed_dials = 0;
+            entry.reset(next);
         }
     }
 
@@ -458,7 +353,7 @@ impl Book {
             return Ok(());
         };
         self.changed = false;
-        let text = serde_json::to_string_pretty(&self.some(usize::MAX)).map_err(io::Error::other)?;
+        let text = serde_json::to_string_pretty(&self.addresses(usize::MAX)).map_err(io::Error::other)?;
         write_atomically(&path, text.as_bytes())
     }
 }

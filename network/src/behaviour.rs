@@ -14,10 +14,11 @@ use libp2p::{StreamProtocol, allow_block_list, memory_connection_limits, ping};
 use vibecoin_primitives::Hash;
 use vibecoin_primitives::limits::{KIB, MIB};
 
-use crate::admission::Gate;
+use crate::admission::Admission;
 use crate::arrivals::Arrivals;
-use crate::config::{NetworkConfig, NetworkError, Seats};
+use crate::config::{NetworkConfig, Slots};
 use crate::counters::Tally;
+use crate::error::NetworkError;
 use crate::handshake::HELLO_PROTOCOL;
 use crate::meter::{GOSSIP_MESSAGE_BYTES, STRANGERS_BYTES_PER_S};
 use crate::streams::Streams;
@@ -58,7 +59,7 @@ const RESERVED_MAX: u32 = 256;
 /// less leaves one less to open streams of.
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
-    pub gate: Gate,
+    pub admission: Admission,
     pub limits: connection_limits::Behaviour,
     pub memory: memory_connection_limits::Behaviour,
     pub bans: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
@@ -133,7 +134,7 @@ impl DataTransform for OwnTopics {
 impl Behaviour {
     pub fn new(
         config: &NetworkConfig,
-        seats: &Seats,
+        slots: &Slots,
         names: &Names,
         arrivals: Arrivals,
         tally: Arc<Tally>,
@@ -174,21 +175,21 @@ impl Behaviour {
         .map_err(start)?;
         gossip.subscribe(&names.consensus).map_err(start)?;
         gossip.subscribe(&names.transactions).map_err(start)?;
-        let inbound = seats
+        let inbound = slots
             .inbound
-            .saturating_add(seats.guests)
+            .saturating_add(slots.unauthenticated)
             .saturating_add(RESERVED_MAX);
         let limits = ConnectionLimits::default()
-            .with_max_pending_outgoing(Some(seats.pending))
+            .with_max_pending_outgoing(Some(slots.pending))
             // A peer that proves to be a validator is admitted beyond the slots of unknown peers, so every
             // hello is received first.
             .with_max_established_incoming(Some(inbound))
-            .with_max_established_outgoing(Some(seats.outbound))
-            .with_max_established(Some(inbound.saturating_add(seats.outbound)))
+            .with_max_established_outgoing(Some(slots.outbound))
+            .with_max_established(Some(inbound.saturating_add(slots.outbound)))
             .with_max_established_per_peer(Some(2));
         let memory = usize::try_from(config.memory_max_bytes).unwrap_or(usize::MAX);
         Ok(Self {
-            gate: Gate::new(seats.pending, arrivals, tally),
+            admission: Admission::new(slots.pending, arrivals, tally),
             limits: connection_limits::Behaviour::new(limits),
             memory: memory_connection_limits::Behaviour::with_max_bytes(memory),
             bans: allow_block_list::Behaviour::default(),

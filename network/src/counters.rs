@@ -1,62 +1,7 @@
-//! State that callers can read without waiting for the swarm.
+//! Counters of the network since its start, and the reasons for refusals.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::Mutex;
-use vibecoin_messages::PeerId;
-use vibecoin_primitives::{Height, PublicKey};
-
-/// Information on this node.
-#[derive(Clone, Debug, Default)]
-pub struct NetworkInfo {
-    /// Its identity.
-    pub peer_id: String,
-    /// Its listening addresses, with the identity; the first is the one to share.
-    pub addresses: Vec<String>,
-    /// The protocols that it supports.
-    pub protocols: Vec<String>,
-}
-
-/// A connected peer that has completed its hello.
-#[derive(Clone, Debug)]
-pub struct PeerInfo {
-    /// Its identity.
-    pub id: String,
-    /// Its number on this node.
-    pub peer: PeerId,
-    /// Its address as this node sees it.
-    pub address: String,
-    /// True if this node opened the connection.
-    pub outbound: bool,
-    /// Name and version of its program.
-    pub agent: String,
-    /// The validator key that it proved.
-    pub validator: Option<PublicKey>,
-    /// The newest block that it reported.
-    pub head: Height,
-    /// Points of blame; at 100 it is banned.
-    pub blame: u32,
-    /// Round-trip time of the last ping, in microseconds; 0 before the first.
-    pub rtt_micros: u64,
-    /// Bytes received on lanes.
-    pub bytes_in: u64,
-    /// Bytes sent on lanes.
-    pub bytes_out: u64,
-    /// Milliseconds since the connection was made.
-    pub connected_ms: u64,
-}
-
-/// A banned peer.
-#[derive(Clone, Debug)]
-pub struct BanInfo {
-    /// Its identity.
-    pub id: String,
-    /// Reason for the ban.
-    pub reason: String,
-    /// Milliseconds left; `None` lasts until it is lifted or the node restarts.
-    pub left_ms: Option<u64>,
-}
 
 /// Counters of one protocol since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -336,12 +281,4 @@ impl Tally {
             refused: refused.map(|(reason, cell)| (reason.name(), get(cell))).collect(),
         }
     }
-}
-
-/// Views that the swarm's thread publishes to callers.
-#[derive(Default)]
-pub struct View {
-    pub info: Mutex<NetworkInfo>,
-    pub peers: Mutex<BTreeMap<PeerId, PeerInfo>>,
-    pub bans: Mutex<Vec<BanInfo>>,
 }

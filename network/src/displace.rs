@@ -12,7 +12,7 @@ use std::time::Duration;
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 
-use crate::admission::{ip_of, machine, provider, subnet};
+use crate::address::{ip_of, machine, provider, subnet};
 
 /// Source of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,93 +1,32 @@
 //! The caller's handle of the network.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use libp2p::{Multiaddr, PeerId as LibPeer};
-use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use vibecoin_messages::{GossipId, Message, PeerId, Severity, Verdict};
 use vibecoin_primitives::Height;
 
-use crate::config::{NetworkConfig, NetworkError, Sink};
-use crate::counters::{BanInfo, NetworkCounters, NetworkInfo, PeerInfo, Protocol, Tally, View};
-use crate::lanes::{AllLanes, Bucket};
-use crate::task::{Command, Task};
-use crate::wire::{Envelope, Frame};
+use crate::address::{peer_address, peer_id};
+use crate::command::Command;
+use crate::config::NetworkConfig;
+use crate::counters::{NetworkCounters, Protocol};
+use crate::error::NetworkError;
+use crate::event::Sink;
+use crate::shared::Shared;
+use crate::snapshot::{BanInfo, NetworkInfo, PeerInfo};
+use crate::task::Task;
+use crate::wire::Frame;
 
 /// Maximum number of commands queued for the swarm.
 const COMMANDS_MAX: usize = 8_192;
-/// Maximum number of published messages kept.
-const PUBLISHED_MAX: usize = 8_192;
-
-/// Rate limit for publishing one message: interval and burst. An honest node sends a vote ten times in the
-/// second after it reconnects. Well below the rate for which [`crate::repeats`] blames a peer, for any cause
-/// of repetition.
-const COPY_EACH: Duration = Duration::from_millis(100);
-const COPY_BURST: u32 = 16;
-
-/// Published messages, so that a message published again receives a different copy number.
-#[derive(Default)]
-pub(super) struct Copies {
-    known: HashMap<[u8; 32], Bucket>,
-    order: VecDeque<[u8; 32]>,
-}
-
-impl Copies {
-    /// The number of this copy: 0 for the first, so that one message of several nodes is one message. Those
-    /// of further copies are random: a peer that could predict them could send them first, and the copies of
-    /// this node would then be taken for duplicates. `None` if the message exceeds its publish rate.
-    pub(super) fn next(&mut self, envelope: &[u8], now: Instant) -> Option<u16> {
-        let hash = *blake3::hash(envelope).as_bytes();
-        if let Some(copies) = self.known.get_mut(&hash) {
-            let [a, b, ..] = RandomState::new().hash_one(hash).to_le_bytes();
-            return copies.take(now).then_some(u16::from_le_bytes([a, b]));
-        }
-        if self.order.len() >= PUBLISHED_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-        self.order.push_back(hash);
-        self.known.insert(hash, Bucket::new(COPY_EACH, COPY_BURST, now));
-        Some(0)
-    }
-}
-
 /// The network. Clones share it; every method returns at once.
 #[derive(Clone)]
 pub struct Network {
-    pub(super) shared: Arc<Shared>,
-}
-
-/// State shared by the handle and the swarm's thread.
-pub struct Shared {
-    pub envelope: Envelope,
-    pub commands: mpsc::Sender<Command>,
-    pub lanes: AllLanes,
-    pub view: View,
-    pub tally: Arc<Tally>,
-    pub head: AtomicU64,
-    copies: Mutex<Copies>,
-}
-
-impl Shared {
-    pub fn new(config: &NetworkConfig, commands: mpsc::Sender<Command>) -> Self {
-        Self {
-            envelope: Envelope::new(&config.genesis),
-            commands,
-            lanes: AllLanes::default(),
-            view: View::default(),
-            tally: Arc::new(Tally::default()),
-            head: AtomicU64::new(config.head.0),
-            copies: Mutex::new(Copies::default()),
-        }
-    }
+    shared: Arc<Shared>,
 }
 
 /// Stops the network.
@@ -247,19 +186,19 @@ impl Network {
     /// Information on this node.
     #[must_use]
     pub fn info(&self) -> NetworkInfo {
-        self.shared.view.info.lock().clone()
+        self.shared.snapshots.info.lock().clone()
     }
 
     /// The peers that have completed their hello.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerInfo> {
-        self.shared.view.peers.lock().values().cloned().collect()
+        self.shared.snapshots.peers.lock().values().cloned().collect()
     }
 
     /// The banned peers.
     #[must_use]
     pub fn bans(&self) -> Vec<BanInfo> {
-        self.shared.view.bans.lock().clone()
+        self.shared.snapshots.bans.lock().clone()
     }
 
     /// Counters since the start.
@@ -306,28 +245,5 @@ impl Network {
     pub fn unban(&self, id: &str) -> Result<(), NetworkError> {
         let peer = peer_id(id)?;
         self.command(Command::Unban { peer })
-    }
-}
-
-pub fn peer_id(id: &str) -> Result<LibPeer, NetworkError> {
-    id.parse()
-        .map_err(|error: libp2p::identity::ParseError| NetworkError::PeerId {
-            id: id.to_owned(),
-            detail: error.to_string(),
-        })
-}
-
-/// Parses a multiaddress that ends in `/p2p/ID`; returns the identity and the address without it.
-pub fn peer_address(text: &str) -> Result<(LibPeer, Multiaddr), NetworkError> {
-    let fault = |detail: String| NetworkError::Address {
-        address: text.to_owned(),
-        detail,
-    };
-    let mut address: Multiaddr = text
-        .parse()
-        .map_err(|error: libp2p::multiaddr::Error| fault(error.to_string()))?;
-    match address.pop() {
-        Some(libp2p::multiaddr::Protocol::P2p(peer)) if !address.is_empty() => Ok((peer, address)),
-        _ => Err(fault("it must end in /p2p/ID".to_owned())),
     }
 }

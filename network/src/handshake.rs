@@ -16,7 +16,7 @@ use vibecoin_primitives::limits::KIB;
 use vibecoin_primitives::{Encoded, Hash, Height, PublicKey, SecretKey, Signature, ValidatorSet};
 use wincode::{SchemaRead, SchemaWrite};
 
-use crate::admission::{ip_of, subnet};
+use crate::address::{ip_of, subnet};
 
 /// The protocol's name.
 pub const HELLO_PROTOCOL: &str = "/vibecoin/hello/1";

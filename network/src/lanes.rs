@@ -23,7 +23,7 @@ mod pipe;
 mod read;
 
 pub use out::{Queue, Totals, WriteEnd, open, write_frame};
-pub use owed::{Bucket, Owed};
+pub use owed::Owed;
 pub use read::{InFlight, Reader, STEP_TIME, read_frame};
 
 /// Maximum bytes queued for one peer on the direct lane.

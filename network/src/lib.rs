@@ -16,8 +16,14 @@
 //! bytes, and messages beyond the bounds are dropped and counted. Received messages go to a [`Sink`].
 //!
 //! A peer is not admitted until its hello has arrived: the genesis hash, its newest block, and the proof that
-//! it holds a validator's key. Read in this order: `config`, `handshake`, `lanes`, `negotiation`, `guarded`,
-//! `meter`, `weight`, `opened`, `repeats`, `address_book`, `arrivals`, `displace`, `admission`, `score`, `task`.
+//! it holds a validator's key.
+//!
+//! Read in this order: `config`, `handle` and `shared` (the caller's side), `task` (the swarm's thread); then
+//!
+//! - who may connect: `handshake`, `address`, `scopes`, `address_book`, `arrivals`, `displace`, `admission`,
+//!   `score`, `numbers`;
+//! - what is carried: `lanes`, `streams`, `copies`, `repeats`;
+//! - what it may cost: `bucket`, `transport`, `negotiation`, `guarded`, `opened`, `meter`, `weight`.
 //!
 //! Every queue and buffer of the swarm has a bound, for one peer and for all of them. "Known" peers proved to
 //! be validators or were configured by the operator; all others are "unknown" (`Stranger` in the code).
@@ -46,17 +52,24 @@
 //! | address book | 32 an announcer, 64 its machine, 8 an address | 512 peers of 8 addresses | refused |
 //! | bans, points, banned machines | | 4,096 each | the first to expire is removed |
 //! | numbers of disconnected peers | | unknown 1,024, known 1,024 | the oldest is removed |
-//! | findings, commands | | 1,024; 8,192 | the sender waits; the command is dropped |
+//! | results of peers' tasks, commands | | 1,024; 8,192 | the sender waits; the command is dropped |
 
 pub mod wire;
 
+mod address;
 mod address_book;
 mod admission;
 mod arrivals;
 mod behaviour;
+mod bucket;
+mod command;
 mod config;
+mod copies;
 mod counters;
 mod displace;
+mod error;
+mod event;
+mod form;
 mod guarded;
 mod handle;
 mod handshake;
@@ -68,6 +81,8 @@ mod opened;
 mod repeats;
 mod scopes;
 mod score;
+mod shared;
+mod snapshot;
 mod streams;
 mod task;
 mod transport;
@@ -77,9 +92,12 @@ mod weight;
 #[allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects)]
 mod tests;
 
-pub use config::{NetworkConfig, NetworkError, NetworkEvent, Sink};
-pub use counters::{BanInfo, NetworkCounters, NetworkInfo, PeerInfo, ProtocolCounters, Refusal};
+pub use config::NetworkConfig;
+pub use counters::{NetworkCounters, ProtocolCounters, Refusal};
+pub use error::NetworkError;
+pub use event::{NetworkEvent, Sink};
+pub use form::Form;
 pub use handle::{Network, NetworkGuard};
 pub use handshake::{ValidatorProof, peer_id_of};
-pub use scopes::Form;
+pub use snapshot::{BanInfo, NetworkInfo, PeerInfo};
 pub use wire::{Envelope, WireError};

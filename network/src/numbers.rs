@@ -12,7 +12,7 @@ use crate::lanes::{Owed, Rank};
 
 /// Maximum number of disconnected peers of each rank whose numbers are kept: unknown peers, whose identities
 /// are free, do not displace validators.
-const GONE_MAX: usize = 1_024;
+const DISCONNECTED_MAX: usize = 1_024;
 
 struct Numbered {
     number: PeerId,
@@ -26,10 +26,10 @@ pub struct Numbers {
     next: u64,
     of: HashMap<LibPeer, Numbered>,
     /// Connected peers.
-    here: BTreeMap<PeerId, LibPeer>,
+    connected: BTreeMap<PeerId, LibPeer>,
     /// Disconnected peers, the oldest first.
-    strangers_gone: VecDeque<LibPeer>,
-    known_gone: VecDeque<LibPeer>,
+    disconnected_strangers: VecDeque<LibPeer>,
+    disconnected_known: VecDeque<LibPeer>,
 }
 
 impl Numbers {
@@ -37,26 +37,26 @@ impl Numbers {
         Self {
             next: 1,
             of: HashMap::new(),
-            here: BTreeMap::new(),
-            strangers_gone: VecDeque::new(),
-            known_gone: VecDeque::new(),
+            connected: BTreeMap::new(),
+            disconnected_strangers: VecDeque::new(),
+            disconnected_known: VecDeque::new(),
         }
     }
 
-    const fn gone(&mut self, rank: Rank) -> &mut VecDeque<LibPeer> {
+    const fn disconnected_of(&mut self, rank: Rank) -> &mut VecDeque<LibPeer> {
         match rank {
-            Rank::Stranger => &mut self.strangers_gone,
-            Rank::Known => &mut self.known_gone,
+            Rank::Stranger => &mut self.disconnected_strangers,
+            Rank::Known => &mut self.disconnected_known,
         }
     }
 
     /// Returns the number of a peer that connects.
-    pub fn met(&mut self, peer: LibPeer) -> PeerId {
+    pub fn connected(&mut self, peer: LibPeer) -> PeerId {
         let remembered = self.of.get(&peer).map(|known| (known.number, known.rank));
         let number = match remembered {
             Some((number, rank)) => {
                 if let Some(rank) = rank {
-                    self.gone(rank).retain(|other| *other != peer);
+                    self.disconnected_of(rank).retain(|other| *other != peer);
                 }
                 number
             }
@@ -72,7 +72,7 @@ impl Numbers {
                 number
             }
         };
-        self.here.insert(number, peer);
+        self.connected.insert(number, peer);
         number
     }
 
@@ -87,19 +87,19 @@ impl Numbers {
     }
 
     /// Records that the last connection of the peer ended.
-    pub fn left(&mut self, peer: &LibPeer) {
+    pub fn disconnected(&mut self, peer: &LibPeer) {
         let Some(known) = self.of.get(peer) else { return };
         let rank = known.rank;
-        self.here.remove(&known.number);
+        self.connected.remove(&known.number);
         let Some(rank) = rank else {
             self.of.remove(peer);
             return;
         };
         known.owed.shorten();
-        let gone = self.gone(rank);
-        gone.push_back(*peer);
-        if gone.len() > GONE_MAX
-            && let Some(oldest) = gone.pop_front()
+        let disconnected = self.disconnected_of(rank);
+        disconnected.push_back(*peer);
+        if disconnected.len() > DISCONNECTED_MAX
+            && let Some(oldest) = disconnected.pop_front()
         {
             self.of.remove(&oldest);
         }
@@ -107,7 +107,7 @@ impl Numbers {
 
     /// The peer with this number, if it is connected.
     pub fn peer(&self, number: PeerId) -> Option<LibPeer> {
-        self.here.get(&number).copied()
+        self.connected.get(&number).copied()
     }
 }
 
@@ -116,12 +116,12 @@ mod tests {
     use super::*;
 
     fn visit(numbers: &mut Numbers, peer: LibPeer, rank: Option<Rank>) -> PeerId {
-        let number = numbers.met(peer);
+        let number = numbers.connected(peer);
         assert_eq!(numbers.peer(number), Some(peer));
         if let Some(rank) = rank {
             numbers.admitted(&peer, rank);
         }
-        numbers.left(&peer);
+        numbers.disconnected(&peer);
         assert_eq!(numbers.peer(number), None);
         number
     }
@@ -152,17 +152,17 @@ mod tests {
             block: Hash::ZERO,
         };
         let meet = |numbers: &mut Numbers, peer| {
-            numbers.met(peer);
+            numbers.connected(peer);
             numbers.admitted(&peer, Rank::Stranger)
         };
         meet(&mut numbers, honest).asked(&question);
-        numbers.left(&honest);
+        numbers.disconnected(&honest);
         assert!(!meet(&mut numbers, other).take(kind::BODY), "asked of another");
         let owed = meet(&mut numbers, honest);
         assert!(owed.take(kind::BODY));
         assert!(!owed.take(kind::BODY), "one answer for each question");
         (0..1_000).for_each(|_| owed.asked(&question));
-        numbers.left(&honest);
+        numbers.disconnected(&honest);
         let owed = meet(&mut numbers, honest);
         assert_eq!((0..1_000).filter(|_| owed.take(kind::BODY)).count(), 16);
     }
@@ -177,7 +177,7 @@ mod tests {
             visit(&mut numbers, LibPeer::random(), Some(Rank::Stranger));
             visit(&mut numbers, LibPeer::random(), None);
         }
-        assert_eq!(numbers.of.len(), GONE_MAX.saturating_add(1));
+        assert_eq!(numbers.of.len(), DISCONNECTED_MAX.saturating_add(1));
         assert_eq!(visit(&mut numbers, validator, None), number);
         assert_ne!(visit(&mut numbers, first, None), old, "it is forgotten");
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::lanes::Bucket;
+use crate::bucket::Bucket;
 
 /// Rate limit of streams from an unknown peer on all its connections: burst and interval. It allows for two
 /// connections, and for a lane that reopens until the peer has admitted it.

@@ -15,7 +15,8 @@ use std::time::Duration;
 use libp2p::PeerId as LibPeer;
 use tokio::time::Instant;
 
-use crate::lanes::{Bucket, Rank};
+use crate::bucket::Bucket;
+use crate::lanes::Rank;
 
 /// Number of messages whose copies are counted, on each topic.
 const COUNTED_MAX: usize = 8_192;

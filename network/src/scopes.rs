@@ -1,4 +1,4 @@
-//! Filter for announced addresses of unknown peers.
+//! Kinds of networks, and the filter for announced addresses of unknown peers.
 //!
 //! An unknown peer that announces `127.0.0.1`, a private address or a DNS name makes this node connect to
 //! machines behind its own firewall, or query a name server for an arbitrary name. So an address of such a
@@ -10,12 +10,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use libp2p::multiaddr::Protocol as Part;
 use libp2p::{Multiaddr, PeerId as LibPeer};
 
-use crate::config::NetworkError;
-use crate::handle::{peer_address, peer_id};
+use crate::address::peer_address;
 
 /// Kind of network that an address is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scope {
+pub enum Scope {
     /// The public network.
     Public,
     /// Loopback.
@@ -70,7 +69,7 @@ fn scope_of(ip: IpAddr) -> Scope {
 }
 
 /// The scope of an address with a port that can be dialled: IP or name, then TCP or QUIC.
-fn dialable(address: &Multiaddr) -> Option<(Scope, Option<IpAddr>)> {
+pub fn dialable(address: &Multiaddr) -> Option<(Scope, Option<IpAddr>)> {
     let mut parts = address.iter();
     let (scope, ip) = match parts.next()? {
         Part::Ip4(ip) => (scope_of_v4(ip), Some(IpAddr::V4(ip))),
@@ -84,81 +83,6 @@ fn dialable(address: &Multiaddr) -> Option<(Scope, Option<IpAddr>)> {
         _ => false,
     };
     (has_port && parts.next().is_none()).then_some((scope, ip))
-}
-
-/// The kind of a configured address; it decides which parts are required.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// A listening address: an IP address, then TCP or QUIC. Port 0 selects a free one.
-    Listen,
-    /// An address announced to peers; the peer id is appended.
-    Announce,
-    /// An address with the identity of the peer there.
-    Peer,
-    /// An identity without an address.
-    Id,
-}
-
-impl Form {
-    /// Checks an entry.
-    ///
-    /// # Errors
-    /// [`NetworkError`] for one that can never be used.
-    pub fn check(self, entry: &str) -> Result<(), NetworkError> {
-        let fault = |detail: &str| NetworkError::Address {
-            address: entry.to_owned(),
-            detail: detail.to_owned(),
-        };
-        match self {
-            Self::Listen => {
-                let address = parse(entry)?;
-                let mut parts = address.iter();
-                let is_ip = matches!(parts.next(), Some(Part::Ip4(_) | Part::Ip6(_)));
-                let rest = (parts.next(), parts.next(), parts.next());
-                if is_ip
-                    && matches!(
-                        rest,
-                        (Some(Part::Tcp(_)), None, None) | (Some(Part::Udp(_)), Some(Part::QuicV1), None)
-                    )
-                {
-                    return Ok(());
-                }
-                Err(fault(
-                    "a place to listen at is /ip4/ADDRESS or /ip6/ADDRESS, then /tcp/PORT or /udp/PORT/quic-v1",
-                ))
-            }
-            Self::Announce => reachable(&parse(entry)?).map_err(fault),
-            Self::Peer => {
-                let (_, address) = peer_address(entry)?;
-                // The DNS name resolves to the peers' addresses and identities.
-                if matches!(address.iter().next(), Some(Part::Dnsaddr(_))) {
-                    return Ok(());
-                }
-                reachable(&address).map_err(fault)
-            }
-            Self::Id => peer_id(entry).map(|_| ()),
-        }
-    }
-}
-
-fn parse(entry: &str) -> Result<Multiaddr, NetworkError> {
-    entry
-        .parse()
-        .map_err(|error: libp2p::multiaddr::Error| NetworkError::Address {
-            address: entry.to_owned(),
-            detail: error.to_string(),
-        })
-}
-
-/// Returns true if a peer can be dialled at the address.
-fn reachable(address: &Multiaddr) -> Result<(), &'static str> {
-    let (_, ip) = dialable(address).ok_or(
-        "a place to connect to is /ip4/ADDRESS, /ip6/ADDRESS or /dns/NAME, then /tcp/PORT or /udp/PORT/quic-v1, with a port that is not 0",
-    )?;
-    if ip.is_some_and(|ip| ip.is_unspecified() || ip.is_multicast()) {
-        return Err("nobody can connect to this IP address");
-    }
-    Ok(())
 }
 
 /// Kinds of networks, beside the public one, that this node is on.

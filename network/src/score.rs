@@ -26,9 +26,9 @@ pub const BAN_TIME: Duration = Duration::from_secs(600);
 const REMEMBERED_MAX: usize = 4096;
 /// Number of identities of one machine that must be banned, within [`BAN_TIME`], for the machine to be
 /// banned. Honest nodes may share its address.
-const PLACE_BANS: u32 = 3;
+const MACHINE_BANS: u32 = 3;
 /// Maximum number of machines kept.
-const PLACES_MAX: usize = 4096;
+const MACHINES_MAX: usize = 4096;
 
 struct Points {
     points: u32,
@@ -50,7 +50,7 @@ struct KeyBan {
 }
 
 /// A machine with banned identities.
-struct Place {
+struct Machine {
     bans: u32,
     /// Time at which it is removed: [`BAN_TIME`] after the last ban.
     until: Instant,
@@ -73,7 +73,7 @@ pub struct Scores {
     bans: HashMap<LibPeer, Ban>,
     /// Banned keys of validators, with their expiry. No more than there are validators.
     keys: HashMap<PublicKey, KeyBan>,
-    places: HashMap<IpAddr, Place>,
+    machines: HashMap<IpAddr, Machine>,
 }
 
 fn remaining(points: &Points, now: Instant) -> u32 {
@@ -152,37 +152,37 @@ impl Scores {
 
     /// Counts a banned identity of a machine; returns `true` when the machine is banned now. Identities are
     /// free, so bans of identities alone are not effective.
-    pub fn ban_place(&mut self, machine: IpAddr, now: Instant) -> bool {
+    pub fn ban_machine(&mut self, machine: IpAddr, now: Instant) -> bool {
         let Some(until) = now.checked_add(BAN_TIME) else {
             return false;
         };
-        if self.places.len() >= PLACES_MAX && !self.places.contains_key(&machine) {
-            self.places.retain(|_, place| place.until > now);
+        if self.machines.len() >= MACHINES_MAX && !self.machines.contains_key(&machine) {
+            self.machines.retain(|_, record| record.until > now);
         }
-        if self.places.len() >= PLACES_MAX && !self.places.contains_key(&machine) {
+        if self.machines.len() >= MACHINES_MAX && !self.machines.contains_key(&machine) {
             let first = self
-                .places
+                .machines
                 .iter()
-                .min_by_key(|(_, place)| (place.bans, place.until));
+                .min_by_key(|(_, record)| (record.bans, record.until));
             if let Some(first) = first.map(|(machine, _)| *machine) {
-                self.places.remove(&first);
+                self.machines.remove(&first);
             }
         }
-        let place = self.places.entry(machine).or_insert(Place { bans: 0, until });
-        if place.until <= now {
-            place.bans = 0;
+        let record = self.machines.entry(machine).or_insert(Machine { bans: 0, until });
+        if record.until <= now {
+            record.bans = 0;
         }
-        *place = Place {
-            bans: place.bans.saturating_add(1),
+        *record = Machine {
+            bans: record.bans.saturating_add(1),
             until,
         };
-        place.bans >= PLACE_BANS
+        record.bans >= MACHINE_BANS
     }
 
     /// Returns true if unknown peers of a machine are banned.
-    pub fn is_place_banned(&self, machine: &IpAddr, now: Instant) -> bool {
-        let place = self.places.get(machine);
-        place.is_some_and(|place| place.bans >= PLACE_BANS && place.until > now)
+    pub fn is_machine_banned(&self, machine: &IpAddr, now: Instant) -> bool {
+        let record = self.machines.get(machine);
+        record.is_some_and(|record| record.bans >= MACHINE_BANS && record.until > now)
     }
 
     pub fn unban(&mut self, peer: &LibPeer) -> bool {
@@ -318,18 +318,18 @@ mod tests {
         let (mut scores, start) = (Scores::default(), Instant::now());
         let [liar, other] = [[8, 8, 8, 8], [9, 9, 9, 9]].map(IpAddr::from);
         let after = |seconds: u64| start.checked_add(Duration::from_secs(seconds)).unwrap_or(start);
-        assert!(!scores.ban_place(liar, start));
-        assert!(!scores.ban_place(liar, after(1)));
-        assert!(!scores.is_place_banned(&liar, after(1)));
-        assert!(scores.ban_place(liar, after(2)));
-        assert!(scores.is_place_banned(&liar, after(601)));
-        assert!(!scores.is_place_banned(&liar, after(602)), "it is over");
-        assert!(!scores.ban_place(liar, after(700)), "and begins anew");
-        assert!(!scores.is_place_banned(&other, after(2)));
+        assert!(!scores.ban_machine(liar, start));
+        assert!(!scores.ban_machine(liar, after(1)));
+        assert!(!scores.is_machine_banned(&liar, after(1)));
+        assert!(scores.ban_machine(liar, after(2)));
+        assert!(scores.is_machine_banned(&liar, after(601)));
+        assert!(!scores.is_machine_banned(&liar, after(602)), "it is over");
+        assert!(!scores.ban_machine(liar, after(700)), "and begins anew");
+        assert!(!scores.is_machine_banned(&other, after(2)));
         // When full, the machines with the fewest bans are removed.
         for number in 0..10_000_u32 {
-            scores.ban_place(IpAddr::from(number.to_be_bytes()), after(3));
+            scores.ban_machine(IpAddr::from(number.to_be_bytes()), after(3));
         }
-        assert!(scores.places.len() <= PLACES_MAX);
+        assert!(scores.machines.len() <= MACHINES_MAX);
     }
 }

@@ -685,10 +685,10 @@ fn a_frame_that_says_it_is_too_long_is_a_fault_before_any_of_it_has_come() {
 #[test]
 fn the_first_copy_has_number_zero_and_nobody_knows_the_numbers_of_the_next_ones() {
     let now = tokio::time::Instant::now();
-    let of = |copies: &mut crate::handle::Copies| -> Vec<u16> {
+    let of = |copies: &mut crate::copies::Copies| -> Vec<u16> {
         (0..9).filter_map(|_| copies.next(b"vote", now)).collect()
     };
-    let (mut one, mut other) = (crate::handle::Copies::default(), crate::handle::Copies::default());
+    let (mut one, mut other) = (crate::copies::Copies::default(), crate::copies::Copies::default());
     let (ours, theirs) = (of(&mut one), of(&mut other));
     assert_eq!((ours[0], theirs[0]), (0, 0));
     assert_ne!(ours[1..], theirs[1..]);
@@ -699,8 +699,8 @@ fn the_first_copy_has_number_zero_and_nobody_knows_the_numbers_of_the_next_ones(
 
 #[test]
 fn nothing_makes_a_node_publish_a_message_as_often_as_others_would_ban_it_for() {
-    let (mut copies, start) = (crate::handle::Copies::default(), tokio::time::Instant::now());
-    let in_a_second = |copies: &mut crate::handle::Copies, second: u64| {
+    let (mut copies, start) = (crate::copies::Copies::default(), tokio::time::Instant::now());
+    let in_a_second = |copies: &mut crate::copies::Copies, second: u64| {
         let at = |n: u64| start + Duration::from_secs(second) + Duration::from_micros(n * 100);
         (0..10_000)
             .filter(|n| copies.next(b"piece", at(*n)).is_some())

@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
+use super::entry::FAILED_DIALS_BEFORE_EVICTION;
 use super::*;
 
-fn book() -> Book {
-    Book::new(LibPeer::random(), None, Scopes::all(), Arc::default())
+fn book() -> AddressBook {
+    AddressBook::new(LibPeer::random(), None, Scopes::all(), Arc::default())
 }
 
 /// An announcer on this machine.
@@ -27,11 +28,11 @@ fn hearsay_is_tried_beside_what_is_known_once_that_was_dialled_in_vain() {
     let at = |port: u16| format!("/ip4/10.0.0.9/tcp/{port}/p2p/{peer}");
     book.learn(by(LibPeer::random()), &[at(1)]);
     book.learn(by(LibPeer::random()), &[at(2)]);
-    assert_eq!(book.some(9), vec![at(1)]);
+    assert_eq!(book.addresses(9), vec![at(1)]);
     book.learn_from_itself(by(peer), &[at(3)]);
-    assert_eq!(book.some(9), vec![at(3)]);
+    assert_eq!(book.addresses(9), vec![at(3)]);
     let mut now = Instant::now();
-    let mut dialled = |book: &mut Book| {
+    let mut dialled = |book: &mut AddressBook| {
         now = now.checked_add(Duration::from_secs(3600)).unwrap();
         let due = book.due(now, 1, |_| false);
         due.first()
@@ -39,7 +40,7 @@ fn hearsay_is_tried_beside_what_is_known_once_that_was_dialled_in_vain() {
             .unwrap()
     };
     (0..FAILED_DIALS_BEFORE_EVICTION).for_each(|_| assert_eq!(dialled(&mut book), at(3)));
-    book.met(&peer);
+    book.on_hello(&peer);
     book.learn(by(LibPeer::random()), &[at(4)]);
     assert_eq!(dialled(&mut book), at(3), "it was met, so its address is right");
     (1..FAILED_DIALS_BEFORE_EVICTION).for_each(|_| assert_eq!(dialled(&mut book), at(3)));
@@ -51,7 +52,11 @@ fn hearsay_is_tried_beside_what_is_known_once_that_was_dialled_in_vain() {
         [at(3), at(5), at(3), at(5)],
         "the newest of unverified, and the known one"
     );
-    assert_eq!(book.some(9), vec![at(3)], "what may be lies is not passed on");
+    assert_eq!(
+        book.addresses(9),
+        vec![at(3)],
+        "what may be lies is not passed on"
+    );
     book.learn_from_itself(by(peer), &[at(6)]);
     assert_eq!([dialled(&mut book), dialled(&mut book)], [at(6), at(6)]);
 }
@@ -63,13 +68,13 @@ fn a_dial_that_was_not_begun_takes_no_turn() {
     let way = |port: u16| -> Multiaddr { format!("/ip4/10.0.0.1/tcp/{port}").parse().unwrap() };
     (1..=2).for_each(|port| book.add(peer, way(port)));
     let mut now = Instant::now();
-    let mut dialled = |book: &mut Book| {
+    let mut dialled = |book: &mut AddressBook| {
         now = now.checked_add(Duration::from_secs(3600)).unwrap();
         book.due(now, 0, |_| false)
     };
     assert_eq!(dialled(&mut book), [(peer, way(1))]);
     assert_eq!(dialled(&mut book), [(peer, way(2))]);
-    book.not_begun(&peer);
+    book.dial_not_started(&peer);
     assert_eq!(dialled(&mut book), [(peer, way(2))]);
     assert_eq!(dialled(&mut book), [(peer, way(1))]);
 }
@@ -79,7 +84,7 @@ fn what_was_learnt_is_remembered_over_a_restart_and_what_was_given_is_not_replac
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("peers.json");
     let (own, given, told) = (LibPeer::random(), LibPeer::random(), LibPeer::random());
-    let mut book = Book::new(own, Some(path.clone()), Scopes::all(), Arc::default());
+    let mut book = AddressBook::new(own, Some(path.clone()), Scopes::all(), Arc::default());
     book.add(given, "/ip4/10.0.0.1/tcp/1".parse().unwrap());
     book.learn(
         by(LibPeer::random()),
@@ -91,17 +96,17 @@ fn what_was_learnt_is_remembered_over_a_restart_and_what_was_given_is_not_replac
         ],
     );
     book.save().unwrap();
-    assert_eq!(book.some(9).len(), 2);
-    let mut booted = Book::new(own, Some(path.clone()), Scopes::all(), Arc::default());
-    booted.add_boot(told, "/ip4/10.0.0.7/tcp/7".parse().unwrap());
+    assert_eq!(book.addresses(9).len(), 2);
+    let mut booted = AddressBook::new(own, Some(path.clone()), Scopes::all(), Arc::default());
+    booted.add_bootnode(told, "/ip4/10.0.0.7/tcp/7".parse().unwrap());
     assert!(
         booted
-            .some(9)
+            .addresses(9)
             .contains(&format!("/ip4/10.0.0.7/tcp/7/p2p/{told}")),
         "the operator's word counts"
     );
-    let again = Book::new(own, Some(path), Scopes::all(), Arc::default());
-    let mut found = again.some(9);
+    let again = AddressBook::new(own, Some(path), Scopes::all(), Arc::default());
+    let mut found = again.addresses(9);
     found.sort();
     let mut expected = vec![format!("/ip4/10.0.0.1/tcp/1/p2p/{given}"), address(&told)];
     expected.sort();
@@ -111,7 +116,7 @@ fn what_was_learnt_is_remembered_over_a_restart_and_what_was_given_is_not_replac
 #[test]
 fn a_peer_to_stay_with_is_dialled_again_and_others_only_while_wanted() {
     let (own, stay, other) = (LibPeer::random(), LibPeer::random(), LibPeer::random());
-    let mut book = Book::new(own, None, Scopes::all(), Arc::default());
+    let mut book = AddressBook::new(own, None, Scopes::all(), Arc::default());
     book.add(stay, "/ip4/10.0.0.1/tcp/1".parse().unwrap());
     book.learn(by(LibPeer::random()), &[address(&other)]);
     // The peer with the greater identity lets the other one dial first.
@@ -131,14 +136,14 @@ fn all_ways_to_a_peer_are_dialled_and_remembered() {
     let path = folder.path().join("peers.json");
     let (own, given, told) = (LibPeer::random(), LibPeer::random(), LibPeer::random());
     let way = |port: usize| -> Multiaddr { format!("/ip4/10.0.0.1/udp/{port}/quic-v1").parse().unwrap() };
-    let mut book = Book::new(own, Some(path.clone()), Scopes::all(), Arc::default());
+    let mut book = AddressBook::new(own, Some(path.clone()), Scopes::all(), Arc::default());
     (1..=2).for_each(|port| book.add(given, way(port)));
     book.add(given, way(2));
     let of = |peer: LibPeer| move |port: usize| format!("{}/p2p/{peer}", way(port));
     let stranger = of(LibPeer::random())(9);
     let own_words: Vec<String> = (3..5).map(of(told)).chain([stranger]).collect();
     book.learn_from_itself(by(told), &own_words);
-    let dialled = |book: &mut Book, hours: u64| {
+    let dialled = |book: &mut AddressBook, hours: u64| {
         let later = Duration::from_secs(3600).saturating_mul(u32::try_from(hours).unwrap());
         let mut due = book.due(Instant::now().checked_add(later).unwrap(), 8, |_| false);
         due.sort_by_key(|(peer, _)| *peer != given);
@@ -150,16 +155,16 @@ fn all_ways_to_a_peer_are_dialled_and_remembered() {
     assert_eq!(dialled(&mut book, 3), [(given, way(1)), (told, way(3))]);
     book.reset(&given);
     book.save().unwrap();
-    let mut again = Book::new(own, Some(path), Scopes::all(), Arc::default());
+    let mut again = AddressBook::new(own, Some(path), Scopes::all(), Arc::default());
     assert_eq!(dialled(&mut again, 1), [(given, way(1)), (told, way(3))]);
     assert_eq!(dialled(&mut again, 2), [(given, way(2)), (told, way(4))]);
     // The oldest are evicted.
     (5..9).for_each(|port| book.add(given, way(port)));
     assert_eq!(
-        book.some(ADDRESSES_PER_PEER_MAX.saturating_add(2)).len(),
+        book.addresses(ADDRESSES_PER_PEER_MAX.saturating_add(2)).len(),
         ADDRESSES_PER_PEER_MAX.saturating_add(2)
     );
-    assert!(!book.some(9).contains(&of(given)(1)));
+    assert!(!book.addresses(9).contains(&of(given)(1)));
 }
 
 /// The announcer with this number, on a separate machine; those with near numbers are at different providers.
@@ -184,13 +189,13 @@ fn the_book_does_not_grow_beyond_its_bound() {
     for number in 0..many {
         book.learn(far(number), &[at(far(number))]);
     }
-    assert_eq!(book.some(usize::MAX).len(), UNVERIFIED_MAX);
+    assert_eq!(book.addresses(usize::MAX).len(), UNVERIFIED_MAX);
     let met: Vec<Announcer> = (0..many).map(|number| far(many + number)).collect();
     for peer in &met {
         book.learn_from_itself(*peer, &[at(*peer)]);
     }
     // Peers that announced themselves replace all that were announced by others; then the book is full.
-    let known: HashSet<String> = book.some(usize::MAX).into_iter().collect();
+    let known: HashSet<String> = book.addresses(usize::MAX).into_iter().collect();
     assert_eq!(known, met.iter().take(BOOK_MAX).copied().map(at).collect());
 }
 
@@ -267,7 +272,7 @@ fn an_announcement_displaces_no_peer_that_was_reached() {
         book.learn(from, &[at(far(4_000 + number))]);
     }
     assert_eq!(book.entries.len(), BOOK_MAX);
-    let known: HashSet<String> = book.some(100).into_iter().collect();
+    let known: HashSet<String> = book.addresses(100).into_iter().collect();
     assert_eq!(
         known,
         reached.iter().copied().map(at).collect(),
@@ -281,8 +286,8 @@ fn an_announcement_displaces_no_peer_that_was_reached() {
     };
     book.learn_from_itself(peer, &[at(moved)]);
     let entry = book.entries.get(&peer.peer).unwrap();
-    assert_eq!(entry.ways.len(), 2);
-    assert_eq!(entry.ways.first(), entry.verified.as_ref());
+    assert_eq!(entry.addresses.len(), 2);
+    assert_eq!(entry.addresses.first(), entry.verified.as_ref());
     // They are also dialled first.
     let now = Instant::now() + Duration::from_secs(3600);
     let due: HashSet<LibPeer> = book

@@ -7,8 +7,9 @@ use libp2p::gossipsub::MessageAcceptance;
 use tracing::{debug, info, warn};
 use vibecoin_messages::{Severity, Verdict};
 
+use super::Task;
 use super::slots::machine_of;
-use super::{Command, Task};
+use crate::command::Command;
 use crate::counters::{Refusal, count};
 use crate::lanes::Rank;
 use crate::meter::StreamFault;
@@ -47,7 +48,7 @@ impl Task {
             }
             Command::Add { peer, address } => {
                 let behaviour = self.swarm.behaviour_mut();
-                behaviour.gate.befriend(&address);
+                behaviour.admission.add_known_machine(&address);
                 behaviour.limits.bypass_peer_id(&peer);
                 self.book.add(peer, address);
             }
@@ -60,18 +61,18 @@ impl Task {
             }
             Command::Ban { peer, reason, time } => {
                 self.ban(peer, reason, time);
-                self.show_bans();
+                self.publish_bans();
             }
             Command::Unban { peer } => {
                 self.scores.unban(&peer);
-                self.let_in(peer);
-                self.show_bans();
+                self.unblock(peer);
+                self.publish_bans();
             }
             Command::Stop => {}
         }
     }
 
-    pub(super) fn let_in(&mut self, peer: LibPeer) {
+    pub(super) fn unblock(&mut self, peer: LibPeer) {
         self.swarm.behaviour_mut().bans.unblock_peer(peer);
         self.book.reset(&peer);
     }
@@ -86,7 +87,7 @@ impl Task {
                 admitted.map(|admitted| admitted.rank),
                 admitted.and_then(|admitted| admitted.validator),
             );
-            if self.is_told(rank) {
+            if self.may_log(rank) {
                 warn!(target: "node::network", %peer, reason, "peer banned");
             } else {
                 debug!(target: "node::network", %peer, reason, "peer banned");
@@ -96,10 +97,10 @@ impl Task {
                 self.scores.ban_key(key, peer, now);
             }
             if let Some(machine) = at
-                && self.scores.ban_place(machine, now)
+                && self.scores.ban_machine(machine, now)
             {
                 count(&self.shared.tally.places_banned);
-                if self.is_told(None) {
+                if self.may_log(None) {
                     warn!(target: "node::network", %machine, "strangers of this machine are banned");
                 }
             }
@@ -116,7 +117,7 @@ impl Task {
         if let Remembered::Yes { lifted } = self.scores.ban(peer, Ban { reason, until }) {
             self.swarm.behaviour_mut().bans.block_peer(peer);
             if let Some(lifted) = lifted {
-                self.let_in(lifted);
+                self.unblock(lifted);
             }
         }
         let _not_connected = self.swarm.disconnect_peer_id(peer);
@@ -141,7 +142,7 @@ impl Task {
     /// that is stopped or cut off is not at fault; an unknown peer that reconnects to do the same is.
     pub(super) fn on_slow_reader(&mut self, peer: LibPeer, is_stranger: bool) {
         self.shared.tally.refuse(Refusal::SlowReader);
-        if self.is_told((!is_stranger).then_some(Rank::Known)) {
+        if self.may_log((!is_stranger).then_some(Rank::Known)) {
             info!(target: "node::network", %peer, "peer does not take what it is sent");
         }
         if is_stranger {

@@ -6,10 +6,10 @@ use libp2p::PeerId as LibPeer;
 use libp2p::gossipsub::{self, MessageAcceptance, MessageId};
 use vibecoin_messages::{GossipId, Message, Severity};
 
-use super::{Task, Undecided};
+use super::Task;
 use crate::behaviour::COPY_BYTES;
-use crate::config::NetworkEvent;
 use crate::counters::{Protocol, Refusal, count};
+use crate::event::NetworkEvent;
 use crate::lanes::Rank;
 use crate::meter::GOSSIP_MESSAGE_BYTES;
 use crate::repeats::{Repeat, name_of};
@@ -22,6 +22,13 @@ pub(super) const USELESS_BURST: u32 = 8_192;
 pub(super) const USELESS_EACH: Duration = Duration::from_micros(500);
 /// Maximum number of gossiped messages without a verdict; the oldest is ignored.
 const UNDECIDED_MAX: usize = 8_192;
+
+/// A gossiped message that waits for its verdict.
+pub(super) struct Undecided {
+    id: MessageId,
+    source: LibPeer,
+    is_statement: bool,
+}
 
 impl Task {
     pub(super) fn on_gossip(&mut self, source: LibPeer, id: MessageId, message: gossipsub::Message) {
@@ -111,8 +118,7 @@ impl Task {
         let Some(peer) = self.peers.get_mut(&source) else {
             return;
         };
-        let rank = peer.admitted.as_ref().map(|admitted| admitted.rank);
-        if rank == Some(Rank::Stranger) && !peer.useless.take(tokio::time::Instant::now()) {
+        if peer.rank() == Some(Rank::Stranger) && !peer.useless.take(tokio::time::Instant::now()) {
             self.shared.tally.refuse(Refusal::Useless);
             self.blame(source, Severity::Minor, "statements of no use without end");
         }

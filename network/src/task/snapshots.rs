@@ -1,4 +1,4 @@
-//! Views of the network for callers.
+//! Publication of the state that callers read.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -7,12 +7,12 @@ use libp2p::PeerId as LibPeer;
 use vibecoin_primitives::Height;
 
 use super::Task;
-use crate::counters::{BanInfo, NetworkInfo, PeerInfo};
 use crate::handshake::HELLO_PROTOCOL;
+use crate::snapshot::{BanInfo, NetworkInfo, PeerInfo};
 
 impl Task {
-    pub(super) fn show_self(&self) {
-        *self.shared.view.info.lock() = NetworkInfo {
+    pub(super) fn publish_info(&self) {
+        *self.shared.snapshots.info.lock() = NetworkInfo {
             peer_id: self.swarm.local_peer_id().to_string(),
             addresses: self.own_addresses(None),
             protocols: vec![
@@ -23,7 +23,7 @@ impl Task {
         };
     }
 
-    pub(super) fn show_peer(&self, id: LibPeer) {
+    pub(super) fn publish_peer(&self, id: LibPeer) {
         let Some((peer, admitted)) = self.peers.get(&id).and_then(|p| Some((p, p.admitted.as_ref()?))) else {
             return;
         };
@@ -42,10 +42,10 @@ impl Task {
             bytes_out: admitted.traffic.bytes_out.load(Ordering::Relaxed),
             connected_ms: millis(peer.since.elapsed()),
         };
-        self.shared.view.peers.lock().insert(peer.number, info);
+        self.shared.snapshots.peers.lock().insert(peer.number, info);
     }
 
-    pub(super) fn show_bans(&self) {
+    pub(super) fn publish_bans(&self) {
         let now = Instant::now();
         let left = |until: Instant| until.saturating_duration_since(now).as_millis();
         let bans = self.scores.bans().map(|(peer, ban)| BanInfo {
@@ -55,6 +55,6 @@ impl Task {
                 .until
                 .map(|until| u64::try_from(left(until)).unwrap_or(u64::MAX)),
         });
-        *self.shared.view.bans.lock() = bans.collect();
+        *self.shared.snapshots.bans.lock() = bans.collect();
     }
 }

@@ -9,11 +9,12 @@ use libp2p::swarm::ConnectionId;
 use tokio::sync::mpsc;
 use vibecoin_primitives::{Address, Hash, Height, Power, SecretKey, Validator, ValidatorSet};
 
-use super::super::Command;
 use super::*;
-use crate::config::{NetworkConfig, NetworkEvent, Sink};
-use crate::handle::Shared;
+use crate::command::Command;
+use crate::config::NetworkConfig;
+use crate::event::{NetworkEvent, Sink};
 use crate::handshake::Hello;
+use crate::shared::Shared;
 use crate::wire::WIRE_VERSION;
 
 const GENESIS: Hash = Hash([7; 32]);
@@ -31,7 +32,7 @@ impl Sink for Discard {
 struct Room {
     task: Task,
     arrived: usize,
-    _orders: mpsc::Sender<Command>,
+    _commands: mpsc::Sender<Command>,
 }
 
 impl Room {
@@ -68,12 +69,12 @@ impl Room {
             .await
             .unwrap();
         // Independent of the file limit of the machine that runs the test.
-        task.seats.inbound = u32::try_from(SEATS).unwrap();
-        task.seats.guests = u32::try_from(SEATS).unwrap();
+        task.slots.inbound = u32::try_from(SEATS).unwrap();
+        task.slots.unauthenticated = u32::try_from(SEATS).unwrap();
         Self {
             task,
             arrived: 0,
-            _orders: commands,
+            _commands: commands,
         }
     }
 
@@ -102,7 +103,7 @@ impl Room {
             return Some(id);
         }
         // The swarm would report the end of the connection that it was instructed to close.
-        self.task.on_gone(id);
+        self.task.on_disconnected(id);
         None
     }
 
@@ -181,8 +182,8 @@ async fn the_stranger_that_was_quiet_for_longest_makes_way_first() {
         .collect();
     assert_eq!(room.arrive("100.64.0.1"), None, "none is quiet");
     let [quiet, quietest] = [seated[3], seated[9]];
-    room.make_quiet(quiet, QUIET_KEEPS);
-    room.make_quiet(quietest, 2 * QUIET_KEEPS);
+    room.make_quiet(quiet, QUIET_SLOT_KEPT);
+    room.make_quiet(quietest, 2 * QUIET_SLOT_KEPT);
     assert!(room.arrive("100.64.0.1").is_some());
     assert!(room.has(quiet) && !room.has(quietest));
 }
@@ -198,7 +199,7 @@ async fn a_peer_that_this_node_dialled_takes_no_seat_of_those_that_came() {
     };
     room.task
         .on_connection(dialled, ConnectionId::new_unchecked(9_999), &endpoint, 1);
-    assert_eq!(room.task.take_seat(&dialled), Ok(()));
+    assert_eq!(room.task.take_slot(&dialled), Ok(()));
     let own = (0..SEATS).filter(|_| room.arrive("198.10.0.1").is_some()).count();
     assert_eq!(own, PER_MACHINE);
     assert!(room.task.peers.contains_key(&dialled));
