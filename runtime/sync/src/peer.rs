@@ -10,9 +10,9 @@ use crate::PlannerConfig;
 
 /// Maximum number of abandoned requests of one peer that are remembered. Responses to older ones would be
 /// unsolicited; so many failures take minutes of pauses.
-const GIVEN_UP_MAX: usize = 8;
+const ABANDONED_MAX: usize = 8;
 /// A Byzantine response weighs as much as this many stalls.
-const LIE_WEIGHT: u32 = 3;
+const VIOLATION_WEIGHT: u32 = 3;
 /// Consecutive failures after which the claim of a peer that delivered blocks before does not count. One is
 /// enough for a peer that never delivered any.
 const MISSES_MAX: u32 = 3;
@@ -21,7 +21,7 @@ const FAILURES_MAX: u32 = 16;
 
 /// A request whose response is no longer awaited.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct GivenUp {
+pub(crate) struct Abandoned {
     pub(crate) from: Height,
     pub(crate) count: u32,
     pub(crate) sent: MonoTime,
@@ -40,20 +40,20 @@ pub(crate) struct Peer {
     /// Smoothed microseconds per response; 0 before the first.
     pub(crate) latency: u64,
     pub(crate) stalls: u32,
-    pub(crate) lies: u32,
+    pub(crate) violations: u32,
     /// Failures since it last delivered blocks.
     pub(crate) misses: u32,
     /// It has delivered blocks.
-    pub(crate) gave: bool,
+    pub(crate) has_delivered: bool,
     /// It proved to be a validator.
     pub(crate) is_validator: bool,
     /// End of its pause, before which it is not asked.
-    pub(crate) rest_until: MonoTime,
+    pub(crate) paused_until: MonoTime,
     /// The range at which it last failed: requested from other peers, if they have it.
     pub(crate) avoid: Option<Range<Height>>,
     /// Time until which it is not asked for blocks that it does not claim.
     pub(crate) lacks_until: MonoTime,
-    pub(crate) given_up: VecDeque<GivenUp>,
+    pub(crate) abandoned: VecDeque<Abandoned>,
 }
 
 impl Peer {
@@ -65,28 +65,28 @@ impl Peer {
             timeout: config.timeout_first,
             latency: 0,
             stalls: 0,
-            lies: 0,
+            violations: 0,
             misses: 0,
-            gave: false,
+            has_delivered: false,
             is_validator: false,
-            rest_until: MonoTime::default(),
+            paused_until: MonoTime::default(),
             avoid: None,
             lacks_until: MonoTime::default(),
-            given_up: VecDeque::new(),
+            abandoned: VecDeque::new(),
         }
     }
 
     /// Returns true if the record must outlive the connection: a Byzantine peer does not become honest by
     /// reconnecting, and a response to an open request may still arrive.
     pub(crate) fn is_worth_remembering(&self) -> bool {
-        self.lies > 0 || self.misses > 0 || !self.given_up.is_empty()
+        self.violations > 0 || self.misses > 0 || !self.abandoned.is_empty()
     }
 
     /// The same peer after a reconnection. Its stalls are forgotten: they belong to the old connection. A
     /// claim that it did not fulfil counts only once it delivers blocks again.
-    pub(crate) fn back(self, claimed: Height, config: &PlannerConfig) -> Self {
+    pub(crate) fn reconnected(self, claimed: Height, config: &PlannerConfig) -> Self {
         let fresh = Self::new(claimed, config);
-        if self.lies > 0 {
+        if self.violations > 0 {
             Self {
                 claimed,
                 in_flight: 0,
@@ -94,70 +94,71 @@ impl Peer {
             }
         } else {
             Self {
-                given_up: self.given_up,
+                abandoned: self.abandoned,
                 misses: self.misses,
-                gave: self.gave,
+                has_delivered: self.has_delivered,
                 ..fresh
             }
         }
     }
 
-    pub(crate) fn rests(&self, now: MonoTime) -> bool {
-        self.rest_until > now
+    pub(crate) fn is_paused(&self, now: MonoTime) -> bool {
+        self.paused_until > now
     }
 
     /// Returns true if its claim shows that blocks exist. A peer that claims blocks and does not deliver them
     /// is asked again after its pause, but its claims count only after it delivered some.
     pub(crate) const fn is_credible(&self) -> bool {
-        let misses_max = if self.gave { MISSES_MAX } else { 1 };
-        self.lies == 0 && self.misses < misses_max
+        let misses_max = if self.has_delivered { MISSES_MAX } else { 1 };
+        self.violations == 0 && self.misses < misses_max
     }
 
     /// Returns true if it is asked before all others, of which there may be any number: a validator that has
     /// not failed since it delivered blocks.
     pub(crate) const fn is_trusted(&self) -> bool {
-        self.is_validator && self.lies == 0 && self.misses == 0
+        self.is_validator && self.violations == 0 && self.misses == 0
     }
 
     pub(crate) const fn failures(&self) -> u32 {
-        self.stalls.saturating_add(self.lies.saturating_mul(LIE_WEIGHT))
+        self.stalls
+            .saturating_add(self.violations.saturating_mul(VIOLATION_WEIGHT))
     }
 
     /// Records a timeout, or that it had less than it claimed.
-    pub(crate) fn stalled(&mut self, at: Range<Height>, now: MonoTime, config: &PlannerConfig) {
+    pub(crate) fn record_stall(&mut self, at: Range<Height>, now: MonoTime, config: &PlannerConfig) {
         self.stalls = self.stalls.saturating_add(1).min(FAILURES_MAX);
         self.misses = self.misses.saturating_add(1);
-        self.rest(at, now, config);
+        self.pause(at, now, config);
     }
 
     /// Records Byzantine behaviour. Its later responses to open requests are discarded.
-    pub(crate) fn lied(&mut self, at: Range<Height>, now: MonoTime, config: &PlannerConfig) {
-        self.lies = self.lies.saturating_add(1).min(FAILURES_MAX);
-        for given_up in &mut self.given_up {
-            given_up.useful = false;
+    pub(crate) fn record_violation(&mut self, at: Range<Height>, now: MonoTime, config: &PlannerConfig) {
+        self.violations = self.violations.saturating_add(1).min(FAILURES_MAX);
+        for abandoned in &mut self.abandoned {
+            abandoned.useful = false;
         }
-        self.rest(at, now, config);
+        self.pause(at, now, config);
     }
 
-    fn rest(&mut self, at: Range<Height>, now: MonoTime, config: &PlannerConfig) {
+    fn pause(&mut self, at: Range<Height>, now: MonoTime, config: &PlannerConfig) {
         let doublings = self.failures().saturating_sub(1).min(FAILURES_MAX);
         let micros = config
             .rest_first
             .saturating_mul(1_u64.checked_shl(doublings).unwrap_or(u64::MAX))
             .min(config.rest_max);
-        self.rest_until = self.rest_until.max(now.after(micros));
+        self.paused_until = self.paused_until.max(now.after(micros));
         self.avoid = Some(at);
     }
 
-    pub(crate) fn timed_out(&mut self, at: Range<Height>, now: MonoTime, config: &PlannerConfig) {
+    pub(crate) fn record_timeout(&mut self, at: Range<Height>, now: MonoTime, config: &PlannerConfig) {
         self.timeout = self.timeout.saturating_mul(2).min(config.timeout_max);
-        self.stalled(at, now, config);
+        self.record_stall(at, now, config);
     }
 
     /// Records a response of `got` blocks, one or more, to a request for `count`.
-    pub(crate) fn delivered(&mut self, count: u32, got: u32, micros: u64, config: &PlannerConfig) {
+    pub(crate) fn record_delivery(&mut self, count: u32, got: u32, micros: u64, config: &PlannerConfig) {
         self.stalls = self.stalls.saturating_sub(1);
-        (self.misses, self.gave) = (0, true);
+        (self.misses, self.has_delivered) = (0, true);
         self.latency = if self.latency == 0 {
             micros.max(1)
         } else {
@@ -175,21 +176,21 @@ impl Peer {
         .clamp(1, config.blocks_per_request_max);
     }
 
-    pub(crate) fn give_up(&mut self, given_up: GivenUp) {
-        if self.given_up.len() >= GIVEN_UP_MAX {
-            self.given_up.pop_front();
+    pub(crate) fn abandon(&mut self, abandoned: Abandoned) {
+        if self.abandoned.len() >= ABANDONED_MAX {
+            self.abandoned.pop_front();
         }
-        self.given_up.push_back(given_up);
+        self.abandoned.push_back(abandoned);
     }
 
-    pub(crate) fn has_given_up(&self, from: Height) -> bool {
-        self.given_up.iter().any(|given_up| given_up.from == from)
+    pub(crate) fn has_abandoned(&self, from: Height) -> bool {
+        self.abandoned.iter().any(|abandoned| abandoned.from == from)
     }
 
     /// The count of the smallest abandoned request from that height that a response fits.
-    pub(crate) fn fitting_given_up(&self, from: Height, fits: impl Fn(u32) -> bool) -> Option<u32> {
+    pub(crate) fn fitting_abandoned(&self, from: Height, fits: impl Fn(u32) -> bool) -> Option<u32> {
         let counts = self
-            .given_up
+            .abandoned
             .iter()
             .filter(|it| it.from == from)
             .map(|it| it.count);
@@ -197,13 +198,18 @@ impl Peer {
     }
 
     /// The request that a late response belongs to: one that it fits, or any from that height.
-    pub(crate) fn take_given_up(&mut self, from: Height, fits: impl Fn(u32) -> bool) -> Option<GivenUp> {
-        let here = || self.given_up.iter().enumerate().filter(|(_, it)| it.from == from);
+    pub(crate) fn take_abandoned(&mut self, from: Height, fits: impl Fn(u32) -> bool) -> Option<Abandoned> {
+        let here = || {
+            self.abandoned
+                .iter()
+                .enumerate()
+                .filter(|(_, it)| it.from == from)
+        };
         let fitting = here()
             .filter(|(_, it)| fits(it.count))
             .min_by_key(|(_, it)| it.count);
         let at = fitting.or_else(|| here().next()).map(|(at, _)| at)?;
-        self.given_up.remove(at)
+        self.abandoned.remove(at)
     }
 }
 

@@ -345,7 +345,7 @@ fn the_claim_of_a_peer_that_gave_blocks_outlives_some_failures_in_a_row() {
             .peers
             .get_mut(&A)
             .unwrap()
-            .stalled(run(Height(17), 16), now, &config);
+            .record_stall(run(Height(17), 16), now, &config);
     }
 }
 
@@ -450,7 +450,7 @@ fn peers_that_only_left_a_question_open_displace_no_liar() {
         assert_eq!(planner.plan(Height(1), at(2)).len(), 1);
         planner.disconnected(PeerId(number));
     }
-    assert_eq!(planner.gone.len(), GONE_MAX);
+    assert_eq!(planner.disconnected.len(), DISCONNECTED_MAX);
     planner.connected(A, Height(16));
     assert_eq!(planner.plan(Height(1), at(3)), []);
 }
