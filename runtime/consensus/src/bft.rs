@@ -194,31 +194,31 @@ impl Orderer for BftOrderer {
         }
     }
 
-    fn arm_propose(&mut self, now: MonoTime) {
+    fn start_propose_timer(&mut self, now: MonoTime) {
         self.node.advance_clock(now);
         if let Some((mut active, _)) = self.active() {
             active.handler().release_propose_timer();
         }
     }
 
-    fn proposal_comes(&mut self, round: Round, progress: Progress, now: MonoTime) {
+    fn on_proposal_progress(&mut self, round: Round, progress: Progress, now: MonoTime) {
         self.node.advance_clock(now);
         if let Some((mut active, _)) = self.active() {
             active.handler().on_proposal_progress(round, progress);
         }
     }
 
-    fn gone(&mut self, validator: PublicKey, now: MonoTime) {
+    fn on_peer_disconnected(&mut self, validator: PublicKey, now: MonoTime) {
         self.node.advance_clock(now);
         if let Some((mut active, _)) = self.active() {
-            active.handler().peer_disconnected(validator);
+            active.handler().on_peer_disconnected(validator);
         }
     }
 
-    fn back(&mut self, validator: PublicKey, now: MonoTime) {
+    fn on_peer_connected(&mut self, validator: PublicKey, now: MonoTime) {
         self.node.advance_clock(now);
         if let Some((mut active, _)) = self.active() {
-            active.handler().peer_connected(validator);
+            active.handler().on_peer_connected(validator);
         }
     }
 

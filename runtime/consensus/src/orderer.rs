@@ -347,21 +347,21 @@ pub trait Orderer: Send {
     /// Starts the wait for round 0's proposal: the pool is not empty, the first part was seen, or the
     /// empty-block interval is over. Without it an idle chain waits in round 0. Call it once per
     /// height; later calls change nothing.
-    fn arm_propose(&mut self, now: MonoTime);
+    fn start_propose_timer(&mut self, now: MonoTime);
 
     /// A new part of the block of `round` arrived, and `progress` of the block is here: its proposer is
     /// active. A running wait for its proposal is extended by half a propose timeout times the share that
     /// `progress` is of the block. It is never shortened, and never ends later than one and a half propose
     /// timeouts after it began, whatever arrives and when ([`crate::PROPOSE_STRETCH_DIVISOR`]).
-    fn proposal_comes(&mut self, round: Round, progress: Progress, now: MonoTime);
+    fn on_proposal_progress(&mut self, round: Round, progress: Progress, now: MonoTime);
 
     /// A validator disconnected: the wait for its proposals is halved. It is not skipped, since others may
     /// still receive its messages.
-    fn gone(&mut self, validator: PublicKey, now: MonoTime);
+    fn on_peer_disconnected(&mut self, validator: PublicKey, now: MonoTime);
 
     /// A validator connected: for a short time the messages of this node in this round are rebroadcast often.
     /// The validator has not received them, and may be needed for a quorum.
-    fn back(&mut self, validator: PublicKey, now: MonoTime);
+    fn on_peer_connected(&mut self, validator: PublicKey, now: MonoTime);
 
     /// Signs the next part of the block requested by [`Output::Build`]. The guard entry that covers all parts
     /// is durable by then. `None` for anything else: parts are signed once, in order, and never where parts

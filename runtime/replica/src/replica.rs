@@ -206,21 +206,21 @@ impl<S: State, O: Orderer> Replica<S, O> {
         self.pool.expire_more();
         self.work_on_proposal();
         self.bound_candidates();
-        self.arm_propose();
+        self.start_propose_timer();
         self.release_untimely();
         self.request_bodies();
         self.request_blocks();
     }
 
     /// Starts the wait for round 0's proposal, once there is a transaction or an empty block is due.
-    fn arm_propose(&mut self) {
+    fn start_propose_timer(&mut self) {
         if self.halted || self.propose_armed || self.decision.is_committing() {
             return;
         }
         let due = self.tip.hold_until().is_some_and(|at| self.now.mono >= at);
         if due || self.pool.has_pending() {
             self.propose_armed = true;
-            self.orderer.arm_propose(self.now.mono);
+            self.orderer.start_propose_timer(self.now.mono);
             self.drain_orderer();
         }
     }

@@ -94,14 +94,14 @@ impl EffectHandler<'_> {
         context::key_of(self.state.validators.proposer(to_core::round(round)))
     }
 
-    /// Allows round 0's propose timer to run. See [`crate::Orderer::arm_propose`].
+    /// Allows round 0's propose timer to run. See [`crate::Orderer::start_propose_timer`].
     pub fn release_propose_timer(&mut self) {
         if self.state.propose_timer.release() {
             self.begin_propose_timer(Round::ZERO);
         }
     }
 
-    /// See [`crate::Orderer::proposal_comes`].
+    /// See [`crate::Orderer::on_proposal_progress`].
     pub fn on_proposal_progress(&mut self, round: Round, progress: Progress) {
         let kind = TimerKind::Propose;
         let timer = Timer { round, kind };
@@ -121,8 +121,8 @@ impl EffectHandler<'_> {
         }
     }
 
-    /// See [`crate::Orderer::gone`].
-    pub fn peer_disconnected(&mut self, validator: PublicKey) {
+    /// See [`crate::Orderer::on_peer_disconnected`].
+    pub fn on_peer_disconnected(&mut self, validator: PublicKey) {
         let is_member = self.state.validators.member(&validator).is_some();
         if !is_member || !self.node.disconnected.insert(validator) {
             return;
@@ -140,8 +140,8 @@ impl EffectHandler<'_> {
         }
     }
 
-    /// See [`crate::Orderer::back`].
-    pub fn peer_connected(&mut self, validator: PublicKey) {
+    /// See [`crate::Orderer::on_peer_connected`].
+    pub fn on_peer_connected(&mut self, validator: PublicKey) {
         if self.state.validators.member(&validator).is_none() {
             return;
         }

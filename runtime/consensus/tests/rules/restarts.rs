@@ -58,7 +58,7 @@ fn a_proposer_whose_guard_may_have_lost_its_newest_entry_begins_no_block_in_the_
     assert!(outputs.contains(&build(0, true)) && !outputs.contains(&build(0, false)));
     assert_eq!(bench.guard.as_ref().unwrap().step, GuardStep::Building);
     // It votes as always; a lone validator has no peer to send parts to and builds.
-    bench.orderer.arm_propose(T0);
+    bench.orderer.start_propose_timer(T0);
     bench.orderer.on_time(T0.after(600_000));
     assert_eq!(own_votes(&bench.drain()), vec![(VoteKind::Prevote, None)]);
     let mut alone = Bench::new(1, 0);
@@ -187,7 +187,7 @@ fn a_guard_ahead_of_the_chain_keeps_the_node_silent_until_it_has_caught_up() {
             bench.drain();
         }
         assert_eq!(bench.orderer.status().abstaining, silent);
-        bench.orderer.arm_propose(T0);
+        bench.orderer.start_propose_timer(T0);
         bench.orderer.on_time(T0.after(300_000 * height));
         let outputs = bench.drain();
         assert_eq!(own_votes(&outputs).is_empty(), silent, "height {height}");
@@ -209,7 +209,7 @@ fn a_home_that_asks_for_silence_is_silent_through_that_height_and_then_signs() {
             bench.drain();
         }
         assert_eq!(bench.orderer.status().abstaining, silent);
-        bench.orderer.arm_propose(T0);
+        bench.orderer.start_propose_timer(T0);
         bench.orderer.on_time(T0.after(300_000 * height));
         let outputs = bench.drain();
         assert_eq!(own_votes(&outputs).is_empty(), silent, "height {height}");

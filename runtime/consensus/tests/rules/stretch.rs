@@ -17,11 +17,13 @@ fn progress(parts: u32) -> Progress {
 /// the nil prevote.
 fn waits(arrivals: impl IntoIterator<Item = (u64, Progress)>) -> u64 {
     let mut bench = Bench::started(4, 3);
-    bench.orderer.arm_propose(T0);
+    bench.orderer.start_propose_timer(T0);
     let mut ended = None;
     for (at, progress) in arrivals {
         ended = ended.or_else(|| run_until(&mut bench, at));
-        bench.orderer.proposal_comes(Round::ZERO, progress, T0.after(at));
+        bench
+            .orderer
+            .on_proposal_progress(Round::ZERO, progress, T0.after(at));
     }
     ended
         .or_else(|| run_until(&mut bench, 10 * LENGTH))
@@ -48,24 +50,26 @@ fn run_until(bench: &mut Bench, until: u64) -> Option<u64> {
 fn a_part_moves_the_wait_of_its_round_by_its_share_and_no_other() {
     let mut bench = Bench::started(4, 3);
     let rebroadcast = Some(T0.after(500_000));
-    bench.orderer.proposal_comes(Round(0), progress(1), T0);
+    bench.orderer.on_proposal_progress(Round(0), progress(1), T0);
     assert_eq!(
         bench.orderer.next_deadline(),
         rebroadcast,
         "no wait, none to move"
     );
-    bench.orderer.arm_propose(T0);
+    bench.orderer.start_propose_timer(T0);
     let later = T0.after(50_000);
-    bench.orderer.proposal_comes(Round(1), progress(PARTS), later);
+    bench
+        .orderer
+        .on_proposal_progress(Round(1), progress(PARTS), later);
     assert_eq!(
         bench.orderer.next_deadline(),
         Some(T0.after(LENGTH)),
         "another round's"
     );
-    bench.orderer.proposal_comes(Round(0), progress(7), later);
+    bench.orderer.on_proposal_progress(Round(0), progress(7), later);
     let third = Some(T0.after(LENGTH + LENGTH / 6));
     assert_eq!(bench.orderer.next_deadline(), third, "a third of the parts");
-    bench.orderer.proposal_comes(Round(0), progress(3), later);
+    bench.orderer.on_proposal_progress(Round(0), progress(3), later);
     assert_eq!(bench.orderer.next_deadline(), third, "never sooner for a part");
 }
 
@@ -129,7 +133,7 @@ fn whatever_comes_and_when_no_round_waits_longer_than_one_and_a_half_propose_tim
         let length = LENGTH + u64::from(round) * 100_000;
         let mut bench = Bench::started(4, 3);
         if round == 0 {
-            bench.orderer.arm_propose(T0);
+            bench.orderer.start_propose_timer(T0);
         } else {
             let others = bench.others();
             for other in &others[..2] {
@@ -156,21 +160,21 @@ fn whatever_comes_and_when_no_round_waits_longer_than_one_and_a_half_propose_tim
             match rng.below(10) {
                 0 => {
                     left = true;
-                    bench.orderer.gone(proposer, now);
+                    bench.orderer.on_peer_disconnected(proposer, now);
                 }
-                1 => bench.orderer.back(proposer, now),
+                1 => bench.orderer.on_peer_connected(proposer, now),
                 2 => {
                     let parts = rng.next() as u32;
                     let of = rng.next() as u32;
                     let progress = Progress { parts, of };
                     bench
                         .orderer
-                        .proposal_comes(Round(rng.below(4) as u32), progress, now);
+                        .on_proposal_progress(Round(rng.below(4) as u32), progress, now);
                 }
                 _ => {
                     parts += rng.below(1 + u64::from(of)) as u32;
                     let progress = Progress { parts, of };
-                    bench.orderer.proposal_comes(Round(round), progress, now);
+                    bench.orderer.on_proposal_progress(Round(round), progress, now);
                 }
             }
             bench.drain();

@@ -10,9 +10,9 @@ fn an_idle_chain_waits_in_round_0_until_it_is_told_not_to() {
     bench.orderer.on_time(idle);
     assert_eq!(own_votes(&bench.drain()), vec![]);
     let now = idle.after(1);
-    bench.orderer.arm_propose(now);
+    bench.orderer.start_propose_timer(now);
     assert_eq!(bench.orderer.next_deadline(), Some(now.after(300_000)));
-    bench.orderer.arm_propose(now.after(100_000));
+    bench.orderer.start_propose_timer(now.after(100_000));
     assert_eq!(
         bench.orderer.next_deadline(),
         Some(now.after(300_000)),
@@ -53,25 +53,25 @@ fn a_proposal_for_a_later_round_does_not_start_the_wait_of_an_idle_one() {
 fn a_proposer_whose_connection_ended_is_waited_for_half_as_long() {
     let mut bench = Bench::started(4, 3);
     let proposer = bench.proposer(0).public_key();
-    bench.orderer.arm_propose(T0);
+    bench.orderer.start_propose_timer(T0);
     bench
         .orderer
-        .gone(bench.proposer(1).public_key(), T0.after(10_000));
+        .on_peer_disconnected(bench.proposer(1).public_key(), T0.after(10_000));
     assert_eq!(
         bench.orderer.next_deadline(),
         Some(T0.after(300_000)),
         "another's"
     );
-    bench.orderer.gone(proposer, T0.after(20_000));
+    bench.orderer.on_peer_disconnected(proposer, T0.after(20_000));
     assert_eq!(bench.orderer.next_deadline(), Some(T0.after(170_000)));
-    bench.orderer.gone(proposer, T0.after(90_000));
+    bench.orderer.on_peer_disconnected(proposer, T0.after(90_000));
     assert_eq!(bench.orderer.next_deadline(), Some(T0.after(170_000)), "no news");
     bench.orderer.on_time(T0.after(170_000));
     assert_eq!(own_votes(&bench.drain()), vec![(VoteKind::Prevote, None)]);
 
     let mut bench = Bench::started(4, 3);
-    bench.orderer.gone(proposer, T0);
-    bench.orderer.arm_propose(T0);
+    bench.orderer.on_peer_disconnected(proposer, T0);
+    bench.orderer.start_propose_timer(T0);
     assert_eq!(
         bench.orderer.next_deadline(),
         Some(T0.after(150_000)),
@@ -79,9 +79,9 @@ fn a_proposer_whose_connection_ended_is_waited_for_half_as_long() {
     );
 
     let mut bench = Bench::started(4, 3);
-    bench.orderer.gone(proposer, T0);
-    bench.orderer.back(proposer, T0);
-    bench.orderer.arm_propose(T0);
+    bench.orderer.on_peer_disconnected(proposer, T0);
+    bench.orderer.on_peer_connected(proposer, T0);
+    bench.orderer.start_propose_timer(T0);
     bench.orderer.on_time(T0.after(299_999));
     assert_eq!(own_votes(&bench.drain()), vec![], "back again");
     bench.orderer.on_time(T0.after(300_000));
@@ -91,12 +91,14 @@ fn a_proposer_whose_connection_ended_is_waited_for_half_as_long() {
 #[test]
 fn a_validator_that_is_back_is_soon_told_again_what_was_said() {
     let mut bench = Bench::started(4, 3);
-    bench.orderer.arm_propose(T0);
+    bench.orderer.start_propose_timer(T0);
     let now = T0.after(300_000);
     bench.orderer.on_time(now);
     let nil = vec![(VoteKind::Prevote, None)];
     assert_eq!(own_votes(&bench.drain()), nil);
-    bench.orderer.back(bench.proposer(1).public_key(), now);
+    bench
+        .orderer
+        .on_peer_connected(bench.proposer(1).public_key(), now);
     bench.orderer.on_time(now.after(99_999));
     assert_eq!(own_votes(&bench.drain()), vec![], "not yet");
     for time in 1..=10 {
@@ -116,7 +118,7 @@ fn a_validator_that_is_back_is_soon_told_again_what_was_said() {
 #[test]
 fn a_dead_turn_ends_as_soon_as_a_quorum_precommitted_no_block() {
     let mut bench = Bench::started(4, 3);
-    bench.orderer.arm_propose(T0);
+    bench.orderer.start_propose_timer(T0);
     let now = T0.after(300_000);
     bench.orderer.on_time(now);
     assert_eq!(own_votes(&bench.drain()), vec![(VoteKind::Prevote, None)]);

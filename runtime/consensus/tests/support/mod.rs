@@ -298,7 +298,7 @@ impl Net {
         node.up = true;
         node.orderer.replay(params, records, guard, now);
         node.abstained |= node.orderer.status().abstaining;
-        node.orderer.arm_propose(now);
+        node.orderer.start_propose_timer(now);
         self.perform(i);
     }
 
@@ -459,7 +459,7 @@ impl Net {
                 let now = MonoTime(self.now);
                 let node = &mut self.nodes[i];
                 node.orderer.start_height(params, now);
-                node.orderer.arm_propose(now);
+                node.orderer.start_propose_timer(now);
             }
             Output::Halt(reason) => {
                 self.nodes[i].halted = Some(reason);

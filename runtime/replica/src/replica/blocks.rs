@@ -48,9 +48,9 @@ impl<S: State, O: Orderer> Replica<S, O> {
             }) => {
                 // A proposer that works on a later round's block shows nothing about this round.
                 if under_way && of.0 == Round::ZERO {
-                    self.orderer.arm_propose(self.now.mono);
+                    self.orderer.start_propose_timer(self.now.mono);
                 }
-                self.orderer.proposal_comes(of.0, progress, self.now.mono);
+                self.orderer.on_proposal_progress(of.0, progress, self.now.mono);
                 self.finish_assembly(of);
                 Verdict::Fresh
             }

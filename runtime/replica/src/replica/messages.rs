@@ -16,13 +16,13 @@ impl<S: State, O: Orderer> Replica<S, O> {
         self.peers.connect(peer, validator);
         self.catch_up.connected(peer, head, validator);
         if let Some(validator) = validator {
-            self.orderer.back(validator, self.now.mono);
+            self.orderer.on_peer_connected(validator, self.now.mono);
         }
     }
 
     pub(super) fn on_disconnected(&mut self, peer: PeerId) {
         if let Some(validator) = self.peers.disconnect(peer) {
-            self.orderer.gone(validator, self.now.mono);
+            self.orderer.on_peer_disconnected(validator, self.now.mono);
         }
         self.bodies.disconnected(peer);
         self.catch_up.disconnected(peer);
