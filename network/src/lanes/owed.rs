@@ -10,54 +10,54 @@ use vibecoin_messages::Message;
 use crate::wire::kind;
 
 /// Maximum number of pending requests to one peer. One that is silent receives one every two seconds.
-const QUESTIONS_MAX: usize = 128;
+const REQUESTS_MAX: usize = 128;
 /// Deadline of a response.
-const ANSWER_TIME: Duration = Duration::from_secs(120);
+const RESPONSE_TIME: Duration = Duration::from_secs(120);
 
 /// Maximum number of pending requests kept for a disconnected peer: those that it may still be serving. The
 /// newest.
-const QUESTIONS_GONE_MAX: usize = 16;
+const REQUESTS_DISCONNECTED_MAX: usize = 16;
 
 /// Requests that a peer has not answered, on any of its connections.
 #[derive(Default)]
 pub struct Owed {
     /// The kind of the response, and the time of the request.
-    questions: Mutex<VecDeque<(u8, Instant)>>,
+    requests: Mutex<VecDeque<(u8, Instant)>>,
 }
 
 impl Owed {
     /// Records a message sent to the peer, if it is a request.
     pub fn asked(&self, message: &Message) {
-        let answer = match message {
+        let response = match message {
             Message::BodyRequest { .. } => kind::BODY,
             Message::SyncRequest { .. } => kind::SYNC_RESPONSE,
             _ => return,
         };
-        let mut questions = self.questions.lock();
-        if questions.len() >= QUESTIONS_MAX {
-            questions.pop_front();
+        let mut requests = self.requests.lock();
+        if requests.len() >= REQUESTS_MAX {
+            requests.pop_front();
         }
-        questions.push_back((answer, Instant::now()));
+        requests.push_back((response, Instant::now()));
     }
 
     /// The peer is disconnected: few requests are kept until it reconnects.
     pub fn shorten(&self) {
-        let mut questions = self.questions.lock();
-        let older = questions.len().saturating_sub(QUESTIONS_GONE_MAX);
-        questions.drain(..older);
-        questions.shrink_to_fit();
+        let mut requests = self.requests.lock();
+        let older = requests.len().saturating_sub(REQUESTS_DISCONNECTED_MAX);
+        requests.drain(..older);
+        requests.shrink_to_fit();
     }
 
     /// Removes the oldest request that a response of this kind answers; returns false if there is none.
-    pub fn take(&self, answer: u8) -> bool {
-        self.take_at(answer, Instant::now())
+    pub fn take(&self, response: u8) -> bool {
+        self.take_at(response, Instant::now())
     }
 
-    fn take_at(&self, answer: u8, now: Instant) -> bool {
-        let mut questions = self.questions.lock();
-        questions.retain(|(_, at)| now.saturating_duration_since(*at) <= ANSWER_TIME);
-        let found = questions.iter().position(|(kind, _)| *kind == answer);
-        found.is_some_and(|at| questions.remove(at).is_some())
+    fn take_at(&self, response: u8, now: Instant) -> bool {
+        let mut requests = self.requests.lock();
+        requests.retain(|(_, at)| now.saturating_duration_since(*at) <= RESPONSE_TIME);
+        let found = requests.iter().position(|(kind, _)| *kind == response);
+        found.is_some_and(|at| requests.remove(at).is_some())
     }
 }
 
@@ -89,13 +89,10 @@ mod tests {
         assert!(owed.take(kind::SYNC_RESPONSE));
         owed.asked(&body);
         let late = Instant::now()
-            .checked_add(ANSWER_TIME + Duration::from_secs(1))
+            .checked_add(RESPONSE_TIME + Duration::from_secs(1))
             .unwrap();
         assert!(!owed.take_at(kind::BODY, late), "much too late");
         (0..1_000).for_each(|_| owed.asked(&body));
-        assert_eq!(
-            (0..1_000).filter(|_| owed.take(kind::BODY)).count(),
-            QUESTIONS_MAX
-        );
+        assert_eq!((0..1_000).filter(|_| owed.take(kind::BODY)).count(), REQUESTS_MAX);
     }
 }

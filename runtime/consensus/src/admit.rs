@@ -54,7 +54,7 @@ impl ActiveHeight<'_> {
         };
         // A known message may still be new to the core: it can have arrived inside a certificate.
         if matches!(verdict, Verdict::Fresh | Verdict::Known) {
-            handler.note_height(message.height());
+            handler.record_height(message.height());
             let key = certificate_key(&message);
             self.feed(core_input(message));
             if let Some(key) = key {
@@ -81,7 +81,7 @@ impl ActiveHeight<'_> {
             return refusal;
         }
         let keeping = future.keep(message);
-        handler.note_height(height);
+        handler.record_height(height);
         keeping.refusal().unwrap_or(Verdict::Fresh)
     }
 }

@@ -99,7 +99,7 @@ impl Bodies {
     }
 
     /// Records a vote whose signature was checked: its validator has the block. One per validator is kept.
-    pub fn note_vote(&mut self, vote: &Vote) {
+    pub fn record_vote(&mut self, vote: &Vote) {
         if let Some(block) = vote.block {
             self.voted.insert(vote.validator, (vote.height, block));
         }

@@ -26,7 +26,7 @@ pub const OPEN_MAX: usize = 32;
 /// Answered requests of one peer that are remembered, to distinguish a repeated response from an unsolicited one.
 pub const ANSWERED_MAX: usize = 64;
 /// Disconnected peers whose requests are remembered.
-pub const GONE_MAX: usize = 64;
+pub const DISCONNECTED_MAX: usize = 64;
 /// Time after a request within which its response is accepted, in microseconds. Later ones are dropped without blame.
 pub const ANSWER_GRACE_MICROS: u64 = 60_000_000;
 /// Rounds below and above the present one whose parts are accepted.
@@ -168,7 +168,7 @@ impl Peer {
             remember(&mut self.answered, Answered::Body(hash), ANSWERED_MAX);
             return in_time(asked.map(|(_, at)| at), now);
         }
-        self.no_question(Answered::Body(hash))
+        self.unexpected(Answered::Body(hash))
     }
 
     fn blocks(&mut self, from: Height, got: usize, now: MonoTime) -> Ruling {
@@ -180,7 +180,7 @@ impl Peer {
             .filter(|(_, it)| fits(it.count))
             .min_by_key(|(_, it)| it.count);
         let Some((at, asked)) = fitting.or_else(|| here().next()) else {
-            return self.no_question(Answered::Blocks(from));
+            return self.unexpected(Answered::Blocks(from));
         };
         let asked = *asked;
         self.blocks.remove(at);
@@ -192,7 +192,7 @@ impl Peer {
         in_time(Some(asked.at), now)
     }
 
-    fn no_question(&self, answer: Answered) -> Ruling {
+    fn unexpected(&self, answer: Answered) -> Ruling {
         Ruling::Refuse(if self.answered.contains(&answer) {
             Refusal::free(Refused::Repeated, "a second answer to one question")
         } else {
@@ -227,7 +227,7 @@ pub struct Intake {
     stand: Stand,
     peers: BTreeMap<PeerId, Peer>,
     /// Disconnected peers, oldest first.
-    gone: VecDeque<PeerId>,
+    disconnected: VecDeque<PeerId>,
     streams: BTreeMap<(Height, Round, PublicKey), Stream>,
 }
 
@@ -248,7 +248,7 @@ impl Intake {
                 .unwrap_or(u64::MAX),
             stand: Stand::default(),
             peers: BTreeMap::new(),
-            gone: VecDeque::new(),
+            disconnected: VecDeque::new(),
             streams: BTreeMap::new(),
         }
     }
@@ -263,7 +263,7 @@ impl Intake {
 
     /// Registers a connected peer.
     pub fn connected(&mut self, peer: PeerId, validator: Option<PublicKey>) {
-        self.gone.retain(|gone| *gone != peer);
+        self.disconnected.retain(|other| *other != peer);
         let known = self.peers.entry(peer).or_default();
         known.validator = validator;
         known.connected = true;
@@ -279,12 +279,12 @@ impl Intake {
             known.blocks.clear();
             known.bodies.clear();
         });
-        if self.gone.len() >= GONE_MAX
-            && let Some(oldest) = self.gone.pop_front()
+        if self.disconnected.len() >= DISCONNECTED_MAX
+            && let Some(oldest) = self.disconnected.pop_front()
         {
             self.peers.remove(&oldest);
         }
-        self.gone.push_back(peer);
+        self.disconnected.push_back(peer);
     }
 
     /// The validator that a connected peer proved to be.

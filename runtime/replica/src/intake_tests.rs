@@ -389,7 +389,10 @@ fn what_is_remembered_is_bounded() {
         intake.connected(PeerId(number), None);
         intake.disconnected(PeerId(number));
     }
-    assert_eq!((intake.gone.len(), intake.peers.len()), (GONE_MAX, GONE_MAX + 5));
+    assert_eq!(
+        (intake.disconnected.len(), intake.peers.len()),
+        (DISCONNECTED_MAX, DISCONNECTED_MAX + 5)
+    );
     for round in 0..1_000 {
         let (first, length) = Stand::window(Round(round));
         let turns = vec![key(1).public_key(); length as usize];

@@ -51,7 +51,7 @@ impl Peers {
     }
 
     /// Records that a verified vote of this validator is for `height`.
-    pub fn note_vote(&mut self, validator: PublicKey, height: Height) {
+    pub fn record_vote(&mut self, validator: PublicKey, height: Height) {
         let voted = self.voted.entry(validator).or_default();
         *voted = height.max(*voted);
     }
@@ -75,18 +75,18 @@ impl Peers {
         claim: impl Fn(PeerId) -> Option<Height>,
     ) -> Height {
         let mut claims: BTreeMap<PublicKey, Height> = BTreeMap::new();
-        let mut note = |validator: PublicKey, height: Height| {
+        let mut record = |validator: PublicKey, height: Height| {
             if height > head {
                 let claim = claims.entry(validator).or_default();
                 *claim = height.max(*claim);
             }
         };
         for (validator, height) in &self.voted {
-            note(*validator, height.saturating_sub(1));
+            record(*validator, height.saturating_sub(1));
         }
         for (peer, validator) in &self.connected {
             if let (Some(validator), Some(height)) = (validator, claim(*peer)) {
-                note(*validator, height);
+                record(*validator, height);
             }
         }
         let mut claims: Vec<(Height, u64)> = claims

@@ -55,7 +55,7 @@ pub struct Replica<S: State, O: Orderer> {
     catch_up: CatchUp,
     evidence: EvidenceBook,
     /// True once the wait for round 0's proposal was started at this height.
-    propose_armed: bool,
+    propose_timer_started: bool,
     /// True once [`Action::Halt`] was emitted: no action follows, and no event is processed.
     halted: bool,
     /// The time of the event being processed.
@@ -80,7 +80,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
             decision: Decision::default(),
             peers: Peers::default(),
             evidence: EvidenceBook::default(),
-            propose_armed: false,
+            propose_timer_started: false,
             halted: false,
             now: Now::default(),
             actions: VecDeque::new(),
@@ -124,7 +124,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
 
     /// Time at which [`Event::Time`] is due.
     pub fn next_deadline(&self) -> Option<MonoTime> {
-        let arm = if self.propose_armed || self.decision.is_committing() {
+        let propose = if self.propose_timer_started || self.decision.is_committing() {
             None
         } else {
             self.tip.hold_until()
@@ -134,7 +134,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
         [
             self.orderer.next_deadline(),
             self.proposer.due(&self.pool),
-            arm,
+            propose,
             self.bodies.next_deadline(),
             self.catch_up.next_deadline(),
             expired,
@@ -214,12 +214,12 @@ impl<S: State, O: Orderer> Replica<S, O> {
 
     /// Starts the wait for round 0's proposal, once there is a transaction or an empty block is due.
     fn start_propose_timer(&mut self) {
-        if self.halted || self.propose_armed || self.decision.is_committing() {
+        if self.halted || self.propose_timer_started || self.decision.is_committing() {
             return;
         }
         let due = self.tip.hold_until().is_some_and(|at| self.now.mono >= at);
         if due || self.pool.has_pending() {
-            self.propose_armed = true;
+            self.propose_timer_started = true;
             self.orderer.start_propose_timer(self.now.mono);
             self.drain_orderer();
         }

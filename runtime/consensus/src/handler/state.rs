@@ -115,11 +115,11 @@ impl NodeState {
         let height = next.params().height;
         self.verifier.forget_below(height);
         self.own.begin_height(height);
-        self.note_departed(previous, next);
+        self.record_departed(previous, next);
     }
 
     /// Keeps the keys that leave with this set, for as long as a node that forwards their messages could be behind.
-    fn note_departed(&mut self, previous: Option<&ValidatorSet>, next: &ValidatorSet) {
+    fn record_departed(&mut self, previous: Option<&ValidatorSet>, next: &ValidatorSet) {
         let height = next.params().height;
         self.departed
             .retain(|key, since| height < since.saturating_add(FUTURE_HEIGHTS) && next.member(key).is_none());
@@ -173,7 +173,7 @@ impl NodeState {
     }
 
     /// Records that a validator is at `height`.
-    pub fn note_height(&mut self, height: Height) {
+    pub fn record_height(&mut self, height: Height) {
         self.highest_seen = self.highest_seen.max(height);
     }
 

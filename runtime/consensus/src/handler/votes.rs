@@ -68,13 +68,13 @@ impl EffectHandler<'_> {
         if !self.node.verifier.vote(vote) {
             return Verdict::Rejected("bad signature of a vote");
         }
-        self.note_height(horizon);
+        self.record_height(horizon);
         Verdict::Ignored
     }
 
     /// Records that a validator is at `height`.
-    pub fn note_height(&mut self, height: Height) {
-        self.node.note_height(height);
+    pub fn record_height(&mut self, height: Height) {
+        self.node.record_height(height);
     }
 
     pub(super) fn verify_signature(&mut self, signed: SignedMessage<Ctx, ConsensusMsg<Ctx>>) -> bool {

@@ -126,7 +126,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
         self.bodies.begin_height(done);
         self.timeliness.begin_height();
         self.proposer.stop();
-        self.propose_armed = false;
+        self.propose_timer_started = false;
         let next = self.tip.next_height();
         self.catch_up.begin_height(next);
         self.emit(Action::ResetLog { height: next });

@@ -92,9 +92,9 @@ impl<S: State, O: Orderer> Replica<S, O> {
             if self.peers.is_validator(from, &vote.validator) {
                 self.catch_up.on_proof(from, height.saturating_sub(1));
             }
-            self.peers.note_vote(vote.validator, height);
+            self.peers.record_vote(vote.validator, height);
             if height >= self.tip.next_height() {
-                self.bodies.note_vote(&vote);
+                self.bodies.record_vote(&vote);
             }
         }
         verdict
