@@ -23,7 +23,7 @@
 //! - who may connect: `handshake`, `address`, `scopes`, `address_book`, `arrivals`, `displace`, `admission`,
 //!   `score`, `numbers`;
 //! - what is carried: `lanes`, `streams`, `copies`, `repeats`;
-//! - what it may cost: `bucket`, `transport`, `negotiation`, `guarded`, `opened`, `meter`, `weight`.
+//! - what it may cost: `bucket`, `transport`, `negotiation`, `guarded`, `stream_rate`, `meter`, `gossip_cost`.
 //!
 //! Every queue and buffer of the swarm has a bound, for one peer and for all of them. "Known" peers proved to
 //! be validators or were configured by the operator; all others are "unknown" (`Stranger` in the code).
@@ -70,6 +70,7 @@ mod displace;
 mod error;
 mod event;
 mod form;
+mod gossip_cost;
 mod guarded;
 mod handle;
 mod handshake;
@@ -77,16 +78,15 @@ mod lanes;
 mod meter;
 mod negotiation;
 mod numbers;
-mod opened;
 mod repeats;
 mod scopes;
 mod score;
 mod shared;
 mod snapshot;
+mod stream_rate;
 mod streams;
 mod task;
 mod transport;
-mod weight;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects)]

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use vibecoin_primitives::limits::{KIB, MIB};
 
-use crate::opened::Opened;
+use crate::stream_rate::StreamRate;
 
 mod muxer;
 mod stream;
@@ -60,7 +60,8 @@ pub struct Meter {
     per_s: AtomicU64,
     /// Time at which the bytes received so far would have arrived at that rate.
     at: Mutex<Instant>,
-    opened: Opened,
+    /// Rate limit of the streams that it opens.
+    opened: StreamRate,
     /// Its hello was accepted.
     is_met: AtomicBool,
 }
@@ -71,7 +72,7 @@ impl Meter {
         Self {
             per_s: AtomicU64::new(per_s.max(1)),
             at: Mutex::new(now.checked_sub(SAVED_MAX).unwrap_or(now)),
-            opened: Opened::new(now),
+            opened: StreamRate::new(now),
             is_met: AtomicBool::new(false),
         }
     }

@@ -21,8 +21,8 @@ struct Numbered {
     owed: Arc<Owed>,
 }
 
-/// Numbers of connected peers, and of some disconnected ones.
-pub struct Numbers {
+/// PeerNumbers of connected peers, and of some disconnected ones.
+pub struct PeerNumbers {
     next: u64,
     of: HashMap<LibPeer, Numbered>,
     /// Connected peers.
@@ -32,7 +32,7 @@ pub struct Numbers {
     disconnected_known: VecDeque<LibPeer>,
 }
 
-impl Numbers {
+impl PeerNumbers {
     pub fn new() -> Self {
         Self {
             next: 1,
@@ -115,7 +115,7 @@ impl Numbers {
 mod tests {
     use super::*;
 
-    fn visit(numbers: &mut Numbers, peer: LibPeer, rank: Option<Rank>) -> PeerId {
+    fn visit(numbers: &mut PeerNumbers, peer: LibPeer, rank: Option<Rank>) -> PeerId {
         let number = numbers.connected(peer);
         assert_eq!(numbers.peer(number), Some(peer));
         if let Some(rank) = rank {
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn an_identity_keeps_its_number_and_no_other_gets_it() {
-        let mut numbers = Numbers::new();
+        let mut numbers = PeerNumbers::new();
         let [a, b] = [(); 2].map(|()| LibPeer::random());
         let first = visit(&mut numbers, a, Some(Rank::Stranger));
         assert_ne!(visit(&mut numbers, b, Some(Rank::Stranger)), first);
@@ -145,13 +145,13 @@ mod tests {
     fn a_peer_owes_on_its_next_connection_what_it_owed_on_the_last_and_a_few_answers_at_most() {
         use crate::wire::kind;
         use vibecoin_primitives::{Hash, Height};
-        let mut numbers = Numbers::new();
+        let mut numbers = PeerNumbers::new();
         let [honest, other] = [(); 2].map(|()| LibPeer::random());
         let question = vibecoin_messages::Message::BodyRequest {
             height: Height(1),
             block: Hash::ZERO,
         };
-        let meet = |numbers: &mut Numbers, peer| {
+        let meet = |numbers: &mut PeerNumbers, peer| {
             numbers.connected(peer);
             numbers.admitted(&peer, Rank::Stranger)
         };
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded_and_strangers_displace_no_validator() {
-        let mut numbers = Numbers::new();
+        let mut numbers = PeerNumbers::new();
         let [validator, first] = [(); 2].map(|()| LibPeer::random());
         let number = visit(&mut numbers, validator, Some(Rank::Known));
         let old = visit(&mut numbers, first, Some(Rank::Stranger));

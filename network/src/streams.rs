@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 /// Maximum number of streams to open, and of incoming ones, queued in one connection.
 const WAITING_MAX: usize = 16;
 /// Maximum number of streams to open queued for the swarm. Further callers wait.
-const WANTED_MAX: usize = 256;
+const OPEN_REQUESTS_MAX: usize = 256;
 
 /// The peer is not connected, does not support the protocol or has closed the connection.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +39,7 @@ type Reply = oneshot::Sender<Stream>;
 
 /// A stream to open.
 #[derive(Debug)]
-pub struct Want {
+pub struct OpenRequest {
     protocol: StreamProtocol,
     reply: Reply,
 }
@@ -47,7 +47,7 @@ pub struct Want {
 /// Opens streams.
 #[derive(Clone, Debug)]
 pub struct Control {
-    wanted: mpsc::Sender<(LibPeer, Want)>,
+    requests: mpsc::Sender<(LibPeer, OpenRequest)>,
 }
 
 impl Control {
@@ -57,8 +57,8 @@ impl Control {
     /// [`NoStream`].
     pub async fn open_stream(&self, peer: LibPeer, protocol: StreamProtocol) -> Result<Stream, NoStream> {
         let (reply, opened) = oneshot::channel();
-        let want = Want { protocol, reply };
-        self.wanted.send((peer, want)).await.map_err(|_| NoStream)?;
+        let request = OpenRequest { protocol, reply };
+        self.requests.send((peer, request)).await.map_err(|_| NoStream)?;
         opened.await.map_err(|_| NoStream)
     }
 }
@@ -74,7 +74,7 @@ pub struct Incoming {
 /// The libp2p behaviour that handles these streams.
 pub struct Streams {
     accepted: Arc<[StreamProtocol]>,
-    wanted: mpsc::Receiver<(LibPeer, Want)>,
+    requests: mpsc::Receiver<(LibPeer, OpenRequest)>,
     control: Control,
     arrived: VecDeque<Incoming>,
 }
@@ -82,11 +82,11 @@ pub struct Streams {
 impl Streams {
     /// Accepts streams of these protocols.
     pub fn new(accepted: impl IntoIterator<Item = StreamProtocol>) -> Self {
-        let (sender, wanted) = mpsc::channel(WANTED_MAX);
+        let (sender, requests) = mpsc::channel(OPEN_REQUESTS_MAX);
         Self {
             accepted: accepted.into_iter().collect(),
-            wanted,
-            control: Control { wanted: sender },
+            requests,
+            control: Control { requests: sender },
             arrived: VecDeque::new(),
         }
     }
@@ -99,7 +99,7 @@ impl Streams {
     fn handler(&self) -> Handler {
         Handler {
             accepted: self.accepted.clone(),
-            wanted: VecDeque::new(),
+            requests: VecDeque::new(),
             arrived: VecDeque::new(),
         }
     }
@@ -150,7 +150,7 @@ impl NetworkBehaviour for Streams {
         if let Some(incoming) = self.arrived.pop_front() {
             return Poll::Ready(ToSwarm::GenerateEvent(incoming));
         }
-        match self.wanted.poll_recv(cx) {
+        match self.requests.poll_recv(cx) {
             Poll::Ready(Some((peer_id, event))) => Poll::Ready(ToSwarm::NotifyHandler {
                 peer_id,
                 handler: NotifyHandler::Any,
@@ -164,46 +164,46 @@ impl NetworkBehaviour for Streams {
 /// The streams of one connection.
 pub struct Handler {
     accepted: Arc<[StreamProtocol]>,
-    wanted: VecDeque<Want>,
+    requests: VecDeque<OpenRequest>,
     arrived: VecDeque<(Stream, StreamProtocol)>,
 }
 
 impl ConnectionHandler for Handler {
-    type FromBehaviour = Want;
+    type FromBehaviour = OpenRequest;
     type ToBehaviour = (Stream, StreamProtocol);
-    type InboundProtocol = Speaks;
-    type OutboundProtocol = Speaks;
+    type InboundProtocol = Protocols;
+    type OutboundProtocol = Protocols;
     type InboundOpenInfo = ();
     type OutboundOpenInfo = Reply;
 
-    fn listen_protocol(&self) -> SubstreamProtocol<Speaks> {
-        SubstreamProtocol::new(Speaks(self.accepted.clone()), ())
+    fn listen_protocol(&self) -> SubstreamProtocol<Protocols> {
+        SubstreamProtocol::new(Protocols(self.accepted.clone()), ())
     }
 
     fn poll(
         &mut self,
         _: &mut Context<'_>,
-    ) -> Poll<ConnectionHandlerEvent<Speaks, Reply, Self::ToBehaviour>> {
+    ) -> Poll<ConnectionHandlerEvent<Protocols, Reply, Self::ToBehaviour>> {
         if let Some(arrived) = self.arrived.pop_front() {
             return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(arrived));
         }
         // None is opened for a caller that has given up.
-        while let Some(Want { protocol, reply }) = self.wanted.pop_front() {
+        while let Some(OpenRequest { protocol, reply }) = self.requests.pop_front() {
             if !reply.is_closed() {
-                let protocol = SubstreamProtocol::new(Speaks(Arc::from([protocol])), reply);
+                let protocol = SubstreamProtocol::new(Protocols(Arc::from([protocol])), reply);
                 return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
             }
         }
         Poll::Pending
     }
 
-    fn on_behaviour_event(&mut self, want: Want) {
-        if self.wanted.len() < WAITING_MAX {
-            self.wanted.push_back(want);
+    fn on_behaviour_event(&mut self, request: OpenRequest) {
+        if self.requests.len() < WAITING_MAX {
+            self.requests.push_back(request);
         }
     }
 
-    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Speaks, Speaks, (), Reply>) {
+    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Protocols, Protocols, (), Reply>) {
         match event {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, info: () })
                 if self.arrived.len() < WAITING_MAX =>
@@ -214,7 +214,7 @@ impl ConnectionHandler for Handler {
                 protocol: (stream, _),
                 info: reply,
             }) => {
-                let _wish_has_passed = reply.send(stream);
+                let _caller_has_given_up = reply.send(stream);
             }
             // The reply of a failed one is dropped, which reports the failure.
             _ => {}
@@ -224,9 +224,9 @@ impl ConnectionHandler for Handler {
 
 /// Protocols that may be negotiated for a stream.
 #[derive(Debug)]
-pub struct Speaks(Arc<[StreamProtocol]>);
+pub struct Protocols(Arc<[StreamProtocol]>);
 
-impl UpgradeInfo for Speaks {
+impl UpgradeInfo for Protocols {
     type Info = StreamProtocol;
     type InfoIter = std::vec::IntoIter<StreamProtocol>;
 
@@ -235,7 +235,7 @@ impl UpgradeInfo for Speaks {
     }
 }
 
-impl InboundUpgrade<Stream> for Speaks {
+impl InboundUpgrade<Stream> for Protocols {
     type Output = (Stream, StreamProtocol);
     type Error = Infallible;
     type Future = Ready<Result<Self::Output, Infallible>>;
@@ -245,7 +245,7 @@ impl InboundUpgrade<Stream> for Speaks {
     }
 }
 
-impl OutboundUpgrade<Stream> for Speaks {
+impl OutboundUpgrade<Stream> for Protocols {
     type Output = (Stream, StreamProtocol);
     type Error = Infallible;
     type Future = Ready<Result<Self::Output, Infallible>>;

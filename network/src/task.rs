@@ -28,7 +28,7 @@ use crate::event::{NetworkEvent, Sink};
 use crate::handshake::HELLO_PROTOCOL;
 use crate::lanes::{InFlight, Lane, Rank, Totals};
 use crate::meter::{Meters, StreamFault};
-use crate::numbers::Numbers;
+use crate::numbers::PeerNumbers;
 use crate::repeats::AllRepeats;
 use crate::score::Scores;
 use crate::shared::Shared;
@@ -78,7 +78,7 @@ pub struct Task {
     event_sender: mpsc::Sender<TaskEvent>,
     /// Connected peers.
     peers: HashMap<LibPeer, Peer>,
-    numbers: Numbers,
+    numbers: PeerNumbers,
     next_session: u64,
     /// Gossiped messages that wait for their verdict, and their order of arrival.
     undecided: HashMap<GossipId, Undecided>,

@@ -59,7 +59,7 @@ pub fn tcp(key: &Keypair, meters: &Meters) -> Result<Connections, Failed> {
         .upgrade(Version::V1Lazy)
         .authenticate(Secure(noise::Config::new(key)?))
         .multiplex(muxer)
-        .map(move |(peer, muxer), _| (peer, metered(&meters, peer, Brisk(muxer))))
+        .map(move |(peer, muxer), _| (peer, metered(&meters, peer, ImmediateClose(muxer))))
         .boxed())
 }
 
@@ -74,9 +74,9 @@ where
 
 /// A muxer that closes at once. The inner one waits until its last bytes have been acknowledged, and over a
 /// cut cable that is a quarter of an hour, for which the peer would count as connected.
-struct Brisk<M>(M);
+struct ImmediateClose<M>(M);
 
-impl<M: StreamMuxer + Unpin> StreamMuxer for Brisk<M> {
+impl<M: StreamMuxer + Unpin> StreamMuxer for ImmediateClose<M> {
     type Substream = M::Substream;
     type Error = M::Error;
 

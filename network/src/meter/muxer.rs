@@ -12,7 +12,7 @@ use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::stream::{Metered, Watch};
+use super::stream::{Inspector, Metered};
 use super::{Meter, StreamFault};
 use crate::transport::NEGOTIATED_STREAMS_MAX;
 
@@ -85,9 +85,9 @@ where
                 return Err(io::Error::other("the peer opens streams without end"));
             }
             if self.has_capacity() {
-                let watch = Watch::new(self.peer, self.faults.clone(), &self.open, &self.negotiated);
+                let inspector = Inspector::new(self.peer, self.faults.clone(), &self.open, &self.negotiated);
                 self.arrived
-                    .push_back(Metered::new(stream, self.meter.clone(), Some(watch)));
+                    .push_back(Metered::new(stream, self.meter.clone(), Some(inspector)));
             }
         }
         cx.waker().wake_by_ref();

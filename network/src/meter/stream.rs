@@ -12,8 +12,8 @@ use tokio::time::{Instant, Sleep, sleep};
 use vibecoin_primitives::limits::KIB;
 
 use super::{Meter, StreamFault};
+use crate::gossip_cost::GossipCost;
 use crate::negotiation::Negotiation;
-use crate::weight::Weigher;
 
 /// Number of bytes read at once: the maximum by which a stream can exceed its budget.
 const READ_BYTES_MAX: usize = 64 * KIB;
@@ -26,35 +26,36 @@ pub struct Metered<S> {
     meter: Arc<Meter>,
     pause: Option<Pin<Box<Sleep>>>,
     /// Set for a stream that the peer opened.
-    watch: Option<Watch>,
+    inspector: Option<Inspector>,
 }
 
 impl<S> Metered<S> {
-    pub(super) fn new(inner: S, meter: Arc<Meter>, watch: Option<Watch>) -> Self {
+    pub(super) fn new(inner: S, meter: Arc<Meter>, inspector: Option<Inspector>) -> Self {
         Self {
             inner,
             meter,
             pause: None,
-            watch,
+            inspector,
         }
     }
 }
 
-/// Detects gossip frames that do not decode, and weighs all of them. `libp2p-gossipsub` reports no event for
+/// Inspects the bytes of a stream that the peer opened: it bounds the negotiation, detects gossip frames that do not
+/// decode, and charges for all of them. `libp2p-gossipsub` reports no event for
 /// a frame that does not decode and keeps the connection. It closes its side of an incoming stream then, and
 /// otherwise only of one that its peer has ended.
-pub(super) struct Watch {
+pub(super) struct Inspector {
     peer: LibPeer,
     faults: mpsc::Sender<(LibPeer, StreamFault)>,
     /// `None` once a protocol is agreed on.
     negotiation: Option<(Negotiation, Arc<()>)>,
     is_gossip: bool,
     pub(super) has_ended: bool,
-    weigher: Weigher,
+    gossip: GossipCost,
     _open: Arc<()>,
 }
 
-impl Watch {
+impl Inspector {
     pub(super) fn new(
         peer: LibPeer,
         faults: mpsc::Sender<(LibPeer, StreamFault)>,
@@ -67,7 +68,7 @@ impl Watch {
             negotiation: Some((Negotiation::default(), negotiated.clone())),
             is_gossip: false,
             has_ended: false,
-            weigher: Weigher::new(),
+            gossip: GossipCost::new(),
             _open: open.clone(),
         }
     }
@@ -76,7 +77,7 @@ impl Watch {
     pub(super) fn on_read(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.negotiation {
             Some((negotiation, _)) => negotiation.on_read(bytes).map(|()| 0),
-            None if self.is_gossip => Ok(self.weigher.charge(bytes)),
+            None if self.is_gossip => Ok(self.gossip.charge(bytes)),
             None => Ok(0),
         }
     }
@@ -113,11 +114,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         let is_asked = !some.is_empty();
         let read = ready!(Pin::new(&mut self.inner).poll_read(cx, some));
         let mut charge = Ok(0);
-        if let Some(watch) = &mut self.watch {
+        if let Some(inspector) = &mut self.inspector {
             match &read {
                 Ok(0) if !is_asked => {}
-                Ok(0) | Err(_) => watch.has_ended = true,
-                Ok(count) => charge = watch.on_read(buf.get(..*count).unwrap_or_default()),
+                Ok(0) | Err(_) => inspector.has_ended = true,
+                Ok(count) => charge = inspector.on_read(buf.get(..*count).unwrap_or_default()),
             }
         }
         let count = read?;
@@ -135,8 +136,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let count = ready!(Pin::new(&mut self.inner).poll_write(cx, buf))?;
-        if let Some(watch) = &mut self.watch {
-            watch.on_write(buf.get(..count).unwrap_or_default());
+        if let Some(inspector) = &mut self.inspector {
+            inspector.on_write(buf.get(..count).unwrap_or_default());
         }
         Poll::Ready(Ok(count))
     }
@@ -147,11 +148,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let count = ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, bufs))?;
-        if let Some(watch) = &mut self.watch {
+        if let Some(inspector) = &mut self.inspector {
             let mut left = count;
             for buf in bufs {
                 let len = left.min(buf.len());
-                watch.on_write(buf.get(..len).unwrap_or_default());
+                inspector.on_write(buf.get(..len).unwrap_or_default());
                 left = left.saturating_sub(len);
             }
         }
@@ -163,8 +164,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(watch) = &mut self.watch {
-            watch.on_close();
+        if let Some(inspector) = &mut self.inspector {
+            inspector.on_close();
         }
         Pin::new(&mut self.inner).poll_close(cx)
     }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use libp2p::core::muxing::StreamMuxerEvent;
 
 use super::muxer::STREAMS_BEFORE_HELLO_MAX;
-use super::stream::Watch;
+use super::stream::Inspector;
 use super::*;
 use crate::negotiation::tests::line;
 use crate::transport::NEGOTIATED_STREAMS_MAX;
@@ -87,17 +87,17 @@ impl StreamMuxer for Endless {
 }
 
 /// A stream on which the peer proposed these, and this node confirmed the last one.
-fn watched(proposals: &[&str]) -> (Watch, mpsc::Receiver<(LibPeer, StreamFault)>) {
+fn watched(proposals: &[&str]) -> (Inspector, mpsc::Receiver<(LibPeer, StreamFault)>) {
     let (faults, found) = mpsc::channel(8);
-    let mut watch = Watch::new(LibPeer::random(), faults, &Arc::default(), &Arc::default());
+    let mut inspector = Inspector::new(LibPeer::random(), faults, &Arc::default(), &Arc::default());
     for (at, proposal) in proposals.iter().enumerate() {
         for chunk in line(proposal).chunks(7) {
-            assert_eq!(watch.on_read(chunk).unwrap(), 0);
+            assert_eq!(inspector.on_read(chunk).unwrap(), 0);
         }
         let is_confirmed = at == 0 || at + 1 == proposals.len();
-        watch.on_write(&line(if is_confirmed { proposal } else { "na" }));
+        inspector.on_write(&line(if is_confirmed { proposal } else { "na" }));
     }
-    (watch, found)
+    (inspector, found)
 }
 
 const HEADER: &str = "/multistream/1.0.0";
@@ -105,11 +105,11 @@ const HEADER: &str = "/multistream/1.0.0";
 #[test]
 fn only_gossip_that_its_peer_did_not_end_is_a_fault_when_it_is_closed_here() {
     let faults_of = |proposals: &[&str], ended: bool| {
-        let (mut watch, mut found) = watched(proposals);
-        let _charge = watch.on_read(b"\x04....").unwrap();
-        watch.has_ended = ended;
-        watch.on_close();
-        watch.on_close();
+        let (mut inspector, mut found) = watched(proposals);
+        let _charge = inspector.on_read(b"\x04....").unwrap();
+        inspector.has_ended = ended;
+        inspector.on_close();
+        inspector.on_close();
         std::iter::from_fn(|| found.try_recv().ok()).count()
     };
     let gossip = "/meshsub/1.1.0";
@@ -133,13 +133,13 @@ fn gossip_is_weighed_whatever_was_proposed_before_it() {
         &[HEADER, "/meshsub/1.1.0"][..],
         &[HEADER, &junk, "/meshsub/1.2.0"],
     ] {
-        let (mut watch, _) = watched(proposals);
-        assert!(watch.on_read(&ids).unwrap() >= 256);
+        let (mut inspector, _) = watched(proposals);
+        assert!(inspector.on_read(&ids).unwrap() >= 256);
     }
-    let (mut watch, _) = watched(&[HEADER, "/ipfs/ping/1.0.0"]);
-    assert_eq!(watch.on_read(&ids).unwrap(), 0);
-    let (mut watch, _) = watched(&[HEADER]);
-    let proposals = (0..100).take_while(|_| watch.on_read(&line("/a")).is_ok());
+    let (mut inspector, _) = watched(&[HEADER, "/ipfs/ping/1.0.0"]);
+    assert_eq!(inspector.on_read(&ids).unwrap(), 0);
+    let (mut inspector, _) = watched(&[HEADER]);
+    let proposals = (0..100).take_while(|_| inspector.on_read(&line("/a")).is_ok());
     assert_eq!(proposals.count(), 15, "beside the header");
 }
 
@@ -170,13 +170,13 @@ fn streams_before_the_hello_and_negotiations_after_it_make_way_when_they_end() {
     let (meters, _) = Meters::new(1);
     let peer = LibPeer::random();
     let muxer = meters.connection(peer, Endless);
-    let watch = || Watch::new(peer, meters.faults.clone(), &muxer.open, &muxer.negotiated);
-    let mut streams: Vec<Watch> = (0..STREAMS_BEFORE_HELLO_MAX).map(|_| watch()).collect();
+    let inspector = || Inspector::new(peer, meters.faults.clone(), &muxer.open, &muxer.negotiated);
+    let mut streams: Vec<Inspector> = (0..STREAMS_BEFORE_HELLO_MAX).map(|_| inspector()).collect();
     assert!(!muxer.has_capacity());
     drop(streams.pop());
     assert!(muxer.has_capacity());
     meters.set(&peer, 1, false);
-    streams.extend((streams.len()..NEGOTIATED_STREAMS_MAX).map(|_| watch()));
+    streams.extend((streams.len()..NEGOTIATED_STREAMS_MAX).map(|_| inspector()));
     assert!(!muxer.has_capacity());
     for text in [HEADER, "/ipfs/ping/1.0.0"] {
         streams[0].on_read(&line(text)).unwrap();

@@ -25,7 +25,7 @@ use crate::error::NetworkError;
 use crate::event::Sink;
 use crate::handshake::keypair;
 use crate::meter::{Meters, STRANGER_BYTES_PER_S_MIN};
-use crate::numbers::Numbers;
+use crate::numbers::PeerNumbers;
 use crate::repeats::AllRepeats;
 use crate::scopes::Scopes;
 use crate::score::Scores;
@@ -157,7 +157,7 @@ impl Task {
             events,
             event_sender,
             peers: HashMap::new(),
-            numbers: Numbers::new(),
+            numbers: PeerNumbers::new(),
             next_session: 0,
             undecided: HashMap::new(),
             undecided_order: VecDeque::new(),

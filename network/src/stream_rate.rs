@@ -1,4 +1,4 @@
-//! Streams that a peer opens, counted where the connection accepts them.
+//! Rate limit of the streams that a peer opens, counted where the connection accepts them.
 //!
 //! A stream costs this node a negotiation, however short it is, and bounds on open streams do not cover one
 //! that is dropped at once. Honest peers open about ten when they connect and keep them.
@@ -19,14 +19,14 @@ const KNOWN_BURST: u32 = 512;
 const KNOWN_EACH: Duration = Duration::from_millis(10);
 
 /// The streams that one peer opened, against its rate limit.
-pub struct Opened(Mutex<State>);
+pub struct StreamRate(Mutex<State>);
 
 struct State {
     is_known: bool,
     bucket: Bucket,
 }
 
-impl Opened {
+impl StreamRate {
     /// No streams yet, of a new peer.
     pub fn new(now: Instant) -> Self {
         Self(Mutex::new(State {
@@ -65,10 +65,10 @@ mod tests {
     #[test]
     fn a_stranger_opens_what_a_meeting_takes_and_then_a_few_a_second() {
         let start = Instant::now();
-        let opened = Opened::new(start);
+        let rate = StreamRate::new(start);
         let taken = |second: u64| {
             let now = start.checked_add(Duration::from_secs(second)).unwrap();
-            (0..1_000).filter(|_| opened.take(now)).count()
+            (0..1_000).filter(|_| rate.take(now)).count()
         };
         assert_eq!([taken(0), taken(0), taken(1), taken(3_600)], [64, 0, 8, 64]);
     }
@@ -76,14 +76,14 @@ mod tests {
     #[test]
     fn a_validator_opens_more_and_being_told_so_again_gives_it_none_anew() {
         let start = Instant::now();
-        let opened = Opened::new(start);
-        let taken = || (0..1_000).filter(|_| opened.take(start)).count();
+        let rate = StreamRate::new(start);
+        let taken = || (0..1_000).filter(|_| rate.take(start)).count();
         assert_eq!(taken(), 64);
-        opened.set_known(true, start);
+        rate.set_known(true, start);
         assert_eq!(taken(), 512);
-        opened.set_known(true, start);
+        rate.set_known(true, start);
         assert_eq!(taken(), 0);
-        opened.set_known(false, start);
+        rate.set_known(false, start);
         assert_eq!(taken(), 64);
     }
 }

@@ -29,7 +29,7 @@ enum Part {
 
 /// Reads a stream of length-delimited protobuf frames, down to their fields.
 #[derive(Debug)]
-pub struct Weigher {
+pub struct GossipCost {
     part: Part,
     /// Remaining bytes of the frame.
     left: u64,
@@ -39,7 +39,7 @@ pub struct Weigher {
     is_message: bool,
 }
 
-impl Weigher {
+impl GossipCost {
     /// Starts at the first byte after the negotiation of a stream.
     pub const fn new() -> Self {
         Self {
@@ -143,11 +143,8 @@ mod tests {
     /// The charge for these bytes, which is the same for every split of them.
     fn charge(bytes: &[u8]) -> usize {
         let by = |len: usize| {
-            let mut weigher = Weigher::new();
-            bytes
-                .chunks(len)
-                .map(|chunk| weigher.charge(chunk))
-                .sum::<usize>()
+            let mut cost = GossipCost::new();
+            bytes.chunks(len).map(|chunk| cost.charge(chunk)).sum::<usize>()
         };
         let whole = by(bytes.len());
         assert!((1..9).all(|len| by(len) == whole));
