@@ -15,7 +15,7 @@ use vibecoin_storage::Store;
 use crate::forge::{Workshop, after, parts, vote_of};
 use crate::rng::Rng;
 use crate::stretch::Turn;
-use crate::{Config, Lie, Stretched};
+use crate::{Behaviour, Config, Stretched};
 
 /// Number of transactions that a Byzantine node remembers for replay.
 const OLD_MAX: usize = 200;
@@ -23,7 +23,7 @@ const OLD_MAX: usize = 200;
 const FAR_VOTES: u64 = 12;
 
 /// A message and its receivers.
-pub struct Said {
+pub struct Outgoing {
     pub to: Vec<usize>,
     pub message: Message,
 }
@@ -36,8 +36,8 @@ struct Shown {
     body: Vec<u8>,
 }
 
-pub struct Liar {
-    lie: Lie,
+pub struct ByzantineNode {
+    behaviour: Behaviour,
     seed: u64,
     pub node: usize,
     nodes: usize,
@@ -56,15 +56,15 @@ pub struct Liar {
     /// True if every node receives every message.
     pub open: bool,
     /// Number of changed, added and withheld messages.
-    pub lies: u64,
+    pub distorted: u64,
     /// Outcomes of the turns that it stretched.
     pub stretched: Stretched,
 }
 
-impl Liar {
+impl ByzantineNode {
     pub fn new(config: &Config, chain: &Chain, node: usize, nodes: usize, key: &SecretKey) -> Self {
         Self {
-            lie: config.lie,
+            behaviour: config.behaviour,
             seed: config.seed,
             node,
             nodes,
@@ -77,18 +77,18 @@ impl Liar {
             old: Vec::new(),
             turn: None,
             open: false,
-            lies: 0,
+            distorted: 0,
             stretched: Stretched::default(),
         }
     }
 
     /// The behaviour at a height.
-    pub(crate) fn at(&self, height: Height) -> Lie {
-        let kinds = Lie::ALL.len() - 3;
-        match self.lie {
+    pub(crate) fn at(&self, height: Height) -> Behaviour {
+        let kinds = Behaviour::ALL.len() - 3;
+        match self.behaviour {
             // Any of the behaviours except none, mixed and twins.
-            Lie::Mixed => Lie::ALL[1 + Rng::new(self.seed ^ (height.0 << 20), 8).index(kinds)],
-            lie => lie,
+            Behaviour::Mixed => Behaviour::ALL[1 + Rng::new(self.seed ^ (height.0 << 20), 8).index(kinds)],
+            behaviour => behaviour,
         }
     }
 
@@ -105,7 +105,7 @@ impl Liar {
     }
 
     /// Records a received message.
-    pub fn hear(&mut self, message: &Message) {
+    pub fn on_received(&mut self, message: &Message) {
         match message {
             Message::Consensus(ConsensusMessage::Proposal(signed)) => {
                 let Proposal {
@@ -124,13 +124,13 @@ impl Liar {
     }
 
     /// The answer to a request for a block that its own node does not have.
-    pub fn answer(&mut self, from: usize, message: &Message) -> Option<Said> {
+    pub fn answer(&mut self, from: usize, message: &Message) -> Option<Outgoing> {
         let Message::BodyRequest { block, .. } = message else {
             return None;
         };
         let mut shown = self.shown.values().flatten();
         let shown = shown.find(|shown| shown.header.hash() == *block && shown.to.contains(&from))?;
-        Some(Said {
+        Some(Outgoing {
             to: vec![from],
             message: Message::Body {
                 header: Box::new(shown.header.clone()),
@@ -140,46 +140,49 @@ impl Liar {
     }
 
     /// Messages in place of a block that its node has made.
-    pub fn built(&mut self, block: &Block, store: &Store) -> Vec<Said> {
+    pub fn built(&mut self, block: &Block, store: &Store) -> Vec<Outgoing> {
         let Block { header, .. } = block;
-        let lie = self.at(header.height);
-        if header.proposer != self.me || !lie.is_about_blocks() || self.shown.contains_key(&header.hash()) {
+        let behaviour = self.at(header.height);
+        if header.proposer != self.me
+            || !behaviour.is_about_blocks()
+            || self.shown.contains_key(&header.hash())
+        {
             return Vec::new();
         }
         let [one, two] = self.halves(header.height);
         let all = self.others();
         let as_it_is = |to: Vec<usize>| (to, block.clone(), encode(&block.body));
-        let blocks = self.with_workshop(header.height, store, |workshop| match lie {
-            Lie::EquivocatingProposals => {
-                let other = workshop.forge(lie, block)?;
+        let blocks = self.with_workshop(header.height, store, |workshop| match behaviour {
+            Behaviour::EquivocatingProposals => {
+                let other = workshop.forge(behaviour, block)?;
                 let bytes = encode(&other.body);
                 Some(vec![as_it_is(one), (two, other, bytes)])
             }
-            Lie::SwappedBody => {
+            Behaviour::SwappedBody => {
                 let swapped = workshop.swapped(&block.body);
                 Some(vec![as_it_is(one), (two, block.clone(), swapped)])
             }
             _ => {
-                let forged = workshop.forge(lie, block)?;
+                let forged = workshop.forge(behaviour, block)?;
                 let bytes = encode(&forged.body);
                 Some(vec![(all.clone(), forged, bytes)])
             }
         });
-        let lied = blocks.is_some();
-        self.lies += u64::from(lied);
+        let is_distorted = blocks.is_some();
+        self.distorted += u64::from(is_distorted);
         let blocks = blocks.unwrap_or_else(|| vec![as_it_is(all)]);
-        let mut said = Vec::new();
+        let mut outgoing = Vec::new();
         let mut shown = Vec::new();
         for (to, block, body) in blocks {
-            if lie != Lie::SwappedBody {
+            if behaviour != Behaviour::SwappedBody {
                 for part in parts(&self.chain.genesis, &self.key, &block) {
-                    said.push(Said {
+                    outgoing.push(Outgoing {
                         to: to.clone(),
                         message: Message::Part(Box::new(part)),
                     });
                 }
             }
-            said.push(Said {
+            outgoing.push(Outgoing {
                 to: to.clone(),
                 message: Message::Body {
                     header: Box::new(block.header.clone()),
@@ -193,7 +196,7 @@ impl Liar {
             });
         }
         self.shown.insert(header.hash(), shown);
-        said
+        outgoing
     }
 
     fn with_workshop<T>(
@@ -220,33 +223,33 @@ impl Liar {
     }
 
     /// Messages in place of one to a single node or to all.
-    pub fn speak(&mut self, to: Option<usize>, message: Message, store: &Store) -> Vec<Said> {
+    pub fn on_send(&mut self, to: Option<usize>, message: Message, store: &Store) -> Vec<Outgoing> {
         let to = to.map_or_else(|| self.others(), |to| vec![to]);
         let as_it_is = |message| {
-            vec![Said {
+            vec![Outgoing {
                 to: to.clone(),
                 message,
             }]
         };
         match message {
             Message::Consensus(ConsensusMessage::Vote(vote)) if vote.vote.validator == self.me => {
-                let said = self.vote(&vote, &to);
-                self.lies += u64::from(said.len() != 1 || said[0].message != vote_message(vote));
-                said
+                let outgoing = self.vote(&vote, &to);
+                self.distorted += u64::from(outgoing.len() != 1 || outgoing[0].message != vote_message(vote));
+                outgoing
             }
             Message::Consensus(ConsensusMessage::Proposal(signed)) if signed.proposal.proposer == self.me => {
                 let proposal = &signed.proposal;
-                let (hash, lie) = (proposal.header.hash(), self.at(proposal.height));
+                let (hash, behaviour) = (proposal.header.hash(), self.at(proposal.height));
                 self.proposed.insert((proposal.height, proposal.round), hash);
-                if lie == Lie::WithheldProposals {
-                    self.lies += 1;
+                if behaviour == Behaviour::WithheldProposals {
+                    self.distorted += 1;
                     return Vec::new();
                 }
-                let named_first = lie == Lie::FutureTime && self.rng.chance(500);
+                let named_first = behaviour == Behaviour::FutureTime && self.rng.chance(500);
                 let Some(shown) = self.shown.get(&hash) else {
                     return as_it_is(Message::Consensus(ConsensusMessage::Proposal(signed)));
                 };
-                let said = shown.iter().map(|shown| self.propose(proposal, shown));
+                let outgoing = shown.iter().map(|shown| self.propose(proposal, shown));
                 let turns = u32::try_from(self.nodes).expect("few nodes");
                 // In its next turn at this height it claims a quorum for its block, and claims that before
                 // this one.
@@ -256,7 +259,7 @@ impl Liar {
                     ..proposal.clone()
                 };
                 let again = shown.iter().map(|shown| self.propose(&again, shown));
-                again.filter(|_| named_first).chain(said).collect()
+                again.filter(|_| named_first).chain(outgoing).collect()
             }
             Message::Body { ref header, .. } if header.proposer == self.me => {
                 let kept = self.keeps(header.height, Some(header.hash()));
@@ -267,7 +270,7 @@ impl Liar {
                 let kept = self.keeps(statement.height, None);
                 self.held_back(kept, &to, message)
             }
-            Message::SyncResponse { from, blocks } if self.at(from) == Lie::ForgedCertificates => {
+            Message::SyncResponse { from, blocks } if self.at(from) == Behaviour::ForgedCertificates => {
                 let blocks = self.forged_blocks(from, blocks, store);
                 as_it_is(Message::SyncResponse { from, blocks })
             }
@@ -278,29 +281,32 @@ impl Liar {
     /// Nodes that do not get one of its own blocks.
     fn keeps(&self, height: Height, block: Option<Hash>) -> Vec<usize> {
         match self.at(height) {
-            Lie::WithheldProposals => self.others(),
-            Lie::WithheldBodies => {
+            Behaviour::WithheldProposals => self.others(),
+            Behaviour::WithheldBodies => {
                 let [one, _] = self.halves(height);
                 one
             }
             // The block shown in its place has been sent.
-            lie if lie.is_about_blocks() && block.is_none_or(|block| self.shown.contains_key(&block)) => {
+            behaviour
+                if behaviour.is_about_blocks()
+                    && block.is_none_or(|block| self.shown.contains_key(&block)) =>
+            {
                 self.others()
             }
             _ => Vec::new(),
         }
     }
 
-    fn held_back(&mut self, kept: Vec<usize>, to: &[usize], message: Message) -> Vec<Said> {
+    fn held_back(&mut self, kept: Vec<usize>, to: &[usize], message: Message) -> Vec<Outgoing> {
         let left: Vec<usize> = to.iter().copied().filter(|node| !kept.contains(node)).collect();
-        self.lies += u64::from(left.len() < to.len());
+        self.distorted += u64::from(left.len() < to.len());
         if left.is_empty() {
             return Vec::new();
         }
-        vec![Said { to: left, message }]
+        vec![Outgoing { to: left, message }]
     }
 
-    fn propose(&self, proposal: &Proposal, shown: &Shown) -> Said {
+    fn propose(&self, proposal: &Proposal, shown: &Shown) -> Outgoing {
         let proposal = Proposal {
             header: shown.header.clone(),
             ..proposal.clone()
@@ -311,7 +317,7 @@ impl Liar {
         } else {
             shown.to.clone()
         };
-        Said {
+        Outgoing {
             to,
             message: Message::Consensus(ConsensusMessage::Proposal(Box::new(signed))),
         }
@@ -321,22 +327,22 @@ impl Liar {
         vote_message(vote.sign(&self.chain.genesis, &self.key))
     }
 
-    fn vote(&mut self, signed: &SignedVote, to: &[usize]) -> Vec<Said> {
+    fn vote(&mut self, signed: &SignedVote, to: &[usize]) -> Vec<Outgoing> {
         let vote = &signed.vote;
-        let lie = self.at(vote.height);
+        let behaviour = self.at(vote.height);
         let for_block = |block| Vote {
             block,
             ..vote.clone()
         };
-        let said = |to: &[usize], message| Said {
+        let outgoing = |to: &[usize], message| Outgoing {
             to: to.to_vec(),
             message,
         };
-        let honest = said(to, vote_message(signed.clone()));
+        let honest = outgoing(to, vote_message(signed.clone()));
         let proposed = self.proposed.get(&(vote.height, vote.round)).copied();
-        match (lie, vote.kind) {
-            (Lie::EquivocatingPrevotes, VoteKind::Prevote)
-            | (Lie::EquivocatingPrecommits, VoteKind::Precommit) => {
+        match (behaviour, vote.kind) {
+            (Behaviour::EquivocatingPrevotes, VoteKind::Prevote)
+            | (Behaviour::EquivocatingPrecommits, VoteKind::Precommit) => {
                 let other = match vote.block {
                     Some(_) if self.rng.chance(500) => None,
                     Some(_) => Some(Hash([9; 32])),
@@ -344,23 +350,23 @@ impl Liar {
                 };
                 let other = self.sign(for_block(other));
                 if self.open || self.rng.chance(300) {
-                    return vec![honest, said(to, other)];
+                    return vec![honest, outgoing(to, other)];
                 }
                 let [one, two] = self.halves(vote.height);
                 vec![
-                    Said { to: one, ..honest },
-                    Said {
+                    Outgoing { to: one, ..honest },
+                    Outgoing {
                         to: two,
                         message: other,
                     },
                 ]
             }
-            (Lie::Amnesia, _) => match proposed {
-                Some(block) => vec![said(to, self.sign(for_block(Some(block))))],
+            (Behaviour::Amnesia, _) => match proposed {
+                Some(block) => vec![outgoing(to, self.sign(for_block(Some(block))))],
                 None => vec![honest],
             },
-            (Lie::NilPrecommits, VoteKind::Precommit) => vec![said(to, self.sign(for_block(None)))],
-            (Lie::ForgedVotes, _) => {
+            (Behaviour::NilPrecommits, VoteKind::Precommit) => vec![outgoing(to, self.sign(for_block(None)))],
+            (Behaviour::ForgedVotes, _) => {
                 let block = proposed.or(Some(Hash([9; 32])));
                 let signature = self.key.sign(b"whatever");
                 let members = self.chain.validators.members();
@@ -371,19 +377,19 @@ impl Liar {
                         .flat_map(|member| {
                             [VoteKind::Prevote, VoteKind::Precommit].map(|kind| {
                                 let like = Vote { kind, ..vote.clone() };
-                                said(to, vote_message(vote_of(member.key, &like, block, signature)))
+                                outgoing(to, vote_message(vote_of(member.key, &like, block, signature)))
                             })
                         });
                 in_their_names.chain([honest]).collect()
             }
-            (Lie::ForgedCertificates, _) => {
+            (Behaviour::ForgedCertificates, _) => {
                 let forged = self.round_certificates(vote, proposed.unwrap_or(Hash([9; 32])));
                 let forged = forged
                     .into_iter()
-                    .map(|message| said(to, Message::Consensus(message)));
+                    .map(|message| outgoing(to, Message::Consensus(message)));
                 forged.chain([honest]).collect()
             }
-            (Lie::FarVotes, _) => {
+            (Behaviour::FarVotes, _) => {
                 let mut votes = vec![honest];
                 for _ in 0..FAR_VOTES {
                     let (heights, rounds) = (self.rng.below(40), self.rng.below(31));
@@ -392,7 +398,7 @@ impl Liar {
                         round: Round(vote.round.0 + 1 + self.rng.below(1 << rounds) as u32),
                         ..vote.clone()
                     };
-                    votes.push(said(to, self.sign(far)));
+                    votes.push(outgoing(to, self.sign(far)));
                 }
                 votes
             }
@@ -401,16 +407,16 @@ impl Liar {
     }
 
     /// Turns votes for one of its own blocks into votes for the blocks shown in its place.
-    fn for_shown(&self, signed: &SignedVote, to: &[usize]) -> Vec<Said> {
+    fn for_shown(&self, signed: &SignedVote, to: &[usize]) -> Vec<Outgoing> {
         let vote = &signed.vote;
         let shown = vote.block.and_then(|block| self.shown.get(&block));
         let Some(shown) = shown else {
-            return vec![Said {
+            return vec![Outgoing {
                 to: to.to_vec(),
                 message: vote_message(signed.clone()),
             }];
         };
-        let votes = shown.iter().map(|shown| Said {
+        let votes = shown.iter().map(|shown| Outgoing {
             to: shown.to.clone(),
             message: self.sign(Vote {
                 block: Some(shown.header.hash()),
@@ -514,7 +520,7 @@ impl Liar {
             }
             Some(())
         });
-        self.lies += u64::from(forged.is_some());
+        self.distorted += u64::from(forged.is_some());
         blocks
     }
 }
