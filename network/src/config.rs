@@ -86,13 +86,13 @@ impl Slots {
         ]
         .map(u64::from);
         let all: u64 = all.into_iter().fold(0, u64::saturating_add);
-        let room = files.map_or(all, |files| (files / STRANGERS_PART_OF_FILES).max(1));
-        if all <= room {
+        let available = files.map_or(all, |files| (files / STRANGERS_PART_OF_FILES).max(1));
+        if all <= available {
             return wanted;
         }
         let part = |slots: u32| {
             let less = u64::from(slots)
-                .saturating_mul(room)
+                .saturating_mul(available)
                 .checked_div(all)
                 .unwrap_or(0);
             let less = u32::try_from(less).unwrap_or(slots);

@@ -20,7 +20,7 @@
 //!
 //! Read in this order: `config`, `handle` and `shared` (the caller's side), `task` (the swarm's thread); then
 //!
-//! - who may connect: `handshake`, `address`, `scopes`, `address_book`, `arrivals`, `displace`, `admission`,
+//! - which peers may connect: `handshake`, `address`, `scopes`, `address_book`, `arrivals`, `displace`, `admission`,
 //!   `score`, `numbers`;
 //! - what is carried: `lanes`, `streams`, `copies`, `repeats`;
 //! - what it may cost: `bucket`, `transport`, `negotiation`, `guarded`, `stream_rate`, `meter`, `gossip_cost`.

@@ -64,35 +64,36 @@ impl Totals {
 }
 
 /// Bytes queued on one lane, counted for the peer and for all of its rank.
-struct Waiting {
+struct QueuedBytes {
     lane: Lane,
     rank: Rank,
     bytes: AtomicUsize,
     totals: Arc<Totals>,
 }
 
-impl Waiting {
+impl QueuedBytes {
     /// Counts a frame; returns false if it exceeds a bound.
-    fn take(&self, len: usize) -> bool {
+    fn reserve(&self, len: usize) -> bool {
         let before = self.bytes.fetch_add(len, Ordering::Relaxed);
-        let (total, most) = self.totals.of(self.rank);
+        let (total, max) = self.totals.of(self.rank);
         let all = total.fetch_add(len, Ordering::Relaxed);
         let fits =
-            before.saturating_add(len) <= self.lane.queue_bytes_max() && all.saturating_add(len) <= most;
+            before.saturating_add(len) <= self.lane.queue_bytes_max() && all.saturating_add(len) <= max;
         if !fits {
-            self.give(len);
+            self.release(len);
         }
         fits
     }
 
-    fn give(&self, len: usize) {
+    /// Ends the count of a frame that was written or dropped.
+    fn release(&self, len: usize) {
         self.bytes.fetch_sub(len, Ordering::Relaxed);
         self.totals.of(self.rank).0.fetch_sub(len, Ordering::Relaxed);
     }
 }
 
 /// Frames dropped with their lane are no longer counted.
-impl Drop for Waiting {
+impl Drop for QueuedBytes {
     fn drop(&mut self) {
         let left = *self.bytes.get_mut();
         self.totals.of(self.rank).0.fetch_sub(left, Ordering::Relaxed);
@@ -103,18 +104,18 @@ impl Drop for Waiting {
 #[derive(Clone)]
 pub struct Queue {
     frames: mpsc::Sender<Arc<[u8]>>,
-    waiting: Arc<Waiting>,
+    queued: Arc<QueuedBytes>,
 }
 
 impl Queue {
     /// Queues a frame, unless there is no space.
     pub fn push(&self, frame: Arc<[u8]>, tally: &Tally) {
         let len = frame.len();
-        if !self.waiting.take(len) {
-            tally.dropped_out(self.waiting.lane.protocol());
+        if !self.queued.reserve(len) {
+            tally.dropped_out(self.queued.lane.protocol());
         } else if self.frames.try_send(frame).is_err() {
-            self.waiting.give(len);
-            tally.dropped_out(self.waiting.lane.protocol());
+            self.queued.release(len);
+            tally.dropped_out(self.queued.lane.protocol());
         }
     }
 }
@@ -141,7 +142,7 @@ pub fn open(
     totals: Arc<Totals>,
 ) -> (Queue, Writer) {
     let frames = mpsc::channel(QUEUE_FRAMES_MAX);
-    let waiting = Arc::new(Waiting {
+    let queued = Arc::new(QueuedBytes {
         lane,
         rank,
         bytes: AtomicUsize::new(0),
@@ -149,7 +150,7 @@ pub fn open(
     });
     let queue = Queue {
         frames: frames.0,
-        waiting: waiting.clone(),
+        queued: queued.clone(),
     };
     let writer = Writer {
         lane,
@@ -157,7 +158,7 @@ pub fn open(
         protocol,
         control,
         frames: frames.1,
-        waiting,
+        queued,
         traffic,
         tally,
         opened: None,
@@ -172,7 +173,7 @@ pub struct Writer {
     protocol: StreamProtocol,
     control: Control,
     frames: mpsc::Receiver<Arc<[u8]>>,
-    waiting: Arc<Waiting>,
+    queued: Arc<QueuedBytes>,
     traffic: Arc<Traffic>,
     tally: Arc<Tally>,
     /// Time at which its stream was opened.
@@ -204,7 +205,7 @@ impl Writer {
                     Err(end) => return end,
                 };
             }
-            self.waiting.give(frame.len());
+            self.queued.release(frame.len());
             if sent {
                 self.tally.sent(self.lane.protocol(), frame.len());
                 let len = u64::try_from(frame.len()).unwrap_or(u64::MAX);
@@ -296,8 +297,8 @@ mod tests {
     use super::super::pipe::pipe;
     use super::*;
 
-    fn waiting(totals: &Arc<Totals>, rank: Rank, lane: Lane) -> Waiting {
-        Waiting {
+    fn queued(totals: &Arc<Totals>, rank: Rank, lane: Lane) -> QueuedBytes {
+        QueuedBytes {
             lane,
             rank,
             bytes: AtomicUsize::new(0),
@@ -308,14 +309,14 @@ mod tests {
     #[test]
     fn what_waits_is_bounded_for_a_peer_and_for_all_strangers_and_never_displaces_known_peers() {
         let totals = Arc::new(Totals::default());
-        let peers = [(); 4].map(|()| waiting(&totals, Rank::Stranger, Lane::Direct));
-        let taken = |peer: &Waiting| (0..).take_while(|_| peer.take(MIB)).count();
+        let peers = [(); 4].map(|()| queued(&totals, Rank::Stranger, Lane::Direct));
+        let taken = |peer: &QueuedBytes| (0..).take_while(|_| peer.reserve(MIB)).count();
         let counts: Vec<usize> = peers.iter().map(taken).collect();
         assert_eq!(counts, [32, 32, 32, 0], "32 MiB for one, 96 MiB for all");
-        let validator = waiting(&totals, Rank::Known, Lane::Parts);
+        let validator = queued(&totals, Rank::Known, Lane::Parts);
         assert_eq!(taken(&validator), 16);
-        peers[0].give(MIB);
-        assert!(peers[3].take(MIB), "what was written makes room");
+        peers[0].release(MIB);
+        assert!(peers[3].reserve(MIB), "what was written makes room");
         drop(peers);
         drop(validator);
         assert_eq!(totals.strangers.load(Ordering::Relaxed), 0);
