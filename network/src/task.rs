@@ -196,10 +196,10 @@ impl Task {
                 message_id,
                 message,
             })) => self.on_gossip(propagation_source, message_id, message),
-            SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::SlowPeer { peer_id, .. })) => {
-                if self.peers.get(&peer_id).and_then(Peer::rank) == Some(Rank::Stranger) {
-                    self.on_slow_reader(peer_id, true);
-                }
+            SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::SlowPeer { peer_id, .. }))
+                if self.peers.get(&peer_id).and_then(Peer::rank) == Some(Rank::Stranger) =>
+            {
+                self.on_slow_reader(peer_id, true);
             }
             SwarmEvent::Behaviour(BehaviourEvent::Streams(incoming)) => self.on_incoming(incoming),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(ping)) => self.on_ping(ping),
