@@ -17,8 +17,8 @@ use crate::hello::Hello;
 use crate::material::Material;
 use crate::session::{DROPPED_WITHIN, Session};
 use crate::{
-    blocks, book, certificates, evidence, fetch, frames, ghosts, gossip, parts, rpc, silent, streams,
-    sync_peer, votes,
+    blocks, book, certificates, evidence, fetch, frames, ghosts, gossip, liar, parts, rpc, silent, streams,
+    votes,
 };
 
 /// Pause of an attacking client that was refused.
@@ -76,11 +76,11 @@ attacks! {
     Evidence "evidence" "known, repeated and badly signed double votes by gossip (41)",
     Transactions "transactions" "badly signed transactions by gossip (B7, fault 19)",
     Unfunded "unfunded" "20,000 gossiped messages a second, each a rightly signed transaction of an account that does not exist (M2)",
-    SyncHead "liar-head" "sync: claims a head of 2^63 and stays silent (B9)",
-    SyncGaps "liar-gaps" "sync: answers with every second block (B9)",
-    SyncCertificate "liar-certificate" "sync: right blocks under wrong certificates (B9)",
-    SyncStall "liar-stall" "sync: honest for half of the way, then silent (B9)",
-    SyncShrinks "liar-shrinks" "sync: claims a great head, later a small one (B9)",
+    LiarHead "liar-head" "sync: claims a head of 2^63 and stays silent (B9)",
+    LiarGaps "liar-gaps" "sync: answers with every second block (B9)",
+    LiarCertificate "liar-certificate" "sync: right blocks under wrong certificates (B9)",
+    LiarStall "liar-stall" "sync: honest for half of the way, then silent (B9)",
+    LiarShrinks "liar-shrinks" "sync: claims a great head, later a small one (B9)",
     P2pSilent "p2p-silent" "sockets on the network listener that send nothing, or a byte a second before and in the hello (fault 4)",
     RpcSilent "rpc-silent" "sockets that send nothing (fault 4)",
     RpcSlow "rpc-slow" "requests at a byte a second (fault 4)",
@@ -373,8 +373,8 @@ impl Stage {
     #[must_use]
     pub fn hello(&self) -> Hello {
         let head = match self.attack {
-            Attack::Blocks | Attack::SyncShrinks => 1 << 20,
-            Attack::SyncHead => 1 << 63,
+            Attack::Blocks | Attack::LiarShrinks => 1 << 20,
+            Attack::LiarHead => 1 << 63,
             _ => 0,
         };
         Hello::new(self.setting.genesis, head)
@@ -400,11 +400,11 @@ impl Stage {
             Attack::Evidence => Some(evidence::flood),
             Attack::Transactions => Some(gossip::bad_transactions),
             Attack::Unfunded => Some(gossip::unfunded),
-            Attack::SyncHead
-            | Attack::SyncGaps
-            | Attack::SyncCertificate
-            | Attack::SyncStall
-            | Attack::SyncShrinks => Some(sync_peer::answer),
+            Attack::LiarHead
+            | Attack::LiarGaps
+            | Attack::LiarCertificate
+            | Attack::LiarStall
+            | Attack::LiarShrinks => Some(liar::answer),
             _ => None,
         };
         let whole = async {
@@ -428,7 +428,7 @@ impl Stage {
         let mut tasks = tokio::task::JoinSet::new();
         let nodes = self.setting.targets.len();
         // The last target of Byzantine sync peers is the honest source of blocks, never a victim.
-        let victims = if sync_peer::needs_honest_node(self.attack) {
+        let victims = if liar::is_liar(self.attack) {
             nodes.saturating_sub(1)
         } else {
             nodes

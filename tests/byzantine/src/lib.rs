@@ -25,7 +25,7 @@
 //! [`wire`] (bytes), [`hello`], [`link`] (a connection), [`session`] (a connection to a node that admitted
 //! the peer), [`attack`] (names, counters, the loop of attacking clients), then one module per kind:
 //! `blocks`, `parts`, `frames`, `gossip`, `votes`, `ghosts`, `certificates`, `evidence`, `book`, `streams`,
-//! `silent`, `fetch`, `sync_peer`, `rpc`.
+//! `silent`, `fetch`, `liar`, `rpc`.
 //!
 //! Load is bounded: by the time of an attack, by the clients on each target, and by the nodes, which read at
 //! the rate that they permit. The program refuses to attack anything but loopback and private addresses.
@@ -54,12 +54,12 @@ mod fetch;
 mod frames;
 mod ghosts;
 mod gossip;
+mod liar;
 mod material;
 mod parts;
 mod rpc;
 mod silent;
 mod streams;
-mod sync_peer;
 mod votes;
 
 pub use attack::{Attack, Report, Setting, Stage};

@@ -6,7 +6,7 @@
 //!
 //! - [`Home`] is a directory and the commands that are run on it; [`Node`] a running node.
 //! - [`Devnet`] is a local network of several.
-//! - [`FaultyServer`] is a proxy that falsifies the answers of a node.
+//! - [`Liar`] is a proxy that falsifies the answers of a node.
 //! - [`http`] sends raw bytes to a node, for requests that no proper client would send.
 
 // A harness may stop at the first unexpected result, as a test may.
@@ -18,8 +18,8 @@
 )]
 
 mod devnet;
-mod faulty_server;
 pub mod http;
+mod liar;
 mod node;
 
 use std::io::{BufRead as _, BufReader};
@@ -30,7 +30,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub use devnet::Devnet;
-pub use faulty_server::{FaultyServer, Honest};
+pub use liar::{Honest, Liar};
 pub use node::{Node, call};
 
 /// The binary under test.

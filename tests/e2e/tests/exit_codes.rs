@@ -12,7 +12,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use vibecoin_tests_e2e::{FaultyServer, Home, Node, binary};
+use vibecoin_tests_e2e::{Home, Liar, Node, binary};
 
 const TABLE: &str = include_str!("../../../node/cli/exit-codes.md");
 /// A hash that identifies nothing.
@@ -46,9 +46,9 @@ struct World {
     running: Home,
     node: Node,
     /// Proxy of that node: demands high fees, and accepts no payment.
-    faulty: FaultyServer,
+    liar: Liar,
     /// Proxy of that node: its pool is full, and it knows every transaction.
-    full: FaultyServer,
+    full: Liar,
     /// The keys of the running home, and no genesis file.
     keys: Home,
     /// The home of a chain with one validator; its node is stopped.
@@ -61,7 +61,7 @@ impl World {
     fn new() -> Self {
         let running = Home::new();
         let node = Node::dev(&running);
-        let faulty = FaultyServer::start(node.address(), |method, params, node| {
+        let liar = Liar::start(node.address(), |method, params, node| {
             if method == "tx_submit" {
                 let data = json!({ "reason": "nonce_too_low", "retryable": false });
                 return json!({ "error": { "code": 1303, "message": "the nonce is used", "data": data } });
@@ -72,7 +72,7 @@ impl World {
             }
             answer
         });
-        let full = FaultyServer::start(node.address(), |method, params, node| {
+        let full = Liar::start(node.address(), |method, params, node| {
             if method == "tx_getStatus" {
                 return json!({ "result": { "hash": params["hash"], "status": "pending" } });
             }
@@ -95,7 +95,7 @@ impl World {
         Self {
             running,
             node,
-            faulty,
+            liar,
             full,
             keys,
             stopped,
@@ -166,13 +166,13 @@ impl World {
             ),
             "the node wants a fee that is believed of no node, and there is no genesis file" => {
                 let pay = ["transfer", "dev1", "1", "--from", "dev0", "--allow-unencrypted"];
-                on(&self.keys, &[&["--url", self.faulty.url()], &pay[..]].concat())
+                on(&self.keys, &[&["--url", self.liar.url()], &pay[..]].concat())
             }
             "the node calls a nonce taken, and proves no other transaction with it" => on(
                 running,
                 &[
                     "--url",
-                    self.faulty.url(),
+                    self.liar.url(),
                     "transfer",
                     "dev1",
                     "1",

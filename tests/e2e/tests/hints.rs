@@ -20,7 +20,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
-use vibecoin_tests_e2e::{Devnet, FaultyServer, Home, Node, Ran, binary};
+use vibecoin_tests_e2e::{Devnet, Home, Liar, Node, Ran, binary};
 
 const TABLE: &str = include_str!("../../../node/cli/hints.md");
 /// Arguments of a validator's node whose keys are not encrypted.
@@ -834,7 +834,7 @@ fn hints_of_payments() {
     let other_node = Node::dev(&other);
     let hint = rows.hint(&pay(&["--url", other_node.url()]));
     let _sent = pay(&[hint.option("--url"), node.url()]).ok();
-    let unproven = FaultyServer::start(node.address(), |method, params, node| {
+    let unproven = Liar::start(node.address(), |method, params, node| {
         let mut answer = node(method, params);
         if method == "proof_getLightBlock" {
             answer["result"]["proof"] = json!("0x00");
@@ -843,14 +843,14 @@ fn hints_of_payments() {
     });
     let hint = rows.hint(&pay(&["--url", unproven.url()]));
     let _sent = pay(&[hint.option("--url"), node.url()]).ok();
-    let dear = FaultyServer::start(node.address(), |method, params, node| {
+    let dear = Liar::start(node.address(), |method, params, node| {
         let mut answer = node(method, params);
         if method == "chain_getInfo" {
             answer["result"]["params"]["feeMin"] = json!("500000000000000");
         }
         answer
     });
-    let full = FaultyServer::start(node.address(), |method, params, node| {
+    let full = Liar::start(node.address(), |method, params, node| {
         let mut answer = node(method, params);
         if method == "mempool_getStatus" {
             answer["result"]["count"] = answer["result"]["countMax"].clone();
@@ -885,7 +885,7 @@ fn hints_of_payments() {
     let (_, least) = hint.0.rsplit_once("--fee-max ").unwrap();
     let least = least.split(' ').next().unwrap();
     let _sent = pay_from(&keys, node.url(), &[hint.option("--fee-max"), least]).ok();
-    let refuses = FaultyServer::start(node.address(), |method, params, node| {
+    let refuses = Liar::start(node.address(), |method, params, node| {
         if method == "tx_submit" {
             let data = json!({ "reason": "nonce_too_low", "retryable": false });
             return json!({ "error": { "code": 1303, "message": "the nonce is used", "data": data } });

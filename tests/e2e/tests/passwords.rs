@@ -11,7 +11,7 @@
 use std::process::Command;
 
 use serde_json::json;
-use vibecoin_tests_e2e::{FaultyServer, Home, Node, binary};
+use vibecoin_tests_e2e::{Home, Liar, Node, binary};
 
 const PASSWORD: &str = "tops3cret";
 /// A hash that identifies nothing.
@@ -84,7 +84,7 @@ fn no_message_shows_the_password_of_an_address() {
 fn a_hint_names_the_node_without_the_password() {
     let home = Home::new();
     let node = Node::dev(&home);
-    let silent = FaultyServer::start(node.address(), |method, params, node| match method {
+    let silent = Liar::start(node.address(), |method, params, node| match method {
         "tx_submit" => json!(null),
         _ => node(method, params),
     });

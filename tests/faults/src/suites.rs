@@ -323,7 +323,7 @@ fn byzantine_program() -> PathBuf {
 }
 
 /// Behaviours of the last of four validators, with the expected evidence.
-const BEHAVIOURS: [(&str, &str, bool); 13] = [
+const LIES: [(&str, &str, bool); 13] = [
     ("B1", "equivocate-votes", true),
     ("B1", "equivocate-proposals", true),
     ("B1", "equivocate-parts", true),
@@ -340,11 +340,11 @@ const BEHAVIOURS: [(&str, &str, bool); 13] = [
 ];
 
 /// Time for which the network is watched under each behaviour.
-const WATCHED: Duration = Duration::from_secs(20);
+const LYING: Duration = Duration::from_secs(20);
 /// Seconds after which evidence must be visible over RPC, counted from the first block.
 const EVIDENCE_VISIBLE_S_MAX: u64 = 10;
 /// Percent of the clean rate that the three honest ones must keep.
-const BYZANTINE_PERCENT_MIN: u64 = 60;
+const LYING_PERCENT_MIN: u64 = 60;
 /// Rounds beside the first one that a block may take when one validator proposes what the others
 /// refuse (B3).
 const EXTRA_ROUNDS_MAX: u64 = 1;
@@ -359,9 +359,9 @@ pub fn byzantine(seed: u64) {
     let honest = [0, 1, 2];
     let mut table = Table::default();
     let mut clean = 0;
-    for (id, behaviour, double) in std::iter::once(("", "none", false)).chain(BEHAVIOURS) {
+    for (id, lie, double) in std::iter::once(("", "none", false)).chain(LIES) {
         let mut cluster = Cluster::new(Plan::validators(4));
-        let variables = vec![("VIBECOIN_BYZANTINE".to_owned(), behaviour.to_owned())];
+        let variables = vec![("VIBECOIN_BYZANTINE".to_owned(), lie.to_owned())];
         cluster.replace_program(3, program.clone(), variables);
         let all = cluster.validators();
         cluster.start(&all);
@@ -372,14 +372,14 @@ pub fn byzantine(seed: u64) {
             let visible = double.then(|| scope.spawn(|| evidence_visible(&observer, &honest, first)));
             cluster.wait_for_block(&all, WARM_UP_BLOCKS, HEALS_WITHIN);
             let (from, begun) = (cluster.top(&honest), Instant::now());
-            std::thread::sleep(WATCHED);
+            std::thread::sleep(LYING);
             let visible = visible.and_then(|asked| asked.join().expect("evidence is asked for"));
             (visible, from, begun)
         });
         let blocks = cluster.top(&honest).saturating_sub(from);
         let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let millirate = blocks.saturating_mul(1_000_000) / took.max(1);
-        if behaviour == "none" {
+        if lie == "none" {
             clean = millirate;
         }
         cluster.assert_alive();
@@ -392,8 +392,8 @@ pub fn byzantine(seed: u64) {
             audit.blocks_with_evidence, audit.evidence, audit.later_rounds, audit.blocks, audit.round_max
         );
         let caught = audit.blocks_with_evidence > 0;
-        let mut target = format!("≥ {BYZANTINE_PERCENT_MIN} %, no fork");
-        let mut met = share >= BYZANTINE_PERCENT_MIN && caught == double;
+        let mut target = format!("≥ {LYING_PERCENT_MIN} %, no fork");
+        let mut met = share >= LYING_PERCENT_MIN && caught == double;
         if double {
             let after = visible.map_or("never".to_owned(), |time| format!("{} ms", time.as_millis()));
             text += &format!(", evidence by RPC after {after}");
@@ -404,17 +404,17 @@ pub fn byzantine(seed: u64) {
             target += &format!(", round ≤ {EXTRA_ROUNDS_MAX}");
             met &= audit.round_max <= EXTRA_ROUNDS_MAX;
         }
-        table.row(id, behaviour, &target, text, met);
+        table.row(id, lie, &target, text, met);
         audit.assert_clean();
         assert!(
             blocks > 0,
-            "{behaviour}: the honest three stopped\n{}",
+            "{lie}: the honest three stopped\n{}",
             cluster.describe()
         );
-        assert_eq!(caught, double, "{behaviour}: evidence in blocks");
+        assert_eq!(caught, double, "{lie}: evidence in blocks");
     }
-    for behaviour in BEHAVIOURS_OF_TWO {
-        two_byzantine(behaviour, &program, &mut table);
+    for lie in TWO_LIES {
+        two_liars(lie, &program, &mut table);
     }
     println!("\n{table}");
     assert_eq!(table.missed(), 0, "targets are missed");
@@ -423,7 +423,7 @@ pub fn byzantine(seed: u64) {
 /// Time from `begun` until one of these nodes first reports evidence; `None` when none does while they are
 /// watched.
 fn evidence_visible(observer: &Observer<'_>, nodes: &[usize], begun: Instant) -> Option<Duration> {
-    while begun.elapsed() < WATCHED {
+    while begun.elapsed() < LYING {
         if nodes.iter().any(|node| observer.evidence(*node) > 0) {
             return Some(begun.elapsed());
         }
@@ -433,7 +433,7 @@ fn evidence_visible(observer: &Observer<'_>, nodes: &[usize], begun: Instant) ->
 }
 
 /// Behaviours of two of four together, beyond the fault tolerance of these networks.
-const BEHAVIOURS_OF_TWO: [&str; 3] = ["equivocate-votes", "equivocate-proposals", "equivocate-parts"];
+const TWO_LIES: [&str; 3] = ["equivocate-votes", "equivocate-proposals", "equivocate-parts"];
 
 /// Exit code of a safety halt.
 const SAFETY_HALT: i32 = 30;
@@ -445,12 +445,12 @@ const HALTS: [&str; 2] = [
 
 /// B8: two of four validators are Byzantine. The network may stop or fork, but no honest node ever replaces a
 /// block that it has called final, and one that ends does so with exit code 30.
-fn two_byzantine(behaviour: &str, program: &Path, table: &mut Table) {
+fn two_liars(lie: &str, program: &Path, table: &mut Table) {
     let honest = [0, 1];
     let mut cluster = Cluster::new(Plan::validators(4));
-    for node in [2, 3] {
-        let variables = vec![("VIBECOIN_BYZANTINE".to_owned(), behaviour.to_owned())];
-        cluster.replace_program(node, program.to_path_buf(), variables);
+    for liar in [2, 3] {
+        let variables = vec![("VIBECOIN_BYZANTINE".to_owned(), lie.to_owned())];
+        cluster.replace_program(liar, program.to_path_buf(), variables);
     }
     cluster.start(&[0, 1, 2, 3]);
     let observer = Observer::new(&cluster);
@@ -505,7 +505,7 @@ fn two_byzantine(behaviour: &str, program: &Path, table: &mut Table) {
         None => observer.evidence(node) > 0,
     };
     let proven = honest.iter().zip(&ends).all(|(node, end)| shows(*node, *end));
-    let what = format!("two of four: {behaviour}");
+    let what = format!("two of four: {lie}");
     table.row(
         "B8",
         &what,
@@ -515,6 +515,6 @@ fn two_byzantine(behaviour: &str, program: &Path, table: &mut Table) {
     );
     assert!(
         replaced == 0 && good_end,
-        "{behaviour} by two: {replaced} blocks replaced, ends {ends:?}"
+        "{lie} by two: {replaced} blocks replaced, ends {ends:?}"
     );
 }

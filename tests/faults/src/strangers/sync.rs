@@ -23,7 +23,7 @@ const TIME: Duration = Duration::from_secs(12);
 /// The nodes that stay, from which it can fetch the blocks.
 const SERVING: [usize; 2] = [0, 1];
 /// Number of Byzantine peers of one kind.
-const BYZANTINE_PEERS: usize = 2;
+const LIARS: usize = 2;
 /// MiB of a node that joins: those of an idle one, and 200.
 const JOIN_MIB_MAX: u64 = 222;
 /// Maximum time of a join per block, beyond [`HEALS_WITHIN`].
@@ -36,11 +36,11 @@ const CLEAN_JOINS: usize = 2;
 
 /// The kinds, and true if the behaviour must cost the connection.
 const KINDS: [(Attack, bool); 5] = [
-    (Attack::SyncHead, false),
-    (Attack::SyncGaps, true),
-    (Attack::SyncCertificate, true),
-    (Attack::SyncStall, false),
-    (Attack::SyncShrinks, false),
+    (Attack::LiarHead, false),
+    (Attack::LiarGaps, true),
+    (Attack::LiarCertificate, true),
+    (Attack::LiarStall, false),
+    (Attack::LiarShrinks, false),
 ];
 
 /// Runs every kind against a node that starts from genesis.
@@ -92,7 +92,7 @@ pub fn run(table: &mut Table) {
         targets.extend(peers(&[0]));
         let how = How {
             targets: &targets,
-            strangers: BYZANTINE_PEERS,
+            strangers: LIARS,
             spread: true,
             key: None,
             time: TIME,
@@ -104,7 +104,7 @@ pub fn run(table: &mut Table) {
         arena.cluster.assert_alive();
         let banned =
             report.offences > 0 && report.dropped == report.offences && report.longest_ms <= LEFT_MS_MAX;
-        let delayed_max = clean.saturating_add(Duration::from_millis(LEFT_MS_MAX * BYZANTINE_PEERS as u64));
+        let delayed_max = clean.saturating_add(Duration::from_millis(LEFT_MS_MAX * LIARS as u64));
         let in_time = took <= clean.saturating_mul(2);
         let text = format!(
             "{} ms; dropped {} of {} (longest stay {} ms), {} admitted, {} refused",

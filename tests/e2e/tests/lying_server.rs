@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use vibecoin_tests_e2e::{FaultyServer, Home, Node, Ran, binary};
+use vibecoin_tests_e2e::{Home, Liar, Node, Ran, binary};
 
 /// Half of the funds of an account of the developer's chain.
 const FEE: u64 = 500_000_000_000_000;
@@ -70,7 +70,7 @@ fn an_answer_about_another_transaction_is_no_answer() {
     let balance_before = balance(&home, "dev1");
     let is_sent = Arc::new(AtomicBool::new(false));
     let early = Arc::clone(&is_sent);
-    let faulty = FaultyServer::start(node.address(), move |method, params, node| match method {
+    let liar = Liar::start(node.address(), move |method, params, node| match method {
         // The payment is withheld.
         "tx_submit" | "tx_wait" => {
             early.store(true, Ordering::Relaxed);
@@ -80,10 +80,10 @@ fn an_answer_about_another_transaction_is_no_answer() {
         "tx_getStatus" if early.load(Ordering::Relaxed) => node(method, json!({ "hash": honest })),
         _ => node(method, params),
     });
-    let ran = transfer(&home, faulty.url(), &[]);
+    let ran = transfer(&home, liar.url(), &[]);
     ran.fails(1, "bad_answer");
     // Now before it is sent too: then nothing is sent.
-    let unsent = transfer(&home, faulty.url(), &[]);
+    let unsent = transfer(&home, liar.url(), &[]);
     unsent.fails(1, "bad_answer");
     assert!(
         unsent.json["error"]["data"]["signed"].is_null(),
@@ -93,7 +93,7 @@ fn an_answer_about_another_transaction_is_no_answer() {
     let signed = ran.json["error"]["data"]["signed"]["hash"].as_str().unwrap();
     assert_ne!(signed, other["hash"].as_str().unwrap(), "its own hash is named");
     for command in ["show", "status", "wait"] {
-        home.run(&["--url", faulty.url(), "tx", command, signed])
+        home.run(&["--url", liar.url(), "tx", command, signed])
             .fails(1, "bad_answer");
         let _true = home
             .run(&[
@@ -112,7 +112,7 @@ fn an_answer_about_another_transaction_is_no_answer() {
 fn the_prices_and_the_head_that_a_server_names_do_not_decide_what_is_signed() {
     let home = Home::new();
     let node = Node::dev(&home);
-    let faulty = FaultyServer::start(node.address(), |method, params, node| {
+    let liar = Liar::start(node.address(), |method, params, node| {
         let mut answer = node(method, params);
         if method == "chain_getInfo" {
             answer["result"]["params"]["feeMin"] = json!(FEE.to_string());
@@ -121,22 +121,22 @@ fn the_prices_and_the_head_that_a_server_names_do_not_decide_what_is_signed() {
         answer
     });
     let honest = transfer(&home, node.url(), &["--dry-run"]).ok();
-    let made = transfer(&home, faulty.url(), &["--dry-run"]).ok();
+    let made = transfer(&home, liar.url(), &["--dry-run"]).ok();
     assert_eq!(made["fee"], honest["fee"]);
     assert_eq!(made["validUntil"], honest["validUntil"]);
-    let sent = transfer(&home, faulty.url(), &[]).ok();
+    let sent = transfer(&home, liar.url(), &[]).ok();
     assert_eq!(sent["fee"], honest["fee"]);
 
     // Without a genesis file there is a bound, and a caller that wants more has to name it.
     let bare = without_genesis(&home);
     for more in [&[][..], &["--dry-run"]] {
-        let refused = transfer(&bare, faulty.url(), more);
+        let refused = transfer(&bare, liar.url(), more);
         refused.fails(4, "fee_too_high");
         let message = refused.json["error"]["message"].as_str().unwrap();
         assert!(message.contains("5000000000"), "the fee is named: {message}");
     }
     let most = (2 * FEE).to_string();
-    let made = transfer(&bare, faulty.url(), &["--dry-run", "--fee-max", &most]).ok();
+    let made = transfer(&bare, liar.url(), &["--dry-run", "--fee-max", &most]).ok();
     assert!(number(&made["fee"]) >= FEE, "{made}");
     transfer(&home, node.url(), &["--fee-max", "1"]).fails(4, "fee_too_high");
     let sent = transfer(&bare, node.url(), &[]).ok();
@@ -153,7 +153,7 @@ fn the_price_of_a_place_that_a_server_names_is_paid_up_to_as_much_as_the_least_f
     let least = number(&transfer(&home, node.url(), &["--dry-run"]).ok()["fee"]);
     let honest = number(&node.call("mempool_getStatus", json!({}))["minFee"]);
     let pool = |over: u64| {
-        FaultyServer::start(node.address(), move |method, params, node| {
+        Liar::start(node.address(), move |method, params, node| {
             let mut answer = node(method, params);
             if method == "mempool_getStatus" {
                 answer["result"]["count"] = answer["result"]["countMax"].clone();
@@ -171,12 +171,12 @@ fn the_price_of_a_place_that_a_server_names_is_paid_up_to_as_much_as_the_least_f
     // A higher fee than is paid by default, or than the caller permits: nothing is signed.
     let dear = pool(2 * least);
     let most = least.to_string();
-    for (faulty, more) in [
+    for (liar, more) in [
         (&dear, &[][..]),
         (&dear, &["--dry-run"]),
         (&small, &["--fee-max", &most]),
     ] {
-        let refused = transfer(&home, faulty.url(), more);
+        let refused = transfer(&home, liar.url(), more);
         refused.fails(4, "mempool_full");
         assert!(refused.json["error"]["data"].is_null(), "{}", refused.json);
     }
@@ -193,7 +193,7 @@ fn a_payment_whose_hash_the_node_knows_is_made_another_one_before_it_is_sent() {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let taken = Arc::new(Mutex::new(Vec::new()));
         let (questions, log) = (Arc::clone(&asked), Arc::clone(&taken));
-        let faulty = FaultyServer::start(node.address(), move |method, params, node| {
+        let liar = Liar::start(node.address(), move |method, params, node| {
             match method {
                 "tx_getStatus" => {
                     let mut asked = questions.lock().unwrap();
@@ -207,7 +207,7 @@ fn a_payment_whose_hash_the_node_knows_is_made_another_one_before_it_is_sent() {
             }
             node(method, params)
         });
-        let sent = transfer(&home, faulty.url(), more).ok();
+        let sent = transfer(&home, liar.url(), more).ok();
         assert_eq!(sent["status"], "included", "{sent}");
         let (asked, taken) = (asked.lock().unwrap(), taken.lock().unwrap());
         assert_eq!(taken.len(), 1, "{more:?}");
@@ -225,7 +225,7 @@ fn a_node_that_knows_every_payment_gets_none() {
     let node = Node::dev(&home);
     let taken = Arc::new(Mutex::new(0));
     let count = Arc::clone(&taken);
-    let faulty = FaultyServer::start(node.address(), move |method, params, node| match method {
+    let liar = Liar::start(node.address(), move |method, params, node| match method {
         "tx_getStatus" => json!({ "result": { "hash": params["hash"], "status": "included" } }),
         "tx_submit" => {
             *count.lock().unwrap() += 1;
@@ -233,12 +233,12 @@ fn a_node_that_knows_every_payment_gets_none() {
         }
         _ => node(method, params),
     });
-    let refused = transfer(&home, faulty.url(), &[]);
+    let refused = transfer(&home, liar.url(), &[]);
     refused.fails(4, "known_payment");
     assert!(refused.json["error"]["data"].is_null(), "{}", refused.json);
     assert_eq!(*taken.lock().unwrap(), 0);
     // A validity from the command line is not changed, and the node decides.
-    let typed = transfer(&home, faulty.url(), &["--valid-for", "100"]).ok();
+    let typed = transfer(&home, liar.url(), &["--valid-for", "100"]).ok();
     assert_eq!(typed["status"], "included", "{typed}");
 }
 
@@ -250,7 +250,7 @@ fn a_payment_that_a_server_refuses_without_proof_is_the_only_one_that_is_signed(
     for home in [&home, &bare] {
         let taken = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&taken);
-        let faulty = FaultyServer::start(node.address(), move |method, params, node| {
+        let liar = Liar::start(node.address(), move |method, params, node| {
             if method == "tx_submit" {
                 log.lock().unwrap().push(params["raw"].clone());
                 return refusal();
@@ -262,7 +262,7 @@ fn a_payment_that_a_server_refuses_without_proof_is_the_only_one_that_is_signed(
             }
             answer
         });
-        let refused = transfer(home, faulty.url(), &[]);
+        let refused = transfer(home, liar.url(), &[]);
         refused.fails(4, "unproven_refusal");
         let taken = taken.lock().unwrap();
         assert_eq!(taken.len(), 1, "one payment was asked for");
@@ -285,7 +285,7 @@ fn a_payment_that_used_its_nonce_itself_is_not_made_again() {
     let before = balance(&home, "dev1");
     let taken = Arc::new(Mutex::new(0));
     let count = Arc::clone(&taken);
-    let faulty = FaultyServer::start(node.address(), move |method, mut params, node| {
+    let liar = Liar::start(node.address(), move |method, mut params, node| {
         if method != "tx_submit" {
             return node(method, params);
         }
@@ -296,7 +296,7 @@ fn a_payment_that_used_its_nonce_itself_is_not_made_again() {
         refusal()
     });
     // Its nonce is used in the certified state, and still another payment would be one too many.
-    transfer(&home, faulty.url(), &[]).fails(4, "unproven_refusal");
+    transfer(&home, liar.url(), &[]).fails(4, "unproven_refusal");
     assert_eq!(*taken.lock().unwrap(), 1);
     assert_eq!(balance(&home, "dev1") - before, AMOUNT);
 }
@@ -310,7 +310,7 @@ fn a_nonce_that_another_payment_provably_used_is_followed_by_the_next() {
     let stale = nonce(&home, &node);
     let _faster = transfer(&home, node.url(), &[]).ok();
     let asked = AtomicBool::new(false);
-    let slow = FaultyServer::start(node.address(), move |method, params, node| {
+    let slow = Liar::start(node.address(), move |method, params, node| {
         if method == "account_getNonce" && !asked.swap(true, Ordering::Relaxed) {
             return json!({ "result": stale });
         }
@@ -337,7 +337,7 @@ fn a_nonce_that_is_taken_in_the_pool_is_followed_by_the_next_once_it_is_final() 
     assert_eq!(queued["status"], "queued", "{queued}");
     seen["value"]["pendingNext"] = json!(following);
     let asked = AtomicBool::new(false);
-    let slow = FaultyServer::start(node.address(), move |method, params, node| {
+    let slow = Liar::start(node.address(), move |method, params, node| {
         match method {
             "account_getNonce" if !asked.swap(true, Ordering::Relaxed) => return json!({ "result": seen }),
             "tx_wait" => {
@@ -398,7 +398,7 @@ fn the_text_of_a_failure_names_what_was_signed_and_may_be_included() {
         for line in &lines {
             let taken = Arc::new(Mutex::new(Vec::new()));
             let log = Arc::clone(&taken);
-            let faulty = FaultyServer::start(node.address(), move |method, params, node| {
+            let liar = Liar::start(node.address(), move |method, params, node| {
                 if method != "tx_submit" {
                     return node(method, params);
                 }
@@ -407,7 +407,7 @@ fn the_text_of_a_failure_names_what_was_signed_and_may_be_included() {
                 json!({ "error": { "code": code, "message": "no", "data": data } })
             });
             let output = Command::new(binary())
-                .args(["--url", faulty.url(), "--home"])
+                .args(["--url", liar.url(), "--home"])
                 .arg(home.path())
                 .args(line)
                 .output()
@@ -442,12 +442,12 @@ fn a_payment_that_gets_no_answer_is_named() {
     let home = Home::new();
     let node = Node::dev(&home);
     // Accepts the payment, and disconnects without an answer.
-    let faulty = FaultyServer::start(node.address(), |method, params, node| match method {
+    let liar = Liar::start(node.address(), |method, params, node| match method {
         "tx_submit" => Value::Null,
         _ => node(method, params),
     });
     for more in [&[][..], &["--nonce", "0"]] {
-        let lost = transfer(&home, faulty.url(), more);
+        let lost = transfer(&home, liar.url(), more);
         assert_ne!(lost.code, 0, "{}", lost.json);
         let signed = &lost.json["error"]["data"]["signed"];
         let hash = signed["hash"].as_str().unwrap_or_else(|| panic!("{}", lost.json));

@@ -13,11 +13,11 @@ pub type Honest<'a> = &'a dyn Fn(&str, Value) -> Value;
 
 /// A server with scripted answers, in front of a node: `null` is no answer at all. It listens until the test
 /// process ends.
-pub struct FaultyServer {
+pub struct Liar {
     url: String,
 }
 
-impl FaultyServer {
+impl Liar {
     /// Starts one on loopback. `answer` receives method, parameters and the node, and returns the whole
     /// answer.
     ///

@@ -22,14 +22,14 @@ const SHRINKS_AFTER: Duration = Duration::from_secs(2);
 
 /// Returns true if the attack needs an honest node beside its victims.
 #[must_use]
-pub const fn needs_honest_node(attack: Attack) -> bool {
+pub const fn is_liar(attack: Attack) -> bool {
     matches!(
         attack,
-        Attack::SyncHead
-            | Attack::SyncGaps
-            | Attack::SyncCertificate
-            | Attack::SyncStall
-            | Attack::SyncShrinks
+        Attack::LiarHead
+            | Attack::LiarGaps
+            | Attack::LiarCertificate
+            | Attack::LiarStall
+            | Attack::LiarShrinks
     )
 }
 
@@ -74,8 +74,8 @@ pub fn answer<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<
         let mut lane = session.direct().await?;
         let real = stage.head();
         let claim = match stage.attack {
-            Attack::SyncHead => 1 << 63,
-            Attack::SyncShrinks => 1 << 20,
+            Attack::LiarHead => 1 << 63,
+            Attack::LiarShrinks => 1 << 20,
             _ => real,
         };
         let status = |height| {
@@ -83,7 +83,7 @@ pub fn answer<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<
             frame(&stage.envelope.pack(&Message::Status { height }))
         };
         session.write(&mut lane, &status(claim), 1).await?;
-        if stage.attack == Attack::SyncShrinks {
+        if stage.attack == Attack::LiarShrinks {
             tokio::time::sleep(SHRINKS_AFTER).await;
             session.write(&mut lane, &status(2), 1).await?;
         }
@@ -93,14 +93,14 @@ pub fn answer<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<
                 continue;
             };
             let blocks = match stage.attack {
-                Attack::SyncHead | Attack::SyncShrinks => continue,
-                Attack::SyncStall if from.0 > real / 2 => continue,
+                Attack::LiarHead | Attack::LiarShrinks => continue,
+                Attack::LiarStall if from.0 > real / 2 => continue,
                 _ => source.blocks(stage, from, count).await?,
             };
             // A single block has no gap, and an empty answer has no certificate: nothing is wrong with those.
             let (is_wrong, blocks) = match stage.attack {
-                Attack::SyncGaps => (blocks.len() > 1, blocks.into_iter().step_by(2).collect()),
-                Attack::SyncCertificate => {
+                Attack::LiarGaps => (blocks.len() > 1, blocks.into_iter().step_by(2).collect()),
+                Attack::LiarCertificate => {
                     let blocks: Vec<_> = blocks.into_iter().map(miscertified).collect();
                     (!blocks.is_empty(), blocks)
                 }
