@@ -10,7 +10,7 @@ use vibecoin_primitives::{
 use vibecoin_replica::Chain;
 use vibecoin_storage::StateView;
 
-use crate::Behaviour;
+use crate::Lie;
 use crate::rng::Rng;
 use crate::traffic::Traffic;
 
@@ -30,18 +30,18 @@ pub struct Workshop<'a> {
 
 impl Workshop<'_> {
     /// A copy of this block with one fault. `None` if the fault does not apply to it.
-    pub fn forge(&mut self, behaviour: Behaviour, block: &Block) -> Option<Block> {
+    pub fn forge(&mut self, lie: Lie, block: &Block) -> Option<Block> {
         let Block { mut header, body } = block.clone();
         let mut inner = body.v1().clone();
         let other = Hash([self.rng.next() as u8; 32]);
-        match behaviour {
+        match lie {
             // Valid alone: the other half gets the original block.
-            Behaviour::EquivocatingProposals => header.time = TimeMs(header.time.0 + 1),
-            Behaviour::WrongStateRoot => header.state_root = other,
-            Behaviour::WrongTxRoot => header.tx_root = other,
-            Behaviour::WrongTime => header.time = self.parent.time,
-            Behaviour::FutureTime => header.time = TimeMs(header.time.0 + 3_600_000),
-            Behaviour::WrongParent => {
+            Lie::EquivocatingProposals => header.time = TimeMs(header.time.0 + 1),
+            Lie::WrongStateRoot => header.state_root = other,
+            Lie::WrongTxRoot => header.tx_root = other,
+            Lie::WrongTime => header.time = self.parent.time,
+            Lie::FutureTime => header.time = TimeMs(header.time.0 + 3_600_000),
+            Lie::WrongParent => {
                 header.parent = if self.rng.chance(500) {
                     self.parent.parent
                 } else {
@@ -49,8 +49,8 @@ impl Workshop<'_> {
                 };
                 return Some(self.rebuilt(header, inner));
             }
-            Behaviour::WrongPoh => return Some(self.wrong_poh(header, inner)),
-            Behaviour::WrongTicks => {
+            Lie::WrongPoh => return Some(self.wrong_poh(header, inner)),
+            Lie::WrongTicks => {
                 match self.rng.below(3) {
                     0 => inner.ticks.clear(),
                     1 => header.ticks = u16::MAX,
@@ -58,7 +58,7 @@ impl Workshop<'_> {
                 }
                 return Some(sealed(header, inner));
             }
-            Behaviour::TransactionTwice => {
+            Lie::TransactionTwice => {
                 let here: Vec<Transaction> = body.transactions().cloned().collect();
                 let from = if here.is_empty() || self.rng.chance(200) {
                     self.old
@@ -69,22 +69,22 @@ impl Workshop<'_> {
                 inner.ticks.last_mut()?.transactions.push(again);
                 return Some(self.rebuilt(header, inner));
             }
-            Behaviour::ForgedTransaction => {
+            Lie::ForgedTransaction => {
                 let forged = Traffic::forgery(&self.chain.genesis, self.rng.below(4), self.key);
                 inner.ticks.last_mut()?.transactions.push(forged);
                 return Some(self.rebuilt(header, inner));
             }
-            Behaviour::ForgedEvidence => {
+            Lie::ForgedEvidence => {
                 inner.evidence.push(self.slander(&header)?);
                 return Some(self.rebuilt(header, inner));
             }
-            Behaviour::RepeatedEvidence => {
+            Lie::RepeatedEvidence => {
                 // Against itself, about height 1 and the same each time, so that its first block with it is
                 // valid.
                 inner.evidence = vec![self.confession()];
                 return Some(self.rebuilt(header, inner));
             }
-            Behaviour::ForgedLastCommit => {
+            Lie::ForgedLastCommit => {
                 let forged = self.certificate(inner.last_commit.as_ref()?);
                 inner.last_commit = Some(forged);
                 return Some(sealed(header, inner));

@@ -93,7 +93,7 @@ impl World {
     pub fn blamed(&mut self, index: usize, peer: PeerId, reason: &str) -> Result<(), Fault> {
         self.trace
             .note(self.now, format_args!("{index} blames {}: {reason}", peer.0));
-        let innocent = self.storm.damage == 0 && !self.config.is_byzantine(peer.0 as usize);
+        let innocent = self.storm.damage == 0 && !self.config.lies(peer.0 as usize);
         if innocent && self.config.sabotage == Sabotage::None {
             return Err((Rule::NoBlame, format!("blames node {}: {reason}", peer.0)));
         }

@@ -34,11 +34,11 @@
     reason = "a simulator is a test: it stops at the first surprise, and its numbers are its own"
 )]
 
-mod byzantine;
 mod disk;
 mod forge;
 mod intake;
 mod leftovers;
+mod liar;
 mod model;
 mod node;
 mod observer;
@@ -52,6 +52,6 @@ mod wire;
 mod world;
 
 pub use leftovers::{Leftovers, poison};
-pub use plan::{Behaviour, Config, Faults, SABOTEUR, Sabotage};
+pub use plan::{Config, Faults, Lie, SABOTEUR, Sabotage};
 pub use report::{Report, Rule, Stretched, Violation, check, check_all, run_all, run_each};
 pub use world::run;

@@ -36,7 +36,7 @@ pub struct Model {
     nonces: BTreeMap<Address, u64>,
     pub evidence: Vec<Evidence>,
     /// The only validator that may be accused in evidence.
-    byzantine: Option<PublicKey>,
+    liar: Option<PublicKey>,
     /// Certificates whose signatures have been checked: every node sends the same few.
     checked: Vec<CommitCertificate>,
 }
@@ -56,7 +56,7 @@ fn equal<T: PartialEq + std::fmt::Debug>(
 }
 
 impl Model {
-    pub fn new(chain: &Chain, genesis: &BuiltGenesis, byzantine: Option<PublicKey>) -> Self {
+    pub fn new(chain: &Chain, genesis: &BuiltGenesis, liar: Option<PublicKey>) -> Self {
         let slots = genesis
             .slots
             .iter()
@@ -76,7 +76,7 @@ impl Model {
             heights: BTreeMap::new(),
             nonces: BTreeMap::new(),
             evidence: Vec::new(),
-            byzantine,
+            liar,
             checked: Vec::new(),
         }
     }
@@ -328,7 +328,7 @@ impl Model {
                 let detail = format!("evidence against {offender} at height {height} in a block: {error}");
                 return Err((Rule::Evidence, detail));
             }
-            if Some(offender) != self.byzantine {
+            if Some(offender) != self.liar {
                 let detail = format!("{offender} signed twice at height {height}, says a block");
                 return Err((Rule::NoEquivocation, detail));
             }

@@ -41,7 +41,7 @@ pub struct Node {
     /// True once its log has begun to fail.
     pub log_failed: bool,
     /// True if it equivocates on purpose.
-    pub contradicts_itself: bool,
+    pub lies: bool,
     /// The last height at which it must not sign anything new, since its disk lost a signature of that height.
     pub silent: Option<Height>,
     /// Digests of what it signed above such heights.
@@ -130,7 +130,7 @@ impl Node {
             genesis: chain.genesis,
             key: Some(self.key.clone()),
         });
-        let mut orderer = if self.contradicts_itself {
+        let mut orderer = if self.lies {
             orderer.with_unwatched_key()
         } else {
             orderer

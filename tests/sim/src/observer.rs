@@ -73,7 +73,7 @@ impl Observer {
     pub fn hear(&mut self, sender: PublicKey, message: &Message) -> Result<(), Fault> {
         // A forgery never verifies; only messages of a Byzantine node under its own name count.
         if self.excused == Some(sender) {
-            return self.on_byzantine_message(sender, message);
+            return self.hear_liar(sender, message);
         }
         match message {
             Message::Consensus(ConsensusMessage::Vote(vote)) => self.vote(vote),
@@ -109,16 +109,14 @@ impl Observer {
         }
     }
 
-    fn on_byzantine_message(&mut self, byzantine: PublicKey, message: &Message) -> Result<(), Fault> {
+    fn hear_liar(&mut self, liar: PublicKey, message: &Message) -> Result<(), Fault> {
         match message {
-            Message::Consensus(ConsensusMessage::Vote(vote)) if vote.vote.validator == byzantine => {
+            Message::Consensus(ConsensusMessage::Vote(vote)) if vote.vote.validator == liar => {
                 self.vote(vote)
             }
-            Message::Consensus(ConsensusMessage::Proposal(signed))
-                if signed.proposal.proposer == byzantine =>
-            {
+            Message::Consensus(ConsensusMessage::Proposal(signed)) if signed.proposal.proposer == liar => {
                 let proposal = &signed.proposal;
-                let place = (byzantine, proposal.height, proposal.round, Saying::Proposed);
+                let place = (liar, proposal.height, proposal.round, Saying::Proposed);
                 self.note(place, Some(proposal.header.hash()))
             }
             _ => Ok(()),

@@ -5,7 +5,7 @@ use vibecoin_primitives::{Amount, ChainParams, FaultModel};
 
 use crate::rng::Rng;
 
-/// The node that a [`Sabotage`] or a [`Behaviour`] applies to.
+/// The node that a [`Sabotage`] or a [`Lie`] applies to.
 pub const SABOTEUR: usize = 0;
 
 /// Heights of the phase with faults.
@@ -25,7 +25,7 @@ pub struct Config {
     /// The promise that the node [`SABOTEUR`] breaks on purpose.
     pub sabotage: Sabotage,
     /// Byzantine behaviour of the validator [`SABOTEUR`].
-    pub behaviour: Behaviour,
+    pub lie: Lie,
     /// The bug that every node has; only a build with the feature `planted` has any.
     pub bug: Option<Bug>,
     /// Number of nodes that are down for long between the two phases.
@@ -49,7 +49,7 @@ impl Config {
             heights: HEIGHTS,
             fault_model: FaultModel::Byzantine,
             sabotage: Sabotage::None,
-            behaviour: Behaviour::None,
+            lie: Lie::None,
             bug: None,
             outage: 0,
             absence: [0; 2],
@@ -69,9 +69,9 @@ impl Config {
 
     /// A run with one Byzantine validator.
     #[must_use]
-    pub const fn byzantine(nodes: usize, seed: u64, behaviour: Behaviour) -> Self {
+    pub const fn lying(nodes: usize, seed: u64, lie: Lie) -> Self {
         Self {
-            behaviour,
+            lie,
             ..Self::new(nodes, seed)
         }
     }
@@ -120,24 +120,16 @@ impl Config {
                 outage: 1 + (seed / 50 % 2) as usize,
                 ..Self::new(4, seed)
             },
-            33 => Self::byzantine(
-                7,
-                seed,
-                Behaviour::ALL[(seed / 50) as usize % Behaviour::ALL.len()],
-            ),
+            33 => Self::lying(7, seed, Lie::ALL[(seed / 50) as usize % Lie::ALL.len()]),
             43 if (seed / 50).is_multiple_of(4) => Self::returning(4, seed),
-            kind if kind % 5 == 0 => Self::byzantine(
-                4,
-                seed,
-                Behaviour::ALL[(seed / 5) as usize % Behaviour::ALL.len()],
-            ),
+            kind if kind % 5 == 0 => Self::lying(4, seed, Lie::ALL[(seed / 5) as usize % Lie::ALL.len()]),
             _ => Self::new(4, seed),
         }
     }
 
     /// Returns true if this node is Byzantine.
-    pub(crate) fn is_byzantine(&self, node: usize) -> bool {
-        self.behaviour != Behaviour::None && (node == SABOTEUR || node >= self.nodes)
+    pub(crate) fn lies(&self, node: usize) -> bool {
+        self.lie != Lie::None && (node == SABOTEUR || node >= self.nodes)
     }
 
     /// Returns true if this node equivocates with one key, or forgets its own votes. Twins do neither.
@@ -146,7 +138,7 @@ impl Config {
             self.sabotage,
             Sabotage::Equivocation | Sabotage::LogAndGuardLost | Sabotage::GuardUnsaved
         );
-        node == SABOTEUR && (forgets || !matches!(self.behaviour, Behaviour::None | Behaviour::Twins))
+        node == SABOTEUR && (forgets || !matches!(self.lie, Lie::None | Lie::Twins))
     }
 
     /// The command that repeats this run and prints every step.
@@ -156,7 +148,7 @@ impl Config {
             seed,
             nodes,
             sabotage,
-            behaviour,
+            lie,
             bug,
             outage,
             ..
@@ -180,8 +172,8 @@ impl Config {
         if *sabotage != Sabotage::None {
             line += &format!(" --sabotage {}", sabotage.name());
         }
-        if *behaviour != Behaviour::None {
-            line += &format!(" --lie {}", behaviour.name());
+        if *lie != Lie::None {
+            line += &format!(" --lie {}", lie.name());
         }
         if let Some(bug) = bug {
             line += &format!(" --bug {}", bug.name());
@@ -196,7 +188,7 @@ impl Config {
 /// The validator runs the node's own code; its outgoing messages are changed, multiplied or withheld. So
 /// the faults have valid timing and valid signatures, which makes them dangerous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Behaviour {
+pub enum Lie {
     /// Honest.
     None,
     /// Prevotes two blocks in each round and sends one to each half, or both to every node.
@@ -254,7 +246,7 @@ pub enum Behaviour {
     Twins,
 }
 
-impl Behaviour {
+impl Lie {
     /// Every behaviour, the honest one included.
     pub const ALL: [Self; 27] = [
         Self::None,
@@ -508,7 +500,7 @@ pub(crate) fn powers(config: &Config) -> Vec<u64> {
         .map(|_| if equal { 1 } else { rng.between(1, 3) })
         .collect();
     if let Some(first) = powers.first_mut()
-        && (config.behaviour != Behaviour::None
+        && (config.lie != Lie::None
             || matches!(config.sabotage, Sabotage::TailLost | Sabotage::GuardAndLogDamaged))
     {
         // A validator that is silent for a height must not be needed for it: with a third of the power the

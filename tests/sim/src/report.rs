@@ -160,7 +160,7 @@ pub struct Report {
     /// Messages that were refused before a replica received them.
     pub turned_away: u64,
     /// Messages that the Byzantine node changed, added or withheld.
-    pub distorted: u64,
+    pub lies: u64,
     /// Turns that the Byzantine node stretched.
     pub stretched: Stretched,
     /// Longest time of a height while a proposer that stretches its turns was watched, virtual microseconds.
@@ -182,7 +182,7 @@ impl Report {
         add! {
             heights micros sent lost duplicated damaged crashes torn commits_found late_rounds untimely served
             far_behind submitted transactions failed refused abstentions guard_refusals core_errors
-            signed_after_fault tails_lost torn_starts signatures_lost evidence turned_away distorted relayed outage_heights
+            signed_after_fault tails_lost torn_starts signatures_lost evidence turned_away lies relayed outage_heights
         }
         self.stretched.add(other.stretched);
     }
@@ -249,14 +249,14 @@ impl fmt::Display for Report {
         )?;
         writeln!(f, "{evidence} pieces of evidence; halted {halted:?}")?;
         let Self {
-            distorted,
+            lies,
             relayed,
             outage_heights,
             ..
         } = self;
         write!(
             f,
-            "others         {distorted} lies, {relayed} relayed, {outage_heights} heights in the outage"
+            "others         {lies} lies, {relayed} relayed, {outage_heights} heights in the outage"
         )
     }
 }

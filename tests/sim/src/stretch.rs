@@ -14,8 +14,8 @@ use vibecoin_consensus::ConsensusMessage;
 use vibecoin_primitives::{Header, Height, Round};
 use vibecoin_replica::Message;
 
-use crate::Behaviour;
-use crate::byzantine::ByzantineNode;
+use crate::Lie;
+use crate::liar::Liar;
 
 /// Time at which all parts leave to arrive within the propose timeout, in hundredths of it.
 const PARTS_AT: u64 = 75;
@@ -51,7 +51,7 @@ pub enum Timed {
     Later(Vec<(u64, Message)>),
 }
 
-impl ByzantineNode {
+impl Liar {
     /// Holds back parts of one of its own blocks until the block is ready, and delays them and the
     /// proposal.
     pub fn time(&mut self, message: Message, now: u64) -> Timed {
@@ -64,7 +64,7 @@ impl ByzantineNode {
             }
             _ => return Timed::Now(message),
         };
-        if self.at(at.0) != Behaviour::Stretches {
+        if self.at(at.0) != Lie::Stretches {
             return Timed::Now(message);
         }
         let mut turn = match self.turn.take() {
@@ -146,7 +146,7 @@ impl ByzantineNode {
         };
         messages.push((after, message));
         turn.proposes = Some(now + after);
-        self.distorted += messages.len() as u64;
+        self.lies += messages.len() as u64;
         Timed::Later(messages)
     }
 }

@@ -148,10 +148,10 @@ impl World {
         }
         self.trace
             .note(self.now, format_args!("{from} -> {to}  {}", describe(&message)));
-        if let Some(byzantine) = self.byzantine.as_mut().filter(|byzantine| byzantine.node == to) {
-            byzantine.on_received(&message);
-            if let Some(outgoing) = byzantine.answer(from, &message) {
-                let packed = self.pack(outgoing.message);
+        if let Some(liar) = self.liar.as_mut().filter(|liar| liar.node == to) {
+            liar.hear(&message);
+            if let Some(said) = liar.answer(from, &message) {
+                let packed = self.pack(said.message);
                 let packed = packed.map_err(|fault| self.violation(to, fault))?;
                 self.transmit(to, from, &packed, None);
             }
@@ -225,10 +225,10 @@ impl World {
     /// Probability that a message is relayed, in thousandths. Public messages of a Byzantine node
     /// are relayed more.
     fn relays(&self, message: &Message) -> u64 {
-        let is_byzantine = self.byzantine.as_ref().is_some_and(|byzantine| {
-            own_statement(self.nodes[byzantine.node].public, &self.chain.genesis, message).is_some()
+        let by_liar = self.liar.as_ref().is_some_and(|liar| {
+            own_statement(self.nodes[liar.node].public, &self.chain.genesis, message).is_some()
         });
-        match (is_byzantine, self.calm) {
+        match (by_liar, self.calm) {
             (true, true) => 1000,
             (true, false) => self.faults.relay.max(500),
             _ => self.faults.relay,
@@ -251,24 +251,24 @@ impl World {
         if node.log_failed && own_statement(node.public, &self.chain.genesis, &message).is_some() {
             self.report.signed_after_fault += 1;
         }
-        let message = match self.byzantine.as_mut().filter(|byzantine| byzantine.node == from) {
+        let message = match self.liar.as_mut().filter(|liar| liar.node == from) {
             None => message,
-            Some(byzantine) => match byzantine.time(message, self.now) {
+            Some(liar) => match liar.time(message, self.now) {
                 Timed::Now(message) => message,
                 Timed::Later(messages) => {
                     for (after, message) in messages {
-                        self.later(after, Happening::Send { message });
+                        self.later(after, Happening::Said { message });
                     }
                     return Ok(());
                 }
             },
         };
         let node = &self.nodes[from];
-        if let Some(byzantine) = self.byzantine.as_mut().filter(|byzantine| byzantine.node == from)
+        if let Some(liar) = self.liar.as_mut().filter(|liar| liar.node == from)
             && let Some(running) = &node.running
         {
-            for outgoing in byzantine.on_send(to, message, &running.store) {
-                self.send(from, &outgoing.to, outgoing.message)?;
+            for said in liar.speak(to, message, &running.store) {
+                self.send(from, &said.to, said.message)?;
             }
             return Ok(());
         }

@@ -21,8 +21,8 @@ use vibecoin_replica::{Action, Chain, Event, Message, Ticket};
 use vibecoin_storage::kv::MemoryKv;
 use vibecoin_storage::{StateView, StorageError, Store, StoreConfig};
 
-use crate::byzantine::ByzantineNode;
 use crate::disk::Disk;
+use crate::liar::Liar;
 use crate::model::Model;
 use crate::node::{Fault, GENESIS_MS, Node, Running, describe};
 use crate::observer::{Observer, is_quorum};
@@ -31,7 +31,7 @@ use crate::rng::Rng;
 use crate::trace::{Recorded, Short, Trace};
 use crate::traffic::Traffic;
 use crate::wire::{Gossip, Parcel};
-use crate::{Behaviour, Config, Faults, Report, Rule, SABOTEUR, Sabotage, Violation};
+use crate::{Config, Faults, Lie, Report, Rule, SABOTEUR, Sabotage, Violation};
 
 /// Maximum duration of the phase with faults, in virtual microseconds; a seed with many faults may
 /// decide little.
@@ -86,7 +86,7 @@ pub enum Happening {
     Heal,
     Submit,
     /// The Byzantine node sends messages that it held back.
-    Send {
+    Said {
         message: Message,
     },
 }
@@ -111,7 +111,7 @@ pub struct World {
     /// Pairs of connected nodes, the smaller index first.
     pub linked: BTreeSet<(usize, usize)>,
     pub gossip: Gossip,
-    pub byzantine: Option<ByzantineNode>,
+    pub liar: Option<Liar>,
     /// Nodes that do not start before the outage is over.
     dead: BTreeSet<usize>,
     pub calm: bool,
@@ -169,7 +169,7 @@ impl World {
         keys.sort_by_key(SecretKey::public_key);
         let genesis = build_genesis(config, &keys);
         let chain = Chain::new(genesis.hash, genesis.params.clone(), genesis.validators.clone());
-        if config.behaviour == Behaviour::Twins {
+        if config.lie == Lie::Twins {
             keys.push(keys[SABOTEUR].clone());
         }
         let storm = Faults::draw(config.seed);
@@ -184,7 +184,7 @@ impl World {
         drop(Store::create(Arc::new(kv.clone()), &state, store).expect("an empty memory takes a genesis"));
         let mut rng = Rng::new(config.seed, 4);
         let nodes = keys.into_iter().enumerate().map(|(index, key)| Node {
-            contradicts_itself: config.contradicts_itself(index),
+            lies: config.contradicts_itself(index),
             public: key.public_key(),
             key,
             disk: Disk::new(&kv),
@@ -199,15 +199,14 @@ impl World {
             signed: BTreeSet::new(),
         });
         let nodes: Vec<Node> = nodes.collect();
-        let is_excused = config.behaviour != Behaviour::None || config.sabotage == Sabotage::Equivocation;
-        let excused = is_excused.then(|| nodes[SABOTEUR].public);
-        let byzantine = !matches!(config.behaviour, Behaviour::None | Behaviour::Twins);
-        let byzantine = byzantine
-            .then(|| ByzantineNode::new(config, &chain, SABOTEUR, nodes.len(), &nodes[SABOTEUR].key));
+        let lies = config.lie != Lie::None || config.sabotage == Sabotage::Equivocation;
+        let excused = lies.then(|| nodes[SABOTEUR].public);
+        let liar = !matches!(config.lie, Lie::None | Lie::Twins);
+        let liar = liar.then(|| Liar::new(config, &chain, SABOTEUR, nodes.len(), &nodes[SABOTEUR].key));
         Self {
             model: Model::new(&chain, &genesis, excused),
             observer: Observer::new(chain.validators.clone(), config.fault_model, excused),
-            byzantine,
+            liar,
             dead: BTreeSet::new(),
             linked: BTreeSet::new(),
             gossip: Gossip::default(),
@@ -278,7 +277,7 @@ impl World {
                 Ok(())
             }
             Happening::Submit => self.submit(),
-            Happening::Send { message } => self.send_late(message),
+            Happening::Said { message } => self.say_late(message),
         }
     }
 
@@ -382,7 +381,7 @@ impl World {
             self.report.abstentions += 1;
             self.trace.note(self.now, format_args!("{index} abstains"));
             // A twin that received a different message of its own key before it sent one has no record of it.
-            let reason = self.config.behaviour == Behaviour::Twins
+            let reason = self.config.lie == Lie::Twins
                 || matches!(
                     self.config.sabotage,
                     Sabotage::LogLost

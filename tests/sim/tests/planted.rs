@@ -10,7 +10,7 @@
 )]
 
 use vibecoin_primitives::planted::{Bug, Planted};
-use vibecoin_tests_sim::{Behaviour, Config, Leftovers, Rule, Sabotage, Violation, check_all, run_all};
+use vibecoin_tests_sim::{Config, Leftovers, Lie, Rule, Sabotage, Violation, check_all, run_all};
 
 /// Maximum number of seeds until a bug must be detected.
 const SEEDS_MAX: u64 = 500;
@@ -20,14 +20,14 @@ const STRIDE: usize = 4;
 const FIRST: u64 = 50_000;
 
 /// The conditions that expose a bug, and the rules of which one must detect it.
-type Exposure = (Behaviour, Sabotage, &'static [Rule]);
+type Exposure = (Lie, Sabotage, &'static [Rule]);
 
 const fn honest(rules: &'static [Rule]) -> Exposure {
-    (Behaviour::None, Sabotage::None, rules)
+    (Lie::None, Sabotage::None, rules)
 }
 
-const fn against(behaviour: Behaviour, rules: &'static [Rule]) -> Exposure {
-    (behaviour, Sabotage::None, rules)
+const fn against(lie: Lie, rules: &'static [Rule]) -> Exposure {
+    (lie, Sabotage::None, rules)
 }
 
 fn exposure(bug: Bug) -> Exposure {
@@ -38,31 +38,31 @@ fn exposure(bug: Bug) -> Exposure {
         Bug::WitnessBeforeBlock => honest(&[Rule::Recovery]),
         // A start that a power cut ends erases the damage; the next one signs again.
         Bug::LogBeforeSilence => (
-            Behaviour::None,
+            Lie::None,
             Sabotage::GuardAndLogDamaged,
             &[Rule::NoEquivocation, Rule::Locking],
         ),
         // The node may detect it first: its replay derives another vote than the log has.
         Bug::LockForgotten => honest(&[Rule::Locking, Rule::NoEquivocation, Rule::NoHalt]),
         Bug::AbstentionForgotten => (
-            Behaviour::None,
+            Lie::None,
             Sabotage::LogLost,
             &[Rule::Locking, Rule::NoEquivocation],
         ),
         // A vote signed too early may be in a record that a power failure damages.
         Bug::SilenceForgotten => (
-            Behaviour::None,
+            Lie::None,
             Sabotage::TailLost,
             &[Rule::Locking, Rule::NoEquivocation, Rule::Recovery],
         ),
         Bug::QuorumOfTwoThirds => honest(&[Rule::Certificates, Rule::Locking]),
         Bug::DuplicateSigner => against(
-            Behaviour::ForgedCertificates,
+            Lie::ForgedCertificates,
             &[Rule::Certificates, Rule::Agreement, Rule::NoHalt],
         ),
-        Bug::OtherHeight => against(Behaviour::ForgedLastCommit, &[Rule::Certificates]),
+        Bug::OtherHeight => against(Lie::ForgedLastCommit, &[Rule::Certificates]),
         Bug::SignatureUnchecked => against(
-            Behaviour::ForgedVotes,
+            Lie::ForgedVotes,
             &[
                 Rule::Certificates,
                 Rule::Locking,
@@ -72,24 +72,21 @@ fn exposure(bug: Bug) -> Exposure {
                 Rule::NoHalt,
             ],
         ),
-        Bug::StateRootUnchecked => against(Behaviour::WrongStateRoot, &[Rule::Validity, Rule::CommitFirst]),
-        Bug::CachedHash => against(Behaviour::SwappedBody, &[Rule::Validity, Rule::Agreement]),
-        Bug::TickUnchecked => against(Behaviour::WrongPoh, &[Rule::ProofOfHistory]),
-        Bug::TimeUnchecked => against(Behaviour::WrongTime, &[Rule::Validity]),
-        Bug::UntimelyTaken | Bug::LaterRoundTimely => against(Behaviour::FutureTime, &[Rule::Time]),
-        Bug::EvidenceUnchecked => against(Behaviour::ForgedEvidence, &[Rule::Evidence]),
-        Bug::EvidenceOverlooked => against(Behaviour::EquivocatingPrevotes, &[Rule::Evidence]),
-        Bug::NonceUnchecked => against(Behaviour::TransactionTwice, &[Rule::NoDoubleEffect]),
+        Bug::StateRootUnchecked => against(Lie::WrongStateRoot, &[Rule::Validity, Rule::CommitFirst]),
+        Bug::CachedHash => against(Lie::SwappedBody, &[Rule::Validity, Rule::Agreement]),
+        Bug::TickUnchecked => against(Lie::WrongPoh, &[Rule::ProofOfHistory]),
+        Bug::TimeUnchecked => against(Lie::WrongTime, &[Rule::Validity]),
+        Bug::UntimelyTaken | Bug::LaterRoundTimely => against(Lie::FutureTime, &[Rule::Time]),
+        Bug::EvidenceUnchecked => against(Lie::ForgedEvidence, &[Rule::Evidence]),
+        Bug::EvidenceOverlooked => against(Lie::EquivocatingPrevotes, &[Rule::Evidence]),
+        Bug::NonceUnchecked => against(Lie::TransactionTwice, &[Rule::NoDoubleEffect]),
         Bug::NonceOffByOne => honest(&[Rule::Inclusion]),
         Bug::AppliedTwice => honest(&[Rule::NoHalt, Rule::Validity, Rule::CommitFirst, Rule::Liveness]),
         Bug::CommitUnsynced => honest(&[Rule::CommitFirst, Rule::NoLoss, Rule::MonotonicHead]),
         // The observer's execution, which has no bugs, may detect it before the shares do.
         Bug::CreditUnbounded => honest(&[Rule::Schedule, Rule::Validity]),
-        Bug::EvidenceRepeated => against(Behaviour::RepeatedEvidence, &[Rule::Evidence]),
-        Bug::OffenderFavoured => against(
-            Behaviour::EquivocatingProposals,
-            &[Rule::Schedule, Rule::Validity],
-        ),
+        Bug::EvidenceRepeated => against(Lie::RepeatedEvidence, &[Rule::Evidence]),
+        Bug::OffenderFavoured => against(Lie::EquivocatingProposals, &[Rule::Schedule, Rule::Validity]),
         // An order that changes from run to run shows wherever a value is derived twice.
         Bug::HashMapOrder => honest(&[
             Rule::NoBlame,
@@ -101,7 +98,7 @@ fn exposure(bug: Bug) -> Exposure {
         Bug::TornRecord => honest(&[Rule::Recovery, Rule::NoHalt, Rule::NoAbstention]),
         Bug::NeverAgain => honest(&[Rule::Liveness]),
         Bug::QuestionForgotten | Bug::TurnStale => honest(&[Rule::NoBlame]),
-        Bug::StretchUnbounded => against(Behaviour::Stretches, &[Rule::Pace]),
+        Bug::StretchUnbounded => against(Lie::Stretches, &[Rule::Pace]),
         // Not among `Bug::ALL`: see the tests below and those that the docs of each bug name.
         Bug::UndoForgotten
         | Bug::PoisonPanics
@@ -112,14 +109,14 @@ fn exposure(bug: Bug) -> Exposure {
 }
 
 fn config(bug: Bug, seed: u64) -> Config {
-    let (behaviour, sabotage, _) = exposure(bug);
+    let (lie, sabotage, _) = exposure(bug);
     let base = match bug {
         // A validator must be held back and return.
         Bug::CreditUnbounded => Config::returning(4, seed),
         _ => Config::new(4, seed),
     };
     Config {
-        behaviour,
+        lie,
         sabotage,
         bug: Some(bug),
         ..base
@@ -156,8 +153,8 @@ fn find(bug: Bug) -> Option<(u64, Violation)> {
 fn every_planted_bug_is_found_within_500_seeds() {
     let mut missed = Vec::new();
     for bug in Bug::ALL {
-        let (behaviour, sabotage, rules) = exposure(bug);
-        let by = format!("lie {}, sabotage {}", behaviour.name(), sabotage.name());
+        let (lie, sabotage, rules) = exposure(bug);
+        let by = format!("lie {}, sabotage {}", lie.name(), sabotage.name());
         match find(bug) {
             Some((seeds, violation)) => {
                 println!(

@@ -11,7 +11,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use vibecoin_tests_sim::{Behaviour, Config, Report, check_all};
+use vibecoin_tests_sim::{Config, Lie, Report, check_all};
 
 fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
@@ -69,13 +69,13 @@ fn fresh_seeds_keep_every_rule() {
     println!("fresh seeds of this run: SIM_FRESH={fresh} repeats them");
     let base = fresh.wrapping_mul(1 << 20) & (u64::MAX >> 1);
     let honest = (0..40).map(|index| Config::new(4, base + index));
-    let behaviours = Behaviour::ALL.into_iter().zip(base + 100..);
-    let byzantine = behaviours.map(|(behaviour, seed)| Config::byzantine(4, seed, behaviour));
+    let lies = Lie::ALL.into_iter().zip(base + 100..);
+    let lying = lies.map(|(lie, seed)| Config::lying(4, seed, lie));
     let sevens = (0..2).map(|index| Config::new(7, base + 200 + index));
     let threes = (0..8)
         .zip([1, 2].into_iter().cycle())
         .map(|(index, dead)| Config::crashing(3, base + 300 + index, dead));
-    let configs: Vec<Config> = honest.chain(byzantine).chain(sevens).chain(threes).collect();
+    let configs: Vec<Config> = honest.chain(lying).chain(sevens).chain(threes).collect();
     let reports = check_all(&configs);
     println!("{} fresh seeds from {base} on", reports.len());
 }
@@ -84,15 +84,15 @@ fn fresh_seeds_keep_every_rule() {
 #[test]
 fn seeds_that_found_something_keep_every_rule() {
     let found = [
-        // The Byzantine node had missed its turns in the storm: it had nothing to sign before its next one.
-        Config::byzantine(4, 1_882_762_205_200_487, Behaviour::EquivocatingProposals),
+        // The liar had missed its turns in the storm: it had nothing to sign before its next one.
+        Config::lying(4, 1_882_762_205_200_487, Lie::EquivocatingProposals),
         // A validator that had missed a block stayed ten blocks behind for ever and never had a turn.
-        Config::byzantine(4, 3_000_003_495, Behaviour::EquivocatingProposals),
+        Config::lying(4, 3_000_003_495, Lie::EquivocatingProposals),
         // A twin received a different precommit of its own key and abstained after a crash, as it
         // should.
-        Config::byzantine(4, 3_000_001_315, Behaviour::Twins),
+        Config::lying(4, 3_000_001_315, Lie::Twins),
         // A twin relayed a body that the other one had made, and was blamed for a statement without a guard.
-        Config::byzantine(4, 2_026_117_555, Behaviour::Twins),
+        Config::lying(4, 2_026_117_555, Lie::Twins),
         // A short answer was counted for the longer of two questions, and the longer answer was then too long.
         Config::crashing(3, 2_026_130_263, 2),
         // A block was in the log, not yet synced, while its verdict was held back, and older votes were
@@ -125,13 +125,13 @@ fn one_validator_keeps_every_rule() {
 #[test]
 fn a_hundred_seeds_twice_give_the_same_traces() {
     let honest = (0..67).map(|seed| Config::new(4, 6000 + seed));
-    let byzantine = Behaviour::ALL
+    let lying = Lie::ALL
         .into_iter()
         .zip(6100..)
-        .map(|(behaviour, seed)| Config::byzantine(4, seed, behaviour));
+        .map(|(lie, seed)| Config::lying(4, seed, lie));
     let others = [(1, 6200), (1, 6201), (7, 6202), (7, 6203)].map(|(nodes, seed)| Config::new(nodes, seed));
     let threes = (6300..6302).map(|seed| Config::crashing(3, seed, 1));
-    let configs: Vec<Config> = honest.chain(byzantine).chain(others).chain(threes).collect();
+    let configs: Vec<Config> = honest.chain(lying).chain(others).chain(threes).collect();
     assert_eq!(configs.len(), 100);
     let (once, again) = (check_all(&configs), check_all(&configs));
     for ((once, again), config) in once.iter().zip(&again).zip(&configs) {

@@ -73,7 +73,7 @@ impl World {
                 Err(Stop::Write(error)) => return self.halt(index, error.source.exit_code()),
                 Err(Stop::Broken(fault)) => return Err(self.violation(index, fault)),
                 Err(Stop::Halted(fault)) => {
-                    let excused = self.config.is_byzantine(index)
+                    let excused = self.config.lies(index)
                         || !matches!(self.sabotage(index), Sabotage::None | Sabotage::Equivocation);
                     if !excused {
                         return Err(self.violation(index, (Rule::NoHalt, fault.to_string())));
@@ -137,12 +137,12 @@ impl World {
             self.now,
             format_args!("{index} decides {height} {}", Short(&commit.hash)),
         );
-        let honest = (0..self.nodes.len()).filter(|node| !self.config.is_byzantine(*node));
+        let honest = (0..self.nodes.len()).filter(|node| !self.config.lies(*node));
         let clocks = honest.map(|node| self.nodes[node].now(self.now).wall);
         if self.model.decide(&commit, clocks.max().unwrap_or_default())? {
             self.decided_at = self.now;
-            if let Some(byzantine) = &mut self.byzantine {
-                byzantine.count_turn(&commit.header);
+            if let Some(liar) = &mut self.liar {
+                liar.count_turn(&commit.header);
             }
         }
         self.observer.certificate(&commit.certificate)?;

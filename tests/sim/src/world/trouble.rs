@@ -38,11 +38,7 @@ impl World {
 
     /// A Byzantine node that has made a block shows others in its place.
     pub(super) fn show(&mut self, index: usize, block: &Block) -> Result<(), Fault> {
-        let Some(byzantine) = self
-            .byzantine
-            .as_mut()
-            .filter(|byzantine| byzantine.node == index)
-        else {
+        let Some(liar) = self.liar.as_mut().filter(|liar| liar.node == index) else {
             return Ok(());
         };
         let Some(running) = &self.nodes[index].running else {
@@ -50,20 +46,20 @@ impl World {
         };
         // A Byzantine node executes like all others.
         let bug = Planted::new(self.config.bug);
-        let outgoing = byzantine.built(block, &running.store);
+        let said = liar.built(block, &running.store);
         drop(bug);
-        for outgoing in outgoing {
-            self.send(index, &outgoing.to, outgoing.message)?;
+        for said in said {
+            self.send(index, &said.to, said.message)?;
         }
         Ok(())
     }
 
     /// Sends the held-back messages of the Byzantine node, unless its process has ended.
-    pub(super) fn send_late(&mut self, message: Message) -> Result<(), Violation> {
-        let Some(byzantine) = self.byzantine.as_ref() else {
+    pub(super) fn say_late(&mut self, message: Message) -> Result<(), Violation> {
+        let Some(liar) = self.liar.as_ref() else {
             return Ok(());
         };
-        let (from, to) = (byzantine.node, byzantine.others());
+        let (from, to) = (liar.node, liar.others());
         if self.nodes[from].running.is_none() {
             return Ok(());
         }

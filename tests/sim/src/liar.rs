@@ -15,7 +15,7 @@ use vibecoin_storage::Store;
 use crate::forge::{Workshop, after, parts, vote_of};
 use crate::rng::Rng;
 use crate::stretch::Turn;
-use crate::{Behaviour, Config, Stretched};
+use crate::{Config, Lie, Stretched};
 
 /// Number of transactions that a Byzantine node remembers for replay.
 const OLD_MAX: usize = 200;
@@ -23,7 +23,7 @@ const OLD_MAX: usize = 200;
 const FAR_VOTES: u64 = 12;
 
 /// A message and its receivers.
-pub struct Outgoing {
+pub struct Said {
     pub to: Vec<usize>,
     pub message: Message,
 }
@@ -36,8 +36,8 @@ struct Shown {
     body: Vec<u8>,
 }
 
-pub struct ByzantineNode {
-    behaviour: Behaviour,
+pub struct Liar {
+    lie: Lie,
     seed: u64,
     pub node: usize,
     nodes: usize,
@@ -56,15 +56,15 @@ pub struct ByzantineNode {
     /// True if every node receives every message.
     pub open: bool,
     /// Number of changed, added and withheld messages.
-    pub distorted: u64,
+    pub lies: u64,
     /// Outcomes of the turns that it stretched.
     pub stretched: Stretched,
 }
 
-impl ByzantineNode {
+impl Liar {
     pub fn new(config: &Config, chain: &Chain, node: usize, nodes: usize, key: &SecretKey) -> Self {
         Self {
-            behaviour: config.behaviour,
+            lie: config.lie,
             seed: config.seed,
             node,
             nodes,
@@ -77,18 +77,18 @@ impl ByzantineNode {
             old: Vec::new(),
             turn: None,
             open: false,
-            distorted: 0,
+            lies: 0,
             stretched: Stretched::default(),
         }
     }
 
     /// The behaviour at a height.
-    pub(crate) fn at(&self, height: Height) -> Behaviour {
-        let kinds = Behaviour::ALL.len() - 3;
-        match self.behaviour {
+    pub(crate) fn at(&self, height: Height) -> Lie {
+        let kinds = Lie::ALL.len() - 3;
+        match self.lie {
             // Any of the behaviours except none, mixed and twins.
-            Behaviour::Mixed => Behaviour::ALL[1 + Rng::new(self.seed ^ (height.0 << 20), 8).index(kinds)],
-            behaviour => behaviour,
+            Lie::Mixed => Lie::ALL[1 + Rng::new(self.seed ^ (height.0 << 20), 8).index(kinds)],
+            lie => lie,
         }
     }
 
@@ -105,7 +105,7 @@ impl ByzantineNode {
     }
 
     /// Records a received message.
-    pub fn on_received(&mut self, message: &Message) {
+    pub fn hear(&mut self, message: &Message) {
         match message {
             Message::Consensus(ConsensusMessage::Proposal(signed)) => {
                 let Proposal {
@@ -124,13 +124,13 @@ impl ByzantineNode {
     }
 
     /// The answer to a request for a block that its own node does not have.
-    pub fn answer(&mut self, from: usize, message: &Message) -> Option<Outgoing> {
+    pub fn answer(&mut self, from: usize, message: &Message) -> Option<Said> {
         let Message::BodyRequest { block, .. } = message else {
             return None;
         };
         let mut shown = self.shown.values().flatten();
         let shown = shown.find(|shown| shown.header.hash() == *block && shown.to.contains(&from))?;
-        Some(Outgoing {
+        Some(Said {
             to: vec![from],
             message: Message::Body {
                 header: Box::new(shown.header.clone()),
@@ -140,49 +140,46 @@ impl ByzantineNode {
     }
 
     /// Messages in place of a block that its node has made.
-    pub fn built(&mut self, block: &Block, store: &Store) -> Vec<Outgoing> {
+    pub fn built(&mut self, block: &Block, store: &Store) -> Vec<Said> {
         let Block { header, .. } = block;
-        let behaviour = self.at(header.height);
-        if header.proposer != self.me
-            || !behaviour.is_about_blocks()
-            || self.shown.contains_key(&header.hash())
-        {
+        let lie = self.at(header.height);
+        if header.proposer != self.me || !lie.is_about_blocks() || self.shown.contains_key(&header.hash()) {
             return Vec::new();
         }
         let [one, two] = self.halves(header.height);
         let all = self.others();
         let as_it_is = |to: Vec<usize>| (to, block.clone(), encode(&block.body));
-        let blocks = self.with_workshop(header.height, store, |workshop| match behaviour {
-            Behaviour::EquivocatingProposals => {
-                let other = workshop.forge(behaviour, block)?;
+        let blocks = self.with_workshop(header.height, store, |workshop| match lie {
+            Lie::EquivocatingProposals => {
+                let other = workshop.forge(lie, block)?;
                 let bytes = encode(&other.body);
                 Some(vec![as_it_is(one), (two, other, bytes)])
             }
-            Behaviour::SwappedBody => {
+            Lie::SwappedBody => {
                 let swapped = workshop.swapped(&block.body);
                 Some(vec![as_it_is(one), (two, block.clone(), swapped)])
             }
             _ => {
-                let forged = workshop.forge(behaviour, block)?;
+                let forged = workshop.forge(lie, block)?;
                 let bytes = encode(&forged.body);
                 Some(vec![(all.clone(), forged, bytes)])
             }
         });
-        let is_distorted = blocks.is_some();
-        self.distorted += u64::from(is_distorted);
+        let lied = blocks.is_some();
+        self.lies += u64::from(lied);
         let blocks = blocks.unwrap_or_else(|| vec![as_it_is(all)]);
-        let mut outgoing = Vec::new();
+        let mut said = Vec::new();
         let mut shown = Vec::new();
         for (to, block, body) in blocks {
-            if behaviour != Behaviour::SwappedBody {
+            if lie != Lie::SwappedBody {
                 for part in parts(&self.chain.genesis, &self.key, &block) {
-                    outgoing.push(Outgoing {
+                    said.push(Said {
                         to: to.clone(),
                         message: Message::Part(Box::new(part)),
                     });
                 }
             }
-            outgoing.push(Outgoing {
+            said.push(Said {
                 to: to.clone(),
                 message: Message::Body {
                     header: Box::new(block.header.clone()),
@@ -196,7 +193,7 @@ impl ByzantineNode {
             });
         }
         self.shown.insert(header.hash(), shown);
-        outgoing
+        said
     }
 
     fn with_workshop<T>(
@@ -223,33 +220,33 @@ impl ByzantineNode {
     }
 
     /// Messages in place of one to a single node or to all.
-    pub fn on_send(&mut self, to: Option<usize>, message: Message, store: &Store) -> Vec<Outgoing> {
+    pub fn speak(&mut self, to: Option<usize>, message: Message, store: &Store) -> Vec<Said> {
         let to = to.map_or_else(|| self.others(), |to| vec![to]);
         let as_it_is = |message| {
-            vec![Outgoing {
+            vec![Said {
                 to: to.clone(),
                 message,
             }]
         };
         match message {
             Message::Consensus(ConsensusMessage::Vote(vote)) if vote.vote.validator == self.me => {
-                let outgoing = self.vote(&vote, &to);
-                self.distorted += u64::from(outgoing.len() != 1 || outgoing[0].message != vote_message(vote));
-                outgoing
+                let said = self.vote(&vote, &to);
+                self.lies += u64::from(said.len() != 1 || said[0].message != vote_message(vote));
+                said
             }
             Message::Consensus(ConsensusMessage::Proposal(signed)) if signed.proposal.proposer == self.me => {
                 let proposal = &signed.proposal;
-                let (hash, behaviour) = (proposal.header.hash(), self.at(proposal.height));
+                let (hash, lie) = (proposal.header.hash(), self.at(proposal.height));
                 self.proposed.insert((proposal.height, proposal.round), hash);
-                if behaviour == Behaviour::WithheldProposals {
-                    self.distorted += 1;
+                if lie == Lie::WithheldProposals {
+                    self.lies += 1;
                     return Vec::new();
                 }
-                let named_first = behaviour == Behaviour::FutureTime && self.rng.chance(500);
+                let named_first = lie == Lie::FutureTime && self.rng.chance(500);
                 let Some(shown) = self.shown.get(&hash) else {
                     return as_it_is(Message::Consensus(ConsensusMessage::Proposal(signed)));
                 };
-                let outgoing = shown.iter().map(|shown| self.propose(proposal, shown));
+                let said = shown.iter().map(|shown| self.propose(proposal, shown));
                 let turns = u32::try_from(self.nodes).expect("few nodes");
                 // In its next turn at this height it claims a quorum for its block, and claims that before
                 // this one.
@@ -259,7 +256,7 @@ impl ByzantineNode {
                     ..proposal.clone()
                 };
                 let again = shown.iter().map(|shown| self.propose(&again, shown));
-                again.filter(|_| named_first).chain(outgoing).collect()
+                again.filter(|_| named_first).chain(said).collect()
             }
             Message::Body { ref header, .. } if header.proposer == self.me => {
                 let kept = self.keeps(header.height, Some(header.hash()));
@@ -270,7 +267,7 @@ impl ByzantineNode {
                 let kept = self.keeps(statement.height, None);
                 self.held_back(kept, &to, message)
             }
-            Message::SyncResponse { from, blocks } if self.at(from) == Behaviour::ForgedCertificates => {
+            Message::SyncResponse { from, blocks } if self.at(from) == Lie::ForgedCertificates => {
                 let blocks = self.forged_blocks(from, blocks, store);
                 as_it_is(Message::SyncResponse { from, blocks })
             }
@@ -281,32 +278,29 @@ impl ByzantineNode {
     /// Nodes that do not get one of its own blocks.
     fn keeps(&self, height: Height, block: Option<Hash>) -> Vec<usize> {
         match self.at(height) {
-            Behaviour::WithheldProposals => self.others(),
-            Behaviour::WithheldBodies => {
+            Lie::WithheldProposals => self.others(),
+            Lie::WithheldBodies => {
                 let [one, _] = self.halves(height);
                 one
             }
             // The block shown in its place has been sent.
-            behaviour
-                if behaviour.is_about_blocks()
-                    && block.is_none_or(|block| self.shown.contains_key(&block)) =>
-            {
+            lie if lie.is_about_blocks() && block.is_none_or(|block| self.shown.contains_key(&block)) => {
                 self.others()
             }
             _ => Vec::new(),
         }
     }
 
-    fn held_back(&mut self, kept: Vec<usize>, to: &[usize], message: Message) -> Vec<Outgoing> {
+    fn held_back(&mut self, kept: Vec<usize>, to: &[usize], message: Message) -> Vec<Said> {
         let left: Vec<usize> = to.iter().copied().filter(|node| !kept.contains(node)).collect();
-        self.distorted += u64::from(left.len() < to.len());
+        self.lies += u64::from(left.len() < to.len());
         if left.is_empty() {
             return Vec::new();
         }
-        vec![Outgoing { to: left, message }]
+        vec![Said { to: left, message }]
     }
 
-    fn propose(&self, proposal: &Proposal, shown: &Shown) -> Outgoing {
+    fn propose(&self, proposal: &Proposal, shown: &Shown) -> Said {
         let proposal = Proposal {
             header: shown.header.clone(),
             ..proposal.clone()
@@ -317,7 +311,7 @@ impl ByzantineNode {
         } else {
             shown.to.clone()
         };
-        Outgoing {
+        Said {
             to,
             message: Message::Consensus(ConsensusMessage::Proposal(Box::new(signed))),
         }
@@ -327,22 +321,22 @@ impl ByzantineNode {
         vote_message(vote.sign(&self.chain.genesis, &self.key))
     }
 
-    fn vote(&mut self, signed: &SignedVote, to: &[usize]) -> Vec<Outgoing> {
+    fn vote(&mut self, signed: &SignedVote, to: &[usize]) -> Vec<Said> {
         let vote = &signed.vote;
-        let behaviour = self.at(vote.height);
+        let lie = self.at(vote.height);
         let for_block = |block| Vote {
             block,
             ..vote.clone()
         };
-        let outgoing = |to: &[usize], message| Outgoing {
+        let said = |to: &[usize], message| Said {
             to: to.to_vec(),
             message,
         };
-        let honest = outgoing(to, vote_message(signed.clone()));
+        let honest = said(to, vote_message(signed.clone()));
         let proposed = self.proposed.get(&(vote.height, vote.round)).copied();
-        match (behaviour, vote.kind) {
-            (Behaviour::EquivocatingPrevotes, VoteKind::Prevote)
-            | (Behaviour::EquivocatingPrecommits, VoteKind::Precommit) => {
+        match (lie, vote.kind) {
+            (Lie::EquivocatingPrevotes, VoteKind::Prevote)
+            | (Lie::EquivocatingPrecommits, VoteKind::Precommit) => {
                 let other = match vote.block {
                     Some(_) if self.rng.chance(500) => None,
                     Some(_) => Some(Hash([9; 32])),
@@ -350,23 +344,23 @@ impl ByzantineNode {
                 };
                 let other = self.sign(for_block(other));
                 if self.open || self.rng.chance(300) {
-                    return vec![honest, outgoing(to, other)];
+                    return vec![honest, said(to, other)];
                 }
                 let [one, two] = self.halves(vote.height);
                 vec![
-                    Outgoing { to: one, ..honest },
-                    Outgoing {
+                    Said { to: one, ..honest },
+                    Said {
                         to: two,
                         message: other,
                     },
                 ]
             }
-            (Behaviour::Amnesia, _) => match proposed {
-                Some(block) => vec![outgoing(to, self.sign(for_block(Some(block))))],
+            (Lie::Amnesia, _) => match proposed {
+                Some(block) => vec![said(to, self.sign(for_block(Some(block))))],
                 None => vec![honest],
             },
-            (Behaviour::NilPrecommits, VoteKind::Precommit) => vec![outgoing(to, self.sign(for_block(None)))],
-            (Behaviour::ForgedVotes, _) => {
+            (Lie::NilPrecommits, VoteKind::Precommit) => vec![said(to, self.sign(for_block(None)))],
+            (Lie::ForgedVotes, _) => {
                 let block = proposed.or(Some(Hash([9; 32])));
                 let signature = self.key.sign(b"whatever");
                 let members = self.chain.validators.members();
@@ -377,19 +371,19 @@ impl ByzantineNode {
                         .flat_map(|member| {
                             [VoteKind::Prevote, VoteKind::Precommit].map(|kind| {
                                 let like = Vote { kind, ..vote.clone() };
-                                outgoing(to, vote_message(vote_of(member.key, &like, block, signature)))
+                                said(to, vote_message(vote_of(member.key, &like, block, signature)))
                             })
                         });
                 in_their_names.chain([honest]).collect()
             }
-            (Behaviour::ForgedCertificates, _) => {
+            (Lie::ForgedCertificates, _) => {
                 let forged = self.round_certificates(vote, proposed.unwrap_or(Hash([9; 32])));
                 let forged = forged
                     .into_iter()
-                    .map(|message| outgoing(to, Message::Consensus(message)));
+                    .map(|message| said(to, Message::Consensus(message)));
                 forged.chain([honest]).collect()
             }
-            (Behaviour::FarVotes, _) => {
+            (Lie::FarVotes, _) => {
                 let mut votes = vec![honest];
                 for _ in 0..FAR_VOTES {
                     let (heights, rounds) = (self.rng.below(40), self.rng.below(31));
@@ -398,7 +392,7 @@ impl ByzantineNode {
                         round: Round(vote.round.0 + 1 + self.rng.below(1 << rounds) as u32),
                         ..vote.clone()
                     };
-                    votes.push(outgoing(to, self.sign(far)));
+                    votes.push(said(to, self.sign(far)));
                 }
                 votes
             }
@@ -407,16 +401,16 @@ impl ByzantineNode {
     }
 
     /// Turns votes for one of its own blocks into votes for the blocks shown in its place.
-    fn for_shown(&self, signed: &SignedVote, to: &[usize]) -> Vec<Outgoing> {
+    fn for_shown(&self, signed: &SignedVote, to: &[usize]) -> Vec<Said> {
         let vote = &signed.vote;
         let shown = vote.block.and_then(|block| self.shown.get(&block));
         let Some(shown) = shown else {
-            return vec![Outgoing {
+            return vec![Said {
                 to: to.to_vec(),
                 message: vote_message(signed.clone()),
             }];
         };
-        let votes = shown.iter().map(|shown| Outgoing {
+        let votes = shown.iter().map(|shown| Said {
             to: shown.to.clone(),
             message: self.sign(Vote {
                 block: Some(shown.header.hash()),
@@ -520,7 +514,7 @@ impl ByzantineNode {
             }
             Some(())
         });
-        self.distorted += u64::from(forged.is_some());
+        self.lies += u64::from(forged.is_some());
         blocks
     }
 }
