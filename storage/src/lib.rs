@@ -8,6 +8,7 @@
 //! ```
 //!
 //! - [`Store`] is the chain: open or create, commit, read, rewind, close.
+//! - [`Reader`] reads blocks, transactions and diffs of the live database or of a snapshot.
 //! - [`StateView`] is one state: the input of execution, and the source of proofs.
 //! - [`check`] re-derives all stored data and reports the first fault; [`start`] is the quick form that every
 //!   start runs.
@@ -28,13 +29,12 @@ pub mod schema;
 pub mod start;
 
 mod error;
+mod reader;
 mod state;
 mod store;
 
 pub use error::{FaultClass, StorageError};
+pub use reader::{PohPosition, Reader, StoredTransaction};
 pub use schema::{GenesisRecord, Head, Place};
 pub use state::{AccountProof, SlotProof, StateView};
-pub use store::{
-    BlockStore, GenesisState, PohPosition, PohStore, StateStore, Store, StoreConfig, StoreStats,
-    StoredTransaction, TxStore,
-};
+pub use store::{GenesisState, Store, StoreConfig, StoreStats};

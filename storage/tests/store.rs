@@ -78,10 +78,7 @@ fn a_crash_at_any_moment_keeps_every_committed_block_and_its_state() {
             assert_eq!(content(&after.view()), content(&store.view()));
             assert_eq!(after.view().root(), roots[usize::try_from(height).unwrap()]);
             for (id, height) in &ids {
-                assert_eq!(
-                    after.transactions().get(id).unwrap().unwrap().height,
-                    Height(*height)
-                );
+                assert_eq!(after.transaction(id).unwrap().unwrap().height, Height(*height));
             }
         }
     }
@@ -329,7 +326,7 @@ fn places_of_transactions_are_bounded_like_rows_when_few_accounts_send_many() {
     let after = Store::open(Arc::new(kv.crash()), Some(&chain.hash()), small).unwrap();
     assert!(after.stats().pending_updates <= 60, "a start replays no more");
     for (id, height) in ids {
-        let found = after.transactions().get(&id).unwrap().unwrap();
+        let found = after.transaction(&id).unwrap().unwrap();
         assert_eq!(found.height, Height(height));
     }
 }
@@ -348,7 +345,7 @@ fn every_block_and_transaction_is_found_by_each_of_its_names() {
     }
     for block in &blocks {
         let height = block.header.height;
-        let reader = store.blocks();
+        let reader = store.reader();
         assert_eq!(reader.height_of(&block.header.hash()).unwrap(), Some(height));
         assert_eq!(reader.block(height).unwrap().unwrap().body, block.body);
         assert_eq!(reader.body_bytes(height).unwrap().unwrap(), encode(&block.body));
@@ -358,14 +355,14 @@ fn every_block_and_transaction_is_found_by_each_of_its_names() {
         );
         assert_eq!(reader.receipts(height).unwrap().as_ref(), Some(&block.receipts));
         assert_eq!(
-            store.states().root(height).unwrap(),
+            store.reader().state_root(height).unwrap(),
             Some(block.header.state_root)
         );
-        assert_eq!(store.states().diff(height).unwrap().as_ref(), Some(&block.diff));
-        let poh = store.poh().position(height).unwrap().unwrap();
+        assert_eq!(store.reader().diff(height).unwrap().as_ref(), Some(&block.diff));
+        let poh = store.reader().poh_position(height).unwrap().unwrap();
         assert_eq!((poh.sequence, poh.ticks.len()), (height.0 * 7, 1));
         for (transaction, (id, index)) in block.body.transactions().zip(block.ids.iter().zip(0..)) {
-            let found = store.transactions().get(id).unwrap().unwrap();
+            let found = store.transaction(id).unwrap().unwrap();
             assert_eq!(
                 (found.height, found.index, &found.transaction),
                 (height, index, transaction)
@@ -373,9 +370,9 @@ fn every_block_and_transaction_is_found_by_each_of_its_names() {
             assert_eq!(found.receipt.v1().transaction, *id);
         }
     }
-    assert_eq!(store.blocks().header(Height(11)).unwrap(), None);
-    assert_eq!(store.blocks().height_of(&Hash([1; 32])).unwrap(), None);
-    assert_eq!(store.transactions().get(&Hash([1; 32])).unwrap(), None);
+    assert_eq!(store.reader().header(Height(11)).unwrap(), None);
+    assert_eq!(store.reader().height_of(&Hash([1; 32])).unwrap(), None);
+    assert_eq!(store.transaction(&Hash([1; 32])).unwrap(), None);
 }
 
 #[test]

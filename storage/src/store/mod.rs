@@ -1,23 +1,23 @@
 //! The stored chain: one value that the node opens, commits to, reads from and closes.
 //!
-//! Reading order: `genesis` and `open` (create, open, replay), `commit` (the one batch), `materialise` (the
-//! deferred writes), `rewind` (return to an earlier height), `read` (typed views for readers).
+//! Reading order: `genesis` and `open` (create, open), `replay` (the state in memory from the diffs), `commit` (the
+//! one batch), `materialise` (the deferred writes), `rewind` (return to an earlier height).
 
 mod commit;
 mod genesis;
 mod materialise;
 mod open;
-mod read;
+mod replay;
 mod rewind;
 
 pub use genesis::GenesisState;
-pub(crate) use open::{read_base, read_genesis, replay};
-pub use read::{BlockStore, PohPosition, PohStore, StateStore, StoredTransaction, TxStore};
-pub(crate) use read::{body_bytes, read_record};
+pub(crate) use open::read_genesis;
+pub(crate) use replay::{read_base, replay};
 pub(crate) use rewind::undo;
 
 use crate::StorageError;
 use crate::kv::{KvStats, KvStore, RocksConfig};
+use crate::reader::{Reader, StoredTransaction};
 use crate::schema::{GenesisRecord, Head, Place};
 use crate::state::{Overlay, Shared, StateView};
 use arc_swap::ArcSwap;
@@ -180,28 +180,40 @@ impl Store {
         &self.core.kv
     }
 
-    /// Blocks by height.
+    /// Reads of the live database: blocks, receipts, diffs.
     #[must_use]
-    pub fn blocks(&self) -> BlockStore<'_> {
-        BlockStore::new(&self.core)
+    pub fn reader(&self) -> Reader<'_> {
+        Reader::new(&*self.core.kv)
     }
 
-    /// Transactions by identifier.
-    #[must_use]
-    pub fn transactions(&self) -> TxStore<'_> {
-        TxStore::new(&self.core)
+    /// Position of the committed transaction with this identifier.
+    ///
+    /// # Errors
+    /// As [`Reader::header`].
+    pub fn place(&self, id: &Hash) -> Result<Option<Place>, StorageError> {
+        // Overlay and base of one published value: together they have every committed transaction.
+        let published = self.core.published.load();
+        if let Some(place) = published.transactions.get(id) {
+            return Ok(Some(*place));
+        }
+        Reader::new(&*published.view.inner.base.snapshot).place(id)
     }
 
-    /// State roots and diffs by height.
-    #[must_use]
-    pub fn states(&self) -> StateStore<'_> {
-        StateStore::new(&self.core)
+    /// The committed transaction with this identifier and its receipt.
+    ///
+    /// # Errors
+    /// As [`Reader::header`].
+    pub fn transaction(&self, id: &Hash) -> Result<Option<StoredTransaction>, StorageError> {
+        let place = self.place(id)?;
+        place
+            .map(|place| self.reader().transaction_at(id, place))
+            .transpose()
     }
 
-    /// The Proof of History by height.
+    /// The height of the state that the database holds as rows.
     #[must_use]
-    pub fn poh(&self) -> PohStore<'_> {
-        PohStore::new(&self.core)
+    pub fn materialised(&self) -> Height {
+        self.core.shared.base.load().at.height
     }
 
     /// Figures for metrics.
@@ -210,7 +222,7 @@ impl Store {
         let published = self.core.published.load();
         StoreStats {
             head: published.head,
-            materialised: self.core.shared.base.load().at.height,
+            materialised: self.materialised(),
             pending_updates: self.core.writer.lock().pending_updates,
             trie_nodes: published.view.trie_nodes(),
             kv: self.core.kv.stats(),
