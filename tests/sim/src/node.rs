@@ -235,7 +235,7 @@ impl Node {
             ));
         }
         let stored = store
-            .blocks()
+            .reader()
             .header(height)
             .map_err(|error| (Rule::Recovery, error.to_string()))?;
         let stored = stored.map(|header| header.hash());
