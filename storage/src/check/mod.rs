@@ -18,7 +18,7 @@ pub(crate) use block::BlockChecker;
 use crate::kv::{Family, KvStore, RocksConfig, RocksKv};
 use crate::reader::Reader;
 use crate::schema::{self, Head, Place};
-use crate::state::{Shared, StateView};
+use crate::state::{StateSource, StateView};
 use crate::store::{StoreConfig, read_base, read_genesis, replay, undo};
 use crate::{StorageError, Store};
 use std::fmt;
@@ -257,8 +257,8 @@ fn run(
     state::check(&*base.snapshot, base.at, report, progress)?;
 
     let at = base.at.height;
-    let shared = Arc::new(Shared::new(Arc::clone(kv), base, &StoreConfig::default()));
-    let mut view = StateView::of_base(&shared, shared.base.load_full());
+    let source = Arc::new(StateSource::new(Arc::clone(kv), base, &StoreConfig::default()));
+    let mut view = StateView::of_base(&source, source.base.load_full());
     for height in (1..=at.0).rev() {
         progress(Progress::Undo(height));
         let lower = undo(reader, &view, Height(height));
@@ -266,7 +266,7 @@ fn run(
     }
 
     progress(Progress::Replay(head.height.0.saturating_sub(at.0)));
-    replay(&shared, &genesis.hash).map_err(Stop::at(Record::Diff, head.height))?;
+    replay(&source, &genesis.hash).map_err(Stop::at(Record::Diff, head.height))?;
     no_intent(reader, head.height)
 }
 

@@ -25,9 +25,9 @@ pub(super) struct MergedRows<'a> {
 impl StateView {
     /// The rows of the keys from `from` on; if `exclusive`, of those above it.
     pub(super) fn rows_from(&self, from: StateKey, exclusive: bool) -> Result<MergedRows<'_>, StorageError> {
-        let snapshot = &self.inner.base.snapshot;
+        let snapshot = &self.layers.base.snapshot;
         let mut rows = MergedRows {
-            overlay: &self.inner.rows,
+            overlay: &self.layers.rows,
             base: snapshot.range(Family::State, &schema::flat_key(&from), None, Direction::Forward),
             below: None,
             from,

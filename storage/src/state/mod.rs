@@ -26,4 +26,4 @@ mod cleared_tests;
 pub(crate) use cache::{Row, RowCache};
 pub(crate) use overlay::Overlay;
 pub use view::{AccountProof, SlotProof, StateView};
-pub(crate) use view::{Base, Shared};
+pub(crate) use view::{Base, StateSource};

@@ -1,6 +1,6 @@
 //! Commit of a block: a check that it follows, one synced batch, one swap.
 
-use super::{Core, Pending, Published, Store};
+use super::{Pending, Published, Store, StoredChain};
 use crate::StorageError;
 use crate::kv::{Batch, Family};
 use crate::schema::{self, BlockPart, COMMIT_KEYS, Head, HeightRecord, Place};
@@ -19,11 +19,11 @@ impl Store {
     /// # Errors
     /// [`StorageError::NotNext`] before anything is written; any other error ends this store permanently.
     pub fn commit(&self, block: &DecidedBlock<StateView>) -> Result<StateView, StorageError> {
-        self.core.commit(block)
+        self.chain.commit(block)
     }
 }
 
-impl Core {
+impl StoredChain {
     fn commit(&self, block: &DecidedBlock<StateView>) -> Result<StateView, StorageError> {
         let hash = block.hash;
         let pending = pending(block.header.height, &block.diff, block.ids.len());

@@ -3,12 +3,12 @@
 use super::genesis::{CreationState, GenesisState, clear, creation_state, mark_creation, write_genesis};
 use super::replay::{read_base, replay};
 use super::rewind::finish_rewind;
-use super::{Core, Store, StoreConfig};
+use super::{Store, StoreConfig, StoredChain};
 use crate::StorageError;
 use crate::kv::{Family, KvStore, RocksKv};
 use crate::reader::Reader;
 use crate::schema::{self, GenesisRecord, SCHEMA_VERSION};
-use crate::state::Shared;
+use crate::state::StateSource;
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 use std::path::Path;
@@ -52,25 +52,25 @@ impl Store {
         config: StoreConfig,
     ) -> Result<Self, StorageError> {
         let record = read_genesis(&kv, genesis)?;
-        let shared = Arc::new(Shared::new(Arc::clone(&kv), read_base(&kv, 0)?, &config));
+        let source = Arc::new(StateSource::new(Arc::clone(&kv), read_base(&kv, 0)?, &config));
         if let Some(target) = Reader::new(&*kv).rewind_target()? {
-            finish_rewind(&shared, &record.hash, target, &config)?;
+            finish_rewind(&source, &record.hash, target, &config)?;
         }
-        let (published, writer) = replay(&shared, &record.hash)?;
-        let core = Arc::new(Core {
+        let (published, writer) = replay(&source, &record.hash)?;
+        let chain = Arc::new(StoredChain {
             kv,
             genesis: record,
             config,
-            shared,
+            source,
             published: ArcSwap::from_pointee(published),
             writer: Mutex::new(writer),
             step: Mutex::new(()),
             work: Condvar::new(),
             drained: Condvar::new(),
         });
-        let thread = config.background.then(|| core.spawn()).transpose()?;
+        let thread = config.background.then(|| chain.spawn()).transpose()?;
         Ok(Self {
-            core,
+            chain,
             thread: Mutex::new(thread),
         })
     }

@@ -8,7 +8,7 @@ use crate::StorageError;
 use crate::kv::KvStore;
 use crate::reader::Reader;
 use crate::schema::Head;
-use crate::state::{Base, Overlay, Shared, StateView};
+use crate::state::{Base, Overlay, StateSource, StateView};
 use std::sync::Arc;
 use vibecoin_primitives::Hash;
 
@@ -20,18 +20,18 @@ pub(crate) fn read_base(kv: &Arc<dyn KvStore>, epoch: u64) -> Result<Base, Stora
 }
 
 /// Replays the diffs from the materialised height to the head, and compares every root.
-pub(crate) fn replay(shared: &Arc<Shared>, genesis: &Hash) -> Result<(Published, Writer), StorageError> {
-    replay_to(shared, genesis, Reader::new(&*shared.kv).require_head()?)
+pub(crate) fn replay(source: &Arc<StateSource>, genesis: &Hash) -> Result<(Published, Writer), StorageError> {
+    replay_to(source, genesis, Reader::new(&*source.kv).require_head()?)
 }
 
 /// [`replay`] up to a block of the chain that is not above its head.
 pub(super) fn replay_to(
-    shared: &Arc<Shared>,
+    source: &Arc<StateSource>,
     genesis: &Hash,
     head: Head,
 ) -> Result<(Published, Writer), StorageError> {
-    let reader = Reader::new(&*shared.kv);
-    let base = shared.base.load_full();
+    let reader = Reader::new(&*source.kv);
+    let base = source.base.load_full();
     if base.at.height > head.height {
         let detail = format!(
             "the state is at height {}, so blocks above {} were lost",
@@ -47,7 +47,7 @@ pub(super) fn replay_to(
         );
         return Err(StorageError::corrupt("materialised height", detail));
     }
-    let mut view = StateView::of_base(shared, base);
+    let mut view = StateView::of_base(source, base);
     let (mut transactions, mut writer) = (Overlay::default(), Writer::default());
     while view.height() < head.height {
         let height = view.height().saturating_add(1);

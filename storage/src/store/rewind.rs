@@ -9,12 +9,12 @@
 
 use super::materialise::Step;
 use super::replay::{read_base, replay, replay_to};
-use super::{Core, Store, StoreConfig};
+use super::{Store, StoreConfig, StoredChain};
 use crate::StorageError;
 use crate::kv::{Batch, Family};
 use crate::reader::Reader;
 use crate::schema::{self, BlockPart, Head, HeightRecord, Materialised};
-use crate::state::{Shared, StateView};
+use crate::state::{StateSource, StateView};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use vibecoin_primitives::{Hash, Height, StateDiff, StateKey, body_hash, encode};
@@ -34,34 +34,34 @@ impl Store {
     /// [`StorageError::Missing`] when a record on the way is damaged: nothing has changed then. An error
     /// while writing ends this store.
     pub fn rewind_to(&self, target: Height) -> Result<StateView, StorageError> {
-        let core = &self.core;
-        let _no_step = core.step.lock();
-        let mut writer = core.writer.lock();
+        let chain = &self.chain;
+        let _no_step = chain.step.lock();
+        let mut writer = chain.writer.lock();
         writer.check()?;
-        let head = core.published.load().head;
+        let head = chain.published.load().head;
         if target > head.height {
             return Err(StorageError::Refused(format!(
                 "cannot rewind to {target}: the head is at {}",
                 head.height
             )));
         }
-        verify(core, head, target)?;
+        verify(chain, head, target)?;
         let mut intent = Batch::new();
         intent.put(Family::Meta, schema::REWIND, encode(&HeightRecord(target)));
-        let done = core.kv.write(&intent, true).and_then(|()| {
-            finish_rewind(&core.shared, &core.genesis.hash, target, &core.config)?;
-            replay(&core.shared, &core.genesis.hash)
+        let done = chain.kv.write(&intent, true).and_then(|()| {
+            finish_rewind(&chain.source, &chain.genesis.hash, target, &chain.config)?;
+            replay(&chain.source, &chain.genesis.hash)
         });
         match done {
             Ok((published, fresh)) => {
                 let view = published.view.clone();
-                core.published.store(Arc::new(published));
+                chain.published.store(Arc::new(published));
                 *writer = super::Writer {
                     closing: writer.closing,
                     waiting: writer.waiting,
                     ..fresh
                 };
-                core.drained.notify_all();
+                chain.drained.notify_all();
                 Ok(view)
             }
             Err(error) => {
@@ -74,8 +74,8 @@ impl Store {
 
 /// Traverses the whole way in memory: the headers from the head, the bodies whose transactions leave the
 /// index, the diffs to undo, or those that lead from the materialised state up to the target.
-fn verify(core: &Core, head: Head, target: Height) -> Result<(), StorageError> {
-    let (reader, base) = (Reader::new(&*core.kv), core.shared.base.load_full());
+fn verify(chain: &StoredChain, head: Head, target: Height) -> Result<(), StorageError> {
+    let (reader, base) = (Reader::new(&*chain.kv), chain.source.base.load_full());
     let mut at = head;
     loop {
         let header = reader.require_header(at.height)?;
@@ -107,9 +107,9 @@ fn verify(core: &Core, head: Head, target: Height) -> Result<(), StorageError> {
     }
     let mut height = base.at.height;
     if height <= target {
-        return replay_to(&core.shared, &core.genesis.hash, at).map(|_| ());
+        return replay_to(&chain.source, &chain.genesis.hash, at).map(|_| ());
     }
-    let mut view = StateView::of_base(&core.shared, base);
+    let mut view = StateView::of_base(&chain.source, base);
     while height > target {
         (view, _) = undo(reader, &view, height)?;
         height = height.saturating_sub(1);
@@ -119,28 +119,28 @@ fn verify(core: &Core, head: Head, target: Height) -> Result<(), StorageError> {
 
 /// Executes the intent, from any intermediate state.
 pub(super) fn finish_rewind(
-    shared: &Arc<Shared>,
+    source: &Arc<StateSource>,
     genesis: &Hash,
     target: Height,
     config: &StoreConfig,
 ) -> Result<(), StorageError> {
-    while shared.base.load().at.height > target {
-        lower_state(shared, genesis, target, config)?;
+    while source.base.load().at.height > target {
+        lower_state(source, genesis, target, config)?;
     }
-    cut_history(shared, target)
+    cut_history(source, target)
 }
 
 /// One step down: undoes diffs from the materialised height until the target or the bound of a step.
 fn lower_state(
-    shared: &Arc<Shared>,
+    source: &Arc<StateSource>,
     genesis: &Hash,
     target: Height,
     config: &StoreConfig,
 ) -> Result<(), StorageError> {
-    let reader = Reader::new(&*shared.kv);
-    let base = shared.base.load_full();
+    let reader = Reader::new(&*source.kv);
+    let base = source.base.load_full();
     let (mut height, epoch) = (base.at.height, base.epoch);
-    let mut view = StateView::of_base(shared, base);
+    let mut view = StateView::of_base(source, base);
     let (mut updates, mut gone) = (0usize, BTreeSet::new());
     while height > target && (updates == 0 || updates < config.step_updates) {
         let (lower, undone) = undo(reader, &view, height)?;
@@ -154,15 +154,15 @@ fn lower_state(
             height,
             root: view.root(),
         },
-        rows: view.inner.rows.merged(),
-        nodes: view.inner.nodes.merged(),
+        rows: view.layers.rows.merged(),
+        nodes: view.layers.nodes.merged(),
         transactions: gone.into_iter().map(|id| (id, None)).collect(),
     };
     let (_, _, ingest) = step.into_ingest();
-    shared.kv.ingest(Family::State, &ingest)?;
+    source.kv.ingest(Family::State, &ingest)?;
     let epoch = epoch.saturating_add(1);
-    shared.cache.clear(epoch);
-    shared.base.store(Arc::new(read_base(&shared.kv, epoch)?));
+    source.cache.clear(epoch);
+    source.base.store(Arc::new(read_base(&source.kv, epoch)?));
     Ok(())
 }
 
@@ -250,8 +250,8 @@ fn reversed(diff: StateDiff) -> StateDiff {
 }
 
 /// Removes the blocks above `target`, the highest first; the last batch removes the intent too.
-fn cut_history(shared: &Arc<Shared>, target: Height) -> Result<(), StorageError> {
-    let reader = Reader::new(&*shared.kv);
+fn cut_history(source: &Arc<StateSource>, target: Height) -> Result<(), StorageError> {
+    let reader = Reader::new(&*source.kv);
     let mut height = reader.require_head()?.height;
     loop {
         let floor = target.max(height.saturating_sub(CUT_BLOCKS_MAX));
@@ -273,7 +273,7 @@ fn cut_history(shared: &Arc<Shared>, target: Height) -> Result<(), StorageError>
         if height <= target {
             batch.delete(Family::Meta, schema::REWIND);
         }
-        shared.kv.write(&batch, true)?;
+        source.kv.write(&batch, true)?;
         if height <= target {
             return Ok(());
         }
