@@ -29,6 +29,7 @@ pub mod schema;
 pub mod start;
 
 mod error;
+mod planted;
 mod reader;
 mod state;
 mod store;

@@ -81,6 +81,7 @@ mod convert;
 mod future;
 mod handler;
 mod own;
+mod planted;
 mod timer_queue;
 mod verify;
 mod wait;

@@ -6,15 +6,13 @@ use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{
     Account, Address, Amount, ChainParams, FastMap, Hash, Height, Offence, Operation, Outcome, Receipt,
     ReceiptV1, Receipts, Round, Transaction, ValidatorSet, VerifiedTransaction,
 };
 
-use crate::contained::contained;
 use crate::invalid::{charge, check_form};
-use crate::{InvalidTransaction, ReadError, StateChanges, StateReader};
+use crate::{InvalidTransaction, ReadError, StateChanges, StateReader, planted};
 
 mod error;
 mod finish;
@@ -124,12 +122,7 @@ impl<R: StateReader> BlockExecutor<R> {
         self.undo.clear();
         self.charged = None;
         let (fees, burned, index) = (self.fees, self.burned, self.receipts.len());
-        let result = if active(Bug::PanicUncontained) {
-            Some(self.attempt(transaction))
-        } else {
-            contained(|| self.attempt(transaction))
-        };
-        if let Some(result) = result {
+        if let Some(result) = planted::contained(|| self.attempt(transaction)) {
             self.charged = None;
             return result;
         }
@@ -200,15 +193,6 @@ impl<R: StateReader> BlockExecutor<R> {
     pub const fn fees(&self) -> Amount {
         self.fees
     }
-}
-
-/// A transfer of this many base units panics while [`Bug::PoisonPanics`] or [`Bug::PanicUncontained`] is planted.
-pub const POISON: Amount = Amount(6_660_666);
-
-/// The planted bug of the executor.
-fn planted_panic(amount: Amount) {
-    let planted = active(Bug::PoisonPanics) || active(Bug::PanicUncontained);
-    assert!(!(planted && amount == POISON), "planted");
 }
 
 /// Position of `address` in `touched`, after reading its account when it is new in the block.

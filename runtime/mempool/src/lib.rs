@@ -49,6 +49,7 @@ pub mod pool;
 pub mod selection;
 
 mod overdrawn;
+mod planted;
 mod promoted;
 mod sender_queue;
 

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use vibecoin_execution::{InvalidTransaction, admit};
-use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{
     Account, Address, Amount, ChainParams, FastMap, Hash, Height, Nonce, VerifiedTransaction,
 };
@@ -19,7 +18,7 @@ use crate::memory::charge;
 use crate::promoted::Promoted;
 use crate::selection::Arrivals;
 use crate::sender_queue::SenderQueue;
-use crate::{Departure, FeeRate, MempoolConfig, MempoolError, Reason, Status};
+use crate::{Departure, FeeRate, MempoolConfig, MempoolError, Reason, Status, planted};
 
 mod admission;
 mod lists;
@@ -211,10 +210,7 @@ impl Mempool {
         for (address, account) in block.accounts {
             spent.remove(address);
             let account = account.unwrap_or_default();
-            let nonce = account
-                .nonce
-                .saturating_add(u64::from(active(Bug::NonceOffByOne)));
-            self.reconcile(address, nonce, account.balance);
+            self.reconcile(address, planted::next_nonce(account.nonce), account.balance);
         }
         // Senders in the block but not among the accounts have spent nonces all the same.
         for (sender, next) in spent {

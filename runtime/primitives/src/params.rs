@@ -2,8 +2,7 @@
 
 use wincode::{SchemaRead, SchemaWrite};
 
-use crate::planted::{Bug, active};
-use crate::{AddressPrefix, Amount, Domain, Encoded, Hash, Round, encode};
+use crate::{AddressPrefix, Amount, Domain, Encoded, Hash, Round, encode, planted};
 
 mod check;
 
@@ -32,9 +31,7 @@ impl FaultModel {
     #[must_use]
     pub fn quorum_fraction(self) -> (u64, u64) {
         match self {
-            // Slightly less than two thirds: with the small powers of a simulation, two thirds exceed it.
-            Self::Byzantine if active(Bug::QuorumOfTwoThirds) => (1999, 3000),
-            Self::Byzantine => (2, 3),
+            Self::Byzantine => planted::quorum_fraction((2, 3)),
             Self::Crash => (1, 2),
         }
     }

@@ -3,11 +3,11 @@
 use super::{Pending, Published, Store, StoredChain};
 use crate::StorageError;
 use crate::kv::{Batch, Family};
+use crate::planted;
 use crate::schema::{self, BlockPart, COMMIT_KEYS, Head, HeightRecord, Place};
 use crate::state::StateView;
 use std::sync::Arc;
 use vibecoin_execution::DecidedBlock;
-use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{Hash, Height, StateDiff, encode};
 
 impl Store {
@@ -33,7 +33,7 @@ impl StoredChain {
         let published = self.published.load_full();
         check_next(block, &published)?;
         let batch = commit_batch(block);
-        if let Err(error) = self.kv.write(&batch, !active(Bug::CommitUnsynced)) {
+        if let Err(error) = self.kv.write(&batch, planted::synced(true)) {
             writer.fault = Some(error.clone());
             return Err(error);
         }

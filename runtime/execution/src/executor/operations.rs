@@ -1,10 +1,9 @@
 //! The operations of one transaction, and how they are undone.
 
-use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{Account, AccountType, Address, Amount, Failure, Hash, Operation};
 
-use super::{BlockExecutor, SLOT_OVERHEAD_BYTES, Undo, planted_panic, touch};
-use crate::{ReadError, StateReader};
+use super::{BlockExecutor, SLOT_OVERHEAD_BYTES, Undo, touch};
+use crate::{ReadError, StateReader, planted};
 
 impl<R: StateReader> BlockExecutor<R> {
     /// Applies one operation, or none of it.
@@ -28,7 +27,7 @@ impl<R: StateReader> BlockExecutor<R> {
         if amount == Amount::ZERO {
             return Ok(Err(Failure::ZeroAmount));
         }
-        planted_panic(amount);
+        planted::panic_at(amount);
         if *to == self.system {
             return Ok(Err(Failure::SystemRecipient));
         }
@@ -117,9 +116,7 @@ impl<R: StateReader> BlockExecutor<R> {
 
     /// Undoes the operations of the current transaction, the last one first.
     pub(super) fn roll_back(&mut self) {
-        if active(Bug::UndoForgotten) {
-            self.undo.pop();
-        }
+        planted::forget_last(&mut self.undo);
         while let Some(step) = self.undo.pop() {
             match step {
                 Undo::Account(index, before) => {
