@@ -18,7 +18,7 @@
 //!   value.
 //!
 //! This crate does not decide on the validity of blocks, and retries nothing: the first failed write is the
-//! last, every later one returns the same [`StorageError`], and the process ends with its exit code.
+//! last, every later one returns the same [`StorageError`], and the process ends with the exit code of its class.
 
 pub mod bench;
 pub mod check;
@@ -34,7 +34,7 @@ mod reader;
 mod state;
 mod store;
 
-pub use error::{FaultClass, StorageError};
+pub use error::StorageError;
 pub use reader::{PohPosition, Reader, StoredTransaction};
 pub use schema::{GenesisRecord, Head, Place};
 pub use state::{AccountProof, SlotProof, StateView};
