@@ -195,8 +195,8 @@ impl MemoryFile {
     #[must_use]
     pub fn crash(&self, seed: u64) -> Self {
         let memory = self.inner.lock();
-        let draw = |salt: u64, most: usize| {
-            let bound = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+        let draw = |salt: u64, max: usize| {
+            let bound = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
             usize::try_from(rng::mix(seed ^ salt).checked_rem(bound).unwrap_or(0)).unwrap_or(0)
         };
         let mut left = memory.synced.clone();

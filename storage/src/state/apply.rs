@@ -21,9 +21,9 @@ const PARALLEL_ROWS_MIN: usize = 256;
 const PARALLEL_SLOTS_MIN: usize = 16;
 
 /// The process's thread pool as a parallel executor.
-pub(crate) struct Hands;
+pub(crate) struct Executor;
 
-impl Parallel for Hands {
+impl Parallel for Executor {
     fn run(&self, jobs: &mut [Job<'_>]) {
         jobs.par_iter_mut().for_each(|job| job());
     }
@@ -238,7 +238,7 @@ impl StateView {
             .iter()
             .map(|entry| change(entry, schema::slot_leaf))
             .collect();
-        let (trie, writes) = Trie::storage(owner, root).update(&changes?, self, &Hands)?;
+        let (trie, writes) = Trie::storage(owner, root).update(&changes?, self, &Executor)?;
         collect(writes, nodes);
         Ok(trie.root())
     }
@@ -255,7 +255,7 @@ impl StateView {
         let changes: Result<Vec<_>, _> = accounts
             .map(|entry| change(entry, schema::account_leaf))
             .collect();
-        let (trie, writes) = self.layers.trie.update(&changes?, self, &Hands)?;
+        let (trie, writes) = self.layers.trie.update(&changes?, self, &Executor)?;
         let mut all = Vec::with_capacity(writes.writes.len().saturating_add(nodes.len()));
         collect(writes, &mut all);
         all.append(nodes);
@@ -272,7 +272,7 @@ impl StateView {
             .collect();
         let root = trie.root();
         let trie = match layers.source.trie_nodes_max {
-            most if trie.node_count() > most.saturating_mul(2) => trie.shrink(most),
+            max if trie.node_count() > max.saturating_mul(2) => trie.shrink(max),
             _ => trie,
         };
         Self::new(Layers {

@@ -27,7 +27,7 @@ impl StoredChain {
     fn commit(&self, block: &DecidedBlock<StateView>) -> Result<StateView, StorageError> {
         let hash = block.hash;
         let pending = pending(block.header.height, &block.diff, block.ids.len());
-        self.make_room(pending.updates)?;
+        self.wait_for_capacity(pending.updates)?;
         let mut writer = self.writer.lock();
         writer.check_open()?;
         let published = self.published.load_full();
@@ -63,7 +63,7 @@ impl StoredChain {
 
     /// Waits until `updates` more changed rows and places may be pending. A single block of any size is
     /// always admitted.
-    fn make_room(&self, updates: usize) -> Result<(), StorageError> {
+    fn wait_for_capacity(&self, updates: usize) -> Result<(), StorageError> {
         let mut writer = self.writer.lock();
         loop {
             writer.check_open()?;

@@ -143,7 +143,7 @@ impl StoredChain {
                 while !writer.closing
                     && writer.fault.is_none()
                     && !self.is_due(&writer)
-                    && !self.is_crowded(&writer)
+                    && !self.commits_wait(&writer)
                 {
                     self.work.wait(&mut writer);
                 }
@@ -160,7 +160,7 @@ impl StoredChain {
 
     /// Returns true if a commit may be waiting for space although no step is due: a block larger than the
     /// remaining space.
-    fn is_crowded(&self, writer: &Writer) -> bool {
+    fn commits_wait(&self, writer: &Writer) -> bool {
         writer.waiting > 0
     }
 }
