@@ -1,6 +1,6 @@
-//! Errors of storage, and the exit code of each.
+//! Errors of storage, and the class of each.
 
-use vibecoin_primitives::{CodecError, Hash, Height};
+use vibecoin_primitives::{CodecError, FaultClass, Hash, Height};
 use vibecoin_trie::{NotAscending, TrieError};
 
 /// Reason for a refusal or a failure. Cloned, because every later commit returns the first fault of a
@@ -90,45 +90,6 @@ pub enum StorageError {
     Refused(String),
 }
 
-/// Class of an error, for the process that must decide on its exit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum FaultClass {
-    /// The database is in use.
-    Locked,
-    /// No chain has been created here.
-    NotCreated,
-    /// A different chain.
-    GenesisMismatch,
-    /// Stored data is damaged.
-    Corruption,
-    /// The disk is full.
-    DiskFull,
-    /// The disk failed.
-    Io,
-    /// The program broke a rule of this crate: a bug. Stop before it does harm.
-    Safety,
-    /// A program with another schema wrote the data.
-    OtherSchema,
-}
-
-impl FaultClass {
-    /// The exit code of a process that ends with this fault.
-    #[must_use]
-    pub const fn exit_code(self) -> u8 {
-        match self {
-            Self::Locked => 9,
-            Self::NotCreated => 10,
-            Self::GenesisMismatch => 11,
-            Self::Corruption => 20,
-            Self::DiskFull => 21,
-            Self::Io => 22,
-            Self::Safety => 30,
-            Self::OtherSchema => 50,
-        }
-    }
-}
-
 impl StorageError {
     /// Class of this error.
     #[must_use]
@@ -143,12 +104,6 @@ impl StorageError {
             Self::NotCreated { .. } => FaultClass::NotCreated,
             Self::NotNext { .. } | Self::Refused(_) => FaultClass::Safety,
         }
-    }
-
-    /// The exit code of a process that ends with this error.
-    #[must_use]
-    pub const fn exit_code(&self) -> u8 {
-        self.class().exit_code()
     }
 
     pub(crate) fn corrupt(what: impl Into<String>, detail: impl ToString) -> Self {
@@ -234,26 +189,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_and_a_failing_disk_have_exit_codes_of_their_own() {
+    fn a_full_disk_and_a_failing_disk_are_classes_of_their_own() {
         let full = std::io::Error::from_raw_os_error(28);
         let failing = std::io::Error::from_raw_os_error(5);
-        assert_eq!(StorageError::io("log", &full).exit_code(), 21);
-        assert_eq!(StorageError::io("log", &failing).exit_code(), 22);
-    }
-
-    #[test]
-    fn every_class_has_the_exit_code_that_operators_were_promised() {
-        use FaultClass::*;
-        let codes = [
-            Locked,
-            GenesisMismatch,
-            Corruption,
-            DiskFull,
-            Io,
-            Safety,
-            OtherSchema,
-        ]
-        .map(FaultClass::exit_code);
-        assert_eq!(codes, [9, 11, 20, 21, 22, 30, 50]);
+        assert_eq!(StorageError::io("log", &full).class(), FaultClass::DiskFull);
+        assert_eq!(StorageError::io("log", &failing).class(), FaultClass::Io);
     }
 }

@@ -8,6 +8,7 @@
 //! ```
 //!
 //! - [`Store`] is the chain: open or create, commit, read, rewind, close.
+//! - [`Reader`] reads blocks, transactions and diffs of the live database or of a snapshot.
 //! - [`StateView`] is one state: the input of execution, and the source of proofs.
 //! - [`check`] re-derives all stored data and reports the first fault; [`start`] is the quick form that every
 //!   start runs.
@@ -17,7 +18,7 @@
 //!   value.
 //!
 //! This crate does not decide on the validity of blocks, and retries nothing: the first failed write is the
-//! last, every later one returns the same [`StorageError`], and the process ends with its exit code.
+//! last, every later one returns the same [`StorageError`], and the process ends with the exit code of its class.
 
 pub mod bench;
 pub mod check;
@@ -28,13 +29,13 @@ pub mod schema;
 pub mod start;
 
 mod error;
+mod planted;
+mod reader;
 mod state;
 mod store;
 
-pub use error::{FaultClass, StorageError};
+pub use error::StorageError;
+pub use reader::{PohPosition, Reader, StoredTransaction};
 pub use schema::{GenesisRecord, Head, Place};
 pub use state::{AccountProof, SlotProof, StateView};
-pub use store::{
-    BlockStore, GenesisState, PohPosition, PohStore, StateStore, Store, StoreConfig, StoreStats,
-    StoredTransaction, TxStore,
-};
+pub use store::{GenesisState, Store, StoreConfig, StoreStats};

@@ -237,7 +237,7 @@ fn compare(store: &Store, head: Head, witness: Head) -> Result<Option<Damage>, S
     if witness.height > head.height {
         return Ok(Some(Damage::HeadBehindWitness { head, witness }));
     }
-    let Some(header) = store.blocks().header(witness.height)? else {
+    let Some(header) = store.reader().header(witness.height)? else {
         return Err(StorageError::missing(format!(
             "header of height {}",
             witness.height
@@ -257,7 +257,7 @@ fn check_blocks(store: &Store, from: Height, head: Head) -> Result<(), Stop> {
     );
     let mut parent: Option<(Header, Hash)> = None;
     for height in from.0..=head.height.0 {
-        let block = checker.check(&**store.kv(), Height(height), parent.as_ref())?;
+        let block = checker.check(store.reader(), Height(height), parent.as_ref())?;
         parent = Some((block.header, block.hash));
     }
     let fault = |record, detail: &str| Err(Stop::Fault(Fault::new(record, head.height, detail)));

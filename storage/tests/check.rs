@@ -264,7 +264,7 @@ fn a_missing_schema_version_is_a_fault_and_an_empty_database_is_none() {
     );
     let empty: Arc<dyn KvStore> = Arc::new(MemoryKv::new());
     let error = check(&empty, CheckOptions::default(), &mut |_| {}).unwrap_err();
-    assert_eq!(error.exit_code(), 10);
+    assert_eq!(error.class(), FaultClass::NotCreated);
 }
 
 #[test]
@@ -509,7 +509,7 @@ fn a_folder_that_lost_its_schema_version_is_reported_and_never_made_anew() {
     let error = Store::open_or_create_path(folder.path(), &chain.genesis, config())
         .err()
         .unwrap();
-    assert_eq!(error.exit_code(), 20, "{error}");
+    assert_eq!(error.class(), FaultClass::Corruption, "{error}");
     let report = check_path(folder.path(), CheckOptions::default(), &mut |_| {}).unwrap();
     assert_eq!(report.fault.map(|fault| fault.record), Some(Record::Meta));
     assert_eq!(everything(), left);
@@ -556,7 +556,10 @@ fn a_damaged_or_lost_write_ahead_log_is_never_taken_for_an_older_chain() {
                     }]
                 );
             }
-            Err(error) => assert!([10, 20].contains(&error.exit_code()), "{error}"),
+            Err(error) => assert!(
+                [FaultClass::NotCreated, FaultClass::Corruption].contains(&error.class()),
+                "{error}"
+            ),
         }
     }
 }

@@ -6,7 +6,7 @@
     clippy::arithmetic_side_effects
 )]
 
-use vibecoin_primitives::{Hash, Height, Round};
+use vibecoin_primitives::{FaultClass, Hash, Height, Round};
 use vibecoin_storage::files::*;
 use vibecoin_storage::{Head, StorageError};
 
@@ -71,7 +71,7 @@ fn a_flipped_bit_before_the_last_record_is_refused_and_in_it_drops_only_that_rec
             match log(&file.crash(0)) {
                 Err(error) => {
                     assert!(at < last, "byte {at}");
-                    assert_eq!(error.exit_code(), 20, "byte {at}: {error}");
+                    assert_eq!(error.class(), FaultClass::Corruption, "byte {at}: {error}");
                 }
                 Ok(opened) => {
                     assert!(at >= last, "byte {at}");
@@ -110,7 +110,10 @@ fn bytes_of_a_payload_are_a_record_for_the_owner_of_the_salt_only() {
         for torn in [8192, 8192 + 4, payload_at + 1, at + bytes.len(), open.len() - 1] {
             file.flip(torn, 0);
             match log(&file.crash(0)) {
-                Err(error) => assert!(is_known && error.exit_code() == 20, "byte {torn}: {error}"),
+                Err(error) => assert!(
+                    is_known && error.class() == FaultClass::Corruption,
+                    "byte {torn}: {error}"
+                ),
                 Ok(opened) => {
                     assert!(!is_known, "byte {torn}: the control was not found");
                     assert_eq!((opened.records.len(), opened.whole), (0, false), "byte {torn}");
@@ -210,14 +213,14 @@ fn a_log_record_over_the_limit_is_refused() {
 }
 
 #[test]
-fn a_failed_sync_is_told_with_its_exit_code() {
+fn a_failed_sync_is_told_with_its_class() {
     let (file, mut open) = new_log();
     open.append(b"x").unwrap();
     file.fail(StorageError::Io {
         what: "disk".into(),
         detail: "input/output error".into(),
     });
-    assert_eq!(open.sync().unwrap_err().exit_code(), 22);
+    assert_eq!(open.sync().unwrap_err().class(), FaultClass::Io);
 }
 
 fn entry(height: u64, round: u32, step: u8) -> GuardEntry {
@@ -240,8 +243,8 @@ fn the_guard_goes_forward_only_and_says_the_same_thing_twice_at_most() {
         let mut other = next.clone();
         other.payload.push(1);
         assert_eq!(
-            guard.store(other, 8_192).unwrap_err().exit_code(),
-            30,
+            guard.store(other, 8_192).unwrap_err().class(),
+            FaultClass::Safety,
             "another message for {next:?}"
         );
         let reopened = GuardFile::open_on(Box::new(file.crash(0))).unwrap();

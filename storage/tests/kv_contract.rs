@@ -7,6 +7,7 @@
 )]
 
 use std::sync::Arc;
+use vibecoin_primitives::FaultClass;
 use vibecoin_storage::StorageError;
 use vibecoin_storage::kv::*;
 
@@ -207,7 +208,7 @@ fn a_reopened_database_has_everything_and_a_second_process_is_refused() {
         .collect();
     kv.ingest(Family::State, &rows).unwrap();
     let second = open().err().unwrap();
-    assert_eq!(second.exit_code(), 9, "{second}");
+    assert_eq!(second.class(), FaultClass::Locked, "{second}");
     drop(kv);
     let kv = open().unwrap();
     assert_eq!(kv.get(Family::Meta, b"k").unwrap().unwrap(), b"v");
@@ -242,7 +243,7 @@ fn a_flipped_bit_in_a_sorted_file_is_corruption_and_not_another_value() {
     std::fs::write(&file, bytes).unwrap();
     let damage: Result<Vec<_>, StorageError> =
         open().and_then(|kv| kv.range(Family::State, b"", None, Direction::Forward).collect());
-    assert_eq!(damage.unwrap_err().exit_code(), 20);
+    assert_eq!(damage.unwrap_err().class(), FaultClass::Corruption);
 }
 
 #[test]
@@ -252,6 +253,12 @@ fn a_full_disk_is_told_apart_by_the_database_too() {
         what: "database".into(),
         detail: "no space".into(),
     });
-    assert_eq!(kv.write(&Batch::new(), true).unwrap_err().exit_code(), 21);
-    assert_eq!(kv.ingest(Family::State, &[]).unwrap_err().exit_code(), 21);
+    assert_eq!(
+        kv.write(&Batch::new(), true).unwrap_err().class(),
+        FaultClass::DiskFull
+    );
+    assert_eq!(
+        kv.ingest(Family::State, &[]).unwrap_err().class(),
+        FaultClass::DiskFull
+    );
 }

@@ -7,7 +7,7 @@
     clippy::cast_possible_truncation
 )]
 
-use vibecoin_primitives::{Height, Round};
+use vibecoin_primitives::{FaultClass, Height, Round};
 use vibecoin_storage::files::*;
 
 const SALT: [u8; SALT_BYTES] = [7; SALT_BYTES];
@@ -168,7 +168,7 @@ fn damage_to_what_was_signed_for_is_refused_and_behind_it_cut() {
         home.log_file.flip(byte, home.dice as u8);
         match open(&home.log_file.crash_out_of_order(0), home.relied()) {
             Err(error) => {
-                assert_eq!(error.exit_code(), 20, "{error}");
+                assert_eq!(error.class(), FaultClass::Corruption, "{error}");
                 assert!(at < home.signed && at < last, "seed {seed}: record {at}");
                 refused += 1;
             }

@@ -78,10 +78,7 @@ fn a_crash_at_any_moment_keeps_every_committed_block_and_its_state() {
             assert_eq!(content(&after.view()), content(&store.view()));
             assert_eq!(after.view().root(), roots[usize::try_from(height).unwrap()]);
             for (id, height) in &ids {
-                assert_eq!(
-                    after.transactions().get(id).unwrap().unwrap().height,
-                    Height(*height)
-                );
+                assert_eq!(after.transaction(id).unwrap().unwrap().height, Height(*height));
             }
         }
     }
@@ -278,10 +275,10 @@ fn the_first_failed_write_is_the_last() {
         what: "database".into(),
         detail: "no space".into(),
     });
-    assert_eq!(store.commit(&block).unwrap_err().exit_code(), 21);
+    assert_eq!(store.commit(&block).unwrap_err().class(), FaultClass::DiskFull);
     assert_eq!(store.head().height, Height(3), "not committed, so not told");
-    assert_eq!(store.fault().unwrap().exit_code(), 21);
-    assert_eq!(store.materialise().unwrap_err().exit_code(), 21);
+    assert_eq!(store.fault().unwrap().class(), FaultClass::DiskFull);
+    assert_eq!(store.materialise().unwrap_err().class(), FaultClass::DiskFull);
     assert_eq!(open(&kv.crash(), &chain).head().height, Height(3));
 }
 
@@ -329,7 +326,7 @@ fn places_of_transactions_are_bounded_like_rows_when_few_accounts_send_many() {
     let after = Store::open(Arc::new(kv.crash()), Some(&chain.hash()), small).unwrap();
     assert!(after.stats().pending_updates <= 60, "a start replays no more");
     for (id, height) in ids {
-        let found = after.transactions().get(&id).unwrap().unwrap();
+        let found = after.transaction(&id).unwrap().unwrap();
         assert_eq!(found.height, Height(height));
     }
 }
@@ -348,7 +345,7 @@ fn every_block_and_transaction_is_found_by_each_of_its_names() {
     }
     for block in &blocks {
         let height = block.header.height;
-        let reader = store.blocks();
+        let reader = store.reader();
         assert_eq!(reader.height_of(&block.header.hash()).unwrap(), Some(height));
         assert_eq!(reader.block(height).unwrap().unwrap().body, block.body);
         assert_eq!(reader.body_bytes(height).unwrap().unwrap(), encode(&block.body));
@@ -358,14 +355,14 @@ fn every_block_and_transaction_is_found_by_each_of_its_names() {
         );
         assert_eq!(reader.receipts(height).unwrap().as_ref(), Some(&block.receipts));
         assert_eq!(
-            store.states().root(height).unwrap(),
+            store.reader().state_root(height).unwrap(),
             Some(block.header.state_root)
         );
-        assert_eq!(store.states().diff(height).unwrap().as_ref(), Some(&block.diff));
-        let poh = store.poh().position(height).unwrap().unwrap();
+        assert_eq!(store.reader().diff(height).unwrap().as_ref(), Some(&block.diff));
+        let poh = store.reader().poh_position(height).unwrap().unwrap();
         assert_eq!((poh.sequence, poh.ticks.len()), (height.0 * 7, 1));
         for (transaction, (id, index)) in block.body.transactions().zip(block.ids.iter().zip(0..)) {
-            let found = store.transactions().get(id).unwrap().unwrap();
+            let found = store.transaction(id).unwrap().unwrap();
             assert_eq!(
                 (found.height, found.index, &found.transaction),
                 (height, index, transaction)
@@ -373,22 +370,25 @@ fn every_block_and_transaction_is_found_by_each_of_its_names() {
             assert_eq!(found.receipt.v1().transaction, *id);
         }
     }
-    assert_eq!(store.blocks().header(Height(11)).unwrap(), None);
-    assert_eq!(store.blocks().height_of(&Hash([1; 32])).unwrap(), None);
-    assert_eq!(store.transactions().get(&Hash([1; 32])).unwrap(), None);
+    assert_eq!(store.reader().header(Height(11)).unwrap(), None);
+    assert_eq!(store.reader().height_of(&Hash([1; 32])).unwrap(), None);
+    assert_eq!(store.transaction(&Hash([1; 32])).unwrap(), None);
 }
 
 #[test]
 fn the_wrong_genesis_a_newer_schema_and_an_empty_folder_are_told_apart() {
     let (chain, kv, store) = chain_in_memory(1, 1);
     drop(store);
-    let code = |kv: &MemoryKv, genesis: Option<&Hash>| {
+    let class = |kv: &MemoryKv, genesis: Option<&Hash>| {
         Store::open(Arc::new(kv.clone()), genesis, config())
             .err()
-            .map(|error| error.exit_code())
+            .map(|error| error.class())
     };
-    assert_eq!(code(&kv, Some(&Hash([1; 32]))), Some(11));
-    assert_eq!(code(&MemoryKv::new(), None), Some(10));
+    assert_eq!(
+        class(&kv, Some(&Hash([1; 32]))),
+        Some(FaultClass::GenesisMismatch)
+    );
+    assert_eq!(class(&MemoryKv::new(), None), Some(FaultClass::NotCreated));
     assert!(
         Store::create(Arc::new(kv.clone()), &chain.genesis, config()).is_err(),
         "there is one already"
@@ -400,7 +400,7 @@ fn the_wrong_genesis_a_newer_schema_and_an_empty_folder_are_told_apart() {
         (schema::SCHEMA_VERSION + 1).to_le_bytes(),
     );
     kv.write(&batch, true).unwrap();
-    assert_eq!(code(&kv, None), Some(50));
+    assert_eq!(class(&kv, None), Some(FaultClass::OtherSchema));
 }
 
 #[test]
@@ -413,7 +413,7 @@ fn an_interrupted_creation_is_begun_again_and_a_wrong_genesis_root_is_refused() 
     let rows = vec![(vec![schema::ACCOUNTS, 9], Some(b"left behind".to_vec()))];
     kv.ingest(Family::State, &rows).unwrap();
     let refused = Store::open(Arc::new(kv.clone()), None, config()).err().unwrap();
-    assert_eq!(refused.exit_code(), 10, "{refused}");
+    assert_eq!(refused.class(), FaultClass::NotCreated, "{refused}");
     let store = chain.store(Arc::new(kv.clone()));
     assert_eq!(kv.get(Family::State, &[schema::ACCOUNTS, 9]).unwrap(), None);
     assert_eq!(store.view().root(), chain.genesis.header.state_root);
@@ -438,7 +438,11 @@ fn a_database_of_another_schema_is_refused_and_the_error_says_which() {
     let (now, shared) = (schema::SCHEMA_VERSION, || -> Arc<dyn KvStore> {
         Arc::new(kv.clone())
     });
-    for (version, code) in [(now - 1, 50), (now + 1, 50), (0, 20)] {
+    for (version, class) in [
+        (now - 1, FaultClass::OtherSchema),
+        (now + 1, FaultClass::OtherSchema),
+        (0, FaultClass::Corruption),
+    ] {
         let mut other = Batch::new();
         other.put(Family::Meta, schema::SCHEMA, version.to_le_bytes());
         kv.write(&other, true).unwrap();
@@ -447,7 +451,7 @@ fn a_database_of_another_schema_is_refused_and_the_error_says_which() {
             Store::open(shared(), None, config()),
         ] {
             let error = answer.err().unwrap();
-            assert_eq!(error.exit_code(), code, "{error}");
+            assert_eq!(error.class(), class, "{error}");
             assert!(error.to_string().contains(&version.to_string()), "{error}");
         }
     }
@@ -472,7 +476,7 @@ fn a_lost_schema_version_is_corruption_and_no_row_of_the_chain_is_touched() {
             matches!(&error, StorageError::Corrupt { what, .. } if what == "schema version"),
             "{error}"
         );
-        assert_eq!(error.exit_code(), 20);
+        assert_eq!(error.class(), FaultClass::Corruption);
         assert_eq!(dump(&kv), left);
     }
     // One row in any family is sufficient for the database not to be empty.
@@ -482,7 +486,7 @@ fn a_lost_schema_version_is_corruption_and_no_row_of_the_chain_is_touched() {
         row.put(family, [9], [9]);
         kv.write(&row, true).unwrap();
         let error = Store::open_or_create(Arc::new(kv.clone()), &chain.genesis, config()).err();
-        assert_eq!(error.unwrap().exit_code(), 20, "{family:?}");
+        assert_eq!(error.unwrap().class(), FaultClass::Corruption, "{family:?}");
         assert_eq!(kv.get(family, &[9]).unwrap(), Some(vec![9]));
     }
 }
@@ -510,7 +514,11 @@ fn a_rewind_over_a_damaged_record_is_refused_and_changes_nothing() {
             damaged.write(&batch, true).unwrap();
             let before = dump(&damaged);
             let error = store.rewind_to(Height(3)).unwrap_err();
-            assert_eq!(error.exit_code(), 20, "byte {at} of {key:?}: {error}");
+            assert_eq!(
+                error.class(),
+                FaultClass::Corruption,
+                "byte {at} of {key:?}: {error}"
+            );
             assert_eq!(dump(&damaged), before);
             assert_eq!(store.fault(), None, "the store goes on");
             drop(store);
@@ -606,7 +614,7 @@ fn a_lost_commit_below_the_materialised_height_is_corruption() {
     batch.put(Family::Meta, schema::HEAD, head);
     kv.write(&batch, true).unwrap();
     let error = Store::open(Arc::new(kv), None, config()).err().unwrap();
-    assert_eq!(error.exit_code(), 20, "{error}");
+    assert_eq!(error.class(), FaultClass::Corruption, "{error}");
 }
 
 proptest! {

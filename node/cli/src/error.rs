@@ -531,7 +531,8 @@ impl From<KeyError> for CliError {
 
 impl From<StorageError> for CliError {
     fn from(error: StorageError) -> Self {
-        let out = Self::new(Exit::from_code(error.exit_code()), error.to_string());
+        let code = vibecoin_engine::exit_code(error.class());
+        let out = Self::new(Exit::from_code(code), error.to_string());
         match vibecoin_engine::storage_hint(&error) {
             Some(hint) => out.hint(hint),
             None => out,

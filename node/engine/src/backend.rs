@@ -181,7 +181,7 @@ impl NodeBackend {
     }
 
     fn included(&self, id: &Hash) -> Result<Option<TransactionStatus>, BackendError> {
-        let Some(place) = self.store.transactions().place(id).map_err(from_store)? else {
+        let Some(place) = self.store.place(id).map_err(from_store)? else {
             return Ok(None);
         };
         // The store is slightly ahead of the published head.
@@ -192,7 +192,7 @@ impl NodeBackend {
         let outcome = match self.shared.recent(place.height) {
             Some(block) => block.receipts.0.get(index).map(|receipt| receipt.v1().outcome),
             None => {
-                let receipts = self.store.blocks().receipts(place.height).map_err(from_store)?;
+                let receipts = self.store.reader().receipts(place.height).map_err(from_store)?;
                 receipts.and_then(|receipts| receipts.0.get(index).map(|receipt| receipt.v1().outcome))
             }
         };
@@ -245,7 +245,7 @@ impl NodeBackend {
         if let Some(status) = self.included(id)? {
             return Ok(Some(status));
         }
-        let place = self.store.transactions().place(id).map_err(from_store)?;
+        let place = self.store.place(id).map_err(from_store)?;
         Ok(place.map(|_| TransactionStatus::Pending))
     }
 
@@ -392,7 +392,7 @@ impl Backend for NodeBackend {
         if height > head.header.height {
             return Ok(None);
         }
-        let header = self.store.blocks().header(height).map_err(from_store)?;
+        let header = self.store.reader().header(height).map_err(from_store)?;
         Ok(header.map(|header| {
             let hash = header.hash();
             (header, hash)
@@ -400,7 +400,7 @@ impl Backend for NodeBackend {
     }
 
     fn height_of(&self, block: &Hash) -> Result<Option<Height>, BackendError> {
-        let height = self.store.blocks().height_of(block).map_err(from_store)?;
+        let height = self.store.reader().height_of(block).map_err(from_store)?;
         Ok(height.filter(|height| *height <= self.shared.head().header.height))
     }
 
@@ -411,7 +411,7 @@ impl Backend for NodeBackend {
         if height > self.shared.head().header.height {
             return Ok(None);
         }
-        let blocks = self.store.blocks();
+        let blocks = self.store.reader();
         let Some(block) = blocks.block(height).map_err(from_store)? else {
             return Ok(None);
         };
@@ -435,7 +435,7 @@ impl Backend for NodeBackend {
         if height > self.shared.head().header.height {
             return Ok(None);
         }
-        let blocks = self.store.blocks();
+        let blocks = self.store.reader();
         let Some(header) = blocks.header(height).map_err(from_store)? else {
             return Ok(None);
         };
@@ -447,7 +447,7 @@ impl Backend for NodeBackend {
         if height > self.shared.head().header.height {
             return Ok(None);
         }
-        self.store.blocks().certificate(height).map_err(from_store)
+        self.store.reader().certificate(height).map_err(from_store)
     }
 
     fn diff(&self, height: Height) -> Result<Option<Arc<StateDiff>>, BackendError> {
@@ -456,7 +456,7 @@ impl Backend for NodeBackend {
         }
         Ok(self
             .store
-            .states()
+            .reader()
             .diff(height)
             .map_err(from_store)?
             .map(Arc::new))

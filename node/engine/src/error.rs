@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 
 use vibecoin_host::{CommitError, HostError, RecoverError};
 use vibecoin_keystore::KeyError;
+use vibecoin_primitives::FaultClass;
 use vibecoin_primitives::text::quoted;
 use vibecoin_replica::Fault;
 use vibecoin_storage::StorageError;
@@ -232,18 +233,37 @@ pub(crate) fn kind_of(text: &str) -> ErrorKind {
     })
 }
 
+/// The exit code of a process that ends with a fault of this class (`interfaces.md`, exit codes).
+#[must_use]
+pub const fn exit_code(class: FaultClass) -> u8 {
+    match class {
+        FaultClass::Locked => 9,
+        FaultClass::NotCreated => 10,
+        FaultClass::GenesisMismatch => 11,
+        FaultClass::Corruption => 20,
+        FaultClass::DiskFull => 21,
+        FaultClass::Io => 22,
+        FaultClass::Safety => 30,
+        FaultClass::OtherSchema => 50,
+    }
+}
+
 /// Remedy for an error of the store, if there is one.
 #[must_use]
 pub fn storage_hint(error: &StorageError) -> Option<String> {
-    let hint = match (error.exit_code(), error) {
-        (9, _) => "stop the process that has it first, or use another --home",
-        (10, _) => "a node makes it at its first start: `vibecoin node`",
-        (11, _) => "this home belongs to another chain; choose another --home or the right genesis file",
-        (20, _) => {
+    let hint = match (error.class(), error) {
+        (FaultClass::Locked, _) => "stop the process that has it first, or use another --home",
+        (FaultClass::NotCreated, _) => "a node makes it at its first start: `vibecoin node`",
+        (FaultClass::GenesisMismatch, _) => {
+            "this home belongs to another chain; choose another --home or the right genesis file"
+        }
+        (FaultClass::Corruption, _) => {
             "run `vibecoin db check` to see what is damaged; then restore a copy of the database, or move its folder away and start: a node with peers fetches the chain again, and signs nothing that it may have signed before"
         }
-        (21, _) => "free some space and start again; nothing acknowledged is lost",
-        (22, StorageError::Io { what, detail }) => return Some(place_hint(kind_of(detail), what)),
+        (FaultClass::DiskFull, _) => "free some space and start again; nothing acknowledged is lost",
+        (FaultClass::Io, StorageError::Io { what, detail }) => {
+            return Some(place_hint(kind_of(detail), what));
+        }
         (_, StorageError::SchemaTooNew { .. }) => {
             "this home was written by a newer version; use that version"
         }
@@ -291,10 +311,10 @@ impl NodeError {
             Self::Locked(_) => 9,
             Self::Key(_) | Self::Access { .. } => 40,
             Self::Keystore(error) => error.exit_code(),
-            Self::Storage { source, .. } => source.exit_code(),
+            Self::Storage { source, .. } => exit_code(source.class()),
             Self::Damaged { .. } => 20,
             Self::GuardLost { .. } => 30,
-            Self::Fault(fault) => fault.exit_code(),
+            Self::Fault(fault) => exit_code(fault.class()),
             Self::SecondSignal { signal } => 128u8.saturating_add(*signal),
             Self::Listen { .. } | Self::ThreadLost { .. } | Self::System { .. } => 1,
         }
@@ -354,6 +374,22 @@ mod tests {
         assert!(listen(Listener::Rpc, ErrorKind::AddrNotAvailable).contains("--rpc.addr"));
         assert!(listen(Listener::P2p, ErrorKind::AddrNotAvailable).contains("--p2p.listen"));
         assert!(listen(Listener::Rpc, ErrorKind::PermissionDenied).contains("1024"));
+    }
+
+    #[test]
+    fn every_class_has_the_exit_code_that_operators_were_promised() {
+        use FaultClass::*;
+        let codes = [
+            Locked,
+            GenesisMismatch,
+            Corruption,
+            DiskFull,
+            Io,
+            Safety,
+            OtherSchema,
+        ]
+        .map(exit_code);
+        assert_eq!(codes, [9, 11, 20, 21, 22, 30, 50]);
     }
 
     #[test]

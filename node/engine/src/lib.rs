@@ -54,7 +54,7 @@ pub mod worst_block;
 #[cfg(test)]
 mod knobs_tests;
 
-pub use error::{Listener, NodeError, storage_hint};
+pub use error::{Listener, NodeError, exit_code, storage_hint};
 pub use network::check_addresses;
 pub use node::{Node, NodeOptions, Ready, run};
 pub use open::{Inspected, inspect};

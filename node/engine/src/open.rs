@@ -276,7 +276,7 @@ pub fn head(store: &Store) -> Result<(Head<StateView>, RpcHead), NodeError> {
     let head = head_of(store)?;
     let newest = store.head();
     let body = store
-        .blocks()
+        .reader()
         .body(newest.height)
         .map_err(storage("read the head"))?
         .ok_or_else(|| NodeError::Damaged {

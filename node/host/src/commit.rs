@@ -1,12 +1,12 @@
 //! Committing a decided block: the database first, then the head witness.
 
 use vibecoin_execution::DecidedBlock;
-use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{Hash, Height};
 use vibecoin_storage::files::HeadWitness;
 use vibecoin_storage::{Head, StateView, StorageError};
 
 use crate::files::{HostError, during};
+use crate::planted;
 
 /// A block that was not committed.
 #[derive(Debug, thiserror::Error)]
@@ -51,9 +51,7 @@ pub fn commit(
         }
         Ok::<_, HostError>(())
     };
-    if active(Bug::WitnessBeforeBlock) {
-        record()?;
-    }
+    planted::record_early(&mut record)?;
     let state = store(block).map_err(during("commit a block"))?;
     record()?;
     Ok(state)

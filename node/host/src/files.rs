@@ -1,10 +1,11 @@
 //! The files that a running replica writes: the consensus log and the double-sign guard.
 
 use vibecoin_consensus::{GuardEntry, GuardStep, LogRecord};
-use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{Height, encode};
 use vibecoin_storage::StorageError;
 use vibecoin_storage::files::{self, ConsensusLog, GuardFile};
+
+use crate::planted;
 
 /// A write that failed. The file returns the same error from then on; the node stops.
 #[derive(Debug, thiserror::Error)]
@@ -86,10 +87,7 @@ impl ConsensusFiles {
     /// # Errors
     /// [`HostError`] of the sync.
     pub fn sync_log(&mut self) -> Result<(), HostError> {
-        if active(Bug::GuardBeforeLog) {
-            return Ok(());
-        }
-        self.log.sync().map_err(during("sync the log"))
+        planted::sync(|| self.log.sync()).map_err(during("sync the log"))
     }
 
     /// D1: makes the content about to be signed durable, before the signature leaves.
@@ -98,10 +96,7 @@ impl ConsensusFiles {
     /// [`HostError`]: nothing may be signed in that case.
     pub fn store_guard(&mut self, entry: &GuardEntry) -> Result<(), HostError> {
         self.guard.store(entry, self.log.len())?;
-        if active(Bug::GuardBeforeLog) {
-            return self.log.sync().map_err(during("sync the log"));
-        }
-        Ok(())
+        planted::sync_late(|| self.log.sync()).map_err(during("sync the log"))
     }
 
     /// W5: empties the log for `height`; the block below is durable.

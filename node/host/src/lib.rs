@@ -15,6 +15,7 @@
 mod commit;
 mod files;
 mod perform;
+mod planted;
 mod recover;
 mod serve;
 mod start;

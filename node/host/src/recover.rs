@@ -2,7 +2,6 @@
 //! silence first, or the node does not start.
 
 use vibecoin_consensus::{BftOrderer, Guard, GuardEntry, LogRecord};
-use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{FaultModel, Height, PublicKey, ValidatorSet, decode};
 use vibecoin_storage::files::{
     ConsensusLog, GuardFile, HeadWitness, MemoryFile, OpenedLog, RawFile, Relied, SALT_BYTES,
@@ -11,6 +10,7 @@ use vibecoin_storage::start::{Lost, Remembered, StartReport, check_start};
 use vibecoin_storage::{StorageError, Store};
 
 use crate::files::{ConsensusFiles, GuardStore, HostError, during};
+use crate::planted;
 
 /// Operations, for messages.
 const OPEN_GUARD: &str = "open the double-sign guard";
@@ -189,9 +189,7 @@ pub fn recover(files: &mut impl Files, store: &Store, role: &Role<'_>) -> Result
         None => (next, false),
     };
     let recovery = judge(store, &witness, found, &guard, role)?;
-    if let Some(through) = recovery.silent_through
-        && !active(Bug::LogBeforeSilence)
-    {
+    if let Some(through) = planted::silence(recovery.silent_through) {
         guard.record_silence(through)?;
     }
     let had_log = log.is_some();
@@ -213,17 +211,9 @@ pub fn recover(files: &mut impl Files, store: &Store, role: &Role<'_>) -> Result
         files.notice(Notice::LogTorn);
     }
     let log_was_older = opened.log.height() < next;
-    // The bug needs the block of the head to be in the log still.
-    let opened = if active(Bug::AppliedTwice) {
-        opened
-    } else {
-        opened
-            .brought_to(next)
-            .map_err(during("reset the consensus log"))?
-    };
-    if let Some(through) = recovery.silent_through
-        && active(Bug::LogBeforeSilence)
-    {
+    let opened = planted::brought(opened, |opened| opened.brought_to(next))
+        .map_err(during("reset the consensus log"))?;
+    if let Some(through) = planted::silence_late(recovery.silent_through) {
         guard.record_silence(through)?;
     }
     Ok(Recovered {

@@ -55,7 +55,7 @@ pub fn blocks(
 /// # Errors
 /// [`StorageError`] of the reads.
 pub fn certified_block(store: &Store, height: Height) -> Result<Option<CertifiedBlock>, StorageError> {
-    let blocks = store.blocks();
+    let blocks = store.reader();
     let Some(header) = blocks.header(height)? else {
         return Ok(None);
     };

@@ -30,7 +30,7 @@ pub fn genesis_state(genesis: &BuiltGenesis) -> GenesisState {
 /// [`RecoverError`] when it cannot be read.
 pub fn head_of(store: &Store) -> Result<Head<StateView>, RecoverError> {
     let newest = store.head();
-    let blocks = store.blocks();
+    let blocks = store.reader();
     let header = blocks
         .header(newest.height)
         .map_err(during("read the head"))?

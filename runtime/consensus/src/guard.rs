@@ -7,9 +7,10 @@
 
 use std::fmt;
 
-use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{Encoded, Hash, Height, Proposal, Round, SecretKey, Signature, Vote, VoteKind};
 use wincode::{SchemaRead, SchemaWrite};
+
+use crate::planted;
 
 /// The steps of a round in the order in which a key takes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, SchemaWrite, SchemaRead)]
@@ -231,7 +232,7 @@ impl Guard {
             let nothing_signed = newest.step == GuardStep::Building && newest.digest.is_zero();
             let known = nothing_signed || logged.iter().any(|entry| entry.digest == newest.digest);
             let ahead = newest.height > height || (newest.height == height && !known);
-            if ahead && !active(Bug::AbstentionForgotten) {
+            if planted::is_ahead(ahead) {
                 self.abstains_through = Some(newest.height);
                 return;
             }
@@ -246,11 +247,7 @@ impl Guard {
     /// Keeps the key from acting up to and including `height`: its signatures there may no longer be
     /// recorded. Never shortens an abstention.
     pub fn abstain_through(&mut self, height: Height) {
-        if active(Bug::SilenceForgotten) {
-            self.abstains_through = None;
-            return;
-        }
-        self.abstains_through = self.abstains_through.max(Some(height));
+        self.abstains_through = planted::abstention(self.abstains_through.max(Some(height)));
     }
 
     /// Makes an abstention outlast this process. Its cause may be gone at the next start: a lost log is

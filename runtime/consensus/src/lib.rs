@@ -18,7 +18,7 @@
 //! 4. Answer [`Output::Build`] with [`BlockEvent::Built`] and [`Output::Check`] with
 //!    [`BlockEvent::Checked`]. The block itself must be appended to the log ([`LogRecord::Block`])
 //!    *before* either event.
-//! 5. After [`Output::Halt`] nothing follows: end the process with [`HaltReason::exit_code`].
+//! 5. After [`Output::Halt`] nothing follows: end the process with the exit code of [`HaltReason::class`].
 //!
 //! A lone validator decides height 1:
 //!
@@ -82,6 +82,7 @@ mod convert;
 mod future;
 mod handler;
 mod own;
+mod planted;
 mod timer_queue;
 mod verify;
 mod wait;

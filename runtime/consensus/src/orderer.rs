@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use vibecoin_primitives::{
-    ChainParams, CommitCertificate, Evidence, FaultModel, Hash, Header, Height, PartStatement,
+    ChainParams, CommitCertificate, Evidence, FaultClass, FaultModel, Hash, Header, Height, PartStatement,
     ProposerSchedule, PublicKey, Round, SignedPart, ValidatorSet,
 };
 
@@ -254,12 +254,12 @@ pub enum HaltReason {
 }
 
 impl HaltReason {
-    /// Exit code of the process: 20 (own data lost), 30 (safety halt).
+    /// Class of the fault: own data lost, or a safety halt.
     #[must_use]
-    pub const fn exit_code(&self) -> u8 {
+    pub const fn class(&self) -> FaultClass {
         match self {
-            Self::GuardAhead { .. } => 20,
-            _ => 30,
+            Self::GuardAhead { .. } => FaultClass::Corruption,
+            _ => FaultClass::Safety,
         }
     }
 }

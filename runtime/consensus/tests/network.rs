@@ -182,7 +182,7 @@ fn a_lone_validator_whose_log_is_lost_stops_with_code_20() {
         net.run(30, 60);
         assert_eq!(net.conflicts, 0);
         if let Some(reason) = &net.nodes[0].halted {
-            assert_eq!(reason.exit_code(), 20);
+            assert_eq!(reason.class(), FaultClass::Corruption);
             halted += 1;
         }
     }

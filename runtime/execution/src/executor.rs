@@ -1,22 +1,24 @@
 //! Executes the transactions of one block, one after the other.
+//!
+//! `operations` are the steps of one transaction and their undoing, `finish` is the end of the block.
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, btree_map};
 use std::sync::Arc;
 
-use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{
-    Account, AccountType, Address, Amount, ChainParams, Failure, FastMap, Hash, Height, Offence,
-    OffenceRecord, Operation, Outcome, Receipt, ReceiptV1, Receipts, Round, Transaction, ValidatorSet,
-    VerifiedTransaction, encode, records,
+    Account, Address, Amount, ChainParams, FastMap, Hash, Height, Offence, Operation, Outcome, Receipt,
+    ReceiptV1, Receipts, Round, Transaction, ValidatorSet, VerifiedTransaction,
 };
 
-use crate::contained::contained;
 use crate::invalid::{charge, check_form};
-use crate::records::amount_value;
-use crate::{
-    InvalidTransaction, ReadError, StateChanges, StateReader, read_burned, read_offences, read_schedule,
-};
+use crate::{InvalidTransaction, ReadError, StateChanges, StateReader, planted};
+
+mod error;
+mod finish;
+mod operations;
+
+pub use error::ExecutionError;
 
 /// Bytes that a slot is charged for on top of its value.
 pub const SLOT_OVERHEAD_BYTES: u64 = 32;
@@ -45,59 +47,6 @@ pub struct BlockOutcome {
     pub fees: Amount,
     /// Base units burned for accounts and storage.
     pub burned: Amount,
-}
-
-/// Reason why a block, or one transaction of it, was not executed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ExecutionError {
-    /// The transaction is not allowed in the block. The executor is unchanged.
-    #[error("transaction {id} at position {index} is invalid: {reason}")]
-    Invalid {
-        /// Position that the transaction has, or would have had, in the block.
-        index: usize,
-        /// Its identifier.
-        id: Hash,
-        /// The rule that does not hold.
-        reason: InvalidTransaction,
-    },
-    /// The transaction triggered a bug of this program. The executor is unchanged.
-    #[error("transaction {id} at position {index} made the executor panic")]
-    Panicked {
-        /// Position that the transaction has, or would have had, in the block.
-        index: usize,
-        /// Its identifier.
-        id: Hash,
-    },
-    /// The state could not be read. The node is broken, not the block.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The state belongs to another validator set: the proposer schedule has another length.
-    #[error("the proposer schedule has {got} entries, the validator set has {expected}")]
-    Schedule {
-        /// Number of validators.
-        expected: usize,
-        /// Number of entries in the schedule.
-        got: usize,
-    },
-    /// The payout account or the burned total would overflow; impossible while the supply fits 64 bits.
-    #[error("{what} would overflow: {value} + {added}")]
-    Overflow {
-        /// Name of the sum.
-        what: &'static str,
-        /// Its value before the block.
-        value: Amount,
-        /// Base units that the block adds.
-        added: Amount,
-    },
-    /// Balances and burned total do not add up. A bug of this program; nothing of the block may be kept.
-    #[error("the balances changed by {delta} with {burned} burned; their sum must be zero")]
-    Supply {
-        /// Sum of all balance changes.
-        delta: i128,
-        /// Base units burned.
-        burned: Amount,
-    },
 }
 
 /// One account as the block sees it.
@@ -173,12 +122,7 @@ impl<R: StateReader> BlockExecutor<R> {
         self.undo.clear();
         self.charged = None;
         let (fees, burned, index) = (self.fees, self.burned, self.receipts.len());
-        let result = if active(Bug::PanicUncontained) {
-            Some(self.attempt(transaction))
-        } else {
-            contained(|| self.attempt(transaction))
-        };
-        if let Some(result) = result {
+        if let Some(result) = planted::contained(|| self.attempt(transaction)) {
             self.charged = None;
             return result;
         }
@@ -249,266 +193,6 @@ impl<R: StateReader> BlockExecutor<R> {
     pub const fn fees(&self) -> Amount {
         self.fees
     }
-
-    /// Credits the fees, writes the chain's records and returns the results of the block.
-    ///
-    /// `round` is the round in which the block was created.
-    ///
-    /// # Errors
-    /// [`ExecutionError`]; none of them is a property of a transaction.
-    pub fn finish(mut self, round: Round) -> Result<BlockOutcome, ExecutionError> {
-        self.credit_fees()?;
-        self.write_records(round)?;
-        self.check_supply()?;
-        let changed = self
-            .touched
-            .iter()
-            .filter(|touched| touched.before != touched.now);
-        let mut accounts: BTreeMap<_, _> = changed
-            .filter_map(|touched| Some((touched.address, touched.now?)))
-            .collect();
-        if self.slots.keys().any(|(owner, _)| *owner == self.system) {
-            // A user that sets a slot has paid a fee, but the system account changes by its slots alone.
-            let system = Account {
-                kind: AccountType::System,
-                ..Account::default()
-            };
-            let account = self.reader.account(&self.system)?.unwrap_or(system);
-            accounts.insert(self.system, account);
-        }
-        Ok(BlockOutcome {
-            receipts: Receipts(self.receipts),
-            changes: StateChanges {
-                accounts,
-                slots: self.slots,
-            },
-            fees: self.fees,
-            burned: self.burned,
-        })
-    }
-
-    /// Applies one operation, or none of it.
-    fn apply(&mut self, sender: usize, operation: &Operation) -> Result<Result<(), Failure>, ReadError> {
-        match operation {
-            Operation::Transfer { to, amount } => self.transfer(sender, to, *amount),
-            Operation::SetStorage { slot, value } => Ok(self.set_slot(sender, slot, value)),
-        }
-    }
-
-    fn transfer(
-        &mut self,
-        sender: usize,
-        to: &Address,
-        amount: Amount,
-    ) -> Result<Result<(), Failure>, ReadError> {
-        if amount == Amount::ZERO {
-            return Ok(Err(Failure::ZeroAmount));
-        }
-        planted_panic(amount);
-        if *to == self.system {
-            return Ok(Err(Failure::SystemRecipient));
-        }
-        let recipient = touch(&self.reader, &mut self.touched, &mut self.index, to)?;
-        Ok(self.transfer_to(sender, recipient, amount))
-    }
-
-    fn transfer_to(&mut self, sender: usize, recipient: usize, amount: Amount) -> Result<(), Failure> {
-        let payee = self.account(recipient);
-        let price = match payee {
-            Some(account) if account.kind == AccountType::System => return Err(Failure::SystemRecipient),
-            Some(_) => Amount::ZERO,
-            None => self.context.params.account_price,
-        };
-        let cost = amount.checked_add(price).ok_or(Failure::CostOverflow)?;
-        let payer = self.debited(sender, cost)?;
-        if recipient == sender {
-            return Ok(());
-        }
-        let payee = payee.unwrap_or_default();
-        let balance = payee
-            .balance
-            .checked_add(amount)
-            .ok_or(Failure::BalanceOverflow)?;
-        self.burn(price)?;
-        self.set_undoable(sender, payer);
-        self.set_undoable(recipient, Account { balance, ..payee });
-        Ok(())
-    }
-
-    fn set_slot(&mut self, sender: usize, slot: &Hash, value: &[u8]) -> Result<(), Failure> {
-        let params = &self.context.params;
-        let limit = params.slot_value_bytes_max;
-        let bytes = u32::try_from(value.len()).ok().filter(|bytes| *bytes <= limit);
-        let bytes = u64::from(bytes.ok_or(Failure::ValueTooLong { limit })?);
-        if !value.is_empty() {
-            let counted = bytes
-                .checked_add(SLOT_OVERHEAD_BYTES)
-                .ok_or(Failure::CostOverflow)?;
-            let price = params.storage_byte_price.0.checked_mul(counted).map(Amount);
-            let price = price.ok_or(Failure::CostOverflow)?;
-            let payer = self.debited(sender, price)?;
-            self.burn(price)?;
-            self.set_undoable(sender, payer);
-        }
-        let Some(owner) = self.touched.get(sender) else {
-            return Ok(());
-        };
-        let key = (owner.address, *slot);
-        let value = (!value.is_empty()).then(|| value.to_vec());
-        let before = self.slots.insert(key, value);
-        self.undo.push(Undo::Slot(key, before));
-        Ok(())
-    }
-
-    /// The sender's account less `cost`.
-    fn debited(&self, sender: usize, cost: Amount) -> Result<Account, Failure> {
-        let account = self.account(sender).unwrap_or_default();
-        let available = account.balance;
-        let balance = available.checked_sub(cost).ok_or(Failure::InsufficientFunds {
-            needed: cost,
-            available,
-        })?;
-        Ok(Account { balance, ..account })
-    }
-
-    fn burn(&mut self, price: Amount) -> Result<(), Failure> {
-        self.burned = self.burned.checked_add(price).ok_or(Failure::CostOverflow)?;
-        Ok(())
-    }
-
-    fn account(&self, index: usize) -> Option<Account> {
-        self.touched.get(index).and_then(|touched| touched.now)
-    }
-
-    fn set(&mut self, index: usize, account: Account) {
-        if let Some(touched) = self.touched.get_mut(index) {
-            touched.now = Some(account);
-        }
-    }
-
-    fn set_undoable(&mut self, index: usize, account: Account) {
-        self.undo.push(Undo::Account(index, self.account(index)));
-        self.set(index, account);
-    }
-
-    /// Undoes the operations of the current transaction, the last one first.
-    fn roll_back(&mut self) {
-        if active(Bug::UndoForgotten) {
-            self.undo.pop();
-        }
-        while let Some(step) = self.undo.pop() {
-            match step {
-                Undo::Account(index, before) => {
-                    if let Some(touched) = self.touched.get_mut(index) {
-                        touched.now = before;
-                    }
-                }
-                Undo::Slot(key, Some(before)) => {
-                    self.slots.insert(key, before);
-                }
-                Undo::Slot(key, None) => {
-                    self.slots.remove(&key);
-                }
-            }
-        }
-    }
-
-    fn credit_fees(&mut self) -> Result<(), ExecutionError> {
-        if self.fees == Amount::ZERO {
-            return Ok(());
-        }
-        let index = touch(
-            &self.reader,
-            &mut self.touched,
-            &mut self.index,
-            &self.context.payout,
-        )?;
-        let account = self.account(index).unwrap_or_default();
-        let balance = sum("the payout account's balance", account.balance, self.fees)?;
-        self.set(index, Account { balance, ..account });
-        Ok(())
-    }
-
-    fn write_records(&mut self, round: Round) -> Result<(), ExecutionError> {
-        if self.burned > Amount::ZERO {
-            let total = sum("the burned total", read_burned(&self.reader)?, self.burned)?;
-            self.slots
-                .insert((self.system, records::BURNED), Some(amount_value(total)));
-        }
-        let schedule = read_schedule(&self.reader)?;
-        let (expected, got) = (self.context.validators.members().len(), schedule.turns.len());
-        if expected != got {
-            return Err(ExecutionError::Schedule { expected, got });
-        }
-        let (set, height) = (&self.context.validators, self.context.height);
-        let mut next = schedule.after(set, height, round);
-        next.hold_back(
-            set,
-            height,
-            self.offences.iter().map(|offence| &offence.validator),
-        );
-        if next != schedule {
-            self.slots
-                .insert((self.system, records::SCHEDULE), Some(encode(&next)));
-        }
-        self.write_offences()
-    }
-
-    fn write_offences(&mut self) -> Result<(), ExecutionError> {
-        let BlockContext {
-            params,
-            validators,
-            height,
-            ..
-        } = &self.context;
-        let mut changed: BTreeMap<Height, OffenceRecord> = BTreeMap::new();
-        for offence in &self.offences {
-            let record = match changed.entry(offence.height) {
-                btree_map::Entry::Occupied(entry) => entry.into_mut(),
-                btree_map::Entry::Vacant(entry) => {
-                    entry.insert(read_offences(&self.reader, offence.height)?.unwrap_or_default())
-                }
-            };
-            record.add(validators, offence);
-        }
-        for (height, record) in changed {
-            self.slots
-                .insert((self.system, records::offences(height)), Some(encode(&record)));
-        }
-        let too_old = height.0.checked_sub(params.evidence_age_max.saturating_add(1));
-        if let Some(too_old) = too_old.map(Height)
-            && read_offences(&self.reader, too_old)?.is_some()
-        {
-            self.slots.insert((self.system, records::offences(too_old)), None);
-        }
-        Ok(())
-    }
-
-    /// Checks that the balances decreased by the burned amount.
-    fn check_supply(&self) -> Result<(), ExecutionError> {
-        let balance = |account: Option<Account>| i128::from(account.unwrap_or_default().balance.0);
-        // 64-bit values, at most a few million of them: far from the end of 128 bits.
-        let delta = self.touched.iter().fold(0i128, |sum, touched| {
-            sum.saturating_add(balance(touched.now))
-                .saturating_sub(balance(touched.before))
-        });
-        if delta.saturating_add(i128::from(self.burned.0)) != 0 {
-            return Err(ExecutionError::Supply {
-                delta,
-                burned: self.burned,
-            });
-        }
-        Ok(())
-    }
-}
-
-/// A transfer of this many base units panics while [`Bug::PoisonPanics`] or [`Bug::PanicUncontained`] is planted.
-pub const POISON: Amount = Amount(6_660_666);
-
-/// The planted bug of the executor.
-fn planted_panic(amount: Amount) {
-    let planted = active(Bug::PoisonPanics) || active(Bug::PanicUncontained);
-    assert!(!(planted && amount == POISON), "planted");
 }
 
 /// Position of `address` in `touched`, after reading its account when it is new in the block.
@@ -532,12 +216,6 @@ fn touch<R: StateReader>(
             Ok(*entry.insert(touched.len().saturating_sub(1)))
         }
     }
-}
-
-fn sum(what: &'static str, value: Amount, added: Amount) -> Result<Amount, ExecutionError> {
-    value
-        .checked_add(added)
-        .ok_or(ExecutionError::Overflow { what, value, added })
 }
 
 /// Announces the slots of transactions that are about to be executed: see [`StateReader::prefetch`].
@@ -586,40 +264,4 @@ pub fn execute_block<'t, R: StateReader>(
         executor.execute(transaction)?;
     }
     executor.finish(round)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::MemoryState;
-    use vibecoin_primitives::{Power, ProposerSchedule, SecretKey, Validator};
-
-    #[test]
-    fn money_from_nowhere_is_found_before_anything_is_handed_out() {
-        let (key, payout) = (SecretKey::from_seed(&[1; 32]).public_key(), Address([9; 32]));
-        let set = ValidatorSet::new(vec![Validator {
-            key,
-            power: Power(1),
-            payout,
-        }])
-        .unwrap();
-        let state = MemoryState::with_balances([], &ProposerSchedule::genesis(&set));
-        let context = BlockContext {
-            params: Arc::new(ChainParams::devnet()),
-            validators: Arc::new(set),
-            height: Height(1),
-            payout,
-        };
-        let mut executor = BlockExecutor::new(&state, context);
-        executor.fees = Amount(3);
-        executor.burned = Amount(1);
-        let error = executor.finish(Round(0));
-        assert_eq!(
-            error,
-            Err(ExecutionError::Supply {
-                delta: 3,
-                burned: Amount(1)
-            })
-        );
-    }
 }

@@ -1,10 +1,11 @@
 //! Transactions that a block must not hold: the rules checked before a transaction touches the state.
 
-use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{
     Account, AccountType, Amount, ChainParams, Demand, Excess, Height, Nonce, TransactionBody,
     VerifiedTransaction,
 };
+
+use crate::planted;
 
 /// Reason why a transaction is not allowed in the block (or, from [`admit`], in the next one).
 ///
@@ -173,7 +174,7 @@ fn spend(account: &Account, body: &TransactionBody) -> Result<Nonce, InvalidTran
         return Err(InvalidTransaction::SystemSender);
     }
     let (expected, got) = (account.nonce, body.nonce);
-    if got < expected && !active(Bug::NonceUnchecked) {
+    if planted::is_spent(got, expected) {
         return Err(InvalidTransaction::NonceTooLow { expected, got });
     }
     // The last nonce has no successor, so no transaction is ever behind it and it can never be spent.

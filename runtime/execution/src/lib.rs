@@ -24,13 +24,14 @@
 //! 7. The sum of balances and burned total never changes. Every block is checked for it before it is returned.
 //!
 //! Reading order: [`state`], [`invalid`] (transactions that a block must not hold), [`executor`],
-//! [`contained`] (its panics), [`records`], and [`memory`] (a small state for tests).
+//! [`contained`] (its panics), [`records`], [`memory`] (a small state for tests) and [`planted`] (deliberate bugs).
 
 pub mod contained;
 mod decided;
 pub mod executor;
 pub mod invalid;
 pub mod memory;
+pub mod planted;
 pub mod records;
 pub mod state;
 

@@ -33,7 +33,7 @@
 //!   than their share may be queued for a while; they are evicted first.
 //! - Every departure has one [`Reason`], which is remembered for a while.
 //!
-//! Reading order: [`config`], [`entry`] (the record of one transaction), `row` (one sender), [`pool`],
+//! Reading order: [`config`], [`entry`] (the record of one transaction), `sender_queue` (one sender), [`pool`],
 //! [`capacity`] (evictions from a full pool), [`expiry`], [`class`] and [`selection`] (selecting transactions
 //! for a block), [`departures`] (departures), [`memory`].
 
@@ -49,6 +49,7 @@ pub mod pool;
 pub mod selection;
 
 mod overdrawn;
+mod planted;
 mod promoted;
 mod sender_queue;
 

@@ -48,7 +48,7 @@
 //! ```
 //!
 //! Reading order: [`pace`](Pace) (the numbers and their bounds), `chain` (making), `verify` (checking),
-//! `lanes` (the fast kernels, and the only `unsafe` code of the crate).
+//! `lanes` (the fast kernels, one file per width, and the only `unsafe` code of the crate).
 
 mod chain;
 mod lanes;

@@ -28,8 +28,7 @@ use sha2::{Digest as _, Sha512};
 use wincode::{SchemaRead, SchemaWrite};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::planted::{Bug, active};
-use crate::{Domain, HexError, hex};
+use crate::{Domain, HexError, hex, planted};
 
 #[path = "bisect.rs"]
 mod bisect;
@@ -369,8 +368,7 @@ impl SignatureBatch {
 #[allow(clippy::arithmetic_side_effects)] // Scalars and points: nothing can overflow.
 fn equation(items: &[&Item], stream: &mut blake3::OutputReader, keys: &mut KnownKeys) -> bool {
     count_check();
-    let checked = items.len() - usize::from(active(Bug::BatchTail) && !items.is_empty());
-    let items = items.get(..checked).unwrap_or(items);
+    let items = planted::batch(items);
     let mut of_base = Scalar::ZERO;
     let mut of_r = Vec::with_capacity(items.len());
     let mut places: HashMap<PublicKey, usize> = HashMap::new();

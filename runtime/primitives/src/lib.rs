@@ -33,6 +33,7 @@ pub mod address;
 pub mod block;
 pub mod codec;
 pub mod demand;
+pub mod fault;
 pub mod hash;
 pub mod hex;
 pub mod keys;
@@ -56,6 +57,7 @@ pub use address::{Address, AddressError, AddressPrefix};
 pub use block::{BLOCK_VERSION, Block, Body, BodyV1, Header, Tick, body_hash, tick_root};
 pub use codec::{CodecError, Encoded, decode, encode, encoded_len};
 pub use demand::{Demand, Excess};
+pub use fault::FaultClass;
 pub use hash::{Domain, Hash};
 pub use hex::HexError;
 pub use keys::{

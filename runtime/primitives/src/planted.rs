@@ -4,6 +4,15 @@
 //! cargo feature `planted`, which no shipped binary has, each [`Bug`] can be switched on for one thread, and
 //! the simulator (`tests/sim`) must detect every one of them. Without the feature [`active`] is a constant
 //! `false` and costs nothing.
+//!
+//! Each crate with bugs wraps them around its own calls and values in a module `planted` (here `seams`), so that
+//! its product code reads as if there were none.
+
+mod seams;
+
+pub(crate) use seams::{
+    batch, bounded_credit, is_in_order, is_limited, is_other_certificate, offenders, quorum_fraction, sort,
+};
 
 /// A bug that a crate has when it is active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

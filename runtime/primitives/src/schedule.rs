@@ -5,8 +5,7 @@ use std::cmp::Ordering;
 use wincode::{SchemaRead, SchemaWrite};
 
 use crate::limits::VALIDATORS_MAX;
-use crate::planted::{Bug, active, noise};
-use crate::{Encoded, Height, PublicKey, Round, Validator, ValidatorSet};
+use crate::{Encoded, Height, PublicKey, Round, Validator, ValidatorSet, planted};
 
 /// First penalty, in heights, of a validator that missed its turn.
 pub const PENALTY_MIN: u32 = 64;
@@ -198,11 +197,9 @@ impl ProposerSchedule {
     fn limit_row(&self, entries: &mut [Entry]) {
         let (_, power) = listed(entries);
         let proposer = usize::try_from(self.row.proposer).unwrap_or(usize::MAX);
-        if let Some(entry) = entries.get_mut(proposer)
-            && !active(Bug::CreditUnbounded)
-        {
+        if let Some(entry) = entries.get_mut(proposer) {
             let excess = grown(self.row.excess, credit(entry.power, power));
-            entry.waits = excess > CREDIT.unsigned_abs().saturating_mul(2);
+            entry.waits = planted::is_limited(excess > CREDIT.unsigned_abs().saturating_mul(2));
         }
     }
 
@@ -214,12 +211,7 @@ impl ProposerSchedule {
 
     fn sorted(mut entries: Vec<Entry>) -> ProposerOrder {
         // Stable, so equals go by index.
-        entries.sort_by(Entry::compare);
-        if active(Bug::HashMapOrder) {
-            let noise = noise();
-            let drawn = |entry: &Entry| noise.rotate_left(u32::try_from(entry.index).unwrap_or(0));
-            entries.sort_by(|a, b| a.compare(b).then(drawn(a).cmp(&drawn(b))));
-        }
+        planted::sort(&mut entries, Entry::compare, |entry| entry.index);
         ProposerOrder(entries.into_iter().map(|entry| entry.index).collect())
     }
 
@@ -288,13 +280,10 @@ impl ProposerSchedule {
         height: Height,
         offenders: impl IntoIterator<Item = &'a PublicKey>,
     ) {
-        if active(Bug::OffenderFavoured) {
-            return;
-        }
         let until = height
             .saturating_add(1)
             .saturating_add(u64::from(PENALTY_OFFENCE));
-        for (index, _) in offenders.into_iter().filter_map(|key| set.find(key)) {
+        for (index, _) in planted::offenders(offenders).filter_map(|key| set.find(key)) {
             if let Some(turn) = self.turns.get_mut(index) {
                 (turn.penalty_until, turn.penalty) = (until, PENALTY_OFFENCE);
             }
@@ -344,7 +333,7 @@ fn centre(entries: &mut [Entry]) {
 fn share(entries: &mut [Entry], proposer: usize, missed: &[bool]) -> i64 {
     let is_present = |entry: &Entry| {
         let passed_over = missed.get(entry.index).copied().unwrap_or(true);
-        !passed_over && (!entry.held || entry.index == proposer || active(Bug::CreditUnbounded))
+        !passed_over && (!planted::is_limited(entry.held) || entry.index == proposer)
     };
     let present = entries.iter().filter(|entry| is_present(entry));
     let power = present.fold(0u64, |sum, entry| sum.saturating_add(entry.power));
@@ -359,8 +348,8 @@ fn share(entries: &mut [Entry], proposer: usize, missed: &[bool]) -> i64 {
     };
     entry.turn.credit = entry.turn.credit.saturating_sub(paid);
     let credited = credit(entry.power, power);
-    for entry in entries.iter_mut().filter(|_| !active(Bug::CreditUnbounded)) {
-        entry.turn.credit = entry.turn.credit.clamp(-CREDIT_BOUND, CREDIT_BOUND);
+    for entry in entries.iter_mut() {
+        entry.turn.credit = planted::bounded_credit(entry.turn.credit, CREDIT_BOUND);
     }
     credited
 }

@@ -5,11 +5,10 @@ use std::collections::BTreeSet;
 use wincode::{SchemaRead, SchemaWrite};
 
 use crate::limits::{CERTIFICATE_BYTES_MAX, EVIDENCE_BYTES_MAX};
-use crate::planted::{Bug, active};
 use crate::transaction::signed_bytes;
 use crate::{
     Domain, Encoded, FaultModel, Hash, Header, Height, KnownKeys, PublicKey, Round, SecretKey, Signature,
-    SignatureBatch, SignatureError, SignedPart, ValidatorSet, encode,
+    SignatureBatch, SignatureError, SignedPart, ValidatorSet, encode, planted,
 };
 
 /// Prefix of the bytes that a vote's signature covers.
@@ -241,9 +240,7 @@ impl CommitCertificate {
         height: Height,
         block: &Hash,
     ) -> Result<(), CertificateError> {
-        let other_height = self.height != height && !active(Bug::OtherHeight);
-        let other_block = self.block != *block && (self.height == height || other_height);
-        if other_height || other_block {
+        if planted::is_other_certificate(self.height != height, self.block != *block) {
             return Err(CertificateError::OtherBlock {
                 expected: *block,
                 expected_height: height,
@@ -254,8 +251,7 @@ impl CommitCertificate {
         let mut power = 0u64;
         let mut previous: Option<PublicKey> = None;
         for CommitSignature { validator, .. } in &self.signatures {
-            let twice = previous == Some(*validator) && !active(Bug::DuplicateSigner);
-            if twice || previous.is_some_and(|previous| previous > *validator) {
+            if previous.is_some_and(|previous| !planted::is_in_order(&previous, validator)) {
                 return Err(CertificateError::Order {
                     validator: *validator,
                 });

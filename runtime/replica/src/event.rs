@@ -6,7 +6,9 @@ use vibecoin_consensus::{GuardEntry, HaltReason, LogRecord, MonoTime};
 use vibecoin_execution::DecidedBlock;
 use vibecoin_mempool::{Inserted, MempoolError};
 use vibecoin_messages::{GossipId, Message, PeerId, Verdict};
-use vibecoin_primitives::{Evidence, Hash, Height, PublicKey, Round, TimeMs, VerifiedTransaction};
+use vibecoin_primitives::{
+    Evidence, FaultClass, Hash, Height, PublicKey, Round, TimeMs, VerifiedTransaction,
+};
 
 use crate::validation::JudgeError;
 
@@ -192,13 +194,13 @@ impl From<JudgeError> for Fault {
 }
 
 impl Fault {
-    /// Exit code of the process.
+    /// Class of the fault, for the exit of the process.
     #[must_use]
-    pub const fn exit_code(&self) -> u8 {
+    pub const fn class(&self) -> FaultClass {
         match self {
-            Self::Consensus(reason) => reason.exit_code(),
-            Self::State(_) => 20,
-            Self::BodyMissing { .. } => 30,
+            Self::Consensus(reason) => reason.class(),
+            Self::State(_) => FaultClass::Corruption,
+            Self::BodyMissing { .. } => FaultClass::Safety,
         }
     }
 }

@@ -1025,7 +1025,7 @@ fn only_parts_without_a_gap_and_without_fault_count_as_progress() {
 mod planted_bugs {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
-    use vibecoin_execution::executor::POISON;
+    use vibecoin_execution::planted::POISON;
     use vibecoin_primitives::planted::Bug;
 
     use super::*;

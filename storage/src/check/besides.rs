@@ -4,8 +4,8 @@
 
 use super::{Fault, Record, Stop};
 use crate::kv::{Direction, Family, KvRead};
+use crate::reader::Reader;
 use crate::schema::{self, HeightRecord, MATERIALISED};
-use crate::store::read_record;
 use vibecoin_primitives::{Header, Height};
 
 /// Keys that family `meta` may have.
@@ -86,12 +86,12 @@ fn hashes(kv: &dyn KvRead, head: Height) -> Result<(), Stop> {
     if found == expected {
         return Ok(());
     }
+    let reader = Reader::new(kv);
     for row in kv.prefix(Family::Headers, &[schema::HASHES]) {
         let (key, _) = row.map_err(&wrong)?;
-        let height =
-            read_record::<HeightRecord>(kv, Family::Headers, &key, "height by hash").map_err(&wrong)?;
-        let header = height.map(|HeightRecord(height)| {
-            read_record::<Header>(kv, Family::Headers, &schema::header_key(height), "header")
+        let height = reader.record::<HeightRecord>(Family::Headers, &key, "height by hash");
+        let header = height.map_err(&wrong)?.map(|HeightRecord(height)| {
+            reader.record::<Header>(Family::Headers, &schema::header_key(height), "header")
         });
         let header = header.transpose().map_err(&wrong)?.flatten();
         if header.is_none_or(|header| schema::hash_key(&header.hash()) != key) {

@@ -2,8 +2,8 @@
 
 use super::{CheckOptions, Fault, Record, Stop};
 use crate::kv::{Family, KvRead};
-use crate::schema::{self, BlockPart, HeightRecord};
-use crate::store::{body_bytes, read_record};
+use crate::reader::Reader;
+use crate::schema::{self, BlockPart};
 use crate::{GenesisRecord, StorageError};
 use vibecoin_poh::{Pace, SealedTick, seed, verify as verify_poh};
 use vibecoin_primitives::{
@@ -68,22 +68,22 @@ impl<'a> BlockChecker<'a> {
     /// Checks the block of `height`, whose parent is given unless it is the first one checked.
     pub(crate) fn check(
         &self,
-        kv: &(impl KvRead + ?Sized),
+        reader: Reader<'_, impl KvRead + ?Sized>,
         height: Height,
         parent: Option<&(Header, Hash)>,
     ) -> Result<CheckedBlock, Stop> {
-        let found = read_record::<Header>(kv, Family::Headers, &schema::header_key(height), "header");
+        let found = reader.record::<Header>(Family::Headers, &schema::header_key(height), "header");
         let header = present(found, Record::Header, height)?;
         let hash = header.hash();
         self.check_header(&header, &hash, height, parent)?;
-        let found = read_record::<HeightRecord>(kv, Family::Headers, &schema::hash_key(&hash), "block hash");
-        let HeightRecord(indexed) = present(found, Record::BlockHash, height)?;
+        let found = reader.height_of(&hash);
+        let indexed = present(found, Record::BlockHash, height)?;
         equal(Record::BlockHash, height, "height by hash", height, indexed)?;
-        self.check_certificate(kv, height, &hash)?;
-        let body = self.check_body(kv, &header, height)?;
+        self.check_certificate(reader, height, &hash)?;
+        let body = self.check_body(reader, &header, height)?;
         let ids = self.check_transactions(&body, height)?;
-        check_receipts(kv, &header, height, &ids)?;
-        check_diff(kv, &header, height, parent)?;
+        check_receipts(reader, &header, height, &ids)?;
+        check_diff(reader, &header, height, parent)?;
         Ok(CheckedBlock { header, hash, ids })
     }
 
@@ -151,9 +151,14 @@ impl<'a> BlockChecker<'a> {
         .map_err(|error| fault(Record::Header, height, error))
     }
 
-    fn check_certificate(&self, kv: &(impl KvRead + ?Sized), height: Height, hash: &Hash) -> Check {
+    fn check_certificate(
+        &self,
+        reader: Reader<'_, impl KvRead + ?Sized>,
+        height: Height,
+        hash: &Hash,
+    ) -> Check {
         let key = schema::certificate_key(height);
-        let found = read_record::<CommitCertificate>(kv, Family::Headers, &key, "certificate");
+        let found = reader.record::<CommitCertificate>(Family::Headers, &key, "certificate");
         if height == Height(0) {
             let found = found.map_err(Stop::at(Record::Certificate, height))?;
             return equal(Record::Certificate, height, "certificate of genesis", None, found);
@@ -169,8 +174,13 @@ impl<'a> BlockChecker<'a> {
             .map_err(|error| fault(Record::Certificate, height, error))
     }
 
-    fn check_body(&self, kv: &(impl KvRead + ?Sized), header: &Header, height: Height) -> Result<Body, Stop> {
-        let bytes = present(body_bytes(kv, height), Record::Body, height)?;
+    fn check_body(
+        &self,
+        reader: Reader<'_, impl KvRead + ?Sized>,
+        header: &Header,
+        height: Height,
+    ) -> Result<Body, Stop> {
+        let bytes = present(reader.body_bytes(height), Record::Body, height)?;
         let same = |what, expected: Hash, found: Hash| equal(Record::Body, height, what, expected, found);
         same("hash", header.body_hash, body_hash(&bytes))?;
         let body: Body = decode(&bytes).map_err(|error| fault(Record::Body, height, error))?;
@@ -261,10 +271,15 @@ impl<'a> BlockChecker<'a> {
     }
 }
 
-fn check_receipts(kv: &(impl KvRead + ?Sized), header: &Header, height: Height, ids: &[Hash]) -> Check {
+fn check_receipts(
+    reader: Reader<'_, impl KvRead + ?Sized>,
+    header: &Header,
+    height: Height,
+    ids: &[Hash],
+) -> Check {
     let key = schema::block_key(height, BlockPart::Receipts);
     let receipts = present(
-        read_record::<Receipts>(kv, Family::Blocks, &key, "receipts"),
+        reader.record::<Receipts>(Family::Blocks, &key, "receipts"),
         Record::Receipts,
         height,
     )?;
@@ -291,7 +306,7 @@ fn check_receipts(kv: &(impl KvRead + ?Sized), header: &Header, height: Height, 
 }
 
 fn check_diff(
-    kv: &(impl KvRead + ?Sized),
+    reader: Reader<'_, impl KvRead + ?Sized>,
     header: &Header,
     height: Height,
     parent: Option<&(Header, Hash)>,
@@ -301,7 +316,7 @@ fn check_diff(
     }
     let key = schema::block_key(height, BlockPart::Diff);
     let diff = present(
-        read_record::<StateDiff>(kv, Family::Blocks, &key, "diff"),
+        reader.record::<StateDiff>(Family::Blocks, &key, "diff"),
         Record::Diff,
         height,
     )?;

@@ -16,9 +16,10 @@ mod state;
 pub(crate) use block::BlockChecker;
 
 use crate::kv::{Family, KvStore, RocksConfig, RocksKv};
-use crate::schema::{self, Head, HeightRecord, Place};
-use crate::state::{Shared, StateView};
-use crate::store::{StoreConfig, read_base, read_genesis, read_record, replay, undo};
+use crate::reader::Reader;
+use crate::schema::{self, Head, Place};
+use crate::state::{StateSource, StateView};
+use crate::store::{StoreConfig, read_base, read_genesis, replay, undo};
 use crate::{StorageError, Store};
 use std::fmt;
 use std::path::Path;
@@ -208,7 +209,8 @@ fn run(
 ) -> Result<(), Stop> {
     let meta = Stop::at(Record::Meta, Height(0));
     let genesis = read_genesis(kv, None).map_err(&meta)?;
-    let head = read_record::<Head>(&**kv, Family::Meta, schema::HEAD, "head").map_err(&meta)?;
+    let reader = Reader::new(&**kv);
+    let head = reader.head().map_err(&meta)?;
     let head = head.ok_or_else(|| Stop::Fault(Fault::new(Record::Meta, Height(0), "head is missing")))?;
     let base = read_base(kv, 0).map_err(&meta)?;
     (report.head, report.materialised) = (Some(head), base.at.height);
@@ -225,9 +227,9 @@ fn run(
     let (mut indexed, mut root) = (0u64, Hash::ZERO);
     for height in 0..=head.height.0 {
         let height = Height(height);
-        let block = checker.check(&**kv, height, parent.as_ref())?;
+        let block = checker.check(reader, height, parent.as_ref())?;
         if height <= base.at.height {
-            check_index(&**kv, height, &block.ids)?;
+            check_index(reader, height, &block.ids)?;
             indexed = indexed.saturating_add(block.ids.len() as u64);
             root = block.header.state_root;
         }
@@ -255,23 +257,23 @@ fn run(
     state::check(&*base.snapshot, base.at, report, progress)?;
 
     let at = base.at.height;
-    let shared = Arc::new(Shared::new(Arc::clone(kv), base, &StoreConfig::default()));
-    let mut view = StateView::of_base(&shared, shared.base.load_full());
+    let source = Arc::new(StateSource::new(Arc::clone(kv), base, &StoreConfig::default()));
+    let mut view = StateView::of_base(&source, source.base.load_full());
     for height in (1..=at.0).rev() {
         progress(Progress::Undo(height));
-        let lower = undo(&**kv, &view, Height(height));
+        let lower = undo(reader, &view, Height(height));
         (view, _) = lower.map_err(Stop::at(Record::Diff, Height(height)))?;
     }
 
     progress(Progress::Replay(head.height.0.saturating_sub(at.0)));
-    replay(&shared, &genesis.hash).map_err(Stop::at(Record::Diff, head.height))?;
-    no_intent(&**kv, head.height)
+    replay(&source, &genesis.hash).map_err(Stop::at(Record::Diff, head.height))?;
+    no_intent(reader, head.height)
 }
 
 /// No rewind is in progress. Checked last: damage that prevents its completion is the more useful report.
-fn no_intent(kv: &dyn KvStore, head: Height) -> Result<(), Stop> {
-    let intent = read_record::<HeightRecord>(kv, Family::Meta, schema::REWIND, "rewind intent");
-    let Some(HeightRecord(target)) = intent.map_err(Stop::at(Record::Meta, head))? else {
+fn no_intent(reader: Reader<'_>, head: Height) -> Result<(), Stop> {
+    let intent = reader.rewind_target();
+    let Some(target) = intent.map_err(Stop::at(Record::Meta, head))? else {
         return Ok(());
     };
     let detail = format!(
@@ -282,15 +284,9 @@ fn no_intent(kv: &dyn KvStore, head: Height) -> Result<(), Stop> {
 }
 
 /// Every transaction of a materialised block is indexed at its position.
-fn check_index(kv: &dyn KvStore, height: Height, ids: &[Hash]) -> Result<(), Stop> {
+fn check_index(reader: Reader<'_>, height: Height, ids: &[Hash]) -> Result<(), Stop> {
     for (id, index) in ids.iter().zip(0u32..) {
-        let found = read_record::<Place>(
-            kv,
-            Family::State,
-            &schema::transaction_key(id),
-            "transaction index",
-        );
-        let found = found.map_err(Stop::at(Record::Index, height))?;
+        let found = reader.place(id).map_err(Stop::at(Record::Index, height))?;
         if found != Some(Place { height, index }) {
             let detail = format!("transaction {id} at position {index} is indexed as {found:?}");
             return Err(Stop::Fault(Fault::new(Record::Index, height, detail)));

@@ -195,8 +195,8 @@ impl MemoryFile {
     #[must_use]
     pub fn crash(&self, seed: u64) -> Self {
         let memory = self.inner.lock();
-        let draw = |salt: u64, most: usize| {
-            let bound = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+        let draw = |salt: u64, max: usize| {
+            let bound = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
             usize::try_from(rng::mix(seed ^ salt).checked_rem(bound).unwrap_or(0)).unwrap_or(0)
         };
         let mut left = memory.synced.clone();
@@ -331,12 +331,19 @@ impl RawFile for MemoryFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vibecoin_primitives::FaultClass;
 
     #[test]
     fn a_full_disk_is_told_as_such_and_the_file_is_of_no_use_afterwards() {
         let mut full = DiskFile::open(Path::new("/dev/full")).expect("a device of every Linux");
-        assert_eq!(full.write_at(0, b"x").expect_err("full").exit_code(), 21);
-        assert_eq!(full.sync().expect_err("not tried again").exit_code(), 21);
+        assert_eq!(
+            full.write_at(0, b"x").expect_err("full").class(),
+            FaultClass::DiskFull
+        );
+        assert_eq!(
+            full.sync().expect_err("not tried again").class(),
+            FaultClass::DiskFull
+        );
     }
 
     #[test]
@@ -351,7 +358,7 @@ mod tests {
         assert_eq!(made.read().expect("its content"), b"content");
         assert!(DiskFile::create(&path, b"other").is_err());
         let nowhere = DiskFile::create(&folder.path().join("no/file"), b"x").expect_err("no such folder");
-        assert_eq!(nowhere.exit_code(), 22, "{nowhere}: nothing is damaged");
+        assert_eq!(nowhere.class(), FaultClass::Io, "{nowhere}: nothing is damaged");
         assert_eq!(std::fs::read(&path).expect("the file"), b"content");
         assert_eq!(std::fs::read(&used).expect("the other file"), b"precious");
         assert_eq!(std::fs::read_dir(folder.path()).expect("a list").count(), 2);

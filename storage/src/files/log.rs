@@ -29,10 +29,9 @@
 
 use super::slots::{Kind, SLOTS_BYTES, Slots};
 use super::{DiskFile, RawFile, Relied};
-use crate::StorageError;
+use crate::{StorageError, planted};
 use std::path::Path;
 use vibecoin_primitives::Height;
-use vibecoin_primitives::planted::{Bug, active};
 
 /// Maximum size of a record's payload in bytes.
 pub const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -305,8 +304,7 @@ fn record_at<'a>(bytes: &'a [u8], generation: &Generation, offset: usize) -> Opt
         return None;
     }
     let payload = rest.get(..length)?;
-    let whole = generation.checksum(offset, payload) == *sum || active(Bug::TornRecord);
-    whole.then_some(payload)
+    planted::intact(generation.checksum(offset, payload) == *sum).then_some(payload)
 }
 
 #[cfg(test)]

@@ -55,8 +55,9 @@ impl KvRead for Maps {
     }
 }
 
+/// The stored bytes: those that readers see, and those that a crash leaves.
 #[derive(Default)]
-struct Inner {
+struct Disk {
     /// State visible to readers.
     live: Maps,
     /// State after a crash.
@@ -71,7 +72,7 @@ struct Inner {
 /// A store in memory. Clones share it, as a restarted process shares its disk.
 #[derive(Clone, Default)]
 pub struct MemoryKv {
-    inner: Arc<Mutex<Inner>>,
+    disk: Arc<Mutex<Disk>>,
 }
 
 impl MemoryKv {
@@ -91,7 +92,7 @@ impl MemoryKv {
     /// from `seed`.
     #[must_use]
     pub fn crash_with_seed(&self, seed: u64) -> Self {
-        let unsynced = u64::try_from(self.inner.lock().unsynced.len()).unwrap_or(u64::MAX);
+        let unsynced = u64::try_from(self.disk.lock().unsynced.len()).unwrap_or(u64::MAX);
         let drawn = crate::rng::mix(seed)
             .checked_rem(unsynced.saturating_add(1))
             .unwrap_or(0);
@@ -99,36 +100,36 @@ impl MemoryKv {
     }
 
     fn crash_keeping(&self, count: usize) -> Self {
-        let inner = self.inner.lock();
-        let mut durable = inner.durable.clone();
-        for batch in inner.unsynced.iter().take(count) {
+        let disk = self.disk.lock();
+        let mut durable = disk.durable.clone();
+        for batch in disk.unsynced.iter().take(count) {
             batch.writes().iter().for_each(|write| durable.apply(write));
         }
-        let inner = Inner {
+        let disk = Disk {
             live: durable.clone(),
             durable,
-            ..Inner::default()
+            ..Disk::default()
         };
         Self {
-            inner: Arc::new(Mutex::new(inner)),
+            disk: Arc::new(Mutex::new(disk)),
         }
     }
 
     /// Makes every write from now on fail with this error, as a broken disk does.
     pub fn fail_writes(&self, error: StorageError) {
-        self.inner.lock().fault = Some(error);
+        self.disk.lock().fault = Some(error);
     }
 
     /// Batches that a crash could lose now.
     #[must_use]
     pub fn unsynced(&self) -> usize {
-        self.inner.lock().unsynced.len()
+        self.disk.lock().unsynced.len()
     }
 }
 
 impl KvRead for MemoryKv {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        self.inner.lock().live.get(family, key)
+        self.disk.lock().live.get(family, key)
     }
 
     fn range<'a>(
@@ -138,7 +139,7 @@ impl KvRead for MemoryKv {
         to: Option<&[u8]>,
         direction: Direction,
     ) -> Box<dyn Iterator<Item = Row> + 'a> {
-        let maps = self.inner.lock().live.clone();
+        let maps = self.disk.lock().live.clone();
         let rows: Vec<Row> = maps.range(family, from, to, direction).collect();
         Box::new(rows.into_iter())
     }
@@ -146,23 +147,23 @@ impl KvRead for MemoryKv {
 
 impl KvStore for MemoryKv {
     fn snapshot(&self) -> Arc<dyn KvRead> {
-        Arc::new(self.inner.lock().live.clone())
+        Arc::new(self.disk.lock().live.clone())
     }
 
     fn write(&self, batch: &Batch, sync: bool) -> Result<(), StorageError> {
-        let mut inner = self.inner.lock();
-        if let Some(fault) = &inner.fault {
+        let mut disk = self.disk.lock();
+        if let Some(fault) = &disk.fault {
             return Err(fault.clone());
         }
-        batch.writes().iter().for_each(|write| inner.live.apply(write));
-        inner.unsynced.push(batch.clone());
+        batch.writes().iter().for_each(|write| disk.live.apply(write));
+        disk.unsynced.push(batch.clone());
         if sync {
-            for batch in std::mem::take(&mut inner.unsynced) {
-                batch.writes().iter().for_each(|write| inner.durable.apply(write));
+            for batch in std::mem::take(&mut disk.unsynced) {
+                batch.writes().iter().for_each(|write| disk.durable.apply(write));
             }
         }
         let bytes = u64::try_from(batch.bytes()).unwrap_or(u64::MAX);
-        let stats = &mut inner.stats;
+        let stats = &mut disk.stats;
         stats.batches = stats.batches.saturating_add(1);
         stats.synced = stats.synced.saturating_add(u64::from(sync));
         stats.bytes_written = stats.bytes_written.saturating_add(bytes);
@@ -170,8 +171,8 @@ impl KvStore for MemoryKv {
     }
 
     fn ingest(&self, family: Family, rows: &[IngestRow]) -> Result<(), StorageError> {
-        let mut inner = self.inner.lock();
-        if let Some(fault) = &inner.fault {
+        let mut disk = self.disk.lock();
+        if let Some(fault) = &disk.fault {
             return Err(fault.clone());
         }
         for (key, value) in rows {
@@ -180,11 +181,11 @@ impl KvStore for MemoryKv {
                 key: key.clone(),
                 value: value.clone(),
             };
-            inner.live.apply(&write);
-            inner.durable.apply(&write);
+            disk.live.apply(&write);
+            disk.durable.apply(&write);
         }
-        inner.stats.ingests = inner.stats.ingests.saturating_add(1);
-        inner.stats.bytes_written = inner
+        disk.stats.ingests = disk.stats.ingests.saturating_add(1);
+        disk.stats.bytes_written = disk
             .stats
             .bytes_written
             .saturating_add(super::rocks::ingest_bytes(rows));
@@ -192,7 +193,7 @@ impl KvStore for MemoryKv {
     }
 
     fn stats(&self) -> KvStats {
-        self.inner.lock().stats
+        self.disk.lock().stats
     }
 
     fn approximate_bytes(&self, family: Family, from: &[u8], to: &[u8]) -> u64 {

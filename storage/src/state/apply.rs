@@ -1,6 +1,6 @@
 //! Computes the next state: rows first, then storage tries, then the account trie.
 
-use super::view::Inner;
+use super::view::Layers;
 use super::{Row, StateView};
 use crate::StorageError;
 use crate::schema;
@@ -21,9 +21,9 @@ const PARALLEL_ROWS_MIN: usize = 256;
 const PARALLEL_SLOTS_MIN: usize = 16;
 
 /// The process's thread pool as a parallel executor.
-pub(crate) struct Hands;
+pub(crate) struct Executor;
 
-impl Parallel for Hands {
+impl Parallel for Executor {
     fn run(&self, jobs: &mut [Job<'_>]) {
         jobs.par_iter_mut().for_each(|job| job());
     }
@@ -238,7 +238,7 @@ impl StateView {
             .iter()
             .map(|entry| change(entry, schema::slot_leaf))
             .collect();
-        let (trie, writes) = Trie::storage(owner, root).update(&changes?, self, &Hands)?;
+        let (trie, writes) = Trie::storage(owner, root).update(&changes?, self, &Executor)?;
         collect(writes, nodes);
         Ok(trie.root())
     }
@@ -255,7 +255,7 @@ impl StateView {
         let changes: Result<Vec<_>, _> = accounts
             .map(|entry| change(entry, schema::account_leaf))
             .collect();
-        let (trie, writes) = self.inner.trie.update(&changes?, self, &Hands)?;
+        let (trie, writes) = self.layers.trie.update(&changes?, self, &Executor)?;
         let mut all = Vec::with_capacity(writes.writes.len().saturating_add(nodes.len()));
         collect(writes, &mut all);
         all.append(nodes);
@@ -264,24 +264,24 @@ impl StateView {
     }
 
     fn push(&self, entries: &[DiffEntry], nodes: Vec<NodeEntry>, trie: Trie) -> Self {
-        let inner = &self.inner;
-        let (height, boundary) = (inner.height.saturating_add(1), self.boundary());
+        let layers = &self.layers;
+        let (height, boundary) = (layers.height.saturating_add(1), self.boundary());
         let rows = entries
             .iter()
             .map(|entry| (entry.key, entry.new.as_deref().map(Arc::from)))
             .collect();
         let root = trie.root();
-        let trie = match inner.shared.trie_nodes_max {
-            most if trie.node_count() > most.saturating_mul(2) => trie.shrink(most),
+        let trie = match layers.source.trie_nodes_max {
+            max if trie.node_count() > max.saturating_mul(2) => trie.shrink(max),
             _ => trie,
         };
-        Self::new(Inner {
+        Self::new(Layers {
             height,
             trie,
-            rows: inner.rows.push(height.0, rows, boundary),
-            nodes: inner.nodes.push(height.0, nodes, boundary),
-            roots: inner.roots.push(height.0, vec![(height.0, root)], boundary),
-            ..(**inner).clone()
+            rows: layers.rows.push(height.0, rows, boundary),
+            nodes: layers.nodes.push(height.0, nodes, boundary),
+            roots: layers.roots.push(height.0, vec![(height.0, root)], boundary),
+            ..(**layers).clone()
         })
     }
 }

@@ -64,7 +64,7 @@ impl RowCache {
         }
     }
 
-    const fn most(&self) -> (usize, usize) {
+    const fn bounds(&self) -> (usize, usize) {
         (self.shard_rows_max, self.shard_bytes_max)
     }
 
@@ -88,7 +88,7 @@ impl RowCache {
         let Some(shard) = self.shard(key) else { return };
         let mut shard = shard.lock();
         if shard.epoch == epoch && !shard.rows.contains_key(key) {
-            shard.insert(*key, epoch, row.clone(), self.most());
+            shard.insert(*key, epoch, row.clone(), self.bounds());
         }
     }
 
@@ -99,7 +99,7 @@ impl RowCache {
         }
         for (key, row) in rows {
             let Some(shard) = self.shard(key) else { continue };
-            shard.lock().insert(*key, epoch, row.clone(), self.most());
+            shard.lock().insert(*key, epoch, row.clone(), self.bounds());
         }
     }
 

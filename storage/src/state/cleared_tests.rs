@@ -2,7 +2,7 @@
 //! the overlay and where they are tombstones of the database.
 
 use super::overlay::VISITS;
-use super::{Base, Shared, StateView};
+use super::{Base, StateSource, StateView};
 use crate::kv::{Direction, Family, IngestRow, KvRead, KvStore, RocksConfig, RocksKv, Row as KvRow};
 use crate::schema::{self, Materialised};
 use crate::{StorageError, StoreConfig};
@@ -66,7 +66,7 @@ impl KvRead for Counted {
 /// One account, its expected slots, and a view of it over RocksDB.
 struct World {
     kv: RocksKv,
-    shared: Arc<Shared>,
+    source: Arc<StateSource>,
     visits: Arc<AtomicU64>,
     view: StateView,
     live: BTreeSet<u64>,
@@ -87,11 +87,11 @@ impl World {
             ..StoreConfig::default()
         };
         let store = Arc::new(crate::kv::MemoryKv::new());
-        let shared = Arc::new(Shared::new(store, base(&kv, &visits, at, 0), &config));
-        let view = StateView::of_base(&shared, shared.base.load_full());
+        let source = Arc::new(StateSource::new(store, base(&kv, &visits, at, 0), &config));
+        let view = StateView::of_base(&source, source.base.load_full());
         Self {
             kv,
-            shared,
+            source,
             visits,
             view,
             live: BTreeSet::new(),
@@ -128,12 +128,12 @@ impl World {
 
     /// Writes the overlay to the database, as a step of the materialiser does.
     fn materialise(&mut self) {
-        let inner = &self.view.inner;
-        let rows = inner.rows.merged().into_iter();
+        let layers = &self.view.layers;
+        let rows = layers.rows.merged().into_iter();
         let mut ingest: Vec<IngestRow> = rows
             .map(|(key, row)| (schema::flat_key(&key), row.map(|row| row.to_vec())))
             .collect();
-        let nodes = inner.nodes.merged().into_iter();
+        let nodes = layers.nodes.merged().into_iter();
         ingest.extend(
             nodes.map(|((owner, path), node)| {
                 (schema::node_key(&owner, &path), node.map(|node| node.encode()))
@@ -145,10 +145,10 @@ impl World {
             height: self.view.height(),
             root: self.view.root(),
         };
-        let epoch = inner.base.epoch + 1;
-        self.shared.cache.clear(epoch);
+        let epoch = layers.base.epoch + 1;
+        self.source.cache.clear(epoch);
         let base = base(&self.kv, &self.visits, at, epoch);
-        self.view = StateView::of_base(&self.shared, Arc::new(base));
+        self.view = StateView::of_base(&self.source, Arc::new(base));
     }
 
     /// Rows that `run` reads and steps over, of the overlay, of the base, and tombstones inside the base.

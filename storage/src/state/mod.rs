@@ -8,11 +8,13 @@
 //!   base: a snapshot of the database at the materialised height, and the row cache
 //! ```
 //!
-//! Reading order: `view` (queries of a state), `apply` (the next state), `overlay` and `cache`.
+//! Reading order: `view` (queries of a state), `reader` (the same for the runtime), `merge` and `list` (rows in key
+//! order), `apply` (the next state), `overlay` and `cache`.
 
 mod apply;
 mod cache;
 mod list;
+mod merge;
 mod overlay;
 mod reader;
 mod view;
@@ -24,4 +26,4 @@ mod cleared_tests;
 pub(crate) use cache::{Row, RowCache};
 pub(crate) use overlay::Overlay;
 pub use view::{AccountProof, SlotProof, StateView};
-pub(crate) use view::{Base, Shared};
+pub(crate) use view::{Base, StateSource};

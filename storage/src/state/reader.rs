@@ -27,7 +27,7 @@ impl StateReader for StateView {
             return;
         }
         // Reading ahead only saves time: beyond the bound rows are read when they are needed.
-        let reading = &self.inner.shared.reading_ahead;
+        let reading = &self.layers.source.reading_ahead;
         let mut slots = slots;
         let room = READ_AHEAD_MAX.saturating_sub(reading.load(Ordering::Relaxed));
         slots.truncate(room);
@@ -43,8 +43,8 @@ impl StateReader for StateView {
             for (address, slot) in slots {
                 let _ = view.row(&StateKey::Slot(account_key(&address), slot_key(&slot)));
             }
-            view.inner
-                .shared
+            view.layers
+                .source
                 .reading_ahead
                 .fetch_sub(count, Ordering::Relaxed);
         });
@@ -73,11 +73,11 @@ impl From<StorageError> for StateError {
 
 impl NodeReader for StateView {
     fn node(&self, owner: &Hash, path: &Nibbles) -> Result<Option<Vec<u8>>, ReadError> {
-        if let Some(node) = self.inner.nodes.get(&(*owner, *path)) {
+        if let Some(node) = self.layers.nodes.get(&(*owner, *path)) {
             return Ok(node.as_ref().map(vibecoin_trie::NodeRecord::encode));
         }
         Ok(self
-            .inner
+            .layers
             .base
             .snapshot
             .get(Family::State, &schema::node_key(owner, path))?)

@@ -13,8 +13,8 @@ use vibecoin_primitives::{
 };
 use vibecoin_trie::{NodeRecord, Proof, Trie};
 
-/// Data shared by all views of one store.
-pub(crate) struct Shared {
+/// Source of all views of one store: the database, its newest materialised state, and the row cache.
+pub(crate) struct StateSource {
     pub(crate) kv: Arc<dyn KvStore>,
     /// The newest materialised state.
     pub(crate) base: ArcSwap<Base>,
@@ -27,7 +27,7 @@ pub(crate) struct Shared {
     pub(crate) reading_ahead: AtomicUsize,
 }
 
-impl Shared {
+impl StateSource {
     pub(crate) fn new(kv: Arc<dyn KvStore>, base: Base, config: &StoreConfig) -> Self {
         Self {
             kv,
@@ -55,12 +55,13 @@ pub(crate) struct Base {
 /// side by side, and one that is not decided is simply dropped.
 #[derive(Clone)]
 pub struct StateView {
-    pub(crate) inner: Arc<Inner>,
+    pub(crate) layers: Arc<Layers>,
 }
 
+/// The layers of one state, the newest last: the base, then the changes of the blocks above it.
 #[derive(Clone)]
-pub(crate) struct Inner {
-    pub(crate) shared: Arc<Shared>,
+pub(crate) struct Layers {
+    pub(crate) source: Arc<StateSource>,
     pub(crate) base: Arc<Base>,
     pub(crate) height: Height,
     pub(crate) trie: Trie,
@@ -102,16 +103,16 @@ pub struct SlotProof {
 }
 
 impl StateView {
-    pub(crate) fn new(inner: Inner) -> Self {
+    pub(crate) fn new(layers: Layers) -> Self {
         Self {
-            inner: Arc::new(inner),
+            layers: Arc::new(layers),
         }
     }
 
     /// The view of a materialised state.
-    pub(crate) fn of_base(shared: &Arc<Shared>, base: Arc<Base>) -> Self {
-        Self::new(Inner {
-            shared: Arc::clone(shared),
+    pub(crate) fn of_base(source: &Arc<StateSource>, base: Arc<Base>) -> Self {
+        Self::new(Layers {
+            source: Arc::clone(source),
             height: base.at.height,
             trie: Trie::accounts(base.at.root),
             base,
@@ -124,13 +125,13 @@ impl StateView {
     /// The height of the block whose state this is.
     #[must_use]
     pub fn height(&self) -> Height {
-        self.inner.height
+        self.layers.height
     }
 
     /// The root that the block's header carries.
     #[must_use]
     pub fn root(&self) -> Hash {
-        self.inner.trie.root()
+        self.layers.trie.root()
     }
 
     /// The account at `address`; `None` when there is none.
@@ -169,7 +170,7 @@ impl StateView {
         let key = account_key(address);
         let account = self.account_row(&key, address)?.map(|row| row.account);
         let value = account.as_ref().map(encode);
-        let proof = self.inner.trie.prove(&key, value.as_deref(), self)?;
+        let proof = self.layers.trie.prove(&key, value.as_deref(), self)?;
         Ok(AccountProof { account, proof })
     }
 
@@ -197,7 +198,7 @@ impl StateView {
     /// Number of nodes of the account trie in memory.
     #[must_use]
     pub fn trie_nodes(&self) -> usize {
-        self.inner.trie.node_count()
+        self.layers.trie.node_count()
     }
 
     /// The same state on the newest base, if that is an ancestor of this state.
@@ -205,40 +206,40 @@ impl StateView {
     /// A state root commits to the whole state: a base whose root is the one this view had at that height is
     /// that state, so the overlay's entries up to there may be dropped.
     pub(crate) fn rebased(&self) -> Self {
-        let inner = &self.inner;
-        let base = inner.shared.base.load_full();
+        let layers = &self.layers;
+        let base = layers.source.base.load_full();
         let at = base.at;
         let newer =
-            base.epoch > inner.base.epoch && at.height > inner.base.at.height && at.height <= inner.height;
-        if !newer || inner.roots.get(&at.height.0) != Some(&at.root) {
+            base.epoch > layers.base.epoch && at.height > layers.base.at.height && at.height <= layers.height;
+        if !newer || layers.roots.get(&at.height.0) != Some(&at.root) {
             return self.clone();
         }
-        Self::new(Inner {
+        Self::new(Layers {
             base,
-            rows: inner.rows.without_through(at.height.0),
-            nodes: inner.nodes.without_through(at.height.0),
-            roots: inner.roots.without_through(at.height.0),
-            ..(**inner).clone()
+            rows: layers.rows.without_through(at.height.0),
+            nodes: layers.nodes.without_through(at.height.0),
+            roots: layers.roots.without_through(at.height.0),
+            ..(**layers).clone()
         })
     }
 
     /// The encoded row of a key.
     pub(crate) fn row(&self, key: &StateKey) -> Result<Row, StorageError> {
-        let inner = &self.inner;
-        if let Some(row) = inner.rows.get(key) {
+        let layers = &self.layers;
+        if let Some(row) = layers.rows.get(key) {
             return Ok(row.clone());
         }
-        if let Some(row) = inner.shared.cache.get(key, inner.base.epoch) {
+        if let Some(row) = layers.source.cache.get(key, layers.base.epoch) {
             return Ok(row);
         }
-        let (snapshot, stored) = (&inner.base.snapshot, schema::flat_key(key));
+        let (snapshot, stored) = (&layers.base.snapshot, schema::flat_key(key));
         let found = match key {
             StateKey::Account(_) => snapshot.get(Family::State, &stored)?,
             // Two large values fill a block, and the row cache keeps the requested one.
             StateKey::Slot(..) => snapshot.get_uncached(Family::State, &stored)?,
         };
         let row: Row = found.map(Arc::from);
-        inner.shared.cache.put(key, inner.base.epoch, &row);
+        layers.source.cache.put(key, layers.base.epoch, &row);
         Ok(row)
     }
 
@@ -263,6 +264,6 @@ impl StateView {
     }
 
     pub(crate) fn boundary(&self) -> u64 {
-        self.inner.shared.boundary.load(Ordering::Acquire)
+        self.layers.source.boundary.load(Ordering::Acquire)
     }
 }

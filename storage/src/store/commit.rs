@@ -1,13 +1,13 @@
 //! Commit of a block: a check that it follows, one synced batch, one swap.
 
-use super::{Core, Pending, Published, Store};
+use super::{Pending, Published, Store, StoredChain};
 use crate::StorageError;
 use crate::kv::{Batch, Family};
+use crate::planted;
 use crate::schema::{self, BlockPart, COMMIT_KEYS, Head, HeightRecord, Place};
 use crate::state::StateView;
 use std::sync::Arc;
 use vibecoin_execution::DecidedBlock;
-use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{Hash, Height, StateDiff, encode};
 
 impl Store {
@@ -19,21 +19,21 @@ impl Store {
     /// # Errors
     /// [`StorageError::NotNext`] before anything is written; any other error ends this store permanently.
     pub fn commit(&self, block: &DecidedBlock<StateView>) -> Result<StateView, StorageError> {
-        self.core.commit(block)
+        self.chain.commit(block)
     }
 }
 
-impl Core {
+impl StoredChain {
     fn commit(&self, block: &DecidedBlock<StateView>) -> Result<StateView, StorageError> {
         let hash = block.hash;
         let pending = pending(block.header.height, &block.diff, block.ids.len());
-        self.make_room(pending.updates)?;
+        self.wait_for_capacity(pending.updates)?;
         let mut writer = self.writer.lock();
         writer.check_open()?;
         let published = self.published.load_full();
         check_next(block, &published)?;
         let batch = commit_batch(block);
-        if let Err(error) = self.kv.write(&batch, !active(Bug::CommitUnsynced)) {
+        if let Err(error) = self.kv.write(&batch, planted::synced(true)) {
             writer.fault = Some(error.clone());
             return Err(error);
         }
@@ -63,7 +63,7 @@ impl Core {
 
     /// Waits until `updates` more changed rows and places may be pending. A single block of any size is
     /// always admitted.
-    fn make_room(&self, updates: usize) -> Result<(), StorageError> {
+    fn wait_for_capacity(&self, updates: usize) -> Result<(), StorageError> {
         let mut writer = self.writer.lock();
         loop {
             writer.check_open()?;

@@ -4,7 +4,7 @@
 //! swaps the base below the views. A crash before the ingest loses only data that the diffs contain, a crash
 //! after it leaves the new height in the database.
 
-use super::{Core, Published, Store, Writer};
+use super::{Published, Store, StoredChain, Writer};
 use crate::StorageError;
 use crate::kv::{Family, IngestRow};
 use crate::schema::{self, MATERIALISED, Materialised, Place};
@@ -21,7 +21,7 @@ impl Store {
     /// # Errors
     /// [`StorageError`]; it ends this store permanently.
     pub fn materialise(&self) -> Result<(), StorageError> {
-        self.core.materialise()
+        self.chain.materialise()
     }
 }
 
@@ -58,7 +58,7 @@ impl Step {
     }
 }
 
-impl Core {
+impl StoredChain {
     pub(super) fn is_due(&self, writer: &Writer) -> bool {
         writer.pending_updates >= self.config.step_updates || writer.pending_bytes >= self.config.step_bytes
     }
@@ -80,10 +80,10 @@ impl Core {
         let job = {
             let _commits_wait = self.writer.lock();
             let job = self.published.load_full();
-            self.shared.boundary.store(job.head.height.0, Ordering::Release);
+            self.source.boundary.store(job.head.height.0, Ordering::Release);
             job
         };
-        let view = &job.view.inner;
+        let view = &job.view.layers;
         if view.height <= view.base.at.height {
             return Ok(());
         }
@@ -117,9 +117,9 @@ impl Core {
     fn write_step(&self, step: Step) -> Result<Materialised, StorageError> {
         let (at, rows, ingest) = step.into_ingest();
         self.kv.ingest(Family::State, &ingest)?;
-        let epoch = self.shared.base.load().epoch.saturating_add(1);
-        self.shared.cache.advance(epoch, &rows);
-        self.shared.base.store(Arc::new(Base {
+        let epoch = self.source.base.load().epoch.saturating_add(1);
+        self.source.cache.advance(epoch, &rows);
+        self.source.base.store(Arc::new(Base {
             snapshot: self.kv.snapshot(),
             at,
             epoch,
@@ -129,10 +129,10 @@ impl Core {
 
     /// Starts the thread that materialises.
     pub(super) fn spawn(self: &Arc<Self>) -> Result<JoinHandle<()>, StorageError> {
-        let core = Arc::clone(self);
+        let chain = Arc::clone(self);
         std::thread::Builder::new()
             .name("materialiser".to_owned())
-            .spawn(move || core.run())
+            .spawn(move || chain.run())
             .map_err(|error| StorageError::io("thread materialiser", &error))
     }
 
@@ -143,7 +143,7 @@ impl Core {
                 while !writer.closing
                     && writer.fault.is_none()
                     && !self.is_due(&writer)
-                    && !self.is_crowded(&writer)
+                    && !self.commits_wait(&writer)
                 {
                     self.work.wait(&mut writer);
                 }
@@ -160,7 +160,7 @@ impl Core {
 
     /// Returns true if a commit may be waiting for space although no step is due: a block larger than the
     /// remaining space.
-    fn is_crowded(&self, writer: &Writer) -> bool {
+    fn commits_wait(&self, writer: &Writer) -> bool {
         writer.waiting > 0
     }
 }

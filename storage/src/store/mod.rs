@@ -1,25 +1,25 @@
 //! The stored chain: one value that the node opens, commits to, reads from and closes.
 //!
-//! Reading order: `genesis` and `open` (create, open, replay), `commit` (the one batch), `materialise` (the
-//! deferred writes), `rewind` (return to an earlier height), `read` (typed views for readers).
+//! Reading order: `genesis` and `open` (create, open), `replay` (the state in memory from the diffs), `commit` (the
+//! one batch), `materialise` (the deferred writes), `rewind` (return to an earlier height).
 
 mod commit;
 mod genesis;
 mod materialise;
 mod open;
-mod read;
+mod replay;
 mod rewind;
 
 pub use genesis::GenesisState;
-pub(crate) use open::{read_base, read_genesis, replay};
-pub use read::{BlockStore, PohPosition, PohStore, StateStore, StoredTransaction, TxStore};
-pub(crate) use read::{body_bytes, read_record};
+pub(crate) use open::read_genesis;
+pub(crate) use replay::{read_base, replay};
 pub(crate) use rewind::undo;
 
 use crate::StorageError;
 use crate::kv::{KvStats, KvStore, RocksConfig};
+use crate::reader::{Reader, StoredTransaction};
 use crate::schema::{GenesisRecord, Head, Place};
-use crate::state::{Overlay, Shared, StateView};
+use crate::state::{Overlay, StateSource, StateView};
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
@@ -70,15 +70,16 @@ impl Default for StoreConfig {
 /// thread and leaves pending work to the next start, as a crash would; [`Store::close`] also writes the
 /// pending data.
 pub struct Store {
-    core: Arc<Core>,
+    chain: Arc<StoredChain>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-pub(crate) struct Core {
+/// The open chain, which the store and its thread share.
+pub(crate) struct StoredChain {
     pub(crate) kv: Arc<dyn KvStore>,
     pub(crate) genesis: GenesisRecord,
     config: StoreConfig,
-    shared: Arc<Shared>,
+    source: Arc<StateSource>,
     published: ArcSwap<Published>,
     writer: Mutex<Writer>,
     /// Held for a step of the materialiser and for a rewind. Taken before `writer`, never after.
@@ -159,68 +160,80 @@ impl Store {
     /// The initial data of the chain.
     #[must_use]
     pub fn genesis(&self) -> &GenesisRecord {
-        &self.core.genesis
+        &self.chain.genesis
     }
 
     /// The last committed block.
     #[must_use]
     pub fn head(&self) -> Head {
-        self.core.published.load().head
+        self.chain.published.load().head
     }
 
     /// The state after the last committed block. Never waits.
     #[must_use]
     pub fn view(&self) -> StateView {
-        self.core.published.load().view.clone()
+        self.chain.published.load().view.clone()
     }
 
     /// The database below.
     #[must_use]
     pub fn kv(&self) -> &Arc<dyn KvStore> {
-        &self.core.kv
+        &self.chain.kv
     }
 
-    /// Blocks by height.
+    /// Reads of the live database: blocks, receipts, diffs.
     #[must_use]
-    pub fn blocks(&self) -> BlockStore<'_> {
-        BlockStore::new(&self.core)
+    pub fn reader(&self) -> Reader<'_> {
+        Reader::new(&*self.chain.kv)
     }
 
-    /// Transactions by identifier.
-    #[must_use]
-    pub fn transactions(&self) -> TxStore<'_> {
-        TxStore::new(&self.core)
+    /// Position of the committed transaction with this identifier.
+    ///
+    /// # Errors
+    /// As [`Reader::header`].
+    pub fn place(&self, id: &Hash) -> Result<Option<Place>, StorageError> {
+        // Overlay and base of one published value: together they have every committed transaction.
+        let published = self.chain.published.load();
+        if let Some(place) = published.transactions.get(id) {
+            return Ok(Some(*place));
+        }
+        Reader::new(&*published.view.layers.base.snapshot).place(id)
     }
 
-    /// State roots and diffs by height.
-    #[must_use]
-    pub fn states(&self) -> StateStore<'_> {
-        StateStore::new(&self.core)
+    /// The committed transaction with this identifier and its receipt.
+    ///
+    /// # Errors
+    /// As [`Reader::header`].
+    pub fn transaction(&self, id: &Hash) -> Result<Option<StoredTransaction>, StorageError> {
+        let place = self.place(id)?;
+        place
+            .map(|place| self.reader().transaction_at(id, place))
+            .transpose()
     }
 
-    /// The Proof of History by height.
+    /// The height of the state that the database holds as rows.
     #[must_use]
-    pub fn poh(&self) -> PohStore<'_> {
-        PohStore::new(&self.core)
+    pub fn materialised(&self) -> Height {
+        self.chain.source.base.load().at.height
     }
 
     /// Figures for metrics.
     #[must_use]
     pub fn stats(&self) -> StoreStats {
-        let published = self.core.published.load();
+        let published = self.chain.published.load();
         StoreStats {
             head: published.head,
-            materialised: self.core.shared.base.load().at.height,
-            pending_updates: self.core.writer.lock().pending_updates,
+            materialised: self.materialised(),
+            pending_updates: self.chain.writer.lock().pending_updates,
             trie_nodes: published.view.trie_nodes(),
-            kv: self.core.kv.stats(),
+            kv: self.chain.kv.stats(),
         }
     }
 
     /// The fault that stopped the store, if there is one.
     #[must_use]
     pub fn fault(&self) -> Option<StorageError> {
-        self.core.writer.lock().fault.clone()
+        self.chain.writer.lock().fault.clone()
     }
 
     /// Materialises the pending data, flushes the database and stops: commits are refused from now on, and
@@ -230,14 +243,14 @@ impl Store {
     /// The first [`StorageError`] of any operation of this store.
     pub fn close(&self) -> Result<(), StorageError> {
         self.stop();
-        self.core.writer.lock().check()?;
-        self.core.materialise()?;
-        self.core.kv.flush()
+        self.chain.writer.lock().check()?;
+        self.chain.materialise()?;
+        self.chain.kv.flush()
     }
 
     fn stop(&self) {
-        self.core.writer.lock().closing = true;
-        self.core.work.notify_all();
+        self.chain.writer.lock().closing = true;
+        self.chain.work.notify_all();
         if let Some(thread) = self.thread.lock().take() {
             // A panic of the thread has been reported by the panic hook already.
             let _ = thread.join();

@@ -1,14 +1,14 @@
-//! Creation, opening and replay of a chain.
+//! Creation and opening of a chain.
 
-use super::commit::{pending, places_of};
 use super::genesis::{CreationState, GenesisState, clear, creation_state, mark_creation, write_genesis};
-use super::read::{diff, header, place_ids, read_record};
+use super::replay::{read_base, replay};
 use super::rewind::finish_rewind;
-use super::{Core, Published, Store, StoreConfig, Writer};
+use super::{Store, StoreConfig, StoredChain};
 use crate::StorageError;
 use crate::kv::{Family, KvStore, RocksKv};
-use crate::schema::{self, GenesisRecord, Head, HeightRecord, MATERIALISED, Materialised, SCHEMA_VERSION};
-use crate::state::{Base, Overlay, Shared, StateView};
+use crate::reader::Reader;
+use crate::schema::{self, GenesisRecord, SCHEMA_VERSION};
+use crate::state::StateSource;
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 use std::path::Path;
@@ -52,27 +52,25 @@ impl Store {
         config: StoreConfig,
     ) -> Result<Self, StorageError> {
         let record = read_genesis(&kv, genesis)?;
-        let shared = Arc::new(Shared::new(Arc::clone(&kv), read_base(&kv, 0)?, &config));
-        if let Some(target) =
-            read_record::<HeightRecord>(&*kv, Family::Meta, schema::REWIND, "rewind intent")?
-        {
-            finish_rewind(&shared, &record.hash, target.0, &config)?;
+        let source = Arc::new(StateSource::new(Arc::clone(&kv), read_base(&kv, 0)?, &config));
+        if let Some(target) = Reader::new(&*kv).rewind_target()? {
+            finish_rewind(&source, &record.hash, target, &config)?;
         }
-        let (published, writer) = replay(&shared, &record.hash)?;
-        let core = Arc::new(Core {
+        let (published, writer) = replay(&source, &record.hash)?;
+        let chain = Arc::new(StoredChain {
             kv,
             genesis: record,
             config,
-            shared,
+            source,
             published: ArcSwap::from_pointee(published),
             writer: Mutex::new(writer),
             step: Mutex::new(()),
             work: Condvar::new(),
             drained: Condvar::new(),
         });
-        let thread = config.background.then(|| core.spawn()).transpose()?;
+        let thread = config.background.then(|| chain.spawn()).transpose()?;
         Ok(Self {
-            core,
+            chain,
             thread: Mutex::new(thread),
         })
     }
@@ -152,8 +150,9 @@ pub(crate) fn read_genesis(
             known: SCHEMA_VERSION,
         });
     }
-    let record = read_record::<GenesisRecord>(&**kv, Family::Meta, schema::GENESIS, "genesis record")?
-        .ok_or_else(|| StorageError::missing("genesis record"))?;
+    let record =
+        Reader::new(&**kv).record::<GenesisRecord>(Family::Meta, schema::GENESIS, "genesis record")?;
+    let record = record.ok_or_else(|| StorageError::missing("genesis record"))?;
     match expected {
         Some(expected) if *expected != record.hash => Err(StorageError::GenesisMismatch {
             expected: *expected,
@@ -161,71 +160,4 @@ pub(crate) fn read_genesis(
         }),
         _ => Ok(record),
     }
-}
-
-/// The base in the database at present.
-pub(crate) fn read_base(kv: &Arc<dyn KvStore>, epoch: u64) -> Result<Base, StorageError> {
-    let snapshot = kv.snapshot();
-    let at = read_record::<Materialised>(&*snapshot, Family::State, MATERIALISED, "materialised height")?
-        .ok_or_else(|| StorageError::missing("materialised height"))?;
-    Ok(Base { snapshot, at, epoch })
-}
-
-/// Replays the diffs from the materialised height to the head, and compares every root.
-pub(crate) fn replay(shared: &Arc<Shared>, genesis: &Hash) -> Result<(Published, Writer), StorageError> {
-    let kv = &*shared.kv;
-    let head = read_record::<Head>(kv, Family::Meta, schema::HEAD, "head")?;
-    replay_to(
-        shared,
-        genesis,
-        head.ok_or_else(|| StorageError::missing("head"))?,
-    )
-}
-
-/// [`replay`] up to a block of the chain that is not above its head.
-pub(super) fn replay_to(
-    shared: &Arc<Shared>,
-    genesis: &Hash,
-    head: Head,
-) -> Result<(Published, Writer), StorageError> {
-    let kv = &*shared.kv;
-    let base = shared.base.load_full();
-    if base.at.height > head.height {
-        let detail = format!(
-            "the state is at height {}, so blocks above {} were lost",
-            base.at.height, head.height
-        );
-        return Err(StorageError::corrupt("head", detail));
-    }
-    let stored = header(kv, base.at.height)?.state_root;
-    if stored != base.at.root {
-        let detail = format!(
-            "root {} is stored, the header of height {} says {stored}",
-            base.at.root, base.at.height
-        );
-        return Err(StorageError::corrupt("materialised height", detail));
-    }
-    let mut view = StateView::of_base(shared, base);
-    let (mut transactions, mut writer) = (Overlay::default(), Writer::default());
-    while view.height() < head.height {
-        let height = view.height().saturating_add(1);
-        let diff = diff(kv, height)?;
-        view = view.apply_diff(&diff)?;
-        let expected = header(kv, height)?.state_root;
-        if view.root() != expected {
-            let detail = format!("it gives root {}, the header says {expected}", view.root());
-            return Err(StorageError::corrupt(format!("diff of height {height}"), detail));
-        }
-        let ids = place_ids(kv, height, genesis)?;
-        writer.push(pending(height, &diff, ids.len()));
-        transactions = transactions.push(height.0, places_of(height, ids.into_iter()), 0);
-    }
-    Ok((
-        Published {
-            head,
-            view,
-            transactions,
-        },
-        writer,
-    ))
 }

@@ -8,13 +8,13 @@
 //! intent and continues: the state is never above the head, and the head never above the part being cut.
 
 use super::materialise::Step;
-use super::open::{read_base, replay, replay_to};
-use super::read::{body_bytes, diff, header, place_ids, read_record};
-use super::{Core, Store, StoreConfig};
+use super::replay::{read_base, replay, replay_to};
+use super::{Store, StoreConfig, StoredChain};
 use crate::StorageError;
-use crate::kv::{Batch, Family, KvStore};
+use crate::kv::{Batch, Family};
+use crate::reader::Reader;
 use crate::schema::{self, BlockPart, Head, HeightRecord, Materialised};
-use crate::state::{Shared, StateView};
+use crate::state::{StateSource, StateView};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use vibecoin_primitives::{Hash, Height, StateDiff, StateKey, body_hash, encode};
@@ -34,34 +34,34 @@ impl Store {
     /// [`StorageError::Missing`] when a record on the way is damaged: nothing has changed then. An error
     /// while writing ends this store.
     pub fn rewind_to(&self, target: Height) -> Result<StateView, StorageError> {
-        let core = &self.core;
-        let _no_step = core.step.lock();
-        let mut writer = core.writer.lock();
+        let chain = &self.chain;
+        let _no_step = chain.step.lock();
+        let mut writer = chain.writer.lock();
         writer.check()?;
-        let head = core.published.load().head;
+        let head = chain.published.load().head;
         if target > head.height {
             return Err(StorageError::Refused(format!(
                 "cannot rewind to {target}: the head is at {}",
                 head.height
             )));
         }
-        verify(core, head, target)?;
+        verify(chain, head, target)?;
         let mut intent = Batch::new();
         intent.put(Family::Meta, schema::REWIND, encode(&HeightRecord(target)));
-        let done = core.kv.write(&intent, true).and_then(|()| {
-            finish_rewind(&core.shared, &core.genesis.hash, target, &core.config)?;
-            replay(&core.shared, &core.genesis.hash)
+        let done = chain.kv.write(&intent, true).and_then(|()| {
+            finish_rewind(&chain.source, &chain.genesis.hash, target, &chain.config)?;
+            replay(&chain.source, &chain.genesis.hash)
         });
         match done {
             Ok((published, fresh)) => {
                 let view = published.view.clone();
-                core.published.store(Arc::new(published));
+                chain.published.store(Arc::new(published));
                 *writer = super::Writer {
                     closing: writer.closing,
                     waiting: writer.waiting,
                     ..fresh
                 };
-                core.drained.notify_all();
+                chain.drained.notify_all();
                 Ok(view)
             }
             Err(error) => {
@@ -74,11 +74,11 @@ impl Store {
 
 /// Traverses the whole way in memory: the headers from the head, the bodies whose transactions leave the
 /// index, the diffs to undo, or those that lead from the materialised state up to the target.
-fn verify(core: &Core, head: Head, target: Height) -> Result<(), StorageError> {
-    let (kv, base) = (&*core.kv, core.shared.base.load_full());
+fn verify(chain: &StoredChain, head: Head, target: Height) -> Result<(), StorageError> {
+    let (reader, base) = (Reader::new(&*chain.kv), chain.source.base.load_full());
     let mut at = head;
     loop {
-        let header = header(kv, at.height)?;
+        let header = reader.require_header(at.height)?;
         let found = header.hash();
         if found != at.hash {
             let detail = format!("its hash is {found}, the block above names {}", at.hash);
@@ -91,7 +91,7 @@ fn verify(core: &Core, head: Head, target: Height) -> Result<(), StorageError> {
             break;
         }
         if at.height <= base.at.height {
-            let body = body_bytes(kv, at.height)?;
+            let body = reader.body_bytes(at.height)?;
             if body.is_none_or(|body| body_hash(&body) != header.body_hash) {
                 let detail = "it is missing or not the one of its header";
                 return Err(StorageError::corrupt(
@@ -107,11 +107,11 @@ fn verify(core: &Core, head: Head, target: Height) -> Result<(), StorageError> {
     }
     let mut height = base.at.height;
     if height <= target {
-        return replay_to(&core.shared, &core.genesis.hash, at).map(|_| ());
+        return replay_to(&chain.source, &chain.genesis.hash, at).map(|_| ());
     }
-    let mut view = StateView::of_base(&core.shared, base);
+    let mut view = StateView::of_base(&chain.source, base);
     while height > target {
-        (view, _) = undo(kv, &view, height)?;
+        (view, _) = undo(reader, &view, height)?;
         height = height.saturating_sub(1);
     }
     Ok(())
@@ -119,34 +119,34 @@ fn verify(core: &Core, head: Head, target: Height) -> Result<(), StorageError> {
 
 /// Executes the intent, from any intermediate state.
 pub(super) fn finish_rewind(
-    shared: &Arc<Shared>,
+    source: &Arc<StateSource>,
     genesis: &Hash,
     target: Height,
     config: &StoreConfig,
 ) -> Result<(), StorageError> {
-    while shared.base.load().at.height > target {
-        lower_state(shared, genesis, target, config)?;
+    while source.base.load().at.height > target {
+        lower_state(source, genesis, target, config)?;
     }
-    cut_history(shared, target)
+    cut_history(source, target)
 }
 
 /// One step down: undoes diffs from the materialised height until the target or the bound of a step.
 fn lower_state(
-    shared: &Arc<Shared>,
+    source: &Arc<StateSource>,
     genesis: &Hash,
     target: Height,
     config: &StoreConfig,
 ) -> Result<(), StorageError> {
-    let kv = &*shared.kv;
-    let base = shared.base.load_full();
+    let reader = Reader::new(&*source.kv);
+    let base = source.base.load_full();
     let (mut height, epoch) = (base.at.height, base.epoch);
-    let mut view = StateView::of_base(shared, base);
+    let mut view = StateView::of_base(source, base);
     let (mut updates, mut gone) = (0usize, BTreeSet::new());
     while height > target && (updates == 0 || updates < config.step_updates) {
-        let (lower, undone) = undo(kv, &view, height)?;
+        let (lower, undone) = undo(reader, &view, height)?;
         view = lower;
         updates = updates.saturating_add(undone.max(1));
-        gone.extend(place_ids(kv, height, genesis)?);
+        gone.extend(reader.transaction_ids(height, genesis)?);
         height = height.saturating_sub(1);
     }
     let step = Step {
@@ -154,15 +154,15 @@ fn lower_state(
             height,
             root: view.root(),
         },
-        rows: view.inner.rows.merged(),
-        nodes: view.inner.nodes.merged(),
+        rows: view.layers.rows.merged(),
+        nodes: view.layers.nodes.merged(),
         transactions: gone.into_iter().map(|id| (id, None)).collect(),
     };
     let (_, _, ingest) = step.into_ingest();
-    kv.ingest(Family::State, &ingest)?;
+    source.kv.ingest(Family::State, &ingest)?;
     let epoch = epoch.saturating_add(1);
-    shared.cache.clear(epoch);
-    shared.base.store(Arc::new(read_base(&shared.kv, epoch)?));
+    source.cache.clear(epoch);
+    source.base.store(Arc::new(read_base(&source.kv, epoch)?));
     Ok(())
 }
 
@@ -173,12 +173,12 @@ fn lower_state(
 /// before it must be the one in the header below. So a wrong byte anywhere in a diff is found, and so is its
 /// height.
 pub(crate) fn undo(
-    kv: &dyn KvStore,
+    reader: Reader<'_>,
     view: &StateView,
     height: Height,
 ) -> Result<(StateView, usize), StorageError> {
     let wrong = |detail: String| StorageError::corrupt(format!("diff of height {height}"), detail);
-    let undone = reversed(diff(kv, height)?);
+    let undone = reversed(reader.require_diff(height)?);
     if !undone.entries.is_sorted_by(|a, b| a.key < b.key) {
         return Err(wrong("its keys are not strictly ascending".to_owned()));
     }
@@ -194,7 +194,7 @@ pub(crate) fn undo(
                 .map_err(|error| wrong(format!("the old row of {key}: {error}")))?;
         }
     }
-    let below = header(kv, height.saturating_sub(1))?.state_root;
+    let below = reader.require_header(height.saturating_sub(1))?.state_root;
     let detail = match view.apply_diff(&undone) {
         Ok(lower) if lower.root() == below => return Ok((lower, undone.entries.len())),
         Ok(lower) => format!(
@@ -204,7 +204,7 @@ pub(crate) fn undo(
         Err(StorageError::Corrupt { detail, .. }) => format!("undoing it fails: {detail}"),
         Err(other) => return Err(other),
     };
-    Err(wrong(match suspect(kv, height, &undone) {
+    Err(wrong(match suspect(reader, height, &undone) {
         Some(key) => format!("{detail}; look at the old row of {}", name(&key)),
         None => detail,
     }))
@@ -212,7 +212,7 @@ pub(crate) fn undo(
 
 /// The row at fault in an undone diff that is known to be damaged: the first that differs from the diff of a
 /// lower height, else the first that no lower diff has.
-fn suspect(kv: &dyn KvStore, height: Height, undone: &StateDiff) -> Option<StateKey> {
+fn suspect(reader: Reader<'_>, height: Height, undone: &StateDiff) -> Option<StateKey> {
     let mut open: BTreeMap<_, _> = undone
         .entries
         .iter()
@@ -220,7 +220,7 @@ fn suspect(kv: &dyn KvStore, height: Height, undone: &StateDiff) -> Option<State
         .collect();
     let mut below = height.saturating_sub(1);
     while below > Height(0) && !open.is_empty() {
-        for entry in diff(kv, below).ok()?.entries {
+        for entry in reader.require_diff(below).ok()?.entries {
             if open.remove(&entry.key).is_some_and(|row| *row != entry.new) {
                 return Some(entry.key);
             }
@@ -250,15 +250,17 @@ fn reversed(diff: StateDiff) -> StateDiff {
 }
 
 /// Removes the blocks above `target`, the highest first; the last batch removes the intent too.
-fn cut_history(shared: &Arc<Shared>, target: Height) -> Result<(), StorageError> {
-    let kv = &*shared.kv;
-    let head = read_record::<Head>(kv, Family::Meta, schema::HEAD, "head")?;
-    let mut height = head.ok_or_else(|| StorageError::missing("head"))?.height;
+fn cut_history(source: &Arc<StateSource>, target: Height) -> Result<(), StorageError> {
+    let reader = Reader::new(&*source.kv);
+    let mut height = reader.require_head()?.height;
     loop {
         let floor = target.max(height.saturating_sub(CUT_BLOCKS_MAX));
         let mut batch = Batch::new();
         while height > floor {
-            batch.delete(Family::Headers, schema::hash_key(&header(kv, height)?.hash()));
+            batch.delete(
+                Family::Headers,
+                schema::hash_key(&reader.require_header(height)?.hash()),
+            );
             batch.delete(Family::Headers, schema::header_key(height));
             batch.delete(Family::Headers, schema::certificate_key(height));
             for part in [BlockPart::Body, BlockPart::Receipts, BlockPart::Diff] {
@@ -266,12 +268,12 @@ fn cut_history(shared: &Arc<Shared>, target: Height) -> Result<(), StorageError>
             }
             height = height.saturating_sub(1);
         }
-        let hash = header(kv, height)?.hash();
+        let hash = reader.require_header(height)?.hash();
         batch.put(Family::Meta, schema::HEAD, encode(&Head { height, hash }));
         if height <= target {
             batch.delete(Family::Meta, schema::REWIND);
         }
-        kv.write(&batch, true)?;
+        source.kv.write(&batch, true)?;
         if height <= target {
             return Ok(());
         }

@@ -227,8 +227,8 @@ impl Chain {
 
     /// Continues from an earlier block of the chain in `store`.
     pub fn back_to(&mut self, store: &Store, height: Height) {
-        self.parent = store.blocks().header(height).unwrap().unwrap();
-        self.certificate = store.blocks().certificate(height).unwrap();
+        self.parent = store.reader().header(height).unwrap().unwrap();
+        self.certificate = store.reader().certificate(height).unwrap();
     }
 
     /// Commits `count` blocks drawn from `draw`.

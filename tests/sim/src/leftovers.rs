@@ -71,7 +71,7 @@ fn address(number: u64) -> Address {
 pub fn poison() -> Operation {
     Operation::Transfer {
         to: address(1),
-        amount: vibecoin_execution::executor::POISON,
+        amount: vibecoin_execution::planted::POISON,
     }
 }
 

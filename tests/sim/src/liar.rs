@@ -203,9 +203,9 @@ impl Liar {
         work: impl FnOnce(&mut Workshop<'_>) -> Option<T>,
     ) -> Option<T> {
         let parent = Height(height.0.checked_sub(1)?);
-        let header = store.blocks().header(parent).ok()??;
+        let header = store.reader().header(parent).ok()??;
         let older = parent.0.checked_sub(1).map(Height);
-        let older = older.and_then(|older| store.blocks().certificate(older).ok().flatten());
+        let older = older.and_then(|older| store.reader().certificate(older).ok().flatten());
         let state = store.view();
         let mut workshop = Workshop {
             chain: &self.chain,

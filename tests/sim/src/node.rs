@@ -9,7 +9,7 @@ use vibecoin_consensus::{
 use vibecoin_execution::DecidedBlock;
 use vibecoin_host::{ConsensusFiles, RecoverError, Recovered, head_of};
 use vibecoin_mempool::{Mempool, MempoolConfig};
-use vibecoin_primitives::{Hash, Height, PublicKey, Round, SecretKey, TimeMs, decode};
+use vibecoin_primitives::{FaultClass, Hash, Height, PublicKey, Round, SecretKey, TimeMs, decode};
 use vibecoin_replica::{Chain, Event, Intake, Message, Now, Replica};
 use vibecoin_storage::files::{GuardFile, HeadWitness};
 use vibecoin_storage::{StateView, Store, StoreConfig};
@@ -30,8 +30,8 @@ pub struct Node {
     pub running: Option<Running>,
     /// Number of starts: events for an earlier process do not reach a later one.
     pub boot: u64,
-    /// The exit code, once it stopped permanently.
-    pub halted: Option<u8>,
+    /// Class of the fault, once it stopped permanently.
+    pub halted: Option<FaultClass>,
     /// The newest block that was acknowledged as durable. Survives every crash.
     pub acked: (Height, Hash),
     /// Milliseconds that its wall clock is ahead.
@@ -235,7 +235,7 @@ impl Node {
             ));
         }
         let stored = store
-            .blocks()
+            .reader()
             .header(height)
             .map_err(|error| (Rule::Recovery, error.to_string()))?;
         let stored = stored.map(|header| header.hash());

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use vibecoin_primitives::Hash;
+use vibecoin_primitives::{FaultClass, Hash};
 
 use crate::{Config, run};
 
@@ -169,8 +169,8 @@ pub struct Report {
     pub relayed: u64,
     /// Heights gained while nodes were down for long.
     pub outage_heights: u64,
-    /// The exit code of each node that halted.
-    pub halted: Vec<Option<u8>>,
+    /// The class of the fault of each node that halted.
+    pub halted: Vec<Option<FaultClass>>,
 }
 
 impl Report {

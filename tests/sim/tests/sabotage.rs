@@ -6,6 +6,7 @@
     reason = "tests stop at the first surprise"
 )]
 
+use vibecoin_primitives::FaultClass;
 use vibecoin_tests_sim::{Config, Report, Rule, SABOTEUR, Sabotage, Violation, check_all, run_all};
 
 const SEEDS: std::ops::Range<u64> = 3000..3015;
@@ -76,7 +77,7 @@ fn a_validator_that_lost_log_and_guard_votes_twice_and_the_observer_sees_it() {
 #[test]
 fn a_validator_whose_log_cannot_be_written_halts_with_an_io_fault_and_signs_nothing_more() {
     for report in reports(Sabotage::LogFails) {
-        assert_eq!(report.halted, vec![Some(22), None, None, None]);
+        assert_eq!(report.halted, vec![Some(FaultClass::Io), None, None, None]);
         assert_eq!(report.signed_after_fault, 0);
     }
 }

@@ -253,7 +253,7 @@ fn rewind(context: &Context, paths: &Paths, config: &Config, to: Height) -> Resu
     }
     let store = open(&paths.db, config)?;
     let from = store.head().height;
-    let target = store.blocks().header(to)?.ok_or_else(|| {
+    let target = store.reader().header(to)?.ok_or_else(|| {
         CliError::new(
             Exit::NotFound,
             format!("there is no block {to} to go back to: the head is at {from}"),

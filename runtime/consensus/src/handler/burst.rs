@@ -3,9 +3,7 @@
 use std::collections::VecDeque;
 use std::mem;
 
-use vibecoin_primitives::planted::{Bug, active};
-
-use crate::{GuardEntry, LogRecord, Output};
+use crate::{GuardEntry, LogRecord, Output, planted};
 
 /// Outputs of one call, before they are ordered.
 #[derive(Default)]
@@ -57,12 +55,6 @@ impl Burst {
         self.unsynced &= !sync;
         let sync = sync.then_some(Output::SyncLog);
         let guard = guard.map(Output::Guard);
-        if active(Bug::SignBeforeSync) {
-            out.extend(guard.into_iter().chain(rest).chain(sync));
-        } else if active(Bug::GuardAfterSend) {
-            out.extend(sync.into_iter().chain(rest).chain(guard));
-        } else {
-            out.extend(sync.into_iter().chain(guard).chain(rest));
-        }
+        planted::append(out, sync, guard, rest);
     }
 }

@@ -3,13 +3,12 @@
 use malachitebft_core_consensus::MisbehaviorEvidence;
 use malachitebft_core_types as malachite;
 use malachitebft_core_types::{Threshold, VoteType};
-use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{CommitCertificate, Evidence, Header, SignedVote};
 
 use super::EffectHandler;
 use crate::context::{CoreState, Ctx};
 use crate::convert::from_core;
-use crate::{HaltReason, HeightParams, Output};
+use crate::{HaltReason, HeightParams, Output, planted};
 
 impl EffectHandler<'_> {
     pub(super) fn check_own_decision(&mut self, certificate: malachite::CommitCertificate<Ctx>) {
@@ -67,10 +66,7 @@ impl EffectHandler<'_> {
     ) {
         self.state.decided = Some(certificate.block);
         self.cancel_all_timeouts();
-        let mut evidence = self.evidence(evidence);
-        if active(Bug::EvidenceOverlooked) {
-            evidence.clear();
-        }
+        let evidence = planted::evidence(self.evidence(evidence));
         self.state.burst.push(Output::Decided {
             certificate,
             header,

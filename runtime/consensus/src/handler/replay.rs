@@ -6,17 +6,14 @@
 
 use malachitebft_core_consensus::ProposedValue;
 use malachitebft_core_types::{Validity, ValueOrigin};
-use vibecoin_primitives::planted::{Bug, active};
-use vibecoin_primitives::{
-    Header, Proposal, PublicKey, Round, Signature, SignedProposal, SignedVote, VoteKind,
-};
+use vibecoin_primitives::{Header, Proposal, PublicKey, Round, Signature, SignedProposal, SignedVote};
 
 use super::EffectHandler;
 use super::timers::timeout_of;
 use crate::context::{self, BlockValue, CoreInput, CoreState, Key};
 use crate::convert::{from_core, to_core};
 use crate::timer_queue::TimerKind;
-use crate::{ConsensusMessage, GuardEntry, LogRecord, Statement, TimeoutStep};
+use crate::{ConsensusMessage, GuardEntry, LogRecord, Statement, TimeoutStep, planted};
 
 /// State of a replay of the log: deferred work and new messages.
 #[derive(Default)]
@@ -128,17 +125,7 @@ impl EffectHandler<'_> {
                 LogRecord::Block(_) => None,
             });
         }
-        if active(Bug::LockForgotten) {
-            inputs.retain(|input| match input {
-                CoreInput::Vote(vote) => {
-                    let vote = from_core::vote(vote.message.clone());
-                    vote.kind == VoteKind::Precommit || vote.validator == self.node.me
-                }
-                CoreInput::PolkaCertificate(_) => false,
-                _ => true,
-            });
-        }
-        (inputs, signed)
+        (planted::replayed(inputs, &self.node.me), signed)
     }
 
     /// The guard entry of a logged vote, if it is ours.

@@ -2,7 +2,6 @@
 
 use malachitebft_core_types as malachite;
 use malachitebft_core_types::{Threshold, TimeoutKind, VoteType};
-use vibecoin_primitives::planted::{Bug, active};
 use vibecoin_primitives::{PublicKey, Round};
 
 use super::EffectHandler;
@@ -10,7 +9,7 @@ use crate::context::{self, CoreState};
 use crate::convert::{from_core, to_core};
 use crate::timer_queue::{Timer, TimerKind};
 use crate::wait::ProposeWait;
-use crate::{ConsensusMessage, HeightParams, Output, Progress};
+use crate::{ConsensusMessage, HeightParams, Output, Progress, planted};
 
 /// The last round whose precommit timeout ends as soon as a quorum precommitted nil.
 const SHORT_PRECOMMIT_ROUND_MAX: Round = Round(1);
@@ -50,8 +49,9 @@ impl EffectHandler<'_> {
                     self.begin_propose_timer(round);
                 }
             }
-            TimerKind::Rebroadcast if active(Bug::NeverAgain) => {}
-            _ => self.set_timer(kind, round, self.timeout_of(kind, round)),
+            _ => planted::set_timer(kind, || {
+                self.set_timer(kind, round, self.timeout_of(kind, round));
+            }),
         }
     }
 
@@ -111,11 +111,7 @@ impl EffectHandler<'_> {
         let Some(due) = self.state.timers.due(timer) else {
             return;
         };
-        let end = if active(Bug::StretchUnbounded) {
-            self.node.now.after(wait.length())
-        } else {
-            wait.end_after(progress)
-        };
+        let end = planted::wait_end(wait.end_after(progress), || self.node.now.after(wait.length()));
         if end > due {
             self.state.timers.set(timer, end);
         }

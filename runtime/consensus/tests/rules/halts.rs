@@ -15,7 +15,7 @@ fn a_quorum_for_a_block_that_is_invalid_here_is_a_safety_halt() {
         block,
     };
     assert_eq!(outputs.last(), Some(&Output::Halt(reason.clone())));
-    assert_eq!(reason.exit_code(), 30);
+    assert_eq!(reason.class(), FaultClass::Safety);
     // Nothing is accepted after it.
     assert_eq!(bench.propose(proposal).0, Verdict::Ignored);
     bench.orderer.start_height(bench.params(2), T0);

@@ -19,7 +19,7 @@ fn a_vote_of_ours_that_we_did_not_sign_stops_the_node_with_30() {
         assert_eq!(verdict, Verdict::Ignored, "the sender did nothing wrong");
         let reason = elsewhere("prevote", height, round);
         assert_eq!(halted(&outputs), Some(&reason));
-        assert_eq!(reason.exit_code(), 30);
+        assert_eq!(reason.class(), FaultClass::Safety);
         let text = reason.to_string();
         assert!(text.contains(&format!("height {height} round {round}")), "{text}");
         assert!(text.contains("stop the other process"), "{text}");

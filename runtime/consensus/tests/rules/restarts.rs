@@ -161,7 +161,7 @@ fn a_log_that_says_otherwise_than_the_code_is_a_safety_halt() {
             ..
         })
     ));
-    assert_eq!(halted(&outputs).unwrap().exit_code(), 30);
+    assert_eq!(halted(&outputs).unwrap().class(), FaultClass::Safety);
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn a_lone_validator_with_a_guard_ahead_of_its_log_stops_with_code_20() {
     bench.log.clear();
     let outputs = bench.restart();
     assert!(matches!(halted(&outputs), Some(HaltReason::GuardAhead { .. })));
-    assert_eq!(halted(&outputs).unwrap().exit_code(), 20);
+    assert_eq!(halted(&outputs).unwrap().class(), FaultClass::Corruption);
 }
 
 #[test]

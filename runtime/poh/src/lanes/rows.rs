@@ -7,7 +7,8 @@
 //!
 //! Needs the rotations of AVX-512; without them this form is no faster than the crate.
 
-use super::{Hash, INITIAL, SCHEDULE};
+use super::Hash;
+use super::words::{INITIAL, SCHEDULE};
 
 /// For each of the four additions of message words in a round: the position in the schedule of the word of
 /// each column, then of each diagonal, in the order of the word of row `b` that it meets.

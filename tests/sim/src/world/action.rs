@@ -70,7 +70,7 @@ impl World {
                     source: StorageError::Refused(detail),
                 })) => return Err(self.violation(index, (Rule::NoEquivocation, detail))),
                 // D6: the first error is the last.
-                Err(Stop::Write(error)) => return self.halt(index, error.source.exit_code()),
+                Err(Stop::Write(error)) => return self.halt(index, error.source.class()),
                 Err(Stop::Broken(fault)) => return Err(self.violation(index, fault)),
                 Err(Stop::Halted(fault)) => {
                     let excused = self.config.lies(index)
@@ -78,7 +78,7 @@ impl World {
                     if !excused {
                         return Err(self.violation(index, (Rule::NoHalt, fault.to_string())));
                     }
-                    return self.halt(index, fault.exit_code());
+                    return self.halt(index, fault.class());
                 }
             }
         }

@@ -303,17 +303,17 @@ impl World {
                     format!("{what} of {height} differ from what was decided"),
                 ))
             };
-            if store.blocks().block(height).map_err(fail)?.as_ref() != Some(&decided.block) {
+            if store.reader().block(height).map_err(fail)?.as_ref() != Some(&decided.block) {
                 return differs("header or body");
             }
-            if store.blocks().receipts(height).map_err(fail)?.as_ref() != Some(&decided.receipts) {
+            if store.reader().receipts(height).map_err(fail)?.as_ref() != Some(&decided.receipts) {
                 return differs("receipts");
             }
-            if store.states().root(height).map_err(fail)? != Some(decided.block.header.state_root) {
+            if store.reader().state_root(height).map_err(fail)? != Some(decided.block.header.state_root) {
                 return differs("state roots");
             }
             for (index, id) in decided.ids.iter().enumerate() {
-                let place = store.transactions().place(id).map_err(fail)?;
+                let place = store.place(id).map_err(fail)?;
                 if place.map(|place| (place.height, place.index as usize)) != Some((height, index)) {
                     return Err((
                         Rule::NoLoss,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::disk::io_error;
+use vibecoin_primitives::FaultClass;
 
 impl World {
     pub(super) fn cut(&mut self) {
@@ -187,13 +188,13 @@ impl World {
         }
     }
 
-    pub(super) fn halt(&mut self, index: usize, code: u8) -> Result<(), Violation> {
+    pub(super) fn halt(&mut self, index: usize, class: FaultClass) -> Result<(), Violation> {
         self.trace
-            .note(self.now, format_args!("{index} halts with code {code}"));
+            .note(self.now, format_args!("{index} halts: {class:?}"));
         self.nodes[index].running = None;
         self.unlink(index);
-        self.nodes[index].halted = Some(code);
-        self.report.halted[index] = Some(code);
+        self.nodes[index].halted = Some(class);
+        self.report.halted[index] = Some(class);
         Ok(())
     }
 

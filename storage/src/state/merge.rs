@@ -1,0 +1,87 @@
+//! Rows of a state in key order: the overlay merged over the base.
+
+use super::{Overlay, Row, StateView};
+use crate::StorageError;
+use crate::kv::{Direction, Family, Row as StoredRow};
+use crate::schema;
+use std::borrow::Cow;
+use vibecoin_primitives::StateKey;
+
+/// A key with its row: where it lies in the overlay, or as read from the base.
+type MergedRow<'a> = (StateKey, Cow<'a, [u8]>);
+
+/// Existing rows from a key on, in key order. The overlay is newer: where both have a key its row is used, and a row
+/// that it removes is left out. The first error is the end.
+pub(super) struct MergedRows<'a> {
+    overlay: &'a Overlay<StateKey, Row>,
+    base: Box<dyn Iterator<Item = StoredRow> + 'a>,
+    /// The next row of the base.
+    below: Option<(StateKey, Vec<u8>)>,
+    /// Position in the overlay: the next key is here or above; above, if `exclusive`.
+    from: StateKey,
+    exclusive: bool,
+}
+
+impl StateView {
+    /// The rows of the keys from `from` on; if `exclusive`, of those above it.
+    pub(super) fn rows_from(&self, from: StateKey, exclusive: bool) -> Result<MergedRows<'_>, StorageError> {
+        let snapshot = &self.layers.base.snapshot;
+        let mut rows = MergedRows {
+            overlay: &self.layers.rows,
+            base: snapshot.range(Family::State, &schema::flat_key(&from), None, Direction::Forward),
+            below: None,
+            from,
+            exclusive,
+        };
+        rows.below = rows.next_below()?;
+        if exclusive && rows.below.as_ref().is_some_and(|(key, _)| *key == from) {
+            rows.below = rows.next_below()?;
+        }
+        Ok(rows)
+    }
+}
+
+impl<'a> MergedRows<'a> {
+    fn next_below(&mut self) -> Result<Option<(StateKey, Vec<u8>)>, StorageError> {
+        let Some((key, row)) = self.base.next().transpose()? else {
+            return Ok(None);
+        };
+        // The family continues with trie nodes, which are not rows.
+        Ok(schema::parse_flat_key(&key).map(|key| (key, row)))
+    }
+
+    fn step(&mut self) -> Result<Option<MergedRow<'a>>, StorageError> {
+        let overlay = self.overlay;
+        loop {
+            let above = overlay.next(&self.from, self.exclusive);
+            let (key, row) = match (above, self.below.take()) {
+                (None, None) => return Ok(None),
+                (Some((key, row)), None) => (*key, row.as_deref().map(Cow::Borrowed)),
+                (Some((key, row)), Some(below)) if *key <= below.0 => {
+                    self.below = if *key == below.0 {
+                        self.next_below()?
+                    } else {
+                        Some(below)
+                    };
+                    (*key, row.as_deref().map(Cow::Borrowed))
+                }
+                (_, Some((key, row))) => {
+                    self.below = self.next_below()?;
+                    (key, Some(Cow::Owned(row)))
+                }
+            };
+            (self.from, self.exclusive) = (key, true);
+            if let Some(row) = row {
+                return Ok(Some((key, row)));
+            }
+        }
+    }
+}
+
+impl<'a> Iterator for MergedRows<'a> {
+    type Item = Result<MergedRow<'a>, StorageError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step().transpose()
+    }
+}
