@@ -16,7 +16,7 @@
 //! ```
 //!
 //! A call passes, in this order: the seats for connections, `Host` and `Origin` (`host`), the size, time and
-//! type of the body (`server`, `request`) or of the WebSocket message (`websocket`). From there on every
+//! type of the body (`server`, `http`, `request`) or of the WebSocket message (`websocket`). From there on every
 //! transport takes the same path: the number of batch entries, ids and the rest of the envelope (`envelope`);
 //! then, for each entry separately, the method's name, the caller's budget, depth, names and values of the
 //! parameters, the time limit, and the form of errors (`gate`, `params`, `values`, `rate`); then its method
@@ -35,6 +35,7 @@ mod envelope;
 mod errors;
 mod gate;
 mod host;
+mod http;
 mod listener;
 mod methods;
 pub mod metrics;

@@ -5,7 +5,7 @@ use jsonrpsee::server::HttpBody;
 use vibecoin_rpc_api::views::{HealthCheckView, HealthView};
 
 use crate::backend::Backend;
-use crate::request::{json, plain};
+use crate::http::{json, plain};
 
 /// The answer of `node_getHealth`.
 pub(crate) fn health_view<B: Backend>(backend: &B) -> HealthView {

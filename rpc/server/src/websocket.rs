@@ -31,9 +31,10 @@ use tokio::time::Instant;
 
 use crate::dispatch::{Begun, Served, Subscribing};
 use crate::gate::{Gate, Lane, Rules, bare_error, yield_often};
+use crate::http::plain;
 use crate::listener::take_leave;
 use crate::metrics::Closed;
-use crate::request::{plain, request_too_large};
+use crate::request::request_too_large;
 use crate::seats::{Held, Queued, Seated};
 use message::{Event, Fault, Messages};
 

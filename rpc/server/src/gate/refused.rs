@@ -39,7 +39,7 @@ impl Refused {
     }
 
     /// The HTTP answer to a connection of which nothing is read.
-    pub(crate) fn before_a_seat(self) -> String {
+    pub(super) fn before_a_seat(self) -> String {
         let seconds = self.limited.map_or(1, RateLimited::retry_after_seconds);
         let body = bare_error(Id::Null, self.error);
         format!(

@@ -171,11 +171,13 @@ impl Rules {
         self.deep_debt(peer).is_some()
     }
 
-    /// Returns the answer to a connection of a caller that is deep in debt, and charges for it.
-    pub(crate) fn refuse_connection(&self, peer: IpAddr) -> Option<Refused> {
+    /// Returns the answer to a connection of a caller that is deep in debt, of which nothing is read. Charges for it
+    /// and counts it.
+    pub(crate) fn refuse_connection(&self, peer: IpAddr) -> Option<String> {
         let wait = self.deep_debt(peer)?;
         self.limits(peer)?.charge(peer, 1, Instant::now());
-        Some(Refused::for_debt(wait))
+        self.config.metrics.debtors.inc();
+        Some(Refused::for_debt(wait).before_a_seat())
     }
 
     fn deep_debt(&self, peer: IpAddr) -> Option<Exhausted> {

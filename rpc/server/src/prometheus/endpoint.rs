@@ -3,7 +3,7 @@
 //! Each request costs a unit of a budget per address, and the page a unit per KiB: a caller that asks without a pause
 //! loses its connection and gets no other while it owes.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,8 +16,8 @@ use tokio::sync::Mutex;
 
 use crate::config::Config;
 use crate::gate::{Rules, yield_often};
+use crate::http::{closing_in_debt, not_allowed, plain, with_type};
 use crate::listener::{self, Answers, LocalAddress};
-use crate::request::{closing, not_allowed, plain, with_type};
 use crate::seats::Seated;
 
 /// Content type of the answer.
@@ -54,14 +54,13 @@ impl MetricsServer {
             websockets_max: 0,
             ..common.clone()
         };
-        let rules = Rules::new(Arc::new(config), false, stop.clone());
-        let seats = Arc::clone(&rules.seats);
+        let rules = Rules::new(Arc::new(config), false, stop);
         let scraper = Arc::new(Scraper {
             rules,
             render,
             page: Arc::default(),
         });
-        tokio::spawn(listener::serve(listener, seats, scraper, stop));
+        tokio::spawn(listener::serve(listener, scraper));
         Ok(Self { address, handle })
     }
 
@@ -110,33 +109,16 @@ impl Page {
 }
 
 impl Answers for Scraper {
+    fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
     async fn answer(&self, seated: &Arc<Seated>, _: u32, request: Request<Incoming>) -> Response<HttpBody> {
         yield_often().await;
         let answer = self.page(request).await;
         let bytes = usize::try_from(answer.body().size_hint().lower()).unwrap_or(usize::MAX);
         self.rules.charge_page(seated.caller(), bytes);
-        if self.rules.is_deep_in_debt(seated.peer) {
-            return closing(answer);
-        }
-        answer
-    }
-
-    fn turned_away(&self) {
-        self.rules.config.metrics.turned_away.inc();
-    }
-
-    fn refuse(&self, peer: IpAddr) -> Option<String> {
-        let refused = self.rules.refuse_connection(peer)?;
-        self.rules.config.metrics.debtors.inc();
-        Some(refused.before_a_seat())
-    }
-
-    fn discards_max(&self, seated: &Seated) -> usize {
-        self.rules.discards_max(seated.peer)
-    }
-
-    fn discarded(&self, seated: &Seated, bytes: usize) {
-        self.rules.charge_discarded(seated.caller(), bytes);
+        closing_in_debt(&self.rules, seated.peer, answer)
     }
 }
 
