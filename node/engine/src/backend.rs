@@ -14,7 +14,7 @@ use vibecoin_primitives::{
     Account, Address, Amount, CommitCertificate, Evidence, Hash, Header, Height, PublicKey, Receipt,
     StateDiff, TimeMs, Transaction,
 };
-use vibecoin_rpc_server::backend::{
+use vibecoin_rpc_backend::{
     Admitted, Backend, BackendError, Caller, ChainFacts, CommittedBlock, ConsensusStatus, Head, HealthCheck,
     HeightRounds, NodeStatus, PeersView, PohStatus, PoolAccount, PoolEntry, PoolStatus, Read, Refusal,
     StateProofs, TransactionStatus,

@@ -12,7 +12,7 @@ use vibecoin_host::ConsensusFiles;
 use vibecoin_mempool::Status;
 use vibecoin_primitives::{Hash, Height, Round};
 use vibecoin_replica::{Event, Replica};
-use vibecoin_rpc_server::backend::PohStatus;
+use vibecoin_rpc_backend::PohStatus;
 use vibecoin_storage::StateView;
 
 mod host;

@@ -15,7 +15,7 @@ use vibecoin_mempool::Mempool;
 use vibecoin_network::service::{Network, NetworkGuard};
 use vibecoin_primitives::{Height, PublicKey, SecretKey};
 use vibecoin_replica::{Chain, Head, Intake, Replica};
-use vibecoin_rpc_server::backend::Head as RpcHead;
+use vibecoin_rpc_backend::Head as RpcHead;
 use vibecoin_storage::files::HeadWitness;
 use vibecoin_storage::{StateView, Store};
 

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use vibecoin_primitives::limits::{KIB, MIB, TRANSACTION_BYTES_MAX};
 use vibecoin_primitives::{Transaction, transaction_bytes};
-use vibecoin_rpc_server::Caller;
+use vibecoin_rpc_backend::Caller;
 
 use crate::queue::Bounds;
 use crate::verify::{Outcome, SubmitError};

@@ -18,7 +18,7 @@ use vibecoin_consensus::Verdict;
 use vibecoin_mempool::{Inserted, MempoolError, Status};
 use vibecoin_primitives::{Hash, Transaction, TransactionError, VerifiedTransaction};
 use vibecoin_replica::{GossipId, PeerId, Refusal, Refused, Ticket};
-use vibecoin_rpc_server::Caller;
+use vibecoin_rpc_backend::Caller;
 
 use crate::driver::NodeEvent;
 use crate::inspect::Report;

@@ -1,11 +1,11 @@
-//! Metrics for Prometheus: their declaration in a crate, and the listener that serves them.
+//! Metrics for Prometheus: their declaration in a crate, and the text of a scrape. The listener that serves them
+//! is in `rpc/server`.
 //!
-//! A crate has one struct, made by [`crate::metrics!`]: the field's documentation is the help text,
+//! A crate has one struct, made by [`metrics!`]: the field's documentation is the help text,
 //! and every series exists from the start, so that a rule that watches for a rare fault finds it at 0.
 //!
 //! ```
-//! use vibecoin_rpc_server::metrics;
-//! use vibecoin_rpc_server::prometheus::{Counter, Gauge, Registry};
+//! use vibecoin_metrics::{Counter, Gauge, Registry, metrics};
 //!
 //! metrics! {
 //!     /// The kettle.
@@ -20,11 +20,9 @@
 //! kettle.boiled.inc();
 //! let mut registry = Registry::default();
 //! kettle.register(&mut registry);
-//! let text = vibecoin_rpc_server::prometheus::render(&registry);
+//! let text = vibecoin_metrics::render(&registry);
 //! assert!(text.contains("vibecoin_kettle_boiled_total 1"));
 //! ```
-
-mod endpoint;
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -32,7 +30,6 @@ use std::time::Duration;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::info::Info;
 
-pub use endpoint::{CONTENT_TYPE, MetricsServer, Render};
 pub use prometheus_client::metrics::counter::Counter;
 pub use prometheus_client::metrics::gauge::Gauge;
 pub use prometheus_client::registry::Registry;
@@ -168,7 +165,7 @@ macro_rules! label {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         $vis enum $Label { $( $(#[doc = $variant_doc])* $variant, )* }
 
-        impl $crate::prometheus::Label for $Label {
+        impl $crate::Label for $Label {
             const NAME: &'static str = $name;
 
             fn all() -> Vec<&'static str> {
@@ -196,7 +193,7 @@ impl<L: Label, M: Clone + Default> Labelled<L, M> {
     /// The metric of a value.
     ///
     /// # Panics
-    /// Never for labels made by [`crate::label!`]: a value that is not in its own list is a bug.
+    /// Never for labels made by [`label!`]: a value that is not in its own list is a bug.
     #[must_use]
     pub fn at(&self, label: L) -> &M {
         #[expect(
@@ -243,26 +240,26 @@ macro_rules! metrics {
 
         impl Default for $Room {
             fn default() -> Self {
-                Self { $( $field: <$type as $crate::prometheus::Metric>::new(), )* }
+                Self { $( $field: <$type as $crate::Metric>::new(), )* }
             }
         }
 
         impl $Room {
             /// The declared metrics, in order.
-            pub const DECLARED: &'static [$crate::prometheus::Declared] = &[ $(
-                $crate::prometheus::Declared {
+            pub const DECLARED: &'static [$crate::Declared] = &[ $(
+                $crate::Declared {
                     name: concat!("vibecoin_", $room, "_", $name),
-                    kind: <$type as $crate::prometheus::Metric>::KIND,
-                    label: <$type as $crate::prometheus::Metric>::LABEL,
+                    kind: <$type as $crate::Metric>::KIND,
+                    label: <$type as $crate::Metric>::LABEL,
                     help: &[$($help),+],
                 },
             )* ];
 
             /// Registers all of them.
-            pub fn register(&self, registry: &mut $crate::prometheus::Registry) {
+            pub fn register(&self, registry: &mut $crate::Registry) {
                 let mut declared = Self::DECLARED.iter();
                 $( if let Some(declared) = declared.next() {
-                    $crate::prometheus::Metric::register(&self.$field, registry, declared);
+                    $crate::Metric::register(&self.$field, registry, declared);
                 } )*
             }
         }

@@ -8,8 +8,8 @@ use jsonrpsee::types::error::{
 };
 use vibecoin_rpc_api::registry::Method;
 use vibecoin_rpc_api::{ApiError, Code};
+use vibecoin_rpc_backend::{BackendError, Refusal};
 
-use crate::backend::{BackendError, Refusal};
 use crate::values;
 
 impl From<BackendError> for ApiError {

@@ -19,8 +19,8 @@ use serde_json::value::RawValue;
 use tokio::task::coop::consume_budget;
 use vibecoin_rpc_api::ApiError;
 use vibecoin_rpc_api::registry::Method;
+use vibecoin_rpc_backend::BackendError;
 
-use crate::backend::BackendError;
 use crate::envelope::{self, Entry, Message};
 use crate::errors::with_reason;
 use crate::metrics::MethodLabel;

@@ -1,10 +1,10 @@
-//! The JSON-RPC server over a [`Backend`]: HTTP and WebSocket on one port, health beside it.
+//! The JSON-RPC server over a [`vibecoin_rpc_backend::Backend`]: HTTP and WebSocket on one port, health beside it.
 //!
-//! It knows the chain's types and rules of form, and no engine, database or network. [`backend`] is
+//! It knows the chain's types and rules of form, and no engine, database or network. `rpc/backend` is
 //! the interface to the node; [`Config`] bounds what a caller may do.
 //!
 //! ```no_run
-//! # async fn example<B: vibecoin_rpc_server::Backend>(backend: std::sync::Arc<B>) -> std::io::Result<()> {
+//! # async fn example<B: vibecoin_rpc_backend::Backend>(backend: std::sync::Arc<B>) -> std::io::Result<()> {
 //! use vibecoin_rpc_server::{Config, RpcServer};
 //!
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:8645").await?;
@@ -24,10 +24,9 @@
 //! large (`building`).
 //!
 //! The operator has a separate listener with separate methods ([`RpcServer::start_admin`], `access`);
-//! metrics for Prometheus have a third one ([`prometheus`]).
+//! metrics for Prometheus (`rpc/metrics`) have a third one ([`prometheus`]).
 
 mod access;
-pub mod backend;
 mod building;
 mod config;
 mod dispatch;
@@ -59,7 +58,6 @@ mod websocket;
 mod work;
 
 pub use access::AdminToken;
-pub use backend::{Backend, BackendError, Caller, Refusal};
 pub use building::BUILDING_BYTES_MAX;
 pub use config::{Config, Rate};
 pub use server::RpcServer;

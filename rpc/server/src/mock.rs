@@ -32,14 +32,13 @@ use vibecoin_primitives::{
     StateKey, Tick, TimeMs, Transaction, TransactionBody, TransactionError, Validator, ValidatorSet,
     VerifiedTransaction, Vote, VoteKind, account_key, decode, encode, merkle, records, slot_key, tick_root,
 };
-use vibecoin_trie::model::MemoryState;
-use vibecoin_trie::{Change, Sequential, Trie};
-
-use crate::backend::{
+use vibecoin_rpc_backend::{
     AccountProof, Admitted, Backend, BackendError, BuildFacts, Caller, ChainFacts, CommittedBlock,
     ConsensusStatus, Head, HealthCheck, HeightRounds, NodeStatus, PeersView, PohStatus, PoolAccount,
     PoolEntry, PoolStatus, Read, Refusal, StateContext, StateProofs, SyncStatus, TransactionStatus,
 };
+use vibecoin_trie::model::MemoryState;
+use vibecoin_trie::{Change, Sequential, Trie};
 
 use chain::{build, diff, execute, insert, leaves, receipt, seal_storage, slot_rows};
 pub use gate::Gate;

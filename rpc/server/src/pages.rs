@@ -3,8 +3,8 @@
 use hyper::{Response, StatusCode};
 use jsonrpsee::server::HttpBody;
 use vibecoin_rpc_api::views::{HealthCheckView, HealthView};
+use vibecoin_rpc_backend::Backend;
 
-use crate::backend::Backend;
 use crate::http::{json, plain};
 
 /// The answer of `node_getHealth`.

@@ -23,8 +23,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use vibecoin_rpc_backend::Caller;
 
-use crate::backend::Caller;
 use crate::metrics::{Closed, RpcMetrics};
 use crate::rate::subject;
 use limits::FAIR_SHARE;

@@ -10,9 +10,9 @@ use jsonrpsee::server::{ConnectionId, HttpBody, Methods, ServerHandle, stop_chan
 use jsonrpsee::types::Id;
 use tokio::net::TcpListener;
 use vibecoin_rpc_api::Code;
+use vibecoin_rpc_backend::Backend;
 
 use crate::access::AdminToken;
-use crate::backend::Backend;
 use crate::config::Config;
 use crate::dispatch::Served;
 use crate::gate::{Gate, Rules, bare_error, yield_often};

@@ -19,8 +19,8 @@ use vibecoin_primitives::{Address, Height};
 use vibecoin_rpc_api::methods::SubscriptionApiServer;
 use vibecoin_rpc_api::views::{Topic, TopicParams, TransactionDetail};
 use vibecoin_rpc_api::{ApiError, U64};
+use vibecoin_rpc_backend::{Backend, BackendError};
 
-use crate::backend::{Backend, BackendError};
 use crate::methods::Rpc;
 use feed::Feed;
 

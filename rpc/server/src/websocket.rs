@@ -370,8 +370,8 @@ mod tests {
 
     use super::*;
     use crate::Config;
-    use crate::backend::Caller;
     use crate::building::BUILT_AT_ONCE_MAX;
+    use vibecoin_rpc_backend::Caller;
 
     /// A frame as clients send it, of less than 126 bytes; the mask is zeros.
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {

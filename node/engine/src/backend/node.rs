@@ -1,6 +1,6 @@
 //! Status of the node: its role, its progress, its peers and the size of its home.
 
-use vibecoin_rpc_server::backend::NodeStatus;
+use vibecoin_rpc_backend::NodeStatus;
 
 use super::NodeBackend;
 use super::home::Measurement;

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use vibecoin_primitives::{Address, Amount, Hash, Nonce};
-use vibecoin_rpc_server::backend::{PoolAccount, PoolEntry, PoolStatus};
+use vibecoin_rpc_backend::{PoolAccount, PoolEntry, PoolStatus};
 
 use super::NodeBackend;
 use crate::pool_index::Waiting;

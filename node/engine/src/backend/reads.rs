@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use vibecoin_primitives::{Address, CommitCertificate, Hash, Header, Height, StateDiff};
-use vibecoin_rpc_server::backend::{
+use vibecoin_rpc_backend::{
     AccountProof, BackendError, CommittedBlock, Head, Read, StateContext, StateProofs,
 };
 use vibecoin_storage::{StateView, StorageError};

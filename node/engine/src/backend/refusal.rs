@@ -3,7 +3,7 @@
 use vibecoin_execution::InvalidTransaction;
 use vibecoin_mempool::{Inserted, MempoolError, Status};
 use vibecoin_primitives::{Hash, TransactionError};
-use vibecoin_rpc_server::backend::{Admitted, BackendError, Refusal, TransactionStatus};
+use vibecoin_rpc_backend::{Admitted, BackendError, Refusal, TransactionStatus};
 
 use super::NodeBackend;
 use crate::verify::SubmitError;

@@ -1,7 +1,7 @@
 //! Status of a transaction: in a block, in the pool, or departed from it.
 
 use vibecoin_primitives::{Hash, Nonce};
-use vibecoin_rpc_server::backend::{BackendError, TransactionStatus};
+use vibecoin_rpc_backend::{BackendError, TransactionStatus};
 
 use super::{NodeBackend, from_store, internal};
 use crate::fates::{Departed, End, Fate};

@@ -7,7 +7,7 @@ use crossbeam_channel::TrySendError;
 use tokio::sync::oneshot;
 use vibecoin_execution::{BlockContext, BlockExecutor, ExecutionError};
 use vibecoin_primitives::{Address, Amount, Evidence, Hash, Receipt, Transaction};
-use vibecoin_rpc_server::backend::{Admitted, BackendError, Caller, Read, Refusal};
+use vibecoin_rpc_backend::{Admitted, BackendError, Caller, Read, Refusal};
 
 use super::refusal::SUBMISSIONS_BUSY;
 use super::{NodeBackend, internal};

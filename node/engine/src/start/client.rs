@@ -9,7 +9,7 @@ use vibecoin_host::Recovery;
 use vibecoin_network::service::Network;
 use vibecoin_primitives::PublicKey;
 use vibecoin_replica::Chain;
-use vibecoin_rpc_server::backend::{ChainFacts, PeersView};
+use vibecoin_rpc_backend::{ChainFacts, PeersView};
 use vibecoin_storage::Store;
 
 use crate::backend::{Handles, NodeBackend};

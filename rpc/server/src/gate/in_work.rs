@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use vibecoin_rpc_api::{ApiError, Code};
+use vibecoin_rpc_backend::Caller;
 
-use crate::backend::Caller;
 use crate::seats::{InLine, Seated, TooManyWait, Waiting};
 
 tokio::task_local! {

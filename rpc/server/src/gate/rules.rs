@@ -8,9 +8,9 @@ use jsonrpsee::server::StopHandle;
 use vibecoin_rpc_api::registry::{self, Method};
 use vibecoin_rpc_api::views::TIMEOUT_MS_MAX;
 use vibecoin_rpc_api::{ApiError, Code};
+use vibecoin_rpc_backend::Caller;
 
 use super::refused::Refused;
-use crate::backend::Caller;
 use crate::building::BUILT_AT_ONCE_MAX;
 use crate::config::{Config, Rate};
 use crate::host::{Hosts, Origins};

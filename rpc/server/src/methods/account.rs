@@ -8,9 +8,9 @@ use vibecoin_rpc_api::views::{
     AccountListOptions, AccountView, AtOptions, BalanceView, Ctx, NonceView, Page, ReadOptions,
 };
 use vibecoin_rpc_api::{AddressArg, ApiError, AtMost, BlockRef, BlockSelector};
+use vibecoin_rpc_backend::{Backend, BackendError, Read};
 
 use super::{Query, Rpc, answer, context, hash_position, page_size};
-use crate::backend::{Backend, BackendError, Read};
 
 impl<B: Backend> Rpc<B> {
     async fn account(

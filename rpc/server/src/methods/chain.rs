@@ -13,9 +13,9 @@ use vibecoin_rpc_api::views::{
     ReceiptView, StatsOptions, StatsView, SupplyView, TransactionDetail, TransactionView,
 };
 use vibecoin_rpc_api::{API_VERSION, ApiError, BlockRef, BlockSelector, Shown, U64};
+use vibecoin_rpc_backend::{Backend, BackendError, CommittedBlock};
 
 use super::{Query, Rpc, answer, in_order, number_position, page_size, small};
-use crate::backend::{Backend, BackendError, CommittedBlock};
 use crate::gate;
 
 /// Bytes of a transaction with one transfer.

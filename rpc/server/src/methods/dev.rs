@@ -4,9 +4,9 @@ use jsonrpsee::core::async_trait;
 use vibecoin_rpc_api::methods::{DevApiServer, TxApiServer};
 use vibecoin_rpc_api::views::StatusView;
 use vibecoin_rpc_api::{AddressArg, ApiError, U64};
+use vibecoin_rpc_backend::Backend;
 
 use super::Rpc;
-use crate::backend::Backend;
 
 #[async_trait]
 impl<B: Backend> DevApiServer for Rpc<B> {

@@ -3,9 +3,9 @@
 use vibecoin_primitives::{Evidence, EvidenceError, Height, decode, encode, merkle};
 use vibecoin_rpc_api::views::{EvidenceOptions, EvidenceView, Page};
 use vibecoin_rpc_api::{ApiError, Bytes, Code, Shown};
+use vibecoin_rpc_backend::Backend;
 
 use super::{Query, Rpc, number_position, page_size};
-use crate::backend::Backend;
 
 /// Maximum number of blocks that one page scans.
 const SCAN_MAX: u64 = 10_000;

@@ -9,9 +9,9 @@ use vibecoin_primitives::{
 };
 use vibecoin_rpc_api::views::{ProposerTurnView, ValidatorRecordView, ValidatorView};
 use vibecoin_rpc_api::{ApiError, Code, Shown};
+use vibecoin_rpc_backend::Backend;
 
 use super::{Rpc, small};
-use crate::backend::Backend;
 
 /// Maximum number of heights that a schedule is computed ahead.
 pub(super) const AHEAD_MAX: u64 = 1000;

@@ -32,8 +32,8 @@ use vibecoin_rpc_api::views::{Context, Ctx};
 use vibecoin_rpc_api::{
     AddressArg, ApiError, BlockRef, BlockSelector, Code, Cursor, CursorArg, Shown, Text, U64,
 };
+use vibecoin_rpc_backend::{Backend, BackendError, Read, StateContext};
 
-use crate::backend::{Backend, BackendError, Read, StateContext};
 use crate::gate::{self, Rules, wait_for_block};
 use crate::work::{Readers, Work};
 

@@ -6,9 +6,9 @@ use jsonrpsee::core::async_trait;
 use vibecoin_rpc_api::methods::{NetAdminApiServer, NetApiServer};
 use vibecoin_rpc_api::views::{BanView, NetInfoView, PeerView, PeersOptions};
 use vibecoin_rpc_api::{ApiError, Code, Shown, U64};
+use vibecoin_rpc_backend::{Backend, BackendError, Peer, PeersView};
 
 use super::{Rpc, page_size, small};
-use crate::backend::{Backend, BackendError, Peer, PeersView};
 
 /// The reason of a ban when the operator names none.
 const BAN_REASON: &str = "by the operator";

@@ -12,9 +12,9 @@ use vibecoin_rpc_api::views::{
     EntriesOptions, Page, PohEntryView, PohParamsView, PohStatusView, PohVerdict, TransactionOrderView,
 };
 use vibecoin_rpc_api::{ApiError, BlockRef, BlockSelector, HashArg, Shown, U64};
+use vibecoin_rpc_backend::{Backend, CommittedBlock};
 
 use super::{Query, Rpc, at_most, in_order, number_position, page_size, small};
-use crate::backend::{Backend, CommittedBlock};
 
 #[async_trait]
 impl<B: Backend> PohApiServer for Rpc<B> {

@@ -13,9 +13,9 @@ use vibecoin_rpc_api::views::{
 use vibecoin_rpc_api::{
     AddressArg, AddressText, ApiError, AtMost, BlockRef, Bytes, BytesArg, Code, HashArg, Shown,
 };
+use vibecoin_rpc_backend::Backend;
 
 use super::Rpc;
-use crate::backend::Backend;
 
 #[async_trait]
 impl<B: Backend> ProofApiServer for Rpc<B> {

@@ -5,9 +5,9 @@ use vibecoin_rpc_api::views::{
     BlockPowerView, ObservedRoundView, RoundView, RoundsView, TallyView, TimeoutView,
 };
 use vibecoin_rpc_api::{ApiError, Code, Shown, U64};
+use vibecoin_rpc_backend::{Backend, BodyVerdict, HeightRounds, RoundOutcome, RoundRecord, Tally};
 
 use super::Rpc;
-use crate::backend::{Backend, BodyVerdict, HeightRounds, RoundOutcome, RoundRecord, Tally};
 
 /// Maximum number of rounds of one height that are listed, the last ones.
 const ROUNDS_MAX: u32 = 64;

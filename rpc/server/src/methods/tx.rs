@@ -18,9 +18,9 @@ use vibecoin_rpc_api::views::{
     TransactionView, UnsignedTransaction, Wait, WaitOptions,
 };
 use vibecoin_rpc_api::{ApiError, AtMost, Bytes, BytesArg, Code, HashArg, Shown, U64};
+use vibecoin_rpc_backend::{Backend, CommittedBlock, TransactionStatus};
 
 use super::{Rpc, at_most, context, small};
-use crate::backend::{Backend, CommittedBlock, TransactionStatus};
 use crate::gate::{self, wait_for_block};
 use views::{receipt_view, settled, status_view};
 

@@ -14,9 +14,9 @@ use vibecoin_rpc_api::views::{
     TransactionEventView,
 };
 use vibecoin_rpc_api::{AddressText, ApiError, Code, Shown, U64};
+use vibecoin_rpc_backend::{Backend, CommittedBlock};
 
 use super::Source;
-use crate::backend::{Backend, CommittedBlock};
 use crate::methods::Rpc;
 use crate::methods::chain::transaction_view;
 use crate::rate::Exhausted;

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use futures_util::FutureExt as _;
 use jsonrpsee::server::ServerHandle;
 use vibecoin_rpc_api::views::TIMEOUT_MS_MAX;
+use vibecoin_rpc_backend::Caller;
 
 use super::*;
-use crate::backend::Caller;
 use crate::config::Config;
 use crate::seats::Phase;
 

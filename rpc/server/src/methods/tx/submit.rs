@@ -9,10 +9,10 @@ use vibecoin_primitives::{Hash, Transaction};
 use vibecoin_rpc_api::registry::RECEIPTS_BLOCK_UNITS;
 use vibecoin_rpc_api::views::{BatchEntry, Submitted, Wait};
 use vibecoin_rpc_api::{ApiError, BytesArg};
+use vibecoin_rpc_backend::{Admitted, Backend, Refusal, TransactionStatus};
 
 use super::views::status_view;
 use super::{Rpc, read, small};
-use crate::backend::{Admitted, Backend, Refusal, TransactionStatus};
 use crate::gate::{self, wait_for_block};
 use crate::settling::Awaited;
 use crate::work::on_a_thread;

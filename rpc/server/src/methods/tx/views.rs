@@ -3,8 +3,7 @@
 use vibecoin_primitives::{Hash, Outcome};
 use vibecoin_rpc_api::views::{ReceiptView, StatusView, Submitted, TransactionState};
 use vibecoin_rpc_api::{ApiError, Code, Shown};
-
-use crate::backend::{CommittedBlock, TransactionStatus};
+use vibecoin_rpc_backend::{CommittedBlock, TransactionStatus};
 
 /// The answer to a caller that asked for a final status: 1403 when there is none in time.
 pub(super) fn settled(submitted: Submitted) -> Result<Submitted, ApiError> {
