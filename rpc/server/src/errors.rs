@@ -12,32 +12,53 @@ use vibecoin_rpc_backend::{BackendError, Refusal};
 
 use crate::values;
 
-impl From<BackendError> for ApiError {
-    fn from(error: BackendError) -> Self {
-        let message = error.to_string();
-        match error {
+/// An error of the node in the form of the interface: here alone it gets its code.
+pub(crate) trait Coded {
+    /// The converted value.
+    type Output;
+
+    /// Converts it.
+    fn coded(self) -> Self::Output;
+}
+
+impl<T, E: Coded> Coded for Result<T, E> {
+    type Output = Result<T, E::Output>;
+
+    fn coded(self) -> Self::Output {
+        self.map_err(E::coded)
+    }
+}
+
+impl Coded for BackendError {
+    type Output = ApiError;
+
+    fn coded(self) -> ApiError {
+        let message = self.to_string();
+        match self {
             BackendError::Future { head, .. } => {
-                Self::new(Code::FutureHeight, message).with("head", head.0.to_string())
+                ApiError::new(Code::FutureHeight, message).with("head", head.0.to_string())
             }
             BackendError::Pruned { earliest, .. } => {
-                Self::new(Code::Pruned, message).with("earliest", earliest.0.to_string())
+                ApiError::new(Code::Pruned, message).with("earliest", earliest.0.to_string())
             }
-            BackendError::Disabled { .. } => Self::new(Code::Disabled, message),
-            BackendError::ShuttingDown => Self::new(Code::ShuttingDown, message),
-            BackendError::Busy { queue } => Self::new(Code::RateLimited, message).with("queue", queue),
+            BackendError::Disabled { .. } => ApiError::new(Code::Disabled, message),
+            BackendError::ShuttingDown => ApiError::new(Code::ShuttingDown, message),
+            BackendError::Busy { queue } => ApiError::new(Code::RateLimited, message).with("queue", queue),
             BackendError::Internal { detail } => {
                 tracing::error!(target: "rpc", detail, "a call failed inside the node");
-                Self::internal("the node failed to answer; its log says why")
+                ApiError::internal("the node failed to answer; its log says why")
             }
         }
     }
 }
 
-impl From<Refusal> for ApiError {
-    fn from(refusal: Refusal) -> Self {
-        let message = refusal.to_string();
-        let new = |code| Self::new(code, message.clone());
-        match refusal {
+impl Coded for Refusal {
+    type Output = ApiError;
+
+    fn coded(self) -> ApiError {
+        let message = self.to_string();
+        let new = |code| ApiError::new(code, message.clone());
+        match self {
             Refusal::BadSignature { .. } => new(Code::BadSignature),
             Refusal::WrongChain { expected, got } => new(Code::WrongChain)
                 .with("expectedChain", expected)
@@ -81,7 +102,7 @@ impl From<Refusal> for ApiError {
                 .with("gotNonce", nonce.0.to_string()),
             Refusal::PoolFull { .. } => new(Code::MempoolFull),
             Refusal::AccountLimit { limit } => new(Code::AccountLimit).with("limit", limit.to_string()),
-            Refusal::Unavailable(error) => error.into(),
+            Refusal::Unavailable(error) => error.coded(),
         }
     }
 }

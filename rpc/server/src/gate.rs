@@ -22,7 +22,7 @@ use vibecoin_rpc_api::registry::Method;
 use vibecoin_rpc_backend::BackendError;
 
 use crate::envelope::{self, Entry, Message};
-use crate::errors::with_reason;
+use crate::errors::{Coded as _, with_reason};
 use crate::metrics::MethodLabel;
 use crate::params;
 use crate::seats::{Seat, Seated};
@@ -275,7 +275,7 @@ impl<C: Calls> Gate<C> {
             waited = limited => {
                 waited.map_or_else(|_| timed_out(id, method.name), |done| with_reason(done, Some(method)))
             }
-            () = self.rules.stop.clone().shutdown() => refused(id, BackendError::ShuttingDown.into()),
+            () = self.rules.stop.clone().shutdown() => refused(id, BackendError::ShuttingDown.coded()),
         }
     }
 

@@ -21,6 +21,7 @@ use vibecoin_rpc_api::{ApiError, AtMost, Bytes, BytesArg, Code, HashArg, Shown, 
 use vibecoin_rpc_backend::{Backend, CommittedBlock, TransactionStatus};
 
 use super::{Rpc, at_most, context, small};
+use crate::errors::Coded as _;
 use crate::gate::{self, wait_for_block};
 use views::{receipt_view, settled, status_view};
 
@@ -78,14 +79,14 @@ impl<B: Backend> TxApiServer for Rpc<B> {
 
     async fn get_status(&self, hash: HashArg) -> Result<StatusView, ApiError> {
         let hash = hash.get()?;
-        Ok(status_view(hash, self.backend.status(&hash)?))
+        Ok(status_view(hash, self.backend.status(&hash).coded()?))
     }
 
     async fn get_statuses(&self, hashes: AtMost<HashArg, STATUSES_MAX>) -> Result<Vec<StatusView>, ApiError> {
         let hashes = hashes.get("hashes")?;
         let status = |hash: HashArg| -> Result<StatusView, ApiError> {
             let hash = hash.get()?;
-            Ok(status_view(hash, self.backend.status(&hash)?))
+            Ok(status_view(hash, self.backend.status(&hash).coded()?))
         };
         let statuses: Vec<StatusView> = hashes.into_iter().map(status).collect::<Result<_, _>>()?;
         // The outcome of each was read from the receipts of its block.
@@ -102,7 +103,7 @@ impl<B: Backend> TxApiServer for Rpc<B> {
     async fn wait(&self, hash: HashArg, options: Option<WaitOptions>) -> Result<Submitted, ApiError> {
         let hash = hash.get()?;
         let timeout = wait_time(options.unwrap_or_default().timeout_ms)?;
-        let status = self.backend.status(&hash)?;
+        let status = self.backend.status(&hash).coded()?;
         if status.is_settled() {
             return self.submitted(hash, status);
         }
@@ -158,7 +159,7 @@ impl<B: Backend> TxApiServer for Rpc<B> {
         }
         let transaction = read(raw)?;
         self.expensive(move |rpc| {
-            let read = rpc.backend.simulate(transaction)?;
+            let read = rpc.backend.simulate(transaction).coded()?;
             let height = read.context.height.saturating_add(1);
             Ok(SimulationView {
                 context: context(&read.context),
@@ -187,10 +188,10 @@ impl<B: Backend> Rpc<B> {
         &self,
         id: &Hash,
     ) -> Result<Option<(std::sync::Arc<CommittedBlock>, u32)>, ApiError> {
-        let TransactionStatus::Included { height, index, .. } = self.backend.status(id)? else {
+        let TransactionStatus::Included { height, index, .. } = self.backend.status(id).coded()? else {
             return Ok(None);
         };
-        Ok(self.backend.block(height)?.map(|block| (block, index)))
+        Ok(self.backend.block(height).coded()?.map(|block| (block, index)))
     }
 
     fn submitted(&self, id: Hash, status: TransactionStatus) -> Result<Submitted, ApiError> {
@@ -206,7 +207,7 @@ impl<B: Backend> Rpc<B> {
         let mut receipt = None;
         if let TransactionStatus::Included { height, index, .. } = status {
             if block.as_ref().is_none_or(|block| block.header.height != height) {
-                *block = self.backend.block(height)?;
+                *block = self.backend.block(height).coded()?;
             }
             receipt = block.as_ref().and_then(|block| receipt_view(block, index));
         }

@@ -13,6 +13,7 @@ use vibecoin_rpc_backend::{Admitted, Backend, Refusal, TransactionStatus};
 
 use super::views::status_view;
 use super::{Rpc, read, small};
+use crate::errors::Coded as _;
 use crate::gate::{self, wait_for_block};
 use crate::settling::Awaited;
 use crate::work::on_a_thread;
@@ -134,7 +135,7 @@ impl<B: Backend> Rpc<B> {
             settled = self.backend.settle(ids.clone(), timeout) => settled,
             () = awaited.displaced() => self.backend.settle(ids, Duration::ZERO).await,
         };
-        Ok(settled?)
+        settled.coded()
     }
 
     /// Outcome of each transaction, with receipts.
@@ -148,7 +149,7 @@ impl<B: Backend> Rpc<B> {
                     .submitted_in(&mut block, admitted.id, admitted.status)
                     .map(BatchEntry::Taken),
                 Err(refusal) => Ok(BatchEntry::Refused {
-                    error: refusal.into(),
+                    error: refusal.coded(),
                 }),
             })
             .collect()
@@ -175,7 +176,7 @@ impl<B: Backend> Rpc<B> {
         };
         let refused = |(entry, verdict): (BatchEntry, Result<_, Refusal>)| match verdict {
             Err(refusal @ Refusal::Unavailable(_)) => BatchEntry::Refused {
-                error: refusal.into(),
+                error: refusal.coded(),
             },
             _ => entry,
         };
