@@ -32,7 +32,6 @@ mod home;
 mod node;
 mod pool;
 mod reads;
-mod refusal;
 mod status;
 mod submit;
 

@@ -24,13 +24,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
+use vibecoin_execution::InvalidTransaction;
+use vibecoin_mempool::MempoolError;
 use vibecoin_poh::{Chain, Pace};
 use vibecoin_primitives::{
     Account, AccountRow, AccountType, Address, Amount, BLOCK_VERSION, Body, BodyV1, ChainParams,
     CommitCertificate, CommitSignature, DiffEntry, Evidence, Hash, Header, Height, Nonce, Operation, Outcome,
     Power, ProposerSchedule, PublicKey, Receipt, ReceiptV1, Receipts, Round, SecretKey, SlotRow, StateDiff,
-    StateKey, Tick, TimeMs, Transaction, TransactionBody, TransactionError, Validator, ValidatorSet,
-    VerifiedTransaction, Vote, VoteKind, account_key, decode, encode, merkle, records, slot_key, tick_root,
+    StateKey, Tick, TimeMs, Transaction, TransactionBody, Validator, ValidatorSet, VerifiedTransaction, Vote,
+    VoteKind, account_key, decode, encode, merkle, records, slot_key, tick_root,
 };
 use vibecoin_rpc_backend::{
     AccountProof, Admitted, Backend, BackendError, BuildFacts, Caller, ChainFacts, CommittedBlock,
@@ -305,17 +307,7 @@ impl MockBackend {
     }
 
     fn admit(&self, transaction: Transaction) -> Result<Admitted, Refusal> {
-        let verified = transaction
-            .verify(&self.facts.genesis)
-            .map_err(|error| match error {
-                TransactionError::WrongChain { expected, got } => Refusal::WrongChain { expected, got },
-                TransactionError::Signature(fault) => Refusal::BadSignature {
-                    detail: fault.to_string(),
-                },
-                other => Refusal::Malformed {
-                    detail: other.to_string(),
-                },
-            })?;
+        let verified = transaction.verify(&self.facts.genesis)?;
         let id = *verified.id();
         let known = self.status(&id)?;
         if known != TransactionStatus::Unknown {
@@ -333,26 +325,26 @@ impl MockBackend {
             .unwrap_or_default();
         let least = self.facts.params.fee_for(verified.byte_len(), body.slot_count());
         if body.fee < least {
-            return Err(Refusal::FeeTooLow { least, got: body.fee });
+            return Err(refuse(InvalidTransaction::FeeTooLow { least, got: body.fee }));
         }
         if body.nonce < account.nonce {
-            return Err(Refusal::NonceTooLow {
+            return Err(refuse(InvalidTransaction::NonceTooLow {
                 expected: account.nonce,
                 got: body.nonce,
-            });
+            }));
         }
         if body.nonce.0 > account.nonce.0 + 64 {
-            return Err(Refusal::NonceTooHigh {
+            return Err(refuse(MempoolError::NonceGap {
                 expected: account.nonce,
                 got: body.nonce,
                 gap_max: 64,
-            });
+            }));
         }
         if account.balance < body.fee {
-            return Err(Refusal::InsufficientFunds {
-                needed: body.fee,
+            return Err(refuse(InvalidTransaction::FeeUnpayable {
+                fee: body.fee,
                 available: account.balance,
-            });
+            }));
         }
         inner.pool.insert(id, Arc::new(verified));
         drop(inner);
@@ -434,6 +426,10 @@ impl Default for MockBackend {
     fn default() -> Self {
         Self::new()
     }
+}
+
+fn refuse(reason: impl Into<MempoolError>) -> Refusal {
+    Refusal::Pool(reason.into())
 }
 
 fn empty_header(facts: &ChainFacts) -> Header {

@@ -5,15 +5,15 @@ use std::sync::atomic::Ordering;
 
 use crossbeam_channel::TrySendError;
 use tokio::sync::oneshot;
-use vibecoin_execution::{BlockContext, BlockExecutor, ExecutionError};
+use vibecoin_execution::{BlockContext, BlockExecutor, ExecutionError, InvalidTransaction};
+use vibecoin_mempool::{Inserted, MempoolError, Status};
 use vibecoin_primitives::{Address, Amount, Evidence, Hash, Receipt, Transaction};
-use vibecoin_rpc_backend::{Admitted, BackendError, Caller, Read, Refusal};
+use vibecoin_rpc_backend::{Admitted, BackendError, Caller, Read, Refusal, TransactionStatus};
 
-use super::refusal::SUBMISSIONS_BUSY;
 use super::{NodeBackend, internal};
 use crate::driver::NodeEvent;
-use crate::submissions::Refused;
-use crate::verify::SubmitError;
+use crate::submissions::{BUSY, Refused};
+use crate::verify::{Outcome, Rejected};
 
 impl NodeBackend {
     /// Answers `Backend::submit`.
@@ -30,7 +30,7 @@ impl NodeBackend {
         let (reply, answer) = oneshot::channel();
         match self.submissions.push(from, transactions, reply) {
             Ok(()) => {}
-            Err(Refused::Full) => return refuse(SUBMISSIONS_BUSY),
+            Err(Refused::Full) => return refuse(BUSY),
             Err(Refused::Ended) => return refuse(BackendError::ShuttingDown),
         }
         match answer.await {
@@ -42,16 +42,36 @@ impl NodeBackend {
         }
     }
 
+    /// The answer to a submission. Submitting the same bytes again is not a refusal.
+    fn verdict(&self, outcome: Outcome) -> Result<Admitted, Refusal> {
+        let (id, reason) = match outcome {
+            Ok((id, inserted)) => {
+                let status = inserted_as(&inserted);
+                return Ok(Admitted { id, status });
+            }
+            Err(Rejected { id: Some(id), reason }) => (id, reason),
+            Err(Rejected { id: None, reason }) => return Err(reason),
+        };
+        let known = match &reason {
+            Refusal::Pool(MempoolError::AlreadyKnown { .. }) => {
+                // It may have left the pool between the two lookups.
+                Some(match self.status_of(&id)? {
+                    TransactionStatus::Unknown => TransactionStatus::Pending,
+                    status => status,
+                })
+            }
+            // A block that includes it passes its nonce, and may pass its last height.
+            Refusal::Pool(MempoolError::Invalid(
+                InvalidTransaction::NonceTooLow { .. } | InvalidTransaction::Expired { .. },
+            )) => self.submitted_before(&id)?,
+            _ => None,
+        };
+        known.map(|status| Admitted { id, status }).ok_or(reason)
+    }
+
     /// Answers `Backend::simulate`.
     pub(super) fn execute_next(&self, transaction: Transaction) -> Result<Read<Receipt>, Refusal> {
-        let verified = transaction
-            .verify(&self.facts.genesis)
-            .map_err(|error| self.verdict(Err(SubmitError::Transaction(error))).err())
-            .map_err(|refusal| {
-                refusal.unwrap_or(Refusal::Malformed {
-                    detail: "not a transaction".to_owned(),
-                })
-            })?;
+        let verified = transaction.verify(&self.facts.genesis)?;
         let (head, view) = self.view(None)?;
         let context = BlockContext {
             params: Arc::new(self.facts.params.clone()),
@@ -71,7 +91,16 @@ impl NodeBackend {
                 context: read,
                 value: receipt.clone(),
             }),
-            Err(ExecutionError::Invalid { reason, .. }) => Err(self.invalid(reason)),
+            // The pool would let it wait, as far as a gap may reach.
+            Err(ExecutionError::Invalid {
+                reason: InvalidTransaction::NonceTooHigh { expected, got },
+                ..
+            }) => Err(Refusal::Pool(MempoolError::NonceGap {
+                expected,
+                got,
+                gap_max: self.nonce_gap_max,
+            })),
+            Err(ExecutionError::Invalid { reason, .. }) => Err(Refusal::Pool(reason.into())),
             Err(error) => Err(Refusal::Unavailable(internal(error))),
         }
     }
@@ -110,5 +139,12 @@ impl NodeBackend {
         verdict
             .ok_or(BackendError::ShuttingDown)?
             .map(|admitted| admitted.id)
+    }
+}
+
+const fn inserted_as(inserted: &Inserted) -> TransactionStatus {
+    match inserted.status {
+        Status::Queued { expected } => TransactionStatus::Queued { expected },
+        _ => TransactionStatus::Pending,
     }
 }

@@ -7,13 +7,13 @@ use vibecoin_rpc_api::{AddressArg, ApiError, U64};
 use vibecoin_rpc_backend::Backend;
 
 use super::Rpc;
-use crate::errors::Coded as _;
 
 #[async_trait]
 impl<B: Backend> DevApiServer for Rpc<B> {
     async fn faucet(&self, address: AddressArg, amount: U64) -> Result<StatusView, ApiError> {
         let address = self.address(address)?;
-        let id = self.backend.faucet(address, amount.into()).await.coded()?;
+        let given = self.backend.faucet(address, amount.into()).await;
+        let id = given.map_err(|refusal| self.refused(refusal))?;
         TxApiServer::get_status(self, id.into()).await
     }
 }

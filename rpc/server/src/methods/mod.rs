@@ -32,9 +32,9 @@ use vibecoin_rpc_api::views::{Context, Ctx};
 use vibecoin_rpc_api::{
     AddressArg, ApiError, BlockRef, BlockSelector, Code, Cursor, CursorArg, Shown, Text, U64,
 };
-use vibecoin_rpc_backend::{Backend, BackendError, Read, StateContext};
+use vibecoin_rpc_backend::{Backend, BackendError, Read, Refusal, StateContext};
 
-use crate::errors::Coded as _;
+use crate::errors::{self, Coded as _};
 use crate::gate::{self, Rules, wait_for_block};
 use crate::work::{Readers, Work};
 
@@ -108,6 +108,11 @@ impl<B: Backend> Rpc<B> {
     fn charge_beyond(&self, method: &str, units: u32) {
         let paid = registry::find(method).map_or(0, |method| method.cost);
         self.rules.charge(gate::caller(), units.saturating_sub(paid));
+    }
+
+    /// The error for a refused transaction.
+    fn refused(&self, refusal: Refusal) -> ApiError {
+        errors::refused(refusal, &self.backend.facts().params)
     }
 
     /// Runs an expensive task against the backend.

@@ -159,7 +159,8 @@ impl<B: Backend> TxApiServer for Rpc<B> {
         }
         let transaction = read(raw)?;
         self.expensive(move |rpc| {
-            let read = rpc.backend.simulate(transaction).coded()?;
+            let read = rpc.backend.simulate(transaction);
+            let read = read.map_err(|refusal| rpc.refused(refusal))?;
             let height = read.context.height.saturating_add(1);
             Ok(SimulationView {
                 context: context(&read.context),

@@ -149,7 +149,7 @@ impl<B: Backend> Rpc<B> {
                     .submitted_in(&mut block, admitted.id, admitted.status)
                     .map(BatchEntry::Taken),
                 Err(refusal) => Ok(BatchEntry::Refused {
-                    error: refusal.coded(),
+                    error: self.refused(refusal),
                 }),
             })
             .collect()
@@ -176,7 +176,7 @@ impl<B: Backend> Rpc<B> {
         };
         let refused = |(entry, verdict): (BatchEntry, Result<_, Refusal>)| match verdict {
             Err(refusal @ Refusal::Unavailable(_)) => BatchEntry::Refused {
-                error: refusal.coded(),
+                error: self.refused(refusal),
             },
             _ => entry,
         };
@@ -194,7 +194,7 @@ impl<B: Backend> Rpc<B> {
             let verdicts = own.backend.submit(caller, transactions).await;
             let bad = verdicts
                 .iter()
-                .filter(|verdict| matches!(verdict, Err(Refusal::BadSignature { .. })));
+                .filter(|verdict| verdict.as_ref().is_err_and(Refusal::is_bad_signature));
             let units = small(bad.count()).saturating_mul(BAD_SIGNATURE_UNITS);
             own.rules.charge(caller, units);
             verdicts
