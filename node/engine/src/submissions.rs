@@ -191,12 +191,8 @@ impl Entry {
 
     /// Reports to the client that its remaining transactions were displaced.
     fn displace(self) {
-        self.part().fill(
-            self.rest
-                .iter()
-                .map(|_| Err(Rejected::unverified(BUSY)))
-                .collect(),
-        );
+        let busy = self.rest.iter().map(|_| Err(Rejected::unverified(BUSY)));
+        self.part().fill(busy.collect());
     }
 }
 
