@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use vibecoin_consensus::MonoTime;
 use vibecoin_primitives::Hash;
 use vibecoin_primitives::limits::KIB;
-use vibecoin_rpc_server::Caller;
+use vibecoin_rpc_backend::Caller;
 
 /// Maximum number of transactions remembered; those beyond it are announced once. Some 300 bytes each.
 const REMEMBERED_MAX: usize = 8_192;

@@ -12,7 +12,7 @@ use vibecoin_host::ConsensusFiles;
 use vibecoin_mempool::Status;
 use vibecoin_primitives::{Hash, Height, Round};
 use vibecoin_replica::{Event, Replica};
-use vibecoin_rpc_server::backend::PohStatus;
+use vibecoin_rpc_backend::PohStatus;
 use vibecoin_storage::StateView;
 
 mod host;
@@ -91,15 +91,7 @@ pub struct Driver {
     /// The consensus log and the double-sign guard.
     files: ConsensusFiles,
     clock: Clock,
-    inbox: Receiver<NodeEvent>,
-    mail: Arc<Mailbox>,
-    checked: Receiver<NodeEvent>,
-    urgent: Receiver<Urgent>,
-    outbound: Outbound,
-    server: Arc<OnceLock<Server>>,
-    commits: Sender<Box<DecidedBlock<StateView>>>,
-    tickets: Arc<Tickets>,
-    shared: Arc<Shared>,
+    ports: Ports,
     /// Distorts outgoing messages, in the build for the fault tests.
     #[cfg(feature = "byzantine")]
     liar: Option<crate::byzantine::Liar>,
@@ -127,30 +119,11 @@ impl Driver {
         clock: Clock,
         ports: Ports,
     ) -> Self {
-        let Ports {
-            inbox,
-            mail,
-            checked,
-            urgent,
-            outbound,
-            server,
-            commits,
-            tickets,
-            shared,
-        } = ports;
         Self {
             replica,
             files,
             clock,
-            inbox,
-            mail,
-            checked,
-            urgent,
-            outbound,
-            server,
-            commits,
-            tickets,
-            shared,
+            ports,
             #[cfg(feature = "byzantine")]
             liar: None,
             commits_open: 0,
@@ -188,7 +161,7 @@ impl Driver {
             self.beat();
             let turn = if stopping {
                 let lost = |_| NodeError::ThreadLost { name: "persist" };
-                Turn::Urgent(self.urgent.recv().map_err(lost)?)
+                Turn::Urgent(self.ports.urgent.recv().map_err(lost)?)
             } else {
                 self.wait()
             };
@@ -211,14 +184,14 @@ impl Driver {
             }
             let begun = Instant::now();
             self.replica.step(self.clock.now(), event);
-            self.shared.metrics.worked(begun.elapsed());
+            self.ports.shared.metrics.worked(begun.elapsed());
         }
     }
 
     /// Waits for the next turn. Urgent inputs have priority, then events of peers; but every so often a transaction
     /// gets its turn, whatever the load from peers.
     fn wait(&mut self) -> Turn {
-        if let Ok(urgent) = self.urgent.try_recv() {
+        if let Ok(urgent) = self.ports.urgent.try_recv() {
             return Turn::Urgent(urgent);
         }
         if self.in_a_row < IN_A_ROW_MAX
@@ -234,18 +207,18 @@ impl Driver {
         if deadline.is_some_and(|at| at <= Instant::now()) {
             return Turn::Due;
         }
-        if let Ok(event) = self.inbox.try_recv() {
+        if let Ok(event) = self.ports.inbox.try_recv() {
             return Turn::Event(event);
         }
         // Nothing else to do: pending batches are sent now.
-        self.outbound.flush();
+        self.ports.outbound.flush();
         let due = deadline.map_or_else(never, at);
         // A closed channel means that the node is stopping.
         select! {
-            recv(self.urgent) -> urgent => Turn::Urgent(urgent.unwrap_or(Urgent::Stop)),
-            recv(self.mail.bell()) -> _ => self.mail.pop().map_or(Turn::Due, Turn::Event),
-            recv(self.checked) -> event => event.map_or(Turn::Urgent(Urgent::Stop), Turn::Event),
-            recv(self.inbox) -> event => event.map_or(Turn::Urgent(Urgent::Stop), Turn::Event),
+            recv(self.ports.urgent) -> urgent => Turn::Urgent(urgent.unwrap_or(Urgent::Stop)),
+            recv(self.ports.mail.bell()) -> _ => self.ports.mail.pop().map_or(Turn::Due, Turn::Event),
+            recv(self.ports.checked) -> event => event.map_or(Turn::Urgent(Urgent::Stop), Turn::Event),
+            recv(self.ports.inbox) -> event => event.map_or(Turn::Urgent(Urgent::Stop), Turn::Event),
             recv(due) -> _ => Turn::Due,
         }
     }
@@ -255,19 +228,19 @@ impl Driver {
         let first = if self.was_checked {
             None
         } else {
-            self.checked.try_recv().ok()
+            self.ports.checked.try_recv().ok()
         };
         self.was_checked = first.is_some();
         first
-            .or_else(|| self.mail.pop())
-            .or_else(|| self.checked.try_recv().ok())
+            .or_else(|| self.ports.mail.pop())
+            .or_else(|| self.ports.checked.try_recv().ok())
     }
 
     /// Removes departed transactions from the readers' copy, and records the reason for later queries.
     fn note_departures(&mut self) {
         let (departed, next) = self.replica.pool().departures_since(self.departures_seen);
         if departed.len() > 0 {
-            self.shared.note_departures(departed);
+            self.ports.shared.note_departures(departed);
         }
         self.departures_seen = next;
     }
@@ -276,7 +249,7 @@ impl Driver {
     fn pass_on_promoted(&mut self) {
         let (promoted, next) = self.replica.pool().promoted_since(self.promotions_seen);
         for transaction in promoted {
-            self.outbound.pass_on(transaction);
+            self.ports.outbound.pass_on(transaction);
             self.again
                 .announced(self.clock.now().mono, Share::Promoted, *transaction.id());
         }
@@ -296,7 +269,7 @@ impl Driver {
         };
         for id in self.again.take(now, pending) {
             if let Some(transaction) = pool.get(&id) {
-                self.outbound.pass_on(transaction);
+                self.ports.outbound.pass_on(transaction);
             }
         }
     }
@@ -304,8 +277,9 @@ impl Driver {
     fn note_pool(&self) {
         let pool = self.replica.pool();
         let queued = u64::try_from(pool.stats().queued).unwrap_or(u64::MAX);
-        self.shared.queued.store(queued, Ordering::Relaxed);
-        self.shared
+        self.ports.shared.queued.store(queued, Ordering::Relaxed);
+        self.ports
+            .shared
             .fee_min
             .store(pool.least_fee(TYPICAL_TRANSACTION_BYTES).0, Ordering::Relaxed);
     }
@@ -314,18 +288,19 @@ impl Driver {
         let position = self.replica.position();
         if self.position != Some(position) {
             self.position = Some(position);
-            self.outbound.stand(self.replica.stand());
+            self.ports.outbound.stand(self.replica.stand());
         }
         self.note_departures();
         self.pass_on_promoted();
         self.pass_on_again();
         self.note_pool();
-        self.shared
+        self.ports
+            .shared
             .driver_beat_ms
             .store(self.clock.uptime_ms(), Ordering::Relaxed);
         let status = self.replica.orderer().status();
-        self.shared.metrics.counted(&status.counters);
-        let mut consensus = self.shared.consensus.lock();
+        self.ports.shared.metrics.counted(&status.counters);
+        let mut consensus = self.ports.shared.consensus.lock();
         consensus.abstaining = status.abstaining;
         consensus.timeouts = status.counters.timeouts;
         consensus.height = status.height;
@@ -337,22 +312,23 @@ impl Driver {
             Step::Precommit => "precommit",
         };
         drop(consensus);
-        let head = self.shared.head().header.height;
+        let head = self.ports.shared.head().header.height;
         let (plan, known) = (self.replica.sync_status(), self.replica.known_height());
         let peers = u32::try_from(plan.peers).unwrap_or(u32::MAX);
-        self.shared
+        self.ports
+            .shared
             .sync
             .lock()
             .note(self.clock.uptime_ms(), head, known, peers);
         let waiting = self.replica.evidence_waiting();
-        let mut evidence = self.shared.evidence.lock();
+        let mut evidence = self.ports.shared.evidence.lock();
         if evidence.as_slice() != waiting {
             *evidence = waiting.to_vec();
         }
         drop(evidence);
         if let Some(building) = self.replica.building() {
             let behind_us = self.replica.building_behind_us();
-            note_building(&mut self.shared.poh.lock(), building, behind_us);
+            note_building(&mut self.ports.shared.poh.lock(), building, behind_us);
         }
     }
 }

@@ -7,11 +7,10 @@ use std::time::Duration;
 use vibecoin_consensus::{Counters, LogRecord, TimeoutStep};
 use vibecoin_execution::InvalidTransaction;
 use vibecoin_mempool::{Inserted, MempoolError, Reason};
-use vibecoin_primitives::VoteKind;
-use vibecoin_rpc_server::prometheus::{
-    Counter, FloatCounter, FloatGauge, Gauge, Labelled, Registry, Seconds,
+use vibecoin_metrics::{
+    Counter, FloatCounter, FloatGauge, Gauge, Labelled, Registry, Seconds, label, metrics,
 };
-use vibecoin_rpc_server::{label, metrics};
+use vibecoin_primitives::VoteKind;
 
 use crate::rounds::Steps;
 

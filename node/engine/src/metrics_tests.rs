@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use vibecoin_rpc_server::backend::BuildFacts;
+use vibecoin_metrics::{BUILD_HELP, Declared, render};
+use vibecoin_rpc_backend::BuildFacts;
 use vibecoin_rpc_server::metrics::RpcMetrics;
-use vibecoin_rpc_server::prometheus::{BUILD_HELP, Declared, MetricsServer, render};
+use vibecoin_rpc_server::prometheus::MetricsServer;
 
 use super::*;
 use crate::scrape::{refresh_process, registry};

@@ -14,8 +14,8 @@ use vibecoin_keystore::HomeLock;
 use vibecoin_network::NetworkGuard;
 use vibecoin_primitives::{Hash, Height, SecretKey};
 use vibecoin_replica::Chain;
+use vibecoin_rpc_backend::{BuildFacts, ChainFacts};
 use vibecoin_rpc_server::RpcServer;
-use vibecoin_rpc_server::backend::{BuildFacts, ChainFacts};
 use vibecoin_storage::Store;
 
 use crate::clock::{Clock, wall};

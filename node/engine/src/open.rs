@@ -14,7 +14,7 @@ use vibecoin_host::{
 };
 use vibecoin_primitives::Height;
 use vibecoin_replica::Head;
-use vibecoin_rpc_server::backend::Head as RpcHead;
+use vibecoin_rpc_backend::Head as RpcHead;
 use vibecoin_storage::files::{
     ConsensusLog, DiskFile, GuardFile, HeadWitness, MemoryFile, OpenedLog, RawFile, Relied, SALT_BYTES,
 };

@@ -1,7 +1,7 @@
 //! The network as RPC sees it.
 
 use vibecoin_network::Network;
-use vibecoin_rpc_server::backend::{Ban, NetworkFacts, Peer, PeersView};
+use vibecoin_rpc_backend::{Ban, NetworkFacts, Peer, PeersView};
 
 /// The network's handle, with values that only the configuration has.
 pub struct Peers {

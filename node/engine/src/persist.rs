@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, Sender};
 use tracing::{debug, info, warn};
 use vibecoin_execution::DecidedBlock;
 use vibecoin_primitives::transaction_bytes;
-use vibecoin_rpc_server::backend::{CommittedBlock, Head};
+use vibecoin_rpc_backend::{CommittedBlock, Head};
 use vibecoin_storage::files::HeadWitness;
 use vibecoin_storage::{StateView, Store};
 

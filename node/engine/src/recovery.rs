@@ -3,7 +3,7 @@
 use tracing::warn;
 use vibecoin_host::Recovery;
 use vibecoin_primitives::Height;
-use vibecoin_rpc_server::backend::Waiting;
+use vibecoin_rpc_backend::Waiting;
 
 /// Logs the conditions at the start.
 pub fn announce(recovery: &Recovery) {

@@ -13,7 +13,7 @@ use vibecoin_primitives::{
     FaultModel, Hash, Height, PublicKey, Round, SignedVote, TimeMs, ValidatorSet, VoteKind,
 };
 use vibecoin_replica::Now;
-use vibecoin_rpc_server::backend::{BodyVerdict, HeightRounds, RoundOutcome, RoundRecord, Tally, Wait};
+use vibecoin_rpc_backend::{BodyVerdict, HeightRounds, RoundOutcome, RoundRecord, Tally, Wait};
 
 /// Number of heights kept.
 pub const HEIGHTS_MAX: usize = 256;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use vibecoin_metrics::{Counter, Gauge, Registry, register_build, render};
 use vibecoin_network::Network;
-use vibecoin_rpc_server::backend::BuildFacts;
+use vibecoin_rpc_backend::BuildFacts;
 use vibecoin_rpc_server::metrics::RpcMetrics;
-use vibecoin_rpc_server::prometheus::{Counter, Gauge, Registry, register_build, render};
 use vibecoin_storage::Store;
 
 use crate::clock::Clock;

@@ -8,7 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use vibecoin_mempool::{Departure, Reason};
 use vibecoin_primitives::{Evidence, Hash, Height, TimeMs};
-use vibecoin_rpc_server::backend::{CommittedBlock, ConsensusStatus, Head, PohStatus};
+use vibecoin_rpc_backend::{CommittedBlock, ConsensusStatus, Head, PohStatus};
 
 use vibecoin_storage::StateView;
 

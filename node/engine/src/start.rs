@@ -1,6 +1,5 @@
 //! The start of a node in stages: the home is opened, the threads are connected by queues, then they run.
 
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::{Receiver, Sender, bounded, never};
@@ -11,35 +10,35 @@ use vibecoin_config::{Config, Paths};
 use vibecoin_consensus::{BftOrderer, GuardEntry, LogRecord, OrdererConfig};
 use vibecoin_execution::DecidedBlock;
 use vibecoin_genesis::BuiltGenesis;
-use vibecoin_host::{Recovered, Recovery, Role};
+use vibecoin_host::{Recovered, Role};
 use vibecoin_mempool::Mempool;
 use vibecoin_network::{Network, NetworkGuard};
 use vibecoin_primitives::{Height, PublicKey, SecretKey};
 use vibecoin_replica::{Chain, Head, Intake, Replica};
-use vibecoin_rpc_server::backend::{ChainFacts, Head as RpcHead, PeersView};
+use vibecoin_rpc_backend::Head as RpcHead;
 use vibecoin_storage::files::HeadWitness;
 use vibecoin_storage::{StateView, Store};
 
-use crate::backend::{Handles, NodeBackend};
 use crate::clock::Clock;
 use crate::driver::{Driver, INBOX_MAX, NodeEvent, Ports, URGENT_MAX, Urgent, announce};
 use crate::error::NodeError;
-use crate::faucet::Faucet;
 use crate::inspect::{ANSWERS, CHECKED_MAX, Inspector, LIVE, Report, Unverified, reporter};
 use crate::mail::Mailbox;
 use crate::network::{GOSSIPED, Inbound, KnownPeers, Outbound};
 use crate::open::{head, open};
-use crate::peers::Peers;
 use crate::persist::Persist;
 use crate::queue::FairQueue;
 use crate::rounds::RoundBook;
-use crate::scrape::Scrape;
 use crate::serve::{Answer, Paces, Server};
 use crate::settings::pool_config;
 use crate::shared::Shared;
 use crate::submissions::{SubmissionReceiver, SubmissionSender, submissions};
 use crate::threads::{Threads, give_way};
 use crate::verify::{Gossiped, Queues, Stage, Tickets};
+
+mod client;
+
+use client::Client;
 
 /// Stage 1: an opened and checked home. Nothing runs.
 pub struct Opened {
@@ -256,102 +255,81 @@ impl Wires {
         );
         crate::recovery::announce(&recovered.recovery);
         self.serve_blocks(&opened)?;
-        let Self {
-            clock,
-            shared,
-            tickets,
-            inbox: (inbox, inputs),
-            urgent: (urgent, urgent_inputs),
-            commits: (commits, to_commit),
-            submissions: (submissions, submitted),
-            mail,
-            blocks,
-            gossiped,
-            checked: (checked, from_inspector),
-            alive,
-            server,
-            intake,
-            known_peers,
-            report,
-            network,
-        } = self;
-        let public = opened.public_key();
-        let recovery = opened.recovered.recovery;
-        let (chain, store) = (opened.chain.clone(), opened.store.clone());
-        let ports = Ports {
-            inbox: inputs,
-            mail,
-            // Without a network this channel has no sender.
-            checked: if network.is_some() {
-                from_inspector
-            } else {
-                never()
-            },
-            urgent: urgent_inputs,
-            outbound: Outbound::new(network.clone(), intake, known_peers),
-            server,
-            commits,
-            tickets: tickets.clone(),
-            shared: shared.clone(),
-        };
-        let Start {
-            driver,
-            records,
-            guard,
-            witness,
-        } = opened.driver(ports, clock, config)?;
-        let persist = Persist {
-            store: store.clone(),
-            witness,
-            shared: shared.clone(),
-            commits: to_commit,
-            driver: urgent.clone(),
-        };
-        let queues = Queues {
-            submissions: submitted,
-            gossiped,
-        };
-        let stage = stage(
-            &chain,
-            &shared,
-            queues,
-            tickets.clone(),
-            report.clone(),
-            network.clone(),
-        );
-        let inspector = inspector(&chain, &shared, blocks, alive, checked, report);
-        let (client_inbox, inbox) = (inbox.clone(), inbox);
-
-        let mut threads = Threads::default();
-        let (ended_tx, ended) = oneshot::channel();
-        threads.spawn("driver", move || {
-            let result = driver.run(records, guard);
-            tickets.close_all();
-            let _nobody_waits = ended_tx.send(result);
-        })?;
-        threads.spawn("persist", move || persist.run())?;
-        threads.spawn("verify", move || {
-            give_way();
-            stage.run(&inbox);
-        })?;
-        threads.spawn("inspect", move || inspector.run())?;
-        let client = Client {
-            chain,
-            public,
-            store,
-            shared,
-            submissions,
-            inbox: client_inbox,
-            network,
-            recovery,
-            clock,
-        };
+        let (loops, client) = self.distribute(opened, config)?;
+        let urgent = loops.persist.driver.clone();
+        let (threads, ended) = loops.spawn()?;
         Ok(RunningThreads {
             threads,
             urgent,
             ended,
             client,
         })
+    }
+
+    /// Distributes the ends of the queues to the loops of the threads and to the interfaces.
+    fn distribute(self, opened: Opened, config: &Config) -> Result<(Loops, Client), NodeError> {
+        let (inbox, inputs) = self.inbox;
+        let (submissions, submitted) = self.submissions;
+        let (checked, from_inspector) = self.checked;
+        let client = Client {
+            chain: opened.chain.clone(),
+            public: opened.public_key(),
+            store: opened.store.clone(),
+            shared: self.shared.clone(),
+            submissions,
+            inbox: inbox.clone(),
+            network: self.network.clone(),
+            recovery: opened.recovered.recovery,
+            clock: self.clock,
+        };
+        let ports = Ports {
+            inbox: inputs,
+            mail: self.mail,
+            // Without a network this channel has no sender.
+            checked: if self.network.is_some() {
+                from_inspector
+            } else {
+                never()
+            },
+            urgent: self.urgent.1,
+            outbound: Outbound::new(self.network.clone(), self.intake, self.known_peers),
+            server: self.server,
+            commits: self.commits.0,
+            tickets: self.tickets.clone(),
+            shared: self.shared.clone(),
+        };
+        let Start {
+            driver,
+            records,
+            guard,
+            witness,
+        } = opened.driver(ports, self.clock, config)?;
+        let persist = Persist {
+            store: client.store.clone(),
+            witness,
+            shared: self.shared.clone(),
+            commits: self.commits.1,
+            driver: self.urgent.0,
+        };
+        let queues = Queues {
+            submissions: submitted,
+            gossiped: self.gossiped,
+        };
+        let (chain, shared, report) = (&client.chain, &self.shared, self.report);
+        let tickets = self.tickets.clone();
+        let stage = stage(chain, shared, queues, tickets, report.clone(), self.network);
+        let inspector = inspector(chain, shared, self.blocks, self.alive, checked, report);
+        let loops = Loops {
+            driver,
+            records,
+            guard,
+            persist,
+            stage,
+            inspector,
+            tickets: self.tickets,
+            inbox,
+        };
+        Ok((loops, client))
     }
 
     /// Starts the thread that answers peers with stored blocks.
@@ -370,6 +348,42 @@ impl Wires {
         })?;
         let _first_and_only = self.server.set(started);
         Ok(())
+    }
+}
+
+/// The loops of the threads, each with its ends of the queues.
+struct Loops {
+    driver: Driver,
+    records: Vec<LogRecord>,
+    guard: Option<GuardEntry>,
+    persist: Persist,
+    stage: Stage,
+    inspector: Inspector,
+    /// Closed when the driver ends, so that no client waits for it.
+    tickets: Arc<Tickets>,
+    /// To the driver, for the thread `verify`.
+    inbox: Sender<NodeEvent>,
+}
+
+impl Loops {
+    /// Starts a thread for each; returns them and the result of the driver.
+    fn spawn(self) -> Result<(Threads, oneshot::Receiver<Result<(), NodeError>>), NodeError> {
+        let mut threads = Threads::default();
+        let (ended_tx, ended) = oneshot::channel();
+        let (driver, records, guard, tickets) = (self.driver, self.records, self.guard, self.tickets);
+        threads.spawn("driver", move || {
+            let result = driver.run(records, guard);
+            tickets.close_all();
+            let _nobody_waits = ended_tx.send(result);
+        })?;
+        let (persist, stage, inspector, inbox) = (self.persist, self.stage, self.inspector, self.inbox);
+        threads.spawn("persist", move || persist.run())?;
+        threads.spawn("verify", move || {
+            give_way();
+            stage.run(&inbox);
+        })?;
+        threads.spawn("inspect", move || inspector.run())?;
+        Ok((threads, ended))
     }
 }
 
@@ -430,64 +444,4 @@ pub struct RunningThreads {
     pub ended: oneshot::Receiver<Result<(), NodeError>>,
     /// For the interfaces.
     pub client: Client,
-}
-
-/// The node as its interfaces reach it.
-pub struct Client {
-    /// The constants of the chain.
-    pub chain: Chain,
-    public: Option<PublicKey>,
-    store: Arc<Store>,
-    shared: Arc<Shared>,
-    submissions: SubmissionSender,
-    inbox: Sender<NodeEvent>,
-    /// The network, if there is one.
-    pub network: Option<Network>,
-    recovery: Recovery,
-    clock: Clock,
-}
-
-impl Client {
-    /// The source of a scrape.
-    pub fn scrape(&self) -> Scrape {
-        Scrape {
-            shared: self.shared.clone(),
-            store: self.store.clone(),
-            network: self.network.clone(),
-            clock: self.clock,
-            validates: self.public.is_some(),
-        }
-    }
-
-    /// The backend of the RPC servers.
-    ///
-    /// # Errors
-    /// [`NodeError::Key`] when the key of the faucet cannot be derived.
-    pub fn backend(
-        self,
-        facts: ChainFacts,
-        home: PathBuf,
-        config: &Config,
-    ) -> Result<NodeBackend, NodeError> {
-        let handles = Handles {
-            network: self.network.map(|network| {
-                let external = config.p2p.external.clone();
-                Arc::new(Peers { network, external }) as Arc<dyn PeersView>
-            }),
-            driver: Some(self.inbox),
-            faucet: Faucet::of(&self.chain.params).map_err(|error| NodeError::Key(error.to_string()))?,
-            recovery: self.recovery,
-        };
-        Ok(NodeBackend::new(
-            facts,
-            self.store,
-            self.shared,
-            self.submissions,
-            self.clock,
-            self.public,
-            home,
-            config,
-            handles,
-        ))
-    }
 }

@@ -20,10 +20,15 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use vibecoin_primitives::limits::{KIB, MIB, TRANSACTION_BYTES_MAX};
 use vibecoin_primitives::{Transaction, transaction_bytes};
-use vibecoin_rpc_server::Caller;
+use vibecoin_rpc_backend::{BackendError, Caller};
 
 use crate::queue::Bounds;
-use crate::verify::{Outcome, SubmitError};
+use crate::verify::{Outcome, Rejected};
+
+/// The queue is full for a caller or for all callers: the caller may try again.
+pub const BUSY: BackendError = BackendError::Busy {
+    queue: "signature checks",
+};
 
 /// Bounds of the queue. A caller has space for a hundred of the largest transactions, the maximum of one
 /// call.
@@ -186,8 +191,8 @@ impl Entry {
 
     /// Reports to the client that its remaining transactions were displaced.
     fn displace(self) {
-        self.part()
-            .fill(self.rest.iter().map(|_| Err(SubmitError::Busy)).collect());
+        let busy = self.rest.iter().map(|_| Err(Rejected::unverified(BUSY)));
+        self.part().fill(busy.collect());
     }
 }
 

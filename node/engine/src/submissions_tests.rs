@@ -7,6 +7,8 @@ use vibecoin_primitives::{
     TransactionV1,
 };
 
+use vibecoin_rpc_backend::Refusal;
+
 use super::*;
 
 fn caller(last: u8) -> Caller {
@@ -167,11 +169,7 @@ fn a_full_queue_takes_from_whoever_has_most_and_never_holds_more_than_its_bound(
     if receiver.held().1 < held.1 {
         let lost = displaced(&mut kept);
         assert_eq!(lost.len(), 1);
-        assert!(
-            lost.iter()
-                .flatten()
-                .all(|verdict| matches!(verdict, Err(SubmitError::Busy)))
-        );
+        assert!(lost.iter().flatten().all(is_busy));
     }
     assert!(small.try_recv().is_err(), "it waits");
     assert_eq!(shown(&receiver.take(Line::Small)), [(9, 0, 0)]);
@@ -199,9 +197,11 @@ fn those_with_a_bad_signature_make_room_first() {
 }
 
 fn verdict(of: usize) -> Outcome {
-    Err(SubmitError::Transaction(TransactionError::OperationCount {
-        got: of,
-    }))
+    Err(Rejected::unverified(TransactionError::OperationCount { got: of }))
+}
+
+fn is_busy(verdict: &Outcome) -> bool {
+    matches!(verdict, Err(Rejected { reason, .. }) if *reason == Refusal::from(BUSY))
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn what_was_begun_and_displaced_is_answered_in_full() {
     assert!(answer.try_recv().is_err());
     part.fill((0..32).map(verdict).collect());
     let verdicts = answer.try_recv().unwrap();
-    let busy = verdicts.iter().filter(|v| matches!(v, Err(SubmitError::Busy)));
+    let busy = verdicts.iter().filter(|verdict| is_busy(verdict));
     assert_eq!((verdicts.len(), busy.count()), (40, 8));
 }
 

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use vibecoin_primitives::Height;
-use vibecoin_rpc_server::backend::SyncStatus;
+use vibecoin_rpc_backend::SyncStatus;
 
 /// The window over which rates are taken, in milliseconds.
 pub const WINDOW_MS: u64 = 30_000;

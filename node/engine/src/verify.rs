@@ -16,9 +16,9 @@ use crossbeam_channel::{Sender, select};
 use parking_lot::Mutex;
 use vibecoin_consensus::Verdict;
 use vibecoin_mempool::{Inserted, MempoolError, Status};
-use vibecoin_primitives::{Hash, Transaction, TransactionError, VerifiedTransaction};
+use vibecoin_primitives::{Hash, Transaction, VerifiedTransaction};
 use vibecoin_replica::{GossipId, PeerId, Refusal, Refused, Ticket};
-use vibecoin_rpc_server::Caller;
+use vibecoin_rpc_backend::{self as rpc, Caller};
 
 use crate::driver::NodeEvent;
 use crate::inspect::Report;
@@ -35,25 +35,25 @@ pub const BATCH_MAX: usize = 1024;
 pub type Forward = Box<dyn Fn(GossipId, Verdict) + Send>;
 
 /// Outcome of one submitted transaction.
-pub type Outcome = Result<(Hash, Inserted), SubmitError>;
+pub type Outcome = Result<(Hash, Inserted), Rejected>;
 
-/// Reason for which a submitted transaction is not in the pool.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum SubmitError {
-    /// Its form or signature is invalid.
-    #[error(transparent)]
-    Transaction(#[from] TransactionError),
-    /// The pool refused it.
-    #[error("{error}")]
-    Pool {
-        /// The transaction.
-        id: Hash,
-        /// The pool's reason.
-        error: MempoolError,
-    },
-    /// It was displaced from the queue by others.
-    #[error("too many submissions wait")]
-    Busy,
+/// A submitted transaction that is not in the pool.
+#[derive(Debug, Clone)]
+pub struct Rejected {
+    /// Its id, once it was verified.
+    pub id: Option<Hash>,
+    /// The reason.
+    pub reason: rpc::Refusal,
+}
+
+impl Rejected {
+    /// Refused before it had an id.
+    pub fn unverified(reason: impl Into<rpc::Refusal>) -> Self {
+        Self {
+            id: None,
+            reason: reason.into(),
+        }
+    }
 }
 
 /// Transactions received by gossip, to be checked and offered to the pool.
@@ -138,7 +138,10 @@ impl Pending {
                     taken.push(transaction);
                     Ok((id, inserted))
                 }
-                Err(error) => Err(SubmitError::Pool { id, error }),
+                Err(error) => Err(Rejected {
+                    id: Some(id),
+                    reason: error.into(),
+                }),
             });
         }
         Answer {
@@ -472,7 +475,7 @@ fn pending(checked: impl Iterator<Item = Proof>, origin: Origin) -> (Pending, Ve
                 offered.push(transaction);
                 verdicts.push(None);
             }
-            Err(error) => verdicts.push(Some(Err(SubmitError::Transaction(error)))),
+            Err(error) => verdicts.push(Some(Err(Rejected::unverified(error)))),
         }
     }
     let transactions = offered.clone();

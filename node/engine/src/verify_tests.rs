@@ -269,11 +269,13 @@ fn an_honest_submission_is_checked_before_a_flood_of_bad_ones_and_in_every_round
     for mut answer in flood {
         let verdicts = answer.try_recv().unwrap();
         assert_eq!(verdicts.len(), 100);
-        assert!(
-            verdicts
-                .iter()
-                .all(|verdict| matches!(verdict, Err(SubmitError::Transaction(_))))
-        );
+        assert!(verdicts.iter().all(|verdict| matches!(
+            verdict,
+            Err(Rejected {
+                reason: rpc::Refusal::Transaction(_),
+                ..
+            })
+        )));
     }
 }
 

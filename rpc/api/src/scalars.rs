@@ -4,92 +4,21 @@
 //! 1003), which the JSON layer cannot return: such parameters are [`Arg`], which holds the verdict
 //! until the method asks for the value.
 
+mod arg;
+mod integer;
+
 use std::fmt;
 
-use serde::de::{self, Deserializer, Visitor};
+use serde::de::Deserializer;
 use serde::{Deserialize, Serialize, Serializer};
-use vibecoin_primitives::{
-    Address, AddressPrefix, Amount, Hash, Height, Nonce, Power, PublicKey, Signature, TimeMs, hex,
-};
+use vibecoin_primitives::{Address, AddressPrefix, Hash, Height, PublicKey, Signature, hex};
 
 use crate::error::{ApiError, Code};
+use arg::StrVisitor;
 
-/// A 64-bit integer: a decimal string in answers; a number or a decimal string in requests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct U64(pub u64);
-
-macro_rules! u64_from {
-    ($($unit:ident),*) => {$(
-        impl From<$unit> for U64 {
-            fn from(value: $unit) -> Self {
-                Self(value.0)
-            }
-        }
-        impl From<U64> for $unit {
-            fn from(value: U64) -> Self {
-                Self(value.0)
-            }
-        }
-    )*};
-}
-u64_from!(Amount, Height, Nonce, Power, TimeMs);
-
-impl From<u64> for U64 {
-    fn from(value: u64) -> Self {
-        Self(value)
-    }
-}
-
-impl fmt::Display for U64 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Serialize for U64 {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-/// Maximum bytes of an input text that an error repeats.
-const SHOWN_BYTES_MAX: usize = 64;
-
-/// Reads a decimal without sign, spaces or superfluous zeros.
-pub(crate) fn parse_decimal(text: &str) -> Option<u64> {
-    let canonical = text == "0" || !text.starts_with('0');
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if canonical && digits {
-        text.parse().ok()
-    } else {
-        None
-    }
-}
-
-impl<'de> Deserialize<'de> for U64 {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Decimal;
-        impl Visitor<'_> for Decimal {
-            type Value = U64;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a 64-bit integer as a number or a decimal string")
-            }
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<U64, E> {
-                Ok(U64(value))
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<U64, E> {
-                parse_decimal(text).map(U64).ok_or_else(|| {
-                    let found = match text.len() {
-                        0..=SHOWN_BYTES_MAX => de::Unexpected::Str(text),
-                        _ => de::Unexpected::Other("another text"),
-                    };
-                    E::invalid_value(found, &self)
-                })
-            }
-        }
-        deserializer.deserialize_any(Decimal)
-    }
-}
+pub use arg::{AddressArg, Arg, BytesArg, CursorArg, HashArg};
+pub use integer::U64;
+pub(crate) use integer::parse_decimal;
 
 /// A value that is a string in JSON.
 pub trait Text: Sized {
@@ -334,141 +263,10 @@ impl<'de, T: Text> Deserialize<'de> for Shown<T> {
     }
 }
 
-/// A text parameter with its verdict: any text is accepted, and a malformed one returns its
-/// specific code (not -32602) when the method asks for the value.
-///
-/// The text is read in place, in the request; only the value is copied.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Arg<T>(Result<T, Box<ApiError>>);
-
-impl<T> Arg<T> {
-    /// Wraps the verdict on a text.
-    pub(crate) fn judged(verdict: Result<T, ApiError>) -> Self {
-        Self(verdict.map_err(Box::new))
-    }
-
-    /// A valid parameter, for callers.
-    pub const fn new(value: T) -> Self {
-        Self(Ok(value))
-    }
-
-    /// The value.
-    ///
-    /// # Errors
-    /// The error of [`Text::from_text`].
-    pub fn get(self) -> Result<T, ApiError> {
-        self.0.map_err(|error| *error)
-    }
-}
-
-impl<T> From<T> for Arg<T> {
-    fn from(value: T) -> Self {
-        Self::new(value)
-    }
-}
-
-impl From<Address> for Arg<AddressText> {
-    fn from(address: Address) -> Self {
-        Self::new(AddressText::hex(address))
-    }
-}
-
-impl From<Vec<u8>> for Arg<Bytes> {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self::new(Bytes(bytes))
-    }
-}
-
-impl<T: Text> Serialize for Arg<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match &self.0 {
-            Ok(value) => serializer.serialize_str(&value.to_text()),
-            Err(error) => Err(serde::ser::Error::custom(error)),
-        }
-    }
-}
-
-impl<'de, T: Text> Deserialize<'de> for Arg<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer
-            .deserialize_str(StrVisitor::<T>::new())
-            .map(Self::judged)
-    }
-}
-
-struct StrVisitor<T>(std::marker::PhantomData<T>);
-
-impl<T> StrVisitor<T> {
-    const fn new() -> Self {
-        Self(std::marker::PhantomData)
-    }
-}
-
-impl<T: Text> Visitor<'_> for StrVisitor<T> {
-    type Value = Result<T, ApiError>;
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(T::from_text(text))
-    }
-}
-
-/// A hash parameter: `0x` and 64 digits.
-pub type HashArg = Arg<Hash>;
-/// An address parameter: bech32m, or `0x` and 64 digits.
-pub type AddressArg = Arg<AddressText>;
-/// Raw bytes: `0x` and an even number of digits.
-pub type BytesArg = Arg<Bytes>;
-/// A cursor from the page before.
-pub type CursorArg = Arg<Cursor>;
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_64_bit_integer_leaves_as_a_string_and_comes_in_either_form_but_never_as_hex() {
-        assert_eq!(
-            serde_json::to_string(&U64(u64::MAX)).unwrap(),
-            "\"18446744073709551615\""
-        );
-        for good in ["7", "\"7\""] {
-            assert_eq!(serde_json::from_str::<U64>(good).unwrap(), U64(7));
-        }
-        for bad in [
-            "\"0x7\"",
-            "\"07\"",
-            "\"\"",
-            "\"+7\"",
-            "-7",
-            "7.0",
-            "\"18446744073709551616\"",
-            "null",
-        ] {
-            assert!(serde_json::from_str::<U64>(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_malformed_text_keeps_its_own_code_until_it_is_asked_for() {
-        let code = |json: &str| {
-            serde_json::from_str::<HashArg>(json)
-                .unwrap()
-                .get()
-                .unwrap_err()
-                .code
-        };
-        assert_eq!(code("\"0x12\""), Code::BadEncoding.number());
-        assert_eq!(code("\"12\""), Code::BadEncoding.number());
-        assert!(
-            serde_json::from_str::<HashArg>("12").is_err(),
-            "not a text at all"
-        );
-        let address = serde_json::from_str::<AddressArg>("\"vibet1qqqq\"").unwrap();
-        assert_eq!(address.get().unwrap_err().code, Code::BadAddress.number());
-    }
 
     #[test]
     fn an_address_of_another_network_is_refused_and_hex_belongs_to_every_network() {

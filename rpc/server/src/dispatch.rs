@@ -55,10 +55,6 @@ impl Calls for Served {
             ..
         } = request;
         let params = Params::new(params.as_ref().map(|params| params.get()));
-        let refused = |id: Id<'_>, error: ApiError| {
-            let error = MethodResponse::error(id, ErrorObjectOwned::from(error));
-            ready(error).boxed()
-        };
         let Some((_, callback)) = self.methods.method_with_name(&method) else {
             let message = format!("there is no method `{method}`");
             return refused(id, ApiError::new(Code::MethodNotFound, message));
@@ -127,4 +123,9 @@ impl Calls for Served {
         }
         .boxed()
     }
+}
+
+fn refused<'c>(id: Id<'_>, error: ApiError) -> BoxFuture<'c, MethodResponse> {
+    let error = MethodResponse::error(id, ErrorObjectOwned::from(error));
+    ready(error).boxed()
 }

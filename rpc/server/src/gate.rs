@@ -1,307 +1,45 @@
 //! Checks of every call, before and after it runs: the method's name, the caller's budget, the names
 //! of the parameters, and the time limit. Entries of a batch are checked one by one.
 
+mod in_work;
+mod refused;
+mod rules;
+
 use std::borrow::Cow;
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use hyper::body::Bytes;
-use jsonrpsee::server::{BatchResponseBuilder, MethodResponse, StopHandle};
-use jsonrpsee::types::{ErrorObjectOwned, Id, Request};
+use jsonrpsee::server::{BatchResponseBuilder, MethodResponse};
+use jsonrpsee::types::{Id, Request};
 use serde_json::value::RawValue;
 use tokio::task::coop::consume_budget;
-use vibecoin_rpc_api::registry::{self, Method};
-use vibecoin_rpc_api::views::TIMEOUT_MS_MAX;
-use vibecoin_rpc_api::{ApiError, Code};
+use vibecoin_rpc_api::ApiError;
+use vibecoin_rpc_api::registry::Method;
+use vibecoin_rpc_backend::BackendError;
 
-use crate::backend::{BackendError, Caller};
-use crate::building::BUILT_AT_ONCE_MAX;
-use crate::config::{Config, Rate};
 use crate::envelope::{self, Entry, Message};
-use crate::errors::with_reason;
-use crate::host::{Hosts, Origins};
-use crate::listener::DISCARDED_BYTES_MAX;
+use crate::errors::{Coded as _, with_reason};
 use crate::metrics::MethodLabel;
 use crate::params;
-use crate::rate::{Exhausted, RateLimiter};
-use crate::seats::{InLine, Limits, Seat, Seated, Seats, TooManyWait, Waiting};
-use crate::settling::Settling;
+use crate::seats::{Seat, Seated};
 use crate::values;
-use crate::work::{Permit, Work, in_long_steps};
+use crate::work::{Permit, in_long_steps};
+use in_work::CALLER;
+use refused::{refused, timed_out};
+use rules::REQUEST_BYTES_PER_UNIT;
 
-/// Bytes of an answer that a unit of the caller's budget pays for.
-const ANSWER_BYTES_PER_UNIT: usize = 1024;
-/// Bytes of a message that a unit covers; those of the first unit are free.
-const REQUEST_BYTES_PER_UNIT: usize = 4096;
-/// Units for an answer without a call: to a notification, an invalid entry, or an unknown method.
-pub(crate) const REFUSED_COST: u32 = 1;
-/// Budget of an address on the operator's listener without the token: for mistakes of an operator.
-const UNAUTHENTICATED_RATE: Rate = Rate {
-    per_second: 10,
-    burst: 100,
-};
+pub(crate) use in_work::{caller, line_up, on_behalf_of, seated, wait_for_block};
+pub(crate) use refused::{RateLimited, Refused, bare_error};
+pub(crate) use rules::{Paid, REFUSED_COST, Rules};
+
 /// Maximum bytes of a message that is read without a turn: some tens of microseconds.
 const READ_AT_ONCE_BYTES_MAX: usize = 8 * 1024;
 /// Maximum bytes of a message that is read on a thread that serves all connections: a quarter of a millisecond.
 const READ_HERE_BYTES_MAX: usize = 64 * 1024;
-/// Messages of either size with turns that are read at the same time: one leaves a thread, or a core, to the calls of
-/// others.
-const READ_AT_ONCE_MAX: usize = 1;
-
-/// State shared by all connections.
-#[derive(Debug)]
-pub(crate) struct Rules {
-    pub(crate) config: Arc<Config>,
-    pub(crate) limiter: Option<RateLimiter>,
-    /// Budgets of callers of the operator's listener without the token.
-    unauthenticated: Option<RateLimiter>,
-    /// Turns to build answers that can be large.
-    pub(crate) building: Work,
-    /// Turns to read messages above [`READ_AT_ONCE_BYTES_MAX`].
-    reading: Work,
-    /// Turns to read messages above [`READ_HERE_BYTES_MAX`].
-    reading_large: Work,
-    /// Transactions that calls wait for.
-    pub(crate) settling: Settling,
-    /// The connections of this listener.
-    pub(crate) seats: Arc<Seats>,
-    pub(crate) hosts: Hosts,
-    pub(crate) origins: Origins,
-    /// True if `dev_*` methods exist.
-    pub(crate) dev: bool,
-    /// Reports the stop of the server.
-    pub(crate) stop: StopHandle,
-    /// The methods of this listener.
-    table: &'static [Method],
-}
-
-impl Rules {
-    pub(crate) fn new(config: Arc<Config>, dev: bool, stop: StopHandle) -> Self {
-        let limiter = config.rate.map(RateLimiter::new);
-        let seats = Seats::new(Limits::of(&config), Arc::clone(&config.metrics));
-        Self {
-            hosts: Hosts::new(&config),
-            origins: Origins::new(&config),
-            building: Work::new(BUILT_AT_ONCE_MAX),
-            reading: Work::new(READ_AT_ONCE_MAX),
-            reading_large: Work::new(READ_AT_ONCE_MAX),
-            settling: Settling::default(),
-            config,
-            limiter,
-            unauthenticated: None,
-            seats,
-            dev,
-            stop,
-            table: registry::METHODS,
-        }
-    }
-
-    /// The rules of the admin listener.
-    pub(crate) fn admin(config: Arc<Config>, stop: StopHandle) -> Self {
-        Self {
-            table: registry::ADMIN_METHODS,
-            unauthenticated: Some(RateLimiter::new(UNAUTHENTICATED_RATE)),
-            ..Self::new(config, false, stop)
-        }
-    }
-
-    /// Returns true if this listener answers to the method.
-    pub(crate) fn serves(&self, method: &str) -> bool {
-        self.config.serves(method) && (self.dev || !method.starts_with("dev_"))
-    }
-
-    fn method(&self, name: &str) -> Result<&'static Method, ApiError> {
-        registry::find_in(self.table, name)
-            .filter(|method| self.serves(method.name))
-            .ok_or_else(|| {
-                let shown: String = name.chars().take(64).collect();
-                ApiError::new(
-                    Code::MethodNotFound,
-                    format!("there is no method `{shown}`; see rpc_getMethods"),
-                )
-                .with("method", shown)
-            })
-    }
-
-    /// Returns the limiter, if calls of `peer` are limited.
-    pub(crate) fn limits(&self, peer: IpAddr) -> Option<&RateLimiter> {
-        let exempt = self.config.rate_exempts_loopback && peer.to_canonical().is_loopback();
-        self.limiter.as_ref().filter(|_| !exempt)
-    }
-
-    /// Charges for the bytes of an answer beyond the price of its method: a unit covers 1 KiB.
-    pub(crate) fn charge_answer(&self, caller: Caller, method: &Method, bytes: usize) {
-        let units = u32::try_from(bytes / ANSWER_BYTES_PER_UNIT).unwrap_or(u32::MAX);
-        self.charge(caller, units.saturating_sub(method.cost));
-    }
-
-    /// Charges for an answer that is no call's: a unit, and one for each KiB.
-    pub(crate) fn charge_page(&self, caller: Caller, bytes: usize) {
-        let units = u32::try_from(bytes / ANSWER_BYTES_PER_UNIT).unwrap_or(u32::MAX);
-        self.charge(caller, units.saturating_add(REFUSED_COST));
-    }
-
-    /// Charges a caller of the operator's listener without the token, and returns true if it has used up its
-    /// budget. This budget is separate: the operator, who may call from the same address, is answered regardless.
-    pub(crate) fn charge_unauthenticated(&self, peer: IpAddr) -> bool {
-        if self.config.rate_exempts_loopback && peer.to_canonical().is_loopback() {
-            return false;
-        }
-        let limiter = self.unauthenticated.as_ref();
-        limiter.is_some_and(|limiter| limiter.take(peer, REFUSED_COST, Instant::now()).is_err())
-    }
-
-    /// Takes the price of `bytes` of a message, less what is `paid` for it: the budget is checked before a
-    /// large message is read.
-    pub(crate) fn pay_message(&self, caller: Caller, paid: &mut Paid, bytes: usize) -> Result<(), Refused> {
-        let units = message_units(bytes);
-        let missing = units.saturating_sub(paid.0);
-        if let Some(address) = caller.address.filter(|_| missing > 0) {
-            self.pay(address, missing)?;
-            paid.0 = units;
-        }
-        Ok(())
-    }
-
-    /// Charges for bytes that were read and discarded. Refusing costs a unit in any case: a caller that
-    /// continues after it has been refused goes deeper into debt.
-    pub(crate) fn charge_discarded(&self, caller: Caller, bytes: usize) {
-        self.charge(caller, message_units(bytes).saturating_add(1));
-    }
-
-    /// Returns the number of bytes that are read and discarded, so that the caller can read its
-    /// answer.
-    pub(crate) fn discards_max(&self, peer: IpAddr) -> usize {
-        if self.is_deep_in_debt(peer) {
-            0
-        } else {
-            DISCARDED_BYTES_MAX
-        }
-    }
-
-    /// Returns true if `peer` continued after it had been refused, and owes for it.
-    pub(crate) fn is_deep_in_debt(&self, peer: IpAddr) -> bool {
-        self.deep_debt(peer).is_some()
-    }
-
-    /// Returns the answer to a connection of a caller that is deep in debt, and charges for it.
-    pub(crate) fn refuse_connection(&self, peer: IpAddr) -> Option<Refused> {
-        let wait = self.deep_debt(peer)?;
-        self.limits(peer)?.charge(peer, 1, Instant::now());
-        Some(Refused::for_debt(wait))
-    }
-
-    fn deep_debt(&self, peer: IpAddr) -> Option<Exhausted> {
-        self.limits(peer)?.deep_debt(peer, Instant::now())
-    }
-
-    /// Charges for costs that are known only after a call was admitted.
-    pub(crate) fn charge(&self, caller: Caller, units: u32) {
-        if let Some(address) = caller.address.filter(|_| units > 0)
-            && let Some(limiter) = self.limits(address)
-        {
-            limiter.charge(address, units, Instant::now());
-        }
-    }
-
-    /// Refuses a caller that is in debt from such charges.
-    pub(crate) fn solvent(&self, caller: Caller) -> Result<(), Refused> {
-        caller.address.map_or(Ok(()), |address| self.pay(address, 0))
-    }
-
-    fn pay(&self, peer: IpAddr, cost: u32) -> Result<(), Refused> {
-        let Some(limiter) = self.limits(peer) else {
-            return Ok(());
-        };
-        limiter
-            .take(peer, cost, Instant::now())
-            .map_err(Refused::for_debt)
-    }
-
-    fn time_limit(&self, method: &Method) -> Duration {
-        if method.waits {
-            self.longest_time_limit()
-        } else {
-            self.config.call_timeout
-        }
-    }
-
-    /// The limit of a call that waits, and of a whole batch.
-    fn longest_time_limit(&self) -> Duration {
-        self.config
-            .call_timeout
-            .saturating_add(Duration::from_millis(TIMEOUT_MS_MAX))
-    }
-}
-
-/// Units that are paid for the bytes of one message.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Paid(u32);
-
-fn message_units(bytes: usize) -> u32 {
-    u32::try_from(bytes / REQUEST_BYTES_PER_UNIT).unwrap_or(u32::MAX)
-}
-
-/// Marks an answer that reports "too many": over HTTP its status becomes 429.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RateLimited {
-    retry_after: Duration,
-}
-
-impl RateLimited {
-    /// The value of `Retry-After`.
-    pub(crate) const fn retry_after_seconds(self) -> u64 {
-        self.retry_after.as_secs().saturating_add(1)
-    }
-}
-
-/// Refusal of a call.
-#[derive(Debug)]
-pub(crate) struct Refused {
-    error: ApiError,
-    limited: Option<RateLimited>,
-}
-
-impl Refused {
-    fn for_debt(Exhausted(wait): Exhausted) -> Self {
-        let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        let error = ApiError::new(Code::RateLimited, "the budget of this address is used up");
-        Self {
-            error: error.with("retryAfterMs", ms.to_string()),
-            limited: Some(RateLimited { retry_after: wait }),
-        }
-    }
-
-    /// The HTTP answer to a connection of which nothing is read.
-    pub(crate) fn before_a_seat(self) -> String {
-        let seconds = self.limited.map_or(1, RateLimited::retry_after_seconds);
-        let body = bare_error(Id::Null, self.error);
-        format!(
-            "HTTP/1.1 429 Too Many Requests\r\nretry-after: {seconds}\r\nconnection: close\r\n\
-             content-type: application/json; charset=utf-8\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )
-    }
-
-    /// The answer to the call.
-    pub(crate) fn answer(self, id: Id<'_>) -> MethodResponse {
-        let mut response = refused(id, self.error);
-        if let Some(limited) = self.limited {
-            response.extensions_mut().insert(limited);
-        }
-        response
-    }
-}
-
-impl From<ApiError> for Refused {
-    fn from(error: ApiError) -> Self {
-        Self { error, limited: None }
-    }
-}
 
 /// The methods behind the gate.
 pub(crate) trait Calls: Sync {
@@ -322,58 +60,6 @@ pub(crate) struct Gate<C> {
     pub(crate) rules: Arc<Rules>,
     pub(crate) seated: Arc<Seated>,
     pub(crate) calls: C,
-}
-
-tokio::task_local! {
-    /// The connection of the call in work. The library passes only the parameters to methods.
-    static CALLER: Arc<Seated>;
-}
-
-/// The caller that the call in work is charged to; the node for a task that serves no connection.
-pub(crate) fn caller() -> Caller {
-    CALLER.try_with(|caller| caller.caller()).unwrap_or(Caller::NODE)
-}
-
-/// The connection of the call in work; `None` for a task that serves no connection.
-pub(crate) fn seated() -> Option<Arc<Seated>> {
-    CALLER.try_with(Arc::clone).ok()
-}
-
-/// Runs a call in another task than the one that serves its connection.
-pub(crate) async fn on_behalf_of<T>(seated: Option<Arc<Seated>>, call: impl Future<Output = T>) -> T {
-    match seated {
-        Some(seated) => CALLER.scope(seated, call).await,
-        None => call.await,
-    }
-}
-
-/// Marks the call in work as one that waits for a block, until the result is dropped. A task that serves no
-/// connection has no seat to bound.
-pub(crate) fn wait_for_block() -> Result<Option<Waiting>, ApiError> {
-    let waiting = CALLER.try_with(|caller| caller.wait()).ok().transpose();
-    waiting.map_err(|too_many| {
-        refuse_wait(
-            too_many,
-            "wait for a block already; a WebSocket session may wait",
-            "waiting",
-        )
-    })
-}
-
-/// Marks the call in work as one that waits for its turn, until the result is dropped.
-pub(crate) fn line_up() -> Result<Option<InLine>, ApiError> {
-    let in_line = CALLER.try_with(|caller| caller.line_up()).ok().transpose();
-    in_line.map_err(|too_many| refuse_wait(too_many, "wait for their turn already", "turns"))
-}
-
-fn refuse_wait(too_many: TooManyWait, what: &str, queue: &str) -> ApiError {
-    let (of, limit) = match too_many {
-        TooManyWait::OfAddress(limit) => ("of this address ", limit),
-        TooManyWait::OfAll(limit) => ("", limit),
-    };
-    ApiError::new(Code::RateLimited, format!("{limit} calls {of}{what}"))
-        .with("queue", queue)
-        .with("limit", limit.to_string())
 }
 
 /// Calls of one connection run one after the other, so that one answer at a time can be large. Those that
@@ -589,7 +275,7 @@ impl<C: Calls> Gate<C> {
             waited = limited => {
                 waited.map_or_else(|_| timed_out(id, method.name), |done| with_reason(done, Some(method)))
             }
-            () = self.rules.stop.clone().shutdown() => refused(id, BackendError::ShuttingDown.into()),
+            () = self.rules.stop.clone().shutdown() => refused(id, BackendError::ShuttingDown.coded()),
         }
     }
 
@@ -621,19 +307,6 @@ pub(crate) async fn yield_often() {
     for _ in 0..6 {
         consume_budget().await;
     }
-}
-
-fn timed_out(id: Id<'_>, what: &str) -> MethodResponse {
-    refused(id, ApiError::new(Code::Timeout, format!("{what} took too long")))
-}
-
-fn refused(id: Id<'_>, error: ApiError) -> MethodResponse {
-    MethodResponse::error(id, ErrorObjectOwned::from(error))
-}
-
-/// An error before any method is known.
-pub(crate) fn bare_error(id: Id<'_>, error: ApiError) -> String {
-    refused(id, error).into_json().get().to_owned()
 }
 
 #[cfg(test)]

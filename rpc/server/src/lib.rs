@@ -1,10 +1,10 @@
-//! The JSON-RPC server over a [`Backend`]: HTTP and WebSocket on one port, health beside it.
+//! The JSON-RPC server over a [`vibecoin_rpc_backend::Backend`]: HTTP and WebSocket on one port, health beside it.
 //!
-//! It knows the chain's types and rules of form, and no engine, database or network. [`backend`] is
+//! It knows the chain's types and rules of form, and no engine, database or network. `rpc/backend` is
 //! the interface to the node; [`Config`] bounds what a caller may do.
 //!
 //! ```no_run
-//! # async fn example<B: vibecoin_rpc_server::Backend>(backend: std::sync::Arc<B>) -> std::io::Result<()> {
+//! # async fn example<B: vibecoin_rpc_backend::Backend>(backend: std::sync::Arc<B>) -> std::io::Result<()> {
 //! use vibecoin_rpc_server::{Config, RpcServer};
 //!
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:8645").await?;
@@ -16,7 +16,7 @@
 //! ```
 //!
 //! A call passes, in this order: the seats for connections, `Host` and `Origin` (`host`), the size, time and
-//! type of the body (`server`, `request`) or of the WebSocket message (`websocket`). From there on every
+//! type of the body (`server`, `http`, `request`) or of the WebSocket message (`websocket`). From there on every
 //! transport takes the same path: the number of batch entries, ids and the rest of the envelope (`envelope`);
 //! then, for each entry separately, the method's name, the caller's budget, depth, names and values of the
 //! parameters, the time limit, and the form of errors (`gate`, `params`, `values`, `rate`); then its method
@@ -24,10 +24,9 @@
 //! large (`building`).
 //!
 //! The operator has a separate listener with separate methods ([`RpcServer::start_admin`], `access`);
-//! metrics for Prometheus have a third one ([`prometheus`]).
+//! metrics for Prometheus (`rpc/metrics`) have a third one ([`prometheus`]).
 
 mod access;
-pub mod backend;
 mod building;
 mod config;
 mod dispatch;
@@ -35,6 +34,7 @@ mod envelope;
 mod errors;
 mod gate;
 mod host;
+mod http;
 mod listener;
 mod methods;
 pub mod metrics;
@@ -58,7 +58,6 @@ mod websocket;
 mod work;
 
 pub use access::AdminToken;
-pub use backend::{Backend, BackendError, Caller, Refusal};
 pub use building::BUILDING_BYTES_MAX;
 pub use config::{Config, Rate};
 pub use server::RpcServer;

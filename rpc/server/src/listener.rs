@@ -18,7 +18,8 @@ use jsonrpsee::core::BoxError;
 use jsonrpsee::server::{HttpBody, StopHandle};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::seats::{Phase, Queued, Seat, Seated, Seats};
+use crate::gate::Rules;
+use crate::seats::{Phase, Queued, Seat, Seated};
 use crate::socket::{Socket, Stream, linger};
 use crate::watched::Watched;
 
@@ -33,6 +34,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers of a listener.
 pub(crate) trait Answers: Send + Sync + 'static {
+    /// The rules by which callers are seated and charged.
+    fn rules(&self) -> &Rules;
+
     /// Answers one request of a connection.
     fn answer(
         &self,
@@ -41,23 +45,11 @@ pub(crate) trait Answers: Send + Sync + 'static {
         request: Request<Incoming>,
     ) -> impl Future<Output = Response<HttpBody>> + Send;
 
-    /// A connection found no seat.
-    fn turned_away(&self) {}
-
     /// Returns the answer to a connection from an address of which nothing is read, whatever it
     /// requests.
-    fn refuse(&self, _peer: IpAddr) -> Option<String> {
-        None
+    fn refuse(&self, peer: IpAddr) -> Option<String> {
+        self.rules().refuse_connection(peer)
     }
-
-    /// Returns the number of bytes behind an answer that are read and discarded, so that the peer can read
-    /// the answer.
-    fn discards_max(&self, _seated: &Seated) -> usize {
-        DISCARDED_BYTES_MAX
-    }
-
-    /// Called with the number of bytes that were discarded.
-    fn discarded(&self, _seated: &Seated, _bytes: usize) {}
 }
 
 /// The address of this machine at which a request's connection arrived.
@@ -79,13 +71,10 @@ pub(crate) fn reachable(listener: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listener.port())
 }
 
-/// Accepts connections until `stop` reports the end.
-pub(crate) async fn serve<A: Answers>(
-    listener: TcpListener,
-    seats: Arc<Seats>,
-    answers: Arc<A>,
-    stop: StopHandle,
-) {
+/// Accepts connections until the listener is stopped.
+pub(crate) async fn serve<A: Answers>(listener: TcpListener, answers: Arc<A>) {
+    let rules = answers.rules();
+    let (seats, stop) = (&rules.seats, rules.stop.clone());
     let mut stopped = std::pin::pin!(stop.clone().shutdown());
     let mut sweep = tokio::time::interval(seats.limits().sweep_interval());
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -120,7 +109,7 @@ pub(crate) async fn serve<A: Answers>(
         }
         id = id.wrapping_add(1);
         let Some(seated) = seats.take(id, peer.ip(), Instant::now()) else {
-            answers.turned_away();
+            rules.config.metrics.turned_away.inc();
             write_at_once(&stream, TOO_MANY);
             continue;
         };
@@ -195,8 +184,10 @@ async fn connection<A: Answers>(
         tracing::debug!(target: "rpc", peer = %seat.peer, %error, "connection ended");
     } else if is_unread.load(Ordering::Relaxed) && !stopping {
         let (seated, answers) = ending;
-        let discarded = take_leave(&seated, &socket, answers.discards_max(&seated), stopped).await;
-        answers.discarded(&seated, discarded);
+        let rules = answers.rules();
+        let bytes_max = rules.discards_max(seated.peer);
+        let discarded = take_leave(&seated, &socket, bytes_max, stopped).await;
+        rules.charge_discarded(seated.caller(), discarded);
     }
 }
 

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
+use vibecoin_metrics::{Counter, Label, Labelled, Seconds, metrics};
 use vibecoin_rpc_api::Code;
 use vibecoin_rpc_api::registry::{ADMIN_METHODS, METHODS};
-
-use crate::metrics;
-use crate::prometheus::{Counter, Label, Labelled, Seconds};
 
 /// A method as a label. Unknown names share one value, so that callers cannot create series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

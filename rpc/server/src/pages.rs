@@ -3,9 +3,9 @@
 use hyper::{Response, StatusCode};
 use jsonrpsee::server::HttpBody;
 use vibecoin_rpc_api::views::{HealthCheckView, HealthView};
+use vibecoin_rpc_backend::Backend;
 
-use crate::backend::Backend;
-use crate::request::{json, plain};
+use crate::http::{json, plain};
 
 /// The answer of `node_getHealth`.
 pub(crate) fn health_view<B: Backend>(backend: &B) -> HealthView {

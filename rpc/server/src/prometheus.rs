@@ -1,287 +1,175 @@
-//! Metrics for Prometheus: their declaration in a crate, and the listener that serves them.
+//! `GET /metrics`, on a separate listener.
 //!
-//! A crate has one struct, made by [`crate::metrics!`]: the field's documentation is the help text,
-//! and every series exists from the start, so that a rule that watches for a rare fault finds it at 0.
-//!
-//! ```
-//! use vibecoin_rpc_server::metrics;
-//! use vibecoin_rpc_server::prometheus::{Counter, Gauge, Registry};
-//!
-//! metrics! {
-//!     /// The kettle.
-//!     pub struct KettleMetrics in "kettle" {
-//!         /// Times the water boiled.
-//!         boiled: Counter = "boiled_total",
-//!         /// How warm the water is, in degrees.
-//!         warmth: Gauge = "warmth_celsius",
-//!     }
-//! }
-//! let kettle = KettleMetrics::default();
-//! kettle.boiled.inc();
-//! let mut registry = Registry::default();
-//! kettle.register(&mut registry);
-//! let text = vibecoin_rpc_server::prometheus::render(&registry);
-//! assert!(text.contains("vibecoin_kettle_boiled_total 1"));
-//! ```
+//! Each request costs a unit of a budget per address, and the page a unit per KiB: a caller that asks without a pause
+//! loses its connection and gets no other while it owes.
 
-mod endpoint;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use http_body_util::Full;
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::{Method, Request, Response, StatusCode};
+use jsonrpsee::server::{HttpBody, ServerHandle, stop_channel};
+use tokio::net::TcpListener;
+use tokio::sync::Mutex;
 
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::info::Info;
+use crate::config::Config;
+use crate::gate::{Rules, yield_often};
+use crate::http::{closing_in_debt, not_allowed, plain, with_type};
+use crate::listener::{self, Answers, LocalAddress};
+use crate::seats::Seated;
 
-pub use endpoint::{CONTENT_TYPE, MetricsServer, Render};
-pub use prometheus_client::metrics::counter::Counter;
-pub use prometheus_client::metrics::gauge::Gauge;
-pub use prometheus_client::registry::Registry;
+/// Content type of the answer.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Maximum number of connections. Scrapers need one; the rest is capacity for a burst of
+/// unauthenticated peers.
+const CONNECTIONS_MAX: u32 = 64;
+/// Maximum age of a cached page. Rendering takes 0.2 ms, and scrapers ask once in some seconds.
+const PAGE_AGE_MAX: Duration = Duration::from_millis(100);
 
-/// A gauge of a fractional quantity.
-pub type FloatGauge = Gauge<f64, AtomicU64>;
-/// A counter of a fractional quantity, such as seconds.
-pub type FloatCounter = Counter<f64, AtomicU64>;
+/// The answer to a request for a host that is not this node.
+const FOREIGN_HOST: &str = "the Host header names no host that this node answers for, see rpc.hosts\n";
 
-/// Declaration of a metric: for the documentation, and to check a scrape against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Declared {
-    /// Its whole name.
-    pub name: &'static str,
-    /// `counter`, `gauge` or `histogram`.
-    pub kind: &'static str,
-    /// The label that distinguishes its series, if there is one.
-    pub label: Option<&'static str>,
-    /// The lines of its documentation.
-    pub help: &'static [&'static str],
+/// Makes the text of a scrape. Called on a thread that may block for a moment.
+pub type Render = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// The listener. Dropping it stops it.
+#[derive(Debug)]
+pub struct MetricsServer {
+    address: SocketAddr,
+    handle: ServerHandle,
 }
 
-impl Declared {
-    /// The help text in one line, as it is shown.
-    #[must_use]
-    pub fn help_line(&self) -> String {
-        let line = self
-            .help
-            .iter()
-            .map(|line| line.trim())
-            .collect::<Vec<_>>()
-            .join(" ");
-        // The encoder appends a full stop.
-        line.trim_end_matches('.').to_owned()
-    }
-
-    /// The name in HELP and TYPE: that of a counter is without its suffix.
-    #[must_use]
-    pub fn family(&self) -> &'static str {
-        self.name.strip_suffix("_total").unwrap_or(self.name)
-    }
-}
-
-/// A metric type.
-pub trait Metric {
-    /// For [`Declared::kind`].
-    const KIND: &'static str;
-    /// For [`Declared::label`].
-    const LABEL: Option<&'static str> = None;
-
-    /// Initial value of the metric.
-    fn new() -> Self;
-
-    /// Registers the metric.
-    fn register(&self, registry: &mut Registry, declared: &Declared);
-}
-
-macro_rules! plain_metric {
-    ($($type:ty, $kind:literal;)*) => {$(
-        impl Metric for $type {
-            const KIND: &'static str = $kind;
-
-            fn new() -> Self {
-                Self::default()
-            }
-
-            fn register(&self, registry: &mut Registry, declared: &Declared) {
-                registry.register(declared.family(), declared.help_line(), self.clone());
-            }
-        }
-    )*};
-}
-plain_metric! {
-    Counter, "counter";
-    FloatCounter, "counter";
-    Gauge, "gauge";
-    FloatGauge, "gauge";
-}
-
-/// Durations, in seconds: from a tenth of a millisecond to about 26 seconds, each bucket twice the one
-/// before.
-#[derive(Clone, Debug)]
-pub struct Seconds(prometheus_client::metrics::histogram::Histogram);
-
-/// The smallest bucket, and the number of buckets.
-const BUCKETS: (f64, u16) = (0.0001, 19);
-
-impl Seconds {
-    /// Records a duration. Takes a lock for a moment; not for the innermost loops.
-    pub fn observe(&self, took: Duration) {
-        self.0.observe(took.as_secs_f64());
-    }
-
-    /// Records a duration in microseconds.
-    pub fn observe_micros(&self, micros: u64) {
-        self.observe(Duration::from_micros(micros));
-    }
-}
-
-impl Metric for Seconds {
-    const KIND: &'static str = "histogram";
-
-    fn new() -> Self {
-        let (least, count) = BUCKETS;
-        let buckets = prometheus_client::metrics::histogram::exponential_buckets(least, 2.0, count);
-        Self(prometheus_client::metrics::histogram::Histogram::new(buckets))
-    }
-
-    fn register(&self, registry: &mut Registry, declared: &Declared) {
-        registry.register(declared.family(), declared.help_line(), self.0.clone());
-    }
-}
-
-/// The values of a label. They are few, and all are known.
-pub trait Label: Copy {
-    /// The label's name.
-    const NAME: &'static str;
-
-    /// Every value, in the order of [`Label::index`].
-    fn all() -> Vec<&'static str>;
-
-    /// Index of this one in [`Label::all`].
-    fn index(self) -> usize;
-}
-
-/// An enum as a label: each variant with its value.
-#[macro_export]
-macro_rules! label {
-    ($(#[doc = $doc:literal])* $vis:vis enum $Label:ident as $name:literal {
-        $( $(#[doc = $variant_doc:literal])* $variant:ident = $value:literal, )*
-    }) => {
-        $(#[doc = $doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        $vis enum $Label { $( $(#[doc = $variant_doc])* $variant, )* }
-
-        impl $crate::prometheus::Label for $Label {
-            const NAME: &'static str = $name;
-
-            fn all() -> Vec<&'static str> {
-                vec![$($value,)*]
-            }
-
-            fn index(self) -> usize {
-                self as usize
-            }
-        }
-    };
-}
-
-type LabelSet = [(&'static str, &'static str); 1];
-
-/// One metric for each value of a label. A look-up costs an index.
-#[derive(Clone, Debug)]
-pub struct Labelled<L, M> {
-    family: Family<LabelSet, M>,
-    cells: Vec<M>,
-    label: std::marker::PhantomData<fn(L)>,
-}
-
-impl<L: Label, M: Clone + Default> Labelled<L, M> {
-    /// The metric of a value.
+impl MetricsServer {
+    /// Serves until it is stopped, with the deadlines and the hosts of `common`.
     ///
-    /// # Panics
-    /// Never for labels made by [`crate::label!`]: a value that is not in its own list is a bug.
+    /// # Errors
+    /// When the listener has no address.
+    pub fn start(listener: TcpListener, common: &Config, render: Render) -> std::io::Result<Self> {
+        let address = listener.local_addr()?;
+        let (stop, handle) = stop_channel();
+        let config = Config {
+            connections_max: CONNECTIONS_MAX.min(common.connections_max),
+            websockets_max: 0,
+            ..common.clone()
+        };
+        let rules = Rules::new(Arc::new(config), false, stop);
+        let scraper = Arc::new(Scraper {
+            rules,
+            render,
+            page: Arc::default(),
+        });
+        tokio::spawn(listener::serve(listener, scraper));
+        Ok(Self { address, handle })
+    }
+
+    /// The address at which it listens.
     #[must_use]
-    pub fn at(&self, label: L) -> &M {
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "there is a cell for each value of the label"
-        )]
-        &self.cells[label.index()]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The address at which programs of this machine reach it.
+    #[must_use]
+    pub fn endpoint(&self) -> SocketAddr {
+        listener::reachable(self.address)
+    }
+
+    /// Takes no more connections.
+    pub fn stop(self) {
+        // An error means that it has stopped already.
+        let _ = self.handle.stop();
     }
 }
 
-impl<L: Label, M> Metric for Labelled<L, M>
-where
-    M: Metric + Clone + Default + std::fmt::Debug + Send + Sync + 'static,
-    M: prometheus_client::encoding::EncodeMetric + prometheus_client::metrics::TypedMetric,
-{
-    const KIND: &'static str = M::KIND;
-    const LABEL: Option<&'static str> = Some(L::NAME);
+/// Answers scrapes.
+struct Scraper {
+    rules: Rules,
+    render: Render,
+    page: Arc<Mutex<Page>>,
+}
 
-    fn new() -> Self {
-        let family = Family::<LabelSet, M>::default();
-        let cell = |value: &'static str| family.get_or_create_owned(&[(L::NAME, value)]);
-        let cells = L::all().into_iter().map(cell).collect();
-        Self {
-            cells,
-            family,
-            label: std::marker::PhantomData,
+/// The newest page and when it was rendered.
+#[derive(Default)]
+struct Page(Option<(Instant, Bytes)>);
+
+impl Page {
+    /// Returns the page, rendered again if it is too old.
+    fn at(&mut self, now: Instant, render: &Render) -> Bytes {
+        if let Some((rendered, text)) = &self.0
+            && now.saturating_duration_since(*rendered) < PAGE_AGE_MAX
+        {
+            return text.clone();
         }
-    }
-
-    fn register(&self, registry: &mut Registry, declared: &Declared) {
-        registry.register(declared.family(), declared.help_line(), self.family.clone());
+        let text = Bytes::from(render());
+        self.0 = Some((now, text.clone()));
+        text
     }
 }
 
-/// Declares the metrics of a crate.
-#[macro_export]
-macro_rules! metrics {
-    ($(#[doc = $room_doc:literal])* $vis:vis struct $Room:ident in $room:literal {
-        $( $(#[doc = $help:literal])+ $field:ident: $type:ty = $name:literal, )*
-    }) => {
-        $(#[doc = $room_doc])*
-        #[derive(Clone, Debug)]
-        $vis struct $Room { $( $(#[doc = $help])+ pub $field: $type, )* }
+impl Answers for Scraper {
+    fn rules(&self) -> &Rules {
+        &self.rules
+    }
 
-        impl Default for $Room {
-            fn default() -> Self {
-                Self { $( $field: <$type as $crate::prometheus::Metric>::new(), )* }
+    async fn answer(&self, seated: &Arc<Seated>, _: u32, request: Request<Incoming>) -> Response<HttpBody> {
+        yield_often().await;
+        let answer = self.page(request).await;
+        let bytes = usize::try_from(answer.body().size_hint().lower()).unwrap_or(usize::MAX);
+        self.rules.charge_page(seated.caller(), bytes);
+        closing_in_debt(&self.rules, seated.peer, answer)
+    }
+}
+
+impl Scraper {
+    async fn page(&self, request: Request<Incoming>) -> Response<HttpBody> {
+        let local = request.extensions().get::<LocalAddress>().map(|local| local.0);
+        // A page whose name was rebound to this machine would read the metrics, too.
+        if !self.rules.hosts.allow(request.headers(), request.uri(), local) {
+            return plain(StatusCode::FORBIDDEN, FOREIGN_HOST);
+        }
+        match (request.method(), request.uri().path()) {
+            (&Method::GET | &Method::HEAD, "/metrics") => {
+                // The thread keeps the lock, so that abandoned requests do not render side by side.
+                let mut page = Arc::clone(&self.page).lock_owned().await;
+                let render = Arc::clone(&self.render);
+                match tokio::task::spawn_blocking(move || page.at(Instant::now(), &render)).await {
+                    Ok(text) => with_type(StatusCode::OK, HttpBody::new(Full::new(text)), CONTENT_TYPE),
+                    Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n"),
+                }
             }
+            (_, "/metrics") => not_allowed("GET, HEAD", "GET /metrics\n"),
+            _ => plain(StatusCode::NOT_FOUND, "figures are at /metrics\n"),
         }
-
-        impl $Room {
-            /// The declared metrics, in order.
-            pub const DECLARED: &'static [$crate::prometheus::Declared] = &[ $(
-                $crate::prometheus::Declared {
-                    name: concat!("vibecoin_", $room, "_", $name),
-                    kind: <$type as $crate::prometheus::Metric>::KIND,
-                    label: <$type as $crate::prometheus::Metric>::LABEL,
-                    help: &[$($help),+],
-                },
-            )* ];
-
-            /// Registers all of them.
-            pub fn register(&self, registry: &mut $crate::prometheus::Registry) {
-                let mut declared = Self::DECLARED.iter();
-                $( if let Some(declared) = declared.next() {
-                    $crate::prometheus::Metric::register(&self.$field, registry, declared);
-                } )*
-            }
-        }
-    };
+    }
 }
 
-/// Facts about the program, as the labels of `vibecoin_build_info`.
-pub fn register_build(registry: &mut Registry, facts: Vec<(&'static str, String)>) {
-    registry.register("vibecoin_build", BUILD_HELP, Info::new(facts));
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The help text of `vibecoin_build_info`.
-pub const BUILD_HELP: &str = "Which program this is; always 1";
+    use super::*;
 
-/// Everything that is registered, in the text format of Prometheus (OpenMetrics).
-#[must_use]
-pub fn render(registry: &Registry) -> String {
-    let mut text = String::new();
-    // Writing to a string cannot fail.
-    let _always = prometheus_client::encoding::text::encode(&mut text, registry);
-    text
+    #[test]
+    fn requests_within_the_age_of_a_page_share_it_and_a_later_one_renders_anew() {
+        let rendered = Arc::new(AtomicUsize::new(0));
+        let render: Render = {
+            let rendered = Arc::clone(&rendered);
+            Arc::new(move || rendered.fetch_add(1, Ordering::Relaxed).to_string())
+        };
+        let (mut page, start) = (Page::default(), Instant::now());
+        let ms = Duration::from_millis;
+        for (age, text) in [
+            (ms(0), "0"),
+            (ms(99), "0"),
+            (ms(100), "1"),
+            (ms(199), "1"),
+            (ms(5_000), "2"),
+        ] {
+            let shown = start.checked_add(age).map(|now| page.at(now, &render));
+            assert_eq!(shown.as_deref(), Some(text.as_bytes()), "after {age:?}");
+        }
+        assert_eq!(rendered.load(Ordering::Relaxed), 3);
+    }
 }

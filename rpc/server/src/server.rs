@@ -6,24 +6,25 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
-use jsonrpsee::server::{ConnectionId, HttpBody, Methods, ServerHandle, StopHandle, stop_channel};
+use jsonrpsee::server::{ConnectionId, HttpBody, Methods, ServerHandle, stop_channel};
 use jsonrpsee::types::Id;
 use tokio::net::TcpListener;
 use vibecoin_rpc_api::Code;
+use vibecoin_rpc_backend::Backend;
 
 use crate::access::AdminToken;
-use crate::backend::Backend;
 use crate::config::Config;
 use crate::dispatch::Served;
 use crate::gate::{Gate, Rules, bare_error, yield_often};
 use crate::host::Origin;
+use crate::http::{
+    RPC_METHODS, answered, check_type, closing, closing_in_debt, is_upgrade, json, not_allowed, nothing,
+    plain, preflight, share,
+};
 use crate::listener::{self, Answers, LocalAddress};
 use crate::methods::{self, Rpc};
 use crate::pages;
-use crate::request::{
-    RPC_METHODS, answered, check_type, closing, is_upgrade, json, not_allowed, nothing, plain, preflight,
-    read_body, share,
-};
+use crate::request::read_body;
 use crate::seats::Seated;
 use crate::websocket::{self, Session};
 
@@ -80,14 +81,13 @@ impl RpcServer {
         handle: ServerHandle,
     ) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
-        let stop: StopHandle = rules.stop.clone();
         let shared = Arc::new(Shared {
             rules: Arc::clone(&rules),
             methods,
             token,
             backend,
         });
-        tokio::spawn(listener::serve(listener, Arc::clone(&rules.seats), shared, stop));
+        tokio::spawn(listener::serve(listener, shared));
         Ok(Self {
             address,
             handle,
@@ -177,6 +177,10 @@ impl<B: Backend> Shared<B> {
 }
 
 impl<B: Backend> Answers for Shared<B> {
+    fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
     async fn answer(&self, seated: &Arc<Seated>, id: u32, request: Request<Incoming>) -> Response<HttpBody> {
         // Requests may come one after the other in a row, without a wait.
         yield_often().await;
@@ -198,14 +202,7 @@ impl<B: Backend> Answers for Shared<B> {
         }
         // Health is answered in any case: a caller that asks without a pause, or continues with calls while
         // it owes for many, loses its connection, and gets no other until it owes less.
-        if self.rules.is_deep_in_debt(seated.peer) {
-            return closing(answer);
-        }
-        answer
-    }
-
-    fn turned_away(&self) {
-        self.rules.config.metrics.turned_away.inc();
+        closing_in_debt(&self.rules, seated.peer, answer)
     }
 
     fn refuse(&self, peer: IpAddr) -> Option<String> {
@@ -213,17 +210,7 @@ impl<B: Backend> Answers for Shared<B> {
         if self.token.is_some() {
             return None;
         }
-        let refused = self.rules.refuse_connection(peer)?;
-        self.rules.config.metrics.debtors.inc();
-        Some(refused.before_a_seat())
-    }
-
-    fn discards_max(&self, seated: &Seated) -> usize {
-        self.rules.discards_max(seated.peer)
-    }
-
-    fn discarded(&self, seated: &Seated, bytes: usize) {
-        self.rules.charge_discarded(seated.caller(), bytes);
+        self.rules.refuse_connection(peer)
     }
 }
 
@@ -305,7 +292,7 @@ impl<B: Backend> Connection<'_, B> {
             Err(refused) => return *refused,
         };
         if !self.seated.upgrade() {
-            self.shared.turned_away();
+            self.shared.rules.config.metrics.turned_away.inc();
             return plain(StatusCode::TOO_MANY_REQUESTS, "too many sessions\n");
         }
         let session = Session {

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use vibecoin_rpc_api::{ApiError, Code};
-
-use crate::backend::Caller;
+use vibecoin_rpc_backend::Caller;
 
 /// Transactions that the calls of one caller may wait for.
 pub(crate) const SETTLING_PER_CALLER_MAX: usize = 400;

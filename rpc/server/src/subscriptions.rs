@@ -19,8 +19,9 @@ use vibecoin_primitives::{Address, Height};
 use vibecoin_rpc_api::methods::SubscriptionApiServer;
 use vibecoin_rpc_api::views::{Topic, TopicParams, TransactionDetail};
 use vibecoin_rpc_api::{ApiError, U64};
+use vibecoin_rpc_backend::{Backend, BackendError};
 
-use crate::backend::{Backend, BackendError};
+use crate::errors::Coded as _;
 use crate::methods::Rpc;
 use feed::Feed;
 
@@ -61,11 +62,11 @@ impl<B: Backend> Rpc<B> {
                 height: from,
                 earliest,
             }
-            .into());
+            .coded());
         }
         // The next block can be waited for; heights beyond it may be years away.
         if from > head.saturating_add(1) {
-            return Err(BackendError::Future { height: from, head }.into());
+            return Err(BackendError::Future { height: from, head }.coded());
         }
         Ok(from)
     }

@@ -9,14 +9,15 @@
 //! closes with 1001 behind them.
 
 mod message;
+mod writer;
 
-use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use futures_util::stream::{self, BoxStream, FuturesUnordered, SelectAll};
+use futures_util::stream::FuturesUnordered;
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Request, Response, StatusCode};
@@ -24,23 +25,22 @@ use hyper_util::rt::TokioIo;
 use jsonrpsee::server::{BoundedSubscriptions, ConnectionId, HttpBody, Methods};
 use jsonrpsee::types::Id;
 use serde_json::value::RawValue;
-use soketto::base::{Codec, Header, OpCode};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, WriteHalf};
+use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::dispatch::{Begun, Served, Subscribing};
 use crate::gate::{Gate, Lane, Rules, bare_error, yield_often};
+use crate::http::plain;
 use crate::listener::take_leave;
 use crate::metrics::Closed;
-use crate::request::{plain, request_too_large};
-use crate::seats::{Held, Queued, Seated};
+use crate::request::request_too_large;
+use crate::seats::{Held, Seated};
 use message::{Event, Fault, Messages};
+use writer::{Out, write};
 
 /// Answers and control frames on their way to the writer.
 const OUTGOING_MAX: usize = 16;
-/// Payloads up to this size are sent in one piece with their header.
-const SMALL_BYTES: usize = 16 * 1024;
 
 /// Close codes of RFC 6455, section 7.4.1.
 mod code {
@@ -78,18 +78,6 @@ pub(crate) fn handshake(request: &Request<Incoming>) -> Result<Response<HttpBody
             tracing::debug!(target: "rpc", %error, "no WebSocket handshake");
             Box::new(plain(StatusCode::BAD_REQUEST, "this is no WebSocket handshake\n"))
         })
-}
-
-enum Out {
-    /// An answer, and the events of the subscriptions that it acknowledges.
-    Answer(Box<RawValue>, Queued, Vec<mpsc::Receiver<Box<RawValue>>>),
-    Ping,
-    Pong(Vec<u8>),
-    Close {
-        code: u16,
-        /// Subscriptions are ending; their last events are sent first.
-        last_events: bool,
-    },
 }
 
 impl Session {
@@ -155,6 +143,12 @@ impl Session {
         }
     }
 
+    fn message_bytes_max(&self) -> usize {
+        let config = &self.rules.config;
+        let bytes_max = config.message_bytes_max.min(config.request_bytes_max);
+        usize::try_from(bytes_max).unwrap_or(usize::MAX)
+    }
+
     fn lane(&self) -> Lane {
         Lane {
             seat: Arc::clone(self.seated.seat()),
@@ -168,8 +162,7 @@ impl Session {
     async fn read(&self, reader: impl AsyncRead + Unpin, out: &mpsc::Sender<Out>) -> Out {
         let config = &self.rules.config;
         let (methods, lane) = (self.methods(), self.lane());
-        let message_max = config.message_bytes_max.min(config.request_bytes_max);
-        let message_max = usize::try_from(message_max).unwrap_or(usize::MAX);
+        let message_max = self.message_bytes_max();
         let time_max = config.body_timeout.min(config.call_timeout);
         let (rules, seated) = (Arc::clone(&self.rules), Arc::clone(&self.seated));
         let mut messages = Messages::new(rules, seated, reader, message_max, time_max);
@@ -190,34 +183,9 @@ impl Session {
             tokio::select! {
                 event = messages.next(), if has_room && !stopping => {
                     seen = Instant::now();
-                    match event {
-                        Ok(Event::Message(_)) if self.rules.is_deep_in_debt(self.seated.peer) => {
-                            return self.closes(code::TRY_AGAIN);
-                        }
-                        Ok(Event::Message(message)) => {
-                            let held = messages.take_held();
-                            requested.fetch_add(message.len(), Ordering::Relaxed);
-                            tasks.push(serve(Task::Message(message, held)));
-                        }
-                        Ok(Event::TooLarge) => {
-                            let answer = too_large(message_max);
-                            tasks.extend(answer.and_then(|answer| self.refuse(out, answer)).map(serve));
-                        }
-                        Ok(Event::Unpaid(refused)) => {
-                            let answer = refused.answer(Id::Null).into_json();
-                            tasks.extend(self.refuse(out, answer).map(serve));
-                        }
-                        Ok(Event::Ping(payload)) => tasks.push(serve(Task::Ping(payload))),
-                        Ok(Event::Pong) => {}
-                        Ok(Event::Close) => return close(code::NORMAL),
-                        Err(Fault::Gone) => return close(code::GOING_AWAY),
-                        Err(Fault::Protocol) => return self.closes(code::PROTOCOL),
-                        Err(Fault::Debt) => return self.closes(code::TRY_AGAIN),
-                        Err(Fault::Late) => return self.closes(code::POLICY),
-                        Err(Fault::TooBig) => {
-                            let _unsent = too_large(message_max).and_then(|answer| self.refuse(out, answer));
-                            return self.closes(code::TOO_BIG);
-                        }
+                    match self.on_event(event, &mut messages, &requested, out) {
+                        ControlFlow::Continue(task) => tasks.extend(task.map(serve)),
+                        ControlFlow::Break(close) => return close,
                     }
                 }
                 Some(()) = tasks.next(), if !tasks.is_empty() => {}
@@ -247,6 +215,48 @@ impl Session {
                 };
             }
         }
+    }
+
+    /// Takes an event of the peer: as a task, or as the reason for a close.
+    fn on_event<R: AsyncRead + Unpin>(
+        &self,
+        event: Result<Event, Fault>,
+        messages: &mut Messages<R>,
+        requested: &AtomicUsize,
+        out: &mpsc::Sender<Out>,
+    ) -> ControlFlow<Out, Option<Task>> {
+        let refuse_large = || {
+            let answer = too_large(self.message_bytes_max());
+            answer.and_then(|answer| self.refuse(out, answer))
+        };
+        let task = match event {
+            Ok(Event::Message(_)) if self.rules.is_deep_in_debt(self.seated.peer) => {
+                return ControlFlow::Break(self.closes(code::TRY_AGAIN));
+            }
+            Ok(Event::Message(message)) => {
+                let held = messages.take_held();
+                requested.fetch_add(message.len(), Ordering::Relaxed);
+                Some(Task::Message(message, held))
+            }
+            Ok(Event::TooLarge) => refuse_large(),
+            Ok(Event::Unpaid(refused)) => self.refuse(out, refused.answer(Id::Null).into_json()),
+            Ok(Event::Ping(payload)) => Some(Task::Ping(payload)),
+            Ok(Event::Pong) => None,
+            Ok(Event::Close) => return ControlFlow::Break(close(code::NORMAL)),
+            Err(fault) => {
+                return ControlFlow::Break(match fault {
+                    Fault::Gone => close(code::GOING_AWAY),
+                    Fault::Protocol => self.closes(code::PROTOCOL),
+                    Fault::Debt => self.closes(code::TRY_AGAIN),
+                    Fault::Late => self.closes(code::POLICY),
+                    Fault::TooBig => {
+                        let _unsent = refuse_large();
+                        self.closes(code::TOO_BIG)
+                    }
+                });
+            }
+        };
+        ControlFlow::Continue(task)
     }
 
     /// Sends a refusal, before any later message; returns it as a task while the writer waits for the peer.
@@ -349,70 +359,6 @@ const fn close(code: u16) -> Out {
     }
 }
 
-/// Writes answers and events as they arrive, until it receives a close.
-async fn write(
-    mut writer: WriteHalf<TokioIo<Upgraded>>,
-    mut outgoing: mpsc::Receiver<Out>,
-    seated: &Seated,
-) -> io::Result<()> {
-    let mut events: SelectAll<BoxStream<'static, Box<RawValue>>> = SelectAll::new();
-    loop {
-        tokio::select! {
-            out = outgoing.recv() => match out {
-                Some(Out::Answer(text, _queued, begun)) => {
-                    frame(&mut writer, OpCode::Text, text.get().as_bytes()).await?;
-                    events.extend(begun.into_iter().map(all_of));
-                }
-                Some(Out::Ping) => frame(&mut writer, OpCode::Ping, &[]).await?,
-                Some(Out::Pong(payload)) => frame(&mut writer, OpCode::Pong, &payload).await?,
-                Some(Out::Close { code, last_events }) => {
-                    while last_events && let Some(event) = events.next().await {
-                        send_event(&mut writer, &event, seated).await?;
-                    }
-                    frame(&mut writer, OpCode::Close, &code.to_be_bytes()).await?;
-                    return writer.shutdown().await;
-                }
-                None => return Ok(()),
-            },
-            Some(event) = events.next(), if !events.is_empty() => {
-                send_event(&mut writer, &event, seated).await?;
-            }
-        }
-    }
-}
-
-fn all_of(events: mpsc::Receiver<Box<RawValue>>) -> BoxStream<'static, Box<RawValue>> {
-    stream::unfold(events, |mut events| async move {
-        let event = events.recv().await?;
-        Some((event, events))
-    })
-    .boxed()
-}
-
-async fn send_event<W: AsyncWrite + Unpin>(
-    writer: &mut W,
-    event: &RawValue,
-    seated: &Seated,
-) -> io::Result<()> {
-    let sent = frame(writer, OpCode::Text, event.get().as_bytes()).await;
-    seated.sent(event.get().len());
-    sent
-}
-
-async fn frame<W: AsyncWrite + Unpin>(writer: &mut W, kind: OpCode, payload: &[u8]) -> io::Result<()> {
-    let mut header = Header::new(kind);
-    header.set_payload_len(payload.len());
-    let mut codec = Codec::new();
-    let header = codec.encode_header(&header);
-    if payload.len() <= SMALL_BYTES {
-        writer.write_all(&[header, payload].concat()).await?;
-    } else {
-        writer.write_all(header).await?;
-        writer.write_all(payload).await?;
-    }
-    writer.flush().await
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
@@ -420,11 +366,12 @@ mod tests {
 
     use futures_util::FutureExt as _;
     use jsonrpsee::RpcModule;
+    use tokio::io::AsyncWriteExt as _;
 
     use super::*;
     use crate::Config;
-    use crate::backend::Caller;
     use crate::building::BUILT_AT_ONCE_MAX;
+    use vibecoin_rpc_backend::Caller;
 
     /// A frame as clients send it, of less than 126 bytes; the mask is zeros.
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {

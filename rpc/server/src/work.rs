@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Semaphore, oneshot};
 use vibecoin_rpc_api::{ApiError, Code};
+use vibecoin_rpc_backend::Caller;
 
-use crate::backend::Caller;
 use crate::gate;
 use crate::seats::{Phase, Seat};
 

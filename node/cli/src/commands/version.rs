@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 use vibecoin_primitives::BLOCK_VERSION;
 use vibecoin_rpc_api::API_VERSION;
-use vibecoin_rpc_server::backend::BuildFacts;
+use vibecoin_rpc_backend::BuildFacts;
 
 use crate::output::Answer;
 

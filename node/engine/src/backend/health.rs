@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use vibecoin_primitives::Height;
-use vibecoin_rpc_server::backend::{HealthCheck, Waiting};
+use vibecoin_rpc_backend::{HealthCheck, Waiting};
 
 use super::NodeBackend;
 use crate::recovery::waiting;

@@ -25,21 +25,21 @@ impl Host for Driver {
     }
 
     fn appended(&mut self, record: LogRecord) -> Result<(), NodeError> {
-        self.shared.rounds.lock().record(&record, self.clock.now());
-        self.shared.metrics.recorded(&record);
+        self.ports.shared.rounds.lock().record(&record, self.clock.now());
+        self.ports.shared.metrics.recorded(&record);
         Ok(())
     }
 
     fn log_synced(&mut self) {
-        self.shared.metrics.storage.syncs.at(Files::Log).inc();
+        self.ports.shared.metrics.storage.syncs.at(Files::Log).inc();
     }
 
     fn guarded(&mut self) {
-        self.shared.metrics.storage.syncs.at(Files::Guard).inc();
+        self.ports.shared.metrics.storage.syncs.at(Files::Guard).inc();
     }
 
     fn log_reset(&mut self, _height: Height) {
-        if let Some(server) = self.server.get() {
+        if let Some(server) = self.ports.server.get() {
             server.clear_bodies();
         }
     }
@@ -49,16 +49,16 @@ impl Host for Driver {
         self.commits_open = self.commits_open.saturating_add(1);
         let (height, block, round) = (commit.header.height, commit.hash, commit.certificate.round);
         let now = self.clock.now();
-        let (steps, rounds) = self.shared.rounds.lock().decided(height, block, round, now);
-        let metrics = &self.shared.metrics;
+        let (steps, rounds) = self.ports.shared.rounds.lock().decided(height, block, round, now);
+        let metrics = &self.ports.shared.metrics;
         metrics.decided(steps, rounds, commit.ids.len(), now.mono.0);
         let lost = |_| NodeError::ThreadLost { name: "persist" };
-        self.commits.send(commit).map_err(lost)
+        self.ports.commits.send(commit).map_err(lost)
     }
 
     #[cfg(not(feature = "byzantine"))]
     fn broadcast(&mut self, message: Message) -> Result<(), NodeError> {
-        self.outbound.broadcast(&message);
+        self.ports.outbound.broadcast(&message);
         Ok(())
     }
 
@@ -69,38 +69,38 @@ impl Host for Driver {
             None => vec![message],
         };
         for message in said {
-            self.outbound.broadcast(&message);
+            self.ports.outbound.broadcast(&message);
         }
         Ok(())
     }
 
     fn send(&mut self, to: PeerId, message: Message) -> Result<(), NodeError> {
-        self.outbound.send(to, &message, self.clock.now().mono);
+        self.ports.outbound.send(to, &message, self.clock.now().mono);
         Ok(())
     }
 
     fn send_body(&mut self, to: PeerId, block: Hash) -> Result<(), NodeError> {
-        if let Some(server) = self.server.get() {
+        if let Some(server) = self.ports.server.get() {
             let pack = || self.replica.body(&block);
-            self.outbound.give_body(server, to, block, pack);
+            self.ports.outbound.give_body(server, to, block, pack);
         }
         Ok(())
     }
 
     fn forward(&mut self, gossip: GossipId, verdict: Verdict) {
-        self.outbound.forward(gossip, verdict);
+        self.ports.outbound.forward(gossip, verdict);
     }
 
     fn blame(&mut self, peer: PeerId, reason: String) -> Result<(), NodeError> {
         debug!(target: "node::network", peer = peer.0, reason, "peer broke a rule");
-        self.outbound.blame(peer, &reason);
+        self.ports.outbound.blame(peer, &reason);
         Ok(())
     }
 
     fn admitted(&mut self, ticket: Ticket, results: Vec<Result<Inserted, MempoolError>>) {
-        self.shared.metrics.offered(&results);
+        self.ports.shared.metrics.offered(&results);
         self.note_departures();
-        let Some(mut answer) = self.tickets.close(ticket, results) else {
+        let Some(mut answer) = self.ports.tickets.close(ticket, results) else {
             return;
         };
         // Only those that remain: a later one of the same batch may have displaced it.
@@ -112,33 +112,33 @@ impl Host for Driver {
             Own::Any(caller, own) => {
                 let share = Share::Caller(caller);
                 for transaction in own.iter().filter(|it| waits(it)) {
-                    self.outbound.pass_on(transaction);
+                    self.ports.outbound.pass_on(transaction);
                     self.again
                         .announced(self.clock.now().mono, share, *transaction.id());
                 }
             }
             Own::Message(mut own) => {
                 own.retain(waits);
-                self.outbound.publish(&own);
+                self.ports.outbound.publish(&own);
             }
         }
-        self.shared.pool.insert(kept, crate::clock::wall());
+        self.ports.shared.pool.insert(kept, crate::clock::wall());
         if let Completion::Gossip { gossip, verdict } = answer.send() {
-            self.outbound.forward(gossip, verdict);
+            self.ports.outbound.forward(gossip, verdict);
         }
     }
 
     fn round_started(&mut self, height: Height, round: Round, proposer: PublicKey) {
         let now = self.clock.now();
-        self.shared.metrics.consensus.rounds.inc();
-        let mut rounds = self.shared.rounds.lock();
+        self.ports.shared.metrics.consensus.rounds.inc();
+        let mut rounds = self.ports.shared.rounds.lock();
         rounds.round_started(height, round, proposer, now);
         drop(rounds);
         debug!(target: "node::consensus", %height, %round, %proposer, "round started");
     }
 
     fn untimely(&mut self, height: Height, round: Round, time: TimeMs, clock: TimeMs) {
-        self.shared.metrics.consensus.untimely.inc();
+        self.ports.shared.metrics.consensus.untimely.inc();
         warn!(target: "node::consensus", %height, %round, time_ms = %time, clock_ms = %clock,
             "a proposal names another time than this clock shows; if this comes often, look at the clocks");
     }

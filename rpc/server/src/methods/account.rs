@@ -8,9 +8,10 @@ use vibecoin_rpc_api::views::{
     AccountListOptions, AccountView, AtOptions, BalanceView, Ctx, NonceView, Page, ReadOptions,
 };
 use vibecoin_rpc_api::{AddressArg, ApiError, AtMost, BlockRef, BlockSelector};
+use vibecoin_rpc_backend::{Backend, BackendError, Read};
 
 use super::{Query, Rpc, answer, context, hash_position, page_size};
-use crate::backend::{Backend, BackendError, Read};
+use crate::errors::Coded as _;
 
 impl<B: Backend> Rpc<B> {
     async fn account(
@@ -21,7 +22,7 @@ impl<B: Backend> Rpc<B> {
         let address = self.address(address)?;
         let ReadOptions { at, min_height } = options.unwrap_or_default();
         self.reach(min_height).await?;
-        let read = self.backend.accounts(self.state_at(at)?, &[address])?;
+        let read = self.backend.accounts(self.state_at(at)?, &[address]).coded()?;
         let account = read.value.first().copied().flatten();
         Ok((
             address,
@@ -50,7 +51,8 @@ impl<B: Backend> Rpc<B> {
                 self.backend.list_accounts(None, after, limit)
             }
             read => read,
-        }?;
+        }
+        .coded()?;
         // A page may be short, even empty, when many accounts own less: the cursor continues.
         let next_cursor = read
             .value
@@ -97,7 +99,8 @@ impl<B: Backend> AccountApiServer for Rpc<B> {
             .collect::<Result<_, _>>()?;
         let read = self
             .backend
-            .accounts(self.state_at(options.unwrap_or_default().at)?, &addresses)?;
+            .accounts(self.state_at(options.unwrap_or_default().at)?, &addresses)
+            .coded()?;
         let view = |(account, address): (Option<Account>, &Address)| {
             account.map(|account| AccountView::new(*address, &account, self.prefix()))
         };

@@ -13,9 +13,10 @@ use vibecoin_rpc_api::views::{
     ReceiptView, StatsOptions, StatsView, SupplyView, TransactionDetail, TransactionView,
 };
 use vibecoin_rpc_api::{API_VERSION, ApiError, BlockRef, BlockSelector, Shown, U64};
+use vibecoin_rpc_backend::{Backend, BackendError, CommittedBlock};
 
 use super::{Query, Rpc, answer, in_order, number_position, page_size, small};
-use crate::backend::{Backend, BackendError, CommittedBlock};
+use crate::errors::Coded as _;
 use crate::gate;
 
 /// Bytes of a transaction with one transfer.
@@ -101,7 +102,7 @@ impl<B: Backend> Rpc<B> {
         block: Option<BlockRef>,
     ) -> Result<Option<std::sync::Arc<CommittedBlock>>, ApiError> {
         match self.height(block)? {
-            Some(height) => Ok(self.backend.block(height)?),
+            Some(height) => self.backend.block(height).coded(),
             None => Ok(None),
         }
     }
@@ -182,7 +183,7 @@ impl<B: Backend> ChainApiServer for Rpc<B> {
         let Some(height) = self.height(block)? else {
             return Ok(None);
         };
-        let found = self.backend.header(height)?;
+        let found = self.backend.header(height).coded()?;
         Ok(found.map(|(header, hash)| HeaderView::new(&header, hash)))
     }
 
@@ -196,7 +197,8 @@ impl<B: Backend> ChainApiServer for Rpc<B> {
         };
         Ok(self
             .backend
-            .certificate(height)?
+            .certificate(height)
+            .coded()?
             .as_ref()
             .map(CertificateView::from))
     }
@@ -219,7 +221,8 @@ impl<B: Backend> ChainApiServer for Rpc<B> {
         let at = self.state_at(options.unwrap_or_default().at)?;
         let read = self
             .backend
-            .slots(at, &Address::system(), &[records::SUPPLY, records::BURNED])?;
+            .slots(at, &Address::system(), &[records::SUPPLY, records::BURNED])
+            .coded()?;
         let mut amounts = read.value.iter().map(|value| match value {
             None => Some(0),
             Some(bytes) => <[u8; 8]>::try_from(bytes.as_slice()).ok().map(u64::from_le_bytes),
@@ -305,7 +308,7 @@ impl<B: Backend> Rpc<B> {
                     height: least,
                     earliest,
                 }
-                .into());
+                .coded());
             }
             None => {
                 let to = self.existing(named.1.unwrap_or_else(|| BlockSelector::Latest.into()))?;
@@ -328,13 +331,13 @@ impl<B: Backend> Rpc<B> {
         while let Some(height) = next.filter(|_| items.len() < limit && bytes < PAGE_BYTES_MAX) {
             // Bodies are megabytes of a page of headers, which shows nothing of them.
             let (view, ids) = if detail == TransactionDetail::None {
-                let Some((header, tx_count)) = self.backend.count(height)? else {
+                let Some((header, tx_count)) = self.backend.count(height).coded()? else {
                     break;
                 };
                 counted = counted.saturating_add(u64::from(tx_count));
                 (header_only(&header, tx_count), 0)
             } else {
-                let Some(block) = self.backend.block(height)? else {
+                let Some(block) = self.backend.block(height).coded()? else {
                     break;
                 };
                 let ids = block.receipts.0.len().saturating_mul(HASH_JSON_BYTES);
@@ -362,7 +365,7 @@ impl<B: Backend> Rpc<B> {
     fn stats(&self, from: Height, head: Height) -> Result<StatsView, ApiError> {
         let (mut times, mut transactions, mut empty) = (Vec::new(), 0u64, 0u32);
         for height in from.0..=head.0 {
-            let Some((header, count)) = self.backend.count(Height(height))? else {
+            let Some((header, count)) = self.backend.count(Height(height)).coded()? else {
                 break;
             };
             times.push(header.time.0);

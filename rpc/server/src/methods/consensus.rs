@@ -8,10 +8,10 @@ use vibecoin_rpc_api::views::{
     ScheduleOptions, ValidatorOptions, ValidatorRecordView, ValidatorSetView,
 };
 use vibecoin_rpc_api::{ApiError, Arg, BytesArg, Shown, U64};
+use vibecoin_rpc_backend::Backend;
 
 use super::Rpc;
 use super::rounds::tally_view;
-use crate::backend::Backend;
 
 /// Default number of heights of `consensus_getSchedule`.
 const SCHEDULE_DEFAULT: u32 = 10;

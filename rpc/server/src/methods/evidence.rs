@@ -3,9 +3,10 @@
 use vibecoin_primitives::{Evidence, EvidenceError, Height, decode, encode, merkle};
 use vibecoin_rpc_api::views::{EvidenceOptions, EvidenceView, Page};
 use vibecoin_rpc_api::{ApiError, Bytes, Code, Shown};
+use vibecoin_rpc_backend::Backend;
 
 use super::{Query, Rpc, number_position, page_size};
-use crate::backend::Backend;
+use crate::errors::Coded as _;
 
 /// Maximum number of blocks that one page scans.
 const SCAN_MAX: u64 = 10_000;
@@ -69,14 +70,14 @@ impl<B: Backend> Rpc<B> {
         skip: usize,
         room: usize,
     ) -> Result<(Vec<EvidenceView>, bool), ApiError> {
-        let Some((header, _)) = self.backend.header(height)? else {
+        let Some((header, _)) = self.backend.header(height).coded()? else {
             return Ok((Vec::new(), false));
         };
         // The root in the header shows if the body has any.
         if header.evidence_root == merkle::root(&[]) {
             return Ok((Vec::new(), false));
         }
-        let Some(block) = self.backend.block(height)? else {
+        let Some(block) = self.backend.block(height).coded()? else {
             return Ok((Vec::new(), false));
         };
         let all = block.body.v1().evidence.iter().skip(skip);
@@ -110,7 +111,7 @@ impl<B: Backend> Rpc<B> {
                 ApiError::new(code, format!("evidence proves nothing: {error}"))
             })?;
         let shown = view(&evidence, None);
-        self.backend.submit_evidence(evidence)?;
+        self.backend.submit_evidence(evidence).coded()?;
         Ok(shown)
     }
 }

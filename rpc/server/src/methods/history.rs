@@ -9,9 +9,10 @@ use vibecoin_primitives::{
 };
 use vibecoin_rpc_api::views::{ProposerTurnView, ValidatorRecordView, ValidatorView};
 use vibecoin_rpc_api::{ApiError, Code, Shown};
+use vibecoin_rpc_backend::Backend;
 
 use super::{Rpc, small};
-use crate::backend::Backend;
+use crate::errors::Coded as _;
 
 /// Maximum number of heights that a schedule is computed ahead.
 pub(super) const AHEAD_MAX: u64 = 1000;
@@ -21,7 +22,8 @@ impl<B: Backend> Rpc<B> {
     pub(super) fn next_schedule(&self) -> Result<(Height, ProposerSchedule), ApiError> {
         let read = self
             .backend
-            .slots(None, &Address::system(), &[records::SCHEDULE])?;
+            .slots(None, &Address::system(), &[records::SCHEDULE])
+            .coded()?;
         let bytes = read.value.into_iter().next().flatten();
         let bytes = bytes.ok_or_else(|| ApiError::internal("the state has no proposer schedule"))?;
         let schedule = decode(&bytes).map_err(|error| ApiError::internal(error.to_string()))?;
@@ -43,7 +45,7 @@ impl<B: Backend> Rpc<B> {
         let newest = self.backend.head().header.height;
         let last = height.saturating_add(u64::from(PENALTY_OFFENCE)).min(newest);
         for later in (height.0..=last.0).map(Height) {
-            let Some(diff) = self.backend.diff(later)? else {
+            let Some(diff) = self.backend.diff(later).coded()? else {
                 break;
             };
             let at = diff.entries.binary_search_by_key(&key, |entry| entry.key);
@@ -76,7 +78,7 @@ impl<B: Backend> Rpc<B> {
 
     /// The proposers of a height that exists; `None` above the head.
     pub(super) fn past_turn(&self, height: Height) -> Result<Option<ProposerTurnView>, ApiError> {
-        let Some((header, _)) = self.backend.header(height)? else {
+        let Some((header, _)) = self.backend.header(height).coded()? else {
             return Ok(None);
         };
         let passed_over = self.passed_over(&header)?;
@@ -141,12 +143,12 @@ impl<B: Backend> Rpc<B> {
             .max(least);
         let (mut proposed, mut missed, mut certificates, mut signed) = (0u32, 0u32, 0u32, 0u32);
         for height in (from..=head.0).map(Height) {
-            if let Some((header, _)) = self.backend.header(height)? {
+            if let Some((header, _)) = self.backend.header(height).coded()? {
                 proposed = proposed.saturating_add(u32::from(header.proposer == *key));
                 let passed = self.passed_over(&header)?.contains(key);
                 missed = missed.saturating_add(u32::from(passed));
             }
-            if let Some(certificate) = self.backend.certificate(height)? {
+            if let Some(certificate) = self.backend.certificate(height).coded()? {
                 certificates = certificates.saturating_add(1);
                 let by_it = certificate.signatures.iter().any(|entry| entry.validator == *key);
                 signed = signed.saturating_add(u32::from(by_it));

@@ -8,9 +8,9 @@ use vibecoin_rpc_api::views::{
     MempoolAccountView, MempoolEntryView, MempoolListOptions, MempoolStatusView, Page, TransactionView,
 };
 use vibecoin_rpc_api::{AddressArg, ApiError, Code, U64};
+use vibecoin_rpc_backend::{Backend, PoolEntry};
 
 use super::{Query, Rpc, hash_position, page_size};
-use crate::backend::{Backend, PoolEntry};
 
 impl<B: Backend> Rpc<B> {
     pub(crate) fn pool_view(&self) -> MempoolStatusView {

@@ -32,8 +32,9 @@ use vibecoin_rpc_api::views::{Context, Ctx};
 use vibecoin_rpc_api::{
     AddressArg, ApiError, BlockRef, BlockSelector, Code, Cursor, CursorArg, Shown, Text, U64,
 };
+use vibecoin_rpc_backend::{Backend, BackendError, Read, Refusal, StateContext};
 
-use crate::backend::{Backend, BackendError, Read, StateContext};
+use crate::errors::{self, Coded as _};
 use crate::gate::{self, Rules, wait_for_block};
 use crate::work::{Readers, Work};
 
@@ -109,6 +110,11 @@ impl<B: Backend> Rpc<B> {
         self.rules.charge(gate::caller(), units.saturating_sub(paid));
     }
 
+    /// The error for a refused transaction.
+    fn refused(&self, refusal: Refusal) -> ApiError {
+        errors::refused(refusal, &self.backend.facts().params)
+    }
+
     /// Runs an expensive task against the backend.
     async fn expensive<T: Send + 'static>(
         &self,
@@ -127,17 +133,18 @@ impl<B: Backend> Rpc<B> {
             BlockSelector::Genesis => Some(Height::ZERO),
             BlockSelector::Earliest => Some(self.backend.earliest()),
             BlockSelector::Height(height) => (height <= head).then_some(height),
-            BlockSelector::Hash(hash) => self.backend.height_of(&hash)?,
+            BlockSelector::Hash(hash) => self.backend.height_of(&hash).coded()?,
             BlockSelector::Time(time) => self.height_at(time.0, head)?,
         })
     }
 
     /// The last block that is not later than `time_ms`: a binary search over the headers.
     fn height_at(&self, time_ms: u64, head: Height) -> Result<Option<Height>, ApiError> {
-        let is_later = |height: Height| -> Result<bool, BackendError> {
+        let is_later = |height: Height| -> Result<bool, ApiError> {
             Ok(self
                 .backend
-                .header(height)?
+                .header(height)
+                .coded()?
                 .is_none_or(|(header, _)| header.time.0 > time_ms))
         };
         let (mut low, mut high) = (self.backend.earliest(), head);
@@ -165,7 +172,7 @@ impl<B: Backend> Rpc<B> {
         if let BlockSelector::Height(height) = selector {
             let head = self.backend.head().header.height;
             if height > head {
-                return Err(BackendError::Future { height, head }.into());
+                return Err(BackendError::Future { height, head }.coded());
             }
         }
         self.height(Some(selector.into()))?.ok_or_else(|| {
@@ -200,7 +207,7 @@ impl<B: Backend> Rpc<B> {
         let reached = heads.wait_for(|head| head.0 >= height.0);
         match tokio::time::timeout(Duration::from_millis(MIN_HEIGHT_WAIT_MS), reached).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(BackendError::ShuttingDown.into()),
+            Ok(Err(_)) => Err(BackendError::ShuttingDown.coded()),
             Err(_) => {
                 let head = self.backend.head().header.height;
                 Err(ApiError::new(

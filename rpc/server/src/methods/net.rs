@@ -6,9 +6,10 @@ use jsonrpsee::core::async_trait;
 use vibecoin_rpc_api::methods::{NetAdminApiServer, NetApiServer};
 use vibecoin_rpc_api::views::{BanView, NetInfoView, PeerView, PeersOptions};
 use vibecoin_rpc_api::{ApiError, Code, Shown, U64};
+use vibecoin_rpc_backend::{Backend, BackendError, Peer, PeersView};
 
 use super::{Rpc, page_size, small};
-use crate::backend::{Backend, BackendError, Peer, PeersView};
+use crate::errors::Coded as _;
 
 /// The reason of a ban when the operator names none.
 const BAN_REASON: &str = "by the operator";
@@ -21,7 +22,7 @@ impl<B: Backend> Rpc<B> {
             BackendError::Disabled {
                 feature: "the network",
             }
-            .into()
+            .coded()
         })
     }
 }

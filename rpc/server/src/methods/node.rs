@@ -5,9 +5,9 @@ use vibecoin_primitives::BLOCK_VERSION;
 use vibecoin_rpc_api::methods::NodeApiServer;
 use vibecoin_rpc_api::views::{HealthView, NodeStatusView, NodeVersionView, SyncStatusView, WaitingView};
 use vibecoin_rpc_api::{API_VERSION, ApiError, U64};
+use vibecoin_rpc_backend::{Backend, SyncStatus};
 
 use super::Rpc;
-use crate::backend::{Backend, SyncStatus};
 use crate::pages;
 
 impl<B: Backend> Rpc<B> {

@@ -12,9 +12,10 @@ use vibecoin_rpc_api::views::{
     EntriesOptions, Page, PohEntryView, PohParamsView, PohStatusView, PohVerdict, TransactionOrderView,
 };
 use vibecoin_rpc_api::{ApiError, BlockRef, BlockSelector, HashArg, Shown, U64};
+use vibecoin_rpc_backend::{Backend, CommittedBlock};
 
 use super::{Query, Rpc, at_most, in_order, number_position, page_size, small};
-use crate::backend::{Backend, CommittedBlock};
+use crate::errors::Coded as _;
 
 #[async_trait]
 impl<B: Backend> PohApiServer for Rpc<B> {
@@ -60,7 +61,7 @@ impl<B: Backend> PohApiServer for Rpc<B> {
             None => (self.height(block)?, 0),
         };
         let Some(height) = height else { return Ok(None) };
-        let Some(block) = self.backend.block(height)? else {
+        let Some(block) = self.backend.block(height).coded()? else {
             return Ok(None);
         };
         let from = usize::try_from(from).unwrap_or(usize::MAX);
@@ -139,7 +140,7 @@ impl<B: Backend> Rpc<B> {
             elapsed_ms: U64(0),
         };
         for height in (from.0..=to.0).map(Height) {
-            let Some(block) = self.backend.block(height)? else {
+            let Some(block) = self.backend.block(height).coded()? else {
                 break;
             };
             verdict.blocks = verdict.blocks.saturating_add(1);

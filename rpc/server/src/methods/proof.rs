@@ -13,9 +13,10 @@ use vibecoin_rpc_api::views::{
 use vibecoin_rpc_api::{
     AddressArg, AddressText, ApiError, AtMost, BlockRef, Bytes, BytesArg, Code, HashArg, Shown,
 };
+use vibecoin_rpc_backend::Backend;
 
 use super::Rpc;
-use crate::backend::Backend;
+use crate::errors::Coded as _;
 
 #[async_trait]
 impl<B: Backend> ProofApiServer for Rpc<B> {
@@ -72,10 +73,10 @@ impl<B: Backend> ProofApiServer for Rpc<B> {
         let Some(height) = self.height(block)? else {
             return Ok(None);
         };
-        let Some((header, hash)) = self.backend.header(height)? else {
+        let Some((header, hash)) = self.backend.header(height).coded()? else {
             return Ok(None);
         };
-        let certificate = self.backend.certificate(height)?;
+        let certificate = self.backend.certificate(height).coded()?;
         let validators = &self.backend.facts().validators;
         let prefix = self.prefix();
         Ok(Some(LightBlockView {
@@ -140,7 +141,7 @@ impl<B: Backend> Rpc<B> {
         addresses.dedup();
         let keys: Vec<(Address, Vec<Hash>)> =
             addresses.iter().map(|address| (*address, Vec::new())).collect();
-        let proofs = self.backend.prove(at, &keys)?;
+        let proofs = self.backend.prove(at, &keys).coded()?;
         let prefix = self.prefix();
         let mut accounts = Vec::with_capacity(addresses.len());
         let mut claims = Vec::with_capacity(addresses.len());
@@ -171,7 +172,7 @@ impl<B: Backend> Rpc<B> {
     ) -> Result<ProofView, ApiError> {
         slots.sort_unstable();
         slots.dedup();
-        let proofs = self.backend.prove(at, &[(address, slots.clone())])?;
+        let proofs = self.backend.prove(at, &[(address, slots.clone())]).coded()?;
         let proof = proofs.accounts.first().ok_or_else(unavailable)?;
         let account = proof.account.encode();
         let mut claims = Vec::with_capacity(slots.len());

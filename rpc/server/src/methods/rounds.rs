@@ -5,9 +5,10 @@ use vibecoin_rpc_api::views::{
     BlockPowerView, ObservedRoundView, RoundView, RoundsView, TallyView, TimeoutView,
 };
 use vibecoin_rpc_api::{ApiError, Code, Shown, U64};
+use vibecoin_rpc_backend::{Backend, BodyVerdict, HeightRounds, RoundOutcome, RoundRecord, Tally};
 
 use super::Rpc;
-use crate::backend::{Backend, BodyVerdict, HeightRounds, RoundOutcome, RoundRecord, Tally};
+use crate::errors::Coded as _;
 
 /// Maximum number of rounds of one height that are listed, the last ones.
 const ROUNDS_MAX: u32 = 64;
@@ -51,7 +52,7 @@ impl<B: Backend> Rpc<B> {
     /// was decided; the proposers of the rounds before follow from the schedule.
     fn by_the_chain(&self, height: Height) -> Result<RoundsView, ApiError> {
         let missing = || ApiError::internal(format!("height {height} has no header"));
-        let (header, hash) = self.backend.header(height)?.ok_or_else(missing)?;
+        let (header, hash) = self.backend.header(height).coded()?.ok_or_else(missing)?;
         let set = &self.backend.facts().validators;
         let mut view = RoundsView {
             height: height.into(),
@@ -62,7 +63,7 @@ impl<B: Backend> Rpc<B> {
             rounds_left_out: 0,
             why: "genesis is decided by nobody".to_owned(),
         };
-        let Some(certificate) = self.backend.certificate(height)? else {
+        let Some(certificate) = self.backend.certificate(height).coded()? else {
             return Ok(view);
         };
         let (created, decided) = (header.round, certificate.round);

@@ -6,9 +6,9 @@ use vibecoin_rpc_api::limits::{JSON_DEPTH_MAX, SUBMIT_BATCH_MAX};
 use vibecoin_rpc_api::methods::RpcApiServer;
 use vibecoin_rpc_api::views::LimitsView;
 use vibecoin_rpc_api::{ApiError, registry};
+use vibecoin_rpc_backend::Backend;
 
 use super::{Rpc, small};
-use crate::backend::Backend;
 
 #[async_trait]
 impl<B: Backend> RpcApiServer for Rpc<B> {

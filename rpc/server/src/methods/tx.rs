@@ -1,36 +1,30 @@
 //! `tx_*`: submission of transactions, and queries about them.
 
-use std::collections::BTreeSet;
-use std::future::poll_fn;
-use std::task::Poll;
+mod submit;
+mod views;
+
 use std::time::Duration;
 
 use jsonrpsee::core::async_trait;
 use vibecoin_primitives::{
-    CodecError, Encoded as _, Hash, Outcome, Signature, Transaction, TransactionBody, TransactionError,
-    TransactionV1, decode, encode, transaction_bytes,
+    CodecError, Encoded as _, Hash, Signature, Transaction, TransactionBody, TransactionError, TransactionV1,
+    decode, encode, transaction_bytes,
 };
 use vibecoin_rpc_api::limits::{STATUSES_MAX, SUBMIT_BATCH_MAX};
 use vibecoin_rpc_api::methods::TxApiServer;
-use vibecoin_rpc_api::registry::RECEIPTS_BLOCK_UNITS;
 use vibecoin_rpc_api::views::{
     AtOptions, BatchEntry, DecodedTransaction, EncodedTransaction, FeeEstimate, LocationView, ReceiptView,
     SimulationView, StatusView, SubmitOptions, Submitted, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX,
-    TransactionState, TransactionView, UnsignedTransaction, Wait, WaitOptions,
+    TransactionView, UnsignedTransaction, Wait, WaitOptions,
 };
 use vibecoin_rpc_api::{ApiError, AtMost, Bytes, BytesArg, Code, HashArg, Shown, U64};
+use vibecoin_rpc_backend::{Backend, CommittedBlock, TransactionStatus};
 
 use super::{Rpc, at_most, context, small};
-use crate::backend::{Admitted, Backend, CommittedBlock, Refusal, TransactionStatus};
+use crate::errors::Coded as _;
 use crate::gate::{self, wait_for_block};
-use crate::settling::Awaited;
-use crate::work::on_a_thread;
+use views::{receipt_view, settled, status_view};
 
-/// Units that a transaction with a bad signature costs its caller beside the price of the call.
-const BAD_SIGNATURE_UNITS: u32 = 20;
-/// Blocks that an answer may need on a thread that serves connections. Receipts of one submission usually are
-/// in one block, which is still in memory.
-const BLOCKS_AT_HAND_MAX: usize = 4;
 /// Bytes of the signature at the end of a transaction.
 const SIGNATURE_BYTES: usize = 64;
 
@@ -85,14 +79,14 @@ impl<B: Backend> TxApiServer for Rpc<B> {
 
     async fn get_status(&self, hash: HashArg) -> Result<StatusView, ApiError> {
         let hash = hash.get()?;
-        Ok(status_view(hash, self.backend.status(&hash)?))
+        Ok(status_view(hash, self.backend.status(&hash).coded()?))
     }
 
     async fn get_statuses(&self, hashes: AtMost<HashArg, STATUSES_MAX>) -> Result<Vec<StatusView>, ApiError> {
         let hashes = hashes.get("hashes")?;
         let status = |hash: HashArg| -> Result<StatusView, ApiError> {
             let hash = hash.get()?;
-            Ok(status_view(hash, self.backend.status(&hash)?))
+            Ok(status_view(hash, self.backend.status(&hash).coded()?))
         };
         let statuses: Vec<StatusView> = hashes.into_iter().map(status).collect::<Result<_, _>>()?;
         // The outcome of each was read from the receipts of its block.
@@ -109,7 +103,7 @@ impl<B: Backend> TxApiServer for Rpc<B> {
     async fn wait(&self, hash: HashArg, options: Option<WaitOptions>) -> Result<Submitted, ApiError> {
         let hash = hash.get()?;
         let timeout = wait_time(options.unwrap_or_default().timeout_ms)?;
-        let status = self.backend.status(&hash)?;
+        let status = self.backend.status(&hash).coded()?;
         if status.is_settled() {
             return self.submitted(hash, status);
         }
@@ -165,7 +159,8 @@ impl<B: Backend> TxApiServer for Rpc<B> {
         }
         let transaction = read(raw)?;
         self.expensive(move |rpc| {
-            let read = rpc.backend.simulate(transaction)?;
+            let read = rpc.backend.simulate(transaction);
+            let read = read.map_err(|refusal| rpc.refused(refusal))?;
             let height = read.context.height.saturating_add(1);
             Ok(SimulationView {
                 context: context(&read.context),
@@ -189,191 +184,15 @@ impl<B: Backend> TxApiServer for Rpc<B> {
 }
 
 impl<B: Backend> Rpc<B> {
-    /// Offers all, then waits once for all that were accepted. One entry per raw transaction, in
-    /// order.
-    async fn submit_all(
-        &self,
-        raws: Vec<BytesArg>,
-        wait: Wait,
-        timeout: Duration,
-    ) -> Result<Vec<BatchEntry>, ApiError> {
-        // Before anything is decoded: a refusal has no effect, and costs next to nothing.
-        let (_waiting, awaited) = match wait {
-            Wait::Final => (
-                wait_for_block()?,
-                Some(self.rules.settling.wait(gate::caller(), raws.len())?),
-            ),
-            Wait::None | Wait::Mempool => (None, None),
-        };
-        let mut entries: Vec<Option<BatchEntry>> = Vec::with_capacity(raws.len());
-        let mut transactions = Vec::with_capacity(raws.len());
-        for raw in raws {
-            match read(raw) {
-                Ok(transaction) => {
-                    transactions.push(transaction);
-                    entries.push(None);
-                }
-                Err(error) => entries.push(Some(BatchEntry::Refused { error })),
-            }
-        }
-        let verdicts = if wait == Wait::None {
-            self.submit_and_forget(transactions).await
-        } else {
-            self.submit_and_wait(transactions, awaited, timeout).await?
-        };
-        let mut verdicts = verdicts.into_iter();
-        let fill = |entry: Option<BatchEntry>| {
-            entry
-                .or_else(|| verdicts.next())
-                .ok_or_else(|| ApiError::internal("a submission has no verdict"))
-        };
-        entries.into_iter().map(fill).collect()
-    }
-
-    async fn submit_and_wait(
-        &self,
-        transactions: Vec<Transaction>,
-        awaited: Option<Awaited>,
-        timeout: Duration,
-    ) -> Result<Vec<BatchEntry>, ApiError> {
-        // In a separate task: it is paid for even if the caller disconnects.
-        let submitting = tokio::spawn(self.submitting(transactions));
-        let mut verdicts = submitting.await.map_err(|error| {
-            tracing::error!(target: "rpc", %error, "a submission ended early");
-            ApiError::internal("the node failed to answer; its log says why")
-        })?;
-        if let Some(awaited) = awaited {
-            let unsettled = |verdict: &&mut Result<Admitted, Refusal>| {
-                verdict
-                    .as_ref()
-                    .is_ok_and(|admitted| !admitted.status.is_settled())
-            };
-            let ids: Vec<Hash> = verdicts
-                .iter_mut()
-                .filter(unsettled)
-                .filter_map(|v| v.as_ref().ok().map(|a| a.id))
-                .collect();
-            if !ids.is_empty() {
-                let mut settled = self.settle(awaited, ids, timeout).await?.into_iter();
-                for verdict in verdicts.iter_mut().filter(unsettled) {
-                    if let (Ok(admitted), Some(status)) = (verdict, settled.next()) {
-                        admitted.status = status;
-                    }
-                }
-            }
-        }
-        let included = verdicts
-            .iter()
-            .filter_map(|verdict| match verdict.as_ref().ok()?.status {
-                TransactionStatus::Included { height, .. } => Some(height),
-                _ => None,
-            });
-        let blocks = included.collect::<BTreeSet<_>>().len();
-        if blocks <= BLOCKS_AT_HAND_MAX {
-            return self.entries(verdicts);
-        }
-        // Bytes sent again that were included long ago: each block is read from the store.
-        self.charge_beyond(
-            "tx_submitBatch",
-            small(blocks).saturating_mul(RECEIPTS_BLOCK_UNITS),
-        );
-        let permit = self.rules.building.acquire(gate::caller()).await?;
-        let own = self.clone();
-        on_a_thread(move || {
-            let _permit = permit;
-            own.entries(verdicts)
-        })
-        .await?
-    }
-
-    /// Waits for the ends of transactions. A call that loses its place to another caller's ends as if its time were
-    /// over.
-    async fn settle(
-        &self,
-        mut awaited: Awaited,
-        ids: Vec<Hash>,
-        timeout: Duration,
-    ) -> Result<Vec<TransactionStatus>, ApiError> {
-        let settled = tokio::select! {
-            biased;
-            settled = self.backend.settle(ids.clone(), timeout) => settled,
-            () = awaited.displaced() => self.backend.settle(ids, Duration::ZERO).await,
-        };
-        Ok(settled?)
-    }
-
-    /// Outcome of each transaction, with receipts.
-    fn entries(&self, verdicts: Vec<Result<Admitted, Refusal>>) -> Result<Vec<BatchEntry>, ApiError> {
-        // Transactions of one batch usually are in the same block: it is read once.
-        let mut block = None;
-        verdicts
-            .into_iter()
-            .map(|verdict| match verdict {
-                Ok(admitted) => self
-                    .submitted_in(&mut block, admitted.id, admitted.status)
-                    .map(BatchEntry::Taken),
-                Err(refusal) => Ok(BatchEntry::Refused {
-                    error: refusal.into(),
-                }),
-            })
-            .collect()
-    }
-
-    /// `wait: none`: answers with the hashes while the pool is still deciding. Its verdict is available
-    /// from `tx_getStatus`. Only a node that is too busy to decide is reported.
-    async fn submit_and_forget(&self, transactions: Vec<Transaction>) -> Vec<BatchEntry> {
-        let genesis = self.backend.facts().genesis;
-        let taken = |transaction: &Transaction| {
-            let status = status_view(transaction.id(&genesis), TransactionStatus::Unknown);
-            BatchEntry::Taken(Submitted {
-                status,
-                receipt: None,
-            })
-        };
-        let entries: Vec<BatchEntry> = transactions.iter().map(taken).collect();
-        let mut submitting = Box::pin(self.submitting(transactions));
-        // A full queue refuses at the first poll.
-        let first = poll_fn(|task| Poll::Ready(submitting.as_mut().poll(task))).await;
-        let Poll::Ready(verdicts) = first else {
-            tokio::spawn(submitting);
-            return entries;
-        };
-        let refused = |(entry, verdict): (BatchEntry, Result<_, Refusal>)| match verdict {
-            Err(refusal @ Refusal::Unavailable(_)) => BatchEntry::Refused {
-                error: refusal.into(),
-            },
-            _ => entry,
-        };
-        entries.into_iter().zip(verdicts).map(refused).collect()
-    }
-
-    /// Offers transactions to the pool. Bad signatures cost the node more than good ones, and their sender
-    /// nothing but what is charged here.
-    fn submitting(
-        &self,
-        transactions: Vec<Transaction>,
-    ) -> impl Future<Output = Vec<Result<Admitted, Refusal>>> + Send + use<B> {
-        let (own, caller) = (self.clone(), gate::caller());
-        async move {
-            let verdicts = own.backend.submit(caller, transactions).await;
-            let bad = verdicts
-                .iter()
-                .filter(|verdict| matches!(verdict, Err(Refusal::BadSignature { .. })));
-            let units = small(bad.count()).saturating_mul(BAD_SIGNATURE_UNITS);
-            own.rules.charge(caller, units);
-            verdicts
-        }
-    }
-
     /// The block and position of an included transaction.
     pub(crate) fn included(
         &self,
         id: &Hash,
     ) -> Result<Option<(std::sync::Arc<CommittedBlock>, u32)>, ApiError> {
-        let TransactionStatus::Included { height, index, .. } = self.backend.status(id)? else {
+        let TransactionStatus::Included { height, index, .. } = self.backend.status(id).coded()? else {
             return Ok(None);
         };
-        Ok(self.backend.block(height)?.map(|block| (block, index)))
+        Ok(self.backend.block(height).coded()?.map(|block| (block, index)))
     }
 
     fn submitted(&self, id: Hash, status: TransactionStatus) -> Result<Submitted, ApiError> {
@@ -389,7 +208,7 @@ impl<B: Backend> Rpc<B> {
         let mut receipt = None;
         if let TransactionStatus::Included { height, index, .. } = status {
             if block.as_ref().is_none_or(|block| block.header.height != height) {
-                *block = self.backend.block(height)?;
+                *block = self.backend.block(height).coded()?;
             }
             receipt = block.as_ref().and_then(|block| receipt_view(block, index));
         }
@@ -461,84 +280,4 @@ fn wait_time(timeout_ms: Option<U64>) -> Result<Duration, ApiError> {
         return Err(ApiError::invalid_params("timeout_out_of_range", message).with("parameter", "timeoutMs"));
     }
     Ok(Duration::from_millis(ms))
-}
-
-/// The answer to a caller that asked for a final status: 1403 when there is none in time.
-fn settled(submitted: Submitted) -> Result<Submitted, ApiError> {
-    let state = submitted.status.status;
-    let open = matches!(
-        state,
-        TransactionState::Unknown | TransactionState::Pending | TransactionState::Queued
-    );
-    if !open {
-        return Ok(submitted);
-    }
-    let status = serde_json::to_value(state).unwrap_or_default();
-    let error = ApiError::new(
-        Code::Timeout,
-        "the wait ended before the transaction was in a block; it may still come",
-    )
-    .with("hash", submitted.status.hash.0.to_string())
-    .with("status", status);
-    Err(match submitted.status.by {
-        Some(by) => error.with("by", by.0.to_string()),
-        None => error,
-    })
-}
-
-fn receipt_view(block: &CommittedBlock, index: u32) -> Option<ReceiptView> {
-    let receipt = block.receipts.0.get(usize::try_from(index).ok()?)?;
-    Some(ReceiptView::new(receipt, block.header.height, index))
-}
-
-fn status_view(id: Hash, status: TransactionStatus) -> StatusView {
-    let mut view = StatusView {
-        hash: Shown(id),
-        status: TransactionState::Unknown,
-        height: None,
-        index: None,
-        success: None,
-        reason: None,
-        by: None,
-        expected_nonce: None,
-    };
-    match status {
-        TransactionStatus::Unknown => {}
-        TransactionStatus::Pending => view.status = TransactionState::Pending,
-        TransactionStatus::Queued { expected } => {
-            view.status = TransactionState::Queued;
-            view.expected_nonce = Some(expected.into());
-        }
-        TransactionStatus::Departed {
-            by,
-            reason,
-            valid_until,
-        } => {
-            view.status = TransactionState::Pending;
-            view.by = by.map(Shown);
-            view.reason = Some(format!(
-                "{reason}; not in this node's pool, a block up to height {valid_until} may still include it"
-            ));
-        }
-        TransactionStatus::Included {
-            height,
-            index,
-            outcome,
-        } => {
-            view.status = TransactionState::Included;
-            view.height = Some(height.into());
-            view.index = Some(index);
-            view.success = Some(outcome == Outcome::Success);
-        }
-        TransactionStatus::Dropped { reason } => {
-            view.status = TransactionState::Dropped;
-            view.reason = Some(reason);
-        }
-        TransactionStatus::Replaced { by } => {
-            view.status = TransactionState::Replaced;
-            view.by = Some(Shown(by));
-        }
-        TransactionStatus::Expired => view.status = TransactionState::Expired,
-    }
-    view
 }

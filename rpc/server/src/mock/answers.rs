@@ -1,4 +1,4 @@
-//! [`crate::Backend`] of the mock.
+//! [`Backend`] of the mock.
 
 use super::*;
 

@@ -2,8 +2,7 @@
 
 use parking_lot::Mutex;
 use vibecoin_primitives::Height;
-
-use crate::backend::{Ban, NetworkFacts, Peer, PeersView};
+use vibecoin_rpc_backend::{Ban, NetworkFacts, Peer, PeersView};
 
 /// The network of a mock. Starts with two peers, `peer-a` and `peer-b`.
 #[derive(Debug)]

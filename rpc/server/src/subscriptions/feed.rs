@@ -14,9 +14,10 @@ use vibecoin_rpc_api::views::{
     TransactionEventView,
 };
 use vibecoin_rpc_api::{AddressText, ApiError, Code, Shown, U64};
+use vibecoin_rpc_backend::{Backend, CommittedBlock};
 
 use super::Source;
-use crate::backend::{Backend, CommittedBlock};
+use crate::errors::Coded as _;
 use crate::methods::Rpc;
 use crate::methods::chain::transaction_view;
 use crate::rate::Exhausted;
@@ -264,7 +265,7 @@ impl<B: Backend> Reader<B> {
     fn events(&self, height: Height, seq: &mut u64) -> Result<Vec<Box<RawValue>>, ApiError> {
         match &self.source {
             Source::Headers => {
-                let header = self.rpc.backend.header(height).map_err(ApiError::from)?;
+                let header = self.rpc.backend.header(height).coded()?;
                 let (header, hash) = header.ok_or_else(|| lost(height))?;
                 Ok(vec![self.event(height, seq, &HeaderView::new(&header, hash))?])
             }
@@ -318,7 +319,7 @@ impl<B: Backend> Reader<B> {
     }
 
     fn block(&self, height: Height) -> Result<Arc<CommittedBlock>, ApiError> {
-        let block = self.rpc.backend.block(height).map_err(ApiError::from)?;
+        let block = self.rpc.backend.block(height).coded()?;
         block.ok_or_else(|| lost(height))
     }
 
@@ -350,7 +351,7 @@ impl<B: Backend> Reader<B> {
         height: Height,
         address: Address,
     ) -> Result<Option<AccountChangeView>, ApiError> {
-        let diff = self.rpc.backend.diff(height).map_err(ApiError::from)?;
+        let diff = self.rpc.backend.diff(height).coded()?;
         let diff = match diff {
             Some(diff) => diff,
             // Genesis does not change an earlier state; a store keeps no diff of it.
@@ -364,7 +365,7 @@ impl<B: Backend> Reader<B> {
         let Some(entry) = diff.entries.get(at) else {
             return Ok(None);
         };
-        let header = self.rpc.backend.header(height).map_err(ApiError::from)?;
+        let header = self.rpc.backend.header(height).coded()?;
         let (_, hash) = header.ok_or_else(|| lost(height))?;
         let view = |row: &Option<Vec<u8>>| -> Result<Option<AccountView>, ApiError> {
             let account = row.as_deref().map(row_account).transpose()?;

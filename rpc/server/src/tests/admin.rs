@@ -6,15 +6,16 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use vibecoin_metrics::{Registry, render};
 use vibecoin_rpc_api::registry;
+use vibecoin_rpc_backend::Backend as _;
 
 use super::{Answer, Served, expect_error, serve};
-use crate::backend::Backend as _;
 use crate::gate::Rules;
 use crate::methods::{self, Rpc};
 use crate::metrics::RpcMetrics;
 use crate::mock::MockBackend;
-use crate::prometheus::{MetricsServer, Registry, Render, render};
+use crate::prometheus::{MetricsServer, Render};
 use crate::{AdminToken, Config, RpcServer};
 
 const TOKEN: [u8; 32] = [7; 32];

@@ -5,12 +5,12 @@ use vibecoin_primitives::{
     ChainParams, Evidence, Hash, Height, PENALTY_MIN, ProposerSchedule, PublicKey, Round, SecretKey, TimeMs,
     Vote, VoteKind, encode, hex,
 };
+use vibecoin_rpc_backend::{
+    Backend as _, BodyVerdict, HeightRounds, RoundOutcome, RoundRecord, Tally, Voters, Wait,
+};
 
 use super::{Served, expect_error, serve_node};
 use crate::Config;
-use crate::backend::{
-    Backend as _, BodyVerdict, HeightRounds, RoundOutcome, RoundRecord, Tally, Voters, Wait,
-};
 use crate::mock::MockBackend;
 
 /// Four validators of equal power.

@@ -1,13 +1,16 @@
 //! The gate: lifetime of messages in memory, and isolation of callers.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::FutureExt as _;
 use jsonrpsee::server::ServerHandle;
+use vibecoin_rpc_api::views::TIMEOUT_MS_MAX;
+use vibecoin_rpc_backend::Caller;
 
 use super::*;
+use crate::config::Config;
 use crate::seats::Phase;
 
 /// Accepts every call and answers none.

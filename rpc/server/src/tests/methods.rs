@@ -24,7 +24,7 @@ use crate::methods::Rpc;
 use crate::mock::{ACCOUNTS, BALANCE, MockBackend};
 
 fn text(served: &super::Served, address: Address) -> String {
-    let prefix = crate::backend::Backend::facts(served.node.as_ref()).prefix;
+    let prefix = vibecoin_rpc_backend::Backend::facts(served.node.as_ref()).prefix;
     AddressText::new(address, prefix).to_text()
 }
 
@@ -582,7 +582,7 @@ async fn proofs_that_the_server_gives_hold_offline() {
         .status
         .hash
         .0;
-    let facts = crate::backend::Backend::facts(served.node.as_ref());
+    let facts = vibecoin_rpc_backend::Backend::facts(served.node.as_ref());
     let trust = Trust::new(facts.genesis, &facts.params, facts.validators.clone());
     let prove = |bytes: Vec<u8>| {
         let file = ProofFile::from_bytes(&bytes).unwrap();

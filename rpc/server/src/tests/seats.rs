@@ -5,7 +5,10 @@
     clippy::indexing_slicing
 )]
 
+use std::time::Duration;
+
 use super::*;
+use crate::config::Config;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -82,7 +82,7 @@ async fn every_refusal_has_its_code_and_its_facts() {
     expect_error(&far, 1304, "nonce_too_high");
     assert_eq!(far["error"]["data"]["expectedNonce"], "0");
     let poor = SecretKey::from_seed(&[42; 32]);
-    let genesis = crate::backend::Backend::facts(served.node.as_ref()).genesis;
+    let genesis = vibecoin_rpc_backend::Backend::facts(served.node.as_ref()).genesis;
     let unpayable = vibecoin_primitives::TransactionBody {
         sender: poor.public_key(),
         ..other.body.clone()
@@ -254,6 +254,6 @@ async fn wait_none_answers_with_the_hash() {
     let answer = served
         .call("tx_submit", json!([raw(&transaction), {"wait": "none"}]))
         .await;
-    let genesis = crate::backend::Backend::facts(served.node.as_ref()).genesis;
+    let genesis = vibecoin_rpc_backend::Backend::facts(served.node.as_ref()).genesis;
     assert_eq!(answer["result"]["hash"], transaction.id(&genesis).to_string());
 }

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use vibecoin_primitives::{encode, hex};
+use vibecoin_rpc_backend::{Backend as _, Caller, TransactionStatus};
 
 use super::hostile::{closed, sent};
 use super::{RawSocket, Served, expect_error, serve, serve_with};
 use crate::Config;
-use crate::backend::{Backend as _, Caller, TransactionStatus};
 use crate::metrics::{Closed, MethodLabel};
 use crate::mock::MockBackend;
 
