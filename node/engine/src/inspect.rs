@@ -18,9 +18,7 @@ use vibecoin_primitives::limits::MIB;
 use vibecoin_primitives::{
     BlockPart, Body, Hash, Header, Height, KnownKeys, PartContent, Transaction, VerifiedTransaction,
 };
-use vibecoin_replica::{
-    Chain, LinkedBlock, Message, PeerId, ReceivedBlock, Refusal, Refused, examine,
-};
+use vibecoin_replica::{Chain, LinkedBlock, Message, PeerId, ReceivedBlock, Refusal, Refused, examine};
 
 use crate::driver::NodeEvent;
 use crate::metrics::Offences;

@@ -16,7 +16,7 @@ use vibecoin_primitives::{
     TransactionBody, Validator, ValidatorSet, body_hash, encode, signature_checks,
 };
 
-use vibecoin_replica::{Intake, Ruling, Stand};
+use vibecoin_replica::{CertifiedBlock, Intake, Ruling, Stand};
 
 use super::*;
 
@@ -215,9 +215,9 @@ fn word(event: NodeEvent) -> String {
             other => panic!("{other:?}"),
         },
         NodeEvent::Body { verified, .. } => format!("body, {} verified", verified.len()),
-        NodeEvent::Blocks {
-            blocks, verified, ..
-        } => format!("{} blocks, {} verified", blocks.len(), verified.len()),
+        NodeEvent::Blocks { blocks, verified, .. } => {
+            format!("{} blocks, {} verified", blocks.len(), verified.len())
+        }
         NodeEvent::Refused { height, .. } => format!("refused from {height}"),
         _ => panic!("nothing else is passed on"),
     }
