@@ -16,9 +16,9 @@ use vibecoin_network::Network;
 use vibecoin_network::wire::{BODY_MESSAGE_BYTES_MAX, PART_BYTES_MAX, SYNC_BYTES_MAX};
 use vibecoin_primitives::limits::MIB;
 use vibecoin_primitives::{
-    Body, Hash, Height, KnownKeys, PartContent, Transaction, VerifiedTransaction, decode,
+    BlockPart, Body, Hash, Header, Height, KnownKeys, PartContent, Transaction, VerifiedTransaction,
 };
-use vibecoin_replica::{CertifiedBlock, Chain, Message, PeerId, Refusal, Refused, examine};
+use vibecoin_replica::{Chain, LinkedBlock, Message, PeerId, ReceivedBlock, Refusal, Refused, examine};
 
 use crate::driver::NodeEvent;
 use crate::metrics::Offences;
@@ -122,12 +122,24 @@ struct Answer {
     from: PeerId,
     first: Height,
     /// Blocks whose certificates have not been checked.
-    open: VecDeque<CertifiedBlock>,
+    open: VecDeque<LinkedBlock>,
     /// Blocks whose certificates are valid.
-    good: Vec<CertifiedBlock>,
+    good: Vec<ReceivedBlock>,
     /// Transactions of the last certified block that have not been checked.
     unknown: VecDeque<Transaction>,
     verified: Vec<VerifiedTransaction>,
+}
+
+impl Answer {
+    /// The blocks that were found good, for the driver.
+    fn into_event(self) -> NodeEvent {
+        NodeEvent::Blocks {
+            from: self.from,
+            first: self.first,
+            blocks: self.good,
+            verified: self.verified,
+        }
+    }
 }
 
 /// State and channels of the inspecting thread.
@@ -172,70 +184,94 @@ impl Inspector {
         }
     }
 
-    fn pass_on(
-        &self,
-        from: PeerId,
-        message: Message,
-        verified: Vec<VerifiedTransaction>,
-    ) -> Result<(), Ended> {
-        let event = NodeEvent::Message {
-            from,
-            message: Box::new(message),
-            verified,
-            gossip: None,
-        };
+    fn pass_on(&self, event: NodeEvent) -> Result<(), Ended> {
         self.checked.send(event).map_err(|_| Ended)
     }
 
     /// Checks a part or a body.
     fn look_at(&self, live: Unverified, keys: &mut Keys) -> Result<(), Ended> {
-        let Unverified {
-            from,
-            message,
-            is_evidence,
-        } = live;
-        let looked_at = match &message {
-            Message::Part(part) => examine::part(&self.chain, part),
-            Message::Body { header, body } => examine::body(header, body),
-            _ => Ok(()),
+        let from = live.from;
+        let checked = match live.message {
+            Message::Part(part) => self.part(from, part, live.is_evidence, keys),
+            Message::Body { header, body } => self.body(from, *header, &body, keys),
+            _ => return Ok(()),
         };
-        if let Err(refusal) = looked_at {
-            (self.report)(from, &refusal);
-            return Ok(());
-        }
-        let mut unknown = VecDeque::new();
-        match &message {
-            Message::Part(part) => {
-                if let (PartContent::Tick(tick), false) = (&part.content, is_evidence) {
-                    let new = tick.transactions.iter().filter(|tx| !(self.known)(tx));
-                    unknown.extend(new.cloned());
-                }
+        match checked {
+            Ok(event) => self.pass_on(event),
+            Err(refusal) => {
+                (self.report)(from, &refusal);
+                Ok(())
             }
-            Message::Body { body, .. } => {
-                // A body past its bounds is invalid whatever its signatures are.
-                if let Ok(body) = decode::<Body>(body)
-                    && examine::within_bounds(&self.chain.params, &body)
-                {
-                    unknown.extend(body.transactions().filter(|tx| !(self.known)(tx)).cloned());
-                }
-            }
-            _ => {}
         }
+    }
+
+    fn part(
+        &self,
+        from: PeerId,
+        part: Box<BlockPart>,
+        is_evidence: bool,
+        keys: &mut Keys,
+    ) -> Result<NodeEvent, Refusal> {
+        examine::part(&self.chain, &part)?;
+        let mut verified = Vec::new();
+        if let (PartContent::Tick(tick), false) = (&part.content, is_evidence) {
+            let (all, checked) = self.check_unknown(tick.transactions.iter(), keys);
+            verified = checked;
+            if !all {
+                // The block is invalid, as the replica will find.
+                let reason = "a part with a transaction whose form or signature is bad";
+                (self.report)(from, &Refusal::one_check(Refused::Transactions, reason));
+            }
+        }
+        Ok(NodeEvent::Message {
+            from,
+            message: Box::new(Message::Part(part)),
+            verified,
+            gossip: None,
+        })
+    }
+
+    /// Checks a body. The peer that sent it is not to blame for its contents: the replica finds that it is invalid.
+    fn body(
+        &self,
+        from: PeerId,
+        header: Header,
+        encoded: &[u8],
+        keys: &mut Keys,
+    ) -> Result<NodeEvent, Refusal> {
+        let body = examine::body(header, encoded)?;
+        let (_, verified) = match self.judgeable(body.body()) {
+            Some(body) => self.check_unknown(body.transactions(), keys),
+            None => (true, Vec::new()),
+        };
+        Ok(NodeEvent::Body {
+            from,
+            body: Box::new(body),
+            verified,
+        })
+    }
+
+    /// The body, if it is within its bounds: any other is invalid whatever its signatures are.
+    fn judgeable<'b>(&self, body: Option<&'b Body>) -> Option<&'b Body> {
+        body.filter(|body| examine::within_bounds(&self.chain.params, body))
+    }
+
+    /// Checks the signatures of those transactions that are not known, slice by slice up to the first bad one. Returns
+    /// `false` when there is one, and those of the slices before it.
+    fn check_unknown<'t>(
+        &self,
+        transactions: impl Iterator<Item = &'t Transaction>,
+        keys: &mut Keys,
+    ) -> (bool, Vec<VerifiedTransaction>) {
+        let unknown = transactions.filter(|tx| !(self.known)(tx));
+        let mut unknown: VecDeque<Transaction> = unknown.cloned().collect();
         let mut verified = Vec::with_capacity(unknown.len());
         while !unknown.is_empty() {
-            if self.slice(&mut unknown, &mut verified, keys) {
-                continue;
+            if !self.slice(&mut unknown, &mut verified, keys) {
+                return (false, verified);
             }
-            // The block is invalid, as the replica will find. The peer that sent a body is not to blame for
-            // its contents.
-            if matches!(message, Message::Part(_)) {
-                let reason = "a part with a transaction whose form or signature is bad";
-                let refusal = Refusal::one_check(Refused::Transactions, reason);
-                (self.report)(from, &refusal);
-            }
-            break;
         }
-        self.pass_on(from, message, verified)
+        (true, verified)
     }
 
     /// Checks one slice of the signatures; returns `false` when one of them is invalid.
@@ -263,25 +299,23 @@ impl Inspector {
         else {
             return None;
         };
-        let mut answer = Answer {
-            from,
-            first,
-            open: VecDeque::new(),
-            good: Vec::with_capacity(blocks.len()),
-            unknown: VecDeque::new(),
-            verified: Vec::new(),
-        };
-        match examine::blocks(first, &blocks) {
-            Ok(()) => answer.open = blocks.into(),
+        match examine::blocks(first, blocks) {
+            Ok(linked) => Some(Answer {
+                from,
+                first,
+                good: Vec::with_capacity(linked.len()),
+                open: linked.into(),
+                unknown: VecDeque::new(),
+                verified: Vec::new(),
+            }),
             Err(refusal) => {
                 (self.report)(from, &refusal);
                 let height = first;
                 // A driver that has ended is detected at the next message.
                 let _ended = self.checked.send(NodeEvent::Refused { from, height });
-                return None;
+                None
             }
         }
-        Some(answer)
     }
 
     /// One step of a response: a certificate, or a slice of transactions. `None` at its end.
@@ -293,33 +327,29 @@ impl Inspector {
             }
             return Ok(Some(answer));
         }
-        let Answer { from, first, .. } = answer;
         let Some(block) = answer.open.pop_front() else {
-            let blocks = answer.good;
-            let message = Message::SyncResponse { from: first, blocks };
-            return self.pass_on(from, message, answer.verified).map(|()| None);
+            return self.pass_on(answer.into_event()).map(|()| None);
         };
-        if let Err(refusal) = examine::certificate(&self.chain, &block) {
-            (self.report)(from, &refusal);
-            // Those before it are valid.
-            let blocks = answer.good;
-            if !blocks.is_empty() {
-                let message = Message::SyncResponse { from: first, blocks };
-                self.pass_on(from, message, answer.verified)?;
+        let (from, height) = (answer.from, block.height());
+        match examine::certificate(&self.chain, block) {
+            Ok(block) => {
+                if let Some(body) = self.judgeable(block.body()) {
+                    // The pool has few of the transactions decided long ago: the lookup would cost more than it
+                    // saves.
+                    answer.unknown = body.transactions().cloned().collect();
+                }
+                answer.good.push(block);
+                Ok(Some(answer))
             }
-            let height = block.header.height;
-            let refused = NodeEvent::Refused { from, height };
-            return self.checked.send(refused).map(|()| None).map_err(|_| Ended);
+            Err(refusal) => {
+                (self.report)(from, &refusal);
+                // Those before it are valid.
+                if !answer.good.is_empty() {
+                    self.pass_on(answer.into_event())?;
+                }
+                self.pass_on(NodeEvent::Refused { from, height }).map(|()| None)
+            }
         }
-        if let Ok(body) = decode::<Body>(&block.body)
-            && examine::within_bounds(&self.chain.params, &body)
-        {
-            // The pool has few of the transactions decided long ago: the lookup would cost more than it
-            // saves.
-            answer.unknown = body.transactions().cloned().collect();
-        }
-        answer.good.push(block);
-        Ok(Some(answer))
     }
 }
 

@@ -16,7 +16,7 @@ use vibecoin_primitives::{
     TransactionBody, Validator, ValidatorSet, body_hash, encode, signature_checks,
 };
 
-use vibecoin_replica::{Intake, Ruling, Stand};
+use vibecoin_replica::{CertifiedBlock, Intake, Ruling, Stand};
 
 use super::*;
 
@@ -212,12 +212,12 @@ fn word(event: NodeEvent) -> String {
             message, verified, ..
         } => match *message {
             Message::Part(_) => format!("part, {} verified", verified.len()),
-            Message::Body { .. } => format!("body, {} verified", verified.len()),
-            Message::SyncResponse { blocks, .. } => {
-                format!("{} blocks, {} verified", blocks.len(), verified.len())
-            }
             other => panic!("{other:?}"),
         },
+        NodeEvent::Body { verified, .. } => format!("body, {} verified", verified.len()),
+        NodeEvent::Blocks { blocks, verified, .. } => {
+            format!("{} blocks, {} verified", blocks.len(), verified.len())
+        }
         NodeEvent::Refused { height, .. } => format!("refused from {height}"),
         _ => panic!("nothing else is passed on"),
     }

@@ -8,6 +8,7 @@ use vibecoin_primitives::{Hash, Header, Height, PublicKey, Round, ValidatorSet, 
 
 use crate::candidates::CANDIDATES_MAX;
 use crate::event::Action;
+use crate::received::ReceivedBody;
 use crate::{Message, PeerId};
 
 /// Time before a body is requested again, in microseconds.
@@ -16,13 +17,6 @@ pub const RETRY_MICROS: u64 = 200_000;
 pub const BODIES_PER_RETRY: u32 = 4;
 /// Maximum number of bodies kept whose proposal has not arrived yet.
 pub const EARLY_BODIES_MAX: usize = 4;
-
-/// A body whose proposal has not arrived yet.
-struct Early {
-    hash: Hash,
-    height: Height,
-    body: Vec<u8>,
-}
 
 /// Bodies sent to one peer.
 struct Sent {
@@ -39,7 +33,7 @@ pub(crate) struct Bodies {
     /// The block of the newest vote of each validator, and its height.
     voted: BTreeMap<PublicKey, (Height, Hash)>,
     /// At most [`EARLY_BODIES_MAX`], oldest first.
-    early: VecDeque<Early>,
+    early: VecDeque<ReceivedBody>,
     /// Connected peers only.
     sent: BTreeMap<PeerId, Sent>,
 }
@@ -56,7 +50,7 @@ impl Bodies {
     pub fn begin_height(&mut self, done: Height) {
         self.wanted.clear();
         self.voted.retain(|_, (height, _)| *height > done);
-        self.early.retain(|early| early.height > done);
+        self.early.retain(|early| early.header.height > done);
     }
 
     pub fn next_deadline(&self) -> Option<MonoTime> {
@@ -143,20 +137,20 @@ impl Bodies {
     // ---- early bodies -------------------------------------------------------------------------
 
     /// Keeps a body until the proposal arrives that shows whether the block is needed, in place of the oldest one.
-    pub fn keep_early(&mut self, hash: Hash, height: Height, body: Vec<u8>) {
-        if self.early.iter().any(|early| early.hash == hash) {
+    pub fn keep_early(&mut self, body: ReceivedBody) {
+        if self.early.iter().any(|early| early.hash == body.hash) {
             return;
         }
         if self.early.len() >= EARLY_BODIES_MAX {
             self.early.pop_front();
         }
-        self.early.push_back(Early { hash, height, body });
+        self.early.push_back(body);
     }
 
     /// Takes the body of a block that arrived before its proposal.
-    pub fn take_early(&mut self, block: &Hash) -> Option<Vec<u8>> {
+    pub fn take_early(&mut self, block: &Hash) -> Option<ReceivedBody> {
         let at = self.early.iter().position(|early| early.hash == *block)?;
-        self.early.remove(at).map(|early| early.body)
+        self.early.remove(at)
     }
 
     // ---- sent bodies --------------------------------------------------------------------------

@@ -3,58 +3,28 @@
 use std::sync::Arc;
 
 use vibecoin_consensus::{MonoTime, Timeouts};
-use vibecoin_execution::State;
-use vibecoin_primitives::{Hash, Height, PublicKey, body_hash};
+use vibecoin_primitives::{Height, PublicKey};
 use vibecoin_sync::{AnswerFault, Planner, PlannerConfig, PlannerStatus, SyncBlock};
 
 use crate::check::Verified;
 use crate::event::Action;
-use crate::tip::Tip;
-use crate::{CertifiedBlock, Chain, Message, PeerId};
+use crate::received::ReceivedBlock;
+use crate::{Chain, Message, PeerId};
 
 /// A decided block as received from a peer.
 pub(crate) struct Synced {
-    pub block: CertifiedBlock,
+    pub block: ReceivedBlock,
     /// Transactions of the same response whose signatures have been checked.
     pub verified: Arc<Verified>,
 }
 
 impl SyncBlock for Synced {
     fn height(&self) -> Height {
-        self.block.header.height
+        self.block.height()
     }
 
     fn byte_len(&self) -> usize {
-        self.block.body.len()
-    }
-}
-
-impl Synced {
-    /// Checks that the certificate covers the header, and that the header names the body. Returns the hash of the
-    /// block.
-    ///
-    /// # Errors
-    /// The fault of the peer that sent it.
-    pub fn check<S: State>(&self, tip: &Tip<S>) -> Result<Hash, String> {
-        let CertifiedBlock {
-            header,
-            body,
-            certificate,
-        } = &self.block;
-        let (chain, hash) = (tip.chain(), header.hash());
-        certificate
-            .verify(
-                &chain.genesis,
-                chain.fault_model(),
-                &chain.validators,
-                tip.next_height(),
-                &hash,
-            )
-            .map_err(|error| format!("sync: {error}"))?;
-        if body_hash(body) != header.body_hash {
-            return Err("sync: the body does not belong to its header".to_owned());
-        }
-        Ok(hash)
+        self.block.memory()
     }
 }
 
@@ -132,7 +102,7 @@ impl CatchUp {
         &mut self,
         from: PeerId,
         first: Height,
-        blocks: Vec<CertifiedBlock>,
+        blocks: Vec<ReceivedBlock>,
         verified: Verified,
         now: MonoTime,
     ) -> Result<(), String> {

@@ -10,10 +10,10 @@ use vibecoin_execution::{
     BlockExecutor, BlockOutcome, ExecutionError, State, StateError, announce, execute_block, read_offences,
 };
 use vibecoin_poh::{SealedTick, seed};
-use vibecoin_primitives::limits::{BODY_BYTES_MAX, EVIDENCE_MAX};
+use vibecoin_primitives::limits::EVIDENCE_MAX;
 use vibecoin_primitives::{
     BLOCK_VERSION, Body, Demand, Evidence, EvidenceError, Hash, Header, Offence, Tick, TimeMs, Transaction,
-    VerifiedTransaction, decode, encoded_len, merkle, tick_root, transaction_bytes,
+    VerifiedTransaction, encoded_len, merkle, tick_root, transaction_bytes,
 };
 
 use crate::validation::{BlockError, Executed, JudgeError, Stop, Validation};
@@ -94,19 +94,6 @@ pub fn is_timely<S>(chain: &Chain, parent: &Parent<S>, header: &Header, clock: T
     let tolerance = u64::from(chain.params.clock_precision_ms).saturating_add(delay);
     header.time == chain.earliest_time(&parent.header, header.ticks)
         || header.time.0.abs_diff(clock.0) <= planted::clock_tolerance_ms(tolerance)
-}
-
-/// Decodes a body that belongs to `header`.
-///
-/// `Ok(None)` is not a verdict on the header: the bytes are another body, and their sender is to blame.
-///
-/// # Errors
-/// [`BlockError::Codec`] when the bytes that the header names do not decode.
-pub fn open_body(header: &Header, encoded: &[u8]) -> Result<Option<Body>, BlockError> {
-    if encoded.len() > BODY_BYTES_MAX || planted::body_hash(header, encoded) != header.body_hash {
-        return Ok(None);
-    }
-    Ok(Some(decode(encoded)?))
 }
 
 /// Checks a body against its header and everything it refers to, except its ticks, the signatures of

@@ -10,6 +10,7 @@ use vibecoin_primitives::{
     Evidence, FaultClass, Hash, Height, PublicKey, Round, TimeMs, VerifiedTransaction,
 };
 
+use crate::received::{ReceivedBlock, ReceivedBody};
 use crate::validation::JudgeError;
 
 /// The time, read by the caller: a monotonic clock and the wall clock.
@@ -37,7 +38,8 @@ pub enum Event<S> {
     },
     /// A deadline is due.
     Time,
-    /// A peer sent a message that passed the wire's limits.
+    /// A peer sent a message that passed the wire's limits. Bodies, decided blocks and transactions have events of
+    /// their own, and requests for stored blocks are answered by the host: none of these is taken from here.
     Message {
         /// The sender.
         from: PeerId,
@@ -47,6 +49,26 @@ pub enum Event<S> {
         verified: Vec<VerifiedTransaction>,
         /// Set when the message arrived by gossip: [`Action::Forward`] must follow.
         gossip: Option<GossipId>,
+    },
+    /// A peer sent the body of a proposed block.
+    Body {
+        /// The sender.
+        from: PeerId,
+        /// The body with its header.
+        body: Box<ReceivedBody>,
+        /// Its transactions whose signatures have been checked already.
+        verified: Vec<VerifiedTransaction>,
+    },
+    /// A peer answered a request for decided blocks.
+    Blocks {
+        /// The sender.
+        from: PeerId,
+        /// The first height that was requested.
+        first: Height,
+        /// Ascending, without gaps.
+        blocks: Vec<ReceivedBlock>,
+        /// Their transactions whose signatures have been checked already.
+        verified: Vec<VerifiedTransaction>,
     },
     /// A peer of the same chain is connected.
     Connected {

@@ -4,8 +4,10 @@
 //! Signatures of transactions are checked after all of these, by the caller: it may batch them and find some
 //! in its pool.
 
-use vibecoin_primitives::{BlockPart, Body, CertificateError, ChainParams, Demand, Header, Height};
+use vibecoin_primitives::limits::BODY_BYTES_MAX;
+use vibecoin_primitives::{BlockPart, Body, CertificateError, ChainParams, Demand, Header, Height, decode};
 
+use crate::received::{LinkedBlock, ReceivedBlock, ReceivedBody};
 use crate::refusal::{Refusal, Refused};
 use crate::{CertifiedBlock, Chain, planted};
 
@@ -23,12 +25,22 @@ pub fn part(chain: &Chain, part: &BlockPart) -> Result<(), Refusal> {
         .map_err(|_| Refusal::one_check(Refused::Signature, "bad signature of a part"))
 }
 
-/// Checks that a body is the one that its header names.
+/// Decodes a body that is the one its header names. Bytes that do not decode are not the sender's fault, since the
+/// header names them: such a block is invalid.
 ///
 /// # Errors
-/// [`Refusal`], before any check of a signature.
-pub fn body(header: &Header, body: &[u8]) -> Result<(), Refusal> {
-    if planted::body_hash(header, body) == header.body_hash {
+/// [`Refusal`], before any check of a signature, when the header names another body.
+pub fn body(header: Header, encoded: &[u8]) -> Result<ReceivedBody, Refusal> {
+    belongs(&header, encoded)?;
+    Ok(ReceivedBody {
+        hash: header.hash(),
+        header,
+        body: decode(encoded).ok(),
+    })
+}
+
+fn belongs(header: &Header, encoded: &[u8]) -> Result<(), Refusal> {
+    if encoded.len() <= BODY_BYTES_MAX && planted::body_hash(header, encoded) == header.body_hash {
         return Ok(());
     }
     let reason = "the body does not belong to its header";
@@ -47,38 +59,52 @@ pub fn within_bounds(params: &ChainParams, body: &Body) -> bool {
 ///
 /// # Errors
 /// [`Refusal`], before any check of a signature.
-pub fn blocks(first: Height, blocks: &[CertifiedBlock]) -> Result<(), Refusal> {
+pub fn blocks(first: Height, blocks: Vec<CertifiedBlock>) -> Result<Vec<LinkedBlock>, Refusal> {
     let refuse = |reason| Err(Refusal::free(Refused::Mismatch, reason));
-    let mut parent = None;
+    let mut linked: Vec<LinkedBlock> = Vec::with_capacity(blocks.len());
     for (height, block) in (first.0..=u64::MAX).map(Height).zip(blocks) {
-        if block.header.height != height {
+        let CertifiedBlock {
+            header,
+            body,
+            certificate,
+        } = block;
+        if header.height != height {
             return refuse("sync: blocks out of order");
         }
-        if parent.is_some_and(|parent| parent != block.header.parent) {
+        if linked.last().is_some_and(|parent| parent.hash != header.parent) {
             return refuse("sync: a block that is not the child of the one before");
         }
-        parent = Some(block.header.hash());
+        linked.push(LinkedBlock {
+            hash: header.hash(),
+            header,
+            encoded: body,
+            certificate,
+        });
     }
-    for block in blocks {
-        body(&block.header, &block.body)?;
+    for block in &linked {
+        belongs(&block.header, &block.encoded)?;
     }
-    Ok(())
+    Ok(linked)
 }
 
-/// Checks the certificate of a block in a response, as one batch of signatures.
+/// Checks the certificate of a block in a response, as one batch of signatures, and decodes the block's body.
 ///
 /// # Errors
 /// [`Refusal`], after one check, or before any when it is about another block or names no quorum.
-pub fn certificate(chain: &Chain, block: &CertifiedBlock) -> Result<(), Refusal> {
-    let Header { height, .. } = block.header;
-    block
-        .certificate
+pub fn certificate(chain: &Chain, block: LinkedBlock) -> Result<ReceivedBlock, Refusal> {
+    let LinkedBlock {
+        header,
+        hash,
+        encoded,
+        certificate,
+    } = block;
+    certificate
         .verify(
             &chain.genesis,
             chain.fault_model(),
             &chain.validators,
-            height,
-            &block.header.hash(),
+            header.height,
+            &hash,
         )
         .map_err(|error| {
             let reason = "sync: a certificate that proves nothing";
@@ -86,5 +112,12 @@ pub fn certificate(chain: &Chain, block: &CertifiedBlock) -> Result<(), Refusal>
                 CertificateError::BadSignature { .. } => Refusal::one_check(Refused::Certificate, reason),
                 _ => Refusal::free(Refused::Certificate, reason),
             }
-        })
+        })?;
+    Ok(ReceivedBlock {
+        header,
+        hash,
+        body: decode(&encoded).ok(),
+        certificate,
+        encoded_len: encoded.len(),
+    })
 }

@@ -25,7 +25,8 @@
 //! | `catch_up` | requests for decided blocks, and their responses |
 //! | `peers`, `evidence` | connections and claimed heights; double signatures |
 //!
-//! [`intake`] and [`examine`] run before all of it: cheap checks precede the first signature.
+//! [`intake`] and [`examine`] run before all of it: cheap checks precede the first signature. Bodies and decided
+//! blocks arrive as [`ReceivedBody`] and [`ReceivedBlock`], which only [`examine`] makes.
 //!
 //! The messages are those of `vibecoin-messages`, and are exported here again.
 
@@ -46,6 +47,7 @@ mod evidence;
 mod peers;
 mod planted;
 mod propose;
+mod received;
 mod refusal;
 mod replica;
 mod streaming;
@@ -61,6 +63,7 @@ pub use chain::{Chain, Head, Parent};
 pub use event::{Action, Event, Fault, Now, Ticket};
 pub use evidence::EVIDENCE_WAITING_MAX;
 pub use intake::{Intake, Ruling, Stand};
+pub use received::{LinkedBlock, ReceivedBlock, ReceivedBody};
 pub use refusal::{Refusal, Refused};
 pub use replica::Replica;
 pub use streaming::{ASSEMBLIES_MAX, LATER_PARTS_BYTES_MAX, LATER_PARTS_MAX};

@@ -13,6 +13,7 @@ mod view;
 
 use std::collections::VecDeque;
 
+use messages::by_hash;
 use vibecoin_consensus::{MonoTime, Orderer, Output};
 use vibecoin_execution::State;
 use vibecoin_mempool::Mempool;
@@ -102,6 +103,13 @@ impl<S: State, O: Orderer> Replica<S, O> {
                 verified,
                 gossip,
             } => self.on_message(from, *message, verified, gossip),
+            Event::Body { from, body, verified } => self.on_body(from, *body, &by_hash(verified)),
+            Event::Blocks {
+                from,
+                first,
+                blocks,
+                verified,
+            } => self.on_blocks(from, first, blocks, by_hash(verified)),
             Event::Evidence(evidence) => self.on_submitted_evidence(evidence),
             Event::Connected {
                 peer,

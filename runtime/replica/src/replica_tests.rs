@@ -11,7 +11,7 @@ use vibecoin_primitives::{
 
 use super::*;
 use crate::check::Verified;
-use crate::{LATER_PARTS_MAX, Parent, PeerId};
+use crate::{LATER_PARTS_MAX, Parent, PeerId, examine};
 
 type Follower = Replica<MemoryState, BftOrderer>;
 
@@ -153,15 +153,11 @@ fn a_decided_block_whose_body_was_dropped_is_fetched_and_committed() {
                 }
     });
     assert!(asked, "the body is asked for");
-    let message = Message::Body {
-        header: Box::new(header),
-        body: encode(&body),
-    };
-    let given = Event::Message {
+    let body = examine::body(header, &encode(&body)).expect("the body of its header");
+    let given = Event::Body {
         from: PEER,
-        message: Box::new(message),
+        body: Box::new(body),
         verified: Vec::new(),
-        gossip: None,
     };
     follower.step(now(4), given);
     let committed = std::iter::from_fn(|| follower.poll())

@@ -2,7 +2,7 @@
 
 use vibecoin_execution::BlockOutcome;
 use vibecoin_poh::PohError;
-use vibecoin_primitives::{CertificateError, CodecError, Excess, Hash, StateDiff, TransactionError};
+use vibecoin_primitives::{CertificateError, Excess, Hash, StateDiff, TransactionError};
 
 /// Reason why a block is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,9 +18,6 @@ pub enum BlockError {
         /// The value found.
         got: String,
     },
-    /// The body does not decode.
-    #[error(transparent)]
-    Codec(#[from] CodecError),
     /// The body is over a limit of the chain's parameters.
     #[error("{what} is {got}, allowed are {limit}")]
     Limit {

@@ -23,7 +23,7 @@ use vibecoin_primitives::*;
 use vibecoin_replica::assembly::{Assembly, Taken};
 use vibecoin_replica::{
     Action, BODIES_PER_RETRY, CANDIDATES_MAX, CertifiedBlock, Chain, EMPTY_FROM, Event, Head, Message, Now,
-    Parent, PeerId, RETRY_MICROS, Replica, Ticket,
+    Parent, PeerId, RETRY_MICROS, Refusal, Replica, Ticket, examine,
 };
 
 fn key(n: u8) -> SecretKey {
@@ -111,6 +111,35 @@ struct Node {
     untimely: usize,
     /// Round, transactions and bytes of each block written to its log.
     logged: Vec<(Round, usize, usize)>,
+}
+
+/// The event that a host makes of a message, after the checks in front of the replica.
+fn received(chain: &Chain, from: PeerId, message: Message) -> Result<Event<MemoryState>, Refusal> {
+    let verified = Vec::new();
+    Ok(match message {
+        Message::Body { header, body } => Event::Body {
+            from,
+            body: Box::new(examine::body(*header, &body)?),
+            verified,
+        },
+        Message::SyncResponse { from: first, blocks } => {
+            let linked = examine::blocks(first, blocks)?.into_iter();
+            Event::Blocks {
+                from,
+                first,
+                blocks: linked
+                    .map(|block| examine::certificate(chain, block))
+                    .collect::<Result<_, _>>()?,
+                verified,
+            }
+        }
+        message => Event::Message {
+            from,
+            message: Box::new(message),
+            verified,
+            gossip: None,
+        },
+    })
 }
 
 type Loses = Box<dyn FnMut(usize, usize, &Message) -> bool>;
@@ -292,13 +321,16 @@ impl Net {
             self.serve(to, from, first, count);
             return;
         }
-        let event = Event::Message {
-            from: PeerId(from as u64),
-            message: Box::new(message),
-            verified: Vec::new(),
-            gossip: None,
-        };
-        self.step(to, event);
+        let peer = PeerId(from as u64);
+        match received(&self.chain, peer, message) {
+            Ok(event) => self.step(to, event),
+            Err(refusal) => {
+                self.nodes[to].blames.push(refusal.reason.to_owned());
+                let height = self.nodes[to].replica.head().parent.header.height;
+                let height = height.saturating_add(1);
+                self.step(to, Event::Refused { from: peer, height });
+            }
+        }
     }
 
     /// Answers a request for stored blocks, as a host does.
@@ -688,18 +720,9 @@ fn a_synced_block_with_a_wrong_certificate_is_refused_and_its_sender_blamed() {
         .any(|(node, message)| *node == 4 && matches!(message, Message::SyncRequest { .. }));
     assert!(asked, "the node that joins asks at once");
     for peer in 0..4 {
-        net.step(
-            4,
-            Event::Message {
-                from: PeerId(peer),
-                message: Box::new(Message::SyncResponse {
-                    from: Height(1),
-                    blocks: vec![forged.clone()],
-                }),
-                verified: Vec::new(),
-                gossip: None,
-            },
-        );
+        let blocks = vec![forged.clone()];
+        let from = Height(1);
+        net.deliver(peer, 4, Message::SyncResponse { from, blocks });
     }
     assert!(net.nodes[4].commits.is_empty());
     assert!(!net.nodes[4].blames.is_empty());

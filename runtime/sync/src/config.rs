@@ -2,6 +2,9 @@
 
 use vibecoin_primitives::limits::{BODY_BYTES_MAX, MIB};
 
+/// Maximum bytes of blocks held, as they lie in memory, unless the configuration names another number.
+pub const BUFFERED_BYTES_MAX: usize = 48 * MIB;
+
 /// Bounds and timeouts. Times are in microseconds. Zero counts and bytes are read as 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannerConfig {
@@ -43,7 +46,7 @@ impl Default for PlannerConfig {
             requests_per_peer_max: 2,
             blocks_per_request_max: 16,
             window_blocks: 1024,
-            buffered_bytes_max: 32 * MIB,
+            buffered_bytes_max: BUFFERED_BYTES_MAX,
             answer_bytes_max: 4 * MIB + BODY_BYTES_MAX,
             timeout_first: 600_000,
             timeout_min: 300_000,

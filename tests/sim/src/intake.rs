@@ -1,16 +1,40 @@
 //! Checks in front of a replica: the cheap checks of the node, in the same order, to show that they never
 //! blame honest peers.
 
+use vibecoin_primitives::Height;
 use vibecoin_primitives::planted::Planted;
-use vibecoin_replica::{Event, Message, PeerId, Refusal, Ruling, examine};
+use vibecoin_replica::{
+    CertifiedBlock, Chain, Event, Message, PeerId, ReceivedBlock, Refusal, Ruling, examine,
+};
 
 use crate::node::Fault;
 use crate::report::Rule;
 use crate::world::World;
 use crate::{Sabotage, Violation};
 
+/// The blocks of a response before the first that is refused, and that refusal.
+fn certified(
+    chain: &Chain,
+    first: Height,
+    blocks: Vec<CertifiedBlock>,
+) -> (Vec<ReceivedBlock>, Option<Refusal>) {
+    let linked = match examine::blocks(first, blocks) {
+        Ok(linked) => linked,
+        Err(refusal) => return (Vec::new(), Some(refusal)),
+    };
+    let mut good = Vec::new();
+    for block in linked {
+        match examine::certificate(chain, block) {
+            Ok(block) => good.push(block),
+            Err(refusal) => return (good, Some(refusal)),
+        }
+    }
+    (good, None)
+}
+
 impl World {
-    /// Checks a message before its node receives it; `None` when nothing of it is passed on.
+    /// Checks a message before its node receives it. Bodies and blocks are handed over from here; `None` when nothing
+    /// of the message is left to be handed over.
     pub fn examine(
         &mut self,
         from: usize,
@@ -38,37 +62,27 @@ impl World {
                 Ok(()) => (Some(Message::Part(part)), None),
                 Err(refusal) => (None, Some(refusal)),
             },
-            Message::Body { header, body } => match examine::body(&header, &body) {
-                Ok(()) => (Some(Message::Body { header, body }), None),
-                Err(refusal) => (None, Some(refusal)),
-            },
-            Message::SyncResponse { from: first, blocks } => {
-                let mut good = Vec::new();
-                let mut refusal = examine::blocks(first, &blocks).err();
-                for block in blocks {
-                    refusal = refusal.or_else(|| examine::certificate(&self.chain, &block).err());
-                    if refusal.is_some() {
-                        break;
-                    }
-                    good.push(block);
-                }
-                let first_bad = vibecoin_primitives::Height(first.0 + good.len() as u64);
-                let blocks = good;
+            Message::Body { header, body } => {
+                let body = examine::body(*header, &body);
                 drop(bug);
-                if let Some(refusal) = refusal {
-                    self.refused(from, to, refusal)?;
-                    if !blocks.is_empty() {
-                        let message = Message::SyncResponse { from: first, blocks };
-                        self.hand_over(from, to, message, None)?;
+                match body {
+                    Ok(body) => {
+                        let event = Event::Body {
+                            from: PeerId(from as u64),
+                            body: Box::new(body),
+                            verified: Vec::new(),
+                        };
+                        self.step(to, event)?;
                     }
-                    let event = Event::Refused {
-                        from: PeerId(from as u64),
-                        height: first_bad,
-                    };
-                    self.step(to, event)?;
-                    return Ok(None);
+                    Err(refusal) => self.refused(from, to, refusal)?,
                 }
-                return Ok(Some(Message::SyncResponse { from: first, blocks }));
+                return Ok(None);
+            }
+            Message::SyncResponse { from: first, blocks } => {
+                let (blocks, refusal) = certified(&self.chain, first, blocks);
+                drop(bug);
+                self.blocks(from, to, first, blocks, refusal)?;
+                return Ok(None);
             }
             message => (Some(message), None),
         };
@@ -77,6 +91,36 @@ impl World {
             self.refused(from, to, refusal)?;
         }
         Ok(message)
+    }
+
+    /// A node receives the good blocks of a response, and the refusal of the first bad one.
+    fn blocks(
+        &mut self,
+        from: usize,
+        to: usize,
+        first: Height,
+        blocks: Vec<ReceivedBlock>,
+        refusal: Option<Refusal>,
+    ) -> Result<(), Violation> {
+        let peer = PeerId(from as u64);
+        let height = Height(first.0 + blocks.len() as u64);
+        let is_refused = refusal.is_some();
+        if let Some(refusal) = refusal {
+            self.refused(from, to, refusal)?;
+        }
+        if !is_refused || !blocks.is_empty() {
+            let event = Event::Blocks {
+                from: peer,
+                first,
+                blocks,
+                verified: Vec::new(),
+            };
+            self.step(to, event)?;
+        }
+        if is_refused {
+            self.step(to, Event::Refused { from: peer, height })?;
+        }
+        Ok(())
     }
 
     fn refused(&mut self, from: usize, to: usize, refusal: Refusal) -> Result<(), Violation> {

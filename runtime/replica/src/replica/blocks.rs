@@ -8,11 +8,12 @@ use vibecoin_primitives::{BlockPart, Body, Hash, Header, PublicKey, Round};
 
 use super::Replica;
 use crate::candidates::Candidate;
-use crate::check::{Verified, judge, judge_streamed, open_body};
+use crate::check::{Verified, judge, judge_streamed};
 use crate::event::Action;
+use crate::received::ReceivedBody;
 use crate::streaming::Reception;
 use crate::validation::Validation;
-use crate::{PeerId, planted};
+use crate::{PeerId, examine, planted};
 
 /// Time to wait for the parts of a proposed block before the whole body is requested, in microseconds.
 const PARTS_GRACE_MICROS: u64 = 60_000;
@@ -105,31 +106,27 @@ impl<S: State, O: Orderer> Replica<S, O> {
 
     // ---- bodies -------------------------------------------------------------------------------
 
-    pub(super) fn on_body(
-        &mut self,
-        from: PeerId,
-        header: &Header,
-        body: Vec<u8>,
-        verified: &Verified,
-    ) -> Verdict {
-        let hash = header.hash();
-        if header.height <= self.tip.height() || self.candidates.verdict(&hash).is_some() {
-            return Verdict::Known;
+    pub(super) fn on_body(&mut self, from: PeerId, received: ReceivedBody, verified: &Verified) {
+        let (hash, height) = (received.hash, received.header.height);
+        if height <= self.tip.height() || self.candidates.verdict(&hash).is_some() {
+            return;
         }
-        if let Some(header) = self.bodies.wanted(&hash).cloned() {
-            if !self.judge_body(&header, &body, verified) {
-                return Verdict::Rejected("the body does not belong to its header");
+        if self.bodies.wanted(&hash).is_some() {
+            let ReceivedBody { header, body, .. } = received;
+            if self.judge_received(&header, body, verified) {
+                self.bodies.arrived(&hash);
+                self.report_verdict(&hash);
             }
-            self.bodies.arrived(&hash);
-            self.report_verdict(&hash);
-            return Verdict::Fresh;
+            return;
         }
-        // Only a proposal shows whether this block is needed: a few are kept until it arrives.
-        let near = header.height <= self.tip.next_height().saturating_add(1);
-        if near && self.peers.is_connected(from) {
-            self.bodies.keep_early(hash, header.height, body);
+        // Only a proposal shows whether this block is needed: a few are kept until it arrives. One past its bounds is
+        // invalid, and is fetched again to show it.
+        let near = height <= self.tip.next_height().saturating_add(1);
+        let params = &self.tip.chain().params;
+        let fits = |body: &Body| examine::within_bounds(params, body);
+        if near && self.peers.is_connected(from) && received.body.as_ref().is_none_or(fits) {
+            self.bodies.keep_early(received);
         }
-        Verdict::Fresh
     }
 
     pub(super) fn on_body_request(&mut self, from: PeerId, block: Hash) -> Verdict {
@@ -161,8 +158,8 @@ impl<S: State, O: Orderer> Replica<S, O> {
         if self.candidates.verdict(&hash).is_some() || self.judge_assembly(hash, &header) {
             return self.report_verdict(&hash);
         }
-        if let Some(body) = self.bodies.take_early(&hash)
-            && self.judge_body(&header, &body, &Verified::new())
+        if let Some(early) = self.bodies.take_early(&hash)
+            && self.judge_received(&header, early.body, &Verified::new())
         {
             return self.report_verdict(&hash);
         }
@@ -186,23 +183,20 @@ impl<S: State, O: Orderer> Replica<S, O> {
         (status.round, status.step)
     }
 
-    /// Judges a body and keeps it with the verdict. `false` when the bytes are not the body that the header
-    /// names, which is not a verdict, and after a halt.
-    fn judge_body(&mut self, header: &Header, encoded: &[u8], verified: &Verified) -> bool {
-        match open_body(header, encoded) {
-            Ok(None) => false,
-            Ok(Some(body)) => self.judge_with(header, body, verified),
-            Err(_) => {
-                self.keep_undecodable(header.clone());
-                true
-            }
-        }
-    }
-
-    /// Keeps a block whose bytes do not decode.
-    pub(super) fn keep_undecodable(&mut self, header: Header) {
-        self.candidates
-            .keep(header.hash(), Candidate::undecodable(header));
+    /// Judges the body of a header, which does not decode if it is `None`, and keeps it with the verdict; `false`
+    /// after a halt.
+    pub(super) fn judge_received(
+        &mut self,
+        header: &Header,
+        body: Option<Body>,
+        verified: &Verified,
+    ) -> bool {
+        let Some(body) = body else {
+            let undecodable = Candidate::undecodable(header.clone());
+            self.candidates.keep(header.hash(), undecodable);
+            return true;
+        };
+        self.judge_with(header, body, verified)
     }
 
     /// Judges a block that is in the log, or whose body was assembled here, and keeps it with the verdict.
@@ -212,7 +206,7 @@ impl<S: State, O: Orderer> Replica<S, O> {
     }
 
     /// Judges a block and keeps it with the verdict; `false` after a halt.
-    pub(super) fn judge_with(&mut self, header: &Header, body: Body, verified: &Verified) -> bool {
+    fn judge_with(&mut self, header: &Header, body: Body, verified: &Verified) -> bool {
         let pool = &self.pool;
         let known = |hash: &Hash| {
             let found = pool.get_by_hash(hash).or_else(|| verified.get(hash));

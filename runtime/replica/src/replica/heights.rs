@@ -1,6 +1,6 @@
 //! From one height to the next: the start, the decision, the commit, and blocks that others have decided.
 
-use vibecoin_consensus::{BlockEvent, GuardEntry, LogRecord, Orderer, Verdict};
+use vibecoin_consensus::{BlockEvent, GuardEntry, LogRecord, Orderer};
 use vibecoin_execution::{State, read_schedule};
 use vibecoin_mempool::Committed as PoolCommit;
 use vibecoin_primitives::{CommitCertificate, Evidence, Hash, Header, Height};
@@ -8,10 +8,11 @@ use vibecoin_primitives::{CommitCertificate, Evidence, Hash, Header, Height};
 use super::Replica;
 use crate::candidates::Candidate;
 use crate::catch_up::Synced;
-use crate::check::{Verified, open_body};
+use crate::check::Verified;
 use crate::commit::{Committing, Deciding, Decision};
 use crate::event::{Action, Fault};
-use crate::{CertifiedBlock, Head, Parent, PeerId};
+use crate::received::ReceivedBlock;
+use crate::{Head, Parent, PeerId};
 
 impl<S: State, O: Orderer> Replica<S, O> {
     pub(super) fn start(&mut self, records: Vec<LogRecord>, guard: Option<GuardEntry>) {
@@ -155,9 +156,9 @@ impl<S: State, O: Orderer> Replica<S, O> {
         &mut self,
         from: PeerId,
         first: Height,
-        blocks: Vec<CertifiedBlock>,
+        blocks: Vec<ReceivedBlock>,
         verified: Verified,
-    ) -> Verdict {
+    ) {
         let taken = self
             .catch_up
             .on_blocks(from, first, blocks, verified, self.now.mono);
@@ -165,45 +166,36 @@ impl<S: State, O: Orderer> Replica<S, O> {
             self.blame(from, &fault);
         }
         self.apply_synced();
-        Verdict::Ignored
     }
 
     /// Passes the next block that arrived with a certificate to the orderer.
     fn apply_synced(&mut self) {
         while !self.halted && !self.decision.is_committing() {
             let height = self.tip.next_height();
-            let Some((peer, synced)) = self.catch_up.pop(height) else {
+            let Some((_, synced)) = self.catch_up.pop(height) else {
                 return;
             };
-            if let Err(reason) = self.apply(synced) {
-                self.blame(peer, &reason);
-                self.catch_up.refused(peer, height);
-            }
+            self.apply(synced);
             self.drain_orderer();
         }
     }
 
-    fn apply(&mut self, synced: Synced) -> Result<(), String> {
-        let hash = synced.check(&self.tip)?;
-        let Synced { block, verified } = synced;
-        let CertifiedBlock {
+    /// Judges a decided block if that has not been done yet, and passes it on.
+    fn apply(&mut self, Synced { block, verified }: Synced) {
+        let ReceivedBlock {
             header,
+            hash,
             body,
             certificate,
+            ..
         } = block;
-        if self.candidates.verdict(&hash).is_none() {
-            // Not logged: the certificate is the proof, and the block can be fetched again.
-            match open_body(&header, &body) {
-                Ok(Some(body)) => {
-                    if !self.judge_with(&header, body, &verified) {
-                        return Ok(());
-                    }
-                }
-                Ok(None) | Err(_) => self.keep_undecodable(header.clone()),
-            }
+        // Not logged: the certificate is the proof, and the block can be fetched again.
+        let judged = self.candidates.verdict(&hash).is_some();
+        if !judged && !self.judge_received(&header, body, &verified) {
+            return;
         }
         if self.resume_decision(&hash) {
-            return Ok(());
+            return;
         }
         let valid = self.candidates.verdict(&hash) == Some(true);
         let event = BlockEvent::Synced {
@@ -212,6 +204,5 @@ impl<S: State, O: Orderer> Replica<S, O> {
             valid,
         };
         self.orderer.on_block(event, self.now.mono);
-        Ok(())
     }
 }

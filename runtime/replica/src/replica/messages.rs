@@ -11,6 +11,12 @@ use crate::check::Verified;
 use crate::event::{Action, Fault, Ticket};
 use crate::{GossipId, Message, PeerId};
 
+/// Transactions whose signatures were checked, by hash.
+pub(super) fn by_hash(verified: Vec<VerifiedTransaction>) -> Verified {
+    let verified = verified.into_iter();
+    verified.map(|tx| (*tx.hash(), Arc::new(tx))).collect()
+}
+
 impl<S: State, O: Orderer> Replica<S, O> {
     pub(super) fn on_connected(&mut self, peer: PeerId, head: Height, validator: Option<PublicKey>) {
         self.peers.connect(peer, validator);
@@ -50,24 +56,21 @@ impl<S: State, O: Orderer> Replica<S, O> {
         verified: Vec<VerifiedTransaction>,
         gossip: Option<GossipId>,
     ) {
-        let verified: Verified = verified
-            .into_iter()
-            .map(|tx| (*tx.hash(), Arc::new(tx)))
-            .collect();
         let verdict = match message {
             Message::Consensus(message) => self.on_statement(from, message),
             Message::Evidence(evidence) => self.on_evidence(*evidence),
-            Message::Part(part) => self.on_part(*part, verified),
-            Message::Body { header, body } => self.on_body(from, &header, body, &verified),
+            Message::Part(part) => self.on_part(*part, by_hash(verified)),
             Message::BodyRequest { block, .. } => self.on_body_request(from, block),
-            Message::SyncResponse { from: first, blocks } => self.on_blocks(from, first, blocks, verified),
             Message::Status { height } => {
                 self.catch_up.on_status(from, height);
                 Verdict::Ignored
             }
-            // Signatures are checked before transactions arrive here as `Event::Transactions`, and the host answers
-            // requests for stored blocks.
-            Message::Transactions(_) | Message::SyncRequest { .. } => Verdict::Ignored,
+            // These arrive here as `Event::Transactions`, `Event::Body` and `Event::Blocks`, after their checks, and
+            // the host answers requests for stored blocks.
+            Message::Transactions(_)
+            | Message::Body { .. }
+            | Message::SyncResponse { .. }
+            | Message::SyncRequest { .. } => Verdict::Ignored,
         };
         if let Some(gossip) = gossip {
             self.emit(Action::Forward { gossip, verdict });
