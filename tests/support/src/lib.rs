@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! values   keys, parameters, validator sets, a zero header; transactions, parts, certificates, evidence
+//! tries    tries of a few rows
 //! chain    a chain over a state in memory, its block 0, a replica on it, and blocks made by `replica::Builder`
 //! ```
 //!
@@ -20,10 +21,12 @@
 )]
 
 mod chain;
+mod tries;
 mod values;
 
 pub use chain::{ChainBuilder, chain, genesis, orderer, replica, verdict};
+pub use tries::trie_of;
 pub use values::{
     GENESIS, GENESIS_TIME, address, body, certify, double_vote, genesis_header, header, key, opening, params,
-    sign_part, transfer, validator, validators,
+    sign_part, success, transfer, validator, validators,
 };

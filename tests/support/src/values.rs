@@ -2,8 +2,8 @@
 
 use vibecoin_primitives::{
     Address, Amount, BLOCK_VERSION, BlockPart, ChainParams, CommitCertificate, CommitSignature, Evidence,
-    Hash, Header, Height, Nonce, Operation, PartContent, PartStatement, Power, PublicKey, Round, SecretKey,
-    TimeMs, TransactionBody, Validator, ValidatorSet, Vote, VoteKind,
+    Hash, Header, Height, Nonce, Operation, Outcome, PartContent, PartStatement, Power, PublicKey, Receipt,
+    ReceiptV1, Round, SecretKey, TimeMs, TransactionBody, Validator, ValidatorSet, Vote, VoteKind,
 };
 
 /// Hash that names the chain of these fixtures in everything that is signed.
@@ -110,6 +110,17 @@ pub fn body(genesis: &Hash, sender: &SecretKey, nonce: u64, operations: Vec<Oper
         valid_until: Height(50),
         operations,
     }
+}
+
+/// The receipt of a transaction that succeeded, with the fee of [`body`].
+#[must_use]
+pub const fn success(transaction: Hash) -> Receipt {
+    Receipt::V1(ReceiptV1 {
+        transaction,
+        fee: Amount(1_000),
+        burned: Amount(0),
+        outcome: Outcome::Success,
+    })
 }
 
 /// The precommits of these keys for the block with this header, decided in `round`.
