@@ -10,8 +10,8 @@ use vibecoin_replica::Chain;
 use vibecoin_storage::files::{self, ConsensusLog, GuardFile, HeadWitness, MemoryFile, RawFile};
 use vibecoin_storage::kv::MemoryKv;
 use vibecoin_storage::{StorageError, Store, StoreConfig};
+use vibecoin_tests_behaviours::Rng;
 
-use crate::rng::Rng;
 
 /// Salt of the logs: no transaction of a scenario imitates a record.
 const LOG_SALT: [u8; files::SALT_BYTES] = [0x5a; files::SALT_BYTES];

@@ -24,8 +24,8 @@ use vibecoin_replica::check::judge;
 use vibecoin_replica::{Chain, Parent, Validation};
 use vibecoin_storage::kv::MemoryKv;
 use vibecoin_storage::{GenesisState, StateView, Store, StoreConfig};
+use vibecoin_tests_behaviours::Rng;
 
-use crate::rng::Rng;
 
 /// Accounts with a balance; as many more have none at first.
 const USERS: u64 = 8;
