@@ -26,7 +26,6 @@ use vibecoin_storage::kv::MemoryKv;
 use vibecoin_storage::{GenesisState, StateView, Store, StoreConfig};
 use vibecoin_tests_behaviours::Rng;
 
-
 /// Accounts with a balance; as many more have none at first.
 const USERS: u64 = 8;
 /// Rounds that a height takes.
