@@ -5,7 +5,7 @@ use vibecoin_execution::{DecidedBlock, MemoryState};
 use vibecoin_mempool::MempoolConfig;
 use vibecoin_primitives::{
     Amount, BlockPart, ChainParams, Evidence, Hash, Height, PartContent, PartStatement, ProposerSchedule,
-    Round, SecretKey, Tick, TimeMs, encode, signature_checks,
+    Round, SecretKey, Tick, TimeMs, VoteKind, encode, signature_checks,
 };
 use vibecoin_tests_support::{self as support, key, opening, sign_part};
 
@@ -178,14 +178,9 @@ fn follower(age_ms: u64, peers: &[(u64, Option<u8>, u64)]) -> Follower {
 
 /// Delivers a vote of this validator by gossip.
 fn vote(follower: &mut Follower, age_ms: u64, validator: u8, height: u64) {
-    let vote = vibecoin_primitives::Vote {
-        height: Height(height),
-        round: Round(0),
-        kind: vibecoin_primitives::VoteKind::Prevote,
-        block: Some(Hash([1; 32])),
-        validator: key(validator).public_key(),
-    };
-    let vote = vote.sign(&follower.chain().genesis, &key(validator));
+    let (genesis, of) = (follower.chain().genesis, (Height(height), Round(0)));
+    let block = Some(Hash([1; 32]));
+    let vote = support::vote(&genesis, &key(validator), VoteKind::Prevote, of, block);
     let event = Event::Message {
         from: PEER,
         message: Box::new(Message::Consensus(ConsensusMessage::Vote(vote))),

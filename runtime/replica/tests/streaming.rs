@@ -800,14 +800,8 @@ fn two_different_parts_in_one_place_become_evidence_in_a_block() {
 fn gossiped_statements_get_a_verdict_each() {
     let mut net = Net::new(&VALIDATORS);
     net.until(0, 1);
-    let vote = Vote {
-        kind: VoteKind::Prevote,
-        height: Height(2),
-        round: Round(0),
-        block: None,
-        validator: key(9).public_key(),
-    };
-    let stranger = vote.sign(&net.chain.genesis, &key(9));
+    let of = (Height(2), Round(0));
+    let stranger = support::vote(&net.chain.genesis, &key(9), VoteKind::Prevote, of, None);
     let message = Message::Consensus(vibecoin_consensus::ConsensusMessage::Vote(stranger));
     let event = Event::Message {
         from: PeerId(1),

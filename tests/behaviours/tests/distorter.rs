@@ -4,8 +4,8 @@
 use vibecoin_consensus::ConsensusMessage;
 use vibecoin_poh::{Pace, seed};
 use vibecoin_primitives::{
-    ChainParams, Evidence, Hash, Header, Height, PartContent, PartStatement, Proposal, PublicKey,
-    Round, SecretKey, Tick, TimeMs, Transaction, ValidatorSet, Vote, VoteKind, tick_root,
+    ChainParams, Evidence, Hash, Header, Height, PartContent, PartStatement, Proposal, PublicKey, Round,
+    SecretKey, Tick, TimeMs, Transaction, ValidatorSet, VoteKind, tick_root,
 };
 use vibecoin_replica::Message;
 use vibecoin_tests_behaviours::{Behaviour, Distorter};
@@ -27,14 +27,8 @@ fn set() -> ValidatorSet {
 }
 
 fn vote(kind: VoteKind, block: Option<Hash>) -> Message {
-    let vote = Vote {
-        kind,
-        height: HEIGHT,
-        round: Round(0),
-        block,
-        validator: key().public_key(),
-    };
-    Message::Consensus(ConsensusMessage::Vote(vote.sign(&GENESIS, &key())))
+    let vote = support::vote(&GENESIS, &key(), kind, (HEIGHT, Round(0)), block);
+    Message::Consensus(ConsensusMessage::Vote(vote))
 }
 
 fn header() -> Header {

@@ -14,7 +14,7 @@ use vibecoin_primitives::{
     MerklePath, Nonce, OffenceRecord, Operation, Outcome, PartContent, PartStatement, Power, Proposal,
     ProposerSchedule, PublicKey, Receipt, ReceiptV1, Receipts, Round, Row, SignedPart, SignedProposal,
     SignedVote, SlotRow, StateDiff, StateKey, Tick, TimeMs, Transaction, TransactionBody, Turn, Validator,
-    ValidatorSet, Vote, VoteKind, encode,
+    ValidatorSet, VoteKind, encode,
 };
 
 mod protocol;
@@ -151,14 +151,7 @@ pub fn block() -> Block {
 /// A vote for `block`, signed by key 2.
 #[must_use]
 pub fn vote(kind: VoteKind, block: Option<Hash>) -> SignedVote {
-    Vote {
-        kind,
-        height: Height(7),
-        round: Round(3),
-        block,
-        validator: public(2),
-    }
-    .sign(&GENESIS, &key(2))
+    vibecoin_tests_support::vote(&GENESIS, &key(2), kind, (Height(7), Round(3)), block)
 }
 
 /// A proposal, signed by key 2.

@@ -28,5 +28,5 @@ pub use chain::{ChainBuilder, chain, genesis, orderer, replica, verdict};
 pub use tries::trie_of;
 pub use values::{
     GENESIS, GENESIS_TIME, address, body, certify, double_vote, genesis_header, header, key, opening, params,
-    sign_part, success, transfer, validator, validators,
+    sign_part, success, transfer, validator, validators, vote,
 };

@@ -3,7 +3,8 @@
 use vibecoin_primitives::{
     Address, Amount, BLOCK_VERSION, BlockPart, ChainParams, CommitCertificate, CommitSignature, Evidence,
     Hash, Header, Height, Nonce, Operation, Outcome, PartContent, PartStatement, Power, PublicKey, Receipt,
-    ReceiptV1, Round, SecretKey, TimeMs, TransactionBody, Validator, ValidatorSet, Vote, VoteKind,
+    ReceiptV1, Round, SecretKey, SignedVote, TimeMs, TransactionBody, Validator, ValidatorSet, Vote,
+    VoteKind,
 };
 
 /// Hash that names the chain of these fixtures in everything that is signed.
@@ -145,20 +146,33 @@ pub fn certify(genesis: &Hash, header: &Header, round: Round, keys: &[SecretKey]
     certificate
 }
 
+/// A vote of the validator with this key.
+#[must_use]
+pub fn vote(
+    genesis: &Hash,
+    key: &SecretKey,
+    kind: VoteKind,
+    (height, round): (Height, Round),
+    block: Option<Hash>,
+) -> SignedVote {
+    let vote = Vote {
+        kind,
+        height,
+        round,
+        block,
+        validator: key.public_key(),
+    };
+    vote.sign(genesis, key)
+}
+
 /// Two prevotes of one validator for different blocks.
 #[must_use]
 pub fn double_vote(genesis: &Hash, key: &SecretKey, height: Height, round: Round) -> Evidence {
-    let [one, other] = [1, 2].map(|block| {
-        let vote = Vote {
-            kind: VoteKind::Prevote,
-            height,
-            round,
-            block: Some(Hash([block; 32])),
-            validator: key.public_key(),
-        };
-        vote.sign(genesis, key)
-    });
-    Evidence::votes(one, other)
+    let prevote = |block| {
+        let block = Some(Hash([block; 32]));
+        vote(genesis, key, VoteKind::Prevote, (height, round), block)
+    };
+    Evidence::votes(prevote(1), prevote(2))
 }
 
 /// The opening of a first block.
