@@ -83,7 +83,7 @@ impl Net {
 
     /// The proposer in turn, with its position in the set.
     fn turn(&self) -> (usize, PublicKey) {
-        let proposer = self.blocks.proposer();
+        let proposer = self.blocks.proposer(Round(0));
         let (index, _) = self.blocks.chain.validators.find(&proposer).unwrap();
         (index, proposer)
     }
@@ -91,7 +91,9 @@ impl Net {
     /// Builds the next block from the proposer's pool.
     fn build(&mut self, evidence: Vec<Evidence>) -> Built<MemoryState> {
         let (index, _) = self.turn();
-        self.blocks.build(&mut self.pools[index], evidence)
+        self.blocks
+            .build(&mut self.pools[index], Round(0), evidence)
+            .unwrap()
     }
 
     /// Checks the block as every validator does, and makes it the head.
@@ -140,7 +142,7 @@ fn a_builder_does_not_look_at_what_its_block_has_no_space_for() {
     let transfers = vec![transfer(50, 5); 8];
     let last = net.sign(0, 0, transfers);
     net.offer(0, last);
-    let (mut now, mut builder) = (MonoTime(0), net.blocks.begin(vec![]));
+    let (mut now, mut builder) = (MonoTime(0), net.blocks.begin(Round(0), vec![]).unwrap());
     let pool = &mut net.pools[0];
     loop {
         now = builder.due(!pool.has_pending()).unwrap_or(now).max(now);
@@ -188,7 +190,7 @@ fn what_a_block_has_no_room_for_waits_and_every_block_stays_within_its_bounds() 
 #[test]
 fn a_tick_that_ends_late_says_how_late() {
     let mut net = Net::new(1);
-    let mut builder = net.blocks.begin(Vec::new());
+    let mut builder = net.blocks.begin(Round(0), Vec::new()).unwrap();
     let mut step = |late: u64| {
         let due = builder.due(true).unwrap();
         builder.step(&mut net.pools[0], MonoTime(due.0 + late)).unwrap();

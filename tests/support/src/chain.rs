@@ -1,7 +1,7 @@
 //! A chain over a state in memory.
 
 use vibecoin_consensus::{BftOrderer, MonoTime, OrdererConfig};
-use vibecoin_execution::{DecidedBlock, MemoryState, State as _, read_schedule};
+use vibecoin_execution::{DecidedBlock, MemoryState, State, read_schedule};
 use vibecoin_mempool::{Mempool, MempoolConfig};
 use vibecoin_primitives::{
     Amount, Body, ChainParams, CommitCertificate, Evidence, Header, Height, ProposerSchedule, PublicKey,
@@ -9,7 +9,7 @@ use vibecoin_primitives::{
 };
 use vibecoin_replica::build::{Builder, Built, Extras, Step};
 use vibecoin_replica::check::judge;
-use vibecoin_replica::{BlockError, Chain, Head, Parent, Replica, Validation};
+use vibecoin_replica::{BlockError, Chain, Head, JudgeError, Parent, Replica, Validation};
 
 use crate::{GENESIS, address, certify, genesis_header, key, validators};
 
@@ -68,9 +68,9 @@ pub fn replica(
 ///
 /// # Panics
 /// If the state cannot be read.
-pub fn verdict(
+pub fn verdict<S: State>(
     chain: &Chain,
-    parent: &Parent<MemoryState>,
+    parent: &Parent<S>,
     header: &Header,
     body: &Body,
 ) -> Result<(), BlockError> {
@@ -81,13 +81,13 @@ pub fn verdict(
     }
 }
 
-/// Makes the blocks of a chain with the node's own builder: each is built by the proposer in turn in round 0, judged
+/// Makes the blocks of a chain with the node's own builder: each is built by the proposer in turn, judged
 /// as every validator judges it, and certified by all validators.
-pub struct ChainBuilder {
+pub struct ChainBuilder<S = MemoryState> {
     /// The chain.
     pub chain: Chain,
     /// The newest block and the state after it.
-    pub parent: Parent<MemoryState>,
+    pub parent: Parent<S>,
     certificate: Option<CommitCertificate>,
     keys: Vec<SecretKey>,
 }
@@ -103,11 +103,20 @@ impl ChainBuilder {
     ) -> Self {
         let keys: Vec<u8> = keys.into_iter().collect();
         let chain = chain(params, keys.iter().copied());
+        let parent = genesis(&chain, users);
+        Self::above(chain, parent, keys.into_iter().map(key).collect())
+    }
+}
+
+impl<S: State> ChainBuilder<S> {
+    /// A chain at block 0, with the keys of its validators.
+    #[must_use]
+    pub const fn above(chain: Chain, parent: Parent<S>, keys: Vec<SecretKey>) -> Self {
         Self {
-            parent: genesis(&chain, users),
             chain,
+            parent,
             certificate: None,
-            keys: keys.into_iter().map(key).collect(),
+            keys,
         }
     }
 
@@ -117,14 +126,14 @@ impl ChainBuilder {
         self.parent.header.height.saturating_add(1)
     }
 
-    /// The proposer of the next block.
+    /// The proposer of the next block in a round.
     ///
     /// # Panics
     /// If the chain has no validators.
     #[must_use]
-    pub fn proposer(&self) -> PublicKey {
+    pub fn proposer(&self, round: Round) -> PublicKey {
         let schedule = &self.parent.schedule;
-        let member = schedule.proposer(&self.chain.validators, self.height(), Round(0));
+        let member = schedule.proposer(&self.chain.validators, self.height(), round);
         member.unwrap().key
     }
 
@@ -138,12 +147,11 @@ impl ChainBuilder {
         keys.find(|key| key.public_key() == *validator).unwrap()
     }
 
-    /// Begins the next block, at time 0.
+    /// Begins the next block in a round, at time 0.
     ///
-    /// # Panics
-    /// If the builder refuses.
-    #[must_use]
-    pub fn begin(&self, evidence: Vec<Evidence>) -> Builder<MemoryState> {
+    /// # Errors
+    /// As the builder.
+    pub fn begin(&self, round: Round, evidence: Vec<Evidence>) -> Result<Builder<S>, JudgeError> {
         let extras = Extras {
             last_commit: self.certificate.clone(),
             evidence,
@@ -153,26 +161,30 @@ impl ChainBuilder {
             self.chain.clone(),
             self.parent.clone(),
             self.height(),
-            Round(0),
-            self.proposer(),
+            round,
+            self.proposer(round),
             extras,
             now,
             Some(now),
             1_000,
         )
-        .unwrap()
     }
 
-    /// Builds the next block from a pool.
+    /// Builds the next block in a round from a pool.
     ///
-    /// # Panics
-    /// If the builder fails.
-    pub fn build(&self, pool: &mut Mempool, evidence: Vec<Evidence>) -> Built<MemoryState> {
-        let (mut now, mut builder) = (MonoTime(0), self.begin(evidence));
+    /// # Errors
+    /// As the builder.
+    pub fn build(
+        &self,
+        pool: &mut Mempool,
+        round: Round,
+        evidence: Vec<Evidence>,
+    ) -> Result<Built<S>, JudgeError> {
+        let (mut now, mut builder) = (MonoTime(0), self.begin(round, evidence)?);
         loop {
             now = builder.due(!pool.has_pending()).unwrap_or(now).max(now);
-            if builder.step(pool, now).unwrap() == Step::Complete {
-                return builder.finish(TimeMs(0)).unwrap();
+            if builder.step(pool, now)? == Step::Complete {
+                return builder.finish(TimeMs(0));
             }
         }
     }
@@ -189,13 +201,21 @@ impl ChainBuilder {
     ///
     /// # Panics
     /// If the block is invalid.
-    pub fn commit(&mut self, built: Built<MemoryState>) -> DecidedBlock<MemoryState> {
+    pub fn commit(&mut self, built: Built<S>) -> DecidedBlock<S> {
+        self.verdict(&built.header, &built.body).unwrap();
+        self.decide(built)
+    }
+
+    /// Certifies the block, which is valid, and makes it the head.
+    ///
+    /// # Panics
+    /// If its state has no proposer order.
+    pub fn decide(&mut self, built: Built<S>) -> DecidedBlock<S> {
         let Built {
             header,
             body,
             executed,
         } = built;
-        self.verdict(&header, &body).unwrap();
         let certificate = certify(&self.chain.genesis, &header, Round(0), &self.keys);
         self.certificate = Some(certificate.clone());
         self.parent = Parent {
