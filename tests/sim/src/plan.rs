@@ -2,7 +2,6 @@
 
 use vibecoin_primitives::planted::Bug;
 use vibecoin_primitives::{Amount, ChainParams, FaultModel};
-
 use vibecoin_tests_behaviours::{Behaviour, Rng};
 
 /// The node that a [`Sabotage`] or a [`Behaviour`] applies to.
