@@ -453,26 +453,11 @@ fn what_waits_for_a_peer_that_does_not_read_is_bounded() {
 }
 
 fn header() -> vibecoin_primitives::Header {
-    use vibecoin_primitives::{Header, Round, TimeMs};
-    Header {
-        version: 1,
+    vibecoin_primitives::Header {
         height: Height(1),
-        round: Round(0),
-        proposer: PublicKey([0; 32]),
         parent: GENESIS,
-        time: TimeMs(0),
         ticks: 1,
-        poh_seq: 0,
-        poh_hash: Hash::ZERO,
-        body_hash: Hash::ZERO,
-        tx_root: Hash::ZERO,
-        receipt_root: Hash::ZERO,
-        evidence_root: Hash::ZERO,
-        state_root: Hash::ZERO,
-        validators_hash: Hash::ZERO,
-        next_validators_hash: Hash::ZERO,
-        params_hash: Hash::ZERO,
-        last_commit_hash: Hash::ZERO,
+        ..vibecoin_tests_support::header()
     }
 }
 

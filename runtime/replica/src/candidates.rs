@@ -279,30 +279,18 @@ impl<S: State> Candidates<S> {
 #[cfg(test)]
 pub(crate) mod tests {
     use vibecoin_execution::MemoryState;
-    use vibecoin_primitives::{BLOCK_VERSION, Height, TimeMs};
+    use vibecoin_primitives::{Height, TimeMs};
 
     use super::*;
 
     pub(crate) fn header(round: u32) -> Header {
         Header {
-            version: BLOCK_VERSION,
             height: Height(1),
             round: Round(round),
             proposer: PublicKey([1; 32]),
-            parent: Hash::ZERO,
             time: TimeMs(1),
             ticks: 4,
-            poh_seq: 0,
-            poh_hash: Hash::ZERO,
-            body_hash: Hash::ZERO,
-            tx_root: Hash::ZERO,
-            receipt_root: Hash::ZERO,
-            evidence_root: Hash::ZERO,
-            state_root: Hash::ZERO,
-            validators_hash: Hash::ZERO,
-            next_validators_hash: Hash::ZERO,
-            params_hash: Hash::ZERO,
-            last_commit_hash: Hash::ZERO,
+            ..vibecoin_tests_support::header()
         }
     }
 

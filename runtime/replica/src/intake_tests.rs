@@ -5,21 +5,14 @@
     clippy::cast_possible_truncation
 )]
 
-use vibecoin_primitives::{
-    Amount, BLOCK_VERSION, Header, Nonce, Operation, PartStatement, SecretKey, Tick, TimeMs, Transaction,
-    TransactionBody,
-};
+use vibecoin_primitives::{Header, PartStatement, Tick, TimeMs, Transaction};
+use vibecoin_tests_support::{self as support, GENESIS, key, opening, sign_part};
 
 use super::*;
 
-const GENESIS: Hash = Hash([9; 32]);
 const HEIGHT: Height = Height(10);
 const A: PeerId = PeerId(1);
 const STRANGER: PeerId = PeerId(9);
-
-fn key(n: u8) -> SecretKey {
-    SecretKey::from_seed(&[n; 32])
-}
 
 fn peer(n: u8) -> PeerId {
     PeerId(u64::from(n))
@@ -51,26 +44,13 @@ fn params() -> ChainParams {
 }
 
 fn transactions(count: usize) -> Vec<Transaction> {
-    let body = TransactionBody {
-        chain: GENESIS.prefix(),
-        sender: key(50).public_key(),
-        nonce: Nonce(1),
-        fee: Amount(1),
-        valid_until: Height(99),
-        operations: vec![Operation::Transfer {
-            to: vibecoin_primitives::Address::from(key(51).public_key()),
-            amount: Amount(1),
-        }],
-    };
+    let body = support::body(&GENESIS, &key(50), 1, vec![support::transfer(51, 1)]);
     vec![body.sign(&GENESIS, &key(50)); count]
 }
 
 fn part(n: u8, height: Height, round: u32, sequence: u32, count: usize) -> Message {
     let content = if sequence == 0 {
-        PartContent::Opening {
-            last_commit: None,
-            evidence: Vec::new(),
-        }
+        opening()
     } else {
         PartContent::Tick(Tick {
             hash: Hash([3; 32]),
@@ -83,10 +63,9 @@ fn part(n: u8, height: Height, round: u32, sequence: u32, count: usize) -> Messa
         proposer: key(n).public_key(),
         parent: Hash::ZERO,
         sequence,
-        digest: content.digest(),
+        digest: Hash::ZERO,
     };
-    let signed = statement.sign(&GENESIS, &key(n));
-    Message::Part(Box::new(BlockPart { signed, content }))
+    Message::Part(Box::new(sign_part(&GENESIS, &key(n), statement, content)))
 }
 
 fn at(second: u64) -> MonoTime {
@@ -135,24 +114,11 @@ fn block(height: u64) -> crate::CertifiedBlock {
 
 fn header(height: u64) -> Header {
     Header {
-        version: BLOCK_VERSION,
         height: Height(height),
-        round: Round(0),
         proposer: PublicKey([1; 32]),
-        parent: Hash::ZERO,
         time: TimeMs(1),
         ticks: 4,
-        poh_seq: 0,
-        poh_hash: Hash::ZERO,
-        body_hash: Hash::ZERO,
-        tx_root: Hash::ZERO,
-        receipt_root: Hash::ZERO,
-        evidence_root: Hash::ZERO,
-        state_root: Hash::ZERO,
-        validators_hash: Hash::ZERO,
-        next_validators_hash: Hash::ZERO,
-        params_hash: Hash::ZERO,
-        last_commit_hash: Hash::ZERO,
+        ..support::header()
     }
 }
 

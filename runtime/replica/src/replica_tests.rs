@@ -4,10 +4,10 @@ use vibecoin_consensus::{BftOrderer, ConsensusMessage, OrdererConfig, Verdict};
 use vibecoin_execution::{DecidedBlock, MemoryState};
 use vibecoin_mempool::MempoolConfig;
 use vibecoin_primitives::{
-    Address, Amount, BLOCK_VERSION, BlockPart, ChainParams, Evidence, Hash, Header, Height, PartContent,
-    PartStatement, Power, ProposerSchedule, Round, SecretKey, Tick, TimeMs, Validator, ValidatorSet, encode,
-    signature_checks,
+    Amount, BlockPart, ChainParams, Evidence, Hash, Height, PartContent, PartStatement, ProposerSchedule,
+    Round, SecretKey, Tick, TimeMs, VoteKind, encode, signature_checks,
 };
+use vibecoin_tests_support::{self as support, key, opening, sign_part};
 
 use super::*;
 use crate::check::Verified;
@@ -17,59 +17,30 @@ type Follower = Replica<MemoryState, BftOrderer>;
 
 const PEER: PeerId = PeerId(3);
 
-fn key(n: u8) -> SecretKey {
-    SecretKey::from_seed(&[n; 32])
-}
-
 fn chain() -> Chain {
     chain_of(&[200])
 }
 
 /// A chain whose validators have these keys and equal power.
-fn chain_of(validators: &[u8]) -> Chain {
+fn chain_of(keys: &[u8]) -> Chain {
     let params = ChainParams {
-        hashes_per_tick: 8,
-        ticks_per_block: 4,
-        quiet_ticks: 1,
         empty_block_interval_ms: 100,
-        ..ChainParams::devnet()
+        ..support::params()
     };
-    let validators = validators.iter().map(|n| Validator {
-        key: key(*n).public_key(),
-        power: Power(1),
-        payout: Address::from(key(201).public_key()),
-    });
-    let set = ValidatorSet::new(validators.collect()).unwrap();
-    Chain::new(Hash([9; 32]), params, set)
+    Chain::new(
+        support::GENESIS,
+        params,
+        support::validators(keys.iter().copied()),
+    )
 }
 
 fn genesis(chain: &Chain) -> Parent<MemoryState> {
     let schedule = ProposerSchedule::genesis(&chain.validators);
-    let balances = [(Address::from(key(1).public_key()), Amount(1_000_000_000))];
+    let balances = [(support::address(1), Amount(1_000_000_000))];
     let state = MemoryState::with_balances(balances, &schedule);
-    let header = Header {
-        version: BLOCK_VERSION,
-        height: Height(0),
-        round: Round(0),
-        proposer: PublicKey([0; 32]),
-        parent: Hash::ZERO,
-        time: TimeMs(1_000_000),
-        ticks: 0,
-        poh_seq: 0,
-        poh_hash: Hash::ZERO,
-        body_hash: Hash::ZERO,
-        tx_root: Hash::ZERO,
-        receipt_root: Hash::ZERO,
-        evidence_root: Hash::ZERO,
-        state_root: state.root(),
-        validators_hash: chain.validators_hash,
-        next_validators_hash: chain.validators_hash,
-        params_hash: chain.params_hash,
-        last_commit_hash: Hash::ZERO,
-    };
     Parent {
         hash: chain.genesis,
-        header,
+        header: support::genesis_header(&chain.params, &chain.validators, state.root()),
         state,
         schedule,
     }
@@ -203,14 +174,9 @@ fn follower(age_ms: u64, peers: &[(u64, Option<u8>, u64)]) -> Follower {
 
 /// Delivers a vote of this validator by gossip.
 fn vote(follower: &mut Follower, age_ms: u64, validator: u8, height: u64) {
-    let vote = vibecoin_primitives::Vote {
-        height: Height(height),
-        round: Round(0),
-        kind: vibecoin_primitives::VoteKind::Prevote,
-        block: Some(Hash([1; 32])),
-        validator: key(validator).public_key(),
-    };
-    let vote = vote.sign(&follower.chain().genesis, &key(validator));
+    let (genesis, of) = (follower.chain().genesis, (Height(height), Round(0)));
+    let block = Some(Hash([1; 32]));
+    let vote = support::vote(&genesis, &key(validator), VoteKind::Prevote, of, block);
     let event = Event::Message {
         from: PEER,
         message: Box::new(Message::Consensus(ConsensusMessage::Vote(vote))),
@@ -298,10 +264,7 @@ fn claims_of_validators_with_more_than_a_third_count_at_once() {
 
 fn part(chain: &Chain, height: u64, round: u32, sequence: u32, parent: Hash) -> BlockPart {
     let content = if sequence == 0 {
-        PartContent::Opening {
-            last_commit: None,
-            evidence: Vec::new(),
-        }
+        opening()
     } else {
         PartContent::Tick(Tick {
             hash: Hash([1; 32]),
@@ -314,12 +277,9 @@ fn part(chain: &Chain, height: u64, round: u32, sequence: u32, parent: Hash) -> 
         proposer: key(200).public_key(),
         parent,
         sequence,
-        digest: content.digest(),
+        digest: Hash::ZERO,
     };
-    BlockPart {
-        signed: statement.sign(&chain.genesis, &key(200)),
-        content,
-    }
+    sign_part(&chain.genesis, &key(200), statement, content)
 }
 
 #[test]
@@ -346,17 +306,7 @@ fn parts_that_will_not_be_kept_cost_no_signature_check() {
 
 /// Two votes of this validator for different blocks of a height.
 fn double_vote(chain: &Chain, validator: u8, height: u64) -> Evidence {
-    let [one, other] = [1, 2].map(|block| {
-        let vote = vibecoin_primitives::Vote {
-            height: Height(height),
-            round: Round(0),
-            kind: vibecoin_primitives::VoteKind::Prevote,
-            block: Some(Hash([block; 32])),
-            validator: key(validator).public_key(),
-        };
-        vote.sign(&chain.genesis, &key(validator))
-    });
-    Evidence::votes(one, other)
+    support::double_vote(&chain.genesis, &key(validator), Height(height), Round(0))
 }
 
 #[test]

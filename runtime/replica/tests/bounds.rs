@@ -13,29 +13,19 @@
 use std::sync::Arc;
 
 use vibecoin_consensus::MonoTime;
-use vibecoin_execution::{MemoryState, State, StateReader, read_schedule};
+use vibecoin_execution::{MemoryState, StateReader};
 use vibecoin_mempool::{Committed, Mempool, MempoolConfig};
 use vibecoin_primitives::*;
+use vibecoin_replica::BlockError;
 use vibecoin_replica::assembly::{Assembly, Taken};
-use vibecoin_replica::build::{Builder, Built, Extras, Step};
-use vibecoin_replica::check::judge;
-use vibecoin_replica::{BlockError, Chain, Parent, Validation};
+use vibecoin_replica::build::{Built, Step};
+use vibecoin_tests_support::{self as support, ChainBuilder, address, key, sign_part, transfer};
 
 const USERS: u8 = 12;
 
-fn user(n: u8) -> SecretKey {
-    SecretKey::from_seed(&[n; 32])
-}
-
-fn address(n: u8) -> Address {
-    Address::from(user(n).public_key())
-}
-
-fn chain(validators: u8) -> Chain {
+fn bounded() -> ChainParams {
     let params = ChainParams {
         hashes_per_tick: 4,
-        ticks_per_block: 4,
-        quiet_ticks: 1,
         operations_max: 8,
         transaction_slots_max: 8,
         block_slots_max: 20,
@@ -44,185 +34,81 @@ fn chain(validators: u8) -> Chain {
         slot_value_bytes_max: 64,
         transaction_state_bytes_max: 4_000,
         block_state_bytes_max: 9_000,
-        ..ChainParams::devnet()
+        ..support::params()
     };
     params.check().unwrap();
-    let mut set: Vec<Validator> = (0..validators)
-        .map(|n| Validator {
-            key: user(200 + n).public_key(),
-            power: Power(1),
-            payout: address(100),
-        })
-        .collect();
-    set.sort_by_key(|validator| validator.key);
-    Chain::new(Hash([9; 32]), params, ValidatorSet::new(set).unwrap())
+    params
 }
 
 /// A chain with the pools of its validators.
 struct Net {
-    chain: Chain,
-    parent: Parent<MemoryState>,
-    certificate: Option<CommitCertificate>,
+    blocks: ChainBuilder,
     pools: Vec<Mempool>,
 }
 
 impl Net {
     fn new(validators: u8) -> Self {
-        let chain = chain(validators);
-        let schedule = ProposerSchedule::genesis(&chain.validators);
-        let balances = (0..USERS).map(|n| (address(n), Amount(1_000_000_000)));
-        let state = MemoryState::with_balances(balances, &schedule);
-        let header = Header {
-            version: BLOCK_VERSION,
-            height: Height(0),
-            round: Round(0),
-            proposer: PublicKey([0; 32]),
-            parent: Hash::ZERO,
-            time: TimeMs(1_000_000),
-            ticks: 0,
-            poh_seq: 0,
-            poh_hash: Hash::ZERO,
-            body_hash: Hash::ZERO,
-            tx_root: Hash::ZERO,
-            receipt_root: Hash::ZERO,
-            evidence_root: Hash::ZERO,
-            state_root: state.root(),
-            validators_hash: chain.validators_hash,
-            next_validators_hash: chain.validators_hash,
-            params_hash: chain.params_hash,
-            last_commit_hash: Hash::ZERO,
-        };
-        let pool = Mempool::new(MempoolConfig::default(), chain.params.clone());
+        let blocks = ChainBuilder::new(bounded(), 200..200 + validators, 0..USERS);
+        let pool = Mempool::new(MempoolConfig::default(), blocks.chain.params.clone());
         Self {
-            parent: Parent {
-                hash: chain.genesis,
-                header,
-                state,
-                schedule,
-            },
-            certificate: None,
             pools: vec![pool; usize::from(validators)],
-            chain,
+            blocks,
         }
     }
 
+    fn params(&self) -> &ChainParams {
+        &self.blocks.chain.params
+    }
+
+    fn account(&self, address: &Address) -> Option<Account> {
+        self.blocks.parent.state.account(address).unwrap()
+    }
+
     fn sign(&self, sender: u8, nonce: u64, operations: Vec<Operation>) -> VerifiedTransaction {
+        let (genesis, key) = (&self.blocks.chain.genesis, key(sender));
         let body = TransactionBody {
-            chain: self.chain.genesis.prefix(),
-            sender: user(sender).public_key(),
-            nonce: Nonce(nonce),
             fee: Amount(100_000),
             valid_until: Height(60),
-            operations,
+            ..support::body(genesis, &key, nonce, operations)
         };
-        let genesis = &self.chain.genesis;
-        body.sign(genesis, &user(sender)).verify(genesis).unwrap()
+        body.sign(genesis, &key).verify(genesis).unwrap()
     }
 
     fn offer(&mut self, pool: usize, transaction: VerifiedTransaction) {
-        let account = self.parent.state.account(&transaction.sender()).unwrap();
-        let height = self.parent.header.height.saturating_add(1);
+        let account = self.account(&transaction.sender());
         self.pools[pool]
-            .insert(Arc::new(transaction), account.as_ref(), height, 0)
+            .insert(Arc::new(transaction), account.as_ref(), self.blocks.height(), 0)
             .unwrap();
     }
 
     /// The proposer in turn, with its position in the set.
     fn turn(&self) -> (usize, PublicKey) {
-        let height = self.parent.header.height.saturating_add(1);
-        let schedule = &self.parent.schedule;
-        let member = schedule
-            .proposer(&self.chain.validators, height, Round(0))
-            .unwrap();
-        let (index, _) = self.chain.validators.find(&member.key).unwrap();
-        (index, member.key)
-    }
-
-    /// Begins the next block, at time 0.
-    fn begin(&self, evidence: Vec<Evidence>) -> Builder<MemoryState> {
-        let (_, proposer) = self.turn();
-        let extras = Extras {
-            last_commit: self.certificate.clone(),
-            evidence,
-        };
-        let now = MonoTime(0);
-        Builder::new(
-            self.chain.clone(),
-            self.parent.clone(),
-            self.parent.header.height.saturating_add(1),
-            Round(0),
-            proposer,
-            extras,
-            now,
-            Some(now),
-            1_000,
-        )
-        .unwrap()
+        let proposer = self.blocks.proposer(Round(0));
+        let (index, _) = self.blocks.chain.validators.find(&proposer).unwrap();
+        (index, proposer)
     }
 
     /// Builds the next block from the proposer's pool.
     fn build(&mut self, evidence: Vec<Evidence>) -> Built<MemoryState> {
         let (index, _) = self.turn();
-        let (mut now, mut builder) = (MonoTime(0), self.begin(evidence));
-        let pool = &mut self.pools[index];
-        loop {
-            now = builder.due(!pool.has_pending()).unwrap_or(now).max(now);
-            if builder.step(pool, now).unwrap() == Step::Complete {
-                return builder.finish(TimeMs(0)).unwrap();
-            }
-        }
-    }
-
-    fn verdict(&self, header: &Header, body: &Body) -> Result<(), BlockError> {
-        match judge(&self.chain, &self.parent, header, body, &|_| None) {
-            Validation::Valid(_) => Ok(()),
-            Validation::Invalid(error) => Err(error),
-            Validation::Fault(error) => panic!("{error}"),
-        }
+        self.blocks
+            .build(&mut self.pools[index], Round(0), evidence)
+            .unwrap()
     }
 
     /// Checks the block as every validator does, and makes it the head.
     fn commit(&mut self, built: Built<MemoryState>) {
-        let Built {
-            header,
-            body,
-            executed,
-        } = built;
-        self.verdict(&header, &body).unwrap();
-        let mut certificate = CommitCertificate {
-            height: header.height,
-            round: Round(0),
-            block: header.hash(),
-            signatures: Vec::new(),
-        };
-        for member in self.chain.validators.members() {
-            let key = (200..210)
-                .map(user)
-                .find(|key| key.public_key() == member.key)
-                .unwrap();
-            let vote = certificate.precommit(member.key).sign(&self.chain.genesis, &key);
-            certificate.signatures.push(CommitSignature {
-                validator: member.key,
-                signature: vote.signature,
-            });
-        }
-        let changed = executed.outcome.changes.accounts.iter();
+        let changed = built.executed.outcome.changes.accounts.iter();
         let accounts: Vec<_> = changed.map(|(at, account)| (*at, Some(*account))).collect();
+        let decided = self.blocks.commit(built);
         for pool in &mut self.pools {
             let block = Committed {
-                height: header.height,
-                included: &executed.ids,
+                height: decided.header.height,
+                included: &decided.ids,
                 accounts: &accounts,
             };
             pool.on_committed(&block, 0);
         }
-        self.certificate = Some(certificate);
-        self.parent = Parent {
-            hash: header.hash(),
-            header,
-            schedule: read_schedule(&executed.state).unwrap(),
-            state: executed.state,
-        };
     }
 }
 
@@ -233,22 +119,15 @@ fn set(slot: u8, bytes: usize) -> Operation {
     }
 }
 
-fn transfer(to: Address, amount: u64) -> Operation {
-    Operation::Transfer {
-        to,
-        amount: Amount(amount),
-    }
-}
-
-fn demand(chain: &Chain, body: &Body) -> Demand {
+fn demand(params: &ChainParams, body: &Body) -> Demand {
     body.transactions().fold(Demand::default(), |sum, transaction| {
-        sum.plus(Demand::of(transaction.body(), &chain.params))
+        sum.plus(Demand::of(transaction.body(), params))
     })
 }
 
 fn slots(net: &Net) -> usize {
     let own = |((owner, _), _): &(&(Address, Hash), &Vec<u8>)| *owner != Address::system();
-    net.parent.state.slots().iter().filter(own).count()
+    net.blocks.parent.state.slots().iter().filter(own).count()
 }
 
 #[test]
@@ -260,10 +139,10 @@ fn a_builder_does_not_look_at_what_its_block_has_no_space_for() {
         net.offer(0, large);
     }
     // Larger, so that it bids less per byte and is last in order.
-    let transfers = vec![transfer(address(50), 5); 8];
+    let transfers = vec![transfer(50, 5); 8];
     let last = net.sign(0, 0, transfers);
     net.offer(0, last);
-    let (mut now, mut builder) = (MonoTime(0), net.begin(vec![]));
+    let (mut now, mut builder) = (MonoTime(0), net.blocks.begin(Round(0), vec![]).unwrap());
     let pool = &mut net.pools[0];
     loop {
         now = builder.due(!pool.has_pending()).unwrap_or(now).max(now);
@@ -281,18 +160,18 @@ fn what_a_block_has_no_room_for_waits_and_every_block_stays_within_its_bounds() 
     let mut net = Net::new(1);
     for bytes in [64, 0] {
         for sender in 0..USERS {
-            let account = net.parent.state.account(&address(sender)).unwrap().unwrap();
+            let account = net.account(&address(sender)).unwrap();
             let (nonce, operations) = (account.nonce.0, (0..8).map(|n| set(n, bytes)));
             let large = net.sign(sender, nonce, operations.collect());
             net.offer(0, large);
-            let small = net.sign(sender, nonce + 1, vec![transfer(address(50), 5)]);
+            let small = net.sign(sender, nonce + 1, vec![transfer(50, 5)]);
             net.offer(0, small);
         }
         let mut blocks = 0;
         while net.pools[0].has_pending() {
             let built = net.build(Vec::new());
-            let found = demand(&net.chain, &built.body);
-            assert_eq!(found.exceeds_block(&net.chain.params), None);
+            let found = demand(net.params(), &built.body);
+            assert_eq!(found.exceeds_block(net.params()), None);
             assert_eq!(found.slots, 16, "as many whole transactions as there is room for");
             let rows = built.executed.diff.entries.iter();
             let rows: usize = rows
@@ -311,7 +190,7 @@ fn what_a_block_has_no_room_for_waits_and_every_block_stays_within_its_bounds() 
 #[test]
 fn a_tick_that_ends_late_says_how_late() {
     let mut net = Net::new(1);
-    let mut builder = net.begin(Vec::new());
+    let mut builder = net.blocks.begin(Round(0), Vec::new()).unwrap();
     let mut step = |late: u64| {
         let due = builder.due(true).unwrap();
         builder.step(&mut net.pools[0], MonoTime(due.0 + late)).unwrap();
@@ -341,17 +220,14 @@ fn a_block_past_a_bound_is_invalid_before_its_signatures_are_looked_at() {
     type Case<'a> = (&'a str, Vec<Transaction>);
     let cases: [Case<'_>; 4] = [
         ("number of slots", unsigned(3, &|_| slots(7))),
-        (
-            "number of operations",
-            unsigned(6, &|_| vec![transfer(address(1), 1); 7]),
-        ),
-        ("bytes of rows", unsigned(20, &|_| vec![transfer(address(1), 1)])),
+        ("number of operations", unsigned(6, &|_| vec![transfer(1, 1); 7])),
+        ("bytes of rows", unsigned(20, &|_| vec![transfer(1, 1)])),
         ("operations of a transaction", unsigned(1, &|_| slots(9))),
     ];
     for (what, transactions) in cases {
         let Body::V1(mut body) = built.body.clone();
         body.ticks[0].transactions = transactions.clone();
-        match net.verdict(&built.header, &Body::V1(body)) {
+        match net.blocks.verdict(&built.header, &Body::V1(body)) {
             Err(BlockError::Limit { what: found, .. }) => assert_eq!(found, what),
             other => panic!("{what}: {other:?}"),
         }
@@ -371,21 +247,23 @@ fn a_block_past_a_bound_is_invalid_before_its_signatures_are_looked_at() {
 
 fn is_beyond(net: &Net, sequence: u32, content: PartContent) -> bool {
     let (_, proposer) = net.turn();
-    let key = (200..210)
-        .map(user)
-        .find(|key| key.public_key() == proposer)
-        .unwrap();
+    let Net { blocks, .. } = net;
     let statement = PartStatement {
         height: Height(1),
         round: Round(0),
         proposer,
-        parent: net.parent.hash,
+        parent: blocks.parent.hash,
         sequence,
-        digest: content.digest(),
+        digest: Hash::ZERO,
     };
-    let signed = statement.sign(&net.chain.genesis, &key);
-    let mut assembly = Assembly::new(&net.chain, &net.parent, Round(0), proposer).unwrap();
-    let taken = assembly.take(&net.chain, BlockPart { signed, content }, &|_| {
+    let part = sign_part(
+        &blocks.chain.genesis,
+        blocks.key_of(&proposer),
+        statement,
+        content,
+    );
+    let mut assembly = Assembly::new(&blocks.chain, &blocks.parent, Round(0), proposer).unwrap();
+    let taken = assembly.take(&blocks.chain, part, &|_| {
         panic!("a transaction of it was looked for")
     });
     matches!(taken.unwrap(), Taken::Beyond)
@@ -396,20 +274,8 @@ fn evidence_is_bounded_in_bytes_by_builders_and_validators() {
     let mut net = Net::new(1);
     let first = net.build(Vec::new());
     net.commit(first);
-    let key = user(200);
-    let evidence = |round: u32| {
-        let vote = |block: u8| {
-            let vote = Vote {
-                kind: VoteKind::Prevote,
-                height: Height(1),
-                round: Round(round),
-                block: Some(Hash([block; 32])),
-                validator: key.public_key(),
-            };
-            vote.sign(&net.chain.genesis, &key)
-        };
-        Evidence::votes(vote(1), vote(2))
-    };
+    let evidence =
+        |round| support::double_vote(&net.blocks.chain.genesis, &key(200), Height(1), Round(round));
     let pieces: Vec<Evidence> = (0..4).map(evidence).collect();
     let bytes = encoded_len(&pieces[0]);
     assert!(bytes <= 400 && 2 * bytes > 400, "one fits: {bytes}");
@@ -423,7 +289,7 @@ fn evidence_is_bounded_in_bytes_by_builders_and_validators() {
     assert_eq!(built.body.v1().evidence, pieces[..1]);
     let Body::V1(mut body) = built.body.clone();
     body.evidence = pieces;
-    let found = net.verdict(&built.header, &Body::V1(body));
+    let found = net.blocks.verdict(&built.header, &Body::V1(body));
     let limit = BlockError::Limit {
         what: "bytes of evidence",
         got: 4 * bytes,
@@ -440,7 +306,7 @@ fn one_nonce_given_to_two_proposers_is_spent_once() {
     for nonce in 0..9u64 {
         // Each validator has a different transaction of the same sender with the same nonce.
         let twins: Vec<_> = (0..3u8)
-            .map(|n| net.sign(1, nonce, vec![transfer(address(60 + n), 1_000)]))
+            .map(|n| net.sign(1, nonce, vec![transfer(60 + n, 1_000)]))
             .collect();
         for (pool, twin) in twins.iter().enumerate() {
             net.offer(pool, twin.clone());
@@ -454,7 +320,7 @@ fn one_nonce_given_to_two_proposers_is_spent_once() {
         body.ticks[1]
             .transactions
             .push(twins[(index + 1) % 3].transaction().clone());
-        assert!(net.verdict(&built.header, &Body::V1(body)).is_err());
+        assert!(net.blocks.verdict(&built.header, &Body::V1(body)).is_err());
         net.commit(built);
         assert!(
             net.pools.iter().all(Mempool::is_empty),
@@ -462,7 +328,7 @@ fn one_nonce_given_to_two_proposers_is_spent_once() {
         );
     }
     assert_eq!(proposers.len(), 3);
-    let account = |n| net.parent.state.account(&address(n)).unwrap();
+    let account = |n| net.account(&address(n));
     assert_eq!(account(1).unwrap().nonce, Nonce(9));
     let paid = (60..63)
         .map(|n| account(n).map_or(0, |account| account.balance.0))

@@ -10,83 +10,25 @@
 
 use std::sync::Arc;
 
-use vibecoin_consensus::{BftOrderer, LogRecord, MonoTime, OrdererConfig};
-use vibecoin_execution::{DecidedBlock, MemoryState, State, StateReader};
-use vibecoin_mempool::{Mempool, MempoolConfig};
+use vibecoin_consensus::{BftOrderer, LogRecord, MonoTime};
+use vibecoin_execution::{DecidedBlock, MemoryState, StateReader};
 use vibecoin_primitives::*;
-use vibecoin_replica::check::judge;
-use vibecoin_replica::{
-    Action, BlockError, Chain, Event, Head, Message, Now, Parent, PeerId, Replica, Ticket, Validation,
-};
+use vibecoin_replica::{Action, BlockError, Chain, Event, Message, Now, Parent, PeerId, Replica, Ticket};
+use vibecoin_tests_support::{self as support, key, verdict};
 
 type Lone = Replica<MemoryState, BftOrderer>;
 
-fn user(n: u8) -> SecretKey {
-    SecretKey::from_seed(&[n; 32])
-}
-
 fn chain() -> Chain {
-    let params = ChainParams {
-        hashes_per_tick: 8,
-        ticks_per_block: 4,
-        quiet_ticks: 1,
-        ..ChainParams::devnet()
-    };
-    let validator = Validator {
-        key: user(200).public_key(),
-        power: Power(1),
-        payout: Address::from(user(201).public_key()),
-    };
-    Chain::new(Hash([9; 32]), params, ValidatorSet::new(vec![validator]).unwrap())
+    support::chain(support::params(), [200])
 }
 
 fn genesis(chain: &Chain) -> Parent<MemoryState> {
-    let schedule = ProposerSchedule::genesis(&chain.validators);
-    let balances = [(Address::from(user(1).public_key()), Amount(1_000_000_000))];
-    let state = MemoryState::with_balances(balances, &schedule);
-    let header = Header {
-        version: BLOCK_VERSION,
-        height: Height(0),
-        round: Round(0),
-        proposer: PublicKey([0; 32]),
-        parent: Hash::ZERO,
-        time: TimeMs(1_000_000),
-        ticks: 0,
-        poh_seq: 0,
-        poh_hash: Hash::ZERO,
-        body_hash: Hash::ZERO,
-        tx_root: Hash::ZERO,
-        receipt_root: Hash::ZERO,
-        evidence_root: Hash::ZERO,
-        state_root: state.root(),
-        validators_hash: chain.validators_hash,
-        next_validators_hash: chain.validators_hash,
-        params_hash: chain.params_hash,
-        last_commit_hash: Hash::ZERO,
-    };
-    Parent {
-        hash: chain.genesis,
-        header,
-        state,
-        schedule,
-    }
+    support::genesis(chain, [1])
 }
 
 fn transfer(chain: &Chain, nonce: u64, to: u8) -> VerifiedTransaction {
-    let body = TransactionBody {
-        chain: chain.genesis.prefix(),
-        sender: user(1).public_key(),
-        nonce: Nonce(nonce),
-        fee: Amount(1_000),
-        valid_until: Height(50),
-        operations: vec![Operation::Transfer {
-            to: Address::from(user(to).public_key()),
-            amount: Amount(5),
-        }],
-    };
-    body.sign(&chain.genesis, &user(1))
-        .verify(&chain.genesis)
-        .unwrap()
+    let body = support::body(&chain.genesis, &key(1), nonce, vec![support::transfer(to, 5)]);
+    body.sign(&chain.genesis, &key(1)).verify(&chain.genesis).unwrap()
 }
 
 struct Run {
@@ -98,19 +40,10 @@ struct Run {
 
 impl Run {
     fn new(chain: &Chain) -> Self {
-        let key = user(200);
-        let orderer = BftOrderer::new(OrdererConfig {
-            genesis: chain.genesis,
-            key: Some(key.clone()),
-        });
+        let key = key(200);
         // One test submits evidence against it.
-        let orderer = orderer.with_unwatched_key();
-        let pool = Mempool::new(MempoolConfig::default(), chain.params.clone());
-        let head = Head {
-            parent: genesis(chain),
-            certificate: None,
-        };
-        let replica = Replica::new(chain.clone(), Some(key.public_key()), orderer, pool, head);
+        let orderer = support::orderer(chain, Some(&key)).with_unwatched_key();
+        let replica = support::replica(chain, Some(&key), orderer, genesis(chain));
         let now = Now {
             mono: MonoTime(1),
             wall: TimeMs(2_000_000),
@@ -179,11 +112,7 @@ fn a_lone_validator_puts_a_transfer_into_a_final_block() {
             .iter()
             .all(|receipt| receipt.v1().outcome == Outcome::Success)
     );
-    let recipient = commit
-        .state
-        .account(&Address::from(user(2).public_key()))
-        .unwrap()
-        .unwrap();
+    let recipient = commit.state.account(&support::address(2)).unwrap().unwrap();
     assert_eq!(recipient.balance, Amount(5));
     assert!(run.replica.pool().is_empty());
     commit
@@ -233,19 +162,6 @@ fn second_block() -> (Chain, Parent<MemoryState>, Header, Body) {
     (chain, parent, commit.header, commit.body)
 }
 
-fn verdict(
-    chain: &Chain,
-    parent: &Parent<MemoryState>,
-    header: &Header,
-    body: &Body,
-) -> Result<(), BlockError> {
-    match judge(chain, parent, header, body, &|_| None) {
-        Validation::Valid(_) => Ok(()),
-        Validation::Invalid(error) => Err(error),
-        Validation::Fault(error) => panic!("{error}"),
-    }
-}
-
 #[test]
 fn a_block_with_any_header_field_altered_is_invalid_and_the_field_is_named() {
     let (chain, parent, header, body) = second_block();
@@ -258,7 +174,7 @@ fn a_block_with_any_header_field_altered_is_invalid_and_the_field_is_named() {
         ("ticks", |h| h.ticks = u16::MAX),
         ("ticks", |h| h.round = Round(1)),
         ("poh_seq", |h| h.poh_seq += 1),
-        ("proposer", |h| h.proposer = user(7).public_key()),
+        ("proposer", |h| h.proposer = key(7).public_key()),
         ("params_hash", |h| h.params_hash = Hash::ZERO),
         ("validators_hash", |h| h.validators_hash = Hash::ZERO),
         ("next_validators_hash", |h| h.next_validators_hash = Hash::ZERO),
@@ -346,19 +262,8 @@ fn a_restart_from_the_log_decides_the_very_block_that_was_built() {
         .cloned()
         .collect();
     let mut again = Run::new(&chain);
-    again.replica = {
-        let key = user(200);
-        let orderer = BftOrderer::new(OrdererConfig {
-            genesis: chain.genesis,
-            key: Some(key.clone()),
-        });
-        let pool = Mempool::new(MempoolConfig::default(), chain.params.clone());
-        let head = Head {
-            parent: genesis(&chain),
-            certificate: None,
-        };
-        Replica::new(chain.clone(), Some(key.public_key()), orderer, pool, head)
-    };
+    let orderer = support::orderer(&chain, Some(&key(200)));
+    again.replica = support::replica(&chain, Some(&key(200)), orderer, genesis(&chain));
     again.commits.clear();
     again.step(Event::Start { records, guard: None });
     again.until(1);
@@ -367,17 +272,7 @@ fn a_restart_from_the_log_decides_the_very_block_that_was_built() {
 
 /// Evidence against the validator for a height, made in a round.
 fn evidence(chain: &Chain, height: u64, round: u32) -> Evidence {
-    let vote = |block| {
-        let vote = Vote {
-            kind: VoteKind::Precommit,
-            height: Height(height),
-            round: Round(round),
-            block,
-            validator: user(200).public_key(),
-        };
-        vote.sign(&chain.genesis, &user(200))
-    };
-    Evidence::votes(vote(None), vote(Some(Hash([1; 32]))))
+    support::double_vote(&chain.genesis, &key(200), Height(height), Round(round))
 }
 
 fn give_evidence(run: &mut Run, evidence: Evidence) {

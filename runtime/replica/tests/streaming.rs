@@ -14,90 +14,33 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use vibecoin_consensus::{
-    BftOrderer, ConsensusMessage, LogRecord, MonoTime, Orderer as _, OrdererConfig, Progress, Verdict,
+    BftOrderer, ConsensusMessage, LogRecord, MonoTime, Orderer as _, Progress, Verdict,
 };
-use vibecoin_execution::{DecidedBlock, MemoryState, State};
-use vibecoin_mempool::{Mempool, MempoolConfig};
+use vibecoin_execution::{DecidedBlock, MemoryState};
 use vibecoin_primitives::planted::Planted;
 use vibecoin_primitives::*;
 use vibecoin_replica::assembly::{Assembly, Taken};
 use vibecoin_replica::{
-    Action, BODIES_PER_RETRY, CANDIDATES_MAX, CertifiedBlock, Chain, EMPTY_FROM, Event, Head, Message, Now,
-    Parent, PeerId, RETRY_MICROS, Refusal, Replica, Ticket, examine,
+    Action, BODIES_PER_RETRY, CANDIDATES_MAX, CertifiedBlock, Chain, EMPTY_FROM, Event, Message, Now, Parent,
+    PeerId, RETRY_MICROS, Refusal, Replica, Ticket, examine,
 };
-
-fn key(n: u8) -> SecretKey {
-    SecretKey::from_seed(&[n; 32])
-}
+use vibecoin_tests_support::{self as support, key, opening, sign_part};
 
 fn chain() -> Chain {
-    let params = ChainParams {
-        hashes_per_tick: 8,
-        ticks_per_block: 4,
-        quiet_ticks: 1,
-        ..ChainParams::devnet()
-    };
-    let validators = (1..=4).map(|n| Validator {
-        key: key(n).public_key(),
-        power: Power(1),
-        payout: Address::from(key(100 + n).public_key()),
-    });
-    Chain::new(
-        Hash([9; 32]),
-        params,
-        ValidatorSet::new(validators.collect()).unwrap(),
-    )
+    support::chain(support::params(), 1..=4)
 }
 
 fn genesis(chain: &Chain) -> Parent<MemoryState> {
-    let schedule = ProposerSchedule::genesis(&chain.validators);
-    let balances = [(Address::from(key(50).public_key()), Amount(1_000_000_000))];
-    let state = MemoryState::with_balances(balances, &schedule);
-    let header = Header {
-        version: BLOCK_VERSION,
-        height: Height(0),
-        round: Round(0),
-        proposer: PublicKey([0; 32]),
-        parent: Hash::ZERO,
-        time: TimeMs(1_000_000),
-        ticks: 0,
-        poh_seq: 0,
-        poh_hash: Hash::ZERO,
-        body_hash: Hash::ZERO,
-        tx_root: Hash::ZERO,
-        receipt_root: Hash::ZERO,
-        evidence_root: Hash::ZERO,
-        state_root: state.root(),
-        validators_hash: chain.validators_hash,
-        next_validators_hash: chain.validators_hash,
-        params_hash: chain.params_hash,
-        last_commit_hash: Hash::ZERO,
-    };
-    Parent {
-        hash: chain.genesis,
-        header,
-        state,
-        schedule,
-    }
+    support::genesis(chain, [50])
 }
 
 fn transfer(chain: &Chain, nonce: u64) -> Arc<VerifiedTransaction> {
-    transfer_of(chain, nonce, Amount(5))
+    transfer_of(chain, nonce, 5)
 }
 
-fn transfer_of(chain: &Chain, nonce: u64, amount: Amount) -> Arc<VerifiedTransaction> {
-    let body = TransactionBody {
-        chain: chain.genesis.prefix(),
-        sender: key(50).public_key(),
-        nonce: Nonce(nonce),
-        fee: Amount(1_000),
-        valid_until: Height(50),
-        operations: vec![Operation::Transfer {
-            to: Address::from(key(51).public_key()),
-            amount,
-        }],
-    };
-    let signed = body.sign(&chain.genesis, &key(50));
+fn transfer_of(chain: &Chain, nonce: u64, amount: u64) -> Arc<VerifiedTransaction> {
+    let operations = vec![support::transfer(51, amount)];
+    let signed = support::body(&chain.genesis, &key(50), nonce, operations).sign(&chain.genesis, &key(50));
     Arc::new(signed.verify(&chain.genesis).unwrap())
 }
 
@@ -216,21 +159,10 @@ impl Net {
     }
 
     fn make(&mut self, key: Option<SecretKey>) {
-        let chain = self.chain.clone();
-        let orderer = BftOrderer::new(OrdererConfig {
-            genesis: chain.genesis,
-            key: key.clone(),
-        })
         // The tests also sign in the names of these nodes.
-        .with_unwatched_key();
-        let pool = Mempool::new(MempoolConfig::default(), chain.params.clone());
-        let head = Head {
-            parent: genesis(&chain),
-            certificate: None,
-        };
-        let public = key.as_ref().map(SecretKey::public_key);
+        let orderer = support::orderer(&self.chain, key.as_ref()).with_unwatched_key();
         self.nodes.push(Node {
-            replica: Replica::new(chain, public, orderer, pool, head),
+            replica: support::replica(&self.chain, key.as_ref(), orderer, genesis(&self.chain)),
             commits: Vec::new(),
             blames: Vec::new(),
             ahead: 0,
@@ -456,12 +388,9 @@ fn a_liar_at_work_on_later_rounds_does_not_take_an_idle_proposers_turn() {
                     proposer: liar.public_key(),
                     parent,
                     sequence: 1,
-                    digest: tick.digest(),
+                    digest: Hash::ZERO,
                 };
-                let part = BlockPart {
-                    signed: statement.sign(&chain.genesis, &liar),
-                    content: tick,
-                };
+                let part = sign_part(&chain.genesis, &liar, statement, tick);
                 let proposal = Box::new(proposal.sign(&chain.genesis, &liar));
                 for to in [0, 1, 3] {
                     net.deliver(2, to, Message::Part(Box::new(part.clone())));
@@ -777,18 +706,7 @@ fn a_peer_that_asks_for_a_body_over_and_over_gets_a_few_at_a_time() {
 
 /// Two prevotes of one validator for different blocks of a height.
 fn double_vote(net: &Net, height: Height) -> Evidence {
-    let byzantine = key(4);
-    let [one, other] = [1, 2].map(|block| {
-        let vote = Vote {
-            height,
-            round: Round(0),
-            kind: VoteKind::Prevote,
-            block: Some(Hash([block; 32])),
-            validator: byzantine.public_key(),
-        };
-        vote.sign(&net.chain.genesis, &byzantine)
-    });
-    Evidence::votes(one, other)
+    support::double_vote(&net.chain.genesis, &key(4), height, Round(0))
 }
 
 #[test]
@@ -860,10 +778,6 @@ fn two_different_parts_in_one_place_become_evidence_in_a_block() {
             _ => None,
         })
         .unwrap();
-    let content = PartContent::Opening {
-        last_commit: None,
-        evidence: Vec::new(),
-    };
     let tick = PartContent::Tick(Tick {
         hash: Hash([77; 32]),
         transactions: Vec::new(),
@@ -874,18 +788,14 @@ fn two_different_parts_in_one_place_become_evidence_in_a_block() {
         .unwrap();
     let other = PartStatement {
         sequence: 1,
-        digest: tick.digest(),
         ..honest.clone()
     };
     assert_eq!(
         honest.digest,
-        content.digest(),
+        opening().digest(),
         "height 1 has no parent certificate"
     );
-    let lie = BlockPart {
-        signed: other.sign(&net.chain.genesis, &secret),
-        content: tick,
-    };
+    let lie = sign_part(&net.chain.genesis, &secret, other, tick);
     for to in (0..4).filter(|to| *to != proposer) {
         net.wire
             .push_back((proposer, to, Message::Part(Box::new(lie.clone()))));
@@ -913,14 +823,8 @@ fn two_different_parts_in_one_place_become_evidence_in_a_block() {
 fn gossiped_statements_get_a_verdict_each() {
     let mut net = Net::new(&VALIDATORS);
     net.until(0, 1);
-    let vote = Vote {
-        kind: VoteKind::Prevote,
-        height: Height(2),
-        round: Round(0),
-        block: None,
-        validator: key(9).public_key(),
-    };
-    let stranger = vote.sign(&net.chain.genesis, &key(9));
+    let of = (Height(2), Round(0));
+    let stranger = support::vote(&net.chain.genesis, &key(9), VoteKind::Prevote, of, None);
     let message = Message::Consensus(vibecoin_consensus::ConsensusMessage::Vote(stranger));
     let event = Event::Message {
         from: PeerId(1),
@@ -1032,14 +936,12 @@ fn only_parts_without_a_gap_and_without_fault_count_as_progress() {
         hash: Hash([77; 32]),
         transactions: vec![transfer(&chain, 7).transaction().clone()],
     });
-    let statement = PartStatement {
-        digest: content.digest(),
-        ..parts[3].signed.statement.clone()
-    };
-    let odd = BlockPart {
-        signed: statement.sign(&chain.genesis, &secret),
+    let odd = sign_part(
+        &chain.genesis,
+        &secret,
+        parts[3].signed.statement.clone(),
         content,
-    };
+    );
     assert_eq!(parts_after(&odd), 0, "a transaction that may not be in the block");
 }
 
@@ -1077,7 +979,7 @@ mod planted_bugs {
         let mut net = Net::new(&VALIDATORS);
         net.unaffected = Some(0);
         net.loses = Box::new(|_, _, message| matches!(message, Message::Transactions(_)));
-        let poison = transfer_of(&net.chain, 0, POISON);
+        let poison = transfer_of(&net.chain, 0, POISON.0);
         net.submit(0, poison);
         net
     }

@@ -9,6 +9,7 @@ use vibecoin_primitives::*;
 use vibecoin_storage::kv::{KvStore, MemoryKv};
 use vibecoin_storage::rng::mix;
 use vibecoin_storage::{GenesisState, StateView, Store, StoreConfig};
+use vibecoin_tests_support::{self as support, certify, genesis_header, key, success};
 
 pub const ACCOUNTS: u64 = 40;
 const BALANCE: u64 = 1_000;
@@ -48,7 +49,7 @@ pub fn slot(n: u64) -> Hash {
 
 impl Chain {
     pub fn new() -> Self {
-        let key = SecretKey::from_seed(&[1; 32]);
+        let key = key(1);
         let params = ChainParams {
             hashes_per_tick: 7,
             ..ChainParams::dev()
@@ -75,27 +76,11 @@ impl Chain {
         let supply = (ACCOUNTS * BALANCE).to_le_bytes().to_vec();
         let slots = vec![(Address::system(), records::SUPPLY, supply)];
         let body = Body::V1(BodyV1::default());
-        let mut header = Header {
-            version: BLOCK_VERSION,
-            height: Height(0),
-            round: Round(0),
-            proposer: PublicKey([0; 32]),
-            parent: Hash::ZERO,
+        let header = Header {
             time: TimeMs(1_000),
-            ticks: 0,
-            poh_seq: 0,
-            poh_hash: Hash::ZERO,
             body_hash: body.hash(),
-            tx_root: Hash::ZERO,
-            receipt_root: Hash::ZERO,
-            evidence_root: Hash::ZERO,
-            state_root: Hash::ZERO,
-            validators_hash: validators.hash(),
-            next_validators_hash: validators.hash(),
-            params_hash: params.hash(),
-            last_commit_hash: Hash::ZERO,
+            ..genesis_header(&params, &validators, genesis_root(&accounts, &slots))
         };
-        header.state_root = genesis_root(&accounts, &slots);
         let genesis = GenesisState {
             header: header.clone(),
             body,
@@ -107,7 +92,7 @@ impl Chain {
         Self {
             genesis,
             key,
-            payer: SecretKey::from_seed(&[2; 32]),
+            payer: support::key(2),
             parent: header,
             certificate: None,
         }
@@ -139,33 +124,19 @@ impl Chain {
         let height = parent.height.saturating_add(1);
         let transactions: Vec<Transaction> = (0..transactions as u64)
             .map(|n| {
+                let pay = Operation::Transfer {
+                    to: address(n),
+                    amount: Amount(1),
+                };
                 let body = TransactionBody {
-                    chain: genesis.prefix(),
-                    sender: self.payer.public_key(),
-                    nonce: Nonce(height.0 * 10 + n),
-                    fee: Amount(1_000),
                     valid_until: Height(1_000_000),
-                    operations: vec![Operation::Transfer {
-                        to: address(n),
-                        amount: Amount(1),
-                    }],
+                    ..support::body(&genesis, &self.payer, height.0 * 10 + n, vec![pay])
                 };
                 body.sign(&genesis, &self.payer)
             })
             .collect();
         let ids: Vec<_> = transactions.iter().map(|tx| tx.id(&genesis)).collect();
-        let receipts = Receipts(
-            ids.iter()
-                .map(|id| {
-                    Receipt::V1(ReceiptV1 {
-                        transaction: *id,
-                        fee: Amount(1_000),
-                        burned: Amount(0),
-                        outcome: Outcome::Success,
-                    })
-                })
-                .collect(),
-        );
+        let receipts = Receipts(ids.iter().copied().map(success).collect());
         let pace = Pace::new(u64::from(self.genesis.params.hashes_per_tick), 1).unwrap();
         let mix_in = mixin(&transactions.iter().map(Transaction::hash).collect::<Vec<_>>());
         let proposer = self.key.public_key();
@@ -200,17 +171,7 @@ impl Chain {
                 .map_or(Hash::ZERO, CommitCertificate::hash),
             ..parent
         };
-        let mut certificate = CommitCertificate {
-            height,
-            round: Round(0),
-            block: header.hash(),
-            signatures: Vec::new(),
-        };
-        let vote = certificate.precommit(proposer).sign(&genesis, &self.key);
-        certificate.signatures.push(CommitSignature {
-            validator: proposer,
-            signature: vote.signature,
-        });
+        let certificate = certify(&genesis, &header, Round(0), std::slice::from_ref(&self.key));
         self.parent = header.clone();
         self.certificate = Some(certificate.clone());
         DecidedBlock {

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use vibecoin_primitives::{Evidence, Hash, Height, Round, SecretKey, SignedVote, Vote, VoteKind};
+use vibecoin_primitives::{Evidence, Hash, Height, Round, SecretKey, SignedVote, VoteKind};
 use vibecoin_replica::Message;
 
 use crate::attack::{Setting, Stage};
@@ -71,23 +71,16 @@ pub fn badly_signed(setting: &Setting, key: &SecretKey) -> Vec<Evidence> {
 }
 
 fn votes(setting: &Setting, key: &SecretKey, height: Height, round: u32) -> [SignedVote; 2] {
-    [None, Some(Hash([1; 32]))].map(|block| {
-        let vote = Vote {
-            kind: VoteKind::Prevote,
-            height,
-            round: Round(round),
-            block,
-            validator: key.public_key(),
-        };
-        vote.sign(&setting.genesis, key)
-    })
+    let of = (height, Round(round));
+    [None, Some(Hash([1; 32]))]
+        .map(|block| vibecoin_tests_support::vote(&setting.genesis, key, VoteKind::Prevote, of, block))
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use vibecoin_primitives::{Address, EvidenceError, Power, Validator, ValidatorSet};
+    use vibecoin_primitives::EvidenceError;
 
     use super::*;
 
@@ -103,12 +96,7 @@ mod tests {
             key: None,
             validators: Vec::new(),
         };
-        let member = Validator {
-            key: key.public_key(),
-            power: Power(1),
-            payout: Address([0; 32]),
-        };
-        let set = ValidatorSet::new(vec![member]).unwrap();
+        let set = vibecoin_tests_support::validators([5]);
         let good = of_one_offence(&setting, &key);
         assert!(
             good.iter()

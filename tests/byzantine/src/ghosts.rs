@@ -7,9 +7,10 @@ use futures_util::future::BoxFuture;
 use vibecoin_consensus::ConsensusMessage;
 use vibecoin_network::Envelope;
 use vibecoin_primitives::{
-    BlockPart, Hash, Height, PartContent, PartStatement, Proposal, Round, SecretKey, Tick, Vote, VoteKind,
+    Hash, Height, PartContent, PartStatement, Proposal, Round, SecretKey, Tick, VoteKind,
 };
 use vibecoin_replica::Message;
+use vibecoin_tests_support::{sign_part, vote};
 
 use crate::attack::{Setting, Stage};
 use crate::material::header;
@@ -90,12 +91,9 @@ async fn parts(stage: &Stage, session: &Session) -> io::Result<()> {
             proposer: key.public_key(),
             parent: hash_of(number),
             sequence: 1,
-            digest: content.digest(),
+            digest: Hash::ZERO,
         };
-        let part = BlockPart {
-            signed: statement.sign(&stage.setting.genesis, &key),
-            content,
-        };
+        let part = sign_part(&stage.setting.genesis, &key, statement, content);
         let bytes = stage.envelope.pack(&Message::Part(Box::new(part)));
         session.write(&mut lane, &frame(&bytes), 1).await?;
         tokio::task::yield_now().await;
@@ -120,14 +118,8 @@ pub fn far(setting: &Setting) -> Vec<Vec<u8>> {
 /// A proposal or a vote that is unique to its number.
 fn statement(genesis: &Hash, key: &SecretKey, height: Height, number: u64) -> Message {
     Message::Consensus(if number.is_multiple_of(2) {
-        let vote = Vote {
-            kind: VoteKind::Prevote,
-            height,
-            round: Round(0),
-            block: Some(hash_of(number)),
-            validator: key.public_key(),
-        };
-        ConsensusMessage::Vote(vote.sign(genesis, key))
+        let (of, block) = ((height, Round(0)), Some(hash_of(number)));
+        ConsensusMessage::Vote(vote(genesis, key, VoteKind::Prevote, of, block))
     } else {
         let proposal = Proposal {
             height,

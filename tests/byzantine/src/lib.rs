@@ -25,7 +25,7 @@
 //! [`wire`] (bytes), [`hello`], [`link`] (a connection), [`session`] (a connection to a node that admitted
 //! the peer), [`attack`] (names, counters, the loop of attacking clients), then one module per kind:
 //! `blocks`, `parts`, `frames`, `gossip`, `votes`, `ghosts`, `certificates`, `evidence`, `book`, `streams`,
-//! `silent`, `fetch`, `liar`, `rpc`.
+//! `silent`, `fetch`, `liar`, `rpc`; and `service`, the node's own network service.
 //!
 //! Load is bounded: by the time of an attack, by the clients on each target, and by the nodes, which read at
 //! the rate that they permit. The program refuses to attack anything but loopback and private addresses.
@@ -58,9 +58,11 @@ mod liar;
 mod material;
 mod parts;
 mod rpc;
+mod service;
 mod silent;
 mod streams;
 mod votes;
 
 pub use attack::{Attack, Report, Setting, Stage};
 pub use book::MARK_PORT;
+pub use service::open_config;

@@ -102,18 +102,8 @@ impl Material {
 /// Validly signed transfers behind a nonce that is missing: they stay in the pool.
 fn queued(setting: &Setting, key: &SecretKey) -> Vec<Transaction> {
     let transfer = |nonce: u64| {
-        let body = TransactionBody {
-            chain: setting.genesis.prefix(),
-            sender: key.public_key(),
-            nonce: Nonce(nonce),
-            fee: Amount(100_000),
-            valid_until: Height(50_000),
-            operations: vec![Operation::Transfer {
-                to: Address::from(key.public_key()),
-                amount: Amount(1),
-            }],
-        };
-        body.sign(&setting.genesis, key)
+        let to = Address::from(key.public_key());
+        pay(&setting.genesis, key, nonce, to)
     };
     (1..=QUEUED).map(transfer).collect()
 }
@@ -122,20 +112,20 @@ fn queued(setting: &Setting, key: &SecretKey) -> Vec<Transaction> {
 fn unfunded(setting: &Setting) -> Vec<Transaction> {
     let transfer = |number: u64| {
         let key = SecretKey::from_seed(&numbered(0x66, number));
-        let body = TransactionBody {
-            chain: setting.genesis.prefix(),
-            sender: key.public_key(),
-            nonce: Nonce(0),
-            fee: Amount(100_000),
-            valid_until: Height(50_000),
-            operations: vec![Operation::Transfer {
-                to: Address([7; 32]),
-                amount: Amount(1),
-            }],
-        };
-        body.sign(&setting.genesis, &key)
+        pay(&setting.genesis, &key, 0, Address([7; 32]))
     };
     (0..UNFUNDED).map(transfer).collect()
+}
+
+/// A validly signed transfer with a high fee.
+fn pay(genesis: &Hash, key: &SecretKey, nonce: u64, to: Address) -> Transaction {
+    let amount = Amount(1);
+    let body = TransactionBody {
+        fee: Amount(100_000),
+        valid_until: Height(50_000),
+        ..vibecoin_tests_support::body(genesis, key, nonce, vec![Operation::Transfer { to, amount }])
+    };
+    body.sign(genesis, key)
 }
 
 /// Transactions whose signatures are well-formed and cover other bytes, so that each costs a whole check.
@@ -178,26 +168,15 @@ pub fn numbered(purpose: u8, number: u64) -> [u8; 32] {
 /// A header of a body, with otherwise arbitrary contents.
 #[must_use]
 pub fn header(height: Height, proposer: PublicKey, body_hash: Hash) -> Header {
-    let nothing = Hash([0; 32]);
     Header {
-        version: 1,
         height,
-        round: Round(0),
         proposer,
         parent: Hash([height.0 as u8; 32]),
         time: TimeMs(1),
         ticks: 1,
         poh_seq: 1,
-        poh_hash: nothing,
         body_hash,
-        tx_root: nothing,
-        receipt_root: nothing,
-        evidence_root: nothing,
-        state_root: nothing,
-        validators_hash: nothing,
-        next_validators_hash: nothing,
-        params_hash: nothing,
-        last_commit_hash: nothing,
+        ..vibecoin_tests_support::header()
     }
 }
 

@@ -13,8 +13,9 @@ use vibecoin_byzantine::session::Session;
 use vibecoin_byzantine::wire::{Rpc, frame};
 use vibecoin_byzantine::{Attack, Setting, Stage};
 use vibecoin_network::NetworkEvent;
-use vibecoin_primitives::{Address, Amount, Height, Nonce, Operation, SecretKey, TransactionBody};
+use vibecoin_primitives::{Height, SecretKey};
 use vibecoin_replica::Message;
+use vibecoin_tests_support as values;
 
 use support::{Events, GENESIS, node, validator};
 
@@ -46,17 +47,7 @@ async fn a_node_admits_the_client_as_the_validator_that_it_proves_to_be_and_read
     lane.flush().await.unwrap();
 
     let key = SecretKey::from_seed(&[6; 32]);
-    let body = TransactionBody {
-        chain: GENESIS.prefix(),
-        sender: key.public_key(),
-        nonce: Nonce(0),
-        fee: Amount(1),
-        valid_until: Height(9),
-        operations: vec![Operation::Transfer {
-            to: Address([1; 32]),
-            amount: Amount(1),
-        }],
-    };
+    let body = values::body(&GENESIS, &key, 0, vec![values::transfer(1, 1)]);
     let transactions = Message::Transactions(vec![body.sign(&GENESIS, &key)]);
     let data = [&[0, 0][..], &stage.envelope.pack(&transactions)].concat();
     let mut gossip = session.gossip().await.unwrap();

@@ -12,9 +12,9 @@ use vibecoin_primitives::{
     Account, AccountRow, AccountType, Address, Amount, Block, BlockPart, Body, BodyV1, ChainParams,
     CommitCertificate, CommitSignature, DiffEntry, Evidence, Failure, FaultModel, Hash, Header, Height,
     MerklePath, Nonce, OffenceRecord, Operation, Outcome, PartContent, PartStatement, Power, Proposal,
-    ProposerSchedule, PublicKey, Receipt, ReceiptV1, Receipts, Round, Row, SecretKey, SignedPart,
-    SignedProposal, SignedVote, SlotRow, StateDiff, StateKey, Tick, TimeMs, Transaction, TransactionBody,
-    Turn, Validator, ValidatorSet, Vote, VoteKind, encode,
+    ProposerSchedule, PublicKey, Receipt, ReceiptV1, Receipts, Round, Row, SignedPart, SignedProposal,
+    SignedVote, SlotRow, StateDiff, StateKey, Tick, TimeMs, Transaction, TransactionBody, Turn, Validator,
+    ValidatorSet, VoteKind, encode,
 };
 
 mod protocol;
@@ -24,6 +24,8 @@ pub use protocol::{
     consensus_messages, guard_entries, log_records, messages, polka_certificate, round_certificate,
 };
 pub use state::{KnownState, known_state, proof_file, proof_trust};
+pub use vibecoin_tests_support::key;
+use vibecoin_tests_support::{opening, sign_part};
 
 /// A hash whose 32 bytes count up from `first`.
 #[must_use]
@@ -41,12 +43,6 @@ pub const fn hash(first: u8) -> Hash {
 
 /// The genesis hash of every signature here.
 pub const GENESIS: Hash = hash(0xa0);
-
-/// The key with the seed `[n; 32]`.
-#[must_use]
-pub fn key(n: u8) -> SecretKey {
-    SecretKey::from_seed(&[n; 32])
-}
 
 fn public(n: u8) -> PublicKey {
     key(n).public_key()
@@ -155,14 +151,7 @@ pub fn block() -> Block {
 /// A vote for `block`, signed by key 2.
 #[must_use]
 pub fn vote(kind: VoteKind, block: Option<Hash>) -> SignedVote {
-    Vote {
-        kind,
-        height: Height(7),
-        round: Round(3),
-        block,
-        validator: public(2),
-    }
-    .sign(&GENESIS, &key(2))
+    vibecoin_tests_support::vote(&GENESIS, &key(2), kind, (Height(7), Round(3)), block)
 }
 
 /// A proposal, signed by key 2.
@@ -224,12 +213,9 @@ pub fn part(sequence: u32, content: PartContent) -> BlockPart {
         proposer: public(2),
         parent: hash(0x01),
         sequence,
-        digest: content.digest(),
+        digest: Hash::ZERO,
     };
-    BlockPart {
-        signed: statement.sign(&GENESIS, &key(2)),
-        content,
-    }
+    sign_part(&GENESIS, &key(2), statement, content)
 }
 
 /// The opening of a block that follows another and includes evidence.
@@ -247,13 +233,7 @@ pub fn opening_part() -> BlockPart {
 /// The opening of the first block.
 #[must_use]
 pub fn first_opening_part() -> BlockPart {
-    part(
-        0,
-        PartContent::Opening {
-            last_commit: None,
-            evidence: Vec::new(),
-        },
-    )
+    part(0, opening())
 }
 
 /// A tick with transactions.

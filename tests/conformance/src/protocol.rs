@@ -4,7 +4,7 @@ use vibecoin_consensus::{
     ConsensusMessage, GuardEntry, GuardStep, LogRecord, PolkaCertificate, RoundCertificate,
     RoundCertificateKind, RoundVote, TimeoutStep, VoteSignature,
 };
-use vibecoin_primitives::{Hash, Height, Round, SignedVote, Vote, VoteKind, encode};
+use vibecoin_primitives::{Hash, Height, Round, SignedVote, VoteKind, encode};
 use vibecoin_replica::{CertifiedBlock, Message};
 
 use crate::{
@@ -14,14 +14,7 @@ use crate::{
 
 /// The vote of key `n` at height 7 in round 3.
 fn vote_of(n: u8, kind: VoteKind, block: Option<Hash>) -> SignedVote {
-    Vote {
-        kind,
-        height: Height(7),
-        round: Round(3),
-        block,
-        validator: public(n),
-    }
-    .sign(&GENESIS, &key(n))
+    vibecoin_tests_support::vote(&GENESIS, &key(n), kind, (Height(7), Round(3)), block)
 }
 
 /// The prevotes of keys 2, 3 and 4 for one block.

@@ -2,15 +2,15 @@
 
 use vibecoin_light::{Claim, ProofFile, Trust};
 use vibecoin_primitives::{
-    Account, AccountType, Address, Body, BodyV1, CommitCertificate, CommitSignature, Hash, Header, Height,
-    Receipts, Round, Tick, account_key, encode, merkle, slot_key, tick_root,
+    Account, AccountType, Address, Body, BodyV1, CommitCertificate, Hash, Header, Height, Receipts, Round,
+    Tick, account_key, encode, merkle, slot_key, tick_root,
 };
+use vibecoin_tests_support::{certify, trie_of};
 use vibecoin_trie::model::MemoryState;
-use vibecoin_trie::{Change, Proof, Sequential, Trie};
+use vibecoin_trie::{Proof, Trie};
 
 use crate::{
-    GENESIS, account, crash_params, hash, header, key, many_operations, public, receipts, transfer,
-    validator_set,
+    GENESIS, account, crash_params, hash, header, key, many_operations, receipts, transfer, validator_set,
 };
 
 /// Accounts and slots with their tries.
@@ -27,23 +27,6 @@ pub struct KnownState {
     slot_nodes: MemoryState,
 }
 
-/// Builds a trie from scratch.
-fn build(empty: &Trie, entries: &[(Hash, Vec<u8>)]) -> (Trie, MemoryState) {
-    let changes: Vec<_> = entries
-        .iter()
-        .map(|(key, value)| Change {
-            key: *key,
-            old: None,
-            new: Some(value.as_slice()),
-        })
-        .collect();
-    let mut state = MemoryState::default();
-    #[expect(clippy::expect_used, reason = "the entries ascend and the trie is empty")]
-    let (trie, writes) = empty.update(&changes, &state, &Sequential).expect("a new trie");
-    state.apply(&writes, &changes);
-    (trie, state)
-}
-
 /// Five users, one of them with three slots, and the chain's own account.
 #[must_use]
 pub fn known_state() -> KnownState {
@@ -56,7 +39,12 @@ pub fn known_state() -> KnownState {
         .iter()
         .map(|(slot, value)| (slot_key(slot), value.clone()))
         .collect();
-    let (slot_trie, slot_nodes) = build(&Trie::storage(account_key(&owner), Hash::ZERO), &keyed);
+    let (mut account_nodes, mut slot_nodes) = (MemoryState::default(), MemoryState::default());
+    let slot_trie = trie_of(
+        &Trie::storage(account_key(&owner), Hash::ZERO),
+        keyed,
+        &mut slot_nodes,
+    );
 
     let mut accounts: Vec<(Address, Account)> = [0x10, 0x40, 0x70, 0xa1, 0xd0]
         .map(|n| (Address(hash(n).0), account()))
@@ -76,7 +64,7 @@ pub fn known_state() -> KnownState {
         .iter()
         .map(|(address, value)| (account_key(address), encode(value)))
         .collect();
-    let (account_trie, account_nodes) = build(&Trie::accounts(Hash::ZERO), &keyed);
+    let account_trie = trie_of(&Trie::accounts(Hash::ZERO), keyed, &mut account_nodes);
     KnownState {
         accounts,
         owner,
@@ -155,20 +143,7 @@ impl KnownState {
             params_hash: crash_params().hash(),
             ..header()
         };
-        let mut certificate = CommitCertificate {
-            height: header.height,
-            round: Round(0),
-            block: header.hash(),
-            signatures: vec![],
-        };
-        for n in 2u8..=5 {
-            let signature = certificate.precommit(public(n)).sign(&GENESIS, &key(n)).signature;
-            certificate.signatures.push(CommitSignature {
-                validator: public(n),
-                signature,
-            });
-        }
-        certificate.signatures.sort_by_key(|entry| entry.validator);
+        let certificate = certify(&GENESIS, &header, Round(0), &[2, 3, 4, 5].map(key));
         (header, certificate)
     }
 }

@@ -21,6 +21,7 @@ mod devnet;
 pub mod http;
 mod liar;
 mod node;
+mod values;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ use tempfile::TempDir;
 pub use devnet::Devnet;
 pub use liar::{Honest, Liar};
 pub use node::{Node, call};
+pub use values::{balance, number, secret, without_genesis};
 
 /// The binary under test.
 ///

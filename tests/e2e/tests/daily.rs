@@ -13,17 +13,10 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use vibecoin_tests_e2e::{Devnet, Home, Node, binary};
+use vibecoin_tests_e2e::{Devnet, Home, Node, balance, binary};
 
 /// Number of concurrent payments.
 const PAYMENTS: u64 = 20;
-
-fn balance(home: &Home, who: &str) -> u64 {
-    home.run(&["account", "show", who]).ok()["value"]["balance"]
-        .as_str()
-        .and_then(|text| text.parse().ok())
-        .unwrap()
-}
 
 #[test]
 fn equal_payments_at_the_same_time_are_as_many_as_were_asked_for() {

@@ -8,12 +8,12 @@
     clippy::panic
 )]
 
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
-use vibecoin_tests_e2e::{Home, Node, binary};
+use vibecoin_tests_e2e::{Home, Node, binary, secret};
 
 /// Byte order mark, which some editors put in front of a text.
 const MARK: &str = "\u{feff}";
@@ -22,14 +22,6 @@ const MARK: &str = "\u{feff}";
 fn mark(path: &Path) {
     let text = std::fs::read_to_string(path).unwrap();
     std::fs::write(path, format!("{MARK}{text}")).unwrap();
-}
-
-/// A file that only this user can read.
-fn secret(home: &Home, name: &str, text: &str) -> String {
-    let path = home.file(name);
-    std::fs::write(&path, text).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    path.to_str().unwrap().to_owned()
 }
 
 fn with_password(home: &Home, arguments: &[&str], password: &str) -> (i32, Value) {

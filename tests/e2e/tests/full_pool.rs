@@ -10,15 +10,11 @@
 
 use std::process::Command;
 
-use serde_json::{Value, json};
-use vibecoin_tests_e2e::{Devnet, Ran, binary, call};
+use serde_json::json;
+use vibecoin_tests_e2e::{Devnet, Ran, binary, call, number};
 
 /// Capacity of the pool.
 const PLACES: usize = 4;
-
-fn number(value: &Value) -> u64 {
-    value.as_str().unwrap().parse().unwrap()
-}
 
 #[test]
 fn a_transfer_gets_into_a_pool_that_is_full_of_least_fees() {

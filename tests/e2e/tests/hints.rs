@@ -20,7 +20,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
-use vibecoin_tests_e2e::{Devnet, Home, Liar, Node, Ran, binary};
+use vibecoin_tests_e2e::{Devnet, Home, Liar, Node, Ran, binary, number, secret, without_genesis};
 
 const TABLE: &str = include_str!("../../../node/cli/hints.md");
 /// Arguments of a validator's node whose keys are not encrypted.
@@ -159,14 +159,6 @@ impl Hint {
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
-}
-
-/// A file that its owner alone can read.
-fn secret(home: &Home, name: &str, content: &str) -> String {
-    let path = home.file(name);
-    fs::write(&path, content).unwrap();
-    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-    text(&path).to_owned()
 }
 
 fn copy(from: &Home) -> Home {
@@ -699,22 +691,6 @@ fn of_another_network() -> Home {
     let _made = home.run(&["init", "--genesis", &genesis]).ok();
     let _own = home.run(&["keys", "new", "own", "--allow-unencrypted"]).ok();
     home
-}
-
-/// The home of another node's chain with the same keys and no genesis file.
-fn without_genesis(home: &Home) -> Home {
-    let bare = Home::new();
-    let copied = Command::new("cp")
-        .arg("-r")
-        .args([home.file("keys"), bare.path().to_owned()])
-        .status()
-        .unwrap();
-    assert!(copied.success());
-    bare
-}
-
-fn number(value: &Value) -> u64 {
-    value.as_str().unwrap().parse().unwrap()
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use vibecoin_tests_e2e::{Home, Liar, Node, Ran, binary};
+use vibecoin_tests_e2e::{Home, Liar, Node, Ran, balance, binary, number, without_genesis};
 
 /// Half of the funds of an account of the developer's chain.
 const FEE: u64 = 500_000_000_000_000;
@@ -27,32 +27,9 @@ fn transfer(home: &Home, url: &str, more: &[&str]) -> Ran {
     home.run(&[&words[..], &["--allow-unencrypted"], more].concat())
 }
 
-fn balance(home: &Home, who: &str) -> u64 {
-    number(&home.run(&["account", "show", who]).ok()["value"]["balance"])
-}
-
-fn number(value: &Value) -> u64 {
-    value
-        .as_str()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_else(|| panic!("{value} is no number"))
-}
-
 /// The next nonce of the payer, as a whole answer.
 fn nonce(home: &Home, node: &Node) -> Value {
     node.call("account_getNonce", json!({ "address": home.address("dev4") }))
-}
-
-/// A home with the same keys and no genesis file.
-fn without_genesis(home: &Home) -> Home {
-    let bare = Home::new();
-    let copied = Command::new("cp")
-        .arg("-r")
-        .args([home.file("keys"), bare.path().to_owned()])
-        .status()
-        .unwrap();
-    assert!(copied.success());
-    bare
 }
 
 fn refusal() -> Value {

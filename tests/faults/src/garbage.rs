@@ -9,14 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use vibecoin_byzantine::open_config;
 use vibecoin_consensus::ConsensusMessage;
 use vibecoin_network::{Network, NetworkConfig, NetworkEvent, Sink};
 use vibecoin_primitives::{
-    Address, Amount, BlockPart, Evidence, Hash, Height, Nonce, Operation, PartContent, PartStatement, Power,
-    Round, SecretKey, Signature, SignedVote, Tick, Transaction, TransactionBody, TransactionV1, Validator,
-    ValidatorSet, Vote, VoteKind,
+    Evidence, Hash, Height, PartContent, PartStatement, Round, SecretKey, Signature, SignedVote, Tick,
+    Transaction, TransactionBody, TransactionV1, Vote, VoteKind,
 };
 use vibecoin_replica::Message;
+use vibecoin_tests_support::{body, sign_part, transfer};
 
 use crate::cluster::Cluster;
 use crate::homes::P2P_PORT;
@@ -234,33 +235,13 @@ fn member(cluster: &Cluster, counters: &Counters, ended: &AtomicBool, seed: u64)
 pub(crate) fn stranger(cluster: &Cluster, random: &mut Random) -> NetworkConfig {
     let homes = &cluster.homes;
     let peers = homes.peer_ids.iter().enumerate().take(cluster.plan.validators);
-    let members = homes.validators.iter().map(|key| Validator {
-        key: *key,
-        power: Power(1),
-        payout: Address([0; 32]),
-    });
     NetworkConfig {
-        genesis: homes.genesis_hash,
-        node_key: fill(random),
-        listen: Vec::new(),
-        external: Vec::new(),
         peers: peers
             .map(|(node, id)| format!("/ip4/{}/tcp/{P2P_PORT}/p2p/{id}", cluster.net.peer_address(node)))
             .collect(),
-        bootnodes: Vec::new(),
-        reserved: Vec::new(),
-        exchange: false,
-        inbound_max: 8,
-        outbound_max: 8,
-        per_ip_max: 8,
-        per_subnet_max: 8,
-        bytes_per_s_per_peer: 1 << 30,
-        memory_max_bytes: 1 << 40,
-        peers_file: None,
-        validator_proof: None,
-        validators: ValidatorSet::new(members.collect()).expect("a validator set"),
         agent: "nobody".to_owned(),
         head: Height(u64::MAX),
+        ..open_config(homes.genesis_hash, fill(random), &homes.validators)
     }
 }
 
@@ -329,10 +310,9 @@ fn bad_message(cluster: &Cluster, random: &mut Random) -> Message {
                 proposer: own.public_key(),
                 parent: genesis,
                 sequence: u32::MAX,
-                digest: content.digest(),
+                digest: Hash::ZERO,
             };
-            let signed = statement.sign(&genesis, &own);
-            Message::Part(Box::new(BlockPart { signed, content }))
+            Message::Part(Box::new(sign_part(&genesis, &own, statement, content)))
         }
     }
 }
@@ -340,15 +320,8 @@ fn bad_message(cluster: &Cluster, random: &mut Random) -> Message {
 /// A transaction with an invalid signature.
 fn unsigned(key: &SecretKey, genesis: Hash) -> Transaction {
     let body = TransactionBody {
-        chain: genesis.prefix(),
-        sender: key.public_key(),
-        nonce: Nonce(0),
-        fee: Amount(1_000),
         valid_until: Height(50_000),
-        operations: vec![Operation::Transfer {
-            to: Address([1; 32]),
-            amount: Amount(1),
-        }],
+        ..body(&genesis, key, 0, vec![transfer(1, 1)])
     };
     Transaction::V1(TransactionV1 {
         body,

@@ -13,7 +13,7 @@ use crate::garbage;
 use crate::history::{Summary, check};
 use crate::observer::{Audit, Observer};
 use crate::random::Random;
-use crate::table::{Table, Verdict};
+use crate::table::{Table, Verdict, seconds};
 use crate::workload::{CLIENTS, Workload};
 
 /// Time limit of a recovery; beyond it the network counts as not healed.
@@ -93,11 +93,6 @@ pub struct Run<'a> {
     clean_millirate: u64,
     /// Measured values.
     pub table: Table,
-}
-
-/// One decimal.
-fn seconds(time: Duration) -> String {
-    format!("{}.{} s", time.as_secs(), time.subsec_millis() / 100)
 }
 
 /// An answer of `consensus_getRounds` on one line.
@@ -220,13 +215,7 @@ impl<'a> Run<'a> {
         );
         self.heal();
         let first = self.cluster.wait_for_block(&all, before, HEALS_WITHIN);
-        self.table.row(
-            "N1",
-            "2|2: first block after heal",
-            "≤ 10 s",
-            seconds(first),
-            first <= Duration::from_secs(10),
-        );
+        self.table.within("N1", "2|2: first block after heal", first, 10);
         self.wait_together();
     }
 
@@ -245,13 +234,8 @@ impl<'a> Run<'a> {
         );
         self.heal();
         let back = self.cluster.wait_at_head(3, &most, HEALS_WITHIN);
-        self.table.row(
-            "N2",
-            "3|1: the one at the head after heal",
-            "≤ 10 s",
-            seconds(back),
-            back <= Duration::from_secs(10),
-        );
+        self.table
+            .within("N2", "3|1: the one at the head after heal", back, 10);
     }
 
     fn partition(&self, groups: &[&[usize]]) {
@@ -273,13 +257,7 @@ impl<'a> Run<'a> {
         self.table
             .row("N3", &what, &format!("≥ {rate_percent} % of clean"), text, met);
         let what = format!("loss {percent} %: longest time without a block");
-        self.table.row(
-            "N3",
-            &what,
-            "≤ 30 s",
-            seconds(gap),
-            gap <= Duration::from_secs(30),
-        );
+        self.table.within("N3", &what, gap, 30);
         self.heal();
         self.cluster.wait_for_block(&all, from, HEALS_WITHIN);
         self.wait_together();
@@ -334,13 +312,7 @@ impl<'a> Run<'a> {
             self.heal();
             let back = self.cluster.wait_at_head(3, &others, HEALS_WITHIN);
             let what = format!("one {name}: at the head after heal");
-            self.table.row(
-                "N5",
-                &what,
-                "≤ 10 s",
-                seconds(back),
-                back <= Duration::from_secs(10),
-            );
+            self.table.within("N5", &what, back, 10);
         }
     }
 
@@ -375,13 +347,8 @@ impl<'a> Run<'a> {
             format!("+{}", mib(grown)),
             grown <= 64 * 1024,
         );
-        self.table.row(
-            "N6",
-            "one frozen: at the head afterwards",
-            "≤ 15 s",
-            seconds(back),
-            back <= Duration::from_secs(15),
-        );
+        self.table
+            .within("N6", "one frozen: at the head afterwards", back, 15);
         assert!(
             rate > 0,
             "N6: three of four made no block\n{}",
@@ -422,13 +389,7 @@ impl<'a> Run<'a> {
         });
         let block = self.progress();
         let what = format!("{restarts} restarts: a block after the storm");
-        self.table.row(
-            "N9",
-            &what,
-            "≤ 10 s",
-            seconds(block),
-            block <= Duration::from_secs(10),
-        );
+        self.table.within("N9", &what, block, 10);
         self.wait_together();
     }
 
@@ -480,13 +441,7 @@ impl<'a> Run<'a> {
             "all killed at once, {} times: first block",
             self.lengths.kills_of_all
         );
-        self.table.row(
-            "C3",
-            &what,
-            "≤ 10 s",
-            seconds(worst),
-            worst <= Duration::from_secs(10),
-        );
+        self.table.within("C3", &what, worst, 10);
     }
 
     /// Prints why blocks were late, as a node observed it.

@@ -324,19 +324,19 @@ fn byzantine_program() -> PathBuf {
 
 /// Behaviours of the last of four validators, with the expected evidence.
 const LIES: [(&str, &str, bool); 13] = [
-    ("B1", "equivocate-votes", true),
-    ("B1", "equivocate-proposals", true),
-    ("B1", "equivocate-parts", true),
+    ("B1", "equivocating-votes", true),
+    ("B1", "equivocating-proposals", true),
+    ("B1", "equivocating-parts", true),
     ("B1", "nil-precommits", false),
-    ("B1", "withhold-proposals", false),
-    ("B1", "withhold-parts", false),
+    ("B1", "withheld-proposals", false),
+    ("B1", "withheld-parts", false),
     ("B3", "wrong-state-root", false),
     ("B3", "wrong-parent", false),
-    ("B3", "wrong-transaction-root", false),
+    ("B3", "wrong-tx-root", false),
     ("B3", "future-time", false),
     ("B3", "transaction-twice", false),
     ("B4", "wrong-poh", false),
-    ("B4", "too-many-ticks", false),
+    ("B4", "wrong-ticks", false),
 ];
 
 /// Time for which the network is watched under each behaviour.
@@ -433,7 +433,11 @@ fn evidence_visible(observer: &Observer<'_>, nodes: &[usize], begun: Instant) ->
 }
 
 /// Behaviours of two of four together, beyond the fault tolerance of these networks.
-const TWO_LIES: [&str; 3] = ["equivocate-votes", "equivocate-proposals", "equivocate-parts"];
+const TWO_LIES: [&str; 3] = [
+    "equivocating-votes",
+    "equivocating-proposals",
+    "equivocating-parts",
+];
 
 /// Exit code of a safety halt.
 const SAFETY_HALT: i32 = 30;

@@ -1,6 +1,7 @@
 //! Table of targets and measured values.
 
 use std::fmt;
+use std::time::Duration;
 
 /// Comparison with a target. A figure that depends on the machine is reported, never asserted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,12 @@ impl From<bool> for Verdict {
     fn from(met: bool) -> Self {
         if met { Self::Met } else { Self::Missed }
     }
+}
+
+/// One decimal.
+#[must_use]
+pub fn seconds(time: Duration) -> String {
+    format!("{}.{} s", time.as_secs(), time.subsec_millis() / 100)
 }
 
 #[derive(Clone, Debug)]
@@ -57,6 +64,13 @@ impl Table {
             row.id, row.what, row.measured, row.target, row.verdict
         );
         self.0.push(row);
+    }
+
+    /// Adds a row whose figure is a time with a limit in seconds.
+    pub fn within(&mut self, id: &str, what: &str, time: Duration, limit_s: u64) {
+        let target = format!("≤ {limit_s} s");
+        let met = time <= Duration::from_secs(limit_s);
+        self.row(id, what, &target, seconds(time), met);
     }
 
     /// Number of missed targets.

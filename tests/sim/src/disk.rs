@@ -10,8 +10,7 @@ use vibecoin_replica::Chain;
 use vibecoin_storage::files::{self, ConsensusLog, GuardFile, HeadWitness, MemoryFile, RawFile};
 use vibecoin_storage::kv::MemoryKv;
 use vibecoin_storage::{StorageError, Store, StoreConfig};
-
-use crate::rng::Rng;
+use vibecoin_tests_behaviours::Rng;
 
 /// Salt of the logs: no transaction of a scenario imitates a record.
 const LOG_SALT: [u8; files::SALT_BYTES] = [0x5a; files::SALT_BYTES];

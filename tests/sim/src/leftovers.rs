@@ -10,22 +10,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use vibecoin_consensus::MonoTime;
-use vibecoin_execution::{DecidedBlock, InvalidTransaction, MemoryState, State, read_schedule};
+use vibecoin_execution::{InvalidTransaction, MemoryState, State};
 use vibecoin_genesis::{BuiltGenesis, Genesis};
 use vibecoin_mempool::{Committed, Mempool, MempoolConfig, Reason};
 use vibecoin_primitives::{
-    Account, Address, Amount, Body, ChainParams, CommitCertificate, CommitSignature, Hash, Header, Height,
-    Nonce, Operation, Outcome, Power, Round, SecretKey, StateDiff, TimeMs, TransactionBody, Validator,
-    decode, encode,
+    Account, Address, Amount, Body, ChainParams, Hash, Height, Nonce, Operation, Outcome, Power, Round,
+    SecretKey, StateDiff, TimeMs, TransactionBody, Validator, decode, encode,
 };
-use vibecoin_replica::build::{Builder, Built, Extras, Step};
+use vibecoin_replica::build::Built;
 use vibecoin_replica::check::judge;
 use vibecoin_replica::{Chain, Parent, Validation};
 use vibecoin_storage::kv::MemoryKv;
 use vibecoin_storage::{GenesisState, StateView, Store, StoreConfig};
-
-use crate::rng::Rng;
+use vibecoin_tests_behaviours::Rng;
+use vibecoin_tests_support::ChainBuilder;
 
 /// Accounts with a balance; as many more have none at first.
 const USERS: u64 = 8;
@@ -42,12 +40,9 @@ struct World {
 /// A chain of one validator, and its model.
 pub struct Leftovers {
     rng: Rng,
-    chain: Chain,
-    validator: SecretKey,
+    blocks: ChainBuilder<StateView>,
     store: Store,
     pool: Mempool,
-    parent: Parent<StateView>,
-    certificate: Option<CommitCertificate>,
     world: World,
     poison: bool,
     /// Number of failed transactions.
@@ -122,23 +117,21 @@ impl Leftovers {
         let store = Store::create(Arc::new(MemoryKv::new()), &state, config).unwrap();
         let chain = Chain::new(genesis.hash, genesis.params, genesis.validators);
         let money = genesis.accounts.iter().filter(|(at, _)| *at != Address::system());
+        let parent = Parent {
+            header: genesis.header,
+            hash: genesis.hash,
+            state: store.view(),
+            schedule: genesis.schedule,
+        };
         Self {
             rng: Rng::new(seed, 9),
             pool: Mempool::new(MempoolConfig::default(), chain.params.clone()),
-            parent: Parent {
-                header: genesis.header,
-                hash: genesis.hash,
-                state: store.view(),
-                schedule: genesis.schedule,
-            },
             world: World {
                 accounts: money.map(|(at, account)| (*at, (account.balance.0, 0))).collect(),
                 slots: BTreeMap::new(),
             },
-            chain,
-            validator,
+            blocks: ChainBuilder::above(chain, parent, vec![validator]),
             store,
-            certificate: None,
             poison,
             failed: 0,
             left_out: 0,
@@ -184,6 +177,7 @@ impl Leftovers {
 
     /// Offers transactions to the pool; it refuses some.
     fn offer(&mut self) {
+        let genesis = self.blocks.chain.genesis;
         for _ in 0..self.rng.between(5, 40) {
             let number = self.rng.below(USERS);
             let sender = address(number);
@@ -196,19 +190,16 @@ impl Leftovers {
                 self.world.accounts.get(&sender).map_or(0, |(_, nonce)| *nonce),
             ));
             let body = TransactionBody {
-                chain: self.chain.genesis.prefix(),
+                chain: genesis.prefix(),
                 sender: user(number).public_key(),
                 nonce,
                 fee: Amount(self.rng.between(900, 5_000)),
-                valid_until: self.parent.header.height.saturating_add(self.rng.between(1, 4)),
+                valid_until: self.head().saturating_add(self.rng.between(1, 4)),
                 operations,
             };
-            let transaction = body
-                .sign(&self.chain.genesis, &user(number))
-                .verify(&self.chain.genesis)
-                .unwrap();
-            let account = self.parent.state.account(&sender).unwrap();
-            let next = self.parent.header.height.saturating_add(1);
+            let transaction = body.sign(&genesis, &user(number)).verify(&genesis).unwrap();
+            let account = self.blocks.parent.state.account(&sender).unwrap();
+            let next = self.blocks.height();
             let _refused = self.pool.insert(Arc::new(transaction), account.as_ref(), next, 0);
         }
     }
@@ -222,7 +213,8 @@ impl Leftovers {
         for round in 0..ROUNDS {
             self.offer();
             self.pool.unpin_all();
-            let built = self.build(Round(round))?;
+            let built = self.blocks.build(&mut self.pool, Round(round), Vec::new());
+            let built = built.map_err(|error| error.to_string())?;
             let world = self.compare(&built)?;
             last = Some((built, world));
         }
@@ -236,35 +228,6 @@ impl Leftovers {
         let (built, world) = last.ok_or("no round")?;
         self.commit(built, world);
         Ok(())
-    }
-
-    fn build(&mut self, round: Round) -> Result<Built<StateView>, String> {
-        let extras = Extras {
-            last_commit: self.certificate.clone(),
-            evidence: Vec::new(),
-        };
-        let mut now = MonoTime(0);
-        let mut builder = Builder::new(
-            self.chain.clone(),
-            self.parent.clone(),
-            self.parent.header.height.saturating_add(1),
-            round,
-            self.validator.public_key(),
-            extras,
-            now,
-            Some(now),
-            1_000,
-        )
-        .map_err(|error| error.to_string())?;
-        loop {
-            now = builder.due(!self.pool.has_pending()).unwrap_or(now).max(now);
-            let step = builder
-                .step(&mut self.pool, now)
-                .map_err(|error| error.to_string())?;
-            if step == Step::Complete {
-                return builder.finish(TimeMs(0)).map_err(|error| error.to_string());
-            }
-        }
     }
 
     /// Compares a block with the model and with execution from scratch; returns the model's state after
@@ -299,9 +262,9 @@ impl Leftovers {
         let body: Body = decode(&encode(body)).map_err(|error| error.to_string())?;
         let fresh = Parent {
             state: self.store.view(),
-            ..self.parent.clone()
+            ..self.blocks.parent.clone()
         };
-        let scratch = match judge(&self.chain, &fresh, header, &body, &|_| None) {
+        let scratch = match judge(&self.blocks.chain, &fresh, header, &body, &|_| None) {
             Validation::Valid(scratch) => scratch,
             Validation::Invalid(error) => return Err(format!("{at}: {error}")),
             Validation::Fault(error) => return Err(error.to_string()),
@@ -361,7 +324,7 @@ impl Leftovers {
     /// The model's rules: fee and nonce of each transaction, and the operations of those that succeeded.
     fn apply(&self, body: &Body, receipts: &[vibecoin_primitives::Receipt]) -> Result<World, String> {
         let mut world = self.world.clone();
-        let params = &self.chain.params;
+        let params = &self.blocks.chain.params;
         let mut fees = 0;
         for (transaction, receipt) in body.transactions().zip(receipts) {
             let body = transaction.body();
@@ -427,73 +390,25 @@ impl Leftovers {
     }
 
     fn commit(&mut self, built: Built<StateView>, world: World) {
-        let Built {
-            header,
-            body,
-            executed,
-        } = built;
-        let certificate = self.certify(&header);
-        let schedule = read_schedule(&executed.state).unwrap();
-        let accounts: Vec<(Address, Option<Account>)> = executed
-            .outcome
-            .changes
-            .accounts
-            .iter()
-            .map(|(at, account)| (*at, Some(*account)))
-            .collect();
+        let changed = built.executed.outcome.changes.accounts.iter();
+        let accounts: Vec<_> = changed.map(|(at, account)| (*at, Some(*account))).collect();
+        let decided = self.blocks.decide(built);
         self.pool.on_committed(
             &Committed {
-                height: header.height,
-                included: &executed.ids,
+                height: decided.header.height,
+                included: &decided.ids,
                 accounts: &accounts,
             },
             0,
         );
-        let state = self
-            .store
-            .commit(&DecidedBlock {
-                header: header.clone(),
-                hash: header.hash(),
-                body,
-                certificate: certificate.clone(),
-                receipts: executed.outcome.receipts,
-                diff: executed.diff,
-                state: executed.state,
-                ids: executed.ids,
-            })
-            .unwrap();
-        self.certificate = Some(certificate);
-        self.parent = Parent {
-            hash: header.hash(),
-            header,
-            state,
-            schedule,
-        };
+        self.blocks.parent.state = self.store.commit(&decided).unwrap();
         self.world = world;
-    }
-
-    fn certify(&self, header: &Header) -> CommitCertificate {
-        let mut certificate = CommitCertificate {
-            height: header.height,
-            round: Round(0),
-            block: header.hash(),
-            signatures: Vec::new(),
-        };
-        let validator = self.validator.public_key();
-        let vote = certificate
-            .precommit(validator)
-            .sign(&self.chain.genesis, &self.validator);
-        certificate.signatures.push(CommitSignature {
-            validator,
-            signature: vote.signature,
-        });
-        certificate
     }
 
     /// The height of the last block.
     #[must_use]
     pub const fn head(&self) -> Height {
-        self.parent.header.height
+        self.blocks.parent.header.height
     }
 }
 

@@ -20,7 +20,8 @@
 //! promise on purpose: the tests of this crate show that each of them is detected.
 //!
 //! Read in this order: `plan` (configuration of a run), `world` (the scheduler), `node` (performing
-//! actions), `disk`, `model` and `observer` (the invariants), `traffic`, `trace`, `rng`.
+//! actions), `disk`, `model` and `observer` (the invariants), `traffic`, `trace`. The behaviours of a Byzantine
+//! validator are in `tests/behaviours`.
 //!
 //! Out of scope: threads, sockets, RocksDB and real files are tested by `storage` and `tests/e2e`.
 
@@ -35,23 +36,21 @@
 )]
 
 mod disk;
-mod forge;
 mod intake;
+mod ledger;
 mod leftovers;
-mod liar;
 mod model;
 mod node;
 mod observer;
 mod plan;
 mod report;
-mod rng;
-mod stretch;
 mod trace;
 mod traffic;
 mod wire;
 mod world;
 
 pub use leftovers::{Leftovers, poison};
-pub use plan::{Config, Faults, Lie, SABOTEUR, Sabotage};
-pub use report::{Report, Rule, Stretched, Violation, check, check_all, run_all, run_each};
+pub use plan::{Config, Faults, SABOTEUR, Sabotage};
+pub use report::{Report, Rule, Violation, check, check_all, run_all, run_each};
+pub use vibecoin_tests_behaviours::{Behaviour, Stalled};
 pub use world::run;

@@ -2,10 +2,9 @@
 
 use vibecoin_primitives::planted::Bug;
 use vibecoin_primitives::{Amount, ChainParams, FaultModel};
+use vibecoin_tests_behaviours::{Behaviour, Rng};
 
-use crate::rng::Rng;
-
-/// The node that a [`Sabotage`] or a [`Lie`] applies to.
+/// The node that a [`Sabotage`] or a [`Behaviour`] applies to.
 pub const SABOTEUR: usize = 0;
 
 /// Heights of the phase with faults.
@@ -25,7 +24,7 @@ pub struct Config {
     /// The promise that the node [`SABOTEUR`] breaks on purpose.
     pub sabotage: Sabotage,
     /// Byzantine behaviour of the validator [`SABOTEUR`].
-    pub lie: Lie,
+    pub behaviour: Behaviour,
     /// The bug that every node has; only a build with the feature `planted` has any.
     pub bug: Option<Bug>,
     /// Number of nodes that are down for long between the two phases.
@@ -49,7 +48,7 @@ impl Config {
             heights: HEIGHTS,
             fault_model: FaultModel::Byzantine,
             sabotage: Sabotage::None,
-            lie: Lie::None,
+            behaviour: Behaviour::None,
             bug: None,
             outage: 0,
             absence: [0; 2],
@@ -69,9 +68,9 @@ impl Config {
 
     /// A run with one Byzantine validator.
     #[must_use]
-    pub const fn lying(nodes: usize, seed: u64, lie: Lie) -> Self {
+    pub const fn lying(nodes: usize, seed: u64, behaviour: Behaviour) -> Self {
         Self {
-            lie,
+            behaviour,
             ..Self::new(nodes, seed)
         }
     }
@@ -120,16 +119,24 @@ impl Config {
                 outage: 1 + (seed / 50 % 2) as usize,
                 ..Self::new(4, seed)
             },
-            33 => Self::lying(7, seed, Lie::ALL[(seed / 50) as usize % Lie::ALL.len()]),
+            33 => Self::lying(
+                7,
+                seed,
+                Behaviour::SIMULATED[(seed / 50) as usize % Behaviour::SIMULATED.len()],
+            ),
             43 if (seed / 50).is_multiple_of(4) => Self::returning(4, seed),
-            kind if kind % 5 == 0 => Self::lying(4, seed, Lie::ALL[(seed / 5) as usize % Lie::ALL.len()]),
+            kind if kind % 5 == 0 => Self::lying(
+                4,
+                seed,
+                Behaviour::SIMULATED[(seed / 5) as usize % Behaviour::SIMULATED.len()],
+            ),
             _ => Self::new(4, seed),
         }
     }
 
     /// Returns true if this node is Byzantine.
     pub(crate) fn lies(&self, node: usize) -> bool {
-        self.lie != Lie::None && (node == SABOTEUR || node >= self.nodes)
+        self.behaviour != Behaviour::None && (node == SABOTEUR || node >= self.nodes)
     }
 
     /// Returns true if this node equivocates with one key, or forgets its own votes. Twins do neither.
@@ -138,7 +145,7 @@ impl Config {
             self.sabotage,
             Sabotage::Equivocation | Sabotage::LogAndGuardLost | Sabotage::GuardUnsaved
         );
-        node == SABOTEUR && (forgets || !matches!(self.lie, Lie::None | Lie::Twins))
+        node == SABOTEUR && (forgets || !matches!(self.behaviour, Behaviour::None | Behaviour::Twins))
     }
 
     /// The command that repeats this run and prints every step.
@@ -148,7 +155,7 @@ impl Config {
             seed,
             nodes,
             sabotage,
-            lie,
+            behaviour,
             bug,
             outage,
             ..
@@ -172,173 +179,13 @@ impl Config {
         if *sabotage != Sabotage::None {
             line += &format!(" --sabotage {}", sabotage.name());
         }
-        if *lie != Lie::None {
-            line += &format!(" --lie {}", lie.name());
+        if *behaviour != Behaviour::None {
+            line += &format!(" --lie {}", behaviour.name());
         }
         if let Some(bug) = bug {
             line += &format!(" --bug {}", bug.name());
         }
         line + " --trace"
-    }
-}
-
-/// Byzantine behaviours of one validator. It is the node [`SABOTEUR`], and its power is below a
-/// third.
-///
-/// The validator runs the node's own code; its outgoing messages are changed, multiplied or withheld. So
-/// the faults have valid timing and valid signatures, which makes them dangerous.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lie {
-    /// Honest.
-    None,
-    /// Prevotes two blocks in each round and sends one to each half, or both to every node.
-    EquivocatingPrevotes,
-    /// The same with precommits.
-    EquivocatingPrecommits,
-    /// Makes two blocks for each of its rounds and shows a different one to each half.
-    EquivocatingProposals,
-    /// Votes for the newest proposal, whatever its lock.
-    Amnesia,
-    /// Always precommits nil.
-    NilPrecommits,
-    /// Withholds its blocks' bodies from a random half.
-    WithheldBodies,
-    /// Never proposes.
-    WithheldProposals,
-    /// Writes a wrong state root into its headers.
-    WrongStateRoot,
-    /// Writes a wrong transaction root into its headers.
-    WrongTxRoot,
-    /// Builds on another block than the parent.
-    WrongParent,
-    /// Dates its blocks before their ticks could have been made.
-    WrongTime,
-    /// Dates its blocks an hour ahead of all clocks.
-    FutureTime,
-    /// One hash of the Proof of History is wrong; sometimes everything after it follows from it.
-    WrongPoh,
-    /// No ticks, or more than allowed.
-    WrongTicks,
-    /// A transaction twice, in one block or again in a later one.
-    TransactionTwice,
-    /// A transaction in another account's name.
-    ForgedTransaction,
-    /// Evidence against an innocent validator.
-    ForgedEvidence,
-    /// Valid evidence, repeated in each of its blocks.
-    RepeatedEvidence,
-    /// A certificate of the parent that proves nothing: a signer twice, too few, another height.
-    ForgedLastCommit,
-    /// A valid header with the bytes of another body.
-    SwappedBody,
-    /// Votes in the names of all other validators.
-    ForgedVotes,
-    /// Certificates of rounds and of blocks that prove nothing, also in answers to nodes that catch
-    /// up.
-    ForgedCertificates,
-    /// Votes for distant heights and rounds.
-    FarVotes,
-    /// Delays its parts and proposals to the end of the others' timeouts, and sometimes beyond.
-    Stretches,
-    /// A different one of these at each height.
-    Mixed,
-    /// Two correct nodes that share one key.
-    Twins,
-}
-
-impl Lie {
-    /// Every behaviour, the honest one included.
-    pub const ALL: [Self; 27] = [
-        Self::None,
-        Self::EquivocatingPrevotes,
-        Self::EquivocatingPrecommits,
-        Self::EquivocatingProposals,
-        Self::Amnesia,
-        Self::NilPrecommits,
-        Self::WithheldBodies,
-        Self::WithheldProposals,
-        Self::WrongStateRoot,
-        Self::WrongTxRoot,
-        Self::WrongParent,
-        Self::WrongTime,
-        Self::FutureTime,
-        Self::WrongPoh,
-        Self::WrongTicks,
-        Self::TransactionTwice,
-        Self::ForgedTransaction,
-        Self::ForgedEvidence,
-        Self::RepeatedEvidence,
-        Self::ForgedLastCommit,
-        Self::SwappedBody,
-        Self::ForgedVotes,
-        Self::ForgedCertificates,
-        Self::FarVotes,
-        Self::Stretches,
-        Self::Mixed,
-        Self::Twins,
-    ];
-
-    /// Its name on the command line.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::EquivocatingPrevotes => "equivocating-prevotes",
-            Self::EquivocatingPrecommits => "equivocating-precommits",
-            Self::EquivocatingProposals => "equivocating-proposals",
-            Self::Amnesia => "amnesia",
-            Self::NilPrecommits => "nil-precommits",
-            Self::WithheldBodies => "withheld-bodies",
-            Self::WithheldProposals => "withheld-proposals",
-            Self::WrongStateRoot => "wrong-state-root",
-            Self::WrongTxRoot => "wrong-tx-root",
-            Self::WrongParent => "wrong-parent",
-            Self::WrongTime => "wrong-time",
-            Self::FutureTime => "future-time",
-            Self::WrongPoh => "wrong-poh",
-            Self::WrongTicks => "wrong-ticks",
-            Self::TransactionTwice => "transaction-twice",
-            Self::ForgedTransaction => "forged-transaction",
-            Self::ForgedEvidence => "forged-evidence",
-            Self::RepeatedEvidence => "repeated-evidence",
-            Self::ForgedLastCommit => "forged-last-commit",
-            Self::SwappedBody => "swapped-body",
-            Self::ForgedVotes => "forged-votes",
-            Self::ForgedCertificates => "forged-certificates",
-            Self::FarVotes => "far-votes",
-            Self::Stretches => "stretches",
-            Self::Mixed => "mixed",
-            Self::Twins => "twins",
-        }
-    }
-
-    /// Behaviours that produce a pair of signatures, which must be included in a block as evidence.
-    pub(crate) const fn is_evident(self) -> bool {
-        matches!(
-            self,
-            Self::EquivocatingPrevotes | Self::EquivocatingPrecommits | Self::EquivocatingProposals
-        )
-    }
-
-    /// Behaviours that replace a block of the node.
-    pub(crate) const fn is_about_blocks(self) -> bool {
-        matches!(
-            self,
-            Self::EquivocatingProposals
-                | Self::WrongStateRoot
-                | Self::WrongTxRoot
-                | Self::WrongParent
-                | Self::WrongTime
-                | Self::FutureTime
-                | Self::WrongPoh
-                | Self::WrongTicks
-                | Self::TransactionTwice
-                | Self::ForgedTransaction
-                | Self::ForgedEvidence
-                | Self::RepeatedEvidence
-                | Self::ForgedLastCommit
-                | Self::SwappedBody
-        )
     }
 }
 
@@ -500,7 +347,7 @@ pub(crate) fn powers(config: &Config) -> Vec<u64> {
         .map(|_| if equal { 1 } else { rng.between(1, 3) })
         .collect();
     if let Some(first) = powers.first_mut()
-        && (config.lie != Lie::None
+        && (config.behaviour != Behaviour::None
             || matches!(config.sabotage, Sabotage::TailLost | Sabotage::GuardAndLogDamaged))
     {
         // A validator that is silent for a height must not be needed for it: with a third of the power the

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use vibecoin_primitives::{FaultClass, Hash};
 
-use crate::{Config, run};
+use crate::{Config, Stalled, run};
 
 /// The checked rules. I1 to I10 are the invariants of `reliability.md` 2.1, D1 to D3 the rules on durable
 /// order of its section 2.0.
@@ -80,28 +80,6 @@ pub struct Violation {
     pub detail: String,
 }
 
-/// Outcomes of the turns that a proposer stretches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stretched {
-    /// Delayed to the limit of the rule: the block was decided in its round.
-    pub allowed: u64,
-    /// The same, and another block was decided.
-    pub allowed_lost: u64,
-    /// Delayed as if each part restarted the timeout: the block was decided in its round.
-    pub dribbled: u64,
-    /// The same, and another block was decided.
-    pub dribbled_lost: u64,
-}
-
-impl Stretched {
-    const fn add(&mut self, other: Self) {
-        self.allowed += other.allowed;
-        self.allowed_lost += other.allowed_lost;
-        self.dribbled += other.dribbled;
-        self.dribbled_lost += other.dribbled_lost;
-    }
-}
-
 /// Statistics of a run that kept all rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -162,7 +140,7 @@ pub struct Report {
     /// Messages that the Byzantine node changed, added or withheld.
     pub lies: u64,
     /// Turns that the Byzantine node stretched.
-    pub stretched: Stretched,
+    pub stretched: Stalled,
     /// Longest time of a height while a proposer that stretches its turns was watched, virtual microseconds.
     pub slowest: u64,
     /// Gossiped messages that were passed on.

@@ -4,9 +4,9 @@ use vibecoin_primitives::{
     Address, Amount, Hash, Height, Nonce, Operation, PublicKey, SecretKey, Signature, Transaction,
     TransactionBody, TransactionV1,
 };
+use vibecoin_tests_behaviours::Rng;
 
 use crate::model::Model;
-use crate::rng::Rng;
 
 /// Accounts with a balance at genesis; the last one has little.
 const FUNDED: u8 = 6;
@@ -57,23 +57,12 @@ impl Traffic {
 
     /// A valid transaction with a fee above all others; its sender is used for nothing else.
     pub fn probe(&self, nonce: u64) -> Transaction {
-        let body = TransactionBody {
-            chain: self.genesis.prefix(),
-            sender: user(PROBER).public_key(),
-            nonce: Nonce(nonce),
-            fee: Amount(PROBE_FEE),
-            valid_until: Height(u64::from(u16::MAX)),
-            operations: vec![Operation::Transfer {
-                to: Address::from(user(0).public_key()),
-                amount: Amount(1),
-            }],
-        };
-        body.sign(&self.genesis, &user(PROBER))
+        Self::transfer_of_prober(&self.genesis, nonce, 1).sign(&self.genesis, &user(PROBER))
     }
 
-    /// A transaction in the name of a rich account, signed with another key.
-    pub fn forgery(genesis: &Hash, nonce: u64, thief: &SecretKey) -> Transaction {
-        let body = TransactionBody {
+    /// A transfer of a rich account, unsigned.
+    pub fn transfer_of_prober(genesis: &Hash, nonce: u64, amount: u64) -> TransactionBody {
+        TransactionBody {
             chain: genesis.prefix(),
             sender: user(PROBER).public_key(),
             nonce: Nonce(nonce),
@@ -81,10 +70,9 @@ impl Traffic {
             valid_until: Height(u64::from(u16::MAX)),
             operations: vec![Operation::Transfer {
                 to: Address::from(user(0).public_key()),
-                amount: Amount(1_000_000),
+                amount: Amount(amount),
             }],
-        };
-        body.sign(genesis, thief)
+        }
     }
 
     fn address(&mut self) -> Address {

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use vibecoin_host::certified_block;
 use vibecoin_primitives::Height;
 use vibecoin_replica::{Event, GossipId, Message, PeerId};
+use vibecoin_tests_behaviours::Timed;
 
 use crate::Violation;
+use crate::ledger::Stored;
 use crate::node::{Fault, describe, own_statement};
 use crate::report::Rule;
-use crate::stretch::Timed;
 use crate::world::{Happening, World};
 
 /// Bytes of bodies after which an answer with blocks ends.
@@ -148,9 +149,10 @@ impl World {
         }
         self.trace
             .note(self.now, format_args!("{from} -> {to}  {}", describe(&message)));
-        if let Some(liar) = self.liar.as_mut().filter(|liar| liar.node == to) {
-            liar.hear(&message);
-            if let Some(said) = liar.answer(from, &message) {
+        let byzantine = self.byzantine.as_mut();
+        if let Some(byzantine) = byzantine.filter(|byzantine| byzantine.node == to) {
+            byzantine.on_received(&message);
+            if let Some(said) = byzantine.answer(from, &message) {
                 let packed = self.pack(said.message);
                 let packed = packed.map_err(|fault| self.violation(to, fault))?;
                 self.transmit(to, from, &packed, None);
@@ -225,10 +227,10 @@ impl World {
     /// Probability that a message is relayed, in thousandths. Public messages of a Byzantine node
     /// are relayed more.
     fn relays(&self, message: &Message) -> u64 {
-        let by_liar = self.liar.as_ref().is_some_and(|liar| {
-            own_statement(self.nodes[liar.node].public, &self.chain.genesis, message).is_some()
+        let is_byzantine = self.byzantine.as_ref().is_some_and(|byzantine| {
+            own_statement(self.nodes[byzantine.node].public, &self.chain.genesis, message).is_some()
         });
-        match (by_liar, self.calm) {
+        match (is_byzantine, self.calm) {
             (true, true) => 1000,
             (true, false) => self.faults.relay.max(500),
             _ => self.faults.relay,
@@ -251,9 +253,10 @@ impl World {
         if node.log_failed && own_statement(node.public, &self.chain.genesis, &message).is_some() {
             self.report.signed_after_fault += 1;
         }
-        let message = match self.liar.as_mut().filter(|liar| liar.node == from) {
+        let byzantine = self.byzantine.as_mut();
+        let message = match byzantine.filter(|byzantine| byzantine.node == from) {
             None => message,
-            Some(liar) => match liar.time(message, self.now) {
+            Some(byzantine) => match byzantine.time(message, self.now) {
                 Timed::Now(message) => message,
                 Timed::Later(messages) => {
                     for (after, message) in messages {
@@ -264,10 +267,12 @@ impl World {
             },
         };
         let node = &self.nodes[from];
-        if let Some(liar) = self.liar.as_mut().filter(|liar| liar.node == from)
+        let byzantine = self.byzantine.as_mut();
+        if let Some(byzantine) = byzantine.filter(|byzantine| byzantine.node == from)
             && let Some(running) = &node.running
         {
-            for said in liar.speak(to, message, &running.store) {
+            let sent = byzantine.send(to, message, &Stored(&running.store));
+            for said in sent {
                 self.send(from, &said.to, said.message)?;
             }
             return Ok(());

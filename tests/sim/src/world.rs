@@ -20,18 +20,17 @@ use vibecoin_primitives::{
 use vibecoin_replica::{Action, Chain, Event, Message, Ticket};
 use vibecoin_storage::kv::MemoryKv;
 use vibecoin_storage::{StateView, StorageError, Store, StoreConfig};
+use vibecoin_tests_behaviours::{Participant, Rng};
 
 use crate::disk::Disk;
-use crate::liar::Liar;
 use crate::model::Model;
 use crate::node::{Fault, GENESIS_MS, Node, Running, describe};
 use crate::observer::{Observer, is_quorum};
 use crate::plan::{params, powers};
-use crate::rng::Rng;
 use crate::trace::{Recorded, Short, Trace};
 use crate::traffic::Traffic;
 use crate::wire::{Gossip, Parcel};
-use crate::{Config, Faults, Lie, Report, Rule, SABOTEUR, Sabotage, Violation};
+use crate::{Behaviour, Config, Faults, Report, Rule, SABOTEUR, Sabotage, Violation};
 
 /// Maximum duration of the phase with faults, in virtual microseconds; a seed with many faults may
 /// decide little.
@@ -111,7 +110,7 @@ pub struct World {
     /// Pairs of connected nodes, the smaller index first.
     pub linked: BTreeSet<(usize, usize)>,
     pub gossip: Gossip,
-    pub liar: Option<Liar>,
+    pub byzantine: Option<Participant>,
     /// Nodes that do not start before the outage is over.
     dead: BTreeSet<usize>,
     pub calm: bool,
@@ -169,7 +168,7 @@ impl World {
         keys.sort_by_key(SecretKey::public_key);
         let genesis = build_genesis(config, &keys);
         let chain = Chain::new(genesis.hash, genesis.params.clone(), genesis.validators.clone());
-        if config.lie == Lie::Twins {
+        if config.behaviour == Behaviour::Twins {
             keys.push(keys[SABOTEUR].clone());
         }
         let storm = Faults::draw(config.seed);
@@ -199,14 +198,23 @@ impl World {
             signed: BTreeSet::new(),
         });
         let nodes: Vec<Node> = nodes.collect();
-        let lies = config.lie != Lie::None || config.sabotage == Sabotage::Equivocation;
+        let lies = config.behaviour != Behaviour::None || config.sabotage == Sabotage::Equivocation;
         let excused = lies.then(|| nodes[SABOTEUR].public);
-        let liar = !matches!(config.lie, Lie::None | Lie::Twins);
-        let liar = liar.then(|| Liar::new(config, &chain, SABOTEUR, nodes.len(), &nodes[SABOTEUR].key));
+        let byzantine = !matches!(config.behaviour, Behaviour::None | Behaviour::Twins);
+        let byzantine = byzantine.then(|| {
+            Participant::new(
+                config.behaviour,
+                config.seed,
+                &chain,
+                [SABOTEUR, nodes.len()],
+                &nodes[SABOTEUR].key,
+                Traffic::transfer_of_prober(&chain.genesis, 0, 1_000_000),
+            )
+        });
         Self {
             model: Model::new(&chain, &genesis, excused),
             observer: Observer::new(chain.validators.clone(), config.fault_model, excused),
-            liar,
+            byzantine,
             dead: BTreeSet::new(),
             linked: BTreeSet::new(),
             gossip: Gossip::default(),
@@ -381,7 +389,7 @@ impl World {
             self.report.abstentions += 1;
             self.trace.note(self.now, format_args!("{index} abstains"));
             // A twin that received a different message of its own key before it sent one has no record of it.
-            let reason = self.config.lie == Lie::Twins
+            let reason = self.config.behaviour == Behaviour::Twins
                 || matches!(
                     self.config.sabotage,
                     Sabotage::LogLost

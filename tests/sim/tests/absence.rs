@@ -4,7 +4,7 @@
 #![allow(clippy::indexing_slicing, reason = "tests stop at the first surprise")]
 
 use vibecoin_primitives::FaultClass;
-use vibecoin_tests_sim::{Config, Lie, check_all};
+use vibecoin_tests_sim::{Behaviour, Config, check_all};
 
 #[test]
 fn a_validator_that_comes_back_gets_no_more_than_its_turns() {
@@ -31,7 +31,7 @@ fn exactly_three_of_four_go_on_while_messages_are_lost() {
 #[test]
 fn of_two_honest_processes_with_one_key_at_least_one_stops_with_30_and_the_others_go_on() {
     let configs: Vec<Config> = (7200..7212)
-        .map(|seed| Config::lying(4, seed, Lie::Twins))
+        .map(|seed| Config::lying(4, seed, Behaviour::Twins))
         .collect();
     for (config, report) in configs.iter().zip(check_all(&configs)) {
         let twins = [report.halted[0], report.halted[4]];

@@ -7,7 +7,7 @@
     reason = "tests stop at the first surprise"
 )]
 
-use vibecoin_tests_sim::{Config, Lie, Report, check_all};
+use vibecoin_tests_sim::{Behaviour, Config, Report, check_all};
 
 const FOURS: std::ops::Range<u64> = 4000..4008;
 const SEVENS: std::ops::Range<u64> = 4500..4501;
@@ -21,26 +21,34 @@ fn sum(reports: &[Report]) -> Report {
 
 #[test]
 fn whatever_one_of_four_or_seven_says_the_others_keep_every_rule() {
-    for lie in Lie::ALL.into_iter().filter(|lie| *lie != Lie::None) {
-        let fours = FOURS.map(|seed| Config::lying(4, seed, lie));
-        let sevens = SEVENS.map(|seed| Config::lying(7, seed, lie));
+    for behaviour in Behaviour::SIMULATED
+        .into_iter()
+        .filter(|behaviour| *behaviour != Behaviour::None)
+    {
+        let fours = FOURS.map(|seed| Config::lying(4, seed, behaviour));
+        let sevens = SEVENS.map(|seed| Config::lying(7, seed, behaviour));
         let configs: Vec<Config> = fours.chain(sevens).collect();
         let reports = check_all(&configs);
         let sum = sum(&reports);
         println!(
             "{:<24} {} runs, {} heights, {} lies, {} in a later round, {} pieces of evidence",
-            lie.name(),
+            behaviour.name(),
             reports.len(),
             sum.heights,
             sum.lies,
             sum.late_rounds,
             sum.evidence
         );
-        assert!(lie == Lie::Twins || sum.lies >= 10, "void: {sum:?}");
-        assert!(lie != Lie::FutureTime || sum.untimely > 0, "void: {sum:?}");
+        assert!(behaviour == Behaviour::Twins || sum.lies >= 10, "void: {sum:?}");
+        assert!(
+            behaviour != Behaviour::FutureTime || sum.untimely > 0,
+            "void: {sum:?}"
+        );
         let evident = matches!(
-            lie,
-            Lie::EquivocatingPrevotes | Lie::EquivocatingPrecommits | Lie::EquivocatingProposals
+            behaviour,
+            Behaviour::EquivocatingPrevotes
+                | Behaviour::EquivocatingPrecommits
+                | Behaviour::EquivocatingProposals
         );
         if evident {
             for (config, report) in configs.iter().zip(&reports) {

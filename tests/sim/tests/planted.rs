@@ -10,7 +10,7 @@
 )]
 
 use vibecoin_primitives::planted::{Bug, Planted};
-use vibecoin_tests_sim::{Config, Leftovers, Lie, Rule, Sabotage, Violation, check_all, run_all};
+use vibecoin_tests_sim::{Behaviour, Config, Leftovers, Rule, Sabotage, Violation, check_all, run_all};
 
 /// Maximum number of seeds until a bug must be detected.
 const SEEDS_MAX: u64 = 500;
@@ -20,14 +20,14 @@ const STRIDE: usize = 4;
 const FIRST: u64 = 50_000;
 
 /// The conditions that expose a bug, and the rules of which one must detect it.
-type Exposure = (Lie, Sabotage, &'static [Rule]);
+type Exposure = (Behaviour, Sabotage, &'static [Rule]);
 
 const fn honest(rules: &'static [Rule]) -> Exposure {
-    (Lie::None, Sabotage::None, rules)
+    (Behaviour::None, Sabotage::None, rules)
 }
 
-const fn against(lie: Lie, rules: &'static [Rule]) -> Exposure {
-    (lie, Sabotage::None, rules)
+const fn against(behaviour: Behaviour, rules: &'static [Rule]) -> Exposure {
+    (behaviour, Sabotage::None, rules)
 }
 
 fn exposure(bug: Bug) -> Exposure {
@@ -38,31 +38,31 @@ fn exposure(bug: Bug) -> Exposure {
         Bug::WitnessBeforeBlock => honest(&[Rule::Recovery]),
         // A start that a power cut ends erases the damage; the next one signs again.
         Bug::LogBeforeSilence => (
-            Lie::None,
+            Behaviour::None,
             Sabotage::GuardAndLogDamaged,
             &[Rule::NoEquivocation, Rule::Locking],
         ),
         // The node may detect it first: its replay derives another vote than the log has.
         Bug::LockForgotten => honest(&[Rule::Locking, Rule::NoEquivocation, Rule::NoHalt]),
         Bug::AbstentionForgotten => (
-            Lie::None,
+            Behaviour::None,
             Sabotage::LogLost,
             &[Rule::Locking, Rule::NoEquivocation],
         ),
         // A vote signed too early may be in a record that a power failure damages.
         Bug::SilenceForgotten => (
-            Lie::None,
+            Behaviour::None,
             Sabotage::TailLost,
             &[Rule::Locking, Rule::NoEquivocation, Rule::Recovery],
         ),
         Bug::QuorumOfTwoThirds => honest(&[Rule::Certificates, Rule::Locking]),
         Bug::DuplicateSigner => against(
-            Lie::ForgedCertificates,
+            Behaviour::ForgedCertificates,
             &[Rule::Certificates, Rule::Agreement, Rule::NoHalt],
         ),
-        Bug::OtherHeight => against(Lie::ForgedLastCommit, &[Rule::Certificates]),
+        Bug::OtherHeight => against(Behaviour::ForgedLastCommit, &[Rule::Certificates]),
         Bug::SignatureUnchecked => against(
-            Lie::ForgedVotes,
+            Behaviour::ForgedVotes,
             &[
                 Rule::Certificates,
                 Rule::Locking,
@@ -72,21 +72,24 @@ fn exposure(bug: Bug) -> Exposure {
                 Rule::NoHalt,
             ],
         ),
-        Bug::StateRootUnchecked => against(Lie::WrongStateRoot, &[Rule::Validity, Rule::CommitFirst]),
-        Bug::CachedHash => against(Lie::SwappedBody, &[Rule::Validity, Rule::Agreement]),
-        Bug::TickUnchecked => against(Lie::WrongPoh, &[Rule::ProofOfHistory]),
-        Bug::TimeUnchecked => against(Lie::WrongTime, &[Rule::Validity]),
-        Bug::UntimelyTaken | Bug::LaterRoundTimely => against(Lie::FutureTime, &[Rule::Time]),
-        Bug::EvidenceUnchecked => against(Lie::ForgedEvidence, &[Rule::Evidence]),
-        Bug::EvidenceOverlooked => against(Lie::EquivocatingPrevotes, &[Rule::Evidence]),
-        Bug::NonceUnchecked => against(Lie::TransactionTwice, &[Rule::NoDoubleEffect]),
+        Bug::StateRootUnchecked => against(Behaviour::WrongStateRoot, &[Rule::Validity, Rule::CommitFirst]),
+        Bug::CachedHash => against(Behaviour::SwappedBody, &[Rule::Validity, Rule::Agreement]),
+        Bug::TickUnchecked => against(Behaviour::WrongPoh, &[Rule::ProofOfHistory]),
+        Bug::TimeUnchecked => against(Behaviour::WrongTime, &[Rule::Validity]),
+        Bug::UntimelyTaken | Bug::LaterRoundTimely => against(Behaviour::FutureTime, &[Rule::Time]),
+        Bug::EvidenceUnchecked => against(Behaviour::ForgedEvidence, &[Rule::Evidence]),
+        Bug::EvidenceOverlooked => against(Behaviour::EquivocatingPrevotes, &[Rule::Evidence]),
+        Bug::NonceUnchecked => against(Behaviour::TransactionTwice, &[Rule::NoDoubleEffect]),
         Bug::NonceOffByOne => honest(&[Rule::Inclusion]),
         Bug::AppliedTwice => honest(&[Rule::NoHalt, Rule::Validity, Rule::CommitFirst, Rule::Liveness]),
         Bug::CommitUnsynced => honest(&[Rule::CommitFirst, Rule::NoLoss, Rule::MonotonicHead]),
         // The observer's execution, which has no bugs, may detect it before the shares do.
         Bug::CreditUnbounded => honest(&[Rule::Schedule, Rule::Validity]),
-        Bug::EvidenceRepeated => against(Lie::RepeatedEvidence, &[Rule::Evidence]),
-        Bug::OffenderFavoured => against(Lie::EquivocatingProposals, &[Rule::Schedule, Rule::Validity]),
+        Bug::EvidenceRepeated => against(Behaviour::RepeatedEvidence, &[Rule::Evidence]),
+        Bug::OffenderFavoured => against(
+            Behaviour::EquivocatingProposals,
+            &[Rule::Schedule, Rule::Validity],
+        ),
         // An order that changes from run to run shows wherever a value is derived twice.
         Bug::HashMapOrder => honest(&[
             Rule::NoBlame,
@@ -98,7 +101,7 @@ fn exposure(bug: Bug) -> Exposure {
         Bug::TornRecord => honest(&[Rule::Recovery, Rule::NoHalt, Rule::NoAbstention]),
         Bug::NeverAgain => honest(&[Rule::Liveness]),
         Bug::QuestionForgotten | Bug::TurnStale => honest(&[Rule::NoBlame]),
-        Bug::StretchUnbounded => against(Lie::Stretches, &[Rule::Pace]),
+        Bug::StretchUnbounded => against(Behaviour::Stretches, &[Rule::Pace]),
         // Not among `Bug::ALL`: see the tests below and those that the docs of each bug name.
         Bug::UndoForgotten
         | Bug::PoisonPanics
@@ -109,14 +112,14 @@ fn exposure(bug: Bug) -> Exposure {
 }
 
 fn config(bug: Bug, seed: u64) -> Config {
-    let (lie, sabotage, _) = exposure(bug);
+    let (behaviour, sabotage, _) = exposure(bug);
     let base = match bug {
         // A validator must be held back and return.
         Bug::CreditUnbounded => Config::returning(4, seed),
         _ => Config::new(4, seed),
     };
     Config {
-        lie,
+        behaviour,
         sabotage,
         bug: Some(bug),
         ..base
@@ -153,8 +156,8 @@ fn find(bug: Bug) -> Option<(u64, Violation)> {
 fn every_planted_bug_is_found_within_500_seeds() {
     let mut missed = Vec::new();
     for bug in Bug::ALL {
-        let (lie, sabotage, rules) = exposure(bug);
-        let by = format!("lie {}, sabotage {}", lie.name(), sabotage.name());
+        let (behaviour, sabotage, rules) = exposure(bug);
+        let by = format!("lie {}, sabotage {}", behaviour.name(), sabotage.name());
         match find(bug) {
             Some((seeds, violation)) => {
                 println!(

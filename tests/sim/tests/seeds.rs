@@ -11,7 +11,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use vibecoin_tests_sim::{Config, Lie, Report, check_all};
+use vibecoin_tests_sim::{Behaviour, Config, Report, check_all};
 
 fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
@@ -69,8 +69,8 @@ fn fresh_seeds_keep_every_rule() {
     println!("fresh seeds of this run: SIM_FRESH={fresh} repeats them");
     let base = fresh.wrapping_mul(1 << 20) & (u64::MAX >> 1);
     let honest = (0..40).map(|index| Config::new(4, base + index));
-    let lies = Lie::ALL.into_iter().zip(base + 100..);
-    let lying = lies.map(|(lie, seed)| Config::lying(4, seed, lie));
+    let lies = Behaviour::SIMULATED.into_iter().zip(base + 100..);
+    let lying = lies.map(|(behaviour, seed)| Config::lying(4, seed, behaviour));
     let sevens = (0..2).map(|index| Config::new(7, base + 200 + index));
     let threes = (0..8)
         .zip([1, 2].into_iter().cycle())
@@ -85,14 +85,14 @@ fn fresh_seeds_keep_every_rule() {
 fn seeds_that_found_something_keep_every_rule() {
     let found = [
         // The liar had missed its turns in the storm: it had nothing to sign before its next one.
-        Config::lying(4, 1_882_762_205_200_487, Lie::EquivocatingProposals),
+        Config::lying(4, 1_882_762_205_200_487, Behaviour::EquivocatingProposals),
         // A validator that had missed a block stayed ten blocks behind for ever and never had a turn.
-        Config::lying(4, 3_000_003_495, Lie::EquivocatingProposals),
+        Config::lying(4, 3_000_003_495, Behaviour::EquivocatingProposals),
         // A twin received a different precommit of its own key and abstained after a crash, as it
         // should.
-        Config::lying(4, 3_000_001_315, Lie::Twins),
+        Config::lying(4, 3_000_001_315, Behaviour::Twins),
         // A twin relayed a body that the other one had made, and was blamed for a statement without a guard.
-        Config::lying(4, 2_026_117_555, Lie::Twins),
+        Config::lying(4, 2_026_117_555, Behaviour::Twins),
         // A short answer was counted for the longer of two questions, and the longer answer was then too long.
         Config::crashing(3, 2_026_130_263, 2),
         // A block was in the log, not yet synced, while its verdict was held back, and older votes were
@@ -125,10 +125,10 @@ fn one_validator_keeps_every_rule() {
 #[test]
 fn a_hundred_seeds_twice_give_the_same_traces() {
     let honest = (0..67).map(|seed| Config::new(4, 6000 + seed));
-    let lying = Lie::ALL
+    let lying = Behaviour::SIMULATED
         .into_iter()
         .zip(6100..)
-        .map(|(lie, seed)| Config::lying(4, seed, lie));
+        .map(|(behaviour, seed)| Config::lying(4, seed, behaviour));
     let others = [(1, 6200), (1, 6201), (7, 6202), (7, 6203)].map(|(nodes, seed)| Config::new(nodes, seed));
     let threes = (6300..6302).map(|seed| Config::crashing(3, seed, 1));
     let configs: Vec<Config> = honest.chain(lying).chain(others).chain(threes).collect();

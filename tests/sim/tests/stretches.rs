@@ -1,13 +1,13 @@
 //! A proposer that delays its parts to the end of the others' timeouts: it costs half a propose timeout, and
 //! its turn where it goes further.
 
-use vibecoin_tests_sim::{Config, Lie, Report, check_all};
+use vibecoin_tests_sim::{Behaviour, Config, Report, check_all};
 
 #[test]
 fn a_proposer_that_stretches_its_turns_slows_the_chain_within_the_bound_or_loses_them() {
     // The rule `Pace` checks every height once faults are off.
     let configs: Vec<Config> = (7300..7316)
-        .map(|seed| Config::lying(4, seed, Lie::Stretches))
+        .map(|seed| Config::lying(4, seed, Behaviour::Stretches))
         .collect();
     let mut sum = Report::default();
     let mut slowest = 0;

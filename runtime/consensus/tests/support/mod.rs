@@ -38,7 +38,7 @@ impl Rng {
 }
 
 pub fn key(i: usize) -> SecretKey {
-    SecretKey::from_seed(&[i as u8 + 1; 32])
+    vibecoin_tests_support::key(i as u8 + 1)
 }
 
 /// Keys in the order of the set, and the set.
@@ -74,7 +74,6 @@ pub fn header(height: Height, round: Round, proposer: PublicKey, parent: Hash, s
     let mut state_root = [0; 32];
     state_root[..8].copy_from_slice(&salt.to_le_bytes());
     Header {
-        version: BLOCK_VERSION,
         height,
         round,
         proposer,
@@ -82,16 +81,8 @@ pub fn header(height: Height, round: Round, proposer: PublicKey, parent: Hash, s
         time: TimeMs(1000 * height.0),
         ticks: 1,
         poh_seq: height.0,
-        poh_hash: Hash([1; 32]),
-        body_hash: Hash([2; 32]),
-        tx_root: Hash::ZERO,
-        receipt_root: Hash::ZERO,
-        evidence_root: Hash::ZERO,
         state_root: Hash(state_root),
-        validators_hash: Hash([3; 32]),
-        next_validators_hash: Hash([3; 32]),
-        params_hash: Hash([4; 32]),
-        last_commit_hash: Hash::ZERO,
+        ..vibecoin_tests_support::header()
     }
 }
 

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use vibecoin_light::{Claim, ProofFile, Trust};
 use vibecoin_primitives::{
-    Account, Address, Amount, Body, BodyV1, ChainParams, CommitCertificate, CommitSignature, Hash, Header,
-    Height, Nonce, Operation, Outcome, Power, PublicKey, Receipt, ReceiptV1, Receipts, Round, SecretKey,
-    Tick, TimeMs, Transaction, TransactionBody, Validator, ValidatorSet, Vote, VoteKind, account_key, encode,
-    merkle, slot_key, tick_root,
+    Account, Address, Amount, Body, BodyV1, ChainParams, CommitCertificate, Hash, Header, Height, Nonce,
+    Power, Receipts, Round, SecretKey, Tick, TimeMs, Transaction, Validator, ValidatorSet, account_key,
+    encode, merkle, slot_key, tick_root,
 };
+use vibecoin_tests_support::{self as support, certify, header, key, success, transfer, trie_of};
+use vibecoin_trie::Trie;
 use vibecoin_trie::model::MemoryState;
-use vibecoin_trie::{Change, Sequential, Trie};
 
 pub struct TestChain {
     pub genesis: Hash,
@@ -56,9 +56,7 @@ impl TestChain {
     }
 
     fn build(validators: u8, height: u64, salt: u8) -> Self {
-        let keys: Vec<SecretKey> = (0..validators)
-            .map(|n| SecretKey::from_seed(&[salt + n; 32]))
-            .collect();
+        let keys: Vec<SecretKey> = (0..validators).map(|n| key(salt + n)).collect();
         let members = keys.iter().map(|key| Validator {
             key: key.public_key(),
             power: Power(10),
@@ -84,11 +82,7 @@ impl TestChain {
             })
             .collect();
         let header = Header {
-            version: 1,
             height: Height(height),
-            round: Round(0),
-            proposer: PublicKey([0; 32]),
-            parent: Hash::ZERO,
             time: TimeMs(1_000),
             ticks: 4,
             poh_seq: 50_000,
@@ -96,19 +90,18 @@ impl TestChain {
             body_hash: body.hash(),
             tx_root: merkle::root(&roots),
             receipt_root: receipts.root(),
-            evidence_root: Hash::ZERO,
             state_root: trie.root(),
             validators_hash: set.hash(),
             next_validators_hash: set.hash(),
             params_hash: params.hash(),
-            last_commit_hash: Hash::ZERO,
+            ..header()
         };
         let genesis = if height == 0 {
             header.hash()
         } else {
             signing_genesis
         };
-        let certificate = (height > 0).then(|| certify(&genesis, &header, &keys));
+        let certificate = (height > 0).then(|| certify(&genesis, &header, Round(2), &keys));
         Self {
             genesis,
             params,
@@ -193,11 +186,8 @@ fn state(salt: u8) -> State {
     let mut state = MemoryState::default();
     let slots: BTreeMap<Hash, Vec<u8>> = (0..20).map(|n| (slot(n), vec![n ^ salt; 5])).collect();
     let storage = Trie::storage(account_key(&address(0)), Hash::ZERO);
-    let storage = insert(
-        &mut state,
-        &storage,
-        slots.iter().map(|(s, v)| (slot_key(s), v.clone())).collect(),
-    );
+    let rows = slots.iter().map(|(s, v)| (slot_key(s), v.clone())).collect();
+    let storage = trie_of(&storage, rows, &mut state);
     let accounts: BTreeMap<Address, Account> = (0..40)
         .map(|n| {
             let account = Account {
@@ -213,50 +203,19 @@ fn state(salt: u8) -> State {
         .iter()
         .map(|(address, account)| (account_key(address), encode(account)))
         .collect();
-    let trie = insert(&mut state, &Trie::accounts(Hash::ZERO), rows);
+    let trie = trie_of(&Trie::accounts(Hash::ZERO), rows, &mut state);
     (accounts, slots, state, trie, storage)
-}
-
-fn insert(state: &mut MemoryState, trie: &Trie, mut rows: Vec<(Hash, Vec<u8>)>) -> Trie {
-    rows.sort();
-    let changes: Vec<Change<'_>> = rows
-        .iter()
-        .map(|(key, value)| Change {
-            key: *key,
-            old: None,
-            new: Some(value),
-        })
-        .collect();
-    let (after, writes) = trie.update(&changes, state, &Sequential).unwrap();
-    state.apply(&writes, &changes);
-    after
 }
 
 /// Four ticks with 2, 0, 5 and 1 transactions.
 fn body(genesis: &Hash) -> (Body, Receipts) {
-    let key = SecretKey::from_seed(&[77; 32]);
+    let key = key(77);
     let mut nonce = 0;
     let mut receipts = Vec::new();
     let mut transaction = || {
-        let body = TransactionBody {
-            chain: genesis.prefix(),
-            sender: key.public_key(),
-            nonce: Nonce(nonce),
-            fee: Amount(500),
-            valid_until: Height(100),
-            operations: vec![Operation::Transfer {
-                to: address(3),
-                amount: Amount(1),
-            }],
-        };
+        let transaction = support::body(genesis, &key, nonce, vec![transfer(3, 1)]).sign(genesis, &key);
         nonce += 1;
-        let transaction = body.sign(genesis, &key);
-        receipts.push(Receipt::V1(ReceiptV1 {
-            transaction: transaction.id(genesis),
-            fee: Amount(500),
-            burned: Amount(0),
-            outcome: Outcome::Success,
-        }));
+        receipts.push(success(transaction.id(genesis)));
         transaction
     };
     let ticks = [2, 0, 5, 1]
@@ -273,31 +232,4 @@ fn body(genesis: &Hash) -> (Body, Receipts) {
         }),
         Receipts(receipts),
     )
-}
-
-fn certify(genesis: &Hash, header: &Header, keys: &[SecretKey]) -> CommitCertificate {
-    let mut signatures: Vec<CommitSignature> = keys
-        .iter()
-        .map(|key| {
-            let vote = Vote {
-                kind: VoteKind::Precommit,
-                height: header.height,
-                round: Round(2),
-                block: Some(header.hash()),
-                validator: key.public_key(),
-            };
-            let signed = vote.sign(genesis, key);
-            CommitSignature {
-                validator: key.public_key(),
-                signature: signed.signature,
-            }
-        })
-        .collect();
-    signatures.sort_by_key(|entry| entry.validator);
-    CommitCertificate {
-        height: header.height,
-        round: Round(2),
-        block: header.hash(),
-        signatures,
-    }
 }

@@ -101,179 +101,95 @@ const fn peer(name: &'static str, id: &'static str, attack: Attack, strangers: u
     }
 }
 
+/// An attack on the RPC listener of one node.
+const fn rpc(name: &'static str, id: &'static str, attack: Attack, strangers: usize) -> Case {
+    peer(name, id, attack, strangers).on(On::Rpc)
+}
+
+impl Case {
+    const fn on(mut self, on: On) -> Self {
+        self.on = on;
+        self
+    }
+
+    const fn key(mut self, key: Key) -> Self {
+        self.key = key;
+        self
+    }
+
+    const fn seconds(mut self, seconds: u64) -> Self {
+        self.seconds = seconds;
+        self
+    }
+
+    const fn memory_mib(mut self, mib: u64) -> Self {
+        self.memory_mib = mib;
+        self
+    }
+
+    const fn rate_percent(mut self, percent: u64) -> Self {
+        self.rate_percent = percent;
+        self
+    }
+
+    const fn blocks(mut self, blocks: u64) -> Self {
+        self.blocks = blocks;
+        self
+    }
+
+    const fn answer(mut self, answer: &'static str) -> Self {
+        self.answer = answer;
+        self
+    }
+
+    const fn must_drop(mut self) -> Self {
+        self.must_drop = true;
+        self
+    }
+
+    const fn from_one_address(mut self) -> Self {
+        self.spread = false;
+        self
+    }
+}
+
 /// All attacks.
+#[rustfmt::skip]
 pub const CASES: &[Case] = &[
-    Case {
-        memory_mib: 128,
-        must_drop: true,
-        ..peer("blocks", "1", Attack::Blocks, 1)
-    },
-    Case {
-        memory_mib: 128,
-        must_drop: true,
-        ..peer("blocks-4", "1", Attack::Blocks, 4)
-    },
-    Case {
-        memory_mib: 128,
-        must_drop: true,
-        ..peer("bodies", "1", Attack::Bodies, 2)
-    },
-    Case {
-        key: Key::Traitor,
-        must_drop: true,
-        ..peer("parts", "2", Attack::Parts, 1)
-    },
-    Case {
-        spread: false,
-        must_drop: true,
-        ..peer("status", "6", Attack::Status, 16)
-    },
-    Case {
-        must_drop: true,
-        ..peer("status-16", "6", Attack::Status, 16)
-    },
-    Case {
-        on: On::One,
-        memory_mib: 128,
-        seconds: 20,
-        must_drop: true,
-        ..peer("slow-frames", "7", Attack::SlowFrames, 40)
-    },
-    Case {
-        must_drop: true,
-        ..peer("copies", "11", Attack::Copies, 1)
-    },
-    Case {
-        seconds: 40,
-        ..peer("book", "15", Attack::Book, 8)
-    },
-    Case {
-        must_drop: true,
-        ..peer("frames", "B6", Attack::Frames, 4)
-    },
-    Case {
-        must_drop: true,
-        ..peer("grafts", "B6", Attack::Grafts, 4)
-    },
+    peer("blocks", "1", Attack::Blocks, 1).memory_mib(128).must_drop(),
+    peer("blocks-4", "1", Attack::Blocks, 4).memory_mib(128).must_drop(),
+    peer("bodies", "1", Attack::Bodies, 2).memory_mib(128).must_drop(),
+    peer("parts", "2", Attack::Parts, 1).key(Key::Traitor).must_drop(),
+    peer("status", "6", Attack::Status, 16).from_one_address().must_drop(),
+    peer("status-16", "6", Attack::Status, 16).must_drop(),
+    peer("slow-frames", "7", Attack::SlowFrames, 40).on(On::One).memory_mib(128).seconds(20).must_drop(),
+    peer("copies", "11", Attack::Copies, 1).must_drop(),
+    peer("book", "15", Attack::Book, 8).seconds(40),
+    peer("frames", "B6", Attack::Frames, 4).must_drop(),
+    peer("grafts", "B6", Attack::Grafts, 4).must_drop(),
     peer("unwanted", "53", Attack::Unwanted, 1),
-    Case {
-        must_drop: true,
-        ..peer("streams", "B6", Attack::Streams, 4)
-    },
-    Case {
-        on: On::One,
-        seconds: 30,
-        ..peer("p2p-silent", "4", Attack::P2pSilent, 2_000)
-    },
-    Case {
-        must_drop: true,
-        ..peer("stream-churn", "37", Attack::StreamChurn, 4)
-    },
-    Case {
-        blocks: 600,
-        ..peer("fetch", "37", Attack::Fetch, 8)
-    },
-    Case {
-        key: Key::Traitor,
-        ..peer("votes", "B7", Attack::Votes, 1)
-    },
-    Case {
-        must_drop: true,
-        ..peer("ghosts", "41", Attack::Ghosts, 3)
-    },
-    Case {
-        must_drop: true,
-        ..peer("certificates", "41", Attack::Certificates, 2)
-    },
-    Case {
-        key: Key::Traitor,
-        ..peer("certificates-valid", "41", Attack::CertificatesValid, 1)
-    },
-    Case {
-        key: Key::Traitor,
-        must_drop: true,
-        ..peer("evidence", "41", Attack::Evidence, 2)
-    },
-    Case {
-        must_drop: true,
-        ..peer("transactions", "B7", Attack::Transactions, 2)
-    },
+    peer("streams", "B6", Attack::Streams, 4).must_drop(),
+    peer("p2p-silent", "4", Attack::P2pSilent, 2_000).on(On::One).seconds(30),
+    peer("stream-churn", "37", Attack::StreamChurn, 4).must_drop(),
+    peer("fetch", "37", Attack::Fetch, 8).blocks(600),
+    peer("votes", "B7", Attack::Votes, 1).key(Key::Traitor),
+    peer("ghosts", "41", Attack::Ghosts, 3).must_drop(),
+    peer("certificates", "41", Attack::Certificates, 2).must_drop(),
+    peer("certificates-valid", "41", Attack::CertificatesValid, 1).key(Key::Traitor),
+    peer("evidence", "41", Attack::Evidence, 2).key(Key::Traitor).must_drop(),
+    peer("transactions", "B7", Attack::Transactions, 2).must_drop(),
     peer("unfunded", "M2", Attack::Unfunded, 2),
-    Case {
-        on: On::Listeners,
-        strangers: 1_000,
-        spread: false,
-        seconds: 30,
-        ..peer("rpc-silent", "4", Attack::RpcSilent, 0)
-    },
-    Case {
-        on: On::Listeners,
-        strangers: 1_000,
-        spread: true,
-        seconds: 30,
-        ..peer("rpc-slow", "4", Attack::RpcSlow, 0)
-    },
-    Case {
-        on: On::Listeners,
-        strangers: 200,
-        spread: true,
-        seconds: 30,
-        ..peer("rpc-prefaces", "4", Attack::RpcPrefaces, 0)
-    },
-    Case {
-        on: On::Rpc,
-        strangers: 1_000,
-        spread: true,
-        ..peer("rpc-batches", "M4", Attack::RpcBatches, 0)
-    },
-    Case {
-        on: On::Rpc,
-        strangers: 500,
-        memory_mib: 100,
-        seconds: 20,
-        ..peer("rpc-unread", "M5", Attack::RpcUnread, 0)
-    },
-    Case {
-        on: On::Rpc,
-        strangers: 16,
-        rate_percent: 80,
-        ..peer("rpc-flood", "B7", Attack::RpcFlood, 0)
-    },
-    Case {
-        on: On::Rpc,
-        strangers: 8,
-        blocks: 600,
-        spread: true,
-        seconds: 20,
-        ..peer("rpc-unmatched", "9", Attack::RpcUnmatched, 0)
-    },
-    Case {
-        on: On::Rpc,
-        key: Key::Traitor,
-        strangers: 64,
-        answer: "result",
-        ..peer("rpc-evidence", "41", Attack::RpcEvidence, 0)
-    },
-    Case {
-        on: On::Rpc,
-        strangers: 200,
-        blocks: 120,
-        answer: "result",
-        ..peer("rpc-poh", "41", Attack::RpcPoh, 0)
-    },
-    Case {
-        on: On::Rpc,
-        key: Key::Account,
-        strangers: 256,
-        answer: "result",
-        ..peer("rpc-waits", "41", Attack::RpcWaits, 0)
-    },
-    Case {
-        on: On::Rpc,
-        strangers: 64,
-        answer: "too_expensive",
-        ..peer("rpc-lists", "41", Attack::RpcLists, 0)
-    },
+    rpc("rpc-silent", "4", Attack::RpcSilent, 1_000).on(On::Listeners).from_one_address().seconds(30),
+    rpc("rpc-slow", "4", Attack::RpcSlow, 1_000).on(On::Listeners).seconds(30),
+    rpc("rpc-prefaces", "4", Attack::RpcPrefaces, 200).on(On::Listeners).seconds(30),
+    rpc("rpc-batches", "M4", Attack::RpcBatches, 1_000),
+    rpc("rpc-unread", "M5", Attack::RpcUnread, 500).memory_mib(100).seconds(20),
+    rpc("rpc-flood", "B7", Attack::RpcFlood, 16).rate_percent(80),
+    rpc("rpc-unmatched", "9", Attack::RpcUnmatched, 8).blocks(600).seconds(20),
+    rpc("rpc-evidence", "41", Attack::RpcEvidence, 64).key(Key::Traitor).answer("result"),
+    rpc("rpc-poh", "41", Attack::RpcPoh, 200).blocks(120).answer("result"),
+    rpc("rpc-waits", "41", Attack::RpcWaits, 256).key(Key::Account).answer("result"),
+    rpc("rpc-lists", "41", Attack::RpcLists, 64).answer("too_expensive"),
 ];
 
 /// Settings of a node for the attacks on RPC: the other listeners, and the default limits.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use vibecoin_primitives::FaultModel;
 use vibecoin_primitives::planted::{self, Bug};
-use vibecoin_tests_sim::{Config, Lie, Report, Sabotage, run, run_each};
+use vibecoin_tests_sim::{Behaviour, Config, Report, Sabotage, run, run_each};
 
 /// Interval of the progress reports of a long run.
 const PROGRESS: Duration = Duration::from_secs(10);
@@ -65,13 +65,15 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Option<(Config, Option<
             "--return" => config.absence[1] = arguments.next()?.parse().ok()?,
             "--outage-loss" => config.outage_loss = arguments.next()?.parse().ok()?,
             "--sabotage" => config.sabotage = by_name(&Sabotage::ALL, Sabotage::name, &arguments.next()?)?,
-            "--lie" => config.lie = by_name(&Lie::ALL, Lie::name, &arguments.next()?)?,
+            "--lie" => {
+                config.behaviour = by_name(&Behaviour::SIMULATED, Behaviour::name, &arguments.next()?)?
+            }
             "--bug" => config.bug = Some(by_name(&Bug::ALL, Bug::name, &arguments.next()?)?),
             "--trace" => config.print = true,
             _ => return None,
         }
     }
-    let sane = config.outage < config.nodes && (config.lie == Lie::None || config.nodes >= 4);
+    let sane = config.outage < config.nodes && (config.behaviour == Behaviour::None || config.nodes >= 4);
     sane.then_some((config, many))
 }
 
@@ -135,7 +137,7 @@ fn main() -> ExitCode {
         eprintln!("\nsabotages: {}", Sabotage::ALL.map(Sabotage::name).join(", "));
         eprintln!(
             "\nlies (4 validators or more): {}",
-            Lie::ALL.map(Lie::name).join(", ")
+            Behaviour::SIMULATED.map(Behaviour::name).join(", ")
         );
         eprintln!("\nbugs: {}", Bug::ALL.map(Bug::name).join(", "));
         return ExitCode::from(2);

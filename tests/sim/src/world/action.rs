@@ -141,8 +141,8 @@ impl World {
         let clocks = honest.map(|node| self.nodes[node].now(self.now).wall);
         if self.model.decide(&commit, clocks.max().unwrap_or_default())? {
             self.decided_at = self.now;
-            if let Some(liar) = &mut self.liar {
-                liar.count_turn(&commit.header);
+            if let Some(byzantine) = &mut self.byzantine {
+                byzantine.count_turn(&commit.header);
             }
         }
         self.observer.certificate(&commit.certificate)?;

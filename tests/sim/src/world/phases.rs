@@ -96,8 +96,8 @@ impl World {
         self.faults = self.storm.calm();
         self.calm = true;
         self.apart.clear();
-        if let Some(liar) = &mut self.liar {
-            liar.open = true;
+        if let Some(byzantine) = &mut self.byzantine {
+            byzantine.open = true;
         }
         self.look_at_links();
     }
@@ -175,7 +175,7 @@ impl World {
     /// Once faults are off, a proposer that stretches its turns makes no height longer than one wait for a
     /// proposal may be, and the waits for votes of the round that fails.
     fn keep_pace(&mut self) -> Result<(), Violation> {
-        if self.config.lie != Lie::Stretches {
+        if self.config.behaviour != Behaviour::Stretches {
             return Ok(());
         }
         let params = &self.chain.params;
@@ -216,7 +216,7 @@ impl World {
         let before = self.observer.contradictions;
         let last = self.model.height().0 + 2 * u64::from(PENALTY_MAX);
         let mut until = None;
-        while self.config.lie.is_evident()
+        while self.config.behaviour.is_evident()
             && self.nodes[SABOTEUR].halted.is_none()
             && self.model.evidence.is_empty()
         {
@@ -256,9 +256,9 @@ impl World {
                     .map_err(|fault| self.violation(index, fault))?;
             }
         }
-        if let Some(liar) = &self.liar {
-            self.report.lies = liar.lies;
-            self.report.stretched = liar.stretched;
+        if let Some(byzantine) = &self.byzantine {
+            self.report.lies = byzantine.changed;
+            self.report.stretched = byzantine.stalled;
         }
         self.report.trace = self.trace.hash();
         self.report.heights = self.model.height().0;

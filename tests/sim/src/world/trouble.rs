@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::disk::io_error;
+use crate::ledger::Stored;
 use vibecoin_primitives::FaultClass;
 
 impl World {
@@ -39,7 +40,8 @@ impl World {
 
     /// A Byzantine node that has made a block shows others in its place.
     pub(super) fn show(&mut self, index: usize, block: &Block) -> Result<(), Fault> {
-        let Some(liar) = self.liar.as_mut().filter(|liar| liar.node == index) else {
+        let byzantine = self.byzantine.as_mut();
+        let Some(byzantine) = byzantine.filter(|byzantine| byzantine.node == index) else {
             return Ok(());
         };
         let Some(running) = &self.nodes[index].running else {
@@ -47,7 +49,7 @@ impl World {
         };
         // A Byzantine node executes like all others.
         let bug = Planted::new(self.config.bug);
-        let said = liar.built(block, &running.store);
+        let said = byzantine.on_built(block, &Stored(&running.store));
         drop(bug);
         for said in said {
             self.send(index, &said.to, said.message)?;
@@ -57,10 +59,10 @@ impl World {
 
     /// Sends the held-back messages of the Byzantine node, unless its process has ended.
     pub(super) fn say_late(&mut self, message: Message) -> Result<(), Violation> {
-        let Some(liar) = self.liar.as_ref() else {
+        let Some(byzantine) = self.byzantine.as_ref() else {
             return Ok(());
         };
-        let (from, to) = (liar.node, liar.others());
+        let (from, to) = (byzantine.node, byzantine.others());
         if self.nodes[from].running.is_none() {
             return Ok(());
         }

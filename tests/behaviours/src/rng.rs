@@ -1,4 +1,4 @@
-//! Pseudo-random numbers from the seed alone.
+//! Pseudo-random numbers from a seed alone.
 
 /// A splitmix64 generator.
 #[derive(Clone, Debug)]
@@ -7,12 +7,18 @@ pub struct Rng(u64);
 impl Rng {
     /// A separate generator for each purpose of a seed, so that an additional draw in one changes no
     /// other.
+    #[must_use]
     pub fn new(seed: u64, purpose: u64) -> Self {
         let mut rng = Self(seed ^ purpose.rotate_left(32));
         rng.next();
         rng
     }
 
+    /// The next number.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "it has no end, so that it is no iterator"
+    )]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -25,14 +31,17 @@ impl Rng {
         self.next().checked_rem(bound).unwrap_or(0)
     }
 
+    /// A number of a range with both ends.
     pub fn between(&mut self, least: u64, most: u64) -> u64 {
         least + self.below(most - least + 1)
     }
 
+    /// A position in a list of `count`.
     pub fn index(&mut self, count: usize) -> usize {
         self.below(count as u64) as usize
     }
 
+    /// True in `permille` of a thousand cases.
     pub fn chance(&mut self, permille: u64) -> bool {
         self.below(1000) < permille
     }

@@ -1,4 +1,4 @@
-//! A proposer that delays its parts and its proposal to the end of the others' timeouts.
+//! Staller: a proposer that delays its parts and its proposal to the end of the others' timeouts.
 //!
 //! ```text
 //! its block is ready                          W                     1.5 W
@@ -14,8 +14,7 @@ use vibecoin_consensus::ConsensusMessage;
 use vibecoin_primitives::{Header, Height, Round};
 use vibecoin_replica::Message;
 
-use crate::Lie;
-use crate::liar::Liar;
+use crate::{Behaviour, Participant};
 
 /// Time at which all parts leave to arrive within the propose timeout, in hundredths of it.
 const PARTS_AT: u64 = 75;
@@ -35,6 +34,29 @@ enum Timing {
     Dribbles,
 }
 
+/// Outcomes of the turns that a proposer stretches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stalled {
+    /// Delayed to the limit of the rule: the block was decided in its round.
+    pub allowed: u64,
+    /// The same, and another block was decided.
+    pub allowed_lost: u64,
+    /// Delayed as if each part restarted the timeout: the block was decided in its round.
+    pub dribbled: u64,
+    /// The same, and another block was decided.
+    pub dribbled_lost: u64,
+}
+
+impl Stalled {
+    /// Adds the turns of another run.
+    pub const fn add(&mut self, other: Self) {
+        self.allowed += other.allowed;
+        self.allowed_lost += other.allowed_lost;
+        self.dribbled += other.dribbled;
+        self.dribbled_lost += other.dribbled_lost;
+    }
+}
+
 /// A turn of the Byzantine node.
 pub struct Turn {
     at: (Height, Round),
@@ -46,25 +68,28 @@ pub struct Turn {
 
 /// Time at which a message leaves.
 pub enum Timed {
+    /// A message that leaves at once.
     Now(Message),
     /// Messages, each with its delay in microseconds.
     Later(Vec<(u64, Message)>),
 }
 
-impl Liar {
+impl Participant {
     /// Holds back parts of one of its own blocks until the block is ready, and delays them and the
     /// proposal.
     pub fn time(&mut self, message: Message, now: u64) -> Timed {
         let at = match &message {
-            Message::Part(part) if part.signed.statement.proposer == self.me => {
+            Message::Part(part) if part.signed.statement.proposer == self.signer.me => {
                 (part.signed.statement.height, part.signed.statement.round)
             }
-            Message::Consensus(ConsensusMessage::Proposal(signed)) if signed.proposal.proposer == self.me => {
+            Message::Consensus(ConsensusMessage::Proposal(signed))
+                if signed.proposal.proposer == self.signer.me =>
+            {
                 (signed.proposal.height, signed.proposal.round)
             }
             _ => return Timed::Now(message),
         };
-        if self.at(at.0) != Lie::Stretches {
+        if self.at(at.0) != Behaviour::Stretches {
             return Timed::Now(message);
         }
         let mut turn = match self.turn.take() {
@@ -89,13 +114,13 @@ impl Liar {
         if turn.proposes.is_none() || turn.at.0 != decided.height {
             return;
         }
-        let through = decided.proposer == self.me && decided.round == turn.at.1;
+        let through = decided.proposer == self.signer.me && decided.round == turn.at.1;
         let count = match (turn.timing, through) {
             (Timing::AtOnce, _) => return,
-            (Timing::Allowed, true) => &mut self.stretched.allowed,
-            (Timing::Allowed, false) => &mut self.stretched.allowed_lost,
-            (Timing::Dribbles, true) => &mut self.stretched.dribbled,
-            (Timing::Dribbles, false) => &mut self.stretched.dribbled_lost,
+            (Timing::Allowed, true) => &mut self.stalled.allowed,
+            (Timing::Allowed, false) => &mut self.stalled.allowed_lost,
+            (Timing::Dribbles, true) => &mut self.stalled.dribbled,
+            (Timing::Dribbles, false) => &mut self.stalled.dribbled_lost,
         };
         *count += 1;
     }
@@ -103,8 +128,8 @@ impl Liar {
     /// In the storm the larger part of the turns is correct: one that fails costs the turns of many
     /// heights.
     fn draw_timing(&mut self) -> Timing {
-        match self.rng.below(10) {
-            _ if self.open && self.rng.chance(500) => Timing::Dribbles,
+        match self.signer.rng.below(10) {
+            _ if self.open && self.signer.rng.chance(500) => Timing::Dribbles,
             _ if self.open => Timing::Allowed,
             0..3 => Timing::Allowed,
             _ => Timing::AtOnce,
@@ -146,7 +171,7 @@ impl Liar {
         };
         messages.push((after, message));
         turn.proposes = Some(now + after);
-        self.lies += messages.len() as u64;
+        self.changed += messages.len() as u64;
         Timed::Later(messages)
     }
 }
