@@ -2,6 +2,7 @@
 
 use jsonrpsee::http_client::HttpClient;
 use serde_json::{Value, json};
+use vibecoin_client::{Choices, build, sign};
 use vibecoin_primitives::{Address, Amount, Operation, SecretKey};
 use vibecoin_rpc_api::limits::{ADDRESSES_MAX, PAGE_MAX};
 use vibecoin_rpc_api::methods::{AccountApiClient as _, ChainApiClient as _, TxApiClient as _};
@@ -17,7 +18,6 @@ use crate::chain::Chain;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::sending::{Choices, build, sign};
 
 /// Number of funding transactions in flight.
 const FUNDING_AT_ONCE: usize = 50;

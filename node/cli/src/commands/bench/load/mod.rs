@@ -20,17 +20,17 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use rayon::prelude::*;
 use serde_json::json;
+use vibecoin_client::sign;
 use vibecoin_primitives::{Address, Amount, Height, Nonce, Operation, TransactionBody};
 
 use super::rounded;
-use crate::chain::Chain;
+use crate::chain::{self, Chain};
 use crate::commands::keys;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{self, Answer};
 use crate::passphrase::PassphraseArgs;
-use crate::sending::sign;
 use crate::usage::whole;
 use accounts::{Member, Supply};
 use blocks::Blocks;
@@ -94,7 +94,7 @@ impl LoadArgs {
             }
         };
         let client = context.client()?;
-        let chain = Chain::ask(context, &client).await?;
+        let chain = chain::ask(context, &client).await?;
         let fee = transfer_fee(&chain)?;
         say(format!("funding {} accounts", self.accounts));
         let mut members = accounts::members(self.accounts);
@@ -268,5 +268,5 @@ pub fn transfer_fee(chain: &Chain) -> Result<Amount, CliError> {
             amount: AMOUNT,
         }],
     };
-    chain.fee(sign(body, &chain.genesis, &key).1.len(), 0, None)
+    Ok(chain.fee(sign(body, &chain.genesis, &key).1.len(), 0, None)?)
 }

@@ -23,7 +23,7 @@ use super::ask;
 use super::faucet;
 use super::process;
 use super::state::{Devnet, NodeRecord};
-use crate::chain::Chain;
+use crate::chain::{self, Chain};
 use crate::commands::bench::load::accounts::{self, Member, Seen};
 use crate::commands::bench::load::process::Usage;
 use crate::commands::bench::load::{AMOUNT, transfer_fee};
@@ -132,7 +132,7 @@ pub fn run(context: &Context, dir: &Path, args: &LoadArgs) -> Result<Answer, Cli
         .collect();
     let done = context.wait_unreported(async {
         let client = near.client()?;
-        let chain = Chain::ask(&near, &client).await?;
+        let chain = chain::ask(&near, &client).await?;
         let fee = transfer_fee(&chain)?;
         say(context, format!("funding {} accounts", args.accounts));
         let mut members = accounts::members(args.accounts);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
+use vibecoin_client::sign;
 use vibecoin_primitives::{Amount, Hash, Height, Nonce, Operation, TransactionBody};
 use vibecoin_rpc_api::methods::TxApiClient as _;
 use vibecoin_rpc_api::views::{BatchEntry, SubmitOptions, Wait};
@@ -19,7 +20,6 @@ use crate::commands::bench::load::AMOUNT;
 use crate::commands::bench::load::accounts::{self, Seen};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::sending::sign;
 
 /// Maximum number of transfers signed ahead, over all nodes; each has about 250 bytes.
 const AHEAD_MAX: usize = 400_000;
