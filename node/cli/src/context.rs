@@ -218,7 +218,7 @@ impl Context {
     /// # Errors
     /// Exit 2 when the address is invalid, 3 when no node answers.
     pub async fn websocket(&self) -> Result<WsClient, CliError> {
-        Ok(self.endpoint()?.websocket().await?)
+        self.endpoint()?.websocket().await.map_err(CliError::from)
     }
 
     /// Runs a client's future on this thread. While it is pending, the awaited event is reported.
