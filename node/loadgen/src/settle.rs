@@ -90,3 +90,23 @@ pub(crate) fn deadline(time: Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(time).unwrap_or(now)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_load_is_settled_when_every_account_has_reached_its_nonce() {
+        let seen = |nonces: [u64; 2]| nonces.map(|nonce| Seen { balance: 0, nonce }).to_vec();
+        let outcome = Outcome {
+            taken: 5,
+            sent: [(0, 3), (1, 2)].into(),
+            ..Outcome::default()
+        };
+        let before = seen([4, 0]);
+        let settled = Settled::of(&before, seen([7, 1]), &outcome);
+        assert_eq!((settled.included, settled.all), (4, false));
+        let settled = Settled::of(&before, seen([7, 2]), &outcome);
+        assert_eq!((settled.included, settled.all), (5, true));
+    }
+}
