@@ -6,8 +6,9 @@ use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jsonrpsee::http_client::{HttpClient, HttpClientBuilder};
-use jsonrpsee::ws_client::{WsClient, WsClientBuilder};
+use jsonrpsee::http_client::HttpClient;
+use jsonrpsee::ws_client::WsClient;
+use vibecoin_client::Endpoint;
 use vibecoin_config::{Config, Paths};
 use vibecoin_genesis::{BuiltGenesis, Genesis};
 use vibecoin_keystore::{KeyError, Keystore, NodeKeys};
@@ -28,10 +29,6 @@ pub const LOCAL_URL: &str = "http://127.0.0.1:8545";
 /// Host and port of that address.
 const LOCAL_HOST: &str = "127.0.0.1";
 const LOCAL_PORT: u16 = 8545;
-/// Maximum size of a response that this client reads, in bytes.
-const RESPONSE_BYTES_MAX: u32 = 64 * 1024 * 1024;
-/// Maximum size of a request that this client sends, in bytes; the node has a separate, smaller limit.
-const REQUEST_BYTES_MAX: u32 = 64 * 1024 * 1024;
 /// The reason of the error when there is no home directory.
 const NO_HOME: &str = "no_home";
 /// Maximum size of the file that holds a node's address, in bytes.
@@ -190,24 +187,30 @@ impl Context {
             })
     }
 
+    /// The RPC interface of the node, with the timeout of this command.
+    ///
+    /// # Errors
+    /// As [`Context::url`], and exit 2 for an address with an unsupported scheme.
+    pub fn endpoint(&self) -> Result<Endpoint, CliError> {
+        self.endpoint_at(&self.url()?)
+    }
+
+    fn endpoint_at(&self, url: &NodeUrl) -> Result<Endpoint, CliError> {
+        check_scheme(url)?;
+        Ok(Endpoint::new(url.secret(), self.timeout()))
+    }
+
     /// A client over HTTP.
     ///
     /// # Errors
     /// Exit 2 when the address is invalid.
     pub fn client(&self) -> Result<HttpClient, CliError> {
         let url = self.url()?;
-        check_scheme(&url)?;
-        HttpClientBuilder::new()
-            .max_request_size(REQUEST_BYTES_MAX)
-            .max_response_size(RESPONSE_BYTES_MAX)
-            // A call that waits on purpose returns before this timeout.
-            .request_timeout(self.timeout().saturating_add(Duration::from_secs(5)))
-            .build(url.secret())
-            .map_err(|error| {
-                CliError::usage(format!("{url} is no address of a node: {error}"))
-                    .hint(URL_FORM)
-                    .without_password(&url)
-            })
+        self.endpoint_at(&url)?.http().map_err(|error| {
+            CliError::usage(format!("{url} is no address of a node: {error}"))
+                .hint(URL_FORM)
+                .without_password(&url)
+        })
     }
 
     /// A client over WebSocket.
@@ -215,19 +218,7 @@ impl Context {
     /// # Errors
     /// Exit 2 when the address is invalid, 3 when no node answers.
     pub async fn websocket(&self) -> Result<WsClient, CliError> {
-        let url = self.url()?;
-        check_scheme(&url)?;
-        let typed = url.secret();
-        let address = typed
-            .strip_prefix("http")
-            .map_or_else(|| typed.to_owned(), |rest| format!("ws{rest}"));
-        WsClientBuilder::new()
-            .max_response_size(RESPONSE_BYTES_MAX)
-            .connection_timeout(self.timeout())
-            .request_timeout(self.timeout())
-            .build(&address)
-            .await
-            .map_err(CliError::from)
+        self.endpoint()?.websocket().await.map_err(CliError::from)
     }
 
     /// Runs a client's future on this thread. While it is pending, the awaited event is reported.

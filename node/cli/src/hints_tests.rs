@@ -271,6 +271,10 @@ fn swept() -> BTreeMap<String, PathBuf> {
         }
     }
     assert!(takes.values().any(|names| names.len() > 1), "{takes:?}");
+    for library in ["node/client", "node/loadgen"] {
+        let is_swept = takes.keys().any(|folder| folder.ends_with(library));
+        assert!(is_swept, "{library} is not swept");
+    }
     let mut found = BTreeMap::new();
     for (path, source) in &read {
         for block in source.blocks(&takes[&crate_of(path)]) {

@@ -25,6 +25,7 @@ mod dev;
 mod environment;
 mod files;
 mod genesis_hints;
+mod loading;
 mod logging;
 mod node_url;
 mod passphrase;

@@ -1,13 +1,11 @@
-//! Building, signing and sending of transactions: shared by `transfer`, `tx` and `bench load`.
+//! Sending of transactions, and parsing of amounts and recipients: shared by `transfer`, `tx` and `devnet faucet`.
 
 use clap::ValueEnum;
 use jsonrpsee::http_client::HttpClient;
 use serde_json::{Value, json};
-use vibecoin_primitives::{
-    Address, AddressPrefix, Amount, Hash, Height, Nonce, Operation, PublicKey, SecretKey, Signature,
-    Transaction, TransactionBody, TransactionV1, encode, transaction_bytes,
-};
-use vibecoin_rpc_api::methods::{AccountApiClient as _, MempoolApiClient, TxApiClient};
+use vibecoin_client::{build, next_nonce, sign};
+use vibecoin_primitives::{Address, AddressPrefix, Amount, Hash, Operation, SecretKey, TransactionBody};
+use vibecoin_rpc_api::methods::TxApiClient;
 use vibecoin_rpc_api::views::{
     StatusView, SubmitOptions, Submitted, TIMEOUT_MS_MAX, TransactionState, TransactionView, Wait,
     WaitOptions,
@@ -21,6 +19,8 @@ use crate::exit::Exit;
 use crate::output::{Answer, cell, message};
 use crate::taken::{Sent, Signed};
 use crate::turn::Turn;
+
+pub use vibecoin_client::Choices;
 
 /// How far a sender waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -42,19 +42,6 @@ impl From<WaitFor> for Wait {
             WaitFor::Final => Self::Final,
         }
     }
-}
-
-/// Parameters of a payment that have defaults.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Choices {
-    /// The fee; default: the minimum, and a bid where the node's pool is full.
-    pub fee: Option<u64>,
-    /// Upper bound of the fee when it is not given.
-    pub fee_max: Option<u64>,
-    /// The nonce; default: the next one, including the transactions in the pool.
-    pub nonce: Option<u64>,
-    /// Validity in heights.
-    pub valid_for: Option<u64>,
 }
 
 /// Attempts of a payment whose nonce is taken by another program first.
@@ -162,13 +149,6 @@ fn is_taken(error: &CliError) -> bool {
         .any(|code| error.code == i64::from(code.number()))
 }
 
-/// The next nonce of an account including the transactions in the pool, and the height of the state it was
-/// read from.
-async fn next_nonce(client: &HttpClient, sender: PublicKey) -> Result<(Nonce, Height), CliError> {
-    let read = client.get_nonce(Address(sender.0).into()).await?;
-    Ok((read.value.pending_next.into(), Height(read.context.height.0)))
-}
-
 /// Signs a payment. Unless its validity was given (`valid_for`), its last height is drawn until the node
 /// knows no transaction with the hash. Only hashes leave this machine: a node that claims to know one learns
 /// nothing and receives no second payment.
@@ -199,42 +179,6 @@ async fn sign_unknown(
     Err(CliError::new(Exit::Rejected, message)
         .reason("known_payment")
         .hint("another --url names another node"))
-}
-
-/// Fills in fee, nonce and last height.
-pub async fn build(
-    client: &HttpClient,
-    chain: &Chain,
-    sender: PublicKey,
-    operations: Vec<Operation>,
-    choices: Choices,
-) -> Result<TransactionBody, CliError> {
-    let nonce = match choices.nonce {
-        Some(nonce) => Nonce(nonce),
-        None => next_nonce(client, sender).await?.0,
-    };
-    let mut body = TransactionBody {
-        chain: chain.genesis.prefix(),
-        sender,
-        nonce,
-        fee: Amount(choices.fee.unwrap_or_default()),
-        valid_until: chain.valid_until(choices.valid_for),
-        operations,
-    };
-    if choices.fee.is_none() {
-        let pool = MempoolApiClient::get_status(client).await?;
-        body.fee = chain.fee_in(&pool, signed_bytes(&body), body.slot_count(), choices.fee_max)?;
-    }
-    Ok(body)
-}
-
-/// Bytes of a transaction once it is signed. Every integer has a fixed size, so the fee does not matter.
-fn signed_bytes(body: &TransactionBody) -> usize {
-    let signature = Signature([0; 64]);
-    transaction_bytes(&Transaction::V1(TransactionV1 {
-        body: body.clone(),
-        signature,
-    }))
 }
 
 /// Time for which a node may hold a call of this command, in milliseconds.
@@ -469,13 +413,6 @@ pub fn wrong_address(text: &str, error: ApiError) -> CliError {
     CliError { message, ..error }
 }
 
-/// Signs and encodes a transaction.
-#[must_use]
-pub fn sign(body: TransactionBody, genesis: &Hash, key: &SecretKey) -> (Hash, Vec<u8>) {
-    let transaction = body.sign(genesis, key);
-    (transaction.id(genesis), encode(&transaction))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -531,27 +468,5 @@ mod tests {
         assert_eq!((payment("1"), funds("1")), (Ok(1), Ok(1)));
         assert!(funds("0").unwrap_err().contains("1 to"));
         assert!(payment("0").unwrap_err().contains("moves nothing"));
-    }
-
-    #[test]
-    fn the_size_that_the_fee_is_for_is_the_size_that_is_sent() {
-        let key = SecretKey::from_seed(&[1; 32]);
-        let body = TransactionBody {
-            chain: [0; 4],
-            sender: key.public_key(),
-            nonce: Nonce(1),
-            fee: Amount(0),
-            valid_until: Height(1),
-            operations: vec![Operation::Transfer {
-                to: Address([2; 32]),
-                amount: Amount(1),
-            }],
-        };
-        let expected = signed_bytes(&body);
-        let body = TransactionBody {
-            fee: Amount(u64::MAX),
-            ..body
-        };
-        assert_eq!(sign(body, &Hash::ZERO, &key).1.len(), expected);
     }
 }

@@ -3,17 +3,18 @@
 use clap::Args;
 use jsonrpsee::http_client::HttpClient;
 use serde_json::json;
+use vibecoin_client::{build, sign};
 use vibecoin_primitives::{Amount, Operation};
 use vibecoin_rpc_api::Text as _;
 
 use super::account::recipient;
 use super::keys;
-use crate::chain::Chain;
+use crate::chain;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
-use crate::sending::{Choices, Hex, WaitFor, amount, build, number, pay, payment, sign};
+use crate::sending::{Choices, Hex, WaitFor, amount, number, pay, payment};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -101,7 +102,7 @@ impl TransferArgs {
         client: &HttpClient,
         key: &vibecoin_primitives::SecretKey,
     ) -> Result<Answer, CliError> {
-        let chain = Chain::ask(context, client).await?;
+        let chain = chain::ask(context, client).await?;
         let to = recipient(context, &self.to, &chain.prefix, Hex::of_flag(self.allow_hex))?;
         let operations = vec![Operation::Transfer {
             to,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::json;
+use vibecoin_client::{build, sign};
 use vibecoin_primitives::limits::TRANSACTION_BYTES_MAX;
 use vibecoin_primitives::{
     Address, AddressPrefix, Amount, Hash, Height, Nonce, Operation, Transaction, TransactionBody, decode, hex,
@@ -16,14 +17,14 @@ use vibecoin_rpc_api::{AddressText, Text as _, U64};
 use super::account::{At, recipient};
 use super::keys;
 use super::transfer::ChoiceArgs;
-use crate::chain::Chain;
+use crate::chain;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
-use crate::sending::{Hex, WaitFor, about, build, expect_final, payment, report, sign, submit};
+use crate::sending::{Hex, WaitFor, about, expect_final, payment, report, submit};
 use crate::taken::Sent;
 
 const EXAMPLES: &str = "\
@@ -141,7 +142,7 @@ impl TxCommand {
                 let sender = keys::resolve(context, &from)?;
                 let client = context.client()?;
                 let unsigned = context.wait(async {
-                    let chain = Chain::ask(context, &client).await?;
+                    let chain = chain::ask(context, &client).await?;
                     let operations = operations(&transfers, &slots, |to| {
                         recipient(context, to, &chain.prefix, Hex::of_flag(allow_hex))
                     })?;
@@ -365,7 +366,7 @@ fn chain_of(context: &Context, genesis_hash: Option<&str>) -> Result<(Hash, Addr
         return Ok((built.hash, context.prefix()?));
     }
     let client = context.client()?;
-    let chain = context.wait(Chain::ask(context, &client))?;
+    let chain = context.wait(chain::ask(context, &client))?;
     Ok((chain.genesis, chain.prefix))
 }
 

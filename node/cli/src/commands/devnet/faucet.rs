@@ -6,7 +6,7 @@ use clap::Args;
 use vibecoin_primitives::{Amount, Operation, SecretKey};
 
 use super::state::{Devnet, NodeRecord};
-use crate::chain::Chain;
+use crate::chain;
 use crate::commands::account::recipient;
 use crate::commands::keys;
 use crate::commands::testnet::plan::FAUCET;
@@ -71,7 +71,7 @@ pub fn run(context: &Context, dir: &Path, args: &FaucetArgs) -> Result<Answer, C
 fn paid(context: &Context, key: &SecretKey, args: &FaucetArgs) -> Result<Answer, CliError> {
     let client = context.client()?;
     context.wait(async {
-        let chain = Chain::ask(context, &client).await?;
+        let chain = chain::ask(context, &client).await?;
         let to = recipient(context, &args.to, &chain.prefix, Hex::Refused)?;
         let operations = vec![Operation::Transfer {
             to,

@@ -10,37 +10,30 @@
 //! node. Signing is done ahead as far as memory allows, and is not counted.
 
 mod report;
-mod send;
-mod watch;
 
+use std::cell::RefCell;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
-use vibecoin_primitives::Amount;
+use vibecoin_loadgen::{Funding, Load, Loop, OpenLoop, Plan, Progress, Usage};
 
-use super::ask;
 use super::faucet;
 use super::process;
 use super::state::{Devnet, NodeRecord};
-use crate::chain::Chain;
-use crate::commands::bench::load::accounts::{self, Member, Seen};
-use crate::commands::bench::load::process::Usage;
-use crate::commands::bench::load::{AMOUNT, transfer_fee};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{self, Answer};
 use crate::program::Typed;
+use crate::sending::timeout_ms;
 use crate::usage::whole;
 use crate::wait::Reports;
+use crate::{chain, loading};
 use report::NodeCost;
-use watch::Watch;
 
 /// Interval between two samples of a node's memory.
 const MEMORY_EVERY: Duration = Duration::from_secs(1);
-/// Interval between two reads of the accounts while the last transfers become final.
-const SETTLED_EVERY: Duration = Duration::from_millis(200);
 
 /// Arguments of `load`.
 #[derive(Args, Clone, Debug)]
@@ -132,150 +125,116 @@ pub fn run(context: &Context, dir: &Path, args: &LoadArgs) -> Result<Answer, Cli
         .collect();
     let done = context.wait_unreported(async {
         let client = near.client()?;
-        let chain = Chain::ask(&near, &client).await?;
-        let fee = transfer_fee(&chain)?;
-        say(context, format!("funding {} accounts", args.accounts));
-        let mut members = accounts::members(args.accounts);
-        accounts::fund(
-            &near,
-            &client,
-            &chain,
-            &funder,
-            &mut members,
-            need(args, &chain, fee),
-        )
-        .await?;
-        let before = accounts::read(&client, &members).await?;
-        say(context, "signing".to_owned());
-        let jobs = send::Jobs::start(args, &chain, nodes.len(), &before, fee);
-        measure(context, args, &nodes, &meters, &members, &before, jobs).await
+        let chain = chain::ask(&near, &client).await?;
+        let plan = args.plan(&near);
+        let targets = nodes
+            .iter()
+            .map(|node| loading::target(&context.at(node.url(), &node.home)))
+            .collect::<Result<Vec<_>, CliError>>()?;
+        let steps = Steps {
+            context,
+            args,
+            nodes: nodes.len(),
+            settling: RefCell::new(Reports::begin()),
+        };
+        let progress = |step: Progress| steps.report(step);
+        let funding = Funding {
+            client: &client,
+            key: &funder,
+        };
+        let load = Load::prepare(&plan, &chain, funding, &targets, &progress).await?;
+        measure(args, &nodes, &meters, load).await
     });
     shown.outcome(done)
 }
 
 async fn measure(
-    context: &Context,
     args: &LoadArgs,
     nodes: &[NodeRecord],
     meters: &[(NodeRecord, u32)],
-    members: &[Member],
-    before: &[Seen],
-    mut jobs: send::Jobs,
+    load: Load<'_>,
 ) -> Result<Answer, CliError> {
-    jobs.filled().await;
-    let rate = match args.tps {
-        0 => "as fast as they are taken".to_owned(),
-        tps => format!("{tps} transfers/s"),
-    };
-    say(
-        context,
-        format!("sending to {} nodes for {} s, {rate}", nodes.len(), args.secs),
-    );
-    let heads = ask::heads(&ask::clients(nodes)?).await;
-    let head = heads.iter().flatten().map(|head| head.height).max().unwrap_or(0);
-    let watch = Watch::new(nodes.len(), head.saturating_add(1));
     let mut meters: Vec<Meter> = meters
         .iter()
         .map(|(node, pid)| Meter::start(node, *pid))
         .collect();
     let own_cpu = process::cpu_time(std::process::id()).unwrap_or_default();
-    let begun = Instant::now();
-    let work = async {
-        let outcome = send::all(context, args, nodes, jobs, &watch).await?;
-        let sending = begun.elapsed();
-        say(
-            context,
-            format!("sent {}; waiting until they are final", outcome.taken),
-        );
-        let settled = settle(context, args, nodes, members, before, &outcome).await?;
-        watch.settle_samples(nodes).await;
-        Ok::<_, CliError>((outcome, sending, settled))
-    };
-    let observing = watch.observe(context, nodes);
     let looking = async {
         loop {
             tokio::time::sleep(MEMORY_EVERY).await;
             meters.iter_mut().for_each(Meter::look);
         }
     };
-    let (outcome, sending, settled) = tokio::select! {
-        done = work => done?,
-        // These two never end on their own.
-        () = observing => return Err(CliError::new(Exit::Failure, "nobody watches the blocks any more")),
+    let load = tokio::select! {
+        done = load.run() => done?,
+        // It never ends on its own.
         () = looking => return Err(CliError::new(Exit::Failure, "nobody looks at the memory any more")),
     };
     let costs = meters.iter_mut().map(Meter::stop).collect();
     let own_cpu = process::cpu_time(std::process::id())
         .unwrap_or_default()
         .saturating_sub(own_cpu);
-    Ok(report::answer(report::Facts {
+    Ok(report::answer(&report::Facts {
         args,
         nodes,
-        outcome,
-        begun,
-        sending,
-        settled,
-        blocks: watch.blocks(),
-        latencies: watch.latencies(),
-        samples_lost: watch.samples_left(),
+        load,
         costs,
         own_cpu,
     }))
 }
 
-/// Progress of the transfers.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Settled {
-    /// Number in blocks, by the nonces of their senders.
-    pub included: u64,
-    /// True if every accepted transfer is in a block.
-    pub all: bool,
+impl LoadArgs {
+    fn plan(&self, context: &Context) -> Plan {
+        Plan {
+            accounts: self.accounts,
+            batch: self.batch,
+            timeout_ms: timeout_ms(context),
+            pace: Loop::Open(OpenLoop {
+                tps: self.tps,
+                duration: Duration::from_secs(self.secs),
+                in_flight_max: self.in_flight,
+                settle: Duration::from_secs(self.settle),
+            }),
+        }
+    }
 }
 
-/// Waits until every account's nonce shows that all its transfers are in blocks, or until the deadline.
-async fn settle(
-    context: &Context,
-    args: &LoadArgs,
-    nodes: &[NodeRecord],
-    members: &[Member],
-    before: &[Seen],
-    outcome: &send::Outcome,
-) -> Result<Settled, CliError> {
-    let deadline = super::run::deadline(args.settle);
-    let mut reports = Reports::begin();
-    loop {
-        // Any node is sufficient: a transfer in a block of one is final for all.
-        let mut seen = None;
-        for node in nodes {
-            let client = context.at(node.url(), &node.home).client()?;
-            if let Ok(read) = accounts::read(&client, members).await {
-                seen = Some(read);
-                break;
+/// Reports the steps of a load.
+struct Steps<'a> {
+    context: &'a Context,
+    args: &'a LoadArgs,
+    nodes: usize,
+    /// The wait for the last transfers.
+    settling: RefCell<Reports>,
+}
+
+impl Steps<'_> {
+    fn report(&self, step: Progress) {
+        let text = match step {
+            Progress::Funding => format!("funding {} accounts", self.args.accounts),
+            Progress::Signing => "signing".to_owned(),
+            Progress::Sending => {
+                let rate = match self.args.tps {
+                    0 => "as fast as they are taken".to_owned(),
+                    tps => format!("{tps} transfers/s"),
+                };
+                format!("sending to {} nodes for {} s, {rate}", self.nodes, self.args.secs)
             }
-        }
-        if let Some(seen) = seen {
-            let mut settled = Settled {
-                included: 0,
-                all: true,
-            };
-            for (index, (before, after)) in before.iter().zip(&seen).enumerate() {
-                let done = after.nonce.saturating_sub(before.nonce);
-                settled.included = settled.included.saturating_add(done);
-                settled.all &= done >= outcome.sent_by(index);
+            Progress::Sent { taken } => {
+                *self.settling.borrow_mut() = Reports::begin();
+                format!("sent {taken}; waiting until they are final")
             }
-            if settled.all || Instant::now() >= deadline {
-                return Ok(settled);
+            Progress::Settling => {
+                if let Some(seconds) = self.settling.borrow_mut().due() {
+                    output::say(&format!(
+                        "waiting until every transfer is in a block, for {seconds} s of {}",
+                        self.args.settle
+                    ));
+                }
+                return;
             }
-        } else if Instant::now() >= deadline {
-            return Ok(Settled::default());
-        }
-        if let Some(seconds) = reports.due() {
-            output::say(&format!(
-                "waiting until every transfer is in a block, for {seconds} s of {}",
-                args.settle
-            ));
-        }
-        tokio::time::sleep(SETTLED_EVERY).await;
+        };
+        loading::note(self.context, &text);
     }
 }
 
@@ -305,23 +264,4 @@ fn targets(net: &Devnet, args: &LoadArgs) -> Result<Vec<NodeRecord>, CliError> {
         return Err(faucet::no_node());
     }
     Ok(nodes)
-}
-
-/// Balance that an account needs for its share of the transfers.
-fn need(args: &LoadArgs, chain: &Chain, fee: Amount) -> Amount {
-    /// More than any machine of ours reaches, for a load without a rate.
-    const TPS_MOST: u64 = 50_000;
-    let tps = if args.tps == 0 { TPS_MOST } else { args.tps };
-    let each = tps.saturating_mul(args.secs).div_ceil(args.accounts.max(1));
-    let cost = fee
-        .0
-        .saturating_add(AMOUNT.0)
-        .saturating_mul(each.saturating_add(1));
-    Amount(cost.saturating_add(chain.info.params.account_price.0))
-}
-
-fn say(context: &Context, text: String) {
-    if !context.globals.quiet && !context.globals.no_progress {
-        output::note(&text);
-    }
 }

@@ -1,12 +1,6 @@
-//! Processor time of the node's process, by thread, when it runs on this machine.
+//! Processor time of a process on this machine, by thread.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-
-use vibecoin_config::Paths;
-use vibecoin_keystore::HomeLock;
-
-use crate::context::Context;
 
 /// Processor time of a process, in nanoseconds, by the names of its threads.
 #[derive(Clone, Debug, Default)]
@@ -15,19 +9,9 @@ pub struct Usage {
     pub threads: BTreeMap<String, u64>,
 }
 
-/// The process that holds the home's lock, provided that the home's node is the one that is measured.
-pub fn pid_of(context: &Context) -> Option<u32> {
-    let home = context.home().ok()?;
-    let endpoint = std::fs::read_to_string(Paths::endpoint_in(home)).ok()?;
-    if endpoint.trim() != context.url().ok()?.secret().trim_end_matches('/') {
-        return None;
-    }
-    let pid = HomeLock::holder(home)?;
-    Path::new(&format!("/proc/{pid}/task")).exists().then_some(pid)
-}
-
 impl Usage {
-    /// Processor time of a process so far.
+    /// Processor time of a process so far; nothing for one that has ended.
+    #[must_use]
     pub fn of(pid: u32) -> Self {
         let mut threads = BTreeMap::new();
         for task in std::fs::read_dir(format!("/proc/{pid}/task"))
@@ -53,6 +37,7 @@ impl Usage {
     }
 
     /// Processor time used since `before`.
+    #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         let threads = self.threads.iter().map(|(name, nanos)| {
             (
@@ -66,6 +51,7 @@ impl Usage {
     }
 
     /// All threads together.
+    #[must_use]
     pub fn total(&self) -> u64 {
         self.threads
             .values()

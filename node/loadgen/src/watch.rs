@@ -5,38 +5,23 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use jsonrpsee::core::client::Error as ClientError;
 use tokio::sync::watch;
 use vibecoin_primitives::Hash;
 use vibecoin_rpc_api::U64;
+use vibecoin_rpc_api::limits::STATUSES_MAX;
 use vibecoin_rpc_api::methods::{SubscriptionApiClient as _, TxApiClient as _};
-use vibecoin_rpc_api::views::{BlockView, Topic, TransactionState};
+use vibecoin_rpc_api::views::{Topic, TransactionState};
 
-use super::super::ask;
-use super::NodeRecord;
-use crate::context::Context;
-use crate::error::CliError;
+use crate::announced::Announced;
+use crate::node::Node;
 
 /// Delay before a disconnected node is followed again.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// Number of samples per query: the maximum that a node answers.
-const STATUSES_MAX: usize = 256;
 /// Maximum number of samples; at 100 transfers per request that is a load of 100 million.
 const SAMPLES_MAX: usize = 1_000_000;
 /// Number of queries for the last samples before they are abandoned.
 const ROUNDS_LAST: usize = 20;
-
-/// A block, as announced by one node.
-#[derive(Clone, Copy, Debug)]
-pub struct Heard {
-    /// Time of the announcement.
-    pub at: Instant,
-    /// The block's own time.
-    pub time_ms: u64,
-    /// Transactions in it.
-    pub transactions: u64,
-    /// The round in which it was decided.
-    pub round: u32,
-}
 
 struct Sample {
     hash: Hash,
@@ -46,7 +31,7 @@ struct Sample {
 #[derive(Default)]
 struct Inner {
     /// By node and height.
-    heard: Vec<BTreeMap<u64, Heard>>,
+    announced: Vec<BTreeMap<u64, Announced>>,
     /// By the node that must announce it.
     open: Vec<Vec<Sample>>,
     latencies: Vec<Duration>,
@@ -58,18 +43,18 @@ struct Inner {
 }
 
 impl Inner {
-    fn hear(&mut self, number: usize, height: u64, heard: Heard) {
-        if self.heard.iter().all(|blocks| !blocks.contains_key(&height)) {
-            self.included = self.included.saturating_add(heard.transactions);
+    fn record(&mut self, number: usize, height: u64, block: Announced) {
+        if self.announced.iter().all(|blocks| !blocks.contains_key(&height)) {
+            self.included = self.included.saturating_add(block.transactions);
         }
-        if let Some(blocks) = self.heard.get_mut(number) {
-            blocks.entry(height).or_insert(heard);
+        if let Some(blocks) = self.announced.get_mut(number) {
+            blocks.entry(height).or_insert(block);
         }
     }
 }
 
 /// Announcements of all nodes since the start of a load.
-pub struct Watch {
+pub(crate) struct Watch {
     inner: RefCell<Inner>,
     pulse: watch::Sender<u64>,
 }
@@ -79,7 +64,7 @@ impl Watch {
     pub fn new(nodes: usize, first: u64) -> Self {
         let inner = Inner {
             first,
-            heard: (0..nodes).map(|_| BTreeMap::new()).collect(),
+            announced: (0..nodes).map(|_| BTreeMap::new()).collect(),
             open: (0..nodes).map(|_| Vec::new()).collect(),
             ..Inner::default()
         };
@@ -90,56 +75,48 @@ impl Watch {
     }
 
     /// Follows all nodes, without an end; a disconnected node is followed again when it is back.
-    pub async fn observe(&self, context: &Context, nodes: &[NodeRecord]) {
-        let follow = |(number, node): (usize, &NodeRecord)| {
-            let context = context.at(node.url(), &node.home);
-            async move {
-                loop {
-                    let _gone = self.follow(&context, number).await;
-                    tokio::time::sleep(AGAIN_AFTER).await;
-                }
-            }
-        };
-        let resolve = |(number, node): (usize, &NodeRecord)| {
-            let url = node.url().to_owned();
-            async move {
-                loop {
-                    tokio::time::sleep(AGAIN_AFTER).await;
-                    self.resolve(number, &url).await;
-                }
-            }
-        };
-        let following = join_all(nodes.iter().enumerate().map(follow));
-        let resolving = join_all(nodes.iter().enumerate().map(resolve));
+    pub async fn observe(&self, nodes: &[Node]) {
+        let numbered = nodes.iter().enumerate();
+        let following = join_all(
+            numbered
+                .clone()
+                .map(|(number, node)| self.keep_following(node, number)),
+        );
+        let resolving = join_all(numbered.map(|(number, node)| self.keep_resolving(node, number)));
         futures_util::future::join(following, resolving).await;
     }
 
-    async fn follow(&self, context: &Context, number: usize) -> Result<(), CliError> {
-        let client = context.websocket().await?;
+    async fn keep_following(&self, node: &Node, number: usize) {
+        loop {
+            let _gone = self.follow(node, number).await;
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+    }
+
+    async fn keep_resolving(&self, node: &Node, number: usize) {
+        loop {
+            tokio::time::sleep(AGAIN_AFTER).await;
+            self.resolve(node, number).await;
+        }
+    }
+
+    async fn follow(&self, node: &Node, number: usize) -> Result<(), ClientError> {
+        let client = node.endpoint.websocket().await?;
         // After an interruption, continue from the last block: none may be missing from the count.
         let from = {
             let inner = self.inner.borrow();
             let last = inner
-                .heard
+                .announced
                 .get(number)
                 .and_then(|blocks| blocks.keys().next_back());
             last.copied().unwrap_or(inner.first)
         };
         let mut events = client.follow(Topic::Blocks, None, Some(U64(from))).await?;
         while let Some(Ok(event)) = events.next().await {
-            let at = Instant::now();
-            let Some(data) = event.data else { break };
-            let Ok(block) = serde_json::from_str::<BlockView>(data.get()) else {
+            let Ok((height, block)) = Announced::read(&event, Instant::now()) else {
                 break;
             };
-            let height = block.header.height.0;
-            let heard = Heard {
-                at,
-                time_ms: block.header.timestamp_ms.0,
-                transactions: u64::from(block.tx_count),
-                round: block.header.round,
-            };
-            self.inner.borrow_mut().hear(number, height, heard);
+            self.inner.borrow_mut().record(number, height, block);
             self.pulse.send_if_modified(|highest| {
                 let newer = height > *highest;
                 *highest = (*highest).max(height);
@@ -173,7 +150,7 @@ impl Watch {
     }
 
     /// Queries a node for its samples in blocks. Their times are those of the announcements of the blocks.
-    async fn resolve(&self, number: usize, url: &str) {
+    async fn resolve(&self, node: &Node, number: usize) {
         let batch: Vec<Hash> = match self.inner.borrow().open.get(number) {
             Some(open) => open.iter().take(STATUSES_MAX).map(|sample| sample.hash).collect(),
             None => return,
@@ -181,19 +158,18 @@ impl Watch {
         if batch.is_empty() {
             return;
         }
-        let Ok(client) = ask::client(url) else { return };
         let hashes = batch.iter().map(|hash| (*hash).into()).collect();
-        let Ok(statuses) = client.get_statuses(hashes).await else {
+        let Ok(statuses) = node.query.get_statuses(hashes).await else {
             return;
         };
         let mut inner = self.inner.borrow_mut();
         let Inner {
-            heard,
+            announced,
             open,
             latencies,
             ..
         } = &mut *inner;
-        let (Some(heard), Some(open)) = (heard.get(number), open.get_mut(number)) else {
+        let (Some(blocks), Some(open)) = (announced.get(number), open.get_mut(number)) else {
             return;
         };
         // Samples are removed only here, so the first ones are still those that were queried.
@@ -203,7 +179,7 @@ impl Watch {
             let height = status
                 .height
                 .filter(|_| status.status == TransactionState::Included);
-            match height.and_then(|height| heard.get(&height.0)) {
+            match height.and_then(|height| blocks.get(&height.0)) {
                 Some(block) => latencies.push(block.at.saturating_duration_since(sample.sent)),
                 None => later.push(sample),
             }
@@ -213,13 +189,13 @@ impl Watch {
     }
 
     /// Queries the remaining samples, after the last transfer became final.
-    pub async fn settle_samples(&self, nodes: &[NodeRecord]) {
+    pub async fn settle_samples(&self, nodes: &[Node]) {
         for _ in 0..ROUNDS_LAST {
             if self.samples_left() == 0 {
                 return;
             }
             for (number, node) in nodes.iter().enumerate() {
-                self.resolve(number, node.url()).await;
+                self.resolve(node, number).await;
             }
             tokio::time::sleep(AGAIN_AFTER).await;
         }
@@ -238,12 +214,12 @@ impl Watch {
     }
 
     /// Every block, by height, as first announced by any node.
-    pub fn blocks(&self) -> BTreeMap<u64, Heard> {
-        let mut blocks: BTreeMap<u64, Heard> = BTreeMap::new();
-        for (height, heard) in self.inner.borrow().heard.iter().flatten() {
-            let first = blocks.entry(*height).or_insert(*heard);
-            if heard.at < first.at {
-                *first = *heard;
+    pub fn blocks(&self) -> BTreeMap<u64, Announced> {
+        let mut blocks: BTreeMap<u64, Announced> = BTreeMap::new();
+        for (height, block) in self.inner.borrow().announced.iter().flatten() {
+            let first = blocks.entry(*height).or_insert(*block);
+            if block.at < first.at {
+                *first = *block;
             }
         }
         blocks
@@ -256,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_block_counts_once_whoever_tells_of_it() {
-        let heard = |transactions| Heard {
+        let block = |transactions| Announced {
             at: Instant::now(),
             time_ms: 0,
             transactions,
@@ -264,7 +240,8 @@ mod tests {
         };
         let watch = Watch::new(2, 7);
         for (node, height, transactions) in [(0, 7, 10), (1, 7, 10), (1, 8, 5), (0, 8, 5), (0, 8, 5)] {
-            watch.inner.borrow_mut().hear(node, height, heard(transactions));
+            let block = block(transactions);
+            watch.inner.borrow_mut().record(node, height, block);
         }
         assert_eq!(watch.included(), 15);
     }

@@ -1,25 +1,23 @@
 //! Signing ahead and sending at a rate; transfers refused for lack of space are sent again.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
-use vibecoin_primitives::{Amount, Hash, Height, Nonce, Operation, TransactionBody};
-use vibecoin_rpc_api::methods::TxApiClient as _;
-use vibecoin_rpc_api::views::{BatchEntry, SubmitOptions, Wait};
+use vibecoin_rpc_api::views::BatchEntry;
 use vibecoin_rpc_api::{ApiError, Code};
 
-use super::LoadArgs;
-use super::watch::Watch;
-use crate::chain::Chain;
-use crate::commands::bench::load::AMOUNT;
-use crate::commands::bench::load::accounts::{self, Seen};
-use crate::context::Context;
-use crate::error::CliError;
-use crate::sending::sign;
+use crate::accounts::{self, Accounts, Member};
+use crate::node::Node;
+use crate::outcome::Outcome;
+use crate::plan::OpenLoop;
+use crate::settle::deadline;
+use crate::submit;
+use crate::transfer::{AMOUNT, Signed, Terms};
+use crate::watch::Watch;
 
 /// Maximum number of transfers signed ahead, over all nodes; each has about 250 bytes.
 const AHEAD_MAX: usize = 400_000;
@@ -35,62 +33,8 @@ const GIVEN_UP_AFTER: Duration = Duration::from_secs(5);
 /// Polling interval of the fill level of the signed transfers.
 const LOW_LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// A signed transfer.
-pub struct Signed {
-    account: usize,
-    hash: Hash,
-    raw: Vec<u8>,
-}
-
-/// Outcome of the submissions.
-#[derive(Clone, Debug, Default)]
-pub struct Outcome {
-    /// Accepted by a pool.
-    pub taken: u64,
-    /// Number of accepted transfers, by account.
-    pub sent: BTreeMap<usize, u64>,
-    /// Refused permanently, by reason.
-    pub rejected: BTreeMap<String, u64>,
-    /// Refused for lack of space and sent again, by reason.
-    pub retried: BTreeMap<String, u64>,
-    /// Requests without an answer; they were repeated, to a different node.
-    pub unanswered: u64,
-    /// Accepted, and abandoned: no block included any while they were the only ones in flight.
-    pub given_up: u64,
-}
-
-impl Outcome {
-    /// Number of accepted transfers of an account.
-    pub fn sent_by(&self, account: usize) -> u64 {
-        self.sent.get(&account).copied().unwrap_or(0)
-    }
-
-    fn no_answer(&mut self) {
-        self.unanswered = self.unanswered.saturating_add(1);
-    }
-
-    /// Number in flight, when `included` are in blocks.
-    fn in_flight(&self, included: u64) -> u64 {
-        self.taken.saturating_sub(included).saturating_sub(self.given_up)
-    }
-
-    fn give_up(&mut self, included: u64) {
-        self.given_up = self.taken.saturating_sub(included);
-    }
-
-    fn take(&mut self, account: usize) {
-        self.taken = self.taken.saturating_add(1);
-        count(&mut self.sent, account);
-    }
-}
-
-fn count<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K) {
-    let sum = counts.entry(key).or_default();
-    *sum = sum.saturating_add(1);
-}
-
 /// Transfers signed in a separate thread, in batches, with a queue per node.
-pub struct Jobs {
+pub(crate) struct Jobs {
     queues: Vec<mpsc::Receiver<Vec<Signed>>>,
     full: Option<tokio::sync::oneshot::Receiver<()>>,
     batch: u64,
@@ -98,11 +42,11 @@ pub struct Jobs {
 
 impl Jobs {
     /// Starts signing.
-    pub fn start(args: &LoadArgs, chain: &Chain, nodes: usize, before: &[Seen], fee: Amount) -> Self {
-        let batch = batch_size(args, nodes);
-        let transfers = match args.tps {
+    pub fn start(open: &OpenLoop, batch_max: u64, nodes: usize, accounts: &Accounts) -> Self {
+        let batch = batch_size(open.tps, batch_max, nodes);
+        let transfers = match open.tps {
             0 => u64::MAX,
-            tps => tps.saturating_mul(args.secs),
+            tps => tps.saturating_mul(open.duration.as_secs()),
         };
         let batches = transfers.div_ceil(batch);
         let size = usize::try_from(batch).unwrap_or(1).max(1);
@@ -111,24 +55,15 @@ impl Jobs {
             .unwrap_or(1)
             .max(1);
         let (senders, queues): (Vec<_>, Vec<_>) = (0..nodes).map(|_| mpsc::channel(ahead)).unzip();
-        let (told, full) = tokio::sync::oneshot::channel();
+        let (notify, full) = tokio::sync::oneshot::channel();
         let signer = Signer {
-            members: accounts::members(before.len() as u64),
-            nonces: before.iter().map(|seen| seen.nonce).collect(),
+            members: accounts::members(accounts.members.len() as u64),
+            nonces: accounts.before.iter().map(|seen| seen.nonce).collect(),
             next: (0..nodes).collect(),
             nodes,
-            prefix: chain.genesis.prefix(),
-            genesis: chain.genesis,
-            fee,
-            // The chain has advanced while the accounts were funded, and continues to.
-            valid_until: Height(
-                chain
-                    .valid_until(Some(chain.info.params.validity_window.0))
-                    .0
-                    .saturating_sub(1),
-            ),
+            terms: accounts.terms,
         };
-        std::thread::spawn(move || signer.work(&senders, batches, size, told));
+        std::thread::spawn(move || signer.work(&senders, batches, size, notify));
         Self {
             queues,
             full: Some(full),
@@ -145,12 +80,13 @@ impl Jobs {
 }
 
 /// Transfers per request: at low rates less than the maximum, so that they arrive evenly.
-fn batch_size(args: &LoadArgs, nodes: usize) -> u64 {
-    if args.tps == 0 {
-        return args.batch;
+fn batch_size(tps: u64, batch_max: u64, nodes: usize) -> u64 {
+    let batch_max = batch_max.max(1);
+    if tps == 0 {
+        return batch_max;
     }
     let requests = REQUESTS_PER_S.saturating_mul(nodes as u64).max(1);
-    args.tps.div_ceil(requests).clamp(1, args.batch)
+    tps.div_ceil(requests).clamp(1, batch_max)
 }
 
 /// Waits until a queue is nearly empty; returns `false` when its receiver is dropped. Signing during a load
@@ -164,15 +100,12 @@ fn low(queue: &mpsc::Sender<Vec<Signed>>) -> bool {
 }
 
 struct Signer {
-    members: Vec<accounts::Member>,
+    members: Vec<Member>,
     nonces: Vec<u64>,
     /// By node, the next account to send.
     next: Vec<usize>,
     nodes: usize,
-    prefix: [u8; 4],
-    genesis: Hash,
-    fee: Amount,
-    valid_until: Height,
+    terms: Terms,
 }
 
 impl Signer {
@@ -181,9 +114,9 @@ impl Signer {
         queues: &[mpsc::Sender<Vec<Signed>>],
         batches: u64,
         size: usize,
-        told: tokio::sync::oneshot::Sender<()>,
+        full: tokio::sync::oneshot::Sender<()>,
     ) {
-        let mut told = Some(told);
+        let mut full = Some(full);
         for number in 0..batches {
             let node = usize::try_from(number)
                 .unwrap_or(0)
@@ -195,8 +128,8 @@ impl Signer {
                 Ok(()) => {}
                 Err(mpsc::error::TrySendError::Closed(_)) => break,
                 Err(mpsc::error::TrySendError::Full(batch)) => {
-                    if let Some(told) = told.take() {
-                        let _gone = told.send(());
+                    if let Some(full) = full.take() {
+                        let _gone = full.send(());
                     }
                     if !low(queue) || queue.blocking_send(batch).is_err() {
                         break;
@@ -204,8 +137,8 @@ impl Signer {
                 }
             }
         }
-        if let Some(told) = told.take() {
-            let _gone = told.send(());
+        if let Some(full) = full.take() {
+            let _gone = full.send(());
         }
     }
 
@@ -222,38 +155,17 @@ impl Signer {
         let to = account.saturating_add(1).checked_rem(self.members.len())?;
         let (sender, to) = (self.members.get(account)?, self.members.get(to)?);
         let nonce = self.nonces.get_mut(account)?;
-        let body = TransactionBody {
-            chain: self.prefix,
-            sender: sender.key.public_key(),
-            nonce: Nonce(*nonce),
-            fee: self.fee,
-            valid_until: self.valid_until,
-            operations: vec![Operation::Transfer {
-                to: to.address,
-                amount: AMOUNT,
-            }],
-        };
+        let signed = self.terms.sign(account, &sender.key, *nonce, to.address, AMOUNT);
         *nonce = nonce.saturating_add(1);
-        let (hash, raw) = sign(body, &self.genesis, &sender.key);
-        Some(Signed { account, hash, raw })
+        Some(signed)
     }
 }
 
 /// Sends every queue to its node until the deadline.
-pub async fn all(
-    context: &Context,
-    args: &LoadArgs,
-    nodes: &[super::NodeRecord],
-    jobs: Jobs,
-    watch: &Watch,
-) -> Result<Outcome, CliError> {
+pub(crate) async fn all(open: &OpenLoop, nodes: &[Node], jobs: Jobs, watch: &Watch) -> Outcome {
     let outcome = RefCell::new(Outcome::default());
-    let end = super::super::run::deadline(args.secs);
-    let clients = nodes
-        .iter()
-        .map(|node| context.at(node.url(), &node.home).client())
-        .collect::<Result<Vec<_>, _>>()?;
-    let pace = match args.tps {
+    let end = deadline(open.duration);
+    let pace = match open.tps {
         0 => None,
         tps => {
             let per_batch = jobs
@@ -265,29 +177,28 @@ pub async fn all(
                 .map(|nanos| Duration::from_nanos(nanos.max(1)))
         }
     };
-    let in_flight_max = match args.in_flight {
+    let in_flight_max = match open.in_flight_max {
         0 => u64::MAX,
-        most => most,
+        max => max,
     };
     let senders = jobs.queues.into_iter().enumerate().map(|(node, queue)| Sender {
         node,
         in_flight_max,
-        clients: &clients,
+        nodes,
         outcome: &outcome,
         watch,
         end,
         pace,
         queue,
     });
-    let done = join_all(senders.map(Sender::run)).await;
-    done.into_iter().collect::<Result<(), _>>()?;
-    Ok(outcome.into_inner())
+    join_all(senders.map(Sender::run)).await;
+    outcome.into_inner()
 }
 
 struct Sender<'a> {
     node: usize,
     in_flight_max: u64,
-    clients: &'a [jsonrpsee::http_client::HttpClient],
+    nodes: &'a [Node],
     outcome: &'a RefCell<Outcome>,
     watch: &'a Watch,
     end: Instant,
@@ -296,7 +207,7 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    async fn run(mut self) -> Result<(), CliError> {
+    async fn run(mut self) {
         let mut ticks = self.pace.map(|pace| {
             let mut ticks = tokio::time::interval(pace);
             // The rate is kept: late ticks are caught up.
@@ -313,7 +224,6 @@ impl Sender<'_> {
             self.room().await;
             self.batch(batch).await;
         }
-        Ok(())
     }
 
     /// Waits until fewer than the maximum are in flight, or until the deadline.
@@ -336,19 +246,11 @@ impl Sender<'_> {
         let mut target = self.node;
         let mut sampled = false;
         while !waiting.is_empty() {
-            let Some(client) = self.clients.get(target) else {
+            let Some(node) = self.nodes.get(target) else {
                 return;
             };
-            let raws = waiting
-                .iter()
-                .map(|transfer| transfer.raw.clone().into())
-                .collect();
-            let options = SubmitOptions {
-                wait: Wait::Mempool,
-                ..SubmitOptions::default()
-            };
             let sent = Instant::now();
-            let Ok(entries) = client.submit_batch(raws, Some(options)).await else {
+            let Ok(entries) = submit::batch(&node.client, &waiting).await else {
                 // It may have been accepted, or not: the next node receives the same batch, and reports known
                 // ones.
                 self.outcome.borrow_mut().no_answer();
@@ -357,7 +259,7 @@ impl Sender<'_> {
                 }
                 target = target
                     .saturating_add(1)
-                    .checked_rem(self.clients.len())
+                    .checked_rem(self.nodes.len())
                     .unwrap_or(0);
                 tokio::time::sleep(AGAIN_AFTER).await;
                 continue;
@@ -377,10 +279,10 @@ impl Sender<'_> {
                         // Sent before, when the answer was lost.
                         BatchEntry::Refused { error } if is_there(&error) => outcome.take(transfer.account),
                         BatchEntry::Refused { error } if error.data.retryable => {
-                            count(&mut outcome.retried, error.data.reason);
+                            outcome.retry(error.data.reason);
                             again.push_back(transfer);
                         }
-                        BatchEntry::Refused { error } => count(&mut outcome.rejected, error.data.reason),
+                        BatchEntry::Refused { error } => outcome.reject(error.data.reason),
                     }
                 }
             }
@@ -406,36 +308,17 @@ fn is_there(error: &ApiError) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use vibecoin_primitives::{Amount, Hash, Height};
+
     use super::*;
 
     #[test]
     fn low_rates_come_in_small_requests_and_high_ones_in_full_ones() {
-        let args = |tps: u64| LoadArgs {
-            tps,
-            accounts: 10,
-            secs: 1,
-            batch: 100,
-            in_flight: 0,
-            nodes: Vec::new(),
-            settle: 1,
-        };
-        assert_eq!(batch_size(&args(10), 5), 1);
-        assert_eq!(batch_size(&args(500), 5), 5);
-        assert_eq!(batch_size(&args(9_300), 5), 93);
-        assert_eq!(batch_size(&args(100_000), 5), 100);
-        assert_eq!(batch_size(&args(0), 5), 100);
-    }
-
-    #[test]
-    fn what_never_comes_is_given_up_and_makes_room() {
-        let mut outcome = Outcome::default();
-        (0..10).for_each(|_| outcome.take(0));
-        assert_eq!(outcome.in_flight(4), 6);
-        outcome.give_up(4);
-        assert_eq!(outcome.in_flight(4), 0);
-        outcome.take(0);
-        assert_eq!(outcome.in_flight(4), 1);
-        assert_eq!(outcome.in_flight(7), 0, "some came after all");
+        assert_eq!(batch_size(10, 100, 5), 1);
+        assert_eq!(batch_size(500, 100, 5), 5);
+        assert_eq!(batch_size(9_300, 100, 5), 93);
+        assert_eq!(batch_size(100_000, 100, 5), 100);
+        assert_eq!(batch_size(0, 100, 5), 100);
     }
 
     #[test]
@@ -469,10 +352,11 @@ mod tests {
             members,
             next: (0..2).collect(),
             nodes: 2,
-            prefix: [0; 4],
-            genesis: Hash::ZERO,
-            fee: Amount(1),
-            valid_until: Height(9),
+            terms: Terms {
+                genesis: Hash::ZERO,
+                fee: Amount(1),
+                valid_until: Height(9),
+            },
         };
         let mut sent = |node: usize, count: usize| {
             let accounts: Vec<usize> = (0..count)
