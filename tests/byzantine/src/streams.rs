@@ -24,8 +24,9 @@ const REST: Duration = Duration::from_millis(100);
 /// Protocols that are proposed on streams which are dropped, in turn: one that nodes support, and one that
 /// they supported.
 const PROPOSED: [&str; 2] = ["/ipfs/ping/1.0.0", "/ipfs/id/push/1.0.0"];
-/// Streams after which a node must disconnect.
-const TOO_MANY: u64 = 512;
+/// Streams after which a node must disconnect: twice as many as a connection may have at once. A node that is busy
+/// disconnects before some 90 of them.
+const TOO_MANY: u64 = 64;
 
 /// Opens streams, proposes a protocol on each and drops it, as fast as they are accepted.
 pub fn churn<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'a, io::Result<()>> {
