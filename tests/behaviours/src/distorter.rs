@@ -90,7 +90,7 @@ impl Distorter {
         if proposal.proposer != self.signer.me {
             return vec![message];
         }
-        if withheld(self.behaviour, &message) == Withheld::FromAll {
+        if withheld(self.behaviour, &message) == Withheld::All {
             return Vec::new();
         }
         let mut header = proposal.header.clone();
@@ -124,7 +124,7 @@ impl Distorter {
             behaviour => {
                 let message = say(honest);
                 match withheld(behaviour, &message) {
-                    Withheld::FromAll => Vec::new(),
+                    Withheld::All => Vec::new(),
                     _ => vec![message],
                 }
             }

@@ -304,13 +304,13 @@ impl Participant {
         let replaced =
             behaviour.is_about_blocks() && block.is_none_or(|block| self.shown.contains_key(&block));
         match withheld(behaviour, message) {
-            Withheld::FromAll => self.others(),
-            Withheld::FromHalf => {
+            Withheld::All => self.others(),
+            Withheld::Half => {
                 let [one, _] = self.halves(height);
                 one
             }
-            Withheld::FromNone if replaced => self.others(),
-            Withheld::FromNone => Vec::new(),
+            Withheld::None if replaced => self.others(),
+            Withheld::None => Vec::new(),
         }
     }
 
@@ -328,7 +328,7 @@ impl Participant {
         let proposal = honest.proposal.clone();
         let (hash, behaviour) = (proposal.header.hash(), self.at(proposal.height));
         let message = proposal_message(honest);
-        if withheld(behaviour, &message) == Withheld::FromAll {
+        if withheld(behaviour, &message) == Withheld::All {
             self.changed += 1;
             return Vec::new();
         }

@@ -8,10 +8,10 @@ use crate::Behaviour;
 /// Nodes that do not receive a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Withheld {
-    FromNone,
-    /// From one half of the other nodes.
-    FromHalf,
-    FromAll,
+    None,
+    /// One half of the other nodes.
+    Half,
+    All,
 }
 
 /// The receivers from which one of the validator's own messages is withheld.
@@ -20,11 +20,11 @@ pub fn withheld(behaviour: Behaviour, message: &Message) -> Withheld {
         (
             Behaviour::WithheldProposals,
             Message::Consensus(ConsensusMessage::Proposal(_)) | Message::Part(_) | Message::Body { .. },
-        ) => Withheld::FromAll,
-        (Behaviour::WithheldBodies, Message::Part(_) | Message::Body { .. }) => Withheld::FromHalf,
+        ) => Withheld::All,
+        (Behaviour::WithheldBodies, Message::Part(_) | Message::Body { .. }) => Withheld::Half,
         (Behaviour::WithheldParts, Message::Part(part)) if part.signed.statement.sequence % 2 == 1 => {
-            Withheld::FromAll
+            Withheld::All
         }
-        _ => Withheld::FromNone,
+        _ => Withheld::None,
     }
 }

@@ -147,7 +147,7 @@ impl Case {
         self
     }
 
-    const fn from_one_address(mut self) -> Self {
+    const fn one_address(mut self) -> Self {
         self.spread = false;
         self
     }
@@ -160,7 +160,7 @@ pub const CASES: &[Case] = &[
     peer("blocks-4", "1", Attack::Blocks, 4).memory_mib(128).must_drop(),
     peer("bodies", "1", Attack::Bodies, 2).memory_mib(128).must_drop(),
     peer("parts", "2", Attack::Parts, 1).key(Key::Traitor).must_drop(),
-    peer("status", "6", Attack::Status, 16).from_one_address().must_drop(),
+    peer("status", "6", Attack::Status, 16).one_address().must_drop(),
     peer("status-16", "6", Attack::Status, 16).must_drop(),
     peer("slow-frames", "7", Attack::SlowFrames, 40).on(On::One).memory_mib(128).seconds(20).must_drop(),
     peer("copies", "11", Attack::Copies, 1).must_drop(),
@@ -179,7 +179,7 @@ pub const CASES: &[Case] = &[
     peer("evidence", "41", Attack::Evidence, 2).key(Key::Traitor).must_drop(),
     peer("transactions", "B7", Attack::Transactions, 2).must_drop(),
     peer("unfunded", "M2", Attack::Unfunded, 2),
-    rpc("rpc-silent", "4", Attack::RpcSilent, 1_000).on(On::Listeners).from_one_address().seconds(30),
+    rpc("rpc-silent", "4", Attack::RpcSilent, 1_000).on(On::Listeners).one_address().seconds(30),
     rpc("rpc-slow", "4", Attack::RpcSlow, 1_000).on(On::Listeners).seconds(30),
     rpc("rpc-prefaces", "4", Attack::RpcPrefaces, 200).on(On::Listeners).seconds(30),
     rpc("rpc-batches", "M4", Attack::RpcBatches, 1_000),
