@@ -13,13 +13,12 @@ use vibecoin_genesis::{BuiltGenesis, Genesis};
 use vibecoin_keystore::{KeyError, Keystore, NodeKeys};
 use vibecoin_primitives::AddressPrefix;
 
-use crate::args::Globals;
-use crate::commands::config::{KnobArgs, load};
 use crate::commands::devnet;
-use crate::commands::keys::NAME_OR_ADDRESS;
 use crate::error::{CliError, URL_FORM};
 use crate::exit::Exit;
+use crate::globals::Globals;
 use crate::node_url::NodeUrl;
+use crate::settings::{KnobArgs, load};
 use crate::wait::Reports;
 use crate::{environment, files, output};
 
@@ -40,6 +39,9 @@ pub const ENDPOINT_BYTES_MAX: usize = 1024;
 const SILENCE: Duration = Duration::from_secs(10);
 /// The prefix of addresses without a genesis file.
 pub const PREFIX_DEFAULT: &str = "vibet";
+
+/// Remedy for a name without a key where an address is possible, too.
+const NAME_OR_ADDRESS: &str = "give the name of a key, which `vibecoin keys list` shows, or an address";
 
 /// State shared by every command.
 pub struct Context {
@@ -589,7 +591,7 @@ mod tests {
     fn an_address_that_cannot_be_read_is_refused_with_the_form_of_one() {
         use clap::Parser as _;
         let line = ["vibecoin", "--url", "http://127.0.0.1:many", "status"];
-        let globals = crate::args::Arguments::try_parse_from(line).map(|arguments| arguments.globals);
+        let globals = crate::commands::Arguments::try_parse_from(line).map(|arguments| arguments.globals);
         let refused = globals
             .ok()
             .and_then(|globals| Context::new(globals).client().err());

@@ -8,8 +8,8 @@ use vibecoin_rpc_api::{Arg, Text as _, U64};
 
 use crate::context::Context;
 use crate::error::CliError;
+use crate::numbers::whole;
 use crate::output::{Answer, cell, message};
-use crate::usage::whole;
 
 /// Maximum number of heights that a node examines for one answer.
 const HEIGHTS_MAX: u64 = 1_000;

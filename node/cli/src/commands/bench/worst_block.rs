@@ -5,13 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use vibecoin_engine::worst_block::{WorstBlock, run};
 
-use super::Figures;
-use crate::commands::genesis::FaultModelName;
-use crate::commands::testnet::NetworkProfile;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::figures::Figures;
+use crate::network_args::{FaultModelName, NetworkProfile};
+use crate::numbers::whole;
 use crate::output::Answer;
-use crate::usage::whole;
 
 /// Arguments of `bench worst-block`.
 #[derive(Args, Clone, Debug)]

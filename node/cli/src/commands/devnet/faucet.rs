@@ -6,9 +6,8 @@ use clap::Args;
 use vibecoin_primitives::{Amount, Operation, SecretKey};
 
 use super::state::{Devnet, NodeRecord};
+use crate::addresses::recipient;
 use crate::chain::Chain;
-use crate::commands::account::recipient;
-use crate::commands::keys;
 use crate::commands::testnet::plan::FAUCET;
 use crate::context::Context;
 use crate::error::CliError;
@@ -17,6 +16,7 @@ use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
 use crate::program::Typed;
 use crate::sending::{Choices, Hex, WaitFor, pay, payment};
+use crate::signer;
 
 /// Default amount: a thousand coins.
 const AMOUNT_DEFAULT: u64 = 1_000_000_000_000;
@@ -50,7 +50,7 @@ pub fn funder(context: &Context, net: &Devnet) -> Result<(SecretKey, Context), C
         allow_unencrypted: true,
     };
     let shown = Typed::elsewhere(&context.globals.url, context.home()?);
-    let key = keys::load(&context, FAUCET, &open).map_err(|error| shown.error(error))?;
+    let key = signer::load(&context, FAUCET, &open).map_err(|error| shown.error(error))?;
     Ok((key, context))
 }
 

@@ -38,15 +38,14 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args, Subcommand};
 
-use super::genesis::FaultModelName;
-use super::testnet::NetworkProfile;
 use super::testnet::plan::{NODES_MAX, Role};
 use crate::context::Context;
 use crate::error::CliError;
+use crate::network_args::{FaultModelName, NetworkProfile};
+use crate::numbers::whole;
 use crate::output::{self, Answer};
 use crate::program::{Typed, quoted_path};
 use crate::sending;
-use crate::usage::whole;
 
 const EXAMPLES: &str = "\
 Examples:

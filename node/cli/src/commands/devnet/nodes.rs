@@ -13,14 +13,13 @@ use super::ready;
 use super::state::{Devnet, NodeRecord};
 use super::{StartOptions, ask, partition, run, setup};
 use crate::commands::testnet::homes::{self, Layout};
-use crate::commands::testnet::not_in_this_version;
 use crate::commands::testnet::plan::Network;
 use crate::context::{Context, paths_of};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
+use crate::numbers::whole;
 use crate::output::{Answer, note};
-use crate::usage::whole;
 
 /// Which node.
 #[derive(Args, Clone, Debug)]
@@ -278,4 +277,9 @@ fn join(
         "transactionsPerSecond": transaction_rate,
     }))
     .text(text))
+}
+
+/// The error for a request that this version of the node does not support.
+fn not_in_this_version(what: &str, hint: &str) -> CliError {
+    CliError::new(Exit::Usage, format!("{what} is not possible in this version")).hint(hint)
 }

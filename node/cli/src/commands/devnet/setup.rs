@@ -9,7 +9,6 @@ use vibecoin_primitives::TimeMs;
 use super::UpArgs;
 use super::ports::{Listening, OTHER_BASE};
 use super::state::{Devnet, NodeRecord, State};
-use crate::commands::genesis::FaultModelName;
 use crate::commands::testnet::homes::{self, Layout};
 use crate::commands::testnet::plan::{self, Hosts, Network, Node, Ports, Spec};
 use crate::context::paths_of;
@@ -17,6 +16,7 @@ use crate::dev::{self, DEV_ACCOUNTS};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
+use crate::network_args::FaultModelName;
 use crate::program::quoted_path;
 use clap::ValueEnum as _;
 

@@ -295,7 +295,7 @@ impl Bench {
 
     fn run_in(dir: &Path, line: &str) -> Result<Answer, CliError> {
         let line = format!("vibecoin devnet --dir {} {line}", dir.display());
-        let arguments = crate::args::Arguments::try_parse_from(line.split_whitespace()).unwrap();
+        let arguments = crate::commands::Arguments::try_parse_from(line.split_whitespace()).unwrap();
         let context = Context::new(arguments.globals);
         arguments.command.run(&context)
     }
@@ -600,7 +600,7 @@ fn the_home_of_a_devnet_that_is_gone_leads_to_up_and_a_home_in_its_place_can_be_
             words,
         ]
         .concat();
-        let arguments = crate::args::Arguments::try_parse_from(line).unwrap();
+        let arguments = crate::commands::Arguments::try_parse_from(line).unwrap();
         let context = Context::new(arguments.globals);
         (context.home_hint(), arguments.command.run(&context))
     };
@@ -672,7 +672,7 @@ fn the_hint_of_nodes_that_agree_too_late_is_followed() {
     let commands: Vec<_> = hint.split('`').skip(1).step_by(2).collect();
     assert_eq!(commands.len(), 2, "{hint}");
     for command in commands {
-        let arguments = crate::args::Arguments::try_parse_from(command.split(' ')).unwrap();
+        let arguments = crate::commands::Arguments::try_parse_from(command.split(' ')).unwrap();
         let context = Context::new(arguments.globals);
         assert!(arguments.command.run(&context).is_ok(), "{command}");
     }
@@ -688,7 +688,7 @@ fn a_status_without_end_is_not_one_json_value() {
             "vibecoin devnet --dir {} status --watch {options}",
             bench.dir().display()
         );
-        let arguments = crate::args::Arguments::try_parse_from(line.split_whitespace()).unwrap();
+        let arguments = crate::commands::Arguments::try_parse_from(line.split_whitespace()).unwrap();
         let context = Context::new(arguments.globals);
         arguments.command.run(&context)
     };

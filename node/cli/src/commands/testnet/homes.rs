@@ -8,10 +8,10 @@ use vibecoin_keystore::{NodeKeyRole, NodeKeys, Passphrase};
 use vibecoin_primitives::{AddressPrefix, SecretKey};
 
 use super::plan::{Network, Node, Role};
-use crate::commands::init::make_guard;
 use crate::context::keys_of;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::guard::make_guard;
 use crate::{dev, files};
 
 /// Deployment of the node, as far as its files depend on it.

@@ -22,17 +22,15 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
-use vibecoin_genesis::Profile;
 use vibecoin_keystore::Passphrase;
-use vibecoin_primitives::{ChainParams, FaultModel, TimeMs};
+use vibecoin_primitives::{FaultModel, TimeMs};
 
-use super::genesis::FaultModelName;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::exit::Exit;
+use crate::network_args::{FaultModelName, NetworkProfile};
+use crate::numbers::whole;
 use crate::output::{Answer, Format};
 use crate::passphrase::PassphraseArgs;
-use crate::usage::whole;
 use crate::{dev, files};
 use homes::Layout;
 use plan::{Hosts, NODES_MAX, Network, Node, Spec};
@@ -68,54 +66,6 @@ impl TestnetCommand {
     pub fn run(self, _context: &Context) -> Result<Answer, CliError> {
         match self {
             Self::Generate(args) => args.run(),
-        }
-    }
-}
-
-/// Which rules a network has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum NetworkProfile {
-    /// Blocks of 100 ms.
-    #[default]
-    Devnet,
-    /// Blocks of 320 ms.
-    Production,
-    /// As fast as the validators agree: no pace of the Proof of History, empty blocks without a pause.
-    Bench,
-}
-
-impl NetworkProfile {
-    /// Its name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Devnet => "devnet",
-            Self::Production => "production",
-            Self::Bench => "bench",
-        }
-    }
-
-    /// The parameters, with a fault model.
-    pub fn params(self, faults: FaultModelName) -> ChainParams {
-        let params = match self {
-            Self::Devnet => Profile::Devnet.params(),
-            Self::Production => Profile::Production.params(),
-            Self::Bench => ChainParams {
-                network: "bench".to_owned(),
-                tick_ms: 1,
-                ticks_per_block: 1,
-                quiet_ticks: 0,
-                hashes_per_tick: 16,
-                empty_block_interval_ms: 1,
-                ..Profile::Devnet.params().unpaced()
-            },
-        };
-        let fault_model = match faults {
-            FaultModelName::Byzantine => FaultModel::Byzantine,
-            FaultModelName::Crash => FaultModel::Crash,
-        };
-        ChainParams {
-            fault_model,
-            ..params
         }
     }
 }
@@ -323,20 +273,6 @@ fn summary(out: &Path, network: &Network) -> Value {
     })
 }
 
-impl From<FaultModel> for FaultModelName {
-    fn from(model: FaultModel) -> Self {
-        match model {
-            FaultModel::Byzantine => Self::Byzantine,
-            FaultModel::Crash => Self::Crash,
-        }
-    }
-}
-
-/// The error for a request that this version of the node does not support.
-pub fn not_in_this_version(what: &str, hint: &str) -> CliError {
-    CliError::new(Exit::Usage, format!("{what} is not possible in this version")).hint(hint)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -345,7 +281,7 @@ mod tests {
 
     fn generate(line: &str, out: &Path) -> Result<Answer, CliError> {
         let line = format!("vibecoin testnet generate --out {} {line}", out.display());
-        let arguments = crate::args::Arguments::try_parse_from(line.split_whitespace()).unwrap();
+        let arguments = crate::commands::Arguments::try_parse_from(line.split_whitespace()).unwrap();
         let context = Context::new(arguments.globals);
         arguments.command.run(&context)
     }
@@ -444,18 +380,5 @@ mod tests {
         std::os::unix::fs::symlink("/nowhere/at/all", full.join("operator")).unwrap();
         assert!(generate(line, &full).is_err());
         assert_eq!(std::fs::read_dir(&full).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn every_profile_is_within_the_ranges() {
-        for profile in [
-            NetworkProfile::Devnet,
-            NetworkProfile::Production,
-            NetworkProfile::Bench,
-        ] {
-            for faults in [FaultModelName::Byzantine, FaultModelName::Crash] {
-                profile.params(faults).check().unwrap();
-            }
-        }
     }
 }

@@ -24,14 +24,14 @@ use vibecoin_primitives::{Address, Amount, Height, Nonce, Operation, Transaction
 
 use super::rounded;
 use crate::chain::Chain;
-use crate::commands::keys;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::numbers::whole;
 use crate::output::{self, Answer};
 use crate::passphrase::PassphraseArgs;
 use crate::sending::sign;
-use crate::usage::whole;
+use crate::signer;
 use accounts::{Member, Supply};
 use blocks::Blocks;
 use process::Usage;
@@ -70,7 +70,7 @@ impl LoadArgs {
     /// # Errors
     /// Exit 6 when it does not end in time, 8 when balances do not add up.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
-        let key = keys::load(context, &self.from, &self.passphrase)?;
+        let key = signer::load(context, &self.from, &self.passphrase)?;
         let limit = Duration::from_secs(self.limit);
         context.wait_unreported(async {
             let work = self.load(context, &key);

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::send::Outcome;
 use super::watch::Heard;
 use super::{LoadArgs, NodeRecord, Settled};
-use crate::commands::bench::{cores, rounded};
 use crate::exit::Exit;
+use crate::figures::{cores, rounded};
 use crate::output::Answer;
 
 /// Resources that a node used during a load.
