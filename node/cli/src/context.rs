@@ -9,18 +9,18 @@ use std::time::Duration;
 use jsonrpsee::http_client::{HttpClient, HttpClientBuilder};
 use jsonrpsee::ws_client::{WsClient, WsClientBuilder};
 use vibecoin_config::{Config, Paths};
+use vibecoin_devnet::home::{PREFIX_DEFAULT, keys_of};
 use vibecoin_genesis::{BuiltGenesis, Genesis};
 use vibecoin_keystore::{KeyError, Keystore, NodeKeys};
 use vibecoin_primitives::AddressPrefix;
 
-use crate::commands::devnet;
 use crate::error::{CliError, URL_FORM};
 use crate::exit::Exit;
 use crate::globals::Globals;
 use crate::node_url::NodeUrl;
 use crate::settings::{KnobArgs, load};
 use crate::wait::Reports;
-use crate::{environment, files, output};
+use crate::{devnet_hints, environment, files, output};
 
 /// Address of a node when no other is known.
 pub const LOCAL_URL: &str = "http://127.0.0.1:8545";
@@ -37,8 +37,6 @@ const NO_HOME: &str = "no_home";
 pub const ENDPOINT_BYTES_MAX: usize = 1024;
 /// Time without an event of a stream after which the wait is reported.
 const SILENCE: Duration = Duration::from_secs(10);
-/// The prefix of addresses without a genesis file.
-pub const PREFIX_DEFAULT: &str = "vibet";
 
 /// Remedy for a name without a key where an address is possible, too.
 const NAME_OR_ADDRESS: &str = "give the name of a key, which `vibecoin keys list` shows, or an address";
@@ -260,7 +258,7 @@ impl Context {
     }
 
     fn devnet_hint(&self, named: Option<&NodeUrl>) -> Option<String> {
-        devnet::restart_hint(self.home.as_deref().ok()?, named.map(NodeUrl::secret))
+        devnet_hints::restart_hint(self.home.as_deref().ok()?, named.map(NodeUrl::secret))
     }
 
     /// The command that starts the node of the home, or the remedy for a home that does not exist.
@@ -272,7 +270,7 @@ impl Context {
         if let Some(home) = self.absent_home()
             && self.globals.home.is_some()
         {
-            return devnet::gone_hint(home).unwrap_or_else(|| {
+            return devnet_hints::gone_hint(home).unwrap_or_else(|| {
                 format!(
                     "the home {} does not exist: name another with --home, or start a chain of your own in it with \
                      `vibecoin node --dev`",
@@ -420,7 +418,7 @@ impl Context {
         };
         let message = format!("no key {query:?}: the home {} does not exist", home.display());
         let error = CliError::from(KeyError::NotFound { query, dir });
-        let hint = devnet::gone_hint(home).unwrap_or_else(|| {
+        let hint = devnet_hints::gone_hint(home).unwrap_or_else(|| {
             "name the home that has it with --home, or give an address where one is possible".to_owned()
         });
         CliError { message, ..error }.hint(hint)
@@ -474,17 +472,6 @@ impl Context {
             Some(_) => Ok(Some(self.paths()?.genesis)),
         }
     }
-}
-
-/// The files of another home, at the paths in its own configuration.
-pub fn paths_of(home: &Path) -> Result<Paths, CliError> {
-    let loaded = load(home, None, &KnobArgs::default(), Exit::InvalidFile)?;
-    Ok(Paths::new(home, &loaded.config))
-}
-
-/// The keys of a home, at the paths in its configuration.
-pub fn keys_of(paths: &Paths, prefix: AddressPrefix) -> NodeKeys {
-    NodeKeys::new(&paths.home, prefix).with_places(&paths.keystore, &paths.node_key)
 }
 
 /// Refuses an address with an unsupported scheme, and reports the valid form.

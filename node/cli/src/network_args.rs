@@ -1,8 +1,8 @@
 //! The kinds of networks, as options.
 
 use clap::ValueEnum;
-use vibecoin_genesis::Profile;
-use vibecoin_primitives::{ChainParams, FaultModel};
+use vibecoin_devnet::plan::Profile;
+use vibecoin_primitives::FaultModel;
 
 /// Which faults the validators survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -25,57 +25,21 @@ pub enum NetworkProfile {
     Bench,
 }
 
-impl NetworkProfile {
-    /// Its name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Devnet => "devnet",
-            Self::Production => "production",
-            Self::Bench => "bench",
-        }
-    }
-
-    /// The parameters, with a fault model.
-    pub fn params(self, faults: FaultModelName) -> ChainParams {
-        let params = match self {
-            Self::Devnet => Profile::Devnet.params(),
-            Self::Production => Profile::Production.params(),
-            Self::Bench => ChainParams {
-                network: "bench".to_owned(),
-                tick_ms: 1,
-                ticks_per_block: 1,
-                quiet_ticks: 0,
-                hashes_per_tick: 16,
-                empty_block_interval_ms: 1,
-                ..Profile::Devnet.params().unpaced()
-            },
-        };
-        let fault_model = match faults {
-            FaultModelName::Byzantine => FaultModel::Byzantine,
-            FaultModelName::Crash => FaultModel::Crash,
-        };
-        ChainParams {
-            fault_model,
-            ..params
+impl From<FaultModelName> for FaultModel {
+    fn from(name: FaultModelName) -> Self {
+        match name {
+            FaultModelName::Byzantine => Self::Byzantine,
+            FaultModelName::Crash => Self::Crash,
         }
     }
 }
 
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_profile_is_within_the_ranges() {
-        for profile in [
-            NetworkProfile::Devnet,
-            NetworkProfile::Production,
-            NetworkProfile::Bench,
-        ] {
-            for faults in [FaultModelName::Byzantine, FaultModelName::Crash] {
-                profile.params(faults).check().unwrap();
-            }
+impl From<NetworkProfile> for Profile {
+    fn from(name: NetworkProfile) -> Self {
+        match name {
+            NetworkProfile::Devnet => Self::Devnet,
+            NetworkProfile::Production => Self::Production,
+            NetworkProfile::Bench => Self::Bench,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::ValueEnum;
 use serde_json::Value;
+use vibecoin_devnet::wait::Reporter;
 use vibecoin_primitives::text::{visible, visible_lines};
 
 use crate::error::CliError;
@@ -220,6 +221,9 @@ pub fn say(text: &str) {
         note(text);
     }
 }
+
+/// The lines of long operations, on stderr.
+pub const REPORTER: Reporter = Reporter::new(note, say);
 
 /// Writes a line to stderr, escaped as [`stdout`].
 pub fn note(text: &str) {

@@ -263,6 +263,7 @@ mod tests {
         let mut files = Vec::new();
         for room in [
             "src",
+            "../devnet/src",
             "../engine/src",
             "../config/src",
             "../../storage/src",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use vibecoin_genesis::{BuiltGenesis, Genesis, GenesisError, Profile};
-use vibecoin_primitives::{Address, AddressPrefix, Amount, FaultModel, Power, PublicKey, TimeMs, Validator};
+use vibecoin_primitives::{Address, AddressPrefix, Amount, Power, PublicKey, TimeMs, Validator};
 use vibecoin_rpc_api::views::ParamsView;
 
 use crate::context::Context;
@@ -198,10 +198,8 @@ fn start(
     if let Some(prefix) = prefix {
         params.address_prefix = prefix;
     }
-    match fault_model {
-        Some(FaultModelName::Byzantine) => params.fault_model = FaultModel::Byzantine,
-        Some(FaultModelName::Crash) => params.fault_model = FaultModel::Crash,
-        None => {}
+    if let Some(model) = fault_model {
+        params.fault_model = model.into();
     }
     params
         .check()

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 use vibecoin_config::{Paths, Value};
+use vibecoin_devnet::guard::make_guard;
 use vibecoin_genesis::GENESIS_BYTES_MAX;
 use vibecoin_keystore::NodeKeyRole;
 use vibecoin_storage::files::GuardFile;
@@ -12,7 +13,6 @@ use vibecoin_storage::files::GuardFile;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::guard::make_guard;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
 use crate::{dev, files};
@@ -149,7 +149,7 @@ fn place_genesis(paths: &Paths, text: &str, hash: vibecoin_primitives::Hash) -> 
 /// Creates the guard of a key that was copied into the home. An intact existing one stays.
 fn guard_by_hand(path: &Path) -> Result<(), CliError> {
     if !files::exists(path)? {
-        return make_guard(path);
+        return Ok(make_guard(path)?);
     }
     GuardFile::open(path).map(drop).map_err(|error| {
         CliError::new(Exit::SafetyHalt, format!("{}: {error}", path.display()))

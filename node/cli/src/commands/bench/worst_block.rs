@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use vibecoin_devnet::plan::Profile;
 use vibecoin_engine::worst_block::{WorstBlock, run};
+use vibecoin_primitives::FaultModel;
 
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::figures::Figures;
-use crate::network_args::{FaultModelName, NetworkProfile};
+use crate::network_args::NetworkProfile;
 use crate::numbers::whole;
 use crate::output::Answer;
 
@@ -37,7 +39,7 @@ impl WorstBlockArgs {
         let folder = self.dir.unwrap_or_else(|| scratch.path().join("db"));
         let reports = run(&WorstBlock {
             folder,
-            params: self.profile.params(FaultModelName::Byzantine),
+            params: Profile::from(self.profile).params(FaultModel::Byzantine),
             accounts: self.accounts,
         });
         let reports = reports.map_err(|error| CliError::new(Exit::Failure, error.to_string()))?;

@@ -3,15 +3,15 @@
 use std::path::Path;
 
 use clap::Args;
+use vibecoin_devnet::client;
+use vibecoin_devnet::plan::FAUCET;
 use vibecoin_primitives::{Amount, Operation, SecretKey};
 
-use super::state::{Devnet, NodeRecord};
+use super::state::Devnet;
 use crate::addresses::recipient;
 use crate::chain::Chain;
-use crate::commands::testnet::plan::FAUCET;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::exit::Exit;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
 use crate::program::Typed;
@@ -38,13 +38,7 @@ pub struct FaucetArgs {
 pub fn funder(context: &Context, net: &Devnet) -> Result<(SecretKey, Context), CliError> {
     let first = net.node(0)?;
     let node = net.running().into_iter().next().ok_or_else(no_node)?;
-    let context = Devnet::context_of(
-        context,
-        &NodeRecord {
-            home: first.home,
-            ..node
-        },
-    );
+    let context = context.at(node.url(), &first.home);
     let open = PassphraseArgs {
         password_file: None,
         allow_unencrypted: true,
@@ -56,8 +50,7 @@ pub fn funder(context: &Context, net: &Devnet) -> Result<(SecretKey, Context), C
 
 /// The error when no node runs.
 pub fn no_node() -> CliError {
-    CliError::new(Exit::CannotConnect, "no node of the devnet runs")
-        .hint("start it with `vibecoin devnet up`")
+    client::no_node().into()
 }
 
 /// Sends the transfer.

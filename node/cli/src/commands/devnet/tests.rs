@@ -12,9 +12,12 @@ use std::time::Duration;
 use clap::Parser as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use vibecoin_devnet::ports;
+use vibecoin_devnet::state::{Devnet, State};
+use vibecoin_devnet::wait::Reporter;
 
-use super::state::{Devnet, State};
 use super::*;
+use crate::devnet_hints::{gone_hint, restart_hint};
 use crate::exit::Exit;
 use crate::output::Format;
 
@@ -26,31 +29,27 @@ const TOKEN: &str = "0123456789abcdef";
 
 /// A devnet with records only.
 pub fn devnet_of(dir: &Path, validators: u32, full: u32) -> Devnet {
-    use crate::commands::testnet::plan::{Network, Spec, tests::spec};
+    use vibecoin_devnet::plan::{Hosts, Network, Profile, Spec};
+    use vibecoin_primitives::{FaultModel, TimeMs};
     let network = Network::plan(&Spec {
         validators,
         full,
-        ..spec()
+        seed: "7".to_owned(),
+        params: Profile::Devnet.params(FaultModel::Byzantine),
+        time: TimeMs(1_700_000_000_000),
+        hosts: Hosts::One("127.0.0.1".to_owned()),
+        starting_port: 27_100,
+        dev_accounts: 2,
     })
     .unwrap();
-    let mut net = Devnet::change(dir).unwrap();
-    net.state = Some(State {
-        version: 1,
-        boot: net.boot().to_owned(),
-        folder: String::new(),
-        seed: "7".to_owned(),
-        fault_model: "byzantine".to_owned(),
-        profile: "devnet".to_owned(),
-        program: PathBuf::new(),
-        base_port: 27_100,
-        partition: Vec::new(),
-        moving: false,
-        nodes: network
-            .nodes
-            .iter()
-            .map(|node| setup::record(&net.dir, node))
-            .collect(),
-    });
+    let mut net = Devnet::change(dir, Reporter::SILENT).unwrap();
+    net.state = Some(vibecoin_devnet::setup::state_of(
+        &net,
+        &network,
+        "7",
+        Profile::Devnet,
+        27_100,
+    ));
     net
 }
 
@@ -506,7 +505,7 @@ fn a_pid_that_belongs_to_somebody_else_now_is_never_signalled() {
     bench.up("-v 1 -n 0");
     let node = bench.pids()[0].unwrap();
     let mut stranger = Command::new("sleep").arg("1000").spawn().unwrap();
-    let mut net = Devnet::change(&bench.dir()).unwrap();
+    let mut net = Devnet::change(&bench.dir(), Reporter::SILENT).unwrap();
     net.existing_mut().unwrap().nodes[0].pid = Some(stranger.id());
     net.save().unwrap();
     drop(net);
@@ -515,7 +514,7 @@ fn a_pid_that_belongs_to_somebody_else_now_is_never_signalled() {
     stranger.kill().unwrap();
     stranger.wait().unwrap();
     let started = process::started_at(node).unwrap();
-    process::kill(node, started).unwrap();
+    process::kill(node, started, Reporter::SILENT).unwrap();
 }
 
 #[test]
@@ -523,12 +522,12 @@ fn processes_of_another_boot_do_not_count() {
     let bench = Bench::new();
     bench.up("-v 1 -n 0");
     let node = bench.pids()[0].unwrap();
-    let mut net = Devnet::change(&bench.dir()).unwrap();
+    let mut net = Devnet::change(&bench.dir(), Reporter::SILENT).unwrap();
     net.existing_mut().unwrap().boot = "another".to_owned();
     assert_eq!(net.running().len(), 0);
     net.save().unwrap();
     assert_eq!(net.existing().unwrap().nodes[0].pid, None);
-    process::kill(node, process::started_at(node).unwrap()).unwrap();
+    process::kill(node, process::started_at(node).unwrap(), Reporter::SILENT).unwrap();
 }
 
 #[test]
@@ -883,7 +882,7 @@ fn logs_are_those_of_the_nodes_that_were_asked_for() {
 fn one_command_at_a_time_changes_a_devnet() {
     let bench = Bench::new();
     bench.up("-v 1 -n 0");
-    let held = Devnet::change(&bench.dir()).unwrap();
+    let held = Devnet::change(&bench.dir(), Reporter::SILENT).unwrap();
     let (told, done) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
         scope.spawn(|| {

@@ -15,16 +15,14 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::folder::{self, LOCK_FILE, Locked};
-use super::process;
-use super::remains::{Accounts, remove_node};
-use crate::commands::testnet::plan::Role;
-use crate::context::Context;
-use crate::error::CliError;
-use crate::exit::Exit;
-use crate::program::quoted_path;
-use crate::sending::number;
-use crate::{files, output};
+use crate::error::{Class, Error};
+use crate::files;
+use crate::folder::{self, LOCK_FILE, Locked};
+use crate::plan::{Role, number};
+use crate::process;
+use crate::remains::{Accounts, remove_node};
+use crate::wait::Reporter;
+use vibecoin_primitives::text::quoted_path;
 
 /// The file's name in the folder.
 pub const STATE_FILE: &str = "devnet.json";
@@ -124,11 +122,13 @@ impl NodeRecord {
     }
 
     /// Its RPC address, which every started node has.
+    #[must_use]
     pub fn url(&self) -> &str {
         self.rpc.as_deref().unwrap_or_default()
     }
 
     /// Returns true if it signs.
+    #[must_use]
     pub fn is_validator(&self) -> bool {
         self.role == Role::Validator.name()
     }
@@ -153,21 +153,28 @@ pub struct Devnet {
     pub state: Option<State>,
     boot: String,
     lock: Option<Locked>,
+    reporter: Reporter,
 }
 
 impl Devnet {
     /// Takes the lock, waiting for the command that holds it, and reads the file. Creates the folder. Removes
-    /// the remains of an interrupted command.
-    pub fn change(dir: &Path) -> Result<Self, CliError> {
-        let lock = Locked::take(dir)?;
+    /// the remains of an interrupted command. `reporter` receives what is done to it meanwhile.
+    ///
+    /// # Errors
+    /// The error of a file; a file that this program did not write.
+    pub fn change(dir: &Path, reporter: Reporter) -> Result<Self, Error> {
+        let lock = Locked::take(dir, reporter)?;
         let mut net = Self::read(dir)?;
-        net.lock = Some(lock);
+        (net.lock, net.reporter) = (Some(lock), reporter);
         net.discard_unfinished()?;
         Ok(net)
     }
 
     /// Reads the file and changes nothing; does not wait for the lock.
-    pub fn look(dir: &Path) -> Result<Self, CliError> {
+    ///
+    /// # Errors
+    /// As [`Devnet::change`].
+    pub fn look(dir: &Path) -> Result<Self, Error> {
         let mut net = Self::read(dir)?;
         if let Some(state) = &mut net.state {
             if state.is_unfinished() {
@@ -179,8 +186,8 @@ impl Devnet {
         Ok(net)
     }
 
-    fn read(dir: &Path) -> Result<Self, CliError> {
-        let dir = std::path::absolute(dir).map_err(CliError::file("find", dir))?;
+    fn read(dir: &Path) -> Result<Self, Error> {
+        let dir = std::path::absolute(dir).map_err(Error::file("find", dir))?;
         // The resolved path, without `..` and links, if it exists.
         let dir = dir.canonicalize().unwrap_or(dir);
         let path = dir.join(STATE_FILE);
@@ -194,11 +201,12 @@ impl Devnet {
             state,
             boot: process::boot_id()?,
             lock: None,
+            reporter: Reporter::SILENT,
         })
     }
 
     /// Removes nodes whose creation or deletion was interrupted; without its first node there is no devnet.
-    fn discard_unfinished(&mut self) -> Result<(), CliError> {
+    fn discard_unfinished(&mut self) -> Result<(), Error> {
         let Some(state) = &mut self.state else {
             return Ok(());
         };
@@ -212,13 +220,14 @@ impl Devnet {
             .partition(|node| node.unfinished);
         state.nodes = kept;
         let names: Vec<_> = left.iter().map(|node| node.name.as_str()).collect();
-        output::note(&format!(
+        self.reporter.note(&format!(
             "a command was interrupted here: removing what it left of {}",
             names.join(", ")
         ));
         for node in &left {
             for path in remove_node(node, &accounts)? {
-                output::note(&format!("kept {}: it was not made by the devnet", path.display()));
+                self.reporter
+                    .note(&format!("kept {}: it was not made by the devnet", path.display()));
             }
         }
         if whole {
@@ -229,7 +238,10 @@ impl Devnet {
     }
 
     /// Undoes the work of this command: unfinished nodes, and a folder without a devnet.
-    pub fn abandon(mut self) -> Result<(), CliError> {
+    ///
+    /// # Errors
+    /// A file that cannot be removed.
+    pub fn abandon(mut self) -> Result<(), Error> {
         self.discard_unfinished()?;
         match self.lock {
             Some(lock) if self.state.is_none() => lock.undo(),
@@ -238,23 +250,39 @@ impl Devnet {
     }
 
     /// The boot id of this machine.
+    #[must_use]
     pub fn boot(&self) -> &str {
         &self.boot
     }
 
+    /// Receiver of the lines that are written while it is changed.
+    #[must_use]
+    pub const fn reporter(&self) -> Reporter {
+        self.reporter
+    }
+
     /// The devnet, which must exist.
-    pub fn existing(&self) -> Result<&State, CliError> {
+    ///
+    /// # Errors
+    /// There is none in the folder.
+    pub fn existing(&self) -> Result<&State, Error> {
         self.state.as_ref().ok_or_else(|| nothing(&self.dir))
     }
 
     /// The devnet, which must exist, for changes.
-    pub fn existing_mut(&mut self) -> Result<&mut State, CliError> {
+    ///
+    /// # Errors
+    /// There is none in the folder.
+    pub fn existing_mut(&mut self) -> Result<&mut State, Error> {
         let dir = &self.dir;
         self.state.as_mut().ok_or_else(|| nothing(dir))
     }
 
     /// Writes the file atomically: the old one or the new one, never a part.
-    pub fn save(&mut self) -> Result<(), CliError> {
+    ///
+    /// # Errors
+    /// The error of the file.
+    pub fn save(&mut self) -> Result<(), Error> {
         let Some(state) = &mut self.state else {
             return Ok(());
         };
@@ -270,11 +298,12 @@ impl Devnet {
             .iter_mut()
             .for_each(|node| node.place(Path::new("")));
         let text = serde_json::to_string_pretty(&written)
-            .map_err(|error| CliError::new(Exit::Failure, format!("cannot write {STATE_FILE}: {error}")))?;
+            .map_err(|error| Error::new(Class::Failure, format!("cannot write {STATE_FILE}: {error}")))?;
         files::write_locked(&self.dir.join(STATE_FILE), &(text + "\n"))
     }
 
     /// The process of a node, if it is still that process.
+    #[must_use]
     pub fn pid(&self, node: &NodeRecord) -> Option<u32> {
         let state = self.state.as_ref().filter(|state| state.boot == self.boot)?;
         let pid = node.pid?;
@@ -283,13 +312,17 @@ impl Devnet {
     }
 
     /// The nodes that run.
+    #[must_use]
     pub fn running(&self) -> Vec<NodeRecord> {
         let nodes = self.state.iter().flat_map(|state| &state.nodes);
         nodes.filter(|node| self.pid(node).is_some()).cloned().collect()
     }
 
     /// Refuses a devnet whose nodes run in a folder that was removed.
-    pub fn refuse_adrift(&self) -> Result<(), CliError> {
+    ///
+    /// # Errors
+    /// The fault `moved`, with these nodes.
+    pub fn refuse_adrift(&self) -> Result<(), Error> {
         let running = self.running();
         let adrift: Vec<String> = running
             .iter()
@@ -305,35 +338,44 @@ impl Devnet {
             adrift.join(", "),
             self.dir.display()
         );
-        Err(CliError::new(Exit::Failure, message)
+        Err(Error::new(Class::Failure, message)
             .reason("moved")
             .hint("`vibecoin devnet down` stops them, `vibecoin devnet up` then goes on with what is here"))
     }
 
     /// Finds a node by its number or its name.
-    pub fn position(&self, node: &str) -> Result<usize, CliError> {
+    ///
+    /// # Errors
+    /// There is no such node, or no devnet.
+    pub fn position(&self, node: &str) -> Result<usize, Error> {
         let state = self.existing()?;
         let found = match number(node) {
-            Ok(number) => usize::try_from(number)
+            Some(number) => usize::try_from(number)
                 .ok()
                 .filter(|number| *number < state.nodes.len()),
-            Err(_) => state.nodes.iter().position(|known| known.name == node),
+            None => state.nodes.iter().position(|known| known.name == node),
         };
         found.ok_or_else(|| {
             let names: Vec<_> = state.nodes.iter().map(|node| node.name.as_str()).collect();
-            CliError::new(Exit::NotFound, format!("there is no node {node}"))
+            Error::new(Class::NotFound, format!("there is no node {node}"))
                 .hint(format!("nodes are numbered from 0: {}", names.join(", ")))
         })
     }
 
     /// A copy of the node with this number.
-    pub fn node(&self, number: usize) -> Result<NodeRecord, CliError> {
+    ///
+    /// # Errors
+    /// There is no such node, or no devnet.
+    pub fn node(&self, number: usize) -> Result<NodeRecord, Error> {
         let node = self.existing()?.nodes.get(number).cloned();
-        node.ok_or_else(|| CliError::new(Exit::NotFound, format!("there is no node {number}")))
+        node.ok_or_else(|| Error::new(Class::NotFound, format!("there is no node {number}")))
     }
 
     /// Records the process of a node.
-    pub fn record(&mut self, number: usize, process: Option<(u32, u64)>) -> Result<(), CliError> {
+    ///
+    /// # Errors
+    /// As [`Devnet::save`].
+    pub fn record(&mut self, number: usize, process: Option<(u32, u64)>) -> Result<(), Error> {
         let boot = self.boot.clone();
         let state = self.existing_mut()?;
         if state.boot != boot {
@@ -348,7 +390,10 @@ impl Devnet {
 
     /// Deletes the files of the devnet, and the folder when it was created for it and holds nothing else.
     /// Returns true if the folder is gone.
-    pub fn delete(mut self) -> Result<bool, CliError> {
+    ///
+    /// # Errors
+    /// A file that cannot be removed.
+    pub fn delete(mut self) -> Result<bool, Error> {
         if let Some(state) = &mut self.state {
             state.nodes.iter_mut().for_each(|node| node.unfinished = true);
             // From here on the next command continues the deletion, if this one is interrupted.
@@ -367,11 +412,6 @@ impl Devnet {
             Some(lock) => lock.remove(),
             None => Ok(false),
         }
-    }
-
-    /// A context in which commands act on this node and its home.
-    pub fn context_of(context: &Context, node: &NodeRecord) -> Context {
-        context.at(node.url(), &node.home)
     }
 }
 
@@ -393,10 +433,10 @@ impl State {
     }
 
     /// Reads the file of a folder.
-    fn read(path: &Path, dir: &Path) -> Result<Self, CliError> {
+    fn read(path: &Path, dir: &Path) -> Result<Self, Error> {
         let text = files::read_text(path, STATE_BYTES_MAX)?;
         let refused = |detail: String| {
-            CliError::new(Exit::InvalidFile, format!("{}: {detail}", path.display())).hint(damaged_hint(dir))
+            Error::new(Class::InvalidFile, format!("{}: {detail}", path.display())).hint(damaged_hint(dir))
         };
         let mut state: Self = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
         if state.version != VERSION {
@@ -405,7 +445,7 @@ impl State {
                 path.display(),
                 state.version
             );
-            return Err(CliError::new(Exit::InvalidFile, message)
+            return Err(Error::new(Class::InvalidFile, message)
                 .hint("use the program that started this devnet to stop it"));
         }
         if let Some(node) = state.nodes.iter().find(|node| !is_node_name(&node.name)) {
@@ -434,25 +474,31 @@ fn is_node_name(name: &str) -> bool {
 }
 
 /// Deletes a folder or a file, or a link without its target.
-pub fn remove(path: &Path) -> Result<(), CliError> {
+///
+/// # Errors
+/// The error of the system, unless there is nothing at the path.
+pub fn remove(path: &Path) -> Result<(), Error> {
     let done = if path.is_dir() && !path.is_symlink() {
         std::fs::remove_dir_all(path)
     } else {
         std::fs::remove_file(path)
     };
     match done {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(CliError::file("delete", path)(error))
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file("delete", path)(error)),
         _ => Ok(()),
     }
 }
 
 /// Path of the previous run's log.
+#[must_use]
 pub fn log_before(log: &Path) -> PathBuf {
     log.with_extension("log.1")
 }
 
-fn nothing(dir: &Path) -> CliError {
-    CliError::new(Exit::NotFound, format!("there is no devnet in {}", dir.display())).hint(START_HINT)
+fn nothing(dir: &Path) -> Error {
+    Error::new(
+        Class::NotFound,
+        format!("there is no devnet in {}", dir.display()),
+    )
+    .hint(START_HINT)
 }

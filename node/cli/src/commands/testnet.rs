@@ -1,40 +1,22 @@
-//! `vibecoin testnet generate`: the files of a network on several hosts.
-//!
-//! ```text
-//!  DIR/network.json          every node: name, role, id, address, ports
-//!  DIR/genesis.toml          what the chain starts from
-//!  DIR/validator-0/ …        one home per node: genesis, config, node.key, validator.key, guard
-//!  DIR/operator/keys/        the faucet's key and those of the accounts that validators are paid to
-//!  DIR/compose.yaml, DIR/validator-0.service …   with --format
-//! ```
-//!
-//! Files only: nothing is started, and no host is contacted. Until all of them are written, `network.json` is
-//! named `network.json.unfinished`: a command that finds that file removes the remains of an interrupted one,
-//! and starts over. A refusal or a failure leaves nothing.
+//! `vibecoin testnet generate`: the files of a network on several hosts. The planner is `node/devnet`; here are the
+//! arguments and what is printed.
 
-pub mod homes;
-pub mod plan;
-
-mod deploy;
-mod unfinished;
-
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::{Value, json};
+use vibecoin_devnet::deployment::Kind;
+use vibecoin_devnet::generate::{GENESIS_FILE, generate, summary};
+use vibecoin_devnet::plan::{Hosts, NODES_MAX, Network, Profile, Spec};
 use vibecoin_keystore::Passphrase;
-use vibecoin_primitives::{FaultModel, TimeMs};
+use vibecoin_primitives::TimeMs;
 
 use crate::context::Context;
 use crate::error::CliError;
 use crate::network_args::{FaultModelName, NetworkProfile};
 use crate::numbers::whole;
-use crate::output::{Answer, Format};
+use crate::output::{Answer, Format, REPORTER};
 use crate::passphrase::PassphraseArgs;
 use crate::{dev, files};
-use homes::Layout;
-use plan::{Hosts, NODES_MAX, Network, Node, Spec};
-use unfinished::Unfinished;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -80,6 +62,16 @@ pub enum DeployFormat {
     Compose,
     /// A unit file for each node.
     Systemd,
+}
+
+impl From<DeployFormat> for Kind {
+    fn from(format: DeployFormat) -> Self {
+        match format {
+            DeployFormat::Files => Self::Files,
+            DeployFormat::Compose => Self::Compose,
+            DeployFormat::Systemd => Self::Systemd,
+        }
+    }
 }
 
 /// Arguments of `testnet generate`.
@@ -136,35 +128,12 @@ pub struct GenerateArgs {
     verbose: u8,
 }
 
-/// The genesis file beside the homes, for nodes that join separately.
-const GENESIS_FILE: &str = "genesis.toml";
-/// The folder of the operator's keys.
-const OPERATOR: &str = "operator";
-/// The compose file.
-const COMPOSE_FILE: &str = "compose.yaml";
-
-/// The unit file of a node.
-fn unit_file(node: &str) -> String {
-    format!("{node}.service")
-}
-
 impl GenerateArgs {
     fn run(self) -> Result<Answer, CliError> {
         let network = Network::plan(&self.spec()?)?;
         let passphrase = self.passphrase()?;
-        let passphrase = passphrase.as_ref();
-        let layout = Layout {
-            container: self.format == DeployFormat::Compose,
-        };
         let out = &self.out;
-        let unfinished = Unfinished::begin(out, &summary(Path::new(""), &network))?;
-        match self.write(&network, layout, passphrase) {
-            Ok(()) => unfinished.finish()?,
-            Err(error) => {
-                unfinished.undo()?;
-                return Err(error);
-            }
-        }
+        generate(out, &network, self.format.into(), passphrase.as_ref(), REPORTER)?;
         let genesis = out.join(GENESIS_FILE);
         let hash = files::build(&genesis, &network.genesis)?.hash;
         let mut text = format!(
@@ -178,34 +147,6 @@ impl GenerateArgs {
         Ok(Answer::new(summary(out, &network)).text(text))
     }
 
-    fn write(
-        &self,
-        network: &Network,
-        layout: Layout,
-        passphrase: Option<&Passphrase>,
-    ) -> Result<(), CliError> {
-        let (out, encrypted) = (&self.out, passphrase.is_some());
-        files::write(&out.join(GENESIS_FILE), &network.genesis.to_toml(), false)?;
-        for node in &network.nodes {
-            homes::make(&out.join(&node.name), network, node, layout, passphrase)?;
-        }
-        let operator = out.join(OPERATOR);
-        dev::make_private(&operator)?;
-        files::write(&operator.join(GENESIS_FILE), &network.genesis.to_toml(), false)?;
-        homes::accounts(&operator, network, &network.accounts, passphrase)?;
-        match self.format {
-            DeployFormat::Files => Ok(()),
-            DeployFormat::Compose => {
-                let path = out.join(COMPOSE_FILE);
-                files::write(&path, &deploy::compose(network, encrypted), false)
-            }
-            DeployFormat::Systemd => network.nodes.iter().try_for_each(|node| {
-                let path = out.join(unit_file(&node.name));
-                files::write(&path, &deploy::unit(node, encrypted), false)
-            }),
-        }
-    }
-
     fn spec(&self) -> Result<Spec, CliError> {
         let hosts = match (&self.hostname_prefix, self.hosts.as_slice()) {
             (Some(prefix), _) => Hosts::Prefix(prefix.clone()),
@@ -214,7 +155,7 @@ impl GenerateArgs {
             (None, [one]) => Hosts::One(one.clone()),
             (None, each) => Hosts::Each(each.to_vec()),
         };
-        let mut params = self.profile.params(self.fault_model);
+        let mut params = Profile::from(self.profile).params(self.fault_model.into());
         if let Some(network) = &self.network {
             params.network = network.clone();
         }
@@ -246,36 +187,11 @@ impl GenerateArgs {
     }
 }
 
-/// Facts of the network, with the homes in this folder.
-fn summary(out: &Path, network: &Network) -> Value {
-    let nodes = network.nodes.iter().map(|node: &Node| {
-        json!({
-            "name": node.name,
-            "role": node.role.name(),
-            "home": out.join(&node.name),
-            "host": node.host,
-            "peerId": node.id(),
-            "p2p": node.peer(),
-            "rpcPort": node.ports.rpc(),
-            "metricsPort": node.ports.metrics(),
-            "adminPort": node.ports.admin(),
-        })
-    });
-    let hash = network.genesis.build().ok().map(|built| built.hash.to_string());
-    json!({
-        "chainId": network.genesis.params.network,
-        "genesisHash": hash,
-        "faultModel": match network.genesis.params.fault_model {
-            FaultModel::Byzantine => "byzantine",
-            FaultModel::Crash => "crash",
-        },
-        "nodes": nodes.collect::<Vec<_>>(),
-    })
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use clap::Parser as _;
 
