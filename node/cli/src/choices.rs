@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use crate::sending::{Choices, amount, number};
+use crate::numbers::number;
+use crate::sending::{Choices, amount};
 
 /// What is chosen for the sender when left out.
 #[derive(Args, Clone, Copy, Debug, Default)]

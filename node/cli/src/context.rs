@@ -13,6 +13,7 @@ use vibecoin_devnet::home::{PREFIX_DEFAULT, keys_of};
 use vibecoin_genesis::{BuiltGenesis, Genesis};
 use vibecoin_keystore::{KeyError, Keystore, NodeKeys};
 use vibecoin_primitives::AddressPrefix;
+use vibecoin_rpc_api::views::TIMEOUT_MS_MAX;
 
 use crate::error::{CliError, URL_FORM};
 use crate::exit::Exit;
@@ -161,6 +162,14 @@ impl Context {
     #[must_use]
     pub const fn timeout(&self) -> Duration {
         Duration::from_secs(self.globals.timeout)
+    }
+
+    /// Time for which a node may hold a call of this command, in milliseconds.
+    #[must_use]
+    pub fn timeout_ms(&self) -> u64 {
+        u64::try_from(self.timeout().as_millis())
+            .unwrap_or(u64::MAX)
+            .min(TIMEOUT_MS_MAX)
     }
 
     /// The node's address: as given, or from the endpoint file of the home's node.

@@ -5,8 +5,7 @@ use std::path::Path;
 
 use vibecoin_devnet::Devnet;
 use vibecoin_devnet::plan::is_node_name;
-
-use crate::program::quoted_path;
+use vibecoin_primitives::text::quoted_path;
 
 /// The command that restarts the devnet of the node with this home; `None` for a home outside of any devnet.
 /// `url` is the address that was tried, if the caller gave one.

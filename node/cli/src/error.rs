@@ -2,6 +2,7 @@
 
 mod files;
 mod parts;
+mod sent;
 mod server;
 
 use std::io;
@@ -13,9 +14,9 @@ use vibecoin_genesis::GenesisError;
 
 use crate::exit::Exit;
 use crate::node_url::NodeUrl;
-use crate::taken::Sent;
 use files::{exit_of_file, file_hint};
 
+pub use sent::{Sent, lookup_hint};
 pub use server::waiting_hint;
 
 /// Start of the message when no node answers; [`CliError::at`] adds the address.

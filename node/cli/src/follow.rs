@@ -9,9 +9,8 @@ use vibecoin_rpc_api::views::{SubscriptionEvent, Topic, TopicParams};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::numbers::whole;
+use crate::numbers::{number, whole};
 use crate::output::{self, Answer, Format, cell, message};
-use crate::sending::number;
 
 /// How long to follow.
 #[derive(Args, Debug)]

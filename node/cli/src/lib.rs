@@ -49,6 +49,7 @@ mod settings;
 mod signer;
 mod taken;
 mod turn;
+mod untrusted;
 mod usage;
 mod wait;
 

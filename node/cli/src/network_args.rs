@@ -1,7 +1,7 @@
 //! The kinds of networks, as options.
 
 use clap::ValueEnum;
-use vibecoin_devnet::plan::Profile;
+use vibecoin_devnet::profile::Profile;
 use vibecoin_primitives::FaultModel;
 
 /// Which faults the validators survive.

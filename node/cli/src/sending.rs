@@ -9,17 +9,17 @@ use vibecoin_primitives::{
 };
 use vibecoin_rpc_api::methods::{AccountApiClient as _, MempoolApiClient, TxApiClient};
 use vibecoin_rpc_api::views::{
-    StatusView, SubmitOptions, Submitted, TIMEOUT_MS_MAX, TransactionState, TransactionView, Wait,
-    WaitOptions,
+    StatusView, SubmitOptions, Submitted, TransactionState, TransactionView, Wait, WaitOptions,
 };
 use vibecoin_rpc_api::{AddressText, ApiError, Code, Text as _, U64};
 
 use crate::chain::Chain;
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, Sent};
 use crate::exit::Exit;
+use crate::numbers::number;
 use crate::output::{Answer, cell, message};
-use crate::taken::{Sent, Signed};
+use crate::taken::Signed;
 use crate::turn::Turn;
 
 /// How far a sender waits.
@@ -142,7 +142,7 @@ pub async fn pay(
         return Ok(report(&taken, Some(fee)));
     }
     let options = WaitOptions {
-        timeout_ms: Some(U64(timeout_ms(context))),
+        timeout_ms: Some(U64(context.timeout_ms())),
     };
     expect_final(context, &signed.hash);
     let waited = TxApiClient::wait(client, signed.hash.into(), Some(options)).await;
@@ -237,13 +237,6 @@ fn signed_bytes(body: &TransactionBody) -> usize {
     }))
 }
 
-/// Time for which a node may hold a call of this command, in milliseconds.
-pub fn timeout_ms(context: &Context) -> u64 {
-    u64::try_from(context.timeout().as_millis())
-        .unwrap_or(u64::MAX)
-        .min(TIMEOUT_MS_MAX)
-}
-
 /// From now on the command waits for the node to report a transaction in a block.
 pub fn expect_final(context: &Context, hash: &Hash) {
     context.expect_event(format!("has {} in a block", hash.to_text()));
@@ -301,7 +294,7 @@ pub async fn submit(
 ) -> Result<Submitted, CliError> {
     let options = SubmitOptions {
         wait: wait.into(),
-        timeout_ms: Some(U64(timeout_ms(context))),
+        timeout_ms: Some(U64(context.timeout_ms())),
         min_height: None,
     };
     about(
@@ -365,26 +358,6 @@ pub fn report(submitted: &Submitted, fee: Option<Amount>) -> Answer {
     } else {
         answer
     }
-}
-
-/// Parses a whole number as the RPC interface does: no sign, no spaces, no superfluous zeros.
-///
-/// # Errors
-/// A message for the user.
-pub fn number(text: &str) -> Result<u64, String> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    let canonical = text == "0" || !text.starts_with('0');
-    let read = if digits && canonical {
-        text.parse().ok()
-    } else {
-        None
-    };
-    read.ok_or_else(|| {
-        format!(
-            "it is a whole number, 0 to {}, without sign and leading zeros",
-            u64::MAX
-        )
-    })
 }
 
 /// Parses an amount.

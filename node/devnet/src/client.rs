@@ -14,7 +14,7 @@ use vibecoin_rpc_api::views::BlockRangeOptions;
 
 use crate::error::{Class, Error, Request};
 use crate::home::{paths_of, read_token};
-use crate::state::NodeRecord;
+use crate::record::NodeRecord;
 
 /// Deadline of one query; a node under load answers in much less.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);

@@ -199,6 +199,22 @@ pub fn locked_name(name: &str) -> String {
     format!(".{name}.new")
 }
 
+/// Deletes a folder or a file, or a link without its target.
+///
+/// # Errors
+/// The error of the system, unless there is nothing at the path.
+pub fn remove(path: &Path) -> Result<(), Error> {
+    let done = if path.is_dir() && !path.is_symlink() {
+        std::fs::remove_dir_all(path)
+    } else {
+        std::fs::remove_file(path)
+    };
+    match done {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file("delete", path)(error)),
+        _ => Ok(()),
+    }
+}
+
 /// Reads a genesis file.
 ///
 /// # Errors

@@ -22,21 +22,12 @@ use crate::error::Error;
 use crate::files;
 use crate::home::make_private;
 use crate::homes::{self, Layout};
-use crate::plan::{Network, Node, fault_model_name};
-use crate::unfinished::Unfinished;
+use crate::plan::{Network, Node};
+use crate::profile::fault_model_name;
+use crate::unfinished::{COMPOSE_FILE, OPERATOR, Unfinished, unit_file};
 use crate::wait::Reporter;
 
-/// The genesis file beside the homes, for nodes that join separately.
-pub const GENESIS_FILE: &str = "genesis.toml";
-/// The folder of the operator's keys.
-pub(crate) const OPERATOR: &str = "operator";
-/// The compose file.
-pub(crate) const COMPOSE_FILE: &str = "compose.yaml";
-
-/// The unit file of a node.
-pub(crate) fn unit_file(node: &str) -> String {
-    format!("{node}.service")
-}
+pub use crate::unfinished::GENESIS_FILE;
 
 /// Writes a network to a folder that holds none.
 ///

@@ -2,7 +2,7 @@
 //! testnet on several hosts.
 //!
 //! ```text
-//!  .devnet/devnet.json     state      which nodes there are, which process each of them is
+//!  .devnet/devnet.json     record     which nodes there are, which process each of them is
 //!  .devnet/lock            folder     one command at a time changes the devnet
 //!  .devnet/validator-0/    homes      a home per node
 //!  .devnet/validator-0.log process    output of the node; .log.1 is the run before
@@ -18,8 +18,8 @@
 //! The library prints nothing and parses no command line: progress goes to a [`wait::Reporter`], and the remedy in an
 //! error names commands of `vibecoin`.
 //!
-//! Read in this order: [`error`], [`wait`], [`files`], [`home`] (what the others use); [`plan`], [`homes`],
-//! [`deployment`], [`generate`] (a network and its files); [`folder`], [`state`], [`process`], [`ports`],
+//! Read in this order: [`error`], [`wait`], [`files`], [`home`] (what the others use); [`profile`], [`plan`], [`homes`],
+//! [`deployment`], [`generate`] (a network and its files); [`folder`], [`process`], [`record`], [`state`], [`ports`],
 //! [`client`], [`readiness`], [`setup`], [`supervisor`], [`partition`], [`addition`] (a devnet).
 
 pub mod error;
@@ -33,6 +33,7 @@ pub mod deployment;
 pub mod generate;
 pub mod homes;
 pub mod plan;
+pub mod profile;
 mod unfinished;
 
 pub mod addition;
@@ -42,6 +43,7 @@ pub mod partition;
 pub mod ports;
 pub mod process;
 pub mod readiness;
+pub mod record;
 pub mod remains;
 pub mod setup;
 pub mod state;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use vibecoin_genesis::Genesis;
 use vibecoin_keystore::{dev_keys, node_id, seeded_key};
-use vibecoin_primitives::{Address, Amount, ChainParams, FaultModel, Power, SecretKey, TimeMs, Validator};
+use vibecoin_primitives::{Address, Amount, ChainParams, Power, SecretKey, TimeMs, Validator};
 
 use crate::error::Error;
 use crate::home::DEV_BALANCE;
@@ -56,61 +56,6 @@ pub(crate) fn number(text: &str) -> Option<u64> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let canonical = text == "0" || !text.starts_with('0');
     (digits && canonical).then(|| text.parse().ok()).flatten()
-}
-
-/// Named parameters of a network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Profile {
-    /// Blocks of 100 ms.
-    #[default]
-    Devnet,
-    /// Blocks of 320 ms.
-    Production,
-    /// As fast as the validators agree: no pace of the Proof of History, empty blocks without a pause.
-    Bench,
-}
-
-impl Profile {
-    /// Its name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Devnet => "devnet",
-            Self::Production => "production",
-            Self::Bench => "bench",
-        }
-    }
-
-    /// The parameters, with a fault model.
-    #[must_use]
-    pub fn params(self, fault_model: FaultModel) -> ChainParams {
-        let params = match self {
-            Self::Devnet => vibecoin_genesis::Profile::Devnet.params(),
-            Self::Production => vibecoin_genesis::Profile::Production.params(),
-            Self::Bench => ChainParams {
-                network: "bench".to_owned(),
-                tick_ms: 1,
-                ticks_per_block: 1,
-                quiet_ticks: 0,
-                hashes_per_tick: 16,
-                empty_block_interval_ms: 1,
-                ..vibecoin_genesis::Profile::Devnet.params().unpaced()
-            },
-        };
-        ChainParams {
-            fault_model,
-            ..params
-        }
-    }
-}
-
-/// Name of a fault model in files.
-#[must_use]
-pub const fn fault_model_name(model: FaultModel) -> &'static str {
-    match model {
-        FaultModel::Byzantine => "byzantine",
-        FaultModel::Crash => "crash",
-    }
 }
 
 /// Parameters of the plan.
@@ -500,14 +445,5 @@ pub(crate) mod tests {
         crash.params.fault_model = vibecoin_primitives::FaultModel::Crash;
         let hash = |spec: &Spec| Network::plan(spec).unwrap().genesis.build().unwrap().hash;
         assert_ne!(hash(&crash), hash(&spec()));
-    }
-
-    #[test]
-    fn every_profile_is_within_the_ranges() {
-        for profile in [Profile::Devnet, Profile::Production, Profile::Bench] {
-            for faults in [FaultModel::Byzantine, FaultModel::Crash] {
-                profile.params(faults).check().unwrap();
-            }
-        }
     }
 }

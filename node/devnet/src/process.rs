@@ -2,14 +2,13 @@
 
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::error::{Class, Error};
-use crate::state::log_before;
 use crate::wait::{Reporter, Reports};
 
 /// Polling interval of conditions without an event.
@@ -248,6 +247,12 @@ pub fn spawn(binary: &Path, arguments: &[&str], folder: &Path, log: &Path) -> Re
         started: started_at(pid),
         go,
     })
+}
+
+/// Path of the previous run's log.
+#[must_use]
+pub fn log_before(log: &Path) -> PathBuf {
+    log.with_extension("log.1")
 }
 
 fn in_path(program: &str) -> bool {

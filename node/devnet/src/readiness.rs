@@ -9,7 +9,7 @@ use vibecoin_primitives::Hash;
 use crate::client;
 use crate::error::{Class, Error};
 use crate::process::{LOOK_EVERY, started_at};
-use crate::state::NodeRecord;
+use crate::record::NodeRecord;
 use crate::wait::{Reporter, Reports};
 
 /// Time after which a wait for nodes is reported.

@@ -12,10 +12,11 @@ use vibecoin_keystore::{Keystore, LOCK_FILE, dev_keys, seeded_key};
 use vibecoin_primitives::{AddressPrefix, PublicKey};
 
 use crate::error::Error;
-use crate::files::{self, TEMPORARY};
+use crate::files::{self, TEMPORARY, remove};
 use crate::home::{DEV_ACCOUNTS, PREFIX_DEFAULT};
 use crate::plan::{FAUCET, PAYOUT};
-use crate::state::{NodeRecord, State, log_before, remove};
+use crate::process::log_before;
+use crate::record::{NodeRecord, State};
 
 /// The account keys that a devnet creates, by name; a key is `None` when its seed is not recorded.
 #[derive(Debug, Default)]

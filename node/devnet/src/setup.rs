@@ -11,8 +11,9 @@ use crate::error::{Class, Error};
 use crate::files;
 use crate::home::{self, DEV_ACCOUNTS, paths_of};
 use crate::homes::{self, Layout};
-use crate::plan::{self, Hosts, Network, Node, Ports, Profile, Spec, fault_model_name};
+use crate::plan::{self, Hosts, Network, Node, Ports, Spec};
 use crate::ports::{Listening, OTHER_BASE};
+use crate::profile::{Profile, fault_model_name};
 use crate::state::{Devnet, NodeRecord, State};
 
 const VALIDATORS_DEFAULT: u32 = 4;

@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use crate::plan::tests::spec;
-use crate::plan::{Network, Profile, Spec};
+use crate::plan::{Network, Spec};
+use crate::profile::Profile;
 use crate::setup::state_of;
 use crate::state::Devnet;
 use crate::wait::Reporter;

@@ -8,9 +8,20 @@ use serde_json::Value;
 
 use crate::error::{Class, Error};
 use crate::files;
-use crate::generate::{COMPOSE_FILE, GENESIS_FILE, OPERATOR, unit_file};
 use crate::home::make_private;
 use crate::wait::{self, Reporter};
+
+/// The genesis file beside the homes, for nodes that join separately.
+pub const GENESIS_FILE: &str = "genesis.toml";
+/// The folder of the operator's keys.
+pub(crate) const OPERATOR: &str = "operator";
+/// The compose file.
+pub(crate) const COMPOSE_FILE: &str = "compose.yaml";
+
+/// The unit file of a node.
+pub(crate) fn unit_file(node: &str) -> String {
+    format!("{node}.service")
+}
 
 /// The summary of a whole network.
 const FINISHED: &str = "network.json";

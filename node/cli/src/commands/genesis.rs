@@ -13,9 +13,9 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::genesis_hints::for_typed;
 use crate::network_args::FaultModelName;
-use crate::numbers::whole;
+use crate::numbers::{number, whole};
 use crate::output::Answer;
-use crate::sending::{address, funds, number};
+use crate::sending::{address, funds};
 use crate::{dev, files};
 
 const EXAMPLES: &str = "\

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use vibecoin_devnet::deployment::Kind;
 use vibecoin_devnet::generate::{GENESIS_FILE, generate, summary};
-use vibecoin_devnet::plan::{Hosts, NODES_MAX, Network, Profile, Spec};
+use vibecoin_devnet::plan::{Hosts, NODES_MAX, Network, Spec};
+use vibecoin_devnet::profile::Profile;
 use vibecoin_keystore::Passphrase;
 use vibecoin_primitives::TimeMs;
 

@@ -18,14 +18,13 @@ use crate::at::At;
 use crate::chain::Chain;
 use crate::choices::ChoiceArgs;
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, Sent};
 use crate::exit::Exit;
 use crate::files;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
 use crate::sending::{Hex, WaitFor, about, build, expect_final, payment, report, sign, submit};
 use crate::signer;
-use crate::taken::Sent;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -3,8 +3,9 @@
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
+use vibecoin_primitives::text::quoted_path;
+
 use crate::exit::Exit;
-use crate::program::quoted_path;
 
 /// The exit for a file by the situation, not by the call that failed: `exit-codes.md` lists them.
 pub fn exit_of_file(error: &io::Error, reads: bool) -> Exit {

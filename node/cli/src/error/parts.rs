@@ -6,12 +6,12 @@ use serde_json::json;
 use vibecoin_devnet::error::{Class, Error as DevnetError, Fault, Request};
 use vibecoin_engine::NodeError;
 use vibecoin_keystore::KeyError;
+use vibecoin_primitives::text::quoted_path;
 use vibecoin_storage::StorageError;
 
 use super::CliError;
 use super::files::file_hint;
 use crate::exit::Exit;
-use crate::program::quoted_path;
 
 impl From<KeyError> for CliError {
     fn from(error: KeyError) -> Self {

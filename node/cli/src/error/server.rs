@@ -7,7 +7,7 @@ use vibecoin_rpc_api::{ApiError, Code};
 
 use super::{CliError, NEWEST, URL_FORM};
 use crate::exit::Exit;
-use crate::output::message;
+use crate::untrusted::message;
 
 /// Maximum number of characters of a reason or a hash in an error of a server.
 const REASON_CHARS_MAX: usize = 100;

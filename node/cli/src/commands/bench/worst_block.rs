@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use vibecoin_devnet::plan::Profile;
+use vibecoin_devnet::profile::Profile;
 use vibecoin_engine::worst_block::{WorstBlock, run};
 use vibecoin_primitives::FaultModel;
 

@@ -29,7 +29,8 @@ const TOKEN: &str = "0123456789abcdef";
 
 /// A devnet with records only.
 pub fn devnet_of(dir: &Path, validators: u32, full: u32) -> Devnet {
-    use vibecoin_devnet::plan::{Hosts, Network, Profile, Spec};
+    use vibecoin_devnet::plan::{Hosts, Network, Spec};
+    use vibecoin_devnet::profile::Profile;
     use vibecoin_primitives::{FaultModel, TimeMs};
     let network = Network::plan(&Spec {
         validators,
