@@ -24,16 +24,14 @@ use crate::globals::Globals;
 use crate::node_url::NodeUrl;
 use crate::settings::{KnobArgs, load};
 use crate::wait::Reports;
-use crate::{devnet_hints, environment, files, output};
+use crate::{devnet_hints, files, output};
 use address::{LOCAL_URL, check_scheme};
-use home::resolved;
+use home::NO_HOME;
 
 /// Maximum size of a response that this client reads, in bytes.
 const RESPONSE_BYTES_MAX: u32 = 64 * 1024 * 1024;
 /// Maximum size of a request that this client sends, in bytes; the node has a separate, smaller limit.
 const REQUEST_BYTES_MAX: u32 = 64 * 1024 * 1024;
-/// The reason of the error when there is no home directory.
-const NO_HOME: &str = "no_home";
 /// Maximum size of the file that holds a node's address, in bytes.
 pub const ENDPOINT_BYTES_MAX: usize = 1024;
 /// Time without an event of a stream after which the wait is reported.
@@ -66,16 +64,7 @@ impl Context {
     /// Takes the options.
     #[must_use]
     pub fn new(globals: Globals) -> Self {
-        let home = globals
-            .home
-            .clone()
-            .or_else(|| environment::default_home(environment::value))
-            .ok_or_else(|| {
-                CliError::usage("there is no home directory: HOME and XDG_DATA_HOME name no absolute path")
-                    .reason(NO_HOME)
-                    .hint("give one with --home DIR")
-            })
-            .and_then(|home| resolved(&home));
+        let home = home::of(globals.home.as_deref());
         Self {
             globals,
             home,

@@ -2,11 +2,28 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::environment;
 use crate::error::CliError;
+
+/// The reason of the error when there is no home directory.
+pub const NO_HOME: &str = "no_home";
+
+/// The given home directory, or that of the environment.
+pub fn of(given: Option<&Path>) -> Result<PathBuf, CliError> {
+    given
+        .map(Path::to_owned)
+        .or_else(|| environment::default_home(environment::value))
+        .ok_or_else(|| {
+            CliError::usage("there is no home directory: HOME and XDG_DATA_HOME name no absolute path")
+                .reason(NO_HOME)
+                .hint("give one with --home DIR")
+        })
+        .and_then(|home| resolved(&home))
+}
 
 /// The home directory as a path of the operating system. A symbolic link is resolved to its target, with or
 /// without a trailing slash, for every command.
-pub fn resolved(home: &Path) -> Result<PathBuf, CliError> {
+fn resolved(home: &Path) -> Result<PathBuf, CliError> {
     let home: PathBuf = home.components().collect();
     let refused = |what: &str| {
         CliError::usage(format!("the home directory {} {what}", home.display()))
