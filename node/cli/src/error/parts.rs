@@ -187,4 +187,50 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn a_fault_of_the_library_keeps_its_text_and_its_remedy() {
+        let fault = DevnetError::new(Class::Fork, "two blocks")
+            .reason("fork")
+            .hint("keep the folder")
+            .data(json!({ "height": 7 }));
+        let expected = CliError::new(Exit::SafetyHalt, "two blocks")
+            .reason("fork")
+            .hint("keep the folder")
+            .data(json!({ "height": 7 }));
+        assert_eq!(CliError::from(fault), expected);
+        let plain = DevnetError::usage("such a network cannot be");
+        assert_eq!(CliError::from(plain), CliError::usage("such a network cannot be"));
+    }
+
+    #[test]
+    fn a_file_of_the_library_is_reported_as_one_of_a_command() {
+        let path = std::path::Path::new("/nowhere/at/all");
+        let missing = || std::io::Error::from(ErrorKind::NotFound);
+        assert_eq!(
+            CliError::from(DevnetError::file("read", path)(missing())),
+            CliError::file("read", path)(missing())
+        );
+    }
+
+    #[test]
+    fn a_request_names_the_node_that_refused_it_and_the_remedy_where_none_answered() {
+        use jsonrpsee::core::client::Error as ClientError;
+        let refused = |at| {
+            CliError::from(DevnetError::Request(Box::new(Request {
+                error: ClientError::Custom("x".to_owned()),
+                during: Some("validator-0 refuses net_getBans".to_owned()),
+                at,
+            })))
+        };
+        let error = refused(None);
+        assert!(
+            error.message.starts_with("validator-0 refuses net_getBans: "),
+            "{}",
+            error.message
+        );
+        // Only where no node answered.
+        let located = refused(Some(("http://h:1".to_owned(), "look at its log".to_owned())));
+        assert_eq!(located, error);
+    }
 }
