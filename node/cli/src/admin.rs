@@ -7,7 +7,7 @@ use jsonrpsee::core::client::Error as ClientError;
 use jsonrpsee::http_client::{HeaderMap, HeaderValue, HttpClient, HttpClientBuilder};
 use serde_json::Value;
 use vibecoin_config::Paths;
-use vibecoin_keystore::{KeyError, private};
+use vibecoin_devnet::home::read_token;
 use zeroize::Zeroizing;
 
 use crate::context::{Context, ENDPOINT_BYTES_MAX};
@@ -88,18 +88,6 @@ impl Admin {
             }
         };
         context.wait(async { call.await.map_err(named) })
-    }
-}
-
-/// The token that a node created for its operator; `None` when it created none.
-///
-/// # Errors
-/// Exit 40 when other users can read the file.
-pub fn read_token(path: &Path) -> Result<Option<Zeroizing<String>>, CliError> {
-    match private::read_secret_text(path) {
-        Ok(text) => Ok(Some(Zeroizing::new(text.trim().to_owned()))),
-        Err(KeyError::Missing { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
     }
 }
 

@@ -1,5 +1,8 @@
 //! State shared by every command: the home directory, the node's address, the client.
 
+mod address;
+mod home;
+
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -10,33 +13,29 @@ use jsonrpsee::http_client::HttpClient;
 use jsonrpsee::ws_client::WsClient;
 use vibecoin_client::Endpoint;
 use vibecoin_config::{Config, Paths};
+use vibecoin_devnet::home::{PREFIX_DEFAULT, keys_of};
 use vibecoin_genesis::{BuiltGenesis, Genesis};
 use vibecoin_keystore::{KeyError, Keystore, NodeKeys};
 use vibecoin_primitives::AddressPrefix;
+use vibecoin_rpc_api::views::TIMEOUT_MS_MAX;
 
-use crate::args::Globals;
-use crate::commands::config::{KnobArgs, load};
-use crate::commands::devnet;
-use crate::commands::keys::NAME_OR_ADDRESS;
 use crate::error::{CliError, URL_FORM};
 use crate::exit::Exit;
+use crate::globals::Globals;
 use crate::node_url::NodeUrl;
+use crate::settings::{KnobArgs, load};
 use crate::wait::Reports;
-use crate::{environment, files, output};
+use crate::{devnet_hints, files, output};
+use address::{LOCAL_URL, check_scheme};
+use home::NO_HOME;
 
-/// Address of a node when no other is known.
-pub const LOCAL_URL: &str = "http://127.0.0.1:8545";
-/// Host and port of that address.
-const LOCAL_HOST: &str = "127.0.0.1";
-const LOCAL_PORT: u16 = 8545;
-/// The reason of the error when there is no home directory.
-const NO_HOME: &str = "no_home";
 /// Maximum size of the file that holds a node's address, in bytes.
 pub const ENDPOINT_BYTES_MAX: usize = 1024;
 /// Time without an event of a stream after which the wait is reported.
 const SILENCE: Duration = Duration::from_secs(10);
-/// The prefix of addresses without a genesis file.
-pub const PREFIX_DEFAULT: &str = "vibet";
+
+/// Remedy for a name without a key where an address is possible, too.
+const NAME_OR_ADDRESS: &str = "give the name of a key, which `vibecoin keys list` shows, or an address";
 
 /// State shared by every command.
 pub struct Context {
@@ -62,16 +61,7 @@ impl Context {
     /// Takes the options.
     #[must_use]
     pub fn new(globals: Globals) -> Self {
-        let home = globals
-            .home
-            .clone()
-            .or_else(|| environment::default_home(environment::value))
-            .ok_or_else(|| {
-                CliError::usage("there is no home directory: HOME and XDG_DATA_HOME name no absolute path")
-                    .reason(NO_HOME)
-                    .hint("give one with --home DIR")
-            })
-            .and_then(|home| resolved(&home));
+        let home = home::of(globals.home.as_deref());
         Self {
             globals,
             home,
@@ -158,6 +148,14 @@ impl Context {
     #[must_use]
     pub const fn timeout(&self) -> Duration {
         Duration::from_secs(self.globals.timeout)
+    }
+
+    /// Time for which a node may hold a call of this command, in milliseconds.
+    #[must_use]
+    pub fn timeout_ms(&self) -> u64 {
+        u64::try_from(self.timeout().as_millis())
+            .unwrap_or(u64::MAX)
+            .min(TIMEOUT_MS_MAX)
     }
 
     /// The node's address: as given, or from the endpoint file of the home's node.
@@ -249,7 +247,7 @@ impl Context {
     }
 
     fn devnet_hint(&self, named: Option<&NodeUrl>) -> Option<String> {
-        devnet::restart_hint(self.home.as_deref().ok()?, named.map(NodeUrl::secret))
+        devnet_hints::restart_hint(self.home.as_deref().ok()?, named.map(NodeUrl::secret))
     }
 
     /// The command that starts the node of the home, or the remedy for a home that does not exist.
@@ -261,7 +259,7 @@ impl Context {
         if let Some(home) = self.absent_home()
             && self.globals.home.is_some()
         {
-            return devnet::gone_hint(home).unwrap_or_else(|| {
+            return devnet_hints::gone_hint(home).unwrap_or_else(|| {
                 format!(
                     "the home {} does not exist: name another with --home, or start a chain of your own in it with \
                      `vibecoin node --dev`",
@@ -409,7 +407,7 @@ impl Context {
         };
         let message = format!("no key {query:?}: the home {} does not exist", home.display());
         let error = CliError::from(KeyError::NotFound { query, dir });
-        let hint = devnet::gone_hint(home).unwrap_or_else(|| {
+        let hint = devnet_hints::gone_hint(home).unwrap_or_else(|| {
             "name the home that has it with --home, or give an address where one is possible".to_owned()
         });
         CliError { message, ..error }.hint(hint)
@@ -465,178 +463,19 @@ impl Context {
     }
 }
 
-/// The files of another home, at the paths in its own configuration.
-pub fn paths_of(home: &Path) -> Result<Paths, CliError> {
-    let loaded = load(home, None, &KnobArgs::default(), Exit::InvalidFile)?;
-    Ok(Paths::new(home, &loaded.config))
-}
-
-/// The keys of a home, at the paths in its configuration.
-pub fn keys_of(paths: &Paths, prefix: AddressPrefix) -> NodeKeys {
-    NodeKeys::new(&paths.home, prefix).with_places(&paths.keystore, &paths.node_key)
-}
-
-/// Refuses an address with an unsupported scheme, and reports the valid form.
-fn check_scheme(url: &NodeUrl) -> Result<(), CliError> {
-    let shown = url.to_string();
-    let (refused, rest) = match shown.split_once("://") {
-        None => (
-            "is no address of a node: it does not begin with http://",
-            shown.as_str(),
-        ),
-        Some(("https" | "wss", rest)) => ("cannot be used: a node speaks http, without TLS", rest),
-        // A library would read the number as an IPv4 address.
-        Some(("http" | "ws", rest)) if port(rest).is_some() => {
-            ("is no address of a node: it has no host", rest)
-        }
-        Some(("http" | "ws", _)) => return Ok(()),
-        Some((_, rest)) => ("cannot be used: a node speaks http", rest),
-    };
-    let rest = with_host_and_port(rest);
-    Err(CliError::usage(format!("{url} {refused}")).hint(format!("write --url http://{rest}")))
-}
-
-/// The port, of a text that is nothing else.
-fn port(text: &str) -> Option<u16> {
-    let text = text.strip_prefix(':').unwrap_or(text);
-    text.strip_suffix('/').unwrap_or(text).parse().ok()
-}
-
-/// An address behind its scheme, with the host or the port of a local node where it has none.
-fn with_host_and_port(rest: &str) -> String {
-    if let Some(port) = port(rest) {
-        return format!("{LOCAL_HOST}:{port}");
-    }
-    let end = rest.find('/').unwrap_or(rest.len());
-    let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    // The colons of an IPv6 address are inside its brackets.
-    let behind = host.rsplit_once(']').map_or(host, |(_, behind)| behind);
-    match (host.is_empty(), behind.contains(':')) {
-        (true, _) => format!("{authority}{LOCAL_HOST}:{LOCAL_PORT}{path}"),
-        (false, true) => rest.to_owned(),
-        (false, false) => format!("{authority}:{LOCAL_PORT}{path}"),
-    }
-}
-
-/// The home directory as a path of the operating system. A symbolic link is resolved to its target, with or
-/// without a trailing slash, for every command.
-fn resolved(home: &Path) -> Result<PathBuf, CliError> {
-    let home: PathBuf = home.components().collect();
-    let refused = |what: &str| {
-        CliError::usage(format!("the home directory {} {what}", home.display()))
-            .reason("bad_home")
-            .hint("name a directory, or one that can be made, with --home DIR")
-    };
-    let there = match std::fs::symlink_metadata(&home) {
-        Ok(there) => there,
-        Err(error) => {
-            return match error.kind() {
-                std::io::ErrorKind::NotFound => Ok(home),
-                std::io::ErrorKind::NotADirectory => Err(refused("cannot be: a part of its path is a file")),
-                _ => Err(CliError::file("read", &home)(error)),
-            };
-        }
-    };
-    let target = if there.is_symlink() {
-        std::fs::canonicalize(&home).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => refused("is a symbolic link that leads nowhere"),
-            _ => CliError::file("read", &home)(error),
-        })?
-    } else {
-        home.clone()
-    };
-    if std::fs::metadata(&target)
-        .map_err(CliError::file("read", &target))?
-        .is_dir()
-    {
-        Ok(target)
-    } else {
-        Err(refused("is not a directory"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn an_address_without_a_scheme_or_with_tls_is_refused_with_the_right_one() {
-        for url in [
-            "127.0.0.1:27100",
-            "https://127.0.0.1:27100",
-            "wss://127.0.0.1:27100",
-        ] {
-            let error = check_scheme(&url.into()).err();
-            let error = error.map(|error| (error.exit, error.hint));
-            let hint = Some("write --url http://127.0.0.1:27100".to_owned());
-            assert_eq!(error, Some((Exit::Usage, hint)), "{url}");
-        }
-        assert_eq!(check_scheme(&LOCAL_URL.into()), Ok(()));
-        assert_eq!(LOCAL_URL, format!("http://{LOCAL_HOST}:{LOCAL_PORT}"));
-    }
-
-    #[test]
     fn an_address_that_cannot_be_read_is_refused_with_the_form_of_one() {
         use clap::Parser as _;
         let line = ["vibecoin", "--url", "http://127.0.0.1:many", "status"];
-        let globals = crate::args::Arguments::try_parse_from(line).map(|arguments| arguments.globals);
+        let globals = crate::commands::Arguments::try_parse_from(line).map(|arguments| arguments.globals);
         let refused = globals
             .ok()
             .and_then(|globals| Context::new(globals).client().err());
         let refused = refused.map(|error| (error.exit, error.hint));
         assert_eq!(refused, Some((Exit::Usage, Some(URL_FORM.to_owned()))));
-    }
-
-    #[test]
-    fn the_address_of_a_hint_has_a_scheme_a_host_and_a_port() {
-        for (typed, hint) in [
-            ("27100", "http://127.0.0.1:27100"),
-            (":27100", "http://127.0.0.1:27100"),
-            ("http://27100", "http://127.0.0.1:27100"),
-            ("http://27100/", "http://127.0.0.1:27100"),
-            ("node.example", "http://node.example:8545"),
-            ("node.example/path", "http://node.example:8545/path"),
-            ("https://user@node.example", "http://user@node.example:8545"),
-            ("[::1]", "http://[::1]:8545"),
-            ("[::1]:27100", "http://[::1]:27100"),
-            ("ftp://127.0.0.1:27100", "http://127.0.0.1:27100"),
-            ("", "http://127.0.0.1:8545"),
-        ] {
-            let error = check_scheme(&typed.into()).err();
-            let shown = error.as_ref().and_then(|error| error.hint.clone());
-            assert_eq!(shown, Some(format!("write --url {hint}")), "{typed}");
-            // Followed.
-            assert_eq!(check_scheme(&hint.into()), Ok(()), "{typed}");
-        }
-        // No port, and no host either.
-        let error = check_scheme(&"70000".into()).err();
-        assert_eq!(
-            error.and_then(|error| error.hint),
-            Some("write --url http://70000:8545".to_owned())
-        );
-    }
-
-    #[test]
-    fn a_home_behind_a_link_is_one_home_however_it_is_written() -> std::io::Result<()> {
-        let folder = tempfile::tempdir()?;
-        let (home, link) = (folder.path().join("home"), folder.path().join("link"));
-        assert_eq!(resolved(&home), Ok(home.clone()), "one that is to be made");
-        std::fs::create_dir(&home)?;
-        std::os::unix::fs::symlink("home", &link)?;
-        let target = std::fs::canonicalize(&home)?;
-        assert_eq!(resolved(&link), Ok(target.clone()));
-        assert_eq!(resolved(&link.join("")), Ok(target));
-        std::fs::remove_dir(&home)?;
-        for path in [link.clone(), link.join("")] {
-            let error = resolved(&path).err().map(|error| (error.exit, error.reason));
-            assert_eq!(error, Some((Exit::Usage, "bad_home".to_owned())), "{path:?}");
-        }
-        std::fs::write(&home, "a file")?;
-        for path in [home.clone(), link, home.join("below")] {
-            let error = resolved(&path).err().map(|error| (error.exit, error.reason));
-            assert_eq!(error, Some((Exit::Usage, "bad_home".to_owned())), "{path:?}");
-        }
-        Ok(())
     }
 }

@@ -1,22 +1,16 @@
 //! The home of a dev chain: one validator, ten funded accounts, nothing encrypted.
 
-use std::path::Path;
-
 use vibecoin_config::Paths;
+use vibecoin_devnet::home::keys_of;
 use vibecoin_genesis::{Genesis, Profile};
 use vibecoin_keystore::{KeyError, NodeKeyRole, dev_keys, dev_validator};
-use vibecoin_primitives::{Address, Amount, ChainParams, Power, TimeMs, Validator};
+use vibecoin_primitives::{Address, ChainParams, Power, TimeMs, Validator};
 
-use crate::context::keys_of;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
-use crate::program::quoted_path;
 
-/// Funded accounts of a dev chain.
-pub const DEV_ACCOUNTS: u32 = 10;
-/// Balance of each of them, in base units: a million coins.
-pub const DEV_BALANCE: Amount = Amount(1_000_000_000_000_000);
+pub use vibecoin_devnet::home::{DEV_ACCOUNTS, DEV_BALANCE, make_private, now};
 
 /// Creates missing files in the home of a dev chain. Existing ones stay.
 ///
@@ -81,42 +75,6 @@ pub fn dev_genesis(now: TimeMs) -> Result<Genesis, CliError> {
             .map(|(_, key)| (Address::from(key.public_key()), DEV_BALANCE))
             .collect(),
     })
-}
-
-/// Creates a directory that only this user may enter.
-pub fn make_private(home: &Path) -> Result<(), CliError> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    if home.is_symlink() && !home.exists() {
-        let message = format!(
-            "{} is a symbolic link to a place where nothing is",
-            home.display()
-        );
-        return Err(CliError::new(Exit::NotFound, message).hint(link_hint(home)));
-    }
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(home)
-        .map_err(CliError::file("make the directory", home))
-}
-
-/// Remedy for a link that leads nowhere.
-fn link_hint(link: &Path) -> String {
-    let target = std::fs::read_link(link).unwrap_or_default();
-    let target = link.parent().unwrap_or(link).join(target);
-    format!(
-        "make the folder that it leads to: `mkdir -p {}`, or remove the link: `rm {}`",
-        quoted_path(&target),
-        quoted_path(link)
-    )
-}
-
-/// Milliseconds since 1970.
-pub fn now() -> TimeMs {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    TimeMs(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

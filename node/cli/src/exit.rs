@@ -115,6 +115,13 @@ mod tests {
     }
 
     #[test]
+    fn the_exits_that_a_unit_file_does_not_restart_are_in_the_table() {
+        for code in vibecoin_devnet::deployment::FINAL_EXITS.split(' ') {
+            assert_ne!(Exit::from_code(code.parse().unwrap()), Exit::Failure, "{code}");
+        }
+    }
+
+    #[test]
     fn codes_of_other_rooms_find_their_exit() {
         for exit in Exit::ALL {
             assert_eq!(Exit::from_code(exit.code()), *exit);

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use vibecoin_genesis::{GenesisError, Problem};
 use vibecoin_primitives::AddressError;
-
-use crate::program::quoted_path;
+use vibecoin_primitives::text::quoted_path;
 
 /// Source of valid values.
 const FORM: &str =

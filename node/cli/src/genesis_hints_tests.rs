@@ -10,7 +10,7 @@ use vibecoin_primitives::limits::VALIDATORS_MAX;
 use vibecoin_primitives::{Address, AddressPrefix, PublicKey, SecretKey};
 
 use super::*;
-use crate::args::Arguments;
+use crate::commands::Arguments;
 use crate::context::Context;
 use crate::output::Format;
 

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Command, CommandFactory as _, Parser as _};
 
-use crate::args::Arguments;
+use crate::commands::Arguments;
 
 const TABLE: &str = include_str!("../hints.md");
 /// Folders whose sources contain messages of the program.

@@ -9,8 +9,8 @@
 //! - Exit codes are `exit::Exit`, and nothing else.
 //! - Client commands talk to a node through the client that is generated from the interface's own traits.
 //!
-//! Read in this order: `exit`, `error`, `output` (the contract), `args` (the arguments), `context` (state
-//! shared by every command), `commands`.
+//! Read in this order: `exit`, `error`, `output` (the contract), `globals` (the options of every command),
+//! `context` (state shared by every command), `commands`, `args` (from the command line to a command).
 
 mod admin;
 mod args;
@@ -18,30 +18,45 @@ mod commands;
 mod context;
 mod error;
 mod exit;
+mod globals;
 mod output;
 
+mod addresses;
+mod at;
+mod build_facts;
 mod chain;
+mod choices;
 mod dev;
+mod devnet_hints;
 mod environment;
+mod figures;
 mod files;
+mod follow;
 mod genesis_hints;
+mod hex_args;
 mod loading;
 mod logging;
+mod network_args;
 mod node_url;
+mod numbers;
 mod passphrase;
+mod poh_speed;
 mod program;
 mod running;
 mod scratch;
 mod secrets;
 mod sending;
+mod settings;
+mod signer;
 mod taken;
 mod turn;
+mod untrusted;
 mod usage;
 mod wait;
 
 use std::process::ExitCode;
 
-use args::Arguments;
+use commands::Arguments;
 use context::Context;
 use node_url::NodeUrl;
 use output::Format;

@@ -8,10 +8,10 @@ use tracing_subscriber::fmt::format::{DefaultFields, Format};
 use vibecoin_config::{LogConfig, LogFormat};
 use vibecoin_primitives::text::{is_hidden, visible};
 
-use crate::args::{Color, Globals};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::globals::{Color, Globals};
 
 /// A panic is one line, then the process aborts: a thread that ended silently would leave half a node. A
 /// panic that is caught at the transaction being executed is the line alone.
@@ -175,7 +175,7 @@ mod tests {
     fn the_filter_is_what_the_configuration_says_unless_the_command_line_says_otherwise() {
         use clap::Parser as _;
         let shown = |line: &str, text: &str| {
-            let arguments = crate::args::Arguments::try_parse_from(line.split(' ')).ok();
+            let arguments = crate::commands::Arguments::try_parse_from(line.split(' ')).ok();
             let config = LogConfig {
                 filter: text.to_owned(),
                 ..vibecoin_config::Config::default().log

@@ -5,10 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::ValueEnum;
 use serde_json::Value;
+use vibecoin_devnet::wait::Reporter;
 use vibecoin_primitives::text::{visible, visible_lines};
 
 use crate::error::CliError;
 use crate::exit::Exit;
+
+pub use crate::untrusted::{cell, message};
 
 /// The form of results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -221,26 +224,12 @@ pub fn say(text: &str) {
     }
 }
 
+/// The lines of long operations, on stderr.
+pub const REPORTER: Reporter = Reporter::new(note, say);
+
 /// Writes a line to stderr, escaped as [`stdout`].
 pub fn note(text: &str) {
     let _gone = writeln!(io::stderr().lock(), "{}", visible_lines(text));
-}
-
-/// Maximum number of characters of a message of a server, of a peer or about a file.
-const MESSAGE_CHARS_MAX: usize = 2_000;
-/// Maximum number of characters of a cell of a table.
-const CELL_CHARS_MAX: usize = 200;
-
-/// An untrusted message on one line, so that it cannot pass for a line of ours.
-#[must_use]
-pub fn message(text: &str) -> String {
-    visible(text, MESSAGE_CHARS_MAX).into_owned()
-}
-
-/// An untrusted text as a cell of a table.
-#[must_use]
-pub fn cell(text: &str) -> std::borrow::Cow<'_, str> {
-    visible(text, CELL_CHARS_MAX)
 }
 
 /// JSON as aligned lines of `name  value`; nested names are joined by dots, items of lists are blocks.

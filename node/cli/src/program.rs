@@ -5,8 +5,8 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use crate::args::Globals;
 use crate::error::CliError;
+use crate::globals::Globals;
 use crate::node_url::NodeUrl;
 use crate::output::Answer;
 
@@ -164,7 +164,7 @@ mod tests {
     fn an_option_that_a_variable_may_have_set_for_one_command_is_named() {
         use clap::Parser as _;
         let line = ["vibecoin", "--home", "/h", "--url", "http://h:1", "status"];
-        let globals = crate::args::Arguments::try_parse_from(line).map(|arguments| arguments.globals);
+        let globals = crate::commands::Arguments::try_parse_from(line).map(|arguments| arguments.globals);
         let globals = globals.ok();
         assert_eq!(
             Typed::new(Some("./v".into()), globals.as_ref()),
@@ -263,6 +263,7 @@ mod tests {
         let mut files = Vec::new();
         for room in [
             "src",
+            "../devnet/src",
             "../engine/src",
             "../config/src",
             "../../storage/src",
@@ -285,7 +286,7 @@ mod tests {
                 });
                 let line: Vec<_> = std::iter::once("vibecoin").chain(words).collect();
                 // A command in parts (`{}`) is one argument each; a whole group of commands prints its help.
-                if let Err(error) = crate::args::Arguments::try_parse_from(&line) {
+                if let Err(error) = crate::commands::Arguments::try_parse_from(&line) {
                     assert!(!error.use_stderr(), "{}: `{command}`: {error}", path.display());
                 }
                 named = named.saturating_add(1);

@@ -7,17 +7,17 @@ use vibecoin_client::{build, next_nonce, sign};
 use vibecoin_primitives::{Address, AddressPrefix, Amount, Hash, Operation, SecretKey, TransactionBody};
 use vibecoin_rpc_api::methods::TxApiClient;
 use vibecoin_rpc_api::views::{
-    StatusView, SubmitOptions, Submitted, TIMEOUT_MS_MAX, TransactionState, TransactionView, Wait,
-    WaitOptions,
+    StatusView, SubmitOptions, Submitted, TransactionState, TransactionView, Wait, WaitOptions,
 };
 use vibecoin_rpc_api::{AddressText, ApiError, Code, Text as _, U64};
 
 use crate::chain::Chain;
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, Sent};
 use crate::exit::Exit;
+use crate::numbers::number;
 use crate::output::{Answer, cell, message};
-use crate::taken::{Sent, Signed};
+use crate::taken::Signed;
 use crate::turn::Turn;
 
 pub use vibecoin_client::Choices;
@@ -129,7 +129,7 @@ pub async fn pay(
         return Ok(report(&taken, Some(fee)));
     }
     let options = WaitOptions {
-        timeout_ms: Some(U64(timeout_ms(context))),
+        timeout_ms: Some(U64(context.timeout_ms())),
     };
     expect_final(context, &signed.hash);
     let waited = TxApiClient::wait(client, signed.hash.into(), Some(options)).await;
@@ -179,13 +179,6 @@ async fn sign_unknown(
     Err(CliError::new(Exit::Rejected, message)
         .reason("known_payment")
         .hint("another --url names another node"))
-}
-
-/// Time for which a node may hold a call of this command, in milliseconds.
-pub fn timeout_ms(context: &Context) -> u64 {
-    u64::try_from(context.timeout().as_millis())
-        .unwrap_or(u64::MAX)
-        .min(TIMEOUT_MS_MAX)
 }
 
 /// From now on the command waits for the node to report a transaction in a block.
@@ -245,7 +238,7 @@ pub async fn submit(
 ) -> Result<Submitted, CliError> {
     let options = SubmitOptions {
         wait: wait.into(),
-        timeout_ms: Some(U64(timeout_ms(context))),
+        timeout_ms: Some(U64(context.timeout_ms())),
         min_height: None,
     };
     about(
@@ -309,26 +302,6 @@ pub fn report(submitted: &Submitted, fee: Option<Amount>) -> Answer {
     } else {
         answer
     }
-}
-
-/// Parses a whole number as the RPC interface does: no sign, no spaces, no superfluous zeros.
-///
-/// # Errors
-/// A message for the user.
-pub fn number(text: &str) -> Result<u64, String> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    let canonical = text == "0" || !text.starts_with('0');
-    let read = if digits && canonical {
-        text.parse().ok()
-    } else {
-        None
-    };
-    read.ok_or_else(|| {
-        format!(
-            "it is a whole number, 0 to {}, without sign and leading zeros",
-            u64::MAX
-        )
-    })
 }
 
 /// Parses an amount.

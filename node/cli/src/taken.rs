@@ -7,95 +7,23 @@
 //! one is the only one.
 
 use jsonrpsee::http_client::HttpClient;
-use serde_json::{Value, json};
+use serde_json::json;
 use vibecoin_light::{Fact, ProofFile, Trust, verify};
-use vibecoin_primitives::{Address, Hash, Height, Nonce, TransactionBody};
+use vibecoin_primitives::{Address, Hash, Height, Nonce};
+use vibecoin_rpc_api::U64;
 use vibecoin_rpc_api::methods::{ChainApiClient as _, MempoolApiClient, ProofApiClient, TxApiClient};
 use vibecoin_rpc_api::views::{
     BlockOptions, BlockTransactions, TransactionDetail, TransactionView, WaitOptions,
 };
-use vibecoin_rpc_api::{Code, Text as _, U64};
 
 use crate::chain::Chain;
 use crate::context::Context;
-use crate::error::{CliError, waiting_hint};
+use crate::error::{CliError, Sent, lookup_hint};
 use crate::exit::Exit;
-use crate::sending::timeout_ms;
 
 /// Maximum number of blocks searched for the other transaction. There are few between reading a nonce and a
 /// refusal.
 const BLOCKS_MAX: u64 = 64;
-
-/// Identifies a signed transaction that was submitted. The node has it, whatever it answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sent {
-    /// Its hash; `None` where the genesis hash that it depends on is not known.
-    pub hash: Option<Hash>,
-    /// Its nonce.
-    pub nonce: Nonce,
-    /// The last height at which it may be in a block.
-    pub valid_until: Height,
-}
-
-impl Sent {
-    /// From a transaction's body.
-    pub fn new(body: &TransactionBody, hash: Option<Hash>) -> Self {
-        Self {
-            hash,
-            nonce: body.nonce,
-            valid_until: body.valid_until,
-        }
-    }
-
-    /// Adds the transaction to an error that occurred after signing. Where the outcome is unknown, the hint
-    /// has the command that queries it, before another transaction is made.
-    pub fn named_in(self, error: CliError) -> CliError {
-        let is = |code: Code| error.code == i64::from(code.number());
-        let is_refused = matches!(error.exit, Exit::Rejected | Exit::Usage);
-        let is_taken = is(Code::NonceTooLow) || is(Code::ReplacementUnderpriced);
-        let is_unknown = error.data.get("status").and_then(Value::as_str) == Some("unknown");
-        let hint = match (self.hash, error.hint) {
-            (None, hint) => hint,
-            (Some(hash), _) if is(Code::Timeout) && !is_unknown => Some(waiting_hint(&hash.to_text())),
-            (_, hint) if is_refused && !is_taken => hint,
-            (Some(hash), Some(hint)) => Some(format!("{}; {hint}", lookup_hint(hash))),
-            (Some(hash), None) => Some(lookup_hint(hash)),
-        };
-        CliError {
-            hint,
-            sent: Some(Box::new(self)),
-            ..error
-        }
-    }
-
-    /// The structured details.
-    pub fn to_json(self) -> Value {
-        json!({
-            "hash": self.hash.map(|hash| hash.to_text()),
-            "nonce": self.nonce.0.to_string(),
-            "validUntil": self.valid_until.0.to_string(),
-        })
-    }
-
-    /// The line of text.
-    pub fn to_text(self) -> String {
-        let hash = self
-            .hash
-            .map_or_else(|| "a transaction".to_owned(), |hash| hash.to_text());
-        format!(
-            "{hash} with nonce {} may be included until height {}",
-            self.nonce, self.valid_until
-        )
-    }
-}
-
-/// The command that queries the outcome of a transaction.
-fn lookup_hint(hash: Hash) -> String {
-    format!(
-        "ask with `vibecoin tx status {}`, also at another node, before you pay again",
-        hash.to_text()
-    )
-}
 
 /// A payment that was signed and sent.
 #[derive(Clone, Copy, Debug)]
@@ -150,7 +78,7 @@ impl Signed {
         let mut waiting = waiting.pending.iter().chain(&waiting.queued);
         if let Some(other) = waiting.find(|entry| self.has_same_nonce(&entry.transaction, chain)) {
             let options = WaitOptions {
-                timeout_ms: Some(U64(timeout_ms(context))),
+                timeout_ms: Some(U64(context.timeout_ms())),
             };
             let hash = other.transaction.hash.0;
             let _settled = TxApiClient::wait(client, hash.into(), Some(options)).await?;

@@ -1,32 +1,13 @@
 //! Wrong arguments: detected by clap, and reported like every other error: fault, location, remedy.
 
 use std::error::Error as _;
-use std::ops::RangeInclusive;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, CommandFactory as _};
 
-use crate::args::Arguments;
+use crate::commands::Arguments;
 use crate::error::CliError;
 use crate::output::message;
-
-/// Parser of an argument that is a whole number within bounds, which its error states.
-pub fn whole<T: TryFrom<u64> + 'static>(
-    range: RangeInclusive<u64>,
-) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
-    move |text| {
-        let read = crate::sending::number(text).ok();
-        read.filter(|number| range.contains(number))
-            .and_then(|number| T::try_from(number).ok())
-            .ok_or_else(|| {
-                format!(
-                    "it is a whole number, {} to {}, without sign and leading zeros",
-                    range.start(),
-                    range.end()
-                )
-            })
-    }
-}
 
 /// Converts an error of clap; `typed` are the arguments without the program.
 pub fn error(error: &clap::Error, typed: impl Iterator<Item = String>) -> CliError {

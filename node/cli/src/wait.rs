@@ -1,143 +1,14 @@
-//! Waiting for another process, never in silence: the holder and the elapsed time are reported.
+//! Waiting for another process, never in silence.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use crate::error::CliError;
-use crate::output::note;
+pub use vibecoin_devnet::wait::{Reports, holder, report};
 
-/// Time between two attempts to take the lock. The lock of a file cannot be awaited with a report in between.
-const RETRY: Duration = Duration::from_millis(10);
-/// Time after which a wait is reported first.
-const FIRST_AFTER: Duration = Duration::from_secs(1);
-/// Time from one report to the next.
-const THEN_EVERY: Duration = Duration::from_secs(10);
-
-/// Schedule of the reports of a wait: after a while, then every ten seconds.
-#[derive(Debug)]
-pub struct Reports {
-    begun: Instant,
-    next: Duration,
-}
-
-impl Reports {
-    /// A wait that begins now, for an event that should have occurred already.
-    #[must_use]
-    pub fn begin() -> Self {
-        Self::after(FIRST_AFTER)
-    }
-
-    /// A wait that begins now and is normal until this time.
-    #[must_use]
-    pub fn after(first: Duration) -> Self {
-        Self {
-            begun: Instant::now(),
-            next: first,
-        }
-    }
-
-    /// The time until a report is due.
-    pub fn until_due(&self) -> Duration {
-        self.next.saturating_sub(self.begun.elapsed())
-    }
-
-    /// The elapsed seconds of the wait, when a report is due.
-    pub fn due(&mut self) -> Option<u64> {
-        let waited = self.begun.elapsed();
-        if waited < self.next {
-            return None;
-        }
-        self.next = waited.saturating_add(THEN_EVERY);
-        Some(waited.as_secs())
-    }
-}
-
-/// Takes the lock of an open file, and reports while another process holds it. `who` describes that process.
-///
-/// # Errors
-/// The system's error for the file at `path`.
-pub fn lock(file: &File, path: &Path, who: &str) -> Result<(), CliError> {
-    take(file, path, who).map_err(CliError::file("lock", path))
-}
+use crate::output::REPORTER;
 
 /// Waits for the lock of a folder with keys; for [`vibecoin_keystore::private::wait_with`].
 pub fn for_keys(folder: &File, path: &Path) -> io::Result<()> {
-    take(folder, path, "another command that changes these keys")
-}
-
-fn take(file: &File, path: &Path, who: &str) -> io::Result<()> {
-    let mut reports = Reports::begin();
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(()),
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
-        if let Some(seconds) = reports.due() {
-            note(&report(file, path, who, seconds));
-        }
-        std::thread::sleep(RETRY);
-    }
-}
-
-/// Report of a wait for a lock: the holder, and the elapsed time.
-pub fn report(file: &File, path: &Path, who: &str, seconds: u64) -> String {
-    let holder = holder(file).map_or_else(String::new, |pid| format!(" (pid {pid})"));
-    format!(
-        "waiting for {who}{holder}, for {seconds} s; it has the lock {}",
-        path.display()
-    )
-}
-
-/// Returns true if an open file still has this name.
-pub fn is_at(file: &File, path: &Path) -> bool {
-    let (Ok(open), Ok(named)) = (file.metadata(), std::fs::symlink_metadata(path)) else {
-        return false;
-    };
-    (open.dev(), open.ino()) == (named.dev(), named.ino())
-}
-
-/// The process that holds the lock of a file, where the system reports it.
-pub fn holder(file: &File) -> Option<u32> {
-    let inode = file.metadata().ok()?.ino();
-    let table = std::fs::read_to_string("/proc/locks").ok()?;
-    table.lines().find_map(|line| locker(line, inode))
-}
-
-/// The process of a line such as `1: FLOCK  ADVISORY  WRITE 1234 08:02:5678 0 EOF`, if it is of this inode.
-fn locker(line: &str, inode: u64) -> Option<u32> {
-    let mut fields = line.split_whitespace().skip(1);
-    if fields.next()? != "FLOCK" {
-        return None;
-    }
-    let (pid, place) = (fields.nth(2)?, fields.next()?);
-    let found: u64 = place.rsplit_once(':')?.1.parse().ok()?;
-    (found == inode).then(|| pid.parse().ok())?
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_holder_of_a_lock_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("lock");
-        let file = File::create(&path).unwrap();
-        assert_eq!(holder(&file), None);
-        file.lock().unwrap();
-        assert_eq!(holder(&File::open(&path).unwrap()), Some(std::process::id()));
-        let line = "12: FLOCK  ADVISORY  WRITE 77 fd:00:41 0 EOF";
-        assert_eq!((locker(line, 41), locker(line, 42)), (Some(77), None));
-        // A process that waits for the lock is not a holder.
-        assert_eq!(
-            locker("12: -> FLOCK  ADVISORY  WRITE 78 fd:00:41 0 EOF", 41),
-            None
-        );
-        assert_eq!(locker("12: POSIX  ADVISORY  WRITE 78 fd:00:41 0 EOF", 41), None);
-    }
+    vibecoin_devnet::wait::take(folder, path, "another command that changes these keys", REPORTER)
 }

@@ -114,12 +114,6 @@ impl Process {
             .expect("kill runs");
         assert!(status.success(), "kill -{name} {}", self.pid());
     }
-
-    /// Resident memory in KiB.
-    #[must_use]
-    pub fn rss_kib(&self) -> u64 {
-        rss_kib(self.pid()).unwrap_or(0)
-    }
 }
 
 /// Resident memory of a process in KiB; `None` when it has ended.
@@ -138,17 +132,6 @@ fn memory_kib(pid: u32, name: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
-}
-
-/// Processor seconds that a process has used so far; `None` when it has ended.
-#[must_use]
-pub fn cpu_ticks(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in brackets may contain anything; the fields behind it are fixed.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    user.checked_add(system)
 }
 
 fn tail(log: &std::path::Path) -> String {

@@ -2,24 +2,24 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::json;
-use vibecoin_keystore::NEW_NAME_BYTES_MAX;
 use vibecoin_light::{PROOF_FILE_BYTES_MAX, ProofFile};
-use vibecoin_primitives::{Address, AddressPrefix};
 use vibecoin_rpc_api::limits::PAGE_MAX;
 use vibecoin_rpc_api::methods::{AccountApiClient as _, ProofApiClient as _};
 use vibecoin_rpc_api::views::{AccountListOptions, AddressesArg, AtOptions, ReadOptions};
-use vibecoin_rpc_api::{AddressArg, AddressText, Arg, BlockRef, Cursor, Text as _, U64};
+use vibecoin_rpc_api::{Arg, Cursor, Text as _, U64};
 
+use crate::addresses::named;
+use crate::at::At;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
+use crate::numbers::whole;
 use crate::output::Answer;
 use crate::program::quoted_path;
-use crate::sending::{Hex, amount, payee, wrong_address};
-use crate::usage::whole;
+use crate::sending::amount;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -68,24 +68,6 @@ pub enum AccountCommand {
     },
 }
 
-/// The state to read.
-#[derive(Args, Clone, Debug, Default)]
-pub struct At {
-    /// Height, block hash, `latest`, `earliest` or `genesis`; today nodes keep the newest state alone
-    #[arg(long, value_name = "BLOCK")]
-    pub at: Option<String>,
-}
-
-impl At {
-    /// The block as an RPC argument.
-    ///
-    /// # Errors
-    /// Exit 2 for a text that is not a block.
-    pub fn get(&self) -> Result<Option<BlockRef>, CliError> {
-        Ok(self.at.as_deref().map(str::parse).transpose()?)
-    }
-}
-
 impl AccountCommand {
     /// Runs the command.
     ///
@@ -123,43 +105,6 @@ impl AccountCommand {
             } => proof(context, &account, out, force, &at),
         }
     }
-}
-
-/// An address as typed, or that of a key of the home. The node checks the prefix.
-///
-/// # Errors
-/// Exit 5 for a text as short as a name that is not the name of a key, 2 for an address with a typo.
-pub fn named(context: &Context, text: &str) -> Result<AddressArg, CliError> {
-    if looks_like_an_address(text) {
-        let read = AddressText::from_text(text);
-        return Ok(Arg::new(read.map_err(|error| wrong_address(text, error))?));
-    }
-    match context.keys_with(text).and_then(|keys| Ok(keys.find(text)?)) {
-        Ok(info) => Ok(Address::from(info.public_key).into()),
-        // A key that exists and cannot be read is reported as such, not taken for an address.
-        Err(error) if error.exit != Exit::NotFound => Err(error),
-        Err(error) => match AddressText::from_text(text) {
-            Ok(address) => Ok(Arg::new(address)),
-            Err(_) => Err(context.or_address(error)),
-        },
-    }
-}
-
-/// Recipient of a payment: an address as [`payee`] accepts it, or the name of a key of the home.
-pub fn recipient(
-    context: &Context,
-    text: &str,
-    prefix: &AddressPrefix,
-    hex: Hex,
-) -> Result<Address, CliError> {
-    if looks_like_an_address(text) {
-        return payee(text, prefix, hex);
-    }
-    Ok(named(context, text)?.get()?.on(prefix)?)
-}
-
-fn looks_like_an_address(text: &str) -> bool {
-    text.starts_with("0x") || text.starts_with("0X") || text.len() > NEW_NAME_BYTES_MAX
 }
 
 fn show(context: &Context, account: &str, at: &At) -> Result<Answer, CliError> {

@@ -6,12 +6,12 @@ use vibecoin_rpc_api::methods::ChainApiClient as _;
 use vibecoin_rpc_api::views::{BlockOptions, BlockRangeOptions, Order, Topic, TransactionDetail};
 use vibecoin_rpc_api::{Arg, BlockRef, Cursor, Text as _};
 
-use super::subscribe::{Follow, follow};
 use crate::context::Context;
 use crate::error::{CliError, NEWEST};
 use crate::exit::Exit;
+use crate::follow::{Follow, follow};
+use crate::numbers::whole;
 use crate::output::{Answer, message};
-use crate::usage::whole;
 
 /// How much of a block's transactions to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -1,10 +1,9 @@
 //! `vibecoin completions`: completion scripts for shells.
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use clap_complete::Shell;
 use serde_json::json;
 
-use crate::args::Arguments;
 use crate::output::Answer;
 
 /// Arguments of `completions`.
@@ -16,11 +15,11 @@ pub struct CompletionsArgs {
 }
 
 impl CompletionsArgs {
-    /// Generates the script.
+    /// Generates the script for `command`, the whole program.
     #[must_use]
-    pub fn run(self) -> Answer {
+    pub fn run(self, command: &mut Command) -> Answer {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Arguments::command(), "vibecoin", &mut script);
+        clap_complete::generate(self.shell, command, "vibecoin", &mut script);
         let script = String::from_utf8_lossy(&script).into_owned();
         Answer::new(json!({ "shell": self.shell.to_string(), "script": script })).text(script)
     }

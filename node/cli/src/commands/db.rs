@@ -46,7 +46,7 @@ pub enum DbCommand {
     /// Forget the blocks above a height
     Rewind {
         /// The height that becomes the head
-        #[arg(long, value_name = "HEIGHT", allow_negative_numbers = true, value_parser = crate::sending::number)]
+        #[arg(long, value_name = "HEIGHT", allow_negative_numbers = true, value_parser = crate::numbers::number)]
         to: u64,
     },
 }

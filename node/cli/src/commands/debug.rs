@@ -2,9 +2,10 @@
 
 use clap::Subcommand;
 use serde_json::json;
-use vibecoin_primitives::{PublicKey, Signature, hex};
+use vibecoin_primitives::{PublicKey, Signature};
 
 use crate::error::CliError;
+use crate::hex_args::{bytes, fixed};
 use crate::output::Answer;
 
 /// The commands of `debug`.
@@ -55,25 +56,6 @@ impl DebugCommand {
             }
         }
     }
-}
-
-/// Bytes of hex, with or without `0x`.
-pub fn bytes(what: &str, text: &str) -> Result<Vec<u8>, CliError> {
-    let prefixed = if text.starts_with("0x") {
-        text.to_owned()
-    } else {
-        format!("0x{text}")
-    };
-    hex::decode(&prefixed).map_err(|error| CliError::usage(format!("{what}: {error}")))
-}
-
-/// Exactly `N` bytes of hex, with or without `0x`.
-pub fn fixed<const N: usize>(what: &str, text: &str) -> Result<[u8; N], CliError> {
-    let found = bytes(what, text)?;
-    let count = found.len();
-    found
-        .try_into()
-        .map_err(|_| CliError::usage(format!("{what}: expected {N} bytes of hex, found {count}")))
 }
 
 #[cfg(test)]

@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use vibecoin_genesis::{BuiltGenesis, Genesis, GenesisError, Profile};
-use vibecoin_primitives::{Address, AddressPrefix, Amount, FaultModel, Power, PublicKey, TimeMs, Validator};
+use vibecoin_primitives::{Address, AddressPrefix, Amount, Power, PublicKey, TimeMs, Validator};
 use vibecoin_rpc_api::views::ParamsView;
 
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::genesis_hints::for_typed;
+use crate::network_args::FaultModelName;
+use crate::numbers::{number, whole};
 use crate::output::Answer;
-use crate::sending::{address, funds, number};
-use crate::usage::whole;
+use crate::sending::{address, funds};
 use crate::{dev, files};
 
 const EXAMPLES: &str = "\
@@ -33,15 +34,6 @@ pub enum ProfileName {
     Production,
     /// One developer: blocks on demand, public keys.
     Dev,
-}
-
-/// Which faults the validators survive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum FaultModelName {
-    /// Up to a third may lie.
-    Byzantine,
-    /// Up to a half may stop, nobody may lie.
-    Crash,
 }
 
 /// The commands of `genesis`.
@@ -206,10 +198,8 @@ fn start(
     if let Some(prefix) = prefix {
         params.address_prefix = prefix;
     }
-    match fault_model {
-        Some(FaultModelName::Byzantine) => params.fault_model = FaultModel::Byzantine,
-        Some(FaultModelName::Crash) => params.fault_model = FaultModel::Crash,
-        None => {}
+    if let Some(model) = fault_model {
+        params.fault_model = model.into();
     }
     params
         .check()
@@ -348,7 +338,7 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
-    use crate::args::Arguments;
+    use crate::commands::Arguments;
     use crate::output::Format;
 
     const KEY: &str = "0x8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c";

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 use vibecoin_config::{Paths, Value};
+use vibecoin_devnet::guard::make_guard;
 use vibecoin_genesis::GENESIS_BYTES_MAX;
 use vibecoin_keystore::NodeKeyRole;
 use vibecoin_storage::files::GuardFile;
@@ -145,69 +146,13 @@ fn place_genesis(paths: &Paths, text: &str, hash: vibecoin_primitives::Hash) -> 
     Err(CliError::new(Exit::GenesisMismatch, message).hint("use another --home for another chain"))
 }
 
-/// Creates the double-sign guard of a key that has signed nothing. An existing one is accepted if it has
-/// never recorded a signature: an interrupted command created it, and not the key.
-pub fn make_guard(path: &Path) -> Result<(), CliError> {
-    if let Some(folder) = path.parent() {
-        dev::make_private(folder)?;
-    }
-    if path.symlink_metadata().is_ok() {
-        return unused_guard(path);
-    }
-    GuardFile::create(path)?;
-    Ok(())
-}
-
 /// Creates the guard of a key that was copied into the home. An intact existing one stays.
 fn guard_by_hand(path: &Path) -> Result<(), CliError> {
     if !files::exists(path)? {
-        return make_guard(path);
+        return Ok(make_guard(path)?);
     }
     GuardFile::open(path).map(drop).map_err(|error| {
         CliError::new(Exit::SafetyHalt, format!("{}: {error}", path.display()))
             .hint("restore the guard file, or remove it if its key certainly never signed")
     })
-}
-
-/// Returns true if the guard has recorded a signature: it belongs to its key, and to no other.
-pub fn is_used(guard: &Path) -> bool {
-    GuardFile::open(guard).is_ok_and(|guard| guard.latest().is_some())
-}
-
-/// Accepts an existing guard if it has never recorded a signature.
-fn unused_guard(path: &Path) -> Result<(), CliError> {
-    let detail = match GuardFile::open(path) {
-        Ok(guard) if guard.latest().is_none() && !guard.was_torn() => return Ok(()),
-        Ok(_) => "exists already, and was used".to_owned(),
-        Err(error) => error.to_string(),
-    };
-    Err(CliError::new(Exit::Io, format!("{}: {detail}", path.display()))
-        .hint("a guard without its key belongs to a key that may have signed; do not delete it"))
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use vibecoin_primitives::{Height, Round};
-    use vibecoin_storage::files::GuardEntry;
-
-    use super::*;
-
-    #[test]
-    fn a_guard_of_an_interrupted_command_is_taken_and_one_that_was_used_is_not() {
-        let home = tempfile::tempdir().unwrap();
-        let path = home.path().join("consensus/guard");
-        make_guard(&path).unwrap();
-        make_guard(&path).unwrap();
-        let entry = GuardEntry {
-            height: Height(1),
-            round: Round(0),
-            step: 0,
-            payload: vec![1],
-        };
-        GuardFile::open(&path).unwrap().store(entry, 0).unwrap();
-        assert!(make_guard(&path).unwrap_err().hint.is_some());
-        std::fs::write(&path, "").unwrap();
-        assert!(make_guard(&path).is_err());
-    }
 }

@@ -4,17 +4,18 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use vibecoin_keystore::{COIN_TYPE_TEST, KeyError, KeyInfo, KeyList, Keystore, Mnemonic, import};
+use vibecoin_keystore::{COIN_TYPE_TEST, KeyError, KeyInfo, KeyList, Mnemonic, import};
 use vibecoin_primitives::{PublicKey, SecretKey, Signature};
 
-use super::debug::bytes;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
+use crate::hex_args::{bytes, fixed};
+use crate::numbers::whole;
 use crate::output::{self, Answer};
 use crate::passphrase::PassphraseArgs;
-use crate::usage::whole;
+use crate::signer::{load, opened};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,9 +23,6 @@ Examples:
   vibecoin keys import bob --mnemonic words.txt  the same key from its words
   vibecoin keys list
   vibecoin keys sign alice --message 0x68656c6c6f";
-
-/// Remedy for a name without a key where an address is possible, too.
-pub const NAME_OR_ADDRESS: &str = "give the name of a key, which `vibecoin keys list` shows, or an address";
 
 /// Prefix of a message that is signed by hand, so that it can never be a transaction or a vote.
 const MESSAGE_TAG: &[u8] = b"vibecoin/message/v1";
@@ -220,23 +218,6 @@ fn of_import(error: KeyError) -> CliError {
     }
 }
 
-/// The keys of the home, with unencrypted ones if that was allowed. A dev chain's keys are public anyway.
-fn opened(context: &Context, keys: Keystore, passphrase: &PassphraseArgs) -> Result<Keystore, CliError> {
-    let dev = context.genesis()?.is_some_and(|genesis| genesis.params.dev);
-    Ok(if dev || passphrase.allow_unencrypted {
-        keys.allow_unencrypted()
-    } else {
-        keys
-    })
-}
-
-/// A key of the home, after requesting its passphrase.
-pub fn load(context: &Context, key: &str, passphrase: &PassphraseArgs) -> Result<SecretKey, CliError> {
-    let keys = opened(context, context.keys_with(key)?, passphrase)?;
-    let key = keys.load(key, &mut passphrase.source());
-    key.map_err(|error| passphrase.failed(error))
-}
-
 fn store(
     context: &Context,
     name: &str,
@@ -304,8 +285,8 @@ fn tagged(message: &[u8]) -> Vec<u8> {
 }
 
 fn verify(public_key: &str, signature: &str, message: &str) -> Result<Answer, CliError> {
-    let key = super::debug::fixed("public key", public_key).map(PublicKey)?;
-    let signature = super::debug::fixed("signature", signature).map(Signature)?;
+    let key = fixed("public key", public_key).map(PublicKey)?;
+    let signature = fixed("signature", signature).map(Signature)?;
     key.verify(&tagged(&bytes("message", message)?), &signature)
         .map_err(|error| CliError::unverified(error.to_string()).reason("bad_signature"))?;
     Ok(Answer::new(json!({ "valid": true })).text("valid"))
@@ -330,18 +311,6 @@ fn delete(context: &Context, name: &str) -> Result<Answer, CliError> {
     Ok(Answer::new(json!({ "deleted": name })).text(format!("deleted {name}")))
 }
 
-/// The public key of a name, an address or a key.
-pub fn resolve(context: &Context, who: &str) -> Result<PublicKey, CliError> {
-    if who.starts_with("0x") || who.contains('1') && vibecoin_primitives::Address::from_any_text(who).is_ok()
-    {
-        return Ok(crate::sending::address(who, &context.prefix()?)?.public_key());
-    }
-    match context.keys_with(who).and_then(|keys| Ok(keys.find(who)?)) {
-        Ok(info) => Ok(info.public_key),
-        Err(error) => Err(context.or_address(error)),
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -351,7 +320,7 @@ mod tests {
 
     #[test]
     fn commands_that_only_look_make_nothing() {
-        use crate::args::Arguments;
+        use crate::commands::Arguments;
         use clap::Parser as _;
 
         let folder = tempfile::tempdir().unwrap();

@@ -6,11 +6,11 @@ use vibecoin_rpc_api::methods::MempoolApiClient as _;
 use vibecoin_rpc_api::views::MempoolListOptions;
 use vibecoin_rpc_api::{Arg, Cursor, Text as _};
 
-use super::account::named;
+use crate::addresses::named;
 use crate::context::Context;
 use crate::error::CliError;
+use crate::numbers::whole;
 use crate::output::Answer;
-use crate::usage::whole;
 
 /// The commands of `mempool`.
 #[derive(Debug, Subcommand)]

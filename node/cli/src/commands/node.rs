@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Args;
 use serde::Serialize;
 use vibecoin_config::{LogFormat, Paths};
+use vibecoin_devnet::guard;
+use vibecoin_devnet::home::keys_of;
 use vibecoin_engine::{NodeError, NodeOptions, Ready};
 use vibecoin_genesis::Genesis;
 use vibecoin_keystore::{HomeLock, KeyError, NodeKeyRole};
 use vibecoin_primitives::SecretKey;
 
-use super::config::{KnobArgs, load};
-use super::init;
-use crate::context::{Context, keys_of};
+use crate::context::Context;
 use crate::dev;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -23,6 +23,7 @@ use crate::output::{self, Answer};
 use crate::passphrase::PassphraseArgs;
 use crate::program::quoted_path;
 use crate::scratch::Scratch;
+use crate::settings::{KnobArgs, load};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -100,7 +101,7 @@ impl NodeArgs {
             home: home.clone(),
             config: loaded.config,
             validator_key,
-            build: super::version::facts(),
+            build: crate::build_facts::facts(),
             on_ready: Box::new(move |ready| {
                 announcing.store(true, Ordering::SeqCst);
                 announce(&endpoint, &ready);
@@ -182,7 +183,7 @@ impl NodeArgs {
         let key = keys.load(NodeKeyRole::Validator, &mut passphrase.source());
         key.map(Some).map_err(|error| match error {
             KeyError::Passphrase { .. } => passphrase.failed(error),
-            KeyError::Missing { .. } if init::is_used(&paths.guard) => CliError::from(error).hint(
+            KeyError::Missing { .. } if guard::is_used(&paths.guard) => CliError::from(error).hint(
                 "put it back from a copy of the home; without one, leave this home, whose double-sign guard remembers \
                  what the key signed, and make another: `vibecoin init --home DIR --validator`",
             ),
@@ -286,7 +287,7 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
-    use crate::args::{Arguments, Command};
+    use crate::commands::{Arguments, Command};
 
     #[test]
     fn the_validator_key_is_read_when_the_configuration_or_a_flag_says_so() {

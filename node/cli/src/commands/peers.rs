@@ -10,8 +10,8 @@ use vibecoin_rpc_api::views::{PeerView, PeersOptions};
 use crate::admin::Admin;
 use crate::context::Context;
 use crate::error::CliError;
+use crate::numbers::whole;
 use crate::output::{Answer, cell};
-use crate::usage::whole;
 
 const AFTER: &str = "\
 add, remove, ban and unban need the operator's listener of the node of --home: start it with \

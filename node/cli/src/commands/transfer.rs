@@ -7,14 +7,15 @@ use vibecoin_client::{build, sign};
 use vibecoin_primitives::{Amount, Operation};
 use vibecoin_rpc_api::Text as _;
 
-use super::account::recipient;
-use super::keys;
+use crate::addresses::recipient;
 use crate::chain;
+use crate::choices::ChoiceArgs;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
-use crate::sending::{Choices, Hex, WaitFor, amount, number, pay, payment};
+use crate::sending::{Hex, WaitFor, pay, payment};
+use crate::signer;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,42 +57,13 @@ pub struct TransferArgs {
     passphrase: PassphraseArgs,
 }
 
-/// What is chosen for the sender when left out.
-#[derive(Args, Clone, Copy, Debug, Default)]
-pub struct ChoiceArgs {
-    /// Fee in base units [default: the least; where the node's pool is full also a bid, of at most as much again]
-    #[arg(long, allow_negative_numbers = true, value_parser = amount)]
-    pub fee: Option<u64>,
-    /// Sign nothing when the fee would be above this, in base units [default with a genesis file: twice the least;
-    /// without: a thousand times what is usual]
-    #[arg(long, value_name = "FEE", conflicts_with = "fee", allow_negative_numbers = true, value_parser = amount)]
-    pub fee_max: Option<u64>,
-    /// Nonce [default: the next one, with what waits in the pool counted]
-    #[arg(long, allow_negative_numbers = true, value_parser = number)]
-    pub nonce: Option<u64>,
-    /// How many heights it stays valid, from the newest block on [default: 10000, or the chain's window]
-    #[arg(long, value_name = "HEIGHTS", allow_negative_numbers = true, value_parser = number)]
-    pub valid_for: Option<u64>,
-}
-
-impl From<ChoiceArgs> for Choices {
-    fn from(args: ChoiceArgs) -> Self {
-        Self {
-            fee: args.fee,
-            fee_max: args.fee_max,
-            nonce: args.nonce,
-            valid_for: args.valid_for,
-        }
-    }
-}
-
 impl TransferArgs {
     /// Sends the payment.
     ///
     /// # Errors
     /// Exit 4 when it is refused or fails, 6 when the wait times out.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
-        let key = keys::load(context, &self.from, &self.passphrase)?;
+        let key = signer::load(context, &self.from, &self.passphrase)?;
         let client = context.client()?;
         context.wait(self.send(context, &client, &key))
     }

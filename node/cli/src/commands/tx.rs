@@ -14,18 +14,18 @@ use vibecoin_rpc_api::methods::TxApiClient as _;
 use vibecoin_rpc_api::views::{AtOptions, OperationView, TransactionView, UnsignedTransaction, WaitOptions};
 use vibecoin_rpc_api::{AddressText, Text as _, U64};
 
-use super::account::{At, recipient};
-use super::keys;
-use super::transfer::ChoiceArgs;
+use crate::addresses::recipient;
+use crate::at::At;
 use crate::chain;
+use crate::choices::ChoiceArgs;
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, Sent};
 use crate::exit::Exit;
 use crate::files;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
 use crate::sending::{Hex, WaitFor, about, expect_final, payment, report, submit};
-use crate::taken::Sent;
+use crate::signer;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -139,7 +139,7 @@ impl TxCommand {
                 out,
                 force,
             } => {
-                let sender = keys::resolve(context, &from)?;
+                let sender = signer::resolve(context, &from)?;
                 let client = context.client()?;
                 let unsigned = context.wait(async {
                     let chain = chain::ask(context, &client).await?;
@@ -166,30 +166,7 @@ impl TxCommand {
                 let out = out.as_deref().map(|path| (path, force));
                 sign_file(context, &file, &key, genesis_hash.as_deref(), out, &passphrase)
             }
-            Self::Send { raw, wait } => {
-                let raw = raw_bytes(&raw)?;
-                // A transaction that cannot be decoded cannot be included either.
-                let transaction = decode::<Transaction>(&raw).ok();
-                let fee = transaction.as_ref().map(|transaction| transaction.body().fee);
-                let genesis = context.built_genesis()?.map(|built| built.hash);
-                let sent = transaction.map(|transaction| {
-                    let of_chain = genesis.filter(|hash| hash.prefix() == transaction.body().chain);
-                    Sent::new(transaction.body(), of_chain.map(|hash| transaction.id(&hash)))
-                });
-                let client = context.client()?;
-                if let Some(hash) = sent.and_then(|sent| sent.hash).filter(|_| wait == WaitFor::Final) {
-                    expect_final(context, &hash);
-                }
-                let hash = sent.and_then(|sent| sent.hash);
-                let outcome = context.wait(async {
-                    let submitted = submit(context, &client, raw, wait, hash).await?;
-                    Ok(report(&submitted, fee))
-                });
-                outcome.map_err(|error| match sent {
-                    Some(sent) => sent.named_in(error),
-                    None => error,
-                })
-            }
+            Self::Send { raw, wait } => send(context, &raw, wait),
             Self::Show { hash } => {
                 let found = call(context, &hash, async |client, hash| {
                     let found = client.get(hash.into()).await?;
@@ -216,20 +193,47 @@ impl TxCommand {
                 about(Some(hash), client.get_status(hash.into()).await?)
             })?)),
             Self::Decode { raw } => decode_raw(context, raw_bytes(&raw)?),
-            Self::Simulate { raw, at } => {
-                let (raw, options) = (raw_bytes(&raw)?, AtOptions { at: at.get()? });
-                let client = context.client()?;
-                let seen = context.wait(async { Ok(client.simulate(raw.into(), Some(options)).await?) })?;
-                let failed = !seen.receipt.success;
-                let answer = Answer::new(seen);
-                Ok(if failed {
-                    answer.exit(Exit::Rejected)
-                } else {
-                    answer
-                })
-            }
+            Self::Simulate { raw, at } => simulate(context, &raw, &at),
         }
     }
+}
+
+fn send(context: &Context, raw: &str, wait: WaitFor) -> Result<Answer, CliError> {
+    let raw = raw_bytes(raw)?;
+    // A transaction that cannot be decoded cannot be included either.
+    let transaction = decode::<Transaction>(&raw).ok();
+    let fee = transaction.as_ref().map(|transaction| transaction.body().fee);
+    let genesis = context.built_genesis()?.map(|built| built.hash);
+    let sent = transaction.map(|transaction| {
+        let of_chain = genesis.filter(|hash| hash.prefix() == transaction.body().chain);
+        Sent::new(transaction.body(), of_chain.map(|hash| transaction.id(&hash)))
+    });
+    let client = context.client()?;
+    if let Some(hash) = sent.and_then(|sent| sent.hash).filter(|_| wait == WaitFor::Final) {
+        expect_final(context, &hash);
+    }
+    let hash = sent.and_then(|sent| sent.hash);
+    let outcome = context.wait(async {
+        let submitted = submit(context, &client, raw, wait, hash).await?;
+        Ok(report(&submitted, fee))
+    });
+    outcome.map_err(|error| match sent {
+        Some(sent) => sent.named_in(error),
+        None => error,
+    })
+}
+
+fn simulate(context: &Context, raw: &str, at: &At) -> Result<Answer, CliError> {
+    let (raw, options) = (raw_bytes(raw)?, AtOptions { at: at.get()? });
+    let client = context.client()?;
+    let seen = context.wait(async { Ok(client.simulate(raw.into(), Some(options)).await?) })?;
+    let failed = !seen.receipt.success;
+    let answer = Answer::new(seen);
+    Ok(if failed {
+        answer.exit(Exit::Rejected)
+    } else {
+        answer
+    })
 }
 
 fn unknown(hash: &str) -> CliError {
@@ -274,7 +278,7 @@ fn operations(
         let value = if value.is_empty() {
             Vec::new()
         } else {
-            super::debug::bytes("value", value)?
+            crate::hex_args::bytes("value", value)?
         };
         operations.push(Operation::SetStorage {
             slot: Hash::from_text(slot)?,
@@ -323,7 +327,7 @@ fn sign_file(
         )
     })?;
     let (genesis, prefix) = chain_of(context, genesis_hash)?;
-    let key = keys::load(context, key, passphrase)?;
+    let key = signer::load(context, key, passphrase)?;
     let sender = unsigned.sender.get()?.on(&prefix)?;
     if sender.public_key() != key.public_key() {
         let message = format!(

@@ -8,8 +8,8 @@ use vibecoin_rpc_api::{Arg, Text as _, U64};
 
 use crate::context::Context;
 use crate::error::CliError;
+use crate::numbers::whole;
 use crate::output::{Answer, cell, message};
-use crate::usage::whole;
 
 /// Maximum number of heights that a node examines for one answer.
 const HEIGHTS_MAX: u64 = 1_000;
@@ -30,7 +30,7 @@ pub enum ValidatorCommand {
     /// Whose turn it was, and whose it is to be
     Schedule {
         /// First height; default: the next one
-        #[arg(long, value_name = "HEIGHT", allow_negative_numbers = true, value_parser = crate::sending::number)]
+        #[arg(long, value_name = "HEIGHT", allow_negative_numbers = true, value_parser = crate::numbers::number)]
         from: Option<u64>,
         /// How many heights, 1 to 1000
         #[arg(long, allow_negative_numbers = true, value_parser = whole::<u32>(1..=HEIGHTS_MAX))]
@@ -39,7 +39,7 @@ pub enum ValidatorCommand {
     /// Where voting stands on the node
     Status {
         /// Why this height took the rounds it took
-        #[arg(long, value_name = "HEIGHT", allow_negative_numbers = true, value_parser = crate::sending::number)]
+        #[arg(long, value_name = "HEIGHT", allow_negative_numbers = true, value_parser = crate::numbers::number)]
         rounds: Option<u64>,
     },
 }

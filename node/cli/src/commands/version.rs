@@ -4,24 +4,13 @@ use clap::Args;
 use serde_json::json;
 use vibecoin_primitives::BLOCK_VERSION;
 use vibecoin_rpc_api::API_VERSION;
-use vibecoin_rpc_backend::BuildFacts;
 
+use crate::build_facts::facts;
 use crate::output::Answer;
 
 /// Arguments of `version`: none of its own.
 #[derive(Args, Debug)]
 pub struct VersionArgs {}
-
-/// Facts about this program.
-#[must_use]
-pub fn facts() -> BuildFacts {
-    BuildFacts {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        git: env!("VIBECOIN_GIT").to_owned(),
-        rustc: env!("VIBECOIN_RUSTC").to_owned(),
-        features: Vec::new(),
-    }
-}
 
 impl VersionArgs {
     /// Reports it.

@@ -8,9 +8,9 @@ use vibecoin_primitives::{
     TransactionBody, decode, encode,
 };
 
-use super::{Figures, per_second};
+use crate::figures::{Figures, per_second};
+use crate::numbers::whole;
 use crate::output::Answer;
-use crate::usage::whole;
 
 /// Arguments of `bench codec`.
 #[derive(Args, Clone, Copy, Debug)]

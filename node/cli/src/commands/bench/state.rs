@@ -6,10 +6,10 @@ use clap::Args;
 use vibecoin_storage::StoreConfig;
 use vibecoin_storage::bench::{StateBench, run};
 
-use super::Figures;
 use crate::error::CliError;
+use crate::figures::Figures;
+use crate::numbers::whole;
 use crate::output::Answer;
-use crate::usage::whole;
 
 /// Arguments of `bench state`.
 #[derive(Args, Clone, Debug)]

@@ -6,7 +6,7 @@ use clap::Args;
 use vibecoin_primitives::{Hash, Transaction};
 
 use super::codec::transfers;
-use super::{Figures, per_second};
+use crate::figures::{Figures, per_second};
 use crate::output::Answer;
 
 /// Arguments of `bench verify`: none of its own.

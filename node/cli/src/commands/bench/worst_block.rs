@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use vibecoin_devnet::profile::Profile;
 use vibecoin_engine::worst_block::{WorstBlock, run};
+use vibecoin_primitives::FaultModel;
 
-use super::Figures;
-use crate::commands::genesis::FaultModelName;
-use crate::commands::testnet::NetworkProfile;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::figures::Figures;
+use crate::network_args::NetworkProfile;
+use crate::numbers::whole;
 use crate::output::Answer;
-use crate::usage::whole;
 
 /// Arguments of `bench worst-block`.
 #[derive(Args, Clone, Debug)]
@@ -38,7 +39,7 @@ impl WorstBlockArgs {
         let folder = self.dir.unwrap_or_else(|| scratch.path().join("db"));
         let reports = run(&WorstBlock {
             folder,
-            params: self.profile.params(FaultModelName::Byzantine),
+            params: Profile::from(self.profile).params(FaultModel::Byzantine),
             accounts: self.accounts,
         });
         let reports = reports.map_err(|error| CliError::new(Exit::Failure, error.to_string()))?;

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn record(bench: &Bench, number: usize) -> super::super::state::NodeRecord {
+fn record(bench: &Bench, number: usize) -> vibecoin_devnet::NodeRecord {
     Devnet::look(&bench.dir()).unwrap().node(number).unwrap()
 }
 
@@ -10,7 +10,7 @@ fn record(bench: &Bench, number: usize) -> super::super::state::NodeRecord {
 fn taken(bench: &Bench, number: u16) -> TcpListener {
     let net = Devnet::look(&bench.dir()).unwrap();
     let base = net.existing().unwrap().base_port;
-    let ports = crate::commands::testnet::plan::ports(base, number).unwrap();
+    let ports = vibecoin_devnet::plan::ports(base, number).unwrap();
     TcpListener::bind(("127.0.0.1", ports.metrics())).unwrap()
 }
 
@@ -62,7 +62,7 @@ fn a_move_that_was_interrupted_leaves_an_added_node_its_ports() {
     bench.start("add-node").unwrap();
     bench.run("down --grace 0").unwrap();
     let before = record(&bench, 1);
-    let mut net = Devnet::change(&bench.dir()).unwrap();
+    let mut net = Devnet::change(&bench.dir(), Reporter::SILENT).unwrap();
     net.existing_mut().unwrap().moving = true;
     net.save().unwrap();
     drop(net);

@@ -3,20 +3,20 @@
 use std::path::Path;
 
 use clap::Args;
+use vibecoin_devnet::client;
+use vibecoin_devnet::plan::FAUCET;
 use vibecoin_primitives::{Amount, Operation, SecretKey};
 
-use super::state::{Devnet, NodeRecord};
+use super::state::Devnet;
+use crate::addresses::recipient;
 use crate::chain;
-use crate::commands::account::recipient;
-use crate::commands::keys;
-use crate::commands::testnet::plan::FAUCET;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::exit::Exit;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
 use crate::program::Typed;
 use crate::sending::{Choices, Hex, WaitFor, pay, payment};
+use crate::signer;
 
 /// Default amount: a thousand coins.
 const AMOUNT_DEFAULT: u64 = 1_000_000_000_000;
@@ -38,26 +38,19 @@ pub struct FaucetArgs {
 pub fn funder(context: &Context, net: &Devnet) -> Result<(SecretKey, Context), CliError> {
     let first = net.node(0)?;
     let node = net.running().into_iter().next().ok_or_else(no_node)?;
-    let context = Devnet::context_of(
-        context,
-        &NodeRecord {
-            home: first.home,
-            ..node
-        },
-    );
+    let context = context.at(node.url(), &first.home);
     let open = PassphraseArgs {
         password_file: None,
         allow_unencrypted: true,
     };
     let shown = Typed::elsewhere(&context.globals.url, context.home()?);
-    let key = keys::load(&context, FAUCET, &open).map_err(|error| shown.error(error))?;
+    let key = signer::load(&context, FAUCET, &open).map_err(|error| shown.error(error))?;
     Ok((key, context))
 }
 
 /// The error when no node runs.
 pub fn no_node() -> CliError {
-    CliError::new(Exit::CannotConnect, "no node of the devnet runs")
-        .hint("start it with `vibecoin devnet up`")
+    client::no_node().into()
 }
 
 /// Sends the transfer.

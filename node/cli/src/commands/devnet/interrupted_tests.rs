@@ -4,7 +4,7 @@ use super::*;
 
 /// Writes the state that a killed command left.
 fn leave(bench: &Bench, change: impl FnOnce(&mut State)) {
-    let mut net = Devnet::change(&bench.dir()).unwrap();
+    let mut net = Devnet::change(&bench.dir(), Reporter::SILENT).unwrap();
     change(net.existing_mut().unwrap());
     net.save().unwrap();
 }
@@ -77,12 +77,12 @@ fn an_interrupted_deletion_is_completed() {
 #[test]
 fn a_folder_with_nothing_but_the_lock_of_a_killed_command_can_be_used_and_destroyed() {
     let bench = Bench::new();
-    drop(Devnet::change(&bench.dir()).unwrap());
+    drop(Devnet::change(&bench.dir(), Reporter::SILENT).unwrap());
     assert!(bench.dir().join("lock").exists());
     let destroyed = text_of(&bench.run("destroy").unwrap());
     assert!(destroyed.starts_with("nothing to destroy"), "{destroyed}");
     assert!(!bench.dir().exists());
-    drop(Devnet::change(&bench.dir()).unwrap());
+    drop(Devnet::change(&bench.dir(), Reporter::SILENT).unwrap());
     bench.up("-v 1 -n 0");
     bench.ok("destroy --grace 0");
     assert!(!bench.dir().exists());

@@ -1,52 +1,29 @@
-//! `vibecoin devnet`: a network of nodes on this machine, and operations on it.
+//! `vibecoin devnet`: a network of nodes on this machine, and operations on it. The supervisor is `node/devnet`; here
+//! are the arguments and what is printed.
 //!
-//! ```text
-//!  .devnet/devnet.json     state      which nodes there are, which process each of them is
-//!  .devnet/lock            state      one command at a time changes the devnet
-//!  .devnet/validator-0/    testnet::homes     a home per node
-//!  .devnet/validator-0.log process    what the node printed; .log.1 is the run before
-//! ```
-//!
-//! - Only processes that were recorded here are ever signalled: by pid, start time, boot id and folder.
-//! - A node's program is started only after its process was recorded, so no process is left unrecorded.
-//! - Nothing waits for a fixed time: starting waits for ready lines and then for equal heads.
-//! - Only files created here are deleted. The folder can be moved, within its file system also while the
-//!   nodes run.
-//! - The next command completes or removes the partial work of an interrupted one.
-//!
-//! Read in this order: `folder`, `state`, `process`, `ports`, `ready`, `run` (up and down), `nodes` (one by one).
+//! Read in this order: `run` (up and down), `nodes` (one by one), `table`.
 
-mod ask;
 mod faucet;
-mod folder;
 mod load;
 mod logs;
 mod nodes;
 mod partition;
-mod ports;
-mod process;
-mod ready;
-mod remains;
 mod run;
-mod setup;
-mod state;
 mod table;
 
 use std::ffi::OsStr;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args, Subcommand};
+use vibecoin_devnet::plan::NODES_MAX;
+use vibecoin_devnet::{client as ask, process, state};
 
-use super::genesis::FaultModelName;
-use super::testnet::NetworkProfile;
-use super::testnet::plan::{NODES_MAX, Role};
 use crate::context::Context;
 use crate::error::CliError;
+use crate::network_args::{FaultModelName, NetworkProfile};
+use crate::numbers::whole;
 use crate::output::{self, Answer};
 use crate::program::{Typed, quoted_path};
-use crate::sending;
-use crate::usage::whole;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -200,54 +177,6 @@ fn named(dir: &Path, set: Option<&OsStr>, usual: Option<&OsStr>) -> String {
         return String::new();
     }
     format!(" --dir {}", quoted_path(dir))
-}
-
-/// The command that restarts the devnet of the node with this home; `None` for a home outside of any devnet.
-/// `url` is the address that was tried, if the caller gave one.
-pub fn restart_hint(home: &Path, url: Option<&str>) -> Option<String> {
-    let home = home.canonicalize().ok()?;
-    let dir = home.parent()?;
-    let net = state::Devnet::look(dir).ok()?;
-    let node = net.existing().ok()?.nodes.iter().find(|node| node.home == home)?;
-    if url.is_some_and(|url| url != node.url()) {
-        return None;
-    }
-    let dir = quoted_path(dir);
-    Some(format!(
-        "the home is of a devnet: `vibecoin devnet --dir {dir} up` starts what does not run of it"
-    ))
-}
-
-/// The command that creates the devnet of this home again, which does not exist; `None` for the home of another node.
-/// After `destroy` there is the path alone: the name is one that a devnet gives, and nothing else is beside it.
-pub fn gone_hint(home: &Path) -> Option<String> {
-    let dir = match home.parent()? {
-        here if here.as_os_str().is_empty() => Path::new("."),
-        dir => dir,
-    };
-    if !is_node_name(home.file_name()?) || !is_empty(dir) {
-        return None;
-    }
-    let dir = quoted_path(dir);
-    Some(format!(
-        "the home would be of a devnet, and there is none: `vibecoin devnet --dir {dir} up` makes it"
-    ))
-}
-
-/// Returns true for `validator-0`, `full-3` and the like.
-fn is_node_name(name: &OsStr) -> bool {
-    let parts = name.to_str().and_then(|name| name.split_once('-'));
-    parts.is_some_and(|(role, number)| {
-        [Role::Validator, Role::Full].map(Role::name).contains(&role) && sending::number(number).is_ok()
-    })
-}
-
-/// Returns true for a folder without contents, or none.
-fn is_empty(dir: &Path) -> bool {
-    match std::fs::read_dir(dir) {
-        Ok(mut entries) => entries.next().is_none(),
-        Err(error) => error.kind() == ErrorKind::NotFound,
-    }
 }
 
 /// Words of a usage error: behind a script over `vibecoin devnet` the script is what can be typed.

@@ -5,22 +5,18 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::json;
+use vibecoin_devnet::addition::{Addition, Joined, catch_up};
+use vibecoin_devnet::process::{self, Ended};
+use vibecoin_devnet::readiness::ReadyLine;
+use vibecoin_devnet::supervisor::{self, program};
 
-use super::faucet::no_node;
-use super::ports::{Listening, MOVE_ALL};
-use super::process::{self, Ended};
-use super::ready;
-use super::state::{Devnet, NodeRecord};
-use super::{StartOptions, ask, partition, run, setup};
-use crate::commands::testnet::homes::{self, Layout};
-use crate::commands::testnet::not_in_this_version;
-use crate::commands::testnet::plan::Network;
-use crate::context::{Context, paths_of};
+use super::StartOptions;
+use super::state::Devnet;
+use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::files;
-use crate::output::{Answer, note};
-use crate::usage::whole;
+use crate::numbers::whole;
+use crate::output::{Answer, REPORTER};
 
 /// Which node.
 #[derive(Args, Clone, Debug)]
@@ -62,7 +58,7 @@ pub struct AddArgs {
 pub fn stop(dir: &Path, args: &StopArgs) -> Result<Answer, CliError> {
     let (mut net, number) = open(dir, &args.node)?;
     let name = net.node(number)?.name;
-    let stopped = run::stop_some(&mut net, &[number], Duration::from_secs(args.grace))?;
+    let stopped = supervisor::stop_some(&mut net, &[number], Duration::from_secs(args.grace))?;
     let Some((_, pid, ended)) = stopped.first() else {
         return Ok(not_running(&name));
     };
@@ -82,7 +78,7 @@ pub fn kill(dir: &Path, args: &NodeArg) -> Result<Answer, CliError> {
     let Some((pid, started)) = net.pid(&node).zip(node.started) else {
         return Ok(not_running(&node.name));
     };
-    process::kill(pid, started)?;
+    process::kill(pid, started, REPORTER)?;
     net.record(number, None)?;
     Ok(
         Answer::new(json!({ "node": node.name, "pid": pid, "wasRunning": true, "killed": true }))
@@ -97,14 +93,14 @@ fn not_running(name: &str) -> Answer {
 
 fn open(dir: &Path, node: &NodeArg) -> Result<(Devnet, usize), CliError> {
     Devnet::look(dir)?.position(&node.node)?;
-    let net = Devnet::change(dir)?;
+    let net = Devnet::change(dir, REPORTER)?;
     let number = net.position(&node.node)?;
     Ok((net, number))
 }
 
 /// Starts a node on its previous ports, and waits until it has the head of the others.
 pub fn start(context: &Context, dir: &Path, args: &StartArgs) -> Result<Answer, CliError> {
-    let binary = run::program(&args.start)?;
+    let binary = program(args.start.binary.as_deref())?;
     let (mut net, number) = open(dir, &args.node)?;
     net.refuse_adrift()?;
     let node = net.node(number)?;
@@ -126,80 +122,18 @@ pub fn add(context: &Context, dir: &Path, args: &AddArgs) -> Result<Answer, CliE
              follows, or make a devnet with more validators: `vibecoin devnet up -v N`",
         ));
     }
-    let binary = run::program(&args.start)?;
+    let binary = program(args.start.binary.as_deref())?;
     Devnet::look(dir)?.existing()?;
-    let mut net = Devnet::change(dir)?;
+    let net = Devnet::change(dir, REPORTER)?;
     net.refuse_adrift()?;
-    // A lone node would have no head to reach, and no chain to share.
-    let running = net.running();
-    if running.is_empty() {
-        return Err(no_node());
-    }
-    let first = net.node(0)?;
-    let state = net.existing()?;
-    let number = state.nodes.len();
-    let mut network = setup::plan_with(state, &first.home, 1)?;
-    // It must be the chain of the others. The plan has the parameters of the file and the accounts of the
-    // seed.
-    let path = paths_of(&first.home)?.genesis;
-    let planned = files::build(&path, &network.genesis)?.hash;
-    let theirs = context.wait_unreported(ask::genesis_hash(&running))?;
-    if planned != theirs {
-        let message = format!(
-            "{} is not what this devnet was made with: its nodes run the chain {theirs}",
-            path.display()
-        );
-        return Err(CliError::new(Exit::GenesisMismatch, message)
-            .hint("nodes can be added to a devnet whose genesis file was not edited"));
-    }
-    let own_port = place(&mut network, number)?;
-    let node = network.nodes.get(number).ok_or_else(unnumbered)?;
-    let record = NodeRecord {
-        own_port,
-        ..setup::record(&net.dir, node)
-    };
-    let home = record.home.clone();
-    if home.exists() {
-        return Err(setup::unknown(&home));
-    }
-    net.existing_mut()?.nodes.push(record);
-    let made = setup::finish(&mut net, number, |_| {
-        homes::make(&home, &network, node, Layout::default(), None)
-    });
-    if let Err(error) = made {
-        net.abandon()?;
-        return Err(error);
-    }
+    let addition = Addition::plan(&net)?;
+    context.wait_unreported(async {
+        addition.check().await?;
+        Ok(())
+    })?;
+    let number = addition.number;
+    let mut net = addition.make(net)?;
     join(context, &mut net, number, &binary, &args.start)
-}
-
-/// Assigns free ports to a node that is added. Returns the first of them if they differ from those of its
-/// number: another devnet may use these.
-fn place(network: &mut Network, number: usize) -> Result<Option<u16>, CliError> {
-    let others = network.nodes.iter().enumerate();
-    let others: Vec<_> = others
-        .filter(|(other, _)| *other != number)
-        .map(|(_, node)| node.ports)
-        .collect();
-    let node = network.nodes.get_mut(number).ok_or_else(unnumbered)?;
-    let listening = Listening::now();
-    let Some(free) = listening.next_free(node.ports, &others) else {
-        listening.check(node.ports, MOVE_ALL)?;
-        return Err(unnumbered());
-    };
-    if free == node.ports {
-        return Ok(None);
-    }
-    note(&format!(
-        "{} has the ports from {} on: those from {} on are taken",
-        node.name, free.first, node.ports.first
-    ));
-    node.ports = free;
-    Ok(Some(free.first))
-}
-
-fn unnumbered() -> CliError {
-    CliError::new(Exit::Failure, "the devnet has other nodes than its numbers say")
 }
 
 /// Starts a node and waits for it.
@@ -211,28 +145,22 @@ fn join(
     options: &StartOptions,
 ) -> Result<Answer, CliError> {
     let begun = Instant::now();
-    let deadline = run::deadline(options.timeout);
-    let others: Vec<NodeRecord> = net.running();
-    let lines = run::start(net, binary, &[number], deadline)?;
-    let from = lines.first().map_or(0, ready::ReadyLine::height);
+    let deadline = supervisor::deadline(options.timeout);
+    let others = net.running();
+    let lines = supervisor::start(net, binary, &[number], deadline)?;
+    let from = lines.first().map_or(0, ReadyLine::height);
     let answering = begun.elapsed();
-    let node = net.node(number)?;
-    let (reached, took, transactions, compared) = context.wait_unreported(async {
-        partition::apply_to(net, &[number]).await?;
-        // Behind a partition it can catch up only with nodes on its own side.
-        let others = partition::same_side(net, number, others)?;
-        let compared = !others.is_empty();
-        let reached = ready::at_head(&node, &others, deadline).await?;
-        let took = begun.elapsed();
-        let client = ask::client(node.url())?;
-        let counted = ask::transactions(&client, from.saturating_add(1), reached.height);
-        // An informational figure: not worth more than the given time.
-        let transactions = tokio::time::timeout_at(deadline.into(), counted)
-            .await
-            .ok()
-            .flatten();
-        Ok::<_, CliError>((reached, took, transactions, compared))
+    let joined = context.wait_unreported(async {
+        let joined = catch_up(net, number, others, from, begun, deadline).await?;
+        Ok(joined)
     })?;
+    let Joined {
+        reached,
+        took,
+        transactions,
+        compared,
+    } = joined;
+    let node = net.node(number)?;
     let blocks = reached.height.saturating_sub(from);
     let catching_up = took.saturating_sub(answering).as_secs_f64();
     let per_second = |count: u64| (count as f64 / catching_up.max(1e-3)).round();
@@ -278,4 +206,9 @@ fn join(
         "transactionsPerSecond": transaction_rate,
     }))
     .text(text))
+}
+
+/// The error for a request that this version of the node does not support.
+fn not_in_this_version(what: &str, hint: &str) -> CliError {
+    CliError::new(Exit::Usage, format!("{what} is not possible in this version")).hint(hint)
 }

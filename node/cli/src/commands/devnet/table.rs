@@ -1,21 +1,10 @@
 //! Output of `up` and `status`: the nodes, their progress, and further commands.
 
 use serde_json::{Value, json};
+use vibecoin_devnet::state::{Devnet, NodeRecord, State};
+use vibecoin_devnet::supervisor::Live;
 
-use super::ask::Head;
-use super::state::{Devnet, NodeRecord, State};
 use crate::program::quoted_path;
-
-/// The present state of a node.
-#[derive(Clone, Debug, Default)]
-pub struct Live {
-    /// Its process.
-    pub pid: Option<u32>,
-    /// Its head, when it answers.
-    pub head: Option<Head>,
-    /// Number of connected nodes, when it answers.
-    pub peers: Option<usize>,
-}
 
 /// A line for each node.
 pub fn text(state: &State, live: &[Live]) -> String {

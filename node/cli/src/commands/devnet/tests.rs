@@ -12,9 +12,12 @@ use std::time::Duration;
 use clap::Parser as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use vibecoin_devnet::ports;
+use vibecoin_devnet::state::{Devnet, State};
+use vibecoin_devnet::wait::Reporter;
 
-use super::state::{Devnet, State};
 use super::*;
+use crate::devnet_hints::{gone_hint, restart_hint};
 use crate::exit::Exit;
 use crate::output::Format;
 
@@ -26,31 +29,28 @@ const TOKEN: &str = "0123456789abcdef";
 
 /// A devnet with records only.
 pub fn devnet_of(dir: &Path, validators: u32, full: u32) -> Devnet {
-    use crate::commands::testnet::plan::{Network, Spec, tests::spec};
+    use vibecoin_devnet::plan::{Hosts, Network, Spec};
+    use vibecoin_devnet::profile::Profile;
+    use vibecoin_primitives::{FaultModel, TimeMs};
     let network = Network::plan(&Spec {
         validators,
         full,
-        ..spec()
+        seed: "7".to_owned(),
+        params: Profile::Devnet.params(FaultModel::Byzantine),
+        time: TimeMs(1_700_000_000_000),
+        hosts: Hosts::One("127.0.0.1".to_owned()),
+        starting_port: 27_100,
+        dev_accounts: 2,
     })
     .unwrap();
-    let mut net = Devnet::change(dir).unwrap();
-    net.state = Some(State {
-        version: 1,
-        boot: net.boot().to_owned(),
-        folder: String::new(),
-        seed: "7".to_owned(),
-        fault_model: "byzantine".to_owned(),
-        profile: "devnet".to_owned(),
-        program: PathBuf::new(),
-        base_port: 27_100,
-        partition: Vec::new(),
-        moving: false,
-        nodes: network
-            .nodes
-            .iter()
-            .map(|node| setup::record(&net.dir, node))
-            .collect(),
-    });
+    let mut net = Devnet::change(dir, Reporter::SILENT).unwrap();
+    net.state = Some(vibecoin_devnet::setup::state_of(
+        &net,
+        &network,
+        "7",
+        Profile::Devnet,
+        27_100,
+    ));
     net
 }
 
@@ -295,7 +295,7 @@ impl Bench {
 
     fn run_in(dir: &Path, line: &str) -> Result<Answer, CliError> {
         let line = format!("vibecoin devnet --dir {} {line}", dir.display());
-        let arguments = crate::args::Arguments::try_parse_from(line.split_whitespace()).unwrap();
+        let arguments = crate::commands::Arguments::try_parse_from(line.split_whitespace()).unwrap();
         let context = Context::new(arguments.globals);
         arguments.command.run(&context)
     }
@@ -506,7 +506,7 @@ fn a_pid_that_belongs_to_somebody_else_now_is_never_signalled() {
     bench.up("-v 1 -n 0");
     let node = bench.pids()[0].unwrap();
     let mut stranger = Command::new("sleep").arg("1000").spawn().unwrap();
-    let mut net = Devnet::change(&bench.dir()).unwrap();
+    let mut net = Devnet::change(&bench.dir(), Reporter::SILENT).unwrap();
     net.existing_mut().unwrap().nodes[0].pid = Some(stranger.id());
     net.save().unwrap();
     drop(net);
@@ -515,7 +515,7 @@ fn a_pid_that_belongs_to_somebody_else_now_is_never_signalled() {
     stranger.kill().unwrap();
     stranger.wait().unwrap();
     let started = process::started_at(node).unwrap();
-    process::kill(node, started).unwrap();
+    process::kill(node, started, Reporter::SILENT).unwrap();
 }
 
 #[test]
@@ -523,12 +523,12 @@ fn processes_of_another_boot_do_not_count() {
     let bench = Bench::new();
     bench.up("-v 1 -n 0");
     let node = bench.pids()[0].unwrap();
-    let mut net = Devnet::change(&bench.dir()).unwrap();
+    let mut net = Devnet::change(&bench.dir(), Reporter::SILENT).unwrap();
     net.existing_mut().unwrap().boot = "another".to_owned();
     assert_eq!(net.running().len(), 0);
     net.save().unwrap();
     assert_eq!(net.existing().unwrap().nodes[0].pid, None);
-    process::kill(node, process::started_at(node).unwrap()).unwrap();
+    process::kill(node, process::started_at(node).unwrap(), Reporter::SILENT).unwrap();
 }
 
 #[test]
@@ -600,7 +600,7 @@ fn the_home_of_a_devnet_that_is_gone_leads_to_up_and_a_home_in_its_place_can_be_
             words,
         ]
         .concat();
-        let arguments = crate::args::Arguments::try_parse_from(line).unwrap();
+        let arguments = crate::commands::Arguments::try_parse_from(line).unwrap();
         let context = Context::new(arguments.globals);
         (context.home_hint(), arguments.command.run(&context))
     };
@@ -672,7 +672,7 @@ fn the_hint_of_nodes_that_agree_too_late_is_followed() {
     let commands: Vec<_> = hint.split('`').skip(1).step_by(2).collect();
     assert_eq!(commands.len(), 2, "{hint}");
     for command in commands {
-        let arguments = crate::args::Arguments::try_parse_from(command.split(' ')).unwrap();
+        let arguments = crate::commands::Arguments::try_parse_from(command.split(' ')).unwrap();
         let context = Context::new(arguments.globals);
         assert!(arguments.command.run(&context).is_ok(), "{command}");
     }
@@ -688,7 +688,7 @@ fn a_status_without_end_is_not_one_json_value() {
             "vibecoin devnet --dir {} status --watch {options}",
             bench.dir().display()
         );
-        let arguments = crate::args::Arguments::try_parse_from(line.split_whitespace()).unwrap();
+        let arguments = crate::commands::Arguments::try_parse_from(line.split_whitespace()).unwrap();
         let context = Context::new(arguments.globals);
         arguments.command.run(&context)
     };
@@ -883,7 +883,7 @@ fn logs_are_those_of_the_nodes_that_were_asked_for() {
 fn one_command_at_a_time_changes_a_devnet() {
     let bench = Bench::new();
     bench.up("-v 1 -n 0");
-    let held = Devnet::change(&bench.dir()).unwrap();
+    let held = Devnet::change(&bench.dir(), Reporter::SILENT).unwrap();
     let (told, done) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
         scope.spawn(|| {

@@ -21,14 +21,13 @@ use vibecoin_keystore::HomeLock;
 use vibecoin_loadgen::{ClosedLoop, Funding, Load, Loop, Plan, Progress, Supply, Usage};
 use vibecoin_primitives::SecretKey;
 
-use crate::commands::keys;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::numbers::whole;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
-use crate::sending::timeout_ms;
-use crate::usage::whole;
+use crate::signer;
 use crate::{chain, loading};
 
 /// Arguments of `bench load`.
@@ -62,7 +61,7 @@ impl LoadArgs {
     /// # Errors
     /// Exit 6 when it does not end in time, 8 when balances do not add up.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
-        let key = keys::load(context, &self.from, &self.passphrase)?;
+        let key = signer::load(context, &self.from, &self.passphrase)?;
         let limit = Duration::from_secs(self.limit);
         context.wait_unreported(async {
             let work = self.load(context, &key);
@@ -81,7 +80,7 @@ impl LoadArgs {
         let plan = Plan {
             accounts: self.accounts,
             batch: self.batch,
-            timeout_ms: timeout_ms(context),
+            timeout_ms: context.timeout_ms(),
             pace: Loop::Closed(ClosedLoop {
                 transactions: self.transactions,
                 connections: self.connections,

@@ -4,8 +4,8 @@ use serde_json::json;
 use vibecoin_loadgen::{Report, Supply, Usage};
 
 use super::LoadArgs;
-use crate::commands::bench::{cores, rounded};
 use crate::exit::Exit;
+use crate::figures::{cores, rounded};
 use crate::output::Answer;
 
 /// All measurements of a load.

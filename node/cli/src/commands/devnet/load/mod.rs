@@ -24,10 +24,9 @@ use super::state::{Devnet, NodeRecord};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::numbers::whole;
 use crate::output::{self, Answer};
 use crate::program::Typed;
-use crate::sending::timeout_ms;
-use crate::usage::whole;
 use crate::wait::Reports;
 use crate::{chain, loading};
 use report::NodeCost;
@@ -188,7 +187,7 @@ impl LoadArgs {
         Plan {
             accounts: self.accounts,
             batch: self.batch,
-            timeout_ms: timeout_ms(context),
+            timeout_ms: context.timeout_ms(),
             pace: Loop::Open(OpenLoop {
                 tps: self.tps,
                 duration: Duration::from_secs(self.secs),

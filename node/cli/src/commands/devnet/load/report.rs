@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use vibecoin_loadgen::Report;
 
 use super::{LoadArgs, NodeRecord};
-use crate::commands::bench::{cores, rounded};
 use crate::exit::Exit;
+use crate::figures::{cores, rounded};
 use crate::output::Answer;
 
 /// Resources that a node used during a load.

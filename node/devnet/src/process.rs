@@ -2,15 +2,14 @@
 
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::error::CliError;
-use crate::exit::Exit;
-use crate::wait::Reports;
+use crate::error::{Class, Error};
+use crate::wait::{Reporter, Reports};
 
 /// Polling interval of conditions without an event.
 pub const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -20,9 +19,12 @@ const REPORT_AFTER: Duration = Duration::from_secs(3);
 const KILLED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Identifier of this boot of the machine.
-pub fn boot_id() -> Result<String, CliError> {
+///
+/// # Errors
+/// The error of the file that has it.
+pub fn boot_id() -> Result<String, Error> {
     let path = Path::new("/proc/sys/kernel/random/boot_id");
-    let text = std::fs::read_to_string(path).map_err(CliError::file("read", path))?;
+    let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
     Ok(text.trim().to_owned())
 }
 
@@ -38,6 +40,7 @@ fn fields_of(stat: &str) -> Option<Vec<String>> {
 
 /// Start time of a process, in clock ticks since boot; `None` when it has ended or is only waiting to be
 /// reaped.
+#[must_use]
 pub fn started_at(pid: u32) -> Option<u64> {
     start_of_living(&stat(pid)?)
 }
@@ -55,6 +58,7 @@ fn start_of_living(fields: &[String]) -> Option<u64> {
 
 /// Returns true if the working directory of a process was removed: by hand, or by a move to another file
 /// system, which copies the folder and deletes the original.
+#[must_use]
 pub fn is_adrift(pid: u32) -> bool {
     let Ok(folder) = std::fs::read_link(format!("/proc/{pid}/cwd")) else {
         return false;
@@ -64,6 +68,7 @@ pub fn is_adrift(pid: u32) -> bool {
 }
 
 /// Processor time that a process has used, user and system.
+#[must_use]
 pub fn cpu_time(pid: u32) -> Option<Duration> {
     // The unit of these fields, USER_HZ, is 100 on every machine that Linux runs Rust on.
     const TICK_MS: u64 = 10;
@@ -75,6 +80,7 @@ pub fn cpu_time(pid: u32) -> Option<Duration> {
 }
 
 /// Resident memory of a process, in bytes.
+#[must_use]
 pub fn resident_bytes(pid: u32) -> Option<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -95,12 +101,12 @@ pub fn signal(pid: u32, started: u64, signal: Signal) -> bool {
 }
 
 /// Waits until a process has ended. Returns `false` if it still runs.
-pub fn wait_gone(pid: u32, started: u64, within: Duration) -> bool {
+pub fn wait_gone(pid: u32, started: u64, within: Duration, reporter: Reporter) -> bool {
     let begun = Instant::now();
     let mut reports = Reports::after(REPORT_AFTER);
     while started_at(pid) == Some(started) {
         if let Some(seconds) = reports.due() {
-            crate::output::note(&format!("waiting for the end of process {pid}, for {seconds} s"));
+            reporter.note(&format!("waiting for the end of process {pid}, for {seconds} s"));
         }
         if begun.elapsed() >= within {
             return false;
@@ -122,7 +128,10 @@ pub enum Ended {
 }
 
 /// Sends SIGTERM to all of them at once, then SIGKILL to those that still run after the grace time.
-pub fn stop(processes: &[(u32, u64)], grace: Duration) -> Result<Vec<Ended>, CliError> {
+///
+/// # Errors
+/// As [`kill`].
+pub fn stop(processes: &[(u32, u64)], grace: Duration, reporter: Reporter) -> Result<Vec<Ended>, Error> {
     let asked: Vec<bool> = processes
         .iter()
         .map(|(pid, started)| signal(*pid, *started, Signal::TERM))
@@ -135,10 +144,10 @@ pub fn stop(processes: &[(u32, u64)], grace: Duration) -> Result<Vec<Ended>, Cli
         });
         ended.push(if !asked {
             Ended::Before
-        } else if wait_gone(*pid, *started, left) {
+        } else if wait_gone(*pid, *started, left, reporter) {
             Ended::Cleanly
         } else {
-            kill(*pid, *started)?;
+            kill(*pid, *started, reporter)?;
             Ended::Killed
         });
     }
@@ -146,13 +155,16 @@ pub fn stop(processes: &[(u32, u64)], grace: Duration) -> Result<Vec<Ended>, Cli
 }
 
 /// Sends SIGKILL, and waits until the process has ended.
-pub fn kill(pid: u32, started: u64) -> Result<(), CliError> {
+///
+/// # Errors
+/// A process that is still there after a minute.
+pub fn kill(pid: u32, started: u64, reporter: Reporter) -> Result<(), Error> {
     signal(pid, started, Signal::KILL);
-    if wait_gone(pid, started, KILLED_WITHIN) {
+    if wait_gone(pid, started, KILLED_WITHIN, reporter) {
         return Ok(());
     }
-    Err(CliError::new(
-        Exit::Failure,
+    Err(Error::new(
+        Class::Failure,
         format!(
             "process {pid} is still there {} s after SIGKILL",
             KILLED_WITHIN.as_secs()
@@ -171,6 +183,7 @@ pub struct Waiting {
 impl Waiting {
     /// Pid and start time of the process; they stay the same when the program starts. `None`: it ended at
     /// once.
+    #[must_use]
     pub fn process(&self) -> Option<(u32, u64)> {
         Some(self.pid).zip(self.started)
     }
@@ -189,16 +202,19 @@ const WAIT_THEN_START: &str = "read -r go && exec \"$@\" </dev/null";
 /// Prepares a program in a separate session, so that Ctrl-C in this terminal does not reach it, in a folder,
 /// with its output in a new log file. It starts with [`Waiting::go`], so that its process can be recorded
 /// first.
-pub fn spawn(binary: &Path, arguments: &[&str], folder: &Path, log: &Path) -> Result<Waiting, CliError> {
-    let before = super::state::log_before(log);
+///
+/// # Errors
+/// The error of the log file, or of the system that does not start the shell.
+pub fn spawn(binary: &Path, arguments: &[&str], folder: &Path, log: &Path) -> Result<Waiting, Error> {
+    let before = log_before(log);
     match std::fs::rename(log, &before) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(CliError::file("move", log)(error));
+            return Err(Error::file("move", log)(error));
         }
         _ => {}
     }
-    let out = File::create(log).map_err(CliError::file("make", log))?;
-    let errors = out.try_clone().map_err(CliError::file("open", log))?;
+    let out = File::create(log).map_err(Error::file("make", log))?;
+    let errors = out.try_clone().map_err(Error::file("open", log))?;
     let mut command = if in_path("setsid") {
         // `setsid` executes the shell, and that the program: the pid is the node's.
         let mut command = Command::new("setsid");
@@ -218,11 +234,11 @@ pub fn spawn(binary: &Path, arguments: &[&str], folder: &Path, log: &Path) -> Re
         .stdout(out)
         .stderr(errors)
         .spawn()
-        .map_err(CliError::file("start", binary))?;
+        .map_err(Error::file("start", binary))?;
     let pid = child.id();
     let go = child.stdin.take().ok_or_else(|| {
-        CliError::new(
-            Exit::Failure,
+        Error::new(
+            Class::Failure,
             format!("{} has no standard input", binary.display()),
         )
     })?;
@@ -231,6 +247,12 @@ pub fn spawn(binary: &Path, arguments: &[&str], folder: &Path, log: &Path) -> Re
         started: started_at(pid),
         go,
     })
+}
+
+/// Path of the previous run's log.
+#[must_use]
+pub fn log_before(log: &Path) -> PathBuf {
+    log.with_extension("log.1")
 }
 
 fn in_path(program: &str) -> bool {
@@ -265,12 +287,15 @@ mod tests {
         assert_eq!(started_at(pid), Some(started));
         assert!(cpu_time(pid).is_some() && resident_bytes(pid).is_some());
         assert_eq!(
-            stop(&[(pid, started)], Duration::from_secs(60)).unwrap(),
+            stop(&[(pid, started)], Duration::from_secs(60), Reporter::SILENT).unwrap(),
             [Ended::Cleanly]
         );
         // Not reaped yet, but it has ended.
         assert_eq!(started_at(pid), None);
-        assert_eq!(stop(&[(pid, started)], Duration::ZERO).unwrap(), [Ended::Before]);
+        assert_eq!(
+            stop(&[(pid, started)], Duration::ZERO, Reporter::SILENT).unwrap(),
+            [Ended::Before]
+        );
         child.wait().unwrap();
     }
 
@@ -282,12 +307,12 @@ mod tests {
         let (pid, started) = waiting.process().unwrap();
         // The effect of the end of this process on its pipes.
         drop(waiting);
-        assert!(wait_gone(pid, started, Duration::from_secs(60)));
+        assert!(wait_gone(pid, started, Duration::from_secs(60), Reporter::SILENT));
         assert!(!ran.exists());
         let waiting = spawn(Path::new("/bin/touch"), &["ran"], dir.path(), &log).unwrap();
         let (pid, started) = waiting.process().unwrap();
         waiting.go();
-        assert!(wait_gone(pid, started, Duration::from_secs(60)));
+        assert!(wait_gone(pid, started, Duration::from_secs(60), Reporter::SILENT));
         assert!(ran.exists());
     }
 
@@ -300,7 +325,7 @@ mod tests {
             let waiting = spawn(Path::new("/bin/sh"), &["-c", &script], dir.path(), &log).unwrap();
             let (pid, started) = waiting.process().unwrap();
             waiting.go();
-            assert!(wait_gone(pid, started, Duration::from_secs(60)));
+            assert!(wait_gone(pid, started, Duration::from_secs(60), Reporter::SILENT));
         }
         assert_eq!(std::fs::read_to_string(&log).unwrap(), "two\ntwo\n");
         assert_eq!(

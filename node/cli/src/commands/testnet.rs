@@ -1,42 +1,23 @@
-//! `vibecoin testnet generate`: the files of a network on several hosts.
-//!
-//! ```text
-//!  DIR/network.json          every node: name, role, id, address, ports
-//!  DIR/genesis.toml          what the chain starts from
-//!  DIR/validator-0/ …        one home per node: genesis, config, node.key, validator.key, guard
-//!  DIR/operator/keys/        the faucet's key and those of the accounts that validators are paid to
-//!  DIR/compose.yaml, DIR/validator-0.service …   with --format
-//! ```
-//!
-//! Files only: nothing is started, and no host is contacted. Until all of them are written, `network.json` is
-//! named `network.json.unfinished`: a command that finds that file removes the remains of an interrupted one,
-//! and starts over. A refusal or a failure leaves nothing.
+//! `vibecoin testnet generate`: the files of a network on several hosts. The planner is `node/devnet`; here are the
+//! arguments and what is printed.
 
-pub mod homes;
-pub mod plan;
-
-mod deploy;
-mod unfinished;
-
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::{Value, json};
-use vibecoin_genesis::Profile;
+use vibecoin_devnet::deployment::Kind;
+use vibecoin_devnet::generate::{GENESIS_FILE, generate, summary};
+use vibecoin_devnet::plan::{Hosts, NODES_MAX, Network, Spec};
+use vibecoin_devnet::profile::Profile;
 use vibecoin_keystore::Passphrase;
-use vibecoin_primitives::{ChainParams, FaultModel, TimeMs};
+use vibecoin_primitives::TimeMs;
 
-use super::genesis::FaultModelName;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::exit::Exit;
-use crate::output::{Answer, Format};
+use crate::network_args::{FaultModelName, NetworkProfile};
+use crate::numbers::whole;
+use crate::output::{Answer, Format, REPORTER};
 use crate::passphrase::PassphraseArgs;
-use crate::usage::whole;
 use crate::{dev, files};
-use homes::Layout;
-use plan::{Hosts, NODES_MAX, Network, Node, Spec};
-use unfinished::Unfinished;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -72,54 +53,6 @@ impl TestnetCommand {
     }
 }
 
-/// Which rules a network has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum NetworkProfile {
-    /// Blocks of 100 ms.
-    #[default]
-    Devnet,
-    /// Blocks of 320 ms.
-    Production,
-    /// As fast as the validators agree: no pace of the Proof of History, empty blocks without a pause.
-    Bench,
-}
-
-impl NetworkProfile {
-    /// Its name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Devnet => "devnet",
-            Self::Production => "production",
-            Self::Bench => "bench",
-        }
-    }
-
-    /// The parameters, with a fault model.
-    pub fn params(self, faults: FaultModelName) -> ChainParams {
-        let params = match self {
-            Self::Devnet => Profile::Devnet.params(),
-            Self::Production => Profile::Production.params(),
-            Self::Bench => ChainParams {
-                network: "bench".to_owned(),
-                tick_ms: 1,
-                ticks_per_block: 1,
-                quiet_ticks: 0,
-                hashes_per_tick: 16,
-                empty_block_interval_ms: 1,
-                ..Profile::Devnet.params().unpaced()
-            },
-        };
-        let fault_model = match faults {
-            FaultModelName::Byzantine => FaultModel::Byzantine,
-            FaultModelName::Crash => FaultModel::Crash,
-        };
-        ChainParams {
-            fault_model,
-            ..params
-        }
-    }
-}
-
 /// What is written beside the homes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum DeployFormat {
@@ -130,6 +63,16 @@ pub enum DeployFormat {
     Compose,
     /// A unit file for each node.
     Systemd,
+}
+
+impl From<DeployFormat> for Kind {
+    fn from(format: DeployFormat) -> Self {
+        match format {
+            DeployFormat::Files => Self::Files,
+            DeployFormat::Compose => Self::Compose,
+            DeployFormat::Systemd => Self::Systemd,
+        }
+    }
 }
 
 /// Arguments of `testnet generate`.
@@ -186,35 +129,12 @@ pub struct GenerateArgs {
     verbose: u8,
 }
 
-/// The genesis file beside the homes, for nodes that join separately.
-const GENESIS_FILE: &str = "genesis.toml";
-/// The folder of the operator's keys.
-const OPERATOR: &str = "operator";
-/// The compose file.
-const COMPOSE_FILE: &str = "compose.yaml";
-
-/// The unit file of a node.
-fn unit_file(node: &str) -> String {
-    format!("{node}.service")
-}
-
 impl GenerateArgs {
     fn run(self) -> Result<Answer, CliError> {
         let network = Network::plan(&self.spec()?)?;
         let passphrase = self.passphrase()?;
-        let passphrase = passphrase.as_ref();
-        let layout = Layout {
-            container: self.format == DeployFormat::Compose,
-        };
         let out = &self.out;
-        let unfinished = Unfinished::begin(out, &summary(Path::new(""), &network))?;
-        match self.write(&network, layout, passphrase) {
-            Ok(()) => unfinished.finish()?,
-            Err(error) => {
-                unfinished.undo()?;
-                return Err(error);
-            }
-        }
+        generate(out, &network, self.format.into(), passphrase.as_ref(), REPORTER)?;
         let genesis = out.join(GENESIS_FILE);
         let hash = files::build(&genesis, &network.genesis)?.hash;
         let mut text = format!(
@@ -228,34 +148,6 @@ impl GenerateArgs {
         Ok(Answer::new(summary(out, &network)).text(text))
     }
 
-    fn write(
-        &self,
-        network: &Network,
-        layout: Layout,
-        passphrase: Option<&Passphrase>,
-    ) -> Result<(), CliError> {
-        let (out, encrypted) = (&self.out, passphrase.is_some());
-        files::write(&out.join(GENESIS_FILE), &network.genesis.to_toml(), false)?;
-        for node in &network.nodes {
-            homes::make(&out.join(&node.name), network, node, layout, passphrase)?;
-        }
-        let operator = out.join(OPERATOR);
-        dev::make_private(&operator)?;
-        files::write(&operator.join(GENESIS_FILE), &network.genesis.to_toml(), false)?;
-        homes::accounts(&operator, network, &network.accounts, passphrase)?;
-        match self.format {
-            DeployFormat::Files => Ok(()),
-            DeployFormat::Compose => {
-                let path = out.join(COMPOSE_FILE);
-                files::write(&path, &deploy::compose(network, encrypted), false)
-            }
-            DeployFormat::Systemd => network.nodes.iter().try_for_each(|node| {
-                let path = out.join(unit_file(&node.name));
-                files::write(&path, &deploy::unit(node, encrypted), false)
-            }),
-        }
-    }
-
     fn spec(&self) -> Result<Spec, CliError> {
         let hosts = match (&self.hostname_prefix, self.hosts.as_slice()) {
             (Some(prefix), _) => Hosts::Prefix(prefix.clone()),
@@ -264,7 +156,7 @@ impl GenerateArgs {
             (None, [one]) => Hosts::One(one.clone()),
             (None, each) => Hosts::Each(each.to_vec()),
         };
-        let mut params = self.profile.params(self.fault_model);
+        let mut params = Profile::from(self.profile).params(self.fault_model.into());
         if let Some(network) = &self.network {
             params.network = network.clone();
         }
@@ -296,56 +188,17 @@ impl GenerateArgs {
     }
 }
 
-/// Facts of the network, with the homes in this folder.
-fn summary(out: &Path, network: &Network) -> Value {
-    let nodes = network.nodes.iter().map(|node: &Node| {
-        json!({
-            "name": node.name,
-            "role": node.role.name(),
-            "home": out.join(&node.name),
-            "host": node.host,
-            "peerId": node.id(),
-            "p2p": node.peer(),
-            "rpcPort": node.ports.rpc(),
-            "metricsPort": node.ports.metrics(),
-            "adminPort": node.ports.admin(),
-        })
-    });
-    let hash = network.genesis.build().ok().map(|built| built.hash.to_string());
-    json!({
-        "chainId": network.genesis.params.network,
-        "genesisHash": hash,
-        "faultModel": match network.genesis.params.fault_model {
-            FaultModel::Byzantine => "byzantine",
-            FaultModel::Crash => "crash",
-        },
-        "nodes": nodes.collect::<Vec<_>>(),
-    })
-}
-
-impl From<FaultModel> for FaultModelName {
-    fn from(model: FaultModel) -> Self {
-        match model {
-            FaultModel::Byzantine => Self::Byzantine,
-            FaultModel::Crash => Self::Crash,
-        }
-    }
-}
-
-/// The error for a request that this version of the node does not support.
-pub fn not_in_this_version(what: &str, hint: &str) -> CliError {
-    CliError::new(Exit::Usage, format!("{what} is not possible in this version")).hint(hint)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use clap::Parser as _;
 
     fn generate(line: &str, out: &Path) -> Result<Answer, CliError> {
         let line = format!("vibecoin testnet generate --out {} {line}", out.display());
-        let arguments = crate::args::Arguments::try_parse_from(line.split_whitespace()).unwrap();
+        let arguments = crate::commands::Arguments::try_parse_from(line.split_whitespace()).unwrap();
         let context = Context::new(arguments.globals);
         arguments.command.run(&context)
     }
@@ -444,18 +297,5 @@ mod tests {
         std::os::unix::fs::symlink("/nowhere/at/all", full.join("operator")).unwrap();
         assert!(generate(line, &full).is_err());
         assert_eq!(std::fs::read_dir(&full).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn every_profile_is_within_the_ranges() {
-        for profile in [
-            NetworkProfile::Devnet,
-            NetworkProfile::Production,
-            NetworkProfile::Bench,
-        ] {
-            for faults in [FaultModelName::Byzantine, FaultModelName::Crash] {
-                profile.params(faults).check().unwrap();
-            }
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Queries to nodes: their heads, their agreement, their peers.
+//! Requests to nodes: their heads, their agreement, their peers.
 
 use std::time::Duration;
 
@@ -12,12 +12,9 @@ use vibecoin_rpc_api::BlockRef;
 use vibecoin_rpc_api::methods::ChainApiClient as _;
 use vibecoin_rpc_api::views::BlockRangeOptions;
 
-use super::faucet::no_node;
-use super::state::NodeRecord;
-use crate::admin::read_token;
-use crate::context::paths_of;
-use crate::error::CliError;
-use crate::exit::Exit;
+use crate::error::{Class, Error, Request};
+use crate::home::{paths_of, read_token};
+use crate::record::NodeRecord;
 
 /// Deadline of one query; a node under load answers in much less.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -35,15 +32,21 @@ pub struct Head {
 }
 
 /// A client of a node.
-pub fn client(url: &str) -> Result<HttpClient, CliError> {
+///
+/// # Errors
+/// An address that is none.
+pub fn client(url: &str) -> Result<HttpClient, Error> {
     HttpClientBuilder::new()
         .request_timeout(ANSWER_WITHIN)
         .build(url)
-        .map_err(|error| CliError::usage(format!("{url} is no address of a node: {error}")))
+        .map_err(|error| Error::usage(format!("{url} is no address of a node: {error}")))
 }
 
 /// Clients of several nodes, in their order.
-pub fn clients(nodes: &[NodeRecord]) -> Result<Vec<HttpClient>, CliError> {
+///
+/// # Errors
+/// As [`client`].
+pub fn clients(nodes: &[NodeRecord]) -> Result<Vec<HttpClient>, Error> {
     nodes.iter().map(|node| client(node.url())).collect()
 }
 
@@ -61,7 +64,14 @@ pub async fn heads(clients: &[HttpClient]) -> Vec<Option<Head>> {
     join_all(clients.iter().map(ask)).await
 }
 
+/// The error when no node of a devnet runs.
+#[must_use]
+pub fn no_node() -> Error {
+    Error::new(Class::CannotConnect, "no node of the devnet runs").hint("start it with `vibecoin devnet up`")
+}
+
 /// Hint for a node that does not answer although its process runs.
+#[must_use]
 pub fn silent_hint(node: &NodeRecord) -> String {
     format!(
         "its process runs: `vibecoin devnet logs {}` shows what it does",
@@ -73,12 +83,12 @@ pub fn silent_hint(node: &NodeRecord) -> String {
 ///
 /// # Errors
 /// The error of the last one when none answers.
-pub async fn genesis_hash(nodes: &[NodeRecord]) -> Result<Hash, CliError> {
+pub async fn genesis_hash(nodes: &[NodeRecord]) -> Result<Hash, Error> {
     let mut failed = no_node();
     for node in nodes {
         match client(node.url())?.get_info().await {
             Ok(info) => return Ok(info.genesis_hash.0),
-            Err(error) => failed = CliError::from(error).at(&node.url().into(), || silent_hint(node)),
+            Err(error) => failed = Error::from(error).at(node.url(), silent_hint(node)),
         }
     }
     Err(failed)
@@ -88,12 +98,8 @@ pub async fn genesis_hash(nodes: &[NodeRecord]) -> Result<Hash, CliError> {
 /// not answer.
 ///
 /// # Errors
-/// Exit 30 when two nodes have different blocks there, with both hashes: the chain has forked.
-pub async fn same_block(
-    clients: &[HttpClient],
-    names: &[&str],
-    height: u64,
-) -> Result<Option<Hash>, CliError> {
+/// The fault `fork` when two nodes have different blocks there, with both hashes.
+pub async fn same_block(clients: &[HttpClient], names: &[&str], height: u64) -> Result<Option<Hash>, Error> {
     let ask = |client: &HttpClient| {
         let client = client.clone();
         async move {
@@ -111,7 +117,7 @@ pub async fn same_block(
             (Some(hash), None) => first = Some((name, hash)),
             (Some(hash), Some((other, its))) if hash != its => {
                 let message = format!("FORK at height {height}: {other} has {its}, {name} has {hash}");
-                return Err(CliError::new(Exit::SafetyHalt, message)
+                return Err(Error::new(Class::Fork, message)
                     .reason("fork")
                     .hint("keep the folder of the devnet: its logs and databases are needed for a report"));
             }
@@ -146,7 +152,10 @@ pub async fn transactions(client: &HttpClient, from: u64, to: u64) -> Option<u64
 }
 
 /// The ids of a node's connected peers.
-pub async fn peers(client: &HttpClient) -> Result<Vec<String>, CliError> {
+///
+/// # Errors
+/// A request that fails.
+pub async fn peers(client: &HttpClient) -> Result<Vec<String>, Error> {
     let peers: Value = client.request("net_getPeers", ObjectParams::new()).await?;
     let items = peers.as_array().or_else(|| peers.get("items")?.as_array());
     let ids = items.into_iter().flatten();
@@ -163,22 +172,25 @@ pub struct Admin {
 
 impl Admin {
     /// Reads the node's token.
-    pub fn of(node: &NodeRecord) -> Result<Self, CliError> {
+    ///
+    /// # Errors
+    /// A node without such a listener, or a token that cannot be read.
+    pub fn of(node: &NodeRecord) -> Result<Self, Error> {
         let Some(address) = &node.admin else {
-            return Err(CliError::new(
-                Exit::Failure,
+            return Err(Error::new(
+                Class::Failure,
                 format!("{} has no listener for its operator", node.name),
             ));
         };
         let Some(token) = read_token(&paths_of(&node.home)?.admin_token)? else {
             let message = format!("{} has no listener for its operator: it made no token", node.name);
-            return Err(CliError::new(Exit::Failure, message)
+            return Err(Error::new(Class::Failure, message)
                 .reason("no_admin")
                 .hint("the key `admin.listen` of its config.toml switches it on"));
         };
         let mut headers = HeaderMap::new();
         let mut value = HeaderValue::from_str(&format!("Bearer {}", token.as_str()))
-            .map_err(|_| CliError::new(Exit::Key, format!("the token of {} cannot be sent", node.name)))?;
+            .map_err(|_| Error::new(Class::Key, format!("the token of {} cannot be sent", node.name)))?;
         // Excluded from logs.
         value.set_sensitive(true);
         headers.insert("authorization", value);
@@ -187,7 +199,7 @@ impl Admin {
             .request_timeout(ANSWER_WITHIN)
             .set_headers(headers)
             .build(&url)
-            .map_err(|error| CliError::new(Exit::Failure, format!("{url}: {error}")))?;
+            .map_err(|error| Error::new(Class::Failure, format!("{url}: {error}")))?;
         Ok(Self {
             name: node.name.clone(),
             client,
@@ -195,14 +207,20 @@ impl Admin {
     }
 
     /// Bans a peer until [`Admin::unban`].
-    pub async fn ban(&self, id: &str, reason: &str) -> Result<(), CliError> {
+    ///
+    /// # Errors
+    /// A request that fails.
+    pub async fn ban(&self, id: &str, reason: &str) -> Result<(), Error> {
         self.call("net_banPeer", &[("id", id), ("reason", reason)])
             .await?;
         Ok(())
     }
 
     /// The ids of the peers that the node bans.
-    pub async fn bans(&self) -> Result<Vec<String>, CliError> {
+    ///
+    /// # Errors
+    /// A request that fails.
+    pub async fn bans(&self) -> Result<Vec<String>, Error> {
         let bans = self.call("net_getBans", &[]).await?;
         let items = bans.as_array().into_iter().flatten();
         Ok(items
@@ -211,22 +229,27 @@ impl Admin {
     }
 
     /// Lifts the ban of a peer.
-    pub async fn unban(&self, id: &str) -> Result<(), CliError> {
+    ///
+    /// # Errors
+    /// A request that fails.
+    pub async fn unban(&self, id: &str) -> Result<(), Error> {
         self.call("net_unbanPeer", &[("id", id)]).await?;
         Ok(())
     }
 
-    async fn call(&self, method: &str, fields: &[(&str, &str)]) -> Result<Value, CliError> {
+    async fn call(&self, method: &str, fields: &[(&str, &str)]) -> Result<Value, Error> {
         let mut params = ObjectParams::new();
         for (name, value) in fields {
             params
                 .insert(name, value)
-                .map_err(|error| CliError::new(Exit::Failure, format!("{method}: {error}")))?;
+                .map_err(|error| Error::new(Class::Failure, format!("{method}: {error}")))?;
         }
         self.client.request(method, params).await.map_err(|error| {
-            let error = CliError::from(error);
-            let message = format!("{} refuses {method}: {}", self.name, error.message);
-            CliError { message, ..error }
+            Error::Request(Box::new(Request {
+                error,
+                during: Some(format!("{} refuses {method}", self.name)),
+                at: None,
+            }))
         })
     }
 }

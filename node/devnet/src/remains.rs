@@ -11,12 +11,12 @@ use vibecoin_config::{CONFIG_BYTES_MAX, Config, Paths};
 use vibecoin_keystore::{Keystore, LOCK_FILE, dev_keys, seeded_key};
 use vibecoin_primitives::{AddressPrefix, PublicKey};
 
-use super::state::{NodeRecord, State, log_before, remove};
-use crate::commands::testnet::plan::{FAUCET, PAYOUT};
-use crate::context::PREFIX_DEFAULT;
-use crate::dev::DEV_ACCOUNTS;
-use crate::error::CliError;
-use crate::files::{self, TEMPORARY};
+use crate::error::Error;
+use crate::files::{self, TEMPORARY, remove};
+use crate::home::{DEV_ACCOUNTS, PREFIX_DEFAULT};
+use crate::plan::{FAUCET, PAYOUT};
+use crate::process::log_before;
+use crate::record::{NodeRecord, State};
 
 /// The account keys that a devnet creates, by name; a key is `None` when its seed is not recorded.
 #[derive(Debug, Default)]
@@ -24,7 +24,10 @@ pub struct Accounts(BTreeMap<String, Option<PublicKey>>);
 
 impl Accounts {
     /// The account keys of this devnet.
-    pub fn of(state: &State) -> Result<Self, CliError> {
+    ///
+    /// # Errors
+    /// A key that cannot be derived.
+    pub fn of(state: &State) -> Result<Self, Error> {
         let dev = dev_keys(DEV_ACCOUNTS)?;
         let dev = dev.into_iter().map(|(name, key)| (name, Some(key.public_key())));
         let seeded = |purpose, index| {
@@ -45,13 +48,16 @@ impl Accounts {
 }
 
 /// Removes a node's files from the folder of the devnet, and returns the remaining ones of its home.
-pub fn remove_node(node: &NodeRecord, accounts: &Accounts) -> Result<Vec<PathBuf>, CliError> {
+///
+/// # Errors
+/// A file that cannot be removed.
+pub fn remove_node(node: &NodeRecord, accounts: &Accounts) -> Result<Vec<PathBuf>, Error> {
     remove(&node.log)?;
     remove(&log_before(&node.log))?;
     remove_home(&node.home, accounts)
 }
 
-fn remove_home(home: &Path, accounts: &Accounts) -> Result<Vec<PathBuf>, CliError> {
+fn remove_home(home: &Path, accounts: &Accounts) -> Result<Vec<PathBuf>, Error> {
     // Of a symbolic link only the link belongs to the devnet.
     if home.is_symlink() || !home.is_dir() {
         remove(home)?;
@@ -85,7 +91,7 @@ fn remove_home(home: &Path, accounts: &Accounts) -> Result<Vec<PathBuf>, CliErro
 }
 
 /// The contents of a home, with the files of its keystores one by one.
-fn left(home: &Path, keystores: &[&Path]) -> Result<Vec<PathBuf>, CliError> {
+fn left(home: &Path, keystores: &[&Path]) -> Result<Vec<PathBuf>, Error> {
     let mut left = Vec::new();
     for path in entries(home)? {
         if keystores.contains(&path.as_path()) && path.is_dir() && !path.is_symlink() {
@@ -99,7 +105,10 @@ fn left(home: &Path, keystores: &[&Path]) -> Result<Vec<PathBuf>, CliError> {
 
 /// Remaining paths in the folder of a deleted devnet: the contents of its nodes' homes; the folder itself
 /// when it is empty.
-pub fn kept(folder: &Path, state: Option<&State>) -> Result<Vec<PathBuf>, CliError> {
+///
+/// # Errors
+/// A folder that cannot be read.
+pub fn kept(folder: &Path, state: Option<&State>) -> Result<Vec<PathBuf>, Error> {
     let mut kept = Vec::new();
     for path in entries(folder)? {
         let is_home = state.is_some_and(|state| state.nodes.iter().any(|node| node.home == path));
@@ -123,7 +132,7 @@ fn is_inside(path: &Path, home: &Path) -> bool {
 
 /// The files and folders of the devnet and the node in a home, the configuration last: it has the paths of
 /// the others.
-fn made(home: &Path, places: &[Paths]) -> Result<Vec<PathBuf>, CliError> {
+fn made(home: &Path, places: &[Paths]) -> Result<Vec<PathBuf>, Error> {
     let mut made = vec![home.join(LOCK_FILE)];
     for paths in places {
         made.extend(
@@ -172,7 +181,7 @@ fn made(home: &Path, places: &[Paths]) -> Result<Vec<PathBuf>, CliError> {
 }
 
 /// Removes the account keys that the devnet created, and their temporary files.
-fn remove_accounts(dir: &Path, accounts: &Accounts) -> Result<(), CliError> {
+fn remove_accounts(dir: &Path, accounts: &Accounts) -> Result<(), Error> {
     if dir.is_symlink() || !dir.is_dir() {
         return Ok(());
     }
@@ -198,8 +207,11 @@ fn remove_accounts(dir: &Path, accounts: &Accounts) -> Result<(), CliError> {
 }
 
 /// The entries of a folder, sorted.
-pub fn entries(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
-    let found = std::fs::read_dir(dir).map_err(CliError::file("read", dir))?;
+///
+/// # Errors
+/// A folder that cannot be read.
+pub fn entries(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let found = std::fs::read_dir(dir).map_err(Error::file("read", dir))?;
     let mut found: Vec<_> = found.flatten().map(|entry| entry.path()).collect();
     found.sort_unstable();
     Ok(found)
@@ -210,10 +222,10 @@ pub fn entries(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
 mod tests {
     use std::fs;
 
-    use super::super::tests::devnet_of;
     use super::*;
-    use crate::commands::testnet::homes::{self, Layout};
-    use crate::commands::testnet::plan::{Network, Spec, tests::spec};
+    use crate::homes::{self, Layout};
+    use crate::plan::{Network, Spec, tests::spec};
+    use crate::testing::devnet_of;
 
     #[test]
     fn what_the_devnet_made_goes_and_what_a_user_put_there_stays_and_is_named() {

@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use vibecoin_primitives::Hash;
 
-use super::ask;
-use super::process::{LOOK_EVERY, started_at};
-use super::state::NodeRecord;
-use crate::error::CliError;
-use crate::exit::Exit;
-use crate::wait::Reports;
+use crate::client;
+use crate::error::{Class, Error};
+use crate::process::{LOOK_EVERY, started_at};
+use crate::record::NodeRecord;
+use crate::wait::{Reporter, Reports};
 
 /// Time after which a wait for nodes is reported.
 const REPORT_AFTER: Duration = Duration::from_secs(10);
@@ -46,6 +45,7 @@ pub struct ReadyLine {
 
 impl ReadyLine {
     /// Height of its head.
+    #[must_use]
     pub fn height(&self) -> u64 {
         self.height.parse().unwrap_or(0)
     }
@@ -64,14 +64,14 @@ impl ReadyLine {
 /// Waits for the ready line of a node that was just started.
 ///
 /// # Errors
-/// Exit 1 when it ended before, exit 6 at the deadline; both with the end of its log.
-pub fn line(node: &NodeRecord, deadline: Instant) -> Result<ReadyLine, CliError> {
+/// Its end before that, or the deadline; both with the end of its log.
+pub fn line(node: &NodeRecord, deadline: Instant, reporter: Reporter) -> Result<ReadyLine, Error> {
     let begun = Instant::now();
     let mut reports = Reports::after(REPORT_AFTER);
     loop {
         if let Some(seconds) = reports.due() {
             let log = node.log.display();
-            crate::output::note(&format!(
+            reporter.note(&format!(
                 "waiting for {} to answer, for {seconds} s; it logs to {log}",
                 node.name
             ));
@@ -86,35 +86,32 @@ pub fn line(node: &NodeRecord, deadline: Instant) -> Result<ReadyLine, CliError>
             .is_some_and(|at| Some(at) == node.started);
         if !alive {
             let message = format!("{} ended before it was ready", node.name);
-            return Err(with_log(
-                CliError::new(Exit::Failure, message).reason("node_ended"),
-                node,
-            ));
+            return Err(ended(&message, node));
         }
         if Instant::now() >= deadline {
             let waited = begun.elapsed().as_secs_f64();
             let message = format!("{} was not ready within {waited:.1} s", node.name);
-            return Err(with_log(CliError::new(Exit::Timeout, message), node));
+            return Err(with_log(Class::Timeout, &message, node));
         }
         std::thread::sleep(LOOK_EVERY);
     }
 }
 
-fn with_log(error: CliError, node: &NodeRecord) -> CliError {
+/// The fault of a node that ended.
+fn ended(message: &str, node: &NodeRecord) -> Error {
+    with_log(Class::Failure, message, node).reason("node_ended")
+}
+
+/// A fault with the end of the node's log.
+fn with_log(class: Class, message: &str, node: &NodeRecord) -> Error {
     let tail = tail(&node.log);
-    let message = format!(
-        "{}\n--- last lines of {}\n{tail}",
-        error.message,
-        node.log.display()
-    );
-    CliError {
-        message: message.trim_end().to_owned(),
-        ..error
-    }
-    .data(serde_json::json!({ "log": node.log, "lines": tail.lines().collect::<Vec<_>>() }))
+    let message = format!("{message}\n--- last lines of {}\n{tail}", node.log.display());
+    Error::new(class, message.trim_end())
+        .data(serde_json::json!({ "log": node.log, "lines": tail.lines().collect::<Vec<_>>() }))
 }
 
 /// The last lines of a log.
+#[must_use]
 pub fn tail(log: &Path) -> String {
     use std::io::{Read as _, Seek as _, SeekFrom};
     let read = || {
@@ -148,37 +145,39 @@ pub struct Agreed {
 /// of any of them at the start of the wait.
 ///
 /// # Errors
-/// Exit 1 when one of them ends, exit 6 at the deadline, exit 30 when they have different blocks.
-pub async fn caught_up(nodes: &[NodeRecord], least: u64, deadline: Instant) -> Result<Agreed, CliError> {
-    let clients = ask::clients(nodes)?;
+/// The end of one of them, the deadline, or a fork: two have different blocks.
+pub async fn caught_up(
+    nodes: &[NodeRecord],
+    least: u64,
+    deadline: Instant,
+    reporter: Reporter,
+) -> Result<Agreed, Error> {
+    let clients = client::clients(nodes)?;
     let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
     let mut reports = Reports::after(REPORT_AFTER);
     let mut highest = None;
     loop {
-        let heads = ask::heads(&clients).await;
+        let heads = client::heads(&clients).await;
         let answered: Option<Vec<u64>> = heads.iter().map(|head| head.map(|head| head.height)).collect();
         // From the first query of all of them: the chain advances meanwhile.
         highest = highest.or_else(|| answered.iter().flatten().copied().max());
         let least = least.max(highest.unwrap_or(0));
         if let Some(seconds) = reports.due() {
             let heights = heights(&names, &heads);
-            crate::output::note(&format!(
+            reporter.note(&format!(
                 "waiting for one block of all nodes at height {least} or above, for {seconds} s: {heights}"
             ));
         }
         let lowest = answered.iter().flatten().copied().min();
         if let Some(height) = lowest.filter(|height| *height >= least)
-            && let Some(hash) = ask::same_block(&clients, &names, height).await?
+            && let Some(hash) = client::same_block(&clients, &names, height).await?
         {
             return Ok(Agreed { height, hash });
         }
         for node in nodes {
             if node.pid.and_then(started_at) != node.started {
                 let message = format!("{} ended while the others waited for it", node.name);
-                return Err(with_log(
-                    CliError::new(Exit::Failure, message).reason("node_ended"),
-                    node,
-                ));
+                return Err(ended(&message, node));
             }
         }
         if Instant::now() >= deadline {
@@ -186,7 +185,7 @@ pub async fn caught_up(nodes: &[NodeRecord], least: u64, deadline: Instant) -> R
                 "no common block at height {least} or above: {}",
                 heights(&names, &heads)
             );
-            return Err(CliError::new(Exit::Timeout, message)
+            return Err(Error::new(Class::Timeout, message)
                 .hint("the nodes go on; see `vibecoin devnet status` and `vibecoin devnet logs`"));
         }
         tokio::time::sleep(LOOK_EVERY).await;
@@ -194,7 +193,7 @@ pub async fn caught_up(nodes: &[NodeRecord], least: u64, deadline: Instant) -> R
 }
 
 /// Height of each node.
-fn heights(names: &[&str], heads: &[Option<ask::Head>]) -> String {
+fn heights(names: &[&str], heads: &[Option<client::Head>]) -> String {
     let each = names.iter().zip(heads).map(|(name, head)| match head {
         Some(head) => format!("{name} {}", head.height),
         None => format!("{name} does not answer"),
@@ -211,12 +210,13 @@ pub async fn at_head(
     node: &NodeRecord,
     others: &[NodeRecord],
     deadline: Instant,
-) -> Result<Agreed, CliError> {
-    let own = [ask::client(node.url())?];
-    let clients = ask::clients(others)?;
+    reporter: Reporter,
+) -> Result<Agreed, Error> {
+    let own = [client::client(node.url())?];
+    let clients = client::clients(others)?;
     let mut reports = Reports::after(REPORT_AFTER);
     loop {
-        let (mine, theirs) = (ask::heads(&own).await, ask::heads(&clients).await);
+        let (mine, theirs) = (client::heads(&own).await, client::heads(&clients).await);
         let highest = theirs.iter().flatten().map(|head| head.height).max();
         let mine = mine.into_iter().flatten().next();
         if let Some(mine) = mine
@@ -231,7 +231,7 @@ pub async fn at_head(
                     names.push(&other.name);
                 }
             }
-            if let Some(hash) = ask::same_block(&all, &names, mine.height).await? {
+            if let Some(hash) = client::same_block(&all, &names, mine.height).await? {
                 return Ok(Agreed {
                     height: mine.height,
                     hash,
@@ -240,10 +240,7 @@ pub async fn at_head(
         }
         if node.pid.and_then(started_at) != node.started {
             let message = format!("{} ended on the way to the head", node.name);
-            return Err(with_log(
-                CliError::new(Exit::Failure, message).reason("node_ended"),
-                node,
-            ));
+            return Err(ended(&message, node));
         }
         if Instant::now() >= deadline {
             let message = format!(
@@ -252,11 +249,12 @@ pub async fn at_head(
                 mine.map_or_else(|| "-".to_owned(), |head| head.height.to_string()),
                 highest.map_or_else(|| "-".to_owned(), |height| height.to_string()),
             );
-            return Err(CliError::new(Exit::Timeout, message)
-                .hint("it goes on; see `vibecoin devnet status --watch`"));
+            return Err(
+                Error::new(Class::Timeout, message).hint("it goes on; see `vibecoin devnet status --watch`")
+            );
         }
         if let Some(seconds) = reports.due() {
-            crate::output::note(&format!(
+            reporter.note(&format!(
                 "waiting for {} to be at the head, for {seconds} s: height {} of {}",
                 node.name,
                 mine.map_or(0, |head| head.height),

@@ -6,11 +6,11 @@ use clap::Args;
 use vibecoin_poh::{Chain, Kernel, Pace, SealedTick, burn, verify_with};
 use vibecoin_primitives::Hash;
 
-use super::{Figures, per_second};
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::figures::{Figures, per_second};
+use crate::numbers::whole;
 use crate::output::Answer;
-use crate::usage::whole;
 
 /// Arguments of `bench poh`.
 #[derive(Args, Clone, Copy, Debug)]

@@ -4,21 +4,17 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use vibecoin_config::{Config, Paths};
-use vibecoin_primitives::TimeMs;
+use vibecoin_primitives::text::quoted_path;
+use vibecoin_primitives::{FaultModel, TimeMs};
 
-use super::UpArgs;
-use super::ports::{Listening, OTHER_BASE};
-use super::state::{Devnet, NodeRecord, State};
-use crate::commands::genesis::FaultModelName;
-use crate::commands::testnet::homes::{self, Layout};
-use crate::commands::testnet::plan::{self, Hosts, Network, Node, Ports, Spec};
-use crate::context::paths_of;
-use crate::dev::{self, DEV_ACCOUNTS};
-use crate::error::CliError;
-use crate::exit::Exit;
+use crate::error::{Class, Error};
 use crate::files;
-use crate::program::quoted_path;
-use clap::ValueEnum as _;
+use crate::home::{self, DEV_ACCOUNTS, paths_of};
+use crate::homes::{self, Layout};
+use crate::plan::{self, Hosts, Network, Node, Ports, Spec};
+use crate::ports::{Listening, OTHER_BASE};
+use crate::profile::{Profile, fault_model_name};
+use crate::state::{Devnet, NodeRecord, State};
 
 const VALIDATORS_DEFAULT: u32 = 4;
 const FULL_DEFAULT: u32 = 1;
@@ -28,32 +24,52 @@ const ASIDE_MAX: u32 = 100;
 /// The only host of a devnet.
 const HOST: &str = "127.0.0.1";
 
-/// Creates the devnet if there is none; compares an existing one with the arguments.
-pub fn make_or_compare(net: &mut Devnet, args: &UpArgs) -> Result<(), CliError> {
-    if net.state.is_none() {
-        return make(net, args);
-    }
-    compare(net.existing()?, args)?;
-    ports(net, args.base_port)
+/// Properties of a devnet. One that is `None` has a default in a new devnet, and any value in an existing one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Number of validators.
+    pub validators: Option<u32>,
+    /// Number of nodes that only follow.
+    pub full: Option<u32>,
+    /// Seed of all keys.
+    pub seed: Option<String>,
+    /// Which faults the validators survive.
+    pub fault_model: Option<FaultModel>,
+    /// Parameters of the chain.
+    pub profile: Option<Profile>,
+    /// The first port of the first node.
+    pub base_port: Option<u16>,
 }
 
-fn make(net: &mut Devnet, args: &UpArgs) -> Result<(), CliError> {
-    let validators = args.validators.unwrap_or(VALIDATORS_DEFAULT);
-    let full = args.full.unwrap_or(FULL_DEFAULT);
-    let faults = args.fault_model.unwrap_or(FaultModelName::Byzantine);
-    let profile = args.profile.unwrap_or_default();
+/// Creates the devnet if there is none; compares an existing one with what is wanted, and assigns its ports.
+///
+/// # Errors
+/// A devnet with other properties, a port that is taken, or the error of a file.
+pub fn make_or_compare(net: &mut Devnet, wanted: &Wanted) -> Result<(), Error> {
+    if net.state.is_none() {
+        return make(net, wanted);
+    }
+    compare(net.existing()?, wanted)?;
+    ports(net, wanted.base_port)
+}
+
+fn make(net: &mut Devnet, wanted: &Wanted) -> Result<(), Error> {
+    let validators = wanted.validators.unwrap_or(VALIDATORS_DEFAULT);
+    let full = wanted.full.unwrap_or(FULL_DEFAULT);
+    let faults = wanted.fault_model.unwrap_or(FaultModel::Byzantine);
+    let profile = wanted.profile.unwrap_or_default();
     let count = u16::try_from(validators.saturating_add(full)).unwrap_or(u16::MAX);
     let listening = Listening::now();
-    let base = match args.base_port {
+    let base = match wanted.base_port {
         Some(base) => base,
         None => listening.free_base(count, None)?,
     };
     let spec = Spec {
         validators,
         full,
-        seed: args.seed.clone().unwrap_or_else(|| SEED_DEFAULT.to_owned()),
+        seed: wanted.seed.clone().unwrap_or_else(|| SEED_DEFAULT.to_owned()),
         params: profile.params(faults),
-        time: dev::now(),
+        time: home::now(),
         hosts: Hosts::One(HOST.to_owned()),
         starting_port: base,
         dev_accounts: DEV_ACCOUNTS,
@@ -66,19 +82,7 @@ fn make(net: &mut Devnet, args: &UpArgs) -> Result<(), CliError> {
             return Err(unknown(&home));
         }
     }
-    net.state = Some(State {
-        version: 1,
-        boot: net.boot().to_owned(),
-        folder: String::new(),
-        seed: spec.seed,
-        fault_model: word(faults),
-        profile: profile.name().to_owned(),
-        program: PathBuf::new(),
-        base_port: base,
-        partition: Vec::new(),
-        moving: false,
-        nodes: network.nodes.iter().map(|node| record(&net.dir, node)).collect(),
-    });
+    net.state = Some(state_of(net, &network, &spec.seed, profile, base));
     finish(net, 0, |net| {
         for node in &network.nodes {
             homes::make(&net.dir.join(&node.name), &network, node, Layout::default(), None)?;
@@ -88,13 +92,34 @@ fn make(net: &mut Devnet, args: &UpArgs) -> Result<(), CliError> {
     })
 }
 
+/// The record of a planned network, none of whose nodes runs.
+#[must_use]
+pub fn state_of(net: &Devnet, network: &Network, seed: &str, profile: Profile, base_port: u16) -> State {
+    State {
+        version: 1,
+        boot: net.boot().to_owned(),
+        folder: String::new(),
+        seed: seed.to_owned(),
+        fault_model: fault_model_name(network.genesis.params.fault_model).to_owned(),
+        profile: profile.name().to_owned(),
+        program: PathBuf::new(),
+        base_port,
+        partition: Vec::new(),
+        moving: false,
+        nodes: network.nodes.iter().map(|node| record(&net.dir, node)).collect(),
+    }
+}
+
 /// Creates the homes of the nodes from a number on. Until all of them are complete they are recorded as
 /// unfinished, so that the next command removes them when this one is interrupted.
+///
+/// # Errors
+/// That of `make`, or of the file.
 pub fn finish(
     net: &mut Devnet,
     from: usize,
-    make: impl FnOnce(&Devnet) -> Result<(), CliError>,
-) -> Result<(), CliError> {
+    make: impl FnOnce(&Devnet) -> Result<(), Error>,
+) -> Result<(), Error> {
     let mark = |net: &mut Devnet, unfinished: bool| {
         for node in net.existing_mut()?.nodes.iter_mut().skip(from) {
             node.unfinished = unfinished;
@@ -107,14 +132,13 @@ pub fn finish(
 }
 
 /// Refuses an existing folder at the path of a new node's home.
-pub fn unknown(home: &Path) -> CliError {
+#[must_use]
+pub fn unknown(home: &Path) -> Error {
     let message = format!("{} is there, but the devnet does not know it", home.display());
     let (home, aside) = (quoted_path(home), quoted_path(&aside(home)));
-    CliError::new(Exit::Failure, message)
-        .reason("exists")
-        .hint(format!(
-            "`ls -A {home}` shows what it holds, `mv {home} {aside}` moves it out of the way"
-        ))
+    Error::new(Class::Failure, message).reason("exists").hint(format!(
+        "`ls -A {home}` shows what it holds, `mv {home} {aside}` moves it out of the way"
+    ))
 }
 
 /// A free path beside the devnet's folder for a folder that is in its way: inside, `destroy` would leave it.
@@ -137,6 +161,7 @@ fn aside(home: &Path) -> PathBuf {
 }
 
 /// The record of a planned node for `devnet.json`.
+#[must_use]
 pub fn record(dir: &Path, node: &Node) -> NodeRecord {
     let at = |port: u16| format!("{HOST}:{port}");
     NodeRecord {
@@ -157,15 +182,15 @@ pub fn record(dir: &Path, node: &Node) -> NodeRecord {
 }
 
 /// The ports that a node has by its number.
-fn planned_ports(base: u16, number: usize) -> Result<Ports, CliError> {
+fn planned_ports(base: u16, number: usize) -> Result<Ports, Error> {
     plan::ports(base, u16::try_from(number).unwrap_or(u16::MAX))
 }
 
-/// Returns an error if the arguments describe a different devnet.
-fn compare(state: &State, args: &UpArgs) -> Result<(), CliError> {
+/// Returns an error if a different devnet is wanted.
+fn compare(state: &State, wanted: &Wanted) -> Result<(), Error> {
     if state.seed.is_empty() {
         return Err(
-            CliError::new(Exit::Failure, "this devnet was made by an older version")
+            Error::new(Class::Failure, "this devnet was made by an older version")
                 .reason("other_devnet")
                 .hint("`vibecoin devnet destroy` removes it"),
         );
@@ -178,24 +203,24 @@ fn compare(state: &State, args: &UpArgs) -> Result<(), CliError> {
             .map(|asked| format!("{name} {has}, asked for {asked}"))
     };
     let text = |count: Option<u32>| count.map(|count| count.to_string());
-    let first = differs("validators", validators.to_string(), text(args.validators))
-        .or_else(|| differs("full nodes", full.to_string(), text(args.full)))
-        .or_else(|| differs("seed", state.seed.clone(), args.seed.clone()))
+    let first = differs("validators", validators.to_string(), text(wanted.validators))
+        .or_else(|| differs("full nodes", full.to_string(), text(wanted.full)))
+        .or_else(|| differs("seed", state.seed.clone(), wanted.seed.clone()))
         .or_else(|| {
             differs(
                 "fault model",
                 state.fault_model.clone(),
-                args.fault_model.map(word),
+                wanted.fault_model.map(|model| fault_model_name(model).to_owned()),
             )
         })
         .or_else(|| {
-            let asked = args.profile.map(|profile| profile.name().to_owned());
+            let asked = wanted.profile.map(|profile| profile.name().to_owned());
             differs("profile", state.profile.clone(), asked)
         });
     match first {
         None => Ok(()),
-        Some(difference) => Err(CliError::new(
-            Exit::Failure,
+        Some(difference) => Err(Error::new(
+            Class::Failure,
             format!("there is another devnet already: it has {difference}"),
         )
         .reason("other_devnet")
@@ -204,7 +229,7 @@ fn compare(state: &State, args: &UpArgs) -> Result<(), CliError> {
 }
 
 /// Assigns the nodes' ports: their present ones, if they are free; different ones only if no node runs.
-fn ports(net: &mut Devnet, asked: Option<u16>) -> Result<(), CliError> {
+fn ports(net: &mut Devnet, asked: Option<u16>) -> Result<(), Error> {
     let (base, count) = {
         let state = net.existing()?;
         (
@@ -216,7 +241,7 @@ fn ports(net: &mut Devnet, asked: Option<u16>) -> Result<(), CliError> {
     if !running.is_empty() {
         if asked.is_some_and(|asked| asked != base) {
             let message = format!("the devnet runs on ports from {base}");
-            return Err(CliError::new(Exit::Failure, message)
+            return Err(Error::new(Class::Failure, message)
                 .reason("running")
                 .hint("`vibecoin devnet down` first; another --base-port then moves it"));
         }
@@ -244,7 +269,10 @@ fn ports(net: &mut Devnet, asked: Option<u16>) -> Result<(), CliError> {
 }
 
 /// Assigns the devnet's ports to all nodes if a command was interrupted while it changed them.
-pub fn settle(net: &mut Devnet) -> Result<(), CliError> {
+///
+/// # Errors
+/// The error of a file.
+pub fn settle(net: &mut Devnet) -> Result<(), Error> {
     let state = net.existing()?;
     if !state.moving {
         return Ok(());
@@ -255,7 +283,7 @@ pub fn settle(net: &mut Devnet) -> Result<(), CliError> {
 }
 
 /// Writes the configurations of all nodes for the ports from `base`. None of the nodes runs.
-fn move_to(net: &mut Devnet, network: &Network, base: u16) -> Result<(), CliError> {
+fn move_to(net: &mut Devnet, network: &Network, base: u16) -> Result<(), Error> {
     net.existing_mut()?.moving = true;
     net.save()?;
     let dir = net.dir.clone();
@@ -266,7 +294,7 @@ fn move_to(net: &mut Devnet, network: &Network, base: u16) -> Result<(), CliErro
         let learned = home.join(&Config::default().p2p.peers_file);
         match std::fs::remove_file(&learned) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(CliError::file("remove", &learned)(error));
+                return Err(Error::file("remove", &learned)(error));
             }
             _ => {}
         }
@@ -287,12 +315,18 @@ fn move_to(net: &mut Devnet, network: &Network, base: u16) -> Result<(), CliErro
 }
 
 /// The network plan of a devnet, with its present ports.
-pub fn plan(state: &State, first_home: &Path) -> Result<Network, CliError> {
+///
+/// # Errors
+/// The fault of its genesis file.
+pub fn plan(state: &State, first_home: &Path) -> Result<Network, Error> {
     plan_with(state, first_home, 0)
 }
 
 /// The same, with more nodes that only follow.
-pub fn plan_with(state: &State, first_home: &Path, more: u32) -> Result<Network, CliError> {
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_with(state: &State, first_home: &Path, more: u32) -> Result<Network, Error> {
     let mut network = plan_from(state, first_home, state.base_port, more)?;
     for (node, record) in network.nodes.iter_mut().zip(&state.nodes) {
         if let Some(first) = record.own_port {
@@ -303,7 +337,7 @@ pub fn plan_with(state: &State, first_home: &Path, more: u32) -> Result<Network,
 }
 
 /// The same with all ports from `base`.
-fn plan_from(state: &State, first_home: &Path, base: u16, more: u32) -> Result<Network, CliError> {
+fn plan_from(state: &State, first_home: &Path, base: u16, more: u32) -> Result<Network, Error> {
     let genesis = files::genesis(&paths_of(first_home)?.genesis)?;
     let validators = state.nodes.iter().filter(|node| node.is_validator()).count();
     let full = state.nodes.len().saturating_sub(validators);
@@ -318,9 +352,4 @@ fn plan_from(state: &State, first_home: &Path, base: u16, more: u32) -> Result<N
         starting_port: base,
         dev_accounts: DEV_ACCOUNTS,
     })
-}
-
-fn word(faults: FaultModelName) -> String {
-    let value = faults.to_possible_value();
-    value.map(|value| value.get_name().to_owned()).unwrap_or_default()
 }

@@ -6,10 +6,22 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{COMPOSE_FILE, GENESIS_FILE, OPERATOR, unit_file};
-use crate::error::CliError;
-use crate::exit::Exit;
-use crate::{dev, files, output, wait};
+use crate::error::{Class, Error};
+use crate::files;
+use crate::home::make_private;
+use crate::wait::{self, Reporter};
+
+/// The genesis file beside the homes, for nodes that join separately.
+pub const GENESIS_FILE: &str = "genesis.toml";
+/// The folder of the operator's keys.
+pub(crate) const OPERATOR: &str = "operator";
+/// The compose file.
+pub(crate) const COMPOSE_FILE: &str = "compose.yaml";
+
+/// The unit file of a node.
+pub(crate) fn unit_file(node: &str) -> String {
+    format!("{node}.service")
+}
 
 /// The summary of a whole network.
 const FINISHED: &str = "network.json";
@@ -40,22 +52,25 @@ struct Named {
 
 impl Unfinished {
     /// Begins a network in a folder that holds none. Removes the remains of an interrupted command.
-    pub fn begin(out: &Path, summary: &Value) -> Result<Self, CliError> {
+    ///
+    /// # Errors
+    /// The fault `exists` for a folder that holds one, or the error of a file.
+    pub fn begin(out: &Path, summary: &Value, reporter: Reporter) -> Result<Self, Error> {
         let new_folder = !out.exists();
-        dev::make_private(out)?;
-        let begun = Self::begin_in(out, summary, new_folder);
+        make_private(out)?;
+        let begun = Self::begin_in(out, summary, new_folder, reporter);
         if begun.is_err() && new_folder {
             let _holds_something = std::fs::remove_dir(out);
         }
         begun
     }
 
-    fn begin_in(out: &Path, summary: &Value, new_folder: bool) -> Result<Self, CliError> {
+    fn begin_in(out: &Path, summary: &Value, new_folder: bool, reporter: Reporter) -> Result<Self, Error> {
         let path = out.join(UNFINISHED);
         loop {
             refuse(&out.join(FINISHED))?;
             if path.symlink_metadata().is_ok() {
-                remove_interrupted(out)?;
+                remove_interrupted(out, reporter)?;
             }
             let text = serde_json::to_string_pretty(summary).unwrap_or_default() + "\n";
             let names = names(&text)?;
@@ -65,11 +80,16 @@ impl Unfinished {
             }
             match files::write(&path, &text, false) {
                 // Another command created it first.
-                Err(error) if error.reason == "exists" => continue,
+                Err(error) if error.is("exists") => continue,
                 written => written?,
             }
-            let lock = File::open(&path).map_err(CliError::file("open", &path))?;
-            wait::lock(&lock, &path, "another command that looks at this folder")?;
+            let lock = File::open(&path).map_err(Error::file("open", &path))?;
+            wait::lock(
+                &lock,
+                &path,
+                "another command that looks at this folder",
+                reporter,
+            )?;
             if !wait::is_at(&lock, &path) {
                 // That command took this one for an interrupted one.
                 continue;
@@ -84,15 +104,21 @@ impl Unfinished {
     }
 
     /// Marks the files as complete.
-    pub fn finish(self) -> Result<(), CliError> {
+    ///
+    /// # Errors
+    /// The error of the summary.
+    pub fn finish(self) -> Result<(), Error> {
         let path = self.out.join(FINISHED);
         let done = std::fs::rename(self.out.join(UNFINISHED), &path)
             .and_then(|()| File::open(&self.out)?.sync_all());
-        done.map_err(CliError::file("write", &path))
+        done.map_err(Error::file("write", &path))
     }
 
     /// Removes all of them.
-    pub fn undo(self) -> Result<(), CliError> {
+    ///
+    /// # Errors
+    /// A file that cannot be removed.
+    pub fn undo(self) -> Result<(), Error> {
         remove_all(&self.out, &self.names)?;
         if self.new_folder {
             let _holds_something = std::fs::remove_dir(&self.out);
@@ -101,39 +127,44 @@ impl Unfinished {
     }
 }
 
-fn refuse(path: &Path) -> Result<(), CliError> {
+fn refuse(path: &Path) -> Result<(), Error> {
     if path.symlink_metadata().is_err() {
         return Ok(());
     }
     let message = format!("{} exists already", path.display());
-    Err(CliError::new(Exit::Failure, message)
+    Err(Error::new(Class::Failure, message)
         .reason("exists")
         .hint("name another folder with --out DIR; keys are never overwritten"))
 }
 
 /// Removes the remains of a command that does not run any more.
-fn remove_interrupted(out: &Path) -> Result<(), CliError> {
+fn remove_interrupted(out: &Path, reporter: Reporter) -> Result<(), Error> {
     let path = out.join(UNFINISHED);
     let file = match File::open(&path) {
         // The command that wrote it has ended meanwhile.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        opened => opened.map_err(CliError::file("open", &path))?,
+        opened => opened.map_err(Error::file("open", &path))?,
     };
-    wait::lock(&file, &path, "another command that writes a network here")?;
+    wait::lock(
+        &file,
+        &path,
+        "another command that writes a network here",
+        reporter,
+    )?;
     if path.symlink_metadata().is_err() {
         return Ok(());
     }
     let names = names(&files::read_text(&path, BYTES_MAX)?)?;
-    output::note(&format!(
+    reporter.note(&format!(
         "a command was interrupted here: removing what it left in {}",
         out.display()
     ));
     remove_all(out, &names)
 }
 
-fn names(text: &str) -> Result<Vec<String>, CliError> {
+fn names(text: &str) -> Result<Vec<String>, Error> {
     let refused = |detail: String| {
-        CliError::new(Exit::InvalidFile, format!("{UNFINISHED}: {detail}"))
+        Error::new(Class::InvalidFile, format!("{UNFINISHED}: {detail}"))
             .hint("an interrupted command wrote it; choose another folder, or remove what it left")
     };
     let summary: Summary = serde_json::from_str(text).map_err(|error| refused(error.to_string()))?;
@@ -162,7 +193,7 @@ fn made(names: &[String]) -> Vec<String> {
 }
 
 /// Removes a network's files; the one that lists them is the last.
-fn remove_all(out: &Path, names: &[String]) -> Result<(), CliError> {
+fn remove_all(out: &Path, names: &[String]) -> Result<(), Error> {
     let mut made = made(names);
     made.push(UNFINISHED.to_owned());
     for name in made {
@@ -174,7 +205,7 @@ fn remove_all(out: &Path, names: &[String]) -> Result<(), CliError> {
         };
         match done {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(CliError::file("delete", &path)(error));
+                return Err(Error::file("delete", &path)(error));
             }
             _ => {}
         }

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::commands::testnet::plan::{PORT_STEP, Ports, ports};
-use crate::error::CliError;
-use crate::exit::Exit;
+use crate::error::{Class, Error};
+use crate::plan::{PORT_STEP, Ports, ports};
 
 /// Start and end of the search for free ports.
 const FIRST: u16 = 27_100;
@@ -23,6 +22,7 @@ pub struct Listening(BTreeMap<u16, u64>);
 
 impl Listening {
     /// The present state.
+    #[must_use]
     pub fn now() -> Self {
         let mut found = BTreeMap::new();
         for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
@@ -38,24 +38,30 @@ impl Listening {
     }
 
     /// Returns an error if one of the ports is in use, with its owner.
-    pub fn check(&self, ports: Ports, hint: &str) -> Result<(), CliError> {
+    ///
+    /// # Errors
+    /// The fault `port_taken`, with the given remedy.
+    pub fn check(&self, ports: Ports, hint: &str) -> Result<(), Error> {
         let Some((port, inode)) = self.taken(ports) else {
             return Ok(());
         };
-        Err(
-            CliError::new(Exit::Failure, format!("port {port} is taken by {}", owner(inode)))
-                .reason("port_taken")
-                .hint(hint),
+        Err(Error::new(
+            Class::Failure,
+            format!("port {port} is taken by {}", owner(inode)),
         )
+        .reason("port_taken")
+        .hint(hint))
     }
 
     /// Returns true if none of a node's ports is in use.
+    #[must_use]
     pub fn has_free(&self, ports: Ports) -> bool {
         self.taken(ports).is_none()
     }
 
     /// The first ports from `planned` on, or else from the start of every search, that are free and not among
     /// `others`, which are those of the devnet's nodes, running or not.
+    #[must_use]
     pub fn next_free(&self, planned: Ports, others: &[Ports]) -> Option<Ports> {
         let step = usize::from(PORT_STEP);
         (planned.first..=FIRST_PORT_MAX)
@@ -69,7 +75,10 @@ impl Listening {
     }
 
     /// The first base from which `nodes` nodes have free ports; `preferred` is tried before all others.
-    pub fn free_base(&self, nodes: u16, preferred: Option<u16>) -> Result<u16, CliError> {
+    ///
+    /// # Errors
+    /// None of them has.
+    pub fn free_base(&self, nodes: u16, preferred: Option<u16>) -> Result<u16, Error> {
         let fits = |base: &u16| {
             (0..nodes).all(|index| ports(*base, index).is_ok_and(|ports| self.taken(ports).is_none()))
         };
@@ -78,8 +87,8 @@ impl Listening {
             .chain((FIRST..LAST).step_by(usize::from(PORT_STEP)))
             .find(fits)
             .ok_or_else(|| {
-                CliError::new(
-                    Exit::Failure,
+                Error::new(
+                    Class::Failure,
                     format!("no free ports for {nodes} nodes between {FIRST} and {LAST}"),
                 )
                 .hint("name free ones with --base-port PORT")
@@ -137,9 +146,9 @@ mod tests {
             first: port.saturating_sub(2),
         };
         let error = now.check(ports, OTHER_BASE).unwrap_err();
-        assert_eq!(error.reason, "port_taken");
+        assert!(error.is("port_taken"));
         let pid = format!("(pid {})", std::process::id());
-        assert!(error.message.contains(&pid), "{}", error.message);
+        assert!(error.to_string().contains(&pid), "{error}");
         assert_ne!(now.free_base(1, Some(ports.first)).unwrap(), ports.first);
     }
 

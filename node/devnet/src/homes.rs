@@ -7,12 +7,11 @@ use vibecoin_config::{Paths, Value};
 use vibecoin_keystore::{NodeKeyRole, NodeKeys, Passphrase};
 use vibecoin_primitives::{AddressPrefix, SecretKey};
 
-use super::plan::{Network, Node, Role};
-use crate::commands::init::make_guard;
-use crate::context::keys_of;
-use crate::error::CliError;
-use crate::exit::Exit;
-use crate::{dev, files};
+use crate::error::{Class, Error};
+use crate::files;
+use crate::guard::make_guard;
+use crate::home::{keys_of, make_private};
+use crate::plan::{Network, Node, Role};
 
 /// Deployment of the node, as far as its files depend on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,23 +21,29 @@ pub struct Layout {
 }
 
 /// Creates the home of one node. An existing one is an error.
+///
+/// # Errors
+/// The fault `exists`, or the error of a file.
 pub fn make(
     home: &Path,
     network: &Network,
     node: &Node,
     layout: Layout,
     passphrase: Option<&Passphrase>,
-) -> Result<(), CliError> {
+) -> Result<(), Error> {
     if home.exists() {
         let message = format!("{} exists already", home.display());
-        return Err(CliError::new(Exit::Failure, message)
+        return Err(Error::new(Class::Failure, message)
             .reason("exists")
             .hint("name another folder with --out DIR; keys are never overwritten"));
     }
-    dev::make_private(home)?;
+    make_private(home)?;
     let text = config(network, node, layout);
-    let parsed = vibecoin_config::parse(&text)
-        .map_err(|error| CliError::config(Exit::Failure, &Paths::config_in(home), &error))?;
+    let parsed = vibecoin_config::parse(&text).map_err(|error| Error::Config {
+        class: Class::Failure,
+        path: Paths::config_in(home),
+        error: Box::new(error),
+    })?;
     let paths = Paths::new(home, &parsed);
     files::write(&paths.genesis, &network.genesis.to_toml(), false)?;
     files::write(&Paths::config_in(home), &text, false)?;
@@ -53,12 +58,15 @@ pub fn make(
 }
 
 /// Adds account keys to a home.
+///
+/// # Errors
+/// The error of a key file.
 pub fn accounts(
     home: &Path,
     network: &Network,
     keys: &[(String, SecretKey)],
     passphrase: Option<&Passphrase>,
-) -> Result<(), CliError> {
+) -> Result<(), Error> {
     let store = NodeKeys::new(home, prefix(network)?)
         .allow_unencrypted()
         .accounts()?
@@ -69,15 +77,16 @@ pub fn accounts(
     Ok(())
 }
 
-fn prefix(network: &Network) -> Result<AddressPrefix, CliError> {
+fn prefix(network: &Network) -> Result<AddressPrefix, Error> {
     network
         .genesis
         .params
         .prefix()
-        .map_err(|error| CliError::new(Exit::Config, error.to_string()))
+        .map_err(|error| Error::new(Class::Config, error.to_string()))
 }
 
 /// The configuration of a node: the values that differ from the defaults.
+#[must_use]
 pub fn config(network: &Network, node: &Node, layout: Layout) -> String {
     let text = |text: &str| Value::Text(text.to_owned());
     let local = node.is_local();
@@ -168,8 +177,8 @@ fn own_names(node: &Node) -> Vec<String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
-    use super::super::plan::{Hosts, Spec, tests::spec};
     use super::*;
+    use crate::plan::{Hosts, Spec, tests::spec};
 
     #[test]
     fn a_home_has_all_that_a_node_needs_and_is_never_made_twice() {
@@ -186,7 +195,7 @@ mod tests {
         let names = keys.accounts().unwrap().list().unwrap().keys;
         assert_eq!(names.len(), 2 + 1 + 4);
         let again = make(&home, &network, &network.nodes[0], Layout::default(), None);
-        assert_eq!(again.unwrap_err().reason, "exists");
+        assert!(again.unwrap_err().is("exists"));
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! Plan of a network: keys, hosts and genesis, derived from a few numbers and a seed.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::net::IpAddr;
 
 use vibecoin_genesis::Genesis;
 use vibecoin_keystore::{dev_keys, node_id, seeded_key};
 use vibecoin_primitives::{Address, Amount, ChainParams, Power, SecretKey, TimeMs, Validator};
 
-use crate::dev::DEV_BALANCE;
-use crate::error::CliError;
+use crate::error::Error;
+use crate::home::DEV_BALANCE;
 
 /// Maximum number of nodes of a generated network: ports are ten apart.
 pub const NODES_MAX: u32 = 100;
@@ -32,12 +33,29 @@ pub enum Role {
 
 impl Role {
     /// The role's name in files.
+    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Validator => "validator",
             Self::Full => "full",
         }
     }
+}
+
+/// Returns true for the name of a node of a plan: `validator-0`, `full-3` and the like.
+#[must_use]
+pub fn is_node_name(name: &OsStr) -> bool {
+    let parts = name.to_str().and_then(|name| name.split_once('-'));
+    parts.is_some_and(|(role, index)| {
+        [Role::Validator, Role::Full].map(Role::name).contains(&role) && number(index).is_some()
+    })
+}
+
+/// Parses a whole number: no sign, no spaces, no superfluous zeros.
+pub(crate) fn number(text: &str) -> Option<u64> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let canonical = text == "0" || !text.starts_with('0');
+    (digits && canonical).then(|| text.parse().ok()).flatten()
 }
 
 /// Parameters of the plan.
@@ -83,26 +101,31 @@ pub struct Ports {
 
 impl Ports {
     /// JSON-RPC.
+    #[must_use]
     pub const fn rpc(self) -> u16 {
         self.first
     }
 
     /// The peer-to-peer network.
+    #[must_use]
     pub const fn p2p(self) -> u16 {
         self.first.saturating_add(1)
     }
 
     /// The metrics for Prometheus.
+    #[must_use]
     pub const fn metrics(self) -> u16 {
         self.first.saturating_add(2)
     }
 
     /// The admin methods.
+    #[must_use]
     pub const fn admin(self) -> u16 {
         self.first.saturating_add(3)
     }
 
     /// All four ports.
+    #[must_use]
     pub const fn all(self) -> [u16; 4] {
         [self.rpc(), self.p2p(), self.metrics(), self.admin()]
     }
@@ -126,17 +149,20 @@ pub struct Node {
 
 impl Node {
     /// Its identity on the network.
+    #[must_use]
     pub fn id(&self) -> String {
         node_id(&self.node_key.public_key())
     }
 
     /// Returns true if only this machine can reach it.
+    #[must_use]
     pub fn is_local(&self) -> bool {
         self.host == "localhost" || self.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
     }
 
     /// Its multiaddresses, best first. Among hosts that is QUIC: with lost packets it continues where TCP
     /// stalls. On one machine no packets are lost, and TCP takes less processor time.
+    #[must_use]
     pub fn addresses(&self) -> Vec<String> {
         let kind = match self.host.parse() {
             Ok(IpAddr::V4(_)) => "ip4",
@@ -152,6 +178,7 @@ impl Node {
     }
 
     /// Its multiaddresses with its peer id.
+    #[must_use]
     pub fn peer(&self) -> Vec<String> {
         let id = self.id();
         let addresses = self.addresses().into_iter();
@@ -171,7 +198,10 @@ pub struct Network {
 
 impl Network {
     /// Derives every key and host of a network.
-    pub fn plan(spec: &Spec) -> Result<Self, CliError> {
+    ///
+    /// # Errors
+    /// A network that cannot be: without a validator, beyond the ports, with a genesis that is refused.
+    pub fn plan(spec: &Spec) -> Result<Self, Error> {
         let nodes = nodes(spec)?;
         let dev = dev_keys(spec.dev_accounts)?;
         let faucet = seeded_key(&spec.seed, FAUCET, 0);
@@ -202,7 +232,7 @@ impl Network {
         // A network that cannot start is refused before a file is written.
         genesis
             .build()
-            .map_err(|error| CliError::usage(format!("such a network cannot be: {error}")))?;
+            .map_err(|error| Error::usage(format!("such a network cannot be: {error}")))?;
         let accounts = dev
             .into_iter()
             .chain([(FAUCET.to_owned(), faucet)])
@@ -223,10 +253,10 @@ impl Network {
     }
 }
 
-fn nodes(spec: &Spec) -> Result<Vec<Node>, CliError> {
+fn nodes(spec: &Spec) -> Result<Vec<Node>, Error> {
     let count = spec.validators.saturating_add(spec.full);
     if spec.validators == 0 || count > NODES_MAX {
-        return Err(CliError::usage(format!(
+        return Err(Error::usage(format!(
             "{} validators and {} full nodes: allowed are 1 to {NODES_MAX} nodes, one of them a validator",
             spec.validators, spec.full
         )));
@@ -255,26 +285,29 @@ fn nodes(spec: &Spec) -> Result<Vec<Node>, CliError> {
 }
 
 /// The ports of the node number `index` of a host.
-pub fn ports(starting: u16, index: u16) -> Result<Ports, CliError> {
+///
+/// # Errors
+/// Ports beyond the last one.
+pub fn ports(starting: u16, index: u16) -> Result<Ports, Error> {
     index
         .checked_mul(PORT_STEP)
         .and_then(|offset| starting.checked_add(offset))
         .filter(|first| *first > 0 && first.checked_add(3).is_some())
         .map(|first| Ports { first })
         .ok_or_else(|| {
-            CliError::usage(format!(
+            Error::usage(format!(
                 "node {index} of a host has no ports: {starting} + {index} * {PORT_STEP} is beyond 65535"
             ))
         })
 }
 
-fn host(hosts: &Hosts, number: usize, name: &str) -> Result<String, CliError> {
+fn host(hosts: &Hosts, number: usize, name: &str) -> Result<String, Error> {
     let host = match hosts {
         Hosts::One(host) => host.clone(),
         Hosts::Prefix(prefix) => format!("{prefix}{number}"),
         Hosts::Names => name.to_owned(),
         Hosts::Each(each) => each.get(number).cloned().ok_or_else(|| {
-            CliError::usage(format!(
+            Error::usage(format!(
                 "{} hosts for more nodes than that: give one, or one for each node",
                 each.len()
             ))
@@ -287,7 +320,7 @@ fn host(hosts: &Hosts, number: usize, name: &str) -> Result<String, CliError> {
     if good {
         Ok(host)
     } else {
-        Err(CliError::usage(format!(
+        Err(Error::usage(format!(
             "{host:?} is neither an IP address nor the name of a host"
         )))
     }
@@ -295,10 +328,10 @@ fn host(hosts: &Hosts, number: usize, name: &str) -> Result<String, CliError> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    pub fn spec() -> Spec {
+    pub(crate) fn spec() -> Spec {
         Spec {
             validators: 4,
             full: 1,

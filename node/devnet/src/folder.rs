@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dev::make_private;
-use crate::error::CliError;
+use crate::error::Error;
 use crate::files;
-use crate::wait;
+use crate::home::make_private;
+use crate::wait::{self, Reporter};
 
 /// The lock's name in the folder.
 pub const LOCK_FILE: &str = "lock";
@@ -43,9 +43,12 @@ impl Made {
 }
 
 /// Returns true if the folder holds nothing but the lock of a devnet that was never created.
-pub fn is_abandoned(dir: &Path) -> Result<bool, CliError> {
+///
+/// # Errors
+/// A folder that cannot be read.
+pub fn is_abandoned(dir: &Path) -> Result<bool, Error> {
     let mut names = std::fs::read_dir(dir)
-        .map_err(CliError::file("read", dir))?
+        .map_err(Error::file("read", dir))?
         .flatten()
         .map(|entry| entry.file_name());
     let only = names.next().is_some_and(|name| name == LOCK_FILE) && names.next().is_none();
@@ -53,8 +56,11 @@ pub fn is_abandoned(dir: &Path) -> Result<bool, CliError> {
 }
 
 /// A folder's identity on this machine: it survives a move of the folder, and a copy has a different one.
-pub fn identity(dir: &Path) -> Result<String, CliError> {
-    let found = std::fs::metadata(dir).map_err(CliError::file("examine", dir))?;
+///
+/// # Errors
+/// A folder that cannot be examined.
+pub fn identity(dir: &Path) -> Result<String, Error> {
+    let found = std::fs::metadata(dir).map_err(Error::file("examine", dir))?;
     Ok(format!("{}:{}", found.dev(), found.ino()))
 }
 
@@ -68,33 +74,37 @@ pub struct Locked {
 
 impl Locked {
     /// Creates the folder if it does not exist, and takes its lock, waiting for the command that holds it.
-    pub fn take(dir: &Path) -> Result<Self, CliError> {
-        Self::take_writing(dir, |file, text| file.write_all(text.as_bytes()))
+    ///
+    /// # Errors
+    /// The error of a folder or of the lock file.
+    pub fn take(dir: &Path, reporter: Reporter) -> Result<Self, Error> {
+        Self::take_writing(dir, reporter, |file, text| file.write_all(text.as_bytes()))
     }
 
     /// As [`Locked::take`]; `write` fills the lock file. If it fails, everything that this command created is
     /// removed.
     fn take_writing(
         dir: &Path,
+        reporter: Reporter,
         write: impl Fn(&mut File, &str) -> std::io::Result<()>,
-    ) -> Result<Self, CliError> {
+    ) -> Result<Self, Error> {
         loop {
             let created = create(dir, &write)?;
-            let dir = dir.canonicalize().map_err(CliError::file("find", dir))?;
+            let dir = dir.canonicalize().map_err(Error::file("find", dir))?;
             let path = dir.join(LOCK_FILE);
             let Some((mut file, new)) = open(&path)? else {
                 continue;
             };
-            wait::lock(&file, &path, "another command that changes this devnet")?;
+            wait::lock(&file, &path, "another command that changes this devnet", reporter)?;
             // The previous holder may have removed the file with the devnet.
             if !wait::is_at(&file, &path) {
                 continue;
             }
-            if file.metadata().map_err(CliError::file("examine", &path))?.len() == 0 {
+            if file.metadata().map_err(Error::file("examine", &path))?.len() == 0 {
                 // The folder existed before.
                 let text = serde_json::to_string(&Made::default()).unwrap_or_default();
                 if let Err(error) = write(&mut file, &text) {
-                    let failed = CliError::file("write", &path)(error);
+                    let failed = Error::file("write", &path)(error);
                     if new {
                         let _first_error_counts = Self { dir, file, new }.remove_made(&[]);
                     }
@@ -107,7 +117,10 @@ impl Locked {
     }
 
     /// Removes the contents that [`Locked::take`] created, if this command created them.
-    pub fn undo(self) -> Result<(), CliError> {
+    ///
+    /// # Errors
+    /// A lock file that cannot be removed.
+    pub fn undo(self) -> Result<(), Error> {
         if self.new {
             self.remove()?;
         }
@@ -116,16 +129,19 @@ impl Locked {
 
     /// Removes the lock and the folders that were created for the devnet and are empty now. Returns true if
     /// the devnet's own folder is gone.
-    pub fn remove(self) -> Result<bool, CliError> {
+    ///
+    /// # Errors
+    /// A lock file that cannot be removed.
+    pub fn remove(self) -> Result<bool, Error> {
         let path = self.dir.join(LOCK_FILE);
         let made = Made::read(&path).unwrap_or_default().made;
         self.remove_made(&made)
     }
 
-    fn remove_made(self, made: &[PathBuf]) -> Result<bool, CliError> {
+    fn remove_made(self, made: &[PathBuf]) -> Result<bool, Error> {
         let path = self.dir.join(LOCK_FILE);
         if wait::is_at(&self.file, &path) {
-            std::fs::remove_file(&path).map_err(CliError::file("delete", &path))?;
+            std::fs::remove_file(&path).map_err(Error::file("delete", &path))?;
         }
         Ok(remove_folders(&self.dir, made))
     }
@@ -151,8 +167,8 @@ fn remove_folders(dir: &Path, made: &[PathBuf]) -> bool {
 /// Creates a folder that does not exist with its missing parents and its lock, in one step: they are built beside the
 /// outermost of them and renamed. A command that is killed leaves no folder without a record of its origin. Returns false
 /// if the folder exists.
-fn create(dir: &Path, write: &impl Fn(&mut File, &str) -> std::io::Result<()>) -> Result<bool, CliError> {
-    let dir = std::path::absolute(dir).map_err(CliError::file("find", dir))?;
+fn create(dir: &Path, write: &impl Fn(&mut File, &str) -> std::io::Result<()>) -> Result<bool, Error> {
+    let dir = std::path::absolute(dir).map_err(Error::file("find", dir))?;
     let missing: Vec<&Path> = dir.ancestors().take_while(|folder| !folder.exists()).collect();
     let Some(outer) = missing.last() else {
         return Ok(false);
@@ -164,14 +180,14 @@ fn create(dir: &Path, write: &impl Fn(&mut File, &str) -> std::io::Result<()>) -
     if outer.is_symlink() {
         return make_private(outer).map(|()| false);
     }
-    let around = around.canonicalize().map_err(CliError::file("find", around))?;
+    let around = around.canonicalize().map_err(Error::file("find", around))?;
     let prefix = format!(".{}.", name.to_string_lossy());
     remove_drafts(&around, &prefix);
     let draft = tempfile::Builder::new()
         .prefix(&prefix)
         .suffix(DRAFT_ENDING)
         .tempdir_in(&around)
-        .map_err(CliError::file("make the directory", &dir))?;
+        .map_err(Error::file("make the directory", &dir))?;
     let root = draft.path().join("folder");
     let inner = root.join(inside);
     make_private(&inner)?;
@@ -183,7 +199,7 @@ fn create(dir: &Path, write: &impl Fn(&mut File, &str) -> std::io::Result<()>) -
     let text = serde_json::to_string(&made).unwrap_or_default();
     File::create_new(inner.join(LOCK_FILE))
         .and_then(|mut file| write(&mut file, &text))
-        .map_err(CliError::file("write", &dir.join(LOCK_FILE)))?;
+        .map_err(Error::file("write", &dir.join(LOCK_FILE)))?;
     match std::fs::rename(&root, around.join(name)) {
         Ok(()) => Ok(true),
         // Another command was faster.
@@ -195,7 +211,7 @@ fn create(dir: &Path, write: &impl Fn(&mut File, &str) -> std::io::Result<()>) -
         {
             Ok(false)
         }
-        Err(error) => Err(CliError::file("make the directory", &dir)(error)),
+        Err(error) => Err(Error::file("make the directory", &dir)(error)),
     }
 }
 
@@ -218,7 +234,7 @@ fn remove_drafts(around: &Path, prefix: &str) {
 }
 
 /// Opens the lock file, or creates it. `None` when the folder was removed meanwhile.
-fn open(path: &Path) -> Result<Option<(File, bool)>, CliError> {
+fn open(path: &Path) -> Result<Option<(File, bool)>, Error> {
     use ErrorKind::{AlreadyExists, NotFound};
     let options = || {
         let mut options = File::options();
@@ -229,12 +245,12 @@ fn open(path: &Path) -> Result<Option<(File, bool)>, CliError> {
         Ok(file) => return Ok(Some((file, true))),
         Err(error) if error.kind() == AlreadyExists => {}
         Err(error) if error.kind() == NotFound => return Ok(None),
-        Err(error) => return Err(CliError::file("make", path)(error)),
+        Err(error) => return Err(Error::file("make", path)(error)),
     }
     match options().open(path) {
         Ok(file) => Ok(Some((file, false))),
         Err(error) if error.kind() == NotFound => Ok(None),
-        Err(error) => Err(CliError::file("open", path)(error)),
+        Err(error) => Err(Error::file("open", path)(error)),
     }
 }
 
@@ -249,17 +265,17 @@ mod tests {
         let root = scratch.path();
         // Two folders that did not exist, around the devnet's own.
         let deep = root.join("a/b/net");
-        assert!(Locked::take(&deep).unwrap().remove().unwrap());
+        assert!(Locked::take(&deep, Reporter::SILENT).unwrap().remove().unwrap());
         assert!(!root.join("a").exists());
         // One of them has other contents since.
-        let locked = Locked::take(&deep).unwrap();
+        let locked = Locked::take(&deep, Reporter::SILENT).unwrap();
         std::fs::write(root.join("a/mine"), "precious").unwrap();
         assert!(locked.remove().unwrap());
         assert!(root.join("a/mine").exists() && !root.join("a/b").exists());
         // A folder of the user.
         let own = root.join("own");
         std::fs::create_dir(&own).unwrap();
-        assert!(!Locked::take(&own).unwrap().remove().unwrap());
+        assert!(!Locked::take(&own, Reporter::SILENT).unwrap().remove().unwrap());
         assert_eq!(std::fs::read_dir(&own).unwrap().count(), 0);
     }
 
@@ -272,13 +288,15 @@ mod tests {
         };
         let scratch = tempfile::tempdir().unwrap();
         let root = scratch.path();
-        let refused = Locked::take_writing(&root.join("a/net"), full).err().unwrap();
-        assert_eq!(refused.exit, crate::exit::Exit::DiskFull);
+        let refused = Locked::take_writing(&root.join("a/net"), Reporter::SILENT, full)
+            .err()
+            .unwrap();
+        assert!(matches!(refused, Error::File { source, .. } if source.kind() == ErrorKind::StorageFull));
         assert!(!root.join("a").exists());
         // A folder of the user stays, without a lock.
         let own = root.join("own");
         std::fs::create_dir(&own).unwrap();
-        assert!(Locked::take_writing(&own, full).is_err());
+        assert!(Locked::take_writing(&own, Reporter::SILENT, full).is_err());
         assert_eq!(std::fs::read_dir(&own).unwrap().count(), 0);
     }
 
@@ -300,7 +318,7 @@ mod tests {
             assert!(!root.join("a").exists(), "the record is written first");
             file.write_all(text.as_bytes())
         };
-        let locked = Locked::take_writing(&root.join("a/net"), seen).unwrap();
+        let locked = Locked::take_writing(&root.join("a/net"), Reporter::SILENT, seen).unwrap();
         let made = Made::read(&root.join("a/net/lock")).unwrap().made;
         assert_eq!(made, [root.join("a/net"), root.join("a")]);
         assert_eq!(drafts.map(|draft| draft.exists()), [false, true, true]);
@@ -317,10 +335,10 @@ mod tests {
     fn a_moved_devnet_leaves_the_folders_around_it() {
         let scratch = tempfile::tempdir().unwrap();
         let root = scratch.path();
-        drop(Locked::take(&root.join("a/net")).unwrap());
+        drop(Locked::take(&root.join("a/net"), Reporter::SILENT).unwrap());
         std::fs::create_dir(root.join("elsewhere")).unwrap();
         std::fs::rename(root.join("a/net"), root.join("elsewhere/net")).unwrap();
-        let locked = Locked::take(&root.join("elsewhere/net")).unwrap();
+        let locked = Locked::take(&root.join("elsewhere/net"), Reporter::SILENT).unwrap();
         assert!(locked.remove().unwrap());
         assert!(root.join("a").exists() && root.join("elsewhere").exists());
         assert!(!root.join("elsewhere/net").exists());
@@ -330,9 +348,9 @@ mod tests {
     fn a_lock_that_was_removed_while_it_was_waited_for_is_taken_anew() {
         let scratch = tempfile::tempdir().unwrap();
         let dir = scratch.path().join("net");
-        let first = Locked::take(&dir).unwrap();
+        let first = Locked::take(&dir, Reporter::SILENT).unwrap();
         std::thread::scope(|scope| {
-            let second = scope.spawn(|| Locked::take(&dir).unwrap());
+            let second = scope.spawn(|| Locked::take(&dir, Reporter::SILENT).unwrap());
             first.remove().unwrap();
             let second = second.join().unwrap();
             assert!(wait::is_at(&second.file, &second.dir.join(LOCK_FILE)));
@@ -343,7 +361,7 @@ mod tests {
     fn only_a_lock_of_this_program_marks_an_abandoned_folder() {
         let scratch = tempfile::tempdir().unwrap();
         let dir = scratch.path().join("net");
-        drop(Locked::take(&dir).unwrap());
+        drop(Locked::take(&dir, Reporter::SILENT).unwrap());
         assert!(is_abandoned(&dir).unwrap());
         std::fs::write(dir.join("other"), "").unwrap();
         assert!(!is_abandoned(&dir).unwrap());

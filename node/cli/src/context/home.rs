@@ -1,0 +1,88 @@
+//! The home directory as it was named.
+
+use std::path::{Path, PathBuf};
+
+use crate::environment;
+use crate::error::CliError;
+
+/// The reason of the error when there is no home directory.
+pub const NO_HOME: &str = "no_home";
+
+/// The given home directory, or that of the environment.
+pub fn of(given: Option<&Path>) -> Result<PathBuf, CliError> {
+    given
+        .map(Path::to_owned)
+        .or_else(|| environment::default_home(environment::value))
+        .ok_or_else(|| {
+            CliError::usage("there is no home directory: HOME and XDG_DATA_HOME name no absolute path")
+                .reason(NO_HOME)
+                .hint("give one with --home DIR")
+        })
+        .and_then(|home| resolved(&home))
+}
+
+/// The home directory as a path of the operating system. A symbolic link is resolved to its target, with or
+/// without a trailing slash, for every command.
+fn resolved(home: &Path) -> Result<PathBuf, CliError> {
+    let home: PathBuf = home.components().collect();
+    let refused = |what: &str| {
+        CliError::usage(format!("the home directory {} {what}", home.display()))
+            .reason("bad_home")
+            .hint("name a directory, or one that can be made, with --home DIR")
+    };
+    let there = match std::fs::symlink_metadata(&home) {
+        Ok(there) => there,
+        Err(error) => {
+            return match error.kind() {
+                std::io::ErrorKind::NotFound => Ok(home),
+                std::io::ErrorKind::NotADirectory => Err(refused("cannot be: a part of its path is a file")),
+                _ => Err(CliError::file("read", &home)(error)),
+            };
+        }
+    };
+    let target = if there.is_symlink() {
+        std::fs::canonicalize(&home).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => refused("is a symbolic link that leads nowhere"),
+            _ => CliError::file("read", &home)(error),
+        })?
+    } else {
+        home.clone()
+    };
+    if std::fs::metadata(&target)
+        .map_err(CliError::file("read", &target))?
+        .is_dir()
+    {
+        Ok(target)
+    } else {
+        Err(refused("is not a directory"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+
+    #[test]
+    fn a_home_behind_a_link_is_one_home_however_it_is_written() -> std::io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let (home, link) = (folder.path().join("home"), folder.path().join("link"));
+        assert_eq!(resolved(&home), Ok(home.clone()), "one that is to be made");
+        std::fs::create_dir(&home)?;
+        std::os::unix::fs::symlink("home", &link)?;
+        let target = std::fs::canonicalize(&home)?;
+        assert_eq!(resolved(&link), Ok(target.clone()));
+        assert_eq!(resolved(&link.join("")), Ok(target));
+        std::fs::remove_dir(&home)?;
+        for path in [link.clone(), link.join("")] {
+            let error = resolved(&path).err().map(|error| (error.exit, error.reason));
+            assert_eq!(error, Some((Exit::Usage, "bad_home".to_owned())), "{path:?}");
+        }
+        std::fs::write(&home, "a file")?;
+        for path in [home.clone(), link, home.join("below")] {
+            let error = resolved(&path).err().map(|error| (error.exit, error.reason));
+            assert_eq!(error, Some((Exit::Usage, "bad_home".to_owned())), "{path:?}");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,79 @@
+//! The transaction that an error concerns.
+
+use serde_json::{Value, json};
+use vibecoin_primitives::{Hash, Height, Nonce, TransactionBody};
+use vibecoin_rpc_api::{Code, Text as _};
+
+use super::{CliError, waiting_hint};
+use crate::exit::Exit;
+
+/// Identifies a signed transaction that was submitted. The node has it, whatever it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Its hash; `None` where the genesis hash that it depends on is not known.
+    pub hash: Option<Hash>,
+    /// Its nonce.
+    pub nonce: Nonce,
+    /// The last height at which it may be in a block.
+    pub valid_until: Height,
+}
+
+impl Sent {
+    /// From a transaction's body.
+    pub fn new(body: &TransactionBody, hash: Option<Hash>) -> Self {
+        Self {
+            hash,
+            nonce: body.nonce,
+            valid_until: body.valid_until,
+        }
+    }
+
+    /// Adds the transaction to an error that occurred after signing. Where the outcome is unknown, the hint
+    /// has the command that queries it, before another transaction is made.
+    pub fn named_in(self, error: CliError) -> CliError {
+        let is = |code: Code| error.code == i64::from(code.number());
+        let is_refused = matches!(error.exit, Exit::Rejected | Exit::Usage);
+        let is_taken = is(Code::NonceTooLow) || is(Code::ReplacementUnderpriced);
+        let is_unknown = error.data.get("status").and_then(Value::as_str) == Some("unknown");
+        let hint = match (self.hash, error.hint) {
+            (None, hint) => hint,
+            (Some(hash), _) if is(Code::Timeout) && !is_unknown => Some(waiting_hint(&hash.to_text())),
+            (_, hint) if is_refused && !is_taken => hint,
+            (Some(hash), Some(hint)) => Some(format!("{}; {hint}", lookup_hint(hash))),
+            (Some(hash), None) => Some(lookup_hint(hash)),
+        };
+        CliError {
+            hint,
+            sent: Some(Box::new(self)),
+            ..error
+        }
+    }
+
+    /// The structured details.
+    pub fn to_json(self) -> Value {
+        json!({
+            "hash": self.hash.map(|hash| hash.to_text()),
+            "nonce": self.nonce.0.to_string(),
+            "validUntil": self.valid_until.0.to_string(),
+        })
+    }
+
+    /// The line of text.
+    pub fn to_text(self) -> String {
+        let hash = self
+            .hash
+            .map_or_else(|| "a transaction".to_owned(), |hash| hash.to_text());
+        format!(
+            "{hash} with nonce {} may be included until height {}",
+            self.nonce, self.valid_until
+        )
+    }
+}
+
+/// The command that queries the outcome of a transaction.
+pub fn lookup_hint(hash: Hash) -> String {
+    format!(
+        "ask with `vibecoin tx status {}`, also at another node, before you pay again",
+        hash.to_text()
+    )
+}
