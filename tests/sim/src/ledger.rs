@@ -11,11 +11,11 @@ impl Ledger for Stored<'_> {
     type State = StateView;
 
     fn header(&self, height: Height) -> Option<Header> {
-        self.0.blocks().header(height).ok().flatten()
+        self.0.reader().header(height).ok().flatten()
     }
 
     fn certificate(&self, height: Height) -> Option<CommitCertificate> {
-        self.0.blocks().certificate(height).ok().flatten()
+        self.0.reader().certificate(height).ok().flatten()
     }
 
     fn state(&self) -> StateView {

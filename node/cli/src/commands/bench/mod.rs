@@ -10,7 +10,6 @@ use clap::Subcommand;
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::figures::{cores, rounded};
 use crate::output::Answer;
 use crate::poh_speed::PohArgs;
 
