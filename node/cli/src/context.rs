@@ -17,7 +17,7 @@ use crate::args::Globals;
 use crate::commands::config::{KnobArgs, load};
 use crate::commands::devnet;
 use crate::commands::keys::NAME_OR_ADDRESS;
-use crate::error::{CliError, URL_FORM};
+use crate::error::{CliError, URL_FORM, names_other_keys};
 use crate::exit::Exit;
 use crate::node_url::NodeUrl;
 use crate::wait::Reports;
@@ -289,12 +289,15 @@ impl Context {
 
     /// The error of a name that is not that of a key, where an address is possible too. A home that does not
     /// exist is the first thing to mend.
-    pub fn or_address(&self, error: CliError) -> CliError {
-        if error.exit == Exit::NotFound && self.absent_home().is_none() {
-            error.hint(NAME_OR_ADDRESS)
-        } else {
-            error
+    pub fn or_address(&self, text: &str, error: CliError) -> CliError {
+        if error.exit != Exit::NotFound || self.absent_home().is_some() || names_other_keys(&error) {
+            return error;
         }
+        let prefix = self.prefix().map(|prefix| format!("{prefix}1"));
+        if prefix.is_ok_and(|prefix| text.starts_with(&prefix)) {
+            return error.hint("an address is longer than this: copy it again, whole, from where it was shown");
+        }
+        error.hint(NAME_OR_ADDRESS)
     }
 
     /// The home, if there is none at its path.

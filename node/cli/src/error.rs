@@ -1,7 +1,7 @@
 //! Errors of commands: the fault, its location, and the remedy.
 
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jsonrpsee::core::client::Error as ClientError;
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use vibecoin_primitives::text::visible;
 use vibecoin_rpc_api::{ApiError, Code};
 use vibecoin_storage::StorageError;
 
+use crate::commands::devnet::STATE_FILE;
 use crate::exit::Exit;
 use crate::node_url::NodeUrl;
 use crate::output::message;
@@ -145,7 +146,7 @@ impl CliError {
                 Exit::Usage => out.reason(BAD_PLACE),
                 _ => out,
             };
-            match file_hint(error.kind(), path) {
+            match file_hint(error.kind(), path, reads) {
                 Some(hint) => out.hint(hint),
                 None => out,
             }
@@ -243,8 +244,24 @@ fn exit_of_file(error: &io::Error, reads: bool) -> Exit {
     }
 }
 
-/// Remedy for a file that cannot be read or written: it names the part of the path to change.
-fn file_hint(kind: ErrorKind, path: &Path) -> Option<String> {
+/// Start of the hint for a key that is looked for in the home of another node of a devnet.
+const OTHER_KEYS: &str = "the keys of a devnet are in the home of its first node";
+
+/// Returns true if the hint of an error names the home with the keys.
+pub fn names_other_keys(error: &CliError) -> bool {
+    error.hint.as_deref().is_some_and(|hint| hint.starts_with(OTHER_KEYS))
+}
+
+/// The home with the keys of the devnet that the home of this key directory is part of; `None` for that home itself.
+fn keys_of_devnet(dir: &Path) -> Option<PathBuf> {
+    let home = dir.parent()?;
+    let net = home.parent()?;
+    let first = net.join("validator-0");
+    (net.join(STATE_FILE).is_file() && first.is_dir() && first != home).then_some(first)
+}
+
+/// Remedy for a file that cannot be read (`reads`) or written: it names the part of the path to change.
+fn file_hint(kind: ErrorKind, path: &Path, reads: bool) -> Option<String> {
     let there = path.ancestors().skip(1).find(|folder| folder.exists());
     let there = there.unwrap_or(Path::new("."));
     let folder = match path.parent() {
@@ -258,6 +275,12 @@ fn file_hint(kind: ErrorKind, path: &Path) -> Option<String> {
                 quoted_path(path)
             )
         }
+        // A folder that is made would not have the file to read.
+        ErrorKind::NotFound if !folder.exists() && reads => format!(
+            "there is no folder {}: `ls {}` shows what is there",
+            folder.display(),
+            quoted_path(there)
+        ),
         ErrorKind::NotFound if !folder.exists() => {
             format!("make its folder first: `mkdir -p {}`", quoted_path(folder))
         }
@@ -350,7 +373,7 @@ fn is_of_the_past(error: &ApiError) -> bool {
 /// The hint for a transaction that is in the pool and not in a block yet.
 pub fn waiting_hint(hash: &str) -> String {
     format!(
-        "it waits in the node's pool, which a restart of the node empties; ask with `vibecoin tx wait {hash}`"
+        "it waits in the node's pool, which a restart of the node empties; ask with `vibecoin tx wait {hash}`; `vibecoin health` shows whether the node can have blocks"
     )
 }
 
@@ -380,6 +403,7 @@ fn hint_for(error: &ApiError) -> Option<String> {
         Code::BadAddress if error.data.facts.contains_key("expectedPrefix") => {
             "it is an address of another network; `vibecoin keys list` shows those of this home's keys"
         }
+        Code::BadEncoding if error.message.contains("64 hex digits") => "a hash has 64 hex digits after 0x: copy it again, whole, from where it was shown",
         Code::BadAddress => {
             "copy it again from where it was shown; `vibecoin keys list` shows those of this home's keys"
         }
@@ -436,9 +460,27 @@ fn transport(error: &(dyn std::error::Error + Send + Sync + 'static)) -> CliErro
             CliError::new(Exit::Failure, "the request is larger than this client sends")
                 .reason("request_too_large")
         }
-        _ => CliError::no_answer(message(&chain_of(error))),
+        _ => {
+            let cause = chain_of(error);
+            let error = CliError::no_answer(message(&cause));
+            if OTHER_PROTOCOL.iter().any(|words| cause.contains(words)) {
+                error.hint(
+                    "it may be a node's port for peers: --url takes the address of its RPC, which the line that it prints when it is ready calls \"rpc\"",
+                )
+            } else {
+                error
+            }
+        }
     }
 }
+
+/// What a connection to a port reports that speaks another protocol than HTTP.
+const OTHER_PROTOCOL: [&str; 4] = [
+    "unexpected message from connection",
+    "invalid HTTP",
+    "connection closed before message completed",
+    "Connection reset by peer",
+];
 
 /// A server that answers, but not to this request.
 fn http_status(status: u16) -> CliError {
@@ -478,7 +520,13 @@ fn chain_of(error: &dyn std::error::Error) -> String {
 impl From<KeyError> for CliError {
     fn from(error: KeyError) -> Self {
         let hint = match &error {
-            KeyError::NotFound { .. } => Some("`vibecoin keys list` shows the keys of a home".to_owned()),
+            KeyError::NotFound { dir, .. } => Some(match keys_of_devnet(dir) {
+                Some(first) => format!(
+                    "{OTHER_KEYS}: `vibecoin --home {} keys list` shows them",
+                    quoted_path(&first)
+                ),
+                None => "`vibecoin keys list` shows the keys of a home".to_owned(),
+            }),
             KeyError::Unencrypted { .. } => {
                 Some("--allow-unencrypted takes such keys; use it for development only".to_owned())
             }
@@ -496,7 +544,7 @@ impl From<KeyError> for CliError {
                 "`vibecoin init --home {} --validator` makes one; a node that is not told to be a validator follows without",
                 quoted_path(path.parent().unwrap_or(path))
             )),
-            KeyError::Missing { path } => file_hint(ErrorKind::NotFound, path),
+            KeyError::Missing { path } => file_hint(ErrorKind::NotFound, path, true),
             KeyError::Owner {
                 path,
                 found,
@@ -515,7 +563,7 @@ impl From<KeyError> for CliError {
         let mut of_the_file = None;
         if let KeyError::Io { source, path, .. } = &error {
             message = format!("{message}: {source}");
-            of_the_file = file_hint(source.kind(), path);
+            of_the_file = file_hint(source.kind(), path, true);
         }
         let out = Self::new(Exit::from_code(error.exit_code()), message);
         let out = match &error {
@@ -701,13 +749,17 @@ mod tests {
         }
         // And the remedy of the first one was the missing step.
         std::fs::write(root.join("a/b/file"), "").unwrap();
-        let hint = |path: &str, kind: ErrorKind| file_hint(kind, &root.join(path)).unwrap();
+        let hint = |path: &str, kind: ErrorKind| file_hint(kind, &root.join(path), false).unwrap();
         assert!(
             hint("file/x/y", ErrorKind::NotADirectory)
                 .contains(&format!("{}/file is a file", root.display()))
         );
         assert!(hint("a", ErrorKind::IsADirectory).contains("/a is a folder"));
-        assert_eq!(file_hint(ErrorKind::Other, root), None);
+        assert_eq!(file_hint(ErrorKind::Other, root, false), None);
+        // A file to read is not there once its folder is made.
+        let hint = file_hint(ErrorKind::NotFound, &root.join("c/d/e"), true).unwrap();
+        assert!(!hint.contains("mkdir"), "{hint}");
+        assert!(hint.ends_with(&format!("`ls {}` shows what is there", root.display())), "{hint}");
     }
 
     #[test]

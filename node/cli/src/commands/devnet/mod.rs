@@ -36,6 +36,7 @@ use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+pub use self::state::STATE_FILE;
 use clap::{ArgAction, Args, Subcommand};
 
 use super::genesis::FaultModelName;

@@ -82,7 +82,8 @@ fn groups(net: &Devnet, text: &str) -> Result<Vec<Vec<String>>, CliError> {
             if let Some(slot) = slot
                 && slot.replace(group).is_some()
             {
-                return Err(CliError::usage(format!("node {node} is in {text} twice")));
+                return Err(CliError::usage(format!("node {node} is in {text} twice"))
+                    .hint("name each node once; those that are left out join the first group"));
             }
         }
         count = group.saturating_add(1);

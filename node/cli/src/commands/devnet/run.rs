@@ -13,7 +13,7 @@ use super::state::{Devnet, NodeRecord, START_HINT, STATE_FILE};
 use super::table::{self, Live};
 use super::{
     GraceArgs, RestartArgs, StartOptions, StatusArgs, UpArgs, Words, folder, is_node_name, partition,
-    remains, setup,
+    remains, setup, state,
 };
 use crate::context::Context;
 use crate::error::CliError;
@@ -32,6 +32,7 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 pub fn up(context: &Context, dir: &Path, args: &UpArgs) -> Result<Answer, CliError> {
     let begun = Instant::now();
     let binary = program(&args.start)?;
+    state::refuse_inside(dir)?;
     let mut net = Devnet::change(dir)?;
     net.refuse_adrift()?;
     if let Err(error) = setup::make_or_compare(&mut net, args) {
@@ -141,6 +142,12 @@ pub fn start(
     numbers: &[usize],
     deadline: Instant,
 ) -> Result<Vec<ReadyLine>, CliError> {
+    if let Some(pid) = net.existing()?.original {
+        output::note(&format!(
+            "this folder is a copy of a devnet that runs (its process {pid}), and has the same keys: two blocks of one \
+             height will be signed with them, so keep the nodes of the two apart"
+        ));
+    }
     let lines = match start_and_wait(net, binary, numbers, deadline) {
         Ok(lines) => lines,
         Err(error) => {

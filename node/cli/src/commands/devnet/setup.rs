@@ -78,6 +78,7 @@ fn make(net: &mut Devnet, args: &UpArgs) -> Result<(), CliError> {
         partition: Vec::new(),
         moving: false,
         nodes: network.nodes.iter().map(|node| record(&net.dir, node)).collect(),
+        original: None,
     });
     finish(net, 0, |net| {
         for node in &network.nodes {

@@ -72,6 +72,9 @@ pub struct State {
     pub moving: bool,
     /// Validators first.
     pub nodes: Vec<NodeRecord>,
+    /// A process of the devnet that this folder was copied from, if one of them still runs.
+    #[serde(skip)]
+    pub original: Option<u32>,
 }
 
 const fn is_false(value: &bool) -> bool {
@@ -133,10 +136,15 @@ impl NodeRecord {
         self.role == Role::Validator.name()
     }
 
+    /// Its recorded process, if that still runs.
+    fn running_pid(&self) -> Option<u32> {
+        let runs = |pid: &u32| self.started.is_some() && process::started_at(*pid) == self.started;
+        self.pid.filter(runs)
+    }
+
     /// Returns true if its recorded process still runs, in a folder that was removed.
     fn runs_adrift(&self) -> bool {
-        let runs = |pid: &u32| process::started_at(*pid) == self.started;
-        self.pid.filter(runs).is_some_and(process::is_adrift)
+        self.running_pid().is_some_and(process::is_adrift)
     }
 
     /// Clears the process.
@@ -416,8 +424,12 @@ impl State {
             "" => state.nodes.iter().all(|node| node.home.parent() == Some(dir)),
             recorded => recorded == folder::identity(dir)?,
         };
+        let this_boot = state.boot == process::boot_id()?;
         for node in &mut state.nodes {
             if !own && !node.runs_adrift() {
+                if this_boot && state.original.is_none() {
+                    state.original = node.running_pid();
+                }
                 node.forget();
             }
             node.place(dir);
@@ -454,5 +466,31 @@ pub fn log_before(log: &Path) -> PathBuf {
 }
 
 fn nothing(dir: &Path) -> CliError {
-    CliError::new(Exit::NotFound, format!("there is no devnet in {}", dir.display())).hint(START_HINT)
+    let error = CliError::new(Exit::NotFound, format!("there is no devnet in {}", dir.display()));
+    match around(dir) {
+        Some(net) => error.hint(inside_hint(&net)),
+        None => error.hint(START_HINT),
+    }
+}
+
+/// Refuses a folder or a file inside the folder of a devnet: no other devnet is made there.
+pub fn refuse_inside(dir: &Path) -> Result<(), CliError> {
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    match around(&dir).filter(|_| !dir.join(STATE_FILE).exists()) {
+        None => Ok(()),
+        Some(net) => Err(
+            CliError::usage(format!("{} is part of the devnet in {}", dir.display(), net.display()))
+                .hint(inside_hint(&net)),
+        ),
+    }
+}
+
+/// The folder of a devnet that this path is directly in.
+fn around(dir: &Path) -> Option<PathBuf> {
+    let net = dir.parent()?;
+    net.join(STATE_FILE).is_file().then(|| net.to_owned())
+}
+
+fn inside_hint(net: &Path) -> String {
+    format!("the devnet is the folder around it: --dir {}", quoted_path(net))
 }

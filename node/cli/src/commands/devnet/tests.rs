@@ -50,6 +50,7 @@ pub fn devnet_of(dir: &Path, validators: u32, full: u32) -> Devnet {
             .iter()
             .map(|node| setup::record(&net.dir, node))
             .collect(),
+        original: None,
     });
     net
 }
