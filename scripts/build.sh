@@ -1,4 +1,6 @@
 #!/usr/bin/env bash
+# Also when it is started with `sh`.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 # Builds the node. `scripts/build.sh --help` says how.
 # shellcheck source=scripts/prelude.sh
 . "$(dirname "$(readlink -f -- "${BASH_SOURCE[0]}")")/prelude.sh"
@@ -26,8 +28,12 @@ HELP
     ;;
 esac
 
-# Before anything is installed. The path is that of scripts/native.sh.
-target=${CARGO_TARGET_DIR:-${VIBECOIN_CACHE:-${XDG_CACHE_HOME:-${HOME:-}/.cache}/vibecoin}/target}
+# Before anything is installed. Home and path are those of scripts/native.sh.
+if [ -z "${HOME:-}" ]; then
+  HOME=$(getent passwd "$(id -u)" | cut -d: -f6)
+  export HOME
+fi
+target=${CARGO_TARGET_DIR:-${VIBECOIN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/vibecoin}/target}
 if [ -n "${VIBECOIN_BIN:-}" ]; then
   named=$(type -P -- "$VIBECOIN_BIN" || printf '%s' "$VIBECOIN_BIN")
   if [ "$(readlink -m -- "$named")" != "$(readlink -m -- "$target/release/vibecoin")" ]; then

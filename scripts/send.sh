@@ -1,4 +1,6 @@
 #!/usr/bin/env bash
+# Also when it is started with `sh`.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 # A transfer between accounts of the devnet.
 # shellcheck source=scripts/prelude.sh
 . "$(dirname "$(readlink -f -- "${BASH_SOURCE[0]}")")/prelude.sh"

@@ -1,4 +1,6 @@
 #!/usr/bin/env bash
+# Also when it is started with `sh`.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 # The long run of the simulator: thousands of seeds. `scripts/sim.sh --help` says how.
 # shellcheck source=scripts/prelude.sh
 . "$(dirname "$(readlink -f -- "${BASH_SOURCE[0]}")")/prelude.sh"

@@ -1,4 +1,6 @@
 #!/usr/bin/env bash
+# Also when it is started with `sh`.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 # Everything that must be green before a change lands. `scripts/test.sh --help` says what.
 set -euo pipefail
 

@@ -1,4 +1,6 @@
 #!/usr/bin/env bash
+# Also when it is started with `sh`.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 # Network faults over real nodes, the long way. `scripts/reliability/network.sh --help` says what.
 set -euo pipefail
 

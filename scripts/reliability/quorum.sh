@@ -1,4 +1,6 @@
 #!/usr/bin/env bash
+# Also when it is started with `sh`.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 # Exactly three of four validators for 10,000 heights, the long way. `scripts/reliability/quorum.sh --help` says what.
 set -euo pipefail
 

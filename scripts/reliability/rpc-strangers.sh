@@ -1,4 +1,6 @@
 #!/usr/bin/env bash
+# Also when it is started with `sh`.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 # Strangers against the listeners of a real node. `scripts/reliability/rpc-strangers.sh --help` says what.
 set -euo pipefail
 

@@ -1,4 +1,6 @@
 #!/usr/bin/env bash
+# Also when it is started with `sh`.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 # Hostile peers and clients against networks of real nodes. `scripts/reliability/strangers.sh --help` explains.
 set -euo pipefail
 

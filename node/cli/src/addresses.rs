@@ -24,7 +24,7 @@ pub fn named(context: &Context, text: &str) -> Result<AddressArg, CliError> {
         Err(error) if error.exit != Exit::NotFound => Err(error),
         Err(error) => match AddressText::from_text(text) {
             Ok(address) => Ok(Arg::new(address)),
-            Err(_) => Err(context.or_address(error)),
+            Err(_) => Err(context.or_address(text, error)),
         },
     }
 }

@@ -19,7 +19,7 @@ use vibecoin_keystore::{KeyError, Keystore, NodeKeys};
 use vibecoin_primitives::AddressPrefix;
 use vibecoin_rpc_api::views::TIMEOUT_MS_MAX;
 
-use crate::error::{CliError, URL_FORM};
+use crate::error::{CliError, URL_FORM, names_other_keys};
 use crate::exit::Exit;
 use crate::globals::Globals;
 use crate::node_url::NodeUrl;
@@ -278,12 +278,16 @@ impl Context {
 
     /// The error of a name that is not that of a key, where an address is possible too. A home that does not
     /// exist is the first thing to mend.
-    pub fn or_address(&self, error: CliError) -> CliError {
-        if error.exit == Exit::NotFound && self.absent_home().is_none() {
-            error.hint(NAME_OR_ADDRESS)
-        } else {
-            error
+    pub fn or_address(&self, text: &str, error: CliError) -> CliError {
+        if error.exit != Exit::NotFound || self.absent_home().is_some() || names_other_keys(&error) {
+            return error;
         }
+        let prefix = self.prefix().map(|prefix| format!("{prefix}1"));
+        if prefix.is_ok_and(|prefix| text.starts_with(&prefix)) {
+            return error
+                .hint("an address is longer than this: copy it again, whole, from where it was shown");
+        }
+        error.hint(NAME_OR_ADDRESS)
     }
 
     /// The home, if there is none at its path.

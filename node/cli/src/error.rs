@@ -16,6 +16,7 @@ use crate::exit::Exit;
 use crate::node_url::NodeUrl;
 use files::{exit_of_file, file_hint};
 
+pub use parts::names_other_keys;
 pub use sent::{Sent, lookup_hint};
 pub use server::waiting_hint;
 
@@ -143,7 +144,7 @@ impl CliError {
                 Exit::Usage => out.reason(BAD_PLACE),
                 _ => out,
             };
-            match file_hint(error.kind(), path) {
+            match file_hint(error.kind(), path, reads) {
                 Some(hint) => out.hint(hint),
                 None => out,
             }

@@ -91,7 +91,8 @@ impl PassphraseArgs {
 fn ask_twice(name: &str) -> Result<Passphrase, CliError> {
     let first = prompt(&format!("New passphrase for {name}: "))?;
     if *first != *prompt("Again: ")? {
-        return Err(CliError::usage("the two passphrases differ"));
+        return Err(CliError::usage("the two passphrases differ")
+            .hint("nothing was written: type the same one twice, or name a file that has it with --password-file FILE"));
     }
     Ok(Passphrase::new(first.as_str())?)
 }

@@ -32,6 +32,6 @@ pub fn resolve(context: &Context, who: &str) -> Result<PublicKey, CliError> {
     }
     match context.keys_with(who).and_then(|keys| Ok(keys.find(who)?)) {
         Ok(info) => Ok(info.public_key),
-        Err(error) => Err(context.or_address(error)),
+        Err(error) => Err(context.or_address(who, error)),
     }
 }

@@ -65,7 +65,8 @@ pub fn groups(net: &Devnet, text: &str) -> Result<Vec<Vec<String>>, Error> {
             if let Some(slot) = slot
                 && slot.replace(group).is_some()
             {
-                return Err(Error::usage(format!("node {node} is in {text} twice")));
+                return Err(Error::usage(format!("node {node} is in {text} twice"))
+                    .hint("name each node once; those that are left out join the first group"));
             }
         }
         count = group.saturating_add(1);

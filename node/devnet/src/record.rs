@@ -59,6 +59,9 @@ pub struct State {
     pub moving: bool,
     /// Validators first.
     pub nodes: Vec<NodeRecord>,
+    /// A process of the devnet that this folder was copied from, if one of them still runs.
+    #[serde(skip)]
+    pub original: Option<u32>,
 }
 
 const fn is_false(value: &bool) -> bool {
@@ -122,10 +125,15 @@ impl NodeRecord {
         self.role == Role::Validator.name()
     }
 
+    /// Its recorded process, if that still runs.
+    fn running_pid(&self) -> Option<u32> {
+        let runs = |pid: &u32| self.started.is_some() && process::started_at(*pid) == self.started;
+        self.pid.filter(runs)
+    }
+
     /// Returns true if its recorded process still runs, in a folder that was removed.
     pub(crate) fn runs_adrift(&self) -> bool {
-        let runs = |pid: &u32| process::started_at(*pid) == self.started;
-        self.pid.filter(runs).is_some_and(process::is_adrift)
+        self.running_pid().is_some_and(process::is_adrift)
     }
 
     /// Clears the process.
@@ -175,8 +183,12 @@ impl State {
             "" => state.nodes.iter().all(|node| node.home.parent() == Some(dir)),
             recorded => recorded == folder::identity(dir)?,
         };
+        let this_boot = state.boot == process::boot_id()?;
         for node in &mut state.nodes {
             if !own && !node.runs_adrift() {
+                if this_boot && state.original.is_none() {
+                    state.original = node.running_pid();
+                }
                 node.forget();
             }
             node.place(dir);

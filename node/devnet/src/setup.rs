@@ -107,6 +107,7 @@ pub fn state_of(net: &Devnet, network: &Network, seed: &str, profile: Profile, b
         partition: Vec::new(),
         moving: false,
         nodes: network.nodes.iter().map(|node| record(&net.dir, node)).collect(),
+        original: None,
     }
 }
 

@@ -6,6 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
+use vibecoin_primitives::text::quoted_path;
+
 use crate::error::{Class, Error};
 use crate::files::{self, remove};
 use crate::folder::{self, Locked};
@@ -293,9 +295,39 @@ impl Devnet {
 }
 
 fn nothing(dir: &Path) -> Error {
-    Error::new(
+    let error = Error::new(
         Class::NotFound,
         format!("there is no devnet in {}", dir.display()),
-    )
-    .hint(START_HINT)
+    );
+    match around(dir) {
+        Some(net) => error.hint(inside_hint(&net)),
+        None => error.hint(START_HINT),
+    }
+}
+
+/// Refuses a folder or a file inside the folder of a devnet: no other devnet is made there.
+///
+/// # Errors
+/// It is one.
+pub fn refuse_inside(dir: &Path) -> Result<(), Error> {
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    match around(&dir).filter(|_| !dir.join(STATE_FILE).exists()) {
+        None => Ok(()),
+        Some(net) => Err(Error::usage(format!(
+            "{} is part of the devnet in {}",
+            dir.display(),
+            net.display()
+        ))
+        .hint(inside_hint(&net))),
+    }
+}
+
+/// The folder of a devnet that this path is directly in.
+fn around(dir: &Path) -> Option<PathBuf> {
+    let net = dir.parent()?;
+    net.join(STATE_FILE).is_file().then(|| net.to_owned())
+}
+
+fn inside_hint(net: &Path) -> String {
+    format!("the devnet is the folder around it: --dir {}", quoted_path(net))
 }

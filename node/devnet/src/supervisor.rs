@@ -15,7 +15,7 @@ use crate::process::{self, Ended};
 use crate::readiness::{self, Agreed, ReadyLine};
 use crate::remains;
 use crate::setup::{self, Wanted};
-use crate::state::{Devnet, NodeRecord, STATE_FILE};
+use crate::state::{self, Devnet, NodeRecord, STATE_FILE};
 use crate::wait::Reporter;
 
 /// A devnet is up when its chain advances.
@@ -42,6 +42,7 @@ pub type Stopped = (NodeRecord, u32, Ended);
 /// # Errors
 /// As [`setup::make_or_compare`]; a devnet whose nodes run in a folder that was removed.
 pub fn prepare(dir: &Path, wanted: &Wanted, reporter: Reporter) -> Result<Devnet, Error> {
+    state::refuse_inside(dir)?;
     let mut net = Devnet::change(dir, reporter)?;
     net.refuse_adrift()?;
     if let Err(error) = setup::make_or_compare(&mut net, wanted) {
@@ -96,6 +97,12 @@ pub fn start(
     numbers: &[usize],
     deadline: Instant,
 ) -> Result<Vec<ReadyLine>, Error> {
+    if let Some(pid) = net.existing()?.original {
+        net.reporter().note(&format!(
+            "this folder is a copy of a devnet that runs (its process {pid}), and has the same keys: two blocks of one \
+             height will be signed with them, so keep the nodes of the two apart"
+        ));
+    }
     let lines = match start_and_wait(net, binary, numbers, deadline) {
         Ok(lines) => lines,
         Err(error) => {

@@ -1265,3 +1265,84 @@ fn hints_about_a_devnet() {
     let _gone = net.run("destroy").ok();
     rows.end();
 }
+
+/// A port that answers as a node's port for peers does.
+fn port_for_peers() -> u16 {
+    use std::io::Write as _;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let _gone = stream.write_all(b"\x13/multistream/1.0.0\n");
+        }
+    });
+    port
+}
+
+#[test]
+fn hints_that_lead_on() {
+    let rows = Rows::of("hints_that_lead_on");
+    let home = Home::devnet();
+    let genesis = text(&home.file("given.toml")).to_owned();
+
+    // A file to read: making its folder would not make it.
+    let absent = home.file("no/such/proof");
+    let verify = |proof: &str, genesis: &str| bare(&["proof", "verify", proof, "--genesis", genesis]);
+    let hint = rows.hint(&verify(text(&absent), &genesis));
+    assert!(!hint.0.contains("mkdir"), "{}", hint.0);
+    let _listed = hint.follow("ls ", &[]);
+
+    // Another listener of a node.
+    let url = format!("http://127.0.0.1:{}", port_for_peers());
+    let hint = rows.hint(&bare(&["-u", &url, "status"]));
+    let running = Home::new();
+    let node = Node::dev(&running);
+    let _status = bare(&[hint.option("--url"), node.url(), "status"]).ok();
+
+    // Cut short.
+    let hint = rows.hint(&bare(&["-u", node.url(), "tx", "show", "0x52"]));
+    assert!(hint.0.contains("64 hex digits"), "{}", hint.0);
+    let hint = rows.hint(&running.run(&["account", "show", "vibet1qqqq"]));
+    assert!(hint.0.contains("whole"), "{}", hint.0);
+
+    // A proof of another chain.
+    let (first, proof) = (running.file("genesis.toml"), home.file("proof"));
+    let made = running.run(&["account", "proof", "dev0", "--out", text(&proof)]);
+    let _made = made.ok();
+    let hint = rows.hint(&verify(text(&proof), &genesis));
+    let _valid = bare(&[
+        "proof",
+        "verify",
+        text(&proof),
+        hint.option("--genesis"),
+        text(&first),
+    ])
+    .ok();
+
+    // The keys of a devnet, and its folder.
+    let net = Devnet::new();
+    let up = net.run("up -v 2 -n 0").ok();
+    let dir = net.scratch().file("net").canonicalize().unwrap();
+    let second = dir.join("validator-1");
+    let hint = rows.hint(&bare(&["--home", text(&second), "keys", "show", "faucet"]));
+    let listed = String::from_utf8(hint.follow("keys list", &[]).stdout).unwrap();
+    assert!(listed.contains("faucet "), "{listed}");
+    for inside in [&second, &dir.join("devnet.json")] {
+        for command in ["status", "up"] {
+            let ran = bare(&["devnet", "--dir", text(inside), command]);
+            let hint = if ran.code == 0 {
+                panic!("{up}")
+            } else {
+                rows.hint(&ran)
+            };
+            assert_eq!(hint.value("--dir"), text(&dir), "{command}");
+        }
+        let _status = bare(&["devnet", "--dir", text(&dir), "status"]).ok();
+    }
+    assert!(!second.join("lock").exists(), "a refusal leaves nothing behind");
+    let hint = rows.hint(&net.run("partition 0,1/1"));
+    assert!(hint.0.contains("first group"), "{}", hint.0);
+    let _cut = net.run("partition 0/1").ok();
+    let _healed = net.run("heal").ok();
+    rows.end();
+}

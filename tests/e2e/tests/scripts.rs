@@ -327,5 +327,12 @@ fn every_script_has_the_prelude_and_help_without_anything_else() {
             "{name}"
         );
         assert_eq!(text(&ran.stderr), "", "{name}");
+        // As users type it, whatever their `sh` is.
+        let typed = shell(&format!("sh {} --help", link.display()), folder.path(), &[]);
+        assert_eq!(
+            (typed.status.code(), typed.stdout),
+            (Some(0), ran.stdout),
+            "{name}"
+        );
     }
 }

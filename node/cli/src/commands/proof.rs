@@ -80,7 +80,8 @@ impl ProofCommand {
             verify(&trust, &proof)
         }
         .map_err(|error| {
-            CliError::unverified(format!("{}: {error}", file.display())).reason("proof_invalid")
+            let invalid = CliError::unverified(format!("{}: {error}", file.display())).reason("proof_invalid");
+            invalid.hint("the proof is not of the chain of this genesis file, or was altered: name the chain's own with --genesis FILE, or fetch the proof again")
         })?;
         let prefix = built
             .params

@@ -28,8 +28,8 @@ pub fn exit_of_file(error: &io::Error, reads: bool) -> Exit {
     }
 }
 
-/// Remedy for a file that cannot be read or written: it names the part of the path to change.
-pub fn file_hint(kind: ErrorKind, path: &Path) -> Option<String> {
+/// Remedy for a file that cannot be read (`reads`) or written: it names the part of the path to change.
+pub fn file_hint(kind: ErrorKind, path: &Path, reads: bool) -> Option<String> {
     let there = path.ancestors().skip(1).find(|folder| folder.exists());
     let there = there.unwrap_or(Path::new("."));
     let folder = match path.parent() {
@@ -43,6 +43,12 @@ pub fn file_hint(kind: ErrorKind, path: &Path) -> Option<String> {
                 quoted_path(path)
             )
         }
+        // A folder that is made would not have the file to read.
+        ErrorKind::NotFound if !folder.exists() && reads => format!(
+            "there is no folder {}: `ls {}` shows what is there",
+            folder.display(),
+            quoted_path(there)
+        ),
         ErrorKind::NotFound if !folder.exists() => {
             format!("make its folder first: `mkdir -p {}`", quoted_path(folder))
         }
@@ -155,12 +161,19 @@ mod tests {
         }
         // And the remedy of the first one was the missing step.
         std::fs::write(root.join("a/b/file"), "").unwrap();
-        let hint = |path: &str, kind: ErrorKind| file_hint(kind, &root.join(path)).unwrap();
+        let hint = |path: &str, kind: ErrorKind| file_hint(kind, &root.join(path), false).unwrap();
         assert!(
             hint("file/x/y", ErrorKind::NotADirectory)
                 .contains(&format!("{}/file is a file", root.display()))
         );
         assert!(hint("a", ErrorKind::IsADirectory).contains("/a is a folder"));
-        assert_eq!(file_hint(ErrorKind::Other, root), None);
+        assert_eq!(file_hint(ErrorKind::Other, root, false), None);
+        // A file to read is not there once its folder is made.
+        let hint = file_hint(ErrorKind::NotFound, &root.join("c/d/e"), true).unwrap();
+        assert!(!hint.contains("mkdir"), "{hint}");
+        assert!(
+            hint.ends_with(&format!("`ls {}` shows what is there", root.display())),
+            "{hint}"
+        );
     }
 }

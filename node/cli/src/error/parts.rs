@@ -1,9 +1,11 @@
 //! Errors of the crates that commands call: keys, the storage, the engine, devnets and testnets.
 
 use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use vibecoin_devnet::error::{Class, Error as DevnetError, Fault, Request};
+use vibecoin_devnet::state::STATE_FILE;
 use vibecoin_engine::NodeError;
 use vibecoin_keystore::KeyError;
 use vibecoin_primitives::text::quoted_path;
@@ -13,10 +15,33 @@ use super::CliError;
 use super::files::file_hint;
 use crate::exit::Exit;
 
+/// Start of the hint for a key that is looked for in the home of another node of a devnet.
+const OTHER_KEYS: &str = "the keys of a devnet are in the home of its first node";
+
+/// Returns true if the hint of an error names the home with the keys.
+pub fn names_other_keys(error: &CliError) -> bool {
+    let hint = error.hint.as_deref();
+    hint.is_some_and(|hint| hint.starts_with(OTHER_KEYS))
+}
+
+/// The home with the keys of the devnet that the home of this key directory is part of; `None` for that home itself.
+fn keys_of_devnet(dir: &Path) -> Option<PathBuf> {
+    let home = dir.parent()?;
+    let net = home.parent()?;
+    let first = net.join("validator-0");
+    (net.join(STATE_FILE).is_file() && first.is_dir() && first != home).then_some(first)
+}
+
 impl From<KeyError> for CliError {
     fn from(error: KeyError) -> Self {
         let hint = match &error {
-            KeyError::NotFound { .. } => Some("`vibecoin keys list` shows the keys of a home".to_owned()),
+            KeyError::NotFound { dir, .. } => Some(match keys_of_devnet(dir) {
+                Some(first) => format!(
+                    "{OTHER_KEYS}: `vibecoin --home {} keys list` shows them",
+                    quoted_path(&first)
+                ),
+                None => "`vibecoin keys list` shows the keys of a home".to_owned(),
+            }),
             KeyError::Unencrypted { .. } => {
                 Some("--allow-unencrypted takes such keys; use it for development only".to_owned())
             }
@@ -34,7 +59,7 @@ impl From<KeyError> for CliError {
                 "`vibecoin init --home {} --validator` makes one; a node that is not told to be a validator follows without",
                 quoted_path(path.parent().unwrap_or(path))
             )),
-            KeyError::Missing { path } => file_hint(ErrorKind::NotFound, path),
+            KeyError::Missing { path } => file_hint(ErrorKind::NotFound, path, true),
             KeyError::Owner {
                 path,
                 found,
@@ -53,7 +78,7 @@ impl From<KeyError> for CliError {
         let mut of_the_file = None;
         if let KeyError::Io { source, path, .. } = &error {
             message = format!("{message}: {source}");
-            of_the_file = file_hint(source.kind(), path);
+            of_the_file = file_hint(source.kind(), path, true);
         }
         let out = Self::new(Exit::from_code(error.exit_code()), message);
         let out = match &error {

@@ -68,7 +68,7 @@ fn is_of_the_past(error: &ApiError) -> bool {
 /// The hint for a transaction that is in the pool and not in a block yet.
 pub fn waiting_hint(hash: &str) -> String {
     format!(
-        "it waits in the node's pool, which a restart of the node empties; ask with `vibecoin tx wait {hash}`"
+        "it waits in the node's pool, which a restart of the node empties; ask with `vibecoin tx wait {hash}`; `vibecoin health` shows whether the node can have blocks"
     )
 }
 
@@ -97,6 +97,9 @@ fn hint_for(error: &ApiError) -> Option<String> {
         }
         Code::BadAddress if error.data.facts.contains_key("expectedPrefix") => {
             "it is an address of another network; `vibecoin keys list` shows those of this home's keys"
+        }
+        Code::BadEncoding if error.message.contains("64 hex digits") => {
+            "a hash has 64 hex digits after 0x: copy it again, whole, from where it was shown"
         }
         Code::BadAddress => {
             "copy it again from where it was shown; `vibecoin keys list` shows those of this home's keys"
@@ -154,9 +157,27 @@ fn transport(error: &(dyn std::error::Error + Send + Sync + 'static)) -> CliErro
             CliError::new(Exit::Failure, "the request is larger than this client sends")
                 .reason("request_too_large")
         }
-        _ => CliError::no_answer(message(&chain_of(error))),
+        _ => {
+            let cause = chain_of(error);
+            let error = CliError::no_answer(message(&cause));
+            if OTHER_PROTOCOL.iter().any(|words| cause.contains(words)) {
+                error.hint(
+                    "it may be a node's port for peers: --url takes the address of its RPC, which the line that it prints when it is ready calls \"rpc\"",
+                )
+            } else {
+                error
+            }
+        }
     }
 }
+
+/// Reports of a connection to a port that speaks another protocol than HTTP.
+const OTHER_PROTOCOL: [&str; 4] = [
+    "unexpected message from connection",
+    "invalid HTTP",
+    "connection closed before message completed",
+    "Connection reset by peer",
+];
 
 /// A server that answers, but not to this request.
 fn http_status(status: u16) -> CliError {
