@@ -2,8 +2,9 @@
 
 use jsonrpsee::http_client::HttpClient;
 use vibecoin_client::{BuildError, FeeBound, FeeError};
+use vibecoin_genesis::BuiltGenesis;
 use vibecoin_light::{ProofFile, Trust, verify_light_block};
-use vibecoin_primitives::{AddressError, Height};
+use vibecoin_primitives::{AddressError, Hash, Height};
 use vibecoin_rpc_api::methods::{ChainApiClient as _, ProofApiClient as _};
 use vibecoin_rpc_api::views::ParamsView;
 
@@ -23,22 +24,27 @@ pub async fn ask(context: &Context, client: &HttpClient) -> Result<Chain, CliErr
     let Some(own) = context.built_genesis()? else {
         return Chain::reported(info).map_err(no_chain);
     };
-    if own.hash != info.genesis_hash.0 {
-        let message = format!(
-            "the node is on the chain {}, the home {} on {}",
-            info.genesis_hash.0,
-            context.home()?.display(),
-            own.hash
-        );
-        return Err(CliError::new(Exit::Rejected, message)
-            .reason("wrong_chain")
-            .hint("use the --url of a node of this home, or another --home"));
-    }
+    is_that_of(context, &own, info.genesis_hash.0)?;
     info.params = ParamsView::from(&own.params);
     info.address_prefix.clone_from(&own.params.address_prefix);
     let trust = files::trust(&own);
     let head = verified_head(client, &trust).await?;
     Chain::verified(info, trust, head).map_err(no_chain)
+}
+
+/// Refuses the chain of a node, by its genesis hash, if it is not that of the home.
+pub fn is_that_of(context: &Context, own: &BuiltGenesis, node: Hash) -> Result<(), CliError> {
+    if own.hash == node {
+        return Ok(());
+    }
+    let message = format!(
+        "the node is on the chain {node}, the home {} on {}",
+        context.home()?.display(),
+        own.hash
+    );
+    Err(CliError::new(Exit::Rejected, message)
+        .reason("wrong_chain")
+        .hint("use the --url of a node of this home, or another --home"))
 }
 
 fn no_chain(error: AddressError) -> CliError {

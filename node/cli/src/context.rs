@@ -17,6 +17,7 @@ use vibecoin_devnet::home::{PREFIX_DEFAULT, keys_of};
 use vibecoin_genesis::{BuiltGenesis, Genesis};
 use vibecoin_keystore::{KeyError, Keystore, NodeKeys};
 use vibecoin_primitives::AddressPrefix;
+use vibecoin_rpc_api::methods::ChainApiClient as _;
 use vibecoin_rpc_api::views::TIMEOUT_MS_MAX;
 
 use crate::error::{CliError, URL_FORM, names_other_keys};
@@ -25,7 +26,7 @@ use crate::globals::Globals;
 use crate::node_url::NodeUrl;
 use crate::settings::{KnobArgs, load};
 use crate::wait::Reports;
-use crate::{devnet_hints, files, output};
+use crate::{chain, devnet_hints, files, output};
 use address::{LOCAL_URL, check_scheme};
 use home::NO_HOME;
 
@@ -172,7 +173,7 @@ impl Context {
         let path = Paths::endpoint_in(home);
         let text = match files::read_text(&path, ENDPOINT_BYTES_MAX) {
             Ok(text) => text,
-            Err(error) if error.exit == Exit::NotFound => return Ok(LOCAL_URL.into()),
+            Err(error) if error.exit == Exit::NotFound => return Ok(self.configured_url()),
             Err(error) => return Err(error),
         };
         Some(text.trim())
@@ -183,6 +184,40 @@ impl Context {
                 CliError::new(Exit::InvalidFile, message)
                     .hint("the node writes it when it starts; --url names a node without it")
             })
+    }
+
+    /// The address that the node of a named home would listen on, while it does not run. The default home has none:
+    /// without a home the node at the usual address is asked.
+    fn configured_url(&self) -> NodeUrl {
+        let config = self.globals.home.as_ref().and_then(|_| self.config().ok());
+        match config.map(|config| (config.rpc.addr, config.rpc.port)) {
+            Some((addr, port)) if port != 0 && !addr.is_unspecified() => {
+                NodeUrl::from(format!("http://{}", std::net::SocketAddr::new(addr, port)).as_str())
+            }
+            _ => LOCAL_URL.into(),
+        }
+    }
+
+    /// Returns true if no node was named and that of the home does not run: another one may answer at its address.
+    fn may_be_anothers(&self) -> bool {
+        let home = self.home_if_any().ok().flatten();
+        self.globals.url.is_of_home() && home.is_some_and(|home| !Paths::endpoint_in(home).exists())
+    }
+
+    /// Refuses a node of another chain than that of the home, where no node was named.
+    async fn check_chain(&self) -> Result<(), CliError> {
+        if !self.may_be_anothers() {
+            return Ok(());
+        }
+        // A fault of the genesis file is reported by the commands that need it.
+        let (Ok(Some(own)), Ok(client)) = (self.built_genesis(), self.client()) else {
+            return Ok(());
+        };
+        // One that does not answer is reported by the command.
+        match client.get_info().await {
+            Ok(info) => chain::is_that_of(self, &own, info.genesis_hash.0),
+            Err(_) => Ok(()),
+        }
     }
 
     /// The RPC interface of the node, with the timeout of this command.
@@ -229,7 +264,10 @@ impl Context {
             .enable_all()
             .build()
             .map_err(|error| CliError::new(Exit::Failure, format!("cannot start an event loop: {error}")))?
-            .block_on(self.reported(work))
+            .block_on(self.reported(async {
+                self.check_chain().await?;
+                work.await
+            }))
             .map_err(|error| match self.url() {
                 Ok(url) => error.at(&url, || self.start_hint()).without_password(&url),
                 Err(_) => error,

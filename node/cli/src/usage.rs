@@ -12,8 +12,16 @@ use crate::output::message;
 /// Converts an error of clap; `typed` are the arguments without the program.
 pub fn error(error: &clap::Error, typed: impl Iterator<Item = String>) -> CliError {
     let out = CliError::usage(message(&what(error)));
-    let command = command_of(&Arguments::command(), typed);
+    let (root, typed) = (Arguments::command(), typed.collect::<Vec<_>>());
+    let command = command_of(&root, typed.iter().cloned());
     let see = format!("see `{command} --help`");
+    if command == root.get_name()
+        && let Some((option, value)) = command_as_value(&root, &typed)
+    {
+        return out.hint(format!(
+            "{option} took {value} as its value: is the variable between them empty? {see}"
+        ));
+    }
     out.hint(match meant(&command, error).or_else(|| suggestion(error)) {
         Some(name) => format!("did you mean {name}? {see}"),
         None => see,
@@ -124,6 +132,16 @@ fn command_of(root: &Command, typed: impl Iterator<Item = String>) -> String {
         .map(Command::get_name)
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// An option in front of all commands whose value is the name of a command: its own value was empty.
+fn command_as_value<'t>(root: &Command, typed: &'t [String]) -> Option<(&'t str, &'t str)> {
+    let pairs = typed.iter().zip(typed.iter().skip(1));
+    let taken = pairs.take_while(|(word, _)| root.find_subcommand(word).is_none());
+    taken
+        .filter(|(word, value)| takes_the_next(root, word) && root.find_subcommand(value).is_some())
+        .map(|(word, value)| (word.as_str(), value.as_str()))
+        .next()
 }
 
 /// Returns true if the word behind this option is its value.

@@ -14,6 +14,21 @@ fn refused(line: &str) -> CliError {
 }
 
 #[test]
+fn an_option_that_took_the_command_is_named() {
+    for (line, option) in [
+        ("--home transfer dev1 5 --from dev0", "--home took transfer"),
+        ("-u account show dev1", "-u took account"),
+    ] {
+        let error = refused(line);
+        assert!(error.hint.unwrap().starts_with(option), "{line}");
+    }
+    // A home may have such a name.
+    assert!(Arguments::try_parse_from(["vibecoin", "--home", "account", "account", "list"]).is_ok());
+    let error = refused("--home account account lisst");
+    assert!(error.hint.unwrap().contains("list"));
+}
+
+#[test]
 fn wrong_arguments_are_named_with_what_was_found_and_what_is_allowed() {
     let bounds = |least: u64, most: u64| {
         format!("it is a whole number, {least} to {most}, without sign and leading zeros")

@@ -1340,6 +1340,9 @@ fn hints_that_lead_on() {
         let _status = bare(&["devnet", "--dir", text(&dir), "status"]).ok();
     }
     assert!(!second.join("lock").exists(), "a refusal leaves nothing behind");
+    let hint = rows.hint(&bare(&["--home", text(&dir), "status"]));
+    assert_eq!(hint.value("--home"), text(&dir.join("validator-0")));
+    let _status = bare(&["--home", text(&dir.join("validator-0")), "status"]).ok();
     let hint = rows.hint(&net.run("partition 0,1/1"));
     assert!(hint.0.contains("first group"), "{}", hint.0);
     let _cut = net.run("partition 0/1").ok();

@@ -362,3 +362,25 @@ fn a_passphrase_does_not_stay_in_the_environment_of_a_node_and_no_core_is_dumped
         assert_eq!(output.status.code(), Some(code), "{text:?}");
     }
 }
+
+#[test]
+fn a_home_whose_node_does_not_run_is_not_answered_by_another_chain() {
+    let (stopped, other) = (Home::devnet(), Home::new());
+    let node = Node::dev(&other);
+    let port = node.address().rsplit_once(':').unwrap().1;
+    // The address of the home's node, which another one has taken.
+    let config = format!("[rpc]\nport = {port}\n");
+    std::fs::write(stopped.file("config.toml"), config).unwrap();
+    for command in [&["status"][..], &["block", "list"], &["account", "show", "rich"]] {
+        stopped.run(command).fails(4, "wrong_chain");
+    }
+    // Named, it may be asked.
+    let _status = stopped.run(&["-u", node.url(), "status"]).ok();
+    drop(node);
+    let ran = stopped.run(&["status"]);
+    ran.fails(3, "cannot_connect");
+    assert_eq!(
+        ran.json["error"]["data"]["url"],
+        format!("http://127.0.0.1:{port}")
+    );
+}

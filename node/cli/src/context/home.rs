@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use vibecoin_devnet::state::STATE_FILE;
+use vibecoin_primitives::text::quoted_path;
+
 use crate::environment;
 use crate::error::CliError;
 
@@ -48,14 +51,22 @@ fn resolved(home: &Path) -> Result<PathBuf, CliError> {
     } else {
         home.clone()
     };
-    if std::fs::metadata(&target)
+    if !std::fs::metadata(&target)
         .map_err(CliError::file("read", &target))?
         .is_dir()
     {
-        Ok(target)
-    } else {
-        Err(refused("is not a directory"))
+        return Err(refused("is not a directory"));
     }
+    if target.join(STATE_FILE).is_file() {
+        let first = target.join("validator-0");
+        return Err(
+            refused("is the folder of a devnet, not the home of a node").hint(format!(
+                "name the home of one of its nodes: --home {}",
+                quoted_path(&first)
+            )),
+        );
+    }
+    Ok(target)
 }
 
 #[cfg(test)]
