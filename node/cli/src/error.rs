@@ -108,7 +108,9 @@ impl CliError {
     /// placed first.
     #[must_use]
     pub fn at(self, url: &NodeUrl, hint: impl FnOnce() -> String) -> Self {
-        let Some(cause) = self.message.strip_prefix(NO_ANSWER) else {
+        // An error that has an address already keeps it.
+        let cause = self.message.strip_prefix(NO_ANSWER);
+        let Some(cause) = cause.filter(|cause| cause.starts_with(':')) else {
             return self;
         };
         let message = format!("{NO_ANSWER} at {url}{cause}");
@@ -240,6 +242,8 @@ mod tests {
         assert_eq!(error.exit, Exit::CannotConnect);
         let other = CliError::usage("x");
         assert_eq!(other.clone().at(&"http://h:1".into(), String::new), other);
+        // A node of a devnet has its own address; the command's is another.
+        assert_eq!(error.clone().at(&"http://h:2".into(), || "other".to_owned()), error);
     }
 
     #[test]
