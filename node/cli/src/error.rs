@@ -243,7 +243,10 @@ mod tests {
         let other = CliError::usage("x");
         assert_eq!(other.clone().at(&"http://h:1".into(), String::new), other);
         // A node of a devnet has its own address; the command's is another.
-        assert_eq!(error.clone().at(&"http://h:2".into(), || "other".to_owned()), error);
+        assert_eq!(
+            error.clone().at(&"http://h:2".into(), || "other".to_owned()),
+            error
+        );
     }
 
     #[test]

@@ -367,7 +367,7 @@ fn a_passphrase_does_not_stay_in_the_environment_of_a_node_and_no_core_is_dumped
 fn a_home_whose_node_does_not_run_is_not_answered_by_another_chain() {
     let (stopped, other) = (Home::devnet(), Home::new());
     let node = Node::dev(&other);
-    let port = node.address().rsplit_once(':').unwrap().1;
+    let port = node.address().rsplit_once(':').unwrap().1.to_owned();
     // The address of the home's node, which another one has taken.
     let config = format!("[rpc]\nport = {port}\n");
     std::fs::write(stopped.file("config.toml"), config).unwrap();
