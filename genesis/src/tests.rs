@@ -89,7 +89,7 @@ fn the_hash_of_a_fixed_file_never_changes() {
     let hash = genesis().build().unwrap().hash;
     assert_eq!(
         hash.to_string(),
-        "0x8da745abd76f97e2c5c15cedce0ed62609b6bad1b8eba4a4f905cdb16c42b6a6"
+        "0x9d59cc747b87b137a35e40ad7173c91f96082a1be075e36aadfdad28b37935a0"
     );
 }
 

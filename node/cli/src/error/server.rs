@@ -65,6 +65,11 @@ fn is_of_the_past(error: &ApiError) -> bool {
         .starts_with("transactions are simulated on the newest state")
 }
 
+/// Returns true for a text that is not a hash.
+fn names_a_hash(error: &ApiError) -> bool {
+    error.message.contains("64 hex digits")
+}
+
 /// The hint for a transaction that is in the pool and not in a block yet.
 pub fn waiting_hint(hash: &str) -> String {
     format!(
@@ -98,7 +103,7 @@ fn hint_for(error: &ApiError) -> Option<String> {
         Code::BadAddress if error.data.facts.contains_key("expectedPrefix") => {
             "it is an address of another network; `vibecoin keys list` shows those of this home's keys"
         }
-        Code::BadEncoding if error.message.contains("64 hex digits") => {
+        Code::BadEncoding if names_a_hash(error) => {
             "a hash has 64 hex digits after 0x: copy it again, whole, from where it was shown"
         }
         Code::BadAddress => {
