@@ -21,8 +21,7 @@ pub use crate::record::{NodeRecord, STATE_FILE, State};
 /// Temporary name of the file in an older version.
 const OLD_NEW_FILE: &str = "devnet.json.new";
 /// Hint for a directory without a devnet.
-pub const START_HINT: &str =
-    "start one with `vibecoin devnet up`, or name its folder with --dir or DEVNET_DIR";
+const START_HINT: &str = "start one with `vibecoin devnet up`, or name its folder with --dir or DEVNET_DIR";
 
 /// A folder with a devnet, or one that may become one.
 pub struct Devnet {
@@ -299,10 +298,13 @@ fn nothing(dir: &Path) -> Error {
         Class::NotFound,
         format!("there is no devnet in {}", dir.display()),
     );
-    match around(dir) {
-        Some(net) => error.hint(inside_hint(&net)),
-        None => error.hint(START_HINT),
-    }
+    error.hint(absent_hint(dir))
+}
+
+/// Remedy for a folder without a devnet.
+#[must_use]
+pub fn absent_hint(dir: &Path) -> String {
+    around(dir).map_or_else(|| START_HINT.to_owned(), |net| inside_hint(&net))
 }
 
 /// Refuses a folder or a file inside the folder of a devnet: no other devnet is made there.

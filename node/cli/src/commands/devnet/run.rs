@@ -7,7 +7,7 @@ use serde_json::json;
 use vibecoin_devnet::process::Ended;
 use vibecoin_devnet::readiness::Agreed;
 use vibecoin_devnet::setup::Wanted;
-use vibecoin_devnet::state::START_HINT;
+use vibecoin_devnet::state::absent_hint;
 use vibecoin_devnet::supervisor::{self, look, program};
 
 pub use vibecoin_devnet::supervisor::deadline;
@@ -165,7 +165,7 @@ pub fn status(context: &Context, dir: &Path, args: &StatusArgs, words: &Words) -
         let Some(state) = &net.state else {
             let json = json!({ "version": 1, "nodes": [] });
             let text = format!("there is no devnet in {}", net.dir.display());
-            words.note(&format!("hint: {START_HINT}"));
+            words.note(&format!("hint: {}", absent_hint(&net.dir)));
             return Ok(answer(context, args, json, text).exit(Exit::Failure));
         };
         let live = context.wait_unreported(async { Ok(look(&net).await) })?;
