@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::plan::{Network, Node};
 
-/// What is written beside the homes.
+/// Format of the deployment files beside the homes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
     /// Nothing.

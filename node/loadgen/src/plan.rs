@@ -18,11 +18,11 @@ pub struct Plan {
     pub batch: u64,
     /// Time for which a node may hold a call that waits for funding, in milliseconds.
     pub timeout_ms: u64,
-    /// What paces the transfers.
+    /// Pacing of the transfers.
     pub pace: Loop,
 }
 
-/// What paces the transfers.
+/// Pacing of the transfers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Loop {
     /// The node's answers: a request is sent when the one before is answered.

@@ -10,7 +10,7 @@ use vibecoin_replica::Message;
 use crate::{Behaviour, Rng};
 use crate::{amnesiac, equivocator, far_voter, forger, impersonator, nuller};
 
-/// A block that nobody makes.
+/// Hash of a block that no validator makes.
 pub const NO_BLOCK: Hash = Hash([9; 32]);
 
 /// Receivers of a message.

@@ -48,7 +48,7 @@ Exit codes: 0 ok, 2 usage, 3 cannot connect, 4 transaction rejected, 5 not found
 #[derive(Debug, Parser)]
 #[command(name = "vibecoin", version, about, after_help = EXAMPLES, max_term_width = 110)]
 pub struct Arguments {
-    /// What every command takes.
+    /// Options that every command accepts.
     #[command(flatten)]
     pub globals: Globals,
     /// The command.

@@ -53,7 +53,7 @@ impl TestnetCommand {
     }
 }
 
-/// What is written beside the homes.
+/// Format of the deployment files beside the homes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum DeployFormat {
     /// Nothing.
