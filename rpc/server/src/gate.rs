@@ -34,7 +34,7 @@ use rules::REQUEST_BYTES_PER_UNIT;
 
 pub(crate) use in_work::{caller, line_up, on_behalf_of, seated, wait_for_block};
 pub(crate) use refused::{RateLimited, Refused, bare_error};
-pub(crate) use rules::{Paid, REFUSED_COST, Rules};
+pub(crate) use rules::{EXHAUSTED_COST, Paid, REFUSED_COST, Rules};
 
 /// Maximum bytes of a message that is read without a turn: some tens of microseconds.
 const READ_AT_ONCE_BYTES_MAX: usize = 8 * 1024;
@@ -180,7 +180,7 @@ impl<C: Calls> Gate<C> {
     /// deeper into debt.
     fn pay(&self, cost: u32) -> Result<(), Refused> {
         let paid = self.rules.pay(self.seated.peer, cost);
-        paid.inspect_err(|_| self.rules.charge(self.seated.caller(), REFUSED_COST))
+        paid.inspect_err(|_| self.rules.charge(self.seated.caller(), EXHAUSTED_COST))
     }
 
     async fn batch(&self, entries: Vec<Entry<'_>>) -> Option<MethodResponse> {

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 
 use super::hostile::{LARGE, closed, frame, sent};
 use super::{Answer, RawSocket, Served, expect_error, serve_with};
+use crate::gate::EXHAUSTED_COST;
 use crate::listener::DISCARDED_BYTES_MAX;
 use crate::mock::MockBackend;
 use crate::{AdminToken, Config, Rate, RpcServer};
@@ -174,6 +175,18 @@ async fn a_debtor_that_goes_on_is_turned_away_before_it_has_a_seat() {
     expect_refusal(&answer);
     assert_eq!(received(&served), before);
     assert!(turned_away() >= 2);
+}
+
+#[tokio::test]
+async fn a_caller_that_repeats_a_refused_call_is_soon_turned_away() {
+    let served = spent(100).await;
+    let mut refused = 0;
+    while served.server.seats().metrics().debtors.get() == 0 {
+        expect_error(&served.post(HEAD).await.json(), 1401, "rate_limited");
+        refused += 1;
+    }
+    // Deep in debt are more than five budgets.
+    assert_eq!(refused, 5 * 100 / EXHAUSTED_COST + 2);
 }
 
 #[tokio::test]
