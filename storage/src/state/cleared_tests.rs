@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use vibecoin_execution::StateChanges;
-use vibecoin_primitives::{Account, Address, Domain, Hash, Height, slot_key};
+use vibecoin_primitives::{Account, Address, Domain, Hash, Height, account_key, slot_key};
 use vibecoin_trie::model::naive_root;
 use vibecoin_trie::{TrieKind, verify};
 
@@ -250,4 +250,24 @@ fn a_slot_is_toggled_and_proven_beside_thousands_of_cleared_ones_with_a_few_read
 #[test]
 fn the_only_slot_of_an_account_is_found_beside_thousands_of_cleared_ones_with_a_few_reads() {
     check(1, "the only leaf");
+}
+
+#[test]
+fn the_end_of_the_list_of_accounts_is_found_before_thousands_of_cleared_slots() {
+    let mut world = World::new();
+    let cleared = 0..CLEARED;
+    world.apply(cleared.clone(), true);
+    world.materialise();
+    world.apply(cleared, false);
+    for place in ["overlay", "database"] {
+        let visits = world.visits(|world| {
+            let last = account_key(&OWNER);
+            let listed = world.view.accounts_after(None, 10).expect("a sound state");
+            assert_eq!(listed.len(), 1);
+            let behind = world.view.accounts_after(Some(&last), 10).expect("a sound state");
+            assert_eq!(behind, []);
+        });
+        assert!((1..=VISITS_MAX).contains(&visits), "{place}: {visits} visits");
+        world.materialise();
+    }
 }

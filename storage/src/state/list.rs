@@ -15,9 +15,10 @@ impl StateView {
         limit: usize,
     ) -> Result<Vec<(Address, Account)>, StorageError> {
         let from = StateKey::Account(after.copied().unwrap_or(Hash::ZERO));
-        let mut rows = self.rows_from(from, after.is_some())?;
+        // Slots follow the accounts. Without an end the last page would step over each removed slot.
+        let first_slot = StateKey::Slot(Hash::ZERO, Hash::ZERO);
+        let mut rows = self.rows_from(from, after.is_some(), Some(first_slot))?;
         let mut found = Vec::new();
-        // Slots follow the accounts.
         while found.len() < limit
             && let Some((StateKey::Account(_), row)) = rows.next().transpose()?
         {

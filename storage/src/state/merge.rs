@@ -10,7 +10,7 @@ use vibecoin_primitives::StateKey;
 /// A key with its row: where it lies in the overlay, or as read from the base.
 type MergedRow<'a> = (StateKey, Cow<'a, [u8]>);
 
-/// Existing rows from a key on, in key order. The overlay is newer: where both have a key its row is used, and a row
+/// Existing rows of a range of keys, in key order. The overlay is newer: where both have a key its row is used, and a row
 /// that it removes is left out. The first error is the end.
 pub(super) struct MergedRows<'a> {
     overlay: &'a Overlay<StateKey, Row>,
@@ -20,18 +20,32 @@ pub(super) struct MergedRows<'a> {
     /// Position in the overlay: the next key is here or above; above, if `exclusive`.
     from: StateKey,
     exclusive: bool,
+    /// The first key that is not read, a removed row included.
+    end: Option<StateKey>,
 }
 
 impl StateView {
-    /// The rows of the keys from `from` on; if `exclusive`, of those above it.
-    pub(super) fn rows_from(&self, from: StateKey, exclusive: bool) -> Result<MergedRows<'_>, StorageError> {
+    /// The rows of the keys from `from`, or above it if `exclusive`, up to but not including `end`.
+    pub(super) fn rows_from(
+        &self,
+        from: StateKey,
+        exclusive: bool,
+        end: Option<StateKey>,
+    ) -> Result<MergedRows<'_>, StorageError> {
         let snapshot = &self.layers.base.snapshot;
+        let to = end.as_ref().map(schema::flat_key);
         let mut rows = MergedRows {
             overlay: &self.layers.rows,
-            base: snapshot.range(Family::State, &schema::flat_key(&from), None, Direction::Forward),
+            base: snapshot.range(
+                Family::State,
+                &schema::flat_key(&from),
+                to.as_deref(),
+                Direction::Forward,
+            ),
             below: None,
             from,
             exclusive,
+            end,
         };
         rows.below = rows.next_below()?;
         if exclusive && rows.below.as_ref().is_some_and(|(key, _)| *key == from) {
@@ -54,6 +68,7 @@ impl<'a> MergedRows<'a> {
         let overlay = self.overlay;
         loop {
             let above = overlay.next(&self.from, self.exclusive);
+            let above = above.filter(|(key, _)| self.end.is_none_or(|end| **key < end));
             let (key, row) = match (above, self.below.take()) {
                 (None, None) => return Ok(None),
                 (Some((key, row)), None) => (*key, row.as_deref().map(Cow::Borrowed)),
