@@ -81,6 +81,8 @@ pub struct Config {
     pub origins: Vec<String>,
     /// The budget of one address; `None` is unlimited.
     pub rate: Option<Rate>,
+    /// Time for which the answer to a call without budget is held back, from the tenth in a row of its address on.
+    pub refused_pause: Duration,
     /// True if callers on the loopback interface have no limit.
     pub rate_exempts_loopback: bool,
     /// Namespaces that are served, such as `chain`; empty means all.
@@ -132,6 +134,7 @@ impl Default for Config {
                 per_second: 5_000,
                 burst: 20_000,
             }),
+            refused_pause: Duration::from_millis(250),
             rate_exempts_loopback: true,
             namespaces: Vec::new(),
             metrics: Arc::default(),

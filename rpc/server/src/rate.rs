@@ -20,6 +20,9 @@ const DEBT_MAX: i64 = 10;
 /// refused.
 const DEBT_DEEP: i64 = DEBT_MAX / 2;
 
+/// Refused calls in a row from which on a caller repeats them: more than a client that is told to wait has on their way.
+const REPEATED_FROM: u32 = 10;
+
 /// Budgets of all callers.
 #[derive(Debug)]
 pub(crate) struct RateLimiter {
@@ -32,6 +35,8 @@ struct Bucket {
     /// Cost units left, in thousandths; below zero it is debt.
     left: i64,
     at: Instant,
+    /// Calls in a row that were refused.
+    refused: u32,
 }
 
 /// The budget is used up; it is sufficient again after this time.
@@ -53,8 +58,12 @@ impl RateLimiter {
         self.update(address, now, |bucket| {
             if bucket.left >= cost {
                 bucket.left = bucket.left.saturating_sub(cost);
+                if cost > 0 {
+                    bucket.refused = 0;
+                }
                 return Ok(());
             }
+            bucket.refused = bucket.refused.saturating_add(1);
             Err(self.until(cost.saturating_sub(bucket.left)))
         })
     }
@@ -66,6 +75,13 @@ impl RateLimiter {
         self.update(address, now, |bucket| {
             bucket.left = bucket.left.saturating_sub(cost).max(deepest);
         });
+    }
+
+    /// Returns true if so many calls of `address` were refused in a row that it does not wait as it is told.
+    pub(crate) fn repeats(&self, address: IpAddr) -> bool {
+        let buckets = self.buckets.lock();
+        let bucket = buckets.get(&subject(address));
+        bucket.is_some_and(|bucket| bucket.refused >= REPEATED_FROM)
     }
 
     /// Returns the time that `address` has to wait for a budget above zero, if it is deep in debt.
@@ -100,9 +116,11 @@ impl RateLimiter {
                 buckets.clear();
             }
         }
-        let bucket = buckets
-            .entry(subject(address))
-            .or_insert(Bucket { left: full, at: now });
+        let bucket = buckets.entry(subject(address)).or_insert(Bucket {
+            left: full,
+            at: now,
+            refused: 0,
+        });
         bucket.left = self.refilled(bucket, now);
         bucket.at = now;
         update(bucket)
@@ -156,6 +174,26 @@ mod tests {
         limiter
             .take(caller, 5, start + Duration::from_millis(501))
             .unwrap();
+    }
+
+    #[test]
+    fn a_caller_repeats_from_the_tenth_refused_call_in_a_row_on() {
+        let (limiter, start) = (RateLimiter::new(RATE), Instant::now());
+        let caller = "10.0.0.1".parse().unwrap();
+        assert!(!limiter.repeats(caller), "it never called");
+        limiter.take(caller, 20, start).unwrap();
+        for _ in 0..9 {
+            limiter.take(caller, 1, start).unwrap_err();
+        }
+        assert!(!limiter.repeats(caller));
+        limiter.take(caller, 1, start).unwrap_err();
+        assert!(limiter.repeats(caller));
+        assert!(!limiter.repeats("10.0.0.2".parse().unwrap()));
+        // A check for debt is no call.
+        limiter.take(caller, 0, start).unwrap();
+        assert!(limiter.repeats(caller));
+        limiter.take(caller, 1, start + Duration::from_secs(1)).unwrap();
+        assert!(!limiter.repeats(caller));
     }
 
     #[test]

@@ -120,6 +120,22 @@ impl Seated {
         }
         Ok(Waiting(Arc::clone(&self.seat)))
     }
+
+    /// Offers the seat to any connection that needs one, as between two requests. A session keeps its seat.
+    pub(crate) fn offer(&self) -> Offered {
+        self.seat.enter(Phase::Idle);
+        Offered(Arc::clone(&self.seat))
+    }
+}
+
+/// A seat that is offered to others, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Offered(Arc<Seat>);
+
+impl Drop for Offered {
+    fn drop(&mut self) {
+        self.0.enter(Phase::Work);
+    }
 }
 
 /// A call that waits for a block, until it is dropped.

@@ -26,10 +26,6 @@ const ANSWER_BYTES_PER_UNIT: usize = 1024;
 pub(super) const REQUEST_BYTES_PER_UNIT: usize = 4096;
 /// Units for an answer without a call: to a notification, an invalid entry, or an unknown method.
 pub(crate) const REFUSED_COST: u32 = 1;
-/// Units for a call of a caller whose budget is used up: 10 ms of the default rate, so that one that does not wait is soon
-/// deep in debt, and its connections are closed unread. At one unit, 200 such clients stayed within their budgets with
-/// 6,000 calls a second.
-pub(crate) const EXHAUSTED_COST: u32 = 50;
 /// Budget of an address on the operator's listener without the token: for mistakes of an operator.
 const UNAUTHENTICATED_RATE: Rate = Rate {
     per_second: 10,
@@ -186,6 +182,16 @@ impl Rules {
 
     fn deep_debt(&self, peer: IpAddr) -> Option<Exhausted> {
         self.limits(peer)?.deep_debt(peer, Instant::now())
+    }
+
+    /// Returns the time for which an answer to `peer` without budget is held back.
+    pub(super) fn pause(&self, peer: IpAddr) -> Duration {
+        let repeats = |limiter: &RateLimiter| limiter.repeats(peer);
+        if self.limits(peer).is_some_and(repeats) {
+            self.config.refused_pause
+        } else {
+            Duration::ZERO
+        }
     }
 
     /// Charges for costs that are known only after a call was admitted.

@@ -2,6 +2,7 @@
 //! continue.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -9,7 +10,6 @@ use tokio::net::TcpListener;
 
 use super::hostile::{LARGE, closed, frame, sent};
 use super::{Answer, RawSocket, Served, expect_error, serve_with};
-use crate::gate::EXHAUSTED_COST;
 use crate::listener::DISCARDED_BYTES_MAX;
 use crate::mock::MockBackend;
 use crate::{AdminToken, Config, Rate, RpcServer};
@@ -178,15 +178,52 @@ async fn a_debtor_that_goes_on_is_turned_away_before_it_has_a_seat() {
 }
 
 #[tokio::test]
-async fn a_caller_that_repeats_a_refused_call_is_soon_turned_away() {
-    let served = spent(100).await;
-    let mut refused = 0;
-    while served.server.seats().metrics().debtors.get() == 0 {
-        expect_error(&served.post(HEAD).await.json(), 1401, "rate_limited");
-        refused += 1;
+async fn the_answer_to_a_caller_that_repeats_a_refused_call_is_held_back_and_its_seat_is_free() {
+    let served = serve_with(Config {
+        connections_max: 1,
+        refused_pause: Duration::from_secs(3600),
+        rate: Some(Rate {
+            per_second: 0,
+            burst: 20,
+        }),
+        ..limited(20)
+    })
+    .await;
+    let call = format!(
+        "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{HEAD}",
+        HEAD.len()
+    );
+    let mut caller = served.connect().await;
+    for status in [[200; 20].as_slice(), &[429; 9]].concat() {
+        caller.write_all(call.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let is_whole = |answer: &str| {
+            let parts = answer.split_once("\r\n\r\n");
+            parts.is_some_and(|(head, body)| {
+                head.lines()
+                    .any(|line| line == format!("content-length: {}", body.len()))
+            })
+        };
+        while !is_whole(&answer) {
+            answer.push(char::from(caller.read_u8().await.unwrap()));
+        }
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
     }
-    // Deep in debt are more than five budgets.
-    assert_eq!(refused, 5 * 100 / EXHAUSTED_COST + 2);
+    // Its answer does not come before the end of the pause: a newcomer takes the seat instead.
+    caller.write_all(call.as_bytes()).await.unwrap();
+    let held_back = tokio::spawn(closed(caller));
+    let mut newcomer = b"HTTP/1.1 429".to_vec();
+    while newcomer.starts_with(b"HTTP/1.1 429") {
+        let ask = b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        newcomer = closed(sent(served.server.address(), ask).await).await;
+    }
+    assert!(
+        newcomer.starts_with(b"HTTP/1.1 200"),
+        "{}",
+        String::from_utf8_lossy(&newcomer)
+    );
+    let held_back = held_back.await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&held_back), "");
 }
 
 #[tokio::test]
