@@ -485,7 +485,7 @@ fn rows_that_are_not_the_certified_state_are_refused() {
         &|rows| drop(rows.remove(slots - 1)),
         root,
     );
-    refuses("no slots", &|rows| rows.truncate(slots), "accounts have slots");
+    refuses("no slots", &|rows| rows.truncate(slots), "are missing");
     let first_owner = rows
         .iter()
         .filter(|(key, _)| matches!(key, StateKey::Slot(of, _) if *of == owner(slots)));
@@ -493,7 +493,7 @@ fn rows_that_are_not_the_certified_state_are_refused() {
     refuses(
         "all slots of an owner are missing",
         &|rows| drop(rows.drain(slots..slots + first_owner)),
-        "accounts have slots",
+        "are missing",
     );
     for at in [slots, last] {
         let alone = rows
@@ -502,7 +502,7 @@ fn rows_that_are_not_the_certified_state_are_refused() {
         let word = if alone.count() > 1 {
             "have root"
         } else {
-            "accounts have slots"
+            "are missing"
         };
         refuses("a slot is missing", &|rows| drop(rows.remove(at)), word);
     }
@@ -556,6 +556,96 @@ fn rows_that_are_not_the_certified_state_are_refused() {
     }
     restore(&kv, &point, &rows).unwrap();
     assert_eq!(content(&open(&kv, &chain).view()), content(&store.view()));
+}
+
+/// The rows with the slots of each account directly behind it, unless `is_behind` leaves them behind all accounts.
+fn interleaved(rows: &[StateRow], is_behind: impl Fn(&Hash) -> bool) -> Vec<StateRow> {
+    let of = |row: &StateRow| match row.0 {
+        StateKey::Slot(owner, _) => Some(owner),
+        StateKey::Account(_) => None,
+    };
+    let mut ordered = Vec::new();
+    for account in rows.iter().filter(|row| of(row).is_none()) {
+        let StateKey::Account(key) = account.0 else {
+            continue;
+        };
+        ordered.push(account.clone());
+        if !is_behind(&key) {
+            ordered.extend(rows.iter().filter(|row| of(row) == Some(key)).cloned());
+        }
+    }
+    let behind = |row: &&StateRow| of(row).is_some_and(|owner| is_behind(&owner));
+    ordered.extend(rows.iter().filter(behind).cloned());
+    ordered
+}
+
+#[test]
+fn slots_come_directly_behind_their_account_or_behind_all_accounts() {
+    let (_, _, store) = chain_in_memory(30, 21);
+    let source = store.snapshot_source().unwrap();
+    let (point, rows) = (point_of(&source), rows_of(&source));
+    let flat = MemoryKv::new();
+    let expected = restore(&flat, &point, &rows).unwrap();
+    let mut owners: Vec<Hash> = rows
+        .iter()
+        .filter_map(|(key, _)| match key {
+            StateKey::Slot(owner, _) => Some(*owner),
+            StateKey::Account(_) => None,
+        })
+        .collect();
+    owners.dedup();
+    assert!(owners.len() > 4, "{} owners", owners.len());
+    let some = |owner: &Hash| owner.0[0] & 1 == 0;
+    let orders = [
+        interleaved(&rows, |_| false),
+        interleaved(&rows, some),
+        interleaved(&rows, |owner| *owner == owners[0]),
+        interleaved(&rows, |owner| *owner == owners[owners.len() - 1]),
+    ];
+    assert_eq!(interleaved(&rows, |_| true), rows);
+    for order in &orders {
+        let kv = MemoryKv::new();
+        assert_eq!(restore(&kv, &point, order).unwrap(), expected);
+        assert_eq!(state_of(&kv), state_of(&flat));
+    }
+    let refuses = |rows: Vec<StateRow>, word: &str| {
+        let error = restore(&MemoryKv::new(), &point, &rows).unwrap_err();
+        assert!(error.to_string().contains(word), "{error}");
+    };
+    // One owner's slots twice, in place of another's.
+    let twice = |owner: Hash, missing: Hash| {
+        let is_behind = |of: &Hash| *of == owner || *of == missing;
+        let mut rows = interleaved(&rows, is_behind);
+        let of = |row: &StateRow, owner| matches!(row.0, StateKey::Slot(of, _) if of == owner);
+        let slots: Vec<_> = rows.iter().filter(|row| of(row, owner)).cloned().collect();
+        rows.retain(|row| !of(row, missing));
+        let key = StateKey::Account(owner);
+        let at = rows.iter().position(|row| row.0 == key).unwrap();
+        drop(rows.splice(at + 1..at + 1, slots));
+        rows
+    };
+    refuses(twice(owners[0], owners[1]), "in two places");
+    refuses(twice(owners[1], owners[0]), "in two places");
+    // Owners behind all accounts that do not ascend.
+    let mut turned = rows.clone();
+    let first = turned
+        .iter()
+        .position(|(key, _)| matches!(key, StateKey::Slot(..)))
+        .unwrap();
+    let count = turned[first..]
+        .iter()
+        .filter(|(key, _)| matches!(key, StateKey::Slot(of, _) if *of == owners[0]))
+        .count();
+    turned[first..].rotate_left(count);
+    refuses(turned, "does not come after");
+    // Slots of an account that is still to come.
+    let mut early = interleaved(&rows, |_| false);
+    let at = early
+        .iter()
+        .position(|row| row.0 == StateKey::Account(owners[1]))
+        .unwrap();
+    early.swap(at, at + 1);
+    refuses(early, "its accounts have root");
 }
 
 #[test]
@@ -621,6 +711,15 @@ fn a_source_shows_its_block_while_the_chain_goes_on() {
     let source = store.snapshot_source().unwrap();
     let before = rows_of(&source);
     let from_the_middle = before[before.len() / 2].0;
+    let accounts = source.accounts_from(Hash::ZERO).unwrap().map(|row| {
+        let (key, row) = row.unwrap();
+        (StateKey::Account(key), encode(&row))
+    });
+    let slots = source.slots_from((Hash::ZERO, Hash::ZERO)).unwrap().map(|row| {
+        let (owner, key, row) = row.unwrap();
+        (StateKey::Slot(owner, key), encode(&row))
+    });
+    assert_eq!(accounts.chain(slots).collect::<Vec<_>>(), before);
     for round in 0..6 {
         chain.grow(&store, 4, 90 + round);
         store.materialise().unwrap();

@@ -5,6 +5,14 @@
 //! that they give must have the root in the certified header, and every storage trie the root in its account. The tries
 //! are built on the way, from one pass over the rows. Until all of that holds there is no chain in the database, and
 //! whatever an interrupted or refused restore leaves is cleared by the next creation.
+//!
+//! ```text
+//! account ‖ its slots     accounts ascending; the slots of an account directly behind it, or
+//! account
+//! …
+//! slots of an owner       behind all accounts, owners ascending
+//! slots of an owner
+//! ```
 
 use super::Store;
 use super::genesis::begin_creation;
@@ -13,12 +21,14 @@ use super::rewind::name;
 use crate::StorageError;
 use crate::kv::{Batch, Family, KvStore, RocksConfig, RocksKv};
 use crate::schema::{self, GenesisRecord, Head, HeightRecord, MATERIALISED, Materialised, SCHEMA_VERSION};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::iter::Fuse;
 use std::path::Path;
-use vibecoin_primitives::{BLOCK_VERSION, CommitCertificate, Hash, Header, Height, StateKey, encode};
-use vibecoin_trie::{NotAscending, TrieKind, build_sorted};
+use vibecoin_primitives::{
+    Account, BLOCK_VERSION, CommitCertificate, Hash, Header, Height, StateKey, encode,
+};
+use vibecoin_trie::{Nibbles, NodeRecord, NotAscending, TrieKind, build_sorted};
 
 /// The block that a restored chain begins with: certified by the validators of genesis.
 #[derive(Debug, Clone)]
@@ -137,9 +147,10 @@ impl RestorePoint {
 }
 
 impl Store {
-    /// Creates the chain that begins at `point` in an empty database, from all rows of its state in key order: accounts
-    /// ascending, then slots, each as [`SnapshotSource::rows`](crate::SnapshotSource::rows) returns it. Remains of an
-    /// interrupted creation are cleared.
+    /// Creates the chain that begins at `point` in an empty database, from all rows of its state: accounts ascending by
+    /// key, and the slots of each, ascending, either directly behind it or, of owners ascending, behind all accounts.
+    /// That is the order of [`SnapshotSource::rows`](crate::SnapshotSource::rows), and that of chunks which have most
+    /// slots beside their accounts. Remains of an interrupted creation are cleared.
     ///
     /// Takes memory for one piece of rows, of 32 MiB and its overhead. Call [`Store::open`] afterwards.
     ///
@@ -151,19 +162,24 @@ impl Store {
         rows: impl IntoIterator<Item = Result<(StateKey, Vec<u8>), E>>,
     ) -> Result<Restored, RestoreError<E>> {
         begin_creation(kv)?;
-        let mut state = State::new(kv, point, rows.into_iter());
-        let root = state.accounts()?;
+        let mut rows = Rows::new(point.header.height, rows.into_iter());
+        let state = State::new(kv);
+        let root = state.accounts(&mut rows)?;
         if root != point.state_root() {
             let detail = format!(
                 "its accounts have root {root}, its header says {}",
                 point.state_root()
             );
-            return Err(state.rows.other(detail));
+            return Err(rows.other(detail));
         }
-        state.storage()?;
-        let restored = state.restored;
+        state.slots_behind(&mut rows)?;
         write_chain(kv, point)?;
-        Ok(restored)
+        Ok(Restored {
+            base: point.base(),
+            accounts: state.accounts.get(),
+            slots: state.slots.get(),
+            nodes: state.nodes.get(),
+        })
     }
 
     /// [`Store::restore`] into the RocksDB in a folder, which is created. The database is flushed and closed at the end,
@@ -215,20 +231,38 @@ fn write_chain(kv: &dyn KvStore, point: &RestorePoint) -> Result<(), StorageErro
     kv.write(&batch, true)
 }
 
+/// A row: its key, and its encoding.
+type StateRow = (StateKey, Vec<u8>);
+
 /// The rows in order, each checked against its key and the one before it.
 struct Rows<I> {
     rows: Fuse<I>,
-    /// Read and not yet taken.
-    next: Option<(StateKey, Vec<u8>)>,
-    last: Option<StateKey>,
     height: Height,
+    /// Read and not yet taken.
+    next: Option<StateRow>,
+    last: Option<StateKey>,
+    /// The last account.
+    account: Option<Hash>,
+    /// The last owner of slots that are not directly behind their account. No account follows them.
+    behind: Option<Hash>,
 }
 
 impl<E, I> Rows<I>
 where
     E: Error + 'static,
-    I: Iterator<Item = Result<(StateKey, Vec<u8>), E>>,
+    I: Iterator<Item = Result<StateRow, E>>,
 {
+    fn new(height: Height, rows: I) -> Self {
+        Self {
+            rows: rows.fuse(),
+            height,
+            next: None,
+            last: None,
+            account: None,
+            behind: None,
+        }
+    }
+
     fn other(&self, detail: String) -> RestoreError<E> {
         RestoreError::OtherState {
             height: self.height,
@@ -244,24 +278,41 @@ where
         Ok(self.next.as_ref().map(|(key, _)| *key))
     }
 
-    /// The next row if its key is one of these.
-    fn next_if(
-        &mut self,
-        wanted: impl Fn(&StateKey) -> bool,
-    ) -> Result<Option<(StateKey, Vec<u8>)>, RestoreError<E>> {
-        let is_wanted = self.peek()?.is_some_and(|key| wanted(&key));
-        Ok(if is_wanted { self.next.take() } else { None })
+    /// The next row if it is an account.
+    fn next_account(&mut self) -> Result<Option<(Hash, Vec<u8>)>, RestoreError<E>> {
+        let Some(StateKey::Account(key)) = self.peek()? else {
+            return Ok(None);
+        };
+        Ok(self.next.take().map(|(_, row)| (key, row)))
     }
 
-    fn read(&mut self) -> Result<Option<(StateKey, Vec<u8>)>, RestoreError<E>> {
+    /// The owner of the next row if it is a slot.
+    fn next_owner(&mut self) -> Result<Option<Hash>, RestoreError<E>> {
+        Ok(match self.peek()? {
+            Some(StateKey::Slot(owner, _)) => Some(owner),
+            _ => None,
+        })
+    }
+
+    /// The next row if it is a slot of this owner.
+    fn next_slot(&mut self, owner: Hash) -> Result<Option<(Hash, Vec<u8>)>, RestoreError<E>> {
+        let Some(StateKey::Slot(of, key)) = self.peek()? else {
+            return Ok(None);
+        };
+        if of != owner {
+            return Ok(None);
+        }
+        Ok(self.next.take().map(|(_, row)| (key, row)))
+    }
+
+    fn read(&mut self) -> Result<Option<StateRow>, RestoreError<E>> {
         let Some(row) = self.rows.next() else {
             return Ok(None);
         };
         let (key, row) = row.map_err(RestoreError::Rows)?;
-        if let Some(last) = self.last
-            && last >= key
-        {
-            return Err(self.other(format!("{} does not come after {}", name(&key), name(&last))));
+        if !self.follows(&key) {
+            let before = self.last.as_ref().map_or_else(String::new, name);
+            return Err(self.other(format!("{} does not come after {before}", name(&key))));
         }
         self.last = Some(key);
         if let Err(error) = schema::check_row(&key, &row) {
@@ -269,129 +320,156 @@ where
         }
         Ok(Some((key, row)))
     }
+
+    /// Returns true if this key may be the next one.
+    fn follows(&mut self, key: &StateKey) -> bool {
+        match (key, self.last) {
+            (StateKey::Account(account), _) => {
+                let rises = self.behind.is_none() && self.account.is_none_or(|last| last < *account);
+                self.account = Some(*account);
+                rises
+            }
+            (StateKey::Slot(owner, slot), Some(StateKey::Slot(of, last))) if *owner == of => last < *slot,
+            (StateKey::Slot(owner, _), Some(StateKey::Account(account))) if *owner == account => true,
+            (StateKey::Slot(owner, _), _) => {
+                let rises = self.behind.is_none_or(|last| last < *owner);
+                self.behind = Some(*owner);
+                rises
+            }
+        }
+    }
 }
 
 /// A state being written.
-struct State<'a, I> {
+struct State<'a> {
     kv: &'a dyn KvStore,
     pieces: RefCell<Pieces<'a>>,
-    rows: Rows<I>,
-    /// Number of accounts with a storage root.
-    owners: u64,
-    restored: Restored,
+    accounts: Cell<u64>,
+    slots: Cell<u64>,
+    nodes: Cell<u64>,
+    /// Number of accounts whose slots have not come yet.
+    owners: Cell<u64>,
 }
 
-impl<'a, E, I> State<'a, I>
-where
-    E: Error + 'static,
-    I: Iterator<Item = Result<(StateKey, Vec<u8>), E>>,
-{
-    fn new(kv: &'a dyn KvStore, point: &RestorePoint, rows: I) -> Self {
-        let base = point.base();
+fn add(count: &Cell<u64>, more: bool) {
+    count.set(count.get().saturating_add(u64::from(more)));
+}
+
+impl<'a> State<'a> {
+    const fn new(kv: &'a dyn KvStore) -> Self {
         Self {
             kv,
             pieces: RefCell::new(Pieces::new(kv)),
-            rows: Rows {
-                rows: rows.fuse(),
-                next: None,
-                last: None,
-                height: base.height,
-            },
-            owners: 0,
-            restored: Restored {
-                base,
-                accounts: 0,
-                slots: 0,
-                nodes: 0,
-            },
+            accounts: Cell::new(0),
+            slots: Cell::new(0),
+            nodes: Cell::new(0),
+            owners: Cell::new(0),
         }
     }
 
-    /// Writes the accounts with their trie, and returns its root.
-    fn accounts(&mut self) -> Result<Hash, RestoreError<E>> {
-        let Self {
-            pieces,
-            rows,
-            owners,
-            restored,
-            ..
-        } = self;
-        let Restored { accounts, nodes, .. } = restored;
-        let leaves = std::iter::from_fn(|| {
-            let row = rows.next_if(|key| matches!(key, StateKey::Account(_)));
-            row.transpose().map(|row| {
-                let (key, row) = row?;
-                let (StateKey::Account(path) | StateKey::Slot(_, path)) = key;
-                let account = schema::read_account_row(&row)?.account;
-                *owners = owners.saturating_add(u64::from(account.storage_root.is_some()));
-                *accounts = accounts.saturating_add(1);
-                let leaf = schema::account_leaf(&row)?.to_vec();
-                pieces.borrow_mut().put(schema::flat_key(&key), row)?;
-                Ok((path, leaf))
-            })
-        });
-        let root = build_sorted::<Vec<u8>, RestoreError<E>>(TrieKind::Account, leaves, |path, record| {
-            *nodes = nodes.saturating_add(1);
-            let key = schema::node_key(&Hash::ZERO, &path);
-            Ok(pieces.borrow_mut().put(key, record.encode())?)
+    fn put(&self, key: Vec<u8>, value: Vec<u8>) -> Result<(), StorageError> {
+        self.pieces.borrow_mut().put(key, value)
+    }
+
+    fn put_node(&self, owner: &Hash, path: &Nibbles, record: &NodeRecord) -> Result<(), StorageError> {
+        add(&self.nodes, true);
+        self.put(schema::node_key(owner, path), record.encode())
+    }
+
+    /// Makes everything that was put readable.
+    fn flush(&self) -> Result<(), StorageError> {
+        self.pieces.borrow_mut().flush()
+    }
+
+    /// Writes the accounts with their trie, and the slots directly behind them. Returns the root.
+    fn accounts<E, I>(&self, rows: &mut Rows<I>) -> Result<Hash, RestoreError<E>>
+    where
+        E: Error + 'static,
+        I: Iterator<Item = Result<StateRow, E>>,
+    {
+        let leaves = std::iter::from_fn(|| self.next_leaf(rows).transpose());
+        let root = build_sorted(TrieKind::Account, leaves, |path, record| {
+            self.put_node(&Hash::ZERO, &path, &record)
+                .map_err(RestoreError::from)
         })?;
-        pieces.borrow_mut().flush()?;
+        self.flush()?;
         Ok(root)
     }
 
-    /// Writes the slots with their tries, and compares the roots with those of the accounts, which are written.
-    fn storage(&mut self) -> Result<(), RestoreError<E>> {
-        let mut found = 0u64;
-        while let Some(StateKey::Slot(owner, _)) = self.rows.peek()? {
-            let account = self
-                .kv
-                .get(Family::State, &schema::flat_key(&StateKey::Account(owner)))?;
-            let Some(account) = account else {
-                return Err(self
-                    .rows
-                    .other(format!("there are slots of {owner}, which is no account")));
-            };
-            let account = schema::read_account_row(&account)?.account;
-            let expected = schema::storage_root(Some(&account));
-            let root = self.storage_of(owner)?;
-            if root != expected {
-                let detail = format!("the slots of account {owner} have root {root}, it says {expected}");
-                return Err(self.rows.other(detail));
-            }
-            found = found.saturating_add(1);
+    /// Writes the next account and the slots directly behind it. Returns its leaf.
+    fn next_leaf<E, I>(&self, rows: &mut Rows<I>) -> Result<Option<(Hash, Vec<u8>)>, RestoreError<E>>
+    where
+        E: Error + 'static,
+        I: Iterator<Item = Result<StateRow, E>>,
+    {
+        let Some((key, row)) = rows.next_account()? else {
+            return Ok(None);
+        };
+        let account = schema::read_account_row(&row)?.account;
+        let leaf = schema::account_leaf(&row)?.to_vec();
+        self.put(schema::flat_key(&StateKey::Account(key)), row)?;
+        add(&self.accounts, true);
+        if rows.next_owner()? == Some(key) {
+            self.storage(rows, key, &account)?;
+        } else {
+            add(&self.owners, account.storage_root.is_some());
         }
-        // Owners are distinct, and each is an account with that root: as many of them are all.
-        if found != self.owners {
-            let detail = format!("{} accounts have slots, there are those of {found}", self.owners);
-            return Err(self.rows.other(detail));
-        }
-        Ok(self.pieces.borrow_mut().flush()?)
+        Ok(Some((key, leaf)))
     }
 
-    /// Writes the slots of one account with their trie, and returns its root.
-    fn storage_of(&mut self, owner: Hash) -> Result<Hash, RestoreError<E>> {
-        let Self {
-            pieces,
-            rows,
-            restored,
-            ..
-        } = self;
-        let Restored { slots, nodes, .. } = restored;
+    /// Writes the slots that come behind all accounts.
+    fn slots_behind<E, I>(&self, rows: &mut Rows<I>) -> Result<(), RestoreError<E>>
+    where
+        E: Error + 'static,
+        I: Iterator<Item = Result<StateRow, E>>,
+    {
+        let mut found = 0u64;
+        while let Some(owner) = rows.next_owner()? {
+            let read = |key: &[u8]| self.kv.get(Family::State, key);
+            let Some(account) = read(&schema::flat_key(&StateKey::Account(owner)))? else {
+                return Err(rows.other(format!("there are slots of {owner}, which is no account")));
+            };
+            // Every trie with an entry has this record. Owners ascend, so that of this one is of slots behind its account.
+            if read(&schema::node_key(&owner, &Nibbles::EMPTY))?.is_some() {
+                return Err(rows.other(format!("there are slots of account {owner} in two places")));
+            }
+            let account = schema::read_account_row(&account)?.account;
+            self.storage(rows, owner, &account)?;
+            found = found.saturating_add(1);
+        }
+        // Each is another account with a storage root whose slots had not come: as many of them are all.
+        let expected = self.owners.get();
+        if found != expected {
+            return Err(rows.other(format!(
+                "the slots of {expected} accounts are missing, {found} came"
+            )));
+        }
+        Ok(self.flush()?)
+    }
+
+    /// Writes the slots of one account with their trie, and compares its root with the account's.
+    fn storage<E, I>(&self, rows: &mut Rows<I>, owner: Hash, account: &Account) -> Result<(), RestoreError<E>>
+    where
+        E: Error + 'static,
+        I: Iterator<Item = Result<StateRow, E>>,
+    {
         let leaves = std::iter::from_fn(|| {
-            let row = rows.next_if(|key| matches!(key, StateKey::Slot(of, _) if *of == owner));
-            row.transpose().map(|row| {
-                let (key, row) = row?;
-                let (StateKey::Account(path) | StateKey::Slot(_, path)) = key;
-                *slots = slots.saturating_add(1);
+            let row = rows.next_slot(owner).transpose()?;
+            Some(row.and_then(|(key, row)| {
                 let leaf = schema::slot_leaf(&row)?.to_vec();
-                pieces.borrow_mut().put(schema::flat_key(&key), row)?;
-                Ok((path, leaf))
-            })
+                self.put(schema::flat_key(&StateKey::Slot(owner, key)), row)?;
+                add(&self.slots, true);
+                Ok((key, leaf))
+            }))
         });
-        build_sorted::<Vec<u8>, RestoreError<E>>(TrieKind::Storage, leaves, |path, record| {
-            *nodes = nodes.saturating_add(1);
-            let key = schema::node_key(&owner, &path);
-            Ok(pieces.borrow_mut().put(key, record.encode())?)
-        })
+        let root = build_sorted(TrieKind::Storage, leaves, |path, record| {
+            self.put_node(&owner, &path, &record).map_err(RestoreError::from)
+        })?;
+        let expected = schema::storage_root(Some(account));
+        if root != expected {
+            let detail = format!("the slots of account {owner} have root {root}, it says {expected}");
+            return Err(rows.other(detail));
+        }
+        Ok(())
     }
 }
