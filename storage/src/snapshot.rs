@@ -3,7 +3,8 @@
 //! A source is a view of the state after a committed block, and so it costs nothing to have: the rows are those of the
 //! pinned snapshot of the database with the changes of the blocks above it merged in. The node commits and materialises
 //! meanwhile, and no commit waits for a source. While it lives, the database keeps the rows that were overwritten since,
-//! and the memory of the blocks that were not materialised when it was made stays in use.
+//! the memory of the blocks that were not materialised when it was made stays in use, and the database stays open after
+//! the store is dropped.
 
 use crate::kv::Family;
 use crate::schema::{self, GenesisRecord};
