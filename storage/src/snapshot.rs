@@ -13,6 +13,12 @@ use crate::{StorageError, Store};
 use vibecoin_primitives::{AccountRow, CommitCertificate, Hash, Header, Height, SlotRow, StateKey};
 use vibecoin_trie::{Nibbles, NodeReader, NodeRecord, ReadError, Trie};
 
+/// An account with its key.
+pub type KeyedAccount = (Hash, AccountRow);
+
+/// A slot with the key of its owner and its own.
+pub type KeyedSlot = (Hash, Hash, SlotRow);
+
 /// The state after one block, with that block's header and certificate.
 pub struct SnapshotSource {
     genesis: GenesisRecord,
@@ -115,7 +121,7 @@ impl SnapshotSource {
     pub fn accounts_from(
         &self,
         from: Hash,
-    ) -> Result<impl Iterator<Item = Result<(Hash, AccountRow), StorageError>> + '_, StorageError> {
+    ) -> Result<impl Iterator<Item = Result<KeyedAccount, StorageError>> + '_, StorageError> {
         let rows = self.rows_from(StateKey::Account(from))?;
         Ok(rows.map_while(|row| match row {
             Ok((StateKey::Account(key), row)) => Some(schema::read_account_row(&row).map(|row| (key, row))),
@@ -131,7 +137,7 @@ impl SnapshotSource {
     pub fn slots_from(
         &self,
         from: (Hash, Hash),
-    ) -> Result<impl Iterator<Item = Result<(Hash, Hash, SlotRow), StorageError>> + '_, StorageError> {
+    ) -> Result<impl Iterator<Item = Result<KeyedSlot, StorageError>> + '_, StorageError> {
         let rows = self.rows_from(StateKey::Slot(from.0, from.1))?;
         Ok(rows.map_while(|row| match row {
             Ok((StateKey::Slot(owner, key), row)) => {
