@@ -54,10 +54,12 @@
 pub mod commitment;
 pub mod model;
 pub mod nibbles;
+pub mod prefix_proof;
 pub mod proof;
 
 mod error;
 mod node;
+mod path;
 mod prove;
 mod reader;
 mod record;
@@ -69,6 +71,7 @@ mod update;
 pub use commitment::TrieKind;
 pub use error::TrieError;
 pub use nibbles::Nibbles;
+pub use prefix_proof::{PREFIX_PROOF_BYTES_MAX, PrefixProof, PrefixProofError, verify_prefix};
 pub use proof::{PROOF_BYTES_MAX, Proof, ProofError, VALUE_BYTES_MAX, verify};
 pub use reader::{Job, NodeReader, Parallel, ReadError, Sequential};
 pub use record::{NodeError, NodeRecord};

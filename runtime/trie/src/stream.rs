@@ -49,6 +49,43 @@ where
     V: AsRef<[u8]>,
     E: From<NotAscending>,
 {
+    let Some((key, part)) = part_of_sorted(kind, entries, &mut emit)? else {
+        return Ok(Hash::ZERO);
+    };
+    if let Part::Leaf(leaf) = &part {
+        emit(Nibbles::EMPTY, NodeRecord::lone(leaf.key))?;
+    }
+    Ok(part.hang(&key, 0, &mut emit)?.hash())
+}
+
+/// Returns the hash in a slot whose path has `depth` nibbles and that holds exactly `entries`, `None` if there
+/// are none. All keys must share the nibbles of the path.
+pub(crate) fn hash_of_sorted<V, E>(
+    kind: TrieKind,
+    depth: u8,
+    entries: impl IntoIterator<Item = Result<(Hash, V), E>>,
+) -> Result<Option<Hash>, E>
+where
+    V: AsRef<[u8]>,
+    E: From<NotAscending>,
+{
+    let mut emit = |_, _| Ok(());
+    match part_of_sorted(kind, entries, &mut emit)? {
+        Some((key, part)) => Ok(Some(part.hang(&key, depth, &mut emit)?.hash())),
+        None => Ok(None),
+    }
+}
+
+/// Builds the subtrie of all entries up to its highest branch. Returns it with a key that lies in it.
+fn part_of_sorted<V, E>(
+    kind: TrieKind,
+    entries: impl IntoIterator<Item = Result<(Hash, V), E>>,
+    emit: &mut impl FnMut(Nibbles, NodeRecord) -> Result<(), E>,
+) -> Result<Option<(Hash, Part)>, E>
+where
+    V: AsRef<[u8]>,
+    E: From<NotAscending>,
+{
     let mut open: Vec<Open> = Vec::new();
     let mut last: Option<(Hash, Part)> = None;
     for entry in entries {
@@ -59,8 +96,8 @@ where
                 return Err(NotAscending { before, key }.into());
             }
             let fork = common(&before, &key);
-            let part = close_below(&mut open, Some(fork), &before, part, &mut emit)?;
-            let sub = part.hang(&before, fork.saturating_add(1), &mut emit)?;
+            let part = close_below(&mut open, Some(fork), &before, part, emit)?;
+            let sub = part.hang(&before, fork.saturating_add(1), emit)?;
             match open.last_mut() {
                 Some(top) if top.depth == fork => top.kids.push(nibble(&before, fork), sub),
                 _ => {
@@ -71,14 +108,9 @@ where
             }
         }
     }
-    let Some((key, part)) = last else {
-        return Ok(Hash::ZERO);
-    };
-    let part = close_below(&mut open, None, &key, part, &mut emit)?;
-    if let Part::Leaf(leaf) = &part {
-        emit(Nibbles::EMPTY, NodeRecord::lone(leaf.key))?;
-    }
-    Ok(part.hang(&key, 0, &mut emit)?.hash())
+    let Some((key, part)) = last else { return Ok(None) };
+    let part = close_below(&mut open, None, &key, part, emit)?;
+    Ok(Some((key, part)))
 }
 
 /// A branch that more entries may still belong to.

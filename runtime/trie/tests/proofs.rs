@@ -81,10 +81,12 @@ fn every_key_present_or_absent_has_a_proof_that_holds() {
                 "seed {seed}"
             );
             let text = format!("{proof:?}");
-            for (count, end) in
-                ends.iter_mut()
-                    .zip(["end: Empty", "end: Value", "end: OtherLeaf", "end: Div"])
-            {
+            for (count, end) in ends.iter_mut().zip([
+                "end: Absent(Empty",
+                "end: Value",
+                "end: Absent(OtherLeaf",
+                "end: Absent(Div",
+            ]) {
                 *count += usize::from(text.contains(end));
             }
         }

@@ -12,7 +12,7 @@ type MergedRow<'a> = (StateKey, Cow<'a, [u8]>);
 
 /// Existing rows from a key on, in key order. The overlay is newer: where both have a key its row is used, and a row
 /// that it removes is left out. The first error is the end.
-pub(super) struct MergedRows<'a> {
+pub(crate) struct MergedRows<'a> {
     overlay: &'a Overlay<StateKey, Row>,
     base: Box<dyn Iterator<Item = StoredRow> + 'a>,
     /// The next row of the base.
@@ -26,9 +26,26 @@ impl StateView {
     /// The rows of the keys from `from` on; if `exclusive`, of those above it.
     pub(super) fn rows_from(&self, from: StateKey, exclusive: bool) -> Result<MergedRows<'_>, StorageError> {
         let snapshot = &self.layers.base.snapshot;
+        let base = snapshot.range(Family::State, &schema::flat_key(&from), None, Direction::Forward);
+        self.merged(base, from, exclusive)
+    }
+
+    /// The rows of the keys from `from` on, for a scan of much of the state.
+    pub(crate) fn scan_from(&self, from: StateKey) -> Result<MergedRows<'_>, StorageError> {
+        let snapshot = &self.layers.base.snapshot;
+        let base = snapshot.range_uncached(Family::State, &schema::flat_key(&from), None);
+        self.merged(base, from, false)
+    }
+
+    fn merged<'a>(
+        &'a self,
+        base: Box<dyn Iterator<Item = StoredRow> + 'a>,
+        from: StateKey,
+        exclusive: bool,
+    ) -> Result<MergedRows<'a>, StorageError> {
         let mut rows = MergedRows {
             overlay: &self.layers.rows,
-            base: snapshot.range(Family::State, &schema::flat_key(&from), None, Direction::Forward),
+            base,
             below: None,
             from,
             exclusive,

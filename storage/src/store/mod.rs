@@ -78,6 +78,8 @@ pub struct Store {
 pub(crate) struct StoredChain {
     pub(crate) kv: Arc<dyn KvStore>,
     pub(crate) genesis: GenesisRecord,
+    /// The block of the snapshot that the database began with.
+    base: Option<Head>,
     config: StoreConfig,
     source: Arc<StateSource>,
     published: ArcSwap<Published>,
@@ -167,6 +169,25 @@ impl Store {
     #[must_use]
     pub fn head(&self) -> Head {
         self.chain.published.load().head
+    }
+
+    /// The first block of this database: genesis, or the block of the snapshot that it began with. Its header and its
+    /// certificate are kept, and those of every block above it. Constant while the store is open.
+    #[must_use]
+    pub fn base(&self) -> Head {
+        self.chain.base.unwrap_or(Head {
+            height: Height::ZERO,
+            hash: self.chain.genesis.hash,
+        })
+    }
+
+    /// The lowest height whose body and receipts are kept. One above the head where nothing has been committed since
+    /// the snapshot. Constant while the store is open.
+    #[must_use]
+    pub fn earliest(&self) -> Height {
+        self.chain
+            .base
+            .map_or(Height::ZERO, |base| base.height.saturating_add(1))
     }
 
     /// The state after the last committed block. Never waits.

@@ -52,6 +52,7 @@ impl Store {
         config: StoreConfig,
     ) -> Result<Self, StorageError> {
         let record = read_genesis(&kv, genesis)?;
+        let base = Reader::new(&*kv).base()?;
         let source = Arc::new(StateSource::new(Arc::clone(&kv), read_base(&kv, 0)?, &config));
         if let Some(target) = Reader::new(&*kv).rewind_target()? {
             finish_rewind(&source, &record.hash, target, &config)?;
@@ -60,6 +61,7 @@ impl Store {
         let chain = Arc::new(StoredChain {
             kv,
             genesis: record,
+            base,
             config,
             source,
             published: ArcSwap::from_pointee(published),
