@@ -108,6 +108,17 @@ pub fn branch_of_quarters(quarters: &Quarters) -> Hash {
     top
 }
 
+/// Returns the hash of a part of a branch's binary tree: the 2 to the power of `level` slots from slot `start` on, which
+/// is a multiple of their number. The whole branch for level 4.
+#[must_use]
+pub fn group(slots: &Slots, start: u8, level: u8) -> Hash {
+    let Some(below) = level.checked_sub(1) else {
+        return slots.get(usize::from(start)).copied().unwrap_or_default();
+    };
+    let middle = start.saturating_add(1u8.checked_shl(u32::from(below)).unwrap_or(16));
+    pair(below, &group(slots, start, below), &group(slots, middle, below))
+}
+
 /// Returns the part of a branch that a proof contains for `nibble`: the neighbour on each level, from the
 /// slots up. `quarters` are those of `slots`.
 #[must_use]
@@ -184,6 +195,24 @@ mod tests {
             }
             assert_eq!(hash, branch(&slots), "slot {nibble}");
         }
+    }
+
+    #[test]
+    fn the_groups_of_a_branch_are_the_nodes_of_its_tree() {
+        let slots = slots(&[0, 3, 4, 5, 9, 14]);
+        for start in 0..16 {
+            assert_eq!(group(&slots, start, 0), slots[usize::from(start)]);
+        }
+        for (index, quarter) in (0u8..).zip(quarters(&slots, |_| None)) {
+            assert_eq!(group(&slots, index * 4, 2), quarter);
+        }
+        for nibble in 0..16u8 {
+            let siblings = siblings(&slots, &quarters(&slots, |_| None), nibble);
+            for (level, sibling) in (0u8..).zip(siblings) {
+                assert_eq!(group(&slots, (nibble >> level ^ 1) << level, level), sibling);
+            }
+        }
+        assert_eq!(group(&slots, 0, 4), branch(&slots));
     }
 
     #[test]

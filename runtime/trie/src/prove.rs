@@ -124,7 +124,7 @@ enum Stop {
     Below,
 }
 
-pub(crate) fn diverging(node: &Node) -> Absence {
+fn diverging(node: &Node) -> Absence {
     Absence::Diverging {
         skipped: node.skipped(),
         child: node.branch_hash(),
