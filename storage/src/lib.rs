@@ -42,4 +42,4 @@ pub use reader::{PohPosition, Reader, StoredTransaction};
 pub use schema::{GenesisRecord, Head, Place};
 pub use snapshot::{SnapshotSource, StateRows};
 pub use state::{AccountProof, SlotProof, StateView};
-pub use store::{GenesisState, Store, StoreConfig, StoreStats};
+pub use store::{GenesisState, RestoreError, RestorePoint, Restored, Store, StoreConfig, StoreStats};

@@ -9,7 +9,7 @@ use crate::kv::Family;
 use crate::schema::{self, GenesisRecord};
 use crate::state::{MergedRows, StateView, state_key};
 use crate::{StorageError, Store};
-use vibecoin_primitives::{CommitCertificate, Hash, Header, Height, StateKey};
+use vibecoin_primitives::{AccountRow, CommitCertificate, Hash, Header, Height, SlotRow, StateKey};
 use vibecoin_trie::{Nibbles, NodeReader, NodeRecord, ReadError, Trie};
 
 /// The state after one block, with that block's header and certificate.
@@ -91,8 +91,7 @@ impl SnapshotSource {
     }
 
     /// The rows from a key on: accounts ascending by key, then slots ascending by owner and key. Values are the encoded
-    /// [`AccountRow`](vibecoin_primitives::AccountRow) and [`SlotRow`](vibecoin_primitives::SlotRow), as they are
-    /// stored.
+    /// [`AccountRow`] and [`SlotRow`], as they are stored.
     ///
     /// # Errors
     /// [`StorageError`] when the disk fails.
@@ -106,6 +105,40 @@ impl SnapshotSource {
     /// As [`SnapshotSource::rows_from`].
     pub fn rows(&self) -> Result<StateRows<'_>, StorageError> {
         self.rows_from(StateKey::Account(Hash::ZERO))
+    }
+
+    /// The accounts ascending by key, from `from` on.
+    ///
+    /// # Errors
+    /// As [`SnapshotSource::rows_from`].
+    pub fn accounts_from(
+        &self,
+        from: Hash,
+    ) -> Result<impl Iterator<Item = Result<(Hash, AccountRow), StorageError>> + '_, StorageError> {
+        let rows = self.rows_from(StateKey::Account(from))?;
+        Ok(rows.map_while(|row| match row {
+            Ok((StateKey::Account(key), row)) => Some(schema::read_account_row(&row).map(|row| (key, row))),
+            Ok((StateKey::Slot(..), _)) => None,
+            Err(error) => Some(Err(error)),
+        }))
+    }
+
+    /// The slots with the keys of their owner and their own, ascending by both, from the pair `from` on.
+    ///
+    /// # Errors
+    /// As [`SnapshotSource::rows_from`].
+    pub fn slots_from(
+        &self,
+        from: (Hash, Hash),
+    ) -> Result<impl Iterator<Item = Result<(Hash, Hash, SlotRow), StorageError>> + '_, StorageError> {
+        let rows = self.rows_from(StateKey::Slot(from.0, from.1))?;
+        Ok(rows.map_while(|row| match row {
+            Ok((StateKey::Slot(owner, key), row)) => {
+                Some(schema::read_slot_row(&row).map(|row| (owner, key, row)))
+            }
+            Ok((StateKey::Account(_), _)) => None,
+            Err(error) => Some(Err(error)),
+        }))
     }
 
     /// The account trie, for proofs; this source is its reader.

@@ -1,18 +1,21 @@
 //! The stored chain: one value that the node opens, commits to, reads from and closes.
 //!
-//! Reading order: `genesis` and `open` (create, open), `replay` (the state in memory from the diffs), `commit` (the
-//! one batch), `materialise` (the deferred writes), `rewind` (return to an earlier height).
+//! Reading order: `genesis` and `open` (create, open), `restore` (create from a snapshot), `replay` (the state in memory
+//! from the diffs), `commit` (the one batch), `materialise` (the deferred writes), `rewind` (return to an earlier height).
 
 mod commit;
 mod genesis;
 mod materialise;
 mod open;
+mod pieces;
 mod replay;
+mod restore;
 mod rewind;
 
 pub use genesis::GenesisState;
 pub(crate) use open::read_genesis;
 pub(crate) use replay::{read_base, replay};
+pub use restore::{RestoreError, RestorePoint, Restored};
 pub(crate) use rewind::undo;
 
 use crate::StorageError;

@@ -1,6 +1,6 @@
 //! Creation and opening of a chain.
 
-use super::genesis::{CreationState, GenesisState, clear, creation_state, mark_creation, write_genesis};
+use super::genesis::{CreationState, GenesisState, begin_creation, creation_state, write_genesis};
 use super::replay::{read_base, replay};
 use super::rewind::finish_rewind;
 use super::{Store, StoreConfig, StoredChain};
@@ -27,16 +27,7 @@ impl Store {
         genesis: &GenesisState,
         config: StoreConfig,
     ) -> Result<Self, StorageError> {
-        if kv.get(Family::Meta, schema::SCHEMA)?.is_some() {
-            return Err(StorageError::Refused(
-                "the database holds a chain already".to_owned(),
-            ));
-        }
-        match creation_state(&*kv)? {
-            CreationState::Empty => {}
-            CreationState::Interrupted => clear(&*kv)?,
-        }
-        mark_creation(&*kv)?;
+        begin_creation(&*kv)?;
         write_genesis(&*kv, genesis)?;
         Self::open(kv, Some(&genesis.header.hash()), config)
     }

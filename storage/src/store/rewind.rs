@@ -238,7 +238,8 @@ fn suspect(reader: Reader<'_>, height: Height, undone: &StateDiff) -> Option<Sta
     open.into_keys().next()
 }
 
-fn name(key: &StateKey) -> String {
+/// Names a row in messages.
+pub(super) fn name(key: &StateKey) -> String {
     match key {
         StateKey::Account(account) => format!("account {account}"),
         StateKey::Slot(owner, slot) => format!("slot {slot} of account {owner}"),
