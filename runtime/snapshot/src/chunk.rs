@@ -53,7 +53,10 @@ impl Encoded for AccountEntry {
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub enum ChunkRows {
     /// Of the account trie.
-    Accounts(#[wincode(with = "containers::Vec<AccountEntry, UseIntLen<u64, ACCOUNTS_MEMORY_MAX>>")] Vec<AccountEntry>),
+    Accounts(
+        #[wincode(with = "containers::Vec<AccountEntry, UseIntLen<u64, ACCOUNTS_MEMORY_MAX>>")]
+        Vec<AccountEntry>,
+    ),
     /// Of the storage trie of one account.
     Slots(#[wincode(with = "containers::Vec<SlotRow, UseIntLen<u64, SLOTS_MEMORY_MAX>>")] Vec<SlotRow>),
 }
@@ -63,9 +66,9 @@ impl ChunkRows {
     #[must_use]
     pub fn count(&self) -> usize {
         match self {
-            Self::Accounts(accounts) => accounts.iter().fold(accounts.len(), |sum, entry| {
-                sum.saturating_add(entry.slots.len())
-            }),
+            Self::Accounts(accounts) => accounts
+                .iter()
+                .fold(accounts.len(), |sum, entry| sum.saturating_add(entry.slots.len())),
             Self::Slots(slots) => slots.len(),
         }
     }

@@ -47,6 +47,7 @@
 
 pub mod build;
 pub mod chunk;
+pub mod join;
 pub mod manifest;
 pub mod prefix;
 pub mod trust;
@@ -56,6 +57,7 @@ mod cut;
 
 pub use build::{BuildError, Builder, ChunkSizes};
 pub use chunk::{AccountEntry, CHUNK_BYTES_MAX, Chunk, ChunkRows, chunk_hash};
+pub use join::{Ask, JoinConfig, JoinPlanner, JoinStatus, LeaveReason, Left, Micros, SourceId};
 pub use manifest::{
     CHUNKS_MAX, ChunkInfo, ListFault, Manifest, ManifestError, SNAPSHOT_FORMAT, SnapshotManifest,
 };

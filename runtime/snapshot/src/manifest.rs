@@ -366,7 +366,11 @@ impl OpenTrie {
             !chunk.root.is_zero()
         };
         if !is_root {
-            let expected = if chunk.owner.is_zero() { *state_root } else { Hash::ZERO };
+            let expected = if chunk.owner.is_zero() {
+                *state_root
+            } else {
+                Hash::ZERO
+            };
             return Err(ListFault::Root {
                 expected,
                 got: chunk.root,
@@ -397,7 +401,8 @@ impl OpenTrie {
     }
 
     fn check_end(&self) -> Result<(), ListFault> {
-        self.uncovered.map_or(Ok(()), |from| Err(ListFault::Short { from }))
+        self.uncovered
+            .map_or(Ok(()), |from| Err(ListFault::Short { from }))
     }
 }
 

@@ -106,11 +106,9 @@ mod tests {
     use super::*;
 
     fn prefix(digits: &str) -> Nibbles {
-        digits
-            .chars()
-            .fold(Nibbles::EMPTY, |prefix, digit| {
-                child(&prefix, u8::try_from(digit.to_digit(16).unwrap()).unwrap())
-            })
+        digits.chars().fold(Nibbles::EMPTY, |prefix, digit| {
+            child(&prefix, u8::try_from(digit.to_digit(16).unwrap()).unwrap())
+        })
     }
 
     #[test]

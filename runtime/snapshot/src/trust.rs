@@ -40,7 +40,9 @@ pub enum TrustError {
     #[error("the certificate is not cut to the signatures that the quorum needs")]
     CertificateForm,
     /// The block that led to the set is too old: keys that left the set since may sign another history.
-    #[error("the trusted block is {age_s} s old, trusted are {trust_period_s} s; name a newer height and hash")]
+    #[error(
+        "the trusted block is {age_s} s old, trusted are {trust_period_s} s; name a newer height and hash"
+    )]
     Expired {
         /// Age of the trusted block, in seconds.
         age_s: u64,

@@ -128,7 +128,10 @@ impl ChunkFault {
     /// Returns true if the manifest is at fault, so that no source can have a right chunk.
     #[must_use]
     pub const fn is_of_manifest(&self) -> bool {
-        !matches!(self, Self::Unknown { .. } | Self::Bytes { .. } | Self::Hash { .. })
+        !matches!(
+            self,
+            Self::Unknown { .. } | Self::Bytes { .. } | Self::Hash { .. }
+        )
     }
 }
 
@@ -255,7 +258,9 @@ impl Restore {
 
     /// The chunks that are missing, ascending.
     pub fn missing(&self) -> impl Iterator<Item = (u32, &ChunkInfo)> {
-        self.missing.iter().filter_map(|index| Some((*index, self.info(*index)?)))
+        self.missing
+            .iter()
+            .filter_map(|index| Some((*index, self.info(*index)?)))
     }
 
     /// Number of chunks that are missing.
@@ -352,7 +357,12 @@ impl Restore {
         // Keys come from the rows, so a row under another prefix, or under the key of another address, cannot be stated.
         let leaves: Vec<(Hash, Vec<u8>)> = entries
             .iter()
-            .map(|entry| (account_key(&entry.row.address), encode::<Account>(&entry.row.account)))
+            .map(|entry| {
+                (
+                    account_key(&entry.row.address),
+                    encode::<Account>(&entry.row.account),
+                )
+            })
             .collect();
         let values = leaves.iter().map(|(key, value)| (*key, value.as_slice()));
         verify_prefix(TrieKind::Account, &info.root, prefix, proof, values)?;
@@ -364,7 +374,12 @@ impl Restore {
                 large.insert(key);
             }
             accounts.push((key, entry.row));
-            slots.extend(entry.slots.into_iter().map(|slot| (key, slot_key(&slot.slot), slot)));
+            slots.extend(
+                entry
+                    .slots
+                    .into_iter()
+                    .map(|slot| (key, slot_key(&slot.slot), slot)),
+            );
         }
         // All accounts of this prefix are known now, so the manifest may have slots of no others.
         let stray = self
@@ -463,7 +478,13 @@ fn verify_slots(
     rows: Vec<SlotRow>,
 ) -> Result<Vec<(Hash, Hash, SlotRow)>, ChunkFault> {
     let leaves = slot_leaves(&rows)?;
-    verify_prefix(TrieKind::Storage, &info.root, prefix, proof, leaves.iter().copied())?;
+    verify_prefix(
+        TrieKind::Storage,
+        &info.root,
+        prefix,
+        proof,
+        leaves.iter().copied(),
+    )?;
     let keys: Vec<Hash> = leaves.into_iter().map(|(key, _)| key).collect();
     let keyed = keys.into_iter().zip(rows);
     Ok(keyed.map(|(key, row)| (info.owner, key, row)).collect())
