@@ -1,11 +1,11 @@
 //! Making a snapshot of a store.
 
 use std::cell::Cell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use vibecoin_primitives::{AccountRow, CodecError, Encoded, Hash, SlotRow, StateKey, decode};
+use vibecoin_primitives::Hash;
 use vibecoin_snapshot::{BuildError, Builder, ChunkInfo, Manifest, SnapshotManifest};
-use vibecoin_storage::{SnapshotSource, StorageError};
+use vibecoin_storage::SnapshotSource;
 use vibecoin_trie::{Nibbles, PrefixProof, Trie};
 
 use crate::error::FilesError;
@@ -50,7 +50,7 @@ pub fn create(source: &SnapshotSource, folder: &Path, watch: Watch<'_>) -> Resul
 }
 
 /// The snapshot of the same block in a folder.
-fn snapshot_of(source: &SnapshotSource, folder: &Path) -> Result<Option<std::path::PathBuf>, FilesError> {
+fn snapshot_of(source: &SnapshotSource, folder: &Path) -> Result<Option<PathBuf>, FilesError> {
     let same = list(folder)?.into_iter().find(|listed| {
         listed
             .found
@@ -64,12 +64,14 @@ fn write_chunks(source: &SnapshotSource, folder: &Path, watch: Watch<'_>) -> Res
     let builder = Builder::new(source.genesis().hash, source.header().clone());
     // Keys are hashes, so the position of the last account is the share that is done.
     let position = Cell::new(0u32);
-    let accounts = source
-        .rows_from(StateKey::Account(Hash::ZERO))?
-        .map_while(|row| account(row, &position));
-    let slots = source
-        .rows_from(StateKey::Slot(Hash::ZERO, Hash::ZERO))?
-        .map(slot);
+    let accounts = source.accounts_from(Hash::ZERO)?.map(|row| {
+        let (key, row) = row?;
+        let [a, b, c, d, ..] = key.0;
+        position.set(u32::from_be_bytes([a, b, c, d]));
+        Ok((key, row))
+    });
+    let slots = source.slots_from((Hash::ZERO, Hash::ZERO))?;
+    let slots = slots.map(|row| row.map_err(FilesError::from));
     let mut bytes = 0u64;
     let emit = |info: &ChunkInfo, chunk: Vec<u8>| {
         write_new(&folder.join(layout::chunk_name(info)), &layout::store(&chunk))?;
@@ -106,58 +108,5 @@ fn build_error(error: BuildError<FilesError>) -> FilesError {
         other => FilesError::Store {
             detail: other.to_string(),
         },
-    }
-}
-
-type StoredRow = Result<(StateKey, Vec<u8>), StorageError>;
-
-/// The next account; `None` behind the last.
-fn account(row: StoredRow, position: &Cell<u32>) -> Option<Result<(Hash, AccountRow), FilesError>> {
-    match row {
-        Ok((StateKey::Account(key), row)) => {
-            let [a, b, c, d, ..] = key.0;
-            position.set(u32::from_be_bytes([a, b, c, d]));
-            Some(read::<AccountRow>(&row).map(|row| (key, row)))
-        }
-        Ok((StateKey::Slot(..), _)) => None,
-        Err(error) => Some(Err(error.into())),
-    }
-}
-
-fn slot(row: StoredRow) -> Result<(Hash, Hash, SlotRow), FilesError> {
-    match row? {
-        (StateKey::Slot(owner, key), row) => Ok((owner, key, read::<SlotRow>(&row)?)),
-        (StateKey::Account(key), _) => Err(FilesError::Store {
-            detail: format!("the row of account {key} is behind those of slots"),
-        }),
-    }
-}
-
-fn read<T>(row: &[u8]) -> Result<T, FilesError>
-where
-    T: Encoded + Decodable,
-{
-    T::read(row).map_err(|error| {
-        FilesError::Storage(StorageError::Corrupt {
-            what: T::NAME.to_owned(),
-            detail: error.to_string(),
-        })
-    })
-}
-
-/// The two kinds of rows.
-trait Decodable: Sized {
-    fn read(row: &[u8]) -> Result<Self, CodecError>;
-}
-
-impl Decodable for AccountRow {
-    fn read(row: &[u8]) -> Result<Self, CodecError> {
-        decode(row)
-    }
-}
-
-impl Decodable for SlotRow {
-    fn read(row: &[u8]) -> Result<Self, CodecError> {
-        decode(row)
     }
 }

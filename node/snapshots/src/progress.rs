@@ -7,10 +7,8 @@ pub enum Phase {
     Create,
     /// The chunks are verified.
     Verify,
-    /// The accounts are verified and stored.
-    Accounts,
-    /// The slots of accounts are verified and stored.
-    Slots,
+    /// The chunks are verified and their rows stored.
+    Restore,
     /// The chunks are copied into an archive.
     Pack,
 }
@@ -22,8 +20,7 @@ impl Phase {
         match self {
             Self::Create => "creating",
             Self::Verify => "verifying",
-            Self::Accounts => "restoring accounts",
-            Self::Slots => "restoring slots",
+            Self::Restore => "restoring",
             Self::Pack => "packing",
         }
     }
