@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use vibecoin_primitives::Hash;
-use vibecoin_snapshot::{BuildError, Builder, ChunkInfo, Manifest, SnapshotManifest};
+use vibecoin_snapshot::{BuildError, Builder, ChunkInfo, ChunkSizes, Manifest, SnapshotManifest};
 use vibecoin_storage::SnapshotSource;
 use vibecoin_trie::{Nibbles, PrefixProof, Trie};
 
@@ -27,6 +27,19 @@ const POSITIONS: u64 = 1 << 32;
 /// [`FilesError::Exists`] when the folder has the snapshot of this block, else a fault of the disk or the database.
 /// Nothing is left then.
 pub fn create(source: &SnapshotSource, folder: &Path, watch: Watch<'_>) -> Result<SnapshotInfo, FilesError> {
+    create_in_chunks(source, folder, ChunkSizes::default(), watch)
+}
+
+/// As [`create`], in chunks of other sizes than those of the format: many chunks of few rows, for tests.
+///
+/// # Errors
+/// As [`create`].
+pub fn create_in_chunks(
+    source: &SnapshotSource,
+    folder: &Path,
+    sizes: ChunkSizes,
+    watch: Watch<'_>,
+) -> Result<SnapshotInfo, FilesError> {
     if let Some(path) = snapshot_of(source, folder)? {
         return Err(FilesError::Exists { path });
     }
@@ -34,7 +47,7 @@ pub fn create(source: &SnapshotSource, folder: &Path, watch: Watch<'_>) -> Resul
     let new = NewFolder::begin(folder, &height.to_string())?;
     let chunks = new.path().join(CHUNKS);
     std::fs::create_dir(&chunks).map_err(FilesError::file("create", &chunks))?;
-    let manifest = write_chunks(source, &chunks, watch)?;
+    let manifest = write_chunks(source, &chunks, sizes, watch)?;
     layout::sync_folder(&chunks).map_err(FilesError::file("sync", &chunks))?;
     let genesis = source.genesis();
     let certified = SnapshotManifest::new(
@@ -60,8 +73,16 @@ fn snapshot_of(source: &SnapshotSource, folder: &Path) -> Result<Option<PathBuf>
     Ok(same.map(|listed| listed.path))
 }
 
-fn write_chunks(source: &SnapshotSource, folder: &Path, watch: Watch<'_>) -> Result<Manifest, FilesError> {
-    let builder = Builder::new(source.genesis().hash, source.header().clone());
+fn write_chunks(
+    source: &SnapshotSource,
+    folder: &Path,
+    sizes: ChunkSizes,
+    watch: Watch<'_>,
+) -> Result<Manifest, FilesError> {
+    let builder = Builder {
+        sizes,
+        ..Builder::new(source.genesis().hash, source.header().clone())
+    };
     // Keys are hashes, so the position of the last account is the share that is done.
     let position = Cell::new(0u32);
     let accounts = source.accounts_from(Hash::ZERO)?.map(|row| {

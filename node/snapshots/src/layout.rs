@@ -133,3 +133,74 @@ pub fn free_bytes(folder: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(folder)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use vibecoin_snapshot::{KeyPrefix, chunk_hash};
+    use vibecoin_trie::Nibbles;
+
+    use super::*;
+
+    fn info(chunk: &[u8]) -> ChunkInfo {
+        ChunkInfo {
+            owner: Hash::ZERO,
+            root: Hash([1; 32]),
+            prefix: KeyPrefix::new(&Nibbles::EMPTY),
+            bytes: u32::try_from(chunk.len()).unwrap(),
+            rows: 1,
+            hash: chunk_hash(chunk),
+        }
+    }
+
+    #[test]
+    fn a_chunk_comes_back_and_one_of_another_size_does_not() {
+        let chunk: Vec<u8> = (0..10_000u32).flat_map(|n| (n / 7).to_le_bytes()).collect();
+        let (stored, info) = (store(&chunk), info(&chunk));
+        assert!(stored.len() < chunk.len() / 2, "{} bytes", stored.len());
+        assert!(stored.len() <= stored_bytes_max(&info));
+        assert_eq!(unstore(&stored, &info), Ok(chunk));
+        for bytes in [0, 1, info.bytes - 1, info.bytes + 1] {
+            unstore(&stored, &ChunkInfo { bytes, ..info }).unwrap_err();
+        }
+        for len in 0..stored.len() {
+            unstore(stored.get(..len).unwrap(), &info).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn bytes_that_do_not_shrink_stay_below_the_bound() {
+        let mut state = 1u64;
+        let mut noise = Vec::new();
+        for _ in 0..100_000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            noise.push(state.to_be_bytes()[0]);
+        }
+        let (stored, info) = (store(&noise), info(&noise));
+        assert!(stored.len() <= stored_bytes_max(&info), "{}", stored.len());
+        assert_eq!(unstore(&stored, &info), Ok(noise));
+    }
+
+    #[test]
+    fn a_chunk_that_unpacks_to_much_more_is_refused() {
+        let stored = store(&vec![0; 64 << 20]);
+        let small = info(&[0; 1_000]);
+        let refused = unstore(&stored, &small).unwrap_err();
+        assert!(
+            refused.contains("cannot be unpacked to the 1000 bytes"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed_before_unpacking() {
+        let chunk = vec![7; 300];
+        let (stored, info) = (store(&chunk), info(&chunk));
+        for at in 0..stored.len() * 8 {
+            let mut damaged = stored.clone();
+            *damaged.get_mut(at / 8).unwrap() ^= 1 << (at % 8);
+            let refused = unstore(&damaged, &info).unwrap_err();
+            assert_eq!(refused, "the checksum is not that of the bytes");
+        }
+    }
+}

@@ -32,7 +32,7 @@ mod rows;
 pub mod source;
 mod verify;
 
-pub use create::create;
+pub use create::{create, create_in_chunks};
 pub use error::FilesError;
 pub use list::{Listed, delete, find, list};
 pub use pack::pack;
