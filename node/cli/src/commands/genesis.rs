@@ -141,7 +141,7 @@ impl GenesisCommand {
                 for text in &validators {
                     add_validator(&mut genesis, text)?;
                 }
-                new(&genesis, out.as_deref(), force)
+                new(&genesis, files::named_out(out).as_deref(), force)
             }
             Self::AddAccount {
                 file,
@@ -220,12 +220,22 @@ fn prefix_of(genesis: &Genesis) -> Result<AddressPrefix, CliError> {
         .map_err(|error| CliError::new(Exit::InvalidFile, error.to_string()))
 }
 
+/// The address of an account. No home is needed here, so the remedy for one that is none names that of the keys.
+fn owner(text: &str, genesis: &Genesis) -> Result<Address, CliError> {
+    address(text, &prefix_of(genesis)?).map_err(|error| {
+        error.hint(
+            "an account is the address of a key: `vibecoin keys list --home DIR` shows those of a home, \
+             `vibecoin keys new NAME --home DIR` makes one",
+        )
+    })
+}
+
 /// Adds the account of an argument; `twice` is the exit for an account that exists.
 fn add_account(genesis: &mut Genesis, text: &str, twice: Exit) -> Result<(), CliError> {
     let (who, amount) = text
         .split_once('=')
         .ok_or_else(|| CliError::usage(format!("{text:?} is no ADDRESS=AMOUNT")))?;
-    let who = address(who, &prefix_of(genesis)?)?;
+    let who = owner(who, genesis)?;
     let amount = funds(amount).map_err(|error| CliError::usage(format!("{text:?}: {error}")))?;
     if genesis.accounts.insert(who, Amount(amount)).is_some() {
         return Err(CliError::new(
@@ -246,7 +256,7 @@ fn add_validator(genesis: &mut Genesis, text: &str) -> Result<(), CliError> {
     let wrong = |error: String| CliError::usage(format!("validator {text:?}: {error}"));
     let key = PublicKey::from_hex(key).map_err(|error| wrong(format!("public key: {error}")))?;
     let power = Power(power(votes).map_err(wrong)?);
-    let payout = address(payout, &prefix_of(genesis)?)?;
+    let payout = owner(payout, genesis)?;
     genesis.validators.push(Validator { key, power, payout });
     Ok(())
 }
@@ -451,6 +461,17 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_dash_is_stdout() {
+        let first = payout(2);
+        let account = format!("{first}=5");
+        let new = ["new", "--time-ms", "1700000000000", "--account", &account];
+        let plain = run(&new).unwrap();
+        assert!(plain.contains(&first), "{plain}");
+        assert_eq!(run(&[&new[..], &["--out", "-"]].concat()).unwrap(), plain);
+        assert!(!Path::new("-").exists());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
-use crate::{dev, files};
+use crate::{chain, dev, files};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -138,12 +138,7 @@ fn place_genesis(paths: &Paths, text: &str, hash: vibecoin_primitives::Hash) -> 
     if own.hash == hash {
         return Ok(());
     }
-    let message = format!(
-        "the home {} is of the chain {}, the file is {hash}",
-        paths.home.display(),
-        own.hash
-    );
-    Err(CliError::new(Exit::GenesisMismatch, message).hint("use another --home for another chain"))
+    Err(chain::of_another(paths, own.hash, "the file", hash))
 }
 
 /// Creates the guard of a key that was copied into the home. An intact existing one stays.

@@ -14,6 +14,7 @@ use vibecoin_genesis::Genesis;
 use vibecoin_keystore::{HomeLock, KeyError, NodeKeyRole};
 use vibecoin_primitives::SecretKey;
 
+use crate::chain;
 use crate::context::Context;
 use crate::dev;
 use crate::error::CliError;
@@ -148,12 +149,7 @@ impl NodeArgs {
         if let Some(given) = given.filter(|given| **given != own) {
             let (ours, theirs) = (files::build(&path, &own)?.hash, files::build(&path, given)?.hash);
             if ours != theirs {
-                let message = format!(
-                    "the home {} is of the chain {ours}, --genesis is {theirs}",
-                    paths.home.display()
-                );
-                return Err(CliError::new(Exit::GenesisMismatch, message)
-                    .hint("use another --home for another chain"));
+                return Err(chain::of_another(paths, ours, "--genesis", theirs));
             }
         }
         Ok(own)

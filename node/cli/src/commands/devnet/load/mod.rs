@@ -115,6 +115,7 @@ pub fn run(context: &Context, dir: &Path, args: &LoadArgs) -> Result<Answer, Cli
             nodes.len()
         )));
     }
+    let stalled = stall_hint(&net);
     let (funder, near) = faucet::funder(context, &net)?;
     let shown = Typed::elsewhere(&near.globals.url, near.home()?);
     let meters: Vec<(NodeRecord, u32)> = net
@@ -123,7 +124,7 @@ pub fn run(context: &Context, dir: &Path, args: &LoadArgs) -> Result<Answer, Cli
         .filter_map(|node| Some((node.clone(), net.pid(&node)?)))
         .collect();
     let done = context.wait_unreported(async {
-        let client = near.client()?;
+        let client = near.waiting_client()?;
         let chain = chain::ask(&near, &client).await?;
         let plan = args.plan(&near);
         let targets = nodes
@@ -142,9 +143,24 @@ pub fn run(context: &Context, dir: &Path, args: &LoadArgs) -> Result<Answer, Cli
             key: &funder,
         };
         let load = Load::prepare(&plan, &chain, funding, &targets, &progress).await?;
-        measure(args, &nodes, &meters, load).await
+        measure(args, &nodes, &meters, load, stalled).await
+    });
+    let done = done.map_err(|error| match stalled {
+        Some(hint) if error.exit == Exit::Timeout => error.hint(hint),
+        _ => error,
     });
     shown.outcome(done)
+}
+
+/// Remedy for transfers that do not become final; `None` if the whole network runs.
+fn stall_hint(net: &Devnet) -> Option<&'static str> {
+    let state = net.state.as_ref()?;
+    if !state.partition.is_empty() {
+        return Some("the network is cut: `vibecoin devnet heal` joins it");
+    }
+    let runs = |node: &NodeRecord| net.pid(node).is_some();
+    (!state.nodes.iter().all(runs))
+        .then_some("not every node runs, see `vibecoin devnet status`: `vibecoin devnet up` starts them")
 }
 
 async fn measure(
@@ -152,6 +168,7 @@ async fn measure(
     nodes: &[NodeRecord],
     meters: &[(NodeRecord, u32)],
     load: Load<'_>,
+    stalled: Option<&'static str>,
 ) -> Result<Answer, CliError> {
     let mut meters: Vec<Meter> = meters
         .iter()
@@ -179,6 +196,7 @@ async fn measure(
         load,
         costs,
         own_cpu,
+        stalled,
     }))
 }
 

@@ -35,6 +35,8 @@ pub struct Facts<'a> {
     pub costs: Vec<NodeCost>,
     /// Processor time of this program: it shares the machine with the nodes.
     pub own_cpu: Duration,
+    /// Remedy for transfers that do not become final.
+    pub stalled: Option<&'static str>,
 }
 
 fn ms(time: Duration) -> f64 {
@@ -44,13 +46,13 @@ fn ms(time: Duration) -> f64 {
 /// Summarises the measurements. Exit 6 unless every accepted transfer became final in time.
 pub fn answer(facts: &Facts<'_>) -> Answer {
     let load = &facts.load;
-    let answer = Answer::new(json_of(facts)).text(text_of(facts));
+    let (answer, text) = (Answer::new(json_of(facts)), text_of(facts));
     if load.settled.all && load.samples.lost == 0 {
-        answer
-    } else {
-        crate::output::note("not every transfer that was taken became final in time");
-        answer.exit(Exit::Timeout)
+        return answer.text(text);
     }
+    crate::output::note("not every transfer that was taken became final in time");
+    let remedy = facts.stalled.map_or_else(String::new, |hint| format!("{hint}\n"));
+    answer.text(text + &remedy).exit(Exit::Timeout)
 }
 
 impl Facts<'_> {
