@@ -26,8 +26,6 @@ use crate::{devnet_hints, files, output};
 use address::with_port;
 use home::NO_HOME;
 
-pub use address::ENDPOINT_BYTES_MAX;
-
 /// Time without an event of a stream after which the wait is reported.
 const SILENCE: Duration = Duration::from_secs(10);
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
+use vibecoin_devnet::home::now;
 use vibecoin_genesis::{BuiltGenesis, Genesis, GenesisError, Profile};
 use vibecoin_primitives::{Address, AddressPrefix, Amount, Power, PublicKey, TimeMs, Validator};
 use vibecoin_rpc_api::views::ParamsView;
@@ -11,12 +12,12 @@ use vibecoin_rpc_api::views::ParamsView;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::files;
 use crate::genesis_hints::for_typed;
 use crate::network_args::FaultModelName;
 use crate::numbers::{number, whole};
 use crate::output::Answer;
 use crate::sending::{address, funds};
-use crate::{dev, files};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -204,7 +205,7 @@ fn start(
     params
         .check()
         .map_err(|error| CliError::usage(error.to_string()))?;
-    let time = time_ms.map_or_else(dev::now, TimeMs);
+    let time = time_ms.map_or_else(now, TimeMs);
     Ok(Genesis {
         time,
         params,

@@ -5,6 +5,7 @@ use jsonrpsee::http_client::HttpClient;
 use jsonrpsee::ws_client::WsClient;
 use vibecoin_client::Endpoint;
 use vibecoin_config::Paths;
+use vibecoin_devnet::running::ENDPOINT_BYTES_MAX;
 use vibecoin_genesis::BuiltGenesis;
 use vibecoin_primitives::Hash;
 use vibecoin_rpc_api::methods::ChainApiClient as _;
@@ -14,9 +15,6 @@ use crate::error::{CliError, URL_FORM};
 use crate::exit::Exit;
 use crate::files;
 use crate::node_url::NodeUrl;
-
-/// Maximum size of the file that holds a node's address, in bytes.
-pub const ENDPOINT_BYTES_MAX: usize = 1024;
 
 /// Address of a node when no other is known.
 pub const LOCAL_URL: &str = "http://127.0.0.1:8545";

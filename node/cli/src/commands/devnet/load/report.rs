@@ -4,35 +4,20 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use vibecoin_loadgen::Report;
+use vibecoin_loadgen::{Cost, Report};
 
 use super::{LoadArgs, NodeRecord};
 use crate::exit::Exit;
 use crate::figures::{cores, rounded};
 use crate::output::Answer;
 
-/// Resources that a node used during a load.
-pub struct NodeCost {
-    /// The node.
-    pub name: String,
-    /// Processor time; `None` when it ended meanwhile.
-    pub cpu: Option<Duration>,
-    /// Processor time by thread, in nanoseconds.
-    pub threads: BTreeMap<String, u64>,
-    /// Resident bytes at the start.
-    pub memory_start: u64,
-    /// Resident bytes at the end.
-    pub memory_end: u64,
-    /// Maximum resident bytes observed.
-    pub memory_max: u64,
-}
-
 /// All measurements of a load.
 pub struct Facts<'a> {
     pub args: &'a LoadArgs,
     pub nodes: &'a [NodeRecord],
     pub load: Report,
-    pub costs: Vec<NodeCost>,
+    /// Resources that the nodes used.
+    pub costs: Vec<Cost>,
     /// Processor time of this program: it shares the machine with the nodes.
     pub own_cpu: Duration,
     /// Remedy for transfers that do not become final.
@@ -56,16 +41,6 @@ pub fn answer(facts: &Facts<'_>) -> Answer {
 }
 
 impl Facts<'_> {
-    /// Final transfers per second.
-    fn rate(&self) -> f64 {
-        let wall = self.load.wall.as_secs_f64();
-        if wall > 0.0 {
-            self.load.settled.included as f64 / wall
-        } else {
-            0.0
-        }
-    }
-
     /// The share of one transfer in a time, in microseconds.
     fn per_transfer(&self, time: Duration) -> f64 {
         rounded(time.as_secs_f64() * 1e6 / self.load.settled.included.max(1) as f64)
@@ -117,7 +92,7 @@ fn json_of(facts: &Facts<'_>) -> Value {
         "retried": outcome.retried,
         "requestsUnanswered": outcome.unanswered,
         "givenUp": outcome.given_up,
-        "transfersPerSecond": rounded(facts.rate()),
+        "transfersPerSecond": rounded(load.rate()),
         "wallSeconds": rounded(load.wall.as_secs_f64()),
         "sendSeconds": rounded(load.sending.as_secs_f64()),
         "finalMs": {
@@ -152,7 +127,7 @@ fn text_of(facts: &Facts<'_>) -> String {
         } else {
             format!(" {:?}", outcome.rejected)
         },
-        facts.rate(),
+        load.rate(),
         load.wall.as_secs_f64(),
         ms(samples.p50),
         ms(samples.p95),
